@@ -1,0 +1,47 @@
+/**
+ * What every peer is given and must do, and the list of peers. To add one: a module in `peers/`, a line in `peers`.
+ */
+
+/** What a peer is asked to do: `rows` calls to `baseURL`, at most `concurrency` of them open at once. */
+export interface RunOptions {
+  readonly baseURL: string
+  readonly rows: number
+  readonly concurrency: number
+}
+
+/** What a peer has done: the calls answered, and the total tokens summed over the usage in those answers. */
+export interface RunResult {
+  readonly rows: number
+  readonly tokens: number
+}
+
+/** What a module in `peers/` exports. */
+export interface Peer {
+  readonly run: (options: RunOptions) => Promise<RunResult>
+}
+
+/** The peers by name, in the order in which they run. Each is imported in its own process only. */
+export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
+  "undici": () => import("./peers/undici.ts"),
+  "openai-sdk": () => import("./peers/openai-sdk.ts"),
+  "langchain": () => import("./peers/langchain.ts"),
+  "ai-sdk": () => import("./peers/ai-sdk.ts")
+}
+
+/** The model every peer names. */
+export const model = "gpt-4o-mini"
+
+/** The key every peer sends. The server does not look at it. */
+export const apiKey = "bench"
+
+/** The usage in every answer of the server. */
+export const usage = { prompt_tokens: 20, completion_tokens: 12, total_tokens: 32 } as const
+
+/** The prompt of row `index`: about 60 characters, no two alike. */
+export const prompt = (index: number): string =>
+  `Translate to English: row ${index} le chat dort sur la chaise`
+
+/** The prompts of `rows` rows, each made when it is asked for. */
+export function* prompts(rows: number): Generator<string, void> {
+  for (let index = 0; index < rows; index++) yield prompt(index)
+}

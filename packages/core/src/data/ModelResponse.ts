@@ -1,0 +1,97 @@
+/**
+ * What a model answered, as plain data, with what it consumed and where it came from.
+ *
+ * @since 0.1.0
+ */
+import type * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+import * as ModelRequest from "./ModelRequest.ts"
+import * as Usage from "./Usage.ts"
+
+/** A part of an answer, encoded as `effect/ai` encodes it; metadata and finish stand in fields of their own. */
+export type Part = Exclude<Response.PartEncoded, Response.FinishPartEncoded | Response.ResponseMetadataPartEncoded>
+
+const Part: Schema.Codec<Part> = Schema.Any
+
+export const FinishReason = Schema.Literals([
+  "stop",
+  "length",
+  "content-filter",
+  "tool-calls",
+  "error",
+  "pause",
+  "other",
+  "unknown"
+])
+
+export type FinishReason = typeof FinishReason.Type
+
+/** `provider`: paid for now; `cache`: kept from before; `shared`: given by an equal call that was on its way. */
+export const Origin = Schema.Literals(["provider", "cache", "shared"])
+
+export type Origin = typeof Origin.Type
+
+const common = {
+  /** The provider, as price tables name it: `"openai"`. */
+  provider: Schema.String,
+  /** The model that really answered, as the provider reports it. */
+  model: Schema.String,
+  /** The model that was asked for in the request that was sent. */
+  requestedModel: Schema.String,
+  /** What would have been asked without routing, where a router chose. */
+  baselineModel: Schema.optionalKey(Schema.String),
+  /** `undefined` when the provider did not say. */
+  usage: Schema.optionalKey(Usage.Usage),
+  /** The class of service that was billed, when it is not the ordinary one: `"flex"`, `"batch"`. */
+  serviceTier: Schema.optionalKey(Schema.String),
+  origin: Origin
+}
+
+export const CompletionResponse = Schema.TaggedStruct("CompletionResponse", {
+  ...common,
+  id: Schema.optionalKey(Schema.String),
+  parts: Schema.Array(Part),
+  finishReason: FinishReason,
+  /** The words with which the model refused, if it did. */
+  refusal: Schema.optionalKey(Schema.String)
+})
+
+export interface CompletionResponse extends Schema.Schema.Type<typeof CompletionResponse> {}
+
+export const EmbeddingResponse = Schema.TaggedStruct("EmbeddingResponse", {
+  ...common,
+  /** One vector an input, in their order. */
+  vectors: Schema.Array(Schema.Array(Schema.Finite))
+})
+
+export interface EmbeddingResponse extends Schema.Schema.Type<typeof EmbeddingResponse> {}
+
+export const ModelResponse = Schema.Union([CompletionResponse, EmbeddingResponse])
+
+export type ModelResponse = typeof ModelResponse.Type
+
+/** The answer to a kind of request. */
+export interface ByRequest {
+  readonly Completion: CompletionResponse
+  readonly Embedding: EmbeddingResponse
+}
+
+export type ResponseTo<R extends ModelRequest.ModelRequest> = ByRequest[R["_tag"]]
+
+/** The text of an answer; empty for vectors and for pure tool calls. */
+export const text = (response: ModelResponse): string =>
+  response._tag === "EmbeddingResponse"
+    ? ""
+    : response.parts.map((part) => (part.type === "text" ? part.text : "")).join("")
+
+/** Whether a completion was cut at its output limit. */
+export const isTruncated = (response: ModelResponse): boolean =>
+  response._tag === "CompletionResponse" && response.finishReason === "length"
+
+/** Whether an answer is whole: it ended by itself and holds something. Only such answers may be kept for later. */
+export const isComplete = (response: ModelResponse): boolean =>
+  response._tag === "EmbeddingResponse"
+    ? response.vectors.length > 0
+    : (response.finishReason === "stop" || response.finishReason === "tool-calls") &&
+      response.refusal === undefined &&
+      response.parts.some((part) => part.type !== "text" || part.text !== "")

@@ -1,0 +1,80 @@
+/**
+ * The content key of a request: SHA-256 over the whole canonical request less a short deny-list.
+ *
+ * **Details** The key holds everything that can change the answer: messages of all roles in their order, system text,
+ * tools, tool choice, response format, every sampling setting, provider options, the model and the sample number. Object
+ * keys are sorted, so equal JSON in another order gives the same key; arrays keep their order. Text is compared as it is
+ * sent: composed and decomposed accents differ, and so do trailing spaces. The namespace is an element of its own, which
+ * the content of a request cannot forge.
+ *
+ * **Gotchas** Left out are only `denyList`, fields inside `providerOptions` that say who asks, or how it is billed, and
+ * not what is asked.
+ *
+ * @since 0.1.0
+ */
+import * as Digest from "effect/crypto/Digest"
+import * as Effect from "effect/Effect"
+import type * as ModelRequest from "./ModelRequest.ts"
+
+/** Fields of `providerOptions.<provider>` that do not change an answer. */
+export const denyList: ReadonlySet<string> = new Set([
+  "user",
+  "safety_identifier",
+  "metadata",
+  "store",
+  "service_tier",
+  "prompt_cache_key",
+  "prompt_cache_retention"
+])
+
+/** Version of the form below: an entry of another form is never found. */
+export const version = 1
+
+/** JSON with sorted object keys and without `undefined`; the caller's objects stay untouched. */
+export const canonical = (value: unknown): string => {
+  if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null"
+  if (Array.isArray(value)) {
+    let out = "["
+    for (let i = 0; i < value.length; i++) out += i === 0 ? canonical(value[i]) : `,${canonical(value[i])}`
+    return `${out}]`
+  }
+  if (value instanceof Uint8Array) return `{"~bytes":"${toHex(value)}"}`
+  if (value instanceof URL) return `{"~url":${JSON.stringify(value.href)}}`
+  let out = "{"
+  const record = value as Record<string, unknown>
+  for (const key of Object.keys(record).sort()) {
+    const field = record[key]
+    if (field === undefined) continue
+    out += `${out.length === 1 ? "" : ","}${JSON.stringify(key)}:${canonical(field)}`
+  }
+  return `${out}}`
+}
+
+const toHex = (bytes: Uint8Array): string => {
+  let out = ""
+  for (const byte of bytes) out += byte.toString(16).padStart(2, "0")
+  return out
+}
+
+const relevantOptions = (options: ModelRequest.ModelRequest["providerOptions"]): unknown => {
+  const out: Record<string, unknown> = {}
+  for (const [provider, fields] of Object.entries(options)) {
+    out[provider] = fields === null || typeof fields !== "object" || Array.isArray(fields)
+      ? fields
+      : Object.fromEntries(Object.entries(fields).filter(([name]) => !denyList.has(name)))
+  }
+  return out
+}
+
+/** What is hashed: canonical JSON of version, namespace and request. */
+export const content = (request: ModelRequest.ModelRequest, namespace = ""): string =>
+  canonical([version, namespace, { ...request, providerOptions: relevantOptions(request.providerOptions) }])
+
+const encoder = new TextEncoder()
+
+/** The key, as 64 hexadecimal digits. */
+export const make = (
+  request: ModelRequest.ModelRequest,
+  namespace?: string
+): Effect.Effect<string, never, Digest.Digest> =>
+  Digest.Digest.use((digest) => digest.digestHex(Digest.sha256, encoder.encode(content(request, namespace))))

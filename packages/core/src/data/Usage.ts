@@ -1,0 +1,189 @@
+/**
+ * What one model call consumed, in disjoint classes of tokens: no token is counted in two of them, so each class is
+ * priced once and the sum of all is the total.
+ *
+ * Providers report usage in two shapes: with cached tokens *inside* the input count (OpenAI) or *beside* it
+ * (Anthropic), with reasoning inside the output count (OpenAI) or beside it (Gemini). `fromInclusive` and
+ * `fromDisjoint` are the only places that know.
+ *
+ * **Example** (cached tokens are not counted twice)
+ *
+ * ```ts
+ * import { Usage } from "@pipe/core"
+ *
+ * const usage = Usage.fromInclusive({ input: 10_000, cacheRead: 9_000, output: 200 })
+ * usage.uncachedInput // => 1000
+ * Usage.inputTokens(usage) // => 10000
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
+/** Disjoint token classes of one call or of a sum of calls. */
+export const Usage = Schema.Struct({
+  /** Input tokens that no prompt cache served or stored. */
+  uncachedInput: Count,
+  /** Input tokens read from the provider's prompt cache. */
+  cacheRead: Count,
+  /** Input tokens written to the provider's prompt cache (five minutes, or the provider's only duration). */
+  cacheWrite: Count,
+  /** Input tokens written to the provider's prompt cache for one hour. */
+  cacheWrite1h: Count,
+  /** Output tokens that are not reasoning. */
+  output: Count,
+  /** Output tokens spent on reasoning. */
+  reasoning: Count,
+  /** Set when the provider's figures contradict each other: says which. */
+  inconsistent: Schema.optionalKey(Schema.String),
+  /** Set when nothing sure can be said about the input, so that no price may be put on it. */
+  unpriceable: Schema.optionalKey(Schema.Literal(true))
+})
+
+export interface Usage extends Schema.Schema.Type<typeof Usage> {}
+
+/** The names of the token classes. */
+export const classes = ["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h", "output", "reasoning"] as const
+
+export type TokenClass = (typeof classes)[number]
+
+/** No tokens at all. */
+export const zero: Usage = {
+  uncachedInput: 0,
+  cacheRead: 0,
+  cacheWrite: 0,
+  cacheWrite1h: 0,
+  output: 0,
+  reasoning: 0
+}
+
+export const inputTokens = (usage: Usage): number =>
+  usage.uncachedInput + usage.cacheRead + usage.cacheWrite + usage.cacheWrite1h
+
+export const outputTokens = (usage: Usage): number => usage.output + usage.reasoning
+
+export const totalTokens = (usage: Usage): number => inputTokens(usage) + outputTokens(usage)
+
+/** Adds class by class; the marks of single calls are not carried into a sum. */
+export const add = (self: Usage, that: Usage): Usage => ({
+  uncachedInput: self.uncachedInput + that.uncachedInput,
+  cacheRead: self.cacheRead + that.cacheRead,
+  cacheWrite: self.cacheWrite + that.cacheWrite,
+  cacheWrite1h: self.cacheWrite1h + that.cacheWrite1h,
+  output: self.output + that.output,
+  reasoning: self.reasoning + that.reasoning
+})
+
+const count = (value: number | null | undefined): number =>
+  typeof value === "number" && value > 0 ? Math.round(value) : 0
+
+const splitOutput = (total: number, reasoning: number) =>
+  reasoning > total
+    ? {
+      output: total,
+      reasoning: 0,
+      inconsistent: `the provider reports ${reasoning} reasoning tokens inside ${total} output tokens`
+    }
+    : { output: total - reasoning, reasoning }
+
+/**
+ * From figures in which the cached classes are parts of `input` and `reasoning` is a part of `output` (OpenAI and most
+ * compatible endpoints).
+ *
+ * **Details** The top-level count is the truth: an unnamed remainder is ordinary input or output. If reasoning exceeds
+ * the output, the output is billed and the contradiction is marked. If the cached parts exceed the input, no number is
+ * right, so the usage is marked `unpriceable` and keeps the provider's figures in `inconsistent`.
+ */
+export const fromInclusive = (figures: {
+  readonly input: number | null | undefined
+  readonly output: number | null | undefined
+  readonly cacheRead?: number | null | undefined
+  readonly cacheWrite?: number | null | undefined
+  readonly reasoning?: number | null | undefined
+}): Usage => {
+  const input = count(figures.input)
+  const cacheRead = count(figures.cacheRead)
+  const cacheWrite = count(figures.cacheWrite)
+  const output = splitOutput(count(figures.output), count(figures.reasoning))
+  const uncachedInput = input - cacheRead - cacheWrite
+  return uncachedInput < 0
+    ? {
+      ...zero,
+      ...output,
+      uncachedInput: input,
+      inconsistent:
+        `the provider reports ${input} input tokens of which ${cacheRead} cache read and ${cacheWrite} cache write`,
+      unpriceable: true
+    }
+    : { ...zero, uncachedInput, cacheRead, cacheWrite, ...output }
+}
+
+/**
+ * From figures in which every class stands beside the others (Anthropic's input classes, Gemini's thoughts). Nothing
+ * is subtracted.
+ */
+export const fromDisjoint = (figures: {
+  readonly input: number | null | undefined
+  readonly output: number | null | undefined
+  readonly cacheRead?: number | null | undefined
+  readonly cacheWrite?: number | null | undefined
+  readonly cacheWrite1h?: number | null | undefined
+  readonly reasoning?: number | null | undefined
+}): Usage => ({
+  uncachedInput: count(figures.input),
+  cacheRead: count(figures.cacheRead),
+  cacheWrite: count(figures.cacheWrite),
+  cacheWrite1h: count(figures.cacheWrite1h),
+  output: count(figures.output),
+  reasoning: count(figures.reasoning)
+})
+
+/** The shape in which `effect/ai` reports usage. */
+export interface AiUsage {
+  readonly inputTokens: {
+    readonly uncached?: number | undefined
+    readonly total?: number | undefined
+    readonly cacheRead?: number | undefined
+    readonly cacheWrite?: number | undefined
+  }
+  readonly outputTokens: {
+    readonly total?: number | undefined
+    readonly text?: number | undefined
+    readonly reasoning?: number | undefined
+  }
+}
+
+/** To `effect/ai`'s usage; `undefined` gives one in which every figure is unknown. */
+export const toAi = (usage: Usage | undefined): AiUsage =>
+  usage === undefined
+    ? { inputTokens: {}, outputTokens: {} }
+    : {
+      inputTokens: {
+        uncached: usage.uncachedInput,
+        total: inputTokens(usage),
+        cacheRead: usage.cacheRead,
+        cacheWrite: usage.cacheWrite + usage.cacheWrite1h
+      },
+      outputTokens: { total: outputTokens(usage), text: usage.output, reasoning: usage.reasoning }
+    }
+
+/** From `effect/ai`'s usage; `undefined` when it holds no total to stand on. */
+export const fromAi = ({ inputTokens, outputTokens }: AiUsage): Usage | undefined => {
+  const input = inputTokens.total ??
+    (inputTokens.uncached === undefined
+      ? undefined
+      : inputTokens.uncached + (inputTokens.cacheRead ?? 0) + (inputTokens.cacheWrite ?? 0))
+  const output = outputTokens.total ??
+    (outputTokens.text === undefined ? undefined : outputTokens.text + (outputTokens.reasoning ?? 0))
+  return input === undefined || output === undefined
+    ? undefined
+    : fromInclusive({
+      input,
+      output,
+      cacheRead: inputTokens.cacheRead,
+      cacheWrite: inputTokens.cacheWrite,
+      reasoning: outputTokens.reasoning
+    })
+}

@@ -1,0 +1,308 @@
+/**
+ * Flows: typed graphs of steps over rows, with the stack that their calls go through.
+ *
+ * **Details** A node names its inputs by reference, so the types of values flow along the edges, errors and services
+ * gather, and what the stack does not provide is a compile error. Every node belongs to the rows of a source, of an
+ * expansion, of groups, or of a join; a step may read any nodes of its own rows and of the rows above.
+ *
+ * **Example** (one step over some rows)
+ *
+ * ```ts
+ * import { Flow, Ledger, Sink, Source, Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ * import { Effect } from "effect"
+ * import { LanguageModel } from "effect/ai"
+ *
+ * const words = Source.fromIterable("words", ["bee", "hive"])
+ *
+ * const german = Flow.step("german", { word: words }, ({ word }) =>
+ *   LanguageModel.generateText({ prompt: `Translate to German: ${word}` }).pipe(Effect.map((r) => r.text))
+ * )
+ *
+ * export default Flow.make("translate", {
+ *   outputs: [Sink.jsonl("german.jsonl", { word: words, german })],
+ *   stack: Stack.make(Ledger.layer, OpenAi.layer({ model: "gpt-4o-mini" }))
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Digest from "effect/crypto/Digest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type * as Pricing from "../price/Pricing.ts"
+import type * as ModelClient from "../seam/ModelClient.ts"
+import type * as ModelSettings from "../seam/ModelSettings.ts"
+import type * as CacheStore from "../store/CacheStore.ts"
+import * as FlowGraph from "./FlowGraph.ts"
+import * as Node from "./Node.ts"
+import type * as Parameter from "./Parameter.ts"
+import type * as Sink from "./Sink.ts"
+import type * as Source from "./Source.ts"
+
+const TypeId = "~@pipe/core/Flow" as const
+
+/** What every host of flows gives them beside their stack: files, prices, the cache's store. */
+export type Host = Source.Platform | Pricing.Pricing | CacheStore.CacheStore | Digest.Digest
+
+/** What a flow's stack gives its steps. */
+export type Models = LanguageModel.LanguageModel | EmbeddingModel.EmbeddingModel | ModelClient.ModelClient
+
+/** A whole flow, ready to be run. `E` is what its nodes and its stack may fail with. */
+export interface Flow<out E = unknown> {
+  readonly [TypeId]: { readonly _E: () => E }
+  readonly name: string
+  readonly outputs: ReadonlyArray<Sink.Any>
+  readonly graph: FlowGraph.FlowGraph
+  readonly stack: Layer.Layer<ModelClient.ModelClient, unknown, Host> | undefined
+  readonly services: Layer.Layer<any, unknown, Host>
+  readonly parameters: ReadonlyArray<Parameter.Any>
+  readonly prices: Pricing.Overrides
+  readonly settings: ModelSettings.ModelSettings
+  readonly concurrency: number
+  readonly allowFailedRows: number
+  readonly stopAfterFailedRows: number
+}
+
+export type Any = Flow<any>
+
+/** Whether a value is a flow, also one that another copy of this package made. */
+export const isFlow = (u: unknown): u is Any => typeof u === "object" && u !== null && TypeId in u
+
+export interface Options<
+  Outputs extends ReadonlyArray<Sink.Any>,
+  StackError,
+  StackServices,
+  Services,
+  ServicesError,
+  ServicesNeeds
+> {
+  readonly outputs: Outputs
+  /** The layers under every call of a model, from top to bottom; see `Stack.make`. */
+  readonly stack?: Layer.Layer<ModelClient.ModelClient, StackError, StackServices>
+  /** Services of the author's own that steps need. */
+  readonly services?: Layer.Layer<Services, ServicesError, ServicesNeeds>
+  /** Values that the command line asks for, shows and checks. */
+  readonly parameters?: ReadonlyArray<Parameter.Any>
+  /** Prices of models that no table knows, or that are others for you: USD per million tokens. */
+  readonly prices?: Pricing.Overrides
+  /** Model and settings of all calls, unless a step says otherwise. */
+  readonly settings?: ModelSettings.ModelSettings
+  /** Rows at once. Default: 16. */
+  readonly concurrency?: number
+  /** Failed rows with which the run still counts as done (exit code 0). Default: 0. */
+  readonly allowFailedRows?: number
+  /** Stops the run when more rows than this have failed. Default: it goes on. */
+  readonly stopAfterFailedRows?: number
+}
+
+type SinkServices<S> = S extends Sink.Sink<any, infer R> ? R : never
+type SinkErrors<S> = S extends Sink.Sink<infer E, any> ? E : never
+
+/** What nothing provides: shown in the author's editor as the type of a property that cannot be given. */
+type Missing<R> = [R] extends [never] ? unknown : { readonly "this flow needs services that nothing provides": R }
+
+/** What the steps need beyond the host, the models that a stack gives, and the author's services. */
+type Unprovided<Outputs extends ReadonlyArray<Sink.Any>, Provided> = Exclude<
+  SinkServices<Outputs[number]>,
+  Host | Scope.Scope | Provided
+>
+
+const make_ = <
+  const Outputs extends ReadonlyArray<Sink.Any>,
+  StackError = never,
+  StackServices = never,
+  Services = never,
+  ServicesError = never,
+  ServicesNeeds = never,
+  Stacked = never
+>(
+  name: string,
+  options:
+    & Options<Outputs, StackError, StackServices, Services, ServicesError, ServicesNeeds>
+    & { readonly stack?: Stacked }
+    & Missing<
+      | Unprovided<Outputs, Services | ([Stacked] extends [never] ? never : Models)>
+      | Exclude<StackServices | ServicesNeeds, Host>
+    >
+): Flow<SinkErrors<Outputs[number]> | StackError | ServicesError> => ({
+  [TypeId]: { _E: () => undefined as never },
+  name,
+  outputs: options.outputs,
+  graph: FlowGraph.make(name, options.outputs),
+  stack: options.stack as Flow["stack"],
+  services: (options.services ?? Layer.empty) as Flow["services"],
+  parameters: options.parameters ?? [],
+  prices: options.prices ?? {},
+  settings: options.settings ?? {},
+  concurrency: options.concurrency ?? 16,
+  allowFailedRows: options.allowFailedRows ?? 0,
+  stopAfterFailedRows: options.stopAfterFailedRows ?? Number.POSITIVE_INFINITY
+})
+
+export {
+  /**
+   * A flow from its outputs: every node that they read, directly or through others, is part of it.
+   *
+   * **Gotchas** Fails at once, with a `FlowError`, when two nodes have one name.
+   */
+  make_ as make
+}
+
+/** Options of a step. */
+export interface StepOptions<In extends Node.Inputs> extends Node.Policy {
+  /** Runs the step only for rows of which this holds; for the others its value is `undefined`. */
+  readonly when?: (values: Node.Values<In>) => boolean
+  /** Asks for so many answers a row; the value is the list of them. Each is a sample of its own, in the cache too. */
+  readonly samples?: number
+}
+
+type StepValue<B, O> =
+  | (O extends { readonly samples: number } ? ReadonlyArray<B> : B)
+  | (O extends { readonly when: (...args: any) => boolean } ? undefined : never)
+
+/** Computes a value for each row from the values of other nodes. */
+export const step = <In extends Node.Inputs, B, E, R, const O extends StepOptions<In> = {}>(
+  name: string,
+  inputs: In,
+  run: (values: Node.Values<In>) => Effect.Effect<B, E, R>,
+  options?: O & StepOptions<In>
+): Node.Node<StepValue<B, O>, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
+  const { samples, when, ...policy }: StepOptions<In> = options ?? {}
+  return Node.make(
+    name,
+    { _tag: "Step", inputs, run, when, samples, policy },
+    Node.commonDomain(`step ${name}`, inputs)
+  )
+}
+
+/** Computes a value for each row with a plain function. */
+export const map = <In extends Node.Inputs, B>(
+  name: string,
+  inputs: In,
+  f: (values: Node.Values<In>) => B
+): Node.Node<B, Node.InputsError<In>, Node.InputsServices<In>> =>
+  step(name, inputs, (values: Node.Values<In>) => Effect.sync(() => f(values)))
+
+/** Lets through the rows of which a condition holds; what reads the filter runs for those alone. */
+export const filter = <In extends Node.Inputs, E = never, R = never>(
+  name: string,
+  inputs: In,
+  keep: (values: Node.Values<In>) => boolean | Effect.Effect<boolean, E, R>,
+  policy: Node.Policy = {}
+): Node.Node<Node.Values<In>, E | Node.InputsError<In>, R | Node.InputsServices<In>> =>
+  Node.make(name, { _tag: "Filter", inputs, keep, policy }, Node.commonDomain(`filter ${name}`, inputs))
+
+/** One row becomes many, in their order. What reads them may read the nodes of the row they came from too. */
+export const expand = <In extends Node.Inputs, B, E = never, R = never>(
+  name: string,
+  inputs: In,
+  run: (values: Node.Values<In>) => Iterable<B> | Effect.Effect<Iterable<B>, E, R>,
+  policy: Node.Policy = {}
+): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> =>
+  Node.make(
+    name,
+    { _tag: "Expand", inputs, run, policy },
+    { root: name, parent: Node.commonDomain(`expand ${name}`, inputs) }
+  )
+
+/**
+ * Many rows become one, or one a group: a fold in the order of the rows, whose state is all that is kept in memory.
+ *
+ * `by` gives the group of a row; groups come out in the order of their first rows, and `finish`, which may call a model,
+ * turns a group's state into its value.
+ */
+export const reduce = <In extends Node.Inputs, S, B = S, E = never, R = never>(
+  name: string,
+  inputs: In,
+  options: {
+    readonly by?: (values: Node.Values<In>) => string
+    readonly initial: () => S
+    readonly step: (state: S, values: Node.Values<In>) => S
+    readonly finish?: (state: S, key: string) => Effect.Effect<B, E, R>
+  } & Node.Policy
+): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
+  Node.commonDomain(`reduce ${name}`, inputs)
+  const { by, finish, initial, step, ...policy } = options
+  return Node.make(
+    name,
+    { _tag: "Reduce", inputs, by, initial, step, finish: finish ?? Effect.succeed, policy },
+    undefined
+  )
+}
+
+/** One value for each group of rows, made of all of them (or of the first `take`). */
+export const group = <In extends Node.Inputs, B, E, R>(
+  name: string,
+  inputs: In,
+  options: {
+    readonly by: (values: Node.Values<In>) => string
+    /** Rows of a group that are kept for `run`. Default: all. */
+    readonly take?: number
+  } & Node.Policy,
+  run: (group: {
+    readonly key: string
+    readonly rows: ReadonlyArray<Node.Values<In>>
+    /** Rows of the group, those beyond `take` included. */
+    readonly count: number
+  }) => Effect.Effect<B, E, R>
+): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
+  const { by, take = Number.POSITIVE_INFINITY, ...policy } = options
+  interface State {
+    readonly rows: Array<Node.Values<In>>
+    count: number
+  }
+  return reduce(name, inputs, {
+    ...policy,
+    by,
+    initial: (): State => ({ rows: [], count: 0 }),
+    step: (state, values) => {
+      state.count++
+      if (state.rows.length < take) state.rows.push(values)
+      return state
+    },
+    finish: (state, key) => run({ key, ...state })
+  })
+}
+
+/**
+ * Brings the rows of two nodes together by key: for each row of the first, each row of the second with an equal key.
+ *
+ * **Details** Rows come in the order of the first node. The second is held in memory. With `type: "left"` a row without a
+ * partner comes once, with `undefined` for the second.
+ */
+export const join = <
+  L extends string,
+  A extends Node.Any,
+  M extends string,
+  B extends Node.Any,
+  const T extends "inner" | "left" = "inner"
+>(
+  name: string,
+  left: { readonly [K in L]: A },
+  right: { readonly [K in M]: B },
+  options: {
+    readonly on: readonly [(value: Node.Value<A>) => string | number, (value: Node.Value<B>) => string | number]
+    readonly type?: T
+  }
+): Node.Node<
+  & { readonly [K in L]: Node.Value<A> }
+  & { readonly [K in M]: Node.Value<B> | ("left" extends T ? undefined : never) },
+  Node.Error<A> | Node.Error<B>,
+  Node.Services<A> | Node.Services<B>
+> => {
+  const [leftName, rightName] = [Object.keys(left)[0]!, Object.keys(right)[0]!]
+  return Node.make(
+    name,
+    {
+      _tag: "Join",
+      inputs: { ...left, ...right },
+      on: { [leftName]: options.on[0], [rightName]: options.on[1] },
+      type: options.type ?? "inner"
+    },
+    undefined
+  )
+}

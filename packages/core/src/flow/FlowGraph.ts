@@ -1,0 +1,81 @@
+/**
+ * The graph of a flow as data: its nodes in an order in which each comes after its inputs.
+ *
+ * @since 0.1.0
+ */
+import * as Graph from "effect/Graph"
+import * as Option from "effect/Option"
+import * as Node from "./Node.ts"
+import type * as Sink from "./Sink.ts"
+
+export interface FlowGraph {
+  /** Each after its inputs. */
+  readonly nodes: ReadonlyArray<Node.Any>
+  readonly graph: Graph.DirectedGraph<string, string>
+}
+
+/** All nodes that some outputs read; throws a `FlowError` when two have one name. */
+export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph => {
+  if (outputs.length === 0) {
+    throw new Node.FlowError({ message: `flow ${flow} has no output: give it one, such as Sink.jsonl("out.jsonl", { … })` })
+  }
+  const nodes = new Set<Node.Any>()
+  const visit = (node: Node.Any): void => {
+    if (nodes.has(node)) return
+    for (const input of Node.inputsOf(node)) visit(input)
+    nodes.add(node)
+  }
+  for (const output of outputs) for (const node of Object.values(output.inputs)) visit(node)
+  const byName = new Map<string, Node.Any>()
+  for (const node of nodes) {
+    const other = byName.get(node.name)
+    if (other !== undefined) {
+      throw new Node.FlowError({
+        message: `flow ${flow} has two nodes named ${node.name} (a ${describe(other)} and a ${
+          describe(node)
+        }): give each a name of its own`
+      })
+    }
+    byName.set(node.name, node)
+  }
+  const graph = Graph.directed<string, string>((mutable) => {
+    const indexes = new Map<Node.Any, Graph.NodeIndex>()
+    for (const node of nodes) indexes.set(node, Graph.addNode(mutable, label(node)))
+    for (const node of nodes) {
+      for (const input of new Set(Node.inputsOf(node))) {
+        Graph.addEdge(mutable, indexes.get(input)!, indexes.get(node)!, "")
+      }
+    }
+    for (const output of outputs) {
+      const index = Graph.addNode(mutable, `${output.name} (output)`)
+      for (const input of new Set(Object.values(output.inputs))) Graph.addEdge(mutable, indexes.get(input)!, index, "")
+    }
+  })
+  return { nodes: [...nodes], graph }
+}
+
+const describe = (node: Node.Any): string => node.kind._tag.toLowerCase()
+
+const label = (node: Node.Any): string => `${node.name} (${describe(node)})`
+
+/** As a Mermaid flowchart, from top to bottom. */
+export const toMermaid = (self: FlowGraph): string =>
+  Graph.toMermaid(self.graph, { direction: "TB", nodeLabel: (name) => name, edgeLabel: () => "" })
+
+/** As a tree for a terminal: every source with what reads it; a node that stands elsewhere already is only named. */
+export const toTree = (self: FlowGraph): string => {
+  const lines: Array<string> = []
+  const drawn = new Set<Graph.NodeIndex>()
+  const draw = (index: Graph.NodeIndex, prefix: string, branch: string): void => {
+    const name = Option.getOrThrow(Graph.getNode(self.graph, index))
+    const again = drawn.has(index)
+    lines.push(`${prefix}${branch}${name}${again ? " …" : ""}`)
+    if (again) return
+    drawn.add(index)
+    const below = prefix + (branch === "" ? "" : branch.startsWith("└") ? "   " : "│  ")
+    const readers = Graph.neighborsDirected(self.graph, index, "outgoing")
+    readers.forEach((reader, position) => draw(reader, below, position === readers.length - 1 ? "└─ " : "├─ "))
+  }
+  for (const root of Graph.indices(Graph.externals(self.graph, { direction: "incoming" }))) draw(root, "", "")
+  return lines.join("\n")
+}

@@ -1,0 +1,166 @@
+/**
+ * A node of a flow: a value that names its inputs by reference, so that a graph is acyclic and typed by construction.
+ *
+ * `Node<A, E, R>` gives an `A` for each row of its domain, may fail with `E`, and needs `R`. The constructors stand in
+ * `Flow` and `Source`.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import type * as ModelSettings from "../seam/ModelSettings.ts"
+
+export const TypeId = "~@pipe/core/Node" as const
+
+/** A value for each row of a domain. */
+export interface Node<out A, out E = never, out R = never> {
+  readonly [TypeId]: {
+    readonly _A: () => A
+    readonly _E: () => E
+    readonly _R: () => R
+  }
+  readonly name: string
+  readonly kind: Kind
+  /** The rows for which the node has a value: those of a source, of an expansion, of groups or of a join. */
+  readonly domain: Domain
+}
+
+export type Any = Node<any, any, any>
+
+/** The value, error and services of a node. */
+export type Value<N> = N extends Node<infer A, any, any> ? A : never
+export type Error<N> = N extends Node<any, infer E, any> ? E : never
+export type Services<N> = N extends Node<any, any, infer R> ? R : never
+
+/** Nodes by the names under which a step reads them. */
+export type Inputs = { readonly [name: string]: Any }
+
+/** What a function of these inputs receives. */
+export type Values<In extends Inputs> = { readonly [K in keyof In]: Value<In[K]> }
+
+export type InputsError<In extends Inputs> = Error<In[keyof In]>
+export type InputsServices<In extends Inputs> = Services<In[keyof In]>
+
+/** The rows that some nodes share; an expansion's rows each have a row of the domain above. */
+export interface Domain {
+  readonly root: string
+  readonly parent: Domain | undefined
+}
+
+/**
+ * What happens to a row whose step fails. `keep`: it goes to the errors file with its cause, the others go on, and the
+ * run ends with exit code 1; `skip`: it is dropped and counted; `fail`: the run stops.
+ */
+export type OnError = "keep" | "skip" | "fail"
+
+/** How a step treats its rows. */
+export interface Policy {
+  /** Rows of this step at once. Default: the flow's concurrency. */
+  readonly concurrency?: number
+  /** Default: `"keep"`. */
+  readonly onError?: OnError
+  /** Version of the step's meaning: change it when something that the step's source does not show has changed. */
+  readonly version?: string
+  /** The model that this step asks. A router lets it pass. */
+  readonly model?: string
+  readonly settings?: ModelSettings.ModelSettings
+}
+
+/** One row as a source reads it: a value, or what is wrong with it. */
+export type SourceRow<A> =
+  | { readonly position: string; readonly value: A }
+  | { readonly position: string; readonly problem: string; readonly raw: string }
+
+/** The rows of a source, and how far they have been read. */
+export interface Reading<A, E, R> {
+  readonly rows: Stream.Stream<SourceRow<A>, E, R>
+  /** Share of the source that has been read, from 0 to 1; `undefined`: not known. */
+  readonly progress: () => number | undefined
+}
+
+export type Kind =
+  | {
+    readonly _tag: "Source"
+    /** For people: the file or the kind of source. */
+    readonly origin: string
+    readonly onError: OnError
+    readonly open: Effect.Effect<Reading<unknown, unknown, unknown>, unknown, unknown>
+  }
+  | {
+    readonly _tag: "Step"
+    readonly inputs: Inputs
+    readonly run: (values: any, sample: number) => Effect.Effect<unknown, unknown, unknown>
+    readonly when: ((values: any) => boolean) | undefined
+    readonly samples: number | undefined
+    readonly policy: Policy
+  }
+  | {
+    readonly _tag: "Filter"
+    readonly inputs: Inputs
+    readonly keep: (values: any) => boolean | Effect.Effect<boolean, unknown, unknown>
+    readonly policy: Policy
+  }
+  | {
+    readonly _tag: "Expand"
+    readonly inputs: Inputs
+    readonly run: (values: any) => Iterable<unknown> | Effect.Effect<Iterable<unknown>, unknown, unknown>
+    readonly policy: Policy
+  }
+  | {
+    readonly _tag: "Reduce"
+    readonly inputs: Inputs
+    readonly by: ((values: any) => string) | undefined
+    readonly initial: () => unknown
+    readonly step: (state: any, values: any) => unknown
+    readonly finish: (state: any, key: string) => Effect.Effect<unknown, unknown, unknown>
+    readonly policy: Policy
+  }
+  | {
+    readonly _tag: "Join"
+    readonly inputs: Inputs
+    readonly on: { readonly [name: string]: (value: any) => string | number }
+    readonly type: "inner" | "left"
+  }
+
+export type Tag = Kind["_tag"]
+
+/** A flow that cannot be: two nodes of one name, inputs that share no rows, and the like. */
+export class FlowError extends Schema.TaggedError<FlowError>()("FlowError", {
+  message: Schema.String
+}) {}
+
+const variance = { _A: (): never => undefined as never, _E: (): never => undefined as never, _R: (): never => undefined as never }
+
+/** A node of a kind; for the constructors in this folder. */
+export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefined): Node<A, E, R> => ({
+  [TypeId]: variance,
+  name,
+  kind,
+  domain: domain ?? { root: name, parent: undefined }
+})
+
+/** The nodes that a node reads. */
+export const inputsOf = (node: Any): ReadonlyArray<Any> => "inputs" in node.kind ? Object.values(node.kind.inputs) : []
+
+const isAbove = (above: Domain, domain: Domain): boolean => {
+  for (let d: Domain | undefined = domain; d !== undefined; d = d.parent) if (d === above) return true
+  return false
+}
+
+/** The domain in which all inputs have values: the lowest of them, which every other must stand above. */
+export const commonDomain = (reader: string, inputs: Inputs): Domain => {
+  const nodes = Object.values(inputs)
+  if (nodes.length === 0) throw new FlowError({ message: `${reader} names no input` })
+  let lowest = nodes[0]!
+  for (const node of nodes) if (isAbove(lowest.domain, node.domain)) lowest = node
+  const stranger = nodes.find((node) => !isAbove(node.domain, lowest.domain))
+  if (stranger !== undefined) {
+    throw new FlowError({
+      message: `${reader} reads ${lowest.name} (rows of ${lowest.domain.root}) and ${stranger.name} (rows of ${
+        stranger.domain.root
+      }), which have no rows in common: bring them together with Flow.join`
+    })
+  }
+  return lowest.domain
+}

@@ -1,0 +1,72 @@
+/**
+ * A typed parameter of a flow: the command line shows it, checks it and fills it in (`pipe run flow.ts --language de`).
+ *
+ * **Example** (a language with a default)
+ *
+ * ```ts
+ * import { Parameter } from "@pipe/core"
+ * import { Effect, Schema } from "effect"
+ *
+ * const language = Parameter.make("language", Schema.Literals(["en", "de"]), {
+ *   default: "en",
+ *   description: "language of the answers"
+ * })
+ *
+ * // in a step: the parameter is an Effect of its value
+ * export const prompt = Effect.map(language, (l) => `Answer in ${l}`)
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
+import { FlowError } from "./Node.ts"
+
+/** A parameter, and the effect of its value in a run. */
+export interface Parameter<A> extends Effect.Effect<A> {
+  readonly parameter: {
+    readonly name: string
+    readonly schema: Schema.Codec<A, any>
+    readonly default: Option.Option<A>
+    readonly description: string | undefined
+  }
+}
+
+export type Any = Parameter<any>
+
+/** The values of the present run by parameter name. The runner sets it. */
+export const Values = Context.Reference<ReadonlyMap<string, unknown>>("@pipe/core/Parameter/Values", {
+  defaultValue: () => new Map()
+})
+
+/** A parameter; without a default it must be given. List it in `Flow.make({ parameters: [...] })`. */
+export const make = <A>(
+  name: string,
+  schema: Schema.Codec<A, any>,
+  options?: { readonly default?: A; readonly description?: string }
+): Parameter<A> => {
+  const parameter: Parameter<A>["parameter"] = {
+    name,
+    schema,
+    default: options !== undefined && "default" in options ? Option.some(options.default as A) : Option.none(),
+    description: options?.description
+  }
+  const value: Effect.Effect<A> = Effect.withFiber((fiber) => {
+    const values = fiber.getRef(Values)
+    if (values.has(name)) return Effect.succeed(values.get(name) as A)
+    return Option.match(parameter.default, {
+      onSome: (value) => Effect.succeed(value),
+      onNone: () =>
+        Effect.die(
+          new FlowError({ message: `parameter ${name} has no value: list it in the flow's parameters and give --${name}` })
+        )
+    })
+  })
+  return Object.assign(value, { parameter })
+}
+
+/** The value itself, or that of a parameter. */
+export const valueOf = <A>(value: A | Parameter<A>): Effect.Effect<A> =>
+  typeof value === "object" && value !== null && "parameter" in value ? value : Effect.succeed(value as A)

@@ -1,0 +1,277 @@
+/**
+ * Where results go: files, standard output, and functions of one's own.
+ *
+ * **Details** Rows are written as they are done, in the order of the source. A file is written beside its place, as
+ * `<path>.partial`, and put there when the run is complete: it appears whole or not at all.
+ *
+ * **Example** (a record a line, or a node's value a line)
+ *
+ * ```ts
+ * import { Sink, Source } from "@pipe/core"
+ *
+ * const letters = Source.fromIterable("letters", ["a", "b"])
+ *
+ * export const records = Sink.jsonl("records.jsonl", { letter: letters }) // {"letter":"a"}
+ * export const values = Sink.jsonl("values.jsonl", letters) // "a"
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Csv from "effect/encoding/Csv"
+import * as FileSystem from "effect/FileSystem"
+import * as Path from "effect/Path"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import * as Node from "./Node.ts"
+import * as Parameter from "./Parameter.ts"
+import type { FilePath, Platform } from "./Source.ts"
+
+const TypeId = "~@pipe/core/Sink" as const
+
+/** An output of a flow. */
+export interface Sink<out E = never, out R = never> {
+  readonly [TypeId]: {
+    readonly _E: () => E
+    readonly _R: () => R
+  }
+  /** For people: the file, or what it is. */
+  readonly name: string
+  readonly inputs: Node.Inputs
+  readonly domain: Node.Domain
+  readonly toStdout: boolean
+  /** Opens the output; the writer takes rows in order. */
+  readonly open: Effect.Effect<Writer<E, R>, E | SinkError, R | Platform | Scope.Scope>
+}
+
+export type Any = Sink<any, any>
+
+/** Takes the rows of one run. */
+export interface Writer<E, R> {
+  readonly write: (rows: ReadonlyArray<{ readonly [name: string]: unknown }>) => Effect.Effect<void, E | SinkError, R>
+  /** The run is complete: everything that was written takes its place. */
+  readonly finish: Effect.Effect<void, E | SinkError, R>
+}
+
+/** An output that cannot be written. */
+export class SinkError extends Schema.TaggedError<SinkError>()("SinkError", {
+  sink: Schema.String,
+  message: Schema.String
+}) {}
+
+/** What a sink may be given: nodes by name, written as a record, or one node, written as its value. */
+export type Rows = Node.Inputs | Node.Any
+
+type NodesOf<S extends Rows> = S extends Node.Any ? S : S extends Node.Inputs ? S[keyof S] : never
+
+type RowOf<S extends Rows> = S extends Node.Any ? Node.Value<S>
+  : S extends Node.Inputs ? Node.Values<S>
+  : never
+
+/** One JSON value a line. The path `"-"` is standard output. */
+export const jsonl = <S extends Rows>(
+  path: FilePath,
+  rows: S
+): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
+  toText(path, rows, (toRow) => ({
+    chunk: encodeWith((values) => values.map((value) => `${stringify(toRow(value))}\n`).join(""))
+  }))
+
+/** One JSON array. */
+export const json = <S extends Rows>(
+  path: FilePath,
+  rows: S
+): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
+  toText(path, rows, (toRow) => {
+    let first = true
+    return {
+      chunk: encodeWith((values) =>
+        values.map((value) => {
+          const text = `${first ? "[\n" : ",\n"}${stringify(toRow(value))}`
+          first = false
+          return text
+        }).join("")
+      ),
+      end: () => (first ? "[]\n" : "\n]\n")
+    }
+  })
+
+/**
+ * CSV with a header. Records inside a record become columns joined by dots (`review.text`); lists become JSON. The first
+ * row decides the columns, unless `columns` does; what a later row has beside them is warned of.
+ */
+export const csv = <S extends Rows>(
+  path: FilePath,
+  rows: S,
+  options?: { readonly delimiter?: string; readonly columns?: ReadonlyArray<string> }
+): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
+  toText(path, rows, (toRow) => {
+    let columns = options?.columns
+    let started = false
+    let warned = false
+    return {
+      chunk: (values) =>
+        Effect.gen(function*() {
+          const records = values.map((value) => flatten(toRow(value)))
+          columns ??= Object.keys(records[0]!)
+          const headers = !started
+          started = true
+          const known = new Set(columns)
+          const extra = warned ? undefined : records.flatMap(Object.keys).find((name) => !known.has(name))
+          if (extra !== undefined) {
+            warned = true
+            yield* Effect.logWarning(
+              `a row has a field ${extra} that is not among the columns and is left out: name the columns with { columns: [...] }`
+            )
+          }
+          return yield* Stream.mkString(Stream.pipeThroughChannel(
+            Stream.fromIterable(records),
+            Csv.encodeString({ columns, headers, newline: "\n", ...(options?.delimiter === undefined ? undefined : { delimiter: options.delimiter }) })
+          ))
+        })
+    }
+  })
+
+/** Each value as one line of text. */
+export const lines = <E, R>(path: FilePath, node: Node.Node<string, E, R>): Sink<E, R | Platform> =>
+  toText(path, node, (toRow) => ({
+    chunk: encodeWith((values) => values.map((value) => `${toRow(value)}\n`).join(""))
+  }))
+
+/** Gives every row to a function, one after the other. */
+export const forEach = <S extends Rows, E = never, R = never>(
+  name: string,
+  rows: S,
+  f: (row: RowOf<S>) => Effect.Effect<unknown, E, R>
+): Sink<E | Node.Error<NodesOf<S>>, R | Node.Services<NodesOf<S>>> => {
+  const { inputs, toRow } = shape(rows)
+  return make({
+    name,
+    inputs,
+    toStdout: false,
+    open: Effect.succeed({
+      write: (values) => Effect.forEach(values, (value) => f(toRow(value) as RowOf<S>), { discard: true }),
+      finish: Effect.void
+    })
+  })
+}
+
+const make = <E, R>(
+  sink: Omit<Sink<E, R>, typeof TypeId | "domain">
+): Sink<E, R> => ({
+  [TypeId]: { _E: () => undefined as never, _R: () => undefined as never },
+  ...sink,
+  domain: Node.commonDomain(`output ${sink.name}`, sink.inputs)
+})
+
+type ToRow = (values: { readonly [name: string]: unknown }) => unknown
+
+const shape = (rows: Rows): { readonly inputs: Node.Inputs; readonly toRow: ToRow } =>
+  Node.TypeId in rows
+    ? { inputs: { value: rows as Node.Any }, toRow: (values) => values["value"] }
+    : { inputs: rows as Node.Inputs, toRow: (values) => values }
+
+type Values = ReadonlyArray<{ readonly [name: string]: unknown }>
+
+interface Encoder {
+  readonly chunk: (values: Values) => Effect.Effect<string, { readonly message: string }>
+  readonly end?: () => string
+}
+
+const encodeWith = (f: (values: Values) => string): Encoder["chunk"] => (values) =>
+  Effect.try({ try: () => f(values), catch: (error) => error as Error })
+
+const toText = <E, R>(path: FilePath, rows: Rows, encoder: (toRow: ToRow) => Encoder): Sink<E, R | Platform> => {
+  const { inputs, toRow } = shape(rows)
+  const name = typeof path === "string" ? path : path instanceof URL ? path.pathname : `--${path.parameter.name}`
+  return make<E, R | Platform>({
+    name,
+    inputs,
+    toStdout: path === "-",
+    open: Effect.gen(function*() {
+      const given = yield* Parameter.valueOf(path)
+      const target = given === "-" ? yield* toStdout : yield* toFile(given)
+      const encode = encoder(toRow)
+      const write: Writer<never, never>["write"] = (values) =>
+        Effect.flatMap(
+          Effect.mapError(encode.chunk(values), (error) =>
+            new SinkError({ sink: name, message: `${name}: a row cannot be written: ${error.message}` })),
+          target.write
+        )
+      return {
+        write,
+        finish: Effect.andThen(
+          Effect.suspend(() => (encode.end === undefined ? Effect.void : target.write(encode.end()))),
+          target.finish
+        )
+      }
+    })
+  })
+}
+
+interface Target {
+  readonly write: (text: string) => Effect.Effect<void, SinkError>
+  readonly finish: Effect.Effect<void, SinkError>
+}
+
+const toStdout: Effect.Effect<Target, never, Stdio.Stdio> = Effect.map(Stdio.Stdio, (stdio) => {
+  let closed = false
+  return {
+    // A reader that has gone (`| head -1`) is no reason to lose the run.
+    write: (text) =>
+      closed ? Effect.void : Effect.catch(Stream.run(Stream.succeed(text), stdio.stdout({ endOnDone: false })), () =>
+        Effect.sync(() => {
+          closed = true
+        })),
+    finish: Effect.void
+  }
+})
+
+const BUFFER = 64 * 1024
+
+const toFile = Effect.fnUntraced(function*(given: string | URL) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const file = given instanceof URL ? yield* Effect.orDie(path.fromFileUrl(given)) : given
+  const fail = (error: { readonly message: string }) =>
+    new SinkError({ sink: file, message: `${file}: cannot be written: ${error.message}` })
+  const partial = `${file}.partial`
+  yield* Effect.mapError(fs.makeDirectory(path.dirname(path.resolve(file)), { recursive: true }), fail)
+  const handle = yield* Effect.mapError(fs.open(partial, { flag: "w" }), fail)
+  const encoder = new TextEncoder()
+  let buffer = ""
+  const flush = Effect.suspend(() => {
+    const bytes = encoder.encode(buffer)
+    buffer = ""
+    return bytes.length === 0 ? Effect.void : Effect.mapError(handle.writeAll(bytes), fail)
+  })
+  // A run that ends early keeps what was done, in the partial file.
+  yield* Effect.addFinalizer(() => Effect.ignore(flush))
+  const target: Target = {
+    write: (text) => {
+      buffer += text
+      return buffer.length < BUFFER ? Effect.void : flush
+    },
+    finish: Effect.andThen(flush, Effect.andThen(Effect.mapError(handle.sync, fail), Effect.mapError(fs.rename(partial, file), fail)))
+  }
+  return target
+})
+
+/** JSON without lone surrogates, and with the two line ends of Unicode escaped, which some readers split at. */
+const stringify = (value: unknown): string =>
+  (JSON.stringify(value) ?? "null").replace(/[\u2028\u2029]/g, (c) => (c === "\u2028" ? "\\u2028" : "\\u2029"))
+
+const flatten = (value: unknown, prefix = "", out: Record<string, string> = {}): Record<string, string> => {
+  if (value !== null && typeof value === "object" && !Array.isArray(value)) {
+    for (const [name, field] of Object.entries(value)) flatten(field, prefix === "" ? name : `${prefix}.${name}`, out)
+  } else {
+    out[prefix === "" ? "value" : prefix] = value === undefined || value === null
+      ? ""
+      : typeof value === "string"
+      ? value
+      : JSON.stringify(value)
+  }
+  return out
+}

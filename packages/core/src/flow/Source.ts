@@ -1,0 +1,296 @@
+/**
+ * Where rows come from: files, standard input, arrays and streams.
+ *
+ * **Details** Files are read as they are needed, so their size does not matter. A byte order mark, CR LF and a missing
+ * last line end make no difference. A row that cannot be read or does not fit its schema is one failed row, named by file
+ * and line; the others go on (`onError`).
+ *
+ * **Example** (rows of a JSON Lines file)
+ *
+ * ```ts
+ * import { Source } from "@pipe/core"
+ * import { Schema } from "effect"
+ *
+ * const Review = Schema.Struct({ id: Schema.String, text: Schema.String })
+ *
+ * export const reviews = Source.jsonl("reviews", { path: "reviews.jsonl", schema: Review })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Csv from "effect/encoding/Csv"
+import * as JsonArray from "effect/encoding/JsonArray"
+import * as Exit from "effect/Exit"
+import * as FileSystem from "effect/FileSystem"
+import * as Path from "effect/Path"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import * as Node from "./Node.ts"
+import * as Parameter from "./Parameter.ts"
+import * as TextLine from "./TextLine.ts"
+
+/** What reading needs of its platform. */
+export type Platform = FileSystem.FileSystem | Path.Path | Stdio.Stdio
+
+/** A source that cannot be read on: the rows before are kept. */
+export class SourceError extends Schema.TaggedError<SourceError>()("SourceError", {
+  source: Schema.String,
+  message: Schema.String
+}) {}
+
+/** A file, relative to the working directory; `"-"` is standard input. */
+export type FilePath = string | URL | Parameter.Parameter<string>
+
+export interface FileOptions<A> {
+  readonly path: FilePath
+  readonly schema: Schema.Codec<A, any>
+  /** What happens to a row that cannot be read. Default: `"keep"`, in the errors file. */
+  readonly onError?: Node.OnError
+}
+
+/** One JSON value a line. */
+export const jsonl = <A>(name: string, options: FileOptions<A>): Node.Node<A, SourceError, Platform> =>
+  fromFile(name, options, (file) => {
+    const decode = decoder(options.schema)
+    return Stream.map(
+      Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text.trim() !== ""),
+      (line): Node.SourceRow<A> => {
+        const position = `${file.label}:${line.number}`
+        if (line.problem !== undefined) return { position, problem: line.problem, raw: "" }
+        try {
+          return decode(position, JSON.parse(line.text))
+        } catch (error) {
+          return { position, problem: `not JSON: ${messageOf(error)}`, raw: line.text }
+        }
+      }
+    )
+  })
+
+/** One line of text a row; empty lines are left out. */
+export const lines = (
+  name: string,
+  options: Omit<FileOptions<string>, "schema">
+): Node.Node<string, SourceError, Platform> =>
+  fromFile(name, options, (file) =>
+    Stream.map(
+      Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text !== ""),
+      (line): Node.SourceRow<string> => {
+        const position = `${file.label}:${line.number}`
+        return line.problem === undefined
+          ? { position, value: line.text }
+          : { position, problem: line.problem, raw: "" }
+      }
+    ))
+
+/** The elements of a file that is one JSON array, read as they come. */
+export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, SourceError, Platform> =>
+  fromFile(name, options, (file) => {
+    const decode = decoder(options.schema)
+    let index = 0
+    return Stream.pipeThroughChannel(withoutBom(file.bytes), JsonArray.decode<SourceError>()).pipe(
+      Stream.mapError((error) =>
+        error._tag === "SourceError" ? error : new SourceError({
+          source: name,
+          message: `${file.label}, element ${index + 1}: ${error.message}: mend the array; one value a line is read by Source.jsonl`
+        })
+      ),
+      Stream.map((value) => decode(`${file.label}[${index++}]`, value))
+    )
+  })
+
+/** Rows of a CSV file (RFC 4180) whose first record names the columns; every field is text before its schema. */
+export const csv = <A>(
+  name: string,
+  options: FileOptions<A> & {
+    /** One character. Default: a comma. */
+    readonly delimiter?: string
+  }
+): Node.Node<A, SourceError, Platform> =>
+  fromFile(name, options, (file) => {
+    const decode = decoder(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, any>)
+    const delimiter = options.delimiter ?? ","
+    let header: ReadonlyArray<string> | undefined
+    let line = 1
+    return Stream.decodeText(file.bytes).pipe(
+      Stream.pipeThroughChannel(Csv.decodeString<SourceError>({ delimiter, maxRecordSize: TextLine.maxBytes })),
+      Stream.mapError((error) =>
+        error._tag === "SourceError" ? error : new SourceError({
+          source: name,
+          message: `${file.label}:${error.line}: ${error.message}: mend the row; the rows before it were read`
+        })
+      ),
+      Stream.mapEffect((cells) => {
+        const position = `${file.label}:${line}`
+        for (const cell of cells) for (let i = cell.indexOf("\n"); i !== -1; i = cell.indexOf("\n", i + 1)) line++
+        line++
+        if (header !== undefined) return Effect.succeed(toRow(position, header, cells, decode))
+        header = cells
+        return Effect.as(checkHeader(file.label, cells, delimiter), undefined)
+      }),
+      Stream.filter((row): row is Node.SourceRow<A> => row !== undefined)
+    )
+  })
+
+/** The elements of an array or any other iterable. */
+export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> => {
+  const total = Array.isArray(rows) ? rows.length : undefined
+  return make(name, "values", "keep", Effect.sync(() => {
+    let read = 0
+    return {
+      progress: () => (total === undefined || total === 0 ? undefined : read / total),
+      rows: Stream.map(Stream.fromIterable(rows), (value) => ({ position: `${name}[${read++}]`, value }))
+    }
+  }))
+}
+
+/** The elements of any stream, with its errors and its needs. */
+export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>): Node.Node<A, E, R> =>
+  make(name, "stream", "keep", Effect.sync(() => {
+    let read = 0
+    return {
+      progress: () => undefined,
+      rows: Stream.map(stream, (value) => ({ position: `${name}[${read++}]`, value }))
+    }
+  }))
+
+const make = <A, E, R>(
+  name: string,
+  origin: string,
+  onError: Node.OnError,
+  open: Effect.Effect<Node.Reading<A, E, R>, E, R>
+): Node.Node<A, E, R> => Node.make(name, { _tag: "Source", origin, onError, open }, undefined)
+
+interface File {
+  /** As it is named in messages. */
+  readonly label: string
+  readonly bytes: Stream.Stream<Uint8Array, SourceError>
+}
+
+const fromFile = <A>(
+  name: string,
+  options: { readonly path: FilePath; readonly onError?: Node.OnError },
+  read: (file: File) => Stream.Stream<Node.SourceRow<A>, SourceError>
+): Node.Node<A, SourceError, Platform> =>
+  make(
+    name,
+    typeof options.path === "string" ? options.path : options.path instanceof URL ? options.path.pathname : "a file",
+    options.onError ?? "keep",
+    Effect.gen(function*() {
+      const given = yield* Parameter.valueOf(options.path)
+      let size: number | undefined
+      let seen = 0
+      let bytes: Stream.Stream<Uint8Array, SourceError>
+      let label: string
+      if (given === "-") {
+        const stdio = yield* Stdio.Stdio
+        label = "standard input"
+        bytes = Stream.mapError(stdio.stdin, (error) => new SourceError({ source: name, message: error.message }))
+      } else {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* Path.Path
+        const file = given instanceof URL ? yield* Effect.orDie(path.fromFileUrl(given)) : given
+        label = path.relative(path.resolve("."), path.resolve(file)).startsWith("..")
+          ? file
+          : path.relative(path.resolve("."), path.resolve(file))
+        const info = yield* Effect.mapError(fs.stat(file), (error) =>
+          new SourceError({
+            source: name,
+            message: error.reason._tag === "NotFound"
+              ? `${label}: there is no such file (source ${name}, looked in ${path.resolve(".")})`
+              : `${label}: cannot be read: ${error.message}`
+          }))
+        if (info.type === "Directory") {
+          return yield* new SourceError({ source: name, message: `${label}: is a folder, not a file (source ${name})` })
+        }
+        size = Number(info.size)
+        if (size === 0) yield* Effect.logWarning(`${label} is empty: source ${name} has no rows`)
+        bytes = Stream.mapError(
+          fs.stream(file),
+          (error) => new SourceError({ source: name, message: `${label}: cannot be read: ${error.message}` })
+        )
+      }
+      return {
+        progress: () => (size === undefined || size === 0 ? undefined : Math.min(1, seen / size)),
+        rows: read({
+          label,
+          bytes: checkEncoding(name, label, Stream.map(bytes, (chunk) => {
+            seen += chunk.length
+            return chunk
+          }))
+        })
+      }
+    })
+  )
+
+const checkEncoding = (name: string, label: string, bytes: Stream.Stream<Uint8Array, SourceError>) => {
+  let first = true
+  return Stream.mapEffect(bytes, (chunk) => {
+    if (first) {
+      first = false
+      const [a, b] = chunk
+      if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)) {
+        return Effect.fail(new SourceError({ source: name, message: `${label}: ${TextLine.utf16} (source ${name})` }))
+      }
+    }
+    return Effect.succeed(chunk)
+  })
+}
+
+/** `JsonArray` does not expect a byte order mark. */
+const withoutBom = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Uint8Array, E, R> => {
+  let first = true
+  return Stream.map(bytes, (chunk) => {
+    const bom = first && chunk[0] === 0xef && chunk[1] === 0xbb && chunk[2] === 0xbf
+    first = false
+    return bom ? chunk.subarray(3) : chunk
+  })
+}
+
+/** Decodes by a schema, or says what does not fit. */
+const decoder = <A>(schema: Schema.Codec<A, any>) => {
+  const decode = Schema.decodeUnknownExit(schema)
+  return (position: string, raw: unknown): Node.SourceRow<A> => {
+    const exit = decode(raw)
+    if (Exit.isSuccess(exit)) return { position, value: exit.value }
+    const error = Exit.findError(exit)
+    return {
+      position,
+      problem: `does not fit its schema: ${
+        (Result.isSuccess(error) ? messageOf(error.success) : "a defect").replace(/\s*\n\s*/g, " ")
+      }`,
+      raw: JSON.stringify(raw)
+    }
+  }
+}
+
+const toRow = <A>(
+  position: string,
+  header: ReadonlyArray<string>,
+  cells: ReadonlyArray<string>,
+  decode: (position: string, raw: unknown) => Node.SourceRow<A>
+): Node.SourceRow<A> | undefined => {
+  if (cells.length === 1 && cells[0]!.trim() === "" && header.length > 1) return undefined
+  return cells.length === header.length
+    ? decode(position, Object.fromEntries(header.map((column, index) => [column, cells[index]])))
+    : {
+      position,
+      problem: `has ${cells.length} cells where the header has ${header.length}`,
+      raw: JSON.stringify(cells)
+    }
+}
+
+const checkHeader = (label: string, header: ReadonlyArray<string>, delimiter: string) => {
+  const other = [";", "\t", "|", ","].find((candidate) => candidate !== delimiter && header[0]!.includes(candidate))
+  return header.length === 1 && other !== undefined
+    ? Effect.logWarning(
+      `${label}: one column found, and its name holds ${JSON.stringify(other)}: is that the delimiter? Say so with { delimiter: ${
+        JSON.stringify(other)
+      } }`
+    )
+    : Effect.void
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,0 +1,166 @@
+/**
+ * The exact cache: the answer to a request that was asked before, word for word and setting for setting.
+ *
+ * **Details** The key is `RequestKey` of the request as the stack below would send it, so a router or a default model
+ * below counts. What is kept: whole answers that the caller accepts, under the model that gave them. What is not: errors,
+ * refusals, cut and empty answers, and answers that do not fit the schema. Equal requests that are on their way together
+ * make one call, and a failure is not kept. An entry that cannot be read is a miss and is replaced. When the store fails,
+ * the run goes on without it after one warning.
+ *
+ * **Example** (answers that last a month, apart for each customer)
+ *
+ * ```ts
+ * import { Cache } from "@pipe/core"
+ *
+ * export const cache = Cache.layer({ timeToLive: "30 days", namespace: "acme" })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Digest from "effect/crypto/Digest"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as ModelRequest from "../data/ModelRequest.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
+import * as RequestKey from "../data/RequestKey.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
+import * as CacheStore from "../store/CacheStore.ts"
+
+export interface Options {
+  /** How long an answer may be used again. Default: for ever; 0 keeps nothing. */
+  readonly timeToLive?: Duration.Input
+  /** Answers are shared only inside a namespace, such as a tenant's. Default: none. */
+  readonly namespace?: string
+}
+
+/** `off`: neither reads nor writes nor shares calls under way (the command line's `--no-cache`). */
+export const Mode = Context.Reference<"on" | "off">("@pipe/core/Cache/Mode", {
+  defaultValue: () => "on" as const
+})
+
+type Flight = Deferred.Deferred<ModelResponse.ModelResponse | undefined, AiError.AiError>
+
+/** Answers equal requests from the `CacheStore` in context. */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | CacheStore.CacheStore | Digest.Digest> =>
+  ModelClient.middlewareEffect((next) =>
+    Effect.gen(function*() {
+      const digest = yield* Digest.Digest
+      const store = keepGoing(yield* CacheStore.CacheStore)
+      const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? Duration.infinity)
+      const flights = new Map<string, Flight>()
+
+      const read = (key: string, expected: ModelResponse.ModelResponse["_tag"]) =>
+        Effect.withFiber((fiber) =>
+          Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) => {
+            const response = text === undefined ? undefined : parse(text, expected)
+            return response === undefined || fiber.getRef(ModelClient.Accept)(response) !== undefined
+              ? undefined
+              : response
+          })
+        )
+
+      const write = (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse) =>
+        Effect.withFiber<void>((fiber) => {
+          if (
+            response.origin !== "provider" || !ModelResponse.isComplete(response) || !Duration.isPositive(timeToLive) ||
+            fiber.getRef(ModelClient.Accept)(response) !== undefined
+          ) {
+            return Effect.void
+          }
+          const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+          const entry = (key: string): CacheStore.Entry => ({
+            key,
+            value: JSON.stringify(response),
+            model: response.model,
+            createdAt: now,
+            expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
+          })
+          return resolved.model === undefined || response.requestedModel === resolved.model
+            ? store.set(entry(key))
+            // Another model stepped in below: its answer is found by those who ask for that one.
+            : Effect.flatMap(keyOf(digest, ModelRequest.withModel(resolved, response.requestedModel), options), (key) =>
+              store.set(entry(key)))
+        })
+
+      const lead = <R extends ModelRequest.ModelRequest>(key: string, request: R, resolved: R) => {
+        const flight: Flight = Deferred.makeUnsafe()
+        flights.set(key, flight)
+        return Effect.onExitPrimitive(
+          Effect.flatMap(read(key, answerTag[request._tag]), (kept) =>
+            kept !== undefined
+              ? Effect.succeed({ ...kept, origin: "cache" as const } as ModelResponse.ResponseTo<R>)
+              : Effect.tap(next.send(request), (response) => write(key, resolved, response))),
+          (exit) => {
+            flights.delete(key)
+            Deferred.doneUnsafe(flight, Exit.isFailure(exit) && Exit.hasInterrupts(exit) ? Exit.succeed(undefined) : exit)
+            return undefined
+          }
+        )
+      }
+
+      const lookup = <R extends ModelRequest.ModelRequest>(
+        key: string,
+        request: R,
+        resolved: R
+      ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
+        const flight = flights.get(key)
+        return flight === undefined
+          ? lead(key, request, resolved)
+          : Effect.flatMap(Deferred.await(flight), (response) =>
+            response === undefined
+              ? Effect.suspend(() => lookup(key, request, resolved))
+              : Effect.succeed(
+                { ...structuredClone(response), origin: "shared" as const } as ModelResponse.ResponseTo<R>
+              ))
+      }
+
+      const send: ModelClient.Send = (request) =>
+        Effect.withFiber((fiber) => {
+          if (fiber.getRef(Mode) === "off") return next.send(request)
+          const resolved = next.resolve(request)
+          return Effect.flatMap(keyOf(digest, resolved, options), (key) => lookup(key, request, resolved))
+        })
+      return send
+    })
+  )
+
+const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
+
+const encoder = new TextEncoder()
+
+const keyOf = (digest: Digest.Digest["Service"], request: ModelRequest.ModelRequest, options: Options) =>
+  digest.digestHex(Digest.sha256, encoder.encode(RequestKey.content(request, options.namespace)))
+
+const parse = (text: string, expected: ModelResponse.ModelResponse["_tag"]): ModelResponse.ModelResponse | undefined => {
+  try {
+    const value: ModelResponse.ModelResponse = JSON.parse(text)
+    return value._tag === expected ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** A store that is left alone after its first failure, with one warning: answers are paid for again, but the run goes on. */
+const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
+  let broken = false
+  const guard = <A>(use: () => Effect.Effect<A, CacheStore.CacheStoreError>, otherwise: A): Effect.Effect<A> =>
+    Effect.suspend(() =>
+      broken ? Effect.succeed(otherwise) : Effect.catch(use(), (error) => {
+        if (broken) return Effect.succeed(otherwise)
+        broken = true
+        return Effect.as(Effect.logWarning(`${error.message}; the run goes on without the cache`), otherwise)
+      })
+    )
+  return {
+    get: (key: string, now: number) => guard<string | undefined>(() => store.get(key, now), undefined),
+    set: (entry: CacheStore.Entry) => guard<void>(() => store.set(entry), undefined)
+  }
+}

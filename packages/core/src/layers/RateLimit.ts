@@ -1,0 +1,183 @@
+/**
+ * Keeps under the provider's limits: requests and tokens a minute, for each model, shared by all steps of a flow.
+ *
+ * **Details** Two token buckets of `effect/persistence/RateLimiter` a model. Before a call its tokens are taken (counted
+ * input, expected output); after it the difference to what was used is given back or taken. Limits that the provider
+ * reports in its headers are learned: a lower one holds at once, and an unknown one becomes known. When the provider says
+ * that nothing is left, or answers 429, every call to that model waits just as long as it says.
+ *
+ * **Example** (limits of one's own account)
+ *
+ * ```ts
+ * import { RateLimit } from "@pipe/core"
+ *
+ * export const limit = RateLimit.layer({ requestsPerMinute: 500, tokensPerMinute: 200_000 })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as RateLimiter from "effect/persistence/RateLimiter"
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
+import type * as RateLimitHeaders from "../data/RateLimitHeaders.ts"
+import * as Usage from "../data/Usage.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
+import * as Notice from "../seam/Notice.ts"
+import * as TokenCounter from "../seam/TokenCounter.ts"
+
+export interface Options {
+  /** Default: what the provider's headers say; without them no limit. */
+  readonly requestsPerMinute?: number
+  /** Input and output together. Default: what the provider's headers say; without them no limit. */
+  readonly tokensPerMinute?: number
+}
+
+const WINDOW = Duration.minutes(1)
+
+/** Output tokens that are expected of a model until it has answered. */
+const FIRST_OUTPUT = 256
+
+interface Limits {
+  requests: number | undefined
+  tokens: number | undefined
+  /** No call starts before this time (milliseconds since 1970). */
+  pausedUntil: number
+  /** Running mean of the output tokens of an answer. */
+  output: number
+}
+
+/** Limits with the limiter in context: `RateLimiter.layer` over a store that processes share, such as Redis. */
+export const layerShared = (
+  options: Options = {}
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> =>
+  ModelClient.middlewareEffect((next) =>
+    Effect.map(RateLimiter.RateLimiter, (limiter): ModelClient.Send => {
+      const models = new Map<string, Limits>()
+      const limitsOf = (model: string): Limits => {
+        let limits = models.get(model)
+        if (limits === undefined) {
+          limits = {
+            requests: options.requestsPerMinute,
+            tokens: options.tokensPerMinute,
+            pausedUntil: 0,
+            output: FIRST_OUTPUT
+          }
+          models.set(model, limits)
+        }
+        return limits
+      }
+      return (request) =>
+        Effect.withFiber((fiber) => {
+          const model = next.resolve(request).model ?? ""
+          const limits = limitsOf(model)
+          const clock = fiber.getRef(Clock.Clock)
+          const expected = limits.tokens === undefined
+            ? 0
+            : expectedTokens(request, limits, fiber.getRef(TokenCounter.TokenCounter))
+          const observe = (observed: RateLimitHeaders.Observed) =>
+            learn(limits, observed, clock.currentTimeMillisUnsafe())
+          const call = Effect.provideService(next.send(request), Notice.Limits, observe)
+          return Effect.flatMap(
+            waitForTurn(limiter, model, limits, expected),
+            () => limits.tokens === undefined ? call : settle(limiter, model, limits, expected, call)
+          )
+        })
+    })
+  )
+
+/** Limits for this process alone. */
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
+  layerShared(options).pipe(
+    Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory)))
+  )
+
+const expectedTokens = (request: ModelRequest.ModelRequest, limits: Limits, count: TokenCounter.Count): number => {
+  const input = TokenCounter.inputTokens(count, request)
+  const output = request._tag === "Embedding"
+    ? 0
+    : Math.min(request.settings.maxTokens ?? Number.POSITIVE_INFINITY, Math.ceil(limits.output))
+  // More than the bucket holds could never be taken: such a request waits for a full bucket.
+  return Math.min(input + output, limits.tokens ?? Number.POSITIVE_INFINITY)
+}
+
+const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, tokens: number) =>
+  Effect.orDie(limiter.consume({
+    algorithm: "token-bucket",
+    onExceeded: "delay",
+    window: WINDOW,
+    key,
+    limit,
+    tokens
+  }))
+
+/** Waits until both dimensions let the call through and no pause holds. */
+const waitForTurn = (
+  limiter: RateLimiter.RateLimiter,
+  model: string,
+  limits: Limits,
+  tokens: number
+): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    let millis = 0
+    if (limits.requests !== undefined) {
+      millis = Duration.toMillis((yield* take(limiter, `requests/${model}`, limits.requests, 1)).delay)
+    }
+    if (limits.tokens !== undefined) {
+      const { delay } = yield* take(limiter, `tokens/${model}`, limits.tokens, tokens)
+      millis = Math.max(millis, Duration.toMillis(delay))
+    }
+    yield* pause(model, millis)
+    // A pause may be set, and lengthened, while others wait: the clock decides, not the order.
+    for (;;) {
+      const left = limits.pausedUntil - (yield* Clock.currentTimeMillis)
+      if (left <= 0) return
+      yield* pause(model, left)
+    }
+  })
+
+const pause = (model: string, milliseconds: number): Effect.Effect<void> =>
+  milliseconds <= 0 ? Effect.void : Effect.withFiber((fiber) => {
+    const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
+    fiber.getRef(Notice.Notice)({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
+    return Effect.sleep(milliseconds)
+  })
+
+/** Gives back or takes what the answer used less or more than expected; all of it after a failure without an answer. */
+const settle = <A extends ModelResponse.ModelResponse, E, R>(
+  limiter: RateLimiter.RateLimiter,
+  model: string,
+  limits: Limits,
+  expected: number,
+  call: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.onExitPrimitive(call, (exit) => {
+    const usage = Exit.isSuccess(exit) ? exit.value.usage : undefined
+    if (usage !== undefined) limits.output += (Usage.outputTokens(usage) - limits.output) * 0.1
+    // RateLimiter takes negative tokens as a refund; the cap at the limit comes with the next refill.
+    const difference = (usage === undefined ? 0 : Usage.totalTokens(usage)) - expected
+    return difference === 0 || limits.tokens === undefined || (Exit.isSuccess(exit) && usage === undefined)
+      ? undefined
+      : Effect.asVoid(take(limiter, `tokens/${model}`, limits.tokens, difference))
+  })
+
+/** Takes over limits that are lower or were unknown, and pauses when the provider says that nothing is left. */
+const learn = (limits: Limits, observed: RateLimitHeaders.Observed, now: number): void => {
+  const { requests, retryAfterMillis, tokens } = observed
+  if (requests?.limit !== undefined && requests.limit > 0) {
+    limits.requests = Math.min(limits.requests ?? requests.limit, requests.limit)
+  }
+  if (tokens?.limit !== undefined && tokens.limit > 0) {
+    limits.tokens = Math.min(limits.tokens ?? tokens.limit, tokens.limit)
+  }
+  const waits = [
+    retryAfterMillis ?? 0,
+    requests?.remaining === 0 ? requests.resetMillis ?? 0 : 0,
+    tokens?.remaining === 0 ? tokens.resetMillis ?? 0 : 0
+  ]
+  limits.pausedUntil = Math.max(limits.pausedUntil, now + Math.max(...waits))
+}

@@ -1,0 +1,137 @@
+/**
+ * Tries again what may succeed: one budget of attempts a request, wherever it failed.
+ *
+ * **Details** Tried again: 408, 409, 429, 5xx, timeouts and dropped connections, with jittered exponential back-off, or
+ * after just the time that the provider asks for (`Retry-After` in all its forms). Not tried again: other 4xx, refusals,
+ * exhausted quota, and a wait longer than `maxWait`. An answer that does not fit the caller's schema is asked again with
+ * what was wrong; one that was cut at its limit is not, since asking again would give the same. The SDKs' own retries are
+ * off, so nothing multiplies.
+ *
+ * **Example** (three attempts in all)
+ *
+ * ```ts
+ * import { Retry } from "@pipe/core"
+ *
+ * export const retry = Retry.layer({ attempts: 3, maxWait: "30 seconds" })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelFailure from "../seam/ModelFailure.ts"
+import * as Notice from "../seam/Notice.ts"
+
+export interface Options {
+  /** Attempts in all, the first included. Default: 6. */
+  readonly attempts?: number
+  /** The first pause of the back-off, doubled each time. Default: 500 ms. */
+  readonly base?: Duration.Input
+  /** The longest pause of the back-off. Default: 30 seconds. */
+  readonly maxPause?: Duration.Input
+  /** The longest wait that a provider may ask for; beyond it the call fails and says when the limit resets. Default: 2 minutes. */
+  readonly maxWait?: Duration.Input
+  /** No new attempt starts later than this after the first failure. Default: 10 minutes. */
+  readonly within?: Duration.Input
+}
+
+/** Tries again, as the options say. */
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+  const attempts = options.attempts ?? 6
+  const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "2 minutes")
+  const schedule = makeSchedule(options, attempts, maxWait)
+  return ModelClient.middleware((send) => {
+    const attempt = <R extends ModelRequest.ModelRequest>(request: R) =>
+      Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
+        const accept = fiber.getRef(ModelClient.Accept)
+        return Effect.flatMap(send(request), (response) => {
+          const problem = accept(response)
+          return problem === undefined || ModelResponse.isTruncated(response)
+            ? Effect.succeed(response)
+            : Effect.fail(unfit(problem, response))
+        })
+      })
+    return (request) =>
+      attempts <= 1 ? send(request) : Effect.catch(attempt(request), (first) => {
+        let last = first
+        let waiting = true
+        const again = Effect.suspend(() => {
+          // The schedule has to see the first failure before anything is sent again.
+          if (waiting) {
+            waiting = false
+            return Effect.fail(first)
+          }
+          return Effect.tapError(attempt(reask(request, last)), (error) =>
+            Effect.sync(() => {
+              last = error
+            }))
+        })
+        return Effect.retry(again, schedule(request.model ?? ""))
+      })
+  })
+}
+
+const makeSchedule = (options: Options, attempts: number, maxWait: Duration.Duration) => {
+  const maxPause = Duration.fromInputUnsafe(options.maxPause ?? "30 seconds")
+  const backoff = Schedule.exponential(options.base ?? "500 millis").pipe(
+    Schedule.setInputType<AiError.AiError>(),
+    Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, maxPause))),
+    Schedule.jittered,
+    Schedule.upTo({ times: attempts - 1, duration: options.within ?? "10 minutes" }),
+    Schedule.while(({ input }) => Effect.succeed(mayRetry(input, maxWait)))
+  )
+  return (model: string) =>
+    Schedule.modifyDelay(backoff, ({ duration, input }) => {
+      if (ModelFailure.kind(input) === "output") return Effect.succeed(Duration.zero)
+      const wait = ModelFailure.retryAfter(input) ?? duration
+      return Effect.withFiberSucceed((fiber) => {
+        const milliseconds = Duration.toMillis(wait)
+        const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
+        fiber.getRef(Notice.Notice)({ _tag: "Wait", reason: "retry", model, milliseconds, until })
+        return wait
+      })
+    })
+}
+
+const mayRetry = (error: AiError.AiError, maxWait: Duration.Duration): boolean => {
+  if (ModelFailure.kind(error) === "output") return true
+  if (!ModelFailure.isRetryable(error)) return false
+  const wait = ModelFailure.retryAfter(error)
+  return wait === undefined || Duration.isLessThanOrEqualTo(wait, maxWait)
+}
+
+const unfit = (problem: string, response: ModelResponse.ModelResponse): AiError.AiError =>
+  AiError.make({
+    module: response.provider,
+    method: "send",
+    reason: new AiError.StructuredOutputError({ description: problem, responseText: ModelResponse.text(response) })
+  })
+
+/** Longest piece of a wrong answer and of its problem that is sent back: a re-ask must not grow without bound. */
+const MAX_NOTE = 1_000
+
+/** The request again, after a wrong answer with that answer and what was wrong; always from the first request. */
+const reask = <R extends ModelRequest.ModelRequest>(request: R, error: AiError.AiError): R => {
+  if (request._tag !== "Completion" || error.reason._tag !== "StructuredOutputError") return request
+  const { description, responseText } = error.reason
+  return {
+    ...request,
+    messages: [
+      ...request.messages,
+      ...(responseText === "" ? [] : [{ role: "assistant" as const, content: clip(responseText) }]),
+      {
+        role: "user" as const,
+        content: `That answer does not fit what was asked for: ${clip(description)}\nAnswer again, with the corrected JSON only.`
+      }
+    ]
+  }
+}
+
+const clip = (text: string): string => (text.length <= MAX_NOTE ? text : `${text.slice(0, MAX_NOTE).toWellFormed()}…`)

@@ -1,0 +1,107 @@
+/**
+ * A batching window: requests wait for each other and go down together.
+ *
+ * **Details** Embedding requests of a window that ask for the same model and settings become one request with all their
+ * texts. Completions leave as a group of up to `size`, `concurrency` of them at once.
+ *
+ * **Example** (batches of 10, five calls at once)
+ *
+ * ```ts
+ * import { Window } from "@pipe/core"
+ *
+ * export const batches = Window.layer({ size: 10, concurrency: 5 })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Request from "effect/Request"
+import * as RequestResolver from "effect/RequestResolver"
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as RequestKey from "../data/RequestKey.ts"
+import * as Usage from "../data/Usage.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
+
+export interface Options {
+  /** Most requests a window. Default: 100. */
+  readonly size?: number
+  /** Longest wait for a window to fill. Default: 10 ms. */
+  readonly wait?: Duration.Input
+  /** Calls of a window at once. Default: all. */
+  readonly concurrency?: number
+}
+
+interface Waiting extends Request.Request<ModelResponse.ModelResponse, AiError.AiError> {
+  readonly _tag: "Waiting"
+  readonly request: ModelRequest.ModelRequest
+}
+
+const Waiting = Request.tagged<Waiting>("Waiting")
+
+/** Gathers requests and sends them on by the window. */
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
+  ModelClient.middlewareEffect((next) => {
+    const resolver = RequestResolver.makeGrouped<Waiting, string>({
+      key: ({ request }) => groupOf(request.request),
+      resolver: (entries) => {
+        const requests = entries.map((entry) => entry.request.request)
+        const embeddings = requests.filter((request) => request._tag === "Embedding")
+        return embeddings.length === requests.length && requests.length > 1
+          ? Effect.map(Effect.exit(next.send(merge(embeddings))), (exit) => {
+            let from = 0
+            entries.forEach((entry, index) => {
+              const count = embeddings[index]!.inputs.length
+              const part = from
+              from += count
+              entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count)))
+            })
+          })
+          : Effect.forEach(
+            entries,
+            (entry) =>
+              Effect.map(
+                Effect.provideContext(Effect.exit(next.send(entry.request.request)), entry.context),
+                (exit) => entry.completeUnsafe(exit)
+              ),
+            { concurrency: options.concurrency ?? "unbounded", discard: true }
+          )
+      }
+    }).pipe(
+      RequestResolver.setDelay(options.wait ?? "10 millis"),
+      RequestResolver.batchN(options.size ?? 100)
+    )
+    const send = (request: ModelRequest.ModelRequest) => Effect.request(Waiting({ request }), resolver)
+    return Effect.succeed(send as ModelClient.Send)
+  })
+
+const groupOf = (request: ModelRequest.ModelRequest): string =>
+  request._tag === "Completion" ? "Completion" : RequestKey.canonical({ ...request, inputs: [] })
+
+const merge = (requests: ReadonlyArray<ModelRequest.Embedding>): ModelRequest.Embedding => ({
+  ...requests[0]!,
+  inputs: requests.flatMap((request) => request.inputs)
+})
+
+/** One caller's vectors, with its share of the tokens: whole tokens, and together all of them. */
+const share = (
+  response: ModelResponse.EmbeddingResponse,
+  from: number,
+  count: number
+): ModelResponse.EmbeddingResponse => ({
+  ...response,
+  vectors: response.vectors.slice(from, from + count),
+  ...(response.usage === undefined ? undefined : {
+    usage: {
+      ...Usage.zero,
+      uncachedInput: portion(Usage.inputTokens(response.usage), from, count, response.vectors.length)
+    }
+  })
+})
+
+const portion = (total: number, from: number, count: number, of: number): number =>
+  Math.round((total * (from + count)) / of) - Math.round((total * from) / of)

@@ -1,0 +1,143 @@
+/**
+ * What a model charges: one price for each token class, at each context length, for each class of service.
+ *
+ * @since 0.1.0
+ */
+import * as Money from "../data/Money.ts"
+import * as Usage from "../data/Usage.ts"
+
+/** Prices in picodollars a token. A class that is left out has no price of its own and is charged as its parent. */
+export interface Rates {
+  readonly input: Money.Money
+  /** Parent: `input`. */
+  readonly cacheRead?: Money.Money
+  /** Parent: `input`. */
+  readonly cacheWrite?: Money.Money
+  /** Parent: `cacheWrite`. */
+  readonly cacheWrite1h?: Money.Money
+  readonly output: Money.Money
+  /** Parent: `output`. */
+  readonly reasoning?: Money.Money
+}
+
+/** Rates for requests whose whole input is longer than `above` tokens. */
+export interface Tier {
+  readonly above: number
+  readonly rates: Rates
+}
+
+export interface Price {
+  readonly provider: string
+  /** The entry of the table that the name was resolved to. */
+  readonly model: string
+  /** Where the figures come from, for people. */
+  readonly source: string
+  /** By context length, ascending; the first is for `above: 0`. */
+  readonly tiers: readonly [Tier, ...Array<Tier>]
+  /** The model's context window in tokens, where it is known. */
+  readonly contextWindow?: number
+}
+
+/** A price of one's own, in USD per million tokens. */
+export interface UsdPerMillion {
+  readonly input: number
+  readonly output: number
+  readonly cacheRead?: number
+  readonly cacheWrite?: number
+  readonly cacheWrite1h?: number
+  readonly reasoning?: number
+}
+
+const rateKeys = ["input", "cacheRead", "cacheWrite", "cacheWrite1h", "output", "reasoning"] as const
+
+/**
+ * Rates from USD per million tokens. 0 is a price; a price under 0.0001 or over 100,000 USD is refused with a
+ * `RangeError`, since it was given for another unit.
+ */
+export const ratesFromUsdPerMillion = (usd: UsdPerMillion): Rates => {
+  const rates: { -readonly [K in keyof Rates]?: Money.Money } = {}
+  for (const key of rateKeys) {
+    const value = usd[key]
+    if (value === undefined) continue
+    if (value !== 0 && (value < 1e-4 || value > 1e5)) {
+      throw new RangeError(
+        `${key}: ${value} USD per million tokens cannot be right; prices here are per million, so 0.15 means 0.15 USD for 1,000,000 tokens`
+      )
+    }
+    rates[key] = Money.perMillionTokens(value)
+  }
+  return rates as Rates
+}
+
+/** A price of one's own for a model, in USD per million tokens, without tiers. */
+export const fromUsdPerMillion = (model: string, usd: UsdPerMillion, source = "your own price"): Price => ({
+  provider: "",
+  model,
+  source,
+  tiers: [{ above: 0, rates: ratesFromUsdPerMillion(usd) }]
+})
+
+/** The rates for a request with this many input tokens. */
+export const ratesAt = (price: Price, inputTokens: number): Rates =>
+  (price.tiers.findLast((tier) => inputTokens > tier.above) ?? price.tiers[0]).rates
+
+/** The price of one token of a class, its parent's where it has none of its own. */
+export const rateOf = (rates: Rates, tokenClass: Usage.TokenClass): Money.Money => {
+  switch (tokenClass) {
+    case "uncachedInput":
+      return rates.input
+    case "cacheRead":
+      return rates.cacheRead ?? rates.input
+    case "cacheWrite":
+      return rates.cacheWrite ?? rates.input
+    case "cacheWrite1h":
+      return rates.cacheWrite1h ?? rates.cacheWrite ?? rates.input
+    case "output":
+      return rates.output
+    case "reasoning":
+      return rates.reasoning ?? rates.output
+  }
+}
+
+/** Whether a class has a price of its own; a class that has none is charged as its parent and is to be marked. */
+export const hasOwnRate = (rates: Rates, tokenClass: Usage.TokenClass): boolean =>
+  tokenClass === "uncachedInput" ? true : rates[tokenClass] !== undefined
+
+/**
+ * How a class of service changes the price, as published: OpenAI's batch and flex and Anthropic's batch are half of every
+ * token class (platform.openai.com/docs/pricing and docs.anthropic.com pricing, looked at 2026-11-25; every batch price
+ * in LiteLLM's table of 2026-07-24 is half). A class of service that is not here has no known price.
+ */
+const serviceTiers: { readonly [provider: string]: { readonly [tier: string]: readonly [bigint, bigint] } } = {
+  openai: { default: [1n, 1n], auto: [1n, 1n], scale: [1n, 1n], batch: [1n, 2n], flex: [1n, 2n] },
+  anthropic: { default: [1n, 1n], standard: [1n, 1n], batch: [1n, 2n] }
+}
+
+/** The exact charge for a usage; `undefined` when it cannot be known. */
+export const cost = (price: Price, usage: Usage.Usage, options?: {
+  readonly serviceTier?: string | undefined
+  readonly provider?: string | undefined
+}): Money.Money | undefined => {
+  if (usage.unpriceable === true) return undefined
+  const tier = options?.serviceTier
+  const factor = tier === undefined || tier === "default"
+    ? undefined
+    : serviceTiers[options?.provider ?? price.provider]?.[tier] ?? null
+  if (factor === null) return undefined
+  const rates = ratesAt(price, Usage.inputTokens(usage))
+  let total = Money.zero
+  for (const tokenClass of Usage.classes) {
+    const tokens = usage[tokenClass]
+    if (tokens > 0) total += Money.times(rateOf(rates, tokenClass), tokens)
+  }
+  return factor === undefined ? total : (total * factor[0]) / factor[1]
+}
+
+/** What the same usage would cost were nothing read from or written to the provider's prompt cache. */
+export const withoutPromptCache = (usage: Usage.Usage): Usage.Usage => ({
+  ...usage,
+  uncachedInput: Usage.inputTokens(usage),
+  cacheRead: 0,
+  cacheWrite: 0,
+  cacheWrite1h: 0
+})

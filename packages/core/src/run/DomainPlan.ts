@@ -1,0 +1,80 @@
+/**
+ * Cuts a flow into domains: the nodes that are computed for the same rows, and where those rows go.
+ *
+ * @internal
+ */
+import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import type * as Sink from "../flow/Sink.ts"
+
+export interface DomainPlan {
+  /** The node whose rows they are: a source, an expansion, groups or a join. */
+  readonly root: Node.Any
+  /** Steps, filters and expansions that are computed for each row, each after its inputs. */
+  readonly members: ReadonlyArray<Node.Any>
+  /** What takes the finished rows. */
+  readonly outlets: ReadonlyArray<Outlet>
+}
+
+export type Outlet =
+  | { readonly _tag: "Sink"; readonly sink: Sink.Any }
+  | {
+    readonly _tag: "Expand"
+    readonly node: Node.Any
+    /** Stands in the rows of the domain above for the list of items. */
+    readonly slotNode: Node.Any
+  }
+  | { readonly _tag: "Reduce"; readonly node: Node.Any; readonly kind: Extract<Node.Kind, { readonly _tag: "Reduce" }> }
+  | {
+    readonly _tag: "Join"
+    readonly node: Node.Any
+    readonly kind: Extract<Node.Kind, { readonly _tag: "Join" }>
+    readonly side: string
+    readonly input: Node.Any
+    readonly first: boolean
+    /** The second side is made of this domain's rows, so the first has to be held until it is complete. */
+    readonly holdFirst: boolean
+  }
+
+export const make = (flow: Flow.Any): ReadonlyArray<DomainPlan> => {
+  const { nodes } = flow.graph
+  const roots = nodes.filter((node) => node.domain.root === node.name)
+  return roots.map((root): DomainPlan => {
+    const { domain } = root
+    const expands = nodes.filter((node) => node.kind._tag === "Expand" && node.domain.parent === domain)
+    const slotNodes = new Map(expands.map((node) => [node, expansionOf(node, domain)]))
+    return {
+      root,
+      members: nodes.flatMap((node) =>
+        node.domain === domain && node !== root ? [node] : slotNodes.has(node) ? [slotNodes.get(node)!] : []
+      ),
+      outlets: [
+        ...flow.outputs.filter((sink) => sink.domain === domain).map((sink): Outlet => ({ _tag: "Sink", sink })),
+        ...expands.map((node): Outlet => ({ _tag: "Expand", node, slotNode: slotNodes.get(node)! })),
+        ...nodes.flatMap((node) => readersAcross(node, domain))
+      ]
+    }
+  })
+}
+
+/** An expansion as a member of the domain above: the same node in the place where its list is made. */
+const expansionOf = (node: Node.Any, domain: Node.Domain): Node.Any => ({ ...node, domain })
+
+const readersAcross = (node: Node.Any, domain: Node.Domain): ReadonlyArray<Outlet> => {
+  const { kind } = node
+  if (kind._tag === "Reduce") {
+    return Node.commonDomain(node.name, kind.inputs) === domain ? [{ _tag: "Reduce", node, kind }] : []
+  }
+  if (kind._tag !== "Join") return []
+  const sides = Object.entries(kind.inputs)
+  const second = sides[1]![1]
+  return sides.flatMap(([side, input], index): ReadonlyArray<Outlet> =>
+    input.domain === domain
+      ? [{ _tag: "Join", node, kind, side, input, first: index === 0, holdFirst: comesFrom(second, domain) }]
+      : []
+  )
+}
+
+/** Whether a node's rows come, in whatever way, out of those of a domain. */
+const comesFrom = (node: Node.Any, domain: Node.Domain): boolean =>
+  node.domain === domain || Node.inputsOf(node).some((input) => comesFrom(input, domain))

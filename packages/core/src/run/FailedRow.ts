@@ -1,0 +1,80 @@
+/**
+ * A row that failed, as data: what failed, where, with what input.
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Secret from "../data/Secret.ts"
+import * as ModelFailure from "../seam/ModelFailure.ts"
+
+export interface FailedRow {
+  /** The node that the row comes from, and its place there: `reviews.jsonl:7`. */
+  readonly source: string
+  readonly row: number
+  readonly position: string
+  /** The node at which it failed. */
+  readonly node: string
+  /** The tag of the error. */
+  readonly error: string
+  readonly message: string
+  /** What the node was given. */
+  readonly input: unknown
+}
+
+/** The tag and the message of what went wrong; secrets are masked. */
+export const describe = (cause: Cause.Cause<unknown>): { readonly error: string; readonly message: string } => {
+  const failure = cause.reasons.find((reason) => Cause.isFailReason(reason) || Cause.isDieReason(reason))
+  if (failure === undefined) return { error: "Interrupted", message: "the row was interrupted" }
+  const error: unknown = Cause.isFailReason(failure) ? failure.error : failure.defect
+  if (AiError.isAiError(error)) {
+    return { error: error.reason._tag, message: Secret.mask(ModelFailure.message(error)) }
+  }
+  if (error instanceof Error) {
+    const tag = "_tag" in error ? String(error._tag) : error.name
+    return { error: tag, message: Secret.mask(error.message === "" ? tag : error.message) }
+  }
+  const tag = typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : "Error"
+  return { error: tag, message: Secret.mask(typeof error === "string" ? error : safeJson(error)) }
+}
+
+const safeJson = (value: unknown): string => {
+  try {
+    return JSON.stringify(value) ?? String(value)
+  } catch {
+    return String(value)
+  }
+}
+
+/** Collects the failed rows of a run in a file, made when the first comes; a file of an earlier run is removed. */
+export interface ErrorsFile {
+  readonly path: string
+  readonly append: (row: FailedRow) => Effect.Effect<void>
+  readonly count: () => number
+}
+
+/** Opens the errors file of a run. */
+export const open = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  yield* Effect.ignore(fs.remove(path))
+  let count = 0
+  let broken = false
+  const file: ErrorsFile = {
+    path,
+    count: () => count,
+    append: (row) => {
+      const flag = count === 0 ? "w" : "a"
+      count++
+      return fs.writeFileString(path, `${Secret.mask(safeJson(row))}\n`, { flag }).pipe(
+        Effect.catch((error) => {
+          if (broken) return Effect.void
+          broken = true
+          return Effect.logWarning(`${path}: failed rows cannot be written: ${error.message}`)
+        })
+      )
+    }
+  }
+  return file
+})

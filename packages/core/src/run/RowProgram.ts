@@ -1,0 +1,267 @@
+/**
+ * All steps of one row, fused into one effect: a row's adjacent steps cost one window, not one each.
+ *
+ * @internal
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as AiError from "effect/ai/AiError"
+import * as Node from "../flow/Node.ts"
+import * as Caller from "../seam/Caller.ts"
+import * as ModelFailure from "../seam/ModelFailure.ts"
+import * as ModelSettings from "../seam/ModelSettings.ts"
+import * as FailedRow from "./FailedRow.ts"
+
+/** In the place of a value that a row does not have: filtered away, or failed. */
+export const absent: unique symbol = Symbol("absent")
+
+/** A row on its way: the values of its domain's nodes by slot, and the row above it. */
+export interface Row {
+  readonly index: number
+  readonly position: string
+  readonly parent: Row | undefined
+  readonly values: Array<unknown>
+  failed: boolean
+}
+
+/** Counts of a node in a run. */
+export interface NodeStats {
+  running: number
+  done: number
+  failed: number
+  skipped: number
+}
+
+export const noStats = (): NodeStats => ({ running: 0, done: 0, failed: 0, skipped: 0 })
+
+/** What a row program tells the run that it is part of. */
+export interface Run {
+  readonly id: string
+  readonly statsOf: (node: Node.Any) => NodeStats
+  /** Keeps a failed row. */
+  readonly onFailed: (row: FailedRow.FailedRow) => Effect.Effect<void>
+  readonly onDropped: () => void
+  /** Nothing more can succeed: no further row is begun. */
+  readonly stop: (message: string) => void
+}
+
+/** Where the value of an input is: so many rows up, in this slot. */
+interface Place {
+  readonly name: string
+  readonly up: number
+  readonly slot: number
+}
+
+/** Slots of the nodes of a domain; the root has slot 0. */
+export type Slots = ReadonlyMap<Node.Any, number>
+
+export const slotsOf = (root: Node.Any, members: ReadonlyArray<Node.Any>): Slots =>
+  new Map([root, ...members].map((node, slot) => [node, slot]))
+
+/** Reads the values of some inputs from a row: `undefined` when the row lacks one. */
+export type Reader = (row: Row) => Record<string, unknown> | undefined
+
+export const reader = (inputs: Node.Inputs, domain: Node.Domain, slots: ReadonlyMap<Node.Domain, Slots>): Reader => {
+  const places = Object.entries(inputs).map(([name, node]): Place => {
+    let up = 0
+    for (let d: Node.Domain | undefined = domain; d !== undefined && d !== node.domain; d = d.parent) up++
+    return { name, up, slot: slots.get(node.domain)!.get(node)! }
+  })
+  return (row) => {
+    const values: Record<string, unknown> = {}
+    for (const { name, slot, up } of places) {
+      let at: Row = row
+      for (let i = 0; i < up; i++) at = at.parent!
+      const value = at.values[slot]
+      if (value === absent) return undefined
+      values[name] = value
+    }
+    return values
+  }
+}
+
+export type Program = (row: Row) => Effect.Effect<void, never, unknown>
+
+/** The program of a domain's rows: its members after each other, those that do not wait for one another together. */
+export const make = (options: {
+  readonly root: Node.Any
+  readonly members: ReadonlyArray<Node.Any>
+  readonly slots: ReadonlyMap<Node.Domain, Slots>
+  readonly run: Run
+}): Program => {
+  const { members, root, run, slots } = options
+  const own = slots.get(root.domain)!
+  const programs = new Map(members.map((node) => [node, makeNode(node, root, own.get(node)!, slots, run)]))
+  const levels = levelsOf(members).map((level) => level.map((node) => programs.get(node)!))
+  const finish = root.kind._tag === "Reduce" ? makeFinish(root, root.kind, run) : undefined
+  const steps: ReadonlyArray<Program> = [
+    ...(finish === undefined ? [] : [finish]),
+    ...levels.map((level): Program =>
+      level.length === 1 ? level[0]! : (row) =>
+        Effect.forEach(level, (program) => program(row), { concurrency: "unbounded", discard: true })
+    )
+  ]
+  if (steps.length === 1) return steps[0]!
+  return (row) => Effect.forEach(steps, (step) => step(row), { discard: true })
+}
+
+/** Members by the longest way to them inside the domain. */
+const levelsOf = (members: ReadonlyArray<Node.Any>): ReadonlyArray<ReadonlyArray<Node.Any>> => {
+  const depth = new Map<Node.Any, number>()
+  const levels: Array<Array<Node.Any>> = []
+  for (const node of members) {
+    const level = Math.max(0, ...Node.inputsOf(node).map((input) => (depth.get(input) ?? -1) + 1))
+    depth.set(node, level)
+    ;(levels[level] ??= []).push(node)
+  }
+  return levels
+}
+
+const makeNode = (
+  node: Node.Any,
+  root: Node.Any,
+  slot: number,
+  slots: ReadonlyMap<Node.Domain, Slots>,
+  run: Run
+): Program => {
+  const kind = node.kind
+  if (kind._tag !== "Step" && kind._tag !== "Filter" && kind._tag !== "Expand") {
+    throw new Node.FlowError({ message: `${node.name} cannot be part of a row` })
+  }
+  const read = reader(kind.inputs, root.domain, slots)
+  const evaluate = evaluatorOf(kind)
+  const attempt = attempter(node, root, kind.policy, run)
+  const stats = run.statsOf(node)
+  return (row) => {
+    const values = read(row)
+    if (values === undefined) {
+      row.values[slot] = absent
+      stats.skipped++
+      return Effect.void
+    }
+    return attempt(row, slot, values, () => evaluate(values))
+  }
+}
+
+/** What a kind of node does with the values of its inputs. */
+const evaluatorOf = (
+  kind: Extract<Node.Kind, { readonly _tag: "Step" | "Filter" | "Expand" }>
+): (values: Record<string, unknown>) => Effect.Effect<unknown, unknown, unknown> => {
+  switch (kind._tag) {
+    case "Step": {
+      const { run, samples, when } = kind
+      const all = samples === undefined
+        ? (values: Record<string, unknown>) => run(values, 0)
+        : (values: Record<string, unknown>) =>
+          Effect.forEach(
+            Array.from({ length: samples }, (_, sample) => sample),
+            (sample) => ModelSettings.provide({ sample })(Effect.suspend(() => run(values, sample))),
+            { concurrency: "unbounded" }
+          )
+      return when === undefined ? all : (values) => (when(values) ? all(values) : Effect.undefined)
+    }
+    case "Filter": {
+      const { keep } = kind
+      return (values) => {
+        const kept = keep(values)
+        return typeof kept === "boolean"
+          ? Effect.succeed(kept ? values : absent)
+          : Effect.map(kept, (yes) => (yes ? values : absent))
+      }
+    }
+    case "Expand": {
+      const { run } = kind
+      return (values) => {
+        const made = run(values)
+        return Effect.isEffect(made)
+          ? Effect.map(made as Effect.Effect<Iterable<unknown>, unknown, unknown>, (items) => Array.from(items))
+          : Effect.sync(() => Array.from(made))
+      }
+    }
+  }
+}
+
+type Attempt = (
+  row: Row,
+  slot: number,
+  input: unknown,
+  effect: () => Effect.Effect<unknown, unknown, unknown>
+) => Effect.Effect<void, never, unknown>
+
+/** Runs a node for a row under its policy: sets the value, or deals with the failure. */
+const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run): Attempt => {
+  const stats = run.statsOf(node)
+  const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
+  const settings: ModelSettings.ModelSettings | undefined = policy.model === undefined
+    ? policy.settings
+    : { ...policy.settings, model: policy.model }
+  return (row, slot, input, effect) => {
+    stats.running++
+    const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index }
+    const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
+      const mine = Context.add(context, Caller.Caller, caller)
+      return settings === undefined
+        ? mine
+        : Context.add(mine, ModelSettings.ModelSettings, ModelSettings.merge(Context.get(context, ModelSettings.ModelSettings), settings))
+    })
+    return Effect.onExitPrimitive(
+      Effect.matchCauseEffect(limit === undefined ? called : limit.withPermit(called), {
+        onSuccess: (value) => {
+          row.values[slot] = value
+          if (value === absent) stats.skipped++
+          else stats.done++
+          return Effect.void
+        },
+        onFailure: (cause): Effect.Effect<void> => {
+          if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+          row.values[slot] = absent
+          return failed(node, root, policy.onError ?? "keep", row, input, cause, run, stats)
+        }
+      }),
+      () => {
+        stats.running--
+        return undefined
+      }
+    )
+  }
+}
+
+const failed = (
+  node: Node.Any,
+  root: Node.Any,
+  onError: Node.OnError,
+  row: Row,
+  input: unknown,
+  cause: Cause.Cause<unknown>,
+  run: Run,
+  stats: NodeStats
+): Effect.Effect<void> => {
+  stats.failed++
+  const { error, message } = FailedRow.describe(cause)
+  const hopeless = cause.reasons.some((reason) =>
+    Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.isHopeless(reason.error)
+  )
+  if (hopeless) run.stop(`step ${node.name}: ${message}`)
+  else if (onError === "fail") run.stop(`step ${node.name} failed for row ${row.position}: ${message}`)
+  if (onError === "skip" && !hopeless) {
+    run.onDropped()
+    return Effect.void
+  }
+  row.failed = true
+  return run.onFailed({ source: root.name, row: row.index, position: row.position, node: node.name, error, message, input })
+}
+
+/** The value of a group, from its state: the first thing that happens to its row. */
+const makeFinish = (
+  node: Node.Any,
+  kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>,
+  run: Run
+): Program => {
+  const attempt = attempter(node, node, kind.policy, run)
+  return (row) => {
+    const { key, state } = row.values[0] as { readonly key: string; readonly state: unknown }
+    return attempt(row, 0, key, () => kind.finish(state, key))
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * What happens in a run, as data: the live display, `--json`, the report and anybody's own watcher read these.
+ *
+ * **Details** Amounts of money are exact decimal USD strings. The last event of a run is `RunFinished`, its summary. The
+ * fields here are kept stable; new ones may be added.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import * as Money from "../data/Money.ts"
+import * as Usage from "../data/Usage.ts"
+
+const Tokens = Schema.Struct({
+  uncachedInput: Schema.Int,
+  cacheRead: Schema.Int,
+  cacheWrite: Schema.Int,
+  cacheWrite1h: Schema.Int,
+  output: Schema.Int,
+  reasoning: Schema.Int,
+  total: Schema.Int
+})
+
+export const tokensOf = (usage: Usage.Usage): typeof Tokens.Type => ({
+  uncachedInput: usage.uncachedInput,
+  cacheRead: usage.cacheRead,
+  cacheWrite: usage.cacheWrite,
+  cacheWrite1h: usage.cacheWrite1h,
+  output: usage.output,
+  reasoning: usage.reasoning,
+  total: Usage.totalTokens(usage)
+})
+
+const Savings = Schema.Struct({
+  cache: Money.FromUsd,
+  router: Money.FromUsd,
+  promptCache: Money.FromUsd,
+  serviceTier: Money.FromUsd
+})
+
+const Answers = Schema.Struct({ provider: Schema.Int, cache: Schema.Int, shared: Schema.Int })
+
+/** How far a node is, in rows. */
+export const NodeProgress = Schema.Struct({
+  name: Schema.String,
+  kind: Schema.String,
+  /** Rows begun and not yet ended. */
+  running: Schema.Int,
+  done: Schema.Int,
+  failed: Schema.Int,
+  /** Rows without a value here: filtered away, or failed before. */
+  skipped: Schema.Int,
+  /** Rows in all, where that can be told. */
+  total: Schema.optionalKey(Schema.Int)
+})
+
+export interface NodeProgress extends Schema.Schema.Type<typeof NodeProgress> {}
+
+export const RunStarted = Schema.TaggedStruct("RunStarted", {
+  run: Schema.String,
+  flow: Schema.String,
+  /** Milliseconds since 1970. */
+  at: Schema.Finite,
+  nodes: Schema.Array(Schema.Struct({
+    name: Schema.String,
+    kind: Schema.String,
+    inputs: Schema.Array(Schema.String)
+  }))
+})
+
+/** A row of a source, an expansion, a group or a join has been through all its steps. */
+export const RowDone = Schema.TaggedStruct("RowDone", {
+  run: Schema.String,
+  /** The node that the row comes from. */
+  source: Schema.String,
+  row: Schema.Int,
+  status: Schema.Literals(["ok", "failed"])
+})
+
+export const RowFailed = Schema.TaggedStruct("RowFailed", {
+  run: Schema.String,
+  source: Schema.String,
+  row: Schema.Int,
+  /** Where the row stands: `reviews.jsonl:7`. */
+  position: Schema.String,
+  node: Schema.String,
+  /** The tag of the error. */
+  error: Schema.String,
+  message: Schema.String
+})
+
+/** Sums so far; several times a second. */
+export const Progress = Schema.TaggedStruct("Progress", {
+  run: Schema.String,
+  milliseconds: Schema.Finite,
+  nodes: Schema.Array(NodeProgress),
+  spent: Money.FromUsd,
+  saved: Money.FromUsd,
+  answers: Answers,
+  /** Calls that wait for a rate limit or a retry now, and the time (milliseconds) that calls have waited in all. */
+  waiting: Schema.Int,
+  waited: Schema.Finite
+})
+
+export const Warning = Schema.TaggedStruct("Warning", { message: Schema.String })
+
+export const OutputWritten = Schema.TaggedStruct("OutputWritten", {
+  run: Schema.String,
+  output: Schema.String,
+  rows: Schema.Int
+})
+
+/** The summary of a run. */
+export const RunFinished = Schema.TaggedStruct("RunFinished", {
+  run: Schema.String,
+  flow: Schema.String,
+  /** `done`: every output is in its place; `failed`: the run stopped before its end. */
+  status: Schema.Literals(["done", "failed"]),
+  /** Why it failed. */
+  failure: Schema.optionalKey(Schema.String),
+  at: Schema.Finite,
+  milliseconds: Schema.Finite,
+  rows: Schema.Struct({
+    /** Rows that the sources gave. */
+    read: Schema.Int,
+    /** Rows with a failure, wherever it happened. */
+    failed: Schema.Int,
+    /** Rows dropped by `onError: "skip"`. */
+    dropped: Schema.Int
+  }),
+  nodes: Schema.Array(NodeProgress),
+  calls: Schema.Struct({
+    /** Answers to steps, by where they came from. */
+    answers: Answers,
+    /** Physical attempts at providers, and how many of them failed. */
+    attempts: Schema.Int,
+    failedAttempts: Schema.Int
+  }),
+  tokens: Tokens,
+  /** What was spent, as far as it is known. */
+  cost: Money.FromUsd,
+  /** Attempts whose cost is not known: when this is not 0, `cost` is a lower bound. */
+  unpriced: Schema.Int,
+  /** What the run would have cost with none of the strategies. */
+  baseline: Money.FromUsd,
+  savings: Savings,
+  steps: Schema.Array(Schema.Struct({
+    step: Schema.String,
+    provider: Schema.String,
+    model: Schema.String,
+    answers: Answers,
+    attempts: Schema.Int,
+    failedAttempts: Schema.Int,
+    tokens: Tokens,
+    cost: Money.FromUsd,
+    unpriced: Schema.Int,
+    baseline: Money.FromUsd,
+    savings: Savings
+  })),
+  outputs: Schema.Array(Schema.Struct({ name: Schema.String, rows: Schema.Int })),
+  /** The file with the failed rows, where there are any. */
+  errorsFile: Schema.optionalKey(Schema.String),
+  waited: Schema.Finite
+})
+
+export interface RunFinished extends Schema.Schema.Type<typeof RunFinished> {}
+
+export const RunEvent = Schema.Union([
+  RunStarted,
+  RowDone,
+  RowFailed,
+  Progress,
+  Warning,
+  OutputWritten,
+  RunFinished
+])
+
+export type RunEvent = typeof RunEvent.Type
+
+const encode = Schema.encodeSync(RunEvent)
+
+/** One event as one line of JSON, without the line's end. */
+export const toJson = (event: RunEvent): string => JSON.stringify(encode(event))

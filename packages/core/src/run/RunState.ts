@@ -1,0 +1,265 @@
+/**
+ * What a run knows of itself while it goes on: counts, books, waits, and whether it has to stop.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import type * as Notice from "../seam/Notice.ts"
+import type * as FailedRow from "./FailedRow.ts"
+import * as RowProgram from "./RowProgram.ts"
+import * as RunEvent from "./RunEvent.ts"
+import * as Tally from "./Tally.ts"
+
+/** How a run goes; all of it may be left out. */
+export interface Options {
+  /** Reads at most so many rows of each source. */
+  readonly limit?: number
+  /** Rows at once, instead of the flow's own number. */
+  readonly concurrency?: number
+  /** Values of the flow's parameters by name; checked against their schemas. */
+  readonly parameters?: { readonly [name: string]: unknown }
+  /** `false`: the exact cache is neither read nor written. */
+  readonly cache?: boolean
+  /** Receives the events of the run as they happen; the run waits for it. */
+  readonly observe?: (event: RunEvent.RunEvent) => Effect.Effect<void>
+  /** Whether `observe` wants an event for every row. Default: `false`. */
+  readonly rowEvents?: boolean
+  /** File for the failed rows. Default: `<flow>.errors.jsonl`. */
+  readonly errorsFile?: string
+}
+
+export interface RunState extends RowProgram.Run {
+  readonly tally: Tally.Tally
+  readonly readings: Map<Node.Any, () => number | undefined>
+  readonly notice: (notice: Notice.Notice) => void
+  readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
+  /** Why no further row is begun; `undefined` while the run goes on. */
+  readonly stopped: () => string | undefined
+  /** A row that its source could not read. */
+  readonly onBadRow: (
+    source: Node.Any,
+    row: RowProgram.Row,
+    bad: { readonly position: string; readonly problem: string; readonly raw: string }
+  ) => Effect.Effect<void>
+  /** A function of the author's that threw outside a step. */
+  readonly onDefect: (node: Node.Any, row: RowProgram.Row, input: unknown, defect: unknown) => Effect.Effect<void>
+  readonly onRows: (source: Node.Any, rows: ReadonlyArray<RowProgram.Row>) => Effect.Effect<void>
+  readonly started: () => RunEvent.RunEvent
+  readonly progress: (at: number) => RunEvent.RunEvent
+  readonly finished: (end: {
+    readonly at: number
+    readonly failure: string | undefined
+    readonly outputs: ReadonlyArray<{ readonly name: string; readonly rows: number }>
+  }) => RunEvent.RunFinished
+  /** Emits progress for ever. */
+  readonly ticker: Effect.Effect<never>
+}
+
+const TICK = "200 millis"
+
+export const make = (init: {
+  readonly flow: Flow.Any
+  readonly id: string
+  readonly at: number
+  readonly errors: FailedRow.ErrorsFile
+  readonly options: Pick<Options, "limit" | "observe" | "rowEvents">
+}): RunState => {
+  const { at: startedAt, errors, flow, id, options } = init
+  const { nodes } = flow.graph
+  const stats = new Map<Node.Any, RowProgram.NodeStats>(nodes.map((node) => [node, RowProgram.noStats()]))
+  // An expansion makes its list in a row of the domain above: that is counted apart from the rows that come of it.
+  const above = new Map<string, RowProgram.NodeStats>()
+  const tally = Tally.make()
+  const readings = new Map<Node.Any, () => number | undefined>()
+  let stopped: string | undefined
+  let failedRows = 0
+  let dropped = 0
+  let read = 0
+  let waited = 0
+  let waits: Array<number> = []
+
+  const emit: RunState["emit"] = options.observe ?? (() => Effect.void)
+
+  const onFailed: RunState["onFailed"] = (row) => {
+    failedRows++
+    if (failedRows > flow.stopAfterFailedRows) {
+      stopped ??= `${failedRows} rows failed, more than the ${flow.stopAfterFailedRows} that the flow allows (stopAfterFailedRows)`
+    }
+    const { error, message, node, position, source } = row
+    return Effect.andThen(
+      errors.append(row),
+      emit({ _tag: "RowFailed", run: id, source, row: row.row, position, node, error, message })
+    )
+  }
+
+  const progressOf = (node: Node.Any): RunEvent.NodeProgress => {
+    const { done, failed, running, skipped } = stats.get(node)!
+    const lists = above.get(node.name)
+    const total = totalOf(node)
+    return {
+      name: node.name,
+      kind: node.kind._tag,
+      running: running + (lists?.running ?? 0),
+      done,
+      failed: failed + (lists?.failed ?? 0),
+      skipped: skipped + (lists?.skipped ?? 0),
+      ...(total === undefined ? undefined : { total })
+    }
+  }
+
+  /** Rows in all of a node whose rows are a source's, from the share of the source that was read. */
+  const totalOf = (node: Node.Any): number | undefined => {
+    if (node.domain.parent !== undefined) return undefined
+    const source = nodes.find((other) => other.name === node.domain.root)!
+    if (source.kind._tag !== "Source") return undefined
+    const { done, failed } = stats.get(source)!
+    const share = readings.get(source)?.()
+    const rows = done + failed
+    if (share === undefined || share === 0 || rows === 0) return undefined
+    const total = share >= 1 ? rows : Math.max(rows, Math.round(rows / share))
+    return options.limit === undefined ? total : Math.min(total, options.limit)
+  }
+
+  const progress = (at: number): RunEvent.RunEvent => {
+    const sums = tally.total()
+    waits = waits.filter((until) => until > at)
+    return {
+      _tag: "Progress",
+      run: id,
+      milliseconds: at - startedAt,
+      nodes: nodes.map(progressOf),
+      spent: sums.spent,
+      saved: Tally.saved(sums),
+      answers: sums.answers,
+      waiting: waits.length,
+      waited
+    }
+  }
+
+  return {
+    id,
+    statsOf: (node) => {
+      const own = stats.get(node)
+      if (own !== undefined) return own
+      let lists = above.get(node.name)
+      if (lists === undefined) above.set(node.name, lists = RowProgram.noStats())
+      return lists
+    },
+    tally,
+    readings,
+    emit,
+    stopped: () => stopped,
+    stop: (message) => {
+      stopped ??= message
+    },
+    onFailed,
+    onDropped: () => {
+      dropped++
+    },
+    onBadRow: (source, row, { position, problem, raw }) => {
+      const onError = source.kind._tag === "Source" ? source.kind.onError : "keep"
+      row.values.fill(RowProgram.absent)
+      stats.get(source)!.failed++
+      if (onError === "fail") stopped ??= `${position}: ${problem}`
+      if (onError === "skip") {
+        dropped++
+        return Effect.void
+      }
+      row.failed = true
+      return onFailed({
+        source: source.name,
+        row: row.index,
+        position,
+        node: source.name,
+        error: "BadRow",
+        message: `${position}: ${problem}`,
+        input: raw
+      })
+    },
+    onDefect: (node, row, input, defect) => {
+      stats.get(node)!.failed++
+      row.failed = true
+      return onFailed({
+        source: node.domain.root,
+        row: row.index,
+        position: row.position,
+        node: node.name,
+        error: "Error",
+        message: defect instanceof Error ? defect.message : String(defect),
+        input
+      })
+    },
+    onRows: (source, rows) => {
+      if (source.kind._tag === "Source") read += rows.length
+      return options.rowEvents === true
+        ? Effect.forEach(
+          rows,
+          (row) =>
+            emit({ _tag: "RowDone", run: id, source: source.name, row: row.index, status: row.failed ? "failed" : "ok" }),
+          { discard: true }
+        )
+        : Effect.void
+    },
+    notice: ({ milliseconds, until }) => {
+      waited += milliseconds
+      waits.push(until)
+    },
+    started: () => ({
+      _tag: "RunStarted",
+      run: id,
+      flow: flow.name,
+      at: startedAt,
+      nodes: nodes.map((node) => ({
+        name: node.name,
+        kind: node.kind._tag,
+        inputs: Node.inputsOf(node).map((input) => input.name)
+      }))
+    }),
+    progress,
+    finished: ({ at, failure, outputs }) => {
+      const sums = tally.total()
+      return {
+        _tag: "RunFinished",
+        run: id,
+        flow: flow.name,
+        status: failure === undefined ? "done" : "failed",
+        ...(failure === undefined ? undefined : { failure }),
+        at,
+        milliseconds: at - startedAt,
+        rows: { read, failed: failedRows, dropped },
+        nodes: nodes.map(progressOf),
+        calls: { answers: sums.answers, attempts: sums.attempts, failedAttempts: sums.failedAttempts },
+        ...moneyOf(sums),
+        steps: tally.lines().map((line) => ({
+          step: line.step,
+          provider: line.provider,
+          model: line.model,
+          answers: line.answers,
+          attempts: line.attempts,
+          failedAttempts: line.failedAttempts,
+          ...moneyOf(line)
+        })),
+        outputs,
+        ...(errors.count() === 0 ? undefined : { errorsFile: errors.path }),
+        waited
+      }
+    },
+    ticker: options.observe === undefined
+      ? Effect.never
+      : Effect.forever(Effect.andThen(
+        Effect.sleep(TICK),
+        Effect.flatMap(Clock.currentTimeMillis, (at) => emit(progress(at)))
+      ))
+  }
+}
+
+const moneyOf = (sums: Tally.Sums) => ({
+  tokens: RunEvent.tokensOf(sums.usage),
+  cost: sums.spent,
+  unpriced: sums.unpriced,
+  baseline: Tally.baseline(sums),
+  savings: sums.savings
+})

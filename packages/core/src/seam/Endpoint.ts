@@ -1,0 +1,17 @@
+/**
+ * Other endpoints for provider plugins than those that a flow names: a gateway, a recording proxy, the simulator. They
+ * hold for a whole run and stand above options and environment, so that no call slips past.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+
+export interface Endpoint {
+  readonly baseUrl: string
+  readonly apiKey: string
+}
+
+/** By wire format: `"openai"` or `"anthropic"`. Default: none. */
+export const Overrides = Context.Reference<{ readonly [wire: string]: Endpoint }>("@pipe/core/Endpoint/Overrides", {
+  defaultValue: () => ({})
+})

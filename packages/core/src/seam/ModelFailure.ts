@@ -1,0 +1,114 @@
+/**
+ * What kind of trouble a failed call is in, by the tagged reason of its `AiError` and never by the text of a message:
+ * what may be tried again, what stops a whole run, what another model might answer.
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Duration from "effect/Duration"
+import * as ModelResponse from "../data/ModelResponse.ts"
+
+/**
+ * - `rate`: too many requests or tokens for now
+ * - `transient`: the provider or the network failed in a way that may pass
+ * - `quota`: the account is out of credit: no call will succeed
+ * - `auth`: the key is missing, wrong or not allowed: no call will succeed
+ * - `overflow`: the request does not fit the model's context window
+ * - `refused`: the model or a content policy will not answer this
+ * - `output`: an answer came but does not fit what was asked for
+ * - `final`: anything else; trying again gives the same
+ */
+export type Kind = "rate" | "transient" | "quota" | "auth" | "overflow" | "refused" | "output" | "final"
+
+/** The `constraint` by which a provider marks a request that does not fit the context window. */
+export const contextWindow = "context window"
+
+export const kind = (error: AiError.AiError): Kind => {
+  const reason = error.reason
+  switch (reason._tag) {
+    case "RateLimitError":
+      return "rate"
+    case "QuotaExhaustedError":
+      return "quota"
+    case "AuthenticationError":
+      return "auth"
+    case "ContentPolicyError":
+      return "refused"
+    case "InvalidRequestError":
+      return reason.constraint === contextWindow ? "overflow" : "final"
+    case "InternalProviderError":
+      return "transient"
+    case "NetworkError":
+      return reason.isRetryable ? "transient" : "final"
+    case "InvalidResponseError":
+      return "transient"
+    case "InvalidOutputError":
+    case "StructuredOutputError":
+      return "output"
+    default:
+      return "final"
+  }
+}
+
+/** Whether the same request to the same model may succeed later. */
+export const isRetryable = (error: AiError.AiError): boolean => {
+  const k = kind(error)
+  return k === "rate" || k === "transient"
+}
+
+/**
+ * Whether every other call to this provider will fail the same way, so that a run had better stop: no credit, no key, or
+ * nobody there, also after retries.
+ */
+export const isHopeless = (error: AiError.AiError): boolean => {
+  const k = kind(error)
+  return k === "quota" || k === "auth" ||
+    (error.reason._tag === "NetworkError" && error.reason.description?.startsWith(unreachable) === true)
+}
+
+/** First words of the description of a `NetworkError` for an endpoint that takes no connection. */
+export const unreachable = "cannot connect"
+
+/** Whether the provider may have done the work, and so bill it, though no answer arrived. */
+export const mayBeBilled = (error: AiError.AiError): boolean =>
+  error.reason._tag === "NetworkError"
+    ? error.reason.description !== undefined && error.reason.description.startsWith(cut)
+    : error.reason._tag === "InvalidResponseError"
+
+/** First words of the description of a `NetworkError` that came after the request had been sent whole. */
+export const cut = "no answer arrived"
+
+/** How long the provider asks to wait, from a 429 or any other answer that says so. */
+export const retryAfter = (error: AiError.AiError): Duration.Duration | undefined => {
+  if (error.retryAfter !== undefined) return error.retryAfter
+  const metadata = "metadata" in error.reason ? error.reason.metadata : undefined
+  const millis = metadata?.[retryAfterKey]
+  return typeof millis === "number" ? Duration.millis(millis) : undefined
+}
+
+/** The key in a reason's metadata for the wait (milliseconds) that the provider asked for. */
+export const retryAfterKey = "retryAfterMillis"
+
+/** A refusal or a filtered answer, as a failure; `undefined` for any other answer. */
+export const refusal = (response: ModelResponse.ModelResponse): AiError.AiError | undefined =>
+  response._tag === "CompletionResponse" &&
+    (response.refusal !== undefined || response.finishReason === "content-filter")
+    ? AiError.make({
+      module: response.provider,
+      method: "send",
+      reason: new AiError.ContentPolicyError({
+        description: response.refusal === undefined
+          ? "the provider's content filter stopped the answer"
+          : `the model refused: ${response.refusal}`
+      })
+    })
+    : undefined
+
+/** The message for a person: without module prefix and generic advice. */
+export const message = (error: AiError.AiError): string => {
+  const reason = error.reason
+  const own = "description" in reason ? reason.description : "metadata" in reason ? reason.metadata["description"] : undefined
+  if (typeof own !== "string" || own === "") return reason.message
+  const wait = retryAfter(error)
+  return wait === undefined ? own : `${own}; the limit resets in ${Duration.format(wait)}`
+}

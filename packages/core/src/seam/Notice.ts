@@ -1,0 +1,30 @@
+/**
+ * What layers tell whoever watches a run: waits and limits. The runner listens; by default nobody does.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as RateLimitHeaders from "../data/RateLimitHeaders.ts"
+
+export type Notice = {
+  readonly _tag: "Wait"
+  /** Why the call waits. */
+  readonly reason: "rate limit" | "retry"
+  readonly model: string
+  readonly milliseconds: number
+  /** Milliseconds since 1970. */
+  readonly until: number
+}
+
+export const Notice = Context.Reference<(notice: Notice) => void>("@pipe/core/Notice", {
+  defaultValue: () => () => {}
+})
+
+/**
+ * Receives the limits that a provider reports with an answer. `RateLimit` listens to learn; where nobody does, providers
+ * do not read the headers.
+ */
+export const Limits = Context.Reference<((observed: RateLimitHeaders.Observed) => void) | undefined>(
+  "@pipe/core/Notice/Limits",
+  { defaultValue: () => undefined }
+)

@@ -1,0 +1,50 @@
+/**
+ * `effect/ai`'s `EmbeddingModel` on top of a `ModelClient`.
+ *
+ * **Details** Calls of `EmbeddingModel.embed` that are made together travel as one request, where they ask for the same
+ * model and settings. Set the model by `ModelSettings`, a step's `model`, or the flow's.
+ *
+ * @since 0.1.0
+ */
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as ModelRequest from "../data/ModelRequest.ts"
+import * as RequestKey from "../data/RequestKey.ts"
+import * as Usage from "../data/Usage.ts"
+import * as Caller from "./Caller.ts"
+import * as ModelClient from "./ModelClient.ts"
+import * as ModelSettings from "./ModelSettings.ts"
+
+/** The `EmbeddingModel` of a client. */
+export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.EmbeddingModel> =>
+  EmbeddingModel.make({
+    batchKey: (context) =>
+      RequestKey.canonical([
+        Context.get(context, ModelSettings.ModelSettings),
+        Context.get(context, Caller.Caller).step
+      ]),
+    embedMany: ({ inputs }) =>
+      Effect.withFiber((fiber) => {
+        const { dimensions, model, providerOptions } = fiber.getRef(ModelSettings.ModelSettings)
+        return Effect.map(
+          client.send(ModelRequest.embedding({
+            inputs,
+            ...(model === undefined ? undefined : { model }),
+            ...(dimensions === undefined ? undefined : { dimensions }),
+            ...(providerOptions === undefined ? undefined : { providerOptions })
+          })),
+          (response) => ({
+            results: response.vectors.map((vector) => [...vector]),
+            usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
+          })
+        )
+      })
+  })
+
+/** Provides `EmbeddingModel` from the `ModelClient` in context. */
+export const layer: Layer.Layer<EmbeddingModel.EmbeddingModel, never, ModelClient.ModelClient> = Layer.effect(
+  EmbeddingModel.EmbeddingModel,
+  Effect.flatMap(ModelClient.ModelClient, (client) => make(client))
+)

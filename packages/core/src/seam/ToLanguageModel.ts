@@ -1,0 +1,256 @@
+/**
+ * `effect/ai`'s `LanguageModel` on top of a `ModelClient`: what steps speak.
+ *
+ * **Details** Text, objects, tools and streams work as in any provider of `effect/ai`. `streamText` delivers when the
+ * answer is there: steps are rows, not chats. For objects the answer is checked against the schema below the stack's
+ * `Retry`, so that a wrong one is asked again there, and its cost is the row's.
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import * as Tool from "effect/ai/Tool"
+import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as ModelRequest from "../data/ModelRequest.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
+import * as Usage from "../data/Usage.ts"
+import * as ModelClient from "./ModelClient.ts"
+import * as ModelSettings from "./ModelSettings.ts"
+
+/** Provides `LanguageModel` from the `ModelClient` in context. */
+export const layer: Layer.Layer<LanguageModel.LanguageModel, never, ModelClient.ModelClient> = Layer.effect(
+  LanguageModel.LanguageModel,
+  Effect.flatMap(ModelClient.ModelClient, (client) => make(client))
+)
+
+/** The `LanguageModel` of a client. */
+export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.LanguageModel> =>
+  LanguageModel.make({
+    codecTransformer,
+    generateText: (options) => Effect.map(ask(client, options), toParts),
+    streamText: (options) => Stream.unwrap(Effect.map(ask(client, options), (r) => Stream.fromIterable(toStreamParts(r))))
+  })
+
+const ask = (
+  client: ModelClient.Service,
+  options: LanguageModel.ProviderOptions
+): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
+  Effect.withFiber((fiber) => {
+    const settings = fiber.getRef(ModelSettings.ModelSettings)
+    let request: ModelRequest.Completion
+    try {
+      request = toRequest(options, settings)
+    } catch (error) {
+      return Effect.fail(invalidInput(error instanceof Error ? error.message : String(error)))
+    }
+    return options.responseFormat.type === "text"
+      ? client.send(request)
+      : askForObject(client, request, options.responseFormat.schema)
+  })
+
+/** Sends with a check of the answer against the schema, and fails on an answer that no layer could mend. */
+const askForObject = (
+  client: ModelClient.Service,
+  request: ModelRequest.Completion,
+  schema: Schema.Top
+): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
+  const check = checker(schema)
+  return Effect.flatMap(
+    Effect.provideService(client.send(request), ModelClient.Accept, check),
+    (response) => {
+      const problem = check(response)
+      if (problem !== undefined) return Effect.fail(unfit(problem, response))
+      const text = ModelResponse.text(response)
+      const bare = unfence(text)
+      return Effect.succeed(
+        bare === text ? response : {
+          ...response,
+          parts: [...response.parts.filter((part) => part.type !== "text"), { type: "text" as const, text: bare }]
+        }
+      )
+    }
+  )
+}
+
+const unfit = (problem: string, response: ModelResponse.CompletionResponse): AiError.AiError =>
+  AiError.make({
+    module: "LanguageModel",
+    method: "generateObject",
+    reason: new AiError.StructuredOutputError({ description: problem, responseText: ModelResponse.text(response) })
+  })
+
+const invalidInput = (description: string): AiError.AiError =>
+  AiError.make({
+    module: "LanguageModel",
+    method: "generateText",
+    reason: new AiError.InvalidUserInputError({ description })
+  })
+
+/** What is said of an answer that was cut; `Retry` knows that asking again would only cost. */
+const truncated = (response: ModelResponse.CompletionResponse): string =>
+  `the answer was cut at its output limit (${
+    response.usage === undefined ? "length" : `${Usage.outputTokens(response.usage)} tokens`
+  }): raise maxTokens`
+
+const checkers = new WeakMap<Schema.Top, (response: ModelResponse.ModelResponse) => string | undefined>()
+
+/** What is wrong with an answer to a request for an object; tool calls are not yet an answer. */
+const checker = (schema: Schema.Top): (response: ModelResponse.ModelResponse) => string | undefined => {
+  const known = checkers.get(schema)
+  if (known !== undefined) return known
+  const decode = Schema.decodeUnknownExit(
+    Schema.fromJsonString(schema as unknown as Schema.Codec<unknown, unknown>)
+  )
+  const check = (response: ModelResponse.ModelResponse): string | undefined => {
+    if (response._tag !== "CompletionResponse") return undefined
+    if (ModelResponse.isTruncated(response)) return truncated(response)
+    if (response.parts.some((part) => part.type === "tool-call")) return undefined
+    const exit = decode(unfence(ModelResponse.text(response)))
+    return Exit.isSuccess(exit) ? undefined : firstProblem(exit)
+  }
+  checkers.set(schema, check)
+  return check
+}
+
+const firstProblem = (exit: Exit.Failure<unknown, unknown>): string => {
+  for (const reason of exit.cause.reasons) {
+    if (reason._tag === "Fail") return String((reason.error as Error).message).slice(0, 500)
+    if (reason._tag === "Die") return String(reason.defect).slice(0, 500)
+  }
+  return "not the JSON that was asked for"
+}
+
+/** A whole answer in one Markdown code fence is taken out of it; anything else stays as it is. */
+const unfence = (text: string): string => /^\s*```(?:json)?\s*\n([\s\S]*)\n\s*```\s*$/i.exec(text)?.[1] ?? text
+
+const codecs = new WeakMap<object, ReturnType<LanguageModel.CodecTransformer>>()
+
+/** `effect/ai` asks for the codec at every call; making its JSON Schema once is enough. */
+const codecTransformer: LanguageModel.CodecTransformer = (schema) => {
+  const known = codecs.get(schema)
+  if (known !== undefined) return known as unknown as ReturnType<typeof LanguageModel.defaultCodecTransformer<any, any, any, any>>
+  const made = LanguageModel.defaultCodecTransformer(schema)
+  codecs.set(schema, made as unknown as ReturnType<LanguageModel.CodecTransformer>)
+  return made
+}
+
+const toRequest = (
+  options: LanguageModel.ProviderOptions,
+  { dimensions: _, model, providerOptions, sample, ...settings }: ModelSettings.ModelSettings
+): ModelRequest.Completion => ({
+  _tag: "Completion",
+  ...(model === undefined ? undefined : { model }),
+  messages: options.prompt.content.map(encodeMessage),
+  tools: options.tools.map(toTool),
+  toolChoice: toToolChoice(options.toolChoice),
+  responseFormat: options.responseFormat.type === "text"
+    ? { type: "text" }
+    : {
+      type: "json",
+      name: options.responseFormat.objectName,
+      schema: codecTransformer(options.responseFormat.schema as unknown as Schema.Codec<unknown, unknown>)
+        .jsonSchema as Schema.Json
+    },
+  settings,
+  providerOptions: providerOptions ?? {},
+  sample: sample ?? 0
+})
+
+const toToolChoice = (choice: LanguageModel.ToolChoice<any>): ModelRequest.ToolChoice =>
+  typeof choice === "string" ? choice : "tool" in choice ? { tool: choice.tool } : choice.mode ?? "auto"
+
+const tools = new WeakMap<Tool.Any, ModelRequest.Tool>()
+
+const toTool = (tool: Tool.Any): ModelRequest.Tool => {
+  const known = tools.get(tool)
+  if (known !== undefined) return known
+  if (Tool.isProviderDefined(tool)) {
+    throw new Error(`tool ${tool.name} is run by one provider only: pass it in providerOptions instead`)
+  }
+  const description = Tool.getDescription(tool)
+  const strict = Tool.getStrictMode(tool)
+  const made: ModelRequest.Tool = {
+    name: tool.name,
+    ...(description === undefined ? undefined : { description }),
+    parameters: Tool.getJsonSchema(tool) as Schema.Json,
+    ...(strict === undefined ? undefined : { strict })
+  }
+  tools.set(tool, made)
+  return made
+}
+
+/** The encoded form without `effect/ai`'s type marks: by hand, since a schema would cost more than the call's books. */
+const encodeMessage = (message: Prompt.Message): ModelRequest.Message => {
+  const options = Object.keys(message.options).length === 0 ? undefined : { options: message.options }
+  if (message.role === "system") return { role: "system", content: message.content, ...options }
+  const [first] = message.content
+  if (
+    message.role === "user" && message.content.length === 1 && first?.type === "text" &&
+    Object.keys(first.options).length === 0
+  ) {
+    return { role: "user", content: first.text, ...options }
+  }
+  return { role: message.role, content: message.content.map(encodePart), ...options } as ModelRequest.Message
+}
+
+const encodePart = (part: Prompt.Part): Prompt.PartEncoded => {
+  const encoded: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(part)) {
+    if (name.startsWith("~") || value === undefined) continue
+    if (name === "options" && Object.keys(value as object).length === 0) continue
+    encoded[name] = name === "data" ? encodeData(value as string | Uint8Array | URL) : value
+  }
+  return encoded as unknown as Prompt.PartEncoded
+}
+
+const encodeData = (data: string | Uint8Array | URL): Prompt.FilePartEncoded["data"] =>
+  typeof data === "string"
+    ? data
+    : data instanceof URL
+    ? { _tag: "URL", href: data.href }
+    : { _tag: "Uint8Array", base64: Base64.encode(data) }
+
+const finish = (response: ModelResponse.CompletionResponse): Response.FinishPartEncoded => ({
+  type: "finish",
+  reason: response.finishReason,
+  usage: Usage.toAi(response.usage)
+})
+
+const metadata = (response: ModelResponse.CompletionResponse): Response.ResponseMetadataPartEncoded => ({
+  type: "response-metadata",
+  ...(response.id === undefined ? undefined : { id: response.id }),
+  modelId: response.model
+})
+
+const toParts = (response: ModelResponse.CompletionResponse): Array<Response.PartEncoded> => [
+  metadata(response),
+  ...response.parts,
+  finish(response)
+]
+
+const toStreamParts = (response: ModelResponse.CompletionResponse): Array<Response.StreamPartEncoded> => [
+  metadata(response),
+  ...response.parts.flatMap((part, index): Array<Response.StreamPartEncoded> => {
+    const id = String(index)
+    switch (part.type) {
+      case "text":
+        return [{ type: "text-start", id }, { type: "text-delta", id, delta: part.text }, { type: "text-end", id }]
+      case "reasoning":
+        return [
+          { type: "reasoning-start", id },
+          { type: "reasoning-delta", id, delta: part.text },
+          { type: "reasoning-end", id }
+        ]
+      default:
+        return [part]
+    }
+  }),
+  finish(response)
+]

@@ -1,0 +1,55 @@
+/**
+ * Where the exact cache keeps its answers: text by key, each with a time at which it expires.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+
+export interface Entry {
+  readonly key: string
+  readonly value: string
+  /** The model that gave the answer: for statistics. */
+  readonly model: string
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  /** Milliseconds since 1970; `undefined`: never. */
+  readonly expiresAt: number | undefined
+}
+
+export class CacheStore extends Context.Service<CacheStore, {
+  /** The value of a key that has not expired at `now`. */
+  readonly get: (key: string, now: number) => Effect.Effect<string | undefined, CacheStoreError>
+  /** Keeps or replaces an entry. */
+  readonly set: (entry: Entry) => Effect.Effect<void, CacheStoreError>
+}>()("@pipe/core/CacheStore") {}
+
+/** The store cannot be read or written; a run goes on without it. */
+export class CacheStoreError extends Schema.TaggedError<CacheStoreError>()("CacheStoreError", {
+  message: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}) {}
+
+/** In memory, for one process: the oldest entries leave when there are more than `capacity` (default 10,000). */
+export const layerMemory = (options?: { readonly capacity?: number }): Layer.Layer<CacheStore> =>
+  Layer.sync(CacheStore, () => {
+    const capacity = options?.capacity ?? 10_000
+    const entries = new Map<string, Entry>()
+    return CacheStore.of({
+      get: (key, now) =>
+        Effect.sync(() => {
+          const entry = entries.get(key)
+          return entry !== undefined && (entry.expiresAt === undefined || entry.expiresAt > now)
+            ? entry.value
+            : undefined
+        }),
+      set: (entry) =>
+        Effect.sync(() => {
+          entries.delete(entry.key)
+          entries.set(entry.key, entry)
+          if (entries.size > capacity) entries.delete(entries.keys().next().value!)
+        })
+    })
+  })

@@ -1,0 +1,108 @@
+/**
+ * `effect/sql`'s client on Node's own SQLite: a small adapter, one connection, statements kept prepared.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as SqlClient from "effect/sql/SqlClient"
+import type * as SqlConnection from "effect/sql/SqlConnection"
+import * as SqlError from "effect/sql/SqlError"
+import * as Statement from "effect/sql/Statement"
+import * as Stream from "effect/Stream"
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
+
+export interface Options {
+  /** A file, or `":memory:"`. */
+  readonly filename: string
+  /** How long a statement waits for another process's lock, in milliseconds. Default: 5,000. */
+  readonly busyTimeout?: number
+}
+
+/** A client on a file, closed with the scope. Fails when the file cannot be opened or is no database. */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<SqlClient.SqlClient, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
+  const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
+  const db = yield* Effect.acquireRelease(
+    attempt("open", () => {
+      const db = new DatabaseSync(options.filename)
+      db.exec(`PRAGMA busy_timeout = ${options.busyTimeout ?? 5_000}`)
+      db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON")
+      return db
+    }),
+    (db) => Effect.sync(() => db.close())
+  )
+  const acquirers = SqlClient.makeSqliteAcquirers({
+    connection: Effect.succeed(makeConnection(db)),
+    semaphore: Semaphore.makeUnsafe(1),
+    isTransaction: () => db.isTransaction
+  })
+  return yield* SqlClient.make({
+    ...acquirers,
+    compiler: Statement.makeCompilerSqlite(),
+    driver: "node:sqlite",
+    spanAttributes: [["db.system.name", "sqlite"]],
+    // A transaction that will write takes its lock at once: it cannot fail half-way for another's.
+    beginTransaction: "BEGIN IMMEDIATE"
+  })
+})
+
+/** Provides a client on a file. */
+export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlError.SqlError> =>
+  Layer.effect(SqlClient.SqlClient, make(options)).pipe(Layer.provide(Reactivity.layer))
+
+const STATEMENTS = 64
+
+const makeConnection = (db: DatabaseSync): SqlConnection.Connection => {
+  const prepared = new Map<string, StatementSync>()
+  const prepare = (sql: string): StatementSync => {
+    let statement = prepared.get(sql)
+    if (statement === undefined) {
+      statement = db.prepare(sql)
+      if (prepared.size >= STATEMENTS) prepared.delete(prepared.keys().next().value!)
+      prepared.set(sql, statement)
+    }
+    return statement
+  }
+  const all = (statement: StatementSync, params: ReadonlyArray<unknown>) =>
+    statement.all(...(params as ReadonlyArray<SQLInputValue>)) as ReadonlyArray<object>
+  const values = (statement: StatementSync, params: ReadonlyArray<unknown>) =>
+    all(statement, params).map((row) => Object.values(row))
+  return {
+    execute: (sql, params, transformRows) =>
+      attempt("execute", () => {
+        const rows = all(prepare(sql), params)
+        return transformRows === undefined ? rows : transformRows(rows)
+      }),
+    executeUnprepared: (sql, params, transformRows) =>
+      attempt("execute", () => {
+        const rows = all(db.prepare(sql), params)
+        return transformRows === undefined ? rows : transformRows(rows)
+      }),
+    executeRaw: (sql, params) => attempt("execute", () => all(prepare(sql), params)),
+    executeValues: (sql, params) => attempt("execute", () => values(prepare(sql), params)),
+    executeValuesUnprepared: (sql, params) => attempt("execute", () => values(db.prepare(sql), params)),
+    executeStream: (sql, params, transformRows) =>
+      Stream.suspend(() =>
+        Stream.fromIterable(
+          db.prepare(sql).iterate(...(params as ReadonlyArray<SQLInputValue>)) as Iterable<object>
+        )
+      ).pipe((rows) => (transformRows === undefined ? rows : Stream.map(rows, (row) => transformRows([row])[0]!)))
+  }
+}
+
+const attempt = <A>(operation: string, f: () => A): Effect.Effect<A, SqlError.SqlError> =>
+  Effect.try({
+    try: f,
+    catch: (cause) =>
+      new SqlError.SqlError({
+        reason: SqlError.classifySqliteError(cause, {
+          message: cause instanceof Error ? cause.message : String(cause),
+          operation
+        })
+      })
+  })

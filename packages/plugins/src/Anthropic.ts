@@ -1,0 +1,163 @@
+/**
+ * Anthropic's messages API, on its official SDK: tools, JSON Schema answers, images and documents, prompt caching.
+ *
+ * **Details** The key and the address come from `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` where the options do not give
+ * them. The SDK's own retries are off: `Retry` does that, once. The API wants an output limit: where a request has none,
+ * `maxTokens` is it. Breakpoints of the prompt cache are set on a message's or part's options:
+ * `{ anthropic: { cacheControl: { type: "ephemeral" } } }`.
+ *
+ * **Example** (the bottom of a stack)
+ *
+ * ```ts
+ * import { Anthropic } from "@pipe/plugins"
+ *
+ * export const claude = Anthropic.layer({ model: "claude-haiku-4-5", maxTokens: 1024 })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type { APIError } from "@anthropic-ai/sdk"
+import type { Message } from "@anthropic-ai/sdk/resources/messages/messages"
+import * as Endpoint from "@pipe/core/Endpoint"
+import * as ModelClient from "@pipe/core/ModelClient"
+import * as ModelRequest from "@pipe/core/ModelRequest"
+import type * as ModelResponse from "@pipe/core/ModelResponse"
+import * as Notice from "@pipe/core/Notice"
+import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
+import * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import * as Messages from "./anthropic/Messages.ts"
+import * as Body from "./transport/Body.ts"
+import * as Credentials from "./transport/Credentials.ts"
+import * as HttpFailure from "./transport/HttpFailure.ts"
+import * as PoolTransport from "./transport/PoolTransport.ts"
+
+export interface Options {
+  /** The model of requests that name none. */
+  readonly model?: string
+  /** Output limit of requests that have none. Default: 4,096 tokens. */
+  readonly maxTokens?: number
+  /** Default: `ANTHROPIC_API_KEY`. */
+  readonly apiKey?: string | Redacted.Redacted
+  /** Default: `ANTHROPIC_BASE_URL`, or Anthropic's own. */
+  readonly baseUrl?: string
+  /** Has answers sent as a stream, which survives long ones. Default: `false`. */
+  readonly stream?: boolean
+  /** Whole time for a call. Default: 10 minutes. */
+  readonly timeout?: Duration.Input
+  /** More headers for every call. */
+  readonly headers?: { readonly [name: string]: string }
+}
+
+const MODULE = "Anthropic"
+const OFFICIAL = "https://api.anthropic.com"
+
+/** A provider that speaks Anthropic's API. */
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError> =>
+  Layer.effect(
+    ModelClient.ModelClient,
+    Effect.gen(function*() {
+      const override = (yield* Endpoint.Overrides)["anthropic"]
+      const { apiKey, baseUrl, keySource } = yield* Credentials.resolve({
+        module: MODULE,
+        override,
+        apiKey: options.apiKey,
+        baseUrl: options.baseUrl,
+        keyName: "ANTHROPIC_API_KEY",
+        urlName: "ANTHROPIC_BASE_URL",
+        official: OFFICIAL
+      })
+      const { Anthropic } = yield* Effect.promise(() => import("@anthropic-ai/sdk"))
+      const timeout = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes"))
+      const client = new Anthropic({
+        apiKey,
+        baseURL: baseUrl,
+        maxRetries: 0,
+        timeout,
+        defaultHeaders: { ...options.headers }
+      })
+      const ask = (request: ModelRequest.Completion, model: string) =>
+        Body.make(MODULE, () =>
+          Body.wellFormed(
+            Messages.toBody(request, model, options.maxTokens ?? 4_096)
+          ) as ReturnType<typeof Messages.toBody>).pipe(
+            Effect.flatMap((body) =>
+              Effect.tryPromise({
+                try: (signal): Promise<{ readonly data: Message; readonly response: Response | undefined }> =>
+                  options.stream === true
+                    ? client.messages.stream(body, { signal }).finalMessage().then((data) => ({ data, response: undefined }))
+                    : client.messages.create(body, { signal }).withResponse(),
+                catch: (error) => error
+              }).pipe(
+                Effect.timeoutOrElse({
+                  duration: timeout,
+                  orElse: () => Effect.fail(new Error(`no whole answer within ${timeout} ms`))
+                }),
+                Effect.tap(({ response }) =>
+                  response === undefined ? Effect.void : observe(response.status, response.headers)
+                ),
+                Effect.catch((error) => fail(baseUrl, keySource, error))
+              )
+            ),
+            Effect.map(({ data }) => Messages.toResponse(data, model))
+          )
+      const send = (
+        request: ModelRequest.ModelRequest
+      ): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
+        request._tag === "Embedding"
+          ? refuse("Anthropic has no embeddings API: use another provider for them")
+          : request.model === undefined
+          ? refuse("no model is named: give one to Anthropic.layer({ model }), to the step, or to a Router")
+          : ask(request, request.model)
+      return ModelClient.provider({
+        name: "anthropic",
+        resolve: (request) =>
+          request.model === undefined && options.model !== undefined
+            ? ModelRequest.withModel(request, options.model)
+            : request,
+        send: send as ModelClient.Send
+      })
+    })
+  )
+
+const refuse = (description: string): Effect.Effect<never, AiError.AiError> =>
+  Effect.fail(
+    AiError.make({ module: MODULE, method: "send", reason: new AiError.InvalidRequestError({ description }) })
+  )
+
+/** Tells whoever learns limits what the headers say. */
+const observe = (status: number, headers: Headers): Effect.Effect<void> =>
+  Effect.withFiberSucceed((fiber) => {
+    const limits = fiber.getRef(Notice.Limits)
+    if (limits === undefined) return
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    const observed = RateLimitHeaders.observe((name) => headers.get(name), status, now)
+    if (observed !== undefined) limits(observed)
+  })
+
+const fail = (baseUrl: string, keySource: string, error: unknown): Effect.Effect<never, AiError.AiError> =>
+  Effect.gen(function*() {
+    if (isApiError(error) && error.status !== undefined) {
+      if (error.headers !== undefined) yield* observe(error.status, error.headers)
+      return yield* HttpFailure.toAiError({
+        module: MODULE,
+        status: error.status,
+        message: error.apiMessage ?? error.message,
+        code: undefined,
+        type: error.type ?? undefined,
+        headers: (name) => error.headers?.get(name),
+        now: yield* Clock.currentTimeMillis,
+        keySource
+      })
+    }
+    if (error instanceof SyntaxError) {
+      return yield* HttpFailure.notJson({ module: MODULE, url: baseUrl, contentType: undefined, text: error.message })
+    }
+    return yield* PoolTransport.toNetworkError({ module: MODULE, url: baseUrl, error: error as Error, sent: true })
+  })
+
+const isApiError = (error: unknown): error is APIError => error instanceof Error && "status" in error && "headers" in error

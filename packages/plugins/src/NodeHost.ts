@@ -1,0 +1,48 @@
+/**
+ * What flows need of their host, on Node.js: files, standard streams, prices and the cache's store. The command line
+ * provides it; programs that run flows themselves provide it once.
+ *
+ * **Example** (a run from a program)
+ *
+ * ```ts
+ * import { Flow, Runner, Sink, Source } from "@pipe/core"
+ * import { NodeHost } from "@pipe/plugins"
+ * import { Effect } from "effect"
+ *
+ * const out: Array<number> = []
+ * const numbers = Source.fromIterable("numbers", [1, 2, 3])
+ * const doubled = Flow.map("doubled", { n: numbers }, ({ n }) => n * 2)
+ * const flow = Flow.make("double", {
+ *   outputs: [Sink.forEach("collect", doubled, (n) => Effect.sync(() => out.push(n)))]
+ * })
+ *
+ * await Effect.runPromise(Runner.run(flow).pipe(Effect.provide(NodeHost.layerMemory)))
+ * out // => [2, 4, 6]
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
+import * as NodeStdio from "@effect/platform-node/NodeStdio"
+import * as CacheStore from "@pipe/core/CacheStore"
+import type * as Flow from "@pipe/core/Flow"
+import * as Pricing from "@pipe/core/Pricing"
+import * as Store from "@pipe/core/Store"
+import * as Layer from "effect/Layer"
+
+const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeStdio.layer, NodeCrypto.layerDigest)
+
+/** With the store of a project (default `.pipe/pipe.db` in the working folder). */
+export const layer = (options?: { readonly store?: string }): Layer.Layer<Flow.Host> =>
+  Layer.mergeAll(
+    Pricing.layer().pipe(Layer.orDie),
+    Store.layerCache(options?.store ?? ".pipe/pipe.db")
+  ).pipe(Layer.provideMerge(platform))
+
+/** With a cache in memory: nothing is kept after the run. */
+export const layerMemory: Layer.Layer<Flow.Host> = Layer.mergeAll(
+  Pricing.layer().pipe(Layer.orDie),
+  CacheStore.layerMemory()
+).pipe(Layer.provideMerge(platform))

@@ -1,0 +1,196 @@
+/**
+ * The messages API: a request as its body, its answer as a response.
+ *
+ * @internal
+ */
+import type {
+  ContentBlockParam,
+  Message,
+  MessageCreateParamsNonStreaming,
+  MessageParam,
+  TextBlockParam,
+  Usage as AnthropicUsage
+} from "@anthropic-ai/sdk/resources/messages/messages"
+import type * as ModelRequest from "@pipe/core/ModelRequest"
+import type * as ModelResponse from "@pipe/core/ModelResponse"
+import * as Usage from "@pipe/core/Usage"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Files from "../transport/Files.ts"
+
+/** Settings that the messages API does not know. */
+const unknownSettings = ["seed", "presencePenalty", "frequencyPenalty", "topLogprobs"] as const
+
+export const toBody = (
+  request: ModelRequest.Completion,
+  model: string,
+  defaultMaxTokens: number
+): MessageCreateParamsNonStreaming => {
+  const { responseFormat, settings, tools } = request
+  const without = unknownSettings.filter((name) => settings[name] !== undefined)
+  if (without.length > 0) {
+    throw new Files.Unsupported(`Anthropic's API has no ${without.join(", ")}: leave it out for this model`)
+  }
+  const system = request.messages.flatMap((message): ReadonlyArray<TextBlockParam> =>
+    message.role === "system" ? [{ type: "text", text: message.content, ...cacheControl(message.options) }] : []
+  )
+  const outputConfig = {
+    ...(responseFormat.type === "text" ? undefined : {
+      format: { type: "json_schema" as const, schema: responseFormat.schema as Record<string, unknown> }
+    }),
+    ...(settings.reasoningEffort === undefined ? undefined : { effort: settings.reasoningEffort })
+  }
+  return {
+    model,
+    max_tokens: settings.maxTokens ?? defaultMaxTokens,
+    messages: toMessages(request.messages),
+    ...(system.length === 0 ? undefined : { system }),
+    // Models of before 2026 take these; the SDK's types name only what the newest do.
+    ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
+    ...(settings.topP === undefined ? undefined : { top_p: settings.topP }),
+    ...(settings.stop === undefined ? undefined : { stop_sequences: [...settings.stop] }),
+    ...(Object.keys(outputConfig).length === 0
+      ? undefined
+      : { output_config: outputConfig as NonNullable<MessageCreateParamsNonStreaming["output_config"]> }),
+    ...(tools.length === 0 ? undefined : {
+      tools: tools.map((tool) => ({
+        name: tool.name,
+        ...(tool.description === undefined ? undefined : { description: tool.description }),
+        input_schema: { type: "object" as const, ...(tool.parameters as object) },
+        ...(tool.strict === undefined ? undefined : { strict: tool.strict })
+      })),
+      tool_choice: toToolChoice(request)
+    }),
+    ...(request.providerOptions["anthropic"] as object | undefined)
+  }
+}
+
+const toToolChoice = ({ settings, toolChoice }: ModelRequest.Completion) => {
+  const parallel = settings.parallelToolCalls === false ? { disable_parallel_tool_use: true } : undefined
+  if (typeof toolChoice !== "string") return { type: "tool" as const, name: toolChoice.tool, ...parallel }
+  switch (toolChoice) {
+    case "auto":
+      return { type: "auto" as const, ...parallel }
+    case "required":
+      return { type: "any" as const, ...parallel }
+    case "none":
+      return { type: "none" as const }
+  }
+}
+
+/** A breakpoint of the prompt cache that the author set: `options: { anthropic: { cacheControl: { type: "ephemeral" } } }`. */
+const cacheControl = (options: Prompt.ProviderOptions | undefined) => {
+  const own = options?.["anthropic"] as { readonly cacheControl?: { readonly type: "ephemeral" } } | null | undefined
+  return own?.cacheControl === undefined ? undefined : { cache_control: own.cacheControl }
+}
+
+/** Messages in turns of user and assistant; results of tools are the user's. */
+const toMessages = (messages: ModelRequest.Completion["messages"]): Array<MessageParam> => {
+  const turns: Array<{ readonly role: "user" | "assistant"; readonly content: Array<ContentBlockParam> }> = []
+  for (const message of messages) {
+    if (message.role === "system") continue
+    const role = message.role === "assistant" ? "assistant" : "user"
+    const content = typeof message.content === "string"
+      ? [{ type: "text" as const, text: message.content, ...cacheControl(message.options) }]
+      : message.content.flatMap(toBlocks)
+    const last = turns.at(-1)
+    if (last?.role === role) last.content.push(...content)
+    else turns.push({ role, content: [...content] })
+  }
+  return turns
+}
+
+const toBlocks = (part: Prompt.PartEncoded): ReadonlyArray<ContentBlockParam> => {
+  switch (part.type) {
+    case "text":
+      return [{ type: "text", text: part.text, ...cacheControl(part.options) }]
+    case "file":
+      return [toFileBlock(part)]
+    case "tool-call":
+      return [{ type: "tool_use", id: part.id, name: part.name, input: part.params }]
+    case "tool-result":
+      return [{
+        type: "tool_result",
+        tool_use_id: part.id,
+        content: typeof part.result === "string" ? part.result : JSON.stringify(part.result) ?? "null",
+        is_error: part.isFailure
+      }]
+    default:
+      return []
+  }
+}
+
+const toFileBlock = (part: Prompt.FilePartEncoded): ContentBlockParam => {
+  const data = Files.of(part)
+  const source = data._tag === "Url"
+    ? { type: "url" as const, url: data.url }
+    : { type: "base64" as const, data: data.base64, media_type: Files.mediaTypeOf(data.mediaType) as "image/png" }
+  if (part.mediaType.startsWith("image/")) return { type: "image", source, ...cacheControl(part.options) }
+  if (part.mediaType === "application/pdf") {
+    return { type: "document", source: source as { type: "url"; url: string }, ...cacheControl(part.options) }
+  }
+  throw new Files.Unsupported(
+    `a file of type ${part.mediaType} cannot be sent to Anthropic: images and PDF documents can`
+  )
+}
+
+/** Every input class stands beside the others; thinking is a part of the output. */
+export const toUsage = (usage: AnthropicUsage): Usage.Usage => {
+  const oneHour = usage.cache_creation?.ephemeral_1h_input_tokens ?? 0
+  const reasoning = usage.output_tokens_details?.thinking_tokens ?? 0
+  return {
+    ...Usage.fromDisjoint({
+      input: usage.input_tokens,
+      cacheRead: usage.cache_read_input_tokens,
+      cacheWrite: Math.max(0, (usage.cache_creation_input_tokens ?? 0) - oneHour),
+      cacheWrite1h: oneHour,
+      output: 0
+    }),
+    ...outputOf(Usage.fromInclusive({ input: 0, output: usage.output_tokens, reasoning }))
+  }
+}
+
+const outputOf = ({ inconsistent, output, reasoning }: Usage.Usage) => ({
+  output,
+  reasoning,
+  ...(inconsistent === undefined ? undefined : { inconsistent })
+})
+
+const finishReasons: { readonly [reason: string]: ModelResponse.FinishReason } = {
+  end_turn: "stop",
+  stop_sequence: "stop",
+  max_tokens: "length",
+  model_context_window_exceeded: "length",
+  tool_use: "tool-calls",
+  pause_turn: "pause",
+  refusal: "content-filter"
+}
+
+export const toResponse = (message: Message, model: string): ModelResponse.CompletionResponse => {
+  const tier = message.usage.service_tier
+  return {
+    _tag: "CompletionResponse",
+    provider: "anthropic",
+    model: message.model || model,
+    requestedModel: model,
+    id: message.id,
+    usage: toUsage(message.usage),
+    ...(tier === null || tier === undefined || tier === "standard" ? undefined : { serviceTier: tier }),
+    parts: message.content.flatMap((block): ReadonlyArray<ModelResponse.Part> => {
+      switch (block.type) {
+        case "text":
+          return [{ type: "text", text: block.text }]
+        case "thinking":
+          return [{ type: "reasoning", text: block.thinking }]
+        case "tool_use":
+          return [{ type: "tool-call", id: block.id, name: block.name, params: block.input }]
+        default:
+          return []
+      }
+    }),
+    finishReason: finishReasons[message.stop_reason ?? ""] ?? "unknown",
+    ...(message.stop_reason === "refusal"
+      ? { refusal: message.stop_details?.explanation ?? "no reason was given" }
+      : undefined),
+    origin: "provider"
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * How calls reach an OpenAI-compatible endpoint: by an `undici` pool, or by the SDK itself. Both give the same.
+ *
+ * @internal
+ */
+import * as Notice from "@pipe/core/Notice"
+import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
+import * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type { OpenAI } from "openai"
+import type { APIError } from "openai/core/error"
+import type { ChatCompletion, ChatCompletionCreateParamsNonStreaming } from "openai/resources/chat/completions"
+import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/resources/embeddings"
+import type { Response, ResponseCreateParamsNonStreaming } from "openai/resources/responses/responses"
+import * as Body from "../transport/Body.ts"
+import * as HttpFailure from "../transport/HttpFailure.ts"
+import * as PoolTransport from "../transport/PoolTransport.ts"
+
+export const MODULE = "OpenAi"
+
+/** The three calls, typed by the SDK. */
+export interface Client {
+  readonly chat: (body: ChatCompletionCreateParamsNonStreaming) => Effect.Effect<ChatCompletion, AiError.AiError>
+  readonly responses: (body: ResponseCreateParamsNonStreaming) => Effect.Effect<Response, AiError.AiError>
+  readonly embeddings: (body: EmbeddingCreateParams) => Effect.Effect<CreateEmbeddingResponse, AiError.AiError>
+}
+
+export interface Options {
+  readonly baseUrl: string
+  readonly apiKey: string
+  readonly keySource: string
+  readonly headers: { readonly [name: string]: string }
+  /** Milliseconds for a whole call. */
+  readonly timeout: number
+  readonly connections: number
+}
+
+/** Tells whoever learns limits what the headers say. */
+const observe = (status: number, get: RateLimitHeaders.Get): Effect.Effect<void> =>
+  Effect.withFiberSucceed((fiber) => {
+    const limits = fiber.getRef(Notice.Limits)
+    if (limits === undefined) return
+    const observed = RateLimitHeaders.observe(get, status, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+    if (observed !== undefined) limits(observed)
+  })
+
+/** Calls by an `undici` pool: the SDK's types and error classes without its request path. */
+export const makePool = Effect.fnUntraced(function*(options: Options) {
+  const { APIError } = yield* Effect.promise(() => import("openai/core/error"))
+  const baseUrl = new URL(options.baseUrl)
+  const post = yield* PoolTransport.make({
+    baseUrl,
+    headers: { authorization: `Bearer ${options.apiKey}`, ...options.headers },
+    timeout: options.timeout,
+    connections: options.connections,
+    module: MODULE
+  })
+  const call = <A>(path: string, body: object): Effect.Effect<A, AiError.AiError> =>
+    Effect.flatMap(post(path, Body.encode(body)), ({ headers, status, text }) => {
+      const get: RateLimitHeaders.Get = (name) => {
+        const value = headers[name]
+        return Array.isArray(value) ? value[0] : value
+      }
+      return Effect.andThen(
+        observe(status, get),
+        Effect.suspend(() => {
+          const json = parse(text)
+          if (status >= 200 && status < 300) {
+            return json === undefined
+              ? Effect.fail(HttpFailure.notJson({
+                module: MODULE,
+                url: `${options.baseUrl}${path}`,
+                contentType: get("content-type") ?? undefined,
+                text
+              }))
+              : Effect.succeed(json as A)
+          }
+          return fail(
+            options,
+            APIError.generate(
+              status,
+              json as object | undefined,
+              json === undefined ? text.slice(0, 200) : undefined,
+              new Headers(Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)]))
+            )
+          )
+        })
+      )
+    })
+  return {
+    chat: (body) => call("/chat/completions", body),
+    responses: (body) => call("/responses", body),
+    embeddings: (body) => call("/embeddings", body)
+  } satisfies Client as Client
+})
+
+/** Calls by the SDK, its own retries off; `stream` has chat completions sent as a stream, to survive long answers. */
+export const makeSdk = Effect.fnUntraced(function*(options: Options & { readonly stream: boolean }) {
+  const { OpenAI } = yield* Effect.promise(() => import("openai"))
+  const client = new OpenAI({
+    apiKey: options.apiKey,
+    baseURL: options.baseUrl,
+    maxRetries: 0,
+    timeout: options.timeout,
+    defaultHeaders: { ...options.headers }
+  })
+  const call = <A>(f: (signal: AbortSignal) => PromiseLike<{ readonly data: A; readonly response: globalThis.Response }>) =>
+    Effect.tryPromise({ try: (signal) => Promise.resolve(f(signal)), catch: (error) => error }).pipe(
+      Effect.timeoutOrElse({
+        duration: options.timeout,
+        orElse: () => Effect.fail(new Error(`no whole answer within ${options.timeout} ms`))
+      }),
+      Effect.tap(({ response }) => observe(response.status, (name) => response.headers.get(name))),
+      Effect.map(({ data }) => data),
+      Effect.catch((error) => fail(options, error))
+    )
+  return {
+    chat: (body) =>
+      options.stream
+        ? call(async (signal) => ({ data: await streamChat(client, body, signal), response: noResponse }))
+        : call((signal) => client.chat.completions.create(body, { signal }).withResponse()),
+    responses: (body) => call((signal) => client.responses.create(body, { signal }).withResponse()),
+    // Floats, as the pool asks for them: the SDK's own default is base64.
+    embeddings: (body) => call((signal) => client.embeddings.create({ ...body, encoding_format: "float" }, { signal }).withResponse())
+  } satisfies Client as Client
+})
+
+const noResponse = new globalThis.Response(null, { status: 200 })
+
+const streamChat = (
+  client: OpenAI,
+  body: ChatCompletionCreateParamsNonStreaming,
+  signal: AbortSignal
+): Promise<ChatCompletion> =>
+  client.chat.completions.stream(
+    { ...body, stream: true, stream_options: { include_usage: true } },
+    { signal }
+  ).finalChatCompletion()
+
+const parse = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** What the SDK threw, or would have thrown, as an `AiError`. */
+const fail = (options: Options, error: unknown): Effect.Effect<never, AiError.AiError> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    if (isApiError(error) && error.status !== undefined) {
+      return Effect.fail(HttpFailure.toAiError({
+        module: MODULE,
+        status: error.status,
+        message: messageOf(error),
+        code: error.code ?? undefined,
+        type: error.type,
+        headers: (name) => error.headers?.get(name),
+        now,
+        keySource: options.keySource
+      }))
+    }
+    if (error instanceof SyntaxError) {
+      return Effect.fail(HttpFailure.notJson({
+        module: MODULE,
+        url: options.baseUrl,
+        contentType: undefined,
+        text: error.message
+      }))
+    }
+    return Effect.fail(
+      PoolTransport.toNetworkError({ module: MODULE, url: options.baseUrl, error: error as Error, sent: true })
+    )
+  })
+
+const isApiError = (error: unknown): error is APIError => error instanceof Error && "status" in error && "code" in error
+
+/** The SDK puts the status before the provider's own words. */
+const messageOf = (error: APIError): string => {
+  const own = (error.error as { readonly message?: unknown } | undefined)?.message
+  return typeof own === "string" ? own : error.message.replace(/^\d{3} /, "")
+}
+
+/** An answer without what it must have. */
+export const malformed = (what: string): AiError.AiError =>
+  AiError.make({
+    module: MODULE,
+    method: "send",
+    reason: new AiError.InvalidResponseError({ description: `the endpoint's answer has no ${what}` })
+  })
+

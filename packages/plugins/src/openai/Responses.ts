@@ -1,0 +1,188 @@
+/**
+ * The responses API: a request as its body, its answer as a response.
+ *
+ * @internal
+ */
+import type * as ModelRequest from "@pipe/core/ModelRequest"
+import type * as ModelResponse from "@pipe/core/ModelResponse"
+import * as Usage from "@pipe/core/Usage"
+import type * as AiError from "effect/ai/AiError"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Effect from "effect/Effect"
+import type {
+  Response,
+  ResponseCreateParamsNonStreaming,
+  ResponseInputContent,
+  ResponseInputItem,
+  ResponseUsage
+} from "openai/resources/responses/responses"
+import * as Body from "../transport/Body.ts"
+import * as Files from "../transport/Files.ts"
+import * as Chat from "./Chat.ts"
+import * as Client from "./Client.ts"
+import * as StrictSchema from "./StrictSchema.ts"
+
+const toBody = (request: ModelRequest.Completion, model: string): ResponseCreateParamsNonStreaming => {
+  const { responseFormat, settings, tools } = request
+  const without = (["stop", "seed", "presencePenalty", "frequencyPenalty"] as const).filter(
+    (name) => settings[name] !== undefined
+  )
+  if (without.length > 0) {
+    throw new Files.Unsupported(`the responses API has no ${without.join(", ")}: leave it out, or use the chat API`)
+  }
+  return {
+    model,
+    input: request.messages.flatMap(toItems),
+    // Rows are independent of each other: nothing is kept at the provider.
+    store: false,
+    ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
+    ...(settings.topP === undefined ? undefined : { top_p: settings.topP }),
+    ...(settings.maxTokens === undefined ? undefined : { max_output_tokens: settings.maxTokens }),
+    ...(settings.topLogprobs === undefined ? undefined : { top_logprobs: settings.topLogprobs }),
+    ...(settings.reasoningEffort === undefined
+      ? undefined
+      : { reasoning: { effort: settings.reasoningEffort as NonNullable<ResponseCreateParamsNonStreaming["reasoning"]>["effort"] & {} } }),
+    ...(responseFormat.type === "text" ? undefined : {
+      text: {
+        format: {
+          type: "json_schema" as const,
+          name: responseFormat.name,
+          schema: responseFormat.schema as Record<string, unknown>,
+          strict: StrictSchema.isStrict(responseFormat.schema)
+        }
+      }
+    }),
+    ...(tools.length === 0 ? undefined : {
+      tools: tools.map((tool) => ({
+        type: "function" as const,
+        name: tool.name,
+        description: tool.description ?? null,
+        parameters: tool.parameters as Record<string, unknown>,
+        strict: tool.strict ?? StrictSchema.isStrict(tool.parameters)
+      })),
+      tool_choice: typeof request.toolChoice === "string"
+        ? request.toolChoice
+        : { type: "function" as const, name: request.toolChoice.tool },
+      ...(settings.parallelToolCalls === undefined ? undefined : { parallel_tool_calls: settings.parallelToolCalls })
+    }),
+    ...(request.providerOptions["openai"] as object | undefined)
+  }
+}
+
+const toItems = (message: ModelRequest.Message): ReadonlyArray<ResponseInputItem> => {
+  switch (message.role) {
+    case "system":
+      return [{ role: "system", content: message.content }]
+    case "user":
+      return [{
+        role: "user",
+        content: typeof message.content === "string" ? message.content : message.content.map(toContent)
+      }]
+    case "assistant":
+      return typeof message.content === "string"
+        ? [{ role: "assistant", content: message.content }]
+        : message.content.flatMap((part): ReadonlyArray<ResponseInputItem> =>
+          part.type === "text"
+            ? [{ role: "assistant", content: part.text }]
+            : part.type === "tool-call"
+            ? [{ type: "function_call", call_id: part.id, name: part.name, arguments: JSON.stringify(part.params) }]
+            : []
+        )
+    case "tool":
+      return message.content.flatMap((part) =>
+        part.type !== "tool-result"
+          ? []
+          : [{ type: "function_call_output" as const, call_id: part.id, output: Chat.toolResult(part) }]
+      )
+  }
+}
+
+const toContent = (part: Prompt.UserMessagePartEncoded): ResponseInputContent => {
+  if (part.type === "text") return { type: "input_text", text: part.text }
+  const data = Files.of(part)
+  if (part.mediaType.startsWith("image/")) {
+    return { type: "input_image", detail: "auto", image_url: Files.toDataUrl(data) }
+  }
+  if (part.mediaType === "application/pdf") {
+    return data._tag === "Url"
+      ? { type: "input_file", file_url: data.url }
+      : { type: "input_file", file_data: Files.toDataUrl(data), filename: part.fileName ?? "document.pdf" }
+  }
+  throw new Files.Unsupported(
+    `a file of type ${part.mediaType} cannot be sent to the responses API: images and PDF documents can`
+  )
+}
+
+const toUsage = (usage: ResponseUsage): Usage.Usage =>
+  Usage.fromInclusive({
+    input: usage.input_tokens,
+    output: usage.output_tokens,
+    cacheRead: usage.input_tokens_details?.cached_tokens,
+    cacheWrite: usage.input_tokens_details?.cache_write_tokens,
+    reasoning: usage.output_tokens_details?.reasoning_tokens
+  })
+
+const finishReasonOf = (response: Response, calls: number): ModelResponse.FinishReason => {
+  switch (response.status) {
+    case "completed":
+      return calls > 0 ? "tool-calls" : "stop"
+    case "incomplete":
+      return response.incomplete_details?.reason === "content_filter"
+        ? "content-filter"
+        : response.incomplete_details?.reason === "max_output_tokens"
+        ? "length"
+        : "other"
+    case "failed":
+    case "cancelled":
+      return "error"
+    default:
+      return "unknown"
+  }
+}
+
+const toResponse = (
+  response: Response,
+  model: string,
+  provider: string
+): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
+  if (!Array.isArray(response.output)) return Effect.fail(Client.malformed("output"))
+  const parts: Array<ModelResponse.Part> = []
+  let refusal: string | undefined
+  for (const item of response.output) {
+    if (item.type === "message") {
+      for (const content of item.content) {
+        if (content.type === "output_text") parts.push({ type: "text", text: content.text })
+        else if (content.type === "refusal") refusal = content.refusal
+      }
+    } else if (item.type === "function_call") {
+      parts.push({ type: "tool-call", id: item.call_id, name: item.name, params: Body.toolArguments(item.arguments) })
+    } else if (item.type === "reasoning" && item.summary.length > 0) {
+      parts.push({ type: "reasoning", text: item.summary.map(({ text }) => text).join("\n") })
+    }
+  }
+  return Effect.succeed({
+    _tag: "CompletionResponse",
+    provider,
+    model: response.model || model,
+    requestedModel: model,
+    id: response.id,
+    ...(response.usage === undefined || response.usage === null ? undefined : { usage: toUsage(response.usage) }),
+    ...Chat.tierOf(response.service_tier),
+    parts,
+    finishReason: finishReasonOf(response, parts.filter((part) => part.type === "tool-call").length),
+    ...(refusal === undefined ? undefined : { refusal }),
+    origin: "provider"
+  })
+}
+
+/** Asks by the responses API. */
+export const send = (
+  client: Client.Client,
+  request: ModelRequest.Completion,
+  model: string,
+  provider: string
+): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
+  Body.make(Client.MODULE, () => toBody(request, model)).pipe(
+    Effect.flatMap(client.responses),
+    Effect.flatMap((response) => toResponse(response, model, provider))
+  )

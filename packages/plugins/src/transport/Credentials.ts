@@ -1,0 +1,63 @@
+/**
+ * The key and the address of a provider: options first, then the environment.
+ *
+ * @internal
+ */
+import type * as Endpoint from "@pipe/core/Endpoint"
+import * as Secret from "@pipe/core/Secret"
+import * as AiError from "effect/ai/AiError"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+
+export interface Credentials {
+  readonly apiKey: string
+  readonly baseUrl: string
+  /** Where the key came from, for people. */
+  readonly keySource: string
+}
+
+/** Fails when there is no key for the provider's own address; another address may need none. */
+export const resolve = Effect.fnUntraced(function*(options: {
+  readonly module: string
+  readonly override: Endpoint.Endpoint | undefined
+  readonly apiKey: string | Redacted.Redacted | undefined
+  readonly baseUrl: string | undefined
+  readonly keyName: string
+  readonly urlName: string
+  readonly official: string
+}): Effect.fn.Return<Credentials, AiError.AiError> {
+  const { keyName, module, official, override, urlName } = options
+  if (override !== undefined) {
+    Secret.register(override.apiKey)
+    return { ...override, keySource: "the run's endpoint" }
+  }
+  const baseUrl = (options.baseUrl ?? (yield* fromEnvironment(urlName)) ?? official).replace(/\/+$/, "")
+  if (!URL.canParse(baseUrl)) {
+    return yield* failure(module, `${baseUrl} is not a URL: mend ${options.baseUrl === undefined ? urlName : "baseUrl"}`)
+  }
+  const given = typeof options.apiKey === "string" || options.apiKey === undefined
+    ? options.apiKey
+    : Redacted.value(options.apiKey)
+  const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
+  if (apiKey === undefined || apiKey === "") {
+    return yield* failure(
+      module,
+      `${keyName} is not set: export it, write it to a .env file in the working folder, or try the flow without a key by --simulate`
+    )
+  }
+  Secret.register(apiKey)
+  return { apiKey: apiKey.trim(), baseUrl, keySource: given === undefined ? keyName : "the options" }
+})
+
+const fromEnvironment = (name: string): Effect.Effect<string | undefined> =>
+  Effect.orElseSucceed(Config.String(name), () => undefined).pipe(
+    Effect.map((value) => (value === "" ? undefined : value))
+  )
+
+const failure = (module: string, description: string): AiError.AiError =>
+  AiError.make({
+    module,
+    method: "layer",
+    reason: new AiError.AuthenticationError({ kind: "MissingKey", description })
+  })

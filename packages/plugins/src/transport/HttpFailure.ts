@@ -1,0 +1,93 @@
+/**
+ * Answers that are not what was asked for, as `AiError` reasons: one mapping for all providers.
+ *
+ * @internal
+ */
+import * as ModelFailure from "@pipe/core/ModelFailure"
+import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
+import * as Secret from "@pipe/core/Secret"
+import * as AiError from "effect/ai/AiError"
+import * as Duration from "effect/Duration"
+
+/** What a provider said when it refused. */
+export interface Refusal {
+  readonly module: string
+  readonly status: number
+  readonly message: string
+  readonly code: string | undefined
+  readonly type: string | undefined
+  readonly headers: RateLimitHeaders.Get
+  /** Milliseconds since 1970. */
+  readonly now: number
+  /** Where the key came from, for the message of a 401. */
+  readonly keySource: string
+}
+
+const overflow =
+  /context[ _](?:length|window)|maximum context|prompt is too long|too many (?:input )?tokens|exceeds? the (?:model'?s )?(?:context|token)|(?:does|do) not fit\b.*window/i
+
+export const toAiError = (refusal: Refusal): AiError.AiError =>
+  AiError.make({ module: refusal.module, method: "send", reason: toReason(refusal) })
+
+const toReason = (refusal: Refusal): AiError.AiErrorReason => {
+  const { code, status, type } = refusal
+  const wait = RateLimitHeaders.retryAfterMillis(refusal.headers, refusal.now)
+  const description = Secret.mask(`${status} ${refusal.message}${code === undefined ? "" : ` (${code})`}`)
+  const metadata = wait === undefined ? {} : { [ModelFailure.retryAfterKey]: wait }
+  if (isQuota(refusal)) {
+    return new AiError.QuotaExhaustedError({
+      metadata: { description: `${description}: add credit to the account, then run again: what was answered is kept` }
+    })
+  }
+  if (code === "content_filter" || code === "content_policy_violation") {
+    return new AiError.ContentPolicyError({ description })
+  }
+  if (status === 400 && (code === "context_length_exceeded" || overflow.test(refusal.message))) {
+    return new AiError.InvalidRequestError({ constraint: ModelFailure.contextWindow, description })
+  }
+  switch (status) {
+    case 401:
+      return new AiError.AuthenticationError({
+        kind: "InvalidKey",
+        description: `${description}: the key from ${refusal.keySource} was not accepted`
+      })
+    case 403:
+      return new AiError.AuthenticationError({ kind: "InsufficientPermissions", description })
+    case 408:
+    case 409:
+      return new AiError.InternalProviderError({ description, metadata })
+    case 429:
+      return new AiError.RateLimitError({
+        ...(wait === undefined ? undefined : { retryAfter: Duration.millis(wait) }),
+        metadata: { description }
+      })
+    default:
+      return status >= 500
+        ? new AiError.InternalProviderError({ description, metadata })
+        : new AiError.InvalidRequestError({ description: type === undefined ? description : `${description} [${type}]` })
+  }
+}
+
+const isQuota = ({ code, message, status, type }: Refusal): boolean =>
+  code === "insufficient_quota" || type === "insufficient_quota" || type === "billing_error" || status === 402 ||
+  (status === 400 && /credit balance is too low/i.test(message))
+
+/** A 200 that is no JSON: an endpoint that is something else, or an answer that was broken on its way. */
+export const notJson = (options: {
+  readonly module: string
+  readonly url: string
+  readonly contentType: string | undefined
+  readonly text: string
+}): AiError.AiError => {
+  const start = Secret.mask(options.text.slice(0, 80).replace(/\s+/g, " "))
+  return AiError.make({
+    module: options.module,
+    method: "send",
+    reason: options.contentType !== undefined && !options.contentType.includes("json")
+      ? new AiError.InvalidRequestError({
+        description:
+          `${options.url} answered ${options.contentType}, not JSON ("${start}"): is the base URL right? It usually ends in /v1`
+      })
+      : new AiError.InvalidResponseError({ description: `${options.url} answered broken JSON ("${start}")` })
+  })
+}
