@@ -15,14 +15,18 @@ export interface RunResult {
   readonly tokens: number
 }
 
+/** Makes the calls, and says what came. */
+export type Run = (options: RunOptions) => Promise<RunResult>
+
 /** What a module in `peers/` exports. */
 export interface Peer {
-  readonly run: (options: RunOptions) => Promise<RunResult>
+  readonly run: Run
 }
 
 /** The peers by name, in the order in which they run. Each is imported in its own process only. */
 export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
   "undici": () => import("./peers/undici.ts"),
+  "pipe": () => import("./peers/pipe.ts"),
   "openai-sdk": () => import("./peers/openai-sdk.ts"),
   "langchain": () => import("./peers/langchain.ts"),
   "ai-sdk": () => import("./peers/ai-sdk.ts")

@@ -73,11 +73,20 @@ const count = (get: Get, names: ReadonlyArray<string>): number | undefined => {
   return undefined
 }
 
-const dimension = (get: Get, now: number, openAi: string, anthropic: ReadonlyArray<string>): Dimension | undefined => {
+/** The names of one dimension's headers, those of OpenAI's form first. */
+const namesOf = (openAi: string, anthropic: ReadonlyArray<string>) => {
   const names = (what: string) => [`x-ratelimit-${what}-${openAi}`, ...anthropic.map((name) => `${name}-${what}`)]
-  const limit = count(get, names("limit"))
-  const remaining = count(get, names("remaining"))
-  const reset = names("reset").map((name) => resetMillis(get(name), now)).find((millis) => millis !== undefined)
+  return { limit: names("limit"), remaining: names("remaining"), reset: names("reset") }
+}
+
+const requestNames = namesOf("requests", ["anthropic-ratelimit-requests"])
+const tokenNames = namesOf("tokens", ["anthropic-ratelimit-tokens", "anthropic-ratelimit-input-tokens"])
+
+const dimension = (get: Get, now: number, names: typeof requestNames): Dimension | undefined => {
+  const limit = count(get, names.limit)
+  const remaining = count(get, names.remaining)
+  let reset: number | undefined
+  for (const name of names.reset) reset ??= resetMillis(get(name), now)
   return limit === undefined && remaining === undefined && reset === undefined ? undefined : {
     ...(limit === undefined ? undefined : { limit }),
     ...(remaining === undefined ? undefined : { remaining }),
@@ -87,8 +96,8 @@ const dimension = (get: Get, now: number, openAi: string, anthropic: ReadonlyArr
 
 /** Both dimensions from the headers of OpenAI (and compatible) or Anthropic; `undefined` when there are none. */
 export const observe = (get: Get, status: number, now: number): Observed | undefined => {
-  const requests = dimension(get, now, "requests", ["anthropic-ratelimit-requests"])
-  const tokens = dimension(get, now, "tokens", ["anthropic-ratelimit-tokens", "anthropic-ratelimit-input-tokens"])
+  const requests = dimension(get, now, requestNames)
+  const tokens = dimension(get, now, tokenNames)
   const retryAfter = status === 429 ? retryAfterMillis(get, now) : undefined
   return requests === undefined && tokens === undefined && retryAfter === undefined ? undefined : {
     ...(requests === undefined ? undefined : { requests }),

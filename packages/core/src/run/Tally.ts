@@ -31,45 +31,50 @@ export interface Line extends Sums {
   readonly model: string
 }
 
-export const zero: Sums = {
-  attempts: 0,
-  failedAttempts: 0,
-  unpriced: 0,
-  usage: Usage.zero,
-  spent: Money.zero,
-  answers: { provider: 0, cache: 0, shared: 0 },
-  savings: Ledger.noSavings
-}
-
-export const add = (self: Sums, entry: Ledger.Entry): Sums =>
-  entry._tag === "Attempt"
-    ? {
-      ...self,
-      attempts: self.attempts + 1,
-      failedAttempts: self.failedAttempts + (entry.error === undefined ? 0 : 1),
-      unpriced: self.unpriced + (entry.cost === undefined ? 1 : 0),
-      usage: entry.usage === undefined ? self.usage : Usage.add(self.usage, entry.usage),
-      spent: self.spent + (entry.cost ?? Money.zero)
-    }
-    : {
-      ...self,
-      answers: { ...self.answers, [entry.origin]: self.answers[entry.origin] + 1 },
-      savings: {
-        cache: self.savings.cache + entry.savings.cache,
-        router: self.savings.router + entry.savings.router,
-        promptCache: self.savings.promptCache + entry.savings.promptCache,
-        serviceTier: self.savings.serviceTier + entry.savings.serviceTier
-      }
-    }
-
 /** Everything that the strategies saved together. */
-export const saved = (sums: Sums): Money.Money => Money.sum(Object.values(sums.savings))
+export const saved = ({ savings }: Sums): Money.Money =>
+  savings.cache + savings.router + savings.promptCache + savings.serviceTier
 
 /** What it would have cost with none of the strategies. */
 export const baseline = (sums: Sums): Money.Money => sums.spent + saved(sums)
 
 /** Answers to steps, wherever they came from. */
 export const answers = (sums: Sums): number => sums.answers.provider + sums.answers.cache + sums.answers.shared
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/** Sums that are added to in place: an entry a call must not leave garbage behind. */
+class Running implements Sums {
+  attempts = 0
+  failedAttempts = 0
+  unpriced = 0
+  readonly usage: Mutable<Usage.Usage> = { ...Usage.zero }
+  spent = Money.zero
+  readonly answers: Mutable<Sums["answers"]> = { provider: 0, cache: 0, shared: 0 }
+  readonly savings: Mutable<Ledger.Savings> = { ...Ledger.noSavings }
+
+  add(entry: Ledger.Entry): void {
+    if (entry._tag === "Attempt") {
+      this.attempts++
+      if (entry.error !== undefined) this.failedAttempts++
+      if (entry.cost === undefined) this.unpriced++
+      else this.spent += entry.cost
+      const { usage } = entry
+      if (usage !== undefined) for (const tokenClass of Usage.classes) this.usage[tokenClass] += usage[tokenClass]
+      return
+    }
+    const { savings } = entry
+    this.answers[entry.origin]++
+    this.savings.cache += savings.cache
+    this.savings.router += savings.router
+    this.savings.promptCache += savings.promptCache
+    this.savings.serviceTier += savings.serviceTier
+  }
+
+  snapshot(): Sums {
+    return { ...this, usage: { ...this.usage }, answers: { ...this.answers }, savings: { ...this.savings } }
+  }
+}
 
 /** Running sums of a run. */
 export interface Tally {
@@ -80,17 +85,18 @@ export interface Tally {
 }
 
 export const make = (): Tally => {
-  const lines = new Map<string, Line>()
-  let total = zero
+  const lines = new Map<string, { readonly step: string; readonly provider: string; readonly model: string; readonly sums: Running }>()
+  const total = new Running()
   return {
     record: (entry) => {
-      const { model, provider } = entry
-      const { step } = entry.caller
+      const { caller: { step }, model, provider } = entry
       const key = `${step}\n${provider}\n${model}`
-      lines.set(key, { ...add(lines.get(key) ?? zero, entry), step, provider, model })
-      total = add(total, entry)
+      let line = lines.get(key)
+      if (line === undefined) lines.set(key, line = { step, provider, model, sums: new Running() })
+      line.sums.add(entry)
+      total.add(entry)
     },
-    lines: () => [...lines.values()],
-    total: () => total
+    lines: () => Array.from(lines.values(), ({ sums, ...line }) => ({ ...sums.snapshot(), ...line })),
+    total: () => total.snapshot()
   }
 }

@@ -9,15 +9,19 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
-import type * as Prompt from "effect/ai/Prompt"
-import type * as Response from "effect/ai/Response"
+import * as Prompt from "effect/ai/Prompt"
+import * as Response from "effect/ai/Response"
+import * as Telemetry from "effect/ai/Telemetry"
 import * as Tool from "effect/ai/Tool"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
@@ -30,17 +34,102 @@ export const layer: Layer.Layer<LanguageModel.LanguageModel, never, ModelClient.
   Effect.flatMap(ModelClient.ModelClient, (client) => make(client))
 )
 
-/** The `LanguageModel` of a client. */
+/**
+ * The `LanguageModel` of a client.
+ *
+ * **Details** Calls without tools are answered here, without `effect/ai`'s own pass over each part by a schema that it
+ * builds anew for every call (it costs more than all our books): the parts come from a provider of ours and are what they
+ * should be. Calls with tools, streams, and everything under a tracer go the whole way.
+ */
 export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.LanguageModel> =>
-  LanguageModel.make({
-    codecTransformer,
-    generateText: (options) => Effect.map(ask(client, options), toParts),
-    streamText: (options) => Stream.unwrap(Effect.map(ask(client, options), (r) => Stream.fromIterable(toStreamParts(r))))
+  Effect.map(
+    LanguageModel.make({
+      codecTransformer,
+      generateText: (options) => Effect.map(ask(client, options), toParts),
+      streamText: (options) =>
+        Stream.unwrap(Effect.map(ask(client, options), (r) => Stream.fromIterable(toStreamParts(r))))
+    }),
+    (whole): LanguageModel.LanguageModel => ({
+      ...whole,
+      generateText: ((options: LanguageModel.GenerateTextOptions<{}>) =>
+        Effect.withFiber((fiber) =>
+          isPlain(fiber, options)
+            ? Effect.map(
+              ask(client, { prompt: Prompt.make(options.prompt), ...plain, responseFormat: { type: "text" } }),
+              (response) => new LanguageModel.GenerateTextResponse(decodedParts(response))
+            )
+            : whole.generateText(options as never)
+        )) as unknown as LanguageModel.LanguageModel["generateText"],
+      generateObject: ((options: LanguageModel.GenerateObjectOptions<{}, Schema.Top>) =>
+        Effect.withFiber((fiber) => {
+          if (!isPlain(fiber, options)) return whole.generateObject(options as never)
+          const { schema } = options
+          return Effect.flatMap(
+            ask(client, {
+              prompt: Prompt.make(options.prompt),
+              ...plain,
+              responseFormat: { type: "json", objectName: objectName(options), schema }
+            }),
+            (response) =>
+              Effect.map(decodeObject(schema, ModelResponse.text(response)), (value) =>
+                new LanguageModel.GenerateObjectResponse(value, decodedParts(response)))
+          )
+        })) as unknown as LanguageModel.LanguageModel["generateObject"]
+    })
+  )
+
+const plain = { tools: [], toolChoice: "none" as const }
+
+/** Whether nothing of what `effect/ai` does around a call is wanted: tools, or spans for a tracer. */
+const isPlain = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  options: { readonly toolkit?: unknown; readonly prompt: Prompt.RawInput }
+): boolean =>
+  options.toolkit === undefined && !fiber.context.mapUnsafe.has(Tracer.Tracer.key) &&
+  !fiber.context.mapUnsafe.has(Telemetry.CurrentSpanTransformer.key)
+
+/** The name of an object, as `effect/ai` gives it. */
+const objectName = (options: LanguageModel.GenerateObjectOptions<{}, Schema.Top>): string =>
+  options.objectName ?? SchemaAST.resolveIdentifier(options.schema.ast) ?? "object"
+
+/** The response as `effect/ai` decodes it. */
+const decodedParts = (response: ModelResponse.CompletionResponse): Array<Response.Part<{}>> => [
+  Response.makePart("response-metadata", {
+    id: response.id,
+    modelId: response.model,
+    timestamp: undefined
+  }),
+  ...response.parts.map((part): Response.Part<{}> => Response.makePart(part.type as "text", part as Response.TextPart)),
+  Response.makePart("finish", {
+    reason: response.finishReason,
+    usage: new Response.Usage(Usage.toAi(response.usage)),
+    response: undefined
   })
+]
+
+const decoders = new WeakMap<Schema.Top, (text: string) => Effect.Effect<unknown, Schema.SchemaError, unknown>>()
+
+/** Decodes the text of an answer that was checked before. */
+const decodeObject = (schema: Schema.Top, text: string): Effect.Effect<unknown, AiError.AiError, unknown> => {
+  let decode = decoders.get(schema)
+  if (decode === undefined) {
+    decode = Schema.decodeEffect(Schema.fromJsonString(schema as unknown as Schema.Codec<unknown, unknown>))
+    decoders.set(schema, decode)
+  }
+  return Effect.mapError(decode(text), (error) =>
+    AiError.make({
+      module: "LanguageModel",
+      method: "generateObject",
+      reason: AiError.StructuredOutputError.fromSchemaError(error, text)
+    }))
+}
+
+/** What of a call is asked of the client. */
+type Asked = Pick<LanguageModel.ProviderOptions, "prompt" | "tools" | "toolChoice" | "responseFormat">
 
 const ask = (
   client: ModelClient.Service,
-  options: LanguageModel.ProviderOptions
+  options: Asked
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
   Effect.withFiber((fiber) => {
     const settings = fiber.getRef(ModelSettings.ModelSettings)
@@ -142,7 +231,7 @@ const codecTransformer: LanguageModel.CodecTransformer = (schema) => {
 }
 
 const toRequest = (
-  options: LanguageModel.ProviderOptions,
+  options: Asked,
   { dimensions: _, model, providerOptions, sample, ...settings }: ModelSettings.ModelSettings
 ): ModelRequest.Completion => ({
   _tag: "Completion",

@@ -31,7 +31,7 @@ export const make = Effect.fnUntraced(function*(
     attempt("open", () => {
       const db = new DatabaseSync(options.filename)
       db.exec(`PRAGMA busy_timeout = ${options.busyTimeout ?? 5_000}`)
-      db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON")
+      db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000; PRAGMA foreign_keys = ON")
       return db
     }),
     (db) => Effect.sync(() => db.close())
