@@ -3,4 +3,5 @@
 export * as Anthropic from "./Anthropic.ts"
 export * as NodeHost from "./NodeHost.ts"
 export * as OpenAi from "./OpenAi.ts"
+export * as Simulator from "./Simulator.ts"
 export * as Tiktoken from "./Tiktoken.ts"

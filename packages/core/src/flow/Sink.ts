@@ -185,7 +185,7 @@ const encodeWith = (f: (values: Values) => string): Encoder["chunk"] => (values)
 
 const toText = <E, R>(path: FilePath, rows: Rows, encoder: (toRow: ToRow) => Encoder): Sink<E, R | Platform> => {
   const { inputs, toRow } = shape(rows)
-  const name = typeof path === "string" ? path : path instanceof URL ? path.pathname : `--${path.parameter.name}`
+  const name = typeof path === "string" ? path : path instanceof URL ? shortName(path) : `--${path.parameter.name}`
   return make<E, R | Platform>({
     name,
     inputs,
@@ -210,6 +210,9 @@ const toText = <E, R>(path: FilePath, rows: Rows, encoder: (toRow: ToRow) => Enc
     })
   })
 }
+
+/** A file as it is named to people: with its folder, not with the way to it. */
+const shortName = (url: URL): string => decodeURIComponent(url.pathname.split("/").slice(-2).join("/"))
 
 interface Target {
   readonly write: (text: string) => Effect.Effect<void, SinkError>

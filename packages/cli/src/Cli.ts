@@ -1,0 +1,99 @@
+/**
+ * The `pipe` command and how it ends.
+ */
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import type * as Parameter from "@pipe/core/Parameter"
+import * as CliConfig from "effect/cli/CliConfig"
+import * as CliError from "effect/cli/CliError"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Cause from "effect/Cause"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Graph from "./commands/Graph.ts"
+import * as Init from "./commands/Init.ts"
+import * as Prices from "./commands/Prices.ts"
+import * as Run from "./commands/Run.ts"
+import * as ExitCode from "./ExitCode.ts"
+
+export const version = "0.1.0"
+
+/** All commands; `parameters` are those of the flow that `run` is about. */
+export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
+  Command.make("pipe").pipe(
+    Command.withDescription("Language-model work over data: typed flows, every cent accounted for."),
+    Command.withSubcommands([Run.make(parameters), Graph.command, Prices.command, Init.command])
+  )
+
+/** What is wrong with the usage, in a line or two on standard error; help only where it was asked for. */
+const presenter: CliOutput.Presenter = {
+  present: (event) =>
+    event._tag === "InvalidInvocation"
+      ? Console.error(
+        `${event.errors.map((error) => error.message).join("\n")}\nsee: pipe ${
+          event.commandPath.slice(1).concat("--help").join(" ")
+        }`
+      )
+      : CliOutput.defaultPresenter.present(event)
+}
+
+const services = Layer.mergeAll(
+  NodeServices.layer,
+  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] }),
+  CliOutput.layerPresenter(presenter)
+)
+
+/** Runs a command to its exit code. */
+export const main = (self: ReturnType<typeof command>, args: ReadonlyArray<string>): void =>
+  execute(Effect.provide(Command.runWith(self, { version })(args), services))
+
+/** Runs a command about a flow, whose parameters become flags. */
+export const mainWithFlow = (file: string, args: ReadonlyArray<string>): void =>
+  execute(
+    Effect.flatMap(
+      Effect.promise(() => import("./LoadFlow.ts")),
+      ({ load }) =>
+        Effect.flatMap(load(file), (flow) =>
+          Effect.provide(Command.runWith(command(flow.parameters), { version })(args), services))
+    )
+  )
+
+const execute = (effect: Effect.Effect<void, unknown>): void => {
+  // A reader of standard output that has gone is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error
+  })
+  const fiber = Effect.runFork(effect)
+  let signals = 0
+  const onSignal = () => {
+    signals++
+    if (signals > 1) process.exit(ExitCode.interrupted)
+    fiber.interruptUnsafe()
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+  const keepAlive = setInterval(() => {}, 2 ** 30)
+  fiber.addObserver((exit) => {
+    clearInterval(keepAlive)
+    process.off("SIGINT", onSignal)
+    process.off("SIGTERM", onSignal)
+    process.exitCode = exitCodeOf(exit)
+  })
+}
+
+const exitCodeOf = (exit: Exit.Exit<void, unknown>): number => {
+  if (Exit.isSuccess(exit)) return typeof process.exitCode === "number" ? process.exitCode : ExitCode.done
+  if (Cause.hasInterruptsOnly(exit.cause)) return ExitCode.interrupted
+  const error = Cause.squash(exit.cause)
+  if (CliError.isCliError(error) && error._tag === "ShowHelp") return error.errors.length === 0 ? ExitCode.done : ExitCode.usage
+  if (error instanceof ExitCode.Failure) {
+    if (error.message !== "") process.stderr.write(`${error.message}\n`)
+    return error.exitCode
+  }
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  return ExitCode.failed
+}
+

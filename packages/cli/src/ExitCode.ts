@@ -1,0 +1,16 @@
+/**
+ * What the command's exit code says: 0 done; 1 the run failed, or rows failed beyond what the flow allows; 2 bad usage or
+ * flow file; 3 the budget was reached; 130 interrupted.
+ */
+import * as Schema from "effect/Schema"
+
+export const done = 0
+export const failed = 1
+export const usage = 2
+export const interrupted = 130
+
+/** Ends the command with a message of one line or more on standard error, and an exit code. */
+export class Failure extends Schema.TaggedError<Failure>()("CliFailure", {
+  message: Schema.String,
+  exitCode: Schema.Int
+}) {}

@@ -1,0 +1,110 @@
+/**
+ * A flow from its file, with errors that name the file, the line and the way out.
+ *
+ * TypeScript goes through Node's own type stripping. A flow outside a project finds `@pipe/core`, `@pipe/plugins` and
+ * `effect` beside the command.
+ */
+import type * as Flow from "@pipe/core/Flow"
+import * as Effect from "effect/Effect"
+import { existsSync, statSync } from "node:fs"
+import { registerHooks } from "node:module"
+import { relative, resolve } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import * as ExitCode from "./ExitCode.ts"
+
+const EXTENSION = /\.[mc]?[jt]s$/
+
+/** The flow file among arguments: the first that looks like one. */
+export const fileIn = (args: ReadonlyArray<string>): string | undefined =>
+  args.find((arg, index) => !arg.startsWith("-") && (EXTENSION.test(arg) || index === 0))
+
+const fail = (message: string): Effect.Effect<never, ExitCode.Failure> =>
+  Effect.fail(new ExitCode.Failure({ message, exitCode: ExitCode.usage }))
+
+let hooked = false
+
+/** Packages that a flow file may import without a project of its own. */
+const own = /^(?:@pipe\/(?:core|plugins)|effect)(?:\/|$)/
+
+const hook = (): void => {
+  if (hooked) return
+  hooked = true
+  registerHooks({
+    resolve: (specifier, context, next) => {
+      try {
+        return next(specifier, context)
+      } catch (error) {
+        if (!own.test(specifier)) throw error
+        return next(specifier, { ...context, parentURL: import.meta.url })
+      }
+    }
+  })
+}
+
+const loaded = new Map<string, Flow.Any>()
+
+/** Loads the default export of a file as a flow. */
+export const load = (file: string): Effect.Effect<Flow.Any, ExitCode.Failure> =>
+  Effect.suspend(() => {
+    const path = resolve(file)
+    const known = loaded.get(path)
+    if (known !== undefined) return Effect.succeed(known)
+    if (!existsSync(path)) return fail(`${file}: there is no such flow file`)
+    if (statSync(path).isDirectory()) return fail(`${file}: is a folder; name the flow file in it`)
+    hook()
+    return Effect.flatMap(
+      Effect.tryPromise({ try: () => import(pathToFileURL(path).href), catch: (error) => error }).pipe(
+        Effect.catch((error) => fail(explain(file, path, error)))
+      ),
+      (module: { readonly default?: unknown }) => {
+        if (module.default === undefined) {
+          return fail(`${file}: has no default export: end it with \`export default Flow.make(…)\``)
+        }
+        if (!isFlow(module.default)) {
+          return fail(`${file}: its default export is ${nameOf(module.default)}, not a flow: export what Flow.make returns`)
+        }
+        loaded.set(path, module.default)
+        return Effect.succeed(module.default)
+      }
+    )
+  })
+
+const isFlow = (value: unknown): value is Flow.Any =>
+  typeof value === "object" && value !== null && "~@pipe/core/Flow" in value
+
+const nameOf = (value: unknown): string => {
+  if (typeof value === "function") return "a function"
+  if (typeof value !== "object" || value === null) return `a ${typeof value}`
+  return "~@pipe/core/Node" in value ? "a node" : "another object"
+}
+
+const explain = (file: string, path: string, error: unknown): string => {
+  if (!(error instanceof Error)) return `${file}: ${String(error)}`
+  const code = "code" in error ? String(error.code) : ""
+  const where = placeOf(error, path) ?? file
+  const [firstLine] = error.message.split("\n")
+  switch (code) {
+    case "ERR_MODULE_NOT_FOUND":
+    case "ERR_PACKAGE_PATH_NOT_EXPORTED": {
+      const name = /'([^']+)'/.exec(error.message)?.[1] ?? "a module"
+      return name.startsWith(".") || name.startsWith("/")
+        ? `${file}: imports ${relative(process.cwd(), name)}, which does not exist: mind the extension, such as ./other.ts`
+        : `${file}: imports ${name}, which is not installed: npm install ${name}`
+    }
+    case "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX":
+      return `${where}: ${firstLine}: Node strips types and cannot turn enums, namespaces and parameter properties into JavaScript; write them without (a const object for an enum)`
+    case "ERR_INVALID_TYPESCRIPT_SYNTAX":
+      return `${where}: does not parse: ${firstLine}`
+  }
+  if (error instanceof SyntaxError) return `${where}: does not compile: ${firstLine}`
+  return `${where}: ${firstLine === "" ? error.name : firstLine}`
+}
+
+/** The first place in the flow's folder that an error's stack names: `flow.ts:12`. */
+const placeOf = (error: Error, path: string): string | undefined => {
+  for (const match of (error.stack ?? "").matchAll(/((?:file:\/\/)?\/[^\s()]+?\.[mc]?[jt]s):(\d+)/g)) {
+    const found = match[1]!.startsWith("file:") ? fileURLToPath(match[1]!) : match[1]!
+    if (found === path) return `${relative(process.cwd(), found)}:${match[2]}`
+  }
+  return undefined
+}

@@ -1,0 +1,79 @@
+/** `pipe run`: runs a flow. Its parameters are flags. */
+import type * as Parameter from "@pipe/core/Parameter"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+
+const flags = {
+  flow: Argument.String("flow").pipe(Argument.withDescription("the flow's file, such as reviews.ts")),
+  limit: Flag.Int("limit").pipe(
+    Flag.withDescription("read at most so many rows of each source"),
+    Flag.optional
+  ),
+  concurrency: Flag.Int("concurrency").pipe(
+    Flag.withAlias("c"),
+    Flag.withDescription("rows at once, instead of the flow's own number"),
+    Flag.optional
+  ),
+  noCache: Flag.Boolean("no-cache").pipe(
+    Flag.withDescription("ask everything anew: the cache is neither read nor written"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  ),
+  simulate: Flag.Boolean("simulate").pipe(
+    Flag.withDescription("answer from a simulator on this machine: no key, no cost"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  ),
+  json: Flag.Boolean("json").pipe(
+    Flag.withDescription("one event of the run a line on standard output; the last is the summary"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  ),
+  quiet: Flag.Boolean("quiet").pipe(
+    Flag.withAlias("q"),
+    Flag.withDescription("no progress and no report, only warnings and errors"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  ),
+  envFile: Flag.String("env-file").pipe(
+    Flag.withDescription("a file of environment variables, before .env"),
+    Flag.optional
+  )
+}
+
+export type Input = Command.Command.Config.Infer<typeof flags> & {
+  /** Values of the flow's parameters that were given, as text. */
+  readonly parameters: { readonly [name: string]: Option.Option<string | boolean> }
+}
+
+/** A parameter as a flag of its name. */
+const toFlag = ({ parameter }: Parameter.Any): Flag.Flag<Option.Option<string | boolean>> => {
+  const fallback = Option.match(parameter.default, {
+    onNone: () => "required by the flow",
+    onSome: (value) => `default ${String(value)}`
+  })
+  const description = `${parameter.description ?? "a parameter of the flow"} (${fallback})`
+  return parameter.schema.ast._tag === "Boolean"
+    ? Flag.optional(Flag.withDescription(Flag.Boolean(parameter.name), description))
+    : Flag.optional(Flag.withDescription(Flag.String(parameter.name), description))
+}
+
+export const make = (parameters: ReadonlyArray<Parameter.Any>) =>
+  Command.make(
+    "run",
+    {
+      ...flags,
+      parameters: Object.fromEntries(parameters.map((parameter) => [parameter.parameter.name, toFlag(parameter)]))
+    },
+    (input) =>
+      Effect.flatMap(Effect.promise(() => import("./RunFlow.ts")), ({ runFlow }) => runFlow(input as Input))
+  ).pipe(
+    Command.withDescription("Run a flow: its parameters are flags, shown by: pipe run <flow> --help"),
+    Command.withExamples([
+      { command: "pipe run reviews.ts --limit 20 --simulate", description: "Try it on 20 rows without a key" },
+      { command: "pipe run reviews.ts --json > events.jsonl", description: "For programs: events and summary" }
+    ])
+  )

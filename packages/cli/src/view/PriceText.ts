@@ -1,0 +1,60 @@
+/** Prices as text. */
+import * as Money from "@pipe/core/Money"
+import * as Price from "@pipe/core/Price"
+
+const classes = [
+  ["uncachedInput", "input"],
+  ["cacheRead", "cache read"],
+  ["cacheWrite", "cache write"],
+  ["cacheWrite1h", "cache write, 1 hour"],
+  ["output", "output"],
+  ["reasoning", "reasoning"]
+] as const
+
+/** USD for a million tokens. */
+const usd = (rate: Money.Money): string => `$${Money.toUsd(rate * 1_000_000n)}`
+
+/** One model's price: every class at every context length, then batch. */
+export const describe = (asked: string, price: Price.Price, at: number): string => {
+  const lines = [
+    `${asked}${asked === price.model ? "" : ` is ${price.model}`}${price.provider === "" ? "" : ` (${price.provider})`}`,
+    `  USD per 1,000,000 tokens on ${new Date(at).toISOString().slice(0, 10)}, from ${price.source}`
+  ]
+  for (const { above, rates } of price.tiers) {
+    if (price.tiers.length > 1) {
+      const next = price.tiers.find((tier) => tier.above > above)
+      lines.push(
+        above === 0 ? `  up to ${next!.above.toLocaleString("en")} input tokens` : `  above ${above.toLocaleString("en")} input tokens`
+      )
+    }
+    for (const [tokenClass, name] of classes) {
+      const owns = Price.hasOwnRate(rates, tokenClass)
+      if (!owns && tokenClass === "cacheWrite1h") continue
+      lines.push(`    ${name.padEnd(20)} ${usd(Price.rateOf(rates, tokenClass))}${owns ? "" : "  (no price of its own: its parent's)"}`)
+    }
+  }
+  for (const tier of ["batch", "flex"]) {
+    const whole = Price.cost(price, oneMillion, { provider: price.provider })
+    const part = Price.cost(price, oneMillion, { provider: price.provider, serviceTier: tier })
+    if (whole === undefined || part === undefined || whole === 0n) continue
+    lines.push(`    ${tier.padEnd(20)} ${Number((part * 100n) / whole)} % of each`)
+  }
+  if (price.contextWindow !== undefined) lines.push(`    context window       ${price.contextWindow.toLocaleString("en")} tokens`)
+  return lines.join("\n")
+}
+
+const oneMillion = { uncachedInput: 1_000, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0, output: 1_000, reasoning: 0 }
+
+/** Many models, a line each. */
+export const list = (prices: ReadonlyArray<Price.Price>): string => {
+  const width = Math.max(5, ...prices.map((price) => price.model.length))
+  return [
+    `${"model".padEnd(width)}  ${"input".padStart(10)}  ${"cached".padStart(10)}  ${"output".padStart(10)}   USD per 1,000,000 tokens`,
+    ...prices.map((price) => {
+      const { rates } = price.tiers[0]
+      return `${price.model.padEnd(width)}  ${usd(rates.input).padStart(10)}  ${
+        (rates.cacheRead === undefined ? "–" : usd(rates.cacheRead)).padStart(10)
+      }  ${usd(rates.output).padStart(10)}${price.tiers.length > 1 ? "   more for long prompts" : ""}`
+    })
+  ].join("\n")
+}

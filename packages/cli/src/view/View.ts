@@ -1,0 +1,145 @@
+/**
+ * How a run is shown while it goes on: a live display on a terminal, plain lines otherwise, NDJSON for programs.
+ */
+import * as Money from "@pipe/core/Money"
+import * as RunEvent from "@pipe/core/RunEvent"
+
+export type Mode = "live" | "plain" | "json" | "quiet"
+
+export interface View {
+  readonly show: (event: RunEvent.RunEvent) => void
+  /** A line for the person at the terminal. */
+  readonly note: (line: string) => void
+  /** Takes the live display away. */
+  readonly end: () => void
+}
+
+/** Whether standard error is a terminal that can be painted over. */
+export const canRepaint = (): boolean =>
+  process.stderr.isTTY === true && process.env["CI"] === undefined && process.env["TERM"] !== "dumb"
+
+type Progress = Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>
+
+/** Milliseconds between plain lines. */
+const PLAIN_EVERY = 2_000
+
+export const make = (options: { readonly mode: Mode }): View => {
+  const { mode } = options
+  let painted = 0
+  let lastPlain = 0
+  let last: Progress | undefined
+
+  const clear = (): void => {
+    if (painted > 0) process.stderr.write(`\x1b[${painted}A\x1b[0J`)
+    painted = 0
+  }
+
+  const paint = (progress: Progress): void => {
+    clear()
+    const lines = render(progress, process.stderr.columns ?? 80)
+    process.stderr.write(`${lines.join("\n")}\n`)
+    painted = lines.length
+  }
+
+  const note = (line: string): void => {
+    clear()
+    process.stderr.write(`${line}\n`)
+    if (mode === "live" && last !== undefined) paint(last)
+  }
+
+  return {
+    note,
+    end: () => {
+      clear()
+      last = undefined
+    },
+    show: (event) => {
+      if (mode === "json") {
+        process.stdout.write(`${RunEvent.toJson(event)}\n`)
+        if (event._tag === "Warning") process.stderr.write(`warning: ${event.message}\n`)
+        return
+      }
+      switch (event._tag) {
+        case "Warning":
+          return note(`warning: ${event.message}`)
+        case "Progress": {
+          if (mode === "live") {
+            last = event
+            return paint(event)
+          }
+          if (mode === "plain" && event.milliseconds - lastPlain >= PLAIN_EVERY) {
+            lastPlain = event.milliseconds
+            process.stderr.write(`${plain(event)}\n`)
+          }
+          return
+        }
+        case "RowFailed":
+          if (mode !== "quiet") note(`failed: ${event.position}: ${event.node}: ${event.message}`)
+          return
+      }
+    }
+  }
+}
+
+const BAR = 24
+
+const bar = (share: number): string => {
+  const filled = Math.round(Math.max(0, Math.min(1, share)) * BAR)
+  return `${"█".repeat(filled)}${"░".repeat(BAR - filled)}`
+}
+
+const ended = (node: RunEvent.NodeProgress): number => node.done + node.failed + node.skipped
+
+const seconds = (milliseconds: number): string => {
+  const total = Math.max(0, Math.round(milliseconds / 1_000))
+  return total < 60 ? `${total} s` : `${Math.floor(total / 60)} min ${total % 60} s`
+}
+
+/** Rows a second of the slowest node that is not done, and what that leaves. */
+const pace = (progress: Progress): { readonly perSecond: number; readonly left: number | undefined } => {
+  const elapsed = progress.milliseconds / 1_000
+  const slowest = progress.nodes
+    .filter((node) => node.total !== undefined && node.kind !== "Source")
+    .sort((a, b) => ended(a) / a.total! - ended(b) / b.total!)[0] ?? progress.nodes[0]
+  const rows = slowest === undefined ? 0 : ended(slowest)
+  const perSecond = elapsed === 0 ? 0 : rows / elapsed
+  return {
+    perSecond,
+    left: slowest?.total === undefined || perSecond === 0 ? undefined : ((slowest.total - rows) / perSecond) * 1_000
+  }
+}
+
+/** The live display: a bar for each node, then the money. */
+export const render = (progress: Progress, columns: number): ReadonlyArray<string> => {
+  const width = Math.max(...progress.nodes.map((node) => node.name.length))
+  const lines = progress.nodes.map((node) => {
+    const rows = ended(node)
+    const share = node.total === undefined || node.total === 0 ? undefined : rows / node.total
+    return [
+      `  ${node.name.padEnd(width)} `,
+      share === undefined ? "·".repeat(BAR) : bar(share),
+      ` ${rows}${node.total === undefined ? "" : `/${node.total}`}`,
+      node.running > 0 && node.kind !== "Source" ? `, ${node.running} running` : "",
+      node.failed > 0 ? `, ${node.failed} failed` : ""
+    ].join("")
+  })
+  return [...lines, `  ${money(progress)}`].map((line) => line.slice(0, columns - 1))
+}
+
+const money = (progress: Progress): string => {
+  const { left, perSecond } = pace(progress)
+  const hits = progress.answers.cache + progress.answers.shared
+  return [
+    `${perSecond.toFixed(perSecond < 10 ? 1 : 0)} rows/s`,
+    `${Money.format(progress.spent)} spent`,
+    `${Money.format(progress.saved)} saved`,
+    `${hits} cache hits`,
+    ...(progress.waiting > 0 ? [`${progress.waiting} waiting for limits`] : []),
+    ...(left === undefined ? [] : left < 500 ? ["finishing"] : [`${seconds(left)} left`])
+  ].join(" · ")
+}
+
+const plain = (progress: Progress): string =>
+  `${seconds(progress.milliseconds)}: ${
+    progress.nodes.map((node) => `${node.name} ${ended(node)}${node.total === undefined ? "" : `/${node.total}`}`).join(", ")
+  } · ${money(progress)}`

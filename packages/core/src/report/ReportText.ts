@@ -1,0 +1,107 @@
+/**
+ * The report of a run as text for a terminal: where the money went, and what each strategy saved.
+ *
+ * @since 0.1.0
+ */
+import * as Money from "../data/Money.ts"
+import type * as RunEvent from "../run/RunEvent.ts"
+
+type Row = ReadonlyArray<string>
+
+/** Columns as wide as their widest cell; the first is set left, the others right. */
+const table = (header: Row, rows: ReadonlyArray<Row>, left = 1): ReadonlyArray<string> => {
+  const widths = header.map((cell, column) => Math.max(cell.length, ...rows.map((row) => row[column]!.length)))
+  const line = (row: Row) =>
+    `  ${row.map((cell, column) => (column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join("  ")}`.trimEnd()
+  return [line(header), `  ${widths.map((width) => "─".repeat(width)).join("  ")}`, ...rows.map(line)]
+}
+
+const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
+
+/** An amount that is a lower bound where some of it is not known. */
+const money = (amount: Money.Money, unpriced: number, calls: number): string =>
+  unpriced === 0 ? Money.format(amount) : unpriced >= calls ? "unknown" : `≥ ${Money.format(amount)}`
+
+const duration = (milliseconds: number): string => {
+  if (milliseconds < 1_000) return `${Math.round(milliseconds)} ms`
+  const seconds = milliseconds / 1_000
+  if (seconds < 60) return `${seconds.toFixed(1)} s`
+  const minutes = Math.floor(seconds / 60)
+  return minutes < 60
+    ? `${minutes} min ${Math.round(seconds % 60)} s`
+    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
+
+export const answers = (by: { readonly provider: number; readonly cache: number; readonly shared: number }): number =>
+  by.provider + by.cache + by.shared
+
+const strategies = [
+  ["cache", "exact cache"],
+  ["router", "model routing"],
+  ["promptCache", "provider's prompt cache"],
+  ["serviceTier", "batch and flex service"]
+] as const
+
+const percent = (part: Money.Money, whole: Money.Money): string =>
+  whole === Money.zero ? "0 %" : `${(Number((part * 1_000n) / whole) / 10).toFixed(1)} %`
+
+/** The report as lines of text. */
+export const render = (summary: RunEvent.RunFinished): string => {
+  const { calls, cost, rows, savings, steps, tokens, unpriced } = summary
+  const saved = Money.sum(Object.values(savings))
+  const requests = answers(calls.answers)
+  const failed = rows.failed === 0
+    ? ""
+    : `, ${count(rows.failed)} failed${summary.errorsFile === undefined ? "" : ` (see ${summary.errorsFile})`}`
+  const dropped = rows.dropped === 0 ? "" : `, ${count(rows.dropped)} dropped`
+  const lines = [
+    `${summary.flow}: ${summary.status === "done" ? "done" : "stopped"} in ${duration(summary.milliseconds)}: ${
+      count(rows.read)
+    } rows read${failed}${dropped}`
+  ]
+  if (summary.failure !== undefined) lines.push(`  ${summary.failure}`)
+  for (const output of summary.outputs) lines.push(`  ${output.name}: ${count(output.rows)} rows`)
+  if (requests === 0 && calls.attempts === 0) return [...lines, "  no model was called"].join("\n")
+  lines.push(
+    "",
+    ...table(
+      ["step", "model", "answers", "from cache", "calls", "input", "cached", "output", "reasoning", "cost"],
+      steps.map((step) => [
+        step.step,
+        step.model,
+        count(answers(step.answers)),
+        count(step.answers.cache + step.answers.shared),
+        count(step.attempts),
+        count(step.tokens.uncachedInput + step.tokens.cacheWrite + step.tokens.cacheWrite1h),
+        count(step.tokens.cacheRead),
+        count(step.tokens.output),
+        count(step.tokens.reasoning),
+        money(step.cost, step.unpriced, step.attempts)
+      ]),
+      2
+    )
+  )
+  const total = money(cost, unpriced, calls.attempts)
+  lines.push(
+    "",
+    ...table(["", ""], [
+      ["total cost", total],
+      ["total tokens", count(tokens.total)],
+      ["requests", `${count(requests)} (${count(calls.answers.provider)} paid, ${count(calls.answers.cache)} from the cache, ${count(calls.answers.shared)} shared)`],
+      ["calls to providers", `${count(calls.attempts)}${calls.failedAttempts === 0 ? "" : ` (${count(calls.failedAttempts)} failed)`}`],
+      ["average a request", requests === 0 ? "–" : `${(tokens.total / requests).toFixed(1)} tokens, ${Money.format(cost / BigInt(requests))}`]
+    ]).slice(2),
+    "",
+    ...table(["saved by", "amount", "of the whole"], [
+      ...strategies.filter(([key]) => savings[key] !== Money.zero)
+        .map(([key, name]): Row => [name, Money.format(savings[key]), percent(savings[key], summary.baseline)]),
+      ["all of them", Money.format(saved), percent(saved, summary.baseline)],
+      ["without any", `${Money.format(summary.baseline)}`, ""]
+    ])
+  )
+  if (unpriced > 0) {
+    lines.push("", `  ${count(unpriced)} calls have no known cost: what they cost is not in the figures above`)
+  }
+  if (summary.waited > 0) lines.push(`  calls waited ${duration(summary.waited)} in all for limits and retries`)
+  return lines.join("\n")
+}

@@ -1,0 +1,222 @@
+/**
+ * Fails, with one line a problem, where the modules of `packages/*` break the order they keep:
+ *
+ * - cycle: value imports must not run in a circle;
+ * - rank: a folder of core imports only from folders above it, and layers never import each other but for types;
+ * - barrel: only an index imports an index;
+ * - node: core stays free of `node:` modules outside `store/`;
+ * - direction: cli imports plugins, plugins imports core, never the other way.
+ *
+ * Reads the packages beside it, or those of the folder given as an argument.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+
+const root = path.resolve(process.argv[2] ?? path.join(import.meta.dirname, ".."))
+
+/** A package imports those before it in this list. */
+const PACKAGES = ["core", "plugins", "cli"]
+
+/** A folder of core imports from itself and from those before it in this list. */
+const RANKS = ["data", "seam", "price", "decide", "store", "layers", "flow", "run", "report", "cluster", "testing"]
+
+interface Import {
+  readonly specifier: string
+  readonly line: number
+  /** Types are gone when the code runs; `import()` runs later than the module does. */
+  readonly kind: "value" | "type" | "dynamic"
+}
+
+interface Module {
+  readonly file: string
+  readonly package: string
+  /** First folder under `src`; empty at the top. */
+  readonly folder: string
+  readonly imports: ReadonlyArray<Import>
+}
+
+const BEFORE_REGEX = /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|in|of|do|else|yield|await|void))\s*$/
+
+/** The source with comments, template texts and regular expressions blanked out: imports in them are not imports. */
+const blank = (source: string): string => {
+  let out = ""
+  let at = 0
+  /** For each template literal that is open, the depth of braces within its present `${`. */
+  const templates: Array<number> = []
+  const skip = (end: number): void => {
+    out += source.slice(at, end).replace(/[^\n]/g, " ")
+    at = end
+  }
+  const indexAfter = (text: string): number => {
+    const found = source.indexOf(text, at + text.length)
+    return found < 0 ? source.length : found + text.length
+  }
+  const template = (): void => {
+    let end = at
+    while (end < source.length && source[end] !== "`" && !source.startsWith("${", end)) end += source[end] === "\\" ? 2 : 1
+    const open = source.startsWith("${", end)
+    skip(Math.min(source.length, end + (open ? 2 : 1)))
+    if (open) templates.push(0)
+  }
+  while (at < source.length) {
+    const char = source[at]!
+    const depth = templates.at(-1)
+    if (source.startsWith("//", at)) {
+      const end = source.indexOf("\n", at)
+      skip(end < 0 ? source.length : end)
+    } else if (source.startsWith("/*", at)) {
+      skip(indexAfter("*/"))
+    } else if (char === "\"" || char === "'") {
+      let end = at + 1
+      while (end < source.length && source[end] !== char && source[end] !== "\n") end += source[end] === "\\" ? 2 : 1
+      out += source.slice(at, end + 1)
+      at = end + 1
+    } else if (char === "`") {
+      skip(at + 1)
+      template()
+    } else if (char === "/" && BEFORE_REGEX.test(out.slice(-40))) {
+      let end = at + 1
+      let inClass = false
+      while (end < source.length && source[end] !== "\n" && (inClass || source[end] !== "/")) {
+        if (source[end] === "[") inClass = true
+        else if (source[end] === "]") inClass = false
+        end += source[end] === "\\" ? 2 : 1
+      }
+      skip(end + 1)
+    } else if (char === "}" && depth === 0) {
+      templates.pop()
+      skip(at + 1)
+      template()
+    } else {
+      if (depth !== undefined && (char === "{" || char === "}")) templates[templates.length - 1] = depth + (char === "{" ? 1 : -1)
+      out += char
+      at++
+    }
+  }
+  return out
+}
+
+const STATIC = /^[ \t]*(?:import|export)\s+(?:(type)\s+(?!from\b))?(?:[\w$*{}\s,]*?\bfrom\s*)?(["'])([^"'\n]+)\2/gm
+const DYNAMIC = /\bimport\s*\(\s*(["'])([^"'\n]+)\1/g
+
+const importsOf = (source: string): ReadonlyArray<Import> => {
+  const text = blank(source)
+  const line = (index: number): number => text.slice(0, index).split("\n").length
+  return [
+    ...Array.from(text.matchAll(STATIC), (match): Import => ({
+      specifier: match[3]!,
+      line: line(match.index),
+      kind: match[1] === undefined ? "value" : "type"
+    })),
+    ...Array.from(text.matchAll(DYNAMIC), (match): Import => ({ specifier: match[2]!, line: line(match.index), kind: "dynamic" }))
+  ]
+}
+
+const modules = new Map<string, Module>()
+const exportsOf = new Map<string, Record<string, unknown>>()
+for (const name of PACKAGES) {
+  const base = path.join(root, "packages", name)
+  const src = path.join(base, "src")
+  if (!fs.existsSync(src)) continue
+  exportsOf.set(name, JSON.parse(fs.readFileSync(path.join(base, "package.json"), "utf8")).exports ?? {})
+  for (const entry of fs.readdirSync(src, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !/\.tsx?$/.test(entry.name) || entry.name.endsWith(".d.ts")) continue
+    const file = path.join(entry.parentPath, entry.name)
+    const parts = path.relative(src, file).split(path.sep)
+    modules.set(file, {
+      file,
+      package: name,
+      folder: parts.length === 1 ? "" : parts[0]!,
+      imports: importsOf(fs.readFileSync(file, "utf8"))
+    })
+  }
+}
+
+const problems: Array<string> = []
+const show = (file: string): string => path.relative(root, file).split(path.sep).join("/")
+
+/** The file behind an import, when it is one of ours. */
+const resolve = (module: Module, specifier: string): string | undefined => {
+  if (specifier.startsWith(".")) return path.resolve(path.dirname(module.file), specifier)
+  const [, name, sub] = /^@pipe\/([^/]+)(\/.+)?$/.exec(specifier) ?? []
+  const target = name === undefined ? undefined : exportsOf.get(name)?.[`.${sub ?? ""}`]
+  return typeof target === "string" ? path.join(root, "packages", name!, target) : undefined
+}
+
+const isIndex = (file: string): boolean => /^index\.tsx?$/.test(path.basename(file))
+const isLayer = (module: Module): boolean => path.basename(path.dirname(module.file)) === "layers" && module.folder === "layers"
+
+const edges = new Map<string, ReadonlyArray<string>>()
+for (const module of modules.values()) {
+  const { file, folder } = module
+  const values: Array<string> = []
+  if (module.package === "core" && folder !== "" && !RANKS.includes(folder)) {
+    problems.push(`${show(file)}: rank: the folder ${folder}/ has no place in the list of ranks`)
+  }
+  for (const { kind, line, specifier } of module.imports) {
+    const report = (problem: string): void => void problems.push(`${show(file)}:${line}: ${problem}`)
+    if (specifier.startsWith("node:") && module.package === "core" && folder !== "store") {
+      report(`node: core imports ${specifier} outside store/`)
+    }
+    const target = resolve(module, specifier)
+    const other = target === undefined ? undefined : modules.get(target)
+    const otherPackage = other?.package ?? /^@pipe\/([^/]+)/.exec(specifier)?.[1]
+    if (otherPackage !== undefined && otherPackage !== module.package) {
+      if (PACKAGES.indexOf(otherPackage) > PACKAGES.indexOf(module.package)) {
+        report(`direction: ${module.package} imports ${otherPackage}; the way is ${PACKAGES.toReversed().join(" -> ")}`)
+      } else if (specifier.startsWith(".")) {
+        report(`direction: ${specifier} leaves the package; import @pipe/${otherPackage} by a subpath`)
+      }
+    }
+    if (!isIndex(file) && (/^@pipe\/[^/]+$/.test(specifier) || (target !== undefined && isIndex(target)))) {
+      report(`barrel: ${specifier} is an index; import the module itself`)
+    }
+    if (target === undefined || other === undefined) continue
+    if (kind === "value") values.push(target)
+    if (module.package !== "core" || other.package !== "core" || folder === "" || other.folder === "") continue
+    if (RANKS.indexOf(other.folder) > RANKS.indexOf(folder)) {
+      report(`rank: ${folder}/ imports ${specifier}; ${other.folder}/ stands below it`)
+    } else if (kind !== "type" && target !== file && isLayer(module) && isLayer(other)) {
+      report(`rank: a layer imports the layer ${specifier}; only its types may be`)
+    }
+  }
+  edges.set(file, values)
+}
+
+// Tarjan: each strongly connected group of two or more modules, or a module on itself, is a cycle.
+const order = new Map<string, number>()
+const low = new Map<string, number>()
+const stack: Array<string> = []
+const visit = (file: string): void => {
+  order.set(file, order.size)
+  low.set(file, order.get(file)!)
+  stack.push(file)
+  for (const next of edges.get(file) ?? []) {
+    if (!order.has(next)) visit(next)
+    if (stack.includes(next)) low.set(file, Math.min(low.get(file)!, low.get(next)!))
+  }
+  if (low.get(file) !== order.get(file)) return
+  const group = new Set(stack.splice(stack.indexOf(file)))
+  if (group.size === 1 && !edges.get(file)!.includes(file)) return
+  problems.push(`${show(file)}: cycle: ${shortestCycle(file, group).map(show).join(" -> ")}`)
+}
+
+const shortestCycle = (start: string, group: ReadonlySet<string>): ReadonlyArray<string> => {
+  const queue: Array<ReadonlyArray<string>> = [[start]]
+  const seen = new Set<string>()
+  for (const way of queue) {
+    for (const next of edges.get(way.at(-1)!) ?? []) {
+      if (next === start) return [...way, start]
+      if (!group.has(next) || seen.has(next)) continue
+      seen.add(next)
+      queue.push([...way, next])
+    }
+  }
+  return [start]
+}
+
+for (const file of edges.keys()) if (!order.has(file)) visit(file)
+
+for (const problem of problems) console.error(problem)
+if (problems.length > 0) process.exitCode = 1
+else console.log(`structure: ${modules.size} modules, no problem`)
