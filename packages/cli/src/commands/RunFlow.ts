@@ -79,7 +79,11 @@ export const runFlow = Effect.fnUntraced(function*(input: Input) {
   if (!input.json && !input.quiet && error.summary.calls.attempts > 0) {
     process.stderr.write(`${ReportText.render(withoutFailure(error.summary))}\n`)
   }
-  return yield* new ExitCode.Failure({ message: Secret.mask(error.message), exitCode: ExitCode.failed })
+  // A run that read no row could not start: a missing key, a missing file.
+  return yield* new ExitCode.Failure({
+    message: Secret.mask(error.message),
+    exitCode: error.summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
+  })
 })
 
 /** The failure itself is said last, on a line of its own. */

@@ -36,7 +36,7 @@ export const make = (options: { readonly mode: Mode }): View => {
 
   const paint = (progress: Progress): void => {
     clear()
-    const lines = render(progress, process.stderr.columns ?? 80)
+    const lines = render(progress, process.stderr.columns || 80)
     process.stderr.write(`${lines.join("\n")}\n`)
     painted = lines.length
   }

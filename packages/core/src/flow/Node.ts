@@ -69,14 +69,18 @@ export interface Policy {
 
 /** One row as a source reads it: a value, or what is wrong with it. */
 export type SourceRow<A> =
-  | { readonly position: string; readonly value: A }
-  | { readonly position: string; readonly problem: string; readonly raw: string }
+  & (
+    | { readonly position: string; readonly value: A }
+    | { readonly position: string; readonly problem: string; readonly raw: string }
+  )
+  /** How far into the source the row reaches, in the unit of its size, where that is known. */
+  & { readonly offset?: number }
 
-/** The rows of a source, and how far they have been read. */
+/** The rows of a source, and how large it is. */
 export interface Reading<A, E, R> {
   readonly rows: Stream.Stream<SourceRow<A>, E, R>
-  /** Share of the source that has been read, from 0 to 1; `undefined`: not known. */
-  readonly progress: () => number | undefined
+  /** In bytes for a file, in rows for an array; `undefined`: not known. */
+  readonly size: number | undefined
 }
 
 export type Kind =

@@ -59,11 +59,12 @@ export const jsonl = <A>(name: string, options: FileOptions<A>): Node.Node<A, So
       Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text.trim() !== ""),
       (line): Node.SourceRow<A> => {
         const position = `${file.label}:${line.number}`
-        if (line.problem !== undefined) return { position, problem: line.problem, raw: "" }
+        const { offset } = line
+        if (line.problem !== undefined) return { position, offset, problem: line.problem, raw: "" }
         try {
-          return decode(position, JSON.parse(line.text))
+          return { ...decode(position, JSON.parse(line.text)), offset }
         } catch (error) {
-          return { position, problem: `not JSON: ${messageOf(error)}`, raw: line.text }
+          return { position, offset, problem: `not JSON: ${messageOf(error)}`, raw: line.text }
         }
       }
     )
@@ -79,9 +80,10 @@ export const lines = (
       Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text !== ""),
       (line): Node.SourceRow<string> => {
         const position = `${file.label}:${line.number}`
+        const { offset } = line
         return line.problem === undefined
-          ? { position, value: line.text }
-          : { position, problem: line.problem, raw: "" }
+          ? { position, offset, value: line.text }
+          : { position, offset, problem: line.problem, raw: "" }
       }
     ))
 
@@ -114,6 +116,9 @@ export const csv = <A>(
     const delimiter = options.delimiter ?? ","
     let header: ReadonlyArray<string> | undefined
     let line = 1
+    // Close to the bytes of the file: quotes around cells are not counted.
+    let offset = 0
+    const encoder = new TextEncoder()
     return Stream.decodeText(file.bytes).pipe(
       Stream.pipeThroughChannel(Csv.decodeString<SourceError>({ delimiter, maxRecordSize: TextLine.maxBytes })),
       Stream.mapError((error) =>
@@ -122,11 +127,15 @@ export const csv = <A>(
           message: `${file.label}:${error.line}: ${error.message}: mend the row; the rows before it were read`
         })
       ),
-      Stream.mapEffect((cells) => {
+      Stream.mapEffect((cells): Effect.Effect<Node.SourceRow<A> | undefined> => {
         const position = `${file.label}:${line}`
         for (const cell of cells) for (let i = cell.indexOf("\n"); i !== -1; i = cell.indexOf("\n", i + 1)) line++
         line++
-        if (header !== undefined) return Effect.succeed(toRow(position, header, cells, decode))
+        for (const cell of cells) offset += encoder.encode(cell).length + 1
+        if (header !== undefined) {
+          const row = toRow(position, header, cells, decode)
+          return Effect.succeed(row === undefined ? undefined : { ...row, offset })
+        }
         header = cells
         return Effect.as(checkHeader(file.label, cells, delimiter), undefined)
       }),
@@ -140,8 +149,8 @@ export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> =
   return make(name, "values", "keep", Effect.sync(() => {
     let read = 0
     return {
-      progress: () => (total === undefined || total === 0 ? undefined : read / total),
-      rows: Stream.map(Stream.fromIterable(rows), (value) => ({ position: `${name}[${read++}]`, value }))
+      size: total,
+      rows: Stream.map(Stream.fromIterable(rows), (value) => ({ position: `${name}[${read}]`, offset: ++read, value }))
     }
   }))
 }
@@ -151,7 +160,7 @@ export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>
   make(name, "stream", "keep", Effect.sync(() => {
     let read = 0
     return {
-      progress: () => undefined,
+      size: undefined,
       rows: Stream.map(stream, (value) => ({ position: `${name}[${read++}]`, value }))
     }
   }))
@@ -181,7 +190,6 @@ const fromFile = <A>(
     Effect.gen(function*() {
       const given = yield* Parameter.valueOf(options.path)
       let size: number | undefined
-      let seen = 0
       let bytes: Stream.Stream<Uint8Array, SourceError>
       let label: string
       if (given === "-") {
@@ -213,14 +221,8 @@ const fromFile = <A>(
         )
       }
       return {
-        progress: () => (size === undefined || size === 0 ? undefined : Math.min(1, seen / size)),
-        rows: read({
-          label,
-          bytes: checkEncoding(name, label, Stream.map(bytes, (chunk) => {
-            seen += chunk.length
-            return chunk
-          }))
-        })
+        size,
+        rows: read({ label, bytes: checkEncoding(name, label, bytes) })
       }
     })
   )

@@ -16,6 +16,8 @@ import * as Stream from "effect/Stream"
 export interface TextLine {
   /** From 1. */
   readonly number: number
+  /** Bytes from the start of the file to the end of the line. */
+  readonly offset: number
   readonly text: string
   readonly problem?: string
 }
@@ -39,6 +41,7 @@ class Splitter {
   private pieces: Array<Uint8Array> = []
   private size = 0
   private number = 0
+  private offset = 0
 
   feed(chunk: Uint8Array, out: Array<TextLine>): void {
     let start = 0
@@ -68,19 +71,21 @@ class Splitter {
     this.pieces = []
     this.size = 0
     const number = this.number
+    const offset = this.offset += size + 1
     if (size > maxBytes) {
-      return { number, text: "", problem: `the line has ${size} bytes, more than the ${maxBytes} that are read` }
+      return { number, offset, text: "", problem: `the line has ${size} bytes, more than the ${maxBytes} that are read` }
     }
     let bytes = pieces.length === 1 ? pieces[0]! : concat(pieces, size)
     if (number === 1 && hasBom(bytes)) bytes = bytes.subarray(3)
     if (bytes.at(-1) === CR) bytes = bytes.subarray(0, -1)
     try {
-      return { number, text: this.decoder.decode(bytes) }
+      return { number, offset, text: this.decoder.decode(bytes) }
     } catch {
       // A decoder that failed keeps what it had begun.
       this.decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
       return {
         number,
+        offset,
         text: "",
         problem: number === 1 && isUtf16(bytes) ? utf16 : "the line is not valid UTF-8"
       }

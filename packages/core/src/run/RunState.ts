@@ -31,9 +31,16 @@ export interface Options {
   readonly errorsFile?: string
 }
 
+export interface Reading {
+  readonly size: number | undefined
+  offset: number
+  ended: boolean
+}
+
 export interface RunState extends RowProgram.Run {
   readonly tally: Tally.Tally
-  readonly readings: Map<Node.Any, () => number | undefined>
+  /** How far each source has been read, in the unit of its size. */
+  readonly readings: Map<Node.Any, Reading>
   readonly notice: (notice: Notice.Notice) => void
   readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
   /** Why no further row is begun; `undefined` while the run goes on. */
@@ -73,7 +80,7 @@ export const make = (init: {
   // An expansion makes its list in a row of the domain above: that is counted apart from the rows that come of it.
   const above = new Map<string, RowProgram.NodeStats>()
   const tally = Tally.make()
-  const readings = new Map<Node.Any, () => number | undefined>()
+  const readings = new Map<Node.Any, Reading>()
   let stopped: string | undefined
   let failedRows = 0
   let dropped = 0
@@ -116,10 +123,12 @@ export const make = (init: {
     const source = nodes.find((other) => other.name === node.domain.root)!
     if (source.kind._tag !== "Source") return undefined
     const { done, failed } = stats.get(source)!
-    const share = readings.get(source)?.()
     const rows = done + failed
-    if (share === undefined || share === 0 || rows === 0) return undefined
-    const total = share >= 1 ? rows : Math.max(rows, Math.round(rows / share))
+    const reading = readings.get(source)
+    if (reading === undefined || rows === 0) return undefined
+    if (reading.ended) return rows
+    if (reading.size === undefined || reading.offset === 0) return undefined
+    const total = Math.max(rows, Math.round((rows * reading.size) / reading.offset))
     return options.limit === undefined ? total : Math.min(total, options.limit)
   }
 

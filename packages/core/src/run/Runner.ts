@@ -189,9 +189,10 @@ const runDomains = Effect.fnUntraced(function*(flow: Flow.Any, state: RunState.R
     const isReduce = plan.root.kind._tag === "Reduce"
     const outlets = plan.outlets.map((outlet) =>
       makeOutlet(outlet, plan.root.domain, slots, { feeds, tables, writers, state, plans }))
+    let read: RunState.Reading | undefined
     const stream: Stream.Stream<Item | Node.SourceRow<unknown>, unknown, unknown> = plan.root.kind._tag === "Source"
       ? Stream.unwrap(Effect.map(plan.root.kind.open, (reading) => {
-        state.readings.set(plan.root, reading.progress)
+        state.readings.set(plan.root, read = { size: reading.size, offset: 0, ended: false })
         return options.limit === undefined ? reading.rows : Stream.take(reading.rows, options.limit)
       }))
       : Stream.fromQueue(feeds.get(plan.root)!)
@@ -207,6 +208,7 @@ const runDomains = Effect.fnUntraced(function*(flow: Flow.Any, state: RunState.R
           values: new Array<unknown>(size),
           failed: false
         }
+        if (read !== undefined && "offset" in item) read.offset = item.offset ?? 0
         if ("problem" in item) return Effect.as(state.onBadRow(plan.root, row, item), row)
         row.values[0] = item.value
         if (!isReduce) stats.done++
@@ -218,6 +220,7 @@ const runDomains = Effect.fnUntraced(function*(flow: Flow.Any, state: RunState.R
           state.onRows(plan.root, rows)
         )
     })
+    if (read !== undefined) (read as RunState.Reading).ended = true
     yield* Effect.forEach(outlets, (outlet) => outlet.end, { discard: true })
   })
 
