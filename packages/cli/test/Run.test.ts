@@ -1,0 +1,227 @@
+import { assert, describe, it } from "@effect/vitest"
+import { RunEvent } from "@pipe/core"
+import { Schema } from "effect"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { join } from "node:path"
+import { flow, folder, pipe } from "./Pipe.ts"
+
+const read = (cwd: string, file: string) => readFileSync(join(cwd, file), "utf8")
+
+const lines = (text: string) => text.trim().split("\n")
+
+/** Answers every request with a handler's status and body; counts them. */
+const serve = async (handler: (body: string, count: number) => { readonly status: number; readonly body: string; readonly type?: string; readonly wait?: number }) => {
+  const seen: Array<{ readonly authorization: string | undefined; readonly body: string }> = []
+  const server = createServer((request, response) => {
+    let body = ""
+    request.on("data", (chunk) => (body += chunk))
+    request.on("end", () => {
+      seen.push({ authorization: request.headers.authorization, body })
+      const answer = handler(body, seen.length)
+      setTimeout(() => {
+        response.writeHead(answer.status, { "content-type": answer.type ?? "application/json" })
+        response.end(answer.body)
+      }, answer.wait ?? 0)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    seen,
+    close: () => {
+      server.closeAllConnections()
+      server.close()
+    }
+  }
+}
+
+const completion = (content: string) =>
+  JSON.stringify({
+    id: "c1",
+    object: "chat.completion",
+    model: "gpt-4o-mini",
+    choices: [{ index: 0, message: { role: "assistant", content, refusal: null }, finish_reason: "stop" }],
+    usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 }
+  })
+
+describe("pipe run", () => {
+  it("runs a flow with no key by the simulator; the second run costs nothing", async () => {
+    const cwd = folder({ "flow.ts": flow() })
+    const first = await pipe(["run", "flow.ts", "--simulate"], { cwd })
+    assert.strictEqual(first.code, 0, first.stderr)
+    assert.include(first.stderr, "answers are simulated")
+    assert.strictEqual(lines(read(cwd, "out.jsonl")).length, 3)
+    const before = read(cwd, "out.jsonl")
+    const second = await pipe(["run", "flow.ts", "--simulate"], { cwd })
+    assert.match(second.stderr, /total cost\s+\$0\.00\b/)
+    assert.strictEqual(read(cwd, "out.jsonl"), before)
+  })
+
+  it("never answers a real run from simulated answers", async () => {
+    const server = await serve(() => ({ status: 200, body: completion("real") }))
+    const cwd = folder({ "flow.ts": flow() })
+    await pipe(["run", "flow.ts", "--simulate"], { cwd })
+    const real = await pipe(["run", "flow.ts"], { cwd, env: { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url } })
+    server.close()
+    assert.strictEqual(real.code, 0, real.stderr)
+    assert.include(read(cwd, "out.jsonl"), "real")
+    assert.strictEqual(server.seen.length, 2)
+  })
+
+  it("writes one event a line with --json, the summary last, and no control codes anywhere (forcedotcom/cli#274)", async () => {
+    const cwd = folder({ "flow.ts": flow() })
+    const { code, stderr, stdout } = await pipe(["run", "flow.ts", "--simulate", "--json"], { cwd })
+    assert.strictEqual(code, 0, stderr)
+    const events = lines(stdout).map((line) => Schema.decodeUnknownSync(RunEvent.RunEvent)(JSON.parse(line)))
+    assert.strictEqual(events[0]!._tag, "RunStarted")
+    const last = events.at(-1)!
+    assert.strictEqual(last._tag, "RunFinished")
+    if (last._tag !== "RunFinished") return
+    assert.strictEqual(last.status, "done")
+    assert.strictEqual(last.calls.answers.provider + last.calls.answers.cache + last.calls.answers.shared, 3)
+    assert.strictEqual(last.baseline, last.cost + last.savings.cache + last.savings.router + last.savings.promptCache + last.savings.serviceTier)
+    assert.strictEqual(events.filter((event) => event._tag === "RowDone").length, 3)
+    // oxlint-disable-next-line no-control-regex
+    assert.notMatch(stdout + stderr, /[\r\u001b]/)
+  })
+
+  it("tells failed rows, a run that cannot start, and bad usage apart by exit code (promptfoo#335)", async () => {
+    const server = await serve((body) => body.includes("hive") ? { status: 400, body: JSON.stringify({ error: { message: "no hives" } }) } : { status: 200, body: completion("ok") })
+    const env = { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url }
+    const cwd = folder({
+      "flow.ts": flow(),
+      "allow.ts": flow({ options: "allowFailedRows: 1," }),
+      "absent.ts": flow({ source: `Source.lines("rows", { path: "absent.txt" })` })
+    })
+    const some = await pipe(["run", "flow.ts"], { cwd, env })
+    assert.strictEqual(some.code, 1)
+    assert.include(some.stderr, "1 failed")
+    assert.strictEqual(lines(read(cwd, "out.jsonl")).length, 2)
+    const [failed] = lines(read(cwd, "test.errors.jsonl")).map((line) => JSON.parse(line))
+    assert.deepInclude(failed, { node: "answer", row: 1, position: "rows[1]", input: { row: "hive" } })
+    assert.include(failed.message, "no hives")
+    assert.strictEqual((await pipe(["run", "allow.ts"], { cwd, env })).code, 0)
+    const absent = await pipe(["run", "absent.ts"], { cwd, env })
+    assert.strictEqual(absent.code, 2)
+    assert.include(absent.stderr, "absent.txt: there is no such file")
+    server.close()
+  })
+
+  it("loads .env under what is set, and a named file before it (promptfoo#3501)", async () => {
+    const cwd = folder({
+      "flow.ts": `
+import { Flow, Sink, Source } from "@pipe/core"
+const rows = Source.fromIterable("rows", ["A_KEY", "B_KEY", "C_KEY"])
+const value = Flow.map("value", { name: rows }, ({ name }) => process.env[name])
+export default Flow.make("env", { outputs: [Sink.jsonl("out.jsonl", value)] })`,
+      ".env": "A_KEY=dot\nB_KEY=dot\n",
+      "named": "B_KEY=named\nC_KEY=named\n"
+    })
+    const { code, stderr } = await pipe(["run", "flow.ts", "--env-file", "named"], { cwd, env: { A_KEY: "shell" } })
+    assert.strictEqual(code, 0, stderr)
+    assert.deepStrictEqual(lines(read(cwd, "out.jsonl")).map((line) => JSON.parse(line)), ["shell", "named", "named"])
+    const missing = await pipe(["run", "flow.ts", "--env-file", "other"], { cwd })
+    // Node itself reads --env-file wherever it stands, and refuses first (exit code 9).
+    assert.notStrictEqual(missing.code, 0)
+    assert.match(missing.stderr, /other: (?:there is no such file|not found)/)
+  })
+
+  it("loads flows from paths with spaces, %, # and letters beyond ASCII (promptfoo#662)", async () => {
+    const cwd = folder({ "my pipes/50% #1/žlutý.ts": flow() })
+    const { code, stderr } = await pipe(["run", "./my pipes/50% #1/žlutý.ts", "--simulate"], { cwd })
+    assert.strictEqual(code, 0, stderr)
+  })
+
+  it("checks parameters, and shows them in --help", async () => {
+    const cwd = folder({
+      "flow.ts": `
+import { Flow, Parameter, Sink, Source } from "@pipe/core"
+import { Effect, Schema } from "effect"
+const times = Parameter.make("times", Schema.Int, { default: 2, description: "how often" })
+const file = Parameter.make("file", Schema.String, { description: "the rows" })
+const rows = Source.lines("rows", { path: file })
+const out = Flow.step("out", { row: rows }, ({ row }) => Effect.map(times, (n) => row.repeat(n)))
+export default Flow.make("params", { parameters: [times, file], outputs: [Sink.lines("-", out)] })`,
+      "rows.txt": "a\nb\n"
+    })
+    const help = await pipe(["run", "flow.ts", "--help"], { cwd })
+    assert.include(help.stdout, "--times")
+    assert.include(help.stdout, "how often (default 2)")
+    const run = await pipe(["run", "flow.ts", "--file", "rows.txt", "--times", "3"], { cwd })
+    assert.strictEqual(run.stdout, "aaa\nbbb\n", run.stderr)
+    const wrong = await pipe(["run", "flow.ts", "--file", "rows.txt", "--times", "x"], { cwd })
+    assert.strictEqual(wrong.code, 2)
+    assert.include(wrong.stderr, "--times: ")
+    const none = await pipe(["run", "flow.ts"], { cwd })
+    assert.strictEqual(none.code, 2)
+    assert.include(none.stderr, "needs a value for its parameter file")
+  })
+
+  it("reads standard input and writes standard output", async () => {
+    const cwd = folder({
+      "flow.ts": `
+import { Flow, Sink, Source } from "@pipe/core"
+const rows = Source.lines("rows", { path: "-" })
+const out = Flow.map("out", { row: rows }, ({ row }) => row.toUpperCase())
+export default Flow.make("upper", { outputs: [Sink.lines("-", out)] })`
+    })
+    const { stderr, stdout } = await pipe(["run", "flow.ts", "--quiet"], { cwd, stdin: "a\nb\nc" })
+    assert.strictEqual(stdout, "A\nB\nC\n", stderr)
+    const clash = await pipe(["run", "flow.ts", "--json"], { cwd, stdin: "a" })
+    assert.strictEqual(clash.code, 2)
+  })
+
+  it("stops at Ctrl-C: no new call starts, what was finished is kept, exit code 130 (promptfoo#7606)", async () => {
+    const server = await serve((_, count) => ({ status: 200, body: completion("ok"), wait: count <= 10 ? 0 : 60_000 }))
+    const cwd = folder({
+      "flow.ts": flow({
+        source: `Source.fromIterable("rows", Array.from({ length: 100 }, (_, i) => i))`,
+        options: "concurrency: 4,"
+      })
+    })
+    const done = pipe(["run", "flow.ts"], {
+      cwd,
+      env: { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url },
+      onStderr: (text, child) => {
+        if (/answer 1\d\/100/.test(text)) child.kill("SIGINT")
+      }
+    })
+    const { code, stderr } = await done
+    server.close()
+    assert.strictEqual(code, 130, stderr)
+    assert.include(stderr, "interrupted")
+    assert.isAtMost(server.seen.length, 14)
+    assert.strictEqual(lines(read(cwd, "out.jsonl.partial")).length, 10)
+    assert.isFalse(existsSync(join(cwd, "out.jsonl")))
+  })
+
+  it("leaves the key nowhere, even when the provider repeats it (litellm#8075)", async () => {
+    const key = "tk-TEST-0123456789abcdef+/="
+    const server = await serve(() => ({ status: 400, body: JSON.stringify({ error: { message: `bad key ${key} in ?key=${encodeURIComponent(key)}` } }) }))
+    const cwd = folder({ "flow.ts": flow() })
+    const { stderr, stdout } = await pipe(["run", "flow.ts", "--json"], { cwd, env: { OPENAI_API_KEY: key, OPENAI_BASE_URL: server.url } })
+    server.close()
+    assert.strictEqual(server.seen[0]?.authorization, `Bearer ${key}`)
+    const everything = [stdout, stderr, ...readdirSync(cwd, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), "latin1"))].join("\n")
+    assert.include(everything, "bad key [secret]")
+    assert.notInclude(everything, key)
+    assert.notInclude(everything, encodeURIComponent(key))
+  })
+
+  it("stops at once, with the way out, when the account has no credit (langchainjs#1929)", async () => {
+    const server = await serve(() => ({ status: 429, body: JSON.stringify({ error: { message: "You exceeded your current quota", type: "insufficient_quota", code: "insufficient_quota" } }) }))
+    const cwd = folder({
+      "flow.ts": flow({ source: `Source.fromIterable("rows", Array.from({ length: 50 }, (_, i) => i))`, options: "concurrency: 4," })
+    })
+    const { code, stderr } = await pipe(["run", "flow.ts"], { cwd, env: { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url } })
+    server.close()
+    assert.strictEqual(code, 1)
+    assert.isAtMost(server.seen.length, 4)
+    assert.include(stderr, "quota")
+    assert.include(stderr, "add credit")
+  })
+})

@@ -1,0 +1,157 @@
+/** What a user gets: the tarballs of core and plugins, installed outside the workspace, run by plain Node. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { execFileSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+
+const root = path.resolve(import.meta.dirname, "../../..")
+const read = (file: string) => JSON.parse(fs.readFileSync(file, "utf8"))
+
+/** Without what the package manager that started the tests told its children. */
+const env: NodeJS.ProcessEnv = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(?:npm_|pnpm_|NODE_OPTIONS|NODE_PATH|VITEST)/i.test(name))
+)
+
+const exec = (command: string, args: ReadonlyArray<string>, cwd: string): string => {
+  try {
+    return execFileSync(command, args, { cwd, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
+  } catch (error) {
+    const { stderr, stdout } = error as { readonly stderr?: string; readonly stdout?: string }
+    throw new Error(`${[command, ...args].join(" ")} failed:\n${stdout ?? ""}${stderr ?? ""}`, { cause: error })
+  }
+}
+
+/** pnpm by its path where the tests run under it, else through npx. */
+const pnpm = (args: ReadonlyArray<string>, cwd: string): string => {
+  try {
+    return exec("pnpm", args, cwd)
+  } catch (error) {
+    if (!(error instanceof Error && (error.cause as NodeJS.ErrnoException | undefined)?.code === "ENOENT")) throw error
+    return exec("npx", ["-y", read(path.join(root, "package.json")).packageManager, ...args], cwd)
+  }
+}
+
+const flow = `
+import { Flow, ModelClient, Runner, Sink, Source } from "@pipe/core"
+import * as Money from "@pipe/core/Money"
+import { NodeHost } from "@pipe/plugins"
+import { Effect } from "effect"
+
+const out: Array<number> = []
+const numbers = Source.fromIterable("numbers", [1, 2, 3])
+const doubled = Flow.map("doubled", { n: numbers }, ({ n }: { readonly n: number }) => n * 2)
+const flow = Flow.make("double", {
+  outputs: [Sink.forEach("collect", doubled, (n) => Effect.sync(() => out.push(n)))]
+})
+
+await Effect.runPromise(Runner.run(flow).pipe(Effect.provide(NodeHost.layerMemory)))
+console.log(JSON.stringify({ out, usd: Money.toUsd(Money.perMillionTokens(0.02)), seam: typeof ModelClient.ModelClient }))
+`
+
+const simulated = `
+import { Flow, Ledger, Runner, Sink, Source, Stack } from "@pipe/core"
+import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
+import { Effect } from "effect"
+import { LanguageModel } from "effect/ai"
+
+const out: Array<string> = []
+const program = Effect.gen(function*() {
+  const simulator = yield* Simulator.start({ answer: ({ prompt }) => prompt.includes("bee") ? "Biene" : "Bienenstock" })
+  const words = Source.fromIterable("words", ["bee", "hive"])
+  const german = Flow.step("german", { word: words }, ({ word }) =>
+    LanguageModel.generateText({ prompt: \`Translate: \${word}\` }).pipe(Effect.map((r) => r.text)))
+  const flow = Flow.make("translate", {
+    outputs: [Sink.forEach("collect", german, (text) => Effect.sync(() => out.push(text)))],
+    stack: Stack.make(Ledger.layer, OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "test" }))
+  })
+  yield* Runner.run(flow).pipe(Effect.provide(NodeHost.layerMemory))
+})
+await Effect.runPromise(Effect.scoped(program))
+console.log(JSON.stringify(out))
+`
+
+describe("the packed packages", { timeout: 120_000 }, () => {
+  let folder = ""
+
+  beforeAll(() => {
+    folder = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "pipe-pack-"))
+    for (const name of ["core", "plugins"]) {
+      const at = path.join(root, "packages", name)
+      pnpm(["run", "build"], at)
+      pnpm(["pack", "--pack-destination", folder], at)
+    }
+    const { peerDependencies } = read(path.join(root, "packages/plugins/package.json"))
+    fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ name: "outside", private: true, type: "module" }))
+    exec("npm", [
+      "install",
+      "--prefer-offline",
+      "--no-audit",
+      "--no-fund",
+      ...fs.readdirSync(folder).filter((file) => file.endsWith(".tgz")).map((file) => `./${file}`),
+      ...["effect", "@effect/platform-node"].map((name) => `${name}@${peerDependencies[name]}`)
+    ], folder)
+  }, 120_000)
+
+  afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
+
+  it("hold the licence, the code and its declarations, no test and no build state", () => {
+    for (const name of ["core", "plugins"]) {
+      const installed = path.join(folder, "node_modules/@pipe", name)
+      const manifest = read(path.join(installed, "package.json"))
+      assert.isTrue(fs.existsSync(path.join(installed, "LICENSE")))
+      assert.deepStrictEqual(
+        fs.readdirSync(installed).filter((file) => file !== "node_modules").sort(),
+        ["LICENSE", "dist", "package.json", "src"]
+      )
+      assert.notInclude(fs.readdirSync(path.join(installed, "dist")), ".tsbuildinfo")
+      assert.notMatch(JSON.stringify(manifest), /"(?:workspace|catalog):/)
+      for (const target of Object.values<string | Record<string, string>>(manifest.exports)) {
+        for (const file of typeof target === "string" ? [target] : Object.values(target)) {
+          assert.isTrue(fs.existsSync(path.join(installed, file)), `${name} exports ${file}, which is not there`)
+        }
+      }
+    }
+  })
+
+  it("run a flow under plain Node, without the optional peers", () => {
+    assert.isFalse(fs.existsSync(path.join(folder, "node_modules/openai")))
+    fs.writeFileSync(path.join(folder, "flow.ts"), flow)
+    const lines = exec(process.execPath, ["flow.ts"], folder).trim().split("\n")
+    assert.deepStrictEqual(JSON.parse(lines.at(-1)!), { out: [2, 4, 6], usd: "0.00000002", seam: "function" })
+  })
+
+  it("type-check from outside", () => {
+    fs.writeFileSync(path.join(folder, "flow.ts"), flow)
+    fs.writeFileSync(
+      path.join(folder, "tsconfig.json"),
+      JSON.stringify({
+        compilerOptions: {
+          target: "ES2024",
+          module: "NodeNext",
+          strict: true,
+          noEmit: true,
+          skipLibCheck: true,
+          types: ["node"],
+          typeRoots: [path.join(root, "node_modules/@types")]
+        },
+        files: ["flow.ts"]
+      })
+    )
+    exec(process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", "."], folder)
+  })
+
+  it("call a model once its peers are there", () => {
+    const { peerDependencies } = read(path.join(root, "packages/plugins/package.json"))
+    exec("npm", [
+      "install",
+      "--prefer-offline",
+      "--no-audit",
+      "--no-fund",
+      ...["openai", "undici", "gpt-tokenizer"].map((name) => `${name}@${peerDependencies[name]}`)
+    ], folder)
+    fs.writeFileSync(path.join(folder, "simulated.ts"), simulated)
+    const lines = exec(process.execPath, ["simulated.ts"], folder).trim().split("\n")
+    assert.deepStrictEqual(JSON.parse(lines.at(-1)!), ["Biene", "Bienenstock"])
+  })
+})
