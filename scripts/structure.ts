@@ -53,7 +53,8 @@ const blank = (source: string): string => {
   }
   const template = (): void => {
     let end = at
-    while (end < source.length && source[end] !== "`" && !source.startsWith("${", end)) end += source[end] === "\\" ? 2 : 1
+    while (end < source.length && source[end] !== "`" && !source.startsWith("${", end))
+      end += source[end] === "\\" ? 2 : 1
     const open = source.startsWith("${", end)
     skip(Math.min(source.length, end + (open ? 2 : 1)))
     if (open) templates.push(0)
@@ -66,7 +67,7 @@ const blank = (source: string): string => {
       skip(end < 0 ? source.length : end)
     } else if (source.startsWith("/*", at)) {
       skip(indexAfter("*/"))
-    } else if (char === "\"" || char === "'") {
+    } else if (char === '"' || char === "'") {
       let end = at + 1
       while (end < source.length && source[end] !== char && source[end] !== "\n") end += source[end] === "\\" ? 2 : 1
       out += source.slice(at, end + 1)
@@ -88,7 +89,8 @@ const blank = (source: string): string => {
       skip(at + 1)
       template()
     } else {
-      if (depth !== undefined && (char === "{" || char === "}")) templates[templates.length - 1] = depth + (char === "{" ? 1 : -1)
+      if (depth !== undefined && (char === "{" || char === "}"))
+        templates[templates.length - 1] = depth + (char === "{" ? 1 : -1)
       out += char
       at++
     }
@@ -108,7 +110,11 @@ const importsOf = (source: string): ReadonlyArray<Import> => {
       line: line(match.index),
       kind: match[1] === undefined ? "value" : "type"
     })),
-    ...Array.from(text.matchAll(DYNAMIC), (match): Import => ({ specifier: match[2]!, line: line(match.index), kind: "dynamic" }))
+    ...Array.from(text.matchAll(DYNAMIC), (match): Import => ({
+      specifier: match[2]!,
+      line: line(match.index),
+      kind: "dynamic"
+    }))
   ]
 }
 
@@ -144,7 +150,8 @@ const resolve = (module: Module, specifier: string): string | undefined => {
 }
 
 const isIndex = (file: string): boolean => /^index\.tsx?$/.test(path.basename(file))
-const isLayer = (module: Module): boolean => path.basename(path.dirname(module.file)) === "layers" && module.folder === "layers"
+const isLayer = (module: Module): boolean =>
+  path.basename(path.dirname(module.file)) === "layers" && module.folder === "layers"
 
 const edges = new Map<string, ReadonlyArray<string>>()
 for (const module of modules.values()) {

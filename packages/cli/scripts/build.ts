@@ -16,7 +16,8 @@ const isBare = (id: string): boolean => !id.startsWith(".") && !id.startsWith("\
 const isNode = (id: string): boolean => id.startsWith("node:")
 
 /** What the quick path never runs, so that its chunks need not hold it. */
-const QUICK_EXTERNAL = /^(?:node:|@pipe\/plugins(?:\/|$)|@pydantic\/|openai(?:\/|$)|@anthropic-ai\/|undici$|gpt-tokenizer\/)/
+const QUICK_EXTERNAL =
+  /^(?:node:|@pipe\/plugins(?:\/|$)|@pydantic\/|openai(?:\/|$)|@anthropic-ai\/|undici$|gpt-tokenizer\/)/
 
 const bundle = async (
   entry: string,
@@ -87,4 +88,6 @@ const main = await bundle("Main.ts", isBare, { dir: path.join(dist, "main"), sou
 await bundle("bin.ts", isNode, { dir: dist }, [binary])
 fs.chmodSync(path.join(dist, "bin.js"), 0o755)
 
-console.log(`cli: quick ${size(start)} at start, ${size(quick)} in all; main ${size(startChunks(main))} at start, ${size(main)} in all`)
+console.log(
+  `cli: quick ${size(start)} at start, ${size(quick)} in all; main ${size(startChunks(main))} at start, ${size(main)} in all`
+)

@@ -34,7 +34,7 @@ export interface Options {
 export const pipe = (args: ReadonlyArray<string>, options: Options): Promise<Outcome> =>
   new Promise((done) => {
     const { OPENAI_API_KEY: _, OPENAI_BASE_URL: __, ANTHROPIC_API_KEY: ___, ...inherited } = process.env
-    const child = spawn(process.execPath, [bin, ...args], {
+    const child = spawn(process.execPath, ["--", bin, ...args], {
       cwd: options.cwd,
       env: { ...inherited, ...options.env }
     })

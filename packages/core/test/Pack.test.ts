@@ -82,15 +82,25 @@ describe("the packed packages", { timeout: 120_000 }, () => {
       pnpm(["pack", "--pack-destination", folder], at)
     }
     const { peerDependencies } = read(path.join(root, "packages/plugins/package.json"))
-    fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ name: "outside", private: true, type: "module" }))
-    exec("npm", [
-      "install",
-      "--prefer-offline",
-      "--no-audit",
-      "--no-fund",
-      ...fs.readdirSync(folder).filter((file) => file.endsWith(".tgz")).map((file) => `./${file}`),
-      ...["effect", "@effect/platform-node"].map((name) => `${name}@${peerDependencies[name]}`)
-    ], folder)
+    fs.writeFileSync(
+      path.join(folder, "package.json"),
+      JSON.stringify({ name: "outside", private: true, type: "module" })
+    )
+    exec(
+      "npm",
+      [
+        "install",
+        "--prefer-offline",
+        "--no-audit",
+        "--no-fund",
+        ...fs
+          .readdirSync(folder)
+          .filter((file) => file.endsWith(".tgz"))
+          .map((file) => `./${file}`),
+        ...["effect", "@effect/platform-node"].map((name) => `${name}@${peerDependencies[name]}`)
+      ],
+      folder
+    )
   }, 120_000)
 
   afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
@@ -101,7 +111,10 @@ describe("the packed packages", { timeout: 120_000 }, () => {
       const manifest = read(path.join(installed, "package.json"))
       assert.isTrue(fs.existsSync(path.join(installed, "LICENSE")))
       assert.deepStrictEqual(
-        fs.readdirSync(installed).filter((file) => file !== "node_modules").sort(),
+        fs
+          .readdirSync(installed)
+          .filter((file) => file !== "node_modules")
+          .sort(),
         ["LICENSE", "dist", "package.json", "src"]
       )
       assert.notInclude(fs.readdirSync(path.join(installed, "dist")), ".tsbuildinfo")
@@ -143,13 +156,17 @@ describe("the packed packages", { timeout: 120_000 }, () => {
 
   it("call a model once its peers are there", () => {
     const { peerDependencies } = read(path.join(root, "packages/plugins/package.json"))
-    exec("npm", [
-      "install",
-      "--prefer-offline",
-      "--no-audit",
-      "--no-fund",
-      ...["openai", "undici", "gpt-tokenizer"].map((name) => `${name}@${peerDependencies[name]}`)
-    ], folder)
+    exec(
+      "npm",
+      [
+        "install",
+        "--prefer-offline",
+        "--no-audit",
+        "--no-fund",
+        ...["openai", "undici", "gpt-tokenizer"].map((name) => `${name}@${peerDependencies[name]}`)
+      ],
+      folder
+    )
     fs.writeFileSync(path.join(folder, "simulated.ts"), simulated)
     const lines = exec(process.execPath, ["simulated.ts"], folder).trim().split("\n")
     assert.deepStrictEqual(JSON.parse(lines.at(-1)!), ["Biene", "Bienenstock"])

@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Environment from "../Environment.ts"
 import * as ExitCode from "../ExitCode.ts"
+import * as Heap from "../Heap.ts"
 import * as LoadFlow from "../LoadFlow.ts"
 import * as View from "../view/View.ts"
 import type { Input } from "./Run.ts"
@@ -27,6 +28,7 @@ export const runFlow = Effect.fnUntraced(function*(input: Input) {
       exitCode: ExitCode.usage
     })
   }
+  Heap.settle()
   const view = View.make({
     mode: input.json ? "json" : input.quiet ? "quiet" : View.canRepaint() ? "live" : "plain"
   })
