@@ -225,9 +225,23 @@ const codecs = new WeakMap<object, ReturnType<LanguageModel.CodecTransformer>>()
 const codecTransformer: LanguageModel.CodecTransformer = (schema) => {
   const known = codecs.get(schema)
   if (known !== undefined) return known as unknown as ReturnType<typeof LanguageModel.defaultCodecTransformer<any, any, any, any>>
-  const made = LanguageModel.defaultCodecTransformer(schema)
+  const { codec, jsonSchema } = LanguageModel.defaultCodecTransformer(schema)
+  const made = { codec, jsonSchema: closed(jsonSchema) as typeof jsonSchema }
   codecs.set(schema, made as unknown as ReturnType<LanguageModel.CodecTransformer>)
   return made
+}
+
+/**
+ * The same JSON Schema with its records closed: Effect leaves them open, and providers hold an answer strictly to closed
+ * ones alone.
+ */
+const closed = (schema: unknown): unknown => {
+  if (Array.isArray(schema)) return schema.map(closed)
+  if (typeof schema !== "object" || schema === null) return schema
+  const record = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, closed(value)]))
+  return record["additionalProperties"] === true && record["properties"] !== undefined
+    ? { ...record, additionalProperties: false }
+    : record
 }
 
 const toRequest = (
@@ -268,7 +282,7 @@ const toTool = (tool: Tool.Any): ModelRequest.Tool => {
   const made: ModelRequest.Tool = {
     name: tool.name,
     ...(description === undefined ? undefined : { description }),
-    parameters: Tool.getJsonSchema(tool) as Schema.Json,
+    parameters: closed(Tool.getJsonSchema(tool)) as Schema.Json,
     ...(strict === undefined ? undefined : { strict })
   }
   tools.set(tool, made)
