@@ -21,6 +21,7 @@ import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
+import * as Semaphore from "effect/Semaphore"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
@@ -32,7 +33,7 @@ export interface Options {
   readonly size?: number
   /** Longest wait for a window to fill. Default: 10 ms. */
   readonly wait?: Duration.Input
-  /** Calls of a window at once. Default: all. */
+  /** Calls at once, of all windows together. Default: all of a window. */
   readonly concurrency?: number
 }
 
@@ -46,13 +47,15 @@ const Waiting = Request.tagged<Waiting>("Waiting")
 /** Gathers requests and sends them on by the window. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   ModelClient.middlewareEffect((next) => {
+    const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
+    const call: ModelClient.Send = limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
     const resolver = RequestResolver.makeGrouped<Waiting, string>({
       key: ({ request }) => groupOf(request.request),
       resolver: (entries) => {
         const requests = entries.map((entry) => entry.request.request)
         const embeddings = requests.filter((request) => request._tag === "Embedding")
         return embeddings.length === requests.length && requests.length > 1
-          ? Effect.map(Effect.exit(next.send(merge(embeddings))), (exit) => {
+          ? Effect.map(Effect.exit(call(merge(embeddings))), (exit) => {
             let from = 0
             entries.forEach((entry, index) => {
               const count = embeddings[index]!.inputs.length
@@ -65,10 +68,10 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
             entries,
             (entry) =>
               Effect.map(
-                Effect.provideContext(Effect.exit(next.send(entry.request.request)), entry.context),
+                Effect.provideContext(Effect.exit(call(entry.request.request)), entry.context),
                 (exit) => entry.completeUnsafe(exit)
               ),
-            { concurrency: options.concurrency ?? "unbounded", discard: true }
+            { concurrency: "unbounded", discard: true }
           )
       }
     }).pipe(

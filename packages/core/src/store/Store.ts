@@ -154,18 +154,13 @@ export const layerCacheSql: Layer.Layer<CacheStore.CacheStore, never, SqlClient.
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep("200 millis"), Effect.ignore(flush))))
 
     return CacheStore.CacheStore.of({
-      get: (key, now) => {
-        const waiting = pending.get(key)
-        if (waiting !== undefined) {
-          return Effect.succeed(
-            waiting.expiresAt === undefined || waiting.expiresAt > now ? waiting.value : undefined
-          )
-        }
-        return Effect.mapError(
-          Effect.map(select([short(key), now]), (rows) => rows[0]?.value),
-          toCacheError
-        )
-      },
+      get: (key, now) =>
+        Effect.suspend(() => {
+          const waiting = pending.get(key)
+          return waiting === undefined
+            ? Effect.mapError(Effect.map(select([short(key), now]), (rows) => rows[0]?.value), toCacheError)
+            : Effect.succeed(waiting.expiresAt === undefined || waiting.expiresAt > now ? waiting.value : undefined)
+        }),
       set: (entry) =>
         Effect.suspend(() => {
           pending.set(entry.key, entry)

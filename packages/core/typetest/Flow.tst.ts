@@ -1,0 +1,72 @@
+/** What an author's editor infers; checked by the compiler alone. */
+import { Cache, type Flow as FlowType, Flow, Ledger, type ModelClient, type Node, Retry, Router, Sink, Source, Stack } from "@pipe/core"
+import { OpenAi } from "@pipe/plugins"
+import { Context, Effect, type Layer, Schema, Stream } from "effect"
+import { type AiError, LanguageModel } from "effect/ai"
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const same = <A, B>(_: Equal<A, B>): void => {}
+
+class Dictionary extends Context.Service<Dictionary, { readonly look: (word: string) => string }>()("Dictionary") {}
+
+const Review = Schema.Struct({ id: Schema.String, text: Schema.String })
+const reviews = Source.jsonl("reviews", { path: "reviews.jsonl", schema: Review })
+const numbers = Source.fromIterable("numbers", [1, 2, 3])
+
+same<Node.Value<typeof reviews>, { readonly id: string; readonly text: string }>(true)
+same<typeof numbers, Node.Node<number, never, never>>(true)
+
+// A function receives the values of its inputs by name; errors and services gather.
+const english = Flow.step("english", { review: reviews, n: numbers }, ({ n, review }) => {
+  same<typeof review, { readonly id: string; readonly text: string }>(true)
+  same<typeof n, number>(true)
+  return LanguageModel.generateText({ prompt: review.text }).pipe(Effect.map((response) => response.text))
+})
+same<Node.Value<typeof english>, string>(true)
+same<Node.Error<typeof english>, Source.SourceError | AiError.AiError>(true)
+same<Node.Services<typeof english>, Source.Platform | LanguageModel.LanguageModel>(true)
+
+// A condition adds undefined, samples make a list.
+const when = Flow.step("when", { n: numbers }, ({ n }) => Effect.succeed(n), { when: ({ n }) => n > 1 })
+same<Node.Value<typeof when>, number | undefined>(true)
+const samples = Flow.step("samples", { n: numbers }, ({ n }) => Effect.succeed(n), { samples: 3 })
+same<Node.Value<typeof samples>, ReadonlyArray<number>>(true)
+
+const verdict = Flow.step("verdict", { english }, ({ english }) =>
+  Effect.map(LanguageModel.generateObject({ schema: Schema.Struct({ good: Schema.Boolean }), prompt: english }), (r) => r.value))
+same<Node.Value<typeof verdict>, { readonly good: boolean }>(true)
+
+const kept = Flow.filter("kept", { n: numbers }, ({ n }) => n > 1)
+same<Node.Value<typeof kept>, Node.Values<{ readonly n: typeof numbers }>>(true)
+const many = Flow.expand("many", { n: numbers }, ({ n }) => Array.from({ length: n }, () => "x"))
+same<Node.Value<typeof many>, string>(true)
+const sum = Flow.reduce("sum", { n: numbers }, { initial: () => 0, step: (total, { n }) => total + n })
+same<Node.Value<typeof sum>, number>(true)
+const groups = Flow.group("groups", { n: numbers }, { by: ({ n }) => String(n) }, ({ count, key }) => Effect.succeed({ key, count }))
+same<Node.Value<typeof groups>, { key: string; count: number }>(true)
+const left = Flow.join("left", { n: numbers }, { g: groups }, { on: [(n) => n, (g) => Number(g.key)], type: "left" })
+same<Node.Value<typeof left>["n"], number>(true)
+same<Node.Value<typeof left>["g"], { key: string; count: number } | undefined>(true)
+
+// A source from a stream keeps the stream's error and needs.
+const looked = Source.fromStream("looked", Stream.fromEffect(Effect.map(Dictionary, (d) => d.look("bee"))))
+same<typeof looked, Node.Node<string, never, Dictionary>>(true)
+
+const stack = Stack.make(Ledger.layer, Cache.layer(), Router.layer({ cheap: "a", strong: "b", when: () => true }), Retry.layer(), OpenAi.layer())
+same<Layer.Success<typeof stack>, ModelClient.ModelClient>(true)
+
+const flow = Flow.make("ok", { outputs: [Sink.jsonl("out.jsonl", { verdict })], stack })
+same<typeof flow, FlowType.Flow<Source.SourceError | AiError.AiError>>(true)
+Flow.make("no models, no stack", { outputs: [Sink.jsonl("out.jsonl", sum)] })
+
+// @ts-expect-error the steps ask a model, and no stack gives one
+Flow.make("no stack", { outputs: [Sink.jsonl("out.jsonl", { verdict })] })
+
+// @ts-expect-error nothing provides Dictionary
+Flow.make("no dictionary", { outputs: [Sink.jsonl("out.jsonl", looked)] })
+
+// @ts-expect-error a stack without a provider at its bottom
+Flow.make("no provider", { outputs: [Sink.jsonl("out.jsonl", { verdict })], stack: Stack.make(Ledger.layer, Retry.layer()) })
+
+// @ts-expect-error a node of that name is not among the inputs
+Flow.map("wrong", { n: numbers }, ({ m }) => m)
