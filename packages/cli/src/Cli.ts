@@ -78,8 +78,6 @@ const execute = (effect: Effect.Effect<void, unknown>): void => {
   const keepAlive = setInterval(() => {}, 2 ** 30)
   fiber.addObserver((exit) => {
     clearInterval(keepAlive)
-    process.off("SIGINT", onSignal)
-    process.off("SIGTERM", onSignal)
     process.exitCode = exitCodeOf(exit)
   })
 }

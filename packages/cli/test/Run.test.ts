@@ -180,11 +180,14 @@ export default Flow.make("upper", { outputs: [Sink.lines("-", out)] })`
         options: "concurrency: 4,"
       })
     })
+    let interrupted = false
     const done = pipe(["run", "flow.ts"], {
       cwd,
       env: { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url },
       onStderr: (text, child) => {
-        if (/answer 1\d\/100/.test(text)) child.kill("SIGINT")
+        if (interrupted || !/answer 1\d\/100/.test(text)) return
+        interrupted = true
+        child.kill("SIGINT")
       }
     })
     const { code, stderr } = await done
