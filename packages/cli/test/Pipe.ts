@@ -28,6 +28,8 @@ export interface Options {
   /** Called with all of standard error so far, whenever more comes. */
   readonly onStderr?: (text: string, child: ReturnType<typeof spawn>) => void
   readonly stdin?: string
+  /** Closes the reading end of standard output after so many chunks, as `head -1` does. */
+  readonly closeStdoutAfter?: number
 }
 
 /** Runs `pipe` with arguments to its end. */
@@ -40,7 +42,11 @@ export const pipe = (args: ReadonlyArray<string>, options: Options): Promise<Out
     })
     let stdout = ""
     let stderr = ""
-    child.stdout.on("data", (chunk) => (stdout += chunk))
+    let chunks = 0
+    child.stdout.on("data", (chunk) => {
+      stdout += chunk
+      if (++chunks === options.closeStdoutAfter) child.stdout.destroy()
+    })
     child.stderr.on("data", (chunk) => {
       stderr += chunk
       options.onStderr?.(stderr, child)

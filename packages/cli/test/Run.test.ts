@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { RunEvent } from "@pipe/core"
 import { Schema } from "effect"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
@@ -225,5 +225,34 @@ export default Flow.make("upper", { outputs: [Sink.lines("-", out)] })`
     assert.isAtMost(server.seen.length, 4)
     assert.include(stderr, "quota")
     assert.include(stderr, "add credit")
+  })
+})
+
+describe("large runs", () => {
+  it("write row by row: 20,000 rows of 30 kB in a heap of 256 MB (promptfoo#672)", async () => {
+    const cwd = folder({
+      "flow.ts": `
+import { Flow, Sink, Source } from "@pipe/core"
+const rows = Source.fromIterable("rows", (function*() { for (let i = 0; i < 20_000; i++) yield i })())
+const big = Flow.map("big", { row: rows }, ({ row }) => String(row).padEnd(30_000, "x"))
+export default Flow.make("big", { outputs: [Sink.lines("out.txt", big)] })`
+    })
+    const { code, stderr } = await pipe(["run", "flow.ts"], { cwd, env: { NODE_OPTIONS: "--max-old-space-size=256" } })
+    assert.strictEqual(code, 0, stderr)
+    assert.strictEqual(statSync(join(cwd, "out.txt")).size, 20_000 * 30_001)
+  })
+
+  it("end quietly when the reader of standard output has gone", async () => {
+    const cwd = folder({
+      "flow.ts": `
+import { Flow, Sink, Source } from "@pipe/core"
+const rows = Source.fromIterable("rows", (function*() { for (let i = 0; i < 50_000; i++) yield "row " + i })())
+export default Flow.make("many", { outputs: [Sink.lines("-", rows), Sink.lines("kept.txt", rows)] })`
+    })
+    const { code, stderr } = await pipe(["run", "flow.ts", "--quiet"], { cwd, closeStdoutAfter: 1 })
+    assert.notInclude(stderr, "EPIPE")
+    assert.notInclude(stderr, "    at ")
+    assert.strictEqual(code, 0, stderr)
+    assert.strictEqual(lines(read(cwd, "kept.txt")).length, 50_000)
   })
 })

@@ -22,8 +22,6 @@ import * as Endpoint from "@pipe/core/Endpoint"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as Notice from "@pipe/core/Notice"
-import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -34,6 +32,7 @@ import * as Messages from "./anthropic/Messages.ts"
 import * as Body from "./transport/Body.ts"
 import * as Credentials from "./transport/Credentials.ts"
 import * as HttpFailure from "./transport/HttpFailure.ts"
+import * as Limits from "./transport/Limits.ts"
 import * as PoolTransport from "./transport/PoolTransport.ts"
 
 export interface Options {
@@ -98,7 +97,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
                   orElse: () => Effect.fail(new Error(`no whole answer within ${timeout} ms`))
                 }),
                 Effect.tap(({ response }) =>
-                  response === undefined ? Effect.void : observe(response.status, response.headers)
+                  response === undefined ? Effect.void : Limits.observe(response.status, (name) => response.headers.get(name))
                 ),
                 Effect.catch((error) => fail(baseUrl, keySource, error))
               )
@@ -129,20 +128,11 @@ const refuse = (description: string): Effect.Effect<never, AiError.AiError> =>
     AiError.make({ module: MODULE, method: "send", reason: new AiError.InvalidRequestError({ description }) })
   )
 
-/** Tells whoever learns limits what the headers say. */
-const observe = (status: number, headers: Headers): Effect.Effect<void> =>
-  Effect.withFiberSucceed((fiber) => {
-    const limits = fiber.getRef(Notice.Limits)
-    if (limits === undefined) return
-    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-    const observed = RateLimitHeaders.observe((name) => headers.get(name), status, now)
-    if (observed !== undefined) limits(observed)
-  })
-
 const fail = (baseUrl: string, keySource: string, error: unknown): Effect.Effect<never, AiError.AiError> =>
   Effect.gen(function*() {
     if (isApiError(error) && error.status !== undefined) {
-      if (error.headers !== undefined) yield* observe(error.status, error.headers)
+      const { headers } = error
+      if (headers !== undefined) yield* Limits.observe(error.status, (name) => headers.get(name))
       return yield* HttpFailure.toAiError({
         module: MODULE,
         status: error.status,

@@ -3,8 +3,7 @@
  *
  * @internal
  */
-import * as Notice from "@pipe/core/Notice"
-import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
+import type * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -15,6 +14,7 @@ import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/reso
 import type { Response, ResponseCreateParamsNonStreaming } from "openai/resources/responses/responses"
 import * as Body from "../transport/Body.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
+import * as Limits from "../transport/Limits.ts"
 import * as PoolTransport from "../transport/PoolTransport.ts"
 
 export const MODULE = "OpenAi"
@@ -36,15 +36,6 @@ export interface Options {
   readonly connections: number
 }
 
-/** Tells whoever learns limits what the headers say. */
-const observe = (status: number, get: RateLimitHeaders.Get): Effect.Effect<void> =>
-  Effect.withFiberSucceed((fiber) => {
-    const limits = fiber.getRef(Notice.Limits)
-    if (limits === undefined) return
-    const observed = RateLimitHeaders.observe(get, status, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
-    if (observed !== undefined) limits(observed)
-  })
-
 /** Calls by an `undici` pool: the SDK's types and error classes without its request path. */
 export const makePool = Effect.fnUntraced(function*(options: Options) {
   const { APIError } = yield* Effect.promise(() => import("openai/core/error"))
@@ -63,7 +54,7 @@ export const makePool = Effect.fnUntraced(function*(options: Options) {
         return Array.isArray(value) ? value[0] : value
       }
       return Effect.andThen(
-        observe(status, get),
+        Limits.observe(status, get),
         Effect.suspend(() => {
           const json = parse(text)
           if (status >= 200 && status < 300) {
@@ -111,7 +102,7 @@ export const makeSdk = Effect.fnUntraced(function*(options: Options & { readonly
         duration: options.timeout,
         orElse: () => Effect.fail(new Error(`no whole answer within ${options.timeout} ms`))
       }),
-      Effect.tap(({ response }) => observe(response.status, (name) => response.headers.get(name))),
+      Effect.tap(({ response }) => Limits.observe(response.status, (name) => response.headers.get(name))),
       Effect.map(({ data }) => data),
       Effect.catch((error) => fail(options, error))
     )
