@@ -2,7 +2,7 @@
  * Keeps under the provider's limits: requests and tokens a minute, for each model, shared by all steps of a flow.
  *
  * **Details** Two token buckets of `effect/persistence/RateLimiter` a model. Before a call its tokens are taken (counted
- * input, expected output); after it the difference to what was used is given back or taken. Limits that the provider
+ * input, expected output); the difference to what it used is given back or taken with the next call. Limits that the provider
  * reports in its headers are learned: a lower one holds at once, and an unknown one becomes known. When the provider says
  * that nothing is left, or answers 429, every call to that model waits just as long as it says.
  *
@@ -49,6 +49,8 @@ interface Limits {
   pausedUntil: number
   /** Running mean of the output tokens of an answer. */
   output: number
+  /** Tokens that ended calls used beyond what was taken for them (or less, below 0): taken with the next call's. */
+  owed: number
 }
 
 /** Limits with the limiter in context: `RateLimiter.layer` over a store that processes share, such as Redis. */
@@ -65,7 +67,8 @@ export const layerShared = (
             requests: options.requestsPerMinute,
             tokens: options.tokensPerMinute,
             pausedUntil: 0,
-            output: FIRST_OUTPUT
+            output: FIRST_OUTPUT,
+            owed: 0
           }
           models.set(model, limits)
         }
@@ -84,7 +87,7 @@ export const layerShared = (
           const call = Effect.provideService(next.send(request), Notice.Limits, observe)
           return Effect.flatMap(
             waitForTurn(limiter, model, limits, expected),
-            () => limits.tokens === undefined ? call : settle(limiter, model, limits, expected, call)
+            () => limits.tokens === undefined ? call : settle(limits, expected, call)
           )
         })
     })
@@ -128,7 +131,10 @@ const waitForTurn = (
       millis = Duration.toMillis((yield* take(limiter, `requests/${model}`, limits.requests, 1)).delay)
     }
     if (limits.tokens !== undefined) {
-      const { delay } = yield* take(limiter, `tokens/${model}`, limits.tokens, tokens)
+      // RateLimiter takes negative tokens as a refund; the cap at the limit comes with the next refill.
+      const { owed } = limits
+      limits.owed = 0
+      const { delay } = yield* take(limiter, `tokens/${model}`, limits.tokens, tokens + owed)
       millis = Math.max(millis, Duration.toMillis(delay))
     }
     yield* pause(model, millis)
@@ -147,22 +153,20 @@ const pause = (model: string, milliseconds: number): Effect.Effect<void> =>
     return Effect.sleep(milliseconds)
   })
 
-/** Gives back or takes what the answer used less or more than expected; all of it after a failure without an answer. */
+/** Notes what the answer used less or more than was taken for it; all of it after a failure without an answer. */
 const settle = <A extends ModelResponse.ModelResponse, E, R>(
-  limiter: RateLimiter.RateLimiter,
-  model: string,
   limits: Limits,
   expected: number,
   call: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.onExitPrimitive(call, (exit) => {
-    const usage = Exit.isSuccess(exit) ? exit.value.usage : undefined
-    if (usage !== undefined) limits.output += (Usage.outputTokens(usage) - limits.output) * 0.1
-    // RateLimiter takes negative tokens as a refund; the cap at the limit comes with the next refill.
-    const difference = (usage === undefined ? 0 : Usage.totalTokens(usage)) - expected
-    return difference === 0 || limits.tokens === undefined || (Exit.isSuccess(exit) && usage === undefined)
-      ? undefined
-      : Effect.asVoid(take(limiter, `tokens/${model}`, limits.tokens, difference))
+    if (Exit.isFailure(exit)) {
+      limits.owed -= expected
+    } else if (exit.value.usage !== undefined) {
+      limits.output += (Usage.outputTokens(exit.value.usage) - limits.output) * 0.1
+      limits.owed += Usage.totalTokens(exit.value.usage) - expected
+    }
+    return undefined
   })
 
 /** Takes over limits that are lower or were unknown, and pauses when the provider says that nothing is left. */
