@@ -96,6 +96,14 @@ describe("rows", () => {
       assert.deepInclude(failedRows(errorsFile)[0], { row: 3, position: "row[3]", node: "upper", error: "InvalidRequestError", input: { row: "d" } })
     }))
 
+  it.effect("that fail together are all in the errors file, each on a line of its own", () =>
+    Effect.gen(function*() {
+      const errorsFile = temp()
+      const bad = Flow.step("bad", { n: numbers(200) }, ({ n }) => Effect.fail(`no ${n}`))
+      yield* run(Flow.make("f", { concurrency: 64, outputs: [collect(bad, [])] }), { errorsFile })
+      assert.deepStrictEqual(failedRows(errorsFile).map(({ row }) => row), Array.from({ length: 200 }, (_, n) => n))
+    }))
+
   it.effect("that failed go into no later step (promptfoo#345)", () =>
     Effect.gen(function*() {
       const seen: Array<number> = []

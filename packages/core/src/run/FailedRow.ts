@@ -7,6 +7,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Semaphore from "effect/Semaphore"
 import * as Secret from "../data/Secret.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 
@@ -59,16 +60,17 @@ export interface ErrorsFile {
 export const open = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
   yield* Effect.ignore(fs.remove(path))
+  // One row after the other: rows that fail together must not write over each other.
+  const writing = Semaphore.makeUnsafe(1)
   let count = 0
   let broken = false
   const file: ErrorsFile = {
     path,
     count: () => count,
     append: (row) => {
-      const flag = count === 0 ? "w" : "a"
       count++
-      return fs.writeFileString(path, `${Secret.mask(safeJson(row))}\n`, { flag }).pipe(
-        Effect.catch((error) => {
+      return writing.withPermit(
+        Effect.catch(fs.writeFileString(path, `${Secret.mask(safeJson(row))}\n`, { flag: "a" }), (error) => {
           if (broken) return Effect.void
           broken = true
           return Effect.logWarning(`${path}: failed rows cannot be written: ${error.message}`)
