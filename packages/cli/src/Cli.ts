@@ -46,20 +46,12 @@ const services = Layer.mergeAll(
   CliOutput.layerPresenter(presenter)
 )
 
-/** Runs a command to its exit code. */
-export const main = (self: ReturnType<typeof command>, args: ReadonlyArray<string>): void =>
-  execute(Effect.provide(Command.runWith(self, { version })(args), services))
-
-/** Runs a command about a flow, whose parameters become flags. */
-export const mainWithFlow = (file: string, args: ReadonlyArray<string>): void =>
-  execute(
-    Effect.flatMap(
-      Effect.promise(() => import("./LoadFlow.ts")),
-      ({ load }) =>
-        Effect.flatMap(load(file), (flow) =>
-          Effect.provide(Command.runWith(command(flow.parameters), { version })(args), services))
-    )
-  )
+/** Makes a command and runs it to its exit code. */
+export const main = (
+  self: Effect.Effect<ReturnType<typeof command>, ExitCode.Failure>,
+  args: ReadonlyArray<string>
+): void =>
+  execute(Effect.flatMap(self, (made) => Effect.provide(Command.runWith(made, { version })(args), services)))
 
 const execute = (effect: Effect.Effect<void, unknown>): void => {
   // A reader of standard output that has gone is no failure.

@@ -6,6 +6,14 @@ import { existsSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import * as ExitCode from "./ExitCode.ts"
 
+const FLAG = "--env-file"
+
+/** The file that arguments name. */
+export const namedIn = (args: ReadonlyArray<string>): string | undefined => {
+  const index = args.findIndex((arg) => arg === FLAG || arg.startsWith(`${FLAG}=`))
+  return index === -1 ? undefined : args[index] === FLAG ? args[index + 1] : args[index]!.slice(FLAG.length + 1)
+}
+
 /** Loads them; a named file that does not exist is an error. */
 export const load = (named: string | undefined): Effect.Effect<void, ExitCode.Failure> =>
   Effect.suspend(() => {

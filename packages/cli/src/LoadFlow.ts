@@ -4,7 +4,8 @@
  * TypeScript goes through Node's own type stripping. A flow outside a project finds `@pipe/core`, `@pipe/plugins` and
  * `effect` beside the command.
  */
-import type * as Flow from "@pipe/core/Flow"
+import * as Flow from "@pipe/core/Flow"
+import * as Node from "@pipe/core/Node"
 import * as Effect from "effect/Effect"
 import { existsSync, statSync } from "node:fs"
 import { registerHooks } from "node:module"
@@ -60,7 +61,7 @@ export const load = (file: string): Effect.Effect<Flow.Any, ExitCode.Failure> =>
         if (module.default === undefined) {
           return fail(`${file}: has no default export: end it with \`export default Flow.make(…)\``)
         }
-        if (!isFlow(module.default)) {
+        if (!Flow.isFlow(module.default)) {
           return fail(`${file}: its default export is ${nameOf(module.default)}, not a flow: export what Flow.make returns`)
         }
         loaded.set(path, module.default)
@@ -69,13 +70,10 @@ export const load = (file: string): Effect.Effect<Flow.Any, ExitCode.Failure> =>
     )
   })
 
-const isFlow = (value: unknown): value is Flow.Any =>
-  typeof value === "object" && value !== null && "~@pipe/core/Flow" in value
-
 const nameOf = (value: unknown): string => {
   if (typeof value === "function") return "a function"
   if (typeof value !== "object" || value === null) return `a ${typeof value}`
-  return "~@pipe/core/Node" in value ? "a node" : "another object"
+  return Node.TypeId in value ? "a node" : "another object"
 }
 
 const explain = (file: string, path: string, error: unknown): string => {

@@ -1,10 +1,20 @@
-/** A command that does something. One that takes a flow first loads it, since its parameters are flags too. */
+/**
+ * A command that does something. Environment files come first, since a flow file may read them where it is loaded; then the
+ * flow that is to run, since its parameters are flags.
+ */
+import * as Effect from "effect/Effect"
 import * as Cli from "./Cli.ts"
+import * as Environment from "./Environment.ts"
 import * as LoadFlow from "./LoadFlow.ts"
 
 const args = process.argv.slice(2)
-const [name] = args
-const file = name === "run" ? LoadFlow.fileIn(args.slice(1)) : undefined
+const file = args[0] === "run" ? LoadFlow.fileIn(args.slice(1)) : undefined
 
-if (file === undefined) Cli.main(Cli.command([]), args)
-else Cli.mainWithFlow(file, args)
+const parameters = file === undefined
+  ? Effect.succeed([])
+  : Effect.map(LoadFlow.load(file), (flow) => flow.parameters)
+
+Cli.main(
+  Effect.map(Effect.andThen(Environment.load(Environment.namedIn(args)), parameters), Cli.command),
+  args
+)

@@ -31,6 +31,8 @@ describe("LanguageModel", () => {
       const traced = yield* Effect.provide(both, withModel(model)).pipe(Effect.withTracer({ span: (options) => new Tracer.NativeSpan(options) } as Tracer.Tracer))
       assert.deepStrictEqual(JSON.parse(JSON.stringify(traced)), JSON.parse(JSON.stringify(plain)))
       assert.deepStrictEqual(plain.object.value, { a: 1 })
+      // Also what is asked is the same, since the cache's key is made of it.
+      assert.deepStrictEqual(model.requests.slice(2), model.requests.slice(0, 2))
     }))
 
   it.effect("streams when the answer is there", () =>

@@ -1,19 +1,15 @@
 /** `pipe graph`: the flow as a tree, or as Mermaid. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Switch from "../Switch.ts"
 
 export const command = Command.make(
   "graph",
   {
     flow: Argument.String("flow").pipe(Argument.withDescription("the flow's file")),
-    mermaid: Flag.Boolean("mermaid").pipe(
-      Flag.withDescription("as a Mermaid flowchart instead of a tree"),
-      Flag.withoutNegation,
-      Flag.withDefault(false)
-    )
+    mermaid: Switch.make("mermaid", "as a Mermaid flowchart instead of a tree")
   },
   ({ flow: file, mermaid }) =>
     Effect.gen(function*() {

@@ -5,6 +5,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Switch from "../Switch.ts"
 
 const flags = {
   flow: Argument.String("flow").pipe(Argument.withDescription("the flow's file, such as reviews.ts")),
@@ -17,27 +18,10 @@ const flags = {
     Flag.withDescription("rows at once, instead of the flow's own number"),
     Flag.optional
   ),
-  noCache: Flag.Boolean("no-cache").pipe(
-    Flag.withDescription("ask everything anew: the cache is neither read nor written"),
-    Flag.withoutNegation,
-    Flag.withDefault(false)
-  ),
-  simulate: Flag.Boolean("simulate").pipe(
-    Flag.withDescription("answer from a simulator on this machine: no key, no cost"),
-    Flag.withoutNegation,
-    Flag.withDefault(false)
-  ),
-  json: Flag.Boolean("json").pipe(
-    Flag.withDescription("one event of the run a line on standard output; the last is the summary"),
-    Flag.withoutNegation,
-    Flag.withDefault(false)
-  ),
-  quiet: Flag.Boolean("quiet").pipe(
-    Flag.withAlias("q"),
-    Flag.withDescription("no progress and no report, only warnings and errors"),
-    Flag.withoutNegation,
-    Flag.withDefault(false)
-  ),
+  noCache: Switch.make("no-cache", "ask everything anew: the cache is neither read nor written"),
+  simulate: Switch.make("simulate", "answer from a simulator on this machine: no key, no cost"),
+  json: Switch.make("json", "one event of the run a line on standard output; the last is the summary"),
+  quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report, only warnings and errors"), "q"),
   envFile: Flag.String("env-file").pipe(
     Flag.withDescription("a file of environment variables, before .env"),
     Flag.optional

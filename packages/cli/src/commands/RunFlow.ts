@@ -11,7 +11,6 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Environment from "../Environment.ts"
 import * as ExitCode from "../ExitCode.ts"
 import * as Heap from "../Heap.ts"
 import * as LoadFlow from "../LoadFlow.ts"
@@ -20,7 +19,6 @@ import type { Input } from "./Run.ts"
 
 /** Runs a flow with a view of it, and turns its end into an exit code. */
 export const runFlow = Effect.fnUntraced(function*(input: Input) {
-  yield* Environment.load(Option.getOrUndefined(input.envFile))
   const flow = yield* LoadFlow.load(input.flow)
   if (input.json && flow.outputs.some((output) => output.toStdout)) {
     return yield* new ExitCode.Failure({

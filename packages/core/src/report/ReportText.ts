@@ -5,6 +5,7 @@
  */
 import * as Money from "../data/Money.ts"
 import type * as RunEvent from "../run/RunEvent.ts"
+import * as Tally from "../run/Tally.ts"
 
 type Row = ReadonlyArray<string>
 
@@ -32,9 +33,6 @@ const duration = (milliseconds: number): string => {
     : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
 }
 
-export const answers = (by: { readonly provider: number; readonly cache: number; readonly shared: number }): number =>
-  by.provider + by.cache + by.shared
-
 const strategies = [
   ["cache", "exact cache"],
   ["router", "model routing"],
@@ -49,7 +47,7 @@ const percent = (part: Money.Money, whole: Money.Money): string =>
 export const render = (summary: RunEvent.RunFinished): string => {
   const { calls, cost, rows, savings, steps, tokens, unpriced } = summary
   const saved = Money.sum(Object.values(savings))
-  const requests = answers(calls.answers)
+  const requests = Tally.answers(calls.answers)
   const failed = rows.failed === 0
     ? ""
     : `, ${count(rows.failed)} failed${summary.errorsFile === undefined ? "" : ` (see ${summary.errorsFile})`}`
@@ -69,7 +67,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
       steps.map((step) => [
         step.step,
         step.model,
-        count(answers(step.answers)),
+        count(Tally.answers(step.answers)),
         count(step.answers.cache + step.answers.shared),
         count(step.attempts),
         count(step.tokens.uncachedInput + step.tokens.cacheWrite + step.tokens.cacheWrite1h),

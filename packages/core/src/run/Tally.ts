@@ -39,7 +39,7 @@ export const saved = ({ savings }: Sums): Money.Money =>
 export const baseline = (sums: Sums): Money.Money => sums.spent + saved(sums)
 
 /** Answers to steps, wherever they came from. */
-export const answers = (sums: Sums): number => sums.answers.provider + sums.answers.cache + sums.answers.shared
+export const answers = (by: Sums["answers"]): number => by.provider + by.cache + by.shared
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 

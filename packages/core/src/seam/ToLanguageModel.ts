@@ -88,9 +88,12 @@ const isPlain = (
   options.toolkit === undefined && !fiber.context.mapUnsafe.has(Tracer.Tracer.key) &&
   !fiber.context.mapUnsafe.has(Telemetry.CurrentSpanTransformer.key)
 
-/** The name of an object, as `effect/ai` gives it. */
-const objectName = (options: LanguageModel.GenerateObjectOptions<{}, Schema.Top>): string =>
-  options.objectName ?? SchemaAST.resolveIdentifier(options.schema.ast) ?? "object"
+/** The name of an object, as `effect/ai` gives it: it is part of the cache's key. */
+const objectName = ({ objectName, schema }: LanguageModel.GenerateObjectOptions<{}, Schema.Top>): string =>
+  objectName ??
+    ("identifier" in schema && typeof schema.identifier === "string"
+      ? schema.identifier
+      : SchemaAST.resolveIdentifier(schema.ast) ?? "generateObject")
 
 /** The response as `effect/ai` decodes it. */
 const decodedParts = (response: ModelResponse.CompletionResponse): Array<Response.Part<{}>> => [
@@ -190,19 +193,28 @@ const truncated = (response: ModelResponse.CompletionResponse): string =>
 
 const checkers = new WeakMap<Schema.Top, (response: ModelResponse.ModelResponse) => string | undefined>()
 
-/** What is wrong with an answer to a request for an object; tool calls are not yet an answer. */
+/**
+ * What is wrong with an answer to a request for an object; tool calls are not yet an answer. Retry, cache and bridge ask of
+ * the same answer: it is decoded for the first of them.
+ */
 const checker = (schema: Schema.Top): (response: ModelResponse.ModelResponse) => string | undefined => {
   const known = checkers.get(schema)
   if (known !== undefined) return known
   const decode = Schema.decodeUnknownExit(
     Schema.fromJsonString(schema as unknown as Schema.Codec<unknown, unknown>)
   )
-  const check = (response: ModelResponse.ModelResponse): string | undefined => {
+  const problemOf = (response: ModelResponse.ModelResponse): string | undefined => {
     if (response._tag !== "CompletionResponse") return undefined
     if (ModelResponse.isTruncated(response)) return truncated(response)
     if (response.parts.some((part) => part.type === "tool-call")) return undefined
     const exit = decode(unfence(ModelResponse.text(response)))
     return Exit.isSuccess(exit) ? undefined : firstProblem(exit)
+  }
+  const verdicts = new WeakMap<ModelResponse.ModelResponse, { readonly problem: string | undefined }>()
+  const check = (response: ModelResponse.ModelResponse): string | undefined => {
+    let verdict = verdicts.get(response)
+    if (verdict === undefined) verdicts.set(response, verdict = { problem: problemOf(response) })
+    return verdict.problem
   }
   checkers.set(schema, check)
   return check

@@ -34,11 +34,6 @@ export const open = Effect.fnUntraced(function*(
 ): Effect.fn.Return<SqlClient.SqlClient, StoreError, Scope.Scope | Reactivity.Reactivity> {
   const client = yield* Effect.mapError(NodeSqlite.make({ filename: file }), (error) => toStoreError(file, error))
   yield* Effect.gen(function*() {
-    // A damaged file may open and fail only where it is read.
-    const [check] = yield* client.unsafe<{ readonly quick_check: string }>("PRAGMA quick_check(1)")
-    if (check?.quick_check !== "ok") {
-      return yield* new StoreError({ kind: "damaged", file, message: `${file} is damaged (${check?.quick_check})` })
-    }
     const tables = yield* client.unsafe<{ readonly name: string }>(
       "SELECT name FROM sqlite_master WHERE name = 'effect_sql_migrations'"
     )
