@@ -17,7 +17,7 @@ const use = <A, E>(path: string, f: (store: CacheStore.CacheStore["Service"]) =>
   Effect.suspend(() => {
     const warnings: Array<string> = []
     return CacheStore.CacheStore.use(f).pipe(
-      Effect.provide(Store.layerCache(path).pipe(Layer.provide(NodeHost.layerMemory))),
+      Effect.provide(Store.layerCache.pipe(Layer.provide(Store.layer(path)), Layer.provide(NodeHost.layerMemory))),
       Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
       Effect.map((value) => ({ value, warnings }))
     )

@@ -118,7 +118,8 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
           request.model === undefined && options.model !== undefined
             ? ModelRequest.withModel(request, options.model)
             : request,
-        send: send as ModelClient.Send
+        send: send as ModelClient.Send,
+        answers: options.model
       })
     })
   )

@@ -26,23 +26,27 @@ import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as NodeStdio from "@effect/platform-node/NodeStdio"
-import * as CacheStore from "@pipe/core/CacheStore"
 import type * as Flow from "@pipe/core/Flow"
 import * as Pricing from "@pipe/core/Pricing"
 import * as Store from "@pipe/core/Store"
+import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import type * as Path from "effect/Path"
 
 const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeStdio.layer, NodeCrypto.layerDigest)
 
 /** With the store of a project (default `.pipe/pipe.db` in the working folder). */
 export const layer = (options?: { readonly store?: string }): Layer.Layer<Flow.Host> =>
+  withStore(Store.layer(options?.store ?? ".pipe/pipe.db"))
+
+/** With a store in memory: nothing is kept after the run. */
+export const layerMemory: Layer.Layer<Flow.Host> = Layer.suspend(() => withStore(Store.layerMemory))
+
+/** With a store of one's own. */
+export const withStore = <E>(
+  store: Layer.Layer<Store.Store, E, FileSystem.FileSystem | Path.Path>
+): Layer.Layer<Flow.Host, E> =>
   Layer.mergeAll(
     Pricing.layer().pipe(Layer.orDie),
-    Store.layerCache(options?.store ?? ".pipe/pipe.db")
+    Store.layerCache.pipe(Layer.provideMerge(store))
   ).pipe(Layer.provideMerge(platform))
-
-/** With a cache in memory: nothing is kept after the run. */
-export const layerMemory: Layer.Layer<Flow.Host> = Layer.mergeAll(
-  Pricing.layer().pipe(Layer.orDie),
-  CacheStore.layerMemory()
-).pipe(Layer.provideMerge(platform))

@@ -110,7 +110,8 @@ export const layer = (
           request.model === undefined && options.model !== undefined
             ? ModelRequest.withModel(request, options.model)
             : request,
-        send: send as ModelClient.Send
+        send: send as ModelClient.Send,
+        answers: [options.model, options.api]
       })
     })
   )

@@ -108,7 +108,7 @@ describe("against aimock", () => {
         assert.strictEqual(ModelResponse.text(value!), "at last")
         assert.strictEqual(sums.failedAttempts, 4)
         // The broken and the dropped answer may have been billed.
-        assert.strictEqual(sums.unpriced, 2)
+        assert.strictEqual(sums.estimated, 2)
       })))
   }
 })

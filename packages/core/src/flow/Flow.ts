@@ -33,20 +33,22 @@ import type * as Digest from "effect/crypto/Digest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type * as Budget from "../layers/Budget.ts"
 import type * as Pricing from "../price/Pricing.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
 import type * as CacheStore from "../store/CacheStore.ts"
+import type * as Store from "../store/Store.ts"
 import * as FlowGraph from "./FlowGraph.ts"
 import * as Node from "./Node.ts"
-import type * as Parameter from "./Parameter.ts"
+import * as Parameter from "./Parameter.ts"
 import type * as Sink from "./Sink.ts"
 import type * as Source from "./Source.ts"
 
 const TypeId = "~@pipe/core/Flow" as const
 
-/** What every host of flows gives them beside their stack: files, prices, the cache's store. */
-export type Host = Source.Platform | Pricing.Pricing | CacheStore.CacheStore | Digest.Digest
+/** What every host of flows gives them beside their stack: files, prices, the store. */
+export type Host = Source.Platform | Pricing.Pricing | Store.Store | CacheStore.CacheStore | Digest.Digest
 
 /** What a flow's stack gives its steps. */
 export type Models = LanguageModel.LanguageModel | EmbeddingModel.EmbeddingModel | ModelClient.ModelClient
@@ -60,8 +62,12 @@ export interface Flow<out E = unknown> {
   readonly stack: Layer.Layer<ModelClient.ModelClient, unknown, Host> | undefined
   readonly services: Layer.Layer<any, unknown, Host>
   readonly parameters: ReadonlyArray<Parameter.Any>
+  /** Parameters that say where a file is, and nothing of what is done. */
+  readonly places: ReadonlySet<string>
   readonly prices: Pricing.Overrides
   readonly settings: ModelSettings.ModelSettings
+  /** With those of its steps. */
+  readonly budget: Budget.Options
   readonly concurrency: number
   readonly allowFailedRows: number
   readonly stopAfterFailedRows: number
@@ -91,12 +97,36 @@ export interface Options<
   readonly prices?: Pricing.Overrides
   /** Model and settings of all calls, unless a step says otherwise. */
   readonly settings?: ModelSettings.ModelSettings
+  /** Most that a run may spend, in all and for each model. When nothing more fits the run stops, to be gone on with. */
+  readonly budget?: Omit<Budget.Options, "steps">
   /** Rows at once. Default: 16. */
   readonly concurrency?: number
   /** Failed rows with which the run still counts as done (exit code 0). Default: 0. */
   readonly allowFailedRows?: number
   /** Stops the run when more rows than this have failed. Default: it goes on. */
   readonly stopAfterFailedRows?: number
+}
+
+const placesOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<string> => {
+  const places = new Set<string>()
+  const add = (path: unknown): void => {
+    if (Parameter.isParameter(path)) places.add(path.parameter.name)
+  }
+  const visit = (node: Node.Any): void => {
+    if (node.kind._tag === "Source") add(node.kind.path)
+    Node.inputsOf(node).forEach(visit)
+  }
+  for (const output of outputs) {
+    add(output.path)
+    Object.values(output.inputs).forEach(visit)
+  }
+  return places
+}
+
+const withBudget = (graph: FlowGraph.FlowGraph, budget: Budget.Options = {}): Pick<Flow, "graph" | "budget"> => {
+  const steps = graph.nodes.flatMap((node): ReadonlyArray<readonly [string, Budget.Limits]> =>
+    "policy" in node.kind && node.kind.policy.budget !== undefined ? [[node.name, node.kind.policy.budget]] : [])
+  return { graph, budget: steps.length === 0 ? budget : { ...budget, steps: Object.fromEntries(steps) } }
 }
 
 type SinkServices<S> = S extends Sink.Sink<any, infer R> ? R : never
@@ -132,10 +162,11 @@ const make_ = <
   [TypeId]: { _E: () => undefined as never },
   name,
   outputs: options.outputs,
-  graph: FlowGraph.make(name, options.outputs),
+  ...withBudget(FlowGraph.make(name, options.outputs), options.budget),
   stack: options.stack as Flow["stack"],
   services: (options.services ?? Layer.empty) as Flow["services"],
   parameters: options.parameters ?? [],
+  places: placesOf(options.outputs),
   prices: options.prices ?? {},
   settings: options.settings ?? {},
   concurrency: options.concurrency ?? 16,
@@ -174,18 +205,30 @@ export const step = <In extends Node.Inputs, B, E, R, const O extends StepOption
   const { samples, when, ...policy }: StepOptions<In> = options ?? {}
   return Node.make(
     name,
-    { _tag: "Step", inputs, run, when, samples, policy },
+    { _tag: "Step", inputs, run, when, samples, computed: false, policy },
     Node.commonDomain(`step ${name}`, inputs)
   )
 }
 
-/** Computes a value for each row with a plain function. */
+/** Computes a value for each row with a plain function, in every run anew. */
 export const map = <In extends Node.Inputs, B>(
   name: string,
   inputs: In,
   f: (values: Node.Values<In>) => B
 ): Node.Node<B, Node.InputsError<In>, Node.InputsServices<In>> =>
-  step(name, inputs, (values: Node.Values<In>) => Effect.sync(() => f(values)))
+  Node.make(
+    name,
+    {
+      _tag: "Step",
+      inputs,
+      run: (values: Node.Values<In>) => Effect.sync(() => f(values)),
+      when: undefined,
+      samples: undefined,
+      computed: true,
+      policy: {}
+    },
+    Node.commonDomain(`step ${name}`, inputs)
+  )
 
 /** Lets through the rows of which a condition holds; what reads the filter runs for those alone. */
 export const filter = <In extends Node.Inputs, E = never, R = never>(
@@ -229,7 +272,7 @@ export const reduce = <In extends Node.Inputs, S, B = S, E = never, R = never>(
   const { by, finish, initial, step, ...policy } = options
   return Node.make(
     name,
-    { _tag: "Reduce", inputs, by, initial, step, finish: finish ?? Effect.succeed, policy },
+    { _tag: "Reduce", inputs, by, initial, step, finish: finish ?? Effect.succeed, meaning: finish, policy },
     undefined
   )
 }
@@ -255,17 +298,25 @@ export const group = <In extends Node.Inputs, B, E, R>(
     readonly rows: Array<Node.Values<In>>
     count: number
   }
-  return reduce(name, inputs, {
-    ...policy,
-    by,
-    initial: (): State => ({ rows: [], count: 0 }),
-    step: (state, values) => {
-      state.count++
-      if (state.rows.length < take) state.rows.push(values)
-      return state
+  Node.commonDomain(`group ${name}`, inputs)
+  return Node.make(
+    name,
+    {
+      _tag: "Reduce",
+      inputs,
+      by,
+      initial: (): State => ({ rows: [], count: 0 }),
+      step: (state: State, values: Node.Values<In>) => {
+        state.count++
+        if (state.rows.length < take) state.rows.push(values)
+        return state
+      },
+      finish: (state: State, key) => run({ key, ...state }),
+      meaning: run,
+      policy
     },
-    finish: (state, key) => run({ key, ...state })
-  })
+    undefined
+  )
 }
 
 /**

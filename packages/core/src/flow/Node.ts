@@ -9,6 +9,7 @@
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
+import type * as Budget from "../layers/Budget.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
 
 export const TypeId = "~@pipe/core/Node" as const
@@ -60,11 +61,16 @@ export interface Policy {
   readonly concurrency?: number
   /** Default: `"keep"`. */
   readonly onError?: OnError
-  /** Version of the step's meaning: change it when something that the step's source does not show has changed. */
+  /**
+   * Version of the step's meaning: change it when something has changed that neither the step's source nor what it asks
+   * shows, and what was kept of earlier runs is not used.
+   */
   readonly version?: string
   /** The model that this step asks. A router lets it pass. */
   readonly model?: string
   readonly settings?: ModelSettings.ModelSettings
+  /** Most that the step may spend in a run. */
+  readonly budget?: Budget.Limits
 }
 
 /** One row as a source reads it: a value, or what is wrong with it. */
@@ -88,6 +94,8 @@ export type Kind =
     readonly _tag: "Source"
     /** For people: the file or the kind of source. */
     readonly origin: string
+    /** The file, or the parameter that names it; `undefined`: no file. */
+    readonly path: unknown
     readonly onError: OnError
     readonly open: Effect.Effect<Reading<unknown, unknown, unknown>, unknown, unknown>
   }
@@ -97,6 +105,8 @@ export type Kind =
     readonly run: (values: any, sample: number) => Effect.Effect<unknown, unknown, unknown>
     readonly when: ((values: any) => boolean) | undefined
     readonly samples: number | undefined
+    /** A plain function: computing its value anew costs less than keeping it. */
+    readonly computed: boolean
     readonly policy: Policy
   }
   | {
@@ -118,6 +128,8 @@ export type Kind =
     readonly initial: () => unknown
     readonly step: (state: any, values: any) => unknown
     readonly finish: (state: any, key: string) => Effect.Effect<unknown, unknown, unknown>
+    /** The author's function that `finish` runs; `undefined`: the state is the value. */
+    readonly meaning: Function | undefined
     readonly policy: Policy
   }
   | {

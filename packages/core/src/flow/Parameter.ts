@@ -67,6 +67,8 @@ export const make = <A>(
   return Object.assign(value, { parameter })
 }
 
+export const isParameter = (u: unknown): u is Any => typeof u === "object" && u !== null && "parameter" in u
+
 /** The value itself, or that of a parameter. */
 export const valueOf = <A>(value: A | Parameter<A>): Effect.Effect<A> =>
-  typeof value === "object" && value !== null && "parameter" in value ? value : Effect.succeed(value as A)
+  isParameter(value) ? value : Effect.succeed(value as A)

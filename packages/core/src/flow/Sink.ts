@@ -42,6 +42,8 @@ export interface Sink<out E = never, out R = never> {
   readonly inputs: Node.Inputs
   readonly domain: Node.Domain
   readonly toStdout: boolean
+  /** The file, or the parameter that names it; `undefined`: no file. */
+  readonly path: FilePath | undefined
   /** Opens the output; the writer takes rows in order. */
   readonly open: Effect.Effect<Writer<E, R>, E | SinkError, R | Platform | Scope.Scope>
 }
@@ -151,6 +153,7 @@ export const forEach = <S extends Rows, E = never, R = never>(
     name,
     inputs,
     toStdout: false,
+    path: undefined,
     open: Effect.succeed({
       write: (values) => Effect.forEach(values, (value) => f(toRow(value) as RowOf<S>), { discard: true }),
       finish: Effect.void
@@ -190,6 +193,7 @@ const toText = <E, R>(path: FilePath, rows: Rows, encoder: (toRow: ToRow) => Enc
     name,
     inputs,
     toStdout: path === "-",
+    path,
     open: Effect.gen(function*() {
       const given = yield* Parameter.valueOf(path)
       const target = given === "-" ? yield* toStdout : yield* toFile(given)

@@ -146,7 +146,7 @@ export const csv = <A>(
 /** The elements of an array or any other iterable. */
 export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> => {
   const total = Array.isArray(rows) ? rows.length : undefined
-  return make(name, "values", "keep", Effect.sync(() => {
+  return make(name, "values", undefined, "keep", Effect.sync(() => {
     let read = 0
     return {
       size: total,
@@ -157,7 +157,7 @@ export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> =
 
 /** The elements of any stream, with its errors and its needs. */
 export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>): Node.Node<A, E, R> =>
-  make(name, "stream", "keep", Effect.sync(() => {
+  make(name, "stream", undefined, "keep", Effect.sync(() => {
     let read = 0
     return {
       size: undefined,
@@ -168,9 +168,10 @@ export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>
 const make = <A, E, R>(
   name: string,
   origin: string,
+  path: FilePath | undefined,
   onError: Node.OnError,
   open: Effect.Effect<Node.Reading<A, E, R>, E, R>
-): Node.Node<A, E, R> => Node.make(name, { _tag: "Source", origin, onError, open }, undefined)
+): Node.Node<A, E, R> => Node.make(name, { _tag: "Source", origin, path, onError, open }, undefined)
 
 interface File {
   /** As it is named in messages. */
@@ -186,6 +187,7 @@ const fromFile = <A>(
   make(
     name,
     typeof options.path === "string" ? options.path : options.path instanceof URL ? options.path.pathname : "a file",
+    options.path,
     options.onError ?? "keep",
     Effect.gen(function*() {
       const given = yield* Parameter.valueOf(options.path)

@@ -20,7 +20,6 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Digest from "effect/crypto/Digest"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -31,6 +30,7 @@ import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as CacheStore from "../store/CacheStore.ts"
+import * as ContentHash from "../store/ContentHash.ts"
 
 export interface Options {
   /** How long an answer may be used again. Default: for ever; 0 keeps nothing. */
@@ -49,12 +49,11 @@ type Flight = Deferred.Deferred<ModelResponse.ModelResponse | undefined, AiError
 /** Answers equal requests from the `CacheStore` in context. */
 export const layer = (
   options: Options = {}
-): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | CacheStore.CacheStore | Digest.Digest> =>
-  ModelClient.middlewareEffect((next) =>
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | CacheStore.CacheStore> => {
+  const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? Duration.infinity)
+  return ModelClient.middlewareEffect((next) =>
     Effect.gen(function*() {
-      const digest = yield* Digest.Digest
       const store = keepGoing(yield* CacheStore.CacheStore)
-      const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? Duration.infinity)
       const flights = new Map<string, Flight>()
 
       const read = (key: string, expected: ModelResponse.ModelResponse["_tag"]) =>
@@ -86,8 +85,7 @@ export const layer = (
           return resolved.model === undefined || response.requestedModel === resolved.model
             ? store.set(entry(key))
             // Another model stepped in below: its answer is found by those who ask for that one.
-            : Effect.flatMap(keyOf(digest, ModelRequest.withModel(resolved, response.requestedModel), options), (key) =>
-              store.set(entry(key)))
+            : store.set(entry(keyOf(ModelRequest.withModel(resolved, response.requestedModel), options)))
         })
 
       const lead = <R extends ModelRequest.ModelRequest>(key: string, request: R, resolved: R) => {
@@ -126,18 +124,16 @@ export const layer = (
         Effect.withFiber((fiber) => {
           if (fiber.getRef(Mode) === "off") return next.send(request)
           const resolved = next.resolve(request)
-          return Effect.flatMap(keyOf(digest, resolved, options), (key) => lookup(key, request, resolved))
+          return lookup(keyOf(resolved, options), request, resolved)
         })
       return send
-    })
-  )
+    }), { name: "Cache", ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined) })
+}
 
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
 
-const encoder = new TextEncoder()
-
-const keyOf = (digest: Digest.Digest["Service"], request: ModelRequest.ModelRequest, options: Options) =>
-  digest.digestHex(Digest.sha256, encoder.encode(RequestKey.content(request, options.namespace)))
+const keyOf = (request: ModelRequest.ModelRequest, options: Options) =>
+  ContentHash.make(RequestKey.content(request, options.namespace))
 
 const parse = (text: string, expected: ModelResponse.ModelResponse["_tag"]): ModelResponse.ModelResponse | undefined => {
   try {

@@ -10,7 +10,9 @@ import * as ModelClient from "../seam/ModelClient.ts"
 
 /** Lets `limit` calls through at once; the others wait in their order. */
 export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  ModelClient.middlewareEffect((next) =>
-    Effect.map(Semaphore.make(limit), (semaphore): ModelClient.Send => (request) =>
-      semaphore.withPermit(next.send(request)))
+  ModelClient.middlewareEffect(
+    (next) =>
+      Effect.map(Semaphore.make(limit), (semaphore): ModelClient.Send => (request) =>
+        semaphore.withPermit(next.send(request))),
+    { name: "Concurrency" }
   )

@@ -44,10 +44,10 @@ export const layer = (
         return ask(start, models.filter((model) => model !== start.model))
       }
     })
-  })
+  }, { name: "Fallback", answers: models[0] })
 
 /** Whether another model may do better with the same request. */
 const mayHelp = (error: AiError.AiError): boolean => {
   const kind = ModelFailure.kind(error)
-  return kind !== "final" && kind !== "output"
+  return kind !== "final" && kind !== "output" && kind !== "budget"
 }

@@ -18,88 +18,86 @@ import * as Option from "effect/Option"
 import * as Money from "../data/Money.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
-import type * as Usage from "../data/Usage.ts"
+import * as Usage from "../data/Usage.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Caller from "../seam/Caller.ts"
+import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
+import * as TokenCounter from "../seam/TokenCounter.ts"
 
-/** One physical attempt. */
-export interface AttemptEntry {
-  readonly _tag: "Attempt"
-  readonly caller: Caller.Caller
-  /** Milliseconds since 1970. */
-  readonly at: number
-  readonly milliseconds: number
-  readonly provider: string
-  /** The model that answered, or that was asked where none did. */
-  readonly model: string
-  readonly usage?: Usage.Usage
-  /** `undefined`: not known. */
-  readonly cost: Money.Money | undefined
-  /** Why `cost` is not known. */
-  readonly unknown?: "price" | "usage" | "cut"
-  readonly error?: string
-}
+export type { AnswerEntry, AttemptEntry, Savings } from "../seam/LedgerEntry.ts"
 
-/** One answer to a step, from wherever it came. */
-export interface AnswerEntry {
-  readonly _tag: "Answer"
-  readonly caller: Caller.Caller
-  readonly request: ModelRequest.ModelRequest["_tag"]
-  readonly at: number
-  readonly milliseconds: number
-  readonly origin: ModelResponse.Origin
-  readonly provider: string
-  readonly model: string
-  readonly baselineModel?: string
-  readonly usage?: Usage.Usage
-  readonly attempts: number
-  /** What the answer would have cost without cache, routing and discounts; `undefined`: not known. */
-  readonly baseline: Money.Money | undefined
-  readonly savings: Savings
-}
-
-/** What each strategy saved of the baseline. */
-export interface Savings {
-  readonly cache: Money.Money
-  readonly router: Money.Money
-  readonly promptCache: Money.Money
-  readonly serviceTier: Money.Money
-}
-
-export const noSavings: Savings = {
-  cache: Money.zero,
-  router: Money.zero,
-  promptCache: Money.zero,
-  serviceTier: Money.zero
-}
-
-export type Entry = AttemptEntry | AnswerEntry
+/** An entry of either kind. */
+export type Entry = LedgerEntry.LedgerEntry
 
 /** Receives the entries of a run, in the order in which they happen. The runner sets it. */
 export const Book = Context.Reference<(entry: Entry) => void>("@pipe/core/Ledger/Book", {
   defaultValue: () => () => {}
 })
 
+/**
+ * Notes a call before it is sent, and gives it a number: a process that is killed leaves its calls behind, to be booked as
+ * estimates. The runner sets it.
+ */
+export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effect<number>) | undefined>(
+  "@pipe/core/Ledger/Calls",
+  { defaultValue: () => undefined }
+)
+
+/** Output tokens that are expected of a step and model before it has answered. */
+const FIRST_OUTPUT = 256
+
 /** Books attempts and answers of everything below. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> = ModelClient
   .middlewareEffect((next) =>
     Effect.map(Pricing.Pricing, (pricing): ModelClient.Send => {
       const warned = new Set<string>()
+      const outputs = new Map<string, number>()
       return (request) =>
         Effect.withFiber((fiber) => {
           const clock = fiber.getRef(Clock.Clock)
           const book = fiber.getRef(Book)
+          const calls = fiber.getRef(Calls)
           const caller = fiber.getRef(Caller.Caller)
           const above = fiber.getRef(ModelClient.Meter)
           const startedAt = clock.currentTimeMillisUnsafe()
           let attempts = 0
           let warnings: Array<string> | undefined
-          const meter = (attempt: ModelClient.Attempt): void => {
+          let numbers: Map<ModelClient.Call, number> | undefined
+
+          /** What a call has probably used, as far as it can be said before its answer. */
+          const expected = ({ request }: ModelClient.Call) => ({
+            inputTokens: TokenCounter.inputTokens(TokenCounter.estimate, request),
+            outputTokens: request._tag === "Embedding" ? 0 : Math.min(
+              request.settings.maxTokens ?? Number.POSITIVE_INFINITY,
+              Math.round(outputs.get(`${caller.step}\n${request.model ?? ""}`) ?? FIRST_OUTPUT)
+            )
+          })
+
+          const begin: ModelClient.Meter["begin"] = (call) => {
+            const noted = calls === undefined ? undefined : Effect.map(
+              calls({ caller, at: call.startedAt, provider: call.provider, model: call.request.model ?? "", ...expected(call) }),
+              (number) => {
+                numbers ??= new Map()
+                numbers.set(call, number)
+              }
+            )
+            const more = above.begin(call)
+            return noted === undefined || more === undefined ? noted ?? more : Effect.andThen(noted, more)
+          }
+
+          const end: ModelClient.Meter["end"] = (attempt) => {
             attempts++
-            const entry = toAttemptEntry(pricing, caller, attempt)
+            const { call, response } = attempt
+            const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), expected)
+            if (response?.usage !== undefined && response._tag === "CompletionResponse") {
+              const key = `${caller.step}\n${call.request.model ?? ""}`
+              const mean = outputs.get(key)
+              const tokens = Usage.outputTokens(response.usage)
+              outputs.set(key, mean === undefined ? tokens : mean + (tokens - mean) * 0.05)
+            }
             const doubt = entry.unknown === "price"
               ? `no price is known for ${entry.provider} model ${entry.model}: its cost is unknown, not 0. Give one in the flow: prices: { "${entry.model}": { input: 0.15, output: 0.6 } } (USD per million tokens)`
               : entry.usage?.inconsistent
@@ -108,10 +106,11 @@ export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.Mode
               warnings = [...(warnings ?? []), doubt]
             }
             book(entry)
-            above(attempt)
+            above.end(attempt)
           }
+
           return Effect.onExitPrimitive(
-            Effect.provideService(next.send(request), ModelClient.Meter, meter),
+            Effect.provideService(next.send(request), ModelClient.Meter, { begin, end }),
             (exit) => {
               if (Exit.isSuccess(exit)) {
                 const now = clock.currentTimeMillisUnsafe()
@@ -123,39 +122,58 @@ export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.Mode
             }
           )
         })
-    })
-  )
+    }), { name: "Ledger" })
 
 const toAttemptEntry = (
   pricing: Pricing.Service,
   caller: Caller.Caller,
-  attempt: ModelClient.Attempt
-): AttemptEntry => {
-  const { error, response } = attempt
-  const model = response?.model ?? attempt.request.model ?? ""
+  attempt: ModelClient.Attempt,
+  number: number | undefined,
+  expected: (call: ModelClient.Call) => { readonly inputTokens: number; readonly outputTokens: number }
+): LedgerEntry.AttemptEntry => {
+  const { call, error, response } = attempt
+  const model = response?.model ?? call.request.model ?? ""
   const common = {
     _tag: "Attempt" as const,
     caller,
-    at: attempt.startedAt,
+    at: call.startedAt,
     milliseconds: attempt.milliseconds,
-    provider: attempt.provider,
+    provider: call.provider,
     model,
+    ...(number === undefined ? undefined : { call: number }),
     ...(error === undefined ? undefined : { error: ModelFailure.message(error) })
   }
   if (response === undefined) {
-    return attempt.billed === "no" ? { ...common, cost: Money.zero } : { ...common, cost: undefined, unknown: "cut" }
+    if (attempt.billed === "no") return { ...common, cost: Money.zero }
+    const { inputTokens, outputTokens } = expected(call)
+    return {
+      ...common,
+      ...priced(pricing, call.provider, model, call.startedAt, { ...Usage.zero, uncachedInput: inputTokens, output: outputTokens }),
+      estimated: true
+    }
   }
-  if (response.usage === undefined) return { ...common, cost: undefined, unknown: "usage" }
-  const price = priceOf(pricing, response.model, response.provider, attempt.startedAt)
-  const cost = price === undefined ? undefined : chargeFor(price, response, response.usage)
   return {
     ...common,
-    usage: response.usage,
-    cost,
-    ...(cost !== undefined
-      ? undefined
-      : { unknown: response.usage.unpriceable === true ? "usage" as const : "price" as const })
+    ...(response.usage === undefined
+      ? { cost: undefined, unknown: "usage" as const }
+      : priced(pricing, response.provider, response.model, call.startedAt, response.usage, response.serviceTier))
   }
+}
+
+/** A usage and what it costs, or why that is not known. */
+export const priced = (
+  pricing: Pricing.Service,
+  provider: string,
+  model: string,
+  at: number,
+  usage: Usage.Usage,
+  serviceTier?: string
+): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown"> => {
+  const price = priceOf(pricing, model, provider, at)
+  const cost = price === undefined ? undefined : Price.cost(price, usage, { serviceTier, provider })
+  return cost !== undefined
+    ? { usage, cost }
+    : { usage, cost, unknown: usage.unpriceable === true ? "usage" as const : "price" as const }
 }
 
 const toAnswerEntry = (
@@ -166,7 +184,7 @@ const toAnswerEntry = (
   attempts: number,
   at: number,
   milliseconds: number
-): AnswerEntry => ({
+): LedgerEntry.AnswerEntry => ({
   _tag: "Answer",
   caller,
   request: request._tag,
@@ -181,14 +199,14 @@ const toAnswerEntry = (
   ...worth(pricing, response, at)
 })
 
-const unknownWorth = { baseline: undefined, savings: noSavings }
+const unknownWorth = { baseline: undefined, savings: LedgerEntry.noSavings }
 
 /** The baseline of an answer and what each strategy took off it. */
 const worth = (
   pricing: Pricing.Service,
   response: ModelResponse.ModelResponse,
   at: number
-): Pick<AnswerEntry, "baseline" | "savings"> => {
+): Pick<LedgerEntry.AnswerEntry, "baseline" | "savings"> => {
   const { baselineModel, model, provider, usage } = response
   if (usage === undefined) return unknownWorth
   const price = priceOf(pricing, model, provider, at)

@@ -90,8 +90,7 @@ export const layerShared = (
             () => limits.tokens === undefined ? call : settle(limits, expected, call)
           )
         })
-    })
-  )
+    }), { name: "RateLimit", limits: options })
 
 /** Limits for this process alone. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>

@@ -75,7 +75,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         })
         return Effect.retry(again, schedule(request.model ?? ""))
       })
-  })
+  }, { name: "Retry" })
 }
 
 const makeSchedule = (options: Options, attempts: number, maxWait: Duration.Duration) => {

@@ -26,7 +26,11 @@ import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 
 /** Whether a request is one for the cheap model. */
-export type Rule = (request: ModelRequest.Completion) => boolean
+export interface Rule {
+  (request: ModelRequest.Completion): boolean
+  /** What the rule goes by, where its source does not show it. */
+  readonly by?: unknown
+}
 
 /** Asks `cheap` when the rule holds, and `strong` otherwise. */
 export const layer = (options: {
@@ -34,12 +38,18 @@ export const layer = (options: {
   readonly strong: string
   readonly when: Rule
 }): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  choose((request) => options.when(request) ? options.cheap : options.strong, { baseline: options.strong })
+  choose((request) => options.when(request) ? options.cheap : options.strong, {
+    baseline: options.strong,
+    by: [options.cheap, options.strong, options.when.toString(), options.when.by]
+  })
 
-/** Asks the model that a function names. `baseline` is the model that would be asked without routing. */
+/**
+ * Asks the model that a function names. `baseline` is the model that would be asked without routing; `by` is what the
+ * function goes by, where its source does not show it: results that were made with another are not taken over.
+ */
 export const choose = (
   model: (request: ModelRequest.Completion) => string,
-  options: { readonly baseline: string }
+  options: { readonly baseline: string; readonly by?: unknown }
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   const route: ModelClient.Resolve = (request) =>
     request._tag === "Completion" && request.model === undefined
@@ -55,16 +65,16 @@ export const choose = (
           : Effect.map(next.send(routed), (response) =>
             ({ ...response, baselineModel: options.baseline }) as ModelResponse.ResponseTo<typeof request>)
       }
-    })
-  )
+    }), { name: "Router", answers: options.by ?? model.toString() })
 }
 
 /** Holds when the text of the user's messages has fewer than `characters` characters (code points). */
-export const promptShorterThan = (characters: number): Rule => (request) => {
-  const text = ModelRequest.text(request, "user")
-  // A code point has one or two UTF-16 units: most prompts are decided without counting.
-  return text.length < characters || (text.length < characters * 2 && [...text].length < characters)
-}
+export const promptShorterThan = (characters: number): Rule =>
+  Object.assign((request: ModelRequest.Completion) => {
+    const text = ModelRequest.text(request, "user")
+    // A code point has one or two UTF-16 units: most prompts are decided without counting.
+    return text.length < characters || (text.length < characters * 2 && [...text].length < characters)
+  }, { by: characters })
 
 /**
  * A bottom of several providers: each request goes to the first whose `models` (a prefix such as `"claude-"`, or `""` for
@@ -102,6 +112,7 @@ export const providers = <const P extends readonly [Provider<any, any>, ...Array
         const clientFor = (request: ModelRequest.ModelRequest) =>
           clients.find(({ models }) => request.model?.startsWith(models))?.client ?? fallback
         return {
+          layers: clients.flatMap(({ client, models }) => [{ name: "providers", answers: models }, ...(client.layers ?? [])]),
           resolve: (request) => clientFor(request).resolve(request),
           send: (request) => clientFor(request).send(request)
         }

@@ -41,7 +41,8 @@ export const describe = (cause: Cause.Cause<unknown>): { readonly error: string;
   return { error: tag, message: Secret.mask(typeof error === "string" ? error : safeJson(error)) }
 }
 
-const safeJson = (value: unknown): string => {
+/** JSON of anything; of what has none, some text. */
+export const safeJson = (value: unknown): string => {
   try {
     return JSON.stringify(value) ?? String(value)
   } catch {

@@ -13,6 +13,7 @@ import * as Caller from "../seam/Caller.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as FailedRow from "./FailedRow.ts"
+import type * as Journal from "./Journal.ts"
 
 /** In the place of a value that a row does not have: filtered away, or failed. */
 export const absent: unique symbol = Symbol("absent")
@@ -30,11 +31,13 @@ export interface Row {
 export interface NodeStats {
   running: number
   done: number
+  /** Of `done`: taken over from earlier work. */
+  reused: number
   failed: number
   skipped: number
 }
 
-export const noStats = (): NodeStats => ({ running: 0, done: 0, failed: 0, skipped: 0 })
+export const noStats = (): NodeStats => ({ running: 0, done: 0, reused: 0, failed: 0, skipped: 0 })
 
 /** What a row program tells the run that it is part of. */
 export interface Run {
@@ -43,8 +46,18 @@ export interface Run {
   /** Keeps a failed row. */
   readonly onFailed: (row: FailedRow.FailedRow) => Effect.Effect<void>
   readonly onDropped: () => void
+  /** A value that was not found in the journal; `undefined`: nobody asks why. */
+  readonly onMissing: ((node: Node.Any, row: Row, journal: Journal.NodeJournal, missing: Journal.Missing) => Effect.Effect<void>) | undefined
   /** Nothing more can succeed: no further row is begun. */
-  readonly stop: (message: string) => void
+  readonly stop: (stop: Stop) => void
+  /** What is known of a node's values from before; `undefined`: its value is always computed. */
+  readonly journalOf: (node: Node.Any) => Journal.NodeJournal | undefined
+}
+
+/** Why no further row is begun. */
+export interface Stop {
+  readonly kind: "failed" | "budget" | "interrupted"
+  readonly message: string
 }
 
 /** Where the value of an input is: so many rows up, in this slot. */
@@ -131,9 +144,10 @@ const makeNode = (
     throw new Node.FlowError({ message: `${node.name} cannot be part of a row` })
   }
   const read = reader(kind.inputs, root.domain, slots)
-  const evaluate = evaluatorOf(kind)
   const attempt = attempter(node, root, kind.policy, run)
   const stats = run.statsOf(node)
+  const journal = run.journalOf(node)
+  const evaluate = evaluatorOf(node, kind, journal, run)
   return (row) => {
     const values = read(row)
     if (values === undefined) {
@@ -141,46 +155,131 @@ const makeNode = (
       stats.skipped++
       return Effect.void
     }
-    return attempt(row, slot, values, () => evaluate(values))
+    return evaluate(row, values, attempt, slot)
   }
 }
 
-/** What a kind of node does with the values of its inputs. */
+type Values = Record<string, unknown>
+
+/** Sets the value of a node for a row. */
+type Evaluate = (row: Row, values: Values, attempt: Attempt, slot: number) => Effect.Effect<void, never, unknown>
+
+/** What a kind of node does with the values of its inputs: first of all, looks whether that was done before. */
 const evaluatorOf = (
-  kind: Extract<Node.Kind, { readonly _tag: "Step" | "Filter" | "Expand" }>
-): (values: Record<string, unknown>) => Effect.Effect<unknown, unknown, unknown> => {
+  node: Node.Any,
+  kind: Extract<Node.Kind, { readonly _tag: "Step" | "Filter" | "Expand" }>,
+  journal: Journal.NodeJournal | undefined,
+  run: Run
+): Evaluate => {
   switch (kind._tag) {
     case "Step": {
-      const { run, samples, when } = kind
-      const all = samples === undefined
-        ? (values: Record<string, unknown>) => run(values, 0)
-        : (values: Record<string, unknown>) =>
-          Effect.forEach(
-            Array.from({ length: samples }, (_, sample) => sample),
-            (sample) => ModelSettings.provide({ sample })(Effect.suspend(() => run(values, sample))),
-            { concurrency: "unbounded" }
-          )
-      return when === undefined ? all : (values) => (when(values) ? all(values) : Effect.undefined)
+      const { samples, when } = kind
+      const one: Evaluate = samples === undefined
+        ? journaled(node, journal, run, (values) => kind.run(values, 0), (value) => value)
+        : (row, values, attempt, slot) => attempt(row, slot, values, () => sampled(node, kind.run, samples, journal, run, row, values))
+      return when === undefined ? one : (row, values, attempt, slot) => {
+        let holds: boolean
+        try {
+          holds = when(values)
+        } catch (defect) {
+          return attempt(row, slot, values, () => Effect.die(defect))
+        }
+        return holds ? one(row, values, attempt, slot) : attempt(row, slot, values, () => Effect.undefined)
+      }
     }
     case "Filter": {
       const { keep } = kind
-      return (values) => {
-        const kept = keep(values)
-        return typeof kept === "boolean"
-          ? Effect.succeed(kept ? values : absent)
-          : Effect.map(kept, (yes) => (yes ? values : absent))
-      }
+      const asked = journaled(node, journal, run, (values) => keep(values) as Effect.Effect<boolean>, (yes, values) => (yes === true ? values : absent))
+      return lazily(keep, asked, (kept, values) => (kept === true ? values : absent))
     }
     case "Expand": {
-      const { run } = kind
-      return (values) => {
-        const made = run(values)
-        return Effect.isEffect(made)
-          ? Effect.map(made as Effect.Effect<Iterable<unknown>, unknown, unknown>, (items) => Array.from(items))
-          : Effect.sync(() => Array.from(made))
-      }
+      const asked = journaled(
+        node,
+        journal,
+        run,
+        (values) => Effect.map(kind.run(values) as Effect.Effect<Iterable<unknown>, unknown, unknown>, (items) => Array.from(items)),
+        (items) => items
+      )
+      return lazily(kind.run, asked, (items) => Array.from(items as Iterable<unknown>))
     }
   }
+}
+
+/** A function that may give its result at once, which is not worth keeping, or an effect of it. */
+const lazily = (
+  f: (values: Values) => unknown,
+  asked: Evaluate,
+  toValue: (result: unknown, values: Values) => unknown
+): Evaluate =>
+(row, values, attempt, slot) => {
+  let made: unknown
+  try {
+    made = f(values)
+    if (Effect.isEffect(made)) return asked(row, values, attempt, slot)
+    made = toValue(made, values)
+  } catch (defect) {
+    return attempt(row, slot, values, () => Effect.die(defect))
+  }
+  return attempt(row, slot, values, () => Effect.succeed(made))
+}
+
+/** Takes a value over from the journal, or computes and keeps it. */
+const journaled = (
+  node: Node.Any,
+  journal: Journal.NodeJournal | undefined,
+  run: Run,
+  compute: Journal.Run,
+  toValue: (result: unknown, values: Values) => unknown
+): Evaluate => {
+  if (journal === undefined) {
+    return (row, values, attempt, slot) =>
+      attempt(row, slot, values, () => Effect.map(compute(values), (result) => toValue(result, values)))
+  }
+  const stats = run.statsOf(node)
+  return (row, values, attempt, slot) =>
+    Effect.flatMap(journal.find(values, 0, compute), (found) => {
+      if (found._tag === "Hit") {
+        const value = toValue(found.value, values)
+        row.values[slot] = value
+        if (value === absent) stats.skipped++
+        else stats.done++
+        stats.reused++
+        return Effect.void
+      }
+      const computed = attempt(row, slot, values, () =>
+        Effect.map(journal.keep(found, values, compute), (result) => toValue(result, values)))
+      return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
+    })
+}
+
+/** Several answers for a row, each known by its number. */
+const sampled = (
+  node: Node.Any,
+  ask: (values: any, sample: number) => Effect.Effect<unknown, unknown, unknown>,
+  samples: number,
+  journal: Journal.NodeJournal | undefined,
+  run: Run,
+  row: Row,
+  values: Values
+): Effect.Effect<unknown, unknown, unknown> => {
+  let hits = 0
+  const all = Effect.forEach(
+    Array.from({ length: samples }, (_, sample) => sample),
+    (sample) => {
+      const compute: Journal.Run = (values) =>
+        ModelSettings.provide({ sample })(Effect.suspend(() => ask(values, sample)))
+      return journal === undefined ? compute(values) : Effect.flatMap(journal.find(values, sample, compute), (found) => {
+        if (found._tag === "Hit") {
+          if (++hits === samples) run.statsOf(node).reused++
+          return Effect.succeed(found.value)
+        }
+        const computed = journal.keep(found, values, compute)
+        return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
+      })
+    },
+    { concurrency: "unbounded" }
+  )
+  return all
 }
 
 type Attempt = (
@@ -238,13 +337,23 @@ const failed = (
   run: Run,
   stats: NodeStats
 ): Effect.Effect<void> => {
-  stats.failed++
   const { error, message } = FailedRow.describe(cause)
+  const refused = cause.reasons.flatMap((reason) =>
+    Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.kind(reason.error) === "budget" ? [reason.error] : []
+  )
+  if (refused.length > 0) {
+    // The row has not failed: it is not done yet.
+    run.stop({ kind: refused.some(ModelFailure.isBudgetReached) ? "budget" : "failed", message })
+    return Effect.void
+  }
+  stats.failed++
   const hopeless = cause.reasons.some((reason) =>
     Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.isHopeless(reason.error)
   )
-  if (hopeless) run.stop(`step ${node.name}: ${message}`)
-  else if (onError === "fail") run.stop(`step ${node.name} failed for row ${row.position}: ${message}`)
+  if (hopeless) run.stop({ kind: "failed", message: `step ${node.name}: ${message}` })
+  else if (onError === "fail") {
+    run.stop({ kind: "failed", message: `step ${node.name} failed for row ${row.position}: ${message}` })
+  }
   if (onError === "skip" && !hopeless) {
     run.onDropped()
     return Effect.void
@@ -260,8 +369,9 @@ const makeFinish = (
   run: Run
 ): Program => {
   const attempt = attempter(node, node, kind.policy, run)
+  const evaluate = journaled(node, run.journalOf(node), run, ({ key, state }) => kind.finish(state, key), (value) => value)
   return (row) => {
-    const { key, state } = row.values[0] as { readonly key: string; readonly state: unknown }
-    return attempt(row, 0, key, () => kind.finish(state, key))
+    const group = row.values[0] as { readonly key: string; readonly state: unknown }
+    return evaluate(row, group, attempt, 0)
   }
 }

@@ -46,6 +46,8 @@ export const NodeProgress = Schema.Struct({
   /** Rows begun and not yet ended. */
   running: Schema.Int,
   done: Schema.Int,
+  /** Of `done`: taken over from earlier work. */
+  reused: Schema.Int,
   failed: Schema.Int,
   /** Rows without a value here: filtered away, or failed before. */
   skipped: Schema.Int,
@@ -60,6 +62,8 @@ export const RunStarted = Schema.TaggedStruct("RunStarted", {
   flow: Schema.String,
   /** Milliseconds since 1970. */
   at: Schema.Finite,
+  /** 1, or more when an unfinished run is gone on with. */
+  try: Schema.Int,
   nodes: Schema.Array(Schema.Struct({
     name: Schema.String,
     kind: Schema.String,
@@ -88,6 +92,15 @@ export const RowFailed = Schema.TaggedStruct("RowFailed", {
   message: Schema.String
 })
 
+/** Why a row was not taken over from earlier work (`explain`). */
+export const RowMissing = Schema.TaggedStruct("RowMissing", {
+  run: Schema.String,
+  node: Schema.String,
+  row: Schema.Int,
+  position: Schema.String,
+  reason: Schema.String
+})
+
 /** Sums so far; several times a second. */
 export const Progress = Schema.TaggedStruct("Progress", {
   run: Schema.String,
@@ -95,6 +108,8 @@ export const Progress = Schema.TaggedStruct("Progress", {
   nodes: Schema.Array(NodeProgress),
   spent: Money.FromUsd,
   saved: Money.FromUsd,
+  /** What is left of the run's budget, where it has one. */
+  left: Schema.optionalKey(Money.FromUsd),
   answers: Answers,
   /** Calls that wait for a rate limit or a retry now, and the time (milliseconds) that calls have waited in all. */
   waiting: Schema.Int,
@@ -109,16 +124,21 @@ export const OutputWritten = Schema.TaggedStruct("OutputWritten", {
   rows: Schema.Int
 })
 
-/** The summary of a run. */
+/** The summary of a run: of all its tries together. */
 export const RunFinished = Schema.TaggedStruct("RunFinished", {
   run: Schema.String,
   flow: Schema.String,
-  /** `done`: every output is in its place; `failed`: the run stopped before its end. */
-  status: Schema.Literals(["done", "failed"]),
-  /** Why it failed. */
+  /**
+   * `done`: every output is in its place; otherwise the run stopped before its end, and can be gone on with: it `failed`,
+   * was `interrupted`, or its `budget` was reached.
+   */
+  status: Schema.Literals(["done", "failed", "interrupted", "budget"]),
+  /** Why it stopped. */
   failure: Schema.optionalKey(Schema.String),
   at: Schema.Finite,
+  /** Of the last try. */
   milliseconds: Schema.Finite,
+  try: Schema.Int,
   rows: Schema.Struct({
     /** Rows that the sources gave. */
     read: Schema.Int,
@@ -140,6 +160,9 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   cost: Money.FromUsd,
   /** Attempts whose cost is not known: when this is not 0, `cost` is a lower bound. */
   unpriced: Schema.Int,
+  /** What of `cost` is an estimate, since calls were cut on their way; and how many. */
+  estimatedCost: Money.FromUsd,
+  estimatedCalls: Schema.Int,
   /** What the run would have cost with none of the strategies. */
   baseline: Money.FromUsd,
   savings: Savings,
@@ -153,6 +176,8 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
     tokens: Tokens,
     cost: Money.FromUsd,
     unpriced: Schema.Int,
+    estimatedCost: Money.FromUsd,
+    estimatedCalls: Schema.Int,
     baseline: Money.FromUsd,
     savings: Savings
   })),
@@ -168,6 +193,7 @@ export const RunEvent = Schema.Union([
   RunStarted,
   RowDone,
   RowFailed,
+  RowMissing,
   Progress,
   Warning,
   OutputWritten,
@@ -177,6 +203,13 @@ export const RunEvent = Schema.Union([
 export type RunEvent = typeof RunEvent.Type
 
 const encode = Schema.encodeSync(RunEvent)
+
+/** A summary as JSON, as it is kept in the store, and back. */
+export const summaryToJson = (summary: RunFinished): Schema.Json => encodeSummary(summary) as Schema.Json
+
+const encodeSummary = Schema.encodeSync(RunFinished)
+
+export const summaryFromJson = Schema.decodeUnknownOption(RunFinished)
 
 /** One event as one line of JSON, without the line's end. */
 export const toJson = (event: RunEvent): string => JSON.stringify(encode(event))

@@ -8,20 +8,45 @@ import * as Effect from "effect/Effect"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as Notice from "../seam/Notice.ts"
-import type * as FailedRow from "./FailedRow.ts"
+import type * as Duration from "effect/Duration"
+import type * as Schema from "effect/Schema"
+import type * as Money from "../data/Money.ts"
+import * as Secret from "../data/Secret.ts"
+import type * as Budget from "../layers/Budget.ts"
+import type * as RunRepo from "../store/RunRepo.ts"
+import type * as Store from "../store/Store.ts"
+import * as FailedRow from "./FailedRow.ts"
 import * as RowProgram from "./RowProgram.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as Tally from "./Tally.ts"
 
 /** How a run goes; all of it may be left out. */
 export interface Options {
+  /** Goes on with an unfinished run, by its name: its rows and its books are its own. Default: a new run. */
+  readonly resume?: string
+  /** What the store remembers of how the run was begun: the flow's file, and the command's options. */
+  readonly record?: RunRepo.Options
+  /** Equal for runs that write the same outputs: one of them may run at a time. Default: any number may. */
+  readonly identity?: string
+  /** A plan that was made before, to be set beside what comes. */
+  readonly plan?: Schema.Json
+  /** Names what the code is that functions mention, so that a change of it is a change of the step. */
+  readonly code?: (functions: ReadonlyArray<string>) => string
+  /** When this ends no further row is begun; rows under way have `grace` to end, and are cut then. */
+  readonly drain?: Effect.Effect<void>
+  /** Default: 10 seconds. */
+  readonly grace?: Duration.Input
+  /** Says of each row that is not taken over from earlier work why not, with events `RowMissing`. */
+  readonly explain?: boolean
+  /** Most that the run may spend, over the flow's own budget. */
+  readonly budget?: Budget.Limits
   /** Reads at most so many rows of each source. */
   readonly limit?: number
   /** Rows at once, instead of the flow's own number. */
   readonly concurrency?: number
   /** Values of the flow's parameters by name; checked against their schemas. */
   readonly parameters?: { readonly [name: string]: unknown }
-  /** `false`: the exact cache is neither read nor written. */
+  /** `false`: the exact cache is neither read nor written, and nothing is taken over from other runs. */
   readonly cache?: boolean
   /** Receives the events of the run as they happen; the run waits for it. */
   readonly observe?: (event: RunEvent.RunEvent) => Effect.Effect<void>
@@ -44,7 +69,7 @@ export interface RunState extends RowProgram.Run {
   readonly notice: (notice: Notice.Notice) => void
   readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
   /** Why no further row is begun; `undefined` while the run goes on. */
-  readonly stopped: () => string | undefined
+  readonly stopped: () => RowProgram.Stop | undefined
   /** A row that its source could not read. */
   readonly onBadRow: (
     source: Node.Any,
@@ -58,9 +83,11 @@ export interface RunState extends RowProgram.Run {
   readonly progress: (at: number) => RunEvent.RunEvent
   readonly finished: (end: {
     readonly at: number
-    readonly failure: string | undefined
+    readonly stop: RowProgram.Stop | undefined
     readonly outputs: ReadonlyArray<{ readonly name: string; readonly rows: number }>
   }) => RunEvent.RunFinished
+  /** Gives the steps their journals. */
+  readonly useJournals: (journals: RowProgram.Run["journalOf"]) => void
   /** Emits progress for ever. */
   readonly ticker: Effect.Effect<never>
 }
@@ -69,19 +96,27 @@ const TICK = "200 millis"
 
 export const make = (init: {
   readonly flow: Flow.Any
-  readonly id: string
+  readonly run: RunRepo.Run
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
-  readonly options: Pick<Options, "limit" | "observe" | "rowEvents">
+  readonly store: Store.Service
+  /** What is left of the budget. */
+  readonly left: () => Money.Money | undefined
+  readonly options: Pick<Options, "limit" | "observe" | "rowEvents" | "explain">
 }): RunState => {
-  const { at: startedAt, errors, flow, id, options } = init
+  const { at: startedAt, errors, flow, options, run, store } = init
+  const id = run.name
   const { nodes } = flow.graph
   const stats = new Map<Node.Any, RowProgram.NodeStats>(nodes.map((node) => [node, RowProgram.noStats()]))
   // An expansion makes its list in a row of the domain above: that is counted apart from the rows that come of it.
   const above = new Map<string, RowProgram.NodeStats>()
   const tally = Tally.make()
   const readings = new Map<Node.Any, Reading>()
-  let stopped: string | undefined
+  let stopped: RowProgram.Stop | undefined
+  const fail = (message: string): void => {
+    stopped ??= { kind: "failed", message }
+  }
+  let journalOf: RowProgram.Run["journalOf"] = () => undefined
   let failedRows = 0
   let dropped = 0
   let read = 0
@@ -93,9 +128,10 @@ export const make = (init: {
   const onFailed: RunState["onFailed"] = (row) => {
     failedRows++
     if (failedRows > flow.stopAfterFailedRows) {
-      stopped ??= `${failedRows} rows failed, more than the ${flow.stopAfterFailedRows} that the flow allows (stopAfterFailedRows)`
+      fail(`${failedRows} rows failed, more than the ${flow.stopAfterFailedRows} that the flow allows (stopAfterFailedRows)`)
     }
     const { error, message, node, position, source } = row
+    store.rows.fail(run.id, { ...row, input: Secret.mask(FailedRow.safeJson(row.input)), message })
     return Effect.andThen(
       errors.append(row),
       emit({ _tag: "RowFailed", run: id, source, row: row.row, position, node, error, message })
@@ -103,7 +139,7 @@ export const make = (init: {
   }
 
   const progressOf = (node: Node.Any): RunEvent.NodeProgress => {
-    const { done, failed, running, skipped } = stats.get(node)!
+    const { done, failed, reused, running, skipped } = stats.get(node)!
     const lists = above.get(node.name)
     const total = totalOf(node)
     return {
@@ -111,6 +147,7 @@ export const make = (init: {
       kind: node.kind._tag,
       running: running + (lists?.running ?? 0),
       done,
+      reused: reused + (lists?.reused ?? 0),
       failed: failed + (lists?.failed ?? 0),
       skipped: skipped + (lists?.skipped ?? 0),
       ...(total === undefined ? undefined : { total })
@@ -135,6 +172,7 @@ export const make = (init: {
   const progress = (at: number): RunEvent.RunEvent => {
     const sums = tally.total()
     waits = waits.filter((until) => until > at)
+    const left = init.left()
     return {
       _tag: "Progress",
       run: id,
@@ -142,6 +180,7 @@ export const make = (init: {
       nodes: nodes.map(progressOf),
       spent: sums.spent,
       saved: Tally.saved(sums),
+      ...(left === undefined ? undefined : { left }),
       answers: sums.answers,
       waiting: waits.length,
       waited
@@ -161,9 +200,16 @@ export const make = (init: {
     readings,
     emit,
     stopped: () => stopped,
-    stop: (message) => {
-      stopped ??= message
+    stop: (stop) => {
+      stopped ??= stop
     },
+    journalOf: (node) => journalOf(node),
+    useJournals: (journals) => {
+      journalOf = journals
+    },
+    onMissing: options.explain !== true ? undefined : (node, row, journal, missing) =>
+      Effect.flatMap(journal.why(missing), (reason) =>
+        emit({ _tag: "RowMissing", run: id, node: node.name, row: row.index, position: row.position, reason })),
     onFailed,
     onDropped: () => {
       dropped++
@@ -172,7 +218,7 @@ export const make = (init: {
       const onError = source.kind._tag === "Source" ? source.kind.onError : "keep"
       row.values.fill(RowProgram.absent)
       stats.get(source)!.failed++
-      if (onError === "fail") stopped ??= `${position}: ${problem}`
+      if (onError === "fail") fail(`${position}: ${problem}`)
       if (onError === "skip") {
         dropped++
         return Effect.void
@@ -203,6 +249,8 @@ export const make = (init: {
     },
     onRows: (source, rows) => {
       if (source.kind._tag === "Source") read += rows.length
+      const failure = store.failure()
+      if (failure !== undefined) fail(`${failure}: free some space, and go on with the run`)
       return options.rowEvents === true
         ? Effect.forEach(
           rows,
@@ -221,23 +269,21 @@ export const make = (init: {
       run: id,
       flow: flow.name,
       at: startedAt,
-      nodes: nodes.map((node) => ({
-        name: node.name,
-        kind: node.kind._tag,
-        inputs: Node.inputsOf(node).map((input) => input.name)
-      }))
+      try: run.tries,
+      nodes: graphOf(flow)
     }),
     progress,
-    finished: ({ at, failure, outputs }) => {
+    finished: ({ at, outputs, stop }) => {
       const sums = tally.total()
       return {
         _tag: "RunFinished",
         run: id,
         flow: flow.name,
-        status: failure === undefined ? "done" : "failed",
-        ...(failure === undefined ? undefined : { failure }),
+        status: stop === undefined ? "done" : stop.kind,
+        ...(stop === undefined ? undefined : { failure: stop.message }),
         at,
         milliseconds: at - startedAt,
+        try: run.tries,
         rows: { read, failed: failedRows, dropped },
         nodes: nodes.map(progressOf),
         calls: { answers: sums.answers, attempts: sums.attempts, failedAttempts: sums.failedAttempts },
@@ -265,10 +311,20 @@ export const make = (init: {
   }
 }
 
+/** The nodes of a flow as data. */
+export const graphOf = (flow: Flow.Any) =>
+  flow.graph.nodes.map((node) => ({
+    name: node.name,
+    kind: node.kind._tag,
+    inputs: Node.inputsOf(node).map((input) => input.name)
+  }))
+
 const moneyOf = (sums: Tally.Sums) => ({
   tokens: RunEvent.tokensOf(sums.usage),
   cost: sums.spent,
   unpriced: sums.unpriced,
+  estimatedCost: sums.estimatedSpent,
+  estimatedCalls: sums.estimated,
   baseline: Tally.baseline(sums),
   savings: sums.savings
 })

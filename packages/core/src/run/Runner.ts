@@ -35,7 +35,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
-import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -43,88 +42,231 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
 import type * as Sink from "../flow/Sink.ts"
+import * as Budget from "../layers/Budget.ts"
 import * as Cache from "../layers/Cache.ts"
 import * as Ledger from "../layers/Ledger.ts"
 import * as Pricing from "../price/Pricing.ts"
+import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Notice from "../seam/Notice.ts"
 import * as ToEmbeddingModel from "../seam/ToEmbeddingModel.ts"
 import * as ToLanguageModel from "../seam/ToLanguageModel.ts"
+import type * as LedgerRepo from "../store/LedgerRepo.ts"
+import type * as RunRepo from "../store/RunRepo.ts"
+import * as Store from "../store/Store.ts"
+import * as CutCalls from "./CutCalls.ts"
 import * as DomainPlan from "./DomainPlan.ts"
 import * as FailedRow from "./FailedRow.ts"
+import * as Journal from "./Journal.ts"
 import * as OrderedPool from "./OrderedPool.ts"
+import * as Probe from "./Probe.ts"
 import * as RowProgram from "./RowProgram.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as RunState from "./RunState.ts"
 
 export type { Options } from "./RunState.ts"
 
-/** A run that stopped before its end. What was finished by then stands in the partial output files. */
+/** A run that stopped before its end: its summary says why. What was finished is kept, and it can be gone on with. */
 export class RunFailed extends Schema.TaggedError<RunFailed>()("RunFailed", {
   message: Schema.String,
   summary: RunEvent.RunFinished
 }) {}
 
+/** What keeps a run from starting. */
+export type StartError = Node.FlowError | Pricing.PriceError | RunRepo.RunError | Budget.BudgetError | Store.StoreError
+
 /** Runs a flow to its end and returns the summary, also when rows failed. */
 export const run = <E>(
   flow: Flow.Flow<E>,
   options: RunState.Options = {}
-): Effect.Effect<RunEvent.RunFinished, RunFailed | Node.FlowError | Pricing.PriceError, Flow.Host> =>
+): Effect.Effect<RunEvent.RunFinished, RunFailed | StartError, Flow.Host> =>
   Effect.scoped(Effect.gen(function*() {
     const parameters = yield* decodeParameters(flow, options.parameters ?? {})
-    const at = yield* Clock.currentTimeMillis
-    const id = `${new Date(at).toISOString().replace(/\D/g, "").slice(0, 14)}-${
-      (yield* Random.nextIntBetween(0, 36 ** 4)).toString(36).padStart(4, "0")
-    }`
-    const errors = yield* FailedRow.open(options.errorsFile ?? `${flow.name}.errors.jsonl`)
-    const state = RunState.make({ flow, id, at, errors, options })
     const host = yield* Effect.context<Flow.Host>()
+    const store = Context.get(host, Store.Store)
     const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+    const budget = yield* budgetOf(flow, options, pricing)
+    const begun = yield* begin(flow, options, store)
+    const at = yield* Clock.currentTimeMillis
+    const errors = yield* FailedRow.open(options.errorsFile ?? `${flow.name}.errors.jsonl`)
+    const state = RunState.make({ flow, run: begun, at, errors, store, left: () => budget?.left(), options })
+    const books = yield* openBooks(begun, store, pricing, state, budget)
+    // Whatever happens to this fiber, the run does not stay behind as running.
+    let ended = false
+    yield* Effect.addFinalizer(() =>
+      ended ? Effect.void : Effect.ignore(Effect.flatMap(Clock.currentTimeMillis, (at) => {
+        const summary = state.finished({ at, stop: { kind: "interrupted", message: "interrupted" }, outputs: [] })
+        return store.runs.finish(begun, { status: "interrupted", at, summary: RunEvent.summaryToJson(summary) })
+      }))
+    )
     const settings = yield* Effect.withFiberSucceed((fiber) =>
       ModelSettings.merge(fiber.getRef(ModelSettings.ModelSettings), flow.settings))
     const context = host.pipe(
       Context.add(Pricing.Pricing, pricing),
       Context.add(Parameter.Values, parameters),
       Context.add(ModelSettings.ModelSettings, settings),
-      Context.add(Ledger.Book, state.tally.record),
+      Context.add(Ledger.Book, books.record),
+      Context.add(Ledger.Calls, books.calls),
+      Context.add(ModelClient.Guard, budget?.guard),
       Context.add(Notice.Notice, state.notice),
       Context.add(Cache.Mode, options.cache === false ? "off" as const : "on" as const)
     )
     yield* state.emit(state.started())
-    const main = Effect.flatMap(services(flow), (provided) =>
-      Effect.provideContext(runDomains(flow, state, options), provided as Context.Context<unknown>))
+    const main = Effect.gen(function*() {
+      const { client, context } = yield* services(flow)
+      const journal: Journal.Options = {
+        store,
+        flow: flow.name,
+        run: begun.id,
+        environment: {
+          settings,
+          parameters: new Map([...parameters].filter(([name]) => !flow.places.has(name))),
+          layers: client?.layers ?? [],
+          code: options.code
+        },
+        client,
+        reuse: options.cache !== false,
+        keep: true
+      }
+      state.useJournals((node) => Journal.forNode(node, journal))
+      return yield* Effect.provideContext(runDomains(flow, state, options), context as Context.Context<unknown>)
+    })
+    const heartbeat = Effect.forever(Effect.andThen(Effect.sleep("5 seconds"), store.runs.heartbeat(begun)))
+    const drain = options.drain === undefined ? Effect.never : Effect.andThen(
+      options.drain,
+      Effect.andThen(
+        Effect.sync(() => state.stop({ kind: "interrupted", message: "interrupted" })),
+        Effect.sleep(options.grace ?? "10 seconds")
+      )
+    )
     const exit = yield* Effect.exit(
-      Effect.raceFirst(Effect.provideContext(main, context), state.ticker) as Effect.Effect<
+      Effect.raceFirst(
+        Effect.raceFirst(Effect.provideContext(main, context), Effect.raceFirst(state.ticker, heartbeat)),
+        Effect.as(drain, [])
+      ) as Effect.Effect<
         ReadonlyArray<{ readonly name: string; readonly rows: number }>,
         unknown,
         Scope.Scope
       >
     )
-    if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
-    const failure = Exit.isFailure(exit) ? FailedRow.describe(exit.cause).message : state.stopped()
+    if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && state.stopped() === undefined) {
+      return yield* Effect.interrupt
+    }
+    yield* books.settle
+    const stop = state.stopped() ??
+      (Exit.isFailure(exit) ? { kind: "failed" as const, message: FailedRow.describe(exit.cause).message } : undefined)
     const summary = state.finished({
       at: yield* Clock.currentTimeMillis,
-      failure,
+      stop,
       outputs: Exit.isSuccess(exit) ? exit.value : []
     })
+    ended = true
+    const written = yield* Effect.result(store.runs.finish(begun, {
+      status: summary.status,
+      at: summary.at,
+      summary: RunEvent.summaryToJson(summary)
+    }))
+    if (written._tag === "Failure") {
+      yield* Effect.logWarning(`${store.name} cannot be written (${Store.messageOf(written.failure)}): what came last of this run is not kept`)
+    }
     yield* state.emit(state.progress(summary.at))
     yield* state.emit(summary)
-    return failure === undefined ? summary : yield* new RunFailed({ message: failure, summary })
+    return stop === undefined ? summary : yield* new RunFailed({ message: stop.message, summary })
   }))
+
+/** Begins a run, or goes on with one. */
+const begin = Effect.fnUntraced(function*(flow: Flow.Any, options: RunState.Options, store: Store.Service) {
+  const claimed = options.resume === undefined
+    ? store.runs.create({
+      flow: flow.name,
+      identity: options.identity,
+      options: options.record ?? {},
+      graph: RunState.graphOf(flow),
+      plan: options.plan
+    })
+    : Effect.flatMap(store.runs.find(options.resume), (run) => store.runs.claim(run))
+  return yield* Effect.mapError(claimed, (error) =>
+    error._tag === "RunError" ? error : new Store.StoreError({
+      kind: "unavailable",
+      file: store.name,
+      message: `${store.name} cannot be used: ${Store.messageOf(error)}`
+    }))
+})
+
+const budgetOf = (flow: Flow.Any, options: RunState.Options, pricing: Pricing.Service) => {
+  const limits = { ...flow.budget, ...options.budget }
+  return Object.keys(limits).length === 0 ? Effect.undefined : Effect.try({
+    try: () => Budget.make(limits, pricing),
+    catch: (error) => error as Budget.BudgetError
+  })
+}
+
+/** The books of a run: those of its earlier tries, and what comes. */
+const openBooks = Effect.fnUntraced(function*(
+  run: RunRepo.Run,
+  store: Store.Service,
+  pricing: Pricing.Service,
+  state: RunState.RunState,
+  budget: Budget.Budget | undefined
+) {
+  const { ledger, rows } = store
+  const book = (entry: Ledger.Entry): void => {
+    state.tally.record(entry)
+    ledger.append(run.id, entry)
+  }
+  let cut: ReadonlyArray<LedgerRepo.CutCall> = []
+  if (run.tries > 1) {
+    const before = Effect.mapError(Effect.all([ledger.sums(run.id), ledger.cutCalls(run.id)]), (error) =>
+      new Store.StoreError({ kind: "unavailable", file: store.name, message: `${store.name} cannot be read: ${Store.messageOf(error)}` }))
+    const [sums, calls] = yield* before
+    for (const sum of sums) {
+      state.tally.restore(sum)
+      budget?.restore(sum)
+    }
+    cut = calls
+    rows.clearFailures(run.id)
+  }
+  const cutCalls = CutCalls.make(cut, { run: run.name, pricing, book })
+  // A process numbers its calls apart from those of the tries before.
+  let number = run.tries * 2 ** 32
+  return {
+    record: (entry: Ledger.Entry): void => {
+      book(entry)
+      cutCalls.see(entry)
+    },
+    calls: store.inMemory ? undefined : (call: LedgerEntry.Call) => {
+      const id = ++number
+      return Effect.as(
+        Effect.catch(ledger.begin(run.id, id, call), (error) => {
+          state.stop({
+            kind: "failed",
+            message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is asked, since it could not be kept. Mend that, and go on with the run`
+          })
+          return Effect.interrupt
+        }),
+        id
+      )
+    },
+    settle: cutCalls.settle
+  }
+})
 
 /** The models of the flow's stack and the author's services, in the scope of the run. */
 const services = Effect.fnUntraced(function*(flow: Flow.Any) {
   const context = yield* Effect.context<Flow.Host | Scope.Scope>()
   const own = yield* Layer.build(flow.services)
   const base = Context.merge(context, own)
-  if (flow.stack === undefined) return base
-  const client = Context.get(yield* Layer.build(flow.stack), ModelClient.ModelClient)
-  return base.pipe(
-    Context.add(ModelClient.ModelClient, client),
-    Context.add(LanguageModel.LanguageModel, yield* ToLanguageModel.make(client)),
-    Context.add(EmbeddingModel.EmbeddingModel, yield* ToEmbeddingModel.make(client))
-  )
+  if (flow.stack === undefined) return { client: undefined, context: base }
+  const client = Probe.watched(Context.get(yield* Layer.build(flow.stack), ModelClient.ModelClient))
+  return {
+    client,
+    context: base.pipe(
+      Context.add(ModelClient.ModelClient, client),
+      Context.add(LanguageModel.LanguageModel, yield* ToLanguageModel.make(client)),
+      Context.add(EmbeddingModel.EmbeddingModel, yield* ToEmbeddingModel.make(client))
+    )
+  }
 })
 
 /** Checks the values of parameters, and that those without a default are there. */
@@ -220,6 +362,9 @@ const runDomains = Effect.fnUntraced(function*(flow: Flow.Any, state: RunState.R
           state.onRows(plan.root, rows)
         )
     })
+    const feed = feeds.get(plan.root)
+    // Nobody reads on: who still gives rows must not wait for it.
+    if (feed !== undefined && state.stopped() !== undefined) yield* Queue.shutdown(feed)
     if (read !== undefined) (read as RunState.Reading).ended = true
     yield* Effect.forEach(outlets, (outlet) => outlet.end, { discard: true })
   })

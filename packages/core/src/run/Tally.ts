@@ -7,7 +7,7 @@
 import * as Money from "../data/Money.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
-import * as Ledger from "../layers/Ledger.ts"
+import * as LedgerEntry from "../seam/LedgerEntry.ts"
 
 /** The sums of one step and model, or of all. */
 export interface Sums {
@@ -16,12 +16,16 @@ export interface Sums {
   readonly failedAttempts: number
   /** Attempts whose cost is not known; what they cost is not in `spent`. */
   readonly unpriced: number
+  /** Attempts that were cut on their way, whose cost is an estimate. */
+  readonly estimated: number
+  /** What of `spent` is an estimate. */
+  readonly estimatedSpent: Money.Money
   /** Tokens of all attempts that reported them. */
   readonly usage: Usage.Usage
   readonly spent: Money.Money
   /** Answers by where they came from. */
   readonly answers: { readonly [O in ModelResponse.Origin]: number }
-  readonly savings: Ledger.Savings
+  readonly savings: LedgerEntry.Savings
 }
 
 /** The sums of one step and one model. */
@@ -48,17 +52,23 @@ class Running implements Sums {
   attempts = 0
   failedAttempts = 0
   unpriced = 0
+  estimated = 0
+  estimatedSpent = Money.zero
   readonly usage: Mutable<Usage.Usage> = { ...Usage.zero }
   spent = Money.zero
   readonly answers: Mutable<Sums["answers"]> = { provider: 0, cache: 0, shared: 0 }
-  readonly savings: Mutable<Ledger.Savings> = { ...Ledger.noSavings }
+  readonly savings: Mutable<LedgerEntry.Savings> = { ...LedgerEntry.noSavings }
 
-  add(entry: Ledger.Entry): void {
+  add(entry: LedgerEntry.LedgerEntry): void {
     if (entry._tag === "Attempt") {
       this.attempts++
       if (entry.error !== undefined) this.failedAttempts++
       if (entry.cost === undefined) this.unpriced++
       else this.spent += entry.cost
+      if (entry.estimated === true) {
+        this.estimated++
+        this.estimatedSpent += entry.cost ?? Money.zero
+      }
       const { usage } = entry
       if (usage !== undefined) for (const tokenClass of Usage.classes) this.usage[tokenClass] += usage[tokenClass]
       return
@@ -71,6 +81,21 @@ class Running implements Sums {
     this.savings.serviceTier += savings.serviceTier
   }
 
+  /** Adds what was booked before. */
+  restore(sums: Sums): void {
+    this.attempts += sums.attempts
+    this.failedAttempts += sums.failedAttempts
+    this.unpriced += sums.unpriced
+    this.estimated += sums.estimated
+    this.spent += sums.spent
+    this.estimatedSpent += sums.estimatedSpent
+    for (const tokenClass of Usage.classes) this.usage[tokenClass] += sums.usage[tokenClass]
+    for (const origin of ["provider", "cache", "shared"] as const) this.answers[origin] += sums.answers[origin]
+    for (const strategy of ["cache", "router", "promptCache", "serviceTier"] as const) {
+      this.savings[strategy] += sums.savings[strategy]
+    }
+  }
+
   snapshot(): Sums {
     return { ...this, usage: { ...this.usage }, answers: { ...this.answers }, savings: { ...this.savings } }
   }
@@ -78,7 +103,9 @@ class Running implements Sums {
 
 /** Running sums of a run. */
 export interface Tally {
-  readonly record: (entry: Ledger.Entry) => void
+  readonly record: (entry: LedgerEntry.LedgerEntry) => void
+  /** Adds what earlier tries of the run have booked. */
+  readonly restore: (line: Line) => void
   /** By step and model, in the order of their first entries. */
   readonly lines: () => ReadonlyArray<Line>
   readonly total: () => Sums
@@ -87,14 +114,20 @@ export interface Tally {
 export const make = (): Tally => {
   const lines = new Map<string, { readonly step: string; readonly provider: string; readonly model: string; readonly sums: Running }>()
   const total = new Running()
+  const lineOf = (step: string, provider: string, model: string): Running => {
+    const key = `${step}\n${provider}\n${model}`
+    let line = lines.get(key)
+    if (line === undefined) lines.set(key, line = { step, provider, model, sums: new Running() })
+    return line.sums
+  }
   return {
     record: (entry) => {
-      const { caller: { step }, model, provider } = entry
-      const key = `${step}\n${provider}\n${model}`
-      let line = lines.get(key)
-      if (line === undefined) lines.set(key, line = { step, provider, model, sums: new Running() })
-      line.sums.add(entry)
+      lineOf(entry.caller.step, entry.provider, entry.model).add(entry)
       total.add(entry)
+    },
+    restore: (line) => {
+      lineOf(line.step, line.provider, line.model).restore(line)
+      total.restore(line)
     },
     lines: () => Array.from(lines.values(), ({ sums, ...line }) => ({ ...sums.snapshot(), ...line })),
     total: () => total.snapshot()

@@ -60,7 +60,8 @@ export const layer = (
       return ModelClient.provider({
         name: options.provider,
         resolve: (request) => ({ ...request, model: options.model }),
-        send: send as ModelClient.Send
+        send: send as ModelClient.Send,
+        answers: options.model
       })
     })
   )

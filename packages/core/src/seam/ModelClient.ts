@@ -40,9 +40,22 @@ export type Send = <R extends ModelRequest>(request: R) => Effect.Effect<Respons
 /** What a request becomes on its way down. Pure and cheap. */
 export type Resolve = <R extends ModelRequest>(request: R) => R
 
+/** What a layer says of itself, for those who look at a stack and not through it: a plan, the key of a result. */
+export interface LayerInfo {
+  readonly name: string
+  /** What of the layer changes answers, as JSON: a result that was made with another is not taken over. */
+  readonly answers?: unknown
+  /** Limits that it keeps, by the minute. */
+  readonly limits?: { readonly requestsPerMinute?: number | undefined; readonly tokensPerMinute?: number | undefined }
+  /** How long it lets an answer be used again, in milliseconds. */
+  readonly timeToLive?: number
+}
+
 export interface Service {
   readonly send: Send
   readonly resolve: Resolve
+  /** The layers from here down. */
+  readonly layers?: ReadonlyArray<LayerInfo>
 }
 
 export class ModelClient extends Context.Service<ModelClient, Service>()("@pipe/core/ModelClient") {}
@@ -52,35 +65,56 @@ export const send = <R extends ModelRequest>(
   request: R
 ): Effect.Effect<ResponseTo<R>, AiError.AiError, ModelClient> => Effect.flatMap(ModelClient, (client) => client.send(request))
 
+const over = (info: LayerInfo, next: Service): Pick<Service, "layers"> => ({ layers: [info, ...(next.layers ?? [])] })
+
+/** What is known of a layer that says nothing: its source. */
+const unknown = (f: Function): LayerInfo => ({ name: f.name === "" ? "middleware" : f.name, answers: f.toString() })
+
 /** A layer from a function over `send`. */
-export const middleware = (f: (send: Send) => Send): Layer.Layer<ModelClient, never, ModelClient> =>
-  Layer.effect(ModelClient, Effect.map(ModelClient, (next) => ({ send: f(next.send), resolve: next.resolve })))
+export const middleware = (
+  f: (send: Send) => Send,
+  info: LayerInfo = unknown(f)
+): Layer.Layer<ModelClient, never, ModelClient> =>
+  Layer.effect(
+    ModelClient,
+    Effect.map(ModelClient, (next) => ({ send: f(next.send), resolve: next.resolve, ...over(info, next) }))
+  )
 
 /** A layer that needs services or state of its own; it may replace `resolve` too. */
 export const middlewareEffect = <E, R>(
-  f: (next: Service) => Effect.Effect<Send | Service, E, R>
+  f: (next: Service) => Effect.Effect<Send | Service, E, R>,
+  info: LayerInfo = unknown(f)
 ): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, import("effect/Scope").Scope>> =>
   Layer.effect(
     ModelClient,
     Effect.flatMap(ModelClient, (next) =>
-      Effect.map(f(next), (made) => typeof made === "function" ? { send: made, resolve: next.resolve } : made))
+      Effect.map(f(next), (made) => ({
+        ...(typeof made === "function" ? { send: made, resolve: next.resolve } : made),
+        ...over(info, next)
+      })))
   )
 
 /** A layer that only changes requests, in `send` and in `resolve` alike: another model, a setting, a system message. */
-export const mapRequest = (f: Resolve): Layer.Layer<ModelClient, never, ModelClient> =>
+export const mapRequest = (f: Resolve, info: LayerInfo = unknown(f)): Layer.Layer<ModelClient, never, ModelClient> =>
   Layer.effect(
     ModelClient,
     Effect.map(ModelClient, (next) => ({
       send: (request) => next.send(f(request)),
-      resolve: (request) => next.resolve(f(request))
+      resolve: (request) => next.resolve(f(request)),
+      ...over(info, next)
     }))
   )
 
-/** One physical attempt at a provider, as it was booked. */
-export interface Attempt {
+/** A physical attempt that is about to be made. */
+export interface Call {
   readonly request: ModelRequest
   readonly provider: string
   readonly startedAt: number
+}
+
+/** One physical attempt at a provider, as it was booked. */
+export interface Attempt {
+  readonly call: Call
   readonly milliseconds: number
   /** The answer, also one that was then refused as unusable. */
   readonly response?: ModelResponse
@@ -92,9 +126,30 @@ export interface Attempt {
   readonly billed: "yes" | "no" | "unknown"
 }
 
-/** Receives each attempt at the provider's edge. The `Ledger` layer sets it; by default nobody listens. */
-export const Meter = Context.Reference<(attempt: Attempt) => void>("@pipe/core/ModelClient/Meter", {
-  defaultValue: () => () => {}
+export interface Meter {
+  /** Runs before a call is sent, which waits for it; `undefined`: nothing is to be done. */
+  readonly begin: (call: Call) => Effect.Effect<void> | undefined
+  /** Receives each attempt when it has ended, in whatever way. */
+  readonly end: (attempt: Attempt) => void
+}
+
+/** Told of each attempt at the provider's edge. The `Ledger` layer sets it; by default nobody listens. */
+export const Meter = Context.Reference<Meter>("@pipe/core/ModelClient/Meter", {
+  defaultValue: () => ({ begin: () => undefined, end: () => {} })
+})
+
+/** What a guard lets through: the request, perhaps with a limit, and what is to be told of its end. */
+export interface Admission<R extends ModelRequest = ModelRequest> {
+  readonly request: R
+  readonly end: (attempt: Attempt) => void
+}
+
+/** Lets attempts through at the provider's edge, makes them wait, or refuses them. */
+export type Guard = <R extends ModelRequest>(call: Call & { readonly request: R }) => Effect.Effect<Admission<R>, AiError.AiError>
+
+/** Stands before every attempt, retries and fallbacks included. `Budget` sets it; by default nobody stands there. */
+export const Guard = Context.Reference<Guard | undefined>("@pipe/core/ModelClient/Guard", {
+  defaultValue: () => undefined
 })
 
 /**
@@ -116,38 +171,62 @@ export const provider = (options: {
   /** Fills in defaults, such as the model. */
   readonly resolve?: Resolve
   readonly send: Send
+  /** What of its options changes answers, as JSON. */
+  readonly answers?: unknown
 }): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
+
+  const attempt = <R extends ModelRequest>(call: Call & { readonly request: R }, meter: Meter, clock: Clock.Clock, admission?: Admission) => {
+    const end = (outcome: Pick<Attempt, "response" | "error" | "billed">) => {
+      const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
+      admission?.end(ended)
+      meter.end(ended)
+    }
+    return Effect.onExitPrimitive(options.send(call.request), (exit) => {
+      if (Exit.isSuccess(exit)) {
+        end({ response: exit.value, billed: "yes" })
+        const refused = ModelFailure.refusal(exit.value)
+        return refused === undefined ? undefined : Effect.fail(refused)
+      }
+      const failed = exit.cause.reasons.find(Cause.isFailReason)
+      end(
+        failed === undefined
+          ? { billed: "unknown" }
+          : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
+      )
+      return undefined
+    })
+  }
+
+  const begin = <R extends ModelRequest>(call: Call & { readonly request: R }, meter: Meter, clock: Clock.Clock, admission?: Admission) => {
+    const before = meter.begin(call)
+    const sent = attempt(call, meter, clock, admission)
+    if (before === undefined) return sent
+    return Effect.andThen(
+      admission === undefined ? before : Effect.onInterrupt(before, () =>
+        Effect.sync(() => admission.end({ call, milliseconds: 0, billed: "no" }))),
+      sent
+    )
+  }
+
   return {
     resolve,
+    layers: [{ name: options.name, answers: [options.name, options.answers] }],
     send: (asked) =>
       Effect.withFiber((fiber) => {
-        const request = resolve(asked)
         const clock = fiber.getRef(Clock.Clock)
         const meter = fiber.getRef(Meter)
-        const startedAt = clock.currentTimeMillisUnsafe()
-        const book = (outcome: Pick<Attempt, "response" | "error" | "billed">) =>
-          meter({
-            request,
-            provider: options.name,
-            startedAt,
-            milliseconds: clock.currentTimeMillisUnsafe() - startedAt,
-            ...outcome
-          })
-        return Effect.onExitPrimitive(options.send(request), (exit) => {
-          if (Exit.isSuccess(exit)) {
-            book({ response: exit.value, billed: "yes" })
-            const refused = ModelFailure.refusal(exit.value)
-            return refused === undefined ? undefined : Effect.fail(refused)
-          }
-          const failed = exit.cause.reasons.find(Cause.isFailReason)
-          book(
-            failed === undefined
-              ? { billed: "unknown" }
-              : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
-          )
-          return undefined
-        })
+        const guard = fiber.getRef(Guard)
+        const call = { request: resolve(asked), provider: options.name, startedAt: clock.currentTimeMillisUnsafe() }
+        return guard === undefined
+          ? begin(call, meter, clock)
+          : Effect.flatMap(guard(call), (admission) =>
+            begin(
+              { ...call, request: admission.request, startedAt: clock.currentTimeMillisUnsafe() },
+              meter,
+              clock,
+              admission
+            ))
       })
   }
 }

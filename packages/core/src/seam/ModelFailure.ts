@@ -12,13 +12,23 @@ import * as ModelResponse from "../data/ModelResponse.ts"
  * - `rate`: too many requests or tokens for now
  * - `transient`: the provider or the network failed in a way that may pass
  * - `quota`: the account is out of credit: no call will succeed
+ * - `budget`: the caller's own budget has nothing left for it
  * - `auth`: the key is missing, wrong or not allowed: no call will succeed
  * - `overflow`: the request does not fit the model's context window
  * - `refused`: the model or a content policy will not answer this
  * - `output`: an answer came but does not fit what was asked for
  * - `final`: anything else; trying again gives the same
  */
-export type Kind = "rate" | "transient" | "quota" | "auth" | "overflow" | "refused" | "output" | "final"
+export type Kind = "rate" | "transient" | "quota" | "budget" | "auth" | "overflow" | "refused" | "output" | "final"
+
+/** The key in the metadata of a `QuotaExhaustedError` by which a budget of the caller's own is told from the provider's. */
+export const budgetKey = "budget"
+
+/** The key beside it that says whether the budget is spent: a larger one would let the call through. */
+export const reachedKey = "reached"
+
+export const isBudgetReached = (error: AiError.AiError): boolean =>
+  error.reason._tag === "QuotaExhaustedError" && (error.reason.metadata as Record<string, unknown>)[reachedKey] === true
 
 /** The `constraint` by which a provider marks a request that does not fit the context window. */
 export const contextWindow = "context window"
@@ -29,7 +39,7 @@ export const kind = (error: AiError.AiError): Kind => {
     case "RateLimitError":
       return "rate"
     case "QuotaExhaustedError":
-      return "quota"
+      return (reason.metadata as Record<string, unknown>)[budgetKey] === true ? "budget" : "quota"
     case "AuthenticationError":
       return "auth"
     case "ContentPolicyError":

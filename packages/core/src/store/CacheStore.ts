@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 
 export interface Entry {
-  /** A SHA-256 in hexadecimal: a store may tell keys apart by a half of it. */
+  /** A content hash. */
   readonly key: string
   readonly value: string
   /** The model that gave the answer: for statistics. */

@@ -14,6 +14,7 @@ import * as SqlError from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
+import type * as Database from "./Database.ts"
 
 export interface Options {
   /** A file, or `":memory:"`. */
@@ -22,10 +23,10 @@ export interface Options {
   readonly busyTimeout?: number
 }
 
-/** A client on a file, closed with the scope. Fails when the file cannot be opened or is no database. */
+/** A database on a file, closed with the scope. Fails when the file cannot be opened or is no database. */
 export const make = Effect.fnUntraced(function*(
   options: Options
-): Effect.fn.Return<SqlClient.SqlClient, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
+): Effect.fn.Return<Database.Service, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
   const db = yield* Effect.acquireRelease(
     attempt("open", () => {
@@ -36,12 +37,14 @@ export const make = Effect.fnUntraced(function*(
     }),
     (db) => Effect.sync(() => db.close())
   )
+  const connection = makeConnection(db)
+  const lock = Semaphore.makeUnsafe(1)
   const acquirers = SqlClient.makeSqliteAcquirers({
-    connection: Effect.succeed(makeConnection(db)),
-    semaphore: Semaphore.makeUnsafe(1),
+    connection: Effect.succeed(connection),
+    semaphore: lock,
     isTransaction: () => db.isTransaction
   })
-  return yield* SqlClient.make({
+  const client = yield* SqlClient.make({
     ...acquirers,
     compiler: Statement.makeCompilerSqlite(),
     driver: "node:sqlite",
@@ -49,15 +52,39 @@ export const make = Effect.fnUntraced(function*(
     // A transaction that will write takes its lock at once: it cannot fail half-way for another's.
     beginTransaction: "BEGIN IMMEDIATE"
   })
+  const { all } = connection
+  return {
+    dialect: "sqlite",
+    name: options.filename,
+    client,
+    query: (sql, params = []) => attempt("execute", () => all(sql, params)),
+    transaction: (statements) =>
+      lock.withPermit(attempt("transaction", () => {
+        db.exec("BEGIN IMMEDIATE")
+        try {
+          const rows = statements.map(({ params, sql }) => all(sql, params))
+          db.exec("COMMIT")
+          return rows
+        } catch (error) {
+          if (db.isTransaction) db.exec("ROLLBACK")
+          throw error
+        }
+      }))
+  }
 })
 
 /** Provides a client on a file. */
 export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlError.SqlError> =>
-  Layer.effect(SqlClient.SqlClient, make(options)).pipe(Layer.provide(Reactivity.layer))
+  Layer.effect(SqlClient.SqlClient, Effect.map(make(options), ({ client }) => client)).pipe(Layer.provide(Reactivity.layer))
 
 const STATEMENTS = 64
 
-const makeConnection = (db: DatabaseSync): SqlConnection.Connection => {
+interface Connection extends SqlConnection.Connection {
+  /** The rows of a statement that is kept prepared. */
+  readonly all: (sql: string, params: ReadonlyArray<unknown>) => ReadonlyArray<Database.Row>
+}
+
+const makeConnection = (db: DatabaseSync): Connection => {
   const prepared = new Map<string, StatementSync>()
   const prepare = (sql: string): StatementSync => {
     let statement = prepared.get(sql)
@@ -69,10 +96,11 @@ const makeConnection = (db: DatabaseSync): SqlConnection.Connection => {
     return statement
   }
   const all = (statement: StatementSync, params: ReadonlyArray<unknown>) =>
-    statement.all(...(params as ReadonlyArray<SQLInputValue>)) as ReadonlyArray<object>
+    statement.all(...(params as ReadonlyArray<SQLInputValue>)) as ReadonlyArray<Database.Row>
   const values = (statement: StatementSync, params: ReadonlyArray<unknown>) =>
     all(statement, params).map((row) => Object.values(row))
   return {
+    all: (sql, params) => all(prepare(sql), params),
     execute: (sql, params, transformRows) =>
       attempt("execute", () => {
         const rows = all(prepare(sql), params)

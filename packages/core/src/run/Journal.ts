@@ -1,0 +1,216 @@
+/**
+ * What steps gave before, found by content: a row whose inputs and step are the same is not run again.
+ *
+ * **Details** A result is kept as soon as it is made. Rows with equal inputs that are under way together are computed once.
+ * Before the first result of a step is taken over, what the step would ask for the inputs of an earlier row is compared with
+ * what it asked then: a helper or a file that its source does not show makes it another step.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as SqlError from "effect/sql/SqlError"
+import * as StoredValue from "../data/StoredValue.ts"
+import type * as Node from "../flow/Node.ts"
+import * as StepKey from "../flow/StepKey.ts"
+import type * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelSettings from "../seam/ModelSettings.ts"
+import * as ContentHash from "../store/ContentHash.ts"
+import type * as RowRepo from "../store/RowRepo.ts"
+import * as Store from "../store/Store.ts"
+import * as Probe from "./Probe.ts"
+
+/** The journal of one node. */
+export interface NodeJournal {
+  /** What is known of the node's value for some inputs. `run` is what would compute it. */
+  readonly find: (input: unknown, sample: number, run: Run) => Effect.Effect<Found, never, unknown>
+  /** Computes a value that was not found, and keeps it. */
+  readonly keep: (missing: Missing, input: unknown, run: Run) => Effect.Effect<unknown, unknown, unknown>
+  /** Why a value was not found, for people. */
+  readonly why: (missing: Missing) => Effect.Effect<string>
+}
+
+export type Run = (input: any) => Effect.Effect<unknown, unknown, unknown>
+
+export type Found = { readonly _tag: "Hit"; readonly value: unknown } | Missing
+
+export interface Missing {
+  readonly _tag: "Missing"
+  /** `undefined`: the inputs cannot be told from others, so nothing is kept. */
+  readonly key: string | undefined
+}
+
+export interface Options {
+  readonly store: Store.Service
+  readonly flow: string
+  readonly run: number
+  readonly environment: StepKey.Environment
+  readonly client: ModelClient.Service | undefined
+  /** Whether results of other runs are taken over. */
+  readonly reuse: boolean
+  /** Whether what is computed is kept: a plan only looks. */
+  readonly keep: boolean
+}
+
+/** A node as it stands in the store. */
+interface Step {
+  readonly id: number
+  readonly key: string
+  readonly isNew: boolean
+}
+
+const nothing: Missing = { _tag: "Missing", key: undefined }
+
+/** The journal of a node; `undefined` for one whose value is always computed. */
+export const forNode = (node: Node.Any, options: Options): NodeJournal | undefined => {
+  const parts = StepKey.parts(node, options.environment)
+  if (parts === undefined) return undefined
+  const { store } = options
+  const { results } = store.rows
+  const base = StepKey.make(node.name, parts)
+  const timeToLive = Math.min(...options.environment.layers.map((layer) => layer.timeToLive ?? Number.POSITIVE_INFINITY))
+  const flights = new Map<string, Deferred.Deferred<unknown, unknown>>()
+  const { model, settings } = (node.kind as { readonly policy: Node.Policy }).policy
+  const inStep = ModelSettings.provide({ ...settings, ...(model === undefined ? undefined : { model }) })
+  let step: Step | undefined
+  let probesWanted = 0
+  let unkept = false
+
+  const register = (key: string) =>
+    Effect.map(store.rows.step(options.flow, { key, name: node.name, parts }), (known) => ({ ...known, key }))
+
+  /** Finds out which step this is, once. */
+  const identify = Effect.fnUntraced(function*(run: Run) {
+    let found: Step = yield* register(base)
+    if (!found.isNew && options.client !== undefined) {
+      const [probe] = yield* store.rows.probes(found.id)
+      if (probe !== undefined) {
+        const asks = yield* Probe.compare(probe, (input) => inStep(Effect.suspend(() => run(input))), options.client)
+        if (asks !== undefined) {
+          // The same source asks something else: it is another step, known by what it asks.
+          found = yield* register(ContentHash.make(`${base}\n${asks}`))
+          if (found.isNew) {
+            yield* Effect.logWarning(
+              `step ${node.name} asks something else than in earlier runs, though its own source is the same (a helper, a file that it reads): its rows are run anew`
+            )
+          }
+        }
+      }
+    }
+    if (found.isNew) probesWanted = 1
+    step = found
+    return found
+  })
+
+  let identifying: Deferred.Deferred<Step, SqlError.SqlError> | undefined
+  const identified = (run: Run): Effect.Effect<Step, SqlError.SqlError, unknown> => {
+    if (step !== undefined) return Effect.succeed(step)
+    if (identifying !== undefined) return Deferred.await(identifying)
+    const made: Deferred.Deferred<Step, SqlError.SqlError> = Deferred.makeUnsafe()
+    identifying = made
+    return Effect.onExitPrimitive(identify(run), (exit) => {
+      Deferred.doneUnsafe(made, exit)
+      return undefined
+    })
+  }
+
+  const isGood = (result: RowRepo.Result, now: number): boolean =>
+    (result.expires_at === null || Number(result.expires_at) > now) &&
+    (options.reuse || Number(result.run) === options.run)
+
+  const find: NodeJournal["find"] = (input, sample, run) => {
+    const text = StoredValue.canonical(input)
+    if (text === undefined) return Effect.succeed(nothing)
+    const lookUp = (known: Step): Effect.Effect<Found, SqlError.SqlError> => {
+      const key = ContentHash.make(`${known.key}\n${sample}\n${text}`)
+      return Effect.flatMap(results.get(key), (result) => {
+        if (result === undefined) return Effect.succeed<Found>({ _tag: "Missing", key })
+        return Effect.withFiberSucceed((fiber): Found =>
+          isGood(result, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+            ? { _tag: "Hit", value: StoredValue.decode(result.value) }
+            : { _tag: "Missing", key })
+      })
+    }
+    return Effect.catch(
+      step === undefined ? Effect.flatMap(identified(run), lookUp) : lookUp(step),
+      (error) => Effect.as(unreadable(error), nothing)
+    )
+  }
+
+  let warned = false
+  const unreadable = (error: SqlError.SqlError) =>
+    Effect.suspend(() => {
+      if (warned) return Effect.void
+      warned = true
+      return Effect.logWarning(`${store.name} cannot be read: ${Store.messageOf(error)}; rows of ${node.name} are run anew`)
+    })
+
+  const append = (key: string, text: string, now: number): void =>
+    results.append({
+      key,
+      step: step!.id,
+      run: options.run,
+      expires_at: Number.isFinite(timeToLive) ? now + timeToLive : null,
+      value: text
+    })
+
+  const keep: NodeJournal["keep"] = ({ key }, input, run) => {
+    if (key === undefined || !options.keep) return Effect.suspend(() => run(input))
+    const flight = flights.get(key)
+    if (flight !== undefined) {
+      return Effect.catchCause(Deferred.await(flight), (cause) =>
+        // The row that led was cut: this one leads now.
+        cause.reasons.every((reason) => reason._tag === "Interrupt")
+          ? Effect.suspend(() => keep({ _tag: "Missing", key }, input, run))
+          : Effect.failCause(cause))
+    }
+    const made: Deferred.Deferred<unknown, unknown> = Deferred.makeUnsafe()
+    flights.set(key, made)
+    const computed = probesWanted > 0 && options.client !== undefined && step !== undefined
+      ? Probe.record(Effect.suspend(() => run(input)), options.client, (request) => {
+        const text = StoredValue.encode(input)
+        if (probesWanted <= 0 || text === undefined) return
+        probesWanted--
+        store.rows.addProbe(step!.id, { input: text, request })
+      })
+      : Effect.suspend(() => run(input))
+    return Effect.withFiber((fiber) =>
+      Effect.onExitPrimitive(computed, (exit) => {
+        flights.delete(key)
+        if (Exit.isFailure(exit)) {
+          Deferred.doneUnsafe(made, exit)
+          return undefined
+        }
+        const text = StoredValue.encode(exit.value)
+        if (text !== undefined) append(key, text, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+        // Who waits gets a value of its own.
+        Deferred.doneUnsafe(made, text === undefined ? exit : Exit.succeed(StoredValue.decode(text)))
+        if (text !== undefined || unkept) return undefined
+        unkept = true
+        return Effect.logWarning(
+          `what step ${node.name} gives cannot be kept (an instance of a class, or a function, is in it): its rows are run anew each time, with answers from the cache. Give plain data to keep them`
+        )
+      }))
+  }
+
+  const why: NodeJournal["why"] = ({ key }) =>
+    key === undefined
+      ? Effect.succeed("its inputs cannot be kept, so they are not known again")
+      : !options.reuse
+      ? Effect.succeed("nothing of other runs is used (--no-cache)")
+      : step?.isNew !== true
+      ? Effect.succeed("no earlier run had these inputs: the row is new or was edited, or what it is made of has changed, or it failed")
+      : Effect.catch(
+        Effect.map(store.rows.before(options.flow, node.name, step.key), (before) =>
+          before === undefined
+            ? `step ${node.name} has not run before`
+            : before.key === base
+            ? `step ${node.name} asks something else now`
+            : `step ${node.name} ${StepKey.difference(parts, before.parts)}`),
+        (error) => Effect.succeed(`${store.name} cannot be read: ${Store.messageOf(error)}`)
+      )
+
+  return { find, keep, why }
+}

@@ -1,0 +1,80 @@
+/**
+ * The books as plain data: an entry for each physical attempt at a provider, and one for each answer to a step. The
+ * `Ledger` layer writes them, the store keeps them, reports add them up.
+ *
+ * @since 0.1.0
+ */
+import * as Money from "../data/Money.ts"
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
+import type * as Usage from "../data/Usage.ts"
+import type * as Caller from "./Caller.ts"
+
+/** One physical attempt. */
+export interface AttemptEntry {
+  readonly _tag: "Attempt"
+  readonly caller: Caller.Caller
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly milliseconds: number
+  readonly provider: string
+  /** The model that answered, or that was asked where none did. */
+  readonly model: string
+  readonly usage?: Usage.Usage
+  /** Picodollars; `undefined`: not known. */
+  readonly cost: Money.Money | undefined
+  /** Why `cost` is not known. */
+  readonly unknown?: "price" | "usage"
+  /** The call was cut on its way: usage and cost are what it has probably used (counted input, usual output). */
+  readonly estimated?: true
+  readonly error?: string
+  /** Number of the call in its run, where it was noted before it was sent. */
+  readonly call?: number
+}
+
+/** One answer to a step, from wherever it came. */
+export interface AnswerEntry {
+  readonly _tag: "Answer"
+  readonly caller: Caller.Caller
+  readonly request: ModelRequest.ModelRequest["_tag"]
+  readonly at: number
+  readonly milliseconds: number
+  readonly origin: ModelResponse.Origin
+  readonly provider: string
+  readonly model: string
+  readonly baselineModel?: string
+  readonly usage?: Usage.Usage
+  readonly attempts: number
+  /** What the answer would have cost without cache, routing and discounts; `undefined`: not known. */
+  readonly baseline: Money.Money | undefined
+  readonly savings: Savings
+}
+
+/** What each strategy saved of the baseline. */
+export interface Savings {
+  readonly cache: Money.Money
+  readonly router: Money.Money
+  readonly promptCache: Money.Money
+  readonly serviceTier: Money.Money
+}
+
+export const noSavings: Savings = {
+  cache: Money.zero,
+  router: Money.zero,
+  promptCache: Money.zero,
+  serviceTier: Money.zero
+}
+
+export type LedgerEntry = AttemptEntry | AnswerEntry
+
+/** A call that is about to be sent. */
+export interface Call {
+  readonly caller: Caller.Caller
+  readonly at: number
+  readonly provider: string
+  readonly model: string
+  /** Counted, not billed. */
+  readonly inputTokens: number
+  /** What its answer will probably have. */
+  readonly outputTokens: number
+}

@@ -1,0 +1,180 @@
+/**
+ * The exact cache as the user's own data: counted, cleared, pruned, taken away and brought back.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import type * as CacheStore from "./CacheStore.ts"
+import * as Database from "./Database.ts"
+import type * as KeyedLog from "./KeyedLog.ts"
+import type * as Writer from "./Writer.ts"
+
+/** An entry as it stands in the table. */
+export interface CacheRow extends KeyedLog.Entry {
+  readonly value: string
+  readonly model: string
+  readonly created_at: number
+  readonly expires_at: number | null
+}
+
+export interface Stats {
+  readonly entries: number
+  readonly expired: number
+  /** Bytes of all answers. */
+  readonly bytes: number
+  readonly models: ReadonlyArray<{ readonly model: string; readonly entries: number }>
+  /** Results of steps that are kept for other runs. */
+  readonly results: number
+  /** Bytes of the whole store; `undefined` where the server does not say. */
+  readonly storeBytes: number | undefined
+  readonly oldest: number | undefined
+}
+
+/** What `prune` takes away. */
+export interface Prune {
+  /** Made before this time (milliseconds since 1970). */
+  readonly before?: number | undefined
+  readonly model?: string | undefined
+}
+
+/** An entry as it is exported: one line of JSON each. */
+export const Exported = Schema.Struct({
+  key: Schema.String,
+  model: Schema.String,
+  createdAt: Schema.Finite,
+  expiresAt: Schema.optionalKey(Schema.Finite),
+  answer: Schema.String
+})
+
+export interface Exported extends Schema.Schema.Type<typeof Exported> {}
+
+export interface CacheRepo {
+  readonly stats: Effect.Effect<Stats, SqlError.SqlError>
+  /** Takes away everything: answers, and the results of steps. How many of each. */
+  readonly clear: Effect.Effect<{ readonly entries: number; readonly results: number }, SqlError.SqlError>
+  /** Takes away what has expired, what a newer entry replaced, and what the options say. */
+  readonly prune: (options: Prune) => Effect.Effect<{ readonly entries: number; readonly results: number }, SqlError.SqlError>
+  readonly exportAll: Stream.Stream<Exported, SqlError.SqlError>
+  /** Whether there was no entry of this key. */
+  readonly importOne: (entry: Exported) => Effect.Effect<boolean, SqlError.SqlError>
+}
+
+const PAGE = 1_000
+
+export const toRow = (entry: CacheStore.Entry): CacheRow => ({
+  key: entry.key,
+  value: entry.value,
+  model: entry.model,
+  created_at: entry.createdAt,
+  expires_at: entry.expiresAt ?? null
+})
+
+export const make = (
+  database: Database.Service,
+  writer: Writer.Writer,
+  log: KeyedLog.KeyedLog<CacheRow>
+): CacheRepo => {
+  const count = (sql: string, params: ReadonlyArray<unknown> = []) =>
+    Effect.map(database.query(sql, params), (rows) => Database.toNumber(rows[0]?.["n"]) ?? 0)
+
+  /** Deletes rows of both tables, with their keys, and says how many. */
+  const remove = Effect.fnUntraced(function*(
+    where: { readonly cache: string; readonly results: string },
+    params: ReadonlyArray<unknown>,
+    resultParams: ReadonlyArray<unknown>
+  ) {
+    yield* log.settle
+    const entries = yield* count("SELECT count(*) AS n FROM cache")
+    const results = yield* count("SELECT count(*) AS n FROM results")
+    const statements: Array<Database.Statement> = [
+      { sql: `DELETE FROM cache WHERE ${where.cache}`, params },
+      { sql: `DELETE FROM results WHERE ${where.results}`, params: resultParams }
+    ]
+    if (database.dialect === "sqlite") {
+      for (const table of ["cache", "results"]) {
+        statements.push(
+          { sql: `DELETE FROM ${table}_index WHERE id NOT IN (SELECT id FROM ${table})`, params: [] }
+        )
+      }
+    }
+    yield* database.transaction(statements)
+    // The freed pages go back to the disk.
+    if (database.dialect === "sqlite") yield* database.query("VACUUM")
+    return {
+      entries: entries - (yield* count("SELECT count(*) AS n FROM cache")),
+      results: results - (yield* count("SELECT count(*) AS n FROM results"))
+    }
+  })
+
+  return {
+    stats: Effect.gen(function*() {
+      yield* writer.commit
+      const now = yield* Clock.currentTimeMillis
+      const [all] = yield* database.query(
+        `SELECT count(*) AS n, sum(length(value)) AS bytes, min(created_at) AS oldest,
+          sum(CASE WHEN expires_at <= ? THEN 1 ELSE 0 END) AS expired FROM cache`,
+        [now]
+      )
+      const models = yield* database.query("SELECT model, count(*) AS n FROM cache GROUP BY model ORDER BY n DESC, model")
+      const size = database.dialect === "sqlite"
+        ? yield* database.query("SELECT page_count * page_size AS n FROM pragma_page_count(), pragma_page_size()")
+        : []
+      return {
+        entries: Database.toNumber(all?.["n"]) ?? 0,
+        expired: Database.toNumber(all?.["expired"]) ?? 0,
+        bytes: Database.toNumber(all?.["bytes"]) ?? 0,
+        oldest: Database.toNumber(all?.["oldest"]),
+        models: models.map((row) => ({ model: String(row["model"]), entries: Number(row["n"]) })),
+        results: yield* count("SELECT count(*) AS n FROM results"),
+        storeBytes: Database.toNumber(size[0]?.["n"])
+      }
+    }),
+    clear: remove({ cache: "1 = 1", results: "1 = 1" }, [], []),
+    prune: ({ before, model }) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const replaced = (table: string) => `id NOT IN (SELECT max(id) FROM ${table} GROUP BY key)`
+        const own: Array<readonly [string, unknown]> = [
+          ...(before === undefined ? [] : [["created_at < ?", before] as const]),
+          ...(model === undefined ? [] : [["model = ?", model] as const])
+        ]
+        return remove(
+          {
+            cache: `expires_at <= ? OR ${replaced("cache")}${
+              own.length === 0 ? "" : ` OR (${own.map(([sql]) => sql).join(" AND ")})`
+            }`,
+            results: `expires_at <= ? OR ${replaced("results")}${
+              before === undefined ? "" : " OR run IN (SELECT id FROM runs WHERE started_at < ?)"
+            }`
+          },
+          [now, ...own.map(([, value]) => value)],
+          before === undefined ? [now] : [now, before]
+        )
+      }),
+    exportAll: Stream.paginate(0, (after: number) =>
+      Effect.map(
+        database.query(`SELECT * FROM cache WHERE id > ? ORDER BY id LIMIT ${PAGE}`, [after]),
+        (rows) =>
+          [
+            rows.map((row): Exported => ({
+              key: String(row["key"]),
+              model: String(row["model"]),
+              createdAt: Number(row["created_at"]),
+              ...(row["expires_at"] === null ? undefined : { expiresAt: Number(row["expires_at"]) }),
+              answer: String(row["value"])
+            })),
+            rows.length === PAGE ? Option.some(Number(rows.at(-1)!["id"])) : Option.none<number>()
+          ] as const
+      )),
+    importOne: ({ answer, createdAt, expiresAt, key, model }) =>
+      Effect.map(log.get(key), (known) => {
+        if (known !== undefined) return false
+        log.append({ key, value: answer, model, created_at: createdAt, expires_at: expiresAt ?? null })
+        return true
+      })
+  }
+}

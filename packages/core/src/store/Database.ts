@@ -1,0 +1,66 @@
+/**
+ * A SQL database as the store uses it: statements with `?` for values, and groups of statements that are written whole.
+ *
+ * **Details** On Node's own SQLite both are one synchronous call. On any other client of `effect/sql` (Postgres) the
+ * marks become numbered, and a group is a transaction.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as SqlClient from "effect/sql/SqlClient"
+import type * as SqlError from "effect/sql/SqlError"
+
+/** A row as the database gives it: large integers may be text. */
+export type Row = { readonly [column: string]: unknown }
+
+export interface Statement {
+  readonly sql: string
+  readonly params: ReadonlyArray<unknown>
+}
+
+export interface Service {
+  readonly dialect: "sqlite" | "pg"
+  /** For people: the file, or the address without its password. */
+  readonly name: string
+  readonly client: SqlClient.SqlClient
+  readonly query: (sql: string, params?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+  /** Runs all statements or none, and gives the rows of each. */
+  readonly transaction: (
+    statements: ReadonlyArray<Statement>
+  ) => Effect.Effect<ReadonlyArray<ReadonlyArray<Row>>, SqlError.SqlError>
+}
+
+export class Database extends Context.Service<Database, Service>()("@pipe/core/Database") {}
+
+/** On a client of Postgres. */
+export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
+  const numbered = new Map<string, string>()
+  const number = (sql: string): string => {
+    let text = numbered.get(sql)
+    if (text === undefined) {
+      let n = 0
+      numbered.set(sql, text = sql.replace(/\?/g, () => `$${++n}`))
+    }
+    return text
+  }
+  const query: Service["query"] = (sql, params = []) => client.unsafe<Row>(number(sql), params)
+  return {
+    dialect: "pg",
+    name,
+    client,
+    query,
+    transaction: (statements) =>
+      client.withTransaction(Effect.forEach(statements, ({ params, sql }) => query(sql, params)))
+  }
+}
+
+/** A whole number as the database gives it, `undefined` for null. */
+export const toNumber = (value: unknown): number | undefined => value === null || value === undefined ? undefined : Number(value)
+
+/** A whole number of any size. */
+export const toBigInt = (value: unknown): bigint | undefined =>
+  value === null || value === undefined ? undefined : BigInt(value as string | number | bigint)
+
+/** A text column that may be null. */
+export const toText = (value: unknown): string | undefined => typeof value === "string" ? value : undefined

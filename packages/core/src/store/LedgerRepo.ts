@@ -1,0 +1,252 @@
+/**
+ * The books in the store: attempts and answers are appended, calls stand in it while they are on their way.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import type * as Money from "../data/Money.ts"
+import * as Usage from "../data/Usage.ts"
+import type * as LedgerEntry from "../seam/LedgerEntry.ts"
+import * as Database from "./Database.ts"
+import type * as Writer from "./Writer.ts"
+
+/** A call whose end nobody has seen: its process is gone. */
+export interface CutCall {
+  readonly id: number
+  readonly step: string
+  readonly row: number
+  readonly at: number
+  readonly provider: string
+  readonly model: string
+  readonly inputTokens: number
+  readonly outputTokens: number
+}
+
+/** What a run has booked for one step and model. */
+export interface Sum {
+  readonly step: string
+  readonly provider: string
+  readonly model: string
+  readonly attempts: number
+  readonly failedAttempts: number
+  readonly unpriced: number
+  readonly estimated: number
+  readonly usage: Usage.Usage
+  readonly spent: Money.Money
+  readonly estimatedSpent: Money.Money
+  readonly answers: { readonly provider: number; readonly cache: number; readonly shared: number }
+  readonly savings: LedgerEntry.Savings
+}
+
+/** Output tokens of a step's answers by one model. */
+export interface OutputSample {
+  readonly step: string
+  readonly model: string
+  readonly answers: number
+  readonly mean: number
+  readonly deviation: number
+  readonly most: number
+}
+
+export interface LedgerRepo {
+  readonly append: (run: number, entry: LedgerEntry.LedgerEntry) => void
+  /** Notes a call before it is sent; ends when the note is on disk. */
+  readonly begin: (run: number, id: number, call: LedgerEntry.Call) => Effect.Effect<void, SqlError.SqlError>
+  /** Takes the note away, with the next group. */
+  readonly end: (run: number, id: number) => void
+  readonly cutCalls: (run: number) => Effect.Effect<ReadonlyArray<CutCall>, SqlError.SqlError>
+  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sum>, SqlError.SqlError>
+  /** Money and attempts of a run in equal parts of its time, by step and model. */
+  readonly timeline: (run: number, buckets: number) => Effect.Effect<
+    ReadonlyArray<{ readonly at: number; readonly step: string; readonly model: string; readonly cost: Money.Money; readonly attempts: number }>,
+    SqlError.SqlError
+  >
+  /** All attempts of a run, or of all runs, as the table has them. */
+  readonly attempts: (run: number | undefined) => Stream.Stream<Database.Row, SqlError.SqlError>
+  /** What earlier runs of a flow say of the length of answers. */
+  readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<OutputSample>, SqlError.SqlError>
+}
+
+const tokenColumns = ["uncached_input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning"] as const
+
+const attemptTable: Writer.Table = {
+  name: "attempts",
+  columns: [
+    "run", "step", "row_index", "at", "milliseconds", "provider", "model", ...tokenColumns, "cost", "unknown", "estimated", "error"
+  ]
+}
+
+const answerTable: Writer.Table = {
+  name: "answers",
+  columns: [
+    "run", "step", "row_index", "at", "milliseconds", "origin", "provider", "model", "baseline_model", "attempts", "baseline",
+    "saved_cache", "saved_router", "saved_prompt_cache", "saved_service_tier"
+  ]
+}
+
+const callTable: Writer.Table = {
+  name: "calls",
+  columns: ["run", "id", "step", "row_index", "at", "provider", "model", "input_tokens", "output_tokens"]
+}
+
+const number = (value: unknown): number => Number(value ?? 0)
+const text = (value: unknown): string => String(value ?? "")
+const money = (value: unknown): Money.Money => Database.toBigInt(value) ?? 0n
+
+/** Rows of a page of the attempts. */
+const PAGE = 2_000
+
+export const make = (database: Database.Service, writer: Writer.Writer): LedgerRepo => ({
+  append: (run, entry) => {
+    const { at, caller, milliseconds, model, provider } = entry
+    if (entry._tag === "Attempt") {
+      const { usage } = entry
+      writer.append(attemptTable, [
+        run, caller.step, caller.row, at, milliseconds, provider, model,
+        usage?.uncachedInput ?? null, usage?.cacheRead ?? null, usage?.cacheWrite ?? null, usage?.cacheWrite1h ?? null,
+        usage?.output ?? null, usage?.reasoning ?? null,
+        entry.cost ?? null, entry.unknown ?? null, entry.estimated === true ? 1 : 0, entry.error ?? null
+      ])
+      if (entry.call !== undefined) writer.execute(DELETE_CALL, [run, entry.call])
+      return
+    }
+    const { savings } = entry
+    writer.append(answerTable, [
+      run, caller.step, caller.row, at, milliseconds, entry.origin, provider, model, entry.baselineModel ?? null, entry.attempts,
+      entry.baseline ?? null, savings.cache, savings.router, savings.promptCache, savings.serviceTier
+    ])
+  },
+  begin: (run, id, { at, caller, inputTokens, model, outputTokens, provider }) => {
+    writer.append(callTable, [run, id, caller.step, caller.row, at, provider, model, inputTokens, outputTokens])
+    return writer.commit
+  },
+  end: (run, id) => writer.execute(DELETE_CALL, [run, id]),
+  cutCalls: (run) =>
+    Effect.map(database.query("SELECT * FROM calls WHERE run = ? ORDER BY id", [run]), (rows) =>
+      rows.map((row) => ({
+        id: number(row["id"]),
+        step: text(row["step"]),
+        row: number(row["row_index"]),
+        at: number(row["at"]),
+        provider: text(row["provider"]),
+        model: text(row["model"]),
+        inputTokens: number(row["input_tokens"]),
+        outputTokens: number(row["output_tokens"])
+      }))),
+  sums: (run) =>
+    Effect.gen(function*() {
+      const attempts = yield* database.query(
+        `SELECT step, provider, model, count(*) AS n, count(error) AS failed, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced,
+          sum(estimated) AS estimated, CAST(sum(cost) AS TEXT) AS cost,
+          CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated_cost,
+          ${tokenColumns.map((column) => `sum(${column}) AS ${column}`).join(", ")}
+          FROM attempts WHERE run = ? GROUP BY step, provider, model ORDER BY min(id)`,
+        [run]
+      )
+      const answers = yield* database.query(
+        `SELECT step, provider, model, origin, count(*) AS n, ${
+          ["saved_cache", "saved_router", "saved_prompt_cache", "saved_service_tier"].map((c) => `CAST(sum(${c}) AS TEXT) AS ${c}`).join(", ")
+        } FROM answers WHERE run = ? GROUP BY step, provider, model, origin ORDER BY min(id)`,
+        [run]
+      )
+      const sums = new Map<string, { -readonly [K in keyof Sum]: Sum[K] }>()
+      const sumOf = (row: Database.Row) => {
+        const [step, provider, model] = [text(row["step"]), text(row["provider"]), text(row["model"])]
+        const key = `${step}\n${provider}\n${model}`
+        let sum = sums.get(key)
+        if (sum === undefined) {
+          sums.set(key, sum = {
+            step, provider, model, attempts: 0, failedAttempts: 0, unpriced: 0, estimated: 0, usage: Usage.zero, spent: 0n,
+            estimatedSpent: 0n, answers: { provider: 0, cache: 0, shared: 0 },
+            savings: { cache: 0n, router: 0n, promptCache: 0n, serviceTier: 0n }
+          })
+        }
+        return sum
+      }
+      for (const row of attempts) {
+        Object.assign(sumOf(row), {
+          attempts: number(row["n"]),
+          failedAttempts: number(row["failed"]),
+          unpriced: number(row["unpriced"]),
+          estimated: number(row["estimated"]),
+          spent: money(row["cost"]),
+          estimatedSpent: money(row["estimated_cost"]),
+          usage: {
+            uncachedInput: number(row["uncached_input"]),
+            cacheRead: number(row["cache_read"]),
+            cacheWrite: number(row["cache_write"]),
+            cacheWrite1h: number(row["cache_write_1h"]),
+            output: number(row["output"]),
+            reasoning: number(row["reasoning"])
+          }
+        })
+      }
+      for (const row of answers) {
+        const sum = sumOf(row)
+        sum.answers = { ...sum.answers, [text(row["origin"])]: number(row["n"]) }
+        sum.savings = {
+          cache: sum.savings.cache + money(row["saved_cache"]),
+          router: sum.savings.router + money(row["saved_router"]),
+          promptCache: sum.savings.promptCache + money(row["saved_prompt_cache"]),
+          serviceTier: sum.savings.serviceTier + money(row["saved_service_tier"])
+        }
+      }
+      return [...sums.values()]
+    }),
+  timeline: (run, buckets) =>
+    Effect.gen(function*() {
+      const [span] = yield* database.query("SELECT min(at) AS first, max(at) AS last FROM attempts WHERE run = ?", [run])
+      const first = Database.toNumber(span?.["first"])
+      if (first === undefined) return []
+      const width = Math.max(1, Math.ceil((number(span?.["last"]) - first + 1) / buckets))
+      const rows = yield* database.query(
+        `SELECT (at - ?) / ? AS bucket, step, model, CAST(sum(cost) AS TEXT) AS cost, count(*) AS n
+          FROM attempts WHERE run = ? GROUP BY (at - ?) / ?, step, model ORDER BY 1`,
+        [first, width, run, first, width]
+      )
+      return rows.map((row) => ({
+        at: first + Math.floor(number(row["bucket"])) * width,
+        step: text(row["step"]),
+        model: text(row["model"]),
+        cost: money(row["cost"]),
+        attempts: number(row["n"])
+      }))
+    }),
+  attempts: (run) =>
+    Stream.paginate(0, (after: number) =>
+      Effect.map(
+        database.query(
+          `SELECT attempts.*, CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
+            WHERE attempts.id > ?${run === undefined ? "" : " AND attempts.run = ?"} ORDER BY attempts.id LIMIT ${PAGE}`,
+          run === undefined ? [after] : [after, run]
+        ),
+        (rows) => [rows, rows.length === PAGE ? Option.some(number(rows.at(-1)!["id"])) : Option.none<number>()] as const
+      )),
+  outputs: (flow) =>
+    Effect.map(
+      database.query(
+        `SELECT step, model, count(*) AS n, avg(output + reasoning) AS mean, avg((output + reasoning) * (output + reasoning)) AS square,
+          max(output + reasoning) AS most FROM attempts
+          WHERE run IN (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20) AND error IS NULL AND estimated = 0 AND output IS NOT NULL
+          GROUP BY step, model`,
+        [flow]
+      ),
+      (rows) =>
+        rows.map((row) => {
+          const mean = number(row["mean"])
+          return {
+            step: text(row["step"]),
+            model: text(row["model"]),
+            answers: number(row["n"]),
+            mean,
+            deviation: Math.sqrt(Math.max(0, number(row["square"]) - mean * mean)),
+            most: number(row["most"])
+          }
+        })
+    )
+})
+
+const DELETE_CALL = "DELETE FROM calls WHERE run = ? AND id = ?"

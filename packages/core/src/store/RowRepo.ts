@@ -1,0 +1,134 @@
+/**
+ * What the rows of runs gave: results of steps, found by content, and failed rows, by run.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import * as Database from "./Database.ts"
+import * as KeyedLog from "./KeyedLog.ts"
+import type * as Writer from "./Writer.ts"
+
+/** The value that a step gave for some inputs. */
+export interface Result extends KeyedLog.Entry {
+  readonly step: number
+  readonly run: number
+  /** Milliseconds since 1970; `null`: it may be used for ever. */
+  readonly expires_at: number | null
+  /** As `StoredValue` encodes it. */
+  readonly value: string
+}
+
+/** A step as it was when it ran: what its key was made of, to say what has changed. */
+export interface StoredStep {
+  readonly id: number
+  readonly key: string
+  readonly name: string
+  readonly parts: { readonly [part: string]: Schema.Json }
+}
+
+/** What a step asked for some inputs, by which it is noticed that it would ask something else now. */
+export interface Probe {
+  readonly input: string
+  readonly request: string
+}
+
+/** A row that failed, as it is kept. */
+export interface StoredFailure {
+  readonly source: string
+  readonly row: number
+  readonly position: string
+  readonly node: string
+  readonly error: string
+  readonly message: string
+  /** JSON. */
+  readonly input: string
+}
+
+export interface RowRepo {
+  readonly results: KeyedLog.KeyedLog<Result>
+  /** Keeps what a step is; its number, and whether it was there before. */
+  readonly step: (flow: string, step: Omit<StoredStep, "id">) => Effect.Effect<
+    { readonly id: number; readonly isNew: boolean },
+    SqlError.SqlError
+  >
+  /** The step of this name that ran last, other than the one of this key. */
+  readonly before: (flow: string, name: string, key: string) => Effect.Effect<StoredStep | undefined, SqlError.SqlError>
+  readonly probes: (step: number) => Effect.Effect<ReadonlyArray<Probe>, SqlError.SqlError>
+  readonly addProbe: (step: number, probe: Probe) => void
+  readonly fail: (run: number, failure: StoredFailure) => void
+  /** Forgets the failures of a run that is gone on with. */
+  readonly clearFailures: (run: number) => void
+  readonly failures: (run: number) => Stream.Stream<StoredFailure, SqlError.SqlError>
+}
+
+const failureTable: Writer.Table = {
+  name: "failures",
+  columns: ["run", "source", "row_index", "position", "node", "error", "message", "input"]
+}
+
+const probeTable: Writer.Table = { name: "probes", columns: ["step", "input", "request"] }
+
+const PAGE = 500
+
+export const make = (database: Database.Service, writer: Writer.Writer): RowRepo => {
+  const toStep = (row: Database.Row): StoredStep => ({
+    id: Number(row["id"]),
+    key: String(row["key"]),
+    name: String(row["name"]),
+    parts: JSON.parse(String(row["parts"])) as StoredStep["parts"]
+  })
+  const find = (key: string) => Effect.map(database.query("SELECT * FROM steps WHERE key = ?", [key]), (rows) => rows[0])
+  return {
+    results: KeyedLog.make<Result>(database, writer, {
+      table: "results",
+      columns: ["key", "step", "run", "expires_at", "value"]
+    }),
+    step: (flow, { key, name, parts }) =>
+      Effect.flatMap(find(key), (known) =>
+        known !== undefined
+          ? Effect.succeed({ id: Number(known["id"]), isNew: false })
+          : Effect.andThen(
+            database.query("INSERT INTO steps (key, flow, name, parts) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING", [
+              key,
+              flow,
+              name,
+              JSON.stringify(parts)
+            ]),
+            Effect.map(find(key), (row) => ({ id: Number(row!["id"]), isNew: true }))
+          )),
+    before: (flow, name, key) =>
+      Effect.map(
+        database.query("SELECT * FROM steps WHERE flow = ? AND name = ? AND key <> ? ORDER BY id DESC LIMIT 1", [flow, name, key]),
+        (rows) => rows[0] === undefined ? undefined : toStep(rows[0])
+      ),
+    probes: (step) =>
+      Effect.map(database.query("SELECT input, request FROM probes WHERE step = ? ORDER BY id DESC LIMIT 3", [step]), (rows) =>
+        rows.map((row) => ({ input: String(row["input"]), request: String(row["request"]) }))),
+    addProbe: (step, { input, request }) => writer.append(probeTable, [step, input, request]),
+    fail: (run, { error, input, message, node, position, row, source }) =>
+      writer.append(failureTable, [run, source, row, position, node, error, message, input]),
+    clearFailures: (run) => writer.execute("DELETE FROM failures WHERE run = ?", [run]),
+    failures: (run) =>
+      Stream.paginate(0, (after: number) =>
+        Effect.map(
+          database.query(`SELECT * FROM failures WHERE run = ? AND id > ? ORDER BY id LIMIT ${PAGE}`, [run, after]),
+          (rows) =>
+            [
+              rows.map((row): StoredFailure => ({
+                source: String(row["source"]),
+                row: Number(row["row_index"]),
+                position: String(row["position"]),
+                node: String(row["node"]),
+                error: String(row["error"]),
+                message: String(row["message"]),
+                input: String(row["input"])
+              })),
+              rows.length === PAGE ? Option.some(Number(rows.at(-1)!["id"])) : Option.none<number>()
+            ] as const
+        ))
+  }
+}
