@@ -125,7 +125,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     if (text === undefined) return Effect.succeed(nothing)
     const lookUp = (known: Step): Effect.Effect<Found, SqlError.SqlError> => {
       const key = ContentHash.make(`${known.key}\n${sample}\n${text}`)
-      return Effect.flatMap(results.get(key), (result) => {
+      return Effect.flatMap(results.get(key, known.isNew), (result) => {
         if (result === undefined) return Effect.succeed<Found>({ _tag: "Missing", key })
         return Effect.withFiberSucceed((fiber): Found =>
           isGood(result, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())

@@ -14,7 +14,8 @@ import * as Database from "./Database.ts"
 import type * as Writer from "./Writer.ts"
 
 export interface KeyedLog<R extends Entry> {
-  readonly get: (key: string) => Effect.Effect<R | undefined, SqlError.SqlError>
+  /** `own`: only what this process has appended counts. */
+  readonly get: (key: string, own?: boolean) => Effect.Effect<R | undefined, SqlError.SqlError>
   readonly append: (row: R) => void
   /** Puts all keys into the index. */
   readonly settle: Effect.Effect<void, SqlError.SqlError>
@@ -37,6 +38,30 @@ export const make = <R extends Entry>(
   writer: Writer.Writer,
   options: { readonly table: string; readonly columns: ReadonlyArray<keyof R & string> }
 ): KeyedLog<R> => database.dialect === "pg" ? onServer(database, writer, options) : onSqlite(database, writer, options)
+
+/** Bits of the filter, as a power of two: a million keys leave one look-up in 200 for nothing. */
+const FILTER_BITS = 24
+
+/** Knows for certain which keys are not in a set. */
+class Filter {
+  private readonly bits = new Uint32Array(2 ** FILTER_BITS / 32)
+
+  private places(key: string): ReadonlyArray<number> {
+    // The keys are hashes: parts of one are independent of each other.
+    return [0, 6, 12].map((from) => Number.parseInt(key.slice(from, from + 6), 16) & (2 ** FILTER_BITS - 1))
+  }
+
+  add(key: string): void {
+    for (const place of this.places(key)) this.bits[place >>> 5]! |= 1 << (place & 31)
+  }
+
+  mayHave(key: string): boolean {
+    return this.places(key).every((place) => (this.bits[place >>> 5]! & (1 << (place & 31))) !== 0)
+  }
+}
+
+/** How long this process goes without asking whether another has written, in milliseconds. */
+const REFRESH = 100
 
 const toValues = <R extends Entry>(columns: ReadonlyArray<keyof R & string>, row: R): ReadonlyArray<unknown> =>
   columns.map((column) => row[column] ?? null)
@@ -85,7 +110,12 @@ const onSqlite = <R extends Entry>(
   /** Ids up to this one are in the index or in `recent`; `undefined` before the first look-up. */
   let seen: number | undefined
   let version: unknown
+  let checkedAt = Number.NEGATIVE_INFINITY
   let settling = false
+  /** What this process has put into the index; made with the first. */
+  let filter: Filter | undefined
+  /** Whether the index has nothing but that. */
+  let isOwn = false
 
   const target: Writer.Table = {
     name: table,
@@ -117,6 +147,8 @@ const onSqlite = <R extends Entry>(
     if (settling) return
     settling = true
     const before = [...recent.keys()]
+    filter ??= new Filter()
+    for (const key of before) filter.add(key)
     for (const { params, sql } of merge) writer.execute(sql, params)
     Effect.runFork(Effect.onExitPrimitive(writer.commit, (exit) => {
       settling = false
@@ -128,7 +160,10 @@ const onSqlite = <R extends Entry>(
   const tail = `SELECT id, key FROM ${table} WHERE id > ? ORDER BY id`
   /** Learns of rows that other processes, or this one before, appended since the index was made. */
   const refresh = Effect.gen(function*() {
-    seen ??= Database.toNumber((yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table]))[0]?.["upto"]) ?? 0
+    const upto = Database.toNumber((yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table]))[0]?.["upto"]) ?? 0
+    // Only the first look sees an index that nobody has written to.
+    isOwn = seen === undefined && upto === 0
+    seen ??= upto
     for (const row of yield* database.query(tail, [seen])) {
       seen = row["id"] as number
       recent.set(row["key"] as string, seen)
@@ -157,16 +192,23 @@ const onSqlite = <R extends Entry>(
     Effect.flatMap(database.query(find, [key]), (rows) =>
       rows.length === 0 ? Effect.undefined : readAt(rows[0]!["id"] as number, key))
 
-  const changed = Effect.map(database.query("PRAGMA data_version"), (rows) => {
-    const now = rows[0]?.["data_version"]
-    const other = now !== version
-    version = now
-    return other
+  /** Whether another process has written since the last time. */
+  const changed = Effect.suspend(() => {
+    const now = performance.now()
+    if (now - checkedAt < REFRESH) return Effect.succeed(false)
+    checkedAt = now
+    return Effect.map(database.query("PRAGMA data_version"), (rows) => {
+      const current = rows[0]?.["data_version"]
+      const other = current !== version
+      version = current
+      return other
+    })
   })
 
-  const lookup = (key: string): Effect.Effect<R | undefined, SqlError.SqlError> => {
+  const lookup = (key: string, own: boolean): Effect.Effect<R | undefined, SqlError.SqlError> => {
     const id = recent.get(key)
-    return id === undefined ? indexed(key) : readAt(id, key)
+    if (id !== undefined) return readAt(id, key)
+    return (own || isOwn) && filter?.mayHave(key) !== true ? Effect.undefined : indexed(key)
   }
 
   return {
@@ -178,14 +220,14 @@ const onSqlite = <R extends Entry>(
       queue.push(row)
       writer.append(target, toValues(columns, row))
     },
-    get: (key) => {
+    get: (key, own = false) => {
       const known = pending.get(key) ?? ahead.get(key) ?? behind.get(key)
       if (known !== undefined) return Effect.succeed(known)
-      if (seen !== undefined && recent.has(key)) return lookup(key)
+      if (own || (seen !== undefined && recent.has(key))) return lookup(key, own)
       return Effect.flatMap(seen === undefined ? Effect.andThen(changed, refresh) : Effect.void, () =>
-        Effect.flatMap(lookup(key), (found) =>
+        Effect.flatMap(lookup(key, false), (found) =>
           found !== undefined ? Effect.succeed(found) : Effect.flatMap(changed, (other) =>
-            other ? Effect.andThen(refresh, Effect.suspend(() => lookup(key))) : Effect.undefined)))
+            other ? Effect.andThen(refresh, Effect.suspend(() => lookup(key, false))) : Effect.undefined)))
     }
   }
 }

@@ -31,6 +31,8 @@ export interface Writer {
 /** Rows of one statement: few sizes, so that each statement is prepared once. */
 const SIZES = [64, 16, 4, 1]
 
+const LAST: Database.Statement = { sql: "SELECT last_insert_rowid() AS id", params: [] }
+
 interface Queue {
   readonly rows: Map<Table, Array<ReadonlyArray<unknown>>>
   readonly statements: Array<Database.Statement>
@@ -54,7 +56,7 @@ export const make = Effect.fnUntraced(function*(
     if (sql === undefined) {
       const row = `(${table.columns.map(() => "?").join(", ")})`
       sql = `INSERT INTO ${table.name} (${table.columns.join(", ")}) VALUES ${Array.from({ length: count }, () => row).join(", ")}${
-        table.committed === undefined ? "" : " RETURNING id"
+        table.committed === undefined || database.dialect === "sqlite" ? "" : " RETURNING id"
       }`
       inserts.set(key, sql)
     }
@@ -66,7 +68,7 @@ export const make = Effect.fnUntraced(function*(
     queue = emptyQueue()
     scheduled = false
     const statements: Array<Database.Statement> = []
-    const owners: Array<Table | undefined> = []
+    const owners: Array<{ readonly table: Table; readonly count: number; readonly statement: number }> = []
     for (const [table, rows] of group.rows) {
       let from = 0
       for (const size of SIZES) {
@@ -74,7 +76,10 @@ export const make = Effect.fnUntraced(function*(
           const params: Array<unknown> = []
           for (let i = from; i < from + size; i++) for (const value of rows[i]!) params.push(value)
           statements.push({ sql: insert(table, size), params })
-          owners.push(table)
+          if (table.committed === undefined) continue
+          // The rows of one statement have ids one after the other: on SQLite the last of them is enough.
+          if (database.dialect === "sqlite") statements.push(LAST)
+          owners.push({ table, count: size, statement: statements.length - 1 })
         }
       }
     }
@@ -83,12 +88,13 @@ export const make = Effect.fnUntraced(function*(
       if (Exit.isSuccess(exit)) {
         failure = undefined
         const ids = new Map<Table, Array<number>>()
-        owners.forEach((table, index) => {
-          if (table?.committed === undefined) return
+        for (const { count, statement, table } of owners) {
           const own = ids.get(table) ?? []
-          for (const row of exit.value[index]!) own.push(Number(row["id"]))
+          const rows = exit.value[statement]!
+          if (rows.length === count && count > 1) for (const row of rows) own.push(Number(row["id"]))
+          else for (let i = count - 1; i >= 0; i--) own.push(Number(rows[0]!["id"]) - i)
           ids.set(table, own)
-        })
+        }
         for (const [table, own] of ids) table.committed!(own)
       } else {
         const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")
