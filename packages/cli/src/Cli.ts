@@ -16,8 +16,13 @@ import * as Layer from "effect/Layer"
 import * as Graph from "./commands/Graph.ts"
 import * as Init from "./commands/Init.ts"
 import * as Prices from "./commands/Prices.ts"
+import * as Resume from "./commands/Resume.ts"
+import * as Retry from "./commands/Retry.ts"
 import * as Run from "./commands/Run.ts"
+import * as Runs from "./commands/Runs.ts"
+import * as Show from "./commands/Show.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as Interrupt from "./Interrupt.ts"
 
 export const version = "0.1.0"
 
@@ -25,7 +30,16 @@ export const version = "0.1.0"
 export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
   Command.make("pipe").pipe(
     Command.withDescription("Language-model work over data: typed flows, every cent accounted for."),
-    Command.withSubcommands([Run.make(parameters), Graph.command, Prices.command, Init.command])
+    Command.withSubcommands([
+      Run.make(parameters),
+      Resume.command,
+      Retry.command,
+      Runs.command,
+      Show.command,
+      Graph.command,
+      Prices.command,
+      Init.command
+    ])
   )
 
 /** What is wrong with the usage, in a line or two on standard error; help only where it was asked for. */
@@ -63,7 +77,7 @@ const execute = (effect: Effect.Effect<void, unknown>): void => {
   const onSignal = () => {
     signals++
     if (signals > 1) process.exit(ExitCode.interrupted)
-    fiber.interruptUnsafe()
+    if (!Interrupt.tell()) fiber.interruptUnsafe()
   }
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)

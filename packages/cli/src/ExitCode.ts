@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 export const done = 0
 export const failed = 1
 export const usage = 2
+export const budget = 3
 export const interrupted = 130
 
 /** Ends the command with a message of one line or more on standard error, and an exit code. */

@@ -29,15 +29,31 @@ import * as NodeStdio from "@effect/platform-node/NodeStdio"
 import type * as Flow from "@pipe/core/Flow"
 import * as Pricing from "@pipe/core/Pricing"
 import * as Store from "@pipe/core/Store"
+import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import type * as Path from "effect/Path"
 
 const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeStdio.layer, NodeCrypto.layerDigest)
 
-/** With the store of a project (default `.pipe/pipe.db` in the working folder). */
-export const layer = (options?: { readonly store?: string }): Layer.Layer<Flow.Host> =>
-  withStore(Store.layer(options?.store ?? ".pipe/pipe.db"))
+/** Whether a store's location is a database of Postgres. */
+export const isPostgres = (location: string): boolean => /^postgres(?:ql)?:\/\//.test(location)
+
+const postgres = (url: string): Layer.Layer<Store.Store, Store.StoreError> =>
+  Layer.unwrap(Effect.map(
+    Effect.promise(() => import("./Postgres.ts")),
+    (Postgres) => Store.layerDatabase.pipe(Layer.provide(Postgres.layer({ url })))
+  ))
+
+/** With the store of a project: a SQLite file (default `.pipe/pipe.db` in the working folder), or `postgres://…`. */
+export const layer = (options?: { readonly store?: string }): Layer.Layer<Flow.Host, Store.StoreError> =>
+  withStore<Store.StoreError>(
+    options?.store !== undefined && isPostgres(options.store) ? postgres(options.store) : Store.layer(options?.store ?? ".pipe/pipe.db")
+  )
+
+/** A store that must be there: it is not replaced by one in memory. */
+export const existingStore = (location: string): Layer.Layer<Store.Store, Store.StoreError> =>
+  isPostgres(location) ? postgres(location) : Store.layerExisting(location).pipe(Layer.provide(platform))
 
 /** With a store in memory: nothing is kept after the run. */
 export const layerMemory: Layer.Layer<Flow.Host> = Layer.suspend(() => withStore(Store.layerMemory))

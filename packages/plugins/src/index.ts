@@ -3,5 +3,7 @@
 export * as Anthropic from "./Anthropic.ts"
 export * as NodeHost from "./NodeHost.ts"
 export * as OpenAi from "./OpenAi.ts"
+export * as Postgres from "./Postgres.ts"
+export * as Redis from "./Redis.ts"
 export * as Simulator from "./Simulator.ts"
 export * as Tiktoken from "./Tiktoken.ts"

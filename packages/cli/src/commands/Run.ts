@@ -5,7 +5,33 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
+
+/** How a run is watched and stopped: the same for every command that runs a flow. */
+export const runFlags = {
+  budget: Flag.String("budget").pipe(
+    Flag.withMetavar("AMOUNT"),
+    Flag.withDescription("stop when nothing more fits: 5usd, 2Mtokens; may be given for each (exit code 3)"),
+    Flag.atLeast(0)
+  ),
+  grace: Flag.String("grace").pipe(
+    Flag.withMetavar("TIME"),
+    Flag.withDescription("how long calls under way may go on after Ctrl-C (default 10s)"),
+    Flag.optional
+  ),
+  explain: Switch.make("explain", "say of rows that are not taken over from earlier work why not"),
+  json: Switch.make("json", "one event of the run a line on standard output; the last is the summary"),
+  quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report, only warnings and errors"), "q"),
+  store: StoreFlag.flag,
+  simulate: Switch.make("simulate", "answer from a simulator on this machine: no key, no cost"),
+  envFile: Flag.String("env-file").pipe(
+    Flag.withDescription("a file of environment variables, before .env"),
+    Flag.optional
+  )
+}
+
+export type RunInput = Command.Command.Config.Infer<typeof runFlags>
 
 const flags = {
   flow: Argument.String("flow").pipe(Argument.withDescription("the flow's file, such as reviews.ts")),
@@ -18,14 +44,8 @@ const flags = {
     Flag.withDescription("rows at once, instead of the flow's own number"),
     Flag.optional
   ),
-  noCache: Switch.make("no-cache", "ask everything anew: the cache is neither read nor written"),
-  simulate: Switch.make("simulate", "answer from a simulator on this machine: no key, no cost"),
-  json: Switch.make("json", "one event of the run a line on standard output; the last is the summary"),
-  quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report, only warnings and errors"), "q"),
-  envFile: Flag.String("env-file").pipe(
-    Flag.withDescription("a file of environment variables, before .env"),
-    Flag.optional
-  )
+  noCache: Switch.make("no-cache", "ask everything anew: neither the cache nor earlier work is used"),
+  ...runFlags
 }
 
 export type Input = Command.Command.Config.Infer<typeof flags> & {
@@ -58,6 +78,7 @@ export const make = (parameters: ReadonlyArray<Parameter.Any>) =>
     Command.withDescription("Run a flow: its parameters are flags, shown by: pipe run <flow> --help"),
     Command.withExamples([
       { command: "pipe run reviews.ts --limit 20 --simulate", description: "Try it on 20 rows without a key" },
+      { command: "pipe run reviews.ts --budget 5usd", description: "Never spend more than five dollars" },
       { command: "pipe run reviews.ts --json > events.jsonl", description: "For programs: events and summary" }
     ])
   )

@@ -1,73 +1,141 @@
 /** What `pipe run` does. */
+import * as Budget from "@pipe/core/Budget"
 import type * as Flow from "@pipe/core/Flow"
 import * as ReportText from "@pipe/core/ReportText"
+import * as RequestKey from "@pipe/core/RequestKey"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
 import * as Secret from "@pipe/core/Secret"
 import * as NodeHost from "@pipe/plugins/NodeHost"
+import * as Prompt from "effect/cli/Prompt"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { existsSync } from "node:fs"
+import { relative, resolve } from "node:path"
 import * as ExitCode from "../ExitCode.ts"
 import * as Heap from "../Heap.ts"
+import * as Interrupt from "../Interrupt.ts"
 import * as LoadFlow from "../LoadFlow.ts"
+import * as OpenStore from "../OpenStore.ts"
+import * as StoreFlag from "../StoreFlag.ts"
 import * as View from "../view/View.ts"
-import type { Input } from "./Run.ts"
+import type { Input, RunInput } from "./Run.ts"
 
-/** Runs a flow with a view of it, and turns its end into an exit code. */
+/** A run that is to be made, or gone on with. */
+export interface Session {
+  readonly flow: Flow.Any
+  readonly file: string
+  /** The run that is gone on with. */
+  readonly run?: string
+  /** As the parameters' schemas encode them. */
+  readonly parameters: { readonly [name: string]: Schema.Json }
+  readonly limit?: number
+  readonly concurrency?: number
+  readonly cache: boolean
+  readonly input: RunInput
+}
+
+/** Runs a flow from its file. */
 export const runFlow = Effect.fnUntraced(function*(input: Input) {
   const flow = yield* LoadFlow.load(input.flow)
+  const session: Session = {
+    flow,
+    file: relative(process.cwd(), resolve(input.flow)),
+    parameters: yield* parametersOf(flow, input),
+    ...(Option.isSome(input.limit) ? { limit: input.limit.value } : undefined),
+    ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : undefined),
+    cache: !input.noCache,
+    input
+  }
+  const unfinished = yield* unfinishedRun(session)
+  return yield* execute(unfinished === undefined ? session : { ...session, run: unfinished })
+})
+
+/** Equal for runs of one flow with the same parameters: they write the same files. */
+const identityOf = (session: Session): string =>
+  RequestKey.canonical([resolve(session.file), session.flow.name, session.parameters, session.limit ?? null])
+
+/** The unfinished run that is gone on with, where somebody at a terminal says so; otherwise its work is taken over. */
+const unfinishedRun = Effect.fnUntraced(function*(session: Session) {
+  const { input } = session
+  const location = StoreFlag.resolve(input)
+  if (!session.cache || (!NodeHost.isPostgres(location) && !existsSync(location))) return undefined
+  const last = yield* OpenStore.use(location, (store) => store.runs.latest(identityOf(session))).pipe(
+    Effect.catch(() => Effect.undefined)
+  )
+  if (last === undefined || last.status === "done" || last.status === "running") return undefined
+  const how = last.status === "budget" ? "reached its budget" : last.status === "failed" ? "failed" : "was interrupted"
+  if (input.json || input.quiet) return undefined
+  if (!process.stdin.isTTY || !View.canRepaint()) {
+    process.stderr.write(`run ${last.name} ${how}; what it has done is taken over (pipe resume ${last.name} goes on with it)\n`)
+    return undefined
+  }
+  const goOn = yield* Prompt.run(Prompt.Confirm({ message: `Run ${last.name} of this flow ${how}. Go on with it?`, initial: true }))
+  return goOn ? last.name : undefined
+})
+
+/** Runs a flow with a view of it, and turns its end into an exit code. */
+export const execute = Effect.fnUntraced(function*(session: Session) {
+  const { file, flow, input } = session
   if (input.json && flow.outputs.some((output) => output.toStdout)) {
     return yield* new ExitCode.Failure({
       message: "--json writes events to standard output, and so does an output of this flow: give that output a file",
       exitCode: ExitCode.usage
     })
   }
+  const budget = yield* budgetOf(input.budget)
+  const grace = yield* durationOf("--grace", input.grace)
   Heap.settle()
   const view = View.make({
     mode: input.json ? "json" : input.quiet ? "quiet" : View.canRepaint() ? "live" : "plain"
   })
   if (input.simulate && !input.json) view.note("answers are simulated: no key is used and nothing is paid")
-  const host = Layer.mergeAll(
-    // Simulated answers have a store of their own: a real run must never find one.
-    NodeHost.layer(input.simulate ? { store: ".pipe/simulated.db" } : {}),
-    Logger.layer([logger(view)]),
-    input.simulate
-      ? Layer.unwrap(Effect.map(
-        Effect.promise(() => import("@pipe/plugins/Simulator")),
-        (Simulator) => Simulator.layer({ latency: "20 millis" })
-      ))
-      : Layer.empty
-  )
+  const code = yield* Effect.promise(() => import("../SourceCode.ts"))
+  const drain = Effect.tap(Interrupt.first, () =>
+    Effect.sync(() => {
+      if (!input.json) view.note("ending: calls under way may finish; Ctrl-C again leaves at once")
+    }))
   const exit = yield* Effect.exit(
     Effect.provide(
       Runner.run(flow, {
-        parameters: yield* parametersOf(flow, input),
-        ...(Option.isSome(input.limit) ? { limit: input.limit.value } : undefined),
-        ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : undefined),
-        cache: !input.noCache,
+        ...(session.run === undefined ? undefined : { resume: session.run }),
+        record: {
+          file,
+          parameters: session.parameters,
+          ...(session.limit === undefined ? undefined : { limit: session.limit }),
+          ...(session.concurrency === undefined ? undefined : { concurrency: session.concurrency }),
+          cache: session.cache,
+          simulate: input.simulate,
+          budget: input.budget
+        },
+        identity: identityOf(session),
+        code: code.fingerprint(resolve(file)),
+        parameters: session.parameters,
+        ...(session.limit === undefined ? undefined : { limit: session.limit }),
+        ...(session.concurrency === undefined ? undefined : { concurrency: session.concurrency }),
+        ...(budget === undefined ? undefined : { budget }),
+        ...(grace === undefined ? undefined : { grace }),
+        cache: session.cache,
+        explain: input.explain,
         rowEvents: input.json,
+        drain,
         observe: (event) => Effect.sync(() => view.show(event))
       }),
-      host
-    ).pipe(
-      Effect.onInterrupt(() =>
-        Effect.sync(() => {
-          view.end()
-          view.note(
-            `interrupted: what was finished stands in the .partial files, and answers are in the cache; go on with: pipe run ${input.flow}`
-          )
-        })
-      )
+      host(input, view)
     )
   )
   view.end()
   if (Exit.isSuccess(exit)) {
     if (!input.json && !input.quiet) process.stderr.write(`${ReportText.render(exit.value)}\n`)
     const { failed } = exit.value.rows
+    if (failed > 0 && !input.json && !input.quiet) {
+      view.note(`the failed rows: pipe show ${exit.value.run} --failed; run them again: pipe retry ${exit.value.run} --failed`)
+    }
     if (failed > flow.allowFailedRows) process.exitCode = ExitCode.failed
     return
   }
@@ -76,26 +144,77 @@ export const runFlow = Effect.fnUntraced(function*(input: Input) {
   if (error._tag !== "RunFailed") {
     return yield* new ExitCode.Failure({ message: Secret.mask(error.message), exitCode: ExitCode.usage })
   }
-  if (!input.json && !input.quiet && error.summary.calls.attempts > 0) {
-    process.stderr.write(`${ReportText.render(withoutFailure(error.summary))}\n`)
+  const { summary } = error
+  if (!input.json && !input.quiet && summary.calls.attempts > 0) {
+    process.stderr.write(`${ReportText.render(withoutFailure(summary))}\n`)
   }
-  // A run that read no row could not start: a missing key, a missing file.
-  return yield* new ExitCode.Failure({
-    message: Secret.mask(error.message),
-    exitCode: error.summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
-  })
+  const resume = `pipe resume ${summary.run}${input.simulate ? " --simulate" : ""}`
+  switch (summary.status) {
+    case "interrupted":
+      return yield* new ExitCode.Failure({ message: `interrupted; go on with: ${resume}`, exitCode: ExitCode.interrupted })
+    case "budget":
+      return yield* new ExitCode.Failure({
+        message: `${Secret.mask(error.message)}; go on with: ${resume} --budget <more>`,
+        exitCode: ExitCode.budget
+      })
+    default:
+      // A run that read no row could not start: a missing key, a missing file.
+      return yield* new ExitCode.Failure({
+        message: `${Secret.mask(error.message)}${summary.rows.read === 0 ? "" : `; go on with: ${resume}`}`,
+        exitCode: summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
+      })
+  }
 })
+
+/** Files, prices and the store; the simulator where it answers. */
+const host = (input: RunInput, view: View.View) =>
+  Layer.mergeAll(
+    NodeHost.layer({ store: StoreFlag.resolve(input) }),
+    Logger.layer([logger(view)]),
+    input.simulate
+      ? Layer.unwrap(Effect.map(
+        Effect.promise(() => import("@pipe/plugins/Simulator")),
+        (Simulator) => Simulator.layer({ latency: "20 millis" })
+      ))
+      : Layer.empty
+  ).pipe(Layer.provide(Logger.layer([logger(view)])))
+
+/** `--budget` in money and in tokens. */
+const budgetOf = Effect.fnUntraced(function*(given: ReadonlyArray<string>) {
+  let limits: Budget.Limits | undefined
+  for (const text of given) {
+    const one = Budget.parse(text)
+    if (one === undefined) {
+      return yield* new ExitCode.Failure({
+        message: `--budget: ${text} is not an amount: write 5usd, 0.25usd or 200000tokens`,
+        exitCode: ExitCode.usage
+      })
+    }
+    limits = { ...limits, ...one }
+  }
+  return limits
+})
+
+const durationOf = (flag: string, given: Option.Option<string>): Effect.Effect<Duration.Duration | undefined, ExitCode.Failure> => {
+  if (Option.isNone(given)) return Effect.undefined
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(given.value.trim())
+  if (match === null) {
+    return Effect.fail(new ExitCode.Failure({ message: `${flag}: ${given.value} is not a time: write 10s, 500ms or 2m`, exitCode: ExitCode.usage }))
+  }
+  const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+  return Effect.succeed(Duration.millis(Number(match[1]) * units[match[2] as keyof typeof units]))
+}
 
 /** The failure itself is said last, on a line of its own. */
 const withoutFailure = ({ failure: _, ...summary }: RunEvent.RunFinished): RunEvent.RunFinished => summary
 
 /** What was given on the command line, as the parameters' schemas encode it. */
 const parametersOf = Effect.fnUntraced(function*(flow: Flow.Any, input: Input) {
-  const values: Record<string, unknown> = {}
+  const values: Record<string, Schema.Json> = {}
   for (const { parameter } of flow.parameters) {
     const given = input.parameters[parameter.name]
     if (given === undefined || Option.isNone(given)) continue
-    const schema = parameter.schema as Schema.Codec<unknown, unknown>
+    const schema = parameter.schema as Schema.Codec<unknown, Schema.Json>
     values[parameter.name] = typeof given.value === "boolean"
       ? given.value
       : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(given.value).pipe(

@@ -28,6 +28,7 @@ export const make = (options: { readonly mode: Mode }): View => {
   let painted = 0
   let lastPlain = 0
   let last: Progress | undefined
+  const missing = new Map<string, number>()
 
   const clear = (): void => {
     if (painted > 0) process.stderr.write(`\x1b[${painted}A\x1b[0J`)
@@ -71,6 +72,14 @@ export const make = (options: { readonly mode: Mode }): View => {
             lastPlain = event.milliseconds
             process.stderr.write(`${plain(event)}\n`)
           }
+          return
+        }
+        case "RowMissing": {
+          const key = `${event.node}\n${event.reason}`
+          const count = (missing.get(key) ?? 0) + 1
+          missing.set(key, count)
+          if (count <= 3) note(`not taken over: ${event.position}: ${event.node}: ${event.reason}`)
+          else if (count === 4) note(`not taken over: more rows of ${event.node} for the same reason`)
           return
         }
         case "RowFailed":
@@ -132,6 +141,7 @@ const money = (progress: Progress): string => {
   return [
     `${perSecond.toFixed(perSecond < 10 ? 1 : 0)} rows/s`,
     `${Money.format(progress.spent)} spent`,
+    ...(progress.left === undefined ? [] : [`${Money.format(progress.left)} left of the budget`]),
     `${Money.format(progress.saved)} saved`,
     `${hits} cache hits`,
     ...(progress.waiting > 0 ? [`${progress.waiting} waiting for limits`] : []),

@@ -53,13 +53,21 @@ export const render = (summary: RunEvent.RunFinished): string => {
     : `, ${count(rows.failed)} failed${summary.errorsFile === undefined ? "" : ` (see ${summary.errorsFile})`}`
   const dropped = rows.dropped === 0 ? "" : `, ${count(rows.dropped)} dropped`
   const lines = [
-    `${summary.flow}: ${summary.status === "done" ? "done" : "stopped"} in ${duration(summary.milliseconds)}: ${
+    `${summary.flow}: ${summary.status === "done" ? "done" : summary.status === "budget" ? "stopped at its budget" : summary.status === "interrupted" ? "interrupted" : "stopped"} in ${duration(summary.milliseconds)}: ${
       count(rows.read)
     } rows read${failed}${dropped}`
   ]
   if (summary.failure !== undefined) lines.push(`  ${summary.failure}`)
   for (const output of summary.outputs) lines.push(`  ${output.name}: ${count(output.rows)} rows`)
-  if (requests === 0 && calls.attempts === 0) return [...lines, "  no model was called"].join("\n")
+  const reused = summary.nodes.filter((node) => node.reused > 0)
+  if (reused.length > 0) {
+    lines.push(
+      `  taken over from earlier work: ${
+        reused.map((node) => `${node.name} ${count(node.reused)} of ${count(node.done)} rows`).join(", ")
+      }`
+    )
+  }
+  if (requests === 0 && calls.attempts === 0) return [...lines, "  no model was called: total cost $0.00"].join("\n")
   lines.push(
     "",
     ...table(
@@ -99,6 +107,12 @@ export const render = (summary: RunEvent.RunFinished): string => {
   )
   if (unpriced > 0) {
     lines.push("", `  ${count(unpriced)} calls have no known cost: what they cost is not in the figures above`)
+  }
+  if (summary.estimatedCalls > 0) {
+    lines.push(
+      "",
+      `  ${count(summary.estimatedCalls)} calls were cut on their way: ${Money.format(summary.estimatedCost)} of the cost is an estimate`
+    )
   }
   if (summary.waited > 0) lines.push(`  calls waited ${duration(summary.waited)} in all for limits and retries`)
   return lines.join("\n")

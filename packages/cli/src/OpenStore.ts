@@ -1,0 +1,28 @@
+/** Opens a store that is there, for commands that read it. */
+import * as Store from "@pipe/core/Store"
+import * as NodeHost from "@pipe/plugins/NodeHost"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { existsSync } from "node:fs"
+import * as ExitCode from "./ExitCode.ts"
+
+const fail = (message: string) => new ExitCode.Failure({ message, exitCode: ExitCode.usage })
+
+/** Runs an effect with a store; one clear line where there is none. */
+export const use = <A, E>(
+  location: string,
+  f: (store: Store.Service) => Effect.Effect<A, E>
+): Effect.Effect<A, E | ExitCode.Failure> =>
+  Effect.suspend((): Effect.Effect<A, E | ExitCode.Failure> => {
+    if (!NodeHost.isPostgres(location) && !existsSync(location)) {
+      return Effect.fail(fail(`${location}: there is no store yet: pipe run <flow> begins one`))
+    }
+    return Effect.scoped(Effect.flatMap(
+      Effect.mapError(Layer.build(NodeHost.existingStore(location)), (error) => fail(error.message)),
+      (context) => Effect.provideContext(Effect.flatMap(Store.Store, f), context)
+    ))
+  })
+
+/** A store that cannot be read is one line too. */
+export const readable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, ExitCode.Failure> =>
+  Effect.mapError(effect, (error) => error instanceof ExitCode.Failure ? error : fail(Store.messageOf(error)))

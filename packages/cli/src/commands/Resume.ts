@@ -1,0 +1,23 @@
+/** `pipe resume`: goes on with a run that did not end. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Run from "./Run.ts"
+
+export const command = Command.make(
+  "resume",
+  {
+    run: Argument.String("run").pipe(
+      Argument.withDescription("the run's name or its beginning; left out: the last"),
+      Argument.optional
+    ),
+    ...Run.runFlags
+  },
+  (input) => Effect.flatMap(Effect.promise(() => import("./GoOn.ts")), ({ goOn }) => goOn(input, "unfinished"))
+).pipe(
+  Command.withDescription("Go on with a run that was interrupted, failed, or reached its budget: what is done is not done again"),
+  Command.withExamples([
+    { command: "pipe resume", description: "The last run" },
+    { command: "pipe resume 20261125 --budget 10usd", description: "With a larger budget: what was spent counts" }
+  ])
+)

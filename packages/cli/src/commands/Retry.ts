@@ -1,0 +1,22 @@
+/** `pipe retry`: runs the failed rows of a run again. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Switch from "../Switch.ts"
+import * as Run from "./Run.ts"
+
+export const command = Command.make(
+  "retry",
+  {
+    run: Argument.String("run").pipe(
+      Argument.withDescription("the run's name or its beginning; left out: the last"),
+      Argument.optional
+    ),
+    failed: Switch.make("failed", "the failed rows (there are no others to try again)"),
+    ...Run.runFlags
+  },
+  (input) => Effect.flatMap(Effect.promise(() => import("./GoOn.ts")), ({ goOn }) => goOn(input, "failed"))
+).pipe(
+  Command.withDescription("Run only the failed rows of a run again; its outputs are then written whole, in their order"),
+  Command.withExamples([{ command: "pipe retry last --failed" }])
+)

@@ -1,0 +1,79 @@
+/** Runs of the store as text and as JSON. */
+import * as Money from "@pipe/core/Money"
+import * as ReportText from "@pipe/core/ReportText"
+import * as RunEvent from "@pipe/core/RunEvent"
+import type * as RowRepo from "@pipe/core/RowRepo"
+import type * as RunRepo from "@pipe/core/RunRepo"
+import * as Option from "effect/Option"
+
+export const summaryOf = (run: RunRepo.Run): RunEvent.RunFinished | undefined =>
+  run.summary === undefined ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(run.summary))
+
+/** Local time, to the minute. */
+const time = (at: number): string => {
+  const date = new Date(at)
+  const two = (n: number) => String(n).padStart(2, "0")
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}`
+}
+
+/** Runs, a line each. */
+export const list = (runs: ReadonlyArray<RunRepo.Run>): string => {
+  const rows = runs.map((run) => {
+    const summary = summaryOf(run)
+    return [
+      run.name,
+      run.flow,
+      time(run.startedAt),
+      run.status,
+      summary === undefined ? "–" : String(summary.rows.read),
+      summary === undefined ? "–" : String(summary.rows.failed),
+      summary === undefined ? "–" : `${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}`
+    ]
+  })
+  const all = [["run", "flow", "begun", "status", "rows", "failed", "cost"], ...rows]
+  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)))
+  return all.map((row) => row.map((cell, column) => column < 4 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)).join("  ").trimEnd())
+    .join("\n")
+}
+
+/** What can be done with a run now. */
+const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): ReadonlyArray<string> => [
+  ...(run.status === "interrupted" || run.status === "failed" ? [`go on with it: pipe resume ${run.name}`] : []),
+  ...(run.status === "budget" ? [`go on with it: pipe resume ${run.name} --budget <more>`] : []),
+  ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])
+]
+
+/** One run: where it stands, and its report. */
+export const describe = (run: RunRepo.Run): string => {
+  const summary = summaryOf(run)
+  return [
+    `run ${run.name}: ${run.flow}${run.options.file === undefined ? "" : ` (${run.options.file})`}`,
+    `  ${run.status}, begun ${time(run.startedAt)}${run.endedAt === undefined ? "" : `, ended ${time(run.endedAt)}`}${
+      run.tries > 1 ? `, ${run.tries} tries` : ""
+    }`,
+    ...(run.status === "running" ? [`  at work: process ${run.owner.pid} on ${run.owner.host}`] : []),
+    ...next(run, summary).map((line) => `  ${line}`),
+    ...(summary === undefined ? ["  it ended before it could write its summary; its rows and its books are kept"] : ["", ReportText.render(summary)])
+  ].join("\n")
+}
+
+/** A run as JSON for programs. */
+export const toJson = (run: RunRepo.Run) => ({
+  run: run.name,
+  flow: run.flow,
+  status: run.status,
+  tries: run.tries,
+  startedAt: run.startedAt,
+  ...(run.endedAt === undefined ? undefined : { endedAt: run.endedAt }),
+  options: run.options,
+  ...(run.plan === undefined ? undefined : { plan: run.plan }),
+  ...(run.summary === undefined ? undefined : { summary: run.summary })
+})
+
+/** A failed row for people. */
+export const failure = ({ error, input, message, node, position }: RowRepo.StoredFailure): string =>
+  `${position}: ${node}: ${error}: ${message}\n    ${input.length > 300 ? `${input.slice(0, 300).toWellFormed()}…` : input}`
+
+/** A failed row as one line of JSON. */
+export const failureToJson = ({ input, ...row }: RowRepo.StoredFailure): string =>
+  JSON.stringify({ ...row, input: JSON.parse(input) as unknown })
