@@ -1,7 +1,7 @@
 /** A provider that answers from a function and counts what it was asked. */
-import { ModelClient, type ModelRequest, type ModelResponse } from "@pipe/core"
+import { ModelClient, ModelRequest, type ModelResponse } from "@pipe/core"
 import { Effect, Layer } from "effect"
-import type { AiError } from "effect/ai"
+import { AiError } from "effect/ai"
 
 export const response = (
   text: string,
@@ -17,6 +17,13 @@ export const response = (
   origin: "provider",
   ...fields
 })
+
+/** The text of a request's user messages. */
+export const prompt = (request: ModelRequest.Completion): string => ModelRequest.text(request, "user")
+
+/** A failure of the provider's own. */
+export const broken = (description: string): AiError.AiError =>
+  AiError.make({ module: "test", method: "send", reason: new AiError.InternalProviderError({ description }) })
 
 export interface Scripted {
   readonly requests: Array<ModelRequest.Completion>

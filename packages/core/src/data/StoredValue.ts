@@ -77,7 +77,9 @@ const toJson = (value: unknown): unknown => {
       if (Option.isOption(value)) return Option.isSome(value) ? mark("some", toJson(value.value)) : mark("none")
       if (!isRecord(value) || Object.getOwnPropertySymbols(value).length > 0) throw new NotKept()
       const entries = Object.entries(value).map(([key, item]) => [key, toJson(item)] as const)
-      return MARK in value ? mark("record", entries) : Object.fromEntries(entries)
+      return MARK in value
+        ? mark("record", entries.sort(([a], [b]) => (a < b ? -1 : 1)))
+        : Object.fromEntries(entries)
     }
     default:
       throw new NotKept()

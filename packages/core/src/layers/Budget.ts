@@ -126,6 +126,9 @@ const toAccount = (name: string, limits: Limits, applies: Account["applies"]): A
 const MOST_OUTPUT = 4_096
 const FIRST_OUTPUT = 256
 
+/** Tokens that a chat format puts around a prompt, at most. */
+const AROUND = 16
+
 /** What a model's answers have taught. */
 interface Learned {
   /** The provider's count of the input over ours, at most. */
@@ -189,7 +192,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
       }
       const known = learnedOf(step, model)
       const counted = TokenCounter.inputTokens(count, call.request)
-      const bound = TokenCounter.inputTokens(byteLength, call.request)
+      const bound = TokenCounter.inputTokens(byteLength, call.request) + AROUND
 
       const admit = (): Effect.Effect<ModelClient.Admission<typeof call.request>, AiError.AiError> => {
         const input = known.ratio === undefined ? bound : Math.min(bound, Math.ceil(counted * known.ratio * 1.05) + 8)
