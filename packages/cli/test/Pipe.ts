@@ -27,6 +27,7 @@ export interface Options {
   readonly env?: { readonly [name: string]: string }
   /** Called with all of standard error so far, whenever more comes. */
   readonly onStderr?: (text: string, child: ReturnType<typeof spawn>) => void
+  readonly onStart?: (child: ReturnType<typeof spawn>) => void
   readonly stdin?: string
   /** Closes the reading end of standard output after so many chunks, as `head -1` does. */
   readonly closeStdoutAfter?: number
@@ -40,6 +41,7 @@ export const pipe = (args: ReadonlyArray<string>, options: Options): Promise<Out
       cwd: options.cwd,
       env: { ...inherited, ...options.env }
     })
+    options.onStart?.(child)
     let stdout = ""
     let stderr = ""
     let chunks = 0

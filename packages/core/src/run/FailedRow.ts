@@ -57,8 +57,8 @@ export interface ErrorsFile {
   readonly count: () => number
 }
 
-/** Opens the errors file of a run. */
-export const open = Effect.fnUntraced(function*(path: string) {
+/** Opens the errors file of a run; `keep` gets each row too. */
+export const open = Effect.fnUntraced(function*(path: string, keep: (row: FailedRow) => void) {
   const fs = yield* FileSystem.FileSystem
   yield* Effect.ignore(fs.remove(path))
   // One row after the other: rows that fail together must not write over each other.
@@ -70,6 +70,7 @@ export const open = Effect.fnUntraced(function*(path: string) {
     count: () => count,
     append: (row) => {
       count++
+      keep(row)
       return writing.withPermit(
         Effect.catch(fs.writeFileString(path, `${Secret.mask(safeJson(row))}\n`, { flag: "a" }), (error) => {
           if (broken) return Effect.void

@@ -11,10 +11,8 @@ import type * as Notice from "../seam/Notice.ts"
 import type * as Duration from "effect/Duration"
 import type * as Schema from "effect/Schema"
 import type * as Money from "../data/Money.ts"
-import * as Secret from "../data/Secret.ts"
 import type * as Budget from "../layers/Budget.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
-import type * as Store from "../store/Store.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as RowProgram from "./RowProgram.ts"
 import * as RunEvent from "./RunEvent.ts"
@@ -42,6 +40,8 @@ export interface Options {
   readonly budget?: Budget.Limits
   /** Reads at most so many rows of each source. */
   readonly limit?: number
+  /** `false`: the outputs are neither opened nor written. Default: `true`. */
+  readonly outputs?: boolean
   /** Rows at once, instead of the flow's own number. */
   readonly concurrency?: number
   /** Values of the flow's parameters by name; checked against their schemas. */
@@ -96,15 +96,16 @@ const TICK = "200 millis"
 
 export const make = (init: {
   readonly flow: Flow.Any
-  readonly run: RunRepo.Run
+  readonly run: Pick<RunRepo.Run, "name" | "tries">
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
-  readonly store: Store.Service
+  /** Why nothing more can be kept; `undefined` while all is well. */
+  readonly broken: () => string | undefined
   /** What is left of the budget. */
   readonly left: () => Money.Money | undefined
   readonly options: Pick<Options, "limit" | "observe" | "rowEvents" | "explain">
 }): RunState => {
-  const { at: startedAt, errors, flow, options, run, store } = init
+  const { at: startedAt, broken, errors, flow, options, run } = init
   const id = run.name
   const { nodes } = flow.graph
   const stats = new Map<Node.Any, RowProgram.NodeStats>(nodes.map((node) => [node, RowProgram.noStats()]))
@@ -131,7 +132,6 @@ export const make = (init: {
       fail(`${failedRows} rows failed, more than the ${flow.stopAfterFailedRows} that the flow allows (stopAfterFailedRows)`)
     }
     const { error, message, node, position, source } = row
-    store.rows.fail(run.id, { ...row, input: Secret.mask(FailedRow.safeJson(row.input)), message })
     return Effect.andThen(
       errors.append(row),
       emit({ _tag: "RowFailed", run: id, source, row: row.row, position, node, error, message })
@@ -249,7 +249,7 @@ export const make = (init: {
     },
     onRows: (source, rows) => {
       if (source.kind._tag === "Source") read += rows.length
-      const failure = store.failure()
+      const failure = broken()
       if (failure !== undefined) fail(`${failure}: free some space, and go on with the run`)
       return options.rowEvents === true
         ? Effect.forEach(

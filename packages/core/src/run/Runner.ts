@@ -25,23 +25,17 @@
  *
  * @since 0.1.0
  */
-import * as EmbeddingModel from "effect/ai/EmbeddingModel"
-import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import * as Secret from "../data/Secret.ts"
 import type * as Flow from "../flow/Flow.ts"
-import * as Node from "../flow/Node.ts"
+import type * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
-import type * as Sink from "../flow/Sink.ts"
 import * as Budget from "../layers/Budget.ts"
 import * as Cache from "../layers/Cache.ts"
 import * as Ledger from "../layers/Ledger.ts"
@@ -50,18 +44,14 @@ import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Notice from "../seam/Notice.ts"
-import * as ToEmbeddingModel from "../seam/ToEmbeddingModel.ts"
-import * as ToLanguageModel from "../seam/ToLanguageModel.ts"
 import type * as LedgerRepo from "../store/LedgerRepo.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
 import * as Store from "../store/Store.ts"
 import * as CutCalls from "./CutCalls.ts"
-import * as DomainPlan from "./DomainPlan.ts"
+import * as Domains from "./Domains.ts"
 import * as FailedRow from "./FailedRow.ts"
+import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
-import * as OrderedPool from "./OrderedPool.ts"
-import * as Probe from "./Probe.ts"
-import * as RowProgram from "./RowProgram.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as RunState from "./RunState.ts"
 
@@ -82,15 +72,16 @@ export const run = <E>(
   options: RunState.Options = {}
 ): Effect.Effect<RunEvent.RunFinished, RunFailed | StartError, Flow.Host> =>
   Effect.scoped(Effect.gen(function*() {
-    const parameters = yield* decodeParameters(flow, options.parameters ?? {})
+    const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
     const host = yield* Effect.context<Flow.Host>()
     const store = Context.get(host, Store.Store)
     const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
     const budget = yield* budgetOf(flow, options, pricing)
     const begun = yield* begin(flow, options, store)
     const at = yield* Clock.currentTimeMillis
-    const errors = yield* FailedRow.open(options.errorsFile ?? `${flow.name}.errors.jsonl`)
-    const state = RunState.make({ flow, run: begun, at, errors, store, left: () => budget?.left(), options })
+    const errors = yield* FailedRow.open(options.errorsFile ?? `${flow.name}.errors.jsonl`, (row) =>
+      store.rows.fail(begun.id, { ...row, input: Secret.mask(FailedRow.safeJson(row.input)) }))
+    const state = RunState.make({ flow, run: begun, at, errors, broken: store.failure, left: () => budget?.left(), options })
     const books = yield* openBooks(begun, store, pricing, state, budget)
     // Whatever happens to this fiber, the run does not stay behind as running.
     let ended = false
@@ -114,7 +105,7 @@ export const run = <E>(
     )
     yield* state.emit(state.started())
     const main = Effect.gen(function*() {
-      const { client, context } = yield* services(flow)
+      const { client, context } = yield* FlowContext.services(flow)
       const journal: Journal.Options = {
         store,
         flow: flow.name,
@@ -130,7 +121,7 @@ export const run = <E>(
         keep: true
       }
       state.useJournals((node) => Journal.forNode(node, journal))
-      return yield* Effect.provideContext(runDomains(flow, state, options), context as Context.Context<unknown>)
+      return yield* Effect.provideContext(Domains.run(flow, state, options), context as Context.Context<unknown>)
     })
     const heartbeat = Effect.forever(Effect.andThen(Effect.sleep("5 seconds"), store.runs.heartbeat(begun)))
     const drain = options.drain === undefined ? Effect.never : Effect.andThen(
@@ -251,296 +242,3 @@ const openBooks = Effect.fnUntraced(function*(
     settle: cutCalls.settle
   }
 })
-
-/** The models of the flow's stack and the author's services, in the scope of the run. */
-const services = Effect.fnUntraced(function*(flow: Flow.Any) {
-  const context = yield* Effect.context<Flow.Host | Scope.Scope>()
-  const own = yield* Layer.build(flow.services)
-  const base = Context.merge(context, own)
-  if (flow.stack === undefined) return { client: undefined, context: base }
-  const client = Probe.watched(Context.get(yield* Layer.build(flow.stack), ModelClient.ModelClient))
-  return {
-    client,
-    context: base.pipe(
-      Context.add(ModelClient.ModelClient, client),
-      Context.add(LanguageModel.LanguageModel, yield* ToLanguageModel.make(client)),
-      Context.add(EmbeddingModel.EmbeddingModel, yield* ToEmbeddingModel.make(client))
-    )
-  }
-})
-
-/** Checks the values of parameters, and that those without a default are there. */
-const decodeParameters = Effect.fnUntraced(function*(
-  flow: Flow.Any,
-  given: { readonly [name: string]: unknown }
-) {
-  const values = new Map<string, unknown>()
-  for (const name of Object.keys(given)) {
-    if (!flow.parameters.some(({ parameter }) => parameter.name === name)) {
-      return yield* new Node.FlowError({
-        message: `flow ${flow.name} has no parameter ${name}; it has ${
-          flow.parameters.map(({ parameter }) => parameter.name).join(", ") || "none"
-        }`
-      })
-    }
-  }
-  for (const { parameter } of flow.parameters) {
-    const { name, schema } = parameter
-    if (!(name in given)) {
-      if (parameter.default._tag === "None") {
-        return yield* new Node.FlowError({ message: `flow ${flow.name} needs a value for its parameter ${name}` })
-      }
-      continue
-    }
-    values.set(
-      name,
-      yield* Effect.mapError(
-        Schema.decodeUnknownEffect(schema as Schema.Codec<unknown>)(given[name]),
-        (error) => new Node.FlowError({ message: `parameter ${name}: ${error.message.replace(/\s*\n\s*/g, " ")}` })
-      )
-    )
-  }
-  return values
-})
-
-/** How many finished rows may wait for a slow one before them. */
-const windowFor = (concurrency: number): number => Math.max(256, concurrency * 8)
-
-type Item = { readonly value: unknown; readonly position: string; readonly parent: RowProgram.Row | undefined }
-
-const runDomains = Effect.fnUntraced(function*(flow: Flow.Any, state: RunState.RunState, options: RunState.Options) {
-  const plans = DomainPlan.make(flow)
-  const slots = new Map(plans.map((plan) => [plan.root.domain, RowProgram.slotsOf(plan.root, plan.members)]))
-  const concurrency = options.concurrency ?? flow.concurrency
-  const feeds = new Map<Node.Any, Queue.Queue<Item, Cause.Done>>()
-  const tables = new Map<Node.Any, JoinTable>()
-  for (const { root } of plans) {
-    if (root.kind._tag === "Source") continue
-    feeds.set(root, yield* Queue.bounded<Item, Cause.Done>(windowFor(concurrency)))
-    if (root.kind._tag === "Join") tables.set(root, makeTable())
-  }
-  const writers = new Map<Sink.Any, { readonly writer: Sink.Writer<unknown, unknown>; rows: number }>()
-  for (const output of flow.outputs) {
-    writers.set(output, { writer: yield* output.open as Effect.Effect<Sink.Writer<unknown, unknown>>, rows: 0 })
-  }
-
-  const runDomain = Effect.fnUntraced(function*(plan: DomainPlan.DomainPlan) {
-    const program = RowProgram.make({ root: plan.root, members: plan.members, slots, run: state })
-    const size = slots.get(plan.root.domain)!.size
-    const stats = state.statsOf(plan.root)
-    const isReduce = plan.root.kind._tag === "Reduce"
-    const outlets = plan.outlets.map((outlet) =>
-      makeOutlet(outlet, plan.root.domain, slots, { feeds, tables, writers, state, plans }))
-    let read: RunState.Reading | undefined
-    const stream: Stream.Stream<Item | Node.SourceRow<unknown>, unknown, unknown> = plan.root.kind._tag === "Source"
-      ? Stream.unwrap(Effect.map(plan.root.kind.open, (reading) => {
-        state.readings.set(plan.root, read = { size: reading.size, offset: 0, ended: false })
-        return options.limit === undefined ? reading.rows : Stream.take(reading.rows, options.limit)
-      }))
-      : Stream.fromQueue(feeds.get(plan.root)!)
-    yield* OrderedPool.run(stream, {
-      concurrency,
-      window: windowFor(concurrency),
-      isStopped: () => state.stopped() !== undefined,
-      work: (item, index) => {
-        const row: RowProgram.Row = {
-          index,
-          position: item.position,
-          parent: "parent" in item ? item.parent : undefined,
-          values: new Array<unknown>(size),
-          failed: false
-        }
-        if (read !== undefined && "offset" in item) read.offset = item.offset ?? 0
-        if ("problem" in item) return Effect.as(state.onBadRow(plan.root, row, item), row)
-        row.values[0] = item.value
-        if (!isReduce) stats.done++
-        return Effect.as(program(row) as Effect.Effect<void>, row)
-      },
-      emit: (rows) =>
-        Effect.andThen(
-          Effect.forEach(outlets, (outlet) => outlet.take(rows), { discard: true }),
-          state.onRows(plan.root, rows)
-        )
-    })
-    const feed = feeds.get(plan.root)
-    // Nobody reads on: who still gives rows must not wait for it.
-    if (feed !== undefined && state.stopped() !== undefined) yield* Queue.shutdown(feed)
-    if (read !== undefined) (read as RunState.Reading).ended = true
-    yield* Effect.forEach(outlets, (outlet) => outlet.end, { discard: true })
-  })
-
-  yield* Effect.forEach(plans, runDomain, { concurrency: "unbounded", discard: true })
-  if (state.stopped() !== undefined) return []
-  return yield* Effect.forEach(flow.outputs, (output) =>
-    Effect.gen(function*() {
-      const { rows, writer } = writers.get(output)!
-      yield* writer.finish
-      yield* state.emit({ _tag: "OutputWritten", run: state.id, output: output.name, rows })
-      return { name: output.name, rows }
-    }))
-})
-
-/** The second side of a join by key. */
-interface JoinTable {
-  readonly rows: Map<string | number, Array<unknown>>
-  readonly complete: Deferred.Deferred<void>
-}
-
-const makeTable = (): JoinTable => ({ rows: new Map(), complete: Deferred.makeUnsafe() })
-
-/** Takes a domain's finished rows on to what reads them. */
-interface Outlet {
-  readonly take: (rows: ReadonlyArray<RowProgram.Row>) => Effect.Effect<void, unknown, unknown>
-  /** The domain has no more rows. */
-  readonly end: Effect.Effect<void, unknown, unknown>
-}
-
-const makeOutlet = (
-  outlet: DomainPlan.Outlet,
-  domain: Node.Domain,
-  slots: ReadonlyMap<Node.Domain, RowProgram.Slots>,
-  env: {
-    readonly feeds: ReadonlyMap<Node.Any, Queue.Queue<Item, Cause.Done>>
-    readonly tables: ReadonlyMap<Node.Any, JoinTable>
-    readonly writers: ReadonlyMap<Sink.Any, { readonly writer: Sink.Writer<unknown, unknown>; rows: number }>
-    readonly state: RunState.RunState
-    readonly plans: ReadonlyArray<DomainPlan.DomainPlan>
-  }
-): Outlet => {
-  const present = (read: RowProgram.Reader, rows: ReadonlyArray<RowProgram.Row>) =>
-    rows.flatMap((row) => {
-      const values = read(row)
-      return values === undefined ? [] : [{ row, values }]
-    })
-  switch (outlet._tag) {
-    case "Sink": {
-      const read = RowProgram.reader(outlet.sink.inputs, domain, slots)
-      const entry = env.writers.get(outlet.sink)!
-      return {
-        end: Effect.void,
-        take: (rows) => {
-          const records = present(read, rows).map(({ values }) => values)
-          entry.rows += records.length
-          return records.length === 0 ? Effect.void : entry.writer.write(records)
-        }
-      }
-    }
-    case "Expand": {
-      const feed = env.feeds.get(outlet.node)!
-      const slot = slots.get(domain)!.get(outlet.slotNode)!
-      return {
-        end: Effect.asVoid(Queue.end(feed)),
-        take: (rows) =>
-          Effect.forEach(rows, (row) => {
-            const items = row.values[slot]
-            if (items === RowProgram.absent) return Effect.void
-            // The list itself is not kept: its items are rows of their own now.
-            row.values[slot] = undefined
-            return Queue.offerAll(
-              feed,
-              (items as ReadonlyArray<unknown>).map((value, index) => ({
-                value,
-                position: `${row.position}[${index}]`,
-                parent: row
-              }))
-            )
-          }, { discard: true })
-      }
-    }
-    case "Reduce": {
-      const { by, initial, inputs, step } = outlet.kind
-      const read = RowProgram.reader(inputs, domain, slots)
-      const feed = env.feeds.get(outlet.node)!
-      const groups = new Map<string, unknown>()
-      return {
-        take: (rows) =>
-          Effect.forEach(present(read, rows), ({ row, values }) => {
-            try {
-              const key = by === undefined ? "" : by(values)
-              groups.set(key, step(groups.has(key) ? groups.get(key) : initial(), values))
-              return Effect.void
-            } catch (defect) {
-              return env.state.onDefect(outlet.node, row, values, defect)
-            }
-          }, { discard: true }),
-        end: Effect.suspend(() => {
-          if (by === undefined && groups.size === 0) groups.set("", initial())
-          return Effect.andThen(
-            Queue.offerAll(
-              feed,
-              Array.from(groups, ([key, state]) => ({
-                value: { key, state },
-                position: by === undefined ? outlet.node.name : `${outlet.node.name}[${key}]`,
-                parent: undefined
-              }))
-            ),
-            Queue.end(feed)
-          )
-        })
-      }
-    }
-    case "Join":
-      return makeJoinOutlet(outlet, RowProgram.reader({ value: outlet.input }, domain, slots), env)
-  }
-}
-
-const makeJoinOutlet = (
-  outlet: Extract<DomainPlan.Outlet, { readonly _tag: "Join" }>,
-  read: RowProgram.Reader,
-  env: {
-    readonly feeds: ReadonlyMap<Node.Any, Queue.Queue<Item, Cause.Done>>
-    readonly tables: ReadonlyMap<Node.Any, JoinTable>
-  }
-): Outlet => {
-  const feed = env.feeds.get(outlet.node)!
-  const table = env.tables.get(outlet.node)!
-  const keyOf = outlet.kind.on[outlet.side]!
-  const valuesOf = (rows: ReadonlyArray<RowProgram.Row>) =>
-    rows.flatMap((row) => {
-      const values = read(row)
-      return values === undefined ? [] : [{ row, value: values["value"] }]
-    })
-  if (!outlet.first) {
-    return {
-      take: (rows) =>
-        Effect.sync(() => {
-          for (const { value } of valuesOf(rows)) {
-            const key = keyOf(value)
-            const partners = table.rows.get(key)
-            if (partners === undefined) table.rows.set(key, [value])
-            else partners.push(value)
-          }
-        }),
-      end: Effect.asVoid(Deferred.succeed(table.complete, undefined))
-    }
-  }
-  const [firstName, secondName] = Object.keys(outlet.kind.inputs) as [string, string]
-  const probe = (items: ReadonlyArray<{ readonly row: RowProgram.Row; readonly value: unknown }>) =>
-    Queue.offerAll(
-      feed,
-      items.flatMap(({ row, value }) => {
-        const partners = table.rows.get(keyOf(value)) ?? (outlet.kind.type === "left" ? [undefined] : [])
-        return partners.map((partner) => ({
-          value: { [firstName]: value, [secondName]: partner },
-          position: row.position,
-          parent: undefined
-        }))
-      })
-    )
-  // Where the second side comes out of the first one's rows, waiting for it here would wait for ever.
-  const held: Array<{ readonly row: RowProgram.Row; readonly value: unknown }> = []
-  return {
-    take: (rows) =>
-      outlet.holdFirst
-        ? Effect.sync(() => {
-          held.push(...valuesOf(rows))
-        })
-        : Effect.andThen(Deferred.await(table.complete), probe(valuesOf(rows))),
-    end: outlet.holdFirst
-      // The rest of this domain's outlets must end before the second side can be complete.
-      ? Effect.asVoid(Effect.forkScoped(
-        Effect.andThen(Effect.andThen(Deferred.await(table.complete), Effect.suspend(() => probe(held))), Queue.end(feed))
-      ))
-      : Effect.andThen(Effect.andThen(Deferred.await(table.complete), Effect.void), Effect.asVoid(Queue.end(feed)))
-  }
-}

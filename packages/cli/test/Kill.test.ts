@@ -1,0 +1,113 @@
+/** Nothing is paid twice, and nothing is lost, when a process is killed at any moment. */
+import { Simulator } from "@pipe/plugins"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { flow, folder, pipe } from "./Pipe.ts"
+
+const ROWS = 2_000
+const KILLS = 30
+const CONCURRENCY = 16
+
+// gpt-4o-mini: 0.15 and 0.60 USD per million tokens (platform.openai.com/docs/pricing, 2026-11-25), in picodollars a token.
+const INPUT = 150_000n
+const OUTPUT = 600_000n
+
+/** How long before a kill an answer may have been sent that is not on disk yet, in milliseconds. */
+const UNDER_WAY = 100
+
+const files = {
+  "flow.ts": flow({
+    source: `Source.fromIterable("rows", Array.from({ length: ${ROWS} }, (_, i) => "word " + i))`,
+    options: `concurrency: ${CONCURRENCY},`
+  })
+}
+
+describe("kill -9", () => {
+  it.live(`at ${KILLS} random moments: each answered call once, the same output, the same bill`, () =>
+    Effect.gen(function*() {
+      const answered = new Map<string, Array<number>>()
+      const simulator = yield* Simulator.start({
+        latency: "5 millis",
+        answer: ({ prompt }) => {
+          answered.set(prompt, [...(answered.get(prompt) ?? []), performance.now()])
+          return undefined
+        }
+      })
+      const env = { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: simulator.openAiUrl }
+      const cwd = folder(files)
+      const kills: Array<number> = []
+      let outcome = { code: null as number | null, stdout: "", stderr: "" }
+      for (let attempt = 0; attempt < 200; attempt++) {
+        const before = simulator.requests()
+        outcome = yield* Effect.promise(() =>
+          pipe(attempt === 0 ? ["run", "flow.ts", "--quiet"] : ["resume", "--quiet"], {
+            cwd,
+            env,
+            onStart: (child) => {
+              if (kills.length >= KILLS) return
+              // So many calls into this try, and some moment of that turn.
+              const after = Math.floor(Math.random() * 110)
+              const timer = setInterval(() => {
+                if (simulator.requests() - before < after) return
+                clearInterval(timer)
+                setTimeout(() => child.kill("SIGKILL"), Math.random() * 8)
+              }, 1)
+              child.on("exit", (_, signal) => {
+                clearInterval(timer)
+                if (signal === "SIGKILL") kills.push(performance.now())
+              })
+            }
+          }))
+        if (outcome.code === 0) break
+        assert.isNull(outcome.code, outcome.stderr)
+        // Answers to the dead process go nowhere; they are on the bill.
+        yield* Effect.sleep(30)
+      }
+      assert.strictEqual(outcome.code, 0, outcome.stderr)
+      assert.isAtLeast(kills.length, KILLS - 5, "the run was over before it could be killed so often")
+
+      // Each call was answered, and again only if it was under way at a kill.
+      assert.strictEqual(answered.size, ROWS)
+      for (const [prompt, times] of answered) {
+        for (const time of times.slice(0, -1)) {
+          assert.isTrue(kills.some((kill) => time > kill - UNDER_WAY), `${prompt} was paid again, though it was answered long before a kill`)
+        }
+      }
+      const repeated = [...answered.values()].reduce((sum, times) => sum + times.length - 1, 0)
+      assert.isAtMost(repeated, kills.length * CONCURRENCY * 2)
+
+      const seen = new Map([...answered].map(([prompt, times]) => [prompt, times.length]))
+      const billed = simulator.bill().reduce((sum, { input, output }) => sum + INPUT * BigInt(input) + OUTPUT * BigInt(output), 0n)
+
+      // The output is that of a run that nobody disturbs.
+      const calm = folder(files)
+      const undisturbed = yield* Effect.promise(() => pipe(["run", "flow.ts", "--quiet"], { cwd: calm, env }))
+      assert.strictEqual(undisturbed.code, 0, undisturbed.stderr)
+      assert.strictEqual(readFileSync(join(cwd, "out.jsonl"), "utf8"), readFileSync(join(calm, "out.jsonl"), "utf8"))
+
+      // The books have every call that the provider bills, to the picodollar; a call that was noted but never left is in
+      // them as an estimate.
+      const db = new DatabaseSync(join(cwd, ".pipe/pipe.db"), { readOnly: true })
+      const entries = db.prepare("SELECT row_index, cost, estimated FROM attempts").all() as Array<{ row_index: number; cost: number; estimated: number }>
+      assert.strictEqual(db.prepare("SELECT count(*) AS n FROM calls").get()!["n"], 0)
+      db.close()
+      const byRow = Map.groupBy(entries, (entry) => entry.row_index)
+      let booked = 0n
+      let neverSent = 0
+      for (let row = 0; row < ROWS; row++) {
+        const own = byRow.get(row) ?? []
+        const times = seen.get(`Say something of "word ${row}"`)!
+        assert.isAtLeast(own.length, times, `row ${row} was billed ${times} times`)
+        const extra = own.length - times
+        assert.isAtMost(extra, own.filter((entry) => entry.estimated === 1).length)
+        neverSent += extra
+        booked += own.slice(0, times).reduce((sum, { cost }) => sum + BigInt(cost), 0n)
+      }
+      assert.strictEqual(booked, billed)
+      assert.isAtMost(neverSent, kills.length * CONCURRENCY)
+      console.log(`${kills.length} kills, ${repeated} of ${ROWS} calls repeated, ${neverSent} noted and never sent`)
+    }), 180_000)
+})

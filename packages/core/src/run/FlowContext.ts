@@ -1,0 +1,73 @@
+/**
+ * What the steps of a flow run in: the models of its stack, the author's services, the values of its parameters.
+ *
+ * @internal
+ */
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
+import * as ToEmbeddingModel from "../seam/ToEmbeddingModel.ts"
+import * as ToLanguageModel from "../seam/ToLanguageModel.ts"
+import * as Probe from "./Probe.ts"
+
+/** The models of the flow's stack and the author's services, in the scope of the run. */
+export const services = Effect.fnUntraced(function*(
+  flow: Flow.Any,
+  /** Stands over the stack. */
+  over: (client: ModelClient.Service) => ModelClient.Service = (client) => client
+) {
+  const context = yield* Effect.context<Flow.Host | Scope.Scope>()
+  const own = yield* Layer.build(flow.services)
+  const base = Context.merge(context, own)
+  if (flow.stack === undefined) return { client: undefined, context: base }
+  const client = Probe.watched(over(Context.get(yield* Layer.build(flow.stack), ModelClient.ModelClient)))
+  return {
+    client,
+    context: base.pipe(
+      Context.add(ModelClient.ModelClient, client),
+      Context.add(LanguageModel.LanguageModel, yield* ToLanguageModel.make(client)),
+      Context.add(EmbeddingModel.EmbeddingModel, yield* ToEmbeddingModel.make(client))
+    )
+  }
+})
+
+/** Checks the values of parameters, and that those without a default are there. */
+export const decodeParameters = Effect.fnUntraced(function*(
+  flow: Flow.Any,
+  given: { readonly [name: string]: unknown }
+) {
+  const values = new Map<string, unknown>()
+  for (const name of Object.keys(given)) {
+    if (!flow.parameters.some(({ parameter }) => parameter.name === name)) {
+      return yield* new Node.FlowError({
+        message: `flow ${flow.name} has no parameter ${name}; it has ${
+          flow.parameters.map(({ parameter }) => parameter.name).join(", ") || "none"
+        }`
+      })
+    }
+  }
+  for (const { parameter } of flow.parameters) {
+    const { name, schema } = parameter
+    if (!(name in given)) {
+      if (parameter.default._tag === "None") {
+        return yield* new Node.FlowError({ message: `flow ${flow.name} needs a value for its parameter ${name}` })
+      }
+      continue
+    }
+    values.set(
+      name,
+      yield* Effect.mapError(
+        Schema.decodeUnknownEffect(schema as Schema.Codec<unknown>)(given[name]),
+        (error) => new Node.FlowError({ message: `parameter ${name}: ${error.message.replace(/\s*\n\s*/g, " ")}` })
+      )
+    )
+  }
+  return values
+})
