@@ -15,6 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Graph from "./commands/Graph.ts"
 import * as Init from "./commands/Init.ts"
+import * as Plan from "./commands/Plan.ts"
 import * as Prices from "./commands/Prices.ts"
 import * as Resume from "./commands/Resume.ts"
 import * as Retry from "./commands/Retry.ts"
@@ -26,12 +27,13 @@ import * as Interrupt from "./Interrupt.ts"
 
 export const version = "0.1.0"
 
-/** All commands; `parameters` are those of the flow that `run` is about. */
+/** All commands; `parameters` are those of the flow that `run` or `plan` is about. */
 export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
   Command.make("pipe").pipe(
     Command.withDescription("Language-model work over data: typed flows, every cent accounted for."),
     Command.withSubcommands([
       Run.make(parameters),
+      Plan.make(parameters),
       Resume.command,
       Retry.command,
       Runs.command,

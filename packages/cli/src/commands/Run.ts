@@ -33,12 +33,16 @@ export const runFlags = {
 
 export type RunInput = Command.Command.Config.Infer<typeof runFlags>
 
+export const flow = Argument.String("flow").pipe(Argument.withDescription("the flow's file, such as reviews.ts"))
+
+export const limit = Flag.Int("limit").pipe(
+  Flag.withDescription("read at most so many rows of each source"),
+  Flag.optional
+)
+
 const flags = {
-  flow: Argument.String("flow").pipe(Argument.withDescription("the flow's file, such as reviews.ts")),
-  limit: Flag.Int("limit").pipe(
-    Flag.withDescription("read at most so many rows of each source"),
-    Flag.optional
-  ),
+  flow,
+  limit,
   concurrency: Flag.Int("concurrency").pipe(
     Flag.withAlias("c"),
     Flag.withDescription("rows at once, instead of the flow's own number"),
@@ -65,13 +69,13 @@ const toFlag = ({ parameter }: Parameter.Any): Flag.Flag<Option.Option<string | 
     : Flag.optional(Flag.withDescription(Flag.String(parameter.name), description))
 }
 
+export const parameterFlags = (parameters: ReadonlyArray<Parameter.Any>) =>
+  Object.fromEntries(parameters.map((parameter) => [parameter.parameter.name, toFlag(parameter)]))
+
 export const make = (parameters: ReadonlyArray<Parameter.Any>) =>
   Command.make(
     "run",
-    {
-      ...flags,
-      parameters: Object.fromEntries(parameters.map((parameter) => [parameter.parameter.name, toFlag(parameter)]))
-    },
+    { ...flags, parameters: parameterFlags(parameters) },
     (input) =>
       Effect.flatMap(Effect.promise(() => import("./RunFlow.ts")), ({ runFlow }) => runFlow(input as Input))
   ).pipe(

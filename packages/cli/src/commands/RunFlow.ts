@@ -2,7 +2,6 @@
 import * as Budget from "@pipe/core/Budget"
 import type * as Flow from "@pipe/core/Flow"
 import * as ReportText from "@pipe/core/ReportText"
-import * as RequestKey from "@pipe/core/RequestKey"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
 import * as Secret from "@pipe/core/Secret"
@@ -11,14 +10,13 @@ import * as Prompt from "effect/cli/Prompt"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import { existsSync } from "node:fs"
 import { relative, resolve } from "node:path"
 import * as ExitCode from "../ExitCode.ts"
 import * as Heap from "../Heap.ts"
+import * as Host from "../Host.ts"
 import * as Interrupt from "../Interrupt.ts"
 import * as LoadFlow from "../LoadFlow.ts"
 import * as OpenStore from "../OpenStore.ts"
@@ -46,7 +44,7 @@ export const runFlow = Effect.fnUntraced(function*(input: Input) {
   const session: Session = {
     flow,
     file: relative(process.cwd(), resolve(input.flow)),
-    parameters: yield* parametersOf(flow, input),
+    parameters: yield* Host.parametersOf(flow, input),
     ...(Option.isSome(input.limit) ? { limit: input.limit.value } : undefined),
     ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : undefined),
     cache: !input.noCache,
@@ -56,9 +54,8 @@ export const runFlow = Effect.fnUntraced(function*(input: Input) {
   return yield* execute(unfinished === undefined ? session : { ...session, run: unfinished })
 })
 
-/** Equal for runs of one flow with the same parameters: they write the same files. */
-const identityOf = (session: Session): string =>
-  RequestKey.canonical([resolve(session.file), session.flow.name, session.parameters, session.limit ?? null])
+const identityOf = ({ file, flow, limit, parameters }: Session): string =>
+  Host.identityOf({ file, flow: flow.name, parameters, limit })
 
 /** The unfinished run that is gone on with, where somebody at a terminal says so; otherwise its work is taken over. */
 const unfinishedRun = Effect.fnUntraced(function*(session: Session) {
@@ -126,7 +123,7 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
         drain,
         observe: (event) => Effect.sync(() => view.show(event))
       }),
-      host(input, view)
+      Host.layer({ ...input, view })
     )
   )
   view.end()
@@ -166,19 +163,6 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
   }
 })
 
-/** Files, prices and the store; the simulator where it answers. */
-const host = (input: RunInput, view: View.View) =>
-  Layer.mergeAll(
-    NodeHost.layer({ store: StoreFlag.resolve(input) }),
-    Logger.layer([logger(view)]),
-    input.simulate
-      ? Layer.unwrap(Effect.map(
-        Effect.promise(() => import("@pipe/plugins/Simulator")),
-        (Simulator) => Simulator.layer({ latency: "20 millis" })
-      ))
-      : Layer.empty
-  ).pipe(Layer.provide(Logger.layer([logger(view)])))
-
 /** `--budget` in money and in tokens. */
 const budgetOf = Effect.fnUntraced(function*(given: ReadonlyArray<string>) {
   let limits: Budget.Limits | undefined
@@ -207,34 +191,3 @@ const durationOf = (flag: string, given: Option.Option<string>): Effect.Effect<D
 
 /** The failure itself is said last, on a line of its own. */
 const withoutFailure = ({ failure: _, ...summary }: RunEvent.RunFinished): RunEvent.RunFinished => summary
-
-/** What was given on the command line, as the parameters' schemas encode it. */
-const parametersOf = Effect.fnUntraced(function*(flow: Flow.Any, input: Input) {
-  const values: Record<string, Schema.Json> = {}
-  for (const { parameter } of flow.parameters) {
-    const given = input.parameters[parameter.name]
-    if (given === undefined || Option.isNone(given)) continue
-    const schema = parameter.schema as Schema.Codec<unknown, Schema.Json>
-    values[parameter.name] = typeof given.value === "boolean"
-      ? given.value
-      : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(given.value).pipe(
-        Effect.flatMap(Schema.encodeEffect(schema)),
-        Effect.mapError((error) =>
-          new ExitCode.Failure({
-            message: `--${parameter.name}: ${error.message.replace(/\s*\n\s*/g, " ")}`,
-            exitCode: ExitCode.usage
-          })
-        )
-      )
-  }
-  return values
-})
-
-/** Warnings and errors of the run, in the view's way. */
-const logger = (view: View.View) =>
-  Logger.make<unknown, void>(({ logLevel, message }) => {
-    if (logLevel !== "Warn" && logLevel !== "Error" && logLevel !== "Fatal") return
-    const text = Secret.mask((Array.isArray(message) ? message : [message]).map(String).join(" "))
-    view.show({ _tag: "Warning", message: text })
-  })
-

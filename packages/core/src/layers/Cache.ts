@@ -127,7 +127,11 @@ export const layer = (
           return lookup(keyOf(resolved, options), request, resolved)
         })
       return send
-    }), { name: "Cache", ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined) })
+    }), {
+    name: "Cache",
+    ...(options.namespace === undefined ? undefined : { namespace: options.namespace }),
+    ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined)
+  })
 }
 
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const

@@ -65,7 +65,7 @@ export const choose = (
           : Effect.map(next.send(routed), (response) =>
             ({ ...response, baselineModel: options.baseline }) as ModelResponse.ResponseTo<typeof request>)
       }
-    }), { name: "Router", answers: options.by ?? model.toString() })
+    }), { name: "Router", answers: options.by ?? model.toString(), baseline: options.baseline })
 }
 
 /** Holds when the text of the user's messages has fewer than `characters` characters (code points). */

@@ -78,28 +78,29 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   let probesWanted = 0
   let unkept = false
 
-  const register = (key: string) =>
-    Effect.map(store.rows.step(options.flow, { key, name: node.name, parts }), (known) => ({ ...known, key }))
+  const register = (key: string): Effect.Effect<Step, SqlError.SqlError> =>
+    options.keep
+      ? Effect.map(store.rows.step(options.flow, { key, name: node.name, parts }), (known) => ({ ...known, key }))
+      : Effect.map(store.rows.find(key), (id) => ({ id: id ?? 0, key, isNew: id === undefined }))
 
   /** Finds out which step this is, once. */
   const identify = Effect.fnUntraced(function*(run: Run) {
     let found: Step = yield* register(base)
-    if (!found.isNew && options.client !== undefined) {
-      const [probe] = yield* store.rows.probes(found.id)
-      if (probe !== undefined) {
-        const asks = yield* Probe.compare(probe, (input) => inStep(Effect.suspend(() => run(input))), options.client)
-        if (asks !== undefined) {
-          // The same source asks something else: it is another step, known by what it asks.
-          found = yield* register(ContentHash.make(`${base}\n${asks}`))
-          if (found.isNew) {
-            yield* Effect.logWarning(
-              `step ${node.name} asks something else than in earlier runs, though its own source is the same (a helper, a file that it reads): its rows are run anew`
-            )
-          }
+    const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
+    if (probe === undefined) probesWanted = 1
+    else if (options.client !== undefined) {
+      const asks = yield* Probe.compare(probe, (input) => inStep(Effect.suspend(() => run(input))), options.client)
+      if (asks !== undefined) {
+        // The same source asks something else: it is another step, known by what it asks.
+        found = yield* register(ContentHash.make(`${base}\n${asks}`))
+        if (found.isNew) {
+          probesWanted = 1
+          yield* Effect.logWarning(
+            `step ${node.name} asks something else than in earlier runs, though its own source is the same (a helper, a file that it reads): its rows are run anew`
+          )
         }
       }
     }
-    if (found.isNew) probesWanted = 1
     step = found
     return found
   })

@@ -9,7 +9,6 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as Notice from "../seam/Notice.ts"
 import type * as Duration from "effect/Duration"
-import type * as Schema from "effect/Schema"
 import type * as Money from "../data/Money.ts"
 import type * as Budget from "../layers/Budget.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
@@ -26,8 +25,6 @@ export interface Options {
   readonly record?: RunRepo.Options
   /** Equal for runs that write the same outputs: one of them may run at a time. Default: any number may. */
   readonly identity?: string
-  /** A plan that was made before, to be set beside what comes. */
-  readonly plan?: Schema.Json
   /** Names what the code is that functions mention, so that a change of it is a change of the step. */
   readonly code?: (functions: ReadonlyArray<string>) => string
   /** When this ends no further row is begun; rows under way have `grace` to end, and are cut then. */

@@ -173,8 +173,7 @@ const begin = Effect.fnUntraced(function*(flow: Flow.Any, options: RunState.Opti
       flow: flow.name,
       identity: options.identity,
       options: options.record ?? {},
-      graph: RunState.graphOf(flow),
-      plan: options.plan
+      graph: RunState.graphOf(flow)
     })
     : Effect.flatMap(store.runs.find(options.resume), (run) => store.runs.claim(run))
   return yield* Effect.mapError(claimed, (error) =>

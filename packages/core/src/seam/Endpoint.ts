@@ -11,6 +11,9 @@ export interface Endpoint {
   readonly apiKey: string
 }
 
+/** Whether nobody will be asked: then a provider does without a key. A plan sets it. */
+export const Unasked = Context.Reference<boolean>("@pipe/core/Endpoint/Unasked", { defaultValue: () => false })
+
 /** By wire format: `"openai"` or `"anthropic"`. Default: none. */
 export const Overrides = Context.Reference<{ readonly [wire: string]: Endpoint }>("@pipe/core/Endpoint/Overrides", {
   defaultValue: () => ({})

@@ -49,6 +49,10 @@ export interface LayerInfo {
   readonly limits?: { readonly requestsPerMinute?: number | undefined; readonly tokensPerMinute?: number | undefined }
   /** How long it lets an answer be used again, in milliseconds. */
   readonly timeToLive?: number
+  /** The part of the cache in which it looks. */
+  readonly namespace?: string
+  /** The model that would be asked without it, where it chooses one. */
+  readonly baseline?: string
 }
 
 export interface Service {

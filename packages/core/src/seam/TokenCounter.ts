@@ -28,13 +28,14 @@ export const TokenCounter = Context.Reference<Count>("@pipe/core/TokenCounter", 
   defaultValue: () => estimate
 })
 
-/** Tokens around each message that a chat format adds. */
+/** Tokens that a chat format puts around each message, and around all of them (OpenAI's cookbook on counting tokens). */
 const PER_MESSAGE = 4
+const PER_REQUEST = 3
 
 /** Input tokens of a request: all its text, its tools and its answer schema. Files are not counted. */
 export const inputTokens = (count: Count, request: ModelRequest.ModelRequest): number => {
   if (request._tag === "Embedding") return request.inputs.reduce((sum, input) => sum + count(input), 0)
-  let total = 0
+  let total = PER_REQUEST
   for (const message of request.messages) total += PER_MESSAGE + count(ModelRequest.messageText(message))
   if (request.tools.length > 0) total += count(JSON.stringify(request.tools))
   if (request.responseFormat.type === "json") total += count(JSON.stringify(request.responseFormat.schema))

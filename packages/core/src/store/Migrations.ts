@@ -48,6 +48,7 @@ export const migrations = {
         graph TEXT NOT NULL, status TEXT NOT NULL, owner TEXT NOT NULL, heartbeat_at INT NOT NULL, tries INT NOT NULL,
         started_at INT NOT NULL, ended_at INT, summary TEXT, plan TEXT)`,
       "CREATE INDEX runs_identity ON runs (identity)",
+      "CREATE TABLE plans (identity TEXT NOT NULL UNIQUE, plan TEXT NOT NULL)",
       `CREATE TABLE steps (id ID, key TEXT NOT NULL UNIQUE, flow TEXT NOT NULL, name TEXT NOT NULL, parts TEXT NOT NULL)`,
       `CREATE TABLE probes (id ID, step INT NOT NULL, input TEXT NOT NULL, request TEXT NOT NULL)`,
       "CREATE INDEX probes_step ON probes (step)",

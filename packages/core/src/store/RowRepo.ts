@@ -50,6 +50,8 @@ export interface StoredFailure {
 
 export interface RowRepo {
   readonly results: KeyedLog.KeyedLog<Result>
+  /** The number of a step that ran before. */
+  readonly find: (key: string) => Effect.Effect<number | undefined, SqlError.SqlError>
   /** Keeps what a step is; its number, and whether it was there before. */
   readonly step: (flow: string, step: Omit<StoredStep, "id">) => Effect.Effect<
     { readonly id: number; readonly isNew: boolean },
@@ -87,6 +89,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): RowRepo
       table: "results",
       columns: ["key", "step", "run", "expires_at", "value"]
     }),
+    find: (key) => Effect.map(find(key), (row) => Database.toNumber(row?.["id"])),
     step: (flow, { key, name, parts }) =>
       Effect.flatMap(find(key), (known) =>
         known !== undefined

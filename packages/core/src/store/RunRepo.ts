@@ -68,7 +68,6 @@ export interface RunRepo {
     readonly identity: string | undefined
     readonly options: Options
     readonly graph: Schema.Json
-    readonly plan?: Schema.Json | undefined
   }) => Effect.Effect<Run, RunError | SqlError.SqlError>
   /** Goes on with a run; fails while a live process works on it. */
   readonly claim: (run: Run) => Effect.Effect<Run, RunError | SqlError.SqlError>
@@ -82,6 +81,8 @@ export interface RunRepo {
   readonly find: (name: string | undefined) => Effect.Effect<Run, RunError | SqlError.SqlError>
   /** The last run of an identity. */
   readonly latest: (identity: string) => Effect.Effect<Run | undefined, SqlError.SqlError>
+  /** Keeps the plan of runs of an identity: the next of them has it beside what comes. */
+  readonly savePlan: (identity: string, plan: Schema.Json) => Effect.Effect<void, SqlError.SqlError>
   /** Newest first. */
   readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
 }
@@ -146,9 +147,17 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
         )
     )
 
+  const planOf = (identity: string) =>
+    Effect.map(database.query("SELECT plan FROM plans WHERE identity = ?", [identity]), (rows) => Database.toText(rows[0]?.["plan"]))
+
   return {
     find,
     latest,
+    savePlan: (identity, plan) =>
+      Effect.asVoid(database.query(
+        "INSERT INTO plans (identity, plan) VALUES (?, ?) ON CONFLICT (identity) DO UPDATE SET plan = excluded.plan",
+        [identity, JSON.stringify(plan)]
+      )),
     list: (limit) => query(`${ALL} ORDER BY id DESC LIMIT ?`, [limit]),
     create: (run) =>
       Effect.gen(function*() {
@@ -171,7 +180,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
             JSON.stringify(owner),
             at,
             at,
-            run.plan === undefined ? null : JSON.stringify(run.plan)
+            (run.identity === undefined ? undefined : yield* planOf(run.identity)) ?? null
           ]
         )
         return yield* find(name)

@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type * as Endpoint from "@pipe/core/Endpoint"
+import * as Endpoint from "@pipe/core/Endpoint"
 import * as Secret from "@pipe/core/Secret"
 import * as AiError from "effect/ai/AiError"
 import * as Config from "effect/Config"
@@ -41,6 +41,7 @@ export const resolve = Effect.fnUntraced(function*(options: {
     : Redacted.value(options.apiKey)
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
   if (apiKey === undefined || apiKey === "") {
+    if (yield* Endpoint.Unasked) return { apiKey: "none", baseUrl, keySource: "nowhere" }
     return yield* failure(
       module,
       `${keyName} is not set: export it, write it to a .env file in the working folder, or try the flow without a key by --simulate`

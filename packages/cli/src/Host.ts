@@ -1,0 +1,73 @@
+/**
+ * What commands that run flows give them: files, prices, the store, the simulator where it answers, and their log.
+ */
+import type * as Flow from "@pipe/core/Flow"
+import * as RequestKey from "@pipe/core/RequestKey"
+import * as Secret from "@pipe/core/Secret"
+import * as NodeHost from "@pipe/plugins/NodeHost"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { resolve } from "node:path"
+import type { Input } from "./commands/Run.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as StoreFlag from "./StoreFlag.ts"
+import type * as View from "./view/View.ts"
+
+/** Equal for runs of one flow with the same parameters: they write the same files. */
+export const identityOf = (run: {
+  readonly file: string
+  readonly flow: string
+  readonly parameters: { readonly [name: string]: Schema.Json }
+  readonly limit: number | undefined
+}): string => RequestKey.canonical([resolve(run.file), run.flow, run.parameters, run.limit ?? null])
+
+export const layer = (input: {
+  readonly store: Option.Option<string>
+  readonly simulate: boolean
+  readonly view: View.View
+}) => {
+  const log = Logger.layer([logger(input.view)])
+  return Layer.mergeAll(
+    NodeHost.layer({ store: StoreFlag.resolve(input) }),
+    log,
+    input.simulate
+      ? Layer.unwrap(Effect.map(
+        Effect.promise(() => import("@pipe/plugins/Simulator")),
+        (Simulator) => Simulator.layer({ latency: "20 millis" })
+      ))
+      : Layer.empty
+  ).pipe(Layer.provide(log))
+}
+
+/** What was given on the command line, as the parameters' schemas encode it. */
+export const parametersOf = Effect.fnUntraced(function*(flow: Flow.Any, input: Pick<Input, "parameters">) {
+  const values: Record<string, Schema.Json> = {}
+  for (const { parameter } of flow.parameters) {
+    const given = input.parameters[parameter.name]
+    if (given === undefined || Option.isNone(given)) continue
+    const schema = parameter.schema as Schema.Codec<unknown, Schema.Json>
+    values[parameter.name] = typeof given.value === "boolean"
+      ? given.value
+      : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(given.value).pipe(
+        Effect.flatMap(Schema.encodeEffect(schema)),
+        Effect.mapError((error) =>
+          new ExitCode.Failure({
+            message: `--${parameter.name}: ${error.message.replace(/\s*\n\s*/g, " ")}`,
+            exitCode: ExitCode.usage
+          })
+        )
+      )
+  }
+  return values
+})
+
+/** Warnings and errors of the run, in the view's way. */
+const logger = (view: View.View) =>
+  Logger.make<unknown, void>(({ logLevel, message }) => {
+    if (logLevel !== "Warn" && logLevel !== "Error" && logLevel !== "Fatal") return
+    const text = Secret.mask((Array.isArray(message) ? message : [message]).map(String).join(" "))
+    view.show({ _tag: "Warning", message: text })
+  })

@@ -1,0 +1,49 @@
+/** What `pipe plan` does. */
+import * as Plan from "@pipe/core/Plan"
+import * as Runner from "@pipe/core/Runner"
+import * as Secret from "@pipe/core/Secret"
+import * as Store from "@pipe/core/Store"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { relative, resolve } from "node:path"
+import * as ExitCode from "../ExitCode.ts"
+import * as Heap from "../Heap.ts"
+import * as Host from "../Host.ts"
+import * as LoadFlow from "../LoadFlow.ts"
+import * as PlanText from "../view/PlanText.ts"
+import * as View from "../view/View.ts"
+import type { Input } from "./Plan.ts"
+
+/** Plans a flow, after a sample of its rows where one is asked for. */
+export const planFlow = Effect.fnUntraced(function*(input: Input) {
+  const flow = yield* LoadFlow.load(input.flow)
+  const parameters = yield* Host.parametersOf(flow, input)
+  const file = relative(process.cwd(), resolve(input.flow))
+  Heap.settle()
+  const view = View.make({ mode: input.json ? "quiet" : "plain" })
+  const { fingerprint } = yield* Effect.promise(() => import("../SourceCode.ts"))
+  const code = fingerprint(resolve(file))
+  const limit = Option.isSome(input.limit) ? { limit: input.limit.value } : undefined
+  const work = Effect.gen(function*() {
+    if (Option.isSome(input.sample)) {
+      const summary = yield* Runner.run(flow, {
+        parameters,
+        code,
+        limit: Math.min(input.sample.value, limit?.limit ?? Number.POSITIVE_INFINITY),
+        outputs: false,
+        record: { file, parameters, limit: input.sample.value, simulate: input.simulate }
+      })
+      if (!input.json) view.note(PlanText.sampled(summary))
+    }
+    const plan = yield* Plan.make(flow, { parameters, code, ...limit, cache: !input.noCache })
+    const store = yield* Store.Store
+    const identity = Host.identityOf({ file, flow: flow.name, parameters, limit: limit?.limit })
+    yield* Effect.ignore(store.runs.savePlan(identity, Plan.toJson(plan)))
+    return plan
+  })
+  const plan = yield* Effect.provide(work, Host.layer({ ...input, view })).pipe(
+    Effect.mapError((error) => new ExitCode.Failure({ message: Secret.mask(error.message), exitCode: ExitCode.usage }))
+  )
+  yield* Console.log(input.json ? JSON.stringify(Plan.toJson(plan)) : PlanText.render(plan))
+})

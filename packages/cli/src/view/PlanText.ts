@@ -1,0 +1,76 @@
+/** A plan as text. */
+import * as Money from "@pipe/core/Money"
+import type * as Plan from "@pipe/core/Plan"
+import type * as RunEvent from "@pipe/core/RunEvent"
+
+const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
+
+const range = ({ expected, high, low }: Plan.Range): string =>
+  low === high ? Money.format(expected) : `${Money.format(low)} – ${Money.format(high)}`
+
+const between = ({ high, low }: { readonly low: number; readonly high: number }): string =>
+  low === high ? count(low) : `${count(low)} – ${count(high)}`
+
+const duration = (milliseconds: number): string => {
+  const minutes = Math.ceil(milliseconds / 60_000)
+  return minutes < 60 ? `${minutes} min` : minutes < 60 * 48 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${(minutes / 1_440).toFixed(1)} days`
+}
+
+const table = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number): ReadonlyArray<string> => {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  return rows.map((row) =>
+    `  ${row.map((cell, column) => (column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join("  ")}`.trimEnd())
+}
+
+/** What a sample cost, in a line. */
+export const sampled = (summary: RunEvent.RunFinished): string =>
+  `a sample of ${count(summary.rows.read)} rows was run for ${Money.format(summary.cost)}: the run takes it over (${summary.run})`
+
+/** A plan for people. */
+export const render = (plan: Plan.Plan): string => {
+  const calls = plan.lines.reduce((sum, line) => sum + line.calls, 0)
+  const lines = [
+    `${plan.flow}: ${count(plan.rows)} rows, ${count(calls)} calls to pay, ${calls === 0 ? "$0.00" : range(plan.cost)}`,
+    "",
+    ...table([
+      ["step", "model", "taken over", "from cache", "calls", "input", "output", "cost"],
+      ...plan.lines.map((line) => [
+        line.step,
+        line.model,
+        count(line.reused),
+        count(line.cached),
+        count(line.calls),
+        count(line.inputTokens),
+        between(line.outputTokens),
+        line.cost === undefined ? "unknown" : range(line.cost)
+      ])
+    ], 2)
+  ]
+  if (plan.lines.length === 0) lines.splice(1, Number.POSITIVE_INFINITY, "  no step asks a model")
+  const guessed = plan.lines.filter((line) => line.calls > 0 && line.learnedFrom === 0 && line.outputTokens.high > 0)
+  if (guessed.length > 0) {
+    lines.push(
+      "",
+      `  how long the answers of ${guessed.map((line) => line.step).join(", ")} are is a guess: --sample 20 learns it, and the run takes those rows over`
+    )
+  }
+  for (const model of plan.unpriced) {
+    lines.push("", `  no price is known for ${model}: its calls are not in the cost. Give one in the flow: prices: { "${model}": { input: 0.15, output: 0.6 } }`)
+  }
+  if (plan.unplanned > 0) {
+    lines.push("", `  ${count(plan.unplanned)} rows could not be planned to their end: a step cannot work on a placeholder, or a row is bad`)
+  }
+  if (plan.milliseconds !== undefined) lines.push("", `  at the known rate limits: ${plan.milliseconds === 0 ? "no wait" : `at least ${duration(plan.milliseconds)}`}`)
+  if (plan.strategies.length > 1) {
+    lines.push("", ...table([["strategy", "expected cost", ""], ...plan.strategies.map(({ cost, how, name }) => [name, Money.format(cost), how])].map((row) => [row[0]!, row[1]!, row[2]!]), 3))
+  }
+  return lines.join("\n")
+}
+
+/** What was planned beside what came, in a line. */
+export const beside = (plan: Plan.Plan, summary: RunEvent.RunFinished): string => {
+  const calls = plan.lines.reduce((sum, line) => sum + line.calls, 0)
+  return `planned: ${count(calls)} calls for ${range(plan.cost)}; came: ${count(summary.calls.attempts)} calls for ${
+    summary.unpriced > 0 ? "≥ " : ""
+  }${Money.format(summary.cost)}`
+}

@@ -1,0 +1,467 @@
+/**
+ * What a run would cost, before a cent is spent: counted on the real rows, through the flow's own steps and stack.
+ *
+ * **Details** Rows are read and steps are run, but nobody is asked. What earlier work or the cache can answer, they answer;
+ * for every other call its input is counted, and a placeholder of the expected length goes on to the steps after it. The
+ * length of answers comes from earlier runs of the flow; without any it is a guess, and the range is wide.
+ *
+ * **Example** (the cost of a flow, from code)
+ *
+ * ```ts
+ * import { Flow, Money, Plan, Sink, Source } from "@pipe/core"
+ * import { NodeHost } from "@pipe/plugins"
+ * import { Effect } from "effect"
+ *
+ * const words = Source.fromIterable("words", ["bee"])
+ * const flow = Flow.make("plan-me", { outputs: [Sink.jsonl("out.jsonl", { word: words })] })
+ *
+ * const plan = await Effect.runPromise(Plan.make(flow).pipe(Effect.provide(NodeHost.layerMemory)))
+ * Money.format(plan.cost.expected) // => "$0.00"
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Money from "../data/Money.ts"
+import * as ModelRequest from "../data/ModelRequest.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as RequestKey from "../data/RequestKey.ts"
+import * as Usage from "../data/Usage.ts"
+import type * as Flow from "../flow/Flow.ts"
+import type * as Node from "../flow/Node.ts"
+import * as Parameter from "../flow/Parameter.ts"
+import * as ModelName from "../price/ModelName.ts"
+import * as Price from "../price/Price.ts"
+import * as Pricing from "../price/Pricing.ts"
+import * as Caller from "../seam/Caller.ts"
+import * as Endpoint from "../seam/Endpoint.ts"
+import type * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelSettings from "../seam/ModelSettings.ts"
+import * as TokenCounter from "../seam/TokenCounter.ts"
+import * as ContentHash from "../store/ContentHash.ts"
+import type * as LedgerRepo from "../store/LedgerRepo.ts"
+import * as Store from "../store/Store.ts"
+import * as Domains from "./Domains.ts"
+import * as FlowContext from "./FlowContext.ts"
+import * as Journal from "./Journal.ts"
+import * as Placeholder from "./Placeholder.ts"
+import type * as RunEvent from "./RunEvent.ts"
+import * as RunState from "./RunState.ts"
+
+/** Amounts between which the true one probably lies. */
+export const Range = Schema.Struct({ low: Money.FromUsd, expected: Money.FromUsd, high: Money.FromUsd })
+
+export interface Range extends Schema.Schema.Type<typeof Range> {}
+
+/** The calls of one step to one model. */
+export const Line = Schema.Struct({
+  step: Schema.String,
+  provider: Schema.String,
+  model: Schema.String,
+  /** Rows whose value is taken over from earlier work. */
+  reused: Schema.Int,
+  /** Calls that the cache answers. */
+  cached: Schema.Int,
+  /** Calls that will be paid. */
+  calls: Schema.Int,
+  /** Counted. */
+  inputTokens: Schema.Int,
+  outputTokens: Schema.Struct({ low: Schema.Int, expected: Schema.Int, high: Schema.Int }),
+  /** Where the length of answers comes from: so many earlier answers, or a guess (0). */
+  learnedFrom: Schema.Int,
+  /** `undefined`: no price is known for the model. */
+  cost: Schema.optionalKey(Range)
+})
+
+export interface Line extends Schema.Schema.Type<typeof Line> {}
+
+/** What the run would cost otherwise. */
+export const Strategy = Schema.Struct({
+  name: Schema.String,
+  cost: Money.FromUsd,
+  /** What to switch on for it, or what speaks against it. */
+  how: Schema.String
+})
+
+export interface Strategy extends Schema.Schema.Type<typeof Strategy> {}
+
+export const Plan = Schema.Struct({
+  flow: Schema.String,
+  /** Milliseconds since 1970. */
+  at: Schema.Finite,
+  rows: Schema.Int,
+  lines: Schema.Array(Line),
+  cost: Range,
+  /** Models without a known price: their calls are not in `cost`. */
+  unpriced: Schema.Array(Schema.String),
+  /** Shortest time at the known rate limits, in milliseconds. */
+  milliseconds: Schema.optionalKey(Schema.Finite),
+  strategies: Schema.Array(Strategy),
+  /** Rows that could not be planned: a step failed on a placeholder. */
+  unplanned: Schema.Int
+})
+
+export interface Plan extends Schema.Schema.Type<typeof Plan> {}
+
+/** A plan as JSON, as the store keeps it, and back. */
+export const toJson = (plan: Plan): Schema.Json => encode(plan) as Schema.Json
+
+const encode = Schema.encodeSync(Plan)
+
+export const fromJson = Schema.decodeUnknownOption(Plan)
+
+export type Options = Pick<RunState.Options, "limit" | "concurrency" | "parameters" | "cache" | "code">
+
+/** Output of answers of which nothing is known, in tokens. */
+const GUESS = { low: 16, expected: 128, high: 512 }
+
+/** A prompt that is shared by calls is cached by providers from this many tokens on, in steps of 128 (OpenAI's own rule). */
+const PROMPT_CACHE = 1_024
+
+interface Counts {
+  readonly step: string
+  readonly provider: string
+  readonly model: string
+  readonly baseline: string | undefined
+  calls: number
+  cached: number
+  input: number
+  /** What the cached answers would cost again. */
+  cachedUsage: Usage.Usage
+  maxTokens: number
+  isEmbedding: boolean
+  /** The beginning that all prompts have in common, in characters. */
+  prefix: string | undefined
+}
+
+/** Plans a run of a flow. */
+export const make = <E>(
+  flow: Flow.Flow<E>,
+  options: Options = {}
+): Effect.Effect<Plan, Node.FlowError | Pricing.PriceError | Store.StoreError, Flow.Host> =>
+  Effect.scoped(Effect.gen(function*() {
+    const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+    const host = yield* Effect.context<Flow.Host>()
+    const store = Context.get(host, Store.Store)
+    const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+    const at = yield* Clock.currentTimeMillis
+    const samples = yield* Effect.mapError(store.ledger.outputs(flow.name), (error) =>
+      new Store.StoreError({ kind: "unavailable", file: store.name, message: `${store.name} cannot be read: ${Store.messageOf(error)}` }))
+    let unplanned = 0
+    const state = RunState.make({
+      flow,
+      run: { name: "plan", tries: 1 },
+      at,
+      errors: { path: "", count: () => unplanned, append: () => Effect.sync(() => void unplanned++) },
+      broken: () => undefined,
+      left: () => undefined,
+      options: {}
+    })
+    const settings = yield* Effect.withFiberSucceed((fiber) =>
+      ModelSettings.merge(fiber.getRef(ModelSettings.ModelSettings), flow.settings))
+    const counts = new Map<string, Counts>()
+    let layers: ReadonlyArray<ModelClient.LayerInfo> = []
+    const main = Effect.gen(function*() {
+      const { client, context } = yield* FlowContext.services(flow, (client) => {
+        layers = client.layers ?? []
+        return counting(client, { store, counts, samples, useCache: options.cache !== false, at })
+      })
+      state.useJournals((node) =>
+        Journal.forNode(node, {
+          store,
+          flow: flow.name,
+          run: 0,
+          environment: {
+            settings,
+            parameters: new Map([...parameters].filter(([name]) => !flow.places.has(name))),
+            layers,
+            code: options.code
+          },
+          client,
+          reuse: options.cache !== false,
+          keep: false
+        }))
+      yield* Effect.provideContext(Domains.run(flow, state, { ...options, outputs: false }), context as Context.Context<unknown>)
+    })
+    const context = host.pipe(
+      Context.add(Pricing.Pricing, pricing),
+      Context.add(Parameter.Values, parameters),
+      Context.add(ModelSettings.ModelSettings, settings),
+      Context.add(Endpoint.Unasked, true)
+    )
+    yield* Effect.mapError(
+      Effect.provideContext(main, context) as Effect.Effect<void, unknown, Scope.Scope>,
+      (error) => error as Node.FlowError
+    )
+    const progress = state.progress(at) as Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>
+    const reused = new Map(progress.nodes.map((node) => [node.name, node.reused]))
+    return summarise({ flow: flow.name, at, counts: [...counts.values()], reused, samples, pricing, layers, rows: rowsOf(progress), unplanned })
+  }))
+
+const rowsOf = (progress: Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>): number =>
+  progress.nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
+
+/** A stack that counts and does not ask. */
+const counting = (
+  client: ModelClient.Service,
+  env: {
+    readonly store: Store.Service
+    readonly counts: Map<string, Counts>
+    readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
+    readonly useCache: boolean
+    readonly at: number
+  }
+): ModelClient.Service => {
+  const layers = client.layers ?? []
+  const cache = layers.find(({ name }) => name === "Cache")
+  const provider = layers.findLast(({ answers }) => Array.isArray(answers))?.name ?? layers.at(-1)?.name ?? ""
+  const routed = layers.find(({ baseline }) => baseline !== undefined)
+  /** The number of the placeholder for each request. */
+  const seen = new Map<string, number>()
+  let number = 0
+  const lengths = new Map(env.samples.map((sample) => [`${sample.step}\n${sample.model}`, Math.round(sample.mean)]))
+
+  const countsOf = (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): Counts => {
+    const model = request.model ?? ""
+    const baseline = isRouted ? routed?.baseline : undefined
+    const key = `${step}\n${model}\n${baseline ?? ""}`
+    let known = env.counts.get(key)
+    if (known === undefined) {
+      env.counts.set(key, known = {
+        step, provider, model, baseline, calls: 0, cached: 0, input: 0, cachedUsage: Usage.zero, maxTokens: 0,
+        isEmbedding: request._tag === "Embedding", prefix: undefined
+      })
+    }
+    return known
+  }
+
+  const count = (counts: Counts, request: ModelRequest.ModelRequest, tokens: TokenCounter.Count): number => {
+    counts.calls++
+    const input = TokenCounter.inputTokens(tokens, request)
+    counts.input += input
+    counts.maxTokens = Math.max(counts.maxTokens, request._tag === "Embedding" ? 0 : request.settings.maxTokens ?? 0)
+    const text = ModelRequest.text(request)
+    if (counts.prefix === undefined) counts.prefix = text
+    else if (counts.prefix !== "" && !text.startsWith(counts.prefix)) {
+      let length = 0
+      while (length < counts.prefix.length && counts.prefix[length] === text[length]) length++
+      counts.prefix = counts.prefix.slice(0, length)
+    }
+    return input
+  }
+
+  return {
+    ...client,
+    send: <R extends ModelRequest.ModelRequest>(asked: R) =>
+      Effect.withFiber((fiber) => {
+        const request = client.resolve(asked)
+        const { step } = fiber.getRef(Caller.Caller)
+        const counts = countsOf(step, request, asked.model === undefined && routed !== undefined)
+        const expected = lengths.get(`${step}\n${request.model ?? ""}`) ?? GUESS.expected
+        const answer = Effect.sync(() => {
+          count(counts, request, fiber.getRef(TokenCounter.TokenCounter))
+          return Placeholder.make(request, expected, ++number)
+        })
+        if (cache === undefined || !env.useCache) return answer
+        const key = ContentHash.make(RequestKey.content(request, cache.namespace))
+        if (seen.has(key)) {
+          counts.cached++
+          return Effect.succeed(Placeholder.make(request, expected, seen.get(key)!))
+        }
+        seen.set(key, number + 1)
+        return Effect.flatMap(
+          Effect.catch(env.store.answers.get(key), () => Effect.undefined),
+          (row) => {
+            if (row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)) return answer
+            counts.cached++
+            const kept = JSON.parse(row.value) as ModelResponse.ResponseTo<R>
+            if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
+            return Effect.succeed(kept)
+          }
+        )
+      })
+  }
+}
+
+interface Gathered {
+  readonly flow: string
+  readonly at: number
+  readonly rows: number
+  readonly counts: ReadonlyArray<Counts>
+  readonly reused: ReadonlyMap<string, number>
+  readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
+  readonly pricing: Pricing.Service
+  readonly layers: ReadonlyArray<ModelClient.LayerInfo>
+  readonly unplanned: number
+}
+
+const costOf = (price: Price.Price | undefined, calls: number, input: number, output: number, serviceTier?: string) => {
+  if (price === undefined) return undefined
+  // The price of a call depends on its length: all are taken to have the mean.
+  const each = { ...Usage.zero, uncachedInput: calls === 0 ? 0 : Math.round(input / calls) }
+  const rates = Price.ratesAt(price, Usage.inputTokens(each))
+  const whole = Money.times(Price.rateOf(rates, "uncachedInput"), input) + Money.times(Price.rateOf(rates, "output"), output)
+  if (serviceTier === undefined) return whole
+  const one = { ...Usage.zero, uncachedInput: 1_000 }
+  const full = Price.cost(price, one)
+  const reduced = Price.cost(price, one, { serviceTier, provider: price.provider })
+  return full === undefined || reduced === undefined || full === Money.zero ? undefined : (whole * reduced) / full
+}
+
+const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, unplanned }: Gathered): Plan => {
+  const priceOf = (model: string, provider?: string) =>
+    Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
+  const planned = counts.map((one) => {
+    const sample = samples.find(({ model, step }) => step === one.step && ModelName.isVersionOf(model, one.model))
+    const cap = one.maxTokens > 0 ? one.maxTokens : undefined
+    const each = one.isEmbedding
+      ? { low: 0, expected: 0, high: 0 }
+      : sample === undefined
+      ? { low: GUESS.low, expected: Math.min(GUESS.expected, cap ?? GUESS.expected), high: cap ?? GUESS.high }
+      // The mean of the answers to come, with 95 % certainty from the mean of those that came, and never beyond a limit.
+      : {
+        low: Math.max(0, sample.mean - 2 * spread(sample, one.calls)),
+        expected: sample.mean,
+        high: Math.min(cap ?? Number.POSITIVE_INFINITY, sample.mean + 2 * spread(sample, one.calls))
+      }
+    const output = {
+      low: Math.round(each.low * one.calls),
+      expected: Math.round(each.expected * one.calls),
+      high: Math.round(each.high * one.calls)
+    }
+    const price = priceOf(one.model, one.provider)
+    const [low, expected, high] = (["low", "expected", "high"] as const).map((end) => costOf(price, one.calls, one.input, output[end]))
+    const line: Line = {
+      step: one.step,
+      provider: price?.provider ?? one.provider,
+      model: one.model,
+      reused: 0,
+      cached: one.cached,
+      calls: one.calls,
+      inputTokens: one.input,
+      outputTokens: output,
+      learnedFrom: sample?.answers ?? 0,
+      ...(low === undefined || expected === undefined || high === undefined ? undefined : { cost: { low, expected, high } })
+    }
+    return { one, line, price, output }
+  })
+  // Rows that are taken over belong to a step, not to one of its models: they stand in its first line.
+  const named = new Set<string>()
+  const lines = planned.map(({ line }) => {
+    if (named.has(line.step)) return line
+    named.add(line.step)
+    return { ...line, reused: reused.get(line.step) ?? 0 }
+  })
+  for (const [step, taken] of reused) {
+    if (taken === 0 || named.has(step)) continue
+    const nothing = { low: 0, expected: 0, high: 0 }
+    lines.push({
+      step, provider: "", model: "", reused: taken, cached: 0, calls: 0, inputTokens: 0, outputTokens: nothing, learnedFrom: 0,
+      cost: { low: Money.zero, expected: Money.zero, high: Money.zero }
+    })
+  }
+  const total = (end: keyof Range) => Money.sum(lines.map(({ cost }) => cost?.[end] ?? Money.zero))
+  const cost = { low: total("low"), expected: total("expected"), high: total("high") }
+  const milliseconds = shortest(planned, layers)
+  return {
+    flow,
+    at,
+    rows,
+    lines,
+    cost,
+    unpriced: [...new Set(planned.filter(({ one, price }) => price === undefined && one.calls > 0).map(({ one }) => one.model))],
+    ...(milliseconds === undefined ? undefined : { milliseconds }),
+    strategies: strategiesOf(planned, layers, cost.expected, priceOf),
+    unplanned
+  }
+}
+
+/** The uncertainty of a mean of `calls` answers, told from the answers of before. */
+const spread = ({ answers, deviation, mean }: LedgerRepo.OutputSample, calls: number): number =>
+  calls === 0 ? 0 : answers < 2 ? mean / 2 : deviation * Math.sqrt(1 / answers + 1 / calls)
+
+type Planned = {
+  readonly one: Counts
+  readonly line: Line
+  readonly price: Price.Price | undefined
+  readonly output: { readonly expected: number }
+}
+
+/** How long the calls take at the limits that the stack knows, each model for itself. */
+const shortest = (planned: ReadonlyArray<Planned>, layers: ReadonlyArray<ModelClient.LayerInfo>): number | undefined => {
+  const limits = layers.flatMap(({ limits }) => (limits === undefined ? [] : [limits]))
+  if (limits.every(({ requestsPerMinute, tokensPerMinute }) => requestsPerMinute === undefined && tokensPerMinute === undefined)) return undefined
+  let longest = 0
+  for (const same of Map.groupBy(planned, ({ one }) => one.model).values()) {
+    const calls = same.reduce((sum, { one }) => sum + one.calls, 0)
+    const tokens = same.reduce((sum, { one, output }) => sum + one.input + output.expected, 0)
+    for (const { requestsPerMinute, tokensPerMinute } of limits) {
+      // The first minute's worth is there at once.
+      const over = (amount: number, limit: number | undefined) => limit === undefined ? 0 : Math.max(0, amount / limit - 1)
+      longest = Math.max(longest, over(calls, requestsPerMinute), over(tokens, tokensPerMinute))
+    }
+  }
+  return Math.round(longest * 60_000)
+}
+
+const strategiesOf = (
+  planned: ReadonlyArray<Planned>,
+  layers: ReadonlyArray<ModelClient.LayerInfo>,
+  expected: Money.Money,
+  priceOf: (model: string) => Price.Price | undefined
+): ReadonlyArray<Strategy> => {
+  const has = (name: string) => layers.some((layer) => layer.name === name)
+  const sum = (f: (planned: Planned) => Money.Money | undefined) =>
+    Money.sum(planned.map((one) => f(one) ?? one.line.cost?.expected ?? Money.zero))
+  const strategies: Array<Strategy> = [{ name: "as it stands", cost: expected, how: "" }]
+  const add = (name: string, cost: Money.Money, how: string): void => {
+    if (cost !== expected) strategies.push({ name, cost, how })
+  }
+  const repeated = Money.sum(planned.map(({ one, price }) => price === undefined ? Money.zero : Price.cost(price, one.cachedUsage) ?? Money.zero))
+  if (has("Cache")) add("without the exact cache", expected + repeated, "take Cache.layer out: this is what it saves")
+  if (has("Router")) {
+    add(
+      "without routing",
+      sum(({ one, output }) => one.baseline === undefined ? undefined : costOf(priceOf(one.baseline), one.calls, one.input, output.expected)),
+      "take the Router out: every call goes to the strong model"
+    )
+  }
+  add("batch service", sum(({ one, output, price }) => costOf(price, one.calls, one.input, output.expected, "batch")), "half of each token class, for answers within a day")
+  const prefixes = planned.map((one) => ({ ...one, shared: sharedTokens(one) }))
+  if (prefixes.some(({ shared }) => shared > 0)) {
+    add(
+      "the provider's prompt cache",
+      Money.sum(prefixes.map(({ line, one, price, shared }) => {
+        if (price === undefined || line.cost === undefined) return Money.zero
+        const rates = Price.ratesAt(price, one.input)
+        return line.cost.expected - Money.times(Price.rateOf(rates, "uncachedInput") - Price.rateOf(rates, "cacheRead"), shared * Math.max(0, one.calls - 1))
+      })),
+      "what prompts have in common stands at their beginning already: the provider charges it less where it finds it again"
+    )
+  }
+  const smaller = new Map(planned.flatMap(({ one }) => {
+    const names = [`${one.model}-mini`, `${one.model}-nano`]
+    const cheap = /-(?:mini|nano)$/.test(one.model) ? undefined : names.find((name) => priceOf(name) !== undefined)
+    return cheap === undefined ? [] : [[one.model, cheap] as const]
+  }))
+  for (const [model, cheap] of smaller) {
+    add(
+      `${cheap} in place of ${model}`,
+      sum(({ one, output }) => one.model === model ? costOf(priceOf(cheap), one.calls, one.input, output.expected) : undefined),
+      "for the rows that it does well enough: a Router decides, and quality is yours to check"
+    )
+  }
+  return strategies
+}
+
+/** Tokens of the common beginning that a provider would cache. */
+const sharedTokens = ({ one }: Planned): number => {
+  if (one.calls < 2 || one.prefix === undefined) return 0
+  const tokens = TokenCounter.estimate(one.prefix)
+  return tokens < PROMPT_CACHE ? 0 : Math.floor(tokens / 128) * 128
+}
