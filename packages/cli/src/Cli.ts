@@ -17,6 +17,7 @@ import * as Graph from "./commands/Graph.ts"
 import * as Init from "./commands/Init.ts"
 import * as Plan from "./commands/Plan.ts"
 import * as Prices from "./commands/Prices.ts"
+import * as Report from "./commands/Report.ts"
 import * as Resume from "./commands/Resume.ts"
 import * as Retry from "./commands/Retry.ts"
 import * as Run from "./commands/Run.ts"
@@ -38,6 +39,7 @@ export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
       Retry.command,
       Runs.command,
       Show.command,
+      Report.command,
       Graph.command,
       Prices.command,
       Init.command

@@ -118,8 +118,8 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
   Layer.effect(
     Endpoint.Overrides,
     Effect.map(start(options), ({ anthropicUrl, openAiUrl }) => ({
-      openai: { baseUrl: openAiUrl, apiKey: "simulated" },
-      anthropic: { baseUrl: anthropicUrl, apiKey: "simulated" }
+      openai: { baseUrl: openAiUrl, apiKey: "no-key-needed" },
+      anthropic: { baseUrl: anthropicUrl, apiKey: "no-key-needed" }
     }))
   ) as Layer.Layer<never>
 

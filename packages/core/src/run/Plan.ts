@@ -206,6 +206,11 @@ export const make = <E>(
 const rowsOf = (progress: Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>): number =>
   progress.nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
 
+/** What is known of a step's answers by a model; where it has not answered yet, by another. */
+const sampleOf = (samples: ReadonlyArray<LedgerRepo.OutputSample>, step: string, model: string) =>
+  samples.find((sample) => sample.step === step && ModelName.isVersionOf(sample.model, model)) ??
+    samples.find((sample) => sample.step === step)
+
 /** A stack that counts and does not ask. */
 const counting = (
   client: ModelClient.Service,
@@ -224,7 +229,6 @@ const counting = (
   /** The number of the placeholder for each request. */
   const seen = new Map<string, number>()
   let number = 0
-  const lengths = new Map(env.samples.map((sample) => [`${sample.step}\n${sample.model}`, Math.round(sample.mean)]))
 
   const countsOf = (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): Counts => {
     const model = request.model ?? ""
@@ -262,7 +266,7 @@ const counting = (
         const request = client.resolve(asked)
         const { step } = fiber.getRef(Caller.Caller)
         const counts = countsOf(step, request, asked.model === undefined && routed !== undefined)
-        const expected = lengths.get(`${step}\n${request.model ?? ""}`) ?? GUESS.expected
+        const expected = Math.round(sampleOf(env.samples, step, request.model ?? "")?.mean ?? GUESS.expected)
         const answer = Effect.sync(() => {
           count(counts, request, fiber.getRef(TokenCounter.TokenCounter))
           return Placeholder.make(request, expected, ++number)
@@ -317,7 +321,7 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, u
   const priceOf = (model: string, provider?: string) =>
     Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
   const planned = counts.map((one) => {
-    const sample = samples.find(({ model, step }) => step === one.step && ModelName.isVersionOf(model, one.model))
+    const sample = sampleOf(samples, one.step, one.model)
     const cap = one.maxTokens > 0 ? one.maxTokens : undefined
     const each = one.isEmbedding
       ? { low: 0, expected: 0, high: 0 }

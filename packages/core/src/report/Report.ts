@@ -1,0 +1,116 @@
+/**
+ * All that the store knows of a run, as data: its summary, its books, its failed rows, and the plan that was made before.
+ * Every form of a report is made of it.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import * as Money from "../data/Money.ts"
+import * as Plan from "../run/Plan.ts"
+import * as RunEvent from "../run/RunEvent.ts"
+import * as RunRepo from "../store/RunRepo.ts"
+import type * as Store from "../store/Store.ts"
+
+/** Money of a step and model in one part of a run's time. */
+export const Moment = Schema.Struct({
+  /** The beginning of the part, in milliseconds since 1970. */
+  at: Schema.Finite,
+  step: Schema.String,
+  model: Schema.String,
+  cost: Money.FromUsd,
+  attempts: Schema.Int
+})
+
+/** What was booked for a step and model. */
+export const Spent = Schema.Struct({
+  step: Schema.String,
+  provider: Schema.String,
+  model: Schema.String,
+  attempts: Schema.Int,
+  failedAttempts: Schema.Int,
+  unpriced: Schema.Int,
+  cost: Money.FromUsd,
+  estimatedCost: Money.FromUsd,
+  tokens: Schema.Int
+})
+
+/** A failed row; its input is JSON. */
+export const Failure = Schema.Struct({
+  source: Schema.String,
+  row: Schema.Int,
+  position: Schema.String,
+  node: Schema.String,
+  error: Schema.String,
+  message: Schema.String,
+  input: Schema.String
+})
+
+export const Report = Schema.Struct({
+  run: Schema.String,
+  flow: Schema.String,
+  status: RunRepo.Status,
+  tries: Schema.Int,
+  startedAt: Schema.Finite,
+  endedAt: Schema.optionalKey(Schema.Finite),
+  /** Where the report was made of: the store. */
+  store: Schema.String,
+  nodes: Schema.Array(Schema.Struct({ name: Schema.String, kind: Schema.String, inputs: Schema.Array(Schema.String) })),
+  /** Missing when the process of the run was killed: what it had booked stands in `spent`. */
+  summary: Schema.optionalKey(RunEvent.RunFinished),
+  plan: Schema.optionalKey(Plan.Plan),
+  spent: Schema.Array(Spent),
+  timeline: Schema.Array(Moment),
+  /** At most `failureLimit` of them. */
+  failures: Schema.Array(Failure)
+})
+
+export interface Report extends Schema.Schema.Type<typeof Report> {}
+
+/** Failed rows that a report holds. */
+export const failureLimit = 200
+
+const nodesOf = Schema.decodeUnknownOption(Report.fields.nodes)
+
+/** The report of a run. */
+export const make = (store: Store.Service, run: RunRepo.Run): Effect.Effect<Report, SqlError.SqlError> =>
+  Effect.gen(function*() {
+    const sums = yield* store.ledger.sums(run.id)
+    const timeline = yield* store.ledger.timeline(run.id, 60)
+    const failures = yield* Stream.runCollect(Stream.take(store.rows.failures(run.id), failureLimit))
+    const summary = run.summary === undefined ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(run.summary))
+    const plan = run.plan === undefined ? undefined : Option.getOrUndefined(Plan.fromJson(run.plan))
+    return {
+      run: run.name,
+      flow: run.flow,
+      status: run.status,
+      tries: run.tries,
+      startedAt: run.startedAt,
+      ...(run.endedAt === undefined ? undefined : { endedAt: run.endedAt }),
+      store: store.name,
+      nodes: Option.getOrElse(nodesOf(run.graph), () => []),
+      ...(summary === undefined ? undefined : { summary }),
+      ...(plan === undefined ? undefined : { plan }),
+      spent: sums.map((sum) => ({
+        step: sum.step,
+        provider: sum.provider,
+        model: sum.model,
+        attempts: sum.attempts,
+        failedAttempts: sum.failedAttempts,
+        unpriced: sum.unpriced,
+        cost: sum.spent,
+        estimatedCost: sum.estimatedSpent,
+        tokens: RunEvent.tokensOf(sum.usage).total
+      })),
+      timeline,
+      failures
+    }
+  })
+
+const encode = Schema.encodeSync(Report)
+
+/** A report as JSON; amounts are exact decimal USD strings. */
+export const toJson = (report: Report): Schema.Json => encode(report) as Schema.Json
