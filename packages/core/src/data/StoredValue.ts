@@ -101,8 +101,25 @@ export const encode = (value: unknown): string | undefined => {
   return kept === undefined ? undefined : JSON.stringify(kept.json)
 }
 
+/** Whether the fields of all records of a plain value stand in their order: then its JSON is canonical as it is. */
+const isSorted = (value: unknown): boolean => {
+  if (typeof value !== "object" || value === null) return true
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) if (!isSorted(value[i])) return false
+    return true
+  }
+  let last = ""
+  const record = value as Record<string, unknown>
+  for (const key in record) {
+    if (key < last || !isSorted(record[key])) return false
+    last = key
+  }
+  return true
+}
+
 /** A text that is equal for equal values, whatever the order of their fields; `undefined` when it cannot be told. */
 export const canonical = (value: unknown): string | undefined => {
+  if (isPlain(value) && isSorted(value)) return JSON.stringify(value)
   const kept = json(value)
   return kept === undefined ? undefined : RequestKey.canonical(kept.json)
 }

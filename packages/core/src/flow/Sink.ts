@@ -267,8 +267,10 @@ const toFile = Effect.fnUntraced(function*(given: string | URL) {
 })
 
 /** JSON without lone surrogates, and with the two line ends of Unicode escaped, which some readers split at. */
-const stringify = (value: unknown): string =>
-  (JSON.stringify(value) ?? "null").replace(/[\u2028\u2029]/g, (c) => (c === "\u2028" ? "\\u2028" : "\\u2029"))
+const stringify = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? "null"
+  return /[\u2028\u2029]/.test(text) ? text.replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029") : text
+}
 
 const flatten = (value: unknown, prefix = "", out: Record<string, string> = {}): Record<string, string> => {
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {

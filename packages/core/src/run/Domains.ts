@@ -138,7 +138,11 @@ const makeOutlet = (
       return {
         end: Effect.void,
         take: (rows) => {
-          const records = present(read, rows).map(({ values }) => values)
+          const records: Array<Record<string, unknown>> = []
+          for (const row of rows) {
+            const values = read(row)
+            if (values !== undefined) records.push(values)
+          }
           entry.rows += records.length
           return records.length === 0 ? Effect.void : entry.writer.write(records)
         }

@@ -24,6 +24,8 @@ import * as Probe from "./Probe.ts"
 
 /** The journal of one node. */
 export interface NodeJournal {
+  /** A hit that needs nothing but memory; `undefined`: ask `find`. */
+  readonly peek: (input: unknown) => Hit | undefined
   /** What is known of the node's value for some inputs. `run` is what would compute it. */
   readonly find: (input: unknown, sample: number, run: Run) => Effect.Effect<Found, never, unknown>
   /** Computes a value that was not found, and keeps it. */
@@ -34,7 +36,12 @@ export interface NodeJournal {
 
 export type Run = (input: any) => Effect.Effect<unknown, unknown, unknown>
 
-export type Found = { readonly _tag: "Hit"; readonly value: unknown } | Missing
+export type Found = Hit | Missing
+
+export interface Hit {
+  readonly _tag: "Hit"
+  readonly value: unknown
+}
 
 export interface Missing {
   readonly _tag: "Missing"
@@ -121,11 +128,21 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     (result.expires_at === null || Number(result.expires_at) > now) &&
     (options.reuse || Number(result.run) === options.run)
 
+  const keyOf = (known: Step, sample: number, text: string): string => ContentHash.make(`${known.key}\n${sample}\n${text}`)
+
+  const peek: NodeJournal["peek"] = (input) => {
+    if (step === undefined || step.isNew || !options.reuse) return undefined
+    const text = StoredValue.canonical(input)
+    const result = text === undefined ? undefined : results.peek(keyOf(step, 0, text))
+    // One that expires needs a clock.
+    return result === undefined || result.expires_at !== null ? undefined : { _tag: "Hit", value: StoredValue.decode(result.value) }
+  }
+
   const find: NodeJournal["find"] = (input, sample, run) => {
     const text = StoredValue.canonical(input)
     if (text === undefined) return Effect.succeed(nothing)
     const lookUp = (known: Step): Effect.Effect<Found, SqlError.SqlError> => {
-      const key = ContentHash.make(`${known.key}\n${sample}\n${text}`)
+      const key = keyOf(known, sample, text)
       return Effect.flatMap(results.get(key, known.isNew), (result) => {
         if (result === undefined) return Effect.succeed<Found>({ _tag: "Missing", key })
         return Effect.withFiberSucceed((fiber): Found =>
@@ -213,5 +230,5 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
         (error) => Effect.succeed(`${store.name} cannot be read: ${Store.messageOf(error)}`)
       )
 
-  return { find, keep, why }
+  return { peek, find, keep, why }
 }

@@ -236,20 +236,24 @@ const journaled = (
       attempt(row, slot, values, () => Effect.map(compute(values), (result) => toValue(result, values)))
   }
   const stats = run.statsOf(node)
-  return (row, values, attempt, slot) =>
-    Effect.flatMap(journal.find(values, 0, compute), (found) => {
-      if (found._tag === "Hit") {
-        const value = toValue(found.value, values)
-        row.values[slot] = value
-        if (value === absent) stats.skipped++
-        else stats.done++
-        stats.reused++
-        return Effect.void
-      }
+  const takeOver = (row: Row, values: Values, slot: number, hit: Journal.Hit): Effect.Effect<void> => {
+    const value = toValue(hit.value, values)
+    row.values[slot] = value
+    if (value === absent) stats.skipped++
+    else stats.done++
+    stats.reused++
+    return Effect.void
+  }
+  return (row, values, attempt, slot) => {
+    const known = journal.peek(values)
+    if (known !== undefined) return takeOver(row, values, slot, known)
+    return Effect.flatMap(journal.find(values, 0, compute), (found) => {
+      if (found._tag === "Hit") return takeOver(row, values, slot, found)
       const computed = attempt(row, slot, values, () =>
         Effect.map(journal.keep(found, values, compute), (result) => toValue(result, values)))
       return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
     })
+  }
 }
 
 /** Several answers for a row, each known by its number. */

@@ -14,6 +14,8 @@ import * as Database from "./Database.ts"
 import type * as Writer from "./Writer.ts"
 
 export interface KeyedLog<R extends Entry> {
+  /** A row that is in memory already: just written, or read ahead. */
+  readonly peek: (key: string) => R | undefined
   /** `own`: only what this process has appended counts. */
   readonly get: (key: string, own?: boolean) => Effect.Effect<R | undefined, SqlError.SqlError>
   readonly append: (row: R) => void
@@ -83,6 +85,7 @@ const onServer = <R extends Entry>(
   const select = `SELECT ${columns.join(", ")} FROM ${table} WHERE key = ? ORDER BY id DESC LIMIT 1`
   return {
     settle: Effect.void,
+    peek: (key) => pending.get(key),
     append: (row) => {
       pending.set(row.key, row)
       queue.push(row)
@@ -211,7 +214,10 @@ const onSqlite = <R extends Entry>(
     return (own || isOwn) && filter?.mayHave(key) !== true ? Effect.undefined : indexed(key)
   }
 
+  const peek = (key: string): R | undefined => pending.get(key) ?? ahead.get(key) ?? behind.get(key)
+
   return {
+    peek,
     settle: Effect.andThen(Effect.sync(settle), writer.commit),
     append: (row) => {
       ahead.delete(row.key)
@@ -221,7 +227,7 @@ const onSqlite = <R extends Entry>(
       writer.append(target, toValues(columns, row))
     },
     get: (key, own = false) => {
-      const known = pending.get(key) ?? ahead.get(key) ?? behind.get(key)
+      const known = peek(key)
       if (known !== undefined) return Effect.succeed(known)
       if (own || (seen !== undefined && recent.has(key))) return lookup(key, own)
       return Effect.flatMap(seen === undefined ? Effect.andThen(changed, refresh) : Effect.void, () =>
