@@ -13,6 +13,8 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Cache from "./commands/Cache.ts"
+import * as Doctor from "./commands/Doctor.ts"
 import * as Graph from "./commands/Graph.ts"
 import * as Init from "./commands/Init.ts"
 import * as Plan from "./commands/Plan.ts"
@@ -25,8 +27,7 @@ import * as Runs from "./commands/Runs.ts"
 import * as Show from "./commands/Show.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Interrupt from "./Interrupt.ts"
-
-export const version = "0.1.0"
+import { version } from "./Version.ts"
 
 /** All commands; `parameters` are those of the flow that `run` or `plan` is about. */
 export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
@@ -40,6 +41,8 @@ export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
       Runs.command,
       Show.command,
       Report.command,
+      Cache.command,
+      Doctor.command,
       Graph.command,
       Prices.command,
       Init.command

@@ -7,7 +7,6 @@ import * as Runner from "@pipe/core/Runner"
 import * as Secret from "@pipe/core/Secret"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Prompt from "effect/cli/Prompt"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -21,6 +20,7 @@ import * as Interrupt from "../Interrupt.ts"
 import * as LoadFlow from "../LoadFlow.ts"
 import * as OpenStore from "../OpenStore.ts"
 import * as StoreFlag from "../StoreFlag.ts"
+import * as Time from "../Time.ts"
 import * as View from "../view/View.ts"
 import type { Input, RunInput } from "./Run.ts"
 
@@ -86,7 +86,7 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
     })
   }
   const budget = yield* budgetOf(input.budget)
-  const grace = yield* durationOf("--grace", input.grace)
+  const grace = yield* Time.parse("--grace", input.grace)
   Heap.settle()
   const view = View.make({
     mode: input.json ? "json" : input.quiet ? "quiet" : View.canRepaint() ? "live" : "plain"
@@ -178,16 +178,6 @@ const budgetOf = Effect.fnUntraced(function*(given: ReadonlyArray<string>) {
   }
   return limits
 })
-
-const durationOf = (flag: string, given: Option.Option<string>): Effect.Effect<Duration.Duration | undefined, ExitCode.Failure> => {
-  if (Option.isNone(given)) return Effect.undefined
-  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(given.value.trim())
-  if (match === null) {
-    return Effect.fail(new ExitCode.Failure({ message: `${flag}: ${given.value} is not a time: write 10s, 500ms or 2m`, exitCode: ExitCode.usage }))
-  }
-  const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
-  return Effect.succeed(Duration.millis(Number(match[1]) * units[match[2] as keyof typeof units]))
-}
 
 /** The failure itself is said last, on a line of its own. */
 const withoutFailure = ({ failure: _, ...summary }: RunEvent.RunFinished): RunEvent.RunFinished => summary

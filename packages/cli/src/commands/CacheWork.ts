@@ -1,0 +1,125 @@
+/** What the commands of `pipe cache` do. */
+import * as CacheRepo from "@pipe/core/CacheRepo"
+import * as Secret from "@pipe/core/Secret"
+import type * as Store from "@pipe/core/Store"
+import * as TextLine from "@pipe/core/TextLine"
+import * as Clock from "effect/Clock"
+import * as Prompt from "effect/cli/Prompt"
+import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import { closeSync, openSync, renameSync, writeSync } from "node:fs"
+import * as ExitCode from "../ExitCode.ts"
+import * as OpenStore from "../OpenStore.ts"
+import * as StoreFlag from "../StoreFlag.ts"
+import * as Time from "../Time.ts"
+
+interface Shared {
+  readonly simulate: boolean
+  readonly store: Option.Option<string>
+}
+
+const refuse = (message: string) => new ExitCode.Failure({ message, exitCode: ExitCode.usage })
+
+const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effect<A, E>) =>
+  OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), f))
+
+const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
+
+const size = (bytes: number): string =>
+  bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
+
+export const stats = (input: Shared & { readonly json: boolean }) =>
+  withStore(input, (store) =>
+    Effect.flatMap(store.cache.stats, (found) =>
+      Console.log(
+        input.json ? JSON.stringify(found) : [
+          `${store.name}${found.storeBytes === undefined ? "" : `: ${size(found.storeBytes)}`}`,
+          `  answers  ${count(found.entries)} (${size(found.bytes)})${found.expired === 0 ? "" : `, ${count(found.expired)} expired: pipe cache prune`}${
+            found.oldest === undefined ? "" : `, the oldest of ${new Date(found.oldest).toISOString().slice(0, 10)}`
+          }`,
+          ...found.models.map(({ entries, model }) => `    ${model.padEnd(32)} ${count(entries).padStart(10)}`),
+          `  results  ${count(found.results)}`
+        ].join("\n")
+      )))
+
+export const clear = (input: Shared & { readonly yes: boolean }) =>
+  Effect.gen(function*() {
+    if (!input.yes) {
+      if (!process.stdin.isTTY) return yield* refuse("pipe cache clear takes all answers away: say --yes")
+      const yes = yield* Prompt.run(Prompt.Confirm({ message: "Take all cached answers and kept results away?", initial: false }))
+      if (!yes) return
+    }
+    yield* withStore(input, (store) =>
+      Effect.flatMap(store.cache.clear, ({ entries, results }) =>
+        Console.log(`${count(entries)} answers and ${count(results)} results are gone; runs and their books stay`)))
+  })
+
+export const prune = (input: Shared & { readonly olderThan: Option.Option<string>; readonly model: Option.Option<string> }) =>
+  Effect.gen(function*() {
+    const age = yield* Time.parse("--older-than", input.olderThan)
+    const now = yield* Clock.currentTimeMillis
+    yield* withStore(input, (store) =>
+      Effect.flatMap(
+        store.cache.prune({
+          before: age === undefined ? undefined : now - Duration.toMillis(age),
+          model: Option.getOrUndefined(input.model)
+        }),
+        ({ entries, results }) => Console.log(`${count(entries)} answers and ${count(results)} results are gone`)
+      ))
+  })
+
+export const exportAll = (input: Shared & { readonly file: Option.Option<string> }) =>
+  withStore(input, (store) =>
+    Effect.gen(function*() {
+      let entries = 0
+      const lines = Stream.map(store.cache.exportAll, (entry) => {
+        entries++
+        // An answer may repeat what it was told.
+        return `${Secret.mask(JSON.stringify(entry))}\n`
+      })
+      if (Option.isNone(input.file)) return yield* Stream.runForEach(lines, (line) => Effect.sync(() => process.stdout.write(line)))
+      const file = input.file.value
+      const handle = yield* Effect.try({
+        try: () => openSync(`${file}.partial`, "w"),
+        catch: (error) => refuse(`${file}: cannot be written: ${error instanceof Error ? error.message : error}`)
+      })
+      yield* Effect.ensuring(
+        Stream.runForEach(lines, (line) => Effect.sync(() => writeSync(handle, line))),
+        Effect.sync(() => closeSync(handle))
+      )
+      renameSync(`${file}.partial`, file)
+      yield* Console.log(`${count(entries)} answers are in ${file}`)
+    }))
+
+const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(CacheRepo.Exported))
+
+export const importAll = (input: Shared & { readonly file: string }) =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const stdio = yield* Stdio.Stdio
+    const bytes = Stream.mapError(
+      input.file === "-" ? stdio.stdin : fs.stream(input.file),
+      (error) => refuse(`${input.file}: cannot be read: ${error.message}`)
+    )
+    let added = 0
+    let known = 0
+    yield* withStore(input, (store) =>
+      Effect.andThen(
+        Stream.runForEach(Stream.filter(TextLine.split(bytes), (line) => line.text.trim() !== ""), (line) =>
+          Effect.gen(function*() {
+            const entry = yield* Effect.mapError(decode(line.text), (error) =>
+              refuse(`${input.file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(added)} before it were taken in`))
+            if (yield* store.cache.importOne(entry)) added++
+            else known++
+            if (added % 1_000 === 0) yield* store.commit
+          })),
+        store.commit
+      ))
+    yield* Console.log(`${count(added)} answers were taken in${known === 0 ? "" : `; ${count(known)} were there already`}`)
+  })
