@@ -1,6 +1,7 @@
 /** What `pipe run` does. */
 import * as Budget from "@pipe/core/Budget"
 import type * as Flow from "@pipe/core/Flow"
+import * as Plan from "@pipe/core/Plan"
 import * as ReportText from "@pipe/core/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
@@ -21,6 +22,7 @@ import * as LoadFlow from "../LoadFlow.ts"
 import * as OpenStore from "../OpenStore.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Time from "../Time.ts"
+import * as PlanText from "../view/PlanText.ts"
 import * as View from "../view/View.ts"
 import type { Input, RunInput } from "./Run.ts"
 
@@ -128,7 +130,11 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
   )
   view.end()
   if (Exit.isSuccess(exit)) {
-    if (!input.json && !input.quiet) process.stderr.write(`${ReportText.render(exit.value)}\n`)
+    if (!input.json && !input.quiet) {
+      process.stderr.write(`${ReportText.render(exit.value)}\n`)
+      const beside = yield* besidePlan(input, exit.value)
+      if (beside !== undefined) view.note(`  ${beside}`)
+    }
     const { failed } = exit.value.rows
     if (failed > 0 && !input.json && !input.quiet) {
       view.note(`the failed rows: pipe show ${exit.value.run} --failed; run them again: pipe retry ${exit.value.run} --failed`)
@@ -162,6 +168,14 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
       })
   }
 })
+
+/** What was planned beside what came, where a plan was made. */
+const besidePlan = (input: RunInput, summary: RunEvent.RunFinished) =>
+  OpenStore.use(StoreFlag.resolve(input), (store) => store.runs.find(summary.run)).pipe(
+    Effect.map(({ plan }) => plan === undefined ? undefined : Option.getOrUndefined(Plan.fromJson(plan))),
+    Effect.map((plan) => plan === undefined ? undefined : PlanText.beside(plan, summary)),
+    Effect.catch(() => Effect.undefined)
+  )
 
 /** `--budget` in money and in tokens. */
 const budgetOf = Effect.fnUntraced(function*(given: ReadonlyArray<string>) {

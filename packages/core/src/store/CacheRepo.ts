@@ -77,7 +77,9 @@ export const toRow = (entry: CacheStore.Entry): CacheRow => ({
 export const make = (
   database: Database.Service,
   writer: Writer.Writer,
-  log: KeyedLog.KeyedLog<CacheRow>
+  log: KeyedLog.KeyedLog<CacheRow>,
+  /** The results of steps: they are kept and taken away with the answers. */
+  kept: Pick<KeyedLog.KeyedLog<KeyedLog.Entry>, "settle" | "forget">
 ): CacheRepo => {
   const count = (sql: string, params: ReadonlyArray<unknown> = []) =>
     Effect.map(database.query(sql, params), (rows) => Database.toNumber(rows[0]?.["n"]) ?? 0)
@@ -88,7 +90,7 @@ export const make = (
     params: ReadonlyArray<unknown>,
     resultParams: ReadonlyArray<unknown>
   ) {
-    yield* log.settle
+    yield* Effect.andThen(log.settle, kept.settle)
     const entries = yield* count("SELECT count(*) AS n FROM cache")
     const results = yield* count("SELECT count(*) AS n FROM results")
     const statements: Array<Database.Statement> = [
@@ -98,11 +100,15 @@ export const make = (
     if (database.dialect === "sqlite") {
       for (const table of ["cache", "results"]) {
         statements.push(
-          { sql: `DELETE FROM ${table}_index WHERE id NOT IN (SELECT id FROM ${table})`, params: [] }
+          { sql: `DELETE FROM ${table}_index WHERE id NOT IN (SELECT id FROM ${table})`, params: [] },
+          // Ids count up from the last row that is left.
+          { sql: `UPDATE indexed SET upto = coalesce((SELECT max(id) FROM ${table}), 0) WHERE name = ?`, params: [table] }
         )
       }
     }
     yield* database.transaction(statements)
+    log.forget()
+    kept.forget()
     // The freed pages go back to the disk.
     if (database.dialect === "sqlite") yield* database.query("VACUUM")
     return {

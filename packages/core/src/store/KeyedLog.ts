@@ -21,6 +21,8 @@ export interface KeyedLog<R extends Entry> {
   readonly append: (row: R) => void
   /** Puts all keys into the index. */
   readonly settle: Effect.Effect<void, SqlError.SqlError>
+  /** Rows have been taken out of the table: what is in memory of them counts no more. */
+  readonly forget: () => void
 }
 
 /** A row; its columns are named as in the table. */
@@ -85,6 +87,7 @@ const onServer = <R extends Entry>(
   const select = `SELECT ${columns.join(", ")} FROM ${table} WHERE key = ? ORDER BY id DESC LIMIT 1`
   return {
     settle: Effect.void,
+    forget: () => {},
     peek: (key) => pending.get(key),
     append: (row) => {
       pending.set(row.key, row)
@@ -218,6 +221,14 @@ const onSqlite = <R extends Entry>(
 
   return {
     peek,
+    forget: () => {
+      recent.clear()
+      ahead.clear()
+      behind.clear()
+      seen = undefined
+      filter = undefined
+      isOwn = false
+    },
     settle: Effect.andThen(Effect.sync(settle), writer.commit),
     append: (row) => {
       ahead.delete(row.key)

@@ -204,8 +204,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       const width = Math.max(1, Math.ceil((number(span?.["last"]) - first + 1) / buckets))
       const rows = yield* database.query(
         `SELECT (at - ?) / ? AS bucket, step, model, CAST(sum(cost) AS TEXT) AS cost, count(*) AS n
-          FROM attempts WHERE run = ? GROUP BY (at - ?) / ?, step, model ORDER BY 1`,
-        [first, width, run, first, width]
+          FROM attempts WHERE run = ? GROUP BY 1, 2, 3 ORDER BY 1`,
+        [first, width, run]
       )
       return rows.map((row) => ({
         at: first + Math.floor(number(row["bucket"])) * width,
@@ -219,7 +219,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     Stream.paginate(0, (after: number) =>
       Effect.map(
         database.query(
-          `SELECT attempts.*, CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
+          `SELECT attempts.id, ${attemptTable.columns.filter((column) => column !== "cost").map((column) => `attempts.${column}`).join(", ")},
+            CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
             WHERE attempts.id > ?${run === undefined ? "" : " AND attempts.run = ?"} ORDER BY attempts.id LIMIT ${PAGE}`,
           run === undefined ? [after] : [after, run]
         ),

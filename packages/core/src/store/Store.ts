@@ -126,13 +126,14 @@ export const make = Effect.fnUntraced(function*(
     table: "cache",
     columns: ["key", "value", "model", "created_at", "expires_at"]
   })
+  const rows = RowRepo.make(database, writer)
   return {
     name: database.name,
     inMemory: options?.inMemory === true,
     runs: RunRepo.make(database, writer),
-    rows: RowRepo.make(database, writer),
+    rows,
     ledger: LedgerRepo.make(database, writer),
-    cache: CacheRepo.make(database, writer, answers),
+    cache: CacheRepo.make(database, writer, answers, rows.results),
     answers,
     commit: writer.commit,
     failure: () => {
