@@ -3,16 +3,15 @@
  */
 import type * as Flow from "@pipe/core/Flow"
 import * as RequestKey from "@pipe/core/RequestKey"
-import * as Secret from "@pipe/core/Secret"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { resolve } from "node:path"
 import type { Input } from "./commands/Run.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as Log from "./Log.ts"
 import * as StoreFlag from "./StoreFlag.ts"
 import type * as View from "./view/View.ts"
 
@@ -29,7 +28,7 @@ export const layer = (input: {
   readonly simulate: boolean
   readonly view: View.View
 }) => {
-  const log = Logger.layer([logger(input.view)])
+  const log = Log.layer((message) => input.view.show({ _tag: "Warning", message }))
   return Layer.mergeAll(
     NodeHost.layer({ store: StoreFlag.resolve(input) }),
     log,
@@ -63,11 +62,3 @@ export const parametersOf = Effect.fnUntraced(function*(flow: Flow.Any, input: P
   }
   return values
 })
-
-/** Warnings and errors of the run, in the view's way. */
-const logger = (view: View.View) =>
-  Logger.make<unknown, void>(({ logLevel, message }) => {
-    if (logLevel !== "Warn" && logLevel !== "Error" && logLevel !== "Fatal") return
-    const text = Secret.mask((Array.isArray(message) ? message : [message]).map(String).join(" "))
-    view.show({ _tag: "Warning", message: text })
-  })

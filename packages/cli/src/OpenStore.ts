@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { existsSync } from "node:fs"
 import * as ExitCode from "./ExitCode.ts"
+import * as Log from "./Log.ts"
 
 const fail = (message: string) => new ExitCode.Failure({ message, exitCode: ExitCode.usage })
 
@@ -21,7 +22,7 @@ export const use = <A, E>(
       Effect.mapError(Layer.build(NodeHost.existingStore(location)), (error) => fail(error.message)),
       (context) => Effect.provideContext(Effect.flatMap(Store.Store, f), context)
     ))
-  })
+  }).pipe(Effect.provide(Log.plain))
 
 /** A store that cannot be read is one line too. */
 export const readable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, ExitCode.Failure> =>

@@ -12,6 +12,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as Schema from "effect/Schema"
@@ -169,6 +170,30 @@ export const layerDatabase: Layer.Layer<Store, StoreError, Database.Database> = 
   Effect.flatMap(Database.Database, (database) => Effect.andThen(migrate(database), make(database)))
 )
 
+/**
+ * A file that is shorter than its header says was cut. SQLite itself notices when it reads what is missing, which may be
+ * late. With a write-ahead log beside it, what is missing may stand there.
+ */
+const checkLength = Effect.fnUntraced(function*(file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const log = yield* Effect.orElseSucceed(fs.stat(`${file}-wal`), () => undefined)
+  if (log !== undefined && log.size > 0) return
+  const found = yield* Effect.scoped(Effect.gen(function*() {
+    const handle = yield* fs.open(file)
+    const header = Option.getOrUndefined(yield* handle.readAlloc(HEADER))
+    return { header, size: Number((yield* handle.stat).size) }
+  })).pipe(Effect.orElseSucceed(() => undefined))
+  if (found?.header === undefined || found.header.length < HEADER) return
+  const view = new DataView(found.header.buffer, found.header.byteOffset)
+  const pageSize = view.getUint16(16) === 1 ? 65_536 : view.getUint16(16)
+  if (found.size < view.getUint32(28) * pageSize) {
+    return yield* new StoreError({ kind: "damaged", file, message: `${file} is damaged (it was cut at ${found.size} bytes)` })
+  }
+})
+
+/** Bytes at the beginning of a SQLite file that say how it is laid out. */
+const HEADER = 100
+
 /** Makes the folder, and opens the file; a damaged one is renamed and begun anew. */
 const openFile = Effect.fnUntraced(function*(file: string) {
   const fs = yield* FileSystem.FileSystem
@@ -176,7 +201,7 @@ const openFile = Effect.fnUntraced(function*(file: string) {
   const folder = path.dirname(file)
   yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), (error) =>
     new StoreError({ kind: "unavailable", file, message: `${folder} cannot be made: ${error.message}` }))
-  return yield* Effect.catch(open(file), (error) =>
+  return yield* Effect.catch(Effect.andThen(checkLength(file), open(file)), (error) =>
     error.kind !== "damaged" ? Effect.fail(error) : Effect.gen(function*() {
       const aside = `${file}.damaged-${yield* Clock.currentTimeMillis}`
       yield* Effect.mapError(fs.rename(file, aside), (cause) =>
