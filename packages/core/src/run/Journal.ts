@@ -53,6 +53,8 @@ export interface Options {
   readonly store: Store.Service
   readonly flow: string
   readonly run: number
+  /** When the run began: a result that was good then is good for all of it. */
+  readonly at: number
   readonly environment: StepKey.Environment
   readonly client: ModelClient.Service | undefined
   /** Whether results of other runs are taken over. */
@@ -124,18 +126,17 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     })
   }
 
-  const isGood = (result: RowRepo.Result, now: number): boolean =>
-    (result.expires_at === null || Number(result.expires_at) > now) &&
+  const isGood = (result: RowRepo.Result): boolean =>
+    (result.expires_at === null || Number(result.expires_at) > options.at) &&
     (options.reuse || Number(result.run) === options.run)
 
   const keyOf = (known: Step, sample: number, text: string): string => ContentHash.make(`${known.key}\n${sample}\n${text}`)
 
   const peek: NodeJournal["peek"] = (input) => {
-    if (step === undefined || step.isNew || !options.reuse) return undefined
+    if (step === undefined || step.isNew) return undefined
     const text = StoredValue.canonical(input)
     const result = text === undefined ? undefined : results.peek(keyOf(step, 0, text))
-    // One that expires needs a clock.
-    return result === undefined || result.expires_at !== null ? undefined : { _tag: "Hit", value: StoredValue.decode(result.value) }
+    return result === undefined || !isGood(result) ? undefined : { _tag: "Hit", value: StoredValue.decode(result.value) }
   }
 
   const find: NodeJournal["find"] = (input, sample, run) => {
@@ -143,13 +144,10 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     if (text === undefined) return Effect.succeed(nothing)
     const lookUp = (known: Step): Effect.Effect<Found, SqlError.SqlError> => {
       const key = keyOf(known, sample, text)
-      return Effect.flatMap(results.get(key, known.isNew), (result) => {
-        if (result === undefined) return Effect.succeed<Found>({ _tag: "Missing", key })
-        return Effect.withFiberSucceed((fiber): Found =>
-          isGood(result, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
-            ? { _tag: "Hit", value: StoredValue.decode(result.value) }
-            : { _tag: "Missing", key })
-      })
+      return Effect.map(results.get(key, known.isNew), (result): Found =>
+        result !== undefined && isGood(result)
+          ? { _tag: "Hit", value: StoredValue.decode(result.value) }
+          : { _tag: "Missing", key })
     }
     return Effect.catch(
       step === undefined ? Effect.flatMap(identified(run), lookUp) : lookUp(step),

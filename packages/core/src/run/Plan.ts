@@ -176,6 +176,7 @@ export const make = <E>(
           store,
           flow: flow.name,
           run: 0,
+          at,
           environment: {
             settings,
             parameters: new Map([...parameters].filter(([name]) => !flow.places.has(name))),

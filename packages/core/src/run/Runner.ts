@@ -110,6 +110,7 @@ export const run = <E>(
         store,
         flow: flow.name,
         run: begun.id,
+        at,
         environment: {
           settings,
           parameters: new Map([...parameters].filter(([name]) => !flow.places.has(name))),

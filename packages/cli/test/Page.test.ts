@@ -1,0 +1,38 @@
+/** The report's page in a real browser: Chromium, without a network. */
+import { assert, describe, it } from "@effect/vitest"
+import { execFileSync } from "node:child_process"
+import { existsSync, mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { flow, folder, pipe } from "./Pipe.ts"
+
+const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync)
+
+/** The page's document after its scripts have run, and what the browser complained of. */
+const open = (file: string, ...flags: ReadonlyArray<string>) => {
+  const profile = mkdtempSync(join(tmpdir(), "pipe-chromium-"))
+  return execFileSync(chromium!, [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", `--user-data-dir=${profile}`, "--virtual-time-budget=3000", ...flags, "--dump-dom", `file://${file}`
+  ], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 60_000 })
+}
+
+describe.skipIf(chromium === undefined)("the report's page", () => {
+  it("draws its graph and its charts, with rows that try to be markup", async () => {
+    const cwd = folder({
+      "flow.ts": flow({ source: `Source.fromIterable("rows", ["bee", "</script><script>document.title='taken'</script>", "hive"])` })
+    })
+    await pipe(["run", "flow.ts", "--simulate", "--quiet"], { cwd })
+    const made = await pipe(["report", "--simulate"], { cwd })
+    assert.strictEqual(made.code, 0, made.stderr)
+    for (const size of ["--window-size=1280,900", "--window-size=390,844"]) {
+      const page = open(join(cwd, "test.report.html"), size)
+      assert.notInclude(page, "<title>taken</title>")
+      // Chart.js gives a canvas its size when it has drawn on it.
+      const canvases = [...page.matchAll(/<canvas id="(\w+)"[^>]*width="(\d+)"/g)].map(([, id, width]) => [id, Number(width) > 100])
+      assert.deepStrictEqual(canvases, [["timeline", true], ["steps", true], ["models", true], ["savings", true]].slice(0, canvases.length) as never)
+      assert.isAtLeast(canvases.length, 3)
+      assert.match(page, /<svg class="graph"[\s\S]*<text class="name"[^>]*>answer<\/text>/)
+    }
+  }, 120_000)
+})
