@@ -55,7 +55,8 @@ class NotKept extends Error {}
 
 const mark = (tag: string, ...rest: ReadonlyArray<unknown>) => ({ [MARK]: [tag, ...rest] })
 
-const toJson = (value: unknown): unknown => {
+/** `sorted`: also the fields of records that need a mark stand in their order. */
+const toJson = (value: unknown, sorted: boolean): unknown => {
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -68,18 +69,17 @@ const toJson = (value: unknown): unknown => {
       return Number.isFinite(value) && !Object.is(value, -0) ? value : mark("number", Object.is(value, -0) ? "-0" : String(value))
     case "object": {
       if (value === null) return value
-      if (Array.isArray(value)) return Array.from(value, toJson)
+      if (Array.isArray(value)) return Array.from(value, (item) => toJson(item, sorted))
       if (value instanceof Date) return mark("date", value.getTime())
-      if (value instanceof Map) return mark("map", Array.from(value, ([key, item]) => [toJson(key), toJson(item)]))
-      if (value instanceof Set) return mark("set", Array.from(value, toJson))
+      if (value instanceof Map) return mark("map", Array.from(value, ([key, item]) => [toJson(key, sorted), toJson(item, sorted)]))
+      if (value instanceof Set) return mark("set", Array.from(value, (item) => toJson(item, sorted)))
       if (value instanceof Uint8Array) return mark("bytes", Base64.encode(value))
       if (value instanceof URL) return mark("url", value.href)
-      if (Option.isOption(value)) return Option.isSome(value) ? mark("some", toJson(value.value)) : mark("none")
+      if (Option.isOption(value)) return Option.isSome(value) ? mark("some", toJson(value.value, sorted)) : mark("none")
       if (!isRecord(value) || Object.getOwnPropertySymbols(value).length > 0) throw new NotKept()
-      const entries = Object.entries(value).map(([key, item]) => [key, toJson(item)] as const)
-      return MARK in value
-        ? mark("record", entries.sort(([a], [b]) => (a < b ? -1 : 1)))
-        : Object.fromEntries(entries)
+      const entries = Object.entries(value).map(([key, item]) => [key, toJson(item, sorted)] as const)
+      if (!(MARK in value)) return Object.fromEntries(entries)
+      return mark("record", sorted ? entries.sort(([a], [b]) => (a < b ? -1 : 1)) : entries)
     }
     default:
       throw new NotKept()
@@ -87,9 +87,9 @@ const toJson = (value: unknown): unknown => {
 }
 
 /** JSON of any value that can be kept; `undefined` for one that cannot. */
-const json = (value: unknown): { readonly json: unknown } | undefined => {
+const json = (value: unknown, sorted: boolean): { readonly json: unknown } | undefined => {
   try {
-    return { json: isPlain(value) ? value : toJson(value) }
+    return { json: isPlain(value) ? value : toJson(value, sorted) }
   } catch {
     return undefined
   }
@@ -97,7 +97,7 @@ const json = (value: unknown): { readonly json: unknown } | undefined => {
 
 /** The text of a value; `undefined` when it cannot be kept. */
 export const encode = (value: unknown): string | undefined => {
-  const kept = json(value)
+  const kept = json(value, false)
   return kept === undefined ? undefined : JSON.stringify(kept.json)
 }
 
@@ -120,7 +120,7 @@ const isSorted = (value: unknown): boolean => {
 /** A text that is equal for equal values, whatever the order of their fields; `undefined` when it cannot be told. */
 export const canonical = (value: unknown): string | undefined => {
   if (isPlain(value) && isSorted(value)) return JSON.stringify(value)
-  const kept = json(value)
+  const kept = json(value, true)
   return kept === undefined ? undefined : RequestKey.canonical(kept.json)
 }
 
