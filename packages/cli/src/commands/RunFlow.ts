@@ -53,7 +53,10 @@ export const runFlow = Effect.fnUntraced(function*(input: Input) {
     input
   }
   const unfinished = yield* unfinishedRun(session)
-  return yield* execute(unfinished === undefined ? session : { ...session, run: unfinished })
+  if (unfinished === undefined) return yield* execute(session)
+  // A cap that the run was begun with holds on, unless it has been reached: then going on is to go beyond it.
+  const budget = input.budget.length > 0 || unfinished.status === "budget" ? input.budget : unfinished.options.budget ?? []
+  return yield* execute({ ...session, run: unfinished.name, input: { ...input, budget } })
 })
 
 const identityOf = ({ file, flow, limit, parameters }: Session): string =>
@@ -75,7 +78,7 @@ const unfinishedRun = Effect.fnUntraced(function*(session: Session) {
     return undefined
   }
   const goOn = yield* Prompt.run(Prompt.Confirm({ message: `Run ${last.name} of this flow ${how}. Go on with it?`, initial: true }))
-  return goOn ? last.name : undefined
+  return goOn ? last : undefined
 })
 
 /** Runs a flow with a view of it, and turns its end into an exit code. */
