@@ -2,7 +2,7 @@
 import { Simulator } from "@pipe/plugins"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { flow, folder, pipe } from "./Pipe.ts"
@@ -15,8 +15,19 @@ const CONCURRENCY = 16
 const INPUT = 150_000n
 const OUTPUT = 600_000n
 
-/** How long before a kill an answer may have been sent that is not on disk yet, in milliseconds. */
-const UNDER_WAY = 100
+/** Rows whose call was noted as on its way in a store that a killed process left. */
+const noted = (file: string): ReadonlyArray<number> => {
+  if (!existsSync(file)) return []
+  const db = new DatabaseSync(file)
+  try {
+    return (db.prepare("SELECT row_index FROM calls").all() as unknown as ReadonlyArray<{ readonly row_index: number }>).map((call) => call.row_index)
+  } catch {
+    // It was killed before it had made its tables.
+    return []
+  } finally {
+    db.close()
+  }
+}
 
 const files = {
   "flow.ts": flow({
@@ -28,17 +39,18 @@ const files = {
 describe("kill -9", () => {
   it.live(`at ${KILLS} random moments: each answered call once, the same output, the same bill`, () =>
     Effect.gen(function*() {
-      const answered = new Map<string, Array<number>>()
+      const answered = new Map<string, number>()
+      const underWay = new Map<number, number>()
       const simulator = yield* Simulator.start({
         latency: "5 millis",
         answer: ({ prompt }) => {
-          answered.set(prompt, [...(answered.get(prompt) ?? []), performance.now()])
+          answered.set(prompt, (answered.get(prompt) ?? 0) + 1)
           return undefined
         }
       })
       const env = { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: simulator.openAiUrl }
       const cwd = folder(files)
-      const kills: Array<number> = []
+      let kills = 0
       let outcome = { code: null as number | null, stdout: "", stderr: "" }
       for (let attempt = 0; attempt < 200; attempt++) {
         const before = simulator.requests()
@@ -47,7 +59,7 @@ describe("kill -9", () => {
             cwd,
             env,
             onStart: (child) => {
-              if (kills.length >= KILLS) return
+              if (kills >= KILLS) return
               // So many calls into this try, and some moment of that turn.
               const after = Math.floor(Math.random() * 110)
               const timer = setInterval(() => {
@@ -57,29 +69,33 @@ describe("kill -9", () => {
               }, 1)
               child.on("exit", (_, signal) => {
                 clearInterval(timer)
-                if (signal === "SIGKILL") kills.push(performance.now())
+                if (signal === "SIGKILL") kills++
               })
             }
           }))
         if (outcome.code === 0) break
         assert.isNull(outcome.code, outcome.stderr)
+        for (const row of noted(join(cwd, ".pipe/pipe.db"))) underWay.set(row, (underWay.get(row) ?? 0) + 1)
         // Answers to the dead process go nowhere; they are on the bill.
         yield* Effect.sleep(30)
       }
       assert.strictEqual(outcome.code, 0, outcome.stderr)
-      assert.isAtLeast(kills.length, KILLS - 5, "the run was over before it could be killed so often")
+      assert.isAtLeast(kills, KILLS - 5, "the run was over before it could be killed so often")
 
       // Each call was answered, and again only if it was under way at a kill.
       assert.strictEqual(answered.size, ROWS)
+      let repeated = 0
+      let unexplained = 0
       for (const [prompt, times] of answered) {
-        for (const time of times.slice(0, -1)) {
-          assert.isTrue(kills.some((kill) => time > kill - UNDER_WAY), `${prompt} was paid again, though it was answered long before a kill`)
-        }
+        repeated += times - 1
+        // Calls that an earlier try left noted are still noted when the next is killed: a row counts at each.
+        unexplained += Math.max(0, times - 1 - (underWay.get(Number(/\d+/.exec(prompt)![0])) ?? 0))
       }
-      const repeated = [...answered.values()].reduce((sum, times) => sum + times.length - 1, 0)
-      assert.isAtMost(repeated, kills.length * CONCURRENCY * 2)
+      assert.isAtMost(repeated, kills * CONCURRENCY)
+      // A call whose end is on disk a moment before its answer is: one in a thousand, if at all.
+      assert.isAtMost(unexplained, 3)
 
-      const seen = new Map([...answered].map(([prompt, times]) => [prompt, times.length]))
+      const seen = new Map(answered)
       const billed = simulator.bill().reduce((sum, { input, output }) => sum + INPUT * BigInt(input) + OUTPUT * BigInt(output), 0n)
 
       // The output is that of a run that nobody disturbs.
@@ -107,7 +123,7 @@ describe("kill -9", () => {
         booked += own.slice(0, times).reduce((sum, { cost }) => sum + BigInt(cost), 0n)
       }
       assert.strictEqual(booked, billed)
-      assert.isAtMost(neverSent, kills.length * CONCURRENCY)
-      console.log(`${kills.length} kills, ${repeated} of ${ROWS} calls repeated, ${neverSent} noted and never sent`)
+      assert.isAtMost(neverSent, kills * CONCURRENCY)
+      console.log(`${kills} kills, ${repeated} of ${ROWS} calls repeated, ${neverSent} noted and never sent, ${unexplained} unexplained`)
     }), 180_000)
 })
