@@ -15,3 +15,6 @@ export class Failure extends Schema.TaggedError<Failure>()("CliFailure", {
   message: Schema.String,
   exitCode: Schema.Int
 }) {}
+
+/** Ends the command for bad usage, or for what it needs and has not. */
+export const refuse = (message: string): Failure => new Failure({ message, exitCode: usage })

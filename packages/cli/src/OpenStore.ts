@@ -7,7 +7,8 @@ import { existsSync } from "node:fs"
 import * as ExitCode from "./ExitCode.ts"
 import * as Log from "./Log.ts"
 
-const fail = (message: string) => new ExitCode.Failure({ message, exitCode: ExitCode.usage })
+/** Whether there may be a store: a server is asked when it is used. */
+export const exists = (location: string): boolean => NodeHost.isPostgres(location) || existsSync(location)
 
 /** Runs an effect with a store; one clear line where there is none. */
 export const use = <A, E>(
@@ -15,15 +16,15 @@ export const use = <A, E>(
   f: (store: Store.Service) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | ExitCode.Failure> =>
   Effect.suspend((): Effect.Effect<A, E | ExitCode.Failure> => {
-    if (!NodeHost.isPostgres(location) && !existsSync(location)) {
-      return Effect.fail(fail(`${location}: there is no store yet: pipe run <flow> begins one`))
+    if (!exists(location)) {
+      return Effect.fail(ExitCode.refuse(`${location}: there is no store yet: pipe run <flow> begins one`))
     }
     return Effect.scoped(Effect.flatMap(
-      Effect.mapError(Layer.build(NodeHost.existingStore(location)), (error) => fail(error.message)),
+      Effect.mapError(Layer.build(NodeHost.existingStore(location)), (error) => ExitCode.refuse(error.message)),
       (context) => Effect.provideContext(Effect.flatMap(Store.Store, f), context)
     ))
   }).pipe(Effect.provide(Log.plain))
 
 /** A store that cannot be read is one line too. */
 export const readable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, ExitCode.Failure> =>
-  Effect.mapError(effect, (error) => error instanceof ExitCode.Failure ? error : fail(Store.messageOf(error)))
+  Effect.mapError(effect, (error) => error instanceof ExitCode.Failure ? error : ExitCode.refuse(Store.messageOf(error)))

@@ -50,8 +50,7 @@ export const layer = (options: Options): Layer.Layer<Database.Database, Store.St
       return yield* PgClient.make({ url: Redacted.make(options.url), maxConnections: options.connections ?? 4 }).pipe(
         Effect.tap((client) => client.unsafe("SELECT 1")),
         Effect.map((client) => Database.fromPg(client, name)),
-        Effect.mapError((error) =>
-          new Store.StoreError({ kind: "unavailable", file: name, message: `${name} cannot be used: ${Store.messageOf(error)}` }))
+        Effect.mapError((error) => Store.unusable(name, error))
       )
     })
   ).pipe(Layer.provide(Reactivity.layer))

@@ -1,5 +1,6 @@
 /** What the commands of `pipe cache` do. */
 import * as CacheRepo from "@pipe/core/CacheRepo"
+import { count } from "@pipe/core/ReportText"
 import * as Secret from "@pipe/core/Secret"
 import type * as Store from "@pipe/core/Store"
 import * as TextLine from "@pipe/core/TextLine"
@@ -13,23 +14,19 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import { closeSync, openSync, renameSync, writeSync } from "node:fs"
 import * as ExitCode from "../ExitCode.ts"
 import * as OpenStore from "../OpenStore.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Time from "../Time.ts"
+import * as WholeFile from "../WholeFile.ts"
 
 interface Shared {
   readonly simulate: boolean
   readonly store: Option.Option<string>
 }
 
-const refuse = (message: string) => new ExitCode.Failure({ message, exitCode: ExitCode.usage })
-
 const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effect<A, E>) =>
   OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), f))
-
-const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
 
 const size = (bytes: number): string =>
   bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
@@ -51,7 +48,7 @@ export const stats = (input: Shared & { readonly json: boolean }) =>
 export const clear = (input: Shared & { readonly yes: boolean }) =>
   Effect.gen(function*() {
     if (!input.yes) {
-      if (!process.stdin.isTTY) return yield* refuse("pipe cache clear takes all answers away: say --yes")
+      if (!process.stdin.isTTY) return yield* ExitCode.refuse("pipe cache clear takes all answers away: say --yes")
       const yes = yield* Prompt.run(Prompt.Confirm({ message: "Take all cached answers and kept results away?", initial: false }))
       if (!yes) return
     }
@@ -83,18 +80,9 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
         // An answer may repeat what it was told.
         return `${Secret.mask(JSON.stringify(entry))}\n`
       })
-      if (Option.isNone(input.file)) return yield* Stream.runForEach(lines, (line) => Effect.sync(() => process.stdout.write(line)))
-      const file = input.file.value
-      const handle = yield* Effect.try({
-        try: () => openSync(`${file}.partial`, "w"),
-        catch: (error) => refuse(`${file}: cannot be written: ${error instanceof Error ? error.message : error}`)
-      })
-      yield* Effect.ensuring(
-        Stream.runForEach(lines, (line) => Effect.sync(() => writeSync(handle, line))),
-        Effect.sync(() => closeSync(handle))
-      )
-      renameSync(`${file}.partial`, file)
-      yield* Console.log(`${count(entries)} answers are in ${file}`)
+      const file = Option.getOrUndefined(input.file)
+      yield* WholeFile.writeOrPrint(file, lines)
+      if (file !== undefined) yield* Console.log(`${count(entries)} answers are in ${file}`)
     }))
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(CacheRepo.Exported))
@@ -105,7 +93,7 @@ export const importAll = (input: Shared & { readonly file: string }) =>
     const stdio = yield* Stdio.Stdio
     const bytes = Stream.mapError(
       input.file === "-" ? stdio.stdin : fs.stream(input.file),
-      (error) => refuse(`${input.file}: cannot be read: ${error.message}`)
+      (error) => ExitCode.refuse(`${input.file}: cannot be read: ${error.message}`)
     )
     let added = 0
     let known = 0
@@ -114,7 +102,7 @@ export const importAll = (input: Shared & { readonly file: string }) =>
         Stream.runForEach(Stream.filter(TextLine.split(bytes), (line) => line.text.trim() !== ""), (line) =>
           Effect.gen(function*() {
             const entry = yield* Effect.mapError(decode(line.text), (error) =>
-              refuse(`${input.file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(added)} before it were taken in`))
+              ExitCode.refuse(`${input.file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(added)} before it were taken in`))
             if (yield* store.cache.importOne(entry)) added++
             else known++
             if (added % 1_000 === 0) yield* store.commit

@@ -12,6 +12,7 @@ import { createRequire } from "node:module"
 import { dirname, resolve } from "node:path"
 import { version } from "../Version.ts"
 import * as ExitCode from "../ExitCode.ts"
+import * as OpenStore from "../OpenStore.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 
 interface Check {
@@ -68,7 +69,7 @@ const packageVersion = (name: string): string | undefined => {
 }
 
 const storeOf = (location: string): Effect.Effect<Check> => {
-  if (!NodeHost.isPostgres(location) && !existsSync(location)) {
+  if (!OpenStore.exists(location)) {
     const folder = nearest(dirname(resolve(location)))
     return Effect.sync(() => {
       try {

@@ -1,6 +1,5 @@
 /** What `pipe resume` and `pipe retry` do: a run goes on as it was begun. */
-import * as RunEvent from "@pipe/core/RunEvent"
-import type * as RunRepo from "@pipe/core/RunRepo"
+import * as Report from "@pipe/core/Report"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { existsSync } from "node:fs"
@@ -11,32 +10,31 @@ import * as StoreFlag from "../StoreFlag.ts"
 import type { RunInput } from "./Run.ts"
 import { execute } from "./RunFlow.ts"
 
-const refuse = (message: string) => new ExitCode.Failure({ message, exitCode: ExitCode.usage })
-
 /** Goes on with an unfinished run, or with the failed rows of one. */
 export const goOn = Effect.fnUntraced(function*(
   input: RunInput & { readonly run: Option.Option<string> },
   what: "unfinished" | "failed"
 ) {
   const { run, simulate } = yield* locate(input)
-  const failed = failedRows(run)
+  const summary = Report.summaryOf(run)
+  const failed = summary?.rows.failed ?? 0
   if (run.status === "running") {
-    return yield* refuse(`run ${run.name} is at work already (process ${run.owner.pid} on ${run.owner.host})`)
+    return yield* ExitCode.refuse(`run ${run.name} is at work already (process ${run.owner.pid} on ${run.owner.host})`)
   }
   if (what === "unfinished" && run.status === "done") {
-    return yield* refuse(
+    return yield* ExitCode.refuse(
       failed > 0
         ? `run ${run.name} is done, with ${failed} failed rows: pipe retry ${run.name} --failed`
         : `run ${run.name} is done: there is nothing to go on with`
     )
   }
-  if (what === "failed" && failed === 0) return yield* refuse(`run ${run.name} has no failed rows`)
+  if (what === "failed" && failed === 0) return yield* ExitCode.refuse(`run ${run.name} has no failed rows`)
   const { options } = run
-  if (options.file === undefined) return yield* refuse(`run ${run.name} was begun by a program: go on with it there (Runner.run with resume)`)
-  if (!existsSync(options.file)) return yield* refuse(`${options.file}: the flow file of run ${run.name} is not there any more`)
+  if (options.file === undefined) return yield* ExitCode.refuse(`run ${run.name} was begun by a program: go on with it there (Runner.run with resume)`)
+  if (!existsSync(options.file)) return yield* ExitCode.refuse(`${options.file}: the flow file of run ${run.name} is not there any more`)
   const flow = yield* LoadFlow.load(options.file)
   // Only rows that the run has seen can have failed in it.
-  const seen = what === "failed" && run.status === "done" ? readRows(run) : undefined
+  const seen = what === "failed" && run.status === "done" ? summary?.rows.read : undefined
   return yield* execute({
     flow,
     file: options.file,
@@ -57,19 +55,12 @@ const locate = Effect.fnUntraced(function*(input: RunInput & { readonly run: Opt
     Effect.map(
       OpenStore.readable(OpenStore.use(StoreFlag.resolve({ ...input, simulate }), (store) =>
         Effect.mapError(store.runs.find(Option.getOrUndefined(input.run)), (error) =>
-          error._tag === "RunError" ? refuse(error.message) : error))),
+          error._tag === "RunError" ? ExitCode.refuse(error.message) : error))),
       (run) => ({ run, simulate })
     )
   const first = find(input.simulate)
-  if (input.simulate || Option.isSome(input.store) || !existsSync(StoreFlag.simulatedStore)) return yield* first
-  return yield* Option.isSome(input.run) || !existsSync(StoreFlag.resolve(input))
+  if (input.simulate || Option.isSome(input.store) || !OpenStore.exists(StoreFlag.simulatedStore)) return yield* first
+  return yield* Option.isSome(input.run) || !OpenStore.exists(StoreFlag.resolve(input))
     ? Effect.catch(first, (error) => Effect.catch(find(true), () => Effect.fail(error)))
     : first
 })
-
-const summaryOf = (run: RunRepo.Run): RunEvent.RunFinished | undefined =>
-  run.summary === undefined ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(run.summary))
-
-const failedRows = (run: RunRepo.Run): number => summaryOf(run)?.rows.failed ?? 0
-
-const readRows = (run: RunRepo.Run): number | undefined => summaryOf(run)?.rows.read

@@ -43,7 +43,7 @@ export const planFlow = Effect.fnUntraced(function*(input: Input) {
     return plan
   })
   const plan = yield* Effect.provide(work, Host.layer({ ...input, view })).pipe(
-    Effect.mapError((error) => new ExitCode.Failure({ message: Secret.mask(error.message), exitCode: ExitCode.usage }))
+    Effect.mapError((error) => ExitCode.refuse(Secret.mask(error.message)))
   )
   yield* Console.log(input.json ? JSON.stringify(Plan.toJson(plan)) : PlanText.render(plan))
 })

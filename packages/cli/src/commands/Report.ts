@@ -1,16 +1,13 @@
 /** `pipe report`: a run's report as a page, as JSON, or its ledger as CSV. */
-import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as RunArgument from "../RunArgument.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 
 const flags = {
-  run: Argument.String("run").pipe(
-    Argument.withDescription("the run's name or its beginning; left out: the last"),
-    Argument.optional
-  ),
+  run: RunArgument.run,
   html: Switch.make("html", "one self-contained page, written to a file (the default)"),
   json: Switch.make("json", "everything that is known of the run, as JSON on standard output"),
   csv: Switch.make("csv", "the ledger: every attempt at a provider a line, on standard output"),

@@ -1,16 +1,13 @@
 /** `pipe resume`: goes on with a run that did not end. */
-import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
+import * as RunArgument from "../RunArgument.ts"
 import * as Run from "./Run.ts"
 
 export const command = Command.make(
   "resume",
   {
-    run: Argument.String("run").pipe(
-      Argument.withDescription("the run's name or its beginning; left out: the last"),
-      Argument.optional
-    ),
+    run: RunArgument.run,
     ...Run.runFlags
   },
   (input) => Effect.flatMap(Effect.promise(() => import("./GoOn.ts")), ({ goOn }) => goOn(input, "unfinished"))

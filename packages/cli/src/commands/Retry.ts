@@ -1,17 +1,14 @@
 /** `pipe retry`: runs the failed rows of a run again. */
-import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
+import * as RunArgument from "../RunArgument.ts"
 import * as Switch from "../Switch.ts"
 import * as Run from "./Run.ts"
 
 export const command = Command.make(
   "retry",
   {
-    run: Argument.String("run").pipe(
-      Argument.withDescription("the run's name or its beginning; left out: the last"),
-      Argument.optional
-    ),
+    run: RunArgument.run,
     failed: Switch.make("failed", "the failed rows (there are no others to try again)"),
     ...Run.runFlags
   },

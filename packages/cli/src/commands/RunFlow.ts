@@ -1,18 +1,16 @@
 /** What `pipe run` does. */
 import * as Budget from "@pipe/core/Budget"
 import type * as Flow from "@pipe/core/Flow"
-import * as Plan from "@pipe/core/Plan"
+import * as Report from "@pipe/core/Report"
 import * as ReportText from "@pipe/core/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
 import * as Secret from "@pipe/core/Secret"
-import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Prompt from "effect/cli/Prompt"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
-import { existsSync } from "node:fs"
 import { relative, resolve } from "node:path"
 import * as ExitCode from "../ExitCode.ts"
 import * as Heap from "../Heap.ts"
@@ -66,7 +64,7 @@ const identityOf = ({ file, flow, limit, parameters }: Session): string =>
 const unfinishedRun = Effect.fnUntraced(function*(session: Session) {
   const { input } = session
   const location = StoreFlag.resolve(input)
-  if (!session.cache || (!NodeHost.isPostgres(location) && !existsSync(location))) return undefined
+  if (!session.cache || !OpenStore.exists(location)) return undefined
   const last = yield* OpenStore.use(location, (store) => store.runs.latest(identityOf(session))).pipe(
     Effect.catch(() => Effect.undefined)
   )
@@ -102,27 +100,22 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
     Effect.sync(() => {
       if (!input.json) view.note("ending: calls under way may finish; Ctrl-C again leaves at once")
     }))
+  const shape = {
+    parameters: session.parameters,
+    ...(session.limit === undefined ? undefined : { limit: session.limit }),
+    ...(session.concurrency === undefined ? undefined : { concurrency: session.concurrency }),
+    cache: session.cache
+  }
   const exit = yield* Effect.exit(
     Effect.provide(
       Runner.run(flow, {
         ...(session.run === undefined ? undefined : { resume: session.run }),
-        record: {
-          file,
-          parameters: session.parameters,
-          ...(session.limit === undefined ? undefined : { limit: session.limit }),
-          ...(session.concurrency === undefined ? undefined : { concurrency: session.concurrency }),
-          cache: session.cache,
-          simulate: input.simulate,
-          budget: input.budget
-        },
+        ...shape,
+        record: { ...shape, file, simulate: input.simulate, budget: input.budget },
         identity: identityOf(session),
         code: code.fingerprint(resolve(file)),
-        parameters: session.parameters,
-        ...(session.limit === undefined ? undefined : { limit: session.limit }),
-        ...(session.concurrency === undefined ? undefined : { concurrency: session.concurrency }),
         ...(budget === undefined ? undefined : { budget }),
         ...(grace === undefined ? undefined : { grace }),
-        cache: session.cache,
         explain: input.explain,
         rowEvents: input.json,
         drain,
@@ -175,8 +168,10 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
 /** What was planned beside what came, where a plan was made. */
 const besidePlan = (input: RunInput, summary: RunEvent.RunFinished) =>
   OpenStore.use(StoreFlag.resolve(input), (store) => store.runs.find(summary.run)).pipe(
-    Effect.map(({ plan }) => plan === undefined ? undefined : Option.getOrUndefined(Plan.fromJson(plan))),
-    Effect.map((plan) => plan === undefined ? undefined : PlanText.beside(plan, summary)),
+    Effect.map((run) => {
+      const plan = Report.planOf(run)
+      return plan === undefined ? undefined : PlanText.beside(plan, summary)
+    }),
     Effect.catch(() => Effect.undefined)
   )
 
@@ -186,10 +181,7 @@ const budgetOf = Effect.fnUntraced(function*(given: ReadonlyArray<string>) {
   for (const text of given) {
     const one = Budget.parse(text)
     if (one === undefined) {
-      return yield* new ExitCode.Failure({
-        message: `--budget: ${text} is not an amount: write 5usd, 0.25usd or 200000tokens`,
-        exitCode: ExitCode.usage
-      })
+      return yield* ExitCode.refuse(`--budget: ${text} is not an amount: write 5usd, 0.25usd or 200000tokens`)
     }
     limits = { ...limits, ...one }
   }

@@ -1,20 +1,17 @@
 /** `pipe show`: one run, or its failed rows. */
-import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as RunArgument from "../RunArgument.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 
 export const command = Command.make(
   "show",
   {
-    run: Argument.String("run").pipe(
-      Argument.withDescription("the run's name or its beginning; left out: the last"),
-      Argument.optional
-    ),
+    run: RunArgument.run,
     failed: Switch.make("failed", "its failed rows: where they stand, what failed, with what input"),
     json: Switch.make("json", "as JSON: the summary, or with --failed a row a line"),
     simulate: Switch.make("simulate", "a run that was simulated"),

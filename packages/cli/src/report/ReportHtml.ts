@@ -4,13 +4,12 @@
  */
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
+import { count, strategies } from "@pipe/core/ReportText"
 import { readFileSync } from "node:fs"
 import * as GraphSvg from "./GraphSvg.ts"
 import { escape, json, table } from "./Html.ts"
 import { script } from "./ReportScript.ts"
 import { style } from "./ReportStyle.ts"
-
-const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
 
 const money = (amount: Money.Money, unpriced = 0): string => `${unpriced > 0 ? "≥ " : ""}${Money.format(amount)}`
 
@@ -29,13 +28,6 @@ const sumBy = <A>(items: ReadonlyArray<A>, key: (item: A) => string, amount: (it
   for (const item of items) sums.set(key(item), (sums.get(key(item)) ?? Money.zero) + amount(item))
   return sums
 }
-
-const strategies = [
-  ["cache", "exact cache"],
-  ["router", "model routing"],
-  ["promptCache", "provider's prompt cache"],
-  ["serviceTier", "batch and flex service"]
-] as const
 
 const section = (title: string, content: string): string => `<section><h2>${escape(title)}</h2>${content}</section>`
 

@@ -1,9 +1,8 @@
 /** A plan as text. */
 import * as Money from "@pipe/core/Money"
 import type * as Plan from "@pipe/core/Plan"
+import { count } from "@pipe/core/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
-
-const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
 
 const range = ({ expected, high, low }: Plan.Range): string =>
   low === high ? Money.format(expected) : `${Money.format(low)} – ${Money.format(high)}`

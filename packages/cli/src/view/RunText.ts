@@ -1,13 +1,10 @@
 /** Runs of the store as text and as JSON. */
 import * as Money from "@pipe/core/Money"
+import * as Report from "@pipe/core/Report"
 import * as ReportText from "@pipe/core/ReportText"
-import * as RunEvent from "@pipe/core/RunEvent"
+import type * as RunEvent from "@pipe/core/RunEvent"
 import type * as RowRepo from "@pipe/core/RowRepo"
 import type * as RunRepo from "@pipe/core/RunRepo"
-import * as Option from "effect/Option"
-
-export const summaryOf = (run: RunRepo.Run): RunEvent.RunFinished | undefined =>
-  run.summary === undefined ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(run.summary))
 
 /** Local time, to the minute. */
 const time = (at: number): string => {
@@ -19,7 +16,7 @@ const time = (at: number): string => {
 /** Runs, a line each. */
 export const list = (runs: ReadonlyArray<RunRepo.Run>): string => {
   const rows = runs.map((run) => {
-    const summary = summaryOf(run)
+    const summary = Report.summaryOf(run)
     return [
       run.name,
       run.flow,
@@ -45,7 +42,7 @@ const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): Read
 
 /** One run: where it stands, and its report. */
 export const describe = (run: RunRepo.Run): string => {
-  const summary = summaryOf(run)
+  const summary = Report.summaryOf(run)
   return [
     `run ${run.name}: ${run.flow}${run.options.file === undefined ? "" : ` (${run.options.file})`}`,
     `  ${run.status}, begun ${time(run.startedAt)}${run.endedAt === undefined ? "" : `, ended ${time(run.endedAt)}`}${

@@ -73,6 +73,10 @@ export interface Policy {
   readonly budget?: Budget.Limits
 }
 
+/** Model and settings of a node's calls; `undefined`: it has none of its own. */
+export const settingsOf = ({ model, settings }: Policy): ModelSettings.ModelSettings | undefined =>
+  model === undefined ? settings : { ...settings, model }
+
 /** One row as a source reads it: a value, or what is wrong with it. */
 export type SourceRow<A> =
   & (

@@ -75,14 +75,22 @@ export const failureLimit = 200
 
 const nodesOf = Schema.decodeUnknownOption(Report.fields.nodes)
 
+/** The summary of a run's last try; `undefined` when its process was killed. */
+export const summaryOf = ({ summary }: RunRepo.Run): RunEvent.RunFinished | undefined =>
+  summary === undefined ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(summary))
+
+/** The plan that was made before a run. */
+export const planOf = ({ plan }: RunRepo.Run): Plan.Plan | undefined =>
+  plan === undefined ? undefined : Option.getOrUndefined(Plan.fromJson(plan))
+
 /** The report of a run. */
 export const make = (store: Store.Service, run: RunRepo.Run): Effect.Effect<Report, SqlError.SqlError> =>
   Effect.gen(function*() {
     const sums = yield* store.ledger.sums(run.id)
     const timeline = yield* store.ledger.timeline(run.id, 60)
     const failures = yield* Stream.runCollect(Stream.take(store.rows.failures(run.id), failureLimit))
-    const summary = run.summary === undefined ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(run.summary))
-    const plan = run.plan === undefined ? undefined : Option.getOrUndefined(Plan.fromJson(run.plan))
+    const summary = summaryOf(run)
+    const plan = planOf(run)
     return {
       run: run.name,
       flow: run.flow,

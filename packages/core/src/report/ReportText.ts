@@ -17,7 +17,8 @@ const table = (header: Row, rows: ReadonlyArray<Row>, left = 1): ReadonlyArray<s
   return [line(header), `  ${widths.map((width) => "─".repeat(width)).join("  ")}`, ...rows.map(line)]
 }
 
-const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
+/** A whole number with its thousands apart. */
+export const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
 
 /** An amount that is a lower bound where some of it is not known. */
 const money = (amount: Money.Money, unpriced: number, calls: number): string =>
@@ -33,7 +34,8 @@ const duration = (milliseconds: number): string => {
     : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
 }
 
-const strategies = [
+/** The strategies whose savings are booked, by what people call them. */
+export const strategies = [
   ["cache", "exact cache"],
   ["router", "model routing"],
   ["promptCache", "provider's prompt cache"],

@@ -26,12 +26,7 @@ export const make = (
     readonly book: (entry: LedgerEntry.AttemptEntry) => void
   }
 ): CutCalls => {
-  const open = new Map<string, Array<LedgerRepo.CutCall>>()
-  const keyOf = (step: string, row: number, model: string) => `${step}\n${row}\n${model}`
-  for (const call of calls) {
-    const key = keyOf(call.step, call.row, call.model)
-    open.set(key, [...(open.get(key) ?? []), call])
-  }
+  let open = calls
   const book = (call: LedgerRepo.CutCall, model: string, usage: Usage.Usage): void =>
     options.book({
       _tag: "Attempt",
@@ -47,23 +42,18 @@ export const make = (
     })
   return {
     see: (entry) => {
-      if (open.size === 0 || entry._tag === "Answer" || entry.estimated === true || entry.usage === undefined) return
+      if (open.length === 0 || entry._tag === "Answer" || entry.estimated === true || entry.usage === undefined) return
+      const { caller, model, usage } = entry
       // The answer may name the model by its date.
-      for (const [key, same] of open) {
-        const [call] = same
-        if (call!.step !== entry.caller.step || call!.row !== entry.caller.row || !entry.model.startsWith(call!.model)) continue
-        open.delete(key)
-        for (const one of same) book(one, entry.model, entry.usage)
-        return
-      }
+      const isSame = (call: LedgerRepo.CutCall) => call.step === caller.step && call.row === caller.row && model.startsWith(call.model)
+      const same = open.filter(isSame)
+      if (same.length === 0) return
+      open = open.filter((call) => !isSame(call))
+      for (const call of same) book(call, model, usage)
     },
     settle: Effect.sync(() => {
-      for (const [, same] of open) {
-        for (const call of same) {
-          book(call, call.model, { ...Usage.zero, uncachedInput: call.inputTokens, output: call.outputTokens })
-        }
-      }
-      open.clear()
+      for (const call of open) book(call, call.model, { ...Usage.zero, uncachedInput: call.inputTokens, output: call.outputTokens })
+      open = []
     })
   }
 }

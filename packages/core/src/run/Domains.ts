@@ -49,7 +49,7 @@ export const run = Effect.fnUntraced(function*(
     const stats = state.statsOf(plan.root)
     const isReduce = plan.root.kind._tag === "Reduce"
     const outlets = plan.outlets.map((outlet) =>
-      makeOutlet(outlet, plan.root.domain, slots, { feeds, tables, writers, state, plans }))
+      makeOutlet(outlet, plan.root.domain, slots, { feeds, tables, writers, state }))
     let read: RunState.Reading | undefined
     const stream: Stream.Stream<Item | Node.SourceRow<unknown>, unknown, unknown> = plan.root.kind._tag === "Source"
       ? Stream.unwrap(Effect.map(plan.root.kind.open, (reading) => {
@@ -122,7 +122,6 @@ const makeOutlet = (
     readonly tables: ReadonlyMap<Node.Any, JoinTable>
     readonly writers: ReadonlyMap<Sink.Any, { readonly writer: Sink.Writer<unknown, unknown>; rows: number }>
     readonly state: RunState.RunState
-    readonly plans: ReadonlyArray<DomainPlan.DomainPlan>
   }
 ): Outlet => {
   const present = (read: RowProgram.Reader, rows: ReadonlyArray<RowProgram.Row>) =>

@@ -10,17 +10,9 @@ import * as FileSystem from "effect/FileSystem"
 import * as Semaphore from "effect/Semaphore"
 import * as Secret from "../data/Secret.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
+import type * as RowRepo from "../store/RowRepo.ts"
 
-export interface FailedRow {
-  /** The node that the row comes from, and its place there: `reviews.jsonl:7`. */
-  readonly source: string
-  readonly row: number
-  readonly position: string
-  /** The node at which it failed. */
-  readonly node: string
-  /** The tag of the error. */
-  readonly error: string
-  readonly message: string
+export interface FailedRow extends Omit<RowRepo.StoredFailure, "input"> {
   /** What the node was given. */
   readonly input: unknown
 }

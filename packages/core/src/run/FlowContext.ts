@@ -12,7 +12,9 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
+import type * as StepKey from "../flow/StepKey.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as ToEmbeddingModel from "../seam/ToEmbeddingModel.ts"
 import * as ToLanguageModel from "../seam/ToLanguageModel.ts"
 import * as Probe from "./Probe.ts"
@@ -36,6 +38,16 @@ export const services = Effect.fnUntraced(function*(
       Context.add(EmbeddingModel.EmbeddingModel, yield* ToEmbeddingModel.make(client))
     )
   }
+})
+
+/** Model and settings around the run, and the flow's own over them. */
+export const settings = (flow: Flow.Any): Effect.Effect<ModelSettings.ModelSettings> =>
+  Effect.withFiberSucceed((fiber) => ModelSettings.merge(fiber.getRef(ModelSettings.ModelSettings), flow.settings))
+
+/** What the keys of the flow's steps are made of, beside the steps themselves. */
+export const environment = (flow: Flow.Any, options: StepKey.Environment): StepKey.Environment => ({
+  ...options,
+  parameters: new Map([...options.parameters].filter(([name]) => !flow.places.has(name)))
 })
 
 /** Checks the values of parameters, and that those without a default are there. */

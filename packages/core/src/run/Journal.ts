@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as SqlError from "effect/sql/SqlError"
 import * as StoredValue from "../data/StoredValue.ts"
-import type * as Node from "../flow/Node.ts"
+import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
@@ -24,10 +24,11 @@ import * as Probe from "./Probe.ts"
 
 /** The journal of one node. */
 export interface NodeJournal {
-  /** A hit that needs nothing but memory; `undefined`: ask `find`. */
-  readonly peek: (input: unknown) => Hit | undefined
-  /** What is known of the node's value for some inputs. `run` is what would compute it. */
-  readonly find: (input: unknown, sample: number, run: Run) => Effect.Effect<Found, never, unknown>
+  /**
+   * What is known of the node's value for some inputs: at once where it is in memory, which costs no effect. `run` is what
+   * would compute it.
+   */
+  readonly find: (input: unknown, sample: number, run: Run) => Hit | Effect.Effect<Found, never, unknown>
   /** Computes a value that was not found, and keeps it. */
   readonly keep: (missing: Missing, input: unknown, run: Run) => Effect.Effect<unknown, unknown, unknown>
   /** Why a value was not found, for people. */
@@ -70,6 +71,12 @@ interface Step {
   readonly isNew: boolean
 }
 
+/** A value that was just computed, and as it is kept. */
+interface Computed {
+  readonly text: string | undefined
+  readonly value: unknown
+}
+
 const nothing: Missing = { _tag: "Missing", key: undefined }
 
 /** The journal of a node; `undefined` for one whose value is always computed. */
@@ -80,11 +87,10 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   const { results } = store.rows
   const base = StepKey.make(node.name, parts)
   const timeToLive = Math.min(...options.environment.layers.map((layer) => layer.timeToLive ?? Number.POSITIVE_INFINITY))
-  const flights = new Map<string, Deferred.Deferred<unknown, unknown>>()
-  const { model, settings } = (node.kind as { readonly policy: Node.Policy }).policy
-  const inStep = ModelSettings.provide({ ...settings, ...(model === undefined ? undefined : { model }) })
+  const flights = new Map<string, Deferred.Deferred<Computed, unknown>>()
+  const inStep = ModelSettings.provide(Node.settingsOf((node.kind as { readonly policy: Node.Policy }).policy) ?? {})
   let step: Step | undefined
-  let probesWanted = 0
+  let probeWanted = false
   let unkept = false
 
   const register = (key: string): Effect.Effect<Step, SqlError.SqlError> =>
@@ -96,14 +102,14 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   const identify = Effect.fnUntraced(function*(run: Run) {
     let found: Step = yield* register(base)
     const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
-    if (probe === undefined) probesWanted = 1
+    if (probe === undefined) probeWanted = true
     else if (options.client !== undefined) {
       const asks = yield* Probe.compare(probe, (input) => inStep(Effect.suspend(() => run(input))), options.client)
       if (asks !== undefined) {
         // The same source asks something else: it is another step, known by what it asks.
         found = yield* register(ContentHash.make(`${base}\n${asks}`))
         if (found.isNew) {
-          probesWanted = 1
+          probeWanted = true
           yield* Effect.logWarning(
             `step ${node.name} asks something else than in earlier runs, though its own source is the same (a helper, a file that it reads): its rows are run anew`
           )
@@ -132,27 +138,26 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
 
   const keyOf = (known: Step, sample: number, text: string): string => ContentHash.make(`${known.key}\n${sample}\n${text}`)
 
-  const peek: NodeJournal["peek"] = (input) => {
-    if (step === undefined || step.isNew) return undefined
-    const text = StoredValue.canonical(input)
-    const result = text === undefined ? undefined : results.peek(keyOf(step, 0, text))
-    return result === undefined || !isGood(result) ? undefined : { _tag: "Hit", value: StoredValue.decode(result.value) }
-  }
+  const toFound = (key: string, result: RowRepo.Result | undefined): Found =>
+    result !== undefined && isGood(result)
+      ? { _tag: "Hit", value: StoredValue.decode(result.value) }
+      : { _tag: "Missing", key }
+
+  const lookUp = (key: string, known: Step): Effect.Effect<Found, SqlError.SqlError> =>
+    Effect.map(results.get(key, known.isNew), (result) => toFound(key, result))
+
+  const orMissing = (found: Effect.Effect<Found, SqlError.SqlError, unknown>) =>
+    Effect.catch(found, (error) => Effect.as(unreadable(error), nothing))
 
   const find: NodeJournal["find"] = (input, sample, run) => {
     const text = StoredValue.canonical(input)
     if (text === undefined) return Effect.succeed(nothing)
-    const lookUp = (known: Step): Effect.Effect<Found, SqlError.SqlError> => {
-      const key = keyOf(known, sample, text)
-      return Effect.map(results.get(key, known.isNew), (result): Found =>
-        result !== undefined && isGood(result)
-          ? { _tag: "Hit", value: StoredValue.decode(result.value) }
-          : { _tag: "Missing", key })
+    if (step === undefined) {
+      return orMissing(Effect.flatMap(identified(run), (known) => lookUp(keyOf(known, sample, text), known)))
     }
-    return Effect.catch(
-      step === undefined ? Effect.flatMap(identified(run), lookUp) : lookUp(step),
-      (error) => Effect.as(unreadable(error), nothing)
-    )
+    const key = keyOf(step, sample, text)
+    const found = toFound(key, results.peek(key))
+    return found._tag === "Hit" ? found : orMissing(lookUp(key, step))
   }
 
   let warned = false
@@ -176,19 +181,21 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     if (key === undefined || !options.keep) return Effect.suspend(() => run(input))
     const flight = flights.get(key)
     if (flight !== undefined) {
-      return Effect.catchCause(Deferred.await(flight), (cause) =>
+      // Who waits gets a value of its own.
+      const shared = Effect.map(Deferred.await(flight), ({ text, value }) => text === undefined ? value : StoredValue.decode(text))
+      return Effect.catchCause(shared, (cause) =>
         // The row that led was cut: this one leads now.
         cause.reasons.every((reason) => reason._tag === "Interrupt")
           ? Effect.suspend(() => keep({ _tag: "Missing", key }, input, run))
           : Effect.failCause(cause))
     }
-    const made: Deferred.Deferred<unknown, unknown> = Deferred.makeUnsafe()
+    const made: Deferred.Deferred<Computed, unknown> = Deferred.makeUnsafe()
     flights.set(key, made)
-    const computed = probesWanted > 0 && options.client !== undefined && step !== undefined
+    const computed = probeWanted && options.client !== undefined && step !== undefined
       ? Probe.record(Effect.suspend(() => run(input)), options.client, (request) => {
         const text = StoredValue.encode(input)
-        if (probesWanted <= 0 || text === undefined) return
-        probesWanted--
+        if (!probeWanted || text === undefined) return
+        probeWanted = false
         store.rows.addProbe(step!.id, { input: text, request })
       })
       : Effect.suspend(() => run(input))
@@ -196,13 +203,12 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
       Effect.onExitPrimitive(computed, (exit) => {
         flights.delete(key)
         if (Exit.isFailure(exit)) {
-          Deferred.doneUnsafe(made, exit)
+          Deferred.doneUnsafe(made, Exit.failCause(exit.cause))
           return undefined
         }
         const text = StoredValue.encode(exit.value)
         if (text !== undefined) append(key, text, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
-        // Who waits gets a value of its own.
-        Deferred.doneUnsafe(made, text === undefined ? exit : Exit.succeed(StoredValue.decode(text)))
+        Deferred.doneUnsafe(made, Exit.succeed({ text, value: exit.value }))
         if (text !== undefined || unkept) return undefined
         unkept = true
         return Effect.logWarning(
@@ -228,5 +234,5 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
         (error) => Effect.succeed(`${store.name} cannot be read: ${Store.messageOf(error)}`)
       )
 
-  return { peek, find, keep, why }
+  return { find, keep, why }
 }

@@ -150,8 +150,7 @@ export const make = <E>(
     const store = Context.get(host, Store.Store)
     const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
     const at = yield* Clock.currentTimeMillis
-    const samples = yield* Effect.mapError(store.ledger.outputs(flow.name), (error) =>
-      new Store.StoreError({ kind: "unavailable", file: store.name, message: `${store.name} cannot be read: ${Store.messageOf(error)}` }))
+    const samples = yield* Effect.mapError(store.ledger.outputs(flow.name), (error) => Store.unusable(store.name, error))
     let unplanned = 0
     const state = RunState.make({
       flow,
@@ -162,8 +161,7 @@ export const make = <E>(
       left: () => undefined,
       options: {}
     })
-    const settings = yield* Effect.withFiberSucceed((fiber) =>
-      ModelSettings.merge(fiber.getRef(ModelSettings.ModelSettings), flow.settings))
+    const settings = yield* FlowContext.settings(flow)
     const counts = new Map<string, Counts>()
     let layers: ReadonlyArray<ModelClient.LayerInfo> = []
     const main = Effect.gen(function*() {
@@ -171,22 +169,17 @@ export const make = <E>(
         layers = client.layers ?? []
         return counting(client, { store, counts, samples, useCache: options.cache !== false, at })
       })
-      state.useJournals((node) =>
-        Journal.forNode(node, {
-          store,
-          flow: flow.name,
-          run: 0,
-          at,
-          environment: {
-            settings,
-            parameters: new Map([...parameters].filter(([name]) => !flow.places.has(name))),
-            layers,
-            code: options.code
-          },
-          client,
-          reuse: options.cache !== false,
-          keep: false
-        }))
+      const journal: Journal.Options = {
+        store,
+        flow: flow.name,
+        run: 0,
+        at,
+        environment: FlowContext.environment(flow, { settings, parameters, layers, code: options.code }),
+        client,
+        reuse: options.cache !== false,
+        keep: false
+      }
+      state.useJournals((node) => Journal.forNode(node, journal))
       yield* Effect.provideContext(Domains.run(flow, state, { ...options, outputs: false }), context as Context.Context<unknown>)
     })
     const context = host.pipe(
@@ -199,12 +192,12 @@ export const make = <E>(
       Effect.provideContext(main, context) as Effect.Effect<void, unknown, Scope.Scope>,
       (error) => error as Node.FlowError
     )
-    const progress = state.progress(at) as Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>
+    const progress = state.progress(at)
     const reused = new Map(progress.nodes.map((node) => [node.name, node.reused]))
     return summarise({ flow: flow.name, at, counts: [...counts.values()], reused, samples, pricing, layers, rows: rowsOf(progress), unplanned })
   }))
 
-const rowsOf = (progress: Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>): number =>
+const rowsOf = (progress: typeof RunEvent.Progress.Type): number =>
   progress.nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
 
 /** What is known of a step's answers by a model; where it has not answered yet, by another. */
@@ -225,7 +218,8 @@ const counting = (
 ): ModelClient.Service => {
   const layers = client.layers ?? []
   const cache = layers.find(({ name }) => name === "Cache")
-  const provider = layers.findLast(({ answers }) => Array.isArray(answers))?.name ?? layers.at(-1)?.name ?? ""
+  // The provider is the last.
+  const provider = layers.at(-1)?.name ?? ""
   const routed = layers.find(({ baseline }) => baseline !== undefined)
   /** The number of the placeholder for each request. */
   const seen = new Map<string, number>()
@@ -245,10 +239,9 @@ const counting = (
     return known
   }
 
-  const count = (counts: Counts, request: ModelRequest.ModelRequest, tokens: TokenCounter.Count): number => {
+  const count = (counts: Counts, request: ModelRequest.ModelRequest, tokens: TokenCounter.Count): void => {
     counts.calls++
-    const input = TokenCounter.inputTokens(tokens, request)
-    counts.input += input
+    counts.input += TokenCounter.inputTokens(tokens, request)
     counts.maxTokens = Math.max(counts.maxTokens, request._tag === "Embedding" ? 0 : request.settings.maxTokens ?? 0)
     const text = ModelRequest.text(request)
     if (counts.prefix === undefined) counts.prefix = text
@@ -257,7 +250,6 @@ const counting = (
       while (length < counts.prefix.length && counts.prefix[length] === text[length]) length++
       counts.prefix = counts.prefix.slice(0, length)
     }
-    return input
   }
 
   return {

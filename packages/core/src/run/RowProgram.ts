@@ -245,9 +245,8 @@ const journaled = (
     return Effect.void
   }
   return (row, values, attempt, slot) => {
-    const known = journal.peek(values)
-    if (known !== undefined) return takeOver(row, values, slot, known)
-    return Effect.flatMap(journal.find(values, 0, compute), (found) => {
+    const known = journal.find(values, 0, compute)
+    return !Effect.isEffect(known) ? takeOver(row, values, slot, known) : Effect.flatMap(known, (found) => {
       if (found._tag === "Hit") return takeOver(row, values, slot, found)
       const computed = attempt(row, slot, values, () =>
         Effect.map(journal.keep(found, values, compute), (result) => toValue(result, values)))
@@ -267,12 +266,14 @@ const sampled = (
   values: Values
 ): Effect.Effect<unknown, unknown, unknown> => {
   let hits = 0
-  const all = Effect.forEach(
+  return Effect.forEach(
     Array.from({ length: samples }, (_, sample) => sample),
     (sample) => {
       const compute: Journal.Run = (values) =>
         ModelSettings.provide({ sample })(Effect.suspend(() => ask(values, sample)))
-      return journal === undefined ? compute(values) : Effect.flatMap(journal.find(values, sample, compute), (found) => {
+      if (journal === undefined) return compute(values)
+      const known = journal.find(values, sample, compute)
+      return Effect.flatMap(Effect.isEffect(known) ? known : Effect.succeed(known), (found) => {
         if (found._tag === "Hit") {
           if (++hits === samples) run.statsOf(node).reused++
           return Effect.succeed(found.value)
@@ -283,7 +284,6 @@ const sampled = (
     },
     { concurrency: "unbounded" }
   )
-  return all
 }
 
 type Attempt = (
@@ -297,9 +297,7 @@ type Attempt = (
 const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run): Attempt => {
   const stats = run.statsOf(node)
   const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
-  const settings: ModelSettings.ModelSettings | undefined = policy.model === undefined
-    ? policy.settings
-    : { ...policy.settings, model: policy.model }
+  const settings = Node.settingsOf(policy)
   return (row, slot, input, effect) => {
     stats.running++
     const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index }

@@ -77,7 +77,7 @@ export interface RunState extends RowProgram.Run {
   readonly onDefect: (node: Node.Any, row: RowProgram.Row, input: unknown, defect: unknown) => Effect.Effect<void>
   readonly onRows: (source: Node.Any, rows: ReadonlyArray<RowProgram.Row>) => Effect.Effect<void>
   readonly started: () => RunEvent.RunEvent
-  readonly progress: (at: number) => RunEvent.RunEvent
+  readonly progress: (at: number) => typeof RunEvent.Progress.Type
   readonly finished: (end: {
     readonly at: number
     readonly stop: RowProgram.Stop | undefined
@@ -166,7 +166,7 @@ export const make = (init: {
     return options.limit === undefined ? total : Math.min(total, options.limit)
   }
 
-  const progress = (at: number): RunEvent.RunEvent => {
+  const progress = (at: number): typeof RunEvent.Progress.Type => {
     const sums = tally.total()
     waits = waits.filter((until) => until > at)
     const left = init.left()

@@ -91,8 +91,7 @@ export const run = <E>(
         return store.runs.finish(begun, { status: "interrupted", at, summary: RunEvent.summaryToJson(summary) })
       }))
     )
-    const settings = yield* Effect.withFiberSucceed((fiber) =>
-      ModelSettings.merge(fiber.getRef(ModelSettings.ModelSettings), flow.settings))
+    const settings = yield* FlowContext.settings(flow)
     const context = host.pipe(
       Context.add(Pricing.Pricing, pricing),
       Context.add(Parameter.Values, parameters),
@@ -111,12 +110,7 @@ export const run = <E>(
         flow: flow.name,
         run: begun.id,
         at,
-        environment: {
-          settings,
-          parameters: new Map([...parameters].filter(([name]) => !flow.places.has(name))),
-          layers: client?.layers ?? [],
-          code: options.code
-        },
+        environment: FlowContext.environment(flow, { settings, parameters, layers: client?.layers ?? [], code: options.code }),
         client,
         reuse: options.cache !== false,
         keep: true
@@ -178,11 +172,7 @@ const begin = Effect.fnUntraced(function*(flow: Flow.Any, options: RunState.Opti
     })
     : Effect.flatMap(store.runs.find(options.resume), (run) => store.runs.claim(run))
   return yield* Effect.mapError(claimed, (error) =>
-    error._tag === "RunError" ? error : new Store.StoreError({
-      kind: "unavailable",
-      file: store.name,
-      message: `${store.name} cannot be used: ${Store.messageOf(error)}`
-    }))
+    error._tag === "RunError" ? error : Store.unusable(store.name, error))
 })
 
 const budgetOf = (flow: Flow.Any, options: RunState.Options, pricing: Pricing.Service) => {
@@ -208,9 +198,10 @@ const openBooks = Effect.fnUntraced(function*(
   }
   let cut: ReadonlyArray<LedgerRepo.CutCall> = []
   if (run.tries > 1) {
-    const before = Effect.mapError(Effect.all([ledger.sums(run.id), ledger.cutCalls(run.id)]), (error) =>
-      new Store.StoreError({ kind: "unavailable", file: store.name, message: `${store.name} cannot be read: ${Store.messageOf(error)}` }))
-    const [sums, calls] = yield* before
+    const [sums, calls] = yield* Effect.mapError(
+      Effect.all([ledger.sums(run.id), ledger.cutCalls(run.id)]),
+      (error) => Store.unusable(store.name, error)
+    )
     for (const sum of sums) {
       state.tally.restore(sum)
       budget?.restore(sum)

@@ -5,7 +5,6 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
@@ -63,8 +62,6 @@ export interface CacheRepo {
   /** Whether there was no entry of this key. */
   readonly importOne: (entry: Exported) => Effect.Effect<boolean, SqlError.SqlError>
 }
-
-const PAGE = 1_000
 
 export const toRow = (entry: CacheStore.Entry): CacheRow => ({
   key: entry.key,
@@ -161,21 +158,16 @@ export const make = (
           before === undefined ? [now] : [now, before]
         )
       }),
-    exportAll: Stream.paginate(0, (after: number) =>
-      Effect.map(
-        database.query(`SELECT * FROM cache WHERE id > ? ORDER BY id LIMIT ${PAGE}`, [after]),
-        (rows) =>
-          [
-            rows.map((row): Exported => ({
-              key: String(row["key"]),
-              model: String(row["model"]),
-              createdAt: Number(row["created_at"]),
-              ...(row["expires_at"] === null ? undefined : { expiresAt: Number(row["expires_at"]) }),
-              answer: String(row["value"])
-            })),
-            rows.length === PAGE ? Option.some(Number(rows.at(-1)!["id"])) : Option.none<number>()
-          ] as const
-      )),
+    exportAll: Stream.map(
+      Database.pages(1_000, (after, size) => database.query(`SELECT * FROM cache WHERE id > ? ORDER BY id LIMIT ${size}`, [after])),
+      (row): Exported => ({
+        key: String(row["key"]),
+        model: String(row["model"]),
+        createdAt: Number(row["created_at"]),
+        ...(row["expires_at"] === null ? undefined : { expiresAt: Number(row["expires_at"]) }),
+        answer: String(row["value"])
+      })
+    ),
     importOne: ({ answer, createdAt, expiresAt, key, model }) =>
       Effect.map(log.get(key), (known) => {
         if (known !== undefined) return false

@@ -8,8 +8,10 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
 
 /** A row as the database gives it: large integers may be text. */
 export type Row = { readonly [column: string]: unknown }
@@ -54,6 +56,15 @@ export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
       client.withTransaction(Effect.forEach(statements, ({ params, sql }) => query(sql, params)))
   }
 }
+
+/** All rows of a table in the order of their ids, a page at a time: `page` selects those after an id. */
+export const pages = (
+  size: number,
+  page: (after: number, size: number) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+): Stream.Stream<Row, SqlError.SqlError> =>
+  Stream.paginate(0, (after: number) =>
+    Effect.map(page(after, size), (rows) =>
+      [rows, rows.length === size ? Option.some(Number(rows.at(-1)!["id"])) : Option.none<number>()] as const))
 
 /** A whole number as the database gives it, `undefined` for null. */
 export const toNumber = (value: unknown): number | undefined => value === null || value === undefined ? undefined : Number(value)

@@ -4,9 +4,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type * as Money from "../data/Money.ts"
 import * as Usage from "../data/Usage.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
@@ -95,9 +94,6 @@ const callTable: Writer.Table = {
 const number = (value: unknown): number => Number(value ?? 0)
 const text = (value: unknown): string => String(value ?? "")
 const money = (value: unknown): Money.Money => Database.toBigInt(value) ?? 0n
-
-/** Rows of a page of the attempts. */
-const PAGE = 2_000
 
 export const make = (database: Database.Service, writer: Writer.Writer): LedgerRepo => ({
   append: (run, entry) => {
@@ -216,15 +212,12 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       }))
     }),
   attempts: (run) =>
-    Stream.paginate(0, (after: number) =>
-      Effect.map(
-        database.query(
-          `SELECT attempts.id, ${attemptTable.columns.filter((column) => column !== "cost").map((column) => `attempts.${column}`).join(", ")},
-            CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
-            WHERE attempts.id > ?${run === undefined ? "" : " AND attempts.run = ?"} ORDER BY attempts.id LIMIT ${PAGE}`,
-          run === undefined ? [after] : [after, run]
-        ),
-        (rows) => [rows, rows.length === PAGE ? Option.some(number(rows.at(-1)!["id"])) : Option.none<number>()] as const
+    Database.pages(2_000, (after, size) =>
+      database.query(
+        `SELECT attempts.id, ${attemptTable.columns.filter((column) => column !== "cost").map((column) => `attempts.${column}`).join(", ")},
+          CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
+          WHERE attempts.id > ?${run === undefined ? "" : " AND attempts.run = ?"} ORDER BY attempts.id LIMIT ${size}`,
+        run === undefined ? [after] : [after, run]
       )),
   outputs: (flow) =>
     Effect.map(

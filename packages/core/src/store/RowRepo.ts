@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
@@ -38,13 +37,16 @@ export interface Probe {
 
 /** A row that failed, as it is kept. */
 export interface StoredFailure {
+  /** The node that the row comes from, and its place there: `reviews.jsonl:7`. */
   readonly source: string
   readonly row: number
   readonly position: string
+  /** The node at which it failed. */
   readonly node: string
+  /** The tag of the error. */
   readonly error: string
   readonly message: string
-  /** JSON. */
+  /** What the node was given, as JSON. */
   readonly input: string
 }
 
@@ -73,8 +75,6 @@ const failureTable: Writer.Table = {
 }
 
 const probeTable: Writer.Table = { name: "probes", columns: ["step", "input", "request"] }
-
-const PAGE = 500
 
 export const make = (database: Database.Service, writer: Writer.Writer): RowRepo => {
   const toStep = (row: Database.Row): StoredStep => ({
@@ -116,22 +116,18 @@ export const make = (database: Database.Service, writer: Writer.Writer): RowRepo
       writer.append(failureTable, [run, source, row, position, node, error, message, input]),
     clearFailures: (run) => writer.execute("DELETE FROM failures WHERE run = ?", [run]),
     failures: (run) =>
-      Stream.paginate(0, (after: number) =>
-        Effect.map(
-          database.query(`SELECT * FROM failures WHERE run = ? AND id > ? ORDER BY id LIMIT ${PAGE}`, [run, after]),
-          (rows) =>
-            [
-              rows.map((row): StoredFailure => ({
-                source: String(row["source"]),
-                row: Number(row["row_index"]),
-                position: String(row["position"]),
-                node: String(row["node"]),
-                error: String(row["error"]),
-                message: String(row["message"]),
-                input: String(row["input"])
-              })),
-              rows.length === PAGE ? Option.some(Number(rows.at(-1)!["id"])) : Option.none<number>()
-            ] as const
-        ))
+      Stream.map(
+        Database.pages(500, (after, size) =>
+          database.query(`SELECT * FROM failures WHERE run = ? AND id > ? ORDER BY id LIMIT ${size}`, [run, after])),
+        (row): StoredFailure => ({
+          source: String(row["source"]),
+          row: Number(row["row_index"]),
+          position: String(row["position"]),
+          node: String(row["node"]),
+          error: String(row["error"]),
+          message: String(row["message"]),
+          input: String(row["input"])
+        })
+      )
   }
 }

@@ -107,6 +107,10 @@ const toStoreError = (file: string, error: SqlError.SqlError | Migrator.Migratio
     })
 }
 
+/** What is said when a store that was open fails. */
+export const unusable = (name: string, cause: unknown): StoreError =>
+  new StoreError({ kind: "unavailable", file: name, message: `${name} cannot be used: ${messageOf(cause)}` })
+
 /** The driver's own words stand in the innermost cause. */
 export const messageOf = (error: unknown): string => {
   let message = ""

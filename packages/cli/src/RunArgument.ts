@@ -1,0 +1,7 @@
+/** The run that a command is about. */
+import * as Argument from "effect/cli/Argument"
+
+export const run = Argument.String("run").pipe(
+  Argument.withDescription("the run's name or its beginning; left out: the last"),
+  Argument.optional
+)
