@@ -46,6 +46,8 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Writer, never, Scope.Scope> {
   const run = Effect.runForkWith(yield* Effect.context<never>())
   let queue = emptyQueue()
+  /** The group that is on its way: the next waits for it, so that rows are committed in the order of their appending. */
+  let current: Queue | undefined
   let scheduled = false
   let failure: SqlError.SqlError | undefined
   const inserts = new Map<string, string>()
@@ -66,6 +68,7 @@ export const make = Effect.fnUntraced(function*(
   const flush = Effect.suspend(() => {
     const group = queue
     queue = emptyQueue()
+    current = group
     scheduled = false
     const statements: Array<Database.Statement> = []
     const owners: Array<{ readonly table: Table; readonly count: number; readonly statement: number }> = []
@@ -85,6 +88,7 @@ export const make = Effect.fnUntraced(function*(
     }
     statements.push(...group.statements)
     return Effect.onExitPrimitive(database.transaction(statements), (exit) => {
+      current = undefined
       if (Exit.isSuccess(exit)) {
         failure = undefined
         const ids = new Map<Table, Array<number>>()
@@ -102,6 +106,8 @@ export const make = Effect.fnUntraced(function*(
         restore(group)
       }
       for (const resume of group.waiters) resume(Exit.asVoid(exit))
+      // What came meanwhile is written next. After a failure that is for the next append or commit to try, not for a loop.
+      if (queue.waiters.length > 0 || (Exit.isSuccess(exit) && !isEmpty())) schedule()
       return undefined
     })
   })
@@ -114,19 +120,17 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const schedule = (): void => {
-    if (scheduled) return
+    if (scheduled || current !== undefined) return
     scheduled = true
-    setImmediate(() => {
-      // A commit that waits for a failure to be mended is not tried in a loop: the next append or commit tries it.
-      if (scheduled) run(flush)
-    })
+    setImmediate(() => run(flush))
   }
 
   const isEmpty = () => queue.rows.size === 0 && queue.statements.length === 0
 
   const commit: Writer["commit"] = Effect.callback((resume) => {
-    if (isEmpty()) return resume(Effect.void)
-    queue.waiters.push((exit) => resume(exit))
+    const group = isEmpty() ? current : queue
+    if (group === undefined) return resume(Effect.void)
+    group.waiters.push((exit) => resume(exit))
     schedule()
   })
 
