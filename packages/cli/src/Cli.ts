@@ -13,6 +13,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Batches from "./commands/Batches.ts"
 import * as Cache from "./commands/Cache.ts"
 import * as Doctor from "./commands/Doctor.ts"
 import * as Graph from "./commands/Graph.ts"
@@ -41,6 +42,7 @@ export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
       Runs.command,
       Show.command,
       Report.command,
+      Batches.command,
       Cache.command,
       Doctor.command,
       Graph.command,

@@ -16,24 +16,22 @@
  *
  * @since 0.1.0
  */
-import type { APIError } from "@anthropic-ai/sdk"
 import type { Message } from "@anthropic-ai/sdk/resources/messages/messages"
 import * as Endpoint from "@pipe/core/Endpoint"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as AiError from "effect/ai/AiError"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
+import * as Batches from "./anthropic/Batches.ts"
+import * as Client from "./anthropic/Client.ts"
 import * as Messages from "./anthropic/Messages.ts"
 import * as Body from "./transport/Body.ts"
 import * as Credentials from "./transport/Credentials.ts"
-import * as HttpFailure from "./transport/HttpFailure.ts"
 import * as Limits from "./transport/Limits.ts"
-import * as PoolTransport from "./transport/PoolTransport.ts"
 
 export interface Options {
   /** The model of requests that name none. */
@@ -52,7 +50,6 @@ export interface Options {
   readonly headers?: { readonly [name: string]: string }
 }
 
-const MODULE = "Anthropic"
 const OFFICIAL = "https://api.anthropic.com"
 
 /** A provider that speaks Anthropic's API. */
@@ -62,7 +59,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     Effect.gen(function*() {
       const override = (yield* Endpoint.Overrides)["anthropic"]
       const { apiKey, baseUrl, keySource } = yield* Credentials.resolve({
-        module: MODULE,
+        module: Client.MODULE,
         override,
         apiKey: options.apiKey,
         baseUrl: options.baseUrl,
@@ -70,20 +67,13 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         urlName: "ANTHROPIC_BASE_URL",
         official: OFFICIAL
       })
-      const { Anthropic } = yield* Effect.promise(() => import("@anthropic-ai/sdk"))
       const timeout = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes"))
-      const client = new Anthropic({
-        apiKey,
-        baseURL: baseUrl,
-        maxRetries: 0,
-        timeout,
-        defaultHeaders: { ...options.headers }
-      })
+      const settings: Client.Options = { apiKey, baseUrl, keySource, timeout, headers: options.headers ?? {} }
+      const client = yield* Effect.promise(() => Client.load(settings))
+      const defaultMaxTokens = options.maxTokens ?? 4_096
       const ask = (request: ModelRequest.Completion, model: string) =>
-        Body.make(MODULE, () =>
-          Body.wellFormed(
-            Messages.toBody(request, model, options.maxTokens ?? 4_096)
-          ) as ReturnType<typeof Messages.toBody>).pipe(
+        Body.make(Client.MODULE, () =>
+          Body.wellFormed(Messages.toBody(request, model, defaultMaxTokens)) as ReturnType<typeof Messages.toBody>).pipe(
             Effect.flatMap((body) =>
               Effect.tryPromise({
                 try: (signal): Promise<{ readonly data: Message; readonly response: Response | undefined }> =>
@@ -99,7 +89,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
                 Effect.tap(({ response }) =>
                   response === undefined ? Effect.void : Limits.observe(response.status, (name) => response.headers.get(name))
                 ),
-                Effect.catch((error) => fail(baseUrl, keySource, error))
+                Effect.catch((error) => Client.fail(settings, error))
               )
             ),
             Effect.map(({ data }) => Messages.toResponse(data, model))
@@ -119,36 +109,13 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
             ? ModelRequest.withModel(request, options.model)
             : request,
         send: send as ModelClient.Send,
-        answers: options.model
+        answers: options.model,
+        batch: Batches.make({ ...settings, client, defaultMaxTokens })
       })
     })
   )
 
 const refuse = (description: string): Effect.Effect<never, AiError.AiError> =>
   Effect.fail(
-    AiError.make({ module: MODULE, method: "send", reason: new AiError.InvalidRequestError({ description }) })
+    AiError.make({ module: Client.MODULE, method: "send", reason: new AiError.InvalidRequestError({ description }) })
   )
-
-const fail = (baseUrl: string, keySource: string, error: unknown): Effect.Effect<never, AiError.AiError> =>
-  Effect.gen(function*() {
-    if (isApiError(error) && error.status !== undefined) {
-      const { headers } = error
-      if (headers !== undefined) yield* Limits.observe(error.status, (name) => headers.get(name))
-      return yield* HttpFailure.toAiError({
-        module: MODULE,
-        status: error.status,
-        message: error.apiMessage ?? error.message,
-        code: undefined,
-        type: error.type ?? undefined,
-        headers: (name) => error.headers?.get(name),
-        now: yield* Clock.currentTimeMillis,
-        keySource
-      })
-    }
-    if (error instanceof SyntaxError) {
-      return yield* HttpFailure.notJson({ module: MODULE, url: baseUrl, contentType: undefined, text: error.message })
-    }
-    return yield* PoolTransport.toNetworkError({ module: MODULE, url: baseUrl, error: error as Error, sent: true })
-  })
-
-const isApiError = (error: unknown): error is APIError => error instanceof Error && "status" in error && "headers" in error

@@ -28,6 +28,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Batches from "./openai/Batches.ts"
 import * as Chat from "./openai/Chat.ts"
 import * as Client from "./openai/Client.ts"
 import * as Embeddings from "./openai/Embeddings.ts"
@@ -111,7 +112,8 @@ export const layer = (
             ? ModelRequest.withModel(request, options.model)
             : request,
         send: send as ModelClient.Send,
-        answers: [options.model, options.api]
+        answers: [options.model, options.api],
+        batch: Batches.make({ ...settings, api: options.api ?? "chat", chat })
       })
     })
   )

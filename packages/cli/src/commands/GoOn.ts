@@ -45,6 +45,7 @@ export const goOn = Effect.fnUntraced(function*(
       : { limit: Math.min(options.limit ?? Number.POSITIVE_INFINITY, seen ?? Number.POSITIVE_INFINITY) }),
     ...(options.concurrency === undefined ? undefined : { concurrency: options.concurrency }),
     cache: options.cache ?? true,
+    begun: { startedAt: run.startedAt, ...options },
     input: { ...input, simulate, budget: input.budget.length > 0 ? input.budget : options.budget ?? [] }
   })
 })

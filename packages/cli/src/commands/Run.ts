@@ -20,6 +20,14 @@ export const runFlags = {
     Flag.withDescription("how long calls under way may go on after Ctrl-C (default 10s)"),
     Flag.optional
   ),
+  batch: Switch.make("batch", "send requests in batches: half of the price, for answers within a day"),
+  online: Switch.make("online", "ask everything at once, also where the flow has batches"),
+  deadline: Flag.String("deadline").pipe(
+    Flag.withMetavar("TIME"),
+    Flag.withDescription("in batches until then (2h, 45m): what is not back is cancelled and asked at once"),
+    Flag.optional
+  ),
+  detach: Switch.make("detach", "leave when the batches are on their way; pipe resume collects them"),
   explain: Switch.make("explain", "say of rows that are not taken over from earlier work why not"),
   json: Switch.make("json", "one event of the run a line on standard output; the last is the summary"),
   quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report, only warnings and errors"), "q"),
@@ -83,6 +91,7 @@ export const make = (parameters: ReadonlyArray<Parameter.Any>) =>
     Command.withExamples([
       { command: "pipe run reviews.ts --limit 20 --simulate", description: "Try it on 20 rows without a key" },
       { command: "pipe run reviews.ts --budget 5usd", description: "Never spend more than five dollars" },
+      { command: "pipe run reviews.ts --batch --deadline 2h", description: "At half price; what takes longer is asked at once" },
       { command: "pipe run reviews.ts --json > events.jsonl", description: "For programs: events and summary" }
     ])
   )

@@ -5,8 +5,11 @@ import * as Report from "@pipe/core/Report"
 import * as ReportText from "@pipe/core/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
+import type * as RunRepo from "@pipe/core/RunRepo"
 import * as Secret from "@pipe/core/Secret"
+import * as Clock from "effect/Clock"
 import * as Prompt from "effect/cli/Prompt"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -35,6 +38,8 @@ export interface Session {
   readonly limit?: number
   readonly concurrency?: number
   readonly cache: boolean
+  /** What the run was begun with; flags stand over it. */
+  readonly begun?: Pick<RunRepo.Run, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline">
   readonly input: RunInput
 }
 
@@ -54,7 +59,12 @@ export const runFlow = Effect.fnUntraced(function*(input: Input) {
   if (unfinished === undefined) return yield* execute(session)
   // A cap that the run was begun with holds on, unless it has been reached: then going on is to go beyond it.
   const budget = input.budget.length > 0 || unfinished.status === "budget" ? input.budget : unfinished.options.budget ?? []
-  return yield* execute({ ...session, run: unfinished.name, input: { ...input, budget } })
+  return yield* execute({
+    ...session,
+    run: unfinished.name,
+    begun: { startedAt: unfinished.startedAt, ...unfinished.options },
+    input: { ...input, budget }
+  })
 })
 
 const identityOf = ({ file, flow, limit, parameters }: Session): string =>
@@ -69,7 +79,23 @@ const unfinishedRun = Effect.fnUntraced(function*(session: Session) {
     Effect.catch(() => Effect.undefined)
   )
   if (last === undefined || last.status === "done" || last.status === "running") return undefined
-  const how = last.status === "budget" ? "reached its budget" : last.status === "failed" ? "failed" : "was interrupted"
+  const how = last.status === "budget"
+    ? "reached its budget"
+    : last.status === "failed"
+    ? "failed"
+    : last.status === "waiting"
+    ? "was left with batches on their way"
+    : "was interrupted"
+  const isBatch = input.batch || Option.isSome(input.deadline)
+  const pending = isBatch || input.online
+    ? 0
+    : yield* OpenStore.use(location, (store) => store.batches.pending(last.id)).pipe(Effect.catch(() => Effect.succeed(0)))
+  const isAsked = process.stdin.isTTY && View.canRepaint() && !input.json && !input.quiet
+  if (pending > 0 && !isAsked) {
+    return yield* ExitCode.refuse(
+      `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid twice. Go on with it: pipe resume ${last.name}; or take them over: --batch; or ask anew: --online`
+    )
+  }
   if (input.json || input.quiet) return undefined
   if (!process.stdin.isTTY || !View.canRepaint()) {
     process.stderr.write(`run ${last.name} ${how}; what it has done is taken over (pipe resume ${last.name} goes on with it)\n`)
@@ -95,6 +121,10 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
     mode: input.json ? "json" : input.quiet ? "quiet" : View.canRepaint() ? "live" : "plain"
   })
   if (input.simulate && !input.json) view.note("answers are simulated: no key is used and nothing is paid")
+  const batch = yield* batchOf(session)
+  if (input.simulate && input.detach) {
+    return yield* ExitCode.refuse("--detach: the simulator ends with this command, and its batches with it: leave --detach or --simulate out")
+  }
   const code = yield* Effect.promise(() => import("../SourceCode.ts"))
   const drain = Effect.tap(Interrupt.first, () =>
     Effect.sync(() => {
@@ -111,10 +141,19 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
       Runner.run(flow, {
         ...(session.run === undefined ? undefined : { resume: session.run }),
         ...shape,
-        record: { ...shape, file, simulate: input.simulate, budget: input.budget },
+        record: {
+          ...shape,
+          file,
+          simulate: input.simulate,
+          budget: input.budget,
+          ...(batch === undefined ? undefined : { batch: batch !== "off" }),
+          ...(typeof batch !== "object" || batch.deadline === undefined ? undefined : { deadline: Duration.toMillis(batch.deadline) })
+        },
         identity: identityOf(session),
         code: code.fingerprint(resolve(file)),
         ...(budget === undefined ? undefined : { budget }),
+        ...(batch === undefined ? undefined : { batch }),
+        detach: input.detach,
         ...(grace === undefined ? undefined : { grace }),
         explain: input.explain,
         rowEvents: input.json,
@@ -148,9 +187,14 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
     process.stderr.write(`${ReportText.render(withoutFailure(summary))}\n`)
   }
   const resume = `pipe resume ${summary.run}${input.simulate ? " --simulate" : ""}`
+  const open = summary.batches?.open ?? 0
+  const away = open === 0 ? "" : `; ${open === 1 ? "a batch goes" : `${open} batches go`} on at the provider`
   switch (summary.status) {
+    case "waiting":
+      if (!input.json) process.stderr.write(`${error.message}; collect with: ${resume}\n`)
+      return
     case "interrupted":
-      return yield* new ExitCode.Failure({ message: `interrupted; go on with: ${resume}`, exitCode: ExitCode.interrupted })
+      return yield* new ExitCode.Failure({ message: `interrupted${away}; go on with: ${resume}`, exitCode: ExitCode.interrupted })
     case "budget":
       return yield* new ExitCode.Failure({
         message: `${Secret.mask(error.message)}; go on with: ${resume} --budget <more>`,
@@ -163,6 +207,25 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
         exitCode: summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
       })
   }
+})
+
+/** Whether requests go in batches: by the flags, and else as the run was begun. */
+const batchOf = Effect.fnUntraced(function*({ begun, input }: Session) {
+  const time = yield* Time.parse("--deadline", input.deadline)
+  if (input.online) {
+    return input.batch || time !== undefined || input.detach
+      ? yield* ExitCode.refuse("--online asks everything at once: leave --batch, --deadline and --detach out")
+      : "off" as const
+  }
+  if (time !== undefined) {
+    // From now on; a run counts from when it was begun.
+    const before = begun === undefined ? 0 : (yield* Clock.currentTimeMillis) - begun.startedAt
+    return { deadline: Duration.millis(before + Duration.toMillis(time)) }
+  }
+  if (input.batch || begun?.batch === true) {
+    return begun?.deadline === undefined ? {} : { deadline: Duration.millis(begun.deadline) }
+  }
+  return begun?.batch === false ? "off" as const : undefined
 })
 
 /** What was planned beside what came, where a plan was made. */

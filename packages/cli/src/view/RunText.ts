@@ -7,7 +7,7 @@ import type * as RowRepo from "@pipe/core/RowRepo"
 import type * as RunRepo from "@pipe/core/RunRepo"
 
 /** Local time, to the minute. */
-const time = (at: number): string => {
+export const time = (at: number): string => {
   const date = new Date(at)
   const two = (n: number) => String(n).padStart(2, "0")
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}`
@@ -27,15 +27,20 @@ export const list = (runs: ReadonlyArray<RunRepo.Run>): string => {
       summary === undefined ? "–" : `${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}`
     ]
   })
-  const all = [["run", "flow", "begun", "status", "rows", "failed", "cost"], ...rows]
-  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)))
-  return all.map((row) => row.map((cell, column) => column < 4 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)).join("  ").trimEnd())
-    .join("\n")
+  return columns([["run", "flow", "begun", "status", "rows", "failed", "cost"], ...rows], 4)
+}
+
+/** Rows of cells under each other: the first `left` columns to the left, the others to the right. */
+export const columns = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number): string => {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  return rows.map((row) =>
+    row.map((cell, column) => column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)).join("  ").trimEnd()
+  ).join("\n")
 }
 
 /** What can be done with a run now. */
 const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): ReadonlyArray<string> => [
-  ...(run.status === "interrupted" || run.status === "failed" ? [`go on with it: pipe resume ${run.name}`] : []),
+  ...(run.status === "interrupted" || run.status === "failed" || run.status === "waiting" ? [`go on with it: pipe resume ${run.name}`] : []),
   ...(run.status === "budget" ? [`go on with it: pipe resume ${run.name} --budget <more>`] : []),
   ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])
 ]

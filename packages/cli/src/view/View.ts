@@ -23,6 +23,9 @@ type Progress = Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>
 /** Milliseconds between plain lines. */
 const PLAIN_EVERY = 2_000
 
+/** While batches are at the provider. */
+const BATCHES_EVERY = 30_000
+
 export const make = (options: { readonly mode: Mode }): View => {
   const { mode } = options
   let painted = 0
@@ -68,7 +71,7 @@ export const make = (options: { readonly mode: Mode }): View => {
             last = event
             return paint(event)
           }
-          if (mode === "plain" && event.milliseconds - lastPlain >= PLAIN_EVERY) {
+          if (mode === "plain" && event.milliseconds - lastPlain >= ((event.batches?.open ?? 0) > 0 ? BATCHES_EVERY : PLAIN_EVERY)) {
             lastPlain = event.milliseconds
             process.stderr.write(`${plain(event)}\n`)
           }
@@ -132,7 +135,23 @@ export const render = (progress: Progress, columns: number): ReadonlyArray<strin
       node.failed > 0 ? `, ${node.failed} failed` : ""
     ].join("")
   })
-  return [...lines, `  ${money(progress)}`].map((line) => line.slice(0, columns - 1))
+  const away = batches(progress)
+  return [...lines, ...(away === undefined ? [] : [`  ${away}`]), `  ${money(progress)}`].map((line) => line.slice(0, columns - 1))
+}
+
+/** How batches stand, where rows wait for them. */
+const batches = ({ batches }: Progress): string | undefined => {
+  if (batches === undefined || batches.open + batches.queued + batches.back === 0) return undefined
+  const { back, expected, failed, open, queued, running, sentAt } = batches
+  return [
+    `${open} ${open === 1 ? "batch" : "batches"}`,
+    `${queued} queued`,
+    `${running} running`,
+    `${back} back`,
+    `${failed} failed`,
+    ...(sentAt === undefined ? [] : [`for ${seconds(Date.now() - sentAt)}`]),
+    `${Money.format(expected)} expected`
+  ].join(" · ")
 }
 
 const money = (progress: Progress): string => {
@@ -152,4 +171,4 @@ const money = (progress: Progress): string => {
 const plain = (progress: Progress): string =>
   `${seconds(progress.milliseconds)}: ${
     progress.nodes.map((node) => `${node.name} ${ended(node)}${node.total === undefined ? "" : `/${node.total}`}`).join(", ")
-  } · ${money(progress)}`
+  }${batches(progress) === undefined ? "" : ` · ${batches(progress)}`} · ${money(progress)}`

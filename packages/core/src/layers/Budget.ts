@@ -177,6 +177,19 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
     }
   }
 
+  /** Replaces what was held by what was used. It holds on to nothing of the request, which may be long gone by then. */
+  const settler = (held: Held & { readonly step: string; readonly model: string; readonly own: ReadonlyArray<Account> }) =>
+  (ended: ModelClient.Ended): void => {
+    const { hold, model, own, step } = held
+    for (const account of own) {
+      account.reservedMoney -= hold.money
+      account.reservedTokens -= hold.tokens
+    }
+    const used = usedBy(ended, held)
+    spend(step, model, used.money, used.tokens)
+    wake()
+  }
+
   const guard: ModelClient.Guard = (call) =>
     Effect.withFiber((fiber) => {
       const { step } = fiber.getRef(Caller.Caller)
@@ -191,12 +204,14 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
         ))
       }
       const known = learnedOf(step, model)
+      const isEmbedding = call.request._tag === "Embedding"
+      const tier = { serviceTier: call.serviceTier, provider: call.provider }
       const counted = TokenCounter.inputTokens(count, call.request)
       const bound = TokenCounter.inputTokens(byteLength, call.request) + AROUND
 
       const admit = (): Effect.Effect<ModelClient.Admission<typeof call.request>, AiError.AiError> => {
         const input = known.ratio === undefined ? bound : Math.min(bound, Math.ceil(counted * known.ratio * 1.05) + 8)
-        const fitted = fit(own, price, input, call.request, known)
+        const fitted = fit(own, price, tier, input, call.request, known)
         if ("blocked" in fitted) {
           const { blocked } = fitted
           if (blocked.reservedMoney > Money.zero || blocked.reservedTokens > 0) {
@@ -211,18 +226,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
           account.reservedMoney += hold.money
           account.reservedTokens += hold.tokens
         }
-        return Effect.succeed({
-          request,
-          end: (attempt) => {
-            for (const account of own) {
-              account.reservedMoney -= hold.money
-              account.reservedTokens -= hold.tokens
-            }
-            const used = usedBy(attempt, price, hold, counted, known)
-            spend(step, model, used.money, used.tokens)
-            wake()
-          }
-        })
+        return Effect.succeed({ request, end: settler({ step, model, price, tier, hold, counted, known, own, isEmbedding }) })
       }
 
       const exceeded = accounts.filter((account) => account.warns && !account.warned && isSpent(account))
@@ -262,8 +266,8 @@ const standing = (account: Account): string =>
   ].join(" and ")
 
 /** The dearest rate of an input token, and of an output token. */
-const worstRates = (price: Price.Price, input: number) => {
-  const rates = Price.ratesAt(price, input)
+const worstRates = (price: Price.Price, input: number, tier: Price.Service) => {
+  const rates = Price.ratesFor(price, input, tier)
   const most = (classes: ReadonlyArray<Usage.TokenClass>) =>
     classes.reduce((worst, name) => {
       const rate = Price.rateOf(rates, name)
@@ -276,11 +280,12 @@ const worstRates = (price: Price.Price, input: number) => {
 const fit = <R extends ModelRequest.ModelRequest>(
   caps: ReadonlyArray<Account>,
   price: Price.Price | undefined,
+  tier: Price.Service,
   input: number,
   request: R,
   known: Learned
 ): { readonly request: R; readonly hold: Hold } | { readonly blocked: Account } => {
-  const rates = price === undefined ? undefined : worstRates(price, input)
+  const rates = price === undefined ? undefined : worstRates(price, input, tier)
   const base = rates === undefined ? Money.zero : Money.times(rates.input, input)
   const holdOf = (output: number): Hold => ({
     money: rates === undefined ? Money.zero : base + Money.times(rates.output, output),
@@ -322,15 +327,18 @@ const fit = <R extends ModelRequest.ModelRequest>(
   return { request: { ...request, settings: { ...request.settings, maxTokens: limit } }, hold: holdOf(limit) }
 }
 
+/** What is known of a call while its worst case is held. */
+interface Held {
+  readonly price: Price.Price | undefined
+  readonly tier: Price.Service
+  readonly hold: Hold
+  readonly counted: number
+  readonly known: Learned
+  readonly isEmbedding: boolean
+}
+
 /** What an attempt has used; what cannot be known is charged as it was held. */
-const usedBy = (
-  attempt: ModelClient.Attempt,
-  price: Price.Price | undefined,
-  hold: Hold,
-  counted: number,
-  known: Learned
-): Hold => {
-  const { call, response } = attempt
+const usedBy = ({ billed, response }: ModelClient.Ended, { counted, hold, isEmbedding, known, price, tier }: Held): Hold => {
   if (response?.usage !== undefined) {
     const { usage } = response
     const input = Usage.inputTokens(usage)
@@ -342,12 +350,11 @@ const usedBy = (
     return { money: money ?? hold.money, tokens: Usage.totalTokens(usage) }
   }
   if (response !== undefined) return hold
-  if (attempt.billed === "no") return { money: Money.zero, tokens: 0 }
+  if (billed === "no") return { money: Money.zero, tokens: 0 }
   // Cut on its way: probably billed, with its input and a usual answer.
-  const output = call.request._tag === "Embedding" ? 0 : known.output ?? FIRST_OUTPUT
-  const usage = { ...Usage.zero, uncachedInput: counted, output }
-  const money = price === undefined ? Money.zero : Price.cost(price, usage) ?? hold.money
-  return { money: money < hold.money ? money : hold.money, tokens: Math.min(counted + output, hold.tokens) }
+  const usage = { ...Usage.zero, uncachedInput: counted, output: isEmbedding ? 0 : known.output ?? FIRST_OUTPUT }
+  const money = price === undefined ? Money.zero : Price.cost(price, usage, tier) ?? hold.money
+  return { money: money < hold.money ? money : hold.money, tokens: Math.min(Usage.totalTokens(usage), hold.tokens) }
 }
 
 const refused = (description: string, reached: boolean): AiError.AiError =>
@@ -367,12 +374,12 @@ export const withGuard = (guard: ModelClient.Guard) => <A, E, R>(self: Effect.Ef
         Effect.onError(
           Effect.map(guard({ ...call, request: outer.request }), (inner) => ({
             request: inner.request,
-            end: (attempt: ModelClient.Attempt) => {
-              inner.end(attempt)
-              outer.end(attempt)
+            end: (ended: ModelClient.Ended) => {
+              inner.end(ended)
+              outer.end(ended)
             }
           })),
-          () => Effect.sync(() => outer.end({ call, milliseconds: 0, billed: "no" }))
+          () => Effect.sync(() => outer.end({ billed: "no" }))
         )))
 
 /** Keeps everything below under the limits; each layer counts for itself, from the start of its scope. */

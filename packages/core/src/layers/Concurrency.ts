@@ -14,5 +14,5 @@ export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never
     (next) =>
       Effect.map(Semaphore.make(limit), (semaphore): ModelClient.Send => (request) =>
         semaphore.withPermit(next.send(request))),
-    { name: "Concurrency" }
+    { name: "Concurrency", paces: true }
   )

@@ -18,6 +18,7 @@ import * as Option from "effect/Option"
 import * as Money from "../data/Money.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
@@ -25,7 +26,9 @@ import * as Caller from "../seam/Caller.ts"
 import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
+import * as Parking from "../seam/Parking.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
+import * as ContentHash from "../store/ContentHash.ts"
 
 export type { AnswerEntry, AttemptEntry, Savings } from "../seam/LedgerEntry.ts"
 
@@ -112,7 +115,7 @@ export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.Mode
           return Effect.onExitPrimitive(
             Effect.provideService(next.send(request), ModelClient.Meter, { begin, end }),
             (exit) => {
-              if (Exit.isSuccess(exit)) {
+              if (Exit.isSuccess(exit) && isNew(fiber.getRef(Parking.Row), request)) {
                 const now = clock.currentTimeMillisUnsafe()
                 book(toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt))
               }
@@ -123,6 +126,9 @@ export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.Mode
           )
         })
     }), { name: "Ledger" })
+
+const isNew = (row: Parking.Row | undefined, request: ModelRequest.ModelRequest): boolean =>
+  row === undefined || Parking.isNew(row, ContentHash.make(RequestKey.content(request)))
 
 const toAttemptEntry = (
   pricing: Pricing.Service,
@@ -148,32 +154,22 @@ const toAttemptEntry = (
     const { inputTokens, outputTokens } = expected(call)
     return {
       ...common,
-      ...priced(pricing, call.provider, model, call.startedAt, { ...Usage.zero, uncachedInput: inputTokens, output: outputTokens }),
+      ...Pricing.charge(pricing, {
+        provider: call.provider,
+        model,
+        at: call.startedAt,
+        usage: { ...Usage.zero, uncachedInput: inputTokens, output: outputTokens }
+      }),
       estimated: true
     }
   }
   return {
     ...common,
+    ...(response.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
     ...(response.usage === undefined
       ? { cost: undefined, unknown: "usage" as const }
-      : priced(pricing, response.provider, response.model, call.startedAt, response.usage, response.serviceTier))
+      : Pricing.charge(pricing, { ...response, at: call.startedAt, usage: response.usage }))
   }
-}
-
-/** A usage and what it costs, or why that is not known. */
-export const priced = (
-  pricing: Pricing.Service,
-  provider: string,
-  model: string,
-  at: number,
-  usage: Usage.Usage,
-  serviceTier?: string
-): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown"> => {
-  const price = priceOf(pricing, model, provider, at)
-  const cost = price === undefined ? undefined : Price.cost(price, usage, { serviceTier, provider })
-  return cost !== undefined
-    ? { usage, cost }
-    : { usage, cost, unknown: usage.unpriceable === true ? "usage" as const : "price" as const }
 }
 
 const toAnswerEntry = (
@@ -195,6 +191,7 @@ const toAnswerEntry = (
   model: response.model,
   ...(response.baselineModel === undefined ? undefined : { baselineModel: response.baselineModel }),
   ...(response.usage === undefined ? undefined : { usage: response.usage }),
+  ...(response.serviceTier === undefined || response.origin !== "provider" ? undefined : { serviceTier: response.serviceTier }),
   attempts,
   ...worth(pricing, response, at)
 })

@@ -90,7 +90,7 @@ export const layerShared = (
             () => limits.tokens === undefined ? call : settle(limits, expected, call)
           )
         })
-    }), { name: "RateLimit", limits: options })
+    }), { name: "RateLimit", limits: options, paces: true })
 
 /** Limits for this process alone. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>

@@ -80,7 +80,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     )
     const send = (request: ModelRequest.ModelRequest) => Effect.request(Waiting({ request }), resolver)
     return Effect.succeed(send as ModelClient.Send)
-  }, { name: "Window" })
+  }, { name: "Window", paces: true })
 
 const groupOf = (request: ModelRequest.ModelRequest): string =>
   request._tag === "Completion" ? "Completion" : RequestKey.canonical({ ...request, inputs: [] })

@@ -24,6 +24,8 @@ export interface Rates {
 export interface Tier {
   readonly above: number
   readonly rates: Rates
+  /** Of the batch API, where they are not a plain share of `rates`. */
+  readonly batch?: Rates
 }
 
 export interface Price {
@@ -46,6 +48,8 @@ export interface UsdPerMillion {
   readonly cacheWrite?: number
   readonly cacheWrite1h?: number
   readonly reasoning?: number
+  /** Prices of the batch API; left out, those that the provider publishes: half of each class. */
+  readonly batch?: Omit<UsdPerMillion, "batch">
 }
 
 const rateKeys = ["input", "cacheRead", "cacheWrite", "cacheWrite1h", "output", "reasoning"] as const
@@ -74,12 +78,18 @@ export const fromUsdPerMillion = (model: string, usd: UsdPerMillion, source = "y
   provider: "",
   model,
   source,
-  tiers: [{ above: 0, rates: ratesFromUsdPerMillion(usd) }]
+  tiers: [{
+    above: 0,
+    rates: ratesFromUsdPerMillion(usd),
+    ...(usd.batch === undefined ? undefined : { batch: ratesFromUsdPerMillion(usd.batch) })
+  }]
 })
 
+const tierAt = (price: Price, inputTokens: number): Tier =>
+  price.tiers.findLast((tier) => inputTokens > tier.above) ?? price.tiers[0]
+
 /** The rates for a request with this many input tokens. */
-export const ratesAt = (price: Price, inputTokens: number): Rates =>
-  (price.tiers.findLast((tier) => inputTokens > tier.above) ?? price.tiers[0]).rates
+export const ratesAt = (price: Price, inputTokens: number): Rates => tierAt(price, inputTokens).rates
 
 /** The price of one token of a class, its parent's where it has none of its own. */
 export const rateOf = (rates: Rates, tokenClass: Usage.TokenClass): Money.Money => {
@@ -113,24 +123,43 @@ const serviceTiers: { readonly [provider: string]: { readonly [tier: string]: re
   anthropic: { default: [1n, 1n], standard: [1n, 1n], batch: [1n, 2n] }
 }
 
-/** The exact charge for a usage; `undefined` when it cannot be known. */
-export const cost = (price: Price, usage: Usage.Usage, options?: {
+/** The class of service that a request is asked in, and the provider that asks its price. */
+export interface Service {
   readonly serviceTier?: string | undefined
   readonly provider?: string | undefined
-}): Money.Money | undefined => {
-  if (usage.unpriceable === true) return undefined
-  const tier = options?.serviceTier
-  const factor = tier === undefined || tier === "default"
+}
+
+/** The share of the ordinary price, as numerator and denominator; `null`: not known. */
+const shareOf = (price: Price, { provider, serviceTier }: Service): readonly [bigint, bigint] | undefined | null =>
+  serviceTier === undefined || serviceTier === "default"
     ? undefined
-    : serviceTiers[options?.provider ?? price.provider]?.[tier] ?? null
-  if (factor === null) return undefined
-  const rates = ratesAt(price, Usage.inputTokens(usage))
+    : serviceTiers[provider ?? price.provider]?.[serviceTier] ?? null
+
+/** The rates in a class of service; the ordinary ones where its own are not known. */
+export const ratesFor = (price: Price, inputTokens: number, service: Service): Rates => {
+  const tier = tierAt(price, inputTokens)
+  if (service.serviceTier === "batch" && tier.batch !== undefined) return tier.batch
+  const share = shareOf(price, service)
+  if (share === undefined || share === null) return tier.rates
+  // Rounded up: what is held must not be less than what may be charged.
+  return Object.fromEntries(Object.entries(tier.rates).map(([name, rate]: [string, Money.Money]) =>
+    [name, (rate * share[0] + share[1] - 1n) / share[1]])) as unknown as Rates
+}
+
+/** The exact charge for a usage; `undefined` when it cannot be known. */
+export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): Money.Money | undefined => {
+  if (usage.unpriceable === true) return undefined
+  const tier = tierAt(price, Usage.inputTokens(usage))
+  const own = service.serviceTier === "batch" ? tier.batch : undefined
+  const share = own === undefined ? shareOf(price, service) : undefined
+  if (share === null) return undefined
+  const rates = own ?? tier.rates
   let total = Money.zero
   for (const tokenClass of Usage.classes) {
     const tokens = usage[tokenClass]
     if (tokens > 0) total += Money.times(rateOf(rates, tokenClass), tokens)
   }
-  return factor === undefined ? total : (total * factor[0]) / factor[1]
+  return share === undefined ? total : (total * share[0]) / share[1]
 }
 
 /** What the same usage would cost were nothing read from or written to the provider's prompt cache. */

@@ -21,6 +21,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type * as Usage from "../data/Usage.ts"
+import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelName from "./ModelName.ts"
 import * as Price from "./Price.ts"
 
@@ -82,6 +84,22 @@ export const override = Effect.fnUntraced(function*(self: Service, overrides: Ov
     lookup: (options) => own.has(ModelName.withoutPrefix(options.model)) ? over.lookup(options) : self.lookup(options)
   })
 })
+
+/** What a usage costs, or why that is not known. */
+export const charge = (pricing: Service, options: {
+  readonly provider: string
+  readonly model: string
+  readonly at: number
+  readonly usage: Usage.Usage
+  readonly serviceTier?: string | undefined
+}): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown"> => {
+  const { provider, serviceTier, usage } = options
+  const price = Option.getOrUndefined(pricing.lookup(options))
+  const cost = price === undefined ? undefined : Price.cost(price, usage, { serviceTier, provider })
+  return cost !== undefined
+    ? { usage, cost }
+    : { usage, cost, unknown: usage.unpriceable === true ? "usage" : "price" }
+}
 
 const MINUTE = 60_000
 
@@ -166,7 +184,7 @@ const toTiers = (price: GenaiPrices.ModelPrice): Price.Price["tiers"] | undefine
     if (typeof value === "object") for (const tier of value.tiers) starts.add(tier.start)
   }
   const tiers = [...starts].sort((a, b) => a - b).map((above): Price.Tier | undefined => {
-    const usd: { -readonly [K in keyof Price.UsdPerMillion]?: number } = {}
+    const usd: { -readonly [K in keyof Omit<Price.UsdPerMillion, "batch">]?: number } = {}
     for (const [key, field] of fields) {
       const value = price[field]
       if (value === undefined) continue

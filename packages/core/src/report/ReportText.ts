@@ -55,7 +55,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
     : `, ${count(rows.failed)} failed${summary.errorsFile === undefined ? "" : ` (see ${summary.errorsFile})`}`
   const dropped = rows.dropped === 0 ? "" : `, ${count(rows.dropped)} dropped`
   const lines = [
-    `${summary.flow}: ${summary.status === "done" ? "done" : summary.status === "budget" ? "stopped at its budget" : summary.status === "interrupted" ? "interrupted" : "stopped"} in ${duration(summary.milliseconds)}: ${
+    `${summary.flow}: ${summary.status === "done" ? "done" : summary.status === "budget" ? "stopped at its budget" : summary.status === "waiting" ? "waits for batches" : summary.status === "interrupted" ? "interrupted" : "stopped"} in ${duration(summary.milliseconds)}: ${
       count(rows.read)
     } rows read${failed}${dropped}`
   ]
@@ -69,6 +69,14 @@ export const render = (summary: RunEvent.RunFinished): string => {
       }`
     )
   }
+  if (summary.batches !== undefined) {
+    const { back, expected, failed, open, queued, running } = summary.batches
+    lines.push(
+      `  batches on the way: ${open}, with ${count(running)} requests at the provider and ${count(queued)} to be sent (${count(back)} are back${
+        failed === 0 ? "" : `, ${count(failed)} failed`
+      }); they will cost about ${Money.format(expected)}`
+    )
+  }
   if (requests === 0 && calls.attempts === 0) return [...lines, "  no model was called: total cost $0.00"].join("\n")
   lines.push(
     "",
@@ -76,7 +84,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
       ["step", "model", "answers", "from cache", "calls", "input", "cached", "output", "reasoning", "cost"],
       steps.map((step) => [
         step.step,
-        step.model,
+        step.serviceTier === undefined ? step.model : `${step.model} (${step.serviceTier})`,
         count(Tally.answers(step.answers)),
         count(step.answers.cache + step.answers.shared),
         count(step.attempts),

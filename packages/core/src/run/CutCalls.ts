@@ -6,8 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Usage from "../data/Usage.ts"
-import * as Ledger from "../layers/Ledger.ts"
-import type * as Pricing from "../price/Pricing.ts"
+import * as Pricing from "../price/Pricing.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import type * as LedgerRepo from "../store/LedgerRepo.ts"
 
@@ -35,7 +34,7 @@ export const make = (
       milliseconds: 0,
       provider: call.provider,
       model,
-      ...Ledger.priced(options.pricing, call.provider, model, call.at, usage),
+      ...Pricing.charge(options.pricing, { provider: call.provider, model, at: call.at, usage }),
       estimated: true,
       error: "the process ended while the call was on its way",
       call: call.id

@@ -84,7 +84,10 @@ export const run = Effect.fnUntraced(function*(
     const feed = feeds.get(plan.root)
     // Nobody reads on: who still gives rows must not wait for it.
     if (feed !== undefined && state.stopped() !== undefined) yield* Queue.shutdown(feed)
-    if (read !== undefined) (read as RunState.Reading).ended = true
+    if (read !== undefined) {
+      ;(read as RunState.Reading).ended = true
+      if (state.stopped() === undefined) state.onSourceEnd(plan.root)
+    }
     yield* Effect.forEach(outlets, (outlet) => outlet.end, { discard: true })
   })
 
@@ -186,6 +189,8 @@ const makeOutlet = (
             }
           }, { discard: true }),
         end: Effect.suspend(() => {
+          // A group lacks the rows that were put down.
+          if (env.state.putDown() > 0) return Queue.end(feed)
           if (by === undefined && groups.size === 0) groups.set("", initial())
           return Effect.andThen(
             Queue.offerAll(
@@ -212,6 +217,7 @@ const makeJoinOutlet = (
   env: {
     readonly feeds: ReadonlyMap<Node.Any, Queue.Queue<Item, Cause.Done>>
     readonly tables: ReadonlyMap<Node.Any, JoinTable>
+    readonly state: RunState.RunState
   }
 ): Outlet => {
   const feed = env.feeds.get(outlet.node)!
@@ -240,7 +246,8 @@ const makeJoinOutlet = (
   const probe = (items: ReadonlyArray<{ readonly row: RowProgram.Row; readonly value: unknown }>) =>
     Queue.offerAll(
       feed,
-      items.flatMap(({ row, value }) => {
+      // The second side may lack the partners of rows that were put down.
+      env.state.putDown() > 0 ? [] : items.flatMap(({ row, value }) => {
         const partners = table.rows.get(keyOf(value)) ?? (outlet.kind.type === "left" ? [undefined] : [])
         return partners.map((partner) => ({
           value: { [firstName]: value, [secondName]: partner },

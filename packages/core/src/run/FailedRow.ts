@@ -47,12 +47,15 @@ export interface ErrorsFile {
   readonly path: string
   readonly append: (row: FailedRow) => Effect.Effect<void>
   readonly count: () => number
+  /** Forgets what came so far: all rows are gone through anew. */
+  readonly restart: Effect.Effect<void>
 }
 
 /** Opens the errors file of a run; `keep` gets each row too. */
 export const open = Effect.fnUntraced(function*(path: string, keep: (row: FailedRow) => void) {
   const fs = yield* FileSystem.FileSystem
-  yield* Effect.ignore(fs.remove(path))
+  const remove = Effect.ignore(fs.remove(path))
+  yield* remove
   // One row after the other: rows that fail together must not write over each other.
   const writing = Semaphore.makeUnsafe(1)
   let count = 0
@@ -60,6 +63,10 @@ export const open = Effect.fnUntraced(function*(path: string, keep: (row: Failed
   const file: ErrorsFile = {
     path,
     count: () => count,
+    restart: Effect.suspend(() => {
+      count = 0
+      return remove
+    }),
     append: (row) => {
       count++
       keep(row)

@@ -13,8 +13,10 @@ import type * as Scope from "effect/Scope"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as StepKey from "../flow/StepKey.ts"
+import * as Batch from "../layers/Batch.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
+import * as Parking from "../seam/Parking.ts"
 import * as ToEmbeddingModel from "../seam/ToEmbeddingModel.ts"
 import * as ToLanguageModel from "../seam/ToLanguageModel.ts"
 import * as Probe from "./Probe.ts"
@@ -22,14 +24,20 @@ import * as Probe from "./Probe.ts"
 /** The models of the flow's stack and the author's services, in the scope of the run. */
 export const services = Effect.fnUntraced(function*(
   flow: Flow.Any,
-  /** Stands over the stack. */
-  over: (client: ModelClient.Service) => ModelClient.Service = (client) => client
+  options: {
+    /** Stands over the stack. */
+    readonly over?: (client: ModelClient.Service) => ModelClient.Service
+    /** Has requests sent in batches, where the stack itself does not say how. */
+    readonly batch?: Batch.Options | "off" | undefined
+  } = {}
 ) {
+  const { batch, over = (client: ModelClient.Service) => client } = options
   const context = yield* Effect.context<Flow.Host | Scope.Scope>()
   const own = yield* Layer.build(flow.services)
   const base = Context.merge(context, own)
   if (flow.stack === undefined) return { client: undefined, context: base }
-  const client = Probe.watched(over(Context.get(yield* Layer.build(flow.stack), ModelClient.ModelClient)))
+  const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
+  const client = Parking.counted(Probe.watched(over(yield* Effect.provideService(built, Batch.Override, batch))))
   return {
     client,
     context: base.pipe(
@@ -38,6 +46,22 @@ export const services = Effect.fnUntraced(function*(
       Context.add(EmbeddingModel.EmbeddingModel, yield* ToEmbeddingModel.make(client))
     )
   }
+})
+
+const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
+  Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient))
+
+/** A stack with batches between its provider and what stands over that, unless it has a place for them itself. */
+const withBatch = Effect.fnUntraced(function*(stack: NonNullable<Flow.Any["stack"]>, batch: Batch.Options) {
+  const place: { edge?: ModelClient.Service; send?: ModelClient.Send } = {}
+  const client = yield* Effect.provideService(buildStack(stack), ModelClient.AtEdge, ({ isEdge: _, ...edge }) => {
+    place.edge = edge
+    return { ...edge, send: (request) => (place.send ?? edge.send)(request) }
+  })
+  if (client.layers?.some(({ name }) => name === Batch.NAME) === true) return client
+  if (place.edge === undefined) return yield* Batch.make(client, batch)
+  place.send = (yield* Batch.make(place.edge, batch)).send
+  return client
 })
 
 /** Model and settings around the run, and the flow's own over them. */

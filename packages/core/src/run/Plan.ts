@@ -156,7 +156,7 @@ export const make = <E>(
       flow,
       run: { name: "plan", tries: 1 },
       at,
-      errors: { path: "", count: () => unplanned, append: () => Effect.sync(() => void unplanned++) },
+      errors: { path: "", count: () => unplanned, append: () => Effect.sync(() => void unplanned++), restart: Effect.void },
       broken: () => undefined,
       left: () => undefined,
       options: {}
@@ -165,9 +165,11 @@ export const make = <E>(
     const counts = new Map<string, Counts>()
     let layers: ReadonlyArray<ModelClient.LayerInfo> = []
     const main = Effect.gen(function*() {
-      const { client, context } = yield* FlowContext.services(flow, (client) => {
-        layers = client.layers ?? []
-        return counting(client, { store, counts, samples, useCache: options.cache !== false, at })
+      const { client, context } = yield* FlowContext.services(flow, {
+        over: (client) => {
+          layers = client.layers ?? []
+          return counting(client, { store, counts, samples, useCache: options.cache !== false, at })
+        }
       })
       const journal: Journal.Options = {
         store,

@@ -5,13 +5,17 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as AiError from "effect/ai/AiError"
+import * as StoredValue from "../data/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
+import * as Parking from "../seam/Parking.ts"
+import * as ContentHash from "../store/ContentHash.ts"
 import * as FailedRow from "./FailedRow.ts"
 import type * as Journal from "./Journal.ts"
 
@@ -50,14 +54,26 @@ export interface Run {
   readonly onMissing: ((node: Node.Any, row: Row, journal: Journal.NodeJournal, missing: Journal.Missing) => Effect.Effect<void>) | undefined
   /** Nothing more can succeed: no further row is begun. */
   readonly stop: (stop: Stop) => void
+  /** Where rows may be put down, since layers answer later than a row should wait; `undefined`: they wait. */
+  readonly parked: Parked | undefined
   /** What is known of a node's values from before; `undefined`: its value is always computed. */
   readonly journalOf: (node: Node.Any) => Journal.NodeJournal | undefined
 }
 
 /** Why no further row is begun. */
 export interface Stop {
-  readonly kind: "failed" | "budget" | "interrupted"
+  readonly kind: "failed" | "budget" | "interrupted" | "waiting"
   readonly message: string
+}
+
+/** What is kept of rows between the times that they are gone through. */
+export interface Parked {
+  /** A row was put down. */
+  readonly onParked: () => void
+  /** How many answers to each request of a step and row are booked. */
+  readonly booked: Map<string, Map<string, number>>
+  /** How steps failed, by what they were given: they are not tried again in this run. */
+  readonly failures: Map<string, Cause.Cause<unknown>>
 }
 
 /** Where the value of an input is: so many rows up, in this slot. */
@@ -295,6 +311,7 @@ type Attempt = (
 
 /** Runs a node for a row under its policy: sets the value, or deals with the failure. */
 const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run): Attempt => {
+  const { parked } = run
   const stats = run.statsOf(node)
   const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
   const settings = Node.settingsOf(policy)
@@ -307,11 +324,13 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
         ? mine
         : Context.add(mine, ModelSettings.ModelSettings, ModelSettings.merge(Context.get(context, ModelSettings.ModelSettings), settings))
     })
+    const once = limit === undefined ? called : limit.withPermit(called)
     return Effect.onExitPrimitive(
-      Effect.matchCauseEffect(limit === undefined ? called : limit.withPermit(called), {
+      Effect.matchCauseEffect(parked === undefined ? once : untilParked(once, parked, node, row, input), {
         onSuccess: (value) => {
-          row.values[slot] = value
-          if (value === absent) stats.skipped++
+          row.values[slot] = value === putDown ? absent : value
+          if (value === putDown) parked!.onParked()
+          else if (value === absent) stats.skipped++
           else stats.done++
           return Effect.void
         },
@@ -329,6 +348,45 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
   }
 }
 
+/** In the place of a value whose row was put down. */
+const putDown: unique symbol = Symbol("putDown")
+
+/** Runs a step until it ends, or until none of its calls can go on. */
+const untilParked = (
+  step: Effect.Effect<unknown, unknown, unknown>,
+  parked: Parked,
+  node: Node.Any,
+  row: Row,
+  input: unknown
+): Effect.Effect<unknown, unknown, unknown> =>
+  Effect.suspend(() => {
+    const place = `${node.name}\n${row.position}`
+    const known = parked.failures.size === 0 ? undefined : parked.failures.get(`${place}\n${contentOf(input)}`)
+    if (known !== undefined) return Effect.failCause(known)
+    const calls = Parking.makeRow(parked.booked.get(place))
+    return Effect.onExitPrimitive(
+      Effect.raceFirst(Effect.provideService(step, Parking.Row, calls), Effect.as(Deferred.await(calls.left), putDown)),
+      (exit) => {
+        if (exit._tag === "Success" && exit.value === putDown && calls.booked.size > 0) parked.booked.set(place, calls.booked)
+        else parked.booked.delete(place)
+        if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !isBudget(exit.cause)) {
+          parked.failures.set(`${place}\n${contentOf(input)}`, exit.cause)
+        }
+        return undefined
+      }
+    )
+  })
+
+const contentOf = (input: unknown): string => ContentHash.make(StoredValue.canonical(input) ?? "")
+
+/** What a budget refused is not done yet: it has not failed. */
+const budgetRefusals = (cause: Cause.Cause<unknown>): ReadonlyArray<AiError.AiError> =>
+  cause.reasons.flatMap((reason) =>
+    Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.kind(reason.error) === "budget" ? [reason.error] : []
+  )
+
+const isBudget = (cause: Cause.Cause<unknown>): boolean => budgetRefusals(cause).length > 0
+
 const failed = (
   node: Node.Any,
   root: Node.Any,
@@ -340,11 +398,8 @@ const failed = (
   stats: NodeStats
 ): Effect.Effect<void> => {
   const { error, message } = FailedRow.describe(cause)
-  const refused = cause.reasons.flatMap((reason) =>
-    Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.kind(reason.error) === "budget" ? [reason.error] : []
-  )
+  const refused = budgetRefusals(cause)
   if (refused.length > 0) {
-    // The row has not failed: it is not done yet.
     run.stop({ kind: refused.some(ModelFailure.isBudgetReached) ? "budget" : "failed", message })
     return Effect.void
   }

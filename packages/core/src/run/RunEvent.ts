@@ -39,6 +39,24 @@ const Savings = Schema.Struct({
 
 const Answers = Schema.Struct({ provider: Schema.Int, cache: Schema.Int, shared: Schema.Int })
 
+/** How batches stand, where rows wait for them. */
+export const BatchStanding = Schema.Struct({
+  /** Not back yet. */
+  open: Schema.Int,
+  /** Requests that are gathered or wait for room. */
+  queued: Schema.Int,
+  /** Requests at the provider. */
+  running: Schema.Int,
+  back: Schema.Int,
+  failed: Schema.Int,
+  /** When the oldest that is not back was sent, in milliseconds since 1970. */
+  sentAt: Schema.optionalKey(Schema.Finite),
+  /** What those that are not back will probably cost. */
+  expected: Money.FromUsd
+})
+
+export interface BatchStanding extends Schema.Schema.Type<typeof BatchStanding> {}
+
 /** How far a node is, in rows. */
 export const NodeProgress = Schema.Struct({
   name: Schema.String,
@@ -113,7 +131,8 @@ export const Progress = Schema.TaggedStruct("Progress", {
   answers: Answers,
   /** Calls that wait for a rate limit or a retry now, and the time (milliseconds) that calls have waited in all. */
   waiting: Schema.Int,
-  waited: Schema.Finite
+  waited: Schema.Finite,
+  batches: Schema.optionalKey(BatchStanding)
 })
 
 export const Warning = Schema.TaggedStruct("Warning", { message: Schema.String })
@@ -130,9 +149,9 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   flow: Schema.String,
   /**
    * `done`: every output is in its place; otherwise the run stopped before its end, and can be gone on with: it `failed`,
-   * was `interrupted`, or its `budget` was reached.
+   * was `interrupted`, its `budget` was reached, or it was left while batches were at the provider (`waiting`).
    */
-  status: Schema.Literals(["done", "failed", "interrupted", "budget"]),
+  status: Schema.Literals(["done", "failed", "interrupted", "budget", "waiting"]),
   /** Why it stopped. */
   failure: Schema.optionalKey(Schema.String),
   at: Schema.Finite,
@@ -170,6 +189,8 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
     step: Schema.String,
     provider: Schema.String,
     model: Schema.String,
+    /** The class of service; left out: the ordinary one. */
+    serviceTier: Schema.optionalKey(Schema.String),
     answers: Answers,
     attempts: Schema.Int,
     failedAttempts: Schema.Int,
@@ -184,7 +205,9 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   outputs: Schema.Array(Schema.Struct({ name: Schema.String, rows: Schema.Int })),
   /** The file with the failed rows, where there are any. */
   errorsFile: Schema.optionalKey(Schema.String),
-  waited: Schema.Finite
+  waited: Schema.Finite,
+  /** Batches that are still at the provider: going on with the run collects them. */
+  batches: Schema.optionalKey(BatchStanding)
 })
 
 export interface RunFinished extends Schema.Schema.Type<typeof RunFinished> {}

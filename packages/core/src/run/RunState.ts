@@ -4,12 +4,15 @@
  * @internal
  */
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as Notice from "../seam/Notice.ts"
+import type * as Parking from "../seam/Parking.ts"
 import type * as Duration from "effect/Duration"
-import type * as Money from "../data/Money.ts"
+import * as Money from "../data/Money.ts"
+import type * as Batch from "../layers/Batch.ts"
 import type * as Budget from "../layers/Budget.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
 import * as FailedRow from "./FailedRow.ts"
@@ -33,6 +36,10 @@ export interface Options {
   readonly grace?: Duration.Input
   /** Says of each row that is not taken over from earlier work why not, with events `RowMissing`. */
   readonly explain?: boolean
+  /** Has requests sent in batches, over what the flow's own stack says; `"off"`: asks all at once. */
+  readonly batch?: Batch.Options | "off"
+  /** Ends when batches are on their way (`waiting`): going on with the run collects them. Default: waits for them. */
+  readonly detach?: boolean
   /** Most that the run may spend, over the flow's own budget. */
   readonly budget?: Budget.Limits
   /** Reads at most so many rows of each source. */
@@ -83,6 +90,18 @@ export interface RunState extends RowProgram.Run {
     readonly stop: RowProgram.Stop | undefined
     readonly outputs: ReadonlyArray<{ readonly name: string; readonly rows: number }>
   }) => RunEvent.RunFinished
+  /** Lets rows be put down, to be gone through again when answers are there. */
+  readonly usePasses: (standing: () => ReadonlyArray<Parking.Standing>) => void
+  /** Begins to go through all rows (anew): what was counted of them is counted again. */
+  readonly beginPass: (last: boolean) => Effect.Effect<void>
+  /** Rows of this pass that were put down. */
+  readonly putDown: () => number
+  /** Takes a stop back: there is something to be done before it. */
+  readonly unstop: () => void
+  /** Ends when the run is to stop. */
+  readonly stopping: Effect.Effect<void>
+  /** A source has given all its rows. */
+  readonly onSourceEnd: (source: Node.Any) => void
   /** Gives the steps their journals. */
   readonly useJournals: (journals: RowProgram.Run["journalOf"]) => void
   /** Emits progress for ever. */
@@ -101,19 +120,34 @@ export const make = (init: {
   /** What is left of the budget. */
   readonly left: () => Money.Money | undefined
   readonly options: Pick<Options, "limit" | "observe" | "rowEvents" | "explain">
+  /** Forgets the failed rows that are kept of this run. */
+  readonly clearFailures?: Effect.Effect<void>
 }): RunState => {
   const { at: startedAt, broken, errors, flow, options, run } = init
   const id = run.name
   const { nodes } = flow.graph
-  const stats = new Map<Node.Any, RowProgram.NodeStats>(nodes.map((node) => [node, RowProgram.noStats()]))
+  const freshStats = () => new Map<Node.Any, RowProgram.NodeStats>(nodes.map((node) => [node, RowProgram.noStats()]))
+  let stats = freshStats()
   // An expansion makes its list in a row of the domain above: that is counted apart from the rows that come of it.
   const above = new Map<string, RowProgram.NodeStats>()
   const tally = Tally.make()
   const readings = new Map<Node.Any, Reading>()
   let stopped: RowProgram.Stop | undefined
-  const fail = (message: string): void => {
-    stopped ??= { kind: "failed", message }
+  let stopping: Deferred.Deferred<void> = Deferred.makeUnsafe()
+  const stop = (why: RowProgram.Stop): void => {
+    stopped ??= why
+    Deferred.doneUnsafe(stopping, Effect.void)
   }
+  const fail = (message: string): void => stop({ kind: "failed", message })
+  let standing: (() => ReadonlyArray<Parking.Standing>) | undefined
+  let parked: RowProgram.Parked | undefined
+  let putDown = 0
+  let passes = 0
+  let isLastPass = true
+  /** Rows of each source, and values of each node that were made, in the passes before. */
+  const rowsBefore = new Map<Node.Any, number>()
+  const madeBefore = new Map<string, number>()
+  const told = new Set<string>()
   let journalOf: RowProgram.Run["journalOf"] = () => undefined
   let failedRows = 0
   let dropped = 0
@@ -129,6 +163,9 @@ export const make = (init: {
       fail(`${failedRows} rows failed, more than the ${flow.stopAfterFailedRows} that the flow allows (stopAfterFailedRows)`)
     }
     const { error, message, node, position, source } = row
+    const place = `${node}\n${position}`
+    if (parked !== undefined && told.has(place)) return errors.append(row)
+    if (parked !== undefined) told.add(place)
     return Effect.andThen(
       errors.append(row),
       emit({ _tag: "RowFailed", run: id, source, row: row.row, position, node, error, message })
@@ -144,7 +181,8 @@ export const make = (init: {
       kind: node.kind._tag,
       running: running + (lists?.running ?? 0),
       done,
-      reused: reused + (lists?.reused ?? 0),
+      // What was made in an earlier pass is found again in this one.
+      reused: Math.max(0, reused + (lists?.reused ?? 0) - (madeBefore.get(node.name) ?? 0)),
       failed: failed + (lists?.failed ?? 0),
       skipped: skipped + (lists?.skipped ?? 0),
       ...(total === undefined ? undefined : { total })
@@ -166,6 +204,12 @@ export const make = (init: {
     return options.limit === undefined ? total : Math.min(total, options.limit)
   }
 
+  const sumStats = (node: Node.Any) => {
+    const own = stats.get(node)!
+    const lists = above.get(node.name)
+    return { done: own.done + (lists?.done ?? 0), reused: own.reused + (lists?.reused ?? 0) }
+  }
+
   const progress = (at: number): typeof RunEvent.Progress.Type => {
     const sums = tally.total()
     waits = waits.filter((until) => until > at)
@@ -180,7 +224,8 @@ export const make = (init: {
       ...(left === undefined ? undefined : { left }),
       answers: sums.answers,
       waiting: waits.length,
-      waited
+      waited,
+      ...(standing === undefined ? undefined : { batches: sumOf(standing()) })
     }
   }
 
@@ -197,8 +242,41 @@ export const make = (init: {
     readings,
     emit,
     stopped: () => stopped,
-    stop: (stop) => {
-      stopped ??= stop
+    stop,
+    unstop: () => {
+      stopped = undefined
+      stopping = Deferred.makeUnsafe()
+    },
+    stopping: Effect.suspend(() => Deferred.await(stopping)),
+    get parked() {
+      return parked
+    },
+    putDown: () => putDown,
+    usePasses: (get) => {
+      standing = get
+      parked = { onParked: () => void putDown++, booked: new Map(), failures: new Map() }
+    },
+    beginPass: (last) =>
+      Effect.suspend(() => {
+        isLastPass = last
+        if (passes++ === 0) return Effect.void
+        for (const node of nodes) {
+          const { done, reused } = sumStats(node)
+          madeBefore.set(node.name, (madeBefore.get(node.name) ?? 0) + Math.max(0, done - reused))
+        }
+        stats = freshStats()
+        above.clear()
+        readings.clear()
+        failedRows = dropped = read = putDown = 0
+        return Effect.andThen(errors.restart, init.clearFailures ?? Effect.void)
+      }),
+    onSourceEnd: (source) => {
+      const { done, failed } = stats.get(source)!
+      const before = rowsBefore.get(source)
+      if (before !== undefined && done + failed < before) {
+        fail(`source ${source.name} gave ${before} rows, and then ${done + failed}: while rows wait for batches it is read more than once, so it must give the same again (a file, an array; not a generator)`)
+      }
+      rowsBefore.set(source, done + failed)
     },
     journalOf: (node) => journalOf(node),
     useJournals: (journals) => {
@@ -248,7 +326,7 @@ export const make = (init: {
       if (source.kind._tag === "Source") read += rows.length
       const failure = broken()
       if (failure !== undefined) fail(`${failure}: free some space, and go on with the run`)
-      return options.rowEvents === true
+      return options.rowEvents === true && isLastPass
         ? Effect.forEach(
           rows,
           (row) =>
@@ -272,6 +350,7 @@ export const make = (init: {
     progress,
     finished: ({ at, outputs, stop }) => {
       const sums = tally.total()
+      const batches = standing === undefined ? undefined : sumOf(standing())
       return {
         _tag: "RunFinished",
         run: id,
@@ -289,6 +368,7 @@ export const make = (init: {
           step: line.step,
           provider: line.provider,
           model: line.model,
+          ...(line.serviceTier === undefined ? undefined : { serviceTier: line.serviceTier }),
           answers: line.answers,
           attempts: line.attempts,
           failedAttempts: line.failedAttempts,
@@ -296,7 +376,8 @@ export const make = (init: {
         })),
         outputs,
         ...(errors.count() === 0 ? undefined : { errorsFile: errors.path }),
-        waited
+        waited,
+        ...(batches === undefined || batches.open === 0 ? undefined : { batches })
       }
     },
     ticker: options.observe === undefined
@@ -305,6 +386,21 @@ export const make = (init: {
         Effect.sleep(TICK),
         Effect.flatMap(Clock.currentTimeMillis, (at) => emit(progress(at)))
       ))
+  }
+}
+
+/** Several layers' batches together. */
+const sumOf = (all: ReadonlyArray<Parking.Standing>): RunEvent.BatchStanding => {
+  const sum = (f: (one: Parking.Standing) => number) => all.reduce((total, one) => total + f(one), 0)
+  const sent = all.flatMap(({ sentAt }) => (sentAt === undefined ? [] : [sentAt]))
+  return {
+    open: sum(({ batches }) => batches),
+    queued: sum(({ queued }) => queued),
+    running: sum(({ running }) => running),
+    back: sum(({ back }) => back),
+    failed: sum(({ failed }) => failed),
+    ...(sent.length === 0 ? undefined : { sentAt: Math.min(...sent) }),
+    expected: Money.sum(all.map(({ expected }) => expected))
   }
 }
 

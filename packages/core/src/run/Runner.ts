@@ -44,14 +44,15 @@ import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Notice from "../seam/Notice.ts"
+import * as Parking from "../seam/Parking.ts"
 import type * as LedgerRepo from "../store/LedgerRepo.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
 import * as Store from "../store/Store.ts"
 import * as CutCalls from "./CutCalls.ts"
-import * as Domains from "./Domains.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
+import * as Passes from "./Passes.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as RunState from "./RunState.ts"
 
@@ -81,7 +82,20 @@ export const run = <E>(
     const at = yield* Clock.currentTimeMillis
     const errors = yield* FailedRow.open(options.errorsFile ?? `${flow.name}.errors.jsonl`, (row) =>
       store.rows.fail(begun.id, { ...row, input: Secret.mask(FailedRow.safeJson(row.input)) }))
-    const state = RunState.make({ flow, run: begun, at, errors, broken: store.failure, left: () => budget?.left(), options })
+    const state = RunState.make({
+      flow,
+      run: begun,
+      at,
+      errors,
+      broken: store.failure,
+      left: () => budget?.left(),
+      options,
+      // A group of writes has its rows before its statements: what is deleted must be gone before rows come.
+      clearFailures: Effect.suspend(() => {
+        store.rows.clearFailures(begun.id)
+        return Effect.ignore(store.commit)
+      })
+    })
     const books = yield* openBooks(begun, store, pricing, state, budget)
     // Whatever happens to this fiber, the run does not stay behind as running.
     let ended = false
@@ -100,11 +114,21 @@ export const run = <E>(
       Context.add(Ledger.Calls, books.calls),
       Context.add(ModelClient.Guard, budget?.guard),
       Context.add(Notice.Notice, state.notice),
+      Context.add(Parking.Run, {
+        id: begun.id,
+        name: begun.name,
+        flow: flow.name,
+        startedAt: begun.startedAt,
+        scope: options.cache === false ? begun.name : "",
+        register: (holder) => void holders.push(holder),
+        count: books.count
+      }),
       Context.add(Cache.Mode, options.cache === false ? "off" as const : "on" as const)
     )
     yield* state.emit(state.started())
+    const holders: Array<Parking.Holder> = []
     const main = Effect.gen(function*() {
-      const { client, context } = yield* FlowContext.services(flow)
+      const { client, context } = yield* FlowContext.services(flow, { batch: options.batch })
       const journal: Journal.Options = {
         store,
         flow: flow.name,
@@ -116,7 +140,7 @@ export const run = <E>(
         keep: true
       }
       state.useJournals((node) => Journal.forNode(node, journal))
-      return yield* Effect.provideContext(Domains.run(flow, state, options), context as Context.Context<unknown>)
+      return yield* Effect.provideContext(Passes.run(flow, state, holders, options), context as Context.Context<unknown>)
     })
     const heartbeat = Effect.forever(Effect.andThen(Effect.sleep("5 seconds"), store.runs.heartbeat(begun)))
     const drain = options.drain === undefined ? Effect.never : Effect.andThen(
@@ -148,6 +172,9 @@ export const run = <E>(
       outputs: Exit.isSuccess(exit) ? exit.value : []
     })
     ended = true
+    if (holders.length > 0 && summary.status !== "waiting") {
+      yield* Effect.ignore(store.batches.endRun(begun.id, summary.status === "done"))
+    }
     const written = yield* Effect.result(store.runs.finish(begun, {
       status: summary.status,
       at: summary.at,
@@ -215,6 +242,11 @@ const openBooks = Effect.fnUntraced(function*(
   return {
     record: (entry: Ledger.Entry): void => {
       book(entry)
+      cutCalls.see(entry)
+    },
+    /** An entry that stands in the store already. */
+    count: (entry: Ledger.Entry): void => {
+      state.tally.record(entry)
       cutCalls.see(entry)
     },
     calls: store.inMemory ? undefined : (call: LedgerEntry.Call) => {

@@ -28,11 +28,13 @@ export interface Sums {
   readonly savings: LedgerEntry.Savings
 }
 
-/** The sums of one step and one model. */
+/** The sums of one step, one model and one class of service. */
 export interface Line extends Sums {
   readonly step: string
   readonly provider: string
   readonly model: string
+  /** `undefined`: the ordinary one. */
+  readonly serviceTier: string | undefined
 }
 
 /** Everything that the strategies saved together. */
@@ -112,21 +114,21 @@ export interface Tally {
 }
 
 export const make = (): Tally => {
-  const lines = new Map<string, { readonly step: string; readonly provider: string; readonly model: string; readonly sums: Running }>()
+  const lines = new Map<string, Pick<Line, "step" | "provider" | "model" | "serviceTier"> & { readonly sums: Running }>()
   const total = new Running()
-  const lineOf = (step: string, provider: string, model: string): Running => {
-    const key = `${step}\n${provider}\n${model}`
+  const lineOf = (step: string, provider: string, model: string, serviceTier: string | undefined): Running => {
+    const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
     let line = lines.get(key)
-    if (line === undefined) lines.set(key, line = { step, provider, model, sums: new Running() })
+    if (line === undefined) lines.set(key, line = { step, provider, model, serviceTier, sums: new Running() })
     return line.sums
   }
   return {
     record: (entry) => {
-      lineOf(entry.caller.step, entry.provider, entry.model).add(entry)
+      lineOf(entry.caller.step, entry.provider, entry.model, entry.serviceTier).add(entry)
       total.add(entry)
     },
     restore: (line) => {
-      lineOf(line.step, line.provider, line.model).restore(line)
+      lineOf(line.step, line.provider, line.model, line.serviceTier).restore(line)
       total.restore(line)
     },
     lines: () => Array.from(lines.values(), ({ sums, ...line }) => ({ ...sums.snapshot(), ...line })),

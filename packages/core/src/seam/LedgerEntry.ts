@@ -28,6 +28,8 @@ export interface AttemptEntry {
   /** The call was cut on its way: usage and cost are what it has probably used (counted input, usual output). */
   readonly estimated?: true
   readonly error?: string
+  /** `undefined`: the ordinary one. */
+  readonly serviceTier?: string
   /** Number of the call in its run, where it was noted before it was sent. */
   readonly call?: number
 }
@@ -44,6 +46,8 @@ export interface AnswerEntry {
   readonly model: string
   readonly baselineModel?: string
   readonly usage?: Usage.Usage
+  /** Of an answer that was paid for this step; `undefined`: the ordinary one. */
+  readonly serviceTier?: string
   readonly attempts: number
   /** What the answer would have cost without cache, routing and discounts; `undefined`: not known. */
   readonly baseline: Money.Money | undefined

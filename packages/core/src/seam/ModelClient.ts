@@ -30,8 +30,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import type { ModelRequest } from "../data/ModelRequest.ts"
 import type { ModelResponse, ResponseTo } from "../data/ModelResponse.ts"
+import type { BatchProvider } from "./BatchProvider.ts"
 import * as ModelFailure from "./ModelFailure.ts"
 
 /** Sends a request and waits for its answer. */
@@ -53,6 +55,8 @@ export interface LayerInfo {
   readonly namespace?: string
   /** The model that would be asked without it, where it chooses one. */
   readonly baseline?: string
+  /** It only decides when calls are made: what is sent in another way than by single calls goes past it. */
+  readonly paces?: true
 }
 
 export interface Service {
@@ -60,6 +64,10 @@ export interface Service {
   readonly resolve: Resolve
   /** The layers from here down. */
   readonly layers?: ReadonlyArray<LayerInfo>
+  /** The batch API of the provider at the bottom, where it has one. */
+  readonly batch?: BatchProvider
+  /** Nothing stands over the provider but layers that pace the calls to it. */
+  readonly isEdge?: true
 }
 
 export class ModelClient extends Context.Service<ModelClient, Service>()("@pipe/core/ModelClient") {}
@@ -69,7 +77,25 @@ export const send = <R extends ModelRequest>(
   request: R
 ): Effect.Effect<ResponseTo<R>, AiError.AiError, ModelClient> => Effect.flatMap(ModelClient, (client) => client.send(request))
 
-const over = (info: LayerInfo, next: Service): Pick<Service, "layers"> => ({ layers: [info, ...(next.layers ?? [])] })
+const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve"> => ({
+  layers: [info, ...(next.layers ?? [])],
+  ...(next.batch === undefined ? undefined : { batch: next.batch }),
+  ...(next.isEdge === true && info.paces === true ? { isEdge: true as const } : undefined)
+})
+
+/**
+ * Sees the provider with all that paces the calls to it, before anything else is put over it, and may put something between:
+ * there a flow's requests can leave for another way to be answered. The runner sets it while a stack is built.
+ */
+export const AtEdge = Context.Reference<((edge: Service) => Service) | undefined>("@pipe/core/ModelClient/AtEdge", {
+  defaultValue: () => undefined
+})
+
+/** The client below a layer. */
+const below = (info: LayerInfo): Effect.Effect<Service, never, ModelClient> =>
+  Effect.flatMap(ModelClient, (next) =>
+    Effect.withFiberSucceed((fiber) =>
+      next.isEdge === true && info.paces !== true ? fiber.getRef(AtEdge)?.(next) ?? next : next))
 
 /** What is known of a layer that says nothing: its source. */
 const unknown = (f: Function): LayerInfo => ({ name: f.name === "" ? "middleware" : f.name, answers: f.toString() })
@@ -81,17 +107,17 @@ export const middleware = (
 ): Layer.Layer<ModelClient, never, ModelClient> =>
   Layer.effect(
     ModelClient,
-    Effect.map(ModelClient, (next) => ({ send: f(next.send), resolve: next.resolve, ...over(info, next) }))
+    Effect.map(below(info), (next) => ({ send: f(next.send), resolve: next.resolve, ...over(info, next) }))
   )
 
 /** A layer that needs services or state of its own; it may replace `resolve` too. */
 export const middlewareEffect = <E, R>(
   f: (next: Service) => Effect.Effect<Send | Service, E, R>,
   info: LayerInfo = unknown(f)
-): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, import("effect/Scope").Scope>> =>
+): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> =>
   Layer.effect(
     ModelClient,
-    Effect.flatMap(ModelClient, (next) =>
+    Effect.flatMap(below(info), (next) =>
       Effect.map(f(next), (made) => ({
         ...(typeof made === "function" ? { send: made, resolve: next.resolve } : made),
         ...over(info, next)
@@ -102,7 +128,7 @@ export const middlewareEffect = <E, R>(
 export const mapRequest = (f: Resolve, info: LayerInfo = unknown(f)): Layer.Layer<ModelClient, never, ModelClient> =>
   Layer.effect(
     ModelClient,
-    Effect.map(ModelClient, (next) => ({
+    Effect.map(below(info), (next) => ({
       send: (request) => next.send(f(request)),
       resolve: (request) => next.resolve(f(request)),
       ...over(info, next)
@@ -114,12 +140,12 @@ export interface Call {
   readonly request: ModelRequest
   readonly provider: string
   readonly startedAt: number
+  /** The class of service that it is asked in, where that is not the ordinary one. */
+  readonly serviceTier?: string
 }
 
-/** One physical attempt at a provider, as it was booked. */
-export interface Attempt {
-  readonly call: Call
-  readonly milliseconds: number
+/** What came of an attempt. */
+export interface Ended {
   /** The answer, also one that was then refused as unusable. */
   readonly response?: ModelResponse
   readonly error?: AiError.AiError
@@ -128,6 +154,12 @@ export interface Attempt {
    * so it may be billed.
    */
   readonly billed: "yes" | "no" | "unknown"
+}
+
+/** One physical attempt at a provider, as it was booked. */
+export interface Attempt extends Ended {
+  readonly call: Call
+  readonly milliseconds: number
 }
 
 export interface Meter {
@@ -145,7 +177,7 @@ export const Meter = Context.Reference<Meter>("@pipe/core/ModelClient/Meter", {
 /** What a guard lets through: the request, perhaps with a limit, and what is to be told of its end. */
 export interface Admission<R extends ModelRequest = ModelRequest> {
   readonly request: R
-  readonly end: (attempt: Attempt) => void
+  readonly end: (ended: Ended) => void
 }
 
 /** Lets attempts through at the provider's edge, makes them wait, or refuses them. */
@@ -177,11 +209,12 @@ export const provider = (options: {
   readonly send: Send
   /** What of its options changes answers, as JSON. */
   readonly answers?: unknown
+  readonly batch?: BatchProvider
 }): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
 
   const attempt = <R extends ModelRequest>(call: Call & { readonly request: R }, meter: Meter, clock: Clock.Clock, admission?: Admission) => {
-    const end = (outcome: Pick<Attempt, "response" | "error" | "billed">) => {
+    const end = (outcome: Ended) => {
       const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
       admission?.end(ended)
       meter.end(ended)
@@ -208,7 +241,7 @@ export const provider = (options: {
     if (before === undefined) return sent
     return Effect.andThen(
       admission === undefined ? before : Effect.onInterrupt(before, () =>
-        Effect.sync(() => admission.end({ call, milliseconds: 0, billed: "no" }))),
+        Effect.sync(() => admission.end({ billed: "no" }))),
       sent
     )
   }
@@ -216,6 +249,8 @@ export const provider = (options: {
   return {
     resolve,
     layers: [{ name: options.name, answers: [options.name, options.answers] }],
+    isEdge: true,
+    ...(options.batch === undefined ? undefined : { batch: options.batch }),
     send: (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)

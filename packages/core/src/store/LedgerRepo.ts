@@ -24,11 +24,13 @@ export interface CutCall {
   readonly outputTokens: number
 }
 
-/** What a run has booked for one step and model. */
+/** What a run has booked for one step, model and class of service. */
 export interface Sum {
   readonly step: string
   readonly provider: string
   readonly model: string
+  /** `undefined`: the ordinary one. */
+  readonly serviceTier: string | undefined
   readonly attempts: number
   readonly failedAttempts: number
   readonly unpriced: number
@@ -74,7 +76,8 @@ const tokenColumns = ["uncached_input", "cache_read", "cache_write", "cache_writ
 const attemptTable: Writer.Table = {
   name: "attempts",
   columns: [
-    "run", "step", "row_index", "at", "milliseconds", "provider", "model", ...tokenColumns, "cost", "unknown", "estimated", "error"
+    "run", "step", "row_index", "at", "milliseconds", "provider", "model", ...tokenColumns, "cost", "unknown", "estimated", "error",
+    "service_tier"
   ]
 }
 
@@ -82,9 +85,35 @@ const answerTable: Writer.Table = {
   name: "answers",
   columns: [
     "run", "step", "row_index", "at", "milliseconds", "origin", "provider", "model", "baseline_model", "attempts", "baseline",
-    "saved_cache", "saved_router", "saved_prompt_cache", "saved_service_tier"
+    "saved_cache", "saved_router", "saved_prompt_cache", "saved_service_tier", "service_tier"
   ]
 }
+
+const attemptRow = (run: number, entry: LedgerEntry.AttemptEntry): ReadonlyArray<unknown> => {
+  const { caller, usage } = entry
+  return [
+    run, caller.step, caller.row, entry.at, entry.milliseconds, entry.provider, entry.model,
+    usage?.uncachedInput ?? null, usage?.cacheRead ?? null, usage?.cacheWrite ?? null, usage?.cacheWrite1h ?? null,
+    usage?.output ?? null, usage?.reasoning ?? null,
+    entry.cost ?? null, entry.unknown ?? null, entry.estimated === true ? 1 : 0, entry.error ?? null, entry.serviceTier ?? null
+  ]
+}
+
+const textColumns = new Set(["step", "provider", "model", "unknown", "error", "service_tier"])
+
+/** Books an attempt in the transaction of others, where a condition holds. */
+export const insertAttemptWhere = (
+  run: number,
+  entry: LedgerEntry.AttemptEntry,
+  condition: string,
+  params: ReadonlyArray<unknown>
+): Database.Statement => ({
+  sql: `INSERT INTO attempts (${attemptTable.columns.join(", ")}) SELECT ${
+    // A server does not tell the type of a value that is selected.
+    attemptTable.columns.map((column) => `CAST(? AS ${textColumns.has(column) ? "TEXT" : "BIGINT"})`).join(", ")
+  } WHERE ${condition}`,
+  params: [...attemptRow(run, entry), ...params]
+})
 
 const callTable: Writer.Table = {
   name: "calls",
@@ -99,20 +128,15 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   append: (run, entry) => {
     const { at, caller, milliseconds, model, provider } = entry
     if (entry._tag === "Attempt") {
-      const { usage } = entry
-      writer.append(attemptTable, [
-        run, caller.step, caller.row, at, milliseconds, provider, model,
-        usage?.uncachedInput ?? null, usage?.cacheRead ?? null, usage?.cacheWrite ?? null, usage?.cacheWrite1h ?? null,
-        usage?.output ?? null, usage?.reasoning ?? null,
-        entry.cost ?? null, entry.unknown ?? null, entry.estimated === true ? 1 : 0, entry.error ?? null
-      ])
+      writer.append(attemptTable, attemptRow(run, entry))
       if (entry.call !== undefined) writer.execute(DELETE_CALL, [run, entry.call])
       return
     }
     const { savings } = entry
     writer.append(answerTable, [
       run, caller.step, caller.row, at, milliseconds, entry.origin, provider, model, entry.baselineModel ?? null, entry.attempts,
-      entry.baseline ?? null, savings.cache, savings.router, savings.promptCache, savings.serviceTier
+      entry.baseline ?? null, savings.cache, savings.router, savings.promptCache, savings.serviceTier,
+      entry.serviceTier ?? null
     ])
   },
   begin: (run, id, { at, caller, inputTokens, model, outputTokens, provider }) => {
@@ -135,27 +159,28 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   sums: (run) =>
     Effect.gen(function*() {
       const attempts = yield* database.query(
-        `SELECT step, provider, model, count(*) AS n, count(error) AS failed, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced,
+        `SELECT step, provider, model, service_tier, count(*) AS n, count(error) AS failed, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced,
           sum(estimated) AS estimated, CAST(sum(cost) AS TEXT) AS cost,
           CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated_cost,
           ${tokenColumns.map((column) => `sum(${column}) AS ${column}`).join(", ")}
-          FROM attempts WHERE run = ? GROUP BY step, provider, model ORDER BY min(id)`,
+          FROM attempts WHERE run = ? GROUP BY step, provider, model, service_tier ORDER BY min(id)`,
         [run]
       )
       const answers = yield* database.query(
-        `SELECT step, provider, model, origin, count(*) AS n, ${
+        `SELECT step, provider, model, service_tier, origin, count(*) AS n, ${
           ["saved_cache", "saved_router", "saved_prompt_cache", "saved_service_tier"].map((c) => `CAST(sum(${c}) AS TEXT) AS ${c}`).join(", ")
-        } FROM answers WHERE run = ? GROUP BY step, provider, model, origin ORDER BY min(id)`,
+        } FROM answers WHERE run = ? GROUP BY step, provider, model, service_tier, origin ORDER BY min(id)`,
         [run]
       )
       const sums = new Map<string, { -readonly [K in keyof Sum]: Sum[K] }>()
       const sumOf = (row: Database.Row) => {
         const [step, provider, model] = [text(row["step"]), text(row["provider"]), text(row["model"])]
-        const key = `${step}\n${provider}\n${model}`
+        const serviceTier = Database.toText(row["service_tier"])
+        const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
         let sum = sums.get(key)
         if (sum === undefined) {
           sums.set(key, sum = {
-            step, provider, model, attempts: 0, failedAttempts: 0, unpriced: 0, estimated: 0, usage: Usage.zero, spent: 0n,
+            step, provider, model, serviceTier, attempts: 0, failedAttempts: 0, unpriced: 0, estimated: 0, usage: Usage.zero, spent: 0n,
             estimatedSpent: 0n, answers: { provider: 0, cache: 0, shared: 0 },
             savings: { cache: 0n, router: 0n, promptCache: 0n, serviceTier: 0n }
           })

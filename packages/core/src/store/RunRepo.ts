@@ -12,8 +12,8 @@ import * as Database from "./Database.ts"
 import * as Owner from "./Owner.ts"
 import type * as Writer from "./Writer.ts"
 
-/** `interrupted` is also what a run is whose process is gone. */
-export const Status = Schema.Literals(["running", "done", "failed", "interrupted", "budget"])
+/** `interrupted` is also what a run is whose process is gone; `waiting`: it was left while batches are at the provider. */
+export const Status = Schema.Literals(["running", "done", "failed", "interrupted", "budget", "waiting"])
 
 export type Status = typeof Status.Type
 
@@ -28,6 +28,9 @@ export const Options = Schema.Struct({
   cache: Schema.optionalKey(Schema.Boolean),
   simulate: Schema.optionalKey(Schema.Boolean),
   budget: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Whether requests go in batches, against what the flow's own stack says; and until when, in milliseconds from the start. */
+  batch: Schema.optionalKey(Schema.Boolean),
+  deadline: Schema.optionalKey(Schema.Finite),
   errorsFile: Schema.optionalKey(Schema.String)
 })
 

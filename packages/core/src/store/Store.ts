@@ -20,6 +20,7 @@ import type * as Scope from "effect/Scope"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
+import * as BatchRepo from "./BatchRepo.ts"
 import * as CacheRepo from "./CacheRepo.ts"
 import * as CacheStore from "./CacheStore.ts"
 import * as Database from "./Database.ts"
@@ -34,11 +35,14 @@ import * as Writer from "./Writer.ts"
 export interface Service {
   /** For people: the file, or the server. */
   readonly name: string
+  /** Where files that belong to the store stand. */
+  readonly folder: string | undefined
   /** Nothing is kept after the process: the store was asked to be in memory, or could not be opened. */
   readonly inMemory: boolean
   readonly runs: RunRepo.RunRepo
   readonly rows: RowRepo.RowRepo
   readonly ledger: LedgerRepo.LedgerRepo
+  readonly batches: BatchRepo.BatchRepo
   readonly cache: CacheRepo.CacheRepo
   readonly answers: KeyedLog.KeyedLog<CacheRepo.CacheRow>
   /** Ends when all that was written before is on disk. */
@@ -124,7 +128,7 @@ export const messageOf = (error: unknown): string => {
 /** A store on a database whose tables are up to date. */
 export const make = Effect.fnUntraced(function*(
   database: Database.Service,
-  options?: { readonly inMemory?: boolean }
+  options?: { readonly inMemory?: boolean; readonly folder?: string }
 ): Effect.fn.Return<Service, never, Scope.Scope> {
   const writer = yield* Writer.make(database)
   const answers = KeyedLog.make<CacheRepo.CacheRow>(database, writer, {
@@ -134,10 +138,12 @@ export const make = Effect.fnUntraced(function*(
   const rows = RowRepo.make(database, writer)
   return {
     name: database.name,
+    folder: options?.folder,
     inMemory: options?.inMemory === true,
     runs: RunRepo.make(database, writer),
     rows,
     ledger: LedgerRepo.make(database, writer),
+    batches: BatchRepo.make(database),
     cache: CacheRepo.make(database, writer, answers, rows.results),
     answers,
     commit: writer.commit,
@@ -157,7 +163,7 @@ export const layerMemory: Layer.Layer<Store> = Layer.effect(Store, inMemory).pip
 export const layer = (file: string): Layer.Layer<Store, never, FileSystem.FileSystem | Path.Path> =>
   Layer.effect(
     Store,
-    Effect.catch(Effect.flatMap(openFile(file), (database) => make(database)), (error) =>
+    Effect.catch(openStore(file), (error) =>
       Effect.andThen(
         Effect.logWarning(`${error.message}; this run is kept in memory only: it cannot be resumed, and its answers are not kept`),
         inMemory
@@ -166,7 +172,7 @@ export const layer = (file: string): Layer.Layer<Store, never, FileSystem.FileSy
 
 /** On a SQLite file that is needed: what `pipe runs` and `pipe show` read. */
 export const layerExisting = (file: string): Layer.Layer<Store, StoreError, FileSystem.FileSystem | Path.Path> =>
-  Layer.effect(Store, Effect.flatMap(openFile(file), (database) => make(database))).pipe(Layer.provide(Reactivity.layer))
+  Layer.effect(Store, openStore(file)).pipe(Layer.provide(Reactivity.layer))
 
 /** On any database, such as `Postgres.layer` of the plugins. */
 export const layerDatabase: Layer.Layer<Store, StoreError, Database.Database> = Layer.effect(
@@ -197,6 +203,11 @@ const checkLength = Effect.fnUntraced(function*(file: string) {
 
 /** Bytes at the beginning of a SQLite file that say how it is laid out. */
 const HEADER = 100
+
+const openStore = Effect.fnUntraced(function*(file: string) {
+  const path = yield* Path.Path
+  return yield* make(yield* openFile(file), { folder: path.dirname(file) })
+})
 
 /** Makes the folder, and opens the file; a damaged one is renamed and begun anew. */
 const openFile = Effect.fnUntraced(function*(file: string) {

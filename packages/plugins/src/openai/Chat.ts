@@ -146,7 +146,7 @@ const finishReasons: { readonly [reason: string]: ModelResponse.FinishReason } =
 export const tierOf = (tier: string | null | undefined): { readonly serviceTier: string } | undefined =>
   tier === null || tier === undefined || tier === "default" || tier === "auto" ? undefined : { serviceTier: tier }
 
-const toResponse = (
+export const toResponse = (
   completion: ChatCompletion,
   model: string,
   options: Options

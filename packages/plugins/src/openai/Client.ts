@@ -86,16 +86,21 @@ export const makePool = Effect.fnUntraced(function*(options: Options) {
   } satisfies Client as Client
 })
 
-/** Calls by the SDK, its own retries off; `stream` has chat completions sent as a stream, to survive long answers. */
-export const makeSdk = Effect.fnUntraced(function*(options: Options & { readonly stream: boolean }) {
-  const { OpenAI } = yield* Effect.promise(() => import("openai"))
-  const client = new OpenAI({
+/** The SDK's client, its own retries off. */
+export const loadSdk = async (options: Options): Promise<OpenAI> => {
+  const { OpenAI } = await import("openai")
+  return new OpenAI({
     apiKey: options.apiKey,
     baseURL: options.baseUrl,
     maxRetries: 0,
     timeout: options.timeout,
     defaultHeaders: { ...options.headers }
   })
+}
+
+/** Calls by the SDK; `stream` has chat completions sent as a stream, to survive long answers. */
+export const makeSdk = Effect.fnUntraced(function*(options: Options & { readonly stream: boolean }) {
+  const client = yield* Effect.promise(() => loadSdk(options))
   const call = <A>(f: (signal: AbortSignal) => PromiseLike<{ readonly data: A; readonly response: globalThis.Response }>) =>
     Effect.tryPromise({ try: (signal) => Promise.resolve(f(signal)), catch: (error) => error }).pipe(
       Effect.timeoutOrElse({
@@ -138,7 +143,7 @@ const parse = (text: string): unknown => {
 }
 
 /** What the SDK threw, or would have thrown, as an `AiError`. */
-const fail = (options: Options, error: unknown): Effect.Effect<never, AiError.AiError> =>
+export const fail = (options: Options, error: unknown): Effect.Effect<never, AiError.AiError> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     if (isApiError(error) && error.status !== undefined) {
       return Effect.fail(HttpFailure.toAiError({

@@ -22,7 +22,7 @@ import * as Chat from "./Chat.ts"
 import * as Client from "./Client.ts"
 import * as StrictSchema from "./StrictSchema.ts"
 
-const toBody = (request: ModelRequest.Completion, model: string): ResponseCreateParamsNonStreaming => {
+export const toBody = (request: ModelRequest.Completion, model: string): ResponseCreateParamsNonStreaming => {
   const { responseFormat, settings, tools } = request
   const without = (["stop", "seed", "presencePenalty", "frequencyPenalty"] as const).filter(
     (name) => settings[name] !== undefined
@@ -140,7 +140,7 @@ const finishReasonOf = (response: Response, calls: number): ModelResponse.Finish
   }
 }
 
-const toResponse = (
+export const toResponse = (
   response: Response,
   model: string,
   provider: string

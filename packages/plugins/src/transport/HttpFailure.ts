@@ -23,6 +23,12 @@ export interface Refusal {
   readonly keySource: string
 }
 
+const notFound = "not found"
+
+/** Whether the address itself, or what it names, is not there. */
+export const isNotFound = ({ reason }: AiError.AiError): boolean =>
+  reason._tag === "InvalidRequestError" && reason.constraint === notFound
+
 const overflow =
   /context[ _](?:length|window)|maximum context|prompt is too long|too many (?:input )?tokens|exceeds? the (?:model'?s )?(?:context|token)|(?:does|do) not fit\b.*window/i
 
@@ -53,6 +59,8 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
       })
     case 403:
       return new AiError.AuthenticationError({ kind: "InsufficientPermissions", description })
+    case 404:
+      return new AiError.InvalidRequestError({ constraint: notFound, description })
     case 408:
     case 409:
       return new AiError.InternalProviderError({ description, metadata })

@@ -1,0 +1,369 @@
+/**
+ * All batches that the rows of a run wait for: gathers requests, splits them into batches, follows those to their ends, and
+ * knows what has become of each request.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import type * as Path from "effect/Path"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Money from "../data/Money.ts"
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import * as BatchSplit from "../decide/BatchSplit.ts"
+import type * as Pricing from "../price/Pricing.ts"
+import type * as BatchProvider from "../seam/BatchProvider.ts"
+import type * as Parking from "../seam/Parking.ts"
+import type * as BatchRepo from "../store/BatchRepo.ts"
+import type * as Store from "../store/Store.ts"
+import * as BatchFailure from "./BatchFailure.ts"
+import * as BatchJob from "./BatchJob.ts"
+import * as BatchSpool from "./BatchSpool.ts"
+
+export interface Options {
+  readonly provider: BatchProvider.BatchProvider
+  readonly store: Store.Service
+  readonly pricing: Pricing.Service
+  readonly fs: FileSystem.FileSystem
+  readonly path: Path.Path
+  /** The run whose rows wait; `undefined`: fibers do. */
+  readonly run: Parking.Run | undefined
+  /** Smaller limits than the provider's. */
+  readonly limits: { readonly requests?: number | undefined; readonly bytes?: number | undefined }
+  /** Tokens of one model that the account may have waiting at the provider, where that is known. */
+  readonly enqueuedTokens: number | undefined
+  readonly polling: BatchJob.Polling
+  /** When what is not back is done without, in milliseconds since 1970. */
+  readonly deadline: number | undefined
+}
+
+/** What is known of a request. */
+export type Known = { readonly state: "waiting" } | BatchRepo.Line
+
+export interface BatchDesk extends Parking.Holder {
+  readonly find: (key: string) => Effect.Effect<Known | undefined, AiError.AiError>
+  /**
+   * Gathers a request for the next batch; `false`: it is none for a batch, since it is too large alone or of a kind that the
+   * API does not take.
+   */
+  readonly add: (request: ModelRequest.ModelRequest, entry: BatchSpool.Entry) => Effect.Effect<boolean, AiError.AiError>
+  /** Ends when a request is not waited for any more; for fibers that wait themselves. */
+  readonly back: (key: string) => Effect.Effect<void, AiError.AiError>
+  /** An answer that came by another way, kept for a row that will be begun again. */
+  readonly keep: (line: BatchRepo.NewLine & { readonly value: string }) => Effect.Effect<void, AiError.AiError>
+  /** Whether batches are done with for this run. */
+  readonly isOver: () => boolean
+}
+
+/** After a deadline, how long cancelled batches may take to give what they have. OpenAI says 10 minutes at most. */
+const CANCELLING = "15 minutes"
+
+/** When no request has come for so long, what fibers wait for is sent. */
+const IDLE = "500 millis"
+
+/** How often the end of a foreign batch is looked for. */
+const LOOK = "5 seconds"
+
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<BatchDesk, AiError.AiError, Scope.Scope> {
+  const { enqueuedTokens, fs, path, provider, run, store } = options
+  const scope = yield* Effect.scope
+  const folder = path.join(store.folder ?? ".pipe", "batches")
+  const adding = Semaphore.makeUnsafe(1)
+  const upload = Semaphore.makeUnsafe(1)
+  const spools = new Map<string, BatchSpool.BatchSpool>()
+  /** Keys in spools, whose lines are not in the store yet. */
+  const gathered = new Set<string>()
+  const jobs = new Map<number, { readonly job: BatchJob.BatchJob; readonly end: Deferred.Deferred<void, AiError.AiError> }>()
+  const waiters = new Map<string, Deferred.Deferred<void, AiError.AiError>>()
+  /** Tokens that may wait, by model: given, or learned from a refusal. */
+  const quotas = new Map<string, number>()
+  const refusals = new Map<number, number>()
+  let room: Deferred.Deferred<void> = Deferred.makeUnsafe()
+  let back = 0
+  let failed = 0
+  let over = false
+
+  const stored = <A>(effect: Effect.Effect<A, SqlError.SqlError>) => BatchFailure.stored(store, effect)
+  const quotaOf = (model: string) => quotas.get(model) ?? enqueuedTokens
+  const limits = (model: string): BatchSplit.Limits => ({
+    ...provider.limits,
+    requests: Math.min(provider.limits.requests, options.limits.requests ?? Number.POSITIVE_INFINITY),
+    bytes: Math.min(provider.limits.bytes, options.limits.bytes ?? Number.POSITIVE_INFINITY),
+    tokens: quotaOf(model)
+  })
+
+  const open = () => Array.from(jobs.values(), ({ job }) => job)
+  const atProvider = (model: string) => open().filter((job) => job.batch().model === model && job.batch().state === "sent")
+
+  const makeRoom = Effect.sync(() => {
+    const before = room
+    room = Deferred.makeUnsafe()
+    Deferred.doneUnsafe(before, Effect.void)
+  })
+
+  const admit = (batch: BatchRepo.Batch): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const quota = quotaOf(batch.model)
+      const waiting = atProvider(batch.model)
+      const tokens = waiting.reduce((sum, job) => sum + job.batch().tokens, 0)
+      return quota === undefined || waiting.length === 0 || tokens + batch.tokens <= quota
+        ? Effect.void
+        : Effect.andThen(Deferred.await(room), admit(batch))
+    })
+
+  /** Learns from a refusal, and waits until another batch is back, or for a while. */
+  const refused = Effect.fnUntraced(function*(batch: BatchRepo.Batch, message: string) {
+    const named = /limit:?\s*([\d,_]+)/i.exec(message)?.[1]
+    const limit = named === undefined ? undefined : Number(named.replace(/[,_]/g, ""))
+    const others = atProvider(batch.model)
+    const count = (refusals.get(batch.id) ?? 0) + 1
+    refusals.set(batch.id, count)
+    if (limit !== undefined && limit > 0) quotas.set(batch.model, limit)
+    else if (others.length === 0 && count > 2) quotas.set(batch.model, Math.max(1, Math.floor(batch.tokens / 2)))
+    const quota = quotaOf(batch.model)
+    if (quota !== undefined && batch.tokens > quota && batch.requests > 1) {
+      yield* Effect.logWarning(
+        `batch ${batch.name}: the account may have ${quota} tokens of ${batch.model} waiting, and it has ${batch.tokens}: it is split`
+      )
+      return false
+    }
+    // The provider may count what has just ended for some time on.
+    yield* others.length > 0 ? Deferred.await(room) : Effect.sleep(`${Math.min(60, 5 * count)} seconds`)
+    return true
+  })
+
+  const environment: BatchJob.Environment = {
+    provider,
+    store,
+    pricing: options.pricing,
+    fs,
+    polling: options.polling,
+    uploading: (effect) => upload.withPermit(effect),
+    admit,
+    refused,
+    count: (batch, entry) => {
+      if (entry.error === undefined) back++
+      else failed++
+      if (run !== undefined && batch.run === run.id) run.count(entry)
+    },
+    onTaken: (_, lines) => {
+      for (const { key } of lines) {
+        const waiter = waiters.get(key)
+        if (waiter === undefined) continue
+        waiters.delete(key)
+        Deferred.doneUnsafe(waiter, Effect.void)
+      }
+    },
+    onOver: () => Effect.runSync(makeRoom)
+  }
+
+  const start = (batch: BatchRepo.Batch, ends?: BatchJob.BatchJob["ends"], before: Effect.Effect<BatchRepo.Batch, AiError.AiError> = Effect.succeed(batch)) =>
+    Effect.gen(function*() {
+      const known = jobs.get(batch.id)
+      if (known !== undefined) return
+      const end: Deferred.Deferred<void, AiError.AiError> = Deferred.makeUnsafe()
+      const job = BatchJob.make(batch, environment, ends)
+      jobs.set(batch.id, { job, end })
+      yield* Effect.forkIn(
+        Effect.onExit(Effect.andThen(before, job.done), (exit) =>
+          Effect.gen(function*() {
+            Deferred.doneUnsafe(end, exit)
+            yield* makeRoom
+            if (exit._tag === "Success" || waiters.size === 0) return
+            for (const { key } of yield* Effect.orElseSucceed(store.batches.lines(batch.id), () => [])) {
+              const waiter = waiters.get(key)
+              if (waiter !== undefined) Deferred.doneUnsafe(waiter, exit)
+            }
+          })),
+        scope
+      )
+    })
+
+  /** A batch of another run: while that run is at work, its own process sends it. */
+  const follow = (batch: BatchRepo.Batch) =>
+    start(batch, undefined, Effect.gen(function*() {
+      let now = batch
+      while (now.state === "ready" || now.state === "creating") {
+        const owner = now.runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(now.runName), () => undefined)
+        if (owner?.status !== "running") break
+        yield* Effect.sleep(LOOK)
+        now = (yield* stored(store.batches.get(batch.id))) ?? now
+      }
+      return now
+    }))
+
+  const seal = Effect.fnUntraced(function*(spool: BatchSpool.BatchSpool) {
+    yield* Effect.mapError(spool.finish, (error) => BatchFailure.unwritable(spool.file, error))
+    const fill = spool.fill()
+    const batch = yield* stored(store.batches.create({
+      name: spool.name,
+      run: run?.id,
+      provider: provider.name,
+      account: provider.account.id,
+      endpoint: spool.endpoint,
+      model: spool.model,
+      file: spool.file,
+      requests: fill.requests,
+      bytes: fill.bytes,
+      tokens: fill.tokens,
+      expected: spool.expected(),
+      createdAt: yield* Clock.currentTimeMillis
+    }, spool.entries))
+    for (const { key } of spool.entries) gathered.delete(key)
+    yield* start(batch, spool.entries.map(({ end }) => end))
+  })
+
+  const begin = Effect.fnUntraced(function*(endpoint: string, model: string) {
+    const at = yield* Clock.currentTimeMillis
+    const name = `pb-${at.toString(36)}-${(yield* Random.nextIntBetween(0, 36 ** 4)).toString(36).padStart(4, "0")}`
+    const file = path.resolve(folder, `${name}.jsonl`)
+    return yield* Effect.mapError(
+      Effect.andThen(
+        fs.makeDirectory(folder, { recursive: true }),
+        BatchSpool.make(fs, { name, file, endpoint, model, frame: provider.frame })
+      ),
+      (error) => BatchFailure.unwritable(file, error)
+    )
+  })
+
+  const add: BatchDesk["add"] = (request, entry) =>
+    adding.withPermit(Effect.gen(function*() {
+      const model = request.model ?? ""
+      // The kind and the size of a line do not depend on its batch, but for the length of the id.
+      const trial = yield* provider.encode(BatchSpool.customId("pb-00000000-0000", 0), request)
+      if (trial === undefined) return false
+      const group = `${trial.endpoint}\n${model}`
+      const lineOf = { inputs: trial.inputs, tokens: entry.tokens, bytes: 0 }
+      const cap = limits(model)
+      for (;;) {
+        let spool = spools.get(group)
+        if (spool === undefined) spools.set(group, spool = yield* begin(trial.endpoint, model))
+        const line = yield* provider.encode(spool.nextId(), request)
+        const bytes = BatchSplit.byteLength(line!.text) + provider.frame.separator.length
+        const next = BatchSplit.add(spool.fill(), { ...lineOf, bytes })
+        if (BatchSplit.fits(next, cap) || (spool.entries.length === 0 && BatchSplit.fits(next, { ...cap, tokens: undefined }))) {
+          gathered.add(entry.key)
+          yield* Effect.mapError(spool.append(entry, line!.text, next), (error) => BatchFailure.unwritable(spool.file, error))
+          return true
+        }
+        if (spool.entries.length === 0) return false
+        spools.delete(group)
+        yield* seal(spool)
+      }
+    }))
+
+  const flush = adding.withPermit(Effect.suspend(() => {
+    const all = [...spools].filter(([, { entries }]) => entries.length > 0)
+    for (const [group] of all) spools.delete(group)
+    return Effect.forEach(all, ([, spool]) => seal(spool), { discard: true })
+  }))
+
+  const cancelAll = Effect.suspend(() =>
+    Effect.forEach(open(), (job) => Effect.ignore(job.cancel), { concurrency: 8, discard: true }))
+
+  /** Waits for all batches; the first failure of one is told when the others have ended. */
+  const allBack: Effect.Effect<void, AiError.AiError> = Effect.suspend(() =>
+    Effect.flatMap(
+      Effect.forEach([...jobs], ([id, { end }]) =>
+        Effect.tap(Effect.exit(Deferred.await(end)), () => Effect.sync(() => jobs.delete(id)))),
+      (exits) => Effect.asVoid(exits.find((exit) => exit._tag === "Failure") ?? Effect.void)
+    ))
+
+  const settle: BatchDesk["settle"] = Effect.gen(function*() {
+    if (options.deadline === undefined) return yield* Effect.andThen(flush, allBack)
+    const left = options.deadline - (yield* Clock.currentTimeMillis)
+    if (left > 0) yield* flush
+    const isBack = yield* Effect.raceFirst(
+      Effect.as(allBack, true),
+      Effect.as(Effect.sleep(Math.max(0, left)), false)
+    )
+    if (isBack && left > 0) return
+    over = true
+    if (open().length > 0) {
+      yield* Effect.logWarning(`the deadline has come: ${open().length} batches are cancelled, and what they have not answered is asked at once`)
+    }
+    yield* cancelAll
+    yield* Effect.raceFirst(allBack, Effect.sleep(CANCELLING))
+  })
+
+  const send: BatchDesk["send"] = Effect.andThen(flush, Effect.gen(function*() {
+    // What has no room at the provider yet stays on disk, and goes on its way with the next process.
+    while (open().some((job) => !job.isSent() && isAdmitted(job.batch()))) {
+      for (const { end } of jobs.values()) {
+        const exit = Deferred.isDoneUnsafe(end) ? yield* Effect.exit(Deferred.await(end)) : undefined
+        if (exit?._tag === "Failure") return yield* exit
+      }
+      yield* Effect.sleep("50 millis")
+    }
+  }))
+
+  const isAdmitted = (batch: BatchRepo.Batch): boolean => {
+    if (refusals.has(batch.id)) return false
+    const quota = quotaOf(batch.model)
+    const waiting = atProvider(batch.model)
+    return quota === undefined || waiting.length === 0 ||
+      waiting.reduce((sum, job) => sum + job.batch().tokens, 0) + batch.tokens <= quota
+  }
+
+  const find: BatchDesk["find"] = (key) =>
+    Effect.suspend(() =>
+      gathered.has(key) ? Effect.succeed<Known>({ state: "waiting" }) : Effect.flatMap(stored(store.batches.find(key)), (line) =>
+        line?.state !== "waiting" || jobs.has(line.batch)
+          ? Effect.succeed(line)
+          : Effect.flatMap(stored(store.batches.get(line.batch)), (batch) =>
+            batch === undefined || batch.state === "rejected" || batch.state === "collected"
+              ? Effect.succeed({ ...line, state: "again" as const })
+              : batch.state === "gone"
+              ? Effect.fail(BatchFailure.gone(batch, provider.account))
+              : Effect.as(follow(batch), line))))
+
+  if (run !== undefined) {
+    for (const batch of yield* stored(store.batches.open(run.id))) yield* start(batch)
+  } else {
+    // Fibers wait themselves: what they have asked goes on its way when no more comes for a moment.
+    yield* Effect.forkIn(Effect.forever(Effect.gen(function*() {
+      const before = gathered.size
+      yield* Effect.sleep(IDLE)
+      if (before > 0 && gathered.size === before) yield* flush
+    })), scope)
+  }
+  // What was gathered and not sent is gathered again by whoever goes on.
+  yield* Effect.addFinalizer(() => Effect.forEach([...spools.values()], (spool) => spool.discard, { discard: true }))
+
+  return {
+    find,
+    add,
+    back: (key) =>
+      Effect.suspend(() => {
+        let waiter = waiters.get(key)
+        if (waiter === undefined) waiters.set(key, waiter = Deferred.makeUnsafe())
+        // It may have come back before anybody listened.
+        return Effect.flatMap(find(key), (known) => known?.state === "waiting" ? Deferred.await(waiter) : Effect.void)
+      }),
+    keep: (line) => stored(store.batches.keep(line)),
+    isOver: () => over,
+    send,
+    settle,
+    standing: () => {
+      const batches = open().map((job) => ({ batch: job.batch(), status: job.status() }))
+      const sent = batches.filter(({ batch }) => batch.state === "sent")
+      return {
+        batches: batches.length,
+        queued: gathered.size + batches.reduce((sum, { batch }) => batch.state === "ready" || batch.state === "creating" ? sum + batch.requests : sum, 0),
+        running: sent.reduce((sum, { batch, status }) => sum + Math.max(0, batch.requests - (status?.answered ?? 0) - (status?.failed ?? 0)), 0),
+        back: back + sent.reduce((sum, { status }) => sum + (status?.answered ?? 0), 0),
+        failed: failed + sent.reduce((sum, { status }) => sum + (status?.failed ?? 0), 0),
+        sentAt: sent.reduce<number | undefined>((first, { batch }) => Math.min(first ?? Number.POSITIVE_INFINITY, batch.sentAt ?? batch.createdAt), undefined),
+        expected: batches.reduce((sum, { batch }) => sum + batch.expected, Money.zero)
+      }
+    }
+  }
+})

@@ -1,0 +1,58 @@
+/**
+ * What can go wrong with a whole batch, as failures of the calls that wait for it, and failures of single requests as the
+ * store keeps them.
+ *
+ * @internal
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as BatchProvider from "../seam/BatchProvider.ts"
+import * as ModelFailure from "../seam/ModelFailure.ts"
+import type * as BatchRepo from "../store/BatchRepo.ts"
+import * as Store from "../store/Store.ts"
+
+const make = (description: string): AiError.AiError =>
+  AiError.make({ module: "Batch", method: "send", reason: new AiError.UnknownError({ description }) })
+
+/** A store that fails is a failure of the call. */
+export const stored = <A>(store: Store.Service, effect: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, AiError.AiError> =>
+  Effect.mapError(effect, (error) => make(Store.unusable(store.name, error).message))
+
+/** A file of requests that cannot be written. */
+export const unwritable = (file: string, cause: { readonly message: string }): AiError.AiError =>
+  make(`${file}: the requests of a batch cannot be written: ${cause.message}`)
+
+/** The provider does not know a batch that was sent to it. */
+export const gone = (batch: BatchRepo.Batch, account: BatchProvider.Account): AiError.AiError =>
+  make(
+    `batch ${batch.remote} (${batch.name}, ${batch.requests} requests) was not found at ${batch.provider} with ${account.label}${
+      batch.account === account.id ? ": it was deleted there, or is too old" : `: it was sent from another account (${batch.account})`
+    }. With the right key: pipe resume ${batch.runName ?? ""}. To give it up, and have its requests sent again: pipe batches forget ${batch.name}`
+  )
+
+const waiting = /enqueued token|token_limit_exceeded|batch queue/i
+
+/** Too many tokens of the account wait already. */
+export const isQuota = (error: AiError.AiError): boolean =>
+  waiting.test(ModelFailure.message(error)) && ModelFailure.kind(error) !== "quota"
+
+const codec = Schema.fromJsonString(Schema.toCodecJson(AiError.AiError))
+
+/** A failure as text, and back. */
+export const encode = Schema.encodeSync(codec)
+
+const decodeText = Schema.decodeUnknownSync(codec)
+
+export const decode = (text: string): AiError.AiError => {
+  try {
+    return decodeText(text)
+  } catch {
+    return make(`a failure in the store cannot be read: ${text.slice(0, 200)}`)
+  }
+}
+
+/** A request that the provider would not take, with the words that it had for it. */
+export const invalid = (description: string): AiError.AiError =>
+  AiError.make({ module: "Batch", method: "send", reason: new AiError.InvalidRequestError({ description }) })

@@ -1,0 +1,237 @@
+/**
+ * One batch from its file on disk to its results in the store. Whatever was done by an earlier process is found again and
+ * gone on with: a batch is never created twice.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import * as Schedule from "effect/Schedule"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as BatchProvider from "../seam/BatchProvider.ts"
+import type * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelFailure from "../seam/ModelFailure.ts"
+import type * as BatchRepo from "../store/BatchRepo.ts"
+import type * as Store from "../store/Store.ts"
+import * as BatchFailure from "./BatchFailure.ts"
+import * as BatchResults from "./BatchResults.ts"
+
+/** Back-off of the polls. */
+export interface Polling {
+  /** Default: 1 second. */
+  readonly first?: Duration.Input
+  /** Default: 1 minute. */
+  readonly most?: Duration.Input
+}
+
+export interface Environment extends BatchResults.Environment {
+  readonly provider: BatchProvider.BatchProvider
+  readonly store: Store.Service
+  readonly fs: FileSystem.FileSystem
+  readonly polling: Polling
+  /** One file goes up at a time. */
+  readonly uploading: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  /** Waits until the account may have so many more tokens waiting. */
+  readonly admit: (batch: BatchRepo.Batch) => Effect.Effect<void>
+  /** The account refused a batch for its waiting tokens: whether it is worth waiting for room. */
+  readonly refused: (batch: BatchRepo.Batch, message: string) => Effect.Effect<boolean>
+}
+
+export interface BatchJob {
+  readonly batch: () => BatchRepo.Batch
+  /** What the provider said last. */
+  readonly status: () => BatchProvider.Status | undefined
+  readonly isSent: () => boolean
+  /** Ends when it is at the provider, or never will be. */
+  readonly sent: Effect.Effect<void, AiError.AiError>
+  /** Ends when its results are in the store, or there will be none. */
+  readonly done: Effect.Effect<void, AiError.AiError>
+  readonly cancel: Effect.Effect<void, AiError.AiError>
+  /** What is told of the end of each request, by its number; dropped when it has been. */
+  readonly ends: Array<((ended: ModelClient.Ended) => void) | undefined>
+}
+
+/** A call that is tried again while the network or the provider is in trouble. */
+const patiently = <A>(effect: Effect.Effect<A, AiError.AiError>): Effect.Effect<A, AiError.AiError> =>
+  Effect.retry(effect, {
+    while: ModelFailure.isRetryable,
+    schedule: Schedule.exponential("1 second").pipe(
+      Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30)))),
+      Schedule.jittered,
+      Schedule.upTo({ times: 7 })
+    )
+  })
+
+/** How often a batch is tried to be created while the network or the provider is in trouble. */
+const TRIES = 6
+
+/** How long a provider may take to show what was created while a process died. */
+const SETTLE = "3 seconds"
+
+/** A batch that is to be brought to its end; nothing is done before `sent` or `done` is run. */
+export const make = (
+  initial: BatchRepo.Batch,
+  env: Environment,
+  /** What is told of the end of each request; `undefined`: an earlier process made the batch. */
+  own: BatchJob["ends"] | undefined
+): BatchJob => {
+  const { provider, store } = env
+  const repo = store.batches
+  let batch = initial
+  let status: BatchProvider.Status | undefined
+  const ends = own ?? []
+  /** Whether an earlier process may have gone further than it could note. */
+  let inherited = own === undefined
+  let tries = 0
+
+  const stored = <A>(effect: Effect.Effect<A, SqlError.SqlError>) => BatchFailure.stored(store, effect)
+  const update = (changes: Parameters<BatchRepo.BatchRepo["update"]>[1]) =>
+    Effect.map(stored(repo.update(batch.id, changes)), () => {
+      batch = { ...batch, ...changes }
+    })
+
+  const toJob = (): BatchProvider.Job => ({
+    name: batch.name,
+    file: batch.file,
+    endpoint: batch.endpoint,
+    model: batch.model,
+    requests: batch.requests,
+    at: batch.createdAt,
+    uploaded: batch.uploaded
+  })
+
+  const upload = Effect.gen(function*() {
+    if (provider.upload === undefined || batch.uploaded !== undefined) return
+    const { findUpload, upload } = provider
+    const known = inherited && findUpload !== undefined ? yield* patiently(findUpload(toJob())) : undefined
+    if (known === undefined && !(yield* Effect.orElseSucceed(env.fs.exists(batch.file), () => false))) {
+      // Another machine wrote it, or it was cleared away: its rows are gathered anew.
+      return yield* drop
+    }
+    yield* update({ uploaded: known ?? (yield* patiently(upload(toJob()))) })
+  })
+
+  /** Nothing was sent: its rows are asked again. */
+  const drop = Effect.gen(function*() {
+    yield* stored(repo.release(batch.id, "uncounted"))
+    yield* update({ state: "rejected", endedAt: yield* Clock.currentTimeMillis, message: "it was not sent" })
+    yield* finish
+  })
+
+  /** What was created while an earlier process, or an earlier call, ended without a word. */
+  const find: Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> = Effect.gen(function*() {
+    for (;;) {
+      const found = yield* patiently(provider.find(toJob()))
+      if (found !== "undecided") return found
+      yield* Effect.sleep("5 seconds")
+    }
+  })
+
+  const create: Effect.Effect<BatchProvider.Status, AiError.AiError> = Effect.gen(function*() {
+    if (batch.state === "creating" && inherited) {
+      yield* Effect.sleep(SETTLE)
+      const found = yield* find
+      if (found !== undefined) return found
+    }
+    if (provider.upload === undefined && !(yield* Effect.orElseSucceed(env.fs.exists(batch.file), () => false))) {
+      return gone
+    }
+    yield* update({ state: "creating" })
+    return yield* Effect.catch(provider.create(toJob()), (error) =>
+      Effect.gen(function*() {
+        if (BatchFailure.isQuota(error)) {
+          return { id: "", state: "rejected", answered: 0, failed: 0, files: [], rejection: { kind: "quota", message: ModelFailure.message(error), lines: [] } } as const
+        }
+        if (!ModelFailure.isRetryable(error) || ++tries > TRIES) return yield* error
+        // It may have been created all the same.
+        yield* Effect.sleep(ModelFailure.retryAfter(error) ?? SETTLE)
+        const found = ModelFailure.mayBeBilled(error) || ModelFailure.kind(error) === "transient" ? yield* find : undefined
+        return found ?? (yield* Effect.suspend(() => create))
+      }))
+  })
+
+  const send: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
+    if (batch.state !== "ready" && batch.state !== "creating") return
+    yield* env.uploading(upload)
+    if (isOver()) return
+    yield* env.admit(batch)
+    const made = yield* create
+    if (made === gone) return yield* drop
+    inherited = false
+    status = made
+    if (made.state === "rejected") return yield* reject(made)
+    yield* update({ state: "sent", remote: made.id, sentAt: yield* Clock.currentTimeMillis })
+  })
+
+  const isOver = () => batch.state === "collected" || batch.state === "rejected" || batch.state === "gone"
+
+  const reject = (made: BatchProvider.Status): Effect.Effect<void, AiError.AiError> =>
+    Effect.gen(function*() {
+      const { kind, lines, message } = made.rejection!
+      if (kind === "quota" && (yield* env.refused(batch, message))) {
+        // The file is still there: the same batch is created anew when there is room.
+        yield* update({ state: "ready", message })
+        return yield* send
+      }
+      if (kind === "invalid") yield* BatchResults.refuse(batch, { lines, message }, env)
+      yield* stored(repo.release(batch.id, "uncounted"))
+      yield* update({ state: "rejected", remote: made.id === "" ? undefined : made.id, endedAt: yield* Clock.currentTimeMillis, message })
+      if (kind === "invalid") yield* Effect.logWarning(`batch ${batch.name} was rejected: ${message}`)
+      yield* finish
+    })
+
+  /** What nobody has told the end of has no end that costs. */
+  const finish = Effect.suspend(() => {
+    for (const end of ends) end?.({ billed: "no" })
+    ends.length = 0
+    env.onOver(batch)
+    return Effect.ignore(env.fs.remove(batch.file))
+  })
+
+  const poll: Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> = Effect.gen(function*() {
+    let pause = Duration.fromInputUnsafe(env.polling.first ?? "1 second")
+    const most = Duration.fromInputUnsafe(env.polling.most ?? "1 minute")
+    for (;;) {
+      const now = yield* patiently(provider.status(batch.remote!))
+      if (now === undefined) return undefined
+      status = now
+      if (now.state === "ended" || now.state === "rejected") return now
+      yield* Effect.sleep(pause)
+      pause = Duration.min(Duration.times(pause, 1.5), most)
+    }
+  })
+
+  const collect: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
+    if (batch.state !== "sent") return
+    const ended = yield* poll
+    if (ended === undefined) {
+      yield* update({ state: "gone", endedAt: yield* Clock.currentTimeMillis })
+      return yield* BatchFailure.gone(batch, provider.account)
+    }
+    if (ended.state === "rejected") {
+      yield* reject(ended)
+      return yield* collect
+    }
+    const sums = yield* patiently(BatchResults.collect(batch, ended, env, ends))
+    yield* update({ state: "collected", endedAt: yield* Clock.currentTimeMillis, answered: sums.answered, failed: sums.failed })
+    yield* finish
+  })
+
+  return {
+    batch: () => batch,
+    status: () => status,
+    isSent: () => batch.state === "sent" || isOver(),
+    sent: send,
+    done: Effect.andThen(Effect.suspend(() => send), collect),
+    cancel: Effect.suspend(() => {
+      if (batch.state === "ready") return drop
+      return batch.state === "sent" ? patiently(provider.cancel(batch.remote!)) : Effect.void
+    }),
+    ends
+  }
+}
+
+const gone: BatchProvider.Status = { id: "", state: "rejected", answered: 0, failed: 0, files: [] }

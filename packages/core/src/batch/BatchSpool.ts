@@ -1,0 +1,106 @@
+/**
+ * Requests that are gathered for one batch: their lines go to a file as they come, and what is held of each in memory is
+ * its key.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as FileSystem from "effect/FileSystem"
+import type * as PlatformError from "effect/PlatformError"
+import * as Scope from "effect/Scope"
+import * as Money from "../data/Money.ts"
+import * as BatchSplit from "../decide/BatchSplit.ts"
+import type * as BatchProvider from "../seam/BatchProvider.ts"
+import type * as ModelClient from "../seam/ModelClient.ts"
+import type * as BatchRepo from "../store/BatchRepo.ts"
+
+/** A request that is to be in a batch. */
+export interface Entry extends BatchRepo.NewLine {
+  /** Counted. */
+  readonly tokens: number
+  /** What it will probably cost. */
+  readonly expected: Money.Money
+  /** Told what came of it. */
+  readonly end: ((ended: ModelClient.Ended) => void) | undefined
+}
+
+export interface BatchSpool {
+  readonly name: string
+  readonly endpoint: string
+  readonly model: string
+  readonly file: string
+  readonly fill: () => BatchSplit.Fill
+  readonly expected: () => Money.Money
+  readonly entries: ReadonlyArray<Entry>
+  /** The id of the next request. */
+  readonly nextId: () => string
+  readonly append: (entry: Entry, text: string, fill: BatchSplit.Fill) => Effect.Effect<void, PlatformError.PlatformError>
+  /** Ends the file. */
+  readonly finish: Effect.Effect<void, PlatformError.PlatformError>
+  /** Takes the file away. */
+  readonly discard: Effect.Effect<void>
+}
+
+/** The id of a request in a batch: letters, digits and dashes, far below the 64 characters that providers allow. */
+export const customId = (batch: string, number: number): string => `${batch}-${number}`
+
+/** The number of the request that an id belongs to; `undefined`: it is none of this batch. */
+export const numberOf = (batch: { readonly name: string; readonly requests: number }, id: string): number | undefined => {
+  if (!id.startsWith(`${batch.name}-`)) return undefined
+  const digits = id.slice(batch.name.length + 1)
+  const number = /^\d{1,7}$/.test(digits) ? Number(digits) : Number.NaN
+  return number < batch.requests ? number : undefined
+}
+
+/** Text that is held before it is written. */
+const BUFFER = 1 << 20
+
+const encoder = new TextEncoder()
+
+/** Begins a file. */
+export const make = Effect.fnUntraced(function*(
+  fs: FileSystem.FileSystem,
+  options: {
+    readonly name: string
+    readonly file: string
+    readonly endpoint: string
+    readonly model: string
+    readonly frame: BatchProvider.Frame
+  }
+) {
+  const { file, frame, name } = options
+  const scope = yield* Scope.make()
+  const handle = yield* Scope.provide(fs.open(file, { flag: "w" }), scope)
+  const entries: Array<Entry> = []
+  let fill = BatchSplit.empty(frame)
+  let expected = Money.zero
+  let buffer = frame.head
+  const flush = Effect.suspend(() => {
+    const bytes = encoder.encode(buffer)
+    buffer = ""
+    return handle.writeAll(bytes)
+  })
+  const close = Scope.close(scope, Exit.void)
+  const spool: BatchSpool = {
+    ...options,
+    fill: () => fill,
+    expected: () => expected,
+    entries,
+    nextId: () => customId(name, entries.length),
+    append: (entry, text, next) =>
+      Effect.suspend(() => {
+        buffer += entries.length === 0 ? text : frame.separator + text
+        entries.push(entry)
+        fill = next
+        expected += entry.expected
+        return buffer.length < BUFFER ? Effect.void : flush
+      }),
+    finish: Effect.suspend(() => {
+      buffer += frame.tail
+      return flush
+    }).pipe(Effect.andThen(handle.sync), Effect.andThen(close)),
+    discard: Effect.andThen(close, Effect.ignore(fs.remove(file)))
+  }
+  return spool
+})

@@ -1,0 +1,101 @@
+/**
+ * Batches of runs that were left: looked after, collected, cancelled and given up, without running their flows.
+ *
+ * **Example** (collects what is back)
+ *
+ * ```ts
+ * import { Batches, type Flow } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * export const collectAll = Effect.fnUntraced(function*(flow: Flow.Any) {
+ *   const batches = yield* Batches.open(flow)
+ *   return yield* Effect.forEach(yield* batches.list, (batch) => batches.collect(batch))
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import type * as Scope from "effect/Scope"
+import * as BatchFailure from "../batch/BatchFailure.ts"
+import * as BatchJob from "../batch/BatchJob.ts"
+import type * as Flow from "../flow/Flow.ts"
+import * as Pricing from "../price/Pricing.ts"
+import type * as BatchProvider from "../seam/BatchProvider.ts"
+import type * as BatchRepo from "../store/BatchRepo.ts"
+import * as Store from "../store/Store.ts"
+import * as FlowContext from "./FlowContext.ts"
+
+/** The batches of a flow's provider and account. */
+export interface Batches {
+  readonly provider: BatchProvider.BatchProvider
+  /** Those that are not back. */
+  readonly list: Effect.Effect<ReadonlyArray<BatchRepo.Batch>, AiError.AiError>
+  /** Takes in what is back: the batch as it is then, and what the provider says of it while it is not. */
+  readonly collect: (batch: BatchRepo.Batch) => Effect.Effect<Collected, AiError.AiError>
+  /** What is answered by then can be collected. */
+  readonly cancel: (batch: BatchRepo.Batch) => Effect.Effect<void, AiError.AiError>
+}
+
+export interface Collected {
+  readonly batch: BatchRepo.Batch
+  readonly status: BatchProvider.Status | undefined
+}
+
+/** Gives a batch up that its provider does not know any more: its requests are sent again when the run goes on. */
+export const forget = (store: Store.Service, batch: BatchRepo.Batch): Effect.Effect<void, AiError.AiError> =>
+  Effect.flatMap(Clock.currentTimeMillis, (at) => BatchFailure.stored(store, store.batches.forget(batch.id, at)))
+
+/** Opens the provider at the bottom of a flow's stack. */
+export const open = Effect.fnUntraced(function*(
+  flow: Flow.Any
+): Effect.fn.Return<Batches, AiError.AiError | Pricing.PriceError, Flow.Host | Scope.Scope> {
+  const store = yield* Store.Store
+  const fs = yield* FileSystem.FileSystem
+  const pricing = yield* Pricing.override(yield* Pricing.Pricing, flow.prices)
+  const { client } = yield* Effect.mapError(
+    FlowContext.services(flow, { batch: "off" }) as Effect.Effect<Effect.Success<ReturnType<typeof FlowContext.services>>, AiError.AiError, Flow.Host | Scope.Scope>,
+    (error) => error
+  )
+  const provider = client?.batch
+  if (provider === undefined) {
+    return yield* AiError.make({
+      module: "Batches",
+      method: "open",
+      reason: new AiError.InvalidRequestError({ description: `flow ${flow.name}: its provider has no batch API` })
+    })
+  }
+  const job = (batch: BatchRepo.Batch) =>
+    BatchJob.make(batch, {
+      provider,
+      store,
+      pricing,
+      fs,
+      polling: {},
+      uploading: (effect) => effect,
+      admit: () => Effect.void,
+      refused: () => Effect.succeed(false),
+      count: () => {},
+      onTaken: () => {},
+      onOver: () => {}
+    }, undefined)
+  return {
+    provider,
+    list: Effect.map(BatchFailure.stored(store, store.batches.open(undefined)), (all) =>
+      all.filter((batch) => batch.provider === provider.name)),
+    collect: (batch) =>
+      Effect.gen(function*() {
+        if (batch.state !== "sent") return { batch, status: undefined }
+        const status = yield* provider.status(batch.remote!)
+        // What is not known any more is said by the job too.
+        if (status !== undefined && status.state !== "ended" && status.state !== "rejected") return { batch, status }
+        const one = job(batch)
+        yield* one.done
+        return { batch: one.batch(), status }
+      }),
+    cancel: (batch) => job(batch).cancel
+  }
+})

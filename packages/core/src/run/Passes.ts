@@ -1,0 +1,79 @@
+/**
+ * Goes through all rows of a flow: once where every answer comes at once, and else again and again. Rows whose answers come
+ * later are put down; when answers are there all rows are gone through anew, which takes over what is done. The outputs are
+ * written by a last time, in which no row is put down.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Scope from "effect/Scope"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import type * as Flow from "../flow/Flow.ts"
+import type * as Parking from "../seam/Parking.ts"
+import * as Domains from "./Domains.ts"
+import type * as RunState from "./RunState.ts"
+
+/** Runs all rows; the outputs that were written. */
+export const run = Effect.fnUntraced(function*(
+  flow: Flow.Any,
+  state: RunState.RunState,
+  /** The layers that let rows wait. */
+  holders: ReadonlyArray<Parking.Holder>,
+  options: Pick<RunState.Options, "limit" | "concurrency" | "outputs" | "detach">
+) {
+  if (holders.length === 0) return yield* Domains.run(flow, state, options)
+  state.usePasses(() => holders.map((holder) => holder.standing()))
+  const stdio = yield* rereadable
+  const pass = (last: boolean) =>
+    Effect.andThen(
+      state.beginPass(last),
+      Effect.scoped(Effect.provideService(
+        Domains.run(flow, state, { ...options, outputs: last && options.outputs !== false }),
+        Stdio.Stdio,
+        stdio
+      ))
+    )
+  for (;;) {
+    yield* pass(false)
+    const stop = state.stopped()
+    if (state.putDown() === 0) {
+      if (stop !== undefined) return []
+      break
+    }
+    if (stop !== undefined) {
+      if (stop.kind !== "budget") return []
+      // What is held for requests on their way may come back.
+      state.unstop()
+    }
+    if (options.detach === true) {
+      yield* Effect.raceFirst(Effect.forEach(holders, ({ send }) => send, { discard: true }), state.stopping)
+      const open = holders.reduce((sum, holder) => sum + holder.standing().batches, 0)
+      state.stop({ kind: "waiting", message: `${open} ${open === 1 ? "batch is" : "batches are"} on the way` })
+      return []
+    }
+    yield* Effect.raceFirst(
+      Effect.forEach(holders, ({ settle }) => settle, { concurrency: "unbounded", discard: true }),
+      state.stopping
+    )
+    if (state.stopped() !== undefined) return []
+  }
+  return yield* pass(true)
+})
+
+/** Standard input that can be read again: all of it is in a file before its first row is. */
+const rereadable = Effect.gen(function*() {
+  const stdio = yield* Stdio.Stdio
+  const fs = yield* FileSystem.FileSystem
+  const copy = yield* Effect.cached(Effect.gen(function*() {
+    const file = yield* fs.makeTempFileScoped({ prefix: "pipe-stdin-" })
+    yield* Stream.run(stdio.stdin, fs.sink(file))
+    return file
+  }))
+  const scope = yield* Effect.scope
+  return {
+    ...stdio,
+    stdin: Stream.orDie(Stream.unwrap(Effect.map(Effect.provideService(copy, Scope.Scope, scope), (file) => fs.stream(file))))
+  }
+})

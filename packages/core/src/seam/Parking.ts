@@ -1,0 +1,113 @@
+/**
+ * Rows that wait for hours: a layer whose answers come later than a process should hold a row in memory *parks* the call.
+ * The row is put down, and begun again when answers are there; what it asked before is answered from what was kept.
+ *
+ * **Details** The runner provides `Run`, and around each step of a row `Row`. Outside of a run both are `undefined`, and a
+ * layer waits for its answers.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as AiError from "effect/ai/AiError"
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import type * as LedgerEntry from "./LedgerEntry.ts"
+import type * as ModelClient from "./ModelClient.ts"
+
+/** The calls of one step of one row. */
+export interface Row {
+  /** On their way, parked ones included. */
+  open: number
+  parked: number
+  /** Done when nothing of the step can go on. */
+  readonly left: Deferred.Deferred<void>
+  /** Answers that have been booked, by the hash of their request; kept while the row is put down. */
+  readonly booked: Map<string, number>
+  /** Answers since the row was begun, by the hash of their request. */
+  readonly answered: Map<string, number>
+}
+
+export const Row = Context.Reference<Row | undefined>("@pipe/core/Parking/Row", { defaultValue: () => undefined })
+
+export const makeRow = (booked: Map<string, number> = new Map()): Row =>
+  ({ open: 0, parked: 0, left: Deferred.makeUnsafe(), booked, answered: new Map() })
+
+/** Whether an answer is to be booked: a row that was put down, and is begun again, has some of its answers again. */
+export const isNew = (row: Row, hash: string): boolean => {
+  const count = (row.answered.get(hash) ?? 0) + 1
+  row.answered.set(hash, count)
+  if (count <= (row.booked.get(hash) ?? 0)) return false
+  row.booked.set(hash, count)
+  return true
+}
+
+/** Counts the calls of a row through the top of a stack. */
+export const counted = (client: ModelClient.Service): ModelClient.Service => ({
+  ...client,
+  send: <R extends ModelRequest.ModelRequest>(request: R) =>
+    Effect.withFiber((fiber) => {
+      const row = fiber.getRef(Row)
+      if (row === undefined) return client.send(request)
+      row.open++
+      return Effect.onExitPrimitive(client.send(request), () => {
+        row.open--
+        return undefined
+      })
+    })
+})
+
+/** Parks a call: it never ends. When no call of the step can go on, the row is put down. */
+export const park = (row: Row): Effect.Effect<never> =>
+  Effect.suspend(() => {
+    row.parked++
+    // Calls beside this one get their turn to be sent, or parked too.
+    return Effect.andThen(
+      Effect.andThen(Effect.yieldNow, Effect.yieldNow),
+      Effect.suspend(() => {
+        if (row.parked >= row.open) Deferred.doneUnsafe(row.left, Effect.void)
+        return Effect.never
+      })
+    )
+  })
+
+/** How the work that rows wait for stands. */
+export interface Standing {
+  /** Batches that are not back. */
+  readonly batches: number
+  /** Requests that are gathered and not sent yet. */
+  readonly queued: number
+  /** Requests at the provider. */
+  readonly running: number
+  readonly back: number
+  readonly failed: number
+  /** When the oldest batch that is not back was sent, in milliseconds since 1970. */
+  readonly sentAt: number | undefined
+  /** What the requests on their way will probably cost, in picodollars. */
+  readonly expected: bigint
+}
+
+/** What a layer that parks calls lets the run do. */
+export interface Holder {
+  /** Sends what was gathered; ends when it is on its way. */
+  readonly send: Effect.Effect<void, AiError.AiError>
+  /** Ends when all that was sent is back, or has to be done without. */
+  readonly settle: Effect.Effect<void, AiError.AiError>
+  readonly standing: () => Standing
+}
+
+/** The run that rows are parked in. */
+export interface Run {
+  readonly id: number
+  readonly name: string
+  readonly flow: string
+  /** From when its deadlines count, in milliseconds since 1970. */
+  readonly startedAt: number
+  /** Answers are shared inside of it only; empty: with all other runs. */
+  readonly scope: string
+  readonly register: (holder: Holder) => void
+  /** Counts an entry that stands in the store already. */
+  readonly count: (entry: LedgerEntry.LedgerEntry) => void
+}
+
+export const Run = Context.Reference<Run | undefined>("@pipe/core/Parking/Run", { defaultValue: () => undefined })

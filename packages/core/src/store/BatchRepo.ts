@@ -1,0 +1,292 @@
+/**
+ * Batches in the store: an intent before anything is sent, the requests of each batch by the key of their content, and
+ * what became of them.
+ *
+ * **Details** A line is taken in once, whoever reads the results and however often: its answer and the entry of its attempt
+ * are one transaction, and only a line that still waits changes.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as Money from "../data/Money.ts"
+import type * as LedgerEntry from "../seam/LedgerEntry.ts"
+import * as Database from "./Database.ts"
+import * as LedgerRepo from "./LedgerRepo.ts"
+
+/**
+ * - `ready`: its file stands on disk, and perhaps at the provider (`uploaded`)
+ * - `creating`: it may have been created, or not
+ * - `sent`: it is at the provider
+ * - `collected`: its results are in the store
+ * - `rejected`: the provider did none of it
+ * - `gone`: the provider does not know it
+ */
+export type State = "ready" | "creating" | "sent" | "collected" | "rejected" | "gone"
+
+export interface Batch {
+  readonly id: number
+  /** Our own name; the ids of its requests begin with it. */
+  readonly name: string
+  /** The run that its requests are booked to; `undefined`: none. */
+  readonly run: number | undefined
+  readonly runName: string | undefined
+  readonly provider: string
+  readonly account: string
+  readonly endpoint: string
+  readonly model: string
+  readonly state: State
+  readonly file: string
+  readonly uploaded: string | undefined
+  /** The provider's id. */
+  readonly remote: string | undefined
+  readonly requests: number
+  readonly bytes: number
+  /** Counted tokens of its requests. */
+  readonly tokens: number
+  /** What it will probably cost. */
+  readonly expected: Money.Money
+  readonly cost: Money.Money
+  readonly answered: number
+  readonly failed: number
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly sentAt: number | undefined
+  readonly endedAt: number | undefined
+  readonly message: string | undefined
+}
+
+/** `again`: it was not answered, and may be asked once more. */
+export type LineState = "waiting" | "answered" | "failed" | "again"
+
+export interface Line {
+  readonly batch: number
+  readonly number: number
+  readonly key: string
+  readonly step: string
+  readonly row: number
+  /** How often it was in a batch, this one included. */
+  readonly tries: number
+  readonly state: LineState
+  /** The answer, or the failure, as JSON. */
+  readonly value: string | undefined
+}
+
+export type NewLine = Pick<Line, "key" | "step" | "row" | "tries">
+
+/** What became of a line. */
+export interface Taken {
+  readonly number: number
+  readonly state: Exclude<LineState, "waiting">
+  readonly value: string | undefined
+  readonly attempt: LedgerEntry.AttemptEntry | undefined
+}
+
+type Changes = Partial<Pick<Batch, "state" | "uploaded" | "remote" | "answered" | "failed" | "sentAt" | "endedAt" | "message">>
+
+export interface BatchRepo {
+  /** Writes the intent with all its lines; nothing has been sent. */
+  readonly create: (
+    batch: Pick<Batch, "name" | "run" | "provider" | "account" | "endpoint" | "model" | "file" | "requests" | "bytes" | "tokens" | "expected" | "createdAt">,
+    lines: ReadonlyArray<NewLine>
+  ) => Effect.Effect<Batch, SqlError.SqlError>
+  /** Ends when it is on disk. */
+  readonly update: (id: number, changes: Changes) => Effect.Effect<void, SqlError.SqlError>
+  /** The newest line of a key. */
+  readonly find: (key: string) => Effect.Effect<Line | undefined, SqlError.SqlError>
+  readonly lines: (batch: number) => Effect.Effect<ReadonlyArray<Line>, SqlError.SqlError>
+  /** Takes results in: the numbers of those that were still waited for. */
+  readonly take: (batch: Batch, taken: ReadonlyArray<Taken>, token: string) => Effect.Effect<ReadonlySet<number>, SqlError.SqlError>
+  /** Adds to what a batch has cost. */
+  readonly addUp: (id: number, cost: Money.Money) => Effect.Effect<void, SqlError.SqlError>
+  /** All lines that still wait are to be asked again; `uncounted`: as if they had not been asked. How many they are. */
+  readonly release: (batch: number, tries: "counted" | "uncounted") => Effect.Effect<number, SqlError.SqlError>
+  /** An answer that came by another way, kept for a row that is begun again. */
+  readonly keep: (line: NewLine & { readonly value: string }) => Effect.Effect<void, SqlError.SqlError>
+  /** Those of a run that are not back. */
+  readonly open: (run: number | undefined) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
+  readonly get: (id: number) => Effect.Effect<Batch | undefined, SqlError.SqlError>
+  /** By our name or the provider's, or the beginning of either. */
+  readonly named: (name: string) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
+  readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
+  /** Requests of a run that are at a provider, or whose answers no row has had yet: to ask them anew is to pay twice. */
+  readonly pending: (run: number) => Effect.Effect<number, SqlError.SqlError>
+  /** The provider does not know a batch: its requests are asked again. */
+  readonly forget: (id: number, at: number) => Effect.Effect<void, SqlError.SqlError>
+  /** A run has ended: its failed lines are asked anew by whoever goes on with it; when it is done, nothing is kept of its lines. */
+  readonly endRun: (run: number, isDone: boolean) => Effect.Effect<void, SqlError.SqlError>
+}
+
+const SELECT = `SELECT batches.id, batches.name, batches.run, runs.name AS run_name, batches.provider, batches.account, batches.endpoint,
+  batches.model, batches.state, batches.file, batches.uploaded, batches.remote, batches.requests, batches.bytes, batches.tokens,
+  CAST(batches.expected AS TEXT) AS expected, CAST(batches.cost AS TEXT) AS cost, batches.answered, batches.failed,
+  batches.created_at, batches.sent_at, batches.ended_at, batches.message
+  FROM batches LEFT JOIN runs ON runs.id = batches.run`
+
+const OPEN = "batches.state IN ('ready', 'creating', 'sent')"
+
+const columns = {
+  state: "state",
+  uploaded: "uploaded",
+  remote: "remote",
+  answered: "answered",
+  failed: "failed",
+  sentAt: "sent_at",
+  endedAt: "ended_at",
+  message: "message"
+} as const
+
+const toBatch = (row: Database.Row): Batch => ({
+  id: Number(row["id"]),
+  name: String(row["name"]),
+  run: Database.toNumber(row["run"]),
+  runName: Database.toText(row["run_name"]),
+  provider: String(row["provider"]),
+  account: String(row["account"]),
+  endpoint: String(row["endpoint"]),
+  model: String(row["model"]),
+  state: row["state"] as State,
+  file: String(row["file"]),
+  uploaded: Database.toText(row["uploaded"]),
+  remote: Database.toText(row["remote"]),
+  requests: Number(row["requests"]),
+  bytes: Number(row["bytes"]),
+  tokens: Number(row["tokens"]),
+  expected: Database.toBigInt(row["expected"]) ?? 0n,
+  cost: Database.toBigInt(row["cost"]) ?? 0n,
+  answered: Number(row["answered"]),
+  failed: Number(row["failed"]),
+  createdAt: Number(row["created_at"]),
+  sentAt: Database.toNumber(row["sent_at"]),
+  endedAt: Database.toNumber(row["ended_at"]),
+  message: Database.toText(row["message"])
+})
+
+const toLine = (row: Database.Row): Line => ({
+  batch: Number(row["batch"]),
+  number: Number(row["number"]),
+  key: String(row["key"]),
+  step: String(row["step"]),
+  row: Number(row["row_index"]),
+  tries: Number(row["tries"]),
+  state: row["state"] as LineState,
+  value: Database.toText(row["value"])
+})
+
+const LINE_COLUMNS = ["batch", "number", "key", "step", "row_index", "tries", "state", "value"]
+
+/** Lines of one statement. */
+const SIZES = [64, 1]
+
+const insertLines = (lines: ReadonlyArray<ReadonlyArray<unknown>>): Array<Database.Statement> => {
+  const statements: Array<Database.Statement> = []
+  let from = 0
+  for (const size of SIZES) {
+    const marks = Array.from({ length: size }, () => `(${LINE_COLUMNS.map(() => "?").join(", ")})`).join(", ")
+    const sql = `INSERT INTO batch_lines (${LINE_COLUMNS.join(", ")}) VALUES ${marks}`
+    for (; lines.length - from >= size; from += size) {
+      statements.push({ sql, params: lines.slice(from, from + size).flat() })
+    }
+  }
+  return statements
+}
+
+/** The number of the batch that stands for answers that came by another way. */
+const ELSEWHERE = 0
+
+export const make = (database: Database.Service): BatchRepo => {
+  const select = (where: string, params: ReadonlyArray<unknown>) =>
+    Effect.map(database.query(`${SELECT} ${where}`, params), (rows) => rows.map(toBatch))
+  const get = (id: number) => Effect.map(select("WHERE batches.id = ?", [id]), (batches) => batches[0])
+  return {
+    create: (batch, lines) =>
+      Effect.gen(function*() {
+        const [row] = yield* database.query(
+          `INSERT INTO batches (name, run, provider, account, endpoint, model, state, file, requests, bytes, tokens, expected, cost,
+            answered, failed, created_at) VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, 0, 0, 0, ?) RETURNING id`,
+          [
+            batch.name, batch.run ?? null, batch.provider, batch.account, batch.endpoint, batch.model, batch.file, batch.requests,
+            batch.bytes, batch.tokens, batch.expected, batch.createdAt
+          ]
+        )
+        const id = Number(row!["id"])
+        yield* database.transaction([
+          ...insertLines(lines.map(({ key, row, step, tries }, number) => [id, number, key, step, row, tries, "waiting", null])),
+          { sql: "UPDATE batches SET state = 'ready' WHERE id = ?", params: [id] }
+        ])
+        return (yield* get(id))!
+      }),
+    update: (id, changes) => {
+      const names = Object.keys(changes) as Array<keyof Changes>
+      return Effect.asVoid(database.query(
+        `UPDATE batches SET ${names.map((name) => `${columns[name]} = ?`).join(", ")} WHERE id = ?`,
+        [...names.map((name) => changes[name] ?? null), id]
+      ))
+    },
+    find: (key) =>
+      Effect.map(database.query("SELECT * FROM batch_lines WHERE key = ? ORDER BY batch DESC, number DESC LIMIT 1", [key]), ([row]) =>
+        row === undefined ? undefined : toLine(row)),
+    lines: (batch) =>
+      Effect.map(
+        database.query("SELECT batch, number, key, step, row_index, tries, state, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number", [batch]),
+        (rows) => rows.map(toLine)
+      ),
+    take: ({ id, run }, taken, token) =>
+      Effect.map(
+        database.transaction(taken.flatMap(({ attempt, number, state, value }) => [
+          {
+            sql: "UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND state = 'waiting' RETURNING number",
+            params: [state, value ?? null, token, id, number]
+          },
+          ...(attempt === undefined || run === undefined ? [] : [LedgerRepo.insertAttemptWhere(
+            run,
+            attempt,
+            "EXISTS (SELECT 1 FROM batch_lines WHERE batch = ? AND number = ? AND collector = ?)",
+            [id, number, token]
+          )])
+        ])),
+        (results) => new Set(results.flatMap((rows) => rows.map((row) => Number(row["number"]))))
+      ),
+    addUp: (id, cost) => Effect.asVoid(database.query("UPDATE batches SET cost = cost + ? WHERE id = ?", [cost, id])),
+    release: (batch, tries) =>
+      Effect.map(
+        database.query(
+          `UPDATE batch_lines SET state = 'again'${tries === "counted" ? "" : ", tries = tries - 1"} WHERE batch = ? AND state = 'waiting' RETURNING number`,
+          [batch]
+        ),
+        (rows) => rows.length
+      ),
+    keep: ({ key, row, step, tries, value }) =>
+      Effect.asVoid(database.query(
+        `INSERT INTO batch_lines (${LINE_COLUMNS.join(", ")})
+          SELECT ${ELSEWHERE}, coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT)
+          FROM batch_lines WHERE batch = ${ELSEWHERE}`,
+        [key, step, row, tries, value]
+      )),
+    open: (run) => run === undefined ? select(`WHERE ${OPEN} ORDER BY batches.id`, []) : select(`WHERE ${OPEN} AND batches.run = ? ORDER BY batches.id`, [run]),
+    get,
+    named: (name) => select("WHERE batches.name LIKE ? OR batches.remote LIKE ? ORDER BY batches.id", [`${name}%`, `${name}%`]),
+    list: (limit) => select("WHERE batches.state <> 'writing' ORDER BY batches.id DESC LIMIT ?", [limit]),
+    pending: (run) =>
+      Effect.map(
+        database.query(
+          `SELECT count(*) AS n FROM batch_lines JOIN batches ON batches.id = batch_lines.batch WHERE batches.run = ?
+            AND (batch_lines.state = 'answered' OR (batch_lines.state = 'waiting' AND batches.state IN ('creating', 'sent')))`,
+          [run]
+        ),
+        ([row]) => Number(row?.["n"] ?? 0)
+      ),
+    forget: (id, at) =>
+      Effect.asVoid(database.transaction([
+        { sql: "UPDATE batch_lines SET state = 'again', tries = tries - 1 WHERE batch = ? AND state = 'waiting'", params: [id] },
+        { sql: "UPDATE batches SET state = 'rejected', ended_at = ?, message = 'given up' WHERE id = ?", params: [at, id] }
+      ])),
+    endRun: (run, isDone) =>
+      Effect.asVoid(database.query(
+        isDone
+          ? "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ?)"
+          : "UPDATE batch_lines SET state = 'again' WHERE state = 'failed' AND batch IN (SELECT id FROM batches WHERE run = ?)",
+        [run]
+      ))
+  }
+}
