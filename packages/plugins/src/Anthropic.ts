@@ -110,7 +110,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
             : request,
         send: send as ModelClient.Send,
         answers: options.model,
-        batch: Batches.make({ ...settings, client, defaultMaxTokens })
+        batch: Batches.make({ ...settings, defaultMaxTokens })
       })
     })
   )

@@ -89,7 +89,11 @@ export interface BatchOptions {
   readonly failedUploads?: number
   /** So many downloads end in their middle. */
   readonly cutDownloads?: number
+  /** Told how far a batch has come, before the client is. */
+  readonly onStage?: (stage: BatchStage) => void
 }
+
+export type BatchStage = "uploading" | "uploaded" | "creating" | "created" | "polled" | "downloading" | "downloaded"
 
 /** A batch that was created. */
 export interface CreatedBatch {

@@ -362,7 +362,7 @@ export const make = Effect.fnUntraced(function*(
         back: back + sent.reduce((sum, { status }) => sum + (status?.answered ?? 0), 0),
         failed: failed + sent.reduce((sum, { status }) => sum + (status?.failed ?? 0), 0),
         sentAt: sent.reduce<number | undefined>((first, { batch }) => Math.min(first ?? Number.POSITIVE_INFINITY, batch.sentAt ?? batch.createdAt), undefined),
-        expected: batches.reduce((sum, { batch }) => sum + batch.expected, Money.zero)
+        expected: Money.sum([...batches.map(({ batch }) => batch.expected), ...Array.from(spools.values(), (spool) => spool.expected())])
       }
     }
   }

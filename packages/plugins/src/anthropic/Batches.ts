@@ -22,6 +22,7 @@ import { openAsBlob } from "node:fs"
 import * as Account from "../transport/Account.ts"
 import * as Body from "../transport/Body.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
+import * as StreamingFetch from "../transport/StreamingFetch.ts"
 import * as Client from "./Client.ts"
 import * as Messages from "./Messages.ts"
 
@@ -34,19 +35,19 @@ const SKEW = 60_000
 const UPLOAD = 30 * 60_000
 
 export const make = (
-  options: Client.Options & { readonly client: Anthropic; readonly defaultMaxTokens: number }
+  options: Client.Options & { readonly defaultMaxTokens: number }
 ): BatchProvider.BatchProvider => {
-  const { client } = options
-  const { batches } = client.messages
-  const call = <A>(f: (signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
+  let made: Promise<Anthropic> | undefined
+  const sdk = () => (made ??= Client.load({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
+  const call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
     Effect.catch(
-      Effect.tryPromise({ try: (signal) => Promise.resolve(f(signal)), catch: (error) => error }),
+      Effect.tryPromise({ try: (signal) => sdk().then((client) => f(client, signal)), catch: (error) => error }),
       (error) => Client.fail(options, error)
     )
 
   /** The id of one of a batch's requests. */
-  const peek = async (id: string, signal: AbortSignal): Promise<string | undefined> => {
-    for await (const line of await batches.results(id, {}, { signal })) return line.custom_id
+  const peek = async (client: Anthropic, id: string, signal: AbortSignal): Promise<string | undefined> => {
+    for await (const line of await client.messages.batches.results(id, {}, { signal })) return line.custom_id
     return undefined
   }
 
@@ -66,7 +67,7 @@ export const make = (
     },
     create: (job) =>
       Effect.map(
-        call(async (signal) =>
+        call(async (client, signal) =>
           client.post<MessageBatch>("/v1/messages/batches", {
             body: (await openAsBlob(job.file)).stream(),
             headers: { "content-type": "application/json" },
@@ -76,25 +77,25 @@ export const make = (
         toStatus
       ),
     find: (job) =>
-      call(async (signal) => {
+      call(async (client, signal) => {
         let undecided = false
-        for await (const batch of batches.list({ limit: 100 }, { signal })) {
+        for await (const batch of client.messages.batches.list({ limit: 100 }, { signal })) {
           if (Date.parse(batch.created_at) < job.at - SKEW) break
           if (totalOf(batch) !== job.requests) continue
           if (batch.processing_status !== "ended") undecided = true
-          else if ((await peek(batch.id, signal))?.startsWith(`${job.name}-`) === true) return toStatus(batch)
+          else if ((await peek(client, batch.id, signal))?.startsWith(`${job.name}-`) === true) return toStatus(batch)
         }
         return undecided ? "undecided" as const : undefined
       }),
     status: (id) =>
       Effect.catch(
-        Effect.map(call((signal) => batches.retrieve(id, {}, { signal })), toStatus),
+        Effect.map(call((client, signal) => client.messages.batches.retrieve(id, {}, { signal })), toStatus),
         (error) => HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error)
       ),
-    cancel: (id) => Effect.asVoid(call((signal) => batches.cancel(id, {}, { signal }))),
+    cancel: (id) => Effect.asVoid(call((client, signal) => client.messages.batches.cancel(id, {}, { signal }))),
     results: ({ id }, model) =>
       Stream.unwrap(Effect.map(
-        call((signal) => batches.results(id, {}, { signal, timeout: UPLOAD })),
+        call((client, signal) => client.messages.batches.results(id, {}, { signal, timeout: UPLOAD })),
         (lines) => Stream.fromAsyncIterable(lines, (error) => error)
       )).pipe(
         Stream.catch((error) => Stream.fromEffect(Client.fail(options, error))),

@@ -24,9 +24,18 @@ export interface Options {
 }
 
 /** The SDK's client, its own retries off. */
-export const load = async ({ apiKey, baseUrl, headers, timeout }: Options): Promise<Anthropic> => {
+export const load = async (
+  { apiKey, baseUrl, fetch, headers, timeout }: Options & { readonly fetch?: typeof globalThis.fetch }
+): Promise<Anthropic> => {
   const { Anthropic } = await import("@anthropic-ai/sdk")
-  return new Anthropic({ apiKey, baseURL: baseUrl, maxRetries: 0, timeout, defaultHeaders: { ...headers } })
+  return new Anthropic({
+    apiKey,
+    baseURL: baseUrl,
+    maxRetries: 0,
+    timeout,
+    defaultHeaders: { ...headers },
+    ...(fetch === undefined ? undefined : { fetch })
+  })
 }
 
 /** What the SDK threw, as an `AiError`. */

@@ -24,6 +24,7 @@ import * as Body from "../transport/Body.ts"
 import * as Account from "../transport/Account.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
 import * as Lines from "../transport/Lines.ts"
+import * as StreamingFetch from "../transport/StreamingFetch.ts"
 import * as Chat from "./Chat.ts"
 import * as Client from "./Client.ts"
 import * as Embeddings from "./Embeddings.ts"
@@ -44,7 +45,7 @@ export const make = (
 ): BatchProvider.BatchProvider => {
   const { provider } = options.chat
   let made: Promise<OpenAI> | undefined
-  const sdk = () => (made ??= Client.loadSdk(options))
+  const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
   const call = <A>(f: (client: OpenAI, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
     Effect.catch(
       Effect.tryPromise({ try: (signal) => sdk().then((client) => f(client, signal)), catch: (error) => error }),

@@ -87,14 +87,15 @@ export const makePool = Effect.fnUntraced(function*(options: Options) {
 })
 
 /** The SDK's client, its own retries off. */
-export const loadSdk = async (options: Options): Promise<OpenAI> => {
+export const loadSdk = async (options: Options & { readonly fetch?: typeof globalThis.fetch }): Promise<OpenAI> => {
   const { OpenAI } = await import("openai")
   return new OpenAI({
     apiKey: options.apiKey,
     baseURL: options.baseUrl,
     maxRetries: 0,
     timeout: options.timeout,
-    defaultHeaders: { ...options.headers }
+    defaultHeaders: { ...options.headers },
+    ...(options.fetch === undefined ? undefined : { fetch: options.fetch })
   })
 }
 

@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { BatchOptions, CreatedBatch, Options } from "../Simulator.ts"
+import type { BatchOptions, BatchStage, CreatedBatch, Options } from "../Simulator.ts"
 import type { Engine } from "./Engine.ts"
 import * as Script from "./Script.ts"
 import type { Json } from "./Wire.ts"
@@ -250,16 +250,19 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
     }
     const error = (status: number, type: string, message: string) =>
       json(status, anthropic ? { type: "error", error: { type, message } } : { error: { type, message, code: null, param: null } })
+    const stage = (name: BatchStage) => options.onStage?.(name)
     const download = (text: string) => {
       const bytes = Buffer.from(text)
+      stage("downloading")
       response.writeHead(200, { "content-type": "application/octet-stream", "content-length": bytes.length })
-      if (!take("cutDownloads")) return response.end(bytes)
+      if (!take("cutDownloads")) return response.end(bytes, () => stage("downloaded"))
       response.write(bytes.subarray(0, bytes.length / 2))
       setTimeout(() => response.destroy(), 20)
     }
 
     if (kind === "files") {
       if (request.method === "POST") {
+        stage("uploading")
         if (take("failedUploads")) return error(500, "server_error", "the upload failed")
         const form = await new Response(new Uint8Array(body), { headers: { "content-type": request.headers["content-type"] ?? "" } }).formData()
         const part = form.get("file")
@@ -272,6 +275,7 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
           content: Buffer.from(await part.arrayBuffer())
         }
         files.set(file.id, file)
+        stage("uploaded")
         return json(200, fileObject(file))
       }
       if (id === undefined) return json(200, { object: "list", data: [...files.values()].reverse().map(fileObject), has_more: false })
@@ -290,10 +294,12 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       return json(200, { object: "list", data: data.map(show), has_more, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null })
     }
     if (id === undefined) {
+      stage("creating")
       const given = JSON.parse(body.toString("utf8")) as Json
       const made = anthropic ? readAnthropic(given, body.length) : readOpenAi(given, files)
       if (typeof made === "string") return error(400, "invalid_request_error", made)
       const batch = create(made)
+      stage("created")
       return take("lostCreations") ? void response.destroy() : json(200, show(batch))
     }
     const batch = batches.get(id)
@@ -305,6 +311,7 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       case "results":
         return void download(resultsOf(batch).output)
       default:
+        stage("polled")
         return json(200, show(batch))
     }
   }

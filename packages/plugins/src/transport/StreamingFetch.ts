@@ -1,0 +1,41 @@
+/**
+ * A `fetch` for files of hundreds of megabytes, which SDKs take in place of the global one. That one keeps a second copy of
+ * a streamed body in memory, in case it is to be sent again; here it goes out as it is read.
+ *
+ * @internal
+ */
+import { Readable } from "node:stream"
+import type { ReadableStream } from "node:stream/web"
+import type { Dispatcher } from "undici"
+
+export const make = (timeout: number) => {
+  let loaded: Promise<{ readonly undici: typeof import("undici"); readonly agent: Dispatcher }> | undefined
+  return async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
+    const { agent, undici } = await (loaded ??= import("undici").then((undici) => ({
+      undici,
+      // Files take their time: what ends them is the SDK's own signal.
+      agent: new undici.Agent({ bodyTimeout: timeout, headersTimeout: timeout })
+    })))
+    const url = input instanceof Request ? input.url : String(input)
+    const { body, headers, statusCode } = await undici.request(url, {
+      dispatcher: agent,
+      method: (init.method ?? "GET") as Dispatcher.HttpMethod,
+      headers: Object.fromEntries(new Headers(init.headers)),
+      body: toBody(init.body),
+      ...(init.signal === undefined || init.signal === null ? undefined : { signal: init.signal })
+    })
+    const given = new Headers()
+    for (const [name, value] of Object.entries(headers)) {
+      if (value !== undefined) given.set(name, Array.isArray(value) ? value.join(", ") : value)
+    }
+    const empty = statusCode === 204 || statusCode === 304
+    return new Response(empty ? null : Readable.toWeb(body) as globalThis.ReadableStream, { status: statusCode, headers: given })
+  }
+}
+
+const toBody = (body: RequestInit["body"]): string | Uint8Array | Readable | null => {
+  if (body === undefined || body === null) return null
+  if (typeof body === "string" || body instanceof Uint8Array) return body
+  if (body instanceof globalThis.ReadableStream) return Readable.fromWeb(body as ReadableStream)
+  throw new TypeError("a body of this kind is not sent by batches")
+}
