@@ -7,6 +7,7 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import type * as Path from "effect/Path"
@@ -126,8 +127,12 @@ export const make = Effect.fnUntraced(function*(
     const others = atProvider(batch.model)
     const count = (refusals.get(batch.id) ?? 0) + 1
     refusals.set(batch.id, count)
-    if (limit !== undefined && limit > 0) quotas.set(batch.model, limit)
-    else if (others.length === 0 && count > 2) quotas.set(batch.model, Math.max(1, Math.floor(batch.tokens / 2)))
+    const learned = [
+      ...(limit !== undefined && limit > 0 ? [limit] : []),
+      // It has the room for itself, and is refused time and again: it counts for more there than here.
+      ...(others.length === 0 && count > 2 ? [Math.max(1, Math.floor(batch.tokens / 2))] : [])
+    ]
+    if (learned.length > 0) quotas.set(batch.model, Math.min(quotaOf(batch.model) ?? Number.POSITIVE_INFINITY, ...learned))
     const quota = quotaOf(batch.model)
     if (quota !== undefined && batch.tokens > quota && batch.requests > 1) {
       yield* Effect.logWarning(
@@ -136,7 +141,7 @@ export const make = Effect.fnUntraced(function*(
       return false
     }
     // The provider may count what has just ended for some time on.
-    yield* others.length > 0 ? Deferred.await(room) : Effect.sleep(`${Math.min(60, 5 * count)} seconds`)
+    yield* others.length > 0 ? Deferred.await(room) : Effect.sleep(Duration.min(Duration.times(Duration.fromInputUnsafe(options.polling.first ?? "1 second"), 5 * count), Duration.minutes(1)))
     return true
   })
 
@@ -327,14 +332,13 @@ export const make = Effect.fnUntraced(function*(
 
   if (run !== undefined) {
     for (const batch of yield* stored(store.batches.open(run.id))) yield* start(batch)
-  } else {
-    // Fibers wait themselves: what they have asked goes on its way when no more comes for a moment.
-    yield* Effect.forkIn(Effect.forever(Effect.gen(function*() {
-      const before = gathered.size
-      yield* Effect.sleep(IDLE)
-      if (before > 0 && gathered.size === before) yield* flush
-    })), scope)
   }
+  // Where fibers wait themselves, what they have asked goes on its way when no more comes for a moment.
+  yield* Effect.forkIn(Effect.forever(Effect.gen(function*() {
+    const before = gathered.size
+    yield* Effect.sleep(IDLE)
+    if (waiters.size > 0 && before > 0 && gathered.size === before) yield* flush
+  })), scope)
   // What was gathered and not sent is gathered again by whoever goes on.
   yield* Effect.addFinalizer(() => Effect.forEach([...spools.values()], (spool) => spool.discard, { discard: true }))
 
@@ -348,7 +352,7 @@ export const make = Effect.fnUntraced(function*(
         // It may have come back before anybody listened.
         return Effect.flatMap(find(key), (known) => known?.state === "waiting" ? Deferred.await(waiter) : Effect.void)
       }),
-    keep: (line) => stored(store.batches.keep(line)),
+    keep: (line) => run === undefined ? Effect.void : stored(store.batches.keep(run.id, line)),
     isOver: () => over,
     send,
     settle,

@@ -161,41 +161,52 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
         ? online(request)
         : Effect.tap(online(request), (response) => desk.keep({ ...line, value: JSON.stringify(response) })))
 
-  const deliver = <R extends ModelRequest.ModelRequest>(request: R, line: BatchRepo.Line): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
-    Effect.suspend(() => {
+  const deliver = <R extends ModelRequest.ModelRequest>(
+    request: R,
+    content: string,
+    line: BatchRepo.Line
+  ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
+    Effect.withFiber((fiber) => {
       const response = JSON.parse(line.value!) as ModelResponse.ResponseTo<R>
       const refused = ModelFailure.refusal(response)
       if (refused !== undefined) return Effect.fail(refused)
       if (request._tag === "Embedding" && response._tag === "EmbeddingResponse" && response.vectors.length !== request.inputs.length) {
         return Effect.fail(BatchFailure.invalid(`${response.vectors.length} vectors came for ${request.inputs.length} texts`))
       }
+      const row = fiber.getRef(Parking.Row)
+      if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
       const isFirst = !delivered.has(line.key)
       delivered.add(line.key)
       return Effect.succeed(isFirst ? response : { ...response, origin: "shared" })
     })
 
-  /** Puts a request into the next batch; `false`: it is none for a batch. */
-  const gather = <R extends ModelRequest.ModelRequest>(resolved: R, line: BatchRepo.NewLine): Effect.Effect<boolean, AiError.AiError> =>
+  /**
+   * Puts a request into the next batch: `"single"` for one that is none for a batch, `"held"` when the budget has no room
+   * until other requests are back.
+   */
+  const gather = <R extends ModelRequest.ModelRequest>(resolved: R, line: BatchRepo.NewLine): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
     Effect.withFiber((fiber) => {
       const guard = fiber.getRef(ModelClient.Guard)
       const count = fiber.getRef(TokenCounter.TokenCounter)
       const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+      const row = fiber.getRef(Parking.Row)
       const add = (request: ModelRequest.ModelRequest, end: ((ended: ModelClient.Ended) => void) | undefined) => {
         const tokens = TokenCounter.inputTokens(count, request)
         return Effect.onExitPrimitive(
-          desk.add(request, { ...line, tokens, expected: expectedCost(request, line.step, tokens, at), end }),
+          Effect.map(desk.add(request, { ...line, tokens, expected: expectedCost(request, line.step, tokens, at), end }), (isGathered) =>
+            isGathered ? "gathered" as const : "single" as const),
           (exit) => {
-            if (exit._tag === "Failure" || !exit.value) end?.({ billed: "no" })
+            if (exit._tag === "Failure" || exit.value === "single") end?.({ billed: "no" })
             return undefined
           }
         )
       }
-      return guard === undefined
-        ? add(resolved, undefined)
-        : Effect.flatMap(
-          guard({ request: resolved, provider: provider.name, startedAt: at, serviceTier: "batch" }),
-          ({ end, request }) => add(request, end)
-        )
+      if (guard === undefined) return add(resolved, undefined)
+      const admission = guard({ request: resolved, provider: provider.name, startedAt: at, serviceTier: "batch" })
+      // What others hold comes back when their batch does: a row waits for it as for its own answer.
+      const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
+      return Effect.flatMap(row === undefined ? admission : Effect.raceFirst(admission, held), (admitted) =>
+        admitted === "held" ? Effect.succeed(admitted) : add(admitted.request, admitted.end))
     })
 
   const expectedCost = (request: ModelRequest.ModelRequest, step: string, tokens: number, at: number): Money.Money => {
@@ -208,24 +219,29 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
       : Price.cost(price, { ...Usage.zero, uncachedInput: tokens, output }, { serviceTier: "batch", provider: provider.name }) ?? Money.zero
   }
 
-  const wait = <R extends ModelRequest.ModelRequest>(request: R, resolved: R, line: BatchRepo.NewLine) =>
+  const wait = <R extends ModelRequest.ModelRequest>(request: R, resolved: R, content: string, line: BatchRepo.NewLine) =>
     Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
       if (desk.isOver()) return single(request, line)
       const row = fiber.getRef(Parking.Row)
       return row !== undefined
         ? Parking.park(row)
-        : Effect.andThen(desk.back(line.key), Effect.suspend(() => ask(request, resolved, line)))
+        : Effect.andThen(desk.back(line.key), Effect.suspend(() => ask(request, resolved, content, line)))
     })
 
-  const ask = <R extends ModelRequest.ModelRequest>(request: R, resolved: R, line: BatchRepo.NewLine): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
+  const ask = <R extends ModelRequest.ModelRequest>(
+    request: R,
+    resolved: R,
+    content: string,
+    line: BatchRepo.NewLine
+  ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
     Effect.flatMap(desk.find(line.key), (known) => {
-      if (known?.state === "waiting") return wait(request, resolved, line)
-      if (known?.state === "answered") return deliver(request, known)
+      if (known?.state === "waiting") return wait(request, resolved, content, line)
+      if (known?.state === "answered") return deliver(request, content, known)
       if (known?.state === "failed") return Effect.fail(BatchFailure.decode(known.value!))
       const again = known === undefined ? line : { ...line, tries: known.tries + 1 }
       if (desk.isOver() || again.tries > tries) return single(request, again)
-      return Effect.flatMap(gather(resolved, again), (isGathered) => {
-        if (isGathered) return wait(request, resolved, again)
+      return Effect.flatMap(gather(resolved, again), (how) => {
+        if (how !== "single") return wait(request, resolved, content, again)
         const said = warned ? Effect.void : Effect.logWarning(
           `a request of step ${line.step} is none for a batch of ${provider.name} (too large alone, or of another kind): it is asked at once, and so are others like it`
         )
@@ -239,7 +255,10 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
       const { row, step } = fiber.getRef(Caller.Caller)
       if (fiber.getRef(Single) || (options.steps !== undefined && !options.steps.includes(step))) return next.send(request)
       const resolved = next.resolve(request)
-      const key = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
-      return ask(request, resolved, { key, step, row, tries: 1 })
+      const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
+      // A layer above that asks the same again, since the answer was not good enough, wants another.
+      const times = fiber.getRef(Parking.Row)?.given.get(content) ?? 0
+      const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
+      return ask(request, resolved, content, { key, step, row, tries: 1 })
     })
 }

@@ -37,11 +37,13 @@ export interface NodeStats {
   done: number
   /** Of `done`: taken over from earlier work. */
   reused: number
+  /** Values that were computed, those of rows that were filtered away too. */
+  made: number
   failed: number
   skipped: number
 }
 
-export const noStats = (): NodeStats => ({ running: 0, done: 0, reused: 0, failed: 0, skipped: 0 })
+export const noStats = (): NodeStats => ({ running: 0, done: 0, reused: 0, made: 0, failed: 0, skipped: 0 })
 
 /** What a row program tells the run that it is part of. */
 export interface Run {
@@ -328,9 +330,14 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
     return Effect.onExitPrimitive(
       Effect.matchCauseEffect(parked === undefined ? once : untilParked(once, parked, node, row, input), {
         onSuccess: (value) => {
-          row.values[slot] = value === putDown ? absent : value
-          if (value === putDown) parked!.onParked()
-          else if (value === absent) stats.skipped++
+          if (value === putDown) {
+            row.values[slot] = absent
+            parked!.onParked()
+            return Effect.void
+          }
+          row.values[slot] = value
+          stats.made++
+          if (value === absent) stats.skipped++
           else stats.done++
           return Effect.void
         },
@@ -364,8 +371,13 @@ const untilParked = (
     const known = parked.failures.size === 0 ? undefined : parked.failures.get(`${place}\n${contentOf(input)}`)
     if (known !== undefined) return Effect.failCause(known)
     const calls = Parking.makeRow(parked.booked.get(place))
+    const begun = Effect.raceFirst(
+      Effect.provideService(step, Parking.Row, calls),
+      Effect.as(Deferred.await(calls.left), putDown)
+    )
     return Effect.onExitPrimitive(
-      Effect.raceFirst(Effect.provideService(step, Parking.Row, calls), Effect.as(Deferred.await(calls.left), putDown)),
+      Effect.catchCause(begun, (cause) =>
+        Deferred.isDoneUnsafe(calls.left) && Cause.hasInterruptsOnly(cause) ? Effect.succeed(putDown) : Effect.failCause(cause)),
       (exit) => {
         if (exit._tag === "Success" && exit.value === putDown && calls.booked.size > 0) parked.booked.set(place, calls.booked)
         else parked.booked.delete(place)

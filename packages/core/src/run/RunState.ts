@@ -204,12 +204,6 @@ export const make = (init: {
     return options.limit === undefined ? total : Math.min(total, options.limit)
   }
 
-  const sumStats = (node: Node.Any) => {
-    const own = stats.get(node)!
-    const lists = above.get(node.name)
-    return { done: own.done + (lists?.done ?? 0), reused: own.reused + (lists?.reused ?? 0) }
-  }
-
   const progress = (at: number): typeof RunEvent.Progress.Type => {
     const sums = tally.total()
     waits = waits.filter((until) => until > at)
@@ -261,8 +255,8 @@ export const make = (init: {
         isLastPass = last
         if (passes++ === 0) return Effect.void
         for (const node of nodes) {
-          const { done, reused } = sumStats(node)
-          madeBefore.set(node.name, (madeBefore.get(node.name) ?? 0) + Math.max(0, done - reused))
+          const made = stats.get(node)!.made + (above.get(node.name)?.made ?? 0)
+          madeBefore.set(node.name, (madeBefore.get(node.name) ?? 0) + made)
         }
         stats = freshStats()
         above.clear()

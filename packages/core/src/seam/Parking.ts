@@ -24,14 +24,15 @@ export interface Row {
   readonly left: Deferred.Deferred<void>
   /** Answers that have been booked, by the hash of their request; kept while the row is put down. */
   readonly booked: Map<string, number>
-  /** Answers since the row was begun, by the hash of their request. */
+  /** Answers since the row was begun, by the hash of their request: those that are booked, and those that a layer gave. */
   readonly answered: Map<string, number>
+  readonly given: Map<string, number>
 }
 
 export const Row = Context.Reference<Row | undefined>("@pipe/core/Parking/Row", { defaultValue: () => undefined })
 
 export const makeRow = (booked: Map<string, number> = new Map()): Row =>
-  ({ open: 0, parked: 0, left: Deferred.makeUnsafe(), booked, answered: new Map() })
+  ({ open: 0, parked: 0, left: Deferred.makeUnsafe(), booked, answered: new Map(), given: new Map() })
 
 /** Whether an answer is to be booked: a row that was put down, and is begun again, has some of its answers again. */
 export const isNew = (row: Row, hash: string): boolean => {
@@ -57,7 +58,10 @@ export const counted = (client: ModelClient.Service): ModelClient.Service => ({
     })
 })
 
-/** Parks a call: it never ends. When no call of the step can go on, the row is put down. */
+/**
+ * Parks a call. When no call of the step can go on, the row is put down, and its calls are interrupted, in whatever fiber
+ * they are.
+ */
 export const park = (row: Row): Effect.Effect<never> =>
   Effect.suspend(() => {
     row.parked++
@@ -66,7 +70,7 @@ export const park = (row: Row): Effect.Effect<never> =>
       Effect.andThen(Effect.yieldNow, Effect.yieldNow),
       Effect.suspend(() => {
         if (row.parked >= row.open) Deferred.doneUnsafe(row.left, Effect.void)
-        return Effect.never
+        return Effect.andThen(Deferred.await(row.left), Effect.interrupt)
       })
     )
   })

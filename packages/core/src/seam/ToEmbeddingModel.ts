@@ -16,14 +16,25 @@ import * as Usage from "../data/Usage.ts"
 import * as Caller from "./Caller.ts"
 import * as ModelClient from "./ModelClient.ts"
 import * as ModelSettings from "./ModelSettings.ts"
+import * as Parking from "./Parking.ts"
 
 /** The `EmbeddingModel` of a client. */
-export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.EmbeddingModel> =>
-  EmbeddingModel.make({
+export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
+  /** Rows that may be put down ask for themselves: one that waits for another's call could not be. */
+  const numbers = new WeakMap<Parking.Row, number>()
+  let number = 0
+  const numberOf = (row: Parking.Row | undefined): number => {
+    if (row === undefined) return 0
+    const known = numbers.get(row) ?? ++number
+    numbers.set(row, known)
+    return known
+  }
+  return EmbeddingModel.make({
     batchKey: (context) =>
       RequestKey.canonical([
         Context.get(context, ModelSettings.ModelSettings),
-        Context.get(context, Caller.Caller).step
+        Context.get(context, Caller.Caller).step,
+        numberOf(Context.get(context, Parking.Row))
       ]),
     embedMany: ({ inputs }) =>
       Effect.withFiber((fiber) => {
@@ -42,6 +53,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
         )
       })
   })
+}
 
 /** Provides `EmbeddingModel` from the `ModelClient` in context. */
 export const layer: Layer.Layer<EmbeddingModel.EmbeddingModel, never, ModelClient.ModelClient> = Layer.effect(

@@ -92,7 +92,7 @@ export interface BatchRepo {
   ) => Effect.Effect<Batch, SqlError.SqlError>
   /** Ends when it is on disk. */
   readonly update: (id: number, changes: Changes) => Effect.Effect<void, SqlError.SqlError>
-  /** The newest line of a key. */
+  /** The line of a key that was answered, or the newest. */
   readonly find: (key: string) => Effect.Effect<Line | undefined, SqlError.SqlError>
   readonly lines: (batch: number) => Effect.Effect<ReadonlyArray<Line>, SqlError.SqlError>
   /** Takes results in: the numbers of those that were still waited for. */
@@ -102,7 +102,7 @@ export interface BatchRepo {
   /** All lines that still wait are to be asked again; `uncounted`: as if they had not been asked. How many they are. */
   readonly release: (batch: number, tries: "counted" | "uncounted") => Effect.Effect<number, SqlError.SqlError>
   /** An answer that came by another way, kept for a row that is begun again. */
-  readonly keep: (line: NewLine & { readonly value: string }) => Effect.Effect<void, SqlError.SqlError>
+  readonly keep: (run: number, line: NewLine & { readonly value: string }) => Effect.Effect<void, SqlError.SqlError>
   /** Those of a run that are not back. */
   readonly open: (run: number | undefined) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
   readonly get: (id: number) => Effect.Effect<Batch | undefined, SqlError.SqlError>
@@ -191,8 +191,8 @@ const insertLines = (lines: ReadonlyArray<ReadonlyArray<unknown>>): Array<Databa
   return statements
 }
 
-/** The number of the batch that stands for answers that came by another way. */
-const ELSEWHERE = 0
+/** The number that stands for a batch where the answers of a run came by another way. */
+const elsewhere = (run: number): number => -run
 
 export const make = (database: Database.Service): BatchRepo => {
   const select = (where: string, params: ReadonlyArray<unknown>) =>
@@ -224,7 +224,7 @@ export const make = (database: Database.Service): BatchRepo => {
       ))
     },
     find: (key) =>
-      Effect.map(database.query("SELECT * FROM batch_lines WHERE key = ? ORDER BY batch DESC, number DESC LIMIT 1", [key]), ([row]) =>
+      Effect.map(database.query("SELECT * FROM batch_lines WHERE key = ? ORDER BY CASE state WHEN 'answered' THEN 0 ELSE 1 END, batch DESC, number DESC LIMIT 1", [key]), ([row]) =>
         row === undefined ? undefined : toLine(row)),
     lines: (batch) =>
       Effect.map(
@@ -256,12 +256,12 @@ export const make = (database: Database.Service): BatchRepo => {
         ),
         (rows) => rows.length
       ),
-    keep: ({ key, row, step, tries, value }) =>
+    keep: (run, { key, row, step, tries, value }) =>
       Effect.asVoid(database.query(
         `INSERT INTO batch_lines (${LINE_COLUMNS.join(", ")})
-          SELECT ${ELSEWHERE}, coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT)
-          FROM batch_lines WHERE batch = ${ELSEWHERE}`,
-        [key, step, row, tries, value]
+          SELECT CAST(? AS BIGINT), coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT)
+          FROM batch_lines WHERE batch = ?`,
+        [elsewhere(run), key, step, row, tries, value, elsewhere(run)]
       )),
     open: (run) => run === undefined ? select(`WHERE ${OPEN} ORDER BY batches.id`, []) : select(`WHERE ${OPEN} AND batches.run = ? ORDER BY batches.id`, [run]),
     get,
@@ -282,11 +282,14 @@ export const make = (database: Database.Service): BatchRepo => {
         { sql: "UPDATE batches SET state = 'rejected', ended_at = ?, message = 'given up' WHERE id = ?", params: [at, id] }
       ])),
     endRun: (run, isDone) =>
-      Effect.asVoid(database.query(
-        isDone
-          ? "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ?)"
-          : "UPDATE batch_lines SET state = 'again' WHERE state = 'failed' AND batch IN (SELECT id FROM batches WHERE run = ?)",
-        [run]
-      ))
+      isDone
+        ? Effect.asVoid(database.transaction([
+          { sql: "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ?)", params: [run] },
+          { sql: "DELETE FROM batch_lines WHERE batch = ?", params: [elsewhere(run)] }
+        ]))
+        : Effect.asVoid(database.query(
+          "UPDATE batch_lines SET state = 'again' WHERE state = 'failed' AND batch IN (SELECT id FROM batches WHERE run = ?)",
+          [run]
+        ))
   }
 }

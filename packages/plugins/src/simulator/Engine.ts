@@ -45,11 +45,16 @@ export const make = (options: Options, count: (text: string) => number) => {
 
   const hasFaults = Object.values(faults).some((rate) => rate > 0)
 
-  const faultOf = (text: string): keyof Faults | undefined => {
-    if (!hasFaults) return undefined
+  /** How often a body was sent, this time included. */
+  const attemptOf = (text: string): number => {
     const attempt = (tries.get(text) ?? 0) + 1
     tries.set(text, attempt)
-    let at = Script.chance(seed, "fault", text, String(attempt))
+    return attempt
+  }
+
+  const faultOf = (text: string): keyof Faults | undefined => {
+    if (!hasFaults) return undefined
+    let at = Script.chance(seed, "fault", text, String(attemptOf(text)))
     for (const kind of ["rateLimit", "serverError", "brokenJson", "drop", "wrongSchema"] as const) {
       const rate = faults[kind] ?? 0
       if (at < rate) return kind
@@ -117,7 +122,9 @@ export const make = (options: Options, count: (text: string) => number) => {
     }
     const format = formats[path]!
     const asked = format.read(body)
-    const made = answerTo(asked, asked.schema !== undefined && Script.chance(seed, "wrong", JSON.stringify(body)) < (faults.wrongSchema ?? 0))
+    const text = JSON.stringify(body)
+    const isWrong = asked.schema !== undefined && Script.chance(seed, "wrong", text, String(attemptOf(text))) < (faults.wrongSchema ?? 0)
+    const made = answerTo(asked, isWrong)
     book(asked.model, made.tokens, serviceTier)
     return format.write(asked, made)
   }
