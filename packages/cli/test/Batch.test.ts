@@ -16,16 +16,18 @@ type Wire = "openai" | "anthropic"
 const rates = { openai: [75_000n, 300_000n], anthropic: [500_000n, 2_500_000n] } as const
 
 const flowOf = (wire: Wire) => `
-import { Cache, Flow, Ledger, RateLimit, Retry, Sink, Source, Stack } from "@pipe/core"
+import { Cache, Flow, Ledger, Parameter, RateLimit, Retry, Sink, Source, Stack } from "@pipe/core"
 import { ${wire === "openai" ? "OpenAi" : "Anthropic"} as Provider } from "@pipe/plugins"
 import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 
-const rows = Source.jsonl("rows", { path: Flow.parameter("input", { schema: Schema.String, default: "rows.jsonl" }), schema: Schema.Struct({ id: Schema.Int, word: Schema.String }) })
+const input = Parameter.make("input", Schema.String, { default: "rows.jsonl" })
+const rows = Source.jsonl("rows", { path: input, schema: Schema.Struct({ id: Schema.Int, word: Schema.String }) })
 const answer = Flow.step("answer", { row: rows }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row.word }), (r) => r.text))
 
 export default Flow.make("words", {
   outputs: [Sink.jsonl("out.jsonl", { row: rows, answer })],
+  parameters: [input],
   stack: Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), RateLimit.layer({ requestsPerMinute: 6000 }),
     Provider.layer({ model: "${wire === "openai" ? "gpt-4o-mini" : "claude-haiku-4-5"}" }))
 })
@@ -136,7 +138,7 @@ describe("kill -9 of a run in batches", () => {
 describe("pipe run --batch", () => {
   it.live("can be left and picked up another day; nothing that is on its way is paid again by mistake", () =>
     Effect.gen(function*() {
-      const simulator = yield* Simulator.start({ batches: { latency: "2500 millis" } })
+      const simulator = yield* Simulator.start({ batches: { latency: "12 seconds" } })
       const cwd = folder(files("openai", 40))
       const options = { cwd, env: envOf(simulator) }
       const left = yield* run(["run", "flow.ts", "--batch", "--detach"], options)
@@ -151,7 +153,7 @@ describe("pipe run --batch", () => {
       assert.strictEqual(simulator.requests(), 0)
       const early = yield* run(["batches", "collect"], options)
       assert.match(early.stdout, /of 40 answered/)
-      yield* Effect.sleep("2500 millis")
+      while (simulator.batches()[0]!.status !== "completed") yield* Effect.sleep("100 millis")
       const collected = yield* run(["batches", "collect"], options)
       assert.match(collected.stdout, /40 answered, 0 failed, 0 to be asked again/)
       assert.deepStrictEqual(booked(cwd), { attempts: 40, cost: bill("openai", simulator) })

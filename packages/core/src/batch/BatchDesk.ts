@@ -331,7 +331,7 @@ export const make = Effect.fnUntraced(function*(
               : Effect.as(follow(batch), line))))
 
   if (run !== undefined) {
-    for (const batch of yield* stored(store.batches.open(run.id))) yield* start(batch)
+    for (const batch of yield* stored(store.batches.open(run.id))) if (batch.provider === provider.name) yield* start(batch)
   }
   // Where fibers wait themselves, what they have asked goes on its way when no more comes for a moment.
   yield* Effect.forkIn(Effect.forever(Effect.gen(function*() {

@@ -104,8 +104,8 @@ export const make = Effect.fnUntraced(function*(
   const override = yield* Override
   if (override === "off") return next
   const options = { ...given, ...override }
-  const provider = next.batch
-  if (provider === undefined) {
+  const { batch } = next
+  if (batch === undefined) {
     return yield* AiError.make({
       module: "Batch",
       method: "layer",
@@ -120,22 +120,34 @@ export const make = Effect.fnUntraced(function*(
   const deadline = options.deadline === undefined
     ? undefined
     : (run?.startedAt ?? (yield* Clock.currentTimeMillis)) + Duration.toMillis(Duration.fromInputUnsafe(options.deadline))
-  const desk = yield* BatchDesk.make({
-    provider,
-    store,
-    pricing,
-    fs: yield* FileSystem.FileSystem,
-    path: yield* Path.Path,
-    run,
-    limits: { requests: options.maxRequests, bytes: options.maxBytes },
-    enqueuedTokens: options.enqueuedTokens,
-    polling: options.polling ?? {},
-    deadline
-  })
-  run?.register(desk)
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
   const samples = run === undefined ? [] : yield* BatchFailure.stored(store, store.ledger.outputs(run.flow))
   const outputs = new Map(samples.map(({ mean, model, step }) => [`${step}\n${model}`, mean]))
-  return { ...next, send: sender(next, desk, { provider, pricing, run, options, outputs }) }
+  const senders = new Map<BatchProvider.BatchProvider, ModelClient.Send>()
+  for (const provider of batch.all) {
+    const desk = yield* BatchDesk.make({
+      provider,
+      store,
+      pricing,
+      fs,
+      path,
+      run,
+      limits: { requests: options.maxRequests, bytes: options.maxBytes },
+      enqueuedTokens: options.enqueuedTokens,
+      polling: options.polling ?? {},
+      deadline
+    })
+    run?.register(desk)
+    senders.set(provider, sender(next, desk, { provider, pricing, run, options, outputs }))
+  }
+  return {
+    ...next,
+    send: (request) => {
+      const provider = batch.of(next.resolve(request))
+      return (provider === undefined ? undefined : senders.get(provider))?.(request) ?? next.send(request)
+    }
+  }
 })
 
 const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {

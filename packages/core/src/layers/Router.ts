@@ -111,7 +111,10 @@ export const providers = <const P extends readonly [Provider<any, any>, ...Array
         const fallback = clients[clients.length - 1]!.client
         const clientFor = (request: ModelRequest.ModelRequest) =>
           clients.find(({ models }) => request.model?.startsWith(models))?.client ?? fallback
+        const batches = clients.flatMap(({ client }) => client.batch?.all ?? [])
         return {
+          ...(clients.every(({ client }) => client.isEdge === true) ? { isEdge: true as const } : undefined),
+          ...(batches.length === 0 ? undefined : { batch: { of: (request) => clientFor(request).batch?.of(request), all: batches } }),
           layers: clients.flatMap(({ client, models }) => [{ name: "providers", answers: models }, ...(client.layers ?? [])]),
           resolve: (request) => clientFor(request).resolve(request),
           send: (request) => clientFor(request).send(request)

@@ -29,9 +29,9 @@ import type * as BatchRepo from "../store/BatchRepo.ts"
 import * as Store from "../store/Store.ts"
 import * as FlowContext from "./FlowContext.ts"
 
-/** The batches of a flow's provider and account. */
+/** The batches of a flow's providers. */
 export interface Batches {
-  readonly provider: BatchProvider.BatchProvider
+  readonly providers: ReadonlyArray<BatchProvider.BatchProvider>
   /** Those that are not back. */
   readonly list: Effect.Effect<ReadonlyArray<BatchRepo.Batch>, AiError.AiError>
   /** Takes in what is back: the batch as it is then, and what the provider says of it while it is not. */
@@ -49,7 +49,7 @@ export interface Collected {
 export const forget = (store: Store.Service, batch: BatchRepo.Batch): Effect.Effect<void, AiError.AiError> =>
   Effect.flatMap(Clock.currentTimeMillis, (at) => BatchFailure.stored(store, store.batches.forget(batch.id, at)))
 
-/** Opens the provider at the bottom of a flow's stack. */
+/** Opens the providers at the bottom of a flow's stack. */
 export const open = Effect.fnUntraced(function*(
   flow: Flow.Any
 ): Effect.fn.Return<Batches, AiError.AiError | Pricing.PriceError, Flow.Host | Scope.Scope> {
@@ -60,15 +60,22 @@ export const open = Effect.fnUntraced(function*(
     FlowContext.services(flow, { batch: "off" }) as Effect.Effect<Effect.Success<ReturnType<typeof FlowContext.services>>, AiError.AiError, Flow.Host | Scope.Scope>,
     (error) => error
   )
-  const provider = client?.batch
-  if (provider === undefined) {
+  const providers = client?.batch?.all ?? []
+  if (providers.length === 0) {
     return yield* AiError.make({
       module: "Batches",
       method: "open",
       reason: new AiError.InvalidRequestError({ description: `flow ${flow.name}: its provider has no batch API` })
     })
   }
-  const job = (batch: BatchRepo.Batch) =>
+  const providerOf = (batch: BatchRepo.Batch): Effect.Effect<BatchProvider.BatchProvider, AiError.AiError> => {
+    const named = providers.filter(({ name }) => name === batch.provider)
+    const provider = named.find(({ account }) => account.id === batch.account) ?? named[0]
+    return provider === undefined
+      ? Effect.fail(BatchFailure.invalid(`batch ${batch.name} was sent to ${batch.provider}, which flow ${flow.name} does not have any more`))
+      : Effect.succeed(provider)
+  }
+  const job = (batch: BatchRepo.Batch, provider: BatchProvider.BatchProvider) =>
     BatchJob.make(batch, {
       provider,
       store,
@@ -83,19 +90,20 @@ export const open = Effect.fnUntraced(function*(
       onOver: () => {}
     }, undefined)
   return {
-    provider,
+    providers,
     list: Effect.map(BatchFailure.stored(store, store.batches.open(undefined)), (all) =>
-      all.filter((batch) => batch.provider === provider.name)),
+      all.filter((batch) => providers.some(({ name }) => name === batch.provider))),
     collect: (batch) =>
       Effect.gen(function*() {
         if (batch.state !== "sent") return { batch, status: undefined }
+        const provider = yield* providerOf(batch)
         const status = yield* provider.status(batch.remote!)
         // What is not known any more is said by the job too.
         if (status !== undefined && status.state !== "ended" && status.state !== "rejected") return { batch, status }
-        const one = job(batch)
+        const one = job(batch, provider)
         yield* one.done
         return { batch: one.batch(), status }
       }),
-    cancel: (batch) => job(batch).cancel
+    cancel: (batch) => Effect.flatMap(providerOf(batch), (provider) => job(batch, provider).cancel)
   }
 })

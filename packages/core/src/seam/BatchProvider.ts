@@ -118,3 +118,13 @@ export interface BatchProvider {
   /** All lines of all result files, in whatever order. */
   readonly results: (status: Status, model: string) => Stream.Stream<Result, AiError.AiError>
 }
+
+/** The batch APIs at the bottom of a stack. */
+export interface Choice {
+  /** The one of the provider that a request goes to; `undefined`: that one has none. */
+  readonly of: (request: ModelRequest.ModelRequest) => BatchProvider | undefined
+  readonly all: ReadonlyArray<BatchProvider>
+}
+
+/** One for every request. */
+export const only = (provider: BatchProvider): Choice => ({ of: () => provider, all: [provider] })

@@ -33,7 +33,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { ModelRequest } from "../data/ModelRequest.ts"
 import type { ModelResponse, ResponseTo } from "../data/ModelResponse.ts"
-import type { BatchProvider } from "./BatchProvider.ts"
+import * as BatchProvider from "./BatchProvider.ts"
 import * as ModelFailure from "./ModelFailure.ts"
 
 /** Sends a request and waits for its answer. */
@@ -64,8 +64,8 @@ export interface Service {
   readonly resolve: Resolve
   /** The layers from here down. */
   readonly layers?: ReadonlyArray<LayerInfo>
-  /** The batch API of the provider at the bottom, where it has one. */
-  readonly batch?: BatchProvider
+  /** The batch APIs of the providers at the bottom, where they have some. */
+  readonly batch?: BatchProvider.Choice
   /** Nothing stands over the provider but layers that pace the calls to it. */
   readonly isEdge?: true
 }
@@ -209,7 +209,7 @@ export const provider = (options: {
   readonly send: Send
   /** What of its options changes answers, as JSON. */
   readonly answers?: unknown
-  readonly batch?: BatchProvider
+  readonly batch?: BatchProvider.BatchProvider
 }): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
 
@@ -250,7 +250,7 @@ export const provider = (options: {
     resolve,
     layers: [{ name: options.name, answers: [options.name, options.answers] }],
     isEdge: true,
-    ...(options.batch === undefined ? undefined : { batch: options.batch }),
+    ...(options.batch === undefined ? undefined : { batch: BatchProvider.only(options.batch) }),
     send: (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)

@@ -77,7 +77,7 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       ? 1
       : Math.min(1, Math.max(0, (batch.cancelledAt - batch.createdAt) / Math.max(1, batch.endsAt - batch.createdAt)))
     batch.fates = batch.entries.map((entry, index): Fate => {
-      if (index >= batch.entries.length * share) return "cancelled"
+      if (index >= Math.floor(batch.entries.length * share)) return "cancelled"
       return fateOf(options, (kind) => Script.chance(engine.seed, kind, batch.id, JSON.stringify(entry.body)), (kind) => Script.chance(engine.seed, kind, JSON.stringify(entry.body)))
     })
     return batch.fates
