@@ -187,6 +187,32 @@ const contract = (location: () => string) => {
       const stored: RunRepo.Run = yield* open(location(), (store) => store.runs.find(name))
       assert.deepInclude(stored, { status: "done", tries: 2 })
     }), 60_000)
+
+  it.live("carries batches: left, looked for twice, booked once", () =>
+    Effect.gen(function*() {
+      const simulator = yield* Simulator.start({ batches: { latency: "600 millis", expired: 0.2, errors: 0.1, duplicates: 0.2 } })
+      const row = Source.fromIterable("rows", Array.from({ length: 150 }, (_, i) => `batched ${i}`))
+      const out: Array<string> = []
+      const text = Flow.step("text", { row }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text))
+      const flow = Flow.make("batched", {
+        outputs: [Sink.forEach("out", text, (value) => Effect.sync(() => out.push(value)))],
+        stack: Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" }))
+      })
+      const run = (options: Runner.Options) =>
+        Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-stores.errors.jsonl"), batch: { polling: { first: "50 millis" } }, ...options }).pipe(
+          Effect.provide(Layer.fresh(NodeHost.layer({ store: location() })))
+        )
+      const left = yield* run({ detach: true }).pipe(Effect.flip)
+      const name = left._tag === "RunFailed" ? left.summary.run : left.message
+      const summary = yield* run({ resume: name })
+      assert.strictEqual(out.length + summary.rows.failed, 150)
+      // Batch prices; what was in three batches in vain is asked at once, at twice that.
+      const billed = simulator.bill().reduce((sum, { input, output, serviceTier }) =>
+        sum + (75_000n * BigInt(input) + 300_000n * BigInt(output)) * (serviceTier === "batch" ? 1n : 2n), 0n)
+      assert.strictEqual(summary.cost, billed)
+      const sums = yield* open(location(), (store) => Effect.flatMap(store.runs.find(name), (found) => store.ledger.sums(found.id)))
+      assert.strictEqual(sums.reduce((sum, { spent }) => sum + spent, 0n), billed)
+    }), 60_000)
 }
 
 describe("groups", () => {

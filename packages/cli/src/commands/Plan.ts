@@ -15,6 +15,7 @@ const flags = {
     Flag.withDescription("run so many rows first, to learn how long answers are: they are paid, booked and taken over by the run"),
     Flag.optional
   ),
+  batch: Switch.make("batch", "as a run with --batch"),
   noCache: Switch.make("no-cache", "as if nothing were in the cache, and nothing done before"),
   json: Switch.make("json", "the plan as JSON"),
   simulate: Switch.make("simulate", "with the store of simulated runs"),

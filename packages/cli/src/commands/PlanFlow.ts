@@ -30,13 +30,15 @@ export const planFlow = Effect.fnUntraced(function*(input: Input) {
       const summary = yield* Runner.run(flow, {
         parameters,
         code,
+        // A sample is wanted now.
+        batch: "off",
         limit: Math.min(input.sample.value, limit?.limit ?? Number.POSITIVE_INFINITY),
         outputs: false,
         record: { file, parameters, limit: input.sample.value, simulate: input.simulate }
       })
       if (!input.json) view.note(PlanText.sampled(summary))
     }
-    const plan = yield* Plan.make(flow, { parameters, code, ...limit, cache: !input.noCache })
+    const plan = yield* Plan.make(flow, { parameters, code, ...limit, cache: !input.noCache, ...(input.batch ? { batch: true } : undefined) })
     const store = yield* Store.Store
     const identity = Host.identityOf({ file, flow: flow.name, parameters, limit: limit?.limit })
     yield* Effect.ignore(store.runs.savePlan(identity, Plan.toJson(plan)))

@@ -169,7 +169,7 @@ const booksOf = (report: Report.Report): string =>
     report.spent.map((spent) => [
       spent.step,
       spent.provider,
-      spent.model,
+      spent.serviceTier === undefined ? spent.model : `${spent.model} (${spent.serviceTier})`,
       count(spent.attempts),
       count(spent.failedAttempts),
       count(spent.tokens),

@@ -35,7 +35,7 @@ export const render = (plan: Plan.Plan): string => {
       ["step", "model", "taken over", "from cache", "calls", "input", "output", "cost"],
       ...plan.lines.map((line) => [
         line.step,
-        line.model,
+        line.serviceTier === undefined ? line.model : `${line.model} (${line.serviceTier})`,
         count(line.reused),
         count(line.cached),
         count(line.calls),

@@ -87,6 +87,8 @@ export const make = Effect.fnUntraced(function*(
   /** Tokens that may wait, by model: given, or learned from a refusal. */
   const quotas = new Map<string, number>()
   const refusals = new Map<number, number>()
+  /** What lets go of the holds for batches that earlier processes have sent. */
+  const releases = new Map<number, () => void>()
   let room: Deferred.Deferred<void> = Deferred.makeUnsafe()
   let back = 0
   let failed = 0
@@ -167,7 +169,11 @@ export const make = Effect.fnUntraced(function*(
         Deferred.doneUnsafe(waiter, Effect.void)
       }
     },
-    onOver: () => Effect.runSync(makeRoom)
+    onOver: (batch) => {
+      releases.get(batch.id)?.()
+      releases.delete(batch.id)
+      Effect.runSync(makeRoom)
+    }
   }
 
   const start = (batch: BatchRepo.Batch, ends?: BatchJob.BatchJob["ends"], before: Effect.Effect<BatchRepo.Batch, AiError.AiError> = Effect.succeed(batch)) =>
@@ -220,10 +226,14 @@ export const make = Effect.fnUntraced(function*(
       bytes: fill.bytes,
       tokens: fill.tokens,
       expected: spool.expected(),
+      held: {
+        money: Money.sum(spool.entries.map(({ admission }) => admission?.held.money ?? Money.zero)),
+        tokens: spool.entries.reduce((sum, { admission }) => sum + (admission?.held.tokens ?? 0), 0)
+      },
       createdAt: yield* Clock.currentTimeMillis
     }, spool.entries))
     for (const { key } of spool.entries) gathered.delete(key)
-    yield* start(batch, spool.entries.map(({ end }) => end))
+    yield* start(batch, spool.entries.map(({ admission }) => admission?.end))
   })
 
   const begin = Effect.fnUntraced(function*(endpoint: string, model: string) {
@@ -331,7 +341,12 @@ export const make = Effect.fnUntraced(function*(
               : Effect.as(follow(batch), line))))
 
   if (run !== undefined) {
-    for (const batch of yield* stored(store.batches.open(run.id))) if (batch.provider === provider.name) yield* start(batch)
+    for (const batch of yield* stored(store.batches.open(run.id))) if (batch.provider === provider.name) {
+      // Its requests have no holds of their own any more.
+      const release = run.hold(batch.held)
+      releases.set(batch.id, release)
+      yield* start(batch)
+    }
   }
   // Where fibers wait themselves, what they have asked goes on its way when no more comes for a moment.
   yield* Effect.forkIn(Effect.forever(Effect.gen(function*() {

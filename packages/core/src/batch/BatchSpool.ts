@@ -21,8 +21,8 @@ export interface Entry extends BatchRepo.NewLine {
   readonly tokens: number
   /** What it will probably cost. */
   readonly expected: Money.Money
-  /** Told what came of it. */
-  readonly end: ((ended: ModelClient.Ended) => void) | undefined
+  /** What a budget holds for it, and who is told what came of it. */
+  readonly admission: Pick<ModelClient.Admission, "held" | "end"> | undefined
 }
 
 export interface BatchSpool {

@@ -94,7 +94,10 @@ type Needs = Store.Store | Pricing.Pricing | FileSystem.FileSystem | Path.Path
 
 /** Sends requests in batches, where the provider has them. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError, ModelClient.ModelClient | Needs> =>
-  ModelClient.middlewareEffect((next) => make(next, options), { name: NAME })
+  ModelClient.middlewareEffect((next) => make(next, options), {
+    name: NAME,
+    service: { tier: "batch", steps: options.steps }
+  })
 
 /** The same, put over a client. */
 export const make = Effect.fnUntraced(function*(
@@ -202,13 +205,13 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
       const count = fiber.getRef(TokenCounter.TokenCounter)
       const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
       const row = fiber.getRef(Parking.Row)
-      const add = (request: ModelRequest.ModelRequest, end: ((ended: ModelClient.Ended) => void) | undefined) => {
+      const add = (request: ModelRequest.ModelRequest, admission: ModelClient.Admission | undefined) => {
         const tokens = TokenCounter.inputTokens(count, request)
         return Effect.onExitPrimitive(
-          Effect.map(desk.add(request, { ...line, tokens, expected: expectedCost(request, line.step, tokens, at), end }), (isGathered) =>
+          Effect.map(desk.add(request, { ...line, tokens, expected: expectedCost(request, line.step, tokens, at), admission }), (isGathered) =>
             isGathered ? "gathered" as const : "single" as const),
           (exit) => {
-            if (exit._tag === "Failure" || exit.value === "single") end?.({ billed: "no" })
+            if (exit._tag === "Failure" || exit.value === "single") admission?.end({ billed: "no" })
             return undefined
           }
         )
@@ -218,7 +221,7 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
       // What others hold comes back when their batch does: a row waits for it as for its own answer.
       const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
       return Effect.flatMap(row === undefined ? admission : Effect.raceFirst(admission, held), (admitted) =>
-        admitted === "held" ? Effect.succeed(admitted) : add(admitted.request, admitted.end))
+        admitted === "held" ? Effect.succeed(admitted) : add(admitted.request, admitted))
     })
 
   const expectedCost = (request: ModelRequest.ModelRequest, step: string, tokens: number, at: number): Money.Money => {

@@ -70,6 +70,8 @@ export interface Spent {
 
 export interface Budget {
   readonly guard: ModelClient.Guard
+  /** Holds an amount of the limit for everything, and gives back what lets it go. */
+  readonly hold: (held: ModelClient.Held) => () => void
   /** Counts what earlier tries of a run have spent. */
   readonly restore: (spent: Spent) => void
   /** Money that is left of the limit for everything; `undefined` where there is none. */
@@ -135,12 +137,6 @@ interface Learned {
   ratio: number | undefined
   /** The most output of an answer. */
   output: number | undefined
-}
-
-/** An amount that is held until a call has ended. */
-interface Hold {
-  readonly money: Money.Money
-  readonly tokens: number
 }
 
 /** A budget that calls share. Throws a `BudgetError` for amounts that are none. */
@@ -226,7 +222,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
           account.reservedMoney += hold.money
           account.reservedTokens += hold.tokens
         }
-        return Effect.succeed({ request, end: settler({ step, model, price, tier, hold, counted, known, own, isEmbedding }) })
+        return Effect.succeed({ request, held: hold, end: settler({ step, model, price, tier, hold, counted, known, own, isEmbedding }) })
       }
 
       const exceeded = accounts.filter((account) => account.warns && !account.warned && isSpent(account))
@@ -242,6 +238,17 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
 
   return {
     guard,
+    hold: (held) => {
+      const [first] = accounts
+      if (first?.name !== "the budget") return () => {}
+      first.reservedMoney += held.money
+      first.reservedTokens += held.tokens
+      return () => {
+        first.reservedMoney -= held.money
+        first.reservedTokens -= held.tokens
+        wake()
+      }
+    },
     restore: ({ model, spent, step, usage }) => spend(step, model, spent, Usage.totalTokens(usage)),
     left: () => {
       const [first] = accounts
@@ -284,14 +291,14 @@ const fit = <R extends ModelRequest.ModelRequest>(
   input: number,
   request: R,
   known: Learned
-): { readonly request: R; readonly hold: Hold } | { readonly blocked: Account } => {
+): { readonly request: R; readonly hold: ModelClient.Held } | { readonly blocked: Account } => {
   const rates = price === undefined ? undefined : worstRates(price, input, tier)
   const base = rates === undefined ? Money.zero : Money.times(rates.input, input)
-  const holdOf = (output: number): Hold => ({
+  const holdOf = (output: number): ModelClient.Held => ({
     money: rates === undefined ? Money.zero : base + Money.times(rates.output, output),
     tokens: input + output
   })
-  const blocks = (hold: Hold) =>
+  const blocks = (hold: ModelClient.Held) =>
     caps.find((account) =>
       (account.money !== undefined && account.spentMoney + account.reservedMoney + hold.money > account.money) ||
       (account.tokens !== undefined && account.spentTokens + account.reservedTokens + hold.tokens > account.tokens)
@@ -331,14 +338,14 @@ const fit = <R extends ModelRequest.ModelRequest>(
 interface Held {
   readonly price: Price.Price | undefined
   readonly tier: Price.Service
-  readonly hold: Hold
+  readonly hold: ModelClient.Held
   readonly counted: number
   readonly known: Learned
   readonly isEmbedding: boolean
 }
 
 /** What an attempt has used; what cannot be known is charged as it was held. */
-const usedBy = ({ billed, response }: ModelClient.Ended, { counted, hold, isEmbedding, known, price, tier }: Held): Hold => {
+const usedBy = ({ billed, response }: ModelClient.Ended, { counted, hold, isEmbedding, known, price, tier }: Held): ModelClient.Held => {
   if (response?.usage !== undefined) {
     const { usage } = response
     const input = Usage.inputTokens(usage)
@@ -374,6 +381,10 @@ export const withGuard = (guard: ModelClient.Guard) => <A, E, R>(self: Effect.Ef
         Effect.onError(
           Effect.map(guard({ ...call, request: outer.request }), (inner) => ({
             request: inner.request,
+            held: {
+              money: inner.held.money > outer.held.money ? inner.held.money : outer.held.money,
+              tokens: Math.max(inner.held.tokens, outer.held.tokens)
+            },
             end: (ended: ModelClient.Ended) => {
               inner.end(ended)
               outer.end(ended)

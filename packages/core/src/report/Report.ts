@@ -30,6 +30,8 @@ export const Spent = Schema.Struct({
   step: Schema.String,
   provider: Schema.String,
   model: Schema.String,
+  /** The class of service; left out: the ordinary one. */
+  serviceTier: Schema.optionalKey(Schema.String),
   attempts: Schema.Int,
   failedAttempts: Schema.Int,
   unpriced: Schema.Int,
@@ -106,6 +108,7 @@ export const make = (store: Store.Service, run: RunRepo.Run): Effect.Effect<Repo
         step: sum.step,
         provider: sum.provider,
         model: sum.model,
+        ...(sum.serviceTier === undefined ? undefined : { serviceTier: sum.serviceTier }),
         attempts: sum.attempts,
         failedAttempts: sum.failedAttempts,
         unpriced: sum.unpriced,

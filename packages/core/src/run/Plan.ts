@@ -63,6 +63,8 @@ export const Line = Schema.Struct({
   step: Schema.String,
   provider: Schema.String,
   model: Schema.String,
+  /** The class of service; left out: the ordinary one. */
+  serviceTier: Schema.optionalKey(Schema.String),
   /** Rows whose value is taken over from earlier work. */
   reused: Schema.Int,
   /** Calls that the cache answers. */
@@ -115,7 +117,10 @@ const encode = Schema.encodeSync(Plan)
 
 export const fromJson = Schema.decodeUnknownOption(Plan)
 
-export type Options = Pick<RunState.Options, "limit" | "concurrency" | "parameters" | "cache" | "code">
+export interface Options extends Pick<RunState.Options, "limit" | "concurrency" | "parameters" | "cache" | "code"> {
+  /** Whether requests would go in batches, over what the flow's own stack says. */
+  readonly batch?: boolean
+}
 
 /** Output of answers of which nothing is known, in tokens. */
 const GUESS = { low: 16, expected: 128, high: 512 }
@@ -166,6 +171,7 @@ export const make = <E>(
     let layers: ReadonlyArray<ModelClient.LayerInfo> = []
     const main = Effect.gen(function*() {
       const { client, context } = yield* FlowContext.services(flow, {
+        batch: "off",
         over: (client) => {
           layers = client.layers ?? []
           return counting(client, { store, counts, samples, useCache: options.cache !== false, at })
@@ -196,8 +202,17 @@ export const make = <E>(
     )
     const progress = state.progress(at)
     const reused = new Map(progress.nodes.map((node) => [node.name, node.reused]))
-    return summarise({ flow: flow.name, at, counts: [...counts.values()], reused, samples, pricing, layers, rows: rowsOf(progress), unplanned })
+    return summarise({ flow: flow.name, at, counts: [...counts.values()], reused, samples, pricing, layers, tierOf: tiers(layers, options.batch), rows: rowsOf(progress), unplanned })
   }))
+
+type TierOf = (step: string) => string | undefined
+
+/** The class of service that the requests of a step are asked in. */
+const tiers = (layers: ReadonlyArray<ModelClient.LayerInfo>, batch: boolean | undefined): TierOf => {
+  if (batch !== undefined) return () => (batch ? "batch" : undefined)
+  const services = layers.flatMap(({ service }) => (service === undefined ? [] : [service]))
+  return (step) => services.find(({ steps }) => steps === undefined || steps.includes(step))?.tier
+}
 
 const rowsOf = (progress: typeof RunEvent.Progress.Type): number =>
   progress.nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
@@ -296,6 +311,7 @@ interface Gathered {
   readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
   readonly pricing: Pricing.Service
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
+  readonly tierOf: TierOf
   readonly unplanned: number
 }
 
@@ -312,7 +328,7 @@ const costOf = (price: Price.Price | undefined, calls: number, input: number, ou
   return full === undefined || reduced === undefined || full === Money.zero ? undefined : (whole * reduced) / full
 }
 
-const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, unplanned }: Gathered): Plan => {
+const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, tierOf, unplanned }: Gathered): Plan => {
   const priceOf = (model: string, provider?: string) =>
     Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
   const planned = counts.map((one) => {
@@ -334,11 +350,13 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, u
       high: Math.round(each.high * one.calls)
     }
     const price = priceOf(one.model, one.provider)
-    const [low, expected, high] = (["low", "expected", "high"] as const).map((end) => costOf(price, one.calls, one.input, output[end]))
+    const serviceTier = tierOf(one.step)
+    const [low, expected, high] = (["low", "expected", "high"] as const).map((end) => costOf(price, one.calls, one.input, output[end], serviceTier))
     const line: Line = {
       step: one.step,
       provider: price?.provider ?? one.provider,
       model: one.model,
+      ...(serviceTier === undefined ? undefined : { serviceTier }),
       reused: 0,
       cached: one.cached,
       calls: one.calls,
@@ -396,7 +414,9 @@ const shortest = (planned: ReadonlyArray<Planned>, layers: ReadonlyArray<ModelCl
   const limits = layers.flatMap(({ limits }) => (limits === undefined ? [] : [limits]))
   if (limits.every(({ requestsPerMinute, tokensPerMinute }) => requestsPerMinute === undefined && tokensPerMinute === undefined)) return undefined
   let longest = 0
-  for (const same of Map.groupBy(planned, ({ one }) => one.model).values()) {
+  // Batches do not count against the limits of single calls.
+  const single = planned.filter(({ line }) => line.serviceTier !== "batch")
+  for (const same of Map.groupBy(single, ({ one }) => one.model).values()) {
     const calls = same.reduce((sum, { one }) => sum + one.calls, 0)
     const tokens = same.reduce((sum, { one, output }) => sum + one.input + output.expected, 0)
     for (const { requestsPerMinute, tokensPerMinute } of limits) {
@@ -430,7 +450,16 @@ const strategiesOf = (
       "take the Router out: every call goes to the strong model"
     )
   }
-  add("batch service", sum(({ one, output, price }) => costOf(price, one.calls, one.input, output.expected, "batch")), "half of each token class, for answers within a day")
+  add(
+    "batch service",
+    sum(({ one, output, price }) => costOf(price, one.calls, one.input, output.expected, "batch")),
+    "--batch: half of each token class, for answers within a day"
+  )
+  add(
+    "all at once",
+    sum(({ one, output, price }) => costOf(price, one.calls, one.input, output.expected)),
+    "--online: answers in seconds, at the ordinary price"
+  )
   const prefixes = planned.map((one) => ({ ...one, shared: sharedTokens(one) }))
   if (prefixes.some(({ shared }) => shared > 0)) {
     add(

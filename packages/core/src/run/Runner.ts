@@ -121,6 +121,7 @@ export const run = <E>(
         startedAt: begun.startedAt,
         scope: options.cache === false ? begun.name : "",
         register: (holder) => void holders.push(holder),
+        hold: (held) => budget?.hold(held) ?? (() => {}),
         count: books.count
       }),
       Context.add(Cache.Mode, options.cache === false ? "off" as const : "on" as const)

@@ -32,6 +32,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { ModelRequest } from "../data/ModelRequest.ts"
+import type { Money } from "../data/Money.ts"
 import type { ModelResponse, ResponseTo } from "../data/ModelResponse.ts"
 import * as BatchProvider from "./BatchProvider.ts"
 import * as ModelFailure from "./ModelFailure.ts"
@@ -57,6 +58,8 @@ export interface LayerInfo {
   readonly baseline?: string
   /** It only decides when calls are made: what is sent in another way than by single calls goes past it. */
   readonly paces?: true
+  /** The class of service that it has requests asked in, and for which steps where not for all. */
+  readonly service?: { readonly tier: string; readonly steps?: ReadonlyArray<string> | undefined }
 }
 
 export interface Service {
@@ -177,7 +180,16 @@ export const Meter = Context.Reference<Meter>("@pipe/core/ModelClient/Meter", {
 /** What a guard lets through: the request, perhaps with a limit, and what is to be told of its end. */
 export interface Admission<R extends ModelRequest = ModelRequest> {
   readonly request: R
+  /** Told how the attempt ended. */
   readonly end: (ended: Ended) => void
+  /** What is held for it until then, in picodollars and tokens. */
+  readonly held: Held
+}
+
+/** An amount that is held until a call has ended. */
+export interface Held {
+  readonly money: Money
+  readonly tokens: number
 }
 
 /** Lets attempts through at the provider's edge, makes them wait, or refuses them. */

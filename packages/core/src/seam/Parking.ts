@@ -109,6 +109,8 @@ export interface Run {
   readonly startedAt: number
   /** Answers are shared inside of it only; empty: with all other runs. */
   readonly scope: string
+  /** Holds an amount of the run's budget, and gives back what lets it go. */
+  readonly hold: (held: ModelClient.Held) => () => void
   readonly register: (holder: Holder) => void
   /** Counts an entry that stands in the store already. */
   readonly count: (entry: LedgerEntry.LedgerEntry) => void

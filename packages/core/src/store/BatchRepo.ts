@@ -46,6 +46,8 @@ export interface Batch {
   readonly tokens: number
   /** What it will probably cost. */
   readonly expected: Money.Money
+  /** What the run's budget holds for it. */
+  readonly held: { readonly money: Money.Money; readonly tokens: number }
   readonly cost: Money.Money
   readonly answered: number
   readonly failed: number
@@ -87,7 +89,7 @@ type Changes = Partial<Pick<Batch, "state" | "uploaded" | "remote" | "answered" 
 export interface BatchRepo {
   /** Writes the intent with all its lines; nothing has been sent. */
   readonly create: (
-    batch: Pick<Batch, "name" | "run" | "provider" | "account" | "endpoint" | "model" | "file" | "requests" | "bytes" | "tokens" | "expected" | "createdAt">,
+    batch: Pick<Batch, "name" | "run" | "provider" | "account" | "endpoint" | "model" | "file" | "requests" | "bytes" | "tokens" | "expected" | "held" | "createdAt">,
     lines: ReadonlyArray<NewLine>
   ) => Effect.Effect<Batch, SqlError.SqlError>
   /** Ends when it is on disk. */
@@ -119,7 +121,7 @@ export interface BatchRepo {
 
 const SELECT = `SELECT batches.id, batches.name, batches.run, runs.name AS run_name, batches.provider, batches.account, batches.endpoint,
   batches.model, batches.state, batches.file, batches.uploaded, batches.remote, batches.requests, batches.bytes, batches.tokens,
-  CAST(batches.expected AS TEXT) AS expected, CAST(batches.cost AS TEXT) AS cost, batches.answered, batches.failed,
+  CAST(batches.expected AS TEXT) AS expected, CAST(batches.held_money AS TEXT) AS held_money, batches.held_tokens, CAST(batches.cost AS TEXT) AS cost, batches.answered, batches.failed,
   batches.created_at, batches.sent_at, batches.ended_at, batches.message
   FROM batches LEFT JOIN runs ON runs.id = batches.run`
 
@@ -153,6 +155,7 @@ const toBatch = (row: Database.Row): Batch => ({
   bytes: Number(row["bytes"]),
   tokens: Number(row["tokens"]),
   expected: Database.toBigInt(row["expected"]) ?? 0n,
+  held: { money: Database.toBigInt(row["held_money"]) ?? 0n, tokens: Number(row["held_tokens"]) },
   cost: Database.toBigInt(row["cost"]) ?? 0n,
   answered: Number(row["answered"]),
   failed: Number(row["failed"]),
@@ -202,11 +205,12 @@ export const make = (database: Database.Service): BatchRepo => {
     create: (batch, lines) =>
       Effect.gen(function*() {
         const [row] = yield* database.query(
-          `INSERT INTO batches (name, run, provider, account, endpoint, model, state, file, requests, bytes, tokens, expected, cost,
-            answered, failed, created_at) VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, 0, 0, 0, ?) RETURNING id`,
+          `INSERT INTO batches (name, run, provider, account, endpoint, model, state, file, requests, bytes, tokens, expected,
+            held_money, held_tokens, cost, answered, failed, created_at)
+            VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?) RETURNING id`,
           [
             batch.name, batch.run ?? null, batch.provider, batch.account, batch.endpoint, batch.model, batch.file, batch.requests,
-            batch.bytes, batch.tokens, batch.expected, batch.createdAt
+            batch.bytes, batch.tokens, batch.expected, batch.held.money, batch.held.tokens, batch.createdAt
           ]
         )
         const id = Number(row!["id"])

@@ -86,7 +86,7 @@ export const migrations = {
     "ALTER TABLE answers ADD COLUMN service_tier TEXT",
     `CREATE TABLE batches (id ID, name TEXT NOT NULL UNIQUE, run INT, provider TEXT NOT NULL, account TEXT NOT NULL,
       endpoint TEXT NOT NULL, model TEXT NOT NULL, state TEXT NOT NULL, file TEXT NOT NULL, uploaded TEXT, remote TEXT,
-      requests INT NOT NULL, bytes INT NOT NULL, tokens INT NOT NULL, expected INT NOT NULL, cost INT NOT NULL,
+      requests INT NOT NULL, bytes INT NOT NULL, tokens INT NOT NULL, expected INT NOT NULL, held_money INT NOT NULL, held_tokens INT NOT NULL, cost INT NOT NULL,
       answered INT NOT NULL, failed INT NOT NULL, created_at INT NOT NULL, sent_at INT, ended_at INT, message TEXT)`,
     "CREATE INDEX batches_run ON batches (run)",
     `CREATE TABLE batch_lines (batch INT NOT NULL, number INT NOT NULL, key TEXT NOT NULL, step TEXT NOT NULL, row_index INT NOT NULL,
