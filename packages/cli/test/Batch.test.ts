@@ -207,6 +207,20 @@ describe("pipe run --batch", () => {
       assert.strictEqual(simulator.requests(), 20)
     }), 60_000)
 
+  it.live("is planned at its price, and a sample is asked at once", () =>
+    Effect.gen(function*() {
+      const simulator = yield* Simulator.start()
+      const cwd = folder(files("openai", 100))
+      const options = { cwd, env: envOf(simulator) }
+      const sampled = yield* run(["plan", "flow.ts", "--batch", "--sample", "10"], options)
+      assert.strictEqual(simulator.requests(), 10)
+      assert.match(sampled.stdout, /answer +gpt-4o-mini \(batch\) +10 +0 +90/)
+      assert.match(sampled.stdout, /all at once +\$\S+ +--online/)
+      const cost = (text: string) => Number(/as it stands +\$(\S+)/.exec(text)?.[1])
+      const online = yield* run(["plan", "flow.ts"], options)
+      assert.closeTo(cost(sampled.stdout) / cost(online.stdout), 0.5, 0.01)
+    }), 60_000)
+
   it.live("reads standard input once and uses it twice", () =>
     Effect.gen(function*() {
       const simulator = yield* Simulator.start({ batches: { latency: "100 millis" } })

@@ -423,6 +423,30 @@ describe("a budget", () => {
     }), 60_000)
 })
 
+describe("what is on its way", () => {
+  it.live("is held from the budget of the process that goes on", () =>
+    Effect.gen(function*() {
+      const simulator = yield* Simulator.start({ batches: { latency: "1500 millis" } })
+      const flow = (n: number) => (out: Array<unknown>) =>
+        Flow.make("held", {
+          outputs: [Sink.forEach("out", Flow.step("a", { row: rows(n) }, ({ row }) => ask(row), { settings: { maxTokens: 40 } }), (value) =>
+            Effect.sync(() => out.push(value)))],
+          stack: stackOf("openai", simulator)
+        })
+      const store = newStore()
+      // 20 requests hold some 20 × (30 × 0.075 + 40 × 0.30) microdollars; twice as many are too much.
+      const budget = { usd: "0.0004" }
+      const left = yield* run(flow(20), { store, run: { batch: fast, budget, detach: true } })
+      assert.strictEqual(left.summary.status, "waiting")
+      const again = yield* run(flow(60), { store, run: { batch: fast, budget, detach: true, resume: left.summary.run } })
+      const waiting = simulator.batches().reduce((sum, { requests }) => sum + requests, 0)
+      assert.isBelow(waiting, 45, "the requests on their way were forgotten")
+      const done = yield* run(flow(60), { store, run: { batch: fast, budget: { usd: "1" }, resume: again.summary.run } })
+      assert.strictEqual(done.out.length, 60)
+      assert.strictEqual(done.summary.cost, batchBill("openai", simulator))
+    }), 60_000)
+})
+
 describe("prices of batches", () => {
   const usage = (input: number, cacheRead: number, output: number) => Usage.fromInclusive({ input, cacheRead, output })
   it.effect("are those of the class of tokens and the length of the context (litellm#38341, #39861)", () =>

@@ -76,9 +76,12 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<BatchDesk, AiError.AiError, Scope.Scope> {
   const { enqueuedTokens, fs, path, provider, run, store } = options
   const scope = yield* Effect.scope
-  const folder = path.join(store.folder ?? ".pipe", "batches")
+  const folder = store.inMemory
+    ? yield* Effect.mapError(fs.makeTempDirectoryScoped({ prefix: "pipe-batches-" }), (error) => BatchFailure.unwritable("a temporary folder", error))
+    : path.join(store.folder ?? ".pipe", "batches")
   const adding = Semaphore.makeUnsafe(1)
   const upload = Semaphore.makeUnsafe(1)
+  const collect = Semaphore.makeUnsafe(2)
   const spools = new Map<string, BatchSpool.BatchSpool>()
   /** Keys in spools, whose lines are not in the store yet. */
   const gathered = new Set<string>()
@@ -153,7 +156,8 @@ export const make = Effect.fnUntraced(function*(
     pricing: options.pricing,
     fs,
     polling: options.polling,
-    uploading: (effect) => upload.withPermit(effect),
+    uploading: upload.withPermit,
+    collecting: collect.withPermit,
     admit,
     refused,
     count: (batch, entry) => {
@@ -281,8 +285,22 @@ export const make = Effect.fnUntraced(function*(
     return Effect.forEach(all, ([, spool]) => seal(spool), { discard: true })
   }))
 
+  /** Those of other runs are theirs. */
   const cancelAll = Effect.suspend(() =>
-    Effect.forEach(open(), (job) => Effect.ignore(job.cancel), { concurrency: 8, discard: true }))
+    Effect.forEach(open().filter((job) => job.batch().run === run?.id), (job) => Effect.ignore(job.cancel), { concurrency: 8, discard: true }))
+
+  /** What was gathered and not sent is not to be sent any more. */
+  const dropSpools = Effect.suspend(() => {
+    const all = [...spools.values()]
+    spools.clear()
+    for (const { entries } of all) {
+      for (const { admission, key } of entries) {
+        gathered.delete(key)
+        admission?.end({ billed: "no" })
+      }
+    }
+    return Effect.forEach(all, (spool) => spool.discard, { discard: true })
+  })
 
   /** Waits for all batches; the first failure of one is told when the others have ended. */
   const allBack: Effect.Effect<void, AiError.AiError> = Effect.suspend(() =>
@@ -302,6 +320,7 @@ export const make = Effect.fnUntraced(function*(
     )
     if (isBack && left > 0) return
     over = true
+    yield* adding.withPermit(dropSpools)
     if (open().length > 0) {
       yield* Effect.logWarning(`the deadline has come: ${open().length} batches are cancelled, and what they have not answered is asked at once`)
     }
@@ -355,7 +374,7 @@ export const make = Effect.fnUntraced(function*(
     if (waiters.size > 0 && before > 0 && gathered.size === before) yield* flush
   })), scope)
   // What was gathered and not sent is gathered again by whoever goes on.
-  yield* Effect.addFinalizer(() => Effect.forEach([...spools.values()], (spool) => spool.discard, { discard: true }))
+  yield* Effect.addFinalizer(() => dropSpools)
 
   return {
     find,

@@ -34,6 +34,8 @@ export interface Environment extends BatchResults.Environment {
   readonly polling: Polling
   /** One file goes up at a time. */
   readonly uploading: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  /** The lines of few batches are in memory at a time. */
+  readonly collecting: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** Waits until the account may have so many more tokens waiting. */
   readonly admit: (batch: BatchRepo.Batch) => Effect.Effect<void>
   /** The account refused a batch for its waiting tokens: whether it is worth waiting for room. */
@@ -215,7 +217,7 @@ export const make = (
       yield* reject(ended)
       return yield* collect
     }
-    const sums = yield* patiently(BatchResults.collect(batch, ended, env, ends))
+    const sums = yield* env.collecting(patiently(BatchResults.collect(batch, ended, env, ends)))
     yield* update({ state: "collected", endedAt: yield* Clock.currentTimeMillis, answered: sums.answered, failed: sums.failed })
     yield* finish
   })

@@ -83,6 +83,7 @@ export const open = Effect.fnUntraced(function*(
       fs,
       polling: {},
       uploading: (effect) => effect,
+      collecting: (effect) => effect,
       admit: () => Effect.void,
       refused: () => Effect.succeed(false),
       count: () => {},

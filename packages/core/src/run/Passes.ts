@@ -12,6 +12,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Parking from "../seam/Parking.ts"
+import * as Store from "../store/Store.ts"
 import * as Domains from "./Domains.ts"
 import type * as RunState from "./RunState.ts"
 
@@ -48,6 +49,10 @@ export const run = Effect.fnUntraced(function*(
       state.unstop()
     }
     if (options.detach === true) {
+      if (yield* Effect.map(Store.Store, ({ inMemory }) => inMemory)) {
+        state.stop({ kind: "failed", message: "a run whose store is in memory cannot be left: nobody could find its batches again" })
+        return []
+      }
       yield* Effect.raceFirst(Effect.forEach(holders, ({ send }) => send, { discard: true }), state.stopping)
       const open = holders.reduce((sum, holder) => sum + holder.standing().batches, 0)
       state.stop({ kind: "waiting", message: `${open} ${open === 1 ? "batch is" : "batches are"} on the way` })

@@ -277,7 +277,7 @@ export const make = (init: {
       journalOf = journals
     },
     onMissing: options.explain !== true ? undefined : (node, row, journal, missing) =>
-      Effect.flatMap(journal.why(missing), (reason) =>
+      passes > 1 ? Effect.void : Effect.flatMap(journal.why(missing), (reason) =>
         emit({ _tag: "RowMissing", run: id, node: node.name, row: row.index, position: row.position, reason })),
     onFailed,
     onDropped: () => {
