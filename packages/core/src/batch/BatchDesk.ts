@@ -62,6 +62,8 @@ export interface BatchDesk extends Parking.Holder {
   readonly isOver: () => boolean
 }
 
+const encoder = new TextEncoder()
+
 /** After a deadline, how long cancelled batches may take to give what they have. OpenAI says 10 minutes at most. */
 const CANCELLING = "15 minutes"
 
@@ -240,9 +242,12 @@ export const make = Effect.fnUntraced(function*(
     yield* start(batch, spool.entries.map(({ admission }) => admission?.end))
   })
 
-  const begin = Effect.fnUntraced(function*(endpoint: string, model: string) {
+  const newName = Effect.gen(function*() {
     const at = yield* Clock.currentTimeMillis
-    const name = `pb-${at.toString(36)}-${(yield* Random.nextIntBetween(0, 36 ** 4)).toString(36).padStart(4, "0")}`
+    return `pb-${at.toString(36)}-${(yield* Random.nextIntBetween(0, 36 ** 4)).toString(36).padStart(4, "0")}`
+  })
+
+  const begin = Effect.fnUntraced(function*(name: string, endpoint: string, model: string) {
     const file = path.resolve(folder, `${name}.jsonl`)
     return yield* Effect.mapError(
       Effect.andThen(
@@ -256,21 +261,25 @@ export const make = Effect.fnUntraced(function*(
   const add: BatchDesk["add"] = (request, entry) =>
     adding.withPermit(Effect.gen(function*() {
       const model = request.model ?? ""
-      // The kind and the size of a line do not depend on its batch, but for the length of the id.
-      const trial = yield* provider.encode(BatchSpool.customId("pb-00000000-0000", 0), request)
-      if (trial === undefined) return false
-      const group = `${trial.endpoint}\n${model}`
-      const lineOf = { inputs: trial.inputs, tokens: entry.tokens, bytes: 0 }
+      // A kind of request is answered by one of the provider's APIs.
+      const group = `${request._tag}\n${model}`
       const cap = limits(model)
       for (;;) {
-        let spool = spools.get(group)
-        if (spool === undefined) spools.set(group, spool = yield* begin(trial.endpoint, model))
-        const line = yield* provider.encode(spool.nextId(), request)
-        const bytes = BatchSplit.byteLength(line!.text) + provider.frame.separator.length
-        const next = BatchSplit.add(spool.fill(), { ...lineOf, bytes })
+        const open = spools.get(group)
+        const name = open === undefined ? yield* newName : open.name
+        const line = yield* provider.encode(open?.nextId() ?? BatchSpool.customId(name, 0), request)
+        if (line === undefined) return false
+        const spool = open ?? (yield* begin(name, line.endpoint, model))
+        if (open === undefined) spools.set(group, spool)
+        const bytes = encoder.encode(line.text)
+        const next = BatchSplit.add(spool.fill(), {
+          inputs: line.inputs,
+          tokens: entry.tokens,
+          bytes: bytes.length + provider.frame.separator.length
+        })
         if (BatchSplit.fits(next, cap) || (spool.entries.length === 0 && BatchSplit.fits(next, { ...cap, tokens: undefined }))) {
           gathered.add(entry.key)
-          yield* Effect.mapError(spool.append(entry, line!.text, next), (error) => BatchFailure.unwritable(spool.file, error))
+          yield* Effect.mapError(spool.append(entry, bytes, next), (error) => BatchFailure.unwritable(spool.file, error))
           return true
         }
         if (spool.entries.length === 0) return false

@@ -35,7 +35,7 @@ export interface BatchSpool {
   readonly entries: ReadonlyArray<Entry>
   /** The id of the next request. */
   readonly nextId: () => string
-  readonly append: (entry: Entry, text: string, fill: BatchSplit.Fill) => Effect.Effect<void, PlatformError.PlatformError>
+  readonly append: (entry: Entry, line: Uint8Array, fill: BatchSplit.Fill) => Effect.Effect<void, PlatformError.PlatformError>
   /** Ends the file. */
   readonly finish: Effect.Effect<void, PlatformError.PlatformError>
   /** Takes the file away. */
@@ -53,7 +53,7 @@ export const numberOf = (batch: { readonly name: string; readonly requests: numb
   return number < batch.requests ? number : undefined
 }
 
-/** Text that is held before it is written. */
+/** Bytes that are held before they are written. */
 const BUFFER = 1 << 20
 
 const encoder = new TextEncoder()
@@ -75,12 +75,24 @@ export const make = Effect.fnUntraced(function*(
   const entries: Array<Entry> = []
   let fill = BatchSplit.empty(frame)
   let expected = Money.zero
-  let buffer = frame.head
+  const separator = encoder.encode(frame.separator)
+  const buffer = new Uint8Array(BUFFER)
+  let held = 0
+  /** Writes what is held when more does not fit beside it. */
+  const push = (bytes: Uint8Array): Effect.Effect<void, PlatformError.PlatformError> => {
+    if (held + bytes.length <= BUFFER) {
+      buffer.set(bytes, held)
+      held += bytes.length
+      return Effect.void
+    }
+    return Effect.andThen(flush, Effect.suspend(() => bytes.length > BUFFER ? handle.writeAll(bytes) : push(bytes)))
+  }
   const flush = Effect.suspend(() => {
-    const bytes = encoder.encode(buffer)
-    buffer = ""
+    const bytes = buffer.slice(0, held)
+    held = 0
     return handle.writeAll(bytes)
   })
+  yield* push(encoder.encode(frame.head))
   const close = Scope.close(scope, Exit.void)
   const spool: BatchSpool = {
     ...options,
@@ -88,18 +100,19 @@ export const make = Effect.fnUntraced(function*(
     expected: () => expected,
     entries,
     nextId: () => customId(name, entries.length),
-    append: (entry, text, next) =>
+    append: (entry, line, next) =>
       Effect.suspend(() => {
-        buffer += entries.length === 0 ? text : frame.separator + text
+        const isFirst = entries.length === 0
         entries.push(entry)
         fill = next
         expected += entry.expected
-        return buffer.length < BUFFER ? Effect.void : flush
+        return isFirst ? push(line) : Effect.andThen(push(separator), push(line))
       }),
-    finish: Effect.suspend(() => {
-      buffer += frame.tail
-      return flush
-    }).pipe(Effect.andThen(handle.sync), Effect.andThen(close)),
+    finish: Effect.suspend(() => push(encoder.encode(frame.tail))).pipe(
+      Effect.andThen(flush),
+      Effect.andThen(handle.sync),
+      Effect.andThen(close)
+    ),
     discard: Effect.andThen(close, Effect.ignore(fs.remove(file)))
   }
   return spool

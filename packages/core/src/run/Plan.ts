@@ -36,7 +36,6 @@ import type * as Flow from "../flow/Flow.ts"
 import type * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
 import * as ModelName from "../price/ModelName.ts"
-import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as Endpoint from "../seam/Endpoint.ts"
@@ -50,6 +49,7 @@ import * as Domains from "./Domains.ts"
 import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
 import * as Placeholder from "./Placeholder.ts"
+import * as PlanCost from "./PlanCost.ts"
 import type * as RunEvent from "./RunEvent.ts"
 import * as RunState from "./RunState.ts"
 
@@ -125,25 +125,6 @@ export interface Options extends Pick<RunState.Options, "limit" | "concurrency" 
 /** Output of answers of which nothing is known, in tokens. */
 const GUESS = { low: 16, expected: 128, high: 512 }
 
-/** A prompt that is shared by calls is cached by providers from this many tokens on, in steps of 128 (OpenAI's own rule). */
-const PROMPT_CACHE = 1_024
-
-interface Counts {
-  readonly step: string
-  readonly provider: string
-  readonly model: string
-  readonly baseline: string | undefined
-  calls: number
-  cached: number
-  input: number
-  /** What the cached answers would cost again. */
-  cachedUsage: Usage.Usage
-  maxTokens: number
-  isEmbedding: boolean
-  /** The beginning that all prompts have in common, in characters. */
-  prefix: string | undefined
-}
-
 /** Plans a run of a flow. */
 export const make = <E>(
   flow: Flow.Flow<E>,
@@ -167,7 +148,7 @@ export const make = <E>(
       options: {}
     })
     const settings = yield* FlowContext.settings(flow)
-    const counts = new Map<string, Counts>()
+    const counts = new Map<string, PlanCost.Counts>()
     let layers: ReadonlyArray<ModelClient.LayerInfo> = []
     const main = Effect.gen(function*() {
       const { client, context } = yield* FlowContext.services(flow, {
@@ -227,7 +208,7 @@ const counting = (
   client: ModelClient.Service,
   env: {
     readonly store: Store.Service
-    readonly counts: Map<string, Counts>
+    readonly counts: Map<string, PlanCost.Counts>
     readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
     readonly useCache: boolean
     readonly at: number
@@ -242,7 +223,7 @@ const counting = (
   const seen = new Map<string, number>()
   let number = 0
 
-  const countsOf = (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): Counts => {
+  const countsOf = (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): PlanCost.Counts => {
     const model = request.model ?? ""
     const baseline = isRouted ? routed?.baseline : undefined
     const key = `${step}\n${model}\n${baseline ?? ""}`
@@ -256,7 +237,7 @@ const counting = (
     return known
   }
 
-  const count = (counts: Counts, request: ModelRequest.ModelRequest, tokens: TokenCounter.Count): void => {
+  const count = (counts: PlanCost.Counts, request: ModelRequest.ModelRequest, tokens: TokenCounter.Count): void => {
     counts.calls++
     counts.input += TokenCounter.inputTokens(tokens, request)
     counts.maxTokens = Math.max(counts.maxTokens, request._tag === "Embedding" ? 0 : request.settings.maxTokens ?? 0)
@@ -306,26 +287,13 @@ interface Gathered {
   readonly flow: string
   readonly at: number
   readonly rows: number
-  readonly counts: ReadonlyArray<Counts>
+  readonly counts: ReadonlyArray<PlanCost.Counts>
   readonly reused: ReadonlyMap<string, number>
   readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
   readonly pricing: Pricing.Service
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
   readonly tierOf: TierOf
   readonly unplanned: number
-}
-
-const costOf = (price: Price.Price | undefined, calls: number, input: number, output: number, serviceTier?: string) => {
-  if (price === undefined) return undefined
-  // The price of a call depends on its length: all are taken to have the mean.
-  const each = { ...Usage.zero, uncachedInput: calls === 0 ? 0 : Math.round(input / calls) }
-  const rates = Price.ratesAt(price, Usage.inputTokens(each))
-  const whole = Money.times(Price.rateOf(rates, "uncachedInput"), input) + Money.times(Price.rateOf(rates, "output"), output)
-  if (serviceTier === undefined) return whole
-  const one = { ...Usage.zero, uncachedInput: 1_000 }
-  const full = Price.cost(price, one)
-  const reduced = Price.cost(price, one, { serviceTier, provider: price.provider })
-  return full === undefined || reduced === undefined || full === Money.zero ? undefined : (whole * reduced) / full
 }
 
 const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, tierOf, unplanned }: Gathered): Plan => {
@@ -351,7 +319,7 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     }
     const price = priceOf(one.model, one.provider)
     const serviceTier = tierOf(one.step)
-    const [low, expected, high] = (["low", "expected", "high"] as const).map((end) => costOf(price, one.calls, one.input, output[end], serviceTier))
+    const [low, expected, high] = (["low", "expected", "high"] as const).map((end) => PlanCost.costOf(price, one.calls, one.input, output[end], serviceTier))
     const line: Line = {
       step: one.step,
       provider: price?.provider ?? one.provider,
@@ -393,7 +361,7 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     cost,
     unpriced: [...new Set(planned.filter(({ one, price }) => price === undefined && one.calls > 0).map(({ one }) => one.model))],
     ...(milliseconds === undefined ? undefined : { milliseconds }),
-    strategies: strategiesOf(planned, layers, cost.expected, priceOf),
+    strategies: PlanCost.strategies(planned, layers, cost.expected, priceOf),
     unplanned
   }
 }
@@ -402,15 +370,8 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
 const spread = ({ answers, deviation, mean }: LedgerRepo.OutputSample, calls: number): number =>
   calls === 0 ? 0 : answers < 2 ? mean / 2 : deviation * Math.sqrt(1 / answers + 1 / calls)
 
-type Planned = {
-  readonly one: Counts
-  readonly line: Line
-  readonly price: Price.Price | undefined
-  readonly output: { readonly expected: number }
-}
-
 /** How long the calls take at the limits that the stack knows, each model for itself. */
-const shortest = (planned: ReadonlyArray<Planned>, layers: ReadonlyArray<ModelClient.LayerInfo>): number | undefined => {
+const shortest = (planned: ReadonlyArray<PlanCost.Planned>, layers: ReadonlyArray<ModelClient.LayerInfo>): number | undefined => {
   const limits = layers.flatMap(({ limits }) => (limits === undefined ? [] : [limits]))
   if (limits.every(({ requestsPerMinute, tokensPerMinute }) => requestsPerMinute === undefined && tokensPerMinute === undefined)) return undefined
   let longest = 0
@@ -426,70 +387,4 @@ const shortest = (planned: ReadonlyArray<Planned>, layers: ReadonlyArray<ModelCl
     }
   }
   return Math.round(longest * 60_000)
-}
-
-const strategiesOf = (
-  planned: ReadonlyArray<Planned>,
-  layers: ReadonlyArray<ModelClient.LayerInfo>,
-  expected: Money.Money,
-  priceOf: (model: string) => Price.Price | undefined
-): ReadonlyArray<Strategy> => {
-  const has = (name: string) => layers.some((layer) => layer.name === name)
-  const sum = (f: (planned: Planned) => Money.Money | undefined) =>
-    Money.sum(planned.map((one) => f(one) ?? one.line.cost?.expected ?? Money.zero))
-  const strategies: Array<Strategy> = [{ name: "as it stands", cost: expected, how: "" }]
-  const add = (name: string, cost: Money.Money, how: string): void => {
-    if (cost !== expected) strategies.push({ name, cost, how })
-  }
-  const repeated = Money.sum(planned.map(({ one, price }) => price === undefined ? Money.zero : Price.cost(price, one.cachedUsage) ?? Money.zero))
-  if (has("Cache")) add("without the exact cache", expected + repeated, "take Cache.layer out: this is what it saves")
-  if (has("Router")) {
-    add(
-      "without routing",
-      sum(({ one, output }) => one.baseline === undefined ? undefined : costOf(priceOf(one.baseline), one.calls, one.input, output.expected)),
-      "take the Router out: every call goes to the strong model"
-    )
-  }
-  add(
-    "batch service",
-    sum(({ one, output, price }) => costOf(price, one.calls, one.input, output.expected, "batch")),
-    "--batch: half of each token class, for answers within a day"
-  )
-  add(
-    "all at once",
-    sum(({ one, output, price }) => costOf(price, one.calls, one.input, output.expected)),
-    "--online: answers in seconds, at the ordinary price"
-  )
-  const prefixes = planned.map((one) => ({ ...one, shared: sharedTokens(one) }))
-  if (prefixes.some(({ shared }) => shared > 0)) {
-    add(
-      "the provider's prompt cache",
-      Money.sum(prefixes.map(({ line, one, price, shared }) => {
-        if (price === undefined || line.cost === undefined) return Money.zero
-        const rates = Price.ratesAt(price, one.input)
-        return line.cost.expected - Money.times(Price.rateOf(rates, "uncachedInput") - Price.rateOf(rates, "cacheRead"), shared * Math.max(0, one.calls - 1))
-      })),
-      "what prompts have in common stands at their beginning already: the provider charges it less where it finds it again"
-    )
-  }
-  const smaller = new Map(planned.flatMap(({ one }) => {
-    const names = [`${one.model}-mini`, `${one.model}-nano`]
-    const cheap = /-(?:mini|nano)$/.test(one.model) ? undefined : names.find((name) => priceOf(name) !== undefined)
-    return cheap === undefined ? [] : [[one.model, cheap] as const]
-  }))
-  for (const [model, cheap] of smaller) {
-    add(
-      `${cheap} in place of ${model}`,
-      sum(({ one, output }) => one.model === model ? costOf(priceOf(cheap), one.calls, one.input, output.expected) : undefined),
-      "for the rows that it does well enough: a Router decides, and quality is yours to check"
-    )
-  }
-  return strategies
-}
-
-/** Tokens of the common beginning that a provider would cache. */
-const sharedTokens = ({ one }: Planned): number => {
-  if (one.calls < 2 || one.prefix === undefined) return 0
-  const tokens = TokenCounter.estimate(one.prefix)
-  return tokens < PROMPT_CACHE ? 0 : Math.floor(tokens / 128) * 128
 }
