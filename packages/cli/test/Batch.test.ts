@@ -6,6 +6,7 @@ import type { ChildProcess } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import * as View from "../src/view/View.ts"
 import { folder, pipe } from "./Pipe.ts"
 
 const ROWS = 300
@@ -246,6 +247,27 @@ describe("pipe run --batch", () => {
       assert.strictEqual(failed.code, 1)
       assert.match(failed.stderr, /400 the simulator refused this request/)
     }), 60_000)
+
+  it("has a line of the live display for batches", () => {
+    const progress = {
+      _tag: "Progress" as const,
+      run: "r",
+      milliseconds: 60_000,
+      nodes: [{ name: "answer", kind: "Step", running: 0, done: 0, reused: 0, failed: 0, skipped: 0, total: 100 }],
+      spent: 0n,
+      saved: 0n,
+      answers: { provider: 0, cache: 0, shared: 0 },
+      waiting: 0,
+      waited: 0,
+      batches: { open: 2, queued: 10, running: 60, back: 28, failed: 2, sentAt: Date.now() - 125_000, expected: 1_500_000_000_000n }
+    }
+    assert.match(
+      View.render(progress, 200)[1] ?? "",
+      /2 batches · 10 queued · 60 running · 28 back · 2 failed · for 2 min 5 s · \$1\.50 expected/
+    )
+    const { batches: _, ...without } = progress
+    assert.strictEqual(View.render(without, 200).length, 2)
+  })
 
   it.live("shows how batches stand, as lines and as data", () =>
     Effect.gen(function*() {
