@@ -103,6 +103,33 @@ describe("kill -9 of a run in batches", () => {
       }), 240_000)
   }
 
+  it.live("before it was created: two other runs that ask the same find it, and one of them sends it", () =>
+    Effect.gen(function*() {
+      let child: ChildProcess | undefined
+      let armed = true
+      const simulator = yield* Simulator.start({
+        batches: {
+          latency: "300 millis",
+          onStage: (stage) => {
+            if (!armed || stage !== "uploaded") return
+            armed = false
+            child?.kill("SIGKILL")
+          }
+        }
+      })
+      const other = (name: string) => flowOf("openai").replace("\"words\"", `"${name}"`).replace("out.jsonl", `${name}.jsonl`).replace("Flow.step(\"answer\"", `Flow.step("${name}"`)
+      const cwd = folder({ ...files("openai", 80), "one.ts": other("one"), "two.ts": other("two") })
+      const options = { cwd, env: envOf(simulator) }
+      const killed = yield* run(["run", "flow.ts", "--batch", "--quiet"], { ...options, onStart: (started) => void (child = started) })
+      assert.isNull(killed.code, killed.stderr)
+      assert.strictEqual(simulator.batches().length, 0)
+      const both = yield* Effect.all(["one", "two"].map((name) => run(["run", `${name}.ts`, "--batch", "--quiet"], options)), { concurrency: "unbounded" })
+      assert.deepStrictEqual(both.map(({ code }) => code), [0, 0], both.map(({ stderr }) => stderr).join("\n"))
+      assert.deepStrictEqual(simulator.batches().map(({ requests }) => requests), [80])
+      assert.deepStrictEqual(booked(cwd), { attempts: 80, cost: bill("openai", simulator) })
+      for (const name of ["one", "two"]) assert.strictEqual(readFileSync(join(cwd, `${name}.jsonl`), "utf8").trim().split("\n").length, 80)
+    }), 120_000)
+
   it.live("at random moments, five times: the same output and the same bill", () =>
     Effect.gen(function*() {
       const simulator = yield* Simulator.start({ batches: { latency: "400 millis", expired: 0.2, serverErrors: 0.1, duplicates: 0.1 } })

@@ -95,8 +95,8 @@ export const make = Effect.fnUntraced(function*(
   /** What lets go of the holds for batches that earlier processes have sent. */
   const releases = new Map<number, () => void>()
   let room: Deferred.Deferred<void> = Deferred.makeUnsafe()
-  let back = 0
-  let failed = 0
+  /** What this process has taken in, by batch. */
+  const taken = new Map<number, { back: number; failed: number }>()
   let over = false
 
   const stored = <A>(effect: Effect.Effect<A, SqlError.SqlError>) => BatchFailure.stored(store, effect)
@@ -163,8 +163,10 @@ export const make = Effect.fnUntraced(function*(
     admit,
     refused,
     count: (batch, entry) => {
-      if (entry.error === undefined) back++
-      else failed++
+      let sums = taken.get(batch.id)
+      if (sums === undefined) taken.set(batch.id, sums = { back: 0, failed: 0 })
+      if (entry.error === undefined) sums.back++
+      else sums.failed++
       if (run !== undefined && batch.run === run.id) run.count(entry)
     },
     onTaken: (_, lines) => {
@@ -182,7 +184,7 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
-  const start = (batch: BatchRepo.Batch, ends?: BatchJob.BatchJob["ends"], before: Effect.Effect<BatchRepo.Batch, AiError.AiError> = Effect.succeed(batch)) =>
+  const start = (batch: BatchRepo.Batch, ends?: BatchJob.Ends, before: Effect.Effect<void, AiError.AiError> = Effect.void) =>
     Effect.gen(function*() {
       const known = jobs.get(batch.id)
       if (known !== undefined) return
@@ -207,14 +209,13 @@ export const make = Effect.fnUntraced(function*(
   /** A batch of another run: while that run is at work, its own process sends it. */
   const follow = (batch: BatchRepo.Batch) =>
     start(batch, undefined, Effect.gen(function*() {
-      let now = batch
-      while (now.state === "ready" || now.state === "creating") {
-        const owner = now.runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(now.runName), () => undefined)
-        if (owner?.status !== "running") break
+      const { runName } = batch
+      for (let state = batch.state; state === "ready" || state === "creating";) {
+        const owner = runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
+        if (owner?.status !== "running") return
         yield* Effect.sleep(LOOK)
-        now = (yield* stored(store.batches.get(batch.id))) ?? now
+        state = (yield* stored(store.batches.get(batch.id)))?.state ?? "rejected"
       }
-      return now
     }))
 
   const seal = Effect.fnUntraced(function*(spool: BatchSpool.BatchSpool) {
@@ -401,13 +402,24 @@ export const make = Effect.fnUntraced(function*(
     settle,
     standing: () => {
       const batches = open().map((job) => ({ batch: job.batch(), status: job.status() }))
+        .filter(({ batch: { state } }) => state === "ready" || state === "creating" || state === "sent")
       const sent = batches.filter(({ batch }) => batch.state === "sent")
+      const sums = new Map(taken)
+      for (const { batch, status } of sent) {
+        const own = taken.get(batch.id)
+        sums.set(batch.id, {
+          back: Math.max(own?.back ?? 0, status?.answered ?? 0),
+          failed: Math.max(own?.failed ?? 0, status?.failed ?? 0)
+        })
+      }
+      const unsent = batches.filter(({ batch }) => batch.state !== "sent").reduce((sum, { batch }) => sum + batch.requests, 0)
+      const ended = (id: number) => (sums.get(id)?.back ?? 0) + (sums.get(id)?.failed ?? 0)
       return {
         batches: batches.length,
-        queued: gathered.size + batches.reduce((sum, { batch }) => batch.state === "ready" || batch.state === "creating" ? sum + batch.requests : sum, 0),
-        running: sent.reduce((sum, { batch, status }) => sum + Math.max(0, batch.requests - (status?.answered ?? 0) - (status?.failed ?? 0)), 0),
-        back: back + sent.reduce((sum, { status }) => sum + (status?.answered ?? 0), 0),
-        failed: failed + sent.reduce((sum, { status }) => sum + (status?.failed ?? 0), 0),
+        queued: gathered.size + unsent,
+        running: sent.reduce((sum, { batch }) => sum + Math.max(0, batch.requests - ended(batch.id)), 0),
+        back: [...sums.values()].reduce((sum, { back }) => sum + back, 0),
+        failed: [...sums.values()].reduce((sum, { failed }) => sum + failed, 0),
         sentAt: sent.reduce<number | undefined>((first, { batch }) => Math.min(first ?? Number.POSITIVE_INFINITY, batch.sentAt ?? batch.createdAt), undefined),
         expected: Money.sum([...batches.map(({ batch }) => batch.expected), ...Array.from(spools.values(), (spool) => spool.expected())])
       }

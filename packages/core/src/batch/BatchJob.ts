@@ -47,14 +47,13 @@ export interface BatchJob {
   /** What the provider said last. */
   readonly status: () => BatchProvider.Status | undefined
   readonly isSent: () => boolean
-  /** Ends when it is at the provider, or never will be. */
-  readonly sent: Effect.Effect<void, AiError.AiError>
   /** Ends when its results are in the store, or there will be none. */
   readonly done: Effect.Effect<void, AiError.AiError>
   readonly cancel: Effect.Effect<void, AiError.AiError>
-  /** What is told of the end of each request, by its number; dropped when it has been. */
-  readonly ends: Array<((ended: ModelClient.Ended) => void) | undefined>
 }
+
+/** What is told of the end of each request, by its number; dropped when it has been. */
+export type Ends = Array<((ended: ModelClient.Ended) => void) | undefined>
 
 /** A call that is tried again while the network or the provider is in trouble. */
 const patiently = <A>(effect: Effect.Effect<A, AiError.AiError>): Effect.Effect<A, AiError.AiError> =>
@@ -78,7 +77,7 @@ export const make = (
   initial: BatchRepo.Batch,
   env: Environment,
   /** What is told of the end of each request; `undefined`: an earlier process made the batch. */
-  own: BatchJob["ends"] | undefined
+  own: Ends | undefined
 ): BatchJob => {
   const { provider, store } = env
   const repo = store.batches
@@ -88,6 +87,7 @@ export const make = (
   /** Whether an earlier process may have gone further than it could note. */
   let inherited = own === undefined
   let tries = 0
+  let isCancelled = false
 
   const stored = <A>(effect: Effect.Effect<A, SqlError.SqlError>) => BatchFailure.stored(store, effect)
   const update = (changes: Parameters<BatchRepo.BatchRepo["update"]>[1]) =>
@@ -155,17 +155,32 @@ export const make = (
       }))
   })
 
+  const isUnsent = () => batch.state === "ready" || batch.state === "creating"
+
+  /** Goes on with what an earlier process has left, when no other does. */
+  const claim: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
+    for (;;) {
+      const claimed = yield* stored(repo.claim(batch.id))
+      batch = claimed.batch ?? batch
+      if (claimed.isMine || !isUnsent()) return
+      yield* Effect.sleep(LOOK)
+    }
+  })
+
   const send: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
-    if (batch.state !== "ready" && batch.state !== "creating") return
+    if (inherited && isUnsent()) yield* claim
+    if (!isUnsent()) return
     yield* env.uploading(upload)
-    if (isOver()) return
+    if (!isUnsent()) return
     yield* env.admit(batch)
+    if (!isUnsent()) return
     const made = yield* create
     if (made === gone) return yield* drop
     inherited = false
     status = made
     if (made.state === "rejected") return yield* reject(made)
     yield* update({ state: "sent", remote: made.id, sentAt: yield* Clock.currentTimeMillis })
+    if (isCancelled) yield* patiently(provider.cancel(made.id))
   })
 
   const isOver = () => batch.state === "collected" || batch.state === "rejected" || batch.state === "gone"
@@ -226,14 +241,17 @@ export const make = (
     batch: () => batch,
     status: () => status,
     isSent: () => batch.state === "sent" || isOver(),
-    sent: send,
     done: Effect.andThen(Effect.suspend(() => send), collect),
     cancel: Effect.suspend(() => {
+      isCancelled = true
       if (batch.state === "ready") return drop
       return batch.state === "sent" ? patiently(provider.cancel(batch.remote!)) : Effect.void
-    }),
-    ends
+    })
   }
 }
 
+/** How often it is looked whether another process has sent a batch. */
+const LOOK = "5 seconds"
+
+/** Stands for a batch whose file is gone. */
 const gone: BatchProvider.Status = { id: "", state: "rejected", answered: 0, failed: 0, files: [] }

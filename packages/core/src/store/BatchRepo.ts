@@ -7,12 +7,14 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Money from "../data/Money.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as Database from "./Database.ts"
 import * as LedgerRepo from "./LedgerRepo.ts"
+import * as Owner from "./Owner.ts"
 
 /**
  * - `ready`: its file stands on disk, and perhaps at the provider (`uploaded`)
@@ -92,6 +94,11 @@ export interface BatchRepo {
     batch: Pick<Batch, "name" | "run" | "provider" | "account" | "endpoint" | "model" | "file" | "requests" | "bytes" | "tokens" | "expected" | "held" | "createdAt">,
     lines: ReadonlyArray<NewLine>
   ) => Effect.Effect<Batch, SqlError.SqlError>
+  /**
+   * Takes the sending of a batch over from a process that is gone: the batch as it is now, and whether this process alone
+   * may send it.
+   */
+  readonly claim: (id: number) => Effect.Effect<{ readonly batch: Batch | undefined; readonly isMine: boolean }, SqlError.SqlError>
   /** Ends when it is on disk. */
   readonly update: (id: number, changes: Changes) => Effect.Effect<void, SqlError.SqlError>
   /** The line of a key that was answered, or the newest. */
@@ -205,11 +212,12 @@ export const make = (database: Database.Service): BatchRepo => {
     create: (batch, lines) =>
       Effect.gen(function*() {
         const [row] = yield* database.query(
-          `INSERT INTO batches (name, run, provider, account, endpoint, model, state, file, requests, bytes, tokens, expected,
-            held_money, held_tokens, cost, answered, failed, created_at)
-            VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?) RETURNING id`,
+          `INSERT INTO batches (name, run, provider, account, endpoint, model, state, owner, claimed_at, file, requests, bytes, tokens,
+            expected, held_money, held_tokens, cost, answered, failed, created_at)
+            VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?) RETURNING id`,
           [
-            batch.name, batch.run ?? null, batch.provider, batch.account, batch.endpoint, batch.model, batch.file, batch.requests,
+            batch.name, batch.run ?? null, batch.provider, batch.account, batch.endpoint, batch.model, JSON.stringify(yield* Owner.current),
+            batch.createdAt, batch.file, batch.requests,
             batch.bytes, batch.tokens, batch.expected, batch.held.money, batch.held.tokens, batch.createdAt
           ]
         )
@@ -219,6 +227,23 @@ export const make = (database: Database.Service): BatchRepo => {
           { sql: "UPDATE batches SET state = 'ready' WHERE id = ?", params: [id] }
         ])
         return (yield* get(id))!
+      }),
+    claim: (id) =>
+      Effect.gen(function*() {
+        const [row] = yield* database.query("SELECT owner, claimed_at FROM batches WHERE id = ?", [id])
+        if (row === undefined) return { batch: undefined, isMine: false }
+        const now = yield* Clock.currentTimeMillis
+        const me = yield* Owner.current
+        const before = JSON.parse(String(row["owner"])) as Owner.Owner
+        if (!Owner.isSame(before, me) && Owner.isAlive(before, Number(row["claimed_at"]), now)) {
+          return { batch: yield* get(id), isMine: false }
+        }
+        // Whoever changes the owner that both have read may send it.
+        const claimed = yield* database.query(
+          "UPDATE batches SET owner = ?, claimed_at = ? WHERE id = ? AND owner = ? RETURNING id",
+          [JSON.stringify(me), now, id, String(row["owner"])]
+        )
+        return { batch: yield* get(id), isMine: claimed.length === 1 }
       }),
     update: (id, changes) => {
       const names = Object.keys(changes) as Array<keyof Changes>

@@ -44,6 +44,9 @@ export const current: Effect.Effect<Owner> = Effect.map(Random.nextIntBetween(0,
   claim
 }))
 
+/** Whether two claims are of one process. */
+export const isSame = (a: Owner, b: Owner): boolean => a.pid === b.pid && a.host === b.host && a.began === b.began
+
 /** Whether an owner still works. */
 export const isAlive = (owner: Owner, heartbeatAt: number, now: number): boolean =>
   owner.host === hostname() ? startOf(owner.pid) === owner.began : now - heartbeatAt < SILENCE
