@@ -309,12 +309,13 @@ describe("faults of batches", () => {
   it.live("the tokens that an account may have waiting: batches wait for one another, and one that is too large is split", () =>
     Effect.gen(function*() {
       const simulator = yield* Simulator.start({ batches: { latency: "300 millis", enqueuedTokens: 250 } })
-      const { out, summary } = yield* run(simple("openai", simulator, 60), { run: { batch: fast } })
+      const { out, summary, warnings } = yield* run(simple("openai", simulator, 60), { run: { batch: fast } })
       assert.strictEqual(out.length, 60)
       assert.strictEqual(summary.cost, batchBill("openai", simulator))
       const done = simulator.batches().filter(({ status }) => status === "completed")
       assert.isAbove(done.length, 1)
-      assert.strictEqual(done.reduce((sum, { requests }) => sum + requests, 0), 60)
+      const said = `${simulator.batches().map(({ id, metadata, requests, status }) => `${id} ${JSON.stringify(metadata)} ${requests} ${status}`).join("\n")}\n${warnings.join("\n")}\n${JSON.stringify(summary.steps.map(({ attempts, failedAttempts, serviceTier }) => [serviceTier, attempts, failedAttempts]))}`
+      assert.strictEqual(done.reduce((sum, { requests }) => sum + requests, 0), 60, said)
     }), 90_000)
 
   it.live("a single request that is too large is asked at once, and said", () =>
@@ -388,11 +389,12 @@ describe("a run that is left", () => {
   it.live("is not begun anew when its batch is gone: it says which, with whose key, and what to do (bapi-11)", () =>
     Effect.gen(function*() {
       const store = newStore()
-      yield* Effect.scoped(Effect.gen(function*() {
-        const simulator = yield* Simulator.start({ seed: "first", port: 47_391, batches: { latency: "10 seconds" } })
+      const port = yield* Effect.scoped(Effect.gen(function*() {
+        const simulator = yield* Simulator.start({ seed: "first", batches: { latency: "10 seconds" } })
         yield* run(simple("openai", simulator), { store, run: { batch: fast, detach: true } })
+        return Number(new URL(simulator.url).port)
       }))
-      const simulator = yield* Simulator.start({ seed: "second", port: 47_391, batches: { latency: "50 millis" } })
+      const simulator = yield* Simulator.start({ seed: "second", port, batches: { latency: "50 millis" } })
       const { failure } = yield* run(simple("openai", simulator), { store, run: { batch: fast } })
       assert.match(failure ?? "", /batch batch_\w+ .*was not found at openai with the key from the options \(fingerprint [0-9a-f]{8}\).*pipe batches forget pb-/)
       assert.strictEqual(simulator.batches().length, 0, "it was sent again without a word")
