@@ -318,6 +318,14 @@ describe("faults of batches", () => {
       assert.strictEqual(done.reduce((sum, { requests }) => sum + requests, 0), 60, said)
     }), 90_000)
 
+  it.live("a single request that never has room is asked at once in the end", () =>
+    Effect.gen(function*() {
+      const simulator = yield* Simulator.start({ batches: { latency: "50 millis", enqueuedTokens: 1 } })
+      const { out, summary } = yield* run(simple("openai", simulator, 2), { run: { batch: { polling: { first: "5 millis" } } } })
+      assert.strictEqual(out.length, 2)
+      assert.deepStrictEqual(summary.steps.map(({ attempts, serviceTier }) => [serviceTier, attempts]), [[undefined, 2]])
+    }), 60_000)
+
   it.live("a single request that is too large is asked at once, and said", () =>
     Effect.gen(function*() {
       const simulator = yield* Simulator.start({ batches: { latency: "30 millis" } })

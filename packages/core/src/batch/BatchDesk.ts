@@ -147,6 +147,8 @@ export const make = Effect.fnUntraced(function*(
       )
       return false
     }
+    // A single request that never has room is none for a batch.
+    if (batch.requests === 1 && others.length === 0 && count > 3) return false
     // The provider may count what has just ended for some time on.
     yield* others.length > 0 ? Deferred.await(room) : Effect.sleep(Duration.min(Duration.times(Duration.fromInputUnsafe(options.polling.first ?? "1 second"), 5 * count), Duration.minutes(1)))
     return true

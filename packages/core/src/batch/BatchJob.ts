@@ -194,7 +194,7 @@ export const make = (
         return yield* send
       }
       if (kind === "invalid") yield* BatchResults.refuse(batch, { lines, message }, env)
-      yield* stored(repo.release(batch.id, "uncounted"))
+      yield* stored(repo.release(batch.id, kind === "quota" && batch.requests === 1 ? "counted" : "uncounted"))
       yield* update({ state: "rejected", remote: made.id === "" ? undefined : made.id, endedAt: yield* Clock.currentTimeMillis, message })
       if (kind === "invalid") yield* Effect.logWarning(`batch ${batch.name} was rejected: ${message}`)
       yield* finish
