@@ -6,7 +6,7 @@
  * the account may have waiting, and followed until their results are in the store. While they are away their rows are put
  * down: memory holds a key for each, and a run can be left and gone on with another day. A request that is known is never
  * sent twice, whichever process sent it. What expired, was cancelled or failed for now is sent again in a smaller batch,
- * and from the third time on asked at once. After a deadline, what is not back is cancelled and asked at once.
+ * and asked at once after three batches in vain. After a deadline, what is not back is cancelled and asked at once.
  *
  * It stands above what paces single calls (`RateLimit`, `Concurrency`), which batches do not count against. The command line
  * puts it there: `pipe run flow.ts --batch`.
