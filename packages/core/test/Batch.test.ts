@@ -1,7 +1,7 @@
 /** Half the price for the same answers: gathered, sent, lost, found again, collected and booked once. */
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Batch, BatchSplit, Cache, Concurrency, Flow, Ledger, ModelClient, ModelRequest, Money, Price, Pricing, RateLimit, Retry, Runner, type RunEvent, Sink,
+  Batch, BatchSplit, Cache, Concurrency, Flow, Ledger, ModelClient, ModelRequest, Money, Plan, Price, Pricing, RateLimit, Retry, Runner, type RunEvent, Sink,
   Source, Stack, Store, Usage
 } from "@pipe/core"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
@@ -467,6 +467,23 @@ describe("prices of batches", () => {
       // (150,000 × 5 + 150,000 × 0.5 + 1,000 × 22.5) / 2 microdollars.
       assert.strictEqual(Price.cost(price, usage(300_000, 150_000, 1_000), { serviceTier: "batch" }), 423_750_000_000n)
     }).pipe(Effect.provide(Pricing.layer())))
+  it.effect("are planned as they are charged, the author's own too", () =>
+    Effect.gen(function*() {
+      const source = rows(10)
+      const flow = Flow.make("planned", {
+        prices: { own: { input: 2, output: 8, batch: { input: 1, output: 3 } }, half: { input: 2, output: 8 } },
+        outputs: [
+          Sink.forEach("own", Flow.step("own", { row: source }, ({ row }) => ask(row), { model: "own", settings: { maxTokens: 100 } }), () => Effect.void),
+          Sink.forEach("half", Flow.step("half", { row: source }, ({ row }) => ask(row), { model: "half", settings: { maxTokens: 100 } }), () => Effect.void)
+        ],
+        stack: Stack.make(Ledger.layer, OpenAi.layer({ apiKey: "k", baseUrl: "http://127.0.0.1:9" }))
+      })
+      const plan = yield* Plan.make(flow, { batch: true }).pipe(Effect.provide(NodeHost.layerMemory))
+      for (const line of plan.lines) {
+        const [input, output] = line.step === "own" ? [1_000_000n, 3_000_000n] : [1_000_000n, 4_000_000n]
+        assert.strictEqual(line.cost?.expected, BigInt(line.inputTokens) * input + BigInt(line.outputTokens.expected) * output, line.step)
+      }
+    }))
   it("are the author's own, class by class, where they are given", () => {
     const price = Price.fromUsdPerMillion("m", { input: 2, cacheRead: 0.5, output: 8, batch: { input: 1, cacheRead: 0.5, output: 3 } })
     assert.strictEqual(Price.cost(price, usage(1_000, 400, 100), { serviceTier: "batch" }), 600_000_000n + 200_000_000n + 300_000_000n)

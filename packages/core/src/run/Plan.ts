@@ -319,10 +319,13 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     }
     const price = priceOf(one.model, one.provider)
     const serviceTier = tierOf(one.step)
-    const [low, expected, high] = (["low", "expected", "high"] as const).map((end) => PlanCost.costOf(price, one.calls, one.input, output[end], serviceTier))
+    // A price of the author's own names no provider.
+    const provider = price === undefined || price.provider === "" ? one.provider : price.provider
+    const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
+      PlanCost.costOf(price, one.calls, one.input, output[end], { serviceTier, provider }))
     const line: Line = {
       step: one.step,
-      provider: price?.provider ?? one.provider,
+      provider,
       model: one.model,
       ...(serviceTier === undefined ? undefined : { serviceTier }),
       reused: 0,

@@ -39,17 +39,19 @@ export interface Planned {
 }
 
 /** The cost of calls of a mean length. */
-export const costOf = (price: Price.Price | undefined, calls: number, input: number, output: number, serviceTier?: string) => {
+export const costOf = (
+  price: Price.Price | undefined,
+  calls: number,
+  input: number,
+  output: number,
+  service: Price.Service = {}
+) => {
   if (price === undefined) return undefined
   // The price of a call depends on its length: all are taken to have the mean.
   const each = { ...Usage.zero, uncachedInput: calls === 0 ? 0 : Math.round(input / calls) }
-  const rates = Price.ratesAt(price, Usage.inputTokens(each))
-  const whole = Money.times(Price.rateOf(rates, "uncachedInput"), input) + Money.times(Price.rateOf(rates, "output"), output)
-  if (serviceTier === undefined) return whole
-  const one = { ...Usage.zero, uncachedInput: 1_000 }
-  const full = Price.cost(price, one)
-  const reduced = Price.cost(price, one, { serviceTier, provider: price.provider })
-  return full === undefined || reduced === undefined || full === Money.zero ? undefined : (whole * reduced) / full
+  if (Price.cost(price, each, service) === undefined) return undefined
+  const rates = Price.ratesFor(price, Usage.inputTokens(each), service)
+  return Money.times(Price.rateOf(rates, "uncachedInput"), input) + Money.times(Price.rateOf(rates, "output"), output)
 }
 
 /** What the run would cost otherwise. */
@@ -72,13 +74,14 @@ export const strategies = (
     add(
       "without routing",
       sum(({ line, one, output }) =>
-        one.baseline === undefined ? undefined : costOf(priceOf(one.baseline), one.calls, one.input, output.expected, line.serviceTier)),
+        one.baseline === undefined ? undefined : costOf(priceOf(one.baseline), one.calls, one.input, output.expected, line)),
       "take the Router out: every call goes to the strong model"
     )
   }
   add(
     "batch service",
-    sum(({ one, output, price }) => costOf(price, one.calls, one.input, output.expected, "batch")),
+    sum(({ line: { provider }, one, output, price }) =>
+      costOf(price, one.calls, one.input, output.expected, { serviceTier: "batch", provider })),
     "--batch: half of each token class, for answers within a day"
   )
   add(
@@ -107,7 +110,7 @@ export const strategies = (
     add(
       `${cheap} in place of ${model}`,
       sum(({ line, one, output }) =>
-        one.model === model ? costOf(priceOf(cheap), one.calls, one.input, output.expected, line.serviceTier) : undefined),
+        one.model === model ? costOf(priceOf(cheap), one.calls, one.input, output.expected, line) : undefined),
       "for the rows that it does well enough: a Router decides, and quality is yours to check"
     )
   }
