@@ -21,10 +21,11 @@ import * as BatchSplit from "../decide/BatchSplit.ts"
 import type * as Pricing from "../price/Pricing.ts"
 import type * as BatchProvider from "../seam/BatchProvider.ts"
 import type * as Parking from "../seam/Parking.ts"
-import type * as BatchRepo from "../store/BatchRepo.ts"
+import * as BatchRepo from "../store/BatchRepo.ts"
 import type * as Store from "../store/Store.ts"
 import * as BatchFailure from "./BatchFailure.ts"
 import * as BatchJob from "./BatchJob.ts"
+import type * as BatchResults from "./BatchResults.ts"
 import * as BatchSpool from "./BatchSpool.ts"
 
 export interface Options {
@@ -70,9 +71,6 @@ const CANCELLING = "15 minutes"
 /** When no request has come for so long, what fibers wait for is sent. */
 const IDLE = "500 millis"
 
-/** How often the end of a foreign batch is looked for. */
-const LOOK = "5 seconds"
-
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<BatchDesk, AiError.AiError, Scope.Scope> {
@@ -117,15 +115,16 @@ export const make = Effect.fnUntraced(function*(
     Deferred.doneUnsafe(before, Effect.void)
   })
 
+  /** Whether the account may have a batch waiting beside those that wait; alone it is tried. */
+  const hasRoom = (batch: BatchRepo.Batch): boolean => {
+    const quota = quotaOf(batch.model)
+    const waiting = atProvider(batch.model)
+    return quota === undefined || waiting.length === 0 ||
+      waiting.reduce((sum, job) => sum + job.batch().tokens, 0) + batch.tokens <= quota
+  }
+
   const admit = (batch: BatchRepo.Batch): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const quota = quotaOf(batch.model)
-      const waiting = atProvider(batch.model)
-      const tokens = waiting.reduce((sum, job) => sum + job.batch().tokens, 0)
-      return quota === undefined || waiting.length === 0 || tokens + batch.tokens <= quota
-        ? Effect.void
-        : Effect.andThen(Deferred.await(room), admit(batch))
-    })
+    Effect.suspend(() => hasRoom(batch) ? Effect.void : Effect.andThen(Deferred.await(room), admit(batch)))
 
   /** Learns from a refusal, and waits until another batch is back, or for a while. */
   const refused = Effect.fnUntraced(function*(batch: BatchRepo.Batch, message: string) {
@@ -150,7 +149,8 @@ export const make = Effect.fnUntraced(function*(
     // A single request that never has room is none for a batch.
     if (batch.requests === 1 && others.length === 0 && count > 3) return false
     // The provider may count what has just ended for some time on.
-    yield* others.length > 0 ? Deferred.await(room) : Effect.sleep(Duration.min(Duration.times(Duration.fromInputUnsafe(options.polling.first ?? "1 second"), 5 * count), Duration.minutes(1)))
+    const pause = Duration.times(Duration.fromInputUnsafe(options.polling.first ?? "1 second"), 5 * count)
+    yield* others.length > 0 ? Deferred.await(room) : Effect.sleep(Duration.min(pause, Duration.minutes(1)))
     return true
   })
 
@@ -186,10 +186,9 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
-  const start = (batch: BatchRepo.Batch, ends?: BatchJob.Ends, before: Effect.Effect<void, AiError.AiError> = Effect.void) =>
+  const start = (batch: BatchRepo.Batch, ends?: BatchResults.Ends, before: Effect.Effect<void, AiError.AiError> = Effect.void) =>
     Effect.gen(function*() {
-      const known = jobs.get(batch.id)
-      if (known !== undefined) return
+      if (jobs.has(batch.id)) return
       const end: Deferred.Deferred<void, AiError.AiError> = Deferred.makeUnsafe()
       const job = BatchJob.make(batch, environment, ends)
       jobs.set(batch.id, { job, end })
@@ -212,11 +211,11 @@ export const make = Effect.fnUntraced(function*(
   const follow = (batch: BatchRepo.Batch) =>
     start(batch, undefined, Effect.gen(function*() {
       const { runName } = batch
-      for (let state = batch.state; state === "ready" || state === "creating";) {
+      for (let now: BatchRepo.Batch | undefined = batch; now !== undefined && BatchRepo.isUnsent(now);) {
         const owner = runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
         if (owner?.status !== "running") return
-        yield* Effect.sleep(LOOK)
-        state = (yield* stored(store.batches.get(batch.id)))?.state ?? "rejected"
+        yield* Effect.sleep(BatchJob.LOOK)
+        now = yield* stored(store.batches.get(batch.id))
       }
     }))
 
@@ -342,7 +341,8 @@ export const make = Effect.fnUntraced(function*(
 
   const send: BatchDesk["send"] = Effect.andThen(flush, Effect.gen(function*() {
     // What has no room at the provider yet stays on disk, and goes on its way with the next process.
-    while (open().some((job) => !job.isSent() && isAdmitted(job.batch()))) {
+    const isGoing = (job: BatchJob.BatchJob) => !job.isSent() && !refusals.has(job.batch().id) && hasRoom(job.batch())
+    while (open().some(isGoing)) {
       for (const { end } of jobs.values()) {
         const exit = Deferred.isDoneUnsafe(end) ? yield* Effect.exit(Deferred.await(end)) : undefined
         if (exit?._tag === "Failure") return yield* exit
@@ -350,14 +350,6 @@ export const make = Effect.fnUntraced(function*(
       yield* Effect.sleep("50 millis")
     }
   }))
-
-  const isAdmitted = (batch: BatchRepo.Batch): boolean => {
-    if (refusals.has(batch.id)) return false
-    const quota = quotaOf(batch.model)
-    const waiting = atProvider(batch.model)
-    return quota === undefined || waiting.length === 0 ||
-      waiting.reduce((sum, job) => sum + job.batch().tokens, 0) + batch.tokens <= quota
-  }
 
   const find: BatchDesk["find"] = (key) =>
     Effect.suspend(() =>
@@ -374,8 +366,7 @@ export const make = Effect.fnUntraced(function*(
   if (run !== undefined) {
     for (const batch of yield* stored(store.batches.open(run.id))) if (batch.provider === provider.name) {
       // Its requests have no holds of their own any more.
-      const release = run.hold(batch.held)
-      releases.set(batch.id, release)
+      releases.set(batch.id, run.hold(batch.held))
       yield* start(batch)
     }
   }
@@ -404,7 +395,7 @@ export const make = Effect.fnUntraced(function*(
     settle,
     standing: () => {
       const batches = open().map((job) => ({ batch: job.batch(), status: job.status() }))
-        .filter(({ batch: { state } }) => state === "ready" || state === "creating" || state === "sent")
+        .filter(({ batch }) => BatchRepo.isUnsent(batch) || batch.state === "sent")
       const sent = batches.filter(({ batch }) => batch.state === "sent")
       const sums = new Map(taken)
       for (const { batch, status } of sent) {
@@ -414,7 +405,7 @@ export const make = Effect.fnUntraced(function*(
           failed: Math.max(own?.failed ?? 0, status?.failed ?? 0)
         })
       }
-      const unsent = batches.filter(({ batch }) => batch.state !== "sent").reduce((sum, { batch }) => sum + batch.requests, 0)
+      const unsent = batches.filter(({ batch }) => BatchRepo.isUnsent(batch)).reduce((sum, { batch }) => sum + batch.requests, 0)
       const ended = (id: number) => (sums.get(id)?.back ?? 0) + (sums.get(id)?.failed ?? 0)
       return {
         batches: batches.length,

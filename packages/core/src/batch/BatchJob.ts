@@ -12,9 +12,8 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Schedule from "effect/Schedule"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as BatchProvider from "../seam/BatchProvider.ts"
-import type * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
-import type * as BatchRepo from "../store/BatchRepo.ts"
+import * as BatchRepo from "../store/BatchRepo.ts"
 import type * as Store from "../store/Store.ts"
 import * as BatchFailure from "./BatchFailure.ts"
 import * as BatchResults from "./BatchResults.ts"
@@ -52,9 +51,6 @@ export interface BatchJob {
   readonly cancel: Effect.Effect<void, AiError.AiError>
 }
 
-/** What is told of the end of each request, by its number; dropped when it has been. */
-export type Ends = Array<((ended: ModelClient.Ended) => void) | undefined>
-
 /** A call that is tried again while the network or the provider is in trouble. */
 const patiently = <A>(effect: Effect.Effect<A, AiError.AiError>): Effect.Effect<A, AiError.AiError> =>
   Effect.retry(effect, {
@@ -69,15 +65,18 @@ const patiently = <A>(effect: Effect.Effect<A, AiError.AiError>): Effect.Effect<
 /** How often a batch is tried to be created while the network or the provider is in trouble. */
 const TRIES = 6
 
+/** How often it is looked what has become of a batch that somebody else sends, or may have sent. */
+export const LOOK = "5 seconds"
+
 /** How long a provider may take to show what was created while a process died. */
 const SETTLE = "3 seconds"
 
-/** A batch that is to be brought to its end; nothing is done before `sent` or `done` is run. */
+/** A batch that is to be brought to its end; nothing is done before `done` is run. */
 export const make = (
   initial: BatchRepo.Batch,
   env: Environment,
   /** What is told of the end of each request; `undefined`: an earlier process made the batch. */
-  own: Ends | undefined
+  own: BatchResults.Ends | undefined
 ): BatchJob => {
   const { provider, store } = env
   const repo = store.batches
@@ -128,7 +127,7 @@ export const make = (
     for (;;) {
       const found = yield* patiently(provider.find(toJob()))
       if (found !== "undecided") return found
-      yield* Effect.sleep("5 seconds")
+      yield* Effect.sleep(LOOK)
     }
   })
 
@@ -150,30 +149,28 @@ export const make = (
         if (!ModelFailure.isRetryable(error) || ++tries > TRIES) return yield* error
         // It may have been created all the same.
         yield* Effect.sleep(ModelFailure.retryAfter(error) ?? SETTLE)
-        const found = ModelFailure.mayBeBilled(error) || ModelFailure.kind(error) === "transient" ? yield* find : undefined
+        const found = ModelFailure.kind(error) === "rate" ? undefined : yield* find
         return found ?? (yield* Effect.suspend(() => create))
       }))
   })
-
-  const isUnsent = () => batch.state === "ready" || batch.state === "creating"
 
   /** Goes on with what an earlier process has left, when no other does. */
   const claim: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
     for (;;) {
       const claimed = yield* stored(repo.claim(batch.id))
       batch = claimed.batch ?? batch
-      if (claimed.isMine || !isUnsent()) return
+      if (claimed.isMine || !BatchRepo.isUnsent(batch)) return
       yield* Effect.sleep(LOOK)
     }
   })
 
   const send: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
-    if (inherited && isUnsent()) yield* claim
-    if (!isUnsent()) return
+    if (inherited && BatchRepo.isUnsent(batch)) yield* claim
+    if (!BatchRepo.isUnsent(batch)) return
     yield* env.uploading(upload)
-    if (!isUnsent()) return
+    if (!BatchRepo.isUnsent(batch)) return
     yield* env.admit(batch)
-    if (!isUnsent()) return
+    if (!BatchRepo.isUnsent(batch)) return
     const made = yield* create
     if (made === gone) return yield* drop
     inherited = false
@@ -249,9 +246,6 @@ export const make = (
     })
   }
 }
-
-/** How often it is looked whether another process has sent a batch. */
-const LOOK = "5 seconds"
 
 /** Stands for a batch whose file is gone. */
 const gone: BatchProvider.Status = { id: "", state: "rejected", answered: 0, failed: 0, files: [] }

@@ -39,6 +39,9 @@ export interface Sums {
   readonly again: number
 }
 
+/** What is told of the end of each request, by its number; dropped when it has been. */
+export type Ends = Array<((ended: ModelClient.Ended) => void) | undefined>
+
 /** Results of one transaction. */
 const GROUP = 256
 
@@ -47,7 +50,7 @@ export const collect = Effect.fnUntraced(function*(
   batch: BatchRepo.Batch,
   status: BatchProvider.Status,
   env: Environment,
-  ends: ReadonlyArray<((ended: ModelClient.Ended) => void) | undefined>
+  ends: Ends
 ): Effect.fn.Return<Sums, AiError.AiError> {
   const { provider, store } = env
   const lines = yield* BatchFailure.stored(store, store.batches.lines(batch.id))
@@ -85,7 +88,7 @@ export const collect = Effect.fnUntraced(function*(
     yield* BatchFailure.stored(store, store.batches.addUp(batch.id, cost))
     for (const [number, outcome] of mine) {
       ends[number]?.(outcome._tag === "Answered" ? { response: outcome.response, billed: "yes" } : { billed: "no" })
-      ;(ends as Array<unknown>)[number] = undefined
+      ends[number] = undefined
     }
     env.onTaken(batch, taken.map(({ number }) => lines[number]!))
   })

@@ -56,10 +56,7 @@ export const open = Effect.fnUntraced(function*(
   const store = yield* Store.Store
   const fs = yield* FileSystem.FileSystem
   const pricing = yield* Pricing.override(yield* Pricing.Pricing, flow.prices)
-  const { client } = yield* Effect.mapError(
-    FlowContext.services(flow, { batch: "off" }) as Effect.Effect<Effect.Success<ReturnType<typeof FlowContext.services>>, AiError.AiError, Flow.Host | Scope.Scope>,
-    (error) => error
-  )
+  const { client } = yield* Effect.mapError(FlowContext.services(flow, { batch: "off" }), (error) => error as AiError.AiError)
   const providers = client?.batch?.all ?? []
   if (providers.length === 0) {
     return yield* AiError.make({

@@ -116,7 +116,6 @@ export const run = <E>(
       Context.add(Notice.Notice, state.notice),
       Context.add(Parking.Run, {
         id: begun.id,
-        name: begun.name,
         flow: flow.name,
         startedAt: begun.startedAt,
         scope: options.cache === false ? begun.name : "",

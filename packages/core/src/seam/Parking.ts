@@ -103,7 +103,6 @@ export interface Holder {
 /** The run that rows are parked in. */
 export interface Run {
   readonly id: number
-  readonly name: string
   readonly flow: string
   /** From when its deadlines count, in milliseconds since 1970. */
   readonly startedAt: number

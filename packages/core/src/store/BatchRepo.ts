@@ -60,6 +60,9 @@ export interface Batch {
   readonly message: string | undefined
 }
 
+/** Whether a batch is still to be sent. */
+export const isUnsent = ({ state }: Pick<Batch, "state">): boolean => state === "ready" || state === "creating"
+
 /** `again`: it was not answered, and may be asked once more. */
 export type LineState = "waiting" | "answered" | "failed" | "again"
 
