@@ -1,6 +1,7 @@
 /**
  * A `fetch` for files of hundreds of megabytes, which SDKs take in place of the global one. That one keeps a second copy of
- * a streamed body in memory, in case it is to be sent again; here it goes out as it is read.
+ * a streamed body in memory, in case it is to be sent again; here it goes out as it is read. Where `undici` is not installed,
+ * the global one has to do.
  *
  * @internal
  */
@@ -9,13 +10,15 @@ import type { ReadableStream } from "node:stream/web"
 import type { Dispatcher } from "undici"
 
 export const make = (timeout: number) => {
-  let loaded: Promise<{ readonly undici: typeof import("undici"); readonly agent: Dispatcher }> | undefined
+  let loaded: Promise<{ readonly undici: typeof import("undici"); readonly agent: Dispatcher } | undefined> | undefined
   return async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
-    const { agent, undici } = await (loaded ??= import("undici").then((undici) => ({
+    const found = await (loaded ??= import("undici").then((undici) => ({
       undici,
       // Files take their time: what ends them is the SDK's own signal.
       agent: new undici.Agent({ bodyTimeout: timeout, headersTimeout: timeout })
-    })))
+    }), () => undefined))
+    if (found === undefined) return fetch(input, init)
+    const { agent, undici } = found
     const url = input instanceof Request ? input.url : String(input)
     const { body, headers, statusCode } = await undici.request(url, {
       dispatcher: agent,
