@@ -33,10 +33,11 @@ const states: { readonly [S in BatchRepo.State]: string } = {
 const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effect<A, E>) =>
   OpenStore.readable(OpenStore.use(StoreFlag.resolve({ ...input, simulate: false }), f))
 
-const toJson = ({ cost, expected, file: _, ...batch }: BatchRepo.Batch) => ({
+const toJson = ({ cost, expected, file: _, held, ...batch }: BatchRepo.Batch) => ({
   ...batch,
   cost: Money.toUsd(cost),
-  expected: Money.toUsd(expected)
+  expected: Money.toUsd(expected),
+  held: { ...held, money: Money.toUsd(held.money) }
 })
 
 export const list = (input: Shared & { readonly limit: number; readonly json: boolean }) =>
