@@ -410,6 +410,23 @@ describe("a run that is left", () => {
     }), 60_000)
 })
 
+describe("a batch that is not found", () => {
+  it.live("is collected when it is found again, with the right key at the right address", () =>
+    Effect.gen(function*() {
+      const store = newStore()
+      const right = yield* Simulator.start({ batches: { latency: "100 millis" } })
+      const wrong = yield* Simulator.start({ seed: "wrong" })
+      const left = yield* run(simple("openai", right), { store, run: { batch: fast, detach: true } })
+      const lost = yield* run(simple("openai", wrong), { store, run: { batch: fast, resume: left.summary.run } })
+      assert.match(lost.failure ?? "", /was not found .*it was sent from another account/)
+      const done = yield* run(simple("openai", right), { store, run: { batch: fast, resume: left.summary.run } })
+      assert.strictEqual(done.out.length, 40)
+      assert.strictEqual(done.summary.cost, batchBill("openai", right))
+      assert.strictEqual(right.batches().length, 1)
+      assert.strictEqual(wrong.batches().length, 0)
+    }), 60_000)
+})
+
 describe("a budget", () => {
   it.live("holds for batches at their price, and goes on with a larger one", () =>
     Effect.gen(function*() {

@@ -359,8 +359,6 @@ export const make = Effect.fnUntraced(function*(
           : Effect.flatMap(stored(store.batches.get(line.batch)), (batch) =>
             batch === undefined || batch.state === "rejected" || batch.state === "collected"
               ? Effect.succeed({ ...line, state: "again" as const })
-              : batch.state === "gone"
-              ? Effect.fail(BatchFailure.gone(batch, provider.account))
               : Effect.as(follow(batch), line))))
 
   if (run !== undefined) {

@@ -212,6 +212,7 @@ export const make = (
       const now = yield* patiently(provider.status(batch.remote!))
       if (now === undefined) return undefined
       status = now
+      if (batch.state === "gone") yield* update({ state: "sent", endedAt: undefined })
       if (now.state === "ended" || now.state === "rejected") return now
       yield* Effect.sleep(pause)
       pause = Duration.min(Duration.times(pause, 1.5), most)
@@ -219,7 +220,8 @@ export const make = (
   })
 
   const collect: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
-    if (batch.state !== "sent") return
+    // One that was not found is looked for again: the key may be the right one now.
+    if (batch.state !== "sent" && batch.state !== "gone") return
     const ended = yield* poll
     if (ended === undefined) {
       yield* update({ state: "gone", endedAt: yield* Clock.currentTimeMillis })

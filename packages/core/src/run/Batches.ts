@@ -93,7 +93,7 @@ export const open = Effect.fnUntraced(function*(
       all.filter((batch) => providers.some(({ name }) => name === batch.provider))),
     collect: (batch) =>
       Effect.gen(function*() {
-        if (batch.state !== "sent") return { batch, status: undefined }
+        if (batch.state !== "sent" && batch.state !== "gone") return { batch, status: undefined }
         const provider = yield* providerOf(batch)
         const status = yield* provider.status(batch.remote!)
         // What is not known any more is said by the job too.
