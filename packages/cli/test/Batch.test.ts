@@ -287,7 +287,7 @@ describe("pipe run --batch", () => {
       nodes: [{ name: "answer", kind: "Step", running: 0, done: 0, reused: 0, failed: 0, skipped: 0, total: 100 }],
       spent: 0n,
       saved: 0n,
-      answers: { provider: 0, cache: 0, shared: 0 },
+      answers: { provider: 0, cache: 0, shared: 0, semantic: 0 },
       waiting: 0,
       waited: 0,
       batches: { open: 2, queued: 10, running: 60, back: 28, failed: 2, sentAt: Date.now() - 125_000, expected: 1_500_000_000_000n }

@@ -1,6 +1,7 @@
 /** One store, on SQLite and on a real PostgreSQL; the exact cache on a real Redis. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  LedgerEntry,
   Cache, CacheStore, Flow, Ledger, ModelClient, Money, Retry, type RunRepo, Runner, Sink, Source, Stack, Store
 } from "@pipe/core"
 import { NodeHost, OpenAi, Redis, Simulator } from "@pipe/plugins"
@@ -107,7 +108,7 @@ const contract = (location: () => string) => {
           store.ledger.append(id, attempt(101, { cost: 7n, estimated: true, error: "cut" }))
           store.ledger.append(id, {
             _tag: "Answer", caller: { run: "", step: "s", row: 1 }, request: "Completion", at: 1, milliseconds: 1, origin: "cache", provider: "openai",
-            model: "gpt-4o-mini", attempts: 0, baseline: 10n, savings: { cache: 10n, router: 0n, promptCache: 0n, serviceTier: 0n }
+            model: "gpt-4o-mini", attempts: 0, baseline: 10n, savings: { ...LedgerEntry.noSavings, cache: 10n }
           })
           yield* store.ledger.begin(id, 1, { caller: { run: "", step: "s", row: 5 }, at: 1, provider: "openai", model: "m", inputTokens: 3, outputTokens: 4 })
           yield* store.ledger.begin(id, 2, { caller: { run: "", step: "s", row: 6 }, at: 1, provider: "openai", model: "m", inputTokens: 3, outputTokens: 4 })
@@ -117,7 +118,7 @@ const contract = (location: () => string) => {
           const sums = yield* store.ledger.sums(id)
           const mini = sums.find(({ model }) => model === "gpt-4o-mini")!
           assert.strictEqual(mini.spent, 900_719_925_474_099_300n + 7n)
-          assert.deepInclude(mini, { attempts: 102, failedAttempts: 1, estimated: 1, estimatedSpent: 7n, answers: { provider: 0, cache: 1, shared: 0 } })
+          assert.deepInclude(mini, { attempts: 102, failedAttempts: 1, estimated: 1, estimatedSpent: 7n, answers: { provider: 0, cache: 1, shared: 0, semantic: 0 } })
           assert.strictEqual(mini.usage.uncachedInput, 1_020)
           assert.strictEqual(mini.savings.cache, 10n)
           assert.strictEqual(sums.find(({ model }) => model === "nova")!.unpriced, 1)

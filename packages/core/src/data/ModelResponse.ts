@@ -26,8 +26,13 @@ export const FinishReason = Schema.Literals([
 
 export type FinishReason = typeof FinishReason.Type
 
-/** `provider`: paid for now; `cache`: kept from before; `shared`: given by an equal call that was on its way. */
-export const Origin = Schema.Literals(["provider", "cache", "shared"])
+/**
+ * `provider`: paid for now; `cache`: kept from before; `shared`: given by an equal call that was on its way; `semantic`: kept
+ * from before, to a question that means the same.
+ */
+export const origins = ["provider", "cache", "shared", "semantic"] as const
+
+export const Origin = Schema.Literals(origins)
 
 export type Origin = typeof Origin.Type
 
@@ -44,6 +49,8 @@ const common = {
   usage: Schema.optionalKey(Usage.Usage),
   /** The class of service that was billed, when it is not the ordinary one: `"flex"`, `"batch"`. */
   serviceTier: Schema.optionalKey(Schema.String),
+  /** What the request would have used by itself, as it was counted, where it was answered together with others. */
+  unpacked: Schema.optionalKey(Usage.Usage),
   origin: Origin
 }
 

@@ -37,6 +37,7 @@ import type * as Budget from "../layers/Budget.ts"
 import type * as Pricing from "../price/Pricing.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
+import type * as Varying from "../seam/Varying.ts"
 import type * as CacheStore from "../store/CacheStore.ts"
 import type * as Store from "../store/Store.ts"
 import * as FlowGraph from "./FlowGraph.ts"
@@ -189,11 +190,37 @@ export interface StepOptions<In extends Node.Inputs> extends Node.Policy {
   readonly when?: (values: Node.Values<In>) => boolean
   /** Asks for so many answers a row; the value is the list of them. Each is a sample of its own, in the cache too. */
   readonly samples?: number
+  /** The text that differs from row to row, as it stands in the prompt: what `reuse` compares and `pack` gathers. */
+  readonly varies?: (values: Node.Values<In>) => string
+  /** Answers may be reused for texts that mean the same, within an error rate. The stack needs `SemanticCache.layer`. */
+  readonly reuse?: Varying.Reuse
+  /** Several texts are asked in one prompt. The stack needs `Pack.layer`. */
+  readonly pack?: Varying.Pack
 }
 
 type StepValue<B, O> =
   | (O extends { readonly samples: number } ? ReadonlyArray<B> : B)
   | (O extends { readonly when: (...args: any) => boolean } ? undefined : never)
+
+const varyingOf = (name: string, { pack, reuse, varies }: {
+  readonly varies: ((values: any) => string) | undefined
+  readonly reuse: Varying.Reuse | undefined
+  readonly pack: Varying.Pack | undefined
+}): Node.Varies | undefined => {
+  const problem = varies === undefined
+    ? reuse !== undefined || pack !== undefined ? "says by `varies` which text may differ" : undefined
+    : reuse !== undefined && !(reuse.maxErrorRate > 0 && reuse.maxErrorRate < 1)
+    ? "has a `maxErrorRate` between 0 and 1"
+    : reuse?.audit !== undefined && !(reuse.audit >= 0 && reuse.audit <= 1)
+    ? "has an `audit` between 0 and 1"
+    : pack !== undefined && pack.size !== "auto" && !(Number.isInteger(pack.size) && pack.size > 0)
+    ? "has a `size` that is a whole number, or \"auto\""
+    : pack?.minAgreement !== undefined && !(pack.minAgreement > 0 && pack.minAgreement <= 1)
+    ? "has a `minAgreement` between 0 and 1"
+    : undefined
+  if (problem !== undefined) throw new Node.FlowError({ message: `step ${name}: a step with ${reuse === undefined ? "pack" : "reuse"} ${problem}` })
+  return varies === undefined ? undefined : { text: varies, reuse, pack }
+}
 
 /** Computes a value for each row from the values of other nodes. */
 export const step = <In extends Node.Inputs, B, E, R, const O extends StepOptions<In> = {}>(
@@ -202,10 +229,11 @@ export const step = <In extends Node.Inputs, B, E, R, const O extends StepOption
   run: (values: Node.Values<In>) => Effect.Effect<B, E, R>,
   options?: O & StepOptions<In>
 ): Node.Node<StepValue<B, O>, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
-  const { samples, when, ...policy }: StepOptions<In> = options ?? {}
+  const { pack, reuse, samples, varies, when, ...policy }: StepOptions<In> = options ?? {}
+  const varying = varyingOf(name, { varies, reuse, pack })
   return Node.make(
     name,
-    { _tag: "Step", inputs, run, when, samples, computed: false, policy },
+    { _tag: "Step", inputs, run, when, samples, varying, computed: false, policy },
     Node.commonDomain(`step ${name}`, inputs)
   )
 }
@@ -224,6 +252,7 @@ export const map = <In extends Node.Inputs, B>(
       run: (values: Node.Values<In>) => Effect.sync(() => f(values)),
       when: undefined,
       samples: undefined,
+      varying: undefined,
       computed: true,
       policy: {}
     },

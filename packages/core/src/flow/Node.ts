@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as Budget from "../layers/Budget.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
+import type * as Varying from "../seam/Varying.ts"
 
 export const TypeId = "~@pipe/core/Node" as const
 
@@ -73,6 +74,11 @@ export interface Policy {
   readonly budget?: Budget.Limits
 }
 
+/** The text that varies in the calls of a step, read from the values of its inputs, and what may be done with it. */
+export interface Varies extends Omit<Varying.Varying, "text"> {
+  readonly text: (values: any) => string
+}
+
 /** Model and settings of a node's calls; `undefined`: it has none of its own. */
 export const settingsOf = ({ model, settings }: Policy): ModelSettings.ModelSettings | undefined =>
   model === undefined ? settings : { ...settings, model }
@@ -109,6 +115,8 @@ export type Kind =
     readonly run: (values: any, sample: number) => Effect.Effect<unknown, unknown, unknown>
     readonly when: ((values: any) => boolean) | undefined
     readonly samples: number | undefined
+    /** What varies in its calls from row to row. */
+    readonly varying: Varies | undefined
     /** A plain function: computing its value anew costs less than keeping it. */
     readonly computed: boolean
     readonly policy: Policy

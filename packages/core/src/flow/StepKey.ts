@@ -38,7 +38,9 @@ const FORM = 1
 export const functionsOf = (kind: Node.Kind): ReadonlyArray<Function> | undefined => {
   switch (kind._tag) {
     case "Step":
-      return kind.computed ? undefined : [kind.run, ...(kind.when === undefined ? [] : [kind.when])]
+      return kind.computed
+        ? undefined
+        : [kind.run, kind.when, kind.varying?.text, kind.varying?.reuse?.answer, kind.varying?.pack?.answer].filter((f) => f !== undefined)
     case "Filter":
       return [kind.keep]
     case "Expand":
@@ -62,11 +64,18 @@ export const parts = (node: Node.Any, environment: Environment): Parts | undefin
     version: policy.version ?? "",
     source: ContentHash.make(sources.join("\n")),
     model: policy.model ?? "",
-    settings: json([environment.settings, policy.settings ?? {}]),
+    settings: json([environment.settings, policy.settings ?? {}, ...varyingOf(node.kind)]),
     parameters: json(Object.fromEntries(environment.parameters)),
     stack: json(environment.layers.flatMap(({ answers }) => (answers === undefined ? [] : [answers]))),
     code: environment.code?.(sources) ?? ""
   }
+}
+
+/** What of reuse and packs changes answers. */
+const varyingOf = (kind: Node.Kind): ReadonlyArray<unknown> => {
+  if (kind._tag !== "Step" || kind.varying === undefined) return []
+  const { pack, reuse } = kind.varying
+  return [{ maxErrorRate: reuse?.maxErrorRate, pack: pack === undefined ? undefined : [pack.size, pack.minAgreement] }]
 }
 
 /** The key of a node with these parts. */

@@ -84,9 +84,6 @@ export const Override = Context.Reference<Options | "off" | undefined>("@pipe/co
   defaultValue: () => undefined
 })
 
-/** Set around a request that has left its batch, so that no other layer puts it into one. */
-const Single = Context.Reference<boolean>("@pipe/core/Batch/Single", { defaultValue: () => false })
-
 /** Output that is expected of a request of which nothing is known, in tokens. */
 const OUTPUT = 128
 
@@ -167,7 +164,7 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
   const delivered = new Set<string>()
   let warned = false
 
-  const online = <R extends ModelRequest.ModelRequest>(request: R) => Effect.provideService(next.send(request), Single, true)
+  const online = <R extends ModelRequest.ModelRequest>(request: R) => Effect.provideService(next.send(request), Parking.AtOnce, true)
 
   /** Asks at once; a row that is put down for another call will not pay again. */
   const single = <R extends ModelRequest.ModelRequest>(request: R, line: BatchRepo.NewLine) =>
@@ -268,7 +265,7 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
   return (request) =>
     Effect.withFiber((fiber) => {
       const { row, step } = fiber.getRef(Caller.Caller)
-      if (fiber.getRef(Single) || (options.steps !== undefined && !options.steps.includes(step))) return next.send(request)
+      if (fiber.getRef(Parking.AtOnce) || (options.steps !== undefined && !options.steps.includes(step))) return next.send(request)
       const resolved = next.resolve(request)
       const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
       // A layer above that asks the same again, since the answer was not good enough, wants another.

@@ -19,7 +19,6 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -40,9 +39,7 @@ export interface Options {
 }
 
 /** `off`: neither reads nor writes nor shares calls under way (the command line's `--no-cache`). */
-export const Mode = Context.Reference<"on" | "off">("@pipe/core/Cache/Mode", {
-  defaultValue: () => "on" as const
-})
+export const Mode = CacheStore.Mode
 
 type Flight = Deferred.Deferred<ModelResponse.ModelResponse | undefined, AiError.AiError>
 

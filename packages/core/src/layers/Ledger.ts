@@ -214,15 +214,18 @@ const worth = (
   const bare = Price.withoutPromptCache(usage)
   const withTier = chargeFor(price, response, bare)
   const full = Price.cost(price, bare)
-  const baseline = Price.cost(routedFrom, bare)
-  if (own === undefined || withTier === undefined || full === undefined || baseline === undefined) return unknownWorth
+  const alone = response.unpacked === undefined ? full : Price.cost(price, response.unpacked)
+  const baseline = Price.cost(routedFrom, response.unpacked ?? bare)
+  if (own === undefined || withTier === undefined || full === undefined || alone === undefined || baseline === undefined) return unknownWorth
   return {
     baseline,
     savings: {
-      cache: response.origin === "provider" ? Money.zero : own,
+      cache: response.origin === "cache" || response.origin === "shared" ? own : Money.zero,
+      semanticCache: response.origin === "semantic" ? own : Money.zero,
+      pack: alone - full,
       promptCache: withTier - own,
       serviceTier: full - withTier,
-      router: baseline - full
+      router: baseline - alone
     }
   }
 }

@@ -15,6 +15,7 @@ import * as Caller from "../seam/Caller.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Parking from "../seam/Parking.ts"
+import * as Varying from "../seam/Varying.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import * as FailedRow from "./FailedRow.ts"
 import type * as Journal from "./Journal.ts"
@@ -192,9 +193,10 @@ const evaluatorOf = (
   switch (kind._tag) {
     case "Step": {
       const { samples, when } = kind
+      const ask = asking(kind)
       const one: Evaluate = samples === undefined
-        ? journaled(node, journal, run, (values) => kind.run(values, 0), (value) => value)
-        : (row, values, attempt, slot) => attempt(row, slot, values, () => sampled(node, kind.run, samples, journal, run, row, values))
+        ? journaled(node, journal, run, (values) => ask(values, 0), (value) => value)
+        : (row, values, attempt, slot) => attempt(row, slot, values, () => sampled(node, ask, samples, journal, run, row, values))
       return when === undefined ? one : (row, values, attempt, slot) => {
         let holds: boolean
         try {
@@ -222,6 +224,11 @@ const evaluatorOf = (
     }
   }
 }
+
+/** What a step runs, told what varies in its calls. */
+const asking = ({ run, varying }: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof run =>
+  varying === undefined ? run : (values, sample) =>
+    Varying.provide({ text: varying.text(values), reuse: varying.reuse, pack: varying.pack })(run(values, sample))
 
 /** A function that may give its result at once, which is not worth keeping, or an effect of it. */
 const lazily = (

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Money from "../data/Money.ts"
 import * as Usage from "../data/Usage.ts"
@@ -32,12 +33,15 @@ export const tokensOf = (usage: Usage.Usage): typeof Tokens.Type => ({
 
 const Savings = Schema.Struct({
   cache: Money.FromUsd,
+  // Summaries of earlier versions have none of these.
+  semanticCache: Money.FromUsd.pipe(Schema.withDecodingDefaultKey(Effect.succeed("0"))),
+  pack: Money.FromUsd.pipe(Schema.withDecodingDefaultKey(Effect.succeed("0"))),
   router: Money.FromUsd,
   promptCache: Money.FromUsd,
   serviceTier: Money.FromUsd
 })
 
-const Answers = Schema.Struct({ provider: Schema.Int, cache: Schema.Int, shared: Schema.Int })
+const Answers = Schema.Struct({ provider: Schema.Int, cache: Schema.Int, shared: Schema.Int, semantic: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0))) })
 
 /** How batches stand, where rows wait for them. */
 export const BatchStanding = Schema.Struct({

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Money from "../data/Money.ts"
-import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
 import * as LedgerEntry from "../seam/LedgerEntry.ts"
 
@@ -38,14 +38,18 @@ export interface Line extends Sums {
 }
 
 /** Everything that the strategies saved together. */
-export const saved = ({ savings }: Sums): Money.Money =>
-  savings.cache + savings.router + savings.promptCache + savings.serviceTier
+export const saved = ({ savings }: Sums): Money.Money => Money.sum(Object.values(savings))
 
 /** What it would have cost with none of the strategies. */
 export const baseline = (sums: Sums): Money.Money => sums.spent + saved(sums)
 
 /** Answers to steps, wherever they came from. */
-export const answers = (by: Sums["answers"]): number => by.provider + by.cache + by.shared
+export const answers = (by: Sums["answers"]): number => ModelResponse.origins.reduce((sum, origin) => sum + by[origin], 0)
+
+/** Of those, the ones that were not paid for. */
+export const reused = (by: Sums["answers"]): number => answers(by) - by.provider
+
+export const noAnswers: Sums["answers"] = { provider: 0, cache: 0, shared: 0, semantic: 0 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -58,7 +62,7 @@ class Running implements Sums {
   estimatedSpent = Money.zero
   readonly usage: Mutable<Usage.Usage> = { ...Usage.zero }
   spent = Money.zero
-  readonly answers: Mutable<Sums["answers"]> = { provider: 0, cache: 0, shared: 0 }
+  readonly answers: Mutable<Sums["answers"]> = { ...noAnswers }
   readonly savings: Mutable<LedgerEntry.Savings> = { ...LedgerEntry.noSavings }
 
   add(entry: LedgerEntry.LedgerEntry): void {
@@ -77,10 +81,7 @@ class Running implements Sums {
     }
     const { savings } = entry
     this.answers[entry.origin]++
-    this.savings.cache += savings.cache
-    this.savings.router += savings.router
-    this.savings.promptCache += savings.promptCache
-    this.savings.serviceTier += savings.serviceTier
+    for (const strategy of LedgerEntry.strategies) this.savings[strategy] += savings[strategy]
   }
 
   /** Adds what was booked before. */
@@ -92,10 +93,8 @@ class Running implements Sums {
     this.spent += sums.spent
     this.estimatedSpent += sums.estimatedSpent
     for (const tokenClass of Usage.classes) this.usage[tokenClass] += sums.usage[tokenClass]
-    for (const origin of ["provider", "cache", "shared"] as const) this.answers[origin] += sums.answers[origin]
-    for (const strategy of ["cache", "router", "promptCache", "serviceTier"] as const) {
-      this.savings[strategy] += sums.savings[strategy]
-    }
+    for (const origin of ModelResponse.origins) this.answers[origin] += sums.answers[origin]
+    for (const strategy of LedgerEntry.strategies) this.savings[strategy] += sums.savings[strategy]
   }
 
   snapshot(): Sums {

@@ -54,20 +54,17 @@ export interface AnswerEntry {
   readonly savings: Savings
 }
 
-/** What each strategy saved of the baseline. */
-export interface Savings {
-  readonly cache: Money.Money
-  readonly router: Money.Money
-  readonly promptCache: Money.Money
-  readonly serviceTier: Money.Money
-}
+/** The strategies whose savings are booked. */
+export const strategies = ["cache", "semanticCache", "pack", "router", "promptCache", "serviceTier"] as const
 
-export const noSavings: Savings = {
-  cache: Money.zero,
-  router: Money.zero,
-  promptCache: Money.zero,
-  serviceTier: Money.zero
-}
+/** What each strategy saved of the baseline. */
+export type Savings = { readonly [S in (typeof strategies)[number]]: Money.Money }
+
+/** Savings from what each strategy saved. */
+export const savings = (of: (strategy: keyof Savings) => Money.Money): Savings =>
+  Object.fromEntries(strategies.map((strategy) => [strategy, of(strategy)])) as Savings
+
+export const noSavings: Savings = savings(() => Money.zero)
 
 export type LedgerEntry = AttemptEntry | AnswerEntry
 

@@ -115,4 +115,7 @@ export interface Run {
   readonly count: (entry: LedgerEntry.LedgerEntry) => void
 }
 
+/** Set around a request that is not to be put into a batch: it has left its batch, or another request waits for its answer. */
+export const AtOnce = Context.Reference<boolean>("@pipe/core/Parking/AtOnce", { defaultValue: () => false })
+
 export const Run = Context.Reference<Run | undefined>("@pipe/core/Parking/Run", { defaultValue: () => undefined })

@@ -20,6 +20,11 @@ export interface Entry {
   readonly expiresAt: number | undefined
 }
 
+/** `off`: answers of earlier calls are neither read nor written (the command line's `--no-cache`). */
+export const Mode = Context.Reference<"on" | "off">("@pipe/core/Cache/Mode", {
+  defaultValue: () => "on" as const
+})
+
 export class CacheStore extends Context.Service<CacheStore, {
   /** The value of a key that has not expired at `now`. */
   readonly get: (key: string, now: number) => Effect.Effect<string | undefined, CacheStoreError>

@@ -7,8 +7,9 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Stream from "effect/Stream"
 import type * as Money from "../data/Money.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
-import type * as LedgerEntry from "../seam/LedgerEntry.ts"
+import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as Database from "./Database.ts"
 import type * as Writer from "./Writer.ts"
 
@@ -38,7 +39,7 @@ export interface Sum {
   readonly usage: Usage.Usage
   readonly spent: Money.Money
   readonly estimatedSpent: Money.Money
-  readonly answers: { readonly provider: number; readonly cache: number; readonly shared: number }
+  readonly answers: { readonly [O in ModelResponse.Origin]: number }
   readonly savings: LedgerEntry.Savings
 }
 
@@ -81,11 +82,17 @@ const attemptTable: Writer.Table = {
   ]
 }
 
+/** `saved_prompt_cache` for `promptCache`. */
+const savedColumn = (strategy: keyof LedgerEntry.Savings): string =>
+  `saved_${strategy.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`
+
+const savedColumns = LedgerEntry.strategies.map(savedColumn)
+
 const answerTable: Writer.Table = {
   name: "answers",
   columns: [
     "run", "step", "row_index", "at", "milliseconds", "origin", "provider", "model", "baseline_model", "attempts", "baseline",
-    "saved_cache", "saved_router", "saved_prompt_cache", "saved_service_tier", "service_tier"
+    ...savedColumns, "service_tier"
   ]
 }
 
@@ -135,8 +142,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     const { savings } = entry
     writer.append(answerTable, [
       run, caller.step, caller.row, at, milliseconds, entry.origin, provider, model, entry.baselineModel ?? null, entry.attempts,
-      entry.baseline ?? null, savings.cache, savings.router, savings.promptCache, savings.serviceTier,
-      entry.serviceTier ?? null
+      entry.baseline ?? null, ...LedgerEntry.strategies.map((strategy) => savings[strategy]), entry.serviceTier ?? null
     ])
   },
   begin: (run, id, { at, caller, inputTokens, model, outputTokens, provider }) => {
@@ -168,7 +174,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       )
       const answers = yield* database.query(
         `SELECT step, provider, model, service_tier, origin, count(*) AS n, ${
-          ["saved_cache", "saved_router", "saved_prompt_cache", "saved_service_tier"].map((c) => `CAST(sum(${c}) AS TEXT) AS ${c}`).join(", ")
+          savedColumns.map((column) => `CAST(sum(${column}) AS TEXT) AS ${column}`).join(", ")
         } FROM answers WHERE run = ? GROUP BY step, provider, model, service_tier, origin ORDER BY min(id)`,
         [run]
       )
@@ -181,8 +187,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
         if (sum === undefined) {
           sums.set(key, sum = {
             step, provider, model, serviceTier, attempts: 0, failedAttempts: 0, unpriced: 0, estimated: 0, usage: Usage.zero, spent: 0n,
-            estimatedSpent: 0n, answers: { provider: 0, cache: 0, shared: 0 },
-            savings: { cache: 0n, router: 0n, promptCache: 0n, serviceTier: 0n }
+            estimatedSpent: 0n, answers: { provider: 0, cache: 0, shared: 0, semantic: 0 },
+            savings: LedgerEntry.noSavings
           })
         }
         return sum
@@ -208,12 +214,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       for (const row of answers) {
         const sum = sumOf(row)
         sum.answers = { ...sum.answers, [text(row["origin"])]: number(row["n"]) }
-        sum.savings = {
-          cache: sum.savings.cache + money(row["saved_cache"]),
-          router: sum.savings.router + money(row["saved_router"]),
-          promptCache: sum.savings.promptCache + money(row["saved_prompt_cache"]),
-          serviceTier: sum.savings.serviceTier + money(row["saved_service_tier"])
-        }
+        const before = sum.savings
+        sum.savings = LedgerEntry.savings((strategy) => before[strategy] + money(row[savedColumn(strategy)]))
       }
       return [...sums.values()]
     }),

@@ -28,6 +28,7 @@ import * as KeyedLog from "./KeyedLog.ts"
 import * as LedgerRepo from "./LedgerRepo.ts"
 import * as Migrations from "./Migrations.ts"
 import * as NodeSqlite from "./NodeSqlite.ts"
+import * as ReuseRepo from "./ReuseRepo.ts"
 import * as RowRepo from "./RowRepo.ts"
 import * as RunRepo from "./RunRepo.ts"
 import * as Writer from "./Writer.ts"
@@ -43,6 +44,7 @@ export interface Service {
   readonly rows: RowRepo.RowRepo
   readonly ledger: LedgerRepo.LedgerRepo
   readonly batches: BatchRepo.BatchRepo
+  readonly reuse: ReuseRepo.ReuseRepo
   readonly cache: CacheRepo.CacheRepo
   readonly answers: KeyedLog.KeyedLog<CacheRepo.CacheRow>
   /** Ends when all that was written before is on disk. */
@@ -144,6 +146,7 @@ export const make = Effect.fnUntraced(function*(
     rows,
     ledger: LedgerRepo.make(database, writer),
     batches: BatchRepo.make(database),
+    reuse: ReuseRepo.make(database, writer),
     cache: CacheRepo.make(database, writer, answers, rows.results),
     answers,
     commit: writer.commit,

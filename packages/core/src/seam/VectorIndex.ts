@@ -1,0 +1,98 @@
+/**
+ * Finds the nearest of many vectors. By default all are compared, which is exact and takes a millisecond at 5,000 vectors;
+ * `Usearch.layer` of the plugins is for more.
+ *
+ * **Details** An index is a help and no home: the store keeps the vectors, and an index that is lost, damaged or behind is
+ * filled from there.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+
+/** A vector that was found, by its id. */
+export interface Near {
+  readonly id: number
+  /** Cosine, -1 to 1. */
+  readonly similarity: number
+}
+
+/** A vector of length 1 with the id under which it is found. */
+export interface Item {
+  readonly id: number
+  readonly vector: Float32Array
+}
+
+export interface Index {
+  /** The highest id that it holds, 0 when it is empty. */
+  readonly upto: () => number
+  readonly size: () => number
+  /** Takes vectors in; their ids are higher than those before. */
+  readonly add: (items: ReadonlyArray<Item>) => Effect.Effect<void, VectorIndexError>
+  /** The nearest, nearest first. */
+  readonly search: (vector: Float32Array, count: number) => Effect.Effect<ReadonlyArray<Near>, VectorIndexError>
+  /** Forgets everything. */
+  readonly reset: Effect.Effect<void, VectorIndexError>
+}
+
+/** An index cannot be used. */
+export class VectorIndexError extends Schema.TaggedError<VectorIndexError>()("VectorIndexError", {
+  message: Schema.String
+}) {}
+
+export interface Service {
+  /** Opens an index; what it kept is written when the scope closes. One that cannot be read is empty. */
+  readonly open: (options: {
+    /** What is in it: letters and digits. */
+    readonly name: string
+    readonly dimensions: number
+    /** Where it may keep a file; `undefined`: nowhere. */
+    readonly folder: string | undefined
+  }) => Effect.Effect<Index, VectorIndexError, Scope.Scope>
+}
+
+/** Compares with every vector. */
+export const exact = (dimensions: number): Index => {
+  const ids: Array<number> = []
+  let vectors = new Float32Array(64 * dimensions)
+  return {
+    upto: () => ids.at(-1) ?? 0,
+    size: () => ids.length,
+    reset: Effect.sync(() => void (ids.length = 0)),
+    add: (items) =>
+      Effect.sync(() => {
+        for (const { id, vector } of items) {
+          if ((ids.length + 1) * dimensions > vectors.length) {
+            const larger = new Float32Array(vectors.length * 2)
+            larger.set(vectors)
+            vectors = larger
+          }
+          vectors.set(vector, ids.length * dimensions)
+          ids.push(id)
+        }
+      }),
+    search: (vector, count) =>
+      Effect.sync(() => {
+        const best: Array<Near> = []
+        ids.forEach((id, at) => {
+          let similarity = 0
+          for (let i = 0, from = at * dimensions; i < dimensions; i++) similarity += vector[i]! * vectors[from + i]!
+          if (best.length === count && similarity <= best[count - 1]!.similarity) return
+          let place = best.length === count ? count - 1 : best.length
+          while (place > 0 && best[place - 1]!.similarity < similarity) {
+            best[place] = best[place - 1]!
+            place--
+          }
+          best[place] = { id, similarity }
+        })
+        return best
+      })
+  }
+}
+
+/** The indexes that layers use. */
+export const VectorIndex = Context.Reference<Service>("@pipe/core/VectorIndex", {
+  defaultValue: () => ({ open: ({ dimensions }) => Effect.succeed(exact(dimensions)) })
+})
