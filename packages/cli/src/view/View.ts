@@ -156,7 +156,7 @@ const batches = ({ batches }: Progress): string | undefined => {
 
 const money = (progress: Progress): string => {
   const { left, perSecond } = pace(progress)
-  const hits = progress.answers.cache + progress.answers.shared
+  const hits = progress.answers.cache + progress.answers.shared + progress.answers.semantic
   return [
     `${perSecond.toFixed(perSecond < 10 ? 1 : 0)} rows/s`,
     `${Money.format(progress.spent)} spent`,

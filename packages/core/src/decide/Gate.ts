@@ -131,7 +131,7 @@ export const signature = (text: string): Signature => {
     } else if (DATES.has(lower)) {
       numbers.push(lower.length > 3 && lower.endsWith("day") ? lower : lower.slice(0, 3))
     }
-    if (NEGATIONS.has(lower) || /n't$/.test(lower)) isNegative = true
+    if (NEGATIONS.has(lower) || lower.endsWith("n't")) isNegative = true
     words.push(lower)
     const isCapital = /^\p{Lu}/u.test(word)
     if (!isCapital || DATES.has(lower)) return
@@ -141,7 +141,7 @@ export const signature = (text: string): Signature => {
     const bare = word.replace(/'s$/i, "")
     // A word that begins a sentence is a name only where something else says so.
     const isName = !startsSentence || /'s$/i.test(word) && !CONTRACTIONS.has(bare.toLowerCase()) || (next !== undefined && /^\p{Lu}\p{Ll}/u.test(next))
-    if (isAcronym || (isName && lower !== "i" && !/^i'/.test(lower))) names.push(bare.toLowerCase())
+    if (isAcronym || (isName && lower !== "i" && !lower.startsWith("i'"))) names.push(bare.toLowerCase())
   })
   return {
     numbers: numbers.join(" "),

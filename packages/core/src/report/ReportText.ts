@@ -37,6 +37,8 @@ const duration = (milliseconds: number): string => {
 /** The strategies whose savings are booked, by what people call them. */
 export const strategies = [
   ["cache", "exact cache"],
+  ["semanticCache", "semantic cache"],
+  ["pack", "packed prompts"],
   ["router", "model routing"],
   ["promptCache", "provider's prompt cache"],
   ["serviceTier", "batch and flex service"]
@@ -44,6 +46,8 @@ export const strategies = [
 
 const percent = (part: Money.Money, whole: Money.Money): string =>
   whole === Money.zero ? "0 %" : `${(Number((part * 1_000n) / whole) / 10).toFixed(1)} %`
+
+const share = (part: number): string => `${(part * 100).toFixed(1)} %`
 
 /** The report as lines of text. */
 export const render = (summary: RunEvent.RunFinished): string => {
@@ -81,12 +85,12 @@ export const render = (summary: RunEvent.RunFinished): string => {
   lines.push(
     "",
     ...table(
-      ["step", "model", "answers", "from cache", "calls", "input", "cached", "output", "reasoning", "cost"],
+      ["step", "model", "answers", "reused", "calls", "input", "cached", "output", "reasoning", "cost"],
       steps.map((step) => [
         step.step,
         step.serviceTier === undefined ? step.model : `${step.model} (${step.serviceTier})`,
         count(Tally.answers(step.answers)),
-        count(step.answers.cache + step.answers.shared),
+        count(Tally.reused(step.answers)),
         count(step.attempts),
         count(step.tokens.uncachedInput + step.tokens.cacheWrite + step.tokens.cacheWrite1h),
         count(step.tokens.cacheRead),
@@ -103,7 +107,9 @@ export const render = (summary: RunEvent.RunFinished): string => {
     ...table(["", ""], [
       ["total cost", total],
       ["total tokens", count(tokens.total)],
-      ["requests", `${count(requests)} (${count(calls.answers.provider)} paid, ${count(calls.answers.cache)} from the cache, ${count(calls.answers.shared)} shared)`],
+      ["requests", `${count(requests)} (${count(calls.answers.provider)} paid, ${count(calls.answers.cache)} from the cache, ${count(calls.answers.shared)} shared${
+        calls.answers.semantic === 0 ? "" : `, ${count(calls.answers.semantic)} reused by meaning`
+      })`],
       ["calls to providers", `${count(calls.attempts)}${calls.failedAttempts === 0 ? "" : ` (${count(calls.failedAttempts)} failed)`}`],
       ["average a request", requests === 0 ? "–" : `${(tokens.total / requests).toFixed(1)} tokens, ${Money.format(cost / BigInt(requests))}`]
     ]).slice(2),
@@ -115,6 +121,23 @@ export const render = (summary: RunEvent.RunFinished): string => {
       ["without any", `${Money.format(summary.baseline)}`, ""]
     ])
   )
+  for (const { audited, high, low, lookups, maxErrorRate, reused, step, wrong } of summary.reuse ?? []) {
+    const error = audited === 0
+      ? "none of them was audited yet"
+      : `${count(wrong)} of ${count(audited)} that were audited were wrong: ${share(low)} to ${share(high)} of them, where ${share(maxErrorRate)} are allowed`
+    lines.push(
+      "",
+      `  ${step}: ${count(reused)} of ${count(lookups)} answers reused by meaning; ${error}${low > maxErrorRate ? "; nothing more is reused" : ""}`
+    )
+  }
+  for (const { agreed, answered, compared, packs, step, texts } of summary.packs ?? []) {
+    lines.push(
+      "",
+      `  ${step}: ${count(texts)} texts in ${count(packs)} packed prompts, ${count(texts - answered)} asked again; ${
+        compared === 0 ? "none of them was compared with a single answer" : `${count(agreed)} of ${count(compared)} that were compared agree with single answers`
+      }`
+    )
+  }
   if (unpriced > 0) {
     lines.push("", `  ${count(unpriced)} calls have no known cost: what they cost is not in the figures above`)
   }

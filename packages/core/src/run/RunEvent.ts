@@ -147,6 +147,37 @@ export const OutputWritten = Schema.TaggedStruct("OutputWritten", {
   rows: Schema.Int
 })
 
+/** How answers were reused by meaning in a step. */
+export const Reuse = Schema.Struct({
+  step: Schema.String,
+  maxErrorRate: Schema.Finite,
+  /** Texts that were compared with earlier ones. */
+  lookups: Schema.Int,
+  reused: Schema.Int,
+  /** Answers that could have been reused, and were asked for to see whether they are right; and how many were not. */
+  audited: Schema.Int,
+  wrong: Schema.Int,
+  /** The share that is wrong lies between these with 95 %. */
+  low: Schema.Finite,
+  high: Schema.Finite
+})
+
+export interface Reuse extends Schema.Schema.Type<typeof Reuse> {}
+
+/** How packed prompts fared in a step. */
+export const Packs = Schema.Struct({
+  step: Schema.String,
+  packs: Schema.Int,
+  /** Texts in them, and how many had a usable answer there; the others were asked again. */
+  texts: Schema.Int,
+  answered: Schema.Int,
+  /** Packed answers that were compared with single ones, and how many agreed. */
+  compared: Schema.Int,
+  agreed: Schema.Int
+})
+
+export interface Packs extends Schema.Schema.Type<typeof Packs> {}
+
 /** The summary of a run: of all its tries together. */
 export const RunFinished = Schema.TaggedStruct("RunFinished", {
   run: Schema.String,
@@ -210,6 +241,8 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   /** The file with the failed rows, where there are any. */
   errorsFile: Schema.optionalKey(Schema.String),
   waited: Schema.Finite,
+  reuse: Schema.optionalKey(Schema.Array(Reuse)),
+  packs: Schema.optionalKey(Schema.Array(Packs)),
   /** Batches that are still at the provider: going on with the run collects them. */
   batches: Schema.optionalKey(BatchStanding)
 })

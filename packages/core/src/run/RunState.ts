@@ -89,6 +89,8 @@ export interface RunState extends RowProgram.Run {
     readonly at: number
     readonly stop: RowProgram.Stop | undefined
     readonly outputs: ReadonlyArray<{ readonly name: string; readonly rows: number }>
+    /** What the store knows of answers that were reused by meaning, and of packed prompts. */
+    readonly reuse?: Pick<RunEvent.RunFinished, "reuse" | "packs">
   }) => RunEvent.RunFinished
   /** Lets rows be put down, to be gone through again when answers are there. */
   readonly usePasses: (standing: () => ReadonlyArray<Parking.Standing>) => void
@@ -342,7 +344,7 @@ export const make = (init: {
       nodes: graphOf(flow)
     }),
     progress,
-    finished: ({ at, outputs, stop }) => {
+    finished: ({ at, outputs, reuse, stop }) => {
       const sums = tally.total()
       const batches = standing === undefined ? undefined : sumOf(standing())
       return {
@@ -371,6 +373,7 @@ export const make = (init: {
         outputs,
         ...(errors.count() === 0 ? undefined : { errorsFile: errors.path }),
         waited,
+        ...reuse,
         ...(batches === undefined || batches.open === 0 ? undefined : { batches })
       }
     },

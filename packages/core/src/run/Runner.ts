@@ -33,6 +33,7 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Secret from "../data/Secret.ts"
+import * as ErrorBound from "../decide/ErrorBound.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
@@ -169,7 +170,8 @@ export const run = <E>(
     const summary = state.finished({
       at: yield* Clock.currentTimeMillis,
       stop,
-      outputs: Exit.isSuccess(exit) ? exit.value : []
+      outputs: Exit.isSuccess(exit) ? exit.value : [],
+      reuse: yield* reuseOf(store, begun.id)
     })
     ended = true
     if (holders.length > 0 && summary.status !== "waiting") {
@@ -187,6 +189,22 @@ export const run = <E>(
     yield* state.emit(summary)
     return stop === undefined ? summary : yield* new RunFailed({ message: stop.message, summary })
   }))
+
+/** What the store knows of answers that were reused by meaning, and of packed prompts: of all tries of a run. */
+const reuseOf = ({ commit, reuse }: Store.Service, run: number): Effect.Effect<Pick<RunEvent.RunFinished, "reuse" | "packs">> =>
+  Effect.gen(function*() {
+    yield* commit
+    const [looked, packed] = [yield* reuse.sums(run), yield* reuse.packSums(run)]
+    return {
+      ...(looked.length === 0 ? undefined : {
+        reuse: looked.map((sums) => {
+          const [low, high] = ErrorBound.interval(sums.wrong, sums.audited)
+          return { ...sums, low, high }
+        })
+      }),
+      ...(packed.length === 0 ? undefined : { packs: packed.map(({ size, ...sums }) => ({ ...sums, texts: size })) })
+    }
+  }).pipe(Effect.orElseSucceed(() => ({})))
 
 /** Begins a run, or goes on with one. */
 const begin = Effect.fnUntraced(function*(flow: Flow.Any, options: RunState.Options, store: Store.Service) {
