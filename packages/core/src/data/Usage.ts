@@ -76,6 +76,55 @@ export const add = (self: Usage, that: Usage): Usage => ({
   reasoning: self.reasoning + that.reasoning
 })
 
+/**
+ * Divides a usage among those who share a call, class by class by their weights: whole tokens, and together exactly what was
+ * used.
+ *
+ * **Example** (three share ten tokens)
+ *
+ * ```ts
+ * import { Usage } from "@pipe/core"
+ *
+ * const parts = Usage.split({ ...Usage.zero, uncachedInput: 10 }, [1, 1, 1].map((input) => ({ input, output: 1 })))
+ * parts.map(({ uncachedInput }) => uncachedInput) // => [3, 4, 3]
+ * ```
+ */
+export const split = (
+  usage: Usage,
+  weights: ReadonlyArray<{ readonly input: number; readonly output: number }>
+): ReadonlyArray<Usage> => {
+  const inputs = weights.map(({ input }) => input)
+  const outputs = weights.map(({ output }) => output)
+  const uncachedInput = portions(usage.uncachedInput, inputs)
+  const cacheRead = portions(usage.cacheRead, inputs)
+  const cacheWrite = portions(usage.cacheWrite, inputs)
+  const cacheWrite1h = portions(usage.cacheWrite1h, inputs)
+  const output = portions(usage.output, outputs)
+  const reasoning = portions(usage.reasoning, outputs)
+  return weights.map((_, at) => ({
+    ...usage,
+    uncachedInput: uncachedInput[at]!,
+    cacheRead: cacheRead[at]!,
+    cacheWrite: cacheWrite[at]!,
+    cacheWrite1h: cacheWrite1h[at]!,
+    output: output[at]!,
+    reasoning: reasoning[at]!
+  }))
+}
+
+const portions = (total: number, weights: ReadonlyArray<number>): ReadonlyArray<number> => {
+  const whole = weights.reduce((sum, weight) => sum + weight, 0)
+  let upTo = 0
+  let given = 0
+  return weights.map((weight, at) => {
+    upTo += weight
+    const share = whole > 0 ? upTo / whole : (at + 1) / weights.length
+    const portion = Math.round(total * Math.min(1, share)) - given
+    given += portion
+    return portion
+  })
+}
+
 const count = (value: number | null | undefined): number =>
   typeof value === "number" && value > 0 ? Math.round(value) : 0
 

@@ -207,18 +207,21 @@ const varyingOf = (name: string, { pack, reuse, varies }: {
   readonly reuse: Varying.Reuse | undefined
   readonly pack: Varying.Pack | undefined
 }): Node.Varies | undefined => {
-  const problem = varies === undefined
-    ? reuse !== undefined || pack !== undefined ? "says by `varies` which text may differ" : undefined
-    : reuse !== undefined && !(reuse.maxErrorRate > 0 && reuse.maxErrorRate < 1)
-    ? "has a `maxErrorRate` between 0 and 1"
-    : reuse?.audit !== undefined && !(reuse.audit >= 0 && reuse.audit <= 1)
-    ? "has an `audit` between 0 and 1"
-    : pack !== undefined && pack.size !== "auto" && !(Number.isInteger(pack.size) && pack.size > 0)
-    ? "has a `size` that is a whole number, or \"auto\""
-    : pack?.minAgreement !== undefined && !(pack.minAgreement > 0 && pack.minAgreement <= 1)
-    ? "has a `minAgreement` between 0 and 1"
-    : undefined
-  if (problem !== undefined) throw new Node.FlowError({ message: `step ${name}: a step with ${reuse === undefined ? "pack" : "reuse"} ${problem}` })
+  const isShare = (share: number | undefined): boolean => share === undefined || (share >= 0 && share <= 1)
+  const problems: ReadonlyArray<readonly [isWrong: boolean, problem: string]> = [
+    [varies === undefined && reuse !== undefined, "reuse says by `varies` which text may differ"],
+    [varies === undefined && pack !== undefined, "pack says by `varies` which text may differ"],
+    [reuse !== undefined && !(reuse.maxErrorRate > 0 && reuse.maxErrorRate < 1), "reuse has a `maxErrorRate` between 0 and 1"],
+    [!isShare(reuse?.audit), "reuse has an `audit` between 0 and 1"],
+    [
+      pack !== undefined && pack.size !== "auto" && !(Number.isInteger(pack.size) && pack.size > 0),
+      "pack has a `size` that is a whole number, or \"auto\""
+    ],
+    [!isShare(pack?.minAgreement), "pack has a `minAgreement` between 0 and 1"],
+    [!isShare(pack?.audit), "pack has an `audit` between 0 and 1"]
+  ]
+  const found = problems.find(([isWrong]) => isWrong)
+  if (found !== undefined) throw new Node.FlowError({ message: `step ${name}: a step with ${found[1]}` })
   return varies === undefined ? undefined : { text: varies, reuse, pack }
 }
 

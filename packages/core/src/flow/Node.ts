@@ -79,6 +79,14 @@ export interface Varies extends Omit<Varying.Varying, "text"> {
   readonly text: (values: any) => string
 }
 
+/** Texts that a node asks about in one prompt, at most. */
+export const packSize = ({ kind }: Any): number => {
+  const size = kind._tag === "Step" ? kind.varying?.pack?.size ?? 1 : 1
+  return size === "auto" ? AUTO : size
+}
+
+const AUTO = 20
+
 /** Model and settings of a node's calls; `undefined`: it has none of its own. */
 export const settingsOf = ({ model, settings }: Policy): ModelSettings.ModelSettings | undefined =>
   model === undefined ? settings : { ...settings, model }

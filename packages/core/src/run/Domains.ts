@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type * as Flow from "../flow/Flow.ts"
-import type * as Node from "../flow/Node.ts"
+import * as Node from "../flow/Node.ts"
 import type * as Sink from "../flow/Sink.ts"
 import * as DomainPlan from "./DomainPlan.ts"
 import * as OrderedPool from "./OrderedPool.ts"
@@ -20,13 +20,20 @@ import type * as RunState from "./RunState.ts"
 /** How many finished rows may wait for a slow one before them. */
 const windowFor = (concurrency: number): number => Math.max(256, concurrency * 8)
 
+/** Rows that are at work together: where a step asks for several in one prompt, as many prompts as there would be rows. */
+const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number): number =>
+  concurrency * Math.max(1, ...members.map(Node.packSize))
+
 type Item = { readonly value: unknown; readonly position: string; readonly parent: RowProgram.Row | undefined }
 
 /** Runs all rows; the outputs that were written. */
 export const run = Effect.fnUntraced(function*(
   flow: Flow.Any,
   state: RunState.RunState,
-  options: Pick<RunState.Options, "limit" | "concurrency" | "outputs">
+  options: Pick<RunState.Options, "limit" | "concurrency" | "outputs"> & {
+    /** The stack gathers texts in prompts, where a step says so. */
+    readonly packs?: boolean
+  }
 ) {
   const plans = DomainPlan.make(flow)
   const slots = new Map(plans.map((plan) => [plan.root.domain, RowProgram.slotsOf(plan.root, plan.members)]))
@@ -44,7 +51,14 @@ export const run = Effect.fnUntraced(function*(
   }
 
   const runDomain = Effect.fnUntraced(function*(plan: DomainPlan.DomainPlan) {
-    const program = RowProgram.make({ root: plan.root, members: plan.members, slots, run: state })
+    const rows = options.packs === true ? rowsAtOnce(plan.members, concurrency) : concurrency
+    const program = RowProgram.make({
+      root: plan.root,
+      members: plan.members,
+      slots,
+      run: state,
+      ...(rows === concurrency ? undefined : { concurrency })
+    })
     const size = slots.get(plan.root.domain)!.size
     const stats = state.statsOf(plan.root)
     const isReduce = plan.root.kind._tag === "Reduce"
@@ -58,8 +72,8 @@ export const run = Effect.fnUntraced(function*(
       }))
       : Stream.fromQueue(feeds.get(plan.root)!)
     yield* OrderedPool.run(stream, {
-      concurrency,
-      window: windowFor(concurrency),
+      concurrency: rows,
+      window: windowFor(rows),
       isStopped: () => state.stopped() !== undefined,
       work: (item, index) => {
         const row: RowProgram.Row = {

@@ -14,6 +14,8 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as StepKey from "../flow/StepKey.ts"
 import * as Batch from "../layers/Batch.ts"
+import * as Pack from "../layers/Pack.ts"
+import * as SemanticCache from "../layers/SemanticCache.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Parking from "../seam/Parking.ts"
@@ -63,6 +65,19 @@ const withBatch = Effect.fnUntraced(function*(stack: NonNullable<Flow.Any["stack
   place.send = (yield* Batch.make(place.edge, batch)).send
   return client
 })
+
+/** Steps that ask for what no layer of the stack does, in words. */
+export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined): ReadonlyArray<string> => {
+  const missing = (name: string) => client?.layers?.some((layer) => layer.name === name) !== true
+  return flow.graph.nodes.flatMap(({ kind, name }) => {
+    const varying = kind._tag === "Step" ? kind.varying : undefined
+    const layers = [
+      ...(varying?.reuse !== undefined && missing(SemanticCache.NAME) ? [["reuse", "SemanticCache.layer()"]] : []),
+      ...(varying?.pack !== undefined && varying.pack.size !== 1 && missing(Pack.NAME) ? [["pack", "Pack.layer()"]] : [])
+    ]
+    return layers.map(([option, layer]) => `step ${name} has \`${option}\`, but the flow's stack has no ${layer}: every row is asked by itself`)
+  })
+}
 
 /** Model and settings around the run, and the flow's own over them. */
 export const settings = (flow: Flow.Any): Effect.Effect<ModelSettings.ModelSettings> =>

@@ -122,10 +122,12 @@ export const make = (options: {
   readonly members: ReadonlyArray<Node.Any>
   readonly slots: ReadonlyMap<Node.Domain, Slots>
   readonly run: Run
+  /** Rows of a node at once, where there are more in the domain. Default: all of them. */
+  readonly concurrency?: number
 }): Program => {
-  const { members, root, run, slots } = options
+  const { concurrency, members, root, run, slots } = options
   const own = slots.get(root.domain)!
-  const programs = new Map(members.map((node) => [node, makeNode(node, root, own.get(node)!, slots, run)]))
+  const programs = new Map(members.map((node) => [node, makeNode(node, root, own.get(node)!, slots, run, Node.packSize(node) > 1 ? undefined : concurrency)]))
   const levels = levelsOf(members).map((level) => level.map((node) => programs.get(node)!))
   const finish = root.kind._tag === "Reduce" ? makeFinish(root, root.kind, run) : undefined
   const steps: ReadonlyArray<Program> = [
@@ -156,14 +158,15 @@ const makeNode = (
   root: Node.Any,
   slot: number,
   slots: ReadonlyMap<Node.Domain, Slots>,
-  run: Run
+  run: Run,
+  concurrency: number | undefined
 ): Program => {
   const kind = node.kind
   if (kind._tag !== "Step" && kind._tag !== "Filter" && kind._tag !== "Expand") {
     throw new Node.FlowError({ message: `${node.name} cannot be part of a row` })
   }
   const read = reader(kind.inputs, root.domain, slots)
-  const attempt = attempter(node, root, kind.policy, run)
+  const attempt = attempter(node, root, concurrency === undefined ? kind.policy : { concurrency, ...kind.policy }, run)
   const stats = run.statsOf(node)
   const journal = run.journalOf(node)
   const evaluate = evaluatorOf(node, kind, journal, run)

@@ -40,6 +40,7 @@ import * as Parameter from "../flow/Parameter.ts"
 import * as Budget from "../layers/Budget.ts"
 import * as Cache from "../layers/Cache.ts"
 import * as Ledger from "../layers/Ledger.ts"
+import * as Pack from "../layers/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
@@ -141,7 +142,11 @@ export const run = <E>(
         keep: true
       }
       state.useJournals((node) => Journal.forNode(node, journal))
-      return yield* Effect.provideContext(Passes.run(flow, state, holders, options), context as Context.Context<unknown>)
+      yield* Effect.forEach(FlowContext.unserved(flow, client), (text) => Effect.logWarning(text), { discard: true })
+      return yield* Effect.provideContext(
+        Passes.run(flow, state, holders, { ...options, packs: client?.layers?.some(({ name }) => name === Pack.NAME) === true }),
+        context as Context.Context<unknown>
+      )
     })
     const heartbeat = Effect.forever(Effect.andThen(Effect.sleep("5 seconds"), store.runs.heartbeat(begun)))
     const drain = options.drain === undefined ? Effect.never : Effect.andThen(

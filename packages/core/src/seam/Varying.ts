@@ -39,8 +39,10 @@ export interface Reuse {
 export interface Pack {
   /** Texts of one prompt, or `"auto"`: found by trial on the first rows. */
   readonly size: number | "auto"
-  /** With `"auto"`: least share of packed answers that agree with single ones. Default: 0.95. */
+  /** Least share of packed answers that are to agree with single ones. Default: 0.95. */
   readonly minAgreement?: number
+  /** Share of the prompts of which one text is asked alone too, to measure the agreement. Default: 0.05. */
+  readonly audit?: number
   /** What of an answer's text counts when two are compared. Default: all of it. */
   readonly answer?: (text: string) => unknown
 }

@@ -1,0 +1,333 @@
+/**
+ * Several short texts in one prompt, so that a long instruction is paid once. Off for every step that does not ask for it by
+ * its options `varies` and `pack`.
+ *
+ * **Details**
+ *
+ * - Only requests of one step that are equal but for their text are asked together, each text under a number; answers come
+ *   back by number. One that is missing, came twice or does not fit the step's schema is asked again alone. When a whole
+ *   prompt is in trouble (not the JSON that was asked for, cut, refused, too long) it is halved.
+ * - Each row has its own answer, with its share of the tokens (whole ones, together exactly what was used), which the exact
+ *   cache keeps as the answer to the row's own request. The call itself is booked once, under the first of its rows.
+ * - `size: "auto"`: the first 40 texts are asked alone, then the same ones in prompts of 20, 10 and 5, until the answers agree
+ *   in at least `minAgreement`; where none does, texts go on alone. The store remembers it.
+ * - In a share of the prompts one text is asked alone too, to go on measuring the agreement; the row has the single answer.
+ *   Where it is certain to be under `minAgreement`, a smaller size is tried (`"auto"`) or a warning says so.
+ * - With tools, stop sequences or log-probabilities a text is asked alone; so it is where its requests go in batches.
+ *
+ * The idea is that of batch prompting (Cheng, Kasai and Yu, "Batch Prompting", arXiv 2301.08721), whose finding it keeps to:
+ * quality falls with size, by task and model, so it is measured.
+ *
+ * Put it under `Cache` and `SemanticCache` and over `Retry`.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Cache, Ledger, Pack, Retry, Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ *
+ * export const stack = Stack.make(
+ *   Ledger.layer,
+ *   Cache.layer(),
+ *   Pack.layer(),
+ *   Retry.layer(),
+ *   OpenAi.layer({ model: "gpt-4o-mini" })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Request from "effect/Request"
+import * as RequestResolver from "effect/RequestResolver"
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
+import * as RequestKey from "../data/RequestKey.ts"
+import * as Usage from "../data/Usage.ts"
+import * as PackPrompt from "../reuse/PackPrompt.ts"
+import * as PackSize from "../reuse/PackSize.ts"
+import * as Caller from "../seam/Caller.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelFailure from "../seam/ModelFailure.ts"
+import * as Parking from "../seam/Parking.ts"
+import * as TokenCounter from "../seam/TokenCounter.ts"
+import * as Varying from "../seam/Varying.ts"
+import * as ContentHash from "../store/ContentHash.ts"
+import type * as ReuseRepo from "../store/ReuseRepo.ts"
+import * as Store from "../store/Store.ts"
+
+export interface Options {
+  /** Longest wait for a prompt to fill. Default: 25 ms. */
+  readonly wait?: Duration.Input
+  /** Most tokens of the texts of one prompt, as they are counted. Default: 8,000. */
+  readonly maxTokens?: number
+}
+
+/** The layer's name in `ModelClient.LayerInfo`. */
+export const NAME = "Pack"
+
+/** Share of the prompts of which one text is asked alone too, where a step does not say. */
+export const AUDIT = 0.05
+
+type Response = ModelResponse.CompletionResponse
+
+/** A row's request that waits for others. */
+interface Asking extends Request.Request<Response, AiError.AiError> {
+  readonly _tag: "Asking"
+  readonly request: ModelRequest.Completion
+  /** With what the stack below fills in, and a mark for its text. */
+  readonly template: ModelRequest.Completion
+  readonly text: string
+  readonly pack: Varying.Pack
+  readonly scope: PackSize.PackSize
+}
+
+const Asking = Request.tagged<Asking>("Asking")
+
+type Entry = Request.Entry<Asking>
+
+/** Asks the texts of steps that say `pack` together. */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store> =>
+  ModelClient.middlewareEffect((next) => make(next, options), { name: NAME })
+
+const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Options) {
+  const { reuse } = yield* Store.Store
+  const run = yield* Parking.Run
+  const maxTokens = options.maxTokens ?? 8_000
+  const batches = (next.layers ?? []).flatMap(({ service }) => (service?.tier === "batch" ? [service] : []))
+  const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
+  const scopes = new Map<string, PackSize.PackSize>()
+
+  /** Asks for the answers to some texts together. */
+  const together = (template: ModelRequest.Completion, texts: ReadonlyArray<string>) =>
+    Effect.map(next.send(PackPrompt.make(template, texts)), (response) => ({
+      response,
+      answers: PackPrompt.read(response, texts.length, template.responseFormat)
+    }))
+
+  /** A row's request by itself, in the row's own context. */
+  const alone = (entry: Entry) => Effect.provideContext(Effect.exit(next.send(entry.request.request)), entry.context)
+
+  const single = (entry: Entry) => Effect.map(alone(entry), (exit) => entry.completeUnsafe(exit))
+
+  const ask = (entries: ReadonlyArray<Entry>, isWhole: boolean): Effect.Effect<void> => {
+    const [first] = entries
+    if (first === undefined) return Effect.void
+    if (entries.length === 1) return single(first)
+    const texts = entries.map(({ request }) => request.text)
+    const { pack, scope } = first.request
+    const note = (packed: Omit<ReuseRepo.Packed, "size">) => {
+      const doubt = scope.record({ size: entries.length, ...packed }, isWhole)
+      return doubt === undefined ? Effect.void : Effect.logWarning(doubt)
+    }
+    const halve = Effect.suspend(() => {
+      const middle = Math.ceil(entries.length / 2)
+      return Effect.andThen(
+        note({ answered: 0, compared: 0, agreed: 0 }),
+        Effect.forEach([entries.slice(0, middle), entries.slice(middle)], (half) => ask(half, false), { concurrency: "unbounded", discard: true })
+      )
+    })
+    return Effect.gen(function*() {
+      const asked = yield* Effect.exit(asOne(first, together(first.request.template, texts)))
+      if (Exit.isFailure(asked)) {
+        const failed = asked.cause.reasons.find((reason) => reason._tag === "Fail")
+        if (failed !== undefined && isTrouble(failed.error)) return yield* halve
+        for (const entry of entries) entry.completeUnsafe(Exit.failCause(asked.cause))
+        return
+      }
+      const { answers, response } = asked.value
+      if (answers === undefined) return yield* halve
+      const shares = sharesOf(first, response, entries, answers, baseline)
+      const usable = entries.map((entry, at) => {
+        const share = shares[at]
+        return share !== undefined && acceptOf(entry)(share) === undefined ? share : undefined
+      })
+      const answered = usable.filter((share) => share !== undefined).length
+      const audited = answered > 0 && (yield* Random.next) < (pack.audit ?? AUDIT) ? yield* pick(usable) : -1
+      let agreed = 0
+      let compared = 0
+      yield* Effect.forEach(entries, (entry, at) => {
+        const share = usable[at]
+        if (share === undefined) return single(entry)
+        if (at !== audited) {
+          entry.completeUnsafe(Exit.succeed(share))
+          return Effect.void
+        }
+        return Effect.map(alone(entry), (exit) => {
+          if (Exit.isSuccess(exit)) {
+            compared++
+            if (answerKey(ModelResponse.text(exit.value), pack) === answerKey(ModelResponse.text(share), pack)) agreed++
+          }
+          entry.completeUnsafe(Exit.isSuccess(exit) ? exit : Exit.succeed(share))
+        })
+      }, { concurrency: "unbounded", discard: true })
+      yield* note({ answered, compared, agreed })
+    })
+  }
+
+  const resolvers = new Map<number, RequestResolver.RequestResolver<Asking>>()
+  const resolverOf = (size: number) => {
+    let resolver = resolvers.get(size)
+    if (resolver === undefined) {
+      resolver = RequestResolver.makeGrouped<Asking, string>({
+        key: ({ request }) => request.scope.key,
+        resolver: (entries) => Effect.forEach(cut(entries, maxTokens), (group) => ask(group, true), { concurrency: "unbounded", discard: true })
+      }).pipe(RequestResolver.setDelay(options.wait ?? "25 millis"), RequestResolver.batchN(size))
+      resolvers.set(size, resolver)
+    }
+    return resolver
+  }
+
+  const pack = (request: ModelRequest.Completion, { pack, text, template }: {
+    readonly text: string
+    readonly template: ModelRequest.Completion
+    readonly pack: Varying.Pack
+  }): Effect.Effect<Response, AiError.AiError> =>
+    Effect.gen(function*() {
+      const { step } = yield* Caller.Caller
+      const key = ContentHash.make(RequestKey.canonical([step, RequestKey.content(template)]))
+      let scope = scopes.get(key)
+      if (scope === undefined) {
+        const known = yield* Effect.orElseSucceed(reuse.packs(key), () => [])
+        const asker = { run: run?.id ?? 0, flow: run?.flow ?? "", step }
+        scope = scopes.get(key) ?? PackSize.make({ key, step, pack, known, record: (packed) => reuse.recordPack(asker, key, packed) })
+        scopes.set(key, scope)
+      }
+      const own = scope
+      for (;;) {
+        const standing = own.standing()
+        switch (standing._tag) {
+          case "Known":
+            return standing.size === 1
+              ? yield* next.send(request)
+              : yield* Effect.request(Asking({ request, template, text, pack, scope: own }), resolverOf(standing.size))
+          case "Sample":
+            return yield* own.sampled(text, Effect.map(next.send(request), (response) => ({
+              response,
+              key: answerKey(ModelResponse.text(response), pack)
+            })))
+          case "Trial":
+            yield* own.trial((texts) =>
+              quietly(Effect.map(together(template, texts), ({ answers }) =>
+                texts.map((_, at) => answers?.[at] === undefined ? undefined : answerKey(answers[at], pack)))).pipe(
+                  Effect.catch((error) => isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error))
+                )
+            )
+        }
+      }
+    })
+
+  const send: ModelClient.Send = (request) =>
+    Effect.withFiber((fiber) => {
+      const varying = fiber.getRef(Varying.Varying)
+      if (varying?.pack === undefined || varying.pack.size === 1 || request._tag !== "Completion") return next.send(request)
+      const { step } = fiber.getRef(Caller.Caller)
+      const isBatched = fiber.getRef(Parking.Row) !== undefined && !fiber.getRef(Parking.AtOnce) &&
+        batches.some(({ steps }) => steps === undefined || steps.includes(step))
+      const { text } = varying
+      if (isBatched || text.trim() === "" || TokenCounter.estimate(text) > maxTokens / 2) return next.send(request)
+      const completion: ModelRequest.Completion = request
+      const template = PackPrompt.template(next.resolve(completion), text)
+      return template === undefined
+        ? next.send(request)
+        : pack(completion, { text, template, pack: varying.pack }) as Effect.Effect<ModelResponse.ResponseTo<typeof request>, AiError.AiError>
+    })
+  return send
+})
+
+/** Runs in the context of a row, without what concerns that row alone. */
+const asOne = <A, E>(entry: Entry, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.provideContext(quietly(effect), entry.context)
+
+/** Whatever comes is looked at here; and what asks is not one row that could be put down. */
+const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  effect.pipe(
+    Effect.provideService(ModelClient.Accept, () => undefined),
+    Effect.provideService(Parking.Row, undefined),
+    Effect.provideService(Varying.Varying, undefined)
+  )
+
+const acceptOf = (entry: Entry): (response: ModelResponse.ModelResponse) => string | undefined => {
+  const accept = entry.context.mapUnsafe.get(ModelClient.Accept.key) as typeof ModelClient.Accept.Service | undefined
+  return accept ?? (() => undefined)
+}
+
+/** Whether smaller prompts may fare better. */
+const isTrouble = (error: AiError.AiError): boolean => {
+  const kind = ModelFailure.kind(error)
+  return kind === "output" || kind === "overflow" || kind === "refused" || kind === "final"
+}
+
+const answerKey = (text: string, { answer }: Varying.Pack): string => Varying.answerKey(text, answer, RequestKey.canonical)
+
+/** Groups whose texts keep within a number of tokens. */
+const cut = (entries: ReadonlyArray<Entry>, maxTokens: number): ReadonlyArray<ReadonlyArray<Entry>> => {
+  const groups: Array<Array<Entry>> = []
+  let left = 0
+  for (const entry of entries) {
+    const tokens = TokenCounter.estimate(entry.request.text)
+    if (groups.length === 0 || tokens > left) {
+      groups.push([])
+      left = maxTokens
+    }
+    groups.at(-1)!.push(entry)
+    left -= tokens
+  }
+  return groups
+}
+
+/** The position of one of those that are there, by chance. */
+const pick = (items: ReadonlyArray<unknown>): Effect.Effect<number> => {
+  const there = items.flatMap((item, at) => (item === undefined ? [] : [at]))
+  return Effect.map(Random.nextIntBetween(0, there.length - 1), (at) => there[at]!)
+}
+
+/** Each row's answer with its share of the tokens: of the input by its text, of the output by its answer. */
+const sharesOf = (
+  first: Entry,
+  response: Response,
+  entries: ReadonlyArray<Entry>,
+  answers: ReadonlyArray<string | undefined>,
+  baseline: string | undefined
+): ReadonlyArray<Response | undefined> => {
+  const { template } = first.request
+  const common = TokenCounter.inputTokens(TokenCounter.estimate, template)
+  const there = answers.flatMap((answer, at) => (answer === undefined ? [] : [{ at, answer, text: entries[at]!.request.text }]))
+  const weights = there.map(({ answer, text }) => ({
+    input: common / there.length + TokenCounter.estimate(text),
+    output: 8 + TokenCounter.estimate(answer)
+  }))
+  const usages = response.usage === undefined ? undefined : Usage.split(response.usage, weights)
+  // What a single request would have used, in the measure of the provider: it counts other tokens than an estimate does.
+  const asked = TokenCounter.inputTokens(TokenCounter.estimate, PackPrompt.make(template, entries.map(({ request }) => request.text)))
+  const perToken = response.usage === undefined ? 1 : Usage.inputTokens(response.usage) / asked
+  const outputs = weights.reduce((sum, { output }) => sum + output, 0)
+  const perOutput = response.usage === undefined ? 1 : Usage.outputTokens(response.usage) / outputs
+  const shares = new Array<Response | undefined>(entries.length).fill(undefined)
+  there.forEach(({ answer, at }, index) => {
+    shares[at] = {
+      ...response,
+      parts: [{ type: "text", text: answer }],
+      finishReason: "stop",
+      ...(baseline === undefined || response.baselineModel !== undefined || response.requestedModel === baseline
+        ? undefined
+        : { baselineModel: baseline }),
+      ...(usages === undefined ? undefined : {
+        usage: usages[index]!,
+        unpacked: {
+          ...Usage.zero,
+          uncachedInput: Math.round(perToken * TokenCounter.inputTokens(TokenCounter.estimate, entries[at]!.request.request)),
+          output: Math.round(perOutput * TokenCounter.estimate(answer))
+        }
+      })
+    }
+  })
+  return shares
+}
