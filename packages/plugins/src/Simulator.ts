@@ -47,6 +47,18 @@ export interface Faults {
   readonly wrongSchema?: number
 }
 
+/** How prompts with several texts go wrong. Shares are from 0 to 1, of the texts where nothing else is said. */
+export interface PackFaults {
+  /** Texts without an answer. */
+  readonly missing?: number
+  /** Texts with two answers. */
+  readonly doubled?: number
+  /** Texts that have the answer of the next one. */
+  readonly wrong?: number
+  /** Prompts whose answer is none. */
+  readonly garbled?: number
+}
+
 export interface Options {
   /** Answers and faults depend on it alone. Default: `"pipe"`. */
   readonly seed?: string
@@ -54,6 +66,8 @@ export interface Options {
   readonly latency?: Duration.Input
   readonly faults?: Faults
   readonly batches?: BatchOptions
+  /** Prompts with several texts (`Pack`) are answered text by text. Default: without faults. */
+  readonly packs?: PackFaults
   /** Limits that are held and reported in the headers. Default: none. */
   readonly requestsPerMinute?: number
   readonly tokensPerMinute?: number

@@ -84,7 +84,16 @@ interface Asking extends Request.Request<Response, AiError.AiError> {
   readonly template: ModelRequest.Completion
   readonly text: string
   readonly pack: Varying.Pack
-  readonly scope: PackSize.PackSize
+  readonly scope: Scope
+}
+
+/** Texts that may be asked together. */
+interface Scope {
+  readonly size: PackSize.PackSize
+  /** What single requests were counted to use, and what they did. */
+  readonly counted: { input: number; output: number }
+  readonly used: { input: number; output: number }
+  isAudited: boolean
 }
 
 const Asking = Request.tagged<Asking>("Asking")
@@ -103,7 +112,7 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
   const maxTokens = options.maxTokens ?? 8_000
   const batches = (next.layers ?? []).flatMap(({ service }) => (service?.tier === "batch" ? [service] : []))
   const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
-  const scopes = new Map<string, PackSize.PackSize>()
+  const scopes = new Map<string, Scope>()
 
   /** Asks for the answers to some texts together. */
   const together = (template: ModelRequest.Completion, texts: ReadonlyArray<string>) =>
@@ -113,7 +122,8 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
     }))
 
   /** A row's request by itself, in the row's own context. */
-  const alone = (entry: Entry) => Effect.provideContext(Effect.exit(next.send(entry.request.request)), entry.context)
+  const alone = (entry: Entry) =>
+    Effect.provideContext(Effect.exit(Effect.map(next.send(entry.request.request), (response) => measured(entry.request, response))), entry.context)
 
   const single = (entry: Entry) => Effect.map(alone(entry), (exit) => entry.completeUnsafe(exit))
 
@@ -124,7 +134,7 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
     const texts = entries.map(({ request }) => request.text)
     const { pack, scope } = first.request
     const note = (packed: Omit<ReuseRepo.Packed, "size">) => {
-      const doubt = scope.record({ size: entries.length, ...packed }, isWhole)
+      const doubt = scope.size.record({ size: entries.length, ...packed }, isWhole)
       return doubt === undefined ? Effect.void : Effect.logWarning(doubt)
     }
     const halve = Effect.suspend(() => {
@@ -150,7 +160,10 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
         return share !== undefined && acceptOf(entry)(share) === undefined ? share : undefined
       })
       const answered = usable.filter((share) => share !== undefined).length
-      const audited = answered > 0 && (yield* Random.next) < (pack.audit ?? AUDIT) ? yield* pick(usable) : -1
+      const rate = pack.audit ?? AUDIT
+      const isAudit = answered > 0 && rate > 0 && (!scope.isAudited || (yield* Random.next) < rate)
+      if (isAudit) scope.isAudited = true
+      const audited = isAudit ? yield* pick(usable) : -1
       let agreed = 0
       let compared = 0
       yield* Effect.forEach(entries, (entry, at) => {
@@ -177,7 +190,7 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
     let resolver = resolvers.get(size)
     if (resolver === undefined) {
       resolver = RequestResolver.makeGrouped<Asking, string>({
-        key: ({ request }) => request.scope.key,
+        key: ({ request }) => request.scope.size.key,
         resolver: (entries) => Effect.forEach(cut(entries, maxTokens), (group) => ask(group, true), { concurrency: "unbounded", discard: true })
       }).pipe(RequestResolver.setDelay(options.wait ?? "25 millis"), RequestResolver.batchN(size))
       resolvers.set(size, resolver)
@@ -197,24 +210,30 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
       if (scope === undefined) {
         const known = yield* Effect.orElseSucceed(reuse.packs(key), () => [])
         const asker = { run: run?.id ?? 0, flow: run?.flow ?? "", step }
-        scope = scopes.get(key) ?? PackSize.make({ key, step, pack, known, record: (packed) => reuse.recordPack(asker, key, packed) })
+        scope = scopes.get(key) ?? {
+          size: PackSize.make({ key, step, pack, known, record: (packed) => reuse.recordPack(asker, key, packed) }),
+          counted: { input: 0, output: 0 },
+          used: { input: 0, output: 0 },
+          isAudited: false
+        }
         scopes.set(key, scope)
       }
-      const own = scope
+      const { size } = scope
+      const asking = { request, template, text, pack, scope }
       for (;;) {
-        const standing = own.standing()
+        const standing = size.standing()
         switch (standing._tag) {
           case "Known":
             return standing.size === 1
               ? yield* next.send(request)
-              : yield* Effect.request(Asking({ request, template, text, pack, scope: own }), resolverOf(standing.size))
+              : yield* Effect.request(Asking(asking), resolverOf(standing.size))
           case "Sample":
-            return yield* own.sampled(text, Effect.map(next.send(request), (response) => ({
-              response,
+            return yield* size.sampled(text, Effect.map(next.send(request), (response) => ({
+              response: measured(asking, response),
               key: answerKey(ModelResponse.text(response), pack)
             })))
           case "Trial":
-            yield* own.trial((texts) =>
+            yield* size.trial((texts) =>
               quietly(Effect.map(together(template, texts), ({ answers }) =>
                 texts.map((_, at) => answers?.[at] === undefined ? undefined : answerKey(answers[at], pack)))).pipe(
                   Effect.catch((error) => isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error))
@@ -289,7 +308,31 @@ const pick = (items: ReadonlyArray<unknown>): Effect.Effect<number> => {
   return Effect.map(Random.nextIntBetween(0, there.length - 1), (at) => there[at]!)
 }
 
-/** Each row's answer with its share of the tokens: of the input by its text, of the output by its answer. */
+/** Notes what a single request used. */
+const measured = ({ request, scope: { counted, used } }: Pick<Asking, "request" | "scope">, response: Response): Response => {
+  const { usage } = response
+  if (usage === undefined) return response
+  const single = singleUsage(request, ModelResponse.text(response))
+  counted.input += single.input
+  counted.output += single.output
+  used.input += Usage.inputTokens(usage)
+  used.output += Usage.outputTokens(usage)
+  return response
+}
+
+/** What a request uses alone, as it is counted. */
+const singleUsage = (request: ModelRequest.Completion, answer: string) => ({
+  input: TokenCounter.inputTokens(TokenCounter.estimate, request),
+  output: TokenCounter.estimate(answer)
+})
+
+/** Tokens around the answer to one of several texts. */
+const FRAME = 8
+
+/**
+ * Each row's answer with its share of the tokens: of the input by its text, of the output by its answer. What it would have used
+ * alone is counted, and put into the provider's measure by what single requests used, or by this one.
+ */
 const sharesOf = (
   first: Entry,
   response: Response,
@@ -297,21 +340,24 @@ const sharesOf = (
   answers: ReadonlyArray<string | undefined>,
   baseline: string | undefined
 ): ReadonlyArray<Response | undefined> => {
-  const { template } = first.request
+  const { scope: { counted, used }, template } = first.request
+  const { usage } = response
   const common = TokenCounter.inputTokens(TokenCounter.estimate, template)
-  const there = answers.flatMap((answer, at) => (answer === undefined ? [] : [{ at, answer, text: entries[at]!.request.text }]))
-  const weights = there.map(({ answer, text }) => ({
-    input: common / there.length + TokenCounter.estimate(text),
-    output: 8 + TokenCounter.estimate(answer)
+  const there = answers.flatMap((answer, at) => (answer === undefined ? [] : [{ answer, at, entry: entries[at]! }]))
+  const weights = there.map(({ answer, entry }) => ({
+    input: common / there.length + TokenCounter.estimate(entry.request.text),
+    output: FRAME + TokenCounter.estimate(answer)
   }))
-  const usages = response.usage === undefined ? undefined : Usage.split(response.usage, weights)
-  // What a single request would have used, in the measure of the provider: it counts other tokens than an estimate does.
-  const asked = TokenCounter.inputTokens(TokenCounter.estimate, PackPrompt.make(template, entries.map(({ request }) => request.text)))
-  const perToken = response.usage === undefined ? 1 : Usage.inputTokens(response.usage) / asked
-  const outputs = weights.reduce((sum, { output }) => sum + output, 0)
-  const perOutput = response.usage === undefined ? 1 : Usage.outputTokens(response.usage) / outputs
+  const ratio = (kind: "input" | "output", of: () => number): number => counted[kind] > 0 ? used[kind] / counted[kind] : of()
+  const perInput = ratio("input", () =>
+    usage === undefined ? 1 : Usage.inputTokens(usage) /
+      TokenCounter.inputTokens(TokenCounter.estimate, PackPrompt.make(template, entries.map(({ request }) => request.text))))
+  const perOutput = ratio("output", () =>
+    usage === undefined ? 1 : Usage.outputTokens(usage) / weights.reduce((sum, { output }) => sum + output, 0))
+  const usages = usage === undefined ? undefined : Usage.split(usage, weights)
   const shares = new Array<Response | undefined>(entries.length).fill(undefined)
-  there.forEach(({ answer, at }, index) => {
+  there.forEach(({ answer, at, entry }, index) => {
+    const single = singleUsage(entry.request.request, answer)
     shares[at] = {
       ...response,
       parts: [{ type: "text", text: answer }],
@@ -321,11 +367,7 @@ const sharesOf = (
         : { baselineModel: baseline }),
       ...(usages === undefined ? undefined : {
         usage: usages[index]!,
-        unpacked: {
-          ...Usage.zero,
-          uncachedInput: Math.round(perToken * TokenCounter.inputTokens(TokenCounter.estimate, entries[at]!.request.request)),
-          output: Math.round(perOutput * TokenCounter.estimate(answer))
-        }
+        unpacked: { ...Usage.zero, uncachedInput: Math.round(perInput * single.input), output: Math.round(perOutput * single.output) }
       })
     }
   })

@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Bill, Faults, Options } from "../Simulator.ts"
+import * as Packed from "./Packed.ts"
 import * as Script from "./Script.ts"
 import * as Wire from "./Wire.ts"
 
@@ -85,12 +86,14 @@ export const make = (options: Options, count: (text: string) => number) => {
     const tool = asked.tool === undefined
       ? undefined
       : { name: asked.tool.name, arguments: Script.fromSchema(asked.tool.parameters, asked.prompt, key) }
-    const own = options.answer?.({ model: asked.model, prompt: asked.prompt })
+    const single = (prompt: string, schema: Wire.Json | undefined): string => {
+      const key = `${seed}\n${asked.model}\n${prompt}`
+      return options.answer?.({ model: asked.model, prompt }) ??
+        (schema === undefined ? Script.text(key) : JSON.stringify(Script.fromSchema(schema, prompt, key)))
+    }
     let text = wrong
       ? "{\"this\": \"does not fit\""
-      : own ?? (asked.schema === undefined
-        ? Script.text(key)
-        : JSON.stringify(Script.fromSchema(asked.schema, asked.prompt, key)))
+      : Packed.answer(asked, seed, options.packs ?? {}, single) ?? single(asked.prompt, asked.schema)
     let output = count(tool === undefined ? text : JSON.stringify(tool.arguments))
     const reasoning = asked.reasoning ? 64 * (1 + Math.floor(Script.chance(key, "reasoning") * 4)) : 0
     const truncated = asked.maxTokens !== undefined && output + reasoning > asked.maxTokens
