@@ -127,9 +127,10 @@ export interface Bill {
   /** `undefined`: the ordinary one. */
   readonly serviceTier?: "batch"
   readonly answers: number
-  /** Input tokens, those read from the prompt cache included. */
+  /** Input tokens, those read from the prompt cache or written to it included. */
   readonly input: number
   readonly cacheRead: number
+  readonly cacheWrite: number
   /** Output tokens, reasoning included. */
   readonly output: number
   readonly reasoning: number

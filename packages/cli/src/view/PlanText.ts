@@ -59,6 +59,7 @@ export const render = (plan: Plan.Plan): string => {
   if (plan.unplanned > 0) {
     lines.push("", `  ${count(plan.unplanned)} rows could not be planned to their end: a step cannot work on a placeholder, or a row is bad`)
   }
+  for (const note of plan.notes ?? []) lines.push("", `  ${note}`)
   if (plan.milliseconds !== undefined) lines.push("", `  at the known rate limits: ${plan.milliseconds === 0 ? "no wait" : `at least ${duration(plan.milliseconds)}`}`)
   if (plan.strategies.length > 1) {
     lines.push("", ...table([["strategy", "expected cost", ""], ...plan.strategies.map(({ cost, how, name }) => [name, Money.format(cost), how])].map((row) => [row[0]!, row[1]!, row[2]!]), 3))

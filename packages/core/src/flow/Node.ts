@@ -85,7 +85,8 @@ export const packSize = ({ kind }: Any): number => {
   return size === "auto" ? AUTO : size
 }
 
-const AUTO = 20
+/** Most texts of a prompt where their number is found by trial. */
+export const AUTO = 20
 
 /** Model and settings of a node's calls; `undefined`: it has none of its own. */
 export const settingsOf = ({ model, settings }: Policy): ModelSettings.ModelSettings | undefined =>

@@ -110,16 +110,17 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
   const { reuse } = yield* Store.Store
   const run = yield* Parking.Run
   const maxTokens = options.maxTokens ?? 8_000
-  const batches = (next.layers ?? []).flatMap(({ service }) => (service?.tier === "batch" ? [service] : []))
+  const isBatched = Parking.goesInBatches(next.layers)
   const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
   const scopes = new Map<string, Scope>()
 
   /** Asks for the answers to some texts together. */
   const together = (template: ModelRequest.Completion, texts: ReadonlyArray<string>) =>
-    Effect.map(next.send(PackPrompt.make(template, texts)), (response) => ({
-      response,
-      answers: PackPrompt.read(response, texts.length, template.responseFormat)
-    }))
+    next.send(PackPrompt.make(template, texts)).pipe(
+      Varying.provide({ text: PackPrompt.list(texts) }),
+      quietly,
+      Effect.map((response) => ({ response, answers: PackPrompt.read(response, texts.length, template.responseFormat) }))
+    )
 
   /** A row's request by itself, in the row's own context. */
   const alone = (entry: Entry) =>
@@ -145,7 +146,7 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
       )
     })
     return Effect.gen(function*() {
-      const asked = yield* Effect.exit(asOne(first, together(first.request.template, texts)))
+      const asked = yield* Effect.exit(Effect.provideContext(together(first.request.template, texts), first.context))
       if (Exit.isFailure(asked)) {
         const failed = asked.cause.reasons.find((reason) => reason._tag === "Fail")
         if (failed !== undefined && isTrouble(failed.error)) return yield* halve
@@ -234,10 +235,10 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
             })))
           case "Trial":
             yield* size.trial((texts) =>
-              quietly(Effect.map(together(template, texts), ({ answers }) =>
-                texts.map((_, at) => answers?.[at] === undefined ? undefined : answerKey(answers[at], pack)))).pipe(
-                  Effect.catch((error) => isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error))
-                )
+              together(template, texts).pipe(
+                Effect.map(({ answers }) => texts.map((_, at) => answers?.[at] === undefined ? undefined : answerKey(answers[at], pack))),
+                Effect.catch((error) => isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error))
+              )
             )
         }
       }
@@ -247,11 +248,8 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
     Effect.withFiber((fiber) => {
       const varying = fiber.getRef(Varying.Varying)
       if (varying?.pack === undefined || varying.pack.size === 1 || request._tag !== "Completion") return next.send(request)
-      const { step } = fiber.getRef(Caller.Caller)
-      const isBatched = fiber.getRef(Parking.Row) !== undefined && !fiber.getRef(Parking.AtOnce) &&
-        batches.some(({ steps }) => steps === undefined || steps.includes(step))
       const { text } = varying
-      if (isBatched || text.trim() === "" || TokenCounter.estimate(text) > maxTokens / 2) return next.send(request)
+      if (isBatched(fiber) || text.trim() === "" || TokenCounter.estimate(text) > maxTokens / 2) return next.send(request)
       const completion: ModelRequest.Completion = request
       const template = PackPrompt.template(next.resolve(completion), text)
       return template === undefined
@@ -261,16 +259,11 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
   return send
 })
 
-/** Runs in the context of a row, without what concerns that row alone. */
-const asOne = <A, E>(entry: Entry, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.provideContext(quietly(effect), entry.context)
-
 /** Whatever comes is looked at here; and what asks is not one row that could be put down. */
 const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   effect.pipe(
     Effect.provideService(ModelClient.Accept, () => undefined),
-    Effect.provideService(Parking.Row, undefined),
-    Effect.provideService(Varying.Varying, undefined)
+    Effect.provideService(Parking.Row, undefined)
   )
 
 const acceptOf = (entry: Entry): (response: ModelResponse.ModelResponse) => string | undefined => {

@@ -28,28 +28,21 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Money from "../data/Money.ts"
-import * as ModelRequest from "../data/ModelRequest.ts"
-import type * as ModelResponse from "../data/ModelResponse.ts"
-import * as RequestKey from "../data/RequestKey.ts"
-import * as Usage from "../data/Usage.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
-import * as ModelName from "../price/ModelName.ts"
+import * as PromptCache from "../layers/PromptCache.ts"
 import * as Pricing from "../price/Pricing.ts"
-import * as Caller from "../seam/Caller.ts"
 import * as Endpoint from "../seam/Endpoint.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
-import * as TokenCounter from "../seam/TokenCounter.ts"
-import * as ContentHash from "../store/ContentHash.ts"
 import type * as LedgerRepo from "../store/LedgerRepo.ts"
 import * as Store from "../store/Store.ts"
 import * as Domains from "./Domains.ts"
 import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
-import * as Placeholder from "./Placeholder.ts"
 import * as PlanCost from "./PlanCost.ts"
+import * as PlanCount from "./PlanCount.ts"
 import type * as RunEvent from "./RunEvent.ts"
 import * as RunState from "./RunState.ts"
 
@@ -105,7 +98,9 @@ export const Plan = Schema.Struct({
   milliseconds: Schema.optionalKey(Schema.Finite),
   strategies: Schema.Array(Strategy),
   /** Rows that could not be planned: a step failed on a placeholder. */
-  unplanned: Schema.Int
+  unplanned: Schema.Int,
+  /** What the author may want to know of it. */
+  notes: Schema.optionalKey(Schema.Array(Schema.String))
 })
 
 export interface Plan extends Schema.Schema.Type<typeof Plan> {}
@@ -121,9 +116,6 @@ export interface Options extends Pick<RunState.Options, "limit" | "concurrency" 
   /** Whether requests would go in batches, over what the flow's own stack says. */
   readonly batch?: boolean
 }
-
-/** Output of answers of which nothing is known, in tokens. */
-const GUESS = { low: 16, expected: 128, high: 512 }
 
 /** Plans a run of a flow. */
 export const make = <E>(
@@ -148,14 +140,14 @@ export const make = <E>(
       options: {}
     })
     const settings = yield* FlowContext.settings(flow)
-    const counts = new Map<string, PlanCost.Counts>()
+    const counts = new Map<string, PlanCount.Counts>()
     let layers: ReadonlyArray<ModelClient.LayerInfo> = []
     const main = Effect.gen(function*() {
       const { client, context } = yield* FlowContext.services(flow, {
         batch: "off",
         over: (client) => {
           layers = client.layers ?? []
-          return counting(client, { store, counts, samples, useCache: options.cache !== false, at })
+          return PlanCount.counting(client, { store, counts, samples, useCache: options.cache !== false, at, isBatched: (step) => tiers(layers, options.batch)(step) === "batch" })
         }
       })
       const journal: Journal.Options = {
@@ -198,96 +190,11 @@ const tiers = (layers: ReadonlyArray<ModelClient.LayerInfo>, batch: boolean | un
 const rowsOf = (progress: typeof RunEvent.Progress.Type): number =>
   progress.nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
 
-/** What is known of a step's answers by a model; where it has not answered yet, by another. */
-const sampleOf = (samples: ReadonlyArray<LedgerRepo.OutputSample>, step: string, model: string) =>
-  samples.find((sample) => sample.step === step && ModelName.isVersionOf(sample.model, model)) ??
-    samples.find((sample) => sample.step === step)
-
-/** A stack that counts and does not ask. */
-const counting = (
-  client: ModelClient.Service,
-  env: {
-    readonly store: Store.Service
-    readonly counts: Map<string, PlanCost.Counts>
-    readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
-    readonly useCache: boolean
-    readonly at: number
-  }
-): ModelClient.Service => {
-  const layers = client.layers ?? []
-  const cache = layers.find(({ name }) => name === "Cache")
-  // The provider is the last.
-  const provider = layers.at(-1)?.name ?? ""
-  const routed = layers.find(({ baseline }) => baseline !== undefined)
-  /** The number of the placeholder for each request. */
-  const seen = new Map<string, number>()
-  let number = 0
-
-  const countsOf = (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): PlanCost.Counts => {
-    const model = request.model ?? ""
-    const baseline = isRouted ? routed?.baseline : undefined
-    const key = `${step}\n${model}\n${baseline ?? ""}`
-    let known = env.counts.get(key)
-    if (known === undefined) {
-      env.counts.set(key, known = {
-        step, provider, model, baseline, calls: 0, cached: 0, input: 0, cachedUsage: Usage.zero, maxTokens: 0,
-        isEmbedding: request._tag === "Embedding", prefix: undefined
-      })
-    }
-    return known
-  }
-
-  const count = (counts: PlanCost.Counts, request: ModelRequest.ModelRequest, tokens: TokenCounter.Count): void => {
-    counts.calls++
-    counts.input += TokenCounter.inputTokens(tokens, request)
-    counts.maxTokens = Math.max(counts.maxTokens, request._tag === "Embedding" ? 0 : request.settings.maxTokens ?? 0)
-    const text = ModelRequest.text(request)
-    if (counts.prefix === undefined) counts.prefix = text
-    else if (counts.prefix !== "" && !text.startsWith(counts.prefix)) {
-      let length = 0
-      while (length < counts.prefix.length && counts.prefix[length] === text[length]) length++
-      counts.prefix = counts.prefix.slice(0, length)
-    }
-  }
-
-  return {
-    ...client,
-    send: <R extends ModelRequest.ModelRequest>(asked: R) =>
-      Effect.withFiber((fiber) => {
-        const request = client.resolve(asked)
-        const { step } = fiber.getRef(Caller.Caller)
-        const counts = countsOf(step, request, asked.model === undefined && routed !== undefined)
-        const expected = Math.round(sampleOf(env.samples, step, request.model ?? "")?.mean ?? GUESS.expected)
-        const answer = Effect.sync(() => {
-          count(counts, request, fiber.getRef(TokenCounter.TokenCounter))
-          return Placeholder.make(request, expected, ++number)
-        })
-        if (cache === undefined || !env.useCache) return answer
-        const key = ContentHash.make(RequestKey.content(request, cache.namespace))
-        if (seen.has(key)) {
-          counts.cached++
-          return Effect.succeed(Placeholder.make(request, expected, seen.get(key)!))
-        }
-        seen.set(key, number + 1)
-        return Effect.flatMap(
-          Effect.catch(env.store.answers.get(key), () => Effect.undefined),
-          (row) => {
-            if (row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)) return answer
-            counts.cached++
-            const kept = JSON.parse(row.value) as ModelResponse.ResponseTo<R>
-            if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
-            return Effect.succeed(kept)
-          }
-        )
-      })
-  }
-}
-
 interface Gathered {
   readonly flow: string
   readonly at: number
   readonly rows: number
-  readonly counts: ReadonlyArray<PlanCost.Counts>
+  readonly counts: ReadonlyArray<PlanCount.Counts>
   readonly reused: ReadonlyMap<string, number>
   readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
   readonly pricing: Pricing.Service
@@ -300,12 +207,12 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
   const priceOf = (model: string, provider?: string) =>
     Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
   const planned = counts.map((one) => {
-    const sample = sampleOf(samples, one.step, one.model)
+    const sample = PlanCount.sampleOf(samples, one.step, one.model)
     const cap = one.maxTokens > 0 ? one.maxTokens : undefined
     const each = one.isEmbedding
       ? { low: 0, expected: 0, high: 0 }
       : sample === undefined
-      ? { low: GUESS.low, expected: Math.min(GUESS.expected, cap ?? GUESS.expected), high: cap ?? GUESS.high }
+      ? { low: PlanCount.GUESS.low, expected: Math.min(PlanCount.GUESS.expected, cap ?? PlanCount.GUESS.expected), high: cap ?? PlanCount.GUESS.high }
       // The mean of the answers to come, with 95 % certainty from the mean of those that came, and never beyond a limit.
       : {
         low: Math.max(0, sample.mean - 2 * spread(sample, one.calls)),
@@ -319,10 +226,15 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     }
     const price = priceOf(one.model, one.provider)
     const serviceTier = tierOf(one.step)
+    const calls = Math.ceil(one.prompts)
     // A price of the author's own names no provider.
     const provider = price === undefined || price.provider === "" ? one.provider : price.provider
+    const input = Math.round(one.input)
     const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
-      PlanCost.costOf(price, one.calls, one.input, output[end], { serviceTier, provider }))
+      PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider }))
+    const prefix = PlanCost.prefixOf(one, price, provider)
+    // With the layer that has the provider keep it, what is common is charged less; the high end is for when it is not found again.
+    const off = serviceTier !== "batch" && layers.some(({ name }) => name === PromptCache.NAME) ? prefix.saved : Money.zero
     const line: Line = {
       step: one.step,
       provider,
@@ -330,13 +242,13 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
       ...(serviceTier === undefined ? undefined : { serviceTier }),
       reused: 0,
       cached: one.cached,
-      calls: one.calls,
-      inputTokens: one.input,
+      calls,
+      inputTokens: input,
       outputTokens: output,
       learnedFrom: sample?.answers ?? 0,
-      ...(low === undefined || expected === undefined || high === undefined ? undefined : { cost: { low, expected, high } })
+      ...(low === undefined || expected === undefined || high === undefined ? undefined : { cost: { low: low - off, expected: expected - off, high } })
     }
-    return { one, line, price, output }
+    return { one, line, price, output, prefix, off }
   })
   // Rows that are taken over belong to a step, not to one of its models: they stand in its first line.
   const named = new Set<string>()
@@ -356,6 +268,7 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
   const total = (end: keyof Range) => Money.sum(lines.map(({ cost }) => cost?.[end] ?? Money.zero))
   const cost = { low: total("low"), expected: total("expected"), high: total("high") }
   const milliseconds = shortest(planned, layers)
+  const notes = PlanCost.notes(planned)
   return {
     flow,
     at,
@@ -365,7 +278,8 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     unpriced: [...new Set(planned.filter(({ one, price }) => price === undefined && one.calls > 0).map(({ one }) => one.model))],
     ...(milliseconds === undefined ? undefined : { milliseconds }),
     strategies: PlanCost.strategies(planned, layers, cost.expected, priceOf),
-    unplanned
+    unplanned,
+    ...(notes.length === 0 ? undefined : { notes })
   }
 }
 
@@ -381,8 +295,8 @@ const shortest = (planned: ReadonlyArray<PlanCost.Planned>, layers: ReadonlyArra
   // Batches do not count against the limits of single calls.
   const single = planned.filter(({ line }) => line.serviceTier !== "batch")
   for (const same of Map.groupBy(single, ({ one }) => one.model).values()) {
-    const calls = same.reduce((sum, { one }) => sum + one.calls, 0)
-    const tokens = same.reduce((sum, { one, output }) => sum + one.input + output.expected, 0)
+    const calls = same.reduce((sum, { line }) => sum + line.calls, 0)
+    const tokens = same.reduce((sum, { line, output }) => sum + line.inputTokens + output.expected, 0)
     for (const { requestsPerMinute, tokensPerMinute } of limits) {
       // The first minute's worth is there at once.
       const over = (amount: number, limit: number | undefined) => limit === undefined ? 0 : Math.max(0, amount / limit - 1)

@@ -6,36 +6,44 @@
 import * as Money from "../data/Money.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Price from "../price/Price.ts"
+import * as PromptCaching from "../price/PromptCaching.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
 import type * as Plan from "./Plan.ts"
-
-/** A prompt that is shared by calls is cached by providers from this many tokens on, in steps of 128 (OpenAI's own rule). */
-const PROMPT_CACHE = 1_024
-
-/** What is counted of the calls of one step to one model. */
-export interface Counts {
-  readonly step: string
-  readonly provider: string
-  readonly model: string
-  readonly baseline: string | undefined
-  calls: number
-  cached: number
-  input: number
-  /** What the cached answers would cost again. */
-  cachedUsage: Usage.Usage
-  maxTokens: number
-  isEmbedding: boolean
-  /** The beginning that all prompts have in common, in characters. */
-  prefix: string | undefined
-}
+import type * as PlanCount from "./PlanCount.ts"
 
 /** A line of the plan, with what it was made of. */
 export interface Planned {
-  readonly one: Counts
+  readonly one: PlanCount.Counts
   readonly line: Plan.Line
   readonly price: Price.Price | undefined
   readonly output: { readonly expected: number }
+  readonly prefix: Prefix
+  /** What of `prefix.saved` is off the line's cost already. */
+  readonly off: Money.Money
+}
+
+/** The beginning that the prompts of a step have in common. */
+export interface Prefix {
+  /** Counted roughly. */
+  readonly tokens: number
+  readonly rule: PromptCaching.Rule | undefined
+  /** What the provider keeps of it. */
+  readonly kept: number
+  /** What that takes off, if each prompt after the first finds it. */
+  readonly saved: Money.Money
+}
+
+export const prefixOf = ({ input, isEmbedding, model, prefix, prompts }: PlanCount.Counts, price: Price.Price | undefined, provider: string): Prefix => {
+  const calls = Math.ceil(prompts)
+  const tokens = isEmbedding || calls < 2 || prefix === undefined ? 0 : TokenCounter.estimate(prefix)
+  const rule = PromptCaching.ruleOf(provider, model)
+  const kept = PromptCaching.kept(rule, tokens)
+  if (price === undefined || kept === 0) return { tokens, rule, kept, saved: Money.zero }
+  const rates = Price.ratesAt(price, Math.round(input / prompts))
+  const each = (tokenClass: Usage.TokenClass) => Money.times(Price.rateOf(rates, tokenClass) - Price.rateOf(rates, "uncachedInput"), kept)
+  const saved = -Money.times(each("cacheRead"), calls - 1) - (rule?.isMarked === true ? each("cacheWrite") : Money.zero)
+  return { tokens, rule, kept, saved: saved > Money.zero ? saved : Money.zero }
 }
 
 /** The cost of calls of a mean length. */
@@ -53,6 +61,10 @@ export const costOf = (
   const rates = Price.ratesFor(price, Usage.inputTokens(each), service)
   return Money.times(Price.rateOf(rates, "uncachedInput"), input) + Money.times(Price.rateOf(rates, "output"), output)
 }
+
+/** In batches, each request by itself. */
+const batchCost = ({ line: { provider }, one, output, price }: Pick<Planned, "line" | "one" | "output" | "price">) =>
+  costOf(price, one.calls, one.alone, output.expected, { serviceTier: "batch", provider })
 
 /** What the run would cost otherwise. */
 export const strategies = (
@@ -74,32 +86,33 @@ export const strategies = (
     add(
       "without routing",
       sum(({ line, one, output }) =>
-        one.baseline === undefined ? undefined : costOf(priceOf(one.baseline), one.calls, one.input, output.expected, line)),
+        one.baseline === undefined ? undefined : costOf(priceOf(one.baseline), line.calls, line.inputTokens, output.expected, line)),
       "take the Router out: every call goes to the strong model"
     )
   }
   add(
     "batch service",
-    sum(({ line: { provider }, one, output, price }) =>
-      costOf(price, one.calls, one.input, output.expected, { serviceTier: "batch", provider })),
+    sum(batchCost),
     "--batch: half of each token class, for answers within a day"
   )
+  if (planned.some(({ one }) => one.alone > one.input)) {
+    add(
+      "without packed prompts",
+      sum(({ line: { provider, serviceTier }, one, output, price }) => costOf(price, one.calls, one.alone, output.expected, { serviceTier, provider })),
+      "take Pack.layer out: every text has its own prompt"
+    )
+  }
   add(
     "all at once",
-    sum(({ one, output, price }) => costOf(price, one.calls, one.input, output.expected)),
+    sum(({ line, output, price }) => costOf(price, line.calls, line.inputTokens, output.expected)),
     "--online: answers in seconds, at the ordinary price"
   )
-  const prefixes = planned.map((one) => ({ ...one, shared: sharedTokens(one) }))
-  if (prefixes.some(({ shared }) => shared > 0)) {
-    add(
-      "the provider's prompt cache",
-      Money.sum(prefixes.map(({ line, one, price, shared }) => {
-        if (price === undefined || line.cost === undefined) return Money.zero
-        const rates = Price.ratesAt(price, one.input)
-        return line.cost.expected - Money.times(Price.rateOf(rates, "uncachedInput") - Price.rateOf(rates, "cacheRead"), shared * Math.max(0, one.calls - 1))
-      })),
-      "what prompts have in common stands at their beginning already: the provider charges it less where it finds it again"
-    )
+  const kept = Money.sum(planned.map(({ prefix }) => prefix.saved))
+  const off = Money.sum(planned.map((one) => one.off))
+  if (off > Money.zero) {
+    add("without the provider's prompt cache", expected + off, "take PromptCache.layer out: this is what it saves, if each prompt finds the beginning that the first one brought")
+  } else if (kept > Money.zero && planned.every(({ line }) => line.serviceTier !== "batch")) {
+    add("the provider's prompt cache", expected - kept, "PromptCache.layer(): the first prompt brings what all have in common, and the others find it")
   }
   const smaller = new Map(planned.flatMap(({ one }) => {
     const names = [`${one.model}-mini`, `${one.model}-nano`]
@@ -110,16 +123,34 @@ export const strategies = (
     add(
       `${cheap} in place of ${model}`,
       sum(({ line, one, output }) =>
-        one.model === model ? costOf(priceOf(cheap), one.calls, one.input, output.expected, line) : undefined),
+        one.model === model ? costOf(priceOf(cheap), line.calls, line.inputTokens, output.expected, line) : undefined),
       "for the rows that it does well enough: a Router decides, and quality is yours to check"
     )
   }
   return all
 }
 
-/** Tokens of the common beginning that a provider would cache. */
-const sharedTokens = ({ one }: Planned): number => {
-  if (one.calls < 2 || one.prefix === undefined) return 0
-  const tokens = TokenCounter.estimate(one.prefix)
-  return tokens < PROMPT_CACHE ? 0 : Math.floor(tokens / 128) * 128
-}
+/** What the author may want to know of the calls that are planned. */
+export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
+  planned.flatMap(({ line, one, output, prefix: { kept, rule, saved, tokens }, price }) => {
+    const found: Array<string> = []
+    if (kept === 0 && tokens >= NOTEWORTHY && rule !== undefined) {
+      found.push(
+        `${one.step}: its prompts have about ${tokens} tokens in common at their beginning; ${line.provider} keeps a beginning of ${one.model} from ${rule.minimum} on, so none is charged less`
+      )
+    }
+    const batch = batchCost({ line, one, output, price })
+    if (saved > Money.zero && batch !== undefined) {
+      const online = costOf(price, line.calls, line.inputTokens, output.expected)! - saved
+      found.push(
+        `${one.step}: batch service and prompt cache do not add up, since the requests of a batch run beside each other and rarely find what another brought: ${
+          Money.format(batch)
+        } in batches, ${Money.format(online)} at once with PromptCache.layer(); ${online < batch ? "at once" : "in batches"} is cheaper`
+      )
+    }
+    if (one.isReused) found.push(`${one.step}: how many of its answers are reused by meaning only the run shows; it costs at most this`)
+    return found
+  })
+
+/** A beginning that is shorter is not worth a word. */
+const NOTEWORTHY = 200

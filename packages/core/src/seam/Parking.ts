@@ -10,8 +10,10 @@
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type * as AiError from "effect/ai/AiError"
 import type * as ModelRequest from "../data/ModelRequest.ts"
+import * as Caller from "./Caller.ts"
 import type * as LedgerEntry from "./LedgerEntry.ts"
 import type * as ModelClient from "./ModelClient.ts"
 
@@ -119,3 +121,11 @@ export interface Run {
 export const AtOnce = Context.Reference<boolean>("@pipe/core/Parking/AtOnce", { defaultValue: () => false })
 
 export const Run = Context.Reference<Run | undefined>("@pipe/core/Parking/Run", { defaultValue: () => undefined })
+
+/** Whether a stack with these layers puts the requests of a fiber into batches. */
+export const goesInBatches = (layers: ReadonlyArray<ModelClient.LayerInfo> = []): (fiber: Fiber.Fiber<unknown, unknown>) => boolean => {
+  const services = layers.flatMap(({ service }) => (service?.tier === "batch" ? [service] : []))
+  return (fiber) =>
+    services.length > 0 && fiber.getRef(Row) !== undefined && !fiber.getRef(AtOnce) &&
+    services.some(({ steps }) => steps === undefined || steps.includes(fiber.getRef(Caller.Caller).step))
+}

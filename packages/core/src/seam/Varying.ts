@@ -20,6 +20,7 @@
 import type * as Prompt from "effect/ai/Prompt"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 
 /** When an answer to an earlier text may stand for the answer to this one. */
@@ -61,41 +62,69 @@ export const Varying = Context.Reference<Varying | undefined>("@pipe/core/Varyin
 export const provide = (varying: Varying) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.provideService(self, Varying, varying)
 
-/**
- * The request with something else in the place of the text: the last place at which it stands, which must be in a message of
- * the user. `undefined` where it stands in none.
- */
-export const replace = (request: ModelRequest.Completion, text: string, by: string): ModelRequest.Completion | undefined => {
+/** Where a text stands in a request: in a message, in a part of it where it has parts, from a character on. */
+export interface Place {
+  readonly message: number
+  readonly part: number | undefined
+  readonly from: number
+  readonly length: number
+}
+
+/** The last place at which a text stands in a request, in a message of the user; `undefined` where it stands in none. */
+export const find = ({ messages }: ModelRequest.Completion, text: string): Place | undefined => {
   if (text === "") return undefined
-  for (let at = request.messages.length - 1; at >= 0; at--) {
-    const message = request.messages[at]!
-    if (message.role !== "user") continue
-    const content = typeof message.content === "string"
-      ? replaceLast(message.content, text, by)
-      : replaceInParts(message.content, text, by)
-    if (content !== undefined) {
-      return { ...request, messages: request.messages.with(at, { ...message, content } as ModelRequest.Message) }
+  for (let message = messages.length - 1; message >= 0; message--) {
+    const { content, role } = messages[message]!
+    if (role !== "user") continue
+    const texts = typeof content === "string" ? [content] : content.map((part) => (part.type === "text" ? part.text : ""))
+    const part = texts.findLastIndex((one) => one.includes(text))
+    if (part >= 0) {
+      return { message, part: typeof content === "string" ? undefined : part, from: texts[part]!.lastIndexOf(text), length: text.length }
     }
   }
   return undefined
 }
 
-const replaceLast = (content: string, text: string, by: string): string | undefined => {
-  const at = content.lastIndexOf(text)
-  return at < 0 ? undefined : content.slice(0, at) + by + content.slice(at + text.length)
+/** The parts of the message in which a place is: those before it and after it, and its own. */
+const cut = (request: ModelRequest.Completion, { message, part = 0 }: Place) => {
+  const { content } = request.messages[message]!
+  const parts: ReadonlyArray<Prompt.PartEncoded> = typeof content === "string" ? [{ type: "text", text: content }] : content
+  return { before: parts.slice(0, part), own: parts[part] as Prompt.TextPartEncoded, after: parts.slice(part + 1) }
 }
 
-const replaceInParts = (
-  parts: ReadonlyArray<Prompt.PartEncoded>,
-  text: string,
-  by: string
-): ReadonlyArray<Prompt.PartEncoded> | undefined => {
-  for (let at = parts.length - 1; at >= 0; at--) {
-    const part = parts[at]!
-    const replaced = part.type === "text" ? replaceLast(part.text, text, by) : undefined
-    if (replaced !== undefined) return parts.with(at, { ...part, text: replaced } as Prompt.PartEncoded)
-  }
-  return undefined
+const textPart = (own: Prompt.TextPartEncoded, text: string): ReadonlyArray<Prompt.TextPartEncoded> => (text === "" ? [] : [{ ...own, text }])
+
+const withContent = (request: ModelRequest.Completion, message: number, content: string | ReadonlyArray<Prompt.PartEncoded>) => ({
+  ...request,
+  messages: request.messages.with(message, { ...request.messages[message]!, content } as ModelRequest.Message)
+})
+
+/** The request with something else in the place of the text; `undefined` where it does not stand in it. */
+export const replace = (request: ModelRequest.Completion, text: string, by: string): ModelRequest.Completion | undefined => {
+  const place = find(request, text)
+  if (place === undefined) return undefined
+  const { after, before, own } = cut(request, place)
+  const joined = own.text.slice(0, place.from) + by + own.text.slice(place.from + place.length)
+  return withContent(request, place.message, place.part === undefined ? joined : [...before, { ...own, text: joined }, ...after])
+}
+
+/** What of a request stands before a place. */
+export const before = (request: ModelRequest.Completion, place: Place): ModelRequest.Completion => {
+  const { before, own } = cut(request, place)
+  const whole = withContent(request, place.message, [...before, ...textPart(own, own.text.slice(0, place.from))])
+  return { ...whole, messages: whole.messages.slice(0, place.message + 1) }
+}
+
+/** The request with its text cut in two at a place, and options for a provider at the end of what stands before in its message. */
+export const split = (
+  request: ModelRequest.Completion,
+  place: Place,
+  options: { readonly [provider: string]: Schema.Json }
+): ModelRequest.Completion => {
+  const { after, before, own } = cut(request, place)
+  const first = [...before, ...textPart(own, own.text.slice(0, place.from))]
+  const marked = first.map((part, at) => (at === first.length - 1 ? { ...part, options: { ...part.options, ...options } } : part))
+  return withContent(request, place.message, [...marked, ...textPart(own, own.text.slice(place.from)), ...after] as ReadonlyArray<Prompt.PartEncoded>)
 }
 
 /** The key of what an answer says: equal for answers that agree. */

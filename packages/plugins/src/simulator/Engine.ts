@@ -7,16 +7,11 @@ import * as Duration from "effect/Duration"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Bill, Faults, Options } from "../Simulator.ts"
 import * as Packed from "./Packed.ts"
+import * as PromptCache from "./PromptCache.ts"
 import * as Script from "./Script.ts"
 import * as Wire from "./Wire.ts"
 
 const MINUTE = 60_000
-/** OpenAI caches prompts of 1,024 tokens and more, in steps of 128. */
-const CACHE_MIN = 1_024
-const CACHE_STEP = 128
-/** A prompt's beginning, in characters, by which a cached one is known again. */
-const PREFIX = 4_096
-
 /** How each API reads and writes. */
 const formats: {
   readonly [path: string]: {
@@ -40,7 +35,7 @@ export const make = (options: Options, count: (text: string) => number) => {
   const faults = options.faults ?? {}
   const bills = new Map<string, Mutable<Bill>>()
   const tries = new Map<string, number>()
-  const prefixes = new Set<string>()
+  const promptCache = PromptCache.make(count)
   const window = { start: 0, requests: 0, tokens: 0 }
   let requests = 0
 
@@ -69,19 +64,20 @@ export const make = (options: Options, count: (text: string) => number) => {
     let bill = bills.get(key)
     if (bill === undefined) {
       bills.set(key, bill = {
-        model, answers: 0, input: 0, cacheRead: 0, output: 0, reasoning: 0,
+        model, answers: 0, input: 0, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0,
         ...(serviceTier === undefined ? undefined : { serviceTier })
       })
     }
     bill.answers++
     bill.input += tokens.input
     bill.cacheRead += tokens.cacheRead
+    bill.cacheWrite += tokens.cacheWrite
     bill.output += tokens.output
     bill.reasoning += tokens.reasoning
     if (serviceTier === undefined) window.tokens += tokens.input + tokens.output
   }
 
-  const answerTo = (asked: Wire.Asked, wrong: boolean): Wire.Answer => {
+  const answerTo = (asked: Wire.Asked, wrong: boolean, arrived: number): Wire.Answer => {
     const key = `${seed}\n${asked.model}\n${asked.prompt}`
     const tool = asked.tool === undefined
       ? undefined
@@ -102,17 +98,12 @@ export const make = (options: Options, count: (text: string) => number) => {
       text = text.slice(0, Math.max(1, Math.floor((text.length * output) / Math.max(1, count(text)))))
     }
     const input = count(asked.prompt) + 8 + (asked.schema === undefined ? 0 : count(JSON.stringify(asked.schema)))
-    const prefix = `${asked.model}\n${asked.prompt.slice(0, PREFIX)}`
-    const cacheRead = input >= CACHE_MIN && prefixes.has(prefix)
-      ? Math.floor(Math.min(CACHE_MIN, input) / CACHE_STEP) * CACHE_STEP
-      : 0
-    if (input >= CACHE_MIN) prefixes.add(prefix)
     return {
       id: Math.floor(Script.chance(key, "id") * 2 ** 48).toString(36),
       text,
       tool,
       truncated,
-      tokens: { input, cacheRead, output: Math.min(output + reasoning, asked.maxTokens ?? Number.POSITIVE_INFINITY), reasoning: Math.min(reasoning, asked.maxTokens ?? reasoning) }
+      tokens: { input, ...promptCache.use(asked, input, arrived), output: Math.min(output + reasoning, asked.maxTokens ?? Number.POSITIVE_INFINITY), reasoning: Math.min(reasoning, asked.maxTokens ?? reasoning) }
     }
   }
 
@@ -120,14 +111,15 @@ export const make = (options: Options, count: (text: string) => number) => {
   const answer = (path: string, body: Wire.Json, serviceTier?: "batch"): unknown => {
     if (path === "/v1/embeddings") {
       const made = Wire.toEmbeddings(body, seed, count)
-      book(body["model"], { input: made.tokens, cacheRead: 0, output: 0, reasoning: 0 }, serviceTier)
+      book(body["model"], { input: made.tokens, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0 }, serviceTier)
       return made.body
     }
     const format = formats[path]!
     const asked = format.read(body)
     const text = JSON.stringify(body)
     const isWrong = asked.schema !== undefined && Script.chance(seed, "wrong", text, String(attemptOf(text))) < (faults.wrongSchema ?? 0)
-    const made = answerTo(asked, isWrong)
+    // Requests of a batch run beside each other: none finds what another has put into the prompt cache.
+    const made = answerTo(asked, isWrong, Number.NEGATIVE_INFINITY)
     book(asked.model, made.tokens, serviceTier)
     return format.write(asked, made)
   }
@@ -164,7 +156,7 @@ export const make = (options: Options, count: (text: string) => number) => {
     return headers
   }
 
-  const respond = (path: string, text: string, response: ServerResponse): void => {
+  const respond = (path: string, text: string, response: ServerResponse, arrived: number): void => {
     requests++
     const anthropic = path === "/v1/messages"
     const send = (status: number, body: string, headers: Record<string, string> = {}, type = "application/json") => {
@@ -203,7 +195,7 @@ export const make = (options: Options, count: (text: string) => number) => {
     const format = formats[path]
     if (format === undefined) return error(404, "not_found_error", `the simulator has no ${path}`)
     const asked = format.read(body)
-    const made = answerTo(asked, fault === "wrongSchema" && asked.schema !== undefined)
+    const made = answerTo(asked, fault === "wrongSchema" && asked.schema !== undefined, arrived)
     book(asked.model, made.tokens)
     if (asked.stream && format.events !== undefined) {
       return send(200, format.events(asked, made).join(""), {}, "text/event-stream")
@@ -224,8 +216,9 @@ export const make = (options: Options, count: (text: string) => number) => {
       request.on("end", () => {
         const path = new URL(request.url ?? "/", "http://localhost").pathname
         const text = Buffer.concat(chunks).toString("utf8")
-        if (latency > 0) setTimeout(() => respond(path, text, response), latency)
-        else respond(path, text, response)
+        const arrived = performance.now()
+        if (latency > 0) setTimeout(() => respond(path, text, response, arrived), latency)
+        else respond(path, text, response, arrived)
       })
     }
   }

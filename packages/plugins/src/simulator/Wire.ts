@@ -15,11 +15,14 @@ export interface Asked {
   readonly maxTokens: number | undefined
   readonly reasoning: boolean
   readonly stream: boolean
+  /** What of the prompt the provider is to keep in its cache: it finds out itself, or up to a mark. */
+  readonly marked: "automatic" | string | undefined
 }
 
 export interface Tokens {
   readonly input: number
   readonly cacheRead: number
+  readonly cacheWrite: number
   readonly output: number
   readonly reasoning: number
 }
@@ -38,7 +41,7 @@ const textOf = (content: unknown): string =>
   typeof content === "string"
     ? content
     : Array.isArray(content)
-    ? content.map((part: Json) => part["text"] ?? part["content"] ?? (part["type"] === "tool_result" ? "" : "[file]")).join(" ")
+    ? content.map((part: Json) => part["text"] ?? part["content"] ?? (part["type"] === "tool_result" ? "" : "[file]")).join("")
     : ""
 
 export const fromChat = (body: Json): Asked => {
@@ -53,7 +56,8 @@ export const fromChat = (body: Json): Asked => {
     tool: calls ? { name: tool.name, parameters: tool.parameters ?? {} } : undefined,
     maxTokens: body["max_completion_tokens"] ?? body["max_tokens"],
     reasoning: /^(?:o\d|gpt-5)/.test(body["model"]),
-    stream: body["stream"] === true
+    stream: body["stream"] === true,
+    marked: "automatic"
   }
 }
 
@@ -68,7 +72,8 @@ export const fromResponses = (body: Json): Asked => {
     tool: calls ? { name: tool.name, parameters: tool.parameters ?? {} } : undefined,
     maxTokens: body["max_output_tokens"],
     reasoning: /^(?:o\d|gpt-5)/.test(body["model"]),
-    stream: false
+    stream: false,
+    marked: "automatic"
   }
 }
 
@@ -86,8 +91,17 @@ export const fromAnthropic = (body: Json): Asked => {
       : undefined,
     maxTokens: body["max_tokens"],
     reasoning: false,
-    stream: body["stream"] === true
+    stream: body["stream"] === true,
+    marked: markedIn(body)
   }
+}
+
+/** All text up to the last block with a mark. */
+const markedIn = (body: Json): string | undefined => {
+  const contents = [body["system"], ...body["messages"].map((message: Json) => message["content"])]
+  const blocks: ReadonlyArray<Json> = contents.flatMap((content) => (Array.isArray(content) ? content : content === undefined ? [] : [{ text: content }]))
+  const last = blocks.findLastIndex((block) => block["cache_control"] !== undefined)
+  return last < 0 ? undefined : textOf(blocks.slice(0, last + 1))
 }
 
 const chatUsage = ({ cacheRead, input, output, reasoning }: Tokens) => ({
@@ -173,10 +187,10 @@ export const toResponses = (asked: Asked, answer: Answer) => ({
   service_tier: "default"
 })
 
-const anthropicUsage = ({ cacheRead, input, output }: Tokens) => ({
-  input_tokens: input - cacheRead,
+const anthropicUsage = ({ cacheRead, cacheWrite, input, output }: Tokens) => ({
+  input_tokens: input - cacheRead - cacheWrite,
   cache_read_input_tokens: cacheRead,
-  cache_creation_input_tokens: 0,
+  cache_creation_input_tokens: cacheWrite,
   output_tokens: output,
   service_tier: "standard"
 })

@@ -1,0 +1,57 @@
+/**
+ * From how many tokens on a provider keeps the beginning of a prompt, to charge it less when it comes again.
+ *
+ * **Details** OpenAI and DeepSeek find common beginnings by themselves, as Google's newer models do; Anthropic keeps what a
+ * request marks, and charges the first time more. Where a provider's page and its users' measurements disagree (Claude Sonnet
+ * 4.6: 1,024 or 2,048), the larger figure stands here. Sources, looked at 2026-11-25:
+ * openai.com/index/api-prompt-caching, platform.claude.com/docs/en/build-with-claude/prompt-caching,
+ * ai.google.dev/gemini-api/docs/caching, api-docs.deepseek.com/guides/kv_cache.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { PromptCaching } from "@pipe/core"
+ *
+ * PromptCaching.ruleOf("anthropic", "claude-haiku-4-5")?.minimum // => 4096
+ * PromptCaching.ruleOf("openai", "gpt-4o-mini")?.minimum // => 1024
+ * PromptCaching.ruleOf("somebody", "some-model") // => undefined
+ * ```
+ *
+ * @since 0.1.0
+ */
+
+export interface Rule {
+  /** Tokens of the shortest beginning that is kept. */
+  readonly minimum: number
+  /** What is beyond the minimum is kept in steps of so many tokens. */
+  readonly step: number
+  /** Whether requests have to mark where the beginning ends, and pay more for what is written. */
+  readonly isMarked: boolean
+}
+
+const anthropic: ReadonlyArray<readonly [RegExp, number]> = [
+  [/opus-4-[56]|haiku-4-5/, 4_096],
+  [/sonnet-4-6|haiku-3|3-5-haiku|3-haiku/, 2_048],
+  [/sonnet-4|opus-4|3-[57]-sonnet|3-opus/, 1_024]
+]
+
+/** The rule of a provider for a model; `undefined`: nothing is known of a cache there. */
+export const ruleOf = (provider: string, model: string): Rule | undefined => {
+  switch (provider) {
+    case "openai":
+      return { minimum: 1_024, step: 128, isMarked: false }
+    case "anthropic":
+      // A model that is not known is taken to want most.
+      return { minimum: anthropic.find(([name]) => name.test(model))?.[1] ?? 4_096, step: 1, isMarked: true }
+    case "google":
+      return { minimum: /gemini-2\.5/.test(model) ? 2_048 : 4_096, step: 1, isMarked: false }
+    case "deepseek":
+      return { minimum: 64, step: 64, isMarked: false }
+    default:
+      return undefined
+  }
+}
+
+/** How many tokens of a common beginning are kept. */
+export const kept = (rule: Rule | undefined, tokens: number): number =>
+  rule === undefined || tokens < rule.minimum ? 0 : rule.minimum + Math.floor((tokens - rule.minimum) / rule.step) * rule.step

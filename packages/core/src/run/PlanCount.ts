@@ -1,0 +1,156 @@
+/**
+ * A stack that counts what would be asked, and asks nobody.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as ModelRequest from "../data/ModelRequest.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as RequestKey from "../data/RequestKey.ts"
+import * as Usage from "../data/Usage.ts"
+import * as Node from "../flow/Node.ts"
+import * as Pack from "../layers/Pack.ts"
+import * as SemanticCache from "../layers/SemanticCache.ts"
+import * as ModelName from "../price/ModelName.ts"
+import * as PackPrompt from "../reuse/PackPrompt.ts"
+import * as Caller from "../seam/Caller.ts"
+import type * as ModelClient from "../seam/ModelClient.ts"
+import * as TokenCounter from "../seam/TokenCounter.ts"
+import * as Varying from "../seam/Varying.ts"
+import * as ContentHash from "../store/ContentHash.ts"
+import type * as LedgerRepo from "../store/LedgerRepo.ts"
+import type * as Store from "../store/Store.ts"
+import * as Placeholder from "./Placeholder.ts"
+
+/** Output of answers of which nothing is known, in tokens. */
+export const GUESS = { low: 16, expected: 128, high: 512 }
+
+/** What is counted of the calls of one step to one model. */
+export interface Counts {
+  readonly step: string
+  readonly provider: string
+  readonly model: string
+  readonly baseline: string | undefined
+  /** Answers that are to be paid. */
+  calls: number
+  /** Prompts that they come from: fewer, where several texts are asked in one. */
+  prompts: number
+  cached: number
+  input: number
+  /** Input tokens, were each asked alone. */
+  alone: number
+  /** What the cached answers would cost again. */
+  cachedUsage: Usage.Usage
+  maxTokens: number
+  isEmbedding: boolean
+  /** The beginning that all prompts have in common, in characters. */
+  prefix: string | undefined
+  /** Answers to earlier questions may be reused: how many, only the run shows. */
+  isReused: boolean
+}
+
+/** What is known of a step's answers by a model; where it has not answered yet, by another. */
+export const sampleOf = (samples: ReadonlyArray<LedgerRepo.OutputSample>, step: string, model: string) =>
+  samples.find((sample) => sample.step === step && ModelName.isVersionOf(sample.model, model)) ??
+    samples.find((sample) => sample.step === step)
+
+/** A stack that counts and does not ask. */
+export const counting = (
+  client: ModelClient.Service,
+  env: {
+    readonly store: Store.Service
+    readonly counts: Map<string, Counts>
+    readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
+    readonly useCache: boolean
+    readonly at: number
+    /** Whether the requests of a step go in batches. */
+    readonly isBatched: (step: string) => boolean
+  }
+): ModelClient.Service => {
+  const layers = client.layers ?? []
+  const packs = layers.some(({ name }) => name === Pack.NAME)
+  const reuses = layers.some(({ name }) => name === SemanticCache.NAME)
+  const cache = layers.find(({ name }) => name === "Cache")
+  // The provider is the last.
+  const provider = layers.at(-1)?.name ?? ""
+  const routed = layers.find(({ baseline }) => baseline !== undefined)
+  /** The number of the placeholder for each request. */
+  const seen = new Map<string, number>()
+  let number = 0
+
+  const countsOf = (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): Counts => {
+    const model = request.model ?? ""
+    const baseline = isRouted ? routed?.baseline : undefined
+    const key = `${step}\n${model}\n${baseline ?? ""}`
+    let known = env.counts.get(key)
+    if (known === undefined) {
+      env.counts.set(key, known = {
+        step, provider, model, baseline, calls: 0, prompts: 0, cached: 0, input: 0, alone: 0, cachedUsage: Usage.zero, maxTokens: 0,
+        isEmbedding: request._tag === "Embedding", prefix: undefined, isReused: false
+      })
+    }
+    return known
+  }
+
+  /** The share of a prompt that a request has, and its tokens. */
+  const promptOf = (request: ModelRequest.ModelRequest, varying: Varying.Varying | undefined, step: string, tokens: TokenCounter.Count) => {
+    const input = TokenCounter.inputTokens(tokens, request)
+    const alone = { prompts: 1, input, alone: input }
+    if (!packs || varying?.pack === undefined || request._tag !== "Completion" || env.isBatched(step)) return alone
+    const size = varying.pack.size === "auto" ? Node.AUTO : varying.pack.size
+    const template = size === 1 ? undefined : PackPrompt.template(request, varying.text)
+    if (template === undefined) return alone
+    const item = tokens(PackPrompt.list([varying.text]))
+    const whole = TokenCounter.inputTokens(tokens, PackPrompt.make(template, [varying.text]))
+    return { prompts: 1 / size, input: (whole - item) / size + item, alone: input }
+  }
+
+  const count = (counts: Counts, request: ModelRequest.ModelRequest, varying: Varying.Varying | undefined, tokens: TokenCounter.Count): void => {
+    const { alone, input, prompts } = promptOf(request, varying, counts.step, tokens)
+    counts.calls++
+    counts.prompts += prompts
+    counts.input += input
+    counts.alone += alone
+    if (reuses && varying?.reuse !== undefined) counts.isReused = true
+    counts.maxTokens = Math.max(counts.maxTokens, request._tag === "Embedding" ? 0 : request.settings.maxTokens ?? 0)
+    const text = ModelRequest.text(request)
+    if (counts.prefix === undefined) counts.prefix = text
+    else if (counts.prefix !== "" && !text.startsWith(counts.prefix)) {
+      let length = 0
+      while (length < counts.prefix.length && counts.prefix[length] === text[length]) length++
+      counts.prefix = counts.prefix.slice(0, length)
+    }
+  }
+
+  return {
+    ...client,
+    send: <R extends ModelRequest.ModelRequest>(asked: R) =>
+      Effect.withFiber((fiber) => {
+        const request = client.resolve(asked)
+        const { step } = fiber.getRef(Caller.Caller)
+        const counts = countsOf(step, request, asked.model === undefined && routed !== undefined)
+        const expected = Math.round(sampleOf(env.samples, step, request.model ?? "")?.mean ?? GUESS.expected)
+        const answer = Effect.sync(() => {
+          count(counts, request, fiber.getRef(Varying.Varying), fiber.getRef(TokenCounter.TokenCounter))
+          return Placeholder.make(request, expected, ++number)
+        })
+        if (cache === undefined || !env.useCache) return answer
+        const key = ContentHash.make(RequestKey.content(request, cache.namespace))
+        if (seen.has(key)) {
+          counts.cached++
+          return Effect.succeed(Placeholder.make(request, expected, seen.get(key)!))
+        }
+        seen.set(key, number + 1)
+        return Effect.flatMap(
+          Effect.catch(env.store.answers.get(key), () => Effect.undefined),
+          (row) => {
+            if (row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)) return answer
+            counts.cached++
+            const kept = JSON.parse(row.value) as ModelResponse.ResponseTo<R>
+            if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
+            return Effect.succeed(kept)
+          }
+        )
+      })
+  }
+}
