@@ -41,9 +41,13 @@ export const stats = (input: Shared & { readonly json: boolean }) =>
             found.oldest === undefined ? "" : `, the oldest of ${new Date(found.oldest).toISOString().slice(0, 10)}`
           }`,
           ...found.models.map(({ entries, model }) => `    ${model.padEnd(32)} ${count(entries).padStart(10)}`),
-          `  results  ${count(found.results)}`
+          `  results  ${count(found.results)}`,
+          ...(found.reusable === 0 && found.vectors === 0 ? [] : [`  by meaning  ${count(found.reusable)} answers, ${count(found.vectors)} vectors`])
         ].join("\n")
       )))
+
+const gone = ({ entries, results, reusable }: CacheRepo.Removed): string =>
+  `${count(entries)} answers${reusable === 0 ? "" : `, ${count(reusable)} that could be reused by meaning`} and ${count(results)} results are gone`
 
 export const clear = (input: Shared & { readonly yes: boolean }) =>
   Effect.gen(function*() {
@@ -53,8 +57,7 @@ export const clear = (input: Shared & { readonly yes: boolean }) =>
       if (!yes) return
     }
     yield* withStore(input, (store) =>
-      Effect.flatMap(store.cache.clear, ({ entries, results }) =>
-        Console.log(`${count(entries)} answers and ${count(results)} results are gone; runs and their books stay`)))
+      Effect.flatMap(store.cache.clear, (removed) => Console.log(`${gone(removed)}; runs and their books stay`)))
   })
 
 export const prune = (input: Shared & { readonly olderThan: Option.Option<string>; readonly model: Option.Option<string> }) =>
@@ -67,7 +70,7 @@ export const prune = (input: Shared & { readonly olderThan: Option.Option<string
           before: age === undefined ? undefined : now - Duration.toMillis(age),
           model: Option.getOrUndefined(input.model)
         }),
-        ({ entries, results }) => Console.log(`${count(entries)} answers and ${count(results)} results are gone`)
+        (removed) => Console.log(gone(removed))
       ))
   })
 

@@ -29,9 +29,19 @@ export interface Stats {
   readonly models: ReadonlyArray<{ readonly model: string; readonly entries: number }>
   /** Results of steps that are kept for other runs. */
   readonly results: number
+  /** Answers that may be reused by meaning, and vectors of texts. */
+  readonly reusable: number
+  readonly vectors: number
   /** Bytes of the whole store; `undefined` where the server does not say. */
   readonly storeBytes: number | undefined
   readonly oldest: number | undefined
+}
+
+/** How many are gone. */
+export interface Removed {
+  readonly entries: number
+  readonly results: number
+  readonly reusable: number
 }
 
 /** What `prune` takes away. */
@@ -54,10 +64,10 @@ export interface Exported extends Schema.Schema.Type<typeof Exported> {}
 
 export interface CacheRepo {
   readonly stats: Effect.Effect<Stats, SqlError.SqlError>
-  /** Takes away everything: answers, and the results of steps. How many of each. */
-  readonly clear: Effect.Effect<{ readonly entries: number; readonly results: number }, SqlError.SqlError>
+  /** Takes away everything: answers, those that may be reused by meaning with what was learned of them, and the results of steps. */
+  readonly clear: Effect.Effect<Removed, SqlError.SqlError>
   /** Takes away what has expired, what a newer entry replaced, and what the options say. */
-  readonly prune: (options: Prune) => Effect.Effect<{ readonly entries: number; readonly results: number }, SqlError.SqlError>
+  readonly prune: (options: Prune) => Effect.Effect<Removed, SqlError.SqlError>
   readonly exportAll: Stream.Stream<Exported, SqlError.SqlError>
   /** Whether there was no entry of this key. */
   readonly importOne: (entry: Exported) => Effect.Effect<boolean, SqlError.SqlError>
@@ -81,18 +91,27 @@ export const make = (
   const count = (sql: string, params: ReadonlyArray<unknown> = []) =>
     Effect.map(database.query(sql, params), (rows) => Database.toNumber(rows[0]?.["n"]) ?? 0)
 
-  /** Deletes rows of both tables, with their keys, and says how many. */
+  const counts = Effect.all({
+    entries: count("SELECT count(*) AS n FROM cache"),
+    results: count("SELECT count(*) AS n FROM results"),
+    reusable: count("SELECT count(*) AS n FROM reuse_entries")
+  })
+
+  /** Deletes rows of all these tables, with their keys, and says how many. */
   const remove = Effect.fnUntraced(function*(
-    where: { readonly cache: string; readonly results: string },
+    where: { readonly cache: string; readonly results: string; readonly reuse: string },
     params: ReadonlyArray<unknown>,
     resultParams: ReadonlyArray<unknown>
   ) {
     yield* Effect.andThen(log.settle, kept.settle)
-    const entries = yield* count("SELECT count(*) AS n FROM cache")
-    const results = yield* count("SELECT count(*) AS n FROM results")
+    const before = yield* counts
     const statements: Array<Database.Statement> = [
       { sql: `DELETE FROM cache WHERE ${where.cache}`, params },
-      { sql: `DELETE FROM results WHERE ${where.results}`, params: resultParams }
+      { sql: `DELETE FROM results WHERE ${where.results}`, params: resultParams },
+      { sql: `DELETE FROM reuse_entries WHERE ${where.reuse}`, params },
+      { sql: "DELETE FROM vectors WHERE id NOT IN (SELECT vector FROM reuse_entries)", params: [] },
+      // What was learned of answers that are gone.
+      { sql: "DELETE FROM reuse_lookups WHERE scope NOT IN (SELECT scope FROM reuse_entries)", params: [] }
     ]
     if (database.dialect === "sqlite") {
       for (const table of ["cache", "results"]) {
@@ -108,9 +127,11 @@ export const make = (
     kept.forget()
     // The freed pages go back to the disk.
     if (database.dialect === "sqlite") yield* database.query("VACUUM")
+    const left = yield* counts
     return {
-      entries: entries - (yield* count("SELECT count(*) AS n FROM cache")),
-      results: results - (yield* count("SELECT count(*) AS n FROM results"))
+      entries: before.entries - left.entries,
+      results: before.results - left.results,
+      reusable: before.reusable - left.reusable
     }
   })
 
@@ -134,10 +155,12 @@ export const make = (
         oldest: Database.toNumber(all?.["oldest"]),
         models: models.map((row) => ({ model: String(row["model"]), entries: Number(row["n"]) })),
         results: yield* count("SELECT count(*) AS n FROM results"),
+        reusable: yield* count("SELECT count(*) AS n FROM reuse_entries"),
+        vectors: yield* count("SELECT count(*) AS n FROM vectors"),
         storeBytes: Database.toNumber(size[0]?.["n"])
       }
     }),
-    clear: remove({ cache: "1 = 1", results: "1 = 1" }, [], []),
+    clear: remove({ cache: "1 = 1", results: "1 = 1", reuse: "1 = 1" }, [], []),
     prune: ({ before, model }) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         const replaced = (table: string) => `id NOT IN (SELECT max(id) FROM ${table} GROUP BY key)`
@@ -145,11 +168,11 @@ export const make = (
           ...(before === undefined ? [] : [["created_at < ?", before] as const]),
           ...(model === undefined ? [] : [["model = ?", model] as const])
         ]
+        const said = own.length === 0 ? "" : ` OR (${own.map(([sql]) => sql).join(" AND ")})`
         return remove(
           {
-            cache: `expires_at <= ? OR ${replaced("cache")}${
-              own.length === 0 ? "" : ` OR (${own.map(([sql]) => sql).join(" AND ")})`
-            }`,
+            cache: `expires_at <= ? OR ${replaced("cache")}${said}`,
+            reuse: `expires_at <= ?${said}`,
             results: `expires_at <= ? OR ${replaced("results")}${
               before === undefined ? "" : " OR run IN (SELECT id FROM runs WHERE started_at < ?)"
             }`
