@@ -51,8 +51,40 @@ const importAll = Command.make(
   (input) => Effect.flatMap(work, (cache) => cache.importAll(input))
 ).pipe(Command.withDescription("Take answers in that another store exported; those that are there stay"))
 
+const evaluate = Command.make(
+  "eval",
+  {
+    file: Argument.String("file").pipe(
+      Argument.withDescription("texts with their answers (.csv or .jsonl), or JSON Lines of pairs: {\"a\": …, \"b\": …, \"same\": true}")
+    ),
+    text: Flag.String("text").pipe(Flag.withMetavar("COLUMN"), Flag.withDescription("the column of the text"), Flag.withDefault("text")),
+    answer: Flag.String("answer").pipe(Flag.withMetavar("COLUMN"), Flag.withDescription("the column of its answer"), Flag.withDefault("answer")),
+    maxErrorRate: Flag.Finite("max-error-rate").pipe(
+      Flag.withMetavar("SHARE"),
+      Flag.withDescription("a bound to try, such as 0.02; may stand several times (0.01, 0.02, 0.03, 0.05 and 0.1)"),
+      Flag.filter((share) => share > 0 && share < 1, () => "is between 0 and 1"),
+      Flag.atLeast(0)
+    ),
+    shuffles: Flag.Int("shuffles").pipe(
+      Flag.withDescription("orders by chance in which the texts are asked"),
+      Flag.filter((count) => count > 0, () => "is 1 or more"),
+      Flag.withDefault(3)
+    ),
+    seed: Flag.String("seed").pipe(Flag.withDescription("what the orders depend on"), Flag.withDefault("pipe")),
+    svg: Flag.String("svg").pipe(Flag.withMetavar("FILE"), Flag.withDescription("draw the curve into this file"), Flag.optional),
+    json: Switch.make("json", "as JSON")
+  },
+  (input) => Effect.flatMap(Effect.promise(() => import("./CacheEval.ts")), ({ evaluate }) => evaluate(input))
+).pipe(
+  Command.withDescription("What reuse by meaning would have done on your texts, and what a threshold would have: how much is reused, and how much of it is wrong"),
+  Command.withExamples([
+    { command: "pipe cache eval labelled.csv --text question --answer intent --max-error-rate 0.02" },
+    { command: "pipe cache eval pairs.jsonl --svg curve.svg" }
+  ])
+)
+
 export const command = Command.make("cache").pipe(
   Command.withDescription("The answers and results that are kept: counted, pruned, taken away and brought back"),
-  Command.withSubcommands([stats, clear, prune, exportAll, importAll]),
+  Command.withSubcommands([stats, evaluate, clear, prune, exportAll, importAll]),
   Command.withExamples([{ command: "pipe cache stats" }, { command: "pipe cache prune --older-than 90d" }])
 )

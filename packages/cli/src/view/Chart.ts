@@ -1,0 +1,89 @@
+/** Points and lines over two axes, for a terminal and as SVG. */
+
+export interface Series {
+  readonly name: string
+  /** From left to right. */
+  readonly points: ReadonlyArray<{ readonly x: number; readonly y: number }>
+  /** Drawn as a line, or as points with their labels. */
+  readonly kind: "line" | "points"
+}
+
+export interface Axis {
+  readonly name: string
+  readonly max: number
+  readonly format: (value: number) => string
+}
+
+export interface Chart {
+  readonly title: string
+  readonly x: Axis
+  readonly y: Axis
+  readonly series: ReadonlyArray<Series>
+}
+
+const WIDTH = 64
+const HEIGHT = 16
+
+const marks = { line: "·", points: "●" } as const
+
+/** As lines of text. */
+export const render = ({ series, title, x, y }: Chart): string => {
+  const grid = Array.from({ length: HEIGHT }, () => new Array<string>(WIDTH).fill(" "))
+  for (const { kind, points } of series) {
+    for (const point of points) {
+      if (point.x > x.max || point.y > y.max) continue
+      const column = Math.round((point.x / x.max) * (WIDTH - 1))
+      const row = HEIGHT - 1 - Math.round((point.y / y.max) * (HEIGHT - 1))
+      grid[row]![column] = marks[kind]
+    }
+  }
+  const left = Math.max(...[0, y.max / 2, y.max].map((value) => y.format(value).length))
+  const label = (row: number): string =>
+    row === 0 ? y.format(y.max) : row === HEIGHT - 1 ? y.format(0) : row === Math.floor(HEIGHT / 2) ? y.format(y.max / 2) : ""
+  const [low, middle, high] = [x.format(0), x.format(x.max / 2), x.format(x.max)]
+  const half = Math.floor(WIDTH / 2)
+  return [
+    `  ${title}`,
+    "",
+    ...grid.map((cells, row) => `  ${label(row).padStart(left)} │${cells.join("").trimEnd()}`),
+    `  ${" ".repeat(left)} └${"─".repeat(WIDTH)}`,
+    `  ${" ".repeat(left)}  ${low}${middle.padStart(half - low.length + Math.floor(middle.length / 2))}${high.padStart(WIDTH - half - Math.floor(middle.length / 2))}`,
+    `  ${" ".repeat(left)}  ${y.name} over ${x.name}; ${series.map(({ kind, name }) => `${marks[kind]} ${name}`).join(", ")}`
+  ].join("\n")
+}
+
+const escape = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
+
+const colors = ["#0b63ce", "#9a9a9a", "#c2410c", "#15803d"]
+
+/** As a picture that stands by itself. */
+export const toSvg = ({ series, title, x, y }: Chart): string => {
+  const [width, height, left, bottom, top, right] = [640, 400, 56, 48, 40, 20]
+  const atX = (value: number): number => Math.round((left + (value / x.max) * (width - left - right)) * 10) / 10
+  const atY = (value: number): number => Math.round((height - bottom - (value / y.max) * (height - top - bottom)) * 10) / 10
+  const ticks = [0, 0.25, 0.5, 0.75, 1]
+  const shapes = series.map(({ kind, points }, index) => {
+    const color = colors[index % colors.length]!
+    const inside = points.filter((point) => point.x <= x.max && point.y <= y.max)
+    const path = inside.map((point) => `${atX(point.x)},${atY(point.y)}`).join(" ")
+    return `<polyline fill="none" stroke="${color}" stroke-width="1.5" points="${path}"/>${
+      kind === "line" ? "" : inside.map((point) => `<circle cx="${atX(point.x)}" cy="${atY(point.y)}" r="4" fill="${color}"/>`).join("")
+    }`
+  })
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12" role="img" aria-label="${escape(title)}">`,
+    `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
+    `<text x="${left}" y="22" font-size="14" font-weight="600">${escape(title)}</text>`,
+    ...ticks.flatMap((tick) => [
+      `<line x1="${left}" x2="${width - right}" y1="${atY(tick * y.max)}" y2="${atY(tick * y.max)}" stroke="#e5e5e5"/>`,
+      `<text x="${left - 6}" y="${atY(tick * y.max) + 4}" text-anchor="end" fill="#555555">${escape(y.format(tick * y.max))}</text>`,
+      `<text x="${atX(tick * x.max)}" y="${height - bottom + 16}" text-anchor="middle" fill="#555555">${escape(x.format(tick * x.max))}</text>`
+    ]),
+    ...shapes,
+    `<text x="${(left + width - right) / 2}" y="${height - 10}" text-anchor="middle" fill="#333333">${escape(`${y.name} over ${x.name}`)}</text>`,
+    ...series.map(({ name }, index) =>
+      `<text x="${width - right}" y="${22 + index * 16}" text-anchor="end" fill="${colors[index % colors.length]!}">${escape(name)}</text>`),
+    "</svg>",
+    ""
+  ].join("\n")
+}
