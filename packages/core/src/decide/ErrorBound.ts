@@ -15,7 +15,9 @@
  *   waiting for dozens of lookups of it.
  * - vCache bounds the error of each lookup by exploring at random. Here the line is drawn where the mean error of all that
  *   lies above it, weighed over the lookups that came (reused ones too: their features are known though their outcome is
- *   not), plus `confidence` standard errors of that mean by the delta method, meets δ.
+ *   not), plus `confidence` standard errors of that mean by the delta method, meets δ. And no single answer is reused whose own
+ *   error, with two standard errors, is over 5 δ, or whose neighbour is farther away than those of 98 % of the answers that
+ *   were right: a question about something new is asked.
  *
  * Neighbours whose text fails the gate may vote, since they say how answers vary, and never give the answer. Until
  * `COLD_START` lookups were observed, the model is always asked.
@@ -97,6 +99,15 @@ const FEATURES = 10
 
 /** At least so many lookups must lie above the line. */
 const LEAST = 20
+
+/** The feature that says how near the nearest is. */
+const NEAREST = 1
+
+/** Share of the answers that were right whose neighbour was farther away than anything that is reused. */
+const FAR = 0.02
+
+/** How many times the bound the error of a single lookup may be, with two of its standard errors. */
+const SINGLE = 5
 
 /** Strength of the prior that pulls weights to 0. */
 const RIDGE = 1
@@ -218,6 +229,19 @@ const fit = (observations: ReadonlyArray<Observation>, from: Float64Array): Fit 
   }
 }
 
+/** The standard error of a sum of features under a fit. */
+const deviation = ({ covariance }: Pick<Fit, "covariance">, features: ArrayLike<number>): number => {
+  let variance = 0
+  for (let i = 0; i < FEATURES; i++) variance += features[i]! * dot(covariance[i]!, features)
+  return Math.sqrt(variance)
+}
+
+/** How near the nearest was for nearly all answers that were right: beyond that the model would speak of what it has not seen. */
+const farthest = (known: ReadonlyArray<Observation>): number => {
+  const near = known.flatMap(({ features, right }) => (right === true ? [features[NEAREST]!] : [])).toSorted((a, b) => a - b)
+  return near[Math.floor(FAR * near.length)] ?? Number.POSITIVE_INFINITY
+}
+
 /** The lowest score above which the error of all lookups keeps within the bound; infinite where there is none. */
 const lineOf = ({ covariance, weights }: Fit, lookups: ReadonlyArray<Observation>, limit: number, confidence: number): number => {
   const scored = lookups.map(({ features }) => ({ features, score: dot(features, weights) })).toSorted((a, b) => b.score - a.score)
@@ -230,9 +254,7 @@ const lineOf = ({ covariance, weights }: Fit, lookups: ReadonlyArray<Observation
     for (let i = 0; i < FEATURES; i++) slope[i]! += p * (1 - p) * features[i]!
     const n = at + 1
     if (n < LEAST) return
-    let variance = 0
-    for (let i = 0; i < FEATURES; i++) variance += slope[i]! * dot(covariance[i]!, slope)
-    if (errors / n + confidence * Math.sqrt(variance) / n <= limit) line = score
+    if (errors / n + confidence * deviation({ covariance }, slope) / n <= limit) line = score
   })
   return line
 }
@@ -248,11 +270,15 @@ export const make = ({ confidence = 2.33, maxErrorRate }: Options): ErrorBound =
   const lookups: Array<Observation> = []
   let observed = 0
   let next = COLD_START
-  let current: { readonly weights: Float64Array; readonly line: number } | undefined
+  let current: Fit & { readonly line: number; readonly nearest: number } | undefined
   const update = () => {
     next = Math.ceil(observed * 1.05) + 20
     const fitted = fit(known.slice(-MEMORY), current?.weights ?? new Float64Array(FEATURES))
-    current = { weights: fitted.weights, line: lineOf(fitted, lookups.slice(-MEMORY), maxErrorRate, confidence) }
+    current = {
+      ...fitted,
+      line: lineOf(fitted, lookups.slice(-MEMORY), maxErrorRate, confidence),
+      nearest: farthest(known.slice(-MEMORY))
+    }
   }
   return {
     observed: () => observed,
@@ -264,7 +290,10 @@ export const make = ({ confidence = 2.33, maxErrorRate }: Options): ErrorBound =
     },
     allows: ({ features }) => {
       if (observed >= next) update()
-      return current !== undefined && dot(features, current.weights) >= current.line
+      if (current === undefined) return false
+      const score = dot(features, current.weights)
+      return score >= current.line && features[NEAREST]! >= current.nearest &&
+        1 - sigmoid(score - 2 * deviation(current, features)) <= SINGLE * maxErrorRate
     }
   }
 }
