@@ -70,3 +70,19 @@ Flow.make("no provider", { outputs: [Sink.jsonl("out.jsonl", { verdict })], stac
 
 // @ts-expect-error a node of that name is not among the inputs
 Flow.map("wrong", { n: numbers }, ({ m }) => m)
+
+// What varies is read from the values of the inputs, and is a text.
+Flow.step("reused", { review: reviews }, ({ review }) => Effect.succeed(review.text), {
+  varies: ({ review }) => {
+    same<typeof review, { readonly id: string; readonly text: string }>(true)
+    return review.text
+  },
+  reuse: { maxErrorRate: 0.02, answer: (text) => text.length },
+  pack: { size: "auto" }
+})
+// @ts-expect-error a text is compared, no number
+Flow.step("no text", { n: numbers }, ({ n }) => Effect.succeed(n), { varies: ({ n }) => n, reuse: { maxErrorRate: 0.02 } })
+// @ts-expect-error the error rate has no default
+Flow.step("no rate", { n: numbers }, ({ n }) => Effect.succeed(n), { varies: ({ n }) => String(n), reuse: {} })
+// @ts-expect-error sizes are numbers or "auto"
+Flow.step("no size", { n: numbers }, ({ n }) => Effect.succeed(n), { varies: ({ n }) => String(n), pack: { size: "large" } })

@@ -31,9 +31,9 @@ import { pipeline } from "node:stream/promises"
 const KEPT = 1_000
 
 /** Links of a vector, and how many candidates are looked at when it is added and when one is searched. */
-const CONNECTIVITY = 24
-const EXPANSION_ADD = 192
-const EXPANSION_SEARCH = 160
+const CONNECTIVITY = 16
+const EXPANSION_ADD = 128
+const EXPANSION_SEARCH = 64
 
 interface Kept {
   readonly upto: number

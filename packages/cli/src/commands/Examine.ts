@@ -35,6 +35,7 @@ export const examine = (input: { readonly offline: boolean; readonly json: boole
       ...versions(),
       yield* storeOf(location),
       ...(NodeHost.isPostgres(location) ? [] : [yield* diskOf(location)]),
+      yield* reuse,
       ...(yield* Effect.forEach(providers, (provider) => providerOf(provider, input.offline), { concurrency: "unbounded" }))
     ]
     for (const check of checks) {
@@ -100,6 +101,17 @@ const storeOf = (location: string): Effect.Effect<Check> => {
     })
   )
 }
+
+/** Whether answers can be reused by meaning with what is installed; nobody has to. */
+const reuse: Effect.Effect<Check> = Effect.scoped(Effect.gen(function*() {
+  const [LocalEmbedder, Usearch, VectorIndex] = yield* Effect.promise(() =>
+    Promise.all([import("@pipe/plugins/LocalEmbedder"), import("@pipe/plugins/Usearch"), import("@pipe/core/VectorIndex")]))
+  const model = yield* LocalEmbedder.make
+  const { vector } = yield* model.embed("Is this text turned into a vector?")
+  const indexes = Effect.flatMap(VectorIndex.VectorIndex, (indexes) => indexes.open({ name: "doctor", dimensions: vector.length, folder: undefined }))
+  const index = yield* Effect.result(Effect.provide(indexes, Usearch.layer))
+  return ok("reuse", `vectors of ${vector.length} numbers by ${LocalEmbedder.NAME}; ${index._tag === "Success" ? "index by usearch" : `without an index: ${index.failure.message}`}`)
+})).pipe(Effect.catch((error) => Effect.succeed(ok("reuse", `no vectors on this machine: ${Secret.mask(error.message)}`))))
 
 /** The nearest folder above that is there. */
 const nearest = (folder: string): string => existsSync(folder) || dirname(folder) === folder ? folder : nearest(dirname(folder))

@@ -26,7 +26,7 @@
  *   Retry.layer(),
  *   PromptCache.layer(),
  *   RateLimit.layer({ requestsPerMinute: 500 }),
- *   Anthropic.layer({ model: "claude-sonnet-4-5" })
+ *   Anthropic.layer({ model: "claude-sonnet-4-6" })
  * )
  * ```
  *
