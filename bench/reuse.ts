@@ -71,23 +71,26 @@ const lookups = Effect.gen(function*() {
     const built = performance.now() - buildAt
     const memory = process.memoryUsage().rss - before
     yield* exact.add(vectors.map((vector, at) => ({ id: at + 1, vector })))
-    const times: Array<number> = []
-    const exactTimes: Array<number> = []
+    const timed = (index: VectorIndex.Index) =>
+      Effect.gen(function*() {
+        const times: Array<number> = []
+        const found: Array<ReadonlyArray<VectorIndex.Near>> = []
+        for (const query of asked) {
+          const at = performance.now()
+          found.push(yield* index.search(query, 12))
+          times.push(performance.now() - at)
+        }
+        return { times: times.sort((a, b) => a - b), found }
+      })
+    const { found, times } = yield* timed(index)
+    const { found: truth, times: exactTimes } = yield* timed(exact)
     let first = 0
     let twelve = 0
-    for (const query of asked) {
-      const at = performance.now()
-      const found = yield* index.search(query, 12)
-      times.push(performance.now() - at)
-      const exactAt = performance.now()
-      const truth = yield* exact.search(query, 12)
-      exactTimes.push(performance.now() - exactAt)
-      if (found[0]?.id === truth[0]!.id) first++
-      const ids = new Set(truth.map(({ id }) => id))
-      twelve += found.filter(({ id }) => ids.has(id)).length
-    }
-    times.sort((a, b) => a - b)
-    exactTimes.sort((a, b) => a - b)
+    found.forEach((near, at) => {
+      const ids = new Set(truth[at]!.map(({ id }) => id))
+      if (near[0]?.id === truth[at]![0]!.id) first++
+      twelve += near.filter(({ id }) => ids.has(id)).length
+    })
     console.log([
       `${vectors.length} vectors of ${real[0]!.length}`,
       `  usearch   p50 ${percentile(times, 0.5).toFixed(2)} ms, p99 ${percentile(times, 0.99).toFixed(2)} ms; nearest found ${(first / queries * 100).toFixed(1)} %, of the nearest twelve ${(twelve / queries / 12 * 100).toFixed(1)} %`,

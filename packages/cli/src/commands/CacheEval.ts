@@ -8,6 +8,7 @@ import * as Usearch from "@pipe/plugins/Usearch"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -95,12 +96,12 @@ const columns = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<stri
 const DEFAULT_THRESHOLDS = [0.95, 0.9, 0.8]
 
 const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart.Chart): string => {
-  const { embedder, outcomes, repeated, size, thresholds, unfit } = evaluation
+  const { embedder, of, outcomes, repeated, size, thresholds, unfit } = evaluation
   const worst = (trials: ReadonlyArray<ReuseEval.Trial>) => trials.map(ReuseEval.errorOf).reduce((a, b) => Math.max(a, b), 0)
   const least = (trials: ReadonlyArray<ReuseEval.Trial>) => trials.map(ReuseEval.reuseOf).reduce((a, b) => Math.min(a, b), 1)
   const at = (threshold: number) => thresholds.findLast((one) => one.threshold >= threshold - 1e-9)
   return [
-    `${count(size)} texts${repeated === 0 ? "" : ` (${count(repeated)} more were there before, word for word)`}, ${count(shuffles)} orders by chance, vectors of ${embedder}${
+    `${count(size)} ${of}${repeated === 0 ? "" : ` (${count(repeated)} more were there before, word for word)`}, ${count(shuffles)} orders by chance, vectors of ${embedder}${
       unfit === 0 ? "" : `; ${count(unfit)} cannot be compared: the model is asked`
     }`,
     "",
@@ -134,7 +135,8 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
 
 export const evaluate = (input: Input) =>
   Effect.gen(function*() {
-    const found = yield* Effect.mapError(read(input.file), (error) => ExitCode.refuse(error.message))
+    // That a file is empty is said once.
+    const found = yield* read(input.file).pipe(Effect.provide(Logger.layer([])), Effect.mapError((error) => ExitCode.refuse(error.message)))
     if (found.length === 0) return yield* ExitCode.refuse(`${input.file}: has no rows`)
     const options: ReuseEval.Options = {
       shuffles: input.shuffles,

@@ -226,7 +226,7 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     }
     const price = priceOf(one.model, one.provider)
     const serviceTier = tierOf(one.step)
-    const calls = Math.ceil(one.prompts)
+    const calls = PlanCount.callsOf(one)
     // A price of the author's own names no provider.
     const provider = price === undefined || price.provider === "" ? one.provider : price.provider
     const input = Math.round(one.input)

@@ -10,7 +10,7 @@ import * as PromptCaching from "../price/PromptCaching.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
 import type * as Plan from "./Plan.ts"
-import type * as PlanCount from "./PlanCount.ts"
+import * as PlanCount from "./PlanCount.ts"
 
 /** A line of the plan, with what it was made of. */
 export interface Planned {
@@ -34,8 +34,9 @@ export interface Prefix {
   readonly saved: Money.Money
 }
 
-export const prefixOf = ({ input, isEmbedding, model, prefix, prompts }: PlanCount.Counts, price: Price.Price | undefined, provider: string): Prefix => {
-  const calls = Math.ceil(prompts)
+export const prefixOf = (counts: PlanCount.Counts, price: Price.Price | undefined, provider: string): Prefix => {
+  const { input, isEmbedding, model, prefix, prompts } = counts
+  const calls = PlanCount.callsOf(counts)
   const tokens = isEmbedding || calls < 2 || prefix === undefined ? 0 : TokenCounter.estimate(prefix)
   const rule = PromptCaching.ruleOf(provider, model)
   const kept = PromptCaching.kept(rule, tokens)

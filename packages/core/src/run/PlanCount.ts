@@ -49,6 +49,9 @@ export interface Counts {
   isReused: boolean
 }
 
+/** Whole prompts: shares of them are added up, and not exactly. */
+export const callsOf = ({ prompts }: Counts): number => Math.ceil(prompts - 1e-6)
+
 /** What is known of a step's answers by a model; where it has not answered yet, by another. */
 export const sampleOf = (samples: ReadonlyArray<LedgerRepo.OutputSample>, step: string, model: string) =>
   samples.find((sample) => sample.step === step && ModelName.isVersionOf(sample.model, model)) ??

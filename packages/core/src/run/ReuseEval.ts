@@ -71,11 +71,12 @@ export interface Threshold extends Trial {
 }
 
 export interface Evaluation {
-  /** Texts, or pairs, that were looked at. */
+  readonly of: "texts" | "pairs"
+  /** How many of them were looked at. */
   readonly size: number
   /** Texts that were there before, word for word. */
   readonly repeated: number
-  /** Texts that the embedder cannot compare: the model is asked. */
+  /** Of them with a text that the embedder cannot compare: the model is asked. */
   readonly unfit: number
   readonly embedder: string
   readonly outcomes: ReadonlyArray<Outcome>
@@ -176,6 +177,7 @@ export const rows = (
       }
     }
     return {
+      of: "texts",
       size: known.length,
       repeated: all.length - known.length,
       unfit: known.length - items.length,
@@ -285,6 +287,7 @@ export const pairs = (
       return { lookups: items.length, reused, wrong }
     }
     return {
+      of: "pairs",
       size: all.length,
       repeated: 0,
       unfit: all.length - items.length,

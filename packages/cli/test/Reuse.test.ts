@@ -1,0 +1,170 @@
+/** Reuse by meaning, packed prompts and prompt caches from the command line. */
+import { assert, describe, it } from "@effect/vitest"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { folder, pipe } from "./Pipe.ts"
+
+const topics = {
+  arrival: ["where is my card", "my card has not arrived yet", "when will my card arrive"],
+  pin: ["my pin is blocked", "the pin does not work any more", "how do I unblock my pin"],
+  refund: ["how do I get a refund", "I want my money back", "please refund what I paid"]
+}
+
+const rows = Object.entries(topics).flatMap(([intent, cores]) =>
+  cores.flatMap((core) =>
+    ["", "hello, ", "hi there, ", "good morning, ", "dear bank, ", "tell me, ", "excuse me, ", "good evening, "].flatMap((opening) =>
+      ["", " please", " thanks", " if I may ask", " my friend"].map((end) => ({ text: `${opening}${core}${end}`, intent })))))
+
+const flow = (options: { readonly step?: string; readonly layers?: string; readonly prompt?: string; readonly model?: string; readonly provider?: string }) => `
+import { Cache, Flow, Ledger, Pack, PromptCache, Retry, SemanticCache, Sink, Source, Stack } from "@pipe/core"
+import { Anthropic, LocalEmbedder, OpenAi, Usearch } from "@pipe/plugins"
+import { Effect, Layer, Schema } from "effect"
+import { LanguageModel } from "effect/ai"
+const rows = Source.jsonl("rows", { path: "rows.jsonl", schema: Schema.Struct({ text: Schema.String }) })
+const label = Flow.step("label", { row: rows }, ({ row }) =>
+  Effect.map(LanguageModel.generateText({ prompt: ${options.prompt ?? "`Name the intent.\\n\\n${row.text}`"} }), (r) => r.text), { varies: ({ row }) => row.text, ${options.step ?? ""} })
+export default Flow.make("reuse", {
+  outputs: [Sink.jsonl("out.jsonl", { row: rows, label })],
+  settings: { model: "${options.model ?? "gpt-4o-mini"}" },
+  stack: Stack.make(Ledger.layer, Cache.layer(), ${options.layers ?? ""} Retry.layer(), ${options.provider ?? "OpenAi.layer()"})
+})
+`
+
+const files = (options: Parameters<typeof flow>[0]) => ({
+  "package.json": "{\"type\": \"module\"}",
+  "flow.ts": flow(options),
+  "rows.jsonl": rows.map((row) => JSON.stringify(row)).join("\n")
+})
+
+const at = (options: Parameters<typeof flow>[0]) => folder(files(options))
+
+describe("pipe cache eval", () => {
+  it("shows what would be reused on texts with their answers, beside thresholds, and draws it", async () => {
+    const cwd = folder({
+      "labelled.jsonl": rows.map((row) => JSON.stringify(row)).join("\n"),
+      "labelled.csv": `text,intent\n${rows.map(({ intent, text }) => `"${text}",${intent}`).join("\n")}\n`
+    })
+    const args = ["--answer", "intent", "--max-error-rate", "0.05", "--shuffles", "2"]
+    const shown = await pipe(["cache", "eval", "labelled.csv", ...args, "--svg", "curve.svg"], { cwd })
+    assert.strictEqual(shown.code, 0, shown.stderr)
+    assert.include(shown.stdout, `${rows.length} texts, 2 orders by chance`)
+    assert.match(shown.stdout, /5\.0 % +\d+\.\d % +\d+\.\d % +0\.0 %/)
+    assert.include(shown.stdout, "●")
+    assert.match(readFileSync(join(cwd, "curve.svg"), "utf8"), /^<svg xmlns/)
+    const json = await pipe(["cache", "eval", "labelled.jsonl", ...args, "--json"], { cwd })
+    const evaluation = JSON.parse(json.stdout)
+    assert.strictEqual(evaluation.outcomes[0].trials.length, 2)
+    for (const { lookups, reused, wrong } of evaluation.outcomes[0].trials) {
+      assert.strictEqual(lookups, rows.length)
+      assert.isAbove(reused, 0)
+      assert.isAtMost(wrong, reused)
+    }
+    // The same seed, the same orders, whatever the format.
+    const again = await pipe(["cache", "eval", "labelled.csv", ...args, "--json"], { cwd })
+    assert.deepStrictEqual(JSON.parse(again.stdout), evaluation)
+  }, 120_000)
+
+  it("takes pairs", async () => {
+    const pairs = rows.slice(0, 60).flatMap((row, index) => [
+      { a: row.text, b: rows[(index + 1) % 60]!.text, same: true },
+      { a: row.text, b: rows[index + 200]!.text, same: false }
+    ])
+    const cwd = folder({ "pairs.jsonl": pairs.map((pair) => JSON.stringify(pair)).join("\n") })
+    const shown = await pipe(["cache", "eval", "pairs.jsonl"], { cwd })
+    assert.strictEqual(shown.code, 0, shown.stderr)
+    assert.include(shown.stdout, "120 pairs")
+  }, 60_000)
+
+  it("says in one line what is wrong with a file", async () => {
+    const cwd = folder({
+      "rows.jsonl": "{\"text\": \"x\"}",
+      "bad.jsonl": "{\"a\": \"x\", \"b\": \"y\", \"same\": true}\n{\"a\": \"x\", \"b\": 1, \"same\": true}",
+      "broken.jsonl": "no json",
+      "empty.jsonl": ""
+    })
+    for (const [file, message] of [
+      ["rows.jsonl", /rows\.jsonl:1: has no answer; it has text: name the columns/],
+      ["bad.jsonl", /bad\.jsonl:2: a pair has texts a and b/],
+      ["broken.jsonl", /broken\.jsonl:1: not JSON/],
+      ["empty.jsonl", /empty\.jsonl: has no rows/],
+      ["none.jsonl", /none\.jsonl: there is no such file/]
+    ] as const) {
+      const { code, stderr, stdout } = await pipe(["cache", "eval", file], { cwd })
+      assert.strictEqual(code, 2)
+      assert.strictEqual(stdout, "")
+      assert.match(stderr, message)
+      assert.strictEqual(stderr.trim().split("\n").length, 1, stderr)
+    }
+    assert.strictEqual((await pipe(["cache", "eval", "rows.jsonl", "--max-error-rate", "2"], { cwd })).code, 2)
+  }, 60_000)
+})
+
+describe("a run that reuses", () => {
+  it("reports what was reused and packed, counts it in the cache, and forgets it when it is cleared", async () => {
+    const cwd = at({ step: "reuse: { maxErrorRate: 0.05, audit: 0.1 }, pack: { size: 10 }", layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])), Pack.layer()," })
+    const run = await pipe(["run", "flow.ts", "--simulate"], { cwd })
+    assert.strictEqual(run.code, 0, run.stderr)
+    // The simulator's answers to different texts differ: nothing can be reused, and nothing is.
+    assert.match(run.stderr, /label: 0 of \d+ answers reused by meaning; none of them was audited yet/)
+    assert.match(run.stderr, /label: \d+ texts in \d+ packed prompts, 0 asked again; \d+ of \d+ that were compared agree/)
+    const stats = await pipe(["cache", "stats", "--simulate"], { cwd })
+    assert.match(stats.stdout, /by meaning +\d+ answers, 360 vectors/)
+    const cleared = await pipe(["cache", "clear", "--simulate", "--yes"], { cwd })
+    assert.match(cleared.stdout, /that could be reused by meaning/)
+    assert.notInclude((await pipe(["cache", "stats", "--simulate"], { cwd })).stdout, "by meaning")
+    assert.isTrue(existsSync(join(cwd, "out.jsonl")))
+  }, 120_000)
+})
+
+describe("pipe plan", () => {
+  const plan = async (options: Parameters<typeof flow>[0], ...args: ReadonlyArray<string>) => {
+    const { code, stderr, stdout } = await pipe(["plan", "flow.ts", "--json", ...args], { cwd: at(options) })
+    assert.strictEqual(code, 0, stderr)
+    return JSON.parse(stdout) as {
+      readonly lines: ReadonlyArray<{ readonly calls: number; readonly inputTokens: number }>
+      readonly cost: { readonly low: string; readonly expected: string; readonly high: string }
+      readonly strategies: ReadonlyArray<{ readonly name: string; readonly cost: string }>
+      readonly notes?: ReadonlyArray<string>
+    }
+  }
+  const prompt = (times: number) => `"Read the handbook. ".repeat(${times}) + "\\n\\n" + row.text`
+  const claude = { model: "claude-haiku-4-5", provider: "Anthropic.layer()" }
+
+  it("says where a beginning is too short for the provider's cache", async () => {
+    // 4,000 tokens: enough for OpenAI (1,024), not for Claude Haiku 4.5 (4,096).
+    const short = await plan({ ...claude, prompt: prompt(840) })
+    assert.isTrue(short.notes!.some((note) => /about \d{4} tokens in common .* anthropic keeps .* from 4096 on/.test(note)), JSON.stringify(short.notes))
+    assert.notInclude(short.strategies.map(({ name }) => name), "the provider's prompt cache")
+    const enough = await plan({ prompt: prompt(840) })
+    assert.isFalse(enough.notes!.some((note) => note.includes("none is charged less")))
+    assert.include(enough.strategies.map(({ name }) => name), "the provider's prompt cache")
+  }, 60_000)
+
+  it("says whether batches or the prompt cache are cheaper, and never that a run costs less than nothing", async () => {
+    // A tenth of the price for nearly all of the input against half of everything.
+    const cached = await plan({ ...claude, prompt: prompt(2_000), layers: "PromptCache.layer()," })
+    assert.isTrue(cached.notes!.some((note) => note.endsWith("at once is cheaper")), JSON.stringify(cached.notes))
+    for (const { cost } of cached.strategies) assert.isAbove(Number(cost), 0)
+    // Half of the price for a part of the input: batches.
+    const part = await plan({ prompt: prompt(840) })
+    assert.isTrue(part.notes!.some((note) => note.endsWith("in batches is cheaper")), JSON.stringify(part.notes))
+    const without = await plan({ ...claude, prompt: prompt(2_000) })
+    assert.isBelow(Number(cached.cost.expected), 0.5 * Number(without.cost.expected))
+    assert.strictEqual(cached.cost.high, without.cost.high)
+  }, 60_000)
+
+  it("counts packed prompts, and single ones where they go in batches", async () => {
+    const options = { step: "pack: { size: 10 }", layers: "Pack.layer(),", prompt: prompt(200) }
+    const [packed, single, batched] = [await plan(options), await plan({ prompt: prompt(200) }), await plan(options, "--batch")]
+    assert.strictEqual(packed.lines[0]!.calls, 36)
+    assert.strictEqual(single.lines[0]!.calls, 360)
+    assert.strictEqual(batched.lines[0]!.calls, 360)
+    assert.isBelow(packed.lines[0]!.inputTokens, 0.3 * single.lines[0]!.inputTokens)
+    assert.strictEqual(batched.lines[0]!.inputTokens, single.lines[0]!.inputTokens)
+  }, 60_000)
+
+  it("says of a step with reuse that only the run shows how much", async () => {
+    const reused = await plan({ step: "reuse: { maxErrorRate: 0.05 }", layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer]))," })
+    assert.isTrue(reused.notes!.some((note) => note.includes("reused by meaning only the run shows")))
+  }, 60_000)
+})
