@@ -36,7 +36,7 @@ const Row = Schema.Record(Schema.String, Schema.Unknown)
 const read = (file: string) =>
   Effect.gen(function*() {
     const node = file.endsWith(".csv")
-      ? Sourced.csv("file", { path: file, schema: Schema.Record(Schema.String, Schema.String) as Schema.Codec<Values, any> })
+      ? Sourced.csv("file", { path: file, schema: Schema.Record(Schema.String, Schema.String) })
       : Sourced.jsonl("file", { path: file, schema: Row })
     if (node.kind._tag !== "Source") return []
     const { rows } = yield* node.kind.open as Effect.Effect<Node.Reading<Values, Error, FileSystem.FileSystem>, Error, FileSystem.FileSystem>
