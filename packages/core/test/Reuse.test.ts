@@ -1,6 +1,6 @@
 /** What reuse by meaning decides by: the gate before it, and the bound on its errors. */
 import { assert, describe, it } from "@effect/vitest"
-import { ErrorBound, Gate, PromptCaching, Usage, Varying, ModelRequest } from "@pipe/core"
+import { ErrorBound, Gate, ModelClient, ModelRequest, PromptCaching, Usage, Varying } from "@pipe/core"
 import * as fc from "fast-check"
 
 describe("the gate", () => {
@@ -186,6 +186,15 @@ describe("shares of a usage", () => {
 })
 
 describe("the prompt caches of providers", () => {
+  it("belong to the provider that a model's name leads to", () => {
+    const several = [{ name: "Retry" }, { name: "providers", answers: "claude-" }, { name: "anthropic" }, { name: "providers", answers: "" }, { name: "Concurrency" }, { name: "openai" }]
+    assert.strictEqual(ModelClient.providerOf(several, "claude-haiku-4-5"), "anthropic")
+    assert.strictEqual(ModelClient.providerOf(several, "gpt-4o"), "openai")
+    assert.strictEqual(ModelClient.providerOf(several.slice(0, 3), "gpt-4o"), "anthropic")
+    assert.strictEqual(ModelClient.providerOf([{ name: "Retry" }, { name: "openai" }], "claude-haiku-4-5"), "openai")
+    assert.strictEqual(ModelClient.providerOf([], "gpt-4o"), "")
+  })
+
   it("keep a beginning from the length on that their pages say", () => {
     // platform.claude.com/docs/en/build-with-claude/prompt-caching and openai.com/index/api-prompt-caching, 2026-11-25.
     assert.strictEqual(PromptCaching.ruleOf("anthropic", "claude-opus-4-6")!.minimum, 4_096)

@@ -1,6 +1,6 @@
 /** Packed prompts over the simulator, which answers each text as if it had been asked alone, but for what goes wrong. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cache, Flow, Ledger, type ModelRequest, Pack, PromptCache, Retry, Runner, Sink, Source, Stack, type Varying } from "@pipe/core"
+import { Cache, Flow, Ledger, type ModelRequest, Pack, PromptCache, Retry, Router, Runner, Sink, Source, Stack, type Varying } from "@pipe/core"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Effect, Layer, Logger, Schema } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
@@ -255,16 +255,16 @@ describe("PromptCache", () => {
             ? `${options.prefix ?? long}\n\nQuestion ${row}?`
             : [{ role: "system", content: options.system(row) }, { role: "user", content: `Question ${row}?` }]
         }), (response) => response.text), options.varies === false ? {} : { varies: ({ row }) => `Question ${row}?` })
-      const isClaude = options.model.startsWith("claude")
-      const provider = isClaude
-        ? Anthropic.layer({ baseUrl: simulator.anthropicUrl, apiKey: "test-key-0123" })
-        : OpenAi.layer({ baseUrl: simulator.openAiUrl, apiKey: "test-key-0123" })
+      const provider = Router.providers(
+        { models: "claude-", layer: Anthropic.layer({ baseUrl: simulator.anthropicUrl, apiKey: "test-key-0123" }) },
+        { models: "", layer: OpenAi.layer({ baseUrl: simulator.openAiUrl, apiKey: "test-key-0123" }) }
+      )
       const flow = Flow.make("cached", {
         outputs: [Sink.forEach("out", answer, () => Effect.void)],
         settings: { model: options.model },
         stack: options.layer
-          ? Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), PromptCache.layer(), provider as ReturnType<typeof OpenAi.layer>)
-          : Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), provider as ReturnType<typeof OpenAi.layer>)
+          ? Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), PromptCache.layer(), provider)
+          : Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), provider)
       })
       const summary = yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl") }).pipe(Effect.provide(NodeHost.layerMemory))
       return { summary, bill: simulator.bill()[0]! }

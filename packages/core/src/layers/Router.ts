@@ -115,7 +115,7 @@ export const providers = <const P extends readonly [Provider<any, any>, ...Array
         return {
           ...(clients.every(({ client }) => client.isEdge === true) ? { isEdge: true as const } : undefined),
           ...(batches.length === 0 ? undefined : { batch: { of: (request) => clientFor(request).batch?.of(request), all: batches } }),
-          layers: clients.flatMap(({ client, models }) => [{ name: "providers", answers: models }, ...(client.layers ?? [])]),
+          layers: clients.flatMap(({ client, models }) => [{ name: ModelClient.PROVIDERS, answers: models }, ...(client.layers ?? [])]),
           resolve: (request) => clientFor(request).resolve(request),
           send: (request) => clientFor(request).send(request)
         }

@@ -14,7 +14,7 @@ import * as SemanticCache from "../layers/SemanticCache.ts"
 import * as ModelName from "../price/ModelName.ts"
 import * as PackPrompt from "../reuse/PackPrompt.ts"
 import * as Caller from "../seam/Caller.ts"
-import type * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
 import * as Varying from "../seam/Varying.ts"
 import * as ContentHash from "../store/ContentHash.ts"
@@ -74,8 +74,6 @@ export const counting = (
   const packs = layers.some(({ name }) => name === Pack.NAME)
   const reuses = layers.some(({ name }) => name === SemanticCache.NAME)
   const cache = layers.find(({ name }) => name === "Cache")
-  // The provider is the last.
-  const provider = layers.at(-1)?.name ?? ""
   const routed = layers.find(({ baseline }) => baseline !== undefined)
   /** The number of the placeholder for each request. */
   const seen = new Map<string, number>()
@@ -83,6 +81,7 @@ export const counting = (
 
   const countsOf = (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): Counts => {
     const model = request.model ?? ""
+    const provider = ModelClient.providerOf(layers, model)
     const baseline = isRouted ? routed?.baseline : undefined
     const key = `${step}\n${model}\n${baseline ?? ""}`
     let known = env.counts.get(key)

@@ -62,6 +62,17 @@ export interface LayerInfo {
   readonly service?: { readonly tier: string; readonly steps?: ReadonlyArray<string> | undefined }
 }
 
+/** The name of the `LayerInfo` that stands before each of several providers; its `answers` is the beginning of their models' names. */
+export const PROVIDERS = "providers"
+
+/** The provider that answers for a model, by what the layers say: the last, or the one of several that the model's name leads to. */
+export const providerOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string => {
+  const heads = layers.flatMap(({ name }, at) => (name === PROVIDERS ? [at] : []))
+  const head = heads.findIndex((at) => model.startsWith(String(layers[at]!.answers)))
+  const end = head < 0 ? undefined : heads[head + 1]
+  return layers[(end ?? layers.length) - 1]?.name ?? ""
+}
+
 export interface Service {
   readonly send: Send
   readonly resolve: Resolve
