@@ -26,6 +26,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as ErrorBound from "../decide/ErrorBound.ts"
 import * as Gate from "../decide/Gate.ts"
+import * as SemanticCache from "../layers/SemanticCache.ts"
 import * as Embedder from "../seam/Embedder.ts"
 import * as VectorIndex from "../seam/VectorIndex.ts"
 
@@ -47,8 +48,10 @@ export interface Options {
   readonly maxErrorRates?: ReadonlyArray<number>
   /** Orders by chance that are tried. Default: 3. */
   readonly shuffles?: number
-  /** What the orders depend on. Default: `"pipe"`. */
+  /** What the orders depend on, and which answers are audited. Default: `"pipe"`. */
   readonly seed?: string
+  /** Share of the answers that could be reused for which the model would be asked. Default: that of `SemanticCache`. */
+  readonly audit?: number
   readonly onProgress?: (done: number, of: number, what: "vectors" | "shuffles") => void
 }
 
@@ -149,9 +152,8 @@ const prepare = Effect.fnUntraced(function*(texts: ReadonlyArray<string>, onProg
 })
 
 /** Orders by chance, the same for a seed. */
-const orders = ({ seed = "pipe", shuffles = 3 }: Options, size: number): Effect.Effect<ReadonlyArray<ReadonlyArray<number>>> =>
-  Effect.forEach(Array.from({ length: shuffles }, (_, at) => at), (at) =>
-    Random.shuffle(Array.from({ length: size }, (_, index) => index)).pipe(Random.withSeed(`${seed}/${at}`)))
+const orders = ({ shuffles = 3 }: Options, size: number): Effect.Effect<ReadonlyArray<ReadonlyArray<number>>> =>
+  Effect.forEach(Array.from({ length: shuffles }), () => Random.shuffle(Array.from({ length: size }, (_, index) => index)))
 
 /** Measures on texts with their answers, as a run meets them. */
 export const rows = (
@@ -172,7 +174,7 @@ export const rows = (
       const sequence = order.map((at) => items[at]!)
       yield* everything(sequence, counted)
       for (const maxErrorRate of maxErrorRates) {
-        trials.get(maxErrorRate)!.push(yield* asRun(sequence, maxErrorRate))
+        trials.get(maxErrorRate)!.push(yield* asRun(sequence, maxErrorRate, options.audit ?? SemanticCache.AUDIT))
         options.onProgress?.(++done, shuffled.length * maxErrorRates.length, "shuffles")
       }
     }
@@ -182,10 +184,10 @@ export const rows = (
       repeated: all.length - known.length,
       unfit: known.length - items.length,
       embedder: name,
-      outcomes: maxErrorRates.map((maxErrorRate) => ({ maxErrorRate, trials: trials.get(maxErrorRate)! })),
+      outcomes: maxErrorRates.map((maxErrorRate): Outcome => ({ maxErrorRate, trials: trials.get(maxErrorRate)! })),
       thresholds: thresholdsOf(counted)
-    }
-  })
+    } satisfies Evaluation
+  }).pipe(Random.withSeed(options.seed ?? "pipe"))
 
 interface Item extends Prepared {
   readonly answer: string
@@ -207,7 +209,7 @@ const everything = (sequence: ReadonlyArray<Item>, counted: Counted) =>
   }))
 
 /** A whole run: answers that are reused are no entries, those that are asked for are evidence. */
-const asRun = (sequence: ReadonlyArray<Item>, maxErrorRate: number) =>
+const asRun = (sequence: ReadonlyArray<Item>, maxErrorRate: number, audit: number) =>
   Effect.scoped(Effect.gen(function*() {
     const index = yield* openIndex(sequence[0]?.vector.length ?? 1)
     const bound = ErrorBound.make({ maxErrorRate })
@@ -231,9 +233,9 @@ const asRun = (sequence: ReadonlyArray<Item>, maxErrorRate: number) =>
       const candidate = ErrorBound.candidate(neighbours, index.size())
       const isRight = candidate?.answer === item.answer
       if (candidate !== undefined) {
-        const allowed = bound.allows(candidate)
-        bound.observe({ features: candidate.features, right: allowed ? undefined : isRight })
-        if (allowed) {
+        const isReused = bound.allows(candidate) && (yield* Random.next) >= audit
+        bound.observe({ features: candidate.features, right: isReused ? undefined : isRight })
+        if (isReused) {
           reused++
           if (!isRight) wrong++
           continue
@@ -271,31 +273,29 @@ export const pairs = (
     counted.lookups = items.length
     for (const { same, similarity } of items) note(counted, similarity, same)
     const shuffled = yield* orders(options, items.length)
-    const trialOf = (order: ReadonlyArray<number>, maxErrorRate: number): Trial => {
+    const trialOf = Effect.fnUntraced(function*(order: ReadonlyArray<number>, maxErrorRate: number): Effect.fn.Return<Trial> {
       const bound = ErrorBound.make({ maxErrorRate })
       let reused = 0
       let wrong = 0
       for (const at of order) {
         const { candidate, same } = items[at]!
         if (candidate === undefined) continue
-        const allowed = bound.allows(candidate)
-        bound.observe({ features: candidate.features, right: allowed ? undefined : same })
-        if (!allowed) continue
+        const isReused = bound.allows(candidate) && (yield* Random.next) >= (options.audit ?? SemanticCache.AUDIT)
+        bound.observe({ features: candidate.features, right: isReused ? undefined : same })
+        if (!isReused) continue
         reused++
         if (!same) wrong++
       }
       return { lookups: items.length, reused, wrong }
-    }
+    })
     return {
       of: "pairs",
       size: all.length,
       repeated: 0,
       unfit: all.length - items.length,
       embedder: name,
-      outcomes: (options.maxErrorRates ?? MAX_ERROR_RATES).map((maxErrorRate) => ({
-        maxErrorRate,
-        trials: shuffled.map((order) => trialOf(order, maxErrorRate))
-      })),
+      outcomes: yield* Effect.forEach(options.maxErrorRates ?? MAX_ERROR_RATES, (maxErrorRate) =>
+        Effect.map(Effect.forEach(shuffled, (order) => trialOf(order, maxErrorRate)), (trials): Outcome => ({ maxErrorRate, trials }))),
       thresholds: thresholdsOf(counted)
-    }
-  })
+    } satisfies Evaluation
+  }).pipe(Random.withSeed(options.seed ?? "pipe"))
