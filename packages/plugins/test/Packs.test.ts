@@ -29,7 +29,9 @@ interface Options {
   readonly provider: (simulator: Simulator.Simulator) => Parameters<typeof Stack.make>[4]
   readonly simulator?: Simulator.Options
   readonly settings?: object
-  readonly batch?: "batch"
+  readonly batch?: boolean
+  readonly prompt?: (text: string) => string
+  readonly varies?: (text: string) => string
 }
 
 const openai = (simulator: Simulator.Simulator) => OpenAi.layer({ baseUrl: simulator.openAiUrl, apiKey: "test-key-0123", model: "gpt-4o-mini" })
@@ -45,8 +47,8 @@ const run = (options: Partial<Options> = {}) =>
     const label = Flow.step("label", { text: rows }, ({ text }): Effect.Effect<string, AiError.AiError, LanguageModel.LanguageModel> =>
       options.object === true
         ? Effect.map(LanguageModel.generateObject({ schema: Label, prompt: `${instruction}\n\n${text}` }), ({ value }) => value.animal)
-        : Effect.map(LanguageModel.generateText({ prompt: `${instruction}\n\n${text}` }), (response) => response.text), {
-      varies: ({ text }) => text,
+        : Effect.map(LanguageModel.generateText({ prompt: options.prompt?.(text) ?? `${instruction}\n\n${text}` }), (response) => response.text), {
+      varies: ({ text }) => options.varies?.(text) ?? text,
       pack: options.pack ?? { size: 10 },
       ...(options.settings === undefined ? undefined : { settings: options.settings })
     })
@@ -56,10 +58,10 @@ const run = (options: Partial<Options> = {}) =>
       outputs: [Sink.forEach("out", { text: rows, label }, ({ label, text }) => Effect.sync(() => void values.push([text, label])))],
       stack: Stack.make(Ledger.layer, Cache.layer(), Pack.layer(), Retry.layer({ base: 1 }), provider(simulator) as ReturnType<typeof openai>)
     })
-    const summary = yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl") }).pipe(
+    const summary = yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl"), ...(options.batch === true ? { batch: {} } : undefined) }).pipe(
       Effect.provide(options.store === undefined ? NodeHost.layerMemory : Layer.fresh(NodeHost.layer({ store: options.store })))
     )
-    return { values, summary, simulator, bill: simulator.bill(), requests: simulator.requests() }
+    return { values, summary, bill: simulator.bill(), requests: simulator.requests(), batches: simulator.batches() }
   }))
 
 const assertRight = (values: ReadonlyArray<readonly [string, string]>, count: number) => {
@@ -109,6 +111,55 @@ describe("Pack", () => {
       assert.strictEqual(summary.rows.failed, 0)
       assert.strictEqual(summary.packs![0]!.answered, 0)
       assert.strictEqual(lines.filter((line) => line.includes("no usable answer") && line.includes("smaller")).length, 1)
+    }), 60_000)
+
+  it.live("books what was asked in vain as a loss of packing, not as a saving of others", () =>
+    Effect.gen(function*() {
+      const alone = yield* run({ pack: { size: 1 } })
+      const garbled = yield* run({ pack: { size: 10, audit: 0 }, simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { garbled: 1 } } })
+      const inVain = yield* run({ pack: { size: "auto", audit: 0 }, simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { wrong: 1 } } })
+      for (const { summary } of [garbled, inVain]) {
+        assert.isAbove(Number(summary.cost), Number(alone.summary.cost))
+        assert.isBelow(Number(summary.savings.pack), 0)
+        assert.strictEqual(summary.cost + summary.savings.pack, alone.summary.cost)
+        assert.strictEqual(summary.baseline, alone.summary.baseline)
+      }
+    }), 60_000)
+
+  it.live("packs nothing of a step whose requests go in batches", () =>
+    Effect.gen(function*() {
+      const { batches, summary, values } = yield* run({ batch: true, simulator: { answer: ({ prompt }) => animalIn(prompt), batches: { latency: "50 millis" } } })
+      assertRight(values, 100)
+      assert.strictEqual(batches.reduce((sum, { requests }) => sum + requests, 0), 100)
+      assert.strictEqual(batches.length, 1)
+      assert.isUndefined(summary.packs)
+    }), 60_000)
+
+  it.live("finds a long text wherever it stands, and says where it finds none", () =>
+    Effect.gen(function*() {
+      const twice = yield* run({ rows: texts(100).map((text) => `${text} of mine`), pack: { size: 10, audit: 0 }, prompt: (text) => `${text}\n\n${instruction}\n\nAgain: ${text}` })
+      assertRight(twice.values, 100)
+      assert.strictEqual(twice.requests, 10)
+      const lines: Array<string> = []
+      const nowhere = yield* run({ varies: (text) => text.toUpperCase() }).pipe(Effect.provide(logged(lines)))
+      assert.strictEqual(nowhere.requests, 100)
+      assert.strictEqual(lines.filter((line) => line.includes("does not stand in a user's message of its prompt as it is")).length, 1)
+    }), 60_000)
+
+  it.live("loses no answer where the author's comparison fails", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const { summary, values } = yield* run({ pack: { size: 10, audit: 1, answer: (text) => JSON.parse(text) } }).pipe(Effect.provide(logged(lines)))
+      assertRight(values, 100)
+      assert.deepInclude(summary.packs?.[0], { compared: 10, agreed: 10 })
+      assert.strictEqual(lines.filter((line) => line.includes("`pack.answer` failed")).length, 1)
+    }), 60_000)
+
+  it.live("takes the largest size without more rows in memory than there is use for", () =>
+    Effect.gen(function*() {
+      const { requests, values } = yield* run({ rows: texts(500), pack: { size: 1_000, audit: 0 } })
+      assertRight(values, 500)
+      assert.strictEqual(requests, 1)
     }), 60_000)
 
   it.live("keeps each answer in the exact cache, as the answer to the row's own request", () =>

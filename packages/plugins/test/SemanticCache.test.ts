@@ -198,7 +198,7 @@ describe("SemanticCache", () => {
     Effect.gen(function*() {
       const lines: Array<string> = []
       yield* within(join(folder(), "pipe.db"), model(), ask("where is my card", { template: (t) => t.toUpperCase() })).pipe(Effect.provide(logged(lines)))
-      assert.isTrue(lines.some((line) => line.includes("does not stand in its prompt as it is")))
+      assert.isTrue(lines.some((line) => line.includes("does not stand in a user's message of its prompt as it is")))
     }))
 
   it.live("counts what matters of an answer, where the author says what", () =>
@@ -311,6 +311,41 @@ describe("embeddings of a provider", () => {
     })), 60_000)
 })
 
+describe("a run with batches", () => {
+  it.live("audits too: the answers that come back are counted as such", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const simulator = yield* Simulator.start({ answer: ({ prompt }) => topicOf.get(prompt.split("Question: ").at(-1)!), batches: { latency: "50 millis" } })
+      const store = join(folder(), "pipe.db")
+      const run = (from: number, to: number, audit: number, batch: boolean) => {
+        const rows = Source.fromIterable("question", questions.slice(from, to).map(({ text }) => text))
+        const answer = Flow.step("answer", { question: rows }, ({ question }) =>
+          Effect.map(LanguageModel.generateText({ prompt: `Question: ${question}` }), (response) => response.text), {
+          varies: ({ question }) => question,
+          reuse: { maxErrorRate: 0.05, audit }
+        })
+        const flow = Flow.make("batched", {
+          outputs: [Sink.forEach("out", answer, () => Effect.void)],
+          stack: Stack.make(
+            Ledger.layer,
+            SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])),
+            Retry.layer(),
+            OpenAi.layer({ baseUrl: simulator.openAiUrl, apiKey: "test-key-0123", model: "gpt-4o-mini" })
+          )
+        })
+        return Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl"), ...(batch ? { batch: {} } : undefined) }).pipe(
+          Effect.provide(Layer.fresh(NodeHost.layer({ store })))
+        )
+      }
+      yield* run(0, 350, 0, false)
+      const batched = yield* run(350, questions.length, 0.5, true)
+      const [reuse] = batched.reuse!
+      assert.isAbove(reuse!.reused, 20)
+      assert.isAbove(reuse!.audited, 20)
+      assert.isAtMost(reuse!.wrong, 5)
+      assert.strictEqual(batched.rows.failed, 0)
+    })), 120_000)
+})
+
 describe("a step that asks for what no layer does", () => {
   it.live("is said, and every row is asked", () =>
     Effect.gen(function*() {
@@ -334,7 +369,7 @@ describe("a step that asks for what no layer does", () => {
     const make = (options: object) => () => Flow.step("answer", { question: rows }, ({ question }) => Effect.succeed(question), options)
     assert.throws(make({ reuse: { maxErrorRate: 0.02 } }), /reuse says by `varies`/)
     assert.throws(make({ varies: () => "x", reuse: { maxErrorRate: 2 } }), /`maxErrorRate` between 0 and 1/)
-    assert.throws(make({ varies: () => "x", pack: { size: 0 } }), /`size` that is a whole number/)
+    assert.throws(make({ varies: () => "x", pack: { size: 0 } }), /`size` from 1 to 1,000/)
     assert.throws(make({ pack: { size: 5 } }), /pack says by `varies`/)
   })
 })

@@ -55,7 +55,7 @@ const evaluate = Command.make(
   "eval",
   {
     file: Argument.String("file").pipe(
-      Argument.withDescription("texts with their answers (.csv or .jsonl), or JSON Lines of pairs: {\"a\": …, \"b\": …, \"same\": true}")
+      Argument.withDescription("texts with their answers (.csv, .tsv or .jsonl), or JSON Lines of pairs: {\"a\": …, \"b\": …, \"same\": true}")
     ),
     text: Flag.String("text").pipe(Flag.withMetavar("COLUMN"), Flag.withDescription("the column of the text"), Flag.withDefault("text")),
     answer: Flag.String("answer").pipe(Flag.withMetavar("COLUMN"), Flag.withDescription("the column of its answer"), Flag.withDefault("answer")),

@@ -1,5 +1,6 @@
 /** What `pipe cache eval` does. */
 import { count } from "@pipe/core/ReportText"
+import * as ErrorBound from "@pipe/core/ErrorBound"
 import * as ReuseEval from "@pipe/core/ReuseEval"
 import * as Sourced from "@pipe/core/Source"
 import type * as Node from "@pipe/core/Node"
@@ -35,8 +36,9 @@ const Row = Schema.Record(Schema.String, Schema.Unknown)
 /** The rows of a file, with the place of each. */
 const read = (file: string) =>
   Effect.gen(function*() {
-    const node = file.endsWith(".csv")
-      ? Sourced.csv("file", { path: file, schema: Schema.Record(Schema.String, Schema.String) })
+    const delimiter = file.endsWith(".csv") ? "," : file.endsWith(".tsv") ? "\t" : undefined
+    const node = delimiter !== undefined
+      ? Sourced.csv("file", { path: file, delimiter, schema: Schema.Record(Schema.String, Schema.String) })
       : Sourced.jsonl("file", { path: file, schema: Row })
     if (node.kind._tag !== "Source") return []
     const { rows } = yield* node.kind.open as Effect.Effect<Node.Reading<Values, Error, FileSystem.FileSystem>, Error, FileSystem.FileSystem>
@@ -65,7 +67,9 @@ const toRow = (input: Input) => ({ position, value }: { readonly position: strin
   return typeof text === "string" && answer !== undefined
     ? Effect.succeed({ text, answer: typeof answer === "string" ? answer : JSON.stringify(answer) })
     : Effect.fail(ExitCode.refuse(
-      `${position}: has no ${typeof text === "string" ? input.answer : input.text}; it has ${Object.keys(value).join(", ")}: name the columns by --text and --answer, or give pairs with a, b and same`
+      text !== undefined && typeof text !== "string"
+        ? `${position}: ${input.text} is no text but ${JSON.stringify(text)}`
+        : `${position}: has no ${typeof text === "string" ? input.answer : input.text}; it has ${Object.keys(value).join(", ")}: name the columns by --text and --answer, or give pairs with a, b and same`
     ))
 }
 
@@ -104,6 +108,7 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
     `${count(size)} ${of}${repeated === 0 ? "" : ` (${count(repeated)} more were there before, word for word)`}, ${count(shuffles)} orders by chance, vectors of ${embedder}${
       unfit === 0 ? "" : `; ${count(unfit)} cannot be compared: the model is asked`
     }`,
+    ...(size - unfit > ErrorBound.COLD_START ? [] : [`  too few: nothing is reused before ${ErrorBound.COLD_START} lookups have shown how right it is`]),
     "",
     ...columns([
       ["maxErrorRate", "reused", "least", "wrong", "most", "threshold by hindsight"],

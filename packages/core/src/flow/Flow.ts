@@ -214,8 +214,8 @@ const varyingOf = (name: string, { pack, reuse, varies }: {
     [reuse !== undefined && !(reuse.maxErrorRate > 0 && reuse.maxErrorRate < 1), "reuse has a `maxErrorRate` between 0 and 1"],
     [!isShare(reuse?.audit), "reuse has an `audit` between 0 and 1"],
     [
-      pack !== undefined && pack.size !== "auto" && !(Number.isInteger(pack.size) && pack.size > 0),
-      "pack has a `size` that is a whole number, or \"auto\""
+      pack !== undefined && pack.size !== "auto" && !(Number.isInteger(pack.size) && pack.size >= 1 && pack.size <= 1_000),
+      "pack has a `size` from 1 to 1,000, or \"auto\""
     ],
     [!isShare(pack?.minAgreement), "pack has a `minAgreement` between 0 and 1"],
     [!isShare(pack?.audit), "pack has an `audit` between 0 and 1"]

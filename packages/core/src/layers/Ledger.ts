@@ -217,12 +217,15 @@ const worth = (
   const alone = response.unpacked === undefined ? full : Price.cost(price, response.unpacked)
   const baseline = Price.cost(routedFrom, response.unpacked ?? bare)
   if (own === undefined || withTier === undefined || full === undefined || alone === undefined || baseline === undefined) return unknownWorth
+  // An answer that is reused is no part of a prompt of now, if it ever was of one.
+  const packed = alone - full
+  const isReused = response.origin !== "provider"
   return {
     baseline,
     savings: {
-      cache: response.origin === "cache" || response.origin === "shared" ? own : Money.zero,
-      semanticCache: response.origin === "semantic" ? own : Money.zero,
-      pack: alone - full,
+      cache: response.origin === "cache" || response.origin === "shared" ? own + packed : Money.zero,
+      semanticCache: response.origin === "semantic" ? own + packed : Money.zero,
+      pack: isReused ? Money.zero : packed,
       promptCache: withTier - own,
       serviceTier: full - withTier,
       router: baseline - alone

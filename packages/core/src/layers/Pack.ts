@@ -48,7 +48,7 @@ import * as RequestResolver from "effect/RequestResolver"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
-import * as Usage from "../data/Usage.ts"
+import * as PackBooks from "../reuse/PackBooks.ts"
 import * as PackPrompt from "../reuse/PackPrompt.ts"
 import * as PackSize from "../reuse/PackSize.ts"
 import * as Caller from "../seam/Caller.ts"
@@ -57,12 +57,11 @@ import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as Parking from "../seam/Parking.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
 import * as Varying from "../seam/Varying.ts"
-import * as ContentHash from "../store/ContentHash.ts"
 import type * as ReuseRepo from "../store/ReuseRepo.ts"
 import * as Store from "../store/Store.ts"
 
 export interface Options {
-  /** Longest wait for a prompt to fill. Default: 25 ms. */
+  /** Longest wait for a prompt to fill. Default: 100 ms. */
   readonly wait?: Duration.Input
   /** Most tokens of the texts of one prompt, as they are counted. Default: 8,000. */
   readonly maxTokens?: number
@@ -70,6 +69,9 @@ export interface Options {
 
 /** The layer's name in `ModelClient.LayerInfo`. */
 export const NAME = "Pack"
+
+/** Scopes that are remembered: where every row has its own, nothing is packed. */
+const SCOPES = 10_000
 
 /** Share of the prompts of which one text is asked alone too, where a step does not say. */
 export const AUDIT = 0.05
@@ -89,10 +91,9 @@ interface Asking extends Request.Request<Response, AiError.AiError> {
 
 /** Texts that may be asked together. */
 interface Scope {
+  readonly step: string
   readonly size: PackSize.PackSize
-  /** What single requests were counted to use, and what they did. */
-  readonly counted: { input: number; output: number }
-  readonly used: { input: number; output: number }
+  readonly books: PackBooks.PackBooks
   isAudited: boolean
 }
 
@@ -110,9 +111,25 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
   const { reuse } = yield* Store.Store
   const run = yield* Parking.Run
   const maxTokens = options.maxTokens ?? 8_000
-  const isBatched = Parking.goesInBatches(next.layers)
   const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
   const scopes = new Map<string, Scope>()
+  const said = new Set<string>()
+
+  /** Says it once; what differs each time has a key. */
+  const warn = (text: string, key = text) =>
+    Effect.suspend(() => {
+      if (said.has(key)) return Effect.void
+      said.add(key)
+      return Effect.logWarning(text)
+    })
+
+  /** What an answer says, as it is compared with another. */
+  const keyOf = (text: string, step: string, pack: Varying.Pack) =>
+    Effect.suspend(() => {
+      let failure: unknown
+      const key = Varying.answerKey(text, pack.answer, RequestKey.canonical, (error) => failure = error)
+      return failure === undefined ? Effect.succeed(key) : Effect.as(warn(Varying.answerFailed(step, "pack", failure), `answer ${step}`), key)
+    })
 
   /** Asks for the answers to some texts together. */
   const together = (template: ModelRequest.Completion, texts: ReadonlyArray<string>) =>
@@ -124,7 +141,10 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
 
   /** A row's request by itself, in the row's own context. */
   const alone = (entry: Entry) =>
-    Effect.provideContext(Effect.exit(Effect.map(next.send(entry.request.request), (response) => measured(entry.request, response))), entry.context)
+    Effect.provideContext(
+      Effect.exit(Effect.map(next.send(entry.request.request), (response) => entry.request.scope.books.single(entry.request.request, response))),
+      entry.context
+    )
 
   const single = (entry: Entry) => Effect.map(alone(entry), (exit) => entry.completeUnsafe(exit))
 
@@ -153,33 +173,34 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
         for (const entry of entries) entry.completeUnsafe(Exit.failCause(asked.cause))
         return
       }
-      const { answers, response } = asked.value
+      const { response } = asked.value
+      const answers = asked.value.answers?.map((answer, at) =>
+        answer !== undefined && acceptOf(entries[at]!)(PackBooks.withText(response, answer)) === undefined ? answer : undefined)
+      const answered = answers?.filter((answer) => answer !== undefined).length ?? 0
+      if (answered === 0) scope.books.waste(response.usage)
       if (answers === undefined) return yield* halve
-      const shares = sharesOf(first, response, entries, answers, baseline)
-      const usable = entries.map((entry, at) => {
-        const share = shares[at]
-        return share !== undefined && acceptOf(entry)(share) === undefined ? share : undefined
-      })
-      const answered = usable.filter((share) => share !== undefined).length
+      const shares = scope.books.shares(first.request.template, entries.map(({ request }) => request), answers, response)
       const rate = pack.audit ?? AUDIT
       const isAudit = answered > 0 && rate > 0 && (!scope.isAudited || (yield* Random.next) < rate)
       if (isAudit) scope.isAudited = true
-      const audited = isAudit ? yield* pick(usable) : -1
+      const audited = isAudit ? yield* pick(shares) : -1
       let agreed = 0
       let compared = 0
       yield* Effect.forEach(entries, (entry, at) => {
-        const share = usable[at]
+        const share = shares[at]
         if (share === undefined) return single(entry)
         if (at !== audited) {
           entry.completeUnsafe(Exit.succeed(share))
           return Effect.void
         }
-        return Effect.map(alone(entry), (exit) => {
-          if (Exit.isSuccess(exit)) {
-            compared++
-            if (answerKey(ModelResponse.text(exit.value), pack) === answerKey(ModelResponse.text(share), pack)) agreed++
-          }
-          entry.completeUnsafe(Exit.isSuccess(exit) ? exit : Exit.succeed(share))
+        return Effect.gen(function*() {
+          const exit = yield* alone(entry)
+          if (Exit.isFailure(exit)) return entry.completeUnsafe(Exit.succeed(share))
+          scope.books.waste(share.usage)
+          compared++
+          const [own, other] = [yield* keyOf(ModelResponse.text(exit.value), scope.step, pack), yield* keyOf(ModelResponse.text(share), scope.step, pack)]
+          if (own === other) agreed++
+          entry.completeUnsafe(exit)
         })
       }, { concurrency: "unbounded", discard: true })
       yield* note({ answered, compared, agreed })
@@ -193,7 +214,7 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
       resolver = RequestResolver.makeGrouped<Asking, string>({
         key: ({ request }) => request.scope.size.key,
         resolver: (entries) => Effect.forEach(cut(entries, maxTokens), (group) => ask(group, true), { concurrency: "unbounded", discard: true })
-      }).pipe(RequestResolver.setDelay(options.wait ?? "25 millis"), RequestResolver.batchN(size))
+      }).pipe(RequestResolver.setDelay(options.wait ?? "100 millis"), RequestResolver.batchN(size))
       resolvers.set(size, resolver)
     }
     return resolver
@@ -206,18 +227,19 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
   }): Effect.Effect<Response, AiError.AiError> =>
     Effect.gen(function*() {
       const { step } = yield* Caller.Caller
-      const key = ContentHash.make(RequestKey.canonical([step, RequestKey.content(template)]))
+      const key = PackSize.keyOf(step, template)
       let scope = scopes.get(key)
       if (scope === undefined) {
         const known = yield* Effect.orElseSucceed(reuse.packs(key), () => [])
         const asker = { run: run?.id ?? 0, flow: run?.flow ?? "", step }
         scope = scopes.get(key) ?? {
+          step,
           size: PackSize.make({ key, step, pack, known, record: (packed) => reuse.recordPack(asker, key, packed) }),
-          counted: { input: 0, output: 0 },
-          used: { input: 0, output: 0 },
+          books: PackBooks.make(baseline),
           isAudited: false
         }
         scopes.set(key, scope)
+        if (scopes.size > SCOPES) scopes.delete(scopes.keys().next().value!)
       }
       const { size } = scope
       const asking = { request, template, text, pack, scope }
@@ -226,17 +248,20 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
         switch (standing._tag) {
           case "Known":
             return standing.size === 1
-              ? yield* next.send(request)
+              ? scope.books.single(request, yield* next.send(request))
               : yield* Effect.request(Asking(asking), resolverOf(standing.size))
           case "Sample":
-            return yield* size.sampled(text, Effect.map(next.send(request), (response) => ({
-              response: measured(asking, response),
-              key: answerKey(ModelResponse.text(response), pack)
-            })))
+            return yield* size.sampled(text, Effect.gen(function*() {
+              const response = asking.scope.books.single(request, yield* next.send(request))
+              return { response, key: yield* keyOf(ModelResponse.text(response), step, pack) }
+            }))
           case "Trial":
             yield* size.trial((texts) =>
               together(template, texts).pipe(
-                Effect.map(({ answers }) => texts.map((_, at) => answers?.[at] === undefined ? undefined : answerKey(answers[at], pack))),
+                Effect.flatMap(({ answers, response }) => {
+                  asking.scope.books.waste(response.usage)
+                  return Effect.forEach(texts, (_, at) => answers?.[at] === undefined ? Effect.undefined : keyOf(answers[at], step, pack))
+                }),
                 Effect.catch((error) => isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error))
               )
             )
@@ -249,10 +274,11 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
       const varying = fiber.getRef(Varying.Varying)
       if (varying?.pack === undefined || varying.pack.size === 1 || request._tag !== "Completion") return next.send(request)
       const { text } = varying
-      if (isBatched(fiber) || text.trim() === "" || TokenCounter.estimate(text) > maxTokens / 2) return next.send(request)
+      if (Parking.goesInBatch(next.layers, fiber) || text.trim() === "" || TokenCounter.estimate(text) > maxTokens / 2) return next.send(request)
       const completion: ModelRequest.Completion = request
       const template = PackPrompt.template(next.resolve(completion), text)
-      return template === undefined
+      if (template === "not found") return Effect.andThen(warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "every row is asked alone")), next.send(request))
+      return typeof template === "string"
         ? next.send(request)
         : pack(completion, { text, template, pack: varying.pack }) as Effect.Effect<ModelResponse.ResponseTo<typeof request>, AiError.AiError>
     })
@@ -277,8 +303,6 @@ const isTrouble = (error: AiError.AiError): boolean => {
   return kind === "output" || kind === "overflow" || kind === "refused" || kind === "final"
 }
 
-const answerKey = (text: string, { answer }: Varying.Pack): string => Varying.answerKey(text, answer, RequestKey.canonical)
-
 /** Groups whose texts keep within a number of tokens. */
 const cut = (entries: ReadonlyArray<Entry>, maxTokens: number): ReadonlyArray<ReadonlyArray<Entry>> => {
   const groups: Array<Array<Entry>> = []
@@ -299,70 +323,4 @@ const cut = (entries: ReadonlyArray<Entry>, maxTokens: number): ReadonlyArray<Re
 const pick = (items: ReadonlyArray<unknown>): Effect.Effect<number> => {
   const there = items.flatMap((item, at) => (item === undefined ? [] : [at]))
   return Effect.map(Random.nextIntBetween(0, there.length - 1), (at) => there[at]!)
-}
-
-/** Notes what a single request used. */
-const measured = ({ request, scope: { counted, used } }: Pick<Asking, "request" | "scope">, response: Response): Response => {
-  const { usage } = response
-  if (usage === undefined) return response
-  const single = singleUsage(request, ModelResponse.text(response))
-  counted.input += single.input
-  counted.output += single.output
-  used.input += Usage.inputTokens(usage)
-  used.output += Usage.outputTokens(usage)
-  return response
-}
-
-/** What a request uses alone, as it is counted. */
-const singleUsage = (request: ModelRequest.Completion, answer: string) => ({
-  input: TokenCounter.inputTokens(TokenCounter.estimate, request),
-  output: TokenCounter.estimate(answer)
-})
-
-/** Tokens around the answer to one of several texts. */
-const FRAME = 8
-
-/**
- * Each row's answer with its share of the tokens: of the input by its text, of the output by its answer. What it would have used
- * alone is counted, and put into the provider's measure by what single requests used, or by this one.
- */
-const sharesOf = (
-  first: Entry,
-  response: Response,
-  entries: ReadonlyArray<Entry>,
-  answers: ReadonlyArray<string | undefined>,
-  baseline: string | undefined
-): ReadonlyArray<Response | undefined> => {
-  const { scope: { counted, used }, template } = first.request
-  const { usage } = response
-  const common = TokenCounter.inputTokens(TokenCounter.estimate, template)
-  const there = answers.flatMap((answer, at) => (answer === undefined ? [] : [{ answer, at, entry: entries[at]! }]))
-  const weights = there.map(({ answer, entry }) => ({
-    input: common / there.length + TokenCounter.estimate(entry.request.text),
-    output: FRAME + TokenCounter.estimate(answer)
-  }))
-  const ratio = (kind: "input" | "output", of: () => number): number => counted[kind] > 0 ? used[kind] / counted[kind] : of()
-  const perInput = ratio("input", () =>
-    usage === undefined ? 1 : Usage.inputTokens(usage) /
-      TokenCounter.inputTokens(TokenCounter.estimate, PackPrompt.make(template, entries.map(({ request }) => request.text))))
-  const perOutput = ratio("output", () =>
-    usage === undefined ? 1 : Usage.outputTokens(usage) / weights.reduce((sum, { output }) => sum + output, 0))
-  const usages = usage === undefined ? undefined : Usage.split(usage, weights)
-  const shares = new Array<Response | undefined>(entries.length).fill(undefined)
-  there.forEach(({ answer, at, entry }, index) => {
-    const single = singleUsage(entry.request.request, answer)
-    shares[at] = {
-      ...response,
-      parts: [{ type: "text", text: answer }],
-      finishReason: "stop",
-      ...(baseline === undefined || response.baselineModel !== undefined || response.requestedModel === baseline
-        ? undefined
-        : { baselineModel: baseline }),
-      ...(usages === undefined ? undefined : {
-        usage: usages[index]!,
-        unpacked: { ...Usage.zero, uncachedInput: Math.round(perInput * single.input), output: Math.round(perOutput * single.output) }
-      })
-    }
-  })
-  return shares
 }

@@ -75,7 +75,6 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
   ModelClient.middlewareEffect((next) => Effect.succeed(make(next, options)), { name: NAME })
 
 const make = (next: ModelClient.Service, options: Options): ModelClient.Send => {
-  const isBatched = Parking.goesInBatches(next.layers)
   const timeToLive = Duration.toMillis(options.timeToLive ?? "5 minutes")
   const prefixes = new Map<string, Prefix>()
 
@@ -110,7 +109,7 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
       const model = next.resolve(request).model ?? ""
       const rule = PromptCaching.ruleOf(ModelClient.providerOf(next.layers, model), model)
       const minimum = options.minTokens ?? rule?.minimum
-      if (minimum === undefined || isBatched(fiber)) return next.send(request)
+      if (minimum === undefined || Parking.goesInBatch(next.layers, fiber)) return next.send(request)
       const text = fiber.getRef(Varying.Varying)?.text
       const place = text === undefined ? undefined : Varying.find(request, text)
       const common = place === undefined ? systemOf(request) : Varying.before(request, place)

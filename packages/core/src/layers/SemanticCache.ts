@@ -139,15 +139,16 @@ const make = Effect.fnUntraced(function*(
   const scopes = yield* openScopes(({ dimensions, maxErrorRate, scope }) =>
     ReuseScope.make({ scope, maxErrorRate, dimensions, folder: store.folder, repo, indexes }))
   const audits = new Map<string, Audits>()
-  /** Requests that were sent and are waited for in another pass over the rows: they are not looked up again. */
-  const sent = new Set<string>()
+  /** Requests that were sent and are waited for in another pass over the rows, and whether as audits: they are not looked up again. */
+  const sent = new Map<string, boolean>()
   const said = new Set<string>()
   let isBroken = false
 
-  const warn = (text: string) =>
+  /** Says it once; what differs each time has a key. */
+  const warn = (text: string, key = text) =>
     Effect.suspend(() => {
-      if (said.has(text)) return Effect.void
-      said.add(text)
+      if (said.has(key)) return Effect.void
+      said.add(key)
       return Effect.logWarning(text)
     })
 
@@ -199,23 +200,25 @@ const make = Effect.fnUntraced(function*(
       const asker = { run: run?.id ?? 0, flow: run?.flow ?? "", step, maxErrorRate: reuse.maxErrorRate }
       const { found } = looked
       const content = (yield* Parking.Row) === undefined ? undefined : ContentHash.make(RequestKey.content(resolved)).slice(0, 16)
-      const isWaitedFor = content !== undefined && sent.has(content)
-      const kept = found === undefined || isWaitedFor || !opened.bound.allows(found.candidate)
+      const waitedFor = content === undefined ? undefined : sent.get(content)
+      const kept = found === undefined || waitedFor !== undefined || !opened.bound.allows(found.candidate)
         ? undefined
         : yield* responseOf<R>(found.entry)
-      const isAudit = kept !== undefined && (yield* Random.next) < (reuse.audit ?? AUDIT)
+      const isAudit = waitedFor ?? (kept !== undefined && (yield* Random.next) < (reuse.audit ?? AUDIT))
       if (found !== undefined && kept !== undefined && !isAudit) {
         opened.bound.observe({ features: found.candidate.features, right: undefined })
         repo.record(asker, name, { outcome: "reused", features: found.candidate.features })
         return kept
       }
 
-      if (content !== undefined) sent.add(content)
+      if (content !== undefined) sent.set(content, isAudit)
       const response = yield* next.send(request)
       if (!ModelResponse.isComplete(response) || response.origin === "shared" || (yield* ModelClient.Accept)(response) !== undefined) {
         return response
       }
-      const answer = answerOf(response, reuse)
+      let failure: unknown
+      const answer = answerOf(response, reuse, (error) => failure = error)
+      if (failure !== undefined) yield* warn(Varying.answerFailed(step, "reuse", failure), `answer ${step}`)
       if (found === undefined) repo.record(asker, name, { outcome: "alone", features: undefined })
       else {
         const { features } = found.candidate
@@ -265,11 +268,7 @@ const make = Effect.fnUntraced(function*(
       const resolved = next.resolve(request)
       const template = Varying.replace(resolved as ModelRequest.Completion, text, PLACE)
       if (template === undefined) {
-        const { step } = fiber.getRef(Caller.Caller)
-        return Effect.andThen(
-          warn(`step ${step}: the text that \`varies\` gives does not stand in its prompt as it is, so no answer is reused: give the text as the prompt has it`),
-          next.send(request)
-        )
+        return Effect.andThen(warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "no answer is reused")), next.send(request))
       }
       return compare(request as typeof request & ModelRequest.Completion, { resolved: resolved as typeof request & ModelRequest.Completion, template, text, reuse })
     })
@@ -278,9 +277,9 @@ const make = Effect.fnUntraced(function*(
 const percent = (share: number): string => `${(share * 100).toFixed(1)} %`
 
 /** What an answer says, as it is compared. */
-const answerOf = (response: ModelResponse.CompletionResponse, reuse: Varying.Reuse): string => {
+const answerOf = (response: ModelResponse.CompletionResponse, reuse: Varying.Reuse, failed: (error: unknown) => void): string => {
   const calls = response.parts.filter((part) => part.type === "tool-call").map(({ name, params }) => [name, params])
-  const text = Varying.answerKey(ModelResponse.text(response), reuse.answer, RequestKey.canonical)
+  const text = Varying.answerKey(ModelResponse.text(response), reuse.answer, RequestKey.canonical, failed)
   return ContentHash.make(calls.length === 0 ? text : RequestKey.canonical([text, calls]))
 }
 

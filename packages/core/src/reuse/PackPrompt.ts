@@ -5,23 +5,27 @@
  */
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
-import type * as ModelRequest from "../data/ModelRequest.ts"
+import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Varying from "../seam/Varying.ts"
 
 /** Stands in the instruction in the place of each text. */
 const MARK = "[[text]]"
 
-/**
- * The request with a mark in the place of its text, `undefined` for one that cannot be asked together with others: with tools,
- * with something after the text's message, or with what belongs to a single answer.
- */
-export const template = (request: ModelRequest.Completion, text: string): ModelRequest.Completion | undefined => {
+/** Why a request cannot be asked together with others: its text is not found, or something belongs to a single answer. */
+export type Unpackable = "not found" | "single"
+
+/** The request with a mark in the place of its text. */
+export const template = (request: ModelRequest.Completion, text: string): ModelRequest.Completion | Unpackable => {
   const { messages, settings, tools } = request
-  const last = messages.at(-1)
-  if (tools.length > 0 || settings.stop !== undefined || settings.topLogprobs !== undefined || last?.role !== "user") return undefined
   const replaced = Varying.replace(request, text, MARK)
-  return replaced === undefined || replaced.messages.at(-1) === last ? undefined : replaced
+  if (replaced === undefined) return "not found"
+  const [last, marked] = [messages.at(-1)!, replaced.messages.at(-1)!]
+  const isSingle = tools.length > 0 || settings.stop !== undefined || settings.topLogprobs !== undefined ||
+    // What comes after the text's message is an answer begun, or another question.
+    last.role !== "user" || ModelRequest.messageText(marked) === ModelRequest.messageText(last) ||
+    ModelRequest.text(request).split(text).join("").includes(MARK)
+  return isSingle ? "single" : replaced
 }
 
 /** The texts under their numbers, as they stand in the prompt. */

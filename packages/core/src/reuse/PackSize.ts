@@ -7,9 +7,12 @@ import type * as AiError from "effect/ai/AiError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as RequestKey from "../data/RequestKey.ts"
 import * as ErrorBound from "../decide/ErrorBound.ts"
 import type * as Varying from "../seam/Varying.ts"
+import * as ContentHash from "../store/ContentHash.ts"
 import type * as ReuseRepo from "../store/ReuseRepo.ts"
 
 /** Sizes that are tried, largest first. */
@@ -48,6 +51,33 @@ export interface PackSize {
   readonly record: (packed: ReuseRepo.Packed, isWhole: boolean) => string | undefined
 }
 
+/** The texts that may be asked together, as the store knows them: those of one step whose requests are equal but for the text. */
+export const keyOf = (step: string, template: ModelRequest.Completion): string =>
+  ContentHash.make(RequestKey.canonical([step, RequestKey.content(template)]))
+
+const isEnough = ({ agreed, compared }: Pick<ReuseRepo.Packed, "agreed" | "compared">, { minAgreement = AGREEMENT }: Varying.Pack): boolean =>
+  agreed >= minAgreement * compared
+
+type Tried = ReadonlyMap<number, Pick<ReuseRepo.Packed, "agreed" | "compared">>
+
+/** What is known of sizes well enough. */
+const triedIn = (known: ReadonlyArray<ReuseRepo.Packed>) =>
+  new Map(known.filter(({ compared }) => compared >= SAMPLE / 2).map((packed) => [packed.size, packed]))
+
+/** The largest size that is known to do, one alone when all are known not to; `undefined`: it has to be tried. */
+const largest = (tried: Tried, pack: Varying.Pack): number | undefined => {
+  for (const size of SIZES) {
+    const known = tried.get(size)
+    if (known === undefined) return undefined
+    if (isEnough(known, pack)) return size
+  }
+  return 1
+}
+
+/** The size by what earlier runs have shown; `undefined`: it has to be tried. */
+export const settled = (known: ReadonlyArray<ReuseRepo.Packed>, pack: Varying.Pack): number | undefined =>
+  pack.size === "auto" ? largest(triedIn(known), pack) : pack.size
+
 export const make = (options: {
   readonly key: string
   readonly step: string
@@ -57,18 +87,8 @@ export const make = (options: {
 }): PackSize => {
   const { key, pack, record, step } = options
   const minAgreement = pack.minAgreement ?? AGREEMENT
-  const isEnough = ({ agreed, compared }: Pick<ReuseRepo.Packed, "agreed" | "compared">): boolean => agreed >= minAgreement * compared
-  const tried = new Map(options.known.filter(({ compared }) => compared >= SAMPLE / 2).map((packed) => [packed.size, packed]))
-  /** The largest that is known to do, one alone when all are known not to; `undefined`: it has to be tried. */
-  const fromTrials = (): number | undefined => {
-    for (const size of SIZES) {
-      const known = tried.get(size)
-      if (known === undefined) return undefined
-      if (isEnough(known)) return size
-    }
-    return 1
-  }
-  let size = pack.size === "auto" ? fromTrials() : pack.size
+  const tried = triedIn(options.known)
+  let size = settled(options.known, pack)
   const sample: Array<Sampled> = []
   let asked = 0
   let idle = Deferred.makeUnsafe<void>()
@@ -118,7 +138,7 @@ export const make = (options: {
             fared.forEach(record)
             const agreed = fared.reduce((sum, one) => sum + one.agreed, 0)
             tried.set(candidate, { size: candidate, answered: 0, compared: SAMPLE, agreed })
-            size = fromTrials()
+            size = largest(tried, pack)
           }
         }))
       }),
@@ -139,7 +159,7 @@ export const make = (options: {
       }
       const was = size
       tried.set(size, { size, answered: 0, compared: SAMPLE, agreed: 0 })
-      size = fromTrials()
+      size = largest(tried, pack)
       audits = { agreed: 0, compared: 0 }
       failures = 0
       return `step ${step}: ${found}: ${size === undefined ? `smaller prompts than ${was} are tried` : size === 1 ? "texts are asked alone from here on" : `they have ${size} texts from here on`}`

@@ -20,9 +20,12 @@ import type * as RunState from "./RunState.ts"
 /** How many finished rows may wait for a slow one before them. */
 const windowFor = (concurrency: number): number => Math.max(256, concurrency * 8)
 
+/** Most rows that are at work together because a step asks for several in one prompt. */
+const MOST_ROWS = 4_096
+
 /** Rows that are at work together: where a step asks for several in one prompt, as many prompts as there would be rows. */
 const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number): number =>
-  concurrency * Math.max(1, ...members.map(Node.packSize))
+  Math.max(concurrency, Math.min(MOST_ROWS, concurrency * Math.max(1, ...members.map(Node.packSize))))
 
 type Item = { readonly value: unknown; readonly position: string; readonly parent: RowProgram.Row | undefined }
 

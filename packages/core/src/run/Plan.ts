@@ -147,7 +147,7 @@ export const make = <E>(
         batch: "off",
         over: (client) => {
           layers = client.layers ?? []
-          return PlanCount.counting(client, { store, counts, samples, useCache: options.cache !== false, at, isBatched: (step) => tiers(layers, options.batch)(step) === "batch" })
+          return PlanCount.counting(client, { store, counts, samples, useCache: options.cache !== false, at })
         }
       })
       const journal: Journal.Options = {
@@ -226,10 +226,10 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     }
     const price = priceOf(one.model, one.provider)
     const serviceTier = tierOf(one.step)
-    const calls = PlanCount.callsOf(one)
+    // What goes in batches goes by single requests.
+    const [calls, input] = serviceTier === "batch" ? [one.calls, one.alone] : [PlanCount.callsOf(one), Math.round(one.input)]
     // A price of the author's own names no provider.
     const provider = price === undefined || price.provider === "" ? one.provider : price.provider
-    const input = Math.round(one.input)
     const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
       PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider }))
     const prefix = PlanCost.prefixOf(one, price, provider)

@@ -6,6 +6,7 @@
 import * as Money from "../data/Money.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Price from "../price/Price.ts"
+import * as PromptCache from "../layers/PromptCache.ts"
 import * as PromptCaching from "../price/PromptCaching.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
@@ -67,6 +68,12 @@ export const costOf = (
 const batchCost = ({ line: { provider }, one, output, price }: Pick<Planned, "line" | "one" | "output" | "price">) =>
   costOf(price, one.calls, one.alone, output.expected, { serviceTier: "batch", provider })
 
+/** At once, with packed prompts where the stack has them, and with the provider's prompt cache. */
+const onlineCost = ({ one, output, prefix, price }: Pick<Planned, "one" | "output" | "prefix" | "price">, cachesPrompts: boolean) => {
+  const cost = costOf(price, PlanCount.callsOf(one), Math.round(one.input), output.expected)
+  return cost === undefined ? undefined : cost - (cachesPrompts ? prefix.saved : Money.zero)
+}
+
 /** What the run would cost otherwise. */
 export const strategies = (
   planned: ReadonlyArray<Planned>,
@@ -91,23 +98,24 @@ export const strategies = (
       "take the Router out: every call goes to the strong model"
     )
   }
-  add(
-    "batch service",
-    sum(batchCost),
-    "--batch: half of each token class, for answers within a day"
-  )
-  if (planned.some(({ one }) => one.alone > one.input)) {
+  const cachesPrompts = has(PromptCache.NAME)
+  if (planned.some(({ line }) => line.serviceTier !== "batch")) {
+    add("batch service", sum(batchCost), "--batch: half of each token class, for answers within a day")
+    if (planned.some(({ line, one }) => line.serviceTier !== "batch" && one.alone > one.input)) {
+      add(
+        "without packed prompts",
+        sum(({ line: { provider, serviceTier }, one, output, price }) => costOf(price, one.calls, one.alone, output.expected, { serviceTier, provider })),
+        "take Pack.layer out: every text has its own prompt"
+      )
+    }
+  }
+  if (planned.some(({ line }) => line.serviceTier === "batch")) {
     add(
-      "without packed prompts",
-      sum(({ line: { provider, serviceTier }, one, output, price }) => costOf(price, one.calls, one.alone, output.expected, { serviceTier, provider })),
-      "take Pack.layer out: every text has its own prompt"
+      "all at once",
+      sum((one) => one.line.serviceTier === "batch" ? onlineCost(one, cachesPrompts) : undefined),
+      "--online: answers in seconds, at the ordinary price"
     )
   }
-  add(
-    "all at once",
-    sum(({ line, output, price }) => costOf(price, line.calls, line.inputTokens, output.expected)),
-    "--online: answers in seconds, at the ordinary price"
-  )
   const kept = Money.sum(planned.map(({ prefix }) => prefix.saved))
   const off = Money.sum(planned.map((one) => one.off))
   if (off > Money.zero) {
@@ -133,7 +141,8 @@ export const strategies = (
 
 /** What the author may want to know of the calls that are planned. */
 export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
-  planned.flatMap(({ line, one, output, prefix: { kept, rule, saved, tokens }, price }) => {
+  planned.flatMap(({ line, one, output, prefix, price }) => {
+    const { kept, rule, saved, tokens } = prefix
     const found: Array<string> = []
     if (kept === 0 && tokens >= NOTEWORTHY && rule !== undefined) {
       found.push(
@@ -142,7 +151,7 @@ export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
     }
     const batch = batchCost({ line, one, output, price })
     if (saved > Money.zero && batch !== undefined) {
-      const online = costOf(price, line.calls, line.inputTokens, output.expected)! - saved
+      const online = onlineCost({ one, output, price, prefix }, true)!
       found.push(
         `${one.step}: batch service and prompt cache do not add up, since the requests of a batch run beside each other and rarely find what another brought: ${
           Money.format(batch)

@@ -13,6 +13,7 @@ import * as Pack from "../layers/Pack.ts"
 import * as SemanticCache from "../layers/SemanticCache.ts"
 import * as ModelName from "../price/ModelName.ts"
 import * as PackPrompt from "../reuse/PackPrompt.ts"
+import * as PackSize from "../reuse/PackSize.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
@@ -66,8 +67,6 @@ export const counting = (
     readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
     readonly useCache: boolean
     readonly at: number
-    /** Whether the requests of a step go in batches. */
-    readonly isBatched: (step: string) => boolean
   }
 ): ModelClient.Service => {
   const layers = client.layers ?? []
@@ -94,21 +93,46 @@ export const counting = (
     return known
   }
 
-  /** The share of a prompt that a request has, and its tokens. */
-  const promptOf = (request: ModelRequest.ModelRequest, varying: Varying.Varying | undefined, step: string, tokens: TokenCounter.Count) => {
-    const input = TokenCounter.inputTokens(tokens, request)
-    const alone = { prompts: 1, input, alone: input }
-    if (!packs || varying?.pack === undefined || request._tag !== "Completion" || env.isBatched(step)) return alone
-    const size = varying.pack.size === "auto" ? Node.AUTO : varying.pack.size
-    const template = size === 1 ? undefined : PackPrompt.template(request, varying.text)
-    if (template === undefined) return alone
-    const item = tokens(PackPrompt.list([varying.text]))
-    const whole = TokenCounter.inputTokens(tokens, PackPrompt.make(template, [varying.text]))
-    return { prompts: 1 / size, input: (whole - item) / size + item, alone: input }
-  }
+  /** The sizes of packed prompts that earlier runs have found, and the requests that were counted so far, by scope. */
+  const scopes = new Map<string, { readonly size: number | undefined; seen: number }>()
 
-  const count = (counts: Counts, request: ModelRequest.ModelRequest, varying: Varying.Varying | undefined, tokens: TokenCounter.Count): void => {
-    const { alone, input, prompts } = promptOf(request, varying, counts.step, tokens)
+  const scopeOf = (key: string, pack: Varying.Pack) =>
+    Effect.gen(function*() {
+      const known = scopes.get(key)
+      if (known !== undefined) return known
+      const packed = pack.size === "auto" ? yield* Effect.orElseSucceed(env.store.reuse.packs(key), () => []) : []
+      const scope = scopes.get(key) ?? { size: PackSize.settled(packed, pack), seen: 0 }
+      scopes.set(key, scope)
+      return scope
+    })
+
+  /** The share of a prompt that a request has, and its tokens. */
+  const promptOf = (request: ModelRequest.ModelRequest, varying: Varying.Varying | undefined, step: string, tokens: TokenCounter.Count) =>
+    Effect.gen(function*() {
+      const input = TokenCounter.inputTokens(tokens, request)
+      const alone = { prompts: 1, input, alone: input }
+      if (!packs || varying?.pack === undefined || request._tag !== "Completion") return alone
+      const template = varying.pack.size === 1 ? "single" : PackPrompt.template(request, varying.text)
+      if (typeof template === "string") return alone
+      const scope = yield* scopeOf(PackSize.keyOf(step, template), varying.pack)
+      const size = scope.size ?? Node.AUTO
+      if (size === 1) return alone
+      const item = tokens(PackPrompt.list([varying.text]))
+      const whole = TokenCounter.inputTokens(tokens, PackPrompt.make(template, [varying.text]))
+      const share = { prompts: 1 / size, input: (whole - item) / size + item, alone: input }
+      if (scope.size !== undefined) return share
+      // Some texts are asked alone, and as many again in prompts, to find the size: the largest, if all goes well.
+      const seen = scope.seen++
+      return seen < PackSize.SAMPLE ? alone : seen < 2 * PackSize.SAMPLE ? { ...share, prompts: 2 * share.prompts, input: 2 * share.input } : share
+    })
+
+  const count = Effect.fnUntraced(function*(
+    counts: Counts,
+    request: ModelRequest.ModelRequest,
+    varying: Varying.Varying | undefined,
+    tokens: TokenCounter.Count
+  ) {
+    const { alone, input, prompts } = yield* promptOf(request, varying, counts.step, tokens)
     counts.calls++
     counts.prompts += prompts
     counts.input += input
@@ -122,7 +146,7 @@ export const counting = (
       while (length < counts.prefix.length && counts.prefix[length] === text[length]) length++
       counts.prefix = counts.prefix.slice(0, length)
     }
-  }
+  })
 
   return {
     ...client,
@@ -132,10 +156,10 @@ export const counting = (
         const { step } = fiber.getRef(Caller.Caller)
         const counts = countsOf(step, request, asked.model === undefined && routed !== undefined)
         const expected = Math.round(sampleOf(env.samples, step, request.model ?? "")?.mean ?? GUESS.expected)
-        const answer = Effect.sync(() => {
-          count(counts, request, fiber.getRef(Varying.Varying), fiber.getRef(TokenCounter.TokenCounter))
-          return Placeholder.make(request, expected, ++number)
-        })
+        const answer = Effect.map(
+          count(counts, request, fiber.getRef(Varying.Varying), fiber.getRef(TokenCounter.TokenCounter)),
+          () => Placeholder.make(request, expected, ++number)
+        )
         if (cache === undefined || !env.useCache) return answer
         const key = ContentHash.make(RequestKey.content(request, cache.namespace))
         if (seen.has(key)) {

@@ -231,7 +231,8 @@ const evaluatorOf = (
 /** What a step runs, told what varies in its calls. */
 const asking = ({ run, varying }: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof run =>
   varying === undefined ? run : (values, sample) =>
-    Varying.provide({ text: varying.text(values), reuse: varying.reuse, pack: varying.pack })(run(values, sample))
+    // A column that is not there is no text to compare.
+    Varying.provide({ text: varying.text(values) ?? "", reuse: varying.reuse, pack: varying.pack })(run(values, sample))
 
 /** A function that may give its result at once, which is not worth keeping, or an effect of it. */
 const lazily = (

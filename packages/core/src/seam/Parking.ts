@@ -122,10 +122,7 @@ export const AtOnce = Context.Reference<boolean>("@pipe/core/Parking/AtOnce", { 
 
 export const Run = Context.Reference<Run | undefined>("@pipe/core/Parking/Run", { defaultValue: () => undefined })
 
-/** Whether a stack with these layers puts the requests of a fiber into batches. */
-export const goesInBatches = (layers: ReadonlyArray<ModelClient.LayerInfo> = []): (fiber: Fiber.Fiber<unknown, unknown>) => boolean => {
-  const services = layers.flatMap(({ service }) => (service?.tier === "batch" ? [service] : []))
-  return (fiber) =>
-    services.length > 0 && fiber.getRef(Row) !== undefined && !fiber.getRef(AtOnce) &&
-    services.some(({ steps }) => steps === undefined || steps.includes(fiber.getRef(Caller.Caller).step))
-}
+/** Whether a stack with these layers puts a request of a fiber into a batch. */
+export const goesInBatch = (layers: ReadonlyArray<ModelClient.LayerInfo> = [], fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  fiber.getRef(Row) !== undefined && !fiber.getRef(AtOnce) && layers.some(({ service }) =>
+    service?.tier === "batch" && (service.steps === undefined || service.steps.includes(fiber.getRef(Caller.Caller).step)))

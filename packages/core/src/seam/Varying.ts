@@ -70,19 +70,21 @@ export interface Place {
   readonly length: number
 }
 
-/** The last place at which a text stands in a request, in a message of the user; `undefined` where it stands in none. */
+/** A text of so many characters hardly stands in an instruction by chance: it is found wherever it stands, a shorter one at its last place. */
+const LONG = 20
+
+/** Where a text stands in the messages of the user: the first place of a long one, the last of a short one; `undefined`: nowhere. */
 export const find = ({ messages }: ModelRequest.Completion, text: string): Place | undefined => {
   if (text === "") return undefined
-  for (let message = messages.length - 1; message >= 0; message--) {
-    const { content, role } = messages[message]!
-    if (role !== "user") continue
-    const texts = typeof content === "string" ? [content] : content.map((part) => (part.type === "text" ? part.text : ""))
-    const part = texts.findLastIndex((one) => one.includes(text))
-    if (part >= 0) {
-      return { message, part: typeof content === "string" ? undefined : part, from: texts[part]!.lastIndexOf(text), length: text.length }
-    }
-  }
-  return undefined
+  const isLong = text.length >= LONG
+  const places = messages.flatMap(({ content, role }, message) =>
+    role !== "user" ? [] : (typeof content === "string" ? [content] : content.map((part) => (part.type === "text" ? part.text : ""))).flatMap(
+      (one, part): ReadonlyArray<Place> => {
+        const from = isLong ? one.indexOf(text) : one.lastIndexOf(text)
+        return from < 0 ? [] : [{ message, part: typeof content === "string" ? undefined : part, from, length: text.length }]
+      }
+    ))
+  return isLong ? places[0] : places.at(-1)
 }
 
 /** The parts of the message in which a place is: those before it and after it, and its own. */
@@ -99,13 +101,26 @@ const withContent = (request: ModelRequest.Completion, message: number, content:
   messages: request.messages.with(message, { ...request.messages[message]!, content } as ModelRequest.Message)
 })
 
-/** The request with something else in the place of the text; `undefined` where it does not stand in it. */
+/** The request with something else in the places of the text; `undefined` where it does not stand in it. */
 export const replace = (request: ModelRequest.Completion, text: string, by: string): ModelRequest.Completion | undefined => {
   const place = find(request, text)
   if (place === undefined) return undefined
-  const { after, before, own } = cut(request, place)
-  const joined = own.text.slice(0, place.from) + by + own.text.slice(place.from + place.length)
-  return withContent(request, place.message, place.part === undefined ? joined : [...before, { ...own, text: joined }, ...after])
+  if (text.length < LONG) {
+    const { after, before, own } = cut(request, place)
+    const joined = own.text.slice(0, place.from) + by + own.text.slice(place.from + place.length)
+    return withContent(request, place.message, place.part === undefined ? joined : [...before, { ...own, text: joined }, ...after])
+  }
+  const everywhere = (one: string): string => one.split(text).join(by)
+  return {
+    ...request,
+    messages: request.messages.map((message) =>
+      message.role !== "user" ? message : {
+        ...message,
+        content: typeof message.content === "string"
+          ? everywhere(message.content)
+          : message.content.map((part) => (part.type === "text" ? { ...part, text: everywhere(part.text) } : part))
+      } as ModelRequest.Message)
+  }
 }
 
 /** What of a request stands before a place. */
@@ -127,9 +142,23 @@ export const split = (
   return withContent(request, place.message, [...marked, ...textPart(own, own.text.slice(place.from)), ...after] as ReadonlyArray<Prompt.PartEncoded>)
 }
 
-/** The key of what an answer says: equal for answers that agree. */
-export const answerKey = (text: string, of: ((text: string) => unknown) | undefined, canonical: (value: unknown) => string): string => {
-  if (of !== undefined) return canonical(of(text))
+/**
+ * The key of what an answer says: equal for answers that agree. `failed` is told when the author's function throws; then all of
+ * the answer counts.
+ */
+export const answerKey = (
+  text: string,
+  of: ((text: string) => unknown) | undefined,
+  canonical: (value: unknown) => string,
+  failed: (error: unknown) => void
+): string => {
+  if (of !== undefined) {
+    try {
+      return canonical(of(text) ?? null)
+    } catch (error) {
+      failed(error)
+    }
+  }
   const trimmed = text.trim()
   if (/^[[{]/.test(trimmed)) {
     try {
@@ -140,3 +169,11 @@ export const answerKey = (text: string, of: ((text: string) => unknown) | undefi
   }
   return trimmed
 }
+
+/** What is said when the author's function fails. */
+export const answerFailed = (step: string, option: "reuse" | "pack", error: unknown): string =>
+  `step ${step}: \`${option}.answer\` failed (${error instanceof Error ? error.message : String(error)}): all of the answer is compared`
+
+/** What is said when a text is not found in its prompt. */
+export const notFound = (step: string, consequence: string): string =>
+  `step ${step}: the text that \`varies\` gives does not stand in a user's message of its prompt as it is, so ${consequence}: give the text as the prompt has it`

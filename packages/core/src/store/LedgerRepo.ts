@@ -250,21 +250,26 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     Effect.map(
       database.query(
         `SELECT step, model, count(*) AS n, avg(output + reasoning) AS mean, avg((output + reasoning) * (output + reasoning)) AS square,
-          max(output + reasoning) AS most FROM attempts
+          max(output + reasoning) AS most,
+          (SELECT count(*) FROM answers WHERE answers.step = attempts.step AND answers.model = attempts.model AND origin = 'provider'
+            AND answers.run IN (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20)) AS answers
+          FROM attempts
           WHERE run IN (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20) AND error IS NULL AND estimated = 0 AND output IS NOT NULL
           GROUP BY step, model`,
-        [flow]
+        [flow, flow]
       ),
       (rows) =>
         rows.map((row) => {
           const mean = number(row["mean"])
+          // One call may have answered several rows.
+          const share = Math.min(1, number(row["n"]) / Math.max(1, number(row["answers"])))
           return {
             step: text(row["step"]),
             model: text(row["model"]),
             answers: number(row["n"]),
-            mean,
-            deviation: Math.sqrt(Math.max(0, number(row["square"]) - mean * mean)),
-            most: number(row["most"])
+            mean: mean * share,
+            deviation: Math.sqrt(Math.max(0, number(row["square"]) - mean * mean)) * share,
+            most: number(row["most"]) * share
           }
         })
     )
