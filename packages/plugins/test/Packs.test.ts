@@ -260,6 +260,23 @@ describe("a size that is found by trial", () => {
       assert.strictEqual(requests, 100 + 2 + 4 + 8)
     }), 60_000)
 
+  it.live("fails no row when a trial fails", () =>
+    Effect.gen(function*() {
+      const model = Scripted.make((request) =>
+        request.responseFormat.type === "json" ? Scripted.broken("down") : Scripted.response(animalIn(Scripted.prompt(request))!))
+      const rows = Source.fromIterable("text", texts(60))
+      const label = Flow.step("label", { text: rows }, ({ text }) => Effect.map(LanguageModel.generateText({ prompt: `${instruction}\n\n${text}` }), (response) => response.text), {
+        varies: ({ text }) => text, pack: { size: "auto" }
+      })
+      const values: Array<string> = []
+      const flow = Flow.make("trial", {
+        outputs: [Sink.forEach("out", label, (value) => Effect.sync(() => void values.push(value)))],
+        stack: Stack.make(Ledger.layer, Cache.layer(), Pack.layer(), model.layer)
+      })
+      yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl") }).pipe(Effect.provide(NodeHost.layerMemory))
+      assert.deepStrictEqual(values, texts(60).map((text) => animalIn(text)))
+    }), 60_000)
+
   it.live("goes down when the agreement that goes on being measured is too low", () =>
     Effect.gen(function*() {
       const lines: Array<string> = []

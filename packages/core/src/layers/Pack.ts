@@ -255,8 +255,8 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
               const response = asking.scope.books.single(request, yield* next.send(request))
               return { response, key: yield* keyOf(ModelResponse.text(response), step, pack) }
             }))
-          case "Trial":
-            yield* size.trial((texts) =>
+          case "Trial": {
+            const tried = yield* Effect.result(size.trial((texts) =>
               together(template, texts).pipe(
                 Effect.flatMap(({ answers, response }) => {
                   asking.scope.books.waste(response.usage)
@@ -264,7 +264,10 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
                 }),
                 Effect.catch((error) => isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error))
               )
-            )
+            ))
+            // A row does not fail for a trial: it is asked alone, and another row tries again.
+            if (tried._tag === "Failure") return asking.scope.books.single(request, yield* next.send(request))
+          }
         }
       }
     })
