@@ -185,10 +185,9 @@ describe("SemanticCache", () => {
       const lines: Array<string> = []
       const reuse = { maxErrorRate: 0.05, audit: 0.5 }
       yield* within(join(folder(), "pipe.db"), scripted, Effect.gen(function*() {
-        yield* askAll(questions)
+        assert.isAbove((yield* askAll(questions)).filter(({ origin }) => origin === "semantic").length, 50)
         changed = true
         const answers = yield* askAll(questions.slice(0, 300).map(({ text }) => ({ text: `${text} again` })), { reuse })
-        assert.isAbove(answers.filter(({ origin }) => origin === "semantic").length, 0)
         assert.strictEqual(answers.slice(-150).filter(({ origin }) => origin === "semantic").length, 0)
       })).pipe(Effect.provide(logged(lines)))
       assert.isTrue(lines.some((line) => line.includes("reuses nothing more") && line.includes("maxErrorRate of 5.0 %")), lines.join("\n"))
