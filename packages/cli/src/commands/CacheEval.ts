@@ -1,5 +1,5 @@
 /** What `pipe cache eval` does. */
-import { count } from "@pipe/core/ReportText"
+import { count, share as percent } from "@pipe/core/ReportText"
 import * as ErrorBound from "@pipe/core/ErrorBound"
 import * as ReuseEval from "@pipe/core/ReuseEval"
 import * as Sourced from "@pipe/core/Source"
@@ -15,6 +15,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as ExitCode from "../ExitCode.ts"
 import * as Chart from "../view/Chart.ts"
+import { table } from "../view/PlanText.ts"
 
 export interface Input {
   readonly file: string
@@ -26,8 +27,6 @@ export interface Input {
   readonly svg: Option.Option<string>
   readonly json: boolean
 }
-
-const percent = (share: number): string => `${(share * 100).toFixed(1)} %`
 
 type Values = { readonly [column: string]: unknown }
 
@@ -92,11 +91,6 @@ const chartOf = ({ outcomes, thresholds }: ReuseEval.Evaluation): Chart.Chart =>
   ]
 })
 
-const columns = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
-  const widths = rows[0]!.map((_, at) => Math.max(...rows.map((row) => row[at]!.length)))
-  return rows.map((row) => `  ${row.map((cell, at) => cell.padStart(widths[at]!)).join("  ")}`)
-}
-
 const DEFAULT_THRESHOLDS = [0.95, 0.9, 0.8]
 
 const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart.Chart): string => {
@@ -110,7 +104,7 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
     }`,
     ...(size - unfit > ErrorBound.COLD_START ? [] : [`  too few: nothing is reused before ${ErrorBound.COLD_START} lookups have shown how right it is`]),
     "",
-    ...columns([
+    ...table([
       ["maxErrorRate", "reused", "least", "wrong", "most", "threshold by hindsight"],
       ...outcomes.map(({ maxErrorRate, trials }) => {
         const all = ReuseEval.total(trials)
@@ -124,15 +118,15 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
           best === undefined ? "none" : `${best.threshold.toFixed(3)}: ${percent(ReuseEval.reuseOf(best))} reused`
         ]
       })
-    ]),
+    ], 0),
     "",
-    ...columns([
+    ...table([
       ["threshold", "reused", "wrong"],
       ...DEFAULT_THRESHOLDS.flatMap((threshold) => {
         const one = at(threshold)
         return one === undefined ? [] : [[threshold.toFixed(2), percent(ReuseEval.reuseOf(one)), percent(ReuseEval.errorOf(one))]]
       })
-    ]),
+    ], 0),
     "",
     Chart.render(chart)
   ].join("\n")

@@ -1,10 +1,11 @@
 /** Points and lines over two axes, for a terminal and as SVG. */
+import { escape } from "../report/Html.ts"
 
 export interface Series {
   readonly name: string
   /** From left to right. */
   readonly points: ReadonlyArray<{ readonly x: number; readonly y: number }>
-  /** Drawn as a line, or as points with their labels. */
+  /** A line alone, or one through marked points; in a terminal only the points. */
   readonly kind: "line" | "points"
 }
 
@@ -51,8 +52,6 @@ export const render = ({ series, title, x, y }: Chart): string => {
     `  ${" ".repeat(left)}  ${y.name} over ${x.name}; ${series.map(({ kind, name }) => `${marks[kind]} ${name}`).join(", ")}`
   ].join("\n")
 }
-
-const escape = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
 
 const colors = ["#0b63ce", "#9a9a9a", "#c2410c", "#15803d"]
 

@@ -3,6 +3,7 @@ import * as Money from "@pipe/core/Money"
 import type * as Plan from "@pipe/core/Plan"
 import { count } from "@pipe/core/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
+import { columns } from "./RunText.ts"
 
 const range = ({ expected, high, low }: Plan.Range): string =>
   low === high ? Money.format(expected) : `${Money.format(low)} – ${Money.format(high)}`
@@ -15,11 +16,9 @@ const duration = (milliseconds: number): string => {
   return minutes < 60 ? `${minutes} min` : minutes < 60 * 48 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${(minutes / 1_440).toFixed(1)} days`
 }
 
-const table = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number): ReadonlyArray<string> => {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  return rows.map((row) =>
-    `  ${row.map((cell, column) => (column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join("  ")}`.trimEnd())
-}
+/** Rows in columns, indented; the first `left` columns to the left. */
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number): ReadonlyArray<string> =>
+  columns(rows, left).split("\n").map((line) => `  ${line}`)
 
 /** What a sample cost, in a line. */
 export const sampled = (summary: RunEvent.RunFinished): string =>

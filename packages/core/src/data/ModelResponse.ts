@@ -36,6 +36,9 @@ export const Origin = Schema.Literals(origins)
 
 export type Origin = typeof Origin.Type
 
+/** No answer of any origin. */
+export const noAnswers: { readonly [O in Origin]: number } = { provider: 0, cache: 0, shared: 0, semantic: 0 }
+
 const common = {
   /** The provider, as price tables name it: `"openai"`. */
   provider: Schema.String,

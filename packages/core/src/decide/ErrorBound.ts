@@ -79,8 +79,6 @@ export interface ErrorBound {
   /** Whether the candidate may be reused. */
   readonly allows: (candidate: Candidate) => boolean
   readonly observe: (observation: Observation) => void
-  /** Lookups whose outcome is known. */
-  readonly observed: () => number
 }
 
 /** Neighbours that are looked at. */
@@ -281,7 +279,6 @@ export const make = ({ confidence = 2.33, maxErrorRate }: Options): ErrorBound =
     }
   }
   return {
-    observed: () => observed,
     observe: (observation) => {
       remember(lookups, observation)
       if (observation.right === undefined) return

@@ -198,5 +198,8 @@ export const differs = (a: Signature, b: Signature): string | undefined =>
     ? "word order"
     : undefined
 
-/** The same for two texts. */
+/** What `ErrorBound` wants to know of an earlier text beside its similarity. */
+export const compare = (a: Signature, b: Signature) => ({ overlap: overlap(a, b), isUsable: differs(a, b) === undefined })
+
+/** What differs between two texts. */
 export const difference = (a: string, b: string): string | undefined => differs(signature(a), signature(b))

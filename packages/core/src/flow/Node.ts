@@ -10,6 +10,7 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as Budget from "../layers/Budget.ts"
+import * as PackSize from "../reuse/PackSize.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
 import type * as Varying from "../seam/Varying.ts"
 
@@ -82,11 +83,8 @@ export interface Varies extends Omit<Varying.Varying, "text"> {
 /** Texts that a node asks about in one prompt, at most. */
 export const packSize = ({ kind }: Any): number => {
   const size = kind._tag === "Step" ? kind.varying?.pack?.size ?? 1 : 1
-  return size === "auto" ? AUTO : size
+  return size === "auto" ? PackSize.SIZES[0] : size
 }
-
-/** Most texts of a prompt where their number is found by trial. */
-export const AUTO = 20
 
 /** Model and settings of a node's calls; `undefined`: it has none of its own. */
 export const settingsOf = ({ model, settings }: Policy): ModelSettings.ModelSettings | undefined =>

@@ -54,6 +54,7 @@ import * as PackSize from "../reuse/PackSize.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
+import * as Notice from "../seam/Notice.ts"
 import * as Parking from "../seam/Parking.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
 import * as Varying from "../seam/Varying.ts"
@@ -113,15 +114,8 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
   const maxTokens = options.maxTokens ?? 8_000
   const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
   const scopes = new Map<string, Scope>()
-  const said = new Set<string>()
 
-  /** Says it once; what differs each time has a key. */
-  const warn = (text: string, key = text) =>
-    Effect.suspend(() => {
-      if (said.has(key)) return Effect.void
-      said.add(key)
-      return Effect.logWarning(text)
-    })
+  const warn = Notice.once()
 
   /** What an answer says, as it is compared with another. */
   const keyOf = (text: string, step: string, pack: Varying.Pack) =>

@@ -62,6 +62,8 @@ const REMEMBERED = 10_000
 
 /** What is known of a beginning. */
 interface Prefix {
+  /** Long enough for the provider to keep it: counted once. */
+  readonly isKept: boolean
   /** How often it came, so far. */
   seen: number
   /** The provider has it until then, in milliseconds since 1970. */
@@ -78,8 +80,8 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
   const timeToLive = Duration.toMillis(options.timeToLive ?? "5 minutes")
   const prefixes = new Map<string, Prefix>()
 
-  const prefixOf = (key: string): Prefix => {
-    const known = prefixes.get(key) ?? { seen: 0, warmUntil: 0, lead: undefined }
+  const prefixOf = (key: string, isKept: () => boolean): Prefix => {
+    const known = prefixes.get(key) ?? { isKept: isKept(), seen: 0, warmUntil: 0, lead: undefined }
     prefixes.delete(key)
     prefixes.set(key, known)
     if (prefixes.size > REMEMBERED) prefixes.delete(prefixes.keys().next().value!)
@@ -113,8 +115,11 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
       const text = fiber.getRef(Varying.Varying)?.text
       const place = text === undefined ? undefined : Varying.find(request, text)
       const common = place === undefined ? systemOf(request) : Varying.before(request, place)
-      if (TokenCounter.inputTokens(fiber.getRef(TokenCounter.TokenCounter), common) < minimum) return next.send(request)
-      const prefix = prefixOf(ContentHash.make(RequestKey.canonical([model, common])))
+      const prefix = prefixOf(
+        ContentHash.make(RequestKey.canonical([model, common])),
+        () => TokenCounter.inputTokens(fiber.getRef(TokenCounter.TokenCounter), common) >= minimum
+      )
+      if (!prefix.isKept) return next.send(request)
       prefix.seen++
       if (rule?.isMarked !== true) return go(prefix, next.send(request))
       // Who knows whether it comes again? Writing it costs more than sending it.

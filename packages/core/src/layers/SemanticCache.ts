@@ -51,6 +51,7 @@ import * as Caller from "../seam/Caller.ts"
 import * as Embedder from "../seam/Embedder.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
+import * as Notice from "../seam/Notice.ts"
 import * as Parking from "../seam/Parking.ts"
 import * as ToEmbeddingModel from "../seam/ToEmbeddingModel.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
@@ -141,16 +142,9 @@ const make = Effect.fnUntraced(function*(
   const audits = new Map<string, Audits>()
   /** Requests that were sent and are waited for in another pass over the rows, and whether as audits: they are not looked up again. */
   const sent = new Map<string, boolean>()
-  const said = new Set<string>()
   let isBroken = false
 
-  /** Says it once; what differs each time has a key. */
-  const warn = (text: string, key = text) =>
-    Effect.suspend(() => {
-      if (said.has(key)) return Effect.void
-      said.add(key)
-      return Effect.logWarning(text)
-    })
+  const warn = Notice.once()
 
   /** What the store or the index cannot do is gone without. */
   const goOn = <A>(effect: Effect.Effect<A, { readonly message: string }>): Effect.Effect<A | undefined> =>

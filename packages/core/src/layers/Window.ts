@@ -56,12 +56,13 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         const embeddings = requests.filter((request) => request._tag === "Embedding")
         return embeddings.length === requests.length && requests.length > 1
           ? Effect.map(Effect.exit(call(merge(embeddings))), (exit) => {
+            const usages = Exit.isSuccess(exit) ? usagesOf(exit.value, embeddings) : undefined
             let from = 0
             entries.forEach((entry, index) => {
               const count = embeddings[index]!.inputs.length
               const part = from
               from += count
-              entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count)))
+              entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count, usages?.[index])))
             })
           })
           : Effect.forEach(
@@ -90,21 +91,16 @@ const merge = (requests: ReadonlyArray<ModelRequest.Embedding>): ModelRequest.Em
   inputs: requests.flatMap((request) => request.inputs)
 })
 
-/** One caller's vectors, with its share of the tokens: whole tokens, and together all of them. */
-const share = (
-  response: ModelResponse.EmbeddingResponse,
-  from: number,
-  count: number
-): ModelResponse.EmbeddingResponse => ({
+/** One caller's vectors, with its share of the tokens. */
+const share = (response: ModelResponse.EmbeddingResponse, from: number, count: number, usage: Usage.Usage | undefined): ModelResponse.EmbeddingResponse => ({
   ...response,
   vectors: response.vectors.slice(from, from + count),
-  ...(response.usage === undefined ? undefined : {
-    usage: {
-      ...Usage.zero,
-      uncachedInput: portion(Usage.inputTokens(response.usage), from, count, response.vectors.length)
-    }
-  })
+  ...(usage === undefined ? undefined : { usage })
 })
 
-const portion = (total: number, from: number, count: number, of: number): number =>
-  Math.round((total * (from + count)) / of) - Math.round((total * from) / of)
+/** The tokens of each caller, by how many texts it has: whole ones, and together all of them. */
+const usagesOf = ({ usage }: ModelResponse.EmbeddingResponse, requests: ReadonlyArray<ModelRequest.Embedding>): ReadonlyArray<Usage.Usage> | undefined =>
+  usage === undefined ? undefined : Usage.split(
+    { ...Usage.zero, uncachedInput: Usage.inputTokens(usage) },
+    requests.map(({ inputs }) => ({ input: inputs.length, output: 0 }))
+  )

@@ -47,7 +47,8 @@ export const strategies = [
 const percent = (part: Money.Money, whole: Money.Money): string =>
   whole === Money.zero ? "0 %" : `${(Number((part * 1_000n) / whole) / 10).toFixed(1)} %`
 
-const share = (part: number): string => `${(part * 100).toFixed(1)} %`
+/** A part of a whole, in percent. */
+export const share = (part: number): string => `${(part * 100).toFixed(1)} %`
 
 /** The report as lines of text. */
 export const render = (summary: RunEvent.RunFinished): string => {

@@ -98,12 +98,10 @@ export const make = Effect.fnUntraced(function*(options: {
         for (const { id, similarity } of near) {
           const entry = entries.get(id)
           if (entry === undefined) continue
-          const other = signatureOf(entry)
           neighbours.push({
+            ...Gate.compare(own, signatureOf(entry)),
             similarity,
-            overlap: Gate.overlap(own, other),
             answer: entry.answer,
-            isUsable: Gate.differs(own, other) === undefined,
             right: entry.confirmed,
             wrong: entry.refuted,
             entry

@@ -56,18 +56,18 @@ const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
 /** A stack with batches between its provider and what stands over that, unless it has a place for them itself. */
 const withBatch = Effect.fnUntraced(function*(stack: NonNullable<Flow.Any["stack"]>, batch: Batch.Options) {
   const place: { edge?: ModelClient.Service; send?: ModelClient.Send } = {}
-  // What stands above sees from it that requests go in batches; it is taken back where the stack has a place for them itself.
-  const info: { -readonly [K in keyof ModelClient.LayerInfo]: ModelClient.LayerInfo[K] } = {
-    name: "batches", service: { tier: "batch", steps: batch.steps }
+  // What stands above sees from it whether requests go in batches from here.
+  const info: ModelClient.LayerInfo = {
+    name: "batches",
+    get service() {
+      return place.send === undefined ? undefined : { tier: "batch", steps: batch.steps }
+    }
   }
   const client = yield* Effect.provideService(buildStack(stack), ModelClient.AtEdge, ({ isEdge: _, ...edge }) => {
     place.edge = edge
     return { ...edge, layers: [info, ...(edge.layers ?? [])], send: (request) => (place.send ?? edge.send)(request) }
   })
-  if (client.layers?.some(({ name }) => name === Batch.NAME) === true) {
-    delete info.service
-    return client
-  }
+  if (ModelClient.hasLayer(client.layers, Batch.NAME)) return client
   if (place.edge === undefined) return yield* Batch.make(client, batch)
   place.send = (yield* Batch.make(place.edge, batch)).send
   return client
@@ -75,7 +75,7 @@ const withBatch = Effect.fnUntraced(function*(stack: NonNullable<Flow.Any["stack
 
 /** Steps that ask for what no layer of the stack does, in words. */
 export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined): ReadonlyArray<string> => {
-  const missing = (name: string) => client?.layers?.some((layer) => layer.name === name) !== true
+  const missing = (name: string) => !ModelClient.hasLayer(client?.layers, name)
   return flow.graph.nodes.flatMap(({ kind, name }) => {
     const varying = kind._tag === "Step" ? kind.varying : undefined
     const layers = [

@@ -34,7 +34,7 @@ import * as Parameter from "../flow/Parameter.ts"
 import * as PromptCache from "../layers/PromptCache.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Endpoint from "../seam/Endpoint.ts"
-import type * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import type * as LedgerRepo from "../store/LedgerRepo.ts"
 import * as Store from "../store/Store.ts"
@@ -234,7 +234,7 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
       PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider }))
     const prefix = PlanCost.prefixOf(one, price, provider)
     // With the layer that has the provider keep it, what is common is charged less; the high end is for when it is not found again.
-    const off = serviceTier !== "batch" && layers.some(({ name }) => name === PromptCache.NAME) ? prefix.saved : Money.zero
+    const off = serviceTier !== "batch" && ModelClient.hasLayer(layers, PromptCache.NAME) ? prefix.saved : Money.zero
     const line: Line = {
       step: one.step,
       provider,

@@ -8,7 +8,7 @@ import * as Usage from "../data/Usage.ts"
 import * as Price from "../price/Price.ts"
 import * as PromptCache from "../layers/PromptCache.ts"
 import * as PromptCaching from "../price/PromptCaching.ts"
-import type * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
 import type * as Plan from "./Plan.ts"
 import * as PlanCount from "./PlanCount.ts"
@@ -81,7 +81,7 @@ export const strategies = (
   expected: Money.Money,
   priceOf: (model: string) => Price.Price | undefined
 ): ReadonlyArray<Plan.Strategy> => {
-  const has = (name: string) => layers.some((layer) => layer.name === name)
+  const has = (name: string) => ModelClient.hasLayer(layers, name)
   const sum = (f: (planned: Planned) => Money.Money | undefined) =>
     Money.sum(planned.map((one) => f(one) ?? one.line.cost?.expected ?? Money.zero))
   const all: Array<Plan.Strategy> = [{ name: "as it stands", cost: expected, how: "" }]

@@ -8,7 +8,6 @@ import * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
-import * as Node from "../flow/Node.ts"
 import * as Pack from "../layers/Pack.ts"
 import * as SemanticCache from "../layers/SemanticCache.ts"
 import * as ModelName from "../price/ModelName.ts"
@@ -70,8 +69,8 @@ export const counting = (
   }
 ): ModelClient.Service => {
   const layers = client.layers ?? []
-  const packs = layers.some(({ name }) => name === Pack.NAME)
-  const reuses = layers.some(({ name }) => name === SemanticCache.NAME)
+  const packs = ModelClient.hasLayer(layers, Pack.NAME)
+  const reuses = ModelClient.hasLayer(layers, SemanticCache.NAME)
   const cache = layers.find(({ name }) => name === "Cache")
   const routed = layers.find(({ baseline }) => baseline !== undefined)
   /** The number of the placeholder for each request. */
@@ -115,7 +114,7 @@ export const counting = (
       const template = varying.pack.size === 1 ? "single" : PackPrompt.template(request, varying.text)
       if (typeof template === "string") return alone
       const scope = yield* scopeOf(PackSize.keyOf(step, template), varying.pack)
-      const size = scope.size ?? Node.AUTO
+      const size = scope.size ?? PackSize.SIZES[0]
       if (size === 1) return alone
       const item = tokens(PackPrompt.list([varying.text]))
       const whole = TokenCounter.inputTokens(tokens, PackPrompt.make(template, [varying.text]))

@@ -221,10 +221,9 @@ const asRun = (sequence: ReadonlyArray<Item>, maxErrorRate: number, audit: numbe
       const neighbours = near.map(({ id, similarity }) => {
         const entry = entries[id - 1]!
         return {
+          ...Gate.compare(item.signature, entry.signature),
           similarity,
-          overlap: Gate.overlap(item.signature, entry.signature),
           answer: entry.answer,
-          isUsable: Gate.differs(item.signature, entry.signature) === undefined,
           right: entry.right,
           wrong: entry.wrong,
           entry
@@ -266,9 +265,8 @@ export const pairs = (
       const [a, b] = [first[at], second[at]]
       if (a === undefined || b === undefined) return []
       const similarity = a.vector.reduce((sum, x, i) => sum + x * b.vector[i]!, 0)
-      const overlap = Gate.overlap(a.signature, b.signature)
-      const isUsable = Gate.differs(a.signature, b.signature) === undefined
-      return [{ same, similarity, candidate: ErrorBound.candidate([{ similarity, overlap, answer: "", isUsable, right: 0, wrong: 0 }], all.length) }]
+      const neighbour = { ...Gate.compare(a.signature, b.signature), similarity, answer: "", right: 0, wrong: 0 }
+      return [{ same, similarity, candidate: ErrorBound.candidate([neighbour], all.length) }]
     })
     counted.lookups = items.length
     for (const { same, similarity } of items) note(counted, similarity, same)

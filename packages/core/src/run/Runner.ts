@@ -144,7 +144,7 @@ export const run = <E>(
       state.useJournals((node) => Journal.forNode(node, journal))
       yield* Effect.forEach(FlowContext.unserved(flow, client), (text) => Effect.logWarning(text), { discard: true })
       return yield* Effect.provideContext(
-        Passes.run(flow, state, holders, { ...options, packs: client?.layers?.some(({ name }) => name === Pack.NAME) === true }),
+        Passes.run(flow, state, holders, { ...options, packs: ModelClient.hasLayer(client?.layers, Pack.NAME) }),
         context as Context.Context<unknown>
       )
     })

@@ -49,8 +49,6 @@ export const answers = (by: Sums["answers"]): number => ModelResponse.origins.re
 /** Of those, the ones that were not paid for. */
 export const reused = (by: Sums["answers"]): number => answers(by) - by.provider
 
-export const noAnswers: Sums["answers"] = { provider: 0, cache: 0, shared: 0, semantic: 0 }
-
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** Sums that are added to in place: an entry a call must not leave garbage behind. */
@@ -62,7 +60,7 @@ class Running implements Sums {
   estimatedSpent = Money.zero
   readonly usage: Mutable<Usage.Usage> = { ...Usage.zero }
   spent = Money.zero
-  readonly answers: Mutable<Sums["answers"]> = { ...noAnswers }
+  readonly answers: Mutable<Sums["answers"]> = { ...ModelResponse.noAnswers }
   readonly savings: Mutable<LedgerEntry.Savings> = { ...LedgerEntry.noSavings }
 
   add(entry: LedgerEntry.LedgerEntry): void {

@@ -59,8 +59,11 @@ export interface LayerInfo {
   /** It only decides when calls are made: what is sent in another way than by single calls goes past it. */
   readonly paces?: true
   /** The class of service that it has requests asked in, and for which steps where not for all. */
-  readonly service?: { readonly tier: string; readonly steps?: ReadonlyArray<string> | undefined }
+  readonly service?: { readonly tier: string; readonly steps?: ReadonlyArray<string> | undefined } | undefined
 }
+
+/** Whether a stack has a layer of a name. */
+export const hasLayer = (layers: ReadonlyArray<LayerInfo> = [], name: string): boolean => layers.some((layer) => layer.name === name)
 
 /** The name of the `LayerInfo` that stands before each of several providers; its `answers` is the beginning of their models' names. */
 export const PROVIDERS = "providers"

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import type * as RateLimitHeaders from "../data/RateLimitHeaders.ts"
 
 export type Notice = {
@@ -14,6 +15,17 @@ export type Notice = {
   readonly milliseconds: number
   /** Milliseconds since 1970. */
   readonly until: number
+}
+
+/** Logs warnings, each once; what differs each time has a key. */
+export const once = (): (text: string, key?: string) => Effect.Effect<void> => {
+  const said = new Set<string>()
+  return (text, key = text) =>
+    Effect.suspend(() => {
+      if (said.has(key)) return Effect.void
+      said.add(key)
+      return Effect.logWarning(text)
+    })
 }
 
 export const Notice = Context.Reference<(notice: Notice) => void>("@pipe/core/Notice", {

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Stream from "effect/Stream"
 import type * as Money from "../data/Money.ts"
-import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
 import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as Database from "./Database.ts"
@@ -187,7 +187,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
         if (sum === undefined) {
           sums.set(key, sum = {
             step, provider, model, serviceTier, attempts: 0, failedAttempts: 0, unpriced: 0, estimated: 0, usage: Usage.zero, spent: 0n,
-            estimatedSpent: 0n, answers: { provider: 0, cache: 0, shared: 0, semantic: 0 },
+            estimatedSpent: 0n, answers: ModelResponse.noAnswers,
             savings: LedgerEntry.noSavings
           })
         }
@@ -249,14 +249,14 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   outputs: (flow) =>
     Effect.map(
       database.query(
-        `SELECT step, model, count(*) AS n, avg(output + reasoning) AS mean, avg((output + reasoning) * (output + reasoning)) AS square,
-          max(output + reasoning) AS most,
-          (SELECT count(*) FROM answers WHERE answers.step = attempts.step AND answers.model = attempts.model AND origin = 'provider'
-            AND answers.run IN (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20)) AS answers
-          FROM attempts
-          WHERE run IN (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20) AND error IS NULL AND estimated = 0 AND output IS NOT NULL
-          GROUP BY step, model`,
-        [flow, flow]
+        `WITH recent AS (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20),
+          given AS (SELECT step, model, count(*) AS answers FROM answers WHERE run IN (SELECT id FROM recent) AND origin = 'provider' GROUP BY step, model)
+          SELECT attempts.step AS step, attempts.model AS model, count(*) AS n, avg(output + reasoning) AS mean,
+            avg((output + reasoning) * (output + reasoning)) AS square, max(output + reasoning) AS most, max(given.answers) AS answers
+          FROM attempts LEFT JOIN given ON given.step = attempts.step AND given.model = attempts.model
+          WHERE run IN (SELECT id FROM recent) AND error IS NULL AND estimated = 0 AND output IS NOT NULL
+          GROUP BY attempts.step, attempts.model`,
+        [flow]
       ),
       (rows) =>
         rows.map((row) => {
