@@ -59,6 +59,20 @@ const booked = (cwd: string): { readonly attempts: number; readonly cost: bigint
   }
 }
 
+/** Single calls that a kill has cut, as they are booked: whether each had reached the provider, nobody knows. */
+const cut = (cwd: string): ReadonlyArray<bigint> => {
+  const db = new DatabaseSync(join(cwd, ".pipe/pipe.db"))
+  try {
+    return db.prepare("SELECT CAST(cost AS TEXT) AS cost FROM attempts WHERE estimated = 1").all().map((row) => BigInt(String(row["cost"])))
+  } finally {
+    db.close()
+  }
+}
+
+/** The sums of all that can be chosen of some amounts. */
+const sums = (amounts: ReadonlyArray<bigint>): ReadonlyArray<bigint> =>
+  amounts.reduce<ReadonlyArray<bigint>>((found, amount) => [...found, ...found.map((sum) => sum + amount)], [0n])
+
 const run = (args: ReadonlyArray<string>, options: Parameters<typeof pipe>[1]) => Effect.promise(() => pipe(args, options))
 
 const output = (cwd: string) => readFileSync(join(cwd, "out.jsonl"), "utf8")
@@ -158,7 +172,8 @@ describe("kill -9 of a run in batches", () => {
       }
       assert.strictEqual(code, 0)
       assert.strictEqual(output(cwd), output(expected))
-      assert.strictEqual(booked(cwd).cost, bill("openai", simulator))
+      // A row that has left its batch is asked at once: a kill may cut that call, which is booked beside its repetition.
+      assert.include(sums(cut(cwd)), bill("openai", simulator) - booked(cwd).cost)
       assert.strictEqual(booked(cwd).attempts, ROWS)
     }), 240_000)
 })
