@@ -26,17 +26,19 @@ import * as Retry from "./commands/Retry.ts"
 import * as Run from "./commands/Run.ts"
 import * as Runs from "./commands/Runs.ts"
 import * as Show from "./commands/Show.ts"
+import * as Tune from "./commands/Tune.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Interrupt from "./Interrupt.ts"
 import { version } from "./Version.ts"
 
-/** All commands; `parameters` are those of the flow that `run` or `plan` is about. */
+/** All commands; `parameters` are those of the flow that `run`, `plan` or `tune` is about. */
 export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
   Command.make("pipe").pipe(
     Command.withDescription("Language-model work over data: typed flows, every cent accounted for."),
     Command.withSubcommands([
       Run.make(parameters),
       Plan.make(parameters),
+      Tune.make(parameters),
       Resume.command,
       Retry.command,
       Runs.command,

@@ -8,7 +8,7 @@ import * as Environment from "./Environment.ts"
 import * as LoadFlow from "./LoadFlow.ts"
 
 const args = process.argv.slice(2)
-const file = args[0] === "run" || args[0] === "plan" ? LoadFlow.fileIn(args.slice(1)) : undefined
+const file = args[0] === "run" || args[0] === "plan" || args[0] === "tune" ? LoadFlow.fileIn(args.slice(1)) : undefined
 
 const parameters = file === undefined
   ? Effect.succeed([])

@@ -73,6 +73,8 @@ export interface Options {
   readonly tokensPerMinute?: number
   /** Answers of one's own; where it returns `undefined` the simulator makes one. */
   readonly answer?: (asked: { readonly model: string; readonly prompt: string }) => string | undefined
+  /** How sure of its answer a model is, from 0 to 1, where log-probabilities are asked for. Default: by chance, from 0.5 on. */
+  readonly confidence?: (answered: { readonly model: string; readonly prompt: string; readonly text: string }) => number | undefined
   /** Default: any free port. */
   readonly port?: number
 }

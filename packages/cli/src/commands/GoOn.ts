@@ -30,6 +30,7 @@ export const goOn = Effect.fnUntraced(function*(
   }
   if (what === "failed" && failed === 0) return yield* ExitCode.refuse(`run ${run.name} has no failed rows`)
   const { options } = run
+  if (options.tuning === true) return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune, what was answered is kept`)
   if (options.file === undefined) return yield* ExitCode.refuse(`run ${run.name} was begun by a program: go on with it there (Runner.run with resume)`)
   if (!existsSync(options.file)) return yield* ExitCode.refuse(`${options.file}: the flow file of run ${run.name} is not there any more`)
   const flow = yield* LoadFlow.load(options.file)

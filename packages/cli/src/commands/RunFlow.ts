@@ -1,5 +1,4 @@
 /** What `pipe run` does. */
-import * as Budget from "@pipe/core/Budget"
 import type * as Flow from "@pipe/core/Flow"
 import * as Report from "@pipe/core/Report"
 import * as ReportText from "@pipe/core/ReportText"
@@ -21,6 +20,7 @@ import * as Host from "../Host.ts"
 import * as Interrupt from "../Interrupt.ts"
 import * as LoadFlow from "../LoadFlow.ts"
 import * as OpenStore from "../OpenStore.ts"
+import * as Spending from "../Spending.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Time from "../Time.ts"
 import * as PlanText from "../view/PlanText.ts"
@@ -114,7 +114,7 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
       exitCode: ExitCode.usage
     })
   }
-  const budget = yield* budgetOf(input.budget)
+  const budget = yield* Spending.parse(input.budget)
   const grace = yield* Time.parse("--grace", input.grace)
   Heap.settle()
   const view = View.make({
@@ -237,19 +237,6 @@ const besidePlan = (input: RunInput, summary: RunEvent.RunFinished) =>
     }),
     Effect.catch(() => Effect.undefined)
   )
-
-/** `--budget` in money and in tokens. */
-const budgetOf = Effect.fnUntraced(function*(given: ReadonlyArray<string>) {
-  let limits: Budget.Limits | undefined
-  for (const text of given) {
-    const one = Budget.parse(text)
-    if (one === undefined) {
-      return yield* ExitCode.refuse(`--budget: ${text} is not an amount: write 5usd, 0.25usd or 200000tokens`)
-    }
-    limits = { ...limits, ...one }
-  }
-  return limits
-})
 
 /** The failure itself is said last, on a line of its own. */
 const withoutFailure = ({ failure: _, ...summary }: RunEvent.RunFinished): RunEvent.RunFinished => summary

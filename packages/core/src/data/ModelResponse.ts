@@ -39,6 +39,17 @@ export type Origin = typeof Origin.Type
 /** No answer of any origin. */
 export const noAnswers: { readonly [O in Origin]: number } = { provider: 0, cache: 0, shared: 0, semantic: 0 }
 
+/** An answer that was paid for and is not the one that is given. */
+export const Discarded = Schema.Struct({
+  provider: Schema.String,
+  model: Schema.String,
+  usage: Schema.optionalKey(Usage.Usage),
+  serviceTier: Schema.optionalKey(Schema.String),
+  origin: Origin
+})
+
+export interface Discarded extends Schema.Schema.Type<typeof Discarded> {}
+
 const common = {
   /** The provider, as price tables name it: `"openai"`. */
   provider: Schema.String,
@@ -54,6 +65,8 @@ const common = {
   serviceTier: Schema.optionalKey(Schema.String),
   /** What the request would have used by itself, as it was counted, where it was answered together with others. */
   unpacked: Schema.optionalKey(Usage.Usage),
+  /** What was asked for this answer beside it: the doubted answers of cheaper models, and those of their judges. */
+  discarded: Schema.optionalKey(Schema.Array(Discarded)),
   origin: Origin
 }
 
@@ -62,6 +75,8 @@ export const CompletionResponse = Schema.TaggedStruct("CompletionResponse", {
   id: Schema.optionalKey(Schema.String),
   parts: Schema.Array(Part),
   finishReason: FinishReason,
+  /** The log-probability of each token of the text, where they were asked for and the provider gives them. */
+  logprobs: Schema.optionalKey(Schema.Array(Schema.Finite)),
   /** The words with which the model refused, if it did. */
   refusal: Schema.optionalKey(Schema.String)
 })
@@ -87,6 +102,25 @@ export interface ByRequest {
 }
 
 export type ResponseTo<R extends ModelRequest.ModelRequest> = ByRequest[R["_tag"]]
+
+/** What is kept of an answer that was asked for beside another, and of those that it was asked for with. */
+export const toDiscarded = (response: ModelResponse): ReadonlyArray<Discarded> => [
+  {
+    provider: response.provider,
+    model: response.model,
+    ...(response.usage === undefined ? undefined : { usage: response.usage }),
+    ...(response.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
+    origin: response.origin
+  },
+  ...response.discarded ?? []
+]
+
+/** An answer that is given again: nothing of it is paid now. */
+export const again = <R extends ModelResponse>(response: R, origin: Exclude<Origin, "provider">): R => ({
+  ...response,
+  origin,
+  ...(response.discarded === undefined ? undefined : { discarded: response.discarded.map((one) => ({ ...one, origin })) })
+})
 
 /** The text of an answer; empty for vectors and for pure tool calls. */
 export const text = (response: ModelResponse): string =>

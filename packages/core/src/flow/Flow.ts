@@ -37,6 +37,8 @@ import type * as Budget from "../layers/Budget.ts"
 import type * as Pricing from "../price/Pricing.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
+import type * as Features from "../data/Features.ts"
+import type * as Quality from "../seam/Quality.ts"
 import type * as Varying from "../seam/Varying.ts"
 import type * as CacheStore from "../store/CacheStore.ts"
 import type * as Store from "../store/Store.ts"
@@ -196,6 +198,18 @@ export interface StepOptions<In extends Node.Inputs> extends Node.Policy {
   readonly reuse?: Varying.Reuse
   /** Several texts are asked in one prompt. The stack needs `Pack.layer`. */
   readonly pack?: Varying.Pack
+  /** What makes an answer good: by it `Cascade.layer` decides whether a cheaper model's may stand, and `pipe tune` measures. */
+  readonly quality?: Judged<In>
+}
+
+/** What makes the answers of a step good. See `Quality`. */
+export interface Judged<In extends Node.Inputs> extends Pick<Quality.Quality, "answer" | "score"> {
+  /** Facts about the row that may tell how hard it is: numbers, words, yes or no. */
+  readonly features?: (values: Node.Values<In>) => Features.Features
+  /** Reads the text of a model's answer: whether it is good, how good from 0 to 1, or facts that a trained score weighs. */
+  readonly check?: (answer: string, values: Node.Values<In>) => Quality.Verdict
+  /** The right answer, in the form that `answer` gives; `undefined`: not known for the row, so the strong model's answer is the standard. */
+  readonly label?: (values: Node.Values<In>) => unknown
 }
 
 type StepValue<B, O> =
@@ -232,11 +246,11 @@ export const step = <In extends Node.Inputs, B, E, R, const O extends StepOption
   run: (values: Node.Values<In>) => Effect.Effect<B, E, R>,
   options?: O & StepOptions<In>
 ): Node.Node<StepValue<B, O>, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
-  const { pack, reuse, samples, varies, when, ...policy }: StepOptions<In> = options ?? {}
+  const { pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In> = options ?? {}
   const varying = varyingOf(name, { varies, reuse, pack })
   return Node.make(
     name,
-    { _tag: "Step", inputs, run, when, samples, varying, computed: false, policy },
+    { _tag: "Step", inputs, run, when, samples, varying, quality, computed: false, policy },
     Node.commonDomain(`step ${name}`, inputs)
   )
 }
@@ -256,6 +270,7 @@ export const map = <In extends Node.Inputs, B>(
       when: undefined,
       samples: undefined,
       varying: undefined,
+      quality: undefined,
       computed: true,
       policy: {}
     },

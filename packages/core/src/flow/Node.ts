@@ -10,8 +10,10 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as Budget from "../layers/Budget.ts"
+import type * as Features from "../data/Features.ts"
 import * as PackSize from "../reuse/PackSize.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
+import type * as Quality from "../seam/Quality.ts"
 import type * as Varying from "../seam/Varying.ts"
 
 export const TypeId = "~@pipe/core/Node" as const
@@ -80,6 +82,13 @@ export interface Varies extends Omit<Varying.Varying, "text"> {
   readonly text: (values: any) => string
 }
 
+/** What makes the answers of a step good, read from the values of its inputs. */
+export interface Judged extends Pick<Quality.Quality, "answer" | "score"> {
+  readonly features?: ((values: any) => Features.Features) | undefined
+  readonly check?: ((answer: string, values: any) => Quality.Verdict) | undefined
+  readonly label?: ((values: any) => unknown) | undefined
+}
+
 /** Texts that a node asks about in one prompt, at most. */
 export const packSize = ({ kind }: Any): number => {
   const size = kind._tag === "Step" ? kind.varying?.pack?.size ?? 1 : 1
@@ -124,6 +133,7 @@ export type Kind =
     readonly samples: number | undefined
     /** What varies in its calls from row to row. */
     readonly varying: Varies | undefined
+    readonly quality: Judged | undefined
     /** A plain function: computing its value anew costs less than keeping it. */
     readonly computed: boolean
     readonly policy: Policy

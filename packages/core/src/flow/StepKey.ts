@@ -40,7 +40,7 @@ export const functionsOf = (kind: Node.Kind): ReadonlyArray<Function> | undefine
     case "Step":
       return kind.computed
         ? undefined
-        : [kind.run, kind.when, kind.varying?.text, kind.varying?.reuse?.answer, kind.varying?.pack?.answer].filter((f) => f !== undefined)
+        : [kind.run, kind.when, kind.varying?.text, kind.varying?.reuse?.answer, kind.varying?.pack?.answer, ...Object.values(kind.quality ?? {})].filter((f) => f !== undefined)
     case "Filter":
       return [kind.keep]
     case "Expand":
@@ -76,6 +76,12 @@ const varyingOf = (kind: Node.Kind): ReadonlyArray<unknown> => {
   if (kind._tag !== "Step" || kind.varying === undefined) return []
   const { pack, reuse } = kind.varying
   return [{ maxErrorRate: reuse?.maxErrorRate, pack: pack === undefined ? undefined : [pack.size, pack.minAgreement] }]
+}
+
+/** The key of what a node asks, whichever models answer: a calibration is one of it. */
+export const asked = (node: Node.Any, environment: Omit<Environment, "layers">): string | undefined => {
+  const own = parts(node, { ...environment, layers: [] })
+  return own === undefined ? undefined : make(node.name, own)
 }
 
 /** The key of a node with these parts. */

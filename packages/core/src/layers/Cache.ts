@@ -91,7 +91,7 @@ export const layer = (
         return Effect.onExitPrimitive(
           Effect.flatMap(read(key, answerTag[request._tag]), (kept) =>
             kept !== undefined
-              ? Effect.succeed({ ...kept, origin: "cache" as const } as ModelResponse.ResponseTo<R>)
+              ? Effect.succeed(ModelResponse.again(kept, "cache") as ModelResponse.ResponseTo<R>)
               : Effect.tap(next.send(request), (response) => write(key, resolved, response))),
           (exit) => {
             flights.delete(key)
@@ -112,9 +112,7 @@ export const layer = (
           : Effect.flatMap(Deferred.await(flight), (response) =>
             response === undefined
               ? Effect.suspend(() => lookup(key, request, resolved))
-              : Effect.succeed(
-                { ...structuredClone(response), origin: "shared" as const } as ModelResponse.ResponseTo<R>
-              ))
+              : Effect.succeed(ModelResponse.again(structuredClone(response), "shared") as ModelResponse.ResponseTo<R>))
       }
 
       const send: ModelClient.Send = (request) =>

@@ -2,7 +2,8 @@
  * The books: one entry for each physical attempt, booked at the provider's edge, and one for each answer, with what it
  * saved. Put it at the top of a stack.
  *
- * **Details** Attempts are seen wherever they happen below (through `ModelClient.Meter`), so retries, re-asks and
+ * **Details** What a cascade asked beside the answer that it gives (`discarded`) is taken off what routing saved: both
+ * answers are in the row's cost. Attempts are seen wherever they happen below (through `ModelClient.Meter`), so retries, re-asks and
  * fallbacks are all counted. For every answer: `spent = baseline + wasted - savings`, to the picodollar, where `wasted`
  * is what attempts cost that gave no answer. A price that is not known is `undefined`, never 0; its model is warned of
  * once.
@@ -216,21 +217,36 @@ const worth = (
   const full = Price.cost(price, bare)
   const alone = response.unpacked === undefined ? full : Price.cost(price, response.unpacked)
   const baseline = Price.cost(routedFrom, response.unpacked ?? bare)
-  if (own === undefined || withTier === undefined || full === undefined || alone === undefined || baseline === undefined) return unknownWorth
+  const beside = besides(pricing, response, at)
+  if (own === undefined || withTier === undefined || full === undefined || alone === undefined || baseline === undefined || beside === undefined) return unknownWorth
   // An answer that is reused is no part of a prompt of now, if it ever was of one.
   const packed = alone - full
   const isReused = response.origin !== "provider"
   return {
     baseline,
     savings: {
-      cache: response.origin === "cache" || response.origin === "shared" ? own + packed : Money.zero,
-      semanticCache: response.origin === "semantic" ? own + packed : Money.zero,
+      cache: (response.origin === "cache" || response.origin === "shared" ? own + packed : Money.zero) + beside.cached,
+      semanticCache: (response.origin === "semantic" ? own + packed : Money.zero) + beside.semantic,
       pack: isReused ? Money.zero : packed,
       promptCache: withTier - own,
       serviceTier: full - withTier,
-      router: baseline - alone
+      router: baseline - alone - beside.cost
     }
   }
+}
+
+/** What was asked for an answer beside it: what that costs, and what of it was not paid; `undefined`: not known. */
+const besides = (pricing: Pricing.Service, { discarded = [] }: ModelResponse.ModelResponse, at: number) => {
+  const sums = { cost: Money.zero, cached: Money.zero, semantic: Money.zero }
+  for (const { model, origin, provider, serviceTier, usage } of discarded) {
+    const price = usage === undefined ? undefined : priceOf(pricing, model, provider, at)
+    const cost = price === undefined ? undefined : Price.cost(price, usage!, { serviceTier, provider })
+    if (cost === undefined) return undefined
+    sums.cost += cost
+    if (origin === "semantic") sums.semantic += cost
+    else if (origin !== "provider") sums.cached += cost
+  }
+  return sums
 }
 
 const chargeFor = (price: Price.Price, response: ModelResponse.ModelResponse, usage: Usage.Usage) =>

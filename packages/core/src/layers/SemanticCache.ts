@@ -280,7 +280,7 @@ const answerOf = (response: ModelResponse.CompletionResponse, reuse: Varying.Reu
 /** The answer of an entry, if the caller takes it. */
 const responseOf = <R extends ModelRequest.Completion>(entry: ReuseRepo.Entry): Effect.Effect<ModelResponse.ResponseTo<R> | undefined> =>
   Effect.map(ModelClient.Accept, (check) => {
-    const response: ModelResponse.ModelResponse = { ...JSON.parse(entry.value), origin: "semantic" }
+    const response = ModelResponse.again(JSON.parse(entry.value) as ModelResponse.ModelResponse, "semantic")
     return check(response) === undefined ? response as ModelResponse.ResponseTo<R> : undefined
   })
 

@@ -131,6 +131,17 @@ export const render = (summary: RunEvent.RunFinished): string => {
       `  ${step}: ${count(reused)} of ${count(lookups)} answers reused by meaning; ${error}${low > maxErrorRate ? "; nothing more is reused" : ""}`
     )
   }
+  for (const { agreement, audited, high, low, promised, requests, step, strong } of summary.routes ?? []) {
+    const seen = audited === 0
+      ? "none of the others was audited"
+      : `by ${count(audited)} audits ${share(agreement)} of all answers agree with the strong model's (${share(low)} to ${share(high)})`
+    const promise = promised === undefined
+      ? ""
+      : promised.standard === "agreement"
+      ? `; ${share(promised.target)} are promised`
+      : `; promised is ${share(promised.target)} of its quality, by labels`
+    lines.push("", `  ${step}: the strong model was needed for ${count(strong)} of ${count(requests)} requests; ${seen}${promise}`)
+  }
   for (const { agreed, answered, compared, packs, step, texts } of summary.packs ?? []) {
     lines.push(
       "",

@@ -14,6 +14,7 @@ import * as Node from "../flow/Node.ts"
 import type * as Sink from "../flow/Sink.ts"
 import * as DomainPlan from "./DomainPlan.ts"
 import * as OrderedPool from "./OrderedPool.ts"
+import * as RowSample from "./RowSample.ts"
 import * as RowProgram from "./RowProgram.ts"
 import type * as RunState from "./RunState.ts"
 
@@ -33,7 +34,7 @@ type Item = { readonly value: unknown; readonly position: string; readonly paren
 export const run = Effect.fnUntraced(function*(
   flow: Flow.Any,
   state: RunState.RunState,
-  options: Pick<RunState.Options, "limit" | "concurrency" | "outputs"> & {
+  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs"> & {
     /** The stack gathers texts in prompts, where a step says so. */
     readonly packs?: boolean
   }
@@ -71,7 +72,10 @@ export const run = Effect.fnUntraced(function*(
     const stream: Stream.Stream<Item | Node.SourceRow<unknown>, unknown, unknown> = plan.root.kind._tag === "Source"
       ? Stream.unwrap(Effect.map(plan.root.kind.open, (reading) => {
         state.readings.set(plan.root, read = { size: reading.size, offset: 0, ended: false })
-        return options.limit === undefined ? reading.rows : Stream.take(reading.rows, options.limit)
+        const rows = options.limit === undefined ? reading.rows : Stream.take(reading.rows, options.limit)
+        // The second side of a join is looked up in: all of it is needed.
+        const isTable = plan.outlets.every((outlet) => outlet._tag === "Join" && !outlet.first)
+        return options.sample === undefined || isTable ? rows : Stream.unwrap(RowSample.take(rows, options.sample))
       }))
       : Stream.fromQueue(feeds.get(plan.root)!)
     yield* OrderedPool.run(stream, {

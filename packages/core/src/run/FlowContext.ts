@@ -12,10 +12,11 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
-import type * as StepKey from "../flow/StepKey.ts"
+import * as StepKey from "../flow/StepKey.ts"
 import * as Batch from "../layers/Batch.ts"
 import * as Pack from "../layers/Pack.ts"
 import * as SemanticCache from "../layers/SemanticCache.ts"
+import * as Cascading from "../seam/Cascading.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Parking from "../seam/Parking.ts"
@@ -31,15 +32,20 @@ export const services = Effect.fnUntraced(function*(
     readonly over?: (client: ModelClient.Service) => ModelClient.Service
     /** Has requests sent in batches, where the stack itself does not say how. */
     readonly batch?: Batch.Options | "off" | undefined
+    /** What each step is, for calibrations. */
+    readonly steps?: (step: string) => string | undefined
   } = {}
 ) {
-  const { batch, over = (client: ModelClient.Service) => client } = options
+  const { batch, over = (client: ModelClient.Service) => client, steps = () => undefined } = options
   const context = yield* Effect.context<Flow.Host | Scope.Scope>()
   const own = yield* Layer.build(flow.services)
   const base = Context.merge(context, own)
   if (flow.stack === undefined) return { client: undefined, context: base }
   const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
-  const client = Parking.counted(Probe.watched(over(yield* Effect.provideService(built, Batch.Override, batch))))
+  const client = Parking.counted(Probe.watched(over(yield* built.pipe(
+    Effect.provideService(Batch.Override, batch),
+    Effect.provideService(Cascading.StepKeys, steps)
+  ))))
   return {
     client,
     context: base.pipe(
@@ -95,6 +101,13 @@ export const environment = (flow: Flow.Any, options: StepKey.Environment): StepK
   ...options,
   parameters: new Map([...options.parameters].filter(([name]) => !flow.places.has(name)))
 })
+
+/** What each step is, whichever models answer. */
+export const stepKeys = (flow: Flow.Any, options: Omit<StepKey.Environment, "layers">): (step: string) => string | undefined => {
+  const own = environment(flow, { ...options, layers: [] })
+  const keys = new Map(flow.graph.nodes.map((node) => [node.name, StepKey.asked(node, own)]))
+  return (step) => keys.get(step)
+}
 
 /** Checks the values of parameters, and that those without a default are there. */
 export const decodeParameters = Effect.fnUntraced(function*(

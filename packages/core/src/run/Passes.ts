@@ -22,7 +22,7 @@ export const run = Effect.fnUntraced(function*(
   state: RunState.RunState,
   /** The layers that let rows wait. */
   holders: ReadonlyArray<Parking.Holder>,
-  options: Pick<RunState.Options, "limit" | "concurrency" | "outputs" | "detach"> & { readonly packs: boolean }
+  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & { readonly packs: boolean }
 ) {
   if (holders.length === 0) return yield* Domains.run(flow, state, options)
   state.usePasses(() => holders.map((holder) => holder.standing()))

@@ -145,6 +145,7 @@ export const make = <E>(
     const main = Effect.gen(function*() {
       const { client, context } = yield* FlowContext.services(flow, {
         batch: "off",
+        steps: FlowContext.stepKeys(flow, { settings, parameters, code: options.code }),
         over: (client) => {
           layers = client.layers ?? []
           return PlanCount.counting(client, { store, counts, samples, useCache: options.cache !== false, at })

@@ -15,6 +15,8 @@ import * as Caller from "../seam/Caller.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Parking from "../seam/Parking.ts"
+import * as Quality from "../seam/Quality.ts"
+import * as RowValues from "../seam/RowValues.ts"
 import * as Varying from "../seam/Varying.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import * as FailedRow from "./FailedRow.ts"
@@ -228,11 +230,22 @@ const evaluatorOf = (
   }
 }
 
-/** What a step runs, told what varies in its calls. */
-const asking = ({ run, varying }: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof run =>
-  varying === undefined ? run : (values, sample) =>
+/** What a step runs, told what varies in its calls, and what makes their answers good. */
+const asking = ({ quality, run, varying }: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof run => {
+  const told: typeof run = varying === undefined ? run : (values, sample) =>
     // A column that is not there is no text to compare.
     Varying.provide({ text: varying.text(values) ?? "", reuse: varying.reuse, pack: varying.pack })(run(values, sample))
+  if (quality === undefined) return told
+  const { answer, check, features, label, score } = quality
+  return (values, sample) =>
+    Quality.provide({
+      answer,
+      score,
+      features: features?.(values),
+      check: check === undefined ? undefined : (text) => check(text, values),
+      label: label?.(values)
+    })(told(values, sample))
+}
 
 /** A function that may give its result at once, which is not worth keeping, or an effect of it. */
 const lazily = (
@@ -332,7 +345,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
     stats.running++
     const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index }
     const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
-      const mine = Context.add(context, Caller.Caller, caller)
+      const mine = Context.add(Context.add(context, Caller.Caller, caller), RowValues.RowValues, input as RowValues.Values)
       return settings === undefined
         ? mine
         : Context.add(mine, ModelSettings.ModelSettings, ModelSettings.merge(Context.get(context, ModelSettings.ModelSettings), settings))

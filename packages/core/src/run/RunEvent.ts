@@ -178,6 +178,24 @@ export const Packs = Schema.Struct({
 
 export interface Packs extends Schema.Schema.Type<typeof Packs> {}
 
+/** How a cascade has routed the requests of a step. */
+export const Routes = Schema.Struct({
+  step: Schema.String,
+  requests: Schema.Int,
+  /** Of them, those that needed the strong model. */
+  strong: Schema.Int,
+  /** Of the others, those for which the strong model was asked too. */
+  audited: Schema.Int,
+  /** Share of all requests whose answer agrees with the strong model's, as the audits have it, and the interval in which it lies with 95 %. */
+  agreement: Schema.Finite,
+  low: Schema.Finite,
+  high: Schema.Finite,
+  /** Share of the strong model's quality that its routing promises, and what that is measured by; left out: it promises nothing. */
+  promised: Schema.optionalKey(Schema.Struct({ target: Schema.Finite, standard: Schema.Literals(["label", "agreement"]) }))
+})
+
+export interface Routes extends Schema.Schema.Type<typeof Routes> {}
+
 /** The summary of a run: of all its tries together. */
 export const RunFinished = Schema.TaggedStruct("RunFinished", {
   run: Schema.String,
@@ -243,6 +261,7 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   waited: Schema.Finite,
   reuse: Schema.optionalKey(Schema.Array(Reuse)),
   packs: Schema.optionalKey(Schema.Array(Packs)),
+  routes: Schema.optionalKey(Schema.Array(Routes)),
   /** Batches that are still at the provider: going on with the run collects them. */
   batches: Schema.optionalKey(BatchStanding)
 })

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as Notice from "../seam/Notice.ts"
+import type * as Cascading from "../seam/Cascading.ts"
 import type * as Parking from "../seam/Parking.ts"
 import type * as Duration from "effect/Duration"
 import * as Money from "../data/Money.ts"
@@ -17,6 +18,7 @@ import type * as Budget from "../layers/Budget.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as RowProgram from "./RowProgram.ts"
+import type * as RowSample from "./RowSample.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as Tally from "./Tally.ts"
 
@@ -44,6 +46,10 @@ export interface Options {
   readonly budget?: Budget.Limits
   /** Reads at most so many rows of each source. */
   readonly limit?: number
+  /** Takes these rows of each source alone. */
+  readonly sample?: RowSample.RowSample
+  /** Has a cascade ask every model for every row, and receives how each fared; nothing is taken over from earlier work. */
+  readonly trials?: (trial: Cascading.Trial) => void
   /** `false`: the outputs are neither opened nor written. Default: `true`. */
   readonly outputs?: boolean
   /** Rows at once, instead of the flow's own number. */
@@ -89,8 +95,8 @@ export interface RunState extends RowProgram.Run {
     readonly at: number
     readonly stop: RowProgram.Stop | undefined
     readonly outputs: ReadonlyArray<{ readonly name: string; readonly rows: number }>
-    /** What the store knows of answers that were reused by meaning, and of packed prompts. */
-    readonly reuse?: Pick<RunEvent.RunFinished, "reuse" | "packs">
+    /** What the store knows of answers that were reused by meaning, of packed prompts, and of routed requests. */
+    readonly kept?: Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
   }) => RunEvent.RunFinished
   /** Lets rows be put down, to be gone through again when answers are there. */
   readonly usePasses: (standing: () => ReadonlyArray<Parking.Standing>) => void
@@ -344,7 +350,7 @@ export const make = (init: {
       nodes: graphOf(flow)
     }),
     progress,
-    finished: ({ at, outputs, reuse, stop }) => {
+    finished: ({ at, kept, outputs, stop }) => {
       const sums = tally.total()
       const batches = standing === undefined ? undefined : sumOf(standing())
       return {
@@ -373,7 +379,7 @@ export const make = (init: {
         outputs,
         ...(errors.count() === 0 ? undefined : { errorsFile: errors.path }),
         waited,
-        ...reuse,
+        ...kept,
         ...(batches === undefined || batches.open === 0 ? undefined : { batches })
       }
     },

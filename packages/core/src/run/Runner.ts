@@ -33,7 +33,6 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Secret from "../data/Secret.ts"
-import * as ErrorBound from "../decide/ErrorBound.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
@@ -43,6 +42,7 @@ import * as Ledger from "../layers/Ledger.ts"
 import * as Pack from "../layers/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
+import * as Cascading from "../seam/Cascading.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Notice from "../seam/Notice.ts"
@@ -57,6 +57,7 @@ import * as Journal from "./Journal.ts"
 import * as Passes from "./Passes.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as RunState from "./RunState.ts"
+import * as Strategies from "./Strategies.ts"
 
 export type { Options } from "./RunState.ts"
 
@@ -125,23 +126,27 @@ export const run = <E>(
         hold: (held) => budget?.hold(held) ?? (() => {}),
         count: books.count
       }),
-      Context.add(Cache.Mode, options.cache === false ? "off" as const : "on" as const)
+      Context.add(Cache.Mode, options.cache === false ? "off" as const : "on" as const),
+      Context.add(Cascading.Trials, options.trials)
     )
     yield* state.emit(state.started())
     const holders: Array<Parking.Holder> = []
+    let layers: ReadonlyArray<ModelClient.LayerInfo> = []
     const main = Effect.gen(function*() {
-      const { client, context } = yield* FlowContext.services(flow, { batch: options.batch })
+      const steps = FlowContext.stepKeys(flow, { settings, parameters, code: options.code })
+      const { client, context } = yield* FlowContext.services(flow, { batch: options.batch, steps })
+      layers = client?.layers ?? []
       const journal: Journal.Options = {
         store,
         flow: flow.name,
         run: begun.id,
         at,
-        environment: FlowContext.environment(flow, { settings, parameters, layers: client?.layers ?? [], code: options.code }),
+        environment: FlowContext.environment(flow, { settings, parameters, layers, code: options.code }),
         client,
         reuse: options.cache !== false,
         keep: true
       }
-      state.useJournals((node) => Journal.forNode(node, journal))
+      if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
       yield* Effect.forEach(FlowContext.unserved(flow, client), (text) => Effect.logWarning(text), { discard: true })
       return yield* Effect.provideContext(
         Passes.run(flow, state, holders, { ...options, packs: ModelClient.hasLayer(client?.layers, Pack.NAME) }),
@@ -172,11 +177,13 @@ export const run = <E>(
     yield* books.settle
     const stop = state.stopped() ??
       (Exit.isFailure(exit) ? { kind: "failed" as const, message: FailedRow.describe(exit.cause).message } : undefined)
+    const kept = yield* Strategies.sums(store, begun.id, layers)
+    yield* Effect.forEach(Strategies.broken(kept), (text) => Effect.logWarning(text), { discard: true })
     const summary = state.finished({
       at: yield* Clock.currentTimeMillis,
       stop,
       outputs: Exit.isSuccess(exit) ? exit.value : [],
-      reuse: yield* reuseOf(store, begun.id)
+      kept
     })
     ended = true
     if (holders.length > 0 && summary.status !== "waiting") {
@@ -194,22 +201,6 @@ export const run = <E>(
     yield* state.emit(summary)
     return stop === undefined ? summary : yield* new RunFailed({ message: stop.message, summary })
   }))
-
-/** What the store knows of answers that were reused by meaning, and of packed prompts: of all tries of a run. */
-const reuseOf = ({ commit, reuse }: Store.Service, run: number): Effect.Effect<Pick<RunEvent.RunFinished, "reuse" | "packs">> =>
-  Effect.gen(function*() {
-    yield* commit
-    const [looked, packed] = [yield* reuse.sums(run), yield* reuse.packSums(run)]
-    return {
-      ...(looked.length === 0 ? undefined : {
-        reuse: looked.map((sums) => {
-          const [low, high] = ErrorBound.interval(sums.wrong, sums.audited)
-          return { ...sums, low, high }
-        })
-      }),
-      ...(packed.length === 0 ? undefined : { packs: packed.map(({ size, ...sums }) => ({ ...sums, texts: size })) })
-    }
-  }).pipe(Effect.orElseSucceed(() => ({})))
 
 /** Begins a run, or goes on with one. */
 const begin = Effect.fnUntraced(function*(flow: Flow.Any, options: RunState.Options, store: Store.Service) {

@@ -58,8 +58,20 @@ export interface LayerInfo {
   readonly baseline?: string
   /** It only decides when calls are made: what is sent in another way than by single calls goes past it. */
   readonly paces?: true
+  /** The models that it asks one after the other, the strong one last; what else is known of them stands with `Cascade`. */
+  readonly cascade?: Cascade | undefined
   /** The class of service that it has requests asked in, and for which steps where not for all. */
   readonly service?: { readonly tier: string; readonly steps?: ReadonlyArray<string> | undefined } | undefined
+}
+
+/** How a cascade stands, for a plan and for tuning. */
+export interface Cascade {
+  readonly models: ReadonlyArray<string>
+  readonly judges: ReadonlyArray<string>
+  /** The file of its routing; `undefined`: it goes by hand. */
+  readonly file: string | undefined
+  /** What stands in the file; `undefined`: it is not there. */
+  readonly routing: unknown
 }
 
 /** Whether a stack has a layer of a name. */

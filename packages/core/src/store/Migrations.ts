@@ -114,6 +114,10 @@ export const migrations = {
       compared INT NOT NULL, agreed INT NOT NULL)`,
     "CREATE INDEX packs_run ON packs (run)",
     "CREATE INDEX packs_scope ON packs (scope, id)"
+  ),
+  "0005_routes": run(
+    "CREATE TABLE routes (id ID, run INT NOT NULL, step TEXT NOT NULL, model TEXT NOT NULL, is_strong INT NOT NULL, agreement DOUBLE PRECISION)",
+    "CREATE INDEX routes_run ON routes (run)"
   )
 }
 

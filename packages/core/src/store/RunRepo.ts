@@ -31,7 +31,9 @@ export const Options = Schema.Struct({
   /** Whether requests go in batches, against what the flow's own stack says; and until when, in milliseconds from the start. */
   batch: Schema.optionalKey(Schema.Boolean),
   deadline: Schema.optionalKey(Schema.Finite),
-  errorsFile: Schema.optionalKey(Schema.String)
+  errorsFile: Schema.optionalKey(Schema.String),
+  /** It asked every model about a sample of the rows, to tune a routing. */
+  tuning: Schema.optionalKey(Schema.Boolean)
 })
 
 export interface Options extends Schema.Schema.Type<typeof Options> {}

@@ -29,6 +29,7 @@ import * as LedgerRepo from "./LedgerRepo.ts"
 import * as Migrations from "./Migrations.ts"
 import * as NodeSqlite from "./NodeSqlite.ts"
 import * as ReuseRepo from "./ReuseRepo.ts"
+import * as RouteRepo from "./RouteRepo.ts"
 import * as RowRepo from "./RowRepo.ts"
 import * as RunRepo from "./RunRepo.ts"
 import * as Writer from "./Writer.ts"
@@ -45,6 +46,7 @@ export interface Service {
   readonly ledger: LedgerRepo.LedgerRepo
   readonly batches: BatchRepo.BatchRepo
   readonly reuse: ReuseRepo.ReuseRepo
+  readonly routes: RouteRepo.RouteRepo
   readonly cache: CacheRepo.CacheRepo
   readonly answers: KeyedLog.KeyedLog<CacheRepo.CacheRow>
   /** Ends when all that was written before is on disk. */
@@ -147,6 +149,7 @@ export const make = Effect.fnUntraced(function*(
     ledger: LedgerRepo.make(database, writer),
     batches: BatchRepo.make(database),
     reuse: ReuseRepo.make(database, writer),
+    routes: RouteRepo.make(database, writer),
     cache: CacheRepo.make(database, writer, answers, rows.results),
     answers,
     commit: writer.commit,

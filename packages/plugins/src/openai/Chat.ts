@@ -142,6 +142,12 @@ const finishReasons: { readonly [reason: string]: ModelResponse.FinishReason } =
   function_call: "tool-calls"
 }
 
+/** The log-probabilities of an answer's tokens. */
+export const logprobsOf = (
+  tokens: ReadonlyArray<{ readonly logprob: number }> | null | undefined
+): { readonly logprobs: ReadonlyArray<number> } | undefined =>
+  tokens === null || tokens === undefined || tokens.length === 0 ? undefined : { logprobs: tokens.map(({ logprob }) => logprob) }
+
 /** A class of service other than the ordinary one. */
 export const tierOf = (tier: string | null | undefined): { readonly serviceTier: string } | undefined =>
   tier === null || tier === undefined || tier === "default" || tier === "auto" ? undefined : { serviceTier: tier }
@@ -176,6 +182,7 @@ export const toResponse = (
       )
     ],
     finishReason: finishReasons[choice.finish_reason] ?? "unknown",
+    ...logprobsOf(choice.logprobs?.content),
     ...(typeof message.refusal === "string" && message.refusal !== "" ? { refusal: message.refusal } : undefined),
     origin: "provider"
   })

@@ -38,7 +38,7 @@ export const toBody = (request: ModelRequest.Completion, model: string): Respons
     ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
     ...(settings.topP === undefined ? undefined : { top_p: settings.topP }),
     ...(settings.maxTokens === undefined ? undefined : { max_output_tokens: settings.maxTokens }),
-    ...(settings.topLogprobs === undefined ? undefined : { top_logprobs: settings.topLogprobs }),
+    ...(settings.topLogprobs === undefined ? undefined : { top_logprobs: settings.topLogprobs, include: ["message.output_text.logprobs" as const] }),
     ...(settings.reasoningEffort === undefined
       ? undefined
       : { reasoning: { effort: settings.reasoningEffort as NonNullable<ResponseCreateParamsNonStreaming["reasoning"]>["effort"] & {} } }),
@@ -148,11 +148,14 @@ export const toResponse = (
   if (!Array.isArray(response.output)) return Effect.fail(Client.malformed("output"))
   const parts: Array<ModelResponse.Part> = []
   let refusal: string | undefined
+  const logprobs: Array<{ readonly logprob: number }> = []
   for (const item of response.output) {
     if (item.type === "message") {
       for (const content of item.content) {
-        if (content.type === "output_text") parts.push({ type: "text", text: content.text })
-        else if (content.type === "refusal") refusal = content.refusal
+        if (content.type === "output_text") {
+          parts.push({ type: "text", text: content.text })
+          logprobs.push(...content.logprobs ?? [])
+        } else if (content.type === "refusal") refusal = content.refusal
       }
     } else if (item.type === "function_call") {
       parts.push({ type: "tool-call", id: item.call_id, name: item.name, params: Body.toolArguments(item.arguments) })
@@ -170,6 +173,7 @@ export const toResponse = (
     ...Chat.tierOf(response.service_tier),
     parts,
     finishReason: finishReasonOf(response, parts.filter((part) => part.type === "tool-call").length),
+    ...Chat.logprobsOf(logprobs),
     ...(refusal === undefined ? undefined : { refusal }),
     origin: "provider"
   })

@@ -103,6 +103,7 @@ export const make = (options: Options, count: (text: string) => number) => {
       text,
       tool,
       truncated,
+      confidence: options.confidence?.({ model: asked.model, prompt: asked.prompt, text }) ?? 0.5 + Script.chance(key, "confidence") / 2,
       tokens: { input, ...promptCache.use(asked, input, arrived), output: Math.min(output + reasoning, asked.maxTokens ?? Number.POSITIVE_INFINITY), reasoning: Math.min(reasoning, asked.maxTokens ?? reasoning) }
     }
   }

@@ -15,6 +15,8 @@ export interface Asked {
   readonly maxTokens: number | undefined
   readonly reasoning: boolean
   readonly stream: boolean
+  /** Whether the log-probabilities of the answer's tokens are wanted. */
+  readonly logprobs: boolean
   /** What of the prompt the provider is to keep in its cache: it finds out itself, or up to a mark. */
   readonly marked: "automatic" | string | undefined
 }
@@ -32,8 +34,14 @@ export interface Answer {
   readonly text: string
   readonly tool: { readonly name: string; readonly arguments: unknown } | undefined
   readonly truncated: boolean
+  /** How probable each token of the text was, from 0 to 1. */
+  readonly confidence: number
   readonly tokens: Tokens
 }
+
+/** The log-probabilities of an answer's tokens, a word each. */
+const logprobsOf = ({ logprobs }: Asked, { confidence, text }: Answer) =>
+  logprobs ? text.split(/(?<= )/).map((token) => ({ token, logprob: Math.log(confidence), bytes: null, top_logprobs: [] })) : undefined
 
 export type Json = { readonly [key: string]: any }
 
@@ -57,6 +65,7 @@ export const fromChat = (body: Json): Asked => {
     maxTokens: body["max_completion_tokens"] ?? body["max_tokens"],
     reasoning: /^(?:o\d|gpt-5)/.test(body["model"]),
     stream: body["stream"] === true,
+    logprobs: body["logprobs"] === true,
     marked: "automatic"
   }
 }
@@ -73,6 +82,7 @@ export const fromResponses = (body: Json): Asked => {
     maxTokens: body["max_output_tokens"],
     reasoning: /^(?:o\d|gpt-5)/.test(body["model"]),
     stream: false,
+    logprobs: (body["include"] ?? []).includes("message.output_text.logprobs"),
     marked: "automatic"
   }
 }
@@ -92,6 +102,7 @@ export const fromAnthropic = (body: Json): Asked => {
     maxTokens: body["max_tokens"],
     reasoning: false,
     stream: body["stream"] === true,
+    logprobs: false,
     marked: markedIn(body)
   }
 }
@@ -132,7 +143,7 @@ export const toChat = (asked: Asked, answer: Answer) => ({
   object: "chat.completion",
   created: 1_764_000_000,
   model: asked.model,
-  choices: [{ index: 0, message: chatMessage(answer), logprobs: null, finish_reason: chatReason(answer) }],
+  choices: [{ index: 0, message: chatMessage(answer), logprobs: asked.logprobs ? { content: logprobsOf(asked, answer), refusal: null } : null, finish_reason: chatReason(answer) }],
   usage: chatUsage(answer.tokens),
   service_tier: "default"
 })
@@ -167,7 +178,7 @@ export const toResponses = (asked: Asked, answer: Answer) => ({
       type: "message",
       status: "completed",
       role: "assistant",
-      content: [{ type: "output_text", text: answer.text, annotations: [] }]
+      content: [{ type: "output_text", text: answer.text, annotations: [], ...(asked.logprobs ? { logprobs: logprobsOf(asked, answer) } : undefined) }]
     }]
     : [{
       id: `fc_${answer.id}`,

@@ -1,0 +1,117 @@
+/** What `pipe tune` does. */
+import * as Calibration from "@pipe/core/Calibration"
+import type * as Flow from "@pipe/core/Flow"
+import { count, share } from "@pipe/core/ReportText"
+import * as Routing from "@pipe/core/Routing"
+import * as Secret from "@pipe/core/Secret"
+import * as Tune from "@pipe/core/Tune"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { relative, resolve } from "node:path"
+import * as ExitCode from "../ExitCode.ts"
+import * as Heap from "../Heap.ts"
+import * as Host from "../Host.ts"
+import * as Interrupt from "../Interrupt.ts"
+import * as LoadFlow from "../LoadFlow.ts"
+import * as Spending from "../Spending.ts"
+import * as TuneText from "../view/TuneText.ts"
+import * as View from "../view/View.ts"
+import * as WholeFile from "../WholeFile.ts"
+import type { Input } from "./Tune.ts"
+
+export const tuneFlow = Effect.fnUntraced(function*(input: Input) {
+  const flow = yield* LoadFlow.load(input.flow)
+  const parameters = yield* Host.parametersOf(flow, input)
+  const budget = yield* Spending.parse(input.budget)
+  const { delta, sample, seed } = yield* settingsOf(input)
+  Heap.settle()
+  const view = View.make({ mode: input.json || input.quiet ? "quiet" : View.canRepaint() ? "live" : "plain" })
+  if (input.simulate && !input.json) view.note("answers are simulated: no key is used, nothing is paid, and nothing is learned of real models")
+  const { fingerprint } = yield* Effect.promise(() => import("../SourceCode.ts"))
+  const options: Tune.Options = {
+    parameters,
+    sample,
+    seed,
+    code: fingerprint(resolve(input.flow)),
+    // A sample is wanted now.
+    batch: "off",
+    drain: Interrupt.first,
+    record: { parameters, simulate: input.simulate, file: relative(process.cwd(), resolve(input.flow)), budget: input.budget },
+    observe: (event) => Effect.sync(() => view.show(event)),
+    ...(delta === undefined ? undefined : { delta }),
+    ...(budget === undefined ? undefined : { budget }),
+    ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : undefined)
+  }
+  const work = input.check ? checkRows(flow, options, input) : tune(flow, options, input)
+  yield* work.pipe(
+    Effect.provide(Host.layer({ ...input, view })),
+    Effect.ensuring(Effect.sync(view.end)),
+    Effect.mapError((error) => {
+      if (error instanceof ExitCode.Failure) return error
+      const message = Secret.mask(error.message)
+      return error._tag !== "RunFailed"
+        ? ExitCode.refuse(message)
+        : new ExitCode.Failure({
+          message: error.summary.status === "interrupted" ? "interrupted: what was answered is kept, so tuning again goes on from there" : message,
+          exitCode: error.summary.status === "interrupted" ? ExitCode.interrupted : error.summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
+        })
+    })
+  )
+})
+
+/** What the statistics go by; so few rows that nothing could come of them are refused before they are paid. */
+const settingsOf = Effect.fnUntraced(function*({ check, delta, sample, seed, target }: Input) {
+  const given = Option.getOrUndefined(delta)
+  const size = Option.getOrElse(sample, () => Tune.SAMPLE)
+  const least = Calibration.leastSample({ target, ...(given === undefined ? undefined : { delta: given }) })
+  if (!check && size < least) {
+    return yield* ExitCode.refuse(
+      `--sample ${size}: too few rows to be certain of anything: to keep ${share(target)} with certainty ${share(1 - (given ?? 0.05))} takes ${least} at least, and some times as many where answers differ`
+    )
+  }
+  return { delta: given, sample: size, seed }
+})
+
+const tune = Effect.fnUntraced(function*(flow: Flow.Any, options: Tune.Options, input: Input) {
+  const tuned = yield* Tune.make(flow, { ...options, target: input.target })
+  const { file, routing, steps, summary } = tuned
+  const isWritten = file !== undefined && !input.dryRun && !input.simulate
+  if (isWritten) yield* WholeFile.write(file, Stream.make(Routing.encode(routing)))
+  const charts = steps.map((step) => ({ step, chart: TuneText.chartOf(step) }))
+  if (Option.isSome(input.svg) || Option.isSome(input.html)) yield* draw(tuned, charts, input)
+  if (input.json) {
+    return yield* Console.log(JSON.stringify({ file: isWritten ? file : undefined, routing: JSON.parse(Routing.encode(routing)), frontier: steps.map(TuneText.frontierToJson) }))
+  }
+  yield* Console.log(charts.map(({ chart, step }) => TuneText.render(step, chart, input)).join("\n\n"))
+  const shown = file === undefined ? undefined : relative(process.cwd(), file)
+  const end = summary.status === "budget"
+    ? `the budget was reached after ${count(steps.reduce((most, { rows }) => Math.max(most, rows), 0))} of ${count(routing.sample.rows)} rows: what is certified is certified by those`
+    : undefined
+  yield* Console.log([
+    "",
+    ...(end === undefined ? [] : [end]),
+    `spent ${TuneText.money(summary.cost)} on ${count(routing.sample.rows)} rows; a run finds those answers in the cache`,
+    isWritten
+      ? `wrote ${shown}: the flow reads it, and pipe tune ${input.flow} --check says of later rows whether it holds`
+      : file === undefined
+      ? `the cascade names no file, so nothing is written: give it routing: new URL("./${flow.name}.routing.json", import.meta.url)`
+      : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing of real models"})`
+  ].join("\n"))
+})
+
+const draw = Effect.fnUntraced(function*(tuned: Tune.Tuned, charts: ReadonlyArray<TuneText.Charted>, input: Input) {
+  const page = yield* Effect.promise(() => import("../report/TuneHtml.ts"))
+  if (Option.isSome(input.svg)) {
+    if (charts.length > 1) yield* Effect.logWarning(`--svg has room for one step: ${charts[0]!.step.name} is drawn; --html draws all`)
+    yield* WholeFile.write(input.svg.value, Stream.make(page.svg(charts[0]!)))
+  }
+  if (Option.isSome(input.html)) yield* WholeFile.write(input.html.value, Stream.make(page.render(tuned, charts, input.target)))
+})
+
+const checkRows = Effect.fnUntraced(function*(flow: Flow.Any, options: Tune.Options, input: Input) {
+  const checked = yield* Tune.check(flow, options)
+  yield* Console.log(input.json ? JSON.stringify(TuneText.checkToJson(checked)) : TuneText.renderCheck(checked))
+  if (checked.steps.some(({ standing }) => standing === "broken")) process.exitCode = ExitCode.failed
+})

@@ -1,0 +1,108 @@
+/**
+ * Whether a mean is at least so high, said so that it is wrong with a probability of at most δ, whatever the number of rows: the
+ * statistics under a certified routing.
+ *
+ * **Details** Two tests, both exact for any number of rows:
+ *
+ * - `exceeds`: for values from 0 to 1, by betting: a capital that starts at 1 and bets before each value that it is above the
+ *   mean in question. Were the true mean not above, the capital would reach 1/δ with a probability of at most δ (Ville's
+ *   inequality). The stakes are those of Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (Journal of
+ *   the Royal Statistical Society B 86, 2024; arXiv 2010.09686), equations 26 and 27. Values that are all 0 or 1 are tested by the tail of the binomial
+ *   distribution (Clopper and Pearson, Biometrika 26, 1934), which is exact and has no better test.
+ * - `descend`: several settings from the safest on, each tested at the whole δ, up to the first that fails ("fixed sequence
+ *   testing"; Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", arXiv 2110.01052). That holds since the order is fixed before the rows are seen. Cascades of models
+ *   with such guarantees: BARGAIN (arXiv 2509.02896).
+ *
+ * **Example** (99 of 100 answers agree: is it certain that at least nine in ten do?)
+ *
+ * ```ts
+ * import { Certificate } from "@pipe/core"
+ *
+ * const answers = Array.from({ length: 100 }, (_, n) => (n === 40 ? 0 : 1))
+ * Certificate.exceeds(answers, 0.9, 0.05) // => true
+ * Certificate.exceeds(answers, 0.97, 0.05) // => false
+ * ```
+ *
+ * @since 0.1.0
+ */
+
+/** The logarithm of P(X ≥ k) of a binomial distribution. */
+const upperTail = (k: number, n: number, p: number): number => {
+  if (k <= 0) return 1
+  if (p <= 0) return 0
+  if (p >= 1) return 1
+  // P(X <= k - 1), by its terms.
+  let logTerm = n * Math.log1p(-p)
+  let below = Math.exp(logTerm)
+  for (let i = 1; i < k; i++) {
+    logTerm += Math.log((n - i + 1) / i) + Math.log(p) - Math.log1p(-p)
+    below += Math.exp(logTerm)
+  }
+  // A tail that is lost in the rounding of the rest is summed up by itself.
+  if (1 - below > 1e-6) return 1 - below
+  let sum = 0
+  for (let i = k; i <= n; i++) {
+    logTerm += Math.log((n - i + 1) / i) + Math.log(p) - Math.log1p(-p)
+    sum += Math.exp(logTerm)
+  }
+  return sum
+}
+
+/** The largest stake, as a share of what would lose everything at once. */
+const MOST = 0.9
+
+/** The logarithm of the highest capital that betting on a mean above `mean` has had. */
+const capital = (values: ReadonlyArray<number>, mean: number, delta: number): number => {
+  let logCapital = 0
+  let highest = 0
+  let sum = 0.5
+  let squares = 0.25
+  let variance = 0.25
+  values.forEach((value, at) => {
+    const stake = Math.min(MOST / mean, Math.sqrt((2 * Math.log(1 / delta)) / (variance * values.length)))
+    logCapital += Math.log1p(stake * (value - mean))
+    highest = Math.max(highest, logCapital)
+    sum += value
+    squares += (value - sum / (at + 2)) ** 2
+    variance = squares / (at + 2)
+  })
+  return highest
+}
+
+/** Whether the mean of what the values were drawn from is above `mean`: a yes is wrong with a probability of at most δ. Values are from 0 to 1. */
+export const exceeds = (values: ReadonlyArray<number>, mean: number, delta: number): boolean => {
+  if (values.length === 0) return mean < 0
+  if (mean <= 0) return true
+  if (mean >= 1) return false
+  if (values.every((value) => value === 0 || value === 1)) {
+    return upperTail(values.reduce<number>((sum, value) => sum + value, 0), values.length, mean) <= delta
+  }
+  return capital(values, mean, delta) >= Math.log(1 / delta)
+}
+
+/** The highest mean that is exceeded with certainty 1 − δ, to a ten-thousandth. */
+export const lowerBound = (values: ReadonlyArray<number>, delta: number): number => {
+  let [low, high] = [0, 1]
+  while (high - low > 1e-4) {
+    const middle = (low + high) / 2
+    if (exceeds(values, middle, delta)) low = middle
+    else high = middle
+  }
+  return low
+}
+
+/** The lowest mean that is above the true one with certainty 1 − δ. */
+export const upperBound = (values: ReadonlyArray<number>, delta: number): number => 1 - lowerBound(values.map((value) => 1 - value), delta)
+
+/** The last of some settings, from the safest on, before the first whose test fails; `undefined`: the safest already fails. */
+export const descend = <A>(settings: ReadonlyArray<A>, passes: (setting: A) => boolean): A | undefined => {
+  let last: A | undefined
+  for (const setting of settings) {
+    if (!passes(setting)) break
+    last = setting
+  }
+  return last
+}
+
+/** Rows without which no agreement of `target` can be certified, if all of them agree: ln δ / ln target. */
+export const leastRows = (target: number, delta: number): number => Math.ceil(Math.log(delta) / Math.log(target))

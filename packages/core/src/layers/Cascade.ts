@@ -1,0 +1,332 @@
+/**
+ * Asks the cheapest model first, judges its answer, and asks the next one where it is in doubt: the strong model answers what the
+ * others cannot.
+ *
+ * **Details** By hand, an answer stands if it fits its schema, the step's own check (`quality.check`) lets it, and so does every judge. With a
+ * `routing` file, which `pipe tune` writes, trained scores decide, with a certified promise: the share of the strong model's quality that is kept. Without
+ * that file, and for a step that it does not certify (none was found, the step has changed since), the strong model is asked, and that is said once.
+ *
+ * - A request that names its model (a step's `model`) passes untouched.
+ * - An answer that is cut, refused, unfit after its re-asks, or too long for the model goes on to the next. What is down or limited fails, so that trouble of a
+ *   cheap provider does not become a bill of the dear one: put `Fallback` below.
+ * - Everything that was asked for a row is in its cost. What routing saved is the strong model's price less all of it.
+ * - A share of the answers that stand is audited: the strong model is asked too, its answer is the row's, and the report shows how far they agree. An audit that a budget refuses is left out.
+ *
+ * Put it above `Cache`: each model's answer is kept by itself, so that tuning anew costs little.
+ *
+ * **Example** (sure answers of a small model stand)
+ *
+ * ```ts
+ * import { Cache, Cascade, Judge, Ledger, Retry, Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ *
+ * export const stack = Stack.make(
+ *   Ledger.layer,
+ *   Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"], judges: [Judge.logprobs({ atLeast: 0.95 })] }),
+ *   Cache.layer(),
+ *   Retry.layer(),
+ *   OpenAi.layer()
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as Schema from "effect/Schema"
+import * as Features from "../data/Features.ts"
+import * as ModelRequest from "../data/ModelRequest.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
+import * as RequestKey from "../data/RequestKey.ts"
+import * as Routing from "../decide/Routing.ts"
+import * as Caller from "../seam/Caller.ts"
+import * as Cascading from "../seam/Cascading.ts"
+import * as Judge from "../seam/Judge.ts"
+import * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelFailure from "../seam/ModelFailure.ts"
+import * as Notice from "../seam/Notice.ts"
+import * as Parking from "../seam/Parking.ts"
+import * as Quality from "../seam/Quality.ts"
+import * as TokenCounter from "../seam/TokenCounter.ts"
+import * as ContentHash from "../store/ContentHash.ts"
+import * as Store from "../store/Store.ts"
+
+export interface Options<R = never> {
+  /** From the cheapest to the strong one. */
+  readonly models: readonly [string, string, ...Array<string>]
+  /** What tells whether an answer may stand, beside its schema and the step's check. Default: nothing. */
+  readonly judges?: ReadonlyArray<Judge.Judge<R>>
+  /** The file that `pipe tune` writes; it may not be there yet. A path is taken from the working folder, so give `new URL("./flow.routing.json", import.meta.url)`. */
+  readonly routing?: string | URL
+  /** Share of the answers that stand for which the strong model is asked too. Default: 0.02 with a routing file, else 0. */
+  readonly audit?: number
+}
+
+/** A routing file that cannot be used. */
+export class RoutingError extends Schema.TaggedError<RoutingError>()("RoutingError", {
+  file: Schema.String,
+  message: Schema.String
+}) {}
+
+/** The layer's name in `ModelClient.LayerInfo`. */
+export const NAME = "Cascade"
+
+const AUDIT = 0.02
+
+type Completion = ModelRequest.Completion
+type Response = ModelResponse.CompletionResponse
+type Asking<A> = Effect.Effect<A, AiError.AiError>
+
+/** Asks model after model. */
+export const layer = <R = never>(
+  options: Options<R>
+): Layer.Layer<ModelClient.ModelClient, RoutingError, ModelClient.ModelClient | Store.Store | FileSystem.FileSystem | Path.Path | R> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const file = options.routing === undefined ? undefined : yield* fileOf(options.routing)
+    // What is tuned anew may be of no use as it is.
+    const isTuned = (yield* Cascading.Trials) !== undefined
+    const routing = file === undefined ? undefined : yield* isTuned ? Effect.orElseSucceed(read(file, options), () => undefined) : read(file, options)
+    const context = yield* Effect.context<R>()
+    // What a judge needs is here: its effects need nothing more.
+    const judges = (options.judges ?? []).map(({ answer, row, ...judge }): Judge.Judge => ({
+      ...judge,
+      ...(row === undefined ? undefined : { row: (request) => Effect.provideContext(row(request), context) }),
+      ...(answer === undefined ? undefined : { answer: (asked) => Effect.provideContext(answer(asked), context) })
+    }))
+    const names = judges.map(({ name }) => name)
+    return ModelClient.middlewareEffect((next) => make(next, { ...options, judges, file, routing }), {
+      name: NAME,
+      answers: [options.models, judges.map(({ atLeast, by, name }) => [name, by, atLeast]), options.routing === undefined ? "by hand" : routing === undefined ? "untuned" : JSON.parse(Routing.encode(routing)).steps],
+      cascade: { models: options.models, judges: names, file, routing }
+    })
+  }))
+
+const fileOf = (routing: string | URL) =>
+  typeof routing === "string" ? Effect.succeed(routing) : Effect.flatMap(Path.Path, (path) =>
+    Effect.mapError(path.fromFileUrl(routing), ({ message }) => new RoutingError({ file: routing.href, message: `${routing.href}: ${message}` })))
+
+/** The routing of a file, where it is there and of these models. */
+const read = Effect.fnUntraced(function*(file: string, { judges = [], models }: Options<any>) {
+  const fs = yield* FileSystem.FileSystem
+  const unusable = (why: string) => new RoutingError({ file, message: `${file}: ${why}: tune again with pipe tune, or take the file away` })
+  const text = yield* fs.readFileString(file).pipe(
+    Effect.catchReason("PlatformError", "NotFound", () => Effect.undefined),
+    Effect.mapError(({ message }) => unusable(`cannot be read (${message})`))
+  )
+  if (text === undefined) return undefined
+  const routing = yield* Effect.mapError(Routing.decode(text), ({ message }) => unusable(`is no routing (${message.replace(/\s*\n\s*/g, " ")})`))
+  const [now, then] = [judges.map(({ name }: Judge.Judge<any>) => name).toSorted().join(", "), [...routing.judges].toSorted().join(", ")]
+  if (now !== then) return yield* unusable(`was tuned with the judges ${then || "none"}, and the flow has ${now || "none"}`)
+  const missing = routing.models.filter((model) => !models.includes(model))
+  if (missing.length > 0 || routing.models.at(-1) !== models.at(-1)) {
+    return yield* unusable(`was tuned for ${routing.models.join(", ")}, and the flow has ${models.join(", ")}`)
+  }
+  return routing
+})
+
+/** A model's answer, with all that was asked for it. */
+interface Judged {
+  readonly response: Response | undefined
+  readonly asked: ReadonlyArray<ModelResponse.Discarded>
+  readonly sample: Features.Sample | undefined
+  /** Whether it may stand where nothing is tuned. */
+  readonly isGood: boolean
+}
+
+interface Made extends Omit<Options, "judges" | "routing"> {
+  readonly judges: ReadonlyArray<Judge.Judge>
+  readonly file: string | undefined
+  readonly routing: Routing.Routing | undefined
+}
+
+const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, file, judges, models, routing }: Made) {
+  const store = yield* Store.Store
+  const run = yield* Parking.Run
+  const keyOf = yield* Cascading.StepKeys
+  const strong = models[models.length - 1]!
+  /** In the place of a model's name: those who look from above see that no single model is asked. */
+  const all = models.join(" > ")
+  const rate = audit ?? (file === undefined ? 0 : AUDIT)
+  const warn = Notice.once()
+
+  const isOurs = (request: ModelRequest.ModelRequest): request is Completion =>
+    request._tag === "Completion" && (request.model === undefined || request.model === all)
+
+  /** What the author's own function gives; what it throws is said once. */
+  const ask = <A>(what: string, step: string, f: () => A, otherwise: A): Effect.Effect<A> =>
+    Effect.suspend(() => {
+      try {
+        return Effect.succeed(f())
+      } catch (error) {
+        return Effect.as(
+          warn(`step ${step}: \`quality.${what}\` failed (${error instanceof Error ? error.message : String(error)}): the answer counts as doubtful`, `${what} ${step}`),
+          otherwise
+        )
+      }
+    })
+
+  /** What a judge gives; one that fails gives nothing, unless nothing more may be spent. */
+  const consult = <A>(judge: Judge.Judge, facts: Asking<A>, otherwise: A): Asking<A> =>
+    Effect.catch(facts, (error) =>
+      ModelFailure.kind(error) === "budget" ? Effect.fail(error) : Effect.as(
+        warn(`the judge ${judge.name} failed, so answers are doubted: ${ModelFailure.message(error)}`, `judge ${judge.name}`),
+        otherwise
+      ))
+
+  const rowOf = (request: Completion, quality: Quality.Quality): Asking<Features.Sample> => {
+    const own: Features.Sample = {
+      features: { "prompt length": Math.log1p(TokenCounter.estimate(ModelRequest.text(request, "user"))), ...quality.features }
+    }
+    return Effect.reduce(judges, () => own, (sample, judge) =>
+      judge.row === undefined ? Effect.succeed(sample) : Effect.map(consult(judge, judge.row(request), Features.empty), (more) => Features.merge(sample, more)))
+  }
+
+  /** Asks one of the cheaper models, and its judges. */
+  const tryModel = (asked: Completion, model: string, row: Features.Sample, quality: Quality.Quality, step: string, isJudged: boolean): Asking<Judged> =>
+    Effect.gen(function*() {
+      const request = judges.reduce((request, { prepare }) => prepare?.(request) ?? request, ModelRequest.withModel(asked, model))
+      const costs: Array<ModelResponse.Discarded> = []
+      const send: ModelClient.Send = (request) => Effect.tap(next.send(request), (response) => Effect.sync(() => costs.push(...ModelResponse.toDiscarded(response))))
+      const doubtful = (response: Response | undefined): Judged => ({ response, asked: costs, sample: undefined, isGood: false })
+      const response = yield* Effect.catch(next.send(request), (error) => isBeyond(error) ? Effect.undefined : Effect.fail(error))
+      if (response === undefined) return doubtful(undefined)
+      costs.push(...ModelResponse.toDiscarded(response))
+      if (!ModelResponse.isComplete(response) || (yield* ModelClient.Accept)(response) !== undefined) return doubtful(response)
+      if (!isJudged) return { response, asked: costs, sample: row, isGood: true }
+      const text = ModelResponse.text(response)
+      const { check } = quality
+      const verdict = check === undefined ? undefined : yield* ask("check", step, () => check(text), false as Quality.Verdict)
+      const own: Features.Features = { "answer length": Math.log1p(TokenCounter.estimate(text)), ...(verdict === undefined ? undefined : Quality.factsOf(verdict)) }
+      const facts = yield* Effect.reduce(judges, () => own, (facts, judge) =>
+        judge.answer === undefined ? Effect.succeed(facts) : Effect.map(
+          consult(judge, judge.answer({ request, response, text, send, keyOf: (text) => Quality.keyOf(quality, text) }), {}),
+          (more) => ({ ...facts, ...more })
+        ))
+      return { response, asked: costs, sample: Features.merge(row, { features: facts }), isGood: Judge.isAccepted(judges, facts, verdict) }
+    })
+
+  const withModels = (response: Response, discarded: ReadonlyArray<ModelResponse.Discarded>): Response => ({
+    ...response,
+    baselineModel: strong,
+    ...(discarded.length === 0 ? undefined : { discarded: [...discarded, ...response.discarded ?? []] })
+  })
+
+  /** The policy of a step, where one is certified for the step as it is. */
+  const policyOf = (step: string): Effect.Effect<Routing.Policy | undefined> => {
+    const route = routing?.steps[step]
+    const why = routing === undefined
+      ? `${file} is not there yet`
+      : route === undefined
+      ? `${file} has nothing for it`
+      : route.policy === undefined || route.certificate === undefined
+      ? `nothing is certified for it (${route.refused ?? "no policy"})`
+      : (keyOf(step) ?? route.key) !== route.key
+      ? "it has changed since it was tuned, so its certificate does not hold"
+      : undefined
+    return why === undefined
+      ? Effect.succeed(route?.policy)
+      : Effect.as(warn(`step ${step}: ${strong} is asked for every row, since ${why}: pipe tune finds a cheaper routing`, `policy ${step}`), undefined)
+  }
+
+  /** The cheaper models, whether they are asked for a row, and whether an answer stands. */
+  const rungsOf = (policy: Routing.Policy | undefined, row: Features.Sample) =>
+    policy === undefined
+      ? models.slice(0, -1).map((model) => ({ model, isLeftOut: false, isJudged: true, stands: ({ isGood }: Judged) => isGood }))
+      : policy.rungs.map((rung) => ({
+        model: rung.model,
+        isLeftOut: policy.by === "row" && !Routing.accepts(policy, rung, row),
+        isJudged: policy.by === "answer",
+        stands: ({ sample }: Judged) => sample !== undefined && (policy.by === "row" || Routing.accepts(policy, rung, sample))
+      }))
+
+  const askStrong = (request: Completion): Asking<Response> => next.send(ModelRequest.withModel(request, strong))
+
+  /** Whether a request is one of the share that is audited: always the same ones, so that a row that is begun anew is treated alike. */
+  const isAudited = (key: string): boolean => rate > 0 && Number.parseInt(ContentHash.make(`audit\n${key}`).slice(0, 8), 16) / 2 ** 32 < rate
+
+  const agreementOf = (quality: Quality.Quality, step: string, response: Response, other: Response) =>
+    ask("answer", step, () => Quality.agreement(quality, ModelResponse.text(response), ModelResponse.text(other)), 0)
+
+  const cascade = (request: Completion, quality: Quality.Quality): Asking<Response> =>
+    Effect.gen(function*() {
+      const { step } = yield* Caller.Caller
+      const policy = file === undefined ? undefined : yield* policyOf(step)
+      if (file !== undefined && policy === undefined) return withModels(yield* askStrong(request), [])
+      const parked = yield* Parking.Row
+      const key = ContentHash.make(RequestKey.content(request))
+      const record = (model: string, agreement: number | undefined) => {
+        // A row that is begun anew has been recorded.
+        if (parked === undefined || Parking.isNew(parked, `route ${key}`)) {
+          store.routes.record(run?.id ?? 0, { step, model, isStrong: model === strong, agreement })
+        }
+      }
+      const row = yield* rowOf(request, quality)
+      const discarded: Array<ModelResponse.Discarded> = []
+      for (const { isJudged, isLeftOut, model, stands } of rungsOf(policy, row)) {
+        if (isLeftOut) continue
+        const tried = yield* tryModel(request, model, row, quality, step, isJudged)
+        const { response } = tried
+        if (response === undefined || !stands(tried)) {
+          discarded.push(...tried.asked)
+          continue
+        }
+        const audited = isAudited(key) ? yield* Effect.catch(askStrong(request), () => Effect.undefined) : undefined
+        if (audited === undefined) {
+          record(model, undefined)
+          return withModels(response, [...discarded, ...tried.asked.slice(ModelResponse.toDiscarded(response).length)])
+        }
+        record(model, yield* agreementOf(quality, step, response, audited))
+        return withModels(audited, [...discarded, ...tried.asked])
+      }
+      const response = yield* askStrong(request)
+      record(strong, undefined)
+      return withModels(response, discarded)
+    })
+
+  /** Asks every model, and tells how each fared. */
+  const trial = (request: Completion, quality: Quality.Quality, observe: (trial: Cascading.Trial) => void): Asking<Response> =>
+    Effect.gen(function*() {
+      const { row: index, step } = yield* Caller.Caller
+      const row = yield* rowOf(request, quality)
+      const reference = yield* askStrong(request)
+      const isLabelled = quality.label !== undefined
+      const qualityOf = (response: Response) =>
+        isLabelled
+          ? ask(quality.score === undefined ? "answer" : "score", step, () => Quality.againstLabel(quality, ModelResponse.text(response)), 0)
+          : response === reference ? Effect.succeed(1) : agreementOf(quality, step, response, reference)
+      const tried = yield* Effect.forEach(models.slice(0, -1), (model) =>
+        Effect.gen(function*() {
+          const { asked, response, sample } = yield* tryModel(request, model, row, quality, step, true)
+          return { model, asked, sample, quality: response === undefined || sample === undefined ? 0 : yield* qualityOf(response) }
+        }), { concurrency: "unbounded" })
+      const all = [...tried, { model: strong, asked: ModelResponse.toDiscarded(reference), sample: row, quality: yield* qualityOf(reference) }]
+      observe({ step, index, row, isLabelled, tried: all })
+      return withModels(reference, tried.flatMap(({ asked }) => asked))
+    })
+
+  return {
+    resolve: (request) => isOurs(request) ? ModelRequest.withModel(next.resolve(request), all) : next.resolve(request),
+    send: (request) =>
+      Effect.withFiber((fiber) => {
+        if (!isOurs(request)) return next.send(request)
+        const { model: _, ...own } = request
+        const quality = fiber.getRef(Quality.Quality) ?? {}
+        const observe = fiber.getRef(Cascading.Trials)
+        return (observe === undefined ? cascade(own, quality) : trial(own, quality, observe)) as Asking<ModelResponse.ResponseTo<typeof request>>
+      })
+  } satisfies ModelClient.Service
+})
+
+/** Whether a stronger model may do better with a request. */
+const isBeyond = (error: AiError.AiError): boolean => {
+  const kind = ModelFailure.kind(error)
+  return kind === "overflow" || kind === "refused" || kind === "output"
+}
+
+/** The cascade of a stack, as its layers tell. */
+export const of = (layers: ReadonlyArray<ModelClient.LayerInfo> = []): Option.Option<NonNullable<ModelClient.LayerInfo["cascade"]>> =>
+  Option.fromNullishOr(layers.find(({ cascade }) => cascade !== undefined)?.cascade)

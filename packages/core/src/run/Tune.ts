@@ -1,0 +1,299 @@
+/**
+ * Finds the cheapest routing of a flow's cascade that keeps a share of the strong model's quality, on a sample of the flow's own
+ * rows, with a certificate; and says of later rows whether it still holds.
+ *
+ * **Details** A tuning is a run over the sample in which the cascade asks every model: it stands in the books, keeps to a budget, and what it
+ * asked is in the exact cache, so that the run that follows does not pay for it again. Outputs are not written. The statistics are `Calibration`'s.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import * as Money from "../data/Money.ts"
+import * as Calibration from "../decide/Calibration.ts"
+import * as Routing from "../decide/Routing.ts"
+import type * as Flow from "../flow/Flow.ts"
+import * as Cascade from "../layers/Cascade.ts"
+import * as Pricing from "../price/Pricing.ts"
+import * as Cascading from "../seam/Cascading.ts"
+import * as Endpoint from "../seam/Endpoint.ts"
+import * as FlowContext from "./FlowContext.ts"
+import type * as RunEvent from "./RunEvent.ts"
+import * as Runner from "./Runner.ts"
+
+export interface Options extends Pick<Runner.Options, "parameters" | "code" | "concurrency" | "budget" | "observe" | "record" | "errorsFile" | "batch" | "drain" | "grace"> {
+  /** Rows of the sample. Default: 300. */
+  readonly sample?: number
+  /** What the sample and its order depend on. Default: `"pipe"`. */
+  readonly seed?: string
+  /** The probability with which the promise may be wrong. Default: 0.05. */
+  readonly delta?: number
+}
+
+export interface TuneOptions extends Options {
+  /** Share of the strong model's quality that is to be kept, from 0 to 1. */
+  readonly target: number
+}
+
+/** A flow that cannot be tuned. */
+export class TuneError extends Schema.TaggedError<TuneError>()("TuneError", {
+  message: Schema.String
+}) {}
+
+/** What was found for a step. */
+export interface Step {
+  readonly name: string
+  readonly standard: Routing.Certificate["standard"]
+  readonly rows: number
+  readonly calibration: Calibration.Calibration
+  readonly baselines: ReadonlyArray<Calibration.Baseline>
+}
+
+export interface Tuned {
+  readonly routing: Routing.Routing
+  /** Where the flow reads it; `undefined`: it names no file. */
+  readonly file: string | undefined
+  readonly steps: ReadonlyArray<Step>
+  readonly summary: RunEvent.RunFinished
+}
+
+/**
+ * - `holds`: it is certain again that the target is kept
+ * - `broken`: it is certain that it is not
+ * - `open`: so few rows make neither certain
+ */
+export type Standing = "holds" | "broken" | "open"
+
+/** How a routing fares on rows that it was not tuned on. */
+export interface Checked {
+  readonly name: string
+  readonly standing: Standing
+  readonly target: number
+  readonly delta: number
+  readonly standard: Routing.Certificate["standard"]
+  readonly rows: number
+  readonly quality: number
+  readonly strongQuality: number
+  /** The share of the strong model's quality that is kept lies between these, each with certainty 1 − delta. */
+  readonly low: number
+  readonly high: number
+  readonly strongShare: number
+  readonly cost: Money.Money
+  readonly strongCost: Money.Money
+}
+
+export interface Check {
+  readonly steps: ReadonlyArray<Checked>
+  readonly rows: number
+  readonly summary: RunEvent.RunFinished
+}
+
+/** Rows of a sample, where nothing else is said. */
+export const SAMPLE = 300
+
+/** The cascade of a flow. */
+const cascadeOf = Effect.fnUntraced(function*(flow: Flow.Any) {
+  const host = yield* Effect.context<Flow.Host>()
+  const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+  const client = yield* Effect.scoped(Effect.map(FlowContext.services(flow), ({ client }) => client)).pipe(
+    Effect.provideService(Endpoint.Unasked, true),
+    Effect.provideService(Pricing.Pricing, pricing),
+    Effect.mapError((error) => new TuneError({ message: error instanceof Error ? error.message : String(error) }))
+  )
+  const cascade = Cascade.of(client?.layers)
+  return Option.isSome(cascade) ? cascade.value : yield* new TuneError({
+    message: `flow ${flow.name} has no cascade to tune: put Cascade.layer({ models: ["<cheap>", "<strong>"], routing: new URL("./${flow.name}.routing.json", import.meta.url) }) into its stack, above Cache.layer()`
+  })
+})
+
+interface Sampled {
+  readonly trials: ReadonlyMap<string, ReadonlyArray<Cascading.Trial>>
+  readonly rows: number
+  readonly upTo: string
+  readonly summary: RunEvent.RunFinished
+}
+
+/** Asks every model about a sample of the rows. A budget that is reached ends the sample. */
+const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, sample: { readonly size: number; readonly seed: string; readonly above?: string }): Effect.fn.Return<
+  Sampled,
+  Runner.RunFailed | Runner.StartError,
+  Flow.Host
+> {
+  const trials = new Map<string, Map<number, Cascading.Trial>>()
+  let taken = { rows: 0, upTo: sample.above ?? "" }
+  const run = Runner.run(flow, {
+    ...options,
+    record: { ...options.record, tuning: true },
+    outputs: false,
+    sample: {
+      ...sample,
+      onTaken: ({ rows, upTo }) => {
+        taken = { rows: taken.rows + rows, upTo: upTo > taken.upTo ? upTo : taken.upTo }
+      }
+    },
+    trials: (trial) => {
+      let own = trials.get(trial.step)
+      if (own === undefined) trials.set(trial.step, own = new Map())
+      // Rows are drawn by chance, calls of one row are not: one counts.
+      if (!own.has(trial.index)) own.set(trial.index, trial)
+    }
+  })
+  const summary = yield* Effect.catch(run, (error) => error._tag === "RunFailed" && error.summary.status === "budget" ? Effect.succeed(error.summary) : Effect.fail(error))
+  return {
+    ...taken,
+    summary,
+    trials: new Map(flow.graph.nodes.flatMap(({ name }) => {
+      const own = trials.get(name)
+      return own === undefined ? [] : [[name, [...own].toSorted(([a], [b]) => a - b).map(([, trial]) => trial)] as const]
+    }))
+  }
+})
+
+/** Trials as observations, with what each model cost. */
+const observationsOf = (trials: ReadonlyArray<Cascading.Trial>, pricing: Pricing.Service, at: number) =>
+  Effect.forEach(trials, ({ row, tried }) =>
+    Effect.map(
+      Effect.forEach(tried, ({ asked, model, quality, sample }) =>
+        Effect.map(
+          Effect.forEach(asked, (one) => {
+            const { cost } = one.usage === undefined ? { cost: undefined } : Pricing.charge(pricing, { ...one, usage: one.usage, at })
+            return cost === undefined
+              ? Effect.fail(new TuneError({ message: `what ${one.model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, prices: { "${one.model}": { input: 0.15, output: 0.6 } } (USD per million tokens)` }))
+              : Effect.succeed(cost)
+          }),
+          (costs): Calibration.Answer => ({ model, quality, sample, cost: Money.sum(costs) })
+        )),
+      (answers): Calibration.Observation => ({ row, answers })
+    ))
+
+const pricingOf = (flow: Flow.Any) => Effect.flatMap(Pricing.Pricing, (pricing) => Pricing.override(pricing, flow.prices))
+
+/** Labels count where every row of the sample has one. */
+const standardOf = (trials: ReadonlyArray<Cascading.Trial>): Routing.Certificate["standard"] =>
+  trials.every(({ isLabelled }) => isLabelled) ? "label" : "agreement"
+
+const mixed = (flow: Flow.Any, trials: ReadonlyArray<Cascading.Trial>) =>
+  trials.some(({ isLabelled }) => isLabelled) && !trials.every(({ isLabelled }) => isLabelled)
+    ? Effect.fail(new TuneError({ message: `flow ${flow.name}: \`quality.label\` of step ${trials[0]!.step} gives a label for some rows of the sample only: give one for all, or for none` }))
+    : Effect.void
+
+/** Tunes a flow. */
+export const make = <E>(
+  flow: Flow.Flow<E>,
+  options: TuneOptions
+): Effect.Effect<Tuned, TuneError | Pricing.PriceError | Runner.RunFailed | Runner.StartError, Flow.Host> =>
+  Effect.gen(function*() {
+    const { delta = 0.05, sample: size = SAMPLE, seed = "pipe", target } = options
+    // Whether there is something to tune is known before anything is paid; a file that is of no use is no hindrance.
+    const cascade = yield* Effect.provideService(cascadeOf(flow), Cascading.Trials, () => {})
+    const { rows, summary, trials, upTo } = yield* sampleOf(flow, options, { size, seed })
+    const pricing = yield* pricingOf(flow)
+    const at = yield* Clock.currentTimeMillis
+    if (trials.size === 0) {
+      return yield* new TuneError({ message: `flow ${flow.name} asked its cascade nothing: steps that name a model pass it by, or no row came so far` })
+    }
+    const keyOf = yield* keysOf(flow, options)
+    const steps = yield* Effect.forEach(trials, ([name, own]) =>
+      Effect.gen(function*() {
+        yield* mixed(flow, own)
+        const standard = standardOf(own)
+        const observations = yield* Random.shuffle(yield* observationsOf(own, pricing, at)).pipe(Random.withSeed(`${seed} ${name}`))
+        return {
+          name,
+          standard,
+          rows: own.length,
+          calibration: Calibration.make(observations, { target, delta, standard }),
+          baselines: Calibration.baselines(observations, target, ({ features }) => Number(features["prompt length"]))
+        } satisfies Step
+      }))
+    return {
+      file: cascade.file,
+      steps,
+      summary,
+      routing: {
+        version: 1,
+        flow: flow.name,
+        tunedAt: new Date(at).toISOString(),
+        models: cascade.models,
+        judges: cascade.judges,
+        sample: { rows, seed, upTo, spent: summary.cost },
+        steps: Object.fromEntries(steps.map(({ calibration: { certificate, policy, refused }, name }) => [name, {
+          key: keyOf(name) ?? "",
+          ...(policy === undefined ? undefined : { policy }),
+          ...(certificate === undefined ? undefined : { certificate }),
+          ...(refused === undefined ? undefined : { refused })
+        }]))
+      }
+    }
+  })
+
+const keysOf = (flow: Flow.Any, options: Options) =>
+  Effect.gen(function*() {
+    const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+    return FlowContext.stepKeys(flow, { settings: yield* FlowContext.settings(flow), parameters, code: options.code })
+  })
+
+/** Looks at how the routing of a flow fares on rows that were not in the sample it was tuned on. */
+export const check = <E>(
+  flow: Flow.Flow<E>,
+  options: Options = {}
+): Effect.Effect<Check, TuneError | Pricing.PriceError | Runner.RunFailed | Runner.StartError, Flow.Host> =>
+  Effect.gen(function*() {
+    const { file, routing } = yield* cascadeOf(flow)
+    if (file === undefined) return yield* new TuneError({ message: `flow ${flow.name} has no routing to check: its cascade names no file (routing: new URL("./${flow.name}.routing.json", import.meta.url))` })
+    if (routing === undefined) return yield* new TuneError({ message: `${file} is not there: pipe tune makes it` })
+    const tuned = routing as Routing.Routing
+    const keyOf = yield* keysOf(flow, options)
+    const changed = Object.entries(tuned.steps).find(([name, { key, policy }]) => policy !== undefined && keyOf(name) !== key)
+    if (changed !== undefined) return yield* new TuneError({ message: `step ${changed[0]} has changed since it was tuned, so there is nothing to check: tune again with pipe tune` })
+    const { rows, summary, trials } = yield* sampleOf(flow, options, {
+      size: options.sample ?? SAMPLE,
+      seed: tuned.sample.seed,
+      above: tuned.sample.upTo
+    })
+    if (rows === 0) return yield* new TuneError({ message: `every row was in the sample that the flow was tuned on: a check needs others` })
+    const pricing = yield* pricingOf(flow)
+    const at = yield* Clock.currentTimeMillis
+    const steps = yield* Effect.forEach(trials, ([name, own]) =>
+      Effect.gen(function*() {
+        const certificate = tuned.steps[name]?.certificate
+        const policy = tuned.steps[name]?.policy
+        if (certificate === undefined || policy === undefined) return []
+        yield* mixed(flow, own)
+        const observations = yield* observationsOf(own, pricing, at)
+        return [checkedOf(name, certificate, options.delta ?? certificate.delta, standardOf(own), observations.map((observation) => ({
+          ...Calibration.apply(policy, observation),
+          strong: observation.answers.at(-1)!
+        })))]
+      }))
+    return { rows, summary, steps: steps.flat() }
+  })
+
+const mean = (values: ReadonlyArray<number>): number => values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
+
+const meanOf = (costs: ReadonlyArray<Money.Money>): Money.Money => (costs.length === 0 ? Money.zero : Money.sum(costs) / BigInt(costs.length))
+
+const checkedOf = (
+  name: string,
+  { target }: Routing.Certificate,
+  delta: number,
+  standard: Checked["standard"],
+  rows: ReadonlyArray<{ readonly cost: Money.Money; readonly quality: number; readonly isStrong: boolean; readonly strong: Calibration.Answer }>
+): Checked => {
+  const pairs = rows.map(({ quality, strong }) => ({ quality, strong: strong.quality }))
+  const [low, high] = [Calibration.kept(pairs, delta), Calibration.keptAtMost(pairs, delta)]
+  return {
+    name, target, delta, standard, low, high,
+    standing: low >= target - 1e-4 ? "holds" : high < target ? "broken" : "open",
+    rows: rows.length,
+    quality: mean(pairs.map(({ quality }) => quality)),
+    strongQuality: mean(pairs.map(({ strong }) => strong)),
+    strongShare: mean(rows.map(({ isStrong }) => Number(isStrong))),
+    cost: meanOf(rows.map(({ cost }) => cost)),
+    strongCost: meanOf(rows.map(({ strong }) => strong.cost))
+  }
+}
