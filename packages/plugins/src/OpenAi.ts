@@ -54,6 +54,8 @@ export interface Options {
   readonly timeout?: Duration.Input
   /** Most connections of the pool. Default: 256. */
   readonly connections?: number
+  /** How the endpoint says that a request is too long for its window, where it has words of its own: such a request goes to a larger model, and is not tried again. */
+  readonly overflow?: RegExp
   /** More headers for every call. */
   readonly headers?: { readonly [name: string]: string }
 }
@@ -82,6 +84,7 @@ export const layer = (
         baseUrl,
         apiKey,
         keySource,
+        overflow: options.overflow,
         headers: options.headers ?? {},
         timeout: Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes")),
         connections: options.connections ?? 256

@@ -101,7 +101,7 @@ export const layer = <R = never>(
     return ModelClient.middlewareEffect((next) => make(next, { ...options, judges, file, routing }), {
       name: NAME,
       answers: [options.models, judges.map(({ atLeast, by, name }) => [name, by, atLeast]), options.routing === undefined ? "by hand" : routing === undefined ? "untuned" : JSON.parse(Routing.encode(routing)).steps],
-      cascade: { models: options.models, judges: names, file, routing }
+      cascade: { name: nameOf(options.models), models: options.models, judges: names, file, routing }
     })
   }))
 
@@ -149,7 +149,7 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
   const keyOf = yield* Cascading.StepKeys
   const strong = models[models.length - 1]!
   /** In the place of a model's name: those who look from above see that no single model is asked. */
-  const all = models.join(" > ")
+  const all = nameOf(models)
   const rate = audit ?? (file === undefined ? 0 : AUDIT)
   const warn = Notice.once()
 
@@ -325,6 +325,24 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
 const isBeyond = (error: AiError.AiError): boolean => {
   const kind = ModelFailure.kind(error)
   return kind === "overflow" || kind === "refused" || kind === "output"
+}
+
+const nameOf = (models: ReadonlyArray<string>): string => models.join(" > ")
+
+/**
+ * For which share of the requests of a step each model is asked, the strong one last. `isMost`: how many its predecessors leave over only a run
+ * shows, so all are counted.
+ */
+export const shares = ({ file, models, routing }: ModelClient.Cascade, step: string): ReadonlyArray<{ readonly model: string; readonly share: number; readonly isMost: boolean }> => {
+  const strong = models.at(-1)!
+  if (file === undefined) return models.map((model, at) => ({ model, share: 1, isMost: at > 0 }))
+  const { certificate, policy } = (routing as Routing.Routing | undefined)?.steps[step] ?? {}
+  if (policy === undefined || certificate === undefined) return [{ model: strong, share: 1, isMost: false }]
+  const { strongShare } = certificate
+  return [
+    ...policy.rungs.map(({ model }, at) => ({ model, share: policy.by === "answer" && at === 0 ? 1 : 1 - strongShare, isMost: at > 0 })),
+    { model: strong, share: strongShare, isMost: false }
+  ]
 }
 
 /** The cascade of a stack, as its layers tell. */

@@ -1,8 +1,9 @@
 /**
  * Chooses the model of a request by a rule.
  *
- * **Details** A request that already names its model (a step's `model`) passes untouched. The answer carries the model
- * that would have been asked without the router (the strong one), so the books know what routing saved.
+ * **Details** A rule sees the request, and the row that it is asked for: the values of the step's inputs. A request that already names its model
+ * (a step's `model`) passes untouched. The answer carries the model that would have been asked without the router (the strong one), so the books know what
+ * routing saved. Rules may be put together (`all`, `any`, `not`). For a rule that is learned, and holds what it promises, see `Cascade` and `pipe tune`.
  *
  * **Example** (short prompts to the cheap model)
  *
@@ -18,16 +19,24 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as Usage from "../data/Usage.ts"
+import * as Price from "../price/Price.ts"
+import * as Pricing from "../price/Pricing.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
+import * as RowValues from "../seam/RowValues.ts"
+import * as TokenCounter from "../seam/TokenCounter.ts"
 
-/** Whether a request is one for the cheap model. */
+/** Whether a request is one for the cheap model; `row` has the values of the step's inputs. */
 export interface Rule {
-  (request: ModelRequest.Completion): boolean
+  (request: ModelRequest.Completion, row: RowValues.Values): boolean
   /** What the rule goes by, where its source does not show it. */
   readonly by?: unknown
 }
@@ -38,7 +47,7 @@ export const layer = (options: {
   readonly strong: string
   readonly when: Rule
 }): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  choose((request) => options.when(request) ? options.cheap : options.strong, {
+  choose((request, row) => options.when(request, row) ? options.cheap : options.strong, {
     baseline: options.strong,
     by: [options.cheap, options.strong, options.when.toString(), options.when.by]
   })
@@ -48,12 +57,12 @@ export const layer = (options: {
  * function goes by, where its source does not show it: results that were made with another are not taken over.
  */
 export const choose = (
-  model: (request: ModelRequest.Completion) => string,
+  model: (request: ModelRequest.Completion, row: RowValues.Values) => string,
   options: { readonly baseline: string; readonly by?: unknown }
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   const route: ModelClient.Resolve = (request) =>
     request._tag === "Completion" && request.model === undefined
-      ? ModelRequest.withModel(request, model(request))
+      ? ModelRequest.withModel(request, model(request, RowValues.now()))
       : request
   return ModelClient.middlewareEffect((next) =>
     Effect.succeed<ModelClient.Service>({
@@ -75,6 +84,60 @@ export const promptShorterThan = (characters: number): Rule =>
     // A code point has one or two UTF-16 units: most prompts are decided without counting.
     return text.length < characters || (text.length < characters * 2 && [...text].length < characters)
   }, { by: characters })
+
+/** Holds when a field of the row, or anything that a function finds in it, is so: `Router.where(({ review }) => review.language === "de")`. */
+export const where = (holds: (row: RowValues.Values) => boolean): Rule =>
+  Object.assign((_: ModelRequest.Completion, row: RowValues.Values) => holds(row), { by: holds.toString() })
+
+const put = (name: string, rules: ReadonlyArray<Rule>, rule: Rule): Rule =>
+  Object.assign((request: ModelRequest.Completion, row: RowValues.Values) => rule(request, row), { by: [name, ...rules.map((one) => [one.toString(), one.by])] })
+
+/** Holds when all of the rules do. */
+export const all = (...rules: ReadonlyArray<Rule>): Rule => put("all", rules, (request, row) => rules.every((rule) => rule(request, row)))
+
+/** Holds when one of the rules does. */
+export const any = (...rules: ReadonlyArray<Rule>): Rule => put("any", rules, (request, row) => rules.some((rule) => rule(request, row)))
+
+/** Holds when the rule does not. */
+export const not = (rule: Rule): Rule => put("not", [rule], (request, row) => !rule(request, row))
+
+/** Output that is expected of a request without a limit, in tokens. */
+const OUTPUT = 512
+
+/**
+ * Asks the cheapest of some models whose context window has room for the request, by the price table. A model without a known price comes after the
+ * others, one without a known window counts as large enough.
+ *
+ * **Details** The cost of a request is its counted input and its `maxTokens`, or `output` tokens (512). Where no window is large enough the largest is asked. What routing saved
+ * is told beside `baseline`: the last of the models, if it is not given.
+ *
+ * **Example** (long documents go to the model with the large window)
+ *
+ * ```ts
+ * import { Router } from "@pipe/core"
+ *
+ * export const router = Router.cheapest(["gpt-4o-mini", "gpt-4.1-mini", "gpt-4.1"])
+ * ```
+ */
+export const cheapest = (
+  models: readonly [string, ...Array<string>],
+  options: { readonly output?: number; readonly baseline?: string } = {}
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =>
+  Layer.unwrap(Effect.map(Pricing.Pricing, (pricing) =>
+    choose((request) => {
+      const fiber = Fiber.getCurrent()
+      const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
+      const input = TokenCounter.inputTokens(fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate, request)
+      const output = request.settings.maxTokens ?? options.output ?? OUTPUT
+      const known = models.map((model) => {
+        const price = Option.getOrUndefined(pricing.lookup({ model, at }))
+        const cost = price === undefined ? undefined : Price.cost(price, { ...Usage.zero, uncachedInput: input, output })
+        return { model, cost, window: price?.contextWindow }
+      })
+      const fits = known.filter(({ window }) => window === undefined || window >= input + output)
+      if (fits.length === 0) return known.reduce((largest, one) => (one.window! > largest.window! ? one : largest)).model
+      return fits.reduce((best, one) => (one.cost !== undefined && (best.cost === undefined || one.cost < best.cost) ? one : best)).model
+    }, { baseline: options.baseline ?? models[models.length - 1]!, by: ["cheapest", models, options.output] })))
 
 /**
  * A bottom of several providers: each request goes to the first whose `models` (a prefix such as `"claude-"`, or `""` for

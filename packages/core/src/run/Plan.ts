@@ -228,7 +228,8 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     const price = priceOf(one.model, one.provider)
     const serviceTier = tierOf(one.step)
     // What goes in batches goes by single requests.
-    const [calls, input] = serviceTier === "batch" ? [one.calls, one.alone] : [PlanCount.callsOf(one), Math.round(one.input)]
+    const answers = Math.ceil(one.calls - 1e-6)
+    const [calls, input] = serviceTier === "batch" ? [answers, Math.round(one.alone)] : [PlanCount.callsOf(one), Math.round(one.input)]
     // A price of the author's own names no provider.
     const provider = price === undefined || price.provider === "" ? one.provider : price.provider
     const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>

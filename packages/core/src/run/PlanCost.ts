@@ -61,7 +61,7 @@ export const costOf = (
   const each = { ...Usage.zero, uncachedInput: calls === 0 ? 0 : Math.round(input / calls) }
   if (Price.cost(price, each, service) === undefined) return undefined
   const rates = Price.ratesFor(price, Usage.inputTokens(each), service)
-  return Money.times(Price.rateOf(rates, "uncachedInput"), input) + Money.times(Price.rateOf(rates, "output"), output)
+  return Money.times(Price.rateOf(rates, "uncachedInput"), Math.round(input)) + Money.times(Price.rateOf(rates, "output"), output)
 }
 
 /** In batches, each request by itself. */
@@ -96,6 +96,16 @@ export const strategies = (
       sum(({ line, one, output }) =>
         one.baseline === undefined ? undefined : costOf(priceOf(one.baseline), line.calls, line.inputTokens, output.expected, line)),
       "take the Router out: every call goes to the strong model"
+    )
+  }
+  if (planned.some(({ one }) => one.unrouted !== undefined)) {
+    add(
+      "without the cascade",
+      sum(({ line, one, output, price }) =>
+        one.unrouted === undefined
+          ? one.isCascaded ? Money.zero : undefined
+          : costOf(price, one.unrouted.calls, one.unrouted.input, Math.round((output.expected / Math.max(one.calls, 1e-9)) * one.unrouted.calls), line)),
+      "take Cascade.layer out: every row goes to the strong model"
     )
   }
   const cachesPrompts = has(PromptCache.NAME)
@@ -158,6 +168,7 @@ export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
         } in batches, ${Money.format(online)} at once with PromptCache.layer(); ${online < batch ? "at once" : "in batches"} is cheaper`
       )
     }
+    if (one.isMost) found.push(`${one.step}: how many rows the models before leave to ${one.model} only the run shows; it costs at most this`)
     if (one.isReused) found.push(`${one.step}: how many of its answers are reused by meaning only the run shows; it costs at most this`)
     return found
   })

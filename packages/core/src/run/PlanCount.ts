@@ -4,10 +4,12 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
+import * as Cascade from "../layers/Cascade.ts"
 import * as Pack from "../layers/Pack.ts"
 import * as SemanticCache from "../layers/SemanticCache.ts"
 import * as ModelName from "../price/ModelName.ts"
@@ -31,7 +33,7 @@ export interface Counts {
   readonly provider: string
   readonly model: string
   readonly baseline: string | undefined
-  /** Answers that are to be paid. */
+  /** Answers that are to be paid; shares of them, where a cascade asks a model for some rows only. */
   calls: number
   /** Prompts that they come from: fewer, where several texts are asked in one. */
   prompts: number
@@ -47,6 +49,12 @@ export interface Counts {
   prefix: string | undefined
   /** Answers to earlier questions may be reused: how many, only the run shows. */
   isReused: boolean
+  /** How many rows a cascade takes on from the models before, only the run shows: all of them are counted. */
+  isMost: boolean
+  /** Asked by a cascade. */
+  isCascaded: boolean
+  /** Of its strong model: what all rows would ask of it. */
+  unrouted: { calls: number; input: number } | undefined
 }
 
 /** Whole prompts: shares of them are added up, and not exactly. */
@@ -72,6 +80,7 @@ export const counting = (
   const packs = ModelClient.hasLayer(layers, Pack.NAME)
   const reuses = ModelClient.hasLayer(layers, SemanticCache.NAME)
   const cache = layers.find(({ name }) => name === "Cache")
+  const cascade = Option.getOrUndefined(Cascade.of(layers))
   const routed = layers.find(({ baseline }) => baseline !== undefined)
   /** The number of the placeholder for each request. */
   const seen = new Map<string, number>()
@@ -80,13 +89,13 @@ export const counting = (
   const countsOf = (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): Counts => {
     const model = request.model ?? ""
     const provider = ModelClient.providerOf(layers, model)
-    const baseline = isRouted ? routed?.baseline : undefined
+    const baseline = isRouted ? routed?.baseline ?? cascade?.models.at(-1) : undefined
     const key = `${step}\n${model}\n${baseline ?? ""}`
     let known = env.counts.get(key)
     if (known === undefined) {
       env.counts.set(key, known = {
         step, provider, model, baseline, calls: 0, prompts: 0, cached: 0, input: 0, alone: 0, cachedUsage: Usage.zero, maxTokens: 0,
-        isEmbedding: request._tag === "Embedding", prefix: undefined, isReused: false
+        isEmbedding: request._tag === "Embedding", prefix: undefined, isReused: false, isMost: false, isCascaded: false, unrouted: undefined
       })
     }
     return known
@@ -129,13 +138,19 @@ export const counting = (
     counts: Counts,
     request: ModelRequest.ModelRequest,
     varying: Varying.Varying | undefined,
-    tokens: TokenCounter.Count
+    tokens: TokenCounter.Count,
+    share: number
   ) {
     const { alone, input, prompts } = yield* promptOf(request, varying, counts.step, tokens)
-    counts.calls++
-    counts.prompts += prompts
-    counts.input += input
-    counts.alone += alone
+    counts.calls += share
+    counts.prompts += share * prompts
+    counts.input += share * input
+    counts.alone += share * alone
+    if (counts.isCascaded && counts.model === cascade?.models.at(-1)) {
+      counts.unrouted ??= { calls: 0, input: 0 }
+      counts.unrouted.calls++
+      counts.unrouted.input += alone
+    }
     if (reuses && varying?.reuse !== undefined) counts.isReused = true
     counts.maxTokens = Math.max(counts.maxTokens, request._tag === "Embedding" ? 0 : request.settings.maxTokens ?? 0)
     const text = ModelRequest.text(request)
@@ -147,35 +162,59 @@ export const counting = (
     }
   })
 
+  /** What the cache or a model would answer, the latter counted as a share of a call. */
+  const ask = <R extends ModelRequest.ModelRequest>(request: R, { isCascaded, isMost, isRouted, share }: Share) =>
+    Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
+      const { step } = fiber.getRef(Caller.Caller)
+      const counts = countsOf(step, request, isRouted)
+      const expected = Math.round(sampleOf(env.samples, step, request.model ?? "")?.mean ?? GUESS.expected)
+      if (isMost) counts.isMost = true
+      if (isCascaded) counts.isCascaded = true
+      const answer = Effect.map(
+        count(counts, request, fiber.getRef(Varying.Varying), fiber.getRef(TokenCounter.TokenCounter), share),
+        () => Placeholder.make(request, expected, ++number)
+      )
+      if (cache === undefined || !env.useCache) return answer
+      const key = ContentHash.make(RequestKey.content(request, cache.namespace))
+      if (seen.has(key)) {
+        counts.cached++
+        return Effect.succeed(Placeholder.make(request, expected, seen.get(key)!))
+      }
+      seen.set(key, number + 1)
+      return Effect.flatMap(
+        Effect.catch(env.store.answers.get(key), () => Effect.undefined),
+        (row) => {
+          if (row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)) return answer
+          counts.cached++
+          const kept = JSON.parse(row.value) as ModelResponse.ResponseTo<R>
+          if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
+          return Effect.succeed(kept)
+        }
+      )
+    })
+
   return {
     ...client,
     send: <R extends ModelRequest.ModelRequest>(asked: R) =>
       Effect.withFiber((fiber) => {
         const request = client.resolve(asked)
-        const { step } = fiber.getRef(Caller.Caller)
-        const counts = countsOf(step, request, asked.model === undefined && routed !== undefined)
-        const expected = Math.round(sampleOf(env.samples, step, request.model ?? "")?.mean ?? GUESS.expected)
-        const answer = Effect.map(
-          count(counts, request, fiber.getRef(Varying.Varying), fiber.getRef(TokenCounter.TokenCounter)),
-          () => Placeholder.make(request, expected, ++number)
-        )
-        if (cache === undefined || !env.useCache) return answer
-        const key = ContentHash.make(RequestKey.content(request, cache.namespace))
-        if (seen.has(key)) {
-          counts.cached++
-          return Effect.succeed(Placeholder.make(request, expected, seen.get(key)!))
+        if (cascade !== undefined && request.model === cascade.name) {
+          const shares = Cascade.shares(cascade, fiber.getRef(Caller.Caller).step)
+          // The last that is asked answers.
+          return Effect.map(
+            Effect.forEach(shares, ({ model, ...share }) => ask(ModelRequest.withModel(request, model), { ...share, isRouted: true, isCascaded: true })),
+            (answers) => answers.at(-1)!
+          )
         }
-        seen.set(key, number + 1)
-        return Effect.flatMap(
-          Effect.catch(env.store.answers.get(key), () => Effect.undefined),
-          (row) => {
-            if (row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)) return answer
-            counts.cached++
-            const kept = JSON.parse(row.value) as ModelResponse.ResponseTo<R>
-            if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
-            return Effect.succeed(kept)
-          }
-        )
+        return ask(request, { share: 1, isMost: false, isCascaded: false, isRouted: asked.model === undefined && routed !== undefined })
       })
   }
+}
+
+/** How much of a call is counted. */
+interface Share {
+  readonly share: number
+  readonly isMost: boolean
+  readonly isCascaded: boolean
+  readonly isRouted: boolean
 }

@@ -66,6 +66,8 @@ export interface LayerInfo {
 
 /** How a cascade stands, for a plan and for tuning. */
 export interface Cascade {
+  /** In the place of a model's name. */
+  readonly name: string
   readonly models: ReadonlyArray<string>
   readonly judges: ReadonlyArray<string>
   /** The file of its routing; `undefined`: it goes by hand. */

@@ -161,7 +161,8 @@ export const make = (
         type: body.type ?? undefined,
         headers: () => undefined,
         now,
-        keySource: options.keySource
+        keySource: options.keySource,
+        overflow: options.overflow
       })
     }))
   }

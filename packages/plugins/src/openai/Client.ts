@@ -30,6 +30,8 @@ export interface Options {
   readonly baseUrl: string
   readonly apiKey: string
   readonly keySource: string
+  /** How the endpoint says that a request is too long. */
+  readonly overflow?: RegExp | undefined
   readonly headers: { readonly [name: string]: string }
   /** Milliseconds for a whole call. */
   readonly timeout: number
@@ -155,7 +157,8 @@ export const fail = (options: Options, error: unknown): Effect.Effect<never, AiE
         type: error.type,
         headers: (name) => error.headers?.get(name),
         now,
-        keySource: options.keySource
+        keySource: options.keySource,
+        overflow: options.overflow
       }))
     }
     if (error instanceof SyntaxError) {

@@ -21,6 +21,8 @@ export interface Refusal {
   readonly now: number
   /** Where the key came from, for the message of a 401. */
   readonly keySource: string
+  /** How this endpoint says that a request is too long for its window, where that is in words of its own. */
+  readonly overflow?: RegExp | undefined
 }
 
 const notFound = "not found"
@@ -48,7 +50,7 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
   if (code === "content_filter" || code === "content_policy_violation") {
     return new AiError.ContentPolicyError({ description })
   }
-  if (status === 400 && (code === "context_length_exceeded" || overflow.test(refusal.message))) {
+  if (status === 400 && (code === "context_length_exceeded" || overflow.test(refusal.message) || refusal.overflow?.test(refusal.message) === true)) {
     return new AiError.InvalidRequestError({ constraint: ModelFailure.contextWindow, description })
   }
   switch (status) {

@@ -1,0 +1,41 @@
+/**
+ * Rules by the language of a prompt, for `Router`: told on this machine by `tinyld` (to be installed beside this package), which knows 62 languages.
+ *
+ * **Details** What is looked at is the text that varies (a step's `varies`), or all that the user says. Of a short text, or one in a language that is not known,
+ * nothing holds. A text is looked at once for a request, for some 0.1 ms.
+ *
+ * **Example** (English goes to the cheap model)
+ *
+ * ```ts
+ * import { Router } from "@pipe/core"
+ * import { Language } from "@pipe/plugins"
+ *
+ * export const router = Router.layer({ cheap: "gpt-4o-mini", strong: "gpt-4o", when: Language.is("en") })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as ModelRequest from "@pipe/core/ModelRequest"
+import type * as Router from "@pipe/core/Router"
+import * as Varying from "@pipe/core/Varying"
+import * as Fiber from "effect/Fiber"
+import { createRequire } from "node:module"
+
+let detect: ((text: string) => string) | undefined
+
+/** The language of a text by its ISO 639-1 code; empty where it is not known. */
+export const of = (text: string): string => {
+  if (detect === undefined) {
+    try {
+      detect = (createRequire(import.meta.url)("tinyld") as { readonly detect: (text: string) => string }).detect
+    } catch (error) {
+      throw new Error(`the language of a text is told by tinyld, which is not installed: npm install tinyld (${error instanceof Error ? error.message.split("\n")[0] : error})`)
+    }
+  }
+  return detect(text)
+}
+
+/** Holds for prompts in one of these languages, by their ISO 639-1 codes: `Language.is("en", "de")`. */
+export const is = (...codes: readonly [string, ...Array<string>]): Router.Rule =>
+  Object.assign((request: ModelRequest.Completion) =>
+    codes.includes(of(Fiber.getCurrent()?.getRef(Varying.Varying)?.text ?? ModelRequest.text(request, "user"))), { by: ["language", ...codes] })
