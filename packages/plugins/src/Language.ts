@@ -2,7 +2,7 @@
  * Rules by the language of a prompt, for `Router`: told on this machine by `tinyld` (to be installed beside this package), which knows 62 languages.
  *
  * **Details** What is looked at is the text that varies (a step's `varies`), or all that the user says. Of a short text, or one in a language that is not known,
- * nothing holds. A text is looked at once for a request, for some 0.1 ms.
+ * nothing holds. A text is looked at once for a request, in about half a millisecond.
  *
  * **Example** (English goes to the cheap model)
  *

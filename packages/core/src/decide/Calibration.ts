@@ -125,17 +125,39 @@ const mean = (values: ReadonlyArray<number>): number => values.reduce((sum, valu
 
 const meanCost = (costs: ReadonlyArray<Money.Money>): Money.Money => (costs.length === 0 ? Money.zero : Money.sum(costs) / BigInt(costs.length))
 
-/** Trains the scores of a model below the strong one. */
-const train = (observations: ReadonlyArray<Observation>, rung: number, { by, standard }: { readonly by: Routing.Policy["by"]; readonly standard: Options["standard"] }): Routing.Rung => {
-  const known = observations.flatMap((observation) => {
+/** How scores are trained: by what, and with which ridges. */
+interface Training {
+  readonly by: Routing.Policy["by"]
+  readonly standard: Options["standard"]
+  readonly own: number
+  readonly strong: number
+}
+
+/** The rows of a model below the strong one, and what is to be told of them. */
+const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routing.Policy["by"]) => {
+  const rows = observations.flatMap((observation) => {
     const answer = observation.answers[rung]!
     const sample = by === "row" ? observation.row : answer.sample
     return sample === undefined ? [] : [{ sample, own: answer.quality, strong: strongOf(observation).quality }]
   })
   return {
+    own: rows.map(({ own, sample }) => ({ ...sample, target: own })),
+    strong: rows.map(({ sample, strong }) => ({ ...sample, target: strong }))
+  }
+}
+
+const trainingOf = (observations: ReadonlyArray<Observation>, rung: number, by: Routing.Policy["by"], standard: Options["standard"]): Training => {
+  const { own, strong } = known(observations, rung, by)
+  return { by, standard, own: Scorer.ridgeOf(own), strong: standard === "agreement" ? 1 : Scorer.ridgeOf(strong) }
+}
+
+/** Trains the scores of a model below the strong one. */
+const train = (observations: ReadonlyArray<Observation>, rung: number, training: Training): Routing.Rung => {
+  const { own, strong } = known(observations, rung, training.by)
+  return {
     model: observations[0]!.answers[rung]!.model,
-    own: Scorer.fit(known.map(({ own, sample }) => ({ ...sample, target: own }))),
-    ...(standard === "agreement" ? undefined : { strong: Scorer.fit(known.map(({ sample, strong }) => ({ ...sample, target: strong }))) })
+    own: Scorer.fit(own, training.own),
+    ...(training.standard === "agreement" ? undefined : { strong: Scorer.fit(strong, training.strong) })
   }
 }
 
@@ -145,7 +167,7 @@ const lossOf = (rung: Routing.Rung, by: Routing.Policy["by"]) => (observation: O
 }
 
 /** Losses of rows by scores that were trained without them. */
-const leftOut = (observations: ReadonlyArray<Observation>, rung: number, options: Parameters<typeof train>[2]): Losses => {
+const leftOut = (observations: ReadonlyArray<Observation>, rung: number, options: Training): Losses => {
   const losses = new Map<Observation, number>()
   for (let fold = 0; fold < FOLDS; fold++) {
     const trained = train(observations.filter((_, at) => at % FOLDS !== fold), rung, options)
@@ -274,8 +296,8 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
     )
   }
   const made = combinations(models.length - 1).flatMap((rungs) => (["row", "answer"] as const).map((by) => {
-    const all = { by, standard }
-    const withoutThem = rungs.map((rung) => leftOut(training, rung, all))
+    const how = rungs.map((rung) => trainingOf(training, rung, by, standard))
+    const withoutThem = rungs.map((rung, at) => leftOut(training, rung, how[at]!))
     const losses = training.map((observation) => rungs.map((rung, at) => withoutThem[at]!(rung, observation)))
     const thresholds = thresholdsOf(losses)
     const tried = thresholds.map((threshold) => {
@@ -285,7 +307,7 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
       const deviation = Math.sqrt(mean(gains.map((value) => (value - gain) ** 2)))
       return { threshold, cost: meanCost(routed.map(({ cost }) => cost)), isSafe: gain >= (MARGIN * deviation) / Math.sqrt(certifying.length) }
     })
-    const scores = rungs.map((rung) => train(training, rung, all))
+    const scores = rungs.map((rung, at) => train(training, rung, how[at]!))
     const certified = certifying.map((observation) => rungs.map((rung, at) => lossOf(scores[at]!, by)(observation, rung)))
     const routedAt = (threshold: number) => certifying.map((observation, row) => route(observation, by, rungs, certified[row]!, threshold))
     const points = thresholds.map((threshold): Point => {

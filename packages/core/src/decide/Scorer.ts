@@ -168,7 +168,15 @@ const logLoss = (rows: ReadonlyArray<Row>, weights: Float64Array): number =>
     return sum - y * Math.log(p) - (1 - y) * Math.log(1 - p)
   }, 0)
 
-/** The ridge with which rows that were left out are told best. */
+/** The strength of the ridge with which rows that were left out are told best. */
+export const ridgeOf = (observations: ReadonlyArray<Observation>): number => {
+  const layout = layoutOf(observations)
+  return bestRidge(rowsOf(layout, observations), layout.width)
+}
+
+const rowsOf = (layout: Layout, observations: ReadonlyArray<Observation>): ReadonlyArray<Row> =>
+  observations.map((observation) => ({ x: encode(layout, observation), y: observation.target }))
+
 const bestRidge = (rows: ReadonlyArray<Row>, width: number): number => {
   if (rows.length < 2 * FOLDS) return RIDGES[RIDGES.length - 1]!
   let best = { ridge: RIDGES[0]!, loss: Number.POSITIVE_INFINITY }
@@ -186,16 +194,16 @@ const bestRidge = (rows: ReadonlyArray<Row>, width: number): number => {
 /** Six digits: as it stands in a file. */
 const round = (value: number): number => Number(value.toPrecision(6))
 
-/** Trains a scorer. Rows of one kind alone, or none, give a scorer that always says their share. */
-export const fit = (observations: ReadonlyArray<Observation>): Scorer => {
+/** Trains a scorer. Rows of one kind alone, or none, give a scorer that always says their share. Without a strength of the ridge the best is found. */
+export const fit = (observations: ReadonlyArray<Observation>, ridge?: number): Scorer => {
   const layout = layoutOf(observations)
-  const rows = observations.map((observation): Row => ({ x: encode(layout, observation), y: observation.target }))
+  const rows = rowsOf(layout, observations)
   const holds = observations.reduce((sum, { target }) => sum + target, 0)
   if (holds < 1e-9 || holds > observations.length - 1e-9) {
     // So many rows and one more of the other kind.
     return { intercept: round(Math.log((holds + 0.5) / (observations.length - holds + 0.5))), numbers: {}, words: {} }
   }
-  const weights = solve(rows, layout.width, bestRidge(rows, layout.width))
+  const weights = solve(rows, layout.width, ridge ?? bestRidge(rows, layout.width))
   return {
     intercept: round(weights[0]!),
     numbers: Object.fromEntries([...layout.numbers].map(([name, { at, mean, scale }]) => [name, { mean, scale, weight: round(weights[at]!) }])),
