@@ -211,6 +211,8 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
 
   const withModels = (response: Response, discarded: ReadonlyArray<ModelResponse.Discarded>): Response => ({
     ...response,
+    // A cache above finds it again under what was asked there; `model` says who answered.
+    requestedModel: all,
     baselineModel: strong,
     ...(discarded.length === 0 ? undefined : { discarded: [...discarded, ...response.discarded ?? []] })
   })
