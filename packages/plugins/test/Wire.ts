@@ -12,6 +12,8 @@ export interface Reply {
   readonly headers?: Record<string, string>
   /** Sends headers and the beginning of a body, and then nothing. */
   readonly stall?: boolean
+  /** Ends the connection after the body, in the middle of the answer. */
+  readonly cut?: boolean
   readonly drop?: boolean
 }
 
@@ -37,10 +39,11 @@ export const serve = (reply: (body: string, index: number) => Reply): Effect.Eff
           })
           request.on("end", () => {
             seen.push({ path: request.url ?? "", headers: request.headers, body })
-            const { body: out = {}, drop, headers, stall, status = 200 } = reply(body, seen.length - 1)
+            const { body: out = {}, cut, drop, headers, stall, status = 200 } = reply(body, seen.length - 1)
             if (drop === true) return response.destroy()
             response.writeHead(status, { "content-type": "application/json", ...headers })
             if (stall === true) return response.write("{")
+            if (cut === true) return response.write(String(out), () => response.destroy())
             response.end(typeof out === "string" ? out : JSON.stringify(out))
           })
         })

@@ -88,7 +88,8 @@ export const layer = (
                 const error = result.failure
                 const window = windowOf(target, at)
                 if (ModelFailure.kind(error) === "overflow" || (ModelFailure.kind(error) === "final" && window !== undefined && tokens > window)) {
-                  return from(larger(others, window, (other) => windowOf(other, at)), error)
+                  // A window in which it should have had room by far is not what the table says.
+                  return from(larger(others, window !== undefined && tokens > window / 2 ? window : undefined, (other) => windowOf(other, at)), error)
                 }
                 return mayHelp(error) ? from(others, error) : Effect.fail(error)
               }

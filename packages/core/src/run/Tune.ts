@@ -115,6 +115,8 @@ interface Sampled {
   readonly rows: number
   readonly upTo: string
   readonly summary: RunEvent.RunFinished
+  /** What the first row that failed failed of. */
+  readonly failure: string | undefined
 }
 
 /** Asks every model about a sample of the rows. A budget that is reached ends the sample. */
@@ -124,11 +126,16 @@ const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, s
   Flow.Host
 > {
   const trials = new Map<string, Map<number, Cascading.Trial>>()
+  let failure: string | undefined
   let taken = { rows: 0, upTo: sample.above ?? "" }
   const run = Runner.run(flow, {
     ...options,
     record: { ...options.record, tuning: true },
     outputs: false,
+    observe: (event) => {
+      if (event._tag === "RowFailed") failure ??= `${event.position}: ${event.node}: ${event.message}`
+      return options.observe?.(event) ?? Effect.void
+    },
     sample: {
       ...sample,
       onTaken: ({ rows, upTo }) => {
@@ -145,6 +152,7 @@ const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, s
   const summary = yield* Effect.catch(run, (error) => error._tag === "RunFailed" && error.summary.status === "budget" ? Effect.succeed(error.summary) : Effect.fail(error))
   return {
     ...taken,
+    failure,
     summary,
     trials: new Map(flow.graph.nodes.flatMap(({ name }) => {
       const own = trials.get(name)
@@ -190,11 +198,15 @@ export const make = <E>(
     const { delta = 0.05, sample: size = SAMPLE, seed = "pipe", target } = options
     // Whether there is something to tune is known before anything is paid; a file that is of no use is no hindrance.
     const cascade = yield* Effect.provideService(cascadeOf(flow), Cascading.Trials, () => {})
-    const { rows, summary, trials, upTo } = yield* sampleOf(flow, options, { size, seed })
+    const { failure, rows, summary, trials, upTo } = yield* sampleOf(flow, options, { size, seed })
     const pricing = yield* pricingOf(flow)
     const at = yield* Clock.currentTimeMillis
     if (trials.size === 0) {
-      return yield* new TuneError({ message: `flow ${flow.name} asked its cascade nothing: steps that name a model pass it by, or no row came so far` })
+      return yield* new TuneError({
+        message: failure === undefined
+          ? `flow ${flow.name} asked its cascade nothing: steps that name a model pass it by`
+          : `every row of the sample failed; the first: ${failure}`
+      })
     }
     const keyOf = yield* keysOf(flow, options)
     const steps = yield* Effect.forEach(trials, ([name, own]) =>
