@@ -162,7 +162,7 @@ const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, s
 })
 
 /** Trials as observations, with what each model cost. */
-const observationsOf = (trials: ReadonlyArray<Cascading.Trial>, pricing: Pricing.Service, at: number) =>
+export const observationsOf = (trials: ReadonlyArray<Cascading.Trial>, pricing: Pricing.Service, at: number) =>
   Effect.forEach(trials, ({ row, tried }) =>
     Effect.map(
       Effect.forEach(tried, ({ asked, model, quality, sample }) =>
@@ -178,7 +178,8 @@ const observationsOf = (trials: ReadonlyArray<Cascading.Trial>, pricing: Pricing
       (answers): Calibration.Observation => ({ row, answers })
     ))
 
-const pricingOf = (flow: Flow.Any) => Effect.flatMap(Pricing.Pricing, (pricing) => Pricing.override(pricing, flow.prices))
+/** Prices with those of a flow. */
+export const pricingOf = (flow: Flow.Any) => Effect.flatMap(Pricing.Pricing, (pricing) => Pricing.override(pricing, flow.prices))
 
 /** Labels count where every row of the sample has one. */
 const standardOf = (trials: ReadonlyArray<Cascading.Trial>): Routing.Certificate["standard"] =>
