@@ -79,6 +79,7 @@ const tune = Effect.fnUntraced(function*(flow: Flow.Any, options: Tune.Options, 
   const { file, routing, steps, summary } = tuned
   const isWritten = file !== undefined && !input.dryRun && !input.simulate
   if (isWritten) yield* WholeFile.write(file, Stream.make(Routing.encode(routing)))
+  if (summary.status === "budget") process.exitCode = ExitCode.budget
   const charts = steps.map((step) => ({ step, chart: TuneText.chartOf(step) }))
   if (Option.isSome(input.svg) || Option.isSome(input.html)) yield* draw(tuned, charts, input)
   if (input.json) {

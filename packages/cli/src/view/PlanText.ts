@@ -49,7 +49,7 @@ export const render = (plan: Plan.Plan): string => {
   if (guessed.length > 0) {
     lines.push(
       "",
-      `  how long the answers of ${guessed.map((line) => line.step).join(", ")} are is a guess: --sample 20 learns it, and the run takes those rows over`
+      `  how long the answers of ${[...new Set(guessed.map((line) => line.step))].join(", ")} are is a guess: --sample 20 learns it, and the run takes those rows over`
     )
   }
   for (const model of plan.unpriced) {

@@ -18,7 +18,7 @@ const per1000 = (cost: Money.Money): string => Money.format(cost * 1_000n)
 
 const usdPer1000 = (cost: Money.Money): number => Number(Money.toUsd(cost * 1_000n))
 
-const standards = { label: "right, by the labels", agreement: "agrees with the strong model" } as const
+const standards = { label: "how right answers are by the labels", agreement: "how far answers agree with the strong model's" } as const
 
 /** A routing's models, and how they are chosen. */
 export const nameOf = ({ by, models }: Pick<Calibration.Candidate, "by" | "models">): string =>
@@ -47,10 +47,11 @@ export const chartOf = (step: Tune.Step): Chart.Chart => {
   const point = ({ cost, quality }: { readonly cost: Money.Money; readonly quality: number }) => ({ x: usdPer1000(cost), y: quality })
   const lines = shownOf(step).slice(0, 3)
   const most = Math.max(...singles.map(({ cost }) => usdPer1000(cost)), ...lines.flatMap(({ points }) => points.map(({ cost }) => usdPer1000(cost))), 1e-9)
+  const least = Math.min(0.9, ...singles.map(({ quality }) => quality), ...lines.flatMap(({ points }) => points.map(({ quality }) => quality)))
   return {
     title: `${step.name}: quality over cost`,
     x: { name: "cost of 1,000 rows", max: most * 1.05, format: (value) => `$${Number(value.toPrecision(3))}` },
-    y: { name: `share that ${standards[step.standard]}`, max: 1, format: share },
+    y: { name: standards[step.standard], min: Math.floor(least * 10) / 10, max: 1, format: share },
     series: [
       ...lines.map(({ by, models, points }): Chart.Series => ({ name: nameOf({ by, models }), kind: "line", points: frontier(points).map(point) })),
       { name: "one model for all rows", kind: "points", points: singles.map(point).toSorted((a, b) => a.x - b.x) },
@@ -89,7 +90,7 @@ export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tu
 /** What was found for a step. */
 export const render = (step: Tune.Step, chart: Chart.Chart, { target }: { readonly target: number }): string =>
   [
-    `${step.name}: ${count(step.rows)} rows, quality is the share that ${standards[step.standard]}`,
+    `${step.name}: ${count(step.rows)} rows; quality is ${standards[step.standard]}`,
     "",
     ...table([header, ...rowsOf(step, target)], 1),
     ...(step.calibration.candidates.length === 0 ? [] : ["", Chart.render(chart)]),
@@ -110,7 +111,7 @@ export const renderCheck = ({ rows, steps, summary }: Tune.Check): string =>
     ...steps.map((step) =>
       [
         `${step.name}: ${standings[step.standing]}`,
-        `  of ${count(step.rows)} other rows ${share(step.quality)} ${standards[step.standard]} (the strong model: ${share(step.strongQuality)}): ${
+        `  on ${count(step.rows)} other rows the quality is ${share(step.quality)}, ${standards[step.standard]} (the strong model alone: ${share(step.strongQuality)}): ${
           share(step.low)
         } to ${share(step.high)} of its quality, where ${share(step.target)} are promised`,
         `  ${share(step.strongShare)} went to the strong model; ${per1000(step.cost)} for 1,000 rows, and ${per1000(step.strongCost)} by the strong model alone`

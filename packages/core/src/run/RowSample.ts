@@ -17,8 +17,8 @@ export interface RowSample {
   readonly seed: string
   /** Only rows whose hash is above this: those of an earlier sample are left out. */
   readonly above?: string | undefined
-  /** Receives the rows that were taken, and the highest hash of them. */
-  readonly onTaken?: ((taken: { readonly rows: number; readonly upTo: string }) => void) | undefined
+  /** Receives the rows that were taken, and the highest hash of them, before the first goes on; it may refuse them. */
+  readonly onTaken?: ((taken: { readonly rows: number; readonly upTo: string }) => Effect.Effect<void, Error>) | undefined
 }
 
 /** The hash of a row for a seed. */
@@ -34,7 +34,7 @@ interface Taken<A> {
 export const take = <A, E, R>(
   rows: Stream.Stream<Node.SourceRow<A>, E, R>,
   { above = "", onTaken, seed, size }: RowSample
-): Effect.Effect<Stream.Stream<Node.SourceRow<A>>, E, R> =>
+): Effect.Effect<Stream.Stream<Node.SourceRow<A>>, E | Error, R> =>
   Effect.gen(function*() {
     // Kept sorted from time to time: a row that is not among the lowest so far is gone at once.
     let kept = new Map<string, Taken<A>>()
@@ -53,7 +53,7 @@ export const take = <A, E, R>(
         limit = lowest.at(-1)!.hash
       }))
     const taken = lowestOf(kept, size)
-    onTaken?.({ rows: taken.length, upTo: taken.at(-1)?.hash ?? above })
+    yield* onTaken?.({ rows: taken.length, upTo: taken.at(-1)?.hash ?? above }) ?? Effect.void
     return Stream.fromIterable(taken.toSorted((a, b) => a.at - b.at).map(({ row }) => row))
   })
 

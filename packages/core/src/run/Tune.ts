@@ -120,7 +120,13 @@ interface Sampled {
 }
 
 /** Asks every model about a sample of the rows. A budget that is reached ends the sample. */
-const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, sample: { readonly size: number; readonly seed: string; readonly above?: string }): Effect.fn.Return<
+const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, sample: {
+  readonly size: number
+  readonly seed: string
+  readonly above?: string
+  /** Fewer rows are refused before anything is asked. */
+  readonly least: number
+}): Effect.fn.Return<
   Sampled,
   Runner.RunFailed | Runner.StartError,
   Flow.Host
@@ -140,6 +146,11 @@ const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, s
       ...sample,
       onTaken: ({ rows, upTo }) => {
         taken = { rows: taken.rows + rows, upTo: upTo > taken.upTo ? upTo : taken.upTo }
+        return rows >= sample.least ? Effect.void : Effect.fail(new TuneError({
+          message: sample.above === undefined
+            ? `there are ${rows} different rows only, and nothing can be certain from less than ${sample.least}: give more, a lower target or a larger delta`
+            : `every row was in the sample that the flow was tuned on: a check needs others`
+        }))
       }
     },
     trials: (trial) => {
@@ -199,7 +210,7 @@ export const make = <E>(
     const { delta = 0.05, sample: size = SAMPLE, seed = "pipe", target } = options
     // Whether there is something to tune is known before anything is paid; a file that is of no use is no hindrance.
     const cascade = yield* Effect.provideService(cascadeOf(flow), Cascading.Trials, () => {})
-    const { failure, rows, summary, trials, upTo } = yield* sampleOf(flow, options, { size, seed })
+    const { failure, rows, summary, trials, upTo } = yield* sampleOf(flow, options, { size, seed, least: Calibration.leastSample({ target, delta }) })
     const pricing = yield* pricingOf(flow)
     const at = yield* Clock.currentTimeMillis
     if (trials.size === 0) {
@@ -266,9 +277,9 @@ export const check = <E>(
     const { rows, summary, trials } = yield* sampleOf(flow, options, {
       size: options.sample ?? SAMPLE,
       seed: tuned.sample.seed,
-      above: tuned.sample.upTo
+      above: tuned.sample.upTo,
+      least: 1
     })
-    if (rows === 0) return yield* new TuneError({ message: `every row was in the sample that the flow was tuned on: a check needs others` })
     const pricing = yield* pricingOf(flow)
     const at = yield* Clock.currentTimeMillis
     const steps = yield* Effect.forEach(trials, ([name, own]) =>

@@ -1,0 +1,178 @@
+/** `pipe tune` and what comes of it, from the command line, over a simulator whose cheap model errs on hard rows. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Simulator } from "@pipe/plugins"
+import { Deferred, Effect, Fiber } from "effect"
+import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { folder, pipe } from "./Pipe.ts"
+
+const labels = ["account", "card", "loan"]
+
+const rows = (count: number) => Array.from({ length: count }, (_, n) => ({ n, text: `question ${n} about a ${labels[n % 3]}`, hard: (n * 7919) % 10 < 2 }))
+
+const truthIn = (prompt: string) => labels.find((label) => prompt.includes(label))
+
+const flow = (parts: { readonly cascade?: string; readonly step?: string; readonly prompt?: string } = {}) => `
+import { Cache, Cascade, Flow, Judge, Ledger, Retry, Sink, Source, Stack } from "@pipe/core"
+import { OpenAi } from "@pipe/plugins"
+import { Effect, Schema } from "effect"
+import { LanguageModel } from "effect/ai"
+const rows = Source.jsonl("rows", { path: "rows.jsonl", schema: Schema.Struct({ n: Schema.Int, text: Schema.String, hard: Schema.Boolean }) })
+const answer = Flow.step("answer", { row: rows }, ({ row }) =>
+  Effect.map(LanguageModel.generateText({ prompt: ${parts.prompt ?? "`${row.text}, ${row.hard ? \"hard\" : \"easy\"}`"} }), (r) => r.text), { ${parts.step ?? ""} })
+export default Flow.make("products", {
+  outputs: [Sink.jsonl("out.jsonl", { row: rows, answer })],
+  stack: Stack.make(
+    Ledger.layer,
+    ${parts.cascade ?? `Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"], judges: [Judge.logprobs()], routing: new URL("./products.routing.json", import.meta.url) }),`}
+    Cache.layer(),
+    Retry.layer(),
+    OpenAi.layer()
+  )
+})
+`
+
+const at = (parts: Parameters<typeof flow>[0] = {}, count = 600) =>
+  folder({ "package.json": "{\"type\": \"module\"}", "flow.ts": flow(parts), "rows.jsonl": rows(count).map((row) => JSON.stringify(row)).join("\n") })
+
+let env: { readonly [name: string]: string } = {}
+const stopped: Deferred.Deferred<void> = Deferred.makeUnsafe()
+let server: Fiber.Fiber<void> | undefined
+
+beforeAll(() =>
+  new Promise<void>((started) => {
+    server = Effect.runFork(Effect.scoped(Effect.gen(function*() {
+      const simulator = yield* Simulator.start({
+        answer: ({ model, prompt }) =>
+          prompt.includes("翻译") || model === "gpt-4o" || !prompt.includes("hard") ? truthIn(prompt) : labels[(labels.indexOf(truthIn(prompt)!) + 1) % 3],
+        confidence: ({ prompt }) => prompt.includes("hard") ? 0.6 : 0.97
+      })
+      env = { OPENAI_BASE_URL: simulator.openAiUrl, OPENAI_API_KEY: "test-key-0123456789" }
+      started()
+      yield* Deferred.await(stopped)
+    })))
+  }))
+
+afterAll(async () => {
+  Deferred.doneUnsafe(stopped, Effect.void)
+  if (server !== undefined) await Effect.runPromise(Fiber.await(server))
+})
+
+describe("pipe tune", () => {
+  it("writes a certified routing that runs and plans keep to, and a check confirms", async () => {
+    const cwd = at()
+    const before = await pipe(["run", "flow.ts", "--limit", "20"], { cwd, env })
+    assert.strictEqual(before.code, 0, before.stderr)
+    assert.include(before.stderr, "products.routing.json is not there yet: pipe tune finds a cheaper routing")
+
+    const tuned = await pipe(["tune", "flow.ts", "--target", "0.95", "--sample", "300", "--budget", "2usd", "--svg", "frontier.svg", "--html", "tuned.html"], { cwd, env })
+    assert.strictEqual(tuned.code, 0, tuned.stderr)
+    assert.match(tuned.stdout, /answer: 300 rows; quality is how far answers agree/)
+    assert.match(tuned.stdout, /certified: gpt-4o-mini > gpt-4o, judged by the answer +\d/)
+    assert.match(tuned.stdout, /certified on 180 rows: with certainty 95\.0 % at least 9\d\.\d % of the quality of gpt-4o is kept \(wanted: 95\.0 %\), for \d\d\.\d % of its money/)
+    assert.include(tuned.stdout, "by prompt length, by hindsight")
+    assert.include(tuned.stdout, "wrote products.routing.json")
+    const routing = JSON.parse(readFileSync(join(cwd, "products.routing.json"), "utf8"))
+    assert.deepInclude(routing, { version: 1, flow: "products", models: ["gpt-4o-mini", "gpt-4o"], judges: ["logprobs"] })
+    assert.strictEqual(routing.sample.rows, 300)
+    assert.match(routing.tunedAt, /^20\d\d-/)
+    assert.isAtLeast(routing.steps.answer.certificate.kept, 0.95)
+    assert.match(readFileSync(join(cwd, "frontier.svg"), "utf8"), /^<svg xmlns/)
+    const page = readFileSync(join(cwd, "tuned.html"), "utf8")
+    assert.include(page, "<svg xmlns")
+    assert.include(page, "certified on 180 rows")
+    for (const text of [tuned.stdout, tuned.stderr, page, JSON.stringify(routing)]) assert.notInclude(text, "test-key")
+
+    const plan = await pipe(["plan", "flow.ts"], { cwd, env })
+    assert.match(plan.stdout, /answer +gpt-4o-mini +0 +\d+ +\d+/)
+    assert.include(plan.stdout, "without the cascade")
+    const run = await pipe(["run", "flow.ts"], { cwd, env })
+    assert.strictEqual(run.code, 0, run.stderr)
+    assert.match(run.stderr, /answer: the strong model was needed for 1\d\d of 600 requests; by \d+ audits \d+\.\d % of all answers agree with the strong model's \(\d+\.\d % to \d+\.\d %\); 95\.0 % are promised/)
+    const out = readFileSync(join(cwd, "out.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line))
+    assert.lengthOf(out.filter(({ answer, row }) => answer !== truthIn(row.text)), 0)
+
+    const check = await pipe(["tune", "flow.ts", "--check", "--sample", "200"], { cwd, env })
+    assert.strictEqual(check.code, 0, check.stderr)
+    assert.match(check.stdout, /answer: holds\n {2}on 200 other rows/)
+    const json = JSON.parse((await pipe(["tune", "flow.ts", "--check", "--json"], { cwd, env })).stdout)
+    assert.strictEqual(json.steps[0].standing, "holds")
+  }, 60_000)
+
+  it("certifies nothing from answers that a simulator makes up, and writes nothing then or in a dry run", async () => {
+    const cwd = at()
+    const simulated = await pipe(["tune", "flow.ts", "--simulate", "--sample", "120"], { cwd })
+    assert.strictEqual(simulated.code, 0, simulated.stderr)
+    assert.include(simulated.stdout, "not certified: ")
+    assert.include(simulated.stdout, "is not written (--simulate")
+    const dry = await pipe(["tune", "flow.ts", "--dry-run", "--json"], { cwd, env })
+    const found = JSON.parse(dry.stdout)
+    assert.isUndefined(found.file)
+    assert.isDefined(found.routing.steps.answer.policy)
+    assert.isAbove(found.frontier[0].candidates[0].points.length, 1)
+    assert.isFalse(existsSync(join(cwd, "products.routing.json")))
+  }, 60_000)
+
+  it("ends with exit code 3 when its budget is reached, with what the rows so far are certain of; its run is not gone on with", async () => {
+    const cwd = at({}, 1_500)
+    const tuned = await pipe(["tune", "flow.ts", "--sample", "1000", "--budget", "0.03usd"], { cwd, env })
+    assert.strictEqual(tuned.code, 3, tuned.stderr)
+    assert.match(tuned.stdout, /the budget was reached after \d+ of 1,000 rows/)
+    const resumed = await pipe(["resume"], { cwd, env })
+    assert.strictEqual(resumed.code, 2)
+    assert.include(resumed.stderr, "was a tuning: tune again with pipe tune")
+  }, 60_000)
+
+  it("refuses what cannot be tuned or checked in one line, before anything is paid", async () => {
+    const refused = async (args: ReadonlyArray<string>, cwd: string, words: string) => {
+      const { code, stderr, stdout } = await pipe(["tune", "flow.ts", ...args], { cwd, env })
+      assert.strictEqual(code, 2, stderr + stdout)
+      assert.include(stderr, words)
+      assert.notInclude(stderr, "    at ")
+    }
+    const cwd = at()
+    await refused(["--target", "1.2"], cwd, "is between 0 and 1")
+    await refused(["--sample", "50"], cwd, "takes 99 at least")
+    await refused(["--check"], cwd, "products.routing.json is not there: pipe tune makes it")
+    await refused([], at({}, 80), "there are 80 different rows only")
+    await refused([], at({ cascade: "" }), "has no cascade to tune: put Cascade.layer(")
+    await refused([], at({ step: "model: \"gpt-4o\"" }), "steps that name a model pass it by")
+    await refused(["--check"], at({ cascade: "Cascade.layer({ models: [\"gpt-4o-mini\", \"gpt-4o\"] })," }), "its cascade names no file")
+    await refused([], at({ cascade: "Cascade.layer({ models: [\"nova-x\", \"gpt-4o\"] })," }), "what nova-x costs is not known")
+    assert.isFalse(existsSync(join(cwd, ".pipe/pipe.db-journal")))
+  }, 60_000)
+
+  it("names a routing file that is broken, of other models or other judges, and where a step has changed uses the strong model", async () => {
+    const cwd = at()
+    const file = join(cwd, "products.routing.json")
+    writeFileSync(file, "{\"version\": 1")
+    const broken = await pipe(["run", "flow.ts"], { cwd, env })
+    assert.strictEqual(broken.code, 2, broken.stderr)
+    assert.match(broken.stderr, /products\.routing\.json: is no routing .*: tune again with pipe tune, or take the file away/)
+    // Tuning mends it.
+    const tuned = await pipe(["tune", "flow.ts"], { cwd, env })
+    assert.strictEqual(tuned.code, 0, tuned.stderr)
+    for (const [from, to, words] of [["gpt-4o-mini", "gpt-4.1-nano", "was tuned for gpt-4o-mini, gpt-4o, and the flow has gpt-4.1-nano, gpt-4o"], ["judges: [Judge.logprobs()]", "judges: []", "was tuned with the judges logprobs, and the flow has none"]] as const) {
+      writeFileSync(join(cwd, "other.ts"), flow().replace(from, to))
+      const { code, stderr } = await pipe(["run", "other.ts"], { cwd, env })
+      assert.strictEqual(code, 2, stderr)
+      assert.include(stderr, words)
+    }
+    writeFileSync(join(cwd, "flow.ts"), flow({ prompt: "`Another question: ${row.text}`" }))
+    const changed = await pipe(["run", "flow.ts", "--limit", "10"], { cwd, env })
+    assert.strictEqual(changed.code, 0, changed.stderr)
+    assert.include(changed.stderr, "it has changed since it was tuned, so its certificate does not hold")
+    assert.notMatch(changed.stderr, /answer +gpt-4o-mini/)
+  }, 60_000)
+
+  it("tunes the example of the guide, by labels and a score of the author's", async () => {
+    const cwd = folder()
+    const examples = resolve(import.meta.dirname, "../../../examples")
+    for (const name of ["data", "09-tuned"]) cpSync(join(examples, name), join(cwd, name), { recursive: true })
+    symlinkSync(join(examples, "node_modules"), join(cwd, "node_modules"))
+    const tuned = await pipe(["tune", "09-tuned/flow.ts", "--sample", "150", "--target", "0.8"], { cwd, env })
+    assert.strictEqual(tuned.code, 0, tuned.stderr)
+    assert.include(tuned.stdout, "english: 150 rows; quality is how right answers are by the labels")
+    assert.isTrue(existsSync(join(cwd, "09-tuned/flow.routing.json")))
+  }, 60_000)
+})
