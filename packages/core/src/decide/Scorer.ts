@@ -138,7 +138,7 @@ const solve = (rows: ReadonlyArray<Row>, width: number, ridge: number): Float64A
     const direction = Float64Array.from(gradient)
     const first = dot(rest, rest)
     let size = first
-    for (let i = 0; i < Math.min(width, 60) && size > first * 1e-8; i++) {
+    for (let i = 0; i < Math.min(width, 60) && size > first * 1e-4; i++) {
       const image = Float64Array.from(direction, (value, j) => (j === 0 ? 1e-9 : ridge) * value)
       rows.forEach(({ x }, at) => {
         const along = spread[at]! * dot(x, direction)
