@@ -35,6 +35,9 @@ export default Flow.make("products", {
 const at = (parts: Parameters<typeof flow>[0] = {}, count = 600) =>
   folder({ "package.json": "{\"type\": \"module\"}", "flow.ts": flow(parts), "rows.jsonl": rows(count).map((row) => JSON.stringify(row)).join("\n") })
 
+/** Told of each answer of the simulator. */
+let onAnswer = () => {}
+
 let env: { readonly [name: string]: string } = {}
 const stopped: Deferred.Deferred<void> = Deferred.makeUnsafe()
 let server: Fiber.Fiber<void> | undefined
@@ -43,8 +46,10 @@ beforeAll(() =>
   new Promise<void>((started) => {
     server = Effect.runFork(Effect.scoped(Effect.gen(function*() {
       const simulator = yield* Simulator.start({
-        answer: ({ model, prompt }) =>
-          prompt.includes("翻译") || model === "gpt-4o" || !prompt.includes("hard") ? truthIn(prompt) : labels[(labels.indexOf(truthIn(prompt)!) + 1) % 3],
+        answer: ({ model, prompt }) => {
+          onAnswer()
+          return prompt.includes("翻译") || model === "gpt-4o" || !prompt.includes("hard") ? truthIn(prompt) : labels[(labels.indexOf(truthIn(prompt)!) + 1) % 3]
+        },
         confidence: ({ prompt }) => prompt.includes("hard") ? 0.6 : 0.97
       })
       env = { OPENAI_BASE_URL: simulator.openAiUrl, OPENAI_API_KEY: "test-key-0123456789" }
@@ -97,6 +102,24 @@ describe("pipe tune", () => {
     assert.match(check.stdout, /answer: holds\n {2}on 200 other rows/)
     const json = JSON.parse((await pipe(["tune", "flow.ts", "--check", "--json"], { cwd, env })).stdout)
     assert.strictEqual(json.steps[0].standing, "holds")
+  }, 60_000)
+
+  it("goes on after kill -9 in a routed run: every row has its answer, and each request counts once", async () => {
+    const cwd = at()
+    const tuned = await pipe(["tune", "flow.ts"], { cwd, env })
+    assert.strictEqual(tuned.code, 0, tuned.stderr)
+    let answers = 0
+    let kill = () => {}
+    onAnswer = () => {
+      if (++answers === 150) kill()
+    }
+    const killed = await pipe(["run", "flow.ts"], { cwd, env, onStart: (child) => (kill = () => void child.kill("SIGKILL")) })
+    assert.isNull(killed.code)
+    onAnswer = () => {}
+    const resumed = await pipe(["resume"], { cwd, env })
+    assert.strictEqual(resumed.code, 0, resumed.stderr)
+    assert.match(resumed.stderr, /was needed for 1\d\d of 600 requests/)
+    assert.lengthOf(readFileSync(join(cwd, "out.jsonl"), "utf8").trim().split("\n"), 600)
   }, 60_000)
 
   it("certifies nothing from answers that a simulator makes up, and writes nothing then or in a dry run", async () => {

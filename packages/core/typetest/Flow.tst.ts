@@ -1,5 +1,5 @@
 /** What an author's editor infers; checked by the compiler alone. */
-import { Cache, type Flow as FlowType, Flow, Ledger, type ModelClient, type Node, Retry, Router, Sink, Source, Stack } from "@pipe/core"
+import { Cache, Cascade, type Embedder, type Flow as FlowType, Flow, Judge, Ledger, type ModelClient, type Node, Retry, Router, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Context, Effect, type Layer, Schema, Stream } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
@@ -31,6 +31,33 @@ const when = Flow.step("when", { n: numbers }, ({ n }) => Effect.succeed(n), { w
 same<Node.Value<typeof when>, number | undefined>(true)
 const samples = Flow.step("samples", { n: numbers }, ({ n }) => Effect.succeed(n), { samples: 3 })
 same<Node.Value<typeof samples>, ReadonlyArray<number>>(true)
+
+// What makes an answer good is read from the values of the step's inputs.
+Flow.step("judged", { review: reviews, n: numbers }, ({ n }) => Effect.succeed(n), {
+  quality: {
+    features: ({ n, review }) => {
+      same<typeof n, number>(true)
+      same<typeof review, { readonly id: string; readonly text: string }>(true)
+      return { words: review.text.length, many: n > 1 }
+    },
+    check: (answer, { review }) => {
+      same<typeof answer, string>(true)
+      return { quoted: answer.includes(review.id) }
+    },
+    label: ({ review }) => review.id
+  }
+})
+// @ts-expect-error a feature is a number, a word, or yes or no
+Flow.step("judged", { n: numbers }, ({ n }) => Effect.succeed(n), { quality: { features: () => ({ when: new Date() }) } })
+
+// What a judge needs, its cascade needs.
+type Needs<L> = L extends Layer.Layer<infer _A, infer _E, infer R> ? R : never
+const vectors = Cascade.layer({ models: ["a", "b"], judges: [Judge.logprobs(), Judge.embedding] })
+same<Extract<Needs<typeof vectors>, Embedder.Embedder>, Embedder.Embedder>(true)
+const plain = Cascade.layer({ models: ["a", "b"], judges: [Judge.logprobs()] })
+same<Extract<Needs<typeof plain>, Embedder.Embedder>, never>(true)
+// @ts-expect-error one model is no choice
+Cascade.layer({ models: ["a"] })
 
 const verdict = Flow.step("verdict", { english }, ({ english }) =>
   Effect.map(LanguageModel.generateObject({ schema: Schema.Struct({ good: Schema.Boolean }), prompt: english }), (r) => r.value))

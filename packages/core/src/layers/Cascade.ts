@@ -255,17 +255,12 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
 
   const cascade = (request: Completion, quality: Quality.Quality): Asking<Response> =>
     Effect.gen(function*() {
-      const { step } = yield* Caller.Caller
+      const { row: index, step } = yield* Caller.Caller
       const policy = file === undefined ? undefined : yield* policyOf(step)
       if (file !== undefined && policy === undefined) return withModels(yield* askStrong(request), [])
-      const parked = yield* Parking.Row
       const key = ContentHash.make(RequestKey.content(request))
-      const record = (model: string, agreement: number | undefined) => {
-        // A row that is begun anew has been recorded.
-        if (parked === undefined || Parking.isNew(parked, `route ${key}`)) {
-          store.routes.record(run?.id ?? 0, { step, model, isStrong: model === strong, agreement })
-        }
-      }
+      const record = (model: string, agreement: number | undefined): void =>
+        store.routes.record(run?.id ?? 0, { step, row: index, key: key.slice(0, 16), model, isStrong: model === strong, agreement })
       const row = yield* rowOf(request, quality)
       const discarded: Array<ModelResponse.Discarded> = []
       for (const { isJudged, isLeftOut, model, stands } of rungsOf(policy, row)) {

@@ -11,6 +11,10 @@ import type * as Writer from "./Writer.ts"
 /** One request. */
 export interface Routed {
   readonly step: string
+  /** Position of the row, from 0. */
+  readonly row: number
+  /** Of the request's content: a row that is begun anew, after a kill or from a batch, counts once. */
+  readonly key: string
   /** The model whose answer was taken, or would have been were it not audited. */
   readonly model: string
   readonly isStrong: boolean
@@ -33,18 +37,21 @@ export interface RouteRepo {
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sums>, SqlError.SqlError>
 }
 
-const table: Writer.Table = { name: "routes", columns: ["run", "step", "model", "is_strong", "agreement"] }
+const table: Writer.Table = { name: "routes", columns: ["run", "step", "row_index", "key", "model", "is_strong", "agreement"] }
+
+/** Each request of a run once. */
+const ONCE = "SELECT step, min(id) AS id, max(is_strong) AS is_strong, max(agreement) AS agreement FROM routes WHERE run = ? GROUP BY step, row_index, key"
 
 export const make = (database: Database.Service, writer: Writer.Writer): RouteRepo => ({
-  record: (run, { agreement, isStrong, model, step }) =>
-    writer.append(table, [run, step, model, isStrong ? 1 : 0, agreement ?? null]),
+  record: (run, { agreement, isStrong, key, model, row, step }) =>
+    writer.append(table, [run, step, row, key, model, isStrong ? 1 : 0, agreement ?? null]),
   sums: (run) =>
     Effect.gen(function*() {
       const counts = yield* database.query(
-        "SELECT step, count(*) AS requests, sum(is_strong) AS strong FROM routes WHERE run = ? GROUP BY step ORDER BY min(id)",
+        `SELECT step, count(*) AS requests, sum(is_strong) AS strong FROM (${ONCE}) AS once GROUP BY step ORDER BY min(id)`,
         [run]
       )
-      const audited = yield* database.query("SELECT step, agreement FROM routes WHERE run = ? AND agreement IS NOT NULL ORDER BY id", [run])
+      const audited = yield* database.query(`SELECT step, agreement FROM (${ONCE}) AS once WHERE agreement IS NOT NULL ORDER BY id`, [run])
       return counts.map((row): Sums => ({
         step: String(row["step"]),
         requests: Database.toNumber(row["requests"]) ?? 0,
