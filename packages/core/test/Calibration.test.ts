@@ -110,8 +110,8 @@ const population = (kind: Kind, random: () => number): ReadonlyArray<Calibration
     return {
       row,
       answers: [
-        { model: "weak", cost: Money.perMillionTokens(0.1), quality: weak, sample: { features: { ...row.features, confidence } } },
-        { model: "strong", cost: Money.perMillionTokens(2), quality: strong, sample: row }
+        { model: "weak", cost: Money.perMillionTokens(0.1), judging: Money.zero, quality: weak, sample: { features: { ...row.features, confidence } } },
+        { model: "strong", cost: Money.perMillionTokens(2), judging: Money.zero, quality: strong, sample: row }
       ]
     }
   })
@@ -187,14 +187,23 @@ describe("Calibration", () => {
     assert.match(refused!, /strong/)
   })
 
+  it("has judges cost where the answer is judged, and not where the row decides", () => {
+    const rows = population("agreement", chance(15)).slice(0, 400).map((row) => ({ ...row, answers: row.answers.map((answer) => ({ ...answer, judging: Money.perMillionTokens(1) })) }))
+    const { candidates } = Calibration.make(rows, { target, standard: "agreement" })
+    // 0.1 for the weak model, 2 for the strong one, 1 more for the judges of each row that is judged.
+    for (const [by, each] of [["row", (strong: number) => 0.1 * (1 - strong) + 2 * strong], ["answer", (strong: number) => 1.1 + 2 * strong]] as const) {
+      for (const { cost, strongShare } of candidates.find((candidate) => candidate.by === by)!.points) assert.closeTo(Number(cost) / 1e6, each(strongShare), 1e-5)
+    }
+  })
+
   it("prefers the model that is cheapest for the quality, of more than two rungs", () => {
     const random = chance(8)
     const rows = population("agreement", random).slice(0, 600).map(({ answers: [weak, strong], row }) => ({
       row,
       answers: [
         // A model that is always wrong, and one that is nearly always right at a fifth of the price.
-        { ...weak!, model: "useless", cost: Money.perMillionTokens(0.05), quality: 0 },
-        { ...weak!, model: "good", cost: Money.perMillionTokens(0.4), quality: random() < 0.985 ? 1 : 0 },
+        { ...weak!, model: "useless", cost: Money.perMillionTokens(0.05), judging: Money.zero, quality: 0 },
+        { ...weak!, model: "good", cost: Money.perMillionTokens(0.4), judging: Money.zero, quality: random() < 0.985 ? 1 : 0 },
         strong!
       ]
     }))
@@ -208,8 +217,8 @@ describe("Calibration", () => {
     const row = (weak: number, length: number) => ({
       row: { features: { length } },
       answers: [
-        { model: "weak", cost: Money.perMillionTokens(0), quality: weak, sample: { features: {} } },
-        { model: "strong", cost: Money.perMillionTokens(1), quality: 1, sample: { features: {} } }
+        { model: "weak", cost: Money.perMillionTokens(0), judging: Money.zero, quality: weak, sample: { features: {} } },
+        { model: "strong", cost: Money.perMillionTokens(1), judging: Money.zero, quality: 1, sample: { features: {} } }
       ]
     })
     // Four of ten are wrong, and they are the longest.

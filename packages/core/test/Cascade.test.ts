@@ -1,14 +1,14 @@
 /** Cascades, rules and fallbacks over a scripted model: who is asked, what is booked, what is kept. */
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Cache, Cascade, Cascading, Embedder, Fallback, Flow, Hedge, Judge, Ledger, ModelClient, ModelRequest, Money, Pricing, Quality, Retry, Router, Runner, Sink,
+  Cache, Cascade, Cascading, Embedder, Fallback, Flow, Hedge, Judge, Ledger, ModelClient, ModelRequest, Money, Pricing, Quality, Retry, Router, Routing, Runner, Sink,
   Source, Stack, Tally
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Fiber, Layer, Logger, Schema } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { mkdtempSync } from "node:fs"
+import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Scripted from "./ScriptedModel.ts"
@@ -253,6 +253,56 @@ describe("a run with a cascade", () => {
       const broken = yield* Effect.flip(Runner.run(flow(answers(), { routing: import.meta.filename })))
       assert.include(broken.message, "Cascade.test.ts: is no routing")
     }).pipe(Effect.provide(NodeHost.layerMemory)))
+})
+
+describe("a routing file", () => {
+  /** A score of ln(p / (1 - p)) where the fact holds, and of its opposite where not. */
+  const scorer = (fact: string) => ({ intercept: 0, numbers: { [fact]: { mean: 0.5, scale: 0.5, weight: 4 } }, words: {} })
+
+  const certificate = {
+    target: 0.95, delta: 0.05, standard: "agreement" as const, training: 100, rows: 200, quality: 0.98, strongQuality: 1, kept: 0.955, strongShare: 0.3,
+    cost: Money.perMillionTokens(1), strongCost: Money.perMillionTokens(3)
+  }
+
+  const written = (by: "row" | "answer", fact: string, judges: ReadonlyArray<string>): string => {
+    const file = join(mkdtempSync(join(tmpdir(), "pipe-cascade-")), "f.routing.json")
+    writeFileSync(file, Routing.encode({
+      version: 1, flow: "f", tunedAt: "2026-11-27T00:00:00.000Z", models: [CHEAP, STRONG], judges,
+      sample: { rows: 300, seed: "pipe", upTo: "5", spent: Money.zero },
+      steps: { "": { key: "as it was", policy: { by, strong: STRONG, threshold: 0.5, rungs: [{ model: CHEAP, own: scorer(fact) }] }, certificate } }
+    }))
+    return file
+  }
+
+  const ask = (easy: boolean, quality: Quality.Quality = {}) => ModelClient.send(completion("x")).pipe(Quality.provide({ features: { easy }, ...quality }))
+
+  it.effect("chooses by the row before anything is asked, and has no judge work then; a check that says no still counts", () =>
+    Effect.gen(function*() {
+      const model = Scripted.make(() => Scripted.response("x"))
+      const stack = Stack.make(
+        Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.agreement()], audit: 0, routing: written("row", "easy", ["agreement"]) }),
+        model.layer
+      )
+      yield* through(stack, ask(true))
+      assert.deepStrictEqual(models(model), [CHEAP])
+      yield* through(stack, ask(false))
+      assert.deepStrictEqual(models(model).slice(1), [STRONG])
+      yield* through(stack, ask(true, { check: () => false }))
+      assert.deepStrictEqual(models(model).slice(2), [CHEAP, STRONG])
+    }))
+
+  it.effect("judges by the answer with the scores of the file; an answer that cannot be read agrees with no other", () =>
+    Effect.gen(function*() {
+      const model = Scripted.make(({ model, sample }) => Scripted.response(model === STRONG ? "{}" : sample === 0 ? "{\"a\": 1}" : "not JSON"))
+      const file = written("answer", "agreement", ["agreement"])
+      const stack = Stack.make(Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.agreement()], audit: 0, routing: file }), model.layer)
+      const { exit } = yield* through(stack, ask(true, { answer: (text) => JSON.parse(text) as unknown }))
+      assert.strictEqual(exit._tag, "Success")
+      assert.deepStrictEqual(models(model), [CHEAP, CHEAP, CHEAP, STRONG])
+      const sure = Scripted.make(() => Scripted.response("{}"))
+      yield* through(Stack.make(Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.agreement()], audit: 0, routing: file }), sure.layer), ask(true))
+      assert.deepStrictEqual(models(sure), [CHEAP, CHEAP, CHEAP])
+    }))
 })
 
 describe("Router", () => {

@@ -18,8 +18,9 @@ import * as Scorer from "./Scorer.ts"
 /** What one model did with a row. */
 export interface Answer {
   readonly model: string
-  /** What it cost with its judges, in picodollars. */
+  /** What the answer cost, and what its judges did, in picodollars. */
   readonly cost: Money.Money
+  readonly judging: Money.Money
   /** From 0 to 1: as good as the label, or as the strong model's answer. */
   readonly quality: number
   /** Facts about the row and the answer; `undefined`: there is no answer that could stand. */
@@ -112,7 +113,7 @@ const route = (
     const answer = answers[rung]!
     const isTaken = losses[at]! <= threshold
     if (by === "row" && !isTaken) continue
-    cost += answer.cost
+    cost += by === "row" ? answer.cost : answer.cost + answer.judging
     if (isTaken && answer.sample !== undefined) return { cost, quality: answer.quality, isStrong: false }
   }
   const strong = answers[answers.length - 1]!

@@ -128,10 +128,12 @@ const read = Effect.fnUntraced(function*(file: string, { judges = [], models }: 
   return routing
 })
 
-/** A model's answer, with all that was asked for it. */
+/** A model's answer, and what is known of it. */
 interface Judged {
   readonly response: Response | undefined
+  /** The answer, and what its judges asked, for what they cost. */
   readonly asked: ReadonlyArray<ModelResponse.Discarded>
+  readonly judging: ReadonlyArray<ModelResponse.Discarded>
   readonly sample: Features.Sample | undefined
   /** Whether it may stand where nothing is tuned. */
   readonly isGood: boolean
@@ -189,24 +191,24 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
   const tryModel = (asked: Completion, model: string, row: Features.Sample, quality: Quality.Quality, step: string, isJudged: boolean): Asking<Judged> =>
     Effect.gen(function*() {
       const request = judges.reduce((request, { prepare }) => prepare?.(request) ?? request, ModelRequest.withModel(asked, model))
-      const costs: Array<ModelResponse.Discarded> = []
-      const send: ModelClient.Send = (request) => Effect.tap(next.send(request), (response) => Effect.sync(() => costs.push(...ModelResponse.toDiscarded(response))))
-      const doubtful = (response: Response | undefined): Judged => ({ response, asked: costs, sample: undefined, isGood: false })
+      const judging: Array<ModelResponse.Discarded> = []
+      const send: ModelClient.Send = (request) => Effect.tap(next.send(request), (response) => Effect.sync(() => judging.push(...ModelResponse.toDiscarded(response))))
       const response = yield* Effect.catch(next.send(request), (error) => isBeyond(error) ? Effect.undefined : Effect.fail(error))
-      if (response === undefined) return doubtful(undefined)
-      costs.push(...ModelResponse.toDiscarded(response))
-      if (!ModelResponse.isComplete(response) || (yield* ModelClient.Accept)(response) !== undefined) return doubtful(response)
-      if (!isJudged) return { response, asked: costs, sample: row, isGood: true }
+      const paid = response === undefined ? [] : ModelResponse.toDiscarded(response)
+      const doubtful: Judged = { response, asked: paid, judging, sample: undefined, isGood: false }
+      if (response === undefined || !ModelResponse.isComplete(response) || (yield* ModelClient.Accept)(response) !== undefined) return doubtful
       const text = ModelResponse.text(response)
       const { check } = quality
       const verdict = check === undefined ? undefined : yield* ask("check", step, () => check(text), false as Quality.Verdict)
+      if (verdict === false) return doubtful
+      if (!isJudged) return { response, asked: paid, judging, sample: row, isGood: true }
       const own: Features.Features = { "answer length": Math.log1p(TokenCounter.estimate(text)), ...(verdict === undefined ? undefined : Quality.factsOf(verdict)) }
       const facts = yield* Effect.reduce(judges, () => own, (facts, judge) =>
         judge.answer === undefined ? Effect.succeed(facts) : Effect.map(
-          consult(judge, judge.answer({ request, response, text, send, keyOf: (text) => Quality.keyOf(quality, text) }), {}),
+          consult(judge, judge.answer({ request, response, text, send, keyOf: keyOfAnswer(quality) }), {}),
           (more) => ({ ...facts, ...more })
         ))
-      return { response, asked: costs, sample: Features.merge(row, { features: facts }), isGood: Judge.isAccepted(judges, facts, verdict) }
+      return { response, asked: paid, judging, sample: Features.merge(row, { features: facts }), isGood: Judge.isAccepted(judges, facts, verdict) }
     })
 
   const withModels = (response: Response, discarded: ReadonlyArray<ModelResponse.Discarded>): Response => ({
@@ -251,7 +253,7 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
   const isAudited = (key: string): boolean => rate > 0 && Number.parseInt(ContentHash.make(`audit\n${key}`).slice(0, 8), 16) / 2 ** 32 < rate
 
   const agreementOf = (quality: Quality.Quality, step: string, response: Response, other: Response) =>
-    ask("answer", step, () => Quality.agreement(quality, ModelResponse.text(response), ModelResponse.text(other)), 0)
+    ask(quality.score === undefined ? "answer" : "score", step, () => Quality.agreement(quality, ModelResponse.text(response), ModelResponse.text(other)), 0)
 
   const cascade = (request: Completion, quality: Quality.Quality): Asking<Response> =>
     Effect.gen(function*() {
@@ -260,7 +262,7 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
       if (file !== undefined && policy === undefined) return withModels(yield* askStrong(request), [])
       const key = ContentHash.make(RequestKey.content(request))
       const record = (model: string, agreement: number | undefined): void =>
-        store.routes.record(run?.id ?? 0, { step, row: index, key: key.slice(0, 16), model, isStrong: model === strong, agreement })
+        run === undefined ? undefined : store.routes.record(run.id, { step, row: index, key: key.slice(0, 16), model, isStrong: model === strong, agreement })
       const row = yield* rowOf(request, quality)
       const discarded: Array<ModelResponse.Discarded> = []
       for (const { isJudged, isLeftOut, model, stands } of rungsOf(policy, row)) {
@@ -268,16 +270,16 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
         const tried = yield* tryModel(request, model, row, quality, step, isJudged)
         const { response } = tried
         if (response === undefined || !stands(tried)) {
-          discarded.push(...tried.asked)
+          discarded.push(...tried.asked, ...tried.judging)
           continue
         }
         const audited = isAudited(key) ? yield* Effect.catch(askStrong(request), () => Effect.undefined) : undefined
         if (audited === undefined) {
           record(model, undefined)
-          return withModels(response, [...discarded, ...tried.asked.slice(ModelResponse.toDiscarded(response).length)])
+          return withModels(response, [...discarded, ...tried.judging])
         }
         record(model, yield* agreementOf(quality, step, response, audited))
-        return withModels(audited, [...discarded, ...tried.asked])
+        return withModels(audited, [...discarded, ...tried.asked, ...tried.judging])
       }
       const response = yield* askStrong(request)
       record(strong, undefined)
@@ -297,12 +299,12 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
           : response === reference ? Effect.succeed(1) : agreementOf(quality, step, response, reference)
       const tried = yield* Effect.forEach(models.slice(0, -1), (model) =>
         Effect.gen(function*() {
-          const { asked, response, sample } = yield* tryModel(request, model, row, quality, step, true)
-          return { model, asked, sample, quality: response === undefined || sample === undefined ? 0 : yield* qualityOf(response) }
+          const { asked, judging, response, sample } = yield* tryModel(request, model, row, quality, step, true)
+          return { model, asked, judging, sample, quality: response === undefined || sample === undefined ? 0 : yield* qualityOf(response) }
         }), { concurrency: "unbounded" })
-      const all = [...tried, { model: strong, asked: ModelResponse.toDiscarded(reference), sample: row, quality: yield* qualityOf(reference) }]
+      const all = [...tried, { model: strong, asked: ModelResponse.toDiscarded(reference), judging: [], sample: row, quality: yield* qualityOf(reference) }]
       observe({ step, index, row, isLabelled, tried: all })
-      return withModels(reference, tried.flatMap(({ asked }) => asked))
+      return withModels(reference, tried.flatMap(({ asked, judging }) => [...asked, ...judging]))
     })
 
   return {
@@ -317,6 +319,15 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
       })
   } satisfies ModelClient.Service
 })
+
+/** Equal for answers that say the same; one that the author's function cannot read says what no other does. */
+const keyOfAnswer = (quality: Quality.Quality) => (text: string): string => {
+  try {
+    return Quality.keyOf(quality, text)
+  } catch {
+    return `\u0000${text}`
+  }
+}
 
 /** Whether a stronger model may do better with a request. */
 const isBeyond = (error: AiError.AiError): boolean => {

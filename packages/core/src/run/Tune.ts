@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
+import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Money from "../data/Money.ts"
 import * as Calibration from "../decide/Calibration.ts"
 import * as Routing from "../decide/Routing.ts"
@@ -172,19 +173,25 @@ const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, s
   }
 })
 
+const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.Service, at: number) =>
+  Effect.map(
+    Effect.forEach(asked, (one) => {
+      const { cost } = one.usage === undefined ? { cost: undefined } : Pricing.charge(pricing, { ...one, usage: one.usage, at })
+      return cost === undefined
+        ? Effect.fail(new TuneError({ message: `what ${one.model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, prices: { "${one.model}": { input: 0.15, output: 0.6 } } (USD per million tokens)` }))
+        : Effect.succeed(cost)
+    }),
+    Money.sum
+  )
+
 /** Trials as observations, with what each model cost. */
 export const observationsOf = (trials: ReadonlyArray<Cascading.Trial>, pricing: Pricing.Service, at: number) =>
   Effect.forEach(trials, ({ row, tried }) =>
     Effect.map(
-      Effect.forEach(tried, ({ asked, model, quality, sample }) =>
+      Effect.forEach(tried, ({ asked, judging, model, quality, sample }) =>
         Effect.map(
-          Effect.forEach(asked, (one) => {
-            const { cost } = one.usage === undefined ? { cost: undefined } : Pricing.charge(pricing, { ...one, usage: one.usage, at })
-            return cost === undefined
-              ? Effect.fail(new TuneError({ message: `what ${one.model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, prices: { "${one.model}": { input: 0.15, output: 0.6 } } (USD per million tokens)` }))
-              : Effect.succeed(cost)
-          }),
-          (costs): Calibration.Answer => ({ model, quality, sample, cost: Money.sum(costs) })
+          Effect.all([costOf(asked, pricing, at), costOf(judging, pricing, at)]),
+          ([cost, judging]): Calibration.Answer => ({ model, quality, sample, cost, judging })
         )),
       (answers): Calibration.Observation => ({ row, answers })
     ))

@@ -11,8 +11,9 @@ import type * as ModelResponse from "../data/ModelResponse.ts"
 /** What one model did with a request, when all were asked. */
 export interface Tried {
   readonly model: string
-  /** Its answer and what its judges asked, for what they cost. */
+  /** Its answer, and what its judges asked, for what they cost. */
   readonly asked: ReadonlyArray<ModelResponse.Discarded>
+  readonly judging: ReadonlyArray<ModelResponse.Discarded>
   /** From 0 to 1: beside the label where there is one, and else beside the strong model's answer. */
   readonly quality: number
   /** Facts about the row and the answer; `undefined`: there is no answer that could stand. */
