@@ -208,6 +208,16 @@ describe("nodes", () => {
       assert.deepStrictEqual(yield* values(sum(numbers(0))), [0])
     }))
 
+  it.effect("join rows that come before the table is complete", () =>
+    Effect.gen(function*() {
+      const n = Source.fromIterable("n", Array.from({ length: 100 }, (_, at) => at))
+      const names = Source.fromIterable("names", Array.from({ length: 100 }, (_, id) => ({ id, name: `name ${id}` })))
+      const out: Array<string> = []
+      const joined = Flow.map("joined", { row: Flow.join("j", { n }, { x: names }, { on: [(n) => n, (x) => x.id] }) }, ({ row }) => row.x.name)
+      yield* Runner.run(Flow.make("joins", { outputs: [Sink.forEach("out", joined, (name) => Effect.sync(() => void out.push(name)))] }))
+      assert.deepStrictEqual(out, Array.from({ length: 100 }, (_, id) => `name ${id}`))
+    }).pipe(Effect.provide(NodeHost.layerMemory)))
+
   it.effect("join by key, inner and left, also with groups of the same rows", () =>
     Effect.gen(function*() {
       const names = Source.fromIterable("names", [{ id: 1, name: "one" }, { id: 4, name: "four" }, { id: 4, name: "vier" }])

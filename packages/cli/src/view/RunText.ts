@@ -19,7 +19,7 @@ export const list = (runs: ReadonlyArray<RunRepo.Run>): string => {
     const summary = Report.summaryOf(run)
     return [
       run.name,
-      run.flow,
+      run.options.tuning === true ? `${run.flow} (tuning)` : run.flow,
       time(run.startedAt),
       run.status,
       summary === undefined ? "–" : String(summary.rows.read),
@@ -39,7 +39,7 @@ export const columns = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number
 }
 
 /** What can be done with a run now. */
-const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): ReadonlyArray<string> => [
+const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): ReadonlyArray<string> => run.options.tuning === true ? [] : [
   ...(run.status === "interrupted" || run.status === "failed" || run.status === "waiting" ? [`go on with it: pipe resume ${run.name}`] : []),
   ...(run.status === "budget" ? [`go on with it: pipe resume ${run.name} --budget <more>`] : []),
   ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])

@@ -80,16 +80,19 @@ export const exceeds = (values: ReadonlyArray<number>, mean: number, delta: numb
   return capital(values, mean, delta) >= Math.log(1 / delta)
 }
 
-/** The highest mean that is exceeded with certainty 1 − δ, to a ten-thousandth. */
-export const lowerBound = (values: ReadonlyArray<number>, delta: number): number => {
+/** The highest number from 0 to 1, to a ten-thousandth, of which something holds that holds of all lower ones too. */
+export const highest = (holds: (value: number) => boolean): number => {
   let [low, high] = [0, 1]
   while (high - low > 1e-4) {
     const middle = (low + high) / 2
-    if (exceeds(values, middle, delta)) low = middle
+    if (holds(middle)) low = middle
     else high = middle
   }
   return low
 }
+
+/** The highest mean that is exceeded with certainty 1 − δ, to a ten-thousandth. */
+export const lowerBound = (values: ReadonlyArray<number>, delta: number): number => highest((mean) => exceeds(values, mean, delta))
 
 /** The lowest mean that is above the true one with certainty 1 − δ. */
 export const upperBound = (values: ReadonlyArray<number>, delta: number): number => 1 - lowerBound(values.map((value) => 1 - value), delta)

@@ -285,7 +285,7 @@ const makeJoinOutlet = (
         ? Effect.sync(() => {
           held.push(...valuesOf(rows))
         })
-        : Effect.andThen(Deferred.await(table.complete), probe(valuesOf(rows))),
+        : Effect.andThen(Deferred.await(table.complete), Effect.suspend(() => probe(valuesOf(rows)))),
     end: outlet.holdFirst
       // The rest of this domain's outlets must end before the second side can be complete.
       ? Effect.asVoid(Effect.forkScoped(

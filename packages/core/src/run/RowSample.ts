@@ -26,11 +26,10 @@ export const hashOf = (seed: string, value: unknown): string => ContentHash.make
 
 interface Taken<A> {
   readonly hash: string
-  readonly at: number
   readonly row: Node.SourceRow<A>
 }
 
-/** Takes the sample of all rows, in their order. Rows that cannot be read are left out. */
+/** Takes the sample of all rows, in the order of their hashes: what is cut short is a sample too. Rows that cannot be read are left out. */
 export const take = <A, E, R>(
   rows: Stream.Stream<Node.SourceRow<A>, E, R>,
   { above = "", onTaken, seed, size }: RowSample
@@ -39,14 +38,12 @@ export const take = <A, E, R>(
     // Kept sorted from time to time: a row that is not among the lowest so far is gone at once.
     let kept = new Map<string, Taken<A>>()
     let limit = "~"
-    let at = 0
     yield* Stream.runForEach(rows, (row) =>
       Effect.sync(() => {
-        const place = at++
         if ("problem" in row) return
         const hash = hashOf(seed, row.value)
         if (hash <= above || hash >= limit || kept.has(hash)) return
-        kept.set(hash, { hash, at: place, row })
+        kept.set(hash, { hash, row })
         if (kept.size < 2 * size + 64) return
         const lowest = lowestOf(kept, size)
         kept = new Map(lowest.map((taken) => [taken.hash, taken]))
@@ -54,7 +51,7 @@ export const take = <A, E, R>(
       }))
     const taken = lowestOf(kept, size)
     yield* onTaken?.({ rows: taken.length, upTo: taken.at(-1)?.hash ?? above }) ?? Effect.void
-    return Stream.fromIterable(taken.toSorted((a, b) => a.at - b.at).map(({ row }) => row))
+    return Stream.fromIterable(taken.map(({ row }) => row))
   })
 
 const lowestOf = <A>(kept: ReadonlyMap<string, Taken<A>>, size: number): ReadonlyArray<Taken<A>> =>
