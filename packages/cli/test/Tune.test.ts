@@ -78,7 +78,8 @@ describe("pipe tune", () => {
     assert.include(tuned.stdout, "by prompt length, by hindsight")
     assert.include(tuned.stdout, "wrote products.routing.json")
     const routing = JSON.parse(readFileSync(join(cwd, "products.routing.json"), "utf8"))
-    assert.deepInclude(routing, { version: 1, flow: "products", models: ["gpt-4o-mini", "gpt-4o"], judges: ["logprobs"] })
+    assert.deepInclude(routing, { version: 1, flow: "products", models: ["gpt-4o-mini", "gpt-4o"] })
+    assert.deepStrictEqual(routing.judges.map(({ name }: { readonly name: string }) => name), ["logprobs"])
     assert.strictEqual(routing.sample.rows, 300)
     assert.match(routing.tunedAt, /^20\d\d-/)
     assert.isAtLeast(routing.steps.answer.certificate.kept, 0.95)
@@ -181,6 +182,20 @@ describe("pipe tune", () => {
       assert.strictEqual(code, 2, stderr)
       assert.include(stderr, words)
     }
+    // What a small sample does not certify takes no certificate away.
+    const kept = readFileSync(file, "utf8")
+    const less = await pipe(["tune", "flow.ts", "--target", "0.999", "--delta", "0.5", "--store", "other.db", "--sample", "2000"], { cwd, env })
+    assert.include(less.stdout + less.stderr, "different rows only")
+    const cut = await pipe(["tune", "flow.ts", "--budget", "0.001usd", "--store", "other.db"], { cwd, env })
+    assert.include(cut.stdout, "is left as it is, since it certifies what this sample does not (answer)")
+    assert.strictEqual(readFileSync(file, "utf8"), kept)
+    // Another judge of the same name.
+    writeFileSync(join(cwd, "other.ts"), flow({
+      cascade: "Cascade.layer({ models: [\"gpt-4o-mini\", \"gpt-4o\"], judges: [Judge.make({ name: \"logprobs\", atLeast: 1, answer: () => Effect.succeed({ logprobs: 1 }) })], routing: new URL(\"./products.routing.json\", import.meta.url) }),"
+    }))
+    const other = await pipe(["run", "other.ts"], { cwd, env })
+    assert.strictEqual(other.code, 2, other.stderr)
+    assert.include(other.stderr, "was tuned with another judge logprobs: its code or its options have changed")
     writeFileSync(join(cwd, "flow.ts"), flow({ prompt: "`Another question: ${row.text}`" }))
     const changed = await pipe(["run", "flow.ts", "--limit", "10"], { cwd, env })
     assert.strictEqual(changed.code, 0, changed.stderr)

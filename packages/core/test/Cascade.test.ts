@@ -1,13 +1,14 @@
 /** Cascades, rules and fallbacks over a scripted model: who is asked, what is booked, what is kept. */
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Cache, Cascade, Cascading, Embedder, Fallback, Flow, Hedge, Judge, Ledger, ModelClient, ModelRequest, Money, Pricing, Quality, Retry, Router, Routing, Runner, Sink,
+  Cache, Cascade, Cascading, Embedder, Fallback, Flow, Hedge, Judge, Ledger, ModelClient, ModelRequest, Money, Pricing, Quality, ReportText, Retry, Router, Routing, Runner, Sink,
   Source, Stack, Tally
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Fiber, Layer, Logger, Schema } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
+import { createHash } from "node:crypto"
 import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -159,6 +160,24 @@ describe("Cascade", () => {
       assert.deepStrictEqual(trials[0]!.tried.map(({ model, quality }) => [model, quality]), [[CHEAP, 1], [STRONG, 1]])
     }))
 
+  it.effect("takes a judge that throws for doubt, by its name, and what cannot be meant for an error", () =>
+    Effect.gen(function*() {
+      const warnings: Array<string> = []
+      const log = Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))]))
+      for (const answer of [() => { throw new Error("oh") }, () => Effect.die("oh")]) {
+        const model = Scripted.make(() => Scripted.response("x"))
+        yield* through(Stack.make(cascade([Judge.make({ name: "own", atLeast: 1, answer })]), model.layer), ModelClient.send(completion("x"))).pipe(log)
+        assert.deepStrictEqual(models(model), [CHEAP, STRONG])
+      }
+      assert.isTrue(warnings.every((text) => text === "the judge own failed, so answers are doubted: oh"))
+      const model = Scripted.make(() => Scripted.response("x"))
+      const problem = (options: Cascade.Options) =>
+        Effect.map(Effect.flip(Layer.build(Stack.make(Cascade.layer(options), model.layer)).pipe(Effect.scoped, Effect.provide(NodeHost.layerMemory))), ({ message }) => message)
+      assert.include(yield* problem({ models: ["a", "a"] }), "has the model a twice")
+      assert.include(yield* problem({ models: ["a", "b"], audit: 5 }), "between 0 and 1, not 5")
+      assert.include(yield* problem({ models: ["a", "b"], judges: [Judge.logprobs(), Judge.logprobs()] }), "two judges of the name logprobs")
+    }))
+
   it.effect("takes what a function of the author's throws for doubt, and says it once", () =>
     Effect.gen(function*() {
       const warnings: Array<string> = []
@@ -255,6 +274,9 @@ describe("a run with a cascade", () => {
     }).pipe(Effect.provide(NodeHost.layerMemory)))
 })
 
+/** As a routing file names a judge. */
+const keyOf = (judge: Judge.Judge): string => createHash("sha256").update(Effect.runSync(Judge.identityOf(judge))).digest("hex").slice(0, 12)
+
 describe("a routing file", () => {
   /** A score of ln(p / (1 - p)) where the fact holds, and of its opposite where not. */
   const scorer = (fact: string) => ({ intercept: 0, numbers: { [fact]: { mean: 0.5, scale: 0.5, weight: 4 } }, words: {} })
@@ -264,10 +286,11 @@ describe("a routing file", () => {
     cost: Money.perMillionTokens(1), strongCost: Money.perMillionTokens(3)
   }
 
-  const written = (by: "row" | "answer", fact: string, judges: ReadonlyArray<string>): string => {
+  const written = (by: "row" | "answer", fact: string, judges: ReadonlyArray<Judge.Judge>): string => {
     const file = join(mkdtempSync(join(tmpdir(), "pipe-cascade-")), "f.routing.json")
     writeFileSync(file, Routing.encode({
-      version: 1, flow: "f", tunedAt: "2026-11-27T00:00:00.000Z", models: [CHEAP, STRONG], judges,
+      version: 1, flow: "f", tunedAt: "2026-11-27T00:00:00.000Z", models: [CHEAP, STRONG],
+      judges: judges.map((judge) => ({ name: judge.name, key: keyOf(judge) })),
       sample: { rows: 300, seed: "pipe", upTo: "5", spent: Money.zero },
       steps: { "": { key: "as it was", policy: { by, strong: STRONG, threshold: 0.5, rungs: [{ model: CHEAP, own: scorer(fact) }] }, certificate } }
     }))
@@ -280,7 +303,7 @@ describe("a routing file", () => {
     Effect.gen(function*() {
       const model = Scripted.make(() => Scripted.response("x"))
       const stack = Stack.make(
-        Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.agreement()], audit: 0, routing: written("row", "easy", ["agreement"]) }),
+        Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.agreement()], audit: 0, routing: written("row", "easy", [Judge.agreement()]) }),
         model.layer
       )
       yield* through(stack, ask(true))
@@ -294,7 +317,7 @@ describe("a routing file", () => {
   it.effect("judges by the answer with the scores of the file; an answer that cannot be read agrees with no other", () =>
     Effect.gen(function*() {
       const model = Scripted.make(({ model, sample }) => Scripted.response(model === STRONG ? "{}" : sample === 0 ? "{\"a\": 1}" : "not JSON"))
-      const file = written("answer", "agreement", ["agreement"])
+      const file = written("answer", "agreement", [Judge.agreement()])
       const stack = Stack.make(Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.agreement()], audit: 0, routing: file }), model.layer)
       const { exit } = yield* through(stack, ask(true, { answer: (text) => JSON.parse(text) as unknown }))
       assert.strictEqual(exit._tag, "Success")
@@ -302,6 +325,40 @@ describe("a routing file", () => {
       const sure = Scripted.make(() => Scripted.response("{}"))
       yield* through(Stack.make(Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.agreement()], audit: 0, routing: file }), sure.layer), ask(true))
       assert.deepStrictEqual(models(sure), [CHEAP, CHEAP, CHEAP])
+    }))
+})
+
+describe("a cascade over a fallback", () => {
+  // The strong model is down: the cheap one answers in its place.
+  const down = () => Scripted.make(({ model }) => (model === STRONG ? Scripted.broken("down") : Scripted.response("hm")))
+  const over = (model: Scripted.Scripted, audit: number) =>
+    Stack.make(Ledger.layer, Cascade.layer({ models: [CHEAP, STRONG], audit }), Fallback.layer([STRONG, CHEAP]), model.layer)
+
+  const run = (audit: number, check: (text: string) => boolean) => {
+    const rows = Source.fromIterable("rows", [1, 2, 3, 4])
+    const answer = Flow.step("answer", { row: rows }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: `row ${row}` }), ({ text }) => text), { quality: { check } })
+    return Runner.run(Flow.make("f", { outputs: [Sink.forEach("out", answer, () => Effect.void)], stack: over(down(), audit) })).pipe(
+      Effect.provide(Layer.fresh(NodeHost.layerMemory))
+    )
+  }
+
+  it.effect("has no audit by another model than the strong one, and says who answered in its place", () =>
+    Effect.gen(function*() {
+      const audited = yield* run(1, () => true)
+      assert.deepInclude(audited.routes![0], { requests: 4, strong: 0, substituted: 0, audited: 0 })
+      const doubted = yield* run(0, () => false)
+      assert.deepInclude(doubted.routes![0], { requests: 4, strong: 4, substituted: 4 })
+      assert.include(ReportText.render(doubted), "another answered 4 of them in its place")
+    }))
+
+  it.effect("marks a trial that another model has answered", () =>
+    Effect.gen(function*() {
+      const trials: Array<Cascading.Trial> = []
+      yield* through(over(down(), 0), ModelClient.send(completion("x"))).pipe(Effect.provideService(Cascading.Trials, (trial) => void trials.push(trial)))
+      assert.deepStrictEqual(trials.map(({ isSubstituted }) => isSubstituted), [true])
+      const well = Scripted.make(() => Scripted.response("hm"))
+      yield* through(over(well, 0), ModelClient.send(completion("x"))).pipe(Effect.provideService(Cascading.Trials, (trial) => void trials.push(trial)))
+      assert.deepStrictEqual(trials.map(({ isSubstituted }) => isSubstituted), [true, false])
     }))
 })
 

@@ -1,7 +1,7 @@
 /** Every case of kind `routing` over real HTTP, endpoints by weight, and tuning on answers that a simulator gives. */
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Balance, Cache, Cascade, Fallback, Flow, Judge, Ledger, ModelClient, ModelFailure, ModelResponse, Money, Retry, Router, Routing, Runner, Sink, Source, Stack, Tune
+  Balance, Cache, Cascade, Fallback, Flow, Judge, Ledger, ModelClient, ModelFailure, ModelResponse, Money, Plan, Retry, Router, Routing, Runner, Sink, Source, Stack, Tune
 } from "@pipe/core"
 import { Anthropic, Language, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Effect, Layer, Logger, Schema } from "effect"
@@ -324,6 +324,74 @@ describe("Tune", () => {
       assert.isBelow(server.requests() - before, 2_000 - rows)
     }), 30_000)
 
+  it.live("stops before the whole sample is paid where labels are there for some rows only, and takes no sample of which many rows fail", () =>
+    Effect.gen(function*() {
+      const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      const server = yield* Simulator.start({ ...simulator, latency: "5 millis" })
+      const flow = (label: (n: number) => string | undefined, answer?: string) => {
+        const source = Source.fromIterable("question", questions(400))
+        const step = Flow.step("answer", { question: source }, ({ question }) =>
+          Effect.map(LanguageModel.generateText({ prompt: question.text }), ({ text }) => text), {
+          quality: { label: ({ question }) => label(question.n), ...(answer === undefined ? undefined : { score: () => Number.NaN }) }
+        })
+        return Flow.make("labels", {
+          outputs: [Sink.forEach("out", step, () => Effect.void)],
+          stack: Stack.make(Ledger.layer, Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }), Cache.layer(), openai(server.url, "k"))
+        })
+      }
+      const mixed = yield* Effect.flip(Tune.make(flow((n) => n % 2 === 0 ? "card" : undefined), { target: 0.9 }).pipe(Effect.provide(host(folder))))
+      assert.include(mixed.message, "gives a label for some rows of the sample only")
+      assert.isBelow(server.requests(), 200)
+
+      const warnings: Array<string> = []
+      yield* Tune.make(flow(() => "card", "NaN"), { target: 0.9 }).pipe(
+        Effect.provide(host(folder)),
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))]))
+      )
+      assert.isTrue(warnings.some((text) => text.includes("`quality.score` failed (it gave NaN")), warnings.join("\n"))
+
+      // A run asks for no label.
+      const thrown = flow((n) => {
+        if (n > 0) throw new Error("no label")
+        return "card"
+      })
+      assert.strictEqual((yield* Runner.run(thrown).pipe(Effect.provide(host(folder)))).rows.failed, 0)
+
+      const failing = yield* Wire.serve((body) => body.includes("question 1") ? refused(400, "no") : chat("card", "gpt-4o"))
+      const rows = Source.fromIterable("question", questions(400))
+      const step = Flow.step("answer", { question: rows }, ({ question }) => Effect.map(LanguageModel.generateText({ prompt: question.text }), ({ text }) => text))
+      const failed = yield* Effect.flip(Tune.make(Flow.make("failing", {
+        outputs: [Sink.forEach("out", step, () => Effect.void)],
+        stack: Stack.make(Ledger.layer, Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }), openai(failing.url, "k"))
+      }), { target: 0.9, errorsFile: join(folder, "errors.jsonl") }).pipe(Effect.provide(host(folder))))
+      assert.match(failed.message, /\d+ of 300 rows of the sample failed, so that the others are no sample of all; the first: question/)
+    }), 30_000)
+
+  it.live("plans a cascade with its judges, and sees what tuning has put into the cache", () =>
+    Effect.gen(function*() {
+      const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      const server = yield* Simulator.start(simulator)
+      const flow = flowOf({ url: server.url, folder, rows: questions(300), audit: 0 })
+      const tuned = yield* Tune.make(flow, { target: 0.95, sample: 300 }).pipe(Effect.provide(host(folder)))
+      writeFileSync(tuned.file!, Routing.encode(tuned.routing))
+      const plan = yield* Plan.make(flow).pipe(Effect.provide(host(folder)))
+      assert.strictEqual(plan.lines.reduce((sum, { calls }) => sum + calls, 0), 0)
+
+      const rows = Source.fromIterable("question", questions(300))
+      const step = Flow.step("answer", { question: rows }, ({ question }) => Effect.map(LanguageModel.generateText({ prompt: question.text }), ({ text }) => text))
+      const judged = Flow.make("judged", {
+        outputs: [Sink.forEach("out", step, () => Effect.void)],
+        stack: Stack.make(
+          Ledger.layer,
+          Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"], judges: [Judge.agreement({ samples: 3 }), Judge.model({ model: "gpt-4.1" })] }),
+          openai(server.url, "k")
+        )
+      })
+      const { lines, notes } = yield* Plan.make(judged).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
+      assert.deepStrictEqual(lines.map(({ calls, model }) => [model, calls]), [["gpt-4o-mini", 1_200], ["gpt-4.1", 300], ["gpt-4o", 300]])
+      assert.include(notes!.join("\n"), "only the run shows; all are counted here")
+    }), 30_000)
+
   it.live("routes rows that wait in batches, and records each once", () =>
     Effect.gen(function*() {
       const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
@@ -338,6 +406,8 @@ describe("Tune", () => {
       assert.strictEqual(readFileSync(join(folder, "out.jsonl"), "utf8").trim().split("\n").length, 300)
       const booked = summary.cost + Object.values(summary.savings).reduce((sum, saved) => sum + saved, 0n)
       assert.strictEqual(booked, summary.baseline)
+      // A doubted answer that was paid is no cache hit when its row is begun anew.
+      assert.strictEqual(summary.savings.cache, 0n)
       assert.isTrue(Schema.is(Schema.BigInt)(summary.cost))
     }), 60_000)
 })

@@ -2,11 +2,13 @@
 import * as Calibration from "@pipe/core/Calibration"
 import type * as Flow from "@pipe/core/Flow"
 import { count, share } from "@pipe/core/ReportText"
+import * as RequestKey from "@pipe/core/RequestKey"
 import * as Routing from "@pipe/core/Routing"
 import * as Secret from "@pipe/core/Secret"
 import * as Tune from "@pipe/core/Tune"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { relative, resolve } from "node:path"
@@ -77,7 +79,8 @@ const settingsOf = Effect.fnUntraced(function*({ check, delta, sample, seed, tar
 const tune = Effect.fnUntraced(function*(flow: Flow.Any, options: Tune.Options, input: Input) {
   const tuned = yield* Tune.make(flow, { ...options, target: input.target })
   const { file, routing, steps, summary } = tuned
-  const isWritten = file !== undefined && !input.dryRun && !input.simulate
+  const lost = file === undefined ? [] : yield* lostBy(file, routing)
+  const isWritten = file !== undefined && !input.dryRun && !input.simulate && lost.length === 0
   if (isWritten) yield* WholeFile.write(file, Stream.make(Routing.encode(routing)))
   if (summary.status === "budget") process.exitCode = ExitCode.budget
   const charts = steps.map((step) => ({ step, chart: TuneText.chartOf(step) }))
@@ -85,21 +88,36 @@ const tune = Effect.fnUntraced(function*(flow: Flow.Any, options: Tune.Options, 
   if (input.json) {
     return yield* Console.log(JSON.stringify({ file: isWritten ? file : undefined, routing: JSON.parse(Routing.encode(routing)), frontier: steps.map(TuneText.frontierToJson) }))
   }
-  yield* Console.log(charts.map(({ chart, step }) => TuneText.render(step, chart, input)).join("\n\n"))
+  yield* Console.log(charts.map(({ chart, step }) => TuneText.render(step, chart)).join("\n\n"))
   const shown = file === undefined ? undefined : relative(process.cwd(), file)
-  const end = summary.status === "budget"
-    ? `the budget was reached after ${count(steps.reduce((most, { rows }) => Math.max(most, rows), 0))} of ${count(routing.sample.rows)} rows: what is certified is certified by those`
-    : undefined
+  const asked = steps.reduce((most, { rows }) => Math.max(most, rows), 0)
+  const isCertified = steps.some(({ calibration }) => calibration.policy !== undefined)
+  const { failed } = summary.rows
+  if (failed > flow.allowFailedRows) process.exitCode = ExitCode.failed
   yield* Console.log([
     "",
-    ...(end === undefined ? [] : [end]),
-    `spent ${TuneText.money(summary.cost)} on ${count(routing.sample.rows)} rows; a run finds those answers in the cache`,
+    ...(summary.status === "budget" ? [`the budget was reached after ${count(asked)} of ${count(routing.sample.rows)} rows: what is certified is certified by those`] : []),
+    ...(failed === 0 ? [] : [`${count(failed)} of ${count(summary.rows.read)} rows failed: what is certified is for rows that do not (pipe show ${summary.run} --failed)`]),
+    input.simulate
+      ? `${count(asked)} rows were answered by the simulator: nothing is paid`
+      : `spent ${TuneText.money(summary.cost)} on ${count(asked)} rows; where a run asks the same, it finds those answers in the cache`,
     isWritten
-      ? `wrote ${shown}: the flow reads it, and pipe tune ${input.flow} --check says of later rows whether it holds`
+      ? `wrote ${shown}: the flow reads it${isCertified ? `, and pipe tune ${input.flow} --check says of later rows whether it holds` : ""}`
+      : lost.length > 0
+      ? `${shown} is left as it is, since it certifies what this sample does not (${lost.join(", ")}): pipe tune ${input.flow} --check says whether that holds; take the file away to begin anew`
       : file === undefined
       ? `the cascade names no file, so nothing is written: give it routing: new URL("./${flow.name}.routing.json", import.meta.url)`
       : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing of real models"})`
   ].join("\n"))
+})
+
+/** Steps that the file that is there certifies, and another does not. */
+const lostBy = Effect.fnUntraced(function*(file: string, { judges, models, steps }: Routing.Routing) {
+  const fs = yield* FileSystem.FileSystem
+  const earlier = yield* Effect.orElseSucceed(Effect.flatMap(fs.readFileString(file), Routing.decode), () => undefined)
+  const isOf = RequestKey.canonical([earlier?.judges, earlier?.models]) === RequestKey.canonical([judges, models])
+  return !isOf ? [] : Object.entries(earlier?.steps ?? {}).flatMap(([name, { key, policy }]) =>
+    policy !== undefined && steps[name] !== undefined && steps[name].policy === undefined && steps[name].key === key ? [name] : [])
 })
 
 const draw = Effect.fnUntraced(function*(tuned: Tune.Tuned, charts: ReadonlyArray<TuneText.Charted>, input: Input) {

@@ -9,13 +9,13 @@ import { style } from "./ReportStyle.ts"
 /** The frontier of a step. */
 export const svg = ({ chart }: TuneText.Charted): string => Chart.toSvg(chart)
 
-const section = ({ chart, step }: TuneText.Charted, target: number): string =>
+const section = ({ chart, step }: TuneText.Charted): string =>
   [
     "<section>",
     `<h2>${Html.escape(step.name)}</h2>`,
     `<p>${Html.escape(TuneText.verdictOf(step))}</p>`,
     svg({ chart, step }),
-    Html.table(TuneText.header, TuneText.rowsOf(step, target)),
+    Html.table(TuneText.header, TuneText.rowsOf(step)),
     "</section>"
   ].join("\n")
 
@@ -25,7 +25,7 @@ export const render = ({ routing, summary }: Tune.Tuned, charts: ReadonlyArray<T
     `<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>${Html.escape(routing.flow)}: tuning</title><style>${style}svg{max-width:100%;height:auto;border-radius:8px}</style></head><body><main>`,
     `<h1>${Html.escape(routing.flow)}</h1>`,
     `<p class="sub">Tuned on ${count(routing.sample.rows)} rows at ${Html.escape(routing.tunedAt)} for ${TuneText.money(summary.cost)}, to keep ${share(target)} of the quality of ${Html.escape(routing.models.at(-1) ?? "")}</p>`,
-    ...charts.map((charted) => section(charted, target)),
+    ...charts.map((charted) => section(charted)),
     "</main></body></html>",
     ""
   ].join("\n")

@@ -32,17 +32,23 @@ const partOf = ({ max, min = 0 }: Axis, value: number): number => (value - min) 
 const valueAt = ({ max, min = 0 }: Axis, part: number): number => min + part * (max - min)
 const isOn = (axis: Axis, value: number): boolean => value <= axis.max && value >= (axis.min ?? 0)
 
-const marks = { line: "·", points: "●" } as const
+/** Of the lines and of the points of a chart, in their order. */
+const marks = { line: ["·", "+", "×", "∘"], points: ["●", "◆", "▲"] } as const
+
+const markOf = (all: ReadonlyArray<Series>, one: Series): string => {
+  const own = marks[one.kind]
+  return own[all.filter(({ kind }) => kind === one.kind).indexOf(one) % own.length]!
+}
 
 /** As lines of text. */
 export const render = ({ series, title, x, y }: Chart): string => {
   const grid = Array.from({ length: HEIGHT }, () => new Array<string>(WIDTH).fill(" "))
-  for (const { kind, points } of series) {
-    for (const point of points) {
+  for (const one of series) {
+    for (const point of one.points) {
       if (!isOn(x, point.x) || !isOn(y, point.y)) continue
       const column = Math.round(partOf(x, point.x) * (WIDTH - 1))
       const row = HEIGHT - 1 - Math.round(partOf(y, point.y) * (HEIGHT - 1))
-      grid[row]![column] = marks[kind]
+      grid[row]![column] = markOf(series, one)
     }
   }
   const left = Math.max(...[0, 0.5, 1].map((part) => y.format(valueAt(y, part)).length))
@@ -56,7 +62,7 @@ export const render = ({ series, title, x, y }: Chart): string => {
     ...grid.map((cells, row) => `  ${label(row).padStart(left)} │${cells.join("").trimEnd()}`),
     `  ${" ".repeat(left)} └${"─".repeat(WIDTH)}`,
     `  ${" ".repeat(left)}  ${low}${middle.padStart(half - low.length + Math.floor(middle.length / 2))}${high.padStart(WIDTH - half - Math.floor(middle.length / 2))}`,
-    `  ${" ".repeat(left)}  ${y.name} over ${x.name}; ${series.map(({ kind, name }) => `${marks[kind]} ${name}`).join(", ")}`
+    `  ${" ".repeat(left)}  ${y.name} over ${x.name}; ${series.map((one) => `${markOf(series, one)} ${one.name}`).join(", ")}`
   ].join("\n")
 }
 

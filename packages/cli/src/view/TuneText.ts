@@ -63,11 +63,10 @@ export const chartOf = (step: Tune.Step): Chart.Chart => {
 export const header = ["routing", "quality", "strong calls", "cost of 1,000 rows"]
 
 /** Each model alone, what needs no training, and what was certified. */
-export const rowsOf = ({ baselines, calibration: { certificate, policy, singles } }: Tune.Step, target: number): ReadonlyArray<ReadonlyArray<string>> => {
-  const strong = singles.at(-1)
-  return [
+export const rowsOf = ({ baselines, calibration: { certificate, policy, singles } }: Tune.Step): ReadonlyArray<ReadonlyArray<string>> =>
+  [
     ...singles.map(({ cost, model, quality }, at) => [`${model} alone`, share(quality), share(at === singles.length - 1 ? 1 : 0), per1000(cost)]),
-    ...baselines.map(({ cost, name, strongShare }) => [`by ${name}, by hindsight`, strong === undefined ? "" : share(target * strong.quality), share(strongShare), per1000(cost)]),
+    ...baselines.map(({ cost, name, quality, strongShare }) => [`by ${name}, by hindsight`, share(quality), share(strongShare), per1000(cost)]),
     ...(certificate === undefined || policy === undefined ? [] : [[
       `certified: ${nameOf({ by: policy.by, models: [...policy.rungs.map(({ model }) => model), policy.strong] })}`,
       share(certificate.quality),
@@ -75,7 +74,6 @@ export const rowsOf = ({ baselines, calibration: { certificate, policy, singles 
       per1000(certificate.cost)
     ]])
   ]
-}
 
 /** What is certified of a step, or why nothing is. */
 export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tune.Step): string => {
@@ -88,11 +86,11 @@ export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tu
 }
 
 /** What was found for a step. */
-export const render = (step: Tune.Step, chart: Chart.Chart, { target }: { readonly target: number }): string =>
+export const render = (step: Tune.Step, chart: Chart.Chart): string =>
   [
     `${step.name}: ${count(step.rows)} rows; quality is ${standards[step.standard]}`,
     "",
-    ...table([header, ...rowsOf(step, target)], 1),
+    ...table([header, ...rowsOf(step)], 1),
     ...(step.calibration.candidates.length === 0 ? [] : ["", Chart.render(chart)]),
     "",
     `  ${verdictOf(step)}`

@@ -220,6 +220,7 @@ export interface Baseline {
   readonly name: "chance" | "prompt length"
   /** Least share of the rows that the strong model has to answer. */
   readonly strongShare: number
+  readonly quality: number
   readonly cost: Money.Money
 }
 
@@ -243,8 +244,8 @@ export const baselines = (observations: ReadonlyArray<Observation>, target: numb
     cost += row.strong.cost - row.weak.cost
   }
   return [
-    { name: "chance", strongShare: share, cost: (weakCost * (1_000_000n - millionths) + strongCost * millionths) / 1_000_000n / BigInt(size) },
-    { name: "prompt length", strongShare: taken / size, cost: cost / BigInt(size) }
+    { name: "chance", strongShare: share, quality: weak + share * (strong - weak), cost: (weakCost * (1_000_000n - millionths) + strongCost * millionths) / 1_000_000n / BigInt(size) },
+    { name: "prompt length", strongShare: taken / size, quality: quality / size, cost: cost / BigInt(size) }
   ]
 }
 
@@ -268,7 +269,7 @@ export const apply = (policy: Routing.Policy, observation: Observation): Routed 
 
 /** Least rows of a sample for a target, if all goes well. */
 export const leastSample = ({ delta = 0.05, target, trainingShare = 0.4 }: Omit<Options, "standard">): number =>
-  Math.ceil(Certificate.leastRows(target, delta) / (1 - trainingShare))
+  Math.max(Math.ceil(Certificate.leastRows(target, delta) / (1 - trainingShare)), Math.ceil(LEAST_TRAINING / trainingShare))
 
 /** Finds and certifies a routing on rows in an order by chance. */
 export const make = (observations: ReadonlyArray<Observation>, options: Options): Calibration => {
@@ -284,9 +285,9 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
   if (models.length < 2) return refuse("there is one model only: nothing is to be chosen")
   const size = Math.round(observations.length * trainingShare)
   const [training, certifying] = [observations.slice(0, size), observations.slice(size)]
-  if (observations.length < least || training.length < LEAST_TRAINING) {
+  if (observations.length < least) {
     return refuse(
-      `${observations.length} rows are too few: to be certain to ${percent(1 - delta)} that ${percent(target)} are kept takes ${Math.max(least, Math.ceil(LEAST_TRAINING / trainingShare))} at least, if every answer agrees, and some times as many where they do not`
+      `${observations.length} rows are too few: to be certain to ${percent(1 - delta)} that ${percent(target)} are kept takes ${least} at least, if every answer agrees, and some times as many where they do not`
     )
   }
   const made = combinations(models.length - 1).flatMap((rungs) => (["row", "answer"] as const).map((by) => {

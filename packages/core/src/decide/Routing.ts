@@ -78,8 +78,8 @@ export const Routing = Schema.Struct({
   tunedAt: Schema.String,
   /** The models that were tried, the strong one last. */
   models: Schema.Array(Schema.String),
-  /** The judges whose facts the scores weigh. */
-  judges: Schema.Array(Schema.String),
+  /** The judges whose facts the scores weigh; `key` stands for what of them changes what they say. */
+  judges: Schema.Array(Schema.Struct({ name: Schema.String, key: Schema.String })),
   sample: Schema.Struct({
     rows: Schema.Int,
     seed: Schema.String,

@@ -32,17 +32,20 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
+import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Path from "effect/Path"
-import * as Schema from "effect/Schema"
+import type * as Path from "effect/Path"
 import * as Features from "../data/Features.ts"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Routing from "../decide/Routing.ts"
+import * as ModelName from "../price/ModelName.ts"
+import * as CascadeRequests from "../route/CascadeRequests.ts"
+import * as RoutingFile from "../route/RoutingFile.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as Cascading from "../seam/Cascading.ts"
 import * as Judge from "../seam/Judge.ts"
@@ -66,11 +69,7 @@ export interface Options<R = never> {
   readonly audit?: number
 }
 
-/** A routing file that cannot be used. */
-export class RoutingError extends Schema.TaggedError<RoutingError>()("RoutingError", {
-  file: Schema.String,
-  message: Schema.String
-}) {}
+export { CascadeError } from "../route/RoutingFile.ts"
 
 /** The layer's name in `ModelClient.LayerInfo`. */
 export const NAME = "Cascade"
@@ -84,49 +83,55 @@ type Asking<A> = Effect.Effect<A, AiError.AiError>
 /** Asks model after model. */
 export const layer = <R = never>(
   options: Options<R>
-): Layer.Layer<ModelClient.ModelClient, RoutingError, ModelClient.ModelClient | Store.Store | FileSystem.FileSystem | Path.Path | R> =>
+): Layer.Layer<ModelClient.ModelClient, RoutingFile.CascadeError, ModelClient.ModelClient | Store.Store | FileSystem.FileSystem | Path.Path | R> =>
   Layer.unwrap(Effect.gen(function*() {
-    const file = options.routing === undefined ? undefined : yield* fileOf(options.routing)
-    // What is tuned anew may be of no use as it is.
-    const isTuned = (yield* Cascading.Trials) !== undefined
-    const routing = file === undefined ? undefined : yield* isTuned ? Effect.orElseSucceed(read(file, options), () => undefined) : read(file, options)
+    yield* check(options)
     const context = yield* Effect.context<R>()
     // What a judge needs is here: its effects need nothing more.
-    const judges = (options.judges ?? []).map(({ answer, row, ...judge }): Judge.Judge => ({
-      ...judge,
-      ...(row === undefined ? undefined : { row: (request) => Effect.provideContext(row(request), context) }),
-      ...(answer === undefined ? undefined : { answer: (asked) => Effect.provideContext(answer(asked), context) })
-    }))
-    const names = judges.map(({ name }) => name)
-    return ModelClient.middlewareEffect((next) => make(next, { ...options, judges, file, routing }), {
+    const judges = yield* Effect.forEach(options.judges ?? [], (judge) =>
+      Effect.map(Judge.identityOf(judge), (identity): RoutingFile.Known => {
+        const { answer, identify: _, row, ...rest } = judge
+        return {
+          ...rest,
+          key: ContentHash.make(identity).slice(0, 12),
+          ...(row === undefined ? undefined : { row: (request) => Effect.provideContext(Effect.suspend(() => row(request)), context) }),
+          ...(answer === undefined ? undefined : { answer: (asked) => Effect.provideContext(Effect.suspend(() => answer(asked)), context) })
+        }
+      }))
+    const file = options.routing === undefined ? undefined : yield* RoutingFile.fileOf(options.routing)
+    // What is tuned anew may be of no use as it is.
+    const isTuned = (yield* Cascading.Trials) !== undefined
+    const found = file === undefined ? Effect.undefined : RoutingFile.read(file, options.models, judges)
+    const routing = isTuned ? yield* Effect.orElseSucceed(found, () => undefined) : yield* found
+    const { models } = options
+    const rate = options.audit ?? (file === undefined ? 0 : AUDIT)
+    return ModelClient.middlewareEffect((next) => make(next, { models, judges, file, routing, rate }), {
       name: NAME,
-      answers: [options.models, judges.map(({ atLeast, by, name }) => [name, by, atLeast]), options.routing === undefined ? "by hand" : routing === undefined ? "untuned" : JSON.parse(Routing.encode(routing)).steps],
-      cascade: { name: nameOf(options.models), models: options.models, judges: names, file, routing }
+      answers: [models, judges.map(({ atLeast, key, name }) => [name, key, atLeast]), file === undefined ? "by hand" : routing === undefined ? "untuned" : JSON.parse(Routing.encode(routing)).steps],
+      cascade: {
+        name: nameOf(models),
+        models,
+        judges: judges.map(({ key, name }) => ({ name, key })),
+        file,
+        routing,
+        requests: (request, step) => request._tag === "Completion" ? CascadeRequests.requestsOf({ models, judges, file, routing, rate }, request, step) : []
+      }
     })
   }))
 
-const fileOf = (routing: string | URL) =>
-  typeof routing === "string" ? Effect.succeed(routing) : Effect.flatMap(Path.Path, (path) =>
-    Effect.mapError(path.fromFileUrl(routing), ({ message }) => new RoutingError({ file: routing.href, message: `${routing.href}: ${message}` })))
-
-/** The routing of a file, where it is there and of these models. */
-const read = Effect.fnUntraced(function*(file: string, { judges = [], models }: Options<any>) {
-  const fs = yield* FileSystem.FileSystem
-  const unusable = (why: string) => new RoutingError({ file, message: `${file}: ${why}: tune again with pipe tune, or take the file away` })
-  const text = yield* fs.readFileString(file).pipe(
-    Effect.catchReason("PlatformError", "NotFound", () => Effect.undefined),
-    Effect.mapError(({ message }) => unusable(`cannot be read (${message})`))
-  )
-  if (text === undefined) return undefined
-  const routing = yield* Effect.mapError(Routing.decode(text), ({ message }) => unusable(`is no routing (${message.replace(/\s*\n\s*/g, " ")})`))
-  const [now, then] = [judges.map(({ name }: Judge.Judge<any>) => name).toSorted().join(", "), [...routing.judges].toSorted().join(", ")]
-  if (now !== then) return yield* unusable(`was tuned with the judges ${then || "none"}, and the flow has ${now || "none"}`)
-  const missing = routing.models.filter((model) => !models.includes(model))
-  if (missing.length > 0 || routing.models.at(-1) !== models.at(-1)) {
-    return yield* unusable(`was tuned for ${routing.models.join(", ")}, and the flow has ${models.join(", ")}`)
-  }
-  return routing
-})
+/** What cannot be meant. */
+const check = ({ audit = 0, judges = [], models }: Options<any>): Effect.Effect<void, RoutingFile.CascadeError> => {
+  const double = (names: ReadonlyArray<string>) => names.find((name, at) => names.indexOf(name) !== at)
+  const [model, judge] = [double(models), double(judges.map(({ name }) => name))]
+  const problem = model !== undefined
+    ? `has the model ${model} twice`
+    : judge !== undefined
+    ? `has two judges of the name ${judge}: give one another name`
+    : !(audit >= 0 && audit <= 1)
+    ? `has an \`audit\` between 0 and 1, not ${audit}`
+    : undefined
+  return problem === undefined ? Effect.void : Effect.fail(new RoutingFile.CascadeError({ message: `a cascade ${problem}` }))
+}
 
 /** A model's answer, and what is known of it. */
 interface Judged {
@@ -139,20 +144,13 @@ interface Judged {
   readonly isGood: boolean
 }
 
-interface Made extends Omit<Options, "judges" | "routing"> {
-  readonly judges: ReadonlyArray<Judge.Judge>
-  readonly file: string | undefined
-  readonly routing: Routing.Routing | undefined
-}
-
-const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, file, judges, models, routing }: Made) {
+const make = Effect.fnUntraced(function*(next: ModelClient.Service, { file, judges, models, rate, routing }: CascadeRequests.Made) {
   const store = yield* Store.Store
   const run = yield* Parking.Run
   const keyOf = yield* Cascading.StepKeys
   const strong = models[models.length - 1]!
   /** In the place of a model's name: those who look from above see that no single model is asked. */
   const all = nameOf(models)
-  const rate = audit ?? (file === undefined ? 0 : AUDIT)
   const warn = Notice.once()
 
   const isOurs = (request: ModelRequest.ModelRequest): request is Completion =>
@@ -171,32 +169,45 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
       }
     })
 
-  /** What a judge gives; one that fails gives nothing, unless nothing more may be spent. */
+  /** What a judge gives; one that fails, in whatever way, gives nothing, unless nothing more may be spent. */
   const consult = <A>(judge: Judge.Judge, facts: Asking<A>, otherwise: A): Asking<A> =>
-    Effect.catch(facts, (error) =>
-      ModelFailure.kind(error) === "budget" ? Effect.fail(error) : Effect.as(
-        warn(`the judge ${judge.name} failed, so answers are doubted: ${ModelFailure.message(error)}`, `judge ${judge.name}`),
-        otherwise
-      ))
+    Effect.catchCause(facts, (cause) => {
+      const failed = cause.reasons.find(Cause.isFailReason)
+      if (Cause.hasInterruptsOnly(cause) || (failed !== undefined && ModelFailure.kind(failed.error) === "budget")) return Effect.failCause(cause)
+      const defect = Cause.squash(cause)
+      const why = failed !== undefined ? ModelFailure.message(failed.error) : defect instanceof Error ? defect.message : String(defect)
+      return Effect.as(warn(`the judge ${judge.name} failed, so answers are doubted: ${why}`, `judge ${judge.name}`), otherwise)
+    })
 
-  const rowOf = (request: Completion, quality: Quality.Quality): Asking<Features.Sample> => {
-    const own: Features.Sample = {
-      features: { "prompt length": Math.log1p(TokenCounter.estimate(ModelRequest.text(request, "user"))), ...quality.features }
-    }
-    return Effect.reduce(judges, () => own, (sample, judge) =>
-      judge.row === undefined ? Effect.succeed(sample) : Effect.map(consult(judge, judge.row(request), Features.empty), (more) => Features.merge(sample, more)))
-  }
+  const rowOf = (request: Completion, quality: Quality.Quality, step: string): Asking<Features.Sample> =>
+    Effect.flatMap(ask("features", step, () => quality.features, undefined), (features) => {
+      const own: Features.Sample = {
+        features: { "prompt length": Math.log1p(TokenCounter.estimate(ModelRequest.text(request, "user"))), ...features }
+      }
+      return Effect.reduce(judges, () => own, (sample, judge) =>
+        judge.row === undefined ? Effect.succeed(sample) : Effect.map(consult(judge, judge.row(request), Features.empty), (more) => Features.merge(sample, more)))
+    })
+
+  /** An answer that was paid for this row is no cache hit for it when it is begun anew: it was put down for what came after. */
+  const firstPaid = (request: Completion): Asking<Response> =>
+    Effect.flatMap(Parking.Row, (row) =>
+      row === undefined ? next.send(request) : Effect.map(next.send(request), (response) => {
+        const key = `paid ${ContentHash.make(RequestKey.content(request))}`
+        if (response.origin === "provider") row.booked.set(key, 1)
+        return response.origin === "cache" && row.booked.has(key) ? { ...response, origin: "provider" } : response
+      }))
 
   /** Asks one of the cheaper models, and its judges. */
   const tryModel = (asked: Completion, model: string, row: Features.Sample, quality: Quality.Quality, step: string, isJudged: boolean): Asking<Judged> =>
     Effect.gen(function*() {
-      const request = judges.reduce((request, { prepare }) => prepare?.(request) ?? request, ModelRequest.withModel(asked, model))
+      const request = CascadeRequests.prepared(judges, ModelRequest.withModel(asked, model))
       const judging: Array<ModelResponse.Discarded> = []
       const send: ModelClient.Send = (request) => Effect.tap(next.send(request), (response) => Effect.sync(() => judging.push(...ModelResponse.toDiscarded(response))))
-      const response = yield* Effect.catch(next.send(request), (error) => isBeyond(error) ? Effect.undefined : Effect.fail(error))
+      const response = yield* Effect.catch(firstPaid(request), (error) => isBeyond(error) ? Effect.undefined : Effect.fail(error))
       const paid = response === undefined ? [] : ModelResponse.toDiscarded(response)
       const doubtful: Judged = { response, asked: paid, judging, sample: undefined, isGood: false }
-      if (response === undefined || !ModelResponse.isComplete(response) || (yield* ModelClient.Accept)(response) !== undefined) return doubtful
+      // What another model answered in its place (a fallback) tells nothing of this one.
+      if (response === undefined || isOther(response, model) || !ModelResponse.isComplete(response) || (yield* ModelClient.Accept)(response) !== undefined) return doubtful
       const text = ModelResponse.text(response)
       const { check } = quality
       const verdict = check === undefined ? undefined : yield* ask("check", step, () => check(text), false as Quality.Verdict)
@@ -261,9 +272,11 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
       const policy = file === undefined ? undefined : yield* policyOf(step)
       if (file !== undefined && policy === undefined) return withModels(yield* askStrong(request), [])
       const key = ContentHash.make(RequestKey.content(request))
-      const record = (model: string, agreement: number | undefined): void =>
-        run === undefined ? undefined : store.routes.record(run.id, { step, row: index, key: key.slice(0, 16), model, isStrong: model === strong, agreement })
-      const row = yield* rowOf(request, quality)
+      const record = (model: string, agreement: number | undefined, isSubstituted = false): void =>
+        run === undefined ? undefined : store.routes.record(run.id, {
+          step, row: index, key: key.slice(0, 16), model, isStrong: model === strong, isSubstituted, agreement
+        })
+      const row = yield* rowOf(request, quality, step)
       const discarded: Array<ModelResponse.Discarded> = []
       for (const { isJudged, isLeftOut, model, stands } of rungsOf(policy, row)) {
         if (isLeftOut) continue
@@ -274,15 +287,15 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
           continue
         }
         const audited = isAudited(key) ? yield* Effect.catch(askStrong(request), () => Effect.undefined) : undefined
-        if (audited === undefined) {
+        if (audited === undefined || isOther(audited, strong)) {
           record(model, undefined)
-          return withModels(response, [...discarded, ...tried.judging])
+          return withModels(response, [...discarded, ...tried.judging, ...(audited === undefined ? [] : ModelResponse.toDiscarded(audited))])
         }
         record(model, yield* agreementOf(quality, step, response, audited))
         return withModels(audited, [...discarded, ...tried.asked, ...tried.judging])
       }
       const response = yield* askStrong(request)
-      record(strong, undefined)
+      record(strong, undefined, isOther(response, strong))
       return withModels(response, discarded)
     })
 
@@ -290,20 +303,21 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { audit, fil
   const trial = (request: Completion, quality: Quality.Quality, observe: (trial: Cascading.Trial) => void): Asking<Response> =>
     Effect.gen(function*() {
       const { row: index, step } = yield* Caller.Caller
-      const row = yield* rowOf(request, quality)
+      const row = yield* rowOf(request, quality, step)
+      const label = yield* ask("label", step, () => quality.label, undefined)
+      const isLabelled = label !== undefined
       const reference = yield* askStrong(request)
-      const isLabelled = quality.label !== undefined
       const qualityOf = (response: Response) =>
         isLabelled
-          ? ask(quality.score === undefined ? "answer" : "score", step, () => Quality.againstLabel(quality, ModelResponse.text(response)), 0)
+          ? ask(quality.score === undefined ? "answer" : "score", step, () => Quality.againstLabel({ ...quality, label }, ModelResponse.text(response)), 0)
           : response === reference ? Effect.succeed(1) : agreementOf(quality, step, response, reference)
       const tried = yield* Effect.forEach(models.slice(0, -1), (model) =>
         Effect.gen(function*() {
           const { asked, judging, response, sample } = yield* tryModel(request, model, row, quality, step, true)
-          return { model, asked, judging, sample, quality: response === undefined || sample === undefined ? 0 : yield* qualityOf(response) }
+          return { model, asked, judging, sample, isOther: response !== undefined && isOther(response, model), quality: response === undefined || sample === undefined ? 0 : yield* qualityOf(response) }
         }), { concurrency: "unbounded" })
       const all = [...tried, { model: strong, asked: ModelResponse.toDiscarded(reference), judging: [], sample: row, quality: yield* qualityOf(reference) }]
-      observe({ step, index, row, isLabelled, tried: all })
+      observe({ step, index, row, isLabelled, isSubstituted: isOther(reference, strong) || tried.some(({ isOther }) => isOther), tried: all })
       return withModels(reference, tried.flatMap(({ asked, judging }) => [...asked, ...judging]))
     })
 
@@ -337,21 +351,8 @@ const isBeyond = (error: AiError.AiError): boolean => {
 
 const nameOf = (models: ReadonlyArray<string>): string => models.join(" > ")
 
-/**
- * For which share of the requests of a step each model is asked, the strong one last. `isMost`: how many its predecessors leave over only a run
- * shows, so all are counted.
- */
-export const shares = ({ file, models, routing }: ModelClient.Cascade, step: string): ReadonlyArray<{ readonly model: string; readonly share: number; readonly isMost: boolean }> => {
-  const strong = models.at(-1)!
-  if (file === undefined) return models.map((model, at) => ({ model, share: 1, isMost: at > 0 }))
-  const { certificate, policy } = (routing as Routing.Routing | undefined)?.steps[step] ?? {}
-  if (policy === undefined || certificate === undefined) return [{ model: strong, share: 1, isMost: false }]
-  const { strongShare } = certificate
-  return [
-    ...policy.rungs.map(({ model }, at) => ({ model, share: policy.by === "answer" && at === 0 ? 1 : 1 - strongShare, isMost: at > 0 })),
-    { model: strong, share: strongShare, isMost: false }
-  ]
-}
+/** Whether another model than the one that was asked has answered. */
+const isOther = (response: Response, model: string): boolean => response.requestedModel !== model && !ModelName.isVersionOf(response.requestedModel, model)
 
 /** The cascade of a stack, as its layers tell. */
 export const of = (layers: ReadonlyArray<ModelClient.LayerInfo> = []): Option.Option<NonNullable<ModelClient.LayerInfo["cascade"]>> =>

@@ -28,6 +28,7 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as ModelRequest from "../data/ModelRequest.ts"
@@ -60,8 +61,6 @@ export const layer = (
       const cooldown = yield* Cooldown.make(options)
       const warn = Notice.once()
       const targets = models.map((target): Target => (typeof target === "string" ? { model: target } : target))
-      const first: ModelClient.Resolve = (request) => request.model === undefined ? withTarget(request, targets[0]!) : request
-
       const windowOf = (target: Target, at: number): number | undefined =>
         target.contextWindow ?? Option.getOrUndefined(pricing?.lookup({ model: target.model, at }) ?? Option.none())?.contextWindow
 
@@ -98,13 +97,25 @@ export const layer = (
           return from(fitting(order, tokens, (target) => windowOf(target, at)), undefined)
         })
 
+      const orderOf = (request: ModelRequest.ModelRequest): ReadonlyArray<Target> => {
+        const own = request.model ?? targets[0]!.model
+        const start = targets.find(({ model }) => model === own) ?? { model: own }
+        return [start, ...targets.filter((target) => target !== start)]
+      }
+
+      /** The request as the first in which it has room is asked it. */
+      const begin: ModelClient.Resolve = (request) => {
+        const order = orderOf(request)
+        if (order.every(({ contextWindow }) => contextWindow === undefined) && pricing === undefined) return withTarget(request, order[0]!)
+        const fiber = Fiber.getCurrent()
+        const tokens = neededBy(fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate, request)
+        const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
+        return withTarget(request, fitting(order, tokens, (target) => windowOf(target, at))[0] ?? order[0]!)
+      }
+
       return {
-        resolve: (request) => next.resolve(first(request)),
-        send: (request) => {
-          const own = request.model ?? targets[0]!.model
-          const start = targets.find(({ model }) => model === own) ?? { model: own }
-          return ask(request, [start, ...targets.filter((target) => target !== start)])
-        }
+        resolve: (request) => next.resolve(begin(request)),
+        send: (request) => ask(request, orderOf(request))
       } satisfies ModelClient.Service
     }), { name: "Fallback", answers: models[0] })
 

@@ -131,7 +131,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
       `  ${step}: ${count(reused)} of ${count(lookups)} answers reused by meaning; ${error}${low > maxErrorRate ? "; nothing more is reused" : ""}`
     )
   }
-  for (const { agreement, audited, high, low, promised, requests, step, strong } of summary.routes ?? []) {
+  for (const { agreement, audited, high, low, promised, requests, step, strong, substituted } of summary.routes ?? []) {
     const seen = audited === 0
       ? "none of the others was audited"
       : `by ${count(audited)} audits ${share(agreement)} of all answers agree with the strong model's (${share(low)} to ${share(high)})`
@@ -140,7 +140,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
       : promised.standard === "agreement"
       ? `; ${share(promised.target)} are promised`
       : `; promised is ${share(promised.target)} of its quality, by labels`
-    lines.push("", `  ${step}: the strong model was needed for ${count(strong)} of ${count(requests)} requests; ${seen}${promise}`)
+    lines.push("", `  ${step}: the strong model was needed for ${count(strong)} of ${count(requests)} requests${substituted === 0 ? "" : `, and another answered ${count(substituted)} of them in its place`}; ${seen}${promise}`)
   }
   for (const { agreed, answered, compared, packs, step, texts } of summary.packs ?? []) {
     lines.push(

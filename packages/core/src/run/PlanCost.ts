@@ -135,7 +135,7 @@ export const strategies = (
   }
   const smaller = new Map(planned.flatMap(({ one }) => {
     const names = [`${one.model}-mini`, `${one.model}-nano`]
-    const cheap = /-(?:mini|nano)$/.test(one.model) ? undefined : names.find((name) => priceOf(name) !== undefined)
+    const cheap = one.isCascaded || /-(?:mini|nano)$/.test(one.model) ? undefined : names.find((name) => priceOf(name) !== undefined)
     return cheap === undefined ? [] : [[one.model, cheap] as const]
   }))
   for (const [model, cheap] of smaller) {
@@ -168,7 +168,7 @@ export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
         } in batches, ${Money.format(online)} at once with PromptCache.layer(); ${online < batch ? "at once" : "in batches"} is cheaper`
       )
     }
-    if (one.isMost) found.push(`${one.step}: how many rows the models before leave to ${one.model} only the run shows; it costs at most this`)
+    if (one.isMost) found.push(`${one.step}: how many rows the models before leave to ${one.model} only the run shows; all are counted here`)
     if (one.isReused) found.push(`${one.step}: how many of its answers are reused by meaning only the run shows; it costs at most this`)
     return found
   })

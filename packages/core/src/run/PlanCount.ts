@@ -139,14 +139,15 @@ export const counting = (
     request: ModelRequest.ModelRequest,
     varying: Varying.Varying | undefined,
     tokens: TokenCounter.Count,
-    share: number
+    share: number,
+    isStrong: boolean
   ) {
     const { alone, input, prompts } = yield* promptOf(request, varying, counts.step, tokens)
     counts.calls += share
     counts.prompts += share * prompts
     counts.input += share * input
     counts.alone += share * alone
-    if (counts.isCascaded && counts.model === cascade?.models.at(-1)) {
+    if (isStrong) {
       counts.unrouted ??= { calls: 0, input: 0 }
       counts.unrouted.calls++
       counts.unrouted.input += alone
@@ -163,7 +164,7 @@ export const counting = (
   })
 
   /** What the cache or a model would answer, the latter counted as a share of a call. */
-  const ask = <R extends ModelRequest.ModelRequest>(request: R, { isCascaded, isMost, isRouted, share }: Share) =>
+  const ask = <R extends ModelRequest.ModelRequest>(request: R, { isCascaded, isMost, isRouted, isStrong, share }: Share) =>
     Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
       const { step } = fiber.getRef(Caller.Caller)
       const counts = countsOf(step, request, isRouted)
@@ -171,7 +172,7 @@ export const counting = (
       if (isMost) counts.isMost = true
       if (isCascaded) counts.isCascaded = true
       const answer = Effect.map(
-        count(counts, request, fiber.getRef(Varying.Varying), fiber.getRef(TokenCounter.TokenCounter), share),
+        count(counts, request, fiber.getRef(Varying.Varying), fiber.getRef(TokenCounter.TokenCounter), share, isStrong),
         () => Placeholder.make(request, expected, ++number)
       )
       if (cache === undefined || !env.useCache) return answer
@@ -199,14 +200,15 @@ export const counting = (
       Effect.withFiber((fiber) => {
         const request = client.resolve(asked)
         if (cascade !== undefined && request.model === cascade.name) {
-          const shares = Cascade.shares(cascade, fiber.getRef(Caller.Caller).step)
           // The last that is asked answers.
+          const all = cascade.requests(request, fiber.getRef(Caller.Caller).step)
           return Effect.map(
-            Effect.forEach(shares, ({ model, ...share }) => ask(ModelRequest.withModel(request, model), { ...share, isRouted: true, isCascaded: true })),
+            Effect.forEach(all, ({ request, ...share }, at) =>
+              ask(request as R, { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 })),
             (answers) => answers.at(-1)!
           )
         }
-        return ask(request, { share: 1, isMost: false, isCascaded: false, isRouted: asked.model === undefined && routed !== undefined })
+        return ask(request, { share: 1, isMost: false, isCascaded: false, isStrong: false, isRouted: asked.model === undefined && routed !== undefined })
       })
   }
 }
@@ -216,5 +218,7 @@ interface Share {
   readonly share: number
   readonly isMost: boolean
   readonly isCascaded: boolean
+  /** What every row would ask without the cascade. */
+  readonly isStrong: boolean
   readonly isRouted: boolean
 }

@@ -238,12 +238,17 @@ const asking = ({ quality, run, varying }: Extract<Node.Kind, { readonly _tag: "
   if (quality === undefined) return told
   const { answer, check, features, label, score } = quality
   return (values, sample) =>
+    // Read where they are wanted: a label is not known of every row, and only tuning asks for it.
     Quality.provide({
       answer,
       score,
-      features: features?.(values),
+      get features() {
+        return features?.(values)
+      },
       check: check === undefined ? undefined : (text) => check(text, values),
-      label: label?.(values)
+      get label() {
+        return label?.(values)
+      }
     })(told(values, sample))
 }
 

@@ -184,6 +184,8 @@ export const Routes = Schema.Struct({
   requests: Schema.Int,
   /** Of them, those that needed the strong model. */
   strong: Schema.Int,
+  /** Of those, the ones that another model answered in its place: a fallback. */
+  substituted: Schema.Int,
   /** Of the others, those for which the strong model was asked too. */
   audited: Schema.Int,
   /** Share of all requests whose answer agrees with the strong model's, as the audits have it, and the interval in which it lies with 95 %. */

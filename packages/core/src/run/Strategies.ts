@@ -21,8 +21,9 @@ export type Sums = Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
 const TAIL = 0.025
 
 /** How far the answers of a step agree with the strong model's: those that it gave itself do. */
-const routesOf = ({ agreements, requests, step, strong }: RouteRepo.Sums, routing: Routing.Routing | undefined): RunEvent.Routes => {
-  const cheap = (requests - strong) / requests
+const routesOf = ({ agreements, requests, step, strong, substituted }: RouteRepo.Sums, routing: Routing.Routing | undefined): RunEvent.Routes => {
+  // Whether an answer that another gave in the strong model's place agrees with it, nobody knows.
+  const cheap = requests === substituted ? 0 : (requests - strong) / (requests - substituted)
   const overall = (agreement: number): number => 1 - cheap * (1 - agreement)
   const audited = agreements.length
   const certificate = routing?.steps[step]?.certificate
@@ -30,6 +31,7 @@ const routesOf = ({ agreements, requests, step, strong }: RouteRepo.Sums, routin
     step,
     requests,
     strong,
+    substituted,
     audited,
     agreement: overall(audited === 0 ? 1 : agreements.reduce((sum, one) => sum + one, 0) / audited),
     low: overall(audited === 0 ? 0 : Certificate.lowerBound(agreements, TAIL)),

@@ -9,6 +9,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -96,7 +97,10 @@ export interface Check {
 /** Rows of a sample, where nothing else is said. */
 export const SAMPLE = 300
 
-/** The cascade of a flow. */
+/** Share of a sample's rows that may fail: what is left of more is no sample. */
+const MOST_FAILED = 0.1
+
+/** The cascade of a flow, whose models have known prices. */
 const cascadeOf = Effect.fnUntraced(function*(flow: Flow.Any) {
   const host = yield* Effect.context<Flow.Host>()
   const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
@@ -105,14 +109,27 @@ const cascadeOf = Effect.fnUntraced(function*(flow: Flow.Any) {
     Effect.provideService(Pricing.Pricing, pricing),
     Effect.mapError((error) => new TuneError({ message: error instanceof Error ? error.message : String(error) }))
   )
-  const cascade = Cascade.of(client?.layers)
-  return Option.isSome(cascade) ? cascade.value : yield* new TuneError({
+  const layers = client?.layers ?? []
+  const cascade = Option.getOrUndefined(Cascade.of(layers))
+  if (cascade === undefined) return yield* new TuneError({
     message: `flow ${flow.name} has no cascade to tune: put Cascade.layer({ models: ["<cheap>", "<strong>"], routing: new URL("./${flow.name}.routing.json", import.meta.url) }) into its stack, above Cache.layer()`
   })
+  const [cache, own] = ["Cache", Cascade.NAME].map((name) => layers.findIndex((layer) => layer.name === name))
+  if (cache! >= 0 && cache! < own!) {
+    yield* Effect.logWarning("Cache.layer stands above Cascade.layer: rows that it answers are missing in the sample, and answers are not kept by their models; put it below")
+  }
+  const at = yield* Clock.currentTimeMillis
+  const unpriced = cascade.models.find((model) => Option.isNone(pricing.lookup({ model, at })))
+  if (unpriced !== undefined) return yield* unknownPrice(unpriced)
+  return cascade
 })
+
+const unknownPrice = (model: string) =>
+  new TuneError({ message: `what ${model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, prices: { "${model}": { input: 0.15, output: 0.6 } } (USD per million tokens)` })
 
 interface Sampled {
   readonly trials: ReadonlyMap<string, ReadonlyArray<Cascading.Trial>>
+  /** Rows that were drawn. */
   readonly rows: number
   readonly upTo: string
   readonly summary: RunEvent.RunFinished
@@ -129,16 +146,24 @@ const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, s
   readonly least: number
 }): Effect.fn.Return<
   Sampled,
-  Runner.RunFailed | Runner.StartError,
+  TuneError | Runner.RunFailed | Runner.StartError,
   Flow.Host
 > {
   const trials = new Map<string, Map<number, Cascading.Trial>>()
+  const stopped: Deferred.Deferred<void> = Deferred.makeUnsafe()
   let failure: string | undefined
+  let problem: TuneError | undefined
+  /** Nothing can come of the sample: nothing more is paid. */
+  const stop = (message: string): void => {
+    problem ??= new TuneError({ message })
+    Deferred.doneUnsafe(stopped, Effect.void)
+  }
   let taken = { rows: 0, upTo: sample.above ?? "" }
   const run = Runner.run(flow, {
     ...options,
     record: { ...options.record, tuning: true },
     outputs: false,
+    drain: options.drain === undefined ? Deferred.await(stopped) : Effect.raceFirst(options.drain, Deferred.await(stopped)),
     observe: (event) => {
       if (event._tag === "RowFailed") failure ??= `${event.position}: ${event.node}: ${event.message}`
       return options.observe?.(event) ?? Effect.void
@@ -159,16 +184,31 @@ const sampleOf = Effect.fnUntraced(function*(flow: Flow.Any, options: Options, s
       if (own === undefined) trials.set(trial.step, own = new Map())
       // Rows are drawn by chance, calls of one row are not: one counts.
       if (!own.has(trial.index)) own.set(trial.index, trial)
+      const [first] = own.values()
+      if (first!.isLabelled !== trial.isLabelled) {
+        stop(`step ${trial.step}: \`quality.label\` gives a label for some rows of the sample only: give one for all, or for none`)
+      }
     }
   })
-  const summary = yield* Effect.catch(run, (error) => error._tag === "RunFailed" && error.summary.status === "budget" ? Effect.succeed(error.summary) : Effect.fail(error))
+  const summary = yield* Effect.catch(run, (error) => error._tag === "RunFailed" && (problem !== undefined || error.summary.status === "budget") ? Effect.succeed(error.summary) : Effect.fail(error))
+  const { failed, read } = summary.rows
+  if (problem === undefined && failed > MOST_FAILED * read) {
+    problem = new TuneError({ message: `${failed} of ${read} rows of the sample failed, so that the others are no sample of all; the first: ${failure}` })
+  }
+  for (const [step, own] of trials) {
+    const others = [...own.values()].filter(({ isSubstituted }) => isSubstituted).length
+    if (others > MOST_FAILED * own.size) {
+      problem ??= new TuneError({ message: `step ${step}: of ${own.size} rows ${others} were answered by another model than was asked (a fallback), which says nothing of this one: tune when all models answer` })
+    }
+  }
+  if (problem !== undefined) return yield* problem
   return {
     ...taken,
     failure,
     summary,
     trials: new Map(flow.graph.nodes.flatMap(({ name }) => {
       const own = trials.get(name)
-      return own === undefined ? [] : [[name, [...own].toSorted(([a], [b]) => a - b).map(([, trial]) => trial)] as const]
+      return own === undefined ? [] : [[name, [...own].toSorted(([a], [b]) => a - b).map(([, trial]) => trial).filter(({ isSubstituted }) => !isSubstituted)] as const]
     }))
   }
 })
@@ -178,7 +218,7 @@ const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.
     Effect.forEach(asked, (one) => {
       const { cost } = one.usage === undefined ? { cost: undefined } : Pricing.charge(pricing, { ...one, usage: one.usage, at })
       return cost === undefined
-        ? Effect.fail(new TuneError({ message: `what ${one.model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, prices: { "${one.model}": { input: 0.15, output: 0.6 } } (USD per million tokens)` }))
+        ? Effect.fail(unknownPrice(one.model))
         : Effect.succeed(cost)
     }),
     Money.sum
@@ -203,11 +243,6 @@ export const pricingOf = (flow: Flow.Any) => Effect.flatMap(Pricing.Pricing, (pr
 const standardOf = (trials: ReadonlyArray<Cascading.Trial>): Routing.Certificate["standard"] =>
   trials.every(({ isLabelled }) => isLabelled) ? "label" : "agreement"
 
-const mixed = (flow: Flow.Any, trials: ReadonlyArray<Cascading.Trial>) =>
-  trials.some(({ isLabelled }) => isLabelled) && !trials.every(({ isLabelled }) => isLabelled)
-    ? Effect.fail(new TuneError({ message: `flow ${flow.name}: \`quality.label\` of step ${trials[0]!.step} gives a label for some rows of the sample only: give one for all, or for none` }))
-    : Effect.void
-
 /** Tunes a flow. */
 export const make = <E>(
   flow: Flow.Flow<E>,
@@ -230,7 +265,6 @@ export const make = <E>(
     const keyOf = yield* keysOf(flow, options)
     const steps = yield* Effect.forEach(trials, ([name, own]) =>
       Effect.gen(function*() {
-        yield* mixed(flow, own)
         const standard = standardOf(own)
         const observations = yield* Random.shuffle(yield* observationsOf(own, pricing, at)).pipe(Random.withSeed(`${seed} ${name}`))
         return {
@@ -279,6 +313,9 @@ export const check = <E>(
     if (routing === undefined) return yield* new TuneError({ message: `${file} is not there: pipe tune makes it` })
     const tuned = routing as Routing.Routing
     const keyOf = yield* keysOf(flow, options)
+    if (Object.values(tuned.steps).every(({ policy }) => policy === undefined)) {
+      return yield* new TuneError({ message: `${file} certifies nothing, so there is nothing to check: tune again with pipe tune` })
+    }
     const changed = Object.entries(tuned.steps).find(([name, { key, policy }]) => policy !== undefined && keyOf(name) !== key)
     if (changed !== undefined) return yield* new TuneError({ message: `step ${changed[0]} has changed since it was tuned, so there is nothing to check: tune again with pipe tune` })
     const { rows, summary, trials } = yield* sampleOf(flow, options, {
@@ -294,7 +331,6 @@ export const check = <E>(
         const certificate = tuned.steps[name]?.certificate
         const policy = tuned.steps[name]?.policy
         if (certificate === undefined || policy === undefined) return []
-        yield* mixed(flow, own)
         const observations = yield* observationsOf(own, pricing, at)
         return [checkedOf(name, certificate, options.delta ?? certificate.delta, standardOf(own), observations.map((observation) => ({
           ...Calibration.apply(policy, observation),

@@ -28,6 +28,8 @@ export interface Trial {
   readonly row: Features.Sample
   /** Whether the quality is measured by a label. */
   readonly isLabelled: boolean
+  /** Another model than the one that was asked has answered (a fallback): it tells nothing. */
+  readonly isSubstituted: boolean
   /** The strong model last. */
   readonly tried: ReadonlyArray<Tried>
 }

@@ -24,6 +24,7 @@ import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type * as Features from "../data/Features.ts"
 import * as ModelRequest from "../data/ModelRequest.ts"
+import * as RequestKey from "../data/RequestKey.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Embedder from "./Embedder.ts"
 import * as ModelClient from "./ModelClient.ts"
@@ -44,8 +45,10 @@ export interface Asked {
 
 export interface Judge<out R = never> {
   readonly name: string
-  /** What of it changes what it says, as JSON. */
+  /** What of it changes what it says, as JSON: a routing that was tuned with another is not used. Default: the source of its functions. */
   readonly by?: unknown
+  /** What is known of that only with what it needs: the name of an embedder. */
+  readonly identify?: Effect.Effect<unknown, never, R>
   /** The score from which an answer may stand, where nothing is tuned: the fact that has the judge's name. */
   readonly atLeast: number
   /** The request as the judge needs it to be asked of the cheaper model. */
@@ -54,7 +57,14 @@ export interface Judge<out R = never> {
   readonly row?: (request: ModelRequest.Completion) => Effect.Effect<Features.Sample, AiError.AiError, R>
   /** Facts about an answer. */
   readonly answer?: (asked: Asked) => Effect.Effect<Features.Features, AiError.AiError, R>
+  /** What it asks about an answer to a request, for a plan. Default: nothing. */
+  readonly asks?: (request: ModelRequest.Completion) => ReadonlyArray<ModelRequest.Completion>
 }
+
+/** What of a judge changes what it says. */
+export const identityOf = <R>({ answer, by, identify, name, prepare, row }: Judge<R>): Effect.Effect<string, never, R> =>
+  Effect.map(identify ?? Effect.undefined, (known) =>
+    RequestKey.canonical([name, by ?? [answer?.toString(), row?.toString(), prepare?.toString()], known ?? null]))
 
 /** A judge of one's own. */
 export const make = <R = never>(judge: Judge<R>): Judge<R> => judge
@@ -66,6 +76,7 @@ export const make = <R = never>(judge: Judge<R>): Judge<R> => judge
 export const logprobs = ({ atLeast = 0.9 }: { readonly atLeast?: number } = {}): Judge =>
   make({
     name: "logprobs",
+    by: "mean and least",
     atLeast,
     prepare: (request) => ({ ...request, settings: { topLogprobs: 0, ...request.settings } }),
     answer: ({ response: { logprobs = [] } }) =>
@@ -81,14 +92,16 @@ export const logprobs = ({ atLeast = 0.9 }: { readonly atLeast?: number } = {}):
  */
 export const agreement = (options: { readonly samples?: number; readonly temperature?: number; readonly atLeast?: number } = {}): Judge => {
   const { atLeast = 1, samples = 2, temperature = 0.7 } = options
+  const asks = (request: ModelRequest.Completion) =>
+    Array.from({ length: samples }, (_, at) => ({ ...request, sample: (request.sample + 1) * 1_000 + at, settings: { ...request.settings, temperature } }))
   return make({
     name: "agreement",
     by: [samples, temperature],
     atLeast,
+    asks,
     answer: ({ keyOf, request, send, text }) =>
       Effect.map(
-        Effect.forEach(Array.from({ length: samples }, (_, at) => at), (at) =>
-          send({ ...request, sample: (request.sample + 1) * 1_000 + at, settings: { ...request.settings, temperature } }), { concurrency: "unbounded" }),
+        Effect.forEach(asks(request), (again) => send(again), { concurrency: "unbounded" }),
         (others) => {
           const first = keyOf(text)
           return { agreement: others.filter((other) => keyOf(ModelResponse.text(other)) === first).length / samples }
@@ -110,21 +123,24 @@ const schema = {
 /** Has a model say how probable it is that the answer is right; `question` is what it is asked. Its cost is in the row's. */
 export const model = (options: { readonly model: string; readonly question?: string; readonly atLeast?: number }): Judge => {
   const { atLeast = 0.8, question = QUESTION } = options
+  const toJudge = (request: ModelRequest.Completion, text: string) =>
+    ModelRequest.completion({
+      model: options.model,
+      messages: [
+        { role: "system", content: question },
+        { role: "user", content: `<task>\n${ModelRequest.text(request)}\n</task>\n\n<answer>\n${text}\n</answer>` }
+      ],
+      responseFormat: { type: "json", name: "probability", schema },
+      settings: { temperature: 0 }
+    })
   return make({
     name: "model",
     by: [options.model, question],
     atLeast,
+    asks: (request) => [toJudge(request, "")],
     answer: ({ request, send, text }) =>
       Effect.map(
-        send(ModelRequest.completion({
-          model: options.model,
-          messages: [
-            { role: "system", content: question },
-            { role: "user", content: `<task>\n${ModelRequest.text(request)}\n</task>\n\n<answer>\n${text}\n</answer>` }
-          ],
-          responseFormat: { type: "json", name: "probability", schema },
-          settings: { temperature: 0 }
-        })).pipe(
+        send(toJudge(request, text)).pipe(
           Effect.provideService(ModelClient.Accept, () => undefined),
           Effect.provideService(Varying.Varying, undefined)
         ),
@@ -142,6 +158,8 @@ export const model = (options: { readonly model: string; readonly question?: str
  */
 export const embedding: Judge<Embedder.Embedder> = make({
   name: "embedding",
+  by: "vector",
+  identify: Effect.map(Embedder.Embedder, ({ name }) => name),
   atLeast: 0,
   row: (request) =>
     Effect.withFiber((fiber) => {

@@ -69,11 +69,23 @@ export interface Cascade {
   /** In the place of a model's name. */
   readonly name: string
   readonly models: ReadonlyArray<string>
-  readonly judges: ReadonlyArray<string>
+  /** What of each judge changes what it says. */
+  readonly judges: ReadonlyArray<{ readonly name: string; readonly key: string }>
   /** The file of its routing; `undefined`: it goes by hand. */
   readonly file: string | undefined
   /** What stands in the file; `undefined`: it is not there. */
   readonly routing: unknown
+  /** What it asks for a request of a step, in its order, the strong model last. */
+  readonly requests: (request: ModelRequest, step: string) => ReadonlyArray<CascadeRequest>
+}
+
+/** One of the requests that a cascade makes of one. */
+export interface CascadeRequest {
+  readonly request: ModelRequest
+  /** Of so many of the step's requests. */
+  readonly share: number
+  /** How many are left over by those before, only a run shows: all are counted. */
+  readonly isMost: boolean
 }
 
 /** Whether a stack has a layer of a name. */

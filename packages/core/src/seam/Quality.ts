@@ -59,15 +59,22 @@ export const keyOf = (quality: Quality, text: string): string =>
     throw error
   })
 
-const clamp = (value: number | boolean): number => (typeof value === "boolean" ? Number(value) : Math.max(0, Math.min(1, value)))
+const clamp = (value: number | boolean): number => {
+  if (typeof value === "boolean") return Number(value)
+  if (!Number.isFinite(value)) throw new Error(`it gave ${value}, and not a number from 0 to 1`)
+  return Math.max(0, Math.min(1, value))
+}
 
-const same = (a: unknown, b: unknown): boolean =>
-  RequestKey.canonical(typeof a === "string" ? a.trim() : a ?? null) === RequestKey.canonical(typeof b === "string" ? b.trim() : b ?? null)
+/** A value as it is compared: JSON text as what it says, a number as its text. */
+const comparable = (value: unknown): string =>
+  typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+    ? Varying.answerKey(String(value), undefined, RequestKey.canonical, () => {})
+    : RequestKey.canonical(value ?? null)
 
 /** How good an answer is beside a label. */
 export const againstLabel = (quality: Quality, text: string): number => {
   const found = answerOf(quality, text)
-  return clamp(quality.score === undefined ? same(found, quality.label) : quality.score(found, quality.label))
+  return clamp(quality.score === undefined ? comparable(found) === comparable(quality.label) : quality.score(found, quality.label))
 }
 
 /** How far an answer agrees with another. */

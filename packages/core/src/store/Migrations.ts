@@ -116,7 +116,7 @@ export const migrations = {
     "CREATE INDEX packs_scope ON packs (scope, id)"
   ),
   "0005_routes": run(
-    "CREATE TABLE routes (id ID, run INT NOT NULL, step TEXT NOT NULL, row_index INT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL, is_strong INT NOT NULL, agreement DOUBLE PRECISION)",
+    "CREATE TABLE routes (id ID, run INT NOT NULL, step TEXT NOT NULL, row_index INT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL, is_strong INT NOT NULL, substituted INT NOT NULL, agreement DOUBLE PRECISION)",
     "CREATE INDEX routes_run ON routes (run)"
   )
 }

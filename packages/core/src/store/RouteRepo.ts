@@ -18,6 +18,8 @@ export interface Routed {
   /** The model whose answer was taken, or would have been were it not audited. */
   readonly model: string
   readonly isStrong: boolean
+  /** Another model answered in the strong one's place (a fallback). */
+  readonly isSubstituted: boolean
   /** From 0 to 1, where the strong model was asked to see; `undefined`: it was not. */
   readonly agreement: number | undefined
 }
@@ -28,6 +30,8 @@ export interface Sums {
   readonly requests: number
   /** Of them, those for which the strong model's answer was needed. */
   readonly strong: number
+  /** Of those, the ones that another model answered in its place. */
+  readonly substituted: number
   /** Of the others, those that were audited. */
   readonly agreements: ReadonlyArray<number>
 }
@@ -37,25 +41,26 @@ export interface RouteRepo {
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sums>, SqlError.SqlError>
 }
 
-const table: Writer.Table = { name: "routes", columns: ["run", "step", "row_index", "key", "model", "is_strong", "agreement"] }
+const table: Writer.Table = { name: "routes", columns: ["run", "step", "row_index", "key", "model", "is_strong", "substituted", "agreement"] }
 
 /** Each request of a run once. */
-const ONCE = "SELECT step, min(id) AS id, max(is_strong) AS is_strong, max(agreement) AS agreement FROM routes WHERE run = ? GROUP BY step, row_index, key"
+const ONCE = "SELECT step, key, min(id) AS id, max(is_strong) AS is_strong, max(substituted) AS substituted, max(agreement) AS agreement FROM routes WHERE run = ? GROUP BY step, row_index, key"
 
 export const make = (database: Database.Service, writer: Writer.Writer): RouteRepo => ({
-  record: (run, { agreement, isStrong, key, model, row, step }) =>
-    writer.append(table, [run, step, row, key, model, isStrong ? 1 : 0, agreement ?? null]),
+  record: (run, { agreement, isStrong, isSubstituted, key, model, row, step }) =>
+    writer.append(table, [run, step, row, key, model, isStrong ? 1 : 0, isSubstituted ? 1 : 0, agreement ?? null]),
   sums: (run) =>
     Effect.gen(function*() {
       const counts = yield* database.query(
-        `SELECT step, count(*) AS requests, sum(is_strong) AS strong FROM (${ONCE}) AS once GROUP BY step ORDER BY min(id)`,
+        `SELECT step, count(*) AS requests, sum(is_strong) AS strong, sum(substituted) AS substituted FROM (${ONCE}) AS once GROUP BY step ORDER BY min(id)`,
         [run]
       )
-      const audited = yield* database.query(`SELECT step, agreement FROM (${ONCE}) AS once WHERE agreement IS NOT NULL ORDER BY id`, [run])
+      const audited = yield* database.query(`SELECT step, agreement FROM (${ONCE}) AS once WHERE agreement IS NOT NULL ORDER BY key`, [run])
       return counts.map((row): Sums => ({
         step: String(row["step"]),
         requests: Database.toNumber(row["requests"]) ?? 0,
         strong: Database.toNumber(row["strong"]) ?? 0,
+        substituted: Database.toNumber(row["substituted"]) ?? 0,
         agreements: audited.filter(({ step }) => step === row["step"]).map(({ agreement }) => Number(agreement))
       }))
     })
