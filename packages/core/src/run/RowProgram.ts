@@ -15,12 +15,11 @@ import * as Caller from "../seam/Caller.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Parking from "../seam/Parking.ts"
-import * as Quality from "../seam/Quality.ts"
 import * as RowValues from "../seam/RowValues.ts"
-import * as Varying from "../seam/Varying.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import * as FailedRow from "./FailedRow.ts"
 import type * as Journal from "./Journal.ts"
+import * as StepCall from "./StepCall.ts"
 
 /** In the place of a value that a row does not have: filtered away, or failed. */
 export const absent: unique symbol = Symbol("absent")
@@ -198,7 +197,7 @@ const evaluatorOf = (
   switch (kind._tag) {
     case "Step": {
       const { samples, when } = kind
-      const ask = asking(kind)
+      const ask = StepCall.of(kind)
       const one: Evaluate = samples === undefined
         ? journaled(node, journal, run, (values) => ask(values, 0), (value) => value)
         : (row, values, attempt, slot) => attempt(row, slot, values, () => sampled(node, ask, samples, journal, run, row, values))
@@ -228,28 +227,6 @@ const evaluatorOf = (
       return lazily(kind.run, asked, (items) => Array.from(items as Iterable<unknown>))
     }
   }
-}
-
-/** What a step runs, told what varies in its calls, and what makes their answers good. */
-const asking = ({ quality, run, varying }: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof run => {
-  const told: typeof run = varying === undefined ? run : (values, sample) =>
-    // A column that is not there is no text to compare.
-    Varying.provide({ text: varying.text(values) ?? "", reuse: varying.reuse, pack: varying.pack })(run(values, sample))
-  if (quality === undefined) return told
-  const { answer, check, features, label, score } = quality
-  return (values, sample) =>
-    // Read where they are wanted: a label is not known of every row, and only tuning asks for it.
-    Quality.provide({
-      answer,
-      score,
-      get features() {
-        return features?.(values)
-      },
-      check: check === undefined ? undefined : (text) => check(text, values),
-      get label() {
-        return label?.(values)
-      }
-    })(told(values, sample))
 }
 
 /** A function that may give its result at once, which is not worth keeping, or an effect of it. */

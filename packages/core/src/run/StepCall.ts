@@ -1,0 +1,30 @@
+/**
+ * The function of a step as it is called for a row: with what its calls are told beside their request.
+ *
+ * @internal
+ */
+import type * as Node from "../flow/Node.ts"
+import * as Quality from "../seam/Quality.ts"
+import * as Varying from "../seam/Varying.ts"
+
+/** What a step runs, told what varies in its calls, and what makes their answers good. */
+export const of = ({ quality, run, varying }: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof run => {
+  const told: typeof run = varying === undefined ? run : (values, sample) =>
+    // A column that is not there is no text to compare.
+    Varying.provide({ text: varying.text(values) ?? "", reuse: varying.reuse, pack: varying.pack })(run(values, sample))
+  if (quality === undefined) return told
+  const { answer, check, features, label, score } = quality
+  return (values, sample) =>
+    // Read where they are wanted: a label is not known of every row, and only tuning asks for it.
+    Quality.provide({
+      answer,
+      score,
+      get features() {
+        return features?.(values)
+      },
+      check: check === undefined ? undefined : (text) => check(text, values),
+      get label() {
+        return label?.(values)
+      }
+    })(told(values, sample))
+}
