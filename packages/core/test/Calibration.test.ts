@@ -243,6 +243,12 @@ describe("Calibration", () => {
     }
     const text = Routing.encode(routing)
     assert.deepStrictEqual(JSON.parse(text).steps.s.certificate.cost, Money.toUsd(certificate!.cost))
+    // A vector is one line.
+    const own = { ...policy!.rungs[0]!.own, vector: [0.5, -1, 1e-7] }
+    const withVector = Routing.encode({ ...routing, steps: { s: { key: "[1, 2]", policy: { ...policy!, rungs: [{ model: "weak", own }] }, certificate: certificate! } } })
+    assert.include(withVector, "[0.5,-1,1e-7]\n")
+    assert.deepStrictEqual(JSON.parse(withVector).steps.s.policy.rungs[0].own.vector, [0.5, -1, 1e-7])
+    assert.strictEqual(JSON.parse(withVector).steps.s.key, "[1, 2]")
     for (const row of rows.slice(0, 20)) {
       assert.deepStrictEqual(Calibration.apply(JSON.parse(text).steps.s.policy, row), Calibration.apply(policy!, row))
     }

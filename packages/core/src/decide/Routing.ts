@@ -96,8 +96,9 @@ export const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Routing))
 
 const toJson = Schema.encodeSync(Routing)
 
-/** As it stands in the file. */
-export const encode = (routing: Routing): string => `${JSON.stringify(toJson(routing), undefined, 1)}\n`
+/** As it stands in the file: a line for each fact, and one for a vector. */
+export const encode = (routing: Routing): string =>
+  `${JSON.stringify(toJson(routing), undefined, 1).replace(/\[\n\s*-?\d[^[\]"{}]*\n\s*\]/g, (numbers) => numbers.replace(/\s+/g, ""))}\n`
 
 /** By how much a model's answer is expected to be worse than the strong one's. */
 export const loss = (rung: Rung, sample: Features.Sample): number =>
