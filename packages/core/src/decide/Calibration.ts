@@ -321,7 +321,7 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
   const strong = singles.at(-1)!
   const [best] = made.filter(({ cheapest }) => cheapest !== undefined && cheapest < meanCost(training.map((observation) => strongOf(observation).cost)))
     .toSorted((a, b) => (a.cheapest! < b.cheapest! ? -1 : 1))
-  if (best === undefined) return refuse(`no routing promises to keep ${percent(target)} of the quality of ${strong.model} for less money`, candidates)
+  if (best === undefined) return refuse(`with so many rows no routing promises to keep ${percent(target)} of the quality of ${strong.model} for less money: take a larger sample, or a lower target`, candidates)
   const pairsOf = (routed: ReadonlyArray<Routed>) => routed.map(({ quality }, row) => ({ quality, strong: strongOf(certifying[row]!).quality }))
   const threshold = Certificate.descend(best.thresholds, (threshold) => keeps(pairsOf(best.routedAt(threshold)), target, delta))
   if (threshold === undefined) {
@@ -331,7 +331,7 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
   const pairs = pairsOf(routed)
   const cost = meanCost(routed.map((one) => one.cost))
   const strongCost = meanCost(certifying.map((observation) => strongOf(observation).cost))
-  if (cost >= strongCost) return refuse(`what is certain to keep ${percent(target)} of the quality of ${strong.model} costs no less than asking it every time`, candidates)
+  if (cost >= strongCost) return refuse(`what is certain to keep ${percent(target)} of the quality of ${strong.model} costs no less than asking it every time: take a larger sample, or a lower target`, candidates)
   return {
     singles,
     candidates,
