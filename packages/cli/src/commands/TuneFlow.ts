@@ -82,18 +82,18 @@ const tune = Effect.fnUntraced(function*(flow: Flow.Any, options: Tune.Options, 
   const lost = file === undefined ? [] : yield* lostBy(file, routing)
   const isWritten = file !== undefined && !input.dryRun && !input.simulate && lost.length === 0
   if (isWritten) yield* WholeFile.write(file, Stream.make(Routing.encode(routing)))
+  const { failed } = summary.rows
   if (summary.status === "budget") process.exitCode = ExitCode.budget
+  else if (failed > flow.allowFailedRows) process.exitCode = ExitCode.failed
+  const asked = steps.reduce((most, { rows }) => Math.max(most, rows), 0)
   const charts = steps.map((step) => ({ step, chart: TuneText.chartOf(step) }))
   if (Option.isSome(input.svg) || Option.isSome(input.html)) yield* draw(tuned, charts, input)
   if (input.json) {
-    return yield* Console.log(JSON.stringify({ file: isWritten ? file : undefined, routing: JSON.parse(Routing.encode(routing)), frontier: steps.map(TuneText.frontierToJson) }))
+    return yield* Console.log(JSON.stringify({ file: isWritten ? file : undefined, rows: asked, failed, routing: JSON.parse(Routing.encode(routing)), frontier: steps.map(TuneText.frontierToJson) }))
   }
   yield* Console.log(charts.map(({ chart, step }) => TuneText.render(step, chart)).join("\n\n"))
   const shown = file === undefined ? undefined : relative(process.cwd(), file)
-  const asked = steps.reduce((most, { rows }) => Math.max(most, rows), 0)
   const isCertified = steps.some(({ calibration }) => calibration.policy !== undefined)
-  const { failed } = summary.rows
-  if (failed > flow.allowFailedRows) process.exitCode = ExitCode.failed
   yield* Console.log([
     "",
     ...(summary.status === "budget" ? [`the budget was reached after ${count(asked)} of ${count(routing.sample.rows)} rows: what is certified is certified by those`] : []),
