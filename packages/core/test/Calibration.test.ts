@@ -101,7 +101,7 @@ type Kind = "agreement" | "label" | "blind"
 
 /** Rows of which the weak model fails the hard ones; its confidence tells a little of that, but for `blind`. */
 const population = (kind: Kind, random: () => number): ReadonlyArray<Calibration.Observation> =>
-  Array.from({ length: 4_000 }, () => {
+  Array.from({ length: 2_000 }, () => {
     const hardness = random()
     const weak = random() < (kind === "blind" ? 0.9 : 1 - 0.6 * hardness ** 2.5) ? 1 : 0
     const strong = kind === "label" ? (random() < 1 - 0.25 * hardness ? 1 : 0) : 1

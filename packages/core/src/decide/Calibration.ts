@@ -120,6 +120,48 @@ const route = (
   return { cost: cost + strong.cost, quality: strong.quality, isStrong: true }
 }
 
+/** What rows come to at each threshold, from the safest on: a row is looked at anew only where the threshold passes one of its losses. */
+const sweep = (rows: ReadonlyArray<Observation>, { by, losses, rungs, target, thresholds }: {
+  readonly by: Routing.Policy["by"]
+  readonly rungs: ReadonlyArray<number>
+  readonly losses: ReadonlyArray<ReadonlyArray<number>>
+  readonly thresholds: ReadonlyArray<number>
+  readonly target: number
+}) => {
+  const size = rows.length
+  const routed = rows.map((row, at) => route(row, by, rungs, losses[at]!, Number.NEGATIVE_INFINITY))
+  const sums = { cost: Money.zero, quality: 0, strong: 0, gain: 0, squares: 0 }
+  const add = (at: number, { cost, isStrong, quality }: Routed, sign: 1 | -1): void => {
+    const gain = quality - target * strongOf(rows[at]!).quality
+    sums.cost += sign === 1 ? cost : -cost
+    sums.quality += sign * quality
+    sums.strong += sign * Number(isStrong)
+    sums.gain += sign * gain
+    sums.squares += sign * gain ** 2
+  }
+  routed.forEach((one, at) => add(at, one, 1))
+  const passes = losses.flatMap((own, row) => own.filter(Number.isFinite).map((loss) => ({ loss, row }))).toSorted((a, b) => a.loss - b.loss)
+  let next = 0
+  return thresholds.map((threshold) => {
+    for (; next < passes.length && passes[next]!.loss <= threshold; next++) {
+      const { row } = passes[next]!
+      add(row, routed[row]!, -1)
+      routed[row] = route(rows[row]!, by, rungs, losses[row]!, threshold)
+      add(row, routed[row], 1)
+    }
+    const gain = sums.gain / size
+    return {
+      threshold,
+      cost: sums.cost / BigInt(size),
+      quality: sums.quality / size,
+      strongShare: sums.strong / size,
+      /** Quality less the target's share of the strong model's. */
+      gain,
+      deviation: Math.sqrt(Math.max(0, sums.squares / size - gain ** 2))
+    }
+  })
+}
+
 const strongOf = ({ answers }: Observation): Answer => answers[answers.length - 1]!
 
 const mean = (values: ReadonlyArray<number>): number => values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
@@ -295,32 +337,20 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
     const withoutThem = rungs.map((rung, at) => leftOut(training, rung, how[at]!))
     const losses = training.map((observation) => rungs.map((rung, at) => withoutThem[at]!(rung, observation)))
     const thresholds = thresholdsOf(losses)
-    const tried = thresholds.map((threshold) => {
-      const routed = training.map((observation, row) => route(observation, by, rungs, losses[row]!, threshold))
-      const gains = training.map((observation, row) => routed[row]!.quality - target * strongOf(observation).quality)
-      const gain = mean(gains)
-      const deviation = Math.sqrt(mean(gains.map((value) => (value - gain) ** 2)))
-      return { threshold, cost: meanCost(routed.map(({ cost }) => cost)), isSafe: gain >= (MARGIN * deviation) / Math.sqrt(certifying.length) }
-    })
+    const tried = sweep(training, { by, rungs, losses, thresholds, target })
     const scores = rungs.map((rung, at) => train(training, rung, how[at]!))
     const certified = certifying.map((observation) => rungs.map((rung, at) => lossOf(scores[at]!, by)(observation, rung)))
     const routedAt = (threshold: number) => certifying.map((observation, row) => route(observation, by, rungs, certified[row]!, threshold))
-    const points = thresholds.map((threshold): Point => {
-      const routed = routedAt(threshold)
-      return {
-        threshold,
-        cost: meanCost(routed.map(({ cost }) => cost)),
-        quality: mean(routed.map(({ quality }) => quality)),
-        strongShare: mean(routed.map(({ isStrong }) => Number(isStrong)))
-      }
-    })
-    const cheapest = tried.filter(({ isSafe }) => isSafe).reduce<Money.Money | undefined>((least, { cost }) => least === undefined || cost < least ? cost : least, undefined)
+    const points = sweep(certifying, { by, rungs, losses: certified, thresholds, target })
+      .map(({ cost, quality, strongShare, threshold }): Point => ({ threshold, cost, quality, strongShare }))
+    const cheapest = tried.filter(({ deviation, gain }) => gain >= (MARGIN * deviation) / Math.sqrt(certifying.length)).reduce<Money.Money | undefined>((least, { cost }) => least === undefined || cost < least ? cost : least, undefined)
     return { rungs, by, thresholds, scores, routedAt, cheapest, candidate: { models: [...rungs.map((rung) => models[rung]!), models.at(-1)!], by, points } satisfies Candidate }
   }))
   const candidates = made.map(({ candidate }) => candidate)
   const strong = singles.at(-1)!
   const [best] = made.filter(({ cheapest }) => cheapest !== undefined && cheapest < meanCost(training.map((observation) => strongOf(observation).cost)))
-    .toSorted((a, b) => (a.cheapest! < b.cheapest! ? -1 : 1))
+    // Of what costs the same, the simpler.
+    .toSorted((a, b) => (a.cheapest === b.cheapest ? a.rungs.length - b.rungs.length : a.cheapest! < b.cheapest! ? -1 : 1))
   if (best === undefined) return refuse(`with so many rows no routing promises to keep ${percent(target)} of the quality of ${strong.model} for less money: take a larger sample, or a lower target`, candidates)
   const pairsOf = (routed: ReadonlyArray<Routed>) => routed.map(({ quality }, row) => ({ quality, strong: strongOf(certifying[row]!).quality }))
   const threshold = Certificate.descend(best.thresholds, (threshold) => keeps(pairsOf(best.routedAt(threshold)), target, delta))

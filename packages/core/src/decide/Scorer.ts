@@ -157,7 +157,7 @@ const solve = (rows: ReadonlyArray<Row>, width: number, ridge: number): Float64A
     const length = Math.sqrt(dot(step, step))
     const by = Math.min(1, 5 / Math.max(length, 1e-12))
     for (let j = 0; j < width; j++) weights[j]! += by * step[j]!
-    if (length < 1e-5) break
+    if (length < 1e-4) break
   }
   return weights
 }
