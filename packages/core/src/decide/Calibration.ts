@@ -168,6 +168,8 @@ const mean = (values: ReadonlyArray<number>): number => values.reduce((sum, valu
 
 const meanCost = (costs: ReadonlyArray<Money.Money>): Money.Money => (costs.length === 0 ? Money.zero : Money.sum(costs) / BigInt(costs.length))
 
+const strongCostOf = (rows: ReadonlyArray<Observation>): Money.Money => meanCost(rows.map((row) => strongOf(row).cost))
+
 /** How scores are trained: by what, and with which ridges. */
 interface Training {
   readonly by: Routing.Policy["by"]
@@ -309,6 +311,29 @@ export const apply = (policy: Routing.Policy, observation: Observation): Routed 
   return route(observation, policy.by, rungs, losses, policy.threshold)
 }
 
+/** What a routing came to on some rows, beside the strong model alone. */
+export interface Measured extends Pick<Routing.Certificate, "rows" | "quality" | "strongQuality" | "strongShare" | "cost" | "strongCost"> {}
+
+/** Measures what became of rows. */
+const measuredOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<Routed>): Measured => ({
+  rows: rows.length,
+  quality: mean(routed.map(({ quality }) => quality)),
+  strongQuality: mean(rows.map((row) => strongOf(row).quality)),
+  strongShare: mean(routed.map(({ isStrong }) => Number(isStrong))),
+  cost: meanCost(routed.map(({ cost }) => cost)),
+  strongCost: strongCostOf(rows)
+})
+
+const pairsOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<Routed>): ReadonlyArray<Pair> =>
+  routed.map(({ quality }, at) => ({ quality, strong: strongOf(rows[at]!).quality }))
+
+/** What a policy comes to on rows, and between what the share of the strong model's quality lies that it keeps, each with certainty 1 − delta. */
+export const measure = (policy: Routing.Policy, rows: ReadonlyArray<Observation>, delta: number) => {
+  const routed = rows.map((row) => apply(policy, row))
+  const pairs = pairsOf(rows, routed)
+  return { ...measuredOf(rows, routed), low: kept(pairs, delta), high: keptAtMost(pairs, delta) }
+}
+
 /** Least rows of a sample for a target, if all goes well. */
 export const leastSample = ({ delta = 0.05, target, trainingShare = 0.4 }: Omit<Options, "standard">): number =>
   Math.max(Math.ceil(Certificate.leastRows(target, delta) / (1 - trainingShare)), Math.ceil(LEAST_TRAINING / trainingShare))
@@ -348,32 +373,26 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
   }))
   const candidates = made.map(({ candidate }) => candidate)
   const strong = singles.at(-1)!
-  const [best] = made.filter(({ cheapest }) => cheapest !== undefined && cheapest < meanCost(training.map((observation) => strongOf(observation).cost)))
+  const [best] = made.filter(({ cheapest }) => cheapest !== undefined && cheapest < strongCostOf(training))
     // Of what costs the same, the simpler.
     .toSorted((a, b) => (a.cheapest === b.cheapest ? a.rungs.length - b.rungs.length : a.cheapest! < b.cheapest! ? -1 : 1))
   if (best === undefined) return refuse(`with so many rows no routing promises to keep ${percent(target)} of the quality of ${strong.model} for less money: take a larger sample, or a lower target`, candidates)
-  const pairsOf = (routed: ReadonlyArray<Routed>) => routed.map(({ quality }, row) => ({ quality, strong: strongOf(certifying[row]!).quality }))
-  const threshold = Certificate.descend(best.thresholds, (threshold) => keeps(pairsOf(best.routedAt(threshold)), target, delta))
+  const threshold = Certificate.descend(best.thresholds, (threshold) => keeps(pairsOf(certifying, best.routedAt(threshold)), target, delta))
   if (threshold === undefined) {
     return refuse(`${certifying.length} rows do not make certain that ${percent(target)} of the quality of ${strong.model} are kept: take a larger sample, or a lower target`, candidates)
   }
   const routed = best.routedAt(threshold)
-  const pairs = pairsOf(routed)
-  const cost = meanCost(routed.map((one) => one.cost))
-  const strongCost = meanCost(certifying.map((observation) => strongOf(observation).cost))
-  if (cost >= strongCost) return refuse(`what is certain to keep ${percent(target)} of the quality of ${strong.model} costs no less than asking it every time: take a larger sample, or a lower target`, candidates)
+  const measured = measuredOf(certifying, routed)
+  if (measured.cost >= measured.strongCost) return refuse(`what is certain to keep ${percent(target)} of the quality of ${strong.model} costs no less than asking it every time: take a larger sample, or a lower target`, candidates)
   return {
     singles,
     candidates,
     policy: { by: best.by, rungs: best.scores, strong: strong.model, threshold },
     certificate: {
-      target, delta, standard, cost, strongCost,
+      ...measured,
+      target, delta, standard,
       training: training.length,
-      rows: certifying.length,
-      quality: mean(pairs.map(({ quality }) => quality)),
-      strongQuality: mean(pairs.map(({ strong }) => strong)),
-      kept: kept(pairs, delta),
-      strongShare: mean(routed.map(({ isStrong }) => Number(isStrong)))
+      kept: kept(pairsOf(certifying, routed), delta)
     },
     refused: undefined
   }

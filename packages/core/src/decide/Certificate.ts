@@ -7,7 +7,7 @@
  * - `exceeds`: for values from 0 to 1, by betting: a capital that starts at 1 and bets before each value that it is above the
  *   mean in question. Were the true mean not above, the capital would reach 1/δ with a probability of at most δ (Ville's
  *   inequality). The stakes are those of Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (Journal of
- *   the Royal Statistical Society B 86, 2024; arXiv 2010.09686), equations 26 and 27. Values that are all 0 or 1 are tested by the tail of the binomial
+ *   the Royal Statistical Society B 86, 2024; arXiv 2010.09686): predictable, by the variance so far, for the number of values that there are. Values that are all 0 or 1 are tested by the tail of the binomial
  *   distribution (Clopper and Pearson, Biometrika 26, 1934), which is exact and has no better test.
  * - `descend`: several settings from the safest on, each tested at the whole δ, up to the first that fails ("fixed sequence
  *   testing"; Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", arXiv 2110.01052). That holds since the order is fixed before the rows are seen. Cascades of models
@@ -26,27 +26,7 @@
  * @since 0.1.0
  */
 
-/** The logarithm of P(X ≥ k) of a binomial distribution. */
-const upperTail = (k: number, n: number, p: number): number => {
-  if (k <= 0) return 1
-  if (p <= 0) return 0
-  if (p >= 1) return 1
-  // P(X <= k - 1), by its terms.
-  let logTerm = n * Math.log1p(-p)
-  let below = Math.exp(logTerm)
-  for (let i = 1; i < k; i++) {
-    logTerm += Math.log((n - i + 1) / i) + Math.log(p) - Math.log1p(-p)
-    below += Math.exp(logTerm)
-  }
-  // A tail that is lost in the rounding of the rest is summed up by itself.
-  if (1 - below > 1e-6) return 1 - below
-  let sum = 0
-  for (let i = k; i <= n; i++) {
-    logTerm += Math.log((n - i + 1) / i) + Math.log(p) - Math.log1p(-p)
-    sum += Math.exp(logTerm)
-  }
-  return sum
-}
+import * as Binomial from "./Binomial.ts"
 
 /** The largest stake, as a share of what would lose everything at once. */
 const MOST = 0.9
@@ -75,7 +55,7 @@ export const exceeds = (values: ReadonlyArray<number>, mean: number, delta: numb
   if (mean <= 0) return true
   if (mean >= 1) return false
   if (values.every((value) => value === 0 || value === 1)) {
-    return upperTail(values.reduce<number>((sum, value) => sum + value, 0), values.length, mean) <= delta
+    return Binomial.atLeast(values.reduce<number>((sum, value) => sum + value, 0), values.length, mean) <= delta
   }
   return capital(values, mean, delta) >= Math.log(1 / delta)
 }

@@ -38,6 +38,7 @@
  *
  * @since 0.1.0
  */
+import * as Binomial from "./Binomial.ts"
 
 /** An earlier question near to the new one. */
 export interface Neighbour {
@@ -301,18 +302,6 @@ export const make = ({ confidence = 2.33, maxErrorRate }: Options): ErrorBound =
  */
 export const interval = (count: number, of: number): readonly [low: number, high: number] => {
   if (of === 0) return [0, 1]
-  /** P(X <= k) of a binomial with probability p. */
-  const atMost = (k: number, p: number): number => {
-    if (p <= 0) return 1
-    if (p >= 1) return k >= of ? 1 : 0
-    let logTerm = of * Math.log1p(-p)
-    let sum = Math.exp(logTerm)
-    for (let i = 1; i <= k; i++) {
-      logTerm += Math.log((of - i + 1) / i) + Math.log(p) - Math.log1p(-p)
-      sum += Math.exp(logTerm)
-    }
-    return sum
-  }
   const solve = (isBelow: (p: number) => boolean): number => {
     let [low, high] = [0, 1]
     for (let i = 0; i < 60; i++) {
@@ -323,7 +312,7 @@ export const interval = (count: number, of: number): readonly [low: number, high
     return (low + high) / 2
   }
   return [
-    count === 0 ? 0 : solve((p) => 1 - atMost(count - 1, p) < 0.025),
-    count === of ? 1 : solve((p) => atMost(count, p) > 0.025)
+    count === 0 ? 0 : solve((p) => Binomial.atLeast(count, of, p) < 0.025),
+    count === of ? 1 : solve((p) => Binomial.atMost(count, of, p) > 0.025)
   ]
 }

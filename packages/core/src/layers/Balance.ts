@@ -52,7 +52,7 @@ export const layer = <const P extends readonly [Endpoint<any, any>, ...Array<End
       const made = yield* Effect.forEach(endpoints, ({ layer, weight = 1 }, at) =>
         Effect.map(Layer.build(Layer.fresh(layer)), (context) => ({
           client: Context.get(context as Context.Context<ModelClient.ModelClient>, ModelClient.ModelClient),
-          key: String(at),
+          at,
           weight: Math.max(0, weight)
         })))
       const first = made[0]!.client
@@ -63,8 +63,8 @@ export const layer = <const P extends readonly [Endpoint<any, any>, ...Array<End
       /** The endpoints in the order in which a request tries them: the one that is owed most first. */
       const turn = () => {
         made.forEach(({ weight }, at) => void (owed[at]! += weight))
-        const order = made.map((endpoint, at) => ({ endpoint, owed: owed[at]! })).toSorted((a, b) => b.owed - a.owed).map(({ endpoint }) => endpoint)
-        owed[Number(order[0]!.key)]! -= total
+        const order = made.toSorted((a, b) => owed[b.at]! - owed[a.at]!)
+        owed[order[0]!.at]! -= total
         return order
       }
 
@@ -74,7 +74,7 @@ export const layer = <const P extends readonly [Endpoint<any, any>, ...Array<End
           const endpoint = order[at]
           // All are left alone: waiting for one is the business of whoever is above, so it is asked to say so.
           if (endpoint === undefined) return failed === undefined ? order[0]!.client.send(request) : Effect.fail(failed)
-          return Effect.matchEffect(cooldown(endpoint.key)(endpoint.client.send(request)), {
+          return Effect.matchEffect(cooldown(String(endpoint.at))(endpoint.client.send(request)), {
             onSuccess: (response) => response === undefined ? from(at + 1, failed) : Effect.succeed(response),
             onFailure: (error) => Cooldown.isItsOwn(error) ? from(at + 1, error) : Effect.fail(error)
           })

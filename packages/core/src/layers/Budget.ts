@@ -195,7 +195,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
       const price = Option.getOrUndefined(pricing.lookup({ model, provider: call.provider, at: call.startedAt }))
       if (price === undefined && own.some((account) => account.money !== undefined)) {
         return Effect.fail(refused(
-          `no price is known for ${call.provider} model ${model}, so no budget in money can hold. Give one in the flow: prices: { "${model}": { input: 0.15, output: 0.6 } } (USD per million tokens)`,
+          `no price is known for ${call.provider} model ${model}, so no budget in money can hold. Give one in the flow: ${Pricing.example(model)}`,
           false
         ))
       }

@@ -103,7 +103,7 @@ export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.Mode
               outputs.set(key, mean === undefined ? tokens : mean + (tokens - mean) * 0.05)
             }
             const doubt = entry.unknown === "price"
-              ? `no price is known for ${entry.provider} model ${entry.model}: its cost is unknown, not 0. Give one in the flow: prices: { "${entry.model}": { input: 0.15, output: 0.6 } } (USD per million tokens)`
+              ? `no price is known for ${entry.provider} model ${entry.model}: its cost is unknown, not 0. Give one in the flow: ${Pricing.example(entry.model)}`
               : entry.usage?.inconsistent
             if (doubt !== undefined && !warned.has(doubt)) {
               warned.add(doubt)

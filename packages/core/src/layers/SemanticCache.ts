@@ -45,6 +45,7 @@ import * as Scope from "effect/Scope"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
+import * as Share from "../data/Share.ts"
 import * as ErrorBound from "../decide/ErrorBound.ts"
 import * as ReuseScope from "../reuse/ReuseScope.ts"
 import * as Caller from "../seam/Caller.ts"
@@ -247,7 +248,7 @@ const make = Effect.fnUntraced(function*(
       if (!isOff(standing, reuse)) return Effect.void
       const [low, high] = ErrorBound.interval(standing.wrong, standing.audited)
       return warn(
-        `step ${step} reuses nothing more: of ${standing.audited} answers that were audited ${standing.wrong} were wrong (${percent(low)} to ${percent(high)}), which is over its maxErrorRate of ${percent(reuse.maxErrorRate)}. Compare less (another \`varies\`), allow more, or leave \`reuse\` out`
+        `step ${step} reuses nothing more: of ${standing.audited} answers that were audited ${standing.wrong} were wrong (${Share.format(low)} to ${Share.format(high)}), which is over its maxErrorRate of ${Share.format(reuse.maxErrorRate)}. Compare less (another \`varies\`), allow more, or leave \`reuse\` out`
       )
     })
 
@@ -267,8 +268,6 @@ const make = Effect.fnUntraced(function*(
       return compare(request as typeof request & ModelRequest.Completion, { resolved: resolved as typeof request & ModelRequest.Completion, template, text, reuse })
     })
 })
-
-const percent = (share: number): string => `${(share * 100).toFixed(1)} %`
 
 /** What an answer says, as it is compared. */
 const answerOf = (response: ModelResponse.CompletionResponse, reuse: Varying.Reuse, failed: (error: unknown) => void): string => {

@@ -85,6 +85,9 @@ export const override = Effect.fnUntraced(function*(self: Service, overrides: Ov
   })
 })
 
+/** How an author gives the price of a model that no table knows. */
+export const example = (model: string): string => `prices: { "${model}": { input: 0.15, output: 0.6 } } (USD per million tokens)`
+
 /** What a usage costs, or why that is not known. */
 export const charge = (pricing: Service, options: {
   readonly provider: string

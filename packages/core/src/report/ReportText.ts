@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Money from "../data/Money.ts"
+import * as Share from "../data/Share.ts"
 import type * as RunEvent from "../run/RunEvent.ts"
 import * as Tally from "../run/Tally.ts"
 
@@ -48,7 +49,7 @@ const percent = (part: Money.Money, whole: Money.Money): string =>
   whole === Money.zero ? "0 %" : `${(Number((part * 1_000n) / whole) / 10).toFixed(1)} %`
 
 /** A part of a whole, in percent. */
-export const share = (part: number): string => `${(part * 100).toFixed(1)} %`
+export const share = Share.format
 
 /** The report as lines of text. */
 export const render = (summary: RunEvent.RunFinished): string => {

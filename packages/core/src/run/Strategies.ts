@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Share from "../data/Share.ts"
 import * as Certificate from "../decide/Certificate.ts"
 import * as ErrorBound from "../decide/ErrorBound.ts"
 import type * as Routing from "../decide/Routing.ts"
@@ -65,7 +66,5 @@ export const sums = (
 export const broken = ({ routes = [] }: Sums): ReadonlyArray<string> =>
   routes.flatMap(({ high, promised, step }) =>
     promised?.standard !== "agreement" || high >= promised.target ? [] : [
-      `step ${step}: its routing promises that ${percent(promised.target)} of its answers agree with the strong model's, and the audits show ${percent(high)} at most: pipe tune --check looks closer, pipe tune finds another`
+      `step ${step}: its routing promises that ${Share.format(promised.target)} of its answers agree with the strong model's, and the audits show ${Share.format(high)} at most: pipe tune --check looks closer, pipe tune finds another`
     ])
-
-const percent = (share: number): string => `${(share * 100).toFixed(1)} %`

@@ -71,21 +71,12 @@ export interface Tuned {
 export type Standing = "holds" | "broken" | "open"
 
 /** How a routing fares on rows that it was not tuned on. */
-export interface Checked {
+export interface Checked extends Calibration.Measured, Pick<Routing.Certificate, "target" | "delta" | "standard"> {
   readonly name: string
   readonly standing: Standing
-  readonly target: number
-  readonly delta: number
-  readonly standard: Routing.Certificate["standard"]
-  readonly rows: number
-  readonly quality: number
-  readonly strongQuality: number
   /** The share of the strong model's quality that is kept lies between these, each with certainty 1 − delta. */
   readonly low: number
   readonly high: number
-  readonly strongShare: number
-  readonly cost: Money.Money
-  readonly strongCost: Money.Money
 }
 
 export interface Check {
@@ -125,7 +116,7 @@ const cascadeOf = Effect.fnUntraced(function*(flow: Flow.Any) {
 })
 
 const unknownPrice = (model: string) =>
-  new TuneError({ message: `what ${model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, prices: { "${model}": { input: 0.15, output: 0.6 } } (USD per million tokens)` })
+  new TuneError({ message: `what ${model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, ${Pricing.example(model)}` })
 
 interface Sampled {
   readonly trials: ReadonlyMap<string, ReadonlyArray<Cascading.Trial>>
@@ -332,35 +323,11 @@ export const check = <E>(
         const policy = tuned.steps[name]?.policy
         if (certificate === undefined || policy === undefined) return []
         const observations = yield* observationsOf(own, pricing, at)
-        return [checkedOf(name, certificate, options.delta ?? certificate.delta, standardOf(own), observations.map((observation) => ({
-          ...Calibration.apply(policy, observation),
-          strong: observation.answers.at(-1)!
-        })))]
+        const { target } = certificate
+        const delta = options.delta ?? certificate.delta
+        const measured = Calibration.measure(policy, observations, delta)
+        const standing: Standing = measured.low >= target - 1e-4 ? "holds" : measured.high < target ? "broken" : "open"
+        return [{ ...measured, name, standing, target, delta, standard: standardOf(own) } satisfies Checked]
       }))
     return { rows, summary, steps: steps.flat() }
   })
-
-const mean = (values: ReadonlyArray<number>): number => values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
-
-const meanOf = (costs: ReadonlyArray<Money.Money>): Money.Money => (costs.length === 0 ? Money.zero : Money.sum(costs) / BigInt(costs.length))
-
-const checkedOf = (
-  name: string,
-  { target }: Routing.Certificate,
-  delta: number,
-  standard: Checked["standard"],
-  rows: ReadonlyArray<{ readonly cost: Money.Money; readonly quality: number; readonly isStrong: boolean; readonly strong: Calibration.Answer }>
-): Checked => {
-  const pairs = rows.map(({ quality, strong }) => ({ quality, strong: strong.quality }))
-  const [low, high] = [Calibration.kept(pairs, delta), Calibration.keptAtMost(pairs, delta)]
-  return {
-    name, target, delta, standard, low, high,
-    standing: low >= target - 1e-4 ? "holds" : high < target ? "broken" : "open",
-    rows: rows.length,
-    quality: mean(pairs.map(({ quality }) => quality)),
-    strongQuality: mean(pairs.map(({ strong }) => strong)),
-    strongShare: mean(rows.map(({ isStrong }) => Number(isStrong))),
-    cost: meanOf(rows.map(({ cost }) => cost)),
-    strongCost: meanOf(rows.map(({ strong }) => strong.cost))
-  }
-}

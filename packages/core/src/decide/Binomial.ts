@@ -1,0 +1,36 @@
+/**
+ * The tails of a binomial distribution, exact for any number.
+ *
+ * @internal
+ */
+
+/** The logarithms of P(X = 0), P(X = 1) and so on, up to one of them. */
+const logTerms = function*(to: number, n: number, p: number): Generator<number> {
+  let logTerm = n * Math.log1p(-p)
+  yield logTerm
+  for (let i = 1; i <= to; i++) {
+    logTerm += Math.log((n - i + 1) / i) + Math.log(p) - Math.log1p(-p)
+    yield logTerm
+  }
+}
+
+/** P(X ≤ k) of n draws that each succeed with probability p. */
+export const atMost = (k: number, n: number, p: number): number => {
+  if (k < 0) return 0
+  if (p <= 0) return 1
+  if (p >= 1) return k >= n ? 1 : 0
+  let sum = 0
+  for (const logTerm of logTerms(k, n, p)) sum += Math.exp(logTerm)
+  return sum
+}
+
+/** P(X ≥ k). */
+export const atLeast = (k: number, n: number, p: number): number => {
+  const rest = 1 - atMost(k - 1, n, p)
+  // A tail that is lost in the rounding of the rest is summed up by itself.
+  if (rest > 1e-6 || k <= 0 || p <= 0) return rest
+  let sum = 0
+  let at = 0
+  for (const logTerm of logTerms(n, n, p)) if (at++ >= k) sum += Math.exp(logTerm)
+  return sum
+}
