@@ -31,19 +31,32 @@ const server = createServer((request, response) => {
     requests++
     firstAt ||= performance.now()
     response.writeHead(200, { "content-type": "application/json" })
-    response.end(JSON.stringify({
-      id: "chatcmpl-1", object: "chat.completion", created: 0, model,
-      choices: [{ index: 0, message: { role: "assistant", content: "The cat sleeps on the chair.", refusal: null }, finish_reason: "stop" }],
-      usage
-    }))
+    response.end(
+      JSON.stringify({
+        id: "chatcmpl-1",
+        object: "chat.completion",
+        created: 0,
+        model,
+        choices: [
+          {
+            index: 0,
+            message: { role: "assistant", content: "The cat sleeps on the chair.", refusal: null },
+            finish_reason: "stop"
+          }
+        ],
+        usage
+      })
+    )
   })
 })
 server.listen(0, "127.0.0.1")
 await once(server, "listening")
 const baseURL = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`
 
-writeFileSync(join(folder, "package.json"), "{\"type\": \"module\"}")
-writeFileSync(join(folder, "flow.ts"), `
+writeFileSync(join(folder, "package.json"), '{"type": "module"}')
+writeFileSync(
+  join(folder, "flow.ts"),
+  `
 import { Cache, Flow, Ledger, RateLimit, Retry, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect, Schema } from "effect"
@@ -54,7 +67,8 @@ export default Flow.make("again", {
   concurrency: 64,
   outputs: [Sink.jsonl("out.jsonl", { row: rows, answer })],
   stack: Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), RateLimit.layer({ requestsPerMinute: 10_000_000, tokensPerMinute: 1_000_000_000 }), OpenAi.layer({ model: "${model}" }))
-})`)
+})`
+)
 const file = createWriteStream(join(folder, "rows.jsonl"))
 for (let id = 0; id < rows; id++) {
   if (!file.write(`${JSON.stringify({ id, text: prompt(id) })}\n`)) await once(file, "drain")
@@ -75,7 +89,10 @@ const pipe = async (...args: ReadonlyArray<string>) => {
   let peakMB = 0
   const timer = setInterval(() => {
     try {
-      peakMB = Math.max(peakMB, Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1] ?? 0) / 1_024)
+      peakMB = Math.max(
+        peakMB,
+        Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1] ?? 0) / 1_024
+      )
     } catch {
       // It has ended.
     }
@@ -83,7 +100,12 @@ const pipe = async (...args: ReadonlyArray<string>) => {
   const [code] = await once(child, "exit")
   clearInterval(timer)
   if (code !== 0) throw new Error(`pipe ${args.join(" ")} ended with ${code}`)
-  return { seconds: (performance.now() - started) / 1_000, peakMB, requests, firstCall: firstAt === 0 ? undefined : (firstAt - started) / 1_000 }
+  return {
+    seconds: (performance.now() - started) / 1_000,
+    peakMB,
+    requests,
+    firstCall: firstAt === 0 ? undefined : (firstAt - started) / 1_000
+  }
 }
 
 const langchain = async (): Promise<number> => {

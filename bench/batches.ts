@@ -8,7 +8,15 @@
 import { OpenAI } from "openai"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { createReadStream, createWriteStream, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  createReadStream,
+  createWriteStream,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { performance } from "node:perf_hooks"
@@ -30,7 +38,9 @@ const rows = Number(values.rows)
 const here = fileURLToPath(import.meta.url)
 
 const report = (): void => {
-  process.stdout.write(`${JSON.stringify({ mb: Math.round(process.resourceUsage().maxRSS / 1024), cpu: (process.cpuUsage().user + process.cpuUsage().system) / 1e6 })}\n`)
+  process.stdout.write(
+    `${JSON.stringify({ mb: Math.round(process.resourceUsage().maxRSS / 1024), cpu: (process.cpuUsage().user + process.cpuUsage().system) / 1e6 })}\n`
+  )
 }
 
 /** The SDK by hand: files of up to 50,000 lines and 195 MB, each sent when it is full. */
@@ -41,7 +51,9 @@ const peer = async (baseURL: string): Promise<void> => {
   let number = 0
   const send = async (file: string): Promise<string> => {
     const { id } = await client.files.create({ file: createReadStream(file), purpose: "batch" })
-    return (await client.batches.create({ input_file_id: id, endpoint: "/v1/chat/completions", completion_window: "24h" })).id
+    return (
+      await client.batches.create({ input_file_id: id, endpoint: "/v1/chat/completions", completion_window: "24h" })
+    ).id
   }
   let lines = 0
   let bytes = 0
@@ -75,8 +87,18 @@ const peer = async (baseURL: string): Promise<void> => {
     const text = await (await client.files.content(batch.output_file_id!)).text()
     for (const line of text.split("\n")) {
       if (line === "") continue
-      const { custom_id, response } = JSON.parse(line) as { readonly custom_id: string; readonly response: { readonly body: { readonly choices: ReadonlyArray<{ readonly message: { readonly content: string } }> } } }
-      if (!result.write(`${JSON.stringify({ id: Number(custom_id), answer: response.body.choices[0]!.message.content })}\n`)) await once(result, "drain")
+      const { custom_id, response } = JSON.parse(line) as {
+        readonly custom_id: string
+        readonly response: {
+          readonly body: { readonly choices: ReadonlyArray<{ readonly message: { readonly content: string } }> }
+        }
+      }
+      if (
+        !result.write(
+          `${JSON.stringify({ id: Number(custom_id), answer: response.body.choices[0]!.message.content })}\n`
+        )
+      )
+        await once(result, "drain")
     }
   }
   result.end()
@@ -87,19 +109,28 @@ const peer = async (baseURL: string): Promise<void> => {
 if (values.simulator) {
   const { Simulator } = await import("@pipe/plugins")
   const { Effect } = await import("effect")
-  await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
-    const simulator = yield* Simulator.start({ batches: { latency: "1 second" }, answer: () => "The cat sleeps on the chair." })
-    process.stdout.write(`${simulator.openAiUrl}\n`)
-    yield* Effect.never
-  })))
+  await Effect.runPromise(
+    Effect.scoped(
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start({
+          batches: { latency: "1 second" },
+          answer: () => "The cat sleeps on the chair."
+        })
+        process.stdout.write(`${simulator.openAiUrl}\n`)
+        yield* Effect.never
+      })
+    )
+  )
 } else if (values.peer !== undefined) {
   await peer(values.peer)
   report()
 } else {
   const folder = mkdtempSync(join(tmpdir(), "bench-batches-"))
-  writeFileSync(join(folder, "package.json"), "{\"type\": \"module\"}")
+  writeFileSync(join(folder, "package.json"), '{"type": "module"}')
   symlinkSync(fileURLToPath(new URL("node_modules", import.meta.url)), join(folder, "node_modules"))
-  writeFileSync(join(folder, "flow.ts"), `
+  writeFileSync(
+    join(folder, "flow.ts"),
+    `
 import { Cache, Flow, Ledger, Retry, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect, Schema } from "effect"
@@ -110,7 +141,8 @@ process.on("exit", () => process.stdout.write(JSON.stringify({ mb: Math.round(pr
 export default Flow.make("batches", {
   outputs: [Sink.jsonl("out.jsonl", { id: Flow.map("id", { rows }, ({ rows }) => rows.id), answer })],
   stack: Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), OpenAi.layer({ model: "${model}" }))
-})`)
+})`
+  )
   const file = createWriteStream(join(folder, "rows.jsonl"))
   const filler = " é".repeat(Number(values.characters))
   for (let id = 0; id < rows; id++) {
@@ -119,24 +151,41 @@ export default Flow.make("batches", {
   file.end()
   await once(file, "finish")
   const commands = {
-    pipe: (_: string) => [fileURLToPath(new URL("../packages/cli/src/bin.ts", import.meta.url)), "run", "flow.ts", "--batch", "--quiet"],
+    pipe: (_: string) => [
+      fileURLToPath(new URL("../packages/cli/src/bin.ts", import.meta.url)),
+      "run",
+      "flow.ts",
+      "--batch",
+      "--quiet"
+    ],
     "openai-sdk": (url: string) => [here, "--peer", url]
   }
-  console.log(`Node ${process.version}, ${rows} rows of ${Number(values.characters) * 3} bytes\n\n| peer | seconds | CPU s | peak MB | rows out |\n| --- | ---: | ---: | ---: | ---: |`)
+  console.log(
+    `Node ${process.version}, ${rows} rows of ${Number(values.characters) * 3} bytes\n\n| peer | seconds | CPU s | peak MB | rows out |\n| --- | ---: | ---: | ---: | ---: |`
+  )
   for (const [name, args] of Object.entries(commands)) {
-    const server = spawn(process.execPath, ["--max-old-space-size=6000", here, "--simulator"], { stdio: ["ignore", "pipe", "inherit"], env: { PATH: process.env["PATH"] } })
-    const [line] = await once(server.stdout, "data") as [Buffer]
+    const server = spawn(process.execPath, ["--max-old-space-size=6000", here, "--simulator"], {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { PATH: process.env["PATH"] }
+    })
+    const [line] = (await once(server.stdout, "data")) as [Buffer]
     const url = line.toString().trim()
     const start = performance.now()
-    const child = spawn(process.execPath, args(url), { cwd: folder, stdio: ["ignore", "pipe", "inherit"], env: { PATH: process.env["PATH"], OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: url } })
+    const child = spawn(process.execPath, args(url), {
+      cwd: folder,
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { PATH: process.env["PATH"], OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: url }
+    })
     let output = ""
     child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()))
-    const [code] = await once(child, "exit") as [number]
+    const [code] = (await once(child, "exit")) as [number]
     const seconds = (performance.now() - start) / 1_000
     server.kill()
     if (code !== 0) throw new Error(`${name} ended with ${code}`)
     const { cpu, mb } = JSON.parse(output.trim().split("\n").at(-1)!) as { readonly mb: number; readonly cpu: number }
-    const out = readFileSync(join(folder, name === "pipe" ? "out.jsonl" : "out-sdk.jsonl"), "utf8").trim().split("\n").length
+    const out = readFileSync(join(folder, name === "pipe" ? "out.jsonl" : "out-sdk.jsonl"), "utf8")
+      .trim()
+      .split("\n").length
     console.log(`| ${name} | ${seconds.toFixed(1)} | ${cpu.toFixed(1)} | ${mb} | ${out} |`)
   }
   rmSync(folder, { recursive: true })

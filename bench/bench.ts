@@ -86,10 +86,12 @@ const ratio = (of: (run: Run) => number, run: Run, reference: Run | undefined) =
 const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))
   const line = (cells: ReadonlyArray<string>) =>
-    `| ${widths.map((width, column) => {
-      const cell = cells[column] ?? ""
-      return column === 0 ? cell.padEnd(width) : cell.padStart(width)
-    }).join(" | ")} |`
+    `| ${widths
+      .map((width, column) => {
+        const cell = cells[column] ?? ""
+        return column === 0 ? cell.padEnd(width) : cell.padStart(width)
+      })
+      .join(" | ")} |`
   const rule = widths.map((width, column) => (column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`))
   return [head, rule, ...rows].map(line).join("\n")
 }
@@ -101,8 +103,14 @@ const compare = async (names: ReadonlyArray<string>, rows: number, latency: numb
     if (run !== undefined) runs.set(name, run)
   }
   const head = [
-    `peer, ${latency} ms`, "rows/s", "CPU s/1,000 rows", "peak MB",
-    "CPU ÷ openai-sdk", "rows/s ÷ langchain", "rows/s ÷ undici", "server busy"
+    `peer, ${latency} ms`,
+    "rows/s",
+    "CPU s/1,000 rows",
+    "peak MB",
+    "CPU ÷ openai-sdk",
+    "rows/s ÷ langchain",
+    "rows/s ÷ undici",
+    "server busy"
   ]
   const lines = Array.from(runs, ([name, run]) => [
     name,
@@ -143,11 +151,14 @@ const { values } = parseArgs({
 })
 const names = values.peers.split(",")
 const unknown = names.filter((name) => !Object.hasOwn(peers, name))
-if (unknown.length > 0) throw new Error(`No such peer: ${unknown.join(", ")}; there are ${Object.keys(peers).join(", ")}`)
+if (unknown.length > 0)
+  throw new Error(`No such peer: ${unknown.join(", ")}; there are ${Object.keys(peers).join(", ")}`)
 const rows = Number(values.rows)
-if (!Number.isSafeInteger(rows) || rows < 1) throw new Error(`--rows must be a whole number above 0, not "${values.rows}"`)
+if (!Number.isSafeInteger(rows) || rows < 1)
+  throw new Error(`--rows must be a whole number above 0, not "${values.rows}"`)
 const latencies = values.latency.split(",").map(Number)
-if (latencies.some((latency) => !(latency >= 0))) throw new Error(`--latency must be numbers of ms, not "${values.latency}"`)
+if (latencies.some((latency) => !(latency >= 0)))
+  throw new Error(`--latency must be numbers of ms, not "${values.latency}"`)
 
 console.log(`Node ${process.version}, ${cpus().length} cores, ${count(rows)} rows, concurrency ${concurrency}`)
 for (const latency of values.memory ? latencies.slice(0, 1) : latencies) {

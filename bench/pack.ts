@@ -26,41 +26,68 @@ const { values } = parseArgs({
   }
 })
 const count = Number(values.rows)
-const intents = ["card_arrival", "lost_card", "top_up_failed", "exchange_rate", "refund_request", "pin_blocked", "cash_withdrawal", "transfer_pending"]
-const instruction = "Read the question of a customer and name its intent by the handbook of the bank, which follows. "
-  .repeat(Math.ceil(Number(values.instruction) / 18))
-const questions = Array.from({ length: count }, (_, at) => `Question ${at}: what about my ${intents[(at * 7) % intents.length]!.replaceAll("_", " ")}, please?`)
+const intents = [
+  "card_arrival",
+  "lost_card",
+  "top_up_failed",
+  "exchange_rate",
+  "refund_request",
+  "pin_blocked",
+  "cash_withdrawal",
+  "transfer_pending"
+]
+const instruction =
+  "Read the question of a customer and name its intent by the handbook of the bank, which follows. ".repeat(
+    Math.ceil(Number(values.instruction) / 18)
+  )
+const questions = Array.from(
+  { length: count },
+  (_, at) => `Question ${at}: what about my ${intents[(at * 7) % intents.length]!.replaceAll("_", " ")}, please?`
+)
 
 const run = (size: number | "auto", cached: boolean) =>
-  Effect.scoped(Effect.gen(function*() {
-    const growth = size === "auto" ? 4 : size / 5
-    const simulator = yield* Simulator.start({ latency: "20 millis", packs: { missing: Number(values.missing) * growth, wrong: Number(values.wrong) * growth } })
-    const rows = Source.fromIterable("question", questions)
-    const answers: Array<string> = []
-    const intent = Flow.step("intent", { question: rows }, ({ question }) =>
-      LanguageModel.generateObject({ schema: Schema.Struct({ intent: Schema.Literals(intents) }), prompt: `${instruction}\n\n${question}` }).pipe(
-        Effect.map(({ value }) => value.intent)
-      ), { varies: ({ question }) => question, pack: { size } })
-    const layers = [Ledger.layer, Cache.layer(), Pack.layer(), Retry.layer()] as const
-    const provider = OpenAi.layer({ apiKey: "bench-key-0123", baseUrl: simulator.openAiUrl, model: "gpt-4o-mini" })
-    const flow = Flow.make("pack", {
-      outputs: [Sink.forEach("out", intent, (value) => Effect.sync(() => void answers.push(value)))],
-      stack: cached ? Stack.make(...layers, PromptCache.layer(), provider) : Stack.make(...layers, provider)
+  Effect.scoped(
+    Effect.gen(function* () {
+      const growth = size === "auto" ? 4 : size / 5
+      const simulator = yield* Simulator.start({
+        latency: "20 millis",
+        packs: { missing: Number(values.missing) * growth, wrong: Number(values.wrong) * growth }
+      })
+      const rows = Source.fromIterable("question", questions)
+      const answers: Array<string> = []
+      const intent = Flow.step(
+        "intent",
+        { question: rows },
+        ({ question }) =>
+          LanguageModel.generateObject({
+            schema: Schema.Struct({ intent: Schema.Literals(intents) }),
+            prompt: `${instruction}\n\n${question}`
+          }).pipe(Effect.map(({ value }) => value.intent)),
+        { varies: ({ question }) => question, pack: { size } }
+      )
+      const layers = [Ledger.layer, Cache.layer(), Pack.layer(), Retry.layer()] as const
+      const provider = OpenAi.layer({ apiKey: "bench-key-0123", baseUrl: simulator.openAiUrl, model: "gpt-4o-mini" })
+      const flow = Flow.make("pack", {
+        outputs: [Sink.forEach("out", intent, (value) => Effect.sync(() => void answers.push(value)))],
+        stack: cached ? Stack.make(...layers, PromptCache.layer(), provider) : Stack.make(...layers, provider)
+      })
+      const startedAt = performance.now()
+      const summary = yield* Runner.run(flow, {
+        errorsFile: join(mkdtempSync(join(tmpdir(), "pipe-pack-")), "errors.jsonl")
+      })
+      const right = answers.filter((answer, at) => answer === intents[(at * 7) % intents.length]).length
+      const [packs] = summary.packs ?? []
+      return [
+        String(size) + (cached ? " + prompt cache" : ""),
+        Money.format(summary.cost),
+        String(summary.calls.attempts),
+        `${((right / count) * 100).toFixed(1)} %`,
+        packs === undefined || packs.compared === 0 ? "–" : `${packs.agreed} of ${packs.compared}`,
+        String(packs === undefined ? 0 : packs.texts - packs.answered),
+        `${((performance.now() - startedAt) / 1_000).toFixed(1)} s`
+      ]
     })
-    const startedAt = performance.now()
-    const summary = yield* Runner.run(flow, { errorsFile: join(mkdtempSync(join(tmpdir(), "pipe-pack-")), "errors.jsonl") })
-    const right = answers.filter((answer, at) => answer === intents[(at * 7) % intents.length]).length
-    const [packs] = summary.packs ?? []
-    return [
-      String(size) + (cached ? " + prompt cache" : ""),
-      Money.format(summary.cost),
-      String(summary.calls.attempts),
-      `${(right / count * 100).toFixed(1)} %`,
-      packs === undefined || packs.compared === 0 ? "–" : `${packs.agreed} of ${packs.compared}`,
-      String(packs === undefined ? 0 : packs.texts - packs.answered),
-      `${((performance.now() - startedAt) / 1_000).toFixed(1)} s`
-    ]
-  })).pipe(Effect.provide(NodeHost.layerMemory))
+  ).pipe(Effect.provide(NodeHost.layerMemory))
 
 const table = [["size", "cost", "calls", "right", "agree", "asked again", "time"]]
 for (const size of [1, 5, 10, 20, "auto"] as const) {

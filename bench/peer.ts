@@ -25,10 +25,10 @@ export interface Peer {
 
 /** The peers by name, in the order in which they run. Each is imported in its own process only. */
 export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
-  "undici": () => import("./peers/undici.ts"),
-  "pipe": () => import("./peers/pipe.ts"),
+  undici: () => import("./peers/undici.ts"),
+  pipe: () => import("./peers/pipe.ts"),
   "openai-sdk": () => import("./peers/openai-sdk.ts"),
-  "langchain": () => import("./peers/langchain.ts"),
+  langchain: () => import("./peers/langchain.ts"),
   "ai-sdk": () => import("./peers/ai-sdk.ts")
 }
 
@@ -42,8 +42,7 @@ export const apiKey = "bench"
 export const usage = { prompt_tokens: 20, completion_tokens: 12, total_tokens: 32 } as const
 
 /** The prompt of row `index`: about 60 characters, no two alike. */
-export const prompt = (index: number): string =>
-  `Translate to English: row ${index} le chat dort sur la chaise`
+export const prompt = (index: number): string => `Translate to English: row ${index} le chat dort sur la chaise`
 
 /** The prompts of `rows` rows, each made when it is asked for. */
 export function* prompts(rows: number): Generator<string, void> {

@@ -66,14 +66,20 @@ const STRONG = "gpt-4-1106-recorded"
 /** USD per million tokens, as in RouteLLM. */
 const prices = { [WEAK]: { input: 0.6, output: 0.6 }, [STRONG]: { input: 10, output: 30 } }
 
-const load = (file: string): ReadonlyArray<Row> => gunzipSync(readFileSync(file)).toString("utf8").trim().split("\n").map((line) => JSON.parse(line) as Row)
+const load = (file: string): ReadonlyArray<Row> =>
+  gunzipSync(readFileSync(file))
+    .toString("utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Row)
 
 /** What is said where only right or wrong was recorded: it says who answered and nothing else. */
-const saidBy = (model: string, { strong, weak }: Row): string => (model === STRONG ? strong.answer ?? "answer 2" : weak.answer ?? "answer 1")
+const saidBy = (model: string, { strong, weak }: Row): string =>
+  model === STRONG ? (strong.answer ?? "answer 2") : (weak.answer ?? "answer 1")
 
 /** Numbers by chance, the same for a seed (mulberry32, public domain). */
 const chance = (seed: number) => () => {
-  let t = seed += 0x6d2b79f5
+  let t = (seed += 0x6d2b79f5)
   t = Math.imul(t ^ (t >>> 15), t | 1)
   t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
   return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
@@ -103,21 +109,30 @@ const questionFacts = ({ prompt, subject = "" }: Row): Features.Features => {
     negated: /\b(?:NOT|EXCEPT|LEAST)\b|\b(?:except|not true|incorrect|false)\b/.test(question),
     statements: /\b(?:II|III)\b/.test(text) && /\bI\b/.test(text),
     blank: question.includes("__"),
-    "numbers to choose from": options.filter((option) => /^[\s$\-+−(]*[\d.,/]+[\s%\w°)$^]{0,8}$/.test(option)).length / Math.max(1, options.length)
+    "numbers to choose from":
+      options.filter((option) => /^[\s$\-+−(]*[\d.,/]+[\s%\w°)$^]{0,8}$/.test(option)).length
+      / Math.max(1, options.length)
   }
 }
 
-const numbersIn = (text: string): ReadonlyArray<number> => (text.match(/\d[\d,]*(?:\.\d+)?/g) ?? []).map((number) => Number(number.replaceAll(",", ""))).filter(Number.isFinite)
+const numbersIn = (text: string): ReadonlyArray<number> =>
+  (text.match(/\d[\d,]*(?:\.\d+)?/g) ?? []).map((number) => Number(number.replaceAll(",", ""))).filter(Number.isFinite)
 
-const numberWords = /\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|half|twice|double|triple|quarter|third)\b/gi
+const numberWords =
+  /\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|half|twice|double|triple|quarter|third)\b/gi
 
 /** Sums and products in order of precedence; `undefined` for anything else. */
 const valueOf = (expression: string): number | undefined => {
-  const text = expression.replaceAll(/[,$\s]/g, "").replaceAll("×", "*").replaceAll("÷", "/").replaceAll(/(\d)x(?=\d)/g, "$1*").replaceAll(/(\d+(?:\.\d+)?)%/g, "($1/100)")
+  const text = expression
+    .replaceAll(/[,$\s]/g, "")
+    .replaceAll("×", "*")
+    .replaceAll("÷", "/")
+    .replaceAll(/(\d)x(?=\d)/g, "$1*")
+    .replaceAll(/(\d+(?:\.\d+)?)%/g, "($1/100)")
   if (!/^[\d.+\-*/()]+$/.test(text) || !/[+\-*/]/.test(text)) return undefined
   let at = 0
   const factor = (): number => {
-    if (text[at] === "-") return at++, -factor()
+    if (text[at] === "-") return (at++, -factor())
     if (text[at] === "(") {
       at++
       const inner = sum()
@@ -153,14 +168,23 @@ interface Equation {
 const equation = (left: string, right: string, isMarked: boolean): ReadonlyArray<Equation> => {
   const value = valueOf(left)
   const said = Number(/-?\d[\d,]*(?:\.\d+)?/.exec(right)?.[0].replaceAll(",", ""))
-  return value === undefined || !Number.isFinite(said) ? [] : [{ said, isMarked, isRight: Math.abs(value - said) <= 0.011 * Math.max(1, Math.abs(value)) }]
+  return value === undefined || !Number.isFinite(said)
+    ? []
+    : [{ said, isMarked, isRight: Math.abs(value - said) <= 0.011 * Math.max(1, Math.abs(value)) }]
 }
 
 /** The equations of a text, marked ones first. */
 const equationsIn = (text: string): ReadonlyArray<Equation> => [
   ...[...text.matchAll(/<<([^<>=]+)=([^<>=]+)>>/g)].flatMap(([, left, right]) => equation(left!, right!, true)),
-  ...[...text.replaceAll(/<<[^>]*>>/g, "").matchAll(/((?:[$(]*\d[\d,.]*%?\)?\s*(?:[a-z]+\s*){0,2}[*/+\-×÷x]\s*)+[$(]*\d[\d,.]*%?\)*)\s*(?:[a-z]+\s*){0,2}=\s*\$?(-?\d[\d,]*(?:\.\d+)?)/g)]
-    .flatMap(([, left, right]) => equation(left!.replaceAll(/(?<![\dx ])[a-z]+|[a-wyz]+/g, "").replaceAll(/[.,](?=\D|$)/g, ""), right!, false))
+  ...[
+    ...text
+      .replaceAll(/<<[^>]*>>/g, "")
+      .matchAll(
+        /((?:[$(]*\d[\d,.]*%?\)?\s*(?:[a-z]+\s*){0,2}[*/+\-×÷x]\s*)+[$(]*\d[\d,.]*%?\)*)\s*(?:[a-z]+\s*){0,2}=\s*\$?(-?\d[\d,]*(?:\.\d+)?)/g
+      )
+  ].flatMap(([, left, right]) =>
+    equation(left!.replaceAll(/(?<![\dx ])[a-z]+|[a-wyz]+/g, "").replaceAll(/[.,](?=\D|$)/g, ""), right!, false)
+  )
 ]
 
 /** What the weak model's own words show of a calculation: whether its arithmetic holds, and whether it used what was given. */
@@ -187,7 +211,8 @@ const calculationFacts = (text: string, { prompt }: Row): Features.Features => {
     "share wrong": wrong / (equations.length + 1),
     "last is wrong": last?.isRight === false,
     "a marked one is wrong": marked.some(({ isRight }) => !isRight),
-    "ends with the last": final !== undefined && last !== undefined && Math.abs(final - last.said) <= 0.011 * Math.max(1, Math.abs(final)),
+    "ends with the last":
+      final !== undefined && last !== undefined && Math.abs(final - last.said) <= 0.011 * Math.max(1, Math.abs(final)),
     "final is given": final !== undefined && given.includes(final),
     "no final": final === undefined,
     "final is no whole number": final !== undefined && !Number.isInteger(final),
@@ -236,15 +261,23 @@ interface Set {
 /** A flow over some rows of a set; the recorded answers say whether they are right. */
 const flowOf = (set: Set, rows: ReadonlyArray<Row>, url: string, folder: string) => {
   const source = Source.fromIterable("row", rows)
-  const answer = Flow.step("answer", { row: source }, ({ row }) =>
-    Effect.map(LanguageModel.generateText({ prompt: row.prompt }), (response) => response.text), {
-    quality: {
-      label: ({ row }) => row,
-      score: (text: string, row: Row) => (text === saidBy(STRONG, row) ? row.strong.correct : row.weak.correct),
-      ...(set.features === undefined ? undefined : { features: ({ row }: { readonly row: Row }) => set.features!(row) }),
-      ...(set.check === undefined ? undefined : { check: (text: string, { row }: { readonly row: Row }) => set.check!(text, row) })
+  const answer = Flow.step(
+    "answer",
+    { row: source },
+    ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row.prompt }), (response) => response.text),
+    {
+      quality: {
+        label: ({ row }) => row,
+        score: (text: string, row: Row) => (text === saidBy(STRONG, row) ? row.strong.correct : row.weak.correct),
+        ...(set.features === undefined
+          ? undefined
+          : { features: ({ row }: { readonly row: Row }) => set.features!(row) }),
+        ...(set.check === undefined
+          ? undefined
+          : { check: (text: string, { row }: { readonly row: Row }) => set.check!(text, row) })
+      }
     }
-  })
+  )
   const given: Array<{ readonly row: Row; readonly answer: string }> = []
   return {
     given,
@@ -272,10 +305,15 @@ const spread = (all: ReadonlyArray<number>): number => Math.sqrt(mean(all.map((o
 /** The least share of strong calls with which the target is kept on some rows, with the threshold chosen on them. */
 const byHindsight = (policy: Routing.Policy, rows: ReadonlyArray<Calibration.Observation>): number => {
   const wanted = target * rows.reduce((sum, { answers }) => sum + answers[1]!.quality, 0)
-  const sorted = rows.map(({ answers, row }) => {
-    const sample = policy.by === "row" ? row : answers[0]!.sample
-    return { loss: sample === undefined ? Infinity : Routing.loss(policy.rungs[0]!, sample), gain: answers[1]!.quality - answers[0]!.quality }
-  }).toSorted((a, b) => b.loss - a.loss)
+  const sorted = rows
+    .map(({ answers, row }) => {
+      const sample = policy.by === "row" ? row : answers[0]!.sample
+      return {
+        loss: sample === undefined ? Infinity : Routing.loss(policy.rungs[0]!, sample),
+        gain: answers[1]!.quality - answers[0]!.quality
+      }
+    })
+    .toSorted((a, b) => b.loss - a.loss)
   let quality = rows.reduce((sum, { answers }) => sum + answers[0]!.quality, 0)
   let taken = 0
   while (quality < wanted - 1e-9 && taken < sorted.length) quality += sorted[taken++]!.gain
@@ -283,7 +321,7 @@ const byHindsight = (policy: Routing.Policy, rows: ReadonlyArray<Calibration.Obs
 }
 
 const measure = (set: Set) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const byPrompt = new Map(set.rows.map((row) => [row.prompt, row]))
     // Two rows with one prompt have one recorded answer.
     const rows = [...byPrompt.values()]
@@ -299,13 +337,23 @@ const measure = (set: Set) =>
     const { flow } = flowOf(set, rows, simulator.openAiUrl, folder)
     yield* Runner.run(flow, { trials: (trial) => void trials.push(trial), outputs: false })
     const pricing = yield* Tune.pricingOf(flow)
-    const observations = yield* Tune.observationsOf(trials.toSorted((a, b) => a.index - b.index), pricing, Date.now())
-    console.log(`\n${set.name}: ${rows.length} rows, both models asked over HTTP in ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`)
+    const observations = yield* Tune.observationsOf(
+      trials.toSorted((a, b) => a.index - b.index),
+      pricing,
+      Date.now()
+    )
+    console.log(
+      `\n${set.name}: ${rows.length} rows, both models asked over HTTP in ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`
+    )
     const [weak, strong] = [0, 1].map((at) => mean(observations.map(({ answers }) => answers[at]!.quality)))
     console.log(`  right: weak ${percent(weak!)}, strong ${percent(strong!)}; target ${percent(target * strong!)}`)
     const strongCost = Money.sum(observations.map(({ answers }) => answers[1]!.cost))
-    for (const { cost, name, strongShare } of Calibration.baselines(observations, target, ({ features }) => Number(features["prompt length"]))) {
-      console.log(`  by ${name}, by hindsight: ${percent(strongShare)} strong calls, ${percent(Number(cost * BigInt(rows.length)) / Number(strongCost))} of the money`)
+    for (const { cost, name, strongShare } of Calibration.baselines(observations, target, ({ features }) =>
+      Number(features["prompt length"])
+    )) {
+      console.log(
+        `  by ${name}, by hindsight: ${percent(strongShare)} strong calls, ${percent(Number(cost * BigInt(rows.length)) / Number(strongCost))} of the money`
+      )
     }
 
     const folds: Array<{ share: number; kept: number; money: number; hindsight: number; by: string }> = []
@@ -315,7 +363,10 @@ const measure = (set: Set) =>
       const all = shuffled(observations, order + 1)
       for (let fold = 0; fold < 5; fold++) {
         const at = performance.now()
-        const found = Calibration.make(all.filter((_, row) => row % 5 !== fold), { target, standard: "label", trainingShare })
+        const found = Calibration.make(
+          all.filter((_, row) => row % 5 !== fold),
+          { target, standard: "label", trainingShare }
+        )
         took += performance.now() - at
         const rest = all.filter((_, row) => row % 5 === fold)
         const { policy } = found
@@ -327,7 +378,9 @@ const measure = (set: Set) =>
         folds.push({
           share: mean(routed.map(({ isStrong }) => Number(isStrong))),
           kept: mean(routed.map(({ quality }) => quality)) / mean(rest.map(({ answers }) => answers[1]!.quality)),
-          money: Number(Money.sum(routed.map(({ cost }) => cost))) / Number(Money.sum(rest.map(({ answers }) => answers[1]!.cost))),
+          money:
+            Number(Money.sum(routed.map(({ cost }) => cost)))
+            / Number(Money.sum(rest.map(({ answers }) => answers[1]!.cost))),
           hindsight: byHindsight(policy, rest),
           by: policy.by
         })
@@ -335,29 +388,33 @@ const measure = (set: Set) =>
     }
     const of = (key: "share" | "kept" | "money" | "hindsight") => folds.map((fold) => fold[key])
     console.log(
-      `  certified at δ = 0.05, ${folds.length} of ${folds.length + refused} folds: ${percent(mean(of("share")))} strong calls (± ${percent(spread(of("share")))} between folds), ${
-        percent(mean(of("kept")))
-      } of the strong model's quality kept on the rest, at least ${percent(target)} in ${folds.filter(({ kept }) => kept >= target).length}; ${percent(mean(of("money")))} of its money; chosen by ${[...new Set(folds.map(({ by }) => by))].join(" and ")}`
+      `  certified at δ = 0.05, ${folds.length} of ${folds.length + refused} folds: ${percent(mean(of("share")))} strong calls (± ${percent(spread(of("share")))} between folds), ${percent(
+        mean(of("kept"))
+      )} of the strong model's quality kept on the rest, at least ${percent(target)} in ${folds.filter(({ kept }) => kept >= target).length}; ${percent(mean(of("money")))} of its money; chosen by ${[...new Set(folds.map(({ by }) => by))].join(" and ")}`
     )
-    console.log(`  the same scores with the threshold chosen by hindsight: ${percent(mean(of("hindsight")))} strong calls; ${(took / (folds.length + refused) / 1_000).toFixed(1)} s a calibration`)
+    console.log(
+      `  the same scores with the threshold chosen by hindsight: ${percent(mean(of("hindsight")))} strong calls; ${(took / (folds.length + refused) / 1_000).toFixed(1)} s a calibration`
+    )
     yield* asUser(set, shuffled(rows, 1), simulator.openAiUrl, folder)
   })
 
 /** The first fold by the tuning and the run that a user has. */
 const asUser = (set: Set, rows: ReadonlyArray<Row>, url: string, folder: string) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const [tuning, rest] = [rows.filter((_, at) => at % 5 !== 0), rows.filter((_, at) => at % 5 === 0)]
     const tuned = yield* Tune.make(flowOf(set, tuning, url, folder).flow, { target, sample: tuning.length })
     writeFileSync(tuned.file!, Routing.encode(tuned.routing))
     const { flow, given } = flowOf(set, rest, url, folder)
     const summary = yield* Runner.run(flow)
     const [routes] = summary.routes ?? []
-    const right = given.filter(({ answer, row }) => (answer === saidBy(STRONG, row) ? row.strong.correct : row.weak.correct)).length
+    const right = given.filter(({ answer, row }) =>
+      answer === saidBy(STRONG, row) ? row.strong.correct : row.weak.correct
+    ).length
     const strong = rest.filter((row) => row.strong.correct).length
     console.log(
-      `  run as a user does, fold 1: ${routes === undefined ? "not certified" : `${percent(routes.strong / routes.requests)} strong calls, ${percent(right / strong)} of the strong model's quality`}; routing saved ${
-        Money.format(summary.savings.router)
-      } of ${Money.format(summary.baseline)}`
+      `  run as a user does, fold 1: ${routes === undefined ? "not certified" : `${percent(routes.strong / routes.requests)} strong calls, ${percent(right / strong)} of the strong model's quality`}; routing saved ${Money.format(
+        summary.savings.router
+      )} of ${Money.format(summary.baseline)}`
     )
   })
 

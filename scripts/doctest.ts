@@ -16,7 +16,8 @@ const files = [
 ]
 
 function walk(folder: string): ReadonlyArray<string> {
-  return fs.readdirSync(folder, { withFileTypes: true, recursive: true })
+  return fs
+    .readdirSync(folder, { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
     .map((entry) => path.join(entry.parentPath, entry.name))
 }
@@ -52,6 +53,8 @@ try {
   console.log(`${origins.size} examples compile`)
 } catch (error) {
   const { stdout } = error as { readonly stdout: string }
-  console.error(stdout.replace(/\S*(example-\d+\.ts)\((\d+)/g, (_, name, line) => `${origins.get(name)} (example line ${line}`))
+  console.error(
+    stdout.replace(/\S*(example-\d+\.ts)\((\d+)/g, (_, name, line) => `${origins.get(name)} (example line ${line}`)
+  )
   process.exit(1)
 }

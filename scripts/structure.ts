@@ -18,7 +18,22 @@ const root = path.resolve(process.argv[2] ?? path.join(import.meta.dirname, ".."
 const PACKAGES = ["core", "plugins", "cli"]
 
 /** A folder of core imports from itself and from those before it in this list. */
-const RANKS = ["data", "seam", "price", "decide", "store", "batch", "reuse", "route", "layers", "flow", "run", "report", "cluster", "testing"]
+const RANKS = [
+  "data",
+  "seam",
+  "price",
+  "decide",
+  "store",
+  "batch",
+  "reuse",
+  "route",
+  "layers",
+  "flow",
+  "run",
+  "report",
+  "cluster",
+  "testing"
+]
 
 interface Import {
   readonly specifier: string

@@ -13,7 +13,8 @@ export const run: Run = async ({ baseURL, concurrency, rows }) => {
   let answers = 0
   const prompt = Source.fromIterable("prompt", prompts(rows))
   const answer = Flow.step("answer", { prompt }, ({ prompt }) =>
-    LanguageModel.generateText({ prompt }).pipe(Effect.map((response) => response.text)))
+    LanguageModel.generateText({ prompt }).pipe(Effect.map((response) => response.text))
+  )
   const flow = Flow.make("bench", {
     concurrency,
     outputs: [Sink.forEach("count", answer, () => Effect.sync(() => answers++))],

@@ -2,7 +2,7 @@
 import { Pool } from "undici"
 import { apiKey, model, prompts, type RunOptions, type RunResult } from "../peer.ts"
 
-const headers = { "content-type": "application/json", "authorization": `Bearer ${apiKey}` }
+const headers = { "content-type": "application/json", authorization: `Bearer ${apiKey}` }
 
 export const run = async (options: RunOptions): Promise<RunResult> => {
   const { origin, pathname } = new URL(options.baseURL)

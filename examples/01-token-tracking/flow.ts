@@ -16,7 +16,8 @@ const firstTen = Flow.filter("first ten", { sentence: sentences }, ({ sentence }
 const english = Flow.step("english", { firstTen }, ({ firstTen: { sentence } }) =>
   LanguageModel.generateText({ prompt: `Translate to English: ${sentence.zh}` }).pipe(
     Effect.map((response) => response.text)
-  ))
+  )
+)
 
 export default Flow.make("token-tracking", {
   outputs: [Sink.jsonl(new URL("../out/translations.jsonl", import.meta.url), { sentence: sentences, english })],

@@ -16,7 +16,8 @@ const hundred = Flow.filter("hundred", { sentence: sentences }, ({ sentence }) =
 const english = Flow.step("english", { hundred }, ({ hundred: { sentence } }) =>
   LanguageModel.generateText({ prompt: `Translate to English: ${sentence.zh}` }).pipe(
     Effect.map((response) => response.text)
-  ))
+  )
+)
 
 export default Flow.make("batch-processing", {
   outputs: [Sink.jsonl(new URL("../out/batch.jsonl", import.meta.url), { sentence: sentences, english })],

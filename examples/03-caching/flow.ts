@@ -18,7 +18,7 @@ const sample = Flow.filter("sample", { sentence: sentences }, ({ sentence }) => 
 
 /** A translation, and the milliseconds until it was there. */
 const translate = (zh: string) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const before = yield* Clock.currentTimeMillis
     const response = yield* LanguageModel.generateText({ prompt: `Translate to English: ${zh}` })
     return { text: response.text, milliseconds: (yield* Clock.currentTimeMillis) - before }
@@ -29,24 +29,34 @@ const first = Flow.step("first", { sample }, ({ sample }) => translate(sample.se
 // It reads the first answer, so that it is asked after it.
 const second = Flow.step("second", { sample, first }, ({ sample }) => translate(sample.sentence.zh))
 
-const times = Flow.reduce("times", { first, second }, {
-  initial: () => ({ first: 0, second: 0, rows: 0 }),
-  step: (sum, { first, second }) => ({
-    first: sum.first + first.milliseconds,
-    second: sum.second + second.milliseconds,
-    rows: sum.rows + 1
-  })
-})
+const times = Flow.reduce(
+  "times",
+  { first, second },
+  {
+    initial: () => ({ first: 0, second: 0, rows: 0 }),
+    step: (sum, { first, second }) => ({
+      first: sum.first + first.milliseconds,
+      second: sum.second + second.milliseconds,
+      rows: sum.rows + 1
+    })
+  }
+)
 
 export default Flow.make("caching", {
   outputs: [
     Sink.jsonl(new URL("../out/caching.jsonl", import.meta.url), { sentence: sentences, first, second }),
     Sink.forEach("times", times, ({ first, rows, second }) =>
       Console.error(
-        `first pass ${(first / rows).toFixed(1)} ms a call, second ${(second / rows).toFixed(1)} ms: ${
-          (first / Math.max(1, second)).toFixed(0)
-        } times as fast`
-      ))
+        `first pass ${(first / rows).toFixed(1)} ms a call, second ${(second / rows).toFixed(1)} ms: ${(
+          first / Math.max(1, second)
+        ).toFixed(0)} times as fast`
+      )
+    )
   ],
-  stack: Stack.make(Ledger.layer, Cache.layer({ timeToLive: "30 days" }), Retry.layer(), OpenAi.layer({ model: "gpt-4o-mini" }))
+  stack: Stack.make(
+    Ledger.layer,
+    Cache.layer({ timeToLive: "30 days" }),
+    Retry.layer(),
+    OpenAi.layer({ model: "gpt-4o-mini" })
+  )
 })

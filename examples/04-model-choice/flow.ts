@@ -12,7 +12,8 @@ const sentences = Source.jsonl("sentences", {
 })
 
 const english = Flow.step("english", { sentence: sentences }, ({ sentence }) =>
-  LanguageModel.generateText({ prompt: `翻译:${sentence.zh}` }).pipe(Effect.map((response) => response.text)))
+  LanguageModel.generateText({ prompt: `翻译:${sentence.zh}` }).pipe(Effect.map((response) => response.text))
+)
 
 export default Flow.make("model-choice", {
   outputs: [Sink.jsonl(new URL("../out/model-choice.jsonl", import.meta.url), { sentence: sentences, english })],

@@ -17,10 +17,11 @@ const sentences = Source.jsonl("sentences", {
 })
 
 const translation = Flow.step("translation", { sentence: sentences }, ({ sentence }) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const response = yield* LanguageModel.generateText({ prompt: `Translate to ${yield* language}: ${sentence.zh}` })
     return response.text
-  }))
+  })
+)
 
 export default Flow.make("optimizer", {
   parameters: [language],

@@ -16,7 +16,8 @@ const label = Flow.step("label", { question: questions }, ({ question }) =>
   LanguageModel.generateObject({
     schema: Label,
     prompt: `Which intent does this question to a bank have, and is it urgent (money is being lost)? ${question.text}`
-  }).pipe(Effect.map((response) => response.value)))
+  }).pipe(Effect.map((response) => response.value))
+)
 
 const answer = Flow.step(
   "answer",

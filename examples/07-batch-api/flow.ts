@@ -4,10 +4,14 @@ import { OpenAi } from "@pipe/plugins"
 import { Effect } from "effect"
 import { LanguageModel } from "effect/ai"
 
-const texts = Source.fromIterable("texts", Array.from({ length: 100 }, (_, i) => `测试${i}`))
+const texts = Source.fromIterable(
+  "texts",
+  Array.from({ length: 100 }, (_, i) => `测试${i}`)
+)
 
 const english = Flow.step("english", { text: texts }, ({ text }) =>
-  LanguageModel.generateText({ prompt: `翻译成英文：${text}` }).pipe(Effect.map((response) => response.text)))
+  LanguageModel.generateText({ prompt: `翻译成英文：${text}` }).pipe(Effect.map((response) => response.text))
+)
 
 export default Flow.make("batch-api", {
   outputs: [Sink.jsonl(new URL("../out/batch-api.jsonl", import.meta.url), { text: texts, english })],

@@ -16,7 +16,10 @@ const sentences = Source.jsonl("sentences", {
 
 /** The pieces of three letters that a text has, without regard to case and signs. */
 const pieces = (text: string): ReadonlySet<string> => {
-  const letters = text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim()
+  const letters = text
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]+/gu, " ")
+    .trim()
   return new Set(Array.from({ length: Math.max(1, letters.length - 2) }, (_, at) => letters.slice(at, at + 3)))
 }
 
@@ -26,14 +29,19 @@ const likeness = (one: string, other: string): number => {
   return (2 * [...a].filter((piece) => b.has(piece)).length) / (a.size + b.size)
 }
 
-const english = Flow.step("english", { sentence: sentences }, ({ sentence }) =>
-  LanguageModel.generateText({ prompt: `翻译:${sentence.zh}` }).pipe(Effect.map((response) => response.text)), {
-  quality: {
-    features: ({ sentence }) => ({ characters: sentence.zh.length }),
-    label: ({ sentence }) => sentence.en,
-    score: likeness
+const english = Flow.step(
+  "english",
+  { sentence: sentences },
+  ({ sentence }) =>
+    LanguageModel.generateText({ prompt: `翻译:${sentence.zh}` }).pipe(Effect.map((response) => response.text)),
+  {
+    quality: {
+      features: ({ sentence }) => ({ characters: sentence.zh.length }),
+      label: ({ sentence }) => sentence.en,
+      score: likeness
+    }
   }
-})
+)
 
 export default Flow.make("tuned", {
   outputs: [Sink.jsonl(new URL("../out/tuned.jsonl", import.meta.url), { sentence: sentences, english })],

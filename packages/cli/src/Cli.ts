@@ -58,10 +58,11 @@ const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? Console.error(
-        `${event.errors.map((error) => error.message).join("\n")}\nsee: pipe ${
-          event.commandPath.slice(1).concat("--help").join(" ")
-        }`
-      )
+          `${event.errors.map((error) => error.message).join("\n")}\nsee: pipe ${event.commandPath
+            .slice(1)
+            .concat("--help")
+            .join(" ")}`
+        )
       : CliOutput.defaultPresenter.present(event)
 }
 
@@ -75,8 +76,7 @@ const services = Layer.mergeAll(
 export const main = (
   self: Effect.Effect<ReturnType<typeof command>, ExitCode.Failure>,
   args: ReadonlyArray<string>
-): void =>
-  execute(Effect.flatMap(self, (made) => Effect.provide(Command.runWith(made, { version })(args), services)))
+): void => execute(Effect.flatMap(self, (made) => Effect.provide(Command.runWith(made, { version })(args), services)))
 
 const execute = (effect: Effect.Effect<void, unknown>): void => {
   // A reader of standard output that has gone is no failure.
@@ -103,7 +103,8 @@ const exitCodeOf = (exit: Exit.Exit<void, unknown>): number => {
   if (Exit.isSuccess(exit)) return typeof process.exitCode === "number" ? process.exitCode : ExitCode.done
   if (Cause.hasInterruptsOnly(exit.cause)) return ExitCode.interrupted
   const error = Cause.squash(exit.cause)
-  if (CliError.isCliError(error) && error._tag === "ShowHelp") return error.errors.length === 0 ? ExitCode.done : ExitCode.usage
+  if (CliError.isCliError(error) && error._tag === "ShowHelp")
+    return error.errors.length === 0 ? ExitCode.done : ExitCode.usage
   if (error instanceof ExitCode.Failure) {
     if (error.message !== "") process.stderr.write(`${error.message}\n`)
     return error.exitCode
@@ -111,4 +112,3 @@ const exitCodeOf = (exit: Exit.Exit<void, unknown>): number => {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
   return ExitCode.failed
 }
-

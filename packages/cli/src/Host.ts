@@ -33,32 +33,36 @@ export const layer = (input: {
     NodeHost.layer({ store: StoreFlag.resolve(input) }),
     log,
     input.simulate
-      ? Layer.unwrap(Effect.map(
-        Effect.promise(() => import("@pipe/plugins/Simulator")),
-        (Simulator) => Simulator.layer({ latency: "20 millis" })
-      ))
+      ? Layer.unwrap(
+          Effect.map(
+            Effect.promise(() => import("@pipe/plugins/Simulator")),
+            (Simulator) => Simulator.layer({ latency: "20 millis" })
+          )
+        )
       : Layer.empty
   ).pipe(Layer.provide(log))
 }
 
 /** What was given on the command line, as the parameters' schemas encode it. */
-export const parametersOf = Effect.fnUntraced(function*(flow: Flow.Any, input: Pick<Input, "parameters">) {
+export const parametersOf = Effect.fnUntraced(function* (flow: Flow.Any, input: Pick<Input, "parameters">) {
   const values: Record<string, Schema.Json> = {}
   for (const { parameter } of flow.parameters) {
     const given = input.parameters[parameter.name]
     if (given === undefined || Option.isNone(given)) continue
     const schema = parameter.schema as Schema.Codec<unknown, Schema.Json>
-    values[parameter.name] = typeof given.value === "boolean"
-      ? given.value
-      : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(given.value).pipe(
-        Effect.flatMap(Schema.encodeEffect(schema)),
-        Effect.mapError((error) =>
-          new ExitCode.Failure({
-            message: `--${parameter.name}: ${error.message.replace(/\s*\n\s*/g, " ")}`,
-            exitCode: ExitCode.usage
-          })
-        )
-      )
+    values[parameter.name] =
+      typeof given.value === "boolean"
+        ? given.value
+        : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(given.value).pipe(
+            Effect.flatMap(Schema.encodeEffect(schema)),
+            Effect.mapError(
+              (error) =>
+                new ExitCode.Failure({
+                  message: `--${parameter.name}: ${error.message.replace(/\s*\n\s*/g, " ")}`,
+                  exitCode: ExitCode.usage
+                })
+            )
+          )
   }
   return values
 })

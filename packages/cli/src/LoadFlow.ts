@@ -62,7 +62,9 @@ export const load = (file: string): Effect.Effect<Flow.Any, ExitCode.Failure> =>
           return fail(`${file}: has no default export: end it with \`export default Flow.make(…)\``)
         }
         if (!Flow.isFlow(module.default)) {
-          return fail(`${file}: its default export is ${nameOf(module.default)}, not a flow: export what Flow.make returns`)
+          return fail(
+            `${file}: its default export is ${nameOf(module.default)}, not a flow: export what Flow.make returns`
+          )
         }
         loaded.set(path, module.default)
         return Effect.succeed(module.default)

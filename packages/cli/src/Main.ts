@@ -10,11 +10,6 @@ import * as LoadFlow from "./LoadFlow.ts"
 const args = process.argv.slice(2)
 const file = args[0] === "run" || args[0] === "plan" || args[0] === "tune" ? LoadFlow.fileIn(args.slice(1)) : undefined
 
-const parameters = file === undefined
-  ? Effect.succeed([])
-  : Effect.map(LoadFlow.load(file), (flow) => flow.parameters)
+const parameters = file === undefined ? Effect.succeed([]) : Effect.map(LoadFlow.load(file), (flow) => flow.parameters)
 
-Cli.main(
-  Effect.map(Effect.andThen(Environment.load(Environment.namedIn(args)), parameters), Cli.command),
-  args
-)
+Cli.main(Effect.map(Effect.andThen(Environment.load(Environment.namedIn(args)), parameters), Cli.command), args)

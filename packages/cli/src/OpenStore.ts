@@ -19,12 +19,16 @@ export const use = <A, E>(
     if (!exists(location)) {
       return Effect.fail(ExitCode.refuse(`${location}: there is no store yet: pipe run <flow> begins one`))
     }
-    return Effect.scoped(Effect.flatMap(
-      Effect.mapError(Layer.build(NodeHost.existingStore(location)), (error) => ExitCode.refuse(error.message)),
-      (context) => Effect.provideContext(Effect.flatMap(Store.Store, f), context)
-    ))
+    return Effect.scoped(
+      Effect.flatMap(
+        Effect.mapError(Layer.build(NodeHost.existingStore(location)), (error) => ExitCode.refuse(error.message)),
+        (context) => Effect.provideContext(Effect.flatMap(Store.Store, f), context)
+      )
+    )
   }).pipe(Effect.provide(Log.plain))
 
 /** A store that cannot be read is one line too. */
 export const readable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, ExitCode.Failure> =>
-  Effect.mapError(effect, (error) => error instanceof ExitCode.Failure ? error : ExitCode.refuse(Store.messageOf(error)))
+  Effect.mapError(effect, (error) =>
+    error instanceof ExitCode.Failure ? error : ExitCode.refuse(Store.messageOf(error))
+  )

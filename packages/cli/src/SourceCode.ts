@@ -152,13 +152,17 @@ const read = (path: string): Module => {
       }
       continue
     }
-    if ((statement.type === "ExportNamedDeclaration" || statement.type === "ExportAllDeclaration") && statement.source) {
+    if (
+      (statement.type === "ExportNamedDeclaration" || statement.type === "ExportAllDeclaration")
+      && statement.source
+    ) {
       const target = local(String(statement.source.value))
       if (target === undefined) continue
       if (statement.type === "ExportAllDeclaration") imports.set("*", { path: target, name: "*" })
       else {
         for (const { exported, local: from } of statement.specifiers) {
-          if (exported.type === "Identifier" && from.type === "Identifier") imports.set(exported.name, { path: target, name: from.name })
+          if (exported.type === "Identifier" && from.type === "Identifier")
+            imports.set(exported.name, { path: target, name: from.name })
         }
       }
       continue
@@ -173,7 +177,7 @@ const read = (path: string): Module => {
 }
 
 /** For the functions of a step (their sources): a hash of the code that they refer to. */
-export const fingerprint = (file: string): (functions: ReadonlyArray<string>) => string => {
+export const fingerprint = (file: string): ((functions: ReadonlyArray<string>) => string) => {
   let modules: Map<string, Module> | undefined
 
   const load = (): ReadonlyMap<string, Module> => {

@@ -3,7 +3,7 @@ import * as Budget from "@pipe/core/Budget"
 import * as Effect from "effect/Effect"
 import * as ExitCode from "./ExitCode.ts"
 
-export const parse = Effect.fnUntraced(function*(given: ReadonlyArray<string>) {
+export const parse = Effect.fnUntraced(function* (given: ReadonlyArray<string>) {
   let limits: Budget.Limits | undefined
   for (const text of given) {
     const one = Budget.parse(text)

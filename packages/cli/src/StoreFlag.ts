@@ -13,5 +13,5 @@ export const flag = Flag.String("store").pipe(
 )
 
 export const resolve = (input: { readonly store: Option.Option<string>; readonly simulate?: boolean }): string =>
-  Option.getOrUndefined(input.store) ??
-    (input.simulate === true ? simulatedStore : process.env["PIPE_STORE"] ?? projectStore)
+  Option.getOrUndefined(input.store)
+  ?? (input.simulate === true ? simulatedStore : (process.env["PIPE_STORE"] ?? projectStore))

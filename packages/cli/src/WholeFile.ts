@@ -24,4 +24,6 @@ export const writeOrPrint = <E>(
   file: string | undefined,
   text: Stream.Stream<string, E>
 ): Effect.Effect<void, E | ExitCode.Failure> =>
-  file === undefined ? Stream.runForEach(text, (piece) => Effect.sync(() => process.stdout.write(piece))) : write(file, text)
+  file === undefined
+    ? Stream.runForEach(text, (piece) => Effect.sync(() => process.stdout.write(piece)))
+    : write(file, text)

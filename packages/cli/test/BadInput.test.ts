@@ -6,8 +6,16 @@ const cases: ReadonlyArray<readonly [title: string, file: string, expected: Read
   ["does not parse", "const a = 1\nconst b = {\nexport default b\n", ["flow.ts:3", "does not parse"]],
   ["exports nothing", "export const a = 1\n", ["flow.ts", "no default export"]],
   ["exports something else", "export default 42\n", ["flow.ts", "a number", "Flow.make"]],
-  ["imports a package that is not there", `import "nonexistent-package"\nexport default 1\n`, ["flow.ts", "npm install nonexistent-package"]],
-  ["imports a file that is not there", `import "./other.ts"\nexport default 1\n`, ["flow.ts", "other.ts", "does not exist"]],
+  [
+    "imports a package that is not there",
+    `import "nonexistent-package"\nexport default 1\n`,
+    ["flow.ts", "npm install nonexistent-package"]
+  ],
+  [
+    "imports a file that is not there",
+    `import "./other.ts"\nexport default 1\n`,
+    ["flow.ts", "other.ts", "does not exist"]
+  ],
   ["uses syntax that cannot be stripped", "enum Colour { Red }\nexport default Colour\n", ["flow.ts:1", "enum"]],
   ["throws", `throw new Error("boom")\n`, ["flow.ts:1", "boom"]],
   [

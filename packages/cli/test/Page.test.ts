@@ -11,16 +11,32 @@ const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/go
 /** The page's document after its scripts have run, and what the browser complained of. */
 const open = (file: string, ...flags: ReadonlyArray<string>) => {
   const profile = mkdtempSync(join(tmpdir(), "pipe-chromium-"))
-  return execFileSync(chromium!, [
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", `--user-data-dir=${profile}`, "--virtual-time-budget=3000", ...flags, "--dump-dom", `file://${file}`
-  ], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 60_000 })
+  return execFileSync(
+    chromium!,
+    [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      `--user-data-dir=${profile}`,
+      "--virtual-time-budget=3000",
+      ...flags,
+      "--dump-dom",
+      `file://${file}`
+    ],
+    { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 60_000 }
+  )
 }
 
 describe.skipIf(chromium === undefined)("the report's page", () => {
   it("draws its graph and its charts, with rows that try to be markup", async () => {
     const cwd = folder({
-      "flow.ts": flow({ source: `Source.fromIterable("rows", ["bee", "</script><script>document.title='taken'</script>", "hive"])` })
+      "flow.ts": flow({
+        source: `Source.fromIterable("rows", ["bee", "</script><script>document.title='taken'</script>", "hive"])`
+      })
     })
     await pipe(["run", "flow.ts", "--simulate", "--quiet"], { cwd })
     const made = await pipe(["report", "--simulate"], { cwd })
@@ -29,8 +45,19 @@ describe.skipIf(chromium === undefined)("the report's page", () => {
       const page = open(join(cwd, "test.report.html"), size)
       assert.notInclude(page, "<title>taken</title>")
       // Chart.js gives a canvas its size when it has drawn on it.
-      const canvases = [...page.matchAll(/<canvas id="(\w+)"[^>]*width="(\d+)"/g)].map(([, id, width]) => [id, Number(width) > 100])
-      assert.deepStrictEqual(canvases, [["timeline", true], ["steps", true], ["models", true], ["savings", true]].slice(0, canvases.length) as never)
+      const canvases = [...page.matchAll(/<canvas id="(\w+)"[^>]*width="(\d+)"/g)].map(([, id, width]) => [
+        id,
+        Number(width) > 100
+      ])
+      assert.deepStrictEqual(
+        canvases,
+        [
+          ["timeline", true],
+          ["steps", true],
+          ["models", true],
+          ["savings", true]
+        ].slice(0, canvases.length) as never
+      )
       assert.isAtLeast(canvases.length, 3)
       assert.match(page, /<svg class="graph"[\s\S]*<text class="name"[^>]*>answer<\/text>/)
     }

@@ -58,12 +58,14 @@ export const pipe = (args: ReadonlyArray<string>, options: Options): Promise<Out
   })
 
 /** A flow over some texts with one model step; its parts can be replaced. */
-export const flow = (parts: {
-  readonly source?: string
-  readonly stack?: string
-  readonly options?: string
-  readonly output?: string
-} = {}): string => `
+export const flow = (
+  parts: {
+    readonly source?: string
+    readonly stack?: string
+    readonly options?: string
+    readonly output?: string
+  } = {}
+): string => `
 import { Cache, Flow, Ledger, Parameter, Retry, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect, Schema } from "effect"
@@ -77,8 +79,8 @@ export default Flow.make("test", {
   outputs: [${parts.output ?? `Sink.jsonl("out.jsonl", { row: rows, answer })`}],
   ${parts.options ?? ""}
   stack: ${
-  parts.stack ??
-    `Stack.make(Ledger.layer, Cache.layer(), Retry.layer({ attempts: 2, base: "1 millis" }), OpenAi.layer({ model: "gpt-4o-mini" }))`
-}
+    parts.stack
+    ?? `Stack.make(Ledger.layer, Cache.layer(), Retry.layer({ attempts: 2, base: "1 millis" }), OpenAi.layer({ model: "gpt-4o-mini" }))`
+  }
 })
 `

@@ -12,10 +12,31 @@ const topics = {
 
 const rows = Object.entries(topics).flatMap(([intent, cores]) =>
   cores.flatMap((core) =>
-    ["", "hello, ", "hi there, ", "good morning, ", "dear bank, ", "tell me, ", "excuse me, ", "good evening, "].flatMap((opening) =>
-      ["", " please", " thanks", " if I may ask", " my friend"].map((end) => ({ text: `${opening}${core}${end}`, intent })))))
+    [
+      "",
+      "hello, ",
+      "hi there, ",
+      "good morning, ",
+      "dear bank, ",
+      "tell me, ",
+      "excuse me, ",
+      "good evening, "
+    ].flatMap((opening) =>
+      ["", " please", " thanks", " if I may ask", " my friend"].map((end) => ({
+        text: `${opening}${core}${end}`,
+        intent
+      }))
+    )
+  )
+)
 
-const flow = (options: { readonly step?: string; readonly layers?: string; readonly prompt?: string; readonly model?: string; readonly provider?: string }) => `
+const flow = (options: {
+  readonly step?: string
+  readonly layers?: string
+  readonly prompt?: string
+  readonly model?: string
+  readonly provider?: string
+}) => `
 import { Cache, Flow, Ledger, Pack, PromptCache, Retry, SemanticCache, Sink, Source, Stack } from "@pipe/core"
 import { Anthropic, LocalEmbedder, OpenAi, Usearch } from "@pipe/plugins"
 import { Effect, Layer, Schema } from "effect"
@@ -31,7 +52,7 @@ export default Flow.make("reuse", {
 `
 
 const files = (options: Parameters<typeof flow>[0]) => ({
-  "package.json": "{\"type\": \"module\"}",
+  "package.json": '{"type": "module"}',
   "flow.ts": flow(options),
   "rows.jsonl": rows.map((row) => JSON.stringify(row)).join("\n")
 })
@@ -77,8 +98,8 @@ describe("pipe cache eval", () => {
 
   it("says in one line what is wrong with a file", async () => {
     const cwd = folder({
-      "rows.jsonl": "{\"text\": \"x\"}",
-      "bad.jsonl": "{\"a\": \"x\", \"b\": \"y\", \"same\": true}\n{\"a\": \"x\", \"b\": 1, \"same\": true}",
+      "rows.jsonl": '{"text": "x"}',
+      "bad.jsonl": '{"a": "x", "b": "y", "same": true}\n{"a": "x", "b": 1, "same": true}',
       "broken.jsonl": "no json",
       "empty.jsonl": ""
     })
@@ -101,12 +122,18 @@ describe("pipe cache eval", () => {
 
 describe("a run that reuses", () => {
   it("reports what was reused and packed, counts it in the cache, and forgets it when it is cleared", async () => {
-    const cwd = at({ step: "reuse: { maxErrorRate: 0.05, audit: 0.1 }, pack: { size: 10 }", layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])), Pack.layer()," })
+    const cwd = at({
+      step: "reuse: { maxErrorRate: 0.05, audit: 0.1 }, pack: { size: 10 }",
+      layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])), Pack.layer(),"
+    })
     const run = await pipe(["run", "flow.ts", "--simulate"], { cwd })
     assert.strictEqual(run.code, 0, run.stderr)
     // The simulator's answers to different texts differ: nothing can be reused, and nothing is.
     assert.match(run.stderr, /label: 0 of \d+ answers reused by meaning; none of them was audited yet/)
-    assert.match(run.stderr, /label: \d+ texts in \d+ packed prompts, 0 asked again; \d+ of \d+ that were compared agree/)
+    assert.match(
+      run.stderr,
+      /label: \d+ texts in \d+ packed prompts, 0 asked again; \d+ of \d+ that were compared agree/
+    )
     const stats = await pipe(["cache", "stats", "--simulate"], { cwd })
     assert.match(stats.stdout, /by meaning +\d+ answers, 360 vectors/)
     const cleared = await pipe(["cache", "clear", "--simulate", "--yes"], { cwd })
@@ -133,21 +160,36 @@ describe("pipe plan", () => {
   it("says where a beginning is too short for the provider's cache", async () => {
     // 4,000 tokens: enough for OpenAI (1,024), not for Claude Haiku 4.5 (4,096).
     const short = await plan({ ...claude, prompt: prompt(840) })
-    assert.isTrue(short.notes!.some((note) => /about \d{4} tokens in common .* anthropic keeps .* from 4096 on/.test(note)), JSON.stringify(short.notes))
-    assert.notInclude(short.strategies.map(({ name }) => name), "the provider's prompt cache")
+    assert.isTrue(
+      short.notes!.some((note) => /about \d{4} tokens in common .* anthropic keeps .* from 4096 on/.test(note)),
+      JSON.stringify(short.notes)
+    )
+    assert.notInclude(
+      short.strategies.map(({ name }) => name),
+      "the provider's prompt cache"
+    )
     const enough = await plan({ prompt: prompt(840) })
     assert.isFalse(enough.notes!.some((note) => note.includes("none is charged less")))
-    assert.include(enough.strategies.map(({ name }) => name), "the provider's prompt cache")
+    assert.include(
+      enough.strategies.map(({ name }) => name),
+      "the provider's prompt cache"
+    )
   }, 60_000)
 
   it("says whether batches or the prompt cache are cheaper, and never that a run costs less than nothing", async () => {
     // A tenth of the price for nearly all of the input against half of everything.
     const cached = await plan({ ...claude, prompt: prompt(2_000), layers: "PromptCache.layer()," })
-    assert.isTrue(cached.notes!.some((note) => note.endsWith("at once is cheaper")), JSON.stringify(cached.notes))
+    assert.isTrue(
+      cached.notes!.some((note) => note.endsWith("at once is cheaper")),
+      JSON.stringify(cached.notes)
+    )
     for (const { cost } of cached.strategies) assert.isAbove(Number(cost), 0)
     // Half of the price for a part of the input: batches.
     const part = await plan({ prompt: prompt(840) })
-    assert.isTrue(part.notes!.some((note) => note.endsWith("in batches is cheaper")), JSON.stringify(part.notes))
+    assert.isTrue(
+      part.notes!.some((note) => note.endsWith("in batches is cheaper")),
+      JSON.stringify(part.notes)
+    )
     const without = await plan({ ...claude, prompt: prompt(2_000) })
     assert.isBelow(Number(cached.cost.expected), 0.5 * Number(without.cost.expected))
     assert.strictEqual(cached.cost.high, without.cost.high)
@@ -155,7 +197,11 @@ describe("pipe plan", () => {
 
   it("counts packed prompts, and single ones where they go in batches", async () => {
     const options = { step: "pack: { size: 10 }", layers: "Pack.layer(),", prompt: prompt(200) }
-    const [packed, single, batched] = [await plan(options), await plan({ prompt: prompt(200) }), await plan(options, "--batch")]
+    const [packed, single, batched] = [
+      await plan(options),
+      await plan({ prompt: prompt(200) }),
+      await plan(options, "--batch")
+    ]
     assert.strictEqual(packed.lines[0]!.calls, 36)
     assert.strictEqual(single.lines[0]!.calls, 360)
     assert.strictEqual(batched.lines[0]!.calls, 360)
@@ -164,7 +210,10 @@ describe("pipe plan", () => {
   }, 60_000)
 
   it("says of a step with reuse that only the run shows how much", async () => {
-    const reused = await plan({ step: "reuse: { maxErrorRate: 0.05 }", layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer]))," })
+    const reused = await plan({
+      step: "reuse: { maxErrorRate: 0.05 }",
+      layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])),"
+    })
     assert.isTrue(reused.notes!.some((note) => note.includes("reused by meaning only the run shows")))
   }, 60_000)
 })

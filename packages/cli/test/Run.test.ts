@@ -12,7 +12,12 @@ const read = (cwd: string, file: string) => readFileSync(join(cwd, file), "utf8"
 const lines = (text: string) => text.trim().split("\n")
 
 /** Answers every request with a handler's status and body; counts them. */
-const serve = async (handler: (body: string, count: number) => { readonly status: number; readonly body: string; readonly type?: string; readonly wait?: number }) => {
+const serve = async (
+  handler: (
+    body: string,
+    count: number
+  ) => { readonly status: number; readonly body: string; readonly type?: string; readonly wait?: number }
+) => {
   const seen: Array<{ readonly authorization: string | undefined; readonly body: string }> = []
   const server = createServer((request, response) => {
     let body = ""
@@ -63,7 +68,10 @@ describe("pipe run", () => {
     const server = await serve(() => ({ status: 200, body: completion("real") }))
     const cwd = folder({ "flow.ts": flow() })
     await pipe(["run", "flow.ts", "--simulate"], { cwd })
-    const real = await pipe(["run", "flow.ts"], { cwd, env: { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url } })
+    const real = await pipe(["run", "flow.ts"], {
+      cwd,
+      env: { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url }
+    })
     server.close()
     assert.strictEqual(real.code, 0, real.stderr)
     assert.include(read(cwd, "out.jsonl"), "real")
@@ -82,14 +90,21 @@ describe("pipe run", () => {
     assert.strictEqual(last.status, "done")
     // The third row is equal to the first: it is computed once.
     assert.strictEqual(last.calls.answers.provider + last.calls.answers.cache + last.calls.answers.shared, 2)
-    assert.strictEqual(last.baseline, last.cost + last.savings.cache + last.savings.router + last.savings.promptCache + last.savings.serviceTier)
+    assert.strictEqual(
+      last.baseline,
+      last.cost + last.savings.cache + last.savings.router + last.savings.promptCache + last.savings.serviceTier
+    )
     assert.strictEqual(events.filter((event) => event._tag === "RowDone").length, 3)
     // oxlint-disable-next-line no-control-regex
     assert.notMatch(stdout + stderr, /[\r\u001b]/)
   })
 
   it("tells failed rows, a run that cannot start, and bad usage apart by exit code (promptfoo#335)", async () => {
-    const server = await serve((body) => body.includes("hive") ? { status: 400, body: JSON.stringify({ error: { message: "no hives" } }) } : { status: 200, body: completion("ok") })
+    const server = await serve((body) =>
+      body.includes("hive")
+        ? { status: 400, body: JSON.stringify({ error: { message: "no hives" } }) }
+        : { status: 200, body: completion("ok") }
+    )
     const env = { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url }
     const cwd = folder({
       "flow.ts": flow(),
@@ -119,11 +134,14 @@ const values = [process.env["A_KEY"], process.env["B_KEY"], process.env["C_KEY"]
 const value = Source.fromIterable("value", values)
 export default Flow.make("env", { outputs: [Sink.jsonl("out.jsonl", value)] })`,
       ".env": "A_KEY=dot\nB_KEY=dot\n",
-      "named": "B_KEY=named\nC_KEY=named\n"
+      named: "B_KEY=named\nC_KEY=named\n"
     })
     const { code, stderr } = await pipe(["run", "flow.ts", "--env-file", "named"], { cwd, env: { A_KEY: "shell" } })
     assert.strictEqual(code, 0, stderr)
-    assert.deepStrictEqual(lines(read(cwd, "out.jsonl")).map((line) => JSON.parse(line)), ["shell", "named", "named"])
+    assert.deepStrictEqual(
+      lines(read(cwd, "out.jsonl")).map((line) => JSON.parse(line)),
+      ["shell", "named", "named"]
+    )
     const missing = await pipe(["run", "flow.ts", "--env-file", "other"], { cwd })
     assert.strictEqual(missing.code, 2)
     assert.include(missing.stderr, "other: there is no such file")
@@ -205,25 +223,46 @@ export default Flow.make("upper", { outputs: [Sink.lines("-", out)] })`
 
   it("leaves the key nowhere, even when the provider repeats it (litellm#8075)", async () => {
     const key = "tk-TEST-0123456789abcdef+/="
-    const server = await serve(() => ({ status: 400, body: JSON.stringify({ error: { message: `bad key ${key} in ?key=${encodeURIComponent(key)}` } }) }))
+    const server = await serve(() => ({
+      status: 400,
+      body: JSON.stringify({ error: { message: `bad key ${key} in ?key=${encodeURIComponent(key)}` } })
+    }))
     const cwd = folder({ "flow.ts": flow() })
-    const { stderr, stdout } = await pipe(["run", "flow.ts", "--json"], { cwd, env: { OPENAI_API_KEY: key, OPENAI_BASE_URL: server.url } })
+    const { stderr, stdout } = await pipe(["run", "flow.ts", "--json"], {
+      cwd,
+      env: { OPENAI_API_KEY: key, OPENAI_BASE_URL: server.url }
+    })
     server.close()
     assert.strictEqual(server.seen[0]?.authorization, `Bearer ${key}`)
-    const everything = [stdout, stderr, ...readdirSync(cwd, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => readFileSync(join(entry.parentPath, entry.name), "latin1"))].join("\n")
+    const everything = [
+      stdout,
+      stderr,
+      ...readdirSync(cwd, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => readFileSync(join(entry.parentPath, entry.name), "latin1"))
+    ].join("\n")
     assert.include(everything, "bad key [secret]")
     assert.notInclude(everything, key)
     assert.notInclude(everything, encodeURIComponent(key))
   })
 
   it("stops at once, with the way out, when the account has no credit (langchainjs#1929)", async () => {
-    const server = await serve(() => ({ status: 429, body: JSON.stringify({ error: { message: "You exceeded your current quota", type: "insufficient_quota", code: "insufficient_quota" } }) }))
+    const server = await serve(() => ({
+      status: 429,
+      body: JSON.stringify({
+        error: { message: "You exceeded your current quota", type: "insufficient_quota", code: "insufficient_quota" }
+      })
+    }))
     const cwd = folder({
-      "flow.ts": flow({ source: `Source.fromIterable("rows", Array.from({ length: 50 }, (_, i) => i))`, options: "concurrency: 4," })
+      "flow.ts": flow({
+        source: `Source.fromIterable("rows", Array.from({ length: 50 }, (_, i) => i))`,
+        options: "concurrency: 4,"
+      })
     })
-    const { code, stderr } = await pipe(["run", "flow.ts"], { cwd, env: { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url } })
+    const { code, stderr } = await pipe(["run", "flow.ts"], {
+      cwd,
+      env: { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url }
+    })
     server.close()
     assert.strictEqual(code, 1)
     assert.isAtMost(server.seen.length, 4)

@@ -8,7 +8,12 @@ import { folder, pipe } from "./Pipe.ts"
 
 const labels = ["account", "card", "loan"]
 
-const rows = (count: number) => Array.from({ length: count }, (_, n) => ({ n, text: `question ${n} about a ${labels[n % 3]}`, hard: (n * 7919) % 10 < 2 }))
+const rows = (count: number) =>
+  Array.from({ length: count }, (_, n) => ({
+    n,
+    text: `question ${n} about a ${labels[n % 3]}`,
+    hard: (n * 7919) % 10 < 2
+  }))
 
 const truthIn = (prompt: string) => labels.find((label) => prompt.includes(label))
 
@@ -19,7 +24,7 @@ import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 const rows = Source.jsonl("rows", { path: "rows.jsonl", schema: Schema.Struct({ n: Schema.Int, text: Schema.String, hard: Schema.Boolean }) })
 const answer = Flow.step("answer", { row: rows }, ({ row }) =>
-  Effect.map(LanguageModel.generateText({ prompt: ${parts.prompt ?? "`${row.text}, ${row.hard ? \"hard\" : \"easy\"}`"} }), (r) => r.text), { ${parts.step ?? ""} })
+  Effect.map(LanguageModel.generateText({ prompt: ${parts.prompt ?? '`${row.text}, ${row.hard ? "hard" : "easy"}`'} }), (r) => r.text), { ${parts.step ?? ""} })
 export default Flow.make("products", {
   outputs: [Sink.jsonl("out.jsonl", { row: rows, answer })],
   stack: Stack.make(
@@ -33,7 +38,13 @@ export default Flow.make("products", {
 `
 
 const at = (parts: Parameters<typeof flow>[0] = {}, count = 600) =>
-  folder({ "package.json": "{\"type\": \"module\"}", "flow.ts": flow(parts), "rows.jsonl": rows(count).map((row) => JSON.stringify(row)).join("\n") })
+  folder({
+    "package.json": '{"type": "module"}',
+    "flow.ts": flow(parts),
+    "rows.jsonl": rows(count)
+      .map((row) => JSON.stringify(row))
+      .join("\n")
+  })
 
 /** Told of each answer of the simulator. */
 let onAnswer = () => {}
@@ -42,21 +53,29 @@ let env: { readonly [name: string]: string } = {}
 const stopped: Deferred.Deferred<void> = Deferred.makeUnsafe()
 let server: Fiber.Fiber<void> | undefined
 
-beforeAll(() =>
-  new Promise<void>((started) => {
-    server = Effect.runFork(Effect.scoped(Effect.gen(function*() {
-      const simulator = yield* Simulator.start({
-        answer: ({ model, prompt }) => {
-          onAnswer()
-          return prompt.includes("翻译") || model === "gpt-4o" || !prompt.includes("hard") ? truthIn(prompt) : labels[(labels.indexOf(truthIn(prompt)!) + 1) % 3]
-        },
-        confidence: ({ prompt }) => prompt.includes("hard") ? 0.6 : 0.97
-      })
-      env = { OPENAI_BASE_URL: simulator.openAiUrl, OPENAI_API_KEY: "test-key-0123456789" }
-      started()
-      yield* Deferred.await(stopped)
-    })))
-  }))
+beforeAll(
+  () =>
+    new Promise<void>((started) => {
+      server = Effect.runFork(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const simulator = yield* Simulator.start({
+              answer: ({ model, prompt }) => {
+                onAnswer()
+                return prompt.includes("翻译") || model === "gpt-4o" || !prompt.includes("hard")
+                  ? truthIn(prompt)
+                  : labels[(labels.indexOf(truthIn(prompt)!) + 1) % 3]
+              },
+              confidence: ({ prompt }) => (prompt.includes("hard") ? 0.6 : 0.97)
+            })
+            env = { OPENAI_BASE_URL: simulator.openAiUrl, OPENAI_API_KEY: "test-key-0123456789" }
+            started()
+            yield* Deferred.await(stopped)
+          })
+        )
+      )
+    })
+)
 
 afterAll(async () => {
   Deferred.doneUnsafe(stopped, Effect.void)
@@ -70,16 +89,38 @@ describe("pipe tune", () => {
     assert.strictEqual(before.code, 0, before.stderr)
     assert.include(before.stderr, "products.routing.json is not there yet: pipe tune finds a cheaper routing")
 
-    const tuned = await pipe(["tune", "flow.ts", "--target", "0.95", "--sample", "300", "--budget", "2usd", "--svg", "frontier.svg", "--html", "tuned.html"], { cwd, env })
+    const tuned = await pipe(
+      [
+        "tune",
+        "flow.ts",
+        "--target",
+        "0.95",
+        "--sample",
+        "300",
+        "--budget",
+        "2usd",
+        "--svg",
+        "frontier.svg",
+        "--html",
+        "tuned.html"
+      ],
+      { cwd, env }
+    )
     assert.strictEqual(tuned.code, 0, tuned.stderr)
     assert.match(tuned.stdout, /answer: 300 rows; quality is how far answers agree/)
     assert.match(tuned.stdout, /certified: gpt-4o-mini > gpt-4o, judged by the answer +\d/)
-    assert.match(tuned.stdout, /certified on 180 rows: with certainty 95\.0 % at least 9\d\.\d % of the quality of gpt-4o is kept \(wanted: 95\.0 %\), for \d\d\.\d % of its money/)
+    assert.match(
+      tuned.stdout,
+      /certified on 180 rows: with certainty 95\.0 % at least 9\d\.\d % of the quality of gpt-4o is kept \(wanted: 95\.0 %\), for \d\d\.\d % of its money/
+    )
     assert.include(tuned.stdout, "by prompt length, by hindsight")
     assert.include(tuned.stdout, "wrote products.routing.json")
     const routing = JSON.parse(readFileSync(join(cwd, "products.routing.json"), "utf8"))
     assert.deepInclude(routing, { version: 1, flow: "products", models: ["gpt-4o-mini", "gpt-4o"] })
-    assert.deepStrictEqual(routing.judges.map(({ name }: { readonly name: string }) => name), ["logprobs"])
+    assert.deepStrictEqual(
+      routing.judges.map(({ name }: { readonly name: string }) => name),
+      ["logprobs"]
+    )
     assert.strictEqual(routing.sample.rows, 300)
     assert.match(routing.tunedAt, /^20\d\d-/)
     assert.isAtLeast(routing.steps.answer.certificate.kept, 0.95)
@@ -94,9 +135,18 @@ describe("pipe tune", () => {
     assert.include(plan.stdout, "without the cascade")
     const run = await pipe(["run", "flow.ts"], { cwd, env })
     assert.strictEqual(run.code, 0, run.stderr)
-    assert.match(run.stderr, /answer: the strong model was needed for 1\d\d of 600 requests; by \d+ audits \d+\.\d % of all answers agree with the strong model's \(\d+\.\d % to \d+\.\d %\); 95\.0 % are promised/)
-    const out = readFileSync(join(cwd, "out.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line))
-    assert.lengthOf(out.filter(({ answer, row }) => answer !== truthIn(row.text)), 0)
+    assert.match(
+      run.stderr,
+      /answer: the strong model was needed for 1\d\d of 600 requests; by \d+ audits \d+\.\d % of all answers agree with the strong model's \(\d+\.\d % to \d+\.\d %\); 95\.0 % are promised/
+    )
+    const out = readFileSync(join(cwd, "out.jsonl"), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+    assert.lengthOf(
+      out.filter(({ answer, row }) => answer !== truthIn(row.text)),
+      0
+    )
 
     const check = await pipe(["tune", "flow.ts", "--check", "--sample", "200"], { cwd, env })
     assert.strictEqual(check.code, 0, check.stderr)
@@ -114,7 +164,11 @@ describe("pipe tune", () => {
     onAnswer = () => {
       if (++answers === 150) kill()
     }
-    const killed = await pipe(["run", "flow.ts"], { cwd, env, onStart: (child) => (kill = () => void child.kill("SIGKILL")) })
+    const killed = await pipe(["run", "flow.ts"], {
+      cwd,
+      env,
+      onStart: (child) => (kill = () => void child.kill("SIGKILL"))
+    })
     assert.isNull(killed.code)
     onAnswer = () => {}
     const resumed = await pipe(["resume"], { cwd, env })
@@ -160,23 +214,37 @@ describe("pipe tune", () => {
     await refused(["--check"], cwd, "products.routing.json is not there: pipe tune makes it")
     await refused([], at({}, 80), "there are 80 different rows only")
     await refused([], at({ cascade: "" }), "has no cascade to tune: put Cascade.layer(")
-    await refused([], at({ step: "model: \"gpt-4o\"" }), "steps that name a model pass it by")
-    await refused(["--check"], at({ cascade: "Cascade.layer({ models: [\"gpt-4o-mini\", \"gpt-4o\"] })," }), "its cascade names no file")
-    await refused([], at({ cascade: "Cascade.layer({ models: [\"nova-x\", \"gpt-4o\"] })," }), "what nova-x costs is not known")
+    await refused([], at({ step: 'model: "gpt-4o"' }), "steps that name a model pass it by")
+    await refused(
+      ["--check"],
+      at({ cascade: 'Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }),' }),
+      "its cascade names no file"
+    )
+    await refused(
+      [],
+      at({ cascade: 'Cascade.layer({ models: ["nova-x", "gpt-4o"] }),' }),
+      "what nova-x costs is not known"
+    )
     assert.isFalse(existsSync(join(cwd, ".pipe/pipe.db-journal")))
   }, 60_000)
 
   it("names a routing file that is broken, of other models or other judges, and where a step has changed uses the strong model", async () => {
     const cwd = at()
     const file = join(cwd, "products.routing.json")
-    writeFileSync(file, "{\"version\": 1")
+    writeFileSync(file, '{"version": 1')
     const broken = await pipe(["run", "flow.ts"], { cwd, env })
     assert.strictEqual(broken.code, 2, broken.stderr)
-    assert.match(broken.stderr, /products\.routing\.json: is no routing .*: tune again with pipe tune, or take the file away/)
+    assert.match(
+      broken.stderr,
+      /products\.routing\.json: is no routing .*: tune again with pipe tune, or take the file away/
+    )
     // Tuning mends it.
     const tuned = await pipe(["tune", "flow.ts"], { cwd, env })
     assert.strictEqual(tuned.code, 0, tuned.stderr)
-    for (const [from, to, words] of [["gpt-4o-mini", "gpt-4.1-nano", "was tuned for gpt-4o-mini, gpt-4o, and the flow has gpt-4.1-nano, gpt-4o"], ["judges: [Judge.logprobs()]", "judges: []", "was tuned with the judges logprobs, and the flow has none"]] as const) {
+    for (const [from, to, words] of [
+      ["gpt-4o-mini", "gpt-4.1-nano", "was tuned for gpt-4o-mini, gpt-4o, and the flow has gpt-4.1-nano, gpt-4o"],
+      ["judges: [Judge.logprobs()]", "judges: []", "was tuned with the judges logprobs, and the flow has none"]
+    ] as const) {
       writeFileSync(join(cwd, "other.ts"), flow().replace(from, to))
       const { code, stderr } = await pipe(["run", "other.ts"], { cwd, env })
       assert.strictEqual(code, 2, stderr)
@@ -184,15 +252,22 @@ describe("pipe tune", () => {
     }
     // What a small sample does not certify takes no certificate away.
     const kept = readFileSync(file, "utf8")
-    const less = await pipe(["tune", "flow.ts", "--target", "0.999", "--delta", "0.5", "--store", "other.db", "--sample", "2000"], { cwd, env })
+    const less = await pipe(
+      ["tune", "flow.ts", "--target", "0.999", "--delta", "0.5", "--store", "other.db", "--sample", "2000"],
+      { cwd, env }
+    )
     assert.include(less.stdout + less.stderr, "different rows only")
     const cut = await pipe(["tune", "flow.ts", "--budget", "0.001usd", "--store", "other.db"], { cwd, env })
     assert.include(cut.stdout, "is left as it is, since it certifies what this sample does not (answer)")
     assert.strictEqual(readFileSync(file, "utf8"), kept)
     // Another judge of the same name.
-    writeFileSync(join(cwd, "other.ts"), flow({
-      cascade: "Cascade.layer({ models: [\"gpt-4o-mini\", \"gpt-4o\"], judges: [Judge.make({ name: \"logprobs\", atLeast: 1, answer: () => Effect.succeed({ logprobs: 1 }) })], routing: new URL(\"./products.routing.json\", import.meta.url) }),"
-    }))
+    writeFileSync(
+      join(cwd, "other.ts"),
+      flow({
+        cascade:
+          'Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"], judges: [Judge.make({ name: "logprobs", atLeast: 1, answer: () => Effect.succeed({ logprobs: 1 }) })], routing: new URL("./products.routing.json", import.meta.url) }),'
+      })
+    )
     const other = await pipe(["run", "other.ts"], { cwd, env })
     assert.strictEqual(other.code, 2, other.stderr)
     assert.include(other.stderr, "was tuned with another judge logprobs: its code or its options have changed")

@@ -1,7 +1,20 @@
 /** A cap is a cap: whatever runs at once, is retried, asked again or falls back. */
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Budget, Fallback, Flow, Ledger, ModelClient, Money, Node, Pricing, Retry, Runner, Sink, Source, Stack, Store
+  Budget,
+  Fallback,
+  Flow,
+  Ledger,
+  ModelClient,
+  Money,
+  Node,
+  Pricing,
+  Retry,
+  Runner,
+  Sink,
+  Source,
+  Stack,
+  Store
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Layer, Logger, Schema } from "effect"
@@ -25,37 +38,52 @@ const limited = AiError.make({ module: "test", method: "send", reason: new AiErr
 /** What a provider would bill for its answers. */
 const bill = (answers: number) => CALL * BigInt(answers)
 
-const rows = (n: number) => Source.fromIterable("rows", Array.from({ length: n }, (_, i) => `r${i}`))
+const rows = (n: number) =>
+  Source.fromIterable(
+    "rows",
+    Array.from({ length: n }, (_, i) => `r${i}`)
+  )
 
 const step = (n: number, policy: Node.Policy = {}) =>
-  Flow.step("a", { row: rows(n) }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text), { model: "gpt-4o-mini", ...policy })
+  Flow.step(
+    "a",
+    { row: rows(n) },
+    ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text),
+    { model: "gpt-4o-mini", ...policy }
+  )
 
 /** Runs rows, 64 at once, and says how the run ended. */
-const run = (
-  options: {
-    readonly budget?: Omit<Budget.Options, "steps">
-    readonly policy?: Node.Policy
-    readonly rows?: number
-    readonly layers?: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
-    readonly provider: Layer.Layer<ModelClient.ModelClient>
-    readonly run?: Runner.Options
-    readonly store?: string
-  }
-) =>
+const run = (options: {
+  readonly budget?: Omit<Budget.Options, "steps">
+  readonly policy?: Node.Policy
+  readonly rows?: number
+  readonly layers?: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
+  readonly provider: Layer.Layer<ModelClient.ModelClient>
+  readonly run?: Runner.Options
+  readonly store?: string
+}) =>
   Effect.suspend(() => {
     const warnings: Array<string> = []
     const flow = Flow.make("test", {
       concurrency: 64,
       outputs: [Sink.forEach("out", step(options.rows ?? 64, options.policy), () => Effect.void)],
       ...(options.budget === undefined ? undefined : { budget: options.budget }),
-      stack: options.layers === undefined ? Stack.make(Ledger.layer, options.provider) : Stack.make(Ledger.layer, options.layers, options.provider)
+      stack:
+        options.layers === undefined
+          ? Stack.make(Ledger.layer, options.provider)
+          : Stack.make(Ledger.layer, options.layers, options.provider)
     })
-    return Effect.result(Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-budget.errors.jsonl"), ...options.run })).pipe(
-      Effect.provide(NodeHost.layer({ store: options.store ?? join(mkdtempSync(join(tmpdir(), "pipe-budget-")), "pipe.db") })),
+    return Effect.result(
+      Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-budget.errors.jsonl"), ...options.run })
+    ).pipe(
+      Effect.provide(
+        NodeHost.layer({ store: options.store ?? join(mkdtempSync(join(tmpdir(), "pipe-budget-")), "pipe.db") })
+      ),
       Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
       Effect.map((result) => {
         const failure = result._tag === "Failure" ? result.failure : undefined
-        const summary = result._tag === "Success" ? result.success : failure?._tag === "RunFailed" ? failure.summary : undefined
+        const summary =
+          result._tag === "Success" ? result.success : failure?._tag === "RunFailed" ? failure.summary : undefined
         return { summary: summary!, failure, warnings }
       })
     )
@@ -70,13 +98,14 @@ const slow = (answer: (index: number) => ReturnType<typeof Scripted.response> | 
       if ("reason" in made) return Effect.fail(made)
       answered++
       return Effect.succeed(made)
-    }))
+    })
+  )
   return { ...model, answered: () => answered }
 }
 
 describe("a budget in money", () => {
   it.live("for 10.5 calls pays for 10 of 64 that come at once (litellm#34732, #40095)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const provider = slow(() => Scripted.response("x"))
       const budget = { usd: usd((CALL * 21n) / 2n) }
       const { summary } = yield* run({ budget, provider: provider.layer, policy: { settings: { maxTokens: 5 } } })
@@ -86,104 +115,162 @@ describe("a budget in money", () => {
       // What did not fit is not failed: it is not done yet.
       assert.strictEqual(summary.rows.failed, 0)
       assert.include(summary.failure, "nothing more fits")
-    }))
+    })
+  )
 
   it.live("gives requests without an output limit one from what is left", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const provider = slow(() => Scripted.response("x"))
       const { summary } = yield* run({ budget: { usd: usd((CALL * 21n) / 2n) }, provider: provider.layer })
       assert.isTrue(provider.answered() === 10, `${provider.answered()}`)
       assert.isTrue(summary.cost <= (CALL * 21n) / 2n)
       for (const request of provider.requests) assert.isAbove(request.settings.maxTokens!, 4)
-    }))
+    })
+  )
 
   it.live("holds with 429s, retries, wrong answers asked again, and fallbacks", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const seed of [1, 2, 3, 4]) {
         const provider = slow((index) =>
-          (index * 7 + seed) % 5 === 0 ? limited : (index * 3 + seed) % 4 === 0 ? Scripted.broken("down") : Scripted.response("x"))
-        const cap = CALL * 21n / 2n
+          (index * 7 + seed) % 5 === 0
+            ? limited
+            : (index * 3 + seed) % 4 === 0
+              ? Scripted.broken("down")
+              : Scripted.response("x")
+        )
+        const cap = (CALL * 21n) / 2n
         const { summary } = yield* run({
           budget: { usd: usd(cap) },
           provider: provider.layer,
           policy: { settings: { maxTokens: 5 } },
-          layers: Stack.make(Fallback.layer(["gpt-4o-mini", "gpt-4o-mini-2024-07-18"]), Retry.layer({ attempts: 3, base: 1 }) as never) as never
+          layers: Stack.make(
+            Fallback.layer(["gpt-4o-mini", "gpt-4o-mini-2024-07-18"]),
+            Retry.layer({ attempts: 3, base: 1 }) as never
+          ) as never
         })
         assert.isTrue(bill(provider.answered()) <= cap, `${provider.answered()} answers`)
         assert.isTrue(provider.answered() >= 9)
         assert.strictEqual(summary.cost, bill(provider.answered()))
       }
-    }))
+    })
+  )
 
   it.live("counts what a wrong answer cost, and asks again only if that fits too (instructor#2391)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const provider = slow(() => Scripted.response("not json"))
-      const node = Flow.step("a", { row: rows(4) }, ({ row }) =>
-        LanguageModel.generateObject({ prompt: row, schema: Schema.Struct({ x: Schema.Int }) }), { model: "gpt-4o-mini", settings: { maxTokens: 5 } })
+      const node = Flow.step(
+        "a",
+        { row: rows(4) },
+        ({ row }) => LanguageModel.generateObject({ prompt: row, schema: Schema.Struct({ x: Schema.Int }) }),
+        { model: "gpt-4o-mini", settings: { maxTokens: 5 } }
+      )
       const flow = Flow.make("test", {
         outputs: [Sink.forEach("out", node, () => Effect.void)],
         budget: { usd: usd(CALL * 3n + CALL / 2n) },
         stack: Stack.make(Ledger.layer, Retry.layer({ attempts: 5 }), provider.layer)
       })
-      const result = yield* Effect.result(Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-budget.errors.jsonl") })).pipe(Effect.provide(NodeHost.layerMemory))
+      const result = yield* Effect.result(
+        Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-budget.errors.jsonl") })
+      ).pipe(Effect.provide(NodeHost.layerMemory))
       assert.isAtMost(provider.answered(), 3)
-      assert.strictEqual(result._tag === "Failure" && result.failure._tag === "RunFailed" ? result.failure.summary.status : "", "budget")
-    }))
+      assert.strictEqual(
+        result._tag === "Failure" && result.failure._tag === "RunFailed" ? result.failure.summary.status : "",
+        "budget"
+      )
+    })
+  )
 
   it.live("stops before the first call to a model of unknown price, with the line to add", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const provider = slow(() => Scripted.response("x"))
-      const { failure, summary } = yield* run({ budget: { usd: 5 }, provider: provider.layer, policy: { model: "nova-x-unlisted" } })
+      const { failure, summary } = yield* run({
+        budget: { usd: 5 },
+        provider: provider.layer,
+        policy: { model: "nova-x-unlisted" }
+      })
       assert.strictEqual(provider.requests.length, 0)
       assert.strictEqual(summary.status, "failed")
       assert.include(failure!.message, `prices: { "nova-x-unlisted": { input: 0.15, output: 0.6 } }`)
-    }))
+    })
+  )
 
   it.live("of a step, and of a model, stops the run", () =>
-    Effect.gen(function*() {
-      for (const options of [{ policy: { budget: { usd: usd((CALL * 5n) / 2n) }, settings: { maxTokens: 5 } } }, { budget: { models: { "gpt-4o-mini": { usd: usd((CALL * 5n) / 2n) } } }, policy: { settings: { maxTokens: 5 } } }]) {
+    Effect.gen(function* () {
+      for (const options of [
+        { policy: { budget: { usd: usd((CALL * 5n) / 2n) }, settings: { maxTokens: 5 } } },
+        {
+          budget: { models: { "gpt-4o-mini": { usd: usd((CALL * 5n) / 2n) } } },
+          policy: { settings: { maxTokens: 5 } }
+        }
+      ]) {
         const provider = slow(() => Scripted.response("x"))
         const { summary } = yield* run({ ...options, provider: provider.layer })
         assert.strictEqual(provider.answered(), 2)
         assert.strictEqual(summary.status, "budget")
       }
-    }))
+    })
+  )
 
   it.live("may only warn, once", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const provider = slow(() => Scripted.response("x"))
-      const { summary, warnings } = yield* run({ budget: { usd: usd(CALL), onExceeded: "warn" }, provider: provider.layer, run: { concurrency: 2 } })
+      const { summary, warnings } = yield* run({
+        budget: { usd: usd(CALL), onExceeded: "warn" },
+        provider: provider.layer,
+        run: { concurrency: 2 }
+      })
       assert.strictEqual(summary.status, "done")
       assert.strictEqual(provider.answered(), 64)
       assert.strictEqual(warnings.filter((text) => text.includes("only warns")).length, 1)
-    }))
+    })
+  )
 
   it.live("counts what earlier tries of a run have spent, and goes on under a larger one", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const store = join(mkdtempSync(join(tmpdir(), "pipe-budget-")), "pipe.db")
       const provider = slow(() => Scripted.response("x"))
       const policy = { settings: { maxTokens: 5 } }
       const first = yield* run({ store, budget: { usd: usd((CALL * 21n) / 2n) }, provider: provider.layer, policy })
-      const same = yield* run({ store, budget: { usd: usd((CALL * 21n) / 2n) }, provider: provider.layer, policy, run: { resume: first.summary.run } })
+      const same = yield* run({
+        store,
+        budget: { usd: usd((CALL * 21n) / 2n) },
+        provider: provider.layer,
+        policy,
+        run: { resume: first.summary.run }
+      })
       assert.strictEqual(provider.answered(), 10)
       assert.strictEqual(same.summary.status, "budget")
-      const more = yield* run({ store, budget: { usd: usd(CALL * 100n) }, provider: provider.layer, policy, run: { resume: first.summary.run } })
+      const more = yield* run({
+        store,
+        budget: { usd: usd(CALL * 100n) },
+        provider: provider.layer,
+        policy,
+        run: { resume: first.summary.run }
+      })
       assert.strictEqual(more.summary.status, "done")
       assert.strictEqual(provider.answered(), 64)
       assert.strictEqual(more.summary.cost, bill(64))
-      const kept = yield* Effect.flatMap(Store.Store, (opened) => opened.ledger.sums(1)).pipe(Effect.provide(Layer.fresh(NodeHost.existingStore(store))))
+      const kept = yield* Effect.flatMap(Store.Store, (opened) => opened.ledger.sums(1)).pipe(
+        Effect.provide(Layer.fresh(NodeHost.existingStore(store)))
+      )
       assert.strictEqual(Money.sum(kept.map(({ spent }) => spent)), bill(64))
-    }))
+    })
+  )
 })
 
 describe("a budget in tokens", () => {
   it.live("is held for models without a price, too", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const provider = slow(() => Scripted.response("x", { model: "nova-x-unlisted" }))
-      const { summary } = yield* run({ budget: { tokens: 157 }, provider: provider.layer, policy: { model: "nova-x-unlisted", settings: { maxTokens: 5 } } })
+      const { summary } = yield* run({
+        budget: { tokens: 157 },
+        provider: provider.layer,
+        policy: { model: "nova-x-unlisted", settings: { maxTokens: 5 } }
+      })
       assert.isTrue(summary.tokens.total <= 157 && summary.tokens.total >= 135, `${summary.tokens.total}`)
       assert.strictEqual(summary.status, "budget")
-    }))
+    })
+  )
 })
 
 describe("amounts", () => {
@@ -197,45 +284,86 @@ describe("amounts", () => {
   })
 
   it.live("that are none are said so before anything runs", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const provider = slow(() => Scripted.response("x"))
       const { failure } = yield* run({ budget: { usd: "5 euros" }, provider: provider.layer })
       assert.strictEqual(failure?._tag, "BudgetError")
       assert.strictEqual(provider.requests.length, 0)
-    }))
+    })
+  )
 })
 
 describe("the guard", () => {
   it.live("never lets more through than the limit, whatever calls cost and in whatever order they end", () =>
-    Effect.promise(() => fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.record({ output: fc.integer({ min: 1, max: 50 }), wait: fc.integer({ min: 0, max: 4 }), fails: fc.boolean() }), { minLength: 1, maxLength: 40 }),
-        fc.integer({ min: 1, max: 400 }),
-        (calls, calibre) =>
-          Effect.runPromise(Effect.gen(function*() {
-            const pricing = yield* Pricing.make({ m: { input: 1, output: 2 } })
-            const limit = BigInt(calibre) * 1_000_000n
-            let billed = 0n
-            const provider = ModelClient.provider({
-              name: "openai",
-              send: ((request: { readonly sample: number }) =>
-                Effect.flatMap(Effect.sleep(calls[request.sample]!.wait), () => {
-                  const { fails, output } = calls[request.sample]!
-                  if (fails) return Effect.fail(Scripted.broken("down"))
-                  billed += 3n * 1_000_000n + BigInt(output) * 2_000_000n
-                  return Effect.succeed(Scripted.response("x", { model: "m", requestedModel: "m", usage: { uncachedInput: 3, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0, output, reasoning: 0 } }))
-                })) as never
-            })
-            const client = Stack.make(Budget.layer({ usd: usd(limit) }), Layer.succeed(ModelClient.ModelClient, provider))
-            yield* Effect.forEach(calls, (call, sample) =>
-              Effect.result(ModelClient.send({
-                _tag: "Completion", model: "m", messages: [{ role: "user", content: "abcd" }], tools: [], toolChoice: "auto", responseFormat: { type: "text" },
-                settings: { maxTokens: call.output }, providerOptions: {}, sample
-              })), { concurrency: "unbounded" }).pipe(Effect.provide(client), Effect.provideService(Pricing.Pricing, pricing))
-            assert.isTrue(billed <= limit, `${billed} of ${limit}`)
-          }))
-      ),
-      { numRuns: 150 }
-    )))
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(
+            fc.record({
+              output: fc.integer({ min: 1, max: 50 }),
+              wait: fc.integer({ min: 0, max: 4 }),
+              fails: fc.boolean()
+            }),
+            { minLength: 1, maxLength: 40 }
+          ),
+          fc.integer({ min: 1, max: 400 }),
+          (calls, calibre) =>
+            Effect.runPromise(
+              Effect.gen(function* () {
+                const pricing = yield* Pricing.make({ m: { input: 1, output: 2 } })
+                const limit = BigInt(calibre) * 1_000_000n
+                let billed = 0n
+                const provider = ModelClient.provider({
+                  name: "openai",
+                  send: ((request: { readonly sample: number }) =>
+                    Effect.flatMap(Effect.sleep(calls[request.sample]!.wait), () => {
+                      const { fails, output } = calls[request.sample]!
+                      if (fails) return Effect.fail(Scripted.broken("down"))
+                      billed += 3n * 1_000_000n + BigInt(output) * 2_000_000n
+                      return Effect.succeed(
+                        Scripted.response("x", {
+                          model: "m",
+                          requestedModel: "m",
+                          usage: {
+                            uncachedInput: 3,
+                            cacheRead: 0,
+                            cacheWrite: 0,
+                            cacheWrite1h: 0,
+                            output,
+                            reasoning: 0
+                          }
+                        })
+                      )
+                    })) as never
+                })
+                const client = Stack.make(
+                  Budget.layer({ usd: usd(limit) }),
+                  Layer.succeed(ModelClient.ModelClient, provider)
+                )
+                yield* Effect.forEach(
+                  calls,
+                  (call, sample) =>
+                    Effect.result(
+                      ModelClient.send({
+                        _tag: "Completion",
+                        model: "m",
+                        messages: [{ role: "user", content: "abcd" }],
+                        tools: [],
+                        toolChoice: "auto",
+                        responseFormat: { type: "text" },
+                        settings: { maxTokens: call.output },
+                        providerOptions: {},
+                        sample
+                      })
+                    ),
+                  { concurrency: "unbounded" }
+                ).pipe(Effect.provide(client), Effect.provideService(Pricing.Pricing, pricing))
+                assert.isTrue(billed <= limit, `${billed} of ${limit}`)
+              })
+            )
+        ),
+        { numRuns: 150 }
+      )
+    )
+  )
 })
-

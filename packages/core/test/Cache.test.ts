@@ -1,6 +1,16 @@
 /** Every exact case of kind `cache` that users reported elsewhere. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cache, CacheStore, ModelClient, ModelRequest, ModelResponse, RequestKey, Retry, Router, Stack } from "@pipe/core"
+import {
+  Cache,
+  CacheStore,
+  ModelClient,
+  ModelRequest,
+  ModelResponse,
+  RequestKey,
+  Retry,
+  Router,
+  Stack
+} from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Fiber, Layer } from "effect"
 import { AiError } from "effect/ai"
@@ -11,11 +21,19 @@ import * as Scripted from "./ScriptedModel.ts"
 type Fields = Partial<Omit<ModelRequest.Completion, "_tag">>
 
 const request = (fields: Fields = {}) =>
-  ModelRequest.completion({ model: "gpt-4o-mini", messages: [{ role: "user", content: "Capital of Peru?" }], ...fields })
+  ModelRequest.completion({
+    model: "gpt-4o-mini",
+    messages: [{ role: "user", content: "Capital of Peru?" }],
+    ...fields
+  })
 
 const content = (fields: Fields, namespace?: string) => RequestKey.content(request(fields), namespace)
 
-const down = AiError.make({ module: "test", method: "send", reason: new AiError.InternalProviderError({ description: "down" }) })
+const down = AiError.make({
+  module: "test",
+  method: "send",
+  reason: new AiError.InternalProviderError({ description: "down" })
+})
 
 /** Runs an effect over a cache in memory above a scripted model. */
 const cached = <A, E>(
@@ -33,14 +51,58 @@ describe("the key", () => {
     ["output limit (lobster#129)", { settings: { maxTokens: 16 } }, { settings: { maxTokens: 4_000 } }],
     ["temperature", { settings: { temperature: 0 } }, { settings: { temperature: 1 } }],
     ["tool choice (autogen#7968)", { toolChoice: "none" }, { toolChoice: "required" }],
-    ["system text (GPTCache#526)", { messages: [{ role: "system", content: "Answer in French" }, { role: "user", content: "x" }] }, { messages: [{ role: "system", content: "Upper case" }, { role: "user", content: "x" }] }],
-    ["earlier turns (GPTCache#8)", { messages: [{ role: "user", content: "Who wrote Emma?" }, { role: "user", content: "When?" }] }, { messages: [{ role: "user", content: "Who wrote Persepolis?" }, { role: "user", content: "When?" }] }],
-    ["tool description of equal length (opencode-cursor#100)", { tools: [{ name: "find", description: "search by title", parameters: { required: ["q", "a"] } }] }, { tools: [{ name: "find", description: "search by genre", parameters: { required: ["q", "a"] } }] }],
-    ["answer schema", { responseFormat: { type: "json", name: "a", schema: { type: "object" } } }, { responseFormat: { type: "json", name: "a", schema: { type: "array" } } }],
+    [
+      "system text (GPTCache#526)",
+      {
+        messages: [
+          { role: "system", content: "Answer in French" },
+          { role: "user", content: "x" }
+        ]
+      },
+      {
+        messages: [
+          { role: "system", content: "Upper case" },
+          { role: "user", content: "x" }
+        ]
+      }
+    ],
+    [
+      "earlier turns (GPTCache#8)",
+      {
+        messages: [
+          { role: "user", content: "Who wrote Emma?" },
+          { role: "user", content: "When?" }
+        ]
+      },
+      {
+        messages: [
+          { role: "user", content: "Who wrote Persepolis?" },
+          { role: "user", content: "When?" }
+        ]
+      }
+    ],
+    [
+      "tool description of equal length (opencode-cursor#100)",
+      { tools: [{ name: "find", description: "search by title", parameters: { required: ["q", "a"] } }] },
+      { tools: [{ name: "find", description: "search by genre", parameters: { required: ["q", "a"] } }] }
+    ],
+    [
+      "answer schema",
+      { responseFormat: { type: "json", name: "a", schema: { type: "object" } } },
+      { responseFormat: { type: "json", name: "a", schema: { type: "array" } } }
+    ],
     ["model", { model: "a" }, { model: "b" }],
     ["sample (promptfoo#360)", { sample: 0 }, { sample: 1 }],
-    ["provider option", { providerOptions: { openai: { verbosity: "low" } } }, { providerOptions: { openai: { verbosity: "high" } } }],
-    ["composed and decomposed letters: text is compared as sent", { messages: [{ role: "user", content: "caf\u00e9" }] }, { messages: [{ role: "user", content: "cafe\u0301" }] }]
+    [
+      "provider option",
+      { providerOptions: { openai: { verbosity: "low" } } },
+      { providerOptions: { openai: { verbosity: "high" } } }
+    ],
+    [
+      "composed and decomposed letters: text is compared as sent",
+      { messages: [{ role: "user", content: "caf\u00e9" }] },
+      { messages: [{ role: "user", content: "cafe\u0301" }] }
+    ]
   ]
   for (const [what, a, b] of different) {
     it(`differs by ${what}`, () => assert.notStrictEqual(content(a), content(b)))
@@ -48,57 +110,88 @@ describe("the key", () => {
 
   it("keeps tenants apart, and content cannot forge one (litellm#29955)", () => {
     assert.notStrictEqual(content({}, "acme"), content({}, "birch"))
-    assert.notStrictEqual(content({ messages: [{ role: "user", content: "acme:x" }] }), content({ messages: [{ role: "user", content: "x" }] }, "acme"))
+    assert.notStrictEqual(
+      content({ messages: [{ role: "user", content: "acme:x" }] }),
+      content({ messages: [{ role: "user", content: "x" }] }, "acme")
+    )
   })
 
   it("ignores who asks and how it is billed", () => {
-    assert.strictEqual(content({ providerOptions: { openai: { user: "a", service_tier: "flex" } } }), content({ providerOptions: { openai: { user: "b" } } }))
+    assert.strictEqual(
+      content({ providerOptions: { openai: { user: "a", service_tier: "flex" } } }),
+      content({ providerOptions: { openai: { user: "b" } } })
+    )
   })
 
   it("is the same for equal JSON in another key order, and leaves the caller's objects alone", () => {
     const shuffle = (value: unknown): unknown =>
-      Array.isArray(value) ? value.map(shuffle) : typeof value === "object" && value !== null
-        ? Object.fromEntries(Object.entries(value).reverse().map(([key, field]) => [key, shuffle(field)]))
-        : value
-    fc.assert(fc.property(fc.jsonValue(), (value) => {
-      const before = JSON.stringify(value)
-      assert.strictEqual(RequestKey.canonical(value), RequestKey.canonical(shuffle(value)))
-      assert.strictEqual(JSON.stringify(value), before)
-    }))
+      Array.isArray(value)
+        ? value.map(shuffle)
+        : typeof value === "object" && value !== null
+          ? Object.fromEntries(
+              Object.entries(value)
+                .reverse()
+                .map(([key, field]) => [key, shuffle(field)])
+            )
+          : value
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const before = JSON.stringify(value)
+        assert.strictEqual(RequestKey.canonical(value), RequestKey.canonical(shuffle(value)))
+        assert.strictEqual(JSON.stringify(value), before)
+      })
+    )
   })
 })
 
 describe("the cache", () => {
   it.effect("answers an equal request once paid, with a copy (dspy#10348)", () => {
     const model = Scripted.make(() => Scripted.response("Lima"))
-    return cached(model, Effect.gen(function*() {
-      const first = yield* ModelClient.send(request())
-      ;(first.parts as Array<unknown>).push("changed by the caller")
-      const second = yield* ModelClient.send(request())
-      assert.strictEqual(second.origin, "cache")
-      assert.deepStrictEqual(second.parts, [{ type: "text", text: "Lima" }])
-      assert.strictEqual(model.requests.length, 1)
-    }))
+    return cached(
+      model,
+      Effect.gen(function* () {
+        const first = yield* ModelClient.send(request())
+        ;(first.parts as Array<unknown>).push("changed by the caller")
+        const second = yield* ModelClient.send(request())
+        assert.strictEqual(second.origin, "cache")
+        assert.deepStrictEqual(second.parts, [{ type: "text", text: "Lima" }])
+        assert.strictEqual(model.requests.length, 1)
+      })
+    )
   })
 
   it.effect("makes one call of equal ones under way; none are shared when it is off (wuphf#823)", () =>
-    Effect.gen(function*() {
-      for (const [mode, calls] of [["on", 1], ["off", 30]] as const) {
+    Effect.gen(function* () {
+      for (const [mode, calls] of [
+        ["on", 1],
+        ["off", 30]
+      ] as const) {
         const gate = yield* Deferred.make<void>()
         const model = Scripted.make(() => Effect.as(Deferred.await(gate), Scripted.response("x")))
-        const origins = yield* cached(model, Effect.gen(function*() {
-          const fiber = yield* Effect.forkChild(Effect.forEach(Array.from({ length: 30 }), () => ModelClient.send(request()), { concurrency: "unbounded" }))
-          yield* Effect.yieldNow
-          yield* Deferred.succeed(gate, undefined)
-          return (yield* Fiber.join(fiber)).map((response) => response.origin)
-        })).pipe(Effect.provideService(Cache.Mode, mode))
+        const origins = yield* cached(
+          model,
+          Effect.gen(function* () {
+            const fiber = yield* Effect.forkChild(
+              Effect.forEach(Array.from({ length: 30 }), () => ModelClient.send(request()), {
+                concurrency: "unbounded"
+              })
+            )
+            yield* Effect.yieldNow
+            yield* Deferred.succeed(gate, undefined)
+            return (yield* Fiber.join(fiber)).map((response) => response.origin)
+          })
+        ).pipe(Effect.provideService(Cache.Mode, mode))
         assert.strictEqual(model.requests.length, calls)
         assert.strictEqual(origins.filter((origin) => origin === "shared").length, 30 - calls)
       }
-    }))
+    })
+  )
 
   const unkept: ReadonlyArray<readonly [string, ModelResponse.CompletionResponse | AiError.AiError]> = [
-    ["a cut answer (OmniRoute#12885)", Scripted.response("The three steps are: 1) open the", { finishReason: "length" })],
+    [
+      "a cut answer (OmniRoute#12885)",
+      Scripted.response("The three steps are: 1) open the", { finishReason: "length" })
+    ],
     ["an empty answer", Scripted.response("")],
     ["an answer of unknown end", Scripted.response("x", { finishReason: "unknown" })],
     ["a refusal", Scripted.response("", { refusal: "no" })],
@@ -107,58 +200,77 @@ describe("the cache", () => {
   for (const [what, answer] of unkept) {
     it.effect(`does not keep ${what}`, () => {
       const model = Scripted.make(() => answer)
-      return cached(model, Effect.gen(function*() {
-        yield* Effect.exit(ModelClient.send(request()))
-        yield* Effect.exit(ModelClient.send(request()))
-        assert.strictEqual(model.requests.length, 2)
-      }))
+      return cached(
+        model,
+        Effect.gen(function* () {
+          yield* Effect.exit(ModelClient.send(request()))
+          yield* Effect.exit(ModelClient.send(request()))
+          assert.strictEqual(model.requests.length, 2)
+        })
+      )
     })
   }
 
   it.effect("does not keep an interruption (Effect#7608)", () => {
-    const model = Scripted.make((_, index) => index === 0 ? Effect.interrupt : Scripted.response("42"))
-    return cached(model, Effect.gen(function*() {
-      yield* Effect.exit(ModelClient.send(request()))
-      assert.strictEqual(ModelResponse.text(yield* ModelClient.send(request())), "42")
-    }))
+    const model = Scripted.make((_, index) => (index === 0 ? Effect.interrupt : Scripted.response("42")))
+    return cached(
+      model,
+      Effect.gen(function* () {
+        yield* Effect.exit(ModelClient.send(request()))
+        assert.strictEqual(ModelResponse.text(yield* ModelClient.send(request())), "42")
+      })
+    )
   })
 
   it.effect("keeps five samples as five, and replays them (promptfoo#360, inspect_ai#2580)", () => {
     const colours = ["red", "blue", "teal", "grey", "pink"]
     const model = Scripted.make((r) => Scripted.response(colours[r.sample]!))
-    const five = Effect.forEach(colours, (_, sample) => Effect.map(ModelClient.send(request({ sample })), ModelResponse.text))
-    return cached(model, Effect.gen(function*() {
-      assert.deepStrictEqual(yield* five, colours)
-      assert.deepStrictEqual(yield* five, colours)
-      assert.strictEqual(model.requests.length, 5)
-    }))
+    const five = Effect.forEach(colours, (_, sample) =>
+      Effect.map(ModelClient.send(request({ sample })), ModelResponse.text)
+    )
+    return cached(
+      model,
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* five, colours)
+        assert.deepStrictEqual(yield* five, colours)
+        assert.strictEqual(model.requests.length, 5)
+      })
+    )
   })
 
   it.effect("forgets after its time to live, never without one, and keeps nothing with 0 (litellm#6010)", () =>
-    Effect.gen(function*() {
-      for (const [options, calls] of [[{ timeToLive: "300 seconds" }, 2], [{}, 1], [{ timeToLive: 0 }, 2]] as const) {
+    Effect.gen(function* () {
+      for (const [options, calls] of [
+        [{ timeToLive: "300 seconds" }, 2],
+        [{}, 1],
+        [{ timeToLive: 0 }, 2]
+      ] as const) {
         const model = Scripted.make(() => Scripted.response("x"))
-        yield* cached(model, Effect.gen(function*() {
-          yield* ModelClient.send(request())
-          yield* TestClock.adjust("301 seconds")
-          yield* ModelClient.send(request())
-        }), options)
+        yield* cached(
+          model,
+          Effect.gen(function* () {
+            yield* ModelClient.send(request())
+            yield* TestClock.adjust("301 seconds")
+            yield* ModelClient.send(request())
+          }),
+          options
+        )
         assert.strictEqual(model.requests.length, calls, JSON.stringify(options))
       }
-    }))
+    })
+  )
 
   it.effect("does not keep an answer that the caller does not accept; the mended one is kept (daimon#532)", () => {
-    const model = Scripted.make((_, index) => Scripted.response(index === 0 ? "not json" : "{\"ok\":true}"))
-    const ask = Effect.provideService(ModelClient.send(request()), ModelClient.Accept, (r) => ModelResponse.text(r) === "not json" ? "not JSON" : undefined)
-    return Effect.gen(function*() {
-      assert.strictEqual(ModelResponse.text(yield* ask), "{\"ok\":true}")
+    const model = Scripted.make((_, index) => Scripted.response(index === 0 ? "not json" : '{"ok":true}'))
+    const ask = Effect.provideService(ModelClient.send(request()), ModelClient.Accept, (r) =>
+      ModelResponse.text(r) === "not json" ? "not JSON" : undefined
+    )
+    return Effect.gen(function* () {
+      assert.strictEqual(ModelResponse.text(yield* ask), '{"ok":true}')
       assert.strictEqual((yield* ask).origin, "cache")
       assert.strictEqual(model.requests.length, 2)
       assert.include(JSON.stringify(model.requests[1]!.messages), "not JSON")
-    }).pipe(
-      Effect.provide(Stack.make(Cache.layer(), Retry.layer(), model.layer)),
-      Effect.provide(NodeHost.layerMemory)
-    )
+    }).pipe(Effect.provide(Stack.make(Cache.layer(), Retry.layer(), model.layer)), Effect.provide(NodeHost.layerMemory))
   })
 
   it.effect("keys by the model that a router below chooses, and keeps under the model that answered", () => {
@@ -166,12 +278,15 @@ describe("the cache", () => {
     const bare: Fields = { messages: [{ role: "user", content: "hi" }] }
     const { model: _, ...unnamed } = request(bare)
     const ask = (threshold: number) =>
-      Effect.provide(ModelClient.send(unnamed), Stack.make(
-        Cache.layer(),
-        Router.layer({ cheap: "cheap", strong: "strong", when: Router.promptShorterThan(threshold) }),
-        model.layer
-      ))
-    return Effect.gen(function*() {
+      Effect.provide(
+        ModelClient.send(unnamed),
+        Stack.make(
+          Cache.layer(),
+          Router.layer({ cheap: "cheap", strong: "strong", when: Router.promptShorterThan(threshold) }),
+          model.layer
+        )
+      )
+    return Effect.gen(function* () {
       assert.strictEqual(ModelResponse.text(yield* ask(10)), "by cheap")
       assert.strictEqual(ModelResponse.text(yield* ask(1)), "by strong")
       assert.strictEqual((yield* ask(10)).origin, "cache")
@@ -185,10 +300,13 @@ describe("the cache", () => {
       get: () => Effect.fail(new CacheStore.CacheStoreError({ message: "disk on fire" })),
       set: () => Effect.fail(new CacheStore.CacheStoreError({ message: "disk on fire" }))
     })
-    return Effect.gen(function*() {
+    return Effect.gen(function* () {
       yield* ModelClient.send(request())
       yield* ModelClient.send(request())
       assert.strictEqual(model.requests.length, 2)
-    }).pipe(Effect.provide(Stack.make(Cache.layer(), model.layer)), Effect.provide(Layer.provideMerge(broken, NodeHost.layerMemory)))
+    }).pipe(
+      Effect.provide(Stack.make(Cache.layer(), model.layer)),
+      Effect.provide(Layer.provideMerge(broken, NodeHost.layerMemory))
+    )
   })
 })

@@ -11,7 +11,8 @@ const chance = (seed: number) => () => {
   return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
 }
 
-const answers = (good: number, of: number): ReadonlyArray<number> => Array.from({ length: of }, (_, at) => (at < of - good ? 0 : 1))
+const answers = (good: number, of: number): ReadonlyArray<number> =>
+  Array.from({ length: of }, (_, at) => (at < of - good ? 0 : 1))
 
 describe("Certificate", () => {
   it("is exact where all agree: 0.95^59 < 0.05 < 0.95^58", () => {
@@ -20,9 +21,14 @@ describe("Certificate", () => {
     assert.strictEqual(Certificate.leastRows(0.95, 0.05), 59)
   })
 
-  it("has the one-sided bounds of Clopper and Pearson (R: binom.test(k, n, alternative = \"greater\")$conf.int)", () => {
+  it('has the one-sided bounds of Clopper and Pearson (R: binom.test(k, n, alternative = "greater")$conf.int)', () => {
     // qbeta(0.05, k, n - k + 1)
-    for (const [k, n, bound] of [[95, 100, 0.8977], [8, 10, 0.4931], [290, 300, 0.9441], [1, 20, 0.00256]] as const) {
+    for (const [k, n, bound] of [
+      [95, 100, 0.8977],
+      [8, 10, 0.4931],
+      [290, 300, 0.9441],
+      [1, 20, 0.00256]
+    ] as const) {
       assert.closeTo(Certificate.lowerBound(answers(k, n), 0.05), bound, 4e-4, `${k} of ${n}`)
     }
     assert.strictEqual(Certificate.lowerBound([], 0.05), 0)
@@ -42,16 +48,21 @@ describe("Certificate", () => {
   })
 
   it("never certifies more than was seen, and more rows never certify less of it", () => {
-    fc.assert(fc.property(fc.integer({ min: 1, max: 120 }), fc.double({ min: 0, max: 1, noNaN: true }), (n, share) => {
-      const k = Math.round(n * share)
-      const bound = Certificate.lowerBound(answers(k, n), 0.05)
-      assert.isAtMost(bound, k / n)
-      assert.isAtLeast(Certificate.lowerBound(answers(2 * k, 2 * n), 0.05) + 2e-4, bound)
-    }))
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 120 }), fc.double({ min: 0, max: 1, noNaN: true }), (n, share) => {
+        const k = Math.round(n * share)
+        const bound = Certificate.lowerBound(answers(k, n), 0.05)
+        assert.isAtMost(bound, k / n)
+        assert.isAtLeast(Certificate.lowerBound(answers(2 * k, 2 * n), 0.05) + 2e-4, bound)
+      })
+    )
   })
 
   it("descends to the last that passes before the first that fails", () => {
-    assert.strictEqual(Certificate.descend([1, 2, 3, 4, 5], (n) => n !== 4), 3)
+    assert.strictEqual(
+      Certificate.descend([1, 2, 3, 4, 5], (n) => n !== 4),
+      3
+    )
     assert.isUndefined(Certificate.descend([1, 2], () => false))
   })
 })
@@ -66,7 +77,11 @@ describe("Scorer", () => {
       return { features: { x, word }, target: random() < p ? 1 : 0 }
     })
     const scorer = Scorer.fit(rows)
-    for (const [x, word, p] of [[0, "a", 0.731], [1, "b", 0.622], [-1, "a", 0.378]] as const) {
+    for (const [x, word, p] of [
+      [0, "a", 0.731],
+      [1, "b", 0.622],
+      [-1, "a", 0.378]
+    ] as const) {
       assert.closeTo(Scorer.score(scorer, { features: { x, word } }), p, 0.04)
     }
     // What it has not seen is the usual.
@@ -90,7 +105,10 @@ describe("Scorer", () => {
   })
 
   it("says the share where all rows are of one kind, with a doubt that grows smaller with their number", () => {
-    const sure = (n: number) => Scorer.score(Scorer.fit(Array.from({ length: n }, (_, at) => ({ features: { at }, target: 1 }))), { features: { at: 0 } })
+    const sure = (n: number) =>
+      Scorer.score(Scorer.fit(Array.from({ length: n }, (_, at) => ({ features: { at }, target: 1 }))), {
+        features: { at: 0 }
+      })
     assert.isAbove(sure(10), 0.9)
     assert.isAbove(sure(100), sure(10))
     assert.isBelow(sure(100), 1)
@@ -110,7 +128,13 @@ const population = (kind: Kind, random: () => number): ReadonlyArray<Calibration
     return {
       row,
       answers: [
-        { model: "weak", cost: Money.perMillionTokens(0.1), judging: Money.zero, quality: weak, sample: { features: { ...row.features, confidence } } },
+        {
+          model: "weak",
+          cost: Money.perMillionTokens(0.1),
+          judging: Money.zero,
+          quality: weak,
+          sample: { features: { ...row.features, confidence } }
+        },
         { model: "strong", cost: Money.perMillionTokens(2), judging: Money.zero, quality: strong, sample: row }
       ]
     }
@@ -150,11 +174,15 @@ describe("Calibration", () => {
   // The bound is δ and three times the error of a share of 1,000.
   const most = 0.05 + 3 * Math.sqrt((0.05 * 0.95) / calibrations)
 
-  it("keeps its promise in 1,000 simulated calibrations by agreement, and certifies nearly always", { timeout: 120_000 }, () => {
-    const { broken, certified } = simulate("agreement", 250, 11)
-    assert.isAtMost(broken, most)
-    assert.isAtLeast(certified, 0.95)
-  })
+  it(
+    "keeps its promise in 1,000 simulated calibrations by agreement, and certifies nearly always",
+    { timeout: 120_000 },
+    () => {
+      const { broken, certified } = simulate("agreement", 250, 11)
+      assert.isAtMost(broken, most)
+      assert.isAtLeast(certified, 0.95)
+    }
+  )
 
   it("keeps it by labels, where the strong model errs too", { timeout: 120_000 }, () => {
     const { broken, certified } = simulate("label", 300, 12)
@@ -178,37 +206,59 @@ describe("Calibration", () => {
 
   it("refuses where the cheap model is no good, and names the strong one", () => {
     const random = chance(6)
-    const rows = population("agreement", random).slice(0, 300).map((row) => ({
-      ...row,
-      answers: [{ ...row.answers[0]!, quality: random() < 0.1 ? 1 : 0 }, row.answers[1]!]
-    }))
+    const rows = population("agreement", random)
+      .slice(0, 300)
+      .map((row) => ({
+        ...row,
+        answers: [{ ...row.answers[0]!, quality: random() < 0.1 ? 1 : 0 }, row.answers[1]!]
+      }))
     const { policy, refused } = Calibration.make(rows, { target, standard: "agreement" })
     assert.isUndefined(policy)
     assert.match(refused!, /strong/)
   })
 
   it("has judges cost where the answer is judged, and not where the row decides", () => {
-    const rows = population("agreement", chance(15)).slice(0, 400).map((row) => ({ ...row, answers: row.answers.map((answer) => ({ ...answer, judging: Money.perMillionTokens(1) })) }))
+    const rows = population("agreement", chance(15))
+      .slice(0, 400)
+      .map((row) => ({
+        ...row,
+        answers: row.answers.map((answer) => ({ ...answer, judging: Money.perMillionTokens(1) }))
+      }))
     const { candidates } = Calibration.make(rows, { target, standard: "agreement" })
     // 0.1 for the weak model, 2 for the strong one, 1 more for the judges of each row that is judged.
-    for (const [by, each] of [["row", (strong: number) => 0.1 * (1 - strong) + 2 * strong], ["answer", (strong: number) => 1.1 + 2 * strong]] as const) {
-      for (const { cost, strongShare } of candidates.find((candidate) => candidate.by === by)!.points) assert.closeTo(Number(cost) / 1e6, each(strongShare), 1e-5)
+    for (const [by, each] of [
+      ["row", (strong: number) => 0.1 * (1 - strong) + 2 * strong],
+      ["answer", (strong: number) => 1.1 + 2 * strong]
+    ] as const) {
+      for (const { cost, strongShare } of candidates.find((candidate) => candidate.by === by)!.points)
+        assert.closeTo(Number(cost) / 1e6, each(strongShare), 1e-5)
     }
   })
 
   it("prefers the model that is cheapest for the quality, of more than two rungs", () => {
     const random = chance(8)
-    const rows = population("agreement", random).slice(0, 600).map(({ answers: [weak, strong], row }) => ({
-      row,
-      answers: [
-        // A model that is always wrong, and one that is nearly always right at a fifth of the price.
-        { ...weak!, model: "useless", cost: Money.perMillionTokens(0.05), judging: Money.zero, quality: 0 },
-        { ...weak!, model: "good", cost: Money.perMillionTokens(0.4), judging: Money.zero, quality: random() < 0.985 ? 1 : 0 },
-        strong!
-      ]
-    }))
+    const rows = population("agreement", random)
+      .slice(0, 600)
+      .map(({ answers: [weak, strong], row }) => ({
+        row,
+        answers: [
+          // A model that is always wrong, and one that is nearly always right at a fifth of the price.
+          { ...weak!, model: "useless", cost: Money.perMillionTokens(0.05), judging: Money.zero, quality: 0 },
+          {
+            ...weak!,
+            model: "good",
+            cost: Money.perMillionTokens(0.4),
+            judging: Money.zero,
+            quality: random() < 0.985 ? 1 : 0
+          },
+          strong!
+        ]
+      }))
     const { certificate, policy } = Calibration.make(rows, { target, standard: "agreement" })
-    assert.deepStrictEqual(policy?.rungs.map(({ model }) => model), ["good"])
+    assert.deepStrictEqual(
+      policy?.rungs.map(({ model }) => model),
+      ["good"]
+    )
     assert.isTrue(certificate!.cost < certificate!.strongCost / 2n)
     assert.isAtLeast(certificate!.kept, target)
   })
@@ -217,7 +267,13 @@ describe("Calibration", () => {
     const row = (weak: number, length: number) => ({
       row: { features: { length } },
       answers: [
-        { model: "weak", cost: Money.perMillionTokens(0), judging: Money.zero, quality: weak, sample: { features: {} } },
+        {
+          model: "weak",
+          cost: Money.perMillionTokens(0),
+          judging: Money.zero,
+          quality: weak,
+          sample: { features: {} }
+        },
         { model: "strong", cost: Money.perMillionTokens(1), judging: Money.zero, quality: 1, sample: { features: {} } }
       ]
     })
@@ -245,7 +301,12 @@ describe("Calibration", () => {
     assert.deepStrictEqual(JSON.parse(text).steps.s.certificate.cost, Money.toUsd(certificate!.cost))
     // A vector is one line.
     const own = { ...policy!.rungs[0]!.own, vector: [0.5, -1, 1e-7] }
-    const withVector = Routing.encode({ ...routing, steps: { s: { key: "[1, 2]", policy: { ...policy!, rungs: [{ model: "weak", own }] }, certificate: certificate! } } })
+    const withVector = Routing.encode({
+      ...routing,
+      steps: {
+        s: { key: "[1, 2]", policy: { ...policy!, rungs: [{ model: "weak", own }] }, certificate: certificate! }
+      }
+    })
     assert.include(withVector, "[0.5,-1,1e-7]\n")
     assert.deepStrictEqual(JSON.parse(withVector).steps.s.policy.rungs[0].own.vector, [0.5, -1, 1e-7])
     assert.strictEqual(JSON.parse(withVector).steps.s.key, "[1, 2]")

@@ -55,20 +55,31 @@ describe("token classes", () => {
 
   it("adds up to what it was made of, in any order, and survives effect/ai's form", () => {
     const count = fc.nat({ max: 1_000_000 })
-    const usage = fc.record({ uncachedInput: count, cacheRead: count, cacheWrite: count, cacheWrite1h: fc.constant(0), output: count, reasoning: count })
-    fc.assert(fc.property(usage, usage, (a, b) => {
-      assert.deepStrictEqual(Usage.add(a, b), Usage.add(b, a))
-      assert.strictEqual(Usage.totalTokens(Usage.add(a, b)), Usage.totalTokens(a) + Usage.totalTokens(b))
-      assert.deepStrictEqual(Usage.fromAi(Usage.toAi(a)), a)
-    }))
+    const usage = fc.record({
+      uncachedInput: count,
+      cacheRead: count,
+      cacheWrite: count,
+      cacheWrite1h: fc.constant(0),
+      output: count,
+      reasoning: count
+    })
+    fc.assert(
+      fc.property(usage, usage, (a, b) => {
+        assert.deepStrictEqual(Usage.add(a, b), Usage.add(b, a))
+        assert.strictEqual(Usage.totalTokens(Usage.add(a, b)), Usage.totalTokens(a) + Usage.totalTokens(b))
+        assert.deepStrictEqual(Usage.fromAi(Usage.toAi(a)), a)
+      })
+    )
   })
 })
 
 describe("money", () => {
   it("is exact for any sum, and comes back from its decimal form", () => {
-    fc.assert(fc.property(fc.bigInt({ min: -(10n ** 24n), max: 10n ** 24n }), (amount) => {
-      assert.deepStrictEqual(Money.fromUsd(Money.toUsd(amount)), Option.some(amount))
-    }))
+    fc.assert(
+      fc.property(fc.bigInt({ min: -(10n ** 24n), max: 10n ** 24n }), (amount) => {
+        assert.deepStrictEqual(Money.fromUsd(Money.toUsd(amount)), Option.some(amount))
+      })
+    )
   })
 
   it("refuses a price given for another unit (litellm#20615)", () => {
@@ -90,7 +101,7 @@ describe("prices", () => {
     Effect.map(Pricing.make(), (pricing) => pricing.lookup({ model, provider, at }))
 
   it.effect("resolves dated, prefixed and fine-tuned names, and nothing that only begins alike (claude-usage#21)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const name of ["gpt-4o-mini", "openai/gpt-4o-mini", "gpt-4o-mini-2024-07-18"]) {
         const price = Option.getOrThrow(yield* lookup(name))
         // openai.com/api/pricing: 0.15 in, 0.075 cached, 0.60 out.
@@ -98,25 +109,34 @@ describe("prices", () => {
       }
       assert.isTrue(Option.isSome(yield* lookup("models/gemini-2.5-pro", "google")))
       assert.isTrue(Option.isSome(yield* lookup("ft:gpt-4o-mini-2024-07-18:org::id", "openai")))
-      for (const name of ["gpt-4o-mini-pro", "zeta-2", "", "gpt"]) assert.isTrue(Option.isNone(yield* lookup(name, "openai")), name)
-    }))
+      for (const name of ["gpt-4o-mini-pro", "zeta-2", "", "gpt"])
+        assert.isTrue(Option.isNone(yield* lookup(name, "openai")), name)
+    })
+  )
 
-  it.effect("charges a long prompt at its tier as a whole (ai.google.dev: gemini-2.5-pro 1.25/10, above 200k 2.50/15)", () =>
-    Effect.gen(function*() {
-      const price = Option.getOrThrow(yield* lookup("gemini-2.5-pro", "google"))
-      const cost = (input: number) => Money.toUsd(Price.cost(price, Usage.fromInclusive({ input, output: 1_000 }))!)
-      assert.strictEqual(cost(200_000), "0.26")
-      assert.strictEqual(cost(200_001), "0.5150025")
-    }))
+  it.effect(
+    "charges a long prompt at its tier as a whole (ai.google.dev: gemini-2.5-pro 1.25/10, above 200k 2.50/15)",
+    () =>
+      Effect.gen(function* () {
+        const price = Option.getOrThrow(yield* lookup("gemini-2.5-pro", "google"))
+        const cost = (input: number) => Money.toUsd(Price.cost(price, Usage.fromInclusive({ input, output: 1_000 }))!)
+        assert.strictEqual(cost(200_000), "0.26")
+        assert.strictEqual(cost(200_001), "0.5150025")
+      })
+  )
 
   it.effect("puts the author's prices first, and says which is wrong", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const pricing = yield* Pricing.make({ "nova-x": { input: 1, output: 2 }, "gpt-4o-mini": { input: 9, output: 9 } })
       assert.strictEqual(Option.getOrThrow(pricing.lookup({ model: "nova-x", at })).tiers[0].rates.input, 1_000_000n)
-      assert.strictEqual(Option.getOrThrow(pricing.lookup({ model: "gpt-4o-mini", at })).tiers[0].rates.input, 9_000_000n)
+      assert.strictEqual(
+        Option.getOrThrow(pricing.lookup({ model: "gpt-4o-mini", at })).tiers[0].rates.input,
+        9_000_000n
+      )
       const error = yield* Effect.flip(Pricing.make({ bad: { input: 1e-7, output: 1 } }))
       assert.include(error.message, "price of bad")
-    }))
+    })
+  )
 })
 
 /** What a stack books for one completion. */
@@ -131,22 +151,31 @@ const booked = (model: Scripted.Scripted, ask: Effect.Effect<unknown, AiError.Ai
   )
 }
 
-const ask = ModelClient.send(ModelRequest.completion({ model: "gpt-4o-mini", messages: [{ role: "user", content: "x" }] }))
+const ask = ModelClient.send(
+  ModelRequest.completion({ model: "gpt-4o-mini", messages: [{ role: "user", content: "x" }] })
+)
 
 describe("the books", () => {
   it.effect("sum all attempts of a re-asked answer, on success and on failure (instructor#2391)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const valid of [true, false]) {
-        const figures = [[400, 90], [520, 95], [640, 100]] as const
+        const figures = [
+          [400, 90],
+          [520, 95],
+          [640, 100]
+        ] as const
         const model = Scripted.make((_, index) =>
           Scripted.response(index === 2 && valid ? "good" : "bad", {
             usage: Usage.fromInclusive({ input: figures[index]![0], output: figures[index]![1] })
           })
         )
         const accept = Effect.provideService(ask, ModelClient.Accept, (response) =>
-          response._tag === "CompletionResponse" && response.parts[0]?.type === "text" && response.parts[0].text === "good"
+          response._tag === "CompletionResponse"
+          && response.parts[0]?.type === "text"
+          && response.parts[0].text === "good"
             ? undefined
-            : "not good")
+            : "not good"
+        )
         const sums = (yield* booked(model, accept)).total()
         assert.strictEqual(Usage.inputTokens(sums.usage), 1_560)
         assert.strictEqual(Usage.outputTokens(sums.usage), 285)
@@ -154,38 +183,43 @@ describe("the books", () => {
         // 1,560 × 0.15 + 285 × 0.60 USD per million.
         assert.strictEqual(Money.toUsd(sums.spent), "0.000405")
       }
-    }))
+    })
+  )
 
   it.effect("keep an unknown price unknown, never 0 (eidan#203)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const model = Scripted.make(() => Scripted.response("x", { model: "nova-x-unlisted" }))
       const sums = (yield* booked(model, ask)).total()
       assert.strictEqual(sums.unpriced, 1)
       assert.strictEqual(sums.spent, 0n)
-    }))
+    })
+  )
 
   it.effect("book a refusal that was billed (pydantic-ai#4310)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const model = Scripted.make(() => Scripted.response("", { refusal: "I can't help with that." }))
       const sums = (yield* booked(model, ask)).total()
       assert.strictEqual(model.requests.length, 1)
       assert.strictEqual(sums.attempts, 1)
       assert.notStrictEqual(sums.spent, 0n)
-    }))
+    })
+  )
 
   it.effect("count a call that was cut on its way as an estimate, not as nothing (vercel/ai#7805)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const model = Scripted.make(() => Effect.interrupt)
       const sums = (yield* booked(model, ask)).total()
       assert.strictEqual(sums.estimated, 1)
       assert.strictEqual(sums.unpriced, 0)
       assert.isTrue(sums.spent > 0n && sums.spent === sums.estimatedSpent)
-    }))
+    })
+  )
 
   it.effect("price embeddings (litellm#36646)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const pricing = yield* Pricing.make({ "emb-small": { input: 0.02, output: 0 } })
       const price = Option.getOrThrow(pricing.lookup({ model: "emb-small", at: 0 }))
       assert.strictEqual(Money.toUsd(Price.cost(price, Usage.fromInclusive({ input: 50_000, output: 0 }))!), "0.001")
-    }))
+    })
+  )
 })

@@ -18,16 +18,19 @@ const file = (name: string, content: string | Uint8Array): string => {
 
 /** All rows of a source, the failed ones as events, and what was warned of. */
 const read = <A, E, R extends Flow.Host>(source: Node.Node<A, E, R>) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const rows: Array<A> = []
     const failed: Array<Extract<RunEvent.RunEvent, { readonly _tag: "RowFailed" }>> = []
     const warnings: Array<string> = []
-    const flow = Flow.make("read", { outputs: [Sink.forEach("rows", source as Node.Node<A>, (row) => Effect.sync(() => rows.push(row)))] })
+    const flow = Flow.make("read", {
+      outputs: [Sink.forEach("rows", source as Node.Node<A>, (row) => Effect.sync(() => rows.push(row)))]
+    })
     const result = yield* Runner.run(flow, {
       errorsFile: join(folder(), "errors.jsonl"),
-      observe: (event) => Effect.sync(() => {
-        if (event._tag === "RowFailed") failed.push(event)
-      })
+      observe: (event) =>
+        Effect.sync(() => {
+          if (event._tag === "RowFailed") failed.push(event)
+        })
     }).pipe(
       Effect.result,
       Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
@@ -41,40 +44,62 @@ const Text = Schema.Struct({ t: Schema.String })
 
 describe("CSV", () => {
   const csv = (content: string | Uint8Array, options?: { readonly delimiter?: string }) =>
-    read(Source.csv("rows", { path: file("rows.csv", content), schema: Schema.Record(Schema.String, Schema.String), ...options }))
+    read(
+      Source.csv("rows", {
+        path: file("rows.csv", content),
+        schema: Schema.Record(Schema.String, Schema.String),
+        ...options
+      })
+    )
 
   it.effect("takes a byte order mark away (promptfoo#2230)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const path = file("rows.csv", "\uFEFFtopic,lang\r\nbees,cs\r\n")
-      assert.deepStrictEqual((yield* read(Source.csv("rows", { path, schema: Topic }))).rows, [{ topic: "bees", lang: "cs" }])
-    }))
+      assert.deepStrictEqual((yield* read(Source.csv("rows", { path, schema: Topic }))).rows, [
+        { topic: "bees", lang: "cs" }
+      ])
+    })
+  )
 
   it.effect("keeps line ends inside quotes as they are (PapaParse#344)", () =>
-    Effect.gen(function*() {
-      const { rows } = yield* csv("\"q\",\"a\"\n\"one\r\ntwo\",\"x, \"\"y\"\"\"\n\"plain\",\"\"\n")
-      assert.deepStrictEqual(rows, [{ q: "one\r\ntwo", a: "x, \"y\"" }, { q: "plain", a: "" }])
-    }))
+    Effect.gen(function* () {
+      const { rows } = yield* csv('"q","a"\n"one\r\ntwo","x, ""y"""\n"plain",""\n')
+      assert.deepStrictEqual(rows, [
+        { q: "one\r\ntwo", a: 'x, "y"' },
+        { q: "plain", a: "" }
+      ])
+    })
+  )
 
   it.effect("warns of a wrong delimiter before any call", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { warnings } = yield* csv("q;a\n1;2\n")
       assert.include(warnings[0], "one column")
       assert.deepStrictEqual((yield* csv("q;a\n1;2\n", { delimiter: ";" })).rows, [{ q: "1", a: "2" }])
-    }))
+    })
+  )
 
   it.effect("names the line of a row with another number of cells, and keeps the others", () =>
-    Effect.gen(function*() {
-      const { failed, rows } = yield* csv("a,b\n\"x\ny\",2\n3\n5,6\n")
-      assert.deepStrictEqual(rows, [{ a: "x\ny", b: "2" }, { a: "5", b: "6" }])
+    Effect.gen(function* () {
+      const { failed, rows } = yield* csv('a,b\n"x\ny",2\n3\n5,6\n')
+      assert.deepStrictEqual(rows, [
+        { a: "x\ny", b: "2" },
+        { a: "5", b: "6" }
+      ])
       assert.match(failed[0]!.position, /rows\.csv:4$/)
       assert.include(failed[0]!.message, "has 1 cells where the header has 2")
-    }))
+    })
+  )
 
   it.effect("decodes numbers by the schema, and reads a last line without an end", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const path = file("rows.csv", "n\n1\n2")
-      assert.deepStrictEqual((yield* read(Source.csv("rows", { path, schema: Schema.Struct({ n: Schema.Int }) }))).rows, [{ n: 1 }, { n: 2 }])
-    }))
+      assert.deepStrictEqual(
+        (yield* read(Source.csv("rows", { path, schema: Schema.Struct({ n: Schema.Int }) }))).rows,
+        [{ n: 1 }, { n: 2 }]
+      )
+    })
+  )
 })
 
 describe("JSON Lines", () => {
@@ -84,78 +109,101 @@ describe("JSON Lines", () => {
   }
 
   it.effect("skips blank lines and reads the last without its end (graphrag#2424)", () =>
-    Effect.gen(function*() {
-      assert.deepStrictEqual((yield* jsonl("\uFEFF{\"t\":\"a\"}\n\n   \r\n{\"t\":\"b\"}")).rows, [{ t: "a" }, { t: "b" }])
-    }))
+    Effect.gen(function* () {
+      assert.deepStrictEqual((yield* jsonl('\uFEFF{"t":"a"}\n\n   \r\n{"t":"b"}')).rows, [{ t: "a" }, { t: "b" }])
+    })
+  )
 
   it.effect("names a bad line by file and number, and keeps the rest", () =>
-    Effect.gen(function*() {
-      const { failed, failure, rows } = yield* jsonl("{\"t\":\"a\"}\n{bad\n{\"t\":1}\n{\"t\":\"d\"}\n")
+    Effect.gen(function* () {
+      const { failed, failure, rows } = yield* jsonl('{"t":"a"}\n{bad\n{"t":1}\n{"t":"d"}\n')
       assert.deepStrictEqual(rows, [{ t: "a" }, { t: "d" }])
       assert.match(failed[0]!.position, /rows\.jsonl:2$/)
       assert.include(failed[0]!.message, "not JSON")
       assert.match(failed[1]!.message, /rows\.jsonl:3: does not fit its schema/)
       assert.isUndefined(failure)
-    }))
+    })
+  )
 
   it.effect("refuses a line of 60 MB in one clear row, and reads on", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { failed, rows } = yield* jsonl(`{"t":"${"x".repeat(60 * 1024 * 1024)}"}\n{"t":"b"}\n`)
       assert.deepStrictEqual(rows, [{ t: "b" }])
       assert.include(failed[0]!.message, "more than the")
-    }))
+    })
+  )
 
   it.effect("says of UTF-16 what to do, of invalid UTF-8 which line it is", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       assert.include((yield* jsonl(Buffer.from("\uFEFF{}", "utf16le"))).failure, "UTF-16")
-      const { failed, rows } = yield* jsonl(Buffer.concat([Buffer.from("{\"t\":\""), Buffer.from([0xff]), Buffer.from("\"}\n{\"t\":\"b\"}\n")]))
+      const { failed, rows } = yield* jsonl(
+        Buffer.concat([Buffer.from('{"t":"'), Buffer.from([0xff]), Buffer.from('"}\n{"t":"b"}\n')])
+      )
       assert.deepStrictEqual(rows, [{ t: "b" }])
       assert.include(failed[0]!.message, "not valid UTF-8")
-    }))
+    })
+  )
 
   it.effect("says of an absent file, a folder and an empty file what they are", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = (path: string) => read(Source.jsonl("rows", { path, schema: Text }))
       assert.include((yield* at("absent.jsonl")).failure, "absent.jsonl: there is no such file")
       assert.include((yield* at(folder())).failure, "is a folder")
       assert.include((yield* at(file("empty.jsonl", ""))).warnings[0], "is empty")
-    }))
+    })
+  )
 
   it("splits at LF alone, whatever the chunks (nodejs/node#62785)", () =>
-    fc.assert(fc.asyncProperty(
-      fc.array(fc.string({ unit: fc.constantFrom("a", "é", "🍋", "\u2028", "\u2029", "\r", " ") })),
-      fc.integer({ min: 1, max: 7 }),
-      async (texts, size) => {
-        // One CR before the LF belongs to the line's end.
-        const lines = texts.map((text) => text.replace(/\r$/, ""))
-        const bytes = new TextEncoder().encode(texts.map((text) => `${text}\n`).join(""))
-        const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size))
-        const split = await Effect.runPromise(Stream.runCollect(TextLine.split(Stream.fromIterable(chunks))))
-        assert.deepStrictEqual(split.map((line) => line.text), lines)
-        assert.deepStrictEqual(split.map((line) => line.number), lines.map((_, index) => index + 1))
-      }
-    )))
+    fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.string({ unit: fc.constantFrom("a", "é", "🍋", "\u2028", "\u2029", "\r", " ") })),
+        fc.integer({ min: 1, max: 7 }),
+        async (texts, size) => {
+          // One CR before the LF belongs to the line's end.
+          const lines = texts.map((text) => text.replace(/\r$/, ""))
+          const bytes = new TextEncoder().encode(texts.map((text) => `${text}\n`).join(""))
+          const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+            bytes.subarray(i * size, (i + 1) * size)
+          )
+          const split = await Effect.runPromise(Stream.runCollect(TextLine.split(Stream.fromIterable(chunks))))
+          assert.deepStrictEqual(
+            split.map((line) => line.text),
+            lines
+          )
+          assert.deepStrictEqual(
+            split.map((line) => line.number),
+            lines.map((_, index) => index + 1)
+          )
+        }
+      )
+    ))
 })
 
 describe("a JSON array", () => {
   it.effect("is read by element, with a byte order mark or without", () =>
-    Effect.gen(function*() {
-      const path = file("rows.json", "\uFEFF[{\"t\":\"a\"},\n {\"t\":2}, {\"t\":\"c\"}]")
+    Effect.gen(function* () {
+      const path = file("rows.json", '\uFEFF[{"t":"a"},\n {"t":2}, {"t":"c"}]')
       const { failed, rows } = yield* read(Source.json("rows", { path, schema: Text }))
       assert.deepStrictEqual(rows, [{ t: "a" }, { t: "c" }])
       assert.match(failed[0]!.position, /rows\.json\[1\]$/)
-    }))
+    })
+  )
 })
 
 describe("outputs", () => {
-  const rows = [{ id: "r1", text: "left\u2028right", n: 1 }, { id: "r2", text: "x, \"y\"\nz", n: 2 }]
+  const rows = [
+    { id: "r1", text: "left\u2028right", n: 1 },
+    { id: "r2", text: 'x, "y"\nz', n: 2 }
+  ]
   const Row = Schema.Struct({ id: Schema.String, text: Schema.String, n: Schema.Int })
   const source = Source.fromIterable("rows", rows)
   const write = <E>(sink: Sink.Sink<E, Flow.Host>) =>
-    Runner.run(Flow.make("write", { outputs: [sink] }), { errorsFile: join(folder(), "e.jsonl") }).pipe(Effect.provide(NodeHost.layerMemory))
+    Runner.run(Flow.make("write", { outputs: [sink] }), { errorsFile: join(folder(), "e.jsonl") }).pipe(
+      Effect.provide(NodeHost.layerMemory)
+    )
 
   it.effect("come back as they were from JSON Lines, JSON and CSV", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = join(folder(), "new", "folder")
       yield* write(Sink.jsonl(join(at, "a.jsonl"), source))
       yield* write(Sink.json(join(at, "a.json"), source))
@@ -165,11 +213,13 @@ describe("outputs", () => {
       assert.deepStrictEqual((yield* read(Source.csv("b", { path: join(at, "a.csv"), schema: Row }))).rows, rows)
       assert.include(readFileSync(join(at, "a.jsonl"), "utf8"), "\\u2028")
       assert.isFalse(existsSync(join(at, "a.jsonl.partial")))
-    }))
+    })
+  )
 
   it.effect("that cannot be written say so in one line", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const error = yield* Effect.flip(write(Sink.jsonl(join(file("blocker", "x"), "out.jsonl"), source)))
       assert.include(error.message, "cannot be written")
-    }))
+    })
+  )
 })

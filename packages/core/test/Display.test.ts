@@ -27,7 +27,15 @@ export {}
     join(at, "tsconfig.json"),
     JSON.stringify({
       extends: "../../../../tsconfig.base.json",
-      compilerOptions: { noEmit: false, emitDeclarationOnly: true, declarationMap: false, sourceMap: false, outDir: "out", rootDir: root, noUnusedLocals: false },
+      compilerOptions: {
+        noEmit: false,
+        emitDeclarationOnly: true,
+        declarationMap: false,
+        sourceMap: false,
+        outDir: "out",
+        rootDir: root,
+        noUnusedLocals: false
+      },
       include: ["flow.ts"]
     })
   )
@@ -37,7 +45,8 @@ export {}
   } catch (error) {
     errors = (error as { readonly stdout: string }).stdout
   }
-  const types = errors === "" ? readFileSync(join(at, "out/node_modules/.cache/display", name, "flow.d.ts"), "utf8") : ""
+  const types =
+    errors === "" ? readFileSync(join(at, "out/node_modules/.cache/display", name, "flow.d.ts"), "utf8") : ""
   return { types: types.replace(/\s+/g, " "), errors: errors.replace(/\s+/g, " ") }
 }
 

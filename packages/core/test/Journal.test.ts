@@ -1,6 +1,17 @@
 /** What is run again, and what is not: every case of kind `resume`, and the rules of content keys. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, ModelClient, type Node, type RunEvent, Runner, Sink, Source, Stack, Store, StoredValue } from "@pipe/core"
+import {
+  Flow,
+  ModelClient,
+  type Node,
+  type RunEvent,
+  Runner,
+  Sink,
+  Source,
+  Stack,
+  Store,
+  StoredValue
+} from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Layer, Option } from "effect"
 import { LanguageModel } from "effect/ai"
@@ -22,7 +33,9 @@ const run = (
   at: string,
   model: Scripted.Scripted,
   output: (collect: (rows: unknown) => void) => ReadonlyArray<Sink.Any>,
-  options: Runner.Options & { readonly layers?: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> } = {}
+  options: Runner.Options & {
+    readonly layers?: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
+  } = {}
 ) =>
   Effect.suspend(() => {
     const out: Array<unknown> = []
@@ -30,7 +43,7 @@ const run = (
     const flow = Flow.make("test", {
       concurrency: 4,
       outputs: output((row) => void out.push(row)) as ReadonlyArray<Sink.Sink<never, never>>,
-      stack: layers === undefined ? model.layer : Stack.make(layers, model.layer) as never
+      stack: layers === undefined ? model.layer : (Stack.make(layers, model.layer) as never)
     })
     return Runner.run(flow as Flow.Flow, { errorsFile: join(at, "errors.jsonl"), ...rest }).pipe(
       Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })),
@@ -52,16 +65,17 @@ const chain = (changed: string | undefined, rows: ReadonlyArray<string>, steps =
   let last: Node.Any = Source.fromIterable("rows", rows)
   for (const name of steps) {
     const input = last
-    last = name === changed
-      ? Flow.step(name, { input }, ({ input }) => ask(`${name}! ${input}`))
-      : Flow.step(name, { input }, ({ input }) => ask(`${name} ${input}`))
+    last =
+      name === changed
+        ? Flow.step(name, { input }, ({ input }) => ask(`${name}! ${input}`))
+        : Flow.step(name, { input }, ({ input }) => ask(`${name} ${input}`))
   }
   return last
 }
 
 describe("a run that is done again", () => {
   it.live("runs nothing, and gives the same", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       const first = yield* run(at, echo(), collect(chain(undefined, numbers(20))))
       const again = yield* run(at, echo(), collect(chain(undefined, numbers(20))))
@@ -69,49 +83,68 @@ describe("a run that is done again", () => {
       assert.deepStrictEqual(again.asked, [])
       assert.deepStrictEqual(again.out, first.out)
       assert.strictEqual(reused(again.summary, "d"), 20)
-    }))
+    })
+  )
 
   it.live("runs a changed step and what comes after it (distilabel#766)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       yield* run(at, echo(), collect(chain(undefined, numbers(3))))
       const { asked, summary } = yield* run(at, echo(), collect(chain("c", numbers(3))))
       assert.deepStrictEqual(new Set(asked.map((text) => text.split(" ")[0])), new Set(["c!", "d"]))
       assert.strictEqual(asked.length, 6)
-      assert.deepStrictEqual(["a", "b", "c", "d"].map((name) => reused(summary, name)), [3, 3, 0, 0])
-    }))
+      assert.deepStrictEqual(
+        ["a", "b", "c", "d"].map((name) => reused(summary, name)),
+        [3, 3, 0, 0]
+      )
+    })
+  )
 
   it.live("runs only a step that was added (distilabel#790)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       yield* run(at, echo(), collect(chain(undefined, numbers(3), ["a", "b", "c"])))
       const { asked } = yield* run(at, echo(), collect(chain(undefined, numbers(3))))
-      assert.deepStrictEqual(asked.map((text) => text.split(" ")[0]), ["d", "d", "d"])
-    }))
+      assert.deepStrictEqual(
+        asked.map((text) => text.split(" ")[0]),
+        ["d", "d", "d"]
+      )
+    })
+  )
 
   it.live("runs the 10 rows that were added to 1,000, wherever they stand (curator#143)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       yield* run(at, echo(), collect(chain(undefined, numbers(1_000), ["a"])))
-      const more = [...Array.from({ length: 5 }, (_, i) => `first ${i}`), ...numbers(1_000), ...Array.from({ length: 5 }, (_, i) => `last ${i}`)]
+      const more = [
+        ...Array.from({ length: 5 }, (_, i) => `first ${i}`),
+        ...numbers(1_000),
+        ...Array.from({ length: 5 }, (_, i) => `last ${i}`)
+      ]
       const { asked, out } = yield* run(at, echo(), collect(chain(undefined, more, ["a"])))
       assert.strictEqual(asked.length, 10)
-      assert.deepStrictEqual(out, more.map((text) => `a ${text}`.toUpperCase()))
-    }))
+      assert.deepStrictEqual(
+        out,
+        more.map((text) => `a ${text}`.toUpperCase())
+      )
+    })
+  )
 
   it.live("finds rows by content, not by place, and runs failed ones again (promptfoo#7606)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       const failing = Scripted.make((request) =>
-        Scripted.prompt(request).includes("r2") ? Scripted.broken("down") : Scripted.response("ok"))
+        Scripted.prompt(request).includes("r2") ? Scripted.broken("down") : Scripted.response("ok")
+      )
       const first = yield* run(at, failing, collect(chain(undefined, ["r1", "r2", "r3"], ["a"])))
       assert.strictEqual(first.summary.rows.failed, 1)
       const { asked } = yield* run(at, echo(), collect(chain(undefined, ["r3", "r0", "r2", "r1"], ["a"])))
       assert.deepStrictEqual(asked.sort(), ["a r0", "a r2"])
-    }))
+    })
+  )
 
   it.live("runs no row when only a reduce has changed", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       const rows = Source.fromIterable("rows", numbers(50))
       const label = () => Flow.step("label", { row: rows }, ({ row }) => ask(row))
@@ -121,25 +154,40 @@ describe("a run that is done again", () => {
       const { asked, out } = yield* run(at, echo(), collect(total((n, text) => n + text.length)))
       assert.deepStrictEqual(asked, [])
       assert.deepStrictEqual(out, [numbers(50).join("").length])
-    }))
+    })
+  )
 
-  it.live("asks nothing when only what is done with the answer has changed, where answers are cached (curator#408)", () =>
-    Effect.gen(function*() {
-      const { Cache } = yield* Effect.promise(() => import("@pipe/core"))
-      const at = folder()
-      const rows = Source.fromIterable("rows", numbers(5))
-      const layers = Cache.layer() as never
-      yield* run(at, echo(), collect(Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length))), { layers })
-      const { asked, out } = yield* run(at, echo(), collect(Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.slice(0, 3)))), { layers })
-      assert.deepStrictEqual(asked, [])
-      assert.deepStrictEqual(out, ["ROW", "ROW", "ROW", "ROW", "ROW"])
-    }))
+  it.live(
+    "asks nothing when only what is done with the answer has changed, where answers are cached (curator#408)",
+    () =>
+      Effect.gen(function* () {
+        const { Cache } = yield* Effect.promise(() => import("@pipe/core"))
+        const at = folder()
+        const rows = Source.fromIterable("rows", numbers(5))
+        const layers = Cache.layer() as never
+        yield* run(
+          at,
+          echo(),
+          collect(Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length))),
+          { layers }
+        )
+        const { asked, out } = yield* run(
+          at,
+          echo(),
+          collect(Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.slice(0, 3)))),
+          { layers }
+        )
+        assert.deepStrictEqual(asked, [])
+        assert.deepStrictEqual(out, ["ROW", "ROW", "ROW", "ROW", "ROW"])
+      })
+  )
 
   it.live("notices that a step asks something else, though its source is the same (curator#127, quodeq#291)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       // As with a template in a file: the function's text does not show it.
-      const step = (template: string) => Flow.step("a", { row: Source.fromIterable("rows", numbers(8)) }, ({ row }) => ask(template + row))
+      const step = (template: string) =>
+        Flow.step("a", { row: Source.fromIterable("rows", numbers(8)) }, ({ row }) => ask(template + row))
       yield* run(at, echo(), collect(step("Sum up: ")))
       const { asked, out } = yield* run(at, echo(), collect(step("Sum up in 5 words: ")))
       assert.strictEqual(asked.length, 8)
@@ -147,21 +195,25 @@ describe("a run that is done again", () => {
       // Both wordings are kept.
       assert.deepStrictEqual((yield* run(at, echo(), collect(step("Sum up: ")))).asked, [])
       assert.deepStrictEqual((yield* run(at, echo(), collect(step("Sum up in 5 words: ")))).asked, [])
-    }))
+    })
+  )
 
   it.live("takes rows over though a step never asks the same twice", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       let n = 0
-      const step = () => Flow.step("a", { row: Source.fromIterable("rows", numbers(8)) }, ({ row }) => ask(`${row} ${n++}`))
+      const step = () =>
+        Flow.step("a", { row: Source.fromIterable("rows", numbers(8)) }, ({ row }) => ask(`${row} ${n++}`))
       yield* run(at, echo(), collect(step()))
       assert.deepStrictEqual((yield* run(at, echo(), collect(step()))).asked, [])
-    }))
+    })
+  )
 
   it.live("runs a step again whose version, model, settings or stack has changed", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
-      const step = (policy: Node.Policy) => collect(Flow.step("a", { row: Source.fromIterable("rows", numbers(2)) }, ({ row }) => ask(row), policy))
+      const step = (policy: Node.Policy) =>
+        collect(Flow.step("a", { row: Source.fromIterable("rows", numbers(2)) }, ({ row }) => ask(row), policy))
       yield* run(at, echo(), step({}))
       for (const policy of [{ version: "2" }, { model: "gpt-4o" }, { settings: { temperature: 1 } }]) {
         assert.strictEqual((yield* run(at, echo(), step(policy))).asked.length, 2, JSON.stringify(policy))
@@ -169,20 +221,23 @@ describe("a run that is done again", () => {
       }
       const layers = ModelClient.mapRequest((request) => ({ ...request, model: "gpt-4.1" })) as never
       assert.strictEqual((yield* run(at, echo(), step({}), { layers })).asked.length, 2)
-    }))
+    })
+  )
 
   it.live("computes rows of equal content once", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { asked, out } = yield* run(folder(), echo(), collect(chain(undefined, ["x", "y", "x", "x", "y"], ["a"])))
       assert.strictEqual(asked.length, 2)
       assert.deepStrictEqual(out, ["A X", "A Y", "A X", "A X", "A Y"])
-    }))
+    })
+  )
 
   it.live("keeps each sample under its number (promptfoo#360, #1431)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       const model = () => Scripted.make((request, index) => Scripted.response(`${request.sample}/${index}`))
-      const step = (samples: number) => collect(Flow.step("a", { row: Source.fromIterable("rows", ["x"]) }, ({ row }) => ask(row), { samples }))
+      const step = (samples: number) =>
+        collect(Flow.step("a", { row: Source.fromIterable("rows", ["x"]) }, ({ row }) => ask(row), { samples }))
       const first = yield* run(at, model(), step(5))
       assert.strictEqual(new Set(first.out[0] as Array<string>).size, 5)
       const again = yield* run(at, model(), step(5))
@@ -190,17 +245,22 @@ describe("a run that is done again", () => {
       assert.deepStrictEqual(again.out, first.out)
       // Two more are two more calls.
       assert.strictEqual((yield* run(at, model(), step(7))).asked.length, 2)
-    }))
+    })
+  )
 
   it.live("uses nothing of other runs without the cache", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       yield* run(at, echo(), collect(chain(undefined, numbers(3), ["a"])))
-      assert.strictEqual((yield* run(at, echo(), collect(chain(undefined, numbers(3), ["a"])), { cache: false })).asked.length, 3)
-    }))
+      assert.strictEqual(
+        (yield* run(at, echo(), collect(chain(undefined, numbers(3), ["a"])), { cache: false })).asked.length,
+        3
+      )
+    })
+  )
 
   it.live("says why a row was not taken over", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       const why = (node: Node.Any) =>
         Effect.suspend(() => {
@@ -208,7 +268,10 @@ describe("a run that is done again", () => {
           return Effect.as(
             run(at, echo(), collect(node), {
               explain: true,
-              observe: (event) => Effect.sync(() => event._tag === "RowMissing" && reasons.push(`${event.node} ${event.position}: ${event.reason}`))
+              observe: (event) =>
+                Effect.sync(
+                  () => event._tag === "RowMissing" && reasons.push(`${event.node} ${event.position}: ${event.reason}`)
+                )
             }),
             reasons
           )
@@ -216,15 +279,20 @@ describe("a run that is done again", () => {
       assert.deepStrictEqual(yield* why(chain(undefined, ["x"], ["a"])), ["a rows[0]: step a has not run before"])
       assert.include((yield* why(chain(undefined, ["x", "z"], ["a"])))[0], "a rows[1]: no earlier run had these inputs")
       assert.deepStrictEqual(yield* why(chain("a", ["x"], ["a"])), ["a rows[0]: step a has other source"])
-    }))
+    })
+  )
 })
 
 describe("a run that is gone on with", () => {
   it.live("runs the step that failed with the input that was kept, and no other (mastra#4630, #16051)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       const nodes = () => chain(undefined, ["x"], ["s1", "s2", "s3"])
-      const crashing = Scripted.make((request) => Scripted.prompt(request).startsWith("s3") ? Effect.interrupt : Scripted.response(`<${Scripted.prompt(request)}>`))
+      const crashing = Scripted.make((request) =>
+        Scripted.prompt(request).startsWith("s3")
+          ? Effect.interrupt
+          : Scripted.response(`<${Scripted.prompt(request)}>`)
+      )
       const first = yield* Effect.exit(run(at, crashing, collect(nodes())))
       assert.strictEqual(first._tag, "Failure")
       const last = yield* lastRun(at)
@@ -233,52 +301,81 @@ describe("a run that is gone on with", () => {
       assert.deepStrictEqual(asked, ["s3 <s2 <s1 x>>"])
       assert.strictEqual(summary.run, last.name)
       assert.strictEqual(summary.try, 2)
-    }))
+    })
+  )
 
   it.live("has the books of all its tries (curator#287, #196)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       const { Ledger } = yield* Effect.promise(() => import("@pipe/core"))
       const layers = Ledger.layer as never
-      const crashing = Scripted.make((request) => Scripted.prompt(request) === "a row 2" ? Effect.interrupt : Scripted.response("ok"))
+      const crashing = Scripted.make((request) =>
+        Scripted.prompt(request) === "a row 2" ? Effect.interrupt : Scripted.response("ok")
+      )
       yield* Effect.exit(run(at, crashing, collect(chain(undefined, numbers(3), ["a"])), { layers, concurrency: 1 }))
       const last = yield* lastRun(at)
-      const { summary } = yield* run(at, echo(), collect(chain(undefined, numbers(3), ["a"])), { layers, resume: last.name })
+      const { summary } = yield* run(at, echo(), collect(chain(undefined, numbers(3), ["a"])), {
+        layers,
+        resume: last.name
+      })
       const whole = yield* run(folder(), echo(), collect(chain(undefined, numbers(3), ["a"])), { layers })
       // Two answers before, one cut call as an estimate, one answer now.
       assert.strictEqual(summary.calls.attempts, 4)
       assert.strictEqual(summary.estimatedCalls, 1)
       assert.strictEqual(summary.cost - summary.estimatedCost, whole.summary.cost)
-      assert.deepStrictEqual(summary.nodes.find(({ name }) => name === "a"), { name: "a", kind: "Step", running: 0, done: 3, reused: 2, failed: 0, skipped: 0, total: 3 })
-    }))
+      assert.deepStrictEqual(
+        summary.nodes.find(({ name }) => name === "a"),
+        { name: "a", kind: "Step", running: 0, done: 3, reused: 2, failed: 0, skipped: 0, total: 3 }
+      )
+    })
+  )
 
   it.live("is refused to a second who wants the same (mastra#20443)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       const slow = Scripted.make(() => Effect.as(Effect.sleep(300), Scripted.response("ok")))
-      yield* Effect.exit(run(at, Scripted.make(() => Effect.interrupt), collect(chain(undefined, ["x"], ["a"]))))
+      yield* Effect.exit(
+        run(
+          at,
+          Scripted.make(() => Effect.interrupt),
+          collect(chain(undefined, ["x"], ["a"]))
+        )
+      )
       const { name } = yield* lastRun(at)
-      const both = yield* Effect.all([
-        Effect.result(run(at, slow, collect(chain(undefined, ["x"], ["a"])), { resume: name })),
-        Effect.result(Effect.andThen(Effect.sleep(100), run(at, slow, collect(chain(undefined, ["x"], ["a"])), { resume: name })))
-      ], { concurrency: 2 })
+      const both = yield* Effect.all(
+        [
+          Effect.result(run(at, slow, collect(chain(undefined, ["x"], ["a"])), { resume: name })),
+          Effect.result(
+            Effect.andThen(Effect.sleep(100), run(at, slow, collect(chain(undefined, ["x"], ["a"])), { resume: name }))
+          )
+        ],
+        { concurrency: 2 }
+      )
       assert.strictEqual(both[0]._tag, "Success")
       assert.strictEqual(both[1]._tag, "Failure")
       if (both[1]._tag === "Failure") assert.include(both[1].failure.message, "is at work already")
-    }))
+    })
+  )
 
   it.live("writes its outputs anew: half a line of a crash is not built upon (verifiers#803)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const at = folder()
       const file = join(at, "out.jsonl")
-      const flow = () => (_: unknown) => [Sink.jsonl(file, chain(undefined, ["r1", "r2"], ["a"]))] as unknown as ReadonlyArray<Sink.Any>
-      yield* run(at, echo(), (_) => [Sink.jsonl(join(at, "other.jsonl"), chain(undefined, ["r1"], ["a"]))] as unknown as ReadonlyArray<Sink.Any>)
-      writeFileSync(`${file}.partial`, "\"A R1\"\n\"A R")
+      const flow = () => (_: unknown) =>
+        [Sink.jsonl(file, chain(undefined, ["r1", "r2"], ["a"]))] as unknown as ReadonlyArray<Sink.Any>
+      yield* run(
+        at,
+        echo(),
+        (_) =>
+          [Sink.jsonl(join(at, "other.jsonl"), chain(undefined, ["r1"], ["a"]))] as unknown as ReadonlyArray<Sink.Any>
+      )
+      writeFileSync(`${file}.partial`, '"A R1"\n"A R')
       const { asked } = yield* run(at, echo(), flow())
       assert.deepStrictEqual(asked, ["a r2"])
-      assert.strictEqual(readFileSync(file, "utf8"), "\"A R1\"\n\"A R2\"\n")
+      assert.strictEqual(readFileSync(file, "utf8"), '"A R1"\n"A R2"\n')
       assert.isFalse(existsSync(`${file}.partial`))
-    }))
+    })
+  )
 })
 
 const lastRun = (at: string) =>
@@ -287,30 +384,56 @@ const lastRun = (at: string) =>
   )
 
 describe("kept values", () => {
-  const plain = fc.oneof(fc.string({ unit: "binary" }), fc.double(), fc.boolean(), fc.constant(null), fc.constant(undefined), fc.bigInt(),
-    fc.date({ noInvalidDate: false }), fc.uint8Array(), fc.webUrl().map((url) => new URL(url)))
+  const plain = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.double(),
+    fc.boolean(),
+    fc.constant(null),
+    fc.constant(undefined),
+    fc.bigInt(),
+    fc.date({ noInvalidDate: false }),
+    fc.uint8Array(),
+    fc.webUrl().map((url) => new URL(url))
+  )
   const { value } = fc.letrec((tie) => ({
-    value: fc.oneof({ maxDepth: 4, withCrossShrink: true }, plain, tie("list"), tie("record"), tie("map"), tie("set"), tie("option")),
+    value: fc.oneof(
+      { maxDepth: 4, withCrossShrink: true },
+      plain,
+      tie("list"),
+      tie("record"),
+      tie("map"),
+      tie("set"),
+      tie("option")
+    ),
     list: fc.array(tie("value")),
-    record: fc.dictionary(fc.oneof(fc.string(), fc.constant("~")).filter((key) => !(key in {})), tie("value"), { noNullPrototype: true }),
+    record: fc.dictionary(
+      fc.oneof(fc.string(), fc.constant("~")).filter((key) => !(key in {})),
+      tie("value"),
+      { noNullPrototype: true }
+    ),
     map: fc.array(fc.tuple(fc.string(), tie("value"))).map((entries) => new Map(entries)),
     set: fc.array(fc.string()).map((items) => new Set(items)),
     option: tie("value").map((inner) => Option.some(inner))
   }))
 
   it("come back as they went", () => {
-    fc.assert(fc.property(value, (kept) => {
-      const text = StoredValue.encode(kept)
-      assert.isDefined(text)
-      assert.deepStrictEqual(StoredValue.decode(text!), kept)
-    }), { numRuns: 2_000 })
+    fc.assert(
+      fc.property(value, (kept) => {
+        const text = StoredValue.encode(kept)
+        assert.isDefined(text)
+        assert.deepStrictEqual(StoredValue.decode(text!), kept)
+      }),
+      { numRuns: 2_000 }
+    )
   })
 
   it("are told apart, whatever the order of their fields", () => {
-    fc.assert(fc.property(fc.dictionary(fc.string(), value), (record) => {
-      const shuffled = Object.fromEntries(Object.entries(record).reverse())
-      assert.strictEqual(StoredValue.canonical(shuffled), StoredValue.canonical(record))
-    }))
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), value), (record) => {
+        const shuffled = Object.fromEntries(Object.entries(record).reverse())
+        assert.strictEqual(StoredValue.canonical(shuffled), StoredValue.canonical(record))
+      })
+    )
     assert.notStrictEqual(StoredValue.canonical(new Date(0)), StoredValue.canonical(new Date(1)))
     assert.notStrictEqual(StoredValue.canonical({ a: undefined }), StoredValue.canonical({}))
     assert.notStrictEqual(StoredValue.canonical(new Map([["a", 1]])), StoredValue.canonical({ a: 1 }))
@@ -321,6 +444,7 @@ describe("kept values", () => {
     class Point {
       readonly x = 1
     }
-    for (const given of [new Point(), () => 1, Symbol("s"), { deep: [new Point()] }]) assert.isUndefined(StoredValue.encode(given))
+    for (const given of [new Point(), () => 1, Symbol("s"), { deep: [new Point()] }])
+      assert.isUndefined(StoredValue.encode(given))
   })
 })

@@ -7,7 +7,9 @@ import { join } from "node:path"
 
 type Row = { readonly [field: string]: unknown }
 
-const table: { readonly [model: string]: Row } = JSON.parse(readFileSync(join(import.meta.dirname, "fixtures/litellm.json"), "utf8"))
+const table: { readonly [model: string]: Row } = JSON.parse(
+  readFileSync(join(import.meta.dirname, "fixtures/litellm.json"), "utf8")
+)
 
 /** The day of LiteLLM's copy, at noon: some prices change with the hour. */
 const at = Date.UTC(2026, 6, 24, 12)
@@ -72,16 +74,22 @@ const differences = (price: NonNullable<Option.Option.Value<ReturnType<Pricing.S
     const ours = price.tiers.find((tier) => Math.round(tier.above / 1_000) === Number.parseInt(threshold, 10))
     if (theirs !== undefined || ours !== undefined) {
       pairs.push([`input above ${threshold}`, usd(ours?.rates.input) ?? Number.NaN, theirs ?? Number.NaN])
-      pairs.push([`output above ${threshold}`, usd(ours?.rates.output) ?? Number.NaN, perMillion(row[`output_cost_per_token_above_${threshold}_tokens`]) ?? Number.NaN])
+      pairs.push([
+        `output above ${threshold}`,
+        usd(ours?.rates.output) ?? Number.NaN,
+        perMillion(row[`output_cost_per_token_above_${threshold}_tokens`]) ?? Number.NaN
+      ])
     }
   }
-  return pairs.filter(([, ours, theirs]) =>
-    ours !== undefined && theirs !== undefined && !(Math.abs(ours - theirs) <= 1e-6 * Math.max(1, ours)))
+  return pairs.filter(
+    ([, ours, theirs]) =>
+      ours !== undefined && theirs !== undefined && !(Math.abs(ours - theirs) <= 1e-6 * Math.max(1, ours))
+  )
 }
 
 describe("prices", () => {
   it.effect("agree with LiteLLM's table, but for what is named here", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const pricing = yield* Pricing.make()
       const differing: Array<string> = []
       let compared = 0
@@ -96,12 +104,16 @@ describe("prices", () => {
           assert.isUndefined(known[model], `${model} agrees now: take it off the list`)
         } else {
           differing.push(model)
-          assert.isDefined(known[model], `${model}: ${found.map(([what, ours, theirs]) => `${what} ${ours}, theirs ${theirs}`).join("; ")}`)
+          assert.isDefined(
+            known[model],
+            `${model}: ${found.map(([what, ours, theirs]) => `${what} ${ours}, theirs ${theirs}`).join("; ")}`
+          )
         }
       }
       assert.isAtLeast(compared, 150)
       assert.isAtMost(differing.length, Object.keys(known).length)
-    }))
+    })
+  )
 
   it("halves every class that LiteLLM prices for batch and flex", () => {
     for (const [model, row] of Object.entries(table)) {

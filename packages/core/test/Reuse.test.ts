@@ -16,7 +16,7 @@ describe("the gate", () => {
     ["Is the shop open on Monday?", "Is the shop open on Tuesday?", "numbers"],
     ["What is the capital of Peru?", "What is the capital of Chile?", "names"],
     ["Who is the wife of John Smith?", "Who is the wife of Paul Smith?", "names"],
-    ["Translate \"good morning\"", "Translate \"good night\"", "quotations"],
+    ['Translate "good morning"', 'Translate "good night"', "quotations"],
     ["What does parseInt(x) do?", "What does parseFloat(x) do?", "code"],
     ["Can I take this with milk?", "Can't I take this with milk?", "negations"],
     ["The food was good", "The food was not good", "negations"],
@@ -45,21 +45,25 @@ describe("the gate", () => {
   }
 
   it("finds nothing between a text and itself, whatever it is", () => {
-    fc.assert(fc.property(fc.string({ unit: "grapheme", maxLength: 200 }), (text) => {
-      assert.isUndefined(Gate.difference(text, text))
-    }))
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme", maxLength: 200 }), (text) => {
+        assert.isUndefined(Gate.difference(text, text))
+      })
+    )
   })
 
   it("is the same from both sides", () => {
-    fc.assert(fc.property(fc.lorem({ maxCount: 8 }), fc.lorem({ maxCount: 8 }), (a, b) => {
-      assert.strictEqual(Gate.difference(a, b) === undefined, Gate.difference(b, a) === undefined)
-    }))
+    fc.assert(
+      fc.property(fc.lorem({ maxCount: 8 }), fc.lorem({ maxCount: 8 }), (a, b) => {
+        assert.strictEqual(Gate.difference(a, b) === undefined, Gate.difference(b, a) === undefined)
+      })
+    )
   })
 })
 
 /** Numbers from 0 to 1 that depend on the seed alone (mulberry32, public domain). */
 const random = (seed: number) => () => {
-  let t = seed += 0x6d2b79f5
+  let t = (seed += 0x6d2b79f5)
   t = Math.imul(t ^ (t >>> 15), t | 1)
   t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
   return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
@@ -75,7 +79,10 @@ const simulate = (seed: number, maxErrorRate: number, lookups: number, rightAt: 
   for (let at = 0; at < lookups; at++) {
     const similarity = 0.5 + 0.5 * next()
     const isRight = next() < rightAt(similarity)
-    const candidate = ErrorBound.candidate([{ similarity, overlap: similarity - 0.4, answer: "a", isUsable: true, right: 0, wrong: 0 }], at)!
+    const candidate = ErrorBound.candidate(
+      [{ similarity, overlap: similarity - 0.4, answer: "a", isUsable: true, right: 0, wrong: 0 }],
+      at
+    )!
     const allowed = bound.allows(candidate)
     bound.observe({ features: candidate.features, right: allowed ? undefined : isRight })
     if (!allowed) continue
@@ -150,44 +157,67 @@ describe("the bound", () => {
 
 describe("what varies", () => {
   const request = (content: ModelRequest.Message["content"]) =>
-    ModelRequest.completion({ messages: [{ role: "system", content: "card" }, { role: "user", content } as ModelRequest.Message] })
+    ModelRequest.completion({
+      messages: [{ role: "system", content: "card" }, { role: "user", content } as ModelRequest.Message]
+    })
 
   it("is put in its place at the last time that it stands there, in a message of the user", () => {
     const twice = Varying.replace(request("card and card"), "card", "X")!
     assert.strictEqual(ModelRequest.text(twice), "card\ncard and X")
-    assert.isUndefined(Varying.replace(ModelRequest.completion({ messages: [{ role: "system", content: "card" }] }), "card", "X"))
+    assert.isUndefined(
+      Varying.replace(ModelRequest.completion({ messages: [{ role: "system", content: "card" }] }), "card", "X")
+    )
     assert.isUndefined(Varying.replace(request("card"), "", "X"))
   })
 
   it("divides a request into what stands before it and the rest, with all of its text", () => {
-    fc.assert(fc.property(fc.string(), fc.string({ minLength: 1 }), fc.string(), (before, text, after) => {
-      const whole = request(before + text + after)
-      const place = Varying.find(whole, text)!
-      const split = Varying.split(whole, place, { anthropic: { cacheControl: { type: "ephemeral" } } })
-      assert.strictEqual(ModelRequest.text(split), ModelRequest.text(whole))
-      assert.isTrue(ModelRequest.text(whole).startsWith(ModelRequest.text(Varying.before(whole, place))))
-    }))
+    fc.assert(
+      fc.property(fc.string(), fc.string({ minLength: 1 }), fc.string(), (before, text, after) => {
+        const whole = request(before + text + after)
+        const place = Varying.find(whole, text)!
+        const split = Varying.split(whole, place, { anthropic: { cacheControl: { type: "ephemeral" } } })
+        assert.strictEqual(ModelRequest.text(split), ModelRequest.text(whole))
+        assert.isTrue(ModelRequest.text(whole).startsWith(ModelRequest.text(Varying.before(whole, place))))
+      })
+    )
   })
 })
 
 describe("shares of a usage", () => {
   it("are whole tokens, and together exactly what was used", () => {
     const tokens = fc.nat(1_000_000)
-    fc.assert(fc.property(
-      fc.record({ uncachedInput: tokens, cacheRead: tokens, cacheWrite: tokens, cacheWrite1h: tokens, output: tokens, reasoning: tokens }),
-      fc.array(fc.record({ input: fc.nat(5_000), output: fc.nat(5_000) }), { minLength: 1, maxLength: 40 }),
-      (usage, weights) => {
-        const parts = Usage.split(usage, weights)
-        assert.deepStrictEqual(parts.reduce(Usage.add, Usage.zero), usage)
-        for (const part of parts) for (const name of Usage.classes) assert.isTrue(Number.isInteger(part[name]) && part[name] >= 0)
-      }
-    ))
+    fc.assert(
+      fc.property(
+        fc.record({
+          uncachedInput: tokens,
+          cacheRead: tokens,
+          cacheWrite: tokens,
+          cacheWrite1h: tokens,
+          output: tokens,
+          reasoning: tokens
+        }),
+        fc.array(fc.record({ input: fc.nat(5_000), output: fc.nat(5_000) }), { minLength: 1, maxLength: 40 }),
+        (usage, weights) => {
+          const parts = Usage.split(usage, weights)
+          assert.deepStrictEqual(parts.reduce(Usage.add, Usage.zero), usage)
+          for (const part of parts)
+            for (const name of Usage.classes) assert.isTrue(Number.isInteger(part[name]) && part[name] >= 0)
+        }
+      )
+    )
   })
 })
 
 describe("the prompt caches of providers", () => {
   it("belong to the provider that a model's name leads to", () => {
-    const several = [{ name: "Retry" }, { name: "providers", answers: "claude-" }, { name: "anthropic" }, { name: "providers", answers: "" }, { name: "Concurrency" }, { name: "openai" }]
+    const several = [
+      { name: "Retry" },
+      { name: "providers", answers: "claude-" },
+      { name: "anthropic" },
+      { name: "providers", answers: "" },
+      { name: "Concurrency" },
+      { name: "openai" }
+    ]
     assert.strictEqual(ModelClient.providerOf(several, "claude-haiku-4-5"), "anthropic")
     assert.strictEqual(ModelClient.providerOf(several, "gpt-4o"), "openai")
     assert.strictEqual(ModelClient.providerOf(several.slice(0, 3), "gpt-4o"), "anthropic")
@@ -203,7 +233,10 @@ describe("the prompt caches of providers", () => {
     assert.strictEqual(PromptCaching.ruleOf("anthropic", "claude-opus-4-1")!.minimum, 1_024)
     assert.strictEqual(PromptCaching.ruleOf("anthropic", "claude-3-haiku-20240307")!.minimum, 2_048)
     const openai = PromptCaching.ruleOf("openai", "gpt-4o")
-    assert.deepStrictEqual([1_023, 1_024, 1_151, 1_152, 2_006].map((tokens) => PromptCaching.kept(openai, tokens)), [0, 1_024, 1_024, 1_152, 1_920])
+    assert.deepStrictEqual(
+      [1_023, 1_024, 1_151, 1_152, 2_006].map((tokens) => PromptCaching.kept(openai, tokens)),
+      [0, 1_024, 1_024, 1_152, 1_920]
+    )
     assert.strictEqual(PromptCaching.kept(undefined, 10_000), 0)
   })
 })

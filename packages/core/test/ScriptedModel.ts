@@ -35,7 +35,10 @@ export const make = (
   answer: (
     request: ModelRequest.Completion,
     index: number
-  ) => ModelResponse.CompletionResponse | AiError.AiError | Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
+  ) =>
+    | ModelResponse.CompletionResponse
+    | AiError.AiError
+    | Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
 ): Scripted => {
   const requests: Array<ModelRequest.Completion> = []
   const send = (request: ModelRequest.Completion) =>
@@ -43,18 +46,20 @@ export const make = (
       const index = requests.push(request) - 1
       const made = answer(request, index)
       const effect = Effect.isEffect(made)
-        ? made as Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
+        ? (made as Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>)
         : "reason" in made
-        ? Effect.fail(made)
-        : Effect.succeed(made)
+          ? Effect.fail(made)
+          : Effect.succeed(made)
       return Effect.map(effect, (r) =>
         r.model === "gpt-4o-mini" && request.model !== undefined
           ? { ...r, model: request.model, requestedModel: request.model }
-          : r)
+          : r
+      )
     })
   return {
     requests,
     layer: Layer.sync(ModelClient.ModelClient, () =>
-      ModelClient.provider({ name: "openai", send: send as ModelClient.Send }))
+      ModelClient.provider({ name: "openai", send: send as ModelClient.Send })
+    )
   }
 }

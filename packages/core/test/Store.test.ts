@@ -10,7 +10,13 @@ import { DatabaseSync } from "node:sqlite"
 
 const file = () => join(mkdtempSync(join(tmpdir(), "pipe-store-")), "folder", "pipe.db")
 
-const entry = (key: string, value: string, expiresAt?: number): CacheStore.Entry => ({ key, value, model: "m", createdAt: 0, expiresAt })
+const entry = (key: string, value: string, expiresAt?: number): CacheStore.Entry => ({
+  key,
+  value,
+  model: "m",
+  createdAt: 0,
+  expiresAt
+})
 
 /** Uses the cache of a file, from opening to closing; what was warned of. */
 const use = <A, E>(path: string, f: (store: CacheStore.CacheStore["Service"]) => Effect.Effect<A, E>) =>
@@ -27,66 +33,96 @@ const key = (n: number) => n.toString(16).padStart(32, "0").repeat(2)
 
 describe("the store", () => {
   it.live("keeps entries from run to run, however many come together, and forgets them in time", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const path = file()
       yield* use(path, (store) =>
-        Effect.forEach(Array.from({ length: 1_234 }), (_, n) => store.set(entry(key(n), `v${n}`, n === 7 ? 100 : undefined)), { discard: true }))
-      const { value, warnings } = yield* use(path, (store) => Effect.all([store.get(key(0), 0), store.get(key(1_233), 0), store.get(key(7), 99), store.get(key(7), 100), store.get(key(9_999), 0)]))
+        Effect.forEach(
+          Array.from({ length: 1_234 }),
+          (_, n) => store.set(entry(key(n), `v${n}`, n === 7 ? 100 : undefined)),
+          { discard: true }
+        )
+      )
+      const { value, warnings } = yield* use(path, (store) =>
+        Effect.all([
+          store.get(key(0), 0),
+          store.get(key(1_233), 0),
+          store.get(key(7), 99),
+          store.get(key(7), 100),
+          store.get(key(9_999), 0)
+        ])
+      )
       assert.deepStrictEqual(value, ["v0", "v1233", "v7", undefined, undefined])
       assert.deepStrictEqual(warnings, [])
       yield* use(path, (store) => store.set(entry(key(0), "new")))
       assert.strictEqual((yield* use(path, (store) => store.get(key(0), 0))).value, "new")
-    }))
+    })
+  )
 
   it.live("puts a damaged file aside, says so, and begins a new one", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       for (const damage of ["no database at all, but text", undefined]) {
         const path = file()
-        yield* use(path, (store) => Effect.forEach(Array.from({ length: 500 }), (_, n) => store.set(entry(key(n), "x".repeat(500))), { discard: true }))
+        yield* use(path, (store) =>
+          Effect.forEach(Array.from({ length: 500 }), (_, n) => store.set(entry(key(n), "x".repeat(500))), {
+            discard: true
+          })
+        )
         const content = readFileSync(path)
         // Cut in the middle, or overwritten.
         writeFileSync(path, damage ?? content.subarray(0, Math.floor(content.length / 2)))
-        const { value, warnings } = yield* use(path, (store) => Effect.andThen(store.set(entry(key(1), "again")), store.get(key(1), 0)))
+        const { value, warnings } = yield* use(path, (store) =>
+          Effect.andThen(store.set(entry(key(1), "again")), store.get(key(1), 0))
+        )
         assert.strictEqual(value, "again")
         assert.strictEqual(warnings.length, 1, warnings.join())
         assert.include(warnings[0], "is damaged")
         assert.isTrue(readdirSync(dirname(path)).some((name) => name.includes(".damaged-")))
       }
-    }))
+    })
+  )
 
   it.live("leaves a file of a newer version alone, and keeps the cache in memory", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const path = file()
       yield* use(path, (store) => store.set(entry(key(1), "old")))
       const db = new DatabaseSync(path)
       db.exec("INSERT INTO effect_sql_migrations (migration_id, name) VALUES (999, 'future')")
       db.close()
-      const { value, warnings } = yield* use(path, (store) => Effect.andThen(store.set(entry(key(2), "memory")), Effect.all([store.get(key(1), 0), store.get(key(2), 0)])))
+      const { value, warnings } = yield* use(path, (store) =>
+        Effect.andThen(store.set(entry(key(2), "memory")), Effect.all([store.get(key(1), 0), store.get(key(2), 0)]))
+      )
       assert.deepStrictEqual(value, [undefined, "memory"])
       assert.include(warnings[0], "newer version")
       assert.include(warnings[0], "update pipe")
-    }))
+    })
+  )
 
   it.live("goes on in memory when another process holds it locked", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const path = file()
       yield* use(path, (store) => store.set(entry(key(1), "x")))
       const db = new DatabaseSync(path)
       db.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
-      const { value, warnings } = yield* use(path, (store) => Effect.andThen(store.set(entry(key(2), "memory")), store.get(key(2), 0)))
+      const { value, warnings } = yield* use(path, (store) =>
+        Effect.andThen(store.set(entry(key(2), "memory")), store.get(key(2), 0))
+      )
       db.close()
       assert.strictEqual(value, "memory")
       assert.include(warnings[0], "another process holds it locked")
-    }))
+    })
+  )
 
   it.live("goes on in memory where its folder cannot be made", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const path = file()
       const blocker = dirname(path)
       writeFileSync(blocker, "a file where the folder should be")
-      const { value, warnings } = yield* use(path, (store) => Effect.andThen(store.set(entry(key(2), "memory")), store.get(key(2), 0)))
+      const { value, warnings } = yield* use(path, (store) =>
+        Effect.andThen(store.set(entry(key(2), "memory")), store.get(key(2), 0))
+      )
       assert.strictEqual(value, "memory")
       assert.include(warnings[0], "cannot be")
       assert.isFalse(existsSync(path))
-    }))
+    })
+  )
 })

@@ -1,5 +1,20 @@
 /** What an author's editor infers; checked by the compiler alone. */
-import { Cache, Cascade, type Embedder, type Flow as FlowType, Flow, Judge, Ledger, type ModelClient, type Node, Retry, Router, Sink, Source, Stack } from "@pipe/core"
+import {
+  Cache,
+  Cascade,
+  type Embedder,
+  type Flow as FlowType,
+  Flow,
+  Judge,
+  Ledger,
+  type ModelClient,
+  type Node,
+  Retry,
+  Router,
+  Sink,
+  Source,
+  Stack
+} from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Context, Effect, type Layer, Schema, Stream } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
@@ -47,8 +62,10 @@ Flow.step("judged", { review: reviews, n: numbers }, ({ n }) => Effect.succeed(n
     label: ({ review }) => review.id
   }
 })
-// @ts-expect-error a feature is a number, a word, or yes or no
-Flow.step("judged", { n: numbers }, ({ n }) => Effect.succeed(n), { quality: { features: () => ({ when: new Date() }) } })
+Flow.step("judged", { n: numbers }, ({ n }) => Effect.succeed(n), {
+  // @ts-expect-error a feature is a number, a word, or yes or no
+  quality: { features: () => ({ when: new Date() }) }
+})
 
 // What a judge needs, its cascade needs.
 type Needs<L> = L extends Layer.Layer<infer _A, infer _E, infer R> ? R : never
@@ -60,7 +77,11 @@ same<Extract<Needs<typeof plain>, Embedder.Embedder>, never>(true)
 Cascade.layer({ models: ["a"] })
 
 const verdict = Flow.step("verdict", { english }, ({ english }) =>
-  Effect.map(LanguageModel.generateObject({ schema: Schema.Struct({ good: Schema.Boolean }), prompt: english }), (r) => r.value))
+  Effect.map(
+    LanguageModel.generateObject({ schema: Schema.Struct({ good: Schema.Boolean }), prompt: english }),
+    (r) => r.value
+  )
+)
 same<Node.Value<typeof verdict>, { readonly good: boolean }>(true)
 
 const kept = Flow.filter("kept", { n: numbers }, ({ n }) => n > 1)
@@ -69,7 +90,9 @@ const many = Flow.expand("many", { n: numbers }, ({ n }) => Array.from({ length:
 same<Node.Value<typeof many>, string>(true)
 const sum = Flow.reduce("sum", { n: numbers }, { initial: () => 0, step: (total, { n }) => total + n })
 same<Node.Value<typeof sum>, number>(true)
-const groups = Flow.group("groups", { n: numbers }, { by: ({ n }) => String(n) }, ({ count, key }) => Effect.succeed({ key, count }))
+const groups = Flow.group("groups", { n: numbers }, { by: ({ n }) => String(n) }, ({ count, key }) =>
+  Effect.succeed({ key, count })
+)
 same<Node.Value<typeof groups>, { key: string; count: number }>(true)
 const left = Flow.join("left", { n: numbers }, { g: groups }, { on: [(n) => n, (g) => Number(g.key)], type: "left" })
 same<Node.Value<typeof left>["n"], number>(true)
@@ -79,7 +102,13 @@ same<Node.Value<typeof left>["g"], { key: string; count: number } | undefined>(t
 const looked = Source.fromStream("looked", Stream.fromEffect(Effect.map(Dictionary, (d) => d.look("bee"))))
 same<typeof looked, Node.Node<string, never, Dictionary>>(true)
 
-const stack = Stack.make(Ledger.layer, Cache.layer(), Router.layer({ cheap: "a", strong: "b", when: () => true }), Retry.layer(), OpenAi.layer())
+const stack = Stack.make(
+  Ledger.layer,
+  Cache.layer(),
+  Router.layer({ cheap: "a", strong: "b", when: () => true }),
+  Retry.layer(),
+  OpenAi.layer()
+)
 same<Layer.Success<typeof stack>, ModelClient.ModelClient>(true)
 
 const flow = Flow.make("ok", { outputs: [Sink.jsonl("out.jsonl", { verdict })], stack })
@@ -93,7 +122,10 @@ Flow.make("no stack", { outputs: [Sink.jsonl("out.jsonl", { verdict })] })
 Flow.make("no dictionary", { outputs: [Sink.jsonl("out.jsonl", looked)] })
 
 // @ts-expect-error a stack without a provider at its bottom
-Flow.make("no provider", { outputs: [Sink.jsonl("out.jsonl", { verdict })], stack: Stack.make(Ledger.layer, Retry.layer()) })
+Flow.make("no provider", {
+  outputs: [Sink.jsonl("out.jsonl", { verdict })],
+  stack: Stack.make(Ledger.layer, Retry.layer())
+})
 
 // @ts-expect-error a node of that name is not among the inputs
 Flow.map("wrong", { n: numbers }, ({ m }) => m)
@@ -107,9 +139,15 @@ Flow.step("reused", { review: reviews }, ({ review }) => Effect.succeed(review.t
   reuse: { maxErrorRate: 0.02, answer: (text) => text.length },
   pack: { size: "auto" }
 })
-// @ts-expect-error a text is compared, no number
-Flow.step("no text", { n: numbers }, ({ n }) => Effect.succeed(n), { varies: ({ n }) => n, reuse: { maxErrorRate: 0.02 } })
+Flow.step("no text", { n: numbers }, ({ n }) => Effect.succeed(n), {
+  // @ts-expect-error a text is compared, no number
+  varies: ({ n }) => n,
+  reuse: { maxErrorRate: 0.02 }
+})
 // @ts-expect-error the error rate has no default
 Flow.step("no rate", { n: numbers }, ({ n }) => Effect.succeed(n), { varies: ({ n }) => String(n), reuse: {} })
-// @ts-expect-error sizes are numbers or "auto"
-Flow.step("no size", { n: numbers }, ({ n }) => Effect.succeed(n), { varies: ({ n }) => String(n), pack: { size: "large" } })
+Flow.step("no size", { n: numbers }, ({ n }) => Effect.succeed(n), {
+  varies: ({ n }) => String(n),
+  // @ts-expect-error sizes are numbers or "auto"
+  pack: { size: "large" }
+})

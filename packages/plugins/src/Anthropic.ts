@@ -56,7 +56,7 @@ const OFFICIAL = "https://api.anthropic.com"
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError> =>
   Layer.effect(
     ModelClient.ModelClient,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const override = (yield* Endpoint.Overrides)["anthropic"]
       const { apiKey, baseUrl, keySource } = yield* Credentials.resolve({
         module: Client.MODULE,
@@ -72,36 +72,41 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       const client = yield* Effect.promise(() => Client.load(settings))
       const defaultMaxTokens = options.maxTokens ?? 4_096
       const ask = (request: ModelRequest.Completion, model: string) =>
-        Body.make(Client.MODULE, () =>
-          Body.wellFormed(Messages.toBody(request, model, defaultMaxTokens)) as ReturnType<typeof Messages.toBody>).pipe(
-            Effect.flatMap((body) =>
-              Effect.tryPromise({
-                try: (signal): Promise<{ readonly data: Message; readonly response: Response | undefined }> =>
-                  options.stream === true
-                    ? client.messages.stream(body, { signal }).finalMessage().then((data) => ({ data, response: undefined }))
-                    : client.messages.create(body, { signal }).withResponse(),
-                catch: (error) => error
-              }).pipe(
-                Effect.timeoutOrElse({
-                  duration: timeout,
-                  orElse: () => Effect.fail(new Error(`no whole answer within ${timeout} ms`))
-                }),
-                Effect.tap(({ response }) =>
-                  response === undefined ? Effect.void : Limits.observe(response.status, (name) => response.headers.get(name))
-                ),
-                Effect.catch((error) => Client.fail(settings, error))
-              )
-            ),
-            Effect.map(({ data }) => Messages.toResponse(data, model))
-          )
-      const send = (
-        request: ModelRequest.ModelRequest
-      ): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
+        Body.make(
+          Client.MODULE,
+          () => Body.wellFormed(Messages.toBody(request, model, defaultMaxTokens)) as ReturnType<typeof Messages.toBody>
+        ).pipe(
+          Effect.flatMap((body) =>
+            Effect.tryPromise({
+              try: (signal): Promise<{ readonly data: Message; readonly response: Response | undefined }> =>
+                options.stream === true
+                  ? client.messages
+                      .stream(body, { signal })
+                      .finalMessage()
+                      .then((data) => ({ data, response: undefined }))
+                  : client.messages.create(body, { signal }).withResponse(),
+              catch: (error) => error
+            }).pipe(
+              Effect.timeoutOrElse({
+                duration: timeout,
+                orElse: () => Effect.fail(new Error(`no whole answer within ${timeout} ms`))
+              }),
+              Effect.tap(({ response }) =>
+                response === undefined
+                  ? Effect.void
+                  : Limits.observe(response.status, (name) => response.headers.get(name))
+              ),
+              Effect.catch((error) => Client.fail(settings, error))
+            )
+          ),
+          Effect.map(({ data }) => Messages.toResponse(data, model))
+        )
+      const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
         request._tag === "Embedding"
           ? refuse("Anthropic has no embeddings API: use another provider for them")
           : request.model === undefined
-          ? refuse("no model is named: give one to Anthropic.layer({ model }), to the step, or to a Router")
-          : ask(request, request.model)
+            ? refuse("no model is named: give one to Anthropic.layer({ model }), to the step, or to a Router")
+            : ask(request, request.model)
       return ModelClient.provider({
         name: "anthropic",
         resolve: (request) =>

@@ -29,7 +29,9 @@ export const of = (text: string): string => {
     try {
       detect = (createRequire(import.meta.url)("tinyld") as { readonly detect: (text: string) => string }).detect
     } catch (error) {
-      throw new Error(`the language of a text is told by tinyld, which is not installed: npm install tinyld (${error instanceof Error ? error.message.split("\n")[0] : error})`)
+      throw new Error(
+        `the language of a text is told by tinyld, which is not installed: npm install tinyld (${error instanceof Error ? error.message.split("\n")[0] : error})`
+      )
     }
   }
   return detect(text)
@@ -37,5 +39,8 @@ export const of = (text: string): string => {
 
 /** Holds for prompts in one of these languages, by their ISO 639-1 codes: `Language.is("en", "de")`. */
 export const is = (...codes: readonly [string, ...Array<string>]): Router.Rule =>
-  Object.assign((request: ModelRequest.Completion) =>
-    codes.includes(of(Fiber.getCurrent()?.getRef(Varying.Varying)?.text ?? ModelRequest.text(request, "user"))), { by: ["language", ...codes] })
+  Object.assign(
+    (request: ModelRequest.Completion) =>
+      codes.includes(of(Fiber.getCurrent()?.getRef(Varying.Varying)?.text ?? ModelRequest.text(request, "user"))),
+    { by: ["language", ...codes] }
+  )

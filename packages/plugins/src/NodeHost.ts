@@ -40,15 +40,19 @@ const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeStdio.
 export const isPostgres = (location: string): boolean => /^postgres(?:ql)?:\/\//.test(location)
 
 const postgres = (url: string): Layer.Layer<Store.Store, Store.StoreError> =>
-  Layer.unwrap(Effect.map(
-    Effect.promise(() => import("./Postgres.ts")),
-    (Postgres) => Store.layerDatabase.pipe(Layer.provide(Postgres.layer({ url })))
-  ))
+  Layer.unwrap(
+    Effect.map(
+      Effect.promise(() => import("./Postgres.ts")),
+      (Postgres) => Store.layerDatabase.pipe(Layer.provide(Postgres.layer({ url })))
+    )
+  )
 
 /** With the store of a project: a SQLite file (default `.pipe/pipe.db` in the working folder), or `postgres://…`. */
 export const layer = (options?: { readonly store?: string }): Layer.Layer<Flow.Host, Store.StoreError> =>
   withStore<Store.StoreError>(
-    options?.store !== undefined && isPostgres(options.store) ? postgres(options.store) : Store.layer(options?.store ?? ".pipe/pipe.db")
+    options?.store !== undefined && isPostgres(options.store)
+      ? postgres(options.store)
+      : Store.layer(options?.store ?? ".pipe/pipe.db")
   )
 
 /** A store that must be there: it is not replaced by one in memory. */
@@ -62,7 +66,6 @@ export const layerMemory: Layer.Layer<Flow.Host> = Layer.suspend(() => withStore
 export const withStore = <E>(
   store: Layer.Layer<Store.Store, E, FileSystem.FileSystem | Path.Path>
 ): Layer.Layer<Flow.Host, E> =>
-  Layer.mergeAll(
-    Pricing.layer().pipe(Layer.orDie),
-    Store.layerCache.pipe(Layer.provideMerge(store))
-  ).pipe(Layer.provideMerge(platform))
+  Layer.mergeAll(Pricing.layer().pipe(Layer.orDie), Store.layerCache.pipe(Layer.provideMerge(store))).pipe(
+    Layer.provideMerge(platform)
+  )

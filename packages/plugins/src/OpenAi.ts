@@ -63,12 +63,10 @@ export interface Options {
 const OFFICIAL = "https://api.openai.com/v1"
 
 /** A provider that speaks OpenAI's API. */
-export const layer = (
-  options: Options = {}
-): Layer.Layer<ModelClient.ModelClient, AiError.AiError, Pricing.Pricing> =>
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError, Pricing.Pricing> =>
   Layer.effect(
     ModelClient.ModelClient,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const pricing = yield* Pricing.Pricing
       const override = (yield* Endpoint.Overrides)["openai"]
       const { apiKey, baseUrl, keySource } = yield* Credentials.resolve({
@@ -90,10 +88,12 @@ export const layer = (
         connections: options.connections ?? 256
       }
       const stream = options.stream ?? false
-      const client = options.transport === "sdk" || stream
-        ? yield* Client.makeSdk({ ...settings, stream })
-        : yield* Client.makePool(settings)
-      const provider = options.provider ?? Option.getOrElse(pricing.providerOf(options.baseUrl ?? baseUrl), () => "openai")
+      const client =
+        options.transport === "sdk" || stream
+          ? yield* Client.makeSdk({ ...settings, stream })
+          : yield* Client.makePool(settings)
+      const provider =
+        options.provider ?? Option.getOrElse(pricing.providerOf(options.baseUrl ?? baseUrl), () => "openai")
       const chat: Chat.Options = {
         provider,
         maxTokensField: baseUrl === OFFICIAL ? "max_completion_tokens" : "max_tokens"

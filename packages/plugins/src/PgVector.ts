@@ -40,34 +40,45 @@ const literal = (vector: Float32Array): string => `[${Array.from(vector).join(",
 export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
   Layer.effect(
     VectorIndex.VectorIndex,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const name = Connection.nameOf(options.url)
       const client = yield* Effect.mapError(Connection.make(options), (error) => Store.unusable(name, error))
-      yield* Effect.mapError(client.unsafe("CREATE EXTENSION IF NOT EXISTS vector"), (error) =>
-        new Store.StoreError({
-          kind: "unavailable",
-          file: name,
-          message: `${name} has no vectors (${Store.messageOf(error)}): install pgvector on the server, or leave PgVector.layer out`
-        }))
+      yield* Effect.mapError(
+        client.unsafe("CREATE EXTENSION IF NOT EXISTS vector"),
+        (error) =>
+          new Store.StoreError({
+            kind: "unavailable",
+            file: name,
+            message: `${name} has no vectors (${Store.messageOf(error)}): install pgvector on the server, or leave PgVector.layer out`
+          })
+      )
       const query = (sql: string, params: ReadonlyArray<unknown> = []) =>
         Effect.mapError(
           client.unsafe<{ readonly [column: string]: unknown }>(sql, [...params]),
-          (error: SqlError.SqlError) => new VectorIndex.VectorIndexError({ message: `the vector index in ${name}: ${Store.messageOf(error)}` })
+          (error: SqlError.SqlError) =>
+            new VectorIndex.VectorIndexError({ message: `the vector index in ${name}: ${Store.messageOf(error)}` })
         )
       return {
-        open: Effect.fnUntraced(function*({ dimensions, name: scope }) {
-          if (!/^\w+$/.test(scope)) return yield* new VectorIndex.VectorIndexError({ message: `"${scope}" cannot name a vector index` })
+        open: Effect.fnUntraced(function* ({ dimensions, name: scope }) {
+          if (!/^\w+$/.test(scope))
+            return yield* new VectorIndex.VectorIndexError({ message: `"${scope}" cannot name a vector index` })
           const table = `pipe_vectors_${dimensions}`
           const make = Effect.andThen(
-            query(`CREATE TABLE IF NOT EXISTS ${table} (scope TEXT NOT NULL, id BIGINT NOT NULL, value vector(${dimensions}) NOT NULL, PRIMARY KEY (scope, id))`),
-            dimensions > INDEXED ? Effect.void : query(
-              `CREATE INDEX IF NOT EXISTS ${table}_${scope.slice(0, 32)} ON ${table} USING hnsw (value vector_cosine_ops)
+            query(
+              `CREATE TABLE IF NOT EXISTS ${table} (scope TEXT NOT NULL, id BIGINT NOT NULL, value vector(${dimensions}) NOT NULL, PRIMARY KEY (scope, id))`
+            ),
+            dimensions > INDEXED
+              ? Effect.void
+              : query(
+                  `CREATE INDEX IF NOT EXISTS ${table}_${scope.slice(0, 32)} ON ${table} USING hnsw (value vector_cosine_ops)
                 WITH (m = 16, ef_construction = 128) WHERE scope = '${scope}'`
-            )
+                )
           )
           // Two that make it at once are in each other's way.
           yield* Effect.retry(make, { times: 2 })
-          const [known] = yield* query(`SELECT coalesce(max(id), 0) AS upto, count(*) AS size FROM ${table} WHERE scope = '${scope}'`)
+          const [known] = yield* query(
+            `SELECT coalesce(max(id), 0) AS upto, count(*) AS size FROM ${table} WHERE scope = '${scope}'`
+          )
           let upto = Number(known?.["upto"])
           let size = Number(known?.["size"])
           const insert = (items: ReadonlyArray<VectorIndex.Item>) =>
@@ -91,7 +102,9 @@ export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
             }),
             add: (items) =>
               Effect.forEach(
-                Array.from({ length: Math.ceil(items.length / GROUP) }, (_, at) => items.slice(at * GROUP, (at + 1) * GROUP)),
+                Array.from({ length: Math.ceil(items.length / GROUP) }, (_, at) =>
+                  items.slice(at * GROUP, (at + 1) * GROUP)
+                ),
                 insert,
                 { discard: true }
               ),
@@ -102,7 +115,11 @@ export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
                     ORDER BY value <=> $1::vector LIMIT ${Math.max(1, Math.floor(count))}`,
                   [literal(vector)]
                 ),
-                (rows) => rows.map((row): VectorIndex.Near => ({ id: Number(row["id"]), similarity: Number(row["similarity"]) }))
+                (rows) =>
+                  rows.map((row): VectorIndex.Near => ({
+                    id: Number(row["id"]),
+                    similarity: Number(row["similarity"])
+                  }))
               )
           } satisfies VectorIndex.Index
         })

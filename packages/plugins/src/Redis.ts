@@ -33,9 +33,11 @@ export interface Options {
 /** The cache on the server that the URL names. Fails when nobody answers there. */
 export const layerCache = (options: Options = {}): Layer.Layer<CacheStore.CacheStore, CacheStore.CacheStoreError> =>
   Layer.effectContext(
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const NodeRedis = yield* Effect.promise(() => import("@effect/platform-node/NodeRedis"))
-      const server = layer(options).pipe(Layer.provide(NodeRedis.layer({ url: options.url ?? "redis://localhost:6379" })))
+      const server = layer(options).pipe(
+        Layer.provide(NodeRedis.layer({ url: options.url ?? "redis://localhost:6379" }))
+      )
       return yield* Effect.mapError(Layer.build(server), toError)
     })
   )
@@ -52,16 +54,21 @@ export const layer = (
         // The server drops what has expired.
         get: (key) =>
           Effect.mapError(
-            Effect.map(Effect.suspend(() => redis.send<string | null>("GET", prefix + key)), (value) => value ?? undefined),
+            Effect.map(
+              Effect.suspend(() => redis.send<string | null>("GET", prefix + key)),
+              (value) => value ?? undefined
+            ),
             toError
           ),
         set: ({ createdAt, expiresAt, key, value }) =>
           Effect.mapError(
-            Effect.asVoid(Effect.suspend(() =>
-              expiresAt === undefined
-                ? redis.send("SET", prefix + key, value)
-                : redis.send("SET", prefix + key, value, "PX", String(Math.max(1, Math.ceil(expiresAt - createdAt))))
-            )),
+            Effect.asVoid(
+              Effect.suspend(() =>
+                expiresAt === undefined
+                  ? redis.send("SET", prefix + key, value)
+                  : redis.send("SET", prefix + key, value, "PX", String(Math.max(1, Math.ceil(expiresAt - createdAt))))
+              )
+            ),
             toError
           )
       })

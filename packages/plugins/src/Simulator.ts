@@ -74,7 +74,11 @@ export interface Options {
   /** Answers of one's own; where it returns `undefined` the simulator makes one. */
   readonly answer?: (asked: { readonly model: string; readonly prompt: string }) => string | undefined
   /** How sure of its answer a model is, from 0 to 1, where log-probabilities are asked for. Default: by chance, from 0.5 on. */
-  readonly confidence?: (answered: { readonly model: string; readonly prompt: string; readonly text: string }) => number | undefined
+  readonly confidence?: (answered: {
+    readonly model: string
+    readonly prompt: string
+    readonly text: string
+  }) => number | undefined
   /** Default: any free port. */
   readonly port?: number
 }
@@ -153,13 +157,15 @@ export interface Simulator {
 }
 
 /** Starts a simulator; it stops with the scope. */
-export const start = Effect.fnUntraced(function*(
+export const start = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Simulator, never, Scope.Scope> {
   const { count } = yield* Tiktoken.make
   const engine = Engine.make(options, count)
   const batches = Batches.make(options, engine)
-  const server = createServer((request, response) => batches.handle(request, response) || engine.handle(request, response))
+  const server = createServer(
+    (request, response) => batches.handle(request, response) || engine.handle(request, response)
+  )
   yield* Effect.acquireRelease(
     Effect.callback<void>((resume) => {
       server.listen(options.port ?? 0, "127.0.0.1", () => resume(Effect.void))

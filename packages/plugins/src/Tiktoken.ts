@@ -73,21 +73,25 @@ export const layerTokenizer: Layer.Layer<Tokenizer.Tokenizer> = Layer.effect(
   Tokenizer.Tokenizer,
   Effect.map(make, ({ encode }) =>
     Tokenizer.make({
-      tokenize: (prompt) => Effect.try({
-        try: () => encode(textOf(prompt)),
-        catch: (error) =>
-          AiError.make({
-            module: "Tiktoken",
-            method: "tokenize",
-            reason: new AiError.InvalidUserInputError({ description: String(error) })
-          })
-      })
-    }))
+      tokenize: (prompt) =>
+        Effect.try({
+          try: () => encode(textOf(prompt)),
+          catch: (error) =>
+            AiError.make({
+              module: "Tiktoken",
+              method: "tokenize",
+              reason: new AiError.InvalidUserInputError({ description: String(error) })
+            })
+        })
+    })
+  )
 )
 
 const textOf = (prompt: Prompt.Prompt): string =>
-  prompt.content.map((message) =>
-    typeof message.content === "string"
-      ? message.content
-      : message.content.map((part) => (part.type === "text" ? part.text : "")).join("")
-  ).join("\n")
+  prompt.content
+    .map((message) =>
+      typeof message.content === "string"
+        ? message.content
+        : message.content.map((part) => (part.type === "text" ? part.text : "")).join("")
+    )
+    .join("\n")

@@ -42,7 +42,9 @@ interface Kept {
 }
 
 const failed = (what: string) => (cause: unknown) =>
-  new VectorIndex.VectorIndexError({ message: `the vector index ${what}: ${cause instanceof Error ? cause.message : String(cause)}` })
+  new VectorIndex.VectorIndexError({
+    message: `the vector index ${what}: ${cause instanceof Error ? cause.message : String(cause)}`
+  })
 
 const load = Effect.tryPromise({
   try: () => import("usearch"),
@@ -66,7 +68,11 @@ const readKept = (file: string): Effect.Effect<Kept | undefined> =>
     }
   })
 
-const open = Effect.fnUntraced(function*({ dimensions, folder, name }: {
+const open = Effect.fnUntraced(function* ({
+  dimensions,
+  folder,
+  name
+}: {
   readonly name: string
   readonly dimensions: number
   readonly folder: string | undefined
@@ -112,7 +118,10 @@ const open = Effect.fnUntraced(function*({ dimensions, folder, name }: {
   yield* Effect.addFinalizer(() =>
     file === undefined || !changed || index.size() < KEPT
       ? Effect.void
-      : Effect.catchCause(save(file), () => Effect.logWarning(`the vector index could not be kept in ${file}: it is made anew next time`)))
+      : Effect.catchCause(save(file), () =>
+          Effect.logWarning(`the vector index could not be kept in ${file}: it is made anew next time`)
+        )
+  )
 
   return {
     upto: () => upto,
@@ -122,20 +131,26 @@ const open = Effect.fnUntraced(function*({ dimensions, folder, name }: {
       upto = 0
     }),
     add: (items) =>
-      items.length === 0 ? Effect.void : Effect.andThen(
-        Effect.try({
-          try: () => {
-            const vectors = new Float32Array(items.length * dimensions)
-            items.forEach(({ vector }, at) => vectors.set(vector, at * dimensions))
-            index.add(BigUint64Array.from(items, ({ id }) => BigInt(id)), vectors, 1)
-            upto = items.at(-1)!.id
-            changed = true
-          },
-          catch: failed("cannot take a vector in")
-        }),
-        // Filling a large index is work of many turns: others get theirs.
-        Effect.yieldNow
-      ),
+      items.length === 0
+        ? Effect.void
+        : Effect.andThen(
+            Effect.try({
+              try: () => {
+                const vectors = new Float32Array(items.length * dimensions)
+                items.forEach(({ vector }, at) => vectors.set(vector, at * dimensions))
+                index.add(
+                  BigUint64Array.from(items, ({ id }) => BigInt(id)),
+                  vectors,
+                  1
+                )
+                upto = items.at(-1)!.id
+                changed = true
+              },
+              catch: failed("cannot take a vector in")
+            }),
+            // Filling a large index is work of many turns: others get theirs.
+            Effect.yieldNow
+          ),
     search: (vector, count) =>
       Effect.try({
         try: () => {

@@ -1,7 +1,21 @@
 /** The batch APIs on the wire, with the answers that users of other tools reported. */
 import { LLMock } from "@copilotkit/aimock"
 import { assert, describe, it } from "@effect/vitest"
-import { type Batch, BatchProvider, Flow, Ledger, ModelClient, ModelRequest, Retry, Router, type RunEvent, Runner, Sink, Source, Stack } from "@pipe/core"
+import {
+  type Batch,
+  BatchProvider,
+  Flow,
+  Ledger,
+  ModelClient,
+  ModelRequest,
+  Retry,
+  Router,
+  type RunEvent,
+  Runner,
+  Sink,
+  Source,
+  Stack
+} from "@pipe/core"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Effect, Layer, Logger, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
@@ -30,7 +44,10 @@ const refusal = (status_code: number, message: string, fields: object = {}) => (
 })
 
 /** What becomes of the requests of one batch, by its number. */
-type Script = (batch: number, ids: ReadonlyArray<string>) => {
+type Script = (
+  batch: number,
+  ids: ReadonlyArray<string>
+) => {
   readonly status: string
   readonly output?: ReadonlyArray<object>
   readonly errors?: ReadonlyArray<object>
@@ -58,7 +75,9 @@ const scripted = (script: Script) =>
             response.end(JSON.stringify(value))
           }
           if (path === "/v1/files" && request.method === "POST") {
-            const form = await new Response(new Uint8Array(body), { headers: { "content-type": request.headers["content-type"]! } }).formData()
+            const form = await new Response(new Uint8Array(body), {
+              headers: { "content-type": request.headers["content-type"]! }
+            }).formData()
             const id = `file-${files.size}`
             files.set(id, await (form.get("file") as File).text())
             return json({ id, object: "file" })
@@ -71,7 +90,11 @@ const scripted = (script: Script) =>
           }
           if (path === "/v1/batches" && request.method === "POST") {
             const given = JSON.parse(body.toString()) as { readonly input_file_id: string; readonly metadata: object }
-            const ids = files.get(given.input_file_id)!.trim().split("\n").map((line) => (JSON.parse(line) as { readonly custom_id: string }).custom_id)
+            const ids = files
+              .get(given.input_file_id)!
+              .trim()
+              .split("\n")
+              .map((line) => (JSON.parse(line) as { readonly custom_id: string }).custom_id)
             const number = batches.length
             sent.push(ids)
             const { errors, missingFile, output, status } = script(number, ids)
@@ -81,14 +104,23 @@ const scripted = (script: Script) =>
               return `${name}-${number}`
             }
             batches.push({
-              id: `b${number}`, object: "batch", status: "in_progress", final: status, metadata: given.metadata, created_at: Math.floor(Date.now() / 1_000),
-              output_file_id: file("output", output), error_file_id: file("errors", errors), request_counts: { total: ids.length, completed: 0, failed: 0 }
+              id: `b${number}`,
+              object: "batch",
+              status: "in_progress",
+              final: status,
+              metadata: given.metadata,
+              created_at: Math.floor(Date.now() / 1_000),
+              output_file_id: file("output", output),
+              error_file_id: file("errors", errors),
+              request_counts: { total: ids.length, completed: 0, failed: 0 }
             })
             return json({ ...batches.at(-1), output_file_id: null, error_file_id: null })
           }
           if (path === "/v1/batches") return json({ object: "list", data: [...batches].reverse(), has_more: false })
           const batch = batches.find(({ id }) => path === `/v1/batches/${id}`)
-          return batch === undefined ? json({ error: { message: "not found" } }, 404) : json({ ...batch, status: batch["final"] })
+          return batch === undefined
+            ? json({ error: { message: "not found" } }, 404)
+            : json({ ...batch, status: batch["final"] })
         })
       })
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
@@ -110,24 +142,39 @@ const run = (url: string, n: number, options: Runner.Options & { readonly store?
     const out: Array<string> = []
     const failed: Array<string> = []
     const warnings: Array<string> = []
-    const rows = Source.fromIterable("rows", Array.from({ length: n }, (_, i) => `r${i + 1}`))
-    const step = Flow.step("a", { row: rows }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), (r) => `${row}: ${r.text}`))
+    const rows = Source.fromIterable(
+      "rows",
+      Array.from({ length: n }, (_, i) => `r${i + 1}`)
+    )
+    const step = Flow.step("a", { row: rows }, ({ row }) =>
+      Effect.map(LanguageModel.generateText({ prompt: row }), (r) => `${row}: ${r.text}`)
+    )
     const flow = Flow.make("wire", {
       outputs: [Sink.forEach("out", step, (value) => Effect.sync(() => out.push(value)))],
-      stack: Stack.make(Ledger.layer, Retry.layer({ attempts: 1 }), OpenAi.layer({ model: "gpt-4o-mini", baseUrl: url, apiKey: "k" }))
+      stack: Stack.make(
+        Ledger.layer,
+        Retry.layer({ attempts: 1 }),
+        OpenAi.layer({ model: "gpt-4o-mini", baseUrl: url, apiKey: "k" })
+      )
     })
     const { store = newStore(), ...rest } = options
-    return Effect.result(Runner.run(flow, {
-      errorsFile: join(tmpdir(), `pipe-batches-${process.pid}.jsonl`),
-      batch: fast,
-      observe: (event) => Effect.sync(() => event._tag === "RowFailed" ? void failed.push(`${event.position}: ${event.message}`) : undefined),
-      ...rest
-    })).pipe(
+    return Effect.result(
+      Runner.run(flow, {
+        errorsFile: join(tmpdir(), `pipe-batches-${process.pid}.jsonl`),
+        batch: fast,
+        observe: (event) =>
+          Effect.sync(() =>
+            event._tag === "RowFailed" ? void failed.push(`${event.position}: ${event.message}`) : undefined
+          ),
+        ...rest
+      })
+    ).pipe(
       Effect.provide(NodeHost.layer({ store })),
       Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
       Effect.map((result) => {
         const failure = result._tag === "Failure" ? result.failure : undefined
-        const summary: RunEvent.RunFinished = result._tag === "Success" ? result.success : (failure as Runner.RunFailed).summary
+        const summary: RunEvent.RunFinished =
+          result._tag === "Success" ? result.success : (failure as Runner.RunFailed).summary
         return { out, failed, warnings, failure, summary, store }
       })
     )
@@ -135,86 +182,142 @@ const run = (url: string, n: number, options: Runner.Options & { readonly store?
 
 describe("results of OpenAI's batches", () => {
   for (const missingFile of [null, "", undefined] as const) {
-    it.live(`all failed, and the output file is ${JSON.stringify(missingFile) ?? "left out"}: each row ends with the provider's words (bapi-01)`, () =>
-      Effect.gen(function*() {
-        const server = yield* scripted((batch, ids) =>
-          batch === 0
-            ? { status: "completed", missingFile, errors: [{ custom_id: ids[0], response: refusal(400, "bad schema"), error: null }] }
-            : { status: "completed", missingFile, output: ids.map((custom_id) => ({ custom_id, response: answer("late"), error: null })) })
-        const { failed, out, summary } = yield* run(server.url, 2)
-        assert.strictEqual(failed.length, 1)
-        assert.match(failed[0]!, /400 bad schema/)
-        assert.deepStrictEqual(out, ["r2: late"])
-        assert.strictEqual(summary.rows.failed, 1)
-        assert.deepStrictEqual(server.sent.map((ids) => ids.length), [2, 1])
-        assert.isFalse(server.seen.some((path) => /files\/(?:null|undefined)?\/content/.test(path)), "the id of a missing file was asked for")
-      }))
+    it.live(
+      `all failed, and the output file is ${JSON.stringify(missingFile) ?? "left out"}: each row ends with the provider's words (bapi-01)`,
+      () =>
+        Effect.gen(function* () {
+          const server = yield* scripted((batch, ids) =>
+            batch === 0
+              ? {
+                  status: "completed",
+                  missingFile,
+                  errors: [{ custom_id: ids[0], response: refusal(400, "bad schema"), error: null }]
+                }
+              : {
+                  status: "completed",
+                  missingFile,
+                  output: ids.map((custom_id) => ({ custom_id, response: answer("late"), error: null }))
+                }
+          )
+          const { failed, out, summary } = yield* run(server.url, 2)
+          assert.strictEqual(failed.length, 1)
+          assert.match(failed[0]!, /400 bad schema/)
+          assert.deepStrictEqual(out, ["r2: late"])
+          assert.strictEqual(summary.rows.failed, 1)
+          assert.deepStrictEqual(
+            server.sent.map((ids) => ids.length),
+            [2, 1]
+          )
+          assert.isFalse(
+            server.seen.some((path) => /files\/(?:null|undefined)?\/content/.test(path)),
+            "the id of a missing file was asked for"
+          )
+        })
+    )
   }
 
   it.live("expired: what was answered is kept, only the rest is sent again (bapi-02)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const server = yield* scripted((batch, ids) =>
         batch === 0
           ? {
-            status: "expired",
-            output: ids.slice(0, 2).map((custom_id) => ({ custom_id, response: answer("first"), error: null })),
-            errors: [{ custom_id: ids[2], response: null, error: { code: "batch_expired", message: "This request could not be executed before the completion window expired." } }]
-          }
-          : { status: "completed", output: ids.map((custom_id) => ({ custom_id, response: answer("second"), error: null })) })
+              status: "expired",
+              output: ids.slice(0, 2).map((custom_id) => ({ custom_id, response: answer("first"), error: null })),
+              errors: [
+                {
+                  custom_id: ids[2],
+                  response: null,
+                  error: {
+                    code: "batch_expired",
+                    message: "This request could not be executed before the completion window expired."
+                  }
+                }
+              ]
+            }
+          : {
+              status: "completed",
+              output: ids.map((custom_id) => ({ custom_id, response: answer("second"), error: null }))
+            }
+      )
       const { out, summary } = yield* run(server.url, 4)
       assert.deepStrictEqual(out, ["r1: first", "r2: first", "r3: second", "r4: second"])
-      assert.deepStrictEqual(server.sent.map((ids) => ids.length), [4, 2])
+      assert.deepStrictEqual(
+        server.sent.map((ids) => ids.length),
+        [4, 2]
+      )
       // 10 tokens in at 0.075 and 5 out at 0.30 USD per million, four times.
       assert.strictEqual(summary.cost, 4n * (10n * 75_000n + 5n * 300_000n))
-    }))
+    })
+  )
 
-  it.live("out of credit in the middle: the run stops with one message, and a resume sends only what failed (bapi-04)", () =>
-    Effect.gen(function*() {
-      const server = yield* scripted((batch, ids) =>
-        batch === 0
-          ? {
-            status: "completed",
-            output: ids.slice(0, 64).map((custom_id) => ({ custom_id, response: answer("ok"), error: null })),
-            errors: ids.slice(64).map((custom_id) => ({
-              custom_id,
-              response: refusal(429, "You exceeded your current quota", { code: "insufficient_quota", type: "insufficient_quota" }),
-              error: null
-            }))
-          }
-          : { status: "completed", output: ids.map((custom_id) => ({ custom_id, response: answer("ok"), error: null })) })
-      const stopped = yield* run(server.url, 80)
-      assert.strictEqual(stopped.summary.status, "failed")
-      assert.match(stopped.failure?.message ?? "", /You exceeded your current quota.*add credit/)
-      assert.strictEqual(stopped.summary.calls.attempts, 80)
-      assert.strictEqual(stopped.summary.calls.failedAttempts, 16)
-      const resumed = yield* run(server.url, 80, { store: stopped.store, resume: stopped.summary.run })
-      assert.strictEqual(resumed.out.length, 80)
-      assert.deepStrictEqual(server.sent.map((ids) => ids.length), [80, 16])
-    }))
+  it.live(
+    "out of credit in the middle: the run stops with one message, and a resume sends only what failed (bapi-04)",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* scripted((batch, ids) =>
+          batch === 0
+            ? {
+                status: "completed",
+                output: ids.slice(0, 64).map((custom_id) => ({ custom_id, response: answer("ok"), error: null })),
+                errors: ids.slice(64).map((custom_id) => ({
+                  custom_id,
+                  response: refusal(429, "You exceeded your current quota", {
+                    code: "insufficient_quota",
+                    type: "insufficient_quota"
+                  }),
+                  error: null
+                }))
+              }
+            : {
+                status: "completed",
+                output: ids.map((custom_id) => ({ custom_id, response: answer("ok"), error: null }))
+              }
+        )
+        const stopped = yield* run(server.url, 80)
+        assert.strictEqual(stopped.summary.status, "failed")
+        assert.match(stopped.failure?.message ?? "", /You exceeded your current quota.*add credit/)
+        assert.strictEqual(stopped.summary.calls.attempts, 80)
+        assert.strictEqual(stopped.summary.calls.failedAttempts, 16)
+        const resumed = yield* run(server.url, 80, { store: stopped.store, resume: stopped.summary.run })
+        assert.strictEqual(resumed.out.length, 80)
+        assert.deepStrictEqual(
+          server.sent.map((ids) => ids.length),
+          [80, 16]
+        )
+      })
+  )
 
   it.live("in any order, twice, missing and of nobody: matched by id, warned of, never by place (bapi-08)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const server = yield* scripted((batch, ids) =>
         batch === 0
           ? {
-            status: "completed",
-            output: [
-              { custom_id: ids[2], response: answer("three"), error: null },
-              { custom_id: ids[0], response: answer("one"), error: null },
-              { custom_id: ids[0], response: answer("one again"), error: null },
-              { custom_id: "zz", response: answer("nobody"), error: null }
-            ]
-          }
-          : { status: "completed", output: ids.map((custom_id) => ({ custom_id, response: answer("two"), error: null })) })
+              status: "completed",
+              output: [
+                { custom_id: ids[2], response: answer("three"), error: null },
+                { custom_id: ids[0], response: answer("one"), error: null },
+                { custom_id: ids[0], response: answer("one again"), error: null },
+                { custom_id: "zz", response: answer("nobody"), error: null }
+              ]
+            }
+          : {
+              status: "completed",
+              output: ids.map((custom_id) => ({ custom_id, response: answer("two"), error: null }))
+            }
+      )
       const { out, summary, warnings } = yield* run(server.url, 3)
       assert.deepStrictEqual(out, ["r1: one", "r2: two", "r3: three"])
-      assert.isTrue(warnings.some((warning) => /more than one result for: pb-\S+-0$/.test(warning)), warnings.join("\n"))
+      assert.isTrue(
+        warnings.some((warning) => /more than one result for: pb-\S+-0$/.test(warning)),
+        warnings.join("\n")
+      )
       assert.isTrue(warnings.some((warning) => warning.endsWith("ids that it has not sent: zz")))
       assert.strictEqual(summary.calls.attempts, 3)
-    }))
+    })
+  )
 
   it.live("an empty error file's id is no id, and a finished batch read twice gives the same (bapi-13)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const server = yield* scripted((_, ids) => ({
         status: "completed",
         missingFile: "",
@@ -222,54 +325,80 @@ describe("results of OpenAI's batches", () => {
       }))
       const { out } = yield* run(server.url, 2)
       assert.deepStrictEqual(out, ["r1: ok", "r2: ok"])
-      assert.deepStrictEqual(server.seen.filter((path) => path.includes("/content")), ["GET /v1/files/output-0/content"])
+      assert.deepStrictEqual(
+        server.seen.filter((path) => path.includes("/content")),
+        ["GET /v1/files/output-0/content"]
+      )
       const provider = yield* providerOf(OpenAi.layer({ model: "gpt-4o-mini", baseUrl: server.url, apiKey: "k" }))
-      const read = () => Effect.flatMap(provider.status("b0"), (status) => Stream.runCollect(provider.results(status!, "gpt-4o-mini")))
+      const read = () =>
+        Effect.flatMap(provider.status("b0"), (status) => Stream.runCollect(provider.results(status!, "gpt-4o-mini")))
       const first = yield* read()
       assert.strictEqual(first.length, 2)
       assert.deepStrictEqual(yield* read(), first)
-    }))
+    })
+  )
 })
 
 const providerOf = (layer: Layer.Layer<ModelClient.ModelClient, unknown, never> | ReturnType<typeof OpenAi.layer>) =>
-  Effect.scoped(Effect.map(
-    Effect.provide(Layer.build(layer as ReturnType<typeof OpenAi.layer>), NodeHost.layerMemory),
-    (context): BatchProvider.BatchProvider => {
-      const client = Effect.runSync(Effect.provideContext(ModelClient.ModelClient, context))
-      return client.batch!.all[0]!
-    }
-  ))
+  Effect.scoped(
+    Effect.map(
+      Effect.provide(Layer.build(layer as ReturnType<typeof OpenAi.layer>), NodeHost.layerMemory),
+      (context): BatchProvider.BatchProvider => {
+        const client = Effect.runSync(Effect.provideContext(ModelClient.ModelClient, context))
+        return client.batch!.all[0]!
+      }
+    )
+  )
 
 describe("an id of a request", () => {
   it.live("is ours: short, of a safe alphabet, unique, whatever the row is called (bapi-07)", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const simulator = yield* Simulator.start({ batches: { latency: "20 millis" } })
       const rows = Source.fromIterable("rows", [`customers/2026/Łódź/${"x".repeat(100)}`, "👋", "a b"])
       for (const layer of [
         OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "k" }),
         Anthropic.layer({ model: "claude-haiku-4-5", baseUrl: simulator.anthropicUrl, apiKey: "k" })
       ]) {
-        const step = Flow.step("a", { row: rows }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text))
-        yield* Runner.run(Flow.make("ids", { outputs: [Sink.forEach("out", step, () => Effect.void)], stack: Stack.make(Ledger.layer, layer) }), { batch: fast }).pipe(
-          Effect.provide(NodeHost.layer({ store: newStore() }))
+        const step = Flow.step("a", { row: rows }, ({ row }) =>
+          Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text)
         )
+        yield* Runner.run(
+          Flow.make("ids", {
+            outputs: [Sink.forEach("out", step, () => Effect.void)],
+            stack: Stack.make(Ledger.layer, layer)
+          }),
+          { batch: fast }
+        ).pipe(Effect.provide(NodeHost.layer({ store: newStore() })))
       }
       const ids = simulator.batches().flatMap(({ customIds }) => customIds)
       assert.strictEqual(new Set(ids).size, 6)
-      assert.isTrue(ids.every((id) => /^[A-Za-z0-9_-]{1,64}$/.test(id)), ids.join())
-    }))
+      assert.isTrue(
+        ids.every((id) => /^[A-Za-z0-9_-]{1,64}$/.test(id)),
+        ids.join()
+      )
+    })
+  )
 })
 
 describe("two providers at the bottom", () => {
   it.live("each have batches of their own", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const simulator = yield* Simulator.start({ batches: { latency: "30 millis" } })
       const out: Array<unknown> = []
       const rows = Source.fromIterable("rows", ["a", "b", "c"])
       const ask = (name: string, model: string) =>
-        Flow.step(name, { row: rows }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: `${name} ${row}` }), (r) => r.text), { model })
+        Flow.step(
+          name,
+          { row: rows },
+          ({ row }) => Effect.map(LanguageModel.generateText({ prompt: `${name} ${row}` }), (r) => r.text),
+          { model }
+        )
       const flow = Flow.make("two", {
-        outputs: [Sink.forEach("out", { one: ask("one", "gpt-4o-mini"), two: ask("two", "claude-haiku-4-5") }, (value) => Effect.sync(() => out.push(value)))],
+        outputs: [
+          Sink.forEach("out", { one: ask("one", "gpt-4o-mini"), two: ask("two", "claude-haiku-4-5") }, (value) =>
+            Effect.sync(() => out.push(value))
+          )
+        ],
         stack: Stack.make(
           Ledger.layer,
           Router.providers(
@@ -278,26 +407,54 @@ describe("two providers at the bottom", () => {
           )
         )
       })
-      const summary = yield* Runner.run(flow, { batch: fast }).pipe(Effect.provide(NodeHost.layer({ store: newStore() })))
+      const summary = yield* Runner.run(flow, { batch: fast }).pipe(
+        Effect.provide(NodeHost.layer({ store: newStore() }))
+      )
       assert.strictEqual(out.length, 3)
-      assert.deepStrictEqual(simulator.batches().map(({ requests, wire }) => [wire, requests]).sort(), [["anthropic", 3], ["openai", 3]])
-      assert.deepStrictEqual(summary.steps.map(({ serviceTier }) => serviceTier), ["batch", "batch"])
-    }))
+      assert.deepStrictEqual(
+        simulator
+          .batches()
+          .map(({ requests, wire }) => [wire, requests])
+          .sort(),
+        [
+          ["anthropic", 3],
+          ["openai", 3]
+        ]
+      )
+      assert.deepStrictEqual(
+        summary.steps.map(({ serviceTier }) => serviceTier),
+        ["batch", "batch"]
+      )
+    })
+  )
 })
 
 describe("against aimock", () => {
   it.live("a file goes up, a batch is made on it and comes back", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const server = yield* Effect.acquireRelease(
         Effect.promise(() => LLMock.create({ port: 0, logLevel: "silent" })),
         (mock) => Effect.promise(() => mock.stop())
       )
-      const provider = yield* providerOf(OpenAi.layer({ model: "gpt-4o-mini", baseUrl: `${server.url}/v1`, apiKey: "k" }))
-      const line = yield* provider.encode("pb-x-0", ModelRequest.completion({ model: "gpt-4o-mini", messages: [{ role: "user", content: "hello" }] }))
+      const provider = yield* providerOf(
+        OpenAi.layer({ model: "gpt-4o-mini", baseUrl: `${server.url}/v1`, apiKey: "k" })
+      )
+      const line = yield* provider.encode(
+        "pb-x-0",
+        ModelRequest.completion({ model: "gpt-4o-mini", messages: [{ role: "user", content: "hello" }] })
+      )
       const file = join(mkdtempSync(join(tmpdir(), "pipe-aimock-")), "pb-x.jsonl")
       const { writeFileSync } = yield* Effect.promise(() => import("node:fs"))
       writeFileSync(file, `${provider.frame.head}${line!.text}${provider.frame.tail}`)
-      const job = { name: "pb-x", file, endpoint: line!.endpoint, model: "gpt-4o-mini", requests: 1, at: Date.now(), uploaded: undefined }
+      const job = {
+        name: "pb-x",
+        file,
+        endpoint: line!.endpoint,
+        model: "gpt-4o-mini",
+        requests: 1,
+        at: Date.now(),
+        uploaded: undefined
+      }
       const uploaded = yield* provider.upload!(job)
       const created = yield* provider.create({ ...job, uploaded })
       let status = created
@@ -307,5 +464,6 @@ describe("against aimock", () => {
       }
       assert.strictEqual(status.state, "ended")
       assert.isUndefined(yield* provider.status("batch_unknown"))
-    }))
+    })
+  )
 })

@@ -18,7 +18,7 @@ const freePort = Effect.callback<number>((resume) => {
 })
 
 /** A server with pgvector; its URL. It takes one connection. */
-const server = Effect.gen(function*() {
+const server = Effect.gen(function* () {
   const port = yield* freePort
   const db = yield* Effect.acquireRelease(
     Effect.promise(() => PGlite.create({ extensions: { vector } })),
@@ -36,58 +36,88 @@ const server = Effect.gen(function*() {
 })
 
 const within = <A, E>(url: string, effect: Effect.Effect<A, E>) =>
-  Effect.scoped(Effect.flatMap(Layer.build(Layer.fresh(PgVector.layer({ url, connections: 1 }))), (context) => Effect.provideContext(effect, context)))
+  Effect.scoped(
+    Effect.flatMap(Layer.build(Layer.fresh(PgVector.layer({ url, connections: 1 }))), (context) =>
+      Effect.provideContext(effect, context)
+    )
+  )
 
-const vectors = Array.from({ length: 500 }, (_, n) => Embedder.unit(Array.from({ length: 64 }, (_, i) => Math.sin((n + 1) * (i + 1) * 0.37) + Math.cos(n * 0.01 + i))))
+const vectors = Array.from({ length: 500 }, (_, n) =>
+  Embedder.unit(Array.from({ length: 64 }, (_, i) => Math.sin((n + 1) * (i + 1) * 0.37) + Math.cos(n * 0.01 + i)))
+)
 
-const items = (from: number, to: number) => vectors.slice(from, to).map((vector, at): VectorIndex.Item => ({ id: from + at + 1, vector }))
+const items = (from: number, to: number) =>
+  vectors.slice(from, to).map((vector, at): VectorIndex.Item => ({ id: from + at + 1, vector }))
 
-const open = (name: string) => Effect.flatMap(VectorIndex.VectorIndex, (indexes) => indexes.open({ name, dimensions: 64, folder: undefined }))
+const open = (name: string) =>
+  Effect.flatMap(VectorIndex.VectorIndex, (indexes) => indexes.open({ name, dimensions: 64, folder: undefined }))
 
 describe("PgVector", () => {
-  it.live("finds the nearest, as comparing with every one does; what one process adds the next one has; scopes stay apart", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const url = yield* server
-      const exact = VectorIndex.exact(64)
-      yield* exact.add(items(0, 500))
-      yield* within(url, Effect.scoped(Effect.gen(function*() {
-        const index = yield* open("one")
-        assert.strictEqual(index.upto(), 0)
-        yield* index.add(items(0, 300))
-        yield* index.add(items(300, 500))
-        assert.deepStrictEqual([index.upto(), index.size()], [500, 500])
-        let same = 0
-        for (const query of vectors.slice(0, 100)) {
-          const [found, truth] = [yield* index.search(query, 12), yield* exact.search(query, 12)]
-          assert.strictEqual(found[0]!.id, truth[0]!.id)
-          assert.closeTo(found[0]!.similarity, truth[0]!.similarity, 1e-4)
-          const ids = new Set(truth.map(({ id }) => id))
-          same += found.filter(({ id }) => ids.has(id)).length
-        }
-        assert.isAbove(same / 1_200, 0.95)
-        const other = yield* open("other")
-        assert.deepStrictEqual(yield* other.search(vectors[0]!, 5), [])
-      })))
-      yield* within(url, Effect.scoped(Effect.gen(function*() {
-        const index = yield* open("one")
-        assert.deepStrictEqual([index.upto(), index.size()], [500, 500])
-        // Another process has added them already.
-        yield* index.add(items(490, 500))
-        assert.strictEqual(index.size(), 500)
-        yield* index.reset
-        assert.deepStrictEqual([index.upto(), index.size()], [0, 0])
-        assert.deepStrictEqual(yield* index.search(vectors[0]!, 5), [])
-        assert.isTrue(Exit.isFailure(yield* Effect.exit(open("one'; DROP TABLE runs; --"))))
-      })))
-    })), 60_000)
+  it.live(
+    "finds the nearest, as comparing with every one does; what one process adds the next one has; scopes stay apart",
+    () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const url = yield* server
+          const exact = VectorIndex.exact(64)
+          yield* exact.add(items(0, 500))
+          yield* within(
+            url,
+            Effect.scoped(
+              Effect.gen(function* () {
+                const index = yield* open("one")
+                assert.strictEqual(index.upto(), 0)
+                yield* index.add(items(0, 300))
+                yield* index.add(items(300, 500))
+                assert.deepStrictEqual([index.upto(), index.size()], [500, 500])
+                let same = 0
+                for (const query of vectors.slice(0, 100)) {
+                  const [found, truth] = [yield* index.search(query, 12), yield* exact.search(query, 12)]
+                  assert.strictEqual(found[0]!.id, truth[0]!.id)
+                  assert.closeTo(found[0]!.similarity, truth[0]!.similarity, 1e-4)
+                  const ids = new Set(truth.map(({ id }) => id))
+                  same += found.filter(({ id }) => ids.has(id)).length
+                }
+                assert.isAbove(same / 1_200, 0.95)
+                const other = yield* open("other")
+                assert.deepStrictEqual(yield* other.search(vectors[0]!, 5), [])
+              })
+            )
+          )
+          yield* within(
+            url,
+            Effect.scoped(
+              Effect.gen(function* () {
+                const index = yield* open("one")
+                assert.deepStrictEqual([index.upto(), index.size()], [500, 500])
+                // Another process has added them already.
+                yield* index.add(items(490, 500))
+                assert.strictEqual(index.size(), 500)
+                yield* index.reset
+                assert.deepStrictEqual([index.upto(), index.size()], [0, 0])
+                assert.deepStrictEqual(yield* index.search(vectors[0]!, 5), [])
+                assert.isTrue(Exit.isFailure(yield* Effect.exit(open("one'; DROP TABLE runs; --"))))
+              })
+            )
+          )
+        })
+      ),
+    60_000
+  )
 
   if (Servers.hasPostgres) {
-    it.live("says what to do where the server has no such extension", () =>
-      Effect.scoped(Effect.gen(function*() {
-        const url = yield* Servers.postgres
-        const error = yield* Effect.flip(within(url, Effect.void))
-        assert.match(error.message, /has no vectors .*install pgvector on the server/)
-        assert.notInclude(error.message, "secret-password")
-      })), 60_000)
+    it.live(
+      "says what to do where the server has no such extension",
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const url = yield* Servers.postgres
+            const error = yield* Effect.flip(within(url, Effect.void))
+            assert.match(error.message, /has no vectors .*install pgvector on the server/)
+            assert.notInclude(error.message, "secret-password")
+          })
+        ),
+      60_000
+    )
   }
 })

@@ -36,7 +36,9 @@ const freePort = Effect.callback<number>((resume) => {
 /** The server refuses to be root's: then it runs as the first user who is not. */
 const owner = (): { readonly uid: number; readonly gid: number } | undefined => {
   if (process.getuid?.() !== 0) return undefined
-  const line = readFileSync("/etc/passwd", "utf8").split("\n").find((line) => /^(?:postgres|nobody):/.test(line))!
+  const line = readFileSync("/etc/passwd", "utf8")
+    .split("\n")
+    .find((line) => /^(?:postgres|nobody):/.test(line))!
   const [, , uid, gid] = line.split(":")
   return { uid: Number(uid), gid: Number(gid) }
 }
@@ -48,15 +50,34 @@ const stopped = (child: ChildProcess, signal: NodeJS.Signals) =>
   })
 
 /** A new PostgreSQL server; its URL. */
-export const postgres: Effect.Effect<string, never, Scope.Scope> = Effect.gen(function*() {
+export const postgres: Effect.Effect<string, never, Scope.Scope> = Effect.gen(function* () {
   const bin = postgresFolder()!
   const user = owner()
   const at = mkdtempSync(join(tmpdir(), "pipe-pg-"))
   chmodSync(at, 0o700)
   if (user !== undefined) chownSync(at, user.uid, user.gid)
   const port = yield* freePort
-  execFileSync(join(bin, "initdb"), ["-D", at, "-U", "pipe", "--auth=trust", "--no-sync", "-E", "UTF8"], { ...user, cwd: at, stdio: "ignore" })
-  const server = spawn(join(bin, "postgres"), ["-D", at, "-p", String(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"], { ...user, cwd: at, stdio: "ignore" })
+  execFileSync(join(bin, "initdb"), ["-D", at, "-U", "pipe", "--auth=trust", "--no-sync", "-E", "UTF8"], {
+    ...user,
+    cwd: at,
+    stdio: "ignore"
+  })
+  const server = spawn(
+    join(bin, "postgres"),
+    [
+      "-D",
+      at,
+      "-p",
+      String(port),
+      "-c",
+      "listen_addresses=127.0.0.1",
+      "-c",
+      "unix_socket_directories=",
+      "-c",
+      "fsync=off"
+    ],
+    { ...user, cwd: at, stdio: "ignore" }
+  )
   yield* Effect.addFinalizer(() => stopped(server, "SIGQUIT"))
   while (true) {
     try {
@@ -69,9 +90,13 @@ export const postgres: Effect.Effect<string, never, Scope.Scope> = Effect.gen(fu
 })
 
 /** A new Redis server; its URL. */
-export const redis: Effect.Effect<string, never, Scope.Scope> = Effect.gen(function*() {
+export const redis: Effect.Effect<string, never, Scope.Scope> = Effect.gen(function* () {
   const port = yield* freePort
-  const server = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], { stdio: ["ignore", "pipe", "ignore"] })
+  const server = spawn(
+    "redis-server",
+    ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+    { stdio: ["ignore", "pipe", "ignore"] }
+  )
   yield* Effect.addFinalizer(() => stopped(server, "SIGTERM"))
   yield* Effect.callback<void>((resume) => {
     let log = ""

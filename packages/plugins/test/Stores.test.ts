@@ -2,7 +2,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   LedgerEntry,
-  Cache, CacheStore, Flow, Ledger, ModelClient, Money, Retry, type RunRepo, Runner, Sink, Source, Stack, Store
+  Cache,
+  CacheStore,
+  Flow,
+  Ledger,
+  ModelClient,
+  Money,
+  Retry,
+  type RunRepo,
+  Runner,
+  Sink,
+  Source,
+  Stack,
+  Store
 } from "@pipe/core"
 import { NodeHost, OpenAi, Redis, Simulator } from "@pipe/plugins"
 import { Effect, Layer, Stream } from "effect"
@@ -16,11 +28,20 @@ import { question } from "./Wire.ts"
 
 const key = (n: number) => n.toString(16).padStart(32, "0")
 
-const answer = (n: number, value = `v${n}`, expires: number | null = null) => ({ key: key(n), value, model: n % 2 === 0 ? "even" : "odd", created_at: 1_000 + n, expires_at: expires })
+const answer = (n: number, value = `v${n}`, expires: number | null = null) => ({
+  key: key(n),
+  value,
+  model: n % 2 === 0 ? "even" : "odd",
+  created_at: 1_000 + n,
+  expires_at: expires
+})
 
 const open = <A, E>(location: string, f: (store: Store.Service) => Effect.Effect<A, E>) =>
-  Effect.scoped(Effect.flatMap(Layer.build(Layer.fresh(NodeHost.existingStore(location))), (context) =>
-    Effect.provideContext(Effect.flatMap(Store.Store, f), context)))
+  Effect.scoped(
+    Effect.flatMap(Layer.build(Layer.fresh(NodeHost.existingStore(location))), (context) =>
+      Effect.provideContext(Effect.flatMap(Store.Store, f), context)
+    )
+  )
 
 const usage = { uncachedInput: 10, cacheRead: 4, cacheWrite: 0, cacheWrite1h: 0, output: 5, reasoning: 1 }
 
@@ -41,52 +62,68 @@ const begin = (store: Store.Service, identity = "x") =>
 
 /** What every store has to do. */
 const contract = (location: () => string) => {
-  it.live("finds the newest row of a key, in this process and in the next, among many", () =>
-    Effect.gen(function*() {
-      yield* open(location(), (store) =>
-        Effect.gen(function*() {
-          for (let n = 0; n < 40_000; n++) store.answers.append(answer(n))
-          store.answers.append(answer(7, "newer"))
-          assert.strictEqual((yield* store.answers.get(key(7)))?.value, "newer")
-          yield* store.commit
-          assert.strictEqual((yield* store.answers.get(key(7)))?.value, "newer")
-          assert.isUndefined(yield* store.answers.get(key(40_001)))
-        }))
-      yield* open(location(), (store) =>
-        Effect.gen(function*() {
-          assert.strictEqual((yield* store.answers.get(key(7)))?.value, "newer")
-          for (const n of [0, 1, 2, 3, 39_999, 20_000, 20_001, 20_002]) assert.strictEqual((yield* store.answers.get(key(n)))?.value, `v${n}`)
-          store.answers.append(answer(3, "again"))
-          assert.strictEqual((yield* store.answers.get(key(3)))?.value, "again")
-        }))
-    }), 60_000)
+  it.live(
+    "finds the newest row of a key, in this process and in the next, among many",
+    () =>
+      Effect.gen(function* () {
+        yield* open(location(), (store) =>
+          Effect.gen(function* () {
+            for (let n = 0; n < 40_000; n++) store.answers.append(answer(n))
+            store.answers.append(answer(7, "newer"))
+            assert.strictEqual((yield* store.answers.get(key(7)))?.value, "newer")
+            yield* store.commit
+            assert.strictEqual((yield* store.answers.get(key(7)))?.value, "newer")
+            assert.isUndefined(yield* store.answers.get(key(40_001)))
+          })
+        )
+        yield* open(location(), (store) =>
+          Effect.gen(function* () {
+            assert.strictEqual((yield* store.answers.get(key(7)))?.value, "newer")
+            for (const n of [0, 1, 2, 3, 39_999, 20_000, 20_001, 20_002])
+              assert.strictEqual((yield* store.answers.get(key(n)))?.value, `v${n}`)
+            store.answers.append(answer(3, "again"))
+            assert.strictEqual((yield* store.answers.get(key(3)))?.value, "again")
+          })
+        )
+      }),
+    60_000
+  )
 
   it.live("is shared: what one process writes another finds", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       yield* open(location(), (one) =>
         open(location(), (other) =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             yield* other.answers.get(key(100_000))
             one.answers.append(answer(100_000, "shared"))
             yield* one.commit
             yield* Effect.sleep(150)
             assert.strictEqual((yield* other.answers.get(key(100_000)))?.value, "shared")
-          })))
-    }))
+          })
+        )
+      )
+    })
+  )
 
   it.live("gives a run to one who claims it, and tells the others", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       yield* open(location(), (store) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const run = yield* begin(store)
           assert.strictEqual(run.status, "running")
           assert.deepStrictEqual(run.options, { file: "flow.ts", limit: 3 })
           const second = yield* Effect.result(begin(store))
-          assert.strictEqual(second._tag === "Failure" && second.failure._tag === "RunError" ? second.failure.kind : "", "busy")
+          assert.strictEqual(
+            second._tag === "Failure" && second.failure._tag === "RunError" ? second.failure.kind : "",
+            "busy"
+          )
           yield* store.runs.finish(run, { status: "interrupted", at: 5, summary: { a: 1 } })
           const ended = yield* store.runs.find(run.name.slice(0, 17))
           assert.deepInclude(ended, { status: "interrupted", endedAt: 5, summary: { a: 1 }, tries: 1 })
-          const claims = yield* Effect.all([Effect.result(store.runs.claim(ended)), Effect.result(store.runs.claim(ended))], { concurrency: 2 })
+          const claims = yield* Effect.all(
+            [Effect.result(store.runs.claim(ended)), Effect.result(store.runs.claim(ended))],
+            { concurrency: 2 }
+          )
           assert.deepStrictEqual(claims.map(({ _tag }) => _tag).sort(), ["Failure", "Success"])
           assert.strictEqual((yield* store.runs.find(run.name)).tries, 2)
           assert.deepInclude(yield* store.runs.latest("x"), { name: run.name })
@@ -95,30 +132,64 @@ const contract = (location: () => string) => {
           yield* store.runs.finish(run, { status: "done", at: 6, summary: {} })
           assert.deepStrictEqual((yield* begin(store)).plan, { plan: 2 })
           assert.isAtLeast((yield* store.runs.list(10)).length, 2)
-        }))
-    }))
+        })
+      )
+    })
+  )
 
   it.live("adds up the books to the picodollar, however large, and knows the calls that are on their way", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       yield* open(location(), (store) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const { id } = yield* begin(store, "books")
           for (let row = 0; row < 100; row++) store.ledger.append(id, attempt(row, { cost: 9_007_199_254_740_993n }))
           store.ledger.append(id, attempt(100, { cost: undefined, unknown: "price", model: "nova" }))
           store.ledger.append(id, attempt(101, { cost: 7n, estimated: true, error: "cut" }))
           store.ledger.append(id, {
-            _tag: "Answer", caller: { run: "", step: "s", row: 1 }, request: "Completion", at: 1, milliseconds: 1, origin: "cache", provider: "openai",
-            model: "gpt-4o-mini", attempts: 0, baseline: 10n, savings: { ...LedgerEntry.noSavings, cache: 10n }
+            _tag: "Answer",
+            caller: { run: "", step: "s", row: 1 },
+            request: "Completion",
+            at: 1,
+            milliseconds: 1,
+            origin: "cache",
+            provider: "openai",
+            model: "gpt-4o-mini",
+            attempts: 0,
+            baseline: 10n,
+            savings: { ...LedgerEntry.noSavings, cache: 10n }
           })
-          yield* store.ledger.begin(id, 1, { caller: { run: "", step: "s", row: 5 }, at: 1, provider: "openai", model: "m", inputTokens: 3, outputTokens: 4 })
-          yield* store.ledger.begin(id, 2, { caller: { run: "", step: "s", row: 6 }, at: 1, provider: "openai", model: "m", inputTokens: 3, outputTokens: 4 })
+          yield* store.ledger.begin(id, 1, {
+            caller: { run: "", step: "s", row: 5 },
+            at: 1,
+            provider: "openai",
+            model: "m",
+            inputTokens: 3,
+            outputTokens: 4
+          })
+          yield* store.ledger.begin(id, 2, {
+            caller: { run: "", step: "s", row: 6 },
+            at: 1,
+            provider: "openai",
+            model: "m",
+            inputTokens: 3,
+            outputTokens: 4
+          })
           store.ledger.append(id, attempt(5, { call: 1, cost: 0n }))
           yield* store.commit
-          assert.deepStrictEqual((yield* store.ledger.cutCalls(id)).map(({ id, inputTokens, row }) => ({ id, row, inputTokens })), [{ id: 2, row: 6, inputTokens: 3 }])
+          assert.deepStrictEqual(
+            (yield* store.ledger.cutCalls(id)).map(({ id, inputTokens, row }) => ({ id, row, inputTokens })),
+            [{ id: 2, row: 6, inputTokens: 3 }]
+          )
           const sums = yield* store.ledger.sums(id)
           const mini = sums.find(({ model }) => model === "gpt-4o-mini")!
           assert.strictEqual(mini.spent, 900_719_925_474_099_300n + 7n)
-          assert.deepInclude(mini, { attempts: 102, failedAttempts: 1, estimated: 1, estimatedSpent: 7n, answers: { provider: 0, cache: 1, shared: 0, semantic: 0 } })
+          assert.deepInclude(mini, {
+            attempts: 102,
+            failedAttempts: 1,
+            estimated: 1,
+            estimatedSpent: 7n,
+            answers: { provider: 0, cache: 1, shared: 0, semantic: 0 }
+          })
           assert.strictEqual(mini.usage.uncachedInput, 1_020)
           assert.strictEqual(mini.savings.cache, 10n)
           assert.strictEqual(sums.find(({ model }) => model === "nova")!.unpriced, 1)
@@ -127,15 +198,26 @@ const contract = (location: () => string) => {
           assert.strictEqual((yield* Stream.runCollect(store.ledger.attempts(id))).length, 103)
           const [sample] = (yield* store.ledger.outputs("f")).filter(({ model }) => model === "gpt-4o-mini")
           assert.deepInclude(sample, { step: "s", mean: 6, deviation: 0, most: 6 })
-        }))
-    }))
+        })
+      )
+    })
+  )
 
   it.live("keeps failed rows and the cache's entries, and prunes them", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       yield* open(location(), (store) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const { id } = yield* begin(store, "rows")
-          for (let row = 0; row < 1_200; row++) store.rows.fail(id, { source: "s", row, position: `s[${row}]`, node: "n", error: "E", message: "m", input: "{}" })
+          for (let row = 0; row < 1_200; row++)
+            store.rows.fail(id, {
+              source: "s",
+              row,
+              position: `s[${row}]`,
+              node: "n",
+              error: "E",
+              message: "m",
+              input: "{}"
+            })
           yield* store.commit
           assert.strictEqual((yield* Stream.runCollect(store.rows.failures(id))).length, 1_200)
           store.rows.clearFailures(id)
@@ -160,65 +242,113 @@ const contract = (location: () => string) => {
           assert.isFalse(yield* store.cache.importOne(exported[0]!))
           yield* store.commit
           assert.strictEqual((yield* store.cache.stats).entries, 8)
-        }))
-    }))
-
-  it.live("carries a run: interrupted, gone on with, taken over", () =>
-    Effect.gen(function*() {
-      const simulator = yield* Simulator.start()
-      const flow = (rows: number) => {
-        const row = Source.fromIterable("rows", Array.from({ length: rows }, (_, i) => `row ${i}`))
-        const text = Flow.step("text", { row }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text))
-        return Flow.make("carried", {
-          outputs: [Sink.forEach("out", text, () => Effect.void)],
-          stack: Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" }))
         })
-      }
-      const run = (rows: number, options: Runner.Options = {}) =>
-        Runner.run(flow(rows), { errorsFile: join(tmpdir(), "pipe-stores.errors.jsonl"), ...options }).pipe(Effect.provide(Layer.fresh(NodeHost.layer({ store: location() }))))
-      const first = yield* run(50, { budget: { usd: "0.0003" } }).pipe(Effect.flip)
-      assert.strictEqual(first._tag === "RunFailed" ? first.summary.status : first.message, "budget")
-      const name = first._tag === "RunFailed" ? first.summary.run : ""
-      const summary = yield* run(50, { resume: name })
-      assert.strictEqual(simulator.requests(), 50)
-      const billed = simulator.bill().reduce((sum, { input, output }) => sum + 150_000n * BigInt(input) + 600_000n * BigInt(output), 0n)
-      assert.strictEqual(summary.cost, billed)
-      assert.strictEqual((yield* run(55)).nodes.find(({ name }) => name === "text")!.reused, 50)
-      assert.strictEqual(simulator.requests(), 55)
-      const stored: RunRepo.Run = yield* open(location(), (store) => store.runs.find(name))
-      assert.deepInclude(stored, { status: "done", tries: 2 })
-    }), 60_000)
+      )
+    })
+  )
 
-  it.live("carries batches: left, looked for twice, booked once", () =>
-    Effect.gen(function*() {
-      const simulator = yield* Simulator.start({ batches: { latency: "600 millis", expired: 0.2, errors: 0.1, duplicates: 0.2 } })
-      const row = Source.fromIterable("rows", Array.from({ length: 150 }, (_, i) => `batched ${i}`))
-      const out: Array<string> = []
-      const text = Flow.step("text", { row }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text))
-      const flow = Flow.make("batched", {
-        outputs: [Sink.forEach("out", text, (value) => Effect.sync(() => out.push(value)))],
-        stack: Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" }))
-      })
-      const run = (options: Runner.Options) =>
-        Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-stores.errors.jsonl"), batch: { polling: { first: "50 millis" } }, ...options }).pipe(
-          Effect.provide(Layer.fresh(NodeHost.layer({ store: location() })))
+  it.live(
+    "carries a run: interrupted, gone on with, taken over",
+    () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start()
+        const flow = (rows: number) => {
+          const row = Source.fromIterable(
+            "rows",
+            Array.from({ length: rows }, (_, i) => `row ${i}`)
+          )
+          const text = Flow.step("text", { row }, ({ row }) =>
+            Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text)
+          )
+          return Flow.make("carried", {
+            outputs: [Sink.forEach("out", text, () => Effect.void)],
+            stack: Stack.make(
+              Ledger.layer,
+              Cache.layer(),
+              Retry.layer(),
+              OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
+            )
+          })
+        }
+        const run = (rows: number, options: Runner.Options = {}) =>
+          Runner.run(flow(rows), { errorsFile: join(tmpdir(), "pipe-stores.errors.jsonl"), ...options }).pipe(
+            Effect.provide(Layer.fresh(NodeHost.layer({ store: location() })))
+          )
+        const first = yield* run(50, { budget: { usd: "0.0003" } }).pipe(Effect.flip)
+        assert.strictEqual(first._tag === "RunFailed" ? first.summary.status : first.message, "budget")
+        const name = first._tag === "RunFailed" ? first.summary.run : ""
+        const summary = yield* run(50, { resume: name })
+        assert.strictEqual(simulator.requests(), 50)
+        const billed = simulator
+          .bill()
+          .reduce((sum, { input, output }) => sum + 150_000n * BigInt(input) + 600_000n * BigInt(output), 0n)
+        assert.strictEqual(summary.cost, billed)
+        assert.strictEqual((yield* run(55)).nodes.find(({ name }) => name === "text")!.reused, 50)
+        assert.strictEqual(simulator.requests(), 55)
+        const stored: RunRepo.Run = yield* open(location(), (store) => store.runs.find(name))
+        assert.deepInclude(stored, { status: "done", tries: 2 })
+      }),
+    60_000
+  )
+
+  it.live(
+    "carries batches: left, looked for twice, booked once",
+    () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start({
+          batches: { latency: "600 millis", expired: 0.2, errors: 0.1, duplicates: 0.2 }
+        })
+        const row = Source.fromIterable(
+          "rows",
+          Array.from({ length: 150 }, (_, i) => `batched ${i}`)
         )
-      const left = yield* run({ detach: true }).pipe(Effect.flip)
-      const name = left._tag === "RunFailed" ? left.summary.run : left.message
-      const summary = yield* run({ resume: name })
-      assert.strictEqual(out.length + summary.rows.failed, 150)
-      // Batch prices; what was in three batches in vain is asked at once, at twice that.
-      const billed = simulator.bill().reduce((sum, { input, output, serviceTier }) =>
-        sum + (75_000n * BigInt(input) + 300_000n * BigInt(output)) * (serviceTier === "batch" ? 1n : 2n), 0n)
-      assert.strictEqual(summary.cost, billed)
-      const sums = yield* open(location(), (store) => Effect.flatMap(store.runs.find(name), (found) => store.ledger.sums(found.id)))
-      assert.strictEqual(sums.reduce((sum, { spent }) => sum + spent, 0n), billed)
-    }), 60_000)
+        const out: Array<string> = []
+        const text = Flow.step("text", { row }, ({ row }) =>
+          Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text)
+        )
+        const flow = Flow.make("batched", {
+          outputs: [Sink.forEach("out", text, (value) => Effect.sync(() => out.push(value)))],
+          stack: Stack.make(
+            Ledger.layer,
+            Cache.layer(),
+            Retry.layer(),
+            OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
+          )
+        })
+        const run = (options: Runner.Options) =>
+          Runner.run(flow, {
+            errorsFile: join(tmpdir(), "pipe-stores.errors.jsonl"),
+            batch: { polling: { first: "50 millis" } },
+            ...options
+          }).pipe(Effect.provide(Layer.fresh(NodeHost.layer({ store: location() }))))
+        const left = yield* run({ detach: true }).pipe(Effect.flip)
+        const name = left._tag === "RunFailed" ? left.summary.run : left.message
+        const summary = yield* run({ resume: name })
+        assert.strictEqual(out.length + summary.rows.failed, 150)
+        // Batch prices; what was in three batches in vain is asked at once, at twice that.
+        const billed = simulator
+          .bill()
+          .reduce(
+            (sum, { input, output, serviceTier }) =>
+              sum + (75_000n * BigInt(input) + 300_000n * BigInt(output)) * (serviceTier === "batch" ? 1n : 2n),
+            0n
+          )
+        assert.strictEqual(summary.cost, billed)
+        const sums = yield* open(location(), (store) =>
+          Effect.flatMap(store.runs.find(name), (found) => store.ledger.sums(found.id))
+        )
+        assert.strictEqual(
+          sums.reduce((sum, { spent }) => sum + spent, 0n),
+          billed
+        )
+      }),
+    60_000
+  )
 }
 
 describe("groups", () => {
   it.live("are written one after the other, and a commit waits for the one that is on its way", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const database = yield* Store.open(":memory:")
       let open = 0
       let most = 0
@@ -249,7 +379,8 @@ describe("groups", () => {
       assert.strictEqual(yield* count, 3)
       assert.strictEqual(most, 1)
       for (const n of [1, 2, 3]) assert.strictEqual((yield* store.answers.get(key(n)))?.value, `v${n}`)
-    }).pipe(Effect.scoped, Effect.provide(Reactivity.layer)))
+    }).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
+  )
 })
 
 describe("on SQLite", () => {
@@ -259,43 +390,53 @@ describe("on SQLite", () => {
 
 describe.skipIf(!Servers.hasPostgres)("on PostgreSQL", () => {
   let url = ""
-  it.layer(Layer.effectDiscard(Effect.tap(Servers.postgres, (started) => Effect.sync(() => void (url = started)))), { excludeTestServices: true, timeout: 60_000 })(() => {
+  it.layer(Layer.effectDiscard(Effect.tap(Servers.postgres, (started) => Effect.sync(() => void (url = started)))), {
+    excludeTestServices: true,
+    timeout: 60_000
+  })(() => {
     contract(() => url)
 
     it.live("is told of by its address without the password", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const name = yield* open(url, (store) => Effect.succeed(store.name))
         assert.notInclude(name, "secret-password")
         const error = yield* Effect.flip(open("postgres://pipe:secret-password@127.0.0.1:1/none", () => Effect.void))
         assert.include(error.message, "cannot be used")
         assert.notInclude(error.message, "secret-password")
-      }))
+      })
+    )
   })
 })
 
 describe.skipIf(!Servers.hasRedis)("the exact cache on Redis", () => {
-  it.live("answers from the server, keeps each answer its time, and fails in one line where nobody is", () =>
-    Effect.gen(function*() {
-      const url = yield* Servers.redis
-      const simulator = yield* Simulator.start()
-      const ask = (content: string) =>
-        ModelClient.send(question(content)).pipe(
-          Effect.provide(Stack.make(
-            Cache.layer({ timeToLive: "400 millis" }).pipe(Layer.provide(Redis.layerCache({ url }))),
-            OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
-          )),
-          Effect.provide(Layer.fresh(NodeHost.layerMemory))
-        )
-      const first = yield* ask("Capital of Peru?")
-      const second = yield* ask("Capital of Peru?")
-      assert.strictEqual(second.origin, "cache")
-      assert.deepStrictEqual(second.parts, first.parts)
-      assert.strictEqual(simulator.requests(), 1)
-      yield* Effect.sleep(600)
-      yield* ask("Capital of Peru?")
-      assert.strictEqual(simulator.requests(), 2)
-      const error = yield* Effect.flip(Effect.scoped(Layer.build(Redis.layerCache({ url: "redis://127.0.0.1:1" }))))
-      assert.instanceOf(error, CacheStore.CacheStoreError)
-      assert.include(error.message, "the cache on Redis failed")
-    }), 60_000)
+  it.live(
+    "answers from the server, keeps each answer its time, and fails in one line where nobody is",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* Servers.redis
+        const simulator = yield* Simulator.start()
+        const ask = (content: string) =>
+          ModelClient.send(question(content)).pipe(
+            Effect.provide(
+              Stack.make(
+                Cache.layer({ timeToLive: "400 millis" }).pipe(Layer.provide(Redis.layerCache({ url }))),
+                OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
+              )
+            ),
+            Effect.provide(Layer.fresh(NodeHost.layerMemory))
+          )
+        const first = yield* ask("Capital of Peru?")
+        const second = yield* ask("Capital of Peru?")
+        assert.strictEqual(second.origin, "cache")
+        assert.deepStrictEqual(second.parts, first.parts)
+        assert.strictEqual(simulator.requests(), 1)
+        yield* Effect.sleep(600)
+        yield* ask("Capital of Peru?")
+        assert.strictEqual(simulator.requests(), 2)
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(Redis.layerCache({ url: "redis://127.0.0.1:1" }))))
+        assert.instanceOf(error, CacheStore.CacheStoreError)
+        assert.include(error.message, "the cache on Redis failed")
+      }),
+    60_000
+  )
 })

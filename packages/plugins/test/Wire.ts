@@ -50,12 +50,17 @@ export const serve = (reply: (body: string, index: number) => Reply): Effect.Eff
         await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
         return { server, seen, aborted: () => aborted }
       }),
-      ({ server }) => Effect.sync(() => {
-        server.closeAllConnections()
-        server.close()
-      })
+      ({ server }) =>
+        Effect.sync(() => {
+          server.closeAllConnections()
+          server.close()
+        })
     ),
-    ({ aborted, seen, server }) => ({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen, aborted })
+    ({ aborted, seen, server }) => ({
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      seen,
+      aborted
+    })
   )
 
 export const question = (content: string, fields: Partial<Omit<ModelRequest.Completion, "_tag">> = {}) =>

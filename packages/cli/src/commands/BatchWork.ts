@@ -43,31 +43,50 @@ const toJson = ({ cost, expected, file: _, held, ...batch }: BatchRepo.Batch) =>
 export const list = (input: Shared & { readonly limit: number; readonly json: boolean }) =>
   withStore(input, (store) =>
     Effect.flatMap(store.batches.list(input.limit), (batches) =>
-      batches.length === 0 && !input.json ? Console.log("no batch yet: pipe run <flow> --batch sends some") : Console.log(
-        input.json ? batches.map((batch) => JSON.stringify(toJson(batch))).join("\n") : RunText.columns([
-          ["batch", "run", "model", "made", "state", "requests", "answered", "failed", "cost"],
-          ...batches.map((batch) => [
-            batch.name,
-            batch.runName ?? "–",
-            batch.model,
-            RunText.time(batch.createdAt),
-            states[batch.state],
-            count(batch.requests),
-            count(batch.answered),
-            count(batch.failed),
-            batch.state === "collected" ? Money.format(batch.cost) : `≈ ${Money.format(batch.expected)}`
-          ])
-        ], 5)
-      )))
+      batches.length === 0 && !input.json
+        ? Console.log("no batch yet: pipe run <flow> --batch sends some")
+        : Console.log(
+            input.json
+              ? batches.map((batch) => JSON.stringify(toJson(batch))).join("\n")
+              : RunText.columns(
+                  [
+                    ["batch", "run", "model", "made", "state", "requests", "answered", "failed", "cost"],
+                    ...batches.map((batch) => [
+                      batch.name,
+                      batch.runName ?? "–",
+                      batch.model,
+                      RunText.time(batch.createdAt),
+                      states[batch.state],
+                      count(batch.requests),
+                      count(batch.answered),
+                      count(batch.failed),
+                      batch.state === "collected" ? Money.format(batch.cost) : `≈ ${Money.format(batch.expected)}`
+                    ])
+                  ],
+                  5
+                )
+          )
+    )
+  )
 
 /** The one batch of a name. */
 const find = (store: Store.Service, name: string) =>
-  Effect.flatMap(Effect.mapError(store.batches.named(name), (error) => ExitCode.refuse(Store.messageOf(error))), (found) =>
-    found.length === 1 ? Effect.succeed(found[0]!) : Effect.fail(ExitCode.refuse(
-      found.length === 0
-        ? `${store.name} holds no batch ${name}: pipe batches lists them`
-        : `more than one batch begins with ${name}: ${found.slice(0, 5).map((batch) => batch.name).join(", ")}`
-    )))
+  Effect.flatMap(
+    Effect.mapError(store.batches.named(name), (error) => ExitCode.refuse(Store.messageOf(error))),
+    (found) =>
+      found.length === 1
+        ? Effect.succeed(found[0]!)
+        : Effect.fail(
+            ExitCode.refuse(
+              found.length === 0
+                ? `${store.name} holds no batch ${name}: pipe batches lists them`
+                : `more than one batch begins with ${name}: ${found
+                    .slice(0, 5)
+                    .map((batch) => batch.name)
+                    .join(", ")}`
+            )
+          )
+  )
 
 const describe = (batch: BatchRepo.Batch): string => {
   const resume = batch.runName === undefined ? [] : [`pipe resume ${batch.runName}`]
@@ -98,18 +117,19 @@ const describe = (batch: BatchRepo.Batch): string => {
 export const show = (input: Shared & { readonly batch: string; readonly json: boolean }) =>
   withStore(input, (store) =>
     Effect.flatMap(find(store, input.batch), (batch) =>
-      Console.log(input.json ? JSON.stringify(toJson(batch)) : describe(batch))))
+      Console.log(input.json ? JSON.stringify(toJson(batch)) : describe(batch))
+    )
+  )
 
 /** Does something with the batches of a run, through the provider at the bottom of its flow. */
-const throughFlow = <A, E>(
-  input: Shared,
-  runName: string,
-  f: (batches: Batches.Batches) => Effect.Effect<A, E>
-) =>
-  Effect.gen(function*() {
+const throughFlow = <A, E>(input: Shared, runName: string, f: (batches: Batches.Batches) => Effect.Effect<A, E>) =>
+  Effect.gen(function* () {
     const run = yield* withStore(input, (store) => store.runs.find(runName))
     const { file } = run.options
-    if (file === undefined) return yield* ExitCode.refuse(`run ${runName} was begun by a program: its batches are looked after there (Batches.open)`)
+    if (file === undefined)
+      return yield* ExitCode.refuse(
+        `run ${runName} was begun by a program: its batches are looked after there (Batches.open)`
+      )
     const flow = yield* LoadFlow.load(file)
     const view = View.make({ mode: "plain" })
     return yield* Effect.scoped(Effect.flatMap(Batches.open(flow), f)).pipe(
@@ -117,7 +137,11 @@ const throughFlow = <A, E>(
       Effect.mapError((error) =>
         error instanceof ExitCode.Failure
           ? error
-          : new ExitCode.Failure({ message: Secret.mask(error instanceof Error ? error.message : String(error)), exitCode: ExitCode.failed }))
+          : new ExitCode.Failure({
+              message: Secret.mask(error instanceof Error ? error.message : String(error)),
+              exitCode: ExitCode.failed
+            })
+      )
     )
   })
 
@@ -127,11 +151,14 @@ const runOf = (batch: BatchRepo.Batch) =>
     : Effect.succeed(batch.runName)
 
 export const collect = (input: Shared & { readonly batch: Option.Option<string> }) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const name = Option.getOrUndefined(input.batch)
     const chosen = yield* name === undefined
       ? withStore(input, (store) => store.batches.open(undefined))
-      : Effect.map(withStore(input, (store) => find(store, name)), (batch) => [batch])
+      : Effect.map(
+          withStore(input, (store) => find(store, name)),
+          (batch) => [batch]
+        )
     if (chosen.length === 0) return yield* Console.log("no batch is on its way")
     for (const [runName, batches] of Map.groupBy(chosen, ({ runName }) => runName)) {
       if (runName === undefined) {
@@ -140,40 +167,57 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
       }
       const run = yield* withStore(input, (store) => store.runs.find(runName))
       if (run.status === "running") {
-        yield* Console.log(`${batches.map(({ name }) => name).join(", ")}: run ${runName} is at work and collects them itself`)
+        yield* Console.log(
+          `${batches.map(({ name }) => name).join(", ")}: run ${runName} is at work and collects them itself`
+        )
         continue
       }
       yield* throughFlow(input, runName, (opened) =>
-        Effect.forEach(batches, (batch) =>
-          Effect.flatMap(opened.collect(batch), ({ batch: now, status }) =>
-            Console.log(
-              now.state === "collected"
-                ? `${now.name}: ${count(now.answered)} answered, ${count(now.failed)} failed, ${count(now.requests - now.answered - now.failed)} to be asked again`
-                : status === undefined
-                ? `${now.name}: ${states[now.state]}`
-                : `${now.name}: ${count(status.answered)} of ${count(now.requests)} answered, ${count(status.failed)} failed so far`
-            )), { discard: true }))
+        Effect.forEach(
+          batches,
+          (batch) =>
+            Effect.flatMap(opened.collect(batch), ({ batch: now, status }) =>
+              Console.log(
+                now.state === "collected"
+                  ? `${now.name}: ${count(now.answered)} answered, ${count(now.failed)} failed, ${count(now.requests - now.answered - now.failed)} to be asked again`
+                  : status === undefined
+                    ? `${now.name}: ${states[now.state]}`
+                    : `${now.name}: ${count(status.answered)} of ${count(now.requests)} answered, ${count(status.failed)} failed so far`
+              )
+            ),
+          { discard: true }
+        )
+      )
       yield* Console.log(`give them to their rows: pipe resume ${runName}`)
     }
   })
 
 export const cancel = (input: Shared & { readonly batch: string }) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const batch = yield* withStore(input, (store) => find(store, input.batch))
-    if (batch.state !== "sent" && batch.state !== "ready") return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
+    if (batch.state !== "sent" && batch.state !== "ready")
+      return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
     yield* throughFlow(input, yield* runOf(batch), (batches) => batches.cancel(batch))
     yield* Console.log(`${batch.name} is cancelled; what it has answered: pipe batches collect ${batch.name}`)
   })
 
 export const forget = (input: Shared & { readonly batch: string; readonly yes: boolean }) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const batch = yield* withStore(input, (store) => find(store, input.batch))
-    if (batch.state === "collected" || batch.state === "rejected") return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
+    if (batch.state === "collected" || batch.state === "rejected")
+      return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
     if (!input.yes) {
-      if (!process.stdin.isTTY) return yield* ExitCode.refuse(`pipe batches forget has ${batch.requests} requests sent and paid again: say --yes`)
-      const yes = yield* Prompt.run(Prompt.Confirm({ message: `Have ${batch.requests} requests sent and paid again?`, initial: false }))
+      if (!process.stdin.isTTY)
+        return yield* ExitCode.refuse(
+          `pipe batches forget has ${batch.requests} requests sent and paid again: say --yes`
+        )
+      const yes = yield* Prompt.run(
+        Prompt.Confirm({ message: `Have ${batch.requests} requests sent and paid again?`, initial: false })
+      )
       if (!yes) return
     }
     yield* withStore(input, (store) => Batches.forget(store, batch))
-    yield* Console.log(`${batch.name} is given up${batch.runName === undefined ? "" : `; its requests are sent again by: pipe resume ${batch.runName}`}`)
+    yield* Console.log(
+      `${batch.name} is given up${batch.runName === undefined ? "" : `; its requests are sent again by: pipe resume ${batch.runName}`}`
+    )
   })

@@ -14,41 +14,50 @@ const shared = {
   )
 }
 
-const batch = Argument.String("batch").pipe(Argument.withDescription("our name of a batch or the provider's id, or the beginning of either"))
+const batch = Argument.String("batch").pipe(
+  Argument.withDescription("our name of a batch or the provider's id, or the beginning of either")
+)
 
 const work = Effect.promise(() => import("./BatchWork.ts"))
 
 const list = {
-  limit: Flag.Int("limit").pipe(Flag.withDescription("at most so many, the newest first (default 20)"), Flag.withDefault(20)),
+  limit: Flag.Int("limit").pipe(
+    Flag.withDescription("at most so many, the newest first (default 20)"),
+    Flag.withDefault(20)
+  ),
   json: Switch.make("json", "one batch a line, as JSON"),
   store: StoreFlag.flag
 }
 
-const show = Command.make(
-  "show",
-  { batch, json: Switch.make("json", "as JSON"), store: StoreFlag.flag },
-  (input) => Effect.flatMap(work, (batches) => batches.show(input))
+const show = Command.make("show", { batch, json: Switch.make("json", "as JSON"), store: StoreFlag.flag }, (input) =>
+  Effect.flatMap(work, (batches) => batches.show(input))
 ).pipe(Command.withDescription("One batch: where it stands, whose it is, and what can be done with it"))
 
-const collect = Command.make(
-  "collect",
-  { batch: Argument.optional(batch), ...shared },
-  (input) => Effect.flatMap(work, (batches) => batches.collect(input))
-).pipe(Command.withDescription("Take in the results of the batches that are back, and book them; pipe resume gives them to their rows"))
+const collect = Command.make("collect", { batch: Argument.optional(batch), ...shared }, (input) =>
+  Effect.flatMap(work, (batches) => batches.collect(input))
+).pipe(
+  Command.withDescription(
+    "Take in the results of the batches that are back, and book them; pipe resume gives them to their rows"
+  )
+)
 
-const cancel = Command.make(
-  "cancel",
-  { batch, ...shared },
-  (input) => Effect.flatMap(work, (batches) => batches.cancel(input))
+const cancel = Command.make("cancel", { batch, ...shared }, (input) =>
+  Effect.flatMap(work, (batches) => batches.cancel(input))
 ).pipe(Command.withDescription("Cancel a batch at the provider: what it has answered by then can be collected"))
 
 const forget = Command.make(
   "forget",
   { batch, yes: Switch.make("yes", "do it without asking"), store: StoreFlag.flag },
   (input) => Effect.flatMap(work, (batches) => batches.forget(input))
-).pipe(Command.withDescription("Give a batch up that the provider does not know any more: its requests are sent, and paid, again"))
+).pipe(
+  Command.withDescription(
+    "Give a batch up that the provider does not know any more: its requests are sent, and paid, again"
+  )
+)
 
-export const command = Command.make("batches", list, (input) => Effect.flatMap(work, (batches) => batches.list(input))).pipe(
+export const command = Command.make("batches", list, (input) =>
+  Effect.flatMap(work, (batches) => batches.list(input))
+).pipe(
   Command.withDescription("The batches that runs have sent: listed, shown, collected, cancelled"),
   Command.withSubcommands([show, collect, cancel, forget]),
   Command.withExamples([

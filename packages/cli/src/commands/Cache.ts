@@ -13,16 +13,12 @@ const shared = {
 
 const work = Effect.promise(() => import("./CacheWork.ts"))
 
-const stats = Command.make(
-  "stats",
-  { json: Switch.make("json", "as JSON"), ...shared },
-  (input) => Effect.flatMap(work, (cache) => cache.stats(input))
+const stats = Command.make("stats", { json: Switch.make("json", "as JSON"), ...shared }, (input) =>
+  Effect.flatMap(work, (cache) => cache.stats(input))
 ).pipe(Command.withDescription("How many answers and results are kept, for which models, and how large they are"))
 
-const clear = Command.make(
-  "clear",
-  { yes: Switch.make("yes", "do it without asking"), ...shared },
-  (input) => Effect.flatMap(work, (cache) => cache.clear(input))
+const clear = Command.make("clear", { yes: Switch.make("yes", "do it without asking"), ...shared }, (input) =>
+  Effect.flatMap(work, (cache) => cache.clear(input))
 ).pipe(Command.withDescription("Take away all answers and results; runs and their books stay"))
 
 const prune = Command.make(
@@ -37,17 +33,28 @@ const prune = Command.make(
     ...shared
   },
   (input) => Effect.flatMap(work, (cache) => cache.prune(input))
-).pipe(Command.withDescription("Take away what has expired or been replaced, and what the flags say; gives the space back"))
+).pipe(
+  Command.withDescription("Take away what has expired or been replaced, and what the flags say; gives the space back")
+)
 
 const exportAll = Command.make(
   "export",
-  { file: Argument.String("file").pipe(Argument.withDescription("where to write; left out: standard output"), Argument.optional), ...shared },
+  {
+    file: Argument.String("file").pipe(
+      Argument.withDescription("where to write; left out: standard output"),
+      Argument.optional
+    ),
+    ...shared
+  },
   (input) => Effect.flatMap(work, (cache) => cache.exportAll(input))
 ).pipe(Command.withDescription("Write all answers as JSON Lines: for another machine, or a colleague"))
 
 const importAll = Command.make(
   "import",
-  { file: Argument.String("file").pipe(Argument.withDescription("what pipe cache export wrote; - is standard input")), ...shared },
+  {
+    file: Argument.String("file").pipe(Argument.withDescription("what pipe cache export wrote; - is standard input")),
+    ...shared
+  },
   (input) => Effect.flatMap(work, (cache) => cache.importAll(input))
 ).pipe(Command.withDescription("Take answers in that another store exported; those that are there stay"))
 
@@ -55,28 +62,54 @@ const evaluate = Command.make(
   "eval",
   {
     file: Argument.String("file").pipe(
-      Argument.withDescription("texts with their answers (.csv, .tsv or .jsonl), or JSON Lines of pairs: {\"a\": …, \"b\": …, \"same\": true}")
+      Argument.withDescription(
+        'texts with their answers (.csv, .tsv or .jsonl), or JSON Lines of pairs: {"a": …, "b": …, "same": true}'
+      )
     ),
-    text: Flag.String("text").pipe(Flag.withMetavar("COLUMN"), Flag.withDescription("the column of the text"), Flag.withDefault("text")),
-    answer: Flag.String("answer").pipe(Flag.withMetavar("COLUMN"), Flag.withDescription("the column of its answer"), Flag.withDefault("answer")),
+    text: Flag.String("text").pipe(
+      Flag.withMetavar("COLUMN"),
+      Flag.withDescription("the column of the text"),
+      Flag.withDefault("text")
+    ),
+    answer: Flag.String("answer").pipe(
+      Flag.withMetavar("COLUMN"),
+      Flag.withDescription("the column of its answer"),
+      Flag.withDefault("answer")
+    ),
     maxErrorRate: Flag.Finite("max-error-rate").pipe(
       Flag.withMetavar("SHARE"),
       Flag.withDescription("a bound to try, such as 0.02; may stand several times (0.01, 0.02, 0.03, 0.05 and 0.1)"),
-      Flag.filter((share) => share > 0 && share < 1, () => "is between 0 and 1"),
+      Flag.filter(
+        (share) => share > 0 && share < 1,
+        () => "is between 0 and 1"
+      ),
       Flag.atLeast(0)
     ),
     shuffles: Flag.Int("shuffles").pipe(
       Flag.withDescription("orders by chance in which the texts are asked"),
-      Flag.filter((count) => count > 0, () => "is 1 or more"),
+      Flag.filter(
+        (count) => count > 0,
+        () => "is 1 or more"
+      ),
       Flag.withDefault(3)
     ),
     seed: Flag.String("seed").pipe(Flag.withDescription("what the orders depend on"), Flag.withDefault("pipe")),
-    svg: Flag.String("svg").pipe(Flag.withMetavar("FILE"), Flag.withDescription("draw the curve into this file"), Flag.optional),
+    svg: Flag.String("svg").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("draw the curve into this file"),
+      Flag.optional
+    ),
     json: Switch.make("json", "as JSON")
   },
-  (input) => Effect.flatMap(Effect.promise(() => import("./CacheEval.ts")), ({ evaluate }) => evaluate(input))
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./CacheEval.ts")),
+      ({ evaluate }) => evaluate(input)
+    )
 ).pipe(
-  Command.withDescription("What reuse by meaning would have done on your texts, and what a threshold would have: how much is reused, and how much of it is wrong"),
+  Command.withDescription(
+    "What reuse by meaning would have done on your texts, and what a threshold would have: how much is reused, and how much of it is wrong"
+  ),
   Command.withExamples([
     { command: "pipe cache eval labelled.csv --text question --answer intent --max-error-rate 0.02" },
     { command: "pipe cache eval pairs.jsonl --svg curve.svg" }

@@ -34,13 +34,18 @@ const Row = Schema.Record(Schema.String, Schema.Unknown)
 
 /** The rows of a file, with the place of each. */
 const read = (file: string) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const delimiter = file.endsWith(".csv") ? "," : file.endsWith(".tsv") ? "\t" : undefined
-    const node = delimiter !== undefined
-      ? Sourced.csv("file", { path: file, delimiter, schema: Schema.Record(Schema.String, Schema.String) })
-      : Sourced.jsonl("file", { path: file, schema: Row })
+    const node =
+      delimiter !== undefined
+        ? Sourced.csv("file", { path: file, delimiter, schema: Schema.Record(Schema.String, Schema.String) })
+        : Sourced.jsonl("file", { path: file, schema: Row })
     if (node.kind._tag !== "Source") return []
-    const { rows } = yield* node.kind.open as Effect.Effect<Node.Reading<Values, Error, FileSystem.FileSystem>, Error, FileSystem.FileSystem>
+    const { rows } = yield* node.kind.open as Effect.Effect<
+      Node.Reading<Values, Error, FileSystem.FileSystem>,
+      Error,
+      FileSystem.FileSystem
+    >
     const found: Array<{ readonly position: string; readonly value: Values }> = []
     yield* Stream.runForEach(rows, (row) => {
       if ("problem" in row) return Effect.fail(ExitCode.refuse(`${row.position}: ${row.problem}`))
@@ -52,7 +57,14 @@ const read = (file: string) =>
 
 const isPair = (value: Values): boolean => "a" in value && "b" in value && "same" in value
 
-const truths: { readonly [word: string]: boolean } = { true: true, "1": true, yes: true, false: false, "0": false, no: false }
+const truths: { readonly [word: string]: boolean } = {
+  true: true,
+  "1": true,
+  yes: true,
+  false: false,
+  "0": false,
+  no: false
+}
 
 const toPair = ({ position, value }: { readonly position: string; readonly value: Values }) => {
   const same = truths[String(value["same"]).toLowerCase()]
@@ -61,32 +73,44 @@ const toPair = ({ position, value }: { readonly position: string; readonly value
     : Effect.fail(ExitCode.refuse(`${position}: a pair has texts a and b, and same: true or false`))
 }
 
-const toRow = (input: Input) => ({ position, value }: { readonly position: string; readonly value: Values }) => {
-  const [text, answer] = [value[input.text], value[input.answer]]
-  return typeof text === "string" && answer !== undefined
-    ? Effect.succeed({ text, answer: typeof answer === "string" ? answer : JSON.stringify(answer) })
-    : Effect.fail(ExitCode.refuse(
-      text !== undefined && typeof text !== "string"
-        ? `${position}: ${input.text} is no text but ${JSON.stringify(text)}`
-        : `${position}: has no ${typeof text === "string" ? input.answer : input.text}; it has ${Object.keys(value).join(", ")}: name the columns by --text and --answer, or give pairs with a, b and same`
-    ))
-}
+const toRow =
+  (input: Input) =>
+  ({ position, value }: { readonly position: string; readonly value: Values }) => {
+    const [text, answer] = [value[input.text], value[input.answer]]
+    return typeof text === "string" && answer !== undefined
+      ? Effect.succeed({ text, answer: typeof answer === "string" ? answer : JSON.stringify(answer) })
+      : Effect.fail(
+          ExitCode.refuse(
+            text !== undefined && typeof text !== "string"
+              ? `${position}: ${input.text} is no text but ${JSON.stringify(text)}`
+              : `${position}: has no ${typeof text === "string" ? input.answer : input.text}; it has ${Object.keys(value).join(", ")}: name the columns by --text and --answer, or give pairs with a, b and same`
+          )
+        )
+  }
 
 const chartOf = ({ outcomes, thresholds }: ReuseEval.Evaluation): Chart.Chart => ({
   title: "Answers that are reused, and how many of those are wrong",
-  x: { name: "share of the reused that is wrong", max: Math.max(0.02, ...outcomes.map(({ maxErrorRate }) => maxErrorRate)) * 1.5, format: percent },
+  x: {
+    name: "share of the reused that is wrong",
+    max: Math.max(0.02, ...outcomes.map(({ maxErrorRate }) => maxErrorRate)) * 1.5,
+    format: percent
+  },
   y: { name: "share reused", max: 1, format: percent },
   series: [
     {
       name: "within an error rate",
       kind: "points",
-      points: outcomes.map(({ trials }) => ReuseEval.total(trials)).map((all) => ({ x: ReuseEval.errorOf(all), y: ReuseEval.reuseOf(all) }))
+      points: outcomes
+        .map(({ trials }) => ReuseEval.total(trials))
+        .map((all) => ({ x: ReuseEval.errorOf(all), y: ReuseEval.reuseOf(all) }))
         .toSorted((a, b) => a.x - b.x)
     },
     {
       name: "a threshold, by hindsight",
       kind: "line",
-      points: thresholds.filter(({ reused }) => reused > 0).map((one) => ({ x: ReuseEval.errorOf(one), y: ReuseEval.reuseOf(one) }))
+      points: thresholds
+        .filter(({ reused }) => reused > 0)
+        .map((one) => ({ x: ReuseEval.errorOf(one), y: ReuseEval.reuseOf(one) }))
     }
   ]
 })
@@ -95,47 +119,62 @@ const DEFAULT_THRESHOLDS = [0.95, 0.9, 0.8]
 
 const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart.Chart): string => {
   const { embedder, of, outcomes, repeated, size, thresholds, unfit } = evaluation
-  const worst = (trials: ReadonlyArray<ReuseEval.Trial>) => trials.map(ReuseEval.errorOf).reduce((a, b) => Math.max(a, b), 0)
-  const least = (trials: ReadonlyArray<ReuseEval.Trial>) => trials.map(ReuseEval.reuseOf).reduce((a, b) => Math.min(a, b), 1)
+  const worst = (trials: ReadonlyArray<ReuseEval.Trial>) =>
+    trials.map(ReuseEval.errorOf).reduce((a, b) => Math.max(a, b), 0)
+  const least = (trials: ReadonlyArray<ReuseEval.Trial>) =>
+    trials.map(ReuseEval.reuseOf).reduce((a, b) => Math.min(a, b), 1)
   const at = (threshold: number) => thresholds.findLast((one) => one.threshold >= threshold - 1e-9)
   return [
     `${count(size)} ${of}${repeated === 0 ? "" : ` (${count(repeated)} more were there before, word for word)`}, ${count(shuffles)} orders by chance, vectors of ${embedder}${
       unfit === 0 ? "" : `; ${count(unfit)} cannot be compared: the model is asked`
     }`,
-    ...(size - unfit > ErrorBound.COLD_START ? [] : [`  too few: nothing is reused before ${ErrorBound.COLD_START} lookups have shown how right it is`]),
+    ...(size - unfit > ErrorBound.COLD_START
+      ? []
+      : [`  too few: nothing is reused before ${ErrorBound.COLD_START} lookups have shown how right it is`]),
     "",
-    ...table([
-      ["maxErrorRate", "reused", "least", "wrong", "most", "threshold by hindsight"],
-      ...outcomes.map(({ maxErrorRate, trials }) => {
-        const all = ReuseEval.total(trials)
-        const best = ReuseEval.bestThreshold(thresholds, maxErrorRate)
-        return [
-          percent(maxErrorRate),
-          percent(ReuseEval.reuseOf(all)),
-          percent(least(trials)),
-          percent(ReuseEval.errorOf(all)),
-          percent(worst(trials)),
-          best === undefined ? "none" : `${best.threshold.toFixed(3)}: ${percent(ReuseEval.reuseOf(best))} reused`
-        ]
-      })
-    ], 0),
+    ...table(
+      [
+        ["maxErrorRate", "reused", "least", "wrong", "most", "threshold by hindsight"],
+        ...outcomes.map(({ maxErrorRate, trials }) => {
+          const all = ReuseEval.total(trials)
+          const best = ReuseEval.bestThreshold(thresholds, maxErrorRate)
+          return [
+            percent(maxErrorRate),
+            percent(ReuseEval.reuseOf(all)),
+            percent(least(trials)),
+            percent(ReuseEval.errorOf(all)),
+            percent(worst(trials)),
+            best === undefined ? "none" : `${best.threshold.toFixed(3)}: ${percent(ReuseEval.reuseOf(best))} reused`
+          ]
+        })
+      ],
+      0
+    ),
     "",
-    ...table([
-      ["threshold", "reused", "wrong"],
-      ...DEFAULT_THRESHOLDS.flatMap((threshold) => {
-        const one = at(threshold)
-        return one === undefined ? [] : [[threshold.toFixed(2), percent(ReuseEval.reuseOf(one)), percent(ReuseEval.errorOf(one))]]
-      })
-    ], 0),
+    ...table(
+      [
+        ["threshold", "reused", "wrong"],
+        ...DEFAULT_THRESHOLDS.flatMap((threshold) => {
+          const one = at(threshold)
+          return one === undefined
+            ? []
+            : [[threshold.toFixed(2), percent(ReuseEval.reuseOf(one)), percent(ReuseEval.errorOf(one))]]
+        })
+      ],
+      0
+    ),
     "",
     Chart.render(chart)
   ].join("\n")
 }
 
 export const evaluate = (input: Input) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     // That a file is empty is said once.
-    const found = yield* read(input.file).pipe(Effect.provide(Logger.layer([])), Effect.mapError((error) => ExitCode.refuse(error.message)))
+    const found = yield* read(input.file).pipe(
+      Effect.provide(Logger.layer([])),
+      Effect.mapError((error) => ExitCode.refuse(error.message))
+    )
     if (found.length === 0) return yield* ExitCode.refuse(`${input.file}: has no rows`)
     const options: ReuseEval.Options = {
       shuffles: input.shuffles,
@@ -145,20 +184,30 @@ export const evaluate = (input: Input) =>
         if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${what} ${done}/${of}`)
       }
     }
-    const evaluation = yield* (isPair(found[0]!.value)
-      ? Effect.flatMap(Effect.forEach(found, toPair), (pairs) => ReuseEval.pairs(pairs, options))
-      : Effect.flatMap(Effect.forEach(found, toRow(input)), (rows) => ReuseEval.rows(rows, options))).pipe(
-        Effect.provide([LocalEmbedder.layer, Usearch.layer]),
-        Effect.mapError((error) => ExitCode.refuse(error.message)),
-        Effect.ensuring(Effect.sync(() => {
+    const evaluation = yield* (
+      isPair(found[0]!.value)
+        ? Effect.flatMap(Effect.forEach(found, toPair), (pairs) => ReuseEval.pairs(pairs, options))
+        : Effect.flatMap(Effect.forEach(found, toRow(input)), (rows) => ReuseEval.rows(rows, options))
+    ).pipe(
+      Effect.provide([LocalEmbedder.layer, Usearch.layer]),
+      Effect.mapError((error) => ExitCode.refuse(error.message)),
+      Effect.ensuring(
+        Effect.sync(() => {
           if (process.stderr.isTTY) process.stderr.write("\r\u001b[K")
-        }))
+        })
       )
+    )
     const chart = chartOf(evaluation)
     if (Option.isSome(input.svg)) {
       const fs = yield* FileSystem.FileSystem
       const file = input.svg.value
-      yield* Effect.mapError(fs.writeFileString(file, Chart.toSvg(chart)), (error) => ExitCode.refuse(`${file}: cannot be written: ${error.message}`))
+      yield* Effect.mapError(fs.writeFileString(file, Chart.toSvg(chart)), (error) =>
+        ExitCode.refuse(`${file}: cannot be written: ${error.message}`)
+      )
     }
-    yield* Console.log(input.json ? JSON.stringify({ ...evaluation, thresholds: evaluation.thresholds.filter(({ reused }) => reused > 0) }) : render(evaluation, input.shuffles, chart))
+    yield* Console.log(
+      input.json
+        ? JSON.stringify({ ...evaluation, thresholds: evaluation.thresholds.filter(({ reused }) => reused > 0) })
+        : render(evaluation, input.shuffles, chart)
+    )
   })

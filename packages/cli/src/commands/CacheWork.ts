@@ -29,39 +29,54 @@ const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effe
   OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), f))
 
 const size = (bytes: number): string =>
-  bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
+  bytes < 1e6
+    ? `${(bytes / 1e3).toFixed(1)} kB`
+    : bytes < 1e9
+      ? `${(bytes / 1e6).toFixed(1)} MB`
+      : `${(bytes / 1e9).toFixed(2)} GB`
 
 export const stats = (input: Shared & { readonly json: boolean }) =>
   withStore(input, (store) =>
     Effect.flatMap(store.cache.stats, (found) =>
       Console.log(
-        input.json ? JSON.stringify(found) : [
-          `${store.name}${found.storeBytes === undefined ? "" : `: ${size(found.storeBytes)}`}`,
-          `  answers  ${count(found.entries)} (${size(found.bytes)})${found.expired === 0 ? "" : `, ${count(found.expired)} expired: pipe cache prune`}${
-            found.oldest === undefined ? "" : `, the oldest of ${new Date(found.oldest).toISOString().slice(0, 10)}`
-          }`,
-          ...found.models.map(({ entries, model }) => `    ${model.padEnd(32)} ${count(entries).padStart(10)}`),
-          `  results  ${count(found.results)}`,
-          ...(found.reusable === 0 && found.vectors === 0 ? [] : [`  by meaning  ${count(found.reusable)} answers, ${count(found.vectors)} vectors`])
-        ].join("\n")
-      )))
+        input.json
+          ? JSON.stringify(found)
+          : [
+              `${store.name}${found.storeBytes === undefined ? "" : `: ${size(found.storeBytes)}`}`,
+              `  answers  ${count(found.entries)} (${size(found.bytes)})${found.expired === 0 ? "" : `, ${count(found.expired)} expired: pipe cache prune`}${
+                found.oldest === undefined ? "" : `, the oldest of ${new Date(found.oldest).toISOString().slice(0, 10)}`
+              }`,
+              ...found.models.map(({ entries, model }) => `    ${model.padEnd(32)} ${count(entries).padStart(10)}`),
+              `  results  ${count(found.results)}`,
+              ...(found.reusable === 0 && found.vectors === 0
+                ? []
+                : [`  by meaning  ${count(found.reusable)} answers, ${count(found.vectors)} vectors`])
+            ].join("\n")
+      )
+    )
+  )
 
 const gone = ({ entries, results, reusable }: CacheRepo.Removed): string =>
   `${count(entries)} answers${reusable === 0 ? "" : `, ${count(reusable)} that could be reused by meaning`} and ${count(results)} results are gone`
 
 export const clear = (input: Shared & { readonly yes: boolean }) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     if (!input.yes) {
       if (!process.stdin.isTTY) return yield* ExitCode.refuse("pipe cache clear takes all answers away: say --yes")
-      const yes = yield* Prompt.run(Prompt.Confirm({ message: "Take all cached answers and kept results away?", initial: false }))
+      const yes = yield* Prompt.run(
+        Prompt.Confirm({ message: "Take all cached answers and kept results away?", initial: false })
+      )
       if (!yes) return
     }
     yield* withStore(input, (store) =>
-      Effect.flatMap(store.cache.clear, (removed) => Console.log(`${gone(removed)}; runs and their books stay`)))
+      Effect.flatMap(store.cache.clear, (removed) => Console.log(`${gone(removed)}; runs and their books stay`))
+    )
   })
 
-export const prune = (input: Shared & { readonly olderThan: Option.Option<string>; readonly model: Option.Option<string> }) =>
-  Effect.gen(function*() {
+export const prune = (
+  input: Shared & { readonly olderThan: Option.Option<string>; readonly model: Option.Option<string> }
+) =>
+  Effect.gen(function* () {
     const age = yield* Time.parse("--older-than", input.olderThan)
     const now = yield* Clock.currentTimeMillis
     yield* withStore(input, (store) =>
@@ -71,12 +86,13 @@ export const prune = (input: Shared & { readonly olderThan: Option.Option<string
           model: Option.getOrUndefined(input.model)
         }),
         (removed) => Console.log(gone(removed))
-      ))
+      )
+    )
   })
 
 export const exportAll = (input: Shared & { readonly file: Option.Option<string> }) =>
   withStore(input, (store) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       let entries = 0
       const lines = Stream.map(store.cache.exportAll, (entry) => {
         entries++
@@ -86,31 +102,40 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
       const file = Option.getOrUndefined(input.file)
       yield* WholeFile.writeOrPrint(file, lines)
       if (file !== undefined) yield* Console.log(`${count(entries)} answers are in ${file}`)
-    }))
+    })
+  )
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(CacheRepo.Exported))
 
 export const importAll = (input: Shared & { readonly file: string }) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const stdio = yield* Stdio.Stdio
-    const bytes = Stream.mapError(
-      input.file === "-" ? stdio.stdin : fs.stream(input.file),
-      (error) => ExitCode.refuse(`${input.file}: cannot be read: ${error.message}`)
+    const bytes = Stream.mapError(input.file === "-" ? stdio.stdin : fs.stream(input.file), (error) =>
+      ExitCode.refuse(`${input.file}: cannot be read: ${error.message}`)
     )
     let added = 0
     let known = 0
     yield* withStore(input, (store) =>
       Effect.andThen(
-        Stream.runForEach(Stream.filter(TextLine.split(bytes), (line) => line.text.trim() !== ""), (line) =>
-          Effect.gen(function*() {
-            const entry = yield* Effect.mapError(decode(line.text), (error) =>
-              ExitCode.refuse(`${input.file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(added)} before it were taken in`))
-            if (yield* store.cache.importOne(entry)) added++
-            else known++
-            if (added % 1_000 === 0) yield* store.commit
-          })),
+        Stream.runForEach(
+          Stream.filter(TextLine.split(bytes), (line) => line.text.trim() !== ""),
+          (line) =>
+            Effect.gen(function* () {
+              const entry = yield* Effect.mapError(decode(line.text), (error) =>
+                ExitCode.refuse(
+                  `${input.file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(added)} before it were taken in`
+                )
+              )
+              if (yield* store.cache.importOne(entry)) added++
+              else known++
+              if (added % 1_000 === 0) yield* store.commit
+            })
+        ),
         store.commit
-      ))
-    yield* Console.log(`${count(added)} answers were taken in${known === 0 ? "" : `; ${count(known)} were there already`}`)
+      )
+    )
+    yield* Console.log(
+      `${count(added)} answers were taken in${known === 0 ? "" : `; ${count(known)} were there already`}`
+    )
   })

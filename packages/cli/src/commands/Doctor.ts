@@ -13,8 +13,14 @@ export const command = Command.make(
     store: StoreFlag.flag,
     envFile: Run.runFlags.envFile
   },
-  (input) => Effect.flatMap(Effect.promise(() => import("./Examine.ts")), ({ examine }) => examine(input))
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./Examine.ts")),
+      ({ examine }) => examine(input)
+    )
 ).pipe(
-  Command.withDescription("Check keys, endpoints, the store, the disk and versions; exit code 1 when something is wrong"),
+  Command.withDescription(
+    "Check keys, endpoints, the store, the disk and versions; exit code 1 when something is wrong"
+  ),
   Command.withExamples([{ command: "pipe doctor" }, { command: "pipe doctor --offline" }])
 )

@@ -28,21 +28,34 @@ const wrong = (name: string, message: string): Check => ({ name, status: "wrong"
 const marks = { ok: "✓", warning: "!", wrong: "✗" } as const
 
 /** Runs all checks and prints them. */
-export const examine = (input: { readonly offline: boolean; readonly json: boolean; readonly store: Option.Option<string> }) =>
-  Effect.gen(function*() {
+export const examine = (input: {
+  readonly offline: boolean
+  readonly json: boolean
+  readonly store: Option.Option<string>
+}) =>
+  Effect.gen(function* () {
     const location = StoreFlag.resolve(input)
     const checks = [
       ...versions(),
       yield* storeOf(location),
       ...(NodeHost.isPostgres(location) ? [] : [yield* diskOf(location)]),
       yield* reuse,
-      ...(yield* Effect.forEach(providers, (provider) => providerOf(provider, input.offline), { concurrency: "unbounded" }))
+      ...(yield* Effect.forEach(providers, (provider) => providerOf(provider, input.offline), {
+        concurrency: "unbounded"
+      }))
     ]
     for (const check of checks) {
-      yield* Console.log(Secret.mask(input.json ? JSON.stringify(check) : `${marks[check.status]} ${check.name.padEnd(10)} ${check.message}`))
+      yield* Console.log(
+        Secret.mask(
+          input.json ? JSON.stringify(check) : `${marks[check.status]} ${check.name.padEnd(10)} ${check.message}`
+        )
+      )
     }
     if (checks.some(({ status }) => status === "wrong")) {
-      return yield* new ExitCode.Failure({ message: input.json ? "" : "something is wrong: see the lines with ✗", exitCode: ExitCode.failed })
+      return yield* new ExitCode.Failure({
+        message: input.json ? "" : "something is wrong: see the lines with ✗",
+        exitCode: ExitCode.failed
+      })
     }
   })
 
@@ -81,40 +94,62 @@ const storeOf = (location: string): Effect.Effect<Check> => {
       }
     })
   }
-  return Effect.scoped(Effect.gen(function*() {
-    const context = yield* Layer.build(NodeHost.existingStore(location))
-    return yield* Effect.provideContext(
-      Effect.gen(function*() {
-        const store = yield* Store.Store
-        const stats = yield* store.cache.stats
-        const runs = yield* store.runs.list(1_000)
-        const live = runs.filter((run) => run.status === "running").length
-        if (!NodeHost.isPostgres(location)) accessSync(location, constants.W_OK)
-        return ok("store", `${store.name}: ${runs.length} runs${live === 0 ? "" : ` (${live} at work)`}, ${stats.entries} answers, ${stats.results} results`)
-      }),
-      context
-    )
-  })).pipe(
+  return Effect.scoped(
+    Effect.gen(function* () {
+      const context = yield* Layer.build(NodeHost.existingStore(location))
+      return yield* Effect.provideContext(
+        Effect.gen(function* () {
+          const store = yield* Store.Store
+          const stats = yield* store.cache.stats
+          const runs = yield* store.runs.list(1_000)
+          const live = runs.filter((run) => run.status === "running").length
+          if (!NodeHost.isPostgres(location)) accessSync(location, constants.W_OK)
+          return ok(
+            "store",
+            `${store.name}: ${runs.length} runs${live === 0 ? "" : ` (${live} at work)`}, ${stats.entries} answers, ${stats.results} results`
+          )
+        }),
+        context
+      )
+    })
+  ).pipe(
     Effect.catchCause((cause) => {
-      const error = cause.reasons.map((reason) => "error" in reason ? reason.error : "defect" in reason ? reason.defect : undefined)[0]
+      const error = cause.reasons.map((reason) =>
+        "error" in reason ? reason.error : "defect" in reason ? reason.defect : undefined
+      )[0]
       return Effect.succeed(wrong("store", error === undefined ? `${location} cannot be used` : Store.messageOf(error)))
     })
   )
 }
 
 /** Whether answers can be reused by meaning with what is installed; nobody has to. */
-const reuse: Effect.Effect<Check> = Effect.scoped(Effect.gen(function*() {
-  const [LocalEmbedder, Usearch, VectorIndex] = yield* Effect.promise(() =>
-    Promise.all([import("@pipe/plugins/LocalEmbedder"), import("@pipe/plugins/Usearch"), import("@pipe/core/VectorIndex")]))
-  const model = yield* LocalEmbedder.make
-  const { vector } = yield* model.embed("Is this text turned into a vector?")
-  const indexes = Effect.flatMap(VectorIndex.VectorIndex, (indexes) => indexes.open({ name: "doctor", dimensions: vector.length, folder: undefined }))
-  const index = yield* Effect.result(Effect.provide(indexes, Usearch.layer))
-  return ok("reuse", `vectors of ${vector.length} numbers by ${LocalEmbedder.NAME}; ${index._tag === "Success" ? "index by usearch" : `without an index: ${index.failure.message}`}`)
-})).pipe(Effect.catch((error) => Effect.succeed(ok("reuse", `no vectors on this machine: ${Secret.mask(error.message)}`))))
+const reuse: Effect.Effect<Check> = Effect.scoped(
+  Effect.gen(function* () {
+    const [LocalEmbedder, Usearch, VectorIndex] = yield* Effect.promise(() =>
+      Promise.all([
+        import("@pipe/plugins/LocalEmbedder"),
+        import("@pipe/plugins/Usearch"),
+        import("@pipe/core/VectorIndex")
+      ])
+    )
+    const model = yield* LocalEmbedder.make
+    const { vector } = yield* model.embed("Is this text turned into a vector?")
+    const indexes = Effect.flatMap(VectorIndex.VectorIndex, (indexes) =>
+      indexes.open({ name: "doctor", dimensions: vector.length, folder: undefined })
+    )
+    const index = yield* Effect.result(Effect.provide(indexes, Usearch.layer))
+    return ok(
+      "reuse",
+      `vectors of ${vector.length} numbers by ${LocalEmbedder.NAME}; ${index._tag === "Success" ? "index by usearch" : `without an index: ${index.failure.message}`}`
+    )
+  })
+).pipe(
+  Effect.catch((error) => Effect.succeed(ok("reuse", `no vectors on this machine: ${Secret.mask(error.message)}`)))
+)
 
 /** The nearest folder above that is there. */
-const nearest = (folder: string): string => existsSync(folder) || dirname(folder) === folder ? folder : nearest(dirname(folder))
+const nearest = (folder: string): string =>
+  existsSync(folder) || dirname(folder) === folder ? folder : nearest(dirname(folder))
 
 /** Less than this is too little for a large run. */
 const LEAST_DISK = 1e9
@@ -161,20 +196,27 @@ const providerOf = (provider: Provider, offline: boolean): Effect.Effect<Check> 
   Effect.promise(async () => {
     const key = process.env[provider.key]
     const base = (process.env[provider.url] ?? provider.official).replace(/\/+$/, "")
-    if (key === undefined || key === "") return warning(provider.name, `${provider.key} is not set: needed only by flows that ask ${provider.name}`)
+    if (key === undefined || key === "")
+      return warning(provider.name, `${provider.key} is not set: needed only by flows that ask ${provider.name}`)
     Secret.register(key)
     const padded = key !== key.trim() ? ` (it has white space around it)` : ""
     if (offline) return ok(provider.name, `${provider.key} is set${padded}; ${base} was not asked`)
     try {
-      const response = await fetch(base + provider.models, { headers: provider.headers(key.trim()), signal: AbortSignal.timeout(10_000) })
+      const response = await fetch(base + provider.models, {
+        headers: provider.headers(key.trim()),
+        signal: AbortSignal.timeout(10_000)
+      })
       await response.body?.cancel()
-      if (response.status === 401 || response.status === 403) return wrong(provider.name, `${base} does not take ${provider.key} (${response.status})${padded}`)
+      if (response.status === 401 || response.status === 403)
+        return wrong(provider.name, `${base} does not take ${provider.key} (${response.status})${padded}`)
       return response.ok
         ? ok(provider.name, `${base} takes ${provider.key}${padded}`)
-        : warning(provider.name, `${base} answers ${response.status} to a list of its models; some compatible endpoints have none`)
+        : warning(
+            provider.name,
+            `${base} answers ${response.status} to a list of its models; some compatible endpoints have none`
+          )
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
       return wrong(provider.name, `${base} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`)
     }
   })
-

@@ -11,7 +11,7 @@ import type { RunInput } from "./Run.ts"
 import { execute } from "./RunFlow.ts"
 
 /** Goes on with an unfinished run, or with the failed rows of one. */
-export const goOn = Effect.fnUntraced(function*(
+export const goOn = Effect.fnUntraced(function* (
   input: RunInput & { readonly run: Option.Option<string> },
   what: "unfinished" | "failed"
 ) {
@@ -30,9 +30,14 @@ export const goOn = Effect.fnUntraced(function*(
   }
   if (what === "failed" && failed === 0) return yield* ExitCode.refuse(`run ${run.name} has no failed rows`)
   const { options } = run
-  if (options.tuning === true) return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune, what was answered is kept`)
-  if (options.file === undefined) return yield* ExitCode.refuse(`run ${run.name} was begun by a program: go on with it there (Runner.run with resume)`)
-  if (!existsSync(options.file)) return yield* ExitCode.refuse(`${options.file}: the flow file of run ${run.name} is not there any more`)
+  if (options.tuning === true)
+    return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune, what was answered is kept`)
+  if (options.file === undefined)
+    return yield* ExitCode.refuse(
+      `run ${run.name} was begun by a program: go on with it there (Runner.run with resume)`
+    )
+  if (!existsSync(options.file))
+    return yield* ExitCode.refuse(`${options.file}: the flow file of run ${run.name} is not there any more`)
   const flow = yield* LoadFlow.load(options.file)
   // Only rows that the run has seen can have failed in it.
   const seen = what === "failed" && run.status === "done" ? summary?.rows.read : undefined
@@ -47,17 +52,21 @@ export const goOn = Effect.fnUntraced(function*(
     ...(options.concurrency === undefined ? undefined : { concurrency: options.concurrency }),
     cache: options.cache ?? true,
     begun: { startedAt: run.startedAt, ...options },
-    input: { ...input, simulate, budget: input.budget.length > 0 ? input.budget : options.budget ?? [] }
+    input: { ...input, simulate, budget: input.budget.length > 0 ? input.budget : (options.budget ?? []) }
   })
 })
 
 /** The run in the store that was named; without `--store`, simulated runs are found too. */
-const locate = Effect.fnUntraced(function*(input: RunInput & { readonly run: Option.Option<string> }) {
+const locate = Effect.fnUntraced(function* (input: RunInput & { readonly run: Option.Option<string> }) {
   const find = (simulate: boolean) =>
     Effect.map(
-      OpenStore.readable(OpenStore.use(StoreFlag.resolve({ ...input, simulate }), (store) =>
-        Effect.mapError(store.runs.find(Option.getOrUndefined(input.run)), (error) =>
-          error._tag === "RunError" ? ExitCode.refuse(error.message) : error))),
+      OpenStore.readable(
+        OpenStore.use(StoreFlag.resolve({ ...input, simulate }), (store) =>
+          Effect.mapError(store.runs.find(Option.getOrUndefined(input.run)), (error) =>
+            error._tag === "RunError" ? ExitCode.refuse(error.message) : error
+          )
+        )
+      ),
       (run) => ({ run, simulate })
     )
   const first = find(input.simulate)

@@ -12,7 +12,7 @@ export const command = Command.make(
     mermaid: Switch.make("mermaid", "as a Mermaid flowchart instead of a tree")
   },
   ({ flow: file, mermaid }) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { load } = yield* Effect.promise(() => import("../LoadFlow.ts"))
       const FlowGraph = yield* Effect.promise(() => import("@pipe/core/FlowGraph"))
       const { graph } = yield* load(file)

@@ -43,7 +43,9 @@ const reviews = [
   { id: "1", text: "The parcel came a day early, and the lamp is lovely." },
   { id: "2", text: "It broke on the second evening, and nobody answers my mail." },
   { id: "3", text: "Does what it says. The cable could be longer." }
-].map((row) => `${JSON.stringify(row)}\n`).join("")
+]
+  .map((row) => `${JSON.stringify(row)}\n`)
+  .join("")
 
 export const command = Command.make(
   "init",
@@ -54,11 +56,14 @@ export const command = Command.make(
     )
   },
   ({ folder }) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
       const path = yield* Path.Path
       yield* fs.makeDirectory(folder, { recursive: true })
-      for (const [name, text] of [["flow.ts", flow], ["reviews.jsonl", reviews]] as const) {
+      for (const [name, text] of [
+        ["flow.ts", flow],
+        ["reviews.jsonl", reviews]
+      ] as const) {
         const file = path.join(folder, name)
         if (yield* fs.exists(file)) {
           return yield* new ExitCode.Failure({

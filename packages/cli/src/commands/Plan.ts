@@ -12,7 +12,9 @@ const flags = {
   limit: Run.limit,
   sample: Flag.Int("sample").pipe(
     Flag.withMetavar("ROWS"),
-    Flag.withDescription("run so many rows first, to learn how long answers are: they are paid, booked and taken over by the run"),
+    Flag.withDescription(
+      "run so many rows first, to learn how long answers are: they are paid, booked and taken over by the run"
+    ),
     Flag.optional
   ),
   batch: Switch.make("batch", "as a run with --batch"),
@@ -26,13 +28,15 @@ const flags = {
 export type Input = Command.Command.Config.Infer<typeof flags> & Pick<Run.Input, "parameters">
 
 export const make = (parameters: ReadonlyArray<Parameter.Any>) =>
-  Command.make(
-    "plan",
-    { ...flags, parameters: Run.parameterFlags(parameters) },
-    (input) =>
-      Effect.flatMap(Effect.promise(() => import("./PlanFlow.ts")), ({ planFlow }) => planFlow(input as Input))
+  Command.make("plan", { ...flags, parameters: Run.parameterFlags(parameters) }, (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./PlanFlow.ts")),
+      ({ planFlow }) => planFlow(input as Input)
+    )
   ).pipe(
-    Command.withDescription("Say what a run will cost, counted on the real rows: calls, tokens, money, time, and what other strategies would cost"),
+    Command.withDescription(
+      "Say what a run will cost, counted on the real rows: calls, tokens, money, time, and what other strategies would cost"
+    ),
     Command.withExamples([
       { command: "pipe plan reviews.ts", description: "Nothing is asked, and nothing paid" },
       { command: "pipe plan reviews.ts --sample 20", description: "Learn the length of answers from 20 rows first" }

@@ -16,7 +16,7 @@ import * as View from "../view/View.ts"
 import type { Input } from "./Plan.ts"
 
 /** Plans a flow, after a sample of its rows where one is asked for. */
-export const planFlow = Effect.fnUntraced(function*(input: Input) {
+export const planFlow = Effect.fnUntraced(function* (input: Input) {
   const flow = yield* LoadFlow.load(input.flow)
   const parameters = yield* Host.parametersOf(flow, input)
   const file = relative(process.cwd(), resolve(input.flow))
@@ -25,7 +25,7 @@ export const planFlow = Effect.fnUntraced(function*(input: Input) {
   const { fingerprint } = yield* Effect.promise(() => import("../SourceCode.ts"))
   const code = fingerprint(resolve(file))
   const limit = Option.isSome(input.limit) ? { limit: input.limit.value } : undefined
-  const work = Effect.gen(function*() {
+  const work = Effect.gen(function* () {
     if (Option.isSome(input.sample)) {
       const summary = yield* Runner.run(flow, {
         parameters,
@@ -38,7 +38,13 @@ export const planFlow = Effect.fnUntraced(function*(input: Input) {
       })
       if (!input.json) view.note(PlanText.sampled(summary))
     }
-    const plan = yield* Plan.make(flow, { parameters, code, ...limit, cache: !input.noCache, ...(input.batch ? { batch: true } : undefined) })
+    const plan = yield* Plan.make(flow, {
+      parameters,
+      code,
+      ...limit,
+      cache: !input.noCache,
+      ...(input.batch ? { batch: true } : undefined)
+    })
     const store = yield* Store.Store
     const identity = Host.identityOf({ file, flow: flow.name, parameters, limit: limit?.limit })
     yield* Effect.ignore(store.runs.savePlan(identity, Plan.toJson(plan)))

@@ -21,7 +21,7 @@ export const command = Command.make(
     )
   },
   ({ model, provider }) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const Pricing = yield* Effect.promise(() => import("@pipe/core/Pricing"))
       const { describe, list } = yield* Effect.promise(() => import("../view/PriceText.ts"))
       const pricing = yield* Pricing.make()
@@ -31,8 +31,7 @@ export const command = Command.make(
       const price = pricing.lookup({ model: model.value, provider: from, at })
       if (Option.isNone(price)) {
         return yield* new ExitCode.Failure({
-          message:
-            `no price is known for ${model.value}${from === undefined ? "" : ` at ${from}`}: a run would show its cost as unknown. Give one in the flow: prices: { "${model.value}": { input: 0.15, output: 0.6 } } (USD per million tokens)`,
+          message: `no price is known for ${model.value}${from === undefined ? "" : ` at ${from}`}: a run would show its cost as unknown. Give one in the flow: prices: { "${model.value}": { input: 0.15, output: 0.6 } } (USD per million tokens)`,
           exitCode: ExitCode.failed
         })
       }
@@ -40,5 +39,8 @@ export const command = Command.make(
     })
 ).pipe(
   Command.withDescription("Show what a model would be charged, and where the figure comes from"),
-  Command.withExamples([{ command: "pipe prices gpt-4o-mini-2024-07-18" }, { command: "pipe prices --provider anthropic" }])
+  Command.withExamples([
+    { command: "pipe prices gpt-4o-mini-2024-07-18" },
+    { command: "pipe prices --provider anthropic" }
+  ])
 )

@@ -23,10 +23,11 @@ const flags = {
 
 export type Input = Command.Command.Config.Infer<typeof flags>
 
-export const command = Command.make(
-  "report",
-  flags,
-  (input) => Effect.flatMap(Effect.promise(() => import("./WriteReport.ts")), ({ writeReport }) => writeReport(input))
+export const command = Command.make("report", flags, (input) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./WriteReport.ts")),
+    ({ writeReport }) => writeReport(input)
+  )
 ).pipe(
   Command.withDescription("Take a run's report or ledger away: a page for the browser, JSON, CSV"),
   Command.withExamples([

@@ -10,12 +10,21 @@ export const command = Command.make(
     run: RunArgument.run,
     ...Run.runFlags
   },
-  (input) => Effect.flatMap(Effect.promise(() => import("./GoOn.ts")), ({ goOn }) => goOn(input, "unfinished"))
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./GoOn.ts")),
+      ({ goOn }) => goOn(input, "unfinished")
+    )
 ).pipe(
-  Command.withDescription("Go on with a run that was interrupted or left, failed, or reached its budget: what is done is not done again"),
+  Command.withDescription(
+    "Go on with a run that was interrupted or left, failed, or reached its budget: what is done is not done again"
+  ),
   Command.withExamples([
     { command: "pipe resume", description: "The last run" },
-    { command: "pipe resume --detach", description: "Collect the batches that are back, send what is to be sent, and leave" },
+    {
+      command: "pipe resume --detach",
+      description: "Collect the batches that are back, send what is to be sent, and leave"
+    },
     { command: "pipe resume 20261125 --budget 10usd", description: "With a larger budget: what was spent counts" }
   ])
 )

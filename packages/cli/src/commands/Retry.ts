@@ -12,8 +12,14 @@ export const command = Command.make(
     failed: Switch.make("failed", "the failed rows (there are no others to try again)"),
     ...Run.runFlags
   },
-  (input) => Effect.flatMap(Effect.promise(() => import("./GoOn.ts")), ({ goOn }) => goOn(input, "failed"))
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./GoOn.ts")),
+      ({ goOn }) => goOn(input, "failed")
+    )
 ).pipe(
-  Command.withDescription("Run only the failed rows of a run again; its outputs are then written whole, in their order"),
+  Command.withDescription(
+    "Run only the failed rows of a run again; its outputs are then written whole, in their order"
+  ),
   Command.withExamples([{ command: "pipe retry last --failed" }])
 )

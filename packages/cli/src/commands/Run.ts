@@ -81,17 +81,20 @@ export const parameterFlags = (parameters: ReadonlyArray<Parameter.Any>) =>
   Object.fromEntries(parameters.map((parameter) => [parameter.parameter.name, toFlag(parameter)]))
 
 export const make = (parameters: ReadonlyArray<Parameter.Any>) =>
-  Command.make(
-    "run",
-    { ...flags, parameters: parameterFlags(parameters) },
-    (input) =>
-      Effect.flatMap(Effect.promise(() => import("./RunFlow.ts")), ({ runFlow }) => runFlow(input as Input))
+  Command.make("run", { ...flags, parameters: parameterFlags(parameters) }, (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./RunFlow.ts")),
+      ({ runFlow }) => runFlow(input as Input)
+    )
   ).pipe(
     Command.withDescription("Run a flow: its parameters are flags, shown by: pipe run <flow> --help"),
     Command.withExamples([
       { command: "pipe run reviews.ts --limit 20 --simulate", description: "Try it on 20 rows without a key" },
       { command: "pipe run reviews.ts --budget 5usd", description: "Never spend more than five dollars" },
-      { command: "pipe run reviews.ts --batch --deadline 2h", description: "At half price; what takes longer is asked at once" },
+      {
+        command: "pipe run reviews.ts --batch --deadline 2h",
+        description: "At half price; what takes longer is asked at once"
+      },
       { command: "pipe run reviews.ts --json > events.jsonl", description: "For programs: events and summary" }
     ])
   )

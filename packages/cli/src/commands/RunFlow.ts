@@ -44,7 +44,7 @@ export interface Session {
 }
 
 /** Runs a flow from its file. */
-export const runFlow = Effect.fnUntraced(function*(input: Input) {
+export const runFlow = Effect.fnUntraced(function* (input: Input) {
   const flow = yield* LoadFlow.load(input.flow)
   const session: Session = {
     flow,
@@ -58,7 +58,8 @@ export const runFlow = Effect.fnUntraced(function*(input: Input) {
   const unfinished = yield* unfinishedRun(session)
   if (unfinished === undefined) return yield* execute(session)
   // A cap that the run was begun with holds on, unless it has been reached: then going on is to go beyond it.
-  const budget = input.budget.length > 0 || unfinished.status === "budget" ? input.budget : unfinished.options.budget ?? []
+  const budget =
+    input.budget.length > 0 || unfinished.status === "budget" ? input.budget : (unfinished.options.budget ?? [])
   return yield* execute({
     ...session,
     run: unfinished.name,
@@ -71,7 +72,7 @@ const identityOf = ({ file, flow, limit, parameters }: Session): string =>
   Host.identityOf({ file, flow: flow.name, parameters, limit })
 
 /** The unfinished run that is gone on with, where somebody at a terminal says so; otherwise its work is taken over. */
-const unfinishedRun = Effect.fnUntraced(function*(session: Session) {
+const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const { input } = session
   const location = StoreFlag.resolve(input)
   if (!session.cache || !OpenStore.exists(location)) return undefined
@@ -79,17 +80,21 @@ const unfinishedRun = Effect.fnUntraced(function*(session: Session) {
     Effect.catch(() => Effect.undefined)
   )
   if (last === undefined || last.status === "done" || last.status === "running") return undefined
-  const how = last.status === "budget"
-    ? "reached its budget"
-    : last.status === "failed"
-    ? "failed"
-    : last.status === "waiting"
-    ? "was left with batches on their way"
-    : "was interrupted"
+  const how =
+    last.status === "budget"
+      ? "reached its budget"
+      : last.status === "failed"
+        ? "failed"
+        : last.status === "waiting"
+          ? "was left with batches on their way"
+          : "was interrupted"
   const isBatch = input.batch || Option.isSome(input.deadline)
-  const pending = isBatch || input.online
-    ? 0
-    : yield* OpenStore.use(location, (store) => store.batches.pending(last.id)).pipe(Effect.catch(() => Effect.succeed(0)))
+  const pending =
+    isBatch || input.online
+      ? 0
+      : yield* OpenStore.use(location, (store) => store.batches.pending(last.id)).pipe(
+          Effect.catch(() => Effect.succeed(0))
+        )
   const isAsked = process.stdin.isTTY && View.canRepaint() && !input.json && !input.quiet
   if (pending > 0 && !isAsked) {
     return yield* ExitCode.refuse(
@@ -98,15 +103,19 @@ const unfinishedRun = Effect.fnUntraced(function*(session: Session) {
   }
   if (input.json || input.quiet) return undefined
   if (!process.stdin.isTTY || !View.canRepaint()) {
-    process.stderr.write(`run ${last.name} ${how}; what it has done is taken over (pipe resume ${last.name} goes on with it)\n`)
+    process.stderr.write(
+      `run ${last.name} ${how}; what it has done is taken over (pipe resume ${last.name} goes on with it)\n`
+    )
     return undefined
   }
-  const goOn = yield* Prompt.run(Prompt.Confirm({ message: `Run ${last.name} of this flow ${how}. Go on with it?`, initial: true }))
+  const goOn = yield* Prompt.run(
+    Prompt.Confirm({ message: `Run ${last.name} of this flow ${how}. Go on with it?`, initial: true })
+  )
   return goOn ? last : undefined
 })
 
 /** Runs a flow with a view of it, and turns its end into an exit code. */
-export const execute = Effect.fnUntraced(function*(session: Session) {
+export const execute = Effect.fnUntraced(function* (session: Session) {
   const { file, flow, input } = session
   if (input.json && flow.outputs.some((output) => output.toStdout)) {
     return yield* new ExitCode.Failure({
@@ -123,13 +132,16 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
   if (input.simulate && !input.json) view.note("answers are simulated: no key is used and nothing is paid")
   const batch = yield* batchOf(session)
   if (input.simulate && input.detach) {
-    return yield* ExitCode.refuse("--detach: the simulator ends with this command, and its batches with it: leave --detach or --simulate out")
+    return yield* ExitCode.refuse(
+      "--detach: the simulator ends with this command, and its batches with it: leave --detach or --simulate out"
+    )
   }
   const code = yield* Effect.promise(() => import("../SourceCode.ts"))
   const drain = Effect.tap(Interrupt.first, () =>
     Effect.sync(() => {
       if (!input.json) view.note("ending: calls under way may finish; Ctrl-C again leaves at once")
-    }))
+    })
+  )
   const shape = {
     parameters: session.parameters,
     ...(session.limit === undefined ? undefined : { limit: session.limit }),
@@ -147,7 +159,9 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
           simulate: input.simulate,
           budget: input.budget,
           ...(batch === undefined ? undefined : { batch: batch !== "off" }),
-          ...(typeof batch !== "object" || batch.deadline === undefined ? undefined : { deadline: Duration.toMillis(batch.deadline) })
+          ...(typeof batch !== "object" || batch.deadline === undefined
+            ? undefined
+            : { deadline: Duration.toMillis(batch.deadline) })
         },
         identity: identityOf(session),
         code: code.fingerprint(resolve(file)),
@@ -172,7 +186,9 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
     }
     const { failed } = exit.value.rows
     if (failed > 0 && !input.json && !input.quiet) {
-      view.note(`the failed rows: pipe show ${exit.value.run} --failed; run them again: pipe retry ${exit.value.run} --failed`)
+      view.note(
+        `the failed rows: pipe show ${exit.value.run} --failed; run them again: pipe retry ${exit.value.run} --failed`
+      )
     }
     if (failed > flow.allowFailedRows) process.exitCode = ExitCode.failed
     return
@@ -194,7 +210,10 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
       if (!input.json) process.stderr.write(`${error.message}; collect with: ${resume}\n`)
       return
     case "interrupted":
-      return yield* new ExitCode.Failure({ message: `interrupted${away}; go on with: ${resume}`, exitCode: ExitCode.interrupted })
+      return yield* new ExitCode.Failure({
+        message: `interrupted${away}; go on with: ${resume}`,
+        exitCode: ExitCode.interrupted
+      })
     case "budget":
       return yield* new ExitCode.Failure({
         message: `${Secret.mask(error.message)}; go on with: ${resume} --budget <more>`,
@@ -210,12 +229,12 @@ export const execute = Effect.fnUntraced(function*(session: Session) {
 })
 
 /** Whether requests go in batches: by the flags, and else as the run was begun. */
-const batchOf = Effect.fnUntraced(function*({ begun, input }: Session) {
+const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
   const time = yield* Time.parse("--deadline", input.deadline)
   if (input.online) {
     return input.batch || time !== undefined || input.detach
       ? yield* ExitCode.refuse("--online asks everything at once: leave --batch, --deadline and --detach out")
-      : "off" as const
+      : ("off" as const)
   }
   if (time !== undefined) {
     // From now on; a run counts from when it was begun.
@@ -225,7 +244,7 @@ const batchOf = Effect.fnUntraced(function*({ begun, input }: Session) {
   if (input.batch || begun?.batch === true) {
     return begun?.deadline === undefined ? {} : { deadline: Duration.millis(begun.deadline) }
   }
-  return begun?.batch === false ? "off" as const : undefined
+  return begun?.batch === false ? ("off" as const) : undefined
 })
 
 /** What was planned beside what came, where a plan was made. */

@@ -9,18 +9,25 @@ import * as Switch from "../Switch.ts"
 export const command = Command.make(
   "runs",
   {
-    limit: Flag.Int("limit").pipe(Flag.withDescription("at most so many, the newest first (default 20)"), Flag.withDefault(20)),
+    limit: Flag.Int("limit").pipe(
+      Flag.withDescription("at most so many, the newest first (default 20)"),
+      Flag.withDefault(20)
+    ),
     json: Switch.make("json", "one run a line, as JSON"),
     simulate: Switch.make("simulate", "the runs that were simulated"),
     store: StoreFlag.flag
   },
   (input) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const OpenStore = yield* Effect.promise(() => import("../OpenStore.ts"))
       const RunText = yield* Effect.promise(() => import("../view/RunText.ts"))
-      const runs = yield* OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), (store) => store.runs.list(input.limit)))
+      const runs = yield* OpenStore.readable(
+        OpenStore.use(StoreFlag.resolve(input), (store) => store.runs.list(input.limit))
+      )
       if (runs.length === 0 && !input.json) return yield* Console.log("no run yet")
-      yield* Console.log(input.json ? runs.map((run) => JSON.stringify(RunText.toJson(run))).join("\n") : RunText.list(runs))
+      yield* Console.log(
+        input.json ? runs.map((run) => JSON.stringify(RunText.toJson(run))).join("\n") : RunText.list(runs)
+      )
     })
 ).pipe(
   Command.withDescription("List runs: when, how far, what they cost, and how they ended"),

@@ -18,24 +18,31 @@ export const command = Command.make(
     store: StoreFlag.flag
   },
   (input) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const OpenStore = yield* Effect.promise(() => import("../OpenStore.ts"))
       const RunText = yield* Effect.promise(() => import("../view/RunText.ts"))
-      yield* OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), (store) =>
-        Effect.gen(function*() {
-          const run = yield* store.runs.find(Option.getOrUndefined(input.run))
-          if (!input.failed) {
-            return yield* Console.log(input.json ? JSON.stringify(RunText.toJson(run)) : RunText.describe(run))
-          }
-          let count = 0
-          yield* Stream.runForEach(store.rows.failures(run.id), (row) => {
-            count++
-            return Console.log(input.json ? RunText.failureToJson(row) : RunText.failure(row))
+      yield* OpenStore.readable(
+        OpenStore.use(StoreFlag.resolve(input), (store) =>
+          Effect.gen(function* () {
+            const run = yield* store.runs.find(Option.getOrUndefined(input.run))
+            if (!input.failed) {
+              return yield* Console.log(input.json ? JSON.stringify(RunText.toJson(run)) : RunText.describe(run))
+            }
+            let count = 0
+            yield* Stream.runForEach(store.rows.failures(run.id), (row) => {
+              count++
+              return Console.log(input.json ? RunText.failureToJson(row) : RunText.failure(row))
+            })
+            if (!input.json) {
+              yield* Console.log(
+                count === 0
+                  ? `run ${run.name} has no failed rows`
+                  : `${count} failed; run them again: pipe retry ${run.name} --failed`
+              )
+            }
           })
-          if (!input.json) {
-            yield* Console.log(count === 0 ? `run ${run.name} has no failed rows` : `${count} failed; run them again: pipe retry ${run.name} --failed`)
-          }
-        })))
+        )
+      )
     })
 ).pipe(
   Command.withDescription("Show a run: its report, or the rows that failed"),

@@ -23,14 +23,15 @@ import * as View from "../view/View.ts"
 import * as WholeFile from "../WholeFile.ts"
 import type { Input } from "./Tune.ts"
 
-export const tuneFlow = Effect.fnUntraced(function*(input: Input) {
+export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
   const flow = yield* LoadFlow.load(input.flow)
   const parameters = yield* Host.parametersOf(flow, input)
   const budget = yield* Spending.parse(input.budget)
   const { delta, sample, seed } = yield* settingsOf(input)
   Heap.settle()
   const view = View.make({ mode: input.json || input.quiet ? "quiet" : View.canRepaint() ? "live" : "plain" })
-  if (input.simulate && !input.json) view.note("answers are simulated: no key is used, nothing is paid, and nothing is learned of real models")
+  if (input.simulate && !input.json)
+    view.note("answers are simulated: no key is used, nothing is paid, and nothing is learned of real models")
   const { fingerprint } = yield* Effect.promise(() => import("../SourceCode.ts"))
   const options: Tune.Options = {
     parameters,
@@ -40,7 +41,12 @@ export const tuneFlow = Effect.fnUntraced(function*(input: Input) {
     // A sample is wanted now.
     batch: "off",
     drain: Interrupt.first,
-    record: { parameters, simulate: input.simulate, file: relative(process.cwd(), resolve(input.flow)), budget: input.budget },
+    record: {
+      parameters,
+      simulate: input.simulate,
+      file: relative(process.cwd(), resolve(input.flow)),
+      budget: input.budget
+    },
     observe: (event) => Effect.sync(() => view.show(event)),
     ...(delta === undefined ? undefined : { delta }),
     ...(budget === undefined ? undefined : { budget }),
@@ -56,15 +62,23 @@ export const tuneFlow = Effect.fnUntraced(function*(input: Input) {
       return error._tag !== "RunFailed"
         ? ExitCode.refuse(message)
         : new ExitCode.Failure({
-          message: error.summary.status === "interrupted" ? "interrupted: what was answered is kept, so tuning again goes on from there" : message,
-          exitCode: error.summary.status === "interrupted" ? ExitCode.interrupted : error.summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
-        })
+            message:
+              error.summary.status === "interrupted"
+                ? "interrupted: what was answered is kept, so tuning again goes on from there"
+                : message,
+            exitCode:
+              error.summary.status === "interrupted"
+                ? ExitCode.interrupted
+                : error.summary.rows.read === 0
+                  ? ExitCode.usage
+                  : ExitCode.failed
+          })
     })
   )
 })
 
 /** What the statistics go by; so few rows that nothing could come of them are refused before they are paid. */
-const settingsOf = Effect.fnUntraced(function*({ check, delta, sample, seed, target }: Input) {
+const settingsOf = Effect.fnUntraced(function* ({ check, delta, sample, seed, target }: Input) {
   const given = Option.getOrUndefined(delta)
   const size = Option.getOrElse(sample, () => Tune.SAMPLE)
   const least = Calibration.leastSample({ target, ...(given === undefined ? undefined : { delta: given }) })
@@ -76,7 +90,7 @@ const settingsOf = Effect.fnUntraced(function*({ check, delta, sample, seed, tar
   return { delta: given, sample: size, seed }
 })
 
-const tune = Effect.fnUntraced(function*(flow: Flow.Any, options: Tune.Options, input: Input) {
+const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options, input: Input) {
   const tuned = yield* Tune.make(flow, { ...options, target: input.target })
   const { file, routing, steps, summary } = tuned
   const lost = file === undefined ? [] : yield* lostBy(file, routing)
@@ -89,47 +103,72 @@ const tune = Effect.fnUntraced(function*(flow: Flow.Any, options: Tune.Options, 
   const charts = steps.map((step) => ({ step, chart: TuneText.chartOf(step) }))
   if (Option.isSome(input.svg) || Option.isSome(input.html)) yield* draw(tuned, charts, input)
   if (input.json) {
-    return yield* Console.log(JSON.stringify({ file: isWritten ? file : undefined, rows: asked, failed, routing: JSON.parse(Routing.encode(routing)), frontier: steps.map(TuneText.frontierToJson) }))
+    return yield* Console.log(
+      JSON.stringify({
+        file: isWritten ? file : undefined,
+        rows: asked,
+        failed,
+        routing: JSON.parse(Routing.encode(routing)),
+        frontier: steps.map(TuneText.frontierToJson)
+      })
+    )
   }
   yield* Console.log(charts.map(({ chart, step }) => TuneText.render(step, chart)).join("\n\n"))
   const shown = file === undefined ? undefined : relative(process.cwd(), file)
   const isCertified = steps.some(({ calibration }) => calibration.policy !== undefined)
-  yield* Console.log([
-    "",
-    ...(summary.status === "budget" ? [`the budget was reached after ${count(asked)} of ${count(routing.sample.rows)} rows: what is certified is certified by those`] : []),
-    ...(failed === 0 ? [] : [`${count(failed)} of ${count(summary.rows.read)} rows failed: what is certified is for rows that do not (pipe show ${summary.run} --failed)`]),
-    input.simulate
-      ? `${count(asked)} rows were answered by the simulator: nothing is paid`
-      : `spent ${TuneText.money(summary.cost)} on ${count(asked)} rows; where a run asks the same, it finds those answers in the cache`,
-    isWritten
-      ? `wrote ${shown}: the flow reads it${isCertified ? `, and pipe tune ${input.flow} --check says of later rows whether it holds` : ""}`
-      : lost.length > 0
-      ? `${shown} is left as it is, since it certifies what this sample does not (${lost.join(", ")}): pipe tune ${input.flow} --check says whether that holds; take the file away to begin anew`
-      : file === undefined
-      ? `the cascade names no file, so nothing is written: give it routing: new URL("./${flow.name}.routing.json", import.meta.url)`
-      : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing of real models"})`
-  ].join("\n"))
+  yield* Console.log(
+    [
+      "",
+      ...(summary.status === "budget"
+        ? [
+            `the budget was reached after ${count(asked)} of ${count(routing.sample.rows)} rows: what is certified is certified by those`
+          ]
+        : []),
+      ...(failed === 0
+        ? []
+        : [
+            `${count(failed)} of ${count(summary.rows.read)} rows failed: what is certified is for rows that do not (pipe show ${summary.run} --failed)`
+          ]),
+      input.simulate
+        ? `${count(asked)} rows were answered by the simulator: nothing is paid`
+        : `spent ${TuneText.money(summary.cost)} on ${count(asked)} rows; where a run asks the same, it finds those answers in the cache`,
+      isWritten
+        ? `wrote ${shown}: the flow reads it${isCertified ? `, and pipe tune ${input.flow} --check says of later rows whether it holds` : ""}`
+        : lost.length > 0
+          ? `${shown} is left as it is, since it certifies what this sample does not (${lost.join(", ")}): pipe tune ${input.flow} --check says whether that holds; take the file away to begin anew`
+          : file === undefined
+            ? `the cascade names no file, so nothing is written: give it routing: new URL("./${flow.name}.routing.json", import.meta.url)`
+            : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing of real models"})`
+    ].join("\n")
+  )
 })
 
 /** Steps that the file that is there certifies, and another does not. */
-const lostBy = Effect.fnUntraced(function*(file: string, { judges, models, steps }: Routing.Routing) {
+const lostBy = Effect.fnUntraced(function* (file: string, { judges, models, steps }: Routing.Routing) {
   const fs = yield* FileSystem.FileSystem
   const earlier = yield* Effect.orElseSucceed(Effect.flatMap(fs.readFileString(file), Routing.decode), () => undefined)
   const isOf = RequestKey.canonical([earlier?.judges, earlier?.models]) === RequestKey.canonical([judges, models])
-  return !isOf ? [] : Object.entries(earlier?.steps ?? {}).flatMap(([name, { key, policy }]) =>
-    policy !== undefined && steps[name] !== undefined && steps[name].policy === undefined && steps[name].key === key ? [name] : [])
+  return !isOf
+    ? []
+    : Object.entries(earlier?.steps ?? {}).flatMap(([name, { key, policy }]) =>
+        policy !== undefined && steps[name] !== undefined && steps[name].policy === undefined && steps[name].key === key
+          ? [name]
+          : []
+      )
 })
 
-const draw = Effect.fnUntraced(function*(tuned: Tune.Tuned, charts: ReadonlyArray<TuneText.Charted>, input: Input) {
+const draw = Effect.fnUntraced(function* (tuned: Tune.Tuned, charts: ReadonlyArray<TuneText.Charted>, input: Input) {
   const page = yield* Effect.promise(() => import("../report/TuneHtml.ts"))
   if (Option.isSome(input.svg)) {
-    if (charts.length > 1) yield* Effect.logWarning(`--svg has room for one step: ${charts[0]!.step.name} is drawn; --html draws all`)
+    if (charts.length > 1)
+      yield* Effect.logWarning(`--svg has room for one step: ${charts[0]!.step.name} is drawn; --html draws all`)
     yield* WholeFile.write(input.svg.value, Stream.make(page.svg(charts[0]!)))
   }
-  if (Option.isSome(input.html)) yield* WholeFile.write(input.html.value, Stream.make(page.render(tuned, charts, input.target)))
+  if (Option.isSome(input.html))
+    yield* WholeFile.write(input.html.value, Stream.make(page.render(tuned, charts, input.target)))
 })
 
-const checkRows = Effect.fnUntraced(function*(flow: Flow.Any, options: Tune.Options, input: Input) {
+const checkRows = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options, input: Input) {
   const checked = yield* Tune.check(flow, options)
   yield* Console.log(input.json ? JSON.stringify(TuneText.checkToJson(checked)) : TuneText.renderCheck(checked))
   if (checked.steps.some(({ standing }) => standing === "broken")) process.exitCode = ExitCode.failed

@@ -16,29 +16,51 @@ import type { Input } from "./Report.ts"
 
 /** Writes a report in the form that was asked for. */
 export const writeReport = (input: Input) =>
-  OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), (store) =>
-    Effect.gen(function*() {
-      if ([input.html, input.json, input.csv].filter(Boolean).length > 1) {
-        return yield* ExitCode.refuse("one of --html, --json and --csv at a time")
-      }
-      const out = Option.getOrUndefined(input.out)
-      if (input.csv) return yield* writeLedger(store, input, out)
-      const run = yield* store.runs.find(Option.getOrUndefined(input.run))
-      const report = yield* Report.make(store, run)
-      if (input.json) return yield* WholeFile.writeOrPrint(out, Stream.make(`${JSON.stringify(Report.toJson(report))}\n`))
-      const { render } = yield* Effect.promise(() => import("../report/ReportHtml.ts"))
-      const file = out ?? `${run.flow.replace(/[^\p{L}\p{N}._-]+/gu, "-")}.report.html`
-      yield* WholeFile.write(file, Stream.sync(() => render(report)))
-      yield* Console.log(file)
-    })))
+  OpenStore.readable(
+    OpenStore.use(StoreFlag.resolve(input), (store) =>
+      Effect.gen(function* () {
+        if ([input.html, input.json, input.csv].filter(Boolean).length > 1) {
+          return yield* ExitCode.refuse("one of --html, --json and --csv at a time")
+        }
+        const out = Option.getOrUndefined(input.out)
+        if (input.csv) return yield* writeLedger(store, input, out)
+        const run = yield* store.runs.find(Option.getOrUndefined(input.run))
+        const report = yield* Report.make(store, run)
+        if (input.json)
+          return yield* WholeFile.writeOrPrint(out, Stream.make(`${JSON.stringify(Report.toJson(report))}\n`))
+        const { render } = yield* Effect.promise(() => import("../report/ReportHtml.ts"))
+        const file = out ?? `${run.flow.replace(/[^\p{L}\p{N}._-]+/gu, "-")}.report.html`
+        yield* WholeFile.write(
+          file,
+          Stream.sync(() => render(report))
+        )
+        yield* Console.log(file)
+      })
+    )
+  )
 
 const columns = [
-  "run", "step", "row", "at", "milliseconds", "provider", "model", "uncached_input", "cache_read", "cache_write",
-  "cache_write_1h", "output", "reasoning", "cost_usd", "unknown", "estimated", "error"
+  "run",
+  "step",
+  "row",
+  "at",
+  "milliseconds",
+  "provider",
+  "model",
+  "uncached_input",
+  "cache_read",
+  "cache_write",
+  "cache_write_1h",
+  "output",
+  "reasoning",
+  "cost_usd",
+  "unknown",
+  "estimated",
+  "error"
 ]
 
 const toRecord = (row: Database.Row): Record<string, string> => {
-  const text = (value: unknown) => value === null || value === undefined ? "" : String(value)
+  const text = (value: unknown) => (value === null || value === undefined ? "" : String(value))
   const cost = Database.toBigInt(row["cost"])
   return {
     ...Object.fromEntries(columns.map((column) => [column, text(row[column])])),
@@ -50,11 +72,10 @@ const toRecord = (row: Database.Row): Record<string, string> => {
   }
 }
 
-const writeLedger = Effect.fnUntraced(function*(store: Store.Service, input: Input, out: string | undefined) {
+const writeLedger = Effect.fnUntraced(function* (store: Store.Service, input: Input, out: string | undefined) {
   const run = input.all ? undefined : yield* store.runs.find(Option.getOrUndefined(input.run))
-  const text = store.ledger.attempts(run?.id).pipe(
-    Stream.map(toRecord),
-    Stream.pipeThroughChannel(Csv.encodeString({ columns, headers: true, newline: "\n" }))
-  )
+  const text = store.ledger
+    .attempts(run?.id)
+    .pipe(Stream.map(toRecord), Stream.pipeThroughChannel(Csv.encodeString({ columns, headers: true, newline: "\n" })))
   yield* WholeFile.writeOrPrint(out, text)
 })

@@ -1,17 +1,26 @@
 /** Text inside HTML: nothing that a row or a model says can become markup. */
 
-const entities: { readonly [character: string]: string } = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;", "'": "&#39;" }
+const entities: { readonly [character: string]: string } = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;"
+}
 
 /** Text for an element or an attribute in quotes. */
 export const escape = (text: string): string => text.replace(/[&<>"']/g, (character) => entities[character]!)
 
 /** JSON for a `<script>`: no tag, comment or line end of another standard can end it. */
 export const json = (value: unknown): string =>
-  JSON.stringify(value).replace(/[<>\u2028\u2029]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)
+  JSON.stringify(value).replace(
+    /[<>\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
+  )
 
 /** A table; cells are text. The first `left` columns are set left. */
 export const table = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>, left = 1): string => {
   const cells = (tag: "th" | "td") => (row: ReadonlyArray<string>) =>
-    `<tr>${row.map((cell, column) => `<${tag}${column < left ? "" : " class=\"number\""}>${escape(cell)}</${tag}>`).join("")}</tr>`
+    `<tr>${row.map((cell, column) => `<${tag}${column < left ? "" : ' class="number"'}>${escape(cell)}</${tag}>`).join("")}</tr>`
   return `<div class="scroll"><table><thead>${cells("th")(header)}</thead><tbody>${rows.map(cells("td")).join("")}</tbody></table></div>`
 }

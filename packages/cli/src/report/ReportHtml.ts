@@ -23,7 +23,11 @@ const duration = (milliseconds: number): string => {
   return seconds < 120 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`
 }
 
-const sumBy = <A>(items: ReadonlyArray<A>, key: (item: A) => string, amount: (item: A) => Money.Money): Map<string, Money.Money> => {
+const sumBy = <A>(
+  items: ReadonlyArray<A>,
+  key: (item: A) => string,
+  amount: (item: A) => Money.Money
+): Map<string, Money.Money> => {
   const sums = new Map<string, Money.Money>()
   for (const item of items) sums.set(key(item), (sums.get(key(item)) ?? Money.zero) + amount(item))
   return sums
@@ -42,12 +46,29 @@ export const render = (report: Report.Report): string => {
   const saved = summary === undefined ? Money.zero : Money.sum(Object.values(summary.savings))
   const data = {
     timeline: timelineOf(report),
-    steps: [...sumBy(report.spent, ({ step }) => step, (spent) => spent.cost)].map(([name, cost]) => ({ name, cost: dollars(cost) })),
-    models: [...sumBy(report.spent, ({ model }) => model, (spent) => spent.cost)].map(([name, cost]) => ({ name, cost: dollars(cost) })),
-    savings: summary === undefined ? [] : [
-      { name: "spent", cost: dollars(summary.cost) },
-      ...strategies.map(([key, name]) => ({ name, cost: dollars(summary.savings[key]) })).filter(({ cost }) => cost > 0)
-    ]
+    steps: [
+      ...sumBy(
+        report.spent,
+        ({ step }) => step,
+        (spent) => spent.cost
+      )
+    ].map(([name, cost]) => ({ name, cost: dollars(cost) })),
+    models: [
+      ...sumBy(
+        report.spent,
+        ({ model }) => model,
+        (spent) => spent.cost
+      )
+    ].map(([name, cost]) => ({ name, cost: dollars(cost) })),
+    savings:
+      summary === undefined
+        ? []
+        : [
+            { name: "spent", cost: dollars(summary.cost) },
+            ...strategies
+              .map(([key, name]) => ({ name, cost: dollars(summary.savings[key]) }))
+              .filter(({ cost }) => cost > 0)
+          ]
   }
   const facts: ReadonlyArray<readonly [string, string]> = [
     ["cost", money(cost, unpriced)],
@@ -69,7 +90,7 @@ export const render = (report: Report.Report): string => {
 <dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escape(value)}</dd></div>`).join("")}</dl>
 ${unpriced > 0 ? `<p class="problem">${count(unpriced)} calls have no known cost: what they cost is not in the figures.</p>` : ""}
 ${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is an estimate: calls were cut on their way.</p>` : ""}
-${summary === undefined ? "<p class=\"note\">The process of this run ended before it could write its summary; what it had booked is here.</p>" : ""}
+${summary === undefined ? '<p class="note">The process of this run ended before it could write its summary; what it had booked is here.</p>' : ""}
 ${section("Flow", `<div class="scroll">${graphOf(report)}</div>`)}
 ${data.timeline.labels.length > 0 ? section("Money over time", chart("timeline", "money over time, by step")) : ""}
 <div class="columns">
@@ -113,43 +134,54 @@ const timelineOf = ({ startedAt, timeline }: Report.Report) => {
 
 const graphOf = (report: Report.Report): string => {
   const progress = new Map(report.summary?.nodes.map((node) => [node.name, node]))
-  const costs = sumBy(report.spent, ({ step }) => step, (spent) => spent.cost)
-  return GraphSvg.draw(report.nodes.map(({ inputs, kind, name }) => {
-    const node = progress.get(name)
-    const cost = costs.get(name)
-    return {
-      name,
-      inputs,
-      failed: (node?.failed ?? 0) > 0,
-      lines: [
-        kind.toLowerCase(),
-        ...(node === undefined ? [] : [
-          `${count(node.done)} rows${node.reused > 0 ? `, ${count(node.reused)} taken over` : ""}`,
-          ...(node.failed > 0 ? [`${count(node.failed)} failed`] : []),
-          ...(node.skipped > 0 ? [`${count(node.skipped)} without a value`] : [])
-        ]),
-        ...(cost === undefined ? [] : [Money.format(cost)])
-      ]
-    }
-  }))
+  const costs = sumBy(
+    report.spent,
+    ({ step }) => step,
+    (spent) => spent.cost
+  )
+  return GraphSvg.draw(
+    report.nodes.map(({ inputs, kind, name }) => {
+      const node = progress.get(name)
+      const cost = costs.get(name)
+      return {
+        name,
+        inputs,
+        failed: (node?.failed ?? 0) > 0,
+        lines: [
+          kind.toLowerCase(),
+          ...(node === undefined
+            ? []
+            : [
+                `${count(node.done)} rows${node.reused > 0 ? `, ${count(node.reused)} taken over` : ""}`,
+                ...(node.failed > 0 ? [`${count(node.failed)} failed`] : []),
+                ...(node.skipped > 0 ? [`${count(node.skipped)} without a value`] : [])
+              ]),
+          ...(cost === undefined ? [] : [Money.format(cost)])
+        ]
+      }
+    })
+  )
 }
 
 const planOf = (report: Report.Report, plan: NonNullable<Report.Report["plan"]>): string => {
-  const came = (step: string, model: string) => report.spent.filter((spent) => spent.step === step && spent.model.startsWith(model))
+  const came = (step: string, model: string) =>
+    report.spent.filter((spent) => spent.step === step && spent.model.startsWith(model))
   return table(
     ["step", "model", "planned calls", "calls", "planned cost", "cost"],
     [
-      ...plan.lines.filter((line) => line.calls > 0).map((line) => {
-        const own = came(line.step, line.model)
-        return [
-          line.step,
-          line.model,
-          count(line.calls),
-          count(own.reduce((sum, spent) => sum + spent.attempts, 0)),
-          line.cost === undefined ? "unknown" : `${Money.format(line.cost.low)} – ${Money.format(line.cost.high)}`,
-          Money.format(Money.sum(own.map((spent) => spent.cost)))
-        ]
-      }),
+      ...plan.lines
+        .filter((line) => line.calls > 0)
+        .map((line) => {
+          const own = came(line.step, line.model)
+          return [
+            line.step,
+            line.model,
+            count(line.calls),
+            count(own.reduce((sum, spent) => sum + spent.attempts, 0)),
+            line.cost === undefined ? "unknown" : `${Money.format(line.cost.low)} – ${Money.format(line.cost.high)}`,
+            Money.format(Money.sum(own.map((spent) => spent.cost)))
+          ]
+        }),
       [
         "all",
         "",
@@ -180,18 +212,19 @@ const booksOf = (report: Report.Report): string =>
 
 const failuresOf = (report: Report.Report): string => {
   const total = report.summary?.rows.failed ?? report.failures.length
-  const more = total > report.failures.length ? `<p class="note">the first ${count(report.failures.length)} of ${count(total)}</p>` : ""
-  return `${more}${
-    table(
-      ["row", "node", "error", "message", "input"],
-      report.failures.map(({ error, input, message, node, position }) => [
-        position,
-        node,
-        error,
-        message,
-        input.length > 400 ? `${input.slice(0, 400).toWellFormed()}…` : input
-      ]),
-      5
-    )
-  }`
+  const more =
+    total > report.failures.length
+      ? `<p class="note">the first ${count(report.failures.length)} of ${count(total)}</p>`
+      : ""
+  return `${more}${table(
+    ["row", "node", "error", "message", "input"],
+    report.failures.map(({ error, input, message, node, position }) => [
+      position,
+      node,
+      error,
+      message,
+      input.length > 400 ? `${input.slice(0, 400).toWellFormed()}…` : input
+    ]),
+    5
+  )}`
 }

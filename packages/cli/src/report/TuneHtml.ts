@@ -19,7 +19,11 @@ const section = ({ chart, step }: TuneText.Charted): string =>
     "</section>"
   ].join("\n")
 
-export const render = ({ routing, summary }: Tune.Tuned, charts: ReadonlyArray<TuneText.Charted>, target: number): string =>
+export const render = (
+  { routing, summary }: Tune.Tuned,
+  charts: ReadonlyArray<TuneText.Charted>,
+  target: number
+): string =>
   [
     "<!doctype html>",
     `<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>${Html.escape(routing.flow)}: tuning</title><style>${style}svg{max-width:100%;height:auto;border-radius:8px}</style></head><body><main>`,

@@ -53,7 +53,13 @@ export const render = ({ series, title, x, y }: Chart): string => {
   }
   const left = Math.max(...[0, 0.5, 1].map((part) => y.format(valueAt(y, part)).length))
   const label = (row: number): string =>
-    row === 0 ? y.format(y.max) : row === HEIGHT - 1 ? y.format(valueAt(y, 0)) : row === Math.floor(HEIGHT / 2) ? y.format(valueAt(y, 0.5)) : ""
+    row === 0
+      ? y.format(y.max)
+      : row === HEIGHT - 1
+        ? y.format(valueAt(y, 0))
+        : row === Math.floor(HEIGHT / 2)
+          ? y.format(valueAt(y, 0.5))
+          : ""
   const [low, middle, high] = [x.format(valueAt(x, 0)), x.format(valueAt(x, 0.5)), x.format(x.max)]
   const half = Math.floor(WIDTH / 2)
   return [
@@ -72,14 +78,17 @@ const colors = ["#0b63ce", "#9a9a9a", "#c2410c", "#15803d"]
 export const toSvg = ({ series, title, x, y }: Chart): string => {
   const [width, height, left, bottom, top, right] = [640, 400, 56, 48, 40, 20]
   const atX = (value: number): number => Math.round((left + partOf(x, value) * (width - left - right)) * 10) / 10
-  const atY = (value: number): number => Math.round((height - bottom - partOf(y, value) * (height - top - bottom)) * 10) / 10
+  const atY = (value: number): number =>
+    Math.round((height - bottom - partOf(y, value) * (height - top - bottom)) * 10) / 10
   const ticks = [0, 0.25, 0.5, 0.75, 1]
   const shapes = series.map(({ kind, points }, index) => {
     const color = colors[index % colors.length]!
     const inside = points.filter((point) => isOn(x, point.x) && isOn(y, point.y))
     const path = inside.map((point) => `${atX(point.x)},${atY(point.y)}`).join(" ")
     return `<polyline fill="none" stroke="${color}" stroke-width="1.5" points="${path}"/>${
-      kind === "line" ? "" : inside.map((point) => `<circle cx="${atX(point.x)}" cy="${atY(point.y)}" r="4" fill="${color}"/>`).join("")
+      kind === "line"
+        ? ""
+        : inside.map((point) => `<circle cx="${atX(point.x)}" cy="${atY(point.y)}" r="4" fill="${color}"/>`).join("")
     }`
   })
   return [
@@ -93,8 +102,10 @@ export const toSvg = ({ series, title, x, y }: Chart): string => {
     ]),
     ...shapes,
     `<text x="${(left + width - right) / 2}" y="${height - 10}" text-anchor="middle" fill="#333333">${escape(`${y.name} over ${x.name}`)}</text>`,
-    ...series.map(({ name }, index) =>
-      `<text x="${width - right}" y="${22 + index * 16}" text-anchor="end" fill="${colors[index % colors.length]!}">${escape(name)}</text>`),
+    ...series.map(
+      ({ name }, index) =>
+        `<text x="${width - right}" y="${22 + index * 16}" text-anchor="end" fill="${colors[index % colors.length]!}">${escape(name)}</text>`
+    ),
     "</svg>",
     ""
   ].join("\n")

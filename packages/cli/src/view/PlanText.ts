@@ -13,12 +13,18 @@ const between = ({ high, low }: { readonly low: number; readonly high: number })
 
 const duration = (milliseconds: number): string => {
   const minutes = Math.ceil(milliseconds / 60_000)
-  return minutes < 60 ? `${minutes} min` : minutes < 60 * 48 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${(minutes / 1_440).toFixed(1)} days`
+  return minutes < 60
+    ? `${minutes} min`
+    : minutes < 60 * 48
+      ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+      : `${(minutes / 1_440).toFixed(1)} days`
 }
 
 /** Rows in columns, indented; the first `left` columns to the left. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number): ReadonlyArray<string> =>
-  columns(rows, left).split("\n").map((line) => `  ${line}`)
+  columns(rows, left)
+    .split("\n")
+    .map((line) => `  ${line}`)
 
 /** What a sample cost, in a line. */
 export const sampled = (summary: RunEvent.RunFinished): string =>
@@ -30,19 +36,22 @@ export const render = (plan: Plan.Plan): string => {
   const lines = [
     `${plan.flow}: ${count(plan.rows)} rows, ${count(calls)} calls to pay, ${calls === 0 ? "$0.00" : range(plan.cost)}`,
     "",
-    ...table([
-      ["step", "model", "taken over", "from cache", "calls", "input", "output", "cost"],
-      ...plan.lines.map((line) => [
-        line.step,
-        line.serviceTier === undefined ? line.model : `${line.model} (${line.serviceTier})`,
-        count(line.reused),
-        count(line.cached),
-        count(line.calls),
-        count(line.inputTokens),
-        between(line.outputTokens),
-        line.cost === undefined ? "unknown" : range(line.cost)
-      ])
-    ], 2)
+    ...table(
+      [
+        ["step", "model", "taken over", "from cache", "calls", "input", "output", "cost"],
+        ...plan.lines.map((line) => [
+          line.step,
+          line.serviceTier === undefined ? line.model : `${line.model} (${line.serviceTier})`,
+          count(line.reused),
+          count(line.cached),
+          count(line.calls),
+          count(line.inputTokens),
+          between(line.outputTokens),
+          line.cost === undefined ? "unknown" : range(line.cost)
+        ])
+      ],
+      2
+    )
   ]
   if (plan.lines.length === 0) lines.splice(1, Number.POSITIVE_INFINITY, "  no step asks a model")
   const guessed = plan.lines.filter((line) => line.calls > 0 && line.learnedFrom === 0 && line.outputTokens.high > 0)
@@ -53,15 +62,34 @@ export const render = (plan: Plan.Plan): string => {
     )
   }
   for (const model of plan.unpriced) {
-    lines.push("", `  no price is known for ${model}: its calls are not in the cost. Give one in the flow: prices: { "${model}": { input: 0.15, output: 0.6 } }`)
+    lines.push(
+      "",
+      `  no price is known for ${model}: its calls are not in the cost. Give one in the flow: prices: { "${model}": { input: 0.15, output: 0.6 } }`
+    )
   }
   if (plan.unplanned > 0) {
-    lines.push("", `  ${count(plan.unplanned)} rows could not be planned to their end: a step cannot work on a placeholder, or a row is bad`)
+    lines.push(
+      "",
+      `  ${count(plan.unplanned)} rows could not be planned to their end: a step cannot work on a placeholder, or a row is bad`
+    )
   }
   for (const note of plan.notes ?? []) lines.push("", `  ${note}`)
-  if (plan.milliseconds !== undefined) lines.push("", `  at the known rate limits: ${plan.milliseconds === 0 ? "no wait" : `at least ${duration(plan.milliseconds)}`}`)
+  if (plan.milliseconds !== undefined)
+    lines.push(
+      "",
+      `  at the known rate limits: ${plan.milliseconds === 0 ? "no wait" : `at least ${duration(plan.milliseconds)}`}`
+    )
   if (plan.strategies.length > 1) {
-    lines.push("", ...table([["strategy", "expected cost", ""], ...plan.strategies.map(({ cost, how, name }) => [name, Money.format(cost), how])].map((row) => [row[0]!, row[1]!, row[2]!]), 3))
+    lines.push(
+      "",
+      ...table(
+        [
+          ["strategy", "expected cost", ""],
+          ...plan.strategies.map(({ cost, how, name }) => [name, Money.format(cost), how])
+        ].map((row) => [row[0]!, row[1]!, row[2]!]),
+        3
+      )
+    )
   }
   return lines.join("\n")
 }

@@ -24,13 +24,17 @@ export const describe = (asked: string, price: Price.Price, at: number): string 
     if (price.tiers.length > 1) {
       const next = price.tiers.find((tier) => tier.above > above)
       lines.push(
-        above === 0 ? `  up to ${next!.above.toLocaleString("en")} input tokens` : `  above ${above.toLocaleString("en")} input tokens`
+        above === 0
+          ? `  up to ${next!.above.toLocaleString("en")} input tokens`
+          : `  above ${above.toLocaleString("en")} input tokens`
       )
     }
     for (const [tokenClass, name] of classes) {
       const owns = Price.hasOwnRate(rates, tokenClass)
       if (!owns && tokenClass === "cacheWrite1h") continue
-      lines.push(`    ${name.padEnd(20)} ${usd(Price.rateOf(rates, tokenClass))}${owns ? "" : "  (no price of its own: its parent's)"}`)
+      lines.push(
+        `    ${name.padEnd(20)} ${usd(Price.rateOf(rates, tokenClass))}${owns ? "" : "  (no price of its own: its parent's)"}`
+      )
     }
   }
   for (const tier of ["batch", "flex"]) {
@@ -39,7 +43,8 @@ export const describe = (asked: string, price: Price.Price, at: number): string 
     if (whole === undefined || part === undefined || whole === 0n) continue
     lines.push(`    ${tier.padEnd(20)} ${Number((part * 100n) / whole)} % of each`)
   }
-  if (price.contextWindow !== undefined) lines.push(`    context window       ${price.contextWindow.toLocaleString("en")} tokens`)
+  if (price.contextWindow !== undefined)
+    lines.push(`    context window       ${price.contextWindow.toLocaleString("en")} tokens`)
   return lines.join("\n")
 }
 
@@ -52,9 +57,10 @@ export const list = (prices: ReadonlyArray<Price.Price>): string => {
     `${"model".padEnd(width)}  ${"input".padStart(10)}  ${"cached".padStart(10)}  ${"output".padStart(10)}   USD per 1,000,000 tokens`,
     ...prices.map((price) => {
       const { rates } = price.tiers[0]
-      return `${price.model.padEnd(width)}  ${usd(rates.input).padStart(10)}  ${
-        (rates.cacheRead === undefined ? "–" : usd(rates.cacheRead)).padStart(10)
-      }  ${usd(rates.output).padStart(10)}${price.tiers.length > 1 ? "   more for long prompts" : ""}`
+      return `${price.model.padEnd(width)}  ${usd(rates.input).padStart(10)}  ${(rates.cacheRead === undefined
+        ? "–"
+        : usd(rates.cacheRead)
+      ).padStart(10)}  ${usd(rates.output).padStart(10)}${price.tiers.length > 1 ? "   more for long prompts" : ""}`
     })
   ].join("\n")
 }

@@ -33,17 +33,27 @@ export const list = (runs: ReadonlyArray<RunRepo.Run>): string => {
 /** Rows of cells under each other: the first `left` columns to the left, the others to the right. */
 export const columns = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number): string => {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  return rows.map((row) =>
-    row.map((cell, column) => column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)).join("  ").trimEnd()
-  ).join("\n")
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => (column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+        .join("  ")
+        .trimEnd()
+    )
+    .join("\n")
 }
 
 /** What can be done with a run now. */
-const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): ReadonlyArray<string> => run.options.tuning === true ? [] : [
-  ...(run.status === "interrupted" || run.status === "failed" || run.status === "waiting" ? [`go on with it: pipe resume ${run.name}`] : []),
-  ...(run.status === "budget" ? [`go on with it: pipe resume ${run.name} --budget <more>`] : []),
-  ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])
-]
+const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): ReadonlyArray<string> =>
+  run.options.tuning === true
+    ? []
+    : [
+        ...(run.status === "interrupted" || run.status === "failed" || run.status === "waiting"
+          ? [`go on with it: pipe resume ${run.name}`]
+          : []),
+        ...(run.status === "budget" ? [`go on with it: pipe resume ${run.name} --budget <more>`] : []),
+        ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])
+      ]
 
 /** One run: where it stands, and its report. */
 export const describe = (run: RunRepo.Run): string => {
@@ -55,7 +65,9 @@ export const describe = (run: RunRepo.Run): string => {
     }`,
     ...(run.status === "running" ? [`  at work: process ${run.owner.pid} on ${run.owner.host}`] : []),
     ...next(run, summary).map((line) => `  ${line}`),
-    ...(summary === undefined ? ["  it ended before it could write its summary; its rows and its books are kept"] : ["", ReportText.render(summary)])
+    ...(summary === undefined
+      ? ["  it ended before it could write its summary; its rows and its books are kept"]
+      : ["", ReportText.render(summary)])
   ].join("\n")
 }
 

@@ -18,7 +18,10 @@ const per1000 = (cost: Money.Money): string => Money.format(cost * 1_000n)
 
 const usdPer1000 = (cost: Money.Money): number => Number(Money.toUsd(cost * 1_000n))
 
-const standards = { label: "how right answers are by the labels", agreement: "how far answers agree with the strong model's" } as const
+const standards = {
+  label: "how right answers are by the labels",
+  agreement: "how far answers agree with the strong model's"
+} as const
 
 /** A routing's models, and how they are chosen. */
 export const nameOf = ({ by, models }: Pick<Calibration.Candidate, "by" | "models">): string =>
@@ -27,7 +30,9 @@ export const nameOf = ({ by, models }: Pick<Calibration.Candidate, "by" | "model
 /** The points that no other of the same line beats: each costs less than those with more quality. */
 const frontier = (points: ReadonlyArray<Calibration.Point>): ReadonlyArray<Calibration.Point> => {
   const kept: Array<Calibration.Point> = []
-  for (const point of points.toSorted((a, b) => (a.cost === b.cost ? b.quality - a.quality : a.cost < b.cost ? -1 : 1))) {
+  for (const point of points.toSorted((a, b) =>
+    a.cost === b.cost ? b.quality - a.quality : a.cost < b.cost ? -1 : 1
+  )) {
     if (kept.length === 0 || point.quality > kept.at(-1)!.quality) kept.push(point)
   }
   return kept
@@ -35,27 +40,44 @@ const frontier = (points: ReadonlyArray<Calibration.Point>): ReadonlyArray<Calib
 
 /** The candidate of a policy, or the one that keeps most for its cost. */
 const shownOf = ({ calibration: { candidates, policy } }: Tune.Step): ReadonlyArray<Calibration.Candidate> =>
-  policy === undefined
-    ? candidates
-    : candidates.toSorted((a, b) => Number(isOf(b, policy)) - Number(isOf(a, policy)))
+  policy === undefined ? candidates : candidates.toSorted((a, b) => Number(isOf(b, policy)) - Number(isOf(a, policy)))
 
 const isOf = ({ by, models }: Calibration.Candidate, policy: NonNullable<Calibration.Calibration["policy"]>): boolean =>
-  by === policy.by && models.length === policy.rungs.length + 1 && policy.rungs.every(({ model }, at) => model === models[at])
+  by === policy.by
+  && models.length === policy.rungs.length + 1
+  && policy.rungs.every(({ model }, at) => model === models[at])
 
 export const chartOf = (step: Tune.Step): Chart.Chart => {
   const { certificate, singles } = step.calibration
-  const point = ({ cost, quality }: { readonly cost: Money.Money; readonly quality: number }) => ({ x: usdPer1000(cost), y: quality })
+  const point = ({ cost, quality }: { readonly cost: Money.Money; readonly quality: number }) => ({
+    x: usdPer1000(cost),
+    y: quality
+  })
   const lines = shownOf(step).slice(0, 3)
-  const most = Math.max(...singles.map(({ cost }) => usdPer1000(cost)), ...lines.flatMap(({ points }) => points.map(({ cost }) => usdPer1000(cost))), 1e-9)
-  const least = Math.min(0.9, ...singles.map(({ quality }) => quality), ...lines.flatMap(({ points }) => points.map(({ quality }) => quality)))
+  const most = Math.max(
+    ...singles.map(({ cost }) => usdPer1000(cost)),
+    ...lines.flatMap(({ points }) => points.map(({ cost }) => usdPer1000(cost))),
+    1e-9
+  )
+  const least = Math.min(
+    0.9,
+    ...singles.map(({ quality }) => quality),
+    ...lines.flatMap(({ points }) => points.map(({ quality }) => quality))
+  )
   return {
     title: `${step.name}: quality over cost`,
     x: { name: "cost of 1,000 rows", max: most * 1.05, format: (value) => `$${Number(value.toPrecision(3))}` },
     y: { name: standards[step.standard], min: Math.floor(least * 10) / 10, max: 1, format: share },
     series: [
-      ...lines.map(({ by, models, points }): Chart.Series => ({ name: nameOf({ by, models }), kind: "line", points: frontier(points).map(point) })),
+      ...lines.map(({ by, models, points }): Chart.Series => ({
+        name: nameOf({ by, models }),
+        kind: "line",
+        points: frontier(points).map(point)
+      })),
       { name: "one model for all rows", kind: "points", points: singles.map(point).toSorted((a, b) => a.x - b.x) },
-      ...(certificate === undefined ? [] : [{ name: "the certified routing", kind: "points" as const, points: [point(certificate)] }])
+      ...(certificate === undefined
+        ? []
+        : [{ name: "the certified routing", kind: "points" as const, points: [point(certificate)] }])
     ]
   }
 }
@@ -63,26 +85,42 @@ export const chartOf = (step: Tune.Step): Chart.Chart => {
 export const header = ["routing", "quality", "strong calls", "cost of 1,000 rows"]
 
 /** Each model alone, what needs no training, and what was certified. */
-export const rowsOf = ({ baselines, calibration: { certificate, policy, singles } }: Tune.Step): ReadonlyArray<ReadonlyArray<string>> =>
-  [
-    ...singles.map(({ cost, model, quality }, at) => [`${model} alone`, share(quality), share(at === singles.length - 1 ? 1 : 0), per1000(cost)]),
-    ...baselines.map(({ cost, name, quality, strongShare }) => [`by ${name}, by hindsight`, share(quality), share(strongShare), per1000(cost)]),
-    ...(certificate === undefined || policy === undefined ? [] : [[
-      `certified: ${nameOf({ by: policy.by, models: [...policy.rungs.map(({ model }) => model), policy.strong] })}`,
-      share(certificate.quality),
-      share(certificate.strongShare),
-      per1000(certificate.cost)
-    ]])
-  ]
+export const rowsOf = ({
+  baselines,
+  calibration: { certificate, policy, singles }
+}: Tune.Step): ReadonlyArray<ReadonlyArray<string>> => [
+  ...singles.map(({ cost, model, quality }, at) => [
+    `${model} alone`,
+    share(quality),
+    share(at === singles.length - 1 ? 1 : 0),
+    per1000(cost)
+  ]),
+  ...baselines.map(({ cost, name, quality, strongShare }) => [
+    `by ${name}, by hindsight`,
+    share(quality),
+    share(strongShare),
+    per1000(cost)
+  ]),
+  ...(certificate === undefined || policy === undefined
+    ? []
+    : [
+        [
+          `certified: ${nameOf({ by: policy.by, models: [...policy.rungs.map(({ model }) => model), policy.strong] })}`,
+          share(certificate.quality),
+          share(certificate.strongShare),
+          per1000(certificate.cost)
+        ]
+      ])
+]
 
 /** What is certified of a step, or why nothing is. */
 export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tune.Step): string => {
   const strong = singles.at(-1)?.model ?? "the strong model"
   return certificate === undefined
     ? `not certified: ${refused}. Every row goes to ${strong}`
-    : `certified on ${count(certificate.rows)} rows: with certainty ${share(1 - certificate.delta)} at least ${share(certificate.kept)} of the quality of ${strong} is kept (wanted: ${
-      share(certificate.target)
-    }), for ${share(Number(certificate.cost) / Number(certificate.strongCost))} of its money`
+    : `certified on ${count(certificate.rows)} rows: with certainty ${share(1 - certificate.delta)} at least ${share(certificate.kept)} of the quality of ${strong} is kept (wanted: ${share(
+        certificate.target
+      )}), for ${share(Number(certificate.cost) / Number(certificate.strongCost))} of its money`
 }
 
 /** What was found for a step. */
@@ -109,11 +147,12 @@ export const renderCheck = ({ rows, steps, summary }: Tune.Check): string =>
     ...steps.map((step) =>
       [
         `${step.name}: ${standings[step.standing]}`,
-        `  on ${count(step.rows)} other rows the quality is ${share(step.quality)}, ${standards[step.standard]} (the strong model alone: ${share(step.strongQuality)}): ${
-          share(step.low)
-        } to ${share(step.high)} of its quality, where ${share(step.target)} are promised`,
+        `  on ${count(step.rows)} other rows the quality is ${share(step.quality)}, ${standards[step.standard]} (the strong model alone: ${share(step.strongQuality)}): ${share(
+          step.low
+        )} to ${share(step.high)} of its quality, where ${share(step.target)} are promised`,
         `  ${share(step.strongShare)} went to the strong model; ${per1000(step.cost)} for 1,000 rows, and ${per1000(step.strongCost)} by the strong model alone`
-      ].join("\n")),
+      ].join("\n")
+    ),
     `spent ${Money.format(summary.cost)} on ${count(rows)} rows`
   ].join("\n")
 
@@ -126,11 +165,20 @@ export const checkToJson = ({ rows, steps, summary }: Tune.Check) => ({
 })
 
 /** Every routing that was tried, with what it costs and keeps. */
-export const frontierToJson = ({ baselines, calibration: { candidates, singles }, name, rows, standard }: Tune.Step) => ({
+export const frontierToJson = ({
+  baselines,
+  calibration: { candidates, singles },
+  name,
+  rows,
+  standard
+}: Tune.Step) => ({
   step: name,
   rows,
   standard,
   singles: singles.map((single) => ({ ...single, cost: usd(single.cost) })),
   baselines: baselines.map((baseline) => ({ ...baseline, cost: usd(baseline.cost) })),
-  candidates: candidates.map(({ points, ...candidate }) => ({ ...candidate, points: points.map((point) => ({ ...point, cost: usd(point.cost) })) }))
+  candidates: candidates.map(({ points, ...candidate }) => ({
+    ...candidate,
+    points: points.map((point) => ({ ...point, cost: usd(point.cost) }))
+  }))
 })

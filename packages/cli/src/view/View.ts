@@ -71,7 +71,10 @@ export const make = (options: { readonly mode: Mode }): View => {
             last = event
             return paint(event)
           }
-          if (mode === "plain" && event.milliseconds - lastPlain >= ((event.batches?.open ?? 0) > 0 ? BATCHES_EVERY : PLAIN_EVERY)) {
+          if (
+            mode === "plain"
+            && event.milliseconds - lastPlain >= ((event.batches?.open ?? 0) > 0 ? BATCHES_EVERY : PLAIN_EVERY)
+          ) {
             lastPlain = event.milliseconds
             process.stderr.write(`${plain(event)}\n`)
           }
@@ -110,9 +113,10 @@ const seconds = (milliseconds: number): string => {
 /** Rows a second of the slowest node that is not done, and what that leaves. */
 const pace = (progress: Progress): { readonly perSecond: number; readonly left: number | undefined } => {
   const elapsed = progress.milliseconds / 1_000
-  const slowest = progress.nodes
-    .filter((node) => node.total !== undefined && node.kind !== "Source")
-    .sort((a, b) => ended(a) / a.total! - ended(b) / b.total!)[0] ?? progress.nodes[0]
+  const slowest =
+    progress.nodes
+      .filter((node) => node.total !== undefined && node.kind !== "Source")
+      .sort((a, b) => ended(a) / a.total! - ended(b) / b.total!)[0] ?? progress.nodes[0]
   const rows = slowest === undefined ? 0 : ended(slowest)
   const perSecond = elapsed === 0 ? 0 : rows / elapsed
   return {
@@ -136,7 +140,9 @@ export const render = (progress: Progress, columns: number): ReadonlyArray<strin
     ].join("")
   })
   const away = batches(progress)
-  return [...lines, ...(away === undefined ? [] : [`  ${away}`]), `  ${money(progress)}`].map((line) => line.slice(0, columns - 1))
+  return [...lines, ...(away === undefined ? [] : [`  ${away}`]), `  ${money(progress)}`].map((line) =>
+    line.slice(0, columns - 1)
+  )
 }
 
 /** How batches stand, where rows wait for them. */
@@ -169,6 +175,6 @@ const money = (progress: Progress): string => {
 }
 
 const plain = (progress: Progress): string =>
-  `${seconds(progress.milliseconds)}: ${
-    progress.nodes.map((node) => `${node.name} ${ended(node)}${node.total === undefined ? "" : `/${node.total}`}`).join(", ")
-  }${batches(progress) === undefined ? "" : ` · ${batches(progress)}`} · ${money(progress)}`
+  `${seconds(progress.milliseconds)}: ${progress.nodes
+    .map((node) => `${node.name} ${ended(node)}${node.total === undefined ? "" : `/${node.total}`}`)
+    .join(", ")}${batches(progress) === undefined ? "" : ` · ${batches(progress)}`} · ${money(progress)}`

@@ -71,13 +71,15 @@ const CANCELLING = "15 minutes"
 /** When no request has come for so long, what fibers wait for is sent. */
 const IDLE = "500 millis"
 
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<BatchDesk, AiError.AiError, Scope.Scope> {
   const { enqueuedTokens, fs, path, provider, run, store } = options
   const scope = yield* Effect.scope
   const folder = store.inMemory
-    ? yield* Effect.mapError(fs.makeTempDirectoryScoped({ prefix: "pipe-batches-" }), (error) => BatchFailure.unwritable("a temporary folder", error))
+    ? yield* Effect.mapError(fs.makeTempDirectoryScoped({ prefix: "pipe-batches-" }), (error) =>
+        BatchFailure.unwritable("a temporary folder", error)
+      )
     : path.join(store.folder ?? ".pipe", "batches")
   const adding = Semaphore.makeUnsafe(1)
   const upload = Semaphore.makeUnsafe(1)
@@ -85,7 +87,10 @@ export const make = Effect.fnUntraced(function*(
   const spools = new Map<string, BatchSpool.BatchSpool>()
   /** Keys in spools, whose lines are not in the store yet. */
   const gathered = new Set<string>()
-  const jobs = new Map<number, { readonly job: BatchJob.BatchJob; readonly end: Deferred.Deferred<void, AiError.AiError> }>()
+  const jobs = new Map<
+    number,
+    { readonly job: BatchJob.BatchJob; readonly end: Deferred.Deferred<void, AiError.AiError> }
+  >()
   const waiters = new Map<string, Deferred.Deferred<void, AiError.AiError>>()
   /** Tokens that may wait, by model: given, or learned from a refusal. */
   const quotas = new Map<string, number>()
@@ -107,7 +112,8 @@ export const make = Effect.fnUntraced(function*(
   })
 
   const open = () => Array.from(jobs.values(), ({ job }) => job)
-  const atProvider = (model: string) => open().filter((job) => job.batch().model === model && job.batch().state === "sent")
+  const atProvider = (model: string) =>
+    open().filter((job) => job.batch().model === model && job.batch().state === "sent")
 
   const makeRoom = Effect.sync(() => {
     const before = room
@@ -119,15 +125,18 @@ export const make = Effect.fnUntraced(function*(
   const hasRoom = (batch: BatchRepo.Batch): boolean => {
     const quota = quotaOf(batch.model)
     const waiting = atProvider(batch.model)
-    return quota === undefined || waiting.length === 0 ||
-      waiting.reduce((sum, job) => sum + job.batch().tokens, 0) + batch.tokens <= quota
+    return (
+      quota === undefined
+      || waiting.length === 0
+      || waiting.reduce((sum, job) => sum + job.batch().tokens, 0) + batch.tokens <= quota
+    )
   }
 
   const admit = (batch: BatchRepo.Batch): Effect.Effect<void> =>
-    Effect.suspend(() => hasRoom(batch) ? Effect.void : Effect.andThen(Deferred.await(room), admit(batch)))
+    Effect.suspend(() => (hasRoom(batch) ? Effect.void : Effect.andThen(Deferred.await(room), admit(batch))))
 
   /** Learns from a refusal, and waits until another batch is back, or for a while. */
-  const refused = Effect.fnUntraced(function*(batch: BatchRepo.Batch, message: string) {
+  const refused = Effect.fnUntraced(function* (batch: BatchRepo.Batch, message: string) {
     const named = /limit:?\s*([\d,_]+)/i.exec(message)?.[1]
     const limit = named === undefined ? undefined : Number(named.replace(/[,_]/g, ""))
     const others = atProvider(batch.model)
@@ -138,7 +147,8 @@ export const make = Effect.fnUntraced(function*(
       // It has the room for itself, and is refused time and again: it counts for more there than here.
       ...(others.length === 0 && count > 2 ? [Math.max(1, Math.floor(batch.tokens / 2))] : [])
     ]
-    if (learned.length > 0) quotas.set(batch.model, Math.min(quotaOf(batch.model) ?? Number.POSITIVE_INFINITY, ...learned))
+    if (learned.length > 0)
+      quotas.set(batch.model, Math.min(quotaOf(batch.model) ?? Number.POSITIVE_INFINITY, ...learned))
     const quota = quotaOf(batch.model)
     if (quota !== undefined && batch.tokens > quota && batch.requests > 1) {
       yield* Effect.logWarning(
@@ -166,7 +176,7 @@ export const make = Effect.fnUntraced(function*(
     refused,
     count: (batch, entry) => {
       let sums = taken.get(batch.id)
-      if (sums === undefined) taken.set(batch.id, sums = { back: 0, failed: 0 })
+      if (sums === undefined) taken.set(batch.id, (sums = { back: 0, failed: 0 }))
       if (entry.error === undefined) sums.back++
       else sums.failed++
       if (run !== undefined && batch.run === run.id) run.count(entry)
@@ -186,15 +196,19 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
-  const start = (batch: BatchRepo.Batch, ends?: BatchResults.Ends, before: Effect.Effect<void, AiError.AiError> = Effect.void) =>
-    Effect.gen(function*() {
+  const start = (
+    batch: BatchRepo.Batch,
+    ends?: BatchResults.Ends,
+    before: Effect.Effect<void, AiError.AiError> = Effect.void
+  ) =>
+    Effect.gen(function* () {
       if (jobs.has(batch.id)) return
       const end: Deferred.Deferred<void, AiError.AiError> = Deferred.makeUnsafe()
       const job = BatchJob.make(batch, environment, ends)
       jobs.set(batch.id, { job, end })
       yield* Effect.forkIn(
         Effect.onExit(Effect.andThen(before, job.done), (exit) =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             Deferred.doneUnsafe(end, exit)
             yield* makeRoom
             if (exit._tag === "Success" || waiters.size === 0) return
@@ -202,54 +216,68 @@ export const make = Effect.fnUntraced(function*(
               const waiter = waiters.get(key)
               if (waiter !== undefined) Deferred.doneUnsafe(waiter, exit)
             }
-          })),
+          })
+        ),
         scope
       )
     })
 
   /** A batch of another run: while that run is at work, its own process sends it. */
   const follow = (batch: BatchRepo.Batch) =>
-    start(batch, undefined, Effect.gen(function*() {
-      const { runName } = batch
-      for (let now: BatchRepo.Batch | undefined = batch; now !== undefined && BatchRepo.isUnsent(now);) {
-        const owner = runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
-        if (owner?.status !== "running") return
-        yield* Effect.sleep(BatchJob.LOOK)
-        now = yield* stored(store.batches.get(batch.id))
-      }
-    }))
+    start(
+      batch,
+      undefined,
+      Effect.gen(function* () {
+        const { runName } = batch
+        for (let now: BatchRepo.Batch | undefined = batch; now !== undefined && BatchRepo.isUnsent(now);) {
+          const owner =
+            runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
+          if (owner?.status !== "running") return
+          yield* Effect.sleep(BatchJob.LOOK)
+          now = yield* stored(store.batches.get(batch.id))
+        }
+      })
+    )
 
-  const seal = Effect.fnUntraced(function*(spool: BatchSpool.BatchSpool) {
+  const seal = Effect.fnUntraced(function* (spool: BatchSpool.BatchSpool) {
     yield* Effect.mapError(spool.finish, (error) => BatchFailure.unwritable(spool.file, error))
     const fill = spool.fill()
-    const batch = yield* stored(store.batches.create({
-      name: spool.name,
-      run: run?.id,
-      provider: provider.name,
-      account: provider.account.id,
-      endpoint: spool.endpoint,
-      model: spool.model,
-      file: spool.file,
-      requests: fill.requests,
-      bytes: fill.bytes,
-      tokens: fill.tokens,
-      expected: spool.expected(),
-      held: {
-        money: Money.sum(spool.entries.map(({ admission }) => admission?.held.money ?? Money.zero)),
-        tokens: spool.entries.reduce((sum, { admission }) => sum + (admission?.held.tokens ?? 0), 0)
-      },
-      createdAt: yield* Clock.currentTimeMillis
-    }, spool.entries))
+    const batch = yield* stored(
+      store.batches.create(
+        {
+          name: spool.name,
+          run: run?.id,
+          provider: provider.name,
+          account: provider.account.id,
+          endpoint: spool.endpoint,
+          model: spool.model,
+          file: spool.file,
+          requests: fill.requests,
+          bytes: fill.bytes,
+          tokens: fill.tokens,
+          expected: spool.expected(),
+          held: {
+            money: Money.sum(spool.entries.map(({ admission }) => admission?.held.money ?? Money.zero)),
+            tokens: spool.entries.reduce((sum, { admission }) => sum + (admission?.held.tokens ?? 0), 0)
+          },
+          createdAt: yield* Clock.currentTimeMillis
+        },
+        spool.entries
+      )
+    )
     for (const { key } of spool.entries) gathered.delete(key)
-    yield* start(batch, spool.entries.map(({ admission }) => admission?.end))
+    yield* start(
+      batch,
+      spool.entries.map(({ admission }) => admission?.end)
+    )
   })
 
-  const newName = Effect.gen(function*() {
+  const newName = Effect.gen(function* () {
     const at = yield* Clock.currentTimeMillis
     return `pb-${at.toString(36)}-${(yield* Random.nextIntBetween(0, 36 ** 4)).toString(36).padStart(4, "0")}`
   })
 
-  const begin = Effect.fnUntraced(function*(name: string, endpoint: string, model: string) {
+  const begin = Effect.fnUntraced(function* (name: string, endpoint: string, model: string) {
     const file = path.resolve(folder, `${name}.jsonl`)
     return yield* Effect.mapError(
       Effect.andThen(
@@ -261,44 +289,58 @@ export const make = Effect.fnUntraced(function*(
   })
 
   const add: BatchDesk["add"] = (request, entry) =>
-    adding.withPermit(Effect.gen(function*() {
-      const model = request.model ?? ""
-      // A kind of request is answered by one of the provider's APIs.
-      const group = `${request._tag}\n${model}`
-      const cap = limits(model)
-      for (;;) {
-        const open = spools.get(group)
-        const name = open === undefined ? yield* newName : open.name
-        const line = yield* provider.encode(open?.nextId() ?? BatchSpool.customId(name, 0), request)
-        if (line === undefined) return false
-        const spool = open ?? (yield* begin(name, line.endpoint, model))
-        if (open === undefined) spools.set(group, spool)
-        const bytes = encoder.encode(line.text)
-        const next = BatchSplit.add(spool.fill(), {
-          inputs: line.inputs,
-          tokens: entry.tokens,
-          bytes: bytes.length + provider.frame.separator.length
-        })
-        if (BatchSplit.fits(next, cap) || (spool.entries.length === 0 && BatchSplit.fits(next, { ...cap, tokens: undefined }))) {
-          gathered.add(entry.key)
-          yield* Effect.mapError(spool.append(entry, bytes, next), (error) => BatchFailure.unwritable(spool.file, error))
-          return true
+    adding.withPermit(
+      Effect.gen(function* () {
+        const model = request.model ?? ""
+        // A kind of request is answered by one of the provider's APIs.
+        const group = `${request._tag}\n${model}`
+        const cap = limits(model)
+        for (;;) {
+          const open = spools.get(group)
+          const name = open === undefined ? yield* newName : open.name
+          const line = yield* provider.encode(open?.nextId() ?? BatchSpool.customId(name, 0), request)
+          if (line === undefined) return false
+          const spool = open ?? (yield* begin(name, line.endpoint, model))
+          if (open === undefined) spools.set(group, spool)
+          const bytes = encoder.encode(line.text)
+          const next = BatchSplit.add(spool.fill(), {
+            inputs: line.inputs,
+            tokens: entry.tokens,
+            bytes: bytes.length + provider.frame.separator.length
+          })
+          if (
+            BatchSplit.fits(next, cap)
+            || (spool.entries.length === 0 && BatchSplit.fits(next, { ...cap, tokens: undefined }))
+          ) {
+            gathered.add(entry.key)
+            yield* Effect.mapError(spool.append(entry, bytes, next), (error) =>
+              BatchFailure.unwritable(spool.file, error)
+            )
+            return true
+          }
+          if (spool.entries.length === 0) return false
+          spools.delete(group)
+          yield* seal(spool)
         }
-        if (spool.entries.length === 0) return false
-        spools.delete(group)
-        yield* seal(spool)
-      }
-    }))
+      })
+    )
 
-  const flush = adding.withPermit(Effect.suspend(() => {
-    const all = [...spools].filter(([, { entries }]) => entries.length > 0)
-    for (const [group] of all) spools.delete(group)
-    return Effect.forEach(all, ([, spool]) => seal(spool), { discard: true })
-  }))
+  const flush = adding.withPermit(
+    Effect.suspend(() => {
+      const all = [...spools].filter(([, { entries }]) => entries.length > 0)
+      for (const [group] of all) spools.delete(group)
+      return Effect.forEach(all, ([, spool]) => seal(spool), { discard: true })
+    })
+  )
 
   /** Those of other runs are theirs. */
   const cancelAll = Effect.suspend(() =>
-    Effect.forEach(open().filter((job) => job.batch().run === run?.id), (job) => Effect.ignore(job.cancel), { concurrency: 8, discard: true }))
+    Effect.forEach(
+      open().filter((job) => job.batch().run === run?.id),
+      (job) => Effect.ignore(job.cancel),
+      { concurrency: 8, discard: true }
+    )
+  )
 
   /** What was gathered and not sent is not to be sent any more. */
   const dropSpools = Effect.suspend(() => {
@@ -317,63 +359,78 @@ export const make = Effect.fnUntraced(function*(
   const allBack: Effect.Effect<void, AiError.AiError> = Effect.suspend(() =>
     Effect.flatMap(
       Effect.forEach([...jobs], ([id, { end }]) =>
-        Effect.tap(Effect.exit(Deferred.await(end)), () => Effect.sync(() => jobs.delete(id)))),
+        Effect.tap(Effect.exit(Deferred.await(end)), () => Effect.sync(() => jobs.delete(id)))
+      ),
       (exits) => Effect.asVoid(exits.find((exit) => exit._tag === "Failure") ?? Effect.void)
-    ))
+    )
+  )
 
-  const settle: BatchDesk["settle"] = Effect.gen(function*() {
+  const settle: BatchDesk["settle"] = Effect.gen(function* () {
     if (options.deadline === undefined) return yield* Effect.andThen(flush, allBack)
     const left = options.deadline - (yield* Clock.currentTimeMillis)
     if (left > 0) yield* flush
-    const isBack = yield* Effect.raceFirst(
-      Effect.as(allBack, true),
-      Effect.as(Effect.sleep(Math.max(0, left)), false)
-    )
+    const isBack = yield* Effect.raceFirst(Effect.as(allBack, true), Effect.as(Effect.sleep(Math.max(0, left)), false))
     if (isBack && left > 0) return
     over = true
     yield* adding.withPermit(dropSpools)
     if (open().length > 0) {
-      yield* Effect.logWarning(`the deadline has come: ${open().length} batches are cancelled, and what they have not answered is asked at once`)
+      yield* Effect.logWarning(
+        `the deadline has come: ${open().length} batches are cancelled, and what they have not answered is asked at once`
+      )
     }
     yield* cancelAll
     yield* Effect.raceFirst(allBack, Effect.sleep(CANCELLING))
   })
 
-  const send: BatchDesk["send"] = Effect.andThen(flush, Effect.gen(function*() {
-    // What has no room at the provider yet stays on disk, and goes on its way with the next process.
-    const isGoing = (job: BatchJob.BatchJob) => !job.isSent() && !refusals.has(job.batch().id) && hasRoom(job.batch())
-    while (open().some(isGoing)) {
-      for (const { end } of jobs.values()) {
-        const exit = Deferred.isDoneUnsafe(end) ? yield* Effect.exit(Deferred.await(end)) : undefined
-        if (exit?._tag === "Failure") return yield* exit
+  const send: BatchDesk["send"] = Effect.andThen(
+    flush,
+    Effect.gen(function* () {
+      // What has no room at the provider yet stays on disk, and goes on its way with the next process.
+      const isGoing = (job: BatchJob.BatchJob) => !job.isSent() && !refusals.has(job.batch().id) && hasRoom(job.batch())
+      while (open().some(isGoing)) {
+        for (const { end } of jobs.values()) {
+          const exit = Deferred.isDoneUnsafe(end) ? yield* Effect.exit(Deferred.await(end)) : undefined
+          if (exit?._tag === "Failure") return yield* exit
+        }
+        yield* Effect.sleep("50 millis")
       }
-      yield* Effect.sleep("50 millis")
-    }
-  }))
+    })
+  )
 
   const find: BatchDesk["find"] = (key) =>
     Effect.suspend(() =>
-      gathered.has(key) ? Effect.succeed<Known>({ state: "waiting" }) : Effect.flatMap(stored(store.batches.find(key)), (line) =>
-        line?.state !== "waiting" || jobs.has(line.batch)
-          ? Effect.succeed(line)
-          : Effect.flatMap(stored(store.batches.get(line.batch)), (batch) =>
-            batch === undefined || batch.state === "rejected" || batch.state === "collected"
-              ? Effect.succeed({ ...line, state: "again" as const })
-              : Effect.as(follow(batch), line))))
+      gathered.has(key)
+        ? Effect.succeed<Known>({ state: "waiting" })
+        : Effect.flatMap(stored(store.batches.find(key)), (line) =>
+            line?.state !== "waiting" || jobs.has(line.batch)
+              ? Effect.succeed(line)
+              : Effect.flatMap(stored(store.batches.get(line.batch)), (batch) =>
+                  batch === undefined || batch.state === "rejected" || batch.state === "collected"
+                    ? Effect.succeed({ ...line, state: "again" as const })
+                    : Effect.as(follow(batch), line)
+                )
+          )
+    )
 
   if (run !== undefined) {
-    for (const batch of yield* stored(store.batches.open(run.id))) if (batch.provider === provider.name) {
-      // Its requests have no holds of their own any more.
-      releases.set(batch.id, run.hold(batch.held))
-      yield* start(batch)
-    }
+    for (const batch of yield* stored(store.batches.open(run.id)))
+      if (batch.provider === provider.name) {
+        // Its requests have no holds of their own any more.
+        releases.set(batch.id, run.hold(batch.held))
+        yield* start(batch)
+      }
   }
   // Where fibers wait themselves, what they have asked goes on its way when no more comes for a moment.
-  yield* Effect.forkIn(Effect.forever(Effect.gen(function*() {
-    const before = gathered.size
-    yield* Effect.sleep(IDLE)
-    if (waiters.size > 0 && before > 0 && gathered.size === before) yield* flush
-  })), scope)
+  yield* Effect.forkIn(
+    Effect.forever(
+      Effect.gen(function* () {
+        const before = gathered.size
+        yield* Effect.sleep(IDLE)
+        if (waiters.size > 0 && before > 0 && gathered.size === before) yield* flush
+      })
+    ),
+    scope
+  )
   // What was gathered and not sent is gathered again by whoever goes on.
   yield* Effect.addFinalizer(() => dropSpools)
 
@@ -383,16 +440,17 @@ export const make = Effect.fnUntraced(function*(
     back: (key) =>
       Effect.suspend(() => {
         let waiter = waiters.get(key)
-        if (waiter === undefined) waiters.set(key, waiter = Deferred.makeUnsafe())
+        if (waiter === undefined) waiters.set(key, (waiter = Deferred.makeUnsafe()))
         // It may have come back before anybody listened.
-        return Effect.flatMap(find(key), (known) => known?.state === "waiting" ? Deferred.await(waiter) : Effect.void)
+        return Effect.flatMap(find(key), (known) => (known?.state === "waiting" ? Deferred.await(waiter) : Effect.void))
       }),
-    keep: (line) => run === undefined ? Effect.void : stored(store.batches.keep(run.id, line)),
+    keep: (line) => (run === undefined ? Effect.void : stored(store.batches.keep(run.id, line))),
     isOver: () => over,
     send,
     settle,
     standing: () => {
-      const batches = open().map((job) => ({ batch: job.batch(), status: job.status() }))
+      const batches = open()
+        .map((job) => ({ batch: job.batch(), status: job.status() }))
         .filter(({ batch }) => BatchRepo.isUnsent(batch) || batch.state === "sent")
       const sent = batches.filter(({ batch }) => batch.state === "sent")
       const sums = new Map(taken)
@@ -403,7 +461,9 @@ export const make = Effect.fnUntraced(function*(
           failed: Math.max(own?.failed ?? 0, status?.failed ?? 0)
         })
       }
-      const unsent = batches.filter(({ batch }) => BatchRepo.isUnsent(batch)).reduce((sum, { batch }) => sum + batch.requests, 0)
+      const unsent = batches
+        .filter(({ batch }) => BatchRepo.isUnsent(batch))
+        .reduce((sum, { batch }) => sum + batch.requests, 0)
       const ended = (id: number) => (sums.get(id)?.back ?? 0) + (sums.get(id)?.failed ?? 0)
       return {
         batches: batches.length,
@@ -411,8 +471,14 @@ export const make = Effect.fnUntraced(function*(
         running: sent.reduce((sum, { batch }) => sum + Math.max(0, batch.requests - ended(batch.id)), 0),
         back: [...sums.values()].reduce((sum, { back }) => sum + back, 0),
         failed: [...sums.values()].reduce((sum, { failed }) => sum + failed, 0),
-        sentAt: sent.reduce<number | undefined>((first, { batch }) => Math.min(first ?? Number.POSITIVE_INFINITY, batch.sentAt ?? batch.createdAt), undefined),
-        expected: Money.sum([...batches.map(({ batch }) => batch.expected), ...Array.from(spools.values(), (spool) => spool.expected())])
+        sentAt: sent.reduce<number | undefined>(
+          (first, { batch }) => Math.min(first ?? Number.POSITIVE_INFINITY, batch.sentAt ?? batch.createdAt),
+          undefined
+        ),
+        expected: Money.sum([
+          ...batches.map(({ batch }) => batch.expected),
+          ...Array.from(spools.values(), (spool) => spool.expected())
+        ])
       }
     }
   }

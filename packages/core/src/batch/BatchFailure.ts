@@ -17,7 +17,10 @@ const make = (description: string): AiError.AiError =>
   AiError.make({ module: "Batch", method: "send", reason: new AiError.UnknownError({ description }) })
 
 /** A store that fails is a failure of the call. */
-export const stored = <A>(store: Store.Service, effect: Effect.Effect<A, SqlError.SqlError>): Effect.Effect<A, AiError.AiError> =>
+export const stored = <A>(
+  store: Store.Service,
+  effect: Effect.Effect<A, SqlError.SqlError>
+): Effect.Effect<A, AiError.AiError> =>
   Effect.mapError(effect, (error) => make(Store.unusable(store.name, error).message))
 
 /** A file of requests that cannot be written. */
@@ -28,7 +31,9 @@ export const unwritable = (file: string, cause: { readonly message: string }): A
 export const gone = (batch: BatchRepo.Batch, account: BatchProvider.Account): AiError.AiError =>
   make(
     `batch ${batch.remote} (${batch.name}, ${batch.requests} requests) was not found at ${batch.provider} with ${account.label}${
-      batch.account === account.id ? ": it was deleted there, or is too old" : `: it was sent from another account (${batch.account})`
+      batch.account === account.id
+        ? ": it was deleted there, or is too old"
+        : `: it was sent from another account (${batch.account})`
     }. With the right key: pipe resume ${batch.runName ?? ""}. To give it up, and have its requests sent again: pipe batches forget ${batch.name}`
   )
 

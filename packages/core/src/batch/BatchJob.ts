@@ -104,7 +104,7 @@ export const make = (
     uploaded: batch.uploaded
   })
 
-  const upload = Effect.gen(function*() {
+  const upload = Effect.gen(function* () {
     if (provider.upload === undefined || batch.uploaded !== undefined) return
     const { findUpload, upload } = provider
     const known = inherited && findUpload !== undefined ? yield* patiently(findUpload(toJob())) : undefined
@@ -116,14 +116,14 @@ export const make = (
   })
 
   /** Nothing was sent: its rows are asked again. */
-  const drop = Effect.gen(function*() {
+  const drop = Effect.gen(function* () {
     yield* stored(repo.release(batch.id, "uncounted"))
     yield* update({ state: "rejected", endedAt: yield* Clock.currentTimeMillis, message: "it was not sent" })
     yield* finish
   })
 
   /** What was created while an earlier process, or an earlier call, ended without a word. */
-  const find: Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> = Effect.gen(function*() {
+  const find: Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> = Effect.gen(function* () {
     for (;;) {
       const found = yield* patiently(provider.find(toJob()))
       if (found !== "undecided") return found
@@ -131,7 +131,7 @@ export const make = (
     }
   })
 
-  const create: Effect.Effect<BatchProvider.Status, AiError.AiError> = Effect.gen(function*() {
+  const create: Effect.Effect<BatchProvider.Status, AiError.AiError> = Effect.gen(function* () {
     if (batch.state === "creating" && inherited) {
       yield* Effect.sleep(SETTLE)
       const found = yield* find
@@ -142,20 +142,28 @@ export const make = (
     }
     yield* update({ state: "creating" })
     return yield* Effect.catch(provider.create(toJob()), (error) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         if (BatchFailure.isQuota(error)) {
-          return { id: "", state: "rejected", answered: 0, failed: 0, files: [], rejection: { kind: "quota", message: ModelFailure.message(error), lines: [] } } as const
+          return {
+            id: "",
+            state: "rejected",
+            answered: 0,
+            failed: 0,
+            files: [],
+            rejection: { kind: "quota", message: ModelFailure.message(error), lines: [] }
+          } as const
         }
         if (!ModelFailure.isRetryable(error) || ++tries > TRIES) return yield* error
         // It may have been created all the same.
         yield* Effect.sleep(ModelFailure.retryAfter(error) ?? SETTLE)
         const found = ModelFailure.kind(error) === "rate" ? undefined : yield* find
         return found ?? (yield* Effect.suspend(() => create))
-      }))
+      })
+    )
   })
 
   /** Goes on with what an earlier process has left, when no other does. */
-  const claim: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
+  const claim: Effect.Effect<void, AiError.AiError> = Effect.gen(function* () {
     for (;;) {
       const claimed = yield* stored(repo.claim(batch.id))
       batch = claimed.batch ?? batch
@@ -164,7 +172,7 @@ export const make = (
     }
   })
 
-  const send: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
+  const send: Effect.Effect<void, AiError.AiError> = Effect.gen(function* () {
     if (inherited && BatchRepo.isUnsent(batch)) yield* claim
     if (!BatchRepo.isUnsent(batch)) return
     yield* env.uploading(upload)
@@ -183,7 +191,7 @@ export const make = (
   const isOver = () => batch.state === "collected" || batch.state === "rejected" || batch.state === "gone"
 
   const reject = (made: BatchProvider.Status): Effect.Effect<void, AiError.AiError> =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { kind, lines, message } = made.rejection!
       if (kind === "quota" && (yield* env.refused(batch, message))) {
         // The file is still there: the same batch is created anew when there is room.
@@ -192,7 +200,12 @@ export const make = (
       }
       if (kind === "invalid") yield* BatchResults.refuse(batch, { lines, message }, env)
       yield* stored(repo.release(batch.id, kind === "quota" && batch.requests === 1 ? "counted" : "uncounted"))
-      yield* update({ state: "rejected", remote: made.id === "" ? undefined : made.id, endedAt: yield* Clock.currentTimeMillis, message })
+      yield* update({
+        state: "rejected",
+        remote: made.id === "" ? undefined : made.id,
+        endedAt: yield* Clock.currentTimeMillis,
+        message
+      })
       if (kind === "invalid") yield* Effect.logWarning(`batch ${batch.name} was rejected: ${message}`)
       yield* finish
     })
@@ -205,7 +218,7 @@ export const make = (
     return Effect.ignore(env.fs.remove(batch.file))
   })
 
-  const poll: Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> = Effect.gen(function*() {
+  const poll: Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> = Effect.gen(function* () {
     let pause = Duration.fromInputUnsafe(env.polling.first ?? "1 second")
     const most = Duration.fromInputUnsafe(env.polling.most ?? "1 minute")
     for (;;) {
@@ -219,7 +232,7 @@ export const make = (
     }
   })
 
-  const collect: Effect.Effect<void, AiError.AiError> = Effect.gen(function*() {
+  const collect: Effect.Effect<void, AiError.AiError> = Effect.gen(function* () {
     // One that was not found is looked for again: the key may be the right one now.
     if (batch.state !== "sent" && batch.state !== "gone") return
     const ended = yield* poll
@@ -232,7 +245,12 @@ export const make = (
       return yield* collect
     }
     const sums = yield* env.collecting(patiently(BatchResults.collect(batch, ended, env, ends)))
-    yield* update({ state: "collected", endedAt: yield* Clock.currentTimeMillis, answered: sums.answered, failed: sums.failed })
+    yield* update({
+      state: "collected",
+      endedAt: yield* Clock.currentTimeMillis,
+      answered: sums.answered,
+      failed: sums.failed
+    })
     yield* finish
   })
 
@@ -240,7 +258,10 @@ export const make = (
     batch: () => batch,
     status: () => status,
     isSent: () => batch.state === "sent" || isOver(),
-    done: Effect.andThen(Effect.suspend(() => send), collect),
+    done: Effect.andThen(
+      Effect.suspend(() => send),
+      collect
+    ),
     cancel: Effect.suspend(() => {
       isCancelled = true
       if (batch.state === "ready") return drop

@@ -46,7 +46,7 @@ export type Ends = Array<((ended: ModelClient.Ended) => void) | undefined>
 const GROUP = 256
 
 /** Reads all results; what has none is asked again. Running it twice takes nothing twice. */
-export const collect = Effect.fnUntraced(function*(
+export const collect = Effect.fnUntraced(function* (
   batch: BatchRepo.Batch,
   status: BatchProvider.Status,
   env: Environment,
@@ -61,7 +61,7 @@ export const collect = Effect.fnUntraced(function*(
   let answered = lines.filter((line) => line.state === "answered").length
   let failed = lines.filter((line) => line.state === "failed").length
 
-  const take = Effect.fnUntraced(function*(results: ReadonlyArray<BatchProvider.Result>) {
+  const take = Effect.fnUntraced(function* (results: ReadonlyArray<BatchProvider.Result>) {
     const now = yield* Clock.currentTimeMillis
     const mine = new Map<number, BatchProvider.Outcome>()
     for (const { customId, outcome } of results) {
@@ -90,13 +90,13 @@ export const collect = Effect.fnUntraced(function*(
       ends[number]?.(outcome._tag === "Answered" ? { response: outcome.response, billed: "yes" } : { billed: "no" })
       ends[number] = undefined
     }
-    env.onTaken(batch, taken.map(({ number }) => lines[number]!))
+    env.onTaken(
+      batch,
+      taken.map(({ number }) => lines[number]!)
+    )
   })
 
-  yield* provider.results(status, batch.model).pipe(
-    Stream.grouped(GROUP),
-    Stream.runForEach(take)
-  )
+  yield* provider.results(status, batch.model).pipe(Stream.grouped(GROUP), Stream.runForEach(take))
   const again = yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))
   env.onTaken(batch, lines)
   yield* warn(batch, "ids that it has not sent", unknown)
@@ -108,7 +108,9 @@ export const collect = Effect.fnUntraced(function*(
 const warn = (batch: BatchRepo.Batch, what: string, ids: ReadonlyArray<string>): Effect.Effect<void> =>
   ids.length === 0
     ? Effect.void
-    : Effect.logWarning(`batch ${batch.name}: its results have ${what}: ${ids.slice(0, 5).join(", ")}${ids.length > 5 ? `, … (${ids.length})` : ""}`)
+    : Effect.logWarning(
+        `batch ${batch.name}: its results have ${what}: ${ids.slice(0, 5).join(", ")}${ids.length > 5 ? `, … (${ids.length})` : ""}`
+      )
 
 const toTaken = (
   batch: BatchRepo.Batch,
@@ -134,7 +136,13 @@ const toTaken = (
       number,
       state: isAgain ? "again" : "failed",
       value: isAgain ? undefined : BatchFailure.encode(error),
-      attempt: { ...common, provider: batch.provider, model: batch.model, cost: Money.zero, error: ModelFailure.message(error) }
+      attempt: {
+        ...common,
+        provider: batch.provider,
+        model: batch.model,
+        cost: Money.zero,
+        error: ModelFailure.message(error)
+      }
     }
   }
   const { response } = outcome
@@ -154,24 +162,30 @@ const toTaken = (
 }
 
 /** Lines that the provider found fault with fail; where it names none, all do. */
-export const refuse = Effect.fnUntraced(function*(
+export const refuse = Effect.fnUntraced(function* (
   batch: BatchRepo.Batch,
-  rejection: { readonly lines: ReadonlyArray<{ readonly line: number; readonly message: string }>; readonly message: string },
+  rejection: {
+    readonly lines: ReadonlyArray<{ readonly line: number; readonly message: string }>
+    readonly message: string
+  },
   env: Environment
 ) {
   const { store } = env
   const lines = yield* BatchFailure.stored(store, store.batches.lines(batch.id))
   const named = new Map(rejection.lines.map(({ line, message }) => [line - 1, message]))
   const wrong = lines.filter(({ number, state }) => state === "waiting" && (named.size === 0 || named.has(number)))
-  yield* BatchFailure.stored(store, store.batches.take(
-    batch,
-    wrong.map(({ number }) => ({
-      number,
-      state: "failed" as const,
-      value: BatchFailure.encode(BatchFailure.invalid(named.get(number) ?? rejection.message)),
-      attempt: undefined
-    })),
-    `${batch.name}-refused`
-  ))
+  yield* BatchFailure.stored(
+    store,
+    store.batches.take(
+      batch,
+      wrong.map(({ number }) => ({
+        number,
+        state: "failed" as const,
+        value: BatchFailure.encode(BatchFailure.invalid(named.get(number) ?? rejection.message)),
+        attempt: undefined
+      })),
+      `${batch.name}-refused`
+    )
+  )
   env.onTaken(batch, lines)
 })

@@ -35,7 +35,11 @@ export interface BatchSpool {
   readonly entries: ReadonlyArray<Entry>
   /** The id of the next request. */
   readonly nextId: () => string
-  readonly append: (entry: Entry, line: Uint8Array, fill: BatchSplit.Fill) => Effect.Effect<void, PlatformError.PlatformError>
+  readonly append: (
+    entry: Entry,
+    line: Uint8Array,
+    fill: BatchSplit.Fill
+  ) => Effect.Effect<void, PlatformError.PlatformError>
   /** Ends the file. */
   readonly finish: Effect.Effect<void, PlatformError.PlatformError>
   /** Takes the file away. */
@@ -46,7 +50,10 @@ export interface BatchSpool {
 export const customId = (batch: string, number: number): string => `${batch}-${number}`
 
 /** The number of the request that an id belongs to; `undefined`: it is none of this batch. */
-export const numberOf = (batch: { readonly name: string; readonly requests: number }, id: string): number | undefined => {
+export const numberOf = (
+  batch: { readonly name: string; readonly requests: number },
+  id: string
+): number | undefined => {
   if (!id.startsWith(`${batch.name}-`)) return undefined
   const digits = id.slice(batch.name.length + 1)
   const number = /^\d{1,7}$/.test(digits) ? Number(digits) : Number.NaN
@@ -59,7 +66,7 @@ const BUFFER = 1 << 20
 const encoder = new TextEncoder()
 
 /** Begins a file. */
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   fs: FileSystem.FileSystem,
   options: {
     readonly name: string
@@ -85,7 +92,10 @@ export const make = Effect.fnUntraced(function*(
       held += bytes.length
       return Effect.void
     }
-    return Effect.andThen(flush, Effect.suspend(() => bytes.length > BUFFER ? handle.writeAll(bytes) : push(bytes)))
+    return Effect.andThen(
+      flush,
+      Effect.suspend(() => (bytes.length > BUFFER ? handle.writeAll(bytes) : push(bytes)))
+    )
   }
   const flush = Effect.suspend(() => {
     const bytes = buffer.slice(0, held)

@@ -121,6 +121,6 @@ export const text = (request: ModelRequest, role?: Message["role"]): string =>
   request._tag === "Embedding"
     ? request.inputs.join("\n")
     : request.messages
-      .filter((message) => role === undefined || message.role === role)
-      .map(messageText)
-      .join("\n")
+        .filter((message) => role === undefined || message.role === role)
+        .map(messageText)
+        .join("\n")

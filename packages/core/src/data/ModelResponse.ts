@@ -112,14 +112,16 @@ export const toDiscarded = (response: ModelResponse): ReadonlyArray<Discarded> =
     ...(response.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
     origin: response.origin
   },
-  ...response.discarded ?? []
+  ...(response.discarded ?? [])
 ]
 
 /** An answer that is given again: nothing of it is paid now. */
 export const again = <R extends ModelResponse>(response: R, origin: Exclude<Origin, "provider">): R => ({
   ...response,
   origin,
-  ...(response.discarded === undefined ? undefined : { discarded: response.discarded.map((one) => ({ ...one, origin })) })
+  ...(response.discarded === undefined
+    ? undefined
+    : { discarded: response.discarded.map((one) => ({ ...one, origin })) })
 })
 
 /** The text of an answer; empty for vectors and for pure tool calls. */
@@ -136,6 +138,6 @@ export const isTruncated = (response: ModelResponse): boolean =>
 export const isComplete = (response: ModelResponse): boolean =>
   response._tag === "EmbeddingResponse"
     ? response.vectors.length > 0
-    : (response.finishReason === "stop" || response.finishReason === "tool-calls") &&
-      response.refusal === undefined &&
-      response.parts.some((part) => part.type !== "text" || part.text !== "")
+    : (response.finishReason === "stop" || response.finishReason === "tool-calls")
+      && response.refusal === undefined
+      && response.parts.some((part) => part.type !== "text" || part.text !== "")

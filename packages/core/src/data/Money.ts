@@ -80,11 +80,8 @@ export const toUsd = (amount: Money): string => {
 export const format = (amount: Money): string => {
   const negative = amount < 0n
   const size = negative ? -amount : amount
-  const decimals = size >= 100n * PICO
-    ? 2
-    : size >= PICO
-    ? 4
-    : Math.min(DIGITS, Math.max(4, DIGITS - size.toString().length + 3))
+  const decimals =
+    size >= 100n * PICO ? 2 : size >= PICO ? 4 : Math.min(DIGITS, Math.max(4, DIGITS - size.toString().length + 3))
   const unit = 10n ** BigInt(DIGITS - decimals)
   const usd = toUsd(((size + unit / 2n) / unit) * unit)
   const [whole, fraction = ""] = usd.split(".")
@@ -99,7 +96,8 @@ export const FromUsd: Schema.Codec<Money, string> = Schema.String.pipe(
     SchemaTransformation.transformEffect({
       decode: (text: string) =>
         Option.match(fromUsd(text), {
-          onNone: () => Effect.fail(new SchemaIssue.InvalidValue({ message: `${text} is not a decimal amount of USD` })),
+          onNone: () =>
+            Effect.fail(new SchemaIssue.InvalidValue({ message: `${text} is not a decimal amount of USD` })),
           onSome: Effect.succeed
         }),
       encode: (amount: Money) => Effect.succeed(toUsd(amount))

@@ -87,11 +87,13 @@ const dimension = (get: Get, now: number, names: typeof requestNames): Dimension
   const remaining = count(get, names.remaining)
   let reset: number | undefined
   for (const name of names.reset) reset ??= resetMillis(get(name), now)
-  return limit === undefined && remaining === undefined && reset === undefined ? undefined : {
-    ...(limit === undefined ? undefined : { limit }),
-    ...(remaining === undefined ? undefined : { remaining }),
-    ...(reset === undefined ? undefined : { resetMillis: reset })
-  }
+  return limit === undefined && remaining === undefined && reset === undefined
+    ? undefined
+    : {
+        ...(limit === undefined ? undefined : { limit }),
+        ...(remaining === undefined ? undefined : { remaining }),
+        ...(reset === undefined ? undefined : { resetMillis: reset })
+      }
 }
 
 /** Both dimensions from the headers of OpenAI (and compatible) or Anthropic; `undefined` when there are none. */
@@ -99,9 +101,11 @@ export const observe = (get: Get, status: number, now: number): Observed | undef
   const requests = dimension(get, now, requestNames)
   const tokens = dimension(get, now, tokenNames)
   const retryAfter = status === 429 ? retryAfterMillis(get, now) : undefined
-  return requests === undefined && tokens === undefined && retryAfter === undefined ? undefined : {
-    ...(requests === undefined ? undefined : { requests }),
-    ...(tokens === undefined ? undefined : { tokens }),
-    ...(retryAfter === undefined ? undefined : { retryAfterMillis: retryAfter })
-  }
+  return requests === undefined && tokens === undefined && retryAfter === undefined
+    ? undefined
+    : {
+        ...(requests === undefined ? undefined : { requests }),
+        ...(tokens === undefined ? undefined : { tokens }),
+        ...(retryAfter === undefined ? undefined : { retryAfterMillis: retryAfter })
+      }
 }

@@ -59,9 +59,10 @@ const toHex = (bytes: Uint8Array): string => {
 const relevantOptions = (options: ModelRequest.ModelRequest["providerOptions"]): unknown => {
   const out: Record<string, unknown> = {}
   for (const [provider, fields] of Object.entries(options)) {
-    out[provider] = fields === null || typeof fields !== "object" || Array.isArray(fields)
-      ? fields
-      : Object.fromEntries(Object.entries(fields).filter(([name]) => !denyList.has(name)))
+    out[provider] =
+      fields === null || typeof fields !== "object" || Array.isArray(fields)
+        ? fields
+        : Object.fromEntries(Object.entries(fields).filter(([name]) => !denyList.has(name)))
   }
   return out
 }

@@ -66,13 +66,23 @@ const toJson = (value: unknown, sorted: boolean): unknown => {
     case "bigint":
       return mark("bigint", value.toString())
     case "number":
-      return Number.isFinite(value) && !Object.is(value, -0) ? value : mark("number", Object.is(value, -0) ? "-0" : String(value))
+      return Number.isFinite(value) && !Object.is(value, -0)
+        ? value
+        : mark("number", Object.is(value, -0) ? "-0" : String(value))
     case "object": {
       if (value === null) return value
       if (Array.isArray(value)) return Array.from(value, (item) => toJson(item, sorted))
       if (value instanceof Date) return mark("date", value.getTime())
-      if (value instanceof Map) return mark("map", Array.from(value, ([key, item]) => [toJson(key, sorted), toJson(item, sorted)]))
-      if (value instanceof Set) return mark("set", Array.from(value, (item) => toJson(item, sorted)))
+      if (value instanceof Map)
+        return mark(
+          "map",
+          Array.from(value, ([key, item]) => [toJson(key, sorted), toJson(item, sorted)])
+        )
+      if (value instanceof Set)
+        return mark(
+          "set",
+          Array.from(value, (item) => toJson(item, sorted))
+        )
       if (value instanceof Uint8Array) return mark("bytes", Base64.encode(value))
       if (value instanceof URL) return mark("url", value.href)
       if (Option.isOption(value)) return Option.isSome(value) ? mark("some", toJson(value.value, sorted)) : mark("none")
@@ -129,7 +139,8 @@ const revive = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(revive)
   const record = value as Record<string, unknown>
   const marked = record[MARK]
-  if (!Array.isArray(marked)) return Object.fromEntries(Object.entries(record).map(([key, item]) => [key, revive(item)]))
+  if (!Array.isArray(marked))
+    return Object.fromEntries(Object.entries(record).map(([key, item]) => [key, revive(item)]))
   const [tag, content] = marked as [string, any]
   switch (tag) {
     case "bigint":

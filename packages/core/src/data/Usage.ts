@@ -131,10 +131,10 @@ const count = (value: number | null | undefined): number =>
 const splitOutput = (total: number, reasoning: number) =>
   reasoning > total
     ? {
-      output: total,
-      reasoning: 0,
-      inconsistent: `the provider reports ${reasoning} reasoning tokens inside ${total} output tokens`
-    }
+        output: total,
+        reasoning: 0,
+        inconsistent: `the provider reports ${reasoning} reasoning tokens inside ${total} output tokens`
+      }
     : { output: total - reasoning, reasoning }
 
 /**
@@ -159,13 +159,12 @@ export const fromInclusive = (figures: {
   const uncachedInput = input - cacheRead - cacheWrite
   return uncachedInput < 0
     ? {
-      ...zero,
-      ...output,
-      uncachedInput: input,
-      inconsistent:
-        `the provider reports ${input} input tokens of which ${cacheRead} cache read and ${cacheWrite} cache write`,
-      unpriceable: true
-    }
+        ...zero,
+        ...output,
+        uncachedInput: input,
+        inconsistent: `the provider reports ${input} input tokens of which ${cacheRead} cache read and ${cacheWrite} cache write`,
+        unpriceable: true
+      }
     : { ...zero, uncachedInput, cacheRead, cacheWrite, ...output }
 }
 
@@ -209,30 +208,32 @@ export const toAi = (usage: Usage | undefined): AiUsage =>
   usage === undefined
     ? { inputTokens: {}, outputTokens: {} }
     : {
-      inputTokens: {
-        uncached: usage.uncachedInput,
-        total: inputTokens(usage),
-        cacheRead: usage.cacheRead,
-        cacheWrite: usage.cacheWrite + usage.cacheWrite1h
-      },
-      outputTokens: { total: outputTokens(usage), text: usage.output, reasoning: usage.reasoning }
-    }
+        inputTokens: {
+          uncached: usage.uncachedInput,
+          total: inputTokens(usage),
+          cacheRead: usage.cacheRead,
+          cacheWrite: usage.cacheWrite + usage.cacheWrite1h
+        },
+        outputTokens: { total: outputTokens(usage), text: usage.output, reasoning: usage.reasoning }
+      }
 
 /** From `effect/ai`'s usage; `undefined` when it holds no total to stand on. */
 export const fromAi = ({ inputTokens, outputTokens }: AiUsage): Usage | undefined => {
-  const input = inputTokens.total ??
-    (inputTokens.uncached === undefined
+  const input =
+    inputTokens.total
+    ?? (inputTokens.uncached === undefined
       ? undefined
       : inputTokens.uncached + (inputTokens.cacheRead ?? 0) + (inputTokens.cacheWrite ?? 0))
-  const output = outputTokens.total ??
-    (outputTokens.text === undefined ? undefined : outputTokens.text + (outputTokens.reasoning ?? 0))
+  const output =
+    outputTokens.total
+    ?? (outputTokens.text === undefined ? undefined : outputTokens.text + (outputTokens.reasoning ?? 0))
   return input === undefined || output === undefined
     ? undefined
     : fromInclusive({
-      input,
-      output,
-      cacheRead: inputTokens.cacheRead,
-      cacheWrite: inputTokens.cacheWrite,
-      reasoning: outputTokens.reasoning
-    })
+        input,
+        output,
+        cacheRead: inputTokens.cacheRead,
+        cacheWrite: inputTokens.cacheWrite,
+        reasoning: outputTokens.reasoning
+      })
 }

@@ -40,10 +40,10 @@ const MARGIN = 0.98
 
 /** Whether what a batch would hold is within its limits. */
 export const fits = (fill: Fill, limits: Limits): boolean =>
-  fill.requests <= limits.requests &&
-  fill.bytes <= limits.bytes * MARGIN &&
-  (limits.inputs === undefined || fill.inputs <= limits.inputs) &&
-  (limits.tokens === undefined || fill.tokens <= limits.tokens * MARGIN)
+  fill.requests <= limits.requests
+  && fill.bytes <= limits.bytes * MARGIN
+  && (limits.inputs === undefined || fill.inputs <= limits.inputs)
+  && (limits.tokens === undefined || fill.tokens <= limits.tokens * MARGIN)
 
 const encoder = new TextEncoder()
 

@@ -5,7 +5,7 @@
  */
 
 /** The logarithms of P(X = 0), P(X = 1) and so on, up to one of them. */
-const logTerms = function*(to: number, n: number, p: number): Generator<number> {
+const logTerms = function* (to: number, n: number, p: number): Generator<number> {
   let logTerm = n * Math.log1p(-p)
   yield logTerm
   for (let i = 1; i <= to; i++) {

@@ -121,13 +121,22 @@ const route = (
 }
 
 /** What rows come to at each threshold, from the safest on: a row is looked at anew only where the threshold passes one of its losses. */
-const sweep = (rows: ReadonlyArray<Observation>, { by, losses, rungs, target, thresholds }: {
-  readonly by: Routing.Policy["by"]
-  readonly rungs: ReadonlyArray<number>
-  readonly losses: ReadonlyArray<ReadonlyArray<number>>
-  readonly thresholds: ReadonlyArray<number>
-  readonly target: number
-}) => {
+const sweep = (
+  rows: ReadonlyArray<Observation>,
+  {
+    by,
+    losses,
+    rungs,
+    target,
+    thresholds
+  }: {
+    readonly by: Routing.Policy["by"]
+    readonly rungs: ReadonlyArray<number>
+    readonly losses: ReadonlyArray<ReadonlyArray<number>>
+    readonly thresholds: ReadonlyArray<number>
+    readonly target: number
+  }
+) => {
   const size = rows.length
   const routed = rows.map((row, at) => route(row, by, rungs, losses[at]!, Number.NEGATIVE_INFINITY))
   const sums = { cost: Money.zero, quality: 0, strong: 0, gain: 0, squares: 0 }
@@ -140,7 +149,9 @@ const sweep = (rows: ReadonlyArray<Observation>, { by, losses, rungs, target, th
     sums.squares += sign * gain ** 2
   }
   routed.forEach((one, at) => add(at, one, 1))
-  const passes = losses.flatMap((own, row) => own.filter(Number.isFinite).map((loss) => ({ loss, row }))).toSorted((a, b) => a.loss - b.loss)
+  const passes = losses
+    .flatMap((own, row) => own.filter(Number.isFinite).map((loss) => ({ loss, row })))
+    .toSorted((a, b) => a.loss - b.loss)
   let next = 0
   return thresholds.map((threshold) => {
     for (; next < passes.length && passes[next]!.loss <= threshold; next++) {
@@ -164,9 +175,11 @@ const sweep = (rows: ReadonlyArray<Observation>, { by, losses, rungs, target, th
 
 const strongOf = ({ answers }: Observation): Answer => answers[answers.length - 1]!
 
-const mean = (values: ReadonlyArray<number>): number => values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
+const mean = (values: ReadonlyArray<number>): number =>
+  values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
 
-const meanCost = (costs: ReadonlyArray<Money.Money>): Money.Money => (costs.length === 0 ? Money.zero : Money.sum(costs) / BigInt(costs.length))
+const meanCost = (costs: ReadonlyArray<Money.Money>): Money.Money =>
+  costs.length === 0 ? Money.zero : Money.sum(costs) / BigInt(costs.length)
 
 const strongCostOf = (rows: ReadonlyArray<Observation>): Money.Money => meanCost(rows.map((row) => strongOf(row).cost))
 
@@ -191,7 +204,12 @@ const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routi
   }
 }
 
-const trainingOf = (observations: ReadonlyArray<Observation>, rung: number, by: Routing.Policy["by"], standard: Options["standard"]): Training => {
+const trainingOf = (
+  observations: ReadonlyArray<Observation>,
+  rung: number,
+  by: Routing.Policy["by"],
+  standard: Options["standard"]
+): Training => {
   const { own, strong } = known(observations, rung, by)
   return { by, standard, own: Scorer.ridgeOf(own), strong: standard === "agreement" ? 1 : Scorer.ridgeOf(strong) }
 }
@@ -206,16 +224,22 @@ const train = (observations: ReadonlyArray<Observation>, rung: number, training:
   }
 }
 
-const lossOf = (rung: Routing.Rung, by: Routing.Policy["by"]) => (observation: Observation, at: number): number => {
-  const sample = by === "row" ? observation.row : observation.answers[at]!.sample
-  return sample === undefined ? Number.POSITIVE_INFINITY : Routing.loss(rung, sample)
-}
+const lossOf =
+  (rung: Routing.Rung, by: Routing.Policy["by"]) =>
+  (observation: Observation, at: number): number => {
+    const sample = by === "row" ? observation.row : observation.answers[at]!.sample
+    return sample === undefined ? Number.POSITIVE_INFINITY : Routing.loss(rung, sample)
+  }
 
 /** Losses of rows by scores that were trained without them. */
 const leftOut = (observations: ReadonlyArray<Observation>, rung: number, options: Training): Losses => {
   const losses = new Map<Observation, number>()
   for (let fold = 0; fold < FOLDS; fold++) {
-    const trained = train(observations.filter((_, at) => at % FOLDS !== fold), rung, options)
+    const trained = train(
+      observations.filter((_, at) => at % FOLDS !== fold),
+      rung,
+      options
+    )
     const own = lossOf(trained, options.by)
     observations.forEach((observation, at) => {
       if (at % FOLDS === fold) losses.set(observation, own(observation, rung))
@@ -226,7 +250,10 @@ const leftOut = (observations: ReadonlyArray<Observation>, rung: number, options
 
 /** Thresholds from the safest on: at each a further share of the rows is taken by a model below the strong one. */
 const thresholdsOf = (losses: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<number> => {
-  const all = losses.map((own) => own.reduce((least, loss) => Math.min(least, loss), Number.POSITIVE_INFINITY)).filter(Number.isFinite).toSorted((a, b) => a - b)
+  const all = losses
+    .map((own) => own.reduce((least, loss) => Math.min(least, loss), Number.POSITIVE_INFINITY))
+    .filter(Number.isFinite)
+    .toSorted((a, b) => a - b)
   const picked = Array.from({ length: STEPS }, (_, step) => all[Math.ceil(((step + 1) / STEPS) * all.length) - 1])
   return [...new Set(picked.flatMap((loss) => (loss === undefined ? [] : [Number(loss.toPrecision(6))])))]
 }
@@ -241,7 +268,10 @@ export interface Pair {
 const tested = (pairs: ReadonlyArray<Pair>, target: number) =>
   pairs.every(({ strong }) => strong === 1)
     ? { values: pairs.map(({ quality }) => quality), mean: target }
-    : { values: pairs.map(({ quality, strong }) => (quality - target * strong + target) / (1 + target)), mean: target / (1 + target) }
+    : {
+        values: pairs.map(({ quality, strong }) => (quality - target * strong + target) / (1 + target)),
+        mean: target / (1 + target)
+      }
 
 /** Whether at least `target` of the strong model's quality is kept, with certainty 1 − delta. */
 export const keeps = (pairs: ReadonlyArray<Pair>, target: number, delta: number): boolean => {
@@ -250,13 +280,19 @@ export const keeps = (pairs: ReadonlyArray<Pair>, target: number, delta: number)
 }
 
 /** The share of the strong model's quality that is kept at least, with certainty 1 − delta; to a ten-thousandth. */
-export const kept = (pairs: ReadonlyArray<Pair>, delta: number): number => Certificate.highest((share) => keeps(pairs, share, delta))
+export const kept = (pairs: ReadonlyArray<Pair>, delta: number): number =>
+  Certificate.highest((share) => keeps(pairs, share, delta))
 
 /** The share that is kept at most, with certainty 1 − delta. */
 export const keptAtMost = (pairs: ReadonlyArray<Pair>, delta: number): number =>
-  1 - Certificate.highest((lost) => {
+  1
+  - Certificate.highest((lost) => {
     const { mean, values } = tested(pairs, 1 - lost)
-    return Certificate.exceeds(values.map((value) => 1 - value), 1 - mean, delta)
+    return Certificate.exceeds(
+      values.map((value) => 1 - value),
+      1 - mean,
+      delta
+    )
   })
 
 /** A way to choose that needs no training, with the threshold chosen by hindsight: what a routing is to be compared with. */
@@ -269,13 +305,24 @@ export interface Baseline {
 }
 
 /** What the cheapest and the strong model come to when rows are given to the strong one by chance, or by the length of their prompts. */
-export const baselines = (observations: ReadonlyArray<Observation>, target: number, lengthOf: (row: Features.Sample) => number): ReadonlyArray<Baseline> => {
-  const rows = observations.map(({ answers, row }) => ({ weak: answers[0]!, strong: answers[answers.length - 1]!, length: lengthOf(row) }))
+export const baselines = (
+  observations: ReadonlyArray<Observation>,
+  target: number,
+  lengthOf: (row: Features.Sample) => number
+): ReadonlyArray<Baseline> => {
+  const rows = observations.map(({ answers, row }) => ({
+    weak: answers[0]!,
+    strong: answers[answers.length - 1]!,
+    length: lengthOf(row)
+  }))
   if (rows.length === 0) return []
   const size = rows.length
   const [weak, strong] = [mean(rows.map(({ weak }) => weak.quality)), mean(rows.map(({ strong }) => strong.quality))]
   const share = weak >= target * strong ? 0 : (target * strong - weak) / (strong - weak)
-  const [weakCost, strongCost] = [Money.sum(rows.map(({ weak }) => weak.cost)), Money.sum(rows.map(({ strong }) => strong.cost))]
+  const [weakCost, strongCost] = [
+    Money.sum(rows.map(({ weak }) => weak.cost)),
+    Money.sum(rows.map(({ strong }) => strong.cost))
+  ]
   const millionths = BigInt(Math.round(share * 1e6))
   // The longest go to the strong model, as few as are needed.
   const sorted = rows.toSorted((a, b) => b.length - a.length)
@@ -288,7 +335,12 @@ export const baselines = (observations: ReadonlyArray<Observation>, target: numb
     cost += row.strong.cost - row.weak.cost
   }
   return [
-    { name: "chance", strongShare: share, quality: weak + share * (strong - weak), cost: (weakCost * (1_000_000n - millionths) + strongCost * millionths) / 1_000_000n / BigInt(size) },
+    {
+      name: "chance",
+      strongShare: share,
+      quality: weak + share * (strong - weak),
+      cost: (weakCost * (1_000_000n - millionths) + strongCost * millionths) / 1_000_000n / BigInt(size)
+    },
     { name: "prompt length", strongShare: taken / size, quality: quality / size, cost: cost / BigInt(size) }
   ]
 }
@@ -312,7 +364,10 @@ export const apply = (policy: Routing.Policy, observation: Observation): Routed 
 }
 
 /** What a routing came to on some rows, beside the strong model alone. */
-export interface Measured extends Pick<Routing.Certificate, "rows" | "quality" | "strongQuality" | "strongShare" | "cost" | "strongCost"> {}
+export interface Measured extends Pick<
+  Routing.Certificate,
+  "rows" | "quality" | "strongQuality" | "strongShare" | "cost" | "strongCost"
+> {}
 
 /** Measures what became of rows. */
 const measuredOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<Routed>): Measured => ({
@@ -336,7 +391,10 @@ export const measure = (policy: Routing.Policy, rows: ReadonlyArray<Observation>
 
 /** Least rows of a sample for a target, if all goes well. */
 export const leastSample = ({ delta = 0.05, target, trainingShare = 0.4 }: Omit<Options, "standard">): number =>
-  Math.max(Math.ceil(Certificate.leastRows(target, delta) / (1 - trainingShare)), Math.ceil(LEAST_TRAINING / trainingShare))
+  Math.max(
+    Math.ceil(Certificate.leastRows(target, delta) / (1 - trainingShare)),
+    Math.ceil(LEAST_TRAINING / trainingShare)
+  )
 
 /** Finds and certifies a routing on rows in an order by chance. */
 export const make = (observations: ReadonlyArray<Observation>, options: Options): Calibration => {
@@ -347,7 +405,13 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
     cost: meanCost(observations.map(({ answers }) => answers[at]!.cost)),
     quality: mean(observations.map(({ answers }) => answers[at]!.quality))
   }))
-  const refuse = (refused: string, candidates: ReadonlyArray<Candidate> = []): Calibration => ({ singles, candidates, policy: undefined, certificate: undefined, refused })
+  const refuse = (refused: string, candidates: ReadonlyArray<Candidate> = []): Calibration => ({
+    singles,
+    candidates,
+    policy: undefined,
+    certificate: undefined,
+    refused
+  })
   const least = leastSample(options)
   if (models.length < 2) return refuse("there is one model only: nothing is to be chosen")
   const size = Math.round(observations.length * trainingShare)
@@ -357,40 +421,77 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
       `${observations.length} rows are too few: to be certain to ${percent(1 - delta)} that ${percent(target)} are kept takes ${least} at least, if every answer agrees, and some times as many where they do not`
     )
   }
-  const made = combinations(models.length - 1).flatMap((rungs) => (["row", "answer"] as const).map((by) => {
-    const how = rungs.map((rung) => trainingOf(training, rung, by, standard))
-    const withoutThem = rungs.map((rung, at) => leftOut(training, rung, how[at]!))
-    const losses = training.map((observation) => rungs.map((rung, at) => withoutThem[at]!(rung, observation)))
-    const thresholds = thresholdsOf(losses)
-    const tried = sweep(training, { by, rungs, losses, thresholds, target })
-    const scores = rungs.map((rung, at) => train(training, rung, how[at]!))
-    const certified = certifying.map((observation) => rungs.map((rung, at) => lossOf(scores[at]!, by)(observation, rung)))
-    const routedAt = (threshold: number) => certifying.map((observation, row) => route(observation, by, rungs, certified[row]!, threshold))
-    const points = sweep(certifying, { by, rungs, losses: certified, thresholds, target })
-      .map(({ cost, quality, strongShare, threshold }): Point => ({ threshold, cost, quality, strongShare }))
-    const cheapest = tried.filter(({ deviation, gain }) => gain >= (MARGIN * deviation) / Math.sqrt(certifying.length)).reduce<Money.Money | undefined>((least, { cost }) => least === undefined || cost < least ? cost : least, undefined)
-    return { rungs, by, thresholds, scores, routedAt, cheapest, candidate: { models: [...rungs.map((rung) => models[rung]!), models.at(-1)!], by, points } satisfies Candidate }
-  }))
+  const made = combinations(models.length - 1).flatMap((rungs) =>
+    (["row", "answer"] as const).map((by) => {
+      const how = rungs.map((rung) => trainingOf(training, rung, by, standard))
+      const withoutThem = rungs.map((rung, at) => leftOut(training, rung, how[at]!))
+      const losses = training.map((observation) => rungs.map((rung, at) => withoutThem[at]!(rung, observation)))
+      const thresholds = thresholdsOf(losses)
+      const tried = sweep(training, { by, rungs, losses, thresholds, target })
+      const scores = rungs.map((rung, at) => train(training, rung, how[at]!))
+      const certified = certifying.map((observation) =>
+        rungs.map((rung, at) => lossOf(scores[at]!, by)(observation, rung))
+      )
+      const routedAt = (threshold: number) =>
+        certifying.map((observation, row) => route(observation, by, rungs, certified[row]!, threshold))
+      const points = sweep(certifying, { by, rungs, losses: certified, thresholds, target }).map(
+        ({ cost, quality, strongShare, threshold }): Point => ({ threshold, cost, quality, strongShare })
+      )
+      const cheapest = tried
+        .filter(({ deviation, gain }) => gain >= (MARGIN * deviation) / Math.sqrt(certifying.length))
+        .reduce<Money.Money | undefined>(
+          (least, { cost }) => (least === undefined || cost < least ? cost : least),
+          undefined
+        )
+      return {
+        rungs,
+        by,
+        thresholds,
+        scores,
+        routedAt,
+        cheapest,
+        candidate: { models: [...rungs.map((rung) => models[rung]!), models.at(-1)!], by, points } satisfies Candidate
+      }
+    })
+  )
   const candidates = made.map(({ candidate }) => candidate)
   const strong = singles.at(-1)!
-  const [best] = made.filter(({ cheapest }) => cheapest !== undefined && cheapest < strongCostOf(training))
+  const [best] = made
+    .filter(({ cheapest }) => cheapest !== undefined && cheapest < strongCostOf(training))
     // Of what costs the same, the simpler.
-    .toSorted((a, b) => (a.cheapest === b.cheapest ? a.rungs.length - b.rungs.length : a.cheapest! < b.cheapest! ? -1 : 1))
-  if (best === undefined) return refuse(`with so many rows no routing promises to keep ${percent(target)} of the quality of ${strong.model} for less money: take a larger sample, or a lower target`, candidates)
-  const threshold = Certificate.descend(best.thresholds, (threshold) => keeps(pairsOf(certifying, best.routedAt(threshold)), target, delta))
+    .toSorted((a, b) =>
+      a.cheapest === b.cheapest ? a.rungs.length - b.rungs.length : a.cheapest! < b.cheapest! ? -1 : 1
+    )
+  if (best === undefined)
+    return refuse(
+      `with so many rows no routing promises to keep ${percent(target)} of the quality of ${strong.model} for less money: take a larger sample, or a lower target`,
+      candidates
+    )
+  const threshold = Certificate.descend(best.thresholds, (threshold) =>
+    keeps(pairsOf(certifying, best.routedAt(threshold)), target, delta)
+  )
   if (threshold === undefined) {
-    return refuse(`${certifying.length} rows do not make certain that ${percent(target)} of the quality of ${strong.model} are kept: take a larger sample, or a lower target`, candidates)
+    return refuse(
+      `${certifying.length} rows do not make certain that ${percent(target)} of the quality of ${strong.model} are kept: take a larger sample, or a lower target`,
+      candidates
+    )
   }
   const routed = best.routedAt(threshold)
   const measured = measuredOf(certifying, routed)
-  if (measured.cost >= measured.strongCost) return refuse(`what is certain to keep ${percent(target)} of the quality of ${strong.model} costs no less than asking it every time: take a larger sample, or a lower target`, candidates)
+  if (measured.cost >= measured.strongCost)
+    return refuse(
+      `what is certain to keep ${percent(target)} of the quality of ${strong.model} costs no less than asking it every time: take a larger sample, or a lower target`,
+      candidates
+    )
   return {
     singles,
     candidates,
     policy: { by: best.by, rungs: best.scores, strong: strong.model, threshold },
     certificate: {
       ...measured,
-      target, delta, standard,
+      target,
+      delta,
+      standard,
       training: training.length,
       kept: kept(pairsOf(certifying, routed), delta)
     },

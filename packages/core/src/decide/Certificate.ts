@@ -55,7 +55,13 @@ export const exceeds = (values: ReadonlyArray<number>, mean: number, delta: numb
   if (mean <= 0) return true
   if (mean >= 1) return false
   if (values.every((value) => value === 0 || value === 1)) {
-    return Binomial.atLeast(values.reduce<number>((sum, value) => sum + value, 0), values.length, mean) <= delta
+    return (
+      Binomial.atLeast(
+        values.reduce<number>((sum, value) => sum + value, 0),
+        values.length,
+        mean
+      ) <= delta
+    )
   }
   return capital(values, mean, delta) >= Math.log(1 / delta)
 }
@@ -72,10 +78,16 @@ export const highest = (holds: (value: number) => boolean): number => {
 }
 
 /** The highest mean that is exceeded with certainty 1 − δ, to a ten-thousandth. */
-export const lowerBound = (values: ReadonlyArray<number>, delta: number): number => highest((mean) => exceeds(values, mean, delta))
+export const lowerBound = (values: ReadonlyArray<number>, delta: number): number =>
+  highest((mean) => exceeds(values, mean, delta))
 
 /** The lowest mean that is above the true one with certainty 1 − δ. */
-export const upperBound = (values: ReadonlyArray<number>, delta: number): number => 1 - lowerBound(values.map((value) => 1 - value), delta)
+export const upperBound = (values: ReadonlyArray<number>, delta: number): number =>
+  1
+  - lowerBound(
+    values.map((value) => 1 - value),
+    delta
+  )
 
 /** The last of some settings, from the safest on, before the first whose test fails; `undefined`: the safest already fails. */
 export const descend = <A>(settings: ReadonlyArray<A>, passes: (setting: A) => boolean): A | undefined => {

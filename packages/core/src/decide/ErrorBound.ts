@@ -111,7 +111,8 @@ const SINGLE = 5
 /** Strength of the prior that pulls weights to 0. */
 const RIDGE = 1
 
-const overlapOf = (neighbours: ReadonlyArray<Neighbour>): number => Math.max(0, ...neighbours.map(({ overlap }) => overlap))
+const overlapOf = (neighbours: ReadonlyArray<Neighbour>): number =>
+  Math.max(0, ...neighbours.map(({ overlap }) => overlap))
 
 const surprise = (share: number): number => -Math.log(Math.max(1 - share, 1e-3))
 
@@ -174,7 +175,9 @@ const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
 /** The inverse of a symmetric, positive matrix, by Gauss and Jordan. */
 const inverse = (matrix: ReadonlyArray<Float64Array>): ReadonlyArray<Float64Array> => {
   const n = matrix.length
-  const rows = matrix.map((row, i) => Float64Array.from({ length: 2 * n }, (_, j) => (j < n ? row[j]! : j - n === i ? 1 : 0)))
+  const rows = matrix.map((row, i) =>
+    Float64Array.from({ length: 2 * n }, (_, j) => (j < n ? row[j]! : j - n === i ? 1 : 0))
+  )
   for (let i = 0; i < n; i++) {
     let pivot = i
     for (let j = i + 1; j < n; j++) if (Math.abs(rows[j]![i]!) > Math.abs(rows[pivot]![i]!)) pivot = j
@@ -199,7 +202,7 @@ interface Fit {
 /** Logistic regression with a ridge, by Newton's method from earlier weights. */
 const fit = (observations: ReadonlyArray<Observation>, from: Float64Array): Fit => {
   const weights = Float64Array.from(from)
-  for (let round = 0;; round++) {
+  for (let round = 0; ; round++) {
     const gradient = Float64Array.from(weights, (weight) => RIDGE * weight)
     const hessian = Array.from({ length: FEATURES }, (_, i) => {
       const row = new Float64Array(FEATURES)
@@ -237,13 +240,22 @@ const deviation = ({ covariance }: Pick<Fit, "covariance">, features: ArrayLike<
 
 /** How near the nearest was for nearly all answers that were right: beyond that the model would speak of what it has not seen. */
 const farthest = (known: ReadonlyArray<Observation>): number => {
-  const near = known.flatMap(({ features, right }) => (right === true ? [features[NEAREST]!] : [])).toSorted((a, b) => a - b)
+  const near = known
+    .flatMap(({ features, right }) => (right === true ? [features[NEAREST]!] : []))
+    .toSorted((a, b) => a - b)
   return near[Math.floor(FAR * near.length)] ?? Number.POSITIVE_INFINITY
 }
 
 /** The lowest score above which the error of all lookups keeps within the bound; infinite where there is none. */
-const lineOf = ({ covariance, weights }: Fit, lookups: ReadonlyArray<Observation>, limit: number, confidence: number): number => {
-  const scored = lookups.map(({ features }) => ({ features, score: dot(features, weights) })).toSorted((a, b) => b.score - a.score)
+const lineOf = (
+  { covariance, weights }: Fit,
+  lookups: ReadonlyArray<Observation>,
+  limit: number,
+  confidence: number
+): number => {
+  const scored = lookups
+    .map(({ features }) => ({ features, score: dot(features, weights) }))
+    .toSorted((a, b) => b.score - a.score)
   const slope = new Float64Array(FEATURES)
   let errors = 0
   let line = Number.POSITIVE_INFINITY
@@ -253,7 +265,7 @@ const lineOf = ({ covariance, weights }: Fit, lookups: ReadonlyArray<Observation
     for (let i = 0; i < FEATURES; i++) slope[i]! += p * (1 - p) * features[i]!
     const n = at + 1
     if (n < LEAST) return
-    if (errors / n + confidence * deviation({ covariance }, slope) / n <= limit) line = score
+    if (errors / n + (confidence * deviation({ covariance }, slope)) / n <= limit) line = score
   })
   return line
 }
@@ -269,7 +281,7 @@ export const make = ({ confidence = 2.33, maxErrorRate }: Options): ErrorBound =
   const lookups: Array<Observation> = []
   let observed = 0
   let next = COLD_START
-  let current: Fit & { readonly line: number; readonly nearest: number } | undefined
+  let current: (Fit & { readonly line: number; readonly nearest: number }) | undefined
   const update = () => {
     next = Math.ceil(observed * 1.05) + 20
     const fitted = fit(known.slice(-MEMORY), current?.weights ?? new Float64Array(FEATURES))
@@ -290,8 +302,11 @@ export const make = ({ confidence = 2.33, maxErrorRate }: Options): ErrorBound =
       if (observed >= next) update()
       if (current === undefined) return false
       const score = dot(features, current.weights)
-      return score >= current.line && features[NEAREST]! >= current.nearest &&
-        1 - sigmoid(score - 2 * deviation(current, features)) <= SINGLE * maxErrorRate
+      return (
+        score >= current.line
+        && features[NEAREST]! >= current.nearest
+        && 1 - sigmoid(score - 2 * deviation(current, features)) <= SINGLE * maxErrorRate
+      )
     }
   }
 }

@@ -35,11 +35,47 @@ export interface Signature {
 }
 
 const NUMBER_WORDS: { readonly [word: string]: string } = {
-  zero: "0", one: "1", two: "2", three: "3", four: "4", five: "5", six: "6", seven: "7", eight: "8", nine: "9", ten: "10",
-  eleven: "11", twelve: "12", thirteen: "13", fourteen: "14", fifteen: "15", sixteen: "16", seventeen: "17", eighteen: "18",
-  nineteen: "19", twenty: "20", thirty: "30", forty: "40", fifty: "50", sixty: "60", seventy: "70", eighty: "80", ninety: "90",
-  hundred: "100", thousand: "1000", million: "1000000", billion: "1000000000", dozen: "12", half: "1/2", twice: "2x", double: "2x",
-  triple: "3x", first: "1st", third: "3rd", fourth: "4th", fifth: "5th"
+  zero: "0",
+  one: "1",
+  two: "2",
+  three: "3",
+  four: "4",
+  five: "5",
+  six: "6",
+  seven: "7",
+  eight: "8",
+  nine: "9",
+  ten: "10",
+  eleven: "11",
+  twelve: "12",
+  thirteen: "13",
+  fourteen: "14",
+  fifteen: "15",
+  sixteen: "16",
+  seventeen: "17",
+  eighteen: "18",
+  nineteen: "19",
+  twenty: "20",
+  thirty: "30",
+  forty: "40",
+  fifty: "50",
+  sixty: "60",
+  seventy: "70",
+  eighty: "80",
+  ninety: "90",
+  hundred: "100",
+  thousand: "1000",
+  million: "1000000",
+  billion: "1000000000",
+  dozen: "12",
+  half: "1/2",
+  twice: "2x",
+  double: "2x",
+  triple: "3x",
+  first: "1st",
+  third: "3rd",
+  fourth: "4th",
+  fifth: "5th"
 }
 
 /** "one" is mostly no number ("the other one"); it counts where a number could not be anything else. */
@@ -56,10 +92,15 @@ const UNITS = new Set(
   kb mb gb tb byte bit c f celsius fahrenheit degree kwh kw w watt volt v hz khz mhz ghz px am pm`.split(/\s+/)
 )
 
-const NEGATIONS = new Set("not no never none nobody nothing nowhere neither nor cannot without unable lack lacks lacking except hardly".split(" "))
+const NEGATIONS = new Set(
+  "not no never none nobody nothing nowhere neither nor cannot without unable lack lacks lacking except hardly".split(
+    " "
+  )
+)
 
 /** Pairs of words that turn a sentence round. */
-const OPPOSITES: ReadonlyArray<readonly [string, string]> = `good bad|great terrible|best worst|better worse|increase decrease|raise lower
+const OPPOSITES: ReadonlyArray<readonly [string, string]> =
+  `good bad|great terrible|best worst|better worse|increase decrease|raise lower
 rise fall|open close|open closed|enable disable|enabled disabled|allow block|allow forbid|allow deny|start stop|start end|begin end|buy sell|up down|before after
 more less|most least|more fewer|max min|maximum minimum|hot cold|warm cold|win lose|won lost|accept reject|accept decline|on off|activate deactivate|add remove
 add delete|create delete|send receive|sent received|sending receiving|deposit withdraw|first last|true false|yes no|male female|man woman|men women|left right
@@ -73,11 +114,16 @@ internal external|input output|ascending descending|vertical horizontal|mother f
 connect disconnect|agree disagree|approve reject|approved rejected|attach detach|expand collapse|show hide|sunrise sunset|morning evening|summer winter|day night
 import export|north south|wet dry|hard soft|hard easy|easy difficult|full empty|alive dead|asleep awake|guilty innocent|supply demand|cause effect|question answer
 buyer seller|teacher student|employer employee|increase reduce|gain loss|to from`
-  .split(/[|\n]/).map((pair) => pair.trim().split(" ") as unknown as readonly [string, string])
+    .split(/[|\n]/)
+    .map((pair) => pair.trim().split(" ") as unknown as readonly [string, string])
 
 const opposites = new Map<string, Set<string>>()
 for (const [a, b] of OPPOSITES) {
-  for (const [from, to] of [[a, b], [b, a]] as const) opposites.set(from, (opposites.get(from) ?? new Set()).add(to))
+  for (const [from, to] of [
+    [a, b],
+    [b, a]
+  ] as const)
+    opposites.set(from, (opposites.get(from) ?? new Set()).add(to))
 }
 
 /** Prefixes that deny the word behind them. */
@@ -90,28 +136,61 @@ const WORD = /[$€£¥]?\d+(?:[.,:/-]\d+)*(?:st|nd|rd|th)?|[%$€£¥]|\p{L}+(?
 
 /** Units that are written in several ways. */
 const ALIASES: { readonly [unit: string]: string } = {
-  "$": "usd", "€": "eur", "£": "gbp", "¥": "jpy", "%": "percent", dollar: "usd", euro: "eur", pound: "gbp", yen: "jpy", kilometer: "km",
-  kilometre: "km", meter: "m", metre: "m", feet: "ft", foot: "ft", gram: "g", kilogram: "kg", lbs: "lb", ounce: "oz", liter: "l", litre: "l",
-  second: "s", sec: "s", minute: "min", hour: "h", hr: "h"
+  $: "usd",
+  "€": "eur",
+  "£": "gbp",
+  "¥": "jpy",
+  "%": "percent",
+  dollar: "usd",
+  euro: "eur",
+  pound: "gbp",
+  yen: "jpy",
+  kilometer: "km",
+  kilometre: "km",
+  meter: "m",
+  metre: "m",
+  feet: "ft",
+  foot: "ft",
+  gram: "g",
+  kilogram: "kg",
+  lbs: "lb",
+  ounce: "oz",
+  liter: "l",
+  litre: "l",
+  second: "s",
+  sec: "s",
+  minute: "min",
+  hour: "h",
+  hr: "h"
 }
 
-const singular = (word: string): string => word.length > 3 && word.endsWith("s") && !word.endsWith("ss") ? word.slice(0, -1) : word
+const singular = (word: string): string =>
+  word.length > 3 && word.endsWith("s") && !word.endsWith("ss") ? word.slice(0, -1) : word
 
 const unitOf = (word: string | undefined): string => {
   if (word === undefined) return ""
   const lower = word.toLowerCase()
   const unit = [lower, singular(lower)].find((form) => UNITS.has(form) || form in ALIASES)
-  return unit === undefined ? "" : ALIASES[singular(unit)] ?? singular(unit)
+  return unit === undefined ? "" : (ALIASES[singular(unit)] ?? singular(unit))
 }
 
 /** A number without what only its writing differs in: `1,000.50` is `1000.5`. */
 const plain = (digits: string): string =>
-  /^\d{1,3}(?:,\d{3})+(?:\.\d+)?$/.test(digits) ? plain(digits.replaceAll(",", "")) : /^\d+\.\d*0+$/.test(digits) ? digits.replace(/\.?0+$/, "") : digits
+  /^\d{1,3}(?:,\d{3})+(?:\.\d+)?$/.test(digits)
+    ? plain(digits.replaceAll(",", ""))
+    : /^\d+\.\d*0+$/.test(digits)
+      ? digits.replace(/\.?0+$/, "")
+      : digits
 
 /** Reads what is compared of a text. */
 export const signature = (text: string): Signature => {
   const normal = text.normalize("NFKC").replace(/[’ʼ]/g, "'")
-  const quotations = Array.from(normal.matchAll(QUOTATION), (found) => found.slice(1).find((part) => part !== undefined)!.trim())
+  const quotations = Array.from(normal.matchAll(QUOTATION), (found) =>
+    found
+      .slice(1)
+      .find((part) => part !== undefined)!
+      .trim()
+  )
   const code = normal.match(CODE) ?? []
   const numbers: Array<string> = []
   const names: Array<string> = []
@@ -140,7 +219,10 @@ export const signature = (text: string): Signature => {
     const startsSentence = before === "" || /[.!?:;"“(\n-]$/.test(before)
     const bare = word.replace(/'s$/i, "")
     // A word that begins a sentence is a name only where something else says so.
-    const isName = !startsSentence || /'s$/i.test(word) && !CONTRACTIONS.has(bare.toLowerCase()) || (next !== undefined && /^\p{Lu}\p{Ll}/u.test(next))
+    const isName =
+      !startsSentence
+      || (/'s$/i.test(word) && !CONTRACTIONS.has(bare.toLowerCase()))
+      || (next !== undefined && /^\p{Lu}\p{Ll}/u.test(next))
     if (isAcronym || (isName && lower !== "i" && !lower.startsWith("i'"))) names.push(bare.toLowerCase())
   })
   return {
@@ -185,21 +267,24 @@ export const differs = (a: Signature, b: Signature): string | undefined =>
   a.numbers !== b.numbers
     ? "numbers"
     : a.names !== b.names
-    ? "names"
-    : a.quotations !== b.quotations
-    ? "quotations"
-    : a.code !== b.code
-    ? "code"
-    : a.isNegative !== b.isNegative
-    ? "negations"
-    : isOpposite(a, b) || isOpposite(b, a)
-    ? "opposites"
-    : a.text !== b.text && a.sorted === b.sorted
-    ? "word order"
-    : undefined
+      ? "names"
+      : a.quotations !== b.quotations
+        ? "quotations"
+        : a.code !== b.code
+          ? "code"
+          : a.isNegative !== b.isNegative
+            ? "negations"
+            : isOpposite(a, b) || isOpposite(b, a)
+              ? "opposites"
+              : a.text !== b.text && a.sorted === b.sorted
+                ? "word order"
+                : undefined
 
 /** What `ErrorBound` wants to know of an earlier text beside its similarity. */
-export const compare = (a: Signature, b: Signature) => ({ overlap: overlap(a, b), isUsable: differs(a, b) === undefined })
+export const compare = (a: Signature, b: Signature) => ({
+  overlap: overlap(a, b),
+  isUsable: differs(a, b) === undefined
+})
 
 /** What differs between two texts. */
 export const difference = (a: string, b: string): string | undefined => differs(signature(a), signature(b))

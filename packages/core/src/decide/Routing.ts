@@ -105,4 +105,5 @@ export const loss = (rung: Rung, sample: Features.Sample): number =>
   (rung.strong === undefined ? 1 : Scorer.score(rung.strong, sample)) - Scorer.score(rung.own, sample)
 
 /** Whether a model may answer a row (`by: "row"`), or its answer may stand (`by: "answer"`). */
-export const accepts = ({ threshold }: Policy, rung: Rung, sample: Features.Sample): boolean => loss(rung, sample) <= threshold
+export const accepts = ({ threshold }: Policy, rung: Rung, sample: Features.Sample): boolean =>
+  loss(rung, sample) <= threshold

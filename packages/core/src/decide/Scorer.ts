@@ -25,7 +25,10 @@ import type * as Features from "../data/Features.ts"
 export const Scorer = Schema.Struct({
   intercept: Schema.Finite,
   /** By name: a number is taken less `mean`, over `scale`, at most 4 in size. */
-  numbers: Schema.Record(Schema.String, Schema.Struct({ mean: Schema.Finite, scale: Schema.Finite, weight: Schema.Finite })),
+  numbers: Schema.Record(
+    Schema.String,
+    Schema.Struct({ mean: Schema.Finite, scale: Schema.Finite, weight: Schema.Finite })
+  ),
   /** By name, then by value. */
   words: Schema.Record(Schema.String, Schema.Record(Schema.String, Schema.Finite)),
   /** Of each component of the vector. */
@@ -61,7 +64,13 @@ interface Layout {
 }
 
 const toNumber = (value: Features.Feature | undefined): number | undefined =>
-  typeof value === "number" ? (Number.isFinite(value) ? value : undefined) : typeof value === "boolean" ? Number(value) : undefined
+  typeof value === "number"
+    ? Number.isFinite(value)
+      ? value
+      : undefined
+    : typeof value === "boolean"
+      ? Number(value)
+      : undefined
 
 const layoutOf = (samples: ReadonlyArray<Features.Sample>): Layout => {
   const names = new Set(samples.flatMap(({ features }) => Object.keys(features)))
@@ -80,7 +89,10 @@ const layoutOf = (samples: ReadonlyArray<Features.Sample>): Layout => {
       const value = features[name]
       if (typeof value === "string") counts.set(value, (counts.get(value) ?? 0) + 1)
     }
-    const common = [...counts].filter(([, count]) => count >= LEAST_ROWS).map(([value]) => value).toSorted()
+    const common = [...counts]
+      .filter(([, count]) => count >= LEAST_ROWS)
+      .map(([value]) => value)
+      .toSorted()
     if (common.length > 0) words.set(name, new Map(common.map((value) => [value, width++])))
   }
   const length = samples.reduce((most, { vector }) => Math.max(most, vector?.length ?? 0), 0)
@@ -183,8 +195,15 @@ const bestRidge = (rows: ReadonlyArray<Row>, width: number): number => {
   for (const ridge of RIDGES) {
     let loss = 0
     for (let fold = 0; fold < FOLDS; fold++) {
-      const weights = solve(rows.filter((_, at) => at % FOLDS !== fold), width, ridge)
-      loss += logLoss(rows.filter((_, at) => at % FOLDS === fold), weights)
+      const weights = solve(
+        rows.filter((_, at) => at % FOLDS !== fold),
+        width,
+        ridge
+      )
+      loss += logLoss(
+        rows.filter((_, at) => at % FOLDS === fold),
+        weights
+      )
     }
     if (loss < best.loss) best = { ridge, loss }
   }
@@ -206,12 +225,20 @@ export const fit = (observations: ReadonlyArray<Observation>, ridge?: number): S
   const weights = solve(rows, layout.width, ridge ?? bestRidge(rows, layout.width))
   return {
     intercept: round(weights[0]!),
-    numbers: Object.fromEntries([...layout.numbers].map(([name, { at, mean, scale }]) => [name, { mean, scale, weight: round(weights[at]!) }])),
-    words: Object.fromEntries([...layout.words].map(([name, values]) =>
-      [name, Object.fromEntries([...values].map(([value, at]) => [value, round(weights[at]!)]))])),
-    ...(layout.vector === undefined ? undefined : {
-      vector: Array.from(weights.subarray(layout.vector.at), (weight) => round(weight * VECTOR_SCALE))
-    })
+    numbers: Object.fromEntries(
+      [...layout.numbers].map(([name, { at, mean, scale }]) => [name, { mean, scale, weight: round(weights[at]!) }])
+    ),
+    words: Object.fromEntries(
+      [...layout.words].map(([name, values]) => [
+        name,
+        Object.fromEntries([...values].map(([value, at]) => [value, round(weights[at]!)]))
+      ])
+    ),
+    ...(layout.vector === undefined
+      ? undefined
+      : {
+          vector: Array.from(weights.subarray(layout.vector.at), (weight) => round(weight * VECTOR_SCALE))
+        })
   }
 }
 

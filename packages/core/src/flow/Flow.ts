@@ -128,7 +128,8 @@ const placesOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<string> => {
 
 const withBudget = (graph: FlowGraph.FlowGraph, budget: Budget.Options = {}): Pick<Flow, "graph" | "budget"> => {
   const steps = graph.nodes.flatMap((node): ReadonlyArray<readonly [string, Budget.Limits]> =>
-    "policy" in node.kind && node.kind.policy.budget !== undefined ? [[node.name, node.kind.policy.budget]] : [])
+    "policy" in node.kind && node.kind.policy.budget !== undefined ? [[node.name, node.kind.policy.budget]] : []
+  )
   return { graph, budget: steps.length === 0 ? budget : { ...budget, steps: Object.fromEntries(steps) } }
 }
 
@@ -154,10 +155,9 @@ const make_ = <
   Stacked = never
 >(
   name: string,
-  options:
-    & Options<Outputs, StackError, StackServices, Services, ServicesError, ServicesNeeds>
-    & { readonly stack?: Stacked }
-    & Missing<
+  options: Options<Outputs, StackError, StackServices, Services, ServicesError, ServicesNeeds> & {
+    readonly stack?: Stacked
+  } & Missing<
       | Unprovided<Outputs, Services | ([Stacked] extends [never] ? never : Models)>
       | Exclude<StackServices | ServicesNeeds, Host>
     >
@@ -216,20 +216,32 @@ type StepValue<B, O> =
   | (O extends { readonly samples: number } ? ReadonlyArray<B> : B)
   | (O extends { readonly when: (...args: any) => boolean } ? undefined : never)
 
-const varyingOf = (name: string, { pack, reuse, varies }: {
-  readonly varies: ((values: any) => string) | undefined
-  readonly reuse: Varying.Reuse | undefined
-  readonly pack: Varying.Pack | undefined
-}): Node.Varies | undefined => {
+const varyingOf = (
+  name: string,
+  {
+    pack,
+    reuse,
+    varies
+  }: {
+    readonly varies: ((values: any) => string) | undefined
+    readonly reuse: Varying.Reuse | undefined
+    readonly pack: Varying.Pack | undefined
+  }
+): Node.Varies | undefined => {
   const isShare = (share: number | undefined): boolean => share === undefined || (share >= 0 && share <= 1)
   const problems: ReadonlyArray<readonly [isWrong: boolean, problem: string]> = [
     [varies === undefined && reuse !== undefined, "reuse says by `varies` which text may differ"],
     [varies === undefined && pack !== undefined, "pack says by `varies` which text may differ"],
-    [reuse !== undefined && !(reuse.maxErrorRate > 0 && reuse.maxErrorRate < 1), "reuse has a `maxErrorRate` between 0 and 1"],
+    [
+      reuse !== undefined && !(reuse.maxErrorRate > 0 && reuse.maxErrorRate < 1),
+      "reuse has a `maxErrorRate` between 0 and 1"
+    ],
     [!isShare(reuse?.audit), "reuse has an `audit` between 0 and 1"],
     [
-      pack !== undefined && pack.size !== "auto" && !(Number.isInteger(pack.size) && pack.size >= 1 && pack.size <= 1_000),
-      "pack has a `size` from 1 to 1,000, or \"auto\""
+      pack !== undefined
+        && pack.size !== "auto"
+        && !(Number.isInteger(pack.size) && pack.size >= 1 && pack.size <= 1_000),
+      'pack has a `size` from 1 to 1,000, or "auto"'
     ],
     [!isShare(pack?.minAgreement), "pack has a `minAgreement` between 0 and 1"],
     [!isShare(pack?.audit), "pack has an `audit` between 0 and 1"]
@@ -387,8 +399,7 @@ export const join = <
     readonly type?: T
   }
 ): Node.Node<
-  & { readonly [K in L]: Node.Value<A> }
-  & { readonly [K in M]: Node.Value<B> | ("left" extends T ? undefined : never) },
+  { readonly [K in L]: Node.Value<A> } & { readonly [K in M]: Node.Value<B> | ("left" extends T ? undefined : never) },
   Node.Error<A> | Node.Error<B>,
   Node.Services<A> | Node.Services<B>
 > => {

@@ -17,7 +17,9 @@ export interface FlowGraph {
 /** All nodes that some outputs read; throws a `FlowError` when two have one name. */
 export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph => {
   if (outputs.length === 0) {
-    throw new Node.FlowError({ message: `flow ${flow} has no output: give it one, such as Sink.jsonl("out.jsonl", { … })` })
+    throw new Node.FlowError({
+      message: `flow ${flow} has no output: give it one, such as Sink.jsonl("out.jsonl", { … })`
+    })
   }
   const nodes = new Set<Node.Any>()
   const visit = (node: Node.Any): void => {
@@ -31,9 +33,9 @@ export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph 
     const other = byName.get(node.name)
     if (other !== undefined) {
       throw new Node.FlowError({
-        message: `flow ${flow} has two nodes named ${node.name} (a ${describe(other)} and a ${
-          describe(node)
-        }): give each a name of its own`
+        message: `flow ${flow} has two nodes named ${node.name} (a ${describe(other)} and a ${describe(
+          node
+        )}): give each a name of its own`
       })
     }
     byName.set(node.name, node)

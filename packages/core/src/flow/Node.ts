@@ -91,7 +91,7 @@ export interface Judged extends Pick<Quality.Quality, "answer" | "score"> {
 
 /** Texts that a node asks about in one prompt, at most. */
 export const packSize = ({ kind }: Any): number => {
-  const size = kind._tag === "Step" ? kind.varying?.pack?.size ?? 1 : 1
+  const size = kind._tag === "Step" ? (kind.varying?.pack?.size ?? 1) : 1
   return size === "auto" ? PackSize.SIZES[0] : size
 }
 
@@ -100,11 +100,10 @@ export const settingsOf = ({ model, settings }: Policy): ModelSettings.ModelSett
   model === undefined ? settings : { ...settings, model }
 
 /** One row as a source reads it: a value, or what is wrong with it. */
-export type SourceRow<A> =
-  & (
-    | { readonly position: string; readonly value: A }
-    | { readonly position: string; readonly problem: string; readonly raw: string }
-  )
+export type SourceRow<A> = (
+  | { readonly position: string; readonly value: A }
+  | { readonly position: string; readonly problem: string; readonly raw: string }
+)
   /** How far into the source the row reaches, in the unit of its size, where that is known. */
   & { readonly offset?: number }
 
@@ -117,56 +116,56 @@ export interface Reading<A, E, R> {
 
 export type Kind =
   | {
-    readonly _tag: "Source"
-    /** For people: the file or the kind of source. */
-    readonly origin: string
-    /** The file, or the parameter that names it; `undefined`: no file. */
-    readonly path: unknown
-    readonly onError: OnError
-    readonly open: Effect.Effect<Reading<unknown, unknown, unknown>, unknown, unknown>
-  }
+      readonly _tag: "Source"
+      /** For people: the file or the kind of source. */
+      readonly origin: string
+      /** The file, or the parameter that names it; `undefined`: no file. */
+      readonly path: unknown
+      readonly onError: OnError
+      readonly open: Effect.Effect<Reading<unknown, unknown, unknown>, unknown, unknown>
+    }
   | {
-    readonly _tag: "Step"
-    readonly inputs: Inputs
-    readonly run: (values: any, sample: number) => Effect.Effect<unknown, unknown, unknown>
-    readonly when: ((values: any) => boolean) | undefined
-    readonly samples: number | undefined
-    /** What varies in its calls from row to row. */
-    readonly varying: Varies | undefined
-    readonly quality: Judged | undefined
-    /** A plain function: computing its value anew costs less than keeping it. */
-    readonly computed: boolean
-    readonly policy: Policy
-  }
+      readonly _tag: "Step"
+      readonly inputs: Inputs
+      readonly run: (values: any, sample: number) => Effect.Effect<unknown, unknown, unknown>
+      readonly when: ((values: any) => boolean) | undefined
+      readonly samples: number | undefined
+      /** What varies in its calls from row to row. */
+      readonly varying: Varies | undefined
+      readonly quality: Judged | undefined
+      /** A plain function: computing its value anew costs less than keeping it. */
+      readonly computed: boolean
+      readonly policy: Policy
+    }
   | {
-    readonly _tag: "Filter"
-    readonly inputs: Inputs
-    readonly keep: (values: any) => boolean | Effect.Effect<boolean, unknown, unknown>
-    readonly policy: Policy
-  }
+      readonly _tag: "Filter"
+      readonly inputs: Inputs
+      readonly keep: (values: any) => boolean | Effect.Effect<boolean, unknown, unknown>
+      readonly policy: Policy
+    }
   | {
-    readonly _tag: "Expand"
-    readonly inputs: Inputs
-    readonly run: (values: any) => Iterable<unknown> | Effect.Effect<Iterable<unknown>, unknown, unknown>
-    readonly policy: Policy
-  }
+      readonly _tag: "Expand"
+      readonly inputs: Inputs
+      readonly run: (values: any) => Iterable<unknown> | Effect.Effect<Iterable<unknown>, unknown, unknown>
+      readonly policy: Policy
+    }
   | {
-    readonly _tag: "Reduce"
-    readonly inputs: Inputs
-    readonly by: ((values: any) => string) | undefined
-    readonly initial: () => unknown
-    readonly step: (state: any, values: any) => unknown
-    readonly finish: (state: any, key: string) => Effect.Effect<unknown, unknown, unknown>
-    /** The author's function that `finish` runs; `undefined`: the state is the value. */
-    readonly meaning: Function | undefined
-    readonly policy: Policy
-  }
+      readonly _tag: "Reduce"
+      readonly inputs: Inputs
+      readonly by: ((values: any) => string) | undefined
+      readonly initial: () => unknown
+      readonly step: (state: any, values: any) => unknown
+      readonly finish: (state: any, key: string) => Effect.Effect<unknown, unknown, unknown>
+      /** The author's function that `finish` runs; `undefined`: the state is the value. */
+      readonly meaning: Function | undefined
+      readonly policy: Policy
+    }
   | {
-    readonly _tag: "Join"
-    readonly inputs: Inputs
-    readonly on: { readonly [name: string]: (value: any) => string | number }
-    readonly type: "inner" | "left"
-  }
+      readonly _tag: "Join"
+      readonly inputs: Inputs
+      readonly on: { readonly [name: string]: (value: any) => string | number }
+      readonly type: "inner" | "left"
+    }
 
 export type Tag = Kind["_tag"]
 
@@ -175,7 +174,11 @@ export class FlowError extends Schema.TaggedError<FlowError>()("FlowError", {
   message: Schema.String
 }) {}
 
-const variance = { _A: (): never => undefined as never, _E: (): never => undefined as never, _R: (): never => undefined as never }
+const variance = {
+  _A: (): never => undefined as never,
+  _E: (): never => undefined as never,
+  _R: (): never => undefined as never
+}
 
 /** A node of a kind; for the constructors in this folder. */
 export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefined): Node<A, E, R> => ({
@@ -186,7 +189,8 @@ export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefin
 })
 
 /** The nodes that a node reads. */
-export const inputsOf = (node: Any): ReadonlyArray<Any> => "inputs" in node.kind ? Object.values(node.kind.inputs) : []
+export const inputsOf = (node: Any): ReadonlyArray<Any> =>
+  "inputs" in node.kind ? Object.values(node.kind.inputs) : []
 
 const isAbove = (above: Domain, domain: Domain): boolean => {
   for (let d: Domain | undefined = domain; d !== undefined; d = d.parent) if (d === above) return true

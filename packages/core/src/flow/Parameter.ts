@@ -60,7 +60,9 @@ export const make = <A>(
       onSome: (value) => Effect.succeed(value),
       onNone: () =>
         Effect.die(
-          new FlowError({ message: `parameter ${name} has no value: list it in the flow's parameters and give --${name}` })
+          new FlowError({
+            message: `parameter ${name} has no value: list it in the flow's parameters and give --${name}`
+          })
         )
     })
   })

@@ -68,9 +68,7 @@ export type Rows = Node.Inputs | Node.Any
 
 type NodesOf<S extends Rows> = S extends Node.Any ? S : S extends Node.Inputs ? S[keyof S] : never
 
-type RowOf<S extends Rows> = S extends Node.Any ? Node.Value<S>
-  : S extends Node.Inputs ? Node.Values<S>
-  : never
+type RowOf<S extends Rows> = S extends Node.Any ? Node.Value<S> : S extends Node.Inputs ? Node.Values<S> : never
 
 /** One JSON value a line. The path `"-"` is standard output. */
 export const jsonl = <S extends Rows>(
@@ -90,11 +88,13 @@ export const json = <S extends Rows>(
     let first = true
     return {
       chunk: encodeWith((values) =>
-        values.map((value) => {
-          const text = `${first ? "[\n" : ",\n"}${stringify(toRow(value))}`
-          first = false
-          return text
-        }).join("")
+        values
+          .map((value) => {
+            const text = `${first ? "[\n" : ",\n"}${stringify(toRow(value))}`
+            first = false
+            return text
+          })
+          .join("")
       ),
       end: () => (first ? "[]\n" : "\n]\n")
     }
@@ -115,7 +115,7 @@ export const csv = <S extends Rows>(
     let warned = false
     return {
       chunk: (values) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const records = values.map((value) => flatten(toRow(value)))
           columns ??= Object.keys(records[0]!)
           const headers = !started
@@ -128,10 +128,17 @@ export const csv = <S extends Rows>(
               `a row has a field ${extra} that is not among the columns and is left out: name the columns with { columns: [...] }`
             )
           }
-          return yield* Stream.mkString(Stream.pipeThroughChannel(
-            Stream.fromIterable(records),
-            Csv.encodeString({ columns, headers, newline: "\n", ...(options?.delimiter === undefined ? undefined : { delimiter: options.delimiter }) })
-          ))
+          return yield* Stream.mkString(
+            Stream.pipeThroughChannel(
+              Stream.fromIterable(records),
+              Csv.encodeString({
+                columns,
+                headers,
+                newline: "\n",
+                ...(options?.delimiter === undefined ? undefined : { delimiter: options.delimiter })
+              })
+            )
+          )
         })
     }
   })
@@ -161,9 +168,7 @@ export const forEach = <S extends Rows, E = never, R = never>(
   })
 }
 
-const make = <E, R>(
-  sink: Omit<Sink<E, R>, typeof TypeId | "domain">
-): Sink<E, R> => ({
+const make = <E, R>(sink: Omit<Sink<E, R>, typeof TypeId | "domain">): Sink<E, R> => ({
   [TypeId]: { _E: () => undefined as never, _R: () => undefined as never },
   ...sink,
   domain: Node.commonDomain(`output ${sink.name}`, sink.inputs)
@@ -183,8 +188,10 @@ interface Encoder {
   readonly end?: () => string
 }
 
-const encodeWith = (f: (values: Values) => string): Encoder["chunk"] => (values) =>
-  Effect.try({ try: () => f(values), catch: (error) => error as Error })
+const encodeWith =
+  (f: (values: Values) => string): Encoder["chunk"] =>
+  (values) =>
+    Effect.try({ try: () => f(values), catch: (error) => error as Error })
 
 const toText = <E, R>(path: FilePath, rows: Rows, encoder: (toRow: ToRow) => Encoder): Sink<E, R | Platform> => {
   const { inputs, toRow } = shape(rows)
@@ -194,14 +201,16 @@ const toText = <E, R>(path: FilePath, rows: Rows, encoder: (toRow: ToRow) => Enc
     inputs,
     toStdout: path === "-",
     path,
-    open: Effect.gen(function*() {
+    open: Effect.gen(function* () {
       const given = yield* Parameter.valueOf(path)
       const target = given === "-" ? yield* toStdout : yield* toFile(given)
       const encode = encoder(toRow)
       const write: Writer<never, never>["write"] = (values) =>
         Effect.flatMap(
-          Effect.mapError(encode.chunk(values), (error) =>
-            new SinkError({ sink: name, message: `${name}: a row cannot be written: ${error.message}` })),
+          Effect.mapError(
+            encode.chunk(values),
+            (error) => new SinkError({ sink: name, message: `${name}: a row cannot be written: ${error.message}` })
+          ),
           target.write
         )
       return {
@@ -228,17 +237,20 @@ const toStdout: Effect.Effect<Target, never, Stdio.Stdio> = Effect.map(Stdio.Std
   return {
     // A reader that has gone (`| head -1`) is no reason to lose the run.
     write: (text) =>
-      closed ? Effect.void : Effect.catch(Stream.run(Stream.succeed(text), stdio.stdout({ endOnDone: false })), () =>
-        Effect.sync(() => {
-          closed = true
-        })),
+      closed
+        ? Effect.void
+        : Effect.catch(Stream.run(Stream.succeed(text), stdio.stdout({ endOnDone: false })), () =>
+            Effect.sync(() => {
+              closed = true
+            })
+          ),
     finish: Effect.void
   }
 })
 
 const BUFFER = 64 * 1024
 
-const toFile = Effect.fnUntraced(function*(given: string | URL) {
+const toFile = Effect.fnUntraced(function* (given: string | URL) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const file = given instanceof URL ? yield* Effect.orDie(path.fromFileUrl(given)) : given
@@ -261,7 +273,10 @@ const toFile = Effect.fnUntraced(function*(given: string | URL) {
       buffer += text
       return buffer.length < BUFFER ? Effect.void : flush
     },
-    finish: Effect.andThen(flush, Effect.andThen(Effect.mapError(handle.sync, fail), Effect.mapError(fs.rename(partial, file), fail)))
+    finish: Effect.andThen(
+      flush,
+      Effect.andThen(Effect.mapError(handle.sync, fail), Effect.mapError(fs.rename(partial, file), fail))
+    )
   }
   return target
 })
@@ -276,11 +291,8 @@ const flatten = (value: unknown, prefix = "", out: Record<string, string> = {}):
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {
     for (const [name, field] of Object.entries(value)) flatten(field, prefix === "" ? name : `${prefix}.${name}`, out)
   } else {
-    out[prefix === "" ? "value" : prefix] = value === undefined || value === null
-      ? ""
-      : typeof value === "string"
-      ? value
-      : JSON.stringify(value)
+    out[prefix === "" ? "value" : prefix] =
+      value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value)
   }
   return out
 }

@@ -85,7 +85,8 @@ export const lines = (
           ? { position, offset, value: line.text }
           : { position, offset, problem: line.problem, raw: "" }
       }
-    ))
+    )
+  )
 
 /** The elements of a file that is one JSON array, read as they come. */
 export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, SourceError, Platform> =>
@@ -94,10 +95,12 @@ export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, Sou
     let index = 0
     return Stream.pipeThroughChannel(withoutBom(file.bytes), JsonArray.decode<SourceError>()).pipe(
       Stream.mapError((error) =>
-        error._tag === "SourceError" ? error : new SourceError({
-          source: name,
-          message: `${file.label}, element ${index + 1}: ${error.message}: mend the array; one value a line is read by Source.jsonl`
-        })
+        error._tag === "SourceError"
+          ? error
+          : new SourceError({
+              source: name,
+              message: `${file.label}, element ${index + 1}: ${error.message}: mend the array; one value a line is read by Source.jsonl`
+            })
       ),
       Stream.map((value) => decode(`${file.label}[${index++}]`, value))
     )
@@ -122,10 +125,12 @@ export const csv = <A>(
     return Stream.decodeText(file.bytes).pipe(
       Stream.pipeThroughChannel(Csv.decodeString<SourceError>({ delimiter, maxRecordSize: TextLine.maxBytes })),
       Stream.mapError((error) =>
-        error._tag === "SourceError" ? error : new SourceError({
-          source: name,
-          message: `${file.label}:${error.line}: ${error.message}: mend the row; the rows before it were read`
-        })
+        error._tag === "SourceError"
+          ? error
+          : new SourceError({
+              source: name,
+              message: `${file.label}:${error.line}: ${error.message}: mend the row; the rows before it were read`
+            })
       ),
       Stream.mapEffect((cells): Effect.Effect<Node.SourceRow<A> | undefined> => {
         const position = `${file.label}:${line}`
@@ -146,24 +151,40 @@ export const csv = <A>(
 /** The elements of an array or any other iterable. */
 export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> => {
   const total = Array.isArray(rows) ? rows.length : undefined
-  return make(name, "values", undefined, "keep", Effect.sync(() => {
-    let read = 0
-    return {
-      size: total,
-      rows: Stream.map(Stream.fromIterable(rows), (value) => ({ position: `${name}[${read}]`, offset: ++read, value }))
-    }
-  }))
+  return make(
+    name,
+    "values",
+    undefined,
+    "keep",
+    Effect.sync(() => {
+      let read = 0
+      return {
+        size: total,
+        rows: Stream.map(Stream.fromIterable(rows), (value) => ({
+          position: `${name}[${read}]`,
+          offset: ++read,
+          value
+        }))
+      }
+    })
+  )
 }
 
 /** The elements of any stream, with its errors and its needs. */
 export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>): Node.Node<A, E, R> =>
-  make(name, "stream", undefined, "keep", Effect.sync(() => {
-    let read = 0
-    return {
-      size: undefined,
-      rows: Stream.map(stream, (value) => ({ position: `${name}[${read++}]`, value }))
-    }
-  }))
+  make(
+    name,
+    "stream",
+    undefined,
+    "keep",
+    Effect.sync(() => {
+      let read = 0
+      return {
+        size: undefined,
+        rows: Stream.map(stream, (value) => ({ position: `${name}[${read++}]`, value }))
+      }
+    })
+  )
 
 const make = <A, E, R>(
   name: string,
@@ -189,7 +210,7 @@ const fromFile = <A>(
     typeof options.path === "string" ? options.path : options.path instanceof URL ? options.path.pathname : "a file",
     options.path,
     options.onError ?? "keep",
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const given = yield* Parameter.valueOf(options.path)
       let size: number | undefined
       let bytes: Stream.Stream<Uint8Array, SourceError>
@@ -205,13 +226,17 @@ const fromFile = <A>(
         label = path.relative(path.resolve("."), path.resolve(file)).startsWith("..")
           ? file
           : path.relative(path.resolve("."), path.resolve(file))
-        const info = yield* Effect.mapError(fs.stat(file), (error) =>
-          new SourceError({
-            source: name,
-            message: error.reason._tag === "NotFound"
-              ? `${label}: there is no such file (source ${name}, looked in ${path.resolve(".")})`
-              : `${label}: cannot be read: ${error.message}`
-          }))
+        const info = yield* Effect.mapError(
+          fs.stat(file),
+          (error) =>
+            new SourceError({
+              source: name,
+              message:
+                error.reason._tag === "NotFound"
+                  ? `${label}: there is no such file (source ${name}, looked in ${path.resolve(".")})`
+                  : `${label}: cannot be read: ${error.message}`
+            })
+        )
         if (info.type === "Directory") {
           return yield* new SourceError({ source: name, message: `${label}: is a folder, not a file (source ${name})` })
         }
@@ -262,9 +287,10 @@ const decoder = <A>(schema: Schema.Codec<A, any>) => {
     const error = Exit.findError(exit)
     return {
       position,
-      problem: `does not fit its schema: ${
-        (Result.isSuccess(error) ? messageOf(error.success) : "a defect").replace(/\s*\n\s*/g, " ")
-      }`,
+      problem: `does not fit its schema: ${(Result.isSuccess(error) ? messageOf(error.success) : "a defect").replace(
+        /\s*\n\s*/g,
+        " "
+      )}`,
       raw: JSON.stringify(raw)
     }
   }
@@ -280,20 +306,20 @@ const toRow = <A>(
   return cells.length === header.length
     ? decode(position, Object.fromEntries(header.map((column, index) => [column, cells[index]])))
     : {
-      position,
-      problem: `has ${cells.length} cells where the header has ${header.length}`,
-      raw: JSON.stringify(cells)
-    }
+        position,
+        problem: `has ${cells.length} cells where the header has ${header.length}`,
+        raw: JSON.stringify(cells)
+      }
 }
 
 const checkHeader = (label: string, header: ReadonlyArray<string>, delimiter: string) => {
   const other = [";", "\t", "|", ","].find((candidate) => candidate !== delimiter && header[0]!.includes(candidate))
   return header.length === 1 && other !== undefined
     ? Effect.logWarning(
-      `${label}: one column found, and its name holds ${JSON.stringify(other)}: is that the delimiter? Say so with { delimiter: ${
-        JSON.stringify(other)
-      } }`
-    )
+        `${label}: one column found, and its name holds ${JSON.stringify(other)}: is that the delimiter? Say so with { delimiter: ${JSON.stringify(
+          other
+        )} }`
+      )
     : Effect.void
 }
 

@@ -40,7 +40,14 @@ export const functionsOf = (kind: Node.Kind): ReadonlyArray<Function> | undefine
     case "Step":
       return kind.computed
         ? undefined
-        : [kind.run, kind.when, kind.varying?.text, kind.varying?.reuse?.answer, kind.varying?.pack?.answer, ...Object.values(kind.quality ?? {})].filter((f) => f !== undefined)
+        : [
+            kind.run,
+            kind.when,
+            kind.varying?.text,
+            kind.varying?.reuse?.answer,
+            kind.varying?.pack?.answer,
+            ...Object.values(kind.quality ?? {})
+          ].filter((f) => f !== undefined)
     case "Filter":
       return [kind.keep]
     case "Expand":
@@ -100,5 +107,7 @@ const words: { readonly [part: string]: string } = {
 
 /** What is different between a step now and one before, for people. */
 export const difference = (now: Parts, before: Parts): string =>
-  Object.keys(words).filter((part) => RequestKey.canonical(now[part]) !== RequestKey.canonical(before[part]))
-    .map((part) => words[part]).join(" and ") || "is the same"
+  Object.keys(words)
+    .filter((part) => RequestKey.canonical(now[part]) !== RequestKey.canonical(before[part]))
+    .map((part) => words[part])
+    .join(" and ") || "is the same"

@@ -71,9 +71,14 @@ class Splitter {
     this.pieces = []
     this.size = 0
     const number = this.number
-    const offset = this.offset += size + 1
+    const offset = (this.offset += size + 1)
     if (size > maxBytes) {
-      return { number, offset, text: "", problem: `the line has ${size} bytes, more than the ${maxBytes} that are read` }
+      return {
+        number,
+        offset,
+        text: "",
+        problem: `the line has ${size} bytes, more than the ${maxBytes} that are read`
+      }
     }
     let bytes = pieces.length === 1 ? pieces[0]! : concat(pieces, size)
     if (number === 1 && hasBom(bytes)) bytes = bytes.subarray(3)

@@ -47,14 +47,15 @@ export const layer = <const P extends readonly [Endpoint<any, any>, ...Array<End
 > =>
   Layer.effect(
     ModelClient.ModelClient,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const cooldown = yield* Cooldown.make(options)
       const made = yield* Effect.forEach(endpoints, ({ layer, weight = 1 }, at) =>
         Effect.map(Layer.build(Layer.fresh(layer)), (context) => ({
           client: Context.get(context as Context.Context<ModelClient.ModelClient>, ModelClient.ModelClient),
           at,
           weight: Math.max(0, weight)
-        })))
+        }))
+      )
       const first = made[0]!.client
       /** How far each is behind its share. */
       const owed = made.map(() => 0)
@@ -68,15 +69,20 @@ export const layer = <const P extends readonly [Endpoint<any, any>, ...Array<End
         return order
       }
 
-      const send = <R extends ModelRequest.ModelRequest>(request: R): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
+      const send = <R extends ModelRequest.ModelRequest>(
+        request: R
+      ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
         const order = turn()
-        const from = (at: number, failed: AiError.AiError | undefined): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
+        const from = (
+          at: number,
+          failed: AiError.AiError | undefined
+        ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
           const endpoint = order[at]
           // All are left alone: waiting for one is the business of whoever is above, so it is asked to say so.
           if (endpoint === undefined) return failed === undefined ? order[0]!.client.send(request) : Effect.fail(failed)
           return Effect.matchEffect(cooldown(String(endpoint.at))(endpoint.client.send(request)), {
-            onSuccess: (response) => response === undefined ? from(at + 1, failed) : Effect.succeed(response),
-            onFailure: (error) => Cooldown.isItsOwn(error) ? from(at + 1, error) : Effect.fail(error)
+            onSuccess: (response) => (response === undefined ? from(at + 1, failed) : Effect.succeed(response)),
+            onFailure: (error) => (Cooldown.isItsOwn(error) ? from(at + 1, error) : Effect.fail(error))
           })
         }
         return from(0, undefined)

@@ -90,14 +90,16 @@ const OUTPUT = 128
 type Needs = Store.Store | Pricing.Pricing | FileSystem.FileSystem | Path.Path
 
 /** Sends requests in batches, where the provider has them. */
-export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError, ModelClient.ModelClient | Needs> =>
+export const layer = (
+  options: Options = {}
+): Layer.Layer<ModelClient.ModelClient, AiError.AiError, ModelClient.ModelClient | Needs> =>
   ModelClient.middlewareEffect((next) => make(next, options), {
     name: NAME,
     service: { tier: "batch", steps: options.steps }
   })
 
 /** The same, put over a client. */
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   next: ModelClient.Service,
   given: Options
 ): Effect.fn.Return<ModelClient.Service, AiError.AiError, Needs | Scope.Scope> {
@@ -117,9 +119,11 @@ export const make = Effect.fnUntraced(function*(
   const store = yield* Store.Store
   const pricing = yield* Pricing.Pricing
   const run = yield* Parking.Run
-  const deadline = options.deadline === undefined
-    ? undefined
-    : (run?.startedAt ?? (yield* Clock.currentTimeMillis)) + Duration.toMillis(Duration.fromInputUnsafe(options.deadline))
+  const deadline =
+    options.deadline === undefined
+      ? undefined
+      : (run?.startedAt ?? (yield* Clock.currentTimeMillis))
+        + Duration.toMillis(Duration.fromInputUnsafe(options.deadline))
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const samples = run === undefined ? [] : yield* BatchFailure.stored(store, store.ledger.outputs(run.flow))
@@ -150,28 +154,34 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
-  readonly provider: BatchProvider.BatchProvider
-  readonly pricing: Pricing.Service
-  readonly run: Parking.Run | undefined
-  readonly options: Options
-  /** Tokens of earlier answers, by step and model. */
-  readonly outputs: ReadonlyMap<string, number>
-}): ModelClient.Send => {
+const sender = (
+  next: ModelClient.Service,
+  desk: BatchDesk.BatchDesk,
+  env: {
+    readonly provider: BatchProvider.BatchProvider
+    readonly pricing: Pricing.Service
+    readonly run: Parking.Run | undefined
+    readonly options: Options
+    /** Tokens of earlier answers, by step and model. */
+    readonly outputs: ReadonlyMap<string, number>
+  }
+): ModelClient.Send => {
   const { options, outputs, pricing, provider, run } = env
   const tries = options.tries ?? 3
   /** Answers that a row has had: the next that asks the same shares them. */
   const delivered = new Set<string>()
   let warned = false
 
-  const online = <R extends ModelRequest.ModelRequest>(request: R) => Effect.provideService(next.send(request), Parking.AtOnce, true)
+  const online = <R extends ModelRequest.ModelRequest>(request: R) =>
+    Effect.provideService(next.send(request), Parking.AtOnce, true)
 
   /** Asks at once; a row that is put down for another call will not pay again. */
   const single = <R extends ModelRequest.ModelRequest>(request: R, line: BatchRepo.NewLine) =>
     Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) =>
       fiber.getRef(Parking.Row) === undefined || desk.isOver()
         ? online(request)
-        : Effect.tap(online(request), (response) => desk.keep({ ...line, value: JSON.stringify(response) })))
+        : Effect.tap(online(request), (response) => desk.keep({ ...line, value: JSON.stringify(response) }))
+    )
 
   const deliver = <R extends ModelRequest.ModelRequest>(
     request: R,
@@ -182,8 +192,14 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
       const response = JSON.parse(line.value!) as ModelResponse.ResponseTo<R>
       const refused = ModelFailure.refusal(response)
       if (refused !== undefined) return Effect.fail(refused)
-      if (request._tag === "Embedding" && response._tag === "EmbeddingResponse" && response.vectors.length !== request.inputs.length) {
-        return Effect.fail(BatchFailure.invalid(`${response.vectors.length} vectors came for ${request.inputs.length} texts`))
+      if (
+        request._tag === "Embedding"
+        && response._tag === "EmbeddingResponse"
+        && response.vectors.length !== request.inputs.length
+      ) {
+        return Effect.fail(
+          BatchFailure.invalid(`${response.vectors.length} vectors came for ${request.inputs.length} texts`)
+        )
       }
       const row = fiber.getRef(Parking.Row)
       if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
@@ -196,7 +212,10 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
    * Puts a request into the next batch: `"single"` for one that is none for a batch, `"held"` when the budget has no room
    * until other requests are back.
    */
-  const gather = <R extends ModelRequest.ModelRequest>(resolved: R, line: BatchRepo.NewLine): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
+  const gather = <R extends ModelRequest.ModelRequest>(
+    resolved: R,
+    line: BatchRepo.NewLine
+  ): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
     Effect.withFiber((fiber) => {
       const guard = fiber.getRef(ModelClient.Guard)
       const count = fiber.getRef(TokenCounter.TokenCounter)
@@ -205,8 +224,10 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
       const add = (request: ModelRequest.ModelRequest, admission: ModelClient.Admission | undefined) => {
         const tokens = TokenCounter.inputTokens(count, request)
         return Effect.onExitPrimitive(
-          Effect.map(desk.add(request, { ...line, tokens, expected: expectedCost(request, line.step, tokens, at), admission }), (isGathered) =>
-            isGathered ? "gathered" as const : "single" as const),
+          Effect.map(
+            desk.add(request, { ...line, tokens, expected: expectedCost(request, line.step, tokens, at), admission }),
+            (isGathered) => (isGathered ? ("gathered" as const) : ("single" as const))
+          ),
           (exit) => {
             if (exit._tag === "Failure" || exit.value === "single") admission?.end({ billed: "no" })
             return undefined
@@ -218,7 +239,8 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
       // What others hold comes back when their batch does: a row waits for it as for its own answer.
       const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
       return Effect.flatMap(row === undefined ? admission : Effect.raceFirst(admission, held), (admitted) =>
-        admitted === "held" ? Effect.succeed(admitted) : add(admitted.request, admitted))
+        admitted === "held" ? Effect.succeed(admitted) : add(admitted.request, admitted)
+      )
     })
 
   const expectedCost = (request: ModelRequest.ModelRequest, step: string, tokens: number, at: number): Money.Money => {
@@ -228,16 +250,28 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
     const output = request._tag === "Embedding" ? 0 : Math.min(request.settings.maxTokens ?? usual, usual)
     return price === undefined
       ? Money.zero
-      : Price.cost(price, { ...Usage.zero, uncachedInput: tokens, output }, { serviceTier: "batch", provider: provider.name }) ?? Money.zero
+      : (Price.cost(
+          price,
+          { ...Usage.zero, uncachedInput: tokens, output },
+          { serviceTier: "batch", provider: provider.name }
+        ) ?? Money.zero)
   }
 
-  const wait = <R extends ModelRequest.ModelRequest>(request: R, resolved: R, content: string, line: BatchRepo.NewLine) =>
+  const wait = <R extends ModelRequest.ModelRequest>(
+    request: R,
+    resolved: R,
+    content: string,
+    line: BatchRepo.NewLine
+  ) =>
     Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
       if (desk.isOver()) return single(request, line)
       const row = fiber.getRef(Parking.Row)
       return row !== undefined
         ? Parking.park(row)
-        : Effect.andThen(desk.back(line.key), Effect.suspend(() => ask(request, resolved, content, line)))
+        : Effect.andThen(
+            desk.back(line.key),
+            Effect.suspend(() => ask(request, resolved, content, line))
+          )
     })
 
   const ask = <R extends ModelRequest.ModelRequest>(
@@ -254,9 +288,11 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
       if (desk.isOver() || again.tries > tries) return single(request, again)
       return Effect.flatMap(gather(resolved, again), (how) => {
         if (how !== "single") return wait(request, resolved, content, again)
-        const said = warned ? Effect.void : Effect.logWarning(
-          `a request of step ${line.step} is none for a batch of ${provider.name} (too large alone, or of another kind): it is asked at once, and so are others like it`
-        )
+        const said = warned
+          ? Effect.void
+          : Effect.logWarning(
+              `a request of step ${line.step} is none for a batch of ${provider.name} (too large alone, or of another kind): it is asked at once, and so are others like it`
+            )
         warned = true
         return Effect.andThen(said, single(request, again))
       })
@@ -265,7 +301,8 @@ const sender = (next: ModelClient.Service, desk: BatchDesk.BatchDesk, env: {
   return (request) =>
     Effect.withFiber((fiber) => {
       const { row, step } = fiber.getRef(Caller.Caller)
-      if (fiber.getRef(Parking.AtOnce) || (options.steps !== undefined && !options.steps.includes(step))) return next.send(request)
+      if (fiber.getRef(Parking.AtOnce) || (options.steps !== undefined && !options.steps.includes(step)))
+        return next.send(request)
       const resolved = next.resolve(request)
       const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
       // A layer above that asks the same again, since the answer was not good enough, wants another.

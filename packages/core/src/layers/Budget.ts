@@ -99,13 +99,18 @@ export const parse = (text: string): Limits | undefined => {
     return { tokens: Math.floor(Number(tokens[1]) * scale) }
   }
   const usd = Money.fromUsd(text.replace(/\s+(?=usd)/i, ""))
-  return Option.isSome(usd) && usd.value > Money.zero && /[$]|usd/i.test(text) ? { usd: Money.toUsd(usd.value) } : undefined
+  return Option.isSome(usd) && usd.value > Money.zero && /[$]|usd/i.test(text)
+    ? { usd: Money.toUsd(usd.value) }
+    : undefined
 }
 
 const toAccount = (name: string, limits: Limits, applies: Account["applies"]): Account | undefined => {
   if (limits.usd === undefined && limits.tokens === undefined) return undefined
   const money = limits.usd === undefined ? undefined : Option.getOrUndefined(Money.fromUsd(String(limits.usd)))
-  if ((limits.usd !== undefined && (money === undefined || money < Money.zero)) || (limits.tokens !== undefined && !(limits.tokens >= 0))) {
+  if (
+    (limits.usd !== undefined && (money === undefined || money < Money.zero))
+    || (limits.tokens !== undefined && !(limits.tokens >= 0))
+  ) {
     throw new BudgetError({
       message: `${name}: ${limits.usd ?? limits.tokens} is not an amount: write { usd: 5 }, { usd: "0.05" } or { tokens: 200000 }`
     })
@@ -144,11 +149,16 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
   const accounts = [
     toAccount("the budget", options, () => true),
     ...Object.entries(options.steps ?? {}).map(([name, limits]) =>
-      toAccount(`the budget of step ${name}`, limits, (step) => step === name)),
+      toAccount(`the budget of step ${name}`, limits, (step) => step === name)
+    ),
     ...Object.entries(options.models ?? {}).map(([name, limits]) =>
-      toAccount(`the budget of model ${name}`, limits, (_, model) => ModelName.isVersionOf(ModelName.withoutPrefix(model), ModelName.withoutPrefix(name))))
+      toAccount(`the budget of model ${name}`, limits, (_, model) =>
+        ModelName.isVersionOf(ModelName.withoutPrefix(model), ModelName.withoutPrefix(name))
+      )
+    )
   ].filter((account) => account !== undefined)
-  const caps = (step: string, model: string) => accounts.filter((account) => !account.warns && account.applies(step, model))
+  const caps = (step: string, model: string) =>
+    accounts.filter((account) => !account.warns && account.applies(step, model))
   const learned = new Map<string, Learned>()
   let waiting: Array<Deferred.Deferred<void>> = []
 
@@ -161,7 +171,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
   const learnedOf = (step: string, model: string): Learned => {
     const key = `${step}\n${model}`
     let known = learned.get(key)
-    if (known === undefined) learned.set(key, known = { ratio: undefined, output: undefined })
+    if (known === undefined) learned.set(key, (known = { ratio: undefined, output: undefined }))
     return known
   }
 
@@ -174,17 +184,18 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
   }
 
   /** Replaces what was held by what was used. It holds on to nothing of the request, which may be long gone by then. */
-  const settler = (held: Held & { readonly step: string; readonly model: string; readonly own: ReadonlyArray<Account> }) =>
-  (ended: ModelClient.Ended): void => {
-    const { hold, model, own, step } = held
-    for (const account of own) {
-      account.reservedMoney -= hold.money
-      account.reservedTokens -= hold.tokens
+  const settler =
+    (held: Held & { readonly step: string; readonly model: string; readonly own: ReadonlyArray<Account> }) =>
+    (ended: ModelClient.Ended): void => {
+      const { hold, model, own, step } = held
+      for (const account of own) {
+        account.reservedMoney -= hold.money
+        account.reservedTokens -= hold.tokens
+      }
+      const used = usedBy(ended, held)
+      spend(step, model, used.money, used.tokens)
+      wake()
     }
-    const used = usedBy(ended, held)
-    spend(step, model, used.money, used.tokens)
-    wake()
-  }
 
   const guard: ModelClient.Guard = (call) =>
     Effect.withFiber((fiber) => {
@@ -194,10 +205,12 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
       const count = fiber.getRef(TokenCounter.TokenCounter)
       const price = Option.getOrUndefined(pricing.lookup({ model, provider: call.provider, at: call.startedAt }))
       if (price === undefined && own.some((account) => account.money !== undefined)) {
-        return Effect.fail(refused(
-          `no price is known for ${call.provider} model ${model}, so no budget in money can hold. Give one in the flow: ${Pricing.example(model)}`,
-          false
-        ))
+        return Effect.fail(
+          refused(
+            `no price is known for ${call.provider} model ${model}, so no budget in money can hold. Give one in the flow: ${Pricing.example(model)}`,
+            false
+          )
+        )
       }
       const known = learnedOf(step, model)
       const isEmbedding = call.request._tag === "Embedding"
@@ -222,16 +235,24 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
           account.reservedMoney += hold.money
           account.reservedTokens += hold.tokens
         }
-        return Effect.succeed({ request, held: hold, end: settler({ step, model, price, tier, hold, counted, known, own, isEmbedding }) })
+        return Effect.succeed({
+          request,
+          held: hold,
+          end: settler({ step, model, price, tier, hold, counted, known, own, isEmbedding })
+        })
       }
 
       const exceeded = accounts.filter((account) => account.warns && !account.warned && isSpent(account))
       if (exceeded.length === 0) return admit()
       for (const account of exceeded) account.warned = true
       return Effect.andThen(
-        Effect.forEach(exceeded, (account) => Effect.logWarning(`${account.name} ${standing(account)}; it only warns, and the run goes on`), {
-          discard: true
-        }),
+        Effect.forEach(
+          exceeded,
+          (account) => Effect.logWarning(`${account.name} ${standing(account)}; it only warns, and the run goes on`),
+          {
+            discard: true
+          }
+        ),
         Effect.suspend(admit)
       )
     })
@@ -263,12 +284,14 @@ const encoder = new TextEncoder()
 const byteLength: TokenCounter.Count = (text) => encoder.encode(text).length
 
 const isSpent = (account: Account): boolean =>
-  (account.money !== undefined && account.spentMoney >= account.money) ||
-  (account.tokens !== undefined && account.spentTokens >= account.tokens)
+  (account.money !== undefined && account.spentMoney >= account.money)
+  || (account.tokens !== undefined && account.spentTokens >= account.tokens)
 
 const standing = (account: Account): string =>
   [
-    ...(account.money === undefined ? [] : [`of ${Money.format(account.money)} is at ${Money.format(account.spentMoney)}`]),
+    ...(account.money === undefined
+      ? []
+      : [`of ${Money.format(account.money)} is at ${Money.format(account.spentMoney)}`]),
     ...(account.tokens === undefined ? [] : [`of ${account.tokens} tokens is at ${account.spentTokens}`])
   ].join(" and ")
 
@@ -280,7 +303,10 @@ const worstRates = (price: Price.Price, input: number, tier: Price.Service) => {
       const rate = Price.rateOf(rates, name)
       return rate > worst ? rate : worst
     }, Money.zero)
-  return { input: most(["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h"]), output: most(["output", "reasoning"]) }
+  return {
+    input: most(["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h"]),
+    output: most(["output", "reasoning"])
+  }
 }
 
 /** Whether a request fits under all caps, with which output limit, and what has to be held for it. */
@@ -299,9 +325,10 @@ const fit = <R extends ModelRequest.ModelRequest>(
     tokens: input + output
   })
   const blocks = (hold: ModelClient.Held) =>
-    caps.find((account) =>
-      (account.money !== undefined && account.spentMoney + account.reservedMoney + hold.money > account.money) ||
-      (account.tokens !== undefined && account.spentTokens + account.reservedTokens + hold.tokens > account.tokens)
+    caps.find(
+      (account) =>
+        (account.money !== undefined && account.spentMoney + account.reservedMoney + hold.money > account.money)
+        || (account.tokens !== undefined && account.spentTokens + account.reservedTokens + hold.tokens > account.tokens)
     )
   if (request._tag === "Embedding" || request.settings.maxTokens !== undefined) {
     const hold = holdOf(request._tag === "Embedding" ? 0 : request.settings.maxTokens!)
@@ -312,12 +339,14 @@ const fit = <R extends ModelRequest.ModelRequest>(
   let affordable = Number.POSITIVE_INFINITY
   let tightest: Account | undefined
   for (const account of caps) {
-    const byMoney = account.money === undefined || rates === undefined || rates.output === Money.zero
-      ? Number.POSITIVE_INFINITY
-      : Number((account.money - account.spentMoney - account.reservedMoney - base) / rates.output)
-    const byTokens = account.tokens === undefined
-      ? Number.POSITIVE_INFINITY
-      : account.tokens - account.spentTokens - account.reservedTokens - input
+    const byMoney =
+      account.money === undefined || rates === undefined || rates.output === Money.zero
+        ? Number.POSITIVE_INFINITY
+        : Number((account.money - account.spentMoney - account.reservedMoney - base) / rates.output)
+    const byTokens =
+      account.tokens === undefined
+        ? Number.POSITIVE_INFINITY
+        : account.tokens - account.spentTokens - account.reservedTokens - input
     const least = Math.min(byMoney, byTokens)
     if (least < affordable) {
       affordable = least
@@ -329,7 +358,10 @@ const fit = <R extends ModelRequest.ModelRequest>(
   const usual = known.output === undefined ? FIRST_OUTPUT : Math.ceil(known.output * 1.25) + 16
   const alone = tightest.reservedMoney === Money.zero && tightest.reservedTokens === 0
   // Others may run beside it, so it takes a half of what is left; the last may take all, if an answer fits into that.
-  const limit = Math.min(most, alone && affordable < usual * 2 ? affordable : Math.max(usual, Math.floor(affordable / 2)))
+  const limit = Math.min(
+    most,
+    alone && affordable < usual * 2 ? affordable : Math.max(usual, Math.floor(affordable / 2))
+  )
   if (limit > affordable || limit < (known.output ?? 1)) return { blocked: tightest }
   return { request: { ...request, settings: { ...request.settings, maxTokens: limit } }, hold: holdOf(limit) }
 }
@@ -345,22 +377,26 @@ interface Held {
 }
 
 /** What an attempt has used; what cannot be known is charged as it was held. */
-const usedBy = ({ billed, response }: ModelClient.Ended, { counted, hold, isEmbedding, known, price, tier }: Held): ModelClient.Held => {
+const usedBy = (
+  { billed, response }: ModelClient.Ended,
+  { counted, hold, isEmbedding, known, price, tier }: Held
+): ModelClient.Held => {
   if (response?.usage !== undefined) {
     const { usage } = response
     const input = Usage.inputTokens(usage)
     known.ratio = Math.max(known.ratio ?? 0, counted === 0 ? 1 : input / counted)
     known.output = Math.max(known.output ?? 0, Usage.outputTokens(usage))
-    const money = price === undefined
-      ? Money.zero
-      : Price.cost(price, usage, { serviceTier: response.serviceTier, provider: response.provider })
+    const money =
+      price === undefined
+        ? Money.zero
+        : Price.cost(price, usage, { serviceTier: response.serviceTier, provider: response.provider })
     return { money: money ?? hold.money, tokens: Usage.totalTokens(usage) }
   }
   if (response !== undefined) return hold
   if (billed === "no") return { money: Money.zero, tokens: 0 }
   // Cut on its way: probably billed, with its input and a usual answer.
-  const usage = { ...Usage.zero, uncachedInput: counted, output: isEmbedding ? 0 : known.output ?? FIRST_OUTPUT }
-  const money = price === undefined ? Money.zero : Price.cost(price, usage, tier) ?? hold.money
+  const usage = { ...Usage.zero, uncachedInput: counted, output: isEmbedding ? 0 : (known.output ?? FIRST_OUTPUT) }
+  const money = price === undefined ? Money.zero : (Price.cost(price, usage, tier) ?? hold.money)
   return { money: money < hold.money ? money : hold.money, tokens: Math.min(Usage.totalTokens(usage), hold.tokens) }
 }
 
@@ -374,24 +410,30 @@ const refused = (description: string, reached: boolean): AiError.AiError =>
   })
 
 /** Adds a guard to the one that stands above. */
-export const withGuard = (guard: ModelClient.Guard) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.updateService(self, ModelClient.Guard, (above) =>
-    above === undefined ? guard : (call) =>
-      Effect.flatMap(above(call), (outer) =>
-        Effect.onError(
-          Effect.map(guard({ ...call, request: outer.request }), (inner) => ({
-            request: inner.request,
-            held: {
-              money: inner.held.money > outer.held.money ? inner.held.money : outer.held.money,
-              tokens: Math.max(inner.held.tokens, outer.held.tokens)
-            },
-            end: (ended: ModelClient.Ended) => {
-              inner.end(ended)
-              outer.end(ended)
-            }
-          })),
-          () => Effect.sync(() => outer.end({ billed: "no" }))
-        )))
+export const withGuard =
+  (guard: ModelClient.Guard) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.updateService(self, ModelClient.Guard, (above) =>
+      above === undefined
+        ? guard
+        : (call) =>
+            Effect.flatMap(above(call), (outer) =>
+              Effect.onError(
+                Effect.map(guard({ ...call, request: outer.request }), (inner) => ({
+                  request: inner.request,
+                  held: {
+                    money: inner.held.money > outer.held.money ? inner.held.money : outer.held.money,
+                    tokens: Math.max(inner.held.tokens, outer.held.tokens)
+                  },
+                  end: (ended: ModelClient.Ended) => {
+                    inner.end(ended)
+                    outer.end(ended)
+                  }
+                })),
+                () => Effect.sync(() => outer.end({ billed: "no" }))
+              )
+            )
+    )
 
 /** Keeps everything below under the limits; each layer counts for itself, from the start of its scope. */
 export const layer = (

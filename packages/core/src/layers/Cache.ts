@@ -48,85 +48,97 @@ export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | CacheStore.CacheStore> => {
   const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? Duration.infinity)
-  return ModelClient.middlewareEffect((next) =>
-    Effect.gen(function*() {
-      const store = keepGoing(yield* CacheStore.CacheStore)
-      const flights = new Map<string, Flight>()
+  return ModelClient.middlewareEffect(
+    (next) =>
+      Effect.gen(function* () {
+        const store = keepGoing(yield* CacheStore.CacheStore)
+        const flights = new Map<string, Flight>()
 
-      const read = (key: string, expected: ModelResponse.ModelResponse["_tag"]) =>
-        Effect.withFiber((fiber) =>
-          Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) => {
-            const response = text === undefined ? undefined : parse(text, expected)
-            return response === undefined || fiber.getRef(ModelClient.Accept)(response) !== undefined
-              ? undefined
-              : response
+        const read = (key: string, expected: ModelResponse.ModelResponse["_tag"]) =>
+          Effect.withFiber((fiber) =>
+            Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) => {
+              const response = text === undefined ? undefined : parse(text, expected)
+              return response === undefined || fiber.getRef(ModelClient.Accept)(response) !== undefined
+                ? undefined
+                : response
+            })
+          )
+
+        const write = (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse) =>
+          Effect.withFiber<void>((fiber) => {
+            if (
+              response.origin !== "provider"
+              || !ModelResponse.isComplete(response)
+              || !Duration.isPositive(timeToLive)
+              || fiber.getRef(ModelClient.Accept)(response) !== undefined
+            ) {
+              return Effect.void
+            }
+            const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+            const entry = (key: string): CacheStore.Entry => ({
+              key,
+              value: JSON.stringify(response),
+              model: response.model,
+              createdAt: now,
+              expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
+            })
+            return resolved.model === undefined || response.requestedModel === resolved.model
+              ? store.set(entry(key))
+              : // Another model stepped in below: its answer is found by those who ask for that one.
+                store.set(entry(keyOf(ModelRequest.withModel(resolved, response.requestedModel), options)))
           })
-        )
 
-      const write = (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse) =>
-        Effect.withFiber<void>((fiber) => {
-          if (
-            response.origin !== "provider" || !ModelResponse.isComplete(response) || !Duration.isPositive(timeToLive) ||
-            fiber.getRef(ModelClient.Accept)(response) !== undefined
-          ) {
-            return Effect.void
-          }
-          const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-          const entry = (key: string): CacheStore.Entry => ({
-            key,
-            value: JSON.stringify(response),
-            model: response.model,
-            createdAt: now,
-            expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
+        const lead = <R extends ModelRequest.ModelRequest>(key: string, request: R, resolved: R) => {
+          const flight: Flight = Deferred.makeUnsafe()
+          flights.set(key, flight)
+          return Effect.onExitPrimitive(
+            Effect.flatMap(read(key, answerTag[request._tag]), (kept) =>
+              kept !== undefined
+                ? Effect.succeed(ModelResponse.again(kept, "cache") as ModelResponse.ResponseTo<R>)
+                : Effect.tap(next.send(request), (response) => write(key, resolved, response))
+            ),
+            (exit) => {
+              flights.delete(key)
+              Deferred.doneUnsafe(
+                flight,
+                Exit.isFailure(exit) && Exit.hasInterrupts(exit) ? Exit.succeed(undefined) : exit
+              )
+              return undefined
+            }
+          )
+        }
+
+        const lookup = <R extends ModelRequest.ModelRequest>(
+          key: string,
+          request: R,
+          resolved: R
+        ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
+          const flight = flights.get(key)
+          return flight === undefined
+            ? lead(key, request, resolved)
+            : Effect.flatMap(Deferred.await(flight), (response) =>
+                response === undefined
+                  ? Effect.suspend(() => lookup(key, request, resolved))
+                  : Effect.succeed(
+                      ModelResponse.again(structuredClone(response), "shared") as ModelResponse.ResponseTo<R>
+                    )
+              )
+        }
+
+        const send: ModelClient.Send = (request) =>
+          Effect.withFiber((fiber) => {
+            if (fiber.getRef(Mode) === "off") return next.send(request)
+            const resolved = next.resolve(request)
+            return lookup(keyOf(resolved, options), request, resolved)
           })
-          return resolved.model === undefined || response.requestedModel === resolved.model
-            ? store.set(entry(key))
-            // Another model stepped in below: its answer is found by those who ask for that one.
-            : store.set(entry(keyOf(ModelRequest.withModel(resolved, response.requestedModel), options)))
-        })
-
-      const lead = <R extends ModelRequest.ModelRequest>(key: string, request: R, resolved: R) => {
-        const flight: Flight = Deferred.makeUnsafe()
-        flights.set(key, flight)
-        return Effect.onExitPrimitive(
-          Effect.flatMap(read(key, answerTag[request._tag]), (kept) =>
-            kept !== undefined
-              ? Effect.succeed(ModelResponse.again(kept, "cache") as ModelResponse.ResponseTo<R>)
-              : Effect.tap(next.send(request), (response) => write(key, resolved, response))),
-          (exit) => {
-            flights.delete(key)
-            Deferred.doneUnsafe(flight, Exit.isFailure(exit) && Exit.hasInterrupts(exit) ? Exit.succeed(undefined) : exit)
-            return undefined
-          }
-        )
-      }
-
-      const lookup = <R extends ModelRequest.ModelRequest>(
-        key: string,
-        request: R,
-        resolved: R
-      ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
-        const flight = flights.get(key)
-        return flight === undefined
-          ? lead(key, request, resolved)
-          : Effect.flatMap(Deferred.await(flight), (response) =>
-            response === undefined
-              ? Effect.suspend(() => lookup(key, request, resolved))
-              : Effect.succeed(ModelResponse.again(structuredClone(response), "shared") as ModelResponse.ResponseTo<R>))
-      }
-
-      const send: ModelClient.Send = (request) =>
-        Effect.withFiber((fiber) => {
-          if (fiber.getRef(Mode) === "off") return next.send(request)
-          const resolved = next.resolve(request)
-          return lookup(keyOf(resolved, options), request, resolved)
-        })
-      return send
-    }), {
-    name: "Cache",
-    ...(options.namespace === undefined ? undefined : { namespace: options.namespace }),
-    ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined)
-  })
+        return send
+      }),
+    {
+      name: "Cache",
+      ...(options.namespace === undefined ? undefined : { namespace: options.namespace }),
+      ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined)
+    }
+  )
 }
 
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
@@ -134,7 +146,10 @@ const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingRespo
 const keyOf = (request: ModelRequest.ModelRequest, options: Options) =>
   ContentHash.make(RequestKey.content(request, options.namespace))
 
-const parse = (text: string, expected: ModelResponse.ModelResponse["_tag"]): ModelResponse.ModelResponse | undefined => {
+const parse = (
+  text: string,
+  expected: ModelResponse.ModelResponse["_tag"]
+): ModelResponse.ModelResponse | undefined => {
   try {
     const value: ModelResponse.ModelResponse = JSON.parse(text)
     return value._tag === expected ? value : undefined
@@ -148,11 +163,13 @@ const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
   let broken = false
   const guard = <A>(use: () => Effect.Effect<A, CacheStore.CacheStoreError>, otherwise: A): Effect.Effect<A> =>
     Effect.suspend(() =>
-      broken ? Effect.succeed(otherwise) : Effect.catch(use(), (error) => {
-        if (broken) return Effect.succeed(otherwise)
-        broken = true
-        return Effect.as(Effect.logWarning(`${error.message}; the run goes on without the cache`), otherwise)
-      })
+      broken
+        ? Effect.succeed(otherwise)
+        : Effect.catch(use(), (error) => {
+            if (broken) return Effect.succeed(otherwise)
+            broken = true
+            return Effect.as(Effect.logWarning(`${error.message}; the run goes on without the cache`), otherwise)
+          })
     )
   return {
     get: (key: string, now: number) => guard<string | undefined>(() => store.get(key, now), undefined),

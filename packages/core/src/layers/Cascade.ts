@@ -83,54 +83,87 @@ type Asking<A> = Effect.Effect<A, AiError.AiError>
 /** Asks model after model. */
 export const layer = <R = never>(
   options: Options<R>
-): Layer.Layer<ModelClient.ModelClient, RoutingFile.CascadeError, ModelClient.ModelClient | Store.Store | FileSystem.FileSystem | Path.Path | R> =>
-  Layer.unwrap(Effect.gen(function*() {
-    yield* check(options)
-    const context = yield* Effect.context<R>()
-    // What a judge needs is here: its effects need nothing more.
-    const judges = yield* Effect.forEach(options.judges ?? [], (judge) =>
-      Effect.map(Judge.identityOf(judge), (identity): RoutingFile.Known => {
-        const { answer, identify: _, row, ...rest } = judge
-        return {
-          ...rest,
-          key: ContentHash.make(identity).slice(0, 12),
-          ...(row === undefined ? undefined : { row: (request) => Effect.provideContext(Effect.suspend(() => row(request)), context) }),
-          ...(answer === undefined ? undefined : { answer: (asked) => Effect.provideContext(Effect.suspend(() => answer(asked)), context) })
+): Layer.Layer<
+  ModelClient.ModelClient,
+  RoutingFile.CascadeError,
+  ModelClient.ModelClient | Store.Store | FileSystem.FileSystem | Path.Path | R
+> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      yield* check(options)
+      const context = yield* Effect.context<R>()
+      // What a judge needs is here: its effects need nothing more.
+      const judges = yield* Effect.forEach(options.judges ?? [], (judge) =>
+        Effect.map(Judge.identityOf(judge), (identity): RoutingFile.Known => {
+          const { answer, identify: _, row, ...rest } = judge
+          return {
+            ...rest,
+            key: ContentHash.make(identity).slice(0, 12),
+            ...(row === undefined
+              ? undefined
+              : {
+                  row: (request) =>
+                    Effect.provideContext(
+                      Effect.suspend(() => row(request)),
+                      context
+                    )
+                }),
+            ...(answer === undefined
+              ? undefined
+              : {
+                  answer: (asked) =>
+                    Effect.provideContext(
+                      Effect.suspend(() => answer(asked)),
+                      context
+                    )
+                })
+          }
+        })
+      )
+      const file = options.routing === undefined ? undefined : yield* RoutingFile.fileOf(options.routing)
+      // What is tuned anew may be of no use as it is.
+      const isTuned = (yield* Cascading.Trials) !== undefined
+      const found = file === undefined ? Effect.undefined : RoutingFile.read(file, options.models, judges)
+      const routing = isTuned ? yield* Effect.orElseSucceed(found, () => undefined) : yield* found
+      const { models } = options
+      const rate = options.audit ?? (file === undefined ? 0 : AUDIT)
+      return ModelClient.middlewareEffect((next) => make(next, { models, judges, file, routing, rate }), {
+        name: NAME,
+        answers: [
+          models,
+          judges.map(({ atLeast, key, name }) => [name, key, atLeast]),
+          file === undefined ? "by hand" : routing === undefined ? "untuned" : JSON.parse(Routing.encode(routing)).steps
+        ],
+        cascade: {
+          name: nameOf(models),
+          models,
+          judges: judges.map(({ key, name }) => ({ name, key })),
+          file,
+          routing,
+          requests: (request, step) =>
+            request._tag === "Completion"
+              ? CascadeRequests.requestsOf({ models, judges, file, routing, rate }, request, step)
+              : []
         }
-      }))
-    const file = options.routing === undefined ? undefined : yield* RoutingFile.fileOf(options.routing)
-    // What is tuned anew may be of no use as it is.
-    const isTuned = (yield* Cascading.Trials) !== undefined
-    const found = file === undefined ? Effect.undefined : RoutingFile.read(file, options.models, judges)
-    const routing = isTuned ? yield* Effect.orElseSucceed(found, () => undefined) : yield* found
-    const { models } = options
-    const rate = options.audit ?? (file === undefined ? 0 : AUDIT)
-    return ModelClient.middlewareEffect((next) => make(next, { models, judges, file, routing, rate }), {
-      name: NAME,
-      answers: [models, judges.map(({ atLeast, key, name }) => [name, key, atLeast]), file === undefined ? "by hand" : routing === undefined ? "untuned" : JSON.parse(Routing.encode(routing)).steps],
-      cascade: {
-        name: nameOf(models),
-        models,
-        judges: judges.map(({ key, name }) => ({ name, key })),
-        file,
-        routing,
-        requests: (request, step) => request._tag === "Completion" ? CascadeRequests.requestsOf({ models, judges, file, routing, rate }, request, step) : []
-      }
+      })
     })
-  }))
+  )
 
 /** What cannot be meant. */
 const check = ({ audit = 0, judges = [], models }: Options<any>): Effect.Effect<void, RoutingFile.CascadeError> => {
   const double = (names: ReadonlyArray<string>) => names.find((name, at) => names.indexOf(name) !== at)
   const [model, judge] = [double(models), double(judges.map(({ name }) => name))]
-  const problem = model !== undefined
-    ? `has the model ${model} twice`
-    : judge !== undefined
-    ? `has two judges of the name ${judge}: give one another name`
-    : !(audit >= 0 && audit <= 1)
-    ? `has an \`audit\` between 0 and 1, not ${audit}`
-    : undefined
-  return problem === undefined ? Effect.void : Effect.fail(new RoutingFile.CascadeError({ message: `a cascade ${problem}` }))
+  const problem =
+    model !== undefined
+      ? `has the model ${model} twice`
+      : judge !== undefined
+        ? `has two judges of the name ${judge}: give one another name`
+        : !(audit >= 0 && audit <= 1)
+          ? `has an \`audit\` between 0 and 1, not ${audit}`
+          : undefined
+  return problem === undefined
+    ? Effect.void
+    : Effect.fail(new RoutingFile.CascadeError({ message: `a cascade ${problem}` }))
 }
 
 /** A model's answer, and what is known of it. */
@@ -144,7 +177,10 @@ interface Judged {
   readonly isGood: boolean
 }
 
-const make = Effect.fnUntraced(function*(next: ModelClient.Service, { file, judges, models, rate, routing }: CascadeRequests.Made) {
+const make = Effect.fnUntraced(function* (
+  next: ModelClient.Service,
+  { file, judges, models, rate, routing }: CascadeRequests.Made
+) {
   const store = yield* Store.Store
   const run = yield* Parking.Run
   const keyOf = yield* Cascading.StepKeys
@@ -163,7 +199,10 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { file, judg
         return Effect.succeed(f())
       } catch (error) {
         return Effect.as(
-          warn(`step ${step}: \`quality.${what}\` failed (${error instanceof Error ? error.message : String(error)}): the answer counts as doubtful`, `${what} ${step}`),
+          warn(
+            `step ${step}: \`quality.${what}\` failed (${error instanceof Error ? error.message : String(error)}): the answer counts as doubtful`,
+            `${what} ${step}`
+          ),
           otherwise
         )
       }
@@ -173,53 +212,111 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { file, judg
   const consult = <A>(judge: Judge.Judge, facts: Asking<A>, otherwise: A): Asking<A> =>
     Effect.catchCause(facts, (cause) => {
       const failed = cause.reasons.find(Cause.isFailReason)
-      if (Cause.hasInterruptsOnly(cause) || (failed !== undefined && ModelFailure.kind(failed.error) === "budget")) return Effect.failCause(cause)
+      if (Cause.hasInterruptsOnly(cause) || (failed !== undefined && ModelFailure.kind(failed.error) === "budget"))
+        return Effect.failCause(cause)
       const defect = Cause.squash(cause)
-      const why = failed !== undefined ? ModelFailure.message(failed.error) : defect instanceof Error ? defect.message : String(defect)
-      return Effect.as(warn(`the judge ${judge.name} failed, so answers are doubted: ${why}`, `judge ${judge.name}`), otherwise)
+      const why =
+        failed !== undefined
+          ? ModelFailure.message(failed.error)
+          : defect instanceof Error
+            ? defect.message
+            : String(defect)
+      return Effect.as(
+        warn(`the judge ${judge.name} failed, so answers are doubted: ${why}`, `judge ${judge.name}`),
+        otherwise
+      )
     })
 
   const rowOf = (request: Completion, quality: Quality.Quality, step: string): Asking<Features.Sample> =>
-    Effect.flatMap(ask("features", step, () => quality.features, undefined), (features) => {
-      const own: Features.Sample = {
-        features: { "prompt length": Math.log1p(TokenCounter.estimate(ModelRequest.text(request, "user"))), ...features }
+    Effect.flatMap(
+      ask("features", step, () => quality.features, undefined),
+      (features) => {
+        const own: Features.Sample = {
+          features: {
+            "prompt length": Math.log1p(TokenCounter.estimate(ModelRequest.text(request, "user"))),
+            ...features
+          }
+        }
+        return Effect.reduce(
+          judges,
+          () => own,
+          (sample, judge) =>
+            judge.row === undefined
+              ? Effect.succeed(sample)
+              : Effect.map(consult(judge, judge.row(request), Features.empty), (more) => Features.merge(sample, more))
+        )
       }
-      return Effect.reduce(judges, () => own, (sample, judge) =>
-        judge.row === undefined ? Effect.succeed(sample) : Effect.map(consult(judge, judge.row(request), Features.empty), (more) => Features.merge(sample, more)))
-    })
+    )
 
   /** An answer that was paid for this row is no cache hit for it when it is begun anew: it was put down for what came after. */
   const firstPaid = (request: Completion): Asking<Response> =>
     Effect.flatMap(Parking.Row, (row) =>
-      row === undefined ? next.send(request) : Effect.map(next.send(request), (response) => {
-        const key = `paid ${ContentHash.make(RequestKey.content(request))}`
-        if (response.origin === "provider") row.booked.set(key, 1)
-        return response.origin === "cache" && row.booked.has(key) ? { ...response, origin: "provider" } : response
-      }))
+      row === undefined
+        ? next.send(request)
+        : Effect.map(next.send(request), (response) => {
+            const key = `paid ${ContentHash.make(RequestKey.content(request))}`
+            if (response.origin === "provider") row.booked.set(key, 1)
+            return response.origin === "cache" && row.booked.has(key) ? { ...response, origin: "provider" } : response
+          })
+    )
 
   /** Asks one of the cheaper models, and its judges. */
-  const tryModel = (asked: Completion, model: string, row: Features.Sample, quality: Quality.Quality, step: string, isJudged: boolean): Asking<Judged> =>
-    Effect.gen(function*() {
+  const tryModel = (
+    asked: Completion,
+    model: string,
+    row: Features.Sample,
+    quality: Quality.Quality,
+    step: string,
+    isJudged: boolean
+  ): Asking<Judged> =>
+    Effect.gen(function* () {
       const request = CascadeRequests.prepared(judges, ModelRequest.withModel(asked, model))
       const judging: Array<ModelResponse.Discarded> = []
-      const send: ModelClient.Send = (request) => Effect.tap(next.send(request), (response) => Effect.sync(() => judging.push(...ModelResponse.toDiscarded(response))))
-      const response = yield* Effect.catch(firstPaid(request), (error) => isBeyond(error) ? Effect.undefined : Effect.fail(error))
+      const send: ModelClient.Send = (request) =>
+        Effect.tap(next.send(request), (response) =>
+          Effect.sync(() => judging.push(...ModelResponse.toDiscarded(response)))
+        )
+      const response = yield* Effect.catch(firstPaid(request), (error) =>
+        isBeyond(error) ? Effect.undefined : Effect.fail(error)
+      )
       const paid = response === undefined ? [] : ModelResponse.toDiscarded(response)
       const doubtful: Judged = { response, asked: paid, judging, sample: undefined, isGood: false }
       // What another model answered in its place (a fallback) tells nothing of this one.
-      if (response === undefined || isOther(response, model) || !ModelResponse.isComplete(response) || (yield* ModelClient.Accept)(response) !== undefined) return doubtful
+      if (
+        response === undefined
+        || isOther(response, model)
+        || !ModelResponse.isComplete(response)
+        || (yield* ModelClient.Accept)(response) !== undefined
+      )
+        return doubtful
       const text = ModelResponse.text(response)
       const { check } = quality
-      const verdict = check === undefined ? undefined : yield* ask("check", step, () => check(text), false as Quality.Verdict)
+      const verdict =
+        check === undefined ? undefined : yield* ask("check", step, () => check(text), false as Quality.Verdict)
       if (verdict === false) return doubtful
       if (!isJudged) return { response, asked: paid, judging, sample: row, isGood: true }
-      const own: Features.Features = { "answer length": Math.log1p(TokenCounter.estimate(text)), ...(verdict === undefined ? undefined : Quality.factsOf(verdict)) }
-      const facts = yield* Effect.reduce(judges, () => own, (facts, judge) =>
-        judge.answer === undefined ? Effect.succeed(facts) : Effect.map(
-          consult(judge, judge.answer({ request, response, text, send, keyOf: keyOfAnswer(quality) }), {}),
-          (more) => ({ ...facts, ...more })
-        ))
-      return { response, asked: paid, judging, sample: Features.merge(row, { features: facts }), isGood: Judge.isAccepted(judges, facts, verdict) }
+      const own: Features.Features = {
+        "answer length": Math.log1p(TokenCounter.estimate(text)),
+        ...(verdict === undefined ? undefined : Quality.factsOf(verdict))
+      }
+      const facts = yield* Effect.reduce(
+        judges,
+        () => own,
+        (facts, judge) =>
+          judge.answer === undefined
+            ? Effect.succeed(facts)
+            : Effect.map(
+                consult(judge, judge.answer({ request, response, text, send, keyOf: keyOfAnswer(quality) }), {}),
+                (more) => ({ ...facts, ...more })
+              )
+      )
+      return {
+        response,
+        asked: paid,
+        judging,
+        sample: Features.merge(row, { features: facts }),
+        isGood: Judge.isAccepted(judges, facts, verdict)
+      }
     })
 
   const withModels = (response: Response, discarded: ReadonlyArray<ModelResponse.Discarded>): Response => ({
@@ -227,55 +324,79 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { file, judg
     // A cache above finds it again under what was asked there; `model` says who answered.
     requestedModel: all,
     baselineModel: strong,
-    ...(discarded.length === 0 ? undefined : { discarded: [...discarded, ...response.discarded ?? []] })
+    ...(discarded.length === 0 ? undefined : { discarded: [...discarded, ...(response.discarded ?? [])] })
   })
 
   /** The policy of a step, where one is certified for the step as it is. */
   const policyOf = (step: string): Effect.Effect<Routing.Policy | undefined> => {
     const route = routing?.steps[step]
-    const why = routing === undefined
-      ? `${file} is not there yet`
-      : route === undefined
-      ? `${file} has nothing for it`
-      : route.policy === undefined || route.certificate === undefined
-      ? `nothing is certified for it (${route.refused ?? "no policy"})`
-      : (keyOf(step) ?? route.key) !== route.key
-      ? "it has changed since it was tuned, so its certificate does not hold"
-      : undefined
+    const why =
+      routing === undefined
+        ? `${file} is not there yet`
+        : route === undefined
+          ? `${file} has nothing for it`
+          : route.policy === undefined || route.certificate === undefined
+            ? `nothing is certified for it (${route.refused ?? "no policy"})`
+            : (keyOf(step) ?? route.key) !== route.key
+              ? "it has changed since it was tuned, so its certificate does not hold"
+              : undefined
     return why === undefined
       ? Effect.succeed(route?.policy)
-      : Effect.as(warn(`step ${step}: ${strong} is asked for every row, since ${why}: pipe tune finds a cheaper routing`, `policy ${step}`), undefined)
+      : Effect.as(
+          warn(
+            `step ${step}: ${strong} is asked for every row, since ${why}: pipe tune finds a cheaper routing`,
+            `policy ${step}`
+          ),
+          undefined
+        )
   }
 
   /** The cheaper models, whether they are asked for a row, and whether an answer stands. */
   const rungsOf = (policy: Routing.Policy | undefined, row: Features.Sample) =>
     policy === undefined
-      ? models.slice(0, -1).map((model) => ({ model, isLeftOut: false, isJudged: true, stands: ({ isGood }: Judged) => isGood }))
+      ? models
+          .slice(0, -1)
+          .map((model) => ({ model, isLeftOut: false, isJudged: true, stands: ({ isGood }: Judged) => isGood }))
       : policy.rungs.map((rung) => ({
-        model: rung.model,
-        isLeftOut: policy.by === "row" && !Routing.accepts(policy, rung, row),
-        isJudged: policy.by === "answer",
-        stands: ({ sample }: Judged) => sample !== undefined && (policy.by === "row" || Routing.accepts(policy, rung, sample))
-      }))
+          model: rung.model,
+          isLeftOut: policy.by === "row" && !Routing.accepts(policy, rung, row),
+          isJudged: policy.by === "answer",
+          stands: ({ sample }: Judged) =>
+            sample !== undefined && (policy.by === "row" || Routing.accepts(policy, rung, sample))
+        }))
 
   const askStrong = (request: Completion): Asking<Response> => next.send(ModelRequest.withModel(request, strong))
 
   /** Whether a request is one of the share that is audited: always the same ones, so that a row that is begun anew is treated alike. */
-  const isAudited = (key: string): boolean => rate > 0 && Number.parseInt(ContentHash.make(`audit\n${key}`).slice(0, 8), 16) / 2 ** 32 < rate
+  const isAudited = (key: string): boolean =>
+    rate > 0 && Number.parseInt(ContentHash.make(`audit\n${key}`).slice(0, 8), 16) / 2 ** 32 < rate
 
   const agreementOf = (quality: Quality.Quality, step: string, response: Response, other: Response) =>
-    ask(quality.score === undefined ? "answer" : "score", step, () => Quality.agreement(quality, ModelResponse.text(response), ModelResponse.text(other)), 0)
+    ask(
+      quality.score === undefined ? "answer" : "score",
+      step,
+      () => Quality.agreement(quality, ModelResponse.text(response), ModelResponse.text(other)),
+      0
+    )
 
   const cascade = (request: Completion, quality: Quality.Quality): Asking<Response> =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { row: index, step } = yield* Caller.Caller
       const policy = file === undefined ? undefined : yield* policyOf(step)
       if (file !== undefined && policy === undefined) return withModels(yield* askStrong(request), [])
       const key = ContentHash.make(RequestKey.content(request))
       const record = (model: string, agreement: number | undefined, isSubstituted = false): void =>
-        run === undefined ? undefined : store.routes.record(run.id, {
-          step, row: index, key: key.slice(0, 16), model, isStrong: model === strong, isSubstituted, agreement
-        })
+        run === undefined
+          ? undefined
+          : store.routes.record(run.id, {
+              step,
+              row: index,
+              key: key.slice(0, 16),
+              model,
+              isStrong: model === strong,
+              isSubstituted,
+              agreement
+            })
       const row = yield* rowOf(request, quality, step)
       const discarded: Array<ModelResponse.Discarded> = []
       for (const { isJudged, isLeftOut, model, stands } of rungsOf(policy, row)) {
@@ -289,7 +410,11 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { file, judg
         const audited = isAudited(key) ? yield* Effect.catch(askStrong(request), () => Effect.undefined) : undefined
         if (audited === undefined || isOther(audited, strong)) {
           record(model, undefined)
-          return withModels(response, [...discarded, ...tried.judging, ...(audited === undefined ? [] : ModelResponse.toDiscarded(audited))])
+          return withModels(response, [
+            ...discarded,
+            ...tried.judging,
+            ...(audited === undefined ? [] : ModelResponse.toDiscarded(audited))
+          ])
         }
         record(model, yield* agreementOf(quality, step, response, audited))
         return withModels(audited, [...discarded, ...tried.asked, ...tried.judging])
@@ -300,8 +425,12 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { file, judg
     })
 
   /** Asks every model, and tells how each fared. */
-  const trial = (request: Completion, quality: Quality.Quality, observe: (trial: Cascading.Trial) => void): Asking<Response> =>
-    Effect.gen(function*() {
+  const trial = (
+    request: Completion,
+    quality: Quality.Quality,
+    observe: (trial: Cascading.Trial) => void
+  ): Asking<Response> =>
+    Effect.gen(function* () {
       const { row: index, step } = yield* Caller.Caller
       const row = yield* rowOf(request, quality, step)
       const label = yield* ask("label", step, () => quality.label, undefined)
@@ -309,39 +438,81 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, { file, judg
       const reference = yield* askStrong(request)
       const qualityOf = (response: Response) =>
         isLabelled
-          ? ask(quality.score === undefined ? "answer" : "score", step, () => Quality.againstLabel({ ...quality, label }, ModelResponse.text(response)), 0)
-          : response === reference ? Effect.succeed(1) : agreementOf(quality, step, response, reference)
-      const tried = yield* Effect.forEach(models.slice(0, -1), (model) =>
-        Effect.gen(function*() {
-          const { asked, judging, response, sample } = yield* tryModel(request, model, row, quality, step, true)
-          return { model, asked, judging, sample, isOther: response !== undefined && isOther(response, model), quality: response === undefined || sample === undefined ? 0 : yield* qualityOf(response) }
-        }), { concurrency: "unbounded" })
-      const all = [...tried, { model: strong, asked: ModelResponse.toDiscarded(reference), judging: [], sample: row, quality: yield* qualityOf(reference) }]
-      observe({ step, index, row, isLabelled, isSubstituted: isOther(reference, strong) || tried.some(({ isOther }) => isOther), tried: all })
-      return withModels(reference, tried.flatMap(({ asked, judging }) => [...asked, ...judging]))
+          ? ask(
+              quality.score === undefined ? "answer" : "score",
+              step,
+              () => Quality.againstLabel({ ...quality, label }, ModelResponse.text(response)),
+              0
+            )
+          : response === reference
+            ? Effect.succeed(1)
+            : agreementOf(quality, step, response, reference)
+      const tried = yield* Effect.forEach(
+        models.slice(0, -1),
+        (model) =>
+          Effect.gen(function* () {
+            const { asked, judging, response, sample } = yield* tryModel(request, model, row, quality, step, true)
+            return {
+              model,
+              asked,
+              judging,
+              sample,
+              isOther: response !== undefined && isOther(response, model),
+              quality: response === undefined || sample === undefined ? 0 : yield* qualityOf(response)
+            }
+          }),
+        { concurrency: "unbounded" }
+      )
+      const all = [
+        ...tried,
+        {
+          model: strong,
+          asked: ModelResponse.toDiscarded(reference),
+          judging: [],
+          sample: row,
+          quality: yield* qualityOf(reference)
+        }
+      ]
+      observe({
+        step,
+        index,
+        row,
+        isLabelled,
+        isSubstituted: isOther(reference, strong) || tried.some(({ isOther }) => isOther),
+        tried: all
+      })
+      return withModels(
+        reference,
+        tried.flatMap(({ asked, judging }) => [...asked, ...judging])
+      )
     })
 
   return {
-    resolve: (request) => isOurs(request) ? ModelRequest.withModel(next.resolve(request), all) : next.resolve(request),
+    resolve: (request) =>
+      isOurs(request) ? ModelRequest.withModel(next.resolve(request), all) : next.resolve(request),
     send: (request) =>
       Effect.withFiber((fiber) => {
         if (!isOurs(request)) return next.send(request)
         const { model: _, ...own } = request
         const quality = fiber.getRef(Quality.Quality) ?? {}
         const observe = fiber.getRef(Cascading.Trials)
-        return (observe === undefined ? cascade(own, quality) : trial(own, quality, observe)) as Asking<ModelResponse.ResponseTo<typeof request>>
+        return (observe === undefined ? cascade(own, quality) : trial(own, quality, observe)) as Asking<
+          ModelResponse.ResponseTo<typeof request>
+        >
       })
   } satisfies ModelClient.Service
 })
 
 /** Equal for answers that say the same; one that the author's function cannot read says what no other does. */
-const keyOfAnswer = (quality: Quality.Quality) => (text: string): string => {
-  try {
-    return Quality.keyOf(quality, text)
-  } catch {
-    return `\u0000${text}`
+const keyOfAnswer =
+  (quality: Quality.Quality) =>
+  (text: string): string => {
+    try {
+      return Quality.keyOf(quality, text)
+    } catch {
+      return `\u0000${text}`
+    }
   }
-}
 
 /** Whether a stronger model may do better with a request. */
 const isBeyond = (error: AiError.AiError): boolean => {
@@ -352,8 +523,11 @@ const isBeyond = (error: AiError.AiError): boolean => {
 const nameOf = (models: ReadonlyArray<string>): string => models.join(" > ")
 
 /** Whether another model than the one that was asked has answered. */
-const isOther = (response: Response, model: string): boolean => response.requestedModel !== model && !ModelName.isVersionOf(response.requestedModel, model)
+const isOther = (response: Response, model: string): boolean =>
+  response.requestedModel !== model && !ModelName.isVersionOf(response.requestedModel, model)
 
 /** The cascade of a stack, as its layers tell. */
-export const of = (layers: ReadonlyArray<ModelClient.LayerInfo> = []): Option.Option<NonNullable<ModelClient.LayerInfo["cascade"]>> =>
+export const of = (
+  layers: ReadonlyArray<ModelClient.LayerInfo> = []
+): Option.Option<NonNullable<ModelClient.LayerInfo["cascade"]>> =>
   Option.fromNullishOr(layers.find(({ cascade }) => cascade !== undefined)?.cascade)

@@ -12,7 +12,11 @@ import * as ModelClient from "../seam/ModelClient.ts"
 export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   ModelClient.middlewareEffect(
     (next) =>
-      Effect.map(Semaphore.make(limit), (semaphore): ModelClient.Send => (request) =>
-        semaphore.withPermit(next.send(request))),
+      Effect.map(
+        Semaphore.make(limit),
+        (semaphore): ModelClient.Send =>
+          (request) =>
+            semaphore.withPermit(next.send(request))
+      ),
     { name: "Concurrency", paces: true }
   )

@@ -50,42 +50,55 @@ interface Times {
 }
 
 /** Sends late requests twice. */
-export const layer = ({ atLeast = "1 second", atMost = 0.1, model, quantile = 0.95 }: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+export const layer = ({ atLeast = "1 second", atMost = 0.1, model, quantile = 0.95 }: Options = {}): Layer.Layer<
+  ModelClient.ModelClient,
+  never,
+  ModelClient.ModelClient
+> => {
   const least = Duration.toMillis(Duration.fromInputUnsafe(atLeast))
-  return ModelClient.middlewareEffect((next) =>
-    Effect.sync((): ModelClient.Send => {
-      const models = new Map<string, Times>()
-      const timesOf = (name: string): Times => {
-        let times = models.get(name)
-        if (times === undefined) models.set(name, times = { last: [], sent: 0, twice: 0 })
-        return times
-      }
-      const lateAfter = ({ last }: Times): number | undefined =>
-        last.length < LEAST ? undefined : Math.max(least, last.toSorted((a, b) => a - b)[Math.ceil(quantile * last.length) - 1]!)
-      return (request) =>
-        Effect.withFiber((fiber) => {
-          if (Parking.goesInBatch(next.layers, fiber)) return next.send(request)
-          const times = timesOf(next.resolve(request).model ?? "")
-          const clock = fiber.getRef(Clock.Clock)
-          const started = clock.currentTimeMillisUnsafe()
-          times.sent++
-          const first = Effect.tap(next.send(request), () =>
-            Effect.sync(() => {
-              times.last.push(clock.currentTimeMillisUnsafe() - started)
-              if (times.last.length > REMEMBERED) times.last.shift()
-            }))
-          const late = lateAfter(times)
-          if (late === undefined) return first
-          const second = Effect.andThen(
-            Effect.sleep(late),
-            Effect.suspend(() => {
-              if (times.twice + 1 > atMost * times.sent) return Effect.never
-              times.twice++
-              // What goes wrong with the second request does not matter while the first is on its way.
-              return Effect.catch(next.send(model === undefined ? request : ModelRequest.withModel(request, model)), () => Effect.never)
-            })
-          )
-          return Effect.raceFirst(first, second)
-        })
-    }), { name: "Hedge", ...(model === undefined ? undefined : { answers: model }) })
+  return ModelClient.middlewareEffect(
+    (next) =>
+      Effect.sync((): ModelClient.Send => {
+        const models = new Map<string, Times>()
+        const timesOf = (name: string): Times => {
+          let times = models.get(name)
+          if (times === undefined) models.set(name, (times = { last: [], sent: 0, twice: 0 }))
+          return times
+        }
+        const lateAfter = ({ last }: Times): number | undefined =>
+          last.length < LEAST
+            ? undefined
+            : Math.max(least, last.toSorted((a, b) => a - b)[Math.ceil(quantile * last.length) - 1]!)
+        return (request) =>
+          Effect.withFiber((fiber) => {
+            if (Parking.goesInBatch(next.layers, fiber)) return next.send(request)
+            const times = timesOf(next.resolve(request).model ?? "")
+            const clock = fiber.getRef(Clock.Clock)
+            const started = clock.currentTimeMillisUnsafe()
+            times.sent++
+            const first = Effect.tap(next.send(request), () =>
+              Effect.sync(() => {
+                times.last.push(clock.currentTimeMillisUnsafe() - started)
+                if (times.last.length > REMEMBERED) times.last.shift()
+              })
+            )
+            const late = lateAfter(times)
+            if (late === undefined) return first
+            const second = Effect.andThen(
+              Effect.sleep(late),
+              Effect.suspend(() => {
+                if (times.twice + 1 > atMost * times.sent) return Effect.never
+                times.twice++
+                // What goes wrong with the second request does not matter while the first is on its way.
+                return Effect.catch(
+                  next.send(model === undefined ? request : ModelRequest.withModel(request, model)),
+                  () => Effect.never
+                )
+              })
+            )
+            return Effect.raceFirst(first, second)
+          })
+      }),
+    { name: "Hedge", ...(model === undefined ? undefined : { answers: model }) }
+  )
 }

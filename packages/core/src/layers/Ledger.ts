@@ -54,79 +54,97 @@ export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effec
 const FIRST_OUTPUT = 256
 
 /** Books attempts and answers of everything below. */
-export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> = ModelClient
-  .middlewareEffect((next) =>
-    Effect.map(Pricing.Pricing, (pricing): ModelClient.Send => {
-      const warned = new Set<string>()
-      const outputs = new Map<string, number>()
-      return (request) =>
-        Effect.withFiber((fiber) => {
-          const clock = fiber.getRef(Clock.Clock)
-          const book = fiber.getRef(Book)
-          const calls = fiber.getRef(Calls)
-          const caller = fiber.getRef(Caller.Caller)
-          const above = fiber.getRef(ModelClient.Meter)
-          const startedAt = clock.currentTimeMillisUnsafe()
-          let attempts = 0
-          let warnings: Array<string> | undefined
-          let numbers: Map<ModelClient.Call, number> | undefined
+export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
+  ModelClient.middlewareEffect(
+    (next) =>
+      Effect.map(Pricing.Pricing, (pricing): ModelClient.Send => {
+        const warned = new Set<string>()
+        const outputs = new Map<string, number>()
+        return (request) =>
+          Effect.withFiber((fiber) => {
+            const clock = fiber.getRef(Clock.Clock)
+            const book = fiber.getRef(Book)
+            const calls = fiber.getRef(Calls)
+            const caller = fiber.getRef(Caller.Caller)
+            const above = fiber.getRef(ModelClient.Meter)
+            const startedAt = clock.currentTimeMillisUnsafe()
+            let attempts = 0
+            let warnings: Array<string> | undefined
+            let numbers: Map<ModelClient.Call, number> | undefined
 
-          /** What a call has probably used, as far as it can be said before its answer. */
-          const expected = ({ request }: ModelClient.Call) => ({
-            inputTokens: TokenCounter.inputTokens(TokenCounter.estimate, request),
-            outputTokens: request._tag === "Embedding" ? 0 : Math.min(
-              request.settings.maxTokens ?? Number.POSITIVE_INFINITY,
-              Math.round(outputs.get(`${caller.step}\n${request.model ?? ""}`) ?? FIRST_OUTPUT)
+            /** What a call has probably used, as far as it can be said before its answer. */
+            const expected = ({ request }: ModelClient.Call) => ({
+              inputTokens: TokenCounter.inputTokens(TokenCounter.estimate, request),
+              outputTokens:
+                request._tag === "Embedding"
+                  ? 0
+                  : Math.min(
+                      request.settings.maxTokens ?? Number.POSITIVE_INFINITY,
+                      Math.round(outputs.get(`${caller.step}\n${request.model ?? ""}`) ?? FIRST_OUTPUT)
+                    )
+            })
+
+            const begin: ModelClient.Meter["begin"] = (call) => {
+              const noted =
+                calls === undefined
+                  ? undefined
+                  : Effect.map(
+                      calls({
+                        caller,
+                        at: call.startedAt,
+                        provider: call.provider,
+                        model: call.request.model ?? "",
+                        ...expected(call)
+                      }),
+                      (number) => {
+                        numbers ??= new Map()
+                        numbers.set(call, number)
+                      }
+                    )
+              const more = above.begin(call)
+              return noted === undefined || more === undefined ? (noted ?? more) : Effect.andThen(noted, more)
+            }
+
+            const end: ModelClient.Meter["end"] = (attempt) => {
+              attempts++
+              const { call, response } = attempt
+              const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), expected)
+              if (response?.usage !== undefined && response._tag === "CompletionResponse") {
+                const key = `${caller.step}\n${call.request.model ?? ""}`
+                const mean = outputs.get(key)
+                const tokens = Usage.outputTokens(response.usage)
+                outputs.set(key, mean === undefined ? tokens : mean + (tokens - mean) * 0.05)
+              }
+              const doubt =
+                entry.unknown === "price"
+                  ? `no price is known for ${entry.provider} model ${entry.model}: its cost is unknown, not 0. Give one in the flow: ${Pricing.example(entry.model)}`
+                  : entry.usage?.inconsistent
+              if (doubt !== undefined && !warned.has(doubt)) {
+                warned.add(doubt)
+                warnings = [...(warnings ?? []), doubt]
+              }
+              book(entry)
+              above.end(attempt)
+            }
+
+            return Effect.onExitPrimitive(
+              Effect.provideService(next.send(request), ModelClient.Meter, { begin, end }),
+              (exit) => {
+                if (Exit.isSuccess(exit) && isNew(fiber.getRef(Parking.Row), request)) {
+                  const now = clock.currentTimeMillisUnsafe()
+                  book(toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt))
+                }
+                return warnings === undefined
+                  ? undefined
+                  : Effect.forEach(warnings, (text) => Effect.logWarning(text), {
+                      discard: true
+                    })
+              }
             )
           })
-
-          const begin: ModelClient.Meter["begin"] = (call) => {
-            const noted = calls === undefined ? undefined : Effect.map(
-              calls({ caller, at: call.startedAt, provider: call.provider, model: call.request.model ?? "", ...expected(call) }),
-              (number) => {
-                numbers ??= new Map()
-                numbers.set(call, number)
-              }
-            )
-            const more = above.begin(call)
-            return noted === undefined || more === undefined ? noted ?? more : Effect.andThen(noted, more)
-          }
-
-          const end: ModelClient.Meter["end"] = (attempt) => {
-            attempts++
-            const { call, response } = attempt
-            const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), expected)
-            if (response?.usage !== undefined && response._tag === "CompletionResponse") {
-              const key = `${caller.step}\n${call.request.model ?? ""}`
-              const mean = outputs.get(key)
-              const tokens = Usage.outputTokens(response.usage)
-              outputs.set(key, mean === undefined ? tokens : mean + (tokens - mean) * 0.05)
-            }
-            const doubt = entry.unknown === "price"
-              ? `no price is known for ${entry.provider} model ${entry.model}: its cost is unknown, not 0. Give one in the flow: ${Pricing.example(entry.model)}`
-              : entry.usage?.inconsistent
-            if (doubt !== undefined && !warned.has(doubt)) {
-              warned.add(doubt)
-              warnings = [...(warnings ?? []), doubt]
-            }
-            book(entry)
-            above.end(attempt)
-          }
-
-          return Effect.onExitPrimitive(
-            Effect.provideService(next.send(request), ModelClient.Meter, { begin, end }),
-            (exit) => {
-              if (Exit.isSuccess(exit) && isNew(fiber.getRef(Parking.Row), request)) {
-                const now = clock.currentTimeMillisUnsafe()
-                book(toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt))
-              }
-              return warnings === undefined ? undefined : Effect.forEach(warnings, (text) => Effect.logWarning(text), {
-                discard: true
-              })
-            }
-          )
-        })
-    }), { name: "Ledger" })
+      }),
+    { name: "Ledger" }
+  )
 
 const isNew = (row: Parking.Row | undefined, request: ModelRequest.ModelRequest): boolean =>
   row === undefined || Parking.isNew(row, ContentHash.make(RequestKey.content(request)))
@@ -192,7 +210,9 @@ const toAnswerEntry = (
   model: response.model,
   ...(response.baselineModel === undefined ? undefined : { baselineModel: response.baselineModel }),
   ...(response.usage === undefined ? undefined : { usage: response.usage }),
-  ...(response.serviceTier === undefined || response.origin !== "provider" ? undefined : { serviceTier: response.serviceTier }),
+  ...(response.serviceTier === undefined || response.origin !== "provider"
+    ? undefined
+    : { serviceTier: response.serviceTier }),
   attempts,
   ...worth(pricing, response, at)
 })
@@ -208,8 +228,10 @@ const worth = (
   const { baselineModel, model, provider, usage } = response
   if (usage === undefined) return unknownWorth
   const price = priceOf(pricing, model, provider, at)
-  const routedFrom = baselineModel === undefined ? price : priceOf(pricing, baselineModel, undefined, at) ??
-    priceOf(pricing, baselineModel, provider, at)
+  const routedFrom =
+    baselineModel === undefined
+      ? price
+      : (priceOf(pricing, baselineModel, undefined, at) ?? priceOf(pricing, baselineModel, provider, at))
   if (price === undefined || routedFrom === undefined) return unknownWorth
   const own = chargeFor(price, response, usage)
   const bare = Price.withoutPromptCache(usage)
@@ -218,7 +240,15 @@ const worth = (
   const alone = response.unpacked === undefined ? full : Price.cost(price, response.unpacked)
   const baseline = Price.cost(routedFrom, response.unpacked ?? bare)
   const beside = besides(pricing, response, at)
-  if (own === undefined || withTier === undefined || full === undefined || alone === undefined || baseline === undefined || beside === undefined) return unknownWorth
+  if (
+    own === undefined
+    || withTier === undefined
+    || full === undefined
+    || alone === undefined
+    || baseline === undefined
+    || beside === undefined
+  )
+    return unknownWorth
   // An answer that is reused is no part of a prompt of now, if it ever was of one.
   const packed = alone - full
   const isReused = response.origin !== "provider"

@@ -108,7 +108,7 @@ export const layer = (
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store> =>
   ModelClient.middlewareEffect((next) => make(next, options), { name: NAME })
 
-const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Options) {
+const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Options) {
   const { reuse } = yield* Store.Store
   const run = yield* Parking.Run
   const maxTokens = options.maxTokens ?? 8_000
@@ -121,8 +121,10 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
   const keyOf = (text: string, step: string, pack: Varying.Pack) =>
     Effect.suspend(() => {
       let failure: unknown
-      const key = Varying.answerKey(text, pack.answer, RequestKey.canonical, (error) => failure = error)
-      return failure === undefined ? Effect.succeed(key) : Effect.as(warn(Varying.answerFailed(step, "pack", failure), `answer ${step}`), key)
+      const key = Varying.answerKey(text, pack.answer, RequestKey.canonical, (error) => (failure = error))
+      return failure === undefined
+        ? Effect.succeed(key)
+        : Effect.as(warn(Varying.answerFailed(step, "pack", failure), `answer ${step}`), key)
     })
 
   /** Asks for the answers to some texts together. */
@@ -130,13 +132,20 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
     next.send(PackPrompt.make(template, texts)).pipe(
       Varying.provide({ text: PackPrompt.list(texts) }),
       quietly,
-      Effect.map((response) => ({ response, answers: PackPrompt.read(response, texts.length, template.responseFormat) }))
+      Effect.map((response) => ({
+        response,
+        answers: PackPrompt.read(response, texts.length, template.responseFormat)
+      }))
     )
 
   /** A row's request by itself, in the row's own context. */
   const alone = (entry: Entry) =>
     Effect.provideContext(
-      Effect.exit(Effect.map(next.send(entry.request.request), (response) => entry.request.scope.books.single(entry.request.request, response))),
+      Effect.exit(
+        Effect.map(next.send(entry.request.request), (response) =>
+          entry.request.scope.books.single(entry.request.request, response)
+        )
+      ),
       entry.context
     )
 
@@ -156,10 +165,13 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
       const middle = Math.ceil(entries.length / 2)
       return Effect.andThen(
         note({ answered: 0, compared: 0, agreed: 0 }),
-        Effect.forEach([entries.slice(0, middle), entries.slice(middle)], (half) => ask(half, false), { concurrency: "unbounded", discard: true })
+        Effect.forEach([entries.slice(0, middle), entries.slice(middle)], (half) => ask(half, false), {
+          concurrency: "unbounded",
+          discard: true
+        })
       )
     })
-    return Effect.gen(function*() {
+    return Effect.gen(function* () {
       const asked = yield* Effect.exit(Effect.provideContext(together(first.request.template, texts), first.context))
       if (Exit.isFailure(asked)) {
         const failed = asked.cause.reasons.find((reason) => reason._tag === "Fail")
@@ -169,34 +181,49 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
       }
       const { response } = asked.value
       const answers = asked.value.answers?.map((answer, at) =>
-        answer !== undefined && acceptOf(entries[at]!)(PackBooks.withText(response, answer)) === undefined ? answer : undefined)
+        answer !== undefined && acceptOf(entries[at]!)(PackBooks.withText(response, answer)) === undefined
+          ? answer
+          : undefined
+      )
       const answered = answers?.filter((answer) => answer !== undefined).length ?? 0
       if (answered === 0) scope.books.waste(response.usage)
       if (answers === undefined) return yield* halve
-      const shares = scope.books.shares(first.request.template, entries.map(({ request }) => request), answers, response)
+      const shares = scope.books.shares(
+        first.request.template,
+        entries.map(({ request }) => request),
+        answers,
+        response
+      )
       const rate = pack.audit ?? AUDIT
       const isAudit = answered > 0 && rate > 0 && (!scope.isAudited || (yield* Random.next) < rate)
       if (isAudit) scope.isAudited = true
       const audited = isAudit ? yield* pick(shares) : -1
       let agreed = 0
       let compared = 0
-      yield* Effect.forEach(entries, (entry, at) => {
-        const share = shares[at]
-        if (share === undefined) return single(entry)
-        if (at !== audited) {
-          entry.completeUnsafe(Exit.succeed(share))
-          return Effect.void
-        }
-        return Effect.gen(function*() {
-          const exit = yield* alone(entry)
-          if (Exit.isFailure(exit)) return entry.completeUnsafe(Exit.succeed(share))
-          scope.books.waste(share.usage)
-          compared++
-          const [own, other] = [yield* keyOf(ModelResponse.text(exit.value), scope.step, pack), yield* keyOf(ModelResponse.text(share), scope.step, pack)]
-          if (own === other) agreed++
-          entry.completeUnsafe(exit)
-        })
-      }, { concurrency: "unbounded", discard: true })
+      yield* Effect.forEach(
+        entries,
+        (entry, at) => {
+          const share = shares[at]
+          if (share === undefined) return single(entry)
+          if (at !== audited) {
+            entry.completeUnsafe(Exit.succeed(share))
+            return Effect.void
+          }
+          return Effect.gen(function* () {
+            const exit = yield* alone(entry)
+            if (Exit.isFailure(exit)) return entry.completeUnsafe(Exit.succeed(share))
+            scope.books.waste(share.usage)
+            compared++
+            const [own, other] = [
+              yield* keyOf(ModelResponse.text(exit.value), scope.step, pack),
+              yield* keyOf(ModelResponse.text(share), scope.step, pack)
+            ]
+            if (own === other) agreed++
+            entry.completeUnsafe(exit)
+          })
+        },
+        { concurrency: "unbounded", discard: true }
+      )
       yield* note({ answered, compared, agreed })
     })
   }
@@ -207,19 +234,30 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
     if (resolver === undefined) {
       resolver = RequestResolver.makeGrouped<Asking, string>({
         key: ({ request }) => request.scope.size.key,
-        resolver: (entries) => Effect.forEach(cut(entries, maxTokens), (group) => ask(group, true), { concurrency: "unbounded", discard: true })
+        resolver: (entries) =>
+          Effect.forEach(cut(entries, maxTokens), (group) => ask(group, true), {
+            concurrency: "unbounded",
+            discard: true
+          })
       }).pipe(RequestResolver.setDelay(options.wait ?? "100 millis"), RequestResolver.batchN(size))
       resolvers.set(size, resolver)
     }
     return resolver
   }
 
-  const pack = (request: ModelRequest.Completion, { pack, text, template }: {
-    readonly text: string
-    readonly template: ModelRequest.Completion
-    readonly pack: Varying.Pack
-  }): Effect.Effect<Response, AiError.AiError> =>
-    Effect.gen(function*() {
+  const pack = (
+    request: ModelRequest.Completion,
+    {
+      pack,
+      text,
+      template
+    }: {
+      readonly text: string
+      readonly template: ModelRequest.Completion
+      readonly pack: Varying.Pack
+    }
+  ): Effect.Effect<Response, AiError.AiError> =>
+    Effect.gen(function* () {
       const { step } = yield* Caller.Caller
       const key = PackSize.keyOf(step, template)
       let scope = scopes.get(key)
@@ -245,20 +283,29 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
               ? scope.books.single(request, yield* next.send(request))
               : yield* Effect.request(Asking(asking), resolverOf(standing.size))
           case "Sample":
-            return yield* size.sampled(text, Effect.gen(function*() {
-              const response = asking.scope.books.single(request, yield* next.send(request))
-              return { response, key: yield* keyOf(ModelResponse.text(response), step, pack) }
-            }))
+            return yield* size.sampled(
+              text,
+              Effect.gen(function* () {
+                const response = asking.scope.books.single(request, yield* next.send(request))
+                return { response, key: yield* keyOf(ModelResponse.text(response), step, pack) }
+              })
+            )
           case "Trial": {
-            const tried = yield* Effect.result(size.trial((texts) =>
-              together(template, texts).pipe(
-                Effect.flatMap(({ answers, response }) => {
-                  asking.scope.books.waste(response.usage)
-                  return Effect.forEach(texts, (_, at) => answers?.[at] === undefined ? Effect.undefined : keyOf(answers[at], step, pack))
-                }),
-                Effect.catch((error) => isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error))
+            const tried = yield* Effect.result(
+              size.trial((texts) =>
+                together(template, texts).pipe(
+                  Effect.flatMap(({ answers, response }) => {
+                    asking.scope.books.waste(response.usage)
+                    return Effect.forEach(texts, (_, at) =>
+                      answers?.[at] === undefined ? Effect.undefined : keyOf(answers[at], step, pack)
+                    )
+                  }),
+                  Effect.catch((error) =>
+                    isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error)
+                  )
+                )
               )
-            ))
+            )
             // A row does not fail for a trial: it is asked alone, and another row tries again.
             if (tried._tag === "Failure") return asking.scope.books.single(request, yield* next.send(request))
           }
@@ -269,15 +316,24 @@ const make = Effect.fnUntraced(function*(next: ModelClient.Service, options: Opt
   const send: ModelClient.Send = (request) =>
     Effect.withFiber((fiber) => {
       const varying = fiber.getRef(Varying.Varying)
-      if (varying?.pack === undefined || varying.pack.size === 1 || request._tag !== "Completion") return next.send(request)
+      if (varying?.pack === undefined || varying.pack.size === 1 || request._tag !== "Completion")
+        return next.send(request)
       const { text } = varying
-      if (Parking.goesInBatch(next.layers, fiber) || text.trim() === "" || TokenCounter.estimate(text) > maxTokens / 2) return next.send(request)
+      if (Parking.goesInBatch(next.layers, fiber) || text.trim() === "" || TokenCounter.estimate(text) > maxTokens / 2)
+        return next.send(request)
       const completion: ModelRequest.Completion = request
       const template = PackPrompt.template(next.resolve(completion), text)
-      if (template === "not found") return Effect.andThen(warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "every row is asked alone")), next.send(request))
+      if (template === "not found")
+        return Effect.andThen(
+          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "every row is asked alone")),
+          next.send(request)
+        )
       return typeof template === "string"
         ? next.send(request)
-        : pack(completion, { text, template, pack: varying.pack }) as Effect.Effect<ModelResponse.ResponseTo<typeof request>, AiError.AiError>
+        : (pack(completion, { text, template, pack: varying.pack }) as Effect.Effect<
+            ModelResponse.ResponseTo<typeof request>,
+            AiError.AiError
+          >)
     })
   return send
 })
@@ -289,7 +345,7 @@ const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.provideService(Parking.Row, undefined)
   )
 
-const acceptOf = (entry: Entry): (response: ModelResponse.ModelResponse) => string | undefined => {
+const acceptOf = (entry: Entry): ((response: ModelResponse.ModelResponse) => string | undefined) => {
   const accept = entry.context.mapUnsafe.get(ModelClient.Accept.key) as typeof ModelClient.Accept.Service | undefined
   return accept ?? (() => undefined)
 }

@@ -101,8 +101,12 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
           return undefined
         })
       if (prefix.warmUntil > clock.currentTimeMillisUnsafe()) return noteUse(send)
-      if (prefix.lead !== undefined) return Effect.andThen(Deferred.await(prefix.lead), Effect.suspend(() => go(prefix, send)))
-      return noteUse(send, prefix.lead = Deferred.makeUnsafe())
+      if (prefix.lead !== undefined)
+        return Effect.andThen(
+          Deferred.await(prefix.lead),
+          Effect.suspend(() => go(prefix, send))
+        )
+      return noteUse(send, (prefix.lead = Deferred.makeUnsafe()))
     })
 
   const send = (request: ModelRequest.ModelRequest): ReturnType<ModelClient.Send> =>
@@ -126,7 +130,14 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
       if (place === undefined && prefix.seen === 1) return next.send(request)
       const control = { type: "ephemeral", ...(options.timeToLive === "1 hour" ? { ttl: "1h" } : undefined) }
       const endsBefore = place === undefined || (place.from === 0 && (place.part ?? 0) === 0)
-      return go(prefix, next.send(endsBefore ? markSystem(request, control) : Varying.split(request, place, { anthropic: { cacheControl: control } })))
+      return go(
+        prefix,
+        next.send(
+          endsBefore
+            ? markSystem(request, control)
+            : Varying.split(request, place, { anthropic: { cacheControl: control } })
+        )
+      )
     })
   return send as ModelClient.Send
 }
@@ -137,10 +148,19 @@ const systemOf = (request: ModelRequest.Completion): ModelRequest.Completion => 
   return { ...request, messages: request.messages.slice(0, other < 0 ? undefined : other) }
 }
 
-const markSystem = (request: ModelRequest.Completion, cacheControl: { readonly type: string }): ModelRequest.Completion => {
+const markSystem = (
+  request: ModelRequest.Completion,
+  cacheControl: { readonly type: string }
+): ModelRequest.Completion => {
   const last = systemOf(request).messages.length - 1
   const message = request.messages[last]
   return message === undefined
     ? request
-    : { ...request, messages: request.messages.with(last, { ...message, options: { ...message.options, anthropic: { cacheControl } } } as ModelRequest.Message) }
+    : {
+        ...request,
+        messages: request.messages.with(last, {
+          ...message,
+          options: { ...message.options, anthropic: { cacheControl } }
+        } as ModelRequest.Message)
+      }
 }

@@ -57,65 +57,67 @@ interface Limits {
 export const layerShared = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> =>
-  ModelClient.middlewareEffect((next) =>
-    Effect.map(RateLimiter.RateLimiter, (limiter): ModelClient.Send => {
-      const models = new Map<string, Limits>()
-      const limitsOf = (model: string): Limits => {
-        let limits = models.get(model)
-        if (limits === undefined) {
-          limits = {
-            requests: options.requestsPerMinute,
-            tokens: options.tokensPerMinute,
-            pausedUntil: 0,
-            output: FIRST_OUTPUT,
-            owed: 0
+  ModelClient.middlewareEffect(
+    (next) =>
+      Effect.map(RateLimiter.RateLimiter, (limiter): ModelClient.Send => {
+        const models = new Map<string, Limits>()
+        const limitsOf = (model: string): Limits => {
+          let limits = models.get(model)
+          if (limits === undefined) {
+            limits = {
+              requests: options.requestsPerMinute,
+              tokens: options.tokensPerMinute,
+              pausedUntil: 0,
+              output: FIRST_OUTPUT,
+              owed: 0
+            }
+            models.set(model, limits)
           }
-          models.set(model, limits)
+          return limits
         }
-        return limits
-      }
-      return (request) =>
-        Effect.withFiber((fiber) => {
-          const model = next.resolve(request).model ?? ""
-          const limits = limitsOf(model)
-          const clock = fiber.getRef(Clock.Clock)
-          const expected = limits.tokens === undefined
-            ? 0
-            : expectedTokens(request, limits, fiber.getRef(TokenCounter.TokenCounter))
-          const observe = (observed: RateLimitHeaders.Observed) =>
-            learn(limits, observed, clock.currentTimeMillisUnsafe())
-          const call = Effect.provideService(next.send(request), Notice.Limits, observe)
-          return Effect.flatMap(
-            waitForTurn(limiter, model, limits, expected),
-            () => limits.tokens === undefined ? call : settle(limits, expected, call)
-          )
-        })
-    }), { name: "RateLimit", limits: options, paces: true })
+        return (request) =>
+          Effect.withFiber((fiber) => {
+            const model = next.resolve(request).model ?? ""
+            const limits = limitsOf(model)
+            const clock = fiber.getRef(Clock.Clock)
+            const expected =
+              limits.tokens === undefined ? 0 : expectedTokens(request, limits, fiber.getRef(TokenCounter.TokenCounter))
+            const observe = (observed: RateLimitHeaders.Observed) =>
+              learn(limits, observed, clock.currentTimeMillisUnsafe())
+            const call = Effect.provideService(next.send(request), Notice.Limits, observe)
+            return Effect.flatMap(waitForTurn(limiter, model, limits, expected), () =>
+              limits.tokens === undefined ? call : settle(limits, expected, call)
+            )
+          })
+      }),
+    { name: "RateLimit", limits: options, paces: true }
+  )
 
 /** Limits for this process alone. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  layerShared(options).pipe(
-    Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory)))
-  )
+  layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
 
 const expectedTokens = (request: ModelRequest.ModelRequest, limits: Limits, count: TokenCounter.Count): number => {
   const input = TokenCounter.inputTokens(count, request)
-  const output = request._tag === "Embedding"
-    ? 0
-    : Math.min(request.settings.maxTokens ?? Number.POSITIVE_INFINITY, Math.ceil(limits.output))
+  const output =
+    request._tag === "Embedding"
+      ? 0
+      : Math.min(request.settings.maxTokens ?? Number.POSITIVE_INFINITY, Math.ceil(limits.output))
   // More than the bucket holds could never be taken: such a request waits for a full bucket.
   return Math.min(input + output, limits.tokens ?? Number.POSITIVE_INFINITY)
 }
 
 const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, tokens: number) =>
-  Effect.orDie(limiter.consume({
-    algorithm: "token-bucket",
-    onExceeded: "delay",
-    window: WINDOW,
-    key,
-    limit,
-    tokens
-  }))
+  Effect.orDie(
+    limiter.consume({
+      algorithm: "token-bucket",
+      onExceeded: "delay",
+      window: WINDOW,
+      key,
+      limit,
+      tokens
+    })
+  )
 
 /** Waits until both dimensions let the call through and no pause holds. */
 const waitForTurn = (
@@ -124,7 +126,7 @@ const waitForTurn = (
   limits: Limits,
   tokens: number
 ): Effect.Effect<void> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     let millis = 0
     if (limits.requests !== undefined) {
       millis = Duration.toMillis((yield* take(limiter, `requests/${model}`, limits.requests, 1)).delay)
@@ -146,11 +148,13 @@ const waitForTurn = (
   })
 
 const pause = (model: string, milliseconds: number): Effect.Effect<void> =>
-  milliseconds <= 0 ? Effect.void : Effect.withFiber((fiber) => {
-    const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
-    fiber.getRef(Notice.Notice)({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
-    return Effect.sleep(milliseconds)
-  })
+  milliseconds <= 0
+    ? Effect.void
+    : Effect.withFiber((fiber) => {
+        const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
+        fiber.getRef(Notice.Notice)({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
+        return Effect.sleep(milliseconds)
+      })
 
 /** Notes what the answer used less or more than was taken for it; all of it after a failure without an answer. */
 const settle = <A extends ModelResponse.ModelResponse, E, R>(
@@ -179,8 +183,8 @@ const learn = (limits: Limits, observed: RateLimitHeaders.Observed, now: number)
   }
   const waits = [
     retryAfterMillis ?? 0,
-    requests?.remaining === 0 ? requests.resetMillis ?? 0 : 0,
-    tokens?.remaining === 0 ? tokens.resetMillis ?? 0 : 0
+    requests?.remaining === 0 ? (requests.resetMillis ?? 0) : 0,
+    tokens?.remaining === 0 ? (tokens.resetMillis ?? 0) : 0
   ]
   limits.pausedUntil = Math.max(limits.pausedUntil, now + Math.max(...waits))
 }

@@ -47,35 +47,41 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
   const attempts = options.attempts ?? 6
   const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "2 minutes")
   const schedule = makeSchedule(options, attempts, maxWait)
-  return ModelClient.middleware((send) => {
-    const attempt = <R extends ModelRequest.ModelRequest>(request: R) =>
-      Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
-        const accept = fiber.getRef(ModelClient.Accept)
-        return Effect.flatMap(send(request), (response) => {
-          const problem = accept(response)
-          return problem === undefined || ModelResponse.isTruncated(response)
-            ? Effect.succeed(response)
-            : Effect.fail(unfit(problem, response))
+  return ModelClient.middleware(
+    (send) => {
+      const attempt = <R extends ModelRequest.ModelRequest>(request: R) =>
+        Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
+          const accept = fiber.getRef(ModelClient.Accept)
+          return Effect.flatMap(send(request), (response) => {
+            const problem = accept(response)
+            return problem === undefined || ModelResponse.isTruncated(response)
+              ? Effect.succeed(response)
+              : Effect.fail(unfit(problem, response))
+          })
         })
-      })
-    return (request) =>
-      attempts <= 1 ? send(request) : Effect.catch(attempt(request), (first) => {
-        let last = first
-        let waiting = true
-        const again = Effect.suspend(() => {
-          // The schedule has to see the first failure before anything is sent again.
-          if (waiting) {
-            waiting = false
-            return Effect.fail(first)
-          }
-          return Effect.tapError(attempt(reask(request, last)), (error) =>
-            Effect.sync(() => {
-              last = error
-            }))
-        })
-        return Effect.retry(again, schedule(request.model ?? ""))
-      })
-  }, { name: "Retry" })
+      return (request) =>
+        attempts <= 1
+          ? send(request)
+          : Effect.catch(attempt(request), (first) => {
+              let last = first
+              let waiting = true
+              const again = Effect.suspend(() => {
+                // The schedule has to see the first failure before anything is sent again.
+                if (waiting) {
+                  waiting = false
+                  return Effect.fail(first)
+                }
+                return Effect.tapError(attempt(reask(request, last)), (error) =>
+                  Effect.sync(() => {
+                    last = error
+                  })
+                )
+              })
+              return Effect.retry(again, schedule(request.model ?? ""))
+            })
+    },
+    { name: "Retry" }
+  )
 }
 
 const makeSchedule = (options: Options, attempts: number, maxWait: Duration.Duration) => {

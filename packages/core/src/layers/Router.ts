@@ -47,7 +47,7 @@ export const layer = (options: {
   readonly strong: string
   readonly when: Rule
 }): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  choose((request, row) => options.when(request, row) ? options.cheap : options.strong, {
+  choose((request, row) => (options.when(request, row) ? options.cheap : options.strong), {
     baseline: options.strong,
     by: [options.cheap, options.strong, options.when.toString(), options.when.by]
   })
@@ -64,39 +64,52 @@ export const choose = (
     request._tag === "Completion" && request.model === undefined
       ? ModelRequest.withModel(request, model(request, RowValues.now()))
       : request
-  return ModelClient.middlewareEffect((next) =>
-    Effect.succeed<ModelClient.Service>({
-      resolve: (request) => next.resolve(route(request)),
-      send: (request) => {
-        const routed = route(request)
-        return routed === request
-          ? next.send(request)
-          : Effect.map(next.send(routed), (response) =>
-            ({ ...response, baselineModel: options.baseline }) as ModelResponse.ResponseTo<typeof request>)
-      }
-    }), { name: "Router", answers: options.by ?? model.toString(), baseline: options.baseline })
+  return ModelClient.middlewareEffect(
+    (next) =>
+      Effect.succeed<ModelClient.Service>({
+        resolve: (request) => next.resolve(route(request)),
+        send: (request) => {
+          const routed = route(request)
+          return routed === request
+            ? next.send(request)
+            : Effect.map(
+                next.send(routed),
+                (response) =>
+                  ({ ...response, baselineModel: options.baseline }) as ModelResponse.ResponseTo<typeof request>
+              )
+        }
+      }),
+    { name: "Router", answers: options.by ?? model.toString(), baseline: options.baseline }
+  )
 }
 
 /** Holds when the text of the user's messages has fewer than `characters` characters (code points). */
 export const promptShorterThan = (characters: number): Rule =>
-  Object.assign((request: ModelRequest.Completion) => {
-    const text = ModelRequest.text(request, "user")
-    // A code point has one or two UTF-16 units: most prompts are decided without counting.
-    return text.length < characters || (text.length < characters * 2 && [...text].length < characters)
-  }, { by: characters })
+  Object.assign(
+    (request: ModelRequest.Completion) => {
+      const text = ModelRequest.text(request, "user")
+      // A code point has one or two UTF-16 units: most prompts are decided without counting.
+      return text.length < characters || (text.length < characters * 2 && [...text].length < characters)
+    },
+    { by: characters }
+  )
 
 /** Holds when a field of the row, or anything that a function finds in it, is so: `Router.where(({ review }) => review.language === "de")`. */
 export const where = (holds: (row: RowValues.Values) => boolean): Rule =>
   Object.assign((_: ModelRequest.Completion, row: RowValues.Values) => holds(row), { by: holds.toString() })
 
 const put = (name: string, rules: ReadonlyArray<Rule>, rule: Rule): Rule =>
-  Object.assign((request: ModelRequest.Completion, row: RowValues.Values) => rule(request, row), { by: [name, ...rules.map((one) => [one.toString(), one.by])] })
+  Object.assign((request: ModelRequest.Completion, row: RowValues.Values) => rule(request, row), {
+    by: [name, ...rules.map((one) => [one.toString(), one.by])]
+  })
 
 /** Holds when all of the rules do. */
-export const all = (...rules: ReadonlyArray<Rule>): Rule => put("all", rules, (request, row) => rules.every((rule) => rule(request, row)))
+export const all = (...rules: ReadonlyArray<Rule>): Rule =>
+  put("all", rules, (request, row) => rules.every((rule) => rule(request, row)))
 
 /** Holds when one of the rules does. */
-export const any = (...rules: ReadonlyArray<Rule>): Rule => put("any", rules, (request, row) => rules.some((rule) => rule(request, row)))
+export const any = (...rules: ReadonlyArray<Rule>): Rule =>
+  put("any", rules, (request, row) => rules.some((rule) => rule(request, row)))
 
 /** Holds when the rule does not. */
 export const not = (rule: Rule): Rule => put("not", [rule], (request, row) => !rule(request, row))
@@ -123,21 +136,34 @@ export const cheapest = (
   models: readonly [string, ...Array<string>],
   options: { readonly output?: number; readonly baseline?: string } = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =>
-  Layer.unwrap(Effect.map(Pricing.Pricing, (pricing) =>
-    choose((request) => {
-      const fiber = Fiber.getCurrent()
-      const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
-      const input = TokenCounter.inputTokens(fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate, request)
-      const output = request.settings.maxTokens ?? options.output ?? OUTPUT
-      const known = models.map((model) => {
-        const price = Option.getOrUndefined(pricing.lookup({ model, at }))
-        const cost = price === undefined ? undefined : Price.cost(price, { ...Usage.zero, uncachedInput: input, output })
-        return { model, cost, window: price?.contextWindow }
-      })
-      const fits = known.filter(({ window }) => window === undefined || window >= input + output)
-      if (fits.length === 0) return known.reduce((largest, one) => (one.window! > largest.window! ? one : largest)).model
-      return fits.reduce((best, one) => (one.cost !== undefined && (best.cost === undefined || one.cost < best.cost) ? one : best)).model
-    }, { baseline: options.baseline ?? models[models.length - 1]!, by: ["cheapest", models, options.output] })))
+  Layer.unwrap(
+    Effect.map(Pricing.Pricing, (pricing) =>
+      choose(
+        (request) => {
+          const fiber = Fiber.getCurrent()
+          const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
+          const input = TokenCounter.inputTokens(
+            fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate,
+            request
+          )
+          const output = request.settings.maxTokens ?? options.output ?? OUTPUT
+          const known = models.map((model) => {
+            const price = Option.getOrUndefined(pricing.lookup({ model, at }))
+            const cost =
+              price === undefined ? undefined : Price.cost(price, { ...Usage.zero, uncachedInput: input, output })
+            return { model, cost, window: price?.contextWindow }
+          })
+          const fits = known.filter(({ window }) => window === undefined || window >= input + output)
+          if (fits.length === 0)
+            return known.reduce((largest, one) => (one.window! > largest.window! ? one : largest)).model
+          return fits.reduce((best, one) =>
+            one.cost !== undefined && (best.cost === undefined || one.cost < best.cost) ? one : best
+          ).model
+        },
+        { baseline: options.baseline ?? models[models.length - 1]!, by: ["cheapest", models, options.output] }
+      )
+    )
+  )
 
 /**
  * A bottom of several providers: each request goes to the first whose `models` (a prefix such as `"claude-"`, or `""` for
@@ -166,10 +192,11 @@ export const providers = <const P extends readonly [Provider<any, any>, ...Array
     ModelClient.ModelClient,
     Effect.map(
       Effect.forEach(routes, ({ layer, models }) =>
-        Effect.map(
-          Layer.build(Layer.fresh(layer)),
-          (context) => ({ models, client: Context.get(context, ModelClient.ModelClient) })
-        )),
+        Effect.map(Layer.build(Layer.fresh(layer)), (context) => ({
+          models,
+          client: Context.get(context, ModelClient.ModelClient)
+        }))
+      ),
       (clients): ModelClient.Service => {
         const fallback = clients[clients.length - 1]!.client
         const clientFor = (request: ModelRequest.ModelRequest) =>
@@ -177,8 +204,13 @@ export const providers = <const P extends readonly [Provider<any, any>, ...Array
         const batches = clients.flatMap(({ client }) => client.batch?.all ?? [])
         return {
           ...(clients.every(({ client }) => client.isEdge === true) ? { isEdge: true as const } : undefined),
-          ...(batches.length === 0 ? undefined : { batch: { of: (request) => clientFor(request).batch?.of(request), all: batches } }),
-          layers: clients.flatMap(({ client, models }) => [{ name: ModelClient.PROVIDERS, answers: models }, ...(client.layers ?? [])]),
+          ...(batches.length === 0
+            ? undefined
+            : { batch: { of: (request) => clientFor(request).batch?.of(request), all: batches } }),
+          layers: clients.flatMap(({ client, models }) => [
+            { name: ModelClient.PROVIDERS, answers: models },
+            ...(client.layers ?? [])
+          ]),
           resolve: (request) => clientFor(request).resolve(request),
           send: (request) => clientFor(request).send(request)
         }

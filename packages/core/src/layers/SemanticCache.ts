@@ -91,7 +91,10 @@ const infoOf = ({ namespace }: Options): ModelClient.LayerInfo => ({
 export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store | Embedder.Embedder> =>
-  ModelClient.middlewareEffect((next) => Effect.flatMap(Embedder.Embedder, (embedder) => make(next, embedder, options)), infoOf(options))
+  ModelClient.middlewareEffect(
+    (next) => Effect.flatMap(Embedder.Embedder, (embedder) => make(next, embedder, options)),
+    infoOf(options)
+  )
 
 /**
  * Reuses by the vectors of an embedding model that the stack below asks: they go through its layers, and their cost is in the
@@ -100,24 +103,38 @@ export const layer = (
 export const layerModel = (
   options: Options & { readonly model: string; readonly dimensions?: number; readonly window?: number }
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store> =>
-  ModelClient.middlewareEffect((next) =>
-    Effect.flatMap(ToEmbeddingModel.make(next), (model) => {
-      const settings = { model: options.model, ...(options.dimensions === undefined ? undefined : { dimensions: options.dimensions }) }
-      const window = options.window ?? 8_191
-      const embedder = Embedder.make(model, {
-        name: RequestKey.canonical(settings),
-        unfit: (text) =>
-          TokenCounter.estimate(text) > window ? `it is longer than the ${window} tokens that ${options.model} reads` : undefined
-      })
-      return make(next, {
-        ...embedder,
-        embed: (text) =>
-          embedder.embed(text).pipe(
-            Effect.provideService(ModelSettings.ModelSettings, settings),
-            Effect.provideService(Parking.AtOnce, true)
-          )
-      }, options)
-    }), infoOf(options))
+  ModelClient.middlewareEffect(
+    (next) =>
+      Effect.flatMap(ToEmbeddingModel.make(next), (model) => {
+        const settings = {
+          model: options.model,
+          ...(options.dimensions === undefined ? undefined : { dimensions: options.dimensions })
+        }
+        const window = options.window ?? 8_191
+        const embedder = Embedder.make(model, {
+          name: RequestKey.canonical(settings),
+          unfit: (text) =>
+            TokenCounter.estimate(text) > window
+              ? `it is longer than the ${window} tokens that ${options.model} reads`
+              : undefined
+        })
+        return make(
+          next,
+          {
+            ...embedder,
+            embed: (text) =>
+              embedder
+                .embed(text)
+                .pipe(
+                  Effect.provideService(ModelSettings.ModelSettings, settings),
+                  Effect.provideService(Parking.AtOnce, true)
+                )
+          },
+          options
+        )
+      }),
+    infoOf(options)
+  )
 
 /** How the audits of a step stand. */
 interface Audits {
@@ -128,7 +145,7 @@ interface Audits {
 const isOff = ({ audited, wrong }: Audits, { maxErrorRate }: Varying.Reuse): boolean =>
   ErrorBound.interval(wrong, audited)[0] > maxErrorRate
 
-const make = Effect.fnUntraced(function*(
+const make = Effect.fnUntraced(function* (
   next: ModelClient.Service,
   embedder: Embedder.Service,
   options: Options
@@ -139,7 +156,8 @@ const make = Effect.fnUntraced(function*(
   const repo = store.reuse
   const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? Duration.infinity)
   const scopes = yield* openScopes(({ dimensions, maxErrorRate, scope }) =>
-    ReuseScope.make({ scope, maxErrorRate, dimensions, folder: store.folder, repo, indexes }))
+    ReuseScope.make({ scope, maxErrorRate, dimensions, folder: store.folder, repo, indexes })
+  )
   const audits = new Map<string, Audits>()
   /** Requests that were sent and are waited for in another pass over the rows, and whether as audits: they are not looked up again. */
   const sent = new Map<string, boolean>()
@@ -149,10 +167,15 @@ const make = Effect.fnUntraced(function*(
 
   /** What the store or the index cannot do is gone without. */
   const goOn = <A>(effect: Effect.Effect<A, { readonly message: string }>): Effect.Effect<A | undefined> =>
-    isBroken ? Effect.undefined : Effect.catch(effect, (error) => {
-      isBroken = true
-      return Effect.as(warn(`the semantic cache failed: ${Store.messageOf(error)}; the run goes on without it`), undefined)
-    })
+    isBroken
+      ? Effect.undefined
+      : Effect.catch(effect, (error) => {
+          isBroken = true
+          return Effect.as(
+            warn(`the semantic cache failed: ${Store.messageOf(error)}; the run goes on without it`),
+            undefined
+          )
+        })
 
   const auditsOf = (step: string) =>
     Effect.suspend(() => {
@@ -167,38 +190,55 @@ const make = Effect.fnUntraced(function*(
 
   /** The vector of a text: from the store, or made and kept. */
   const vectorOf = (text: string) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const key = ContentHash.make(RequestKey.canonical([embedder.name, text]))
       const known = yield* goOn(repo.vector(key))
       if (known !== undefined || isBroken) return known
       const vector = yield* Effect.catch(embedder.embed(text), (error: AiError.AiError) =>
-        Effect.as(warn(`no vector was made for the semantic cache, so the model is asked: ${error.message}`), undefined))
+        Effect.as(warn(`no vector was made for the semantic cache, so the model is asked: ${error.message}`), undefined)
+      )
       const row = vector === undefined ? undefined : yield* goOn(repo.keepVector(key, vector))
       return vector === undefined || row === undefined ? undefined : { row, vector }
     })
 
   const compare = <R extends ModelRequest.Completion>(
     request: R,
-    { resolved, reuse, template, text }: { readonly resolved: R; readonly template: ModelRequest.Completion; readonly text: string; readonly reuse: Varying.Reuse }
+    {
+      resolved,
+      reuse,
+      template,
+      text
+    }: {
+      readonly resolved: R
+      readonly template: ModelRequest.Completion
+      readonly text: string
+      readonly reuse: Varying.Reuse
+    }
   ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { step } = yield* Caller.Caller
       const audited = yield* goOn(auditsOf(step))
       if (audited === undefined || isOff(audited, reuse)) return yield* next.send(request)
       const embedded = yield* vectorOf(text)
       if (embedded === undefined) return yield* next.send(request)
-      const name = ContentHash.make(RequestKey.canonical([step, embedder.name, RequestKey.content(template, options.namespace)]))
-      const opened = yield* goOn(scopes.get({ scope: name, maxErrorRate: reuse.maxErrorRate, dimensions: embedded.vector.length }))
+      const name = ContentHash.make(
+        RequestKey.canonical([step, embedder.name, RequestKey.content(template, options.namespace)])
+      )
+      const opened = yield* goOn(
+        scopes.get({ scope: name, maxErrorRate: reuse.maxErrorRate, dimensions: embedded.vector.length })
+      )
       const looked = opened === undefined ? undefined : yield* goOn(opened.look(text, embedded.vector))
       if (opened === undefined || looked === undefined) return yield* next.send(request)
 
       const asker = { run: run?.id ?? 0, flow: run?.flow ?? "", step, maxErrorRate: reuse.maxErrorRate }
       const { found } = looked
-      const content = (yield* Parking.Row) === undefined ? undefined : ContentHash.make(RequestKey.content(resolved)).slice(0, 16)
+      const content =
+        (yield* Parking.Row) === undefined ? undefined : ContentHash.make(RequestKey.content(resolved)).slice(0, 16)
       const waitedFor = content === undefined ? undefined : sent.get(content)
-      const kept = found === undefined || waitedFor !== undefined || !opened.bound.allows(found.candidate)
-        ? undefined
-        : yield* responseOf<R>(found.entry)
+      const kept =
+        found === undefined || waitedFor !== undefined || !opened.bound.allows(found.candidate)
+          ? undefined
+          : yield* responseOf<R>(found.entry)
       const isAudit = waitedFor ?? (kept !== undefined && (yield* Random.next) < (reuse.audit ?? AUDIT))
       if (found !== undefined && kept !== undefined && !isAudit) {
         opened.bound.observe({ features: found.candidate.features, right: undefined })
@@ -208,35 +248,46 @@ const make = Effect.fnUntraced(function*(
 
       if (content !== undefined) sent.set(content, isAudit)
       const response = yield* next.send(request)
-      if (!ModelResponse.isComplete(response) || response.origin === "shared" || (yield* ModelClient.Accept)(response) !== undefined) {
+      if (
+        !ModelResponse.isComplete(response)
+        || response.origin === "shared"
+        || (yield* ModelClient.Accept)(response) !== undefined
+      ) {
         return response
       }
       let failure: unknown
-      const answer = answerOf(response, reuse, (error) => failure = error)
+      const answer = answerOf(response, reuse, (error) => (failure = error))
       if (failure !== undefined) yield* warn(Varying.answerFailed(step, "reuse", failure), `answer ${step}`)
       if (found === undefined) repo.record(asker, name, { outcome: "alone", features: undefined })
       else {
         const { features } = found.candidate
         const right = found.candidate.answer === answer
         opened.bound.observe({ features, right })
-        repo.record(asker, name, { outcome: isAudit ? (right ? "auditedRight" : "auditedWrong") : right ? "right" : "wrong", features }, found.entry.id)
+        repo.record(
+          asker,
+          name,
+          { outcome: isAudit ? (right ? "auditedRight" : "auditedWrong") : right ? "right" : "wrong", features },
+          found.entry.id
+        )
         if (isAudit) yield* count(step, audited, right, reuse)
       }
       if (!looked.same.includes(answer)) {
         const now = yield* Clock.currentTimeMillis
-        yield* goOn(Effect.andThen(
-          repo.add({
-            scope: name,
-            vector: embedded.row,
-            text,
-            answer,
-            value: JSON.stringify(response),
-            model: response.model,
-            createdAt: now,
-            expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
-          }),
-          opened.follow
-        ))
+        yield* goOn(
+          Effect.andThen(
+            repo.add({
+              scope: name,
+              vector: embedded.row,
+              text,
+              answer,
+              value: JSON.stringify(response),
+              model: response.model,
+              createdAt: now,
+              expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
+            }),
+            opened.follow
+          )
+        )
       }
       return response
     })
@@ -255,7 +306,12 @@ const make = Effect.fnUntraced(function*(
   return (request) =>
     Effect.withFiber((fiber) => {
       const varying = fiber.getRef(Varying.Varying)
-      if (varying?.reuse === undefined || request._tag !== "Completion" || isBroken || fiber.getRef(CacheStore.Mode) === "off") {
+      if (
+        varying?.reuse === undefined
+        || request._tag !== "Completion"
+        || isBroken
+        || fiber.getRef(CacheStore.Mode) === "off"
+      ) {
         return next.send(request)
       }
       const { reuse, text } = varying
@@ -263,24 +319,38 @@ const make = Effect.fnUntraced(function*(
       const resolved = next.resolve(request)
       const template = Varying.replace(resolved as ModelRequest.Completion, text, PLACE)
       if (template === undefined) {
-        return Effect.andThen(warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "no answer is reused")), next.send(request))
+        return Effect.andThen(
+          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "no answer is reused")),
+          next.send(request)
+        )
       }
-      return compare(request as typeof request & ModelRequest.Completion, { resolved: resolved as typeof request & ModelRequest.Completion, template, text, reuse })
+      return compare(request as typeof request & ModelRequest.Completion, {
+        resolved: resolved as typeof request & ModelRequest.Completion,
+        template,
+        text,
+        reuse
+      })
     })
 })
 
 /** What an answer says, as it is compared. */
-const answerOf = (response: ModelResponse.CompletionResponse, reuse: Varying.Reuse, failed: (error: unknown) => void): string => {
+const answerOf = (
+  response: ModelResponse.CompletionResponse,
+  reuse: Varying.Reuse,
+  failed: (error: unknown) => void
+): string => {
   const calls = response.parts.filter((part) => part.type === "tool-call").map(({ name, params }) => [name, params])
   const text = Varying.answerKey(ModelResponse.text(response), reuse.answer, RequestKey.canonical, failed)
   return ContentHash.make(calls.length === 0 ? text : RequestKey.canonical([text, calls]))
 }
 
 /** The answer of an entry, if the caller takes it. */
-const responseOf = <R extends ModelRequest.Completion>(entry: ReuseRepo.Entry): Effect.Effect<ModelResponse.ResponseTo<R> | undefined> =>
+const responseOf = <R extends ModelRequest.Completion>(
+  entry: ReuseRepo.Entry
+): Effect.Effect<ModelResponse.ResponseTo<R> | undefined> =>
   Effect.map(ModelClient.Accept, (check) => {
     const response = ModelResponse.again(JSON.parse(entry.value) as ModelResponse.ModelResponse, "semantic")
-    return check(response) === undefined ? response as ModelResponse.ResponseTo<R> : undefined
+    return check(response) === undefined ? (response as ModelResponse.ResponseTo<R>) : undefined
   })
 
 interface Opening {
@@ -290,12 +360,17 @@ interface Opening {
 }
 
 /** The scopes that are open: each is opened once, and the one that was not used for longest is closed when there are too many. */
-const openScopes = Effect.fnUntraced(function*<E>(open: (opening: Opening) => Effect.Effect<ReuseScope.ReuseScope, E, Scope.Scope>) {
+const openScopes = Effect.fnUntraced(function* <E>(
+  open: (opening: Opening) => Effect.Effect<ReuseScope.ReuseScope, E, Scope.Scope>
+) {
   const parent = yield* Effect.scope
-  const opened = new Map<string, { readonly get: Effect.Effect<ReuseScope.ReuseScope, E>; readonly scope: Scope.Closeable }>()
+  const opened = new Map<
+    string,
+    { readonly get: Effect.Effect<ReuseScope.ReuseScope, E>; readonly scope: Scope.Closeable }
+  >()
   return {
     get: (opening: Opening): Effect.Effect<ReuseScope.ReuseScope, E> =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const key = `${opening.scope}/${opening.maxErrorRate}`
         const known = opened.get(key)
         if (known !== undefined) {

@@ -46,42 +46,41 @@ const Waiting = Request.tagged<Waiting>("Waiting")
 
 /** Gathers requests and sends them on by the window. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  ModelClient.middlewareEffect((next) => {
-    const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
-    const call: ModelClient.Send = limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
-    const resolver = RequestResolver.makeGrouped<Waiting, string>({
-      key: ({ request }) => groupOf(request.request),
-      resolver: (entries) => {
-        const requests = entries.map((entry) => entry.request.request)
-        const embeddings = requests.filter((request) => request._tag === "Embedding")
-        return embeddings.length === requests.length && requests.length > 1
-          ? Effect.map(Effect.exit(call(merge(embeddings))), (exit) => {
-            const usages = Exit.isSuccess(exit) ? usagesOf(exit.value, embeddings) : undefined
-            let from = 0
-            entries.forEach((entry, index) => {
-              const count = embeddings[index]!.inputs.length
-              const part = from
-              from += count
-              entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count, usages?.[index])))
-            })
-          })
-          : Effect.forEach(
-            entries,
-            (entry) =>
-              Effect.map(
-                Effect.provideContext(Effect.exit(call(entry.request.request)), entry.context),
-                (exit) => entry.completeUnsafe(exit)
-              ),
-            { concurrency: "unbounded", discard: true }
-          )
-      }
-    }).pipe(
-      RequestResolver.setDelay(options.wait ?? "10 millis"),
-      RequestResolver.batchN(options.size ?? 100)
-    )
-    const send = (request: ModelRequest.ModelRequest) => Effect.request(Waiting({ request }), resolver)
-    return Effect.succeed(send as ModelClient.Send)
-  }, { name: "Window", paces: true })
+  ModelClient.middlewareEffect(
+    (next) => {
+      const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
+      const call: ModelClient.Send = limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
+      const resolver = RequestResolver.makeGrouped<Waiting, string>({
+        key: ({ request }) => groupOf(request.request),
+        resolver: (entries) => {
+          const requests = entries.map((entry) => entry.request.request)
+          const embeddings = requests.filter((request) => request._tag === "Embedding")
+          return embeddings.length === requests.length && requests.length > 1
+            ? Effect.map(Effect.exit(call(merge(embeddings))), (exit) => {
+                const usages = Exit.isSuccess(exit) ? usagesOf(exit.value, embeddings) : undefined
+                let from = 0
+                entries.forEach((entry, index) => {
+                  const count = embeddings[index]!.inputs.length
+                  const part = from
+                  from += count
+                  entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count, usages?.[index])))
+                })
+              })
+            : Effect.forEach(
+                entries,
+                (entry) =>
+                  Effect.map(Effect.provideContext(Effect.exit(call(entry.request.request)), entry.context), (exit) =>
+                    entry.completeUnsafe(exit)
+                  ),
+                { concurrency: "unbounded", discard: true }
+              )
+        }
+      }).pipe(RequestResolver.setDelay(options.wait ?? "10 millis"), RequestResolver.batchN(options.size ?? 100))
+      const send = (request: ModelRequest.ModelRequest) => Effect.request(Waiting({ request }), resolver)
+      return Effect.succeed(send as ModelClient.Send)
+    },
+    { name: "Window", paces: true }
+  )
 
 const groupOf = (request: ModelRequest.ModelRequest): string =>
   request._tag === "Completion" ? "Completion" : RequestKey.canonical({ ...request, inputs: [] })
@@ -92,15 +91,25 @@ const merge = (requests: ReadonlyArray<ModelRequest.Embedding>): ModelRequest.Em
 })
 
 /** One caller's vectors, with its share of the tokens. */
-const share = (response: ModelResponse.EmbeddingResponse, from: number, count: number, usage: Usage.Usage | undefined): ModelResponse.EmbeddingResponse => ({
+const share = (
+  response: ModelResponse.EmbeddingResponse,
+  from: number,
+  count: number,
+  usage: Usage.Usage | undefined
+): ModelResponse.EmbeddingResponse => ({
   ...response,
   vectors: response.vectors.slice(from, from + count),
   ...(usage === undefined ? undefined : { usage })
 })
 
 /** The tokens of each caller, by how many texts it has: whole ones, and together all of them. */
-const usagesOf = ({ usage }: ModelResponse.EmbeddingResponse, requests: ReadonlyArray<ModelRequest.Embedding>): ReadonlyArray<Usage.Usage> | undefined =>
-  usage === undefined ? undefined : Usage.split(
-    { ...Usage.zero, uncachedInput: Usage.inputTokens(usage) },
-    requests.map(({ inputs }) => ({ input: inputs.length, output: 0 }))
-  )
+const usagesOf = (
+  { usage }: ModelResponse.EmbeddingResponse,
+  requests: ReadonlyArray<ModelRequest.Embedding>
+): ReadonlyArray<Usage.Usage> | undefined =>
+  usage === undefined
+    ? undefined
+    : Usage.split(
+        { ...Usage.zero, uncachedInput: Usage.inputTokens(usage) },
+        requests.map(({ inputs }) => ({ input: inputs.length, output: 0 }))
+      )

@@ -78,11 +78,13 @@ export const fromUsdPerMillion = (model: string, usd: UsdPerMillion, source = "y
   provider: "",
   model,
   source,
-  tiers: [{
-    above: 0,
-    rates: ratesFromUsdPerMillion(usd),
-    ...(usd.batch === undefined ? undefined : { batch: ratesFromUsdPerMillion(usd.batch) })
-  }]
+  tiers: [
+    {
+      above: 0,
+      rates: ratesFromUsdPerMillion(usd),
+      ...(usd.batch === undefined ? undefined : { batch: ratesFromUsdPerMillion(usd.batch) })
+    }
+  ]
 })
 
 const tierAt = (price: Price, inputTokens: number): Tier =>
@@ -133,7 +135,7 @@ export interface Service {
 const shareOf = (price: Price, { provider, serviceTier }: Service): readonly [bigint, bigint] | undefined | null =>
   serviceTier === undefined || serviceTier === "default"
     ? undefined
-    : serviceTiers[provider ?? price.provider]?.[serviceTier] ?? null
+    : (serviceTiers[provider ?? price.provider]?.[serviceTier] ?? null)
 
 /** The rates in a class of service; the ordinary ones where its own are not known. */
 export const ratesFor = (price: Price, inputTokens: number, service: Service): Rates => {
@@ -142,8 +144,12 @@ export const ratesFor = (price: Price, inputTokens: number, service: Service): R
   const share = shareOf(price, service)
   if (share === undefined || share === null) return tier.rates
   // Rounded up: what is held must not be less than what may be charged.
-  return Object.fromEntries(Object.entries(tier.rates).map(([name, rate]: [string, Money.Money]) =>
-    [name, (rate * share[0] + share[1] - 1n) / share[1]])) as unknown as Rates
+  return Object.fromEntries(
+    Object.entries(tier.rates).map(([name, rate]: [string, Money.Money]) => [
+      name,
+      (rate * share[0] + share[1] - 1n) / share[1]
+    ])
+  ) as unknown as Rates
 }
 
 /** The exact charge for a usage; `undefined` when it cannot be known. */

@@ -37,7 +37,10 @@ export interface Service {
   /** The provider whose API has this base URL, as price tables name it. */
   readonly providerOf: (baseUrl: string) => Option.Option<string>
   /** All models of a provider that the table knows, with their prices at a time. */
-  readonly list: (options: { readonly provider?: string | undefined; readonly at: number }) => ReadonlyArray<Price.Price>
+  readonly list: (options: {
+    readonly provider?: string | undefined
+    readonly at: number
+  }) => ReadonlyArray<Price.Price>
 }
 
 export class Pricing extends Context.Service<Pricing, Service>()("@pipe/core/Pricing") {}
@@ -54,7 +57,7 @@ export class PriceError extends Schema.TaggedError<PriceError>()("PriceError", {
 const SOURCE = "@pydantic/genai-prices 0.1.8"
 
 /** Public prices, with those of `overrides` before them. The table is loaded here, not when the module is. */
-export const make = Effect.fnUntraced(function*(overrides: Overrides = {}) {
+export const make = Effect.fnUntraced(function* (overrides: Overrides = {}) {
   const own = new Map<string, Price.Price>()
   for (const [model, usd] of Object.entries(overrides)) {
     own.set(
@@ -75,33 +78,35 @@ export const layer = (overrides: Overrides = {}): Layer.Layer<Pricing, PriceErro
   Layer.effect(Pricing, make(overrides))
 
 /** Another `Pricing` with more prices of one's own over it. */
-export const override = Effect.fnUntraced(function*(self: Service, overrides: Overrides) {
+export const override = Effect.fnUntraced(function* (self: Service, overrides: Overrides) {
   if (Object.keys(overrides).length === 0) return self
   const over = yield* make(overrides)
   const own = new Set(Object.keys(overrides).map(ModelName.withoutPrefix))
   return Pricing.of({
     ...self,
-    lookup: (options) => own.has(ModelName.withoutPrefix(options.model)) ? over.lookup(options) : self.lookup(options)
+    lookup: (options) => (own.has(ModelName.withoutPrefix(options.model)) ? over.lookup(options) : self.lookup(options))
   })
 })
 
 /** How an author gives the price of a model that no table knows. */
-export const example = (model: string): string => `prices: { "${model}": { input: 0.15, output: 0.6 } } (USD per million tokens)`
+export const example = (model: string): string =>
+  `prices: { "${model}": { input: 0.15, output: 0.6 } } (USD per million tokens)`
 
 /** What a usage costs, or why that is not known. */
-export const charge = (pricing: Service, options: {
-  readonly provider: string
-  readonly model: string
-  readonly at: number
-  readonly usage: Usage.Usage
-  readonly serviceTier?: string | undefined
-}): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown"> => {
+export const charge = (
+  pricing: Service,
+  options: {
+    readonly provider: string
+    readonly model: string
+    readonly at: number
+    readonly usage: Usage.Usage
+    readonly serviceTier?: string | undefined
+  }
+): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown"> => {
   const { provider, serviceTier, usage } = options
   const price = Option.getOrUndefined(pricing.lookup(options))
   const cost = price === undefined ? undefined : Price.cost(price, usage, { serviceTier, provider })
-  return cost !== undefined
-    ? { usage, cost }
-    : { usage, cost, unknown: usage.unpriceable === true ? "usage" : "price" }
+  return cost !== undefined ? { usage, cost } : { usage, cost, unknown: usage.unpriceable === true ? "usage" : "price" }
 }
 
 const MINUTE = 60_000
@@ -114,7 +119,9 @@ const fromTable = (table: typeof GenaiPrices, own: ReadonlyMap<string, Price.Pri
     const minute = Math.floor(at / MINUTE)
     const hit = known.get(key)
     if (hit !== undefined && hit.minute === minute) return hit.price
-    const price = Option.fromNullishOr(own.get(ModelName.withoutPrefix(model)) ?? fromPackage(table, model, provider, at))
+    const price = Option.fromNullishOr(
+      own.get(ModelName.withoutPrefix(model)) ?? fromPackage(table, model, provider, at)
+    )
     known.set(key, { minute, price })
     return price
   }
@@ -144,13 +151,15 @@ const fromPackage = (
   const found = table.calcPrice({}, name, { providerId, timestamp: new Date(at) })
   if (found === null || !isNamed(found.model, name)) return undefined
   const tiers = toTiers(found.model_price)
-  return tiers === undefined ? undefined : {
-    provider: found.provider.id,
-    model: found.model.id,
-    source: SOURCE,
-    tiers,
-    ...(found.model.context_window === undefined ? undefined : { contextWindow: found.model.context_window })
-  }
+  return tiers === undefined
+    ? undefined
+    : {
+        provider: found.provider.id,
+        model: found.model.id,
+        source: SOURCE,
+        tiers,
+        ...(found.model.context_window === undefined ? undefined : { contextWindow: found.model.context_window })
+      }
 }
 
 /** The package also matches by beginnings of names; a name counts only if the entry says it, or dates it. */
@@ -166,10 +175,10 @@ const exactNames = (match: GenaiPrices.MatchLogic): ReadonlyArray<string> =>
   "equals" in match
     ? [match.equals]
     : "or" in match
-    ? match.or.flatMap(exactNames)
-    : "starts_with" in match
-    ? [match.starts_with.replace(/[-@:.]$/, "")]
-    : []
+      ? match.or.flatMap(exactNames)
+      : "starts_with" in match
+        ? [match.starts_with.replace(/[-@:.]$/, "")]
+        : []
 
 const fields = [
   ["input", "input_mtok"],
@@ -186,17 +195,18 @@ const toTiers = (price: GenaiPrices.ModelPrice): Price.Price["tiers"] | undefine
     const value = price[field]
     if (typeof value === "object") for (const tier of value.tiers) starts.add(tier.start)
   }
-  const tiers = [...starts].sort((a, b) => a - b).map((above): Price.Tier | undefined => {
-    const usd: { -readonly [K in keyof Omit<Price.UsdPerMillion, "batch">]?: number } = {}
-    for (const [key, field] of fields) {
-      const value = price[field]
-      if (value === undefined) continue
-      usd[key] = typeof value === "number"
-        ? value
-        : value.tiers.findLast((tier) => tier.start <= above)?.price ?? value.base
-    }
-    if (usd.input === undefined) return undefined
-    return { above, rates: Price.ratesFromUsdPerMillion({ ...usd, input: usd.input, output: usd.output ?? 0 }) }
-  })
-  return tiers.every((tier) => tier !== undefined) ? tiers as unknown as Price.Price["tiers"] : undefined
+  const tiers = [...starts]
+    .sort((a, b) => a - b)
+    .map((above): Price.Tier | undefined => {
+      const usd: { -readonly [K in keyof Omit<Price.UsdPerMillion, "batch">]?: number } = {}
+      for (const [key, field] of fields) {
+        const value = price[field]
+        if (value === undefined) continue
+        usd[key] =
+          typeof value === "number" ? value : (value.tiers.findLast((tier) => tier.start <= above)?.price ?? value.base)
+      }
+      if (usd.input === undefined) return undefined
+      return { above, rates: Price.ratesFromUsdPerMillion({ ...usd, input: usd.input, output: usd.output ?? 0 }) }
+    })
+  return tiers.every((tier) => tier !== undefined) ? (tiers as unknown as Price.Price["tiers"]) : undefined
 }

@@ -54,4 +54,6 @@ export const ruleOf = (provider: string, model: string): Rule | undefined => {
 
 /** How many tokens of a common beginning are kept. */
 export const kept = (rule: Rule | undefined, tokens: number): number =>
-  rule === undefined || tokens < rule.minimum ? 0 : rule.minimum + Math.floor((tokens - rule.minimum) / rule.step) * rule.step
+  rule === undefined || tokens < rule.minimum
+    ? 0
+    : rule.minimum + Math.floor((tokens - rule.minimum) / rule.step) * rule.step

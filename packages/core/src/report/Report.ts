@@ -87,7 +87,7 @@ export const planOf = ({ plan }: RunRepo.Run): Plan.Plan | undefined =>
 
 /** The report of a run. */
 export const make = (store: Store.Service, run: RunRepo.Run): Effect.Effect<Report, SqlError.SqlError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const sums = yield* store.ledger.sums(run.id)
     const timeline = yield* store.ledger.timeline(run.id, 60)
     const failures = yield* Stream.runCollect(Stream.take(store.rows.failures(run.id), failureLimit))

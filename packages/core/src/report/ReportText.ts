@@ -56,23 +56,24 @@ export const render = (summary: RunEvent.RunFinished): string => {
   const { calls, cost, rows, savings, steps, tokens, unpriced } = summary
   const saved = Money.sum(Object.values(savings))
   const requests = Tally.answers(calls.answers)
-  const failed = rows.failed === 0
-    ? ""
-    : `, ${count(rows.failed)} failed${summary.errorsFile === undefined ? "" : ` (see ${summary.errorsFile})`}`
+  const failed =
+    rows.failed === 0
+      ? ""
+      : `, ${count(rows.failed)} failed${summary.errorsFile === undefined ? "" : ` (see ${summary.errorsFile})`}`
   const dropped = rows.dropped === 0 ? "" : `, ${count(rows.dropped)} dropped`
   const lines = [
-    `${summary.flow}: ${summary.status === "done" ? "done" : summary.status === "budget" ? "stopped at its budget" : summary.status === "waiting" ? "waits for batches" : summary.status === "interrupted" ? "interrupted" : "stopped"} in ${duration(summary.milliseconds)}: ${
-      count(rows.read)
-    } rows read${failed}${dropped}`
+    `${summary.flow}: ${summary.status === "done" ? "done" : summary.status === "budget" ? "stopped at its budget" : summary.status === "waiting" ? "waits for batches" : summary.status === "interrupted" ? "interrupted" : "stopped"} in ${duration(summary.milliseconds)}: ${count(
+      rows.read
+    )} rows read${failed}${dropped}`
   ]
   if (summary.failure !== undefined) lines.push(`  ${summary.failure}`)
   for (const output of summary.outputs) lines.push(`  ${output.name}: ${count(output.rows)} rows`)
   const reused = summary.nodes.filter((node) => node.reused > 0)
   if (reused.length > 0) {
     lines.push(
-      `  taken over from earlier work: ${
-        reused.map((node) => `${node.name} ${count(node.reused)} of ${count(node.done)} rows`).join(", ")
-      }`
+      `  taken over from earlier work: ${reused
+        .map((node) => `${node.name} ${count(node.reused)} of ${count(node.done)} rows`)
+        .join(", ")}`
     )
   }
   if (summary.batches !== undefined) {
@@ -106,48 +107,74 @@ export const render = (summary: RunEvent.RunFinished): string => {
   const total = money(cost, unpriced, calls.attempts)
   lines.push(
     "",
-    ...table(["", ""], [
-      ["total cost", total],
-      ["total tokens", count(tokens.total)],
-      ["requests", `${count(requests)} (${count(calls.answers.provider)} paid, ${count(calls.answers.cache)} from the cache, ${count(calls.answers.shared)} shared${
-        calls.answers.semantic === 0 ? "" : `, ${count(calls.answers.semantic)} reused by meaning`
-      })`],
-      ["calls to providers", `${count(calls.attempts)}${calls.failedAttempts === 0 ? "" : ` (${count(calls.failedAttempts)} failed)`}`],
-      ["average a request", requests === 0 ? "–" : `${(tokens.total / requests).toFixed(1)} tokens, ${Money.format(cost / BigInt(requests))}`]
-    ]).slice(2),
+    ...table(
+      ["", ""],
+      [
+        ["total cost", total],
+        ["total tokens", count(tokens.total)],
+        [
+          "requests",
+          `${count(requests)} (${count(calls.answers.provider)} paid, ${count(calls.answers.cache)} from the cache, ${count(calls.answers.shared)} shared${
+            calls.answers.semantic === 0 ? "" : `, ${count(calls.answers.semantic)} reused by meaning`
+          })`
+        ],
+        [
+          "calls to providers",
+          `${count(calls.attempts)}${calls.failedAttempts === 0 ? "" : ` (${count(calls.failedAttempts)} failed)`}`
+        ],
+        [
+          "average a request",
+          requests === 0
+            ? "–"
+            : `${(tokens.total / requests).toFixed(1)} tokens, ${Money.format(cost / BigInt(requests))}`
+        ]
+      ]
+    ).slice(2),
     "",
-    ...table(["saved by", "amount", "of the whole"], [
-      ...strategies.filter(([key]) => savings[key] !== Money.zero)
-        .map(([key, name]): Row => [name, Money.format(savings[key]), percent(savings[key], summary.baseline)]),
-      ["all of them", Money.format(saved), percent(saved, summary.baseline)],
-      ["without any", `${Money.format(summary.baseline)}`, ""]
-    ])
+    ...table(
+      ["saved by", "amount", "of the whole"],
+      [
+        ...strategies
+          .filter(([key]) => savings[key] !== Money.zero)
+          .map(([key, name]): Row => [name, Money.format(savings[key]), percent(savings[key], summary.baseline)]),
+        ["all of them", Money.format(saved), percent(saved, summary.baseline)],
+        ["without any", `${Money.format(summary.baseline)}`, ""]
+      ]
+    )
   )
   for (const { audited, high, low, lookups, maxErrorRate, reused, step, wrong } of summary.reuse ?? []) {
-    const error = audited === 0
-      ? "none of them was audited yet"
-      : `${count(wrong)} of ${count(audited)} that were audited were wrong: ${share(low)} to ${share(high)} of them, where ${share(maxErrorRate)} are allowed`
+    const error =
+      audited === 0
+        ? "none of them was audited yet"
+        : `${count(wrong)} of ${count(audited)} that were audited were wrong: ${share(low)} to ${share(high)} of them, where ${share(maxErrorRate)} are allowed`
     lines.push(
       "",
       `  ${step}: ${count(reused)} of ${count(lookups)} answers reused by meaning; ${error}${low > maxErrorRate ? "; nothing more is reused" : ""}`
     )
   }
   for (const { agreement, audited, high, low, promised, requests, step, strong, substituted } of summary.routes ?? []) {
-    const seen = audited === 0
-      ? "none of the others was audited"
-      : `by ${count(audited)} audits ${share(agreement)} of all answers agree with the strong model's (${share(low)} to ${share(high)})`
-    const promise = promised === undefined
-      ? ""
-      : promised.standard === "agreement"
-      ? `; ${share(promised.target)} are promised`
-      : `; promised is ${share(promised.target)} of its quality, by labels`
-    lines.push("", `  ${step}: the strong model was needed for ${count(strong)} of ${count(requests)} requests${substituted === 0 ? "" : `, and another answered ${count(substituted)} of them in its place`}; ${seen}${promise}`)
+    const seen =
+      audited === 0
+        ? "none of the others was audited"
+        : `by ${count(audited)} audits ${share(agreement)} of all answers agree with the strong model's (${share(low)} to ${share(high)})`
+    const promise =
+      promised === undefined
+        ? ""
+        : promised.standard === "agreement"
+          ? `; ${share(promised.target)} are promised`
+          : `; promised is ${share(promised.target)} of its quality, by labels`
+    lines.push(
+      "",
+      `  ${step}: the strong model was needed for ${count(strong)} of ${count(requests)} requests${substituted === 0 ? "" : `, and another answered ${count(substituted)} of them in its place`}; ${seen}${promise}`
+    )
   }
   for (const { agreed, answered, compared, packs, step, texts } of summary.packs ?? []) {
     lines.push(
       "",
       `  ${step}: ${count(texts)} texts in ${count(packs)} packed prompts, ${count(texts - answered)} asked again; ${
-        compared === 0 ? "none of them was compared with a single answer" : `${count(agreed)} of ${count(compared)} that were compared agree with single answers`
+        compared === 0
+          ? "none of them was compared with a single answer"
+          : `${count(agreed)} of ${count(compared)} that were compared agree with single answers`
       }`
     )
   }

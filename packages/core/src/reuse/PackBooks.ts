@@ -33,7 +33,11 @@ export interface PackBooks {
 }
 
 /** The answer of a row out of that of a prompt. */
-export const withText = (response: Response, text: string): Response => ({ ...response, parts: [{ type: "text", text }], finishReason: "stop" })
+export const withText = (response: Response, text: string): Response => ({
+  ...response,
+  parts: [{ type: "text", text }],
+  finishReason: "stop"
+})
 
 /** Tokens around the answer to one of several texts. */
 const FRAME = 8
@@ -80,12 +84,23 @@ export const make = (baseline: string | undefined): PackBooks => {
         input: common / there.length + TokenCounter.estimate(row.text),
         output: FRAME + TokenCounter.estimate(answer)
       }))
-      const ratio = (kind: "input" | "output", of: () => number): number => counted[kind] > 0 ? used[kind] / counted[kind] : of()
+      const ratio = (kind: "input" | "output", of: () => number): number =>
+        counted[kind] > 0 ? used[kind] / counted[kind] : of()
       const perInput = ratio("input", () =>
-        usage === undefined ? 1 : Usage.inputTokens(usage) /
-          TokenCounter.inputTokens(TokenCounter.estimate, PackPrompt.make(template, rows.map(({ text }) => text))))
+        usage === undefined
+          ? 1
+          : Usage.inputTokens(usage)
+            / TokenCounter.inputTokens(
+              TokenCounter.estimate,
+              PackPrompt.make(
+                template,
+                rows.map(({ text }) => text)
+              )
+            )
+      )
       const perOutput = ratio("output", () =>
-        usage === undefined ? 1 : Usage.outputTokens(usage) / weights.reduce((sum, { output }) => sum + output, 0))
+        usage === undefined ? 1 : Usage.outputTokens(usage) / weights.reduce((sum, { output }) => sum + output, 0)
+      )
       const usages = usage === undefined || there.length === 0 ? undefined : Usage.split(bearing(usage), weights)
       const shares = new Array<Response | undefined>(rows.length).fill(undefined)
       there.forEach(({ answer, at, row }, index) => {
@@ -95,10 +110,16 @@ export const make = (baseline: string | undefined): PackBooks => {
           ...(baseline === undefined || response.baselineModel !== undefined || response.requestedModel === baseline
             ? undefined
             : { baselineModel: baseline }),
-          ...(usages === undefined ? undefined : {
-            usage: usages[index]!,
-            unpacked: { ...Usage.zero, uncachedInput: Math.round(perInput * alone.input), output: Math.round(perOutput * alone.output) }
-          })
+          ...(usages === undefined
+            ? undefined
+            : {
+                usage: usages[index]!,
+                unpacked: {
+                  ...Usage.zero,
+                  uncachedInput: Math.round(perInput * alone.input),
+                  output: Math.round(perOutput * alone.output)
+                }
+              })
         }
       })
       return shares

@@ -55,8 +55,10 @@ export interface PackSize {
 export const keyOf = (step: string, template: ModelRequest.Completion): string =>
   ContentHash.make(RequestKey.canonical([step, RequestKey.content(template)]))
 
-const isEnough = ({ agreed, compared }: Pick<ReuseRepo.Packed, "agreed" | "compared">, { minAgreement = AGREEMENT }: Varying.Pack): boolean =>
-  agreed >= minAgreement * compared
+const isEnough = (
+  { agreed, compared }: Pick<ReuseRepo.Packed, "agreed" | "compared">,
+  { minAgreement = AGREEMENT }: Varying.Pack
+): boolean => agreed >= minAgreement * compared
 
 type Tried = ReadonlyMap<number, Pick<ReuseRepo.Packed, "agreed" | "compared">>
 
@@ -100,7 +102,11 @@ export const make = (options: {
   return {
     key,
     standing: () =>
-      size !== undefined ? { _tag: "Known", size } : sample.length + asked < SAMPLE ? { _tag: "Sample" } : { _tag: "Trial" },
+      size !== undefined
+        ? { _tag: "Known", size }
+        : sample.length + asked < SAMPLE
+          ? { _tag: "Sample" }
+          : { _tag: "Trial" },
     sampled: (text, ask) =>
       Effect.suspend(() => {
         asked++
@@ -123,24 +129,32 @@ export const make = (options: {
       Effect.suspend(() => {
         // What failed is made up for by another text.
         if (asked > 0) return Deferred.await(idle)
-        return turn.withPermit(Effect.gen(function*() {
-          for (const candidate of SIZES) {
-            if (size !== undefined || sample.length < SAMPLE) return
-            if (tried.has(candidate)) continue
-            const groups = Array.from({ length: SAMPLE / candidate }, (_, at) => sample.slice(at * candidate, (at + 1) * candidate))
-            const fared = yield* Effect.forEach(groups, (group) =>
-              Effect.map(ask(group.map(({ text }) => text)), (answers): ReuseRepo.Packed => ({
-                size: candidate,
-                answered: answers.filter((answer) => answer !== undefined).length,
-                compared: group.length,
-                agreed: group.filter(({ key }, at) => key === answers[at]).length
-              })), { concurrency: "unbounded" })
-            fared.forEach(record)
-            const agreed = fared.reduce((sum, one) => sum + one.agreed, 0)
-            tried.set(candidate, { size: candidate, answered: 0, compared: SAMPLE, agreed })
-            size = largest(tried, pack)
-          }
-        }))
+        return turn.withPermit(
+          Effect.gen(function* () {
+            for (const candidate of SIZES) {
+              if (size !== undefined || sample.length < SAMPLE) return
+              if (tried.has(candidate)) continue
+              const groups = Array.from({ length: SAMPLE / candidate }, (_, at) =>
+                sample.slice(at * candidate, (at + 1) * candidate)
+              )
+              const fared = yield* Effect.forEach(
+                groups,
+                (group) =>
+                  Effect.map(ask(group.map(({ text }) => text)), (answers): ReuseRepo.Packed => ({
+                    size: candidate,
+                    answered: answers.filter((answer) => answer !== undefined).length,
+                    compared: group.length,
+                    agreed: group.filter(({ key }, at) => key === answers[at]).length
+                  })),
+                { concurrency: "unbounded" }
+              )
+              fared.forEach(record)
+              const agreed = fared.reduce((sum, one) => sum + one.agreed, 0)
+              tried.set(candidate, { size: candidate, answered: 0, compared: SAMPLE, agreed })
+              size = largest(tried, pack)
+            }
+          })
+        )
       }),
     record: (packed, isWhole) => {
       record(packed)

@@ -43,7 +43,7 @@ const REFRESH = 5_000
 /** Signatures that are kept in memory. */
 const SIGNATURES = 20_000
 
-export const make = Effect.fnUntraced(function*(options: {
+export const make = Effect.fnUntraced(function* (options: {
   readonly scope: string
   readonly maxErrorRate: number
   readonly dimensions: number
@@ -62,20 +62,24 @@ export const make = Effect.fnUntraced(function*(options: {
     let known = signatures.get(id)
     if (known === undefined) {
       if (signatures.size >= SIGNATURES) signatures.clear()
-      signatures.set(id, known = Gate.signature(text))
+      signatures.set(id, (known = Gate.signature(text)))
     }
     return known
   }
 
   const add = (after: number) =>
-    Stream.runForEachArray(repo.after(scope, after), (items) => index.add(items.filter(({ vector }) => vector.length === dimensions)))
+    Stream.runForEachArray(repo.after(scope, after), (items) =>
+      index.add(items.filter(({ vector }) => vector.length === dimensions))
+    )
 
   let followedAt = Number.NEGATIVE_INFINITY
   const turn = Semaphore.makeUnsafe(1)
-  const follow = turn.withPermit(Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    followedAt = now
-    return Effect.suspend(() => add(index.upto()))
-  }))
+  const follow = turn.withPermit(
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      followedAt = now
+      return Effect.suspend(() => add(index.upto()))
+    })
+  )
 
   // An index that was kept may be of another store, or behind one that was pruned.
   if (index.upto() > 0) {
@@ -88,11 +92,16 @@ export const make = Effect.fnUntraced(function*(options: {
     bound,
     follow,
     look: (text, vector) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
         if (now - followedAt > REFRESH) yield* follow
         const near = yield* index.search(vector, ErrorBound.NEIGHBOURS)
-        const entries = new Map((yield* repo.entries(near.map(({ id }) => id), now)).map((entry) => [entry.id, entry]))
+        const entries = new Map(
+          (yield* repo.entries(
+            near.map(({ id }) => id),
+            now
+          )).map((entry) => [entry.id, entry])
+        )
         const own = Gate.signature(text)
         const neighbours: Array<ErrorBound.Neighbour & { readonly entry: ReuseRepo.Entry }> = []
         for (const { id, similarity } of near) {
@@ -118,12 +127,10 @@ export const make = Effect.fnUntraced(function*(options: {
 
 /** Whether the newest vector of an index is the one that the store has under its id. */
 const knows = (index: VectorIndex.Index, repo: ReuseRepo.ReuseRepo, scope: string): Effect.Effect<boolean, Failure> =>
-  Effect.flatMap(
-    Stream.runHead(repo.after(scope, index.upto() - 1)),
-    (newest) =>
-      newest._tag === "None" || newest.value.id !== index.upto()
-        ? Effect.succeed(false)
-        : Effect.map(index.search(newest.value.vector, 1), ([first]) => first !== undefined && first.similarity > 0.99)
+  Effect.flatMap(Stream.runHead(repo.after(scope, index.upto() - 1)), (newest) =>
+    newest._tag === "None" || newest.value.id !== index.upto()
+      ? Effect.succeed(false)
+      : Effect.map(index.search(newest.value.vector, 1), ([first]) => first !== undefined && first.similarity > 0.99)
   )
 
 /** Whether an earlier answer was right, where that was seen. */

@@ -22,25 +22,43 @@ export interface Known extends Judge.Judge {
 
 /** Where it is. */
 export const fileOf = (routing: string | URL) =>
-  typeof routing === "string" ? Effect.succeed(routing) : Effect.flatMap(Path.Path, (path) =>
-    Effect.mapError(path.fromFileUrl(routing), ({ message }) => new CascadeError({ message: `${routing.href}: ${message}` })))
+  typeof routing === "string"
+    ? Effect.succeed(routing)
+    : Effect.flatMap(Path.Path, (path) =>
+        Effect.mapError(
+          path.fromFileUrl(routing),
+          ({ message }) => new CascadeError({ message: `${routing.href}: ${message}` })
+        )
+      )
 
 /** The routing of a file, where it is there and of these models and judges. */
-export const read = Effect.fnUntraced(function*(file: string, models: ReadonlyArray<string>, judges: ReadonlyArray<Known>) {
+export const read = Effect.fnUntraced(function* (
+  file: string,
+  models: ReadonlyArray<string>,
+  judges: ReadonlyArray<Known>
+) {
   const fs = yield* FileSystem.FileSystem
-  const unusable = (why: string) => new CascadeError({ message: `${file}: ${why}: tune again with pipe tune, or take the file away` })
+  const unusable = (why: string) =>
+    new CascadeError({ message: `${file}: ${why}: tune again with pipe tune, or take the file away` })
   const text = yield* fs.readFileString(file).pipe(
     Effect.catchReason("PlatformError", "NotFound", () => Effect.undefined),
     Effect.mapError(({ message }) => unusable(`cannot be read (${message})`))
   )
   if (text === undefined) return undefined
-  const routing = yield* Effect.mapError(Routing.decode(text), ({ message }) => unusable(`is no routing (${message.replace(/\s*\n\s*/g, " ")})`))
-  const names = (all: ReadonlyArray<{ readonly name: string }>): string => all.map(({ name }) => name).toSorted().join(", ") || "none"
+  const routing = yield* Effect.mapError(Routing.decode(text), ({ message }) =>
+    unusable(`is no routing (${message.replace(/\s*\n\s*/g, " ")})`)
+  )
+  const names = (all: ReadonlyArray<{ readonly name: string }>): string =>
+    all
+      .map(({ name }) => name)
+      .toSorted()
+      .join(", ") || "none"
   if (names(judges) !== names(routing.judges)) {
     return yield* unusable(`was tuned with the judges ${names(routing.judges)}, and the flow has ${names(judges)}`)
   }
   const other = judges.find(({ key, name }) => routing.judges.some((one) => one.name === name && one.key !== key))
-  if (other !== undefined) return yield* unusable(`was tuned with another judge ${other.name}: its code or its options have changed`)
+  if (other !== undefined)
+    return yield* unusable(`was tuned with another judge ${other.name}: its code or its options have changed`)
   const missing = routing.models.filter((model) => !models.includes(model))
   if (missing.length > 0 || routing.models.at(-1) !== models.at(-1)) {
     return yield* unusable(`was tuned for ${routing.models.join(", ")}, and the flow has ${models.join(", ")}`)

@@ -50,13 +50,16 @@ export const forget = (store: Store.Service, batch: BatchRepo.Batch): Effect.Eff
   Effect.flatMap(Clock.currentTimeMillis, (at) => BatchFailure.stored(store, store.batches.forget(batch.id, at)))
 
 /** Opens the providers at the bottom of a flow's stack. */
-export const open = Effect.fnUntraced(function*(
+export const open = Effect.fnUntraced(function* (
   flow: Flow.Any
 ): Effect.fn.Return<Batches, AiError.AiError | Pricing.PriceError, Flow.Host | Scope.Scope> {
   const store = yield* Store.Store
   const fs = yield* FileSystem.FileSystem
   const pricing = yield* Pricing.override(yield* Pricing.Pricing, flow.prices)
-  const { client } = yield* Effect.mapError(FlowContext.services(flow, { batch: "off" }), (error) => error as AiError.AiError)
+  const { client } = yield* Effect.mapError(
+    FlowContext.services(flow, { batch: "off" }),
+    (error) => error as AiError.AiError
+  )
   const providers = client?.batch?.all ?? []
   if (providers.length === 0) {
     return yield* AiError.make({
@@ -69,30 +72,39 @@ export const open = Effect.fnUntraced(function*(
     const named = providers.filter(({ name }) => name === batch.provider)
     const provider = named.find(({ account }) => account.id === batch.account) ?? named[0]
     return provider === undefined
-      ? Effect.fail(BatchFailure.invalid(`batch ${batch.name} was sent to ${batch.provider}, which flow ${flow.name} does not have any more`))
+      ? Effect.fail(
+          BatchFailure.invalid(
+            `batch ${batch.name} was sent to ${batch.provider}, which flow ${flow.name} does not have any more`
+          )
+        )
       : Effect.succeed(provider)
   }
   const job = (batch: BatchRepo.Batch, provider: BatchProvider.BatchProvider) =>
-    BatchJob.make(batch, {
-      provider,
-      store,
-      pricing,
-      fs,
-      polling: {},
-      uploading: (effect) => effect,
-      collecting: (effect) => effect,
-      admit: () => Effect.void,
-      refused: () => Effect.succeed(false),
-      count: () => {},
-      onTaken: () => {},
-      onOver: () => {}
-    }, undefined)
+    BatchJob.make(
+      batch,
+      {
+        provider,
+        store,
+        pricing,
+        fs,
+        polling: {},
+        uploading: (effect) => effect,
+        collecting: (effect) => effect,
+        admit: () => Effect.void,
+        refused: () => Effect.succeed(false),
+        count: () => {},
+        onTaken: () => {},
+        onOver: () => {}
+      },
+      undefined
+    )
   return {
     providers,
     list: Effect.map(BatchFailure.stored(store, store.batches.open(undefined)), (all) =>
-      all.filter((batch) => providers.some(({ name }) => name === batch.provider))),
+      all.filter((batch) => providers.some(({ name }) => name === batch.provider))
+    ),
     collect: (batch) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         if (batch.state !== "sent" && batch.state !== "gone") return { batch, status: undefined }
         const provider = yield* providerOf(batch)
         const status = yield* provider.status(batch.remote!)

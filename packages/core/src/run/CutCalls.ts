@@ -44,14 +44,16 @@ export const make = (
       if (open.length === 0 || entry._tag === "Answer" || entry.estimated === true || entry.usage === undefined) return
       const { caller, model, usage } = entry
       // The answer may name the model by its date.
-      const isSame = (call: LedgerRepo.CutCall) => call.step === caller.step && call.row === caller.row && model.startsWith(call.model)
+      const isSame = (call: LedgerRepo.CutCall) =>
+        call.step === caller.step && call.row === caller.row && model.startsWith(call.model)
       const same = open.filter(isSame)
       if (same.length === 0) return
       open = open.filter((call) => !isSame(call))
       for (const call of same) book(call, model, usage)
     },
     settle: Effect.sync(() => {
-      for (const call of open) book(call, call.model, { ...Usage.zero, uncachedInput: call.inputTokens, output: call.outputTokens })
+      for (const call of open)
+        book(call, call.model, { ...Usage.zero, uncachedInput: call.inputTokens, output: call.outputTokens })
       open = []
     })
   }

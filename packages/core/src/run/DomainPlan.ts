@@ -19,22 +19,22 @@ export interface DomainPlan {
 export type Outlet =
   | { readonly _tag: "Sink"; readonly sink: Sink.Any }
   | {
-    readonly _tag: "Expand"
-    readonly node: Node.Any
-    /** Stands in the rows of the domain above for the list of items. */
-    readonly slotNode: Node.Any
-  }
+      readonly _tag: "Expand"
+      readonly node: Node.Any
+      /** Stands in the rows of the domain above for the list of items. */
+      readonly slotNode: Node.Any
+    }
   | { readonly _tag: "Reduce"; readonly node: Node.Any; readonly kind: Extract<Node.Kind, { readonly _tag: "Reduce" }> }
   | {
-    readonly _tag: "Join"
-    readonly node: Node.Any
-    readonly kind: Extract<Node.Kind, { readonly _tag: "Join" }>
-    readonly side: string
-    readonly input: Node.Any
-    readonly first: boolean
-    /** The second side is made of this domain's rows, so the first has to be held until it is complete. */
-    readonly holdFirst: boolean
-  }
+      readonly _tag: "Join"
+      readonly node: Node.Any
+      readonly kind: Extract<Node.Kind, { readonly _tag: "Join" }>
+      readonly side: string
+      readonly input: Node.Any
+      readonly first: boolean
+      /** The second side is made of this domain's rows, so the first has to be held until it is complete. */
+      readonly holdFirst: boolean
+    }
 
 export const make = (flow: Flow.Any): ReadonlyArray<DomainPlan> => {
   const { nodes } = flow.graph

@@ -31,7 +31,7 @@ const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number): numb
 type Item = { readonly value: unknown; readonly position: string; readonly parent: RowProgram.Row | undefined }
 
 /** Runs all rows; the outputs that were written. */
-export const run = Effect.fnUntraced(function*(
+export const run = Effect.fnUntraced(function* (
   flow: Flow.Any,
   state: RunState.RunState,
   options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs"> & {
@@ -54,7 +54,7 @@ export const run = Effect.fnUntraced(function*(
     writers.set(output, { writer: yield* output.open as Effect.Effect<Sink.Writer<unknown, unknown>>, rows: 0 })
   }
 
-  const runDomain = Effect.fnUntraced(function*(plan: DomainPlan.DomainPlan) {
+  const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan) {
     const rows = options.packs === true ? rowsAtOnce(plan.members, concurrency) : concurrency
     const program = RowProgram.make({
       root: plan.root,
@@ -67,17 +67,23 @@ export const run = Effect.fnUntraced(function*(
     const stats = state.statsOf(plan.root)
     const isReduce = plan.root.kind._tag === "Reduce"
     const outlets = plan.outlets.map((outlet) =>
-      makeOutlet(outlet, plan.root.domain, slots, { feeds, tables, writers, state }))
+      makeOutlet(outlet, plan.root.domain, slots, { feeds, tables, writers, state })
+    )
     let read: RunState.Reading | undefined
-    const stream: Stream.Stream<Item | Node.SourceRow<unknown>, unknown, unknown> = plan.root.kind._tag === "Source"
-      ? Stream.unwrap(Effect.map(plan.root.kind.open, (reading) => {
-        state.readings.set(plan.root, read = { size: reading.size, offset: 0, ended: false })
-        const rows = options.limit === undefined ? reading.rows : Stream.take(reading.rows, options.limit)
-        // The second side of a join is looked up in: all of it is needed.
-        const isTable = plan.outlets.every((outlet) => outlet._tag === "Join" && !outlet.first)
-        return options.sample === undefined || isTable ? rows : Stream.unwrap(RowSample.take(rows, options.sample))
-      }))
-      : Stream.fromQueue(feeds.get(plan.root)!)
+    const stream: Stream.Stream<Item | Node.SourceRow<unknown>, unknown, unknown> =
+      plan.root.kind._tag === "Source"
+        ? Stream.unwrap(
+            Effect.map(plan.root.kind.open, (reading) => {
+              state.readings.set(plan.root, (read = { size: reading.size, offset: 0, ended: false }))
+              const rows = options.limit === undefined ? reading.rows : Stream.take(reading.rows, options.limit)
+              // The second side of a join is looked up in: all of it is needed.
+              const isTable = plan.outlets.every((outlet) => outlet._tag === "Join" && !outlet.first)
+              return options.sample === undefined || isTable
+                ? rows
+                : Stream.unwrap(RowSample.take(rows, options.sample))
+            })
+          )
+        : Stream.fromQueue(feeds.get(plan.root)!)
     yield* OrderedPool.run(stream, {
       concurrency: rows,
       window: windowFor(rows),
@@ -115,11 +121,12 @@ export const run = Effect.fnUntraced(function*(
   yield* Effect.forEach(plans, runDomain, { concurrency: "unbounded", discard: true })
   if (state.stopped() !== undefined) return []
   return yield* Effect.forEach(writers, ([output, { rows, writer }]) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       yield* writer.finish
       yield* state.emit({ _tag: "OutputWritten", run: state.id, output: output.name, rows })
       return { name: output.name, rows }
-    }))
+    })
+  )
 })
 
 /** The second side of a join by key. */
@@ -177,20 +184,24 @@ const makeOutlet = (
       return {
         end: Effect.asVoid(Queue.end(feed)),
         take: (rows) =>
-          Effect.forEach(rows, (row) => {
-            const items = row.values[slot]
-            if (items === RowProgram.absent) return Effect.void
-            // The list itself is not kept: its items are rows of their own now.
-            row.values[slot] = undefined
-            return Queue.offerAll(
-              feed,
-              (items as ReadonlyArray<unknown>).map((value, index) => ({
-                value,
-                position: `${row.position}[${index}]`,
-                parent: row
-              }))
-            )
-          }, { discard: true })
+          Effect.forEach(
+            rows,
+            (row) => {
+              const items = row.values[slot]
+              if (items === RowProgram.absent) return Effect.void
+              // The list itself is not kept: its items are rows of their own now.
+              row.values[slot] = undefined
+              return Queue.offerAll(
+                feed,
+                (items as ReadonlyArray<unknown>).map((value, index) => ({
+                  value,
+                  position: `${row.position}[${index}]`,
+                  parent: row
+                }))
+              )
+            },
+            { discard: true }
+          )
       }
     }
     case "Reduce": {
@@ -200,15 +211,19 @@ const makeOutlet = (
       const groups = new Map<string, unknown>()
       return {
         take: (rows) =>
-          Effect.forEach(present(read, rows), ({ row, values }) => {
-            try {
-              const key = by === undefined ? "" : by(values)
-              groups.set(key, step(groups.has(key) ? groups.get(key) : initial(), values))
-              return Effect.void
-            } catch (defect) {
-              return env.state.onDefect(outlet.node, row, values, defect)
-            }
-          }, { discard: true }),
+          Effect.forEach(
+            present(read, rows),
+            ({ row, values }) => {
+              try {
+                const key = by === undefined ? "" : by(values)
+                groups.set(key, step(groups.has(key) ? groups.get(key) : initial(), values))
+                return Effect.void
+              } catch (defect) {
+                return env.state.onDefect(outlet.node, row, values, defect)
+              }
+            },
+            { discard: true }
+          ),
         end: Effect.suspend(() => {
           // A group lacks the rows that were put down.
           if (env.state.putDown() > 0) return Queue.end(feed)
@@ -268,14 +283,16 @@ const makeJoinOutlet = (
     Queue.offerAll(
       feed,
       // The second side may lack the partners of rows that were put down.
-      env.state.putDown() > 0 ? [] : items.flatMap(({ row, value }) => {
-        const partners = table.rows.get(keyOf(value)) ?? (outlet.kind.type === "left" ? [undefined] : [])
-        return partners.map((partner) => ({
-          value: { [firstName]: value, [secondName]: partner },
-          position: row.position,
-          parent: undefined
-        }))
-      })
+      env.state.putDown() > 0
+        ? []
+        : items.flatMap(({ row, value }) => {
+            const partners = table.rows.get(keyOf(value)) ?? (outlet.kind.type === "left" ? [undefined] : [])
+            return partners.map((partner) => ({
+              value: { [firstName]: value, [secondName]: partner },
+              position: row.position,
+              parent: undefined
+            }))
+          })
     )
   // Where the second side comes out of the first one's rows, waiting for it here would wait for ever.
   const held: Array<{ readonly row: RowProgram.Row; readonly value: unknown }> = []
@@ -283,14 +300,25 @@ const makeJoinOutlet = (
     take: (rows) =>
       outlet.holdFirst
         ? Effect.sync(() => {
-          held.push(...valuesOf(rows))
-        })
-        : Effect.andThen(Deferred.await(table.complete), Effect.suspend(() => probe(valuesOf(rows)))),
+            held.push(...valuesOf(rows))
+          })
+        : Effect.andThen(
+            Deferred.await(table.complete),
+            Effect.suspend(() => probe(valuesOf(rows)))
+          ),
     end: outlet.holdFirst
-      // The rest of this domain's outlets must end before the second side can be complete.
-      ? Effect.asVoid(Effect.forkScoped(
-        Effect.andThen(Effect.andThen(Deferred.await(table.complete), Effect.suspend(() => probe(held))), Queue.end(feed))
-      ))
+      ? // The rest of this domain's outlets must end before the second side can be complete.
+        Effect.asVoid(
+          Effect.forkScoped(
+            Effect.andThen(
+              Effect.andThen(
+                Deferred.await(table.complete),
+                Effect.suspend(() => probe(held))
+              ),
+              Queue.end(feed)
+            )
+          )
+        )
       : Effect.andThen(Effect.andThen(Deferred.await(table.complete), Effect.void), Effect.asVoid(Queue.end(feed)))
   }
 }

@@ -52,7 +52,7 @@ export interface ErrorsFile {
 }
 
 /** Opens the errors file of a run; `keep` gets each row too. */
-export const open = Effect.fnUntraced(function*(path: string, keep: (row: FailedRow) => void) {
+export const open = Effect.fnUntraced(function* (path: string, keep: (row: FailedRow) => void) {
   const fs = yield* FileSystem.FileSystem
   const remove = Effect.ignore(fs.remove(path))
   yield* remove

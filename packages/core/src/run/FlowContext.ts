@@ -25,7 +25,7 @@ import * as ToLanguageModel from "../seam/ToLanguageModel.ts"
 import * as Probe from "./Probe.ts"
 
 /** The models of the flow's stack and the author's services, in the scope of the run. */
-export const services = Effect.fnUntraced(function*(
+export const services = Effect.fnUntraced(function* (
   flow: Flow.Any,
   options: {
     /** Stands over the stack. */
@@ -42,10 +42,16 @@ export const services = Effect.fnUntraced(function*(
   const base = Context.merge(context, own)
   if (flow.stack === undefined) return { client: undefined, context: base }
   const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
-  const client = Parking.counted(Probe.watched(over(yield* built.pipe(
-    Effect.provideService(Batch.Override, batch),
-    Effect.provideService(Cascading.StepKeys, steps)
-  ))))
+  const client = Parking.counted(
+    Probe.watched(
+      over(
+        yield* built.pipe(
+          Effect.provideService(Batch.Override, batch),
+          Effect.provideService(Cascading.StepKeys, steps)
+        )
+      )
+    )
+  )
   return {
     client,
     context: base.pipe(
@@ -60,7 +66,7 @@ const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
   Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient))
 
 /** A stack with batches between its provider and what stands over that, unless it has a place for them itself. */
-const withBatch = Effect.fnUntraced(function*(stack: NonNullable<Flow.Any["stack"]>, batch: Batch.Options) {
+const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stack"]>, batch: Batch.Options) {
   const place: { edge?: ModelClient.Service; send?: ModelClient.Send } = {}
   // What stands above sees from it whether requests go in batches from here.
   const info: ModelClient.LayerInfo = {
@@ -86,9 +92,14 @@ export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined
     const varying = kind._tag === "Step" ? kind.varying : undefined
     const layers = [
       ...(varying?.reuse !== undefined && missing(SemanticCache.NAME) ? [["reuse", "SemanticCache.layer()"]] : []),
-      ...(varying?.pack !== undefined && varying.pack.size !== 1 && missing(Pack.NAME) ? [["pack", "Pack.layer()"]] : [])
+      ...(varying?.pack !== undefined && varying.pack.size !== 1 && missing(Pack.NAME)
+        ? [["pack", "Pack.layer()"]]
+        : [])
     ]
-    return layers.map(([option, layer]) => `step ${name} has \`${option}\`, but the flow's stack has no ${layer}: every row is asked by itself`)
+    return layers.map(
+      ([option, layer]) =>
+        `step ${name} has \`${option}\`, but the flow's stack has no ${layer}: every row is asked by itself`
+    )
   })
 }
 
@@ -103,14 +114,17 @@ export const environment = (flow: Flow.Any, options: StepKey.Environment): StepK
 })
 
 /** What each step is, whichever models answer. */
-export const stepKeys = (flow: Flow.Any, options: Omit<StepKey.Environment, "layers">): (step: string) => string | undefined => {
+export const stepKeys = (
+  flow: Flow.Any,
+  options: Omit<StepKey.Environment, "layers">
+): ((step: string) => string | undefined) => {
   const own = environment(flow, { ...options, layers: [] })
   const keys = new Map(flow.graph.nodes.map((node) => [node.name, StepKey.asked(node, own)]))
   return (step) => keys.get(step)
 }
 
 /** Checks the values of parameters, and that those without a default are there. */
-export const decodeParameters = Effect.fnUntraced(function*(
+export const decodeParameters = Effect.fnUntraced(function* (
   flow: Flow.Any,
   given: { readonly [name: string]: unknown }
 ) {

@@ -86,7 +86,9 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   const { store } = options
   const { results } = store.rows
   const base = StepKey.make(node.name, parts)
-  const timeToLive = Math.min(...options.environment.layers.map((layer) => layer.timeToLive ?? Number.POSITIVE_INFINITY))
+  const timeToLive = Math.min(
+    ...options.environment.layers.map((layer) => layer.timeToLive ?? Number.POSITIVE_INFINITY)
+  )
   const flights = new Map<string, Deferred.Deferred<Computed, unknown>>()
   const inStep = ModelSettings.provide(Node.settingsOf((node.kind as { readonly policy: Node.Policy }).policy) ?? {})
   let step: Step | undefined
@@ -99,7 +101,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
       : Effect.map(store.rows.find(key), (id) => ({ id: id ?? 0, key, isNew: id === undefined }))
 
   /** Finds out which step this is, once. */
-  const identify = Effect.fnUntraced(function*(run: Run) {
+  const identify = Effect.fnUntraced(function* (run: Run) {
     let found: Step = yield* register(base)
     const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
     if (probe === undefined) probeWanted = true
@@ -133,10 +135,11 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   }
 
   const isGood = (result: RowRepo.Result): boolean =>
-    (result.expires_at === null || Number(result.expires_at) > options.at) &&
-    (options.reuse || Number(result.run) === options.run)
+    (result.expires_at === null || Number(result.expires_at) > options.at)
+    && (options.reuse || Number(result.run) === options.run)
 
-  const keyOf = (known: Step, sample: number, text: string): string => ContentHash.make(`${known.key}\n${sample}\n${text}`)
+  const keyOf = (known: Step, sample: number, text: string): string =>
+    ContentHash.make(`${known.key}\n${sample}\n${text}`)
 
   const toFound = (key: string, result: RowRepo.Result | undefined): Found =>
     result !== undefined && isGood(result)
@@ -165,7 +168,9 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     Effect.suspend(() => {
       if (warned) return Effect.void
       warned = true
-      return Effect.logWarning(`${store.name} cannot be read: ${Store.messageOf(error)}; rows of ${node.name} are run anew`)
+      return Effect.logWarning(
+        `${store.name} cannot be read: ${Store.messageOf(error)}; rows of ${node.name} are run anew`
+      )
     })
 
   const append = (key: string, text: string, now: number): void =>
@@ -182,23 +187,31 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     const flight = flights.get(key)
     if (flight !== undefined) {
       // Who waits gets a value of its own.
-      const shared = Effect.map(Deferred.await(flight), ({ text, value }) => text === undefined ? value : StoredValue.decode(text))
+      const shared = Effect.map(Deferred.await(flight), ({ text, value }) =>
+        text === undefined ? value : StoredValue.decode(text)
+      )
       return Effect.catchCause(shared, (cause) =>
         // The row that led was cut: this one leads now.
         cause.reasons.every((reason) => reason._tag === "Interrupt")
           ? Effect.suspend(() => keep({ _tag: "Missing", key }, input, run))
-          : Effect.failCause(cause))
+          : Effect.failCause(cause)
+      )
     }
     const made: Deferred.Deferred<Computed, unknown> = Deferred.makeUnsafe()
     flights.set(key, made)
-    const computed = probeWanted && options.client !== undefined && step !== undefined
-      ? Probe.record(Effect.suspend(() => run(input)), options.client, (request) => {
-        const text = StoredValue.encode(input)
-        if (!probeWanted || text === undefined) return
-        probeWanted = false
-        store.rows.addProbe(step!.id, { input: text, request })
-      })
-      : Effect.suspend(() => run(input))
+    const computed =
+      probeWanted && options.client !== undefined && step !== undefined
+        ? Probe.record(
+            Effect.suspend(() => run(input)),
+            options.client,
+            (request) => {
+              const text = StoredValue.encode(input)
+              if (!probeWanted || text === undefined) return
+              probeWanted = false
+              store.rows.addProbe(step!.id, { input: text, request })
+            }
+          )
+        : Effect.suspend(() => run(input))
     return Effect.withFiber((fiber) =>
       Effect.onExitPrimitive(computed, (exit) => {
         flights.delete(key)
@@ -214,25 +227,29 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
         return Effect.logWarning(
           `what step ${node.name} gives cannot be kept (an instance of a class, or a function, is in it): its rows are run anew each time, with answers from the cache. Give plain data to keep them`
         )
-      }))
+      })
+    )
   }
 
   const why: NodeJournal["why"] = ({ key }) =>
     key === undefined
       ? Effect.succeed("its inputs cannot be kept, so they are not known again")
       : !options.reuse
-      ? Effect.succeed("nothing of other runs is used (--no-cache)")
-      : step?.isNew !== true
-      ? Effect.succeed("no earlier run had these inputs: the row is new or was edited, or what it is made of has changed, or it failed")
-      : Effect.catch(
-        Effect.map(store.rows.before(options.flow, node.name, step.key), (before) =>
-          before === undefined
-            ? `step ${node.name} has not run before`
-            : before.key === base
-            ? `step ${node.name} asks something else now`
-            : `step ${node.name} ${StepKey.difference(parts, before.parts)}`),
-        (error) => Effect.succeed(`${store.name} cannot be read: ${Store.messageOf(error)}`)
-      )
+        ? Effect.succeed("nothing of other runs is used (--no-cache)")
+        : step?.isNew !== true
+          ? Effect.succeed(
+              "no earlier run had these inputs: the row is new or was edited, or what it is made of has changed, or it failed"
+            )
+          : Effect.catch(
+              Effect.map(store.rows.before(options.flow, node.name, step.key), (before) =>
+                before === undefined
+                  ? `step ${node.name} has not run before`
+                  : before.key === base
+                    ? `step ${node.name} asks something else now`
+                    : `step ${node.name} ${StepKey.difference(parts, before.parts)}`
+              ),
+              (error) => Effect.succeed(`${store.name} cannot be read: ${Store.messageOf(error)}`)
+            )
 
   return { find, keep, why }
 }

@@ -40,22 +40,26 @@ export const run = <A, B, E, R>(
     let emitting = false
     let ended = false
 
-    const read = reading.withPermit(Effect.suspend(() =>
-      position < chunk.length || ended ? Effect.void : Pull.matchEffect(pull, {
-        onSuccess: (items) =>
-          Effect.sync(() => {
-            chunk = items
-            position = 0
-          }),
-        onFailure: (cause) => Effect.failCause(cause),
-        onDone: () =>
-          Effect.sync(() => {
-            ended = true
-          })
-      })
-    ))
+    const read = reading.withPermit(
+      Effect.suspend(() =>
+        position < chunk.length || ended
+          ? Effect.void
+          : Pull.matchEffect(pull, {
+              onSuccess: (items) =>
+                Effect.sync(() => {
+                  chunk = items
+                  position = 0
+                }),
+              onFailure: (cause) => Effect.failCause(cause),
+              onDone: () =>
+                Effect.sync(() => {
+                  ended = true
+                })
+            })
+      )
+    )
 
-    const handOn = Effect.gen(function*() {
+    const handOn = Effect.gen(function* () {
       if (emitting) return
       emitting = true
       while (finished.has(handedOn)) {
@@ -71,7 +75,7 @@ export const run = <A, B, E, R>(
       emitting = false
     })
 
-    const worker = Effect.gen(function*() {
+    const worker = Effect.gen(function* () {
       for (;;) {
         if (options.isStopped()) return
         if (begun - handedOn >= options.window) {

@@ -17,12 +17,14 @@ import * as Domains from "./Domains.ts"
 import type * as RunState from "./RunState.ts"
 
 /** Runs all rows; the outputs that were written. */
-export const run = Effect.fnUntraced(function*(
+export const run = Effect.fnUntraced(function* (
   flow: Flow.Any,
   state: RunState.RunState,
   /** The layers that let rows wait. */
   holders: ReadonlyArray<Parking.Holder>,
-  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & { readonly packs: boolean }
+  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & {
+    readonly packs: boolean
+  }
 ) {
   if (holders.length === 0) return yield* Domains.run(flow, state, options)
   state.usePasses(() => holders.map((holder) => holder.standing()))
@@ -30,11 +32,13 @@ export const run = Effect.fnUntraced(function*(
   const pass = (last: boolean) =>
     Effect.andThen(
       state.beginPass(last),
-      Effect.scoped(Effect.provideService(
-        Domains.run(flow, state, { ...options, outputs: last && options.outputs !== false }),
-        Stdio.Stdio,
-        stdio
-      ))
+      Effect.scoped(
+        Effect.provideService(
+          Domains.run(flow, state, { ...options, outputs: last && options.outputs !== false }),
+          Stdio.Stdio,
+          stdio
+        )
+      )
     )
   for (;;) {
     yield* pass(false)
@@ -50,10 +54,16 @@ export const run = Effect.fnUntraced(function*(
     }
     if (options.detach === true) {
       if (yield* Effect.map(Store.Store, ({ inMemory }) => inMemory)) {
-        state.stop({ kind: "failed", message: "a run whose store is in memory cannot be left: nobody could find its batches again" })
+        state.stop({
+          kind: "failed",
+          message: "a run whose store is in memory cannot be left: nobody could find its batches again"
+        })
         return []
       }
-      yield* Effect.raceFirst(Effect.forEach(holders, ({ send }) => send, { discard: true }), state.stopping)
+      yield* Effect.raceFirst(
+        Effect.forEach(holders, ({ send }) => send, { discard: true }),
+        state.stopping
+      )
       const open = holders.reduce((sum, holder) => sum + holder.standing().batches, 0)
       state.stop({ kind: "waiting", message: `${open} ${open === 1 ? "batch is" : "batches are"} on the way` })
       return []
@@ -68,17 +78,21 @@ export const run = Effect.fnUntraced(function*(
 })
 
 /** Standard input that can be read again: all of it is in a file before its first row is. */
-const rereadable = Effect.gen(function*() {
+const rereadable = Effect.gen(function* () {
   const stdio = yield* Stdio.Stdio
   const fs = yield* FileSystem.FileSystem
-  const copy = yield* Effect.cached(Effect.gen(function*() {
-    const file = yield* fs.makeTempFileScoped({ prefix: "pipe-stdin-" })
-    yield* Stream.run(stdio.stdin, fs.sink(file))
-    return file
-  }))
+  const copy = yield* Effect.cached(
+    Effect.gen(function* () {
+      const file = yield* fs.makeTempFileScoped({ prefix: "pipe-stdin-" })
+      yield* Stream.run(stdio.stdin, fs.sink(file))
+      return file
+    })
+  )
   const scope = yield* Effect.scope
   return {
     ...stdio,
-    stdin: Stream.orDie(Stream.unwrap(Effect.map(Effect.provideService(copy, Scope.Scope, scope), (file) => fs.stream(file))))
+    stdin: Stream.orDie(
+      Stream.unwrap(Effect.map(Effect.provideService(copy, Scope.Scope, scope), (file) => fs.stream(file)))
+    )
   }
 })

@@ -27,19 +27,29 @@ const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: n
   for (const keyword of ["anyOf", "oneOf", "allOf"]) {
     const options: unknown = schema[keyword]
     if (Array.isArray(options) && options.length > 0) {
-      return valueOf(keyword === "allOf" ? Object.assign({}, schema, ...options, { allOf: [] }) : options[0], root, tokens, number, depth + 1)
+      return valueOf(
+        keyword === "allOf" ? Object.assign({}, schema, ...options, { allOf: [] }) : options[0],
+        root,
+        tokens,
+        number,
+        depth + 1
+      )
     }
   }
   switch (schema["type"]) {
     case "object": {
       const properties = Object.entries((schema["properties"] ?? {}) as { readonly [name: string]: JsonSchema })
       return Object.fromEntries(
-        properties.map(([name, property]) => [name, valueOf(property, root, Math.ceil(tokens / properties.length), number, depth + 1)])
+        properties.map(([name, property]) => [
+          name,
+          valueOf(property, root, Math.ceil(tokens / properties.length), number, depth + 1)
+        ])
       )
     }
     case "array":
       return Array.from({ length: Number(schema["minItems"] ?? 1) }, () =>
-        valueOf((schema["items"] ?? {}) as JsonSchema, root, tokens, number, depth + 1))
+        valueOf((schema["items"] ?? {}) as JsonSchema, root, tokens, number, depth + 1)
+      )
     case "boolean":
       return true
     case "integer":
@@ -53,7 +63,11 @@ const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: n
 }
 
 /** An answer of about `tokens` tokens, told from others by its number. */
-export const make = <R extends ModelRequest.ModelRequest>(request: R, tokens: number, number: number): ModelResponse.ResponseTo<R> => {
+export const make = <R extends ModelRequest.ModelRequest>(
+  request: R,
+  tokens: number,
+  number: number
+): ModelResponse.ResponseTo<R> => {
   const common = {
     provider: "",
     model: request.model ?? "",
@@ -61,18 +75,34 @@ export const make = <R extends ModelRequest.ModelRequest>(request: R, tokens: nu
     usage: Usage.zero,
     origin: "provider" as const
   }
-  const response: ModelResponse.ModelResponse = request._tag === "Embedding"
-    ? { _tag: "EmbeddingResponse", ...common, vectors: request.inputs.map(() => Array.from({ length: request.dimensions ?? 8 }, () => 0)) }
-    : {
-      _tag: "CompletionResponse",
-      ...common,
-      finishReason: "stop",
-      parts: [{
-        type: "text",
-        text: request.responseFormat.type === "text"
-          ? textOf(tokens, number)
-          : JSON.stringify(valueOf(request.responseFormat.schema as JsonSchema, request.responseFormat.schema as JsonSchema, tokens, number, 0))
-      }]
-    }
+  const response: ModelResponse.ModelResponse =
+    request._tag === "Embedding"
+      ? {
+          _tag: "EmbeddingResponse",
+          ...common,
+          vectors: request.inputs.map(() => Array.from({ length: request.dimensions ?? 8 }, () => 0))
+        }
+      : {
+          _tag: "CompletionResponse",
+          ...common,
+          finishReason: "stop",
+          parts: [
+            {
+              type: "text",
+              text:
+                request.responseFormat.type === "text"
+                  ? textOf(tokens, number)
+                  : JSON.stringify(
+                      valueOf(
+                        request.responseFormat.schema as JsonSchema,
+                        request.responseFormat.schema as JsonSchema,
+                        tokens,
+                        number,
+                        0
+                      )
+                    )
+            }
+          ]
+        }
   return response as ModelResponse.ResponseTo<R>
 }

@@ -122,62 +122,85 @@ export const make = <E>(
   flow: Flow.Flow<E>,
   options: Options = {}
 ): Effect.Effect<Plan, Node.FlowError | Pricing.PriceError | Store.StoreError, Flow.Host> =>
-  Effect.scoped(Effect.gen(function*() {
-    const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
-    const host = yield* Effect.context<Flow.Host>()
-    const store = Context.get(host, Store.Store)
-    const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
-    const at = yield* Clock.currentTimeMillis
-    const samples = yield* Effect.mapError(store.ledger.outputs(flow.name), (error) => Store.unusable(store.name, error))
-    let unplanned = 0
-    const state = RunState.make({
-      flow,
-      run: { name: "plan", tries: 1 },
-      at,
-      errors: { path: "", count: () => unplanned, append: () => Effect.sync(() => void unplanned++), restart: Effect.void },
-      broken: () => undefined,
-      left: () => undefined,
-      options: {}
-    })
-    const settings = yield* FlowContext.settings(flow)
-    const counts = new Map<string, PlanCount.Counts>()
-    let layers: ReadonlyArray<ModelClient.LayerInfo> = []
-    const main = Effect.gen(function*() {
-      const { client, context } = yield* FlowContext.services(flow, {
-        batch: "off",
-        steps: FlowContext.stepKeys(flow, { settings, parameters, code: options.code }),
-        over: (client) => {
-          layers = client.layers ?? []
-          return PlanCount.counting(client, { store, counts, samples, useCache: options.cache !== false, at })
-        }
-      })
-      const journal: Journal.Options = {
-        store,
-        flow: flow.name,
-        run: 0,
+  Effect.scoped(
+    Effect.gen(function* () {
+      const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+      const host = yield* Effect.context<Flow.Host>()
+      const store = Context.get(host, Store.Store)
+      const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+      const at = yield* Clock.currentTimeMillis
+      const samples = yield* Effect.mapError(store.ledger.outputs(flow.name), (error) =>
+        Store.unusable(store.name, error)
+      )
+      let unplanned = 0
+      const state = RunState.make({
+        flow,
+        run: { name: "plan", tries: 1 },
         at,
-        environment: FlowContext.environment(flow, { settings, parameters, layers, code: options.code }),
-        client,
-        reuse: options.cache !== false,
-        keep: false
-      }
-      state.useJournals((node) => Journal.forNode(node, journal))
-      yield* Effect.provideContext(Domains.run(flow, state, { ...options, outputs: false }), context as Context.Context<unknown>)
+        errors: {
+          path: "",
+          count: () => unplanned,
+          append: () => Effect.sync(() => void unplanned++),
+          restart: Effect.void
+        },
+        broken: () => undefined,
+        left: () => undefined,
+        options: {}
+      })
+      const settings = yield* FlowContext.settings(flow)
+      const counts = new Map<string, PlanCount.Counts>()
+      let layers: ReadonlyArray<ModelClient.LayerInfo> = []
+      const main = Effect.gen(function* () {
+        const { client, context } = yield* FlowContext.services(flow, {
+          batch: "off",
+          steps: FlowContext.stepKeys(flow, { settings, parameters, code: options.code }),
+          over: (client) => {
+            layers = client.layers ?? []
+            return PlanCount.counting(client, { store, counts, samples, useCache: options.cache !== false, at })
+          }
+        })
+        const journal: Journal.Options = {
+          store,
+          flow: flow.name,
+          run: 0,
+          at,
+          environment: FlowContext.environment(flow, { settings, parameters, layers, code: options.code }),
+          client,
+          reuse: options.cache !== false,
+          keep: false
+        }
+        state.useJournals((node) => Journal.forNode(node, journal))
+        yield* Effect.provideContext(
+          Domains.run(flow, state, { ...options, outputs: false }),
+          context as Context.Context<unknown>
+        )
+      })
+      const context = host.pipe(
+        Context.add(Pricing.Pricing, pricing),
+        Context.add(Parameter.Values, parameters),
+        Context.add(ModelSettings.ModelSettings, settings),
+        Context.add(Endpoint.Unasked, true)
+      )
+      yield* Effect.mapError(
+        Effect.provideContext(main, context) as Effect.Effect<void, unknown, Scope.Scope>,
+        (error) => error as Node.FlowError
+      )
+      const progress = state.progress(at)
+      const reused = new Map(progress.nodes.map((node) => [node.name, node.reused]))
+      return summarise({
+        flow: flow.name,
+        at,
+        counts: [...counts.values()],
+        reused,
+        samples,
+        pricing,
+        layers,
+        tierOf: tiers(layers, options.batch),
+        rows: rowsOf(progress),
+        unplanned
+      })
     })
-    const context = host.pipe(
-      Context.add(Pricing.Pricing, pricing),
-      Context.add(Parameter.Values, parameters),
-      Context.add(ModelSettings.ModelSettings, settings),
-      Context.add(Endpoint.Unasked, true)
-    )
-    yield* Effect.mapError(
-      Effect.provideContext(main, context) as Effect.Effect<void, unknown, Scope.Scope>,
-      (error) => error as Node.FlowError
-    )
-    const progress = state.progress(at)
-    const reused = new Map(progress.nodes.map((node) => [node.name, node.reused]))
-    return summarise({ flow: flow.name, at, counts: [...counts.values()], reused, samples, pricing, layers, tierOf: tiers(layers, options.batch), rows: rowsOf(progress), unplanned })
-  }))
+  )
 
 type TierOf = (step: string) => string | undefined
 
@@ -213,13 +236,17 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     const each = one.isEmbedding
       ? { low: 0, expected: 0, high: 0 }
       : sample === undefined
-      ? { low: PlanCount.GUESS.low, expected: Math.min(PlanCount.GUESS.expected, cap ?? PlanCount.GUESS.expected), high: cap ?? PlanCount.GUESS.high }
-      // The mean of the answers to come, with 95 % certainty from the mean of those that came, and never beyond a limit.
-      : {
-        low: Math.max(0, sample.mean - 2 * spread(sample, one.calls)),
-        expected: sample.mean,
-        high: Math.min(cap ?? Number.POSITIVE_INFINITY, sample.mean + 2 * spread(sample, one.calls))
-      }
+        ? {
+            low: PlanCount.GUESS.low,
+            expected: Math.min(PlanCount.GUESS.expected, cap ?? PlanCount.GUESS.expected),
+            high: cap ?? PlanCount.GUESS.high
+          }
+        : // The mean of the answers to come, with 95 % certainty from the mean of those that came, and never beyond a limit.
+          {
+            low: Math.max(0, sample.mean - 2 * spread(sample, one.calls)),
+            expected: sample.mean,
+            high: Math.min(cap ?? Number.POSITIVE_INFINITY, sample.mean + 2 * spread(sample, one.calls))
+          }
     const output = {
       low: Math.round(each.low * one.calls),
       expected: Math.round(each.expected * one.calls),
@@ -229,11 +256,13 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     const serviceTier = tierOf(one.step)
     // What goes in batches goes by single requests.
     const answers = Math.ceil(one.calls - 1e-6)
-    const [calls, input] = serviceTier === "batch" ? [answers, Math.round(one.alone)] : [PlanCount.callsOf(one), Math.round(one.input)]
+    const [calls, input] =
+      serviceTier === "batch" ? [answers, Math.round(one.alone)] : [PlanCount.callsOf(one), Math.round(one.input)]
     // A price of the author's own names no provider.
     const provider = price === undefined || price.provider === "" ? one.provider : price.provider
     const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
-      PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider }))
+      PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider })
+    )
     const prefix = PlanCost.prefixOf(one, price, provider)
     // With the layer that has the provider keep it, what is common is charged less; the high end is for when it is not found again.
     const off = serviceTier !== "batch" && ModelClient.hasLayer(layers, PromptCache.NAME) ? prefix.saved : Money.zero
@@ -248,7 +277,9 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
       inputTokens: input,
       outputTokens: output,
       learnedFrom: sample?.answers ?? 0,
-      ...(low === undefined || expected === undefined || high === undefined ? undefined : { cost: { low: low - off, expected: expected - off, high } })
+      ...(low === undefined || expected === undefined || high === undefined
+        ? undefined
+        : { cost: { low: low - off, expected: expected - off, high } })
     }
     return { one, line, price, output, prefix, off }
   })
@@ -263,7 +294,15 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     if (taken === 0 || named.has(step)) continue
     const nothing = { low: 0, expected: 0, high: 0 }
     lines.push({
-      step, provider: "", model: "", reused: taken, cached: 0, calls: 0, inputTokens: 0, outputTokens: nothing, learnedFrom: 0,
+      step,
+      provider: "",
+      model: "",
+      reused: taken,
+      cached: 0,
+      calls: 0,
+      inputTokens: 0,
+      outputTokens: nothing,
+      learnedFrom: 0,
       cost: { low: Money.zero, expected: Money.zero, high: Money.zero }
     })
   }
@@ -277,7 +316,9 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     rows,
     lines,
     cost,
-    unpriced: [...new Set(planned.filter(({ one, price }) => price === undefined && one.calls > 0).map(({ one }) => one.model))],
+    unpriced: [
+      ...new Set(planned.filter(({ one, price }) => price === undefined && one.calls > 0).map(({ one }) => one.model))
+    ],
     ...(milliseconds === undefined ? undefined : { milliseconds }),
     strategies: PlanCost.strategies(planned, layers, cost.expected, priceOf),
     unplanned,
@@ -290,9 +331,17 @@ const spread = ({ answers, deviation, mean }: LedgerRepo.OutputSample, calls: nu
   calls === 0 ? 0 : answers < 2 ? mean / 2 : deviation * Math.sqrt(1 / answers + 1 / calls)
 
 /** How long the calls take at the limits that the stack knows, each model for itself. */
-const shortest = (planned: ReadonlyArray<PlanCost.Planned>, layers: ReadonlyArray<ModelClient.LayerInfo>): number | undefined => {
+const shortest = (
+  planned: ReadonlyArray<PlanCost.Planned>,
+  layers: ReadonlyArray<ModelClient.LayerInfo>
+): number | undefined => {
   const limits = layers.flatMap(({ limits }) => (limits === undefined ? [] : [limits]))
-  if (limits.every(({ requestsPerMinute, tokensPerMinute }) => requestsPerMinute === undefined && tokensPerMinute === undefined)) return undefined
+  if (
+    limits.every(
+      ({ requestsPerMinute, tokensPerMinute }) => requestsPerMinute === undefined && tokensPerMinute === undefined
+    )
+  )
+    return undefined
   let longest = 0
   // Batches do not count against the limits of single calls.
   const single = planned.filter(({ line }) => line.serviceTier !== "batch")
@@ -301,7 +350,8 @@ const shortest = (planned: ReadonlyArray<PlanCost.Planned>, layers: ReadonlyArra
     const tokens = same.reduce((sum, { line, output }) => sum + line.inputTokens + output.expected, 0)
     for (const { requestsPerMinute, tokensPerMinute } of limits) {
       // The first minute's worth is there at once.
-      const over = (amount: number, limit: number | undefined) => limit === undefined ? 0 : Math.max(0, amount / limit - 1)
+      const over = (amount: number, limit: number | undefined) =>
+        limit === undefined ? 0 : Math.max(0, amount / limit - 1)
       longest = Math.max(longest, over(calls, requestsPerMinute), over(tokens, tokensPerMinute))
     }
   }

@@ -43,7 +43,8 @@ export const prefixOf = (counts: PlanCount.Counts, price: Price.Price | undefine
   const kept = PromptCaching.kept(rule, tokens)
   if (price === undefined || kept === 0) return { tokens, rule, kept, saved: Money.zero }
   const rates = Price.ratesAt(price, Math.round(input / prompts))
-  const each = (tokenClass: Usage.TokenClass) => Money.times(Price.rateOf(rates, tokenClass) - Price.rateOf(rates, "uncachedInput"), kept)
+  const each = (tokenClass: Usage.TokenClass) =>
+    Money.times(Price.rateOf(rates, tokenClass) - Price.rateOf(rates, "uncachedInput"), kept)
   const saved = -Money.times(each("cacheRead"), calls - 1) - (rule?.isMarked === true ? each("cacheWrite") : Money.zero)
   return { tokens, rule, kept, saved: saved > Money.zero ? saved : Money.zero }
 }
@@ -61,7 +62,10 @@ export const costOf = (
   const each = { ...Usage.zero, uncachedInput: calls === 0 ? 0 : Math.round(input / calls) }
   if (Price.cost(price, each, service) === undefined) return undefined
   const rates = Price.ratesFor(price, Usage.inputTokens(each), service)
-  return Money.times(Price.rateOf(rates, "uncachedInput"), Math.round(input)) + Money.times(Price.rateOf(rates, "output"), output)
+  return (
+    Money.times(Price.rateOf(rates, "uncachedInput"), Math.round(input))
+    + Money.times(Price.rateOf(rates, "output"), output)
+  )
 }
 
 /** In batches, each request by itself. */
@@ -69,7 +73,10 @@ const batchCost = ({ line: { provider }, one, output, price }: Pick<Planned, "li
   costOf(price, one.calls, one.alone, output.expected, { serviceTier: "batch", provider })
 
 /** At once, with packed prompts where the stack has them, and with the provider's prompt cache. */
-const onlineCost = ({ one, output, prefix, price }: Pick<Planned, "one" | "output" | "prefix" | "price">, cachesPrompts: boolean) => {
+const onlineCost = (
+  { one, output, prefix, price }: Pick<Planned, "one" | "output" | "prefix" | "price">,
+  cachesPrompts: boolean
+) => {
   const cost = costOf(price, PlanCount.callsOf(one), Math.round(one.input), output.expected)
   return cost === undefined ? undefined : cost - (cachesPrompts ? prefix.saved : Money.zero)
 }
@@ -88,13 +95,20 @@ export const strategies = (
   const add = (name: string, cost: Money.Money, how: string): void => {
     if (cost !== expected) all.push({ name, cost, how })
   }
-  const repeated = Money.sum(planned.map(({ one, price }) => price === undefined ? Money.zero : Price.cost(price, one.cachedUsage) ?? Money.zero))
+  const repeated = Money.sum(
+    planned.map(({ one, price }) =>
+      price === undefined ? Money.zero : (Price.cost(price, one.cachedUsage) ?? Money.zero)
+    )
+  )
   if (has("Cache")) add("without the exact cache", expected + repeated, "take Cache.layer out: this is what it saves")
   if (has("Router")) {
     add(
       "without routing",
       sum(({ line, one, output }) =>
-        one.baseline === undefined ? undefined : costOf(priceOf(one.baseline), line.calls, line.inputTokens, output.expected, line)),
+        one.baseline === undefined
+          ? undefined
+          : costOf(priceOf(one.baseline), line.calls, line.inputTokens, output.expected, line)
+      ),
       "take the Router out: every call goes to the strong model"
     )
   }
@@ -103,8 +117,17 @@ export const strategies = (
       "without the cascade",
       sum(({ line, one, output, price }) =>
         one.unrouted === undefined
-          ? one.isCascaded ? Money.zero : undefined
-          : costOf(price, one.unrouted.calls, one.unrouted.input, Math.round((output.expected / Math.max(one.calls, 1e-9)) * one.unrouted.calls), line)),
+          ? one.isCascaded
+            ? Money.zero
+            : undefined
+          : costOf(
+              price,
+              one.unrouted.calls,
+              one.unrouted.input,
+              Math.round((output.expected / Math.max(one.calls, 1e-9)) * one.unrouted.calls),
+              line
+            )
+      ),
       "take Cascade.layer out: every row goes to the strong model"
     )
   }
@@ -114,7 +137,9 @@ export const strategies = (
     if (planned.some(({ line, one }) => line.serviceTier !== "batch" && one.alone > one.input)) {
       add(
         "without packed prompts",
-        sum(({ line: { provider, serviceTier }, one, output, price }) => costOf(price, one.calls, one.alone, output.expected, { serviceTier, provider })),
+        sum(({ line: { provider, serviceTier }, one, output, price }) =>
+          costOf(price, one.calls, one.alone, output.expected, { serviceTier, provider })
+        ),
         "take Pack.layer out: every text has its own prompt"
       )
     }
@@ -122,27 +147,41 @@ export const strategies = (
   if (planned.some(({ line }) => line.serviceTier === "batch")) {
     add(
       "all at once",
-      sum((one) => one.line.serviceTier === "batch" ? onlineCost(one, cachesPrompts) : undefined),
+      sum((one) => (one.line.serviceTier === "batch" ? onlineCost(one, cachesPrompts) : undefined)),
       "--online: answers in seconds, at the ordinary price"
     )
   }
   const kept = Money.sum(planned.map(({ prefix }) => prefix.saved))
   const off = Money.sum(planned.map((one) => one.off))
   if (off > Money.zero) {
-    add("without the provider's prompt cache", expected + off, "take PromptCache.layer out: this is what it saves, if each prompt finds the beginning that the first one brought")
+    add(
+      "without the provider's prompt cache",
+      expected + off,
+      "take PromptCache.layer out: this is what it saves, if each prompt finds the beginning that the first one brought"
+    )
   } else if (kept > Money.zero && planned.every(({ line }) => line.serviceTier !== "batch")) {
-    add("the provider's prompt cache", expected - kept, "PromptCache.layer(): the first prompt brings what all have in common, and the others find it")
+    add(
+      "the provider's prompt cache",
+      expected - kept,
+      "PromptCache.layer(): the first prompt brings what all have in common, and the others find it"
+    )
   }
-  const smaller = new Map(planned.flatMap(({ one }) => {
-    const names = [`${one.model}-mini`, `${one.model}-nano`]
-    const cheap = one.isCascaded || /-(?:mini|nano)$/.test(one.model) ? undefined : names.find((name) => priceOf(name) !== undefined)
-    return cheap === undefined ? [] : [[one.model, cheap] as const]
-  }))
+  const smaller = new Map(
+    planned.flatMap(({ one }) => {
+      const names = [`${one.model}-mini`, `${one.model}-nano`]
+      const cheap =
+        one.isCascaded || /-(?:mini|nano)$/.test(one.model)
+          ? undefined
+          : names.find((name) => priceOf(name) !== undefined)
+      return cheap === undefined ? [] : [[one.model, cheap] as const]
+    })
+  )
   for (const [model, cheap] of smaller) {
     add(
       `${cheap} in place of ${model}`,
       sum(({ line, one, output }) =>
-        one.model === model ? costOf(priceOf(cheap), line.calls, line.inputTokens, output.expected, line) : undefined),
+        one.model === model ? costOf(priceOf(cheap), line.calls, line.inputTokens, output.expected, line) : undefined
+      ),
       "for the rows that it does well enough: a Router decides, and quality is yours to check"
     )
   }
@@ -163,13 +202,17 @@ export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
     if (saved > Money.zero && batch !== undefined) {
       const online = onlineCost({ one, output, price, prefix }, true)!
       found.push(
-        `${one.step}: batch service and prompt cache do not add up, since the requests of a batch run beside each other and rarely find what another brought: ${
-          Money.format(batch)
-        } in batches, ${Money.format(online)} at once with PromptCache.layer(); ${online < batch ? "at once" : "in batches"} is cheaper`
+        `${one.step}: batch service and prompt cache do not add up, since the requests of a batch run beside each other and rarely find what another brought: ${Money.format(
+          batch
+        )} in batches, ${Money.format(online)} at once with PromptCache.layer(); ${online < batch ? "at once" : "in batches"} is cheaper`
       )
     }
-    if (one.isMost) found.push(`${one.step}: how many rows the models before leave to ${one.model} only the run shows; all are counted here`)
-    if (one.isReused) found.push(`${one.step}: how many of its answers are reused by meaning only the run shows; it costs at most this`)
+    if (one.isMost)
+      found.push(
+        `${one.step}: how many rows the models before leave to ${one.model} only the run shows; all are counted here`
+      )
+    if (one.isReused)
+      found.push(`${one.step}: how many of its answers are reused by meaning only the run shows; it costs at most this`)
     return found
   })
 

@@ -62,8 +62,8 @@ export const callsOf = ({ prompts }: Counts): number => Math.ceil(prompts - 1e-6
 
 /** What is known of a step's answers by a model; where it has not answered yet, by another. */
 export const sampleOf = (samples: ReadonlyArray<LedgerRepo.OutputSample>, step: string, model: string) =>
-  samples.find((sample) => sample.step === step && ModelName.isVersionOf(sample.model, model)) ??
-    samples.find((sample) => sample.step === step)
+  samples.find((sample) => sample.step === step && ModelName.isVersionOf(sample.model, model))
+  ?? samples.find((sample) => sample.step === step)
 
 /** A stack that counts and does not ask. */
 export const counting = (
@@ -89,14 +89,32 @@ export const counting = (
   const countsOf = (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): Counts => {
     const model = request.model ?? ""
     const provider = ModelClient.providerOf(layers, model)
-    const baseline = isRouted ? routed?.baseline ?? cascade?.models.at(-1) : undefined
+    const baseline = isRouted ? (routed?.baseline ?? cascade?.models.at(-1)) : undefined
     const key = `${step}\n${model}\n${baseline ?? ""}`
     let known = env.counts.get(key)
     if (known === undefined) {
-      env.counts.set(key, known = {
-        step, provider, model, baseline, calls: 0, prompts: 0, cached: 0, input: 0, alone: 0, cachedUsage: Usage.zero, maxTokens: 0,
-        isEmbedding: request._tag === "Embedding", prefix: undefined, isReused: false, isMost: false, isCascaded: false, unrouted: undefined
-      })
+      env.counts.set(
+        key,
+        (known = {
+          step,
+          provider,
+          model,
+          baseline,
+          calls: 0,
+          prompts: 0,
+          cached: 0,
+          input: 0,
+          alone: 0,
+          cachedUsage: Usage.zero,
+          maxTokens: 0,
+          isEmbedding: request._tag === "Embedding",
+          prefix: undefined,
+          isReused: false,
+          isMost: false,
+          isCascaded: false,
+          unrouted: undefined
+        })
+      )
     }
     return known
   }
@@ -105,7 +123,7 @@ export const counting = (
   const scopes = new Map<string, { readonly size: number | undefined; seen: number }>()
 
   const scopeOf = (key: string, pack: Varying.Pack) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const known = scopes.get(key)
       if (known !== undefined) return known
       const packed = pack.size === "auto" ? yield* Effect.orElseSucceed(env.store.reuse.packs(key), () => []) : []
@@ -115,8 +133,13 @@ export const counting = (
     })
 
   /** The share of a prompt that a request has, and its tokens. */
-  const promptOf = (request: ModelRequest.ModelRequest, varying: Varying.Varying | undefined, step: string, tokens: TokenCounter.Count) =>
-    Effect.gen(function*() {
+  const promptOf = (
+    request: ModelRequest.ModelRequest,
+    varying: Varying.Varying | undefined,
+    step: string,
+    tokens: TokenCounter.Count
+  ) =>
+    Effect.gen(function* () {
       const input = TokenCounter.inputTokens(tokens, request)
       const alone = { prompts: 1, input, alone: input }
       if (!packs || varying?.pack === undefined || request._tag !== "Completion") return alone
@@ -131,10 +154,14 @@ export const counting = (
       if (scope.size !== undefined) return share
       // Some texts are asked alone, and as many again in prompts, to find the size: the largest, if all goes well.
       const seen = scope.seen++
-      return seen < PackSize.SAMPLE ? alone : seen < 2 * PackSize.SAMPLE ? { ...share, prompts: 2 * share.prompts, input: 2 * share.input } : share
+      return seen < PackSize.SAMPLE
+        ? alone
+        : seen < 2 * PackSize.SAMPLE
+          ? { ...share, prompts: 2 * share.prompts, input: 2 * share.input }
+          : share
     })
 
-  const count = Effect.fnUntraced(function*(
+  const count = Effect.fnUntraced(function* (
     counts: Counts,
     request: ModelRequest.ModelRequest,
     varying: Varying.Varying | undefined,
@@ -153,7 +180,7 @@ export const counting = (
       counts.unrouted.input += alone
     }
     if (reuses && varying?.reuse !== undefined) counts.isReused = true
-    counts.maxTokens = Math.max(counts.maxTokens, request._tag === "Embedding" ? 0 : request.settings.maxTokens ?? 0)
+    counts.maxTokens = Math.max(counts.maxTokens, request._tag === "Embedding" ? 0 : (request.settings.maxTokens ?? 0))
     const text = ModelRequest.text(request)
     if (counts.prefix === undefined) counts.prefix = text
     else if (counts.prefix !== "" && !text.startsWith(counts.prefix)) {
@@ -164,7 +191,10 @@ export const counting = (
   })
 
   /** What the cache or a model would answer, the latter counted as a share of a call. */
-  const ask = <R extends ModelRequest.ModelRequest>(request: R, { isCascaded, isMost, isRouted, isStrong, share }: Share) =>
+  const ask = <R extends ModelRequest.ModelRequest>(
+    request: R,
+    { isCascaded, isMost, isRouted, isStrong, share }: Share
+  ) =>
     Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
       const { step } = fiber.getRef(Caller.Caller)
       const counts = countsOf(step, request, isRouted)
@@ -204,11 +234,18 @@ export const counting = (
           const all = cascade.requests(request, fiber.getRef(Caller.Caller).step)
           return Effect.map(
             Effect.forEach(all, ({ request, ...share }, at) =>
-              ask(request as R, { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 })),
+              ask(request as R, { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 })
+            ),
             (answers) => answers.at(-1)!
           )
         }
-        return ask(request, { share: 1, isMost: false, isCascaded: false, isStrong: false, isRouted: asked.model === undefined && routed !== undefined })
+        return ask(request, {
+          share: 1,
+          isMost: false,
+          isCascaded: false,
+          isStrong: false,
+          isRouted: asked.model === undefined && routed !== undefined
+        })
       })
   }
 }

@@ -22,8 +22,7 @@ const Watch = Context.Reference<
 /** The top of a stack, where requests can be seen. */
 export const watched = (client: ModelClient.Service): ModelClient.Service => ({
   ...client,
-  send: (request) =>
-    Effect.withFiber((fiber) => fiber.getRef(Watch)?.(request) ?? client.send(request))
+  send: (request) => Effect.withFiber((fiber) => fiber.getRef(Watch)?.(request) ?? client.send(request))
 })
 
 const hashOf = (client: ModelClient.Service, request: ModelRequest.ModelRequest): string =>
@@ -64,10 +63,16 @@ const render = (
   Effect.suspend(() => {
     let first = "none"
     return Effect.as(
-      Effect.exit(Effect.provideService(Effect.suspend(() => run(input)), Watch, (request) => {
-        if (first === "none") first = hashOf(client, request)
-        return Effect.fail(enough)
-      })),
+      Effect.exit(
+        Effect.provideService(
+          Effect.suspend(() => run(input)),
+          Watch,
+          (request) => {
+            if (first === "none") first = hashOf(client, request)
+            return Effect.fail(enough)
+          }
+        )
+      ),
       undefined
     ).pipe(Effect.map(() => first))
   })
@@ -76,7 +81,7 @@ const render = (
  * What a step asks now, where that differs from what it asked for the same inputs; `undefined` where it does not, and for
  * a step that never asks the same twice (a time or a random number is in its prompt).
  */
-export const compare = Effect.fnUntraced(function*(
+export const compare = Effect.fnUntraced(function* (
   probe: RowRepo.Probe,
   run: (input: any) => Effect.Effect<unknown, unknown, unknown>,
   client: ModelClient.Service

@@ -139,31 +139,40 @@ interface Prepared {
 }
 
 /** Vectors of texts, `undefined` for one that cannot be compared. */
-const prepare = Effect.fnUntraced(function*(texts: ReadonlyArray<string>, onProgress: Options["onProgress"]) {
+const prepare = Effect.fnUntraced(function* (texts: ReadonlyArray<string>, onProgress: Options["onProgress"]) {
   const embedder = yield* Embedder.Embedder
   let done = 0
-  return yield* Effect.forEach(texts, (text) =>
-    text.trim() === "" || embedder.unfit(text) !== undefined
-      ? Effect.undefined
-      : Effect.map(embedder.embed(text), (vector): Prepared => {
-        if (++done % 100 === 0) onProgress?.(done, texts.length, "vectors")
-        return { text, vector, signature: Gate.signature(text) }
-      }), { concurrency: 64 })
+  return yield* Effect.forEach(
+    texts,
+    (text) =>
+      text.trim() === "" || embedder.unfit(text) !== undefined
+        ? Effect.undefined
+        : Effect.map(embedder.embed(text), (vector): Prepared => {
+            if (++done % 100 === 0) onProgress?.(done, texts.length, "vectors")
+            return { text, vector, signature: Gate.signature(text) }
+          }),
+    { concurrency: 64 }
+  )
 })
 
 /** Orders by chance, the same for a seed. */
 const orders = ({ shuffles = 3 }: Options, size: number): Effect.Effect<ReadonlyArray<ReadonlyArray<number>>> =>
-  Effect.forEach(Array.from({ length: shuffles }), () => Random.shuffle(Array.from({ length: size }, (_, index) => index)))
+  Effect.forEach(Array.from({ length: shuffles }), () =>
+    Random.shuffle(Array.from({ length: size }, (_, index) => index))
+  )
 
 /** Measures on texts with their answers, as a run meets them. */
 export const rows = (
   all: ReadonlyArray<Row>,
   options: Options = {}
 ): Effect.Effect<Evaluation, AiError.AiError | VectorIndex.VectorIndexError, Embedder.Embedder> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const { name } = yield* Embedder.Embedder
     const known = [...new Map(all.map((row) => [row.text, row])).values()]
-    const prepared = yield* prepare(known.map(({ text }) => text), options.onProgress)
+    const prepared = yield* prepare(
+      known.map(({ text }) => text),
+      options.onProgress
+    )
     const items = known.flatMap(({ answer }, at) => (prepared[at] === undefined ? [] : [{ ...prepared[at], answer }]))
     const counted = makeCounted()
     const maxErrorRates = options.maxErrorRates ?? MAX_ERROR_RATES
@@ -194,71 +203,83 @@ interface Item extends Prepared {
 }
 
 const openIndex = (dimensions: number) =>
-  Effect.flatMap(VectorIndex.VectorIndex, (indexes) => indexes.open({ name: "evaluation", dimensions, folder: undefined }))
+  Effect.flatMap(VectorIndex.VectorIndex, (indexes) =>
+    indexes.open({ name: "evaluation", dimensions, folder: undefined })
+  )
 
 /** The nearest earlier text of each, where all earlier answers are known. */
 const everything = (sequence: ReadonlyArray<Item>, counted: Counted) =>
-  Effect.scoped(Effect.gen(function*() {
-    const index = yield* openIndex(sequence[0]?.vector.length ?? 1)
-    for (const [at, { answer, vector }] of sequence.entries()) {
-      const [nearest] = yield* index.search(vector, 1)
-      counted.lookups++
-      if (nearest !== undefined) note(counted, nearest.similarity, sequence[nearest.id - 1]!.answer === answer)
-      yield* index.add([{ id: at + 1, vector }])
-    }
-  }))
+  Effect.scoped(
+    Effect.gen(function* () {
+      const index = yield* openIndex(sequence[0]?.vector.length ?? 1)
+      for (const [at, { answer, vector }] of sequence.entries()) {
+        const [nearest] = yield* index.search(vector, 1)
+        counted.lookups++
+        if (nearest !== undefined) note(counted, nearest.similarity, sequence[nearest.id - 1]!.answer === answer)
+        yield* index.add([{ id: at + 1, vector }])
+      }
+    })
+  )
 
 /** A whole run: answers that are reused are no entries, those that are asked for are evidence. */
 const asRun = (sequence: ReadonlyArray<Item>, maxErrorRate: number, audit: number) =>
-  Effect.scoped(Effect.gen(function*() {
-    const index = yield* openIndex(sequence[0]?.vector.length ?? 1)
-    const bound = ErrorBound.make({ maxErrorRate })
-    const entries: Array<Item & { right: number; wrong: number }> = []
-    let reused = 0
-    let wrong = 0
-    for (const item of sequence) {
-      const near = yield* index.search(item.vector, ErrorBound.NEIGHBOURS)
-      const neighbours = near.map(({ id, similarity }) => {
-        const entry = entries[id - 1]!
-        return {
-          ...Gate.compare(item.signature, entry.signature),
-          similarity,
-          answer: entry.answer,
-          right: entry.right,
-          wrong: entry.wrong,
-          entry
+  Effect.scoped(
+    Effect.gen(function* () {
+      const index = yield* openIndex(sequence[0]?.vector.length ?? 1)
+      const bound = ErrorBound.make({ maxErrorRate })
+      const entries: Array<Item & { right: number; wrong: number }> = []
+      let reused = 0
+      let wrong = 0
+      for (const item of sequence) {
+        const near = yield* index.search(item.vector, ErrorBound.NEIGHBOURS)
+        const neighbours = near.map(({ id, similarity }) => {
+          const entry = entries[id - 1]!
+          return {
+            ...Gate.compare(item.signature, entry.signature),
+            similarity,
+            answer: entry.answer,
+            right: entry.right,
+            wrong: entry.wrong,
+            entry
+          }
+        })
+        const candidate = ErrorBound.candidate(neighbours, index.size())
+        const isRight = candidate?.answer === item.answer
+        if (candidate !== undefined) {
+          const isReused = bound.allows(candidate) && (yield* Random.next) >= audit
+          bound.observe({ features: candidate.features, right: isReused ? undefined : isRight })
+          if (isReused) {
+            reused++
+            if (!isRight) wrong++
+            continue
+          }
+          const { entry } = neighbours[candidate.neighbour]!
+          if (isRight) entry.right++
+          else entry.wrong++
         }
-      })
-      const candidate = ErrorBound.candidate(neighbours, index.size())
-      const isRight = candidate?.answer === item.answer
-      if (candidate !== undefined) {
-        const isReused = bound.allows(candidate) && (yield* Random.next) >= audit
-        bound.observe({ features: candidate.features, right: isReused ? undefined : isRight })
-        if (isReused) {
-          reused++
-          if (!isRight) wrong++
-          continue
-        }
-        const { entry } = neighbours[candidate.neighbour]!
-        if (isRight) entry.right++
-        else entry.wrong++
+        entries.push({ ...item, right: 0, wrong: 0 })
+        yield* index.add([{ id: entries.length, vector: item.vector }])
       }
-      entries.push({ ...item, right: 0, wrong: 0 })
-      yield* index.add([{ id: entries.length, vector: item.vector }])
-    }
-    return { lookups: sequence.length, reused, wrong }
-  }))
+      return { lookups: sequence.length, reused, wrong }
+    })
+  )
 
 /** Measures on pairs of texts: whether the answer to the first would be reused for the second. */
 export const pairs = (
   all: ReadonlyArray<Pair>,
   options: Options = {}
 ): Effect.Effect<Evaluation, AiError.AiError, Embedder.Embedder> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const { name } = yield* Embedder.Embedder
     const [first, second] = [
-      yield* prepare(all.map(({ a }) => a), options.onProgress),
-      yield* prepare(all.map(({ b }) => b), options.onProgress)
+      yield* prepare(
+        all.map(({ a }) => a),
+        options.onProgress
+      ),
+      yield* prepare(
+        all.map(({ b }) => b),
+        options.onProgress
+      )
     ]
     const counted = makeCounted()
     const items = all.flatMap(({ same }, at) => {
@@ -271,7 +292,10 @@ export const pairs = (
     counted.lookups = items.length
     for (const { same, similarity } of items) note(counted, similarity, same)
     const shuffled = yield* orders(options, items.length)
-    const trialOf = Effect.fnUntraced(function*(order: ReadonlyArray<number>, maxErrorRate: number): Effect.fn.Return<Trial> {
+    const trialOf = Effect.fnUntraced(function* (
+      order: ReadonlyArray<number>,
+      maxErrorRate: number
+    ): Effect.fn.Return<Trial> {
       const bound = ErrorBound.make({ maxErrorRate })
       let reused = 0
       let wrong = 0
@@ -293,7 +317,11 @@ export const pairs = (
       unfit: all.length - items.length,
       embedder: name,
       outcomes: yield* Effect.forEach(options.maxErrorRates ?? MAX_ERROR_RATES, (maxErrorRate) =>
-        Effect.map(Effect.forEach(shuffled, (order) => trialOf(order, maxErrorRate)), (trials): Outcome => ({ maxErrorRate, trials }))),
+        Effect.map(
+          Effect.forEach(shuffled, (order) => trialOf(order, maxErrorRate)),
+          (trials): Outcome => ({ maxErrorRate, trials })
+        )
+      ),
       thresholds: thresholdsOf(counted)
     } satisfies Evaluation
   }).pipe(Random.withSeed(options.seed ?? "pipe"))

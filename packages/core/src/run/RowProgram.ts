@@ -55,7 +55,9 @@ export interface Run {
   readonly onFailed: (row: FailedRow.FailedRow) => Effect.Effect<void>
   readonly onDropped: () => void
   /** A value that was not found in the journal; `undefined`: nobody asks why. */
-  readonly onMissing: ((node: Node.Any, row: Row, journal: Journal.NodeJournal, missing: Journal.Missing) => Effect.Effect<void>) | undefined
+  readonly onMissing:
+    | ((node: Node.Any, row: Row, journal: Journal.NodeJournal, missing: Journal.Missing) => Effect.Effect<void>)
+    | undefined
   /** Nothing more can succeed: no further row is begun. */
   readonly stop: (stop: Stop) => void
   /** Where rows may be put down, since layers answer later than a row should wait; `undefined`: they wait. */
@@ -128,14 +130,20 @@ export const make = (options: {
 }): Program => {
   const { concurrency, members, root, run, slots } = options
   const own = slots.get(root.domain)!
-  const programs = new Map(members.map((node) => [node, makeNode(node, root, own.get(node)!, slots, run, Node.packSize(node) > 1 ? undefined : concurrency)]))
+  const programs = new Map(
+    members.map((node) => [
+      node,
+      makeNode(node, root, own.get(node)!, slots, run, Node.packSize(node) > 1 ? undefined : concurrency)
+    ])
+  )
   const levels = levelsOf(members).map((level) => level.map((node) => programs.get(node)!))
   const finish = root.kind._tag === "Reduce" ? makeFinish(root, root.kind, run) : undefined
   const steps: ReadonlyArray<Program> = [
     ...(finish === undefined ? [] : [finish]),
     ...levels.map((level): Program =>
-      level.length === 1 ? level[0]! : (row) =>
-        Effect.forEach(level, (program) => program(row), { concurrency: "unbounded", discard: true })
+      level.length === 1
+        ? level[0]!
+        : (row) => Effect.forEach(level, (program) => program(row), { concurrency: "unbounded", discard: true })
     )
   ]
   if (steps.length === 1) return steps[0]!
@@ -198,22 +206,38 @@ const evaluatorOf = (
     case "Step": {
       const { samples, when } = kind
       const ask = StepCall.of(kind)
-      const one: Evaluate = samples === undefined
-        ? journaled(node, journal, run, (values) => ask(values, 0), (value) => value)
-        : (row, values, attempt, slot) => attempt(row, slot, values, () => sampled(node, ask, samples, journal, run, row, values))
-      return when === undefined ? one : (row, values, attempt, slot) => {
-        let holds: boolean
-        try {
-          holds = when(values)
-        } catch (defect) {
-          return attempt(row, slot, values, () => Effect.die(defect))
-        }
-        return holds ? one(row, values, attempt, slot) : attempt(row, slot, values, () => Effect.undefined)
-      }
+      const one: Evaluate =
+        samples === undefined
+          ? journaled(
+              node,
+              journal,
+              run,
+              (values) => ask(values, 0),
+              (value) => value
+            )
+          : (row, values, attempt, slot) =>
+              attempt(row, slot, values, () => sampled(node, ask, samples, journal, run, row, values))
+      return when === undefined
+        ? one
+        : (row, values, attempt, slot) => {
+            let holds: boolean
+            try {
+              holds = when(values)
+            } catch (defect) {
+              return attempt(row, slot, values, () => Effect.die(defect))
+            }
+            return holds ? one(row, values, attempt, slot) : attempt(row, slot, values, () => Effect.undefined)
+          }
     }
     case "Filter": {
       const { keep } = kind
-      const asked = journaled(node, journal, run, (values) => keep(values) as Effect.Effect<boolean>, (yes, values) => (yes === true ? values : absent))
+      const asked = journaled(
+        node,
+        journal,
+        run,
+        (values) => keep(values) as Effect.Effect<boolean>,
+        (yes, values) => (yes === true ? values : absent)
+      )
       return lazily(keep, asked, (kept, values) => (kept === true ? values : absent))
     }
     case "Expand": {
@@ -221,7 +245,10 @@ const evaluatorOf = (
         node,
         journal,
         run,
-        (values) => Effect.map(kind.run(values) as Effect.Effect<Iterable<unknown>, unknown, unknown>, (items) => Array.from(items)),
+        (values) =>
+          Effect.map(kind.run(values) as Effect.Effect<Iterable<unknown>, unknown, unknown>, (items) =>
+            Array.from(items)
+          ),
         (items) => items
       )
       return lazily(kind.run, asked, (items) => Array.from(items as Iterable<unknown>))
@@ -230,22 +257,19 @@ const evaluatorOf = (
 }
 
 /** A function that may give its result at once, which is not worth keeping, or an effect of it. */
-const lazily = (
-  f: (values: Values) => unknown,
-  asked: Evaluate,
-  toValue: (result: unknown, values: Values) => unknown
-): Evaluate =>
-(row, values, attempt, slot) => {
-  let made: unknown
-  try {
-    made = f(values)
-    if (Effect.isEffect(made)) return asked(row, values, attempt, slot)
-    made = toValue(made, values)
-  } catch (defect) {
-    return attempt(row, slot, values, () => Effect.die(defect))
+const lazily =
+  (f: (values: Values) => unknown, asked: Evaluate, toValue: (result: unknown, values: Values) => unknown): Evaluate =>
+  (row, values, attempt, slot) => {
+    let made: unknown
+    try {
+      made = f(values)
+      if (Effect.isEffect(made)) return asked(row, values, attempt, slot)
+      made = toValue(made, values)
+    } catch (defect) {
+      return attempt(row, slot, values, () => Effect.die(defect))
+    }
+    return attempt(row, slot, values, () => Effect.succeed(made))
   }
-  return attempt(row, slot, values, () => Effect.succeed(made))
-}
 
 /** Takes a value over from the journal, or computes and keeps it. */
 const journaled = (
@@ -270,12 +294,17 @@ const journaled = (
   }
   return (row, values, attempt, slot) => {
     const known = journal.find(values, 0, compute)
-    return !Effect.isEffect(known) ? takeOver(row, values, slot, known) : Effect.flatMap(known, (found) => {
-      if (found._tag === "Hit") return takeOver(row, values, slot, found)
-      const computed = attempt(row, slot, values, () =>
-        Effect.map(journal.keep(found, values, compute), (result) => toValue(result, values)))
-      return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
-    })
+    return !Effect.isEffect(known)
+      ? takeOver(row, values, slot, known)
+      : Effect.flatMap(known, (found) => {
+          if (found._tag === "Hit") return takeOver(row, values, slot, found)
+          const computed = attempt(row, slot, values, () =>
+            Effect.map(journal.keep(found, values, compute), (result) => toValue(result, values))
+          )
+          return run.onMissing === undefined
+            ? computed
+            : Effect.andThen(run.onMissing(node, row, journal, found), computed)
+        })
   }
 }
 
@@ -303,7 +332,9 @@ const sampled = (
           return Effect.succeed(found.value)
         }
         const computed = journal.keep(found, values, compute)
-        return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
+        return run.onMissing === undefined
+          ? computed
+          : Effect.andThen(run.onMissing(node, row, journal, found), computed)
       })
     },
     { concurrency: "unbounded" }
@@ -327,10 +358,18 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
     stats.running++
     const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index }
     const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
-      const mine = Context.add(Context.add(context, Caller.Caller, caller), RowValues.RowValues, input as RowValues.Values)
+      const mine = Context.add(
+        Context.add(context, Caller.Caller, caller),
+        RowValues.RowValues,
+        input as RowValues.Values
+      )
       return settings === undefined
         ? mine
-        : Context.add(mine, ModelSettings.ModelSettings, ModelSettings.merge(Context.get(context, ModelSettings.ModelSettings), settings))
+        : Context.add(
+            mine,
+            ModelSettings.ModelSettings,
+            ModelSettings.merge(Context.get(context, ModelSettings.ModelSettings), settings)
+          )
     })
     const once = limit === undefined ? called : limit.withPermit(called)
     return Effect.onExitPrimitive(
@@ -383,9 +422,13 @@ const untilParked = (
     )
     return Effect.onExitPrimitive(
       Effect.catchCause(begun, (cause) =>
-        Deferred.isDoneUnsafe(calls.left) && Cause.hasInterruptsOnly(cause) ? Effect.succeed(putDown) : Effect.failCause(cause)),
+        Deferred.isDoneUnsafe(calls.left) && Cause.hasInterruptsOnly(cause)
+          ? Effect.succeed(putDown)
+          : Effect.failCause(cause)
+      ),
       (exit) => {
-        if (exit._tag === "Success" && exit.value === putDown && calls.booked.size > 0) parked.booked.set(place, calls.booked)
+        if (exit._tag === "Success" && exit.value === putDown && calls.booked.size > 0)
+          parked.booked.set(place, calls.booked)
         else parked.booked.delete(place)
         if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !isBudget(exit.cause)) {
           parked.failures.set(`${place}\n${contentOf(input)}`, exit.cause)
@@ -400,7 +443,9 @@ const contentOf = (input: unknown): string => ContentHash.make(StoredValue.canon
 /** What a budget refused is not done yet: it has not failed. */
 const budgetRefusals = (cause: Cause.Cause<unknown>): ReadonlyArray<AiError.AiError> =>
   cause.reasons.flatMap((reason) =>
-    Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.kind(reason.error) === "budget" ? [reason.error] : []
+    Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.kind(reason.error) === "budget"
+      ? [reason.error]
+      : []
   )
 
 const isBudget = (cause: Cause.Cause<unknown>): boolean => budgetRefusals(cause).length > 0
@@ -422,8 +467,8 @@ const failed = (
     return Effect.void
   }
   stats.failed++
-  const hopeless = cause.reasons.some((reason) =>
-    Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.isHopeless(reason.error)
+  const hopeless = cause.reasons.some(
+    (reason) => Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.isHopeless(reason.error)
   )
   if (hopeless) run.stop({ kind: "failed", message: `step ${node.name}: ${message}` })
   else if (onError === "fail") {
@@ -434,17 +479,27 @@ const failed = (
     return Effect.void
   }
   row.failed = true
-  return run.onFailed({ source: root.name, row: row.index, position: row.position, node: node.name, error, message, input })
+  return run.onFailed({
+    source: root.name,
+    row: row.index,
+    position: row.position,
+    node: node.name,
+    error,
+    message,
+    input
+  })
 }
 
 /** The value of a group, from its state: the first thing that happens to its row. */
-const makeFinish = (
-  node: Node.Any,
-  kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>,
-  run: Run
-): Program => {
+const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: Run): Program => {
   const attempt = attempter(node, node, kind.policy, run)
-  const evaluate = journaled(node, run.journalOf(node), run, ({ key, state }) => kind.finish(state, key), (value) => value)
+  const evaluate = journaled(
+    node,
+    run.journalOf(node),
+    run,
+    ({ key, state }) => kind.finish(state, key),
+    (value) => value
+  )
   return (row) => {
     const group = row.values[0] as { readonly key: string; readonly state: unknown }
     return evaluate(row, group, attempt, 0)

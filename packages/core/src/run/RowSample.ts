@@ -18,11 +18,14 @@ export interface RowSample {
   /** Only rows whose hash is above this: those of an earlier sample are left out. */
   readonly above?: string | undefined
   /** Receives the rows that were taken, and the highest hash of them, before the first goes on; it may refuse them. */
-  readonly onTaken?: ((taken: { readonly rows: number; readonly upTo: string }) => Effect.Effect<void, Error>) | undefined
+  readonly onTaken?:
+    | ((taken: { readonly rows: number; readonly upTo: string }) => Effect.Effect<void, Error>)
+    | undefined
 }
 
 /** The hash of a row for a seed. */
-export const hashOf = (seed: string, value: unknown): string => ContentHash.make(`${seed}\n${StoredValue.canonical(value) ?? ""}`).slice(0, 16)
+export const hashOf = (seed: string, value: unknown): string =>
+  ContentHash.make(`${seed}\n${StoredValue.canonical(value) ?? ""}`).slice(0, 16)
 
 interface Taken<A> {
   readonly hash: string
@@ -34,7 +37,7 @@ export const take = <A, E, R>(
   rows: Stream.Stream<Node.SourceRow<A>, E, R>,
   { above = "", onTaken, seed, size }: RowSample
 ): Effect.Effect<Stream.Stream<Node.SourceRow<A>>, E | Error, R> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     // Kept sorted from time to time: a row that is not among the lowest so far is gone at once.
     let kept = new Map<string, Taken<A>>()
     let limit = "~"
@@ -48,7 +51,8 @@ export const take = <A, E, R>(
         const lowest = lowestOf(kept, size)
         kept = new Map(lowest.map((taken) => [taken.hash, taken]))
         limit = lowest.at(-1)!.hash
-      }))
+      })
+    )
     const taken = lowestOf(kept, size)
     yield* onTaken?.({ rows: taken.length, upTo: taken.at(-1)?.hash ?? above }) ?? Effect.void
     return Stream.fromIterable(taken.map(({ row }) => row))

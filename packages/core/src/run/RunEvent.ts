@@ -41,7 +41,12 @@ const Savings = Schema.Struct({
   serviceTier: Money.FromUsd
 })
 
-const Answers = Schema.Struct({ provider: Schema.Int, cache: Schema.Int, shared: Schema.Int, semantic: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0))) })
+const Answers = Schema.Struct({
+  provider: Schema.Int,
+  cache: Schema.Int,
+  shared: Schema.Int,
+  semantic: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0)))
+})
 
 /** How batches stand, where rows wait for them. */
 export const BatchStanding = Schema.Struct({
@@ -86,11 +91,13 @@ export const RunStarted = Schema.TaggedStruct("RunStarted", {
   at: Schema.Finite,
   /** 1, or more when an unfinished run is gone on with. */
   try: Schema.Int,
-  nodes: Schema.Array(Schema.Struct({
-    name: Schema.String,
-    kind: Schema.String,
-    inputs: Schema.Array(Schema.String)
-  }))
+  nodes: Schema.Array(
+    Schema.Struct({
+      name: Schema.String,
+      kind: Schema.String,
+      inputs: Schema.Array(Schema.String)
+    })
+  )
 })
 
 /** A row of a source, an expansion, a group or a join has been through all its steps. */
@@ -193,7 +200,9 @@ export const Routes = Schema.Struct({
   low: Schema.Finite,
   high: Schema.Finite,
   /** Share of the strong model's quality that its routing promises, and what that is measured by; left out: it promises nothing. */
-  promised: Schema.optionalKey(Schema.Struct({ target: Schema.Finite, standard: Schema.Literals(["label", "agreement"]) }))
+  promised: Schema.optionalKey(
+    Schema.Struct({ target: Schema.Finite, standard: Schema.Literals(["label", "agreement"]) })
+  )
 })
 
 export interface Routes extends Schema.Schema.Type<typeof Routes> {}
@@ -240,23 +249,25 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   /** What the run would have cost with none of the strategies. */
   baseline: Money.FromUsd,
   savings: Savings,
-  steps: Schema.Array(Schema.Struct({
-    step: Schema.String,
-    provider: Schema.String,
-    model: Schema.String,
-    /** The class of service; left out: the ordinary one. */
-    serviceTier: Schema.optionalKey(Schema.String),
-    answers: Answers,
-    attempts: Schema.Int,
-    failedAttempts: Schema.Int,
-    tokens: Tokens,
-    cost: Money.FromUsd,
-    unpriced: Schema.Int,
-    estimatedCost: Money.FromUsd,
-    estimatedCalls: Schema.Int,
-    baseline: Money.FromUsd,
-    savings: Savings
-  })),
+  steps: Schema.Array(
+    Schema.Struct({
+      step: Schema.String,
+      provider: Schema.String,
+      model: Schema.String,
+      /** The class of service; left out: the ordinary one. */
+      serviceTier: Schema.optionalKey(Schema.String),
+      answers: Answers,
+      attempts: Schema.Int,
+      failedAttempts: Schema.Int,
+      tokens: Tokens,
+      cost: Money.FromUsd,
+      unpriced: Schema.Int,
+      estimatedCost: Money.FromUsd,
+      estimatedCalls: Schema.Int,
+      baseline: Money.FromUsd,
+      savings: Savings
+    })
+  ),
   outputs: Schema.Array(Schema.Struct({ name: Schema.String, rows: Schema.Int })),
   /** The file with the failed rows, where there are any. */
   errorsFile: Schema.optionalKey(Schema.String),

@@ -168,7 +168,9 @@ export const make = (init: {
   const onFailed: RunState["onFailed"] = (row) => {
     failedRows++
     if (failedRows > flow.stopAfterFailedRows) {
-      fail(`${failedRows} rows failed, more than the ${flow.stopAfterFailedRows} that the flow allows (stopAfterFailedRows)`)
+      fail(
+        `${failedRows} rows failed, more than the ${flow.stopAfterFailedRows} that the flow allows (stopAfterFailedRows)`
+      )
     }
     const { error, message, node, position, source } = row
     const place = `${node}\n${position}`
@@ -237,7 +239,7 @@ export const make = (init: {
       const own = stats.get(node)
       if (own !== undefined) return own
       let lists = above.get(node.name)
-      if (lists === undefined) above.set(node.name, lists = RowProgram.noStats())
+      if (lists === undefined) above.set(node.name, (lists = RowProgram.noStats()))
       return lists
     },
     tally,
@@ -276,7 +278,9 @@ export const make = (init: {
       const { done, failed } = stats.get(source)!
       const before = rowsBefore.get(source)
       if (before !== undefined && done + failed < before) {
-        fail(`source ${source.name} gave ${before} rows, and then ${done + failed}: while rows wait for batches it is read more than once, so it must give the same again (a file, an array; not a generator)`)
+        fail(
+          `source ${source.name} gave ${before} rows, and then ${done + failed}: while rows wait for batches it is read more than once, so it must give the same again (a file, an array; not a generator)`
+        )
       }
       rowsBefore.set(source, done + failed)
     },
@@ -284,9 +288,15 @@ export const make = (init: {
     useJournals: (journals) => {
       journalOf = journals
     },
-    onMissing: options.explain !== true ? undefined : (node, row, journal, missing) =>
-      passes > 1 ? Effect.void : Effect.flatMap(journal.why(missing), (reason) =>
-        emit({ _tag: "RowMissing", run: id, node: node.name, row: row.index, position: row.position, reason })),
+    onMissing:
+      options.explain !== true
+        ? undefined
+        : (node, row, journal, missing) =>
+            passes > 1
+              ? Effect.void
+              : Effect.flatMap(journal.why(missing), (reason) =>
+                  emit({ _tag: "RowMissing", run: id, node: node.name, row: row.index, position: row.position, reason })
+                ),
     onFailed,
     onDropped: () => {
       dropped++
@@ -330,11 +340,17 @@ export const make = (init: {
       if (failure !== undefined) fail(`${failure}: free some space, and go on with the run`)
       return options.rowEvents === true && isLastPass
         ? Effect.forEach(
-          rows,
-          (row) =>
-            emit({ _tag: "RowDone", run: id, source: source.name, row: row.index, status: row.failed ? "failed" : "ok" }),
-          { discard: true }
-        )
+            rows,
+            (row) =>
+              emit({
+                _tag: "RowDone",
+                run: id,
+                source: source.name,
+                row: row.index,
+                status: row.failed ? "failed" : "ok"
+              }),
+            { discard: true }
+          )
         : Effect.void
     },
     notice: ({ milliseconds, until }) => {
@@ -383,12 +399,15 @@ export const make = (init: {
         ...(batches === undefined || batches.open === 0 ? undefined : { batches })
       }
     },
-    ticker: options.observe === undefined
-      ? Effect.never
-      : Effect.forever(Effect.andThen(
-        Effect.sleep(TICK),
-        Effect.flatMap(Clock.currentTimeMillis, (at) => emit(progress(at)))
-      ))
+    ticker:
+      options.observe === undefined
+        ? Effect.never
+        : Effect.forever(
+            Effect.andThen(
+              Effect.sleep(TICK),
+              Effect.flatMap(Clock.currentTimeMillis, (at) => emit(progress(at)))
+            )
+          )
   }
 }
 

@@ -75,157 +75,178 @@ export const run = <E>(
   flow: Flow.Flow<E>,
   options: RunState.Options = {}
 ): Effect.Effect<RunEvent.RunFinished, RunFailed | StartError, Flow.Host> =>
-  Effect.scoped(Effect.gen(function*() {
-    const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
-    const host = yield* Effect.context<Flow.Host>()
-    const store = Context.get(host, Store.Store)
-    const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
-    const budget = yield* budgetOf(flow, options, pricing)
-    const begun = yield* begin(flow, options, store)
-    const at = yield* Clock.currentTimeMillis
-    const errors = yield* FailedRow.open(options.errorsFile ?? `${flow.name}.errors.jsonl`, (row) =>
-      store.rows.fail(begun.id, { ...row, input: Secret.mask(FailedRow.safeJson(row.input)) }))
-    const state = RunState.make({
-      flow,
-      run: begun,
-      at,
-      errors,
-      broken: store.failure,
-      left: () => budget?.left(),
-      options,
-      // A group of writes has its rows before its statements: what is deleted must be gone before rows come.
-      clearFailures: Effect.suspend(() => {
-        store.rows.clearFailures(begun.id)
-        return Effect.ignore(store.commit)
-      })
-    })
-    const books = yield* openBooks(begun, store, pricing, state, budget)
-    // Whatever happens to this fiber, the run does not stay behind as running.
-    let ended = false
-    yield* Effect.addFinalizer(() =>
-      ended ? Effect.void : Effect.ignore(Effect.flatMap(Clock.currentTimeMillis, (at) => {
-        const summary = state.finished({ at, stop: { kind: "interrupted", message: "interrupted" }, outputs: [] })
-        return store.runs.finish(begun, { status: "interrupted", at, summary: RunEvent.summaryToJson(summary) })
-      }))
-    )
-    const settings = yield* FlowContext.settings(flow)
-    const context = host.pipe(
-      Context.add(Pricing.Pricing, pricing),
-      Context.add(Parameter.Values, parameters),
-      Context.add(ModelSettings.ModelSettings, settings),
-      Context.add(Ledger.Book, books.record),
-      Context.add(Ledger.Calls, books.calls),
-      Context.add(ModelClient.Guard, budget?.guard),
-      Context.add(Notice.Notice, state.notice),
-      Context.add(Parking.Run, {
-        id: begun.id,
-        flow: flow.name,
-        startedAt: begun.startedAt,
-        scope: options.cache === false ? begun.name : "",
-        register: (holder) => void holders.push(holder),
-        hold: (held) => budget?.hold(held) ?? (() => {}),
-        count: books.count
-      }),
-      Context.add(Cache.Mode, options.cache === false ? "off" as const : "on" as const),
-      Context.add(Cascading.Trials, options.trials)
-    )
-    yield* state.emit(state.started())
-    const holders: Array<Parking.Holder> = []
-    let layers: ReadonlyArray<ModelClient.LayerInfo> = []
-    const main = Effect.gen(function*() {
-      const steps = FlowContext.stepKeys(flow, { settings, parameters, code: options.code })
-      const { client, context } = yield* FlowContext.services(flow, { batch: options.batch, steps })
-      layers = client?.layers ?? []
-      const journal: Journal.Options = {
-        store,
-        flow: flow.name,
-        run: begun.id,
+  Effect.scoped(
+    Effect.gen(function* () {
+      const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+      const host = yield* Effect.context<Flow.Host>()
+      const store = Context.get(host, Store.Store)
+      const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+      const budget = yield* budgetOf(flow, options, pricing)
+      const begun = yield* begin(flow, options, store)
+      const at = yield* Clock.currentTimeMillis
+      const errors = yield* FailedRow.open(options.errorsFile ?? `${flow.name}.errors.jsonl`, (row) =>
+        store.rows.fail(begun.id, { ...row, input: Secret.mask(FailedRow.safeJson(row.input)) })
+      )
+      const state = RunState.make({
+        flow,
+        run: begun,
         at,
-        environment: FlowContext.environment(flow, { settings, parameters, layers, code: options.code }),
-        client,
-        reuse: options.cache !== false,
-        keep: true
+        errors,
+        broken: store.failure,
+        left: () => budget?.left(),
+        options,
+        // A group of writes has its rows before its statements: what is deleted must be gone before rows come.
+        clearFailures: Effect.suspend(() => {
+          store.rows.clearFailures(begun.id)
+          return Effect.ignore(store.commit)
+        })
+      })
+      const books = yield* openBooks(begun, store, pricing, state, budget)
+      // Whatever happens to this fiber, the run does not stay behind as running.
+      let ended = false
+      yield* Effect.addFinalizer(() =>
+        ended
+          ? Effect.void
+          : Effect.ignore(
+              Effect.flatMap(Clock.currentTimeMillis, (at) => {
+                const summary = state.finished({
+                  at,
+                  stop: { kind: "interrupted", message: "interrupted" },
+                  outputs: []
+                })
+                return store.runs.finish(begun, { status: "interrupted", at, summary: RunEvent.summaryToJson(summary) })
+              })
+            )
+      )
+      const settings = yield* FlowContext.settings(flow)
+      const context = host.pipe(
+        Context.add(Pricing.Pricing, pricing),
+        Context.add(Parameter.Values, parameters),
+        Context.add(ModelSettings.ModelSettings, settings),
+        Context.add(Ledger.Book, books.record),
+        Context.add(Ledger.Calls, books.calls),
+        Context.add(ModelClient.Guard, budget?.guard),
+        Context.add(Notice.Notice, state.notice),
+        Context.add(Parking.Run, {
+          id: begun.id,
+          flow: flow.name,
+          startedAt: begun.startedAt,
+          scope: options.cache === false ? begun.name : "",
+          register: (holder) => void holders.push(holder),
+          hold: (held) => budget?.hold(held) ?? (() => {}),
+          count: books.count
+        }),
+        Context.add(Cache.Mode, options.cache === false ? ("off" as const) : ("on" as const)),
+        Context.add(Cascading.Trials, options.trials)
+      )
+      yield* state.emit(state.started())
+      const holders: Array<Parking.Holder> = []
+      let layers: ReadonlyArray<ModelClient.LayerInfo> = []
+      const main = Effect.gen(function* () {
+        const steps = FlowContext.stepKeys(flow, { settings, parameters, code: options.code })
+        const { client, context } = yield* FlowContext.services(flow, { batch: options.batch, steps })
+        layers = client?.layers ?? []
+        const journal: Journal.Options = {
+          store,
+          flow: flow.name,
+          run: begun.id,
+          at,
+          environment: FlowContext.environment(flow, { settings, parameters, layers, code: options.code }),
+          client,
+          reuse: options.cache !== false,
+          keep: true
+        }
+        if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
+        yield* Effect.forEach(FlowContext.unserved(flow, client), (text) => Effect.logWarning(text), { discard: true })
+        return yield* Effect.provideContext(
+          Passes.run(flow, state, holders, { ...options, packs: ModelClient.hasLayer(client?.layers, Pack.NAME) }),
+          context as Context.Context<unknown>
+        )
+      })
+      const heartbeat = Effect.forever(Effect.andThen(Effect.sleep("5 seconds"), store.runs.heartbeat(begun)))
+      const drain =
+        options.drain === undefined
+          ? Effect.never
+          : Effect.andThen(
+              options.drain,
+              Effect.andThen(
+                Effect.sync(() => state.stop({ kind: "interrupted", message: "interrupted" })),
+                Effect.sleep(options.grace ?? "10 seconds")
+              )
+            )
+      const exit = yield* Effect.exit(
+        Effect.raceFirst(
+          Effect.raceFirst(Effect.provideContext(main, context), Effect.raceFirst(state.ticker, heartbeat)),
+          Effect.as(drain, [])
+        ) as Effect.Effect<ReadonlyArray<{ readonly name: string; readonly rows: number }>, unknown, Scope.Scope>
+      )
+      if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && state.stopped() === undefined) {
+        return yield* Effect.interrupt
       }
-      if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
-      yield* Effect.forEach(FlowContext.unserved(flow, client), (text) => Effect.logWarning(text), { discard: true })
-      return yield* Effect.provideContext(
-        Passes.run(flow, state, holders, { ...options, packs: ModelClient.hasLayer(client?.layers, Pack.NAME) }),
-        context as Context.Context<unknown>
+      yield* books.settle
+      const stop =
+        state.stopped()
+        ?? (Exit.isFailure(exit)
+          ? { kind: "failed" as const, message: FailedRow.describe(exit.cause).message }
+          : undefined)
+      const kept = yield* Strategies.sums(store, begun.id, layers)
+      yield* Effect.forEach(Strategies.broken(kept), (text) => Effect.logWarning(text), { discard: true })
+      const summary = state.finished({
+        at: yield* Clock.currentTimeMillis,
+        stop,
+        outputs: Exit.isSuccess(exit) ? exit.value : [],
+        kept
+      })
+      ended = true
+      if (holders.length > 0 && summary.status !== "waiting") {
+        yield* Effect.ignore(store.batches.endRun(begun.id, summary.status === "done"))
+      }
+      const written = yield* Effect.result(
+        store.runs.finish(begun, {
+          status: summary.status,
+          at: summary.at,
+          summary: RunEvent.summaryToJson(summary)
+        })
       )
+      if (written._tag === "Failure") {
+        yield* Effect.logWarning(
+          `${store.name} cannot be written (${Store.messageOf(written.failure)}): what came last of this run is not kept`
+        )
+      }
+      yield* state.emit(state.progress(summary.at))
+      yield* state.emit(summary)
+      return stop === undefined ? summary : yield* new RunFailed({ message: stop.message, summary })
     })
-    const heartbeat = Effect.forever(Effect.andThen(Effect.sleep("5 seconds"), store.runs.heartbeat(begun)))
-    const drain = options.drain === undefined ? Effect.never : Effect.andThen(
-      options.drain,
-      Effect.andThen(
-        Effect.sync(() => state.stop({ kind: "interrupted", message: "interrupted" })),
-        Effect.sleep(options.grace ?? "10 seconds")
-      )
-    )
-    const exit = yield* Effect.exit(
-      Effect.raceFirst(
-        Effect.raceFirst(Effect.provideContext(main, context), Effect.raceFirst(state.ticker, heartbeat)),
-        Effect.as(drain, [])
-      ) as Effect.Effect<
-        ReadonlyArray<{ readonly name: string; readonly rows: number }>,
-        unknown,
-        Scope.Scope
-      >
-    )
-    if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && state.stopped() === undefined) {
-      return yield* Effect.interrupt
-    }
-    yield* books.settle
-    const stop = state.stopped() ??
-      (Exit.isFailure(exit) ? { kind: "failed" as const, message: FailedRow.describe(exit.cause).message } : undefined)
-    const kept = yield* Strategies.sums(store, begun.id, layers)
-    yield* Effect.forEach(Strategies.broken(kept), (text) => Effect.logWarning(text), { discard: true })
-    const summary = state.finished({
-      at: yield* Clock.currentTimeMillis,
-      stop,
-      outputs: Exit.isSuccess(exit) ? exit.value : [],
-      kept
-    })
-    ended = true
-    if (holders.length > 0 && summary.status !== "waiting") {
-      yield* Effect.ignore(store.batches.endRun(begun.id, summary.status === "done"))
-    }
-    const written = yield* Effect.result(store.runs.finish(begun, {
-      status: summary.status,
-      at: summary.at,
-      summary: RunEvent.summaryToJson(summary)
-    }))
-    if (written._tag === "Failure") {
-      yield* Effect.logWarning(`${store.name} cannot be written (${Store.messageOf(written.failure)}): what came last of this run is not kept`)
-    }
-    yield* state.emit(state.progress(summary.at))
-    yield* state.emit(summary)
-    return stop === undefined ? summary : yield* new RunFailed({ message: stop.message, summary })
-  }))
+  )
 
 /** Begins a run, or goes on with one. */
-const begin = Effect.fnUntraced(function*(flow: Flow.Any, options: RunState.Options, store: Store.Service) {
-  const claimed = options.resume === undefined
-    ? store.runs.create({
-      flow: flow.name,
-      identity: options.identity,
-      options: options.record ?? {},
-      graph: RunState.graphOf(flow)
-    })
-    : Effect.flatMap(store.runs.find(options.resume), (run) => store.runs.claim(run))
+const begin = Effect.fnUntraced(function* (flow: Flow.Any, options: RunState.Options, store: Store.Service) {
+  const claimed =
+    options.resume === undefined
+      ? store.runs.create({
+          flow: flow.name,
+          identity: options.identity,
+          options: options.record ?? {},
+          graph: RunState.graphOf(flow)
+        })
+      : Effect.flatMap(store.runs.find(options.resume), (run) => store.runs.claim(run))
   return yield* Effect.mapError(claimed, (error) =>
-    error._tag === "RunError" ? error : Store.unusable(store.name, error))
+    error._tag === "RunError" ? error : Store.unusable(store.name, error)
+  )
 })
 
 const budgetOf = (flow: Flow.Any, options: RunState.Options, pricing: Pricing.Service) => {
   const limits = { ...flow.budget, ...options.budget }
-  return Object.keys(limits).length === 0 ? Effect.undefined : Effect.try({
-    try: () => Budget.make(limits, pricing),
-    catch: (error) => error as Budget.BudgetError
-  })
+  return Object.keys(limits).length === 0
+    ? Effect.undefined
+    : Effect.try({
+        try: () => Budget.make(limits, pricing),
+        catch: (error) => error as Budget.BudgetError
+      })
 }
 
 /** The books of a run: those of its earlier tries, and what comes. */
-const openBooks = Effect.fnUntraced(function*(
+const openBooks = Effect.fnUntraced(function* (
   run: RunRepo.Run,
   store: Store.Service,
   pricing: Pricing.Service,
@@ -239,9 +260,8 @@ const openBooks = Effect.fnUntraced(function*(
   }
   let cut: ReadonlyArray<LedgerRepo.CutCall> = []
   if (run.tries > 1) {
-    const [sums, calls] = yield* Effect.mapError(
-      Effect.all([ledger.sums(run.id), ledger.cutCalls(run.id)]),
-      (error) => Store.unusable(store.name, error)
+    const [sums, calls] = yield* Effect.mapError(Effect.all([ledger.sums(run.id), ledger.cutCalls(run.id)]), (error) =>
+      Store.unusable(store.name, error)
     )
     for (const sum of sums) {
       state.tally.restore(sum)
@@ -263,19 +283,21 @@ const openBooks = Effect.fnUntraced(function*(
       state.tally.record(entry)
       cutCalls.see(entry)
     },
-    calls: store.inMemory ? undefined : (call: LedgerEntry.Call) => {
-      const id = ++number
-      return Effect.as(
-        Effect.catch(ledger.begin(run.id, id, call), (error) => {
-          state.stop({
-            kind: "failed",
-            message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is asked, since it could not be kept. Mend that, and go on with the run`
-          })
-          return Effect.interrupt
-        }),
-        id
-      )
-    },
+    calls: store.inMemory
+      ? undefined
+      : (call: LedgerEntry.Call) => {
+          const id = ++number
+          return Effect.as(
+            Effect.catch(ledger.begin(run.id, id, call), (error) => {
+              state.stop({
+                kind: "failed",
+                message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is asked, since it could not be kept. Mend that, and go on with the run`
+              })
+              return Effect.interrupt
+            }),
+            id
+          )
+        },
     settle: cutCalls.settle
   }
 })

@@ -9,9 +9,14 @@ import * as Varying from "../seam/Varying.ts"
 
 /** What a step runs, told what varies in its calls, and what makes their answers good. */
 export const of = ({ quality, run, varying }: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof run => {
-  const told: typeof run = varying === undefined ? run : (values, sample) =>
-    // A column that is not there is no text to compare.
-    Varying.provide({ text: varying.text(values) ?? "", reuse: varying.reuse, pack: varying.pack })(run(values, sample))
+  const told: typeof run =
+    varying === undefined
+      ? run
+      : (values, sample) =>
+          // A column that is not there is no text to compare.
+          Varying.provide({ text: varying.text(values) ?? "", reuse: varying.reuse, pack: varying.pack })(
+            run(values, sample)
+          )
   if (quality === undefined) return told
   const { answer, check, features, label, score } = quality
   return (values, sample) =>

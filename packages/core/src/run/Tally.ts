@@ -44,7 +44,8 @@ export const saved = ({ savings }: Sums): Money.Money => Money.sum(Object.values
 export const baseline = (sums: Sums): Money.Money => sums.spent + saved(sums)
 
 /** Answers to steps, wherever they came from. */
-export const answers = (by: Sums["answers"]): number => ModelResponse.origins.reduce((sum, origin) => sum + by[origin], 0)
+export const answers = (by: Sums["answers"]): number =>
+  ModelResponse.origins.reduce((sum, origin) => sum + by[origin], 0)
 
 /** Of those, the ones that were not paid for. */
 export const reused = (by: Sums["answers"]): number => answers(by) - by.provider
@@ -111,12 +112,15 @@ export interface Tally {
 }
 
 export const make = (): Tally => {
-  const lines = new Map<string, Pick<Line, "step" | "provider" | "model" | "serviceTier"> & { readonly sums: Running }>()
+  const lines = new Map<
+    string,
+    Pick<Line, "step" | "provider" | "model" | "serviceTier"> & { readonly sums: Running }
+  >()
   const total = new Running()
   const lineOf = (step: string, provider: string, model: string, serviceTier: string | undefined): Running => {
     const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
     let line = lines.get(key)
-    if (line === undefined) lines.set(key, line = { step, provider, model, serviceTier, sums: new Running() })
+    if (line === undefined) lines.set(key, (line = { step, provider, model, serviceTier, sums: new Running() }))
     return line.sums
   }
   return {

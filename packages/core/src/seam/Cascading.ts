@@ -35,7 +35,9 @@ export interface Trial {
 }
 
 /** Receives trials; while it is set a cascade asks every model, and gives the strong one's answer. */
-export const Trials = Context.Reference<((trial: Trial) => void) | undefined>("@pipe/core/Cascading/Trials", { defaultValue: () => undefined })
+export const Trials = Context.Reference<((trial: Trial) => void) | undefined>("@pipe/core/Cascading/Trials", {
+  defaultValue: () => undefined
+})
 
 /** What a step is: its code, its settings, the values of its parameters; `undefined`: it is not known. */
 export const StepKeys = Context.Reference<(step: string) => string | undefined>("@pipe/core/Cascading/StepKeys", {

@@ -21,7 +21,9 @@ export interface Options {
 }
 
 /** Runs a call under a key; `undefined`: the key is left alone now, and nothing was called. */
-export type Cooldown = (key: string) => <A>(call: Effect.Effect<A, AiError.AiError>) => Effect.Effect<A | undefined, AiError.AiError>
+export type Cooldown = (
+  key: string
+) => <A>(call: Effect.Effect<A, AiError.AiError>) => Effect.Effect<A | undefined, AiError.AiError>
 
 /** Whether a failure says something of the endpoint, and not of the request. */
 export const isItsOwn = (error: AiError.AiError): boolean => {
@@ -38,10 +40,17 @@ const outcomeOf = (exit: Exit.Exit<unknown, AiError.AiError>): CircuitBreaker.Ou
 }
 
 /** Circuits of this process. */
-export const make = ({ cooldown = "30 seconds", failures = 3 }: Options = {}): Effect.Effect<Cooldown, never, Scope.Scope> =>
+export const make = ({ cooldown = "30 seconds", failures = 3 }: Options = {}): Effect.Effect<
+  Cooldown,
+  never,
+  Scope.Scope
+> =>
   Effect.map(
     CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(failures), openDuration: cooldown }),
-    (breaker): Cooldown => (key) => (call) =>
-      Effect.catch(breaker.execute(call, { key, classify: outcomeOf }), (error) =>
-        error._tag === "AiError" ? Effect.fail(error) : Effect.undefined)
+    (breaker): Cooldown =>
+      (key) =>
+      (call) =>
+        Effect.catch(breaker.execute(call, { key, classify: outcomeOf }), (error) =>
+          error._tag === "AiError" ? Effect.fail(error) : Effect.undefined
+        )
   ).pipe(Effect.provide(CircuitBreaker.layerStoreMemory()))

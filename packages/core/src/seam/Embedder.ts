@@ -54,4 +54,7 @@ export const make = (model: EmbeddingModel.EmbeddingModel, options: Options): Se
 
 /** On the `EmbeddingModel` in context. */
 export const layer = (options: Options): Layer.Layer<Embedder, never, EmbeddingModel.EmbeddingModel> =>
-  Layer.effect(Embedder, Effect.map(EmbeddingModel.EmbeddingModel, (model) => make(model, options)))
+  Layer.effect(
+    Embedder,
+    Effect.map(EmbeddingModel.EmbeddingModel, (model) => make(model, options))
+  )

@@ -45,17 +45,13 @@ export interface Options {
 }
 
 /** A `ModelClient` on the `LanguageModel` in context and, for embeddings, the `EmbeddingModel` where there is one. */
-export const layer = (
-  options: Options
-): Layer.Layer<ModelClient.ModelClient, never, LanguageModel.LanguageModel> =>
+export const layer = (options: Options): Layer.Layer<ModelClient.ModelClient, never, LanguageModel.LanguageModel> =>
   Layer.effect(
     ModelClient.ModelClient,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const model = yield* LanguageModel.LanguageModel
       const embedder = yield* Effect.serviceOption(EmbeddingModel.EmbeddingModel)
-      const send = (
-        request: ModelRequest.ModelRequest
-      ): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
+      const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
         request._tag === "Completion" ? complete(model, options, request) : embed(embedder, options, request)
       return ModelClient.provider({
         name: options.provider,
@@ -66,7 +62,7 @@ export const layer = (
     })
   )
 
-const complete = Effect.fnUntraced(function*(
+const complete = Effect.fnUntraced(function* (
   model: LanguageModel.LanguageModel,
   options: Options,
   request: ModelRequest.Completion
@@ -80,26 +76,32 @@ const complete = Effect.fnUntraced(function*(
   )
   const call = {
     prompt: Prompt.fromMessages(messages),
-    toolkit: Toolkit.make(...request.tools.map((tool) =>
-      Tool.dynamic(tool.name, {
-        ...(tool.description === undefined ? undefined : { description: tool.description }),
-        parameters: tool.parameters as JsonSchema.JsonSchema
-      })
-    )),
+    toolkit: Toolkit.make(
+      ...request.tools.map((tool) =>
+        Tool.dynamic(tool.name, {
+          ...(tool.description === undefined ? undefined : { description: tool.description }),
+          parameters: tool.parameters as JsonSchema.JsonSchema
+        })
+      )
+    ),
     toolChoice: request.toolChoice,
     disableToolCallResolution: true as const
   }
-  const answer = request.responseFormat.type === "text"
-    ? yield* model.generateText(call as never) as unknown as Effect.Effect<LanguageModel.GenerateTextResponse<{}>, AiError.AiError>
-    : yield* model.generateObject({
-      ...call,
-      objectName: request.responseFormat.name,
-      schema: SchemaRepresentation.fromJsonSchemaDocument({
-        dialect: "draft-2020-12",
-        schema: request.responseFormat.schema as JsonSchema.JsonSchema,
-        definitions: {}
-      })
-    } as never) as unknown as Effect.Effect<LanguageModel.GenerateTextResponse<{}>, AiError.AiError>
+  const answer =
+    request.responseFormat.type === "text"
+      ? yield* model.generateText(call as never) as unknown as Effect.Effect<
+          LanguageModel.GenerateTextResponse<{}>,
+          AiError.AiError
+        >
+      : yield* model.generateObject({
+          ...call,
+          objectName: request.responseFormat.name,
+          schema: SchemaRepresentation.fromJsonSchemaDocument({
+            dialect: "draft-2020-12",
+            schema: request.responseFormat.schema as JsonSchema.JsonSchema,
+            definitions: {}
+          })
+        } as never) as unknown as Effect.Effect<LanguageModel.GenerateTextResponse<{}>, AiError.AiError>
   return toResponse(options, answer)
 })
 
@@ -116,7 +118,8 @@ const toResponse = (
     requestedModel: options.model,
     ...(metadata?.id === undefined ? undefined : { id: metadata.id }),
     ...(usage === undefined ? undefined : { usage }),
-    parts: answer.content.filter((part) => part.type !== "response-metadata" && part.type !== "finish")
+    parts: answer.content
+      .filter((part) => part.type !== "response-metadata" && part.type !== "finish")
       .map((part) => ({ ...part }) as ModelResponse.Part),
     finishReason: answer.finishReason,
     origin: "provider"

@@ -62,9 +62,17 @@ export interface Judge<out R = never> {
 }
 
 /** What of a judge changes what it says. */
-export const identityOf = <R>({ answer, by, identify, name, prepare, row }: Judge<R>): Effect.Effect<string, never, R> =>
+export const identityOf = <R>({
+  answer,
+  by,
+  identify,
+  name,
+  prepare,
+  row
+}: Judge<R>): Effect.Effect<string, never, R> =>
   Effect.map(identify ?? Effect.undefined, (known) =>
-    RequestKey.canonical([name, by ?? [answer?.toString(), row?.toString(), prepare?.toString()], known ?? null]))
+    RequestKey.canonical([name, by ?? [answer?.toString(), row?.toString(), prepare?.toString()], known ?? null])
+  )
 
 /** A judge of one's own. */
 export const make = <R = never>(judge: Judge<R>): Judge<R> => judge
@@ -80,20 +88,30 @@ export const logprobs = ({ atLeast = 0.9 }: { readonly atLeast?: number } = {}):
     atLeast,
     prepare: (request) => ({ ...request, settings: { topLogprobs: 0, ...request.settings } }),
     answer: ({ response: { logprobs = [] } }) =>
-      Effect.succeed(logprobs.length === 0 ? {} as Features.Features : {
-        logprobs: Math.exp(logprobs.reduce((sum, value) => sum + value, 0) / logprobs.length),
-        "logprobs least": Math.exp(logprobs.reduce((least, value) => Math.min(least, value), 0))
-      })
+      Effect.succeed(
+        logprobs.length === 0
+          ? ({} as Features.Features)
+          : {
+              logprobs: Math.exp(logprobs.reduce((sum, value) => sum + value, 0) / logprobs.length),
+              "logprobs least": Math.exp(logprobs.reduce((least, value) => Math.min(least, value), 0))
+            }
+      )
   })
 
 /**
  * Asks the same model again, `samples` times (2) at a `temperature` (0.7), and counts how many answers agree with the first: "self-consistency" (Wang and
  * others, arXiv 2203.11171).
  */
-export const agreement = (options: { readonly samples?: number; readonly temperature?: number; readonly atLeast?: number } = {}): Judge => {
+export const agreement = (
+  options: { readonly samples?: number; readonly temperature?: number; readonly atLeast?: number } = {}
+): Judge => {
   const { atLeast = 1, samples = 2, temperature = 0.7 } = options
   const asks = (request: ModelRequest.Completion) =>
-    Array.from({ length: samples }, (_, at) => ({ ...request, sample: (request.sample + 1) * 1_000 + at, settings: { ...request.settings, temperature } }))
+    Array.from({ length: samples }, (_, at) => ({
+      ...request,
+      sample: (request.sample + 1) * 1_000 + at,
+      settings: { ...request.settings, temperature }
+    }))
   return make({
     name: "agreement",
     by: [samples, temperature],
@@ -121,7 +139,11 @@ const schema = {
 }
 
 /** Has a model say how probable it is that the answer is right; `question` is what it is asked. Its cost is in the row's. */
-export const model = (options: { readonly model: string; readonly question?: string; readonly atLeast?: number }): Judge => {
+export const model = (options: {
+  readonly model: string
+  readonly question?: string
+  readonly atLeast?: number
+}): Judge => {
   const { atLeast = 0.8, question = QUESTION } = options
   const toJudge = (request: ModelRequest.Completion, text: string) =>
     ModelRequest.completion({
@@ -146,7 +168,7 @@ export const model = (options: { readonly model: string; readonly question?: str
         ),
         (response) => {
           const given = Number(/-?\d+(?:\.\d+)?/.exec(ModelResponse.text(response))?.[0])
-          return Number.isFinite(given) ? { model: Math.max(0, Math.min(1, given / 100)) } : {} as Features.Features
+          return Number.isFinite(given) ? { model: Math.max(0, Math.min(1, given / 100)) } : ({} as Features.Features)
         }
       )
   })
@@ -167,14 +189,19 @@ export const embedding: Judge<Embedder.Embedder> = make({
       return Effect.flatMap(Embedder.Embedder, (embedder): Effect.Effect<Features.Sample, AiError.AiError> =>
         text.trim() === "" || embedder.unfit(text) !== undefined
           ? Effect.succeed({ features: {} })
-          : Effect.map(embedder.embed(text), (vector) => ({ features: {}, vector })))
+          : Effect.map(embedder.embed(text), (vector) => ({ features: {}, vector }))
+      )
     })
 })
 
 /** Whether an answer may stand by what its judges say, where nothing is tuned. */
-export const isAccepted = (judges: ReadonlyArray<Judge<never>>, facts: Features.Features, verdict: Quality.Verdict | undefined): boolean =>
-  (verdict === undefined || Quality.isGood(verdict)) &&
-  judges.every(({ answer, atLeast, name }) => {
+export const isAccepted = (
+  judges: ReadonlyArray<Judge<never>>,
+  facts: Features.Features,
+  verdict: Quality.Verdict | undefined
+): boolean =>
+  (verdict === undefined || Quality.isGood(verdict))
+  && judges.every(({ answer, atLeast, name }) => {
     const score = facts[name]
     return answer === undefined || (typeof score === "number" ? score >= atLeast : score === true)
   })

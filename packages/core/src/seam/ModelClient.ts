@@ -89,7 +89,8 @@ export interface CascadeRequest {
 }
 
 /** Whether a stack has a layer of a name. */
-export const hasLayer = (layers: ReadonlyArray<LayerInfo> = [], name: string): boolean => layers.some((layer) => layer.name === name)
+export const hasLayer = (layers: ReadonlyArray<LayerInfo> = [], name: string): boolean =>
+  layers.some((layer) => layer.name === name)
 
 /** The name of the `LayerInfo` that stands before each of several providers; its `answers` is the beginning of their models' names. */
 export const PROVIDERS = "providers"
@@ -116,9 +117,8 @@ export interface Service {
 export class ModelClient extends Context.Service<ModelClient, Service>()("@pipe/core/ModelClient") {}
 
 /** Sends a request to the stack in context. */
-export const send = <R extends ModelRequest>(
-  request: R
-): Effect.Effect<ResponseTo<R>, AiError.AiError, ModelClient> => Effect.flatMap(ModelClient, (client) => client.send(request))
+export const send = <R extends ModelRequest>(request: R): Effect.Effect<ResponseTo<R>, AiError.AiError, ModelClient> =>
+  Effect.flatMap(ModelClient, (client) => client.send(request))
 
 const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve"> => ({
   layers: [info, ...(next.layers ?? [])],
@@ -138,7 +138,9 @@ export const AtEdge = Context.Reference<((edge: Service) => Service) | undefined
 const below = (info: LayerInfo): Effect.Effect<Service, never, ModelClient> =>
   Effect.flatMap(ModelClient, (next) =>
     Effect.withFiberSucceed((fiber) =>
-      next.isEdge === true && info.paces !== true ? fiber.getRef(AtEdge)?.(next) ?? next : next))
+      next.isEdge === true && info.paces !== true ? (fiber.getRef(AtEdge)?.(next) ?? next) : next
+    )
+  )
 
 /** What is known of a layer that says nothing: its source. */
 const unknown = (f: Function): LayerInfo => ({ name: f.name === "" ? "middleware" : f.name, answers: f.toString() })
@@ -164,7 +166,8 @@ export const middlewareEffect = <E, R>(
       Effect.map(f(next), (made) => ({
         ...(typeof made === "function" ? { send: made, resolve: next.resolve } : made),
         ...over(info, next)
-      })))
+      }))
+    )
   )
 
 /** A layer that only changes requests, in `send` and in `resolve` alike: another model, a setting, a system message. */
@@ -233,7 +236,9 @@ export interface Held {
 }
 
 /** Lets attempts through at the provider's edge, makes them wait, or refuses them. */
-export type Guard = <R extends ModelRequest>(call: Call & { readonly request: R }) => Effect.Effect<Admission<R>, AiError.AiError>
+export type Guard = <R extends ModelRequest>(
+  call: Call & { readonly request: R }
+) => Effect.Effect<Admission<R>, AiError.AiError>
 
 /** Stands before every attempt, retries and fallbacks included. `Budget` sets it; by default nobody stands there. */
 export const Guard = Context.Reference<Guard | undefined>("@pipe/core/ModelClient/Guard", {
@@ -265,7 +270,12 @@ export const provider = (options: {
 }): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
 
-  const attempt = <R extends ModelRequest>(call: Call & { readonly request: R }, meter: Meter, clock: Clock.Clock, admission?: Admission) => {
+  const attempt = <R extends ModelRequest>(
+    call: Call & { readonly request: R },
+    meter: Meter,
+    clock: Clock.Clock,
+    admission?: Admission
+  ) => {
     const end = (outcome: Ended) => {
       const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
       admission?.end(ended)
@@ -287,13 +297,19 @@ export const provider = (options: {
     })
   }
 
-  const begin = <R extends ModelRequest>(call: Call & { readonly request: R }, meter: Meter, clock: Clock.Clock, admission?: Admission) => {
+  const begin = <R extends ModelRequest>(
+    call: Call & { readonly request: R },
+    meter: Meter,
+    clock: Clock.Clock,
+    admission?: Admission
+  ) => {
     const before = meter.begin(call)
     const sent = attempt(call, meter, clock, admission)
     if (before === undefined) return sent
     return Effect.andThen(
-      admission === undefined ? before : Effect.onInterrupt(before, () =>
-        Effect.sync(() => admission.end({ billed: "no" }))),
+      admission === undefined
+        ? before
+        : Effect.onInterrupt(before, () => Effect.sync(() => admission.end({ billed: "no" }))),
       sent
     )
   }
@@ -312,12 +328,13 @@ export const provider = (options: {
         return guard === undefined
           ? begin(call, meter, clock)
           : Effect.flatMap(guard(call), (admission) =>
-            begin(
-              { ...call, request: admission.request, startedAt: clock.currentTimeMillisUnsafe() },
-              meter,
-              clock,
-              admission
-            ))
+              begin(
+                { ...call, request: admission.request, startedAt: clock.currentTimeMillisUnsafe() },
+                meter,
+                clock,
+                admission
+              )
+            )
       })
   }
 }

@@ -72,8 +72,11 @@ export const isRetryable = (error: AiError.AiError): boolean => {
  */
 export const isHopeless = (error: AiError.AiError): boolean => {
   const k = kind(error)
-  return k === "quota" || k === "auth" ||
-    (error.reason._tag === "NetworkError" && error.reason.description?.startsWith(unreachable) === true)
+  return (
+    k === "quota"
+    || k === "auth"
+    || (error.reason._tag === "NetworkError" && error.reason.description?.startsWith(unreachable) === true)
+  )
 }
 
 /** First words of the description of a `NetworkError` for an endpoint that takes no connection. */
@@ -101,23 +104,25 @@ export const retryAfterKey = "retryAfterMillis"
 
 /** A refusal or a filtered answer, as a failure; `undefined` for any other answer. */
 export const refusal = (response: ModelResponse.ModelResponse): AiError.AiError | undefined =>
-  response._tag === "CompletionResponse" &&
-    (response.refusal !== undefined || response.finishReason === "content-filter")
+  response._tag === "CompletionResponse"
+  && (response.refusal !== undefined || response.finishReason === "content-filter")
     ? AiError.make({
-      module: response.provider,
-      method: "send",
-      reason: new AiError.ContentPolicyError({
-        description: response.refusal === undefined
-          ? "the provider's content filter stopped the answer"
-          : `the model refused: ${response.refusal}`
+        module: response.provider,
+        method: "send",
+        reason: new AiError.ContentPolicyError({
+          description:
+            response.refusal === undefined
+              ? "the provider's content filter stopped the answer"
+              : `the model refused: ${response.refusal}`
+        })
       })
-    })
     : undefined
 
 /** The message for a person: without module prefix and generic advice. */
 export const message = (error: AiError.AiError): string => {
   const reason = error.reason
-  const own = "description" in reason ? reason.description : "metadata" in reason ? reason.metadata["description"] : undefined
+  const own =
+    "description" in reason ? reason.description : "metadata" in reason ? reason.metadata["description"] : undefined
   if (typeof own !== "string" || own === "") return reason.message
   const wait = retryAfter(error)
   return wait === undefined ? own : `${own}; the limit resets in ${Duration.format(wait)}`

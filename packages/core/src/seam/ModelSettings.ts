@@ -49,5 +49,6 @@ export const merge = (outer: ModelSettings, inner: ModelSettings): ModelSettings
 
 /** Runs an effect with settings over those around it. */
 export const provide =
-  (settings: ModelSettings) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  (settings: ModelSettings) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.updateService(self, ModelSettings, (outer) => merge(outer, settings))

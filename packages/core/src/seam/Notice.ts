@@ -18,7 +18,7 @@ export type Notice = {
 }
 
 /** Logs warnings, each once; what differs each time has a key. */
-export const once = (): (text: string, key?: string) => Effect.Effect<void> => {
+export const once = (): ((text: string, key?: string) => Effect.Effect<void>) => {
   const said = new Set<string>()
   return (text, key = text) =>
     Effect.suspend(() => {

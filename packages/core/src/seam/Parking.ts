@@ -33,8 +33,14 @@ export interface Row {
 
 export const Row = Context.Reference<Row | undefined>("@pipe/core/Parking/Row", { defaultValue: () => undefined })
 
-export const makeRow = (booked: Map<string, number> = new Map()): Row =>
-  ({ open: 0, parked: 0, left: Deferred.makeUnsafe(), booked, answered: new Map(), given: new Map() })
+export const makeRow = (booked: Map<string, number> = new Map()): Row => ({
+  open: 0,
+  parked: 0,
+  left: Deferred.makeUnsafe(),
+  booked,
+  answered: new Map(),
+  given: new Map()
+})
 
 /** Whether an answer is to be booked: a row that was put down, and is begun again, has some of its answers again. */
 export const isNew = (row: Row, hash: string): boolean => {
@@ -123,6 +129,14 @@ export const AtOnce = Context.Reference<boolean>("@pipe/core/Parking/AtOnce", { 
 export const Run = Context.Reference<Run | undefined>("@pipe/core/Parking/Run", { defaultValue: () => undefined })
 
 /** Whether a stack with these layers puts a request of a fiber into a batch. */
-export const goesInBatch = (layers: ReadonlyArray<ModelClient.LayerInfo> = [], fiber: Fiber.Fiber<unknown, unknown>): boolean =>
-  fiber.getRef(Row) !== undefined && !fiber.getRef(AtOnce) && layers.some(({ service }) =>
-    service?.tier === "batch" && (service.steps === undefined || service.steps.includes(fiber.getRef(Caller.Caller).step)))
+export const goesInBatch = (
+  layers: ReadonlyArray<ModelClient.LayerInfo> = [],
+  fiber: Fiber.Fiber<unknown, unknown>
+): boolean =>
+  fiber.getRef(Row) !== undefined
+  && !fiber.getRef(AtOnce)
+  && layers.some(
+    ({ service }) =>
+      service?.tier === "batch"
+      && (service.steps === undefined || service.steps.includes(fiber.getRef(Caller.Caller).step))
+  )

@@ -47,8 +47,10 @@ export interface Quality {
 export const Quality = Context.Reference<Quality | undefined>("@pipe/core/Quality", { defaultValue: () => undefined })
 
 /** Says what makes the answers to an effect's calls good. */
-export const provide = (quality: Quality) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.provideService(self, Quality, quality)
+export const provide =
+  (quality: Quality) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(self, Quality, quality)
 
 /** What counts of the text of an answer. Throws what the author's function throws. */
 export const answerOf = ({ answer }: Quality, text: string): unknown => (answer === undefined ? text : answer(text))
@@ -74,12 +76,18 @@ const comparable = (value: unknown): string =>
 /** How good an answer is beside a label. */
 export const againstLabel = (quality: Quality, text: string): number => {
   const found = answerOf(quality, text)
-  return clamp(quality.score === undefined ? comparable(found) === comparable(quality.label) : quality.score(found, quality.label))
+  return clamp(
+    quality.score === undefined ? comparable(found) === comparable(quality.label) : quality.score(found, quality.label)
+  )
 }
 
 /** How far an answer agrees with another. */
 export const agreement = (quality: Quality, text: string, other: string): number =>
-  clamp(quality.score === undefined ? keyOf(quality, text) === keyOf(quality, other) : quality.score(answerOf(quality, text), answerOf(quality, other)))
+  clamp(
+    quality.score === undefined
+      ? keyOf(quality, text) === keyOf(quality, other)
+      : quality.score(answerOf(quality, text), answerOf(quality, other))
+  )
 
 /** What a check says, as facts. */
 export const factsOf = (verdict: Verdict): Features.Features =>
@@ -89,4 +97,8 @@ export const factsOf = (verdict: Verdict): Features.Features =>
 
 /** Whether a check alone lets an answer stand: a yes, a half at least, facts of which none is a no. */
 export const isGood = (verdict: Verdict): boolean =>
-  typeof verdict === "boolean" ? verdict : typeof verdict === "number" ? verdict >= 0.5 : !Object.values(verdict).includes(false)
+  typeof verdict === "boolean"
+    ? verdict
+    : typeof verdict === "number"
+      ? verdict >= 0.5
+      : !Object.values(verdict).includes(false)

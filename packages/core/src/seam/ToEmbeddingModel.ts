@@ -40,12 +40,14 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
       Effect.withFiber((fiber) => {
         const { dimensions, model, providerOptions } = fiber.getRef(ModelSettings.ModelSettings)
         return Effect.map(
-          client.send(ModelRequest.embedding({
-            inputs,
-            ...(model === undefined ? undefined : { model }),
-            ...(dimensions === undefined ? undefined : { dimensions }),
-            ...(providerOptions === undefined ? undefined : { providerOptions })
-          })),
+          client.send(
+            ModelRequest.embedding({
+              inputs,
+              ...(model === undefined ? undefined : { model }),
+              ...(dimensions === undefined ? undefined : { dimensions }),
+              ...(providerOptions === undefined ? undefined : { providerOptions })
+            })
+          ),
           (response) => ({
             results: response.vectors.map((vector) => [...vector]),
             usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }

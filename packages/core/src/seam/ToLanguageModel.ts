@@ -55,9 +55,9 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
         Effect.withFiber((fiber) =>
           isPlain(fiber, options)
             ? Effect.map(
-              ask(client, { prompt: Prompt.make(options.prompt), ...plain, responseFormat: { type: "text" } }),
-              (response) => new LanguageModel.GenerateTextResponse(decodedParts(response))
-            )
+                ask(client, { prompt: Prompt.make(options.prompt), ...plain, responseFormat: { type: "text" } }),
+                (response) => new LanguageModel.GenerateTextResponse(decodedParts(response))
+              )
             : whole.generateText(options as never)
         )) as unknown as LanguageModel.LanguageModel["generateText"],
       generateObject: ((options: LanguageModel.GenerateObjectOptions<{}, Schema.Top>) =>
@@ -71,8 +71,10 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
               responseFormat: { type: "json", objectName: objectName(options), schema }
             }),
             (response) =>
-              Effect.map(decodeObject(schema, ModelResponse.text(response)), (value) =>
-                new LanguageModel.GenerateObjectResponse(value, decodedParts(response)))
+              Effect.map(
+                decodeObject(schema, ModelResponse.text(response)),
+                (value) => new LanguageModel.GenerateObjectResponse(value, decodedParts(response))
+              )
           )
         })) as unknown as LanguageModel.LanguageModel["generateObject"]
     })
@@ -85,15 +87,16 @@ const isPlain = (
   fiber: Fiber.Fiber<unknown, unknown>,
   options: { readonly toolkit?: unknown; readonly prompt: Prompt.RawInput }
 ): boolean =>
-  options.toolkit === undefined && !fiber.context.mapUnsafe.has(Tracer.Tracer.key) &&
-  !fiber.context.mapUnsafe.has(Telemetry.CurrentSpanTransformer.key)
+  options.toolkit === undefined
+  && !fiber.context.mapUnsafe.has(Tracer.Tracer.key)
+  && !fiber.context.mapUnsafe.has(Telemetry.CurrentSpanTransformer.key)
 
 /** The name of an object, as `effect/ai` gives it: it is part of the cache's key. */
 const objectName = ({ objectName, schema }: LanguageModel.GenerateObjectOptions<{}, Schema.Top>): string =>
-  objectName ??
-    ("identifier" in schema && typeof schema.identifier === "string"
-      ? schema.identifier
-      : SchemaAST.resolveIdentifier(schema.ast) ?? "generateObject")
+  objectName
+  ?? ("identifier" in schema && typeof schema.identifier === "string"
+    ? schema.identifier
+    : (SchemaAST.resolveIdentifier(schema.ast) ?? "generateObject"))
 
 /** The response as `effect/ai` decodes it. */
 const decodedParts = (response: ModelResponse.CompletionResponse): Array<Response.Part<{}>> => [
@@ -124,7 +127,8 @@ const decodeObject = (schema: Schema.Top, text: string): Effect.Effect<unknown, 
       module: "LanguageModel",
       method: "generateObject",
       reason: AiError.StructuredOutputError.fromSchemaError(error, text)
-    }))
+    })
+  )
 }
 
 /** What of a call is asked of the client. */
@@ -154,21 +158,20 @@ const askForObject = (
   schema: Schema.Top
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
   const check = checker(schema)
-  return Effect.flatMap(
-    Effect.provideService(client.send(request), ModelClient.Accept, check),
-    (response) => {
-      const problem = check(response)
-      if (problem !== undefined) return Effect.fail(unfit(problem, response))
-      const text = ModelResponse.text(response)
-      const bare = unfence(text)
-      return Effect.succeed(
-        bare === text ? response : {
-          ...response,
-          parts: [...response.parts.filter((part) => part.type !== "text"), { type: "text" as const, text: bare }]
-        }
-      )
-    }
-  )
+  return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, check), (response) => {
+    const problem = check(response)
+    if (problem !== undefined) return Effect.fail(unfit(problem, response))
+    const text = ModelResponse.text(response)
+    const bare = unfence(text)
+    return Effect.succeed(
+      bare === text
+        ? response
+        : {
+            ...response,
+            parts: [...response.parts.filter((part) => part.type !== "text"), { type: "text" as const, text: bare }]
+          }
+    )
+  })
 }
 
 const unfit = (problem: string, response: ModelResponse.CompletionResponse): AiError.AiError =>
@@ -197,12 +200,10 @@ const checkers = new WeakMap<Schema.Top, (response: ModelResponse.ModelResponse)
  * What is wrong with an answer to a request for an object; tool calls are not yet an answer. Retry, cache and bridge ask of
  * the same answer: it is decoded for the first of them.
  */
-const checker = (schema: Schema.Top): (response: ModelResponse.ModelResponse) => string | undefined => {
+const checker = (schema: Schema.Top): ((response: ModelResponse.ModelResponse) => string | undefined) => {
   const known = checkers.get(schema)
   if (known !== undefined) return known
-  const decode = Schema.decodeUnknownExit(
-    Schema.fromJsonString(schema as unknown as Schema.Codec<unknown, unknown>)
-  )
+  const decode = Schema.decodeUnknownExit(Schema.fromJsonString(schema as unknown as Schema.Codec<unknown, unknown>))
   const problemOf = (response: ModelResponse.ModelResponse): string | undefined => {
     if (response._tag !== "CompletionResponse") return undefined
     if (ModelResponse.isTruncated(response)) return truncated(response)
@@ -213,7 +214,7 @@ const checker = (schema: Schema.Top): (response: ModelResponse.ModelResponse) =>
   const verdicts = new WeakMap<ModelResponse.ModelResponse, { readonly problem: string | undefined }>()
   const check = (response: ModelResponse.ModelResponse): string | undefined => {
     let verdict = verdicts.get(response)
-    if (verdict === undefined) verdicts.set(response, verdict = { problem: problemOf(response) })
+    if (verdict === undefined) verdicts.set(response, (verdict = { problem: problemOf(response) }))
     return verdict.problem
   }
   checkers.set(schema, check)
@@ -236,7 +237,8 @@ const codecs = new WeakMap<object, ReturnType<LanguageModel.CodecTransformer>>()
 /** `effect/ai` asks for the codec at every call; making its JSON Schema once is enough. */
 const codecTransformer: LanguageModel.CodecTransformer = (schema) => {
   const known = codecs.get(schema)
-  if (known !== undefined) return known as unknown as ReturnType<typeof LanguageModel.defaultCodecTransformer<any, any, any, any>>
+  if (known !== undefined)
+    return known as unknown as ReturnType<typeof LanguageModel.defaultCodecTransformer<any, any, any, any>>
   const { codec, jsonSchema } = LanguageModel.defaultCodecTransformer(schema)
   const made = { codec, jsonSchema: closed(jsonSchema) as typeof jsonSchema }
   codecs.set(schema, made as unknown as ReturnType<LanguageModel.CodecTransformer>)
@@ -265,21 +267,22 @@ const toRequest = (
   messages: options.prompt.content.map(encodeMessage),
   tools: options.tools.map(toTool),
   toolChoice: toToolChoice(options.toolChoice),
-  responseFormat: options.responseFormat.type === "text"
-    ? { type: "text" }
-    : {
-      type: "json",
-      name: options.responseFormat.objectName,
-      schema: codecTransformer(options.responseFormat.schema as unknown as Schema.Codec<unknown, unknown>)
-        .jsonSchema as Schema.Json
-    },
+  responseFormat:
+    options.responseFormat.type === "text"
+      ? { type: "text" }
+      : {
+          type: "json",
+          name: options.responseFormat.objectName,
+          schema: codecTransformer(options.responseFormat.schema as unknown as Schema.Codec<unknown, unknown>)
+            .jsonSchema as Schema.Json
+        },
   settings,
   providerOptions: providerOptions ?? {},
   sample: sample ?? 0
 })
 
 const toToolChoice = (choice: LanguageModel.ToolChoice<any>): ModelRequest.ToolChoice =>
-  typeof choice === "string" ? choice : "tool" in choice ? { tool: choice.tool } : choice.mode ?? "auto"
+  typeof choice === "string" ? choice : "tool" in choice ? { tool: choice.tool } : (choice.mode ?? "auto")
 
 const tools = new WeakMap<Tool.Any, ModelRequest.Tool>()
 
@@ -307,8 +310,10 @@ const encodeMessage = (message: Prompt.Message): ModelRequest.Message => {
   if (message.role === "system") return { role: "system", content: message.content, ...options }
   const [first] = message.content
   if (
-    message.role === "user" && message.content.length === 1 && first?.type === "text" &&
-    Object.keys(first.options).length === 0
+    message.role === "user"
+    && message.content.length === 1
+    && first?.type === "text"
+    && Object.keys(first.options).length === 0
   ) {
     return { role: "user", content: first.text, ...options }
   }
@@ -329,8 +334,8 @@ const encodeData = (data: string | Uint8Array | URL): Prompt.FilePartEncoded["da
   typeof data === "string"
     ? data
     : data instanceof URL
-    ? { _tag: "URL", href: data.href }
-    : { _tag: "Uint8Array", base64: Base64.encode(data) }
+      ? { _tag: "URL", href: data.href }
+      : { _tag: "Uint8Array", base64: Base64.encode(data) }
 
 const finish = (response: ModelResponse.CompletionResponse): Response.FinishPartEncoded => ({
   type: "finish",
@@ -356,7 +361,11 @@ const toStreamParts = (response: ModelResponse.CompletionResponse): Array<Respon
     const id = String(index)
     switch (part.type) {
       case "text":
-        return [{ type: "text-start", id }, { type: "text-delta", id, delta: part.text }, { type: "text-end", id }]
+        return [
+          { type: "text-start", id },
+          { type: "text-delta", id, delta: part.text },
+          { type: "text-end", id }
+        ]
       case "reasoning":
         return [
           { type: "reasoning-start", id },

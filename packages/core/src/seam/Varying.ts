@@ -59,8 +59,10 @@ export interface Varying {
 export const Varying = Context.Reference<Varying | undefined>("@pipe/core/Varying", { defaultValue: () => undefined })
 
 /** Says what varies in the calls of an effect. */
-export const provide = (varying: Varying) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.provideService(self, Varying, varying)
+export const provide =
+  (varying: Varying) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(self, Varying, varying)
 
 /** Where a text stands in a request: in a message, in a part of it where it has parts, from a character on. */
 export interface Place {
@@ -78,48 +80,74 @@ export const find = ({ messages }: ModelRequest.Completion, text: string): Place
   if (text === "") return undefined
   const isLong = text.length >= LONG
   const places = messages.flatMap(({ content, role }, message) =>
-    role !== "user" ? [] : (typeof content === "string" ? [content] : content.map((part) => (part.type === "text" ? part.text : ""))).flatMap(
-      (one, part): ReadonlyArray<Place> => {
-        const from = isLong ? one.indexOf(text) : one.lastIndexOf(text)
-        return from < 0 ? [] : [{ message, part: typeof content === "string" ? undefined : part, from, length: text.length }]
-      }
-    ))
+    role !== "user"
+      ? []
+      : (typeof content === "string"
+          ? [content]
+          : content.map((part) => (part.type === "text" ? part.text : ""))
+        ).flatMap((one, part): ReadonlyArray<Place> => {
+          const from = isLong ? one.indexOf(text) : one.lastIndexOf(text)
+          return from < 0
+            ? []
+            : [{ message, part: typeof content === "string" ? undefined : part, from, length: text.length }]
+        })
+  )
   return isLong ? places[0] : places.at(-1)
 }
 
 /** The parts of the message in which a place is: those before it and after it, and its own. */
 const cut = (request: ModelRequest.Completion, { message, part = 0 }: Place) => {
   const { content } = request.messages[message]!
-  const parts: ReadonlyArray<Prompt.PartEncoded> = typeof content === "string" ? [{ type: "text", text: content }] : content
+  const parts: ReadonlyArray<Prompt.PartEncoded> =
+    typeof content === "string" ? [{ type: "text", text: content }] : content
   return { before: parts.slice(0, part), own: parts[part] as Prompt.TextPartEncoded, after: parts.slice(part + 1) }
 }
 
-const textPart = (own: Prompt.TextPartEncoded, text: string): ReadonlyArray<Prompt.TextPartEncoded> => (text === "" ? [] : [{ ...own, text }])
+const textPart = (own: Prompt.TextPartEncoded, text: string): ReadonlyArray<Prompt.TextPartEncoded> =>
+  text === "" ? [] : [{ ...own, text }]
 
-const withContent = (request: ModelRequest.Completion, message: number, content: string | ReadonlyArray<Prompt.PartEncoded>) => ({
+const withContent = (
+  request: ModelRequest.Completion,
+  message: number,
+  content: string | ReadonlyArray<Prompt.PartEncoded>
+) => ({
   ...request,
   messages: request.messages.with(message, { ...request.messages[message]!, content } as ModelRequest.Message)
 })
 
 /** The request with something else in the places of the text; `undefined` where it does not stand in it. */
-export const replace = (request: ModelRequest.Completion, text: string, by: string): ModelRequest.Completion | undefined => {
+export const replace = (
+  request: ModelRequest.Completion,
+  text: string,
+  by: string
+): ModelRequest.Completion | undefined => {
   const place = find(request, text)
   if (place === undefined) return undefined
   if (text.length < LONG) {
     const { after, before, own } = cut(request, place)
     const joined = own.text.slice(0, place.from) + by + own.text.slice(place.from + place.length)
-    return withContent(request, place.message, place.part === undefined ? joined : [...before, { ...own, text: joined }, ...after])
+    return withContent(
+      request,
+      place.message,
+      place.part === undefined ? joined : [...before, { ...own, text: joined }, ...after]
+    )
   }
   const everywhere = (one: string): string => one.split(text).join(by)
   return {
     ...request,
     messages: request.messages.map((message) =>
-      message.role !== "user" ? message : {
-        ...message,
-        content: typeof message.content === "string"
-          ? everywhere(message.content)
-          : message.content.map((part) => (part.type === "text" ? { ...part, text: everywhere(part.text) } : part))
-      } as ModelRequest.Message)
+      message.role !== "user"
+        ? message
+        : ({
+            ...message,
+            content:
+              typeof message.content === "string"
+                ? everywhere(message.content)
+                : message.content.map((part) =>
+                    part.type === "text" ? { ...part, text: everywhere(part.text) } : part
+                  )
+          } as ModelRequest.Message)
+    )
   }
 }
 
@@ -138,8 +166,14 @@ export const split = (
 ): ModelRequest.Completion => {
   const { after, before, own } = cut(request, place)
   const first = [...before, ...textPart(own, own.text.slice(0, place.from))]
-  const marked = first.map((part, at) => (at === first.length - 1 ? { ...part, options: { ...part.options, ...options } } : part))
-  return withContent(request, place.message, [...marked, ...textPart(own, own.text.slice(place.from)), ...after] as ReadonlyArray<Prompt.PartEncoded>)
+  const marked = first.map((part, at) =>
+    at === first.length - 1 ? { ...part, options: { ...part.options, ...options } } : part
+  )
+  return withContent(request, place.message, [
+    ...marked,
+    ...textPart(own, own.text.slice(place.from)),
+    ...after
+  ] as ReadonlyArray<Prompt.PartEncoded>)
 }
 
 /**

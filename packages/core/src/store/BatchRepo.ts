@@ -89,26 +89,49 @@ export interface Taken {
   readonly attempt: LedgerEntry.AttemptEntry | undefined
 }
 
-type Changes = Partial<Pick<Batch, "state" | "uploaded" | "remote" | "answered" | "failed" | "sentAt" | "endedAt" | "message">>
+type Changes = Partial<
+  Pick<Batch, "state" | "uploaded" | "remote" | "answered" | "failed" | "sentAt" | "endedAt" | "message">
+>
 
 export interface BatchRepo {
   /** Writes the intent with all its lines; nothing has been sent. */
   readonly create: (
-    batch: Pick<Batch, "name" | "run" | "provider" | "account" | "endpoint" | "model" | "file" | "requests" | "bytes" | "tokens" | "expected" | "held" | "createdAt">,
+    batch: Pick<
+      Batch,
+      | "name"
+      | "run"
+      | "provider"
+      | "account"
+      | "endpoint"
+      | "model"
+      | "file"
+      | "requests"
+      | "bytes"
+      | "tokens"
+      | "expected"
+      | "held"
+      | "createdAt"
+    >,
     lines: ReadonlyArray<NewLine>
   ) => Effect.Effect<Batch, SqlError.SqlError>
   /**
    * Takes the sending of a batch over from a process that is gone: the batch as it is now, and whether this process alone
    * may send it.
    */
-  readonly claim: (id: number) => Effect.Effect<{ readonly batch: Batch | undefined; readonly isMine: boolean }, SqlError.SqlError>
+  readonly claim: (
+    id: number
+  ) => Effect.Effect<{ readonly batch: Batch | undefined; readonly isMine: boolean }, SqlError.SqlError>
   /** Ends when it is on disk. */
   readonly update: (id: number, changes: Changes) => Effect.Effect<void, SqlError.SqlError>
   /** The line of a key that was answered, or the newest. */
   readonly find: (key: string) => Effect.Effect<Line | undefined, SqlError.SqlError>
   readonly lines: (batch: number) => Effect.Effect<ReadonlyArray<Line>, SqlError.SqlError>
   /** Takes results in: the numbers of those that were still waited for. */
-  readonly take: (batch: Batch, taken: ReadonlyArray<Taken>, token: string) => Effect.Effect<ReadonlySet<number>, SqlError.SqlError>
+  readonly take: (
+    batch: Batch,
+    taken: ReadonlyArray<Taken>,
+    token: string
+  ) => Effect.Effect<ReadonlySet<number>, SqlError.SqlError>
   /** Adds to what a batch has cost. */
   readonly addUp: (id: number, cost: Money.Money) => Effect.Effect<void, SqlError.SqlError>
   /** All lines that still wait are to be asked again; `uncounted`: as if they had not been asked. How many they are. */
@@ -213,26 +236,41 @@ export const make = (database: Database.Service): BatchRepo => {
   const get = (id: number) => Effect.map(select("WHERE batches.id = ?", [id]), (batches) => batches[0])
   return {
     create: (batch, lines) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [row] = yield* database.query(
           `INSERT INTO batches (name, run, provider, account, endpoint, model, state, owner, claimed_at, file, requests, bytes, tokens,
             expected, held_money, held_tokens, cost, answered, failed, created_at)
             VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?) RETURNING id`,
           [
-            batch.name, batch.run ?? null, batch.provider, batch.account, batch.endpoint, batch.model, JSON.stringify(yield* Owner.current),
-            batch.createdAt, batch.file, batch.requests,
-            batch.bytes, batch.tokens, batch.expected, batch.held.money, batch.held.tokens, batch.createdAt
+            batch.name,
+            batch.run ?? null,
+            batch.provider,
+            batch.account,
+            batch.endpoint,
+            batch.model,
+            JSON.stringify(yield* Owner.current),
+            batch.createdAt,
+            batch.file,
+            batch.requests,
+            batch.bytes,
+            batch.tokens,
+            batch.expected,
+            batch.held.money,
+            batch.held.tokens,
+            batch.createdAt
           ]
         )
         const id = Number(row!["id"])
         yield* database.transaction([
-          ...insertLines(lines.map(({ key, row, step, tries }, number) => [id, number, key, step, row, tries, "waiting", null])),
+          ...insertLines(
+            lines.map(({ key, row, step, tries }, number) => [id, number, key, step, row, tries, "waiting", null])
+          ),
           { sql: "UPDATE batches SET state = 'ready' WHERE id = ?", params: [id] }
         ])
         return (yield* get(id))!
       }),
     claim: (id) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [row] = yield* database.query("SELECT owner, claimed_at FROM batches WHERE id = ?", [id])
         if (row === undefined) return { batch: undefined, isMine: false }
         const now = yield* Clock.currentTimeMillis
@@ -250,33 +288,49 @@ export const make = (database: Database.Service): BatchRepo => {
       }),
     update: (id, changes) => {
       const names = Object.keys(changes) as Array<keyof Changes>
-      return Effect.asVoid(database.query(
-        `UPDATE batches SET ${names.map((name) => `${columns[name]} = ?`).join(", ")} WHERE id = ?`,
-        [...names.map((name) => changes[name] ?? null), id]
-      ))
+      return Effect.asVoid(
+        database.query(`UPDATE batches SET ${names.map((name) => `${columns[name]} = ?`).join(", ")} WHERE id = ?`, [
+          ...names.map((name) => changes[name] ?? null),
+          id
+        ])
+      )
     },
     find: (key) =>
-      Effect.map(database.query("SELECT * FROM batch_lines WHERE key = ? ORDER BY CASE state WHEN 'answered' THEN 0 ELSE 1 END, batch DESC, number DESC LIMIT 1", [key]), ([row]) =>
-        row === undefined ? undefined : toLine(row)),
+      Effect.map(
+        database.query(
+          "SELECT * FROM batch_lines WHERE key = ? ORDER BY CASE state WHEN 'answered' THEN 0 ELSE 1 END, batch DESC, number DESC LIMIT 1",
+          [key]
+        ),
+        ([row]) => (row === undefined ? undefined : toLine(row))
+      ),
     lines: (batch) =>
       Effect.map(
-        database.query("SELECT batch, number, key, step, row_index, tries, state, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number", [batch]),
+        database.query(
+          "SELECT batch, number, key, step, row_index, tries, state, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number",
+          [batch]
+        ),
         (rows) => rows.map(toLine)
       ),
     take: ({ id, run }, taken, token) =>
       Effect.map(
-        database.transaction(taken.flatMap(({ attempt, number, state, value }) => [
-          {
-            sql: "UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND state = 'waiting' RETURNING number",
-            params: [state, value ?? null, token, id, number]
-          },
-          ...(attempt === undefined || run === undefined ? [] : [LedgerRepo.insertAttemptWhere(
-            run,
-            attempt,
-            "EXISTS (SELECT 1 FROM batch_lines WHERE batch = ? AND number = ? AND collector = ?)",
-            [id, number, token]
-          )])
-        ])),
+        database.transaction(
+          taken.flatMap(({ attempt, number, state, value }) => [
+            {
+              sql: "UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND state = 'waiting' RETURNING number",
+              params: [state, value ?? null, token, id, number]
+            },
+            ...(attempt === undefined || run === undefined
+              ? []
+              : [
+                  LedgerRepo.insertAttemptWhere(
+                    run,
+                    attempt,
+                    "EXISTS (SELECT 1 FROM batch_lines WHERE batch = ? AND number = ? AND collector = ?)",
+                    [id, number, token]
+                  )
+                ])
+          ])
+        ),
         (results) => new Set(results.flatMap((rows) => rows.map((row) => Number(row["number"]))))
       ),
     addUp: (id, cost) => Effect.asVoid(database.query("UPDATE batches SET cost = cost + ? WHERE id = ?", [cost, id])),
@@ -289,15 +343,21 @@ export const make = (database: Database.Service): BatchRepo => {
         (rows) => rows.length
       ),
     keep: (run, { key, row, step, tries, value }) =>
-      Effect.asVoid(database.query(
-        `INSERT INTO batch_lines (${LINE_COLUMNS.join(", ")})
+      Effect.asVoid(
+        database.query(
+          `INSERT INTO batch_lines (${LINE_COLUMNS.join(", ")})
           SELECT CAST(? AS BIGINT), coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT)
           FROM batch_lines WHERE batch = ?`,
-        [elsewhere(run), key, step, row, tries, value, elsewhere(run)]
-      )),
-    open: (run) => run === undefined ? select(`WHERE ${OPEN} ORDER BY batches.id`, []) : select(`WHERE ${OPEN} AND batches.run = ? ORDER BY batches.id`, [run]),
+          [elsewhere(run), key, step, row, tries, value, elsewhere(run)]
+        )
+      ),
+    open: (run) =>
+      run === undefined
+        ? select(`WHERE ${OPEN} ORDER BY batches.id`, [])
+        : select(`WHERE ${OPEN} AND batches.run = ? ORDER BY batches.id`, [run]),
     get,
-    named: (name) => select("WHERE batches.name LIKE ? OR batches.remote LIKE ? ORDER BY batches.id", [`${name}%`, `${name}%`]),
+    named: (name) =>
+      select("WHERE batches.name LIKE ? OR batches.remote LIKE ? ORDER BY batches.id", [`${name}%`, `${name}%`]),
     list: (limit) => select("WHERE batches.state <> 'writing' ORDER BY batches.id DESC LIMIT ?", [limit]),
     pending: (run) =>
       Effect.map(
@@ -309,19 +369,34 @@ export const make = (database: Database.Service): BatchRepo => {
         ([row]) => Number(row?.["n"] ?? 0)
       ),
     forget: (id, at) =>
-      Effect.asVoid(database.transaction([
-        { sql: "UPDATE batch_lines SET state = 'again', tries = tries - 1 WHERE batch = ? AND state = 'waiting'", params: [id] },
-        { sql: "UPDATE batches SET state = 'rejected', ended_at = ?, message = 'given up' WHERE id = ?", params: [at, id] }
-      ])),
+      Effect.asVoid(
+        database.transaction([
+          {
+            sql: "UPDATE batch_lines SET state = 'again', tries = tries - 1 WHERE batch = ? AND state = 'waiting'",
+            params: [id]
+          },
+          {
+            sql: "UPDATE batches SET state = 'rejected', ended_at = ?, message = 'given up' WHERE id = ?",
+            params: [at, id]
+          }
+        ])
+      ),
     endRun: (run, isDone) =>
       isDone
-        ? Effect.asVoid(database.transaction([
-          { sql: "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ?)", params: [run] },
-          { sql: "DELETE FROM batch_lines WHERE batch = ?", params: [elsewhere(run)] }
-        ]))
-        : Effect.asVoid(database.query(
-          "UPDATE batch_lines SET state = 'again' WHERE state = 'failed' AND batch IN (SELECT id FROM batches WHERE run = ?)",
-          [run]
-        ))
+        ? Effect.asVoid(
+            database.transaction([
+              {
+                sql: "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ?)",
+                params: [run]
+              },
+              { sql: "DELETE FROM batch_lines WHERE batch = ?", params: [elsewhere(run)] }
+            ])
+          )
+        : Effect.asVoid(
+            database.query(
+              "UPDATE batch_lines SET state = 'again' WHERE state = 'failed' AND batch IN (SELECT id FROM batches WHERE run = ?)",
+              [run]
+            )
+          )
   }
 }

@@ -98,7 +98,7 @@ export const make = (
   })
 
   /** Deletes rows of all these tables, with their keys, and says how many. */
-  const remove = Effect.fnUntraced(function*(
+  const remove = Effect.fnUntraced(function* (
     where: { readonly cache: string; readonly results: string; readonly reuse: string },
     params: ReadonlyArray<unknown>,
     resultParams: ReadonlyArray<unknown>
@@ -118,7 +118,10 @@ export const make = (
         statements.push(
           { sql: `DELETE FROM ${table}_index WHERE id NOT IN (SELECT id FROM ${table})`, params: [] },
           // Ids count up from the last row that is left.
-          { sql: `UPDATE indexed SET upto = coalesce((SELECT max(id) FROM ${table}), 0) WHERE name = ?`, params: [table] }
+          {
+            sql: `UPDATE indexed SET upto = coalesce((SELECT max(id) FROM ${table}), 0) WHERE name = ?`,
+            params: [table]
+          }
         )
       }
     }
@@ -136,7 +139,7 @@ export const make = (
   })
 
   return {
-    stats: Effect.gen(function*() {
+    stats: Effect.gen(function* () {
       yield* writer.commit
       const now = yield* Clock.currentTimeMillis
       const [all] = yield* database.query(
@@ -144,10 +147,13 @@ export const make = (
           sum(CASE WHEN expires_at <= ? THEN 1 ELSE 0 END) AS expired FROM cache`,
         [now]
       )
-      const models = yield* database.query("SELECT model, count(*) AS n FROM cache GROUP BY model ORDER BY n DESC, model")
-      const size = database.dialect === "sqlite"
-        ? yield* database.query("SELECT page_count * page_size AS n FROM pragma_page_count(), pragma_page_size()")
-        : []
+      const models = yield* database.query(
+        "SELECT model, count(*) AS n FROM cache GROUP BY model ORDER BY n DESC, model"
+      )
+      const size =
+        database.dialect === "sqlite"
+          ? yield* database.query("SELECT page_count * page_size AS n FROM pragma_page_count(), pragma_page_size()")
+          : []
       return {
         entries: Database.toNumber(all?.["n"]) ?? 0,
         expired: Database.toNumber(all?.["expired"]) ?? 0,
@@ -182,7 +188,9 @@ export const make = (
         )
       }),
     exportAll: Stream.map(
-      Database.pages(1_000, (after, size) => database.query(`SELECT * FROM cache WHERE id > ? ORDER BY id LIMIT ${size}`, [after])),
+      Database.pages(1_000, (after, size) =>
+        database.query(`SELECT * FROM cache WHERE id > ? ORDER BY id LIMIT ${size}`, [after])
+      ),
       (row): Exported => ({
         key: String(row["key"]),
         model: String(row["model"]),

@@ -25,12 +25,15 @@ export const Mode = Context.Reference<"on" | "off">("@pipe/core/Cache/Mode", {
   defaultValue: () => "on" as const
 })
 
-export class CacheStore extends Context.Service<CacheStore, {
-  /** The value of a key that has not expired at `now`. */
-  readonly get: (key: string, now: number) => Effect.Effect<string | undefined, CacheStoreError>
-  /** Keeps or replaces an entry. */
-  readonly set: (entry: Entry) => Effect.Effect<void, CacheStoreError>
-}>()("@pipe/core/CacheStore") {}
+export class CacheStore extends Context.Service<
+  CacheStore,
+  {
+    /** The value of a key that has not expired at `now`. */
+    readonly get: (key: string, now: number) => Effect.Effect<string | undefined, CacheStoreError>
+    /** Keeps or replaces an entry. */
+    readonly set: (entry: Entry) => Effect.Effect<void, CacheStoreError>
+  }
+>()("@pipe/core/CacheStore") {}
 
 /** The store cannot be read or written; a run goes on without it. */
 export class CacheStoreError extends Schema.TaggedError<CacheStoreError>()("CacheStoreError", {

@@ -42,7 +42,7 @@ export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
     let text = numbered.get(sql)
     if (text === undefined) {
       let n = 0
-      numbered.set(sql, text = sql.replace(/\?/g, () => `$${++n}`))
+      numbered.set(sql, (text = sql.replace(/\?/g, () => `$${++n}`)))
     }
     return text
   }
@@ -63,15 +63,19 @@ export const pages = (
   page: (after: number, size: number) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
 ): Stream.Stream<Row, SqlError.SqlError> =>
   Stream.paginate(0, (after: number) =>
-    Effect.map(page(after, size), (rows) =>
-      [rows, rows.length === size ? Option.some(Number(rows.at(-1)!["id"])) : Option.none<number>()] as const))
+    Effect.map(
+      page(after, size),
+      (rows) => [rows, rows.length === size ? Option.some(Number(rows.at(-1)!["id"])) : Option.none<number>()] as const
+    )
+  )
 
 /** A whole number as the database gives it, `undefined` for null. */
-export const toNumber = (value: unknown): number | undefined => value === null || value === undefined ? undefined : Number(value)
+export const toNumber = (value: unknown): number | undefined =>
+  value === null || value === undefined ? undefined : Number(value)
 
 /** A whole number of any size. */
 export const toBigInt = (value: unknown): bigint | undefined =>
   value === null || value === undefined ? undefined : BigInt(value as string | number | bigint)
 
 /** A text column that may be null. */
-export const toText = (value: unknown): string | undefined => typeof value === "string" ? value : undefined
+export const toText = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)

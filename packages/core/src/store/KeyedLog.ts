@@ -41,7 +41,8 @@ export const make = <R extends Entry>(
   database: Database.Service,
   writer: Writer.Writer,
   options: { readonly table: string; readonly columns: ReadonlyArray<keyof R & string> }
-): KeyedLog<R> => database.dialect === "pg" ? onServer(database, writer, options) : onSqlite(database, writer, options)
+): KeyedLog<R> =>
+  database.dialect === "pg" ? onServer(database, writer, options) : onSqlite(database, writer, options)
 
 /** Bits of the filter, as a power of two: a million keys leave one look-up in 200 for nothing. */
 const FILTER_BITS = 24
@@ -156,17 +157,20 @@ const onSqlite = <R extends Entry>(
     filter ??= new Filter()
     for (const key of before) filter.add(key)
     for (const { params, sql } of merge) writer.execute(sql, params)
-    Effect.runFork(Effect.onExitPrimitive(writer.commit, (exit) => {
-      settling = false
-      if (exit._tag === "Success") for (const key of before) recent.delete(key)
-      return undefined
-    }))
+    Effect.runFork(
+      Effect.onExitPrimitive(writer.commit, (exit) => {
+        settling = false
+        if (exit._tag === "Success") for (const key of before) recent.delete(key)
+        return undefined
+      })
+    )
   }
 
   const tail = `SELECT id, key FROM ${table} WHERE id > ? ORDER BY id`
   /** Learns of rows that other processes, or this one before, appended since the index was made. */
-  const refresh = Effect.gen(function*() {
-    const upto = Database.toNumber((yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table]))[0]?.["upto"]) ?? 0
+  const refresh = Effect.gen(function* () {
+    const upto =
+      Database.toNumber((yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table]))[0]?.["upto"]) ?? 0
     // Only the first look sees an index that nobody has written to.
     isOwn = seen === undefined && upto === 0
     seen ??= upto
@@ -196,7 +200,8 @@ const onSqlite = <R extends Entry>(
   const find = `SELECT id FROM ${index} WHERE key = ?`
   const indexed = (key: string): Effect.Effect<R | undefined, SqlError.SqlError> =>
     Effect.flatMap(database.query(find, [key]), (rows) =>
-      rows.length === 0 ? Effect.undefined : readAt(rows[0]!["id"] as number, key))
+      rows.length === 0 ? Effect.undefined : readAt(rows[0]!["id"] as number, key)
+    )
 
   /** Whether another process has written since the last time. */
   const changed = Effect.suspend(() => {
@@ -243,8 +248,18 @@ const onSqlite = <R extends Entry>(
       if (own || (seen !== undefined && recent.has(key))) return lookup(key, own)
       return Effect.flatMap(seen === undefined ? Effect.andThen(changed, refresh) : Effect.void, () =>
         Effect.flatMap(lookup(key, false), (found) =>
-          found !== undefined ? Effect.succeed(found) : Effect.flatMap(changed, (other) =>
-            other ? Effect.andThen(refresh, Effect.suspend(() => lookup(key, false))) : Effect.undefined)))
+          found !== undefined
+            ? Effect.succeed(found)
+            : Effect.flatMap(changed, (other) =>
+                other
+                  ? Effect.andThen(
+                      refresh,
+                      Effect.suspend(() => lookup(key, false))
+                    )
+                  : Effect.undefined
+              )
+        )
+      )
     }
   }
 }

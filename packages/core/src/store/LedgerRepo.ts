@@ -62,8 +62,17 @@ export interface LedgerRepo {
   readonly cutCalls: (run: number) => Effect.Effect<ReadonlyArray<CutCall>, SqlError.SqlError>
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sum>, SqlError.SqlError>
   /** Money and attempts of a run in equal parts of its time, by step and model. */
-  readonly timeline: (run: number, buckets: number) => Effect.Effect<
-    ReadonlyArray<{ readonly at: number; readonly step: string; readonly model: string; readonly cost: Money.Money; readonly attempts: number }>,
+  readonly timeline: (
+    run: number,
+    buckets: number
+  ) => Effect.Effect<
+    ReadonlyArray<{
+      readonly at: number
+      readonly step: string
+      readonly model: string
+      readonly cost: Money.Money
+      readonly attempts: number
+    }>,
     SqlError.SqlError
   >
   /** All attempts of a run, or of all runs, as the table has them. */
@@ -77,7 +86,18 @@ const tokenColumns = ["uncached_input", "cache_read", "cache_write", "cache_writ
 const attemptTable: Writer.Table = {
   name: "attempts",
   columns: [
-    "run", "step", "row_index", "at", "milliseconds", "provider", "model", ...tokenColumns, "cost", "unknown", "estimated", "error",
+    "run",
+    "step",
+    "row_index",
+    "at",
+    "milliseconds",
+    "provider",
+    "model",
+    ...tokenColumns,
+    "cost",
+    "unknown",
+    "estimated",
+    "error",
     "service_tier"
   ]
 }
@@ -91,18 +111,43 @@ const savedColumns = LedgerEntry.strategies.map(savedColumn)
 const answerTable: Writer.Table = {
   name: "answers",
   columns: [
-    "run", "step", "row_index", "at", "milliseconds", "origin", "provider", "model", "baseline_model", "attempts", "baseline",
-    ...savedColumns, "service_tier"
+    "run",
+    "step",
+    "row_index",
+    "at",
+    "milliseconds",
+    "origin",
+    "provider",
+    "model",
+    "baseline_model",
+    "attempts",
+    "baseline",
+    ...savedColumns,
+    "service_tier"
   ]
 }
 
 const attemptRow = (run: number, entry: LedgerEntry.AttemptEntry): ReadonlyArray<unknown> => {
   const { caller, usage } = entry
   return [
-    run, caller.step, caller.row, entry.at, entry.milliseconds, entry.provider, entry.model,
-    usage?.uncachedInput ?? null, usage?.cacheRead ?? null, usage?.cacheWrite ?? null, usage?.cacheWrite1h ?? null,
-    usage?.output ?? null, usage?.reasoning ?? null,
-    entry.cost ?? null, entry.unknown ?? null, entry.estimated === true ? 1 : 0, entry.error ?? null, entry.serviceTier ?? null
+    run,
+    caller.step,
+    caller.row,
+    entry.at,
+    entry.milliseconds,
+    entry.provider,
+    entry.model,
+    usage?.uncachedInput ?? null,
+    usage?.cacheRead ?? null,
+    usage?.cacheWrite ?? null,
+    usage?.cacheWrite1h ?? null,
+    usage?.output ?? null,
+    usage?.reasoning ?? null,
+    entry.cost ?? null,
+    entry.unknown ?? null,
+    entry.estimated === true ? 1 : 0,
+    entry.error ?? null,
+    entry.serviceTier ?? null
   ]
 }
 
@@ -141,8 +186,19 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     }
     const { savings } = entry
     writer.append(answerTable, [
-      run, caller.step, caller.row, at, milliseconds, entry.origin, provider, model, entry.baselineModel ?? null, entry.attempts,
-      entry.baseline ?? null, ...LedgerEntry.strategies.map((strategy) => savings[strategy]), entry.serviceTier ?? null
+      run,
+      caller.step,
+      caller.row,
+      at,
+      milliseconds,
+      entry.origin,
+      provider,
+      model,
+      entry.baselineModel ?? null,
+      entry.attempts,
+      entry.baseline ?? null,
+      ...LedgerEntry.strategies.map((strategy) => savings[strategy]),
+      entry.serviceTier ?? null
     ])
   },
   begin: (run, id, { at, caller, inputTokens, model, outputTokens, provider }) => {
@@ -161,9 +217,10 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
         model: text(row["model"]),
         inputTokens: number(row["input_tokens"]),
         outputTokens: number(row["output_tokens"])
-      }))),
+      }))
+    ),
   sums: (run) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const attempts = yield* database.query(
         `SELECT step, provider, model, service_tier, count(*) AS n, count(error) AS failed, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced,
           sum(estimated) AS estimated, CAST(sum(cost) AS TEXT) AS cost,
@@ -173,9 +230,11 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
         [run]
       )
       const answers = yield* database.query(
-        `SELECT step, provider, model, service_tier, origin, count(*) AS n, ${
-          savedColumns.map((column) => `CAST(sum(${column}) AS TEXT) AS ${column}`).join(", ")
-        } FROM answers WHERE run = ? GROUP BY step, provider, model, service_tier, origin ORDER BY min(id)`,
+        `SELECT step, provider, model, service_tier, origin, count(*) AS n, ${savedColumns
+          .map((column) => `CAST(sum(${column}) AS TEXT) AS ${column}`)
+          .join(
+            ", "
+          )} FROM answers WHERE run = ? GROUP BY step, provider, model, service_tier, origin ORDER BY min(id)`,
         [run]
       )
       const sums = new Map<string, { -readonly [K in keyof Sum]: Sum[K] }>()
@@ -185,11 +244,24 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
         const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
         let sum = sums.get(key)
         if (sum === undefined) {
-          sums.set(key, sum = {
-            step, provider, model, serviceTier, attempts: 0, failedAttempts: 0, unpriced: 0, estimated: 0, usage: Usage.zero, spent: 0n,
-            estimatedSpent: 0n, answers: ModelResponse.noAnswers,
-            savings: LedgerEntry.noSavings
-          })
+          sums.set(
+            key,
+            (sum = {
+              step,
+              provider,
+              model,
+              serviceTier,
+              attempts: 0,
+              failedAttempts: 0,
+              unpriced: 0,
+              estimated: 0,
+              usage: Usage.zero,
+              spent: 0n,
+              estimatedSpent: 0n,
+              answers: ModelResponse.noAnswers,
+              savings: LedgerEntry.noSavings
+            })
+          )
         }
         return sum
       }
@@ -220,8 +292,10 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       return [...sums.values()]
     }),
   timeline: (run, buckets) =>
-    Effect.gen(function*() {
-      const [span] = yield* database.query("SELECT min(at) AS first, max(at) AS last FROM attempts WHERE run = ?", [run])
+    Effect.gen(function* () {
+      const [span] = yield* database.query("SELECT min(at) AS first, max(at) AS last FROM attempts WHERE run = ?", [
+        run
+      ])
       const first = Database.toNumber(span?.["first"])
       if (first === undefined) return []
       const width = Math.max(1, Math.ceil((number(span?.["last"]) - first + 1) / buckets))
@@ -241,11 +315,15 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   attempts: (run) =>
     Database.pages(2_000, (after, size) =>
       database.query(
-        `SELECT attempts.id, ${attemptTable.columns.filter((column) => column !== "cost").map((column) => `attempts.${column}`).join(", ")},
+        `SELECT attempts.id, ${attemptTable.columns
+          .filter((column) => column !== "cost")
+          .map((column) => `attempts.${column}`)
+          .join(", ")},
           CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
           WHERE attempts.id > ?${run === undefined ? "" : " AND attempts.run = ?"} ORDER BY attempts.id LIMIT ${size}`,
         run === undefined ? [after] : [after, run]
-      )),
+      )
+    ),
   outputs: (flow) =>
     Effect.map(
       database.query(

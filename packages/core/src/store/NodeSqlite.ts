@@ -24,7 +24,7 @@ export interface Options {
 }
 
 /** A database on a file, closed with the scope. Fails when the file cannot be opened or is no database. */
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Database.Service, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
@@ -32,7 +32,9 @@ export const make = Effect.fnUntraced(function*(
     attempt("open", () => {
       const db = new DatabaseSync(options.filename)
       db.exec(`PRAGMA busy_timeout = ${options.busyTimeout ?? 5_000}`)
-      db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000; PRAGMA foreign_keys = ON")
+      db.exec(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000; PRAGMA foreign_keys = ON"
+      )
       return db
     }),
     (db) => Effect.sync(() => db.close())
@@ -59,23 +61,28 @@ export const make = Effect.fnUntraced(function*(
     client,
     query: (sql, params = []) => attempt("execute", () => all(sql, params)),
     transaction: (statements) =>
-      lock.withPermit(attempt("transaction", () => {
-        db.exec("BEGIN IMMEDIATE")
-        try {
-          const rows = statements.map(({ params, sql }) => all(sql, params))
-          db.exec("COMMIT")
-          return rows
-        } catch (error) {
-          if (db.isTransaction) db.exec("ROLLBACK")
-          throw error
-        }
-      }))
+      lock.withPermit(
+        attempt("transaction", () => {
+          db.exec("BEGIN IMMEDIATE")
+          try {
+            const rows = statements.map(({ params, sql }) => all(sql, params))
+            db.exec("COMMIT")
+            return rows
+          } catch (error) {
+            if (db.isTransaction) db.exec("ROLLBACK")
+            throw error
+          }
+        })
+      )
   }
 })
 
 /** Provides a client on a file. */
 export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlError.SqlError> =>
-  Layer.effect(SqlClient.SqlClient, Effect.map(make(options), ({ client }) => client)).pipe(Layer.provide(Reactivity.layer))
+  Layer.effect(
+    SqlClient.SqlClient,
+    Effect.map(make(options), ({ client }) => client)
+  ).pipe(Layer.provide(Reactivity.layer))
 
 const STATEMENTS = 64
 
@@ -116,9 +123,7 @@ const makeConnection = (db: DatabaseSync): Connection => {
     executeValuesUnprepared: (sql, params) => attempt("execute", () => values(db.prepare(sql), params)),
     executeStream: (sql, params, transformRows) =>
       Stream.suspend(() =>
-        Stream.fromIterable(
-          db.prepare(sql).iterate(...(params as ReadonlyArray<SQLInputValue>)) as Iterable<object>
-        )
+        Stream.fromIterable(db.prepare(sql).iterate(...(params as ReadonlyArray<SQLInputValue>)) as Iterable<object>)
       ).pipe((rows) => (transformRows === undefined ? rows : Stream.map(rows, (row) => transformRows([row])[0]!)))
   }
 }

@@ -80,7 +80,9 @@ export interface PackSums extends Packed {
 
 export interface ReuseRepo {
   /** The vector of a content key, with its row. */
-  readonly vector: (key: string) => Effect.Effect<{ readonly row: number; readonly vector: Float32Array } | undefined, SqlError.SqlError>
+  readonly vector: (
+    key: string
+  ) => Effect.Effect<{ readonly row: number; readonly vector: Float32Array } | undefined, SqlError.SqlError>
   /** Keeps a vector; the row in which it stands. */
   readonly keepVector: (key: string, vector: Float32Array) => Effect.Effect<number, SqlError.SqlError>
   readonly add: (entry: Omit<Entry, "id" | "confirmed" | "refuted">) => Effect.Effect<void, SqlError.SqlError>
@@ -112,7 +114,8 @@ const packTable: Writer.Table = {
   columns: ["run", "flow", "step", "scope", "size", "answered", "compared", "agreed"]
 }
 
-const toBytes = (vector: Float32Array): Uint8Array => new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength)
+const toBytes = (vector: Float32Array): Uint8Array =>
+  new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength)
 
 /** A driver's bytes may stand anywhere in a larger buffer. */
 const toVector = (value: unknown): Float32Array => new Float32Array(new Uint8Array(value as Uint8Array).buffer)
@@ -135,32 +138,54 @@ const toEntry = (row: Database.Row): Entry => ({
 
 const PAGE = 500
 
-const AUDITED = "sum(CASE WHEN outcome IN ('auditedRight', 'auditedWrong') THEN 1 ELSE 0 END) AS audited, sum(CASE WHEN outcome = 'auditedWrong' THEN 1 ELSE 0 END) AS wrong"
+const AUDITED =
+  "sum(CASE WHEN outcome IN ('auditedRight', 'auditedWrong') THEN 1 ELSE 0 END) AS audited, sum(CASE WHEN outcome = 'auditedWrong' THEN 1 ELSE 0 END) AS wrong"
 
 export const make = (database: Database.Service, writer: Writer.Writer): ReuseRepo => {
   const find = (key: string) => database.query("SELECT id, value FROM vectors WHERE key = ?", [key])
   return {
     vector: (key) =>
-      Effect.map(find(key), ([row]) => row === undefined ? undefined : { row: number(row["id"]), vector: toVector(row["value"]) }),
+      Effect.map(find(key), ([row]) =>
+        row === undefined ? undefined : { row: number(row["id"]), vector: toVector(row["value"]) }
+      ),
     keepVector: (key, vector) =>
       Effect.flatMap(
-        database.query("INSERT INTO vectors (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING RETURNING id", [key, toBytes(vector)]),
-        ([row]) => row !== undefined ? Effect.succeed(number(row["id"])) : Effect.map(find(key), ([known]) => number(known?.["id"]))
+        database.query("INSERT INTO vectors (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING RETURNING id", [
+          key,
+          toBytes(vector)
+        ]),
+        ([row]) =>
+          row !== undefined
+            ? Effect.succeed(number(row["id"]))
+            : Effect.map(find(key), ([known]) => number(known?.["id"]))
       ),
     add: (entry) =>
-      Effect.asVoid(database.query(
-        `INSERT INTO reuse_entries (scope, vector, content, answer, value, model, confirmed, refuted, created_at, expires_at)
-          VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?)`,
-        [entry.scope, entry.vector, entry.text, entry.answer, entry.value, entry.model, entry.createdAt, entry.expiresAt ?? null]
-      )),
-    entries: (ids, now) =>
-      ids.length === 0 ? Effect.succeed([]) : Effect.map(
+      Effect.asVoid(
         database.query(
-          `SELECT * FROM reuse_entries WHERE id IN (${ids.map(() => "?").join(", ")}) AND (expires_at IS NULL OR expires_at > ?)`,
-          [...ids, now]
-        ),
-        (rows) => rows.map(toEntry)
+          `INSERT INTO reuse_entries (scope, vector, content, answer, value, model, confirmed, refuted, created_at, expires_at)
+          VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?)`,
+          [
+            entry.scope,
+            entry.vector,
+            entry.text,
+            entry.answer,
+            entry.value,
+            entry.model,
+            entry.createdAt,
+            entry.expiresAt ?? null
+          ]
+        )
       ),
+    entries: (ids, now) =>
+      ids.length === 0
+        ? Effect.succeed([])
+        : Effect.map(
+            database.query(
+              `SELECT * FROM reuse_entries WHERE id IN (${ids.map(() => "?").join(", ")}) AND (expires_at IS NULL OR expires_at > ?)`,
+              [...ids, now]
+            ),
+            (rows) => rows.map(toEntry)
+          ),
     after: (scope, id) =>
       Stream.paginate(id, (from: number) =>
         Effect.map(
@@ -170,14 +195,28 @@ export const make = (database: Database.Service, writer: Writer.Writer): ReuseRe
             [scope, from]
           ),
           (rows) => {
-            const items = rows.map((row): VectorIndex.Item => ({ id: number(row["id"]), vector: toVector(row["value"]) }))
+            const items = rows.map((row): VectorIndex.Item => ({
+              id: number(row["id"]),
+              vector: toVector(row["value"])
+            }))
             return [items, items.length === PAGE ? Option.some(items.at(-1)!.id) : Option.none<number>()] as const
           }
-        )),
+        )
+      ),
     size: (scope) =>
-      Effect.map(database.query("SELECT count(*) AS n FROM reuse_entries WHERE scope = ?", [scope]), ([row]) => number(row?.["n"])),
+      Effect.map(database.query("SELECT count(*) AS n FROM reuse_entries WHERE scope = ?", [scope]), ([row]) =>
+        number(row?.["n"])
+      ),
     record: ({ flow, maxErrorRate, run, step }, scope, { features, outcome }, entry) => {
-      writer.append(lookupTable, [run, flow, step, scope, outcome, maxErrorRate, features === undefined ? null : JSON.stringify(features)])
+      writer.append(lookupTable, [
+        run,
+        flow,
+        step,
+        scope,
+        outcome,
+        maxErrorRate,
+        features === undefined ? null : JSON.stringify(features)
+      ])
       if (entry === undefined || outcome === "reused" || outcome === "alone") return
       const column = outcome === "right" || outcome === "auditedRight" ? "confirmed" : "refuted"
       writer.execute(`UPDATE reuse_entries SET ${column} = ${column} + 1 WHERE id = ?`, [entry])
@@ -195,10 +234,16 @@ export const make = (database: Database.Service, writer: Writer.Writer): ReuseRe
           }))
       ),
     audits: (flow, step) =>
-      Effect.map(database.query(`SELECT ${AUDITED} FROM reuse_lookups WHERE flow = ? AND step = ? AND outcome IN ('auditedRight', 'auditedWrong')`, [flow, step]), ([row]) => ({
-        audited: number(row?.["audited"]),
-        wrong: number(row?.["wrong"])
-      })),
+      Effect.map(
+        database.query(
+          `SELECT ${AUDITED} FROM reuse_lookups WHERE flow = ? AND step = ? AND outcome IN ('auditedRight', 'auditedWrong')`,
+          [flow, step]
+        ),
+        ([row]) => ({
+          audited: number(row?.["audited"]),
+          wrong: number(row?.["wrong"])
+        })
+      ),
     sums: (run) =>
       Effect.map(
         database.query(
@@ -233,7 +278,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): ReuseRe
             FROM packs WHERE run = ? AND size > 1 GROUP BY step ORDER BY min(id)`,
           [run]
         ),
-        (rows) => rows.map((row): PackSums => ({ step: String(row["step"]), packs: number(row["packs"]), ...toPacked(row) }))
+        (rows) =>
+          rows.map((row): PackSums => ({ step: String(row["step"]), packs: number(row["packs"]), ...toPacked(row) }))
       )
   }
 }

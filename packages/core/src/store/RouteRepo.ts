@@ -41,21 +41,28 @@ export interface RouteRepo {
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sums>, SqlError.SqlError>
 }
 
-const table: Writer.Table = { name: "routes", columns: ["run", "step", "row_index", "key", "model", "is_strong", "substituted", "agreement"] }
+const table: Writer.Table = {
+  name: "routes",
+  columns: ["run", "step", "row_index", "key", "model", "is_strong", "substituted", "agreement"]
+}
 
 /** Each request of a run once. */
-const ONCE = "SELECT step, key, min(id) AS id, max(is_strong) AS is_strong, max(substituted) AS substituted, max(agreement) AS agreement FROM routes WHERE run = ? GROUP BY step, row_index, key"
+const ONCE =
+  "SELECT step, key, min(id) AS id, max(is_strong) AS is_strong, max(substituted) AS substituted, max(agreement) AS agreement FROM routes WHERE run = ? GROUP BY step, row_index, key"
 
 export const make = (database: Database.Service, writer: Writer.Writer): RouteRepo => ({
   record: (run, { agreement, isStrong, isSubstituted, key, model, row, step }) =>
     writer.append(table, [run, step, row, key, model, isStrong ? 1 : 0, isSubstituted ? 1 : 0, agreement ?? null]),
   sums: (run) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const counts = yield* database.query(
         `SELECT step, count(*) AS requests, sum(is_strong) AS strong, sum(substituted) AS substituted FROM (${ONCE}) AS once GROUP BY step ORDER BY min(id)`,
         [run]
       )
-      const audited = yield* database.query(`SELECT step, agreement FROM (${ONCE}) AS once WHERE agreement IS NOT NULL ORDER BY key`, [run])
+      const audited = yield* database.query(
+        `SELECT step, agreement FROM (${ONCE}) AS once WHERE agreement IS NOT NULL ORDER BY key`,
+        [run]
+      )
       return counts.map((row): Sums => ({
         step: String(row["step"]),
         requests: Database.toNumber(row["requests"]) ?? 0,

@@ -55,10 +55,10 @@ export interface RowRepo {
   /** The number of a step that ran before. */
   readonly find: (key: string) => Effect.Effect<number | undefined, SqlError.SqlError>
   /** Keeps what a step is; its number, and whether it was there before. */
-  readonly step: (flow: string, step: Omit<StoredStep, "id">) => Effect.Effect<
-    { readonly id: number; readonly isNew: boolean },
-    SqlError.SqlError
-  >
+  readonly step: (
+    flow: string,
+    step: Omit<StoredStep, "id">
+  ) => Effect.Effect<{ readonly id: number; readonly isNew: boolean }, SqlError.SqlError>
   /** The step of this name that ran last, other than the one of this key. */
   readonly before: (flow: string, name: string, key: string) => Effect.Effect<StoredStep | undefined, SqlError.SqlError>
   readonly probes: (step: number) => Effect.Effect<ReadonlyArray<Probe>, SqlError.SqlError>
@@ -83,7 +83,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): RowRepo
     name: String(row["name"]),
     parts: JSON.parse(String(row["parts"])) as StoredStep["parts"]
   })
-  const find = (key: string) => Effect.map(database.query("SELECT * FROM steps WHERE key = ?", [key]), (rows) => rows[0])
+  const find = (key: string) =>
+    Effect.map(database.query("SELECT * FROM steps WHERE key = ?", [key]), (rows) => rows[0])
   return {
     results: KeyedLog.make<Result>(database, writer, {
       table: "results",
@@ -95,22 +96,27 @@ export const make = (database: Database.Service, writer: Writer.Writer): RowRepo
         known !== undefined
           ? Effect.succeed({ id: Number(known["id"]), isNew: false })
           : Effect.andThen(
-            database.query("INSERT INTO steps (key, flow, name, parts) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING", [
-              key,
-              flow,
-              name,
-              JSON.stringify(parts)
-            ]),
-            Effect.map(find(key), (row) => ({ id: Number(row!["id"]), isNew: true }))
-          )),
+              database.query(
+                "INSERT INTO steps (key, flow, name, parts) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+                [key, flow, name, JSON.stringify(parts)]
+              ),
+              Effect.map(find(key), (row) => ({ id: Number(row!["id"]), isNew: true }))
+            )
+      ),
     before: (flow, name, key) =>
       Effect.map(
-        database.query("SELECT * FROM steps WHERE flow = ? AND name = ? AND key <> ? ORDER BY id DESC LIMIT 1", [flow, name, key]),
-        (rows) => rows[0] === undefined ? undefined : toStep(rows[0])
+        database.query("SELECT * FROM steps WHERE flow = ? AND name = ? AND key <> ? ORDER BY id DESC LIMIT 1", [
+          flow,
+          name,
+          key
+        ]),
+        (rows) => (rows[0] === undefined ? undefined : toStep(rows[0]))
       ),
     probes: (step) =>
-      Effect.map(database.query("SELECT input, request FROM probes WHERE step = ? ORDER BY id DESC LIMIT 3", [step]), (rows) =>
-        rows.map((row) => ({ input: String(row["input"]), request: String(row["request"]) }))),
+      Effect.map(
+        database.query("SELECT input, request FROM probes WHERE step = ? ORDER BY id DESC LIMIT 3", [step]),
+        (rows) => rows.map((row) => ({ input: String(row["input"]), request: String(row["request"]) }))
+      ),
     addProbe: (step, { input, request }) => writer.append(probeTable, [step, input, request]),
     fail: (run, { error, input, message, node, position, row, source }) =>
       writer.append(failureTable, [run, source, row, position, node, error, message, input]),
@@ -118,7 +124,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): RowRepo
     failures: (run) =>
       Stream.map(
         Database.pages(500, (after, size) =>
-          database.query(`SELECT * FROM failures WHERE run = ? AND id > ? ORDER BY id LIMIT ${size}`, [run, after])),
+          database.query(`SELECT * FROM failures WHERE run = ? AND id > ? ORDER BY id LIMIT ${size}`, [run, after])
+        ),
         (row): StoredFailure => ({
           source: String(row["source"]),
           row: Number(row["row_index"]),

@@ -77,11 +77,14 @@ export interface RunRepo {
   /** Goes on with a run; fails while a live process works on it. */
   readonly claim: (run: Run) => Effect.Effect<Run, RunError | SqlError.SqlError>
   readonly heartbeat: (run: Run) => Effect.Effect<void>
-  readonly finish: (run: Run, end: {
-    readonly status: Status
-    readonly at: number
-    readonly summary: Schema.Json
-  }) => Effect.Effect<void, SqlError.SqlError>
+  readonly finish: (
+    run: Run,
+    end: {
+      readonly status: Status
+      readonly at: number
+      readonly summary: Schema.Json
+    }
+  ) => Effect.Effect<void, SqlError.SqlError>
   /** By name, or by the beginning of a name that only one run has; `undefined`: the last. */
   readonly find: (name: string | undefined) => Effect.Effect<Run, RunError | SqlError.SqlError>
   /** The last run of an identity. */
@@ -121,7 +124,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
 
   const query = (sql: string, params: ReadonlyArray<unknown>) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.map(database.query(sql, params), (rows) => rows.map((row) => toRun(row, now))))
+      Effect.map(database.query(sql, params), (rows) => rows.map((row) => toRun(row, now)))
+    )
 
   const latest: RunRepo["latest"] = (identity) =>
     Effect.map(query(`${ALL} WHERE identity = ? ORDER BY id DESC LIMIT 1`, [identity]), (runs) => runs[0])
@@ -137,42 +141,56 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
     Effect.flatMap(
       name === undefined || name === "last"
         ? query(`${ALL} ORDER BY id DESC LIMIT 1`, [])
-        : query(`${ALL} WHERE name = ? OR name LIKE ? ORDER BY name = ? DESC, id DESC LIMIT 2`, [name, `${name}%`, name]),
+        : query(`${ALL} WHERE name = ? OR name LIKE ? ORDER BY name = ? DESC, id DESC LIMIT 2`, [
+            name,
+            `${name}%`,
+            name
+          ]),
       (runs) =>
-        runs.length === 1 || (runs.length > 1 && runs[0]!.name === name) ? Effect.succeed(runs[0]!) : Effect.fail(
-          new RunError({
-            kind: "unknown",
-            run: name ?? "",
-            message: runs.length > 1
-              ? `more than one run begins with ${name}: ${runs.map((run) => run.name).join(", ")}, …`
-              : name === undefined || name === "last"
-              ? `${database.name} holds no run yet: begin one with pipe run <flow>`
-              : `${database.name} holds no run ${name}: pipe runs lists them`
-          })
-        )
+        runs.length === 1 || (runs.length > 1 && runs[0]!.name === name)
+          ? Effect.succeed(runs[0]!)
+          : Effect.fail(
+              new RunError({
+                kind: "unknown",
+                run: name ?? "",
+                message:
+                  runs.length > 1
+                    ? `more than one run begins with ${name}: ${runs.map((run) => run.name).join(", ")}, …`
+                    : name === undefined || name === "last"
+                      ? `${database.name} holds no run yet: begin one with pipe run <flow>`
+                      : `${database.name} holds no run ${name}: pipe runs lists them`
+              })
+            )
     )
 
   const planOf = (identity: string) =>
-    Effect.map(database.query("SELECT plan FROM plans WHERE identity = ?", [identity]), (rows) => Database.toText(rows[0]?.["plan"]))
+    Effect.map(database.query("SELECT plan FROM plans WHERE identity = ?", [identity]), (rows) =>
+      Database.toText(rows[0]?.["plan"])
+    )
 
   return {
     find,
     latest,
     savePlan: (identity, plan) =>
-      Effect.asVoid(database.query(
-        "INSERT INTO plans (identity, plan) VALUES (?, ?) ON CONFLICT (identity) DO UPDATE SET plan = excluded.plan",
-        [identity, JSON.stringify(plan)]
-      )),
+      Effect.asVoid(
+        database.query(
+          "INSERT INTO plans (identity, plan) VALUES (?, ?) ON CONFLICT (identity) DO UPDATE SET plan = excluded.plan",
+          [identity, JSON.stringify(plan)]
+        )
+      ),
     list: (limit) => query(`${ALL} ORDER BY id DESC LIMIT ?`, [limit]),
     create: (run) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const last = run.identity === undefined ? undefined : yield* latest(run.identity)
         if (last?.status === "running") return yield* busy(last)
         const at = yield* Clock.currentTimeMillis
         const owner = yield* Owner.current
-        const name = `${new Date(at).toISOString().replace(/\D/g, "").slice(0, 14)}-${
-          (yield* Random.nextIntBetween(0, 36 ** 4)).toString(36).padStart(4, "0")
-        }`
+        const name = `${new Date(at).toISOString().replace(/\D/g, "").slice(0, 14)}-${(yield* Random.nextIntBetween(
+          0,
+          36 ** 4
+        ))
+          .toString(36)
+          .padStart(4, "0")}`
         yield* database.query(
           `INSERT INTO runs (name, flow, identity, options, graph, status, owner, heartbeat_at, tries, started_at, plan)
             VALUES (?, ?, ?, ?, ?, 'running', ?, ?, 1, ?, ?)`,
@@ -191,7 +209,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
         return yield* find(name)
       }),
     claim: (run) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         if (run.status === "running") return yield* busy(run)
         const at = yield* Clock.currentTimeMillis
         const owner = yield* Owner.current

@@ -65,7 +65,7 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
 }) {}
 
 /** Opens a SQLite file and brings its tables up to date. */
-export const open = Effect.fnUntraced(function*(
+export const open = Effect.fnUntraced(function* (
   file: string
 ): Effect.fn.Return<Database.Service, StoreError, Scope.Scope | Reactivity.Reactivity> {
   const database = yield* Effect.mapError(NodeSqlite.make({ filename: file }), (error) => toStoreError(file, error))
@@ -75,15 +75,18 @@ export const open = Effect.fnUntraced(function*(
 
 /** Brings the tables of a database up to date; one of a newer version is refused. */
 export const migrate = (database: Database.Service): Effect.Effect<void, StoreError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const tables = yield* database.query(
       database.dialect === "pg"
         ? "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'effect_sql_migrations'"
         : "SELECT name FROM sqlite_master WHERE name = 'effect_sql_migrations'"
     )
-    const version = tables.length === 0 ? 0 : Database.toNumber(
-      (yield* database.query("SELECT max(migration_id) AS version FROM effect_sql_migrations"))[0]?.["version"]
-    ) ?? 0
+    const version =
+      tables.length === 0
+        ? 0
+        : (Database.toNumber(
+            (yield* database.query("SELECT max(migration_id) AS version FROM effect_sql_migrations"))[0]?.["version"]
+          ) ?? 0)
     if (version > Migrations.latest) {
       return yield* new StoreError({
         kind: "newer",
@@ -98,21 +101,17 @@ export const migrate = (database: Database.Service): Effect.Effect<void, StoreEr
         database.client
       )
     }
-  }).pipe(
-    Effect.mapError((error) => (error._tag === "StoreError" ? error : toStoreError(database.name, error)))
-  )
+  }).pipe(Effect.mapError((error) => (error._tag === "StoreError" ? error : toStoreError(database.name, error))))
 
 const toStoreError = (file: string, error: SqlError.SqlError | Migrator.MigrationError): StoreError => {
   const text = messageOf(error)
   return /not a database|malformed|corrupt/i.test(text)
     ? new StoreError({ kind: "damaged", file, message: `${file} is damaged (${text})` })
     : new StoreError({
-      kind: "unavailable",
-      file,
-      message: `${file} cannot be used: ${
-        /locked|busy/i.test(text) ? "another process holds it locked" : text
-      }`
-    })
+        kind: "unavailable",
+        file,
+        message: `${file} cannot be used: ${/locked|busy/i.test(text) ? "another process holds it locked" : text}`
+      })
 }
 
 /** What is said when a store that was open fails. */
@@ -130,7 +129,7 @@ export const messageOf = (error: unknown): string => {
 }
 
 /** A store on a database whose tables are up to date. */
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   database: Database.Service,
   options?: { readonly inMemory?: boolean; readonly folder?: string }
 ): Effect.fn.Return<Service, never, Scope.Scope> {
@@ -171,9 +170,12 @@ export const layer = (file: string): Layer.Layer<Store, never, FileSystem.FileSy
     Store,
     Effect.catch(openStore(file), (error) =>
       Effect.andThen(
-        Effect.logWarning(`${error.message}; this run is kept in memory only: it cannot be resumed, and its answers are not kept`),
+        Effect.logWarning(
+          `${error.message}; this run is kept in memory only: it cannot be resumed, and its answers are not kept`
+        ),
         inMemory
-      ))
+      )
+    )
   ).pipe(Layer.provide(Reactivity.layer))
 
 /** On a SQLite file that is needed: what `pipe runs` and `pipe show` read. */
@@ -190,66 +192,89 @@ export const layerDatabase: Layer.Layer<Store, StoreError, Database.Database> = 
  * A file that is shorter than its header says was cut. SQLite itself notices when it reads what is missing, which may be
  * late. With a write-ahead log beside it, what is missing may stand there.
  */
-const checkLength = Effect.fnUntraced(function*(file: string) {
+const checkLength = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const log = yield* Effect.orElseSucceed(fs.stat(`${file}-wal`), () => undefined)
   if (log !== undefined && log.size > 0) return
-  const found = yield* Effect.scoped(Effect.gen(function*() {
-    const handle = yield* fs.open(file)
-    const header = Option.getOrUndefined(yield* handle.readAlloc(HEADER))
-    return { header, size: Number((yield* handle.stat).size) }
-  })).pipe(Effect.orElseSucceed(() => undefined))
+  const found = yield* Effect.scoped(
+    Effect.gen(function* () {
+      const handle = yield* fs.open(file)
+      const header = Option.getOrUndefined(yield* handle.readAlloc(HEADER))
+      return { header, size: Number((yield* handle.stat).size) }
+    })
+  ).pipe(Effect.orElseSucceed(() => undefined))
   if (found?.header === undefined || found.header.length < HEADER) return
   const view = new DataView(found.header.buffer, found.header.byteOffset)
   const pageSize = view.getUint16(16) === 1 ? 65_536 : view.getUint16(16)
   if (found.size < view.getUint32(28) * pageSize) {
-    return yield* new StoreError({ kind: "damaged", file, message: `${file} is damaged (it was cut at ${found.size} bytes)` })
+    return yield* new StoreError({
+      kind: "damaged",
+      file,
+      message: `${file} is damaged (it was cut at ${found.size} bytes)`
+    })
   }
 })
 
 /** Bytes at the beginning of a SQLite file that say how it is laid out. */
 const HEADER = 100
 
-const openStore = Effect.fnUntraced(function*(file: string) {
+const openStore = Effect.fnUntraced(function* (file: string) {
   const path = yield* Path.Path
   return yield* make(yield* openFile(file), { folder: path.dirname(file) })
 })
 
 /** Makes the folder, and opens the file; a damaged one is renamed and begun anew. */
-const openFile = Effect.fnUntraced(function*(file: string) {
+const openFile = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const folder = path.dirname(file)
-  yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), (error) =>
-    new StoreError({ kind: "unavailable", file, message: `${folder} cannot be made: ${error.message}` }))
+  yield* Effect.mapError(
+    fs.makeDirectory(folder, { recursive: true }),
+    (error) => new StoreError({ kind: "unavailable", file, message: `${folder} cannot be made: ${error.message}` })
+  )
   return yield* Effect.catch(Effect.andThen(checkLength(file), open(file)), (error) =>
-    error.kind !== "damaged" ? Effect.fail(error) : Effect.gen(function*() {
-      const aside = `${file}.damaged-${yield* Clock.currentTimeMillis}`
-      yield* Effect.mapError(fs.rename(file, aside), (cause) =>
-        new StoreError({ kind: "unavailable", file, message: `${error.message}, and cannot be moved: ${cause.message}` }))
-      for (const suffix of ["-wal", "-shm"]) yield* Effect.ignore(fs.remove(file + suffix))
-      yield* Effect.logWarning(`${error.message}: it was moved to ${aside}, and a new one is begun`)
-      return yield* open(file)
-    }))
+    error.kind !== "damaged"
+      ? Effect.fail(error)
+      : Effect.gen(function* () {
+          const aside = `${file}.damaged-${yield* Clock.currentTimeMillis}`
+          yield* Effect.mapError(
+            fs.rename(file, aside),
+            (cause) =>
+              new StoreError({
+                kind: "unavailable",
+                file,
+                message: `${error.message}, and cannot be moved: ${cause.message}`
+              })
+          )
+          for (const suffix of ["-wal", "-shm"]) yield* Effect.ignore(fs.remove(file + suffix))
+          yield* Effect.logWarning(`${error.message}: it was moved to ${aside}, and a new one is begun`)
+          return yield* open(file)
+        })
+  )
 })
 
 /** The exact cache in the store in context, whichever that is. */
-export const layerCache: Layer.Layer<CacheStore.CacheStore, never, Store> = Layer.fresh(Layer.effect(
-  CacheStore.CacheStore,
-  Effect.map(Store, ({ answers, failure }) =>
-    CacheStore.CacheStore.of({
-      get: (key, now) =>
-        Effect.mapError(
-          Effect.map(Effect.suspend(() => answers.get(key)), (row) =>
-            row === undefined || (row.expires_at !== null && row.expires_at <= now) ? undefined : row.value),
-          (cause) =>
-            new CacheStore.CacheStoreError({ message: `the cache's store failed: ${messageOf(cause)}`, cause })
-        ),
-      set: (entry) =>
-        Effect.suspend(() => {
-          const failed = failure()
-          answers.append(CacheRepo.toRow(entry))
-          return failed === undefined ? Effect.void : Effect.fail(new CacheStore.CacheStoreError({ message: failed }))
-        })
-    }))
-))
+export const layerCache: Layer.Layer<CacheStore.CacheStore, never, Store> = Layer.fresh(
+  Layer.effect(
+    CacheStore.CacheStore,
+    Effect.map(Store, ({ answers, failure }) =>
+      CacheStore.CacheStore.of({
+        get: (key, now) =>
+          Effect.mapError(
+            Effect.map(
+              Effect.suspend(() => answers.get(key)),
+              (row) => (row === undefined || (row.expires_at !== null && row.expires_at <= now) ? undefined : row.value)
+            ),
+            (cause) =>
+              new CacheStore.CacheStoreError({ message: `the cache's store failed: ${messageOf(cause)}`, cause })
+          ),
+        set: (entry) =>
+          Effect.suspend(() => {
+            const failed = failure()
+            answers.append(CacheRepo.toRow(entry))
+            return failed === undefined ? Effect.void : Effect.fail(new CacheStore.CacheStoreError({ message: failed }))
+          })
+      })
+    )
+  )
+)

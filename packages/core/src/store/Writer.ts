@@ -41,7 +41,7 @@ interface Queue {
 
 const emptyQueue = (): Queue => ({ rows: new Map(), statements: [], waiters: [] })
 
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   database: Database.Service
 ): Effect.fn.Return<Writer, never, Scope.Scope> {
   const run = Effect.runForkWith(yield* Effect.context<never>())
@@ -136,7 +136,8 @@ export const make = Effect.fnUntraced(function*(
 
   yield* Effect.addFinalizer(() =>
     Effect.catch(commit, (error) =>
-      Effect.logWarning(`${database.name}: what came last could not be written: ${error.reason.message}`))
+      Effect.logWarning(`${database.name}: what came last could not be written: ${error.reason.message}`)
+    )
   )
 
   return {

@@ -34,9 +34,7 @@ const SKEW = 60_000
 /** Milliseconds for a whole file, up or down. */
 const UPLOAD = 30 * 60_000
 
-export const make = (
-  options: Client.Options & { readonly defaultMaxTokens: number }
-): BatchProvider.BatchProvider => {
+export const make = (options: Client.Options & { readonly defaultMaxTokens: number }): BatchProvider.BatchProvider => {
   let made: Promise<Anthropic> | undefined
   const sdk = () => (made ??= Client.load({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
   const call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
@@ -55,7 +53,7 @@ export const make = (
     name: "anthropic",
     account: Account.make(options),
     limits: { requests: 100_000, bytes: 256e6 },
-    frame: { head: "{\"requests\":[", separator: ",\n", tail: "]}" },
+    frame: { head: '{"requests":[', separator: ",\n", tail: "]}" },
     encode: (customId, request) => {
       const { model } = request
       if (request._tag === "Embedding" || model === undefined) return Effect.undefined
@@ -73,7 +71,8 @@ export const make = (
             headers: { "content-type": "application/json" },
             signal,
             timeout: UPLOAD
-          })),
+          })
+        ),
         toStatus
       ),
     find: (job) =>
@@ -85,31 +84,39 @@ export const make = (
           if (batch.processing_status !== "ended") undecided = true
           else if ((await peek(client, batch.id, signal))?.startsWith(`${job.name}-`) === true) return toStatus(batch)
         }
-        return undecided ? "undecided" as const : undefined
+        return undecided ? ("undecided" as const) : undefined
       }),
     status: (id) =>
       Effect.catch(
-        Effect.map(call((client, signal) => client.messages.batches.retrieve(id, {}, { signal })), toStatus),
-        (error) => HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error)
+        Effect.map(
+          call((client, signal) => client.messages.batches.retrieve(id, {}, { signal })),
+          toStatus
+        ),
+        (error) => (HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error))
       ),
     cancel: (id) => Effect.asVoid(call((client, signal) => client.messages.batches.cancel(id, {}, { signal }))),
     results: ({ id }, model) =>
-      Stream.unwrap(Effect.map(
-        call((client, signal) => client.messages.batches.results(id, {}, { signal, timeout: UPLOAD })),
-        (lines) => Stream.fromAsyncIterable(lines, (error) => error)
-      )).pipe(
+      Stream.unwrap(
+        Effect.map(
+          call((client, signal) => client.messages.batches.results(id, {}, { signal, timeout: UPLOAD })),
+          (lines) => Stream.fromAsyncIterable(lines, (error) => error)
+        )
+      ).pipe(
         Stream.catch((error) => Stream.fromEffect(Client.fail(options, error))),
         Stream.mapEffect(({ custom_id, result }: MessageBatchIndividualResponse) =>
-          Effect.map(toOutcome(result, model, options.keySource), (outcome) => ({ customId: custom_id, outcome })))
+          Effect.map(toOutcome(result, model, options.keySource), (outcome) => ({ customId: custom_id, outcome }))
+        )
       )
   }
 }
 
-const totalOf = ({ request_counts }: MessageBatch): number => Object.values(request_counts).reduce((sum, count) => sum + count, 0)
+const totalOf = ({ request_counts }: MessageBatch): number =>
+  Object.values(request_counts).reduce((sum, count) => sum + count, 0)
 
 const toStatus = (batch: MessageBatch): BatchProvider.Status => ({
   id: batch.id,
-  state: batch.processing_status === "ended" ? "ended" : batch.processing_status === "canceling" ? "cancelling" : "running",
+  state:
+    batch.processing_status === "ended" ? "ended" : batch.processing_status === "canceling" ? "cancelling" : "running",
   answered: batch.request_counts.succeeded,
   failed: batch.request_counts.errored,
   files: batch.results_url === null ? [] : [batch.results_url]
@@ -129,7 +136,11 @@ const statuses: { readonly [type: string]: number } = {
   overloaded_error: 529
 }
 
-const toOutcome = (result: MessageBatchResult, model: string, keySource: string): Effect.Effect<BatchProvider.Outcome> => {
+const toOutcome = (
+  result: MessageBatchResult,
+  model: string,
+  keySource: string
+): Effect.Effect<BatchProvider.Outcome> => {
   switch (result.type) {
     case "succeeded":
       return Effect.succeed({

@@ -24,9 +24,13 @@ export interface Options {
 }
 
 /** The SDK's client, its own retries off. */
-export const load = async (
-  { apiKey, baseUrl, fetch, headers, timeout }: Options & { readonly fetch?: typeof globalThis.fetch }
-): Promise<Anthropic> => {
+export const load = async ({
+  apiKey,
+  baseUrl,
+  fetch,
+  headers,
+  timeout
+}: Options & { readonly fetch?: typeof globalThis.fetch }): Promise<Anthropic> => {
   const { Anthropic } = await import("@anthropic-ai/sdk")
   return new Anthropic({
     apiKey,
@@ -40,7 +44,7 @@ export const load = async (
 
 /** What the SDK threw, as an `AiError`. */
 export const fail = ({ baseUrl, keySource }: Options, error: unknown): Effect.Effect<never, AiError.AiError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     if (isApiError(error) && error.status !== undefined) {
       const { headers } = error
       if (headers !== undefined) yield* Limits.observe(error.status, (name) => headers.get(name))
@@ -61,4 +65,5 @@ export const fail = ({ baseUrl, keySource }: Options, error: unknown): Effect.Ef
     return yield* PoolTransport.toNetworkError({ module: MODULE, url: baseUrl, error: error as Error, sent: true })
   })
 
-const isApiError = (error: unknown): error is APIError => error instanceof Error && "status" in error && "headers" in error
+const isApiError = (error: unknown): error is APIError =>
+  error instanceof Error && "status" in error && "headers" in error

@@ -34,9 +34,11 @@ export const toBody = (
     message.role === "system" ? [{ type: "text", text: message.content, ...cacheControl(message.options) }] : []
   )
   const outputConfig = {
-    ...(responseFormat.type === "text" ? undefined : {
-      format: { type: "json_schema" as const, schema: responseFormat.schema as Record<string, unknown> }
-    }),
+    ...(responseFormat.type === "text"
+      ? undefined
+      : {
+          format: { type: "json_schema" as const, schema: responseFormat.schema as Record<string, unknown> }
+        }),
     ...(settings.reasoningEffort === undefined ? undefined : { effort: settings.reasoningEffort })
   }
   return {
@@ -51,15 +53,17 @@ export const toBody = (
     ...(Object.keys(outputConfig).length === 0
       ? undefined
       : { output_config: outputConfig as NonNullable<MessageCreateParamsNonStreaming["output_config"]> }),
-    ...(tools.length === 0 ? undefined : {
-      tools: tools.map((tool) => ({
-        name: tool.name,
-        ...(tool.description === undefined ? undefined : { description: tool.description }),
-        input_schema: { type: "object" as const, ...(tool.parameters as object) },
-        ...(tool.strict === undefined ? undefined : { strict: tool.strict })
-      })),
-      tool_choice: toToolChoice(request)
-    }),
+    ...(tools.length === 0
+      ? undefined
+      : {
+          tools: tools.map((tool) => ({
+            name: tool.name,
+            ...(tool.description === undefined ? undefined : { description: tool.description }),
+            input_schema: { type: "object" as const, ...(tool.parameters as object) },
+            ...(tool.strict === undefined ? undefined : { strict: tool.strict })
+          })),
+          tool_choice: toToolChoice(request)
+        }),
     ...(request.providerOptions["anthropic"] as object | undefined)
   }
 }
@@ -89,9 +93,10 @@ const toMessages = (messages: ModelRequest.Completion["messages"]): Array<Messag
   for (const message of messages) {
     if (message.role === "system") continue
     const role = message.role === "assistant" ? "assistant" : "user"
-    const content = typeof message.content === "string"
-      ? [{ type: "text" as const, text: message.content, ...cacheControl(message.options) }]
-      : message.content.flatMap(toBlocks)
+    const content =
+      typeof message.content === "string"
+        ? [{ type: "text" as const, text: message.content, ...cacheControl(message.options) }]
+        : message.content.flatMap(toBlocks)
     const last = turns.at(-1)
     if (last?.role === role) last.content.push(...content)
     else turns.push({ role, content: [...content] })
@@ -108,12 +113,14 @@ const toBlocks = (part: Prompt.PartEncoded): ReadonlyArray<ContentBlockParam> =>
     case "tool-call":
       return [{ type: "tool_use", id: part.id, name: part.name, input: part.params }]
     case "tool-result":
-      return [{
-        type: "tool_result",
-        tool_use_id: part.id,
-        content: typeof part.result === "string" ? part.result : JSON.stringify(part.result) ?? "null",
-        is_error: part.isFailure
-      }]
+      return [
+        {
+          type: "tool_result",
+          tool_use_id: part.id,
+          content: typeof part.result === "string" ? part.result : (JSON.stringify(part.result) ?? "null"),
+          is_error: part.isFailure
+        }
+      ]
     default:
       return []
   }
@@ -121,9 +128,10 @@ const toBlocks = (part: Prompt.PartEncoded): ReadonlyArray<ContentBlockParam> =>
 
 const toFileBlock = (part: Prompt.FilePartEncoded): ContentBlockParam => {
   const data = Files.of(part)
-  const source = data._tag === "Url"
-    ? { type: "url" as const, url: data.url }
-    : { type: "base64" as const, data: data.base64, media_type: Files.mediaTypeOf(data.mediaType) as "image/png" }
+  const source =
+    data._tag === "Url"
+      ? { type: "url" as const, url: data.url }
+      : { type: "base64" as const, data: data.base64, media_type: Files.mediaTypeOf(data.mediaType) as "image/png" }
   if (part.mediaType.startsWith("image/")) return { type: "image", source, ...cacheControl(part.options) }
   if (part.mediaType === "application/pdf") {
     return { type: "document", source: source as { type: "url"; url: string }, ...cacheControl(part.options) }

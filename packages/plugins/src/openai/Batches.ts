@@ -56,8 +56,8 @@ export const make = (
     request._tag === "Embedding"
       ? { endpoint: EMBEDDINGS, body: Embeddings.toBody(request, model) }
       : options.api === "responses"
-      ? { endpoint: RESPONSES, body: Responses.toBody(request, model) }
-      : { endpoint: CHAT, body: Chat.toBody(request, model, options.chat) }
+        ? { endpoint: RESPONSES, body: Responses.toBody(request, model) }
+        : { endpoint: CHAT, body: Chat.toBody(request, model, options.chat) }
 
   const isOurs = (job: BatchProvider.Job) => (batch: Batch) => batch.metadata?.[NAME] === job.name
 
@@ -82,7 +82,10 @@ export const make = (
       call(async (client, signal) => {
         const { toStreamingFile } = await import("openai")
         const file = await client.files.create(
-          { file: toStreamingFile(createReadStream(job.file), fileName(job), { type: "application/jsonl" }), purpose: "batch" },
+          {
+            file: toStreamingFile(createReadStream(job.file), fileName(job), { type: "application/jsonl" }),
+            purpose: "batch"
+          },
           { signal, timeout: UPLOAD }
         )
         return file.id
@@ -98,12 +101,16 @@ export const make = (
     create: (job) =>
       Effect.map(
         call((client, signal) =>
-          client.batches.create({
-            input_file_id: job.uploaded!,
-            endpoint: job.endpoint as typeof CHAT,
-            completion_window: "24h",
-            metadata: { [NAME]: job.name }
-          }, { signal })),
+          client.batches.create(
+            {
+              input_file_id: job.uploaded!,
+              endpoint: job.endpoint as typeof CHAT,
+              completion_window: "24h",
+              metadata: { [NAME]: job.name }
+            },
+            { signal }
+          )
+        ),
         toStatus
       ),
     find: (job) =>
@@ -121,8 +128,11 @@ export const make = (
       }),
     status: (id) =>
       Effect.catch(
-        Effect.map(call((client, signal) => client.batches.retrieve(id, { signal })), toStatus),
-        (error) => HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error)
+        Effect.map(
+          call((client, signal) => client.batches.retrieve(id, { signal })),
+          toStatus
+        ),
+        (error) => (HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error))
       ),
     cancel: (id) => Effect.asVoid(call((client, signal) => client.batches.cancel(id, { signal }))),
     results: (status, model) =>
@@ -134,7 +144,8 @@ export const make = (
           )
         ),
         Stream.mapEffect((line) =>
-          Effect.map(toOutcome(line, model), (outcome) => ({ customId: line.custom_id, outcome })))
+          Effect.map(toOutcome(line, model), (outcome) => ({ customId: line.custom_id, outcome }))
+        )
       )
   }
 
@@ -142,7 +153,10 @@ export const make = (
     const { error, response } = line
     if (response !== null && response !== undefined && response.status_code < 300) {
       return Effect.match(toResponse(response.body, model), {
-        onSuccess: (response): BatchProvider.Outcome => ({ _tag: "Answered", response: { ...response, serviceTier: "batch" } }),
+        onSuccess: (response): BatchProvider.Outcome => ({
+          _tag: "Answered",
+          response: { ...response, serviceTier: "batch" }
+        }),
         onFailure: (error): BatchProvider.Outcome => ({ _tag: "Failed", error })
       })
     }
@@ -213,21 +227,28 @@ const isQuota = (code: string | undefined, message: string): boolean =>
 
 const toStatus = (batch: Batch): BatchProvider.Status => {
   const errors = batch.errors?.data ?? []
-  const message = errors.slice(0, 3).map(({ line, message }) =>
-    `${line === null || line === undefined ? "" : `line ${line}: `}${message ?? "no message"}`).join("; ")
+  const message = errors
+    .slice(0, 3)
+    .map(
+      ({ line, message }) => `${line === null || line === undefined ? "" : `line ${line}: `}${message ?? "no message"}`
+    )
+    .join("; ")
   return {
     id: batch.id,
     state: states[batch.status] ?? "running",
     answered: batch.request_counts?.completed ?? 0,
     failed: batch.request_counts?.failed ?? 0,
-    ...(batch.status !== "failed" ? undefined : {
-      rejection: {
-        kind: isQuota(errors[0]?.code, message) ? "quota" as const : "invalid" as const,
-        message: message === "" ? "the provider gave no reason" : message,
-        lines: errors.flatMap(({ line, message }) =>
-          line === null || line === undefined ? [] : [{ line, message: message ?? "the provider gave no reason" }])
-      }
-    }),
+    ...(batch.status !== "failed"
+      ? undefined
+      : {
+          rejection: {
+            kind: isQuota(errors[0]?.code, message) ? ("quota" as const) : ("invalid" as const),
+            message: message === "" ? "the provider gave no reason" : message,
+            lines: errors.flatMap(({ line, message }) =>
+              line === null || line === undefined ? [] : [{ line, message: message ?? "the provider gave no reason" }]
+            )
+          }
+        }),
     // Absent, null and empty mean the same.
     files: [batch.output_file_id, batch.error_file_id].filter((id): id is string => typeof id === "string" && id !== "")
   }

@@ -45,33 +45,44 @@ export const toBody = (
     ...(settings.frequencyPenalty === undefined ? undefined : { frequency_penalty: settings.frequencyPenalty }),
     ...(settings.reasoningEffort === undefined
       ? undefined
-      : { reasoning_effort: settings.reasoningEffort as NonNullable<ChatCompletionCreateParamsNonStreaming["reasoning_effort"]> }),
+      : {
+          reasoning_effort: settings.reasoningEffort as NonNullable<
+            ChatCompletionCreateParamsNonStreaming["reasoning_effort"]
+          >
+        }),
     ...(settings.topLogprobs === undefined ? undefined : { logprobs: true, top_logprobs: settings.topLogprobs }),
-    ...(responseFormat.type === "text" ? undefined : {
-      response_format: {
-        type: "json_schema" as const,
-        json_schema: {
-          name: responseFormat.name,
-          schema: responseFormat.schema as Record<string, unknown>,
-          strict: StrictSchema.isStrict(responseFormat.schema)
-        }
-      }
-    }),
-    ...(tools.length === 0 ? undefined : {
-      tools: tools.map((tool) => ({
-        type: "function" as const,
-        function: {
-          name: tool.name,
-          ...(tool.description === undefined ? undefined : { description: tool.description }),
-          parameters: tool.parameters as Record<string, unknown>,
-          strict: tool.strict ?? StrictSchema.isStrict(tool.parameters)
-        }
-      })),
-      tool_choice: typeof request.toolChoice === "string"
-        ? request.toolChoice
-        : { type: "function" as const, function: { name: request.toolChoice.tool } },
-      ...(settings.parallelToolCalls === undefined ? undefined : { parallel_tool_calls: settings.parallelToolCalls })
-    }),
+    ...(responseFormat.type === "text"
+      ? undefined
+      : {
+          response_format: {
+            type: "json_schema" as const,
+            json_schema: {
+              name: responseFormat.name,
+              schema: responseFormat.schema as Record<string, unknown>,
+              strict: StrictSchema.isStrict(responseFormat.schema)
+            }
+          }
+        }),
+    ...(tools.length === 0
+      ? undefined
+      : {
+          tools: tools.map((tool) => ({
+            type: "function" as const,
+            function: {
+              name: tool.name,
+              ...(tool.description === undefined ? undefined : { description: tool.description }),
+              parameters: tool.parameters as Record<string, unknown>,
+              strict: tool.strict ?? StrictSchema.isStrict(tool.parameters)
+            }
+          })),
+          tool_choice:
+            typeof request.toolChoice === "string"
+              ? request.toolChoice
+              : { type: "function" as const, function: { name: request.toolChoice.tool } },
+          ...(settings.parallelToolCalls === undefined
+            ? undefined
+            : { parallel_tool_calls: settings.parallelToolCalls })
+        }),
     ...(request.providerOptions["openai"] as object | undefined)
   }
 }
@@ -81,25 +92,33 @@ const toMessages = (message: ModelRequest.Message): ReadonlyArray<ChatCompletion
     case "system":
       return [{ role: "system", content: message.content }]
     case "user":
-      return [{
-        role: "user",
-        content: typeof message.content === "string" ? message.content : message.content.map(toContentPart)
-      }]
+      return [
+        {
+          role: "user",
+          content: typeof message.content === "string" ? message.content : message.content.map(toContentPart)
+        }
+      ]
     case "assistant": {
       if (typeof message.content === "string") return [{ role: "assistant", content: message.content }]
       const text = message.content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("")
       const calls = message.content.flatMap((part) =>
-        part.type !== "tool-call" ? [] : [{
-          id: part.id,
-          type: "function" as const,
-          function: { name: part.name, arguments: JSON.stringify(part.params) }
-        }]
+        part.type !== "tool-call"
+          ? []
+          : [
+              {
+                id: part.id,
+                type: "function" as const,
+                function: { name: part.name, arguments: JSON.stringify(part.params) }
+              }
+            ]
       )
-      return [{
-        role: "assistant",
-        content: text === "" ? null : text,
-        ...(calls.length === 0 ? undefined : { tool_calls: calls })
-      }]
+      return [
+        {
+          role: "assistant",
+          content: text === "" ? null : text,
+          ...(calls.length === 0 ? undefined : { tool_calls: calls })
+        }
+      ]
     }
     case "tool":
       return message.content.flatMap((part) =>
@@ -110,7 +129,7 @@ const toMessages = (message: ModelRequest.Message): ReadonlyArray<ChatCompletion
 
 /** What a tool gave back, as text. */
 export const toolResult = (part: Prompt.ToolResultPartEncoded): string =>
-  typeof part.result === "string" ? part.result : JSON.stringify(part.result) ?? "null"
+  typeof part.result === "string" ? part.result : (JSON.stringify(part.result) ?? "null")
 
 const toContentPart = (part: Prompt.UserMessagePartEncoded): ChatCompletionContentPart => {
   if (part.type === "text") return { type: "text", text: part.text }
@@ -146,7 +165,9 @@ const finishReasons: { readonly [reason: string]: ModelResponse.FinishReason } =
 export const logprobsOf = (
   tokens: ReadonlyArray<{ readonly logprob: number }> | null | undefined
 ): { readonly logprobs: ReadonlyArray<number> } | undefined =>
-  tokens === null || tokens === undefined || tokens.length === 0 ? undefined : { logprobs: tokens.map(({ logprob }) => logprob) }
+  tokens === null || tokens === undefined || tokens.length === 0
+    ? undefined
+    : { logprobs: tokens.map(({ logprob }) => logprob) }
 
 /** A class of service other than the ordinary one. */
 export const tierOf = (tier: string | null | undefined): { readonly serviceTier: string } | undefined =>
@@ -173,12 +194,16 @@ export const toResponse = (
       ...(typeof reasoning === "string" && reasoning !== "" ? [{ type: "reasoning" as const, text: reasoning }] : []),
       ...(typeof message.content === "string" ? [{ type: "text" as const, text: message.content }] : []),
       ...(message.tool_calls ?? []).flatMap((call) =>
-        call.type !== "function" ? [] : [{
-          type: "tool-call" as const,
-          id: call.id,
-          name: call.function.name,
-          params: Body.toolArguments(call.function.arguments)
-        }]
+        call.type !== "function"
+          ? []
+          : [
+              {
+                type: "tool-call" as const,
+                id: call.id,
+                name: call.function.name,
+                params: Body.toolArguments(call.function.arguments)
+              }
+            ]
       )
     ],
     finishReason: finishReasons[choice.finish_reason] ?? "unknown",

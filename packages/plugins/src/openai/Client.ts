@@ -39,7 +39,7 @@ export interface Options {
 }
 
 /** Calls by an `undici` pool: the SDK's types and error classes without its request path. */
-export const makePool = Effect.fnUntraced(function*(options: Options) {
+export const makePool = Effect.fnUntraced(function* (options: Options) {
   const { APIError } = yield* Effect.promise(() => import("openai/core/error"))
   const baseUrl = new URL(options.baseUrl)
   const post = yield* PoolTransport.make({
@@ -61,12 +61,14 @@ export const makePool = Effect.fnUntraced(function*(options: Options) {
           const json = parse(text)
           if (status >= 200 && status < 300) {
             return json === undefined
-              ? Effect.fail(HttpFailure.notJson({
-                module: MODULE,
-                url: `${options.baseUrl}${path}`,
-                contentType: get("content-type") ?? undefined,
-                text
-              }))
+              ? Effect.fail(
+                  HttpFailure.notJson({
+                    module: MODULE,
+                    url: `${options.baseUrl}${path}`,
+                    contentType: get("content-type") ?? undefined,
+                    text
+                  })
+                )
               : Effect.succeed(json as A)
           }
           return fail(
@@ -102,9 +104,11 @@ export const loadSdk = async (options: Options & { readonly fetch?: typeof globa
 }
 
 /** Calls by the SDK; `stream` has chat completions sent as a stream, to survive long answers. */
-export const makeSdk = Effect.fnUntraced(function*(options: Options & { readonly stream: boolean }) {
+export const makeSdk = Effect.fnUntraced(function* (options: Options & { readonly stream: boolean }) {
   const client = yield* Effect.promise(() => loadSdk(options))
-  const call = <A>(f: (signal: AbortSignal) => PromiseLike<{ readonly data: A; readonly response: globalThis.Response }>) =>
+  const call = <A>(
+    f: (signal: AbortSignal) => PromiseLike<{ readonly data: A; readonly response: globalThis.Response }>
+  ) =>
     Effect.tryPromise({ try: (signal) => Promise.resolve(f(signal)), catch: (error) => error }).pipe(
       Effect.timeoutOrElse({
         duration: options.timeout,
@@ -121,7 +125,8 @@ export const makeSdk = Effect.fnUntraced(function*(options: Options & { readonly
         : call((signal) => client.chat.completions.create(body, { signal }).withResponse()),
     responses: (body) => call((signal) => client.responses.create(body, { signal }).withResponse()),
     // Floats, as the pool asks for them: the SDK's own default is base64.
-    embeddings: (body) => call((signal) => client.embeddings.create({ ...body, encoding_format: "float" }, { signal }).withResponse())
+    embeddings: (body) =>
+      call((signal) => client.embeddings.create({ ...body, encoding_format: "float" }, { signal }).withResponse())
   } satisfies Client as Client
 })
 
@@ -132,10 +137,9 @@ const streamChat = (
   body: ChatCompletionCreateParamsNonStreaming,
   signal: AbortSignal
 ): Promise<ChatCompletion> =>
-  client.chat.completions.stream(
-    { ...body, stream: true, stream_options: { include_usage: true } },
-    { signal }
-  ).finalChatCompletion()
+  client.chat.completions
+    .stream({ ...body, stream: true, stream_options: { include_usage: true } }, { signal })
+    .finalChatCompletion()
 
 const parse = (text: string): unknown => {
   try {
@@ -149,25 +153,29 @@ const parse = (text: string): unknown => {
 export const fail = (options: Options, error: unknown): Effect.Effect<never, AiError.AiError> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     if (isApiError(error) && error.status !== undefined) {
-      return Effect.fail(HttpFailure.toAiError({
-        module: MODULE,
-        status: error.status,
-        message: messageOf(error),
-        code: error.code ?? undefined,
-        type: error.type,
-        headers: (name) => error.headers?.get(name),
-        now,
-        keySource: options.keySource,
-        overflow: options.overflow
-      }))
+      return Effect.fail(
+        HttpFailure.toAiError({
+          module: MODULE,
+          status: error.status,
+          message: messageOf(error),
+          code: error.code ?? undefined,
+          type: error.type,
+          headers: (name) => error.headers?.get(name),
+          now,
+          keySource: options.keySource,
+          overflow: options.overflow
+        })
+      )
     }
     if (error instanceof SyntaxError) {
-      return Effect.fail(HttpFailure.notJson({
-        module: MODULE,
-        url: options.baseUrl,
-        contentType: undefined,
-        text: error.message
-      }))
+      return Effect.fail(
+        HttpFailure.notJson({
+          module: MODULE,
+          url: options.baseUrl,
+          contentType: undefined,
+          text: error.message
+        })
+      )
     }
     return Effect.fail(
       PoolTransport.toNetworkError({ module: MODULE, url: options.baseUrl, error: error as Error, sent: true })
@@ -189,4 +197,3 @@ export const malformed = (what: string): AiError.AiError =>
     method: "send",
     reason: new AiError.InvalidResponseError({ description: `the endpoint's answer has no ${what}` })
   })
-

@@ -51,4 +51,5 @@ export const send = (
   provider: string
 ): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> =>
   Effect.flatMap(client.embeddings(toBody(request, model)), (answer) =>
-    toResponse(answer, model, provider, request.inputs.length))
+    toResponse(answer, model, provider, request.inputs.length)
+  )

@@ -38,33 +38,48 @@ export const toBody = (request: ModelRequest.Completion, model: string): Respons
     ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
     ...(settings.topP === undefined ? undefined : { top_p: settings.topP }),
     ...(settings.maxTokens === undefined ? undefined : { max_output_tokens: settings.maxTokens }),
-    ...(settings.topLogprobs === undefined ? undefined : { top_logprobs: settings.topLogprobs, include: ["message.output_text.logprobs" as const] }),
+    ...(settings.topLogprobs === undefined
+      ? undefined
+      : { top_logprobs: settings.topLogprobs, include: ["message.output_text.logprobs" as const] }),
     ...(settings.reasoningEffort === undefined
       ? undefined
-      : { reasoning: { effort: settings.reasoningEffort as NonNullable<ResponseCreateParamsNonStreaming["reasoning"]>["effort"] & {} } }),
-    ...(responseFormat.type === "text" ? undefined : {
-      text: {
-        format: {
-          type: "json_schema" as const,
-          name: responseFormat.name,
-          schema: responseFormat.schema as Record<string, unknown>,
-          strict: StrictSchema.isStrict(responseFormat.schema)
-        }
-      }
-    }),
-    ...(tools.length === 0 ? undefined : {
-      tools: tools.map((tool) => ({
-        type: "function" as const,
-        name: tool.name,
-        description: tool.description ?? null,
-        parameters: tool.parameters as Record<string, unknown>,
-        strict: tool.strict ?? StrictSchema.isStrict(tool.parameters)
-      })),
-      tool_choice: typeof request.toolChoice === "string"
-        ? request.toolChoice
-        : { type: "function" as const, name: request.toolChoice.tool },
-      ...(settings.parallelToolCalls === undefined ? undefined : { parallel_tool_calls: settings.parallelToolCalls })
-    }),
+      : {
+          reasoning: {
+            effort: settings.reasoningEffort as NonNullable<
+              ResponseCreateParamsNonStreaming["reasoning"]
+            >["effort"] & {}
+          }
+        }),
+    ...(responseFormat.type === "text"
+      ? undefined
+      : {
+          text: {
+            format: {
+              type: "json_schema" as const,
+              name: responseFormat.name,
+              schema: responseFormat.schema as Record<string, unknown>,
+              strict: StrictSchema.isStrict(responseFormat.schema)
+            }
+          }
+        }),
+    ...(tools.length === 0
+      ? undefined
+      : {
+          tools: tools.map((tool) => ({
+            type: "function" as const,
+            name: tool.name,
+            description: tool.description ?? null,
+            parameters: tool.parameters as Record<string, unknown>,
+            strict: tool.strict ?? StrictSchema.isStrict(tool.parameters)
+          })),
+          tool_choice:
+            typeof request.toolChoice === "string"
+              ? request.toolChoice
+              : { type: "function" as const, name: request.toolChoice.tool },
+          ...(settings.parallelToolCalls === undefined
+            ? undefined
+            : { parallel_tool_calls: settings.parallelToolCalls })
+        }),
     ...(request.providerOptions["openai"] as object | undefined)
   }
 }
@@ -74,20 +89,22 @@ const toItems = (message: ModelRequest.Message): ReadonlyArray<ResponseInputItem
     case "system":
       return [{ role: "system", content: message.content }]
     case "user":
-      return [{
-        role: "user",
-        content: typeof message.content === "string" ? message.content : message.content.map(toContent)
-      }]
+      return [
+        {
+          role: "user",
+          content: typeof message.content === "string" ? message.content : message.content.map(toContent)
+        }
+      ]
     case "assistant":
       return typeof message.content === "string"
         ? [{ role: "assistant", content: message.content }]
         : message.content.flatMap((part): ReadonlyArray<ResponseInputItem> =>
-          part.type === "text"
-            ? [{ role: "assistant", content: part.text }]
-            : part.type === "tool-call"
-            ? [{ type: "function_call", call_id: part.id, name: part.name, arguments: JSON.stringify(part.params) }]
-            : []
-        )
+            part.type === "text"
+              ? [{ role: "assistant", content: part.text }]
+              : part.type === "tool-call"
+                ? [{ type: "function_call", call_id: part.id, name: part.name, arguments: JSON.stringify(part.params) }]
+                : []
+          )
     case "tool":
       return message.content.flatMap((part) =>
         part.type !== "tool-result"
@@ -130,8 +147,8 @@ const finishReasonOf = (response: Response, calls: number): ModelResponse.Finish
       return response.incomplete_details?.reason === "content_filter"
         ? "content-filter"
         : response.incomplete_details?.reason === "max_output_tokens"
-        ? "length"
-        : "other"
+          ? "length"
+          : "other"
     case "failed":
     case "cancelled":
       return "error"
@@ -154,7 +171,7 @@ export const toResponse = (
       for (const content of item.content) {
         if (content.type === "output_text") {
           parts.push({ type: "text", text: content.text })
-          logprobs.push(...content.logprobs ?? [])
+          logprobs.push(...(content.logprobs ?? []))
         } else if (content.type === "refusal") refusal = content.refusal
       }
     } else if (item.type === "function_call") {

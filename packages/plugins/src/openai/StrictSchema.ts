@@ -12,7 +12,19 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** Key words that strict mode does not take. */
-const unsupported = ["allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties", "propertyNames", "prefixItems"]
+const unsupported = [
+  "allOf",
+  "oneOf",
+  "not",
+  "if",
+  "then",
+  "else",
+  "dependentRequired",
+  "dependentSchemas",
+  "patternProperties",
+  "propertyNames",
+  "prefixItems"
+]
 
 export const isStrict = (schema: unknown): boolean => {
   if (!isRecord(schema)) return false
@@ -34,6 +46,9 @@ const check = (schema: unknown): boolean => {
     if (Object.keys(properties).some((name) => !required.includes(name))) return false
     if (!Object.values(properties).every(check)) return false
   }
-  return check(schema["items"]) && check(schema["anyOf"]) &&
-    Object.values(isRecord(schema["$defs"]) ? schema["$defs"] : {}).every(check)
+  return (
+    check(schema["items"])
+    && check(schema["anyOf"])
+    && Object.values(isRecord(schema["$defs"]) ? schema["$defs"] : {}).every(check)
+  )
 }

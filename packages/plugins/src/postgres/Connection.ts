@@ -28,7 +28,7 @@ export const nameOf = (url: string): string => {
 
 /** Connects, and sees that the server answers. */
 export const make = (options: Options): Effect.Effect<PgClient, SqlError.SqlError, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const PgClient = yield* Effect.promise(() => import("@effect/sql-pg/PgClient"))
     const client = yield* PgClient.make({ url: Redacted.make(options.url), maxConnections: options.connections ?? 4 })
     yield* client.unsafe("SELECT 1")

@@ -64,7 +64,8 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
     cutDownloads: options.cutDownloads ?? 0
   }
   let number = 0
-  const nextId = (prefix: string) => `${prefix}_${Math.floor(Script.chance(engine.seed, prefix, String(++number)) * 2 ** 40).toString(36)}${number}`
+  const nextId = (prefix: string) =>
+    `${prefix}_${Math.floor(Script.chance(engine.seed, prefix, String(++number)) * 2 ** 40).toString(36)}${number}`
   const take = (fault: keyof typeof left): boolean => left[fault] > 0 && left[fault]-- > 0
 
   const isOver = (batch: Batch, now = Date.now()): boolean =>
@@ -73,12 +74,17 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
   /** Which requests were done, and what came of them; made when it is first looked at after the end. */
   const fatesOf = (batch: Batch): ReadonlyArray<Fate> => {
     if (batch.fates !== undefined) return batch.fates
-    const share = batch.cancelledAt === undefined
-      ? 1
-      : Math.min(1, Math.max(0, (batch.cancelledAt - batch.createdAt) / Math.max(1, batch.endsAt - batch.createdAt)))
+    const share =
+      batch.cancelledAt === undefined
+        ? 1
+        : Math.min(1, Math.max(0, (batch.cancelledAt - batch.createdAt) / Math.max(1, batch.endsAt - batch.createdAt)))
     batch.fates = batch.entries.map((entry, index): Fate => {
       if (index >= Math.floor(batch.entries.length * share)) return "cancelled"
-      return fateOf(options, (kind) => Script.chance(engine.seed, kind, batch.id, JSON.stringify(entry.body)), (kind) => Script.chance(engine.seed, kind, JSON.stringify(entry.body)))
+      return fateOf(
+        options,
+        (kind) => Script.chance(engine.seed, kind, batch.id, JSON.stringify(entry.body)),
+        (kind) => Script.chance(engine.seed, kind, JSON.stringify(entry.body))
+      )
     })
     return batch.fates
   }
@@ -103,7 +109,9 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
   }
 
   /** The lines of the results, as their wire has them: those of answers, and those of errors. */
-  const linesOf = (batch: Batch): { readonly output: ReadonlyArray<string>; readonly errors: ReadonlyArray<string> } => {
+  const linesOf = (
+    batch: Batch
+  ): { readonly output: ReadonlyArray<string>; readonly errors: ReadonlyArray<string> } => {
     const output: Array<string> = []
     const errors: Array<string> = []
     fatesOf(batch).forEach((fate, index) => {
@@ -116,22 +124,38 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       if (Script.chance(engine.seed, "duplicate", entry.customId) < (options.duplicates ?? 0)) lines.push(text)
     })
     const shuffled = (lines: ReadonlyArray<string>) =>
-      options.ordered === true ? lines : lines.map((line, index) => [Script.chance(engine.seed, "order", String(index)), line] as const)
-        .sort(([a], [b]) => a - b).map(([, line]) => line)
+      options.ordered === true
+        ? lines
+        : lines
+            .map((line, index) => [Script.chance(engine.seed, "order", String(index)), line] as const)
+            .sort(([a], [b]) => a - b)
+            .map(([, line]) => line)
     return { output: shuffled(output), errors: shuffled(errors) }
   }
 
   const openAiLine = ({ body, endpoint }: Entry, fate: Exclude<Fate, undefined>) => {
     switch (fate) {
       case "answered":
-        return { id: nextId("batch_req"), response: { status_code: 200, request_id: "", body: engine.answer(endpoint, body, "batch") }, error: null }
+        return {
+          id: nextId("batch_req"),
+          response: { status_code: 200, request_id: "", body: engine.answer(endpoint, body, "batch") },
+          error: null
+        }
       case "refused":
       case "failed": {
         const [status_code, type, message] = errorOf(fate)
-        return { id: nextId("batch_req"), response: { status_code, request_id: "", body: { error: { message, type, param: null, code: null } } }, error: null }
+        return {
+          id: nextId("batch_req"),
+          response: { status_code, request_id: "", body: { error: { message, type, param: null, code: null } } },
+          error: null
+        }
       }
       default:
-        return { id: nextId("batch_req"), response: null, error: { code: `batch_${fate}`, message: "This request was not executed." } }
+        return {
+          id: nextId("batch_req"),
+          response: null,
+          error: { code: `batch_${fate}`, message: "This request was not executed." }
+        }
     }
   }
 
@@ -142,7 +166,12 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       case "refused":
       case "failed": {
         const [, type, message] = errorOf(fate)
-        return { result: { type: "errored", error: { type: "error", error: { type: type === "server_error" ? "api_error" : type, message } } } }
+        return {
+          result: {
+            type: "errored",
+            error: { type: "error", error: { type: type === "server_error" ? "api_error" : type, message } }
+          }
+        }
       }
       default:
         return { result: { type: fate === "cancelled" ? "canceled" : fate } }
@@ -154,7 +183,13 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
     let made = results.get(batch.id)
     if (made === undefined) {
       const { errors, output } = linesOf(batch)
-      results.set(batch.id, made = { output: output.map((line) => `${line}\n`).join(""), errors: errors.map((line) => `${line}\n`).join("") })
+      results.set(
+        batch.id,
+        (made = {
+          output: output.map((line) => `${line}\n`).join(""),
+          errors: errors.map((line) => `${line}\n`).join("")
+        })
+      )
     }
     return made
   }
@@ -205,19 +240,26 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
 
   const create = (made: Pick<Batch, "wire" | "endpoint" | "input" | "bytes" | "entries" | "metadata">): Batch => {
     const now = Date.now()
-    const tokens = options.enqueuedTokens === undefined
-      ? 0
-      : made.entries.reduce((sum, { body }) => sum + engine.count(JSON.stringify(body["messages"] ?? body["input"] ?? "")), 0)
-    const waiting = [...batches.values()].filter((batch) => !isOver(batch)).reduce((sum, batch) => sum + batch.tokens, 0)
-    const rejection = options.enqueuedTokens !== undefined && waiting + tokens > options.enqueuedTokens
-      ? {
-        code: "token_limit_exceeded",
-        message: `Enqueued token limit reached for ${made.entries[0]?.body["model"]} in organization simulated. Limit: ${options.enqueuedTokens} enqueued tokens. Please try again once some in_progress batches have been completed.`,
-        line: null
-      }
-      : made.entries.length > 1 && take("invalid")
-      ? { code: "invalid_value", message: "the simulator found fault with this request", line: 2 }
-      : undefined
+    const tokens =
+      options.enqueuedTokens === undefined
+        ? 0
+        : made.entries.reduce(
+            (sum, { body }) => sum + engine.count(JSON.stringify(body["messages"] ?? body["input"] ?? "")),
+            0
+          )
+    const waiting = [...batches.values()]
+      .filter((batch) => !isOver(batch))
+      .reduce((sum, batch) => sum + batch.tokens, 0)
+    const rejection =
+      options.enqueuedTokens !== undefined && waiting + tokens > options.enqueuedTokens
+        ? {
+            code: "token_limit_exceeded",
+            message: `Enqueued token limit reached for ${made.entries[0]?.body["model"]} in organization simulated. Limit: ${options.enqueuedTokens} enqueued tokens. Please try again once some in_progress batches have been completed.`,
+            line: null
+          }
+        : made.entries.length > 1 && take("invalid")
+          ? { code: "invalid_value", message: "the simulator found fault with this request", line: 2 }
+          : undefined
     const batch: Batch = {
       ...made,
       id: nextId(made.wire === "openai" ? "batch" : "msgbatch"),
@@ -249,7 +291,10 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       response.end(JSON.stringify(value))
     }
     const error = (status: number, type: string, message: string) =>
-      json(status, anthropic ? { type: "error", error: { type, message } } : { error: { type, message, code: null, param: null } })
+      json(
+        status,
+        anthropic ? { type: "error", error: { type, message } } : { error: { type, message, code: null, param: null } }
+      )
     const stage = (name: BatchStage) => options.onStage?.(name)
     const download = (text: string) => {
       const bytes = Buffer.from(text)
@@ -264,7 +309,9 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       if (request.method === "POST") {
         stage("uploading")
         if (take("failedUploads")) return error(500, "server_error", "the upload failed")
-        const form = await new Response(new Uint8Array(body), { headers: { "content-type": request.headers["content-type"] ?? "" } }).formData()
+        const form = await new Response(new Uint8Array(body), {
+          headers: { "content-type": request.headers["content-type"] ?? "" }
+        }).formData()
         const part = form.get("file")
         if (part === null || typeof part === "string") return error(400, "invalid_request_error", "file is missing")
         const file: File = {
@@ -278,7 +325,8 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
         stage("uploaded")
         return json(200, fileObject(file))
       }
-      if (id === undefined) return json(200, { object: "list", data: [...files.values()].reverse().map(fileObject), has_more: false })
+      if (id === undefined)
+        return json(200, { object: "list", data: [...files.values()].reverse().map(fileObject), has_more: false })
       if (action !== "content") return error(404, "invalid_request_error", `No such File object: ${id}`)
       const [, name, which] = /^(.*)-(output|errors)$/.exec(id) ?? []
       const batch = name === undefined ? undefined : batches.get(name)
@@ -291,7 +339,13 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
     const show = (batch: Batch) => (anthropic ? anthropicBatch(batch, host) : openAiBatch(batch))
     if (id === undefined && request.method === "GET") {
       const { data, has_more } = page(wire, searchParams)
-      return json(200, { object: "list", data: data.map(show), has_more, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null })
+      return json(200, {
+        object: "list",
+        data: data.map(show),
+        has_more,
+        first_id: data[0]?.id ?? null,
+        last_id: data.at(-1)?.id ?? null
+      })
     }
     if (id === undefined) {
       stage("creating")
@@ -303,7 +357,8 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       return take("lostCreations") ? void response.destroy() : json(200, show(batch))
     }
     const batch = batches.get(id)
-    if (batch === undefined || batch.wire !== wire) return error(404, anthropic ? "not_found_error" : "invalid_request_error", `No batch found with id '${id}'.`)
+    if (batch === undefined || batch.wire !== wire)
+      return error(404, anthropic ? "not_found_error" : "invalid_request_error", `No batch found with id '${id}'.`)
     switch (action) {
       case "cancel":
         if (!isOver(batch)) batch.cancelledAt = Date.now()
@@ -335,7 +390,11 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       request.on("end", () => {
         respond(request, Buffer.concat(chunks), response).catch((error: unknown) => {
           response.writeHead(400, { "content-type": "application/json" })
-          response.end(JSON.stringify({ error: { type: "invalid_request_error", message: String(error), code: null, param: null } }))
+          response.end(
+            JSON.stringify({
+              error: { type: "invalid_request_error", message: String(error), code: null, param: null }
+            })
+          )
         })
       })
       return true
@@ -353,8 +412,8 @@ const fateOf = (options: BatchOptions, chance: (kind: string) => number, own: (k
 
 const errorOf = (fate: "refused" | "failed") =>
   fate === "refused"
-    ? [400, "invalid_request_error", "the simulator refused this request"] as const
-    : [500, "server_error", "simulated server error"] as const
+    ? ([400, "invalid_request_error", "the simulator refused this request"] as const)
+    : ([500, "server_error", "simulated server error"] as const)
 
 const fileObject = (file: File) => ({
   id: file.id,
@@ -379,34 +438,43 @@ const check = (wire: Batch["wire"], entries: ReadonlyArray<Entry>, bytes: number
   return entries.length > most
     ? `a batch has at most ${most} requests; this one has ${entries.length}`
     : bytes > size
-    ? `a batch has at most ${size} bytes; this one has ${bytes}`
-    : ids.size < entries.length
-    ? "custom_id must be unique"
-    : [...ids].some((id) => !ID.test(id))
-    ? "custom_id must have 1 to 64 letters, digits, dashes or underscores"
-    : new Set(entries.map(({ body }) => body["model"])).size > 1 && wire === "openai"
-    ? "a batch has requests of one model"
-    : undefined
+      ? `a batch has at most ${size} bytes; this one has ${bytes}`
+      : ids.size < entries.length
+        ? "custom_id must be unique"
+        : [...ids].some((id) => !ID.test(id))
+          ? "custom_id must have 1 to 64 letters, digits, dashes or underscores"
+          : new Set(entries.map(({ body }) => body["model"])).size > 1 && wire === "openai"
+            ? "a batch has requests of one model"
+            : undefined
 }
 
 const readOpenAi = (given: Json, files: ReadonlyMap<string, File>): Read => {
   const file = files.get(String(given["input_file_id"]))
   if (file === undefined) return "input_file_id: no such file"
   const endpoint = String(given["endpoint"])
-  const entries = file.content.toString("utf8").split("\n").filter((line) => line.trim() !== "").map((line): Entry => {
-    const { body, custom_id, url } = JSON.parse(line) as Json
-    return { customId: String(custom_id), endpoint: String(url), body: body as Json }
-  })
-  const wrong = check("openai", entries, file.content.length) ??
-    (entries.some((entry) => entry.endpoint !== endpoint) ? "the url of each request must be the endpoint of the batch" : undefined)
-  return wrong ?? {
-    wire: "openai",
-    endpoint,
-    input: file.id,
-    bytes: file.content.length,
-    entries,
-    metadata: (given["metadata"] ?? {}) as { readonly [name: string]: string }
-  }
+  const entries = file.content
+    .toString("utf8")
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map((line): Entry => {
+      const { body, custom_id, url } = JSON.parse(line) as Json
+      return { customId: String(custom_id), endpoint: String(url), body: body as Json }
+    })
+  const wrong =
+    check("openai", entries, file.content.length)
+    ?? (entries.some((entry) => entry.endpoint !== endpoint)
+      ? "the url of each request must be the endpoint of the batch"
+      : undefined)
+  return (
+    wrong ?? {
+      wire: "openai",
+      endpoint,
+      input: file.id,
+      bytes: file.content.length,
+      entries,
+      metadata: (given["metadata"] ?? {}) as { readonly [name: string]: string }
+    }
+  )
 }
 
 const readAnthropic = (given: Json, bytes: number): Read => {
@@ -416,5 +484,14 @@ const readAnthropic = (given: Json, bytes: number): Read => {
     endpoint: "/v1/messages",
     body: params as Json
   }))
-  return check("anthropic", entries, bytes) ?? { wire: "anthropic", endpoint: "/v1/messages", input: "", bytes, entries, metadata: {} }
+  return (
+    check("anthropic", entries, bytes) ?? {
+      wire: "anthropic",
+      endpoint: "/v1/messages",
+      input: "",
+      bytes,
+      entries,
+      metadata: {}
+    }
+  )
 }

@@ -63,10 +63,19 @@ export const make = (options: Options, count: (text: string) => number) => {
     const key = `${model}\n${serviceTier ?? ""}`
     let bill = bills.get(key)
     if (bill === undefined) {
-      bills.set(key, bill = {
-        model, answers: 0, input: 0, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0,
-        ...(serviceTier === undefined ? undefined : { serviceTier })
-      })
+      bills.set(
+        key,
+        (bill = {
+          model,
+          answers: 0,
+          input: 0,
+          cacheRead: 0,
+          cacheWrite: 0,
+          output: 0,
+          reasoning: 0,
+          ...(serviceTier === undefined ? undefined : { serviceTier })
+        })
+      )
     }
     bill.answers++
     bill.input += tokens.input
@@ -79,17 +88,20 @@ export const make = (options: Options, count: (text: string) => number) => {
 
   const answerTo = (asked: Wire.Asked, wrong: boolean, arrived: number): Wire.Answer => {
     const key = `${seed}\n${asked.model}\n${asked.prompt}`
-    const tool = asked.tool === undefined
-      ? undefined
-      : { name: asked.tool.name, arguments: Script.fromSchema(asked.tool.parameters, asked.prompt, key) }
+    const tool =
+      asked.tool === undefined
+        ? undefined
+        : { name: asked.tool.name, arguments: Script.fromSchema(asked.tool.parameters, asked.prompt, key) }
     const single = (prompt: string, schema: Wire.Json | undefined): string => {
       const key = `${seed}\n${asked.model}\n${prompt}`
-      return options.answer?.({ model: asked.model, prompt }) ??
-        (schema === undefined ? Script.text(key) : JSON.stringify(Script.fromSchema(schema, prompt, key)))
+      return (
+        options.answer?.({ model: asked.model, prompt })
+        ?? (schema === undefined ? Script.text(key) : JSON.stringify(Script.fromSchema(schema, prompt, key)))
+      )
     }
     let text = wrong
-      ? "{\"this\": \"does not fit\""
-      : Packed.answer(asked, seed, options.packs ?? {}, single) ?? single(asked.prompt, asked.schema)
+      ? '{"this": "does not fit"'
+      : (Packed.answer(asked, seed, options.packs ?? {}, single) ?? single(asked.prompt, asked.schema))
     let output = count(tool === undefined ? text : JSON.stringify(tool.arguments))
     const reasoning = asked.reasoning ? 64 * (1 + Math.floor(Script.chance(key, "reasoning") * 4)) : 0
     const truncated = asked.maxTokens !== undefined && output + reasoning > asked.maxTokens
@@ -103,8 +115,15 @@ export const make = (options: Options, count: (text: string) => number) => {
       text,
       tool,
       truncated,
-      confidence: options.confidence?.({ model: asked.model, prompt: asked.prompt, text }) ?? 0.5 + Script.chance(key, "confidence") / 2,
-      tokens: { input, ...promptCache.use(asked, input, arrived), output: Math.min(output + reasoning, asked.maxTokens ?? Number.POSITIVE_INFINITY), reasoning: Math.min(reasoning, asked.maxTokens ?? reasoning) }
+      confidence:
+        options.confidence?.({ model: asked.model, prompt: asked.prompt, text })
+        ?? 0.5 + Script.chance(key, "confidence") / 2,
+      tokens: {
+        input,
+        ...promptCache.use(asked, input, arrived),
+        output: Math.min(output + reasoning, asked.maxTokens ?? Number.POSITIVE_INFINITY),
+        reasoning: Math.min(reasoning, asked.maxTokens ?? reasoning)
+      }
     }
   }
 
@@ -118,7 +137,9 @@ export const make = (options: Options, count: (text: string) => number) => {
     const format = formats[path]!
     const asked = format.read(body)
     const text = JSON.stringify(body)
-    const isWrong = asked.schema !== undefined && Script.chance(seed, "wrong", text, String(attemptOf(text))) < (faults.wrongSchema ?? 0)
+    const isWrong =
+      asked.schema !== undefined
+      && Script.chance(seed, "wrong", text, String(attemptOf(text))) < (faults.wrongSchema ?? 0)
     // Requests of a batch run beside each other: none finds what another has put into the prompt cache.
     const made = answerTo(asked, isWrong, Number.NEGATIVE_INFINITY)
     book(asked.model, made.tokens, serviceTier)
@@ -130,8 +151,8 @@ export const make = (options: Options, count: (text: string) => number) => {
     const now = Date.now()
     if (now - window.start >= MINUTE) Object.assign(window, { start: now, requests: 0, tokens: 0 })
     window.requests++
-    return (options.requestsPerMinute !== undefined && window.requests > options.requestsPerMinute) ||
-        (options.tokensPerMinute !== undefined && window.tokens > options.tokensPerMinute)
+    return (options.requestsPerMinute !== undefined && window.requests > options.requestsPerMinute)
+      || (options.tokensPerMinute !== undefined && window.tokens > options.tokensPerMinute)
       ? window.start + MINUTE - now
       : undefined
   }
@@ -167,9 +188,11 @@ export const make = (options: Options, count: (text: string) => number) => {
     const error = (status: number, type: string, message: string, headers?: Record<string, string>) =>
       send(
         status,
-        JSON.stringify(anthropic
-          ? { type: "error", error: { type, message } }
-          : { error: { type, message, code: type, param: null } }),
+        JSON.stringify(
+          anthropic
+            ? { type: "error", error: { type, message } }
+            : { error: { type, message, code: type, param: null } }
+        ),
         headers
       )
     let body: Wire.Json

@@ -19,10 +19,13 @@ type Json = { readonly [key: string]: any }
 const textsOf = (prompt: string): { readonly items: ReadonlyArray<Item>; readonly instruction: string } | undefined => {
   const at = prompt.lastIndexOf("\n\n[[text]] stands for each of the texts below")
   if (at < 0) return undefined
-  const items = prompt.slice(at).split("\n").flatMap((line): ReadonlyArray<Item> => {
-    if (!line.startsWith("{\"id\":")) return []
-    return [JSON.parse(line) as Item]
-  })
+  const items = prompt
+    .slice(at)
+    .split("\n")
+    .flatMap((line): ReadonlyArray<Item> => {
+      if (!line.startsWith('{"id":')) return []
+      return [JSON.parse(line) as Item]
+    })
   return { items, instruction: prompt.slice(0, at) }
 }
 
@@ -38,10 +41,13 @@ export const answer = (
   const texts = form === undefined ? undefined : textsOf(asked.prompt)
   if (schema === undefined || form === undefined || texts === undefined) return undefined
   const { instruction, items } = texts
-  const happens = (rate: number | undefined, ...what: ReadonlyArray<string>) => rate !== undefined && Script.chance(seed, ...what, asked.prompt) < rate
+  const happens = (rate: number | undefined, ...what: ReadonlyArray<string>) =>
+    rate !== undefined && Script.chance(seed, ...what, asked.prompt) < rate
   if (happens(faults.garbled, "garbled")) return "I have read all of the texts. Here is what"
   const isText = form["type"] === "string" && form["enum"] === undefined
-  const own = isText ? undefined : { ...form, ...(schema["$defs"] === undefined ? undefined : { $defs: schema["$defs"] }) }
+  const own = isText
+    ? undefined
+    : { ...form, ...(schema["$defs"] === undefined ? undefined : { $defs: schema["$defs"] }) }
   const answerTo = ({ text }: Item): unknown => {
     const said = single(instruction.split("[[text]]").join(text), own)
     return isText ? said : JSON.parse(said)

@@ -14,7 +14,11 @@ const CHARACTERS = 4
 
 export interface PromptCache {
   /** Input tokens that are read from the cache and written to it, for a request that came at a time. */
-  readonly use: (asked: Wire.Asked, input: number, arrived: number) => { readonly cacheRead: number; readonly cacheWrite: number }
+  readonly use: (
+    asked: Wire.Asked,
+    input: number,
+    arrived: number
+  ) => { readonly cacheRead: number; readonly cacheWrite: number }
 }
 
 export const make = (count: (text: string) => number): PromptCache => {
@@ -40,7 +44,8 @@ export const make = (count: (text: string) => number): PromptCache => {
 
   return {
     use: (asked, input, arrived) => {
-      if (asked.marked === "automatic") return { cacheRead: input < MIN ? 0 : bySteps(asked, input, arrived), cacheWrite: 0 }
+      if (asked.marked === "automatic")
+        return { cacheRead: input < MIN ? 0 : bySteps(asked, input, arrived), cacheWrite: 0 }
       const tokens = asked.marked === undefined ? 0 : Math.min(input, count(asked.marked))
       if (tokens < MIN) return { cacheRead: 0, cacheWrite: 0 }
       const key = createHash("sha256").update(asked.model).update(asked.marked!).digest("base64")

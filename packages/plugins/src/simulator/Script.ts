@@ -40,7 +40,9 @@ export const fromSchema = (schema: Json, prompt: string, key: string, root: Json
   for (const keyword of ["anyOf", "oneOf"]) {
     const options = schema[keyword]
     if (Array.isArray(options)) {
-      const constants = options.flatMap((option: Json) => (Array.isArray(option["enum"]) ? option["enum"] : "const" in option ? [option["const"]] : []))
+      const constants = options.flatMap((option: Json) =>
+        Array.isArray(option["enum"]) ? option["enum"] : "const" in option ? [option["const"]] : []
+      )
       return constants.length === options.length
         ? fitting(constants, prompt, key)
         : fromSchema(options.find((option: Json) => option["type"] !== "null") as Json, prompt, key, root)
@@ -59,7 +61,9 @@ export const fromSchema = (schema: Json, prompt: string, key: string, root: Json
     case "array": {
       const min = Number(schema["minItems"] ?? 1)
       const count = Math.max(min, Math.min(Number(schema["maxItems"] ?? 3), 1 + Math.floor(chance(key, "n") * 3)))
-      return Array.from({ length: count }, (_, index) => fromSchema((schema["items"] ?? {}) as Json, prompt, `${key}[${index}]`, root))
+      return Array.from({ length: count }, (_, index) =>
+        fromSchema((schema["items"] ?? {}) as Json, prompt, `${key}[${index}]`, root)
+      )
     }
     case "boolean":
       return chance(key) < 0.5
@@ -77,8 +81,10 @@ export const fromSchema = (schema: Json, prompt: string, key: string, root: Json
   }
 }
 
-const lexicon = ("the a this one answer question text row point reason result note short clear likely simple common useful "
-  + "first next last small good known plain open early late same other given stated expected").split(" ")
+const lexicon = (
+  "the a this one answer question text row point reason result note short clear likely simple common useful "
+  + "first next last small good known plain open early late same other given stated expected"
+).split(" ")
 
 const sentence = (key: string, words: number): string => {
   const text = Array.from({ length: words }, (_, index) => pick(lexicon, `${key}/${index}`)).join(" ")
@@ -86,8 +92,7 @@ const sentence = (key: string, words: number): string => {
 }
 
 /** A plain answer of 6 to 30 words that says what it is. */
-export const text = (key: string): string =>
-  `(simulated) ${sentence(key, 6 + Math.floor(chance(key, "length") * 24))}`
+export const text = (key: string): string => `(simulated) ${sentence(key, 6 + Math.floor(chance(key, "length") * 24))}`
 
 /** A vector of unit length. */
 export const vector = (input: string, dimensions: number, seed: string): ReadonlyArray<number> => {

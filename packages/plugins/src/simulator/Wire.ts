@@ -41,7 +41,9 @@ export interface Answer {
 
 /** The log-probabilities of an answer's tokens, a word each. */
 const logprobsOf = ({ logprobs }: Asked, { confidence, text }: Answer) =>
-  logprobs ? text.split(/(?<= )/).map((token) => ({ token, logprob: Math.log(confidence), bytes: null, top_logprobs: [] })) : undefined
+  logprobs
+    ? text.split(/(?<= )/).map((token) => ({ token, logprob: Math.log(confidence), bytes: null, top_logprobs: [] }))
+    : undefined
 
 export type Json = { readonly [key: string]: any }
 
@@ -49,8 +51,10 @@ const textOf = (content: unknown): string =>
   typeof content === "string"
     ? content
     : Array.isArray(content)
-    ? content.map((part: Json) => part["text"] ?? part["content"] ?? (part["type"] === "tool_result" ? "" : "[file]")).join("")
-    : ""
+      ? content
+          .map((part: Json) => part["text"] ?? part["content"] ?? (part["type"] === "tool_result" ? "" : "[file]"))
+          .join("")
+      : ""
 
 export const fromChat = (body: Json): Asked => {
   const tool = body["tools"]?.[0]?.function
@@ -73,7 +77,8 @@ export const fromChat = (body: Json): Asked => {
 export const fromResponses = (body: Json): Asked => {
   const items: ReadonlyArray<Json> = typeof body["input"] === "string" ? [{ content: body["input"] }] : body["input"]
   const tool = body["tools"]?.[0]
-  const calls = tool !== undefined && body["tool_choice"] !== "none" && items.at(-1)?.["type"] !== "function_call_output"
+  const calls =
+    tool !== undefined && body["tool_choice"] !== "none" && items.at(-1)?.["type"] !== "function_call_output"
   return {
     model: body["model"],
     prompt: items.map((item) => textOf(item["content"] ?? item["output"])).join("\n"),
@@ -96,9 +101,10 @@ export const fromAnthropic = (body: Json): Asked => {
     model: body["model"],
     prompt: [textOf(body["system"]), ...messages.map((message) => textOf(message["content"]))].join("\n"),
     schema: body["output_config"]?.format?.schema,
-    tool: tool !== undefined && !answered && body["tool_choice"]?.type !== "none"
-      ? { name: tool.name, parameters: tool.input_schema ?? {} }
-      : undefined,
+    tool:
+      tool !== undefined && !answered && body["tool_choice"]?.type !== "none"
+        ? { name: tool.name, parameters: tool.input_schema ?? {} }
+        : undefined,
     maxTokens: body["max_tokens"],
     reasoning: false,
     stream: body["stream"] === true,
@@ -110,7 +116,9 @@ export const fromAnthropic = (body: Json): Asked => {
 /** All text up to the last block with a mark. */
 const markedIn = (body: Json): string | undefined => {
   const contents = [body["system"], ...body["messages"].map((message: Json) => message["content"])]
-  const blocks: ReadonlyArray<Json> = contents.flatMap((content) => (Array.isArray(content) ? content : content === undefined ? [] : [{ text: content }]))
+  const blocks: ReadonlyArray<Json> = contents.flatMap((content) =>
+    Array.isArray(content) ? content : content === undefined ? [] : [{ text: content }]
+  )
   const last = blocks.findLastIndex((block) => block["cache_control"] !== undefined)
   return last < 0 ? undefined : textOf(blocks.slice(0, last + 1))
 }
@@ -127,13 +135,17 @@ const chatMessage = (answer: Answer) => ({
   role: "assistant",
   content: answer.tool === undefined ? answer.text : null,
   refusal: null,
-  ...(answer.tool === undefined ? undefined : {
-    tool_calls: [{
-      id: `call_${answer.id}`,
-      type: "function",
-      function: { name: answer.tool.name, arguments: JSON.stringify(answer.tool.arguments) }
-    }]
-  })
+  ...(answer.tool === undefined
+    ? undefined
+    : {
+        tool_calls: [
+          {
+            id: `call_${answer.id}`,
+            type: "function",
+            function: { name: answer.tool.name, arguments: JSON.stringify(answer.tool.arguments) }
+          }
+        ]
+      })
 })
 
 const chatReason = (answer: Answer) => (answer.truncated ? "length" : answer.tool === undefined ? "stop" : "tool_calls")
@@ -143,7 +155,14 @@ export const toChat = (asked: Asked, answer: Answer) => ({
   object: "chat.completion",
   created: 1_764_000_000,
   model: asked.model,
-  choices: [{ index: 0, message: chatMessage(answer), logprobs: asked.logprobs ? { content: logprobsOf(asked, answer), refusal: null } : null, finish_reason: chatReason(answer) }],
+  choices: [
+    {
+      index: 0,
+      message: chatMessage(answer),
+      logprobs: asked.logprobs ? { content: logprobsOf(asked, answer), refusal: null } : null,
+      finish_reason: chatReason(answer)
+    }
+  ],
   usage: chatUsage(answer.tokens),
   service_tier: "default"
 })
@@ -156,7 +175,9 @@ export const toChatChunks = (asked: Asked, answer: Answer): ReadonlyArray<string
   const toolCalls = "tool_calls" in rest ? rest.tool_calls.map((call, index) => ({ ...call, index })) : undefined
   return [
     chunk([{ index: 0, delta: { role: "assistant", content: "" }, finish_reason: null }]),
-    ...(content ?? "").split(/(?<= )/).map((delta) => chunk([{ index: 0, delta: { content: delta }, finish_reason: null }])),
+    ...(content ?? "")
+      .split(/(?<= )/)
+      .map((delta) => chunk([{ index: 0, delta: { content: delta }, finish_reason: null }])),
     ...(toolCalls === undefined ? [] : [chunk([{ index: 0, delta: { tool_calls: toolCalls }, finish_reason: null }])]),
     chunk([{ index: 0, delta: {}, finish_reason: chatReason(answer) }]),
     chunk([], chatUsage(answer.tokens)),
@@ -172,22 +193,34 @@ export const toResponses = (asked: Asked, answer: Answer) => ({
   error: null,
   incomplete_details: answer.truncated ? { reason: "max_output_tokens" } : null,
   model: asked.model,
-  output: answer.tool === undefined
-    ? [{
-      id: `msg_${answer.id}`,
-      type: "message",
-      status: "completed",
-      role: "assistant",
-      content: [{ type: "output_text", text: answer.text, annotations: [], ...(asked.logprobs ? { logprobs: logprobsOf(asked, answer) } : undefined) }]
-    }]
-    : [{
-      id: `fc_${answer.id}`,
-      type: "function_call",
-      status: "completed",
-      call_id: `call_${answer.id}`,
-      name: answer.tool.name,
-      arguments: JSON.stringify(answer.tool.arguments)
-    }],
+  output:
+    answer.tool === undefined
+      ? [
+          {
+            id: `msg_${answer.id}`,
+            type: "message",
+            status: "completed",
+            role: "assistant",
+            content: [
+              {
+                type: "output_text",
+                text: answer.text,
+                annotations: [],
+                ...(asked.logprobs ? { logprobs: logprobsOf(asked, answer) } : undefined)
+              }
+            ]
+          }
+        ]
+      : [
+          {
+            id: `fc_${answer.id}`,
+            type: "function_call",
+            status: "completed",
+            call_id: `call_${answer.id}`,
+            name: answer.tool.name,
+            arguments: JSON.stringify(answer.tool.arguments)
+          }
+        ],
   usage: {
     input_tokens: answer.tokens.input,
     input_tokens_details: { cached_tokens: answer.tokens.cacheRead },
@@ -211,7 +244,8 @@ const anthropicBlock = (answer: Answer) =>
     ? { type: "text", text: answer.text }
     : { type: "tool_use", id: `toolu_${answer.id}`, name: answer.tool.name, input: answer.tool.arguments }
 
-const stopReason = (answer: Answer) => (answer.truncated ? "max_tokens" : answer.tool === undefined ? "end_turn" : "tool_use")
+const stopReason = (answer: Answer) =>
+  answer.truncated ? "max_tokens" : answer.tool === undefined ? "end_turn" : "tool_use"
 
 export const toAnthropic = (asked: Asked, answer: Answer) => ({
   id: `msg_${answer.id}`,
@@ -228,12 +262,18 @@ export const toAnthropic = (asked: Asked, answer: Answer) => ({
 export const toAnthropicEvents = (asked: Asked, answer: Answer): ReadonlyArray<string> => {
   const event = (type: string, data: object) => `event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`
   const block = anthropicBlock(answer)
-  const deltas = answer.tool === undefined
-    ? answer.text.split(/(?<= )/).map((text) => ({ type: "text_delta", text }))
-    : [{ type: "input_json_delta", partial_json: JSON.stringify(answer.tool.arguments) }]
+  const deltas =
+    answer.tool === undefined
+      ? answer.text.split(/(?<= )/).map((text) => ({ type: "text_delta", text }))
+      : [{ type: "input_json_delta", partial_json: JSON.stringify(answer.tool.arguments) }]
   return [
     event("message_start", {
-      message: { ...toAnthropic(asked, answer), content: [], stop_reason: null, usage: { ...anthropicUsage(answer.tokens), output_tokens: 1 } }
+      message: {
+        ...toAnthropic(asked, answer),
+        content: [],
+        stop_reason: null,
+        usage: { ...anthropicUsage(answer.tokens), output_tokens: 1 }
+      }
     }),
     event("content_block_start", {
       index: 0,
@@ -261,9 +301,10 @@ export const toEmbeddings = (body: Json, seed: string, count: (text: string) => 
       data: vectors.map((vector, index) => ({
         object: "embedding",
         index,
-        embedding: body["encoding_format"] === "base64"
-          ? Buffer.from(new Float32Array(vector).buffer).toString("base64")
-          : vector
+        embedding:
+          body["encoding_format"] === "base64"
+            ? Buffer.from(new Float32Array(vector).buffer).toString("base64")
+            : vector
       })),
       usage: { prompt_tokens: tokens, total_tokens: tokens }
     }

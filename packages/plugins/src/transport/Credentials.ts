@@ -18,7 +18,7 @@ export interface Credentials {
 }
 
 /** Fails when there is no key for the provider's own address; another address may need none. */
-export const resolve = Effect.fnUntraced(function*(options: {
+export const resolve = Effect.fnUntraced(function* (options: {
   readonly module: string
   readonly override: Endpoint.Endpoint | undefined
   readonly apiKey: string | Redacted.Redacted | undefined
@@ -34,11 +34,13 @@ export const resolve = Effect.fnUntraced(function*(options: {
   }
   const baseUrl = (options.baseUrl ?? (yield* fromEnvironment(urlName)) ?? official).replace(/\/+$/, "")
   if (!URL.canParse(baseUrl)) {
-    return yield* failure(module, `${baseUrl} is not a URL: mend ${options.baseUrl === undefined ? urlName : "baseUrl"}`)
+    return yield* failure(
+      module,
+      `${baseUrl} is not a URL: mend ${options.baseUrl === undefined ? urlName : "baseUrl"}`
+    )
   }
-  const given = typeof options.apiKey === "string" || options.apiKey === undefined
-    ? options.apiKey
-    : Redacted.value(options.apiKey)
+  const given =
+    typeof options.apiKey === "string" || options.apiKey === undefined ? options.apiKey : Redacted.value(options.apiKey)
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
   if (apiKey === undefined || apiKey === "") {
     if (yield* Endpoint.Unasked) return { apiKey: "none", baseUrl, keySource: "nowhere" }

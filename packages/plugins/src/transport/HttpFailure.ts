@@ -50,7 +50,12 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
   if (code === "content_filter" || code === "content_policy_violation") {
     return new AiError.ContentPolicyError({ description })
   }
-  if (status === 400 && (code === "context_length_exceeded" || overflow.test(refusal.message) || refusal.overflow?.test(refusal.message) === true)) {
+  if (
+    status === 400
+    && (code === "context_length_exceeded"
+      || overflow.test(refusal.message)
+      || refusal.overflow?.test(refusal.message) === true)
+  ) {
     return new AiError.InvalidRequestError({ constraint: ModelFailure.contextWindow, description })
   }
   switch (status) {
@@ -74,13 +79,18 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
     default:
       return status >= 500
         ? new AiError.InternalProviderError({ description, metadata })
-        : new AiError.InvalidRequestError({ description: type === undefined ? description : `${description} [${type}]` })
+        : new AiError.InvalidRequestError({
+            description: type === undefined ? description : `${description} [${type}]`
+          })
   }
 }
 
 const isQuota = ({ code, message, status, type }: Refusal): boolean =>
-  code === "insufficient_quota" || type === "insufficient_quota" || type === "billing_error" || status === 402 ||
-  (status === 400 && /credit balance is too low/i.test(message))
+  code === "insufficient_quota"
+  || type === "insufficient_quota"
+  || type === "billing_error"
+  || status === 402
+  || (status === 400 && /credit balance is too low/i.test(message))
 
 /** A 200 that is no JSON: an endpoint that is something else, or an answer that was broken on its way. */
 export const notJson = (options: {
@@ -93,11 +103,11 @@ export const notJson = (options: {
   return AiError.make({
     module: options.module,
     method: "send",
-    reason: options.contentType !== undefined && !options.contentType.includes("json")
-      ? new AiError.InvalidRequestError({
-        description:
-          `${options.url} answered ${options.contentType}, not JSON ("${start}"): is the base URL right? It usually ends in /v1`
-      })
-      : new AiError.InvalidResponseError({ description: `${options.url} answered broken JSON ("${start}")` })
+    reason:
+      options.contentType !== undefined && !options.contentType.includes("json")
+        ? new AiError.InvalidRequestError({
+            description: `${options.url} answered ${options.contentType}, not JSON ("${start}"): is the base URL right? It usually ends in /v1`
+          })
+        : new AiError.InvalidResponseError({ description: `${options.url} answered broken JSON ("${start}")` })
   })
 }

@@ -16,12 +16,24 @@ export const parse = <A>(
 ): Stream.Stream<A, AiError.AiError> =>
   Stream.suspend(() => {
     const bad: Array<number> = []
-    const lines = Stream.unwrap(Effect.map(response, ({ body }) =>
-      body === null ? Stream.empty : TextLine.split(Stream.fromReadableStream({
-        evaluate: () => body as ReadableStream<Uint8Array>,
-        onError: (error) =>
-          PoolTransport.toNetworkError({ module: options.module, url: options.baseUrl, error: error as Error, sent: true })
-      }))))
+    const lines = Stream.unwrap(
+      Effect.map(response, ({ body }) =>
+        body === null
+          ? Stream.empty
+          : TextLine.split(
+              Stream.fromReadableStream({
+                evaluate: () => body as ReadableStream<Uint8Array>,
+                onError: (error) =>
+                  PoolTransport.toNetworkError({
+                    module: options.module,
+                    url: options.baseUrl,
+                    error: error as Error,
+                    sent: true
+                  })
+              })
+            )
+      )
+    )
     return lines.pipe(
       Stream.map(({ number, text }) => {
         if (text.trim() === "") return undefined
@@ -33,7 +45,14 @@ export const parse = <A>(
         }
       }),
       Stream.filter((line) => line !== undefined),
-      Stream.concat(Stream.fromEffectDrain(Effect.suspend(() =>
-        bad.length === 0 ? Effect.void : Effect.logWarning(`${options.what}: not JSON: line ${bad.slice(0, 10).join(", ")}`))))
+      Stream.concat(
+        Stream.fromEffectDrain(
+          Effect.suspend(() =>
+            bad.length === 0
+              ? Effect.void
+              : Effect.logWarning(`${options.what}: not JSON: line ${bad.slice(0, 10).join(", ")}`)
+          )
+        )
+      )
     )
   })

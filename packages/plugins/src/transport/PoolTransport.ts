@@ -31,24 +31,28 @@ export interface Options {
 export type Post = (path: string, body: string) => Effect.Effect<Answer, AiError.AiError>
 
 /** A pool for one endpoint; it is closed with the scope. */
-export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Post, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Post, never, Scope.Scope> {
   const undici = yield* Effect.promise(() => import("undici"))
   const pool = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      new undici.Pool(options.baseUrl.origin, {
-        connections: options.connections,
-        pipelining: 1,
-        keepAliveTimeout: 30_000,
-        headersTimeout: options.timeout,
-        bodyTimeout: options.timeout,
-        allowH2: false
-      })
+    Effect.sync(
+      () =>
+        new undici.Pool(options.baseUrl.origin, {
+          connections: options.connections,
+          pipelining: 1,
+          keepAliveTimeout: 30_000,
+          headersTimeout: options.timeout,
+          bodyTimeout: options.timeout,
+          allowH2: false
+        })
     ),
     (pool) => Effect.promise(() => pool.destroy())
   )
   const prefix = options.baseUrl.pathname.replace(/\/$/, "")
-  const headers = Object.entries({ "content-type": "application/json", accept: "application/json", ...options.headers })
-    .flat()
+  const headers = Object.entries({
+    "content-type": "application/json",
+    accept: "application/json",
+    ...options.headers
+  }).flat()
   return (path, body) => post(pool, options, { path: `${prefix}${path}`, method: "POST", headers, body })
 })
 
@@ -125,7 +129,14 @@ class DeadlineError extends Error {
   }
 }
 
-const connectErrors = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"])
+const connectErrors = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT"
+])
 
 const networkError = (options: Options, path: string, error: Error, sent: boolean): AiError.AiError =>
   toNetworkError({ module: options.module, url: `${options.baseUrl.origin}${path}`, error, sent })
@@ -140,11 +151,12 @@ export const toNetworkError = (options: {
   const { error, module, sent, url } = options
   const code = codeOf(error)
   const origin = new URL(url).origin
-  const description = code !== undefined && connectErrors.has(code)
-    ? `${ModelFailure.unreachable} to ${origin} (${code}): is the address right, and is the server up?`
-    : sent
-    ? `${ModelFailure.cut} from ${origin}: ${error.message}`
-    : `the request to ${origin} was not sent: ${error.message}`
+  const description =
+    code !== undefined && connectErrors.has(code)
+      ? `${ModelFailure.unreachable} to ${origin} (${code}): is the address right, and is the server up?`
+      : sent
+        ? `${ModelFailure.cut} from ${origin}: ${error.message}`
+        : `the request to ${origin} was not sent: ${error.message}`
   return AiError.make({
     module,
     method: "send",

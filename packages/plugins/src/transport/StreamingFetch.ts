@@ -12,11 +12,14 @@ import type { Dispatcher } from "undici"
 export const make = (timeout: number) => {
   let loaded: Promise<{ readonly undici: typeof import("undici"); readonly agent: Dispatcher } | undefined> | undefined
   return async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
-    const found = await (loaded ??= import("undici").then((undici) => ({
-      undici,
-      // Files take their time: what ends them is the SDK's own signal.
-      agent: new undici.Agent({ bodyTimeout: timeout, headersTimeout: timeout })
-    }), () => undefined))
+    const found = await (loaded ??= import("undici").then(
+      (undici) => ({
+        undici,
+        // Files take their time: what ends them is the SDK's own signal.
+        agent: new undici.Agent({ bodyTimeout: timeout, headersTimeout: timeout })
+      }),
+      () => undefined
+    ))
     if (found === undefined) return fetch(input, init)
     const { agent, undici } = found
     const url = input instanceof Request ? input.url : String(input)
@@ -32,7 +35,10 @@ export const make = (timeout: number) => {
       if (value !== undefined) given.set(name, Array.isArray(value) ? value.join(", ") : value)
     }
     const empty = statusCode === 204 || statusCode === 304
-    return new Response(empty ? null : Readable.toWeb(body) as globalThis.ReadableStream, { status: statusCode, headers: given })
+    return new Response(empty ? null : (Readable.toWeb(body) as globalThis.ReadableStream), {
+      status: statusCode,
+      headers: given
+    })
   }
 }
 
