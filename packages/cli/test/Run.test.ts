@@ -95,7 +95,7 @@ describe("pipe run", () => {
       last.cost + last.savings.cache + last.savings.router + last.savings.promptCache + last.savings.serviceTier
     )
     assert.strictEqual(events.filter((event) => event._tag === "RowDone").length, 3)
-    // oxlint-disable-next-line no-control-regex
+    // oxlint-disable-next-line no-control-regex -- the test looks for control codes
     assert.notMatch(stdout + stderr, /[\r\u001b]/)
   })
 

@@ -7,7 +7,7 @@ import {
   Ledger,
   ModelClient,
   Money,
-  Node,
+  type Node,
   Pricing,
   Retry,
   Runner,

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Ledger, Money, Price, Pricing, Retry, Stack, Tally, Usage, ModelClient, ModelRequest } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Option } from "effect"
-import { AiError } from "effect/ai"
+import type { AiError } from "effect/ai"
 import * as fc from "fast-check"
 import * as Scripted from "./ScriptedModel.ts"
 

@@ -1,6 +1,6 @@
 /** Every case of kind `data` that users reported elsewhere: files as they really are. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, Node, Runner, RunEvent, Sink, Source, TextLine } from "@pipe/core"
+import { Flow, type Node, type RunEvent, Runner, Sink, Source, TextLine } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Logger, Schema, Stream } from "effect"
 import * as fc from "fast-check"

@@ -1,6 +1,6 @@
 /** Flows as they run: order, bounds, failures, events; the cases of kind `batching` among them. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, ModelRequest, Node, Parameter, Retry, RunEvent, Runner, Sink, Source, Stack } from "@pipe/core"
+import { Flow, ModelRequest, type Node, Parameter, Retry, RunEvent, Runner, Sink, Source, Stack } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Exit, Fiber, Schema, Stream } from "effect"
 import { AiError, LanguageModel } from "effect/ai"

@@ -23,7 +23,7 @@
  * @since 0.1.0
  */
 import * as Endpoint from "@pipe/core/Endpoint"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"

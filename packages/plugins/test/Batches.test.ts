@@ -3,7 +3,7 @@ import { LLMock } from "@copilotkit/aimock"
 import { assert, describe, it } from "@effect/vitest"
 import {
   type Batch,
-  BatchProvider,
+  type BatchProvider,
   Flow,
   Ledger,
   ModelClient,

@@ -3,7 +3,7 @@
  * by strategy, the failed rows, and the plan beside what came.
  */
 import * as Money from "@pipe/core/Money"
-import * as Report from "@pipe/core/Report"
+import type * as Report from "@pipe/core/Report"
 import { count, strategies } from "@pipe/core/ReportText"
 import { readFileSync } from "node:fs"
 import * as GraphSvg from "./GraphSvg.ts"

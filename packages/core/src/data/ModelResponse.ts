@@ -5,7 +5,7 @@
  */
 import type * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
-import * as ModelRequest from "./ModelRequest.ts"
+import type * as ModelRequest from "./ModelRequest.ts"
 import * as Usage from "./Usage.ts"
 
 /** A part of an answer, encoded as `effect/ai` encodes it; metadata and finish stand in fields of their own. */

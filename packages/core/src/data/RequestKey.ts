@@ -13,7 +13,7 @@
  * @since 0.1.0
  */
 import * as Digest from "effect/crypto/Digest"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as ModelRequest from "./ModelRequest.ts"
 
 /** Fields of `providerOptions.<provider>` that do not change an answer. */

@@ -141,22 +141,22 @@ const revive = (value: unknown): unknown => {
   const marked = record[MARK]
   if (!Array.isArray(marked))
     return Object.fromEntries(Object.entries(record).map(([key, item]) => [key, revive(item)]))
-  const [tag, content] = marked as [string, any]
+  const [tag, content] = marked as [string, unknown]
   switch (tag) {
     case "bigint":
-      return BigInt(content)
+      return BigInt(content as string)
     case "number":
       return Number(content)
     case "date":
-      return new Date(content ?? Number.NaN)
+      return new Date((content as string | null) ?? Number.NaN)
     case "map":
       return new Map((content as ReadonlyArray<[unknown, unknown]>).map(([key, item]) => [revive(key), revive(item)]))
     case "set":
       return new Set((content as ReadonlyArray<unknown>).map(revive))
     case "bytes":
-      return Result.getOrThrow(Base64.decode(content))
+      return Result.getOrThrow(Base64.decode(content as string))
     case "url":
-      return new URL(content)
+      return new URL(content as string)
     case "some":
       return Option.some(revive(content))
     case "none":

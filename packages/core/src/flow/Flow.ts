@@ -35,6 +35,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Budget from "../layers/Budget.ts"
 import type * as Pricing from "../price/Pricing.ts"
+import type * as RowValues from "../seam/RowValues.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
 import type * as Features from "../data/Features.ts"
@@ -63,7 +64,7 @@ export interface Flow<out E = unknown> {
   readonly outputs: ReadonlyArray<Sink.Any>
   readonly graph: FlowGraph.FlowGraph
   readonly stack: Layer.Layer<ModelClient.ModelClient, unknown, Host> | undefined
-  readonly services: Layer.Layer<any, unknown, Host>
+  readonly services: Layer.Layer<unknown, unknown, Host>
   readonly parameters: ReadonlyArray<Parameter.Any>
   /** Parameters that say where a file is, and nothing of what is done. */
   readonly places: ReadonlySet<string>
@@ -76,7 +77,7 @@ export interface Flow<out E = unknown> {
   readonly stopAfterFailedRows: number
 }
 
-export type Any = Flow<any>
+export type Any = Flow<unknown>
 
 /** Whether a value is a flow, also one that another copy of this package made. */
 export const isFlow = (u: unknown): u is Any => typeof u === "object" && u !== null && TypeId in u
@@ -133,8 +134,8 @@ const withBudget = (graph: FlowGraph.FlowGraph, budget: Budget.Options = {}): Pi
   return { graph, budget: steps.length === 0 ? budget : { ...budget, steps: Object.fromEntries(steps) } }
 }
 
-type SinkServices<S> = S extends Sink.Sink<any, infer R> ? R : never
-type SinkErrors<S> = S extends Sink.Sink<infer E, any> ? E : never
+type SinkServices<S> = S extends Sink.Sink<unknown, infer R> ? R : never
+type SinkErrors<S> = S extends Sink.Sink<infer E, unknown> ? E : never
 
 /** What nothing provides: shown in the author's editor as the type of a property that cannot be given. */
 type Missing<R> = [R] extends [never] ? unknown : { readonly "this flow needs services that nothing provides": R }
@@ -214,7 +215,7 @@ export interface Judged<In extends Node.Inputs> extends Pick<Quality.Quality, "a
 
 type StepValue<B, O> =
   | (O extends { readonly samples: number } ? ReadonlyArray<B> : B)
-  | (O extends { readonly when: (...args: any) => boolean } ? undefined : never)
+  | (O extends { readonly when: (...args: never) => boolean } ? undefined : never)
 
 const varyingOf = (
   name: string,
@@ -223,7 +224,7 @@ const varyingOf = (
     reuse,
     varies
   }: {
-    readonly varies: ((values: any) => string) | undefined
+    readonly varies: ((values: RowValues.Erased) => string) | undefined
     readonly reuse: Varying.Reuse | undefined
     readonly pack: Varying.Pack | undefined
   }

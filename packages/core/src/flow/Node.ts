@@ -12,6 +12,7 @@ import type * as Stream from "effect/Stream"
 import type * as Budget from "../layers/Budget.ts"
 import type * as Features from "../data/Features.ts"
 import * as PackSize from "../reuse/PackSize.ts"
+import type * as RowValues from "../seam/RowValues.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
 import type * as Quality from "../seam/Quality.ts"
 import type * as Varying from "../seam/Varying.ts"
@@ -31,12 +32,12 @@ export interface Node<out A, out E = never, out R = never> {
   readonly domain: Domain
 }
 
-export type Any = Node<any, any, any>
+export type Any = Node<unknown, unknown, unknown>
 
 /** The value, error and services of a node. */
-export type Value<N> = N extends Node<infer A, any, any> ? A : never
-export type Error<N> = N extends Node<any, infer E, any> ? E : never
-export type Services<N> = N extends Node<any, any, infer R> ? R : never
+export type Value<N> = N extends Node<infer A, unknown, unknown> ? A : never
+export type Error<N> = N extends Node<unknown, infer E, unknown> ? E : never
+export type Services<N> = N extends Node<unknown, unknown, infer R> ? R : never
 
 /** Nodes by the names under which a step reads them. */
 export type Inputs = { readonly [name: string]: Any }
@@ -79,14 +80,14 @@ export interface Policy {
 
 /** The text that varies in the calls of a step, read from the values of its inputs, and what may be done with it. */
 export interface Varies extends Omit<Varying.Varying, "text"> {
-  readonly text: (values: any) => string
+  readonly text: (values: RowValues.Erased) => string
 }
 
 /** What makes the answers of a step good, read from the values of its inputs. */
 export interface Judged extends Pick<Quality.Quality, "answer" | "score"> {
-  readonly features?: ((values: any) => Features.Features) | undefined
-  readonly check?: ((answer: string, values: any) => Quality.Verdict) | undefined
-  readonly label?: ((values: any) => unknown) | undefined
+  readonly features?: ((values: RowValues.Erased) => Features.Features) | undefined
+  readonly check?: ((answer: string, values: RowValues.Erased) => Quality.Verdict) | undefined
+  readonly label?: ((values: RowValues.Erased) => unknown) | undefined
 }
 
 /** Texts that a node asks about in one prompt, at most. */
@@ -127,8 +128,8 @@ export type Kind =
   | {
       readonly _tag: "Step"
       readonly inputs: Inputs
-      readonly run: (values: any, sample: number) => Effect.Effect<unknown, unknown, unknown>
-      readonly when: ((values: any) => boolean) | undefined
+      readonly run: (values: RowValues.Erased, sample: number) => Effect.Effect<unknown, unknown, unknown>
+      readonly when: ((values: RowValues.Erased) => boolean) | undefined
       readonly samples: number | undefined
       /** What varies in its calls from row to row. */
       readonly varying: Varies | undefined
@@ -140,22 +141,22 @@ export type Kind =
   | {
       readonly _tag: "Filter"
       readonly inputs: Inputs
-      readonly keep: (values: any) => boolean | Effect.Effect<boolean, unknown, unknown>
+      readonly keep: (values: RowValues.Erased) => boolean | Effect.Effect<boolean, unknown, unknown>
       readonly policy: Policy
     }
   | {
       readonly _tag: "Expand"
       readonly inputs: Inputs
-      readonly run: (values: any) => Iterable<unknown> | Effect.Effect<Iterable<unknown>, unknown, unknown>
+      readonly run: (values: RowValues.Erased) => Iterable<unknown> | Effect.Effect<Iterable<unknown>, unknown, unknown>
       readonly policy: Policy
     }
   | {
       readonly _tag: "Reduce"
       readonly inputs: Inputs
-      readonly by: ((values: any) => string) | undefined
+      readonly by: ((values: RowValues.Erased) => string) | undefined
       readonly initial: () => unknown
-      readonly step: (state: any, values: any) => unknown
-      readonly finish: (state: any, key: string) => Effect.Effect<unknown, unknown, unknown>
+      readonly step: (state: RowValues.Erased, values: RowValues.Erased) => unknown
+      readonly finish: (state: RowValues.Erased, key: string) => Effect.Effect<unknown, unknown, unknown>
       /** The author's function that `finish` runs; `undefined`: the state is the value. */
       readonly meaning: Function | undefined
       readonly policy: Policy
@@ -163,7 +164,7 @@ export type Kind =
   | {
       readonly _tag: "Join"
       readonly inputs: Inputs
-      readonly on: { readonly [name: string]: (value: any) => string | number }
+      readonly on: { readonly [name: string]: (value: RowValues.Erased) => string | number }
       readonly type: "inner" | "left"
     }
 

@@ -28,13 +28,13 @@ import { FlowError } from "./Node.ts"
 export interface Parameter<A> extends Effect.Effect<A> {
   readonly parameter: {
     readonly name: string
-    readonly schema: Schema.Codec<A, any>
+    readonly schema: Schema.Codec<A, unknown>
     readonly default: Option.Option<A>
     readonly description: string | undefined
   }
 }
 
-export type Any = Parameter<any>
+export type Any = Parameter<unknown>
 
 /** The values of the present run by parameter name. The runner sets it. */
 export const Values = Context.Reference<ReadonlyMap<string, unknown>>("@pipe/core/Parameter/Values", {
@@ -44,7 +44,7 @@ export const Values = Context.Reference<ReadonlyMap<string, unknown>>("@pipe/cor
 /** A parameter; without a default it must be given. List it in `Flow.make({ parameters: [...] })`. */
 export const make = <A>(
   name: string,
-  schema: Schema.Codec<A, any>,
+  schema: Schema.Codec<A, unknown>,
   options?: { readonly default?: A; readonly description?: string }
 ): Parameter<A> => {
   const parameter: Parameter<A>["parameter"] = {

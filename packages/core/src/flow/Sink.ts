@@ -48,7 +48,7 @@ export interface Sink<out E = never, out R = never> {
   readonly open: Effect.Effect<Writer<E, R>, E | SinkError, R | Platform | Scope.Scope>
 }
 
-export type Any = Sink<any, any>
+export type Any = Sink<unknown, unknown>
 
 /** Takes the rows of one run. */
 export interface Writer<E, R> {

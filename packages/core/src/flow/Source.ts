@@ -46,7 +46,7 @@ export type FilePath = string | URL | Parameter.Parameter<string>
 
 export interface FileOptions<A> {
   readonly path: FilePath
-  readonly schema: Schema.Codec<A, any>
+  readonly schema: Schema.Codec<A, unknown>
   /** What happens to a row that cannot be read. Default: `"keep"`, in the errors file. */
   readonly onError?: Node.OnError
 }
@@ -115,7 +115,7 @@ export const csv = <A>(
   }
 ): Node.Node<A, SourceError, Platform> =>
   fromFile(name, options, (file) => {
-    const decode = decoder(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, any>)
+    const decode = decoder(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, unknown>)
     const delimiter = options.delimiter ?? ","
     let header: ReadonlyArray<string> | undefined
     let line = 1
@@ -279,7 +279,7 @@ const withoutBom = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>): Stream.Stream
 }
 
 /** Decodes by a schema, or says what does not fit. */
-const decoder = <A>(schema: Schema.Codec<A, any>) => {
+const decoder = <A>(schema: Schema.Codec<A, unknown>) => {
   const decode = Schema.decodeUnknownExit(schema)
   return (position: string, raw: unknown): Node.SourceRow<A> => {
     const exit = decode(raw)

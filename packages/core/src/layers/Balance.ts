@@ -37,13 +37,13 @@ export interface Endpoint<E, R> {
 }
 
 /** Shares requests among endpoints. */
-export const layer = <const P extends readonly [Endpoint<any, any>, ...Array<Endpoint<any, any>>]>(
+export const layer = <const P extends readonly [Endpoint<unknown, unknown>, ...Array<Endpoint<unknown, unknown>>]>(
   endpoints: P,
   options: Cooldown.Options = {}
 ): Layer.Layer<
   ModelClient.ModelClient,
-  P[number] extends Endpoint<infer E, any> ? E : never,
-  P[number] extends Endpoint<any, infer R> ? R : never
+  P[number] extends Endpoint<infer E, unknown> ? E : never,
+  P[number] extends Endpoint<unknown, infer R> ? R : never
 > =>
   Layer.effect(
     ModelClient.ModelClient,

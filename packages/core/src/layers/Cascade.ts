@@ -150,7 +150,7 @@ export const layer = <R = never>(
   )
 
 /** What cannot be meant. */
-const check = ({ audit = 0, judges = [], models }: Options<any>): Effect.Effect<void, RoutingFile.CascadeError> => {
+const check = ({ audit = 0, judges = [], models }: Options<unknown>): Effect.Effect<void, RoutingFile.CascadeError> => {
   const double = (names: ReadonlyArray<string>) => names.find((name, at) => names.indexOf(name) !== at)
   const [model, judge] = [double(models), double(judges.map(({ name }) => name))]
   const problem =

@@ -181,12 +181,12 @@ export const cheapest = (
  * )
  * ```
  */
-export const providers = <const P extends readonly [Provider<any, any>, ...Array<Provider<any, any>>]>(
+export const providers = <const P extends readonly [Provider<unknown, unknown>, ...Array<Provider<unknown, unknown>>]>(
   ...routes: P
 ): Layer.Layer<
   ModelClient.ModelClient,
-  P[number] extends Provider<infer E, any> ? E : never,
-  P[number] extends Provider<any, infer R> ? R : never
+  P[number] extends Provider<infer E, unknown> ? E : never,
+  P[number] extends Provider<unknown, infer R> ? R : never
 > =>
   Layer.effect(
     ModelClient.ModelClient,

@@ -15,7 +15,7 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"

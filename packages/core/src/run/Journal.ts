@@ -15,6 +15,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as StoredValue from "../data/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
+import type * as RowValues from "../seam/RowValues.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as ContentHash from "../store/ContentHash.ts"
@@ -35,7 +36,7 @@ export interface NodeJournal {
   readonly why: (missing: Missing) => Effect.Effect<string>
 }
 
-export type Run = (input: any) => Effect.Effect<unknown, unknown, unknown>
+export type Run = (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>
 
 export type Found = Hit | Missing
 

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as StoredValue from "../data/StoredValue.ts"
+import type * as RowValues from "../seam/RowValues.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import type * as RowRepo from "../store/RowRepo.ts"
@@ -56,7 +57,7 @@ const enough = AiError.make({
 
 /** The hash of what a step asks first for some inputs; `none` when it asks nothing. */
 const render = (
-  run: (input: any) => Effect.Effect<unknown, unknown, unknown>,
+  run: (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>,
   input: unknown,
   client: ModelClient.Service
 ): Effect.Effect<string, never, unknown> =>
@@ -83,7 +84,7 @@ const render = (
  */
 export const compare = Effect.fnUntraced(function* (
   probe: RowRepo.Probe,
-  run: (input: any) => Effect.Effect<unknown, unknown, unknown>,
+  run: (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>,
   client: ModelClient.Service
 ) {
   const input = StoredValue.decode(probe.input)

@@ -311,7 +311,7 @@ const journaled = (
 /** Several answers for a row, each known by its number. */
 const sampled = (
   node: Node.Any,
-  ask: (values: any, sample: number) => Effect.Effect<unknown, unknown, unknown>,
+  ask: (values: RowValues.Erased, sample: number) => Effect.Effect<unknown, unknown, unknown>,
   samples: number,
   journal: Journal.NodeJournal | undefined,
   run: Run,

@@ -6,7 +6,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
-import * as ModelResponse from "../data/ModelResponse.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
 
 /**
  * - `rate`: too many requests or tokens for now

@@ -21,6 +21,7 @@
  *
  * @since 0.1.0
  */
+import type * as RowValues from "./RowValues.ts"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Features from "../data/Features.ts"
@@ -38,7 +39,7 @@ export interface Quality {
   /** What of an answer's text counts when two are compared. Default: all of it, JSON without regard to the order of its keys. */
   readonly answer?: ((text: string) => unknown) | undefined
   /** How good an answer is beside the right one, or beside the strong model's, from 0 to 1. Default: 1 where they are equal, else 0. */
-  readonly score?: ((answer: any, reference: any) => number | boolean) | undefined
+  readonly score?: ((answer: RowValues.Erased, reference: RowValues.Erased) => number | boolean) | undefined
   /** The right answer, in the form that `answer` gives; `undefined`: the strong model's answer is the standard. */
   readonly label?: unknown
 }

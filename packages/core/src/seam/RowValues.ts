@@ -7,8 +7,12 @@
 import * as Context from "effect/Context"
 import * as Fiber from "effect/Fiber"
 
+/** A value whose type its node has checked, where nodes of all kinds meet. */
+// oxlint-disable-next-line typescript/no-explicit-any -- an author's function of typed values is a function of these; of `unknown` it is not
+export type Erased = any
+
 /** Values by the names under which the step reads them; outside of a row there are none. */
-export type Values = { readonly [input: string]: any }
+export type Values = { readonly [input: string]: Erased }
 
 export const RowValues = Context.Reference<Values>("@pipe/core/RowValues", { defaultValue: (): Values => ({}) })
 

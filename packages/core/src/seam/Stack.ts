@@ -18,7 +18,7 @@
 import * as Layer from "effect/Layer"
 import type { ModelClient } from "./ModelClient.ts"
 
-type Any = Layer.Layer<ModelClient, any, any>
+type Any = Layer.Layer<ModelClient, unknown, unknown>
 type Init<L extends ReadonlyArray<Any>> = L extends readonly [...infer I extends ReadonlyArray<Any>, Any] ? I : []
 type Last<L extends ReadonlyArray<Any>> = L extends readonly [...ReadonlyArray<Any>, infer Z extends Any] ? Z : never
 
@@ -30,5 +30,5 @@ export const make = <const L extends readonly [Any, ...Array<Any>]>(
   Layer.Error<L[number]>,
   Exclude<Layer.Services<Init<L>[number]>, ModelClient> | Layer.Services<Last<L>>
 > =>
-  // The one cast is the price of a variadic fold.
+  // oxlint-disable-next-line typescript/no-explicit-any -- a fold over a tuple of layers has no type of its own
   layers.map((layer): Any => Layer.fresh(layer)).reduceRight((below, above) => Layer.provide(above, below)) as any

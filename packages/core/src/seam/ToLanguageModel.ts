@@ -18,11 +18,12 @@ import * as Base64 from "effect/encoding/Base64"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import * as ModelRequest from "../data/ModelRequest.ts"
+import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
 import * as ModelClient from "./ModelClient.ts"
@@ -232,16 +233,23 @@ const firstProblem = (exit: Exit.Failure<unknown, unknown>): string => {
 /** A whole answer in one Markdown code fence is taken out of it; anything else stays as it is. */
 const unfence = (text: string): string => /^\s*```(?:json)?\s*\n([\s\S]*)\n\s*```\s*$/i.exec(text)?.[1] ?? text
 
-const codecs = new WeakMap<object, ReturnType<LanguageModel.CodecTransformer>>()
+interface Transformed<T, RD, RE> {
+  readonly codec: Schema.ConstraintCodec<T, unknown, RD, RE>
+  readonly jsonSchema: JsonSchema.JsonSchema
+}
+
+/** By schema: the one that it was made of says its types. */
+const codecs = new WeakMap<object, unknown>()
 
 /** `effect/ai` asks for the codec at every call; making its JSON Schema once is enough. */
-const codecTransformer: LanguageModel.CodecTransformer = (schema) => {
-  const known = codecs.get(schema)
-  if (known !== undefined)
-    return known as unknown as ReturnType<typeof LanguageModel.defaultCodecTransformer<any, any, any, any>>
+const codecTransformer: LanguageModel.CodecTransformer = <T, E, RD, RE>(
+  schema: Schema.ConstraintCodec<T, E, RD, RE>
+): Transformed<T, RD, RE> => {
+  const known = codecs.get(schema) as Transformed<T, RD, RE> | undefined
+  if (known !== undefined) return known
   const { codec, jsonSchema } = LanguageModel.defaultCodecTransformer(schema)
   const made = { codec, jsonSchema: closed(jsonSchema) as typeof jsonSchema }
-  codecs.set(schema, made as unknown as ReturnType<LanguageModel.CodecTransformer>)
+  codecs.set(schema, made)
   return made
 }
 
@@ -281,7 +289,7 @@ const toRequest = (
   sample: sample ?? 0
 })
 
-const toToolChoice = (choice: LanguageModel.ToolChoice<any>): ModelRequest.ToolChoice =>
+const toToolChoice = (choice: LanguageModel.ToolChoice<string>): ModelRequest.ToolChoice =>
   typeof choice === "string" ? choice : "tool" in choice ? { tool: choice.tool } : (choice.mode ?? "auto")
 
 const tools = new WeakMap<Tool.Any, ModelRequest.Tool>()

@@ -4,7 +4,7 @@
  * @internal
  */
 import type { Anthropic, APIError } from "@anthropic-ai/sdk"
-import * as AiError from "effect/ai/AiError"
+import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HttpFailure from "../transport/HttpFailure.ts"

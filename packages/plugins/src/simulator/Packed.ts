@@ -13,8 +13,6 @@ interface Item {
   readonly text: string
 }
 
-type Json = { readonly [key: string]: any }
-
 /** The texts of a prompt, under their numbers, and the prompt that each would have alone. */
 const textsOf = (prompt: string): { readonly items: ReadonlyArray<Item>; readonly instruction: string } | undefined => {
   const at = prompt.lastIndexOf("\n\n[[text]] stands for each of the texts below")
@@ -34,10 +32,10 @@ export const answer = (
   asked: Wire.Asked,
   seed: string,
   faults: PackFaults,
-  single: (prompt: string, schema: Json | undefined) => string
+  single: (prompt: string, schema: Wire.Json | undefined) => string
 ): string | undefined => {
-  const schema = asked.schema as Json | undefined
-  const form: Json | undefined = schema?.["properties"]?.["answers"]?.["items"]?.["properties"]?.["answer"]
+  const schema = asked.schema as Wire.Json | undefined
+  const form: Wire.Json | undefined = schema?.["properties"]?.["answers"]?.["items"]?.["properties"]?.["answer"]
   const texts = form === undefined ? undefined : textsOf(asked.prompt)
   if (schema === undefined || form === undefined || texts === undefined) return undefined
   const { instruction, items } = texts

@@ -45,6 +45,8 @@ const logprobsOf = ({ logprobs }: Asked, { confidence, text }: Answer) =>
     ? text.split(/(?<= )/).map((token) => ({ token, logprob: Math.log(confidence), bytes: null, top_logprobs: [] }))
     : undefined
 
+/** The body of a request as it came. */
+// oxlint-disable-next-line typescript/no-explicit-any -- read field by field, each with a default: a client may send anything
 export type Json = { readonly [key: string]: any }
 
 const textOf = (content: unknown): string =>

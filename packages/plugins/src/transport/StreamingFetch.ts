@@ -7,10 +7,10 @@
  */
 import { Readable } from "node:stream"
 import type { ReadableStream } from "node:stream/web"
-import type { Dispatcher } from "undici"
+import type * as Undici from "undici"
 
 export const make = (timeout: number) => {
-  let loaded: Promise<{ readonly undici: typeof import("undici"); readonly agent: Dispatcher } | undefined> | undefined
+  let loaded: Promise<{ readonly undici: typeof Undici; readonly agent: Undici.Dispatcher } | undefined> | undefined
   return async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
     const found = await (loaded ??= import("undici").then(
       (undici) => ({
@@ -25,7 +25,7 @@ export const make = (timeout: number) => {
     const url = input instanceof Request ? input.url : String(input)
     const { body, headers, statusCode } = await undici.request(url, {
       dispatcher: agent,
-      method: (init.method ?? "GET") as Dispatcher.HttpMethod,
+      method: (init.method ?? "GET") as Undici.Dispatcher.HttpMethod,
       headers: Object.fromEntries(new Headers(init.headers)),
       body: toBody(init.body),
       ...(init.signal === undefined || init.signal === null ? undefined : { signal: init.signal })
