@@ -1,11 +1,67 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
+import { isSoak } from "./test/Soak.ts"
+
+const files = (suffix: string) =>
+  ["packages/*/test", "examples/test", "test"].map((folder) => `${folder}/**/*${suffix}`)
+
+/** Node loads tests and sources itself, as it does for a user: nothing is transformed, and flows share the modules. */
+const native = { viteModuleRunner: false }
 
 export default defineConfig({
   test: {
-    include: ["packages/*/test/**/*.test.ts", "examples/test/**/*.test.ts"],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // One more than there are cores: some tests wait.
+    maxWorkers: availableParallelism() + 1,
     // `.ci/run` takes the counts from the file.
-    reporters: ["default", ["json", { outputFile: "node_modules/.cache/vitest.json" }]]
+    reporters: ["default", ["json", { outputFile: "node_modules/.cache/vitest.json" }]],
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: files(".test.ts"),
+          exclude: files(".{models,servers,e2e}.test.ts"),
+          globalSetup: ["test/temporary.ts"],
+          sequence: { concurrent: true },
+          maxConcurrency: 10,
+          isolate: false,
+          testTimeout: isSoak ? 3_600_000 : 30_000,
+          experimental: native
+        }
+      },
+      {
+        // The embedding model of this machine: seconds of one core.
+        test: {
+          name: "models",
+          include: files(".models.test.ts"),
+          globalSetup: ["test/temporary.ts"],
+          sequence: { concurrent: true },
+          isolate: false,
+          testTimeout: isSoak ? 3_600_000 : 60_000,
+          experimental: native
+        }
+      },
+      {
+        test: {
+          name: "servers",
+          include: files(".servers.test.ts"),
+          globalSetup: ["test/temporary.ts", "test/announce.ts"],
+          isolate: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          experimental: native
+        }
+      },
+      {
+        test: {
+          name: "e2e",
+          include: files(".e2e.test.ts"),
+          globalSetup: ["test/temporary.ts", "test/packed.ts"],
+          isolate: false,
+          testTimeout: isSoak ? 3_600_000 : 60_000,
+          hookTimeout: 120_000,
+          experimental: native
+        }
+      }
+    ]
   }
 })

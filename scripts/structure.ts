@@ -7,12 +7,11 @@
  * - node: core stays free of `node:` modules outside `store/`;
  * - direction: cli imports plugins, plugins imports core, never the other way.
  *
- * Reads the packages beside it, or those of the folder given as an argument.
+ * Reads the packages of the workspace.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
-
-const root = path.resolve(process.argv[2] ?? path.join(import.meta.dirname, ".."))
+import { fileURLToPath } from "node:url"
 
 /** A package imports those before it in this list. */
 const PACKAGES = ["core", "plugins", "cli"]
@@ -133,97 +132,13 @@ const importsOf = (source: string): ReadonlyArray<Import> => {
   ]
 }
 
-const modules = new Map<string, Module>()
-const exportsOf = new Map<string, Record<string, unknown>>()
-for (const name of PACKAGES) {
-  const base = path.join(root, "packages", name)
-  const src = path.join(base, "src")
-  if (!fs.existsSync(src)) continue
-  exportsOf.set(name, JSON.parse(fs.readFileSync(path.join(base, "package.json"), "utf8")).exports ?? {})
-  for (const entry of fs.readdirSync(src, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !/\.tsx?$/.test(entry.name) || entry.name.endsWith(".d.ts")) continue
-    const file = path.join(entry.parentPath, entry.name)
-    const parts = path.relative(src, file).split(path.sep)
-    modules.set(file, {
-      file,
-      package: name,
-      folder: parts.length === 1 ? "" : parts[0]!,
-      imports: importsOf(fs.readFileSync(file, "utf8"))
-    })
-  }
-}
-
-const problems: Array<string> = []
-const show = (file: string): string => path.relative(root, file).split(path.sep).join("/")
-
-/** The file behind an import, when it is one of ours. */
-const resolve = (module: Module, specifier: string): string | undefined => {
-  if (specifier.startsWith(".")) return path.resolve(path.dirname(module.file), specifier)
-  const [, name, sub] = /^@pipe\/([^/]+)(\/.+)?$/.exec(specifier) ?? []
-  const target = name === undefined ? undefined : exportsOf.get(name)?.[`.${sub ?? ""}`]
-  return typeof target === "string" ? path.join(root, "packages", name!, target) : undefined
-}
+type Edges = ReadonlyMap<string, ReadonlyArray<string>>
 
 const isIndex = (file: string): boolean => /^index\.tsx?$/.test(path.basename(file))
 const isLayer = (module: Module): boolean =>
   path.basename(path.dirname(module.file)) === "layers" && module.folder === "layers"
 
-const edges = new Map<string, ReadonlyArray<string>>()
-for (const module of modules.values()) {
-  const { file, folder } = module
-  const values: Array<string> = []
-  if (module.package === "core" && folder !== "" && !RANKS.includes(folder)) {
-    problems.push(`${show(file)}: rank: the folder ${folder}/ has no place in the list of ranks`)
-  }
-  for (const { kind, line, specifier } of module.imports) {
-    const report = (problem: string): void => void problems.push(`${show(file)}:${line}: ${problem}`)
-    if (specifier.startsWith("node:") && module.package === "core" && folder !== "store") {
-      report(`node: core imports ${specifier} outside store/`)
-    }
-    const target = resolve(module, specifier)
-    const other = target === undefined ? undefined : modules.get(target)
-    const otherPackage = other?.package ?? /^@pipe\/([^/]+)/.exec(specifier)?.[1]
-    if (otherPackage !== undefined && otherPackage !== module.package) {
-      if (PACKAGES.indexOf(otherPackage) > PACKAGES.indexOf(module.package)) {
-        report(`direction: ${module.package} imports ${otherPackage}; the way is ${PACKAGES.toReversed().join(" -> ")}`)
-      } else if (specifier.startsWith(".")) {
-        report(`direction: ${specifier} leaves the package; import @pipe/${otherPackage} by a subpath`)
-      }
-    }
-    if (!isIndex(file) && (/^@pipe\/[^/]+$/.test(specifier) || (target !== undefined && isIndex(target)))) {
-      report(`barrel: ${specifier} is an index; import the module itself`)
-    }
-    if (target === undefined || other === undefined) continue
-    if (kind === "value") values.push(target)
-    if (module.package !== "core" || other.package !== "core" || folder === "" || other.folder === "") continue
-    if (RANKS.indexOf(other.folder) > RANKS.indexOf(folder)) {
-      report(`rank: ${folder}/ imports ${specifier}; ${other.folder}/ stands below it`)
-    } else if (kind !== "type" && target !== file && isLayer(module) && isLayer(other)) {
-      report(`rank: a layer imports the layer ${specifier}; only its types may be`)
-    }
-  }
-  edges.set(file, values)
-}
-
-// Tarjan: each strongly connected group of two or more modules, or a module on itself, is a cycle.
-const order = new Map<string, number>()
-const low = new Map<string, number>()
-const stack: Array<string> = []
-const visit = (file: string): void => {
-  order.set(file, order.size)
-  low.set(file, order.get(file)!)
-  stack.push(file)
-  for (const next of edges.get(file) ?? []) {
-    if (!order.has(next)) visit(next)
-    if (stack.includes(next)) low.set(file, Math.min(low.get(file)!, low.get(next)!))
-  }
-  if (low.get(file) !== order.get(file)) return
-  const group = new Set(stack.splice(stack.indexOf(file)))
-  if (group.size === 1 && !edges.get(file)!.includes(file)) return
-  problems.push(`${show(file)}: cycle: ${shortestCycle(file, group).map(show).join(" -> ")}`)
-}
-
-const shortestCycle = (start: string, group: ReadonlySet<string>): ReadonlyArray<string> => {
+const shortestCycle = (edges: Edges, start: string, group: ReadonlySet<string>): ReadonlyArray<string> => {
   const queue: Array<ReadonlyArray<string>> = [[start]]
   const seen = new Set<string>()
   for (const way of queue) {
@@ -237,8 +152,111 @@ const shortestCycle = (start: string, group: ReadonlySet<string>): ReadonlyArray
   return [start]
 }
 
-for (const file of edges.keys()) if (!order.has(file)) visit(file)
+/** Tarjan: each strongly connected group of two or more modules, or a module on itself, is a cycle. */
+const cyclesOf = (edges: Edges): ReadonlyArray<ReadonlyArray<string>> => {
+  const cycles: Array<ReadonlyArray<string>> = []
+  const order = new Map<string, number>()
+  const low = new Map<string, number>()
+  const stack: Array<string> = []
+  const visit = (file: string): void => {
+    order.set(file, order.size)
+    low.set(file, order.get(file)!)
+    stack.push(file)
+    for (const next of edges.get(file) ?? []) {
+      if (!order.has(next)) visit(next)
+      if (stack.includes(next)) low.set(file, Math.min(low.get(file)!, low.get(next)!))
+    }
+    if (low.get(file) !== order.get(file)) return
+    const group = new Set(stack.splice(stack.indexOf(file)))
+    if (group.size === 1 && !edges.get(file)!.includes(file)) return
+    cycles.push(shortestCycle(edges, file, group))
+  }
+  for (const file of edges.keys()) if (!order.has(file)) visit(file)
+  return cycles
+}
 
-for (const problem of problems) console.error(problem)
-if (problems.length > 0) process.exitCode = 1
-else console.log(`structure: ${modules.size} modules, no problem`)
+/** The modules of a workspace, and what each package exports. */
+const read = (root: string) => {
+  const modules = new Map<string, Module>()
+  const exportsOf = new Map<string, Record<string, unknown>>()
+  for (const name of PACKAGES) {
+    const base = path.join(root, "packages", name)
+    const src = path.join(base, "src")
+    if (!fs.existsSync(src)) continue
+    exportsOf.set(name, JSON.parse(fs.readFileSync(path.join(base, "package.json"), "utf8")).exports ?? {})
+    for (const entry of fs.readdirSync(src, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || !/\.tsx?$/.test(entry.name) || entry.name.endsWith(".d.ts")) continue
+      const file = path.join(entry.parentPath, entry.name)
+      const parts = path.relative(src, file).split(path.sep)
+      modules.set(file, {
+        file,
+        package: name,
+        folder: parts.length === 1 ? "" : parts[0]!,
+        imports: importsOf(fs.readFileSync(file, "utf8"))
+      })
+    }
+  }
+  return { modules, exportsOf }
+}
+
+/** What is wrong in a workspace, a line each. */
+export const check = (root: string): { readonly modules: number; readonly problems: ReadonlyArray<string> } => {
+  const { exportsOf, modules } = read(root)
+  const problems: Array<string> = []
+  const show = (file: string): string => path.relative(root, file).split(path.sep).join("/")
+
+  /** The file behind an import, when it is one of ours. */
+  const resolve = (module: Module, specifier: string): string | undefined => {
+    if (specifier.startsWith(".")) return path.resolve(path.dirname(module.file), specifier)
+    const [, name, sub] = /^@pipe\/([^/]+)(\/.+)?$/.exec(specifier) ?? []
+    const target = name === undefined ? undefined : exportsOf.get(name)?.[`.${sub ?? ""}`]
+    return typeof target === "string" ? path.join(root, "packages", name!, target) : undefined
+  }
+  const edges = new Map<string, ReadonlyArray<string>>()
+  for (const module of modules.values()) {
+    const { file, folder } = module
+    const values: Array<string> = []
+    if (module.package === "core" && folder !== "" && !RANKS.includes(folder)) {
+      problems.push(`${show(file)}: rank: the folder ${folder}/ has no place in the list of ranks`)
+    }
+    for (const { kind, line, specifier } of module.imports) {
+      const report = (problem: string): void => void problems.push(`${show(file)}:${line}: ${problem}`)
+      if (specifier.startsWith("node:") && module.package === "core" && folder !== "store") {
+        report(`node: core imports ${specifier} outside store/`)
+      }
+      const target = resolve(module, specifier)
+      const other = target === undefined ? undefined : modules.get(target)
+      const otherPackage = other?.package ?? /^@pipe\/([^/]+)/.exec(specifier)?.[1]
+      if (otherPackage !== undefined && otherPackage !== module.package) {
+        if (PACKAGES.indexOf(otherPackage) > PACKAGES.indexOf(module.package)) {
+          report(
+            `direction: ${module.package} imports ${otherPackage}; the way is ${PACKAGES.toReversed().join(" -> ")}`
+          )
+        } else if (specifier.startsWith(".")) {
+          report(`direction: ${specifier} leaves the package; import @pipe/${otherPackage} by a subpath`)
+        }
+      }
+      if (!isIndex(file) && (/^@pipe\/[^/]+$/.test(specifier) || (target !== undefined && isIndex(target)))) {
+        report(`barrel: ${specifier} is an index; import the module itself`)
+      }
+      if (target === undefined || other === undefined) continue
+      if (kind === "value") values.push(target)
+      if (module.package !== "core" || other.package !== "core" || folder === "" || other.folder === "") continue
+      if (RANKS.indexOf(other.folder) > RANKS.indexOf(folder)) {
+        report(`rank: ${folder}/ imports ${specifier}; ${other.folder}/ stands below it`)
+      } else if (kind !== "type" && target !== file && isLayer(module) && isLayer(other)) {
+        report(`rank: a layer imports the layer ${specifier}; only its types may be`)
+      }
+    }
+    edges.set(file, values)
+  }
+  for (const cycle of cyclesOf(edges)) problems.push(`${show(cycle[0]!)}: cycle: ${cycle.map(show).join(" -> ")}`)
+  return { modules: modules.size, problems }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { modules, problems } = check(path.resolve(import.meta.dirname, ".."))
+  for (const problem of problems) console.error(problem)
+  if (problems.length > 0) process.exitCode = 1
+  else console.log(`structure: ${modules} modules, no problem`)
+}

@@ -1,5 +1,5 @@
 /**
- * The `pipe` command and how it ends.
+ * The `pipe` command, and the exit code that its end means.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import type * as Parameter from "@pipe/core/Parameter"
@@ -13,6 +13,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Stdio from "effect/Stdio"
 import * as Batches from "./commands/Batches.ts"
 import * as Cache from "./commands/Cache.ts"
 import * as Doctor from "./commands/Doctor.ts"
@@ -28,7 +29,7 @@ import * as Runs from "./commands/Runs.ts"
 import * as Show from "./commands/Show.ts"
 import * as Tune from "./commands/Tune.ts"
 import * as ExitCode from "./ExitCode.ts"
-import * as Interrupt from "./Interrupt.ts"
+import * as Output from "./Output.ts"
 import { version } from "./Version.ts"
 
 /** All commands; `parameters` are those of the flow that `run`, `plan` or `tune` is about. */
@@ -72,43 +73,24 @@ const services = Layer.mergeAll(
   CliOutput.layerPresenter(presenter)
 )
 
-/** Makes a command and runs it to its exit code. */
-export const main = (
-  self: Effect.Effect<ReturnType<typeof command>, ExitCode.Failure>,
-  args: ReadonlyArray<string>
-): void => execute(Effect.flatMap(self, (made) => Effect.provide(Command.runWith(made, { version })(args), services)))
+/** Runs a command by its arguments, on the standard streams of whoever runs it. */
+export const run = Effect.fnUntraced(function* (self: ReturnType<typeof command>, args: ReadonlyArray<string>) {
+  const stdio = yield* Stdio.Stdio
+  yield* Command.runWith(self, { version })(args).pipe(
+    Effect.provideService(Stdio.Stdio, stdio),
+    Effect.provide(services)
+  )
+})
 
-const execute = (effect: Effect.Effect<void, unknown>): void => {
-  // A reader of standard output that has gone is no failure.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error
-  })
-  const fiber = Effect.runFork(effect)
-  let signals = 0
-  const onSignal = () => {
-    signals++
-    if (signals > 1) process.exit(ExitCode.interrupted)
-    if (!Interrupt.tell()) fiber.interruptUnsafe()
-  }
-  process.on("SIGINT", onSignal)
-  process.on("SIGTERM", onSignal)
-  const keepAlive = setInterval(() => {}, 2 ** 30)
-  fiber.addObserver((exit) => {
-    clearInterval(keepAlive)
-    process.exitCode = exitCodeOf(exit)
-  })
-}
-
-const exitCodeOf = (exit: Exit.Exit<void, unknown>): number => {
-  if (Exit.isSuccess(exit)) return typeof process.exitCode === "number" ? process.exitCode : ExitCode.done
+/** The exit code of a command that has ended; what is left to say goes to standard error. */
+export const exitCode = Effect.fnUntraced(function* (exit: Exit.Exit<void, unknown>) {
+  if (Exit.isSuccess(exit)) return ExitCode.done
   if (Cause.hasInterruptsOnly(exit.cause)) return ExitCode.interrupted
   const error = Cause.squash(exit.cause)
-  if (CliError.isCliError(error) && error._tag === "ShowHelp")
+  if (CliError.isCliError(error) && error._tag === "ShowHelp") {
     return error.errors.length === 0 ? ExitCode.done : ExitCode.usage
-  if (error instanceof ExitCode.Failure) {
-    if (error.message !== "") process.stderr.write(`${error.message}\n`)
-    return error.exitCode
   }
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-  return ExitCode.failed
-}
+  const message = error instanceof Error ? error.message : String(error)
+  if (message !== "") yield* Output.error(message)
+  return error instanceof ExitCode.Failure ? error.exitCode : ExitCode.failed
+})

@@ -16,5 +16,8 @@ export class Failure extends Schema.TaggedError<Failure>()("CliFailure", {
   exitCode: Schema.Int
 }) {}
 
+/** Ends the command with an exit code, where everything has been said. */
+export const end = (exitCode: number): Failure => new Failure({ message: "", exitCode })
+
 /** Ends the command for bad usage, or for what it needs and has not. */
 export const refuse = (message: string): Failure => new Failure({ message, exitCode: usage })

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Stdio from "effect/Stdio"
 import { resolve } from "node:path"
 import type { Input } from "./commands/Run.ts"
 import * as ExitCode from "./ExitCode.ts"
@@ -29,18 +30,25 @@ export const layer = (input: {
   readonly view: View.View
 }) => {
   const log = Log.layer((message) => input.view.show({ _tag: "Warning", message }))
-  return Layer.mergeAll(
-    NodeHost.layer({ store: StoreFlag.resolve(input) }),
-    log,
-    input.simulate
-      ? Layer.unwrap(
-          Effect.map(
-            Effect.promise(() => import("@pipe/plugins/Simulator")),
-            (Simulator) => Simulator.layer({ latency: "20 millis" })
-          )
+  const simulator = input.simulate
+    ? Layer.unwrap(
+        Effect.map(
+          Effect.promise(() => import("@pipe/plugins/Simulator")),
+          (Simulator) => Simulator.layer({ latency: "20 millis" })
         )
-      : Layer.empty
-  ).pipe(Layer.provide(log))
+      )
+    : Layer.empty
+  // A flow reads and writes the standard streams of the command.
+  return Layer.unwrap(
+    Effect.map(Stdio.Stdio, (stdio) =>
+      Layer.mergeAll(
+        NodeHost.layer({ store: StoreFlag.resolve(input) }),
+        Layer.succeed(Stdio.Stdio, stdio),
+        log,
+        simulator
+      ).pipe(Layer.provide(log))
+    )
+  )
 }
 
 /** What was given on the command line, as the parameters' schemas encode it. */

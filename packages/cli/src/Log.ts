@@ -1,6 +1,9 @@
 /** Warnings and errors of the work as lines of the command's own; keys are masked. */
 import * as Secret from "@pipe/core/Secret"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Output from "./Output.ts"
 
 export const layer = (show: (text: string) => void) =>
   Logger.layer([
@@ -11,4 +14,4 @@ export const layer = (show: (text: string) => void) =>
   ])
 
 /** On standard error. */
-export const plain = layer((text) => process.stderr.write(`warning: ${text}\n`))
+export const plain = Layer.unwrap(Effect.map(Output.Output, ({ err }) => layer((text) => err(`warning: ${text}\n`))))

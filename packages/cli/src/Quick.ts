@@ -1,5 +1,5 @@
 /** `pipe --help`, `--version` and `--completions`: the commands are described, not run. */
-import * as Effect from "effect/Effect"
 import * as Cli from "./Cli.ts"
+import * as Process from "./Process.ts"
 
-Cli.main(Effect.succeed(Cli.command([])), process.argv.slice(2))
+Process.main(Cli.run(Cli.command([]), process.argv.slice(2)))

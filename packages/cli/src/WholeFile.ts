@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { closeSync, openSync, renameSync, writeSync } from "node:fs"
 import * as ExitCode from "./ExitCode.ts"
+import * as Output from "./Output.ts"
 
 /** Writes the pieces of a text; one clear line where the file cannot be made. */
 export const write = <E>(file: string, text: Stream.Stream<string, E>): Effect.Effect<void, E | ExitCode.Failure> =>
@@ -25,5 +26,5 @@ export const writeOrPrint = <E>(
   text: Stream.Stream<string, E>
 ): Effect.Effect<void, E | ExitCode.Failure> =>
   file === undefined
-    ? Stream.runForEach(text, (piece) => Effect.sync(() => process.stdout.write(piece)))
+    ? Effect.flatMap(Output.Output, ({ out }) => Stream.runForEach(text, (piece) => Effect.sync(() => out(piece))))
     : write(file, text)

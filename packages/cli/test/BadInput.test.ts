@@ -28,7 +28,7 @@ export default Flow.make("two", { outputs: [Sink.jsonl("o.jsonl", { a, b })] })\
   ]
 ]
 
-describe("a flow file that", () => {
+describe("a flow file that", { concurrent: false }, () => {
   for (const [title, file, expected] of cases) {
     it(`${title} gets one clear line and exit code 2`, async () => {
       const { code, stderr, stdout } = await pipe(["run", "flow.ts"], { cwd: folder({ "flow.ts": file }) })
@@ -40,7 +40,7 @@ describe("a flow file that", () => {
   }
 })
 
-describe("pipe", () => {
+describe("pipe", { concurrent: false }, () => {
   it("says where a missing key was looked for", async () => {
     const { code, stderr } = await pipe(["run", "flow.ts"], { cwd: folder({ "flow.ts": flow() }) })
     assert.strictEqual(code, 2)

@@ -1,86 +1,78 @@
-/** Runs the real command in a folder of its own. */
-import { spawn } from "node:child_process"
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { dirname, join, resolve } from "node:path"
+/** Runs the command in this process: its arguments, its output and its exit code are those of `pipe`. */
+import * as Cli from "../src/Cli.ts"
+import * as Output from "../src/Output.ts"
+import * as Program from "../src/Program.ts"
+import { Effect, Layer, Sink, Stdio, Stream } from "effect"
+import { environment, type Outcome } from "./Flows.ts"
 
-export interface Outcome {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-const bin = resolve(import.meta.dirname, "../src/bin.ts")
-
-/** A new folder with some files. */
-export const folder = (files: { readonly [name: string]: string | Uint8Array } = {}): string => {
-  const path = mkdtempSync(join(tmpdir(), "pipe-cli-"))
-  for (const [name, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(path, name)), { recursive: true })
-    writeFileSync(join(path, name), content)
-  }
-  return path
-}
+export { flow, folder } from "./Flows.ts"
 
 export interface Options {
   readonly cwd: string
   readonly env?: { readonly [name: string]: string }
-  /** Called with all of standard error so far, whenever more comes. */
-  readonly onStderr?: (text: string, child: ReturnType<typeof spawn>) => void
-  readonly onStart?: (child: ReturnType<typeof spawn>) => void
   readonly stdin?: string
-  /** Closes the reading end of standard output after so many chunks, as `head -1` does. */
-  readonly closeStdoutAfter?: number
+}
+
+const capture = () => {
+  let stdout = ""
+  let stderr = ""
+  const output: Output.Output = {
+    out: (text) => void (stdout += text),
+    err: (text) => void (stderr += text),
+    columns: () => 80,
+    canRepaint: false,
+    canAsk: false
+  }
+  return { output, read: () => ({ stdout, stderr }) }
+}
+
+/** The standard streams that a flow reads and writes, on the same output as the command's own. */
+const streams = ({ err, out }: Output.Output, stdin: string): Stdio.Stdio => {
+  const decoder = new TextDecoder()
+  const to = (write: (text: string) => void) =>
+    Sink.forEach((chunk: string | Uint8Array) =>
+      Effect.sync(() => write(typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true })))
+    )
+  return Stdio.make({
+    args: Effect.succeed([]),
+    stdout: () => to(out),
+    stderr: () => to(err),
+    stdin: Stream.make(new TextEncoder().encode(stdin))
+  })
+}
+
+/** Folder and environment belong to the process: one command at a time. */
+let last: Promise<unknown> = Promise.resolve()
+
+const alone = <A>(run: () => Promise<A>): Promise<A> => {
+  const next = last.then(run, run)
+  last = next.catch(() => {})
+  return next
+}
+
+const setEnvironment = (to: { readonly [name: string]: string | undefined }): void => {
+  for (const name of Object.keys(process.env)) if (to[name] === undefined) delete process.env[name]
+  for (const [name, value] of Object.entries(to)) if (value !== undefined) process.env[name] = value
 }
 
 /** Runs `pipe` with arguments to its end. */
 export const pipe = (args: ReadonlyArray<string>, options: Options): Promise<Outcome> =>
-  new Promise((done) => {
-    const { OPENAI_API_KEY: _, OPENAI_BASE_URL: __, ANTHROPIC_API_KEY: ___, ...inherited } = process.env
-    const child = spawn(process.execPath, ["--", bin, ...args], {
-      cwd: options.cwd,
-      env: { ...inherited, ...options.env }
-    })
-    options.onStart?.(child)
-    let stdout = ""
-    let stderr = ""
-    let chunks = 0
-    child.stdout.on("data", (chunk) => {
-      stdout += chunk
-      if (++chunks === options.closeStdoutAfter) child.stdout.destroy()
-    })
-    child.stderr.on("data", (chunk) => {
-      stderr += chunk
-      options.onStderr?.(stderr, child)
-    })
-    child.stdin.end(options.stdin ?? "")
-    child.on("close", (code) => done({ code, stdout, stderr }))
+  alone(async () => {
+    const before = { cwd: process.cwd(), env: { ...process.env } }
+    const { output, read } = capture()
+    process.chdir(options.cwd)
+    setEnvironment(environment(options.env))
+    try {
+      const code = await Effect.exit(Program.make(args)).pipe(
+        Effect.flatMap(Cli.exitCode),
+        Effect.provide(
+          Layer.mergeAll(Output.layer(output), Layer.succeed(Stdio.Stdio, streams(output, options.stdin ?? "")))
+        ),
+        Effect.runPromise
+      )
+      return { code, ...read() }
+    } finally {
+      process.chdir(before.cwd)
+      setEnvironment(before.env)
+    }
   })
-
-/** A flow over some texts with one model step; its parts can be replaced. */
-export const flow = (
-  parts: {
-    readonly source?: string
-    readonly stack?: string
-    readonly options?: string
-    readonly output?: string
-  } = {}
-): string => `
-import { Cache, Flow, Ledger, Parameter, Retry, Sink, Source, Stack } from "@pipe/core"
-import { OpenAi } from "@pipe/plugins"
-import { Effect, Schema } from "effect"
-import { LanguageModel } from "effect/ai"
-
-const rows = ${parts.source ?? `Source.fromIterable("rows", ["bee", "hive", "bee"])`}
-const answer = Flow.step("answer", { row: rows }, ({ row }) =>
-  LanguageModel.generateText({ prompt: "Say something of " + JSON.stringify(row) }).pipe(Effect.map((r) => r.text)))
-
-export default Flow.make("test", {
-  outputs: [${parts.output ?? `Sink.jsonl("out.jsonl", { row: rows, answer })`}],
-  ${parts.options ?? ""}
-  stack: ${
-    parts.stack
-    ?? `Stack.make(Ledger.layer, Cache.layer(), Retry.layer({ attempts: 2, base: "1 millis" }), OpenAi.layer({ model: "gpt-4o-mini" }))`
-  }
-})
-`

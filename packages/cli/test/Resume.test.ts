@@ -3,17 +3,11 @@ import { Money, Report } from "@pipe/core"
 import { Simulator } from "@pipe/plugins"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
-import { execFileSync } from "node:child_process"
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { KEY, lines, words } from "./Flows.ts"
 import { flow, folder, pipe } from "./Pipe.ts"
-
-const KEY = "sk-test-0123456789abcdef"
-
-const rows = (n: number) => `Source.fromIterable("rows", Array.from({ length: ${n} }, (_, i) => "word " + i))`
-
-const lines = (text: string) => text.split("\n").filter((line) => line !== "")
 
 /** A simulator, and how `pipe` is run against it in a folder. */
 const setUp = (files: { readonly [name: string]: string }, options: Simulator.Options = {}) =>
@@ -25,150 +19,11 @@ const setUp = (files: { readonly [name: string]: string }, options: Simulator.Op
       env,
       simulator,
       read: (name: string) => readFileSync(join(cwd, name), "utf8"),
-      pipe: (...args: ReadonlyArray<string>) => Effect.promise(() => pipe(args, { cwd, env })),
-      /** Ends the run by a signal when so many calls have been made. */
-      interrupted: (signal: NodeJS.Signals, after: number, ...args: ReadonlyArray<string>) =>
-        Effect.promise(() =>
-          pipe(args, {
-            cwd,
-            env,
-            onStart: (child) => {
-              const timer = setInterval(() => {
-                if (simulator.requests() < after) return
-                clearInterval(timer)
-                child.kill(signal)
-              }, 2)
-              child.on("exit", () => clearInterval(timer))
-            }
-          })
-        )
+      pipe: (...args: ReadonlyArray<string>) => Effect.promise(() => pipe(args, { cwd, env }))
     }
   })
 
-describe("an interrupted run", () => {
-  it.live(
-    "ends in good order, is listed, and is gone on with once",
-    () =>
-      Effect.gen(function* () {
-        const test = yield* setUp(
-          { "flow.ts": flow({ source: rows(300), options: "concurrency: 8," }) },
-          { latency: "10 millis" }
-        )
-        for (const signal of ["SIGINT", "SIGTERM"] as const) {
-          const ended = yield* test.interrupted(
-            signal,
-            test.simulator.requests() + 60,
-            ...(signal === "SIGINT" ? ["run", "flow.ts"] : ["resume"])
-          )
-          assert.strictEqual(ended.code, 130, ended.stderr)
-          assert.match(ended.stderr, /interrupted; go on with: pipe resume \d{14}-\w{4}/)
-          assert.isFalse(existsSync(join(test.cwd, "out.jsonl")))
-        }
-        const listed = yield* test.pipe("runs")
-        assert.match(listed.stdout, /test\s+\S+ \S+\s+interrupted/)
-        // Calls under way were waited for: none was cut, and none is an estimate.
-        const resumed = yield* test.pipe("resume")
-        assert.strictEqual(resumed.code, 0, resumed.stderr)
-        assert.strictEqual(test.simulator.requests(), 300)
-        assert.notInclude(resumed.stderr, "estimate")
-        assert.deepStrictEqual(
-          lines(test.read("out.jsonl")).map((line) => JSON.parse(line).row),
-          Array.from({ length: 300 }, (_, i) => `word ${i}`)
-        )
-        const again = yield* test.pipe("resume")
-        assert.strictEqual(again.code, 2)
-        assert.include(again.stderr, "is done: there is nothing to go on with")
-        // A second run takes everything over, with one line that says how much.
-        const second = yield* test.pipe("run", "flow.ts")
-        assert.include(second.stderr, "taken over from earlier work: answer 300 of 300 rows")
-        assert.strictEqual(test.simulator.requests(), 300)
-      }),
-    60_000
-  )
-
-  it.live(
-    "cuts calls after the grace time, and books them as estimates",
-    () =>
-      Effect.gen(function* () {
-        const test = yield* setUp(
-          { "flow.ts": flow({ source: rows(4), options: "concurrency: 4," }) },
-          { latency: "20 seconds" }
-        )
-        const started = Date.now()
-        let told = false
-        const ended = yield* Effect.promise(() =>
-          pipe(["run", "flow.ts", "--grace", "200ms"], {
-            cwd: test.cwd,
-            env: test.env,
-            onStderr: (text, child) => {
-              if (told || !text.includes("answer 0")) return
-              told = true
-              child.kill("SIGINT")
-            }
-          })
-        )
-        assert.strictEqual(ended.code, 130, ended.stderr)
-        assert.isBelow(Date.now() - started, 15_000)
-        const shown = yield* test.pipe("show", "--json")
-        const { summary } = JSON.parse(shown.stdout)
-        assert.strictEqual(summary.estimatedCalls, 4)
-        assert.notStrictEqual(summary.estimatedCost, "0")
-        assert.strictEqual(summary.cost, summary.estimatedCost)
-      }),
-    40_000
-  )
-
-  it.live(
-    "by kill -9 is shown as interrupted, and only one of two who resume it does (mastra#5549, #7464, #20443)",
-    () =>
-      Effect.gen(function* () {
-        const test = yield* setUp(
-          { "flow.ts": flow({ source: rows(400), options: "concurrency: 8," }) },
-          { latency: "10 millis" }
-        )
-        const killed = yield* test.interrupted("SIGKILL", 80, "run", "flow.ts", "--quiet")
-        assert.isNull(killed.code)
-        assert.match((yield* test.pipe("runs")).stdout, /interrupted/)
-        assert.include((yield* test.pipe("show")).stdout, "it ended before it could write its summary")
-        const both = yield* Effect.all([test.pipe("resume"), test.pipe("resume")], { concurrency: 2 })
-        assert.deepStrictEqual(
-          both.map(({ code }) => code).sort(),
-          [0, 2],
-          both.map(({ stderr }) => stderr).join("\n---\n")
-        )
-        assert.match(
-          both.find(({ code }) => code === 2)!.stderr,
-          /is (?:at work already \(process \d+ on|done: there is nothing)/
-        )
-        assert.strictEqual(lines(test.read("out.jsonl")).length, 400)
-      }),
-    60_000
-  )
-
-  it.live(
-    "is not begun a second time while it is at work",
-    () =>
-      Effect.gen(function* () {
-        const test = yield* setUp(
-          { "flow.ts": flow({ source: rows(60), options: "concurrency: 2," }) },
-          { latency: "30 millis" }
-        )
-        const both = yield* Effect.all(
-          [test.pipe("run", "flow.ts"), Effect.andThen(Effect.sleep(1_500), test.pipe("run", "flow.ts"))],
-          { concurrency: 2 }
-        )
-        assert.strictEqual(both[0].code, 0, both[0].stderr)
-        if (both[1].code !== 0) {
-          assert.strictEqual(both[1].code, 2)
-          assert.include(both[1].stderr, "is at work already")
-        }
-        assert.strictEqual(test.simulator.requests(), 60)
-      }),
-    60_000
-  )
-})
-
-describe("failed rows", () => {
+describe("failed rows", { concurrent: false }, () => {
   it.live(
     "are shown, and only they are run again (promptfoo#5849)",
     () =>
@@ -182,7 +37,7 @@ import { Cache, Flow, Ledger, Retry, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect } from "effect"
 import { LanguageModel } from "effect/ai"
-const rows = ${rows(20)}
+const rows = ${words(20)}
 const answer = Flow.step("answer", { row: rows }, ({ row }) =>
   Effect.flatMap(LanguageModel.generateText({ prompt: row }), ({ text }) => text === "bad" ? Effect.fail(new Error("a bad answer")) : Effect.succeed(text)),
   { version: process.env["PIPE_TEST_VERSION"] ?? "1" })
@@ -225,79 +80,12 @@ export default Flow.make("test", {
   )
 })
 
-describe("an edited flow", () => {
-  const files = (helper: string, parse: string) => ({
-    "flow.ts": `
-import { Cache, Flow, Ledger, Sink, Source, Stack } from "@pipe/core"
-import { OpenAi } from "@pipe/plugins"
-import { Effect } from "effect"
-import { LanguageModel } from "effect/ai"
-import { parse } from "./parse.ts"
-import { render } from "./helper.ts"
-const rows = ${rows(5)}
-const answer = Flow.step("answer", { row: rows }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: render(row) }), ({ text }) => parse(text)))
-export default Flow.make("test", {
-  outputs: [Sink.jsonl("out.jsonl", answer)],
-  stack: Stack.make(Ledger.layer, Cache.layer(), OpenAi.layer({ model: "gpt-4o-mini" }))
-})`,
-    "helper.ts": `import { readFileSync } from "node:fs"
-const template: string = readFileSync(new URL("template.txt", import.meta.url), "utf8")
-export const render = (text: string): string => ${helper}
-export const unused = 1`,
-    "template.txt": "please",
-    "parse.ts": `export const parse = (text: string): string => ${parse}`
-  })
-
-  it.live(
-    "asks anew when a helper or a file is another, and asks nothing when only the parsing is (curator#127, quodeq#291, margince#2486)",
-    () =>
-      Effect.gen(function* () {
-        const before = files("`Sum up: ${text} ${template}`", "text.toLowerCase()")
-        const test = yield* setUp(before, { answer: () => "An ANSWER" })
-        const run = (files: { readonly [name: string]: string }) =>
-          Effect.suspend(() => {
-            for (const [name, content] of Object.entries(files)) writeFileSync(join(test.cwd, name), content)
-            const requests = test.simulator.requests()
-            return Effect.map(test.pipe("run", "flow.ts", "--explain"), (outcome) => ({
-              ...outcome,
-              calls: test.simulator.requests() - requests
-            }))
-          })
-        assert.strictEqual((yield* run(before)).calls, 5)
-        assert.strictEqual((yield* run(before)).calls, 0)
-        const parsed = yield* run(files("`Sum up: ${text} ${template}`", "text.slice(0, 2)"))
-        assert.strictEqual(parsed.calls, 0)
-        assert.include(parsed.stderr, "step answer names code that has changed")
-        assert.deepStrictEqual(
-          lines(test.read("out.jsonl")),
-          Array.from({ length: 5 }, () => '"An"')
-        )
-        assert.strictEqual((yield* run(files("`Sum up in 5 words: ${text} ${template}`", "text.slice(0, 2)"))).calls, 5)
-        const file = yield* run({
-          ...files("`Sum up in 5 words: ${text} ${template}`", "text.slice(0, 2)"),
-          "template.txt": "now"
-        })
-        assert.strictEqual(file.calls, 5)
-        assert.include(file.stderr, "asks something else than in earlier runs")
-        // What no step names is no step's.
-        const unused = files("`Sum up in 5 words: ${text} ${template}`", "text.slice(0, 2)")
-        const touched = yield* run({
-          ...unused,
-          "template.txt": "now",
-          "helper.ts": unused["helper.ts"].replace("unused = 1", "unused = 2")
-        })
-        assert.notInclude(touched.stderr, "not taken over")
-      }),
-    60_000
-  )
-})
-
-describe("a budget", () => {
+describe("a budget", { concurrent: false }, () => {
   it.live(
     "ends the run with exit code 3, and a larger one goes on",
     () =>
       Effect.gen(function* () {
-        const test = yield* setUp({ "flow.ts": flow({ source: rows(100) }) })
+        const test = yield* setUp({ "flow.ts": flow({ source: words(100) }) })
         const bill = () =>
           test.simulator
             .bill()
@@ -320,12 +108,12 @@ describe("a budget", () => {
   )
 })
 
-describe("a plan", () => {
+describe("a plan", { concurrent: false }, () => {
   it.live(
     "counts calls, what is done already, and money, without a key and without a call; the report has it beside what came",
     () =>
       Effect.gen(function* () {
-        const test = yield* setUp({ "flow.ts": flow({ source: rows(100) }) })
+        const test = yield* setUp({ "flow.ts": flow({ source: words(100) }) })
         const { OPENAI_API_KEY: _, ...keyless } = test.env
         const plan = (...args: ReadonlyArray<string>) =>
           Effect.promise(() => pipe(["plan", "flow.ts", "--json", ...args], { cwd: test.cwd, env: keyless }))
@@ -363,12 +151,12 @@ describe("a plan", () => {
   )
 })
 
-describe("the store", () => {
+describe("the store", { concurrent: false }, () => {
   it.live(
     "is the user's own: the ledger and the cache can be taken away and brought back",
     () =>
       Effect.gen(function* () {
-        const test = yield* setUp({ "flow.ts": flow({ source: rows(30) }) })
+        const test = yield* setUp({ "flow.ts": flow({ source: words(30) }) })
         yield* test.pipe("run", "flow.ts")
         const csv = lines((yield* test.pipe("report", "--csv")).stdout)
         assert.strictEqual(csv.length, 31)
@@ -478,48 +266,9 @@ describe("the store", () => {
       }),
     60_000
   )
-
-  it.live.skipIf(!canMount())(
-    "on a full disk stops the run in one line, and the rows that are done are kept",
-    () =>
-      Effect.gen(function* () {
-        const test = yield* setUp({ "flow.ts": flow({ source: rows(4_000), options: "concurrency: 16," }) })
-        const small = join(test.cwd, "small")
-        mkdirSync(small)
-        execFileSync("mount", ["-t", "tmpfs", "-o", "size=700k", "tmpfs", small])
-        try {
-          const full = yield* test.pipe("run", "flow.ts", "--store", "small/pipe.db")
-          assert.strictEqual(full.code, 1, full.stderr)
-          assert.match(full.stderr, /small\/pipe\.db cannot be written \(.*full.*\)/)
-          assert.notInclude(full.stderr, "    at ")
-          const answered = test.simulator.requests()
-          assert.isBelow(answered, 4_000)
-          execFileSync("mount", ["-o", "remount,size=64m", small])
-          const resumed = yield* test.pipe("resume", "--store", "small/pipe.db")
-          assert.strictEqual(resumed.code, 0, resumed.stderr)
-          // At most what was under way when the disk was full is asked again.
-          assert.isAtMost(test.simulator.requests() - 4_000, 64)
-          assert.strictEqual(lines(test.read("out.jsonl")).length, 4_000)
-        } finally {
-          execFileSync("umount", [small])
-        }
-      }),
-    60_000
-  )
 })
 
-function canMount(): boolean {
-  try {
-    const at = folder()
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=100k", "tmpfs", at], { stdio: "ignore" })
-    execFileSync("umount", [at], { stdio: "ignore" })
-    return true
-  } catch {
-    return false
-  }
-}
-
-describe("pipe doctor", () => {
+describe("pipe doctor", { concurrent: false }, () => {
   it.live(
     "checks keys, endpoint, store and disk, and shows no key",
     () =>

@@ -1,7 +1,5 @@
 /** Reuse by meaning, packed prompts and prompt caches from the command line. */
 import { assert, describe, it } from "@effect/vitest"
-import { existsSync, readFileSync } from "node:fs"
-import { join } from "node:path"
 import { folder, pipe } from "./Pipe.ts"
 
 const topics = {
@@ -22,7 +20,7 @@ const rows = Object.entries(topics).flatMap(([intent, cores]) =>
       "excuse me, ",
       "good evening, "
     ].flatMap((opening) =>
-      ["", " please", " thanks", " if I may ask", " my friend"].map((end) => ({
+      ["", " please", " thanks", " if I may ask"].map((end) => ({
         text: `${opening}${core}${end}`,
         intent
       }))
@@ -59,43 +57,7 @@ const files = (options: Parameters<typeof flow>[0]) => ({
 
 const at = (options: Parameters<typeof flow>[0]) => folder(files(options))
 
-describe("pipe cache eval", () => {
-  it("shows what would be reused on texts with their answers, beside thresholds, and draws it", async () => {
-    const cwd = folder({
-      "labelled.jsonl": rows.map((row) => JSON.stringify(row)).join("\n"),
-      "labelled.csv": `text,intent\n${rows.map(({ intent, text }) => `"${text}",${intent}`).join("\n")}\n`
-    })
-    const args = ["--answer", "intent", "--max-error-rate", "0.05", "--shuffles", "2"]
-    const shown = await pipe(["cache", "eval", "labelled.csv", ...args, "--svg", "curve.svg"], { cwd })
-    assert.strictEqual(shown.code, 0, shown.stderr)
-    assert.include(shown.stdout, `${rows.length} texts, 2 orders by chance`)
-    assert.match(shown.stdout, /5\.0 % +\d+\.\d % +\d+\.\d % +0\.0 %/)
-    assert.include(shown.stdout, "●")
-    assert.match(readFileSync(join(cwd, "curve.svg"), "utf8"), /^<svg xmlns/)
-    const json = await pipe(["cache", "eval", "labelled.jsonl", ...args, "--json"], { cwd })
-    const evaluation = JSON.parse(json.stdout)
-    assert.strictEqual(evaluation.outcomes[0].trials.length, 2)
-    for (const { lookups, reused, wrong } of evaluation.outcomes[0].trials) {
-      assert.strictEqual(lookups, rows.length)
-      assert.isAbove(reused, 0)
-      assert.isAtMost(wrong, reused)
-    }
-    // The same seed, the same orders, whatever the format.
-    const again = await pipe(["cache", "eval", "labelled.csv", ...args, "--json"], { cwd })
-    assert.deepStrictEqual(JSON.parse(again.stdout), evaluation)
-  }, 120_000)
-
-  it("takes pairs", async () => {
-    const pairs = rows.slice(0, 60).flatMap((row, index) => [
-      { a: row.text, b: rows[(index + 1) % 60]!.text, same: true },
-      { a: row.text, b: rows[index + 200]!.text, same: false }
-    ])
-    const cwd = folder({ "pairs.jsonl": pairs.map((pair) => JSON.stringify(pair)).join("\n") })
-    const shown = await pipe(["cache", "eval", "pairs.jsonl"], { cwd })
-    assert.strictEqual(shown.code, 0, shown.stderr)
-    assert.include(shown.stdout, "120 pairs")
-  }, 60_000)
-
+describe("pipe cache eval", { concurrent: false }, () => {
   it("says in one line what is wrong with a file", async () => {
     const cwd = folder({
       "rows.jsonl": '{"text": "x"}',
@@ -120,30 +82,7 @@ describe("pipe cache eval", () => {
   }, 60_000)
 })
 
-describe("a run that reuses", () => {
-  it("reports what was reused and packed, counts it in the cache, and forgets it when it is cleared", async () => {
-    const cwd = at({
-      step: "reuse: { maxErrorRate: 0.05, audit: 0.1 }, pack: { size: 10 }",
-      layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])), Pack.layer(),"
-    })
-    const run = await pipe(["run", "flow.ts", "--simulate"], { cwd })
-    assert.strictEqual(run.code, 0, run.stderr)
-    // The simulator's answers to different texts differ: nothing can be reused, and nothing is.
-    assert.match(run.stderr, /label: 0 of \d+ answers reused by meaning; none of them was audited yet/)
-    assert.match(
-      run.stderr,
-      /label: \d+ texts in \d+ packed prompts, 0 asked again; \d+ of \d+ that were compared agree/
-    )
-    const stats = await pipe(["cache", "stats", "--simulate"], { cwd })
-    assert.match(stats.stdout, /by meaning +\d+ answers, 360 vectors/)
-    const cleared = await pipe(["cache", "clear", "--simulate", "--yes"], { cwd })
-    assert.match(cleared.stdout, /that could be reused by meaning/)
-    assert.notInclude((await pipe(["cache", "stats", "--simulate"], { cwd })).stdout, "by meaning")
-    assert.isTrue(existsSync(join(cwd, "out.jsonl")))
-  }, 120_000)
-})
-
-describe("pipe plan", () => {
+describe("pipe plan", { concurrent: false }, () => {
   const plan = async (options: Parameters<typeof flow>[0], ...args: ReadonlyArray<string>) => {
     const { code, stderr, stdout } = await pipe(["plan", "flow.ts", "--json", ...args], { cwd: at(options) })
     assert.strictEqual(code, 0, stderr)
@@ -202,9 +141,9 @@ describe("pipe plan", () => {
       await plan({ prompt: prompt(200) }),
       await plan(options, "--batch")
     ]
-    assert.strictEqual(packed.lines[0]!.calls, 36)
-    assert.strictEqual(single.lines[0]!.calls, 360)
-    assert.strictEqual(batched.lines[0]!.calls, 360)
+    assert.strictEqual(packed.lines[0]!.calls, Math.ceil(rows.length / 10))
+    assert.strictEqual(single.lines[0]!.calls, rows.length)
+    assert.strictEqual(batched.lines[0]!.calls, rows.length)
     assert.isBelow(packed.lines[0]!.inputTokens, 0.3 * single.lines[0]!.inputTokens)
     assert.strictEqual(batched.lines[0]!.inputTokens, single.lines[0]!.inputTokens)
   }, 60_000)

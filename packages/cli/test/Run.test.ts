@@ -1,7 +1,8 @@
+/** `pipe run` in this process. */
 import { assert, describe, it } from "@effect/vitest"
 import { RunEvent } from "@pipe/core"
 import { Schema } from "effect"
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
@@ -51,7 +52,7 @@ const completion = (content: string) =>
     usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 }
   })
 
-describe("pipe run", () => {
+describe("pipe run", { concurrent: false }, () => {
   it("runs a flow with no key by the simulator; the second run costs nothing", async () => {
     const cwd = folder({ "flow.ts": flow() })
     const first = await pipe(["run", "flow.ts", "--simulate"], { cwd })
@@ -147,12 +148,6 @@ export default Flow.make("env", { outputs: [Sink.jsonl("out.jsonl", value)] })`,
     assert.include(missing.stderr, "other: there is no such file")
   })
 
-  it("loads flows from paths with spaces, %, # and letters beyond ASCII (promptfoo#662)", async () => {
-    const cwd = folder({ "my pipes/50% #1/žlutý.ts": flow() })
-    const { code, stderr } = await pipe(["run", "./my pipes/50% #1/žlutý.ts", "--simulate"], { cwd })
-    assert.strictEqual(code, 0, stderr)
-  })
-
   it("checks parameters, and shows them in --help", async () => {
     const cwd = folder({
       "flow.ts": `
@@ -190,35 +185,6 @@ export default Flow.make("upper", { outputs: [Sink.lines("-", out)] })`
     assert.strictEqual(stdout, "A\nB\nC\n", stderr)
     const clash = await pipe(["run", "flow.ts", "--json"], { cwd, stdin: "a" })
     assert.strictEqual(clash.code, 2)
-  })
-
-  it("stops at Ctrl-C: no new call starts, what was finished is kept, exit code 130 (promptfoo#7606)", async () => {
-    const server = await serve((_, count) => ({ status: 200, body: completion("ok"), wait: count <= 10 ? 0 : 60_000 }))
-    const cwd = folder({
-      "flow.ts": flow({
-        source: `Source.fromIterable("rows", Array.from({ length: 100 }, (_, i) => i))`,
-        options: "concurrency: 4,"
-      })
-    })
-    let interrupted = false
-    const done = pipe(["run", "flow.ts", "--grace", "500ms"], {
-      cwd,
-      env: { OPENAI_API_KEY: "sk-test-0123456789abcdef", OPENAI_BASE_URL: server.url },
-      onStderr: (text, child) => {
-        if (interrupted || !/answer 1\d\/100/.test(text)) return
-        interrupted = true
-        child.kill("SIGINT")
-      }
-    })
-    const { code, stderr } = await done
-    server.close()
-    assert.strictEqual(code, 130, stderr)
-    assert.match(stderr, /interrupted; go on with: pipe resume \d{14}-\w{4}/)
-    assert.isAtMost(server.seen.length, 14)
-    // Rows under way were cut, and those after them wait for the resume.
-    const partial = lines(read(cwd, "out.jsonl.partial")).length
-    assert.isTrue(partial >= 7 && partial <= 10, `${partial}`)
-    assert.isFalse(existsSync(join(cwd, "out.jsonl")))
   })
 
   it("leaves the key nowhere, even when the provider repeats it (litellm#8075)", async () => {
@@ -268,34 +234,5 @@ export default Flow.make("upper", { outputs: [Sink.lines("-", out)] })`
     assert.isAtMost(server.seen.length, 4)
     assert.include(stderr, "quota")
     assert.include(stderr, "add credit")
-  })
-})
-
-describe("large runs", () => {
-  it("write row by row: 20,000 rows of 30 kB in a heap of 256 MB (promptfoo#672)", async () => {
-    const cwd = folder({
-      "flow.ts": `
-import { Flow, Sink, Source } from "@pipe/core"
-const rows = Source.fromIterable("rows", (function*() { for (let i = 0; i < 20_000; i++) yield i })())
-const big = Flow.map("big", { row: rows }, ({ row }) => String(row).padEnd(30_000, "x"))
-export default Flow.make("big", { outputs: [Sink.lines("out.txt", big)] })`
-    })
-    const { code, stderr } = await pipe(["run", "flow.ts"], { cwd, env: { NODE_OPTIONS: "--max-old-space-size=256" } })
-    assert.strictEqual(code, 0, stderr)
-    assert.strictEqual(statSync(join(cwd, "out.txt")).size, 20_000 * 30_001)
-  })
-
-  it("end quietly when the reader of standard output has gone", async () => {
-    const cwd = folder({
-      "flow.ts": `
-import { Flow, Sink, Source } from "@pipe/core"
-const rows = Source.fromIterable("rows", (function*() { for (let i = 0; i < 50_000; i++) yield "row " + i })())
-export default Flow.make("many", { outputs: [Sink.lines("-", rows), Sink.lines("kept.txt", rows)] })`
-    })
-    const { code, stderr } = await pipe(["run", "flow.ts", "--quiet"], { cwd, closeStdoutAfter: 1 })
-    assert.notInclude(stderr, "EPIPE")
-    assert.notInclude(stderr, "    at ")
-    assert.strictEqual(code, 0, stderr)
-    assert.strictEqual(lines(read(cwd, "kept.txt")).length, 50_000)
   })
 })

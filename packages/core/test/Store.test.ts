@@ -97,21 +97,6 @@ describe("the store", () => {
     })
   )
 
-  it.live("goes on in memory when another process holds it locked", () =>
-    Effect.gen(function* () {
-      const path = file()
-      yield* use(path, (store) => store.set(entry(key(1), "x")))
-      const db = new DatabaseSync(path)
-      db.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
-      const { value, warnings } = yield* use(path, (store) =>
-        Effect.andThen(store.set(entry(key(2), "memory")), store.get(key(2), 0))
-      )
-      db.close()
-      assert.strictEqual(value, "memory")
-      assert.include(warnings[0], "another process holds it locked")
-    })
-  )
-
   it.live("goes on in memory where its folder cannot be made", () =>
     Effect.gen(function* () {
       const path = file()

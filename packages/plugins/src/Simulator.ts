@@ -154,6 +154,8 @@ export interface Simulator {
   readonly bill: () => ReadonlyArray<Bill>
   /** All batches that were created, in their order. */
   readonly batches: () => ReadonlyArray<CreatedBatch>
+  /** Ends the batches that run, whatever their latency: all their requests are done. */
+  readonly endBatches: () => void
 }
 
 /** Starts a simulator; it stops with the scope. */
@@ -183,7 +185,8 @@ export const start = Effect.fnUntraced(function* (
     anthropicUrl: url,
     requests: engine.requests,
     bill: engine.bill,
-    batches: batches.log
+    batches: batches.log,
+    endBatches: batches.end
   }
 })
 

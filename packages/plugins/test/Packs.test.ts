@@ -16,7 +16,7 @@ import {
   type Varying
 } from "@pipe/core"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Effect, Layer, Logger, Schema } from "effect"
+import { type Duration, Effect, Layer, Logger, Schema } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -45,6 +45,7 @@ interface Options {
   readonly rows?: ReadonlyArray<string>
   readonly object?: boolean
   readonly store?: string
+  readonly wait?: Duration.Input
   readonly provider: (simulator: Simulator.Simulator) => Parameters<typeof Stack.make>[4]
   readonly simulator?: Simulator.Options
   readonly settings?: object
@@ -96,7 +97,8 @@ const run = (options: Partial<Options> = {}) =>
         stack: Stack.make(
           Ledger.layer,
           Cache.layer(),
-          Pack.layer(),
+          // As long as it takes: prompts go when they are full.
+          Pack.layer(options.wait === undefined ? {} : { wait: options.wait }),
           Retry.layer({ base: 1 }),
           provider(simulator) as ReturnType<typeof openai>
         )
@@ -422,12 +424,12 @@ describe("a size that is found by trial", () => {
     () =>
       Effect.gen(function* () {
         const store = join(folder(), "pipe.db")
-        const first = yield* run({ store, rows: texts(200), pack: { size: "auto", audit: 0 } })
+        const first = yield* run({ store, rows: texts(200), pack: { size: "auto", audit: 0 }, wait: "1 minute" })
         assertRight(first.values, 200)
         // 40 alone, two prompts of 20 to try, 160 in 8 prompts.
         assert.strictEqual(first.requests, 40 + 2 + 8)
         assert.deepInclude(first.summary.packs?.[0], { compared: 40, agreed: 40 })
-        const next = yield* run({ store, rows: texts(100, 200), pack: { size: "auto", audit: 0 } })
+        const next = yield* run({ store, rows: texts(100, 200), pack: { size: "auto", audit: 0 }, wait: "1 minute" })
         assert.strictEqual(next.requests, 5)
       }),
     60_000
@@ -557,10 +559,11 @@ describe("PromptCache", () => {
     readonly varies?: boolean
     readonly system?: (row: number) => string
     readonly rows?: number
+    readonly latency?: Duration.Input
   }) =>
     Effect.scoped(
       Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ latency: "30 millis" })
+        const simulator = yield* Simulator.start({ latency: options.latency ?? "30 millis" })
         const rows = Source.fromIterable(
           "row",
           Array.from({ length: options.rows ?? 50 }, (_, at) => at)
@@ -605,8 +608,10 @@ describe("PromptCache", () => {
     "has the first bring the beginning before the others go (openai)",
     () =>
       Effect.gen(function* () {
-        const without = yield* cached({ model: "gpt-4o-mini", layer: false })
-        const within = yield* cached({ model: "gpt-4o-mini", layer: true })
+        // Long enough that the first rows are under way together, on a busy machine too.
+        const of = { model: "gpt-4o-mini", rows: 32, latency: "1 second" } as const
+        const without = yield* cached({ ...of, layer: false })
+        const within = yield* cached({ ...of, layer: true })
         // 16 rows at once go without it: none of them finds anything.
         const missed = (bill: Simulator.Bill) => bill.input - bill.cacheRead
         assert.isBelow(missed(within.bill), missed(without.bill) / 3)

@@ -13,6 +13,7 @@ import * as ExitCode from "../ExitCode.ts"
 import * as Host from "../Host.ts"
 import * as LoadFlow from "../LoadFlow.ts"
 import * as OpenStore from "../OpenStore.ts"
+import * as Output from "../Output.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as RunText from "../view/RunText.ts"
 import * as View from "../view/View.ts"
@@ -131,7 +132,7 @@ const throughFlow = <A, E>(input: Shared, runName: string, f: (batches: Batches.
         `run ${runName} was begun by a program: its batches are looked after there (Batches.open)`
       )
     const flow = yield* LoadFlow.load(file)
-    const view = View.make({ mode: "plain" })
+    const view = View.make("plain", yield* Output.Output)
     return yield* Effect.scoped(Effect.flatMap(Batches.open(flow), f)).pipe(
       Effect.provide(Host.layer({ ...input, simulate: false, view })),
       Effect.mapError((error) =>
@@ -207,7 +208,7 @@ export const forget = (input: Shared & { readonly batch: string; readonly yes: b
     if (batch.state === "collected" || batch.state === "rejected")
       return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
     if (!input.yes) {
-      if (!process.stdin.isTTY)
+      if (!(yield* Output.Output).canAsk)
         return yield* ExitCode.refuse(
           `pipe batches forget has ${batch.requests} requests sent and paid again: say --yes`
         )

@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as ExitCode from "../ExitCode.ts"
+import * as Output from "../Output.ts"
 import * as Chart from "../view/Chart.ts"
 import { table } from "../view/PlanText.ts"
 
@@ -176,12 +177,13 @@ export const evaluate = (input: Input) =>
       Effect.mapError((error) => ExitCode.refuse(error.message))
     )
     if (found.length === 0) return yield* ExitCode.refuse(`${input.file}: has no rows`)
+    const { canRepaint, err } = yield* Output.Output
     const options: ReuseEval.Options = {
       shuffles: input.shuffles,
       seed: input.seed,
       ...(input.maxErrorRate.length === 0 ? undefined : { maxErrorRates: input.maxErrorRate }),
       onProgress: (done, of, what) => {
-        if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${what} ${done}/${of}`)
+        if (canRepaint) err(`\r\u001b[K${what} ${done}/${of}`)
       }
     }
     const evaluation = yield* (
@@ -193,7 +195,7 @@ export const evaluate = (input: Input) =>
       Effect.mapError((error) => ExitCode.refuse(error.message)),
       Effect.ensuring(
         Effect.sync(() => {
-          if (process.stderr.isTTY) process.stderr.write("\r\u001b[K")
+          if (canRepaint) err("\r\u001b[K")
         })
       )
     )

@@ -16,6 +16,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as ExitCode from "../ExitCode.ts"
 import * as OpenStore from "../OpenStore.ts"
+import * as Output from "../Output.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Time from "../Time.ts"
 import * as WholeFile from "../WholeFile.ts"
@@ -62,7 +63,8 @@ const gone = ({ entries, results, reusable }: CacheRepo.Removed): string =>
 export const clear = (input: Shared & { readonly yes: boolean }) =>
   Effect.gen(function* () {
     if (!input.yes) {
-      if (!process.stdin.isTTY) return yield* ExitCode.refuse("pipe cache clear takes all answers away: say --yes")
+      if (!(yield* Output.Output).canAsk)
+        return yield* ExitCode.refuse("pipe cache clear takes all answers away: say --yes")
       const yes = yield* Prompt.run(
         Prompt.Confirm({ message: "Take all cached answers and kept results away?", initial: false })
       )

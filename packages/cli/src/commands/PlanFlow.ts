@@ -11,6 +11,7 @@ import * as ExitCode from "../ExitCode.ts"
 import * as Heap from "../Heap.ts"
 import * as Host from "../Host.ts"
 import * as LoadFlow from "../LoadFlow.ts"
+import * as Output from "../Output.ts"
 import * as PlanText from "../view/PlanText.ts"
 import * as View from "../view/View.ts"
 import type { Input } from "./Plan.ts"
@@ -20,8 +21,8 @@ export const planFlow = Effect.fnUntraced(function* (input: Input) {
   const flow = yield* LoadFlow.load(input.flow)
   const parameters = yield* Host.parametersOf(flow, input)
   const file = relative(process.cwd(), resolve(input.flow))
-  Heap.settle()
-  const view = View.make({ mode: input.json ? "quiet" : "plain" })
+  yield* Heap.settle
+  const view = View.make(input.json ? "quiet" : "plain", yield* Output.Output)
   const { fingerprint } = yield* Effect.promise(() => import("../SourceCode.ts"))
   const code = fingerprint(resolve(file))
   const limit = Option.isSome(input.limit) ? { limit: input.limit.value } : undefined

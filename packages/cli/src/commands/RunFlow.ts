@@ -20,6 +20,7 @@ import * as Host from "../Host.ts"
 import * as Interrupt from "../Interrupt.ts"
 import * as LoadFlow from "../LoadFlow.ts"
 import * as OpenStore from "../OpenStore.ts"
+import * as Output from "../Output.ts"
 import * as Spending from "../Spending.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Time from "../Time.ts"
@@ -89,22 +90,24 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
           ? "was left with batches on their way"
           : "was interrupted"
   const isBatch = input.batch || Option.isSome(input.deadline)
+  const output = yield* Output.Output
+  const canAsk = output.canAsk && output.canRepaint
   const pending =
     isBatch || input.online
       ? 0
       : yield* OpenStore.use(location, (store) => store.batches.pending(last.id)).pipe(
           Effect.catch(() => Effect.succeed(0))
         )
-  const isAsked = process.stdin.isTTY && View.canRepaint() && !input.json && !input.quiet
+  const isAsked = canAsk && !input.json && !input.quiet
   if (pending > 0 && !isAsked) {
     return yield* ExitCode.refuse(
       `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid twice. Go on with it: pipe resume ${last.name}; or take them over: --batch; or ask anew: --online`
     )
   }
   if (input.json || input.quiet) return undefined
-  if (!process.stdin.isTTY || !View.canRepaint()) {
-    process.stderr.write(
-      `run ${last.name} ${how}; what it has done is taken over (pipe resume ${last.name} goes on with it)\n`
+  if (!canAsk) {
+    yield* Output.error(
+      `run ${last.name} ${how}; what it has done is taken over (pipe resume ${last.name} goes on with it)`
     )
     return undefined
   }
@@ -125,10 +128,9 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   }
   const budget = yield* Spending.parse(input.budget)
   const grace = yield* Time.parse("--grace", input.grace)
-  Heap.settle()
-  const view = View.make({
-    mode: input.json ? "json" : input.quiet ? "quiet" : View.canRepaint() ? "live" : "plain"
-  })
+  yield* Heap.settle
+  const output = yield* Output.Output
+  const view = View.make(View.modeOf(input, output), output)
   if (input.simulate && !input.json) view.note("answers are simulated: no key is used and nothing is paid")
   const batch = yield* batchOf(session)
   if (input.simulate && input.detach) {
@@ -180,7 +182,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   view.end()
   if (Exit.isSuccess(exit)) {
     if (!input.json && !input.quiet) {
-      process.stderr.write(`${ReportText.render(exit.value)}\n`)
+      output.err(`${ReportText.render(exit.value)}\n`)
       const beside = yield* besidePlan(input, exit.value)
       if (beside !== undefined) view.note(`  ${beside}`)
     }
@@ -190,8 +192,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
         `the failed rows: pipe show ${exit.value.run} --failed; run them again: pipe retry ${exit.value.run} --failed`
       )
     }
-    if (failed > flow.allowFailedRows) process.exitCode = ExitCode.failed
-    return
+    return failed > flow.allowFailedRows ? yield* ExitCode.end(ExitCode.failed) : undefined
   }
   const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
   if (error === undefined) return yield* Effect.failCause(exit.cause as never)
@@ -200,14 +201,14 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   }
   const { summary } = error
   if (!input.json && !input.quiet && summary.calls.attempts > 0) {
-    process.stderr.write(`${ReportText.render(withoutFailure(summary))}\n`)
+    output.err(`${ReportText.render(withoutFailure(summary))}\n`)
   }
   const resume = `pipe resume ${summary.run}${input.simulate ? " --simulate" : ""}`
   const open = summary.batches?.open ?? 0
   const away = open === 0 ? "" : `; ${open === 1 ? "a batch goes" : `${open} batches go`} on at the provider`
   switch (summary.status) {
     case "waiting":
-      if (!input.json) process.stderr.write(`${error.message}; collect with: ${resume}\n`)
+      if (!input.json) output.err(`${error.message}; collect with: ${resume}\n`)
       return
     case "interrupted":
       return yield* new ExitCode.Failure({

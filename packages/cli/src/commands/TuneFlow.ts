@@ -17,6 +17,7 @@ import * as Heap from "../Heap.ts"
 import * as Host from "../Host.ts"
 import * as Interrupt from "../Interrupt.ts"
 import * as LoadFlow from "../LoadFlow.ts"
+import * as Output from "../Output.ts"
 import * as Spending from "../Spending.ts"
 import * as TuneText from "../view/TuneText.ts"
 import * as View from "../view/View.ts"
@@ -28,8 +29,9 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
   const parameters = yield* Host.parametersOf(flow, input)
   const budget = yield* Spending.parse(input.budget)
   const { delta, sample, seed } = yield* settingsOf(input)
-  Heap.settle()
-  const view = View.make({ mode: input.json || input.quiet ? "quiet" : View.canRepaint() ? "live" : "plain" })
+  yield* Heap.settle
+  const output = yield* Output.Output
+  const view = View.make(View.modeOf({ quiet: input.json || input.quiet }, output), output)
   if (input.simulate && !input.json)
     view.note("answers are simulated: no key is used, nothing is paid, and nothing is learned of real models")
   const { fingerprint } = yield* Effect.promise(() => import("../SourceCode.ts"))
@@ -53,7 +55,7 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
     ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : undefined)
   }
   const work = input.check ? checkRows(flow, options, input) : tune(flow, options, input)
-  yield* work.pipe(
+  const code = yield* work.pipe(
     Effect.provide(Host.layer({ ...input, view })),
     Effect.ensuring(Effect.sync(view.end)),
     Effect.mapError((error) => {
@@ -75,6 +77,7 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
           })
     })
   )
+  if (code !== ExitCode.done) return yield* ExitCode.end(code)
 })
 
 /** What the statistics go by; so few rows that nothing could come of them are refused before they are paid. */
@@ -97,13 +100,13 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
   const isWritten = file !== undefined && !input.dryRun && !input.simulate && lost.length === 0
   if (isWritten) yield* WholeFile.write(file, Stream.make(Routing.encode(routing)))
   const { failed } = summary.rows
-  if (summary.status === "budget") process.exitCode = ExitCode.budget
-  else if (failed > flow.allowFailedRows) process.exitCode = ExitCode.failed
+  const code =
+    summary.status === "budget" ? ExitCode.budget : failed > flow.allowFailedRows ? ExitCode.failed : ExitCode.done
   const asked = steps.reduce((most, { rows }) => Math.max(most, rows), 0)
   const charts = steps.map((step) => ({ step, chart: TuneText.chartOf(step) }))
   if (Option.isSome(input.svg) || Option.isSome(input.html)) yield* draw(tuned, charts, input)
   if (input.json) {
-    return yield* Console.log(
+    yield* Console.log(
       JSON.stringify({
         file: isWritten ? file : undefined,
         rows: asked,
@@ -112,6 +115,7 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
         frontier: steps.map(TuneText.frontierToJson)
       })
     )
+    return code
   }
   yield* Console.log(charts.map(({ chart, step }) => TuneText.render(step, chart)).join("\n\n"))
   const shown = file === undefined ? undefined : relative(process.cwd(), file)
@@ -141,6 +145,7 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
             : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing of real models"})`
     ].join("\n")
   )
+  return code
 })
 
 /** Steps that the file that is there certifies, and another does not. */
@@ -171,5 +176,5 @@ const draw = Effect.fnUntraced(function* (tuned: Tune.Tuned, charts: ReadonlyArr
 const checkRows = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options, input: Input) {
   const checked = yield* Tune.check(flow, options)
   yield* Console.log(input.json ? JSON.stringify(TuneText.checkToJson(checked)) : TuneText.renderCheck(checked))
-  if (checked.steps.some(({ standing }) => standing === "broken")) process.exitCode = ExitCode.failed
+  return checked.steps.some(({ standing }) => standing === "broken") ? ExitCode.failed : ExitCode.done
 })

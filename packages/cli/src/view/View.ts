@@ -3,6 +3,7 @@
  */
 import * as Money from "@pipe/core/Money"
 import * as RunEvent from "@pipe/core/RunEvent"
+import type * as Output from "../Output.ts"
 
 export type Mode = "live" | "plain" | "json" | "quiet"
 
@@ -14,10 +15,6 @@ export interface View {
   readonly end: () => void
 }
 
-/** Whether standard error is a terminal that can be painted over. */
-export const canRepaint = (): boolean =>
-  process.stderr.isTTY === true && process.env["CI"] === undefined && process.env["TERM"] !== "dumb"
-
 type Progress = Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>
 
 /** Milliseconds between plain lines. */
@@ -26,28 +23,33 @@ const PLAIN_EVERY = 2_000
 /** While batches are at the provider. */
 const BATCHES_EVERY = 30_000
 
-export const make = (options: { readonly mode: Mode }): View => {
-  const { mode } = options
+/** How a run is shown, by what was asked for and by what standard error is. */
+export const modeOf = (
+  input: { readonly json?: boolean; readonly quiet?: boolean },
+  { canRepaint }: Output.Output
+): Mode => (input.json === true ? "json" : input.quiet === true ? "quiet" : canRepaint ? "live" : "plain")
+
+export const make = (mode: Mode, { columns, err, out }: Output.Output): View => {
   let painted = 0
   let lastPlain = 0
   let last: Progress | undefined
   const missing = new Map<string, number>()
 
   const clear = (): void => {
-    if (painted > 0) process.stderr.write(`\x1b[${painted}A\x1b[0J`)
+    if (painted > 0) err(`\x1b[${painted}A\x1b[0J`)
     painted = 0
   }
 
   const paint = (progress: Progress): void => {
     clear()
-    const lines = render(progress, process.stderr.columns || 80)
-    process.stderr.write(`${lines.join("\n")}\n`)
+    const lines = render(progress, columns())
+    err(`${lines.join("\n")}\n`)
     painted = lines.length
   }
 
   const note = (line: string): void => {
     clear()
-    process.stderr.write(`${line}\n`)
+    err(`${line}\n`)
     if (mode === "live" && last !== undefined) paint(last)
   }
 
@@ -59,8 +61,8 @@ export const make = (options: { readonly mode: Mode }): View => {
     },
     show: (event) => {
       if (mode === "json") {
-        process.stdout.write(`${RunEvent.toJson(event)}\n`)
-        if (event._tag === "Warning") process.stderr.write(`warning: ${event.message}\n`)
+        out(`${RunEvent.toJson(event)}\n`)
+        if (event._tag === "Warning") err(`warning: ${event.message}\n`)
         return
       }
       switch (event._tag) {
@@ -76,7 +78,7 @@ export const make = (options: { readonly mode: Mode }): View => {
             && event.milliseconds - lastPlain >= ((event.batches?.open ?? 0) > 0 ? BATCHES_EVERY : PLAIN_EVERY)
           ) {
             lastPlain = event.milliseconds
-            process.stderr.write(`${plain(event)}\n`)
+            err(`${plain(event)}\n`)
           }
           return
         }

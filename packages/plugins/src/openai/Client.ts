@@ -105,7 +105,8 @@ export const loadSdk = async (options: Options & { readonly fetch?: typeof globa
 
 /** Calls by the SDK; `stream` has chat completions sent as a stream, to survive long answers. */
 export const makeSdk = Effect.fnUntraced(function* (options: Options & { readonly stream: boolean }) {
-  const client = yield* Effect.promise(() => loadSdk(options))
+  // The deadline of the whole call is ours: the SDK's own, of the same length, would end some calls in other words.
+  const client = yield* Effect.promise(() => loadSdk({ ...options, timeout: 2 * options.timeout }))
   const call = <A>(
     f: (signal: AbortSignal) => PromiseLike<{ readonly data: A; readonly response: globalThis.Response }>
   ) =>

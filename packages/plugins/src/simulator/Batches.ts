@@ -30,7 +30,7 @@ interface Batch {
   readonly metadata: { readonly [name: string]: string }
   readonly createdAt: number
   /** When all will be done. */
-  readonly endsAt: number
+  endsAt: number
   cancelledAt: number | undefined
   rejection: { readonly code: string; readonly message: string; readonly line: number | null } | undefined
   fates: ReadonlyArray<Fate> | undefined
@@ -48,6 +48,8 @@ export interface Batches {
   /** Whether the request was one for files and batches. */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean
   readonly log: () => ReadonlyArray<CreatedBatch>
+  /** Ends the batches that run, whatever their latency. */
+  readonly end: () => void
 }
 
 const ROUTE = /^\/v1\/(files|batches|messages\/batches)(?:\/([^/]+))?(?:\/([^/]+))?$/
@@ -372,6 +374,9 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
   }
 
   return {
+    end: () => {
+      for (const batch of batches.values()) batch.endsAt = Math.min(batch.endsAt, Date.now())
+    },
     log: () =>
       Array.from(batches.values(), (batch) => ({
         id: batch.id,

@@ -1,18 +1,17 @@
 /** The report's page in a real browser: Chromium, without a network. */
 import { assert, describe, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
-import { existsSync, mkdtempSync } from "node:fs"
+import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Servers from "../../../test/Servers.ts"
 import { flow, folder, pipe } from "./Pipe.ts"
-
-const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync)
 
 /** The page's document after its scripts have run, and what the browser complained of. */
 const open = (file: string, ...flags: ReadonlyArray<string>) => {
   const profile = mkdtempSync(join(tmpdir(), "pipe-chromium-"))
   return execFileSync(
-    chromium!,
+    Servers.chromium!,
     [
       "--headless",
       "--no-sandbox",
@@ -31,7 +30,7 @@ const open = (file: string, ...flags: ReadonlyArray<string>) => {
   )
 }
 
-describe.skipIf(chromium === undefined)("the report's page", () => {
+describe.skipIf(Servers.chromium === undefined)("the report's page", () => {
   it("draws its graph and its charts, with rows that try to be markup", async () => {
     const cwd = folder({
       "flow.ts": flow({

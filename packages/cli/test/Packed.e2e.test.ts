@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import * as Packages from "../../../scripts/packages.ts"
 
 const root = path.resolve(import.meta.dirname, "../../..")
 const read = (file: string) => JSON.parse(fs.readFileSync(file, "utf8"))
@@ -19,16 +20,6 @@ const exec = (command: string, args: ReadonlyArray<string>, cwd: string): string
   } catch (error) {
     const { stderr, stdout } = error as { readonly stderr?: string; readonly stdout?: string }
     throw new Error(`${[command, ...args].join(" ")} failed:\n${stdout ?? ""}${stderr ?? ""}`, { cause: error })
-  }
-}
-
-/** pnpm by its path where the tests run under it, else through npx. */
-const pnpm = (args: ReadonlyArray<string>, cwd: string): string => {
-  try {
-    return exec("pnpm", args, cwd)
-  } catch (error) {
-    if (!(error instanceof Error && (error.cause as NodeJS.ErrnoException | undefined)?.code === "ENOENT")) throw error
-    return exec("npx", ["-y", read(path.join(root, "package.json")).packageManager, ...args], cwd)
   }
 }
 
@@ -74,13 +65,9 @@ console.log(JSON.stringify(out))
 describe("the packed packages", { timeout: 120_000 }, () => {
   let folder = ""
 
-  beforeAll(() => {
+  beforeAll(async () => {
     folder = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "pipe-pack-"))
-    for (const name of ["core", "plugins"]) {
-      const at = path.join(root, "packages", name)
-      pnpm(["run", "build"], at)
-      pnpm(["pack", "--pack-destination", folder], at)
-    }
+    const { tarballs } = await Packages.make()
     const { peerDependencies } = read(path.join(root, "packages/plugins/package.json"))
     fs.writeFileSync(
       path.join(folder, "package.json"),
@@ -93,10 +80,7 @@ describe("the packed packages", { timeout: 120_000 }, () => {
         "--prefer-offline",
         "--no-audit",
         "--no-fund",
-        ...fs
-          .readdirSync(folder)
-          .filter((file) => file.endsWith(".tgz"))
-          .map((file) => `./${file}`),
+        ...["core", "plugins"].map((name) => tarballs[name]!),
         ...["effect", "@effect/platform-node"].map((name) => `${name}@${peerDependencies[name]}`)
       ],
       folder

@@ -1,18 +1,19 @@
 /** What an author's editor shows: the types of nodes as they are printed, and the words of the errors. */
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { join, resolve } from "node:path"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join, relative, resolve } from "node:path"
 
 const root = resolve(import.meta.dirname, "../../..")
 /** Inside the workspace, so that its packages are found. */
-const folder = join(root, "node_modules/.cache/display")
+mkdirSync(join(root, "node_modules/.cache"), { recursive: true })
+const folder = mkdtempSync(join(root, "node_modules/.cache/display-"))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Compiles one file: its printed declarations, and the compiler's words. */
 const compile = (name: string, code: string): { readonly types: string; readonly errors: string } => {
   const at = join(folder, name)
-  rmSync(at, { recursive: true, force: true })
-  mkdirSync(at, { recursive: true })
+  mkdirSync(at)
   writeFileSync(
     join(at, "flow.ts"),
     `import { Flow, Sink, Source } from "@pipe/core"
@@ -33,8 +34,7 @@ export {}
         declarationMap: false,
         sourceMap: false,
         outDir: "out",
-        rootDir: root,
-        noUnusedLocals: false
+        rootDir: root
       },
       include: ["flow.ts"]
     })
@@ -45,8 +45,7 @@ export {}
   } catch (error) {
     errors = (error as { readonly stdout: string }).stdout
   }
-  const types =
-    errors === "" ? readFileSync(join(at, "out/node_modules/.cache/display", name, "flow.d.ts"), "utf8") : ""
+  const types = errors === "" ? readFileSync(join(at, "out", relative(root, at), "flow.d.ts"), "utf8") : ""
   return { types: types.replace(/\s+/g, " "), errors: errors.replace(/\s+/g, " ") }
 }
 

@@ -5,10 +5,11 @@ import { Effect } from "effect"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { flow, folder, pipe } from "./Pipe.ts"
+import * as Soak from "../../../test/Soak.ts"
+import { flow, folder, pipe } from "./Process.ts"
 
-const ROWS = 2_000
-const KILLS = 30
+const KILLS = Soak.times(5, 200)
+const ROWS = Soak.times(600, 14_000)
 const CONCURRENCY = 16
 
 // gpt-4o-mini: 0.15 and 0.60 USD per million tokens (platform.openai.com/docs/pricing, 2026-11-25), in picodollars a token.
@@ -56,7 +57,7 @@ describe("kill -9", () => {
         const cwd = folder(files)
         let kills = 0
         let outcome = { code: null as number | null, stdout: "", stderr: "" }
-        for (let attempt = 0; attempt < 200; attempt++) {
+        for (let attempt = 0; attempt < KILLS + 50; attempt++) {
           const before = simulator.requests()
           outcome = yield* Effect.promise(() =>
             pipe(attempt === 0 ? ["run", "flow.ts", "--quiet"] : ["resume", "--quiet"], {
@@ -85,7 +86,7 @@ describe("kill -9", () => {
           yield* Effect.sleep(30)
         }
         assert.strictEqual(outcome.code, 0, outcome.stderr)
-        assert.isAtLeast(kills, KILLS - 5, "the run was over before it could be killed so often")
+        assert.isAtLeast(kills, 0.8 * KILLS, "the run was over before it could be killed so often")
 
         // Each call was answered, and again only if it was under way at a kill.
         assert.strictEqual(answered.size, ROWS)
@@ -98,7 +99,7 @@ describe("kill -9", () => {
         }
         assert.isAtMost(repeated, kills * CONCURRENCY)
         // A call whose end is on disk a moment before its answer is: one in a thousand, if at all.
-        assert.isAtMost(unexplained, 3)
+        assert.isAtMost(unexplained, Math.ceil(KILLS / 10))
 
         const seen = new Map(answered)
         const billed = simulator
@@ -139,6 +140,6 @@ describe("kill -9", () => {
           `${kills} kills, ${repeated} of ${ROWS} calls repeated, ${neverSent} noted and never sent, ${unexplained} unexplained`
         )
       }),
-    180_000
+    Soak.timeout(120_000)
   )
 })

@@ -7,7 +7,7 @@ import { Embedder, VectorIndex } from "@pipe/core"
 import { PgVector } from "@pipe/plugins"
 import { Effect, Exit, Layer } from "effect"
 import { createServer, type AddressInfo } from "node:net"
-import * as Servers from "./Servers.ts"
+import * as Servers from "../../../test/Servers.ts"
 
 const freePort = Effect.callback<number>((resume) => {
   const server = createServer()
@@ -104,20 +104,15 @@ describe("PgVector", () => {
       ),
     60_000
   )
+})
 
-  if (Servers.hasPostgres) {
-    it.live(
-      "says what to do where the server has no such extension",
-      () =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            const url = yield* Servers.postgres
-            const error = yield* Effect.flip(within(url, Effect.void))
-            assert.match(error.message, /has no vectors .*install pgvector on the server/)
-            assert.notInclude(error.message, "secret-password")
-          })
-        ),
-      60_000
-    )
-  }
+describe.skipIf(!Servers.hasPostgres)("PgVector on a PostgreSQL without pgvector", () => {
+  it.live("says what to do", () =>
+    Effect.gen(function* () {
+      const url = yield* Servers.postgres
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(Layer.fresh(PgVector.layer({ url, connections: 1 })))))
+      assert.match(error.message, /has no vectors .*install pgvector on the server/)
+      assert.notInclude(error.message, "secret-password")
+    })
+  )
 })

@@ -2,7 +2,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   Cache,
-  Caller,
   Embedder,
   Flow,
   Ledger,
@@ -15,106 +14,18 @@ import {
   Sink,
   Source,
   Stack,
-  Varying
+  type Varying
 } from "@pipe/core"
 import { LocalEmbedder, NodeHost, OpenAi, Simulator, Usearch } from "@pipe/plugins"
-import { Effect, Layer, Logger, Random } from "effect"
+import { Effect, Layer } from "effect"
 import { EmbeddingModel, LanguageModel } from "effect/ai"
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { ask, type Asked, askAll, embedder, folder, logged, model, questions, topicOf, within } from "./Questions.ts"
 import * as Scripted from "../../core/test/ScriptedModel.ts"
-import * as Servers from "./Servers.ts"
 
-const folder = () => mkdtempSync(join(tmpdir(), "pipe-reuse-"))
-
-const topics = {
-  arrival: ["where is my card", "my card has not arrived yet", "when will my card arrive"],
-  pin: ["my pin is blocked", "the pin does not work any more", "how do I unblock my pin"],
-  refund: ["how do I get a refund", "I want my money back", "please refund what I paid"],
-  rate: ["what is the exchange rate today", "which exchange rate do you use", "is the exchange rate fair"],
-  topUp: ["my top up failed", "why did the top up not work", "the top up was declined"],
-  limit: ["what is my limit for cash", "how much cash can I take out", "is there a limit for withdrawals"]
-}
-
-const openings = ["", "hello, ", "hi there, ", "good morning, ", "dear bank, ", "tell me, ", "excuse me, "]
-const ends = ["", " please", " thanks", " if I may ask"]
-
-/** All questions with their topics, in an order of a seed. */
-const questions = Effect.runSync(
-  Random.withSeed(
-    Random.shuffle(
-      Object.entries(topics).flatMap(([topic, cores]) =>
-        cores.flatMap((core) =>
-          openings.flatMap((opening) => ends.map((end) => ({ topic, text: `${opening}${core}${end}` })))
-        )
-      )
-    ),
-    "questions"
-  )
-)
-
-const topicOf = new Map(questions.map(({ text, topic }) => [text, topic]))
-
-/** Answers with the topic of a known question, with the text itself to any other. */
-const model = () =>
-  Scripted.make((request) => {
-    const text = Scripted.prompt(request).split("Question: ").at(-1)!
-    return Scripted.response(topicOf.get(text) ?? `answer to ${text}`)
-  })
-
-interface Asked {
-  readonly step?: string
-  readonly template?: (text: string) => string
-  readonly fields?: Partial<ModelRequest.Completion>
-  readonly before?: ReadonlyArray<string>
-  readonly reuse?: Varying.Reuse | "off"
-}
-
-const ask = (
-  text: string,
-  {
-    before = [],
-    fields,
-    reuse = { maxErrorRate: 0.05, audit: 0 },
-    step = "answer",
-    template = (t) => `Question: ${t}`
-  }: Asked = {}
-) =>
-  ModelClient.send(
-    ModelRequest.completion({
-      model: "gpt-4o-mini",
-      messages: [...before, template(text)].map((content) => ({ role: "user" as const, content })),
-      ...fields
-    })
-  ).pipe(
-    Varying.provide({ text, reuse: reuse === "off" ? undefined : reuse }),
-    Effect.provideService(Caller.Caller, { run: "", step, row: 0 })
-  )
-
-const stack = (scripted: Scripted.Scripted, options?: SemanticCache.Options) =>
-  Stack.make(SemanticCache.layer(options).pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])), scripted.layer)
-
-/** What was logged. */
-const logged = (lines: Array<string>) => Logger.layer([Logger.make(({ message }) => void lines.push(String(message)))])
-
-const within = <A, E>(
-  store: string,
-  scripted: Scripted.Scripted,
-  effect: Effect.Effect<A, E, ModelClient.ModelClient>,
-  options?: SemanticCache.Options
-): Effect.Effect<A, unknown> =>
-  Effect.scoped(
-    Effect.flatMap(
-      Layer.build(Layer.fresh(stack(scripted, options)).pipe(Layer.provide(Layer.fresh(NodeHost.layer({ store }))))),
-      (context) => Effect.provideContext(effect, context)
-    )
-  )
-
-const askAll = (some: ReadonlyArray<{ readonly text: string }>, asked?: Asked) =>
-  Effect.forEach(some, ({ text }) => ask(text, asked))
-
-describe("SemanticCache", () => {
+// The tests share a store, in their order.
+describe("SemanticCache", { concurrent: false }, () => {
   const store = join(folder(), "pipe.db")
 
   it.live(
@@ -336,30 +247,6 @@ describe("SemanticCache", () => {
       }),
     60_000
   )
-
-  if (Servers.hasPostgres) {
-    it.live(
-      "has its home in PostgreSQL too",
-      () =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            const url = yield* Servers.postgres
-            yield* within(url, model(), askAll(questions))
-            const scripted = model()
-            const answers = yield* within(
-              url,
-              scripted,
-              askAll([{ text: "good evening, where is my card" }, { text: "good evening, my pin is blocked" }])
-            )
-            assert.deepStrictEqual(
-              answers.map(({ origin }) => origin),
-              ["semantic", "semantic"]
-            )
-          })
-        ),
-      120_000
-    )
-  }
 })
 
 const text = (response: ModelResponse.CompletionResponse): string =>
@@ -523,7 +410,7 @@ describe("a run with batches", () => {
               outputs: [Sink.forEach("out", answer, () => Effect.void)],
               stack: Stack.make(
                 Ledger.layer,
-                SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])),
+                SemanticCache.layer().pipe(Layer.provide([embedder, Usearch.layer])),
                 Retry.layer(),
                 OpenAi.layer({ baseUrl: simulator.openAiUrl, apiKey: "test-key-0123", model: "gpt-4o-mini" })
               )

@@ -25,6 +25,9 @@ const has = (command: string): boolean => {
 export const hasPostgres = postgresFolder() !== undefined
 export const hasRedis = has("redis-server")
 
+/** The browser's file. */
+export const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync)
+
 const freePort = Effect.callback<number>((resume) => {
   const server = createServer()
   server.listen(0, "127.0.0.1", () => {

@@ -1,0 +1,12 @@
+import { assert, describe, it } from "@effect/vitest"
+import { resolve } from "node:path"
+import { folder, pipe } from "../../packages/cli/test/Pipe.ts"
+
+describe("the example of reuse by meaning", () => {
+  it("runs without a key", async () => {
+    const flow = resolve(import.meta.dirname, "../08-reuse/flow.ts")
+    const { code, stderr } = await pipe(["run", flow, "--simulate"], { cwd: folder() })
+    assert.strictEqual(code, 0, stderr)
+    assert.include(stderr, "total cost")
+  })
+})

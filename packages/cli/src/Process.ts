@@ -1,0 +1,37 @@
+/** The command as a process: its streams, its signals and its exit code. */
+import * as NodeStdio from "@effect/platform-node/NodeStdio"
+import * as Effect from "effect/Effect"
+import type * as Stdio from "effect/Stdio"
+import * as Cli from "./Cli.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as Heap from "./Heap.ts"
+import * as Interrupt from "./Interrupt.ts"
+import * as Output from "./Output.ts"
+
+/** Runs the command to its exit code: the first signal ends it in good order, the second at once. */
+export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void => {
+  // A reader of standard output that has gone is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error
+  })
+  const fiber = Effect.runFork(
+    Effect.exit(command).pipe(
+      Effect.flatMap(Cli.exitCode),
+      Effect.provide([NodeStdio.layer, Output.layer(Output.fromProcess())]),
+      Effect.provideService(Heap.IsOwn, true)
+    )
+  )
+  let signals = 0
+  const onSignal = () => {
+    signals++
+    if (signals > 1) process.exit(ExitCode.interrupted)
+    if (!Interrupt.tell()) fiber.interruptUnsafe()
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+  const keepAlive = setInterval(() => {}, 2 ** 30)
+  fiber.addObserver((exit) => {
+    clearInterval(keepAlive)
+    process.exitCode = exit._tag === "Success" ? exit.value : ExitCode.interrupted
+  })
+}

@@ -1,0 +1,23 @@
+/**
+ * A command that does something, from its arguments. Environment files come first, since a flow file may read them where it
+ * is loaded; then the flow that is to run, since its parameters are flags.
+ */
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Cli from "./Cli.ts"
+import * as Environment from "./Environment.ts"
+import * as LoadFlow from "./LoadFlow.ts"
+
+/** The commands whose flags are the parameters of a flow. */
+const ofFlows = new Set(["run", "plan", "tune"])
+
+export const make = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
+  yield* Environment.load(Environment.namedIn(args))
+  return yield* Effect.provideService(commandOf(args), ConfigProvider.ConfigProvider, ConfigProvider.fromEnv())
+})
+
+const commandOf = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
+  const file = ofFlows.has(args[0] ?? "") ? LoadFlow.fileIn(args.slice(1)) : undefined
+  const parameters = file === undefined ? [] : (yield* LoadFlow.load(file)).parameters
+  yield* Cli.run(Cli.command(parameters), args)
+})

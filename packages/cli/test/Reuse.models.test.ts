@@ -1,0 +1,133 @@
+/** Reuse by meaning from the command line, with the local embedder. */
+import { assert, describe, it } from "@effect/vitest"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { folder, pipe } from "./Pipe.ts"
+
+const topics = {
+  arrival: ["where is my card", "my card has not arrived yet", "when will my card arrive"],
+  pin: ["my pin is blocked", "the pin does not work any more", "how do I unblock my pin"],
+  refund: ["how do I get a refund", "I want my money back", "please refund what I paid"]
+}
+
+const rows = Object.entries(topics).flatMap(([intent, cores]) =>
+  cores.flatMap((core) =>
+    [
+      "",
+      "hello, ",
+      "hi there, ",
+      "good morning, ",
+      "dear bank, ",
+      "tell me, ",
+      "excuse me, ",
+      "good evening, "
+    ].flatMap((opening) =>
+      ["", " please", " thanks", " if I may ask"].map((end) => ({
+        text: `${opening}${core}${end}`,
+        intent
+      }))
+    )
+  )
+)
+
+const flow = (options: {
+  readonly step?: string
+  readonly layers?: string
+  readonly prompt?: string
+  readonly model?: string
+  readonly provider?: string
+}) => `
+import { Cache, Flow, Ledger, Pack, PromptCache, Retry, SemanticCache, Sink, Source, Stack } from "@pipe/core"
+import { Anthropic, LocalEmbedder, OpenAi, Usearch } from "@pipe/plugins"
+import { Effect, Layer, Schema } from "effect"
+import { LanguageModel } from "effect/ai"
+const rows = Source.jsonl("rows", { path: "rows.jsonl", schema: Schema.Struct({ text: Schema.String }) })
+const label = Flow.step("label", { row: rows }, ({ row }) =>
+  Effect.map(LanguageModel.generateText({ prompt: ${options.prompt ?? "`Name the intent.\\n\\n${row.text}`"} }), (r) => r.text), { varies: ({ row }) => row.text, ${options.step ?? ""} })
+export default Flow.make("reuse", {
+  outputs: [Sink.jsonl("out.jsonl", { row: rows, label })],
+  settings: { model: "${options.model ?? "gpt-4o-mini"}" },
+  stack: Stack.make(Ledger.layer, Cache.layer(), ${options.layers ?? ""} Retry.layer(), ${options.provider ?? "OpenAi.layer()"})
+})
+`
+
+const files = (options: Parameters<typeof flow>[0]) => ({
+  "package.json": '{"type": "module"}',
+  "flow.ts": flow(options),
+  "rows.jsonl": rows.map((row) => JSON.stringify(row)).join("\n")
+})
+
+const at = (options: Parameters<typeof flow>[0]) => folder(files(options))
+
+const few = rows.filter((_, at) => at % 6 === 0)
+
+const jsonlOf = (some: typeof rows) => some.map((row) => JSON.stringify(row)).join("\n")
+
+const csvOf = (some: typeof rows) =>
+  `text,intent\n${some.map(({ intent, text }) => `"${text}",${intent}`).join("\n")}\n`
+
+describe("pipe cache eval", { concurrent: false }, () => {
+  it("shows what would be reused on texts with their answers, beside thresholds, and draws it", async () => {
+    const cwd = folder({
+      "labelled.jsonl": jsonlOf(rows),
+      "labelled.csv": csvOf(rows),
+      "few.jsonl": jsonlOf(few),
+      "few.csv": csvOf(few)
+    })
+    const args = ["--answer", "intent", "--max-error-rate", "0.05", "--shuffles", "2"]
+    const shown = await pipe(["cache", "eval", "labelled.csv", ...args, "--svg", "curve.svg"], { cwd })
+    assert.strictEqual(shown.code, 0, shown.stderr)
+    assert.include(shown.stdout, `${rows.length} texts, 2 orders by chance`)
+    assert.match(shown.stdout, /5\.0 % +\d+\.\d % +\d+\.\d % +0\.0 %/)
+    assert.include(shown.stdout, "●")
+    assert.match(readFileSync(join(cwd, "curve.svg"), "utf8"), /^<svg xmlns/)
+    const json = await pipe(["cache", "eval", "labelled.jsonl", ...args, "--json"], { cwd })
+    const evaluation = JSON.parse(json.stdout)
+    assert.strictEqual(evaluation.outcomes[0].trials.length, 2)
+    for (const { lookups, reused, wrong } of evaluation.outcomes[0].trials) {
+      assert.strictEqual(lookups, rows.length)
+      assert.isAbove(reused, 0)
+      assert.isAtMost(wrong, reused)
+    }
+    // The same seed, the same orders, whatever the format.
+    const [one, other] = [
+      await pipe(["cache", "eval", "few.jsonl", ...args, "--json"], { cwd }),
+      await pipe(["cache", "eval", "few.csv", ...args, "--json"], { cwd })
+    ]
+    assert.deepStrictEqual(JSON.parse(other.stdout), JSON.parse(one.stdout))
+  })
+
+  it("takes pairs", async () => {
+    const pairs = rows.slice(0, 60).flatMap((row, index) => [
+      { a: row.text, b: rows[(index + 1) % 60]!.text, same: true },
+      { a: row.text, b: rows[index + 200]!.text, same: false }
+    ])
+    const cwd = folder({ "pairs.jsonl": pairs.map((pair) => JSON.stringify(pair)).join("\n") })
+    const shown = await pipe(["cache", "eval", "pairs.jsonl"], { cwd })
+    assert.strictEqual(shown.code, 0, shown.stderr)
+    assert.include(shown.stdout, "120 pairs")
+  }, 60_000)
+})
+
+describe("a run that reuses", { concurrent: false }, () => {
+  it("reports what was reused and packed, counts it in the cache, and forgets it when it is cleared", async () => {
+    const cwd = at({
+      step: "reuse: { maxErrorRate: 0.05, audit: 0.1 }, pack: { size: 10 }",
+      layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])), Pack.layer(),"
+    })
+    const run = await pipe(["run", "flow.ts", "--simulate"], { cwd })
+    assert.strictEqual(run.code, 0, run.stderr)
+    // The simulator's answers to different texts differ: nothing can be reused, and nothing is.
+    assert.match(run.stderr, /label: 0 of \d+ answers reused by meaning; none of them was audited yet/)
+    assert.match(
+      run.stderr,
+      /label: \d+ texts in \d+ packed prompts, 0 asked again; \d+ of \d+ that were compared agree/
+    )
+    const stats = await pipe(["cache", "stats", "--simulate"], { cwd })
+    assert.match(stats.stdout, /by meaning +\d+ answers, 288 vectors/)
+    const cleared = await pipe(["cache", "clear", "--simulate", "--yes"], { cwd })
+    assert.match(cleared.stdout, /that could be reused by meaning/)
+    assert.notInclude((await pipe(["cache", "stats", "--simulate"], { cwd })).stdout, "by meaning")
+    assert.isTrue(existsSync(join(cwd, "out.jsonl")))
+  }, 120_000)
+})

@@ -1,0 +1,342 @@
+/** What every store of runs holds to, as tests. */
+import { assert, it } from "@effect/vitest"
+import {
+  LedgerEntry,
+  Cache,
+  Flow,
+  Ledger,
+  Money,
+  Retry,
+  type RunRepo,
+  Runner,
+  Sink,
+  Source,
+  Stack,
+  Store
+} from "@pipe/core"
+import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
+import { Effect, Layer, Stream } from "effect"
+import { LanguageModel } from "effect/ai"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+export const key = (n: number) => n.toString(16).padStart(32, "0")
+
+export const answer = (n: number, value = `v${n}`, expires: number | null = null) => ({
+  key: key(n),
+  value,
+  model: n % 2 === 0 ? "even" : "odd",
+  created_at: 1_000 + n,
+  expires_at: expires
+})
+
+export const open = <A, E>(location: string, f: (store: Store.Service) => Effect.Effect<A, E>) =>
+  Effect.scoped(
+    Effect.flatMap(Layer.build(Layer.fresh(NodeHost.existingStore(location))), (context) =>
+      Effect.provideContext(Effect.flatMap(Store.Store, f), context)
+    )
+  )
+
+const usage = { uncachedInput: 10, cacheRead: 4, cacheWrite: 0, cacheWrite1h: 0, output: 5, reasoning: 1 }
+
+const attempt = (row: number, fields: object = {}) => ({
+  _tag: "Attempt" as const,
+  caller: { run: "", step: "s", row },
+  at: 1_764_000_000_000 + row,
+  milliseconds: 5,
+  provider: "openai",
+  model: "gpt-4o-mini",
+  usage,
+  cost: 4_500_000n,
+  ...fields
+})
+
+const begin = (store: Store.Service, identity = "x") =>
+  store.runs.create({ flow: "f", identity, options: { file: "flow.ts", limit: 3 }, graph: [] })
+
+/** What every store has to do. */
+/** What a store holds to, whatever its database. */
+export const contract = (location: () => string) => {
+  it.live(
+    "finds the newest row of a key, in this process and in the next, among many",
+    () =>
+      Effect.gen(function* () {
+        yield* open(location(), (store) =>
+          Effect.gen(function* () {
+            for (let n = 0; n < 40_000; n++) store.answers.append(answer(n))
+            store.answers.append(answer(7, "newer"))
+            assert.strictEqual((yield* store.answers.get(key(7)))?.value, "newer")
+            yield* store.commit
+            assert.strictEqual((yield* store.answers.get(key(7)))?.value, "newer")
+            assert.isUndefined(yield* store.answers.get(key(40_001)))
+          })
+        )
+        yield* open(location(), (store) =>
+          Effect.gen(function* () {
+            assert.strictEqual((yield* store.answers.get(key(7)))?.value, "newer")
+            for (const n of [0, 1, 2, 3, 39_999, 20_000, 20_001, 20_002])
+              assert.strictEqual((yield* store.answers.get(key(n)))?.value, `v${n}`)
+            store.answers.append(answer(3, "again"))
+            assert.strictEqual((yield* store.answers.get(key(3)))?.value, "again")
+          })
+        )
+      }),
+    60_000
+  )
+
+  it.live("is shared: what one process writes another finds", () =>
+    Effect.gen(function* () {
+      yield* open(location(), (one) =>
+        open(location(), (other) =>
+          Effect.gen(function* () {
+            yield* other.answers.get(key(100_000))
+            one.answers.append(answer(100_000, "shared"))
+            yield* one.commit
+            yield* Effect.sleep(150)
+            assert.strictEqual((yield* other.answers.get(key(100_000)))?.value, "shared")
+          })
+        )
+      )
+    })
+  )
+
+  it.live("gives a run to one who claims it, and tells the others", () =>
+    Effect.gen(function* () {
+      yield* open(location(), (store) =>
+        Effect.gen(function* () {
+          const run = yield* begin(store)
+          assert.strictEqual(run.status, "running")
+          assert.deepStrictEqual(run.options, { file: "flow.ts", limit: 3 })
+          const second = yield* Effect.result(begin(store))
+          assert.strictEqual(
+            second._tag === "Failure" && second.failure._tag === "RunError" ? second.failure.kind : "",
+            "busy"
+          )
+          yield* store.runs.finish(run, { status: "interrupted", at: 5, summary: { a: 1 } })
+          const ended = yield* store.runs.find(run.name.slice(0, 17))
+          assert.deepInclude(ended, { status: "interrupted", endedAt: 5, summary: { a: 1 }, tries: 1 })
+          const claims = yield* Effect.all(
+            [Effect.result(store.runs.claim(ended)), Effect.result(store.runs.claim(ended))],
+            { concurrency: 2 }
+          )
+          assert.deepStrictEqual(claims.map(({ _tag }) => _tag).sort(), ["Failure", "Success"])
+          assert.strictEqual((yield* store.runs.find(run.name)).tries, 2)
+          assert.deepInclude(yield* store.runs.latest("x"), { name: run.name })
+          yield* store.runs.savePlan("x", { plan: 1 })
+          yield* store.runs.savePlan("x", { plan: 2 })
+          yield* store.runs.finish(run, { status: "done", at: 6, summary: {} })
+          assert.deepStrictEqual((yield* begin(store)).plan, { plan: 2 })
+          assert.isAtLeast((yield* store.runs.list(10)).length, 2)
+        })
+      )
+    })
+  )
+
+  it.live("adds up the books to the picodollar, however large, and knows the calls that are on their way", () =>
+    Effect.gen(function* () {
+      yield* open(location(), (store) =>
+        Effect.gen(function* () {
+          const { id } = yield* begin(store, "books")
+          for (let row = 0; row < 100; row++) store.ledger.append(id, attempt(row, { cost: 9_007_199_254_740_993n }))
+          store.ledger.append(id, attempt(100, { cost: undefined, unknown: "price", model: "nova" }))
+          store.ledger.append(id, attempt(101, { cost: 7n, estimated: true, error: "cut" }))
+          store.ledger.append(id, {
+            _tag: "Answer",
+            caller: { run: "", step: "s", row: 1 },
+            request: "Completion",
+            at: 1,
+            milliseconds: 1,
+            origin: "cache",
+            provider: "openai",
+            model: "gpt-4o-mini",
+            attempts: 0,
+            baseline: 10n,
+            savings: { ...LedgerEntry.noSavings, cache: 10n }
+          })
+          yield* store.ledger.begin(id, 1, {
+            caller: { run: "", step: "s", row: 5 },
+            at: 1,
+            provider: "openai",
+            model: "m",
+            inputTokens: 3,
+            outputTokens: 4
+          })
+          yield* store.ledger.begin(id, 2, {
+            caller: { run: "", step: "s", row: 6 },
+            at: 1,
+            provider: "openai",
+            model: "m",
+            inputTokens: 3,
+            outputTokens: 4
+          })
+          store.ledger.append(id, attempt(5, { call: 1, cost: 0n }))
+          yield* store.commit
+          assert.deepStrictEqual(
+            (yield* store.ledger.cutCalls(id)).map(({ id, inputTokens, row }) => ({ id, row, inputTokens })),
+            [{ id: 2, row: 6, inputTokens: 3 }]
+          )
+          const sums = yield* store.ledger.sums(id)
+          const mini = sums.find(({ model }) => model === "gpt-4o-mini")!
+          assert.strictEqual(mini.spent, 900_719_925_474_099_300n + 7n)
+          assert.deepInclude(mini, {
+            attempts: 102,
+            failedAttempts: 1,
+            estimated: 1,
+            estimatedSpent: 7n,
+            answers: { provider: 0, cache: 1, shared: 0, semantic: 0 }
+          })
+          assert.strictEqual(mini.usage.uncachedInput, 1_020)
+          assert.strictEqual(mini.savings.cache, 10n)
+          assert.strictEqual(sums.find(({ model }) => model === "nova")!.unpriced, 1)
+          const moments = yield* store.ledger.timeline(id, 10)
+          assert.strictEqual(Money.sum(moments.map(({ cost }) => cost)), mini.spent)
+          assert.strictEqual((yield* Stream.runCollect(store.ledger.attempts(id))).length, 103)
+          const [sample] = (yield* store.ledger.outputs("f")).filter(({ model }) => model === "gpt-4o-mini")
+          assert.deepInclude(sample, { step: "s", mean: 6, deviation: 0, most: 6 })
+        })
+      )
+    })
+  )
+
+  it.live("keeps failed rows and the cache's entries, and prunes them", () =>
+    Effect.gen(function* () {
+      yield* open(location(), (store) =>
+        Effect.gen(function* () {
+          const { id } = yield* begin(store, "rows")
+          for (let row = 0; row < 1_200; row++)
+            store.rows.fail(id, {
+              source: "s",
+              row,
+              position: `s[${row}]`,
+              node: "n",
+              error: "E",
+              message: "m",
+              input: "{}"
+            })
+          yield* store.commit
+          assert.strictEqual((yield* Stream.runCollect(store.rows.failures(id))).length, 1_200)
+          store.rows.clearFailures(id)
+          yield* store.commit
+          assert.strictEqual((yield* Stream.runCollect(store.rows.failures(id))).length, 0)
+          yield* store.cache.clear
+          for (let n = 0; n < 10; n++) store.answers.append(answer(n))
+          store.answers.append(answer(1, "newer"))
+          store.answers.append(answer(50, "gone", 1))
+          yield* store.commit
+          assert.deepInclude(yield* store.cache.stats, { entries: 12, expired: 1 })
+          // The expired one, and the one that was replaced.
+          assert.deepStrictEqual(yield* store.cache.prune({}), { entries: 2, results: 0, reusable: 0 })
+          assert.strictEqual((yield* store.answers.get(key(1)))?.value, "newer")
+          assert.strictEqual((yield* store.cache.prune({ model: "even", before: 1_003 })).entries, 2)
+          assert.isUndefined(yield* store.answers.get(key(2)))
+          assert.strictEqual((yield* store.answers.get(key(4)))?.value, "v4")
+          const exported = yield* Stream.runCollect(store.cache.exportAll)
+          assert.strictEqual(exported.length, 8)
+          yield* store.cache.clear
+          for (const entry of exported) assert.isTrue(yield* store.cache.importOne(entry))
+          assert.isFalse(yield* store.cache.importOne(exported[0]!))
+          yield* store.commit
+          assert.strictEqual((yield* store.cache.stats).entries, 8)
+        })
+      )
+    })
+  )
+
+  it.live(
+    "carries a run: interrupted, gone on with, taken over",
+    () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start()
+        const flow = (rows: number) => {
+          const row = Source.fromIterable(
+            "rows",
+            Array.from({ length: rows }, (_, i) => `row ${i}`)
+          )
+          const text = Flow.step("text", { row }, ({ row }) =>
+            Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text)
+          )
+          return Flow.make("carried", {
+            outputs: [Sink.forEach("out", text, () => Effect.void)],
+            stack: Stack.make(
+              Ledger.layer,
+              Cache.layer(),
+              Retry.layer(),
+              OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
+            )
+          })
+        }
+        const run = (rows: number, options: Runner.Options = {}) =>
+          Runner.run(flow(rows), { errorsFile: join(tmpdir(), "pipe-stores.errors.jsonl"), ...options }).pipe(
+            Effect.provide(Layer.fresh(NodeHost.layer({ store: location() })))
+          )
+        const first = yield* run(50, { budget: { usd: "0.0003" } }).pipe(Effect.flip)
+        assert.strictEqual(first._tag === "RunFailed" ? first.summary.status : first.message, "budget")
+        const name = first._tag === "RunFailed" ? first.summary.run : ""
+        const summary = yield* run(50, { resume: name })
+        assert.strictEqual(simulator.requests(), 50)
+        const billed = simulator
+          .bill()
+          .reduce((sum, { input, output }) => sum + 150_000n * BigInt(input) + 600_000n * BigInt(output), 0n)
+        assert.strictEqual(summary.cost, billed)
+        assert.strictEqual((yield* run(55)).nodes.find(({ name }) => name === "text")!.reused, 50)
+        assert.strictEqual(simulator.requests(), 55)
+        const stored: RunRepo.Run = yield* open(location(), (store) => store.runs.find(name))
+        assert.deepInclude(stored, { status: "done", tries: 2 })
+      }),
+    60_000
+  )
+
+  it.live(
+    "carries batches: left, looked for twice, booked once",
+    () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start({
+          batches: { latency: "600 millis", expired: 0.2, errors: 0.1, duplicates: 0.2 }
+        })
+        const row = Source.fromIterable(
+          "rows",
+          Array.from({ length: 150 }, (_, i) => `batched ${i}`)
+        )
+        const out: Array<string> = []
+        const text = Flow.step("text", { row }, ({ row }) =>
+          Effect.map(LanguageModel.generateText({ prompt: row }), (r) => r.text)
+        )
+        const flow = Flow.make("batched", {
+          outputs: [Sink.forEach("out", text, (value) => Effect.sync(() => out.push(value)))],
+          stack: Stack.make(
+            Ledger.layer,
+            Cache.layer(),
+            Retry.layer(),
+            OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
+          )
+        })
+        const run = (options: Runner.Options) =>
+          Runner.run(flow, {
+            errorsFile: join(tmpdir(), "pipe-stores.errors.jsonl"),
+            batch: { polling: { first: "50 millis" } },
+            ...options
+          }).pipe(Effect.provide(Layer.fresh(NodeHost.layer({ store: location() }))))
+        const left = yield* run({ detach: true }).pipe(Effect.flip)
+        const name = left._tag === "RunFailed" ? left.summary.run : left.message
+        const summary = yield* run({ resume: name })
+        assert.strictEqual(out.length + summary.rows.failed, 150)
+        // Batch prices; what was in three batches in vain is asked at once, at twice that.
+        const billed = simulator
+          .bill()
+          .reduce(
+            (sum, { input, output, serviceTier }) =>
+              sum + (75_000n * BigInt(input) + 300_000n * BigInt(output)) * (serviceTier === "batch" ? 1n : 2n),
+            0n
+          )
+        assert.strictEqual(summary.cost, billed)
+        const sums = yield* open(location(), (store) =>
+          Effect.flatMap(store.runs.find(name), (found) => store.ledger.sums(found.id))
+        )
+        assert.strictEqual(
+          sums.reduce((sum, { spent }) => sum + spent, 0n),
+          billed
+        )
+      }),
+    60_000
+  )
+}

@@ -1,0 +1,61 @@
+/** The store on a real PostgreSQL, and the exact cache on a real Redis. */
+import { assert, describe, it } from "@effect/vitest"
+import { Cache, CacheStore, ModelClient, Stack } from "@pipe/core"
+import { NodeHost, OpenAi, Redis, Simulator } from "@pipe/plugins"
+import { Effect, Layer } from "effect"
+import * as Servers from "../../../test/Servers.ts"
+import { contract, open } from "./StoreContract.ts"
+import { question } from "./Wire.ts"
+
+describe.skipIf(!Servers.hasPostgres)("on PostgreSQL", () => {
+  let url = ""
+  it.layer(Layer.effectDiscard(Effect.tap(Servers.postgres, (started) => Effect.sync(() => void (url = started)))), {
+    excludeTestServices: true,
+    timeout: 60_000
+  })(() => {
+    contract(() => url)
+
+    it.live("is told of by its address without the password", () =>
+      Effect.gen(function* () {
+        const name = yield* open(url, (store) => Effect.succeed(store.name))
+        assert.notInclude(name, "secret-password")
+        const error = yield* Effect.flip(open("postgres://pipe:secret-password@127.0.0.1:1/none", () => Effect.void))
+        assert.include(error.message, "cannot be used")
+        assert.notInclude(error.message, "secret-password")
+      })
+    )
+  })
+})
+
+describe.skipIf(!Servers.hasRedis)("the exact cache on Redis", () => {
+  it.live(
+    "answers from the server, keeps each answer its time, and fails in one line where nobody is",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* Servers.redis
+        const simulator = yield* Simulator.start()
+        const ask = (content: string) =>
+          ModelClient.send(question(content)).pipe(
+            Effect.provide(
+              Stack.make(
+                Cache.layer({ timeToLive: "400 millis" }).pipe(Layer.provide(Redis.layerCache({ url }))),
+                OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "none" })
+              )
+            ),
+            Effect.provide(Layer.fresh(NodeHost.layerMemory))
+          )
+        const first = yield* ask("Capital of Peru?")
+        const second = yield* ask("Capital of Peru?")
+        assert.strictEqual(second.origin, "cache")
+        assert.deepStrictEqual(second.parts, first.parts)
+        assert.strictEqual(simulator.requests(), 1)
+        yield* Effect.sleep(600)
+        yield* ask("Capital of Peru?")
+        assert.strictEqual(simulator.requests(), 2)
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(Redis.layerCache({ url: "redis://127.0.0.1:1" }))))
+        assert.instanceOf(error, CacheStore.CacheStoreError)
+        assert.include(error.message, "the cache on Redis failed")
+      }),
+    60_000
+  )
+})
