@@ -112,8 +112,8 @@ describe("kill -9", () => {
         assert.strictEqual(undisturbed.code, 0, undisturbed.stderr)
         assert.strictEqual(readFileSync(join(cwd, "out.jsonl"), "utf8"), readFileSync(join(calm, "out.jsonl"), "utf8"))
 
-        // The books have every call that the provider bills, to the picodollar; a call that was noted but never left is in
-        // them as an estimate.
+        // The books have every call that the provider bills: to the picodollar what was answered, and at the most that it can
+        // have cost what was under way at a kill.
         const db = new DatabaseSync(join(cwd, ".pipe/pipe.db"), { readOnly: true })
         const entries = db.prepare("SELECT row_index, cost, estimated FROM attempts").all() as Array<{
           row_index: number
@@ -123,18 +123,17 @@ describe("kill -9", () => {
         assert.strictEqual(db.prepare("SELECT count(*) AS n FROM calls").get()!["n"], 0)
         db.close()
         const byRow = Map.groupBy(entries, (entry) => entry.row_index)
-        let booked = 0n
         let neverSent = 0
         for (let row = 0; row < ROWS; row++) {
           const own = byRow.get(row) ?? []
           const times = seen.get(`Say something of "word ${row}"`)!
           assert.isAtLeast(own.length, times, `row ${row} was billed ${times} times`)
-          const extra = own.length - times
-          assert.isAtMost(extra, own.filter((entry) => entry.estimated === 1).length)
-          neverSent += extra
-          booked += own.slice(0, times).reduce((sum, { cost }) => sum + BigInt(cost), 0n)
+          assert.isAtMost(own.length - times, own.filter((entry) => entry.estimated === 1).length)
+          neverSent += own.length - times
         }
-        assert.strictEqual(booked, billed)
+        const booked = (some: typeof entries) => some.reduce((sum, { cost }) => sum + BigInt(cost), 0n)
+        assert.isTrue(booked(entries) >= billed, `${booked(entries)} of ${billed}`)
+        assert.isTrue(booked(entries.filter(({ estimated }) => estimated === 0)) <= billed)
         assert.isAtMost(neverSent, kills * CONCURRENCY)
         console.log(
           `${kills} kills, ${repeated} of ${ROWS} calls repeated, ${neverSent} noted and never sent, ${unexplained} unexplained`

@@ -747,7 +747,7 @@ describe("what is on its way", () => {
 })
 
 describe("prices of batches", () => {
-  const usage = (input: number, cacheRead: number, output: number) => Usage.fromInclusive({ input, cacheRead, output })
+  const usage = (input: number, cacheRead: number, output: number) => Usage.fromInclusive({ input, cacheRead, output })!
   it.effect("are those of the class of tokens and the length of the context (litellm#38341, #39861)", () =>
     Effect.gen(function* () {
       const pricing = yield* Pricing.Pricing

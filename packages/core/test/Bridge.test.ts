@@ -91,7 +91,7 @@ describe("LanguageModel", () => {
       ] as const
       const model = Scripted.make((_, index) =>
         Scripted.response("done", {
-          usage: Usage.fromInclusive({ input: usages[index]![0], output: usages[index]![1] }),
+          usage: Usage.fromInclusive({ input: usages[index]![0], output: usages[index]![1] })!,
           ...(index < 2
             ? {
                 finishReason: "tool-calls" as const,
@@ -167,7 +167,7 @@ const embedder = () => {
             provider: "openai",
             model: "text-embedding-3-small",
             requestedModel: "text-embedding-3-small",
-            usage: Usage.fromInclusive({ input: request.inputs.length * 7, output: 0 }),
+            usage: Usage.fromInclusive({ input: request.inputs.length * 7, output: 0 })!,
             vectors: request.inputs.map((input) => [input.length]),
             origin: "provider"
           }

@@ -14,20 +14,20 @@ const usd = (price: Price.UsdPerMillion, usage: Usage.Usage, tier?: string) => {
 
 describe("token classes", () => {
   it("charges a cached token once (litellm#14849)", () => {
-    const usage = Usage.fromInclusive({ input: 10_000, output: 200, cacheRead: 9_000 })
+    const usage = Usage.fromInclusive({ input: 10_000, output: 200, cacheRead: 9_000 })!
     assert.strictEqual(usd({ input: 2, cacheRead: 0.5, cacheWrite: 2.5, output: 8 }, usage), "0.0081")
     assert.strictEqual(Usage.inputTokens(usage), 10_000)
   })
 
   it("does not subtract where cache classes stand beside the input (litellm#9812)", () => {
-    const usage = Usage.fromDisjoint({ input: 5, cacheWrite: 8_000, cacheRead: 2_000, output: 300 })
+    const usage = Usage.fromDisjoint({ input: 5, cacheWrite: 8_000, cacheRead: 2_000, output: 300 })!
     assert.strictEqual(usd({ input: 3, cacheWrite: 3.75, cacheRead: 0.3, output: 15 }, usage), "0.035115")
     assert.strictEqual(Usage.inputTokens(usage), 10_005)
   })
 
   it("bills reasoning once, inside or beside the output (browser-use#4075)", () => {
-    const inside = Usage.fromInclusive({ input: 0, output: 500, reasoning: 420 })
-    const beside = Usage.fromDisjoint({ input: 0, output: 80, reasoning: 420 })
+    const inside = Usage.fromInclusive({ input: 0, output: 500, reasoning: 420 })!
+    const beside = Usage.fromDisjoint({ input: 0, output: 80, reasoning: 420 })!
     for (const usage of [inside, beside]) {
       assert.strictEqual(Usage.outputTokens(usage), 500)
       assert.strictEqual(usd({ input: 1, output: 8 }, usage), "0.004")
@@ -35,20 +35,20 @@ describe("token classes", () => {
   })
 
   it("bills the total where the breakdown is partial or too large, and says so (litellm#18607)", () => {
-    assert.strictEqual(Usage.outputTokens(Usage.fromInclusive({ input: 0, output: 500, reasoning: 420 })), 500)
-    const wrong = Usage.fromInclusive({ input: 0, output: 55, reasoning: 60 })
+    assert.strictEqual(Usage.outputTokens(Usage.fromInclusive({ input: 0, output: 500, reasoning: 420 })!), 500)
+    const wrong = Usage.fromInclusive({ input: 0, output: 55, reasoning: 60 })!
     assert.strictEqual(Usage.outputTokens(wrong), 55)
     assert.include(wrong.inconsistent!, "60 reasoning tokens inside 55")
   })
 
   it("puts no price on more cached input than there was input (genai-prices#334)", () => {
-    const usage = Usage.fromInclusive({ input: 100, output: 1, cacheRead: 120 })
+    const usage = Usage.fromInclusive({ input: 100, output: 1, cacheRead: 120 })!
     assert.include(usage.inconsistent!, "100 input tokens of which 120 cache read")
     assert.isUndefined(usd({ input: 1, output: 1 }, usage))
   })
 
   it("discounts each class in a batch (curator#186, litellm#38341)", () => {
-    const usage = Usage.fromInclusive({ input: 10_000, output: 200, cacheRead: 9_000 })
+    const usage = Usage.fromInclusive({ input: 10_000, output: 200, cacheRead: 9_000 })!
     assert.strictEqual(usd({ input: 2, cacheRead: 0.5, output: 8 }, usage, "batch"), "0.00405")
     assert.isUndefined(usd({ input: 2, output: 8 }, usage, "priority"))
   })
@@ -85,7 +85,7 @@ describe("money", () => {
   it("refuses a price given for another unit (litellm#20615)", () => {
     assert.throws(() => Price.fromUsdPerMillion("m", { input: 0.15e-6, output: 1 }), /per million/)
     assert.throws(() => Price.fromUsdPerMillion("m", { input: 150_000, output: 1 }), /per million/)
-    assert.strictEqual(usd({ input: 0, output: 0 }, Usage.fromInclusive({ input: 5, output: 5 })), "0")
+    assert.strictEqual(usd({ input: 0, output: 0 }, Usage.fromInclusive({ input: 5, output: 5 })!), "0")
   })
 
   it("shows small amounts, groups large ones, and leaves no noise", () => {
@@ -119,7 +119,7 @@ describe("prices", () => {
     () =>
       Effect.gen(function* () {
         const price = Option.getOrThrow(yield* lookup("gemini-2.5-pro", "google"))
-        const cost = (input: number) => Money.toUsd(Price.cost(price, Usage.fromInclusive({ input, output: 1_000 }))!)
+        const cost = (input: number) => Money.toUsd(Price.cost(price, Usage.fromInclusive({ input, output: 1_000 })!)!)
         assert.strictEqual(cost(200_000), "0.26")
         assert.strictEqual(cost(200_001), "0.5150025")
       })
@@ -166,7 +166,7 @@ describe("the books", () => {
         ] as const
         const model = Scripted.make((_, index) =>
           Scripted.response(index === 2 && valid ? "good" : "bad", {
-            usage: Usage.fromInclusive({ input: figures[index]![0], output: figures[index]![1] })
+            usage: Usage.fromInclusive({ input: figures[index]![0], output: figures[index]![1] })!
           })
         )
         const accept = Effect.provideService(ask, ModelClient.Accept, (response) =>
@@ -219,7 +219,7 @@ describe("the books", () => {
     Effect.gen(function* () {
       const pricing = yield* Pricing.make({ "emb-small": { input: 0.02, output: 0 } })
       const price = Option.getOrThrow(pricing.lookup({ model: "emb-small", at: 0 }))
-      assert.strictEqual(Money.toUsd(Price.cost(price, Usage.fromInclusive({ input: 50_000, output: 0 }))!), "0.001")
+      assert.strictEqual(Money.toUsd(Price.cost(price, Usage.fromInclusive({ input: 50_000, output: 0 })!)!), "0.001")
     })
   )
 })

@@ -99,7 +99,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
               Effect.catch((error) => Client.fail(settings, error))
             )
           ),
-          Effect.map(({ data }) => Messages.toResponse(data, model))
+          Effect.flatMap(({ data }) => Messages.toResponse(data, model))
         )
       const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
         request._tag === "Embedding"

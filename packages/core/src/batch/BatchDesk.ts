@@ -174,12 +174,12 @@ export const make = Effect.fnUntraced(function* (
     collecting: collect.withPermit,
     admit,
     refused,
-    count: (batch, entry) => {
+    count: (batch, entry, isCharged) => {
       let sums = taken.get(batch.id)
       if (sums === undefined) taken.set(batch.id, (sums = { back: 0, failed: 0 }))
       if (entry.error === undefined) sums.back++
       else sums.failed++
-      if (run !== undefined && batch.run === run.id) run.count(entry)
+      if (run !== undefined && batch.run === run.id) run.count(entry, isCharged)
     },
     onTaken: (_, lines) => {
       for (const { key } of lines) {

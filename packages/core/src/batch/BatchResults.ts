@@ -24,8 +24,8 @@ export interface Environment {
   readonly provider: BatchProvider.BatchProvider
   readonly store: Store.Service
   readonly pricing: Pricing.Service
-  /** Counts an entry that stands in the store now. */
-  readonly count: (batch: BatchRepo.Batch, entry: LedgerEntry.AttemptEntry) => void
+  /** Counts an entry that stands in the store now; `isCharged`: its budget is told of its end. */
+  readonly count: (batch: BatchRepo.Batch, entry: LedgerEntry.AttemptEntry, isCharged: boolean) => void
   /** Lines of a batch that are not waited for any more. */
   readonly onTaken: (batch: BatchRepo.Batch, lines: ReadonlyArray<BatchRepo.Line>) => void
   /** No more will come of a batch. */
@@ -83,7 +83,7 @@ export const collect = Effect.fnUntraced(function* (
       else if (state === "failed") failed++
       if (attempt === undefined) continue
       cost += attempt.cost ?? Money.zero
-      env.count(batch, attempt)
+      env.count(batch, attempt, ends[number] !== undefined)
     }
     yield* BatchFailure.stored(store, store.batches.addUp(batch.id, cost))
     for (const [number, outcome] of mine) {

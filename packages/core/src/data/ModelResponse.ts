@@ -130,6 +130,28 @@ export const text = (response: ModelResponse): string =>
     ? ""
     : response.parts.map((part) => (part.type === "text" ? part.text : "")).join("")
 
+const NAME = /^[^\p{Cc}\p{Cf}]{1,200}$/u
+
+/**
+ * The answer with all that money hangs on of the kind that belongs there, whoever has made it: a model or provider that is no
+ * name of one line, a class of service that is none and a usage that is no counts are left out, and so unknown.
+ */
+export const sound = <R extends ModelResponse>(response: R): R => {
+  const { model, provider, serviceTier, usage } = response
+  const hasName = typeof model === "string" && NAME.test(model)
+  const hasTier = serviceTier === undefined || (typeof serviceTier === "string" && NAME.test(serviceTier))
+  const hasUsage = usage === undefined || Usage.isSound(usage)
+  if (hasName && hasTier && hasUsage && typeof provider === "string") return response
+  const { serviceTier: _tier, usage: _usage, ...rest } = response
+  return {
+    ...rest,
+    provider: typeof provider === "string" ? provider : "",
+    model: hasName ? model : String(response.requestedModel),
+    ...(hasTier && serviceTier !== undefined ? { serviceTier } : undefined),
+    ...(hasUsage && usage !== undefined ? { usage } : undefined)
+  } as R
+}
+
 /** Whether a completion was cut at its output limit. */
 export const isTruncated = (response: ModelResponse): boolean =>
   response._tag === "CompletionResponse" && response.finishReason === "length"

@@ -12,8 +12,7 @@
  * import { Usage } from "@pipe/core"
  *
  * const usage = Usage.fromInclusive({ input: 10_000, cacheRead: 9_000, output: 200 })
- * usage.uncachedInput // => 1000
- * Usage.inputTokens(usage) // => 10000
+ * usage?.uncachedInput // => 1000
  * ```
  *
  * @since 0.1.0
@@ -125,8 +124,15 @@ const portions = (total: number, weights: ReadonlyArray<number>): ReadonlyArray<
   })
 }
 
-const count = (value: number | null | undefined): number =>
-  typeof value === "number" && value > 0 ? Math.round(value) : 0
+/** More tokens than one call can have: a larger figure is not a count, and sums of counts stay exact. */
+export const MOST = 1e9
+
+/** What was sent as a count, if it is one. */
+const count = (value: unknown): number | undefined =>
+  typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= MOST ? value : undefined
+
+/** A class that the provider leaves out has no tokens. */
+const part = (value: unknown): number | undefined => (value === undefined || value === null ? 0 : count(value))
 
 const splitOutput = (total: number, reasoning: number) =>
   reasoning > total
@@ -137,25 +143,35 @@ const splitOutput = (total: number, reasoning: number) =>
       }
     : { output: total - reasoning, reasoning }
 
+/** Figures as a provider sent them: of any kind. */
+export type Figures = {
+  readonly [F in "input" | "output" | "cacheRead" | "cacheWrite" | "cacheWrite1h" | "reasoning"]?: unknown
+}
+
 /**
  * From figures in which the cached classes are parts of `input` and `reasoning` is a part of `output` (OpenAI and most
- * compatible endpoints).
+ * compatible endpoints). `undefined` where `input` or `output` is no count, or another figure is there and is none: an
+ * unknown usage is never 0.
  *
  * **Details** The top-level count is the truth: an unnamed remainder is ordinary input or output. If reasoning exceeds
  * the output, the output is billed and the contradiction is marked. If the cached parts exceed the input, no number is
  * right, so the usage is marked `unpriceable` and keeps the provider's figures in `inconsistent`.
  */
-export const fromInclusive = (figures: {
-  readonly input: number | null | undefined
-  readonly output: number | null | undefined
-  readonly cacheRead?: number | null | undefined
-  readonly cacheWrite?: number | null | undefined
-  readonly reasoning?: number | null | undefined
-}): Usage => {
+export const fromInclusive = (figures: Figures): Usage | undefined => {
   const input = count(figures.input)
-  const cacheRead = count(figures.cacheRead)
-  const cacheWrite = count(figures.cacheWrite)
-  const output = splitOutput(count(figures.output), count(figures.reasoning))
+  const cacheRead = part(figures.cacheRead)
+  const cacheWrite = part(figures.cacheWrite)
+  const whole = count(figures.output)
+  const reasoning = part(figures.reasoning)
+  if (
+    input === undefined
+    || cacheRead === undefined
+    || cacheWrite === undefined
+    || whole === undefined
+    || reasoning === undefined
+  )
+    return undefined
+  const output = splitOutput(whole, reasoning)
   const uncachedInput = input - cacheRead - cacheWrite
   return uncachedInput < 0
     ? {
@@ -170,23 +186,27 @@ export const fromInclusive = (figures: {
 
 /**
  * From figures in which every class stands beside the others (Anthropic's input classes, Gemini's thoughts). Nothing
- * is subtracted.
+ * is subtracted. `undefined` as in `fromInclusive`.
  */
-export const fromDisjoint = (figures: {
-  readonly input: number | null | undefined
-  readonly output: number | null | undefined
-  readonly cacheRead?: number | null | undefined
-  readonly cacheWrite?: number | null | undefined
-  readonly cacheWrite1h?: number | null | undefined
-  readonly reasoning?: number | null | undefined
-}): Usage => ({
-  uncachedInput: count(figures.input),
-  cacheRead: count(figures.cacheRead),
-  cacheWrite: count(figures.cacheWrite),
-  cacheWrite1h: count(figures.cacheWrite1h),
-  output: count(figures.output),
-  reasoning: count(figures.reasoning)
-})
+export const fromDisjoint = (figures: Figures): Usage | undefined => {
+  const uncachedInput = count(figures.input)
+  const cacheRead = part(figures.cacheRead)
+  const cacheWrite = part(figures.cacheWrite)
+  const cacheWrite1h = part(figures.cacheWrite1h)
+  const output = count(figures.output)
+  const reasoning = part(figures.reasoning)
+  return uncachedInput === undefined
+    || cacheRead === undefined
+    || cacheWrite === undefined
+    || cacheWrite1h === undefined
+    || output === undefined
+    || reasoning === undefined
+    ? undefined
+    : { uncachedInput, cacheRead, cacheWrite, cacheWrite1h, output, reasoning }
+}
+
+/** Whether a usage has a count in each class, whoever made it. */
+export const isSound = (usage: Usage): boolean => classes.every((name) => count(usage[name]) !== undefined)
 
 /** The shape in which `effect/ai` reports usage. */
 export interface AiUsage {

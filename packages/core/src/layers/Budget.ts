@@ -1,14 +1,18 @@
 /**
  * A cap on what is spent: in money, in tokens, for a run, a step or a model.
  *
- * **Details** Before every physical attempt (a retry, a re-ask and a fallback are attempts too) its worst case is
- * reserved: the counted input at its dearest rate, and the most output it may have. When it has ended the reservation is
- * replaced by what it has used. What does not fit waits while other calls may give back; when none is left, the call is
- * refused, and a run stops, to be gone on with. A request without an output limit gets one from what is left. A model of
- * unknown price is refused, since no cap could hold.
+ * **Details** Before every physical attempt (a retry, a re-ask and a fallback are attempts too) the most that it can cost is
+ * reserved: its input by bytes, its output by the limit that is sent (see `Charge`). When it has ended the reservation is
+ * replaced by what the provider has counted; a call that is cut, or fails in a way that may be billed, is charged with all
+ * that was held. What does not fit waits while other calls may give back; when none is left, the call is refused, and a
+ * run stops, to be resumed.
  *
- * Input is counted, not billed: until a model has answered, it is taken to have a token for every byte of text, and from
- * then on the most by which the provider's count has exceeded ours.
+ * A request without an output limit gets one. An answer that this limit has cut is no result: it is paid, and requested again
+ * with a larger limit, or refused where none fits. A model of unknown price, and input that no rule bounds, are refused, since
+ * no cap could hold.
+ *
+ * The first call to a model goes alone: a provider may answer with a dearer model than the one that was requested, and what it
+ * charges is known only then. Later calls are held at the dearest so far.
  *
  * **Example** (half a dollar for everything, and a tenth for one model)
  *
@@ -30,14 +34,16 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Money from "../data/Money.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
+import * as BudgetFit from "../decide/BudgetFit.ts"
 import * as ModelName from "../price/ModelName.ts"
+import * as Charge from "../price/Charge.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
-import * as TokenCounter from "../seam/TokenCounter.ts"
 
 /** How much may be spent, and what happens when it is. */
 export interface Limits {
@@ -55,7 +61,7 @@ export interface Options extends Limits {
   readonly models?: { readonly [model: string]: Limits }
 }
 
-/** A budget that cannot be. */
+/** Invalid budget configuration. */
 export class BudgetError extends Schema.TaggedError<BudgetError>()("BudgetError", {
   message: Schema.String
 }) {}
@@ -66,29 +72,20 @@ export interface Spent {
   readonly model: string
   readonly spent: Money.Money
   readonly usage: Usage.Usage
+  /** Tokens beside them of calls whose count is not known. */
+  readonly estimatedTokens: number
 }
 
 export interface Budget {
   readonly guard: ModelClient.Guard
   /** Holds an amount of the limit for everything, and gives back what lets it go. */
   readonly hold: (held: ModelClient.Held) => () => void
+  /** Charges what was spent elsewhere: a call that no guard has let through. */
+  readonly spend: (step: string, model: string, money: Money.Money, tokens: number) => void
   /** Counts what earlier tries of a run have spent. */
   readonly restore: (spent: Spent) => void
   /** Money that is left of the limit for everything; `undefined` where there is none. */
   readonly left: () => Money.Money | undefined
-}
-
-interface Account {
-  readonly name: string
-  readonly applies: (step: string, model: string) => boolean
-  readonly money: Money.Money | undefined
-  readonly tokens: number | undefined
-  readonly warns: boolean
-  spentMoney: Money.Money
-  spentTokens: number
-  reservedMoney: Money.Money
-  reservedTokens: number
-  warned: boolean
 }
 
 /** Reads `5usd`, `$5`, `0.5 usd`, `200000tokens`, `2Mtokens`, `500k tokens`. */
@@ -104,7 +101,11 @@ export const parse = (text: string): Limits | undefined => {
     : undefined
 }
 
-const toAccount = (name: string, limits: Limits, applies: Account["applies"]): Account | undefined => {
+const toAccount = (
+  name: string,
+  limits: Limits,
+  applies: BudgetFit.Account["applies"] | undefined
+): BudgetFit.Account | undefined => {
   if (limits.usd === undefined && limits.tokens === undefined) return undefined
   const money = limits.usd === undefined ? undefined : Option.getOrUndefined(Money.fromUsd(String(limits.usd)))
   if (
@@ -117,7 +118,8 @@ const toAccount = (name: string, limits: Limits, applies: Account["applies"]): A
   }
   return {
     name,
-    applies,
+    isForAll: applies === undefined,
+    applies: applies ?? (() => true),
     money,
     tokens: limits.tokens,
     warns: limits.onExceeded === "warn",
@@ -129,25 +131,10 @@ const toAccount = (name: string, limits: Limits, applies: Account["applies"]): A
   }
 }
 
-/** Output that a request without a limit gets at most, and at least before the model has answered. */
-const MOST_OUTPUT = 4_096
-const FIRST_OUTPUT = 256
-
-/** Tokens that a chat format puts around a prompt, at most. */
-const AROUND = 16
-
-/** What a model's answers have taught. */
-interface Learned {
-  /** The provider's count of the input over ours, at most. */
-  ratio: number | undefined
-  /** The most output of an answer. */
-  output: number | undefined
-}
-
 /** A budget that calls share. Throws a `BudgetError` for amounts that are none. */
 export const make = (options: Options, pricing: Pricing.Service): Budget => {
   const accounts = [
-    toAccount("the budget", options, () => true),
+    toAccount("the budget", options, undefined),
     ...Object.entries(options.steps ?? {}).map(([name, limits]) =>
       toAccount(`the budget of step ${name}`, limits, (step) => step === name)
     ),
@@ -159,20 +146,14 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
   ].filter((account) => account !== undefined)
   const caps = (step: string, model: string) =>
     accounts.filter((account) => !account.warns && account.applies(step, model))
-  const learned = new Map<string, Learned>()
+  const learned = new Map<string, BudgetFit.Learned>()
+  const scouted = new Map<string, BudgetFit.Scouted>()
   let waiting: Array<Deferred.Deferred<void>> = []
 
   const wake = (): void => {
     const all = waiting
     waiting = []
     for (const one of all) Deferred.doneUnsafe(one, Effect.void)
-  }
-
-  const learnedOf = (step: string, model: string): Learned => {
-    const key = `${step}\n${model}`
-    let known = learned.get(key)
-    if (known === undefined) learned.set(key, (known = { ratio: undefined, output: undefined }))
-    return known
   }
 
   const spend = (step: string, model: string, money: Money.Money, tokens: number): void => {
@@ -183,67 +164,84 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
     }
   }
 
-  /** Replaces what was held by what was used. It holds on to nothing of the request, which may be long gone by then. */
-  const settler =
-    (held: Held & { readonly step: string; readonly model: string; readonly own: ReadonlyArray<Account> }) =>
-    (ended: ModelClient.Ended): void => {
-      const { hold, model, own, step } = held
-      for (const account of own) {
-        account.reservedMoney -= hold.money
-        account.reservedTokens -= hold.tokens
-      }
-      const used = usedBy(ended, held)
-      spend(step, model, used.money, used.tokens)
-      wake()
+  const release = (own: ReadonlyArray<BudgetFit.Account>, hold: ModelClient.Held): void => {
+    for (const account of own) {
+      account.reservedMoney -= hold.money
+      account.reservedTokens -= hold.tokens
     }
+  }
+
+  /** Replaces what was held by what was used, once. It holds on to nothing of the request, which may be long gone by then. */
+  const settler = (held: Held): ((ended: ModelClient.Ended) => void) => {
+    let settled = false
+    return (ended) => {
+      if (settled) return
+      settled = true
+      const { hold, known, model, own, scout, step } = held
+      let used = hold
+      try {
+        used = usedBy(ended, held, known, scout)
+      } finally {
+        if (held.isScout) scout.alone = false
+        release(own, hold)
+        spend(step, model, used.money, used.tokens)
+        wake()
+      }
+    }
+  }
+
+  const admit = <R extends ModelRequest.ModelRequest>(
+    claim: BudgetFit.Claim<R>
+  ): Effect.Effect<ModelClient.Admission<R>, AiError.AiError> => {
+    const { known, model, own, price, scout, step } = claim
+    const hasMoney = own.some((account) => account.money !== undefined)
+    // A model that has not answered yet may charge anything: its first call goes alone. A batch goes as a whole.
+    const isScout = hasMoney && !scout.answered && claim.call.serviceTier !== "batch"
+    const fitted = isScout && scout.alone ? ("wait" as const) : BudgetFit.fit(claim)
+    const blocked = fitted === "wait" ? undefined : "blocked" in fitted ? fitted.blocked : undefined
+    if (fitted === "wait" || blocked !== undefined) {
+      if (blocked !== undefined && blocked.reservedMoney === Money.zero && blocked.reservedTokens === 0) {
+        return Effect.fail(refused(`${blocked.name} ${standing(blocked)}: nothing more fits`, true))
+      }
+      const turn: Deferred.Deferred<void> = Deferred.makeUnsafe()
+      waiting.push(turn)
+      return Effect.flatMap(Effect.interruptible(Deferred.await(turn)), () => admit(claim))
+    }
+    const { hold, limited, request } = fitted as Exclude<typeof fitted, { readonly blocked: BudgetFit.Account }>
+    if (isScout) scout.alone = true
+    for (const account of own) {
+      account.reservedMoney += hold.money
+      account.reservedTokens += hold.tokens
+    }
+    return Effect.succeed({
+      request,
+      held: hold,
+      limited,
+      end: settler({ step, model, pricing, price, hold, known, own, scout, isScout, call: { ...claim.call, request } })
+    })
+  }
 
   const guard: ModelClient.Guard = (call) =>
     Effect.withFiber((fiber) => {
       const { step } = fiber.getRef(Caller.Caller)
       const model = call.request.model ?? ""
       const own = caps(step, model)
-      const count = fiber.getRef(TokenCounter.TokenCounter)
-      const price = Option.getOrUndefined(pricing.lookup({ model, provider: call.provider, at: call.startedAt }))
-      if (price === undefined && own.some((account) => account.money !== undefined)) {
-        return Effect.fail(
-          refused(
-            `no price is known for ${call.provider} model ${model}, so no budget in money can hold. Give one in the flow: ${Pricing.example(model)}`,
-            false
-          )
-        )
+      const price = Charge.priceOf(pricing, call)
+      const input = Charge.inputOf(call.request, call.provider, price)
+      const problem = own.length === 0 ? undefined : unboundedBy(call, price, input, own)
+      if (problem !== undefined) return Effect.fail(refused(problem, false))
+      const claim: BudgetFit.Claim<typeof call.request> = {
+        call,
+        step,
+        model,
+        own,
+        price,
+        input: input.tokens,
+        known: remembered(learned, `${step}\n${model}`, () => ({ output: 0 })),
+        scout: remembered(scouted, `${call.provider}\n${model}`, () => ({ answered: false, alone: false, dearness: 1 }))
       }
-      const known = learnedOf(step, model)
-      const isEmbedding = call.request._tag === "Embedding"
-      const tier = { serviceTier: call.serviceTier, provider: call.provider }
-      const counted = TokenCounter.inputTokens(count, call.request)
-      const bound = TokenCounter.inputTokens(byteLength, call.request) + AROUND
-
-      const admit = (): Effect.Effect<ModelClient.Admission<typeof call.request>, AiError.AiError> => {
-        const input = known.ratio === undefined ? bound : Math.min(bound, Math.ceil(counted * known.ratio * 1.05) + 8)
-        const fitted = fit(own, price, tier, input, call.request, known)
-        if ("blocked" in fitted) {
-          const { blocked } = fitted
-          if (blocked.reservedMoney > Money.zero || blocked.reservedTokens > 0) {
-            const turn: Deferred.Deferred<void> = Deferred.makeUnsafe()
-            waiting.push(turn)
-            return Effect.flatMap(Deferred.await(turn), admit)
-          }
-          return Effect.fail(refused(`${blocked.name} ${standing(blocked)}: nothing more fits`, true))
-        }
-        const { hold, request } = fitted
-        for (const account of own) {
-          account.reservedMoney += hold.money
-          account.reservedTokens += hold.tokens
-        }
-        return Effect.succeed({
-          request,
-          held: hold,
-          end: settler({ step, model, price, tier, hold, counted, known, own, isEmbedding })
-        })
-      }
-
       const exceeded = accounts.filter((account) => account.warns && !account.warned && isSpent(account))
-      if (exceeded.length === 0) return admit()
+      if (exceeded.length === 0) return admit(claim)
       for (const account of exceeded) account.warned = true
       return Effect.andThen(
         Effect.forEach(
@@ -253,41 +251,61 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
             discard: true
           }
         ),
-        Effect.suspend(admit)
+        Effect.suspend(() => admit(claim))
       )
     })
 
+  const all = accounts.find((account) => account.isForAll)
   return {
     guard,
     hold: (held) => {
-      const [first] = accounts
-      if (first?.name !== "the budget") return () => {}
-      first.reservedMoney += held.money
-      first.reservedTokens += held.tokens
+      if (all === undefined) return () => {}
+      all.reservedMoney += held.money
+      all.reservedTokens += held.tokens
       return () => {
-        first.reservedMoney -= held.money
-        first.reservedTokens -= held.tokens
+        release([all], held)
         wake()
       }
     },
-    restore: ({ model, spent, step, usage }) => spend(step, model, spent, Usage.totalTokens(usage)),
-    left: () => {
-      const [first] = accounts
-      return first?.name !== "the budget" || first.money === undefined ? undefined : first.money - first.spentMoney
-    }
+    spend,
+    restore: ({ estimatedTokens, model, spent, step, usage }) =>
+      spend(step, model, spent, Usage.totalTokens(usage) + estimatedTokens),
+    left: () => (all?.money === undefined ? undefined : all.money - all.spentMoney)
   }
 }
 
-const encoder = new TextEncoder()
+const remembered = <A>(map: Map<string, A>, key: string, make: () => A): A => {
+  let known = map.get(key)
+  if (known === undefined) map.set(key, (known = make()))
+  return known
+}
 
-/** No tokenizer makes more tokens of a text than it has bytes. */
-const byteLength: TokenCounter.Count = (text) => encoder.encode(text).length
+/** Why no cap can hold for a call; `undefined`: one can. */
+const unboundedBy = (
+  call: ModelClient.Call,
+  price: Price.Price | undefined,
+  input: Charge.Input,
+  own: ReadonlyArray<BudgetFit.Account>
+): string | undefined => {
+  const model = call.request.model ?? ""
+  const hasMoney = own.some((account) => account.money !== undefined)
+  if (hasMoney && price === undefined) {
+    return `no price is known for ${call.provider} model ${model}, so no budget in money can hold. Give one in the flow: ${Pricing.example(model)}`
+  }
+  if (input.unbounded !== undefined) {
+    return `no budget can hold for ${model}: how many tokens ${input.unbounded} is, no rule says. Leave it out, or run without a budget`
+  }
+  const tier = BudgetFit.serviceTierOf(call)
+  return hasMoney && price !== undefined && !Price.hasService(price, tier)
+    ? `no price is known for ${call.provider} model ${model} in service tier ${tier.serviceTier}, so no budget in money can hold`
+    : undefined
+}
 
-const isSpent = (account: Account): boolean =>
+const isSpent = (account: BudgetFit.Account): boolean =>
   (account.money !== undefined && account.spentMoney >= account.money)
   || (account.tokens !== undefined && account.spentTokens >= account.tokens)
 
-const standing = (account: Account): string =>
+const standing = (account: BudgetFit.Account): string =>
   [
     ...(account.money === undefined
       ? []
@@ -295,109 +313,45 @@ const standing = (account: Account): string =>
     ...(account.tokens === undefined ? [] : [`of ${account.tokens} tokens is at ${account.spentTokens}`])
   ].join(" and ")
 
-/** The dearest rate of an input token, and of an output token. */
-const worstRates = (price: Price.Price, input: number, tier: Price.Service) => {
-  const rates = Price.ratesFor(price, input, tier)
-  const most = (classes: ReadonlyArray<Usage.TokenClass>) =>
-    classes.reduce((worst, name) => {
-      const rate = Price.rateOf(rates, name)
-      return rate > worst ? rate : worst
-    }, Money.zero)
-  return {
-    input: most(["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h"]),
-    output: most(["output", "reasoning"])
-  }
-}
-
-/** Whether a request fits under all caps, with which output limit, and what has to be held for it. */
-const fit = <R extends ModelRequest.ModelRequest>(
-  caps: ReadonlyArray<Account>,
-  price: Price.Price | undefined,
-  tier: Price.Service,
-  input: number,
-  request: R,
-  known: Learned
-): { readonly request: R; readonly hold: ModelClient.Held } | { readonly blocked: Account } => {
-  const rates = price === undefined ? undefined : worstRates(price, input, tier)
-  const base = rates === undefined ? Money.zero : Money.times(rates.input, input)
-  const holdOf = (output: number): ModelClient.Held => ({
-    money: rates === undefined ? Money.zero : base + Money.times(rates.output, output),
-    tokens: input + output
-  })
-  const blocks = (hold: ModelClient.Held) =>
-    caps.find(
-      (account) =>
-        (account.money !== undefined && account.spentMoney + account.reservedMoney + hold.money > account.money)
-        || (account.tokens !== undefined && account.spentTokens + account.reservedTokens + hold.tokens > account.tokens)
-    )
-  if (request._tag === "Embedding" || request.settings.maxTokens !== undefined) {
-    const hold = holdOf(request._tag === "Embedding" ? 0 : request.settings.maxTokens!)
-    const blocked = blocks(hold)
-    return blocked === undefined ? { request, hold } : { blocked }
-  }
-  // What is left gives the request its limit.
-  let affordable = Number.POSITIVE_INFINITY
-  let tightest: Account | undefined
-  for (const account of caps) {
-    const byMoney =
-      account.money === undefined || rates === undefined || rates.output === Money.zero
-        ? Number.POSITIVE_INFINITY
-        : Number((account.money - account.spentMoney - account.reservedMoney - base) / rates.output)
-    const byTokens =
-      account.tokens === undefined
-        ? Number.POSITIVE_INFINITY
-        : account.tokens - account.spentTokens - account.reservedTokens - input
-    const least = Math.min(byMoney, byTokens)
-    if (least < affordable) {
-      affordable = least
-      tightest = account
-    }
-  }
-  if (tightest === undefined) return { request, hold: holdOf(0) }
-  const most = Math.max(MOST_OUTPUT, (known.output ?? 0) * 4)
-  const usual = known.output === undefined ? FIRST_OUTPUT : Math.ceil(known.output * 1.25) + 16
-  const alone = tightest.reservedMoney === Money.zero && tightest.reservedTokens === 0
-  // Others may run beside it, so it takes a half of what is left; the last may take all, if an answer fits into that.
-  const limit = Math.min(
-    most,
-    alone && affordable < usual * 2 ? affordable : Math.max(usual, Math.floor(affordable / 2))
-  )
-  if (limit > affordable || limit < (known.output ?? 1)) return { blocked: tightest }
-  return { request: { ...request, settings: { ...request.settings, maxTokens: limit } }, hold: holdOf(limit) }
-}
-
-/** What is known of a call while its worst case is held. */
+/** What is known of a call while the most that it can cost is held. */
 interface Held {
+  readonly step: string
+  readonly model: string
+  readonly call: ModelClient.Call
+  readonly pricing: Pricing.Service
   readonly price: Price.Price | undefined
-  readonly tier: Price.Service
   readonly hold: ModelClient.Held
-  readonly counted: number
-  readonly known: Learned
-  readonly isEmbedding: boolean
+  readonly known: BudgetFit.Learned
+  readonly own: ReadonlyArray<BudgetFit.Account>
+  readonly scout: BudgetFit.Scouted
+  readonly isScout: boolean
 }
 
-/** What an attempt has used; what cannot be known is charged as it was held. */
+/** What an attempt has used, and what it teaches; what cannot be known is charged as it was held. */
 const usedBy = (
-  { billed, response }: ModelClient.Ended,
-  { counted, hold, isEmbedding, known, price, tier }: Held
-): ModelClient.Held => {
-  if (response?.usage !== undefined) {
-    const { usage } = response
-    const input = Usage.inputTokens(usage)
-    known.ratio = Math.max(known.ratio ?? 0, counted === 0 ? 1 : input / counted)
-    known.output = Math.max(known.output ?? 0, Usage.outputTokens(usage))
-    const money =
-      price === undefined
-        ? Money.zero
-        : Price.cost(price, usage, { serviceTier: response.serviceTier, provider: response.provider })
-    return { money: money ?? hold.money, tokens: Usage.totalTokens(usage) }
+  ended: ModelClient.Ended,
+  { call, hold, price, pricing }: Held,
+  known: BudgetFit.Learned,
+  scout: BudgetFit.Scouted
+) => {
+  const { billed, response } = ended
+  if (response === undefined) return billed === "no" ? { money: Money.zero, tokens: 0 } : hold
+  scout.answered = true
+  if (ModelResponse.isTruncated(response) && call.request._tag === "Completion") {
+    known.output = Math.max(known.output, call.request.settings.maxTokens ?? 0)
   }
-  if (response !== undefined) return hold
-  if (billed === "no") return { money: Money.zero, tokens: 0 }
-  // Cut on its way: probably billed, with its input and a usual answer.
-  const usage = { ...Usage.zero, uncachedInput: counted, output: isEmbedding ? 0 : (known.output ?? FIRST_OUTPUT) }
-  const money = price === undefined ? Money.zero : (Price.cost(price, usage, tier) ?? hold.money)
-  return { money: money < hold.money ? money : hold.money, tokens: Math.min(Usage.totalTokens(usage), hold.tokens) }
+  const { cost, estimated, usage } = Charge.ended(pricing, call, ended, () => Charge.most(pricing, call))
+  if (usage === undefined) return hold
+  const tokens = Usage.totalTokens(usage)
+  if (estimated !== true) known.output = Math.max(known.output, Usage.outputTokens(usage))
+  if (price === undefined) return { money: Money.zero, tokens }
+  if (cost === undefined) return { money: hold.money, tokens }
+  if (estimated === true) return { money: BudgetFit.times(cost, scout.dearness), tokens }
+  const expected = Price.cost(price, usage, { serviceTier: response.serviceTier, provider: response.provider })
+  if (expected !== undefined && expected > Money.zero && cost > expected) {
+    scout.dearness = Math.max(scout.dearness, Number((cost * 1_000n) / expected + 1n) / 1_000)
+  }
+  return { money: cost, tokens }
 }
 
 const refused = (description: string, reached: boolean): AiError.AiError =>
@@ -421,6 +375,7 @@ export const withGuard =
               Effect.onError(
                 Effect.map(guard({ ...call, request: outer.request }), (inner) => ({
                   request: inner.request,
+                  limited: inner.limited || outer.limited,
                   held: {
                     money: inner.held.money > outer.held.money ? inner.held.money : outer.held.money,
                     tokens: Math.max(inner.held.tokens, outer.held.tokens)

@@ -21,6 +21,7 @@ import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
+import * as Charge from "../price/Charge.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Caller from "../seam/Caller.ts"
@@ -28,7 +29,6 @@ import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as Parking from "../seam/Parking.ts"
-import * as TokenCounter from "../seam/TokenCounter.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 
 export type { AnswerEntry, AttemptEntry, Savings } from "../seam/LedgerEntry.ts"
@@ -50,9 +50,6 @@ export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effec
   { defaultValue: () => undefined }
 )
 
-/** Output tokens that are expected of a step and model before it has answered. */
-const FIRST_OUTPUT = 256
-
 /** Books attempts and answers of everything below. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
   ModelClient.middlewareEffect(
@@ -72,17 +69,13 @@ export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.Mode
             let warnings: Array<string> | undefined
             let numbers: Map<ModelClient.Call, number> | undefined
 
-            /** What a call has probably used, as far as it can be said before its answer. */
-            const expected = ({ request }: ModelClient.Call) => ({
-              inputTokens: TokenCounter.inputTokens(TokenCounter.estimate, request),
-              outputTokens:
-                request._tag === "Embedding"
-                  ? 0
-                  : Math.min(
-                      request.settings.maxTokens ?? Number.POSITIVE_INFINITY,
-                      Math.round(outputs.get(`${caller.step}\n${request.model ?? ""}`) ?? FIRST_OUTPUT)
-                    )
-            })
+            /** What a call costs at most; without an output limit, what it hardly ever passes. */
+            const most = (call: ModelClient.Call) =>
+              Charge.most(
+                pricing,
+                call,
+                Math.max(Charge.GUESS, 4 * (outputs.get(`${caller.step}\n${call.request.model ?? ""}`) ?? 0))
+              )
 
             const begin: ModelClient.Meter["begin"] = (call) => {
               const noted =
@@ -94,7 +87,7 @@ export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.Mode
                         at: call.startedAt,
                         provider: call.provider,
                         model: call.request.model ?? "",
-                        ...expected(call)
+                        ...toNote(most(call))
                       }),
                       (number) => {
                         numbers ??= new Map()
@@ -108,12 +101,10 @@ export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.Mode
             const end: ModelClient.Meter["end"] = (attempt) => {
               attempts++
               const { call, response } = attempt
-              const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), expected)
+              const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), () => most(call))
               if (response?.usage !== undefined && response._tag === "CompletionResponse") {
                 const key = `${caller.step}\n${call.request.model ?? ""}`
-                const mean = outputs.get(key)
-                const tokens = Usage.outputTokens(response.usage)
-                outputs.set(key, mean === undefined ? tokens : mean + (tokens - mean) * 0.05)
+                outputs.set(key, Math.max(outputs.get(key) ?? 0, Usage.outputTokens(response.usage)))
               }
               const doubt =
                 entry.unknown === "price"
@@ -154,42 +145,24 @@ const toAttemptEntry = (
   caller: Caller.Caller,
   attempt: ModelClient.Attempt,
   number: number | undefined,
-  expected: (call: ModelClient.Call) => { readonly inputTokens: number; readonly outputTokens: number }
+  most: () => Charge.Most
 ): LedgerEntry.AttemptEntry => {
   const { call, error, response } = attempt
-  const model = response?.model ?? call.request.model ?? ""
-  const common = {
-    _tag: "Attempt" as const,
+  return {
+    _tag: "Attempt",
     caller,
     at: call.startedAt,
     milliseconds: attempt.milliseconds,
     provider: call.provider,
-    model,
+    model: response?.model ?? call.request.model ?? "",
     ...(number === undefined ? undefined : { call: number }),
-    ...(error === undefined ? undefined : { error: ModelFailure.message(error) })
-  }
-  if (response === undefined) {
-    if (attempt.billed === "no") return { ...common, cost: Money.zero }
-    const { inputTokens, outputTokens } = expected(call)
-    return {
-      ...common,
-      ...Pricing.charge(pricing, {
-        provider: call.provider,
-        model,
-        at: call.startedAt,
-        usage: { ...Usage.zero, uncachedInput: inputTokens, output: outputTokens }
-      }),
-      estimated: true
-    }
-  }
-  return {
-    ...common,
-    ...(response.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
-    ...(response.usage === undefined
-      ? { cost: undefined, unknown: "usage" as const }
-      : Pricing.charge(pricing, { ...response, at: call.startedAt, usage: response.usage }))
+    ...(error === undefined ? undefined : { error: ModelFailure.message(error) }),
+    ...(response?.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
+    ...Charge.ended(pricing, call, attempt, most)
   }
 }
+
+const toNote = ({ cost, input, output }: Charge.Most) => ({ inputTokens: input, outputTokens: output, cost })
 
 const toAnswerEntry = (
   pricing: Pricing.Service,

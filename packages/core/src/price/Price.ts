@@ -135,11 +135,14 @@ export interface Service {
 const shareOf = (price: Price, { provider, serviceTier }: Service): readonly [bigint, bigint] | undefined | null =>
   serviceTier === undefined || serviceTier === "default"
     ? undefined
-    : (serviceTiers[provider ?? price.provider]?.[serviceTier] ?? null)
+    : (ownOf(ownOf(serviceTiers, provider ?? price.provider), serviceTier) ?? null)
 
-/** The rates in a class of service; the ordinary ones where its own are not known. */
-export const ratesFor = (price: Price, inputTokens: number, service: Service): Rates => {
-  const tier = tierAt(price, inputTokens)
+/** A property of the object's own: a name from outside never finds what every object inherits. */
+const ownOf = <A>(table: { readonly [name: string]: A } | undefined, name: string): A | undefined =>
+  table !== undefined && Object.hasOwn(table, name) ? table[name] : undefined
+
+/** The rates of one context tier in a class of service; the ordinary ones where its own are not known. */
+const ratesIn = (price: Price, tier: Tier, service: Service): Rates => {
   if (service.serviceTier === "batch" && tier.batch !== undefined) return tier.batch
   const share = shareOf(price, service)
   if (share === undefined || share === null) return tier.rates
@@ -152,6 +155,17 @@ export const ratesFor = (price: Price, inputTokens: number, service: Service): R
   ) as unknown as Rates
 }
 
+/** The rates in a class of service; the ordinary ones where its own are not known. */
+export const ratesFor = (price: Price, inputTokens: number, service: Service): Rates =>
+  ratesIn(price, tierAt(price, inputTokens), service)
+
+/** The rates of every context tier that a request of at most so many input tokens may be in. */
+export const ratesUpTo = (price: Price, inputTokens: number, service: Service): ReadonlyArray<Rates> =>
+  price.tiers.filter((tier) => tier.above < Math.max(1, inputTokens)).map((tier) => ratesIn(price, tier, service))
+
+/** Whether the price of a class of service is known. */
+export const hasService = (price: Price, service: Service): boolean => shareOf(price, service) !== null
+
 /** The exact charge for a usage; `undefined` when it cannot be known. */
 export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): Money.Money | undefined => {
   if (usage.unpriceable === true) return undefined
@@ -163,6 +177,7 @@ export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): M
   let total = Money.zero
   for (const tokenClass of Usage.classes) {
     const tokens = usage[tokenClass]
+    if (!Number.isSafeInteger(tokens)) return undefined
     if (tokens > 0) total += Money.times(rateOf(rates, tokenClass), tokens)
   }
   return share === undefined ? total : (total * share[0]) / share[1]

@@ -81,10 +81,11 @@ export const layer = (overrides: Overrides = {}): Layer.Layer<Pricing, PriceErro
 export const override = Effect.fnUntraced(function* (self: Service, overrides: Overrides) {
   if (Object.keys(overrides).length === 0) return self
   const over = yield* make(overrides)
-  const own = new Set(Object.keys(overrides).map(ModelName.withoutPrefix))
+  const own = Object.keys(overrides).map(ModelName.withoutPrefix)
+  const isOwn = (model: string) => own.some((name) => ModelName.isVersionOf(ModelName.withoutPrefix(model), name))
   return Pricing.of({
     ...self,
-    lookup: (options) => (own.has(ModelName.withoutPrefix(options.model)) ? over.lookup(options) : self.lookup(options))
+    lookup: (options) => (isOwn(options.model) ? over.lookup(options) : self.lookup(options))
   })
 })
 
@@ -114,14 +115,20 @@ const MINUTE = 60_000
 const fromTable = (table: typeof GenaiPrices, own: ReadonlyMap<string, Price.Price>): Service => {
   // A price may change by the time of day, so what is remembered is good for its minute only.
   const known = new Map<string, { readonly minute: number; readonly price: Option.Option<Price.Price> }>()
+  /** The author's price of a name, or of the name that it is a dated version of. */
+  const ownOf = (model: string): Price.Price | undefined => {
+    const name = ModelName.withoutPrefix(model)
+    const exact = own.get(name)
+    if (exact !== undefined || own.size === 0) return exact
+    for (const [known, price] of own) if (ModelName.isVersionOf(name, known)) return price
+    return undefined
+  }
   const lookup: Service["lookup"] = ({ at, model, provider }) => {
     const key = `${provider ?? ""}/${model}`
     const minute = Math.floor(at / MINUTE)
     const hit = known.get(key)
     if (hit !== undefined && hit.minute === minute) return hit.price
-    const price = Option.fromNullishOr(
-      own.get(ModelName.withoutPrefix(model)) ?? fromPackage(table, model, provider, at)
-    )
+    const price = Option.fromNullishOr(ownOf(model) ?? fromPackage(table, model, provider, at))
     known.set(key, { minute, price })
     return price
   }

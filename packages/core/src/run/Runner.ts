@@ -32,7 +32,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Money from "../data/Money.ts"
 import * as Secret from "../data/Secret.ts"
+import * as Usage from "../data/Usage.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
@@ -47,10 +49,8 @@ import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Notice from "../seam/Notice.ts"
 import * as Parking from "../seam/Parking.ts"
-import type * as LedgerRepo from "../store/LedgerRepo.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
 import * as Store from "../store/Store.ts"
-import * as CutCalls from "./CutCalls.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
@@ -101,7 +101,7 @@ export const run = <E>(
           return Effect.ignore(store.commit)
         })
       })
-      const books = yield* openBooks(begun, store, pricing, state, budget)
+      const books = yield* openBooks(begun, store, state, budget)
       // Whatever happens to this fiber, the run does not stay behind as running.
       let ended = false
       yield* Effect.addFinalizer(() =>
@@ -183,7 +183,6 @@ export const run = <E>(
       if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && state.stopped() === undefined) {
         return yield* Effect.interrupt
       }
-      yield* books.settle
       const stop =
         state.stopped()
         ?? (Exit.isFailure(exit)
@@ -249,39 +248,34 @@ const budgetOf = (flow: Flow.Any, options: RunState.Options, pricing: Pricing.Se
 const openBooks = Effect.fnUntraced(function* (
   run: RunRepo.Run,
   store: Store.Service,
-  pricing: Pricing.Service,
   state: RunState.RunState,
   budget: Budget.Budget | undefined
 ) {
   const { ledger, rows } = store
-  const book = (entry: Ledger.Entry): void => {
-    state.tally.record(entry)
-    ledger.append(run.id, entry)
-  }
-  let cut: ReadonlyArray<LedgerRepo.CutCall> = []
+  // A process numbers its calls apart from those of the tries before.
+  const first = run.tries * 2 ** 32
+  let number = first
   if (run.tries > 1) {
-    const [sums, calls] = yield* Effect.mapError(Effect.all([ledger.sums(run.id), ledger.cutCalls(run.id)]), (error) =>
+    const sums = yield* Effect.mapError(Effect.andThen(ledger.settle(run.id, first), ledger.sums(run.id)), (error) =>
       Store.unusable(store.name, error)
     )
     for (const sum of sums) {
       state.tally.restore(sum)
       budget?.restore(sum)
     }
-    cut = calls
     rows.clearFailures(run.id)
   }
-  const cutCalls = CutCalls.make(cut, { run: run.name, pricing, book })
-  // A process numbers its calls apart from those of the tries before.
-  let number = run.tries * 2 ** 32
   return {
     record: (entry: Ledger.Entry): void => {
-      book(entry)
-      cutCalls.see(entry)
-    },
-    /** An entry that stands in the store already. */
-    count: (entry: Ledger.Entry): void => {
       state.tally.record(entry)
-      cutCalls.see(entry)
+      ledger.append(run.id, entry)
+    },
+    /** An entry that stands in the store already; `isCharged`: the budget has it by itself. */
+    count: (entry: Ledger.Entry, isCharged: boolean): void => {
+      state.tally.record(entry)
+      if (isCharged || entry._tag !== "Attempt") return
+      const tokens = entry.usage === undefined ? 0 : Usage.totalTokens(entry.usage)
+      budget?.spend(entry.caller.step, entry.model, entry.cost ?? Money.zero, tokens)
     },
     calls: store.inMemory
       ? undefined
@@ -297,7 +291,6 @@ const openBooks = Effect.fnUntraced(function* (
             }),
             id
           )
-        },
-    settle: cutCalls.settle
+        }
   }
 })

@@ -16,11 +16,11 @@ export interface Sums {
   readonly failedAttempts: number
   /** Attempts whose cost is not known; what they cost is not in `spent`. */
   readonly unpriced: number
-  /** Attempts that were cut on their way, whose cost is an estimate. */
+  /** Attempts of which the provider has not said what they used: their cost is the most that they can have cost. */
   readonly estimated: number
-  /** What of `spent` is an estimate. */
+  /** What of `spent` is such a bound. */
   readonly estimatedSpent: Money.Money
-  /** Tokens of all attempts that reported them. */
+  /** Tokens of all attempts of which the provider reported them. */
   readonly usage: Usage.Usage
   readonly spent: Money.Money
   /** Answers by where they came from. */
@@ -74,8 +74,9 @@ class Running implements Sums {
         this.estimated++
         this.estimatedSpent += entry.cost ?? Money.zero
       }
-      const { usage } = entry
-      if (usage !== undefined) for (const tokenClass of Usage.classes) this.usage[tokenClass] += usage[tokenClass]
+      const { estimated, usage } = entry
+      if (usage !== undefined && estimated !== true)
+        for (const tokenClass of Usage.classes) this.usage[tokenClass] += usage[tokenClass]
       return
     }
     const { savings } = entry

@@ -134,17 +134,18 @@ const embed = (
   Option.match(embedder, {
     onNone: () => Effect.fail(refuse("this stack has no EmbeddingModel: provide one beside the LanguageModel")),
     onSome: (model) =>
-      Effect.map(model.embedMany(request.inputs), ({ embeddings, usage }) => ({
-        _tag: "EmbeddingResponse" as const,
-        provider: options.provider,
-        model: options.model,
-        requestedModel: options.model,
-        ...(usage.inputTokens === undefined
-          ? undefined
-          : { usage: Usage.fromInclusive({ input: usage.inputTokens, output: 0 }) }),
-        vectors: embeddings.map(({ vector }) => vector),
-        origin: "provider" as const
-      }))
+      Effect.map(model.embedMany(request.inputs), ({ embeddings, usage }) => {
+        const counted = Usage.fromInclusive({ input: usage.inputTokens, output: 0 })
+        return {
+          _tag: "EmbeddingResponse" as const,
+          provider: options.provider,
+          model: options.model,
+          requestedModel: options.model,
+          ...(counted === undefined ? undefined : { usage: counted }),
+          vectors: embeddings.map(({ vector }) => vector),
+          origin: "provider" as const
+        }
+      })
   })
 
 const refuse = (description: string): AiError.AiError =>

@@ -25,7 +25,7 @@ export interface AttemptEntry {
   readonly cost: Money.Money | undefined
   /** Why `cost` is not known. */
   readonly unknown?: "price" | "usage"
-  /** The call was cut on its way: usage and cost are what it has probably used (counted input, usual output). */
+  /** The provider has not said what the call used: usage and cost are the most that it can have used. */
   readonly estimated?: true
   readonly error?: string
   /** `undefined`: the ordinary one. */
@@ -74,8 +74,10 @@ export interface Call {
   readonly at: number
   readonly provider: string
   readonly model: string
-  /** Counted, not billed. */
+  /** Input at most. */
   readonly inputTokens: number
-  /** What its answer will probably have. */
+  /** Output at most; a guess where no limit is sent. */
   readonly outputTokens: number
+  /** Picodollars at most; `undefined`: no price is known. */
+  readonly cost: Money.Money | undefined
 }

@@ -24,18 +24,17 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { ModelRequest } from "../data/ModelRequest.ts"
 import type { Money } from "../data/Money.ts"
-import type { ModelResponse, ResponseTo } from "../data/ModelResponse.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
+import type { ResponseTo } from "../data/ModelResponse.ts"
+import * as ProviderCall from "./ProviderCall.ts"
 import * as BatchProvider from "./BatchProvider.ts"
-import * as ModelFailure from "./ModelFailure.ts"
 
 /** Sends a request and waits for its answer. */
 export type Send = <R extends ModelRequest>(request: R) => Effect.Effect<ResponseTo<R>, AiError.AiError>
@@ -193,7 +192,7 @@ export interface Call {
 /** What came of an attempt. */
 export interface Ended {
   /** The answer, also one that was then refused as unusable. */
-  readonly response?: ModelResponse
+  readonly response?: ModelResponse.ModelResponse
   readonly error?: AiError.AiError
   /**
    * `yes`: the provider answered and bills; `no`: it refused before any work; `unknown`: the call was cut on its way,
@@ -227,6 +226,8 @@ export interface Admission<R extends ModelRequest = ModelRequest> {
   readonly end: (ended: Ended) => void
   /** What is held for it until then, in picodollars and tokens. */
   readonly held: Held
+  /** Whether its output limit is the guard's: an answer that it cuts is no result of the caller's. */
+  readonly limited: boolean
 }
 
 /** An amount that is held until a call has ended. */
@@ -249,7 +250,7 @@ export const Guard = Context.Reference<Guard | undefined>("@pipe/core/ModelClien
  * A check that the caller puts on answers, before they count as good: it returns what is wrong, or `undefined`. `Retry`
  * asks again with those words and `Cache` does not keep what fails. The bridge sets it for structured output.
  */
-export const Accept = Context.Reference<(response: ModelResponse) => string | undefined>(
+export const Accept = Context.Reference<(response: ModelResponse.ModelResponse) => string | undefined>(
   "@pipe/core/ModelClient/Accept",
   { defaultValue: () => () => undefined }
 )
@@ -270,49 +271,7 @@ export const provider = (options: {
 }): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
 
-  const attempt = <R extends ModelRequest>(
-    call: Call & { readonly request: R },
-    meter: Meter,
-    clock: Clock.Clock,
-    admission?: Admission
-  ) => {
-    const end = (outcome: Ended) => {
-      const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
-      admission?.end(ended)
-      meter.end(ended)
-    }
-    return Effect.onExitPrimitive(options.send(call.request), (exit) => {
-      if (Exit.isSuccess(exit)) {
-        end({ response: exit.value, billed: "yes" })
-        const refused = ModelFailure.refusal(exit.value)
-        return refused === undefined ? undefined : Effect.fail(refused)
-      }
-      const failed = exit.cause.reasons.find(Cause.isFailReason)
-      end(
-        failed === undefined
-          ? { billed: "unknown" }
-          : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
-      )
-      return undefined
-    })
-  }
-
-  const begin = <R extends ModelRequest>(
-    call: Call & { readonly request: R },
-    meter: Meter,
-    clock: Clock.Clock,
-    admission?: Admission
-  ) => {
-    const before = meter.begin(call)
-    const sent = attempt(call, meter, clock, admission)
-    if (before === undefined) return sent
-    return Effect.andThen(
-      admission === undefined
-        ? before
-        : Effect.onInterrupt(before, () => Effect.sync(() => admission.end({ billed: "no" }))),
-      sent
-    )
-  }
+  const attempt = ProviderCall.make(options.send)
 
   return {
     resolve,
@@ -325,16 +284,7 @@ export const provider = (options: {
         const meter = fiber.getRef(Meter)
         const guard = fiber.getRef(Guard)
         const call = { request: resolve(asked), provider: options.name, startedAt: clock.currentTimeMillisUnsafe() }
-        return guard === undefined
-          ? begin(call, meter, clock)
-          : Effect.flatMap(guard(call), (admission) =>
-              begin(
-                { ...call, request: admission.request, startedAt: clock.currentTimeMillisUnsafe() },
-                meter,
-                clock,
-                admission
-              )
-            )
+        return attempt(call, { clock, meter, guard })
       })
   }
 }

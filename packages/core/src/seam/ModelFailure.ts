@@ -82,11 +82,27 @@ export const isHopeless = (error: AiError.AiError): boolean => {
 /** First words of the description of a `NetworkError` for an endpoint that takes no connection. */
 export const unreachable = "cannot connect"
 
+/** The key in a reason's metadata that says whether the provider may bill a call that failed, where its kind does not. */
+export const billableKey = "mayBeBilled"
+
+/** Kinds of failure that come before any work. */
+const unbilled: ReadonlySet<string> = new Set([
+  "RateLimitError",
+  "QuotaExhaustedError",
+  "AuthenticationError",
+  "ContentPolicyError",
+  "InvalidRequestError",
+  "UnsupportedSchemaError"
+])
+
 /** Whether the provider may have done the work, and so bill it, though no answer arrived. */
-export const mayBeBilled = (error: AiError.AiError): boolean =>
-  error.reason._tag === "NetworkError"
-    ? error.reason.description !== undefined && error.reason.description.startsWith(cut)
-    : error.reason._tag === "InvalidResponseError"
+export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
+  const said = "metadata" in reason ? (reason.metadata as Record<string, unknown>)[billableKey] : undefined
+  if (typeof said === "boolean") return said
+  return reason._tag === "NetworkError"
+    ? reason.description === undefined || reason.description.startsWith(cut)
+    : !unbilled.has(reason._tag)
+}
 
 /** First words of the description of a `NetworkError` that came after the request had been sent whole. */
 export const cut = "no answer arrived"

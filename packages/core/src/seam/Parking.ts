@@ -120,7 +120,7 @@ export interface Run {
   readonly hold: (held: ModelClient.Held) => () => void
   readonly register: (holder: Holder) => void
   /** Counts an entry that stands in the store already. */
-  readonly count: (entry: LedgerEntry.LedgerEntry) => void
+  readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void
 }
 
 /** Set around a request that is not to be put into a batch: it has left its batch, or another request waits for its answer. */

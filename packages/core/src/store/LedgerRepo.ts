@@ -13,18 +13,6 @@ import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as Database from "./Database.ts"
 import type * as Writer from "./Writer.ts"
 
-/** A call whose end nobody has seen: its process is gone. */
-export interface CutCall {
-  readonly id: number
-  readonly step: string
-  readonly row: number
-  readonly at: number
-  readonly provider: string
-  readonly model: string
-  readonly inputTokens: number
-  readonly outputTokens: number
-}
-
 /** What a run has booked for one step, model and class of service. */
 export interface Sum {
   readonly step: string
@@ -39,6 +27,8 @@ export interface Sum {
   readonly usage: Usage.Usage
   readonly spent: Money.Money
   readonly estimatedSpent: Money.Money
+  /** Tokens of the attempts that are estimated; not in `usage`. */
+  readonly estimatedTokens: number
   readonly answers: { readonly [O in ModelResponse.Origin]: number }
   readonly savings: LedgerEntry.Savings
 }
@@ -59,7 +49,13 @@ export interface LedgerRepo {
   readonly begin: (run: number, id: number, call: LedgerEntry.Call) => Effect.Effect<void, SqlError.SqlError>
   /** Takes the note away, with the next group. */
   readonly end: (run: number, id: number) => void
-  readonly cutCalls: (run: number) => Effect.Effect<ReadonlyArray<CutCall>, SqlError.SqlError>
+  /**
+   * Books the calls that a run has noted and never ended, at the most that they can have cost, and takes the notes away: its
+   * process is gone, and whether they were billed nobody knows. `before`: only calls with lower numbers.
+   */
+  readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>
+  /** Runs that have noted calls. */
+  readonly unsettled: Effect.Effect<ReadonlyArray<number>, SqlError.SqlError>
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sum>, SqlError.SqlError>
   /** Money and attempts of a run in equal parts of its time, by step and model. */
   readonly timeline: (
@@ -169,12 +165,28 @@ export const insertAttemptWhere = (
 
 const callTable: Writer.Table = {
   name: "calls",
-  columns: ["run", "id", "step", "row_index", "at", "provider", "model", "input_tokens", "output_tokens"]
+  columns: ["run", "id", "step", "row_index", "at", "provider", "model", "input_tokens", "output_tokens", "cost"]
 }
 
 const number = (value: unknown): number => Number(value ?? 0)
 const text = (value: unknown): string => String(value ?? "")
 const money = (value: unknown): Money.Money => Database.toBigInt(value) ?? 0n
+
+/** Each noted call is booked once, also where two processes settle at the same time. */
+const settlement = (database: Database.Service, run: number, before: number): ReadonlyArray<Database.Statement> => {
+  const params = [run, before]
+  const from = (table: string, where = "") =>
+    `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${tokenColumns.join(", ")}, cost, unknown, estimated, error)
+      SELECT run, step, row_index, at, 0, provider, model, input_tokens, 0, 0, 0, output_tokens, 0, cost,
+        CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was on its way' FROM ${table}${where}`
+  // A server lets only one of two take a row away; SQLite has one transaction that writes at a time.
+  return database.dialect === "pg"
+    ? [{ sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND id < ? RETURNING *) ${from("gone")}`, params }]
+    : [
+        { sql: from("calls", " WHERE run = ? AND id < ? ORDER BY id"), params },
+        { sql: "DELETE FROM calls WHERE run = ? AND id < ?", params }
+      ]
+}
 
 export const make = (database: Database.Service, writer: Writer.Writer): LedgerRepo => ({
   append: (run, entry) => {
@@ -201,31 +213,25 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       entry.serviceTier ?? null
     ])
   },
-  begin: (run, id, { at, caller, inputTokens, model, outputTokens, provider }) => {
-    writer.append(callTable, [run, id, caller.step, caller.row, at, provider, model, inputTokens, outputTokens])
+  begin: (run, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
+    const { row, step } = caller
+    writer.append(callTable, [run, id, step, row, at, provider, model, inputTokens, outputTokens, cost ?? null])
     return writer.commit
   },
   end: (run, id) => writer.execute(DELETE_CALL, [run, id]),
-  cutCalls: (run) =>
-    Effect.map(database.query("SELECT * FROM calls WHERE run = ? ORDER BY id", [run]), (rows) =>
-      rows.map((row) => ({
-        id: number(row["id"]),
-        step: text(row["step"]),
-        row: number(row["row_index"]),
-        at: number(row["at"]),
-        provider: text(row["provider"]),
-        model: text(row["model"]),
-        inputTokens: number(row["input_tokens"]),
-        outputTokens: number(row["output_tokens"])
-      }))
-    ),
+  settle: (run, before = Number.MAX_SAFE_INTEGER) =>
+    Effect.asVoid(database.transaction(settlement(database, run, before))),
+  unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
+    rows.map((row) => number(row["run"]))
+  ),
   sums: (run) =>
     Effect.gen(function* () {
       const attempts = yield* database.query(
         `SELECT step, provider, model, service_tier, count(*) AS n, count(error) AS failed, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced,
           sum(estimated) AS estimated, CAST(sum(cost) AS TEXT) AS cost,
           CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated_cost,
-          ${tokenColumns.map((column) => `sum(${column}) AS ${column}`).join(", ")}
+          sum(CASE WHEN estimated = 1 THEN coalesce(uncached_input, 0) + coalesce(output, 0) ELSE 0 END) AS estimated_tokens,
+          ${tokenColumns.map((column) => `sum(CASE WHEN estimated = 1 THEN 0 ELSE ${column} END) AS ${column}`).join(", ")}
           FROM attempts WHERE run = ? GROUP BY step, provider, model, service_tier ORDER BY min(id)`,
         [run]
       )
@@ -258,6 +264,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
               usage: Usage.zero,
               spent: 0n,
               estimatedSpent: 0n,
+              estimatedTokens: 0,
               answers: ModelResponse.noAnswers,
               savings: LedgerEntry.noSavings
             })
@@ -273,6 +280,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
           estimated: number(row["estimated"]),
           spent: money(row["cost"]),
           estimatedSpent: money(row["estimated_cost"]),
+          estimatedTokens: number(row["estimated_tokens"]),
           usage: {
             uncachedInput: number(row["uncached_input"]),
             cacheRead: number(row["cache_read"]),

@@ -124,7 +124,9 @@ export const migrations = {
   "0005_routes": run(
     "CREATE TABLE routes (id ID, run INT NOT NULL, step TEXT NOT NULL, row_index INT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL, is_strong INT NOT NULL, substituted INT NOT NULL, agreement DOUBLE PRECISION)",
     "CREATE INDEX routes_run ON routes (run)"
-  )
+  ),
+  // What a call costs at most: a process that is gone leaves it behind, to be booked as it was noted.
+  "0006_bounds": run("ALTER TABLE calls ADD COLUMN cost INT")
 }
 
 /** The newest version that this code knows. */

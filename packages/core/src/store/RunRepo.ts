@@ -91,6 +91,8 @@ export interface RunRepo {
   readonly latest: (identity: string) => Effect.Effect<Run | undefined, SqlError.SqlError>
   /** Keeps the plan of runs of an identity: the next of them has it beside what comes. */
   readonly savePlan: (identity: string, plan: Schema.Json) => Effect.Effect<void, SqlError.SqlError>
+  /** Of some runs those that no live process works on. */
+  readonly idle: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
   /** Newest first. */
   readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
 }
@@ -178,6 +180,12 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
           [identity, JSON.stringify(plan)]
         )
       ),
+    idle: (ids) =>
+      ids.length === 0
+        ? Effect.succeed([])
+        : Effect.map(query(`${ALL} WHERE id IN (${ids.map(() => "?").join(", ")})`, ids), (runs) =>
+            runs.filter(({ status }) => status !== "running")
+          ),
     list: (limit) => query(`${ALL} ORDER BY id DESC LIMIT ?`, [limit]),
     create: (run) =>
       Effect.gen(function* () {

@@ -139,13 +139,16 @@ export const make = Effect.fnUntraced(function* (
     columns: ["key", "value", "model", "created_at", "expires_at"]
   })
   const rows = RowRepo.make(database, writer)
+  const runs = RunRepo.make(database, writer)
+  const ledger = LedgerRepo.make(database, writer)
+  yield* settleIdle(runs, ledger)
   return {
     name: database.name,
     folder: options?.folder,
     inMemory: options?.inMemory === true,
-    runs: RunRepo.make(database, writer),
+    runs,
     rows,
-    ledger: LedgerRepo.make(database, writer),
+    ledger,
     batches: BatchRepo.make(database),
     reuse: ReuseRepo.make(database, writer),
     routes: RouteRepo.make(database, writer),
@@ -158,6 +161,19 @@ export const make = Effect.fnUntraced(function* (
     }
   }
 })
+
+/**
+ * Books what runs without a live process have left noted: whoever opens the store does it, also to read. A run that is resumed
+ * meanwhile numbers its calls above.
+ */
+const settleIdle = (runs: RunRepo.RunRepo, ledger: LedgerRepo.LedgerRepo): Effect.Effect<void> =>
+  Effect.flatMap(ledger.unsettled, runs.idle).pipe(
+    Effect.flatMap((idle) =>
+      Effect.forEach(idle, ({ id, tries }) => ledger.settle(id, (tries + 1) * 2 ** 32), { discard: true })
+    ),
+    // A store that can only be read shows what it has.
+    Effect.ignore
+  )
 
 const inMemory = Effect.flatMap(Effect.orDie(open(":memory:")), (database) => make(database, { inMemory: true }))
 

@@ -143,9 +143,12 @@ const toOutcome = (
 ): Effect.Effect<BatchProvider.Outcome> => {
   switch (result.type) {
     case "succeeded":
-      return Effect.succeed({
-        _tag: "Answered",
-        response: { ...Messages.toResponse(result.message, model), serviceTier: "batch" }
+      return Effect.match(Messages.toResponse(result.message, model), {
+        onSuccess: (response): BatchProvider.Outcome => ({
+          _tag: "Answered",
+          response: { ...response, serviceTier: "batch" }
+        }),
+        onFailure: (error): BatchProvider.Outcome => ({ _tag: "Failed", error })
       })
     case "errored": {
       const { message, type } = result.error.error

@@ -5,17 +5,19 @@
  */
 import type {
   ContentBlockParam,
-  Message,
   MessageCreateParamsNonStreaming,
   MessageParam,
-  TextBlockParam,
-  Usage as AnthropicUsage
+  TextBlockParam
 } from "@anthropic-ai/sdk/resources/messages/messages"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as Usage from "@pipe/core/Usage"
+import type * as AiError from "effect/ai/AiError"
 import type * as Prompt from "effect/ai/Prompt"
+import type * as Effect from "effect/Effect"
+import * as Answer from "../transport/Answer.ts"
 import * as Files from "../transport/Files.ts"
+import * as Client from "./Client.ts"
 
 /** Settings that the messages API does not know. */
 const unknownSettings = ["seed", "presencePenalty", "frequencyPenalty", "topLogprobs"] as const
@@ -142,63 +144,93 @@ const toFileBlock = (part: Prompt.FilePartEncoded): ContentBlockParam => {
 }
 
 /** Every input class stands beside the others; thinking is a part of the output. */
-export const toUsage = (usage: AnthropicUsage): Usage.Usage => {
-  const oneHour = usage.cache_creation?.ephemeral_1h_input_tokens ?? 0
-  const reasoning = usage.output_tokens_details?.thinking_tokens ?? 0
+const toUsage = (value: unknown): Usage.Usage | undefined => {
+  const usage = Answer.fields(value)
+  const created = usage["cache_creation_input_tokens"] ?? 0
+  const oneHour = Answer.fields(usage["cache_creation"])["ephemeral_1h_input_tokens"] ?? 0
+  // What was written for an hour is a part of what was written.
+  const written = Usage.fromInclusive({ input: created, cacheWrite: oneHour, output: 0 })
+  const output = Usage.fromInclusive({
+    input: 0,
+    output: usage["output_tokens"],
+    reasoning: Answer.fields(usage["output_tokens_details"])["thinking_tokens"]
+  })
+  const input = Usage.fromDisjoint({
+    input: usage["input_tokens"],
+    cacheRead: usage["cache_read_input_tokens"],
+    output: 0
+  })
+  if (written === undefined || output === undefined || input === undefined) return undefined
   return {
-    ...Usage.fromDisjoint({
-      input: usage.input_tokens,
-      cacheRead: usage.cache_read_input_tokens,
-      cacheWrite: Math.max(0, (usage.cache_creation_input_tokens ?? 0) - oneHour),
-      cacheWrite1h: oneHour,
-      output: 0
-    }),
-    ...outputOf(Usage.fromInclusive({ input: 0, output: usage.output_tokens, reasoning }))
+    ...output,
+    uncachedInput: input.uncachedInput,
+    cacheRead: input.cacheRead,
+    cacheWrite: written.unpriceable === true ? 0 : written.uncachedInput,
+    cacheWrite1h: written.unpriceable === true ? Number(oneHour) : written.cacheWrite
   }
 }
 
-const outputOf = ({ inconsistent, output, reasoning }: Usage.Usage) => ({
-  output,
-  reasoning,
-  ...(inconsistent === undefined ? undefined : { inconsistent })
-})
+const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
+  ["end_turn", "stop"],
+  ["stop_sequence", "stop"],
+  ["max_tokens", "length"],
+  ["model_context_window_exceeded", "length"],
+  ["tool_use", "tool-calls"],
+  ["pause_turn", "pause"],
+  ["refusal", "content-filter"]
+])
 
-const finishReasons: { readonly [reason: string]: ModelResponse.FinishReason } = {
-  end_turn: "stop",
-  stop_sequence: "stop",
-  max_tokens: "length",
-  model_context_window_exceeded: "length",
-  tool_use: "tool-calls",
-  pause_turn: "pause",
-  refusal: "content-filter"
-}
-
-export const toResponse = (message: Message, model: string): ModelResponse.CompletionResponse => {
-  const tier = message.usage.service_tier
-  return {
-    _tag: "CompletionResponse",
-    provider: "anthropic",
-    model: message.model || model,
-    requestedModel: model,
-    id: message.id,
-    usage: toUsage(message.usage),
-    ...(tier === null || tier === undefined || tier === "standard" ? undefined : { serviceTier: tier }),
-    parts: message.content.flatMap((block): ReadonlyArray<ModelResponse.Part> => {
-      switch (block.type) {
-        case "text":
-          return [{ type: "text", text: block.text }]
-        case "thinking":
-          return [{ type: "reasoning", text: block.thinking }]
-        case "tool_use":
-          return [{ type: "tool-call", id: block.id, name: block.name, params: block.input }]
-        default:
-          return []
-      }
-    }),
-    finishReason: finishReasons[message.stop_reason ?? ""] ?? "unknown",
-    ...(message.stop_reason === "refusal"
-      ? { refusal: message.stop_details?.explanation ?? "no reason was given" }
-      : undefined),
-    origin: "provider"
+/** A block of an answer; `undefined` where it has not what its kind must have. */
+const toPart = (value: unknown): ReadonlyArray<ModelResponse.Part> | undefined => {
+  const block = Answer.fields(value)
+  switch (block["type"]) {
+    case "text": {
+      const text = Answer.text(block["text"])
+      return text === undefined ? undefined : [{ type: "text", text }]
+    }
+    case "thinking": {
+      const text = Answer.words(block["thinking"])
+      return text === undefined ? [] : [{ type: "reasoning", text }]
+    }
+    case "tool_use": {
+      const [id, name] = [Answer.text(block["id"]), Answer.words(block["name"])]
+      return id === undefined || name === undefined
+        ? undefined
+        : [{ type: "tool-call", id, name, params: Answer.toolArguments(block["input"]) }]
+    }
+    default:
+      return typeof block["type"] === "string" ? [] : undefined
   }
 }
+
+/** Reads an answer; what it must have and has not is a failure. */
+export const toResponse = (
+  value: unknown,
+  model: string
+): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
+  Answer.decode(Client.MODULE, () => {
+    const message = Answer.fields(value)
+    const parts = Answer.list(message["content"])?.map(toPart)
+    if (parts === undefined || parts.some((part) => part === undefined))
+      return Answer.malformed(Client.MODULE, "content")
+    const usage = toUsage(message["usage"])
+    const tier = Answer.name(Answer.fields(message["usage"])["service_tier"])
+    const id = Answer.words(message["id"])
+    return {
+      _tag: "CompletionResponse",
+      provider: "anthropic",
+      model: Answer.name(message["model"]) ?? model,
+      requestedModel: model,
+      ...(id === undefined ? undefined : { id }),
+      ...(usage === undefined ? undefined : { usage }),
+      ...(tier === undefined || tier === "standard" ? undefined : { serviceTier: tier }),
+      parts: parts.flatMap((part) => part ?? []),
+      finishReason: Answer.oneOf(finishReasons, message["stop_reason"]) ?? "unknown",
+      ...(message["stop_reason"] === "refusal"
+        ? {
+            refusal: Answer.words(Answer.fields(message["stop_details"])["explanation"]) ?? "no reason was given"
+          }
+        : undefined),
+      origin: "provider"
+    }
+  })

@@ -17,9 +17,6 @@ import * as Stream from "effect/Stream"
 import { createReadStream } from "node:fs"
 import type { OpenAI } from "openai"
 import type { Batch } from "openai/resources/batches"
-import type { ChatCompletion } from "openai/resources/chat/completions"
-import type { CreateEmbeddingResponse } from "openai/resources/embeddings"
-import type { Response } from "openai/resources/responses/responses"
 import * as Body from "../transport/Body.ts"
 import * as Account from "../transport/Account.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
@@ -185,11 +182,11 @@ export const make = (
     const object = (body as { readonly object?: unknown } | null)?.object
     switch (object) {
       case "list":
-        return Embeddings.toResponse(body as CreateEmbeddingResponse, model, provider, undefined)
+        return Embeddings.toResponse(body, model, provider, undefined)
       case "response":
-        return Responses.toResponse(body as Response, model, provider)
+        return Responses.toResponse(body, model, provider)
       default:
-        return Chat.toResponse(body as ChatCompletion, model, options.chat)
+        return Chat.toResponse(body, model, options.chat)
     }
   }
 }

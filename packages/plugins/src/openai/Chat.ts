@@ -10,12 +10,11 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type {
-  ChatCompletion,
   ChatCompletionContentPart,
   ChatCompletionCreateParamsNonStreaming,
   ChatCompletionMessageParam
 } from "openai/resources/chat/completions"
-import type { CompletionUsage } from "openai/resources/completions"
+import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
 import * as Client from "./Client.ts"
@@ -144,74 +143,105 @@ const toContentPart = (part: Prompt.UserMessagePartEncoded): ChatCompletionConte
 }
 
 /** Cached tokens stand inside the prompt's, reasoning inside the completion's. */
-export const toUsage = (usage: CompletionUsage): Usage.Usage =>
-  Usage.fromInclusive({
-    input: usage.prompt_tokens,
-    output: usage.completion_tokens,
-    cacheRead: usage.prompt_tokens_details?.cached_tokens,
-    cacheWrite: usage.prompt_tokens_details?.cache_write_tokens,
-    reasoning: usage.completion_tokens_details?.reasoning_tokens
+const toUsage = (value: unknown): Usage.Usage | undefined => {
+  const usage = Answer.fields(value)
+  const input = Answer.fields(usage["prompt_tokens_details"])
+  return Usage.fromInclusive({
+    input: usage["prompt_tokens"],
+    output: usage["completion_tokens"],
+    cacheRead: input["cached_tokens"],
+    cacheWrite: input["cache_write_tokens"],
+    reasoning: Answer.fields(usage["completion_tokens_details"])["reasoning_tokens"]
   })
-
-const finishReasons: { readonly [reason: string]: ModelResponse.FinishReason } = {
-  stop: "stop",
-  length: "length",
-  content_filter: "content-filter",
-  tool_calls: "tool-calls",
-  function_call: "tool-calls"
 }
 
-/** The log-probabilities of an answer's tokens. */
-export const logprobsOf = (
-  tokens: ReadonlyArray<{ readonly logprob: number }> | null | undefined
-): { readonly logprobs: ReadonlyArray<number> } | undefined =>
-  tokens === null || tokens === undefined || tokens.length === 0
-    ? undefined
-    : { logprobs: tokens.map(({ logprob }) => logprob) }
+const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
+  ["stop", "stop"],
+  ["length", "length"],
+  ["content_filter", "content-filter"],
+  ["tool_calls", "tool-calls"],
+  ["function_call", "tool-calls"]
+])
+
+/** The log-probabilities of an answer's tokens; none where one is no number. */
+export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<number> } | undefined => {
+  const list = Answer.list(tokens) ?? []
+  const logprobs = list.map((token) => Answer.fields(token)["logprob"])
+  return logprobs.length > 0 && logprobs.every((value) => typeof value === "number") ? { logprobs } : undefined
+}
 
 /** A class of service other than the ordinary one. */
-export const tierOf = (tier: string | null | undefined): { readonly serviceTier: string } | undefined =>
-  tier === null || tier === undefined || tier === "default" || tier === "auto" ? undefined : { serviceTier: tier }
+export const tierOf = (value: unknown): { readonly serviceTier: string } | undefined => {
+  const tier = Answer.name(value)
+  return tier === undefined || tier === "default" || tier === "auto" ? undefined : { serviceTier: tier }
+}
 
+/** What an answer says of itself, beside its content. */
+export const metadata = (answer: Answer.Fields, model: string, provider: string, usage: Usage.Usage | undefined) => {
+  const id = Answer.words(answer["id"])
+  return {
+    provider,
+    model: Answer.name(answer["model"]) ?? model,
+    requestedModel: model,
+    ...(id === undefined ? undefined : { id }),
+    ...(usage === undefined ? undefined : { usage }),
+    ...tierOf(answer["service_tier"])
+  }
+}
+
+/** The text of a message: as it is, or in parts. `undefined` for anything else. */
+const contentOf = (content: unknown): ReadonlyArray<ModelResponse.Part> | undefined => {
+  if (content === null || content === undefined) return []
+  if (typeof content === "string") return [{ type: "text", text: content }]
+  const texts = Answer.list(content)?.map((part) => Answer.text(Answer.fields(part)["text"]))
+  return texts === undefined || texts.length === 0 || texts.some((text) => text === undefined)
+    ? undefined
+    : [{ type: "text", text: texts.join("") }]
+}
+
+const toToolCall = (value: unknown): ReadonlyArray<ModelResponse.Part> | undefined => {
+  const call = Answer.fields(value)
+  if (call["type"] !== undefined && call["type"] !== "function") return []
+  const { arguments: params, name } = Answer.fields(call["function"])
+  const id = Answer.text(call["id"])
+  return id === undefined || Answer.words(name) === undefined
+    ? undefined
+    : [{ type: "tool-call", id, name: String(name), params: Answer.toolArguments(params) }]
+}
+
+/** Reads an answer; what it must have and has not is a failure. */
 export const toResponse = (
-  completion: ChatCompletion,
+  value: unknown,
   model: string,
   options: Options
-): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
-  const choice = completion.choices?.[0]
-  if (choice?.message === undefined) return Effect.fail(Client.malformed("choices"))
-  const { message } = choice
-  const reasoning = (message as { readonly reasoning_content?: unknown }).reasoning_content
-  return Effect.succeed({
-    _tag: "CompletionResponse",
-    provider: options.provider,
-    model: completion.model || model,
-    requestedModel: model,
-    id: completion.id,
-    ...(completion.usage === undefined || completion.usage === null ? undefined : { usage: toUsage(completion.usage) }),
-    ...tierOf(completion.service_tier),
-    parts: [
-      ...(typeof reasoning === "string" && reasoning !== "" ? [{ type: "reasoning" as const, text: reasoning }] : []),
-      ...(typeof message.content === "string" ? [{ type: "text" as const, text: message.content }] : []),
-      ...(message.tool_calls ?? []).flatMap((call) =>
-        call.type !== "function"
-          ? []
-          : [
-              {
-                type: "tool-call" as const,
-                id: call.id,
-                name: call.function.name,
-                params: Body.toolArguments(call.function.arguments)
-              }
-            ]
-      )
-    ],
-    finishReason: finishReasons[choice.finish_reason] ?? "unknown",
-    ...logprobsOf(choice.logprobs?.content),
-    ...(typeof message.refusal === "string" && message.refusal !== "" ? { refusal: message.refusal } : undefined),
-    origin: "provider"
+): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
+  Answer.decode(Client.MODULE, () => {
+    const answer = Answer.fields(value)
+    const choice = Answer.fields(Answer.list(answer["choices"])?.[0])
+    if (!Answer.isRecord(choice["message"])) return Client.malformed("choices[0].message")
+    const { message } = choice
+    const content = contentOf(message["content"])
+    if (content === undefined) return Client.malformed("choices[0].message.content")
+    const calls = (message["tool_calls"] === null ? [] : Answer.list(message["tool_calls"] ?? []))?.map(toToolCall)
+    if (calls === undefined || calls.some((call) => call === undefined)) {
+      return Client.malformed("choices[0].message.tool_calls")
+    }
+    const reasoning = Answer.words(message["reasoning_content"])
+    const refusal = Answer.words(message["refusal"])
+    return {
+      _tag: "CompletionResponse",
+      ...metadata(answer, model, options.provider, toUsage(answer["usage"])),
+      parts: [
+        ...(reasoning === undefined ? [] : [{ type: "reasoning" as const, text: reasoning }]),
+        ...content,
+        ...calls.flatMap((call) => call ?? [])
+      ],
+      finishReason: Answer.oneOf(finishReasons, choice["finish_reason"]) ?? "unknown",
+      ...logprobsOf(Answer.fields(choice["logprobs"])["content"]),
+      ...(refusal === undefined ? undefined : { refusal }),
+      origin: "provider"
+    }
   })
-}
 
 /** Asks by chat completions. */
 export const send = (

@@ -12,6 +12,8 @@ import type { APIError } from "openai/core/error"
 import type { ChatCompletion, ChatCompletionCreateParamsNonStreaming } from "openai/resources/chat/completions"
 import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/resources/embeddings"
 import type { Response, ResponseCreateParamsNonStreaming } from "openai/resources/responses/responses"
+import * as Secret from "@pipe/core/Secret"
+import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
 import * as Limits from "../transport/Limits.ts"
@@ -192,9 +194,12 @@ const messageOf = (error: APIError): string => {
 }
 
 /** An answer without what it must have. */
-export const malformed = (what: string): AiError.AiError =>
+export const malformed = (what: string): AiError.AiError => Answer.malformed(MODULE, what)
+
+/** An answer that says that the work failed. */
+export const failed = (words: string): AiError.AiError =>
   AiError.make({
     module: MODULE,
     method: "send",
-    reason: new AiError.InvalidResponseError({ description: `the endpoint's answer has no ${what}` })
+    reason: new AiError.InternalProviderError({ description: Secret.mask(words) })
   })

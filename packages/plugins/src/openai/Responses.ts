@@ -10,12 +10,11 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Effect from "effect/Effect"
 import type {
-  Response,
   ResponseCreateParamsNonStreaming,
   ResponseInputContent,
-  ResponseInputItem,
-  ResponseUsage
+  ResponseInputItem
 } from "openai/resources/responses/responses"
+import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
 import * as Chat from "./Chat.ts"
@@ -130,71 +129,91 @@ const toContent = (part: Prompt.UserMessagePartEncoded): ResponseInputContent =>
   )
 }
 
-const toUsage = (usage: ResponseUsage): Usage.Usage =>
-  Usage.fromInclusive({
-    input: usage.input_tokens,
-    output: usage.output_tokens,
-    cacheRead: usage.input_tokens_details?.cached_tokens,
-    cacheWrite: usage.input_tokens_details?.cache_write_tokens,
-    reasoning: usage.output_tokens_details?.reasoning_tokens
+const toUsage = (value: unknown): Usage.Usage | undefined => {
+  const usage = Answer.fields(value)
+  const input = Answer.fields(usage["input_tokens_details"])
+  return Usage.fromInclusive({
+    input: usage["input_tokens"],
+    output: usage["output_tokens"],
+    cacheRead: input["cached_tokens"],
+    cacheWrite: input["cache_write_tokens"],
+    reasoning: Answer.fields(usage["output_tokens_details"])["reasoning_tokens"]
   })
+}
 
-const finishReasonOf = (response: Response, calls: number): ModelResponse.FinishReason => {
-  switch (response.status) {
+const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.FinishReason => {
+  switch (answer["status"]) {
     case "completed":
       return calls > 0 ? "tool-calls" : "stop"
-    case "incomplete":
-      return response.incomplete_details?.reason === "content_filter"
-        ? "content-filter"
-        : response.incomplete_details?.reason === "max_output_tokens"
-          ? "length"
-          : "other"
-    case "failed":
-    case "cancelled":
-      return "error"
+    case "incomplete": {
+      const { reason } = Answer.fields(answer["incomplete_details"])
+      return reason === "content_filter" ? "content-filter" : reason === "max_output_tokens" ? "length" : "other"
+    }
     default:
       return "unknown"
   }
 }
 
-export const toResponse = (
-  response: Response,
-  model: string,
-  provider: string
-): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
-  if (!Array.isArray(response.output)) return Effect.fail(Client.malformed("output"))
+/** What the items of an answer give; a text for what one of them should have. */
+const readItems = (items: ReadonlyArray<unknown>) => {
   const parts: Array<ModelResponse.Part> = []
+  const logprobs: Array<unknown> = []
   let refusal: string | undefined
-  const logprobs: Array<{ readonly logprob: number }> = []
-  for (const item of response.output) {
-    if (item.type === "message") {
-      for (const content of item.content) {
-        if (content.type === "output_text") {
-          parts.push({ type: "text", text: content.text })
-          logprobs.push(...(content.logprobs ?? []))
-        } else if (content.type === "refusal") refusal = content.refusal
+  for (const [at, value] of items.entries()) {
+    const item = Answer.fields(value)
+    if (item["type"] === "message") {
+      const contents = Answer.list(item["content"])
+      if (contents === undefined) return `output[${at}].content`
+      for (const value of contents) {
+        const content = Answer.fields(value)
+        if (content["type"] === "refusal") refusal = Answer.text(content["refusal"]) ?? "no reason was given"
+        if (content["type"] !== "output_text") continue
+        const text = Answer.text(content["text"])
+        if (text === undefined) return `output[${at}].content[].text`
+        parts.push({ type: "text", text })
+        for (const token of Answer.list(content["logprobs"]) ?? []) logprobs.push(token)
       }
-    } else if (item.type === "function_call") {
-      parts.push({ type: "tool-call", id: item.call_id, name: item.name, params: Body.toolArguments(item.arguments) })
-    } else if (item.type === "reasoning" && item.summary.length > 0) {
-      parts.push({ type: "reasoning", text: item.summary.map(({ text }) => text).join("\n") })
+    } else if (item["type"] === "function_call") {
+      const [id, name] = [Answer.text(item["call_id"]), Answer.words(item["name"])]
+      if (id === undefined || name === undefined) return `output[${at}].name`
+      parts.push({ type: "tool-call", id, name, params: Answer.toolArguments(item["arguments"]) })
+    } else if (item["type"] === "reasoning") {
+      const texts = (Answer.list(item["summary"]) ?? []).flatMap(
+        (summary) => Answer.words(Answer.fields(summary)["text"]) ?? []
+      )
+      if (texts.length > 0) parts.push({ type: "reasoning", text: texts.join("\n") })
     }
   }
-  return Effect.succeed({
-    _tag: "CompletionResponse",
-    provider,
-    model: response.model || model,
-    requestedModel: model,
-    id: response.id,
-    ...(response.usage === undefined || response.usage === null ? undefined : { usage: toUsage(response.usage) }),
-    ...Chat.tierOf(response.service_tier),
-    parts,
-    finishReason: finishReasonOf(response, parts.filter((part) => part.type === "tool-call").length),
-    ...Chat.logprobsOf(logprobs),
-    ...(refusal === undefined ? undefined : { refusal }),
-    origin: "provider"
-  })
+  return { parts, logprobs, refusal }
 }
+
+/** Reads an answer; what it must have and has not, and an answer that says that it failed, is a failure. */
+export const toResponse = (
+  value: unknown,
+  model: string,
+  provider: string
+): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
+  Answer.decode(Client.MODULE, () => {
+    const answer = Answer.fields(value)
+    if (answer["status"] === "failed" || answer["status"] === "cancelled") {
+      const { code, message } = Answer.fields(answer["error"])
+      return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${answer["status"]}`)
+    }
+    const items = Answer.list(answer["output"])
+    if (items === undefined) return Client.malformed("output")
+    const read = readItems(items)
+    if (typeof read === "string") return Client.malformed(read)
+    const { logprobs, parts, refusal } = read
+    return {
+      _tag: "CompletionResponse",
+      ...Chat.metadata(answer, model, provider, toUsage(answer["usage"])),
+      parts,
+      finishReason: finishReasonOf(answer, parts.filter((part) => part.type === "tool-call").length),
+      ...Chat.logprobsOf(logprobs),
+      ...(refusal === undefined ? undefined : { refusal }),
+      origin: "provider"
+    }
+  })
 
 /** Asks by the responses API. */
 export const send = (

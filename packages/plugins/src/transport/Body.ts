@@ -37,13 +37,3 @@ export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.Ai
         })
       })
   })
-
-/** The arguments of a tool call; text that is no JSON stays text, which the tool's schema then refuses. */
-export const toolArguments = (text: string): unknown => {
-  if (text === "") return {}
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
-}

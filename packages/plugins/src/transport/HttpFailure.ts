@@ -70,7 +70,10 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
       return new AiError.InvalidRequestError({ constraint: notFound, description })
     case 408:
     case 409:
-      return new AiError.InternalProviderError({ description, metadata })
+      return new AiError.InternalProviderError({
+        description,
+        metadata: { ...metadata, [ModelFailure.billableKey]: false }
+      })
     case 429:
       return new AiError.RateLimitError({
         ...(wait === undefined ? undefined : { retryAfter: Duration.millis(wait) }),
@@ -106,6 +109,8 @@ export const notJson = (options: {
     reason:
       options.contentType !== undefined && !options.contentType.includes("json")
         ? new AiError.InvalidRequestError({
+            // Something answered with success: whoever it is may bill it.
+            metadata: { [ModelFailure.billableKey]: true },
             description: `${options.url} answered ${options.contentType}, not JSON ("${start}"): is the base URL right? It usually ends in /v1`
           })
         : new AiError.InvalidResponseError({ description: `${options.url} answered broken JSON ("${start}")` })

@@ -1,0 +1,161 @@
+/**
+ * Whether a call fits under the limits of a budget, with which output limit, and what has to be held for it.
+ *
+ * @internal
+ */
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import * as Money from "../data/Money.ts"
+import * as Charge from "../price/Charge.ts"
+import type * as Price from "../price/Price.ts"
+import type * as ModelClient from "../seam/ModelClient.ts"
+
+/** One limit, with what is spent and held of it. */
+export interface Account {
+  readonly name: string
+  /** Whether it counts every step and model. */
+  readonly isForAll: boolean
+  readonly applies: (step: string, model: string) => boolean
+  readonly money: Money.Money | undefined
+  readonly tokens: number | undefined
+  readonly warns: boolean
+  spentMoney: Money.Money
+  spentTokens: number
+  reservedMoney: Money.Money
+  reservedTokens: number
+  warned: boolean
+}
+
+/** Output that a request without a limit gets at most, and at least before the model has answered. */
+const MOST_OUTPUT = 4_096
+const FIRST_OUTPUT = 256
+
+/** A request without a limit takes such a share of what is left, where that is more than an answer usually needs. */
+const SHARE = 64
+
+/** What the answers of a step and model have taught. */
+export interface Learned {
+  /** The most output of an answer, or the limit that cut one. */
+  output: number
+}
+
+/** What is known of a model's prices from its answers. */
+export interface Scouted {
+  /** Whether it has answered. */
+  answered: boolean
+  /** Its first call, while that is under way. */
+  alone: boolean
+  /** What an answer cost over what it would have cost as the model that was requested: a factor of 1 or more. */
+  dearness: number
+}
+
+/** A call that asks for its share of the accounts. */
+export interface Claim<R extends ModelRequest.ModelRequest> {
+  readonly call: ModelClient.Call & { readonly request: R }
+  readonly step: string
+  readonly model: string
+  readonly own: ReadonlyArray<Account>
+  readonly price: Price.Price | undefined
+  /** Its input at most. */
+  readonly input: number
+  readonly known: Learned
+  readonly scout: Scouted
+}
+
+export type Fit<R extends ModelRequest.ModelRequest> =
+  | { readonly request: R; readonly hold: ModelClient.Held; readonly limited: boolean }
+  | { readonly blocked: Account }
+
+/** An amount times a factor of 1 or more, rounded up. */
+export const times = (money: Money.Money, factor: number): Money.Money =>
+  factor === 1 ? money : (money * BigInt(Math.ceil(factor * 1_000))) / 1_000n + 1n
+
+/** Whether a request fits under all caps, with which output limit, and what has to be held for it. */
+export const fit = <R extends ModelRequest.ModelRequest>({
+  call,
+  input,
+  known,
+  own,
+  price,
+  scout
+}: Claim<R>): Fit<R> => {
+  const { request } = call
+  const found = price === undefined ? undefined : Charge.dearest(price, input, serviceTierOf(call))
+  const rates =
+    found === undefined
+      ? undefined
+      : { input: times(found.input, scout.dearness), output: times(found.output, scout.dearness) }
+  const base = rates === undefined ? Money.zero : Money.times(rates.input, input)
+  const holdOf = (output: number): ModelClient.Held => ({
+    money: rates === undefined ? Money.zero : base + Money.times(rates.output, output),
+    tokens: input + output
+  })
+  const { affordable, tightest } = roomIn(own, base, rates?.output, input)
+  const withLimit = (limit: number): Fit<R> => ({
+    request: { ...request, settings: { ...(request as ModelRequest.Completion).settings, maxTokens: limit } } as R,
+    hold: holdOf(limit),
+    limited: true
+  })
+  if (request._tag === "Embedding") {
+    return tightest === undefined || affordable >= 0
+      ? { request, hold: holdOf(0), limited: false }
+      : { blocked: tightest }
+  }
+  const own_ = request.settings.maxTokens
+  if (tightest === undefined) return { request, hold: holdOf(own_ ?? 0), limited: false }
+  const isAlone = tightest.reservedMoney === Money.zero && tightest.reservedTokens === 0
+  /** The last of what is left, where an answer of the usual length fits into it. */
+  const rest = isAlone && affordable >= Math.max(1, known.output) ? withLimit(affordable) : { blocked: tightest }
+  if (own_ !== undefined) {
+    return own_ <= affordable
+      ? { request, hold: holdOf(own_), limited: false }
+      : known.output > 0
+        ? rest
+        : { blocked: tightest }
+  }
+  const usual = known.output === 0 ? FIRST_OUTPUT : known.output * 2 + 64
+  const limit = Math.min(Math.max(MOST_OUTPUT, known.output * 4), Math.max(usual, Math.floor(affordable / SHARE)))
+  return limit <= affordable ? withLimit(limit) : rest
+}
+
+/** Output tokens that fit under all caps beside the input, and the cap that says so. */
+const roomIn = (
+  own: ReadonlyArray<Account>,
+  base: Money.Money,
+  rate: Money.Money | undefined,
+  input: number
+): { readonly affordable: number; readonly tightest: Account | undefined } => {
+  let affordable = Number.POSITIVE_INFINITY
+  let tightest: Account | undefined
+  for (const account of own) {
+    const money =
+      account.money === undefined || rate === undefined
+        ? undefined
+        : account.money - account.spentMoney - account.reservedMoney - base
+    const byMoney =
+      money === undefined
+        ? Number.POSITIVE_INFINITY
+        : money < Money.zero
+          ? -1
+          : rate === Money.zero
+            ? Number.MAX_SAFE_INTEGER
+            : Number(money / rate!)
+    const byTokens =
+      account.tokens === undefined
+        ? Number.POSITIVE_INFINITY
+        : account.tokens - account.spentTokens - account.reservedTokens - input
+    const least = Math.min(byMoney, byTokens)
+    if (least < affordable) {
+      affordable = least
+      tightest = account
+    }
+  }
+  return { affordable, tightest }
+}
+
+/** The class of service that a call names, by the run or by its own options. */
+export const serviceTierOf = ({ provider, request, serviceTier }: ModelClient.Call): Price.Service => {
+  const options = request.providerOptions[provider]
+  const named =
+    typeof options === "object" && options !== null && "service_tier" in options ? options["service_tier"] : undefined
+  return { provider, serviceTier: serviceTier ?? (typeof named === "string" ? named : undefined) }
+}

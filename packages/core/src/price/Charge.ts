@@ -1,0 +1,204 @@
+/**
+ * What a call may cost at most, and what it has cost: the one place for it, so that what a budget holds and charges, and
+ * what the ledger notes and books, are the same figures.
+ *
+ * **Details** Input is bounded by the bytes of all that is sent: no tokenizer makes more tokens of a text than it has bytes.
+ * Text that a tokenizer normalises first (NFKC) counts as its longer form. Output is bounded by the limit that is sent; without
+ * one it is a guess, and said to be one.
+ *
+ * @internal
+ */
+import * as Option from "effect/Option"
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as Money from "../data/Money.ts"
+import * as Usage from "../data/Usage.ts"
+import type * as LedgerEntry from "../seam/LedgerEntry.ts"
+import * as FileTokens from "./FileTokens.ts"
+import * as Price from "./Price.ts"
+import * as Pricing from "./Pricing.ts"
+
+/** A call as far as its price goes. */
+export interface Call {
+  readonly request: ModelRequest.ModelRequest
+  readonly provider: string
+  readonly startedAt: number
+  readonly serviceTier?: string
+}
+
+/** The most input that a request can be billed for. */
+export interface Input {
+  readonly tokens: number
+  /** What of the request no rule bounds: then `tokens` says nothing. */
+  readonly unbounded?: string
+}
+
+/** What a call costs at most. */
+export interface Most {
+  readonly input: number
+  readonly output: number
+  /** `undefined`: no price is known. */
+  readonly cost: Money.Money | undefined
+}
+
+/** Tokens that a chat format puts around a message, and around all of them, at most. */
+const PER_MESSAGE = 8
+const PER_REQUEST = 8
+
+/** Tokens of the instructions that Anthropic puts before tools and answer schemas, at most. */
+const TOOL_INSTRUCTIONS = 1_024
+
+/** Output of a call that no limit was sent with: more than nearly all answers have. */
+export const GUESS = 4_096
+
+const encoder = new TextEncoder()
+
+const utf8 = (text: string): number =>
+  typeof Buffer === "undefined" ? encoder.encode(text).length : Buffer.byteLength(text)
+
+/** Bytes of a text, or of what normalisation makes of it. */
+const textBound = (text: string): number => {
+  const bytes = utf8(text)
+  return bytes === text.length ? bytes : Math.max(bytes, utf8(text.normalize("NFKC")))
+}
+
+const bounds = new WeakMap<object, number>()
+
+/** The bound of a value that many requests share, as JSON: tools and schemas. */
+const sharedBound = (value: object): number => {
+  let known = bounds.get(value)
+  if (known === undefined) bounds.set(value, (known = textBound(JSON.stringify(value))))
+  return known
+}
+
+/** Provider options that bring in input that is not in the request. */
+const BRINGS_INPUT = ["previous_response_id", "conversation", "prompt", "mcp_servers", "container"]
+
+/** The input of a request, bounded. */
+export const inputOf = (
+  request: ModelRequest.ModelRequest,
+  provider: string,
+  price: Price.Price | undefined
+): Input => {
+  if (request._tag === "Embedding") {
+    return { tokens: request.inputs.reduce((sum, input) => sum + textBound(input) + PER_MESSAGE, PER_REQUEST) }
+  }
+  let tokens = PER_REQUEST
+  let unbounded: string | undefined
+  for (const { content } of request.messages) {
+    tokens += PER_MESSAGE
+    if (typeof content === "string") {
+      tokens += textBound(content)
+      continue
+    }
+    for (const part of content) {
+      if (part.type === "text" || part.type === "reasoning") tokens += textBound(part.text)
+      else if (part.type === "file") {
+        const most = FileTokens.most(request.model ?? "", part.mediaType)
+        if (most === undefined) unbounded ??= `a file of type ${part.mediaType}`
+        else tokens += most
+      } else tokens += textBound(JSON.stringify(part)) + PER_MESSAGE
+    }
+  }
+  if (request.tools.length > 0) tokens += sharedBound(request.tools) + PER_MESSAGE * request.tools.length
+  if (request.responseFormat.type === "json") tokens += sharedBound(request.responseFormat.schema as object)
+  if (provider === "anthropic" && (request.tools.length > 0 || request.responseFormat.type === "json")) {
+    tokens += TOOL_INSTRUCTIONS
+  }
+  for (const options of Object.values(request.providerOptions)) {
+    if (typeof options !== "object" || options === null || Array.isArray(options)) continue
+    unbounded ??= BRINGS_INPUT.find((name) => Object.hasOwn(options, name))
+    tokens += sharedBound(options)
+  }
+  const window = price?.contextWindow
+  // What fits into no window is never billed.
+  return unbounded === undefined || window !== undefined
+    ? { tokens: window === undefined ? tokens : unbounded === undefined ? Math.min(tokens, window) : window }
+    : { tokens, unbounded }
+}
+
+/** The dearest rate of an input token and of an output token for a request of at most so much input. */
+export const dearest = (price: Price.Price, input: number, service: Price.Service) => {
+  let most = { input: Money.zero, output: Money.zero }
+  for (const rates of Price.ratesUpTo(price, input, service)) {
+    for (const name of ["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h"] as const) {
+      const rate = Price.rateOf(rates, name)
+      if (rate > most.input) most = { ...most, input: rate }
+    }
+    for (const name of ["output", "reasoning"] as const) {
+      const rate = Price.rateOf(rates, name)
+      if (rate > most.output) most = { ...most, output: rate }
+    }
+  }
+  return most
+}
+
+/** The price of the model that is asked. */
+export const priceOf = (pricing: Pricing.Service, { provider, request, startedAt }: Call): Price.Price | undefined =>
+  Option.getOrUndefined(pricing.lookup({ model: request.model ?? "", provider, at: startedAt }))
+
+/** What a call costs at most; `guess` is the output of one that has no limit. */
+export const most = (pricing: Pricing.Service, call: Call, guess = GUESS): Most => {
+  const price = priceOf(pricing, call)
+  const { tokens: input } = inputOf(call.request, call.provider, price)
+  const output = call.request._tag === "Embedding" ? 0 : (call.request.settings.maxTokens ?? guess)
+  if (price === undefined) return { input, output, cost: undefined }
+  const rates = dearest(price, input, call)
+  return { input, output, cost: Money.times(rates.input, input) + Money.times(rates.output, output) }
+}
+
+/** What came of a call, as far as its price goes. */
+export interface Ended {
+  readonly response?: ModelResponse.ModelResponse
+  readonly billed: "yes" | "no" | "unknown"
+}
+
+/** What is booked of a call. */
+export type Charge = Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown" | "estimated">
+
+/** Models that may think without showing it: what an answer shows says nothing of how long it was. */
+const mayThink = ({ request }: Call): boolean =>
+  request._tag === "Completion"
+  && (request.settings.reasoningEffort !== undefined || /^(?:o\d|gpt-[5-9])/.test(request.model ?? ""))
+
+/** Most that an answer without a count can have had as output. */
+const outputOf = (call: Call, response: ModelResponse.ModelResponse, most: Most): number => {
+  if (response._tag === "EmbeddingResponse") return 0
+  if (mayThink(call)) return most.output
+  const shown = response.parts.reduce(
+    (sum, part) =>
+      sum + (part.type === "text" || part.type === "reasoning" ? utf8(part.text) : utf8(JSON.stringify(part))),
+    16
+  )
+  return call.request._tag === "Completion" && call.request.settings.maxTokens !== undefined
+    ? Math.min(shown, most.output)
+    : shown
+}
+
+/** What a call has cost: by the provider's count, or at most where there is none. */
+export const ended = (pricing: Pricing.Service, call: Call, { billed, response }: Ended, most: () => Most): Charge => {
+  if (response?.usage !== undefined && response.usage.unpriceable !== true) {
+    return Pricing.charge(pricing, { ...response, at: call.startedAt, usage: response.usage })
+  }
+  if (response === undefined && billed === "no") return { cost: Money.zero }
+  const bound = most()
+  const usage = {
+    ...Usage.zero,
+    uncachedInput: bound.input,
+    output: response === undefined ? bound.output : outputOf(call, response, bound)
+  }
+  if (bound.cost === undefined) return { usage, cost: undefined, unknown: "price", estimated: true }
+  // The model that answered may be dearer than the one that was requested.
+  const answered = response === undefined ? undefined : pricing.lookup({ ...response, at: call.startedAt })
+  const rates = [priceOf(pricing, call), Option.getOrUndefined(answered ?? Option.none())]
+    .flatMap((price) => (price === undefined ? [] : [dearest(price, bound.input, call)]))
+    .reduce((most, one) => ({
+      input: one.input > most.input ? one.input : most.input,
+      output: one.output > most.output ? one.output : most.output
+    }))
+  return {
+    usage,
+    cost: Money.times(rates.input, usage.uncachedInput) + Money.times(rates.output, usage.output),
+    estimated: true
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * One physical attempt at a provider: let through by the guard, noted before it is sent, and booked however it ends.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { ModelRequest } from "../data/ModelRequest.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
+import type { Admission, Call, Ended, Guard, Meter, Send } from "./ModelClient.ts"
+import * as ModelFailure from "./ModelFailure.ts"
+
+interface Hooks {
+  readonly clock: Clock.Clock
+  readonly meter: Meter
+  readonly guard: Guard | undefined
+}
+
+type Of<R extends ModelRequest> = Call & { readonly request: R }
+
+type Answer<R extends ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+
+/** Attempts by a function that asks the provider. */
+export const make = (send: Send) => {
+  const attempt = <R extends ModelRequest>(call: Of<R>, { clock, meter }: Hooks, admission?: Admission): Answer<R> => {
+    const end = (outcome: Ended) => {
+      const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
+      // Whatever one of them makes of it, the other is told.
+      try {
+        admission?.end(ended)
+      } finally {
+        meter.end(ended)
+      }
+    }
+    return Effect.onExitPrimitive(Effect.map(send(call.request), ModelResponse.sound), (exit) => {
+      if (Exit.isSuccess(exit)) {
+        end({ response: exit.value, billed: "yes" })
+        const refused = ModelFailure.refusal(exit.value)
+        return refused === undefined ? undefined : Effect.fail(refused)
+      }
+      const failed = exit.cause.reasons.find(Cause.isFailReason)
+      end(
+        failed === undefined
+          ? { billed: "unknown" }
+          : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
+      )
+      return undefined
+    })
+  }
+
+  const begin = <R extends ModelRequest>(call: Of<R>, hooks: Hooks): Answer<R> => {
+    const before = hooks.meter.begin(call)
+    const sent = attempt(call, hooks)
+    return before === undefined ? sent : Effect.andThen(before, sent)
+  }
+
+  /** What a guard has let through goes from its reservation to its end without a gap in which it could be lost. */
+  const guarded = <R extends ModelRequest>(call: Of<R>, guard: Guard, hooks: Hooks): Answer<R> =>
+    Effect.flatMap(
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(guard(call), (admission) => {
+          const admitted = { ...call, request: admission.request, startedAt: hooks.clock.currentTimeMillisUnsafe() }
+          const before = hooks.meter.begin(admitted)
+          const sent = Effect.map(restore(attempt(admitted, hooks, admission)), (response) => ({
+            response,
+            admission
+          }))
+          return before === undefined
+            ? sent
+            : Effect.andThen(
+                Effect.onExit(restore(before), (exit) =>
+                  Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => admission.end({ billed: "no" }))
+                ),
+                sent
+              )
+        })
+      ),
+      ({ admission, response }) =>
+        // Cut by a limit that the caller has not set: paid, and sent again with a larger one, or refused.
+        admission.limited && ModelResponse.isTruncated(response)
+          ? Effect.catch(
+              guarded({ ...call, startedAt: hooks.clock.currentTimeMillisUnsafe() }, guard, hooks),
+              (error) =>
+                // The model has no larger answers: this one is as long as they come.
+                error.reason._tag === "InvalidRequestError" ? Effect.succeed(response) : Effect.fail(error)
+            )
+          : Effect.succeed(response)
+    )
+
+  return <R extends ModelRequest>(call: Of<R>, hooks: Hooks): Answer<R> =>
+    hooks.guard === undefined ? begin(call, hooks) : guarded(call, hooks.guard, hooks)
+}

@@ -1,0 +1,77 @@
+/**
+ * Reads what a provider sent: a field of the kind that belongs there, or nothing.
+ *
+ * @internal
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Effect from "effect/Effect"
+
+export type Fields = { readonly [name: string]: unknown }
+
+const none: Fields = {}
+
+/** An object that is no list. */
+export const isRecord = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** The fields of an object; none of anything else. */
+export const fields = (value: unknown): Fields => (isRecord(value) ? value : none)
+
+/** A text; `undefined` for anything else. */
+export const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)
+
+/** A text that says something. */
+export const words = (value: unknown): string | undefined =>
+  typeof value === "string" && value !== "" ? value : undefined
+
+/** A list; `undefined` for anything else. */
+export const list = (value: unknown): ReadonlyArray<unknown> | undefined => (Array.isArray(value) ? value : undefined)
+
+/** What a name of the provider's means; names that every object has mean nothing. */
+export const oneOf = <A>(table: ReadonlyMap<string, A>, name: unknown): A | undefined =>
+  typeof name === "string" ? table.get(name) : undefined
+
+const NAME = /^[^\p{Cc}\p{Cf}]{1,200}$/u
+
+/** A name of a model or of a class of service, of one line and of ordinary length. */
+export const name = (value: unknown): string | undefined =>
+  typeof value === "string" && NAME.test(value) ? value : undefined
+
+/** An answer without what an answer must have. */
+export const malformed = (module: string, missing: string): AiError.AiError =>
+  AiError.make({
+    module,
+    method: "send",
+    reason: new AiError.InvalidResponseError({ description: `the answer has no usable ${missing}` })
+  })
+
+/** Levels of nesting that JSON of a model may have: what is deeper cannot be written again. */
+const DEPTH = 256
+
+const isDeep = (value: unknown, left = DEPTH): boolean =>
+  typeof value === "object"
+  && value !== null
+  && (left === 0 || Object.values(value).some((item) => isDeep(item, left - 1)))
+
+/** The arguments of a tool call; what is no JSON, or is nested too deep, stays text, which the tool's schema then refuses. */
+export const toolArguments = (value: unknown): unknown => {
+  if (typeof value !== "string") return isDeep(value) ? undefined : value
+  if (value === "") return {}
+  try {
+    const parsed: unknown = JSON.parse(value)
+    return isDeep(parsed) ? value : parsed
+  } catch {
+    return value
+  }
+}
+
+/** Decodes an answer; a decoder that throws has met an answer that it does not understand. */
+export const decode = <A>(module: string, f: () => A | AiError.AiError): Effect.Effect<A, AiError.AiError> =>
+  Effect.suspend((): Effect.Effect<A, AiError.AiError> => {
+    try {
+      const made = f()
+      return AiError.isAiError(made) ? Effect.fail(made) : Effect.succeed(made)
+    } catch (error) {
+      return Effect.fail(malformed(module, `form: ${error instanceof Error ? error.message : String(error)}`))
+    }
+  })
