@@ -51,10 +51,13 @@ export type Known = { readonly state: "waiting" } | BatchRepo.Line
 export interface BatchDesk extends Parking.Holder {
   readonly find: (key: string) => Effect.Effect<Known | undefined, AiError.AiError>
   /**
-   * Gathers a request for the next batch; `false`: it is none for a batch, since it is too large alone or of a kind that the
-   * API does not take.
+   * Gathers a request for the next batch. `"known"`: it is in one already; `"single"`: it goes in no batch, since it is too large
+   * alone or of a kind that the API does not take.
    */
-  readonly add: (request: ModelRequest.ModelRequest, entry: BatchSpool.Entry) => Effect.Effect<boolean, AiError.AiError>
+  readonly add: (
+    request: ModelRequest.ModelRequest,
+    entry: BatchSpool.Entry
+  ) => Effect.Effect<"gathered" | "known" | "single", AiError.AiError>
   /** Ends when a request is not waited for any more; for fibers that wait themselves. */
   readonly back: (key: string) => Effect.Effect<void, AiError.AiError>
   /** An answer that came by another way, kept for a row that will be begun again. */
@@ -291,6 +294,8 @@ export const make = Effect.fnUntraced(function* (
   const add: BatchDesk["add"] = (request, entry) =>
     adding.withPermit(
       Effect.gen(function* () {
+        // Another row has asked the same while this one waited for its turn.
+        if (gathered.has(entry.key)) return "known" as const
         const model = request.model ?? ""
         // A kind of request is answered by one of the provider's APIs.
         const group = `${request._tag}\n${model}`
@@ -299,7 +304,7 @@ export const make = Effect.fnUntraced(function* (
           const open = spools.get(group)
           const name = open === undefined ? yield* newName : open.name
           const line = yield* provider.encode(open?.nextId() ?? BatchSpool.customId(name, 0), request)
-          if (line === undefined) return false
+          if (line === undefined) return "single" as const
           const spool = open ?? (yield* begin(name, line.endpoint, model))
           if (open === undefined) spools.set(group, spool)
           const bytes = encoder.encode(line.text)
@@ -316,9 +321,9 @@ export const make = Effect.fnUntraced(function* (
             yield* Effect.mapError(spool.append(entry, bytes, next), (error) =>
               BatchFailure.unwritable(spool.file, error)
             )
-            return true
+            return "gathered" as const
           }
-          if (spool.entries.length === 0) return false
+          if (spool.entries.length === 0) return "single" as const
           spools.delete(group)
           yield* seal(spool)
         }

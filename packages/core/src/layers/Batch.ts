@@ -226,10 +226,13 @@ const sender = (
         return Effect.onExitPrimitive(
           Effect.map(
             desk.add(request, { ...line, tokens, expected: expectedCost(request, line.step, tokens, at), admission }),
-            (isGathered) => (isGathered ? ("gathered" as const) : ("single" as const))
+            (added) => {
+              if (added !== "gathered") admission?.end({ billed: "no" })
+              return added === "single" ? added : ("gathered" as const)
+            }
           ),
           (exit) => {
-            if (exit._tag === "Failure" || exit.value === "single") admission?.end({ billed: "no" })
+            if (exit._tag === "Failure") admission?.end({ billed: "no" })
             return undefined
           }
         )

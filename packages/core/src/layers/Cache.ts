@@ -27,6 +27,7 @@ import type * as Layer from "effect/Layer"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
+import * as Caller from "../seam/Caller.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as CacheStore from "../store/CacheStore.ts"
 import * as ContentHash from "../store/ContentHash.ts"
@@ -57,10 +58,12 @@ export const layer = (
         const read = (key: string, expected: ModelResponse.ModelResponse["_tag"]) =>
           Effect.withFiber((fiber) =>
             Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) => {
-              const response = text === undefined ? undefined : parse(text, expected)
-              return response === undefined || fiber.getRef(ModelClient.Accept)(response) !== undefined
-                ? undefined
-                : response
+              const kept = text === undefined ? undefined : parse(text, expected)
+              if (kept === undefined || fiber.getRef(ModelClient.Accept)(kept.response) !== undefined) return undefined
+              // What this run has paid for this row is no saving: the row was suspended or stopped for what came after.
+              return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(Caller.Caller))
+                ? kept.response
+                : ModelResponse.again(kept.response, "cache")
             })
           )
 
@@ -77,7 +80,7 @@ export const layer = (
             const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
             const entry = (key: string): CacheStore.Entry => ({
               key,
-              value: JSON.stringify(response),
+              value: JSON.stringify({ ...response, paid: payerOf(fiber.getRef(Caller.Caller)) }),
               model: response.model,
               createdAt: now,
               expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
@@ -94,7 +97,7 @@ export const layer = (
           return Effect.onExitPrimitive(
             Effect.flatMap(read(key, answerTag[request._tag]), (kept) =>
               kept !== undefined
-                ? Effect.succeed(ModelResponse.again(kept, "cache") as ModelResponse.ResponseTo<R>)
+                ? Effect.succeed(kept as ModelResponse.ResponseTo<R>)
                 : Effect.tap(next.send(request), (response) => write(key, resolved, response))
             ),
             (exit) => {
@@ -146,13 +149,17 @@ const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingRespo
 const keyOf = (request: ModelRequest.ModelRequest, options: Options) =>
   ContentHash.make(RequestKey.content(request, options.namespace))
 
+/** For which row of which run an answer was paid; outside of a run nobody is told apart. */
+const payerOf = ({ row, run, step }: Caller.Caller): string | undefined =>
+  run === "" ? undefined : `${run}/${step}/${row}`
+
 const parse = (
   text: string,
   expected: ModelResponse.ModelResponse["_tag"]
-): ModelResponse.ModelResponse | undefined => {
+): { readonly response: ModelResponse.ModelResponse; readonly paid: string | undefined } | undefined => {
   try {
-    const value: ModelResponse.ModelResponse = JSON.parse(text)
-    return value._tag === expected ? value : undefined
+    const { paid, ...response } = JSON.parse(text) as ModelResponse.ModelResponse & { readonly paid?: string }
+    return response._tag === expected ? { response, paid } : undefined
   } catch {
     return undefined
   }

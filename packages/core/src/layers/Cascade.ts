@@ -248,18 +248,6 @@ const make = Effect.fnUntraced(function* (
       }
     )
 
-  /** An answer that was paid for this row is no cache hit for it when it is begun anew: it was put down for what came after. */
-  const firstPaid = (request: Completion): Asking<Response> =>
-    Effect.flatMap(Parking.Row, (row) =>
-      row === undefined
-        ? next.send(request)
-        : Effect.map(next.send(request), (response) => {
-            const key = `paid ${ContentHash.make(RequestKey.content(request))}`
-            if (response.origin === "provider") row.booked.set(key, 1)
-            return response.origin === "cache" && row.booked.has(key) ? { ...response, origin: "provider" } : response
-          })
-    )
-
   /** Asks one of the cheaper models, and its judges. */
   const tryModel = (
     asked: Completion,
@@ -276,7 +264,7 @@ const make = Effect.fnUntraced(function* (
         Effect.tap(next.send(request), (response) =>
           Effect.sync(() => judging.push(...ModelResponse.toDiscarded(response)))
         )
-      const response = yield* Effect.catch(firstPaid(request), (error) =>
+      const response = yield* Effect.catch(next.send(request), (error) =>
         isBeyond(error) ? Effect.undefined : Effect.fail(error)
       )
       const paid = response === undefined ? [] : ModelResponse.toDiscarded(response)

@@ -50,92 +50,100 @@ export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effec
   { defaultValue: () => undefined }
 )
 
-/** Books attempts and answers of everything below. */
+/** Whether a ledger above books already: each attempt and answer is booked once, however many there are. */
+const IsBooked = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
+
+/** Books attempts and answers of everything below; under another ledger it leaves that to the one above. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
-  ModelClient.middlewareEffect(
-    (next) =>
-      Effect.map(Pricing.Pricing, (pricing): ModelClient.Send => {
-        const warned = new Set<string>()
-        const outputs = new Map<string, number>()
-        return (request) =>
-          Effect.withFiber((fiber) => {
-            const clock = fiber.getRef(Clock.Clock)
-            const book = fiber.getRef(Book)
-            const calls = fiber.getRef(Calls)
-            const caller = fiber.getRef(Caller.Caller)
-            const above = fiber.getRef(ModelClient.Meter)
-            const startedAt = clock.currentTimeMillisUnsafe()
-            let attempts = 0
-            let warnings: Array<string> | undefined
-            let numbers: Map<ModelClient.Call, number> | undefined
+  ModelClient.middlewareEffect((next) => Effect.map(Pricing.Pricing, (pricing) => over(next.send, pricing)), {
+    name: "Ledger"
+  })
 
-            /** What a call costs at most; without an output limit, what it hardly ever passes. */
-            const most = (call: ModelClient.Call) =>
-              Charge.most(
-                pricing,
-                call,
-                Math.max(Charge.GUESS, 4 * (outputs.get(`${caller.step}\n${call.request.model ?? ""}`) ?? 0))
-              )
+/** The same over a function that sends: the runner has one over every stack. */
+export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelClient.Send => {
+  const warned = new Set<string>()
+  const outputs = new Map<string, number>()
+  return (request) =>
+    Effect.withFiber((fiber) => {
+      if (fiber.getRef(IsBooked)) return send(request)
+      const clock = fiber.getRef(Clock.Clock)
+      const book = fiber.getRef(Book)
+      const calls = fiber.getRef(Calls)
+      const caller = fiber.getRef(Caller.Caller)
+      const above = fiber.getRef(ModelClient.Meter)
+      const startedAt = clock.currentTimeMillisUnsafe()
+      let attempts = 0
+      let warnings: Array<string> | undefined
+      let numbers: Map<ModelClient.Call, number> | undefined
 
-            const begin: ModelClient.Meter["begin"] = (call) => {
-              const noted =
-                calls === undefined
-                  ? undefined
-                  : Effect.map(
-                      calls({
-                        caller,
-                        at: call.startedAt,
-                        provider: call.provider,
-                        model: call.request.model ?? "",
-                        ...toNote(most(call))
-                      }),
-                      (number) => {
-                        numbers ??= new Map()
-                        numbers.set(call, number)
-                      }
-                    )
-              const more = above.begin(call)
-              return noted === undefined || more === undefined ? (noted ?? more) : Effect.andThen(noted, more)
-            }
+      /** What a call costs at most; without an output limit, what it hardly ever passes. */
+      const most = (call: ModelClient.Call) =>
+        Charge.most(
+          pricing,
+          call,
+          Math.max(Charge.GUESS, 4 * (outputs.get(`${caller.step}\n${call.request.model ?? ""}`) ?? 0))
+        )
 
-            const end: ModelClient.Meter["end"] = (attempt) => {
-              attempts++
-              const { call, response } = attempt
-              const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), () => most(call))
-              if (response?.usage !== undefined && response._tag === "CompletionResponse") {
-                const key = `${caller.step}\n${call.request.model ?? ""}`
-                outputs.set(key, Math.max(outputs.get(key) ?? 0, Usage.outputTokens(response.usage)))
-              }
-              const doubt =
-                entry.unknown === "price"
-                  ? `no price is known for ${entry.provider} model ${entry.model}: its cost is unknown, not 0. Give one in the flow: ${Pricing.example(entry.model)}`
-                  : entry.usage?.inconsistent
-              if (doubt !== undefined && !warned.has(doubt)) {
-                warned.add(doubt)
-                warnings = [...(warnings ?? []), doubt]
-              }
-              book(entry)
-              above.end(attempt)
-            }
-
-            return Effect.onExitPrimitive(
-              Effect.provideService(next.send(request), ModelClient.Meter, { begin, end }),
-              (exit) => {
-                if (Exit.isSuccess(exit) && isNew(fiber.getRef(Parking.Row), request)) {
-                  const now = clock.currentTimeMillisUnsafe()
-                  book(toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt))
+      const begin: ModelClient.Meter["begin"] = (call) => {
+        const noted =
+          calls === undefined
+            ? undefined
+            : Effect.map(
+                calls({
+                  caller,
+                  at: call.startedAt,
+                  provider: call.provider,
+                  model: call.request.model ?? "",
+                  ...toNote(most(call))
+                }),
+                (number) => {
+                  numbers ??= new Map()
+                  numbers.set(call, number)
                 }
-                return warnings === undefined
-                  ? undefined
-                  : Effect.forEach(warnings, (text) => Effect.logWarning(text), {
-                      discard: true
-                    })
-              }
-            )
-          })
-      }),
-    { name: "Ledger" }
-  )
+              )
+        const more = above.begin(call)
+        return noted === undefined || more === undefined ? (noted ?? more) : Effect.andThen(noted, more)
+      }
+
+      const end: ModelClient.Meter["end"] = (attempt) => {
+        attempts++
+        const { call, response } = attempt
+        const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), () => most(call))
+        if (response?.usage !== undefined && response._tag === "CompletionResponse") {
+          const key = `${caller.step}\n${call.request.model ?? ""}`
+          outputs.set(key, Math.max(outputs.get(key) ?? 0, Usage.outputTokens(response.usage)))
+        }
+        const doubt =
+          entry.unknown === "price"
+            ? `no price is known for ${entry.provider} model ${entry.model}: its cost is unknown, not 0. Give one in the flow: ${Pricing.example(entry.model)}`
+            : entry.usage?.inconsistent
+        if (doubt !== undefined && !warned.has(doubt)) {
+          warned.add(doubt)
+          warnings = [...(warnings ?? []), doubt]
+        }
+        book(entry)
+        above.end(attempt)
+      }
+
+      return Effect.onExitPrimitive(
+        send(request).pipe(
+          Effect.provideService(ModelClient.Meter, { begin, end }),
+          Effect.provideService(IsBooked, true)
+        ),
+        (exit) => {
+          if (Exit.isSuccess(exit) && isNew(fiber.getRef(Parking.Row), request)) {
+            const now = clock.currentTimeMillisUnsafe()
+            book(toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt))
+          }
+          return warnings === undefined
+            ? undefined
+            : Effect.forEach(warnings, (text) => Effect.logWarning(text), {
+                discard: true
+              })
+        }
+      )
+    })
+}
 
 const isNew = (row: Parking.Row | undefined, request: ModelRequest.ModelRequest): boolean =>
   row === undefined || Parking.isNew(row, ContentHash.make(RequestKey.content(request)))

@@ -42,7 +42,10 @@ export interface Options {
   readonly within?: Duration.Input
 }
 
-/** Tries again, as the options say. */
+/** Failures after which a layer has tried as often as it may: another above it does not begin anew. */
+const exhausted = new WeakSet<AiError.AiError>()
+
+/** Tries again, as the options say. Of several in a stack the lowest counts: together they have one budget of attempts. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   const attempts = options.attempts ?? 6
   const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "2 minutes")
@@ -63,6 +66,8 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         attempts <= 1
           ? send(request)
           : Effect.catch(attempt(request), (first) => {
+              // A retry below has done what may be done.
+              if (exhausted.has(first)) return Effect.fail(first)
               let last = first
               let waiting = true
               const again = Effect.suspend(() => {
@@ -77,7 +82,9 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
                   })
                 )
               })
-              return Effect.retry(again, schedule(request.model ?? ""))
+              return Effect.tapError(Effect.retry(again, schedule(request.model ?? "")), (error) =>
+                Effect.sync(() => void exhausted.add(error))
+              )
             })
     },
     { name: "Retry" }

@@ -14,8 +14,10 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as Batch from "../layers/Batch.ts"
+import * as Ledger from "../layers/Ledger.ts"
 import * as Pack from "../layers/Pack.ts"
 import * as SemanticCache from "../layers/SemanticCache.ts"
+import * as Pricing from "../price/Pricing.ts"
 import * as Cascading from "../seam/Cascading.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
@@ -42,16 +44,14 @@ export const services = Effect.fnUntraced(function* (
   const base = Context.merge(context, own)
   if (flow.stack === undefined) return { client: undefined, context: base }
   const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
-  const client = Parking.counted(
-    Probe.watched(
-      over(
-        yield* built.pipe(
-          Effect.provideService(Batch.Override, batch),
-          Effect.provideService(Cascading.StepKeys, steps)
-        )
-      )
-    )
+  const stack = yield* built.pipe(
+    Effect.provideService(Batch.Override, batch),
+    Effect.provideService(Cascading.StepKeys, steps)
   )
+  const top = over(stack)
+  // What is sent is booked, whether or not the stack has a ledger.
+  const booked = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
+  const client = Parking.counted(Probe.watched(booked))
   return {
     client,
     context: base.pipe(

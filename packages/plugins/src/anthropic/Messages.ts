@@ -16,6 +16,7 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Effect from "effect/Effect"
 import * as Answer from "../transport/Answer.ts"
+import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
 import * as Client from "./Client.ts"
 
@@ -43,7 +44,7 @@ export const toBody = (
         }),
     ...(settings.reasoningEffort === undefined ? undefined : { effort: settings.reasoningEffort })
   }
-  return {
+  const body = {
     model,
     max_tokens: settings.maxTokens ?? defaultMaxTokens,
     messages: toMessages(request.messages),
@@ -65,9 +66,22 @@ export const toBody = (
             ...(tool.strict === undefined ? undefined : { strict: tool.strict })
           })),
           tool_choice: toToolChoice(request)
-        }),
-    ...(request.providerOptions["anthropic"] as object | undefined)
+        })
   }
+  return Body.withOptions(body, "anthropic", request.providerOptions["anthropic"], reserved)
+}
+
+const reserved: Body.Reserved = {
+  model: Body.ways.model,
+  messages: Body.ways.messages,
+  system: Body.ways.messages,
+  max_tokens: Body.ways.maxTokens,
+  temperature: Body.ways.temperature,
+  top_p: Body.ways.topP,
+  stop_sequences: Body.ways.stop,
+  "output_config.format": Body.ways.schema,
+  "output_config.effort": Body.ways.reasoningEffort,
+  stream: Body.ways.stream
 }
 
 const toToolChoice = ({ settings, toolChoice }: ModelRequest.Completion) => {

@@ -32,7 +32,7 @@ export const toBody = (
   options: Options
 ): ChatCompletionCreateParamsNonStreaming => {
   const { responseFormat, settings, tools } = request
-  return {
+  const body = {
     model,
     messages: request.messages.flatMap(toMessages),
     ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
@@ -81,9 +81,29 @@ export const toBody = (
           ...(settings.parallelToolCalls === undefined
             ? undefined
             : { parallel_tool_calls: settings.parallelToolCalls })
-        }),
-    ...(request.providerOptions["openai"] as object | undefined)
+        })
   }
+  return Body.withOptions(body, "openai", request.providerOptions["openai"], reserved)
+}
+
+const reserved: Body.Reserved = {
+  model: Body.ways.model,
+  messages: Body.ways.messages,
+  max_tokens: Body.ways.maxTokens,
+  max_completion_tokens: Body.ways.maxTokens,
+  temperature: Body.ways.temperature,
+  top_p: Body.ways.topP,
+  stop: Body.ways.stop,
+  seed: Body.ways.seed,
+  presence_penalty: Body.ways.presencePenalty,
+  frequency_penalty: Body.ways.frequencyPenalty,
+  reasoning_effort: Body.ways.reasoningEffort,
+  logprobs: Body.ways.topLogprobs,
+  top_logprobs: Body.ways.topLogprobs,
+  response_format: Body.ways.schema,
+  n: Body.ways.samples,
+  best_of: Body.ways.samples,
+  stream: Body.ways.stream
 }
 
 const toMessages = (message: ModelRequest.Message): ReadonlyArray<ChatCompletionMessageParam> => {

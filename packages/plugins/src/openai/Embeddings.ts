@@ -10,15 +10,28 @@ import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type { EmbeddingCreateParams } from "openai/resources/embeddings"
 import * as Answer from "../transport/Answer.ts"
+import * as Body from "../transport/Body.ts"
 import * as Chat from "./Chat.ts"
 import * as Client from "./Client.ts"
 
-export const toBody = (request: ModelRequest.Embedding, model: string): EmbeddingCreateParams => ({
-  model,
-  input: [...request.inputs],
-  ...(request.dimensions === undefined ? undefined : { dimensions: request.dimensions }),
-  ...(request.providerOptions["openai"] as object | undefined)
-})
+export const toBody = (request: ModelRequest.Embedding, model: string): EmbeddingCreateParams =>
+  Body.withOptions(
+    {
+      model,
+      input: [...request.inputs],
+      ...(request.dimensions === undefined ? undefined : { dimensions: request.dimensions })
+    },
+    "openai",
+    request.providerOptions["openai"],
+    reserved
+  )
+
+const reserved: Body.Reserved = {
+  model: Body.ways.model,
+  input: Body.ways.messages,
+  dimensions: Body.ways.dimensions,
+  encoding_format: Body.ways.encoding
+}
 
 /** A vector: numbers, of which there is one at least. */
 const toVector = (value: unknown): ReadonlyArray<number> | undefined =>
@@ -74,6 +87,7 @@ export const send = (
   model: string,
   provider: string
 ): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> =>
-  Effect.flatMap(client.embeddings(toBody(request, model)), (answer) =>
-    toResponse(answer, model, provider, request.inputs.length)
+  Body.make(Client.MODULE, () => toBody(request, model)).pipe(
+    Effect.flatMap(client.embeddings),
+    Effect.flatMap((answer) => toResponse(answer, model, provider, request.inputs.length))
   )

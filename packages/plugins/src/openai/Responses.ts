@@ -29,7 +29,7 @@ export const toBody = (request: ModelRequest.Completion, model: string): Respons
   if (without.length > 0) {
     throw new Files.Unsupported(`the responses API has no ${without.join(", ")}: leave it out, or use the chat API`)
   }
-  return {
+  const body = {
     model,
     input: request.messages.flatMap(toItems),
     // Rows are independent of each other: nothing is kept at the provider.
@@ -78,9 +78,23 @@ export const toBody = (request: ModelRequest.Completion, model: string): Respons
           ...(settings.parallelToolCalls === undefined
             ? undefined
             : { parallel_tool_calls: settings.parallelToolCalls })
-        }),
-    ...(request.providerOptions["openai"] as object | undefined)
+        })
   }
+  return Body.withOptions(body, "openai", request.providerOptions["openai"], reserved)
+}
+
+const reserved: Body.Reserved = {
+  model: Body.ways.model,
+  input: Body.ways.messages,
+  instructions: Body.ways.messages,
+  max_output_tokens: Body.ways.maxTokens,
+  temperature: Body.ways.temperature,
+  top_p: Body.ways.topP,
+  top_logprobs: Body.ways.topLogprobs,
+  "reasoning.effort": Body.ways.reasoningEffort,
+  "text.format": Body.ways.schema,
+  stream: Body.ways.stream,
+  background: Body.ways.background
 }
 
 const toItems = (message: ModelRequest.Message): ReadonlyArray<ResponseInputItem> => {

@@ -37,3 +37,58 @@ export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.Ai
         })
       })
   })
+
+/** Fields of a body that are not to be given as options, each with the way to give it; `reasoning.effort` is a part of one. */
+export type Reserved = { readonly [field: string]: string }
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/**
+ * A body with what the author passes on to the provider beside it. An option is refused where the request has a field for it: it
+ * would pass the limits that layers set, and the keys of caches.
+ */
+export const withOptions = <B extends object>(body: B, provider: string, given: unknown, reserved: Reserved): B => {
+  if (given === undefined) return body
+  if (!isObject(given)) throw new Unsupported(`providerOptions.${provider}: is no object`)
+  const refuse = (path: string, way: string): never => {
+    throw new Unsupported(`providerOptions.${provider}.${path} is not passed on: ${way}`)
+  }
+  const own = body as Record<string, unknown>
+  const merged: Record<string, unknown> = { ...own }
+  for (const [name, value] of Object.entries(given)) {
+    if (Object.hasOwn(reserved, name)) refuse(name, reserved[name]!)
+    if (!isObject(value)) {
+      if (Object.hasOwn(own, name)) refuse(name, "the request has it already")
+      merged[name] = value
+      continue
+    }
+    for (const part of Object.keys(value)) {
+      const path = `${name}.${part}`
+      if (Object.hasOwn(reserved, path)) refuse(path, reserved[path]!)
+    }
+    merged[name] = isObject(own[name]) ? { ...own[name], ...value } : value
+  }
+  return merged as B
+}
+
+/** Ways to give what every API has a field for. */
+export const ways = {
+  model: "name the model in the step (`model`), the layer or a Router",
+  messages: "it is the prompt of the step",
+  maxTokens: "give it as settings: { maxTokens }",
+  temperature: "give it as settings: { temperature }",
+  topP: "give it as settings: { topP }",
+  stop: "give it as settings: { stop }",
+  seed: "give it as settings: { seed }",
+  presencePenalty: "give it as settings: { presencePenalty }",
+  frequencyPenalty: "give it as settings: { frequencyPenalty }",
+  reasoningEffort: "give it as settings: { reasoningEffort }",
+  topLogprobs: "give it as settings: { topLogprobs }",
+  schema: "ask for an object with generateObject",
+  samples: "ask for several answers with the step's `samples`",
+  stream: "give it to the provider's layer: { stream: true }",
+  background: "answers are waited for; to pay half, run with --batch",
+  dimensions: "it is a field of the request",
+  encoding: "vectors are read as numbers"
+} as const
