@@ -7,6 +7,7 @@ import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as Money from "../data/Money.ts"
 import * as Charge from "../price/Charge.ts"
 import type * as Price from "../price/Price.ts"
+import type * as Pricing from "../price/Pricing.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 
 /** One limit, with what is spent and held of it. */
@@ -44,8 +45,6 @@ export interface Scouted {
   answered: boolean
   /** Its first call, while that is under way. */
   alone: boolean
-  /** What an answer cost over what it would have cost as the model that was requested: a factor of 1 or more. */
-  dearness: number
 }
 
 /** A call that asks for its share of the accounts. */
@@ -54,6 +53,7 @@ export interface Claim<R extends ModelRequest.ModelRequest> {
   readonly step: string
   readonly model: string
   readonly own: ReadonlyArray<Account>
+  readonly pricing: Pricing.Service
   readonly price: Price.Price | undefined
   /** Its input at most. */
   readonly input: number
@@ -65,10 +65,6 @@ export type Fit<R extends ModelRequest.ModelRequest> =
   | { readonly request: R; readonly hold: ModelClient.Held; readonly limited: boolean }
   | { readonly blocked: Account }
 
-/** An amount times a factor of 1 or more, rounded up. */
-export const times = (money: Money.Money, factor: number): Money.Money =>
-  factor === 1 ? money : (money * BigInt(Math.ceil(factor * 1_000))) / 1_000n + 1n
-
 /** Whether a request fits under all caps, with which output limit, and what has to be held for it. */
 export const fit = <R extends ModelRequest.ModelRequest>({
   call,
@@ -76,14 +72,17 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   known,
   own,
   price,
-  scout
+  pricing
 }: Claim<R>): Fit<R> => {
   const { request } = call
   const found = price === undefined ? undefined : Charge.dearest(price, input, serviceTierOf(call))
   const rates =
     found === undefined
       ? undefined
-      : { input: times(found.input, scout.dearness), output: times(found.output, scout.dearness) }
+      : {
+          input: Charge.atDearest(pricing, call, found.input),
+          output: Charge.atDearest(pricing, call, found.output)
+        }
   const base = rates === undefined ? Money.zero : Money.times(rates.input, input)
   const holdOf = (output: number): ModelClient.Held => ({
     money: rates === undefined ? Money.zero : base + Money.times(rates.output, output),

@@ -235,10 +235,11 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
         step,
         model,
         own,
+        pricing,
         price,
         input: input.tokens,
         known: remembered(learned, `${step}\n${model}`, () => ({ output: 0 })),
-        scout: remembered(scouted, `${call.provider}\n${model}`, () => ({ answered: false, alone: false, dearness: 1 }))
+        scout: remembered(scouted, `${call.provider}\n${model}`, () => ({ answered: false, alone: false }))
       }
       const exceeded = accounts.filter((account) => account.warns && !account.warned && isSpent(account))
       if (exceeded.length === 0) return admit(claim)
@@ -345,13 +346,7 @@ const usedBy = (
   const tokens = Usage.totalTokens(usage)
   if (estimated !== true) known.output = Math.max(known.output, Usage.outputTokens(usage))
   if (price === undefined) return { money: Money.zero, tokens }
-  if (cost === undefined) return { money: hold.money, tokens }
-  if (estimated === true) return { money: BudgetFit.times(cost, scout.dearness), tokens }
-  const expected = Price.cost(price, usage, { serviceTier: response.serviceTier, provider: response.provider })
-  if (expected !== undefined && expected > Money.zero && cost > expected) {
-    scout.dearness = Math.max(scout.dearness, Number((cost * 1_000n) / expected + 1n) / 1_000)
-  }
-  return { money: cost, tokens }
+  return { money: cost ?? hold.money, tokens }
 }
 
 const refused = (description: string, reached: boolean): AiError.AiError =>

@@ -137,6 +137,39 @@ export const dearest = (price: Price.Price, input: number, service: Price.Servic
 export const priceOf = (pricing: Pricing.Service, { provider, request, startedAt }: Call): Price.Price | undefined =>
   Option.getOrUndefined(pricing.lookup({ model: request.model ?? "", provider, at: startedAt }))
 
+/**
+ * What an answer cost over what it would have cost as the model that was requested, at most so far: 1 or more, by provider and
+ * model. A provider may answer with a dearer model, which is known from its answers alone.
+ */
+const dearness = new WeakMap<Pricing.Service, Map<string, number>>()
+
+const keyOf = ({ provider, request }: Call): string => `${provider}\n${request.model ?? ""}`
+
+/** An amount at the dearest that a model's answers have been, rounded up. */
+export const atDearest = (pricing: Pricing.Service, call: Call, money: Money.Money): Money.Money => {
+  const factor = dearness.get(pricing)?.get(keyOf(call)) ?? 1
+  return factor === 1 ? money : (money * BigInt(Math.ceil(factor * 1_000))) / 1_000n + 1n
+}
+
+const learn = (
+  pricing: Pricing.Service,
+  call: Call,
+  response: ModelResponse.ModelResponse,
+  cost: Money.Money
+): void => {
+  if (response.model === call.request.model || response.usage === undefined) return
+  const price = priceOf(pricing, call)
+  const expected =
+    price === undefined
+      ? undefined
+      : Price.cost(price, response.usage, { serviceTier: response.serviceTier, provider: response.provider })
+  if (expected === undefined || expected === Money.zero || cost <= expected) return
+  let known = dearness.get(pricing)
+  if (known === undefined) dearness.set(pricing, (known = new Map()))
+  const factor = Number((cost * 1_000n) / expected + 1n) / 1_000
+  known.set(keyOf(call), Math.max(known.get(keyOf(call)) ?? 1, factor))
+}
+
 /** What a call costs at most; `guess` is the output of one that has no limit. */
 export const most = (pricing: Pricing.Service, call: Call, guess = GUESS): Most => {
   const price = priceOf(pricing, call)
@@ -144,7 +177,8 @@ export const most = (pricing: Pricing.Service, call: Call, guess = GUESS): Most 
   const output = call.request._tag === "Embedding" ? 0 : (call.request.settings.maxTokens ?? guess)
   if (price === undefined) return { input, output, cost: undefined }
   const rates = dearest(price, input, call)
-  return { input, output, cost: Money.times(rates.input, input) + Money.times(rates.output, output) }
+  const cost = Money.times(rates.input, input) + Money.times(rates.output, output)
+  return { input, output, cost: atDearest(pricing, call, cost) }
 }
 
 /** What came of a call, as far as its price goes. */
@@ -178,7 +212,9 @@ const outputOf = (call: Call, response: ModelResponse.ModelResponse, most: Most)
 /** What a call has cost: by the provider's count, or at most where there is none. */
 export const ended = (pricing: Pricing.Service, call: Call, { billed, response }: Ended, most: () => Most): Charge => {
   if (response?.usage !== undefined && response.usage.unpriceable !== true) {
-    return Pricing.charge(pricing, { ...response, at: call.startedAt, usage: response.usage })
+    const charge = Pricing.charge(pricing, { ...response, at: call.startedAt, usage: response.usage })
+    if (charge.cost !== undefined) learn(pricing, call, response, charge.cost)
+    return charge
   }
   if (response === undefined && billed === "no") return { cost: Money.zero }
   const bound = most()
@@ -188,17 +224,11 @@ export const ended = (pricing: Pricing.Service, call: Call, { billed, response }
     output: response === undefined ? bound.output : outputOf(call, response, bound)
   }
   if (bound.cost === undefined) return { usage, cost: undefined, unknown: "price", estimated: true }
-  // The model that answered may be dearer than the one that was requested.
-  const answered = response === undefined ? undefined : pricing.lookup({ ...response, at: call.startedAt })
-  const rates = [priceOf(pricing, call), Option.getOrUndefined(answered ?? Option.none())]
-    .flatMap((price) => (price === undefined ? [] : [dearest(price, bound.input, call)]))
-    .reduce((most, one) => ({
-      input: one.input > most.input ? one.input : most.input,
-      output: one.output > most.output ? one.output : most.output
-    }))
+  const rates = dearest(priceOf(pricing, call)!, bound.input, call)
+  const cost = Money.times(rates.input, usage.uncachedInput) + Money.times(rates.output, usage.output)
   return {
     usage,
-    cost: Money.times(rates.input, usage.uncachedInput) + Money.times(rates.output, usage.output),
+    cost: atDearest(pricing, call, cost),
     estimated: true
   }
 }
