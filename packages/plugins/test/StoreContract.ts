@@ -15,7 +15,7 @@ import {
   Store
 } from "@pipe/core"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Layer, Logger, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -210,6 +210,44 @@ export const contract = (location: () => string) => {
             [{ attempts: 1, estimated: 1, estimatedSpent: 12n, estimatedTokens: 7, spent: 12n }]
           )
         })
+      )
+    })
+  )
+
+  it.live("puts a row aside that the database does not take, and writes all others", () =>
+    Effect.gen(function* () {
+      // More than a column of 64 bits holds.
+      const unfit = 2n ** 70n
+      const warnings: Array<string> = []
+      yield* open(location(), (store) =>
+        Effect.gen(function* () {
+          const { id } = yield* begin(store, "aside")
+          for (let row = 0; row < 1_000; row++) {
+            store.ledger.append(id, attempt(row, row === 77 || row === 78 || row === 900 ? { cost: unfit } : {}))
+            store.answers.append({ ...answer(row + 20_000), ...(row === 500 ? { created_at: unfit as never } : {}) })
+          }
+          yield* store.commit
+          const [sum] = yield* store.ledger.sums(id)
+          assert.strictEqual(sum?.attempts, 997)
+          // Alone in its group.
+          store.ledger.append(id, attempt(1_001, { cost: unfit }))
+          yield* store.commit
+          store.ledger.append(id, attempt(1_002))
+          yield* store.commit
+          assert.strictEqual((yield* store.ledger.sums(id))[0]?.attempts, 998)
+          assert.isUndefined(store.failure())
+          // Rows after one that was put aside are found under their own keys.
+          for (const n of [20_000, 20_499, 20_501, 20_999]) {
+            assert.strictEqual((yield* store.answers.get(key(n)))?.value, `v${n}`)
+          }
+        })
+      ).pipe(
+        Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))]))
+      )
+      assert.strictEqual(
+        warnings.filter((text) => text.includes("kept in the table aside")).length,
+        5,
+        warnings.join("\n")
       )
     })
   )

@@ -166,6 +166,9 @@ export const ratesUpTo = (price: Price, inputTokens: number, service: Service): 
 /** Whether the price of a class of service is known. */
 export const hasService = (price: Price, service: Service): boolean => shareOf(price, service) !== null
 
+/** More picodollars than a call can cost: four million dollars. */
+const MOST = 2n ** 62n
+
 /** The exact charge for a usage; `undefined` when it cannot be known. */
 export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): Money.Money | undefined => {
   if (usage.unpriceable === true) return undefined
@@ -180,7 +183,9 @@ export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): M
     if (!Number.isSafeInteger(tokens)) return undefined
     if (tokens > 0) total += Money.times(rateOf(rates, tokenClass), tokens)
   }
-  return share === undefined ? total : (total * share[0]) / share[1]
+  const charge = share === undefined ? total : (total * share[0]) / share[1]
+  // No column holds more: such a price is none.
+  return charge > MOST ? undefined : charge
 }
 
 /** What the same usage would cost were nothing read from or written to the provider's prompt cache. */

@@ -35,6 +35,39 @@ export interface Service {
 
 export class Database extends Context.Service<Database, Service>()("@pipe/core/Database") {}
 
+/** Failures of SQLite for what was to be written: too big, against a constraint, of another kind. */
+const SQLITE_CONTENT: ReadonlySet<number> = new Set([18, 19, 20])
+
+/** Failures of drivers for a value that they cannot take. */
+const DRIVER_CONTENT: ReadonlySet<string> = new Set([
+  "ERR_INVALID_ARG_TYPE",
+  "ERR_INVALID_ARG_VALUE",
+  "ERR_OUT_OF_RANGE"
+])
+
+/**
+ * Whether a database refused what was to be written, and would refuse it again: not for a lock, a full disk or a server that
+ * is away.
+ */
+export const isContent = (error: unknown): boolean => {
+  for (let at = error; typeof at === "object" && at !== null;) {
+    if ("errcode" in at && typeof at.errcode === "number" && SQLITE_CONTENT.has(at.errcode & 0xff)) return true
+    if ("code" in at && typeof at.code === "string") {
+      // PostgreSQL: data exceptions, violated constraints, another type than the column's.
+      if (DRIVER_CONTENT.has(at.code) || /^(?:22|23)[0-9A-Z]{3}$|^42804$/.test(at.code)) return true
+    }
+    if ("_tag" in at && String(at._tag).endsWith("CodecError")) return true
+    at = "reason" in at ? at.reason : "cause" in at ? at.cause : undefined
+  }
+  return false
+}
+
+/** A server takes no NUL in text, and no half of a surrogate pair. */
+const toServerText = (value: unknown): unknown =>
+  typeof value !== "string"
+    ? value
+    : (value.includes("\u0000") ? value.replaceAll("\u0000", "\ufffd") : value).toWellFormed()
+
 /** On a client of Postgres. */
 export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
   const numbered = new Map<string, string>()
@@ -46,7 +79,7 @@ export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
     }
     return text
   }
-  const query: Service["query"] = (sql, params = []) => client.unsafe<Row>(number(sql), params)
+  const query: Service["query"] = (sql, params = []) => client.unsafe<Row>(number(sql), params.map(toServerText))
   return {
     dialect: "pg",
     name,

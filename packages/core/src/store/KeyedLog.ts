@@ -130,7 +130,8 @@ const onSqlite = <R extends Entry>(
     committed: (ids) => {
       queue.splice(0, ids.length).forEach((row, at) => {
         if (pending.get(row.key) === row) pending.delete(row.key)
-        recent.set(row.key, ids[at]!)
+        const id = ids[at]
+        if (id !== undefined) recent.set(row.key, id)
       })
       if (seen !== undefined && ids[0] === seen + 1) seen = ids.at(-1)!
       if (recent.size >= RECENT) settle()

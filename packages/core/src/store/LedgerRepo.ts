@@ -192,8 +192,11 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   append: (run, entry) => {
     const { at, caller, milliseconds, model, provider } = entry
     if (entry._tag === "Attempt") {
-      writer.append(attemptTable, attemptRow(run, entry))
-      if (entry.call !== undefined) writer.execute(DELETE_CALL, [run, entry.call])
+      writer.append(
+        attemptTable,
+        attemptRow(run, entry),
+        entry.call === undefined ? undefined : { sql: DELETE_CALL, params: [run, entry.call] }
+      )
       return
     }
     const { savings } = entry

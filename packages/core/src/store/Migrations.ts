@@ -126,7 +126,10 @@ export const migrations = {
     "CREATE INDEX routes_run ON routes (run)"
   ),
   // What a call costs at most: a process that is gone leaves it behind, to be booked as it was noted.
-  "0006_bounds": run("ALTER TABLE calls ADD COLUMN cost INT")
+  "0006_bounds": run(
+    "ALTER TABLE calls ADD COLUMN cost INT",
+    "CREATE TABLE aside (id ID, at INT NOT NULL, name TEXT NOT NULL, error TEXT NOT NULL, content TEXT NOT NULL)"
+  )
 }
 
 /** The newest version that this code knows. */

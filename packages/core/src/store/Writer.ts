@@ -2,25 +2,33 @@
  * Writes in groups: whatever is appended in one turn of the event loop is one transaction, at the turn's end. A process
  * that is killed loses what it appended since.
  *
+ * A group that the database refuses for its content is halved until the item at fault stands alone. That one goes to the
+ * table `aside`, with one warning, and the others are written. A group that fails for the database's own sake (a lock, a full
+ * disk, a server that is away) is kept whole, and the next one tries again.
+ *
  * @internal
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as SqlError from "effect/sql/SqlError"
-import type * as Database from "./Database.ts"
+import * as Database from "./Database.ts"
 
 /** Rows are appended to it; its `id` counts up. */
 export interface Table {
   readonly name: string
   readonly columns: ReadonlyArray<string>
-  /** Receives the ids of rows, in the order in which they were appended, when they are committed. */
-  readonly committed?: (ids: ReadonlyArray<number>) => void
+  /**
+   * Receives the ids of rows, in the order in which they were appended, when they are committed; `undefined` for a row that was
+   * put aside.
+   */
+  readonly committed?: (ids: ReadonlyArray<number | undefined>) => void
 }
 
 export interface Writer {
-  readonly append: (table: Table, row: ReadonlyArray<unknown>) => void
-  /** A statement that runs in the same transaction, after the rows. */
+  /** `after` runs in the same transaction as the row, and not without it. */
+  readonly append: (table: Table, row: ReadonlyArray<unknown>, after?: Database.Statement) => void
+  /** A statement that runs after the rows that were appended before it. */
   readonly execute: (sql: string, params: ReadonlyArray<unknown>) => void
   /** Ends when all that was appended before is committed. */
   readonly commit: Effect.Effect<void, SqlError.SqlError>
@@ -33,91 +41,55 @@ const SIZES = [64, 16, 4, 1]
 
 const LAST: Database.Statement = { sql: "SELECT last_insert_rowid() AS id", params: [] }
 
+/** So many items of one group at fault are no fault of theirs: a table is broken. */
+const MOST_ASIDE = 64
+
+/** A row with what hangs on it, or a statement alone. */
+type Item =
+  | { readonly table: Table; readonly row: ReadonlyArray<unknown>; readonly after: Database.Statement | undefined }
+  | { readonly table: undefined; readonly statement: Database.Statement }
+
 interface Queue {
-  readonly rows: Map<Table, Array<ReadonlyArray<unknown>>>
-  readonly statements: Array<Database.Statement>
+  readonly items: ReadonlyArray<Item>
   readonly waiters: Array<(exit: Exit.Exit<void, SqlError.SqlError>) => void>
 }
 
-const emptyQueue = (): Queue => ({ rows: new Map(), statements: [], waiters: [] })
+/** What was not written, and why. */
+interface Left {
+  readonly items: ReadonlyArray<Item>
+  readonly error: SqlError.SqlError
+}
 
 export const make = Effect.fnUntraced(function* (
   database: Database.Service
 ): Effect.fn.Return<Writer, never, Scope.Scope> {
   const run = Effect.runForkWith(yield* Effect.context<never>())
-  let queue = emptyQueue()
+  let items: Array<Item> = []
+  let waiters: Queue["waiters"] = []
   /** The group that is on its way: the next waits for it, so that rows are committed in the order of their appending. */
   let current: Queue | undefined
   let scheduled = false
   let failure: SqlError.SqlError | undefined
-  const inserts = new Map<string, string>()
-
-  const insert = (table: Table, count: number): string => {
-    const key = `${table.name}/${count}`
-    let sql = inserts.get(key)
-    if (sql === undefined) {
-      const row = `(${table.columns.map(() => "?").join(", ")})`
-      sql = `INSERT INTO ${table.name} (${table.columns.join(", ")}) VALUES ${Array.from({ length: count }, () => row).join(", ")}${
-        table.committed === undefined || database.dialect === "sqlite" ? "" : " RETURNING id"
-      }`
-      inserts.set(key, sql)
-    }
-    return sql
-  }
 
   const flush = Effect.suspend(() => {
-    const group = queue
-    queue = emptyQueue()
+    const group: Queue = { items, waiters }
+    items = []
+    waiters = []
     current = group
     scheduled = false
-    const statements: Array<Database.Statement> = []
-    const owners: Array<{ readonly table: Table; readonly count: number; readonly statement: number }> = []
-    for (const [table, rows] of group.rows) {
-      let from = 0
-      for (const size of SIZES) {
-        for (; rows.length - from >= size; from += size) {
-          const params: Array<unknown> = []
-          for (let i = from; i < from + size; i++) for (const value of rows[i]!) params.push(value)
-          statements.push({ sql: insert(table, size), params })
-          if (table.committed === undefined) continue
-          // The rows of one statement have ids one after the other: on SQLite the last of them is enough.
-          if (database.dialect === "sqlite") statements.push(LAST)
-          owners.push({ table, count: size, statement: statements.length - 1 })
-        }
-      }
-    }
-    statements.push(...group.statements)
-    return Effect.onExitPrimitive(database.transaction(statements), (exit) => {
+    return Effect.onExitPrimitive(write(database, group.items), (exit) => {
       current = undefined
-      if (Exit.isSuccess(exit)) {
-        failure = undefined
-        const ids = new Map<Table, Array<number>>()
-        for (const { count, statement, table } of owners) {
-          const own = ids.get(table) ?? []
-          const rows = exit.value[statement]!
-          if (rows.length === count && count > 1) for (const row of rows) own.push(Number(row["id"]))
-          else for (let i = count - 1; i >= 0; i--) own.push(Number(rows[0]!["id"]) - i)
-          ids.set(table, own)
-        }
-        for (const [table, own] of ids) table.committed!(own)
-      } else {
-        const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")
-        if (error !== undefined) failure = error.error
-        restore(group)
-      }
-      for (const resume of group.waiters) resume(Exit.asVoid(exit))
+      const left = exit._tag === "Success" ? exit.value : undefined
+      failure = left?.error
+      if (exit._tag === "Failure") items = [...group.items, ...items]
+      else if (left !== undefined) items = [...left.items, ...items]
+      const done = left === undefined ? Exit.asVoid(exit) : Exit.fail(left.error)
+      for (const resume of group.waiters) resume(done)
       // What came meanwhile is written next. After a failure that is for the next append or commit to try, not for a loop.
-      if (queue.waiters.length > 0 || (Exit.isSuccess(exit) && !isEmpty())) schedule()
+      if (waiters.length > 0 || (Exit.isSuccess(done) && items.length > 0)) schedule()
       return undefined
     })
   })
-
-  /** Puts a group that could not be written before what came since. */
-  const restore = (group: Queue): void => {
-    const later = queue
-    queue = { rows: group.rows, statements: [...group.statements, ...later.statements], waiters: later.waiters }
-    for (const [table, rows] of later.rows) queue.rows.set(table, [...(queue.rows.get(table) ?? []), ...rows])
-  }
 
   const schedule = (): void => {
     if (scheduled || current !== undefined) return
@@ -125,12 +97,10 @@ export const make = Effect.fnUntraced(function* (
     setImmediate(() => run(flush))
   }
 
-  const isEmpty = () => queue.rows.size === 0 && queue.statements.length === 0
-
   const commit: Writer["commit"] = Effect.callback((resume) => {
-    const group = isEmpty() ? current : queue
-    if (group === undefined) return resume(Effect.void)
-    group.waiters.push((exit) => resume(exit))
+    if (items.length === 0 && current === undefined) return resume(Effect.void)
+    const own = items.length === 0 && current !== undefined ? current.waiters : waiters
+    own.push((exit) => resume(exit))
     schedule()
   })
 
@@ -143,15 +113,126 @@ export const make = Effect.fnUntraced(function* (
   return {
     commit,
     failure: () => failure,
-    append: (table, row) => {
-      const rows = queue.rows.get(table)
-      if (rows === undefined) queue.rows.set(table, [row])
-      else rows.push(row)
+    append: (table, row, after) => {
+      items.push({ table, row, after })
       schedule()
     },
     execute: (sql, params) => {
-      queue.statements.push({ sql, params })
+      items.push({ table: undefined, statement: { sql, params } })
       schedule()
     }
   }
 })
+
+/** Writes items in their order; what is left of them where the database cannot be written. */
+const write = (database: Database.Service, items: ReadonlyArray<Item>): Effect.Effect<Left | undefined> => {
+  let aside = 0
+  const part = (some: ReadonlyArray<Item>): Effect.Effect<Left | undefined> =>
+    Effect.catch(transact(database, some), (error) => {
+      if (!Database.isContent(error) || aside >= MOST_ASIDE) return Effect.succeed({ items: some, error })
+      if (some.length === 1) {
+        aside++
+        return putAside(database, some[0]!, error)
+      }
+      const half = some.length >> 1
+      return Effect.flatMap(part(some.slice(0, half)), (left) =>
+        left === undefined
+          ? part(some.slice(half))
+          : Effect.succeed({ items: [...left.items, ...some.slice(half)], error: left.error })
+      )
+    })
+  return part(items)
+}
+
+const inserts = new Map<string, string>()
+
+const insert = (database: Database.Service, table: Table, count: number): string => {
+  const key = `${database.dialect}/${table.name}/${table.columns.length}/${count}`
+  let sql = inserts.get(key)
+  if (sql === undefined) {
+    const row = `(${table.columns.map(() => "?").join(", ")})`
+    sql = `INSERT INTO ${table.name} (${table.columns.join(", ")}) VALUES ${Array.from({ length: count }, () => row).join(", ")}${
+      table.committed === undefined || database.dialect === "sqlite" ? "" : " RETURNING id"
+    }`
+    inserts.set(key, sql)
+  }
+  return sql
+}
+
+/** Writes all items in one transaction: the rows by table, and then the statements. */
+const transact = (
+  database: Database.Service,
+  items: ReadonlyArray<Item>
+): Effect.Effect<undefined, SqlError.SqlError> => {
+  const byTable = new Map<Table, Array<ReadonlyArray<unknown>>>()
+  const after: Array<Database.Statement> = []
+  for (const item of items) {
+    if (item.table === undefined) {
+      after.push(item.statement)
+      continue
+    }
+    const rows = byTable.get(item.table)
+    if (rows === undefined) byTable.set(item.table, [item.row])
+    else rows.push(item.row)
+    if (item.after !== undefined) after.push(item.after)
+  }
+  const statements: Array<Database.Statement> = []
+  const owners: Array<{ readonly table: Table; readonly count: number; readonly statement: number }> = []
+  for (const [table, rows] of byTable) {
+    let from = 0
+    for (const size of SIZES) {
+      for (; rows.length - from >= size; from += size) {
+        const params: Array<unknown> = []
+        for (let i = from; i < from + size; i++) for (const value of rows[i]!) params.push(value)
+        statements.push({ sql: insert(database, table, size), params })
+        if (table.committed === undefined) continue
+        // The rows of one statement have ids one after the other: on SQLite the last of them is enough.
+        if (database.dialect === "sqlite") statements.push(LAST)
+        owners.push({ table, count: size, statement: statements.length - 1 })
+      }
+    }
+  }
+  statements.push(...after)
+  return Effect.map(database.transaction(statements), (results) => {
+    const ids = new Map<Table, Array<number>>()
+    for (const { count, statement, table } of owners) {
+      const own = ids.get(table) ?? []
+      const rows = results[statement]!
+      if (rows.length === count && count > 1) for (const row of rows) own.push(Number(row["id"]))
+      else for (let i = count - 1; i >= 0; i--) own.push(Number(rows[0]!["id"]) - i)
+      ids.set(table, own)
+    }
+    for (const [table, own] of ids) table.committed!(own)
+    return undefined
+  })
+}
+
+/** Keeps an item that its table does not take as JSON, for a person to look at. */
+const putAside = (
+  database: Database.Service,
+  item: Item,
+  error: SqlError.SqlError
+): Effect.Effect<Left | undefined> => {
+  const what = item.table?.name ?? "a statement"
+  const content = item.table === undefined ? item.statement : item.row
+  return Effect.matchEffect(
+    database.query("INSERT INTO aside (at, name, error, content) VALUES (?, ?, ?, ?)", [
+      Date.now(),
+      what,
+      error.reason.message,
+      JSON.stringify(content, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value)) ?? "null"
+    ]),
+    {
+      onFailure: (failed) => Effect.succeed({ items: [item], error: failed }),
+      onSuccess: () => {
+        item.table?.committed?.([undefined])
+        return Effect.as(
+          Effect.logWarning(
+            `${database.name}: a row for ${what} cannot be written (${error.reason.message}): it is kept in the table aside, and the others are written`
+          ),
+          undefined
+        )
+      }
+    }
+  )
+}
