@@ -1,6 +1,7 @@
 /** What the commands of `pipe batches` do. */
 import * as Batches from "@pipe/core/Batches"
 import type * as BatchRepo from "@pipe/core/BatchRepo"
+import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as Money from "@pipe/core/Money"
 import { count } from "@pipe/core/ReportText"
 import * as Secret from "@pipe/core/Secret"
@@ -161,6 +162,7 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
           (batch) => [batch]
         )
     if (chosen.length === 0) return yield* Console.log("no batch is on its way")
+    let hasFailed = false
     for (const [runName, batches] of Map.groupBy(chosen, ({ runName }) => runName)) {
       if (runName === undefined) {
         yield* Console.log(`${batches.length} of no run are left to the program that sent them`)
@@ -174,24 +176,33 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
         continue
       }
       yield* throughFlow(input, runName, (opened) =>
-        Effect.forEach(
-          batches,
-          (batch) =>
-            Effect.flatMap(opened.collect(batch), ({ batch: now, status }) =>
-              Console.log(
-                now.state === "collected"
-                  ? `${now.name}: ${count(now.answered)} answered, ${count(now.failed)} failed, ${count(now.requests - now.answered - now.failed)} to be asked again`
-                  : status === undefined
-                    ? `${now.name}: ${states[now.state]}`
-                    : `${now.name}: ${count(status.answered)} of ${count(now.requests)} answered, ${count(status.failed)} failed so far`
-              )
-            ),
-          { discard: true }
+        Effect.map(
+          Effect.forEach(batches, (batch) => collectOne(opened, batch)),
+          (collected) => {
+            if (collected.includes(false)) hasFailed = true
+          }
         )
       )
       yield* Console.log(`give them to their rows: pipe resume ${runName}`)
     }
+    if (hasFailed) return yield* ExitCode.end(ExitCode.failed)
   })
+
+/** Collects a batch and says how it is; one that cannot be collected does not keep the others. */
+const collectOne = (opened: Batches.Batches, batch: BatchRepo.Batch): Effect.Effect<boolean> =>
+  Effect.flatMap(opened.collect(batch), sayCollected).pipe(
+    Effect.as(true),
+    Effect.catch((error) => Effect.as(Output.error(Secret.mask(ModelFailure.message(error))), false))
+  )
+
+const sayCollected = ({ batch: now, status }: Batches.Collected) =>
+  Console.log(
+    now.state === "collected"
+      ? `${now.name}: ${count(now.answered)} answered, ${count(now.failed)} failed, ${count(now.requests - now.answered - now.failed)} to be asked again`
+      : status === undefined
+        ? `${now.name}: ${states[now.state]}`
+        : `${now.name}: ${count(status.answered)} of ${count(now.requests)} answered, ${count(status.failed)} failed so far`
+  )
 
 export const cancel = (input: Shared & { readonly batch: string }) =>
   Effect.gen(function* () {

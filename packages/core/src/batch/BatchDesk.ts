@@ -68,8 +68,11 @@ export interface BatchDesk extends Parking.Holder {
 
 const encoder = new TextEncoder()
 
-/** After a deadline, how long cancelled batches may take to give what they have. OpenAI says 10 minutes at most. */
-const CANCELLING = "15 minutes"
+/**
+ * After a deadline, how long cancelled batches may take to give what they have: a quarter of the time that they had, and not more
+ * than these. OpenAI says 10 minutes at most.
+ */
+const CANCELLING = { least: 10_000, most: 15 * 60_000 }
 
 /** When no request has come for so long, what fibers wait for is sent. */
 const IDLE = "500 millis"
@@ -79,6 +82,7 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<BatchDesk, AiError.AiError, Scope.Scope> {
   const { enqueuedTokens, fs, path, provider, run, store } = options
   const scope = yield* Effect.scope
+  const openedAt = yield* Clock.currentTimeMillis
   const folder = store.inMemory
     ? yield* Effect.mapError(fs.makeTempDirectoryScoped({ prefix: "pipe-batches-" }), (error) =>
         BatchFailure.unwritable("a temporary folder", error)
@@ -370,6 +374,21 @@ export const make = Effect.fnUntraced(function* (
     )
   )
 
+  /** What has not come back by then is sent again, as the deadline says: its answers in the batch may be paid beside. */
+  const leave = Effect.gen(function* () {
+    for (const job of open()) {
+      const batch = job.batch()
+      if (batch.run !== run?.id) continue
+      const lines = yield* stored(store.batches.lines(batch.id))
+      const count = yield* stored(store.batches.release(batch.id, "uncounted"))
+      jobs.delete(batch.id)
+      environment.onTaken(batch, lines)
+      yield* Effect.logWarning(
+        `batch ${batch.name} was cancelled and has not ended: its ${count} requests are sent at once, and those that it answers all the same are paid twice: pipe batches collect ${batch.name}`
+      )
+    }
+  })
+
   const settle: BatchDesk["settle"] = Effect.gen(function* () {
     if (options.deadline === undefined) return yield* Effect.andThen(flush, allBack)
     const left = options.deadline - (yield* Clock.currentTimeMillis)
@@ -383,8 +402,12 @@ export const make = Effect.fnUntraced(function* (
         `the deadline has come: ${open().length} batches are cancelled, and what they have not answered is asked at once`
       )
     }
-    yield* cancelAll
-    yield* Effect.raceFirst(allBack, Effect.sleep(CANCELLING))
+    const within = Math.min(CANCELLING.most, Math.max(CANCELLING.least, (options.deadline - openedAt) / 4))
+    const isCancelled = yield* Effect.raceFirst(
+      Effect.as(Effect.andThen(cancelAll, allBack), true),
+      Effect.as(Effect.sleep(within), false)
+    )
+    if (!isCancelled) yield* leave
   })
 
   const send: BatchDesk["send"] = Effect.andThen(

@@ -37,6 +37,18 @@ export const gone = (batch: BatchRepo.Batch, account: BatchProvider.Account): Ai
     }. With the right key: pipe resume ${batch.runName ?? ""}. To give it up, and have its requests sent again: pipe batches forget ${batch.name}`
   )
 
+/** The provider counts answers that its results do not have. */
+export const incomplete = (batch: BatchRepo.Batch, owed: number): AiError.AiError =>
+  make(
+    `batch ${batch.name} (${batch.remote}): ${batch.provider} counts ${owed} ${owed === 1 ? "answer" : "answers"} that its results do not have. They are paid, so nothing is sent again: look again later with pipe batches collect ${batch.name}, or pipe resume ${batch.runName ?? ""}. To have them sent and paid again: pipe batches forget ${batch.name}`
+  )
+
+/** Answers of a batch that cannot be read. */
+export const unreadable = (batch: BatchRepo.Batch, lines: ReadonlyArray<number>): AiError.AiError =>
+  invalid(
+    `the answer in batch ${batch.name} (${batch.remote}) cannot be read: line ${lines.slice(0, 10).join(", ")}${lines.length > 10 ? ", …" : ""} of its results. It is paid; pipe retry sends the request again`
+  )
+
 const waiting = /enqueued token|token_limit_exceeded|batch queue/i
 
 /** Too many tokens of the account wait already. */

@@ -71,6 +71,12 @@ export const LOOK = "5 seconds"
 /** How long a provider may take to show what was created while a process died. */
 const SETTLE = "3 seconds"
 
+/** How long a provider may not know what was just made, in milliseconds. */
+const FRESH = 60_000
+
+/** How often results are read again that have less than the provider counts: about two minutes at the usual pace. */
+const LOOKS = 10
+
 /** A batch that is to be brought to its end; nothing is done before `done` is run. */
 export const make = (
   initial: BatchRepo.Batch,
@@ -87,6 +93,8 @@ export const make = (
   let inherited = own === undefined
   let tries = 0
   let isCancelled = false
+  /** Whether this process has created it: a provider may not know at once what it has just made. */
+  let isMadeHere = false
 
   const stored = <A>(effect: Effect.Effect<A, SqlError.SqlError>) => BatchFailure.stored(store, effect)
   const update = (changes: Parameters<BatchRepo.BatchRepo["update"]>[1]) =>
@@ -131,10 +139,15 @@ export const make = (
     }
   })
 
+  /** Nothing is created again before it was looked for twice. */
+  const findTwice = Effect.flatMap(find, (found) =>
+    found !== undefined ? Effect.succeed(found) : Effect.andThen(Effect.sleep(SETTLE), find)
+  )
+
   const create: Effect.Effect<BatchProvider.Status, AiError.AiError> = Effect.gen(function* () {
     if (batch.state === "creating" && inherited) {
       yield* Effect.sleep(SETTLE)
-      const found = yield* find
+      const found = yield* findTwice
       if (found !== undefined) return found
     }
     if (provider.upload === undefined && !(yield* Effect.orElseSucceed(env.fs.exists(batch.file), () => false))) {
@@ -154,10 +167,10 @@ export const make = (
           } as const
         }
         if (!ModelFailure.isRetryable(error) || ++tries > TRIES) return yield* error
-        // It may have been created all the same.
+        // It may have been created all the same, and be shown late.
         yield* Effect.sleep(ModelFailure.retryAfter(error) ?? SETTLE)
-        const found = ModelFailure.kind(error) === "rate" ? undefined : yield* find
-        return found ?? (yield* Effect.suspend(() => create))
+        if (ModelFailure.kind(error) === "rate") return yield* Effect.suspend(() => create)
+        return (yield* findTwice) ?? (yield* Effect.suspend(() => create))
       })
     )
   })
@@ -182,6 +195,7 @@ export const make = (
     const made = yield* create
     if (made === gone) return yield* drop
     inherited = false
+    isMadeHere = true
     status = made
     if (made.state === "rejected") return yield* reject(made)
     yield* update({ state: "sent", remote: made.id, sentAt: yield* Clock.currentTimeMillis })
@@ -223,12 +237,37 @@ export const make = (
     const most = Duration.fromInputUnsafe(env.polling.most ?? "1 minute")
     for (;;) {
       const now = yield* patiently(provider.status(batch.remote!))
-      if (now === undefined) return undefined
+      if (now === undefined) {
+        const isFresh = isMadeHere && (yield* Clock.currentTimeMillis) - (batch.sentAt ?? 0) < FRESH
+        if (!isFresh) return undefined
+        yield* Effect.sleep(pause)
+        continue
+      }
       status = now
       if (batch.state === "gone") yield* update({ state: "sent", endedAt: undefined })
       if (now.state === "ended" || now.state === "rejected") return now
       yield* Effect.sleep(pause)
       pause = Duration.min(Duration.times(pause, 1.5), most)
+    }
+  })
+
+  /** Reads the results until all that the provider counts is there; what it counts and does not give stops it. */
+  const reconcile = Effect.fnUntraced(function* (first: BatchProvider.Status) {
+    let pause = Duration.fromInputUnsafe(env.polling.first ?? "1 second")
+    let ended = first
+    for (let look = 1; ; look++) {
+      const sums = yield* env.collecting(patiently(BatchResults.collect(batch, ended, env, ends)))
+      if (sums.owed === 0) return sums
+      // Lines that cannot be read do not become readable: a second look is enough.
+      if (look >= LOOKS || (sums.unreadable.length >= sums.owed && look > 1)) {
+        if (sums.unreadable.length < sums.owed) return yield* BatchFailure.incomplete(batch, sums.owed)
+        const given = yield* BatchResults.giveUp(batch, sums.unreadable, env, ends)
+        return { ...sums, failed: sums.failed + given, owed: 0 }
+      }
+      yield* Effect.sleep(pause)
+      pause = Duration.times(pause, 1.5)
+      const now = yield* patiently(provider.status(batch.remote!))
+      if (now?.state === "ended") status = ended = now
     }
   })
 
@@ -244,7 +283,7 @@ export const make = (
       yield* reject(ended)
       return yield* collect
     }
-    const sums = yield* env.collecting(patiently(BatchResults.collect(batch, ended, env, ends)))
+    const sums = yield* reconcile(ended)
     yield* update({
       state: "collected",
       endedAt: yield* Clock.currentTimeMillis,

@@ -10,6 +10,9 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as Money from "../data/Money.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
+import * as Usage from "../data/Usage.ts"
+import * as Charge from "../price/Charge.ts"
 import * as Pricing from "../price/Pricing.ts"
 import type * as BatchProvider from "../seam/BatchProvider.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
@@ -35,8 +38,10 @@ export interface Environment {
 export interface Sums {
   readonly answered: number
   readonly failed: number
-  /** Of the lines that are to be asked again. */
-  readonly again: number
+  /** Lines that wait, though the provider counts their answers. */
+  readonly owed: number
+  /** Lines of the results that cannot be read, of which some of those may be. */
+  readonly unreadable: ReadonlyArray<number>
 }
 
 /** What is told of the end of each request, by its number; dropped when it has been. */
@@ -45,7 +50,10 @@ export type Ends = Array<((ended: ModelClient.Ended) => void) | undefined>
 /** Results of one transaction. */
 const GROUP = 256
 
-/** Reads all results; what has none is asked again. Running it twice takes nothing twice. */
+/**
+ * Reads all results, each line by itself. Running it twice takes nothing twice. Lines that the provider did not do are to be
+ * asked again; those of which it counts an answer that is not here are owed, and go on waiting.
+ */
 export const collect = Effect.fnUntraced(function* (
   batch: BatchRepo.Batch,
   status: BatchProvider.Status,
@@ -58,19 +66,30 @@ export const collect = Effect.fnUntraced(function* (
   const token = `${batch.name}-${(yield* Random.nextIntBetween(0, 36 ** 6)).toString(36)}`
   const unknown: Array<string> = []
   const repeated: Array<string> = []
+  const unreadable: Array<number> = []
   let answered = lines.filter((line) => line.state === "answered").length
   let failed = lines.filter((line) => line.state === "failed").length
+  /** Answers in the results, whether or not they can be used. */
+  let given = 0
 
   const take = Effect.fnUntraced(function* (results: ReadonlyArray<BatchProvider.Result>) {
     const now = yield* Clock.currentTimeMillis
     const mine = new Map<number, BatchProvider.Outcome>()
-    for (const { customId, outcome } of results) {
+    for (const result of results) {
+      if (result.customId === undefined) {
+        unreadable.push(result.line)
+        continue
+      }
+      const { customId, outcome } = result
       const number = BatchSpool.numberOf(batch, customId)
       if (number === undefined) unknown.push(customId)
       else if (seen[number] === 1) repeated.push(customId)
       else {
         seen[number] = 1
-        if (lines[number]!.state === "waiting") mine.set(number, outcome)
+        if (outcome._tag === "Answered" || outcome._tag === "Unreadable") given++
+        const { state } = lines[number]!
+        // An answer that comes late is paid, though its request may have been sent again.
+        if (state === "waiting" || (state === "again" && outcome._tag === "Answered")) mine.set(number, outcome)
       }
     }
     const taken = Array.from(mine, ([number, outcome]) => toTaken(batch, lines[number]!, outcome, env.pricing, now))
@@ -87,7 +106,7 @@ export const collect = Effect.fnUntraced(function* (
     }
     yield* BatchFailure.stored(store, store.batches.addUp(batch.id, cost))
     for (const [number, outcome] of mine) {
-      ends[number]?.(outcome._tag === "Answered" ? { response: outcome.response, billed: "yes" } : { billed: "no" })
+      ends[number]?.(endOf(outcome))
       ends[number] = undefined
     }
     env.onTaken(
@@ -97,11 +116,52 @@ export const collect = Effect.fnUntraced(function* (
   })
 
   yield* provider.results(status, batch.model).pipe(Stream.grouped(GROUP), Stream.runForEach(take))
-  const again = yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))
-  env.onTaken(batch, lines)
+  const unread = lines.filter(({ number, state }) => state === "waiting" && seen[number] === 0).length
+  const counted = status.counted ?? (status.isWhole === true ? batch.requests : 0)
+  const owed = Math.min(unread, Math.max(0, counted - given))
+  if (owed === 0) {
+    yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))
+    env.onTaken(batch, lines)
+  }
   yield* warn(batch, "ids that it has not sent", unknown)
   yield* warn(batch, "more than one result for", repeated)
-  return { answered, failed, again }
+  return { answered, failed, owed, unreadable }
+})
+
+/** What a budget is told of the end of a request. */
+const endOf = (outcome: BatchProvider.Outcome): ModelClient.Ended => {
+  switch (outcome._tag) {
+    case "Answered":
+      return { response: outcome.response, billed: "yes" }
+    case "Unreadable":
+      return { error: outcome.error, billed: "unknown" }
+    default:
+      return { billed: "no" }
+  }
+}
+
+/** Fails the requests whose answers cannot be read: they are billed, and another would be paid again. */
+export const giveUp = Effect.fnUntraced(function* (
+  batch: BatchRepo.Batch,
+  unreadable: ReadonlyArray<number>,
+  env: Environment,
+  ends: Ends
+) {
+  const { store } = env
+  const now = yield* Clock.currentTimeMillis
+  const lines = yield* BatchFailure.stored(store, store.batches.lines(batch.id))
+  const error = BatchFailure.unreadable(batch, unreadable)
+  const waiting = lines.filter(({ state }) => state === "waiting")
+  const taken = waiting.map((line) => toTaken(batch, line, { _tag: "Unreadable", error }, env.pricing, now))
+  const accepted = yield* BatchFailure.stored(store, store.batches.take(batch, taken, `${batch.name}-unreadable`))
+  for (const { attempt, number } of taken) {
+    if (!accepted.has(number)) continue
+    if (attempt !== undefined) env.count(batch, attempt, ends[number] !== undefined)
+    ends[number]?.({ error, billed: "unknown" })
+    ends[number] = undefined
+  }
+  env.onTaken(batch, lines)
+  return accepted.size
 })
 
 /** A few examples of what is wrong with the results. */
@@ -145,7 +205,21 @@ const toTaken = (
       }
     }
   }
-  const { response } = outcome
+  if (outcome._tag === "Unreadable") {
+    return {
+      number,
+      state: "failed",
+      value: BatchFailure.encode(outcome.error),
+      attempt: {
+        ...common,
+        provider: batch.provider,
+        model: batch.model,
+        ...unreadCharge(batch, pricing, at),
+        error: ModelFailure.message(outcome.error)
+      }
+    }
+  }
+  const response = ModelResponse.sound(outcome.response)
   return {
     number,
     state: "answered",
@@ -154,10 +228,24 @@ const toTaken = (
       ...common,
       provider: response.provider,
       model: response.model,
-      ...(response.usage === undefined
-        ? { cost: undefined, unknown: "usage" as const }
+      ...(response.usage === undefined || response.usage.unpriceable === true
+        ? unreadCharge(batch, pricing, at)
         : Pricing.charge(pricing, { ...response, at, usage: response.usage }))
     }
+  }
+}
+
+/** What an answer that cannot be read has probably cost at most: its share of what was held or sent, four times over. */
+const unreadCharge = (
+  batch: BatchRepo.Batch,
+  pricing: Pricing.Service,
+  at: number
+): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown" | "estimated"> => {
+  const each = (total: number) => Math.ceil((4 * total) / batch.requests)
+  const usage = { ...Usage.zero, uncachedInput: each(batch.bytes), output: Charge.GUESS }
+  return {
+    ...Pricing.charge(pricing, { provider: batch.provider, model: batch.model, at, usage, serviceTier: "batch" }),
+    estimated: true
   }
 }
 

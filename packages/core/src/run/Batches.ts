@@ -98,6 +98,18 @@ export const open = Effect.fnUntraced(function* (
       },
       undefined
     )
+  /** A batch whose process died while it was created: found where it is, and never created here. */
+  const adopt = Effect.fnUntraced(function* (batch: BatchRepo.Batch, provider: BatchProvider.BatchProvider) {
+    const found = yield* provider.find({ ...batch, at: batch.createdAt })
+    if (found === undefined || found === "undecided") return { batch, status: undefined }
+    const changes = { state: "sent" as const, remote: found.id, sentAt: batch.createdAt }
+    yield* BatchFailure.stored(store, store.batches.update(batch.id, changes))
+    if (found.state !== "ended" && found.state !== "rejected") return { batch: { ...batch, ...changes }, status: found }
+    const one = job({ ...batch, ...changes }, provider)
+    yield* one.done
+    return { batch: one.batch(), status: found }
+  })
+
   return {
     providers,
     list: Effect.map(BatchFailure.stored(store, store.batches.open(undefined)), (all) =>
@@ -105,8 +117,10 @@ export const open = Effect.fnUntraced(function* (
     ),
     collect: (batch) =>
       Effect.gen(function* () {
-        if (batch.state !== "sent" && batch.state !== "gone") return { batch, status: undefined }
+        if (batch.state !== "sent" && batch.state !== "gone" && batch.state !== "creating")
+          return { batch, status: undefined }
         const provider = yield* providerOf(batch)
+        if (batch.state === "creating") return yield* adopt(batch, provider)
         const status = yield* provider.status(batch.remote!)
         // What is not known any more is said by the job too.
         if (status !== undefined && status.state !== "ended" && status.state !== "rejected") return { batch, status }

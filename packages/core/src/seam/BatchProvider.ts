@@ -48,6 +48,8 @@ export interface Job {
   readonly at: number
   /** The provider's id of the uploaded file. */
   readonly uploaded: string | undefined
+  /** The provider's ids of batches that are known to be others. */
+  readonly others?: ReadonlySet<string>
 }
 
 /** How a batch stands. */
@@ -60,6 +62,13 @@ export interface Status {
   readonly state: "running" | "cancelling" | "ended" | "rejected"
   readonly answered: number
   readonly failed: number
+  /**
+   * Answers that the provider counts; `undefined`: it does not say. What it counts and does not give is looked for, and never sent
+   * again without a person's word.
+   */
+  readonly counted?: number | undefined
+  /** Whether it ended with all its requests done: not cancelled, not expired. */
+  readonly isWhole?: boolean
   /** Why it was rejected: `quota` for the tokens that the account may have waiting. */
   readonly rejection?: {
     readonly kind: "quota" | "invalid"
@@ -77,11 +86,14 @@ export type Outcome =
   | { readonly _tag: "Failed"; readonly error: AiError.AiError }
   /** Nothing was done, and nothing is billed: it expired or was cancelled. */
   | { readonly _tag: "Unanswered"; readonly reason: string }
+  /** The provider has answered, and the answer cannot be understood: it is billed, and not sent again by itself. */
+  | { readonly _tag: "Unreadable"; readonly error: AiError.AiError }
 
-export interface Result {
-  readonly customId: string
-  readonly outcome: Outcome
-}
+/** A line of the results. */
+export type Result =
+  | { readonly customId: string; readonly outcome: Outcome }
+  /** One that belongs to no request: no JSON, without an id. */
+  | { readonly customId: undefined; readonly line: number }
 
 /** Whose batches these are. */
 export interface Account {

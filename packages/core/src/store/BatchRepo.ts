@@ -316,7 +316,8 @@ export const make = (database: Database.Service): BatchRepo => {
         database.transaction(
           taken.flatMap(({ attempt, number, state, value }) => [
             {
-              sql: "UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND state = 'waiting' RETURNING number",
+              // Only an answer replaces what was given up.
+              sql: `UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND state IN ('waiting'${state === "answered" ? ", 'again'" : ""}) RETURNING number`,
               params: [state, value ?? null, token, id, number]
             },
             ...(attempt === undefined || run === undefined
@@ -386,7 +387,8 @@ export const make = (database: Database.Service): BatchRepo => {
         ? Effect.asVoid(
             database.transaction([
               {
-                sql: "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ?)",
+                // A batch that has not ended may still answer what was given up, and bill it.
+                sql: "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ? AND state <> 'sent')",
                 params: [run]
               },
               { sql: "DELETE FROM batch_lines WHERE batch = ?", params: [elsewhere(run)] }

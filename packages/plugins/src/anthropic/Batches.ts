@@ -8,20 +8,19 @@
  * @internal
  */
 import type { Anthropic } from "@anthropic-ai/sdk"
-import type {
-  MessageBatch,
-  MessageBatchIndividualResponse,
-  MessageBatchResult
-} from "@anthropic-ai/sdk/resources/messages/batches"
+import type { MessageBatch } from "@anthropic-ai/sdk/resources/messages/batches"
 import type * as BatchProvider from "@pipe/core/BatchProvider"
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { openAsBlob } from "node:fs"
 import * as Account from "../transport/Account.ts"
+import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
+import * as Lines from "../transport/Lines.ts"
 import * as StreamingFetch from "../transport/StreamingFetch.ts"
 import * as Client from "./Client.ts"
 import * as Messages from "./Messages.ts"
@@ -34,6 +33,55 @@ const SKEW = 60_000
 /** Milliseconds for a whole file, up or down. */
 const UPLOAD = 30 * 60_000
 
+type Call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>) => Effect.Effect<A, AiError.AiError>
+
+/** Reads results, and knows batches by them. */
+const reader = (options: Client.Options, call: Call) => {
+  /** The results of a batch, a line each: read by ourselves, since one that cannot be read must not take the others with it. */
+  const linesOf = (id: string) =>
+    Lines.parse(
+      { module: Client.MODULE, baseUrl: options.baseUrl },
+      call((client, signal) =>
+        client
+          .get(`/v1/messages/batches/${encodeURIComponent(id)}/results`, {
+            headers: { accept: "application/binary" },
+            __binaryResponse: true,
+            stream: true,
+            signal,
+            timeout: UPLOAD
+          })
+          .asResponse()
+      )
+    )
+
+  /** The id of one of a batch's requests. */
+  const peek = (id: string): Effect.Effect<string | undefined, AiError.AiError> =>
+    Effect.map(Stream.runHead(linesOf(id)), (line) =>
+      Option.isNone(line) ? undefined : Answer.text(Answer.fields(line.value.value)["custom_id"])
+    )
+
+  /** One with as many requests whose ids are ours; while one of the candidates runs, nobody can say. */
+  const find: BatchProvider.BatchProvider["find"] = (job) =>
+    Effect.gen(function* () {
+      const candidates = yield* call(async (client, signal) => {
+        const found: Array<MessageBatch> = []
+        for await (const batch of client.messages.batches.list({ limit: 100 }, { signal })) {
+          if (Date.parse(batch.created_at) < job.at - SKEW) break
+          if (totalOf(batch) === job.requests && job.others?.has(batch.id) !== true) found.push(batch)
+        }
+        return found
+      })
+      for (const batch of candidates) {
+        if (batch.processing_status !== "ended") continue
+        if ((yield* peek(batch.id))?.startsWith(`${job.name}-`) === true) return yield* decodeStatus(batch)
+      }
+      const undecided = candidates.some((batch) => batch.processing_status !== "ended")
+      return undecided ? ("undecided" as const) : undefined
+    })
+
+  return { linesOf, find }
+}
+
 export const make = (options: Client.Options & { readonly defaultMaxTokens: number }): BatchProvider.BatchProvider => {
   let made: Promise<Anthropic> | undefined
   const sdk = () => (made ??= Client.load({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
@@ -43,11 +91,7 @@ export const make = (options: Client.Options & { readonly defaultMaxTokens: numb
       (error) => Client.fail(options, error)
     )
 
-  /** The id of one of a batch's requests. */
-  const peek = async (client: Anthropic, id: string, signal: AbortSignal): Promise<string | undefined> => {
-    for await (const line of await client.messages.batches.results(id, {}, { signal })) return line.custom_id
-    return undefined
-  }
+  const { find, linesOf } = reader(options, call)
 
   return {
     name: "anthropic",
@@ -64,7 +108,7 @@ export const make = (options: Client.Options & { readonly defaultMaxTokens: numb
       }))
     },
     create: (job) =>
-      Effect.map(
+      Effect.flatMap(
         call(async (client, signal) =>
           client.post<MessageBatch>("/v1/messages/batches", {
             body: (await openAsBlob(job.file)).stream(),
@@ -73,100 +117,95 @@ export const make = (options: Client.Options & { readonly defaultMaxTokens: numb
             timeout: UPLOAD
           })
         ),
-        toStatus
+        decodeStatus
       ),
-    find: (job) =>
-      call(async (client, signal) => {
-        let undecided = false
-        for await (const batch of client.messages.batches.list({ limit: 100 }, { signal })) {
-          if (Date.parse(batch.created_at) < job.at - SKEW) break
-          if (totalOf(batch) !== job.requests) continue
-          if (batch.processing_status !== "ended") undecided = true
-          else if ((await peek(client, batch.id, signal))?.startsWith(`${job.name}-`) === true) return toStatus(batch)
-        }
-        return undecided ? ("undecided" as const) : undefined
-      }),
+    find,
     status: (id) =>
       Effect.catch(
-        Effect.map(
+        Effect.flatMap(
           call((client, signal) => client.messages.batches.retrieve(id, {}, { signal })),
-          toStatus
+          decodeStatus
         ),
         (error) => (HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error))
       ),
     cancel: (id) => Effect.asVoid(call((client, signal) => client.messages.batches.cancel(id, {}, { signal }))),
     results: ({ id }, model) =>
-      Stream.unwrap(
-        Effect.map(
-          call((client, signal) => client.messages.batches.results(id, {}, { signal, timeout: UPLOAD })),
-          (lines) => Stream.fromAsyncIterable(lines, (error) => error)
-        )
-      ).pipe(
-        Stream.catch((error) => Stream.fromEffect(Client.fail(options, error))),
-        Stream.mapEffect(({ custom_id, result }: MessageBatchIndividualResponse) =>
-          Effect.map(toOutcome(result, model, options.keySource), (outcome) => ({ customId: custom_id, outcome }))
-        )
-      )
+      Stream.mapEffect(linesOf(id), ({ number, value }): Effect.Effect<BatchProvider.Result> => {
+        const line = Answer.fields(value)
+        const customId = Answer.text(line["custom_id"])
+        return customId === undefined
+          ? Effect.succeed({ customId, line: number })
+          : Effect.map(toOutcome(line["result"], model, options.keySource), (outcome) => ({ customId, outcome }))
+      })
   }
 }
+
+const count = (value: unknown): number | undefined =>
+  typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined
 
 const totalOf = ({ request_counts }: MessageBatch): number =>
-  Object.values(request_counts).reduce((sum, count) => sum + count, 0)
+  Object.values(Answer.fields(request_counts)).reduce<number>((sum, value) => sum + (count(value) ?? 0), 0)
 
-const toStatus = (batch: MessageBatch): BatchProvider.Status => ({
-  id: batch.id,
-  state:
-    batch.processing_status === "ended" ? "ended" : batch.processing_status === "canceling" ? "cancelling" : "running",
-  answered: batch.request_counts.succeeded,
-  failed: batch.request_counts.errored,
-  files: batch.results_url === null ? [] : [batch.results_url]
-})
+const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
+  Answer.decode(Client.MODULE, () => {
+    const batch = Answer.fields(value)
+    const id = Answer.words(batch["id"])
+    if (id === undefined) throw new Error("it has no id")
+    const counts = Answer.fields(batch["request_counts"])
+    const status = batch["processing_status"]
+    const results = Answer.words(batch["results_url"])
+    return {
+      id,
+      state: status === "ended" ? "ended" : status === "canceling" ? "cancelling" : "running",
+      answered: count(counts["succeeded"]) ?? 0,
+      failed: count(counts["errored"]) ?? 0,
+      counted: count(counts["succeeded"]),
+      isWhole: (count(counts["canceled"]) ?? 0) + (count(counts["expired"]) ?? 0) === 0,
+      files: results === undefined ? [] : [results]
+    }
+  })
 
 /** The status that an error has when it answers a single request (docs.anthropic.com/en/api/errors). */
-const statuses: { readonly [type: string]: number } = {
-  invalid_request_error: 400,
-  authentication_error: 401,
-  billing_error: 402,
-  permission_error: 403,
-  not_found_error: 404,
-  request_too_large: 413,
-  rate_limit_error: 429,
-  api_error: 500,
-  timeout_error: 504,
-  overloaded_error: 529
-}
+const statuses: ReadonlyMap<string, number> = new Map([
+  ["invalid_request_error", 400],
+  ["authentication_error", 401],
+  ["billing_error", 402],
+  ["permission_error", 403],
+  ["not_found_error", 404],
+  ["request_too_large", 413],
+  ["rate_limit_error", 429],
+  ["api_error", 500],
+  ["timeout_error", 504],
+  ["overloaded_error", 529]
+])
 
-const toOutcome = (
-  result: MessageBatchResult,
-  model: string,
-  keySource: string
-): Effect.Effect<BatchProvider.Outcome> => {
-  switch (result.type) {
-    case "succeeded":
-      return Effect.match(Messages.toResponse(result.message, model), {
-        onSuccess: (response): BatchProvider.Outcome => ({
-          _tag: "Answered",
-          response: { ...response, serviceTier: "batch" }
-        }),
-        onFailure: (error): BatchProvider.Outcome => ({ _tag: "Failed", error })
-      })
-    case "errored": {
-      const { message, type } = result.error.error
-      return Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => ({
-        _tag: "Failed",
-        error: HttpFailure.toAiError({
-          module: Client.MODULE,
-          status: statuses[type] ?? 400,
-          message,
-          code: undefined,
-          type,
-          headers: () => undefined,
-          now,
-          keySource
-        })
-      }))
-    }
-    default:
-      return Effect.succeed({ _tag: "Unanswered", reason: `batch_${result.type}` })
+/** Results of requests for which nothing was done. */
+const undone: ReadonlySet<unknown> = new Set(["canceled", "expired"])
+
+const toOutcome = (value: unknown, model: string, keySource: string): Effect.Effect<BatchProvider.Outcome> => {
+  const result = Answer.fields(value)
+  if (undone.has(result["type"])) return Effect.succeed({ _tag: "Unanswered", reason: `batch_${result["type"]}` })
+  if (result["type"] !== "errored") {
+    return Effect.match(Messages.toResponse(result["message"], model), {
+      onSuccess: (response): BatchProvider.Outcome => ({
+        _tag: "Answered",
+        response: { ...response, serviceTier: "batch" }
+      }),
+      onFailure: (error): BatchProvider.Outcome => ({ _tag: "Unreadable", error })
+    })
   }
+  const { message, type } = Answer.fields(Answer.fields(result["error"])["error"])
+  return Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => ({
+    _tag: "Failed",
+    error: HttpFailure.toAiError({
+      module: Client.MODULE,
+      status: Answer.oneOf(statuses, type) ?? 400,
+      message: Answer.words(message) ?? "no message",
+      code: undefined,
+      type: Answer.words(type),
+      headers: () => undefined,
+      now,
+      keySource
+    })
+  }))
 }

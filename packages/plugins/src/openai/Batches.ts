@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream"
 import { createReadStream } from "node:fs"
 import type { OpenAI } from "openai"
 import type { Batch } from "openai/resources/batches"
+import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Account from "../transport/Account.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
@@ -56,7 +57,10 @@ export const make = (
         ? { endpoint: RESPONSES, body: Responses.toBody(request, model) }
         : { endpoint: CHAT, body: Chat.toBody(request, model, options.chat) }
 
-  const isOurs = (job: BatchProvider.Job) => (batch: Batch) => batch.metadata?.[NAME] === job.name
+  /** By the name that it was given, or by the file that was uploaded for it: some services keep no metadata. */
+  const isOurs = (job: BatchProvider.Job) => (batch: Answer.Fields) =>
+    Answer.fields(batch["metadata"])[NAME] === job.name
+    || (job.uploaded !== undefined && batch["input_file_id"] === job.uploaded)
 
   return {
     name: provider,
@@ -91,12 +95,12 @@ export const make = (
       call(async (client, signal) => {
         for await (const file of client.files.list({ purpose: "batch", order: "desc" }, { signal })) {
           if (file.filename === fileName(job)) return file.id
-          if (file.created_at * 1_000 < job.at - SKEW) return undefined
+          if (isBefore(job, file.created_at)) return undefined
         }
         return undefined
       }),
     create: (job) =>
-      Effect.map(
+      Effect.flatMap(
         call((client, signal) =>
           client.batches.create(
             {
@@ -108,26 +112,26 @@ export const make = (
             { signal }
           )
         ),
-        toStatus
+        decodeStatus
       ),
     find: (job) =>
       call(async (client, signal) => {
         let found: Batch | undefined
         for await (const batch of client.batches.list({ limit: 100 }, { signal })) {
-          if (isOurs(job)(batch)) {
+          if (isOurs(job)(Answer.fields(batch))) {
             // One that was refused for its tokens may have been created anew since.
             if (batch.status !== "failed") return toStatus(batch)
             found ??= batch
           }
-          if (batch.created_at * 1_000 < job.at - SKEW) break
+          if (isBefore(job, batch.created_at)) break
         }
         return found === undefined ? undefined : toStatus(found)
       }),
     status: (id) =>
       Effect.catch(
-        Effect.map(
+        Effect.flatMap(
           call((client, signal) => client.batches.retrieve(id, { signal })),
-          toStatus
+          decodeStatus
         ),
         (error) => (HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error))
       ),
@@ -135,41 +139,48 @@ export const make = (
     results: (status, model) =>
       Stream.fromIterable(status.files).pipe(
         Stream.flatMap((file) =>
-          Lines.parse<ResultLine>(
-            { module: Client.MODULE, baseUrl: options.baseUrl, what: `result file ${file}` },
+          Lines.parse(
+            { module: Client.MODULE, baseUrl: options.baseUrl },
             call((client, signal) => client.files.content(file, { signal, timeout: UPLOAD }))
           )
         ),
-        Stream.mapEffect((line) =>
-          Effect.map(toOutcome(line, model), (outcome) => ({ customId: line.custom_id, outcome }))
-        )
+        Stream.mapEffect(({ number, value }): Effect.Effect<BatchProvider.Result> => {
+          const line = Answer.fields(value)
+          const customId = Answer.text(line["custom_id"])
+          return customId === undefined
+            ? Effect.succeed({ customId, line: number })
+            : Effect.map(toOutcome(line, model), (outcome) => ({ customId, outcome }))
+        })
       )
   }
 
-  function toOutcome(line: ResultLine, model: string): Effect.Effect<BatchProvider.Outcome> {
-    const { error, response } = line
-    if (response !== null && response !== undefined && response.status_code < 300) {
-      return Effect.match(toResponse(response.body, model), {
+  function toOutcome(line: Answer.Fields, model: string): Effect.Effect<BatchProvider.Outcome> {
+    const error = Answer.fields(line["error"])
+    if (!Answer.isRecord(line["response"])) {
+      const reason = Answer.words(error["code"]) ?? Answer.words(error["message"]) ?? "no answer"
+      return Effect.succeed({ _tag: "Unanswered", reason })
+    }
+    const { body, status_code: status } = line["response"]
+    if (typeof status !== "number" || status < 300) {
+      return Effect.match(toResponse(body, model), {
         onSuccess: (response): BatchProvider.Outcome => ({
           _tag: "Answered",
           response: { ...response, serviceTier: "batch" }
         }),
-        onFailure: (error): BatchProvider.Outcome => ({ _tag: "Failed", error })
+        onFailure: (error): BatchProvider.Outcome => ({ _tag: "Unreadable", error })
       })
     }
-    if (response === null || response === undefined) {
-      return Effect.succeed({ _tag: "Unanswered", reason: error?.code ?? error?.message ?? "no answer" })
-    }
     // The API's own errors stand in the body; `error` is null then.
-    const body = (response.body as { readonly error?: Partial<ErrorBody> } | undefined)?.error ?? error ?? {}
+    const own = Answer.fields(body)["error"]
+    const { code, message, type } = Answer.isRecord(own) ? own : error
     return Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => ({
       _tag: "Failed",
       error: HttpFailure.toAiError({
         module: Client.MODULE,
-        status: response.status_code,
-        message: body.message ?? "no message",
-        code: body.code ?? undefined,
-        type: body.type ?? undefined,
+        status,
+        message: Answer.words(message) ?? "no message",
+        code: Answer.words(code),
+        type: Answer.words(type),
         headers: () => undefined,
         now,
         keySource: options.keySource,
@@ -179,8 +190,7 @@ export const make = (
   }
 
   function toResponse(body: unknown, model: string): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> {
-    const object = (body as { readonly object?: unknown } | null)?.object
-    switch (object) {
+    switch (Answer.fields(body)["object"]) {
       case "list":
         return Embeddings.toResponse(body, model, provider, undefined)
       case "response":
@@ -191,62 +201,70 @@ export const make = (
   }
 }
 
-interface ErrorBody {
-  readonly message: string | null
-  readonly code: string | null
-  readonly type: string | null
-}
-
-interface ResultLine {
-  readonly custom_id: string
-  readonly response?: { readonly status_code: number; readonly body: unknown } | null
-  readonly error?: Partial<ErrorBody> | null
-}
-
 /** Milliseconds for a whole file, up or down. */
 const UPLOAD = 30 * 60_000
 
 const fileName = (job: BatchProvider.Job): string => `${job.name}.jsonl`
 
-const states: { readonly [S in Batch["status"]]: BatchProvider.Status["state"] } = {
-  validating: "running",
-  in_progress: "running",
-  finalizing: "running",
-  cancelling: "cancelling",
-  completed: "ended",
-  expired: "ended",
-  cancelled: "ended",
-  failed: "rejected"
-}
+/** Whether something was made before a job: a date that is none says nothing. */
+const isBefore = (job: BatchProvider.Job, created: unknown): boolean =>
+  typeof created === "number" && created > 0 && created * 1_000 < job.at - SKEW
+
+const states: ReadonlyMap<string, BatchProvider.Status["state"]> = new Map([
+  ["validating", "running"],
+  ["in_progress", "running"],
+  ["finalizing", "running"],
+  ["cancelling", "cancelling"],
+  ["completed", "ended"],
+  ["expired", "ended"],
+  ["cancelled", "ended"],
+  ["failed", "rejected"]
+])
 
 const isQuota = (code: string | undefined, message: string): boolean =>
   code === "token_limit_exceeded" || /enqueued token limit/i.test(message)
 
-const toStatus = (batch: Batch): BatchProvider.Status => {
-  const errors = batch.errors?.data ?? []
+const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
+  Answer.decode(Client.MODULE, () => toStatus(value))
+
+/** How a batch is, as it was told. */
+const toStatus = (value: unknown): BatchProvider.Status => {
+  const batch = Answer.fields(value)
+  const id = Answer.words(batch["id"])
+  if (id === undefined) throw new Error("it has no id")
+  const errors = (Answer.list(Answer.fields(batch["errors"])["data"]) ?? []).map((value) => {
+    const { code, line, message } = Answer.fields(value)
+    return {
+      code: Answer.text(code),
+      line: typeof line === "number" ? line : undefined,
+      message: Answer.words(message) ?? "the provider gave no reason"
+    }
+  })
   const message = errors
     .slice(0, 3)
-    .map(
-      ({ line, message }) => `${line === null || line === undefined ? "" : `line ${line}: `}${message ?? "no message"}`
-    )
+    .map(({ line, message }) => `${line === undefined ? "" : `line ${line}: `}${message}`)
     .join("; ")
+  const status = Answer.text(batch["status"])?.toLowerCase() ?? ""
+  const counts = Answer.fields(batch["request_counts"])
+  const count = (value: unknown): number | undefined =>
+    typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined
   return {
-    id: batch.id,
-    state: states[batch.status] ?? "running",
-    answered: batch.request_counts?.completed ?? 0,
-    failed: batch.request_counts?.failed ?? 0,
-    ...(batch.status !== "failed"
+    id,
+    state: Answer.oneOf(states, status) ?? "running",
+    answered: count(counts["completed"]) ?? 0,
+    failed: count(counts["failed"]) ?? 0,
+    counted: count(counts["completed"]),
+    isWhole: status === "completed",
+    ...(status !== "failed"
       ? undefined
       : {
           rejection: {
             kind: isQuota(errors[0]?.code, message) ? ("quota" as const) : ("invalid" as const),
             message: message === "" ? "the provider gave no reason" : message,
-            lines: errors.flatMap(({ line, message }) =>
-              line === null || line === undefined ? [] : [{ line, message: message ?? "the provider gave no reason" }]
-            )
+            lines: errors.flatMap(({ line, message }) => (line === undefined ? [] : [{ line, message }]))
           }
         }),
     // Absent, null and empty mean the same.
-    files: [batch.output_file_id, batch.error_file_id].filter((id): id is string => typeof id === "string" && id !== "")
+    files: [batch["output_file_id"], batch["error_file_id"]].flatMap((id) => Answer.words(id) ?? [])
   }
 }

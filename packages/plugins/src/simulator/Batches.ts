@@ -102,7 +102,7 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
     const count = (...kinds: ReadonlyArray<Fate>) => fates.filter((fate) => kinds.includes(fate)).length
     return {
       total,
-      answered: count("answered", undefined),
+      answered: count("answered"),
       failed: count("refused", "failed"),
       expired: count("expired"),
       cancelled: count("cancelled"),

@@ -9,50 +9,44 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as PoolTransport from "./PoolTransport.ts"
 
-/** The lines of a download; one that is no JSON is left out with a warning: what it was for counts as not answered. */
-export const parse = <A>(
-  options: { readonly module: string; readonly baseUrl: string; readonly what: string },
+/** A line of a download: what it holds as JSON, `undefined` where it holds none. Empty lines are left out. */
+export interface Line {
+  readonly number: number
+  readonly value: unknown
+}
+
+/** The lines of a download. */
+export const parse = (
+  options: { readonly module: string; readonly baseUrl: string },
   response: Effect.Effect<Response, AiError.AiError>
-): Stream.Stream<A, AiError.AiError> =>
-  Stream.suspend(() => {
-    const bad: Array<number> = []
-    const lines = Stream.unwrap(
-      Effect.map(response, ({ body }) =>
-        body === null
-          ? Stream.empty
-          : TextLine.split(
-              Stream.fromReadableStream({
-                evaluate: () => body as ReadableStream<Uint8Array>,
-                onError: (error) =>
-                  PoolTransport.toNetworkError({
-                    module: options.module,
-                    url: options.baseUrl,
-                    error: error as Error,
-                    sent: true
-                  })
-              })
-            )
-      )
-    )
-    return lines.pipe(
-      Stream.map(({ number, text }) => {
-        if (text.trim() === "") return undefined
-        try {
-          return JSON.parse(text) as A
-        } catch {
-          bad.push(number)
-          return undefined
-        }
-      }),
-      Stream.filter((line) => line !== undefined),
-      Stream.concat(
-        Stream.fromEffectDrain(
-          Effect.suspend(() =>
-            bad.length === 0
-              ? Effect.void
-              : Effect.logWarning(`${options.what}: not JSON: line ${bad.slice(0, 10).join(", ")}`)
+): Stream.Stream<Line, AiError.AiError> =>
+  Stream.unwrap(
+    Effect.map(response, ({ body }) =>
+      body === null
+        ? Stream.empty
+        : TextLine.split(
+            Stream.fromReadableStream({
+              evaluate: () => body as ReadableStream<Uint8Array>,
+              onError: (error) =>
+                PoolTransport.toNetworkError({
+                  module: options.module,
+                  url: options.baseUrl,
+                  error: error as Error,
+                  sent: true
+                })
+            })
           )
-        )
-      )
     )
-  })
+  ).pipe(
+    // A line that is no text (too long, broken UTF-8) is one that cannot be read.
+    Stream.filter((line) => line.problem !== undefined || line.text.trim() !== ""),
+    Stream.map(({ number, text }): Line => ({ number, value: parsed(text) }))
+  )
+
+const parsed = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
