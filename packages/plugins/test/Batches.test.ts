@@ -53,15 +53,24 @@ type Script = (
   readonly errors?: ReadonlyArray<object>
   /** As the API gives the ids of missing files. */
   readonly missingFile?: null | "" | undefined
+  /** Lines that stand in the output file as they are. */
+  readonly raw?: ReadonlyArray<string>
+  readonly counts?: object | null
+  /** The files are there after so many polls. */
+  readonly late?: number
+  /** Bytes of the output file that the first download gives. */
+  readonly cut?: number
 }
 
 /** A server that speaks OpenAI's files and batches, and gives what a script says. */
-const scripted = (script: Script) =>
+const scripted = (script: Script, options: { readonly loseCreations?: number; readonly keepsMetadata?: false } = {}) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const seen: Array<string> = []
       const files = new Map<string, string>()
       const batches: Array<Record<string, unknown>> = []
+      const cuts = new Map<string, number>()
+      let lost = 0
       const sent: Array<ReadonlyArray<string>> = []
       const server = createServer((request, response) => {
         const chunks: Array<Buffer> = []
@@ -86,7 +95,9 @@ const scripted = (script: Script) =>
           if (content !== null) {
             const text = files.get(content[1]!)
             if (text === undefined) return json({ error: { message: "No such File object" } }, 404)
-            return response.writeHead(200).end(text)
+            const cut = cuts.get(content[1]!)
+            cuts.delete(content[1]!)
+            return response.writeHead(200).end(text.slice(0, cut))
           }
           if (path === "/v1/batches" && request.method === "POST") {
             const given = JSON.parse(body.toString()) as { readonly input_file_id: string; readonly metadata: object }
@@ -97,10 +108,12 @@ const scripted = (script: Script) =>
               .map((line) => (JSON.parse(line) as { readonly custom_id: string }).custom_id)
             const number = batches.length
             sent.push(ids)
-            const { errors, missingFile, output, status } = script(number, ids)
+            const { counts, cut, errors, late = 0, missingFile, output, raw = [], status } = script(number, ids)
             const file = (name: string, lines: ReadonlyArray<object> | undefined) => {
               if (lines === undefined) return missingFile
-              files.set(`${name}-${number}`, lines.map((line) => `${JSON.stringify(line)}\n`).join(""))
+              const all = [...lines.map((line) => JSON.stringify(line)), ...(name === "output" ? raw : [])]
+              files.set(`${name}-${number}`, all.map((line) => `${line}\n`).join(""))
+              if (cut !== undefined) cuts.set(`${name}-${number}`, cut)
               return `${name}-${number}`
             }
             batches.push({
@@ -108,19 +121,27 @@ const scripted = (script: Script) =>
               object: "batch",
               status: "in_progress",
               final: status,
-              metadata: given.metadata,
+              metadata: options.keepsMetadata === false ? null : given.metadata,
+              input_file_id: given.input_file_id,
+              late,
               created_at: Math.floor(Date.now() / 1_000),
               output_file_id: file("output", output),
               error_file_id: file("errors", errors),
-              request_counts: { total: ids.length, completed: 0, failed: 0 }
+              request_counts: counts === undefined ? { total: ids.length, completed: 0, failed: 0 } : counts
             })
+            if (lost++ < (options.loseCreations ?? 0)) return response.destroy()
             return json({ ...batches.at(-1), output_file_id: null, error_file_id: null })
           }
           if (path === "/v1/batches") return json({ object: "list", data: [...batches].reverse(), has_more: false })
           const batch = batches.find(({ id }) => path === `/v1/batches/${id}`)
-          return batch === undefined
-            ? json({ error: { message: "not found" } }, 404)
-            : json({ ...batch, status: batch["final"] })
+          if (batch === undefined) return json({ error: { message: "not found" } }, 404)
+          const isLate = (batch["late"] as number) > 0
+          if (isLate) batch["late"] = (batch["late"] as number) - 1
+          return json({
+            ...batch,
+            ...(isLate ? { output_file_id: null, error_file_id: null } : undefined),
+            status: batch["final"]
+          })
         })
       })
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
@@ -179,6 +200,136 @@ const run = (url: string, n: number, options: Runner.Options & { readonly store?
       })
     )
   })
+
+describe("odd results", () => {
+  const good = (ids: ReadonlyArray<string>) =>
+    ids.map((custom_id) => ({ custom_id, response: answer("good"), error: null }))
+
+  const odd = [
+    "null",
+    "{}",
+    "5",
+    "[]",
+    '"text"',
+    "{",
+    "",
+    '{"custom_id":5}',
+    '{"custom_id":null,"response":{}}',
+    '{"custom_id":"other-1","response":{}}'
+  ]
+  for (const line of odd) {
+    it.live(`beside all answers take none of them: ${JSON.stringify(line)}`, () =>
+      Effect.gen(function* () {
+        const server = yield* scripted((_, ids) => ({
+          status: "completed",
+          output: good(ids),
+          raw: [line],
+          counts: { total: ids.length, completed: ids.length, failed: 0 }
+        }))
+        const { failed, out, summary } = yield* run(server.url, 3)
+        assert.deepStrictEqual(failed, [])
+        assert.deepStrictEqual(out, ["r1: good", "r2: good", "r3: good"])
+        assert.strictEqual(summary.status, "done")
+        assert.strictEqual(server.sent.length, 1)
+      })
+    )
+  }
+
+  for (const [name, body] of [
+    ["no body", null],
+    ["a body that is none", 5],
+    ["no choices", { object: "chat.completion", model: "gpt-4o-mini" }],
+    ["content of another kind", { ...answer("x").body, choices: [{ message: { content: 5 } }] }]
+  ] as const) {
+    it.live(`fail their own row, which is billed and not sent again: ${name}`, () =>
+      Effect.gen(function* () {
+        const server = yield* scripted((_, ids) => ({
+          status: "completed",
+          output: [
+            ...good(ids.slice(1)),
+            { custom_id: ids[0], response: { status_code: 200, request_id: "r", body }, error: null }
+          ],
+          counts: { total: ids.length, completed: ids.length, failed: 0 }
+        }))
+        const { failed, out, summary } = yield* run(server.url, 3)
+        assert.deepStrictEqual(out, ["r2: good", "r3: good"])
+        assert.strictEqual(failed.length, 1)
+        assert.strictEqual(summary.estimatedCalls, 1)
+        assert.strictEqual(server.sent.length, 1)
+        // gpt-4o-mini in a batch: 0.075 and 0.30 USD per million tokens, 10 and 5 tokens each.
+        assert.strictEqual(summary.cost - summary.estimatedCost, 2n * (10n * 75_000n + 5n * 300_000n))
+        assert.isTrue(summary.estimatedCost >= 10n * 75_000n + 5n * 300_000n)
+      })
+    )
+  }
+
+  it.live("in the place of an answer fail the row that it was for, after a second look", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted((_, ids) => ({
+        status: "completed",
+        output: good(ids.slice(1)),
+        raw: ["not an answer"],
+        counts: { total: ids.length, completed: ids.length, failed: 0 }
+      }))
+      const { failed, out } = yield* run(server.url, 3)
+      assert.deepStrictEqual(out, ["r2: good", "r3: good"])
+      assert.strictEqual(failed.length, 1)
+      assert.match(failed[0]!, /cannot be read: line 3 of its results\. It is paid/)
+      assert.strictEqual(server.sent.length, 1)
+    })
+  )
+
+  it.live("that come later than the status, and files that end early, are waited for", () =>
+    Effect.gen(function* () {
+      for (const fault of [{ late: 3 }, { cut: 40 }, { cut: 0 }, { late: 2, counts: null }]) {
+        const server = yield* scripted((_, ids) => ({
+          status: "completed",
+          output: good(ids),
+          counts: { total: ids.length, completed: ids.length, failed: 0 },
+          ...fault
+        }))
+        const { failed, out, summary } = yield* run(server.url, 3)
+        assert.deepStrictEqual([failed, out.length, summary.status], [[], 3, "done"], JSON.stringify(fault))
+        assert.strictEqual(server.sent.length, 1, JSON.stringify(fault))
+        assert.strictEqual(summary.cost, 3n * (10n * 75_000n + 5n * 300_000n))
+      }
+    })
+  )
+
+  it.live("that the provider counts and never gives stop the run in words, and nothing is sent again", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted((_, ids) => ({
+        status: "completed",
+        output: good(ids.slice(0, 1)),
+        counts: { total: ids.length, completed: ids.length, failed: 0 }
+      }))
+      const first = yield* run(server.url, 3)
+      assert.match(
+        String(first.failure?.message),
+        /counts 2 answers that its results do not have\. .*pipe batches collect pb-\S+.*pipe batches forget pb-/
+      )
+      const again = yield* run(server.url, 3, { resume: first.summary.run, store: first.store })
+      assert.include(String(again.failure?.message), "counts 2 answers")
+      assert.strictEqual(server.sent.length, 1)
+    })
+  )
+
+  it.live("of a batch whose creation was lost are found by its file, where no metadata are kept", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted(
+        (_, ids) => ({
+          status: "completed",
+          output: good(ids),
+          counts: { total: ids.length, completed: ids.length, failed: 0 }
+        }),
+        { loseCreations: 1, keepsMetadata: false }
+      )
+      const { out } = yield* run(server.url, 3)
+      assert.strictEqual(out.length, 3)
+      assert.strictEqual(server.sent.length, 1)
+    })
+  )
+})
 
 describe("results of OpenAI's batches", () => {
   for (const missingFile of [null, "", undefined] as const) {

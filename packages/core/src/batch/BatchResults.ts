@@ -117,7 +117,9 @@ export const collect = Effect.fnUntraced(function* (
 
   yield* provider.results(status, batch.model).pipe(Stream.grouped(GROUP), Stream.runForEach(take))
   const unread = lines.filter(({ number, state }) => state === "waiting" && seen[number] === 0).length
-  const counted = status.counted ?? (status.isWhole === true ? batch.requests : 0)
+  // All is done, and there is nothing to read: its files are late, whatever it counts.
+  const isLate = status.isWhole === true && (status.files.length === 0 || status.counted === undefined)
+  const counted = isLate ? batch.requests : (status.counted ?? 0)
   const owed = Math.min(unread, Math.max(0, counted - given))
   if (owed === 0) {
     yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))

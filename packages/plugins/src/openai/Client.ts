@@ -109,31 +109,48 @@ export const loadSdk = async (options: Options & { readonly fetch?: typeof globa
 export const makeSdk = Effect.fnUntraced(function* (options: Options & { readonly stream: boolean }) {
   // The deadline of the whole call is ours: the SDK's own, of the same length, would end some calls in other words.
   const client = yield* Effect.promise(() => loadSdk({ ...options, timeout: 2 * options.timeout }))
-  const call = <A>(
-    f: (signal: AbortSignal) => PromiseLike<{ readonly data: A; readonly response: globalThis.Response }>
-  ) =>
+  const within = <A>(f: (signal: AbortSignal) => PromiseLike<A>) =>
     Effect.tryPromise({ try: (signal) => Promise.resolve(f(signal)), catch: (error) => error }).pipe(
       Effect.timeoutOrElse({
         duration: options.timeout,
         orElse: () => Effect.fail(new Error(`no whole answer within ${options.timeout} ms`))
       }),
-      Effect.tap(({ response }) => Limits.observe(response.status, (name) => response.headers.get(name))),
-      Effect.map(({ data }) => data),
       Effect.catch((error) => fail(options, error))
+    )
+  // The body is read by us: the SDK goes through it as if it were what it should be.
+  const call = <A>(
+    send: (signal: AbortSignal) => PromiseLike<globalThis.Response>
+  ): Effect.Effect<A, AiError.AiError> =>
+    within(async (signal) => {
+      const response = await send(signal)
+      return { response, text: await response.text() }
+    }).pipe(
+      Effect.tap(({ response }) => Limits.observe(response.status, (name) => response.headers.get(name))),
+      Effect.flatMap(({ response, text }) => {
+        const json = parse(text)
+        return json === undefined
+          ? Effect.fail(
+              HttpFailure.notJson({
+                module: MODULE,
+                url: response.url === "" ? options.baseUrl : response.url,
+                contentType: response.headers.get("content-type") ?? undefined,
+                text
+              })
+            )
+          : Effect.succeed(json as A)
+      })
     )
   return {
     chat: (body) =>
       options.stream
-        ? call(async (signal) => ({ data: await streamChat(client, body, signal), response: noResponse }))
-        : call((signal) => client.chat.completions.create(body, { signal }).withResponse()),
-    responses: (body) => call((signal) => client.responses.create(body, { signal }).withResponse()),
+        ? within((signal) => streamChat(client, body, signal))
+        : call((signal) => client.chat.completions.create(body, { signal }).asResponse()),
+    responses: (body) => call((signal) => client.responses.create(body, { signal }).asResponse()),
     // Floats, as the pool asks for them: the SDK's own default is base64.
     embeddings: (body) =>
-      call((signal) => client.embeddings.create({ ...body, encoding_format: "float" }, { signal }).withResponse())
+      call((signal) => client.embeddings.create({ ...body, encoding_format: "float" }, { signal }).asResponse())
   } satisfies Client as Client
 })
-
-const noResponse = new globalThis.Response(null, { status: 200 })
 
 const streamChat = (
   client: OpenAI,
