@@ -26,9 +26,10 @@ const failures = new Map<string, number>()
 for (let run = 1; run <= times; run++) {
   const file = path.join(folder, `${run}.json`)
   const started = performance.now()
-  const { status } = spawnSync("vitest", ["run", "--reporter=json", `--outputFile=${file}`, ...args], {
+  const { signal, status, stderr } = spawnSync("vitest", ["run", "--reporter=json", `--outputFile.json=${file}`, ...args], {
     cwd: root,
-    stdio: "ignore"
+    encoding: "utf8",
+    stdio: ["ignore", "ignore", "pipe"]
   })
   const failed: Array<string> = []
   if (fs.existsSync(file)) {
@@ -40,7 +41,10 @@ for (let run = 1; run <= times; run++) {
       if (status === "failed" && tests.length === 0) failed.push(`${at}: ${message.split("\n")[0]}`)
     }
   }
-  if (status !== 0 && failed.length === 0) failed.push("vitest itself")
+  if (status !== 0 && failed.length === 0) {
+    failed.push("vitest itself")
+    console.error(`vitest ended with ${signal ?? status}:\n${stderr.trim().slice(-4_000)}`)
+  }
   for (const test of failed) failures.set(test, (failures.get(test) ?? 0) + 1)
   const seconds = ((performance.now() - started) / 1_000).toFixed(0)
   console.log(`${run} of ${times}: ${failed.length === 0 ? "passed" : `${failed.length} failed`} (${seconds} s)`)

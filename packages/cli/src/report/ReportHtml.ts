@@ -89,7 +89,7 @@ export const render = (report: Report.Report): string => {
   }</p>${summary?.failure === undefined ? "" : `<p class="problem">${escape(summary.failure)}</p>`}</header>
 <dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escape(value)}</dd></div>`).join("")}</dl>
 ${unpriced > 0 ? `<p class="problem">${count(unpriced)} calls have no known cost: what they cost is not in the figures.</p>` : ""}
-${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is an estimate: calls were cut on their way.</p>` : ""}
+${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is the most that calls without a bill can have cost; most of them were cut.</p>` : ""}
 ${summary === undefined ? '<p class="note">The process of this run ended before it could write its summary; what it had booked is here.</p>' : ""}
 ${section("Flow", `<div class="scroll">${graphOf(report)}</div>`)}
 ${data.timeline.labels.length > 0 ? section("Money over time", chart("timeline", "money over time, by step")) : ""}

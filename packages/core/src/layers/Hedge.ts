@@ -2,7 +2,7 @@
  * Asks a second time when an answer is late, and takes the first of the two: what is slow by chance does not hold a row up.
  *
  * **Details** A second request is sent when an answer takes longer than nearly all have (`quantile` of the last 200 of the model, at least `atLeast`). The
- * other one is cut then: it stands in the books as an estimate, since a provider bills what it has begun. At most the share `atMost` of
+ * other one is cut then: the books have it at the most that it can have cost, since a provider bills what it has begun. At most the share `atMost` of
  * the requests is sent twice, so that a provider that is slow altogether does not cost double ("The tail at scale", Dean and Barroso,
  * Communications of the ACM 56, 2013). Requests in batches are never sent twice.
  *

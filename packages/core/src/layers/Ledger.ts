@@ -42,8 +42,8 @@ export const Book = Context.Reference<(entry: Entry) => void>("@pipe/core/Ledger
 })
 
 /**
- * Notes a call before it is sent, and gives it a number: a process that is killed leaves its calls behind, to be booked as
- * estimates. The runner sets it.
+ * Notes a call before it is sent, and gives it a number: a process that is killed leaves its calls behind, to be booked at
+ * the most that they can have cost. The runner sets it.
  */
 export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effect<number>) | undefined>(
   "@pipe/core/Ledger/Calls",

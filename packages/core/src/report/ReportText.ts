@@ -184,7 +184,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
   if (summary.estimatedCalls > 0) {
     lines.push(
       "",
-      `  ${count(summary.estimatedCalls)} calls were cut on their way: ${Money.format(summary.estimatedCost)} of the cost is an estimate`
+      `  ${count(summary.estimatedCalls)} calls have no bill (most were cut): ${Money.format(summary.estimatedCost)} of the cost is the most that they can have cost`
     )
   }
   if (summary.waited > 0) lines.push(`  calls waited ${duration(summary.waited)} in all for limits and retries`)

@@ -243,7 +243,7 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   cost: Money.FromUsd,
   /** Attempts whose cost is not known: when this is not 0, `cost` is a lower bound. */
   unpriced: Schema.Int,
-  /** What of `cost` is an estimate, since calls were cut on their way; and how many. */
+  /** What of `cost` is a bound: the most that calls without a bill can have cost (most were cut); and how many. */
   estimatedCost: Money.FromUsd,
   estimatedCalls: Schema.Int,
   /** What the run would have cost with none of the strategies. */
