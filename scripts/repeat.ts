@@ -26,11 +26,15 @@ const failures = new Map<string, number>()
 for (let run = 1; run <= times; run++) {
   const file = path.join(folder, `${run}.json`)
   const started = performance.now()
-  const { signal, status, stderr } = spawnSync("vitest", ["run", "--reporter=json", `--outputFile.json=${file}`, ...args], {
-    cwd: root,
-    encoding: "utf8",
-    stdio: ["ignore", "ignore", "pipe"]
-  })
+  const { signal, status, stderr } = spawnSync(
+    "vitest",
+    ["run", "--reporter=json", `--outputFile.json=${file}`, ...args],
+    {
+      cwd: root,
+      encoding: "utf8",
+      stdio: ["ignore", "ignore", "pipe"]
+    }
+  )
   const failed: Array<string> = []
   if (fs.existsSync(file)) {
     const report = JSON.parse(fs.readFileSync(file, "utf8")) as Report

@@ -79,7 +79,7 @@ describe("pipe cache eval", { concurrent: false }, () => {
       assert.strictEqual(stderr.trim().split("\n").length, 1, stderr)
     }
     assert.strictEqual((await pipe(["cache", "eval", "rows.jsonl", "--max-error-rate", "2"], { cwd })).code, 2)
-  }, 60_000)
+  })
 })
 
 describe("pipe plan", { concurrent: false }, () => {
@@ -113,7 +113,7 @@ describe("pipe plan", { concurrent: false }, () => {
       enough.strategies.map(({ name }) => name),
       "the provider's prompt cache"
     )
-  }, 60_000)
+  })
 
   it("says whether batches or the prompt cache are cheaper, and never that a run costs less than nothing", async () => {
     // A tenth of the price for nearly all of the input against half of everything.
@@ -132,7 +132,7 @@ describe("pipe plan", { concurrent: false }, () => {
     const without = await plan({ ...claude, prompt: prompt(2_000) })
     assert.isBelow(Number(cached.cost.expected), 0.5 * Number(without.cost.expected))
     assert.strictEqual(cached.cost.high, without.cost.high)
-  }, 60_000)
+  })
 
   it("counts packed prompts, and single ones where they go in batches", async () => {
     const options = { step: "pack: { size: 10 }", layers: "Pack.layer(),", prompt: prompt(200) }
@@ -146,7 +146,7 @@ describe("pipe plan", { concurrent: false }, () => {
     assert.strictEqual(batched.lines[0]!.calls, rows.length)
     assert.isBelow(packed.lines[0]!.inputTokens, 0.3 * single.lines[0]!.inputTokens)
     assert.strictEqual(batched.lines[0]!.inputTokens, single.lines[0]!.inputTokens)
-  }, 60_000)
+  })
 
   it("says of a step with reuse that only the run shows how much", async () => {
     const reused = await plan({
@@ -154,5 +154,5 @@ describe("pipe plan", { concurrent: false }, () => {
       layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])),"
     })
     assert.isTrue(reused.notes!.some((note) => note.includes("reused by meaning only the run shows")))
-  }, 60_000)
+  })
 })

@@ -102,7 +102,7 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.match(check.stdout, /answer: holds\n {2}on 200 other rows/)
     const json = JSON.parse((await pipe(["tune", "flow.ts", "--check", "--json"], { cwd, env })).stdout)
     assert.strictEqual(json.steps[0].standing, "holds")
-  }, 60_000)
+  })
 
   it("certifies nothing from answers that a simulator makes up, and writes nothing then or in a dry run", async () => {
     const cwd = at()
@@ -116,7 +116,7 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.isDefined(found.routing.steps.answer.policy)
     assert.isAbove(found.frontier[0].candidates[0].points.length, 1)
     assert.isFalse(existsSync(join(cwd, "products.routing.json")))
-  }, 60_000)
+  })
 
   it("ends with exit code 3 when its budget is reached, with what the rows so far are certain of; its run is not gone on with", async () => {
     const cwd = at({}, 1_500)
@@ -126,7 +126,7 @@ describe("pipe tune", { concurrent: false }, () => {
     const resumed = await pipe(["resume"], { cwd, env })
     assert.strictEqual(resumed.code, 2)
     assert.include(resumed.stderr, "was a tuning: tune again with pipe tune")
-  }, 60_000)
+  })
 
   it("refuses what cannot be tuned or checked in one line, before anything is paid", async () => {
     const refused = async (args: ReadonlyArray<string>, cwd: string, words: string) => {
@@ -153,7 +153,7 @@ describe("pipe tune", { concurrent: false }, () => {
       "what nova-x costs is not known"
     )
     assert.isFalse(existsSync(join(cwd, ".pipe/pipe.db-journal")))
-  }, 60_000)
+  })
 
   it("names a routing file that is broken, of other models or other judges, and where a step has changed uses the strong model", async () => {
     const cwd = at()
@@ -205,7 +205,7 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.strictEqual(changed.code, 0, changed.stderr)
     assert.include(changed.stderr, "it has changed since it was tuned, so its certificate does not hold")
     assert.notMatch(changed.stderr, /answer +gpt-4o-mini/)
-  }, 60_000)
+  })
 
   it("tunes the example of the guide, by labels and a score of the author's", async () => {
     const cwd = folder()
@@ -216,5 +216,5 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.strictEqual(tuned.code, 0, tuned.stderr)
     assert.include(tuned.stdout, "english: 150 rows; quality is how right answers are by the labels")
     assert.isTrue(existsSync(join(cwd, "09-tuned/flow.routing.json")))
-  }, 60_000)
+  })
 })

@@ -214,154 +214,144 @@ describe("a flow in batches", () => {
     })
   )
 
-  it.live(
-    "keeps the order and the values of expansions, groups, joins, filters and several steps",
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ batches: { latency: "30 millis" } })
-        const flow = (out: Array<unknown>) => {
-          const source = rows(12)
-          const first = Flow.step("first", { row: source }, ({ row }) => ask(`first ${row}`))
-          const kept = Flow.filter("kept", { row: source, first }, ({ row }) =>
-            Effect.map(ask(`keep ${row}?`), (text) => text.length % 3 !== 0)
-          )
-          const words = Flow.expand("words", { kept }, ({ kept }) => kept.first.split(" ").slice(0, 3))
-          const each = Flow.step("each", { word: words, row: source }, ({ row, word }) =>
-            Effect.all([ask(`a ${word}`), ask(`b ${word}`)], { concurrency: "unbounded" }).pipe(
-              Effect.flatMap(([a, b]) => ask(`${row} ${a} ${b}`))
-            )
-          )
-          const counted = Flow.reduce(
-            "counted",
-            { each, row: source },
-            {
-              by: ({ row }) => row.slice(-1),
-              initial: (): ReadonlyArray<string> => [],
-              step: (all, { each }) => [...all, each],
-              finish: (all, key) =>
-                Effect.map(ask(`sum ${key} ${all.length}`), (text) => `${key}: ${all.length} ${text}`)
-            }
-          )
-          return Flow.make("shapes", {
-            outputs: [
-              Sink.forEach("each", each, (value) => Effect.sync(() => out.push(["each", value]))),
-              Sink.forEach("counted", counted, (value) => Effect.sync(() => out.push(["counted", value])))
-            ],
-            stack: stackOf("openai", simulator)
-          })
-        }
-        const sort = (out: ReadonlyArray<unknown>) =>
-          [...(out as ReadonlyArray<[string, string]>)].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-        const online = yield* run(flow)
-        const batch = yield* run(flow, { run: { batch: fast } })
-        assert.deepStrictEqual(sort(batch.out), sort(online.out))
-        assert.strictEqual(batch.summary.cost, batchBill("openai", simulator))
-        // The books say the same of answers, however often a row was begun.
-        assert.strictEqual(batch.summary.baseline, online.summary.baseline)
-        assert.deepStrictEqual(
-          batch.summary.nodes.map(({ done, failed, name, reused }) => ({ name, done, failed, reused })),
-          online.summary.nodes.map(({ done, failed, name, reused }) => ({ name, done, failed, reused }))
+  it.live("keeps the order and the values of expansions, groups, joins, filters and several steps", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "30 millis" } })
+      const flow = (out: Array<unknown>) => {
+        const source = rows(12)
+        const first = Flow.step("first", { row: source }, ({ row }) => ask(`first ${row}`))
+        const kept = Flow.filter("kept", { row: source, first }, ({ row }) =>
+          Effect.map(ask(`keep ${row}?`), (text) => text.length % 3 !== 0)
         )
-      }),
-    60_000
+        const words = Flow.expand("words", { kept }, ({ kept }) => kept.first.split(" ").slice(0, 3))
+        const each = Flow.step("each", { word: words, row: source }, ({ row, word }) =>
+          Effect.all([ask(`a ${word}`), ask(`b ${word}`)], { concurrency: "unbounded" }).pipe(
+            Effect.flatMap(([a, b]) => ask(`${row} ${a} ${b}`))
+          )
+        )
+        const counted = Flow.reduce(
+          "counted",
+          { each, row: source },
+          {
+            by: ({ row }) => row.slice(-1),
+            initial: (): ReadonlyArray<string> => [],
+            step: (all, { each }) => [...all, each],
+            finish: (all, key) => Effect.map(ask(`sum ${key} ${all.length}`), (text) => `${key}: ${all.length} ${text}`)
+          }
+        )
+        return Flow.make("shapes", {
+          outputs: [
+            Sink.forEach("each", each, (value) => Effect.sync(() => out.push(["each", value]))),
+            Sink.forEach("counted", counted, (value) => Effect.sync(() => out.push(["counted", value])))
+          ],
+          stack: stackOf("openai", simulator)
+        })
+      }
+      const sort = (out: ReadonlyArray<unknown>) =>
+        [...(out as ReadonlyArray<[string, string]>)].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+      const online = yield* run(flow)
+      const batch = yield* run(flow, { run: { batch: fast } })
+      assert.deepStrictEqual(sort(batch.out), sort(online.out))
+      assert.strictEqual(batch.summary.cost, batchBill("openai", simulator))
+      // The books say the same of answers, however often a row was begun.
+      assert.strictEqual(batch.summary.baseline, online.summary.baseline)
+      assert.deepStrictEqual(
+        batch.summary.nodes.map(({ done, failed, name, reused }) => ({ name, done, failed, reused })),
+        online.summary.nodes.map(({ done, failed, name, reused }) => ({ name, done, failed, reused }))
+      )
+    })
   )
 
-  it.live(
-    "asks the same for samples, embeddings and structured answers that do not fit at first",
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ faults: { wrongSchema: 0.4 }, batches: { latency: "30 millis" } })
-        const Verdict = Schema.Struct({ good: Schema.Boolean })
-        const flow = (out: Array<unknown>) => {
-          const source = rows(20)
-          const verdict = Flow.step("verdict", { row: source }, ({ row }) =>
-            Effect.map(LanguageModel.generateObject({ prompt: `judge ${row}`, schema: Verdict }), (r) => r.value)
-          )
-          const three = Flow.step("three", { row: source }, ({ row }) => ask(`sample ${row}`), {
-            samples: 3,
-            settings: { temperature: 1 }
-          })
-          const vector = Flow.step(
-            "vector",
-            { row: source },
-            ({ row }) =>
-              Effect.map(
-                EmbeddingModel.EmbeddingModel.use((model) => model.embed(row)),
-                ({ vector }) => vector.length
-              ),
-            {
-              model: "text-embedding-3-small"
-            }
-          )
-          return Flow.make("kinds", {
-            outputs: [Sink.forEach("out", { verdict, three, vector }, (value) => Effect.sync(() => out.push(value)))],
-            stack: stackOf("openai", simulator)
-          })
-        }
-        const { out, summary } = yield* run(flow, { run: { batch: fast } })
-        assert.strictEqual(out.length, 20)
-        assert.isTrue(
-          (out as Array<{ readonly three: ReadonlyArray<string>; readonly vector: number }>).every(
-            ({ three, vector }) => three.length === 3 && vector === 64
-          )
+  it.live("asks the same for samples, embeddings and structured answers that do not fit at first", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ faults: { wrongSchema: 0.4 }, batches: { latency: "30 millis" } })
+      const Verdict = Schema.Struct({ good: Schema.Boolean })
+      const flow = (out: Array<unknown>) => {
+        const source = rows(20)
+        const verdict = Flow.step("verdict", { row: source }, ({ row }) =>
+          Effect.map(LanguageModel.generateObject({ prompt: `judge ${row}`, schema: Verdict }), (r) => r.value)
         )
-        assert.deepStrictEqual([...new Set(simulator.batches().map(({ endpoint }) => endpoint))].sort(), [
-          "/v1/chat/completions",
-          "/v1/embeddings"
-        ])
-        assert.isAbove(summary.calls.attempts, 100, "no answer was asked again")
-        assert.strictEqual(answersIn(simulator, undefined), 0)
-      }),
-    60_000
+        const three = Flow.step("three", { row: source }, ({ row }) => ask(`sample ${row}`), {
+          samples: 3,
+          settings: { temperature: 1 }
+        })
+        const vector = Flow.step(
+          "vector",
+          { row: source },
+          ({ row }) =>
+            Effect.map(
+              EmbeddingModel.EmbeddingModel.use((model) => model.embed(row)),
+              ({ vector }) => vector.length
+            ),
+          {
+            model: "text-embedding-3-small"
+          }
+        )
+        return Flow.make("kinds", {
+          outputs: [Sink.forEach("out", { verdict, three, vector }, (value) => Effect.sync(() => out.push(value)))],
+          stack: stackOf("openai", simulator)
+        })
+      }
+      const { out, summary } = yield* run(flow, { run: { batch: fast } })
+      assert.strictEqual(out.length, 20)
+      assert.isTrue(
+        (out as Array<{ readonly three: ReadonlyArray<string>; readonly vector: number }>).every(
+          ({ three, vector }) => three.length === 3 && vector === 64
+        )
+      )
+      assert.deepStrictEqual([...new Set(simulator.batches().map(({ endpoint }) => endpoint))].sort(), [
+        "/v1/chat/completions",
+        "/v1/embeddings"
+      ])
+      assert.isAbove(summary.calls.attempts, 100, "no answer was asked again")
+      assert.strictEqual(answersIn(simulator, undefined), 0)
+    })
   )
 
-  it.live(
-    "is for one step where the layer in the stack says so, and waits outside of a run too",
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
-        const flow = (out: Array<unknown>) => {
-          const source = rows(10)
-          const a = Flow.step("a", { row: source }, ({ row }) => ask(`a ${row}`))
-          const b = Flow.step("b", { row: source }, ({ row }) => ask(`b ${row}`))
-          return Flow.make("steps", {
-            outputs: [Sink.forEach("out", { a, b }, (value) => Effect.sync(() => out.push(value)))],
-            stack: Stack.make(Ledger.layer, Batch.layer({ ...fast, steps: ["b"] }), provider("openai", simulator))
-          })
-        }
-        const both = yield* run(flow)
-        assert.strictEqual(both.out.length, 10)
-        assert.deepStrictEqual(
-          both.summary.steps.map(({ attempts, serviceTier, step }) => [step, serviceTier, attempts]).sort(),
-          [
-            ["a", undefined, 10],
-            ["b", "batch", 10]
-          ]
-        )
-        const off = yield* run(flow, { run: { batch: "off" } })
-        assert.deepStrictEqual(
-          off.summary.steps.map(({ serviceTier }) => serviceTier),
-          [undefined, undefined]
-        )
+  it.live("is for one step where the layer in the stack says so, and waits outside of a run too", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
+      const flow = (out: Array<unknown>) => {
+        const source = rows(10)
+        const a = Flow.step("a", { row: source }, ({ row }) => ask(`a ${row}`))
+        const b = Flow.step("b", { row: source }, ({ row }) => ask(`b ${row}`))
+        return Flow.make("steps", {
+          outputs: [Sink.forEach("out", { a, b }, (value) => Effect.sync(() => out.push(value)))],
+          stack: Stack.make(Ledger.layer, Batch.layer({ ...fast, steps: ["b"] }), provider("openai", simulator))
+        })
+      }
+      const both = yield* run(flow)
+      assert.strictEqual(both.out.length, 10)
+      assert.deepStrictEqual(
+        both.summary.steps.map(({ attempts, serviceTier, step }) => [step, serviceTier, attempts]).sort(),
+        [
+          ["a", undefined, 10],
+          ["b", "batch", 10]
+        ]
+      )
+      const off = yield* run(flow, { run: { batch: "off" } })
+      assert.deepStrictEqual(
+        off.summary.steps.map(({ serviceTier }) => serviceTier),
+        [undefined, undefined]
+      )
 
-        const outside = Effect.forEach(
-          ["one", "two"],
-          (text) => ModelClient.send(ModelRequest.completion({ messages: [{ role: "user", content: text }] })),
-          { concurrency: "unbounded" }
-        )
-        const responses = yield* outside.pipe(
-          Effect.provide(Stack.make(Batch.layer(fast), provider("openai", simulator))),
-          Effect.provide(NodeHost.layer({ store: newStore() }))
-        )
-        assert.deepStrictEqual(
-          responses.map(({ origin, serviceTier }) => [origin, serviceTier]),
-          [
-            ["provider", "batch"],
-            ["provider", "batch"]
-          ]
-        )
-      }),
-    60_000
+      const outside = Effect.forEach(
+        ["one", "two"],
+        (text) => ModelClient.send(ModelRequest.completion({ messages: [{ role: "user", content: text }] })),
+        { concurrency: "unbounded" }
+      )
+      const responses = yield* outside.pipe(
+        Effect.provide(Stack.make(Batch.layer(fast), provider("openai", simulator))),
+        Effect.provide(NodeHost.layer({ store: newStore() }))
+      )
+      assert.deepStrictEqual(
+        responses.map(({ origin, serviceTier }) => [origin, serviceTier]),
+        [
+          ["provider", "batch"],
+          ["provider", "batch"]
+        ]
+      )
+    })
   )
 
   it.live("says so where a provider has no batches, and where a source cannot be read again", () =>
@@ -426,56 +416,50 @@ describe("faults of batches", () => {
   for (const wire of wires) {
     for (const [name, batches] of Object.entries(faults)) {
       if (wire === "anthropic" && batches.failedUploads !== undefined) continue
-      it.live(
-        `${name}: each row ends once, and each answer is paid once (${wire})`,
-        () =>
-          Effect.gen(function* () {
-            const simulator = yield* Simulator.start({ batches: { latency: "60 millis", ...batches } })
-            const calm = yield* Simulator.start()
-            const online = yield* run(simple(wire, calm, 60))
-            const { out, summary } = yield* run(simple(wire, simulator, 60), { run: { batch: fast } })
-            const refused = summary.rows.failed
-            assert.strictEqual(out.length + refused, 60)
-            assert.isTrue(out.every((value) => online.out.includes(value)))
-            assert.deepStrictEqual(
-              out,
-              online.out.filter((value) => out.includes(value)),
-              "the order of the source"
-            )
-            if (batches.errors === undefined) assert.strictEqual(refused, 0)
-            else assert.isAbove(refused, 0)
-            // What was answered in a batch and had no result is paid for, and asked again; nothing else is.
-            if (batches.missing === undefined)
-              assert.strictEqual(answersIn(simulator, "batch") + answersIn(simulator, undefined), out.length)
-            const online2 = summary.steps
-              .filter(({ serviceTier }) => serviceTier === undefined)
-              .reduce((sum, { cost }) => sum + cost, 0n)
-            assert.strictEqual(summary.cost - online2, batchBill(wire, simulator))
-            if (batches.lostCreations !== undefined)
-              assert.strictEqual(simulator.batches().length, 1, "the batch was created twice")
-          }),
-        90_000
+      it.live(`${name}: each row ends once, and each answer is paid once (${wire})`, () =>
+        Effect.gen(function* () {
+          const simulator = yield* Simulator.start({ batches: { latency: "60 millis", ...batches } })
+          const calm = yield* Simulator.start()
+          const online = yield* run(simple(wire, calm, 60))
+          const { out, summary } = yield* run(simple(wire, simulator, 60), { run: { batch: fast } })
+          const refused = summary.rows.failed
+          assert.strictEqual(out.length + refused, 60)
+          assert.isTrue(out.every((value) => online.out.includes(value)))
+          assert.deepStrictEqual(
+            out,
+            online.out.filter((value) => out.includes(value)),
+            "the order of the source"
+          )
+          if (batches.errors === undefined) assert.strictEqual(refused, 0)
+          else assert.isAbove(refused, 0)
+          // What was answered in a batch and had no result is paid for, and asked again; nothing else is.
+          if (batches.missing === undefined)
+            assert.strictEqual(answersIn(simulator, "batch") + answersIn(simulator, undefined), out.length)
+          const online2 = summary.steps
+            .filter(({ serviceTier }) => serviceTier === undefined)
+            .reduce((sum, { cost }) => sum + cost, 0n)
+          assert.strictEqual(summary.cost - online2, batchBill(wire, simulator))
+          if (batches.lostCreations !== undefined)
+            assert.strictEqual(simulator.batches().length, 1, "the batch was created twice")
+        })
       )
     }
   }
 
-  it.live(
-    "a batch that is found invalid: the request at fault fails alone, the others are sent again",
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ batches: { latency: "50 millis", invalid: 1 } })
-        const { out, summary } = yield* run(simple("openai", simulator, 20), { run: { batch: fast } })
-        assert.strictEqual(out.length, 19)
-        assert.strictEqual(summary.rows.failed, 1)
-        assert.deepStrictEqual(
-          simulator.batches().map(({ requests, status }) => [requests, status]),
-          [
-            [20, "failed"],
-            [19, "completed"]
-          ]
-        )
-      }),
-    60_000
+  it.live("a batch that is found invalid: the request at fault fails alone, the others are sent again", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "50 millis", invalid: 1 } })
+      const { out, summary } = yield* run(simple("openai", simulator, 20), { run: { batch: fast } })
+      assert.strictEqual(out.length, 19)
+      assert.strictEqual(summary.rows.failed, 1)
+      assert.deepStrictEqual(
+        simulator.batches().map(({ requests, status }) => [requests, status]),
+        [
+          [20, "failed"],
+          [19, "completed"]
+        ]
+      )
+    })
   )
 
   it.live(
@@ -499,25 +483,21 @@ describe("faults of batches", () => {
           60,
           said
         )
-      }),
-    90_000
+      })
   )
 
-  it.live(
-    "a single request that never has room is asked at once in the end",
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ batches: { latency: "50 millis", enqueuedTokens: 1 } })
-        const { out, summary } = yield* run(simple("openai", simulator, 2), {
-          run: { batch: { polling: { first: "5 millis" } } }
-        })
-        assert.strictEqual(out.length, 2)
-        assert.deepStrictEqual(
-          summary.steps.map(({ attempts, serviceTier }) => [serviceTier, attempts]),
-          [[undefined, 2]]
-        )
-      }),
-    60_000
+  it.live("a single request that never has room is asked at once in the end", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "50 millis", enqueuedTokens: 1 } })
+      const { out, summary } = yield* run(simple("openai", simulator, 2), {
+        run: { batch: { polling: { first: "5 millis" } } }
+      })
+      assert.strictEqual(out.length, 2)
+      assert.deepStrictEqual(
+        summary.steps.map(({ attempts, serviceTier }) => [serviceTier, attempts]),
+        [[undefined, 2]]
+      )
+    })
   )
 
   it.live("a single request that is too large is asked at once, and said", () =>
@@ -553,30 +533,27 @@ describe("faults of batches", () => {
 
 describe("a deadline", () => {
   for (const wire of wires) {
-    it.live(
-      `has what is not back cancelled and asked at once; the report says what each part cost (${wire})`,
-      () =>
-        Effect.gen(function* () {
-          const simulator = yield* Simulator.start({ batches: { latency: "8 seconds" } })
-          const calm = yield* Simulator.start()
-          const online = yield* run(simple(wire, calm, 60))
-          const { out, summary, warnings } = yield* run(simple(wire, simulator, 60), {
-            run: { batch: { ...fast, deadline: "3 seconds" } }
-          })
-          assert.deepStrictEqual(out, online.out)
-          const parts = new Map(summary.steps.map((step) => [step.serviceTier, step]))
-          assert.isAbove(parts.get("batch")!.attempts, 0)
-          assert.isAbove(parts.get(undefined)!.attempts, 0)
-          assert.strictEqual(parts.get("batch")!.attempts + parts.get(undefined)!.attempts, 60)
-          assert.strictEqual(parts.get("batch")!.cost, batchBill(wire, simulator))
-          assert.strictEqual(answersIn(simulator, "batch") + answersIn(simulator, undefined), 60)
-          assert.deepStrictEqual(
-            simulator.batches().map(({ status }) => status),
-            ["cancelled"]
-          )
-          assert.isTrue(warnings.some((warning) => /deadline/.test(warning)))
-        }),
-      60_000
+    it.live(`has what is not back cancelled and asked at once; the report says what each part cost (${wire})`, () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start({ batches: { latency: "8 seconds" } })
+        const calm = yield* Simulator.start()
+        const online = yield* run(simple(wire, calm, 60))
+        const { out, summary, warnings } = yield* run(simple(wire, simulator, 60), {
+          run: { batch: { ...fast, deadline: "3 seconds" } }
+        })
+        assert.deepStrictEqual(out, online.out)
+        const parts = new Map(summary.steps.map((step) => [step.serviceTier, step]))
+        assert.isAbove(parts.get("batch")!.attempts, 0)
+        assert.isAbove(parts.get(undefined)!.attempts, 0)
+        assert.strictEqual(parts.get("batch")!.attempts + parts.get(undefined)!.attempts, 60)
+        assert.strictEqual(parts.get("batch")!.cost, batchBill(wire, simulator))
+        assert.strictEqual(answersIn(simulator, "batch") + answersIn(simulator, undefined), 60)
+        assert.deepStrictEqual(
+          simulator.batches().map(({ status }) => status),
+          ["cancelled"]
+        )
+        assert.isTrue(warnings.some((warning) => /deadline/.test(warning)))
+      })
     )
   }
 })
@@ -604,145 +581,129 @@ describe("a run that is left", () => {
         assert.strictEqual(done.summary.try, 3)
         assert.strictEqual(simulator.batches().length, 1)
         assert.deepStrictEqual(readdirSync(join(store, "../batches")), [])
-      }),
-    60_000
+      })
   )
 
-  it.live(
-    "is taken over by another run that asks the same, which pays nothing",
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ batches: { latency: "500 millis" } })
-        const store = newStore()
-        yield* run(simple("openai", simulator), { store, run: { batch: fast, detach: true } })
-        const other = yield* run(simple("openai", simulator, 45), { store, run: { batch: fast } })
-        assert.strictEqual(other.out.length, 45)
-        assert.deepStrictEqual(
-          simulator.batches().map(({ requests }) => requests),
-          [40, 5]
-        )
-        assert.strictEqual(other.summary.calls.attempts, 5, "only what it has asked is on its bill")
-      }),
-    60_000
+  it.live("is taken over by another run that asks the same, which pays nothing", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "500 millis" } })
+      const store = newStore()
+      yield* run(simple("openai", simulator), { store, run: { batch: fast, detach: true } })
+      const other = yield* run(simple("openai", simulator, 45), { store, run: { batch: fast } })
+      assert.strictEqual(other.out.length, 45)
+      assert.deepStrictEqual(
+        simulator.batches().map(({ requests }) => requests),
+        [40, 5]
+      )
+      assert.strictEqual(other.summary.calls.attempts, 5, "only what it has asked is on its bill")
+    })
   )
 
-  it.live(
-    "is not begun anew when its batch is gone: it says which, with whose key, and what to do (bapi-11)",
-    () =>
-      Effect.gen(function* () {
-        const store = newStore()
-        const port = yield* Effect.scoped(
-          Effect.gen(function* () {
-            const simulator = yield* Simulator.start({ seed: "first", batches: { latency: "10 seconds" } })
-            yield* run(simple("openai", simulator), { store, run: { batch: fast, detach: true } })
-            return Number(new URL(simulator.url).port)
-          })
-        )
-        const simulator = yield* Simulator.start({ seed: "second", port, batches: { latency: "50 millis" } })
-        const { failure } = yield* run(simple("openai", simulator), { store, run: { batch: fast } })
-        assert.match(
-          failure ?? "",
-          /batch batch_\w+ .*was not found at openai with the key from the options \(fingerprint [0-9a-f]{8}\).*pipe batches forget pb-/
-        )
-        assert.strictEqual(simulator.batches().length, 0, "it was sent again without a word")
-        assert.notInclude(failure ?? "", "apiKey")
-      }),
-    60_000
+  it.live("is not begun anew when its batch is gone: it says which, with whose key, and what to do (bapi-11)", () =>
+    Effect.gen(function* () {
+      const store = newStore()
+      const port = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const simulator = yield* Simulator.start({ seed: "first", batches: { latency: "10 seconds" } })
+          yield* run(simple("openai", simulator), { store, run: { batch: fast, detach: true } })
+          return Number(new URL(simulator.url).port)
+        })
+      )
+      const simulator = yield* Simulator.start({ seed: "second", port, batches: { latency: "50 millis" } })
+      const { failure } = yield* run(simple("openai", simulator), { store, run: { batch: fast } })
+      assert.match(
+        failure ?? "",
+        /batch batch_\w+ .*was not found at openai with the key from the options \(fingerprint [0-9a-f]{8}\).*pipe batches forget pb-/
+      )
+      assert.strictEqual(simulator.batches().length, 0, "it was sent again without a word")
+      assert.notInclude(failure ?? "", "apiKey")
+    })
   )
 })
 
 describe("a batch that is not found", () => {
-  it.live(
-    "is collected when it is found again, with the right key at the right address",
-    () =>
-      Effect.gen(function* () {
-        const store = newStore()
-        const right = yield* Simulator.start({ batches: { latency: "100 millis" } })
-        const wrong = yield* Simulator.start({ seed: "wrong" })
-        const left = yield* run(simple("openai", right), { store, run: { batch: fast, detach: true } })
-        const lost = yield* run(simple("openai", wrong), { store, run: { batch: fast, resume: left.summary.run } })
-        assert.match(lost.failure ?? "", /was not found .*it was sent from another account/)
-        const done = yield* run(simple("openai", right), { store, run: { batch: fast, resume: left.summary.run } })
-        assert.strictEqual(done.out.length, 40)
-        assert.strictEqual(done.summary.cost, batchBill("openai", right))
-        assert.strictEqual(right.batches().length, 1)
-        assert.strictEqual(wrong.batches().length, 0)
-      }),
-    60_000
+  it.live("is collected when it is found again, with the right key at the right address", () =>
+    Effect.gen(function* () {
+      const store = newStore()
+      const right = yield* Simulator.start({ batches: { latency: "100 millis" } })
+      const wrong = yield* Simulator.start({ seed: "wrong" })
+      const left = yield* run(simple("openai", right), { store, run: { batch: fast, detach: true } })
+      const lost = yield* run(simple("openai", wrong), { store, run: { batch: fast, resume: left.summary.run } })
+      assert.match(lost.failure ?? "", /was not found .*it was sent from another account/)
+      const done = yield* run(simple("openai", right), { store, run: { batch: fast, resume: left.summary.run } })
+      assert.strictEqual(done.out.length, 40)
+      assert.strictEqual(done.summary.cost, batchBill("openai", right))
+      assert.strictEqual(right.batches().length, 1)
+      assert.strictEqual(wrong.batches().length, 0)
+    })
   )
 })
 
 describe("a budget", () => {
-  it.live(
-    "holds for batches at their price, and goes on with a larger one",
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
-        const flow = (out: Array<unknown>) =>
-          Flow.make("capped", {
-            outputs: [
-              Sink.forEach(
-                "out",
-                Flow.step("a", { row: rows(60) }, ({ row }) => ask(row), { settings: { maxTokens: 40 } }),
-                (value) => Effect.sync(() => out.push(value))
-              )
-            ],
-            stack: stackOf("openai", simulator)
-          })
-        const store = newStore()
-        const stopped = yield* run(flow, { store, run: { batch: fast, budget: { usd: "0.0002" } } })
-        assert.strictEqual(stopped.summary.status, "budget")
-        assert.isTrue(stopped.summary.cost <= 200_000_000n)
-        assert.isTrue(stopped.summary.cost > 100_000_000n, "much less than the budget was used")
-        assert.strictEqual(stopped.summary.cost, batchBill("openai", simulator))
-        const done = yield* run(flow, {
-          store,
-          run: { batch: fast, budget: { usd: "1" }, resume: stopped.summary.run }
+  it.live("holds for batches at their price, and goes on with a larger one", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
+      const flow = (out: Array<unknown>) =>
+        Flow.make("capped", {
+          outputs: [
+            Sink.forEach(
+              "out",
+              Flow.step("a", { row: rows(60) }, ({ row }) => ask(row), { settings: { maxTokens: 40 } }),
+              (value) => Effect.sync(() => out.push(value))
+            )
+          ],
+          stack: stackOf("openai", simulator)
         })
-        assert.strictEqual(done.out.length, 60)
-        assert.strictEqual(done.summary.cost, batchBill("openai", simulator))
-        assert.strictEqual(answersIn(simulator, "batch"), 60)
-      }),
-    60_000
+      const store = newStore()
+      const stopped = yield* run(flow, { store, run: { batch: fast, budget: { usd: "0.0002" } } })
+      assert.strictEqual(stopped.summary.status, "budget")
+      assert.isTrue(stopped.summary.cost <= 200_000_000n)
+      assert.isTrue(stopped.summary.cost > 100_000_000n, "much less than the budget was used")
+      assert.strictEqual(stopped.summary.cost, batchBill("openai", simulator))
+      const done = yield* run(flow, {
+        store,
+        run: { batch: fast, budget: { usd: "1" }, resume: stopped.summary.run }
+      })
+      assert.strictEqual(done.out.length, 60)
+      assert.strictEqual(done.summary.cost, batchBill("openai", simulator))
+      assert.strictEqual(answersIn(simulator, "batch"), 60)
+    })
   )
 })
 
 describe("what is on its way", () => {
-  it.live(
-    "is held from the budget of the process that goes on",
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ batches: { latency: "1500 millis" } })
-        const flow = (n: number) => (out: Array<unknown>) =>
-          Flow.make("held", {
-            outputs: [
-              Sink.forEach(
-                "out",
-                Flow.step("a", { row: rows(n) }, ({ row }) => ask(row), { settings: { maxTokens: 40 } }),
-                (value) => Effect.sync(() => out.push(value))
-              )
-            ],
-            stack: stackOf("openai", simulator)
-          })
-        const store = newStore()
-        // 20 requests hold some 20 × (30 × 0.075 + 40 × 0.30) microdollars; twice as many are too much.
-        const budget = { usd: "0.0004" }
-        const left = yield* run(flow(20), { store, run: { batch: fast, budget, detach: true } })
-        assert.strictEqual(left.summary.status, "waiting")
-        const again = yield* run(flow(60), {
-          store,
-          run: { batch: fast, budget, detach: true, resume: left.summary.run }
+  it.live("is held from the budget of the process that goes on", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "1500 millis" } })
+      const flow = (n: number) => (out: Array<unknown>) =>
+        Flow.make("held", {
+          outputs: [
+            Sink.forEach(
+              "out",
+              Flow.step("a", { row: rows(n) }, ({ row }) => ask(row), { settings: { maxTokens: 40 } }),
+              (value) => Effect.sync(() => out.push(value))
+            )
+          ],
+          stack: stackOf("openai", simulator)
         })
-        const waiting = simulator.batches().reduce((sum, { requests }) => sum + requests, 0)
-        assert.isBelow(waiting, 45, "the requests on their way were forgotten")
-        const done = yield* run(flow(60), {
-          store,
-          run: { batch: fast, budget: { usd: "1" }, resume: again.summary.run }
-        })
-        assert.strictEqual(done.out.length, 60)
-        assert.strictEqual(done.summary.cost, batchBill("openai", simulator))
-      }),
-    60_000
+      const store = newStore()
+      // 20 requests hold some 20 × (30 × 0.075 + 40 × 0.30) microdollars; twice as many are too much.
+      const budget = { usd: "0.0004" }
+      const left = yield* run(flow(20), { store, run: { batch: fast, budget, detach: true } })
+      assert.strictEqual(left.summary.status, "waiting")
+      const again = yield* run(flow(60), {
+        store,
+        run: { batch: fast, budget, detach: true, resume: left.summary.run }
+      })
+      const waiting = simulator.batches().reduce((sum, { requests }) => sum + requests, 0)
+      assert.isBelow(waiting, 45, "the requests on their way were forgotten")
+      const done = yield* run(flow(60), {
+        store,
+        run: { batch: fast, budget: { usd: "1" }, resume: again.summary.run }
+      })
+      assert.strictEqual(done.out.length, 60)
+      assert.strictEqual(done.summary.cost, batchBill("openai", simulator))
+    })
   )
 })
 
@@ -910,28 +871,25 @@ describe("splitting", () => {
     )
   }
 
-  it.live(
-    "long rows are split by their bytes",
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
-        const flow = (out: Array<unknown>) =>
-          Flow.make("long", {
-            outputs: [
-              Sink.forEach(
-                "out",
-                Flow.step("a", { row: rows(300, "é".repeat(2_000)) }, ({ row }) => ask(row)),
-                (value) => Effect.sync(() => out.push(value))
-              )
-            ],
-            stack: stackOf("openai", simulator)
-          })
-        const { out } = yield* run(flow, { run: { batch: { ...fast, maxBytes: 500_000 } } })
-        assert.strictEqual(out.length, 300)
-        assert.strictEqual(simulator.batches().length, 3)
-        assert.isTrue(simulator.batches().every(({ bytes }) => bytes <= 500_000))
-      }),
-    60_000
+  it.live("long rows are split by their bytes", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
+      const flow = (out: Array<unknown>) =>
+        Flow.make("long", {
+          outputs: [
+            Sink.forEach(
+              "out",
+              Flow.step("a", { row: rows(300, "é".repeat(2_000)) }, ({ row }) => ask(row)),
+              (value) => Effect.sync(() => out.push(value))
+            )
+          ],
+          stack: stackOf("openai", simulator)
+        })
+      const { out } = yield* run(flow, { run: { batch: { ...fast, maxBytes: 500_000 } } })
+      assert.strictEqual(out.length, 300)
+      assert.strictEqual(simulator.batches().length, 3)
+      assert.isTrue(simulator.batches().every(({ bytes }) => bytes <= 500_000))
+    })
   )
 })
 

@@ -13,7 +13,7 @@ import {
   StoredValue
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
-import { Effect, Layer, Option } from "effect"
+import { Deferred, Effect, Layer, Option } from "effect"
 import { LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
@@ -333,7 +333,14 @@ describe("a run that is gone on with", () => {
   it.live("is refused to a second who wants the same (mastra#20443)", () =>
     Effect.gen(function* () {
       const at = folder()
-      const slow = Scripted.make(() => Effect.as(Effect.sleep(300), Scripted.response("ok")))
+      const asked = yield* Deferred.make<void>()
+      const refused = yield* Deferred.make<void>()
+      const slow = Scripted.make(() =>
+        Deferred.succeed(asked, undefined).pipe(
+          Effect.andThen(Deferred.await(refused)),
+          Effect.as(Scripted.response("ok"))
+        )
+      )
       yield* Effect.exit(
         run(
           at,
@@ -345,8 +352,10 @@ describe("a run that is gone on with", () => {
       const both = yield* Effect.all(
         [
           Effect.result(run(at, slow, collect(chain(undefined, ["x"], ["a"])), { resume: name })),
-          Effect.result(
-            Effect.andThen(Effect.sleep(100), run(at, slow, collect(chain(undefined, ["x"], ["a"])), { resume: name }))
+          Deferred.await(asked).pipe(
+            Effect.andThen(run(at, slow, collect(chain(undefined, ["x"], ["a"])), { resume: name })),
+            Effect.result,
+            Effect.ensuring(Deferred.succeed(refused, undefined))
           )
         ],
         { concurrency: 2 }

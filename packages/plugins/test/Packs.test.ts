@@ -147,243 +147,207 @@ describe("Pack", () => {
             assert.isBelow(Number(packed.summary.cost), 0.4 * Number(alone.summary.cost))
             // What is said to be saved is near to what was: the baseline is counted, not asked.
             assert.closeTo(Number(packed.summary.baseline) / Number(alone.summary.cost), 1, 0.25)
-          }),
-        60_000
+          })
       )
     }
   }
 
-  it.live(
-    "asks again alone for what is missing, came twice or does not fit, and loses no row",
-    () =>
-      Effect.gen(function* () {
-        const { requests, summary, values } = yield* run({
-          pack: { size: 10, audit: 0 },
-          simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { missing: 0.1, doubled: 0.1 } }
-        })
-        assertRight(values, 100)
-        const [packs] = summary.packs!
-        assert.isAbove(packs!.texts - packs!.answered, 5)
-        assert.strictEqual(requests, packs!.packs + packs!.texts - packs!.answered)
-      }),
-    60_000
+  it.live("asks again alone for what is missing, came twice or does not fit, and loses no row", () =>
+    Effect.gen(function* () {
+      const { requests, summary, values } = yield* run({
+        pack: { size: 10, audit: 0 },
+        simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { missing: 0.1, doubled: 0.1 } }
+      })
+      assertRight(values, 100)
+      const [packs] = summary.packs!
+      assert.isAbove(packs!.texts - packs!.answered, 5)
+      assert.strictEqual(requests, packs!.packs + packs!.texts - packs!.answered)
+    })
   )
 
-  it.live(
-    "halves a prompt whose answer is none, down to single texts",
-    () =>
-      Effect.gen(function* () {
-        const lines: Array<string> = []
-        const { summary, values } = yield* run({
-          pack: { size: 10, audit: 0 },
-          simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { garbled: 1 } }
-        }).pipe(Effect.provide(logged(lines)))
-        assertRight(values, 100)
-        assert.strictEqual(summary.rows.failed, 0)
-        assert.strictEqual(summary.packs![0]!.answered, 0)
-        assert.strictEqual(
-          lines.filter((line) => line.includes("no usable answer") && line.includes("smaller")).length,
-          1
+  it.live("halves a prompt whose answer is none, down to single texts", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const { summary, values } = yield* run({
+        pack: { size: 10, audit: 0 },
+        simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { garbled: 1 } }
+      }).pipe(Effect.provide(logged(lines)))
+      assertRight(values, 100)
+      assert.strictEqual(summary.rows.failed, 0)
+      assert.strictEqual(summary.packs![0]!.answered, 0)
+      assert.strictEqual(
+        lines.filter((line) => line.includes("no usable answer") && line.includes("smaller")).length,
+        1
+      )
+    })
+  )
+
+  it.live("books what was asked in vain as a loss of packing, not as a saving of others", () =>
+    Effect.gen(function* () {
+      const alone = yield* run({ pack: { size: 1 } })
+      const garbled = yield* run({
+        pack: { size: 10, audit: 0 },
+        simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { garbled: 1 } }
+      })
+      const inVain = yield* run({
+        pack: { size: "auto", audit: 0 },
+        simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { wrong: 1 } }
+      })
+      for (const { summary } of [garbled, inVain]) {
+        assert.isAbove(Number(summary.cost), Number(alone.summary.cost))
+        assert.isBelow(Number(summary.savings.pack), 0)
+        assert.strictEqual(summary.cost + summary.savings.pack, alone.summary.cost)
+        assert.strictEqual(summary.baseline, alone.summary.baseline)
+      }
+    })
+  )
+
+  it.live("packs nothing of a step whose requests go in batches", () =>
+    Effect.gen(function* () {
+      const { batches, summary, values } = yield* run({
+        batch: true,
+        simulator: { answer: ({ prompt }) => animalIn(prompt), batches: { latency: "50 millis" } }
+      })
+      assertRight(values, 100)
+      assert.strictEqual(
+        batches.reduce((sum, { requests }) => sum + requests, 0),
+        100
+      )
+      assert.strictEqual(batches.length, 1)
+      assert.isUndefined(summary.packs)
+    })
+  )
+
+  it.live("finds a long text wherever it stands, and says where it finds none", () =>
+    Effect.gen(function* () {
+      const twice = yield* run({
+        rows: texts(100).map((text) => `${text} of mine`),
+        pack: { size: 10, audit: 0 },
+        prompt: (text) => `${text}\n\n${instruction}\n\nAgain: ${text}`
+      })
+      assertRight(twice.values, 100)
+      assert.strictEqual(twice.requests, 10)
+      const lines: Array<string> = []
+      const nowhere = yield* run({ varies: (text) => text.toUpperCase() }).pipe(Effect.provide(logged(lines)))
+      assert.strictEqual(nowhere.requests, 100)
+      assert.strictEqual(
+        lines.filter((line) => line.includes("does not stand in a user's message of its prompt as it is")).length,
+        1
+      )
+    })
+  )
+
+  it.live("loses no answer where the author's comparison fails", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const { summary, values } = yield* run({
+        pack: { size: 10, audit: 1, answer: (text) => JSON.parse(text) }
+      }).pipe(Effect.provide(logged(lines)))
+      assertRight(values, 100)
+      assert.deepInclude(summary.packs?.[0], { compared: 10, agreed: 10 })
+      assert.strictEqual(lines.filter((line) => line.includes("`pack.answer` failed")).length, 1)
+    })
+  )
+
+  it.live("takes the largest size without more rows in memory than there is use for", () =>
+    Effect.gen(function* () {
+      const { requests, values } = yield* run({ rows: texts(500), pack: { size: 1_000, audit: 0 } })
+      assertRight(values, 500)
+      assert.strictEqual(requests, 1)
+    })
+  )
+
+  it.live("keeps each answer in the exact cache, as the answer to the row's own request", () =>
+    Effect.gen(function* () {
+      const store = join(folder(), "pipe.db")
+      yield* run({ store, pack: { size: 10 } })
+      // Another size, and none: the same requests.
+      for (const size of [5, 1]) {
+        const again = yield* run({ store, pack: { size } })
+        assertRight(again.values, 100)
+        assert.strictEqual(again.requests, 0)
+      }
+    })
+  )
+
+  it.live("cuts a prompt whose texts are long, and asks long ones alone", () =>
+    Effect.gen(function* () {
+      const long = (words: number) => texts(20).map((text) => `${text} ${"word ".repeat(words)}`)
+      const cut = yield* run({ rows: long(1_000), pack: { size: 20, audit: 0 } })
+      assertRight(cut.values, 20)
+      assert.isAtLeast(cut.requests, 4)
+      assert.isAtMost(cut.requests, 8)
+      const alone = yield* run({ rows: long(5_000), pack: { size: 20, audit: 0 } })
+      assert.strictEqual(alone.requests, 20)
+    })
+  )
+
+  it.live("asks alone with stop sequences, and gives the output limit for every text", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* run({ rows: texts(10), settings: { stop: ["\n"] } })).requests, 10)
+      const limited = yield* run({ rows: texts(10), settings: { maxTokens: 8 }, pack: { size: 10, audit: 0 } })
+      assertRight(limited.values, 10)
+      assert.strictEqual(limited.requests, 1)
+    })
+  )
+
+  it.live("never mixes what differs in more than the text: steps, other inputs, samples", () =>
+    Effect.gen(function* () {
+      const scripted: Array<ModelRequest.Completion> = []
+      const model = Scripted.make((request) => {
+        scripted.push(request)
+        const prompt = Scripted.prompt(request)
+        const items = prompt
+          .split("\n")
+          .filter((line) => line.startsWith('{"id"'))
+          .map((line) => JSON.parse(line) as { id: number; text: string })
+        const topic = /Topic (\w+)/.exec(prompt)![1]!
+        return Scripted.response(
+          items.length === 0
+            ? `${topic}: ${prompt.split("\n").at(-1)}`
+            : JSON.stringify({ answers: items.map(({ id, text }) => ({ id, answer: `${topic}: ${text}` })) })
         )
-      }),
-    60_000
-  )
-
-  it.live(
-    "books what was asked in vain as a loss of packing, not as a saving of others",
-    () =>
-      Effect.gen(function* () {
-        const alone = yield* run({ pack: { size: 1 } })
-        const garbled = yield* run({
-          pack: { size: 10, audit: 0 },
-          simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { garbled: 1 } }
-        })
-        const inVain = yield* run({
-          pack: { size: "auto", audit: 0 },
-          simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { wrong: 1 } }
-        })
-        for (const { summary } of [garbled, inVain]) {
-          assert.isAbove(Number(summary.cost), Number(alone.summary.cost))
-          assert.isBelow(Number(summary.savings.pack), 0)
-          assert.strictEqual(summary.cost + summary.savings.pack, alone.summary.cost)
-          assert.strictEqual(summary.baseline, alone.summary.baseline)
-        }
-      }),
-    60_000
-  )
-
-  it.live(
-    "packs nothing of a step whose requests go in batches",
-    () =>
-      Effect.gen(function* () {
-        const { batches, summary, values } = yield* run({
-          batch: true,
-          simulator: { answer: ({ prompt }) => animalIn(prompt), batches: { latency: "50 millis" } }
-        })
-        assertRight(values, 100)
-        assert.strictEqual(
-          batches.reduce((sum, { requests }) => sum + requests, 0),
-          100
+      })
+      const rows = Source.fromIterable(
+        "row",
+        Array.from({ length: 20 }, (_, at) => ({ topic: at % 2 === 0 ? "even" : "odd", text: `text ${at}` }))
+      )
+      const step = (name: string) =>
+        Flow.step(
+          name,
+          { row: rows },
+          ({ row }) =>
+            Effect.map(
+              LanguageModel.generateText({ prompt: `Topic ${row.topic}${name}.\n${row.text}` }),
+              ({ text }) => text
+            ),
+          {
+            varies: ({ row }) => row.text,
+            pack: { size: 20, audit: 0 },
+            samples: 2
+          }
         )
-        assert.strictEqual(batches.length, 1)
-        assert.isUndefined(summary.packs)
-      }),
-    60_000
-  )
-
-  it.live(
-    "finds a long text wherever it stands, and says where it finds none",
-    () =>
-      Effect.gen(function* () {
-        const twice = yield* run({
-          rows: texts(100).map((text) => `${text} of mine`),
-          pack: { size: 10, audit: 0 },
-          prompt: (text) => `${text}\n\n${instruction}\n\nAgain: ${text}`
-        })
-        assertRight(twice.values, 100)
-        assert.strictEqual(twice.requests, 10)
-        const lines: Array<string> = []
-        const nowhere = yield* run({ varies: (text) => text.toUpperCase() }).pipe(Effect.provide(logged(lines)))
-        assert.strictEqual(nowhere.requests, 100)
-        assert.strictEqual(
-          lines.filter((line) => line.includes("does not stand in a user's message of its prompt as it is")).length,
-          1
-        )
-      }),
-    60_000
-  )
-
-  it.live(
-    "loses no answer where the author's comparison fails",
-    () =>
-      Effect.gen(function* () {
-        const lines: Array<string> = []
-        const { summary, values } = yield* run({
-          pack: { size: 10, audit: 1, answer: (text) => JSON.parse(text) }
-        }).pipe(Effect.provide(logged(lines)))
-        assertRight(values, 100)
-        assert.deepInclude(summary.packs?.[0], { compared: 10, agreed: 10 })
-        assert.strictEqual(lines.filter((line) => line.includes("`pack.answer` failed")).length, 1)
-      }),
-    60_000
-  )
-
-  it.live(
-    "takes the largest size without more rows in memory than there is use for",
-    () =>
-      Effect.gen(function* () {
-        const { requests, values } = yield* run({ rows: texts(500), pack: { size: 1_000, audit: 0 } })
-        assertRight(values, 500)
-        assert.strictEqual(requests, 1)
-      }),
-    60_000
-  )
-
-  it.live(
-    "keeps each answer in the exact cache, as the answer to the row's own request",
-    () =>
-      Effect.gen(function* () {
-        const store = join(folder(), "pipe.db")
-        yield* run({ store, pack: { size: 10 } })
-        // Another size, and none: the same requests.
-        for (const size of [5, 1]) {
-          const again = yield* run({ store, pack: { size } })
-          assertRight(again.values, 100)
-          assert.strictEqual(again.requests, 0)
-        }
-      }),
-    60_000
-  )
-
-  it.live(
-    "cuts a prompt whose texts are long, and asks long ones alone",
-    () =>
-      Effect.gen(function* () {
-        const long = (words: number) => texts(20).map((text) => `${text} ${"word ".repeat(words)}`)
-        const cut = yield* run({ rows: long(1_000), pack: { size: 20, audit: 0 } })
-        assertRight(cut.values, 20)
-        assert.isAtLeast(cut.requests, 4)
-        assert.isAtMost(cut.requests, 8)
-        const alone = yield* run({ rows: long(5_000), pack: { size: 20, audit: 0 } })
-        assert.strictEqual(alone.requests, 20)
-      }),
-    60_000
-  )
-
-  it.live(
-    "asks alone with stop sequences, and gives the output limit for every text",
-    () =>
-      Effect.gen(function* () {
-        assert.strictEqual((yield* run({ rows: texts(10), settings: { stop: ["\n"] } })).requests, 10)
-        const limited = yield* run({ rows: texts(10), settings: { maxTokens: 8 }, pack: { size: 10, audit: 0 } })
-        assertRight(limited.values, 10)
-        assert.strictEqual(limited.requests, 1)
-      }),
-    60_000
-  )
-
-  it.live(
-    "never mixes what differs in more than the text: steps, other inputs, samples",
-    () =>
-      Effect.gen(function* () {
-        const scripted: Array<ModelRequest.Completion> = []
-        const model = Scripted.make((request) => {
-          scripted.push(request)
-          const prompt = Scripted.prompt(request)
-          const items = prompt
-            .split("\n")
-            .filter((line) => line.startsWith('{"id"'))
-            .map((line) => JSON.parse(line) as { id: number; text: string })
-          const topic = /Topic (\w+)/.exec(prompt)![1]!
-          return Scripted.response(
-            items.length === 0
-              ? `${topic}: ${prompt.split("\n").at(-1)}`
-              : JSON.stringify({ answers: items.map(({ id, text }) => ({ id, answer: `${topic}: ${text}` })) })
+      const values: Array<{
+        readonly row: { readonly topic: string; readonly text: string }
+        readonly a: ReadonlyArray<string>
+        readonly b: ReadonlyArray<string>
+      }> = []
+      const flow = Flow.make("apart", {
+        outputs: [
+          Sink.forEach("out", { row: rows, a: step("a"), b: step("b") }, (value) =>
+            Effect.sync(() => void values.push(value))
           )
-        })
-        const rows = Source.fromIterable(
-          "row",
-          Array.from({ length: 20 }, (_, at) => ({ topic: at % 2 === 0 ? "even" : "odd", text: `text ${at}` }))
-        )
-        const step = (name: string) =>
-          Flow.step(
-            name,
-            { row: rows },
-            ({ row }) =>
-              Effect.map(
-                LanguageModel.generateText({ prompt: `Topic ${row.topic}${name}.\n${row.text}` }),
-                ({ text }) => text
-              ),
-            {
-              varies: ({ row }) => row.text,
-              pack: { size: 20, audit: 0 },
-              samples: 2
-            }
-          )
-        const values: Array<{
-          readonly row: { readonly topic: string; readonly text: string }
-          readonly a: ReadonlyArray<string>
-          readonly b: ReadonlyArray<string>
-        }> = []
-        const flow = Flow.make("apart", {
-          outputs: [
-            Sink.forEach("out", { row: rows, a: step("a"), b: step("b") }, (value) =>
-              Effect.sync(() => void values.push(value))
-            )
-          ],
-          stack: Stack.make(Ledger.layer, Cache.layer(), Pack.layer(), model.layer)
-        })
-        yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl") }).pipe(
-          Effect.provide(NodeHost.layerMemory)
-        )
-        for (const { a, b, row } of values) {
-          assert.deepStrictEqual(a, [`${row.topic}a: ${row.text}`, `${row.topic}a: ${row.text}`])
-          assert.deepStrictEqual(b, [`${row.topic}b: ${row.text}`, `${row.topic}b: ${row.text}`])
-        }
-        // Two topics, two steps, two samples.
-        assert.strictEqual(scripted.length, 8)
-      }),
-    60_000
+        ],
+        stack: Stack.make(Ledger.layer, Cache.layer(), Pack.layer(), model.layer)
+      })
+      yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl") }).pipe(Effect.provide(NodeHost.layerMemory))
+      for (const { a, b, row } of values) {
+        assert.deepStrictEqual(a, [`${row.topic}a: ${row.text}`, `${row.topic}a: ${row.text}`])
+        assert.deepStrictEqual(b, [`${row.topic}b: ${row.text}`, `${row.topic}b: ${row.text}`])
+      }
+      // Two topics, two steps, two samples.
+      assert.strictEqual(scripted.length, 8)
+    })
   )
 
   it.live("fails each row with the provider's words where nothing helps, and asks no half of it", () =>
@@ -419,133 +383,113 @@ describe("Pack", () => {
 })
 
 describe("a size that is found by trial", () => {
-  it.live(
-    "asks 40 texts alone, takes the largest size that agrees, and knows it the next time",
-    () =>
-      Effect.gen(function* () {
-        const store = join(folder(), "pipe.db")
-        const first = yield* run({ store, rows: texts(200), pack: { size: "auto", audit: 0 }, wait: "1 minute" })
-        assertRight(first.values, 200)
-        // 40 alone, two prompts of 20 to try, 160 in 8 prompts.
-        assert.strictEqual(first.requests, 40 + 2 + 8)
-        assert.deepInclude(first.summary.packs?.[0], { compared: 40, agreed: 40 })
-        const next = yield* run({ store, rows: texts(100, 200), pack: { size: "auto", audit: 0 }, wait: "1 minute" })
-        assert.strictEqual(next.requests, 5)
-      }),
-    60_000
+  it.live("asks 40 texts alone, takes the largest size that agrees, and knows it the next time", () =>
+    Effect.gen(function* () {
+      const store = join(folder(), "pipe.db")
+      const first = yield* run({ store, rows: texts(200), pack: { size: "auto", audit: 0 }, wait: "1 minute" })
+      assertRight(first.values, 200)
+      // 40 alone, two prompts of 20 to try, 160 in 8 prompts.
+      assert.strictEqual(first.requests, 40 + 2 + 8)
+      assert.deepInclude(first.summary.packs?.[0], { compared: 40, agreed: 40 })
+      const next = yield* run({ store, rows: texts(100, 200), pack: { size: "auto", audit: 0 }, wait: "1 minute" })
+      assert.strictEqual(next.requests, 5)
+    })
   )
 
-  it.live(
-    "stays with single texts where no size agrees",
-    () =>
-      Effect.gen(function* () {
-        const { requests, values } = yield* run({
-          rows: texts(100),
-          pack: { size: "auto", minAgreement: 0.95 },
-          simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { wrong: 0.3 } }
-        })
-        assertRight(values, 100)
-        // 100 alone, and the sample of 40 in prompts of 20, 10 and 5.
-        assert.strictEqual(requests, 100 + 2 + 4 + 8)
-      }),
-    60_000
+  it.live("stays with single texts where no size agrees", () =>
+    Effect.gen(function* () {
+      const { requests, values } = yield* run({
+        rows: texts(100),
+        pack: { size: "auto", minAgreement: 0.95 },
+        simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { wrong: 0.3 } }
+      })
+      assertRight(values, 100)
+      // 100 alone, and the sample of 40 in prompts of 20, 10 and 5.
+      assert.strictEqual(requests, 100 + 2 + 4 + 8)
+    })
   )
 
-  it.live(
-    "fails no row when a trial fails",
-    () =>
-      Effect.gen(function* () {
-        const model = Scripted.make((request) =>
-          request.responseFormat.type === "json"
-            ? Scripted.broken("down")
-            : Scripted.response(animalIn(Scripted.prompt(request))!)
-        )
-        const rows = Source.fromIterable("text", texts(60))
-        const label = Flow.step(
-          "label",
-          { text: rows },
-          ({ text }) =>
-            Effect.map(
-              LanguageModel.generateText({ prompt: `${instruction}\n\n${text}` }),
-              (response) => response.text
-            ),
-          {
-            varies: ({ text }) => text,
-            pack: { size: "auto" }
-          }
-        )
-        const values: Array<string> = []
-        const flow = Flow.make("trial", {
-          outputs: [Sink.forEach("out", label, (value) => Effect.sync(() => void values.push(value)))],
-          stack: Stack.make(Ledger.layer, Cache.layer(), Pack.layer(), model.layer)
-        })
-        yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl") }).pipe(
-          Effect.provide(NodeHost.layerMemory)
-        )
-        assert.deepStrictEqual(
-          values,
-          texts(60).map((text) => animalIn(text))
-        )
-      }),
-    60_000
+  it.live("fails no row when a trial fails", () =>
+    Effect.gen(function* () {
+      const model = Scripted.make((request) =>
+        request.responseFormat.type === "json"
+          ? Scripted.broken("down")
+          : Scripted.response(animalIn(Scripted.prompt(request))!)
+      )
+      const rows = Source.fromIterable("text", texts(60))
+      const label = Flow.step(
+        "label",
+        { text: rows },
+        ({ text }) =>
+          Effect.map(LanguageModel.generateText({ prompt: `${instruction}\n\n${text}` }), (response) => response.text),
+        {
+          varies: ({ text }) => text,
+          pack: { size: "auto" }
+        }
+      )
+      const values: Array<string> = []
+      const flow = Flow.make("trial", {
+        outputs: [Sink.forEach("out", label, (value) => Effect.sync(() => void values.push(value)))],
+        stack: Stack.make(Ledger.layer, Cache.layer(), Pack.layer(), model.layer)
+      })
+      yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl") }).pipe(Effect.provide(NodeHost.layerMemory))
+      assert.deepStrictEqual(
+        values,
+        texts(60).map((text) => animalIn(text))
+      )
+    })
   )
 
-  it.live(
-    "goes down when the agreement that goes on being measured is too low",
-    () =>
-      Effect.gen(function* () {
-        const lines: Array<string> = []
-        let isBad = false
-        const model = Scripted.make((request) => {
-          const prompt = Scripted.prompt(request)
-          const items = prompt
-            .split("\n")
-            .filter((line) => line.startsWith('{"id"'))
-            .map((line) => JSON.parse(line) as { id: number; text: string })
-          return Scripted.response(
-            items.length === 0
-              ? animalIn(prompt)!
-              : JSON.stringify({
-                  answers: items.map(({ id, text }) => ({ id, answer: isBad ? "wrong" : animalIn(text) }))
-                })
-          )
-        })
-        const rows = Source.fromIterable("text", texts(1_000))
-        const label = Flow.step(
-          "label",
-          { text: rows },
-          ({ text }) =>
-            Effect.map(
-              LanguageModel.generateText({ prompt: `${instruction}\n\n${text}` }),
-              (response) => response.text
-            ),
-          {
-            varies: ({ text }) => text,
-            pack: { size: "auto", audit: 1 }
-          }
-        )
-        let done = 0
-        const flow = Flow.make("drift", {
-          concurrency: 1,
-          outputs: [
-            Sink.forEach("out", label, () =>
-              Effect.sync(() => {
-                if (++done === 200) isBad = true
+  it.live("goes down when the agreement that goes on being measured is too low", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      let isBad = false
+      const model = Scripted.make((request) => {
+        const prompt = Scripted.prompt(request)
+        const items = prompt
+          .split("\n")
+          .filter((line) => line.startsWith('{"id"'))
+          .map((line) => JSON.parse(line) as { id: number; text: string })
+        return Scripted.response(
+          items.length === 0
+            ? animalIn(prompt)!
+            : JSON.stringify({
+                answers: items.map(({ id, text }) => ({ id, answer: isBad ? "wrong" : animalIn(text) }))
               })
-            )
-          ],
-          stack: Stack.make(Ledger.layer, Cache.layer(), Pack.layer(), model.layer)
-        })
-        yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl") }).pipe(
-          Effect.provide(NodeHost.layerMemory),
-          Effect.provide(logged(lines))
         )
-        assert.isTrue(
-          lines.some((line) => line.includes("agree with single ones")),
-          lines.join("\n")
-        )
-      }),
-    60_000
+      })
+      const rows = Source.fromIterable("text", texts(1_000))
+      const label = Flow.step(
+        "label",
+        { text: rows },
+        ({ text }) =>
+          Effect.map(LanguageModel.generateText({ prompt: `${instruction}\n\n${text}` }), (response) => response.text),
+        {
+          varies: ({ text }) => text,
+          pack: { size: "auto", audit: 1 }
+        }
+      )
+      let done = 0
+      const flow = Flow.make("drift", {
+        concurrency: 1,
+        outputs: [
+          Sink.forEach("out", label, () =>
+            Effect.sync(() => {
+              if (++done === 200) isBad = true
+            })
+          )
+        ],
+        stack: Stack.make(Ledger.layer, Cache.layer(), Pack.layer(), model.layer)
+      })
+      yield* Runner.run(flow, { errorsFile: join(folder(), "errors.jsonl") }).pipe(
+        Effect.provide(NodeHost.layerMemory),
+        Effect.provide(logged(lines))
+      )
+      assert.isTrue(
+        lines.some((line) => line.includes("agree with single ones")),
+        lines.join("\n")
+      )
+    })
   )
 })
 
@@ -603,71 +547,64 @@ describe("PromptCache", () => {
       })
     )
 
-  it.live(
-    "has the first bring the beginning before the others go (openai)",
-    () =>
-      Effect.gen(function* () {
-        const { bill, summary } = yield* cached({ model: "gpt-4o-mini", rows: 32, layer: true })
-        // platform.openai.com/docs/guides/prompt-caching: from 1,024 tokens on, in blocks of 128.
-        const read = bill.cacheRead / 31
-        assert.isAtLeast(read, 1_024)
-        assert.strictEqual(read % 128, 0)
-        // openai.com/api/pricing: GPT-4o mini at 0.15, 0.075 (cached) and 0.60 USD per million tokens.
-        assert.strictEqual(
-          summary.cost,
-          BigInt(bill.input - bill.cacheRead) * 150_000n + BigInt(bill.cacheRead) * 75_000n + BigInt(bill.output) * 600_000n
-        )
-        assert.strictEqual(summary.savings.promptCache, BigInt(bill.cacheRead) * 75_000n)
-      }),
-    60_000
+  it.live("has the first bring the beginning before the others go (openai)", () =>
+    Effect.gen(function* () {
+      const { bill, summary } = yield* cached({ model: "gpt-4o-mini", rows: 32, layer: true })
+      // platform.openai.com/docs/guides/prompt-caching: from 1,024 tokens on, in blocks of 128.
+      const read = bill.cacheRead / 31
+      assert.isAtLeast(read, 1_024)
+      assert.strictEqual(read % 128, 0)
+      // openai.com/api/pricing: GPT-4o mini at 0.15, 0.075 (cached) and 0.60 USD per million tokens.
+      assert.strictEqual(
+        summary.cost,
+        BigInt(bill.input - bill.cacheRead) * 150_000n
+          + BigInt(bill.cacheRead) * 75_000n
+          + BigInt(bill.output) * 600_000n
+      )
+      assert.strictEqual(summary.savings.promptCache, BigInt(bill.cacheRead) * 75_000n)
+    })
   )
 
-  it.live(
-    "marks the end of the beginning for Anthropic: written once, read by all others, priced as such",
-    () =>
-      Effect.gen(function* () {
-        const without = yield* cached({ model: "claude-sonnet-4-6", layer: false })
-        assert.deepInclude(without.bill, { cacheRead: 0, cacheWrite: 0 })
-        const { bill, summary } = yield* cached({ model: "claude-sonnet-4-6", layer: true })
-        assert.isAbove(bill.cacheWrite, 2_048)
-        assert.strictEqual(bill.cacheRead, 49 * bill.cacheWrite)
-        assert.strictEqual(summary.tokens.cacheWrite, bill.cacheWrite)
-        assert.strictEqual(summary.tokens.cacheRead, bill.cacheRead)
-        // claude.com/pricing: Sonnet 4.6 at 3, 3.75 (write), 0.30 (read) and 15 USD per million tokens.
-        const uncached = bill.input - bill.cacheRead - bill.cacheWrite
-        assert.strictEqual(
-          summary.cost,
-          BigInt(uncached) * 3_000_000n
-            + BigInt(bill.cacheWrite) * 3_750_000n
-            + BigInt(bill.cacheRead) * 300_000n
-            + BigInt(bill.output) * 15_000_000n
-        )
-      }),
-    60_000
+  it.live("marks the end of the beginning for Anthropic: written once, read by all others, priced as such", () =>
+    Effect.gen(function* () {
+      const without = yield* cached({ model: "claude-sonnet-4-6", layer: false })
+      assert.deepInclude(without.bill, { cacheRead: 0, cacheWrite: 0 })
+      const { bill, summary } = yield* cached({ model: "claude-sonnet-4-6", layer: true })
+      assert.isAbove(bill.cacheWrite, 2_048)
+      assert.strictEqual(bill.cacheRead, 49 * bill.cacheWrite)
+      assert.strictEqual(summary.tokens.cacheWrite, bill.cacheWrite)
+      assert.strictEqual(summary.tokens.cacheRead, bill.cacheRead)
+      // claude.com/pricing: Sonnet 4.6 at 3, 3.75 (write), 0.30 (read) and 15 USD per million tokens.
+      const uncached = bill.input - bill.cacheRead - bill.cacheWrite
+      assert.strictEqual(
+        summary.cost,
+        BigInt(uncached) * 3_000_000n
+          + BigInt(bill.cacheWrite) * 3_750_000n
+          + BigInt(bill.cacheRead) * 300_000n
+          + BigInt(bill.output) * 15_000_000n
+      )
+    })
   )
 
-  it.live(
-    "marks no beginning that is too short for the model, nor one that comes once",
-    () =>
-      Effect.gen(function* () {
-        // Long enough for Sonnet 4.6 (2,048), not for Haiku 4.5 (4,096).
-        assert.deepInclude((yield* cached({ model: "claude-haiku-4-5", layer: true })).bill, {
-          cacheRead: 0,
-          cacheWrite: 0
-        })
-        // A system prompt of its own for each row.
-        const own = yield* cached({
-          model: "claude-sonnet-4-6",
-          layer: true,
-          varies: false,
-          system: (row) => `Handbook ${row}. ${long}`
-        })
-        assert.deepInclude(own.bill, { cacheRead: 0, cacheWrite: 0 })
-        // One for all, that no step has declared: from the second time on.
-        const same = yield* cached({ model: "claude-sonnet-4-6", layer: true, varies: false, system: () => long })
-        assert.isAbove(same.bill.cacheWrite, 2_048)
-        assert.strictEqual(same.bill.cacheRead, 48 * same.bill.cacheWrite)
-      }),
-    60_000
+  it.live("marks no beginning that is too short for the model, nor one that comes once", () =>
+    Effect.gen(function* () {
+      // Long enough for Sonnet 4.6 (2,048), not for Haiku 4.5 (4,096).
+      assert.deepInclude((yield* cached({ model: "claude-haiku-4-5", layer: true })).bill, {
+        cacheRead: 0,
+        cacheWrite: 0
+      })
+      // A system prompt of its own for each row.
+      const own = yield* cached({
+        model: "claude-sonnet-4-6",
+        layer: true,
+        varies: false,
+        system: (row) => `Handbook ${row}. ${long}`
+      })
+      assert.deepInclude(own.bill, { cacheRead: 0, cacheWrite: 0 })
+      // One for all, that no step has declared: from the second time on.
+      const same = yield* cached({ model: "claude-sonnet-4-6", layer: true, varies: false, system: () => long })
+      assert.isAbove(same.bill.cacheWrite, 2_048)
+      assert.strictEqual(same.bill.cacheRead, 48 * same.bill.cacheWrite)
+    })
   )
 })

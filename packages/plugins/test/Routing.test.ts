@@ -312,188 +312,173 @@ const flowOf = ({ audit, folder, instruction = "Name the product.", label, rows 
 const host = (folder: string) => Layer.fresh(NodeHost.layer({ store: join(folder, "pipe.db") }))
 
 describe("Tune", () => {
-  it.live(
-    "finds, certifies and writes a routing that the flow then keeps to; what was asked is in the cache",
-    () =>
-      Effect.gen(function* () {
-        const server = yield* Simulator.start(simulator)
-        const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
-        const flow = flowOf({ url: server.url, folder, audit: 0.2 })
-        const asked = () => server.bill().map(({ answers, model }) => [model, answers] as const)
+  it.live("finds, certifies and writes a routing that the flow then keeps to; what was asked is in the cache", () =>
+    Effect.gen(function* () {
+      const server = yield* Simulator.start(simulator)
+      const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      const flow = flowOf({ url: server.url, folder, audit: 0.2 })
+      const asked = () => server.bill().map(({ answers, model }) => [model, answers] as const)
 
-        const tuned = yield* Tune.make(flow, { target: 0.95, sample: 300 }).pipe(Effect.provide(host(folder)))
-        assert.deepStrictEqual(asked(), [
-          ["gpt-4o", 300],
-          ["gpt-4o-mini", 300]
-        ])
-        const { calibration, standard } = tuned.steps[0]!
-        assert.strictEqual(standard, "agreement")
-        const certificate = calibration.certificate!
-        assert.isAtLeast(certificate.kept, 0.95)
-        assert.closeTo(certificate.strongShare, 0.2, 0.06)
-        // All of the sample is paid once, and stands in the books.
-        const paid = server
-          .bill()
-          .reduce(
-            (sum, { input, model, output }) =>
-              sum + (model === "gpt-4o" ? 2_500_000 * input + 10_000_000 * output : 150_000 * input + 600_000 * output),
-            0
-          )
-        assert.strictEqual(tuned.summary.cost, BigInt(paid))
-        assert.strictEqual(tuned.routing.sample.spent, tuned.summary.cost)
-        writeFileSync(tuned.file!, Routing.encode(tuned.routing))
+      const tuned = yield* Tune.make(flow, { target: 0.95, sample: 300 }).pipe(Effect.provide(host(folder)))
+      assert.deepStrictEqual(asked(), [
+        ["gpt-4o", 300],
+        ["gpt-4o-mini", 300]
+      ])
+      const { calibration, standard } = tuned.steps[0]!
+      assert.strictEqual(standard, "agreement")
+      const certificate = calibration.certificate!
+      assert.isAtLeast(certificate.kept, 0.95)
+      assert.closeTo(certificate.strongShare, 0.2, 0.06)
+      // All of the sample is paid once, and stands in the books.
+      const paid = server
+        .bill()
+        .reduce(
+          (sum, { input, model, output }) =>
+            sum + (model === "gpt-4o" ? 2_500_000 * input + 10_000_000 * output : 150_000 * input + 600_000 * output),
+          0
+        )
+      assert.strictEqual(tuned.summary.cost, BigInt(paid))
+      assert.strictEqual(tuned.routing.sample.spent, tuned.summary.cost)
+      writeFileSync(tuned.file!, Routing.encode(tuned.routing))
 
-        const before = server.requests()
-        const summary = yield* Runner.run(flow).pipe(Effect.provide(host(folder)))
-        // 700 rows are new to the cheap model, and about a fifth of them to the strong one; audits ask it for a fifth of the others.
-        const [routes] = summary.routes!
-        assert.strictEqual(routes!.requests, 1_000)
-        assert.closeTo(routes!.strong / 1_000, 0.2, 0.03)
-        assert.closeTo(routes!.audited / 800, 0.2, 0.06)
-        assert.isAtLeast(routes!.agreement, 0.99)
-        assert.isBelow(routes!.low, 1)
-        assert.deepStrictEqual(routes!.promised, { target: 0.95, standard: "agreement" })
-        assert.isBelow(server.requests() - before, 700 + 700 * 0.4)
-        assert.isTrue(summary.savings.router > 0n && summary.savings.cache > 0n)
-        // Every cent: what the provider billed since, and the baseline of all rows by the strong model.
-        const wrong = readFileSync(join(folder, "out.jsonl"), "utf8")
-          .trim()
-          .split("\n")
-          .map((line) => JSON.parse(line))
-          .filter(({ answer, question }) => answer !== question.label)
-        assert.lengthOf(wrong, 0)
+      const before = server.requests()
+      const summary = yield* Runner.run(flow).pipe(Effect.provide(host(folder)))
+      // 700 rows are new to the cheap model, and about a fifth of them to the strong one; audits ask it for a fifth of the others.
+      const [routes] = summary.routes!
+      assert.strictEqual(routes!.requests, 1_000)
+      assert.closeTo(routes!.strong / 1_000, 0.2, 0.03)
+      assert.closeTo(routes!.audited / 800, 0.2, 0.06)
+      assert.isAtLeast(routes!.agreement, 0.99)
+      assert.isBelow(routes!.low, 1)
+      assert.deepStrictEqual(routes!.promised, { target: 0.95, standard: "agreement" })
+      assert.isBelow(server.requests() - before, 700 + 700 * 0.4)
+      assert.isTrue(summary.savings.router > 0n && summary.savings.cache > 0n)
+      // Every cent: what the provider billed since, and the baseline of all rows by the strong model.
+      const wrong = readFileSync(join(folder, "out.jsonl"), "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line))
+        .filter(({ answer, question }) => answer !== question.label)
+      assert.lengthOf(wrong, 0)
 
-        const checked = yield* Tune.check(flow, { sample: 200 }).pipe(Effect.provide(host(folder)))
-        assert.deepInclude(checked.steps[0], { name: "answer", standing: "holds", target: 0.95, rows: 200 })
-      }),
-    30_000
+      const checked = yield* Tune.check(flow, { sample: 200 }).pipe(Effect.provide(host(folder)))
+      assert.deepInclude(checked.steps[0], { name: "answer", standing: "holds", target: 0.95, rows: 200 })
+    })
   )
 
-  it.live(
-    "says when a routing does not hold any more: by the check, and by the audits of a run",
-    () =>
-      Effect.gen(function* () {
-        const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
-        const server = yield* Simulator.start(simulator)
-        const tuned = yield* Tune.make(flowOf({ url: server.url, folder }), { target: 0.95 }).pipe(
-          Effect.provide(host(folder))
-        )
-        writeFileSync(tuned.file!, Routing.encode(tuned.routing))
-        // The cheap model has become worse, and is as sure as before.
-        const worse = yield* Simulator.start({
-          ...simulator,
-          answer: (asked) => (asked.model === "gpt-4o" ? truthIn(asked.prompt) : "loan")
-        })
-        const fresh = mkdtempSync(join(tmpdir(), "pipe-tune-"))
-        const flow = flowOf({ url: worse.url, folder, audit: 0.2 })
-        const checked = yield* Tune.check(flow, { sample: 100 }).pipe(Effect.provide(host(fresh)))
-        assert.strictEqual(checked.steps[0]!.standing, "broken")
-        assert.isBelow(checked.steps[0]!.high, 0.95)
-        const warnings: Array<string> = []
-        yield* Runner.run(flow).pipe(
-          Effect.provide(host(fresh)),
-          Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))]))
-        )
-        assert.isTrue(
-          warnings.some((text) => text.includes("promises that 95.0 % of its answers agree")),
-          warnings.join("\n")
-        )
-      }),
-    30_000
+  it.live("says when a routing does not hold any more: by the check, and by the audits of a run", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      const server = yield* Simulator.start(simulator)
+      const tuned = yield* Tune.make(flowOf({ url: server.url, folder }), { target: 0.95 }).pipe(
+        Effect.provide(host(folder))
+      )
+      writeFileSync(tuned.file!, Routing.encode(tuned.routing))
+      // The cheap model has become worse, and is as sure as before.
+      const worse = yield* Simulator.start({
+        ...simulator,
+        answer: (asked) => (asked.model === "gpt-4o" ? truthIn(asked.prompt) : "loan")
+      })
+      const fresh = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      const flow = flowOf({ url: worse.url, folder, audit: 0.2 })
+      const checked = yield* Tune.check(flow, { sample: 100 }).pipe(Effect.provide(host(fresh)))
+      assert.strictEqual(checked.steps[0]!.standing, "broken")
+      assert.isBelow(checked.steps[0]!.high, 0.95)
+      const warnings: Array<string> = []
+      yield* Runner.run(flow).pipe(
+        Effect.provide(host(fresh)),
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))]))
+      )
+      assert.isTrue(
+        warnings.some((text) => text.includes("promises that 95.0 % of its answers agree")),
+        warnings.join("\n")
+      )
+    })
   )
 
-  it.live(
-    "measures by labels where every row has one",
-    () =>
-      Effect.gen(function* () {
-        const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
-        // The strong model errs too, on other questions.
-        const server = yield* Simulator.start({
-          ...simulator,
-          answer: (asked) =>
-            asked.model === "gpt-4o" && asked.prompt.includes("7 about") ? "nonsense" : simulator.answer!(asked)
-        })
-        const tuned = yield* Tune.make(flowOf({ url: server.url, folder, label: true }), {
-          target: 0.9,
-          sample: 600
-        }).pipe(Effect.provide(host(folder)))
-        const { calibration, standard } = tuned.steps[0]!
-        assert.strictEqual(standard, "label")
-        assert.isBelow(calibration.certificate!.strongQuality, 0.95)
-        assert.isAtLeast(calibration.certificate!.kept, 0.9)
-      }),
-    30_000
+  it.live("measures by labels where every row has one", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      // The strong model errs too, on other questions.
+      const server = yield* Simulator.start({
+        ...simulator,
+        answer: (asked) =>
+          asked.model === "gpt-4o" && asked.prompt.includes("7 about") ? "nonsense" : simulator.answer!(asked)
+      })
+      const tuned = yield* Tune.make(flowOf({ url: server.url, folder, label: true }), {
+        target: 0.9,
+        sample: 600
+      }).pipe(Effect.provide(host(folder)))
+      const { calibration, standard } = tuned.steps[0]!
+      assert.strictEqual(standard, "label")
+      assert.isBelow(calibration.certificate!.strongQuality, 0.95)
+      assert.isAtLeast(calibration.certificate!.kept, 0.9)
+    })
   )
 
-  it.live(
-    "uses the strong model, and says why, where nothing is certified or the step has changed",
-    () =>
-      Effect.gen(function* () {
-        const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
-        const server = yield* Simulator.start({
-          ...simulator,
-          answer: (asked) => (asked.model === "gpt-4o" ? truthIn(asked.prompt) : "nonsense")
-        })
-        const warnings: Array<string> = []
-        const log = Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))])
-        const flow = flowOf({ url: server.url, folder, rows: questions(400) })
-        const tuned = yield* Tune.make(flow, { target: 0.95 }).pipe(Effect.provide(host(folder)))
-        assert.isUndefined(tuned.routing.steps["answer"]!.policy)
-        writeFileSync(tuned.file!, Routing.encode(tuned.routing))
-        const summary = yield* Runner.run(flow).pipe(Effect.provide(host(folder)), Effect.provide(log))
-        assert.strictEqual(summary.routes, undefined)
-        assert.isTrue(
-          warnings.some((text) => text.includes("nothing is certified for it")),
-          warnings.join("\n")
-        )
+  it.live("uses the strong model, and says why, where nothing is certified or the step has changed", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      const server = yield* Simulator.start({
+        ...simulator,
+        answer: (asked) => (asked.model === "gpt-4o" ? truthIn(asked.prompt) : "nonsense")
+      })
+      const warnings: Array<string> = []
+      const log = Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))])
+      const flow = flowOf({ url: server.url, folder, rows: questions(400) })
+      const tuned = yield* Tune.make(flow, { target: 0.95 }).pipe(Effect.provide(host(folder)))
+      assert.isUndefined(tuned.routing.steps["answer"]!.policy)
+      writeFileSync(tuned.file!, Routing.encode(tuned.routing))
+      const summary = yield* Runner.run(flow).pipe(Effect.provide(host(folder)), Effect.provide(log))
+      assert.strictEqual(summary.routes, undefined)
+      assert.isTrue(
+        warnings.some((text) => text.includes("nothing is certified for it")),
+        warnings.join("\n")
+      )
 
-        const good = yield* Simulator.start(simulator)
-        const again = yield* Tune.make(flowOf({ url: good.url, folder, rows: questions(400) }), { target: 0.95 }).pipe(
-          Effect.provide(Layer.fresh(NodeHost.layerMemory))
-        )
-        writeFileSync(again.file!, Routing.encode(again.routing))
-        const changed = flowOf({
-          url: good.url,
-          folder,
-          rows: questions(400),
-          instruction: "Say which product it is about."
-        })
-        const asked = good.bill().find(({ model }) => model === "gpt-4o-mini")!.answers
-        yield* Runner.run(changed).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)), Effect.provide(log))
-        assert.strictEqual(good.bill().find(({ model }) => model === "gpt-4o-mini")!.answers, asked)
-        assert.isTrue(
-          warnings.some((text) => text.includes("it has changed since it was tuned")),
-          warnings.join("\n")
-        )
-        const refused = yield* Effect.flip(
-          Tune.check(changed, {}).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
-        )
-        assert.include(refused.message, "has changed since it was tuned")
-      }),
-    30_000
+      const good = yield* Simulator.start(simulator)
+      const again = yield* Tune.make(flowOf({ url: good.url, folder, rows: questions(400) }), { target: 0.95 }).pipe(
+        Effect.provide(Layer.fresh(NodeHost.layerMemory))
+      )
+      writeFileSync(again.file!, Routing.encode(again.routing))
+      const changed = flowOf({
+        url: good.url,
+        folder,
+        rows: questions(400),
+        instruction: "Say which product it is about."
+      })
+      const asked = good.bill().find(({ model }) => model === "gpt-4o-mini")!.answers
+      yield* Runner.run(changed).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)), Effect.provide(log))
+      assert.strictEqual(good.bill().find(({ model }) => model === "gpt-4o-mini")!.answers, asked)
+      assert.isTrue(
+        warnings.some((text) => text.includes("it has changed since it was tuned")),
+        warnings.join("\n")
+      )
+      const refused = yield* Effect.flip(
+        Tune.check(changed, {}).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
+      )
+      assert.include(refused.message, "has changed since it was tuned")
+    })
   )
 
-  it.live(
-    "certifies by what a budget paid for, and by no rows of which only a part is known",
-    () =>
-      Effect.gen(function* () {
-        const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
-        const server = yield* Simulator.start(simulator)
-        const flow = flowOf({ url: server.url, folder, rows: questions(2_000) })
-        const tuned = yield* Tune.make(flow, { target: 0.95, sample: 1_000, budget: { usd: "0.03" } }).pipe(
-          Effect.provide(host(folder))
-        )
-        assert.strictEqual(tuned.summary.status, "budget")
-        assert.isTrue(tuned.summary.cost <= Money.perMillionTokens(30_000))
-        const { calibration, rows } = tuned.steps[0]!
-        assert.isBelow(rows, 1_000)
-        assert.strictEqual(calibration.singles.length, 2)
-        // With the rest of the money it goes on from the cache.
-        const before = server.requests()
-        yield* Tune.make(flow, { target: 0.95, sample: 1_000 }).pipe(Effect.provide(host(folder)))
-        assert.isBelow(server.requests() - before, 2_000 - rows)
-      }),
-    30_000
+  it.live("certifies by what a budget paid for, and by no rows of which only a part is known", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      const server = yield* Simulator.start(simulator)
+      const flow = flowOf({ url: server.url, folder, rows: questions(2_000) })
+      const tuned = yield* Tune.make(flow, { target: 0.95, sample: 1_000, budget: { usd: "0.03" } }).pipe(
+        Effect.provide(host(folder))
+      )
+      assert.strictEqual(tuned.summary.status, "budget")
+      assert.isTrue(tuned.summary.cost <= Money.perMillionTokens(30_000))
+      const { calibration, rows } = tuned.steps[0]!
+      assert.isBelow(rows, 1_000)
+      assert.strictEqual(calibration.singles.length, 2)
+      // With the rest of the money it goes on from the cache.
+      const before = server.requests()
+      yield* Tune.make(flow, { target: 0.95, sample: 1_000 }).pipe(Effect.provide(host(folder)))
+      assert.isBelow(server.requests() - before, 2_000 - rows)
+    })
   )
 
   it.live(
@@ -578,78 +563,71 @@ describe("Tune", () => {
           failed.message,
           /\d+ of 300 rows of the sample failed, so that the others are no sample of all; the first: question/
         )
-      }),
-    30_000
+      })
   )
 
-  it.live(
-    "plans a cascade with its judges, and sees what tuning has put into the cache",
-    () =>
-      Effect.gen(function* () {
-        const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
-        const server = yield* Simulator.start(simulator)
-        const flow = flowOf({ url: server.url, folder, rows: questions(300), audit: 0 })
-        const tuned = yield* Tune.make(flow, { target: 0.95, sample: 300 }).pipe(Effect.provide(host(folder)))
-        writeFileSync(tuned.file!, Routing.encode(tuned.routing))
-        const plan = yield* Plan.make(flow).pipe(Effect.provide(host(folder)))
-        assert.strictEqual(
-          plan.lines.reduce((sum, { calls }) => sum + calls, 0),
-          0
-        )
+  it.live("plans a cascade with its judges, and sees what tuning has put into the cache", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      const server = yield* Simulator.start(simulator)
+      const flow = flowOf({ url: server.url, folder, rows: questions(300), audit: 0 })
+      const tuned = yield* Tune.make(flow, { target: 0.95, sample: 300 }).pipe(Effect.provide(host(folder)))
+      writeFileSync(tuned.file!, Routing.encode(tuned.routing))
+      const plan = yield* Plan.make(flow).pipe(Effect.provide(host(folder)))
+      assert.strictEqual(
+        plan.lines.reduce((sum, { calls }) => sum + calls, 0),
+        0
+      )
 
-        const rows = Source.fromIterable("question", questions(300))
-        const step = Flow.step("answer", { question: rows }, ({ question }) =>
-          Effect.map(LanguageModel.generateText({ prompt: question.text }), ({ text }) => text)
+      const rows = Source.fromIterable("question", questions(300))
+      const step = Flow.step("answer", { question: rows }, ({ question }) =>
+        Effect.map(LanguageModel.generateText({ prompt: question.text }), ({ text }) => text)
+      )
+      const judged = Flow.make("judged", {
+        outputs: [Sink.forEach("out", step, () => Effect.void)],
+        stack: Stack.make(
+          Ledger.layer,
+          Cascade.layer({
+            models: ["gpt-4o-mini", "gpt-4o"],
+            judges: [Judge.agreement({ samples: 3 }), Judge.model({ model: "gpt-4.1" })]
+          }),
+          openai(server.url, "k")
         )
-        const judged = Flow.make("judged", {
-          outputs: [Sink.forEach("out", step, () => Effect.void)],
-          stack: Stack.make(
-            Ledger.layer,
-            Cascade.layer({
-              models: ["gpt-4o-mini", "gpt-4o"],
-              judges: [Judge.agreement({ samples: 3 }), Judge.model({ model: "gpt-4.1" })]
-            }),
-            openai(server.url, "k")
-          )
-        })
-        const { lines, notes } = yield* Plan.make(judged).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
-        assert.deepStrictEqual(
-          lines.map(({ calls, model }) => [model, calls]),
-          [
-            ["gpt-4o-mini", 1_200],
-            ["gpt-4.1", 300],
-            ["gpt-4o", 300]
-          ]
-        )
-        assert.include(notes!.join("\n"), "only the run shows; all are counted here")
-      }),
-    30_000
+      })
+      const { lines, notes } = yield* Plan.make(judged).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
+      assert.deepStrictEqual(
+        lines.map(({ calls, model }) => [model, calls]),
+        [
+          ["gpt-4o-mini", 1_200],
+          ["gpt-4.1", 300],
+          ["gpt-4o", 300]
+        ]
+      )
+      assert.include(notes!.join("\n"), "only the run shows; all are counted here")
+    })
   )
 
-  it.live(
-    "routes rows that wait in batches, and records each once",
-    () =>
-      Effect.gen(function* () {
-        const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
-        const server = yield* Simulator.start({ ...simulator, batches: { latency: "100 millis" } })
-        const flow = flowOf({ url: server.url, folder, rows: questions(300), audit: 0.2 })
-        const tuned = yield* Tune.make(flow, { target: 0.95, sample: 250 }).pipe(
-          Effect.provide(Layer.fresh(NodeHost.layerMemory))
-        )
-        writeFileSync(tuned.file!, Routing.encode(tuned.routing))
-        const summary = yield* Runner.run(flow, { batch: { polling: { first: "20 millis", most: "20 millis" } } }).pipe(
-          Effect.provide(host(folder))
-        )
-        assert.strictEqual(summary.routes![0]!.requests, 300)
-        assert.closeTo(summary.routes![0]!.strong / 300, 0.2, 0.05)
-        assert.isTrue(summary.steps.every(({ serviceTier }) => serviceTier === "batch"))
-        assert.strictEqual(readFileSync(join(folder, "out.jsonl"), "utf8").trim().split("\n").length, 300)
-        const booked = summary.cost + Object.values(summary.savings).reduce((sum, saved) => sum + saved, 0n)
-        assert.strictEqual(booked, summary.baseline)
-        // A doubted answer that was paid is no cache hit when its row is begun anew.
-        assert.strictEqual(summary.savings.cache, 0n)
-        assert.isTrue(Schema.is(Schema.BigInt)(summary.cost))
-      }),
-    60_000
+  it.live("routes rows that wait in batches, and records each once", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
+      const server = yield* Simulator.start({ ...simulator, batches: { latency: "100 millis" } })
+      const flow = flowOf({ url: server.url, folder, rows: questions(300), audit: 0.2 })
+      const tuned = yield* Tune.make(flow, { target: 0.95, sample: 250 }).pipe(
+        Effect.provide(Layer.fresh(NodeHost.layerMemory))
+      )
+      writeFileSync(tuned.file!, Routing.encode(tuned.routing))
+      const summary = yield* Runner.run(flow, { batch: { polling: { first: "20 millis", most: "20 millis" } } }).pipe(
+        Effect.provide(host(folder))
+      )
+      assert.strictEqual(summary.routes![0]!.requests, 300)
+      assert.closeTo(summary.routes![0]!.strong / 300, 0.2, 0.05)
+      assert.isTrue(summary.steps.every(({ serviceTier }) => serviceTier === "batch"))
+      assert.strictEqual(readFileSync(join(folder, "out.jsonl"), "utf8").trim().split("\n").length, 300)
+      const booked = summary.cost + Object.values(summary.savings).reduce((sum, saved) => sum + saved, 0n)
+      assert.strictEqual(booked, summary.baseline)
+      // A doubted answer that was paid is no cache hit when its row is begun anew.
+      assert.strictEqual(summary.savings.cache, 0n)
+      assert.isTrue(Schema.is(Schema.BigInt)(summary.cost))
+    })
   )
 })

@@ -269,7 +269,7 @@ export const make = Effect.fnUntraced(function* (
           },
           createdAt: yield* Clock.currentTimeMillis
         },
-        spool.entries
+        spool.entries.map((entry) => ({ ...entry, limited: entry.admission?.limited ?? false }))
       )
     )
     for (const { key } of spool.entries) gathered.delete(key)

@@ -5,6 +5,7 @@
  * @internal
  */
 import type * as AiError from "effect/ai/AiError"
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
@@ -71,9 +72,10 @@ export const collect = Effect.fnUntraced(function* (
   let failed = lines.filter((line) => line.state === "failed").length
   /** Answers in the results, whether or not they can be used. */
   let given = 0
+  /** The first of what has come of a request that has no answer yet: an answer may follow. */
+  const unanswered = new Map<number, BatchProvider.Outcome>()
 
   const take = Effect.fnUntraced(function* (results: ReadonlyArray<BatchProvider.Result>) {
-    const now = yield* Clock.currentTimeMillis
     const mine = new Map<number, BatchProvider.Outcome>()
     for (const result of results) {
       if (result.customId === undefined) {
@@ -84,14 +86,22 @@ export const collect = Effect.fnUntraced(function* (
       const number = BatchSpool.numberOf(batch, customId)
       if (number === undefined) unknown.push(customId)
       else if (seen[number] === 1) repeated.push(customId)
-      else {
+      else if (outcome._tag !== "Answered") {
+        if (unanswered.has(number)) repeated.push(customId)
+        else unanswered.set(number, outcome)
+      } else {
         seen[number] = 1
-        if (outcome._tag === "Answered" || outcome._tag === "Unreadable") given++
+        given++
         const { state } = lines[number]!
         // An answer that comes late is paid, though its request may have been sent again.
-        if (state === "waiting" || (state === "again" && outcome._tag === "Answered")) mine.set(number, outcome)
+        if (state === "waiting" || state === "again") mine.set(number, outcome)
       }
     }
+    yield* settle(mine)
+  })
+
+  const settle = Effect.fnUntraced(function* (mine: ReadonlyMap<number, BatchProvider.Outcome>) {
+    const now = yield* Clock.currentTimeMillis
     const taken = Array.from(mine, ([number, outcome]) => toTaken(batch, lines[number]!, outcome, env.pricing, now))
     if (taken.length === 0) return
     const accepted = yield* BatchFailure.stored(store, store.batches.take(batch, taken, token))
@@ -116,6 +126,12 @@ export const collect = Effect.fnUntraced(function* (
   })
 
   yield* provider.results(status, batch.model).pipe(Stream.grouped(GROUP), Stream.runForEach(take))
+  for (const [number, outcome] of unanswered) {
+    if (seen[number] !== 1 && outcome._tag === "Unreadable") given++
+    if (seen[number] === 1 || lines[number]!.state !== "waiting") unanswered.delete(number)
+    else seen[number] = 1
+  }
+  yield* Effect.forEach(Arr.chunksOf(unanswered, GROUP), (group) => settle(new Map(group)), { discard: true })
   const unread = lines.filter(({ number, state }) => state === "waiting" && seen[number] === 0).length
   // All is done, and there is nothing to read: its files are late, whatever it counts.
   const isLate = status.isWhole === true && (status.files.length === 0 || status.counted === undefined)
@@ -222,10 +238,12 @@ const toTaken = (
     }
   }
   const response = ModelResponse.sound(outcome.response)
+  // Cut by a limit that the caller has not set: paid, and no result.
+  const isCut = line.limited && ModelResponse.isTruncated(response)
   return {
     number,
-    state: "answered",
-    value: JSON.stringify(response),
+    state: isCut ? "again" : "answered",
+    value: isCut ? undefined : JSON.stringify(response),
     attempt: {
       ...common,
       provider: response.provider,

@@ -22,7 +22,7 @@ export interface Entry extends BatchRepo.NewLine {
   /** What it will probably cost. */
   readonly expected: Money.Money
   /** What a budget holds for it, and who is told what came of it. */
-  readonly admission: Pick<ModelClient.Admission, "held" | "end"> | undefined
+  readonly admission: Pick<ModelClient.Admission, "held" | "end" | "limited"> | undefined
 }
 
 export interface BatchSpool {

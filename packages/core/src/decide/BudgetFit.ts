@@ -39,12 +39,16 @@ export interface Learned {
   output: number
 }
 
-/** What is known of a model's prices from its answers. */
+/** What is known of a model from its answers. */
 export interface Scouted {
   /** Whether it has answered. */
   answered: boolean
   /** Its first call, while that is under way. */
   alone: boolean
+  /** The largest output limit that it takes; `undefined`: it has refused none. */
+  ceiling?: number
+  /** What of its answers has no known price. */
+  unpriced?: string
 }
 
 /** A call that asks for its share of the accounts. */
@@ -72,7 +76,8 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   known,
   own,
   price,
-  pricing
+  pricing,
+  scout
 }: Claim<R>): Fit<R> => {
   const { request } = call
   const found = price === undefined ? undefined : Charge.dearest(price, input, serviceTierOf(call))
@@ -89,30 +94,34 @@ export const fit = <R extends ModelRequest.ModelRequest>({
     tokens: input + output
   })
   const { affordable, tightest } = roomIn(own, base, rates?.output, input)
+  const ceiling = scout.ceiling ?? Number.POSITIVE_INFINITY
   const withLimit = (limit: number): Fit<R> => ({
     request: { ...request, settings: { ...(request as ModelRequest.Completion).settings, maxTokens: limit } } as R,
     hold: holdOf(limit),
-    limited: true
+    // An answer that is cut at the largest limit that the model takes is as long as they come.
+    limited: limit < ceiling
   })
   if (request._tag === "Embedding") {
     return tightest === undefined || affordable >= 0
       ? { request, hold: holdOf(0), limited: false }
       : { blocked: tightest }
   }
-  const own_ = request.settings.maxTokens
-  if (tightest === undefined) return { request, hold: holdOf(own_ ?? 0), limited: false }
+  const set = request.settings.maxTokens
+  if (tightest === undefined) return { request, hold: holdOf(set ?? 0), limited: false }
   const isAlone = tightest.reservedMoney === Money.zero && tightest.reservedTokens === 0
   /** The last of what is left, where an answer of the usual length fits into it. */
   const rest = isAlone && affordable >= Math.max(1, known.output) ? withLimit(affordable) : { blocked: tightest }
-  if (own_ !== undefined) {
-    return own_ <= affordable
-      ? { request, hold: holdOf(own_), limited: false }
-      : known.output > 0
-        ? rest
-        : { blocked: tightest }
+  if (set !== undefined && call.limited !== true) {
+    return set <= affordable ? { request, hold: holdOf(set), limited: false } : rest
   }
   const usual = known.output === 0 ? FIRST_OUTPUT : known.output * 2 + 64
-  const limit = Math.min(Math.max(MOST_OUTPUT, known.output * 4), Math.max(usual, Math.floor(affordable / SHARE)))
+  const limit = Math.min(
+    Math.max(MOST_OUTPUT, known.output * 4),
+    Math.max(usual, Math.floor(affordable / SHARE)),
+    // The limit of another guard may be lowered.
+    set ?? ceiling,
+    ceiling
+  )
   return limit <= affordable ? withLimit(limit) : rest
 }
 

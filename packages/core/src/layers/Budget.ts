@@ -228,7 +228,11 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
       const own = caps(step, model)
       const price = Charge.priceOf(pricing, call)
       const input = Charge.inputOf(call.request, call.provider, price)
-      const problem = own.length === 0 ? undefined : unboundedBy(call, price, input, own)
+      const scout = remembered(scouted, `${call.provider}\n${model}`, (): BudgetFit.Scouted => ({
+        answered: false,
+        alone: false
+      }))
+      const problem = own.length === 0 ? undefined : unboundedBy(call, price, input, own, scout)
       if (problem !== undefined) return Effect.fail(refused(problem, false))
       const claim: BudgetFit.Claim<typeof call.request> = {
         call,
@@ -239,7 +243,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
         price,
         input: input.tokens,
         known: remembered(learned, `${step}\n${model}`, () => ({ output: 0 })),
-        scout: remembered(scouted, `${call.provider}\n${model}`, () => ({ answered: false, alone: false }))
+        scout
       }
       const exceeded = accounts.filter((account) => account.warns && !account.warned && isSpent(account))
       if (exceeded.length === 0) return admit(claim)
@@ -286,12 +290,16 @@ const unboundedBy = (
   call: ModelClient.Call,
   price: Price.Price | undefined,
   input: Charge.Input,
-  own: ReadonlyArray<BudgetFit.Account>
+  own: ReadonlyArray<BudgetFit.Account>,
+  scout: BudgetFit.Scouted
 ): string | undefined => {
   const model = call.request.model ?? ""
   const hasMoney = own.some((account) => account.money !== undefined)
   if (hasMoney && price === undefined) {
     return `no price is known for ${call.provider} model ${model}, so no budget in money can hold. Give one in the flow: ${Pricing.example(model)}`
+  }
+  if (hasMoney && scout.unpriced !== undefined) {
+    return `no price is known for ${scout.unpriced}, which ${call.provider} answers ${model} with, so no budget in money can hold`
   }
   if (input.unbounded !== undefined) {
     return `no budget can hold for ${model}: how many tokens ${input.unbounded} is, no rule says. Leave it out, or run without a budget`
@@ -335,7 +343,11 @@ const usedBy = (
   known: BudgetFit.Learned,
   scout: BudgetFit.Scouted
 ) => {
-  const { billed, response } = ended
+  const { billed, error, response } = ended
+  if (error !== undefined && call.request._tag === "Completion") {
+    const largest = ModelFailure.outputLimit(error, call.request.settings.maxTokens ?? 0)
+    if (largest !== undefined) scout.ceiling = Math.min(scout.ceiling ?? largest, largest)
+  }
   if (response === undefined) return billed === "no" ? { money: Money.zero, tokens: 0 } : hold
   scout.answered = true
   if (ModelResponse.isTruncated(response) && call.request._tag === "Completion") {
@@ -346,6 +358,12 @@ const usedBy = (
   const tokens = Usage.totalTokens(usage)
   if (estimated !== true) known.output = Math.max(known.output, Usage.outputTokens(usage))
   if (price === undefined) return { money: Money.zero, tokens }
+  if (cost === undefined) {
+    scout.unpriced =
+      response.serviceTier === undefined
+        ? response.model
+        : `the service tier ${response.serviceTier} of ${response.model}`
+  }
   return { money: cost ?? hold.money, tokens }
 }
 
@@ -368,7 +386,7 @@ export const withGuard =
         : (call) =>
             Effect.flatMap(above(call), (outer) =>
               Effect.onError(
-                Effect.map(guard({ ...call, request: outer.request }), (inner) => ({
+                Effect.map(guard({ ...call, request: outer.request, limited: outer.limited }), (inner) => ({
                   request: inner.request,
                   limited: inner.limited || outer.limited,
                   held: {

@@ -71,8 +71,20 @@ const sharedBound = (value: object): number => {
   return known
 }
 
-/** Provider options that bring in input that is not in the request. */
-const BRINGS_INPUT = ["previous_response_id", "conversation", "prompt", "mcp_servers", "container"]
+/** Provider options that bring in input that is not in the request, as much as the model can read. */
+const BRINGS_INPUT = ["previous_response_id", "conversation", "prompt"]
+
+/** Provider options that have the provider do more than one answer: searches and tools of its own, which have fees beside. */
+const BRINGS_WORK = [
+  "tools",
+  "web_search_options",
+  "search_parameters",
+  "plugins",
+  "mcp_servers",
+  "container",
+  "data_sources",
+  "modalities"
+]
 
 /** The input of a request, bounded. */
 export const inputOf = (
@@ -85,6 +97,7 @@ export const inputOf = (
   }
   let tokens = PER_REQUEST
   let unbounded: string | undefined
+  let work: string | undefined
   for (const { content } of request.messages) {
     tokens += PER_MESSAGE
     if (typeof content === "string") {
@@ -108,8 +121,10 @@ export const inputOf = (
   for (const options of Object.values(request.providerOptions)) {
     if (typeof options !== "object" || options === null || Array.isArray(options)) continue
     unbounded ??= BRINGS_INPUT.find((name) => Object.hasOwn(options, name))
+    work ??= BRINGS_WORK.find((name) => Object.hasOwn(options, name))
     tokens += sharedBound(options)
   }
+  if (work !== undefined) return { tokens, unbounded: `what the provider option ${work} brings` }
   const window = price?.contextWindow
   // What fits into no window is never billed.
   return unbounded === undefined || window !== undefined
@@ -117,10 +132,18 @@ export const inputOf = (
     : { tokens, unbounded }
 }
 
-/** The dearest rate of an input token and of an output token for a request of at most so much input. */
+/**
+ * The dearest rate of an input token and of an output token for a request of at most so much input. A cheaper class of
+ * service may be answered in the ordinary one; a batch is not.
+ */
 export const dearest = (price: Price.Price, input: number, service: Price.Service) => {
   let most = { input: Money.zero, output: Money.zero }
-  for (const rates of Price.ratesUpTo(price, input, service)) {
+  const isMixed = service.serviceTier !== undefined && service.serviceTier !== "batch"
+  const all = [
+    ...Price.ratesUpTo(price, input, service),
+    ...(isMixed ? Price.ratesUpTo(price, input, { provider: service.provider }) : [])
+  ]
+  for (const rates of all) {
     for (const name of ["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h"] as const) {
       const rate = Price.rateOf(rates, name)
       if (rate > most.input) most = { ...most, input: rate }
@@ -190,23 +213,19 @@ export interface Ended {
 /** What is booked of a call. */
 export type Charge = Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown" | "estimated">
 
-/** Models that may think without showing it: what an answer shows says nothing of how long it was. */
-const mayThink = ({ request }: Call): boolean =>
-  request._tag === "Completion"
-  && (request.settings.reasoningEffort !== undefined || /^(?:o\d|gpt-[5-9])/.test(request.model ?? ""))
-
-/** Most that an answer without a count can have had as output. */
+/**
+ * Most that an answer without a count can have had as output: the limit that was sent. What an answer shows says little of
+ * how long it was, since thinking, refusals and calls of the provider's own tools are billed too.
+ */
 const outputOf = (call: Call, response: ModelResponse.ModelResponse, most: Most): number => {
   if (response._tag === "EmbeddingResponse") return 0
-  if (mayThink(call)) return most.output
+  if (call.request._tag === "Completion" && call.request.settings.maxTokens !== undefined) return most.output
   const shown = response.parts.reduce(
     (sum, part) =>
       sum + (part.type === "text" || part.type === "reasoning" ? utf8(part.text) : utf8(JSON.stringify(part))),
     16
   )
-  return call.request._tag === "Completion" && call.request.settings.maxTokens !== undefined
-    ? Math.min(shown, most.output)
-    : shown
+  return Math.max(shown, most.output)
 }
 
 /** What a call has cost: by the provider's count, or at most where there is none. */

@@ -187,6 +187,8 @@ export interface Call {
   readonly startedAt: number
   /** The class of service that it is asked in, where that is not the ordinary one. */
   readonly serviceTier?: string
+  /** Its output limit is that of another guard, and not the caller's: it may be lowered. */
+  readonly limited?: boolean
 }
 
 /** What came of an attempt. */

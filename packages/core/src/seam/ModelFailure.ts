@@ -107,6 +107,17 @@ export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
 /** First words of the description of a `NetworkError` that came after the request had been sent whole. */
 export const cut = "no answer arrived"
 
+/** The largest output limit that a model takes, from an error that refuses a larger one by its words. */
+export const outputLimit = ({ reason }: AiError.AiError, sent: number): number | undefined => {
+  if (reason._tag !== "InvalidRequestError" || reason.description === undefined) return undefined
+  if (!/max_?(?:completion_?|output_?)?tokens|max(?:imum)? output|completion tokens/i.test(reason.description))
+    return undefined
+  const smaller = (reason.description.match(/\d[\d,_]*/g) ?? [])
+    .map((digits) => Number(digits.replace(/[,_]/g, "")))
+    .filter((limit) => limit > 0 && limit < sent)
+  return smaller.length === 0 ? undefined : Math.max(...smaller)
+}
+
 /** How long the provider asks to wait, from a 429 or any other answer that says so. */
 export const retryAfter = (error: AiError.AiError): Duration.Duration | undefined => {
   if (error.retryAfter !== undefined) return error.retryAfter
@@ -118,21 +129,41 @@ export const retryAfter = (error: AiError.AiError): Duration.Duration | undefine
 /** The key in a reason's metadata for the wait (milliseconds) that the provider asked for. */
 export const retryAfterKey = "retryAfterMillis"
 
-/** A refusal or a filtered answer, as a failure; `undefined` for any other answer. */
-export const refusal = (response: ModelResponse.ModelResponse): AiError.AiError | undefined =>
-  response._tag === "CompletionResponse"
-  && (response.refusal !== undefined || response.finishReason === "content-filter")
-    ? AiError.make({
-        module: response.provider,
-        method: "send",
-        reason: new AiError.ContentPolicyError({
-          description:
-            response.refusal === undefined
-              ? "the provider's content filter stopped the answer"
-              : `the model refused: ${response.refusal}`
-        })
+/**
+ * An answer that is none, as a failure: a refusal, a filtered answer, one that the provider broke off, or one without
+ * anything in it; `undefined` for any other. An empty text of a model that ended by itself is an answer.
+ */
+export const refusal = (response: ModelResponse.ModelResponse): AiError.AiError | undefined => {
+  const reason = response._tag === "CompletionResponse" ? reasonOf(response) : undefined
+  return reason === undefined ? undefined : AiError.make({ module: response.provider, method: "send", reason })
+}
+
+const reasonOf = (response: ModelResponse.CompletionResponse): AiError.AiErrorReason | undefined => {
+  const { finishReason, parts } = response
+  if (response.refusal !== undefined) {
+    return new AiError.ContentPolicyError({ description: `the model refused: ${response.refusal}` })
+  }
+  switch (finishReason) {
+    case "content-filter":
+      return new AiError.ContentPolicyError({ description: "the provider's content filter stopped the answer" })
+    case "error":
+      return new AiError.InternalProviderError({ description: "the provider broke the answer off with an error" })
+    case "pause":
+      return new AiError.InvalidRequestError({
+        description: "the provider paused the answer, as it does for tools of its own; these are not supported"
       })
-    : undefined
+  }
+  if (parts.some((part) => (part.type === "text" ? part.text !== "" : part.type !== "reasoning"))) return undefined
+  if (finishReason === "length") {
+    return new AiError.InvalidRequestError({
+      description:
+        "the answer is empty: its output limit was used up before it began, by thinking for instance. Set a larger maxTokens, or a lower reasoningEffort"
+    })
+  }
+  return finishReason === "stop" && parts.some(({ type }) => type === "text")
+    ? undefined
+    : new AiError.InvalidResponseError({ description: "the answer is empty: it has no text and no tool call" })
+}
 
 /** The message for a person: without module prefix and generic advice. */
 export const message = (error: AiError.AiError): string => {

@@ -8,6 +8,7 @@ import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import type { ModelRequest } from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import type { Admission, Call, Ended, Guard, Meter, Send } from "./ModelClient.ts"
@@ -38,6 +39,8 @@ export const make = (send: Send) => {
     return Effect.onExitPrimitive(Effect.map(send(call.request), ModelResponse.sound), (exit) => {
       if (Exit.isSuccess(exit)) {
         end({ response: exit.value, billed: "yes" })
+        // One that a guard has cut is sent again.
+        if (admission?.limited === true && ModelResponse.isTruncated(exit.value)) return undefined
         const refused = ModelFailure.refusal(exit.value)
         return refused === undefined ? undefined : Effect.fail(refused)
       }
@@ -64,8 +67,8 @@ export const make = (send: Send) => {
         Effect.flatMap(guard(call), (admission) => {
           const admitted = { ...call, request: admission.request, startedAt: hooks.clock.currentTimeMillisUnsafe() }
           const before = hooks.meter.begin(admitted)
-          const sent = Effect.map(restore(attempt(admitted, hooks, admission)), (response) => ({
-            response,
+          const sent = Effect.map(Effect.result(restore(attempt(admitted, hooks, admission))), (result) => ({
+            result,
             admission
           }))
           return before === undefined
@@ -78,16 +81,20 @@ export const make = (send: Send) => {
               )
         })
       ),
-      ({ admission, response }) =>
-        // Cut by a limit that the caller has not set: paid, and sent again with a larger one, or refused.
-        admission.limited && ModelResponse.isTruncated(response)
-          ? Effect.catch(
-              guarded({ ...call, startedAt: hooks.clock.currentTimeMillisUnsafe() }, guard, hooks),
-              (error) =>
-                // The model has no larger answers: this one is as long as they come.
-                error.reason._tag === "InvalidRequestError" ? Effect.succeed(response) : Effect.fail(error)
-            )
-          : Effect.succeed(response)
+      ({ admission, result }) => {
+        const { limited, request } = admission
+        if (!limited) return Effect.fromResult(result)
+        const again = Effect.suspend(() =>
+          guarded({ ...call, startedAt: hooks.clock.currentTimeMillisUnsafe() }, guard, hooks)
+        )
+        if (Result.isSuccess(result)) {
+          // Cut by a limit that the caller has not set: paid, and sent again with a larger one, or refused.
+          return ModelResponse.isTruncated(result.success) ? again : Effect.succeed(result.success)
+        }
+        // The model takes no limit so large: sent again with the largest that it takes.
+        const sent = request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0
+        return ModelFailure.outputLimit(result.failure, sent) === undefined ? Effect.fail(result.failure) : again
+      }
     )
 
   return <R extends ModelRequest>(call: Of<R>, hooks: Hooks): Answer<R> =>

@@ -75,11 +75,16 @@ export interface Line {
   /** How often it was in a batch, this one included. */
   readonly tries: number
   readonly state: LineState
+  /** Its output limit is that of a budget, and not the caller's. */
+  readonly limited: boolean
   /** The answer, or the failure, as JSON. */
   readonly value: string | undefined
 }
 
 export type NewLine = Pick<Line, "key" | "step" | "row" | "tries">
+
+/** A request of a batch that is about to be sent. */
+export type SentLine = NewLine & Pick<Line, "limited">
 
 /** What became of a line. */
 export interface Taken {
@@ -112,7 +117,7 @@ export interface BatchRepo {
       | "held"
       | "createdAt"
     >,
-    lines: ReadonlyArray<NewLine>
+    lines: ReadonlyArray<SentLine>
   ) => Effect.Effect<Batch, SqlError.SqlError>
   /**
    * Takes the sending of a batch over from a process that is gone: the batch as it is now, and whether this process alone
@@ -206,10 +211,11 @@ const toLine = (row: Database.Row): Line => ({
   row: Number(row["row_index"]),
   tries: Number(row["tries"]),
   state: row["state"] as LineState,
+  limited: Number(row["limited"]) === 1,
   value: Database.toText(row["value"])
 })
 
-const LINE_COLUMNS = ["batch", "number", "key", "step", "row_index", "tries", "state", "value"]
+const LINE_COLUMNS = ["batch", "number", "key", "step", "row_index", "tries", "state", "value", "limited"]
 
 /** Lines of one statement. */
 const SIZES = [64, 1]
@@ -263,7 +269,17 @@ export const make = (database: Database.Service): BatchRepo => {
         const id = Number(row!["id"])
         yield* database.transaction([
           ...insertLines(
-            lines.map(({ key, row, step, tries }, number) => [id, number, key, step, row, tries, "waiting", null])
+            lines.map(({ key, limited, row, step, tries }, number) => [
+              id,
+              number,
+              key,
+              step,
+              row,
+              tries,
+              "waiting",
+              null,
+              limited ? 1 : 0
+            ])
           ),
           { sql: "UPDATE batches SET state = 'ready' WHERE id = ?", params: [id] }
         ])
@@ -306,7 +322,7 @@ export const make = (database: Database.Service): BatchRepo => {
     lines: (batch) =>
       Effect.map(
         database.query(
-          "SELECT batch, number, key, step, row_index, tries, state, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number",
+          "SELECT batch, number, key, step, row_index, tries, state, limited, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number",
           [batch]
         ),
         (rows) => rows.map(toLine)
@@ -347,7 +363,7 @@ export const make = (database: Database.Service): BatchRepo => {
       Effect.asVoid(
         database.query(
           `INSERT INTO batch_lines (${LINE_COLUMNS.join(", ")})
-          SELECT CAST(? AS BIGINT), coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT)
+          SELECT CAST(? AS BIGINT), coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT), 0
           FROM batch_lines WHERE batch = ?`,
           [elsewhere(run), key, step, row, tries, value, elsewhere(run)]
         )

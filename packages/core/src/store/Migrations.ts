@@ -129,7 +129,9 @@ export const migrations = {
   "0006_bounds": run(
     "ALTER TABLE calls ADD COLUMN cost INT",
     "CREATE TABLE aside (id ID, at INT NOT NULL, name TEXT NOT NULL, error TEXT NOT NULL, content TEXT NOT NULL)"
-  )
+  ),
+  // An answer that a budget's output limit has cut is no result.
+  "0007_limited": run("ALTER TABLE batch_lines ADD COLUMN limited INT NOT NULL DEFAULT 0")
 }
 
 /** The newest version that this code knows. */

@@ -160,8 +160,11 @@ const toFileBlock = (part: Prompt.FilePartEncoded): ContentBlockParam => {
 /** Every input class stands beside the others; thinking is a part of the output. */
 const toUsage = (value: unknown): Usage.Usage | undefined => {
   const usage = Answer.fields(value)
-  const created = usage["cache_creation_input_tokens"] ?? 0
-  const oneHour = Answer.fields(usage["cache_creation"])["ephemeral_1h_input_tokens"] ?? 0
+  const creation = Answer.fields(usage["cache_creation"])
+  const oneHour = creation["ephemeral_1h_input_tokens"] ?? 0
+  const fiveMinutes = creation["ephemeral_5m_input_tokens"] ?? 0
+  // Some say the sum, some its two parts.
+  const created = usage["cache_creation_input_tokens"] ?? Number(oneHour) + Number(fiveMinutes)
   // What was written for an hour is a part of what was written.
   const written = Usage.fromInclusive({ input: created, cacheWrite: oneHour, output: 0 })
   const output = Usage.fromInclusive({

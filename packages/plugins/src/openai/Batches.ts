@@ -160,8 +160,9 @@ export const make = (
       const reason = Answer.words(error["code"]) ?? Answer.words(error["message"]) ?? "no answer"
       return Effect.succeed({ _tag: "Unanswered", reason })
     }
-    const { body, status_code: status } = line["response"]
-    if (typeof status !== "number" || status < 300) {
+    const { body, status_code: said } = line["response"]
+    const status = Number(said)
+    if (!(status >= 300)) {
       return Effect.match(toResponse(body, model), {
         onSuccess: (response): BatchProvider.Outcome => ({
           _tag: "Answered",

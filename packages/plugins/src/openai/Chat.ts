@@ -179,6 +179,7 @@ const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
   ["stop", "stop"],
   ["length", "length"],
   ["content_filter", "content-filter"],
+  ["error", "error"],
   ["tool_calls", "tool-calls"],
   ["function_call", "tool-calls"]
 ])
@@ -238,6 +239,10 @@ export const toResponse = (
   Answer.decode(Client.MODULE, () => {
     const answer = Answer.fields(value)
     const choice = Answer.fields(Answer.list(answer["choices"])?.[0])
+    // Gateways say so in the middle of an answer.
+    if (Answer.isRecord(choice["error"])) {
+      return Client.failed(Answer.words(choice["error"]["message"]) ?? "the answer broke off with an error")
+    }
     if (!Answer.isRecord(choice["message"])) return Client.malformed("choices[0].message")
     const { message } = choice
     const content = contentOf(message["content"])

@@ -161,7 +161,7 @@ const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.Fin
       return calls > 0 ? "tool-calls" : "stop"
     case "incomplete": {
       const { reason } = Answer.fields(answer["incomplete_details"])
-      return reason === "content_filter" ? "content-filter" : reason === "max_output_tokens" ? "length" : "other"
+      return reason === "content_filter" ? "content-filter" : "length"
     }
     default:
       return "unknown"
@@ -212,6 +212,9 @@ export const toResponse = (
     if (answer["status"] === "failed" || answer["status"] === "cancelled") {
       const { code, message } = Answer.fields(answer["error"])
       return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${answer["status"]}`)
+    }
+    if (answer["status"] === "queued" || answer["status"] === "in_progress") {
+      return Client.failed(`the answer is not finished: its status is ${answer["status"]}`)
     }
     const items = Answer.list(answer["output"])
     if (items === undefined) return Client.malformed("output")

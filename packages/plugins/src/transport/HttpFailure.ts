@@ -69,6 +69,9 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
     case 404:
       return new AiError.InvalidRequestError({ constraint: notFound, description })
     case 408:
+    case 499:
+      // A gateway gave up waiting: the work behind it may be done, and billed.
+      return new AiError.InternalProviderError({ description, metadata })
     case 409:
       return new AiError.InternalProviderError({
         description,
