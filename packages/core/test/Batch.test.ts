@@ -671,6 +671,34 @@ describe("a budget", () => {
   )
 })
 
+describe("an output limit that a budget has set", () => {
+  for (const wire of wires) {
+    it.live(`makes no short answer a result: it is paid, and sent again with a larger one (${wire})`, () =>
+      Effect.gen(function* () {
+        const answer = "word ".repeat(700)
+        const simulator = yield* Simulator.start({ answer: () => answer, batches: { latency: "50 millis" } })
+        const { out, summary } = yield* run(
+          (out) =>
+            Flow.make("limited", {
+              outputs: [
+                Sink.forEach(
+                  "out",
+                  Flow.step("a", { row: rows(6) }, ({ row }) => ask(row)),
+                  (value) => Effect.sync(() => out.push(value))
+                )
+              ],
+              stack: stackOf(wire, simulator)
+            }),
+          { run: { batch: fast, budget: { usd: wire === "openai" ? "0.006" : "0.06" } } }
+        )
+        assert.deepStrictEqual(out, Array(6).fill(answer))
+        assert.isAbove(simulator.batches().length, 1)
+        assert.strictEqual(summary.cost, batchBill(wire, simulator))
+      })
+    )
+  }
+})
+
 describe("what is on its way", () => {
   it.live("is held from the budget of the process that goes on", () =>
     Effect.gen(function* () {

@@ -158,6 +158,113 @@ describe("a budget in money", () => {
     })
   )
 
+  it.live(
+    "charges the whole limit where an answer hides what it used: thinking, refusals, tools of the provider's",
+    () =>
+      Effect.gen(function* () {
+        for (const fields of [{}, { parts: [], refusal: "no" }, { parts: [] }, { finishReason: "unknown" as const }]) {
+          const provider = slow(() => {
+            const { usage: _, ...answer } = Scripted.response("x", fields)
+            return answer
+          })
+          // 100 tokens of output are paid for each answer, and shown by none.
+          const each = 2n * INPUT + 100n * OUTPUT
+          const cap = each * 10n
+          const { summary } = yield* run({
+            budget: { usd: usd(cap) },
+            provider: provider.layer,
+            policy: { settings: { maxTokens: 100 } }
+          })
+          assert.isTrue(BigInt(provider.answered()) * each <= cap, `${provider.answered()} answers`)
+          assert.isTrue(summary.cost >= BigInt(provider.answered()) * each)
+          assert.strictEqual(summary.estimatedCalls, provider.requests.length)
+        }
+      })
+  )
+
+  it.live("refuses options that have the provider do work that no limit bounds", () =>
+    Effect.gen(function* () {
+      for (const options of [{ tools: [{ type: "web_search" }] }, { web_search_options: {} }, { plugins: ["web"] }]) {
+        const provider = slow(() => Scripted.response("x"))
+        const { failure } = yield* run({
+          budget: { usd: "1" },
+          provider: provider.layer,
+          policy: { settings: { providerOptions: { openai: options } } }
+        })
+        assert.strictEqual(provider.requests.length, 0)
+        assert.include(String(failure?.message), Object.keys(options)[0]!)
+      }
+    })
+  )
+
+  it.live("holds for two budgets, one above the other, that both set limits", () =>
+    Effect.gen(function* () {
+      const provider = slow(() => Scripted.response("x"))
+      const cap = CALL * 100n
+      const { summary } = yield* run({
+        budget: { usd: "1" },
+        rows: 200,
+        layers: Stack.make(Budget.layer({ usd: usd(cap) })) as never,
+        provider: provider.layer
+      })
+      assert.strictEqual(summary.status, "budget")
+      assert.isTrue(summary.cost <= cap)
+      assert.isAbove(Number(summary.cost), Number(cap) * 0.8)
+    })
+  )
+
+  it.live(
+    "lowers a limit that the model does not take, and never takes one that it has set for the end of an answer",
+    () =>
+      Effect.gen(function* () {
+        const refusing = Scripted.make((request) => {
+          const limit = request.settings.maxTokens!
+          // The words of OpenAI and of Anthropic.
+          if (limit > 2_048) {
+            return AiError.make({
+              module: "test",
+              method: "send",
+              reason: new AiError.InvalidRequestError({
+                description: `400 max_tokens is too large: ${limit}. This model supports at most 2048 completion tokens`
+              })
+            })
+          }
+          const usage = Scripted.response("").usage!
+          return limit < 1_500
+            ? Scripted.response("cut", { finishReason: "length", usage: { ...usage, output: limit } })
+            : Scripted.response("whole", { usage: { ...usage, output: 1_500 } })
+        })
+        const { summary } = yield* run({ budget: { usd: "1" }, rows: 20, provider: refusing.layer })
+        assert.strictEqual(summary.status, "done")
+        assert.strictEqual(summary.rows.failed, 0)
+        assert.isTrue(refusing.requests.some(({ settings }) => settings.maxTokens! > 2_048))
+      })
+  )
+
+  it.live("ends after the first answer in a class of service whose price is not known", () =>
+    Effect.gen(function* () {
+      const provider = slow(() => Scripted.response("x", { serviceTier: "priority" }))
+      const { failure, warnings } = yield* run({ budget: { usd: "1" }, provider: provider.layer })
+      assert.strictEqual(provider.answered(), 1)
+      assert.include(String(failure?.message), "service tier priority")
+      assert.include(warnings.join(), "in service tier priority")
+    })
+  )
+
+  it.live("holds where a cheaper class of service is answered in the ordinary one", () =>
+    Effect.gen(function* () {
+      const provider = slow(() => Scripted.response("x"))
+      const cap = CALL * 20n
+      const { summary } = yield* run({
+        budget: { usd: usd(cap) },
+        provider: provider.layer,
+        policy: { settings: { maxTokens: 5, providerOptions: { openai: { service_tier: "flex" } } } }
+      })
+      assert.isTrue(bill(provider.answered()) <= cap)
+      assert.strictEqual(summary.cost, bill(provider.answered()))
+    })
+  )
+
   it.live("counts what a wrong answer cost, and asks again only if that fits too (instructor#2391)", () =>
     Effect.gen(function* () {
       const provider = slow(() => Scripted.response("not json"))

@@ -235,6 +235,27 @@ describe("odd results", () => {
     )
   }
 
+  for (const [name, line] of [
+    ["expired", { response: null, error: { code: "batch_expired", message: "expired" } }],
+    ["failed", { response: refusal(500, "down"), error: null }],
+    ["damaged", { response: { status_code: 200, request_id: "r", body: {} }, error: null }]
+  ] as const) {
+    it.live(`before an answer to the same request give way to it: ${name}`, () =>
+      Effect.gen(function* () {
+        const server = yield* scripted((_, ids) => ({
+          status: "completed",
+          output: [{ custom_id: ids[0], ...line }, ...good(ids)],
+          counts: { total: ids.length, completed: ids.length, failed: 0 }
+        }))
+        const { failed, out, summary } = yield* run(server.url, 3)
+        assert.deepStrictEqual(failed, [])
+        assert.deepStrictEqual(out, ["r1: good", "r2: good", "r3: good"])
+        assert.strictEqual(server.sent.length, 1)
+        assert.strictEqual(summary.cost, 3n * (10n * 75_000n + 5n * 300_000n))
+      })
+    )
+  }
+
   for (const [name, body] of [
     ["no body", null],
     ["a body that is none", 5],

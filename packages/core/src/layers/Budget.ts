@@ -195,6 +195,10 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
   ): Effect.Effect<ModelClient.Admission<R>, AiError.AiError> => {
     const { known, model, own, price, scout, step } = claim
     const hasMoney = own.some((account) => account.money !== undefined)
+    if (hasMoney && scout.unpriced !== undefined) {
+      const words = `no price is known for ${scout.unpriced}, which ${claim.call.provider} answers ${model} with, so no budget in money can hold`
+      return Effect.fail(refused(words, false))
+    }
     // A model that has not answered yet may charge anything: its first call goes alone. A batch goes as a whole.
     const isScout = hasMoney && !scout.answered && claim.call.serviceTier !== "batch"
     const fitted = isScout && scout.alone ? ("wait" as const) : BudgetFit.fit(claim)
@@ -232,7 +236,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
         answered: false,
         alone: false
       }))
-      const problem = own.length === 0 ? undefined : unboundedBy(call, price, input, own, scout)
+      const problem = own.length === 0 ? undefined : unboundedBy(call, price, input, own)
       if (problem !== undefined) return Effect.fail(refused(problem, false))
       const claim: BudgetFit.Claim<typeof call.request> = {
         call,
@@ -290,16 +294,12 @@ const unboundedBy = (
   call: ModelClient.Call,
   price: Price.Price | undefined,
   input: Charge.Input,
-  own: ReadonlyArray<BudgetFit.Account>,
-  scout: BudgetFit.Scouted
+  own: ReadonlyArray<BudgetFit.Account>
 ): string | undefined => {
   const model = call.request.model ?? ""
   const hasMoney = own.some((account) => account.money !== undefined)
   if (hasMoney && price === undefined) {
     return `no price is known for ${call.provider} model ${model}, so no budget in money can hold. Give one in the flow: ${Pricing.example(model)}`
-  }
-  if (hasMoney && scout.unpriced !== undefined) {
-    return `no price is known for ${scout.unpriced}, which ${call.provider} answers ${model} with, so no budget in money can hold`
   }
   if (input.unbounded !== undefined) {
     return `no budget can hold for ${model}: how many tokens ${input.unbounded} is, no rule says. Leave it out, or run without a budget`

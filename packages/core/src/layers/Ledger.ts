@@ -53,6 +53,11 @@ export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effec
 /** Whether a ledger above books already: each attempt and answer is booked once, however many there are. */
 const IsBooked = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
 
+const unpriced = ({ model, provider, serviceTier }: LedgerEntry.AttemptEntry): string =>
+  serviceTier === undefined
+    ? `no price is known for ${provider} model ${model}: its cost is unknown, not 0. Give one in the flow: ${Pricing.example(model)}`
+    : `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Name a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
+
 /** Books attempts and answers of everything below; under another ledger it leaves that to the one above. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
   ModelClient.middlewareEffect((next) => Effect.map(Pricing.Pricing, (pricing) => over(next.send, pricing)), {
@@ -113,10 +118,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
           const key = `${caller.step}\n${call.request.model ?? ""}`
           outputs.set(key, Math.max(outputs.get(key) ?? 0, Usage.outputTokens(response.usage)))
         }
-        const doubt =
-          entry.unknown === "price"
-            ? `no price is known for ${entry.provider} model ${entry.model}: its cost is unknown, not 0. Give one in the flow: ${Pricing.example(entry.model)}`
-            : entry.usage?.inconsistent
+        const doubt = entry.unknown === "price" ? unpriced(entry) : entry.usage?.inconsistent
         if (doubt !== undefined && !warned.has(doubt)) {
           warned.add(doubt)
           warnings = [...(warnings ?? []), doubt]
