@@ -133,10 +133,7 @@ export const collect = Effect.fnUntraced(function* (
   }
   yield* Effect.forEach(Arr.chunksOf(unanswered, GROUP), (group) => settle(new Map(group)), { discard: true })
   const unread = lines.filter(({ number, state }) => state === "waiting" && seen[number] === 0).length
-  // All is done, and there is nothing to read: its files are late, whatever it counts.
-  const isLate = status.isWhole === true && (status.files.length === 0 || status.counted === undefined)
-  const counted = isLate ? batch.requests : (status.counted ?? 0)
-  const owed = Math.min(unread, Math.max(0, counted - given))
+  const owed = Math.min(unread, Math.max(0, countedOf(batch, status) - given))
   if (owed === 0) {
     yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))
     env.onTaken(batch, lines)
@@ -145,6 +142,13 @@ export const collect = Effect.fnUntraced(function* (
   yield* warn(batch, "more than one result for", repeated)
   return { answered, failed, owed, unreadable }
 })
+
+/** How many answers the provider has, by its own word. */
+const countedOf = (batch: BatchRepo.Batch, status: BatchProvider.Status): number => {
+  // All is done, and there is nothing to read: its files are late, whatever it counts.
+  const isLate = status.isWhole === true && (status.files.length === 0 || status.counted === undefined)
+  return isLate ? batch.requests : (status.counted ?? 0)
+}
 
 /** What a budget is told of the end of a request. */
 const endOf = (outcome: BatchProvider.Outcome): ModelClient.Ended => {
