@@ -92,9 +92,8 @@ export const collect = Effect.fnUntraced(function* (
       } else {
         seen[number] = 1
         given++
-        const { state } = lines[number]!
         // An answer that comes late is paid, though its request may have been sent again.
-        if (state === "waiting" || state === "again") mine.set(number, outcome)
+        if (["waiting", "again"].includes(lines[number]!.state)) mine.set(number, outcome)
       }
     }
     yield* settle(mine)
