@@ -136,7 +136,24 @@ export const inputOf = (
  * The dearest rate of an input token and of an output token for a request of at most so much input. A cheaper class of
  * service may be answered in the ordinary one; a batch is not.
  */
-export const dearest = (price: Price.Price, input: number, service: Price.Service) => {
+export const dearest = (price: Price.Price, input: number, service: Price.Service): Dearest => {
+  // Nearly all calls are in the ordinary class, of a price that has one tier.
+  const isOrdinary = service.serviceTier === undefined && price.tiers.length === 1
+  const found = isOrdinary ? ordinary.get(price) : undefined
+  if (found !== undefined) return found
+  const made = dearestOf(price, input, service)
+  if (isOrdinary) ordinary.set(price, made)
+  return made
+}
+
+interface Dearest {
+  readonly input: Money.Money
+  readonly output: Money.Money
+}
+
+const ordinary = new WeakMap<Price.Price, Dearest>()
+
+const dearestOf = (price: Price.Price, input: number, service: Price.Service): Dearest => {
   let most = { input: Money.zero, output: Money.zero }
   const isMixed = service.serviceTier !== undefined && service.serviceTier !== "batch"
   const all = [

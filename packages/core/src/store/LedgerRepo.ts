@@ -195,7 +195,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       writer.append(
         attemptTable,
         attemptRow(run, entry),
-        entry.call === undefined ? undefined : { sql: DELETE_CALL, params: [run, entry.call] }
+        entry.call === undefined ? undefined : { run, id: entry.call, sql: removeCalls }
       )
       return
     }
@@ -221,7 +221,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     writer.append(callTable, [run, id, step, row, at, provider, model, inputTokens, outputTokens, cost ?? null])
     return writer.commit
   },
-  end: (run, id) => writer.execute(DELETE_CALL, [run, id]),
+  end: (run, id) => writer.execute(removeCalls(1), [run, id]),
   settle: (run, before = Number.MAX_SAFE_INTEGER) =>
     Effect.asVoid(database.transaction(settlement(database, run, before))),
   unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
@@ -364,4 +364,5 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     )
 })
 
-const DELETE_CALL = "DELETE FROM calls WHERE run = ? AND id = ?"
+const removeCalls = (count: number): string =>
+  `DELETE FROM calls WHERE run = ? AND id IN (${Array(count).fill("?").join(", ")})`

@@ -26,8 +26,8 @@ export interface Table {
 }
 
 export interface Writer {
-  /** `after` runs in the same transaction as the row, and not without it. */
-  readonly append: (table: Table, row: ReadonlyArray<unknown>, after?: Database.Statement) => void
+  /** `removes` is taken away in the same transaction as the row is written, and not without it. */
+  readonly append: (table: Table, row: ReadonlyArray<unknown>, removes?: Removal) => void
   /** A statement that runs after the rows that were appended before it. */
   readonly execute: (sql: string, params: ReadonlyArray<unknown>) => void
   /** Ends when all that was appended before is committed. */
@@ -44,9 +44,17 @@ const LAST: Database.Statement = { sql: "SELECT last_insert_rowid() AS id", para
 /** So many items of one group at fault are no fault of theirs: a table is broken. */
 const MOST_ASIDE = 64
 
-/** A row with what hangs on it, or a statement alone. */
+/** A row of a run that is to be taken away. Those of one group go in few statements. */
+export interface Removal {
+  readonly run: number
+  readonly id: number
+  /** The statement for so many ids, after the run. */
+  readonly sql: (count: number) => string
+}
+
+/** A row with what it takes the place of, or a statement alone. */
 type Item =
-  | { readonly table: Table; readonly row: ReadonlyArray<unknown>; readonly after: Database.Statement | undefined }
+  | { readonly table: Table; readonly row: ReadonlyArray<unknown>; readonly removes: Removal | undefined }
   | { readonly table: undefined; readonly statement: Database.Statement }
 
 interface Queue {
@@ -113,8 +121,8 @@ export const make = Effect.fnUntraced(function* (
   return {
     commit,
     failure: () => failure,
-    append: (table, row, after) => {
-      items.push({ table, row, after })
+    append: (table, row, removes) => {
+      items.push({ table, row, removes })
       schedule()
     },
     execute: (sql, params) => {
@@ -166,6 +174,7 @@ const transact = (
 ): Effect.Effect<undefined, SqlError.SqlError> => {
   const byTable = new Map<Table, Array<ReadonlyArray<unknown>>>()
   const after: Array<Database.Statement> = []
+  const removals: Array<Removal> = []
   for (const item of items) {
     if (item.table === undefined) {
       after.push(item.statement)
@@ -174,7 +183,7 @@ const transact = (
     const rows = byTable.get(item.table)
     if (rows === undefined) byTable.set(item.table, [item.row])
     else rows.push(item.row)
-    if (item.after !== undefined) after.push(item.after)
+    if (item.removes !== undefined) removals.push(item.removes)
   }
   const statements: Array<Database.Statement> = []
   const owners: Array<{ readonly table: Table; readonly count: number; readonly statement: number }> = []
@@ -192,7 +201,7 @@ const transact = (
       }
     }
   }
-  statements.push(...after)
+  statements.push(...removing(removals), ...after)
   return Effect.map(database.transaction(statements), (results) => {
     const ids = new Map<Table, Array<number>>()
     for (const { count, statement, table } of owners) {
@@ -204,6 +213,22 @@ const transact = (
     }
     for (const [table, own] of ids) table.committed!(own)
     return undefined
+  })
+}
+
+/** As few statements as there are runs and sizes. */
+const removing = (removals: ReadonlyArray<Removal>): ReadonlyArray<Database.Statement> => {
+  const byRun = Map.groupBy(removals, ({ run }) => run)
+  return [...byRun].flatMap(([run, all]) => {
+    const statements: Array<Database.Statement> = []
+    let from = 0
+    for (const size of SIZES) {
+      for (; all.length - from >= size; from += size) {
+        const ids = all.slice(from, from + size).map(({ id }) => id)
+        statements.push({ sql: all[from]!.sql(size), params: [run, ...ids] })
+      }
+    }
+    return statements
   })
 }
 
