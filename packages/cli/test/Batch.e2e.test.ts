@@ -196,11 +196,11 @@ describe("pipe run --batch", () => {
           }
         })
         assert.strictEqual(stopped.code, 130, stopped.stderr)
-        assert.match(stopped.stderr, /interrupted; a batch goes on at the provider; go on with: pipe resume/)
+        assert.match(stopped.stderr, /interrupted; a batch goes on at the provider; resume with: pipe resume/)
         const cancelled = yield* run(["batches", "cancel", "pb-"], options)
         assert.strictEqual(cancelled.code, 0, cancelled.stderr)
         const collected = yield* run(["batches", "collect"], options)
-        assert.match(collected.stdout, /0 answered, 0 failed, 20 to be asked again/)
+        assert.match(collected.stdout, /0 answered, 0 failed, 20 to be sent again/)
         const online = yield* run(["resume", "--online"], options)
         assert.strictEqual(online.code, 0, online.stderr)
         assert.strictEqual(simulator.requests(), 20)

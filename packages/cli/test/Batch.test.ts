@@ -32,17 +32,17 @@ describe("pipe run --batch", { concurrent: false }, () => {
       assert.strictEqual(online.code, 2)
       assert.match(
         online.stderr,
-        /40 of its requests are at the provider or answered, and would be paid twice\. Go on with it: pipe resume/
+        /40 of its requests are at the provider or answered, and would be paid twice\. Resume it: pipe resume/
       )
       assert.strictEqual(simulator.requests(), 0)
       const early = yield* run(["batches", "collect"], options)
       assert.match(early.stdout, /of 40 answered/)
       simulator.endBatches()
       const collected = yield* run(["batches", "collect"], options)
-      assert.match(collected.stdout, /40 answered, 0 failed, 0 to be asked again/)
+      assert.match(collected.stdout, /40 answered, 0 failed, 0 to be sent again/)
       assert.deepStrictEqual(booked(cwd), { attempts: 40, cost: bill("openai", simulator) })
       const again = yield* run(["batches", "collect"], options)
-      assert.match(again.stdout, /no batch is on its way/)
+      assert.match(again.stdout, /no batch is in progress/)
       const resumed = yield* run(["resume"], options)
       assert.strictEqual(resumed.code, 0, resumed.stderr)
       assert.match(resumed.stderr, /gpt-4o-mini \(batch\) +40 +0 +40/)

@@ -40,7 +40,7 @@ const setUp = (files: { readonly [name: string]: string }, options: Simulator.Op
 
 describe("an interrupted run", () => {
   it.live(
-    "ends in good order, is listed, and is gone on with once",
+    "ends in good order, is listed, and is resumed once",
     () =>
       Effect.gen(function* () {
         const test = yield* setUp(
@@ -54,7 +54,7 @@ describe("an interrupted run", () => {
             ...(signal === "SIGINT" ? ["run", "flow.ts"] : ["resume"])
           )
           assert.strictEqual(ended.code, 130, ended.stderr)
-          assert.match(ended.stderr, /interrupted; go on with: pipe resume \d{14}-\w{4}/)
+          assert.match(ended.stderr, /interrupted; resume with: pipe resume \d{14}-\w{4}/)
           assert.isFalse(existsSync(join(test.cwd, "out.jsonl")))
         }
         const listed = yield* test.pipe("runs")
@@ -70,10 +70,10 @@ describe("an interrupted run", () => {
         )
         const again = yield* test.pipe("resume")
         assert.strictEqual(again.code, 2)
-        assert.include(again.stderr, "is done: there is nothing to go on with")
+        assert.include(again.stderr, "is done: there is nothing to resume")
         // A second run takes everything over, with one line that says how much.
         const second = yield* test.pipe("run", "flow.ts")
-        assert.include(second.stderr, "taken over from earlier work: answer 300 of 300 rows")
+        assert.include(second.stderr, "reused from earlier work: answer 300 of 300 rows")
         assert.strictEqual(test.simulator.requests(), 300)
       }),
     60_000
@@ -222,7 +222,7 @@ export const unused = 1`,
           "template.txt": "now",
           "helper.ts": unused["helper.ts"].replace("unused = 1", "unused = 2")
         })
-        assert.notInclude(touched.stderr, "not taken over")
+        assert.notInclude(touched.stderr, "not reused")
       }),
     60_000
   )

@@ -78,7 +78,7 @@ describe("pipe run", () => {
     const { code, stderr } = await done
     server.close()
     assert.strictEqual(code, 130, stderr)
-    assert.match(stderr, /interrupted; go on with: pipe resume \d{14}-\w{4}/)
+    assert.match(stderr, /interrupted; resume with: pipe resume \d{14}-\w{4}/)
     assert.isAtMost(server.seen.length, 14)
     // Rows under way were cut, and those after them wait for the resume.
     const partial = lines(read(cwd, "out.jsonl.partial")).length

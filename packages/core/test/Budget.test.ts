@@ -6,6 +6,7 @@ import {
   Flow,
   Ledger,
   ModelClient,
+  ModelFailure,
   Money,
   type Node,
   Pricing,
@@ -219,13 +220,13 @@ describe("a budget in money", () => {
       Effect.gen(function* () {
         const refusing = Scripted.make((request) => {
           const limit = request.settings.maxTokens!
-          // The words of OpenAI and of Anthropic.
           if (limit > 2_048) {
             return AiError.make({
               module: "test",
               method: "send",
               reason: new AiError.InvalidRequestError({
-                description: `400 max_tokens is too large: ${limit}. This model supports at most 2048 completion tokens`
+                description: `400 max_tokens is too large: ${limit}. This model supports at most 2048 completion tokens`,
+                metadata: { [ModelFailure.outputLimitKey]: 2_048 }
               })
             })
           }

@@ -284,6 +284,22 @@ describe("odd results", () => {
     )
   }
 
+  it.live("that refuse a limit that a budget has set are sent again with one that the model takes", () =>
+    Effect.gen(function* () {
+      const words = "max_tokens is too large: 4096. This model supports at most 2048 completion tokens"
+      const server = yield* scripted((batch, ids) => ({
+        status: "completed",
+        output:
+          batch === 0 ? ids.map((custom_id) => ({ custom_id, response: refusal(400, words), error: null })) : good(ids)
+      }))
+      const { failed, out, summary } = yield* run(server.url, 3, { budget: { usd: "1" } })
+      assert.deepStrictEqual(failed, [])
+      assert.deepStrictEqual(out, ["r1: good", "r2: good", "r3: good"])
+      assert.strictEqual(server.sent.length, 2)
+      assert.strictEqual(summary.cost, 3n * (10n * 75_000n + 5n * 300_000n))
+    })
+  )
+
   it.live("in the place of an answer fail the row that it was for, after a second look", () =>
     Effect.gen(function* () {
       const server = yield* scripted((_, ids) => ({

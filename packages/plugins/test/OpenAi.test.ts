@@ -289,6 +289,27 @@ describe("the wire", () => {
     )
   }
 
+  // In this order: the words of OpenAI (two APIs), Anthropic, Groq, vLLM and DeepSeek.
+  for (const message of [
+    "max_tokens is too large: 9000. This model supports at most 4096 completion tokens, whereas you provided 9000.",
+    "Invalid 'max_output_tokens': integer above maximum value. Expected a value <= 4096, but got 9000 instead.",
+    "max_tokens: 9000 > 4096, which is the maximum allowed number of output tokens for claude-3-haiku-20240307",
+    "`max_tokens` must be less than or equal to `4096`, the maximum value for `max_tokens` of this model",
+    "max_completion_tokens must be at most 4096, got 9000.",
+    "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]"
+  ]) {
+    it.live(`reads the largest output limit from: ${message}`, () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const server = yield* Wire.serve(() => ({ status: 400, body: { error: { message } } }))
+          const { error } = yield* Wire.ask(provider(`${server.url}/v1`), Wire.question("x"))
+          assert.strictEqual(ModelFailure.outputLimit(error!), 4_096)
+          assert.strictEqual(ModelFailure.kind(error!), "final")
+        })
+      )
+    )
+  }
+
   for (const status of [408, 409, 500, 503]) {
     it.live(`retries ${status}`, () =>
       Effect.scoped(

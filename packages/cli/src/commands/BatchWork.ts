@@ -109,7 +109,7 @@ const describe = (batch: BatchRepo.Batch): string => {
       batch.endedAt === undefined ? "" : `, ended ${RunText.time(batch.endedAt)}`
     }`,
     batch.state === "collected"
-      ? `  ${count(batch.answered)} answered, ${count(batch.failed)} failed, ${count(batch.requests - batch.answered - batch.failed)} to be asked again: ${Money.format(batch.cost)}`
+      ? `  ${count(batch.answered)} answered, ${count(batch.failed)} failed, ${count(batch.requests - batch.answered - batch.failed)} to be sent again: ${Money.format(batch.cost)}`
       : `  it will cost about ${Money.format(batch.expected)}`,
     ...(batch.message === undefined ? [] : [`  ${batch.message}`]),
     ...next[batch.state].map((command) => `  ${command}`)
@@ -161,7 +161,7 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
           withStore(input, (store) => find(store, name)),
           (batch) => [batch]
         )
-    if (chosen.length === 0) return yield* Console.log("no batch is on its way")
+    if (chosen.length === 0) return yield* Console.log("no batch is in progress")
     let hasFailed = false
     for (const [runName, batches] of Map.groupBy(chosen, ({ runName }) => runName)) {
       if (runName === undefined) {
@@ -198,7 +198,7 @@ const collectOne = (opened: Batches.Batches, batch: BatchRepo.Batch): Effect.Eff
 const sayCollected = ({ batch: now, status }: Batches.Collected) =>
   Console.log(
     now.state === "collected"
-      ? `${now.name}: ${count(now.answered)} answered, ${count(now.failed)} failed, ${count(now.requests - now.answered - now.failed)} to be asked again`
+      ? `${now.name}: ${count(now.answered)} answered, ${count(now.failed)} failed, ${count(now.requests - now.answered - now.failed)} to be sent again`
       : status === undefined
         ? `${now.name}: ${states[now.state]}`
         : `${now.name}: ${count(status.answered)} of ${count(now.requests)} answered, ${count(status.failed)} failed so far`

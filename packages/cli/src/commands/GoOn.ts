@@ -10,7 +10,7 @@ import * as StoreFlag from "../StoreFlag.ts"
 import type { RunInput } from "./Run.ts"
 import { execute } from "./RunFlow.ts"
 
-/** Goes on with an unfinished run, or with the failed rows of one. */
+/** Resumes an unfinished run, or retries the failed rows of one. */
 export const goOn = Effect.fnUntraced(function* (
   input: RunInput & { readonly run: Option.Option<string> },
   what: "unfinished" | "failed"
@@ -25,7 +25,7 @@ export const goOn = Effect.fnUntraced(function* (
     return yield* ExitCode.refuse(
       failed > 0
         ? `run ${run.name} is done, with ${failed} failed rows: pipe retry ${run.name} --failed`
-        : `run ${run.name} is done: there is nothing to go on with`
+        : `run ${run.name} is done: there is nothing to resume`
     )
   }
   if (what === "failed" && failed === 0) return yield* ExitCode.refuse(`run ${run.name} has no failed rows`)
@@ -33,9 +33,7 @@ export const goOn = Effect.fnUntraced(function* (
   if (options.tuning === true)
     return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune, what was answered is kept`)
   if (options.file === undefined)
-    return yield* ExitCode.refuse(
-      `run ${run.name} was begun by a program: go on with it there (Runner.run with resume)`
-    )
+    return yield* ExitCode.refuse(`run ${run.name} was started by a program: resume it there (Runner.run with resume)`)
   if (!existsSync(options.file))
     return yield* ExitCode.refuse(`${options.file}: the flow file of run ${run.name} is not there any more`)
   const flow = yield* LoadFlow.load(options.file)

@@ -13,7 +13,7 @@ const flags = {
   sample: Flag.Int("sample").pipe(
     Flag.withMetavar("ROWS"),
     Flag.withDescription(
-      "run so many rows first, to learn how long answers are: they are paid, booked and taken over by the run"
+      "run this many rows first, to learn how long answers are; they are paid, and the run reuses them"
     ),
     Flag.optional
   ),

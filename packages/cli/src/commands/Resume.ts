@@ -1,4 +1,4 @@
-/** `pipe resume`: goes on with a run that did not end. */
+/** `pipe resume`: resumes a run that did not end. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as RunArgument from "../RunArgument.ts"
@@ -17,7 +17,7 @@ export const command = Command.make(
     )
 ).pipe(
   Command.withDescription(
-    "Go on with a run that was interrupted or left, failed, or reached its budget: what is done is not done again"
+    "Resume a run that was interrupted, detached or failed, or that reached its budget; finished work is reused"
   ),
   Command.withExamples([
     { command: "pipe resume", description: "The last run" },

@@ -27,8 +27,8 @@ export const runFlags = {
     Flag.withDescription("in batches until then (2h, 45m): what is not back is cancelled and asked at once"),
     Flag.optional
   ),
-  detach: Switch.make("detach", "leave when the batches are on their way; pipe resume collects them"),
-  explain: Switch.make("explain", "say of rows that are not taken over from earlier work why not"),
+  detach: Switch.make("detach", "exit when all batches are submitted; pipe resume collects them"),
+  explain: Switch.make("explain", "say why a row is not reused from earlier work"),
   json: Switch.make("json", "one event of the run a line on standard output; the last is the summary"),
   quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report, only warnings and errors"), "q"),
   store: StoreFlag.flag,

@@ -28,11 +28,11 @@ import * as PlanText from "../view/PlanText.ts"
 import * as View from "../view/View.ts"
 import type { Input, RunInput } from "./Run.ts"
 
-/** A run that is to be made, or gone on with. */
+/** A run to start, or to resume. */
 export interface Session {
   readonly flow: Flow.Any
   readonly file: string
-  /** The run that is gone on with. */
+  /** The run to resume. */
   readonly run?: string
   /** As the parameters' schemas encode them. */
   readonly parameters: { readonly [name: string]: Schema.Json }
@@ -72,7 +72,7 @@ export const runFlow = Effect.fnUntraced(function* (input: Input) {
 const identityOf = ({ file, flow, limit, parameters }: Session): string =>
   Host.identityOf({ file, flow: flow.name, parameters, limit })
 
-/** The unfinished run that is gone on with, where somebody at a terminal says so; otherwise its work is taken over. */
+/** The unfinished run to resume, where a person at a terminal says so; otherwise a new run reuses its work. */
 const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const { input } = session
   const location = StoreFlag.resolve(input)
@@ -87,7 +87,7 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
       : last.status === "failed"
         ? "failed"
         : last.status === "waiting"
-          ? "was left with batches on their way"
+          ? "was left with batches in progress"
           : "was interrupted"
   const isBatch = input.batch || Option.isSome(input.deadline)
   const output = yield* Output.Output
@@ -101,20 +101,18 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const isAsked = canAsk && !input.json && !input.quiet
   if (pending > 0 && !isAsked) {
     return yield* ExitCode.refuse(
-      `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid twice. Go on with it: pipe resume ${last.name}; or take them over: --batch; or ask anew: --online`
+      `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid twice. Resume it: pipe resume ${last.name}; or reuse them in a new run: --batch; or send them again: --online`
     )
   }
   if (input.json || input.quiet) return undefined
   if (!canAsk) {
-    yield* Output.error(
-      `run ${last.name} ${how}; what it has done is taken over (pipe resume ${last.name} goes on with it)`
-    )
+    yield* Output.error(`run ${last.name} ${how}; what it has done is reused (pipe resume ${last.name} resumes it)`)
     return undefined
   }
-  const goOn = yield* Prompt.run(
-    Prompt.Confirm({ message: `Run ${last.name} of this flow ${how}. Go on with it?`, initial: true })
+  const isResumed = yield* Prompt.run(
+    Prompt.Confirm({ message: `Run ${last.name} of this flow ${how}. Resume it?`, initial: true })
   )
-  return goOn ? last : undefined
+  return isResumed ? last : undefined
 })
 
 /** Runs a flow with a view of it, and turns its end into an exit code. */
@@ -212,18 +210,18 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
       return
     case "interrupted":
       return yield* new ExitCode.Failure({
-        message: `interrupted${away}; go on with: ${resume}`,
+        message: `interrupted${away}; resume with: ${resume}`,
         exitCode: ExitCode.interrupted
       })
     case "budget":
       return yield* new ExitCode.Failure({
-        message: `${Secret.mask(error.message)}; go on with: ${resume} --budget <more>`,
+        message: `${Secret.mask(error.message)}; resume with: ${resume} --budget <more>`,
         exitCode: ExitCode.budget
       })
     default:
       // A run that read no row could not start: a missing key, a missing file.
       return yield* new ExitCode.Failure({
-        message: `${Secret.mask(error.message)}${summary.rows.read === 0 ? "" : `; go on with: ${resume}`}`,
+        message: `${Secret.mask(error.message)}${summary.rows.read === 0 ? "" : `; resume with: ${resume}`}`,
         exitCode: summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
       })
   }

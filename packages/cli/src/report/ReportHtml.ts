@@ -152,7 +152,7 @@ const graphOf = (report: Report.Report): string => {
           ...(node === undefined
             ? []
             : [
-                `${count(node.done)} rows${node.reused > 0 ? `, ${count(node.reused)} taken over` : ""}`,
+                `${count(node.done)} rows${node.reused > 0 ? `, ${count(node.reused)} reused` : ""}`,
                 ...(node.failed > 0 ? [`${count(node.failed)} failed`] : []),
                 ...(node.skipped > 0 ? [`${count(node.skipped)} without a value`] : [])
               ]),

@@ -28,7 +28,7 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number):
 
 /** What a sample cost, in a line. */
 export const sampled = (summary: RunEvent.RunFinished): string =>
-  `a sample of ${count(summary.rows.read)} rows was run for ${Money.format(summary.cost)}: the run takes it over (${summary.run})`
+  `a sample of ${count(summary.rows.read)} rows was run for ${Money.format(summary.cost)}: the run reuses it (${summary.run})`
 
 /** A plan for people. */
 export const render = (plan: Plan.Plan): string => {
@@ -38,7 +38,7 @@ export const render = (plan: Plan.Plan): string => {
     "",
     ...table(
       [
-        ["step", "model", "taken over", "from cache", "calls", "input", "output", "cost"],
+        ["step", "model", "reused", "from cache", "calls", "input", "output", "cost"],
         ...plan.lines.map((line) => [
           line.step,
           line.serviceTier === undefined ? line.model : `${line.model} (${line.serviceTier})`,
@@ -58,7 +58,7 @@ export const render = (plan: Plan.Plan): string => {
   if (guessed.length > 0) {
     lines.push(
       "",
-      `  how long the answers of ${[...new Set(guessed.map((line) => line.step))].join(", ")} are is a guess: --sample 20 learns it, and the run takes those rows over`
+      `  how long the answers of ${[...new Set(guessed.map((line) => line.step))].join(", ")} are is a guess: --sample 20 learns it, and the run reuses those rows`
     )
   }
   for (const model of plan.unpriced) {

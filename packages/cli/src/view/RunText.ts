@@ -49,9 +49,9 @@ const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): Read
     ? []
     : [
         ...(run.status === "interrupted" || run.status === "failed" || run.status === "waiting"
-          ? [`go on with it: pipe resume ${run.name}`]
+          ? [`resume it: pipe resume ${run.name}`]
           : []),
-        ...(run.status === "budget" ? [`go on with it: pipe resume ${run.name} --budget <more>`] : []),
+        ...(run.status === "budget" ? [`resume it: pipe resume ${run.name} --budget <more>`] : []),
         ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])
       ]
 

@@ -86,8 +86,8 @@ export const make = (mode: Mode, { columns, err, out }: Output.Output): View => 
           const key = `${event.node}\n${event.reason}`
           const count = (missing.get(key) ?? 0) + 1
           missing.set(key, count)
-          if (count <= 3) note(`not taken over: ${event.position}: ${event.node}: ${event.reason}`)
-          else if (count === 4) note(`not taken over: more rows of ${event.node} for the same reason`)
+          if (count <= 3) note(`not reused: ${event.position}: ${event.node}: ${event.reason}`)
+          else if (count === 4) note(`not reused: more rows of ${event.node} for the same reason`)
           return
         }
         case "RowFailed":

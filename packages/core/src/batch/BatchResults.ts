@@ -93,7 +93,7 @@ export const collect = Effect.fnUntraced(function* (
         seen[number] = 1
         given++
         // An answer that comes late is paid, though its request may have been sent again.
-        if (["waiting", "again"].includes(lines[number]!.state)) mine.set(number, outcome)
+        if (["waiting", "again"].includes(lines[number]!.state)) mine.set(number, soundOf(outcome))
       }
     }
     yield* settle(mine)
@@ -149,6 +149,9 @@ const countedOf = (batch: BatchRepo.Batch, status: BatchProvider.Status): number
   return isLate ? batch.requests : (status.counted ?? 0)
 }
 
+const soundOf = (outcome: BatchProvider.Outcome): BatchProvider.Outcome =>
+  outcome._tag === "Answered" ? { ...outcome, response: ModelResponse.sound(outcome.response) } : outcome
+
 /** What a budget is told of the end of a request. */
 const endOf = (outcome: BatchProvider.Outcome): ModelClient.Ended => {
   switch (outcome._tag) {
@@ -156,6 +159,8 @@ const endOf = (outcome: BatchProvider.Outcome): ModelClient.Ended => {
       return { response: outcome.response, billed: "yes" }
     case "Unreadable":
       return { error: outcome.error, billed: "unknown" }
+    case "Failed":
+      return { error: outcome.error, billed: "no" }
     default:
       return { billed: "no" }
   }
@@ -212,7 +217,8 @@ const toTaken = (
   }
   if (outcome._tag === "Failed") {
     const { error } = outcome
-    const isAgain = ModelFailure.isRetryable(error)
+    // A budget has set a limit that the model does not take: it is sent again with the largest that it takes.
+    const isAgain = ModelFailure.isRetryable(error) || (line.limited && ModelFailure.outputLimit(error) !== undefined)
     return {
       number,
       state: isAgain ? "again" : "failed",
@@ -240,7 +246,7 @@ const toTaken = (
       }
     }
   }
-  const response = ModelResponse.sound(outcome.response)
+  const { response } = outcome
   // Cut by a limit that the caller has not set: paid, and no result.
   const isCut = line.limited && ModelResponse.isTruncated(response)
   return {

@@ -156,10 +156,14 @@ export const sound = <R extends ModelResponse>(response: R): R => {
 export const isTruncated = (response: ModelResponse): boolean =>
   response._tag === "CompletionResponse" && response.finishReason === "length"
 
+/** Whether a completion has a text that says something, or a part that is neither text nor reasoning. */
+export const hasContent = ({ parts }: CompletionResponse): boolean =>
+  parts.some((part) => (part.type === "text" ? part.text !== "" : part.type !== "reasoning"))
+
 /** Whether an answer is whole: it ended by itself and holds something. Only such answers may be kept for later. */
 export const isComplete = (response: ModelResponse): boolean =>
   response._tag === "EmbeddingResponse"
     ? response.vectors.length > 0
     : (response.finishReason === "stop" || response.finishReason === "tool-calls")
       && response.refusal === undefined
-      && response.parts.some((part) => part.type !== "text" || part.text !== "")
+      && hasContent(response)

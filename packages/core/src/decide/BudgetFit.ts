@@ -80,14 +80,7 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   scout
 }: Claim<R>): Fit<R> => {
   const { request } = call
-  const found = price === undefined ? undefined : Charge.dearest(price, input, serviceTierOf(call))
-  const rates =
-    found === undefined
-      ? undefined
-      : {
-          input: Charge.atDearest(pricing, call, found.input),
-          output: Charge.atDearest(pricing, call, found.output)
-        }
+  const rates = Charge.ratesOf(pricing, call, price, input)
   const base = rates === undefined ? Money.zero : Money.times(rates.input, input)
   const holdOf = (output: number): ModelClient.Held => ({
     money: rates === undefined ? Money.zero : base + Money.times(rates.output, output),
@@ -158,12 +151,4 @@ const roomIn = (
     }
   }
   return { affordable, tightest }
-}
-
-/** The class of service that a call names, by the run or by its own options. */
-export const serviceTierOf = ({ provider, request, serviceTier }: ModelClient.Call): Price.Service => {
-  const options = request.providerOptions[provider]
-  const named =
-    typeof options === "object" && options !== null && "service_tier" in options ? options["service_tier"] : undefined
-  return { provider, serviceTier: serviceTier ?? (typeof named === "string" ? named : undefined) }
 }

@@ -304,7 +304,7 @@ const unboundedBy = (
   if (input.unbounded !== undefined) {
     return `no budget can hold for ${model}: how many tokens ${input.unbounded} is, no rule says. Leave it out, or run without a budget`
   }
-  const tier = BudgetFit.serviceTierOf(call)
+  const tier = Charge.serviceOf(call)
   return hasMoney && price !== undefined && !Price.hasService(price, tier)
     ? `no price is known for ${call.provider} model ${model} in service tier ${tier.serviceTier}, so no budget in money can hold`
     : undefined
@@ -344,10 +344,8 @@ const usedBy = (
   scout: BudgetFit.Scouted
 ) => {
   const { billed, error, response } = ended
-  if (error !== undefined && call.request._tag === "Completion") {
-    const largest = ModelFailure.outputLimit(error, call.request.settings.maxTokens ?? 0)
-    if (largest !== undefined) scout.ceiling = Math.min(scout.ceiling ?? largest, largest)
-  }
+  const largest = error === undefined ? undefined : ModelFailure.outputLimit(error)
+  if (largest !== undefined) scout.ceiling = Math.min(scout.ceiling ?? largest, largest)
   if (response === undefined) return billed === "no" ? { money: Money.zero, tokens: 0 } : hold
   scout.answered = true
   if (ModelResponse.isTruncated(response) && call.request._tag === "Completion") {

@@ -38,6 +38,8 @@ export interface Most {
   readonly input: number
   readonly output: number
   /** `undefined`: no price is known. */
+  readonly rates: Rates | undefined
+  /** `undefined`: no price is known. */
   readonly cost: Money.Money | undefined
 }
 
@@ -132,47 +134,6 @@ export const inputOf = (
     : { tokens, unbounded }
 }
 
-/**
- * The dearest rate of an input token and of an output token for a request of at most so much input. A cheaper class of
- * service may be answered in the ordinary one; a batch is not.
- */
-export const dearest = (price: Price.Price, input: number, service: Price.Service): Dearest => {
-  // Nearly all calls are in the ordinary class, of a price that has one tier.
-  const isOrdinary = service.serviceTier === undefined && price.tiers.length === 1
-  const found = isOrdinary ? ordinary.get(price) : undefined
-  if (found !== undefined) return found
-  const made = dearestOf(price, input, service)
-  if (isOrdinary) ordinary.set(price, made)
-  return made
-}
-
-interface Dearest {
-  readonly input: Money.Money
-  readonly output: Money.Money
-}
-
-const ordinary = new WeakMap<Price.Price, Dearest>()
-
-const dearestOf = (price: Price.Price, input: number, service: Price.Service): Dearest => {
-  let most = { input: Money.zero, output: Money.zero }
-  const isMixed = service.serviceTier !== undefined && service.serviceTier !== "batch"
-  const all = [
-    ...Price.ratesUpTo(price, input, service),
-    ...(isMixed ? Price.ratesUpTo(price, input, { provider: service.provider }) : [])
-  ]
-  for (const rates of all) {
-    for (const name of ["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h"] as const) {
-      const rate = Price.rateOf(rates, name)
-      if (rate > most.input) most = { ...most, input: rate }
-    }
-    for (const name of ["output", "reasoning"] as const) {
-      const rate = Price.rateOf(rates, name)
-      if (rate > most.output) most = { ...most, output: rate }
-    }
-  }
-  return most
-}
-
 /** The price of the model that is asked. */
 export const priceOf = (pricing: Pricing.Service, { provider, request, startedAt }: Call): Price.Price | undefined =>
   Option.getOrUndefined(pricing.lookup({ model: request.model ?? "", provider, at: startedAt }))
@@ -184,12 +145,6 @@ export const priceOf = (pricing: Pricing.Service, { provider, request, startedAt
 const dearness = new WeakMap<Pricing.Service, Map<string, number>>()
 
 const keyOf = ({ provider, request }: Call): string => `${provider}\n${request.model ?? ""}`
-
-/** An amount at the dearest that a model's answers have been, rounded up. */
-export const atDearest = (pricing: Pricing.Service, call: Call, money: Money.Money): Money.Money => {
-  const factor = dearness.get(pricing)?.get(keyOf(call)) ?? 1
-  return factor === 1 ? money : (money * BigInt(Math.ceil(factor * 1_000))) / 1_000n + 1n
-}
 
 const learn = (
   pricing: Pricing.Service,
@@ -210,16 +165,76 @@ const learn = (
   known.set(keyOf(call), Math.max(known.get(keyOf(call)) ?? 1, factor))
 }
 
+/** The class of service that a call names, by the run or by its own options. */
+export const serviceOf = ({ provider, request, serviceTier }: Call): Price.Service => {
+  const options = request.providerOptions[provider]
+  const named =
+    typeof options === "object" && options !== null && "service_tier" in options ? options["service_tier"] : undefined
+  return { provider, serviceTier: serviceTier ?? (typeof named === "string" ? named : undefined) }
+}
+
+/** Picodollars of an input token and of an output token. */
+export interface Rates {
+  readonly input: Money.Money
+  readonly output: Money.Money
+}
+
+const ordinary = new WeakMap<Price.Price, Rates>()
+
+const dearestOf = (price: Price.Price, input: number, service: Price.Service): Rates => {
+  // A cheaper class of service may be answered in the ordinary one; a batch is not.
+  const isMixed = service.serviceTier !== undefined && service.serviceTier !== "batch"
+  const all = [
+    ...Price.ratesUpTo(price, input, service),
+    ...(isMixed ? Price.ratesUpTo(price, input, { provider: service.provider }) : [])
+  ]
+  let most: Rates = { input: Money.zero, output: Money.zero }
+  for (const rates of all) {
+    for (const name of ["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h"] as const) {
+      const rate = Price.rateOf(rates, name)
+      if (rate > most.input) most = { ...most, input: rate }
+    }
+    for (const name of ["output", "reasoning"] as const) {
+      const rate = Price.rateOf(rates, name)
+      if (rate > most.output) most = { ...most, output: rate }
+    }
+  }
+  return most
+}
+
+/** The dearest rates of a call with at most so much input, as far as its model's answers have been dearer; `undefined`: no price. */
+export const ratesOf = (
+  pricing: Pricing.Service,
+  call: Call,
+  price: Price.Price | undefined,
+  input: number
+): Rates | undefined => {
+  if (price === undefined) return undefined
+  const service = serviceOf(call)
+  // Nearly all calls are in the ordinary class, of a price that has one tier.
+  const isOrdinary = service.serviceTier === undefined && price.tiers.length === 1
+  let rates = isOrdinary ? ordinary.get(price) : undefined
+  if (rates === undefined) {
+    rates = dearestOf(price, input, service)
+    if (isOrdinary) ordinary.set(price, rates)
+  }
+  const factor = dearness.get(pricing)?.get(keyOf(call))
+  if (factor === undefined) return rates
+  const up = (rate: Money.Money) => (rate * BigInt(Math.ceil(factor * 1_000))) / 1_000n + 1n
+  return { input: up(rates.input), output: up(rates.output) }
+}
+
 /** What a call costs at most; `guess` is the output of one that has no limit. */
 export const most = (pricing: Pricing.Service, call: Call, guess = GUESS): Most => {
   const price = priceOf(pricing, call)
   const { tokens: input } = inputOf(call.request, call.provider, price)
   const output = call.request._tag === "Embedding" ? 0 : (call.request.settings.maxTokens ?? guess)
-  if (price === undefined) return { input, output, cost: undefined }
-  const rates = dearest(price, input, call)
-  const cost = Money.times(rates.input, input) + Money.times(rates.output, output)
-  return { input, output, cost: atDearest(pricing, call, cost) }
+  const rates = ratesOf(pricing, call, price, input)
+  return { input, output, rates, cost: rates === undefined ? undefined : costAt(rates, input, output) }
 }
+
+const costAt = (rates: Rates, input: number, output: number): Money.Money =>
+  Money.times(rates.input, input) + Money.times(rates.output, output)
 
 /** What came of a call, as far as its price goes. */
 export interface Ended {
@@ -259,12 +274,7 @@ export const ended = (pricing: Pricing.Service, call: Call, { billed, response }
     uncachedInput: bound.input,
     output: response === undefined ? bound.output : outputOf(call, response, bound)
   }
-  if (bound.cost === undefined) return { usage, cost: undefined, unknown: "price", estimated: true }
-  const rates = dearest(priceOf(pricing, call)!, bound.input, call)
-  const cost = Money.times(rates.input, usage.uncachedInput) + Money.times(rates.output, usage.output)
-  return {
-    usage,
-    cost: atDearest(pricing, call, cost),
-    estimated: true
-  }
+  return bound.rates === undefined
+    ? { usage, cost: undefined, unknown: "price", estimated: true }
+    : { usage, cost: costAt(bound.rates, usage.uncachedInput, usage.output), estimated: true }
 }

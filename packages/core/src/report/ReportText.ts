@@ -71,7 +71,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
   const reused = summary.nodes.filter((node) => node.reused > 0)
   if (reused.length > 0) {
     lines.push(
-      `  taken over from earlier work: ${reused
+      `  reused from earlier work: ${reused
         .map((node) => `${node.name} ${count(node.reused)} of ${count(node.done)} rows`)
         .join(", ")}`
     )

@@ -2,7 +2,7 @@
  * What steps gave before, found by content: a row whose inputs and step are the same is not run again.
  *
  * **Details** A result is kept as soon as it is made. Rows with equal inputs that are under way together are computed once.
- * Before the first result of a step is taken over, what the step would ask for the inputs of an earlier row is compared with
+ * Before the first result of a step is reused, what the step would ask for the inputs of an earlier row is compared with
  * what it asked then: a helper or a file that its source does not show makes it another step.
  *
  * @internal
@@ -59,7 +59,7 @@ export interface Options {
   readonly at: number
   readonly environment: StepKey.Environment
   readonly client: ModelClient.Service | undefined
-  /** Whether results of other runs are taken over. */
+  /** Whether results of other runs are reused. */
   readonly reuse: boolean
   /** Whether what is computed is kept: a plan only looks. */
   readonly keep: boolean

@@ -58,7 +58,7 @@ export const Line = Schema.Struct({
   model: Schema.String,
   /** The class of service; left out: the ordinary one. */
   serviceTier: Schema.optionalKey(Schema.String),
-  /** Rows whose value is taken over from earlier work. */
+  /** Rows whose value is reused from earlier work. */
   reused: Schema.Int,
   /** Calls that the cache answers. */
   cached: Schema.Int,
@@ -283,7 +283,7 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     }
     return { one, line, price, output, prefix, off }
   })
-  // Rows that are taken over belong to a step, not to one of its models: they stand in its first line.
+  // Rows that are reused belong to a step, not to one of its models: they stand in its first line.
   const named = new Set<string>()
   const lines = planned.map(({ line }) => {
     if (named.has(line.step)) return line

@@ -37,7 +37,7 @@ export interface Row {
 export interface NodeStats {
   running: number
   done: number
-  /** Of `done`: taken over from earlier work. */
+  /** Of `done`: reused from earlier work. */
   reused: number
   /** Values that were computed, those of rows that were filtered away too. */
   made: number

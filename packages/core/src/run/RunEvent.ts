@@ -73,7 +73,7 @@ export const NodeProgress = Schema.Struct({
   /** Rows begun and not yet ended. */
   running: Schema.Int,
   done: Schema.Int,
-  /** Of `done`: taken over from earlier work. */
+  /** Of `done`: reused from earlier work. */
   reused: Schema.Int,
   failed: Schema.Int,
   /** Rows without a value here: filtered away, or failed before. */
@@ -121,7 +121,7 @@ export const RowFailed = Schema.TaggedStruct("RowFailed", {
   message: Schema.String
 })
 
-/** Why a row was not taken over from earlier work (`explain`). */
+/** Why a row was not reused from earlier work (`explain`). */
 export const RowMissing = Schema.TaggedStruct("RowMissing", {
   run: Schema.String,
   node: Schema.String,

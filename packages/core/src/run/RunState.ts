@@ -36,7 +36,7 @@ export interface Options {
   readonly drain?: Effect.Effect<void>
   /** Default: 10 seconds. */
   readonly grace?: Duration.Input
-  /** Says of each row that is not taken over from earlier work why not, with events `RowMissing`. */
+  /** Says why a row is not reused from earlier work, with events `RowMissing`. */
   readonly explain?: boolean
   /** Has requests sent in batches, over what the flow's own stack says; `"off"`: asks all at once. */
   readonly batch?: Batch.Options | "off"
@@ -48,7 +48,7 @@ export interface Options {
   readonly limit?: number
   /** Takes these rows of each source alone. */
   readonly sample?: RowSample.RowSample
-  /** Has a cascade ask every model for every row, and receives how each fared; nothing is taken over from earlier work. */
+  /** Has a cascade ask every model for every row, and receives how each fared; nothing is reused from earlier work. */
   readonly trials?: (trial: Cascading.Trial) => void
   /** `false`: the outputs are neither opened nor written. Default: `true`. */
   readonly outputs?: boolean
@@ -56,7 +56,7 @@ export interface Options {
   readonly concurrency?: number
   /** Values of the flow's parameters by name; checked against their schemas. */
   readonly parameters?: { readonly [name: string]: unknown }
-  /** `false`: the exact cache is neither read nor written, and nothing is taken over from other runs. */
+  /** `false`: the exact cache is neither read nor written, and nothing of other runs is reused. */
   readonly cache?: boolean
   /** Receives the events of the run as they happen; the run waits for it. */
   readonly observe?: (event: RunEvent.RunEvent) => Effect.Effect<void>
@@ -337,7 +337,7 @@ export const make = (init: {
     onRows: (source, rows) => {
       if (source.kind._tag === "Source") read += rows.length
       const failure = broken()
-      if (failure !== undefined) fail(`${failure}: free some space, and go on with the run`)
+      if (failure !== undefined) fail(`${failure}: free some space, and resume the run`)
       return options.rowEvents === true && isLastPass
         ? Effect.forEach(
             rows,

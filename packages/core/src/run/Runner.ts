@@ -46,6 +46,7 @@ import * as Pricing from "../price/Pricing.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as Cascading from "../seam/Cascading.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
+import * as LedgerRepo from "../store/LedgerRepo.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Notice from "../seam/Notice.ts"
 import * as Parking from "../seam/Parking.ts"
@@ -252,8 +253,7 @@ const openBooks = Effect.fnUntraced(function* (
   budget: Budget.Budget | undefined
 ) {
   const { ledger, rows } = store
-  // A process numbers its calls apart from those of the tries before.
-  const first = run.tries * 2 ** 32
+  const first = LedgerRepo.firstCall(run.tries)
   let number = first
   if (run.tries > 1) {
     const sums = yield* Effect.mapError(Effect.andThen(ledger.settle(run.id, first), ledger.sums(run.id)), (error) =>
@@ -285,7 +285,7 @@ const openBooks = Effect.fnUntraced(function* (
             Effect.catch(ledger.begin(run.id, id, call), (error) => {
               state.stop({
                 kind: "failed",
-                message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is asked, since it could not be kept. Mend that, and go on with the run`
+                message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, since its answer could not be kept. Fix that, and resume the run`
               })
               return Effect.interrupt
             }),

@@ -45,7 +45,7 @@ export type Resolve = <R extends ModelRequest>(request: R) => R
 /** What a layer says of itself, for those who look at a stack and not through it: a plan, the key of a result. */
 export interface LayerInfo {
   readonly name: string
-  /** What of the layer changes answers, as JSON: a result that was made with another is not taken over. */
+  /** What of the layer changes answers, as JSON: a result that was made with another is not reused. */
   readonly answers?: unknown
   /** Limits that it keeps, by the minute. */
   readonly limits?: { readonly requestsPerMinute?: number | undefined; readonly tokensPerMinute?: number | undefined }

@@ -6,7 +6,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
-import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
 
 /**
  * - `rate`: too many requests or tokens for now
@@ -107,15 +107,13 @@ export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
 /** First words of the description of a `NetworkError` that came after the request had been sent whole. */
 export const cut = "no answer arrived"
 
-/** The largest output limit that a model takes, from an error that refuses a larger one by its words. */
-export const outputLimit = ({ reason }: AiError.AiError, sent: number): number | undefined => {
-  if (reason._tag !== "InvalidRequestError" || reason.description === undefined) return undefined
-  if (!/max_?(?:completion_?|output_?)?tokens|max(?:imum)? output|completion tokens/i.test(reason.description))
-    return undefined
-  const smaller = (reason.description.match(/\d[\d,_]*/g) ?? [])
-    .map((digits) => Number(digits.replace(/[,_]/g, "")))
-    .filter((limit) => limit > 0 && limit < sent)
-  return smaller.length === 0 ? undefined : Math.max(...smaller)
+/** The key in a reason's metadata for the largest output limit (tokens) that a model takes, where it refused a larger one. */
+export const outputLimitKey = "outputLimit"
+
+/** The largest output limit that a model takes, from a failure that says so. */
+export const outputLimit = ({ reason }: AiError.AiError): number | undefined => {
+  const limit = reason._tag === "InvalidRequestError" ? reason.metadata[outputLimitKey] : undefined
+  return typeof limit === "number" ? limit : undefined
 }
 
 /** How long the provider asks to wait, from a 429 or any other answer that says so. */
@@ -153,7 +151,7 @@ const reasonOf = (response: ModelResponse.CompletionResponse): AiError.AiErrorRe
         description: "the provider paused the answer, as it does for tools of its own; these are not supported"
       })
   }
-  if (parts.some((part) => (part.type === "text" ? part.text !== "" : part.type !== "reasoning"))) return undefined
+  if (ModelResponse.hasContent(response)) return undefined
   if (finishReason === "length") {
     return new AiError.InvalidRequestError({
       description:

@@ -92,8 +92,9 @@ export const make = (send: Send) => {
           return ModelResponse.isTruncated(result.success) ? again : Effect.succeed(result.success)
         }
         // The model takes no limit so large: sent again with the largest that it takes.
+        const largest = ModelFailure.outputLimit(result.failure)
         const sent = request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0
-        return ModelFailure.outputLimit(result.failure, sent) === undefined ? Effect.fail(result.failure) : again
+        return largest !== undefined && largest < sent ? again : Effect.fail(result.failure)
       }
     )
 

@@ -364,5 +364,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     )
 })
 
+/** The first number of the calls of a run's try: a process numbers its calls apart from those of the tries before. */
+export const firstCall = (tries: number): number => tries * 2 ** 32
+
 const removeCalls = (count: number): string =>
   `DELETE FROM calls WHERE run = ? AND id IN (${Array(count).fill("?").join(", ")})`

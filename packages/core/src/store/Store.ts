@@ -169,7 +169,7 @@ export const make = Effect.fnUntraced(function* (
 const settleIdle = (runs: RunRepo.RunRepo, ledger: LedgerRepo.LedgerRepo): Effect.Effect<void> =>
   Effect.flatMap(ledger.unsettled, runs.idle).pipe(
     Effect.flatMap((idle) =>
-      Effect.forEach(idle, ({ id, tries }) => ledger.settle(id, (tries + 1) * 2 ** 32), { discard: true })
+      Effect.forEach(idle, ({ id, tries }) => ledger.settle(id, LedgerRepo.firstCall(tries + 1)), { discard: true })
     ),
     // A store that can only be read shows what it has.
     Effect.ignore

@@ -193,7 +193,7 @@ export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<
 
 /** A class of service other than the ordinary one. */
 export const tierOf = (value: unknown): { readonly serviceTier: string } | undefined => {
-  const tier = Answer.name(value)
+  const tier = Answer.words(value)
   return tier === undefined || tier === "default" || tier === "auto" ? undefined : { serviceTier: tier }
 }
 
@@ -202,7 +202,7 @@ export const metadata = (answer: Answer.Fields, model: string, provider: string,
   const id = Answer.words(answer["id"])
   return {
     provider,
-    model: Answer.name(answer["model"]) ?? model,
+    model: Answer.words(answer["model"]) ?? model,
     requestedModel: model,
     ...(id === undefined ? undefined : { id }),
     ...(usage === undefined ? undefined : { usage }),

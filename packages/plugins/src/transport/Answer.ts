@@ -31,12 +31,6 @@ export const list = (value: unknown): ReadonlyArray<unknown> | undefined => (Arr
 export const oneOf = <A>(table: ReadonlyMap<string, A>, name: unknown): A | undefined =>
   typeof name === "string" ? table.get(name) : undefined
 
-const NAME = /^[^\p{Cc}\p{Cf}]{1,200}$/u
-
-/** A name of a model or of a class of service, of one line and of ordinary length. */
-export const name = (value: unknown): string | undefined =>
-  typeof value === "string" && NAME.test(value) ? value : undefined
-
 /** An answer without what an answer must have. */
 export const malformed = (module: string, missing: string): AiError.AiError =>
   AiError.make({

@@ -86,9 +86,19 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
       return status >= 500
         ? new AiError.InternalProviderError({ description, metadata })
         : new AiError.InvalidRequestError({
-            description: type === undefined ? description : `${description} [${type}]`
+            description: type === undefined ? description : `${description} [${type}]`,
+            metadata: limitMetadata(refusal.message)
           })
   }
+}
+
+/** The largest output limit, in the words of OpenAI, Anthropic, Groq, vLLM and DeepSeek. */
+const largestLimit = /(?:at most|less than or equal to|<=|>|\[\d+,)\s*`?(\d+)/
+
+const limitMetadata = (message: string): { readonly [key: string]: number } => {
+  if (!/max_(?:completion_|output_)?tokens/.test(message)) return {}
+  const digits = largestLimit.exec(message)?.[1]
+  return digits === undefined ? {} : { [ModelFailure.outputLimitKey]: Number(digits) }
 }
 
 const isQuota = ({ code, message, status, type }: Refusal): boolean =>
