@@ -1,61 +1,9 @@
 /** Reuse by meaning, packed prompts and prompt caches from the command line. */
 import { assert, describe, it } from "@effect/vitest"
 import { folder, pipe } from "./Pipe.ts"
+import { files, type Options, rows } from "./ReuseFlow.ts"
 
-const topics = {
-  arrival: ["where is my card", "my card has not arrived yet", "when will my card arrive"],
-  pin: ["my pin is blocked", "the pin does not work any more", "how do I unblock my pin"],
-  refund: ["how do I get a refund", "I want my money back", "please refund what I paid"]
-}
-
-const rows = Object.entries(topics).flatMap(([intent, cores]) =>
-  cores.flatMap((core) =>
-    [
-      "",
-      "hello, ",
-      "hi there, ",
-      "good morning, ",
-      "dear bank, ",
-      "tell me, ",
-      "excuse me, ",
-      "good evening, "
-    ].flatMap((opening) =>
-      ["", " please", " thanks", " if I may ask"].map((end) => ({
-        text: `${opening}${core}${end}`,
-        intent
-      }))
-    )
-  )
-)
-
-const flow = (options: {
-  readonly step?: string
-  readonly layers?: string
-  readonly prompt?: string
-  readonly model?: string
-  readonly provider?: string
-}) => `
-import { Cache, Flow, Ledger, Pack, PromptCache, Retry, SemanticCache, Sink, Source, Stack } from "@pipe/core"
-import { Anthropic, LocalEmbedder, OpenAi, Usearch } from "@pipe/plugins"
-import { Effect, Layer, Schema } from "effect"
-import { LanguageModel } from "effect/ai"
-const rows = Source.jsonl("rows", { path: "rows.jsonl", schema: Schema.Struct({ text: Schema.String }) })
-const label = Flow.step("label", { row: rows }, ({ row }) =>
-  Effect.map(LanguageModel.generateText({ prompt: ${options.prompt ?? "`Name the intent.\\n\\n${row.text}`"} }), (r) => r.text), { varies: ({ row }) => row.text, ${options.step ?? ""} })
-export default Flow.make("reuse", {
-  outputs: [Sink.jsonl("out.jsonl", { row: rows, label })],
-  settings: { model: "${options.model ?? "gpt-4o-mini"}" },
-  stack: Stack.make(Ledger.layer, Cache.layer(), ${options.layers ?? ""} Retry.layer(), ${options.provider ?? "OpenAi.layer()"})
-})
-`
-
-const files = (options: Parameters<typeof flow>[0]) => ({
-  "package.json": '{"type": "module"}',
-  "flow.ts": flow(options),
-  "rows.jsonl": rows.map((row) => JSON.stringify(row)).join("\n")
-})
-
-const at = (options: Parameters<typeof flow>[0]) => folder(files(options))
+const at = (options: Options) => folder(files(options))
 
 describe("pipe cache eval", { concurrent: false }, () => {
   it("says in one line what is wrong with a file", async () => {
@@ -83,7 +31,7 @@ describe("pipe cache eval", { concurrent: false }, () => {
 })
 
 describe("pipe plan", { concurrent: false }, () => {
-  const plan = async (options: Parameters<typeof flow>[0], ...args: ReadonlyArray<string>) => {
+  const plan = async (options: Options, ...args: ReadonlyArray<string>) => {
     const { code, stderr, stdout } = await pipe(["plan", "flow.ts", "--json", ...args], { cwd: at(options) })
     assert.strictEqual(code, 0, stderr)
     return JSON.parse(stdout) as {

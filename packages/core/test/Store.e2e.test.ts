@@ -1,35 +1,8 @@
 /** The store beside another process. */
 import { assert, describe, it } from "@effect/vitest"
-import { CacheStore, Store } from "@pipe/core"
-import { NodeHost } from "@pipe/plugins"
-import { Effect, Layer, Logger } from "effect"
-import { mkdtempSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { Effect } from "effect"
 import { DatabaseSync } from "node:sqlite"
-
-const file = () => join(mkdtempSync(join(tmpdir(), "pipe-store-")), "folder", "pipe.db")
-
-const entry = (key: string, value: string, expiresAt?: number): CacheStore.Entry => ({
-  key,
-  value,
-  model: "m",
-  createdAt: 0,
-  expiresAt
-})
-
-/** Uses the cache of a file, from opening to closing; what was warned of. */
-const use = <A, E>(path: string, f: (store: CacheStore.CacheStore["Service"]) => Effect.Effect<A, E>) =>
-  Effect.suspend(() => {
-    const warnings: Array<string> = []
-    return CacheStore.CacheStore.use(f).pipe(
-      Effect.provide(Store.layerCache.pipe(Layer.provide(Store.layer(path)), Layer.provide(NodeHost.layerMemory))),
-      Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
-      Effect.map((value) => ({ value, warnings }))
-    )
-  })
-
-const key = (n: number) => n.toString(16).padStart(32, "0").repeat(2)
+import { entry, file, key, use } from "./StoreFile.ts"
 
 describe("the store", () => {
   it.live("goes on in memory when another process holds it locked", () =>
