@@ -32,6 +32,8 @@ export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void =
   const keepAlive = setInterval(() => {}, 2 ** 30)
   fiber.addObserver((exit) => {
     clearInterval(keepAlive)
-    process.exitCode = exit._tag === "Success" ? exit.value : ExitCode.interrupted
+    const code = exit._tag === "Success" ? exit.value : ExitCode.interrupted
+    // What a flow has left open (a timer, a connection) does not keep the command, once its output is out.
+    process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
   })
 }

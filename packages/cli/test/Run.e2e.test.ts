@@ -16,6 +16,18 @@ describe("pipe run", () => {
     assert.strictEqual(code, 0, stderr)
   })
 
+  it("ends though the flow has left a timer and a server open", async () => {
+    const cwd = folder({
+      "flow.ts": `import { createServer } from "node:http"
+createServer().listen(0)
+setInterval(() => {}, 1_000)
+${flow()}`
+    })
+    const { code, stderr } = await pipe(["run", "flow.ts", "--simulate"], { cwd })
+    assert.strictEqual(code, 0, stderr)
+    assert.include(stderr, "3 rows")
+  })
+
   it("stops at Ctrl-C: no new call starts, what was finished is kept, exit code 130 (promptfoo#7606)", async () => {
     const server = await serve((_, count) => ({ status: 200, body: completion("ok"), wait: count <= 10 ? 0 : 60_000 }))
     const cwd = folder({

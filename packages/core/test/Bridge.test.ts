@@ -17,7 +17,7 @@ import {
   Window
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
-import { Effect, Fiber, Layer, Schema, Stream, Tracer } from "effect"
+import { Effect, Fiber, Layer, Result, Schema, Stream, Tracer } from "effect"
 import { EmbeddingModel, LanguageModel, Tool, Toolkit } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Scripted from "./ScriptedModel.ts"
@@ -69,6 +69,39 @@ describe("LanguageModel", () => {
       assert.deepStrictEqual(model.requests.slice(2), model.requests.slice(0, 2))
     })
   )
+
+  const object = (answer: string) =>
+    LanguageModel.generateObject({ schema: Schema.Struct({ a: Schema.Unknown }), prompt: "x" }).pipe(
+      Effect.map(({ value }) => value),
+      Effect.result,
+      Effect.provide(withModel(Scripted.make(() => Scripted.response(answer))))
+    )
+
+  it.effect("takes an answer out of a fence", () =>
+    Effect.gen(function* () {
+      for (const [open, close] of [
+        ["```json\n", "\n```"],
+        ["```\n", "\n```"],
+        [" \n```JSON  \r\n", "\r\n ``` \n"]
+      ] as const) {
+        assert.deepStrictEqual(yield* object(`${open}{"a":"\`\`\`"}${close}`), Result.succeed({ a: "```" }))
+      }
+    })
+  )
+
+  // A pattern that backtracks takes a minute for each of these.
+  for (const [name, answer] of [
+    ["a fence of line ends without an end", `\`\`\`json\n${"\n".repeat(60_000)}x`],
+    ["a fence of spaces", `\`\`\`json${" ".repeat(60_000)}x`],
+    ["lists in each other", `{"a":${"[".repeat(20_000)}${"]".repeat(20_000)}}`]
+  ] as const) {
+    it.effect(`refuses ${name}`, () =>
+      Effect.gen(function* () {
+        const result = yield* object(answer)
+        assert.strictEqual(result._tag, "Failure")
+      })
+    )
+  }
 
   it.effect("streams when the answer is there", () =>
     Effect.gen(function* () {

@@ -294,6 +294,28 @@ describe("the cache", () => {
     }).pipe(Effect.provide(NodeHost.layerMemory))
   })
 
+  for (const value of [
+    "",
+    "{",
+    "null",
+    "[]",
+    '{"_tag":"CompletionResponse"}',
+    '{"_tag":"CompletionResponse","requestedModel":"m","model":"m","provider":"p","origin":"provider","finishReason":"stop","parts":[{"type":"text"}]}',
+    '{"_tag":"EmbeddingResponse","requestedModel":"m","model":"m","provider":"p","origin":"provider","vectors":5}'
+  ]) {
+    it.effect(`takes what is no answer for none: ${value.slice(0, 40)}`, () => {
+      const model = Scripted.make(() => Scripted.response("x"))
+      const odd = Layer.succeed(CacheStore.CacheStore, { get: () => Effect.succeed(value), set: () => Effect.void })
+      return Effect.gen(function* () {
+        assert.strictEqual(ModelResponse.text(yield* ModelClient.send(request())), "x")
+        assert.strictEqual(model.requests.length, 1)
+      }).pipe(
+        Effect.provide(Stack.make(Cache.layer(), model.layer)),
+        Effect.provide(Layer.provideMerge(odd, NodeHost.layerMemory))
+      )
+    })
+  }
+
   it.effect("goes on without a store that fails", () => {
     const model = Scripted.make(() => Scripted.response("x"))
     const broken = Layer.succeed(CacheStore.CacheStore, {

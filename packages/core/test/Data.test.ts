@@ -153,6 +153,24 @@ describe("JSON Lines", () => {
     })
   )
 
+  it.effect("refuses a row that is nested too deep, and reads on", () =>
+    Effect.gen(function* () {
+      const nested = (levels: number) => `{"t":"a","x":${"[".repeat(levels)}${"]".repeat(levels)}}`
+      const wide = `{"t":"b","x":${JSON.stringify(Array.from({ length: 1_000 }, () => [{}]))}}`
+      const schema = Schema.Struct({ t: Schema.String, x: Schema.Unknown })
+      const path = file("rows.jsonl", `${nested(100_000)}\n${wide}\n`)
+      const { failed, rows } = yield* read(Source.jsonl("rows", { path, schema }))
+      assert.deepStrictEqual(
+        rows.map(({ t }) => t),
+        ["b"]
+      )
+      assert.include(failed[0]!.message, "nested more than 256 levels deep")
+      const array = yield* read(Source.json("rows", { path: file("rows.json", `[${nested(400)},${wide}]`), schema }))
+      assert.strictEqual(array.rows.length, 1)
+      assert.match(array.failed[0]!.position, /rows\.json\[0\]$/)
+    })
+  )
+
   it("splits at LF alone, whatever the chunks (nodejs/node#62785)", () =>
     fc.assert(
       fc.asyncProperty(
@@ -215,6 +233,39 @@ describe("outputs", () => {
       assert.isFalse(existsSync(join(at, "a.jsonl.partial")))
     })
   )
+
+  const circular: { self?: unknown } = {}
+  circular.self = circular
+  let nested: unknown = "x"
+  for (let i = 0; i < 20_000; i++) nested = [nested]
+  for (const [name, value] of [
+    ["a big integer", 5n],
+    ["itself", circular],
+    ["20,000 levels", nested],
+    ["a getter that throws", Object.defineProperty({}, "x", { enumerable: true, get: () => JSON.parse("{") })]
+  ] as const) {
+    it.effect(`fail a row that holds ${name}, and write the others`, () =>
+      Effect.gen(function* () {
+        const at = folder()
+        const odd = Source.fromIterable<unknown>("rows", [{ a: 1 }, { a: value }, { a: 3 }])
+        const { rows: counts } = yield* Runner.run(
+          Flow.make("write", { outputs: [Sink.jsonl(join(at, "a.jsonl"), odd), Sink.json(join(at, "a.json"), odd)] }),
+          { errorsFile: join(at, "errors.jsonl") }
+        ).pipe(Effect.provide(NodeHost.layerMemory))
+        assert.deepStrictEqual(counts, { read: 3, failed: 2, dropped: 0 })
+        assert.strictEqual(readFileSync(join(at, "a.jsonl"), "utf8"), '{"a":1}\n{"a":3}\n')
+        assert.deepStrictEqual(JSON.parse(readFileSync(join(at, "a.json"), "utf8")), [{ a: 1 }, { a: 3 }])
+        const errors = readFileSync(join(at, "errors.jsonl"), "utf8").trim().split("\n")
+        assert.strictEqual(errors.length, 2)
+        for (const line of errors) {
+          const { input, message, position } = JSON.parse(line) as { readonly [field: string]: unknown }
+          assert.strictEqual(position, "rows[1]")
+          assert.include(message, "cannot hold the row")
+          assert.isDefined(input)
+        }
+      })
+    )
+  }
 
   it.effect("that cannot be written say so in one line", () =>
     Effect.gen(function* () {

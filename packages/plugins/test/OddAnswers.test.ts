@@ -231,6 +231,19 @@ describe.each(formats)("$name", (format) => {
     )
   }
 
+  it.live("does not read an answer without end", () =>
+    Effect.gen(function* () {
+      // Vectors may take 256 MiB, anything else 32.
+      const text = changed(format, () => {}).replace(/^\{/, `{${" ".repeat(33 * 1024 * 1024)}`)
+      const { error, sums, value } = yield* send(format, text)
+      if (format.name.startsWith("embeddings")) return assert.isDefined(value)
+      assert.strictEqual(error?.reason._tag, "InvalidResponseError", String(error))
+      assert.include(String(error?.reason.message), "more than 32 MiB")
+      assert.deepInclude(sums, { attempts: 1, estimated: 1 })
+      assert.isTrue(sums.spent >= format.bill)
+    })
+  )
+
   it.live("books a page in place of an answer, and does not ask again", () =>
     Effect.gen(function* () {
       const { error, requests, sums } = yield* send(format, "<html>hi</html>", { "content-type": "text/html" })

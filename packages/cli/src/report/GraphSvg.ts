@@ -14,6 +14,20 @@ const CHARACTER = 7.4
 const LINE = 17
 const PADDING = 12
 
+/** Boxes of a graph whose edges are all drawn: the layout takes time by the length of all edges together. */
+const MAX_EDGES_OF = 60
+
+/** The inputs of boxes without those that another input stands on: in a large graph only these edges are drawn. */
+const directInputs = (boxes: ReadonlyArray<Box>): ((box: Box) => ReadonlyArray<string>) => {
+  const above = new Map<string, ReadonlySet<string>>()
+  for (const { inputs, name } of boxes) {
+    const all = new Set(inputs)
+    for (const input of inputs) for (const other of above.get(input) ?? []) all.add(other)
+    above.set(name, all)
+  }
+  return ({ inputs }) => inputs.filter((input) => !inputs.some((other) => above.get(other)?.has(input)))
+}
+
 /** Draws boxes and the edges between them. */
 export const draw = (boxes: ReadonlyArray<Box>): string => {
   const graph = new dagre.Graph()
@@ -26,7 +40,8 @@ export const draw = (boxes: ReadonlyArray<Box>): string => {
       height: (box.lines.length + 1) * LINE + PADDING * 2 - 4
     })
   }
-  for (const box of boxes) for (const input of box.inputs) if (graph.hasNode(input)) graph.setEdge(input, box.name)
+  const inputsOf = boxes.length > MAX_EDGES_OF ? directInputs(boxes) : (box: Box) => box.inputs
+  for (const box of boxes) for (const input of inputsOf(box)) if (graph.hasNode(input)) graph.setEdge(input, box.name)
   dagre.layout(graph)
   const { height = 0, width = 0 } = graph.graph()
   const edges = graph.edges().map((edge: { readonly v: string; readonly w: string }) => {

@@ -62,6 +62,8 @@ export interface BatchDesk extends Parking.Holder {
   readonly back: (key: string) => Effect.Effect<void, AiError.AiError>
   /** An answer that came by another way, kept for a row that will be begun again. */
   readonly keep: (line: BatchRepo.NewLine & { readonly value: string }) => Effect.Effect<void, AiError.AiError>
+  /** Fails for an answer that the store has damaged: it was paid, and is sent again when the failed rows are retried. */
+  readonly spoiled: (line: BatchRepo.Line) => Effect.Effect<never, AiError.AiError>
   /** Whether batches are done with for this run. */
   readonly isOver: () => boolean
 }
@@ -473,6 +475,10 @@ export const make = Effect.fnUntraced(function* (
         return Effect.flatMap(find(key), (known) => (known?.state === "waiting" ? Deferred.await(waiter) : Effect.void))
       }),
     keep: (line) => (run === undefined ? Effect.void : stored(store.batches.keep(run.id, line))),
+    spoiled: (line) => {
+      const error = BatchFailure.invalid("the store has damaged the answer that a batch gave: retry the failed rows")
+      return Effect.andThen(stored(store.batches.fail(line, BatchFailure.encode(error))), Effect.fail(error))
+    },
     isOver: () => over,
     send,
     settle,

@@ -5,6 +5,7 @@
  */
 import type * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
+import * as Option from "effect/Option"
 import type * as ModelRequest from "./ModelRequest.ts"
 import * as Usage from "./Usage.ts"
 
@@ -151,6 +152,30 @@ export const sound = <R extends ModelResponse>(response: R): R => {
     ...(hasUsage && usage !== undefined ? { usage } : undefined)
   } as R
 }
+
+/**
+ * The answer that a store gives back as JSON; none where the text is not one. What every reader relies on is looked at, and
+ * no more: a schema would cost more than the look-up.
+ */
+export const decode = (json: string): Option.Option<ModelResponse> => {
+  try {
+    const response = JSON.parse(json) as ModelResponse
+    return isAnswer(response) ? Option.some(sound(response)) : Option.none()
+  } catch {
+    return Option.none()
+  }
+}
+
+const isAnswer = (response: ModelResponse): boolean =>
+  typeof response.requestedModel === "string"
+  && origins.includes(response.origin)
+  && (response._tag === "CompletionResponse"
+    ? FinishReason.literals.includes(response.finishReason) && response.parts.every(isPart)
+    : response._tag === "EmbeddingResponse" && response.vectors.every(Array.isArray))
+
+const isPart = (part: Part): boolean =>
+  typeof part.type === "string"
+  && ((part.type !== "text" && part.type !== "reasoning") || typeof part.text === "string")
 
 /** Whether a completion was cut at its output limit. */
 export const isTruncated = (response: ModelResponse): boolean =>

@@ -7,10 +7,11 @@
  *
  * ```ts
  * import { StoredValue } from "@pipe/core"
+ * import { Option } from "effect"
  *
  * StoredValue.encode({ text: "bee" }) // => "{\"text\":\"bee\"}"
- * const day = StoredValue.decode(StoredValue.encode([new Date(0), 5n])!) as [Date, bigint]
- * day[0].getTime() // => 0
+ * StoredValue.decode(StoredValue.encode([new Date(0), 5n])!) // => Option.some([new Date(0), 5n])
+ * StoredValue.decode("{") // => Option.none()
  * StoredValue.encode(() => 1) // => undefined
  * ```
  *
@@ -29,7 +30,10 @@ const isRecord = (value: object): value is Record<string, unknown> => {
   return prototype === Object.prototype || prototype === null
 }
 
-const isPlain = (value: unknown): boolean => {
+/** Levels of lists and records that a value may have: what walks over it recurses. */
+const DEPTH = 1_000
+
+const isPlain = (value: unknown, left = DEPTH): boolean => {
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -38,12 +42,13 @@ const isPlain = (value: unknown): boolean => {
       return Number.isFinite(value) && !Object.is(value, -0)
     case "object": {
       if (value === null) return true
+      if (left === 0) return false
       if (Array.isArray(value)) {
-        for (let i = 0; i < value.length; i++) if (!isPlain(value[i])) return false
+        for (let i = 0; i < value.length; i++) if (!isPlain(value[i], left - 1)) return false
         return true
       }
       if (!isRecord(value) || Object.getOwnPropertySymbols(value).length > 0) return false
-      for (const key in value) if (key === MARK || !isPlain(value[key])) return false
+      for (const key in value) if (key === MARK || !isPlain(value[key], left - 1)) return false
       return true
     }
     default:
@@ -56,7 +61,8 @@ class NotKept extends Error {}
 const mark = (tag: string, ...rest: ReadonlyArray<unknown>) => ({ [MARK]: [tag, ...rest] })
 
 /** `sorted`: also the fields of records that need a mark stand in their order. */
-const toJson = (value: unknown, sorted: boolean): unknown => {
+const toJson = (value: unknown, sorted: boolean, left = DEPTH): unknown => {
+  const inner = (item: unknown) => toJson(item, sorted, left - 1)
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -71,23 +77,20 @@ const toJson = (value: unknown, sorted: boolean): unknown => {
         : mark("number", Object.is(value, -0) ? "-0" : String(value))
     case "object": {
       if (value === null) return value
-      if (Array.isArray(value)) return Array.from(value, (item) => toJson(item, sorted))
+      if (left === 0) throw new NotKept()
+      if (Array.isArray(value)) return Array.from(value, inner)
       if (value instanceof Date) return mark("date", value.getTime())
       if (value instanceof Map)
         return mark(
           "map",
-          Array.from(value, ([key, item]) => [toJson(key, sorted), toJson(item, sorted)])
+          Array.from(value, ([key, item]) => [inner(key), inner(item)])
         )
-      if (value instanceof Set)
-        return mark(
-          "set",
-          Array.from(value, (item) => toJson(item, sorted))
-        )
+      if (value instanceof Set) return mark("set", Array.from(value, inner))
       if (value instanceof Uint8Array) return mark("bytes", Base64.encode(value))
       if (value instanceof URL) return mark("url", value.href)
-      if (Option.isOption(value)) return Option.isSome(value) ? mark("some", toJson(value.value, sorted)) : mark("none")
+      if (Option.isOption(value)) return Option.isSome(value) ? mark("some", inner(value.value)) : mark("none")
       if (!isRecord(value) || Object.getOwnPropertySymbols(value).length > 0) throw new NotKept()
-      const entries = Object.entries(value).map(([key, item]) => [key, toJson(item, sorted)] as const)
+      const entries = Object.entries(value).map(([key, item]) => [key, inner(item)] as const)
       if (!(MARK in value)) return Object.fromEntries(entries)
       return mark("record", sorted ? entries.sort(([a], [b]) => (a < b ? -1 : 1)) : entries)
     }
@@ -96,20 +99,18 @@ const toJson = (value: unknown, sorted: boolean): unknown => {
   }
 }
 
-/** JSON of any value that can be kept; `undefined` for one that cannot. */
-const json = (value: unknown, sorted: boolean): { readonly json: unknown } | undefined => {
+/** What a value is as text; `undefined` for one that cannot be kept, for a getter of its own that throws too. */
+const kept = (value: unknown, toText: (value: unknown) => string): string | undefined => {
   try {
-    return { json: isPlain(value) ? value : toJson(value, sorted) }
+    return toText(value)
   } catch {
     return undefined
   }
 }
 
 /** The text of a value; `undefined` when it cannot be kept. */
-export const encode = (value: unknown): string | undefined => {
-  const kept = json(value, false)
-  return kept === undefined ? undefined : JSON.stringify(kept.json)
-}
+export const encode = (value: unknown): string | undefined =>
+  kept(value, (value) => JSON.stringify(isPlain(value) ? value : toJson(value, false)))
 
 /** Whether the fields of all records of a plain value stand in their order: then its JSON is canonical as it is. */
 const isSorted = (value: unknown): boolean => {
@@ -128,11 +129,11 @@ const isSorted = (value: unknown): boolean => {
 }
 
 /** A text that is equal for equal values, whatever the order of their fields; `undefined` when it cannot be told. */
-export const canonical = (value: unknown): string | undefined => {
-  if (isPlain(value) && isSorted(value)) return JSON.stringify(value)
-  const kept = json(value, true)
-  return kept === undefined ? undefined : RequestKey.canonical(kept.json)
-}
+export const canonical = (value: unknown): string | undefined =>
+  kept(value, (value) => {
+    if (!isPlain(value)) return RequestKey.canonical(toJson(value, true))
+    return isSorted(value) ? JSON.stringify(value) : RequestKey.canonical(value)
+  })
 
 const revive = (value: unknown): unknown => {
   if (typeof value !== "object" || value === null) return value
@@ -168,8 +169,12 @@ const revive = (value: unknown): unknown => {
   }
 }
 
-/** The value of a text that `encode` gave. */
-export const decode = (text: string): unknown => {
-  const value: unknown = JSON.parse(text)
-  return text.includes(`"${MARK}"`) ? revive(value) : value
+/** The value of a text that `encode` gave; none of any other text. */
+export const decode = (text: string): Option.Option<unknown> => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return Option.some(text.includes(`"${MARK}"`) ? revive(value) : value)
+  } catch {
+    return Option.none()
+  }
 }

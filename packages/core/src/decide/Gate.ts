@@ -29,6 +29,8 @@ export interface Signature {
   readonly code: string
   readonly isNegative: boolean
   readonly words: ReadonlySet<string>
+  /** More than `MAX_LENGTH` characters: not compared, and never alike. */
+  readonly isTooLong: boolean
   /** The words in their order, and sorted. */
   readonly text: string
   readonly sorted: string
@@ -182,8 +184,24 @@ const plain = (digits: string): string =>
       ? digits.replace(/\.?0+$/, "")
       : digits
 
+/** Characters of a text that is compared: what is longer is a document, of which no embedder sees the whole. */
+const MAX_LENGTH = 8_000
+
+const tooLong: Signature = {
+  numbers: "",
+  names: "",
+  quotations: "",
+  code: "",
+  isNegative: false,
+  words: new Set(),
+  isTooLong: true,
+  text: "",
+  sorted: ""
+}
+
 /** Reads what is compared of a text. */
 export const signature = (text: string): Signature => {
+  if (text.length > MAX_LENGTH) return tooLong
   const normal = text.normalize("NFKC").replace(/[’ʼ]/g, "'")
   const quotations = Array.from(normal.matchAll(QUOTATION), (found) =>
     found
@@ -232,6 +250,7 @@ export const signature = (text: string): Signature => {
     code: code.join("\n"),
     isNegative,
     words: new Set(words),
+    isTooLong: false,
     text: words.join(" "),
     sorted: words.toSorted().join(" ")
   }
@@ -264,21 +283,23 @@ export const overlap = (a: Signature, b: Signature): number => {
 
 /** What keeps the answer to one text from standing for the other, `undefined` if nothing does. */
 export const differs = (a: Signature, b: Signature): string | undefined =>
-  a.numbers !== b.numbers
-    ? "numbers"
-    : a.names !== b.names
-      ? "names"
-      : a.quotations !== b.quotations
-        ? "quotations"
-        : a.code !== b.code
-          ? "code"
-          : a.isNegative !== b.isNegative
-            ? "negations"
-            : isOpposite(a, b) || isOpposite(b, a)
-              ? "opposites"
-              : a.text !== b.text && a.sorted === b.sorted
-                ? "word order"
-                : undefined
+  a.isTooLong || b.isTooLong
+    ? "length"
+    : a.numbers !== b.numbers
+      ? "numbers"
+      : a.names !== b.names
+        ? "names"
+        : a.quotations !== b.quotations
+          ? "quotations"
+          : a.code !== b.code
+            ? "code"
+            : a.isNegative !== b.isNegative
+              ? "negations"
+              : isOpposite(a, b) || isOpposite(b, a)
+                ? "opposites"
+                : a.text !== b.text && a.sorted === b.sorted
+                  ? "word order"
+                  : undefined
 
 /** What `ErrorBound` wants to know of an earlier text beside its similarity. */
 export const compare = (a: Signature, b: Signature) => ({

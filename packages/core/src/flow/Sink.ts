@@ -52,7 +52,9 @@ export type Any = Sink<unknown, unknown>
 
 /** Takes the rows of one run. */
 export interface Writer<E, R> {
-  readonly write: (rows: ReadonlyArray<{ readonly [name: string]: unknown }>) => Effect.Effect<void, E | SinkError, R>
+  readonly write: (
+    rows: ReadonlyArray<{ readonly [name: string]: unknown }>
+  ) => Effect.Effect<void, E | SinkError | UnwritableRow, R>
   /** The run is complete: everything that was written takes its place. */
   readonly finish: Effect.Effect<void, E | SinkError, R>
 }
@@ -60,6 +62,13 @@ export interface Writer<E, R> {
 /** An output that cannot be written. */
 export class SinkError extends Schema.TaggedError<SinkError>()("SinkError", {
   sink: Schema.String,
+  message: Schema.String
+}) {}
+
+/** A row that an output has no form for: it fails by itself, and nothing of what was given with it is written yet. */
+export class UnwritableRow extends Schema.TaggedError<UnwritableRow>()("UnwritableRow", {
+  /** Its place in what was given. */
+  index: Schema.Int,
   message: Schema.String
 }) {}
 
@@ -75,27 +84,25 @@ export const jsonl = <S extends Rows>(
   path: FilePath,
   rows: S
 ): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
-  toText(path, rows, (toRow) => ({
-    chunk: encodeWith((values) => values.map((value) => `${stringify(toRow(value))}\n`).join(""))
-  }))
+  toText(path, rows, () => ({ row: stringify, join: (rows) => rows.map((row) => `${row}\n`).join("") }))
 
 /** One JSON array. */
 export const json = <S extends Rows>(
   path: FilePath,
   rows: S
 ): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
-  toText(path, rows, (toRow) => {
+  toText(path, rows, () => {
     let first = true
     return {
-      chunk: encodeWith((values) =>
-        values
-          .map((value) => {
-            const text = `${first ? "[\n" : ",\n"}${stringify(toRow(value))}`
+      row: stringify,
+      join: (rows) =>
+        rows
+          .map((row) => {
+            const text = `${first ? "[\n" : ",\n"}${row}`
             first = false
             return text
           })
-          .join("")
-      ),
+          .join(""),
       end: () => (first ? "[]\n" : "\n]\n")
     }
   })
@@ -109,14 +116,14 @@ export const csv = <S extends Rows>(
   rows: S,
   options?: { readonly delimiter?: string; readonly columns?: ReadonlyArray<string> }
 ): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
-  toText(path, rows, (toRow) => {
+  toText(path, rows, () => {
     let columns = options?.columns
     let started = false
     let warned = false
     return {
-      chunk: (values) =>
+      row: (value) => flatten(value),
+      join: (records) =>
         Effect.gen(function* () {
-          const records = values.map((value) => flatten(toRow(value)))
           columns ??= Object.keys(records[0]!)
           const headers = !started
           started = true
@@ -145,9 +152,7 @@ export const csv = <S extends Rows>(
 
 /** Each value as one line of text. */
 export const lines = <E, R>(path: FilePath, node: Node.Node<string, E, R>): Sink<E, R | Platform> =>
-  toText(path, node, (toRow) => ({
-    chunk: encodeWith((values) => values.map((value) => `${toRow(value)}\n`).join(""))
-  }))
+  toText(path, node, () => ({ row: String, join: (rows) => rows.map((row) => `${row}\n`).join("") }))
 
 /** Gives every row to a function, one after the other. */
 export const forEach = <S extends Rows, E = never, R = never>(
@@ -183,17 +188,32 @@ const shape = (rows: Rows): { readonly inputs: Node.Inputs; readonly toRow: ToRo
 
 type Values = ReadonlyArray<{ readonly [name: string]: unknown }>
 
-interface Encoder {
-  readonly chunk: (values: Values) => Effect.Effect<string, { readonly message: string }>
+interface Encoder<A> {
+  /** A row by itself; throws where it has no form. */
+  readonly row: (value: unknown) => A
+  readonly join: (rows: ReadonlyArray<A>) => string | Effect.Effect<string, { readonly message: string }>
   readonly end?: () => string
 }
 
-const encodeWith =
-  (f: (values: Values) => string): Encoder["chunk"] =>
-  (values) =>
-    Effect.try({ try: () => f(values), catch: (error) => error as Error })
+const encodeRows = <A>(
+  values: Values,
+  toRow: ToRow,
+  encoder: Encoder<A>
+): Effect.Effect<ReadonlyArray<A>, UnwritableRow> => {
+  const rows: Array<A> = []
+  for (const value of values) {
+    try {
+      rows.push(encoder.row(toRow(value)))
+    } catch (error) {
+      return Effect.fail(
+        new UnwritableRow({ index: rows.length, message: error instanceof Error ? error.message : String(error) })
+      )
+    }
+  }
+  return Effect.succeed(rows)
+}
 
-const toText = <E, R>(path: FilePath, rows: Rows, encoder: (toRow: ToRow) => Encoder): Sink<E, R | Platform> => {
+const toText = <A, E, R>(path: FilePath, rows: Rows, encoder: () => Encoder<A>): Sink<E, R | Platform> => {
   const { inputs, toRow } = shape(rows)
   const name = typeof path === "string" ? path : path instanceof URL ? shortName(path) : `--${path.parameter.name}`
   return make<E, R | Platform>({
@@ -204,15 +224,20 @@ const toText = <E, R>(path: FilePath, rows: Rows, encoder: (toRow: ToRow) => Enc
     open: Effect.gen(function* () {
       const given = yield* Parameter.valueOf(path)
       const target = given === "-" ? yield* toStdout : yield* toFile(given)
-      const encode = encoder(toRow)
+      const encode = encoder()
       const write: Writer<never, never>["write"] = (values) =>
-        Effect.flatMap(
-          Effect.mapError(
-            encode.chunk(values),
-            (error) => new SinkError({ sink: name, message: `${name}: a row cannot be written: ${error.message}` })
-          ),
-          target.write
-        )
+        Effect.flatMap(encodeRows(values, toRow, encode), (rows) => {
+          const text = encode.join(rows)
+          return typeof text === "string"
+            ? target.write(text)
+            : Effect.flatMap(
+                Effect.mapError(
+                  text,
+                  (error) => new SinkError({ sink: name, message: `${name}: cannot be written: ${error.message}` })
+                ),
+                target.write
+              )
+        })
       return {
         write,
         finish: Effect.andThen(

@@ -28,6 +28,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import * as Nesting from "../data/Nesting.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
 import * as TextLine from "./TextLine.ts"
@@ -62,7 +63,7 @@ export const jsonl = <A>(name: string, options: FileOptions<A>): Node.Node<A, So
         const { offset } = line
         if (line.problem !== undefined) return { position, offset, problem: line.problem, raw: "" }
         try {
-          return { ...decode(position, JSON.parse(line.text)), offset }
+          return { ...decode(position, Nesting.parse(line.text)), offset }
         } catch (error) {
           return { position, offset, problem: `not JSON: ${messageOf(error)}`, raw: line.text }
         }
@@ -102,7 +103,10 @@ export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, Sou
               message: `${file.label}, element ${index + 1}: ${error.message}: mend the array; one value a line is read by Source.jsonl`
             })
       ),
-      Stream.map((value) => decode(`${file.label}[${index++}]`, value))
+      Stream.map((value): Node.SourceRow<A> => {
+        const position = `${file.label}[${index++}]`
+        return Nesting.isTooDeep(value) ? { position, problem: Nesting.problem, raw: "" } : decode(position, value)
+      })
     )
   })
 
@@ -287,10 +291,7 @@ const decoder = <A>(schema: Schema.Codec<A, unknown>) => {
     const error = Exit.findError(exit)
     return {
       position,
-      problem: `does not fit its schema: ${(Result.isSuccess(error) ? messageOf(error.success) : "a defect").replace(
-        /\s*\n\s*/g,
-        " "
-      )}`,
+      problem: `does not fit its schema: ${Result.isSuccess(error) ? oneLine(messageOf(error.success)) : "a defect"}`,
       raw: JSON.stringify(raw)
     }
   }
@@ -322,5 +323,11 @@ const checkHeader = (label: string, header: ReadonlyArray<string>, delimiter: st
       )
     : Effect.void
 }
+
+const oneLine = (text: string): string =>
+  text
+    .split("\n")
+    .map((line) => line.trim())
+    .join(" ")
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -43,7 +43,7 @@ import * as BatchDesk from "../batch/BatchDesk.ts"
 import * as BatchFailure from "../batch/BatchFailure.ts"
 import type * as BatchJob from "../batch/BatchJob.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
-import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Money from "../data/Money.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
@@ -189,7 +189,9 @@ const sender = (
     line: BatchRepo.Line
   ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
     Effect.withFiber((fiber) => {
-      const response = JSON.parse(line.value!) as ModelResponse.ResponseTo<R>
+      const kept = Option.flatMap(Option.fromUndefinedOr(line.value), ModelResponse.decode)
+      if (Option.isNone(kept)) return desk.spoiled(line)
+      const response = kept.value as ModelResponse.ResponseTo<R>
       const refused = ModelFailure.refusal(response)
       if (refused !== undefined) return Effect.fail(refused)
       if (

@@ -24,6 +24,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
@@ -157,12 +158,10 @@ const parse = (
   text: string,
   expected: ModelResponse.ModelResponse["_tag"]
 ): { readonly response: ModelResponse.ModelResponse; readonly paid: string | undefined } | undefined => {
-  try {
-    const { paid, ...response } = JSON.parse(text) as ModelResponse.ModelResponse & { readonly paid?: string }
-    return response._tag === expected ? { response, paid } : undefined
-  } catch {
-    return undefined
-  }
+  const known = ModelResponse.decode(text)
+  if (Option.isNone(known) || known.value._tag !== expected) return undefined
+  const { paid, ...response } = known.value as ModelResponse.ModelResponse & { readonly paid?: string }
+  return { response, paid }
 }
 
 /** A store that is left alone after its first failure, with one warning: answers are paid for again, but the run goes on. */

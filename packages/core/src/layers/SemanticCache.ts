@@ -42,6 +42,7 @@ import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
+import * as Option from "effect/Option"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
@@ -349,7 +350,9 @@ const responseOf = <R extends ModelRequest.Completion>(
   entry: ReuseRepo.Entry
 ): Effect.Effect<ModelResponse.ResponseTo<R> | undefined> =>
   Effect.map(ModelClient.Accept, (check) => {
-    const response = ModelResponse.again(JSON.parse(entry.value) as ModelResponse.ModelResponse, "semantic")
+    const kept = ModelResponse.decode(entry.value)
+    if (Option.isNone(kept)) return undefined
+    const response = ModelResponse.again(kept.value, "semantic")
     return check(response) === undefined ? (response as ModelResponse.ResponseTo<R>) : undefined
   })
 

@@ -7,6 +7,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
+import * as Nesting from "../data/Nesting.ts"
 import * as Varying from "../seam/Varying.ts"
 
 /** Stands in the instruction in the place of each text. */
@@ -119,7 +120,7 @@ const parse = (text: string): ReadonlyArray<unknown> | undefined => {
   // Some models put a fence or a word around it.
   const json = text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1)
   try {
-    const { answers } = JSON.parse(json) as { readonly answers?: unknown }
+    const { answers } = Nesting.parse(json) as { readonly answers?: unknown }
     return Array.isArray(answers) ? answers : undefined
   } catch {
     return undefined

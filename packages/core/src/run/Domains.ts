@@ -11,7 +11,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
-import type * as Sink from "../flow/Sink.ts"
+import * as Sink from "../flow/Sink.ts"
 import * as DomainPlan from "./DomainPlan.ts"
 import * as OrderedPool from "./OrderedPool.ts"
 import * as RowSample from "./RowSample.ts"
@@ -129,6 +129,33 @@ export const run = Effect.fnUntraced(function* (
   )
 })
 
+/** Writes rows to an output; one that it has no form for is a failed row. */
+const writeRows = (
+  sink: Sink.Any,
+  entry: { readonly writer: Sink.Writer<unknown, unknown>; rows: number },
+  rows: ReadonlyArray<Present>,
+  state: RunState.RunState
+): Effect.Effect<void, unknown, unknown> => {
+  if (rows.length === 0) return Effect.void
+  const written = Effect.map(entry.writer.write(rows.map(({ values }) => values)), () => {
+    entry.rows += rows.length
+  })
+  return Effect.catch(written, (error) => {
+    if (!(error instanceof Sink.UnwritableRow)) return Effect.fail(error)
+    const { row, values } = rows[error.index]!
+    return Effect.andThen(
+      state.onDefect(sink, row, values, new Error(`${sink.name} cannot hold the row: ${error.message}`)),
+      Effect.suspend(() => writeRows(sink, entry, rows.toSpliced(error.index, 1), state))
+    )
+  })
+}
+
+/** A row that has all values that somebody reads. */
+interface Present {
+  readonly row: RowProgram.Row
+  readonly values: Record<string, unknown>
+}
+
 /** The second side of a join by key. */
 interface JoinTable {
   readonly rows: Map<string | number, Array<unknown>>
@@ -136,6 +163,13 @@ interface JoinTable {
 }
 
 const makeTable = (): JoinTable => ({ rows: new Map(), complete: Deferred.makeUnsafe() })
+
+/** A row of a join with its key. */
+interface Keyed {
+  readonly row: RowProgram.Row
+  readonly value: unknown
+  readonly key: string | number
+}
 
 /** Takes a domain's finished rows on to what reads them. */
 interface Outlet {
@@ -155,7 +189,7 @@ const makeOutlet = (
     readonly state: RunState.RunState
   }
 ): Outlet => {
-  const present = (read: RowProgram.Reader, rows: ReadonlyArray<RowProgram.Row>) =>
+  const present = (read: RowProgram.Reader, rows: ReadonlyArray<RowProgram.Row>): ReadonlyArray<Present> =>
     rows.flatMap((row) => {
       const values = read(row)
       return values === undefined ? [] : [{ row, values }]
@@ -167,15 +201,7 @@ const makeOutlet = (
       if (entry === undefined) return { end: Effect.void, take: () => Effect.void }
       return {
         end: Effect.void,
-        take: (rows) => {
-          const records: Array<Record<string, unknown>> = []
-          for (const row of rows) {
-            const values = read(row)
-            if (values !== undefined) records.push(values)
-          }
-          entry.rows += records.length
-          return records.length === 0 ? Effect.void : entry.writer.write(records)
-        }
+        take: (rows) => writeRows(outlet.sink, entry, present(read, rows), env.state)
       }
     }
     case "Expand": {
@@ -259,34 +285,49 @@ const makeJoinOutlet = (
   const feed = env.feeds.get(outlet.node)!
   const table = env.tables.get(outlet.node)!
   const keyOf = outlet.kind.on[outlet.side]!
-  const valuesOf = (rows: ReadonlyArray<RowProgram.Row>) =>
-    rows.flatMap((row) => {
+  /** Gives rows with their keys; one whose key cannot be made has failed. */
+  const keyed = (
+    rows: ReadonlyArray<RowProgram.Row>,
+    use: (rows: ReadonlyArray<Keyed>) => Effect.Effect<unknown>
+  ): Effect.Effect<void> => {
+    const good: Array<Keyed> = []
+    const failed: Array<Effect.Effect<void>> = []
+    for (const row of rows) {
       const values = read(row)
-      return values === undefined ? [] : [{ row, value: values["value"] }]
-    })
+      if (values === undefined) continue
+      const { value } = values
+      try {
+        good.push({ row, value, key: keyOf(value) })
+      } catch (defect) {
+        failed.push(env.state.onDefect(outlet.node, row, value, defect))
+      }
+    }
+    return Effect.andThen(Effect.all(failed, { discard: true }), Effect.asVoid(use(good)))
+  }
   if (!outlet.first) {
     return {
       take: (rows) =>
-        Effect.sync(() => {
-          for (const { value } of valuesOf(rows)) {
-            const key = keyOf(value)
-            const partners = table.rows.get(key)
-            if (partners === undefined) table.rows.set(key, [value])
-            else partners.push(value)
-          }
-        }),
+        keyed(rows, (rows) =>
+          Effect.sync(() => {
+            for (const { key, value } of rows) {
+              const partners = table.rows.get(key)
+              if (partners === undefined) table.rows.set(key, [value])
+              else partners.push(value)
+            }
+          })
+        ),
       end: Effect.asVoid(Deferred.succeed(table.complete, undefined))
     }
   }
   const [firstName, secondName] = Object.keys(outlet.kind.inputs) as [string, string]
-  const probe = (items: ReadonlyArray<{ readonly row: RowProgram.Row; readonly value: unknown }>) =>
+  const probe = (items: ReadonlyArray<Keyed>) =>
     Queue.offerAll(
       feed,
       // The second side may lack the partners of rows that were put down.
       env.state.putDown() > 0
         ? []
-        : items.flatMap(({ row, value }) => {
-            const partners = table.rows.get(keyOf(value)) ?? (outlet.kind.type === "left" ? [undefined] : [])
+        : items.flatMap(({ key, row, value }) => {
+            const partners = table.rows.get(key) ?? (outlet.kind.type === "left" ? [undefined] : [])
             return partners.map((partner) => ({
               value: { [firstName]: value, [secondName]: partner },
               position: row.position,
@@ -295,17 +336,16 @@ const makeJoinOutlet = (
           })
     )
   // Where the second side comes out of the first one's rows, waiting for it here would wait for ever.
-  const held: Array<{ readonly row: RowProgram.Row; readonly value: unknown }> = []
+  const held: Array<Keyed> = []
   return {
     take: (rows) =>
       outlet.holdFirst
-        ? Effect.sync(() => {
-            held.push(...valuesOf(rows))
-          })
-        : Effect.andThen(
-            Deferred.await(table.complete),
-            Effect.suspend(() => probe(valuesOf(rows)))
-          ),
+        ? keyed(rows, (rows) =>
+            Effect.sync(() => {
+              held.push(...rows)
+            })
+          )
+        : Effect.andThen(Deferred.await(table.complete), keyed(rows, probe)),
     end: outlet.holdFirst
       ? // The rest of this domain's outlets must end before the second side can be complete.
         Effect.asVoid(

@@ -7,8 +7,10 @@ import * as AiError from "effect/ai/AiError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Secret from "../data/Secret.ts"
+import * as StoredValue from "../data/StoredValue.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import type * as RowRepo from "../store/RowRepo.ts"
 
@@ -33,14 +35,18 @@ export const describe = (cause: Cause.Cause<unknown>): { readonly error: string;
   return { error: tag, message: Secret.mask(typeof error === "string" ? error : safeJson(error)) }
 }
 
-/** JSON of anything; of what has none, some text. */
+/** JSON of anything: as values are kept where JSON has no form for it, and of what cannot be kept, its name. */
 export const safeJson = (value: unknown): string => {
   try {
-    return JSON.stringify(value) ?? String(value)
+    return JSON.stringify(value) ?? JSON.stringify(String(value))
   } catch {
-    return String(value)
+    return StoredValue.encode(value) ?? JSON.stringify(Object.prototype.toString.call(value))
   }
 }
+
+/** The row as a line of JSON, whatever its input is. */
+const lineOf = ({ input, ...row }: FailedRow): string =>
+  `${JSON.stringify(row).slice(0, -1)},"input":${safeJson(input)}}`
 
 /** Collects the failed rows of a run in a file, made when the first comes; a file of an earlier run is removed. */
 export interface ErrorsFile {
@@ -54,30 +60,50 @@ export interface ErrorsFile {
 /** Opens the errors file of a run; `keep` gets each row too. */
 export const open = Effect.fnUntraced(function* (path: string, keep: (row: FailedRow) => void) {
   const fs = yield* FileSystem.FileSystem
+  const scope = yield* Effect.scope
   const remove = Effect.ignore(fs.remove(path))
   yield* remove
   // One row after the other: rows that fail together must not write over each other.
   const writing = Semaphore.makeUnsafe(1)
+  const encoder = new TextEncoder()
   let count = 0
-  let broken = false
+  let handle: FileSystem.File | undefined
+  /** Lines that could not be written yet: where all file handles are in use, one is free again when the run ends. */
+  let pending = ""
+  const flush = Effect.gen(function* () {
+    if (pending === "") return
+    handle ??= yield* Scope.provide(fs.open(path, { flag: "a" }), scope)
+    yield* handle.writeAll(encoder.encode(pending))
+    pending = ""
+  })
+  yield* Effect.addFinalizer(() =>
+    count === 0
+      ? remove
+      : Effect.catch(flush, (error) => Effect.logWarning(`${path}: failed rows cannot be written: ${error.message}`))
+  )
   const file: ErrorsFile = {
     path,
     count: () => count,
-    restart: Effect.suspend(() => {
-      count = 0
-      return remove
-    }),
+    restart: writing.withPermit(
+      Effect.suspend(() => {
+        count = 0
+        pending = ""
+        return handle === undefined ? remove : Effect.ignore(handle.truncate(0))
+      })
+    ),
     append: (row) => {
       count++
       keep(row)
       return writing.withPermit(
-        Effect.catch(fs.writeFileString(path, `${Secret.mask(safeJson(row))}\n`, { flag: "a" }), (error) => {
-          if (broken) return Effect.void
-          broken = true
-          return Effect.logWarning(`${path}: failed rows cannot be written: ${error.message}`)
+        Effect.suspend(() => {
+          if (pending.length < MAX_PENDING) pending += `${Secret.mask(lineOf(row))}\n`
+          return Effect.ignore(flush)
         })
       )
     }
   }
   return file
 })
+
+/** Characters of lines that wait for a handle, at most: the store has the rows too. */
+const MAX_PENDING = 16 * 1024 * 1024

@@ -11,6 +11,7 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
 import * as StoredValue from "../data/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
@@ -142,10 +143,10 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   const keyOf = (known: Step, sample: number, text: string): string =>
     ContentHash.make(`${known.key}\n${sample}\n${text}`)
 
-  const toFound = (key: string, result: RowRepo.Result | undefined): Found =>
-    result !== undefined && isGood(result)
-      ? { _tag: "Hit", value: StoredValue.decode(result.value) }
-      : { _tag: "Missing", key }
+  const toFound = (key: string, result: RowRepo.Result | undefined): Found => {
+    const value = result !== undefined && isGood(result) ? StoredValue.decode(result.value) : Option.none()
+    return Option.isSome(value) ? { _tag: "Hit", value: value.value } : { _tag: "Missing", key }
+  }
 
   const lookUp = (key: string, known: Step): Effect.Effect<Found, SqlError.SqlError> =>
     Effect.map(results.get(key, known.isNew), (result) => toFound(key, result))
@@ -189,7 +190,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     if (flight !== undefined) {
       // Who waits gets a value of its own.
       const shared = Effect.map(Deferred.await(flight), ({ text, value }) =>
-        text === undefined ? value : StoredValue.decode(text)
+        text === undefined ? value : Option.getOrUndefined(StoredValue.decode(text))
       )
       return Effect.catchCause(shared, (cause) =>
         // The row that led was cut: this one leads now.

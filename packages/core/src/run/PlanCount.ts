@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as ModelRequest from "../data/ModelRequest.ts"
-import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Cascade from "../layers/Cascade.ts"
@@ -216,8 +216,10 @@ export const counting = (
         Effect.catch(env.store.answers.get(key), () => Effect.undefined),
         (row) => {
           if (row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)) return answer
+          const decoded = ModelResponse.decode(row.value)
+          if (Option.isNone(decoded)) return answer
+          const kept = decoded.value as ModelResponse.ResponseTo<R>
           counts.cached++
-          const kept = JSON.parse(row.value) as ModelResponse.ResponseTo<R>
           if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
           return Effect.succeed(kept)
         }

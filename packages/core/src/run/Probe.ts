@@ -7,6 +7,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as StoredValue from "../data/StoredValue.ts"
@@ -87,7 +88,9 @@ export const compare = Effect.fnUntraced(function* (
   run: (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>,
   client: ModelClient.Service
 ) {
-  const input = StoredValue.decode(probe.input)
+  const kept = StoredValue.decode(probe.input)
+  if (Option.isNone(kept)) return undefined
+  const input = kept.value
   const now = yield* render(run, input, client)
   if (now === probe.request) return undefined
   yield* Effect.sleep(5)

@@ -86,8 +86,13 @@ export interface RunState extends RowProgram.Run {
     row: RowProgram.Row,
     bad: { readonly position: string; readonly problem: string; readonly raw: string }
   ) => Effect.Effect<void>
-  /** A function of the author's that threw outside a step. */
-  readonly onDefect: (node: Node.Any, row: RowProgram.Row, input: unknown, defect: unknown) => Effect.Effect<void>
+  /** A row that failed outside a step: a function of the author's threw, or an output has no form for it. */
+  readonly onDefect: (
+    place: Pick<Node.Any, "name" | "domain">,
+    row: RowProgram.Row,
+    input: unknown,
+    defect: unknown
+  ) => Effect.Effect<void>
   readonly onRows: (source: Node.Any, rows: ReadonlyArray<RowProgram.Row>) => Effect.Effect<void>
   readonly started: () => RunEvent.RunEvent
   readonly progress: (at: number) => typeof RunEvent.Progress.Type
@@ -321,14 +326,16 @@ export const make = (init: {
         input: raw
       })
     },
-    onDefect: (node, row, input, defect) => {
-      stats.get(node)!.failed++
+    onDefect: (place, row, input, defect) => {
+      // An output has no counts.
+      const own = stats.get(place as Node.Any)
+      if (own !== undefined) own.failed++
       row.failed = true
       return onFailed({
-        source: node.domain.root,
+        source: place.domain.root,
         row: row.index,
         position: row.position,
-        node: node.name,
+        node: place.name,
         error: "Error",
         message: defect instanceof Error ? defect.message : String(defect),
         input

@@ -24,6 +24,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type * as ModelRequest from "../data/ModelRequest.ts"
+import * as Nesting from "../data/Nesting.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
 import * as ModelClient from "./ModelClient.ts"
@@ -204,12 +205,18 @@ const checkers = new WeakMap<Schema.Top, (response: ModelResponse.ModelResponse)
 const checker = (schema: Schema.Top): ((response: ModelResponse.ModelResponse) => string | undefined) => {
   const known = checkers.get(schema)
   if (known !== undefined) return known
-  const decode = Schema.decodeUnknownExit(Schema.fromJsonString(schema as unknown as Schema.Codec<unknown, unknown>))
+  const decode = Schema.decodeUnknownExit(schema as unknown as Schema.Codec<unknown, unknown>)
   const problemOf = (response: ModelResponse.ModelResponse): string | undefined => {
     if (response._tag !== "CompletionResponse") return undefined
     if (ModelResponse.isTruncated(response)) return truncated(response)
     if (response.parts.some((part) => part.type === "tool-call")) return undefined
-    const exit = decode(unfence(ModelResponse.text(response)))
+    let answer: unknown
+    try {
+      answer = Nesting.parse(unfence(ModelResponse.text(response)))
+    } catch (error) {
+      return `not JSON: ${(error as Error).message}`
+    }
+    const exit = decode(answer)
     return Exit.isSuccess(exit) ? undefined : firstProblem(exit)
   }
   const verdicts = new WeakMap<ModelResponse.ModelResponse, { readonly problem: string | undefined }>()
@@ -231,7 +238,17 @@ const firstProblem = (exit: Exit.Failure<unknown, unknown>): string => {
 }
 
 /** A whole answer in one Markdown code fence is taken out of it; anything else stays as it is. */
-const unfence = (text: string): string => /^\s*```(?:json)?\s*\n([\s\S]*)\n\s*```\s*$/i.exec(text)?.[1] ?? text
+const unfence = (text: string): string => {
+  const bare = text.trim()
+  if (!bare.startsWith("```") || !bare.endsWith("```")) return text
+  const start = bare.indexOf("\n")
+  const end = bare.lastIndexOf("\n")
+  return start < end
+    && ["", "json"].includes(bare.slice(3, start).trim().toLowerCase())
+    && bare.slice(end).trim() === "```"
+    ? bare.slice(start + 1, end)
+    : text
+}
 
 interface Transformed<T, RD, RE> {
   readonly codec: Schema.ConstraintCodec<T, unknown, RD, RE>

@@ -22,6 +22,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type * as ModelRequest from "../data/ModelRequest.ts"
+import * as Nesting from "../data/Nesting.ts"
 
 /** When an answer to an earlier text may stand for the answer to this one. */
 export interface Reuse {
@@ -196,7 +197,7 @@ export const answerKey = (
   const trimmed = text.trim()
   if (/^[[{]/.test(trimmed)) {
     try {
-      return canonical(JSON.parse(trimmed))
+      return canonical(Nesting.parse(trimmed))
     } catch {
       // Not JSON after all.
     }

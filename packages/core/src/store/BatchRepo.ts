@@ -137,6 +137,8 @@ export interface BatchRepo {
     taken: ReadonlyArray<Taken>,
     token: string
   ) => Effect.Effect<ReadonlySet<number>, SqlError.SqlError>
+  /** Replaces the answer of a line by a failure. */
+  readonly fail: (line: Line, value: string) => Effect.Effect<void, SqlError.SqlError>
   /** Adds to what a batch has cost. */
   readonly addUp: (id: number, cost: Money.Money) => Effect.Effect<void, SqlError.SqlError>
   /** All lines that still wait are to be asked again; `uncounted`: as if they had not been asked. How many they are. */
@@ -349,6 +351,14 @@ export const make = (database: Database.Service): BatchRepo => {
           ])
         ),
         (results) => new Set(results.flatMap((rows) => rows.map((row) => Number(row["number"]))))
+      ),
+    fail: ({ batch, number }, value) =>
+      Effect.asVoid(
+        database.query("UPDATE batch_lines SET state = 'failed', value = ? WHERE batch = ? AND number = ?", [
+          value,
+          batch,
+          number
+        ])
       ),
     addUp: (id, cost) => Effect.asVoid(database.query("UPDATE batches SET cost = cost + ? WHERE id = ?", [cost, id])),
     release: (batch, tries) =>

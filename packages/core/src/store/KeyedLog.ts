@@ -8,6 +8,7 @@
  *
  * @internal
  */
+import { crc32 } from "node:zlib"
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
@@ -28,6 +29,8 @@ export interface KeyedLog<R extends Entry> {
 /** A row; its columns are named as in the table. */
 export interface Entry {
   readonly key: string
+  /** What is kept, with a checksum beside it: a row that was damaged on disk is as good as not there. */
+  readonly value: string
 }
 
 /** Keys in memory, at most. */
@@ -65,11 +68,31 @@ class Filter {
   }
 }
 
+const CHECKSUM = "checksum"
+
+/** What is damaged is computed, or paid, again: that is said, and the run goes on. */
+const damaged = (database: Database.Service, table: string): Effect.Effect<undefined> =>
+  Effect.as(
+    Effect.logWarning(
+      `${database.name}: an entry of ${table} is damaged (its checksum differs) and is not used; check the disk`
+    ),
+    undefined
+  )
+
 /** How long this process goes without asking whether another has written, in milliseconds. */
 const REFRESH = 100
 
-const toValues = <R extends Entry>(columns: ReadonlyArray<keyof R & string>, row: R): ReadonlyArray<unknown> =>
-  columns.map((column) => row[column] ?? null)
+const toValues = <R extends Entry>(columns: ReadonlyArray<keyof R & string>, row: R): ReadonlyArray<unknown> => [
+  ...columns.map((column) => row[column] ?? null),
+  crc32(row.value)
+]
+
+/** A row as the database gives it. */
+type Stored<R> = R & { readonly id: number; readonly checksum: number | null }
+
+/** Rows of earlier versions have no checksum. */
+const isWhole = <R extends Entry>({ checksum, value }: Stored<R>): boolean =>
+  typeof value === "string" && (checksum === null || Number(checksum) === crc32(value))
 
 const onServer = <R extends Entry>(
   database: Database.Service,
@@ -80,12 +103,12 @@ const onServer = <R extends Entry>(
   const queue: Array<R> = []
   const target: Writer.Table = {
     name: table,
-    columns,
+    columns: [...columns, CHECKSUM],
     committed: (ids) => {
       for (const row of queue.splice(0, ids.length)) if (pending.get(row.key) === row) pending.delete(row.key)
     }
   }
-  const select = `SELECT ${columns.join(", ")} FROM ${table} WHERE key = ? ORDER BY id DESC LIMIT 1`
+  const select = `SELECT ${[...columns, CHECKSUM].join(", ")} FROM ${table} WHERE key = ? ORDER BY id DESC LIMIT 1`
   return {
     settle: Effect.void,
     forget: () => {},
@@ -99,7 +122,10 @@ const onServer = <R extends Entry>(
       const waiting = pending.get(key)
       return waiting !== undefined
         ? Effect.succeed(waiting)
-        : Effect.map(database.query(select, [key]), (rows) => rows[0] as unknown as R | undefined)
+        : Effect.flatMap(database.query(select, [key]), (rows) => {
+            const row = rows[0] as unknown as Stored<R> | undefined
+            return row === undefined || isWhole(row) ? Effect.succeed(row) : damaged(database, table)
+          })
     }
   }
 }
@@ -126,7 +152,7 @@ const onSqlite = <R extends Entry>(
 
   const target: Writer.Table = {
     name: table,
-    columns,
+    columns: [...columns, CHECKSUM],
     committed: (ids) => {
       queue.splice(0, ids.length).forEach((row, at) => {
         if (pending.get(row.key) === row) pending.delete(row.key)
@@ -185,16 +211,21 @@ const onSqlite = <R extends Entry>(
   let behind = new Map<string, R>()
   let reach = 1
   let last = 0
-  const read = `SELECT id, ${columns.join(", ")} FROM ${table} WHERE id BETWEEN ? AND ? ORDER BY id`
+  const read = `SELECT id, ${[...columns, CHECKSUM].join(", ")} FROM ${table} WHERE id BETWEEN ? AND ? ORDER BY id`
   const readAt = (id: number, key: string): Effect.Effect<R | undefined, SqlError.SqlError> => {
     reach = Math.abs(id - last) <= AHEAD ? Math.min(AHEAD, reach * 4) : Math.max(1, reach >> 2)
     last = id + reach
-    return Effect.map(database.query(read, [reach > 1 ? id - BACK : id, id + reach - 1]), (rows) => {
+    return Effect.flatMap(database.query(read, [reach > 1 ? id - BACK : id, id + reach - 1]), (rows) => {
       behind = ahead
       ahead = new Map()
-      for (const row of rows as unknown as ReadonlyArray<R>) ahead.set(row.key, row)
-      const found = ahead.get(key)
-      return found === undefined || (found as unknown as { readonly id: number }).id !== id ? undefined : found
+      let found: Stored<R> | undefined
+      for (const row of rows as unknown as ReadonlyArray<Stored<R>>) {
+        if (row.id === id) found = row
+        if (isWhole(row)) ahead.set(row.key, row)
+        else ahead.delete(row.key)
+      }
+      if (found === undefined || found.key !== key) return Effect.undefined
+      return isWhole(found) ? Effect.succeed(found) : damaged(database, table)
     })
   }
 

@@ -131,7 +131,9 @@ export const migrations = {
     "CREATE TABLE aside (id ID, at INT NOT NULL, name TEXT NOT NULL, error TEXT NOT NULL, content TEXT NOT NULL)"
   ),
   // An answer that a budget's output limit has cut is no result.
-  "0007_limited": run("ALTER TABLE batch_lines ADD COLUMN limited INT NOT NULL DEFAULT 0")
+  "0007_limited": run("ALTER TABLE batch_lines ADD COLUMN limited INT NOT NULL DEFAULT 0"),
+  // A value that was damaged on disk is not used.
+  "0008_checksums": run("ALTER TABLE results ADD COLUMN checksum INT", "ALTER TABLE cache ADD COLUMN checksum INT")
 }
 
 /** The newest version that this code knows. */

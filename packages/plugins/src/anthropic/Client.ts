@@ -7,6 +7,7 @@ import type { Anthropic, APIError } from "@anthropic-ai/sdk"
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as AnswerSize from "../transport/AnswerSize.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
 import * as Limits from "../transport/Limits.ts"
 import * as PoolTransport from "../transport/PoolTransport.ts"
@@ -27,7 +28,7 @@ export interface Options {
 export const load = async ({
   apiKey,
   baseUrl,
-  fetch,
+  fetch = AnswerSize.fetchWithin,
   headers,
   timeout
 }: Options & { readonly fetch?: typeof globalThis.fetch }): Promise<Anthropic> => {
@@ -38,7 +39,7 @@ export const load = async ({
     maxRetries: 0,
     timeout,
     defaultHeaders: { ...headers },
-    ...(fetch === undefined ? undefined : { fetch })
+    fetch
   })
 }
 

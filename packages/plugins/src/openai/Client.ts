@@ -14,6 +14,7 @@ import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/reso
 import type { Response, ResponseCreateParamsNonStreaming } from "openai/resources/responses/responses"
 import * as Secret from "@pipe/core/Secret"
 import * as Answer from "../transport/Answer.ts"
+import * as AnswerSize from "../transport/AnswerSize.ts"
 import * as Body from "../transport/Body.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
 import * as Limits from "../transport/Limits.ts"
@@ -101,7 +102,7 @@ export const loadSdk = async (options: Options & { readonly fetch?: typeof globa
     maxRetries: 0,
     timeout: options.timeout,
     defaultHeaders: { ...options.headers },
-    ...(options.fetch === undefined ? undefined : { fetch: options.fetch })
+    fetch: options.fetch ?? AnswerSize.fetchWithin
   })
 }
 

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Nesting from "@pipe/core/Nesting"
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 
@@ -39,21 +40,12 @@ export const malformed = (module: string, missing: string): AiError.AiError =>
     reason: new AiError.InvalidResponseError({ description: `the answer has no usable ${missing}` })
   })
 
-/** Levels of nesting that JSON of a model may have: what is deeper cannot be written again. */
-const DEPTH = 256
-
-const isDeep = (value: unknown, left = DEPTH): boolean =>
-  typeof value === "object"
-  && value !== null
-  && (left === 0 || Object.values(value).some((item) => isDeep(item, left - 1)))
-
 /** The arguments of a tool call; what is no JSON, or is nested too deep, stays text, which the tool's schema then refuses. */
 export const toolArguments = (value: unknown): unknown => {
-  if (typeof value !== "string") return isDeep(value) ? undefined : value
+  if (typeof value !== "string") return Nesting.isTooDeep(value) ? undefined : value
   if (value === "") return {}
   try {
-    const parsed: unknown = JSON.parse(value)
-    return isDeep(parsed) ? value : parsed
+    return Nesting.parse(value)
   } catch {
     return value
   }

@@ -11,6 +11,7 @@ import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Dispatcher, Pool } from "undici"
+import * as AnswerSize from "./AnswerSize.ts"
 
 export interface Answer {
   readonly status: number
@@ -65,7 +66,8 @@ const post = (
     const exchange = new Exchange(
       (answer) => resume(Effect.succeed(answer)),
       (error, sent) => resume(Effect.fail(networkError(options, request.path, error, sent))),
-      options.timeout
+      options.timeout,
+      AnswerSize.limitOf(request.path)
     )
     pool.dispatch(request, exchange)
     return Effect.sync(() => exchange.cancel(new Error("interrupted")))
@@ -76,6 +78,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   private readonly succeed: (answer: Answer) => void
   private readonly fail: (error: Error, sent: boolean) => void
   private readonly timer: NodeJS.Timeout
+  private readonly limit: number
+  private received = 0
   private controller: Dispatcher.DispatchController | undefined
   private cancelled: Error | undefined
   private status = 0
@@ -83,9 +87,15 @@ class Exchange implements Dispatcher.DispatchHandler {
   private first: Buffer | undefined
   private chunks: Array<Buffer> | undefined
 
-  constructor(succeed: (answer: Answer) => void, fail: (error: Error, sent: boolean) => void, timeout: number) {
+  constructor(
+    succeed: (answer: Answer) => void,
+    fail: (error: Error, sent: boolean) => void,
+    timeout: number,
+    limit: number
+  ) {
     this.succeed = succeed
     this.fail = fail
+    this.limit = limit
     this.timer = setTimeout(() => this.cancel(new DeadlineError(timeout)), timeout)
   }
 
@@ -107,7 +117,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.first === undefined) this.first = chunk
+    this.received += chunk.length
+    if (this.received > this.limit) this.cancel(new AnswerSize.TooLarge(this.limit))
+    else if (this.first === undefined) this.first = chunk
     else (this.chunks ??= [this.first]).push(chunk)
   }
 
@@ -151,18 +163,33 @@ export const toNetworkError = (options: {
   const { error, module, sent, url } = options
   const code = codeOf(error)
   const origin = new URL(url).origin
+  const large = tooLarge(error)
+  if (large !== undefined) {
+    const description = `${origin}: ${large.message}`
+    return AiError.make({ module, method: "send", reason: new AiError.InvalidResponseError({ description }) })
+  }
   const description =
     code !== undefined && connectErrors.has(code)
       ? `${ModelFailure.unreachable} to ${origin} (${code}): is the address right, and is the server up?`
-      : sent
-        ? `${ModelFailure.cut} from ${origin}: ${error.message}`
-        : `the request to ${origin} was not sent: ${error.message}`
+      : code === "EMFILE" || code === "ENFILE"
+        ? `the request to ${origin} was not sent: too many files are open (${code}): raise \`ulimit -n\`, or give the provider fewer \`connections\``
+        : sent
+          ? `${ModelFailure.cut} from ${origin}: ${error.message}`
+          : `the request to ${origin} was not sent: ${error.message}`
   return AiError.make({
     module,
     method: "send",
     reason: new AiError.NetworkError({ reason: "TransportError", method: "POST", url, description })
   })
 }
+
+/** What an SDK may have wrapped. */
+const tooLarge = (error: unknown): AnswerSize.TooLarge | undefined =>
+  error instanceof AnswerSize.TooLarge
+    ? error
+    : error instanceof Error && error.cause !== undefined
+      ? tooLarge(error.cause)
+      : undefined
 
 /** The code of an error or of what caused it; an aggregate has those of its parts. */
 const codeOf = (error: unknown): string | undefined => {

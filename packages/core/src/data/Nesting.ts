@@ -1,0 +1,47 @@
+/**
+ * How deeply data from outside may be nested: writing JSON and walking over values recurse, so that a text of a few
+ * kilobytes can exhaust the stack of the whole process.
+ *
+ * **Example** (a text that is nested too deep is refused like one that is no JSON)
+ *
+ * ```ts
+ * import { Nesting } from "@pipe/core"
+ *
+ * Nesting.parse("[1]") // => [1]
+ * Nesting.isTooDeep(JSON.parse("[".repeat(1_000) + "]".repeat(1_000))) // => true
+ * ```
+ *
+ * @since 0.1.0
+ */
+
+/** Levels of lists and records that data from outside may have. */
+export const limit = 256
+
+/** Whether a value has more levels of lists and records than `limit`. */
+export const isTooDeep = (value: unknown, left = limit): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  if (left === 0) return true
+  for (const item of Array.isArray(value) ? value : Object.values(value)) if (isTooDeep(item, left - 1)) return true
+  return false
+}
+
+/** What is wrong with a value that is nested too deep. */
+export const problem = `it is nested more than ${limit} levels deep`
+
+/** `JSON.parse` that throws on text that is nested too deep, too. */
+export const parse = (text: string): unknown => {
+  const value: unknown = JSON.parse(text)
+  // So many brackets are rare: most text is not walked over.
+  if (hasMore(text, "[", limit / 2) || hasMore(text, "{", limit / 2)) {
+    if (isTooDeep(value)) throw new SyntaxError(problem)
+  }
+  return value
+}
+
+const hasMore = (text: string, character: string, count: number): boolean => {
+  if (text.length <= count) return false
+  for (let at = text.indexOf(character), n = 1; at !== -1; at = text.indexOf(character, at + 1), n++) {
+    if (n > count) return true
+  }
+  return false
+}

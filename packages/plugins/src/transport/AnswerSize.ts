@@ -1,0 +1,36 @@
+/**
+ * The largest answer that is read: one that never ends would fill the memory of the process, and end every other row.
+ *
+ * @internal
+ */
+
+const MEBIBYTE = 1024 * 1024
+
+/** Most bytes of an answer. Vectors of thousands of texts come as long lists of numbers. */
+export const limitOf = (path: string): number => (path.endsWith("/embeddings") ? 256 : 32) * MEBIBYTE
+
+/** An answer that was not read to its end. */
+export class TooLarge extends Error {
+  constructor(limit: number) {
+    super(`the answer has more than ${limit / MEBIBYTE} MiB: it is not read on`)
+  }
+}
+
+/** A `fetch` for SDKs whose answers end with an error where they are too large. */
+export const fetchWithin = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
+  const response = await fetch(input, init)
+  if (response.body === null) return response
+  const limit = limitOf(new URL(input instanceof Request ? input.url : input).pathname)
+  let received = 0
+  const body = response.body.pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({
+      transform: (chunk, controller) => {
+        received += chunk.byteLength
+        if (received > limit) controller.error(new TooLarge(limit))
+        else controller.enqueue(chunk)
+      }
+    })
+  )
+  const { headers, status, statusText, url } = response
+  return Object.defineProperty(new Response(body, { headers, status, statusText }), "url", { value: url })
+}
