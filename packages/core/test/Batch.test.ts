@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   Batch,
+  Batches,
   BatchSplit,
   Cache,
   Concurrency,
@@ -24,7 +25,7 @@ import {
   Usage
 } from "@pipe/core"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Effect, Layer, Logger, Option, Schema } from "effect"
+import { Context, Effect, Fiber, Layer, Logger, Option, Schema } from "effect"
 import { EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs"
@@ -618,6 +619,30 @@ describe("a run that is left", () => {
       assert.strictEqual(simulator.batches().length, 0, "it was sent again without a word")
       assert.notInclude(failure ?? "", "apiKey")
     })
+  )
+})
+
+describe("a batch of a run that is at work", () => {
+  it.live("is not forgotten from under it", () =>
+    Effect.gen(function* () {
+      const store = newStore()
+      const simulator = yield* Simulator.start({ batches: { latency: "1 hour" } })
+      const working = yield* Effect.forkChild(run(simple("openai", simulator), { store, run: { batch: fast } }))
+      const own = yield* Effect.map(
+        Layer.build(Layer.fresh(NodeHost.existingStore(store))).pipe(Effect.eventually),
+        (context) => Context.get(context, Store.Store)
+      )
+      const sent = Effect.flatMap(own.batches.list(1), ([batch]) =>
+        batch?.state === "sent" ? Effect.succeed(batch) : Effect.fail("not yet")
+      )
+      const batch = yield* Effect.eventually(Effect.tapError(sent, () => Effect.sleep("20 millis")))
+      const refused = yield* Effect.flip(Batches.forget(own, batch))
+      assert.match(refused.message, /is in the hands of run \S+, which is at work: stop that run first/)
+      simulator.endBatches()
+      const { out, summary } = yield* Fiber.join(working)
+      assert.strictEqual(out.length, 40)
+      assert.strictEqual(summary.cost, batchBill("openai", simulator))
+    }).pipe(Effect.scoped)
   )
 })
 

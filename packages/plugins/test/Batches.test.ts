@@ -2,7 +2,6 @@
 import { LLMock } from "@copilotkit/aimock"
 import { assert, describe, it } from "@effect/vitest"
 import {
-  type Batch,
   type BatchProvider,
   Flow,
   Ledger,
@@ -17,13 +16,14 @@ import {
   Stack
 } from "@pipe/core"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Effect, Layer, Logger, Stream } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import { createServer } from "node:http"
 import { mkdtempSync } from "node:fs"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as BatchRun from "./BatchRun.ts"
 
 const answer = (text: string) => ({
   status_code: 200,
@@ -56,6 +56,8 @@ type Script = (
   /** Lines that stand in the output file as they are. */
   readonly raw?: ReadonlyArray<string>
   readonly counts?: object | null
+  /** What the batch was rejected for. */
+  readonly rejection?: ReadonlyArray<object>
   /** The files are there after so many polls. */
   readonly late?: number
   /** Bytes of the output file that the first download gives. */
@@ -108,7 +110,17 @@ const scripted = (script: Script, options: { readonly loseCreations?: number; re
               .map((line) => (JSON.parse(line) as { readonly custom_id: string }).custom_id)
             const number = batches.length
             sent.push(ids)
-            const { counts, cut, errors, late = 0, missingFile, output, raw = [], status } = script(number, ids)
+            const {
+              counts,
+              cut,
+              errors,
+              late = 0,
+              missingFile,
+              output,
+              raw = [],
+              rejection,
+              status
+            } = script(number, ids)
             const file = (name: string, lines: ReadonlyArray<object> | undefined) => {
               if (lines === undefined) return missingFile
               const all = [...lines.map((line) => JSON.stringify(line)), ...(name === "output" ? raw : [])]
@@ -124,6 +136,7 @@ const scripted = (script: Script, options: { readonly loseCreations?: number; re
               metadata: options.keepsMetadata === false ? null : given.metadata,
               input_file_id: given.input_file_id,
               late,
+              errors: rejection === undefined ? null : { object: "list", data: rejection },
               created_at: Math.floor(Date.now() / 1_000),
               output_file_id: file("output", output),
               error_file_id: file("errors", errors),
@@ -154,52 +167,8 @@ const scripted = (script: Script, options: { readonly loseCreations?: number; re
       })
   )
 
-const fast: Batch.Options = { polling: { first: "20 millis" } }
-
-const newStore = () => join(mkdtempSync(join(tmpdir(), "pipe-batches-")), "pipe.db")
-
-const run = (url: string, n: number, options: Runner.Options & { readonly store?: string } = {}) =>
-  Effect.suspend(() => {
-    const out: Array<string> = []
-    const failed: Array<string> = []
-    const warnings: Array<string> = []
-    const rows = Source.fromIterable(
-      "rows",
-      Array.from({ length: n }, (_, i) => `r${i + 1}`)
-    )
-    const step = Flow.step("a", { row: rows }, ({ row }) =>
-      Effect.map(LanguageModel.generateText({ prompt: row }), (r) => `${row}: ${r.text}`)
-    )
-    const flow = Flow.make("wire", {
-      outputs: [Sink.forEach("out", step, (value) => Effect.sync(() => out.push(value)))],
-      stack: Stack.make(
-        Ledger.layer,
-        Retry.layer({ attempts: 1 }),
-        OpenAi.layer({ model: "gpt-4o-mini", baseUrl: url, apiKey: "k" })
-      )
-    })
-    const { store = newStore(), ...rest } = options
-    return Effect.result(
-      Runner.run(flow, {
-        errorsFile: join(tmpdir(), `pipe-batches-${process.pid}.jsonl`),
-        batch: fast,
-        observe: (event) =>
-          Effect.sync(() =>
-            event._tag === "RowFailed" ? void failed.push(`${event.position}: ${event.message}`) : undefined
-          ),
-        ...rest
-      })
-    ).pipe(
-      Effect.provide(NodeHost.layer({ store })),
-      Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])),
-      Effect.map((result) => {
-        const failure = result._tag === "Failure" ? result.failure : undefined
-        const summary: RunEvent.RunFinished =
-          result._tag === "Success" ? result.success : (failure as Runner.RunFailed).summary
-        return { out, failed, warnings, failure, summary, store }
-      })
-    )
-  })
+const run = (url: string, n: number, options: BatchRun.Options = {}) =>
+  BatchRun.run(OpenAi.layer({ model: "gpt-4o-mini", baseUrl: url, apiKey: "k" }), n, options)
 
 describe("odd results", () => {
   const good = (ids: ReadonlyArray<string>) =>
@@ -538,6 +507,27 @@ const providerOf = (layer: Layer.Layer<ModelClient.ModelClient, unknown, never> 
     )
   )
 
+describe("a rejected batch", () => {
+  for (const [name, rejection] of [
+    ["names no line", [{ code: "invalid", line: null, message: "the file is empty" }]],
+    ["names a line that it has not", [{ code: "invalid", line: 900, message: "broken" }]],
+    ["names a line that is none", [{ code: "invalid", line: "x", message: "broken" }]],
+    ["gives no reason", []]
+  ] as const) {
+    it.live(`fails its rows, and is not sent again, where it ${name}`, () =>
+      Effect.gen(function* () {
+        const server = yield* scripted(() => ({ status: "failed", rejection, counts: null }))
+        const { failed, out, summary } = yield* run(server.url, 3)
+        assert.deepStrictEqual(out, [])
+        assert.strictEqual(failed.length, 3)
+        assert.include(failed[0]!, rejection[0]?.message ?? "the provider gave no reason")
+        assert.strictEqual(server.sent.length, 1)
+        assert.strictEqual(summary.cost, 0n)
+      })
+    )
+  }
+})
+
 describe("an id of a request", () => {
   it.live("is ours: short, of a safe alphabet, unique, whatever the row is called (bapi-07)", () =>
     Effect.gen(function* () {
@@ -555,8 +545,8 @@ describe("an id of a request", () => {
             outputs: [Sink.forEach("out", step, () => Effect.void)],
             stack: Stack.make(Ledger.layer, layer)
           }),
-          { batch: fast }
-        ).pipe(Effect.provide(NodeHost.layer({ store: newStore() })))
+          { batch: BatchRun.fast }
+        ).pipe(Effect.provide(NodeHost.layer({ store: BatchRun.newStore() })))
       }
       const ids = simulator.batches().flatMap(({ customIds }) => customIds)
       assert.strictEqual(new Set(ids).size, 6)
@@ -595,8 +585,8 @@ describe("two providers at the bottom", () => {
           )
         )
       })
-      const summary = yield* Runner.run(flow, { batch: fast }).pipe(
-        Effect.provide(NodeHost.layer({ store: newStore() }))
+      const summary = yield* Runner.run(flow, { batch: BatchRun.fast }).pipe(
+        Effect.provide(NodeHost.layer({ store: BatchRun.newStore() }))
       )
       assert.strictEqual(out.length, 3)
       assert.deepStrictEqual(

@@ -340,6 +340,59 @@ export const contract = (location: () => string) => {
     60_000
   )
 
+  it.live("books an answer once that comes after its request was given up, and forgets no bound", () =>
+    open(location(), (store) =>
+      Effect.gen(function* () {
+        const run = yield* begin(store, "late")
+        const most = { input: 9_007_199_254, output: 50, cost: 2n ** 60n }
+        const batch = yield* store.batches.create(
+          {
+            name: `pb-late-${run.id}`,
+            run: run.id,
+            provider: "openai",
+            account: "a",
+            endpoint: "/v1/chat/completions",
+            model: "gpt-4o-mini",
+            file: "x.jsonl",
+            requests: 2,
+            bytes: 10,
+            tokens: 10,
+            expected: 1n,
+            held: { money: 1n, tokens: 1 },
+            createdAt: 1
+          },
+          [0, 1].map((n) => ({ key: key(n), step: "s", row: n, tries: 1, limited: true, most }))
+        )
+        assert.deepStrictEqual(
+          (yield* store.batches.lines(batch.id)).map((line) => line.most),
+          [most, most]
+        )
+        yield* store.batches.release(batch.id, "uncounted")
+        const late = (number: number, state: "again" | "answered" | "failed") => ({
+          number,
+          state,
+          value: state === "again" ? undefined : "{}",
+          attempt: attempt(number)
+        })
+        const take = (token: string) => store.batches.take(batch, [late(0, "again"), late(1, "answered")], token)
+        // Cut by the budget's limit: paid, and no result. Read again after a crash it is not paid again.
+        assert.deepStrictEqual([...(yield* take("one"))], [0, 1])
+        assert.deepStrictEqual([...(yield* take("two"))], [])
+        const lines = yield* store.batches.lines(batch.id)
+        assert.deepStrictEqual(
+          lines.map(({ state }) => state),
+          ["again", "answered"]
+        )
+        yield* store.commit
+        const sums = yield* store.ledger.sums(run.id)
+        assert.strictEqual(
+          sums.reduce((sum, { attempts }) => sum + attempts, 0),
+          2
+        )
+      })
+    )
+  )
+
   it.live(
     "carries batches: left, looked for twice, booked once",
     () =>

@@ -37,6 +37,10 @@ export const gone = (batch: BatchRepo.Batch, account: BatchProvider.Account): Ai
     }. With the right key: pipe resume ${batch.runName ?? ""}. To give it up, and have its requests sent again: pipe batches forget ${batch.name}`
   )
 
+/** Another process is at work on a batch. */
+export const busy = (batch: BatchRepo.Batch): AiError.AiError =>
+  make(`batch ${batch.name} is in the hands of run ${batch.runName ?? ""}, which is at work: stop that run first`)
+
 /** The provider counts answers that its results do not have. */
 export const incomplete = (batch: BatchRepo.Batch, owed: number): AiError.AiError =>
   make(

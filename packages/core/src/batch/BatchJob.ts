@@ -58,9 +58,17 @@ const patiently = <A>(effect: Effect.Effect<A, AiError.AiError>): Effect.Effect<
     schedule: Schedule.exponential("1 second").pipe(
       Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30)))),
       Schedule.jittered,
+      Schedule.setInputType<AiError.AiError>(),
+      // A provider that says when it has room again is not called before.
+      Schedule.modifyDelay(({ duration, input }) =>
+        Effect.succeed(Duration.max(duration, Duration.min(ModelFailure.retryAfter(input) ?? Duration.zero, MAX_WAIT)))
+      ),
       Schedule.upTo({ times: 7 })
     )
   })
+
+/** Longest wait that a provider may ask for between two looks. */
+const MAX_WAIT = Duration.minutes(10)
 
 /** How often a batch is tried to be created while the network or the provider is in trouble. */
 const TRIES = 6
@@ -70,6 +78,9 @@ export const LOOK = "5 seconds"
 
 /** How long a provider may take to show what was created while a process died. */
 const SETTLE = "3 seconds"
+
+/** Batches that were made so long before, in milliseconds, cannot be taken for one. */
+const SIBLINGS = 60 * 60_000
 
 /** How long a provider may not know what was just made, in milliseconds. */
 const FRESH = 60_000
@@ -133,7 +144,8 @@ export const make = (
   /** What was created while an earlier process, or an earlier call, ended without a word. */
   const find: Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> = Effect.gen(function* () {
     for (;;) {
-      const found = yield* patiently(provider.find(toJob()))
+      const others = yield* stored(repo.remotes(batch.provider, batch.createdAt - SIBLINGS))
+      const found = yield* patiently(provider.find({ ...toJob(), others }))
       if (found !== "undecided") return found
       yield* Effect.sleep(LOOK)
     }
@@ -303,7 +315,12 @@ export const make = (
     ),
     cancel: Effect.suspend(() => {
       isCancelled = true
-      if (batch.state === "ready") return drop
+      // Another process that is about to send it does not look again.
+      if (batch.state === "ready") {
+        return Effect.flatMap(stored(repo.claim(batch.id)), ({ isMine }) =>
+          isMine ? drop : Effect.fail(BatchFailure.busy(batch))
+        )
+      }
       return batch.state === "sent" ? patiently(provider.cancel(batch.remote!)) : Effect.void
     })
   }

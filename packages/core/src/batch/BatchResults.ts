@@ -241,7 +241,7 @@ const toTaken = (
         ...common,
         provider: batch.provider,
         model: batch.model,
-        ...unreadCharge(batch, pricing, at),
+        ...atMost(batch, line, pricing, at),
         error: ModelFailure.message(outcome.error)
       }
     }
@@ -258,24 +258,28 @@ const toTaken = (
       provider: response.provider,
       model: response.model,
       ...(response.usage === undefined || response.usage.unpriceable === true
-        ? unreadCharge(batch, pricing, at)
+        ? atMost(batch, line, pricing, at, response)
         : Pricing.charge(pricing, { ...response, at, usage: response.usage }))
     }
   }
 }
 
-/** What an answer that cannot be read has probably cost at most: its share of what was held or sent, four times over. */
-const unreadCharge = (
+/** What an answer without a count has cost at most: what its request could, or as long as it is where no limit was sent. */
+const atMost = (
   batch: BatchRepo.Batch,
+  { most }: BatchRepo.Line,
   pricing: Pricing.Service,
-  at: number
-): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown" | "estimated"> => {
-  const each = (total: number) => Math.ceil((4 * total) / batch.requests)
-  const usage = { ...Usage.zero, uncachedInput: each(batch.bytes), output: Charge.GUESS }
-  return {
-    ...Pricing.charge(pricing, { provider: batch.provider, model: batch.model, at, usage, serviceTier: "batch" }),
-    estimated: true
-  }
+  at: number,
+  response?: ModelResponse.ModelResponse
+): Charge.Charge => {
+  const shown = response?._tag === "CompletionResponse" ? Charge.shownOf(response) : 0
+  const usage = { ...Usage.zero, uncachedInput: most.input, output: Math.max(most.output, shown) }
+  const { provider, model } = response ?? batch
+  const charge = Pricing.charge(pricing, { provider, model, at, usage, serviceTier: "batch" })
+  const isMore = charge.cost === undefined || (most.cost !== undefined && most.cost > charge.cost)
+  return isMore && most.cost !== undefined
+    ? { usage, cost: most.cost, estimated: true }
+    : { ...charge, estimated: true }
 }
 
 /** Lines that the provider found fault with fail; where it names none, all do. */
@@ -290,7 +294,10 @@ export const refuse = Effect.fnUntraced(function* (
   const { store } = env
   const lines = yield* BatchFailure.stored(store, store.batches.lines(batch.id))
   const named = new Map(rejection.lines.map(({ line, message }) => [line - 1, message]))
-  const wrong = lines.filter(({ number, state }) => state === "waiting" && (named.size === 0 || named.has(number)))
+  const waiting = lines.filter(({ state }) => state === "waiting")
+  const found = waiting.filter(({ number }) => named.has(number))
+  // What is at fault elsewhere would be refused again and again.
+  const wrong = found.length === 0 ? waiting : found
   yield* BatchFailure.stored(
     store,
     store.batches.take(

@@ -16,7 +16,7 @@ import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as BatchRepo from "../store/BatchRepo.ts"
 
 /** A request that is to be in a batch. */
-export interface Entry extends BatchRepo.NewLine {
+export interface Entry extends BatchRepo.NewLine, Pick<BatchRepo.Line, "most"> {
   /** Counted. */
   readonly tokens: number
   /** What it will probably cost. */

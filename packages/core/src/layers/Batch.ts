@@ -47,6 +47,7 @@ import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Money from "../data/Money.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
+import * as Charge from "../price/Charge.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
 import type * as BatchProvider from "../seam/BatchProvider.ts"
@@ -227,7 +228,13 @@ const sender = (
         const tokens = TokenCounter.inputTokens(count, request)
         return Effect.onExitPrimitive(
           Effect.map(
-            desk.add(request, { ...line, tokens, expected: expectedCost(request, line.step, tokens, at), admission }),
+            desk.add(request, {
+              ...line,
+              tokens,
+              expected: expectedCost(request, line.step, tokens, at),
+              most: Charge.most(pricing, { request, provider: provider.name, startedAt: at, serviceTier: "batch" }),
+              admission
+            }),
             (added) => {
               if (added !== "gathered") admission?.end({ billed: "no" })
               return added === "single" ? added : ("gathered" as const)

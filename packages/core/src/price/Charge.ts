@@ -252,13 +252,16 @@ export type Charge = Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown"
 const outputOf = (call: Call, response: ModelResponse.ModelResponse, most: Most): number => {
   if (response._tag === "EmbeddingResponse") return 0
   if (call.request._tag === "Completion" && call.request.settings.maxTokens !== undefined) return most.output
-  const shown = response.parts.reduce(
+  return Math.max(shownOf(response), most.output)
+}
+
+/** Most tokens of what an answer shows. */
+export const shownOf = ({ parts }: ModelResponse.CompletionResponse): number =>
+  parts.reduce(
     (sum, part) =>
       sum + (part.type === "text" || part.type === "reasoning" ? utf8(part.text) : utf8(JSON.stringify(part))),
     16
   )
-  return Math.max(shown, most.output)
-}
 
 /** What a call has cost: by the provider's count, or at most where there is none. */
 export const ended = (pricing: Pricing.Service, call: Call, { billed, response }: Ended, most: () => Most): Charge => {

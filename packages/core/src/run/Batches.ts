@@ -45,9 +45,19 @@ export interface Collected {
   readonly status: BatchProvider.Status | undefined
 }
 
-/** Gives a batch up that its provider does not know any more: its requests are sent again when the run goes on. */
-export const forget = (store: Store.Service, batch: BatchRepo.Batch): Effect.Effect<void, AiError.AiError> =>
-  Effect.flatMap(Clock.currentTimeMillis, (at) => BatchFailure.stored(store, store.batches.forget(batch.id, at)))
+/**
+ * Gives a batch up that its provider does not know any more: its requests are sent again when the run is resumed. Fails while
+ * the run is at work, since that would go on waiting for the batch.
+ */
+export const forget = Effect.fnUntraced(function* (
+  store: Store.Service,
+  batch: BatchRepo.Batch
+): Effect.fn.Return<void, AiError.AiError> {
+  const { runName } = batch
+  const run = runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
+  if (run?.status === "running") return yield* BatchFailure.busy(batch)
+  yield* BatchFailure.stored(store, store.batches.forget(batch.id, yield* Clock.currentTimeMillis))
+})
 
 /** Opens the providers at the bottom of a flow's stack. */
 export const open = Effect.fnUntraced(function* (
@@ -100,7 +110,8 @@ export const open = Effect.fnUntraced(function* (
     )
   /** A batch whose process died while it was created: found where it is, and never created here. */
   const adopt = Effect.fnUntraced(function* (batch: BatchRepo.Batch, provider: BatchProvider.BatchProvider) {
-    const found = yield* provider.find({ ...batch, at: batch.createdAt })
+    const others = yield* BatchFailure.stored(store, store.batches.remotes(batch.provider, 0))
+    const found = yield* provider.find({ ...batch, at: batch.createdAt, others })
     if (found === undefined || found === "undecided") return { batch, status: undefined }
     const changes = { state: "sent" as const, remote: found.id, sentAt: batch.createdAt }
     yield* BatchFailure.stored(store, store.batches.update(batch.id, changes))

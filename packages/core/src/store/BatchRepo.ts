@@ -77,6 +77,8 @@ export interface Line {
   readonly state: LineState
   /** Its output limit is that of a budget, and not the caller's. */
   readonly limited: boolean
+  /** What the request costs at most: an answer without a count is booked with it. */
+  readonly most: { readonly input: number; readonly output: number; readonly cost: Money.Money | undefined }
   /** The answer, or the failure, as JSON. */
   readonly value: string | undefined
 }
@@ -84,7 +86,7 @@ export interface Line {
 export type NewLine = Pick<Line, "key" | "step" | "row" | "tries">
 
 /** A request of a batch that is about to be sent. */
-export type SentLine = NewLine & Pick<Line, "limited">
+export type SentLine = NewLine & Pick<Line, "limited" | "most">
 
 /** What became of a line. */
 export interface Taken {
@@ -148,6 +150,8 @@ export interface BatchRepo {
   /** Those of a run that are not back. */
   readonly open: (run: number | undefined) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
   readonly get: (id: number) => Effect.Effect<Batch | undefined, SqlError.SqlError>
+  /** The provider's ids of batches that are known. */
+  readonly remotes: (provider: string, since: number) => Effect.Effect<ReadonlySet<string>, SqlError.SqlError>
   /** By our name or the provider's, or the beginning of either. */
   readonly named: (name: string) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
   readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
@@ -214,10 +218,32 @@ const toLine = (row: Database.Row): Line => ({
   tries: Number(row["tries"]),
   state: row["state"] as LineState,
   limited: Number(row["limited"]) === 1,
+  most: {
+    input: Number(row["most_input"]),
+    output: Number(row["most_output"]),
+    cost: Database.toBigInt(row["most_cost"])
+  },
   value: Database.toText(row["value"])
 })
 
-const LINE_COLUMNS = ["batch", "number", "key", "step", "row_index", "tries", "state", "value", "limited"]
+const LINE_COLUMNS = [
+  "batch",
+  "number",
+  "key",
+  "step",
+  "row_index",
+  "tries",
+  "state",
+  "value",
+  "limited",
+  "most_input",
+  "most_output",
+  "most_cost"
+]
+
+/** All of a line but its value. */
+const LINE =
+  "batch, number, key, step, row_index, tries, state, limited, most_input, most_output, CAST(most_cost AS TEXT) AS most_cost"
 
 /** Lines of one statement. */
 const SIZES = [64, 1]
@@ -271,7 +297,7 @@ export const make = (database: Database.Service): BatchRepo => {
         const id = Number(row!["id"])
         yield* database.transaction([
           ...insertLines(
-            lines.map(({ key, limited, row, step, tries }, number) => [
+            lines.map(({ key, limited, most, row, step, tries }, number) => [
               id,
               number,
               key,
@@ -280,7 +306,10 @@ export const make = (database: Database.Service): BatchRepo => {
               tries,
               "waiting",
               null,
-              limited ? 1 : 0
+              limited ? 1 : 0,
+              most.input,
+              most.output,
+              most.cost ?? null
             ])
           ),
           { sql: "UPDATE batches SET state = 'ready' WHERE id = ?", params: [id] }
@@ -316,17 +345,14 @@ export const make = (database: Database.Service): BatchRepo => {
     find: (key) =>
       Effect.map(
         database.query(
-          "SELECT * FROM batch_lines WHERE key = ? ORDER BY CASE state WHEN 'answered' THEN 0 ELSE 1 END, batch DESC, number DESC LIMIT 1",
+          `SELECT ${LINE}, value FROM batch_lines WHERE key = ? ORDER BY CASE state WHEN 'answered' THEN 0 ELSE 1 END, batch DESC, number DESC LIMIT 1`,
           [key]
         ),
         ([row]) => (row === undefined ? undefined : toLine(row))
       ),
     lines: (batch) =>
       Effect.map(
-        database.query(
-          "SELECT batch, number, key, step, row_index, tries, state, limited, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number",
-          [batch]
-        ),
+        database.query(`SELECT ${LINE}, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number`, [batch]),
         (rows) => rows.map(toLine)
       ),
     take: ({ id, run }, taken, token) =>
@@ -334,8 +360,14 @@ export const make = (database: Database.Service): BatchRepo => {
         database.transaction(
           taken.flatMap(({ attempt, number, state, value }) => [
             {
-              // Only an answer replaces what was given up.
-              sql: `UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND state IN ('waiting'${state === "answered" ? ", 'again'" : ""}) RETURNING number`,
+              // What was given up is replaced by an answer, or booked once where that is no result.
+              sql: `UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND (state = 'waiting'${
+                state === "answered"
+                  ? " OR state = 'again'"
+                  : attempt === undefined
+                    ? ""
+                    : " OR (state = 'again' AND collector IS NULL)"
+              }) RETURNING number`,
               params: [state, value ?? null, token, id, number]
             },
             ...(attempt === undefined || run === undefined
@@ -373,7 +405,7 @@ export const make = (database: Database.Service): BatchRepo => {
       Effect.asVoid(
         database.query(
           `INSERT INTO batch_lines (${LINE_COLUMNS.join(", ")})
-          SELECT CAST(? AS BIGINT), coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT), 0
+          SELECT CAST(? AS BIGINT), coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT), 0, 0, 0, NULL
           FROM batch_lines WHERE batch = ?`,
           [elsewhere(run), key, step, row, tries, value, elsewhere(run)]
         )
@@ -383,6 +415,14 @@ export const make = (database: Database.Service): BatchRepo => {
         ? select(`WHERE ${OPEN} ORDER BY batches.id`, [])
         : select(`WHERE ${OPEN} AND batches.run = ? ORDER BY batches.id`, [run]),
     get,
+    remotes: (provider, since) =>
+      Effect.map(
+        database.query("SELECT remote FROM batches WHERE provider = ? AND remote IS NOT NULL AND created_at >= ?", [
+          provider,
+          since
+        ]),
+        (rows) => new Set(rows.map((row) => String(row["remote"])))
+      ),
     named: (name) =>
       select("WHERE batches.name LIKE ? OR batches.remote LIKE ? ORDER BY batches.id", [`${name}%`, `${name}%`]),
     list: (limit) => select("WHERE batches.state <> 'writing' ORDER BY batches.id DESC LIMIT ?", [limit]),

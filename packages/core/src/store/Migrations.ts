@@ -133,7 +133,13 @@ export const migrations = {
   // An answer that a budget's output limit has cut is no result.
   "0007_limited": run("ALTER TABLE batch_lines ADD COLUMN limited INT NOT NULL DEFAULT 0"),
   // A value that was damaged on disk is not used.
-  "0008_checksums": run("ALTER TABLE results ADD COLUMN checksum INT", "ALTER TABLE cache ADD COLUMN checksum INT")
+  "0008_checksums": run("ALTER TABLE results ADD COLUMN checksum INT", "ALTER TABLE cache ADD COLUMN checksum INT"),
+  // What a request of a batch costs at most: an answer that has no count is booked with it.
+  "0009_batch_bounds": run(
+    "ALTER TABLE batch_lines ADD COLUMN most_input INT NOT NULL DEFAULT 0",
+    "ALTER TABLE batch_lines ADD COLUMN most_output INT NOT NULL DEFAULT 0",
+    "ALTER TABLE batch_lines ADD COLUMN most_cost INT"
+  )
 }
 
 /** The newest version that this code knows. */
