@@ -81,7 +81,7 @@ const pipe = async (...args: ReadonlyArray<string>) => {
   requests = 0
   firstAt = 0
   const started = performance.now()
-  const child = spawn(process.execPath, ["--max-semi-space-size=8", "--", bin, ...args], {
+  const child = spawn(process.execPath, ["--max-semi-space-size=16", "--", bin, ...args], {
     cwd: folder,
     stdio: ["ignore", "ignore", "inherit"],
     env: { PATH: process.env["PATH"], OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: baseURL }

@@ -28,6 +28,7 @@ import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Context, Effect, Fiber, Layer, Logger, Option, Schema } from "effect"
 import { EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
+import { createHash } from "node:crypto"
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -693,6 +694,82 @@ describe("a budget", () => {
       assert.strictEqual(done.summary.cost, batchBill("openai", simulator))
       assert.strictEqual(answersIn(simulator, "batch"), 60)
     })
+  )
+})
+
+describe("budgets of batches under random schedules", () => {
+  const count = Soak.times(4, 100)
+  it.live(
+    `hold in ${count}, left and resumed, with every fault, and the books have no less than the bill`,
+    () =>
+      Effect.gen(function* () {
+        for (let seed = 0; seed < count; seed++) {
+          const draw = (name: string) =>
+            createHash("sha256").update(`${seed} ${name}`).digest().readUInt32BE() / 2 ** 32
+          const wire = wires[seed % 2]!
+          const often = draw("faults") < 0.5 ? 0 : 0.2
+          const long = draw("long") * 0.3
+          const simulator = yield* Simulator.start({
+            seed: String(seed),
+            answer: ({ prompt }) => (draw(prompt) < long ? "word ".repeat(1_500) : "word ".repeat(20)),
+            batches: {
+              latency: "20 millis",
+              errors: often,
+              serverErrors: often,
+              expired: often,
+              missing: often / 4,
+              duplicates: often,
+              lostCreations: draw("lost") < 0.2 ? 1 : 0
+            }
+          })
+          const n = 20 + Math.floor(draw("rows") * 60)
+          const maxTokens = draw("limit") < 0.5 ? Math.ceil(40 + draw("tokens") * 2_000) : undefined
+          // From a tenth of what all rows cost at most to all of it.
+          const [input, output] = rates[wire]
+          const row = 200n * input + BigInt(maxTokens ?? 4_096) * output
+          const cap = (row * BigInt(n) * BigInt(Math.ceil(10 + 90 * draw("cap")))) / 100n
+          const flow = (out: Array<unknown>) =>
+            Flow.make("random", {
+              outputs: [
+                Sink.forEach(
+                  "out",
+                  Flow.step(
+                    "a",
+                    { row: rows(n) },
+                    ({ row }) => ask(row),
+                    maxTokens === undefined ? {} : { settings: { maxTokens } }
+                  ),
+                  (value) => Effect.sync(() => out.push(value))
+                )
+              ],
+              stack: stackOf(wire, simulator)
+            })
+          const store = newStore()
+          const options = { batch: fast, budget: { usd: Money.toUsd(cap) } }
+          let ran = yield* run(flow, { store, run: { ...options, detach: draw("detach") < 0.5 } })
+          for (let times = 0; ran.summary.status === "waiting" && times < 20; times++) {
+            ran = yield* run(flow, {
+              store,
+              run: { ...options, resume: ran.summary.run, detach: draw(`${times}`) < 0.5 }
+            })
+          }
+          const billed = simulator
+            .bill()
+            .reduce(
+              (sum, one) =>
+                sum
+                + (BigInt(one.input) * input + BigInt(one.output) * output) * (one.serviceTier === "batch" ? 1n : 2n),
+              0n
+            )
+          const text = `seed ${seed} (${wire}): billed ${Money.format(billed)}, booked ${Money.format(ran.summary.cost)}, cap ${Money.format(cap)}, ${ran.summary.status}`
+          assert.isTrue(billed <= cap, text)
+          assert.isTrue(ran.summary.cost >= billed, text)
+          // A batch of which nothing came may have answers that are late: it is for a person to say.
+          if (!/counts \d+ answers? that its results do not have/.test(ran.failure ?? ""))
+            assert.include(["done", "budget"], ran.summary.status, text)
+        }
+      }),
+    Soak.timeout(120_000)
   )
 })
 

@@ -3,7 +3,21 @@
  * more than the cap, and the ledger has no less than the bill.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Budget, Ledger, ModelClient, ModelRequest, Money, Pricing, Retry, Stack } from "@pipe/core"
+import {
+  Budget,
+  Cascade,
+  Fallback,
+  Hedge,
+  Ledger,
+  ModelClient,
+  ModelRequest,
+  Money,
+  Pricing,
+  Quality,
+  Retry,
+  Stack
+} from "@pipe/core"
+import { NodeHost } from "@pipe/plugins"
 import { Effect, Exit, Fiber, Layer, Option } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
@@ -18,19 +32,29 @@ const chance = (seed: number) => () => {
   return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
 }
 
-// USD per million tokens: the one that is requested, and one that answers in its place at ten times the price.
-const prices = { small: { input: 1, output: 4 }, large: { input: 10, output: 40 } }
+// USD per million tokens: one that is requested, and one that stands behind it, or answers in its place, at ten times the price.
+const SMALL = "gpt-4o-mini"
+const LARGE = "gpt-4o"
+const prices = { [SMALL]: { input: 1, output: 4 }, [LARGE]: { input: 10, output: 40 } }
+
+/** The most tokens of an image (platform.openai.com/docs/guides/images-vision, 2026-11-28: a base and eight tiles). */
+const IMAGE: { readonly [model: string]: number } = { [SMALL]: 2_833 + 8 * 5_667, [LARGE]: 85 + 8 * 170 }
+
+/** What stands between the rows and the provider, or what the rows ask for. */
+const kinds = ["plain", "plain", "plain", "fallback", "hedge", "cascade", "objects", "images", "samples"] as const
 
 type Outcome = "answer" | "no usage" | "429" | "5xx billed" | "5xx" | "never" | "broken"
 
 interface Schedule {
+  readonly kind: (typeof kinds)[number]
   readonly cap: Money.Money
   readonly rows: number
   readonly concurrency: number
   readonly attempts: number
   readonly timeout: number
   readonly maxTokens: number | undefined
-  readonly model: keyof typeof prices
+  /** Another model answers than the one that was requested, at its price. */
+  readonly isDearer: boolean
   readonly kills: number
   readonly prompt: (row: number) => string
   readonly outcome: () => Outcome
@@ -38,6 +62,8 @@ interface Schedule {
   readonly density: () => number
   readonly length: () => number
   readonly latency: () => number
+  /** Whether something that is likely to happen so often does. */
+  readonly happens: (share: number) => boolean
 }
 
 const scheduleOf = (seed: number): Schedule => {
@@ -47,20 +73,25 @@ const scheduleOf = (seed: number): Schedule => {
   const script = pick("word ", "číslo ", "数字", "🂡🂢", "1234 ")
   const faults = next() < 0.3 ? 0 : next() * 0.3
   const long = next() < 0.5 ? 0 : next() * 0.1
+  const kind = pick(...kinds)
+  // So that a single call is a small part of it.
+  const scale = kind === "images" ? 40 : kind === "fallback" || kind === "cascade" ? 4 : 1
   return {
-    cap: Money.times(Money.perMillionTokens(1), between(40_000, 400_000)),
+    kind,
+    cap: Money.times(Money.perMillionTokens(1), scale * between(40_000, 400_000)),
     rows: between(50, 300),
     concurrency: pick(16, 64, 256, 512),
     attempts: pick(1, 2, 3),
     timeout: pick(200, 600, 60_000),
     maxTokens: next() < 0.4 ? between(20, 600) : undefined,
-    model: next() < 0.15 ? "large" : "small",
+    isDearer: next() < 0.15,
     kills: next() < 0.4 ? between(1, 3) : 0,
     prompt: (row) => `${row} ${script.repeat(between(1, 40))}`,
     outcome: () => (next() < faults ? pick("no usage", "429", "5xx billed", "5xx", "never", "broken") : "answer"),
     density: () => 0.05 + next() * 0.95,
     length: () => (next() < long ? between(1_000, 8_000) : between(1, 60)),
-    latency: () => between(1, 400)
+    latency: () => between(1, 400),
+    happens: (share) => next() < share
   }
 }
 
@@ -70,24 +101,30 @@ const failure = (reason: AiError.AiErrorReason) => AiError.make({ module: "test"
 const providerOf = (schedule: Schedule) => {
   let billed = Money.zero
   // That a dearer model answers is known from its first answer, and not before.
-  let hasAnswered = schedule.model === "small"
+  const answered = new Set<string>()
   const send = (request: ModelRequest.Completion) =>
     Effect.suspend(() => {
+      const requested = request.model!
+      const hasAnswered = !schedule.isDearer || answered.has(requested)
       const drawn = schedule.outcome()
       const outcome = hasAnswered ? drawn : "answer"
       const bytes = new TextEncoder().encode(Scripted.prompt(request)).length
-      const input = Math.ceil(bytes * schedule.density()) + 7
+      const images = request.messages.flatMap(({ content }) =>
+        typeof content === "string" ? [] : [...content].filter((part) => part.type === "file")
+      ).length
+      const input = Math.ceil((bytes + images * IMAGE[requested]!) * schedule.density()) + 7
       const wanted = schedule.length()
       const output = Math.min(wanted, request.settings.maxTokens ?? Number.POSITIVE_INFINITY)
-      const usd = prices[schedule.model]
+      const model = schedule.isDearer ? LARGE : requested
+      const usd = prices[model as keyof typeof prices]
       const work = () => {
         billed +=
           Money.times(Money.perMillionTokens(usd.input), input)
           + Money.times(Money.perMillionTokens(usd.output), output)
       }
       const response = Scripted.response("w".repeat(output), {
-        model: schedule.model,
-        requestedModel: "small",
+        model,
+        requestedModel: requested,
         finishReason: output < wanted ? "length" : "stop",
         usage: { uncachedInput: input, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0, output, reasoning: 0 }
       })
@@ -113,7 +150,7 @@ const providerOf = (schedule: Schedule) => {
         case "answer":
           work()
           return Effect.map(Effect.sleep(hasAnswered ? schedule.latency() : 1), () => {
-            hasAnswered = true
+            answered.add(requested)
             return response
           })
       }
@@ -121,9 +158,44 @@ const providerOf = (schedule: Schedule) => {
   return {
     billed: () => billed,
     layer: Layer.sync(ModelClient.ModelClient, () =>
-      ModelClient.provider({ name: "openai", send: send as ModelClient.Send })
+      ModelClient.provider({
+        name: "openai",
+        send: send as ModelClient.Send,
+        resolve: (request) => ({ ...request, model: request.model ?? SMALL })
+      })
     )
   }
+}
+
+/** The layers of a schedule over its provider. */
+const stackOf = (schedule: Schedule, provider: Layer.Layer<ModelClient.ModelClient>) => {
+  const retry = Retry.layer({ attempts: schedule.attempts, base: 1 })
+  switch (schedule.kind) {
+    case "fallback":
+      return Stack.make(Ledger.layer, Fallback.layer([SMALL, LARGE]), retry, provider)
+    case "cascade":
+      return Stack.make(Ledger.layer, Cascade.layer({ models: [SMALL, LARGE] }), retry, provider)
+    case "hedge":
+      return Stack.make(Ledger.layer, retry, Hedge.layer({ atLeast: 50, quantile: 0.5, atMost: 0.5 }), provider)
+    default:
+      return Stack.make(Ledger.layer, retry, provider)
+  }
+}
+
+/** The requests of a row. */
+const requestsOf = (schedule: Schedule, row: number): ReadonlyArray<ModelRequest.Completion> => {
+  const text = schedule.prompt(row)
+  const image = {
+    type: "file" as const,
+    mediaType: "image/png",
+    data: { _tag: "URL", href: "https://example.com/a.png" } as const
+  }
+  const request = ModelRequest.completion({
+    ...(schedule.kind === "fallback" || schedule.kind === "cascade" ? undefined : { model: SMALL }),
+    messages: [{ role: "user", content: schedule.kind === "images" ? [{ type: "text", text }, image, image] : text }],
+    settings: schedule.maxTokens === undefined ? {} : { maxTokens: schedule.maxTokens }
+  })
+  return schedule.kind === "samples" ? [0, 1, 2].map((sample) => ({ ...request, sample })) : [request]
 }
 
 const isReached = (error: AiError.AiError) =>
@@ -147,21 +219,21 @@ const run = (schedule: Schedule) =>
       for (const { cost } of entries) {
         budget.restore({
           step: "",
-          model: "small",
+          model: SMALL,
           spent: cost!,
           usage: Scripted.response("").usage!,
           estimatedTokens: 0
         })
       }
-      const client = Stack.make(Ledger.layer, Retry.layer({ attempts: schedule.attempts, base: 1 }), provider.layer)
+      const client = stackOf(schedule, provider.layer)
       const row = (n: number) =>
-        ModelClient.send(
-          ModelRequest.completion({
-            model: "small",
-            messages: [{ role: "user", content: schedule.prompt(n) }],
-            settings: schedule.maxTokens === undefined ? {} : { maxTokens: schedule.maxTokens }
-          })
-        ).pipe(
+        Effect.forEach(requestsOf(schedule, n), (request) => ModelClient.send(request), {
+          concurrency: "unbounded"
+        }).pipe(
+          schedule.kind === "cascade" ? Quality.provide({ check: () => schedule.happens(0.7) }) : (self) => self,
+          schedule.kind === "objects"
+            ? Effect.provideService(ModelClient.Accept, () => (schedule.happens(0.3) ? "it does not fit" : undefined))
+            : (self) => self,
           Effect.timeoutOption(schedule.timeout),
           Effect.exit,
           Effect.map((exit) => {
@@ -178,6 +250,7 @@ const run = (schedule: Schedule) =>
         Budget.withGuard(budget.guard),
         Effect.provide(client),
         Effect.provideService(Pricing.Pricing, pricing),
+        Effect.provide(NodeHost.layerMemory),
         Effect.provideService(Ledger.Calls, (call) =>
           Effect.sync(() => {
             open.set(++number, call.cost!)
@@ -215,7 +288,7 @@ const cut: Ledger.AttemptEntry = {
   at: 0,
   milliseconds: 0,
   provider: "openai",
-  model: "small",
+  model: SMALL,
   cost: Money.zero,
   estimated: true
 }
@@ -230,7 +303,7 @@ describe("a budget under random schedules", () => {
         for (let seed = 1; seed <= count; seed++) {
           const schedule = scheduleOf(seed)
           const { billed, booked, entries, reached } = yield* run(schedule)
-          const text = `seed ${seed}: billed ${Money.format(billed)}, booked ${Money.format(booked)}, cap ${Money.format(schedule.cap)}`
+          const text = `seed ${seed} (${schedule.kind}): billed ${Money.format(billed)}, booked ${Money.format(booked)}, cap ${Money.format(schedule.cap)}`
           assert.isTrue(billed <= schedule.cap, text)
           assert.isTrue(booked >= billed, text)
           // Where the provider has counted every call, the ledger is the bill.

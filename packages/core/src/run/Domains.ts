@@ -133,27 +133,21 @@ export const run = Effect.fnUntraced(function* (
 const writeRows = (
   sink: Sink.Any,
   entry: { readonly writer: Sink.Writer<unknown, unknown>; rows: number },
-  rows: ReadonlyArray<Present>,
+  rows: ReadonlyArray<RowProgram.Row>,
+  records: ReadonlyArray<Record<string, unknown>>,
   state: RunState.RunState
 ): Effect.Effect<void, unknown, unknown> => {
-  if (rows.length === 0) return Effect.void
-  const written = Effect.map(entry.writer.write(rows.map(({ values }) => values)), () => {
-    entry.rows += rows.length
-  })
-  return Effect.catch(written, (error) => {
+  if (records.length === 0) return Effect.void
+  entry.rows += records.length
+  return Effect.catch(entry.writer.write(records), (error) => {
     if (!(error instanceof Sink.UnwritableRow)) return Effect.fail(error)
-    const { row, values } = rows[error.index]!
+    const { index, message } = error
+    entry.rows -= records.length
     return Effect.andThen(
-      state.onDefect(sink, row, values, new Error(`${sink.name} cannot hold the row: ${error.message}`)),
-      Effect.suspend(() => writeRows(sink, entry, rows.toSpliced(error.index, 1), state))
+      state.onDefect(sink, rows[index]!, records[index], new Error(`${sink.name} cannot hold the row: ${message}`)),
+      Effect.suspend(() => writeRows(sink, entry, rows.toSpliced(index, 1), records.toSpliced(index, 1), state))
     )
   })
-}
-
-/** A row that has all values that somebody reads. */
-interface Present {
-  readonly row: RowProgram.Row
-  readonly values: Record<string, unknown>
 }
 
 /** The second side of a join by key. */
@@ -189,7 +183,7 @@ const makeOutlet = (
     readonly state: RunState.RunState
   }
 ): Outlet => {
-  const present = (read: RowProgram.Reader, rows: ReadonlyArray<RowProgram.Row>): ReadonlyArray<Present> =>
+  const present = (read: RowProgram.Reader, rows: ReadonlyArray<RowProgram.Row>) =>
     rows.flatMap((row) => {
       const values = read(row)
       return values === undefined ? [] : [{ row, values }]
@@ -201,7 +195,17 @@ const makeOutlet = (
       if (entry === undefined) return { end: Effect.void, take: () => Effect.void }
       return {
         end: Effect.void,
-        take: (rows) => writeRows(outlet.sink, entry, present(read, rows), env.state)
+        take: (rows) => {
+          const given: Array<RowProgram.Row> = []
+          const records: Array<Record<string, unknown>> = []
+          for (const row of rows) {
+            const values = read(row)
+            if (values === undefined) continue
+            given.push(row)
+            records.push(values)
+          }
+          return writeRows(outlet.sink, entry, given, records, env.state)
+        }
       }
     }
     case "Expand": {

@@ -82,10 +82,11 @@ const damaged = (database: Database.Service, table: string): Effect.Effect<undef
 /** How long this process goes without asking whether another has written, in milliseconds. */
 const REFRESH = 100
 
-const toValues = <R extends Entry>(columns: ReadonlyArray<keyof R & string>, row: R): ReadonlyArray<unknown> => [
-  ...columns.map((column) => row[column] ?? null),
-  crc32(row.value)
-]
+const toValues = <R extends Entry>(columns: ReadonlyArray<keyof R & string>, row: R): ReadonlyArray<unknown> => {
+  const values: Array<unknown> = columns.map((column) => row[column] ?? null)
+  values.push(crc32(row.value))
+  return values
+}
 
 /** A row as the database gives it. */
 type Stored<R> = R & { readonly id: number; readonly checksum: number | null }
