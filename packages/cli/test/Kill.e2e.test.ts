@@ -1,12 +1,16 @@
 /** Nothing is paid twice, and nothing is lost, when a process is killed at any moment. */
-import { Simulator } from "@pipe/plugins"
+import { Store } from "@pipe/core"
+import { NodeHost, Simulator } from "@pipe/plugins"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as Soak from "../../../test/Soak.ts"
+import * as Servers from "../../../test/Servers.ts"
+import type { Outcome } from "./Flows.ts"
 import { flow, folder, pipe } from "./Process.ts"
+import * as TunedFlow from "./TunedFlow.ts"
 
 const KILLS = Soak.times(5, 200)
 const ROWS = Soak.times(600, 14_000)
@@ -39,6 +43,34 @@ const files = {
   })
 }
 
+/** Runs a command, and kills it so many calls into it, at some moment of that turn; `undefined`: it ends by itself. */
+const killed = (
+  simulator: Simulator.Simulator,
+  args: ReadonlyArray<string>,
+  options: {
+    readonly cwd: string
+    readonly env: { readonly [name: string]: string }
+    readonly within: number | undefined
+  }
+) =>
+  Effect.promise(() => {
+    const { within, ...rest } = options
+    const before = simulator.requests()
+    return pipe(args, {
+      ...rest,
+      onStart: (child) => {
+        if (within === undefined) return
+        const after = Math.floor(Math.random() * within)
+        const timer = setInterval(() => {
+          if (simulator.requests() - before < after) return
+          clearInterval(timer)
+          setTimeout(() => child.kill("SIGKILL"), Math.random() * 8)
+        }, 1)
+        child.on("exit", () => clearInterval(timer))
+      }
+    })
+  })
+
 describe("kill -9", () => {
   it.live(
     `at ${KILLS} random moments: each answered call once, the same output, the same bill`,
@@ -58,27 +90,12 @@ describe("kill -9", () => {
         let kills = 0
         let outcome = { code: null as number | null, stdout: "", stderr: "" }
         for (let attempt = 0; attempt < KILLS + 50; attempt++) {
-          const before = simulator.requests()
-          outcome = yield* Effect.promise(() =>
-            pipe(attempt === 0 ? ["run", "flow.ts", "--quiet"] : ["resume", "--quiet"], {
-              cwd,
-              env,
-              onStart: (child) => {
-                if (kills >= KILLS) return
-                // So many calls into this try, and some moment of that turn.
-                const after = Math.floor(Math.random() * 110)
-                const timer = setInterval(() => {
-                  if (simulator.requests() - before < after) return
-                  clearInterval(timer)
-                  setTimeout(() => child.kill("SIGKILL"), Math.random() * 8)
-                }, 1)
-                child.on("exit", (_, signal) => {
-                  clearInterval(timer)
-                  if (signal === "SIGKILL") kills++
-                })
-              }
-            })
-          )
+          outcome = yield* killed(simulator, attempt === 0 ? ["run", "flow.ts", "--quiet"] : ["resume", "--quiet"], {
+            cwd,
+            env,
+            within: kills < KILLS ? 110 : undefined
+          })
+          if (outcome.code === null) kills++
           if (outcome.code === 0) break
           assert.isNull(outcome.code, outcome.stderr)
           for (const row of noted(join(cwd, ".pipe/pipe.db"))) underWay.set(row, (underWay.get(row) ?? 0) + 1)
@@ -141,4 +158,135 @@ describe("kill -9", () => {
       }),
     Soak.timeout(120_000)
   )
+})
+
+/** What a store has booked, of all its runs. */
+const books = (location: string) =>
+  Effect.gen(function* () {
+    const store = yield* Store.Store
+    const runs = yield* store.runs.list(10_000)
+    const sums = (yield* Effect.forEach(runs, ({ id }) => store.ledger.sums(id))).flat()
+    const of = (f: (sum: (typeof sums)[number]) => bigint) => sums.reduce((total, sum) => total + f(sum), 0n)
+    return {
+      spent: of(({ spent }) => spent),
+      counted: of(({ estimatedSpent, spent }) => spent - estimatedSpent),
+      open: (yield* store.ledger.unsettled).length
+    }
+  }).pipe(Effect.provide(Layer.fresh(NodeHost.existingStore(location))), Effect.scoped)
+
+/** What each model costs, in picodollars a token (platform.openai.com/docs/pricing, 2026-11-28). */
+const rates: { readonly [model: string]: readonly [input: bigint, output: bigint] } = {
+  "gpt-4o-mini": [INPUT, OUTPUT],
+  "gpt-4o": [2_500_000n, 10_000_000n]
+}
+
+const billOf = (simulator: Simulator.Simulator): bigint =>
+  simulator.bill().reduce((sum, { input, model, output }) => {
+    const [inputRate, outputRate] = rates[model]!
+    return sum + BigInt(input) * inputRate + BigInt(output) * outputRate
+  }, 0n)
+
+interface Way {
+  readonly files: { readonly [name: string]: string }
+  readonly options?: Simulator.Options
+  /** How it begins, before anything is killed; `undefined`: with the first of what follows. */
+  readonly before?: ReadonlyArray<string>
+  /** What is run again after each kill, until it ends by itself. */
+  readonly again: ReadonlyArray<string>
+  readonly output: string
+}
+
+const SMALL = Soak.times(120, 1_500)
+
+const small = (fields: Parameters<typeof flow>[0] = {}) =>
+  flow({
+    source: `Source.fromIterable("rows", Array.from({ length: ${SMALL} }, (_, i) => "word " + i))`,
+    options: `concurrency: ${CONCURRENCY},`,
+    ...fields
+  })
+
+const ways: { readonly [name: string]: Way } = {
+  "a run that is started again": {
+    files: { "flow.ts": small() },
+    again: ["run", "flow.ts", "--quiet"],
+    output: "out.jsonl"
+  },
+  "a retry of failed rows": {
+    files: {
+      "flow.ts": small({
+        stack: `Stack.make(Ledger.layer, Retry.layer({ attempts: 1 }), OpenAi.layer({ model: "gpt-4o-mini" }))`
+      })
+    },
+    options: { faults: { serverError: 0.4 } },
+    before: ["run", "flow.ts", "--quiet"],
+    again: ["retry", "--quiet"],
+    output: "out.jsonl"
+  },
+  "a tuning": {
+    files: {
+      "package.json": '{"type": "module"}',
+      "flow.ts": TunedFlow.flow(),
+      "rows.jsonl": TunedFlow.rows(400)
+        .map((row) => JSON.stringify(row))
+        .join("\n")
+    },
+    options: TunedFlow.simulated(),
+    again: ["tune", "flow.ts"],
+    output: "products.routing.json"
+  }
+}
+
+describe.each(["SQLite", "PostgreSQL"] as const)("kill -9 on %s", (database) => {
+  for (const [name, way] of Object.entries(ways)) {
+    // Each of them on one of the two where time is short.
+    const isHere = Soak.isSoak || (name === "a retry of failed rows") === (database === "PostgreSQL")
+    const kills = Soak.times(2, 30)
+    it.live.skipIf(!isHere || (database === "PostgreSQL" && !Servers.hasPostgres))(
+      `of ${name}, ${kills} times: it ends as if nobody had disturbed it, and the books have no less than the bill`,
+      () =>
+        Effect.gen(function* () {
+          const simulator = yield* Simulator.start({ latency: "5 millis", ...way.options })
+          const url = database === "PostgreSQL" ? yield* Servers.postgres : undefined
+          const cwd = folder(way.files)
+          const env = {
+            OPENAI_API_KEY: "sk-test-0123456789abcdef",
+            OPENAI_BASE_URL: simulator.openAiUrl,
+            ...(url === undefined ? undefined : { PIPE_STORE: url })
+          }
+          if (way.before !== undefined) yield* Effect.promise(() => pipe(way.before!, { cwd, env }))
+          let done = 0
+          let outcome: Outcome | undefined
+          for (let attempt = 0; attempt < kills + 60 && outcome?.code !== 0; attempt++) {
+            outcome = yield* killed(simulator, way.again, { cwd, env, within: done < kills ? 60 : undefined })
+            if (outcome.code === null) done++
+            // Rows fail again, and are retried again.
+            else assert.include(name === "a retry of failed rows" ? [0, 1] : [0], outcome.code, outcome.stderr)
+          }
+          assert.strictEqual(outcome?.code, 0, outcome?.stderr)
+          assert.isAtLeast(done, 1)
+          yield* Effect.sleep(50)
+          const { counted, open, spent } = yield* books(url ?? join(cwd, ".pipe/pipe.db"))
+          const billed = billOf(simulator)
+          const text = `${done} kills: billed ${billed}, booked ${spent}, of it counted ${counted}`
+          assert.strictEqual(open, 0, text)
+          assert.isTrue(spent >= billed, text)
+          assert.isTrue(counted <= billed, text)
+
+          const calm = yield* Simulator.start({ ...way.options, faults: {} })
+          const undisturbed = folder(way.files)
+          const { code, stderr } = yield* Effect.promise(() =>
+            pipe(way.before ?? way.again, {
+              cwd: undisturbed,
+              env: { ...env, OPENAI_BASE_URL: calm.openAiUrl, PIPE_STORE: ".pipe/pipe.db" }
+            })
+          )
+          assert.strictEqual(code, 0, stderr)
+          // When a tuning was, and what of it was paid in its last try, is its own.
+          const read = (folder: string) =>
+            readFileSync(join(folder, way.output), "utf8").replaceAll(/"(?:tunedAt|spent)": "[^"]*"/g, "")
+          assert.strictEqual(read(cwd), read(undisturbed))
+        }),
+      Soak.timeout(120_000)
+    )
+  }
 })
