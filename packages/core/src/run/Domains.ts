@@ -277,20 +277,14 @@ const makeOutlet = (
   }
 }
 
-const makeJoinOutlet = (
-  outlet: Extract<DomainPlan.Outlet, { readonly _tag: "Join" }>,
-  read: RowProgram.Reader,
-  env: {
-    readonly feeds: ReadonlyMap<Node.Any, Queue.Queue<Item, Cause.Done>>
-    readonly tables: ReadonlyMap<Node.Any, JoinTable>
-    readonly state: RunState.RunState
-  }
-): Outlet => {
-  const feed = env.feeds.get(outlet.node)!
-  const table = env.tables.get(outlet.node)!
-  const keyOf = outlet.kind.on[outlet.side]!
-  /** Gives rows with their keys; one whose key cannot be made has failed. */
-  const keyed = (
+/** Gives rows of a join on with their keys; one whose key cannot be made has failed. */
+const withKeys =
+  (
+    read: RowProgram.Reader,
+    keyOf: (value: unknown) => string | number,
+    onDefect: (row: RowProgram.Row, value: unknown, defect: unknown) => Effect.Effect<void>
+  ) =>
+  (
     rows: ReadonlyArray<RowProgram.Row>,
     use: (rows: ReadonlyArray<Keyed>) => Effect.Effect<unknown>
   ): Effect.Effect<void> => {
@@ -303,11 +297,25 @@ const makeJoinOutlet = (
       try {
         good.push({ row, value, key: keyOf(value) })
       } catch (defect) {
-        failed.push(env.state.onDefect(outlet.node, row, value, defect))
+        failed.push(onDefect(row, value, defect))
       }
     }
     return Effect.andThen(Effect.all(failed, { discard: true }), Effect.asVoid(use(good)))
   }
+
+const makeJoinOutlet = (
+  outlet: Extract<DomainPlan.Outlet, { readonly _tag: "Join" }>,
+  read: RowProgram.Reader,
+  env: {
+    readonly feeds: ReadonlyMap<Node.Any, Queue.Queue<Item, Cause.Done>>
+    readonly tables: ReadonlyMap<Node.Any, JoinTable>
+    readonly state: RunState.RunState
+  }
+): Outlet => {
+  const feed = env.feeds.get(outlet.node)!
+  const table = env.tables.get(outlet.node)!
+  const keyOf = outlet.kind.on[outlet.side]!
+  const keyed = withKeys(read, keyOf, (row, value, defect) => env.state.onDefect(outlet.node, row, value, defect))
   if (!outlet.first) {
     return {
       take: (rows) =>
