@@ -242,6 +242,34 @@ describe("a budget in money", () => {
       })
   )
 
+  it.live("lowers a limit that the context window has no room for, for that request alone", () =>
+    Effect.gen(function* () {
+      const window = 8_192
+      const refusing = Scripted.make((request) => {
+        const limit = request.settings.maxTokens!
+        const input = Scripted.prompt(request).endsWith("3") ? 5_096 : 100
+        const usage = Scripted.response("").usage!
+        return input + limit > window
+          ? AiError.make({
+              module: "test",
+              method: "send",
+              reason: new AiError.InvalidRequestError({
+                constraint: ModelFailure.contextWindow,
+                description: `400 maximum context length is ${window} tokens`,
+                metadata: { [ModelFailure.outputLimitKey]: window - input }
+              })
+            })
+          : Scripted.response("whole", { usage: { ...usage, uncachedInput: input } })
+      })
+      const { summary } = yield* run({ budget: { usd: "1" }, rows: 20, provider: refusing.layer })
+      assert.strictEqual(summary.status, "done")
+      assert.strictEqual(summary.rows.failed, 0)
+      const limits = refusing.requests.map(({ settings }) => settings.maxTokens!)
+      assert.isAbove(limits.filter((limit) => limit > 3_096).length, 18)
+      assert.include(limits, 3_096)
+    })
+  )
+
   it.live("ends after the first answer in a class of service whose price is not known", () =>
     Effect.gen(function* () {
       const provider = slow(() => Scripted.response("x", { serviceTier: "priority" }))

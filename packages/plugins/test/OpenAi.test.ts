@@ -310,6 +310,25 @@ describe("the wire", () => {
     )
   }
 
+  // In this order: the words of OpenAI and vLLM, Anthropic, and Together.
+  for (const message of [
+    "This model's maximum context length is 8192 tokens. However, you requested 9192 tokens (5096 in the messages, 4096 in the completion). Please reduce the length of the messages or completion.",
+    "'max_tokens' or 'max_completion_tokens' is too large: 4096. This model's maximum context length is 8192 tokens and your request has 5096 input tokens (4096 > 8192 - 5096).",
+    "input length and `max_tokens` exceed context limit: 5096 + 4096 > 8192, decrease input length or `max_tokens` and try again",
+    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8192. Given: 5096 `inputs` tokens and 4096 `max_new_tokens`, too many tokens"
+  ]) {
+    it.live(`reads what room the context window has from: ${message.slice(0, 60)}`, () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const server = yield* Wire.serve(() => ({ status: 400, body: { error: { message } } }))
+          const { error } = yield* Wire.ask(provider(`${server.url}/v1`), Wire.question("x"))
+          assert.strictEqual(ModelFailure.outputLimit(error!), 3_096)
+          assert.strictEqual(ModelFailure.kind(error!), "overflow")
+        })
+      )
+    )
+  }
+
   for (const status of [408, 409, 500, 503]) {
     it.live(`retries ${status}`, () =>
       Effect.scoped(

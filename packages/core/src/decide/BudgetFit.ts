@@ -87,7 +87,7 @@ export const fit = <R extends ModelRequest.ModelRequest>({
     tokens: input + output
   })
   const { affordable, tightest } = roomIn(own, base, rates?.output, input)
-  const ceiling = scout.ceiling ?? Number.POSITIVE_INFINITY
+  const ceiling = Math.min(scout.ceiling ?? Number.POSITIVE_INFINITY, call.room ?? Number.POSITIVE_INFINITY)
   const withLimit = (limit: number): Fit<R> => ({
     request: { ...request, settings: { ...(request as ModelRequest.Completion).settings, maxTokens: limit } } as R,
     hold: holdOf(limit),

@@ -345,7 +345,8 @@ const usedBy = (
 ) => {
   const { billed, error, response } = ended
   const largest = error === undefined ? undefined : ModelFailure.outputLimit(error)
-  if (largest !== undefined) scout.ceiling = Math.min(scout.ceiling ?? largest, largest)
+  if (largest !== undefined && ModelFailure.kind(error!) !== "overflow")
+    scout.ceiling = Math.min(scout.ceiling ?? largest, largest)
   if (response === undefined) return billed === "no" ? { money: Money.zero, tokens: 0 } : hold
   scout.answered = true
   if (ModelResponse.isTruncated(response) && call.request._tag === "Completion") {

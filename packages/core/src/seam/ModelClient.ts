@@ -189,6 +189,8 @@ export interface Call {
   readonly serviceTier?: string
   /** Its output limit is that of another guard, and not the caller's: it may be lowered. */
   readonly limited?: boolean
+  /** The most output that the model has room for beside this request, where it has said so. */
+  readonly room?: number
 }
 
 /** What came of an attempt. */

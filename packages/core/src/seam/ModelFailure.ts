@@ -107,10 +107,13 @@ export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
 /** First words of the description of a `NetworkError` that came after the request had been sent whole. */
 export const cut = "no answer arrived"
 
-/** The key in a reason's metadata for the largest output limit (tokens) that a model takes, where it refused a larger one. */
+/** The key in a reason's metadata for the largest output limit (tokens) that would have been taken, where a larger one was refused. */
 export const outputLimitKey = "outputLimit"
 
-/** The largest output limit that a model takes, from a failure that says so. */
+/**
+ * The largest output limit that a model takes, from a failure that says so; from one of a context window that is too small, what
+ * the request leaves of it.
+ */
 export const outputLimit = ({ reason }: AiError.AiError): number | undefined => {
   const limit = reason._tag === "InvalidRequestError" ? reason.metadata[outputLimitKey] : undefined
   return typeof limit === "number" ? limit : undefined

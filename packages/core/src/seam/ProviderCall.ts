@@ -84,17 +84,18 @@ export const make = (send: Send) => {
       ({ admission, result }) => {
         const { limited, request } = admission
         if (!limited) return Effect.fromResult(result)
-        const again = Effect.suspend(() =>
-          guarded({ ...call, startedAt: hooks.clock.currentTimeMillisUnsafe() }, guard, hooks)
-        )
+        const again = (changes: Pick<Call, "room"> = {}) =>
+          Effect.suspend(() =>
+            guarded({ ...call, ...changes, startedAt: hooks.clock.currentTimeMillisUnsafe() }, guard, hooks)
+          )
         if (Result.isSuccess(result)) {
           // Cut by a limit that the caller has not set: paid, and sent again with a larger one, or refused.
-          return ModelResponse.isTruncated(result.success) ? again : Effect.succeed(result.success)
+          return ModelResponse.isTruncated(result.success) ? again() : Effect.succeed(result.success)
         }
-        // The model takes no limit so large: sent again with the largest that it takes.
+        // The model takes no limit so large, or has no room for it: sent again with the largest that it takes.
         const largest = ModelFailure.outputLimit(result.failure)
         const sent = request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0
-        return largest !== undefined && largest < sent ? again : Effect.fail(result.failure)
+        return largest !== undefined && largest < sent ? again({ room: largest }) : Effect.fail(result.failure)
       }
     )
 

@@ -32,7 +32,7 @@ export const isNotFound = ({ reason }: AiError.AiError): boolean =>
   reason._tag === "InvalidRequestError" && reason.constraint === notFound
 
 const overflow =
-  /context[ _](?:length|window)|maximum context|prompt is too long|too many (?:input )?tokens|exceeds? the (?:model'?s )?(?:context|token)|(?:does|do) not fit\b.*window/i
+  /context[ _](?:length|window|limit)|maximum context|prompt is too long|too many (?:input )?tokens|exceeds? the (?:model'?s )?(?:context|token)|(?:does|do) not fit\b.*window/i
 
 export const toAiError = (refusal: Refusal): AiError.AiError =>
   AiError.make({ module: refusal.module, method: "send", reason: toReason(refusal) })
@@ -56,7 +56,8 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
       || overflow.test(refusal.message)
       || refusal.overflow?.test(refusal.message) === true)
   ) {
-    return new AiError.InvalidRequestError({ constraint: ModelFailure.contextWindow, description })
+    const metadata = limitOf(roomIn(refusal.message))
+    return new AiError.InvalidRequestError({ constraint: ModelFailure.contextWindow, description, metadata })
   }
   switch (status) {
     case 401:
@@ -87,7 +88,7 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
         ? new AiError.InternalProviderError({ description, metadata })
         : new AiError.InvalidRequestError({
             description: type === undefined ? description : `${description} [${type}]`,
-            metadata: limitMetadata(refusal.message)
+            metadata: limitOf(largestIn(refusal.message))
           })
   }
 }
@@ -95,11 +96,38 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
 /** The largest output limit, in the words of OpenAI, Anthropic, Groq, vLLM and DeepSeek. */
 const largestLimit = /(?:at most|less than or equal to|<=|>|\[\d+,)\s*`?(\d+)/
 
-const limitMetadata = (message: string): { readonly [key: string]: number } => {
-  if (!/max_(?:completion_|output_)?tokens/.test(message)) return {}
-  const digits = largestLimit.exec(message)?.[1]
-  return digits === undefined ? {} : { [ModelFailure.outputLimitKey]: Number(digits) }
+const largestIn = (message: string): number | undefined =>
+  /max_(?:completion_|output_)?tokens/.test(message) ? toNumber(largestLimit.exec(message)?.[1]) : undefined
+
+/** The window, and what of it the input takes, in the words of OpenAI and vLLM, Anthropic, and Together. */
+const rooms: ReadonlyArray<(message: string) => readonly [window: string | undefined, input: string | undefined]> = [
+  (message) => [
+    /maximum context length is (\d+)/.exec(message)?.[1],
+    /(\d+) (?:in the (?:messages|prompt)|(?:input|prompt) tokens)/.exec(message)?.[1]
+  ],
+  (message) => {
+    const [, input, window] = /(\d+) \+ \d+ > (\d+)/.exec(message) ?? []
+    return [window, input]
+  },
+  (message) => {
+    const [, window, input] = /must be <= (\d+)\. Given: (\d+)/.exec(message) ?? []
+    return [window, input]
+  }
+]
+
+/** Tokens that a request leaves of a model's window. */
+const roomIn = (message: string): number | undefined => {
+  for (const read of rooms) {
+    const [window, input] = read(message).map(toNumber)
+    if (window !== undefined && input !== undefined && window > input) return window - input
+  }
+  return undefined
 }
+
+const toNumber = (digits: string | undefined): number | undefined => (digits === undefined ? undefined : Number(digits))
+
+const limitOf = (tokens: number | undefined): { readonly [key: string]: number } =>
+  tokens === undefined ? {} : { [ModelFailure.outputLimitKey]: tokens }
 
 const isQuota = ({ code, message, status, type }: Refusal): boolean =>
   code === "insufficient_quota"
