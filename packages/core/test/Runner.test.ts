@@ -326,6 +326,29 @@ describe("nodes", () => {
     }).pipe(Effect.provide(NodeHost.layerMemory))
   )
 
+  it.effect("join the rows whose keys can be made; the others have failed, on either side", () =>
+    Effect.gen(function* () {
+      const ids = (name: string, odd: number) =>
+        Source.fromIterable(
+          name,
+          Array.from({ length: 6 }, (_, id) => (id === odd ? { id: undefined } : { id: { n: id } }))
+        )
+      const key = ({ id }: { readonly id: { readonly n: number } | undefined }) => id!.n
+      const out: Array<number> = []
+      const joined = Flow.map(
+        "joined",
+        { row: Flow.join("j", { a: ids("a", 1) }, { b: ids("b", 4) }, { on: [key, key] }) },
+        ({ row }) => row.a.id!.n
+      )
+      const { rows } = yield* Runner.run(
+        Flow.make("keys", { outputs: [Sink.forEach("out", joined, (id) => Effect.sync(() => void out.push(id)))] }),
+        { errorsFile: join(mkdtempSync(join(tmpdir(), "pipe-keys-")), "errors.jsonl") }
+      )
+      assert.deepStrictEqual(out, [0, 2, 3, 5])
+      assert.strictEqual(rows.failed, 2)
+    }).pipe(Effect.provide(NodeHost.layerMemory))
+  )
+
   it.effect("join by key, inner and left, also with groups of the same rows", () =>
     Effect.gen(function* () {
       const names = Source.fromIterable("names", [

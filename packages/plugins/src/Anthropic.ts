@@ -16,7 +16,6 @@
  *
  * @since 0.1.0
  */
-import type { Message } from "@anthropic-ai/sdk/resources/messages/messages"
 import * as Endpoint from "@pipe/core/Endpoint"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
@@ -78,24 +77,14 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         ).pipe(
           Effect.flatMap((body) =>
             Effect.tryPromise({
-              try: (signal): Promise<{ readonly data: Message; readonly response: Response | undefined }> =>
-                options.stream === true
-                  ? client.messages
-                      .stream(body, { signal })
-                      .finalMessage()
-                      .then((data) => ({ data, response: undefined }))
-                  : client.messages.create(body, { signal }).withResponse(),
+              try: (signal) => Client.ask(client, body, { stream: options.stream === true, signal }),
               catch: (error) => error
             }).pipe(
               Effect.timeoutOrElse({
                 duration: timeout,
                 orElse: () => Effect.fail(new Error(`no whole answer within ${timeout} ms`))
               }),
-              Effect.tap(({ response }) =>
-                response === undefined
-                  ? Effect.void
-                  : Limits.observe(response.status, (name) => response.headers.get(name))
-              ),
+              Effect.tap(({ response }) => Limits.observe(response.status, (name) => response.headers.get(name))),
               Effect.catch((error) => Client.fail(settings, error))
             )
           ),

@@ -23,6 +23,73 @@ interface Format {
   /** Sets the content of the answer. */
   readonly content: (body: Json, content: unknown) => void
   readonly request: ModelRequest.ModelRequest
+  /** The data of the events in which an answer comes, where it comes as a stream. */
+  readonly events?: (text: string) => ReadonlyArray<string>
+}
+
+const isRecord = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** The fields of a text that is a JSON object. */
+const recordOf = (text: string): Json | undefined => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isRecord(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** A completion in the chunks of OpenAI's stream (platform.openai.com/docs/api-reference/chat-streaming). */
+const chunksOf = (text: string): ReadonlyArray<string> => {
+  const body = recordOf(text)
+  if (body === undefined) return [text]
+  const { choices, usage, ...rest } = body
+  const list = Array.isArray(choices) ? (choices as ReadonlyArray<unknown>) : undefined
+  const fieldOf = (choice: unknown, name: string) => (isRecord(choice) ? choice[name] : undefined)
+  const chunks =
+    list === undefined
+      ? [{ ...rest, choices }]
+      : [
+          {
+            ...rest,
+            choices: list.map((choice) => ({ index: 0, delta: fieldOf(choice, "message"), finish_reason: null }))
+          },
+          {
+            ...rest,
+            choices: list.map((choice) => ({ index: 0, delta: {}, finish_reason: fieldOf(choice, "finish_reason") }))
+          }
+        ]
+  return [...chunks, ...("usage" in body ? [{ ...rest, choices: [], usage }] : []), "[DONE]"].map((event) =>
+    typeof event === "string" ? event : JSON.stringify(event)
+  )
+}
+
+/** A message in the events of Anthropic's stream (docs.anthropic.com/en/docs/build-with-claude/streaming). */
+const messageEventsOf = (text: string): ReadonlyArray<string> => {
+  const body = recordOf(text)
+  if (body === undefined) return [text]
+  if (body["error"] !== undefined) return [JSON.stringify({ type: "error", ...body })]
+  const { content, stop_reason, ...message } = body
+  const blocks = Array.isArray(content) ? (content as ReadonlyArray<unknown>) : []
+  return [
+    {
+      type: "message_start",
+      message: { ...message, content: Array.isArray(content) ? [] : content, stop_reason: null }
+    },
+    ...blocks.flatMap((block, index) => [
+      {
+        type: "content_block_start",
+        index,
+        content_block: isRecord(block) && typeof block["text"] === "string" ? { ...block, text: "" } : block
+      },
+      ...(isRecord(block) && typeof block["text"] === "string"
+        ? [{ type: "content_block_delta", index, delta: { type: "text_delta", text: block["text"] } }]
+        : []),
+      { type: "content_block_stop", index }
+    ]),
+    { type: "message_delta", delta: { stop_reason }, usage: body["usage"] },
+    { type: "message_stop" }
+  ].map((event) => JSON.stringify(event))
 }
 
 const question = Wire.question("x", { settings: { maxTokens: 50 } })
@@ -116,7 +183,20 @@ const embeddings = (transport: "pool" | "sdk"): Format => ({
   request: ModelRequest.embedding({ inputs: ["a text of some words"] })
 })
 
-const formats = [
+const formats: ReadonlyArray<Format> = [
+  {
+    ...chat("sdk"),
+    name: "chat by stream",
+    layer: (url) =>
+      OpenAi.layer({ baseUrl: `${url}/v1`, apiKey: "k", model: "gpt-4o-mini", provider: "openai", stream: true }),
+    events: chunksOf
+  },
+  {
+    ...messages,
+    name: "messages by stream",
+    layer: (url) => Anthropic.layer({ baseUrl: url, apiKey: "k", model: "claude-haiku-4-5", stream: true }),
+    events: messageEventsOf
+  },
   chat("pool"),
   chat("sdk"),
   responses("pool"),
@@ -130,11 +210,24 @@ const formats = [
 const send = (format: Format, text: string, headers: Record<string, string> = {}, status = 200) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const server = yield* Wire.serve(() => ({ body: text, headers, status }))
+      const server = yield* Wire.serve(() => replyOf(format, text, headers, status))
       const outcome = yield* Wire.over(format.layer(server.url), ModelClient.send(format.request))
       return { ...outcome, requests: server.seen.length }
     })
   )
+
+const replyOf = (format: Format, text: string, headers: Record<string, string>, status: number): Wire.Reply =>
+  format.events === undefined || status !== 200 || Object.keys(headers).length > 0
+    ? { body: text, headers, status }
+    : {
+        body: format
+          .events(text)
+          // A long one comes time and again.
+          .flatMap((data) => Array.from({ length: data.length > 1e6 ? 33 : 1 }, () => `data: ${data}\n\n`))
+          .join(""),
+        headers: { "content-type": "text/event-stream" },
+        status
+      }
 
 const changed = (format: Format, change: (body: Json) => void): string => {
   const body = format.body()
@@ -233,8 +326,14 @@ describe.each(formats)("$name", (format) => {
 
   it.live("does not read an answer without end", () =>
     Effect.gen(function* () {
-      // Vectors may take 256 MiB, anything else 32.
-      const text = changed(format, () => {}).replace(/^\{/, `{${" ".repeat(33 * 1024 * 1024)}`)
+      // Vectors may take 256 MiB, anything else 32; a stream comes in pieces.
+      const piece = "x".repeat(1024 * 1024)
+      const text =
+        format.events === undefined
+          ? changed(format, () => {}).replace(/^\{/, `{${" ".repeat(33 * piece.length)}`)
+          : changed(format, (body) =>
+              format.content(body, format.name.startsWith("chat") ? piece : [{ type: "text", text: piece }])
+            )
       const { error, sums, value } = yield* send(format, text)
       if (format.name.startsWith("embeddings")) return assert.isDefined(value)
       assert.strictEqual(error?.reason._tag, "InvalidResponseError", String(error))
@@ -278,7 +377,7 @@ describe.each(formats)("$name", (format) => {
       Effect.scoped(
         Effect.gen(function* () {
           let text = ""
-          const server = yield* Wire.serve(() => ({ body: text }))
+          const server = yield* Wire.serve(() => replyOf(format, text, {}, 200))
           const odd = fc.constantFrom(null, "", 0, -1, 1.5, [], {}, "x", [null], { a: 1 }, true, "__proto__", 1e30)
           yield* Effect.promise(() =>
             fc.assert(

@@ -300,7 +300,7 @@ const withKeys =
         failed.push(onDefect(row, value, defect))
       }
     }
-    return Effect.andThen(Effect.all(failed, { discard: true }), Effect.asVoid(use(good)))
+    return Effect.andThen(Effect.all(failed, { discard: true }), Effect.asVoid(Effect.suspend(() => use(good))))
   }
 
 const makeJoinOutlet = (

@@ -165,20 +165,6 @@ const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiErr
     }
   })
 
-/** The status that an error has when it answers a single request (docs.anthropic.com/en/api/errors). */
-const statuses: ReadonlyMap<string, number> = new Map([
-  ["invalid_request_error", 400],
-  ["authentication_error", 401],
-  ["billing_error", 402],
-  ["permission_error", 403],
-  ["not_found_error", 404],
-  ["request_too_large", 413],
-  ["rate_limit_error", 429],
-  ["api_error", 500],
-  ["timeout_error", 504],
-  ["overloaded_error", 529]
-])
-
 /** Results of requests for which nothing was done. */
 const undone: ReadonlySet<unknown> = new Set(["canceled", "expired"])
 
@@ -199,7 +185,7 @@ const toOutcome = (value: unknown, model: string, keySource: string): Effect.Eff
     _tag: "Failed",
     error: HttpFailure.toAiError({
       module: Client.MODULE,
-      status: Answer.oneOf(statuses, type) ?? 400,
+      status: Answer.oneOf(Client.statuses, type) ?? 400,
       message: Answer.words(message) ?? "no message",
       code: undefined,
       type: Answer.words(type),

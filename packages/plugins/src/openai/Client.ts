@@ -16,9 +16,11 @@ import * as Secret from "@pipe/core/Secret"
 import * as Answer from "../transport/Answer.ts"
 import * as AnswerSize from "../transport/AnswerSize.ts"
 import * as Body from "../transport/Body.ts"
+import * as Events from "../transport/Events.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
 import * as Limits from "../transport/Limits.ts"
 import * as PoolTransport from "../transport/PoolTransport.ts"
+import * as ChatStream from "./ChatStream.ts"
 
 export const MODULE = "OpenAi"
 
@@ -120,15 +122,19 @@ export const makeSdk = Effect.fnUntraced(function* (options: Options & { readonl
     )
   // The body is read by us: the SDK goes through it as if it were what it should be.
   const call = <A>(
-    send: (signal: AbortSignal) => PromiseLike<globalThis.Response>
+    send: (signal: AbortSignal) => PromiseLike<globalThis.Response>,
+    assembly?: () => Events.Assembly
   ): Effect.Effect<A, AiError.AiError> =>
     within(async (signal) => {
       const response = await send(signal)
-      return { response, text: await response.text() }
+      if (assembly !== undefined && Events.isStream(response)) {
+        return { response, text: "", json: await Events.read(response, assembly()) }
+      }
+      const text = await response.text()
+      return { response, text, json: parse(text) }
     }).pipe(
       Effect.tap(({ response }) => Limits.observe(response.status, (name) => response.headers.get(name))),
-      Effect.flatMap(({ response, text }) => {
-        const json = parse(text)
+      Effect.flatMap(({ json, response, text }) => {
         return json === undefined
           ? Effect.fail(
               HttpFailure.notJson({
@@ -144,7 +150,13 @@ export const makeSdk = Effect.fnUntraced(function* (options: Options & { readonl
   return {
     chat: (body) =>
       options.stream
-        ? within((signal) => streamChat(client, body, signal))
+        ? call(
+            (signal) =>
+              client.chat.completions
+                .create({ ...body, stream: true, stream_options: { include_usage: true } }, { signal })
+                .asResponse(),
+            ChatStream.make
+          )
         : call((signal) => client.chat.completions.create(body, { signal }).asResponse()),
     responses: (body) => call((signal) => client.responses.create(body, { signal }).asResponse()),
     // Floats, as the pool asks for them: the SDK's own default is base64.
@@ -152,15 +164,6 @@ export const makeSdk = Effect.fnUntraced(function* (options: Options & { readonl
       call((signal) => client.embeddings.create({ ...body, encoding_format: "float" }, { signal }).asResponse())
   } satisfies Client as Client
 })
-
-const streamChat = (
-  client: OpenAI,
-  body: ChatCompletionCreateParamsNonStreaming,
-  signal: AbortSignal
-): Promise<ChatCompletion> =>
-  client.chat.completions
-    .stream({ ...body, stream: true, stream_options: { include_usage: true } }, { signal })
-    .finalChatCompletion()
 
 const parse = (text: string): unknown => {
   try {
@@ -188,6 +191,8 @@ export const fail = (options: Options, error: unknown): Effect.Effect<never, AiE
         })
       )
     }
+    if (error instanceof Events.ErrorEvent) return Effect.fail(failedInStream(options, error, now))
+    if (error instanceof Events.Cut) return Effect.fail(cutOff(error.message))
     if (error instanceof SyntaxError) {
       return Effect.fail(
         HttpFailure.notJson({
@@ -202,6 +207,29 @@ export const fail = (options: Options, error: unknown): Effect.Effect<never, AiE
       PoolTransport.toNetworkError({ module: MODULE, url: options.baseUrl, error: error as Error, sent: true })
     )
   })
+
+/** A gateway that has not begun to answer gives a status; anything later may be billed. */
+const failedInStream = (options: Options, { error, isFirst }: Events.ErrorEvent, now: number): AiError.AiError => {
+  const { code, message, type } = Answer.fields(error)
+  const words = Answer.words(message) ?? Answer.words(error) ?? "the answer broke off with an error"
+  const status = Number(code)
+  return isFirst && status >= 400 && status < 600
+    ? HttpFailure.toAiError({
+        module: MODULE,
+        status,
+        message: words,
+        code: undefined,
+        type: Answer.words(type),
+        headers: () => undefined,
+        now,
+        keySource: options.keySource,
+        overflow: options.overflow
+      })
+    : failed(words)
+}
+
+const cutOff = (description: string): AiError.AiError =>
+  AiError.make({ module: MODULE, method: "send", reason: new AiError.InvalidResponseError({ description }) })
 
 const isApiError = (error: unknown): error is APIError => error instanceof Error && "status" in error && "code" in error
 
