@@ -3,7 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Flow,
   ModelClient,
+  type ModelRequest,
   type Node,
+  Router,
   type RunEvent,
   Runner,
   Sink,
@@ -14,7 +16,7 @@ import {
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Layer, Option } from "effect"
-import { LanguageModel } from "effect/ai"
+import { EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -280,6 +282,131 @@ describe("a run that is done again", () => {
       assert.deepStrictEqual(yield* why(chain(undefined, ["x"], ["a"])), ["a rows[0]: step a has not run before"])
       assert.include((yield* why(chain(undefined, ["x", "z"], ["a"])))[0], "a rows[1]: no earlier run had these inputs")
       assert.deepStrictEqual(yield* why(chain("a", ["x"], ["a"])), ["a rows[0]: step a has other source"])
+    })
+  )
+})
+
+describe("an unchanged run that is done again", () => {
+  it.live("asks nothing where a router goes by the row", () =>
+    Effect.gen(function* () {
+      const at = folder()
+      const rows = Source.fromIterable("rows", [
+        { n: 1, strong: true },
+        { n: 2, strong: false }
+      ])
+      const reply = Flow.step("reply", { row: rows }, ({ row }) => ask(`say ${row.n}`))
+      const layers = Router.layer({ cheap: "cheap", strong: "strong", when: Router.where(({ row }) => row.strong) })
+      for (const asks of [2, 0, 0]) {
+        const model = echo()
+        const { asked, out } = yield* run(at, model, collect(reply), { layers })
+        assert.strictEqual(asked.length, asks)
+        assert.deepStrictEqual(out, ["SAY 1", "SAY 2"])
+        if (asks > 0)
+          assert.sameMembers(
+            model.requests.map(({ model }) => model),
+            ["strong", "cheap"]
+          )
+      }
+    })
+  )
+
+  it.live("embeds nothing, whichever texts went together", () =>
+    Effect.gen(function* () {
+      const at = folder()
+      const texts = Source.fromIterable("texts", numbers(30))
+      const vector = Flow.step("vector", { text: texts }, ({ text }) =>
+        Effect.flatMap(EmbeddingModel.EmbeddingModel, (model) =>
+          Effect.map(model.embed(text), ({ vector }) => vector.length)
+        )
+      )
+      let requests = 0
+      const model = Layer.succeed(
+        ModelClient.ModelClient,
+        ModelClient.provider({
+          name: "openai",
+          send: ((request: ModelRequest.Embedding) =>
+            Effect.sync(() => {
+              requests++
+              return {
+                _tag: "EmbeddingResponse",
+                provider: "openai",
+                model: "text-embedding-3-small",
+                requestedModel: "text-embedding-3-small",
+                origin: "provider",
+                vectors: request.inputs.map(() => [1, 2, 3])
+              }
+            })) as unknown as ModelClient.Send
+        })
+      )
+      const once = () => run(at, { requests: [], layer: model }, collect(vector))
+      assert.deepStrictEqual(
+        (yield* once()).out,
+        numbers(30).map(() => 3)
+      )
+      const first = requests
+      assert.isAtMost(first, 8)
+      for (let i = 0; i < 3; i++) assert.strictEqual((yield* once()).out.length, 30)
+      assert.strictEqual(requests, first)
+    })
+  )
+
+  it.live("notices that a step's second call asks something else", () =>
+    Effect.gen(function* () {
+      const at = folder()
+      let second = "and then"
+      const node = Flow.step("a", { row: Source.fromIterable("rows", numbers(5)) }, ({ row }) =>
+        Effect.flatMap(ask(`first ${row}`), (answer) => ask(`${second} ${answer}`))
+      )
+      const before = yield* run(at, echo(), collect(node))
+      assert.strictEqual(before.asked.length, 10)
+      assert.strictEqual((yield* run(at, echo(), collect(node))).asked.length, 0)
+      second = "now"
+      const after = yield* run(at, echo(), collect(node))
+      assert.strictEqual(after.asked.length, 10)
+      assert.deepStrictEqual(after.out[0], "NOW FIRST ROW 0")
+    })
+  )
+
+  it.live("runs no row again whose condition has changed, but those that it lets in", () =>
+    Effect.gen(function* () {
+      const at = folder()
+      const n = Source.fromIterable("n", [1, 2, 3, 4])
+      const step = (when: (values: { readonly n: number }) => boolean) =>
+        collect(Flow.step("a", { n }, ({ n }) => ask(`say ${n}`), { when }))
+      assert.deepStrictEqual(
+        (yield* run(
+          at,
+          echo(),
+          step(({ n }) => n > 2)
+        )).asked,
+        ["say 3", "say 4"]
+      )
+      assert.deepStrictEqual(
+        (yield* run(
+          at,
+          echo(),
+          step(({ n }) => n > 1)
+        )).asked,
+        ["say 2"]
+      )
+    })
+  )
+
+  it.live("leaves what is looked up whole under a limit, so that its rows are reused", () =>
+    Effect.gen(function* () {
+      const at = folder()
+      const corpus = Flow.step("read", { text: Source.fromIterable("corpus", numbers(6)) }, ({ text }) =>
+        ask(`read ${text}`)
+      )
+      const all = Flow.group("all", { text: corpus }, { by: () => "all" }, ({ rows }) =>
+        Effect.succeed(rows.map(({ text }) => text))
+      )
+      const question = Source.fromIterable("questions", ["q1", "q2", "q3"])
+      const found = Flow.join("found", { question }, { all }, { on: [() => "all", () => "all"] })
+      const answer = Flow.step("answer", { found }, ({ found }) => ask(`${found.question} of ${found.all.length}`))
+      const limited = yield* run(at, echo(), collect(answer), { limit: 1 })
+      assert.deepStrictEqual(limited.out, ["Q1 OF 6"])
+      assert.strictEqual((yield* run(at, echo(), collect(answer))).asked.length, 2)
     })
   )
 })

@@ -11,6 +11,8 @@ import type * as Sink from "./Sink.ts"
 export interface FlowGraph {
   /** Each after its inputs. */
   readonly nodes: ReadonlyArray<Node.Any>
+  /** Nodes whose rows become rows of an output. Those of the others are only looked up, by the second side of a join. */
+  readonly driving: ReadonlySet<Node.Any>
   readonly graph: Graph.DirectedGraph<string, string>
 }
 
@@ -53,7 +55,19 @@ export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph 
       for (const input of new Set(Object.values(output.inputs))) Graph.addEdge(mutable, indexes.get(input)!, index, "")
     }
   })
-  return { nodes: [...nodes], graph }
+  return { nodes: [...nodes], driving: drivingOf(outputs), graph }
+}
+
+const drivingOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<Node.Any> => {
+  const driving = new Set<Node.Any>()
+  const visit = (node: Node.Any): void => {
+    if (driving.has(node)) return
+    driving.add(node)
+    const inputs = Node.inputsOf(node)
+    for (const input of node.kind._tag === "Join" ? inputs.slice(0, 1) : inputs) visit(input)
+  }
+  for (const output of outputs) for (const node of Object.values(output.inputs)) visit(node)
+  return driving
 }
 
 const describe = (node: Node.Any): string => node.kind._tag.toLowerCase()

@@ -42,7 +42,6 @@ export const functionsOf = (kind: Node.Kind): ReadonlyArray<Function> | undefine
         ? undefined
         : [
             kind.run,
-            kind.when,
             kind.varying?.text,
             kind.varying?.reuse?.answer,
             kind.varying?.pack?.answer,

@@ -75,12 +75,10 @@ export const run = Effect.fnUntraced(function* (
         ? Stream.unwrap(
             Effect.map(plan.root.kind.open, (reading) => {
               state.readings.set(plan.root, (read = { size: reading.size, offset: 0, ended: false }))
+              // What is only looked up is needed whole: the rows of a sample give what they would give among all.
+              if (!flow.graph.driving.has(plan.root)) return reading.rows
               const rows = options.limit === undefined ? reading.rows : Stream.take(reading.rows, options.limit)
-              // The second side of a join is looked up in: all of it is needed.
-              const isTable = plan.outlets.every((outlet) => outlet._tag === "Join" && !outlet.first)
-              return options.sample === undefined || isTable
-                ? rows
-                : Stream.unwrap(RowSample.take(rows, options.sample))
+              return options.sample === undefined ? rows : Stream.unwrap(RowSample.take(rows, options.sample))
             })
           )
         : Stream.fromQueue(feeds.get(plan.root)!)

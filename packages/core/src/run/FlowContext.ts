@@ -24,7 +24,7 @@ import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Parking from "../seam/Parking.ts"
 import * as ToEmbeddingModel from "../seam/ToEmbeddingModel.ts"
 import * as ToLanguageModel from "../seam/ToLanguageModel.ts"
-import * as Probe from "./Probe.ts"
+import * as Watch from "../seam/Watch.ts"
 
 /** The models of the flow's stack and the author's services, in the scope of the run. */
 export const services = Effect.fnUntraced(function* (
@@ -51,7 +51,7 @@ export const services = Effect.fnUntraced(function* (
   const top = over(stack)
   // What is sent is booked, whether or not the stack has a ledger.
   const booked = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
-  const client = Parking.counted(Probe.watched(booked))
+  const client = Parking.counted(Watch.over(booked))
   return {
     client,
     context: base.pipe(

@@ -108,7 +108,12 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
     if (probe === undefined) probeWanted = true
     else if (options.client !== undefined) {
-      const asks = yield* Probe.compare(probe, (input) => inStep(Effect.suspend(() => run(input))), options.client)
+      const asks = yield* Probe.compare(
+        node.name,
+        probe,
+        (input) => inStep(Effect.suspend(() => run(input))),
+        options.client
+      )
       if (asks !== undefined) {
         // The same source asks something else: it is another step, known by what it asks.
         found = yield* register(ContentHash.make(`${base}\n${asks}`))

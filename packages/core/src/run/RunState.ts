@@ -44,9 +44,9 @@ export interface Options {
   readonly detach?: boolean
   /** Most that the run may spend, over the flow's own budget. */
   readonly budget?: Budget.Limits
-  /** Reads at most so many rows of each source. */
+  /** Reads at most so many rows of each source; those that are only looked up, by the second side of a join, are read whole. */
   readonly limit?: number
-  /** Takes these rows of each source alone. */
+  /** Takes these rows of each source alone; those that are only looked up are read whole. */
   readonly sample?: RowSample.RowSample
   /** Has a cascade ask every model for every row, and receives how each fared; nothing is reused from earlier work. */
   readonly trials?: (trial: Cascading.Trial) => void
@@ -216,7 +216,7 @@ export const make = (init: {
     if (reading.ended) return rows
     if (reading.size === undefined || reading.offset === 0) return undefined
     const total = Math.max(rows, Math.round((rows * reading.size) / reading.offset))
-    return options.limit === undefined ? total : Math.min(total, options.limit)
+    return options.limit === undefined || !flow.graph.driving.has(source) ? total : Math.min(total, options.limit)
   }
 
   const progress = (at: number): typeof RunEvent.Progress.Type => {

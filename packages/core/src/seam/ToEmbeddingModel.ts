@@ -12,11 +12,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as RequestKey from "../data/RequestKey.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Caller from "./Caller.ts"
 import * as ModelClient from "./ModelClient.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import * as Parking from "./Parking.ts"
+import * as Watch from "./Watch.ts"
 
 /** The `EmbeddingModel` of a client. */
 export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
@@ -29,7 +31,14 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
     numbers.set(row, known)
     return known
   }
-  return EmbeddingModel.make({
+  const requestOf = (inputs: ReadonlyArray<string>, settings: ModelSettings.ModelSettings) =>
+    ModelRequest.embedding({
+      inputs,
+      ...(settings.model === undefined ? undefined : { model: settings.model }),
+      ...(settings.dimensions === undefined ? undefined : { dimensions: settings.dimensions }),
+      ...(settings.providerOptions === undefined ? undefined : { providerOptions: settings.providerOptions })
+    })
+  const gathered = EmbeddingModel.make({
     batchKey: (context) =>
       RequestKey.canonical([
         Context.get(context, ModelSettings.ModelSettings),
@@ -37,24 +46,38 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
         numberOf(Context.get(context, Parking.Row))
       ]),
     embedMany: ({ inputs }) =>
+      Effect.withFiber((fiber) =>
+        Effect.map(client.send(requestOf(inputs, fiber.getRef(ModelSettings.ModelSettings))), (response) => ({
+          results: response.vectors.map((vector) => [...vector]),
+          usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
+        }))
+      )
+  })
+  // What a row asks is its own text, whichever request it goes in.
+  return Effect.map(gathered, (model) => ({
+    ...model,
+    embed: (input) =>
       Effect.withFiber((fiber) => {
-        const { dimensions, model, providerOptions } = fiber.getRef(ModelSettings.ModelSettings)
-        return Effect.map(
-          client.send(
-            ModelRequest.embedding({
-              inputs,
-              ...(model === undefined ? undefined : { model }),
-              ...(dimensions === undefined ? undefined : { dimensions }),
-              ...(providerOptions === undefined ? undefined : { providerOptions })
-            })
-          ),
-          (response) => ({
-            results: response.vectors.map((vector) => [...vector]),
-            usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
+        const watch = fiber.getRef(Watch.Watch)
+        if (watch === undefined) return model.embed(input)
+        const request = requestOf([input], fiber.getRef(ModelSettings.ModelSettings))
+        const sent = Effect.map(
+          Effect.provideService(model.embed(input), Watch.Watch, undefined),
+          ({ vector }): ModelResponse.EmbeddingResponse => ({
+            _tag: "EmbeddingResponse",
+            provider: "",
+            model: request.model ?? "",
+            requestedModel: request.model ?? "",
+            origin: "provider",
+            vectors: [vector]
           })
         )
+        return Effect.map(
+          watch(request, sent),
+          ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[0]! })
+        )
       })
-  })
+  }))
 }
 
 /** Provides `EmbeddingModel` from the `ModelClient` in context. */

@@ -1,0 +1,26 @@
+/**
+ * Sees the calls of a step at the top of the stack: each request before it is sent, with what would send it. What it returns takes
+ * the place of the call.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as ModelRequest from "../data/ModelRequest.ts"
+import type * as ModelResponse from "../data/ModelResponse.ts"
+import type * as ModelClient from "./ModelClient.ts"
+
+export type Watch = <R extends ModelRequest.ModelRequest>(
+  request: R,
+  send: Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+
+export const Watch = Context.Reference<Watch | undefined>("@pipe/core/Watch", { defaultValue: () => undefined })
+
+/** A stack whose requests can be seen. */
+export const over = (client: ModelClient.Service): ModelClient.Service => ({
+  ...client,
+  send: (request) =>
+    Effect.withFiber((fiber) => fiber.getRef(Watch)?.(request, client.send(request)) ?? client.send(request))
+})
