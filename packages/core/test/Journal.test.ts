@@ -281,7 +281,7 @@ describe("a run that is done again", () => {
         })
       assert.deepStrictEqual(yield* why(chain(undefined, ["x"], ["a"])), ["a rows[0]: step a has not run before"])
       assert.include((yield* why(chain(undefined, ["x", "z"], ["a"])))[0], "a rows[1]: no earlier run had these inputs")
-      assert.deepStrictEqual(yield* why(chain("a", ["x"], ["a"])), ["a rows[0]: step a has other source"])
+      assert.deepStrictEqual(yield* why(chain("a", ["x"], ["a"])), ["a rows[0]: step a has other code"])
     })
   )
 })

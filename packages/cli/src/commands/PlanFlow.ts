@@ -23,14 +23,11 @@ export const planFlow = Effect.fnUntraced(function* (input: Input) {
   const file = relative(process.cwd(), resolve(input.flow))
   yield* Heap.settle
   const view = View.make(input.json ? "quiet" : "plain", yield* Output.Output)
-  const { fingerprint } = yield* Effect.promise(() => import("../SourceCode.ts"))
-  const code = fingerprint(resolve(file))
   const limit = Option.isSome(input.limit) ? { limit: input.limit.value } : undefined
   const work = Effect.gen(function* () {
     if (Option.isSome(input.sample)) {
       const summary = yield* Runner.run(flow, {
         parameters,
-        code,
         // A sample is wanted now.
         batch: "off",
         limit: Math.min(input.sample.value, limit?.limit ?? Number.POSITIVE_INFINITY),
@@ -41,7 +38,6 @@ export const planFlow = Effect.fnUntraced(function* (input: Input) {
     }
     const plan = yield* Plan.make(flow, {
       parameters,
-      code,
       ...limit,
       cache: !input.noCache,
       ...(input.batch ? { batch: true } : undefined)

@@ -136,7 +136,6 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
       "--detach: the simulator ends with this command, and its batches with it: leave --detach or --simulate out"
     )
   }
-  const code = yield* Effect.promise(() => import("../SourceCode.ts"))
   const drain = Effect.tap(Interrupt.first, () =>
     Effect.sync(() => {
       if (!input.json) view.note("ending: calls under way may finish; Ctrl-C again leaves at once")
@@ -164,7 +163,6 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
             : { deadline: Duration.toMillis(batch.deadline) })
         },
         identity: identityOf(session),
-        code: code.fingerprint(resolve(file)),
         ...(budget === undefined ? undefined : { budget }),
         ...(batch === undefined ? undefined : { batch }),
         detach: input.detach,

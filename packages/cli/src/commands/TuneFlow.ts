@@ -34,12 +34,10 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
   const view = View.make(View.modeOf({ quiet: input.json || input.quiet }, output), output)
   if (input.simulate && !input.json)
     view.note("answers are simulated: no key is used, nothing is paid, and nothing is learned of real models")
-  const { fingerprint } = yield* Effect.promise(() => import("../SourceCode.ts"))
   const options: Tune.Options = {
     parameters,
     sample,
     seed,
-    code: fingerprint(resolve(input.flow)),
     // A sample is wanted now.
     batch: "off",
     drain: Interrupt.first,

@@ -71,6 +71,11 @@ export interface Policy {
    * shows, and what was kept of earlier runs is not used.
    */
   readonly version?: string
+  /**
+   * Stands for what the step's functions capture and what cannot be compared (a client, a layer, an instance with state): plain data
+   * that changes when it does. Without it such a step is run again in each run.
+   */
+  readonly by?: unknown
   /** The model that this step asks. A router lets it pass. */
   readonly model?: string
   readonly settings?: ModelSettings.ModelSettings
@@ -181,13 +186,17 @@ const variance = {
   _R: (): never => undefined as never
 }
 
+/** Where nodes were made, by their kinds. */
+const sites = new WeakMap<Kind, globalThis.Error>()
+
+/** An error from where a node was made: its stack names the author's file. */
+export const siteOf = ({ kind }: Pick<Any, "kind">): globalThis.Error | undefined => sites.get(kind)
+
 /** A node of a kind; for the constructors in this folder. */
-export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefined): Node<A, E, R> => ({
-  [TypeId]: variance,
-  name,
-  kind,
-  domain: domain ?? { root: name, parent: undefined }
-})
+export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefined): Node<A, E, R> => {
+  sites.set(kind, new globalThis.Error(name))
+  return { [TypeId]: variance, name, kind, domain: domain ?? { root: name, parent: undefined } }
+}
 
 /** The nodes that a node reads. */
 export const inputsOf = (node: Any): ReadonlyArray<Any> =>

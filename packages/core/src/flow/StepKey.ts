@@ -1,22 +1,22 @@
 /**
- * The content key of what a node means: its name, its version, the source of its functions, and all that shapes what it
- * asks: model, settings, parameters, and the layers of the stack that change answers. Results are found by it and the
- * values of the inputs.
+ * The content key of what a node means: its name, its version, what its functions are, and all that shapes what it asks: model,
+ * settings, parameters, and the layers of the stack that change answers. Results are found by it and the values of the inputs.
  *
- * **Gotchas** The source of a function does not show what it reads from outside: a helper, a file. The command line adds
- * the code that the functions name (`code`), and what a step would ask is compared with what it asked; a change that
- * neither shows is said by `version`.
+ * **Details** A function is its code and the values that it captures, those of the functions that it captures too. What cannot be
+ * compared leaves a node without a key, and so its results unused, unless its `by` stands for that. What a step asks is compared
+ * with what it asked for an earlier row; a change that nothing of this shows (a file that is read for each row) is said by `version`.
  *
  * @since 0.1.0
  */
 import type * as Schema from "effect/Schema"
 import * as RequestKey from "../data/RequestKey.ts"
+import type * as Closure from "../closure/Closure.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import type * as Node from "./Node.ts"
 
-/** What a key is made of, part by part. */
+/** What a key is made of, part by part; `at`, where the node was made, is no part of the key. */
 export interface Parts {
   readonly [part: string]: Schema.Json
 }
@@ -27,35 +27,50 @@ export interface Environment {
   /** Parameters that are not just the place of a file. */
   readonly parameters: ReadonlyMap<string, unknown>
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
-  /** What the code that a node's functions name is, where that is known. */
-  readonly code?: ((functions: ReadonlyArray<string>) => string) | undefined
+  /** What the author's functions are. */
+  readonly closures: Pick<Closure.Closures, "of">
 }
 
 /** Version of the form below: a result of another form is never found. */
-const FORM = 1
+const FORM = 2
 
-/** The functions that a node is made of, as the author wrote them; `undefined`: its value is always computed. */
-export const functionsOf = (kind: Node.Kind): ReadonlyArray<Function> | undefined => {
+/** The author's functions that a node is made of, by what they are for; `undefined`: its value is always computed. */
+export const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: Function]> | undefined => {
   switch (kind._tag) {
     case "Step":
       return kind.computed
         ? undefined
         : [
-            kind.run,
-            kind.varying?.text,
-            kind.varying?.reuse?.answer,
-            kind.varying?.pack?.answer,
-            ...Object.values(kind.quality ?? {})
-          ].filter((f) => f !== undefined)
+            ["", kind.run] as const,
+            ["varies", kind.varying?.text] as const,
+            ["reuse", kind.varying?.reuse?.answer] as const,
+            ["pack", kind.varying?.pack?.answer] as const,
+            ...Object.entries(kind.quality ?? {})
+          ].flatMap(([name, f]) => (typeof f === "function" ? [[name, f] as const] : []))
     case "Filter":
-      return [kind.keep]
+      return [["", kind.keep]]
     case "Expand":
-      return [kind.run]
+      return [["", kind.run]]
     case "Reduce":
-      return kind.meaning === undefined ? undefined : [kind.meaning]
+      return kind.meaning === undefined ? undefined : [["", kind.meaning]]
     default:
       return undefined
   }
+}
+
+/** What a node's functions capture and nobody can compare, by the way to it; and where they stand. */
+export const unknownOf = (
+  { kind }: Pick<Node.Any, "kind">,
+  closures: Environment["closures"]
+): { readonly unknown: ReadonlyMap<string, string>; readonly at: string | undefined } => {
+  const unknown = new Map<string, string>()
+  let at: string | undefined
+  for (const [, f] of functionsOf(kind) ?? []) {
+    const meaning = closures.of(f)
+    at ??= meaning.at
+    for (const [name, what] of meaning.unknown) unknown.set(name, what)
+  }
+  return { unknown, at }
 }
 
 /** The parts of a node's key; `undefined` for one whose value is always computed. */
@@ -63,17 +78,26 @@ export const parts = (node: Node.Any, environment: Environment): Parts | undefin
   const functions = functionsOf(node.kind)
   if (functions === undefined || !("policy" in node.kind)) return undefined
   const { policy } = node.kind
-  const sources = functions.map((f) => f.toString())
+  const { at, unknown } = unknownOf(node, environment.closures)
+  if (unknown.size > 0 && policy.by === undefined) return undefined
+  const captured: Record<string, string> = {}
+  const codes = functions.map(([use, f]) => {
+    const meaning = environment.closures.of(f)
+    for (const [name, text] of meaning.captured) captured[use === "" ? name : `${use}: ${name}`] = text
+    return [use, meaning.code]
+  })
   const json = (value: unknown): Schema.Json => JSON.parse(RequestKey.canonical(value)) as Schema.Json
   return {
     kind: node.kind._tag,
     version: policy.version ?? "",
-    source: ContentHash.make(sources.join("\n")),
+    source: ContentHash.make(RequestKey.canonical(codes)),
+    captured,
+    by: json(policy.by ?? null),
     model: policy.model ?? "",
     settings: json([environment.settings, policy.settings ?? {}, ...varyingOf(node.kind)]),
     parameters: json(Object.fromEntries(environment.parameters)),
     stack: json(environment.layers.flatMap(({ answers }) => (answers === undefined ? [] : [answers]))),
-    code: environment.code?.(sources) ?? ""
+    ...(at === undefined ? undefined : { at })
   }
 }
 
@@ -91,22 +115,50 @@ export const asked = (node: Node.Any, environment: Omit<Environment, "layers">):
 }
 
 /** The key of a node with these parts. */
-export const make = (name: string, parts: Parts): string => ContentHash.make(RequestKey.canonical([FORM, name, parts]))
+export const make = (name: string, { at: _, ...parts }: Parts): string =>
+  ContentHash.make(RequestKey.canonical([FORM, name, parts]))
 
 const words: { readonly [part: string]: string } = {
   kind: "is another kind of node",
   version: "has another version",
-  source: "has other source",
+  source: "has other code",
+  by: "has another `by`",
   model: "names another model",
   settings: "has other settings",
   parameters: "reads other values of the flow's parameters",
-  stack: "stands on other layers (a model, a router)",
-  code: "names code that has changed"
+  stack: "stands on other layers (a model, a router)"
 }
 
+/** Captured values that are named of a difference. */
+const NAMED = 3
+
 /** What is different between a step now and one before, for people. */
-export const difference = (now: Parts, before: Parts): string =>
-  Object.keys(words)
-    .filter((part) => RequestKey.canonical(now[part]) !== RequestKey.canonical(before[part]))
-    .map((part) => words[part])
-    .join(" and ") || "is the same"
+export const difference = (now: Parts, before: Parts): string => {
+  const other = Object.keys(words).filter(
+    (part) => RequestKey.canonical(now[part]) !== RequestKey.canonical(before[part])
+  )
+  const [captured, earlier] = [now, before].map(
+    ({ captured }) => (captured ?? {}) as { readonly [name: string]: string }
+  )
+  const changed = [...new Set([...Object.keys(captured!), ...Object.keys(earlier!)])].filter(
+    (name) => captured![name] !== earlier![name]
+  )
+  const named = changed.slice(0, NAMED).map((name) => {
+    const [from, to] = [earlier![name], captured![name]]
+    return from?.startsWith("code ") === true && to?.startsWith("code ") === true
+      ? `${name} has other code`
+      : `${name}: ${from ?? "not captured"} → ${to ?? "not captured"}`
+  })
+  return (
+    [
+      ...other.map((part) => words[part]!),
+      ...(named.length === 0
+        ? []
+        : [
+            `captures other values (${[...named, ...(changed.length > NAMED ? ["…"] : [])].join(", ")}${
+              typeof now["at"] === "string" ? `, ${now["at"]}` : ""
+            })`
+          ])
+    ].join(" and ") || "is the same"
+  )
+}

@@ -7,6 +7,7 @@ import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Closure from "../closure/Closure.ts"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -102,6 +103,21 @@ export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined
     )
   })
 }
+
+/** What the functions of a flow's nodes are; it is closed when all keys are made. */
+export const closures = (flow: Flow.Any): Effect.Effect<Closure.Closures> =>
+  Closure.openFor(flow.graph.nodes.map(Node.siteOf))
+
+/** Steps whose results are not reused, since nobody can tell what they capture, in words. */
+export const incomparable = (flow: Flow.Any, closures: Closure.Closures): ReadonlyArray<string> =>
+  flow.graph.nodes.flatMap((node) => {
+    const { at, unknown } = StepKey.unknownOf(node, closures)
+    if (unknown.size === 0 || !("policy" in node.kind) || node.kind.policy.by !== undefined) return []
+    const what = Array.from(unknown, ([name, what]) => (name === "it" ? what : `${name} (${what})`))
+    return [
+      `step ${node.name}${at === undefined ? "" : ` (${at})`} captures ${what.slice(0, 3).join(", ")}, which cannot be compared: its results are not reused in other runs. Say what stands for it: { by: { … } }`
+    ]
+  })
 
 /** Model and settings around the run, and the flow's own over them. */
 export const settings = (flow: Flow.Any): Effect.Effect<ModelSettings.ModelSettings> =>

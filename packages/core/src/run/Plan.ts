@@ -112,7 +112,7 @@ const encode = Schema.encodeSync(Plan)
 
 export const fromJson = Schema.decodeUnknownOption(Plan)
 
-export interface Options extends Pick<RunState.Options, "limit" | "concurrency" | "parameters" | "cache" | "code"> {
+export interface Options extends Pick<RunState.Options, "limit" | "concurrency" | "parameters" | "cache"> {
   /** Whether requests would go in batches, over what the flow's own stack says. */
   readonly batch?: boolean
 }
@@ -151,9 +151,10 @@ export const make = <E>(
       const counts = new Map<string, PlanCount.Counts>()
       let layers: ReadonlyArray<ModelClient.LayerInfo> = []
       const main = Effect.gen(function* () {
+        const closures = yield* FlowContext.closures(flow)
         const { client, context } = yield* FlowContext.services(flow, {
           batch: "off",
-          steps: FlowContext.stepKeys(flow, { settings, parameters, code: options.code }),
+          steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
           over: (client) => {
             layers = client.layers ?? []
             return PlanCount.counting(client, { store, counts, samples, useCache: options.cache !== false, at })
@@ -164,11 +165,12 @@ export const make = <E>(
           flow: flow.name,
           run: 0,
           at,
-          environment: FlowContext.environment(flow, { settings, parameters, layers, code: options.code }),
+          environment: FlowContext.environment(flow, { settings, parameters, layers, closures }),
           client,
           reuse: options.cache !== false,
           keep: false
         }
+        closures.close()
         state.useJournals((node) => Journal.forNode(node, journal))
         yield* Effect.provideContext(
           Domains.run(flow, state, { ...options, outputs: false }),

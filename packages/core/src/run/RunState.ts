@@ -30,8 +30,6 @@ export interface Options {
   readonly record?: RunRepo.Options
   /** Equal for runs that write the same outputs: one of them may run at a time. Default: any number may. */
   readonly identity?: string
-  /** Names what the code is that functions mention, so that a change of it is a change of the step. */
-  readonly code?: (functions: ReadonlyArray<string>) => string
   /** When this ends no further row is begun; rows under way have `grace` to end, and are cut then. */
   readonly drain?: Effect.Effect<void>
   /** Default: 10 seconds. */

@@ -144,7 +144,8 @@ export const run = <E>(
       const holders: Array<Parking.Holder> = []
       let layers: ReadonlyArray<ModelClient.LayerInfo> = []
       const main = Effect.gen(function* () {
-        const steps = FlowContext.stepKeys(flow, { settings, parameters, code: options.code })
+        const closures = yield* FlowContext.closures(flow)
+        const steps = FlowContext.stepKeys(flow, { settings, parameters, closures })
         const { client, context } = yield* FlowContext.services(flow, { batch: options.batch, steps })
         layers = client?.layers ?? []
         const journal: Journal.Options = {
@@ -152,13 +153,19 @@ export const run = <E>(
           flow: flow.name,
           run: begun.id,
           at,
-          environment: FlowContext.environment(flow, { settings, parameters, layers, code: options.code }),
+          environment: FlowContext.environment(flow, { settings, parameters, layers, closures }),
           client,
           reuse: options.cache !== false,
           keep: true
         }
         if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
-        yield* Effect.forEach(FlowContext.unserved(flow, client), (text) => Effect.logWarning(text), { discard: true })
+        closures.close()
+        const notReused = options.trials === undefined ? FlowContext.incomparable(flow, closures) : []
+        yield* Effect.forEach(
+          [...FlowContext.unserved(flow, client), ...notReused],
+          (text) => Effect.logWarning(text),
+          { discard: true }
+        )
         return yield* Effect.provideContext(
           Passes.run(flow, state, holders, { ...options, packs: ModelClient.hasLayer(client?.layers, Pack.NAME) }),
           context as Context.Context<unknown>

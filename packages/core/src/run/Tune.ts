@@ -29,7 +29,7 @@ import * as Runner from "./Runner.ts"
 
 export interface Options extends Pick<
   Runner.Options,
-  "parameters" | "code" | "concurrency" | "budget" | "observe" | "record" | "errorsFile" | "batch" | "drain" | "grace"
+  "parameters" | "concurrency" | "budget" | "observe" | "record" | "errorsFile" | "batch" | "drain" | "grace"
 > {
   /** Rows of the sample. Default: 300. */
   readonly sample?: number
@@ -341,7 +341,10 @@ export const make = <E>(
 const keysOf = (flow: Flow.Any, options: Options) =>
   Effect.gen(function* () {
     const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
-    return FlowContext.stepKeys(flow, { settings: yield* FlowContext.settings(flow), parameters, code: options.code })
+    const closures = yield* FlowContext.closures(flow)
+    const keys = FlowContext.stepKeys(flow, { settings: yield* FlowContext.settings(flow), parameters, closures })
+    closures.close()
+    return keys
   })
 
 /** Looks at how the routing of a flow fares on rows that were not in the sample it was tuned on. */

@@ -1,0 +1,330 @@
+/**
+ * What an author's function is: its code, and the values that it captures, those of the functions that it captures too. So a step
+ * that a factory, a loop or a class has made is known by what it closes over, and not by its source alone.
+ *
+ * **Details** Code is compared by its syntax: comments and formatting do not count. What is imported from a package is known by
+ * its name; what the author's own modules declare, by its value. Some values cannot be compared (a client, a layer, a private
+ * field): they are named.
+ *
+ * @internal
+ */
+import type * as Acorn from "acorn"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { types } from "node:util"
+import * as StoredValue from "../data/StoredValue.ts"
+import * as ContentHash from "../store/ContentHash.ts"
+import * as Modules from "./Modules.ts"
+import * as Scopes from "./Scopes.ts"
+import * as Syntax from "./Syntax.ts"
+
+/** What a function is, as data. */
+export interface Meaning {
+  /** Its code, as a hash. */
+  readonly code: string
+  /** By the way to them (`helper.limit`): captured values as text, or as a hash where they are long. */
+  readonly captured: ReadonlyMap<string, string>
+  /** What it captures and cannot be compared, by the way to it. */
+  readonly unknown: ReadonlyMap<string, string>
+  /** Where it stands: `flow.ts:7`. */
+  readonly at: string | undefined
+}
+
+export interface Closures {
+  readonly of: (f: Function) => Meaning
+  /** Ends the look into functions: what was not looked at is not known any more. */
+  readonly close: () => void
+}
+
+/** A value that cannot be compared. */
+class Incomparable extends Error {}
+
+/** Types of Effect that hold state, or what only running shows. */
+const STATES = new Set(
+  "Cache Deferred Fiber FiberHandle FiberMap FiberSet Layer LayerMap LayerRef ManagedRuntime MutableHashMap MutableHashSet MutableRef PartitionedSemaphore Pool PubSub Queue RcMap RcRef Ref Resource ScopedCache ScopedRef Semaphore SubscriptionRef SynchronizedRef TxDeferred TxHashMap TxQueue TxRef"
+    .split(" ")
+    .map((name) => `~effect/${name}`)
+)
+
+/** Parts of one value that are looked at. */
+const MOST_PARTS = 50_000
+
+/** Longest text of a value that is kept as it is, to be shown. */
+const MOST_SHOWN = 80
+
+const shown = (text: string): string =>
+  text.length <= MOST_SHOWN ? text : `${text.slice(0, MOST_SHOWN / 2)}… (${ContentHash.make(text)})`
+
+interface Own {
+  readonly code: string
+  readonly variables: ReadonlyArray<readonly [name: string, value: unknown]>
+  readonly unknown: string | undefined
+  readonly home: Modules.Home | undefined
+}
+
+/** Looks at the functions of what was made where these errors were. */
+export const openFor = (sites: ReadonlyArray<Error | undefined>): Effect.Effect<Closures> =>
+  Effect.suspend(() => open([...new Set(sites.flatMap((site) => (site === undefined ? [] : Modules.filesOf(site))))]))
+
+/** Looks at functions that were made in some files. */
+export const open = (files: ReadonlyArray<string>): Effect.Effect<Closures> =>
+  Effect.promise(async () => {
+    const [acorn, inspector] = await Promise.all([import("acorn"), import("node:inspector")])
+    return new Reader(acorn, Modules.make(acorn, files), () => Scopes.open(inspector))
+  })
+
+class Reader implements Closures {
+  private readonly acorn: typeof Acorn
+  private readonly modules: Modules.Modules
+  private readonly openScopes: () => Scopes.Scopes
+  private scopes: Scopes.Scopes | undefined
+  private readonly owns = new Map<Function, Own>()
+  private readonly tops = new Map<Modules.Module, Scopes.Scope["variables"]>()
+  private readonly meanings = new Map<Function, Meaning>()
+  private readonly described = new Map<object, string>()
+  private parts = 0
+
+  constructor(acorn: typeof Acorn, modules: Modules.Modules, openScopes: () => Scopes.Scopes) {
+    this.acorn = acorn
+    this.modules = modules
+    this.openScopes = openScopes
+  }
+
+  close(): void {
+    this.scopes?.close()
+    this.scopes = undefined
+  }
+
+  of(f: Function): Meaning {
+    let meaning = this.meanings.get(f)
+    if (meaning === undefined) this.meanings.set(f, (meaning = this.read(f)))
+    return meaning
+  }
+
+  private read(f: Function): Meaning {
+    const captured = new Map<string, string>()
+    const unknown = new Map<string, string>()
+    const seen = new Set<Function>()
+    let at: string | undefined
+    let isFound = false
+    const flatten = (f: Function, path: string): void => {
+      if (seen.has(f)) return
+      seen.add(f)
+      const own = this.ownOf(f)
+      if (own.home !== undefined) {
+        isFound = true
+        at ??= `${own.home.module.path.replace(/^.*\//, "")}:${own.home.line}`
+      }
+      if (own.unknown !== undefined) unknown.set(path === "" ? "it" : path, own.unknown)
+      if (path !== "") captured.set(path, `code ${own.code}`)
+      for (const [name, value] of own.variables) {
+        const way = path === "" ? name : `${path}.${name}`
+        if (typeof value === "function" && !isKey(value)) {
+          flatten(value, way)
+          continue
+        }
+        try {
+          this.parts = 0
+          captured.set(way, shown(this.describe(value)))
+        } catch (error) {
+          if (!(error instanceof Incomparable)) throw error
+          unknown.set(way, error.message)
+        }
+      }
+    }
+    flatten(f, "")
+    if (!isFound) unknown.set("it", "code that no file holds as it runs: a loader or a bundler has changed it")
+    return { code: this.ownOf(f).code, captured, unknown, at }
+  }
+
+  private ownOf(f: Function): Own {
+    let own = this.owns.get(f)
+    if (own === undefined) this.owns.set(f, (own = this.look(f)))
+    return own
+  }
+
+  private look(f: Function): Own {
+    const source = Function.prototype.toString.call(f)
+    const opaque = (what: string): Own => ({
+      code: ContentHash.make(source),
+      variables: [],
+      unknown: what,
+      home: undefined
+    })
+    if (/\{\s*\[native code\]\s*\}$/.test(source)) {
+      return f.name.startsWith("bound ")
+        ? opaque("a bound function")
+        : { ...opaque(""), unknown: undefined, code: `native ${f.name}` }
+    }
+    const node = this.parse(source)
+    if (node === undefined) return opaque("code that cannot be read")
+    const home = this.modules.homeOf(source)
+    const { names, readsThis } = Syntax.outsideOf(node)
+    const constants: Array<string> = []
+    const variables: Array<readonly [string, unknown]> = []
+    let scopes: ReadonlyArray<Scopes.Scope> | undefined
+    const scopesOf = (): ReadonlyArray<Scopes.Scope> => (scopes ??= this.scopesOf(f, home))
+    for (const [name, reference] of names) {
+      const imported = home?.module.imports.get(name)
+      if (imported?._tag === "Package") {
+        constants.push(`${name}=${imported.specifier}#${imported.name}`)
+        continue
+      }
+      if (reference.isWritten) {
+        constants.push(`${name} is written`)
+        continue
+      }
+      const scope = scopesOf().find(({ variables }) => Object.hasOwn(variables, name))
+      if (scope === undefined) continue
+      const value = scope.variables[name]
+      const isPlain = isRecord(value) || types.isModuleNamespaceObject(value)
+      if (reference.isWhole || !isPlain) variables.push([name, value])
+      else {
+        for (const member of reference.members) {
+          const { value: part } = Object.getOwnPropertyDescriptor(value, member) ?? {}
+          variables.push([`${name}.${member}`, part])
+        }
+      }
+    }
+    return {
+      code: ContentHash.make([Syntax.canonical(node), ...constants.sort()].join("\n")),
+      variables,
+      unknown: readsThis && node.type === "ArrowFunctionExpression" ? "`this` of what it was made in" : undefined,
+      home
+    }
+  }
+
+  private scopesOf(f: Function, home: Modules.Home | undefined): ReadonlyArray<Scopes.Scope> {
+    const known = home?.isTop === true ? this.tops.get(home.module) : undefined
+    if (known !== undefined) return [{ kind: "module", variables: known }]
+    this.scopes ??= this.openScopes()
+    const all = this.scopes.of(f) ?? []
+    // The modules of packages are known by what their functions are called.
+    if (home === undefined) return all.filter(({ kind }) => kind === "inner")
+    const top = all.find(({ kind }) => kind === "module")
+    if (top !== undefined && home.isTop) this.tops.set(home.module, top.variables)
+    return all
+  }
+
+  /** A function's source as an expression; methods need their word. */
+  private parse(source: string): Acorn.AnyNode | undefined {
+    for (const text of [`(${source})`, `({${source}})`]) {
+      try {
+        const [statement] = this.acorn.parse(text, { ecmaVersion: "latest", sourceType: "module" }).body
+        if (statement?.type !== "ExpressionStatement") continue
+        const { expression } = statement
+        if (expression.type !== "ObjectExpression") return expression
+        const [property] = expression.properties
+        if (property?.type === "Property") return property.value
+      } catch {
+        continue
+      }
+    }
+    return undefined
+  }
+
+  /** The same text for equal values. */
+  private describe(value: unknown): string {
+    if (++this.parts > MOST_PARTS) throw new Incomparable("a value with too many parts")
+    switch (typeof value) {
+      case "object":
+        return value === null ? "null" : this.describeObject(value)
+      case "function":
+        return this.describeFunction(value)
+      case "symbol":
+        return `symbol ${value.description}`
+      default:
+        return StoredValue.encode(value) ?? String(value)
+    }
+  }
+
+  private describeFunction(f: Function): string {
+    if (isKey(f)) return `service ${(f as unknown as { readonly key: string }).key}`
+    const { captured, code, unknown } = this.of(f)
+    for (const [name, what] of unknown) {
+      // What a package has made is as its package is.
+      if (name !== "it" || this.ownOf(f).unknown !== undefined) throw new Incomparable(what)
+    }
+    return `function ${code} ${StoredValue.canonical(captured)}`
+  }
+
+  private describeObject(value: object): string {
+    const known = this.described.get(value)
+    if (known !== undefined) return known
+    // Until it is done: what holds itself.
+    this.described.set(value, "↺")
+    try {
+      const text = this.describeNew(value)
+      this.described.set(value, text)
+      return text
+    } catch (error) {
+      this.described.delete(value)
+      throw error
+    }
+  }
+
+  private describeNew(value: object): string {
+    if (Array.isArray(value)) return `[${value.map((item) => this.describe(item)).join(",")}]`
+    if (value instanceof Map) {
+      return `map ${this.describe(Array.from(value))}`
+    }
+    if (value instanceof Set) return `set ${this.describe(Array.from(value))}`
+    if (value instanceof RegExp) return `regexp ${value}`
+    if (value instanceof Date || value instanceof URL || value instanceof Uint8Array) return StoredValue.encode(value)!
+    if (ArrayBuffer.isView(value)) return `${value.constructor.name} ${ContentHash.make(String(value))}`
+    if (value instanceof Error) return `error ${value.name} ${value.message}`
+    if (types.isModuleNamespaceObject(value)) return "module"
+    if (isKey(value)) return `service ${String((value as { readonly key?: unknown }).key)}`
+    if (Schema.isSchema(value)) return `schema ${this.describeFields(value.ast)}`
+    if (isRecord(value)) return this.describeFields(value)
+    if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value that only running it shows")
+    const markers = markersOf(value)
+    if (markers.some((marker) => STATES.has(marker)))
+      throw new Incomparable(`a ${markers[0]!.slice("~effect/".length)}`)
+    if (markers.length > 0) return `${markers.join(" ")} ${this.describeFields(value)}`
+    return this.describeInstance(value)
+  }
+
+  private describeFields(value: object): string {
+    const names = Reflect.ownKeys(value).filter((name) => Object.prototype.propertyIsEnumerable.call(value, name))
+    const texts = names.map((name) => {
+      const { get, value: field } = Object.getOwnPropertyDescriptor(value, name)!
+      const key = typeof name === "symbol" ? `@${name.description}` : name
+      return `${JSON.stringify(key)}:${get === undefined ? this.describe(field) : `get ${this.describeFunction(get)}`}`
+    })
+    return `{${texts.sort().join(",")}}`
+  }
+
+  /** An instance of a class of the author's is what its class and its fields are. */
+  private describeInstance(value: object): string {
+    const made: unknown = value.constructor
+    const name = typeof made === "function" ? made.name : "a class"
+    if (typeof made !== "function" || this.ownOf(made).home === undefined)
+      throw new Incomparable(`an instance of ${name}`)
+    if (/(?:^|[\s;{])(?:static\s+)?#\w/.test(Function.prototype.toString.call(made))) {
+      throw new Incomparable(`an instance of ${name}, which has private fields`)
+    }
+    return `new ${this.describeFunction(made)} ${this.describeFields(value)}`
+  }
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => {
+  if (typeof value !== "object" || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+const isKey = (value: unknown): boolean => Context.isKey(value)
+
+/** The marks of Effect's types on a value. */
+const markersOf = (value: object): ReadonlyArray<string> => {
+  const markers = new Set<string>()
+  for (let at: object | null = value; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+    for (const name of Object.getOwnPropertyNames(at)) {
+      const marker = /^~effect\/[A-Za-z]+/.exec(name)?.[0]
+      if (marker !== undefined) markers.add(marker)
+    }
+  }
+  return [...markers].sort()
+}

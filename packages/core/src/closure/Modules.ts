@@ -1,0 +1,134 @@
+/**
+ * The author's own modules, as Node runs them: the files that nodes were made in, and what they import by relative paths. A
+ * function's text is found in one of them; what it names from a package is known by the package's name.
+ *
+ * @internal
+ */
+import type * as Acorn from "acorn"
+import { existsSync, readFileSync } from "node:fs"
+import * as NodeModule from "node:module"
+import { dirname, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+import * as Syntax from "./Syntax.ts"
+
+/** What a local name stands for. */
+export type Import =
+  | { readonly _tag: "Package"; readonly specifier: string; readonly name: string }
+  | { readonly _tag: "Own"; readonly name: string }
+
+export interface Module {
+  readonly path: string
+  /** Types are blanks, so places are those of the file. */
+  readonly text: string
+  readonly imports: ReadonlyMap<string, Import>
+  readonly functions: ReadonlyArray<readonly [number, number]>
+}
+
+/** Where a function stands. */
+export interface Home {
+  readonly module: Module
+  readonly line: number
+  /** Whether it is made once, with its module, and reads nothing but what stands there. */
+  readonly isTop: boolean
+}
+
+export interface Modules {
+  readonly homeOf: (source: string) => Home | undefined
+}
+
+/** Node warns that its stripping of types is young; nobody who runs a flow can do anything about it. */
+const strip = (text: string): string => {
+  const { emitWarning } = process
+  process.emitWarning = () => {}
+  try {
+    return NodeModule.stripTypeScriptTypes(text)
+  } finally {
+    process.emitWarning = emitWarning
+  }
+}
+
+const read = (acorn: typeof Acorn, path: string): { readonly module: Module; readonly own: ReadonlyArray<string> } => {
+  const source = readFileSync(path, "utf8")
+  const text = /\.[mc]?ts$/.test(path) ? strip(source) : source
+  const program = acorn.parse(text, { ecmaVersion: "latest", sourceType: "module", allowHashBang: true })
+  const imports = new Map<string, Import>()
+  const own = new Set<string>()
+  const target = (specifier: string): string | undefined => {
+    const file = specifier.startsWith(".") ? resolve(dirname(path), specifier) : undefined
+    return file !== undefined && existsSync(file) && /\.[mc]?[jt]s$/.test(file) ? file : undefined
+  }
+  for (const statement of program.body) {
+    if (!("source" in statement) || !statement.source) continue
+    const specifier = String(statement.source.value)
+    const file = target(specifier)
+    if (file !== undefined) own.add(file)
+    if (statement.type !== "ImportDeclaration") continue
+    for (const one of statement.specifiers) {
+      const name =
+        one.type === "ImportSpecifier" && one.imported.type === "Identifier"
+          ? one.imported.name
+          : one.type === "ImportDefaultSpecifier"
+            ? "default"
+            : "*"
+      imports.set(
+        one.local.name,
+        file === undefined && !specifier.startsWith(".") ? { _tag: "Package", specifier, name } : { _tag: "Own", name }
+      )
+    }
+  }
+  return { module: { path, text, imports, functions: Syntax.functionsIn(program) }, own: [...own] }
+}
+
+/** The modules that can be reached from some files; one that cannot be read is left out. */
+export const make = (acorn: typeof Acorn, files: ReadonlyArray<string>): Modules => {
+  const found = new Map<string, Module>()
+  const seen = new Set<string>()
+  const visit = (path: string): void => {
+    if (seen.has(path)) return
+    seen.add(path)
+    try {
+      const { module, own } = read(acorn, path)
+      found.set(path, module)
+      own.forEach(visit)
+    } catch {
+      // No JavaScript, or no file: its functions have no home.
+    }
+  }
+  files.forEach(visit)
+  return {
+    homeOf: (source) => {
+      for (const module of found.values()) {
+        let at = module.text.indexOf(source)
+        if (at === -1) continue
+        const line = module.text.slice(0, at).split("\n").length
+        let isTop = true
+        // The same text may stand in several places: then what stands around any of them counts.
+        for (; at !== -1; at = module.text.indexOf(source, at + 1)) {
+          const end = at + source.length
+          if (module.functions.some(([from, to]) => from < at && to > end)) isTop = false
+        }
+        return { module, line, isTop }
+      }
+      return undefined
+    }
+  }
+}
+
+const OWN = resolve(import.meta.dirname, "..")
+
+/** The author's files on the stack of an error: not those of packages. */
+export const filesOf = (error: Error): ReadonlyArray<string> => {
+  const files = new Set<string>()
+  for (const [, place] of (error.stack ?? "").matchAll(
+    /(?:\(|at (?:async )?)((?:file:\/\/)?\/[^()\n]+?):\d+:\d+\)?$/gm
+  )) {
+    let file = place!
+    try {
+      if (file.startsWith("file:")) file = fileURLToPath(file)
+    } catch {
+      continue
+    }
+    if (!file.includes("/node_modules/") && !file.startsWith(`${OWN}/`)) files.add(file.replace(/\?.*$/, ""))
+  }
+  return [...files]
+}

@@ -1,0 +1,237 @@
+/**
+ * What a piece of JavaScript says, without its comments and its formatting, and which names it reads from outside.
+ *
+ * @internal
+ */
+import type { AnyNode } from "acorn"
+
+export const isNode = (value: unknown): value is AnyNode =>
+  typeof value === "object" && value !== null && "type" in value && typeof value.type === "string"
+
+/** Fields of a node that say where it stands and how it is written. */
+const WRITING = new Set(["start", "end", "raw", "loc", "range"])
+
+/** The same text for the same code, however it is formatted. */
+export const canonical = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`
+  if (typeof value === "bigint") return `${value}n`
+  if (value instanceof RegExp) return String(value)
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "undefined"
+  const fields = Object.entries(value).filter(([name, field]) => !WRITING.has(name) && field !== undefined)
+  return `{${fields.map(([name, field]) => `${name}:${canonical(field)}`).join(",")}}`
+}
+
+/** A name that is read from outside: the members that are read of it, or all of it. */
+export interface Reference {
+  readonly members: Set<string>
+  isWhole: boolean
+  /** It is written too: its value is no part of what the code is. */
+  isWritten: boolean
+}
+
+export interface Outside {
+  readonly names: ReadonlyMap<string, Reference>
+  /** Whether it reads the `this` of what stands around it. */
+  readonly readsThis: boolean
+}
+
+/** The names that a pattern binds. */
+const bound = (pattern: AnyNode | null | undefined, into: Set<string>): Set<string> => {
+  switch (pattern?.type) {
+    case "Identifier":
+      into.add(pattern.name)
+      break
+    case "ObjectPattern":
+      for (const property of pattern.properties) {
+        bound(property.type === "RestElement" ? property.argument : property.value, into)
+      }
+      break
+    case "ArrayPattern":
+      for (const element of pattern.elements) bound(element, into)
+      break
+    case "RestElement":
+      bound(pattern.argument, into)
+      break
+    case "AssignmentPattern":
+      bound(pattern.left, into)
+      break
+  }
+  return into
+}
+
+const isFunction = (node: AnyNode): boolean =>
+  node.type === "FunctionDeclaration" || node.type === "FunctionExpression" || node.type === "ArrowFunctionExpression"
+
+const childrenOf = (node: AnyNode): ReadonlyArray<AnyNode> =>
+  Object.values(node).flatMap((value: unknown) =>
+    Array.isArray(value) ? value.filter(isNode) : isNode(value) ? [value] : []
+  )
+
+/** Names that `var` declares anywhere in a function, for all of it. */
+const hoisted = (node: AnyNode, into: Set<string>): void => {
+  if (node.type === "VariableDeclaration" && node.kind === "var") {
+    for (const { id } of node.declarations) bound(id, into)
+  }
+  for (const child of childrenOf(node)) if (!isFunction(child)) hoisted(child, into)
+}
+
+/** Names that statements declare for their block. */
+const lexical = (statements: ReadonlyArray<AnyNode>): Set<string> => {
+  const names = new Set<string>()
+  for (const statement of statements) {
+    const declaration =
+      statement.type === "ExportNamedDeclaration" && statement.declaration ? statement.declaration : statement
+    if (declaration.type === "VariableDeclaration") for (const { id } of declaration.declarations) bound(id, names)
+    else if (declaration.type === "FunctionDeclaration" || declaration.type === "ClassDeclaration") {
+      bound(declaration.id, names)
+    }
+  }
+  return names
+}
+
+type Scopes = ReadonlyArray<ReadonlySet<string>>
+
+/** Finds what a piece of syntax reads from outside of it. */
+class Reader {
+  readonly names = new Map<string, Reference>()
+  readsThis = false
+
+  private reference(name: string, scopes: Scopes, member?: string): void {
+    if (scopes.some((scope) => scope.has(name))) return
+    let known = this.names.get(name)
+    if (known === undefined) this.names.set(name, (known = { members: new Set(), isWhole: false, isWritten: false }))
+    if (member === undefined) known.isWhole = true
+    else known.members.add(member)
+  }
+
+  private all(nodes: ReadonlyArray<AnyNode | null | undefined>, scopes: Scopes, hasThis: boolean): void {
+    for (const node of nodes) if (node) this.visit(node, scopes, hasThis)
+  }
+
+  /** The parts of a pattern that are expressions: defaults and computed keys. */
+  private pattern(node: AnyNode | null | undefined, scopes: Scopes, hasThis: boolean): void {
+    switch (node?.type) {
+      case "ObjectPattern":
+        for (const property of node.properties) {
+          if (property.type === "RestElement") this.pattern(property.argument, scopes, hasThis)
+          else {
+            if (property.computed) this.visit(property.key, scopes, hasThis)
+            this.pattern(property.value, scopes, hasThis)
+          }
+        }
+        return
+      case "ArrayPattern":
+        for (const element of node.elements) this.pattern(element, scopes, hasThis)
+        return
+      case "RestElement":
+        return this.pattern(node.argument, scopes, hasThis)
+      case "AssignmentPattern":
+        this.pattern(node.left, scopes, hasThis)
+        return this.visit(node.right, scopes, hasThis)
+      case "MemberExpression":
+        return this.visit(node, scopes, hasThis)
+    }
+  }
+
+  /** `hasThis`: `this` is that of a function inside. */
+  visit(node: AnyNode, scopes: Scopes, hasThis: boolean): void {
+    switch (node.type) {
+      case "Identifier":
+        return this.reference(node.name, scopes)
+      case "AssignmentExpression":
+      case "UpdateExpression": {
+        const target = node.type === "AssignmentExpression" ? node.left : node.argument
+        for (const name of target.type === "MemberExpression" ? [] : bound(target as AnyNode, new Set())) {
+          this.reference(name, scopes)
+          const known = this.names.get(name)
+          if (known !== undefined && !scopes.some((scope) => scope.has(name))) known.isWritten = true
+        }
+        this.pattern(target as AnyNode, scopes, hasThis)
+        return this.all(node.type === "AssignmentExpression" ? [node.right] : [], scopes, hasThis)
+      }
+      case "ThisExpression":
+      case "Super":
+        if (!hasThis) this.readsThis = true
+        return
+      case "MemberExpression":
+        if (node.object.type === "Identifier" && !node.computed && node.property.type === "Identifier") {
+          return this.reference(node.object.name, scopes, node.property.name)
+        }
+        this.visit(node.object as AnyNode, scopes, hasThis)
+        if (node.computed) this.visit(node.property as AnyNode, scopes, hasThis)
+        return
+      case "Property":
+      case "MethodDefinition":
+      case "PropertyDefinition":
+        if (node.computed) this.visit(node.key as AnyNode, scopes, hasThis)
+        if (node.value) this.visit(node.value as AnyNode, scopes, hasThis || node.type === "PropertyDefinition")
+        return
+      case "FunctionDeclaration":
+      case "FunctionExpression":
+      case "ArrowFunctionExpression": {
+        const own = new Set<string>(node.type === "ArrowFunctionExpression" ? [] : ["arguments"])
+        bound(node.id, own)
+        for (const param of node.params) bound(param, own)
+        hoisted(node.body, own)
+        const inner = [...scopes, own]
+        const owns = hasThis || node.type !== "ArrowFunctionExpression"
+        for (const param of node.params) this.pattern(param, inner, owns)
+        return this.visit(node.body, inner, owns)
+      }
+      case "ClassDeclaration":
+      case "ClassExpression": {
+        const inner = [...scopes, bound(node.id, new Set())]
+        this.all([node.superClass], inner, hasThis)
+        return this.visit(node.body, inner, true)
+      }
+      case "Program":
+      case "BlockStatement":
+      case "StaticBlock":
+        return this.all(node.body, [...scopes, lexical(node.body)], hasThis)
+      case "SwitchStatement": {
+        this.visit(node.discriminant, scopes, hasThis)
+        const statements = node.cases.flatMap(({ consequent }) => consequent)
+        return this.all(node.cases, [...scopes, lexical(statements)], hasThis)
+      }
+      case "ForStatement":
+      case "ForInStatement":
+      case "ForOfStatement": {
+        const head = node.type === "ForStatement" ? node.init : node.left
+        return this.all(childrenOf(node), [...scopes, lexical(head ? [head as AnyNode] : [])], hasThis)
+      }
+      case "CatchClause": {
+        const inner = [...scopes, bound(node.param, new Set())]
+        this.pattern(node.param, inner, hasThis)
+        return this.visit(node.body, inner, hasThis)
+      }
+      case "VariableDeclarator":
+        this.pattern(node.id, scopes, hasThis)
+        return this.all([node.init], scopes, hasThis)
+      case "LabeledStatement":
+        return this.visit(node.body, scopes, hasThis)
+      case "BreakStatement":
+      case "ContinueStatement":
+      case "MetaProperty":
+        return
+      default:
+        return this.all(childrenOf(node), scopes, hasThis)
+    }
+  }
+}
+
+/** What an expression reads from outside of it. */
+export const outsideOf = (node: AnyNode): Outside => {
+  const reader = new Reader()
+  reader.visit(node, [], false)
+  return reader
+}
+
+/** Where functions stand in a module, as pairs of start and end. */
+export const functionsIn = (
+  node: AnyNode,
+  into: Array<readonly [number, number]> = []
+): ReadonlyArray<readonly [number, number]> => {
+  if (isFunction(node) || node.type === "ClassBody") into.push([node.start, node.end])
+  for (const child of childrenOf(node)) functionsIn(child, into)
+  return into
+}
