@@ -5,6 +5,7 @@ import {
   Batches,
   BatchSplit,
   Cache,
+  Cascade,
   Concurrency,
   Flow,
   Ledger,
@@ -619,6 +620,42 @@ describe("a run that is left", () => {
       )
       assert.strictEqual(simulator.batches().length, 0, "it was sent again without a word")
       assert.notInclude(failure ?? "", "apiKey")
+    })
+  )
+})
+
+describe("a row that is gone through again", () => {
+  it.live("has saved nothing by the answers that it has paid itself", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
+      const { summary } = yield* run(
+        (out) =>
+          Flow.make("doubted", {
+            outputs: [
+              Sink.forEach(
+                "out",
+                Flow.step("a", { row: rows(12) }, ({ row }) => ask(row), { quality: { check: () => false } }),
+                (value) => Effect.sync(() => out.push(value))
+              )
+            ],
+            // Without a cache: each row's first answer is in the batch alone.
+            stack: Stack.make(
+              Ledger.layer,
+              Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }),
+              provider("openai", simulator)
+            )
+          }),
+        { run: { batch: fast } }
+      )
+      assert.strictEqual(answersIn(simulator, "batch"), 24)
+      assert.strictEqual(summary.savings.cache, 0n)
+      assert.strictEqual(summary.calls.answers.cache + summary.calls.answers.shared, 0)
+      // gpt-4o in the ordinary class: 2.50 and 10 USD per million tokens (platform.openai.com/docs/pricing, 2026-11-28).
+      const strong = simulator
+        .bill()
+        .filter(({ model }) => model === "gpt-4o")
+        .reduce((sum, { input, output }) => sum + BigInt(input) * 2_500_000n + BigInt(output) * 10_000_000n, 0n)
+      assert.strictEqual(summary.baseline, strong)
     })
   )
 })

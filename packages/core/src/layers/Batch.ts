@@ -169,8 +169,8 @@ const sender = (
 ): ModelClient.Send => {
   const { options, outputs, pricing, provider, run } = env
   const tries = options.tries ?? 3
-  /** Answers that a row has had: the next that asks the same shares them. */
-  const delivered = new Set<string>()
+  /** Answers that a row has had, by the row: another that asks the same shares them. */
+  const delivered = new Map<string, string>()
   let warned = false
 
   const online = <R extends ModelRequest.ModelRequest>(request: R) =>
@@ -206,9 +206,12 @@ const sender = (
       }
       const row = fiber.getRef(Parking.Row)
       if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
-      const isFirst = !delivered.has(line.key)
-      delivered.add(line.key)
-      return Effect.succeed(isFirst ? response : { ...response, origin: "shared" })
+      // A row that is gone through again has paid for its answer itself.
+      const { row: number, step } = fiber.getRef(Caller.Caller)
+      const place = `${step}\n${number}`
+      const payer = delivered.get(line.key) ?? place
+      delivered.set(line.key, payer)
+      return Effect.succeed(payer === place ? response : { ...response, origin: "shared" })
     })
 
   /**
