@@ -13,6 +13,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { types } from "node:util"
+import * as Secret from "../data/Secret.ts"
 import * as StoredValue from "../data/StoredValue.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import * as Modules from "./Modules.ts"
@@ -29,6 +30,8 @@ export interface Meaning {
   readonly unknown: ReadonlyMap<string, string>
   /** Where it stands: `flow.ts:7`. */
   readonly at: string | undefined
+  /** Whether it, or something that it captures, is the author's: it stands in one of the author's modules. */
+  readonly isOwn: boolean
 }
 
 export interface Closures {
@@ -36,6 +39,11 @@ export interface Closures {
   /** Ends the look into functions: what was not looked at is not known any more. */
   readonly close: () => void
 }
+
+/** What functions are, for those who build a stack in a run. */
+export const Current = Context.Reference<Pick<Closures, "of"> | undefined>("@pipe/core/Closure/Current", {
+  defaultValue: () => undefined
+})
 
 /** A value that cannot be compared. */
 class Incomparable extends Error {}
@@ -53,8 +61,15 @@ const MOST_PARTS = 50_000
 /** Longest text of a value that is kept as it is, to be shown. */
 const MOST_SHOWN = 80
 
+/** So long a run of characters without a space may be a key. */
+const SECRET = /[^\s"',;:()[\]{}]{20,}/
+
 const shown = (text: string): string =>
-  text.length <= MOST_SHOWN ? text : `${text.slice(0, MOST_SHOWN / 2)}… (${ContentHash.make(text)})`
+  SECRET.test(text)
+    ? `(${ContentHash.make(text)})`
+    : text.length <= MOST_SHOWN
+      ? Secret.mask(text)
+      : `${Secret.mask(text.slice(0, MOST_SHOWN / 2))}… (${ContentHash.make(text)})`
 
 interface Own {
   readonly code: string
@@ -84,6 +99,7 @@ class Reader implements Closures {
   private readonly meanings = new Map<Function, Meaning>()
   private readonly described = new Map<object, string>()
   private parts = 0
+  private data = 0
 
   constructor(acorn: typeof Acorn, modules: Modules.Modules, openScopes: () => Scopes.Scopes) {
     this.acorn = acorn
@@ -120,7 +136,7 @@ class Reader implements Closures {
       if (path !== "") captured.set(path, `code ${own.code}`)
       for (const [name, value] of own.variables) {
         const way = path === "" ? name : `${path}.${name}`
-        if (typeof value === "function" && !isKey(value)) {
+        if (typeof value === "function" && !isKey(value) && !Schema.isSchema(value)) {
           flatten(value, way)
           continue
         }
@@ -135,7 +151,7 @@ class Reader implements Closures {
     }
     flatten(f, "")
     if (!isFound) unknown.set("it", "code that no file holds as it runs: a loader or a bundler has changed it")
-    return { code: this.ownOf(f).code, captured, unknown, at }
+    return { code: this.ownOf(f).code, captured, unknown, at, isOwn: isFound }
   }
 
   private ownOf(f: Function): Own {
@@ -190,7 +206,7 @@ class Reader implements Closures {
     return {
       code: ContentHash.make([Syntax.canonical(node), ...constants.sort()].join("\n")),
       variables,
-      unknown: readsThis && node.type === "ArrowFunctionExpression" ? "`this` of what it was made in" : undefined,
+      unknown: readsThis && home !== undefined && node.type === "ArrowFunctionExpression" ? "`this` of what it was made in" : undefined,
       home
     }
   }
@@ -240,6 +256,7 @@ class Reader implements Closures {
   }
 
   private describeFunction(f: Function): string {
+    if (Schema.isSchema(f)) return this.describeSchema(f)
     if (isKey(f)) return `service ${(f as unknown as { readonly key: string }).key}`
     const { captured, code, unknown } = this.of(f)
     for (const [name, what] of unknown) {
@@ -276,14 +293,28 @@ class Reader implements Closures {
     if (value instanceof Error) return `error ${value.name} ${value.message}`
     if (types.isModuleNamespaceObject(value)) return "module"
     if (isKey(value)) return `service ${String((value as { readonly key?: unknown }).key)}`
-    if (Schema.isSchema(value)) return `schema ${this.describeFields(value.ast)}`
+    if (Schema.isSchema(value)) return this.describeSchema(value)
     if (isRecord(value)) return this.describeFields(value)
     if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value that only running it shows")
     const markers = markersOf(value)
     if (markers.some((marker) => STATES.has(marker)))
       throw new Incomparable(`a ${markers[0]!.slice("~effect/".length)}`)
-    if (markers.length > 0) return `${markers.join(" ")} ${this.describeFields(value)}`
+    if (markers.length > 0) return `${markers.join(" ")} ${this.inData(() => this.describeFields(value))}`
     return this.describeInstance(value)
+  }
+
+  private describeSchema({ ast }: Schema.Top): string {
+    return `schema ${this.inData(() => this.describe(ast))}`
+  }
+
+  /** Inside of Effect's data all instances are data. */
+  private inData(f: () => string): string {
+    this.data++
+    try {
+      return f()
+    } finally {
+      this.data--
+    }
   }
 
   private describeFields(value: object): string {
@@ -300,6 +331,7 @@ class Reader implements Closures {
   private describeInstance(value: object): string {
     const made: unknown = value.constructor
     const name = typeof made === "function" ? made.name : "a class"
+    if (this.data > 0 && typeof made === "function") return `${name} ${this.describeFields(value)}`
     if (typeof made !== "function" || this.ownOf(made).home === undefined)
       throw new Incomparable(`an instance of ${name}`)
     if (/(?:^|[\s;{])(?:static\s+)?#\w/.test(Function.prototype.toString.call(made))) {

@@ -11,6 +11,7 @@
 import type * as Schema from "effect/Schema"
 import * as RequestKey from "../data/RequestKey.ts"
 import type * as Closure from "../closure/Closure.ts"
+import * as LayerCode from "../closure/LayerCode.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
 import * as ContentHash from "../store/ContentHash.ts"
@@ -86,6 +87,12 @@ export const parts = (node: Node.Any, environment: Environment): Parts | undefin
     for (const [name, text] of meaning.captured) captured[use === "" ? name : `${use}: ${name}`] = text
     return [use, meaning.code]
   })
+  for (const { layer, meaning } of LayerCode.own(environment.layers, environment.closures)) {
+    // What a layer says stands for what nobody can compare.
+    if (meaning.unknown.size > 0 && layer.answers === undefined) return undefined
+    captured[`layer ${layer.name}`] = `code ${meaning.code}`
+    for (const [name, text] of meaning.captured) captured[`${name} of layer ${layer.name}`] = text
+  }
   const json = (value: unknown): Schema.Json => JSON.parse(RequestKey.canonical(value)) as Schema.Json
   return {
     kind: node.kind._tag,
@@ -96,7 +103,12 @@ export const parts = (node: Node.Any, environment: Environment): Parts | undefin
     model: policy.model ?? "",
     settings: json([environment.settings, policy.settings ?? {}, ...varyingOf(node.kind)]),
     parameters: json(Object.fromEntries(environment.parameters)),
-    stack: json(environment.layers.flatMap(({ answers }) => (answers === undefined ? [] : [answers]))),
+    stack: json(
+      environment.layers.flatMap(({ answers, namespace }) => [
+        ...(answers === undefined ? [] : [answers]),
+        ...(namespace === undefined ? [] : [{ namespace }])
+      ])
+    ),
     ...(at === undefined ? undefined : { at })
   }
 }

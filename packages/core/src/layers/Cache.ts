@@ -25,6 +25,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Closure from "../closure/Closure.ts"
+import * as LayerCode from "../closure/LayerCode.ts"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
@@ -54,6 +56,8 @@ export const layer = (
     (next) =>
       Effect.gen(function* () {
         const store = keepGoing(yield* CacheStore.CacheStore)
+        const below = LayerCode.hidden(next.layers ?? [], yield* Closure.Current)
+        const keyFor = (request: ModelRequest.ModelRequest) => keyOf(request, options.namespace, below)
         const flights = new Map<string, Flight>()
 
         const read = (key: string, expected: ModelResponse.ModelResponse["_tag"]) =>
@@ -89,7 +93,7 @@ export const layer = (
             return resolved.model === undefined || response.requestedModel === resolved.model
               ? store.set(entry(key))
               : // Another model stepped in below: its answer is found by those who ask for that one.
-                store.set(entry(keyOf(ModelRequest.withModel(resolved, response.requestedModel), options)))
+                store.set(entry(keyFor(ModelRequest.withModel(resolved, response.requestedModel))))
           })
 
         const lead = <R extends ModelRequest.ModelRequest>(key: string, request: R, resolved: R) => {
@@ -133,7 +137,7 @@ export const layer = (
           Effect.withFiber((fiber) => {
             if (fiber.getRef(Mode) === "off") return next.send(request)
             const resolved = next.resolve(request)
-            return lookup(keyOf(resolved, options), request, resolved)
+            return lookup(keyFor(resolved), request, resolved)
           })
         return send
       }),
@@ -147,8 +151,11 @@ export const layer = (
 
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
 
-const keyOf = (request: ModelRequest.ModelRequest, options: Options) =>
-  ContentHash.make(RequestKey.content(request, options.namespace))
+/** The key of a request: what is sent, and what layers below do to it that nothing of it shows (see `LayerCode.hidden`). */
+export const keyOf = (request: ModelRequest.ModelRequest, namespace: string | undefined, below: string): string => {
+  const content = RequestKey.content(request, namespace)
+  return ContentHash.make(below === "" ? content : `${content}\n${below}`)
+}
 
 /** For which row of which run an answer was paid; outside of a run nobody is told apart. */
 const payerOf = ({ row, run, step }: Caller.Caller): string | undefined =>

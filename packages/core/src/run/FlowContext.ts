@@ -8,6 +8,7 @@ import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Closure from "../closure/Closure.ts"
+import * as LayerCode from "../closure/LayerCode.ts"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -108,16 +109,32 @@ export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined
 export const closures = (flow: Flow.Any): Effect.Effect<Closure.Closures> =>
   Closure.openFor(flow.graph.nodes.map(Node.siteOf))
 
-/** Steps whose results are not reused, since nobody can tell what they capture, in words. */
-export const incomparable = (flow: Flow.Any, closures: Closure.Closures): ReadonlyArray<string> =>
-  flow.graph.nodes.flatMap((node) => {
+const named = (unknown: ReadonlyMap<string, string>): string =>
+  Array.from(unknown, ([name, what]) => (name === "it" ? what : `${name} (${what})`))
+    .slice(0, 3)
+    .join(", ")
+
+/** Steps and layers for which nothing is reused, since nobody can tell what they capture, in words. */
+export const incomparable = (
+  flow: Flow.Any,
+  closures: Closure.Closures,
+  layers: ReadonlyArray<ModelClient.LayerInfo>
+): ReadonlyArray<string> => [
+  ...LayerCode.own(layers, closures).flatMap(({ layer, meaning }) =>
+    meaning.unknown.size === 0 || layer.answers !== undefined
+      ? []
+      : [
+          `layer ${layer.name}${meaning.at === undefined ? "" : ` (${meaning.at})`} captures ${named(meaning.unknown)}, which cannot be compared: no result is reused in other runs. Say what stands for it: { name, answers: { … } }`
+        ]
+  ),
+  ...flow.graph.nodes.flatMap((node) => {
     const { at, unknown } = StepKey.unknownOf(node, closures)
     if (unknown.size === 0 || !("policy" in node.kind) || node.kind.policy.by !== undefined) return []
-    const what = Array.from(unknown, ([name, what]) => (name === "it" ? what : `${name} (${what})`))
     return [
-      `step ${node.name}${at === undefined ? "" : ` (${at})`} captures ${what.slice(0, 3).join(", ")}, which cannot be compared: its results are not reused in other runs. Say what stands for it: { by: { … } }`
+      `step ${node.name}${at === undefined ? "" : ` (${at})`} captures ${named(unknown)}, which cannot be compared: its results are not reused in other runs. Say what stands for it: { by: { … } }`
     ]
   })
+]
 
 /** Model and settings around the run, and the flow's own over them. */
 export const settings = (flow: Flow.Any): Effect.Effect<ModelSettings.ModelSettings> =>

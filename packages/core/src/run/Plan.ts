@@ -22,6 +22,7 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
+import * as Closure from "../closure/Closure.ts"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -152,14 +153,25 @@ export const make = <E>(
       let layers: ReadonlyArray<ModelClient.LayerInfo> = []
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
-        const { client, context } = yield* FlowContext.services(flow, {
-          batch: "off",
-          steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
-          over: (client) => {
-            layers = client.layers ?? []
-            return PlanCount.counting(client, { store, counts, samples, useCache: options.cache !== false, at })
-          }
-        })
+        const { client, context } = yield* Effect.provideService(
+          FlowContext.services(flow, {
+            batch: "off",
+            steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
+            over: (client) => {
+              layers = client.layers ?? []
+              return PlanCount.counting(client, {
+                store,
+                counts,
+                samples,
+                useCache: options.cache !== false,
+                at,
+                closures
+              })
+            }
+          }),
+          Closure.Current,
+          closures
+        )
         const journal: Journal.Options = {
           store,
           flow: flow.name,

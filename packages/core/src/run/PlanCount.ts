@@ -11,6 +11,7 @@ import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Cascade from "../layers/Cascade.ts"
 import * as Pack from "../layers/Pack.ts"
+import * as Cache from "../layers/Cache.ts"
 import * as SemanticCache from "../layers/SemanticCache.ts"
 import * as ModelName from "../price/ModelName.ts"
 import * as PackPrompt from "../reuse/PackPrompt.ts"
@@ -19,7 +20,8 @@ import * as Caller from "../seam/Caller.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
 import * as Varying from "../seam/Varying.ts"
-import * as ContentHash from "../store/ContentHash.ts"
+import type * as Closure from "../closure/Closure.ts"
+import * as LayerCode from "../closure/LayerCode.ts"
 import type * as LedgerRepo from "../store/LedgerRepo.ts"
 import type * as Store from "../store/Store.ts"
 import * as Placeholder from "./Placeholder.ts"
@@ -73,13 +75,16 @@ export const counting = (
     readonly counts: Map<string, Counts>
     readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
     readonly useCache: boolean
+    readonly closures: Pick<Closure.Closures, "of">
     readonly at: number
   }
 ): ModelClient.Service => {
   const layers = client.layers ?? []
   const packs = ModelClient.hasLayer(layers, Pack.NAME)
   const reuses = ModelClient.hasLayer(layers, SemanticCache.NAME)
-  const cache = layers.find(({ name }) => name === "Cache")
+  const at = layers.findIndex(({ name }) => name === "Cache")
+  const cache = layers[at]
+  const below = LayerCode.hidden(layers.slice(at + 1), env.closures)
   const cascade = Option.getOrUndefined(Cascade.of(layers))
   const routed = layers.find(({ baseline }) => baseline !== undefined)
   /** The number of the placeholder for each request. */
@@ -206,7 +211,7 @@ export const counting = (
         () => Placeholder.make(request, expected, ++number)
       )
       if (cache === undefined || !env.useCache) return answer
-      const key = ContentHash.make(RequestKey.content(request, cache.namespace))
+      const key = Cache.keyOf(request, cache.namespace, below)
       if (seen.has(key)) {
         counts.cached++
         return Effect.succeed(Placeholder.make(request, expected, seen.get(key)!))

@@ -27,6 +27,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Closure from "../closure/Closure.ts"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -146,7 +147,11 @@ export const run = <E>(
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
         const steps = FlowContext.stepKeys(flow, { settings, parameters, closures })
-        const { client, context } = yield* FlowContext.services(flow, { batch: options.batch, steps })
+        const { client, context } = yield* Effect.provideService(
+          FlowContext.services(flow, { batch: options.batch, steps }),
+          Closure.Current,
+          closures
+        )
         layers = client?.layers ?? []
         const journal: Journal.Options = {
           store,
@@ -160,7 +165,7 @@ export const run = <E>(
         }
         if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
         closures.close()
-        const notReused = options.trials === undefined ? FlowContext.incomparable(flow, closures) : []
+        const notReused = options.trials === undefined ? FlowContext.incomparable(flow, closures, layers) : []
         yield* Effect.forEach(
           [...FlowContext.unserved(flow, client), ...notReused],
           (text) => Effect.logWarning(text),

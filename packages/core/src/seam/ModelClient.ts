@@ -45,8 +45,15 @@ export type Resolve = <R extends ModelRequest>(request: R) => R
 /** What a layer says of itself, for those who look at a stack and not through it: a plan, the key of a result. */
 export interface LayerInfo {
   readonly name: string
-  /** What of the layer changes answers, as JSON: a result that was made with another is not reused. */
+  /**
+   * What of the layer changes answers, as JSON: a result that was made with another is not reused. Beside it counts the code of a
+   * layer of the author's own, with all that it captures.
+   */
   readonly answers?: unknown
+  /** The function that the layer is; the constructors set it. */
+  readonly code?: Function
+  /** `resolve` shows all that it does to a request, and it leaves answers as they are; `mapRequest` sets it. */
+  readonly isShown?: true
   /** Limits that it keeps, by the minute. */
   readonly limits?: { readonly requestsPerMinute?: number | undefined; readonly tokensPerMinute?: number | undefined }
   /** How long it lets an answer be used again, in milliseconds. */
@@ -141,25 +148,28 @@ const below = (info: LayerInfo): Effect.Effect<Service, never, ModelClient> =>
     )
   )
 
-/** What is known of a layer that says nothing: its source. */
-const unknown = (f: Function): LayerInfo => ({ name: f.name === "" ? "middleware" : f.name, answers: f.toString() })
+/** What is known of a layer: what it says, and its code. */
+const infoOf = (f: Function, info: LayerInfo = { name: f.name === "" ? "middleware" : f.name }): LayerInfo => ({
+  ...info,
+  code: f
+})
 
 /** A layer from a function over `send`. */
-export const middleware = (
-  f: (send: Send) => Send,
-  info: LayerInfo = unknown(f)
-): Layer.Layer<ModelClient, never, ModelClient> =>
-  Layer.effect(
+export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Layer<ModelClient, never, ModelClient> => {
+  const info = infoOf(f, said)
+  return Layer.effect(
     ModelClient,
     Effect.map(below(info), (next) => ({ send: f(next.send), resolve: next.resolve, ...over(info, next) }))
   )
+}
 
 /** A layer that needs services or state of its own; it may replace `resolve` too. */
 export const middlewareEffect = <E, R>(
   f: (next: Service) => Effect.Effect<Send | Service, E, R>,
-  info: LayerInfo = unknown(f)
-): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> =>
-  Layer.effect(
+  said?: LayerInfo
+): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> => {
+  const info = infoOf(f, said)
+  return Layer.effect(
     ModelClient,
     Effect.flatMap(below(info), (next) =>
       Effect.map(f(next), (made) => ({
@@ -168,10 +178,12 @@ export const middlewareEffect = <E, R>(
       }))
     )
   )
+}
 
 /** A layer that only changes requests, in `send` and in `resolve` alike: another model, a setting, a system message. */
-export const mapRequest = (f: Resolve, info: LayerInfo = unknown(f)): Layer.Layer<ModelClient, never, ModelClient> =>
-  Layer.effect(
+export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClient, never, ModelClient> => {
+  const info: LayerInfo = { ...infoOf(f, said), isShown: true }
+  return Layer.effect(
     ModelClient,
     Effect.map(below(info), (next) => ({
       send: (request) => next.send(f(request)),
@@ -179,6 +191,7 @@ export const mapRequest = (f: Resolve, info: LayerInfo = unknown(f)): Layer.Laye
       ...over(info, next)
     }))
   )
+}
 
 /** A physical attempt that is about to be made. */
 export interface Call {

@@ -1,0 +1,37 @@
+/**
+ * What the author's own layers are: their code and what they capture, options among it. A layer of a package is what it says of
+ * itself (`answers`).
+ *
+ * @internal
+ */
+import * as RequestKey from "../data/RequestKey.ts"
+import type { LayerInfo } from "../seam/ModelClient.ts"
+import * as ContentHash from "../store/ContentHash.ts"
+import type * as Closure from "./Closure.ts"
+
+type Closures = Pick<Closure.Closures, "of">
+
+export interface OwnLayer {
+  readonly layer: LayerInfo
+  readonly meaning: Closure.Meaning
+}
+
+/** The layers of a stack that the author has written. */
+export const own = (layers: ReadonlyArray<LayerInfo>, closures: Closures): ReadonlyArray<OwnLayer> =>
+  layers.flatMap((layer) => {
+    const meaning = layer.code === undefined ? undefined : closures.of(layer.code)
+    return meaning?.isOwn === true ? [{ layer, meaning }] : []
+  })
+
+/** What a layer is, as a text that is equal for equal layers. */
+const textOf = ({ layer, meaning }: OwnLayer): string =>
+  RequestKey.canonical([layer.name, layer.answers ?? null, meaning.code, Object.fromEntries(meaning.captured)])
+
+/**
+ * What layers do to requests and answers that `resolve` does not show, as a hash; empty where there is nothing of that kind. What
+ * stands above them and keeps answers has it in its keys.
+ */
+export const hidden = (layers: ReadonlyArray<LayerInfo>, closures: Closures | undefined): string => {
+  const all = closures === undefined ? [] : own(layers, closures).filter(({ layer }) => layer.isShown !== true)
+  return all.length === 0 ? "" : ContentHash.make(all.map(textOf).join("\n"))
+}

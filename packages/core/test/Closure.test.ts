@@ -1,0 +1,263 @@
+/** What a step and a layer are: an edit runs what depends on it again, and nothing else. */
+import { assert, describe, it } from "@effect/vitest"
+import { Cache, Flow, ModelClient, type Node, Runner, Sink, Source, Stack } from "@pipe/core"
+import { NodeHost } from "@pipe/plugins"
+import { Effect, Layer, Logger, Schema } from "effect"
+import { LanguageModel } from "effect/ai"
+import { mkdtempSync, readdirSync, readFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Helper from "./ClosureHelper.ts"
+import { config, Sealed, shorten, Style } from "./ClosureHelper.ts"
+import * as Scripted from "./ScriptedModel.ts"
+
+type Stacked = Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
+
+const rows = Source.fromIterable("rows", ["a", "b"])
+
+const ask = (prompt: string) => Effect.map(LanguageModel.generateText({ prompt }), (response) => response.text)
+
+/** Runs nodes one after the other on one store, as edits of one flow: how many calls each made, what came, what was said. */
+const edits = (nodes: ReadonlyArray<Node.Any>, layers?: (at: number) => Stacked) =>
+  Effect.gen(function* () {
+    const at = mkdtempSync(join(tmpdir(), "pipe-closure-"))
+    const calls: Array<number> = []
+    const outs: Array<ReadonlyArray<unknown>> = []
+    const warnings: Array<string> = []
+    for (const [index, node] of nodes.entries()) {
+      const model = Scripted.make((request) => Scripted.response(Scripted.prompt(request).toUpperCase()))
+      const out: Array<unknown> = []
+      const flow = Flow.make("edited", {
+        outputs: [Sink.forEach("out", node, (row) => Effect.sync(() => out.push(row)))] as unknown as ReadonlyArray<
+          Sink.Sink<never, never>
+        >,
+        stack: layers === undefined ? model.layer : (Stack.make(layers(index), model.layer) as never)
+      })
+      yield* Runner.run(flow as Flow.Flow<never>, { errorsFile: join(at, "errors.jsonl") }).pipe(
+        Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })),
+        Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))]))
+      )
+      calls.push(model.requests.length)
+      outs.push(out)
+    }
+    return { calls, outs, warnings }
+  })
+
+/** Factories of steps: the first of two edits differs from the second by what is captured alone. */
+const long = (threshold: number) =>
+  Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(`say ${row}`), (text) => text.length > threshold))
+
+const deep = (k: number) => {
+  const inner = () => ({ k })
+  return Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(`say ${row}`), (text) => [text, inner().k]))
+}
+
+const second = (words: string) =>
+  Flow.step("a", { row: rows }, ({ row }) => Effect.flatMap(ask(`say ${row}`), () => ask(`${words} ${row}`)))
+
+const top = (k: number) =>
+  Flow.group("a", { row: rows }, { by: () => "all" }, ({ rows }) =>
+    Effect.map(ask("say"), () => rows.slice(0, k).length)
+  )
+
+const kept = (limit: number) =>
+  Flow.filter("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length > limit))
+
+const styled = (style: Style) =>
+  Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => style.of(text)))
+
+const shaped = (schema: Schema.Codec<unknown, unknown>) =>
+  Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => Schema.is(schema)(text)))
+
+const traced = (name: string) =>
+  Flow.step(
+    "a",
+    { row: rows },
+    Effect.fn("traced")(function* ({ row }: { readonly row: string }) {
+      return [name, yield* ask(row)]
+    })
+  )
+
+const through = (f: (text: string) => string) =>
+  Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => f(text)))
+
+const members = (options: { readonly used: number; readonly other: number }) =>
+  Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length > options.used))
+
+describe("an edit of what a step captures", () => {
+  const changed: ReadonlyArray<readonly [name: string, before: Node.Any, after: Node.Any]> = [
+    ["a threshold", long(3), long(100)],
+    ["a value two functions deep", deep(1), deep(2)],
+    ["the prompt of its second call", second("hello"), second("bye")],
+    ["the K of a group", top(1), top(2)],
+    ["the limit of a filter", kept(3), kept(0)],
+    ["a field of a class of the author's", styled(new Style("x")), styled(new Style("y"))],
+    ["a schema", shaped(Schema.String), shaped(Schema.Int)],
+    [
+      "a check of a schema",
+      shaped(Schema.String.check(Schema.isMinLength(3))),
+      shaped(Schema.String.check(Schema.isMinLength(4)))
+    ],
+    ["what a generator captures", traced("x"), traced("y")],
+    ["a function", through((text) => text.slice(0, 1)), through((text) => text.slice(0, 2))],
+    ["a member that it reads", members({ used: 1, other: 1 }), members({ used: 9, other: 1 })],
+    [
+      "one step of several that a loop makes",
+      [10, 100].map((max) => through((text) => text.slice(0, max)))[0]!,
+      [11, 100].map((max) => through((text) => text.slice(0, max)))[0]!
+    ]
+  ]
+  for (const [name, before, after] of changed) {
+    it.live(`runs its rows again: ${name}`, () =>
+      Effect.gen(function* () {
+        const { calls, outs, warnings } = yield* edits([before, after, after])
+        assert.isAbove(calls[0]!, 0)
+        assert.strictEqual(calls[1], calls[0])
+        assert.strictEqual(calls[2], 0)
+        assert.deepStrictEqual(outs[2], outs[1])
+        assert.deepStrictEqual(warnings, [])
+      })
+    )
+  }
+
+  const same: ReadonlyArray<readonly [name: string, before: Node.Any, after: Node.Any]> = [
+    ["nothing", long(3), long(3)],
+    ["a member that it does not read", members({ used: 1, other: 1 }), members({ used: 1, other: 2 })],
+    ["an equal schema", shaped(Schema.Struct({ a: Schema.Int })), shaped(Schema.Struct({ a: Schema.Int }))],
+    ["an equal instance", styled(new Style("x")), styled(new Style("x"))],
+    [
+      "comments and formatting",
+      // prettier-ignore
+      Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text + shorten(text))),
+      Flow.step("a", { row: rows }, ({ row }) =>
+        // Why: none.
+        Effect.map(ask(row), (text) => text + shorten(text))
+      )
+    ],
+    [
+      "a condition, concurrency and what is done with errors",
+      Flow.step("a", { row: rows }, ({ row }) => ask(row), { when: () => true, concurrency: 1 }),
+      Flow.step("a", { row: rows }, ({ row }) => ask(row), { onError: "skip", budget: { usd: 5 } })
+    ]
+  ]
+  for (const [name, before, after] of same) {
+    it.live(`runs nothing again: ${name}`, () =>
+      Effect.gen(function* () {
+        const { calls } = yield* edits([before, after])
+        assert.isAbove(calls[0]!, 0)
+        assert.strictEqual(calls[1], 0)
+      })
+    )
+  }
+
+  it.live("is known through imports, members of them and namespaces", () =>
+    Effect.gen(function* () {
+      const node = () =>
+        Flow.step("a", { row: rows }, ({ row }) =>
+          Effect.map(ask(row), (text) => [shorten(text), Helper.shorten(text), config.limit])
+        )
+      const limit = config.limit
+      const { calls } = yield* edits([node(), node()])
+      assert.deepStrictEqual(calls, [2, 0])
+      Object.assign(config, { unused: 2 })
+      assert.deepStrictEqual((yield* edits([node()])).calls, [2])
+      assert.strictEqual(config.limit, limit)
+    })
+  )
+
+  it.live("that nobody can compare leaves its rows unused, with a word, unless `by` stands for it", () =>
+    Effect.gen(function* () {
+      const sealed = new Sealed()
+      const node = (by?: unknown) =>
+        Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text + sealed.word), { by })
+      const { calls, warnings } = yield* edits([node(), node()])
+      assert.deepStrictEqual(calls, [2, 2])
+      assert.match(
+        warnings[0]!,
+        /^step a \(Closure\.test\.ts:\d+\) captures sealed \(an instance of Sealed, which has private fields\), which cannot be compared: .*by: \{ … \}/
+      )
+      assert.deepStrictEqual((yield* edits([node({ v: 1 }), node({ v: 1 }), node({ v: 2 })])).calls, [2, 0, 2])
+    })
+  )
+
+  it.live("is shown by name, and a key never stands in the store", () =>
+    Effect.gen(function* () {
+      const at = mkdtempSync(join(tmpdir(), "pipe-closure-"))
+      const key = "sk-not-to-be-seen-0123456789abcdef"
+      const node = (threshold: number) =>
+        Flow.step("b", { row: rows }, ({ row }) =>
+          Effect.map(ask(row), (text) => text.length > threshold + key.length)
+        )
+      const why: Array<string> = []
+      for (const threshold of [100, 5]) {
+        const model = Scripted.make(() => Scripted.response("x"))
+        yield* Runner.run(
+          Flow.make("explained", {
+            outputs: [Sink.forEach("out", node(threshold), () => Effect.void)],
+            stack: model.layer
+          }),
+          {
+            errorsFile: join(at, "errors.jsonl"),
+            explain: true,
+            observe: (event) => Effect.sync(() => void (event._tag === "RowMissing" && why.push(event.reason)))
+          }
+        ).pipe(Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })))
+      }
+      assert.match(why.at(-1)!, /^step b captures other values \(threshold: 100 → 5, Closure\.test\.ts:\d+\)$/)
+      for (const name of readdirSync(at)) assert.notInclude(readFileSync(join(at, name), "latin1"), key)
+    })
+  )
+})
+
+describe("an edit of a layer", () => {
+  const node = () => Flow.step("a", { row: rows }, ({ row }) => ask(row))
+
+  /** A layer that changes what is sent without showing it. */
+  const suffix = (words: string): Stacked =>
+    ModelClient.middleware(
+      (send) => (request) =>
+        send(
+          request._tag === "Completion"
+            ? { ...request, messages: [...request.messages, { role: "user" as const, content: words }] }
+            : request
+        )
+    )
+
+  const shown = (words: string): Stacked =>
+    ModelClient.mapRequest((request) =>
+      request._tag === "Completion"
+        ? { ...request, messages: [...request.messages, { role: "user" as const, content: words }] }
+        : request
+    )
+
+  for (const [name, layer] of [
+    ["that hides what it does", suffix],
+    ["that shows what it does", shown]
+  ] as const) {
+    it.live(`runs rows again, and finds no old answer in a cache above it: one ${name}`, () =>
+      Effect.gen(function* () {
+        const words = ["one", "two", "two"]
+        for (const stack of [
+          (at: number) => layer(words[at]!),
+          (at: number) => Stack.make(Cache.layer(), layer(words[at]!)) as unknown as Stacked
+        ]) {
+          const { calls, outs } = yield* edits([node(), node(), node()], stack)
+          assert.deepStrictEqual(calls, [2, 2, 0])
+          assert.deepStrictEqual(outs[1], ["A\nTWO", "B\nTWO"])
+        }
+      })
+    )
+  }
+
+  it.live("counts what a helper of it is, and what it says beside", () =>
+    Effect.gen(function* () {
+      const made = (said: unknown, helper: (text: string) => string): Stacked =>
+        ModelClient.middleware((send) => (request) => (helper(""), send(request)), { name: "said", answers: said })
+      const helpers = [(text: string) => text, (text: string) => `${text}!`]
+      const { calls } = yield* edits([node(), node(), node(), node()], (at) =>
+        made(at < 2 ? "x" : "y", helpers[at === 0 ? 0 : 1]!)
+      )
+      assert.deepStrictEqual(calls, [2, 2, 2, 0])
+    })
+  )
+})
