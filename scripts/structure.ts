@@ -4,7 +4,7 @@
  * - cycle: value imports must not run in a circle;
  * - rank: a folder of core imports only from folders above it, and layers never import each other but for types;
  * - barrel: only an index imports an index;
- * - node: core stays free of `node:` modules outside `store/`;
+ * - node: core stays free of `node:` modules outside `store/` and `closure/`;
  * - direction: cli imports plugins, plugins imports core, never the other way.
  *
  * Reads the packages of the workspace.
@@ -23,6 +23,7 @@ const RANKS = [
   "price",
   "decide",
   "store",
+  "closure",
   "batch",
   "reuse",
   "route",
@@ -33,6 +34,9 @@ const RANKS = [
   "cluster",
   "testing"
 ]
+
+/** Folders of core that stand on Node itself: files and databases, and a look into functions. */
+const ON_NODE = new Set(["store", "closure"])
 
 interface Import {
   readonly specifier: string
@@ -221,8 +225,8 @@ export const check = (root: string): { readonly modules: number; readonly proble
     }
     for (const { kind, line, specifier } of module.imports) {
       const report = (problem: string): void => void problems.push(`${show(file)}:${line}: ${problem}`)
-      if (specifier.startsWith("node:") && module.package === "core" && folder !== "store") {
-        report(`node: core imports ${specifier} outside store/`)
+      if (specifier.startsWith("node:") && module.package === "core" && !ON_NODE.has(folder)) {
+        report(`node: core imports ${specifier} outside ${[...ON_NODE].join("/ and ")}/`)
       }
       const target = resolve(module, specifier)
       const other = target === undefined ? undefined : modules.get(target)

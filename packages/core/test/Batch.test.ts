@@ -624,6 +624,27 @@ describe("a run that is left", () => {
   )
 })
 
+describe("a batch that is given up", () => {
+  it.live("is booked as the most that it can cost: the provider may answer it all the same", () =>
+    Effect.gen(function* () {
+      const store = newStore()
+      const simulator = yield* Simulator.start({ batches: { latency: "1 hour" } })
+      const left = yield* run(simple("openai", simulator), { store, run: { batch: fast, detach: true } })
+      const own = Context.get(yield* Layer.build(Layer.fresh(NodeHost.existingStore(store))), Store.Store)
+      const [batch] = yield* own.batches.list(1)
+      yield* Batches.forget(own, batch!)
+      const sums = yield* own.ledger.sums(batch!.run!)
+      assert.strictEqual(sums[0]?.estimated, 40)
+      const again = yield* run(simple("openai", simulator), { store, run: { batch: "off", resume: left.summary.run } })
+      assert.strictEqual(again.out.length, 40)
+      // Both the batch and what took its place.
+      simulator.endBatches()
+      assert.isTrue(again.summary.cost >= 2n * batchBill("openai", simulator))
+      assert.isAbove(again.summary.estimatedCalls, 0)
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("a row that is gone through again", () => {
   it.live("has saved nothing by the answers that it has paid itself", () =>
     Effect.gen(function* () {

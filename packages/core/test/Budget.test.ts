@@ -7,6 +7,7 @@ import {
   Ledger,
   ModelClient,
   ModelFailure,
+  type ModelRequest,
   Money,
   type Node,
   Pricing,
@@ -15,11 +16,13 @@ import {
   Sink,
   Source,
   Stack,
-  Store
+  Store,
+  Usage,
+  Window
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Layer, Logger, Schema } from "effect"
-import { AiError, LanguageModel } from "effect/ai"
+import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -240,6 +243,80 @@ describe("a budget in money", () => {
         assert.strictEqual(summary.rows.failed, 0)
         assert.isTrue(refusing.requests.some(({ settings }) => settings.maxTokens! > 2_048))
       })
+  )
+
+  it.live(
+    "for a model counts what was requested of it, whichever name answers, in the run and when it is resumed",
+    () =>
+      Effect.gen(function* () {
+        const provider = slow(() => Scripted.response("x", { model: "gpt-4.1-nano", requestedModel: "gpt-4o-mini" }))
+        const cap = CALL * 20n
+        const store = join(mkdtempSync(join(tmpdir(), "pipe-budget-")), "pipe.db")
+        const options = {
+          budget: { models: { "gpt-4o-mini": { usd: usd(cap) } } },
+          policy: { model: "gpt-4o-mini", settings: { maxTokens: 5 } },
+          rows: 200,
+          provider: provider.layer,
+          store
+        }
+        const first = yield* run(options)
+        assert.strictEqual(first.summary.status, "budget")
+        const answered = provider.answered()
+        for (let i = 0; i < 3; i++) {
+          const { summary } = yield* run({ ...options, run: { resume: first.summary.run } })
+          assert.strictEqual(summary.status, "budget")
+          assert.isTrue(summary.cost <= cap)
+        }
+        assert.isAtMost(provider.answered() - answered, 1)
+      })
+  )
+
+  it.live("for a step holds where a window sends its texts with those of others", () =>
+    Effect.gen(function* () {
+      const texts = rows(40)
+      let sent = 0
+      const provider = Layer.succeed(
+        ModelClient.ModelClient,
+        ModelClient.provider({
+          name: "openai",
+          send: ((request: ModelRequest.Embedding) =>
+            Effect.sync(() => {
+              sent += request.inputs.length
+              return {
+                _tag: "EmbeddingResponse",
+                provider: "openai",
+                model: "text-embedding-3-small",
+                requestedModel: "text-embedding-3-small",
+                origin: "provider",
+                usage: { ...Usage.zero, uncachedInput: 10 * request.inputs.length },
+                vectors: request.inputs.map(() => [1])
+              }
+            })) as unknown as ModelClient.Send
+        })
+      )
+      const embed = (name: string, policy: Node.Policy) =>
+        Flow.step(
+          name,
+          { text: texts },
+          ({ text }) => Effect.flatMap(EmbeddingModel.EmbeddingModel, (model) => model.embed(`${name} ${text}`)),
+          { model: "text-embedding-3-small", ...policy }
+        )
+      const flow = Flow.make("windows", {
+        outputs: [
+          Sink.forEach("out", { e1: embed("e1", {}), e2: embed("e2", { budget: { tokens: 150 } }) }, () => Effect.void)
+        ],
+        stack: Stack.make(Ledger.layer, Window.layer({ size: 8 }), provider)
+      })
+      const failure = yield* Effect.flip(
+        Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-budget.errors.jsonl") }).pipe(
+          Effect.provide(NodeHost.layerMemory)
+        )
+      )
+      const steps = new Map((failure as Runner.RunFailed).summary.steps.map((step) => [step.step, step.tokens]))
+      assert.isAtMost(steps.get("e2")?.uncachedInput ?? 0, 150)
+      assert.isAbove(steps.get("e1")!.uncachedInput, 0)
+      assert.isBelow(sent, 80)
+    })
   )
 
   it.live("lowers a limit that the context window has no room for, for that request alone", () =>

@@ -216,15 +216,7 @@ const run = (schedule: Schedule) =>
       for (const cost of open.values()) entries.push({ ...cut, cost })
       open.clear()
       const budget = Budget.make({ usd: Money.toUsd(schedule.cap) }, pricing)
-      for (const { cost } of entries) {
-        budget.restore({
-          step: "",
-          model: SMALL,
-          spent: cost!,
-          usage: Scripted.response("").usage!,
-          estimatedTokens: 0
-        })
-      }
+      for (const { cost } of entries) budget.spend("", SMALL, cost!, 0)
       const client = stackOf(schedule, provider.layer)
       const row = (n: number) =>
         Effect.forEach(requestsOf(schedule, n), (request) => ModelClient.send(request), {

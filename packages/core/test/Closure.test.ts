@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cache, Flow, ModelClient, type Node, Runner, Sink, Source, Stack } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
-import { Effect, Layer, Logger, Schema } from "effect"
+import { Effect, type Layer, Logger, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 import { mkdtempSync, readdirSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -185,9 +185,7 @@ describe("an edit of what a step captures", () => {
       const at = mkdtempSync(join(tmpdir(), "pipe-closure-"))
       const key = "sk-not-to-be-seen-0123456789abcdef"
       const node = (threshold: number) =>
-        Flow.step("b", { row: rows }, ({ row }) =>
-          Effect.map(ask(row), (text) => text.length > threshold + key.length)
-        )
+        Flow.step("b", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length > threshold + key.length))
       const why: Array<string> = []
       for (const threshold of [100, 5]) {
         const model = Scripted.make(() => Scripted.response("x"))

@@ -152,10 +152,15 @@ describe("odd results of Anthropic's batches", () => {
         const { failed, out, summary } = yield* run(server.url, 3)
         assert.deepStrictEqual(out, ["r2: good", "r3: good"])
         assert.strictEqual(failed.length, 1)
-        assert.strictEqual(summary.estimatedCalls, 1)
         assert.strictEqual(server.sent.length, 1)
-        assert.strictEqual(summary.cost - summary.estimatedCost, 2n * COST)
-        assert.isTrue(summary.estimatedCost >= COST)
+        // What has a count costs that, also where it is no answer.
+        const isCounted = line("x").includes("input_tokens")
+        assert.strictEqual(summary.estimatedCalls, isCounted ? 0 : 1)
+        if (isCounted) assert.strictEqual(summary.cost, 3n * COST)
+        else {
+          assert.strictEqual(summary.cost - summary.estimatedCost, 2n * COST)
+          assert.isTrue(summary.estimatedCost >= COST)
+        }
       })
     )
   }

@@ -242,11 +242,17 @@ describe("odd results", () => {
         const { failed, out, summary } = yield* run(server.url, 3)
         assert.deepStrictEqual(out, ["r2: good", "r3: good"])
         assert.strictEqual(failed.length, 1)
-        assert.strictEqual(summary.estimatedCalls, 1)
         assert.strictEqual(server.sent.length, 1)
         // gpt-4o-mini in a batch: 0.075 and 0.30 USD per million tokens, 10 and 5 tokens each.
-        assert.strictEqual(summary.cost - summary.estimatedCost, 2n * (10n * 75_000n + 5n * 300_000n))
-        assert.isTrue(summary.estimatedCost >= 10n * 75_000n + 5n * 300_000n)
+        const each = 10n * 75_000n + 5n * 300_000n
+        // What has a count costs that, also where it is no answer.
+        const isCounted = typeof body === "object" && body !== null && "usage" in body
+        assert.strictEqual(summary.estimatedCalls, isCounted ? 0 : 1)
+        if (isCounted) assert.strictEqual(summary.cost, 3n * each)
+        else {
+          assert.strictEqual(summary.cost - summary.estimatedCost, 2n * each)
+          assert.isTrue(summary.estimatedCost >= each)
+        }
       })
     )
   }
@@ -504,6 +510,27 @@ const providerOf = (layer: Layer.Layer<ModelClient.ModelClient, unknown, never> 
       }
     )
   )
+
+describe("a batch that failed", () => {
+  it.live("gives the answers that it has: they are paid", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted((batch, ids) => ({
+        status: batch === 0 ? "failed" : "completed",
+        output: ids
+          .slice(0, batch === 0 ? 2 : undefined)
+          .map((custom_id) => ({ custom_id, response: answer("good"), error: null })),
+        counts: { total: ids.length, completed: batch === 0 ? 2 : ids.length, failed: 0 }
+      }))
+      const { failed, out, summary } = yield* run(server.url, 3)
+      assert.deepStrictEqual([failed, out.length], [[], 3])
+      assert.deepStrictEqual(
+        server.sent.map(({ length }) => length),
+        [3, 1]
+      )
+      assert.strictEqual(summary.cost, 3n * (10n * 75_000n + 5n * 300_000n))
+    })
+  )
+})
 
 describe("a rejected batch", () => {
   for (const [name, rejection] of [

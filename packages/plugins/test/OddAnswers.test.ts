@@ -307,7 +307,23 @@ describe.each(formats)("$name", (format) => {
         assert.isUndefined(value)
         assert.strictEqual(error?.reason._tag, "InvalidResponseError", String(error))
         assert.strictEqual(sums.attempts, 1)
-        assert.isTrue(sums.spent >= format.bill)
+        // The provider has counted it: that is what it costs. Vectors that are none are not looked at for theirs.
+        if (format.name.startsWith("embeddings")) assert.isTrue(sums.spent >= format.bill)
+        else assert.strictEqual(sums.spent, format.bill)
+      })
+    )
+  }
+
+  if (format.name.startsWith("chat") || format.name.startsWith("responses")) {
+    it.live("takes what a total counts beside input and output for output", () =>
+      Effect.gen(function* () {
+        const { sums } = yield* send(
+          format,
+          changed(format, (body) => void ((body["usage"] as Json)["total_tokens"] = 516))
+        )
+        // 12 and 504 tokens: 500 of reasoning beside the 4 of the answer.
+        assert.strictEqual(sums.spent, 12n * 150_000n + 504n * 600_000n)
+        assert.strictEqual(sums.estimated, 0)
       })
     )
   }
@@ -406,6 +422,86 @@ describe.each(formats)("$name", (format) => {
         })
       ),
     Soak.timeout(60_000)
+  )
+})
+
+describe("streams that end in odd ways", () => {
+  const stream = (events: ReadonlyArray<object | string>, named = "") =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const body = events
+          .map((event) => `${named}data: ${typeof event === "string" ? event : JSON.stringify(event)}\n\n`)
+          .join("")
+        const server = yield* Wire.serve(() => ({ body, headers: { "content-type": "text/event-stream" } }))
+        return yield* Wire.ask(formats.find(({ name }) => name === "chat by stream")!.layer(server.url), question)
+      })
+    )
+  const chunk = (content: string, fields: object = {}) => ({
+    id: "1",
+    object: "chat.completion.chunk",
+    model: "gpt-4o-mini",
+    choices: [{ index: 0, delta: { content }, finish_reason: null, ...fields }]
+  })
+  const end = { ...chunk(""), choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }
+  const usage = { prompt_tokens: 12, completion_tokens: 4, total_tokens: 16 }
+  const counted = { ...end, choices: [], usage }
+  const BILL = 12n * 150_000n + 4n * 600_000n
+
+  it.live("fail where the end of the answer has not come", () =>
+    Effect.gen(function* () {
+      for (const events of [
+        [chunk("half of"), "[DONE]"],
+        [chunk("half of")],
+        [chunk("half of"), { error: { message: "overloaded", code: 503 } }, "[DONE]"]
+      ]) {
+        const { error, sums, value } = yield* stream(events)
+        assert.isUndefined(value)
+        assert.strictEqual(ModelFailure.kind(error!), "transient", String(error))
+        assert.deepInclude(sums, { attempts: 1, estimated: 1 })
+      }
+      const named = yield* stream([{ message: "overloaded", code: 503 }], "event: error\n")
+      assert.include(String(named.error), "overloaded")
+    })
+  )
+
+  it.live("have no count where more came after it", () =>
+    Effect.gen(function* () {
+      const early = { ...chunk("a"), usage: { prompt_tokens: 12, completion_tokens: 0, total_tokens: 12 } }
+      const { sums, value } = yield* stream([early, chunk("b"), end, "[DONE]"])
+      assert.strictEqual(ModelResponse.text(value!), "ab")
+      assert.isUndefined(value!.usage)
+      assert.strictEqual(sums.estimated, 1)
+      assert.strictEqual((yield* stream([early, chunk("b"), end, counted])).sums.spent, BILL)
+    })
+  )
+
+  it.live("cost what was counted, though they fail", () =>
+    Effect.gen(function* () {
+      const { error, sums } = yield* stream([chunk("a"), counted, { error: { message: "rate limit", code: 429 } }])
+      assert.isDefined(error)
+      assert.strictEqual(sums.spent, BILL)
+      assert.strictEqual(sums.estimated, 0)
+    })
+  )
+
+  it.live("are those of the first of several answers", () =>
+    Effect.gen(function* () {
+      const other = { ...chunk("ZZ"), choices: [{ index: 1, delta: { content: "ZZ" }, finish_reason: null }] }
+      const { value } = yield* stream([chunk("a"), other, chunk("b"), end, counted])
+      assert.strictEqual(ModelResponse.text(value!), "ab")
+    })
+  )
+
+  it.live("are read as a whole where the endpoint gives one", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const format = formats.find(({ name }) => name === "chat by stream")!
+        const server = yield* Wire.serve(() => ({ body: format.body() }))
+        const { sums, value } = yield* Wire.ask(format.layer(server.url), question)
+        assert.strictEqual(ModelResponse.text(value!), "hi")
+        assert.strictEqual(sums.spent, format.bill)
+      })
+    )
   )
 })
 

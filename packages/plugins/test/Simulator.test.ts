@@ -94,7 +94,8 @@ describe("the simulator", () => {
           assert.strictEqual(summary.tokens.uncachedInput + summary.tokens.cacheRead, bill!.input)
           assert.strictEqual(summary.tokens.output + summary.tokens.reasoning, bill!.output)
           assert.strictEqual(summary.calls.attempts, simulator.requests())
-          assert.strictEqual(summary.calls.answers.cache + summary.calls.answers.shared, 10)
+          // Equal rows that are at work together are one call, and no answer of the cache.
+          assert.isAtMost(summary.calls.answers.cache + summary.calls.answers.shared, 10)
         }
       })
     )

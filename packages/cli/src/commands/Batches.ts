@@ -51,7 +51,7 @@ const forget = Command.make(
   (input) => Effect.flatMap(work, (batches) => batches.forget(input))
 ).pipe(
   Command.withDescription(
-    "Give a batch up that the provider does not know any more: its requests are sent, and paid, again"
+    "Give a batch up (the provider does not know it any more): its requests are booked as the most that they can cost, and sent and paid again"
   )
 )
 

@@ -27,7 +27,7 @@ export const runFlags = {
     Flag.withDescription("in batches until then (2h, 45m): what is not back is cancelled and asked at once"),
     Flag.optional
   ),
-  detach: Switch.make("detach", "exit when all batches are submitted; pipe resume collects them"),
+  detach: Switch.make("detach", "send requests in batches, and exit when all are submitted; pipe resume collects them"),
   explain: Switch.make("explain", "say why a row is not reused from earlier work"),
   json: Switch.make("json", "one event of the run a line on standard output; the last is the summary"),
   quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report, only warnings and errors"), "q"),

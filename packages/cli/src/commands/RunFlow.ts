@@ -89,7 +89,7 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
         : last.status === "waiting"
           ? "was left with batches in progress"
           : "was interrupted"
-  const isBatch = input.batch || Option.isSome(input.deadline)
+  const isBatch = input.batch || input.detach || Option.isSome(input.deadline)
   const output = yield* Output.Output
   const canAsk = output.canAsk && output.canRepaint
   const pending =
@@ -238,7 +238,7 @@ const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
     const before = begun === undefined ? 0 : (yield* Clock.currentTimeMillis) - begun.startedAt
     return { deadline: Duration.millis(before + Duration.toMillis(time)) }
   }
-  if (input.batch || begun?.batch === true) {
+  if (input.batch || input.detach || begun?.batch === true) {
     return begun?.deadline === undefined ? {} : { deadline: Duration.millis(begun.deadline) }
   }
   return begun?.batch === false ? ("off" as const) : undefined

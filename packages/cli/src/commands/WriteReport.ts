@@ -47,6 +47,8 @@ const columns = [
   "milliseconds",
   "provider",
   "model",
+  "requested",
+  "service_tier",
   "uncached_input",
   "cache_read",
   "cache_write",

@@ -63,7 +63,8 @@ export const collect = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Sums, AiError.AiError> {
   const { provider, store } = env
   const lines = yield* BatchFailure.stored(store, store.batches.lines(batch.id))
-  const seen = new Uint8Array(batch.requests)
+  const byNumber = new Map(lines.map((line) => [line.number, line]))
+  const seen = new Set<number>()
   const token = `${batch.name}-${(yield* Random.nextIntBetween(0, 36 ** 6)).toString(36)}`
   const unknown: Array<string> = []
   const repeated: Array<string> = []
@@ -84,16 +85,17 @@ export const collect = Effect.fnUntraced(function* (
       }
       const { customId, outcome } = result
       const number = BatchSpool.numberOf(batch, customId)
-      if (number === undefined) unknown.push(customId)
-      else if (seen[number] === 1) repeated.push(customId)
+      const line = number === undefined ? undefined : byNumber.get(number)
+      if (number === undefined || line === undefined) unknown.push(customId)
+      else if (seen.has(number)) repeated.push(customId)
       else if (outcome._tag !== "Answered") {
         if (unanswered.has(number)) repeated.push(customId)
         else unanswered.set(number, outcome)
       } else {
-        seen[number] = 1
+        seen.add(number)
         given++
         // An answer that comes late is paid, though its request may have been sent again.
-        if (["waiting", "again"].includes(lines[number]!.state)) mine.set(number, soundOf(outcome))
+        if (["waiting", "again"].includes(line.state)) mine.set(number, soundOf(outcome))
       }
     }
     yield* settle(mine)
@@ -101,7 +103,9 @@ export const collect = Effect.fnUntraced(function* (
 
   const settle = Effect.fnUntraced(function* (mine: ReadonlyMap<number, BatchProvider.Outcome>) {
     const now = yield* Clock.currentTimeMillis
-    const taken = Array.from(mine, ([number, outcome]) => toTaken(batch, lines[number]!, outcome, env.pricing, now))
+    const taken = Array.from(mine, ([number, outcome]) =>
+      toTaken(batch, byNumber.get(number)!, outcome, env.pricing, now)
+    )
     if (taken.length === 0) return
     const accepted = yield* BatchFailure.stored(store, store.batches.take(batch, taken, token))
     let cost = Money.zero
@@ -120,18 +124,14 @@ export const collect = Effect.fnUntraced(function* (
     }
     env.onTaken(
       batch,
-      taken.map(({ number }) => lines[number]!)
+      taken.map(({ number }) => byNumber.get(number)!)
     )
   })
 
   yield* provider.results(status, batch.model).pipe(Stream.grouped(GROUP), Stream.runForEach(take))
-  for (const [number, outcome] of unanswered) {
-    if (seen[number] !== 1 && outcome._tag === "Unreadable") given++
-    if (seen[number] === 1 || lines[number]!.state !== "waiting") unanswered.delete(number)
-    else seen[number] = 1
-  }
+  given += leaveWaiting(unanswered, seen, byNumber)
   yield* Effect.forEach(Arr.chunksOf(unanswered, GROUP), (group) => settle(new Map(group)), { discard: true })
-  const unread = lines.filter(({ number, state }) => state === "waiting" && seen[number] === 0).length
+  const unread = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number)).length
   const owed = Math.min(unread, Math.max(0, countedOf(batch, status) - given))
   if (owed === 0) {
     yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))
@@ -141,6 +141,21 @@ export const collect = Effect.fnUntraced(function* (
   yield* warn(batch, "more than one result for", repeated)
   return { answered, failed, owed, unreadable }
 })
+
+/** Leaves only requests that wait and have no answer, as seen; how many of the others were given an answer that cannot be read. */
+const leaveWaiting = (
+  unanswered: Map<number, BatchProvider.Outcome>,
+  seen: Set<number>,
+  lines: ReadonlyMap<number, BatchRepo.Line>
+): number => {
+  let unreadable = 0
+  for (const [number, outcome] of unanswered) {
+    if (!seen.has(number) && outcome._tag === "Unreadable") unreadable++
+    if (seen.has(number) || lines.get(number)!.state !== "waiting") unanswered.delete(number)
+    else seen.add(number)
+  }
+  return unreadable
+}
 
 /** How many answers the provider has, by its own word. */
 const countedOf = (batch: BatchRepo.Batch, status: BatchProvider.Status): number => {
@@ -241,7 +256,7 @@ const toTaken = (
         ...common,
         provider: batch.provider,
         model: batch.model,
-        ...atMost(batch, line, pricing, at),
+        ...countedOr(outcome.error, batch, line, pricing, at),
         error: ModelFailure.message(outcome.error)
       }
     }
@@ -257,11 +272,27 @@ const toTaken = (
       ...common,
       provider: response.provider,
       model: response.model,
+      ...(response.model === batch.model ? undefined : { requested: batch.model }),
       ...(response.usage === undefined || response.usage.unpriceable === true
         ? atMost(batch, line, pricing, at, response)
         : Pricing.charge(pricing, { ...response, at, usage: response.usage }))
     }
   }
+}
+
+/** What an answer that cannot be read has cost: by its count, where it has one. */
+const countedOr = (
+  error: AiError.AiError,
+  batch: BatchRepo.Batch,
+  line: BatchRepo.Line,
+  pricing: Pricing.Service,
+  at: number
+): Charge.Charge => {
+  const { model, provider } = batch
+  const usage = ModelFailure.usageOf(error)
+  return usage === undefined || usage.unpriceable === true
+    ? atMost(batch, line, pricing, at)
+    : Pricing.charge(pricing, { provider, model, at, usage, serviceTier: "batch" })
 }
 
 /** What an answer without a count has cost at most: what its request could, or as long as it is where no limit was sent. */

@@ -50,14 +50,10 @@ export interface BatchSpool {
 export const customId = (batch: string, number: number): string => `${batch}-${number}`
 
 /** The number of the request that an id belongs to; `undefined`: it is none of this batch. */
-export const numberOf = (
-  batch: { readonly name: string; readonly requests: number },
-  id: string
-): number | undefined => {
+export const numberOf = (batch: { readonly name: string }, id: string): number | undefined => {
   if (!id.startsWith(`${batch.name}-`)) return undefined
   const digits = id.slice(batch.name.length + 1)
-  const number = /^\d{1,7}$/.test(digits) ? Number(digits) : Number.NaN
-  return number < batch.requests ? number : undefined
+  return /^\d{1,7}$/.test(digits) ? Number(digits) : undefined
 }
 
 /** Bytes that are held before they are written. */

@@ -206,7 +206,10 @@ class Reader implements Closures {
     return {
       code: ContentHash.make([Syntax.canonical(node), ...constants.sort()].join("\n")),
       variables,
-      unknown: readsThis && home !== undefined && node.type === "ArrowFunctionExpression" ? "`this` of what it was made in" : undefined,
+      unknown:
+        readsThis && home !== undefined && node.type === "ArrowFunctionExpression"
+          ? "`this` of what it was made in"
+          : undefined,
       home
     }
   }

@@ -133,22 +133,26 @@ class Reader {
     }
   }
 
+  /** What an assignment changes. */
+  private written(target: AnyNode, scopes: Scopes, hasThis: boolean): void {
+    for (const name of target.type === "MemberExpression" ? [] : bound(target, new Set())) {
+      this.reference(name, scopes)
+      const known = this.names.get(name)
+      if (known !== undefined && !scopes.some((scope) => scope.has(name))) known.isWritten = true
+    }
+    this.pattern(target, scopes, hasThis)
+  }
+
   /** `hasThis`: `this` is that of a function inside. */
   visit(node: AnyNode, scopes: Scopes, hasThis: boolean): void {
     switch (node.type) {
       case "Identifier":
         return this.reference(node.name, scopes)
       case "AssignmentExpression":
-      case "UpdateExpression": {
-        const target = node.type === "AssignmentExpression" ? node.left : node.argument
-        for (const name of target.type === "MemberExpression" ? [] : bound(target as AnyNode, new Set())) {
-          this.reference(name, scopes)
-          const known = this.names.get(name)
-          if (known !== undefined && !scopes.some((scope) => scope.has(name))) known.isWritten = true
-        }
-        this.pattern(target as AnyNode, scopes, hasThis)
-        return this.all(node.type === "AssignmentExpression" ? [node.right] : [], scopes, hasThis)
-      }
+        this.written(node.left, scopes, hasThis)
+        return this.visit(node.right, scopes, hasThis)
+      case "UpdateExpression":
+        return this.written(node.argument, scopes, hasThis)
       case "ThisExpression":
       case "Super":
         if (!hasThis) this.readsThis = true

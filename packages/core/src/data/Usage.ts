@@ -145,7 +145,7 @@ const splitOutput = (total: number, reasoning: number) =>
 
 /** Figures as a provider sent them: of any kind. */
 export type Figures = {
-  readonly [F in "input" | "output" | "cacheRead" | "cacheWrite" | "cacheWrite1h" | "reasoning"]?: unknown
+  readonly [F in "input" | "output" | "cacheRead" | "cacheWrite" | "cacheWrite1h" | "reasoning" | "total"]?: unknown
 }
 
 /**
@@ -153,15 +153,17 @@ export type Figures = {
  * compatible endpoints). `undefined` where `input` or `output` is no count, or another figure is there and is none: an
  * unknown usage is never 0.
  *
- * **Details** The top-level count is the truth: an unnamed remainder is ordinary input or output. If reasoning exceeds
- * the output, the output is billed and the contradiction is marked. If the cached parts exceed the input, no number is
+ * **Details** The top-level count is the truth: an unnamed remainder is ordinary input or output. Where `total` is more than input
+ * and output together, the rest is output: some endpoints count reasoning beside it. If reasoning exceeds the output, the output is
+ * billed and the contradiction is marked. If the cached parts exceed the input, no number is
  * right, so the usage is marked `unpriceable` and keeps the provider's figures in `inconsistent`.
  */
 export const fromInclusive = (figures: Figures): Usage | undefined => {
   const input = count(figures.input)
   const cacheRead = part(figures.cacheRead)
   const cacheWrite = part(figures.cacheWrite)
-  const whole = count(figures.output)
+  const said = count(figures.output)
+  const whole = said === undefined || input === undefined ? said : Math.max(said, (count(figures.total) ?? 0) - input)
   const reasoning = part(figures.reasoning)
   if (
     input === undefined

@@ -195,6 +195,12 @@ interface Encoder<A> {
   readonly end?: () => string
 }
 
+/** Characters that are joined at once, at most. */
+const MOST_CHARACTERS = 64 * 1024 * 1024
+
+const sizeOf = (rows: ReadonlyArray<unknown>): number =>
+  rows.reduce<number>((sum, row) => sum + (typeof row === "string" ? row.length : 0), 0)
+
 const encodeRows = <A>(
   values: Values,
   toRow: ToRow,
@@ -227,6 +233,14 @@ const toText = <A, E, R>(path: FilePath, rows: Rows, encoder: () => Encoder<A>):
       const encode = encoder()
       const write: Writer<never, never>["write"] = (values) =>
         Effect.flatMap(encodeRows(values, toRow, encode), (rows) => {
+          // Rows that fit alone may be more than one text holds together.
+          if (rows.length > 1 && sizeOf(rows) > MOST_CHARACTERS) {
+            const half = values.length >> 1
+            return Effect.andThen(
+              write(values.slice(0, half)),
+              Effect.suspend(() => write(values.slice(half)))
+            )
+          }
           const text = encode.join(rows)
           return typeof text === "string"
             ? target.write(text)
@@ -306,15 +320,36 @@ const toFile = Effect.fnUntraced(function* (given: string | URL) {
   return target
 })
 
+/** A date, an address and a collection as JSON would have them, or as lists. */
+const plainOf = (value: unknown): unknown => {
+  if (typeof value !== "object" || value === null) return value
+  if ("toJSON" in value && typeof value.toJSON === "function") return value.toJSON() as unknown
+  return value instanceof Map || value instanceof Set ? Array.from(value as Iterable<unknown>) : value
+}
+
 /** JSON without lone surrogates, and with the two line ends of Unicode escaped, which some readers split at. */
 const stringify = (value: unknown): string => {
   const text = JSON.stringify(value) ?? "null"
   return /[\u2028\u2029]/.test(text) ? text.replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029") : text
 }
 
-const flatten = (value: unknown, prefix = "", out: Record<string, string> = {}): Record<string, string> => {
+/** Levels of records that become columns, and columns, at most. */
+const DEPTH = 64
+const MOST_COLUMNS = 10_000
+
+const flatten = (
+  given: unknown,
+  prefix = "",
+  out: Record<string, string> = Object.create(null) as Record<string, string>,
+  left = DEPTH
+): Record<string, string> => {
+  const value = plainOf(given)
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {
-    for (const [name, field] of Object.entries(value)) flatten(field, prefix === "" ? name : `${prefix}.${name}`, out)
+    if (left === 0) throw new Error(`it is nested more than ${DEPTH} levels deep, or holds itself`)
+    for (const [name, field] of Object.entries(value)) {
+      flatten(field, prefix === "" ? name : `${prefix}.${name}`, out, left - 1)
+    }
+    if (Object.keys(out).length > MOST_COLUMNS) throw new Error(`it has more than ${MOST_COLUMNS} fields`)
   } else {
     out[prefix === "" ? "value" : prefix] =
       value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value)

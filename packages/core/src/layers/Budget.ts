@@ -66,24 +66,12 @@ export class BudgetError extends Schema.TaggedError<BudgetError>()("BudgetError"
   message: Schema.String
 }) {}
 
-/** What was spent before, by step and model. */
-export interface Spent {
-  readonly step: string
-  readonly model: string
-  readonly spent: Money.Money
-  readonly usage: Usage.Usage
-  /** Tokens beside them of calls whose count is not known. */
-  readonly estimatedTokens: number
-}
-
 export interface Budget {
   readonly guard: ModelClient.Guard
   /** Holds an amount of the limit for everything, and gives back what lets it go. */
   readonly hold: (held: ModelClient.Held) => () => void
-  /** Charges what was spent elsewhere: a call that no guard has let through. */
+  /** Charges what was spent elsewhere: a call that no guard has let through, the earlier tries of a run. The model is the one requested. */
   readonly spend: (step: string, model: string, money: Money.Money, tokens: number) => void
-  /** Counts what earlier tries of a run have spent. */
-  readonly restore: (spent: Spent) => void
   /** Money that is left of the limit for everything; `undefined` where there is none. */
   readonly left: () => Money.Money | undefined
 }
@@ -277,8 +265,6 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
       }
     },
     spend,
-    restore: ({ estimatedTokens, model, spent, step, usage }) =>
-      spend(step, model, spent, Usage.totalTokens(usage) + estimatedTokens),
     left: () => (all?.money === undefined ? undefined : all.money - all.spentMoney)
   }
 }
@@ -347,7 +333,12 @@ const usedBy = (
   const largest = error === undefined ? undefined : ModelFailure.outputLimit(error)
   if (largest !== undefined && ModelFailure.kind(error!) !== "overflow")
     scout.ceiling = Math.min(scout.ceiling ?? largest, largest)
-  if (response === undefined) return billed === "no" ? { money: Money.zero, tokens: 0 } : hold
+  if (response === undefined) {
+    const counted = error === undefined ? undefined : ModelFailure.usageOf(error)
+    if (counted === undefined) return billed === "no" ? { money: Money.zero, tokens: 0 } : hold
+    const { cost } = Charge.ended(pricing, call, ended, () => Charge.most(pricing, call))
+    return { money: price === undefined ? Money.zero : (cost ?? hold.money), tokens: Usage.totalTokens(counted) }
+  }
   scout.answered = true
   if (ModelResponse.isTruncated(response) && call.request._tag === "Completion") {
     known.output = Math.max(known.output, call.request.settings.maxTokens ?? 0)

@@ -23,6 +23,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Closure from "../closure/Closure.ts"
@@ -56,20 +57,13 @@ export const layer = (
     (next) =>
       Effect.gen(function* () {
         const store = keepGoing(yield* CacheStore.CacheStore)
-        const below = LayerCode.hidden(next.layers ?? [], yield* Closure.Current)
-        const keyFor = (request: ModelRequest.ModelRequest) => keyOf(request, options.namespace, below)
+        const keyFor = keysOf(options.namespace, LayerCode.hidden(next.layers ?? [], yield* Closure.Current))
         const flights = new Map<string, Flight>()
-
         const read = (key: string, expected: ModelResponse.ModelResponse["_tag"]) =>
           Effect.withFiber((fiber) =>
-            Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) => {
-              const kept = text === undefined ? undefined : parse(text, expected)
-              if (kept === undefined || fiber.getRef(ModelClient.Accept)(kept.response) !== undefined) return undefined
-              // What this run has paid for this row is no saving: the row was suspended or stopped for what came after.
-              return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(Caller.Caller))
-                ? kept.response
-                : ModelResponse.again(kept.response, "cache")
-            })
+            Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) =>
+              text === undefined ? undefined : recall(text, expected, fiber)
+            )
           )
 
         const write = (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse) =>
@@ -149,6 +143,19 @@ export const layer = (
   )
 }
 
+/** An answer that was kept, if it is one that the caller takes; what this very row has paid is given as it came. */
+const recall = (
+  text: string,
+  expected: ModelResponse.ModelResponse["_tag"],
+  fiber: Fiber.Fiber<unknown, unknown>
+): ModelResponse.ModelResponse | undefined => {
+  const kept = parse(text, expected)
+  if (kept === undefined || fiber.getRef(ModelClient.Accept)(kept.response) !== undefined) return undefined
+  return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(Caller.Caller))
+    ? kept.response
+    : ModelResponse.again(kept.response, "cache")
+}
+
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
 
 /** The key of a request: what is sent, and what layers below do to it that nothing of it shows (see `LayerCode.hidden`). */
@@ -157,7 +164,13 @@ export const keyOf = (request: ModelRequest.ModelRequest, namespace: string | un
   return ContentHash.make(below === "" ? content : `${content}\n${below}`)
 }
 
-/** For which row of which run an answer was paid; outside of a run nobody is told apart. */
+const keysOf = (namespace: string | undefined, below: string) => (request: ModelRequest.ModelRequest) =>
+  keyOf(request, namespace, below)
+
+/**
+ * For which row of which run an answer was paid; outside of a run nobody is told apart. What a run has paid for a row itself is no
+ * saving: the row was suspended or stopped for what came after.
+ */
 const payerOf = ({ row, run, step }: Caller.Caller): string | undefined =>
   run === "" ? undefined : `${run}/${step}/${row}`
 

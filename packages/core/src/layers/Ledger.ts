@@ -20,7 +20,7 @@ import * as Money from "../data/Money.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
-import * as Usage from "../data/Usage.ts"
+import type * as Usage from "../data/Usage.ts"
 import * as Charge from "../price/Charge.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
@@ -67,7 +67,6 @@ export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.Mode
 /** The same over a function that sends: the runner has one over every stack. */
 export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelClient.Send => {
   const warned = new Set<string>()
-  const outputs = new Map<string, number>()
   return (request) =>
     Effect.withFiber((fiber) => {
       if (fiber.getRef(IsBooked)) return send(request)
@@ -81,13 +80,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
       let warnings: Array<string> | undefined
       let numbers: Map<ModelClient.Call, number> | undefined
 
-      /** What a call costs at most; without an output limit, what it hardly ever passes. */
-      const most = (call: ModelClient.Call) =>
-        Charge.most(
-          pricing,
-          call,
-          Math.max(Charge.GUESS, 4 * (outputs.get(`${caller.step}\n${call.request.model ?? ""}`) ?? 0))
-        )
+      const most = (call: ModelClient.Call) => Charge.most(pricing, call)
 
       const begin: ModelClient.Meter["begin"] = (call) => {
         const noted =
@@ -112,12 +105,8 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
 
       const end: ModelClient.Meter["end"] = (attempt) => {
         attempts++
-        const { call, response } = attempt
+        const { call } = attempt
         const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), () => most(call))
-        if (response?.usage !== undefined && response._tag === "CompletionResponse") {
-          const key = `${caller.step}\n${call.request.model ?? ""}`
-          outputs.set(key, Math.max(outputs.get(key) ?? 0, Usage.outputTokens(response.usage)))
-        }
         const doubt = entry.unknown === "price" ? unpriced(entry) : entry.usage?.inconsistent
         if (doubt !== undefined && !warned.has(doubt)) {
           warned.add(doubt)
@@ -165,6 +154,9 @@ const toAttemptEntry = (
     milliseconds: attempt.milliseconds,
     provider: call.provider,
     model: response?.model ?? call.request.model ?? "",
+    ...(response === undefined || response.model === call.request.model
+      ? undefined
+      : { requested: call.request.model ?? "" }),
     ...(number === undefined ? undefined : { call: number }),
     ...(error === undefined ? undefined : { error: ModelFailure.message(error) }),
     ...(response?.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),

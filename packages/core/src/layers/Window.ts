@@ -16,6 +16,7 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import type * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
@@ -26,6 +27,7 @@ import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
+import * as Caller from "../seam/Caller.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 
 export interface Options {
@@ -51,12 +53,13 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
       const call: ModelClient.Send = limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
       const resolver = RequestResolver.makeGrouped<Waiting, string>({
-        key: ({ request }) => groupOf(request.request),
+        key: ({ context, request }) => groupOf(request.request, Context.get(context, Caller.Caller).step),
         resolver: (entries) => {
           const requests = entries.map((entry) => entry.request.request)
           const embeddings = requests.filter((request) => request._tag === "Embedding")
           return embeddings.length === requests.length && requests.length > 1
-            ? Effect.map(Effect.exit(call(merge(embeddings))), (exit) => {
+            ? // The texts of one step: what is sent for them is that step's, to its budget and in the books.
+              Effect.map(Effect.provideContext(Effect.exit(call(merge(embeddings))), entries[0].context), (exit) => {
                 const usages = Exit.isSuccess(exit) ? usagesOf(exit.value, embeddings) : undefined
                 let from = 0
                 entries.forEach((entry, index) => {
@@ -82,8 +85,8 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     { name: "Window", paces: true }
   )
 
-const groupOf = (request: ModelRequest.ModelRequest): string =>
-  request._tag === "Completion" ? "Completion" : RequestKey.canonical({ ...request, inputs: [] })
+const groupOf = (request: ModelRequest.ModelRequest, step: string): string =>
+  request._tag === "Completion" ? "Completion" : RequestKey.canonical([step, { ...request, inputs: [] }])
 
 const merge = (requests: ReadonlyArray<ModelRequest.Embedding>): ModelRequest.Embedding => ({
   ...requests[0]!,

@@ -4,17 +4,20 @@
  *
  * **Details** Input is bounded by the bytes of all that is sent: no tokenizer makes more tokens of a text than it has bytes.
  * Text that a tokenizer normalises first (NFKC) counts as its longer form. Output is bounded by the limit that is sent; without
- * one it is a guess, and said to be one.
+ * one by the most that the model gives, or by its context window. Where neither is known it is a guess.
  *
  * @internal
  */
+import type * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Money from "../data/Money.ts"
 import * as Usage from "../data/Usage.ts"
+import * as ModelFailure from "../seam/ModelFailure.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as FileTokens from "./FileTokens.ts"
+import * as OutputTokens from "./OutputTokens.ts"
 import * as Price from "./Price.ts"
 import * as Pricing from "./Pricing.ts"
 
@@ -50,8 +53,12 @@ const PER_REQUEST = 8
 /** Tokens of the instructions that Anthropic puts before tools and answer schemas, at most. */
 const TOOL_INSTRUCTIONS = 1_024
 
-/** Output of a call that no limit was sent with: more than nearly all answers have. */
+/** Output of a call that no limit was sent with, to a model of which nothing is known: more than nearly all answers have. */
 export const GUESS = 4_096
+
+/** Most output of a call that no limit was sent with: what the model gives, or what its window has room for. */
+const unlimited = (model: string, price: Price.Price | undefined): number =>
+  OutputTokens.most(model) ?? Math.max(GUESS, price?.contextWindow ?? 0)
 
 const encoder = new TextEncoder()
 
@@ -224,11 +231,14 @@ export const ratesOf = (
   return { input: up(rates.input), output: up(rates.output) }
 }
 
-/** What a call costs at most; `guess` is the output of one that has no limit. */
-export const most = (pricing: Pricing.Service, call: Call, guess = GUESS): Most => {
+/** What a call costs at most. */
+export const most = (pricing: Pricing.Service, call: Call): Most => {
   const price = priceOf(pricing, call)
   const { tokens: input } = inputOf(call.request, call.provider, price)
-  const output = call.request._tag === "Embedding" ? 0 : (call.request.settings.maxTokens ?? guess)
+  const output =
+    call.request._tag === "Embedding"
+      ? 0
+      : (call.request.settings.maxTokens ?? unlimited(call.request.model ?? "", price))
   const rates = ratesOf(pricing, call, price, input)
   return { input, output, rates, cost: rates === undefined ? undefined : costAt(rates, input, output) }
 }
@@ -239,6 +249,7 @@ const costAt = (rates: Rates, input: number, output: number): Money.Money =>
 /** What came of a call, as far as its price goes. */
 export interface Ended {
   readonly response?: ModelResponse.ModelResponse
+  readonly error?: AiError.AiError
   readonly billed: "yes" | "no" | "unknown"
 }
 
@@ -264,7 +275,23 @@ export const shownOf = ({ parts }: ModelResponse.CompletionResponse): number =>
   )
 
 /** What a call has cost: by the provider's count, or at most where there is none. */
-export const ended = (pricing: Pricing.Service, call: Call, { billed, response }: Ended, most: () => Most): Charge => {
+export const ended = (
+  pricing: Pricing.Service,
+  call: Call,
+  { billed, error, response }: Ended,
+  most: () => Most
+): Charge => {
+  const counted = error === undefined ? undefined : ModelFailure.usageOf(error)
+  if (counted !== undefined && counted.unpriceable !== true) {
+    const model = call.request.model ?? ""
+    return Pricing.charge(pricing, {
+      ...serviceOf(call),
+      provider: call.provider,
+      model,
+      at: call.startedAt,
+      usage: counted
+    })
+  }
   if (response?.usage !== undefined && response.usage.unpriceable !== true) {
     const charge = Pricing.charge(pricing, { ...response, at: call.startedAt, usage: response.usage })
     if (charge.cost !== undefined) learn(pricing, call, response, charge.cost)

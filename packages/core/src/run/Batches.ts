@@ -23,6 +23,7 @@ import type * as Scope from "effect/Scope"
 import * as BatchFailure from "../batch/BatchFailure.ts"
 import * as BatchJob from "../batch/BatchJob.ts"
 import type * as Flow from "../flow/Flow.ts"
+import * as Usage from "../data/Usage.ts"
 import * as Pricing from "../price/Pricing.ts"
 import type * as BatchProvider from "../seam/BatchProvider.ts"
 import type * as BatchRepo from "../store/BatchRepo.ts"
@@ -46,8 +47,8 @@ export interface Collected {
 }
 
 /**
- * Gives a batch up that its provider does not know any more: its requests are sent again when the run is resumed. Fails while
- * the run is at work, since that would go on waiting for the batch.
+ * Gives a batch up: its requests are sent again when the run is resumed. Since the provider may answer and bill them all the same,
+ * they are booked as the most that they can cost. Fails while the run is at work, since that would go on waiting for the batch.
  */
 export const forget = Effect.fnUntraced(function* (
   store: Store.Service,
@@ -56,7 +57,26 @@ export const forget = Effect.fnUntraced(function* (
   const { runName } = batch
   const run = runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
   if (run?.status === "running") return yield* BatchFailure.busy(batch)
-  yield* BatchFailure.stored(store, store.batches.forget(batch.id, yield* Clock.currentTimeMillis))
+  const at = yield* Clock.currentTimeMillis
+  const lines = yield* BatchFailure.stored(store, store.batches.lines(batch.id))
+  for (const { most, row, state, step } of lines) {
+    if (batch.run === undefined || batch.state === "ready" || state !== "waiting") continue
+    store.ledger.append(batch.run, {
+      _tag: "Attempt",
+      caller: { run: runName ?? "", step, row },
+      at: batch.sentAt ?? batch.createdAt,
+      milliseconds: 0,
+      provider: batch.provider,
+      model: batch.model,
+      serviceTier: "batch",
+      usage: { ...Usage.zero, uncachedInput: most.input, output: most.output },
+      ...(most.cost === undefined ? { cost: undefined, unknown: "price" } : { cost: most.cost }),
+      estimated: true,
+      error: "its batch was given up: the provider may bill it"
+    })
+  }
+  yield* BatchFailure.stored(store, store.commit)
+  yield* BatchFailure.stored(store, store.batches.forget(batch.id, at))
 })
 
 /** Opens the providers at the bottom of a flow's stack. */

@@ -40,7 +40,23 @@ export const safeJson = (value: unknown): string => {
   try {
     return JSON.stringify(value) ?? JSON.stringify(String(value))
   } catch {
-    return StoredValue.encode(value) ?? JSON.stringify(Object.prototype.toString.call(value))
+    return StoredValue.encode(value) ?? withoutRings(value)
+  }
+}
+
+/** JSON of a value that holds itself, or what JSON has no form for. */
+const withoutRings = (value: unknown): string => {
+  const seen = new Set<unknown>()
+  try {
+    return JSON.stringify(value, (_, item: unknown) => {
+      if (typeof item === "bigint") return `${item}n`
+      if (typeof item !== "object" || item === null) return item
+      if (seen.has(item)) return "(as above)"
+      seen.add(item)
+      return item
+    })
+  } catch {
+    return JSON.stringify(Object.prototype.toString.call(value))
   }
 }
 

@@ -38,9 +38,11 @@ export const services = Effect.fnUntraced(function* (
     readonly batch?: Batch.Options | "off" | undefined
     /** What each step is, for calibrations. */
     readonly steps?: (step: string) => string | undefined
+    /** What functions are, for layers that keep answers. */
+    readonly closures?: Closure.Closures
   } = {}
 ) {
-  const { batch, over = (client: ModelClient.Service) => client, steps = () => undefined } = options
+  const { batch, closures, over = (client: ModelClient.Service) => client, steps = () => undefined } = options
   const context = yield* Effect.context<Flow.Host | Scope.Scope>()
   const own = yield* Layer.build(flow.services)
   const base = Context.merge(context, own)
@@ -48,6 +50,7 @@ export const services = Effect.fnUntraced(function* (
   const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
   const stack = yield* built.pipe(
     Effect.provideService(Batch.Override, batch),
+    Effect.provideService(Closure.Current, closures),
     Effect.provideService(Cascading.StepKeys, steps)
   )
   const top = over(stack)

@@ -22,7 +22,6 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
-import * as Closure from "../closure/Closure.ts"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -118,6 +117,22 @@ export interface Options extends Pick<RunState.Options, "limit" | "concurrency" 
   readonly batch?: boolean
 }
 
+/** The state of a run that is only planned: its failed rows are counted, and written nowhere. */
+const stateOf = (flow: Flow.Any, at: number): { readonly state: RunState.RunState; readonly failed: () => number } => {
+  let count = 0
+  const append = () => Effect.sync(() => void count++)
+  const state = RunState.make({
+    flow,
+    run: { name: "plan", tries: 1 },
+    at,
+    errors: { path: "", count: () => count, append, restart: Effect.void },
+    broken: () => undefined,
+    left: () => undefined,
+    options: {}
+  })
+  return { state, failed: () => count }
+}
+
 /** Plans a run of a flow. */
 export const make = <E>(
   flow: Flow.Flow<E>,
@@ -133,45 +148,28 @@ export const make = <E>(
       const samples = yield* Effect.mapError(store.ledger.outputs(flow.name), (error) =>
         Store.unusable(store.name, error)
       )
-      let unplanned = 0
-      const state = RunState.make({
-        flow,
-        run: { name: "plan", tries: 1 },
-        at,
-        errors: {
-          path: "",
-          count: () => unplanned,
-          append: () => Effect.sync(() => void unplanned++),
-          restart: Effect.void
-        },
-        broken: () => undefined,
-        left: () => undefined,
-        options: {}
-      })
+      const { failed, state } = stateOf(flow, at)
       const settings = yield* FlowContext.settings(flow)
       const counts = new Map<string, PlanCount.Counts>()
       let layers: ReadonlyArray<ModelClient.LayerInfo> = []
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
-        const { client, context } = yield* Effect.provideService(
-          FlowContext.services(flow, {
-            batch: "off",
-            steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
-            over: (client) => {
-              layers = client.layers ?? []
-              return PlanCount.counting(client, {
-                store,
-                counts,
-                samples,
-                useCache: options.cache !== false,
-                at,
-                closures
-              })
-            }
-          }),
-          Closure.Current,
-          closures
-        )
+        const { client, context } = yield* FlowContext.services(flow, {
+          batch: "off",
+          steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
+          closures,
+          over: (client) => {
+            layers = client.layers ?? []
+            return PlanCount.counting(client, {
+              store,
+              samples,
+              at,
+              counts,
+              useCache: options.cache !== false,
+              closures
+            })
+          }
+        })
         const journal: Journal.Options = {
           store,
           flow: flow.name,
@@ -211,7 +209,7 @@ export const make = <E>(
         layers,
         tierOf: tiers(layers, options.batch),
         rows: rowsOf(progress),
-        unplanned
+        unplanned: failed()
       })
     })
   )

@@ -325,6 +325,8 @@ export const make = (init: {
       })
     },
     onDefect: (place, row, input, defect) => {
+      // A row that two outputs cannot hold has failed once.
+      if (row.failed) return Effect.void
       // An output has no counts.
       const own = stats.get(place as Node.Any)
       if (own !== undefined) own.failed++

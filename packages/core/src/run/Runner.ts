@@ -27,7 +27,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Closure from "../closure/Closure.ts"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -147,11 +146,7 @@ export const run = <E>(
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
         const steps = FlowContext.stepKeys(flow, { settings, parameters, closures })
-        const { client, context } = yield* Effect.provideService(
-          FlowContext.services(flow, { batch: options.batch, steps }),
-          Closure.Current,
-          closures
-        )
+        const { client, context } = yield* FlowContext.services(flow, { batch: options.batch, steps, closures })
         layers = client?.layers ?? []
         const journal: Journal.Options = {
           store,
@@ -271,10 +266,12 @@ const openBooks = Effect.fnUntraced(function* (
     const sums = yield* Effect.mapError(Effect.andThen(ledger.settle(run.id, first), ledger.sums(run.id)), (error) =>
       Store.unusable(store.name, error)
     )
-    for (const sum of sums) {
-      state.tally.restore(sum)
-      budget?.restore(sum)
-    }
+    for (const sum of sums) state.tally.restore(sum)
+    const spent =
+      budget === undefined
+        ? []
+        : yield* Effect.mapError(ledger.spent(run.id), (error) => Store.unusable(store.name, error))
+    for (const { model, money, step, tokens } of spent) budget!.spend(step, model, money, tokens)
     rows.clearFailures(run.id)
   }
   return {
@@ -287,7 +284,7 @@ const openBooks = Effect.fnUntraced(function* (
       state.tally.record(entry)
       if (isCharged || entry._tag !== "Attempt") return
       const tokens = entry.usage === undefined ? 0 : Usage.totalTokens(entry.usage)
-      budget?.spend(entry.caller.step, entry.model, entry.cost ?? Money.zero, tokens)
+      budget?.spend(entry.caller.step, entry.requested ?? entry.model, entry.cost ?? Money.zero, tokens)
     },
     calls: store.inMemory
       ? undefined

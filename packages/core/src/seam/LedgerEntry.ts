@@ -20,6 +20,8 @@ export interface AttemptEntry {
   readonly provider: string
   /** The model that answered, or that was asked where none did. */
   readonly model: string
+  /** The model that was requested, where another answered. */
+  readonly requested?: string
   readonly usage?: Usage.Usage
   /** Picodollars; `undefined`: not known. */
   readonly cost: Money.Money | undefined

@@ -210,6 +210,7 @@ export interface Call {
 export interface Ended {
   /** The answer, also one that was then refused as unusable. */
   readonly response?: ModelResponse.ModelResponse
+  /** What went wrong; the provider may have counted it (`ModelFailure.usageOf`). */
   readonly error?: AiError.AiError
   /**
    * `yes`: the provider answered and bills; `no`: it refused before any work; `unknown`: the call was cut on its way,

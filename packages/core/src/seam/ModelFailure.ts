@@ -7,6 +7,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
 import * as ModelResponse from "../data/ModelResponse.ts"
+import type * as Usage from "../data/Usage.ts"
 
 /**
  * - `rate`: too many requests or tokens for now
@@ -81,6 +82,17 @@ export const isHopeless = (error: AiError.AiError): boolean => {
 
 /** First words of the description of a `NetworkError` for an endpoint that takes no connection. */
 export const unreachable = "cannot connect"
+
+const usages = new WeakMap<AiError.AiError, Usage.Usage>()
+
+/** The failure of a call that the provider has counted all the same: that is what it costs. */
+export const withUsage = (error: AiError.AiError, usage: Usage.Usage | undefined): AiError.AiError => {
+  if (usage !== undefined) usages.set(error, usage)
+  return error
+}
+
+/** What a provider has counted of a call that failed; `undefined`: nothing. */
+export const usageOf = (error: AiError.AiError): Usage.Usage | undefined => usages.get(error)
 
 /** The key in a reason's metadata that says whether the provider may bill a call that failed, where its kind does not. */
 export const billableKey = "mayBeBilled"

@@ -182,6 +182,14 @@ const columns = {
   message: "message"
 } as const
 
+const states: ReadonlySet<unknown> = new Set<State>(["ready", "creating", "sent", "collected", "rejected", "gone"])
+
+/** A state that was damaged is told by what else is known: nothing is sent again for it. */
+const stateOf = (row: Database.Row): State => {
+  if (states.has(row["state"])) return row["state"] as State
+  return row["remote"] === null ? "creating" : "sent"
+}
+
 const toBatch = (row: Database.Row): Batch => ({
   id: Number(row["id"]),
   name: String(row["name"]),
@@ -191,7 +199,7 @@ const toBatch = (row: Database.Row): Batch => ({
   account: String(row["account"]),
   endpoint: String(row["endpoint"]),
   model: String(row["model"]),
-  state: row["state"] as State,
+  state: stateOf(row),
   file: String(row["file"]),
   uploaded: Database.toText(row["uploaded"]),
   remote: Database.toText(row["remote"]),

@@ -107,8 +107,24 @@ export const toNumber = (value: unknown): number | undefined =>
   value === null || value === undefined ? undefined : Number(value)
 
 /** A whole number of any size. */
-export const toBigInt = (value: unknown): bigint | undefined =>
-  value === null || value === undefined ? undefined : BigInt(value as string | number | bigint)
+export const toBigInt = (value: unknown): bigint | undefined => {
+  if (value === null || value === undefined) return undefined
+  try {
+    return BigInt(value as string | number | bigint)
+  } catch {
+    // A cell that was damaged.
+    return undefined
+  }
+}
+
+/** A JSON column; `undefined` where it is null, or was damaged. */
+export const toJson = (value: unknown): unknown => {
+  try {
+    return typeof value === "string" ? JSON.parse(value) : undefined
+  } catch {
+    return undefined
+  }
+}
 
 /** A text column that may be null. */
 export const toText = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)

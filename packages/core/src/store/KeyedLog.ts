@@ -70,14 +70,22 @@ class Filter {
 
 const CHECKSUM = "checksum"
 
-/** What is damaged is computed, or paid, again: that is said, and the run goes on. */
+const told = new WeakMap<Database.Service, Set<string>>()
+
+/** What is damaged is computed, or paid, again: that is said once, and the run goes on. */
 const damaged = (database: Database.Service, table: string): Effect.Effect<undefined> =>
-  Effect.as(
-    Effect.logWarning(
-      `${database.name}: an entry of ${table} is damaged (its checksum differs) and is not used; check the disk`
-    ),
-    undefined
-  )
+  Effect.suspend(() => {
+    const tables = told.get(database) ?? new Set<string>()
+    told.set(database, tables)
+    if (tables.has(table)) return Effect.undefined
+    tables.add(table)
+    return Effect.as(
+      Effect.logWarning(
+        `${database.name}: entries of ${table} are damaged (their checksums differ) and are not used: what they held is made again. Check the disk`
+      ),
+      undefined
+    )
+  })
 
 /** How long this process goes without asking whether another has written, in milliseconds. */
 const REFRESH = 100

@@ -43,6 +43,15 @@ export interface OutputSample {
   readonly most: number
 }
 
+/** What was spent for a step by a model. */
+export interface Spent {
+  readonly step: string
+  readonly model: string
+  readonly money: Money.Money
+  /** Input and output. */
+  readonly tokens: number
+}
+
 export interface LedgerRepo {
   readonly append: (run: number, entry: LedgerEntry.LedgerEntry) => void
   /** Notes a call before it is sent; ends when the note is on disk. */
@@ -56,6 +65,8 @@ export interface LedgerRepo {
   readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>
   /** Runs that have noted calls. */
   readonly unsettled: Effect.Effect<ReadonlyArray<number>, SqlError.SqlError>
+  /** What a run has spent, by the model that was requested: what a budget counts. */
+  readonly spent: (run: number) => Effect.Effect<ReadonlyArray<Spent>, SqlError.SqlError>
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sum>, SqlError.SqlError>
   /** Money and attempts of a run in equal parts of its time, by step and model. */
   readonly timeline: (
@@ -94,7 +105,8 @@ const attemptTable: Writer.Table = {
     "unknown",
     "estimated",
     "error",
-    "service_tier"
+    "service_tier",
+    "requested"
   ]
 }
 
@@ -143,11 +155,12 @@ const attemptRow = (run: number, entry: LedgerEntry.AttemptEntry): ReadonlyArray
     entry.unknown ?? null,
     entry.estimated === true ? 1 : 0,
     entry.error ?? null,
-    entry.serviceTier ?? null
+    entry.serviceTier ?? null,
+    entry.requested ?? null
   ]
 }
 
-const textColumns = new Set(["step", "provider", "model", "unknown", "error", "service_tier"])
+const textColumns = new Set(["step", "provider", "model", "unknown", "error", "service_tier", "requested"])
 
 /** Books an attempt in the transaction of others, where a condition holds. */
 export const insertAttemptWhere = (
@@ -227,6 +240,22 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
     rows.map((row) => number(row["run"]))
   ),
+  spent: (run) =>
+    Effect.map(
+      database.query(
+        `SELECT step, coalesce(requested, model) AS model, CAST(sum(cost) AS TEXT) AS cost,
+          sum(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0) + coalesce(output, 0) + coalesce(reasoning, 0)) AS tokens
+          FROM attempts WHERE run = ? GROUP BY 1, 2`,
+        [run]
+      ),
+      (rows) =>
+        rows.map((row) => ({
+          step: text(row["step"]),
+          model: text(row["model"]),
+          money: money(row["cost"]),
+          tokens: number(row["tokens"])
+        }))
+    ),
   sums: (run) =>
     Effect.gen(function* () {
       const attempts = yield* database.query(

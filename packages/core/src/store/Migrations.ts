@@ -139,7 +139,9 @@ export const migrations = {
     "ALTER TABLE batch_lines ADD COLUMN most_input INT NOT NULL DEFAULT 0",
     "ALTER TABLE batch_lines ADD COLUMN most_output INT NOT NULL DEFAULT 0",
     "ALTER TABLE batch_lines ADD COLUMN most_cost INT"
-  )
+  ),
+  // The model that was requested, where another answered: a budget for a model counts by it.
+  "0010_requested": run("ALTER TABLE attempts ADD COLUMN requested TEXT")
 }
 
 /** The newest version that this code knows. */

@@ -5,6 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as SqlError from "effect/sql/SqlError"
@@ -97,30 +98,33 @@ export interface RunRepo {
   readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
 }
 
-const decodeOptions = Schema.decodeUnknownSync(Options)
+const decodeOptions = Schema.decodeUnknownOption(Options)
+
+/** Of a run whose owner was damaged: a process that is gone. */
+const nobody: Owner.Owner = { host: "", pid: 0, began: "", claim: 0 }
 
 const ALL = "SELECT * FROM runs"
 
 export const make = (database: Database.Service, writer: Writer.Writer): RunRepo => {
   const toRun = (row: Database.Row, now: number): Run => {
-    const owner = JSON.parse(String(row["owner"])) as Owner.Owner
+    const owner = (Database.toJson(row["owner"]) as Owner.Owner | undefined) ?? nobody
     const status = row["status"] as Status
     const endedAt = Database.toNumber(row["ended_at"])
-    const summary = Database.toText(row["summary"])
-    const plan = Database.toText(row["plan"])
+    const summary = Database.toJson(row["summary"])
+    const plan = Database.toJson(row["plan"])
     return {
       id: Number(row["id"]),
       name: String(row["name"]),
       flow: String(row["flow"]),
-      options: decodeOptions(JSON.parse(String(row["options"]))),
-      graph: JSON.parse(String(row["graph"])) as Schema.Json,
+      options: Option.getOrElse(decodeOptions(Database.toJson(row["options"])), (): Options => ({})),
+      graph: (Database.toJson(row["graph"]) as Schema.Json | undefined) ?? [],
       status: status === "running" && !Owner.isAlive(owner, Number(row["heartbeat_at"]), now) ? "interrupted" : status,
       owner,
       tries: Number(row["tries"]),
       startedAt: Number(row["started_at"]),
       ...(endedAt === undefined ? undefined : { endedAt }),
-      ...(summary === undefined ? undefined : { summary: JSON.parse(summary) as Schema.Json }),
-      ...(plan === undefined ? undefined : { plan: JSON.parse(plan) as Schema.Json })
+      ...(summary === undefined ? undefined : { summary: summary as Schema.Json }),
+      ...(plan === undefined ? undefined : { plan: plan as Schema.Json })
     }
   }
 

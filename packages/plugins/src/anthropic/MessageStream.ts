@@ -39,6 +39,9 @@ export const make = (): Events.Assembly => {
   const take: { readonly [type: string]: (event: Answer.Fields) => void } = {
     message_start: (event) => {
       message = { ...Answer.fields(event["message"]) }
+      // What is counted of the output so far says nothing of all of it.
+      const { output_tokens: _, ...usage } = Answer.fields(message["usage"])
+      if (message["usage"] !== undefined) message["usage"] = usage
     },
     content_block_start: (event) => {
       blocks.set(event["index"], { ...Answer.fields(event["content_block"]) })
@@ -58,11 +61,11 @@ export const make = (): Events.Assembly => {
     add: (data) => {
       const event = Answer.fields(data)
       const type = event["type"]
-      if (type === "error") throw new Events.ErrorEvent(event["error"], message === undefined)
+      if (type === "error") throw new Events.ErrorEvent(event["error"], message === undefined, message)
       if (typeof type === "string" && Object.hasOwn(take, type)) take[type]!(event)
     },
     body: () => {
-      if (message !== undefined && !isDone) throw new Events.Cut()
+      if (message !== undefined && !isDone) throw new Events.Cut(message)
       return message === undefined
         ? {}
         : { ...message, ...(blocks.size === 0 ? undefined : { content: [...blocks.values()] }) }

@@ -11,7 +11,6 @@ import type {
 } from "@anthropic-ai/sdk/resources/messages/messages"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as Usage from "@pipe/core/Usage"
 import type * as AiError from "effect/ai/AiError"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Effect from "effect/Effect"
@@ -19,6 +18,7 @@ import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
 import * as Client from "./Client.ts"
+import * as MessageUsage from "./MessageUsage.ts"
 
 /** Settings that the messages API does not know. */
 const unknownSettings = ["seed", "presencePenalty", "frequencyPenalty", "topLogprobs"] as const
@@ -157,36 +157,6 @@ const toFileBlock = (part: Prompt.FilePartEncoded): ContentBlockParam => {
   )
 }
 
-/** Every input class stands beside the others; thinking is a part of the output. */
-const toUsage = (value: unknown): Usage.Usage | undefined => {
-  const usage = Answer.fields(value)
-  const creation = Answer.fields(usage["cache_creation"])
-  const oneHour = creation["ephemeral_1h_input_tokens"] ?? 0
-  const fiveMinutes = creation["ephemeral_5m_input_tokens"] ?? 0
-  // Some say the sum, some its two parts.
-  const created = usage["cache_creation_input_tokens"] ?? Number(oneHour) + Number(fiveMinutes)
-  // What was written for an hour is a part of what was written.
-  const written = Usage.fromInclusive({ input: created, cacheWrite: oneHour, output: 0 })
-  const output = Usage.fromInclusive({
-    input: 0,
-    output: usage["output_tokens"],
-    reasoning: Answer.fields(usage["output_tokens_details"])["thinking_tokens"]
-  })
-  const input = Usage.fromDisjoint({
-    input: usage["input_tokens"],
-    cacheRead: usage["cache_read_input_tokens"],
-    output: 0
-  })
-  if (written === undefined || output === undefined || input === undefined) return undefined
-  return {
-    ...output,
-    uncachedInput: input.uncachedInput,
-    cacheRead: input.cacheRead,
-    cacheWrite: written.unpriceable === true ? 0 : written.uncachedInput,
-    cacheWrite1h: written.unpriceable === true ? Number(oneHour) : written.cacheWrite
-  }
-}
-
 const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
   ["end_turn", "stop"],
   ["stop_sequence", "stop"],
@@ -225,29 +195,33 @@ export const toResponse = (
   value: unknown,
   model: string
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
-  Answer.decode(Client.MODULE, () => {
-    const message = Answer.fields(value)
-    const parts = Answer.list(message["content"])?.map(toPart)
-    if (parts === undefined || parts.some((part) => part === undefined))
-      return Answer.malformed(Client.MODULE, "content")
-    const usage = toUsage(message["usage"])
-    const tier = Answer.words(Answer.fields(message["usage"])["service_tier"])
-    const id = Answer.words(message["id"])
-    return {
-      _tag: "CompletionResponse",
-      provider: "anthropic",
-      model: Answer.words(message["model"]) ?? model,
-      requestedModel: model,
-      ...(id === undefined ? undefined : { id }),
-      ...(usage === undefined ? undefined : { usage }),
-      ...(tier === undefined || tier === "standard" ? undefined : { serviceTier: tier }),
-      parts: parts.flatMap((part) => part ?? []),
-      finishReason: Answer.oneOf(finishReasons, message["stop_reason"]) ?? "unknown",
-      ...(message["stop_reason"] === "refusal"
-        ? {
-            refusal: Answer.words(Answer.fields(message["stop_details"])["explanation"]) ?? "no reason was given"
-          }
-        : undefined),
-      origin: "provider"
-    }
-  })
+  Answer.decode(
+    Client.MODULE,
+    () => {
+      const message = Answer.fields(value)
+      const parts = Answer.list(message["content"])?.map(toPart)
+      if (parts === undefined || parts.some((part) => part === undefined))
+        return Answer.malformed(Client.MODULE, "content")
+      const usage = MessageUsage.make(message["usage"])
+      const tier = Answer.words(Answer.fields(message["usage"])["service_tier"])
+      const id = Answer.words(message["id"])
+      return {
+        _tag: "CompletionResponse",
+        provider: "anthropic",
+        model: Answer.words(message["model"]) ?? model,
+        requestedModel: model,
+        ...(id === undefined ? undefined : { id }),
+        ...(usage === undefined ? undefined : { usage }),
+        ...(tier === undefined || tier === "standard" ? undefined : { serviceTier: tier }),
+        parts: parts.flatMap((part) => part ?? []),
+        finishReason: Answer.oneOf(finishReasons, message["stop_reason"]) ?? "unknown",
+        ...(message["stop_reason"] === "refusal"
+          ? {
+              refusal: Answer.words(Answer.fields(message["stop_details"])["explanation"]) ?? "no reason was given"
+            }
+          : undefined),
+        origin: "provider"
+      }
+    },
+    () => MessageUsage.make(Answer.fields(value)["usage"])
+  )

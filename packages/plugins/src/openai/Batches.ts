@@ -219,6 +219,7 @@ const states: ReadonlyMap<string, BatchProvider.Status["state"]> = new Map([
   ["completed", "ended"],
   ["expired", "ended"],
   ["cancelled", "ended"],
+  ["canceled", "ended"],
   ["failed", "rejected"]
 ])
 
@@ -249,14 +250,18 @@ const toStatus = (value: unknown): BatchProvider.Status => {
   const counts = Answer.fields(batch["request_counts"])
   const count = (value: unknown): number | undefined =>
     typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined
+  // Absent, null and empty mean the same.
+  const files = [batch["output_file_id"], batch["error_file_id"]].flatMap((id) => Answer.words(id) ?? [])
+  // What has results has ended, whatever it is called: they are read, and the rest is sent again.
+  const isRejected = status === "failed" && files.length === 0
   return {
     id,
-    state: Answer.oneOf(states, status) ?? "running",
+    state: status === "failed" && !isRejected ? "ended" : (Answer.oneOf(states, status) ?? "running"),
     answered: count(counts["completed"]) ?? 0,
     failed: count(counts["failed"]) ?? 0,
     counted: count(counts["completed"]),
     isWhole: status === "completed",
-    ...(status !== "failed"
+    ...(!isRejected
       ? undefined
       : {
           rejection: {
@@ -265,7 +270,6 @@ const toStatus = (value: unknown): BatchProvider.Status => {
             lines: errors.flatMap(({ line, message }) => (line === undefined ? [] : [{ line, message }]))
           }
         }),
-    // Absent, null and empty mean the same.
-    files: [batch["output_file_id"], batch["error_file_id"]].flatMap((id) => Answer.words(id) ?? [])
+    files
   }
 }

@@ -5,7 +5,7 @@
  */
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as Usage from "@pipe/core/Usage"
+import type * as Usage from "@pipe/core/Usage"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
@@ -18,6 +18,7 @@ import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
 import * as Client from "./Client.ts"
+import * as ChatUsage from "./ChatUsage.ts"
 import * as StrictSchema from "./StrictSchema.ts"
 
 export interface Options {
@@ -162,19 +163,6 @@ const toContentPart = (part: Prompt.UserMessagePartEncoded): ChatCompletionConte
   )
 }
 
-/** Cached tokens stand inside the prompt's, reasoning inside the completion's. */
-const toUsage = (value: unknown): Usage.Usage | undefined => {
-  const usage = Answer.fields(value)
-  const input = Answer.fields(usage["prompt_tokens_details"])
-  return Usage.fromInclusive({
-    input: usage["prompt_tokens"],
-    output: usage["completion_tokens"],
-    cacheRead: input["cached_tokens"],
-    cacheWrite: input["cache_write_tokens"],
-    reasoning: Answer.fields(usage["completion_tokens_details"])["reasoning_tokens"]
-  })
-}
-
 const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
   ["stop", "stop"],
   ["length", "length"],
@@ -236,37 +224,41 @@ export const toResponse = (
   model: string,
   options: Options
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
-  Answer.decode(Client.MODULE, () => {
-    const answer = Answer.fields(value)
-    const choice = Answer.fields(Answer.list(answer["choices"])?.[0])
-    // Gateways say so in the middle of an answer.
-    if (Answer.isRecord(choice["error"])) {
-      return Client.failed(Answer.words(choice["error"]["message"]) ?? "the answer broke off with an error")
-    }
-    if (!Answer.isRecord(choice["message"])) return Client.malformed("choices[0].message")
-    const { message } = choice
-    const content = contentOf(message["content"])
-    if (content === undefined) return Client.malformed("choices[0].message.content")
-    const calls = (message["tool_calls"] === null ? [] : Answer.list(message["tool_calls"] ?? []))?.map(toToolCall)
-    if (calls === undefined || calls.some((call) => call === undefined)) {
-      return Client.malformed("choices[0].message.tool_calls")
-    }
-    const reasoning = Answer.words(message["reasoning_content"])
-    const refusal = Answer.words(message["refusal"])
-    return {
-      _tag: "CompletionResponse",
-      ...metadata(answer, model, options.provider, toUsage(answer["usage"])),
-      parts: [
-        ...(reasoning === undefined ? [] : [{ type: "reasoning" as const, text: reasoning }]),
-        ...content,
-        ...calls.flatMap((call) => call ?? [])
-      ],
-      finishReason: Answer.oneOf(finishReasons, choice["finish_reason"]) ?? "unknown",
-      ...logprobsOf(Answer.fields(choice["logprobs"])["content"]),
-      ...(refusal === undefined ? undefined : { refusal }),
-      origin: "provider"
-    }
-  })
+  Answer.decode(
+    Client.MODULE,
+    () => {
+      const answer = Answer.fields(value)
+      const choice = Answer.fields(Answer.list(answer["choices"])?.[0])
+      // Gateways say so in the middle of an answer.
+      if (Answer.isRecord(choice["error"])) {
+        return Client.failed(Answer.words(choice["error"]["message"]) ?? "the answer broke off with an error")
+      }
+      if (!Answer.isRecord(choice["message"])) return Client.malformed("choices[0].message")
+      const { message } = choice
+      const content = contentOf(message["content"])
+      if (content === undefined) return Client.malformed("choices[0].message.content")
+      const calls = (message["tool_calls"] === null ? [] : Answer.list(message["tool_calls"] ?? []))?.map(toToolCall)
+      if (calls === undefined || calls.some((call) => call === undefined)) {
+        return Client.malformed("choices[0].message.tool_calls")
+      }
+      const reasoning = Answer.words(message["reasoning_content"])
+      const refusal = Answer.words(message["refusal"])
+      return {
+        _tag: "CompletionResponse",
+        ...metadata(answer, model, options.provider, ChatUsage.make(answer["usage"])),
+        parts: [
+          ...(reasoning === undefined ? [] : [{ type: "reasoning" as const, text: reasoning }]),
+          ...content,
+          ...calls.flatMap((call) => call ?? [])
+        ],
+        finishReason: Answer.oneOf(finishReasons, choice["finish_reason"]) ?? "unknown",
+        ...logprobsOf(Answer.fields(choice["logprobs"])["content"]),
+        ...(refusal === undefined ? undefined : { refusal }),
+        origin: "provider"
+      }
+    },
+    () => ChatUsage.make(Answer.fields(value)["usage"])
+  )
 
 /** Asks by chat completions. */
 export const send = (

@@ -12,7 +12,7 @@ type Mutable = { [name: string]: unknown }
 const TEXTS = ["content", "refusal", "reasoning_content"]
 
 /** Fields of a chunk of which the last one said counts. */
-const LAST = ["id", "model", "service_tier", "usage"]
+const LAST = ["id", "model", "service_tier"]
 
 /** Adds a piece of text; what is none is kept as it is, and then refused with the whole answer. */
 const append = (to: Mutable, name: string, piece: unknown): void => {
@@ -21,6 +21,8 @@ const append = (to: Mutable, name: string, piece: unknown): void => {
   to[name] = typeof piece === "string" && typeof before === "string" ? before + piece : (before ?? piece)
 }
 
+const isSaid = (value: unknown): boolean => value !== undefined && value !== null
+
 export const make = (): Events.Assembly => {
   const answer: Mutable = {}
   const message: Mutable = {}
@@ -28,7 +30,6 @@ export const make = (): Events.Assembly => {
   const logprobs: Array<unknown> = []
   let hasBegun = false
   let finish: unknown
-  let isDone = false
 
   const addCall = (value: unknown): void => {
     const piece = Answer.fields(value)
@@ -45,10 +46,20 @@ export const make = (): Events.Assembly => {
   return {
     add: (data) => {
       const chunk = Answer.fields(data)
-      const failure = chunk["error"]
-      if (failure !== undefined && failure !== null) throw new Events.ErrorEvent(failure, !hasBegun)
+      const { error, usage } = chunk
+      if (error !== undefined && error !== null) {
+        throw new Events.ErrorEvent(error, !hasBegun && !isSaid(usage), {
+          ...answer,
+          ...(isSaid(usage) ? { usage } : {})
+        })
+      }
       for (const name of LAST) if (chunk[name] !== undefined && chunk[name] !== null) answer[name] = chunk[name]
-      const choice = Answer.fields(Answer.list(chunk["choices"])?.[0])
+      const choices = (Answer.list(chunk["choices"]) ?? []).map(Answer.fields)
+      // Of several only the first was asked for.
+      const choice = choices.find(({ index = 0 }) => index === 0) ?? Answer.fields(undefined)
+      // A count that more follows is not that of the whole.
+      if (choice["delta"] !== undefined) delete answer["usage"]
+      if (isSaid(usage)) answer["usage"] = usage
       if (choice["delta"] === undefined) return
       hasBegun = true
       const delta = Answer.fields(choice["delta"])
@@ -60,11 +71,8 @@ export const make = (): Events.Assembly => {
       logprobs.push(...(Answer.list(Answer.fields(choice["logprobs"])["content"]) ?? []))
       finish = choice["finish_reason"] ?? finish
     },
-    done: () => {
-      isDone = true
-    },
     body: () => {
-      if (hasBegun && !isDone && finish === undefined) throw new Events.Cut()
+      if (hasBegun && finish === undefined) throw new Events.Cut(answer)
       return {
         ...answer,
         choices: hasBegun

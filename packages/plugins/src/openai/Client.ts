@@ -12,6 +12,7 @@ import type { APIError } from "openai/core/error"
 import type { ChatCompletion, ChatCompletionCreateParamsNonStreaming } from "openai/resources/chat/completions"
 import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/resources/embeddings"
 import type { Response, ResponseCreateParamsNonStreaming } from "openai/resources/responses/responses"
+import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as Secret from "@pipe/core/Secret"
 import * as Answer from "../transport/Answer.ts"
 import * as AnswerSize from "../transport/AnswerSize.ts"
@@ -21,6 +22,7 @@ import * as HttpFailure from "../transport/HttpFailure.ts"
 import * as Limits from "../transport/Limits.ts"
 import * as PoolTransport from "../transport/PoolTransport.ts"
 import * as ChatStream from "./ChatStream.ts"
+import * as ChatUsage from "./ChatUsage.ts"
 
 export const MODULE = "OpenAi"
 
@@ -167,7 +169,8 @@ export const makeSdk = Effect.fnUntraced(function* (options: Options & { readonl
 
 const parse = (text: string): unknown => {
   try {
-    return JSON.parse(text)
+    // Some servers put a byte order mark before it.
+    return JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
   } catch {
     return undefined
   }
@@ -191,8 +194,9 @@ export const fail = (options: Options, error: unknown): Effect.Effect<never, AiE
         })
       )
     }
-    if (error instanceof Events.ErrorEvent) return Effect.fail(failedInStream(options, error, now))
-    if (error instanceof Events.Cut) return Effect.fail(cutOff(error.message))
+    if (error instanceof Events.ErrorEvent)
+      return Effect.fail(counted(failedInStream(options, error, now), error.answer))
+    if (error instanceof Events.Cut) return Effect.fail(counted(cutOff(error.message), error.answer))
     if (error instanceof SyntaxError) {
       return Effect.fail(
         HttpFailure.notJson({
@@ -227,6 +231,10 @@ const failedInStream = (options: Options, { error, isFirst }: Events.ErrorEvent,
       })
     : failed(words)
 }
+
+/** With the count that had come by then. */
+const counted = (error: AiError.AiError, answer: unknown): AiError.AiError =>
+  ModelFailure.withUsage(error, ChatUsage.make(Answer.fields(answer)["usage"]))
 
 const cutOff = (description: string): AiError.AiError =>
   AiError.make({ module: MODULE, method: "send", reason: new AiError.InvalidResponseError({ description }) })

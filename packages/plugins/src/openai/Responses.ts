@@ -149,6 +149,7 @@ const toUsage = (value: unknown): Usage.Usage | undefined => {
   return Usage.fromInclusive({
     input: usage["input_tokens"],
     output: usage["output_tokens"],
+    total: usage["total_tokens"],
     cacheRead: input["cached_tokens"],
     cacheWrite: input["cache_write_tokens"],
     reasoning: Answer.fields(usage["output_tokens_details"])["reasoning_tokens"]
@@ -207,30 +208,34 @@ export const toResponse = (
   model: string,
   provider: string
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
-  Answer.decode(Client.MODULE, () => {
-    const answer = Answer.fields(value)
-    if (answer["status"] === "failed" || answer["status"] === "cancelled") {
-      const { code, message } = Answer.fields(answer["error"])
-      return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${answer["status"]}`)
-    }
-    if (answer["status"] === "queued" || answer["status"] === "in_progress") {
-      return Client.failed(`the answer is not finished: its status is ${answer["status"]}`)
-    }
-    const items = Answer.list(answer["output"])
-    if (items === undefined) return Client.malformed("output")
-    const read = readItems(items)
-    if (typeof read === "string") return Client.malformed(read)
-    const { logprobs, parts, refusal } = read
-    return {
-      _tag: "CompletionResponse",
-      ...Chat.metadata(answer, model, provider, toUsage(answer["usage"])),
-      parts,
-      finishReason: finishReasonOf(answer, parts.filter((part) => part.type === "tool-call").length),
-      ...Chat.logprobsOf(logprobs),
-      ...(refusal === undefined ? undefined : { refusal }),
-      origin: "provider"
-    }
-  })
+  Answer.decode(
+    Client.MODULE,
+    () => {
+      const answer = Answer.fields(value)
+      if (answer["status"] === "failed" || answer["status"] === "cancelled") {
+        const { code, message } = Answer.fields(answer["error"])
+        return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${answer["status"]}`)
+      }
+      if (answer["status"] === "queued" || answer["status"] === "in_progress") {
+        return Client.failed(`the answer is not finished: its status is ${answer["status"]}`)
+      }
+      const items = Answer.list(answer["output"])
+      if (items === undefined) return Client.malformed("output")
+      const read = readItems(items)
+      if (typeof read === "string") return Client.malformed(read)
+      const { logprobs, parts, refusal } = read
+      return {
+        _tag: "CompletionResponse",
+        ...Chat.metadata(answer, model, provider, toUsage(answer["usage"])),
+        parts,
+        finishReason: finishReasonOf(answer, parts.filter((part) => part.type === "tool-call").length),
+        ...Chat.logprobsOf(logprobs),
+        ...(refusal === undefined ? undefined : { refusal }),
+        origin: "provider"
+      }
+    },
+    () => toUsage(Answer.fields(value)["usage"])
+  )
 
 /** Asks by the responses API. */
 export const send = (

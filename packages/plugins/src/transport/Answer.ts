@@ -3,7 +3,9 @@
  *
  * @internal
  */
+import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as Nesting from "@pipe/core/Nesting"
+import type * as Usage from "@pipe/core/Usage"
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 
@@ -51,13 +53,21 @@ export const toolArguments = (value: unknown): unknown => {
   }
 }
 
-/** Decodes an answer; a decoder that throws has met an answer that it does not understand. */
-export const decode = <A>(module: string, f: () => A | AiError.AiError): Effect.Effect<A, AiError.AiError> =>
+/**
+ * Decodes an answer; a decoder that throws has met an answer that it does not understand. What is no answer may have a count all the
+ * same (`usage`): then that is what it has cost.
+ */
+export const decode = <A>(
+  module: string,
+  f: () => A | AiError.AiError,
+  usage?: () => Usage.Usage | undefined
+): Effect.Effect<A, AiError.AiError> =>
   Effect.suspend((): Effect.Effect<A, AiError.AiError> => {
+    const failed = (error: AiError.AiError) => Effect.fail(ModelFailure.withUsage(error, usage?.()))
     try {
       const made = f()
-      return AiError.isAiError(made) ? Effect.fail(made) : Effect.succeed(made)
+      return AiError.isAiError(made) ? failed(made) : Effect.succeed(made)
     } catch (error) {
-      return Effect.fail(malformed(module, `form: ${error instanceof Error ? error.message : String(error)}`))
+      return failed(malformed(module, `form: ${error instanceof Error ? error.message : String(error)}`))
     }
   })

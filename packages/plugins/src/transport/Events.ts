@@ -9,8 +9,6 @@ import * as Sse from "effect/encoding/Sse"
 export interface Assembly {
   /** Takes the data of an event; throws an `ErrorEvent` where the provider says that it failed. */
   readonly add: (data: unknown) => void
-  /** The mark at the end of the events, where the API has one. */
-  readonly done?: () => void
   /** The answer as it comes without a stream; throws a `Cut` where its end has not come. */
   readonly body: () => unknown
 }
@@ -20,17 +18,23 @@ export class ErrorEvent extends Error {
   readonly error: unknown
   /** Whether nothing of an answer had come. */
   readonly isFirst: boolean
-  constructor(error: unknown, isFirst: boolean) {
+  /** What had come of the answer, its count perhaps among it. */
+  readonly answer: unknown
+  constructor(error: unknown, isFirst: boolean, answer?: unknown) {
     super("the provider sent an error in its stream")
     this.error = error
     this.isFirst = isFirst
+    this.answer = answer
   }
 }
 
 /** The events ended, and the answer has not. */
 export class Cut extends Error {
-  constructor() {
+  /** What had come of the answer. */
+  readonly answer: unknown
+  constructor(answer?: unknown) {
     super("the stream ended in the middle of the answer")
+    this.answer = answer
   }
 }
 
@@ -38,13 +42,21 @@ export class Cut extends Error {
 export const isStream = (response: Response): boolean =>
   response.headers.get("content-type")?.includes("event-stream") === true
 
+/** The data of an event named `error`, in the form that both APIs have for one. */
+const errorOf = (data: unknown): unknown =>
+  typeof data === "object" && data !== null && "error" in data
+    ? { type: "error", ...data }
+    : { type: "error", error: data }
+
 /** Reads all events into an answer. */
 export const read = async (response: Response, assembly: Assembly): Promise<unknown> => {
   const decoder = new TextDecoder()
+  let isDone = false
   const parser = Sse.makeParser(
     (event) => {
       if (event._tag !== "Event" || event.data === "") return
-      if (event.data.trim() === "[DONE]") assembly.done?.()
+      if (event.data.trim() === "[DONE]") isDone = true
+      else if (event.event === "error") assembly.add(errorOf(JSON.parse(event.data)))
       else assembly.add(JSON.parse(event.data))
       // What is too large is told by the whole answer.
     },
@@ -57,6 +69,8 @@ export const read = async (response: Response, assembly: Assembly): Promise<unkn
   if (response.body !== null) {
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
       feed(decoder.decode(chunk, { stream: true }))
+      // Some endpoints leave the connection open after their last event.
+      if (isDone) break
     }
   }
   // A last event without the empty line that ends it.

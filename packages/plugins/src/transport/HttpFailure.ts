@@ -34,8 +34,15 @@ export const isNotFound = ({ reason }: AiError.AiError): boolean =>
 const overflow =
   /context[ _](?:length|window|limit)|maximum context|prompt is too long|too many (?:input )?tokens|exceeds? the (?:model'?s )?(?:context|token)|(?:does|do) not fit\b.*window/i
 
+/** Characters of a refusal's words that are looked at: expressions must not run over what a stranger makes long. */
+const MOST_WORDS = 2_000
+
 export const toAiError = (refusal: Refusal): AiError.AiError =>
-  AiError.make({ module: refusal.module, method: "send", reason: toReason(refusal) })
+  AiError.make({
+    module: refusal.module,
+    method: "send",
+    reason: toReason({ ...refusal, message: refusal.message.slice(0, MOST_WORDS) })
+  })
 
 const toReason = (refusal: Refusal): AiError.AiErrorReason => {
   const { code, status, type } = refusal
@@ -48,7 +55,8 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
     })
   }
   if (code === "content_filter" || code === "content_policy_violation") {
-    return new AiError.ContentPolicyError({ description })
+    // Some endpoints bill the prompt of a request that they filter.
+    return new AiError.ContentPolicyError({ description, metadata: { [ModelFailure.billableKey]: true } })
   }
   if (
     status === 400
@@ -103,10 +111,10 @@ const largestIn = (message: string): number | undefined =>
 const rooms: ReadonlyArray<(message: string) => readonly [window: string | undefined, input: string | undefined]> = [
   (message) => [
     /maximum context length is (\d+)/.exec(message)?.[1],
-    /(\d+) (?:in the (?:messages|prompt)|(?:input|prompt) tokens)/.exec(message)?.[1]
+    /(\d{1,9}) (?:in the (?:messages|prompt)|(?:input|prompt) tokens)/.exec(message)?.[1]
   ],
   (message) => {
-    const [, input, window] = /(\d+) \+ \d+ > (\d+)/.exec(message) ?? []
+    const [, input, window] = /(\d{1,9}) \+ \d{1,9} > (\d{1,9})/.exec(message) ?? []
     return [window, input]
   },
   (message) => {
