@@ -78,6 +78,13 @@ interface Own {
   readonly home: Modules.Home | undefined
 }
 
+/** A function's text, as far as it is the same for all that are made of it. */
+interface Text extends Syntax.Outside {
+  readonly canonical: string
+  readonly isArrow: boolean
+  readonly home: Modules.Home | undefined
+}
+
 /** Looks at the functions of what was made where these errors were. */
 export const openFor = (sites: ReadonlyArray<Error | undefined>): Effect.Effect<Closures> =>
   Effect.suspend(() => open([...new Set(sites.flatMap((site) => (site === undefined ? [] : Modules.filesOf(site))))]))
@@ -94,6 +101,7 @@ class Reader implements Closures {
   private readonly modules: Modules.Modules
   private readonly openScopes: () => Scopes.Scopes
   private scopes: Scopes.Scopes | undefined
+  private readonly texts = new Map<string, Text | undefined>()
   private readonly owns = new Map<Function, Own>()
   private readonly tops = new Map<Modules.Module, Scopes.Scope["variables"]>()
   private readonly meanings = new Map<Function, Meaning>()
@@ -173,10 +181,9 @@ class Reader implements Closures {
         ? opaque("a bound function")
         : { ...opaque(""), unknown: undefined, code: `native ${f.name}` }
     }
-    const node = this.parse(source)
-    if (node === undefined) return opaque("code that cannot be read")
-    const home = this.modules.homeOf(source)
-    const { names, readsThis } = Syntax.outsideOf(node)
+    const text = this.textOf(source)
+    if (text === undefined) return opaque("code that cannot be read")
+    const { home, isArrow, names, readsThis } = text
     const constants: Array<string> = []
     const variables: Array<readonly [string, unknown]> = []
     let scopes: ReadonlyArray<Scopes.Scope> | undefined
@@ -204,14 +211,28 @@ class Reader implements Closures {
       }
     }
     return {
-      code: ContentHash.make([Syntax.canonical(node), ...constants.sort()].join("\n")),
+      code: ContentHash.make([text.canonical, ...constants.sort()].join("\n")),
       variables,
-      unknown:
-        readsThis && home !== undefined && node.type === "ArrowFunctionExpression"
-          ? "`this` of what it was made in"
-          : undefined,
+      unknown: readsThis && home !== undefined && isArrow ? "`this` of what it was made in" : undefined,
       home
     }
+  }
+
+  /** What the text of a function says: many are made of one text. */
+  private textOf(source: string): Text | undefined {
+    if (this.texts.has(source)) return this.texts.get(source)
+    const node = this.parse(source)
+    const text =
+      node === undefined
+        ? undefined
+        : {
+            ...Syntax.outsideOf(node),
+            canonical: ContentHash.make(Syntax.canonical(node)),
+            isArrow: node.type === "ArrowFunctionExpression",
+            home: this.modules.homeOf(source)
+          }
+    this.texts.set(source, text)
+    return text
   }
 
   private scopesOf(f: Function, home: Modules.Home | undefined): ReadonlyArray<Scopes.Scope> {

@@ -227,7 +227,7 @@ class Reader {
 export const outsideOf = (node: AnyNode): Outside => {
   const reader = new Reader()
   reader.visit(node, [], false)
-  return reader
+  return { names: reader.names, readsThis: reader.readsThis }
 }
 
 /** Where functions stand in a module, as pairs of start and end. */
