@@ -121,6 +121,9 @@ describe("an interrupted run", () => {
         )
         const killed = yield* test.interrupted("SIGKILL", 80, "run", "flow.ts", "--quiet")
         assert.isNull(killed.code)
+        // It had no time for a report; what it has booked is shown.
+        assert.match((yield* test.pipe("runs")).stdout, /interrupted +– +– +\$0\.0/)
+        assert.match((yield* test.pipe("show")).stdout, /booked so far: \$0\.0\d+, of it at most \$0\.0\d+ for calls/)
         assert.match((yield* test.pipe("runs")).stdout, /interrupted/)
         assert.include((yield* test.pipe("show")).stdout, "it ended before it could write its summary")
         const both = yield* Effect.all([test.pipe("resume"), test.pipe("resume")], { concurrency: 2 })

@@ -21,12 +21,19 @@ export const command = Command.make(
     Effect.gen(function* () {
       const OpenStore = yield* Effect.promise(() => import("../OpenStore.ts"))
       const RunText = yield* Effect.promise(() => import("../view/RunText.ts"))
-      const runs = yield* OpenStore.readable(
-        OpenStore.use(StoreFlag.resolve(input), (store) => store.runs.list(input.limit))
+      const { costs, runs } = yield* OpenStore.readable(
+        OpenStore.use(StoreFlag.resolve(input), (store) =>
+          Effect.gen(function* () {
+            const runs = yield* store.runs.list(input.limit)
+            return { runs, costs: yield* store.ledger.costs(runs.map(({ id }) => id)) }
+          })
+        )
       )
       if (runs.length === 0 && !input.json) return yield* Console.log("no run yet")
       yield* Console.log(
-        input.json ? runs.map((run) => JSON.stringify(RunText.toJson(run))).join("\n") : RunText.list(runs)
+        input.json
+          ? runs.map((run) => JSON.stringify(RunText.toJson(run, costs.get(run.id)))).join("\n")
+          : RunText.list(runs, costs)
       )
     })
 ).pipe(

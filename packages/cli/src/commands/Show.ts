@@ -26,7 +26,10 @@ export const command = Command.make(
           Effect.gen(function* () {
             const run = yield* store.runs.find(Option.getOrUndefined(input.run))
             if (!input.failed) {
-              return yield* Console.log(input.json ? JSON.stringify(RunText.toJson(run)) : RunText.describe(run))
+              const cost = (yield* store.ledger.costs([run.id])).get(run.id)
+              return yield* Console.log(
+                input.json ? JSON.stringify(RunText.toJson(run, cost)) : RunText.describe(run, cost)
+              )
             }
             let count = 0
             yield* Stream.runForEach(store.rows.failures(run.id), (row) => {

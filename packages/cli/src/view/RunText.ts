@@ -1,4 +1,5 @@
 /** Runs of the store as text and as JSON. */
+import type * as LedgerRepo from "@pipe/core/LedgerRepo"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
 import * as ReportText from "@pipe/core/ReportText"
@@ -13,10 +14,14 @@ export const time = (at: number): string => {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}`
 }
 
-/** Runs, a line each. */
-export const list = (runs: ReadonlyArray<RunRepo.Run>): string => {
+type Costs = ReadonlyMap<number, LedgerRepo.Cost>
+
+/** Runs, a line each; what they cost is what is booked, also of one whose process was killed. */
+export const list = (runs: ReadonlyArray<RunRepo.Run>, costs: Costs): string => {
   const rows = runs.map((run) => {
     const summary = Report.summaryOf(run)
+    const booked = costs.get(run.id)
+    const isKnown = summary !== undefined || booked !== undefined
     return [
       run.name,
       run.options.tuning === true ? `${run.flow} (tuning)` : run.flow,
@@ -24,7 +29,9 @@ export const list = (runs: ReadonlyArray<RunRepo.Run>): string => {
       run.status,
       summary === undefined ? "–" : String(summary.rows.read),
       summary === undefined ? "–" : String(summary.rows.failed),
-      summary === undefined ? "–" : `${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}`
+      isKnown
+        ? `${(booked?.unpriced ?? 0) > 0 ? "≥ " : ""}${Money.format(booked?.cost ?? summary?.cost ?? Money.zero)}`
+        : "–"
     ]
   })
   return columns([["run", "flow", "begun", "status", "rows", "failed", "cost"], ...rows], 4)
@@ -55,8 +62,25 @@ const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): Read
         ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])
       ]
 
+/** What is booked of a run beside its report. */
+const booked = (
+  summary: RunEvent.RunFinished | undefined,
+  cost: LedgerRepo.Cost | undefined
+): ReadonlyArray<string> => {
+  if (cost === undefined || cost.cost === summary?.cost) return []
+  const bounds =
+    cost.estimated > Money.zero
+      ? `, of it at most ${Money.format(cost.estimated)} for calls whose bill is not known`
+      : ""
+  return [
+    summary === undefined
+      ? `  booked so far: ${Money.format(cost.cost)}${bounds}`
+      : `  booked since its report: ${Money.format(cost.cost - summary.cost)}; in all ${Money.format(cost.cost)}${bounds}`
+  ]
+}
+
 /** One run: where it stands, and its report. */
-export const describe = (run: RunRepo.Run): string => {
+export const describe = (run: RunRepo.Run, cost: LedgerRepo.Cost | undefined): string => {
   const summary = Report.summaryOf(run)
   return [
     `run ${run.name}: ${run.flow}${run.options.file === undefined ? "" : ` (${run.options.file})`}`,
@@ -65,6 +89,7 @@ export const describe = (run: RunRepo.Run): string => {
     }`,
     ...(run.status === "running" ? [`  at work: process ${run.owner.pid} on ${run.owner.host}`] : []),
     ...next(run, summary).map((line) => `  ${line}`),
+    ...booked(summary, cost),
     ...(summary === undefined
       ? ["  it ended before it could write its summary; its rows and its books are kept"]
       : ["", ReportText.render(summary)])
@@ -72,13 +97,14 @@ export const describe = (run: RunRepo.Run): string => {
 }
 
 /** A run as JSON for programs. */
-export const toJson = (run: RunRepo.Run) => ({
+export const toJson = (run: RunRepo.Run, cost: LedgerRepo.Cost | undefined) => ({
   run: run.name,
   flow: run.flow,
   status: run.status,
   tries: run.tries,
   startedAt: run.startedAt,
   ...(run.endedAt === undefined ? undefined : { endedAt: run.endedAt }),
+  ...(cost === undefined ? undefined : { cost: Money.toUsd(cost.cost) }),
   options: run.options,
   ...(run.plan === undefined ? undefined : { plan: run.plan }),
   ...(run.summary === undefined ? undefined : { summary: run.summary })

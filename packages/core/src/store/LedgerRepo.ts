@@ -52,6 +52,15 @@ export interface Spent {
   readonly tokens: number
 }
 
+/** What a run has cost so far. */
+export interface Cost {
+  readonly cost: Money.Money
+  /** Of it: calls whose bill is not known, at the most that they can have cost. */
+  readonly estimated: Money.Money
+  /** Attempts that have no price. */
+  readonly unpriced: number
+}
+
 export interface LedgerRepo {
   readonly append: (run: number, entry: LedgerEntry.LedgerEntry) => void
   /** Notes a call before it is sent; ends when the note is on disk. */
@@ -65,6 +74,8 @@ export interface LedgerRepo {
   readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>
   /** Runs that have noted calls. */
   readonly unsettled: Effect.Effect<ReadonlyArray<number>, SqlError.SqlError>
+  /** What runs have cost so far, by their numbers. */
+  readonly costs: (runs: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, Cost>, SqlError.SqlError>
   /** What a run has spent, by the model that was requested: what a budget counts. */
   readonly spent: (run: number) => Effect.Effect<ReadonlyArray<Spent>, SqlError.SqlError>
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sum>, SqlError.SqlError>
@@ -240,6 +251,24 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
     rows.map((row) => number(row["run"]))
   ),
+  costs: (runs) =>
+    runs.length === 0
+      ? Effect.succeed(new Map())
+      : Effect.map(
+          database.query(
+            `SELECT run, CAST(sum(cost) AS TEXT) AS cost, CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated,
+              sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced
+              FROM attempts WHERE run IN (${runs.map(() => "?").join(", ")}) GROUP BY run`,
+            runs
+          ),
+          (rows) =>
+            new Map(
+              rows.map((row) => [
+                number(row["run"]),
+                { cost: money(row["cost"]), estimated: money(row["estimated"]), unpriced: number(row["unpriced"]) }
+              ])
+            )
+        ),
   spent: (run) =>
     Effect.map(
       database.query(
