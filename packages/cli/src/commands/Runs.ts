@@ -1,10 +1,18 @@
 /** `pipe runs`: what was run, and how it ended. */
+import type * as Store from "@pipe/core/Store"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
+
+/** The newest runs, and what each has cost so far. */
+const readRuns = (limit: number) =>
+  Effect.fnUntraced(function* (store: Store.Service) {
+    const runs = yield* store.runs.list(limit)
+    return { runs, costs: yield* store.ledger.costs(runs.map(({ id }) => id)) }
+  })
 
 export const command = Command.make(
   "runs",
@@ -21,14 +29,7 @@ export const command = Command.make(
     Effect.gen(function* () {
       const OpenStore = yield* Effect.promise(() => import("../OpenStore.ts"))
       const RunText = yield* Effect.promise(() => import("../view/RunText.ts"))
-      const { costs, runs } = yield* OpenStore.readable(
-        OpenStore.use(StoreFlag.resolve(input), (store) =>
-          Effect.gen(function* () {
-            const runs = yield* store.runs.list(input.limit)
-            return { runs, costs: yield* store.ledger.costs(runs.map(({ id }) => id)) }
-          })
-        )
-      )
+      const { costs, runs } = yield* OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), readRuns(input.limit)))
       if (runs.length === 0 && !input.json) return yield* Console.log("no run yet")
       yield* Console.log(
         input.json
