@@ -50,6 +50,19 @@ describe("the key", () => {
   const different: ReadonlyArray<readonly [string, Fields, Fields]> = [
     ["output limit (lobster#129)", { settings: { maxTokens: 16 } }, { settings: { maxTokens: 4_000 } }],
     ["temperature", { settings: { temperature: 0 } }, { settings: { temperature: 1 } }],
+    [
+      "a date in a tool's result",
+      ...([2, 3].map((day) => ({
+        messages: [
+          {
+            role: "tool" as const,
+            content: [
+              { type: "tool-result" as const, id: "1", name: "f", isFailure: false, result: { at: new Date(day) } }
+            ]
+          }
+        ]
+      })) as unknown as [Fields, Fields])
+    ],
     ["tool choice (autogen#7968)", { toolChoice: "none" }, { toolChoice: "required" }],
     [
       "system text (GPTCache#526)",

@@ -40,6 +40,8 @@ export const canonical = (value: unknown): string => {
   }
   if (value instanceof Uint8Array) return `{"~bytes":"${toHex(value)}"}`
   if (value instanceof URL) return `{"~url":${JSON.stringify(value.href)}}`
+  // A date, say: what is sent is what it is as JSON.
+  if ("toJSON" in value && typeof value.toJSON === "function") return canonical(value.toJSON())
   let out = "{"
   const record = value as Record<string, unknown>
   for (const key of Object.keys(record).sort()) {
