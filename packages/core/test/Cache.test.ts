@@ -9,7 +9,8 @@ import {
   RequestKey,
   Retry,
   Router,
-  Stack
+  Stack,
+  Usage
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Fiber, Layer } from "effect"
@@ -328,6 +329,52 @@ describe("the cache", () => {
       )
     })
   }
+
+  it.effect("keeps each text's vector, whichever others it was sent with", () => {
+    const sent: Array<ReadonlyArray<string>> = []
+    const model = Layer.sync(ModelClient.ModelClient, () =>
+      ModelClient.provider({
+        name: "openai",
+        send: ((request: ModelRequest.Embedding) =>
+          Effect.sync(() => {
+            sent.push(request.inputs)
+            return {
+              _tag: "EmbeddingResponse",
+              provider: "openai",
+              model: "m",
+              requestedModel: "m",
+              origin: "provider",
+              usage: { ...Usage.zero, uncachedInput: 10 * request.inputs.length },
+              vectors: request.inputs.map((text) => [text.length, text.charCodeAt(0)])
+            }
+          })) as unknown as ModelClient.Send
+      })
+    )
+    const embed = (inputs: ReadonlyArray<string>) => ModelClient.send(ModelRequest.embedding({ model: "m", inputs }))
+    return Effect.gen(function* () {
+      const first = yield* embed(["a", "bb", "ccc"])
+      assert.strictEqual(Usage.inputTokens(first.usage!), 30)
+      const second = yield* embed(["bb", "dddd", "bb", "dddd"])
+      assert.deepStrictEqual(sent, [["a", "bb", "ccc"], ["dddd"]])
+      assert.strictEqual(Usage.inputTokens(second.usage!), 10)
+      const third = yield* embed(["dddd", "a"])
+      assert.strictEqual(third.origin, "cache")
+      assert.deepStrictEqual(third.vectors, [
+        [4, 100],
+        [1, 97]
+      ])
+      assert.strictEqual((yield* embed(["ccc"])).origin, "cache")
+      for (let i = 0; i < 50; i++) {
+        const texts = Array.from({ length: 1 + (i % 5) }, (_, at) => "xyz".repeat(1 + ((i * 7 + at * 3) % 11)))
+        const { vectors } = yield* embed(texts)
+        assert.deepStrictEqual(
+          vectors,
+          texts.map((text) => [text.length, 120])
+        )
+      }
+      assert.strictEqual(new Set(sent.flat()).size, sent.flat().length)
+    }).pipe(Effect.provide(Stack.make(Cache.layer(), model)), Effect.provide(NodeHost.layerMemory))
+  })
 
   it.effect("goes on without a store that fails", () => {
     const model = Scripted.make(() => Scripted.response("x"))

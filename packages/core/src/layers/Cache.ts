@@ -28,6 +28,7 @@ import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
+import * as CachedTexts from "../reuse/CachedTexts.ts"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
@@ -127,11 +128,12 @@ export const layer = (
               )
         }
 
+        const several = severalBy({ keyFor, read, send: next.send, write })
         const send: ModelClient.Send = (request) =>
           Effect.withFiber((fiber) => {
             if (fiber.getRef(Mode) === "off") return next.send(request)
             const resolved = next.resolve(request)
-            return lookup(keyFor(resolved), request, resolved)
+            return isSeveral(request) ? several(request, resolved) : lookup(keyFor(resolved), request, resolved)
           })
         return send
       }),
@@ -154,6 +156,39 @@ const recall = (
   return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(Caller.Caller))
     ? kept.response
     : ModelResponse.again(kept.response, "cache")
+}
+
+const isSeveral = (request: ModelRequest.ModelRequest): boolean =>
+  request._tag === "Embedding" && request.inputs.length > 1
+
+/** Answers a request for several vectors by its texts. */
+const severalBy = (cache: {
+  readonly keyFor: (request: ModelRequest.ModelRequest) => string
+  readonly read: (key: string, expected: "EmbeddingResponse") => Effect.Effect<ModelResponse.ModelResponse | undefined>
+  readonly send: ModelClient.Send
+  readonly write: (
+    key: string,
+    resolved: ModelRequest.ModelRequest,
+    response: ModelResponse.ModelResponse
+  ) => Effect.Effect<void>
+}): (<R extends ModelRequest.ModelRequest>(
+  request: R,
+  resolved: R
+) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>) => {
+  const texts: CachedTexts.Texts = {
+    read: (request) =>
+      cache.read(cache.keyFor(request), "EmbeddingResponse") as Effect.Effect<
+        ModelResponse.EmbeddingResponse | undefined
+      >,
+    write: (request, response) => cache.write(cache.keyFor(request), request, response),
+    send: cache.send
+  }
+  return (request, resolved) =>
+    CachedTexts.send(
+      request as unknown as ModelRequest.Embedding,
+      resolved as unknown as ModelRequest.Embedding,
+      texts
+    ) as never
 }
 
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const

@@ -10,6 +10,7 @@ import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Cascade from "../layers/Cascade.ts"
 import * as Pack from "../layers/Pack.ts"
+import * as CachedTexts from "../reuse/CachedTexts.ts"
 import * as Cache from "../layers/Cache.ts"
 import * as SemanticCache from "../layers/SemanticCache.ts"
 import * as ModelName from "../price/ModelName.ts"
@@ -194,6 +195,20 @@ export const counting = (
     }
   })
 
+  /** What the cache has for a request; for several texts, where it has all of them. */
+  const keptOf = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
+    request._tag === "Embedding" && request.inputs.length > 1
+      ? Effect.map(Effect.forEach(CachedTexts.each(request), keptOf), (parts) =>
+          parts.includes(undefined) ? undefined : CachedTexts.join(parts as never)
+        )
+      : Effect.map(
+          Effect.catch(env.store.answers.get(Cache.keyOf(request, cache?.namespace, below)), () => Effect.undefined),
+          (row) =>
+            row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)
+              ? undefined
+              : Option.getOrUndefined(ModelResponse.decode(row.value))
+        )
+
   /** What the cache or a model would answer, the latter counted as a share of a call. */
   const ask = <R extends ModelRequest.ModelRequest>(
     request: R,
@@ -216,18 +231,12 @@ export const counting = (
         return Effect.succeed(Placeholder.make(request, expected, seen.get(key)!))
       }
       seen.set(key, number + 1)
-      return Effect.flatMap(
-        Effect.catch(env.store.answers.get(key), () => Effect.undefined),
-        (row) => {
-          if (row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)) return answer
-          const decoded = ModelResponse.decode(row.value)
-          if (Option.isNone(decoded)) return answer
-          const kept = decoded.value as ModelResponse.ResponseTo<R>
-          counts.cached++
-          if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
-          return Effect.succeed(kept)
-        }
-      )
+      return Effect.flatMap(keptOf(request), (kept) => {
+        if (kept === undefined) return answer
+        counts.cached++
+        if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
+        return Effect.succeed(kept as ModelResponse.ResponseTo<R>)
+      })
     })
 
   return {
