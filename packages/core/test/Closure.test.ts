@@ -84,6 +84,45 @@ const through = (f: (text: string) => string) =>
 const members = (options: { readonly used: number; readonly other: number }) =>
   Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length > options.used))
 
+const looped: Array<Node.Any> = []
+for (const max of [10, 11]) {
+  looped.push(Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.slice(0, max))))
+}
+
+const held = (h: { readonly of: () => unknown }) =>
+  Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), () => h.of()))
+
+const holder = (limit: number) => ({
+  limit,
+  of() {
+    return this.limit
+  }
+})
+
+const got = (h: { readonly limit: number }) =>
+  Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length > h.limit))
+
+const getter = (limit: number) => ({
+  get limit() {
+    return limit
+  }
+})
+
+const listed = (list: ArrayLike<number>) =>
+  Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length > list[0]!))
+
+const ring = (n: number) => {
+  const a: { n: number; b?: object } = { n }
+  const b = { a }
+  a.b = b
+  return { a, b }
+}
+
+const ringed = (n: number) => {
+  const { a, b } = ring(n)
+  return Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), () => [Object.keys(a).length, b.a.n]))
+}
+
 describe("an edit of what a step captures", () => {
   const changed: ReadonlyArray<readonly [name: string, before: Node.Any, after: Node.Any]> = [
     ["a threshold", long(3), long(100)],
@@ -99,6 +138,12 @@ describe("an edit of what a step captures", () => {
       shaped(Schema.String.check(Schema.isMinLength(4)))
     ],
     ["what a generator captures", traced("x"), traced("y")],
+    ["the variable of a loop in a module", looped[0]!, looped[1]!],
+    ["what a method reads by `this`", held(holder(1)), held(holder(2))],
+    ["what a getter gives", got(getter(1)), got(getter(9))],
+    ["a number among 100,000", listed(Array(100_000).fill(1)), listed([2, ...Array<number>(99_999).fill(1)])],
+    ["a typed array", listed(new Float32Array([1])), listed(new Float32Array([2]))],
+    ["values that hold each other", ringed(1), ringed(2)],
     ["a function", through((text) => text.slice(0, 1)), through((text) => text.slice(0, 2))],
     ["a member that it reads", members({ used: 1, other: 1 }), members({ used: 9, other: 1 })],
     [
@@ -184,8 +229,11 @@ describe("an edit of what a step captures", () => {
     Effect.gen(function* () {
       const at = mkdtempSync(join(tmpdir(), "pipe-closure-"))
       const key = "sk-not-to-be-seen-0123456789abcdef"
+      const short = "hunter1001"
       const node = (threshold: number) =>
-        Flow.step("b", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length > threshold + key.length))
+        Flow.step("b", { row: rows }, ({ row }) =>
+          Effect.map(ask(row), (text) => text.length > threshold + key.length + short.length)
+        )
       const why: Array<string> = []
       for (const threshold of [100, 5]) {
         const model = Scripted.make(() => Scripted.response("x"))
@@ -202,7 +250,10 @@ describe("an edit of what a step captures", () => {
         ).pipe(Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })))
       }
       assert.match(why.at(-1)!, /^step b captures other values \(threshold: 100 → 5, Closure\.test\.ts:\d+\)$/)
-      for (const name of readdirSync(at)) assert.notInclude(readFileSync(join(at, name), "latin1"), key)
+      for (const name of readdirSync(at)) {
+        const text = readFileSync(join(at, name), "latin1")
+        for (const secret of [key, short]) assert.notInclude(text, secret)
+      }
     })
   )
 })

@@ -12,8 +12,8 @@ import type * as Acorn from "acorn"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { hash } from "node:crypto"
 import { types } from "node:util"
-import * as Secret from "../data/Secret.ts"
 import * as StoredValue from "../data/StoredValue.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import * as Modules from "./Modules.ts"
@@ -50,7 +50,7 @@ class Incomparable extends Error {}
 
 /** Types of Effect that hold state, or what only running shows. */
 const STATES = new Set(
-  "Cache Deferred Fiber FiberHandle FiberMap FiberSet Layer LayerMap LayerRef ManagedRuntime MutableHashMap MutableHashSet MutableRef PartitionedSemaphore Pool PubSub Queue RcMap RcRef Ref Resource ScopedCache ScopedRef Semaphore SubscriptionRef SynchronizedRef TxDeferred TxHashMap TxQueue TxRef"
+  "Cache Deferred Redacted Fiber FiberHandle FiberMap FiberSet Layer LayerMap LayerRef ManagedRuntime MutableHashMap MutableHashSet MutableRef PartitionedSemaphore Pool PubSub Queue RcMap RcRef Ref Resource ScopedCache ScopedRef Semaphore SubscriptionRef SynchronizedRef TxDeferred TxHashMap TxQueue TxRef"
     .split(" ")
     .map((name) => `~effect/${name}`)
 )
@@ -61,15 +61,14 @@ const MOST_PARTS = 50_000
 /** Longest text of a value that is kept as it is, to be shown. */
 const MOST_SHOWN = 80
 
-/** So long a run of characters without a space may be a key. */
-const SECRET = /[^\s"',;:()[\]{}]{20,}/
+/** A value that may be shown: numbers, and short words of letters. Anything else may be a key. */
+const PLAIN = /^(?:-?\d[\d.e+-]*|true|false|null|"(?:[A-Za-z]{1,12}[ .,!?-]*){0,8}")$/
 
-const shown = (text: string): string =>
-  SECRET.test(text)
-    ? `(${ContentHash.make(text)})`
-    : text.length <= MOST_SHOWN
-      ? Secret.mask(text)
-      : `${Secret.mask(text.slice(0, MOST_SHOWN / 2))}… (${ContentHash.make(text)})`
+/** Names of what is not shown, whatever it is. */
+const PRIVATE = /pass|pw\b|secret|token|key|auth|cred|salt/i
+
+const shown = (way: string, text: string): string =>
+  text.length <= MOST_SHOWN && PLAIN.test(text) && !PRIVATE.test(way) ? text : `(${ContentHash.make(text)})`
 
 interface Own {
   readonly code: string
@@ -108,6 +107,9 @@ class Reader implements Closures {
   private readonly described = new Map<object, string>()
   private parts = 0
   private data = 0
+  /** What is being described, by its depth, and the lowest depth that a ring leads back to. */
+  private readonly open = new Map<object, number>()
+  private ring = Number.POSITIVE_INFINITY
 
   constructor(acorn: typeof Acorn, modules: Modules.Modules, openScopes: () => Scopes.Scopes) {
     this.acorn = acorn
@@ -144,13 +146,13 @@ class Reader implements Closures {
       if (path !== "") captured.set(path, `code ${own.code}`)
       for (const [name, value] of own.variables) {
         const way = path === "" ? name : `${path}.${name}`
-        if (typeof value === "function" && !isKey(value) && !Schema.isSchema(value)) {
+        if (typeof value === "function" && !isData(value)) {
           flatten(value, way)
           continue
         }
         try {
           this.parts = 0
-          captured.set(way, shown(this.describe(value)))
+          captured.set(way, shown(way, this.describe(value)))
         } catch (error) {
           if (!(error instanceof Incomparable)) throw error
           unknown.set(way, error.message)
@@ -169,7 +171,7 @@ class Reader implements Closures {
   }
 
   private look(f: Function): Own {
-    const source = Function.prototype.toString.call(f)
+    const source = sourceOf(f)
     const opaque = (what: string): Own => ({
       code: ContentHash.make(source),
       variables: [],
@@ -183,13 +185,13 @@ class Reader implements Closures {
     }
     const text = this.textOf(source)
     if (text === undefined) return opaque("code that cannot be read")
-    const { home, isArrow, names, readsThis } = text
+    const { home, isArrow, loads, names, readsThis } = text
     const constants: Array<string> = []
     const variables: Array<readonly [string, unknown]> = []
     let scopes: ReadonlyArray<Scopes.Scope> | undefined
     const scopesOf = (): ReadonlyArray<Scopes.Scope> => (scopes ??= this.scopesOf(f, home))
     for (const [name, reference] of names) {
-      const imported = home?.module.imports.get(name)
+      const imported = home?.imports.get(name)
       if (imported?._tag === "Package") {
         constants.push(`${name}=${imported.specifier}#${imported.name}`)
         continue
@@ -199,10 +201,20 @@ class Reader implements Closures {
         continue
       }
       const scope = scopesOf().find(({ variables }) => Object.hasOwn(variables, name))
-      if (scope === undefined) continue
+      if (scope === undefined) {
+        if (home !== undefined && !(name in globalThis)) return { ...opaque(`${name}, which cannot be read`), home }
+        continue
+      }
       const value = scope.variables[name]
-      const isPlain = isRecord(value) || types.isModuleNamespaceObject(value)
-      if (reference.isWhole || !isPlain) variables.push([name, value])
+      if (
+        imported !== undefined
+        && typeof value === "function"
+        && !isData(value)
+        && this.ownOf(value).home === undefined
+      ) {
+        return { ...opaque(`${name}, whose module was not found`), home }
+      }
+      if (reference.isWhole || !this.isByMember(value, reference)) variables.push([name, value])
       else {
         for (const member of reference.members) {
           const { value: part } = Object.getOwnPropertyDescriptor(value, member) ?? {}
@@ -210,12 +222,41 @@ class Reader implements Closures {
         }
       }
     }
+    if (home !== undefined && !isData(f)) {
+      for (const name of Object.getOwnPropertyNames(f)) {
+        const { value } = Object.getOwnPropertyDescriptor(f, name)!
+        if (!STANDARD.has(name) && value !== undefined && typeof value !== "function")
+          variables.push([`${f.name}.${name}`, value])
+      }
+    }
     return {
       code: ContentHash.make([text.canonical, ...constants.sort()].join("\n")),
       variables,
-      unknown: readsThis && home !== undefined && isArrow ? "`this` of what it was made in" : undefined,
+      unknown:
+        home === undefined
+          ? undefined
+          : readsThis && isArrow
+            ? "`this` of what it was made in"
+            : loads
+              ? "a module that it loads when it runs"
+              : undefined,
       home
     }
+  }
+
+  /** Whether only the members that are read of a value count: those that are data, and functions that read no `this`. */
+  private isByMember(value: unknown, { members }: Syntax.Reference): value is object {
+    if (!isRecord(value) && !types.isModuleNamespaceObject(value)) return false
+    for (const member of members) {
+      const { get, value: part } = Object.getOwnPropertyDescriptor(value, member) ?? {}
+      if (get !== undefined || (typeof part === "function" && READS_THIS.test(sourceOf(part)))) return false
+    }
+    return true
+  }
+
+  /** Whether a function stands in one of the author's modules: told by its text, without reading it. */
+  private isOwn(f: Function): boolean {
+    return this.modules.homeOf(sourceOf(f)) !== undefined
   }
 
   /** What the text of a function says: many are made of one text. */
@@ -280,8 +321,7 @@ class Reader implements Closures {
   }
 
   private describeFunction(f: Function): string {
-    if (Schema.isSchema(f)) return this.describeSchema(f)
-    if (isKey(f)) return `service ${(f as unknown as { readonly key: string }).key}`
+    if (isData(f)) return this.describeClass(f)
     const { captured, code, unknown } = this.of(f)
     for (const [name, what] of unknown) {
       // What a package has made is as its package is.
@@ -290,41 +330,78 @@ class Reader implements Closures {
     return `function ${code} ${StoredValue.canonical(captured)}`
   }
 
+  /** A schema, or the key of a service: what it holds, and where it is a class of the author's, its code. */
+  private describeClass(f: Function): string {
+    const code = !this.isOwn(f) ? "" : ` ${this.ownOf(f).code}`
+    return Schema.isSchema(f)
+      ? `${this.describeSchema(f)}${code}`
+      : `service ${(f as unknown as { readonly key: string }).key}${code}`
+  }
+
   private describeObject(value: object): string {
     const known = this.described.get(value)
     if (known !== undefined) return known
-    // Until it is done: what holds itself.
-    this.described.set(value, "↺")
+    const ring = this.open.get(value)
+    if (ring !== undefined) {
+      this.ring = Math.min(this.ring, ring)
+      return "↺"
+    }
+    const depth = this.open.size
+    this.open.set(value, depth)
     try {
       const text = this.describeNew(value)
-      this.described.set(value, text)
+      // What leads back to something around it says less than it would by itself.
+      if (this.ring >= depth) {
+        this.described.set(value, text)
+        this.ring = Number.POSITIVE_INFINITY
+      }
       return text
-    } catch (error) {
-      this.described.delete(value)
-      throw error
+    } finally {
+      this.open.delete(value)
     }
   }
 
   private describeNew(value: object): string {
+    if (Array.isArray(value) || isRecord(value)) {
+      // Plain data in one go, however much it is.
+      const plain = StoredValue.canonical(value)
+      if (plain !== undefined) return plain.length > MOST_SHOWN ? `data ${ContentHash.make(plain)}` : plain
+    }
     if (Array.isArray(value)) return `[${value.map((item) => this.describe(item)).join(",")}]`
     if (value instanceof Map) {
       return `map ${this.describe(Array.from(value))}`
     }
     if (value instanceof Set) return `set ${this.describe(Array.from(value))}`
     if (value instanceof RegExp) return `regexp ${value}`
-    if (value instanceof Date || value instanceof URL || value instanceof Uint8Array) return StoredValue.encode(value)!
-    if (ArrayBuffer.isView(value)) return `${value.constructor.name} ${ContentHash.make(String(value))}`
+    if (value instanceof Date || value instanceof URL) return StoredValue.encode(value)!
+    if (ArrayBuffer.isView(value))
+      return `${value.constructor.name} ${hash("sha256", new Uint8Array(value.buffer, value.byteOffset, value.byteLength), "hex")}`
     if (value instanceof Error) return `error ${value.name} ${value.message}`
-    if (types.isModuleNamespaceObject(value)) return "module"
-    if (isKey(value)) return `service ${String((value as { readonly key?: unknown }).key)}`
+    if (types.isModuleNamespaceObject(value)) return this.describeModule(value)
+    if (isKey(value) && !markersOf(value).some((marker) => marker.startsWith("~effect/ai"))) {
+      const { defaultValue, key } = value as { readonly key?: unknown; readonly defaultValue?: unknown }
+      return `service ${String(key)} ${typeof defaultValue === "function" ? this.describeFunction(defaultValue) : ""}`
+    }
     if (Schema.isSchema(value)) return this.describeSchema(value)
     if (isRecord(value)) return this.describeFields(value)
     if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value that only running it shows")
     const markers = markersOf(value)
     if (markers.some((marker) => STATES.has(marker)))
       throw new Incomparable(`a ${markers[0]!.slice("~effect/".length)}`)
-    if (markers.length > 0) return `${markers.join(" ")} ${this.inData(() => this.describeFields(value))}`
+    if (markers.length > 0) {
+      const made: unknown = value.constructor
+      const own = typeof made === "function" && this.isOwn(made) ? this.ownOf(made).code : ""
+      return `${markers.join(" ")} ${own} ${this.inData(() => this.describeFields(value))}`
+    }
     return this.describeInstance(value)
+  }
+
+  /** A module of the author's is what it exports; one of a package is known by its name. */
+  private describeModule(value: object): string {
+    const parts = Object.values(value) as ReadonlyArray<unknown>
+    const functions = parts.filter((part) => typeof part === "function")
+    const isOwn = functions.length === 0 ? parts.length <= 100 : functions.some((f) => this.isOwn(f as Function))
+    return isOwn ? `module ${this.describeFields(value)}` : "module"
   }
 
   private describeSchema({ ast }: Schema.Top): string {
@@ -356,14 +433,29 @@ class Reader implements Closures {
     const made: unknown = value.constructor
     const name = typeof made === "function" ? made.name : "a class"
     if (this.data > 0 && typeof made === "function") return `${name} ${this.describeFields(value)}`
-    if (typeof made !== "function" || this.ownOf(made).home === undefined)
-      throw new Incomparable(`an instance of ${name}`)
-    if (/(?:^|[\s;{])(?:static\s+)?#\w/.test(Function.prototype.toString.call(made))) {
-      throw new Incomparable(`an instance of ${name}, which has private fields`)
+    if (typeof made !== "function" || !this.isOwn(made)) throw new Incomparable(`an instance of ${name}`)
+    for (
+      let at: unknown = made;
+      typeof at === "function" && at !== Function.prototype;
+      at = Object.getPrototypeOf(at)
+    ) {
+      if (/(?:^|[\s;{])(?:static\s+)?#\w/.test(sourceOf(at))) {
+        throw new Incomparable(`an instance of ${name}, which has private fields`)
+      }
     }
     return `new ${this.describeFunction(made)} ${this.describeFields(value)}`
   }
 }
+
+/** What every function has. */
+const STANDARD = new Set(["length", "name", "prototype", "arguments", "caller"])
+
+const READS_THIS = /\b(?:this|super)\b/
+
+const sourceOf = (f: Function): string => Function.prototype.toString.call(f)
+
+/** Functions that stand for data: schemas, and keys of services. */
+const isData = (f: Function): boolean => Schema.isSchema(f) || isKey(f)
 
 const isRecord = (value: unknown): value is Record<string, unknown> => {
   if (typeof value !== "object" || value === null) return false

@@ -21,13 +21,15 @@ export interface Module {
   /** Types are blanks, so places are those of the file. */
   readonly text: string
   readonly imports: ReadonlyMap<string, Import>
-  readonly functions: ReadonlyArray<readonly [number, number]>
+  readonly scopes: ReadonlyArray<readonly [number, number]>
 }
 
 /** Where a function stands. */
 export interface Home {
   readonly module: Module
   readonly line: number
+  /** What names stand for, where all modules that hold the text agree. */
+  readonly imports: ReadonlyMap<string, Import>
   /** Whether it is made once, with its module, and reads nothing but what stands there. */
   readonly isTop: boolean
 }
@@ -72,11 +74,13 @@ const read = (acorn: typeof Acorn, path: string): { readonly module: Module; rea
             : "*"
       imports.set(
         one.local.name,
-        file === undefined && !specifier.startsWith(".") ? { _tag: "Package", specifier, name } : { _tag: "Own", name }
+        file === undefined && !/^(?:[.#/]|file:)/.test(specifier)
+          ? { _tag: "Package", specifier, name }
+          : { _tag: "Own", name }
       )
     }
   }
-  return { module: { path, text, imports, functions: Syntax.functionsIn(program) }, own: [...own] }
+  return { module: { path, text, imports, scopes: Syntax.scopesIn(program) }, own: [...own] }
 }
 
 /** The modules that can be reached from some files; one that cannot be read is left out. */
@@ -97,22 +101,29 @@ export const make = (acorn: typeof Acorn, files: ReadonlyArray<string>): Modules
   files.forEach(visit)
   return {
     homeOf: (source) => {
-      for (const module of found.values()) {
-        let at = module.text.indexOf(source)
-        if (at === -1) continue
-        const line = module.text.slice(0, at).split("\n").length
-        let isTop = true
-        // The same text may stand in several places: then what stands around any of them counts.
-        for (; at !== -1; at = module.text.indexOf(source, at + 1)) {
-          const end = at + source.length
-          if (module.functions.some(([from, to]) => from < at && to > end)) isTop = false
-        }
-        return { module, line, isTop }
+      const homes = [...found.values()].filter((module) => module.text.includes(source))
+      const [module, ...others] = homes
+      if (module === undefined) return undefined
+      // The same text may stand in several places: then what stands around any of them counts.
+      let isTop = others.length === 0
+      const first = module.text.indexOf(source)
+      for (let at = first; at !== -1; at = module.text.indexOf(source, at + 1)) {
+        const end = at + source.length
+        if (module.scopes.some(([from, to]) => from < at && to > end)) isTop = false
       }
-      return undefined
+      const imports = others.length === 0 ? module.imports : agreed(homes)
+      return { module, imports, isTop, line: module.text.slice(0, first).split("\n").length }
     }
   }
 }
+
+/** What names stand for in all of some modules. */
+const agreed = (modules: ReadonlyArray<Module>): ReadonlyMap<string, Import> =>
+  new Map(
+    [...modules[0]!.imports].filter(([name, one]) =>
+      modules.every(({ imports }) => JSON.stringify(imports.get(name)) === JSON.stringify(one))
+    )
+  )
 
 const OWN = resolve(import.meta.dirname, "..")
 

@@ -33,6 +33,8 @@ export interface Outside {
   readonly names: ReadonlyMap<string, Reference>
   /** Whether it reads the `this` of what stands around it. */
   readonly readsThis: boolean
+  /** Whether it loads modules when it runs. */
+  readonly loads: boolean
 }
 
 /** The names that a pattern binds. */
@@ -95,6 +97,7 @@ type Scopes = ReadonlyArray<ReadonlySet<string>>
 class Reader {
   readonly names = new Map<string, Reference>()
   readsThis = false
+  loads = false
 
   private reference(name: string, scopes: Scopes, member?: string): void {
     if (scopes.some((scope) => scope.has(name))) return
@@ -213,6 +216,9 @@ class Reader {
         return this.all([node.init], scopes, hasThis)
       case "LabeledStatement":
         return this.visit(node.body, scopes, hasThis)
+      case "ImportExpression":
+        this.loads = true
+        return
       case "BreakStatement":
       case "ContinueStatement":
       case "MetaProperty":
@@ -227,15 +233,27 @@ class Reader {
 export const outsideOf = (node: AnyNode): Outside => {
   const reader = new Reader()
   reader.visit(node, [], false)
-  return { names: reader.names, readsThis: reader.readsThis }
+  return { names: reader.names, readsThis: reader.readsThis, loads: reader.loads }
 }
 
-/** Where functions stand in a module, as pairs of start and end. */
-export const functionsIn = (
+/** What has variables of its own. */
+const ENCLOSING = new Set([
+  "ClassBody",
+  "BlockStatement",
+  "StaticBlock",
+  "ForStatement",
+  "ForInStatement",
+  "ForOfStatement",
+  "SwitchStatement",
+  "CatchClause"
+])
+
+/** Where what has variables of its own stands in a module, as pairs of start and end. */
+export const scopesIn = (
   node: AnyNode,
   into: Array<readonly [number, number]> = []
 ): ReadonlyArray<readonly [number, number]> => {
-  if (isFunction(node) || node.type === "ClassBody") into.push([node.start, node.end])
-  for (const child of childrenOf(node)) functionsIn(child, into)
+  if (isFunction(node) || ENCLOSING.has(node.type)) into.push([node.start, node.end])
+  for (const child of childrenOf(node)) scopesIn(child, into)
   return into
 }
