@@ -9,10 +9,9 @@
  *
  * @internal
  */
-import * as ModelName from "./ModelName.ts"
+import * as ModelTable from "./ModelTable.ts"
 
-/** The longest beginning of a model's name counts. */
-const images: ReadonlyArray<readonly [prefix: string, tokens: number]> = [
+const images: ModelTable.ModelTable<number> = [
   ["gpt-4o-mini", 2_833 + 8 * 5_667],
   ["gpt-4o", 85 + 8 * 170],
   ["gpt-4.5", 85 + 8 * 170],
@@ -27,21 +26,6 @@ const images: ReadonlyArray<readonly [prefix: string, tokens: number]> = [
   ["claude-3", 1_600]
 ]
 
-/** `undefined`: no rule is known. */
-export const most = (model: string, mediaType: string): number | undefined => {
-  if (!mediaType.startsWith("image/")) return undefined
-  const name = ModelName.withoutPrefix(model)
-  let found: readonly [prefix: string, tokens: number] | undefined
-  for (const entry of images) {
-    // A newer generation whose name begins alike (`gpt-5.4-mini`) has rules of its own.
-    const next = name[entry[0].length]
-    if (
-      name.startsWith(entry[0])
-      && (next === undefined || next === "-")
-      && entry[0].length > (found?.[0].length ?? 0)
-    ) {
-      found = entry
-    }
-  }
-  return found?.[1]
-}
+/** `undefined`: no rule is known. A newer generation (`gpt-5.4-mini`) has rules of its own. */
+export const most = (model: string, mediaType: string): number | undefined =>
+  mediaType.startsWith("image/") ? ModelTable.find(images, model, "-") : undefined

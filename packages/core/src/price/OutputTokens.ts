@@ -6,10 +6,9 @@
  *
  * @internal
  */
-import * as ModelName from "./ModelName.ts"
+import * as ModelTable from "./ModelTable.ts"
 
-/** The longest beginning of a model's name counts. */
-const limits: ReadonlyArray<readonly [prefix: string, tokens: number]> = [
+const limits: ModelTable.ModelTable<number> = [
   ["gpt-3.5-turbo", 4_096],
   ["gpt-4", 8_192],
   ["gpt-4-turbo", 4_096],
@@ -31,18 +30,4 @@ const limits: ReadonlyArray<readonly [prefix: string, tokens: number]> = [
 ]
 
 /** `undefined`: no limit is known. */
-export const most = (model: string): number | undefined => {
-  const name = ModelName.withoutPrefix(model)
-  let found: readonly [prefix: string, tokens: number] | undefined
-  for (const entry of limits) {
-    const next = name[entry[0].length]
-    if (
-      name.startsWith(entry[0])
-      && (next === undefined || next === "-" || next === ".")
-      && entry[0].length > (found?.[0].length ?? 0)
-    ) {
-      found = entry
-    }
-  }
-  return found?.[1]
-}
+export const most = (model: string): number | undefined => ModelTable.find(limits, model, "-.")

@@ -1,0 +1,24 @@
+/**
+ * Tables whose keys are beginnings of model names.
+ *
+ * @internal
+ */
+import * as ModelName from "./ModelName.ts"
+
+export type ModelTable<A> = ReadonlyArray<readonly [prefix: string, value: A]>
+
+/**
+ * The value of the longest key that a model's name begins with, where the name ends after it or one of the separators
+ * follows; `undefined` without one.
+ */
+export const find = <A>(table: ModelTable<A>, model: string, separators: string): A | undefined => {
+  const name = ModelName.withoutPrefix(model)
+  let found: readonly [prefix: string, value: A] | undefined
+  for (const entry of table) {
+    const [prefix] = entry
+    const next = name[prefix.length]
+    const isWhole = next === undefined || separators.includes(next)
+    if (isWhole && name.startsWith(prefix) && prefix.length > (found?.[0].length ?? 0)) found = entry
+  }
+  return found?.[1]
+}
