@@ -587,7 +587,7 @@ describe("a run that is left", () => {
       })
   )
 
-  it.live("is taken over by another run that asks the same, which pays nothing", () =>
+  it.live("is reused by another run with the same requests, which pays nothing", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.start({ batches: { latency: "500 millis" } })
       const store = newStore()
@@ -724,7 +724,7 @@ describe("a batch that is not found", () => {
 })
 
 describe("a budget", () => {
-  it.live("holds for batches at their price, and goes on with a larger one", () =>
+  it.live("holds for batches at their price, and resumes with a larger one", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.start({ batches: { latency: "50 millis" } })
       const flow = (out: Array<unknown>) =>

@@ -297,7 +297,7 @@ export const contract = (location: () => string) => {
   )
 
   it.live(
-    "carries a run: interrupted, resumed, taken over by another process",
+    "carries a run: interrupted, resumed, claimed by another process",
     () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator.start()

@@ -378,7 +378,7 @@ class Reader implements Closures {
       return `${value.constructor.name} ${hash("sha256", new Uint8Array(value.buffer, value.byteOffset, value.byteLength), "hex")}`
     if (value instanceof Error) return `error ${value.name} ${value.message}`
     if (types.isModuleNamespaceObject(value)) return this.describeModule(value)
-    if (isKey(value) && !markersOf(value).some((marker) => marker.startsWith("~effect/ai"))) {
+    if (Context.isKey(value) && !markersOf(value).some((marker) => marker.startsWith("~effect/ai"))) {
       const { defaultValue, key } = value as { readonly key?: unknown; readonly defaultValue?: unknown }
       return `service ${String(key)} ${typeof defaultValue === "function" ? this.describeFunction(defaultValue) : ""}`
     }
@@ -455,15 +455,13 @@ const READS_THIS = /\b(?:this|super)\b/
 const sourceOf = (f: Function): string => Function.prototype.toString.call(f)
 
 /** Functions that stand for data: schemas, and keys of services. */
-const isData = (f: Function): boolean => Schema.isSchema(f) || isKey(f)
+const isData = (f: Function): boolean => Schema.isSchema(f) || Context.isKey(f)
 
 const isRecord = (value: unknown): value is Record<string, unknown> => {
   if (typeof value !== "object" || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }
-
-const isKey = (value: unknown): boolean => Context.isKey(value)
 
 /** The marks of Effect's types on a value. */
 const markersOf = (value: object): ReadonlyArray<string> => {

@@ -184,7 +184,7 @@ const columns = {
 
 const states: ReadonlySet<unknown> = new Set<State>(["ready", "creating", "sent", "collected", "rejected", "gone"])
 
-/** A state that was damaged is told by what else is known: nothing is sent again for it. */
+/** A damaged state is inferred from the remote id, so that nothing is sent again for it. */
 const stateOf = (row: Database.Row): State => {
   if (states.has(row["state"])) return row["state"] as State
   return row["remote"] === null ? "creating" : "sent"

@@ -58,7 +58,7 @@ export const read = async (response: Response, assembly: Assembly): Promise<unkn
       if (event.data.trim() === "[DONE]") isDone = true
       else if (event.event === "error") assembly.add(errorOf(JSON.parse(event.data)))
       else assembly.add(JSON.parse(event.data))
-      // What is too large is told by the whole answer.
+      // No limit for one event: the limit on the size of the whole response holds.
     },
     { maxEventSize: Number.MAX_SAFE_INTEGER }
   )
