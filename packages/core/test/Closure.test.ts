@@ -1,8 +1,8 @@
 /** What a step and a layer are: an edit runs what depends on it again, and nothing else. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cache, Flow, ModelClient, type Node, Runner, Sink, Source, Stack } from "@pipe/core"
+import { Cache, Flow, ModelClient, type ModelRequest, type Node, Runner, Sink, Source, Stack } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
-import { Effect, type Layer, Logger, Schema } from "effect"
+import { Data, Effect, Layer, Logger, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 import { mkdtempSync, readdirSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -111,6 +111,25 @@ const getter = (limit: number) => ({
 const listed = (list: ArrayLike<number>) =>
   Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => text.length > list[0]!))
 
+const labelled = (suffix: string) => {
+  class Label extends Schema.Class<Label>("Label")({ text: Schema.String }) {
+    get whole() {
+      return this.text + suffix
+    }
+  }
+  const label = new Label({ text: "x" })
+  return Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), () => label.whole))
+}
+
+const failing = (code: number) => {
+  class Refused extends Data.TaggedError("Refused")<{ readonly text: string }> {
+    get code() {
+      return code
+    }
+  }
+  return Flow.step("a", { row: rows }, ({ row }) => Effect.map(ask(row), (text) => new Refused({ text }).code))
+}
+
 const ring = (n: number) => {
   const a: { n: number; b?: object } = { n }
   const b = { a }
@@ -144,6 +163,8 @@ describe("an edit of what a step captures", () => {
     ["a number among 100,000", listed(Array(100_000).fill(1)), listed([2, ...Array<number>(99_999).fill(1)])],
     ["a typed array", listed(new Float32Array([1])), listed(new Float32Array([2]))],
     ["values that hold each other", ringed(1), ringed(2)],
+    ["what a getter of a schema's class reads", labelled("x"), labelled("y")],
+    ["what a getter of an error's class reads", failing(1), failing(2)],
     ["a function", through((text) => text.slice(0, 1)), through((text) => text.slice(0, 2))],
     ["a member that it reads", members({ used: 1, other: 1 }), members({ used: 9, other: 1 })],
     [
@@ -225,6 +246,44 @@ describe("an edit of what a step captures", () => {
     })
   )
 
+  it.live("is told against the version that it is most like, and of equals the last that ran", () =>
+    Effect.gen(function* () {
+      const at = mkdtempSync(join(tmpdir(), "pipe-closure-"))
+      const whys: Array<string> = []
+      const run = (language: string, max: number) =>
+        Effect.gen(function* () {
+          const translated = Flow.step("b", { row: rows }, ({ row }) =>
+            Effect.map(ask(`${language}: ${row}`), (text) => text.slice(0, max))
+          )
+          const model = Scripted.make(() => Scripted.response("x"))
+          const why: Array<string> = []
+          yield* Runner.run(
+            Flow.make("explained", {
+              outputs: [Sink.forEach("out", translated, () => Effect.void)],
+              stack: model.layer
+            }),
+            {
+              explain: true,
+              observe: (event) => Effect.sync(() => void (event._tag === "RowMissing" && why.push(event.reason)))
+            }
+          ).pipe(Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })))
+          whys.push(why[0]?.replace(/, Closure\.test\.ts:\d+/, "") ?? "reused")
+        })
+      yield* run("French", 10)
+      yield* run("German", 10)
+      yield* run("French", 10)
+      yield* run("French", 20)
+      yield* run("German", 30)
+      assert.deepStrictEqual(whys, [
+        "step b has not run before",
+        'step b captures other values (language: "French" → "German")',
+        "reused",
+        "step b captures other values (max: 10 → 20)",
+        "step b captures other values (max: 10 → 30)"
+      ])
+    })
+  )
+
   it.live("is shown by name, and a key never stands in the store", () =>
     Effect.gen(function* () {
       const at = mkdtempSync(join(tmpdir(), "pipe-closure-"))
@@ -297,6 +356,50 @@ describe("an edit of a layer", () => {
       })
     )
   }
+
+  it.live("that leaves answers as they are counts for nothing", () =>
+    Effect.gen(function* () {
+      const logs: ReadonlyArray<(text: string) => string> = [(text) => text, (text) => `${text}!`]
+      const { calls } = yield* edits([node(), node()], (at) =>
+        ModelClient.middleware((send) => (request) => (logs[at]!(""), send(request)), { name: "log", answers: false })
+      )
+      assert.deepStrictEqual(calls, [2, 0])
+    })
+  )
+
+  it.live("that is a provider counts by its code, and not by the clients and counters that it holds", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      const provider = (code: (text: string) => string) => {
+        const held = { client: Symbol("client"), seen: new Array<string>() }
+        return Layer.succeed(
+          ModelClient.ModelClient,
+          ModelClient.provider({
+            name: "mine",
+            send: ((request: ModelRequest.Completion) =>
+              Effect.sync(() => {
+                calls++
+                held.seen.push(String(held.client))
+                return Scripted.response(code(Scripted.prompt(request)))
+              })) as ModelClient.Send
+          })
+        )
+      }
+      const upper = (text: string) => text.toUpperCase()
+      const came: Array<number> = []
+      const store = join(mkdtempSync(join(tmpdir(), "pipe-closure-")), "pipe.db")
+      for (const code of [upper, upper, (text: string) => text.toLowerCase()]) {
+        calls = 0
+        const flow = Flow.make("own", {
+          outputs: [Sink.forEach("out", node(), () => Effect.void)],
+          stack: Stack.make(Cache.layer(), provider(code))
+        })
+        yield* Effect.provide(Runner.run(flow), NodeHost.layer({ store }))
+        came.push(calls)
+      }
+      assert.deepStrictEqual(came, [2, 0, 2])
+    })
+  )
 
   it.live("counts what a helper of it is, and what it says beside", () =>
     Effect.gen(function* () {

@@ -59,7 +59,8 @@ export const make = (
   return {
     requests,
     layer: Layer.sync(ModelClient.ModelClient, () =>
-      ModelClient.provider({ name: "openai", send: send as ModelClient.Send })
+      // A script is no part of what a step is.
+      ModelClient.provider({ name: "openai", send: send as ModelClient.Send, answers: false })
     )
   }
 }

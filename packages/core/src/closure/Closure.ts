@@ -64,15 +64,31 @@ const MOST_SHOWN = 80
 /** A value that may be shown: numbers, and short words of letters. Anything else may be a key. */
 const PLAIN = /^(?:-?\d[\d.e+-]*|true|false|null|"(?:[A-Za-z]{1,12}[ .,!?-]*){0,8}")$/
 
+/** Begins what stands for a captured function: its code, while what it captures stands beside it. */
+const CODE = "code "
+
+export const codeText = (code: string): string => `${CODE}${code}`
+
+/** Whether the text of something captured stands for the code of a function. */
+export const isCode = (text: string): boolean => text.startsWith(CODE)
+
 /** Names of what is not shown, whatever it is. */
 const PRIVATE = /pass|pw\b|secret|token|key|auth|cred|salt/i
 
 const shown = (way: string, text: string): string =>
   text.length <= MOST_SHOWN && PLAIN.test(text) && !PRIVATE.test(way) ? text : `(${ContentHash.make(text)})`
 
+type Variable = readonly [name: string, value: unknown]
+
+/** What a name of a function stands for. */
+type Named =
+  | { readonly _tag: "Constant"; readonly text: string }
+  | { readonly _tag: "Variables"; readonly variables: ReadonlyArray<Variable> }
+  | { readonly _tag: "Unknown"; readonly what: string }
+
 interface Own {
   readonly code: string
-  readonly variables: ReadonlyArray<readonly [name: string, value: unknown]>
+  readonly variables: ReadonlyArray<Variable>
   readonly unknown: string | undefined
   readonly home: Modules.Home | undefined
 }
@@ -102,6 +118,7 @@ class Reader implements Closures {
   private scopes: Scopes.Scopes | undefined
   private readonly texts = new Map<string, Text | undefined>()
   private readonly owns = new Map<Function, Own>()
+  private readonly around = new WeakMap<Function, ReadonlyArray<Scopes.Scope>>()
   private readonly tops = new Map<Modules.Module, Scopes.Scope["variables"]>()
   private readonly meanings = new Map<Function, Meaning>()
   private readonly described = new Map<object, string>()
@@ -123,8 +140,11 @@ class Reader implements Closures {
   }
 
   of(f: Function): Meaning {
-    let meaning = this.meanings.get(f)
-    if (meaning === undefined) this.meanings.set(f, (meaning = this.read(f)))
+    const known = this.meanings.get(f)
+    if (known !== undefined) return known
+    const meaning = this.read(f)
+    // Inside of a ring it says less than it would by itself.
+    if (this.ring === Number.POSITIVE_INFINITY) this.meanings.set(f, meaning)
     return meaning
   }
 
@@ -143,7 +163,7 @@ class Reader implements Closures {
         at ??= `${own.home.module.path.replace(/^.*\//, "")}:${own.home.line}`
       }
       if (own.unknown !== undefined) unknown.set(path === "" ? "it" : path, own.unknown)
-      if (path !== "") captured.set(path, `code ${own.code}`)
+      if (path !== "") captured.set(path, codeText(own.code))
       for (const [name, value] of own.variables) {
         const way = path === "" ? name : `${path}.${name}`
         if (typeof value === "function" && !isData(value)) {
@@ -185,62 +205,60 @@ class Reader implements Closures {
     }
     const text = this.textOf(source)
     if (text === undefined) return opaque("code that cannot be read")
-    const { home, isArrow, loads, names, readsThis } = text
+    const { home, isArrow, loads, readsThis } = text
     const constants: Array<string> = []
-    const variables: Array<readonly [string, unknown]> = []
-    let scopes: ReadonlyArray<Scopes.Scope> | undefined
-    const scopesOf = (): ReadonlyArray<Scopes.Scope> => (scopes ??= this.scopesOf(f, home))
-    for (const [name, reference] of names) {
-      const imported = home?.imports.get(name)
-      if (imported?._tag === "Package") {
-        constants.push(`${name}=${imported.specifier}#${imported.name}`)
-        continue
-      }
-      if (reference.isWritten) {
-        constants.push(`${name} is written`)
-        continue
-      }
-      const scope = scopesOf().find(({ variables }) => Object.hasOwn(variables, name))
-      if (scope === undefined) {
-        if (home !== undefined && !(name in globalThis)) return { ...opaque(`${name}, which cannot be read`), home }
-        continue
-      }
-      const value = scope.variables[name]
-      if (
-        imported !== undefined
-        && typeof value === "function"
-        && !isData(value)
-        && this.ownOf(value).home === undefined
-      ) {
-        return { ...opaque(`${name}, whose module was not found`), home }
-      }
-      if (reference.isWhole || !this.isByMember(value, reference)) variables.push([name, value])
-      else {
-        for (const member of reference.members) {
-          const { value: part } = Object.getOwnPropertyDescriptor(value, member) ?? {}
-          variables.push([`${name}.${member}`, part])
-        }
+    const variables: Array<Variable> = []
+    for (const [name, reference] of text.names) {
+      const known = this.nameOf(f, text, name, reference)
+      switch (known._tag) {
+        case "Unknown":
+          return { ...opaque(known.what), home }
+        case "Constant":
+          constants.push(known.text)
+          break
+        case "Variables":
+          variables.push(...known.variables)
       }
     }
-    if (home !== undefined && !isData(f)) {
-      for (const name of Object.getOwnPropertyNames(f)) {
-        const { value } = Object.getOwnPropertyDescriptor(f, name)!
-        if (!STANDARD.has(name) && value !== undefined && typeof value !== "function")
-          variables.push([`${f.name}.${name}`, value])
-      }
-    }
+    if (home !== undefined && !isData(f)) variables.push(...propertiesOf(f))
+    const unknown =
+      readsThis && isArrow ? "`this` of what it was made in" : loads ? "a module that it loads when it runs" : undefined
     return {
       code: ContentHash.make([text.canonical, ...constants.sort()].join("\n")),
       variables,
-      unknown:
-        home === undefined
-          ? undefined
-          : readsThis && isArrow
-            ? "`this` of what it was made in"
-            : loads
-              ? "a module that it loads when it runs"
-              : undefined,
+      unknown: home === undefined ? undefined : unknown,
       home
+    }
+  }
+
+  /** What a name stands for that a function reads from outside. */
+  private nameOf(f: Function, { home }: Text, name: string, reference: Syntax.Reference): Named {
+    const imported = home?.imports.get(name)
+    if (imported?._tag === "Package") {
+      return { _tag: "Constant", text: `${name}=${imported.specifier}#${imported.name}` }
+    }
+    if (reference.isWritten) return { _tag: "Constant", text: `${name} is written` }
+    const scope = this.scopesOf(f, home).find(({ variables }) => Object.hasOwn(variables, name))
+    if (scope === undefined) {
+      const isUnknown = home !== undefined && !(name in globalThis)
+      return isUnknown
+        ? { _tag: "Unknown", what: `${name}, which cannot be read` }
+        : { _tag: "Variables", variables: [] }
+    }
+    const value = scope.variables[name]
+    const isImported = imported !== undefined && typeof value === "function" && !isData(value)
+    if (isImported && this.ownOf(value).home === undefined) {
+      return { _tag: "Unknown", what: `${name}, whose module was not found` }
+    }
+    return {
+      _tag: "Variables",
+      variables:
+        reference.isWhole || !this.isByMember(value, reference)
+          ? [[name, value]]
+          : Array.from(reference.members, (member) => [
+              `${name}.${member}`,
+              Object.getOwnPropertyDescriptor(value, member)?.value
+            ])
     }
   }
 
@@ -277,6 +295,12 @@ class Reader implements Closures {
   }
 
   private scopesOf(f: Function, home: Modules.Home | undefined): ReadonlyArray<Scopes.Scope> {
+    let scopes = this.around.get(f)
+    if (scopes === undefined) this.around.set(f, (scopes = this.readScopes(f, home)))
+    return scopes
+  }
+
+  private readScopes(f: Function, home: Modules.Home | undefined): ReadonlyArray<Scopes.Scope> {
     const known = home?.isTop === true ? this.tops.get(home.module) : undefined
     if (known !== undefined) return [{ kind: "module", variables: known }]
     this.scopes ??= this.openScopes()
@@ -321,7 +345,12 @@ class Reader implements Closures {
   }
 
   private describeFunction(f: Function): string {
-    if (isData(f)) return this.describeClass(f)
+    if (isData(f)) return this.once(f, () => this.describeClass(f))
+    return this.describeCode(f)
+  }
+
+  /** The code of a function or a class, with what it captures. */
+  private describeCode(f: Function): string {
     const { captured, code, unknown } = this.of(f)
     for (const [name, what] of unknown) {
       // What a package has made is as its package is.
@@ -332,13 +361,18 @@ class Reader implements Closures {
 
   /** A schema, or the key of a service: what it holds, and where it is a class of the author's, its code. */
   private describeClass(f: Function): string {
-    const code = !this.isOwn(f) ? "" : ` ${this.ownOf(f).code}`
+    const code = this.isOwn(f) ? ` ${this.describeCode(f)}` : ""
     return Schema.isSchema(f)
       ? `${this.describeSchema(f)}${code}`
       : `service ${(f as unknown as { readonly key: string }).key}${code}`
   }
 
   private describeObject(value: object): string {
+    return this.once(value, () => this.describeNew(value))
+  }
+
+  /** Describes a value once, also where it holds itself. */
+  private once(value: object, describe: () => string): string {
     const known = this.described.get(value)
     if (known !== undefined) return known
     const ring = this.open.get(value)
@@ -349,7 +383,7 @@ class Reader implements Closures {
     const depth = this.open.size
     this.open.set(value, depth)
     try {
-      const text = this.describeNew(value)
+      const text = describe()
       // What leads back to something around it says less than it would by itself.
       if (this.ring >= depth) {
         this.described.set(value, text)
@@ -390,7 +424,7 @@ class Reader implements Closures {
       throw new Incomparable(`a ${markers[0]!.slice("~effect/".length)}`)
     if (markers.length > 0) {
       const made: unknown = value.constructor
-      const own = typeof made === "function" && this.isOwn(made) ? this.ownOf(made).code : ""
+      const own = typeof made === "function" && this.isOwn(made) ? this.describeFunction(made) : ""
       return `${markers.join(" ")} ${own} ${this.inData(() => this.describeFields(value))}`
     }
     return this.describeInstance(value)
@@ -449,6 +483,15 @@ class Reader implements Closures {
 
 /** What every function has. */
 const STANDARD = new Set(["length", "name", "prototype", "arguments", "caller"])
+
+/** Values that an author has put on a function. */
+const propertiesOf = (f: Function): ReadonlyArray<Variable> =>
+  Object.getOwnPropertyNames(f).flatMap((name) => {
+    const { value } = Object.getOwnPropertyDescriptor(f, name)!
+    return STANDARD.has(name) || value === undefined || typeof value === "function"
+      ? []
+      : [[`${f.name}.${name}`, value]]
+  })
 
 const READS_THIS = /\b(?:this|super)\b/
 

@@ -7,7 +7,7 @@
 import * as RequestKey from "../data/RequestKey.ts"
 import type { LayerInfo } from "../seam/ModelClient.ts"
 import * as ContentHash from "../store/ContentHash.ts"
-import type * as Closure from "./Closure.ts"
+import * as Closure from "./Closure.ts"
 
 type Closures = Pick<Closure.Closures, "of">
 
@@ -16,12 +16,21 @@ export interface OwnLayer {
   readonly meaning: Closure.Meaning
 }
 
-/** The layers of a stack that the author has written. */
+/** The layers of a stack that the author has written, but for those that say that they leave answers as they are. */
 export const own = (layers: ReadonlyArray<LayerInfo>, closures: Closures): ReadonlyArray<OwnLayer> =>
   layers.flatMap((layer) => {
-    const meaning = layer.code === undefined ? undefined : closures.of(layer.code)
-    return meaning?.isOwn === true ? [{ layer, meaning }] : []
+    if (layer.code === undefined || layer.answers === false || layer.paces === true) return []
+    const meaning = closures.of(layer.code)
+    if (!meaning.isOwn) return []
+    return [{ layer, meaning: layer.isProvider === true ? codeAlone(meaning) : meaning }]
   })
+
+/** A provider holds clients, keys and counters, which change no answer: what of its options does, its `answers` say. */
+const codeAlone = (meaning: Closure.Meaning): Closure.Meaning => ({
+  ...meaning,
+  captured: new Map([...meaning.captured].filter(([, text]) => Closure.isCode(text))),
+  unknown: new Map()
+})
 
 /** What a layer is, as a text that is equal for equal layers. */
 const textOf = ({ layer, meaning }: OwnLayer): string =>

@@ -10,7 +10,7 @@
  */
 import type * as Schema from "effect/Schema"
 import * as RequestKey from "../data/RequestKey.ts"
-import type * as Closure from "../closure/Closure.ts"
+import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
@@ -36,7 +36,7 @@ export interface Environment {
 const FORM = 2
 
 /** The author's functions that a node is made of, by what they are for; `undefined`: its value is always computed. */
-export const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: Function]> | undefined => {
+const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: Function]> | undefined => {
   switch (kind._tag) {
     case "Step":
       return kind.computed
@@ -59,45 +59,51 @@ export const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: stri
   }
 }
 
-/** What a node's functions capture and nobody can compare, by the way to it; and where they stand. */
-export const unknownOf = (
-  { kind }: Pick<Node.Any, "kind">,
-  closures: Environment["closures"]
-): { readonly unknown: ReadonlyMap<string, string>; readonly at: string | undefined } => {
+/** What a node's functions are. */
+export interface Code {
+  readonly source: string
+  readonly captured: { readonly [name: string]: string }
+  /** What they capture and nobody can compare, by the way to it. */
+  readonly unknown: ReadonlyMap<string, string>
+  /** Where the node was made: `flow.ts:7`. */
+  readonly at: string | undefined
+}
+
+/** What a node's functions are; `undefined`: its value is always computed. */
+export const codeOf = (kind: Node.Kind, closures: Environment["closures"]): Code | undefined => {
+  const functions = functionsOf(kind)
+  if (functions === undefined) return undefined
+  const captured: Record<string, string> = {}
   const unknown = new Map<string, string>()
   let at: string | undefined
-  for (const [, f] of functionsOf(kind) ?? []) {
+  const codes = functions.map(([use, f]) => {
     const meaning = closures.of(f)
     at ??= meaning.at
     for (const [name, what] of meaning.unknown) unknown.set(name, what)
-  }
-  return { unknown, at }
+    for (const [name, text] of meaning.captured) captured[use === "" ? name : `${use}: ${name}`] = text
+    return [use, meaning.code]
+  })
+  return { source: ContentHash.make(RequestKey.canonical(codes)), captured, unknown, at }
 }
 
 /** The parts of a node's key; `undefined` for one whose value is always computed. */
 export const parts = (node: Node.Any, environment: Environment): Parts | undefined => {
-  const functions = functionsOf(node.kind)
-  if (functions === undefined || !("policy" in node.kind)) return undefined
+  const code = codeOf(node.kind, environment.closures)
+  if (code === undefined || !("policy" in node.kind)) return undefined
   const { policy } = node.kind
-  const { at, unknown } = unknownOf(node, environment.closures)
-  if (unknown.size > 0 && policy.by === undefined) return undefined
-  const captured: Record<string, string> = {}
-  const codes = functions.map(([use, f]) => {
-    const meaning = environment.closures.of(f)
-    for (const [name, text] of meaning.captured) captured[use === "" ? name : `${use}: ${name}`] = text
-    return [use, meaning.code]
-  })
+  if (code.unknown.size > 0 && policy.by === undefined) return undefined
+  const captured: Record<string, string> = { ...code.captured }
   for (const { layer, meaning } of LayerCode.own(environment.layers, environment.closures)) {
     // What a layer says stands for what nobody can compare.
     if (meaning.unknown.size > 0 && layer.answers === undefined) return undefined
-    captured[`layer ${layer.name}`] = `code ${meaning.code}`
+    captured[`layer ${layer.name}`] = Closure.codeText(meaning.code)
     for (const [name, text] of meaning.captured) captured[`${name} of layer ${layer.name}`] = text
   }
   const json = (value: unknown): Schema.Json => JSON.parse(RequestKey.canonical(value)) as Schema.Json
   return {
     kind: node.kind._tag,
     version: policy.version ?? "",
-    source: ContentHash.make(RequestKey.canonical(codes)),
+    source: code.source,
     captured,
     by: json(policy.by ?? null),
     model: policy.model ?? "",
@@ -105,11 +111,11 @@ export const parts = (node: Node.Any, environment: Environment): Parts | undefin
     parameters: json(Object.fromEntries(environment.parameters)),
     stack: json(
       environment.layers.flatMap(({ answers, namespace }) => [
-        ...(answers === undefined ? [] : [answers]),
+        ...(answers === undefined || answers === false ? [] : [answers]),
         ...(namespace === undefined ? [] : [{ namespace }])
       ])
     ),
-    ...(at === undefined ? undefined : { at })
+    ...(code.at === undefined ? undefined : { at: code.at })
   }
 }
 
@@ -144,33 +150,46 @@ const words: { readonly [part: string]: string } = {
 /** Captured values that are named of a difference. */
 const NAMED = 3
 
+/** Parts that differ, and captured values that do, by name. */
+const differing = (now: Parts, before: Parts) => {
+  const captures = ({ captured }: Parts) => (captured ?? {}) as { readonly [name: string]: string }
+  const [to, from] = [captures(now), captures(before)]
+  return {
+    parts: Object.keys(words).filter((part) => RequestKey.canonical(now[part]) !== RequestKey.canonical(before[part])),
+    captured: [...new Set([...Object.keys(to), ...Object.keys(from)])].flatMap((name) =>
+      to[name] === from[name] ? [] : [{ name, from: from[name], to: to[name] }]
+    )
+  }
+}
+
+/** Of what a step was before, what it is most like now; of equals, the first. */
+export const nearest = <A extends { readonly parts: Parts }>(now: Parts, before: ReadonlyArray<A>): A | undefined => {
+  const distance = ({ parts }: A): number => {
+    const { captured, parts: other } = differing(now, parts)
+    return other.length + captured.length
+  }
+  return before.reduce<A | undefined>(
+    (best, one) => (best === undefined || distance(one) < distance(best) ? one : best),
+    undefined
+  )
+}
+
 /** What is different between a step now and one before, for people. */
 export const difference = (now: Parts, before: Parts): string => {
-  const other = Object.keys(words).filter(
-    (part) => RequestKey.canonical(now[part]) !== RequestKey.canonical(before[part])
-  )
-  const [captured, earlier] = [now, before].map(
-    ({ captured }) => (captured ?? {}) as { readonly [name: string]: string }
-  )
-  const changed = [...new Set([...Object.keys(captured!), ...Object.keys(earlier!)])].filter(
-    (name) => captured![name] !== earlier![name]
-  )
-  const named = changed.slice(0, NAMED).map((name) => {
-    const [from, to] = [earlier![name], captured![name]]
-    return from?.startsWith("code ") === true && to?.startsWith("code ") === true
-      ? `${name} has other code`
-      : `${name}: ${from ?? "not captured"} → ${to ?? "not captured"}`
-  })
+  const { captured, parts } = differing(now, before)
+  const named = captured
+    .slice(0, NAMED)
+    .map(({ from, name, to }) =>
+      from !== undefined && Closure.isCode(from) && to !== undefined && Closure.isCode(to)
+        ? `${name} has other code`
+        : `${name}: ${from ?? "not captured"} → ${to ?? "not captured"}`
+    )
+  const more = captured.length > NAMED ? ["…"] : []
+  const at = typeof now["at"] === "string" ? `, ${now["at"]}` : ""
   return (
     [
-      ...other.map((part) => words[part]!),
-      ...(named.length === 0
-        ? []
-        : [
-            `captures other values (${[...named, ...(changed.length > NAMED ? ["…"] : [])].join(", ")}${
-              typeof now["at"] === "string" ? `, ${now["at"]}` : ""
-            })`
-          ])
+      ...parts.map((part) => words[part]!),
+      ...(named.length === 0 ? [] : [`captures other values (${[...named, ...more].join(", ")}${at})`])
     ].join(" and ") || "is the same"
   )
 }

@@ -131,7 +131,7 @@ export const incomparable = (
         ]
   ),
   ...flow.graph.nodes.flatMap((node) => {
-    const { at, unknown } = StepKey.unknownOf(node, closures)
+    const { at, unknown } = StepKey.codeOf(node.kind, closures) ?? { unknown: new Map() }
     if (unknown.size === 0 || !("policy" in node.kind) || node.kind.policy.by !== undefined) return []
     return [
       `step ${node.name}${at === undefined ? "" : ` (${at})`} captures ${named(unknown)}, which cannot be compared: its results are not reused in other runs. Say what stands for it: { by: { … } }`

@@ -99,7 +99,10 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
 
   const register = (key: string): Effect.Effect<Step, SqlError.SqlError> =>
     options.keep
-      ? Effect.map(store.rows.step(options.flow, { key, name: node.name, parts }), (known) => ({ ...known, key }))
+      ? Effect.map(store.rows.step(options.flow, options.run, { key, name: node.name, parts }), (known) => ({
+          ...known,
+          key
+        }))
       : Effect.map(store.rows.find(key), (id) => ({ id: id ?? 0, key, isNew: id === undefined }))
 
   /** Finds out which step this is, once. */
@@ -248,13 +251,13 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
               "no earlier run had these inputs: the row is new or was edited, or what it is made of has changed, or it failed"
             )
           : Effect.catch(
-              Effect.map(store.rows.before(options.flow, node.name, step.key), (before) =>
-                before === undefined
-                  ? `step ${node.name} has not run before`
-                  : before.key === base
-                    ? `step ${node.name} asks something else now`
-                    : `step ${node.name} ${StepKey.difference(parts, before.parts)}`
-              ),
+              Effect.map(store.rows.before(options.flow, node.name, step.key), (versions) => {
+                const before = StepKey.nearest(parts, versions)
+                if (before === undefined) return `step ${node.name} has not run before`
+                return before.key === base
+                  ? `step ${node.name} asks something else now`
+                  : `step ${node.name} ${StepKey.difference(parts, before.parts)}`
+              }),
               (error) => Effect.succeed(`${store.name} cannot be read: ${Store.messageOf(error)}`)
             )
 

@@ -47,11 +47,13 @@ export interface LayerInfo {
   readonly name: string
   /**
    * What of the layer changes answers, as JSON: a result that was made with another is not reused. Beside it counts the code of a
-   * layer of the author's own, with all that it captures.
+   * layer of the author's own, with all that it captures. `false`: it leaves answers as they are (a log), and nothing of it counts.
    */
   readonly answers?: unknown
   /** The function that the layer is; the constructors set it. */
   readonly code?: Function
+  /** The bottom of the stack: of its code, the values that it captures do not count; its `answers` say what of them does. */
+  readonly isProvider?: true
   /** `resolve` shows all that it does to a request, and it leaves answers as they are; `mapRequest` sets it. */
   readonly isShown?: true
   /** Limits that it keeps, by the minute. */
@@ -283,7 +285,10 @@ export const provider = (options: {
   /** Fills in defaults, such as the model. */
   readonly resolve?: Resolve
   readonly send: Send
-  /** What of its options changes answers, as JSON. */
+  /**
+   * What of its options changes answers, as JSON. The code of an author's own `send` counts beside it, with that of the functions
+   * that it names; the values that it captures (clients, keys, counters) do not. `false`: nothing of it counts but its name.
+   */
   readonly answers?: unknown
   readonly batch?: BatchProvider.BatchProvider
 }): Service => {
@@ -293,7 +298,11 @@ export const provider = (options: {
 
   return {
     resolve,
-    layers: [{ name: options.name, answers: [options.name, options.answers] }],
+    layers: [
+      options.answers === false
+        ? { name: options.name, answers: [options.name] }
+        : { name: options.name, answers: [options.name, options.answers], code: options.send, isProvider: true }
+    ],
     isEdge: true,
     ...(options.batch === undefined ? undefined : { batch: BatchProvider.only(options.batch) }),
     send: (asked) =>

@@ -141,7 +141,9 @@ export const migrations = {
     "ALTER TABLE batch_lines ADD COLUMN most_cost INT"
   ),
   // The model that was requested, where another answered: a budget for a model counts by it.
-  "0010_requested": run("ALTER TABLE attempts ADD COLUMN requested TEXT")
+  "0010_requested": run("ALTER TABLE attempts ADD COLUMN requested TEXT"),
+  // The last run in which a step was what it is: what has changed since is told against the last that was used.
+  "0011_steps_used": run("ALTER TABLE steps ADD COLUMN used INT NOT NULL DEFAULT 0")
 }
 
 /** The newest version that this code knows. */

@@ -54,13 +54,18 @@ export interface RowRepo {
   readonly results: KeyedLog.KeyedLog<Result>
   /** The number of a step that ran before. */
   readonly find: (key: string) => Effect.Effect<number | undefined, SqlError.SqlError>
-  /** Keeps what a step is; its number, and whether it was there before. */
+  /** Keeps what a step is, and that a run used it; its number, and whether it was there before. */
   readonly step: (
     flow: string,
+    run: number,
     step: Omit<StoredStep, "id">
   ) => Effect.Effect<{ readonly id: number; readonly isNew: boolean }, SqlError.SqlError>
-  /** The step of this name that ran last, other than the one of this key. */
-  readonly before: (flow: string, name: string, key: string) => Effect.Effect<StoredStep | undefined, SqlError.SqlError>
+  /** What a step of this name was in earlier runs, other than the one of this key: at most 20, the last used first. */
+  readonly before: (
+    flow: string,
+    name: string,
+    key: string
+  ) => Effect.Effect<ReadonlyArray<StoredStep>, SqlError.SqlError>
   readonly probes: (step: number) => Effect.Effect<ReadonlyArray<Probe>, SqlError.SqlError>
   readonly addProbe: (step: number, probe: Probe) => void
   readonly fail: (run: number, failure: StoredFailure) => void
@@ -91,26 +96,28 @@ export const make = (database: Database.Service, writer: Writer.Writer): RowRepo
       columns: ["key", "step", "run", "expires_at", "value"]
     }),
     find: (key) => Effect.map(find(key), (row) => Database.toNumber(row?.["id"])),
-    step: (flow, { key, name, parts }) =>
+    step: (flow, run, { key, name, parts }) =>
       Effect.flatMap(find(key), (known) =>
         known !== undefined
-          ? Effect.succeed({ id: Number(known["id"]), isNew: false })
+          ? Effect.as(database.query("UPDATE steps SET used = ? WHERE id = ?", [run, Number(known["id"])]), {
+              id: Number(known["id"]),
+              isNew: false
+            })
           : Effect.andThen(
               database.query(
-                "INSERT INTO steps (key, flow, name, parts) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
-                [key, flow, name, JSON.stringify(parts)]
+                "INSERT INTO steps (key, flow, name, parts, used) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+                [key, flow, name, JSON.stringify(parts), run]
               ),
               Effect.map(find(key), (row) => ({ id: Number(row!["id"]), isNew: true }))
             )
       ),
     before: (flow, name, key) =>
       Effect.map(
-        database.query("SELECT * FROM steps WHERE flow = ? AND name = ? AND key <> ? ORDER BY id DESC LIMIT 1", [
-          flow,
-          name,
-          key
-        ]),
-        (rows) => (rows[0] === undefined ? undefined : toStep(rows[0]))
+        database.query(
+          "SELECT * FROM steps WHERE flow = ? AND name = ? AND key <> ? ORDER BY used DESC, id DESC LIMIT 20",
+          [flow, name, key]
+        ),
+        (rows) => rows.map(toStep)
       ),
     probes: (step) =>
       Effect.map(
