@@ -8,7 +8,6 @@
  *
  * @internal
  */
-import type * as Acorn from "acorn"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -16,9 +15,9 @@ import { hash } from "node:crypto"
 import { types } from "node:util"
 import * as StoredValue from "../data/StoredValue.ts"
 import * as ContentHash from "../store/ContentHash.ts"
+import * as FunctionCode from "./FunctionCode.ts"
 import * as Modules from "./Modules.ts"
 import * as Scopes from "./Scopes.ts"
-import * as Syntax from "./Syntax.ts"
 
 /** What a function is, as data. */
 export interface Meaning {
@@ -78,28 +77,6 @@ const PRIVATE = /pass|pw\b|secret|token|key|auth|cred|salt/i
 const shown = (way: string, text: string): string =>
   text.length <= MOST_SHOWN && PLAIN.test(text) && !PRIVATE.test(way) ? text : `(${ContentHash.make(text)})`
 
-type Variable = readonly [name: string, value: unknown]
-
-/** What a name of a function stands for. */
-type Named =
-  | { readonly _tag: "Constant"; readonly text: string }
-  | { readonly _tag: "Variables"; readonly variables: ReadonlyArray<Variable> }
-  | { readonly _tag: "Unknown"; readonly what: string }
-
-interface Own {
-  readonly code: string
-  readonly variables: ReadonlyArray<Variable>
-  readonly unknown: string | undefined
-  readonly home: Modules.Home | undefined
-}
-
-/** A function's text, as far as it is the same for all that are made of it. */
-interface Text extends Syntax.Outside {
-  readonly canonical: string
-  readonly isArrow: boolean
-  readonly home: Modules.Home | undefined
-}
-
 /** Looks at the functions of what was made where these errors were. */
 export const openFor = (sites: ReadonlyArray<Error | undefined>): Effect.Effect<Closures> =>
   Effect.suspend(() => open([...new Set(sites.flatMap((site) => (site === undefined ? [] : Modules.filesOf(site))))]))
@@ -108,18 +85,11 @@ export const openFor = (sites: ReadonlyArray<Error | undefined>): Effect.Effect<
 export const open = (files: ReadonlyArray<string>): Effect.Effect<Closures> =>
   Effect.promise(async () => {
     const [acorn, inspector] = await Promise.all([import("acorn"), import("node:inspector")])
-    return new Reader(acorn, Modules.make(acorn, files), () => Scopes.open(inspector))
+    return new Describer(new FunctionCode.Reader(acorn, Modules.make(acorn, files), () => Scopes.open(inspector)))
   })
 
-class Reader implements Closures {
-  private readonly acorn: typeof Acorn
-  private readonly modules: Modules.Modules
-  private readonly openScopes: () => Scopes.Scopes
-  private scopes: Scopes.Scopes | undefined
-  private readonly texts = new Map<string, Text | undefined>()
-  private readonly owns = new Map<Function, Own>()
-  private readonly around = new WeakMap<Function, ReadonlyArray<Scopes.Scope>>()
-  private readonly tops = new Map<Modules.Module, Scopes.Scope["variables"]>()
+class Describer implements Closures {
+  private readonly code: FunctionCode.Reader
   private readonly meanings = new Map<Function, Meaning>()
   private readonly described = new Map<object, string>()
   private parts = 0
@@ -128,15 +98,12 @@ class Reader implements Closures {
   private readonly open = new Map<object, number>()
   private ring = Number.POSITIVE_INFINITY
 
-  constructor(acorn: typeof Acorn, modules: Modules.Modules, openScopes: () => Scopes.Scopes) {
-    this.acorn = acorn
-    this.modules = modules
-    this.openScopes = openScopes
+  constructor(code: FunctionCode.Reader) {
+    this.code = code
   }
 
   close(): void {
-    this.scopes?.close()
-    this.scopes = undefined
+    this.code.close()
   }
 
   of(f: Function): Meaning {
@@ -157,7 +124,7 @@ class Reader implements Closures {
     const flatten = (f: Function, path: string): void => {
       if (seen.has(f)) return
       seen.add(f)
-      const own = this.ownOf(f)
+      const own = this.code.of(f)
       if (own.home !== undefined) {
         isFound = true
         at ??= `${own.home.module.path.replace(/^.*\//, "")}:${own.home.line}`
@@ -166,7 +133,7 @@ class Reader implements Closures {
       if (path !== "") captured.set(path, codeText(own.code))
       for (const [name, value] of own.variables) {
         const way = path === "" ? name : `${path}.${name}`
-        if (typeof value === "function" && !isData(value)) {
+        if (typeof value === "function" && !FunctionCode.isData(value)) {
           flatten(value, way)
           continue
         }
@@ -181,152 +148,7 @@ class Reader implements Closures {
     }
     flatten(f, "")
     if (!isFound) unknown.set("it", "code that no file holds as it runs: a loader or a bundler has changed it")
-    return { code: this.ownOf(f).code, captured, unknown, at, isOwn: isFound }
-  }
-
-  private ownOf(f: Function): Own {
-    let own = this.owns.get(f)
-    if (own === undefined) this.owns.set(f, (own = this.look(f)))
-    return own
-  }
-
-  private look(f: Function): Own {
-    const source = sourceOf(f)
-    const opaque = (what: string): Own => ({
-      code: ContentHash.make(source),
-      variables: [],
-      unknown: what,
-      home: undefined
-    })
-    if (/\{\s*\[native code\]\s*\}$/.test(source)) {
-      return f.name.startsWith("bound ")
-        ? opaque("a bound function")
-        : { ...opaque(""), unknown: undefined, code: `native ${f.name}` }
-    }
-    const text = this.textOf(source)
-    if (text === undefined) return opaque("code that cannot be read")
-    const { home, isArrow, loads, readsThis } = text
-    const constants: Array<string> = []
-    const variables: Array<Variable> = []
-    for (const [name, reference] of text.names) {
-      const known = this.nameOf(f, text, name, reference)
-      switch (known._tag) {
-        case "Unknown":
-          return { ...opaque(known.what), home }
-        case "Constant":
-          constants.push(known.text)
-          break
-        case "Variables":
-          variables.push(...known.variables)
-      }
-    }
-    if (home !== undefined && !isData(f)) variables.push(...propertiesOf(f))
-    const unknown =
-      readsThis && isArrow ? "`this` of what it was made in" : loads ? "a module that it loads when it runs" : undefined
-    return {
-      code: ContentHash.make([text.canonical, ...constants.sort()].join("\n")),
-      variables,
-      unknown: home === undefined ? undefined : unknown,
-      home
-    }
-  }
-
-  /** What a name stands for that a function reads from outside. */
-  private nameOf(f: Function, { home }: Text, name: string, reference: Syntax.Reference): Named {
-    const imported = home?.imports.get(name)
-    if (imported?._tag === "Package") {
-      return { _tag: "Constant", text: `${name}=${imported.specifier}#${imported.name}` }
-    }
-    if (reference.isWritten) return { _tag: "Constant", text: `${name} is written` }
-    const scope = this.scopesOf(f, home).find(({ variables }) => Object.hasOwn(variables, name))
-    if (scope === undefined) {
-      const isUnknown = home !== undefined && !(name in globalThis)
-      return isUnknown
-        ? { _tag: "Unknown", what: `${name}, which cannot be read` }
-        : { _tag: "Variables", variables: [] }
-    }
-    const value = scope.variables[name]
-    const isImported = imported !== undefined && typeof value === "function" && !isData(value)
-    if (isImported && this.ownOf(value).home === undefined) {
-      return { _tag: "Unknown", what: `${name}, whose module was not found` }
-    }
-    return {
-      _tag: "Variables",
-      variables:
-        reference.isWhole || !this.isByMember(value, reference)
-          ? [[name, value]]
-          : Array.from(reference.members, (member) => [
-              `${name}.${member}`,
-              Object.getOwnPropertyDescriptor(value, member)?.value
-            ])
-    }
-  }
-
-  /** Whether only the members that are read of a value count: those that are data, and functions that read no `this`. */
-  private isByMember(value: unknown, { members }: Syntax.Reference): value is object {
-    if (!isRecord(value) && !types.isModuleNamespaceObject(value)) return false
-    for (const member of members) {
-      const { get, value: part } = Object.getOwnPropertyDescriptor(value, member) ?? {}
-      if (get !== undefined || (typeof part === "function" && READS_THIS.test(sourceOf(part)))) return false
-    }
-    return true
-  }
-
-  /** Whether a function stands in one of the author's modules: told by its text, without reading it. */
-  private isOwn(f: Function): boolean {
-    return this.modules.homeOf(sourceOf(f)) !== undefined
-  }
-
-  /** What the text of a function says: many are made of one text. */
-  private textOf(source: string): Text | undefined {
-    if (this.texts.has(source)) return this.texts.get(source)
-    const node = this.parse(source)
-    const text =
-      node === undefined
-        ? undefined
-        : {
-            ...Syntax.outsideOf(node),
-            canonical: ContentHash.make(Syntax.canonical(node)),
-            isArrow: node.type === "ArrowFunctionExpression",
-            home: this.modules.homeOf(source)
-          }
-    this.texts.set(source, text)
-    return text
-  }
-
-  private scopesOf(f: Function, home: Modules.Home | undefined): ReadonlyArray<Scopes.Scope> {
-    let scopes = this.around.get(f)
-    if (scopes === undefined) this.around.set(f, (scopes = this.readScopes(f, home)))
-    return scopes
-  }
-
-  private readScopes(f: Function, home: Modules.Home | undefined): ReadonlyArray<Scopes.Scope> {
-    const known = home?.isTop === true ? this.tops.get(home.module) : undefined
-    if (known !== undefined) return [{ kind: "module", variables: known }]
-    this.scopes ??= this.openScopes()
-    const all = this.scopes.of(f) ?? []
-    // The modules of packages are known by what their functions are called.
-    if (home === undefined) return all.filter(({ kind }) => kind === "inner")
-    const top = all.find(({ kind }) => kind === "module")
-    if (top !== undefined && home.isTop) this.tops.set(home.module, top.variables)
-    return all
-  }
-
-  /** A function's source as an expression; methods need their word. */
-  private parse(source: string): Acorn.AnyNode | undefined {
-    for (const text of [`(${source})`, `({${source}})`]) {
-      try {
-        const [statement] = this.acorn.parse(text, { ecmaVersion: "latest", sourceType: "module" }).body
-        if (statement?.type !== "ExpressionStatement") continue
-        const { expression } = statement
-        if (expression.type !== "ObjectExpression") return expression
-        const [property] = expression.properties
-        if (property?.type === "Property") return property.value
-      } catch {
-        continue
-      }
-    }
-    return undefined
+    return { code: this.code.of(f).code, captured, unknown, at, isOwn: isFound }
   }
 
   /** The same text for equal values. */
@@ -345,7 +167,7 @@ class Reader implements Closures {
   }
 
   private describeFunction(f: Function): string {
-    if (isData(f)) return this.once(f, () => this.describeClass(f))
+    if (FunctionCode.isData(f)) return this.once(f, () => this.describeClass(f))
     return this.describeCode(f)
   }
 
@@ -354,14 +176,14 @@ class Reader implements Closures {
     const { captured, code, unknown } = this.of(f)
     for (const [name, what] of unknown) {
       // What a package has made is as its package is.
-      if (name !== "it" || this.ownOf(f).unknown !== undefined) throw new Incomparable(what)
+      if (name !== "it" || this.code.of(f).unknown !== undefined) throw new Incomparable(what)
     }
     return `function ${code} ${StoredValue.canonical(captured)}`
   }
 
   /** A schema, or the key of a service: what it holds, and where it is a class of the author's, its code. */
   private describeClass(f: Function): string {
-    const code = this.isOwn(f) ? ` ${this.describeCode(f)}` : ""
+    const code = this.code.isOwn(f) ? ` ${this.describeCode(f)}` : ""
     return Schema.isSchema(f)
       ? `${this.describeSchema(f)}${code}`
       : `service ${(f as unknown as { readonly key: string }).key}${code}`
@@ -396,7 +218,7 @@ class Reader implements Closures {
   }
 
   private describeNew(value: object): string {
-    if (Array.isArray(value) || isRecord(value)) {
+    if (Array.isArray(value) || FunctionCode.isRecord(value)) {
       // Plain data in one go, however much it is.
       const plain = StoredValue.canonical(value)
       if (plain !== undefined) return plain.length > MOST_SHOWN ? `data ${ContentHash.make(plain)}` : plain
@@ -417,14 +239,14 @@ class Reader implements Closures {
       return `service ${String(key)} ${typeof defaultValue === "function" ? this.describeFunction(defaultValue) : ""}`
     }
     if (Schema.isSchema(value)) return this.describeSchema(value)
-    if (isRecord(value)) return this.describeFields(value)
+    if (FunctionCode.isRecord(value)) return this.describeFields(value)
     if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value that only running it shows")
     const markers = markersOf(value)
     if (markers.some((marker) => STATES.has(marker)))
       throw new Incomparable(`a ${markers[0]!.slice("~effect/".length)}`)
     if (markers.length > 0) {
       const made: unknown = value.constructor
-      const own = typeof made === "function" && this.isOwn(made) ? this.describeFunction(made) : ""
+      const own = typeof made === "function" && this.code.isOwn(made) ? this.describeFunction(made) : ""
       return `${markers.join(" ")} ${own} ${this.inData(() => this.describeFields(value))}`
     }
     return this.describeInstance(value)
@@ -434,7 +256,7 @@ class Reader implements Closures {
   private describeModule(value: object): string {
     const parts = Object.values(value) as ReadonlyArray<unknown>
     const functions = parts.filter((part) => typeof part === "function")
-    const isOwn = functions.length === 0 ? parts.length <= 100 : functions.some((f) => this.isOwn(f as Function))
+    const isOwn = functions.length === 0 ? parts.length <= 100 : functions.some((f) => this.code.isOwn(f as Function))
     return isOwn ? `module ${this.describeFields(value)}` : "module"
   }
 
@@ -467,43 +289,18 @@ class Reader implements Closures {
     const made: unknown = value.constructor
     const name = typeof made === "function" ? made.name : "a class"
     if (this.data > 0 && typeof made === "function") return `${name} ${this.describeFields(value)}`
-    if (typeof made !== "function" || !this.isOwn(made)) throw new Incomparable(`an instance of ${name}`)
+    if (typeof made !== "function" || !this.code.isOwn(made)) throw new Incomparable(`an instance of ${name}`)
     for (
       let at: unknown = made;
       typeof at === "function" && at !== Function.prototype;
       at = Object.getPrototypeOf(at)
     ) {
-      if (/(?:^|[\s;{])(?:static\s+)?#\w/.test(sourceOf(at))) {
+      if (/(?:^|[\s;{])(?:static\s+)?#\w/.test(FunctionCode.sourceOf(at))) {
         throw new Incomparable(`an instance of ${name}, which has private fields`)
       }
     }
     return `new ${this.describeFunction(made)} ${this.describeFields(value)}`
   }
-}
-
-/** What every function has. */
-const STANDARD = new Set(["length", "name", "prototype", "arguments", "caller"])
-
-/** Values that an author has put on a function. */
-const propertiesOf = (f: Function): ReadonlyArray<Variable> =>
-  Object.getOwnPropertyNames(f).flatMap((name) => {
-    const { value } = Object.getOwnPropertyDescriptor(f, name)!
-    return STANDARD.has(name) || value === undefined || typeof value === "function"
-      ? []
-      : [[`${f.name}.${name}`, value]]
-  })
-
-const READS_THIS = /\b(?:this|super)\b/
-
-const sourceOf = (f: Function): string => Function.prototype.toString.call(f)
-
-/** Functions that stand for data: schemas, and keys of services. */
-const isData = (f: Function): boolean => Schema.isSchema(f) || Context.isKey(f)
-
-const isRecord = (value: unknown): value is Record<string, unknown> => {
-  if (typeof value !== "object" || value === null) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === Object.prototype || prototype === null
 }
 
 /** The marks of Effect's types on a value. */

@@ -1,0 +1,228 @@
+/**
+ * What one function is by itself: its code, without comments and formatting, and the variables that it reads from outside.
+ *
+ * @internal
+ */
+import type * as Acorn from "acorn"
+import * as Context from "effect/Context"
+import * as Schema from "effect/Schema"
+import { types } from "node:util"
+import * as ContentHash from "../store/ContentHash.ts"
+import type * as Modules from "./Modules.ts"
+import type * as Scopes from "./Scopes.ts"
+import * as Syntax from "./Syntax.ts"
+
+type Variable = readonly [name: string, value: unknown]
+
+/** What a name of a function stands for. */
+type Named =
+  | { readonly _tag: "Constant"; readonly text: string }
+  | { readonly _tag: "Variables"; readonly variables: ReadonlyArray<Variable> }
+  | { readonly _tag: "Unknown"; readonly what: string }
+
+/** What a function is, without what its variables hold. */
+export interface Own {
+  readonly code: string
+  readonly variables: ReadonlyArray<Variable>
+  readonly unknown: string | undefined
+  readonly home: Modules.Home | undefined
+}
+
+/** A function's text, as far as it is the same for all that are made of it. */
+interface Text extends Syntax.Outside {
+  readonly canonical: string
+  readonly isArrow: boolean
+  readonly home: Modules.Home | undefined
+}
+
+export class Reader {
+  private readonly acorn: typeof Acorn
+  private readonly modules: Modules.Modules
+  private readonly openScopes: () => Scopes.Scopes
+  private scopes: Scopes.Scopes | undefined
+  private readonly texts = new Map<string, Text | undefined>()
+  private readonly owns = new Map<Function, Own>()
+  private readonly around = new WeakMap<Function, ReadonlyArray<Scopes.Scope>>()
+  private readonly tops = new Map<Modules.Module, Scopes.Scope["variables"]>()
+
+  constructor(acorn: typeof Acorn, modules: Modules.Modules, openScopes: () => Scopes.Scopes) {
+    this.acorn = acorn
+    this.modules = modules
+    this.openScopes = openScopes
+  }
+
+  close(): void {
+    this.scopes?.close()
+    this.scopes = undefined
+  }
+
+  of(f: Function): Own {
+    let own = this.owns.get(f)
+    if (own === undefined) this.owns.set(f, (own = this.look(f)))
+    return own
+  }
+
+  private look(f: Function): Own {
+    const source = sourceOf(f)
+    const opaque = (what: string): Own => ({
+      code: ContentHash.make(source),
+      variables: [],
+      unknown: what,
+      home: undefined
+    })
+    if (/\{\s*\[native code\]\s*\}$/.test(source)) {
+      return f.name.startsWith("bound ")
+        ? opaque("a bound function")
+        : { ...opaque(""), unknown: undefined, code: `native ${f.name}` }
+    }
+    const text = this.textOf(source)
+    if (text === undefined) return opaque("code that cannot be read")
+    const { home, isArrow, loads, readsThis } = text
+    const constants: Array<string> = []
+    const variables: Array<Variable> = []
+    for (const [name, reference] of text.names) {
+      const known = this.nameOf(f, text, name, reference)
+      switch (known._tag) {
+        case "Unknown":
+          return { ...opaque(known.what), home }
+        case "Constant":
+          constants.push(known.text)
+          break
+        case "Variables":
+          variables.push(...known.variables)
+      }
+    }
+    if (home !== undefined && !isData(f)) variables.push(...propertiesOf(f))
+    const unknown =
+      readsThis && isArrow ? "`this` of what it was made in" : loads ? "a module that it loads when it runs" : undefined
+    return {
+      code: ContentHash.make([text.canonical, ...constants.sort()].join("\n")),
+      variables,
+      unknown: home === undefined ? undefined : unknown,
+      home
+    }
+  }
+
+  /** What a name stands for that a function reads from outside. */
+  private nameOf(f: Function, { home }: Text, name: string, reference: Syntax.Reference): Named {
+    const imported = home?.imports.get(name)
+    if (imported?._tag === "Package") {
+      return { _tag: "Constant", text: `${name}=${imported.specifier}#${imported.name}` }
+    }
+    if (reference.isWritten) return { _tag: "Constant", text: `${name} is written` }
+    const scope = this.scopesOf(f, home).find(({ variables }) => Object.hasOwn(variables, name))
+    if (scope === undefined) {
+      const isUnknown = home !== undefined && !(name in globalThis)
+      return isUnknown
+        ? { _tag: "Unknown", what: `${name}, which cannot be read` }
+        : { _tag: "Variables", variables: [] }
+    }
+    const value = scope.variables[name]
+    const isImported = imported !== undefined && typeof value === "function" && !isData(value)
+    if (isImported && this.of(value).home === undefined) {
+      return { _tag: "Unknown", what: `${name}, whose module was not found` }
+    }
+    return {
+      _tag: "Variables",
+      variables:
+        reference.isWhole || !this.isByMember(value, reference)
+          ? [[name, value]]
+          : Array.from(reference.members, (member) => [
+              `${name}.${member}`,
+              Object.getOwnPropertyDescriptor(value, member)?.value
+            ])
+    }
+  }
+
+  /** Whether only the members that are read of a value count: those that are data, and functions that read no `this`. */
+  private isByMember(value: unknown, { members }: Syntax.Reference): value is object {
+    if (!isRecord(value) && !types.isModuleNamespaceObject(value)) return false
+    for (const member of members) {
+      const { get, value: part } = Object.getOwnPropertyDescriptor(value, member) ?? {}
+      if (get !== undefined || (typeof part === "function" && READS_THIS.test(sourceOf(part)))) return false
+    }
+    return true
+  }
+
+  /** Whether a function stands in one of the author's modules: told by its text, without reading it. */
+  isOwn(f: Function): boolean {
+    return this.modules.homeOf(sourceOf(f)) !== undefined
+  }
+
+  /** What the text of a function says: many are made of one text. */
+  private textOf(source: string): Text | undefined {
+    if (this.texts.has(source)) return this.texts.get(source)
+    const node = this.parse(source)
+    const text =
+      node === undefined
+        ? undefined
+        : {
+            ...Syntax.outsideOf(node),
+            canonical: ContentHash.make(Syntax.canonical(node)),
+            isArrow: node.type === "ArrowFunctionExpression",
+            home: this.modules.homeOf(source)
+          }
+    this.texts.set(source, text)
+    return text
+  }
+
+  private scopesOf(f: Function, home: Modules.Home | undefined): ReadonlyArray<Scopes.Scope> {
+    let scopes = this.around.get(f)
+    if (scopes === undefined) this.around.set(f, (scopes = this.readScopes(f, home)))
+    return scopes
+  }
+
+  private readScopes(f: Function, home: Modules.Home | undefined): ReadonlyArray<Scopes.Scope> {
+    const known = home?.isTop === true ? this.tops.get(home.module) : undefined
+    if (known !== undefined) return [{ kind: "module", variables: known }]
+    this.scopes ??= this.openScopes()
+    const all = this.scopes.of(f) ?? []
+    // The modules of packages are known by what their functions are called.
+    if (home === undefined) return all.filter(({ kind }) => kind === "inner")
+    const top = all.find(({ kind }) => kind === "module")
+    if (top !== undefined && home.isTop) this.tops.set(home.module, top.variables)
+    return all
+  }
+
+  /** A function's source as an expression; methods need their word. */
+  private parse(source: string): Acorn.AnyNode | undefined {
+    for (const text of [`(${source})`, `({${source}})`]) {
+      try {
+        const [statement] = this.acorn.parse(text, { ecmaVersion: "latest", sourceType: "module" }).body
+        if (statement?.type !== "ExpressionStatement") continue
+        const { expression } = statement
+        if (expression.type !== "ObjectExpression") return expression
+        const [property] = expression.properties
+        if (property?.type === "Property") return property.value
+      } catch {
+        continue
+      }
+    }
+    return undefined
+  }
+}
+
+/** What every function has. */
+const STANDARD = new Set(["length", "name", "prototype", "arguments", "caller"])
+
+/** Values that an author has put on a function. */
+const propertiesOf = (f: Function): ReadonlyArray<Variable> =>
+  Object.getOwnPropertyNames(f).flatMap((name) => {
+    const { value } = Object.getOwnPropertyDescriptor(f, name)!
+    return STANDARD.has(name) || value === undefined || typeof value === "function"
+      ? []
+      : [[`${f.name}.${name}`, value]]
+  })
+
+const READS_THIS = /\b(?:this|super)\b/
+
+export const sourceOf = (f: Function): string => Function.prototype.toString.call(f)
+
+/** Functions that stand for data: schemas, and keys of services. */
+export const isData = (f: Function): boolean => Schema.isSchema(f) || Context.isKey(f)
+
+export const isRecord = (value: unknown): value is Record<string, unknown> => {
+  if (typeof value !== "object" || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
