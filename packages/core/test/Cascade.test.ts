@@ -33,6 +33,7 @@ import { createHash } from "node:crypto"
 import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as RoutingFile from "../src/route/RoutingFile.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const error = (reason: AiError.AiErrorReason) => AiError.make({ module: "test", method: "send", reason })
@@ -431,7 +432,7 @@ describe("a run with a cascade", () => {
 /** As a routing file names a judge. */
 const keyOf = (judge: Judge.Judge): string =>
   createHash("sha256")
-    .update(Effect.runSync(Judge.identityOf(judge)))
+    .update(Effect.runSync(RoutingFile.identityOf(judge)))
     .digest("hex")
     .slice(0, 12)
 

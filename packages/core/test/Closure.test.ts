@@ -1,47 +1,20 @@
 /** What a step and a layer are: an edit runs what depends on it again, and nothing else. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cache, Flow, ModelClient, type ModelRequest, type Node, Runner, Sink, Source, Stack } from "@pipe/core"
+import { Cache, Flow, ModelClient, type ModelRequest, type Node, Router, Runner, Sink, Source, Stack } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
-import { Data, Effect, Layer, Logger, Schema } from "effect"
+import { Data, Effect, Layer, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 import { mkdtempSync, readdirSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Helper from "./ClosureHelper.ts"
+import { edits, type Stacked } from "./Edits.ts"
 import { config, Sealed, shorten, Style } from "./ClosureHelper.ts"
 import * as Scripted from "./ScriptedModel.ts"
-
-type Stacked = Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
 
 const rows = Source.fromIterable("rows", ["a", "b"])
 
 const ask = (prompt: string) => Effect.map(LanguageModel.generateText({ prompt }), (response) => response.text)
-
-/** Runs nodes one after the other on one store, as edits of one flow: how many calls each made, what came, what was said. */
-const edits = (nodes: ReadonlyArray<Node.Any>, layers?: (at: number) => Stacked) =>
-  Effect.gen(function* () {
-    const at = mkdtempSync(join(tmpdir(), "pipe-closure-"))
-    const calls: Array<number> = []
-    const outs: Array<ReadonlyArray<unknown>> = []
-    const warnings: Array<string> = []
-    for (const [index, node] of nodes.entries()) {
-      const model = Scripted.make((request) => Scripted.response(Scripted.prompt(request).toUpperCase()))
-      const out: Array<unknown> = []
-      const flow = Flow.make("edited", {
-        outputs: [Sink.forEach("out", node, (row) => Effect.sync(() => out.push(row)))] as unknown as ReadonlyArray<
-          Sink.Sink<never, never>
-        >,
-        stack: layers === undefined ? model.layer : (Stack.make(layers(index), model.layer) as never)
-      })
-      yield* Runner.run(flow as Flow.Flow<never>, { errorsFile: join(at, "errors.jsonl") }).pipe(
-        Effect.provide(NodeHost.layer({ store: join(at, "pipe.db") })),
-        Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))]))
-      )
-      calls.push(model.requests.length)
-      outs.push(out)
-    }
-    return { calls, outs, warnings }
-  })
 
 /** Factories of steps: the first of two edits differs from the second by what is captured alone. */
 const long = (threshold: number) =>
@@ -349,7 +322,7 @@ describe("an edit of a layer", () => {
           (at: number) => layer(words[at]!),
           (at: number) => Stack.make(Cache.layer(), layer(words[at]!)) as unknown as Stacked
         ]) {
-          const { calls, outs } = yield* edits([node(), node(), node()], stack)
+          const { calls, outs } = yield* edits([node(), node(), node()], { layers: stack })
           assert.deepStrictEqual(calls, [2, 2, 0])
           assert.deepStrictEqual(outs[1], ["A\nTWO", "B\nTWO"])
         }
@@ -357,12 +330,45 @@ describe("an edit of a layer", () => {
     )
   }
 
+  it.live("counts by its place too: two of one name, and two that change places", () =>
+    Effect.gen(function* () {
+      const both = (a: string, b: string): Stacked => Stack.make(suffix(a), suffix(b)) as unknown as Stacked
+      const stacks = [both("x", "y"), both("x", "y"), both("z", "y"), both("y", "z"), suffix("y")]
+      const { calls } = yield* edits([node(), node(), node(), node(), node()], { layers: (at) => stacks[at]! })
+      assert.deepStrictEqual(calls, [2, 0, 2, 2, 2])
+    })
+  )
+
+  it.live("that routes by a rule of the author's: a comment runs nothing again, another bound does", () =>
+    Effect.gen(function* () {
+      const router = (when: Router.Rule): Stacked => Router.layer({ cheap: "gpt-4o-mini", strong: "gpt-4o", when })
+      const bound = 1
+      const rules: ReadonlyArray<Router.Rule> = [
+        Router.where(({ row }) => String(row).length > bound),
+        Router.where(
+          // A comment, and another line.
+          ({ row }) => String(row).length > bound
+        ),
+        Router.where(({ row }) => String(row).length >= bound)
+      ]
+      const { calls } = yield* edits([node(), node(), node()], { layers: (at) => router(rules[at]!) })
+      assert.deepStrictEqual(calls, [2, 0, 2])
+      // A cache above it keys by the model that is chosen.
+      const cached = yield* edits([node(), node()], {
+        layers: (at) =>
+          Stack.make(Cache.layer(), router(Router.promptShorterThan(at === 0 ? 10 : 11))) as unknown as Stacked
+      })
+      assert.deepStrictEqual(cached.calls, [2, 0])
+    })
+  )
+
   it.live("that leaves answers as they are counts for nothing", () =>
     Effect.gen(function* () {
       const logs: ReadonlyArray<(text: string) => string> = [(text) => text, (text) => `${text}!`]
-      const { calls } = yield* edits([node(), node()], (at) =>
-        ModelClient.middleware((send) => (request) => (logs[at]!(""), send(request)), { name: "log", answers: false })
-      )
+      const { calls } = yield* edits([node(), node()], {
+        layers: (at) =>
+          ModelClient.middleware((send) => (request) => (logs[at]!(""), send(request)), { name: "log", answers: false })
+      })
       assert.deepStrictEqual(calls, [2, 0])
     })
   )
@@ -406,9 +412,9 @@ describe("an edit of a layer", () => {
       const made = (said: unknown, helper: (text: string) => string): Stacked =>
         ModelClient.middleware((send) => (request) => (helper(""), send(request)), { name: "said", answers: said })
       const helpers = [(text: string) => text, (text: string) => `${text}!`]
-      const { calls } = yield* edits([node(), node(), node(), node()], (at) =>
-        made(at < 2 ? "x" : "y", helpers[at === 0 ? 0 : 1]!)
-      )
+      const { calls } = yield* edits([node(), node(), node(), node()], {
+        layers: (at) => made(at < 2 ? "x" : "y", helpers[at === 0 ? 0 : 1]!)
+      })
       assert.deepStrictEqual(calls, [2, 2, 2, 0])
     })
   )

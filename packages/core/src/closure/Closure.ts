@@ -35,6 +35,8 @@ export interface Meaning {
 
 export interface Closures {
   readonly of: (f: Function) => Meaning
+  /** A value as a text that is equal for equal values; `undefined`: it cannot be compared. */
+  readonly textOf: (value: unknown) => string | undefined
   /** Ends the look into functions: what was not looked at is not known any more. */
   readonly close: () => void
 }
@@ -49,19 +51,28 @@ class Incomparable extends Error {}
 
 /** Types of Effect that hold state, or what only running shows. */
 const STATES = new Set(
-  "Cache Deferred Redacted Fiber FiberHandle FiberMap FiberSet Layer LayerMap LayerRef ManagedRuntime MutableHashMap MutableHashSet MutableRef PartitionedSemaphore Pool PubSub Queue RcMap RcRef Ref Resource ScopedCache ScopedRef Semaphore SubscriptionRef SynchronizedRef TxDeferred TxHashMap TxQueue TxRef"
+  "Cache Deferred Redacted Fiber FiberHandle FiberMap FiberSet LayerMap LayerRef ManagedRuntime MutableHashMap MutableHashSet MutableRef PartitionedSemaphore Pool PubSub Queue RcMap RcRef Ref Resource ScopedCache ScopedRef Semaphore SubscriptionRef SynchronizedRef TxDeferred TxHashMap TxQueue TxRef"
     .split(" ")
     .map((name) => `~effect/${name}`)
 )
 
-/** Parts of one value that are looked at. */
+/** Parts of one value that are looked at; a function of a package, whose variables are read, is as many as it takes longer. */
 const MOST_PARTS = 50_000
+const PARTS_OF_FUNCTION = 400
+
+const TOO_MANY = "a value with too many parts"
+
+/** Levels of values in values, and of functions that capture functions. */
+const MOST_LEVELS = 200
 
 /** Longest text of a value that is kept as it is, to be shown. */
 const MOST_SHOWN = 80
 
-/** A value that may be shown: numbers, and short words of letters. Anything else may be a key. */
-const PLAIN = /^(?:-?\d[\d.e+-]*|true|false|null|"(?:[A-Za-z]{1,12}[ .,!?-]*){0,8}")$/
+/** A value that may be shown: a number, or words. Anything else may be a key. */
+const PLAIN = /^(?:-?\d[\d.e+-]*|true|false|null|undefined|"[A-Za-z .,!?-]*")$/
+
+/** Letters that stand together: more are no word. */
+const LONG_WORD = /[A-Za-z]{13}/
 
 /** Begins what stands for a captured function: its code, while what it captures stands beside it. */
 const CODE = "code "
@@ -72,10 +83,18 @@ export const codeText = (code: string): string => `${CODE}${code}`
 export const isCode = (text: string): boolean => text.startsWith(CODE)
 
 /** Names of what is not shown, whatever it is. */
-const PRIVATE = /pass|pw\b|secret|token|key|auth|cred|salt/i
+const PRIVATE = /pass|pw\b|secret|token|key|auth|cred|salt|bearer|\bpin\b|jwt|sign|seed|otp|code|cookie|session/i
+
+/** Begins what stands for a value that is not shown. */
+const HIDDEN = "("
+
+/** Whether the text of something captured is the value itself. */
+export const isShown = (text: string): boolean => !text.startsWith(HIDDEN) && !isCode(text)
 
 const shown = (way: string, text: string): string =>
-  text.length <= MOST_SHOWN && PLAIN.test(text) && !PRIVATE.test(way) ? text : `(${ContentHash.make(text)})`
+  text.length <= MOST_SHOWN && PLAIN.test(text) && !LONG_WORD.test(text) && !PRIVATE.test(way)
+    ? text
+    : `${HIDDEN}${ContentHash.make(text)})`
 
 /** Looks at the functions of what was made where these errors were. */
 export const openFor = (sites: ReadonlyArray<Error | undefined>): Effect.Effect<Closures> =>
@@ -94,6 +113,9 @@ class Describer implements Closures {
   private readonly described = new Map<object, string>()
   private parts = 0
   private data = 0
+  private reading = 0
+  /** What is known inside of one outermost look at a function: of each thing once, however many ways lead to it. */
+  private look = { meanings: new Map<Function, Meaning>(), described: new Map<object, string>() }
   /** What is being described, by its depth, and the lowest depth that a ring leads back to. */
   private readonly open = new Map<object, number>()
   private ring = Number.POSITIVE_INFINITY
@@ -107,58 +129,98 @@ class Describer implements Closures {
   }
 
   of(f: Function): Meaning {
-    const known = this.meanings.get(f)
+    const known = this.meanings.get(f) ?? this.inLook(this.look.meanings.get(f))
     if (known !== undefined) return known
-    const meaning = this.read(f)
-    // Inside of a ring it says less than it would by itself.
-    if (this.ring === Number.POSITIVE_INFINITY) this.meanings.set(f, meaning)
-    return meaning
+    const isOutermost = this.reading === 0
+    if (isOutermost) {
+      this.look = { meanings: new Map(), described: new Map() }
+      this.ring = Number.POSITIVE_INFINITY
+    }
+    this.reading++
+    try {
+      const meaning = this.read(f)
+      // Inside of a ring it says less than it would by itself: it is kept for this look alone.
+      const isWhole = isOutermost || this.ring === Number.POSITIVE_INFINITY
+      const meanings = isWhole ? this.meanings : this.look.meanings
+      meanings.set(f, meaning)
+      return meaning
+    } finally {
+      this.reading--
+    }
+  }
+
+  textOf(value: unknown): string | undefined {
+    this.look = { meanings: new Map(), described: new Map() }
+    this.ring = Number.POSITIVE_INFINITY
+    this.parts = 0
+    this.reading++
+    try {
+      return this.describe(value)
+    } catch {
+      this.open.clear()
+      return undefined
+    } finally {
+      this.reading--
+    }
+  }
+
+  /** What holds something of a ring is of the ring too. */
+  private inLook<A>(known: A | undefined): A | undefined {
+    if (known !== undefined) this.ring = 0
+    return known
   }
 
   private read(f: Function): Meaning {
     const captured = new Map<string, string>()
     const unknown = new Map<string, string>()
-    const seen = new Set<Function>()
+    const ways = new Map<Function, string>()
     let at: string | undefined
     let isFound = false
-    const flatten = (f: Function, path: string): void => {
-      if (seen.has(f)) return
-      seen.add(f)
+    const flatten = (f: Function, path: string, depth: number): void => {
       const own = this.code.of(f)
+      const first = ways.get(f)
+      if (first !== undefined) {
+        captured.set(path, codeText(`${own.code}, as ${first}`))
+        return
+      }
+      ways.set(f, path)
+      if (own.home === undefined) this.parts += PARTS_OF_FUNCTION
+      if (++this.parts > MOST_PARTS) throw new Incomparable(TOO_MANY)
       if (own.home !== undefined) {
         isFound = true
         at ??= `${own.home.module.path.replace(/^.*\//, "")}:${own.home.line}`
       }
       if (own.unknown !== undefined) unknown.set(path === "" ? "it" : path, own.unknown)
+      if (depth > MOST_LEVELS) unknown.set(path, "functions that capture each other too deep")
       if (path !== "") captured.set(path, codeText(own.code))
-      for (const [name, value] of own.variables) {
+      for (const [name, value] of depth > MOST_LEVELS ? [] : own.variables) {
         const way = path === "" ? name : `${path}.${name}`
-        if (typeof value === "function" && !FunctionCode.isData(value)) {
-          flatten(value, way)
-          continue
-        }
+        if (this.reading === 1 && depth === 0) this.parts = 0
         try {
-          this.parts = 0
-          captured.set(way, shown(way, this.describe(value)))
+          if (typeof value === "function" && !FunctionCode.isData(value)) flatten(value, way, depth + 1)
+          else captured.set(way, shown(way, this.describe(value)))
         } catch (error) {
-          if (!(error instanceof Incomparable)) throw error
-          unknown.set(way, error.message)
+          // What throws when it is looked at (a proxy, a getter) is its own business.
+          unknown.set(way, error instanceof Incomparable ? error.message : "a value that cannot be looked at")
+          this.open.clear()
         }
       }
     }
-    flatten(f, "")
+    flatten(f, "", 0)
     if (!isFound) unknown.set("it", "code that no file holds as it runs: a loader or a bundler has changed it")
     return { code: this.code.of(f).code, captured, unknown, at, isOwn: isFound }
   }
 
   /** The same text for equal values. */
   private describe(value: unknown): string {
-    if (++this.parts > MOST_PARTS) throw new Incomparable("a value with too many parts")
+    if (++this.parts > MOST_PARTS) throw new Incomparable(TOO_MANY)
     switch (typeof value) {
       case "object":
         return value === null ? "null" : this.describeObject(value)
       case "function":
         return this.describeFunction(value)
+      case "undefined":
+        return "undefined"
       case "symbol":
         return `symbol ${value.description}`
       default:
@@ -195,14 +257,15 @@ class Describer implements Closures {
 
   /** Describes a value once, also where it holds itself. */
   private once(value: object, describe: () => string): string {
-    const known = this.described.get(value)
+    const known = this.described.get(value) ?? this.inLook(this.look.described.get(value))
     if (known !== undefined) return known
     const ring = this.open.get(value)
     if (ring !== undefined) {
       this.ring = Math.min(this.ring, ring)
-      return "↺"
+      return `↺${this.open.size - ring}`
     }
     const depth = this.open.size
+    if (depth > MOST_LEVELS) throw new Incomparable("values nested too deep")
     this.open.set(value, depth)
     try {
       const text = describe()
@@ -210,6 +273,8 @@ class Describer implements Closures {
       if (this.ring >= depth) {
         this.described.set(value, text)
         this.ring = Number.POSITIVE_INFINITY
+      } else {
+        this.look.described.set(value, text)
       }
       return text
     } finally {
@@ -218,21 +283,12 @@ class Describer implements Closures {
   }
 
   private describeNew(value: object): string {
+    if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value that only running it shows")
     if (Array.isArray(value) || FunctionCode.isRecord(value)) {
       // Plain data in one go, however much it is.
-      const plain = StoredValue.canonical(value)
+      const plain = isPlainData(value) ? StoredValue.encode(value) : undefined
       if (plain !== undefined) return plain.length > MOST_SHOWN ? `data ${ContentHash.make(plain)}` : plain
     }
-    if (Array.isArray(value)) return `[${value.map((item) => this.describe(item)).join(",")}]`
-    if (value instanceof Map) {
-      return `map ${this.describe(Array.from(value))}`
-    }
-    if (value instanceof Set) return `set ${this.describe(Array.from(value))}`
-    if (value instanceof RegExp) return `regexp ${value}`
-    if (value instanceof Date || value instanceof URL) return StoredValue.encode(value)!
-    if (ArrayBuffer.isView(value))
-      return `${value.constructor.name} ${hash("sha256", new Uint8Array(value.buffer, value.byteOffset, value.byteLength), "hex")}`
-    if (value instanceof Error) return `error ${value.name} ${value.message}`
     if (types.isModuleNamespaceObject(value)) return this.describeModule(value)
     if (Context.isKey(value) && !markersOf(value).some((marker) => marker.startsWith("~effect/ai"))) {
       const { defaultValue, key } = value as { readonly key?: unknown; readonly defaultValue?: unknown }
@@ -240,16 +296,57 @@ class Describer implements Closures {
     }
     if (Schema.isSchema(value)) return this.describeSchema(value)
     if (FunctionCode.isRecord(value)) return this.describeFields(value)
-    if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value that only running it shows")
     const markers = markersOf(value)
     if (markers.some((marker) => STATES.has(marker)))
       throw new Incomparable(`a ${markers[0]!.slice("~effect/".length)}`)
     if (markers.length > 0) {
-      const made: unknown = value.constructor
-      const own = typeof made === "function" && this.code.isOwn(made) ? this.describeFunction(made) : ""
-      return `${markers.join(" ")} ${own} ${this.inData(() => this.describeFields(value))}`
+      return `${markers.join(" ")} ${this.ownClassOf(value)} ${this.inData(() => `${this.describePrototype(value)} ${this.describeFields(value)}`)}`
     }
-    return this.describeInstance(value)
+    const content = this.contentOf(value)
+    return content === undefined ? this.describeInstance(value) : this.describeBuiltin(value, content)
+  }
+
+  /** What an instance of a class of the language holds beside its fields. */
+  private contentOf(value: object): readonly [base: Function, text: string] | undefined {
+    if (Array.isArray(value)) return [Array, `[${value.map((item) => this.describe(item)).join(",")}]`]
+    if (value instanceof Map) return [Map, `map ${this.describe(Array.from(value))}`]
+    if (value instanceof Set) return [Set, `set ${this.describe(Array.from(value))}`]
+    if (value instanceof RegExp) return [RegExp, `regexp ${RegExp.prototype.toString.call(value)}`]
+    if (value instanceof Date) return [Date, StoredValue.encode(new Date(value.getTime()))!]
+    if (value instanceof URL) return [URL, StoredValue.encode(new URL(value.href))!]
+    if (value instanceof Error) return [Error, `error ${value.name} ${value.message}`]
+    if (!ArrayBuffer.isView(value)) return undefined
+    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+    return [value.constructor, `${value.constructor.name} ${hash("sha256", bytes, "hex")}`]
+  }
+
+  /** With what an author has put on it, and the class where it is a class of the author's. */
+  private describeBuiltin(value: object, [base, content]: readonly [base: Function, text: string]): string {
+    const isOwn = value.constructor !== base && !isErrorOf(value)
+    const fields = ArrayBuffer.isView(value) ? "" : this.describeFields(value, isStandardOf(value))
+    return isOwn
+      ? `${content} ${this.describeClassOf(value)} ${fields}`
+      : fields === "{}" || fields === ""
+        ? content
+        : `${content} ${fields}`
+  }
+
+  /** The class of an instance inside of Effect's data, where it is the author's. */
+  private ownClassOf(value: object): string {
+    const made: unknown = value.constructor
+    return typeof made === "function" && this.code.isOwn(made) ? this.describeFunction(made) : ""
+  }
+
+  /** What a class of Effect's own says of its instances: which operation an effect is. */
+  private describePrototype(value: object): string {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (typeof prototype !== "object" || prototype === null) return ""
+    return Reflect.ownKeys(prototype)
+      .flatMap((name) => {
+        const { value: field } = Object.getOwnPropertyDescriptor(prototype, name)!
+        return typeof field === "string" ? [`${String(name)}=${field}`] : []
+      })
+      .join(",")
   }
 
   /** A module of the author's is what it exports; one of a package is known by its name. */
@@ -274,21 +371,34 @@ class Describer implements Closures {
     }
   }
 
-  private describeFields(value: object): string {
-    const names = Reflect.ownKeys(value).filter((name) => Object.prototype.propertyIsEnumerable.call(value, name))
-    const texts = names.map((name) => {
-      const { get, value: field } = Object.getOwnPropertyDescriptor(value, name)!
+  /** Fields in their order, which an author's code may go by. */
+  private describeFields(value: object, isLeftOut: (name: string | symbol) => boolean = () => false): string {
+    const texts = Reflect.ownKeys(value).flatMap((name) => {
+      if (isLeftOut(name)) return []
+      const { enumerable, get, value: field } = Object.getOwnPropertyDescriptor(value, name)!
+      // What is hidden is the author's where it is no part of the kind of value that it is.
+      if (enumerable !== true && (typeof name === "symbol" || name.startsWith("~") || name === "stack")) return []
       const key = typeof name === "symbol" ? `@${name.description}` : name
-      return `${JSON.stringify(key)}:${get === undefined ? this.describe(field) : `get ${this.describeFunction(get)}`}`
+      return [
+        `${JSON.stringify(key)}:${get === undefined ? this.describe(field) : `get ${this.describeFunction(get)}`}`
+      ]
     })
-    return `{${texts.sort().join(",")}}`
+    return `{${texts.join(",")}}`
   }
 
   /** An instance of a class of the author's is what its class and its fields are. */
   private describeInstance(value: object): string {
     const made: unknown = value.constructor
     const name = typeof made === "function" ? made.name : "a class"
-    if (this.data > 0 && typeof made === "function") return `${name} ${this.describeFields(value)}`
+    const isOwn = typeof made === "function" && this.code.isOwn(made)
+    if (this.data > 0 && typeof made === "function" && !isOwn) return `${name} ${this.describeFields(value)}`
+    if (!isOwn) throw new Incomparable(`an instance of ${name}`)
+    return `${this.describeClassOf(value)} ${this.describeFields(value)}`
+  }
+
+  private describeClassOf(value: object): string {
+    const made: unknown = value.constructor
+    const name = typeof made === "function" ? made.name : "a class"
     if (typeof made !== "function" || !this.code.isOwn(made)) throw new Incomparable(`an instance of ${name}`)
     for (
       let at: unknown = made;
@@ -299,9 +409,47 @@ class Describer implements Closures {
         throw new Incomparable(`an instance of ${name}, which has private fields`)
       }
     }
-    return `new ${this.describeFunction(made)} ${this.describeFields(value)}`
+    return `new ${this.describeFunction(made)}`
   }
 }
+
+/** Whether looking at data runs nothing of the author's: it has no getter, and is no proxy. */
+const isPlainData = (value: unknown, left = MOST_LEVELS): boolean => {
+  if (typeof value === "function") return false
+  if (typeof value !== "object" || value === null) return true
+  if (left === 0 || types.isProxy(value)) return false
+  if (Array.isArray(value)) {
+    if (Object.getPrototypeOf(value) !== Array.prototype) return false
+    return Object.keys(value).length === value.length && value.every((item) => isPlainData(item, left - 1))
+  }
+  if (!FunctionCode.isRecord(value)) return isKeptAsData(value)
+  for (const name of Reflect.ownKeys(value)) {
+    const { enumerable, value: field } = Object.getOwnPropertyDescriptor(value, name)!
+    if (enumerable !== true || typeof name === "symbol" || field === undefined || !isPlainData(field, left - 1))
+      return false
+  }
+  return true
+}
+
+/** Dates and the like, as the language has them. */
+const isKeptAsData = (value: object): boolean =>
+  (value instanceof Date && value.constructor === Date && Object.keys(value).length === 0)
+  || (value instanceof URL && value.constructor === URL)
+
+/** An error of the language's own kinds, such as `TypeError`. */
+const isErrorOf = (value: object): boolean =>
+  value instanceof Error
+  && (globalThis as { readonly [name: string]: unknown })[value.constructor.name] === value.constructor
+
+/** Names that every value of that kind has. */
+const isStandardOf = (value: object): ((name: string | symbol) => boolean) =>
+  Array.isArray(value)
+    ? (name) => typeof name === "string" && (name === "length" || /^\d+$/.test(name))
+    : value instanceof RegExp
+      ? (name) => name === "lastIndex"
+      : value instanceof Error
+        ? (name) => name === "stack" || name === "message" || name === "name"
+        : () => false
 
 /** The marks of Effect's types on a value. */
 const markersOf = (value: object): ReadonlyArray<string> => {

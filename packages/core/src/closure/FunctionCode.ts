@@ -70,10 +70,12 @@ export class Reader {
       unknown: what,
       home: undefined
     })
-    if (/\{\s*\[native code\]\s*\}$/.test(source)) {
-      return f.name.startsWith("bound ")
-        ? opaque("a bound function")
-        : { ...opaque(""), unknown: undefined, code: `native ${f.name}` }
+    if (types.isProxy(f)) return opaque("a proxy")
+    if (NATIVE.test(source)) {
+      if (f.name.startsWith("bound ")) return opaque("a bound function")
+      return isBuiltin(f)
+        ? { ...opaque(""), unknown: undefined, code: `native ${f.name}` }
+        : opaque("a function of the system that holds values")
     }
     const text = this.textOf(source)
     if (text === undefined) return opaque("code that cannot be read")
@@ -94,7 +96,13 @@ export class Reader {
     }
     if (home !== undefined && !isData(f)) variables.push(...propertiesOf(f))
     const unknown =
-      readsThis && isArrow ? "`this` of what it was made in" : loads ? "a module that it loads when it runs" : undefined
+      readsThis && isArrow
+        ? "`this` of what it was made in"
+        : loads
+          ? "a module that it loads when it runs"
+          : STATIC_PRIVATE.test(source)
+            ? "a class with private static fields"
+            : undefined
     return {
       code: ContentHash.make([text.canonical, ...constants.sort()].join("\n")),
       variables,
@@ -104,14 +112,19 @@ export class Reader {
   }
 
   /** What a name stands for that a function reads from outside. */
-  private nameOf(f: Function, { home }: Text, name: string, reference: Syntax.Reference): Named {
+  private nameOf(f: Function, { home, parents }: Text, name: string, reference: Syntax.Reference): Named {
     const imported = home?.imports.get(name)
     if (imported?._tag === "Package") {
       return { _tag: "Constant", text: `${name}=${imported.specifier}#${imported.name}` }
     }
-    if (reference.isWritten) return { _tag: "Constant", text: `${name} is written` }
+    // What it is while functions run is none of what they are.
+    if (reference.isWritten) {
+      return { _tag: "Constant", text: `${name} is written, from ${home?.module.initials.get(name) ?? ""}` }
+    }
     const scope = this.scopesOf(f, home).find(({ variables }) => Object.hasOwn(variables, name))
     if (scope === undefined) {
+      // V8 keeps no variable that only `extends` names.
+      if (parents.has(name)) return { _tag: "Variables", variables: [["super", Object.getPrototypeOf(f)]] }
       const isUnknown = home !== undefined && !(name in globalThis)
       return isUnknown
         ? { _tag: "Unknown", what: `${name}, which cannot be read` }
@@ -119,8 +132,13 @@ export class Reader {
     }
     const value = scope.variables[name]
     const isImported = imported !== undefined && typeof value === "function" && !isData(value)
-    if (isImported && this.of(value).home === undefined) {
+    // What a package has made for a module of the author's (a toolkit) is described as a value.
+    if (isImported && !this.modules.isFound(imported) && this.of(value).home === undefined) {
       return { _tag: "Unknown", what: `${name}, whose module was not found` }
+    }
+    // A module of the author's is what it exports.
+    if (imported?.name === "*" && reference.isWhole && types.isModuleNamespaceObject(value)) {
+      return { _tag: "Variables", variables: [[name, { ...(value as object) }]] }
     }
     return {
       _tag: "Variables",
@@ -136,7 +154,7 @@ export class Reader {
 
   /** Whether only the members that are read of a value count: those that are data, and functions that read no `this`. */
   private isByMember(value: unknown, { members }: Syntax.Reference): value is object {
-    if (!isRecord(value) && !types.isModuleNamespaceObject(value)) return false
+    if (types.isProxy(value) || (!isRecord(value) && !types.isModuleNamespaceObject(value))) return false
     for (const member of members) {
       const { get, value: part } = Object.getOwnPropertyDescriptor(value, member) ?? {}
       if (get !== undefined || (typeof part === "function" && READS_THIS.test(sourceOf(part)))) return false
@@ -205,14 +223,57 @@ export class Reader {
 /** What every function has. */
 const STANDARD = new Set(["length", "name", "prototype", "arguments", "caller"])
 
-/** Values that an author has put on a function. */
-const propertiesOf = (f: Function): ReadonlyArray<Variable> =>
-  Object.getOwnPropertyNames(f).flatMap((name) => {
-    const { value } = Object.getOwnPropertyDescriptor(f, name)!
-    return STANDARD.has(name) || value === undefined || typeof value === "function"
+/** Values that an author has put on a function or on its prototype: what stands in its own text is known by that. */
+const propertiesOf = (f: Function): ReadonlyArray<Variable> => {
+  const source = sourceOf(f)
+  const prototype: unknown = Object.getOwnPropertyDescriptor(f, "prototype")?.value
+  return [
+    ...propertiesIn(f, f.name, source, STANDARD),
+    ...(typeof prototype !== "object" || prototype === null
       ? []
-      : [[`${f.name}.${name}`, value]]
+      : propertiesIn(prototype, `${f.name}.prototype`, source, new Set(["constructor"])))
+  ]
+}
+
+const propertiesIn = (
+  holder: object,
+  way: string,
+  source: string,
+  standard: ReadonlySet<string>
+): ReadonlyArray<Variable> =>
+  Object.getOwnPropertyNames(holder).flatMap((name) => {
+    const { value } = Object.getOwnPropertyDescriptor(holder, name)!
+    const isKnown = value === undefined || (typeof value === "function" && source.includes(sourceOf(value)))
+    return standard.has(name) || isKnown ? [] : [[`${way}.${name}`, value]]
   })
+
+const NATIVE = /\{\s*\[native code\]\s*\}$/
+
+const STATIC_PRIVATE = /[\s;{]static\s+(?:async\s+|get\s+|set\s+|\*\s*)*#\w/
+
+let builtins: Set<unknown> | undefined
+
+/** Whether a function is one of the language's own or the system's own, which hold nothing. */
+const isBuiltin = (f: Function): boolean => {
+  if (builtins === undefined) {
+    builtins = new Set()
+    collect(globalThis, builtins, 4)
+  }
+  return builtins.has(f)
+}
+
+/** All functions under an object, without running a getter. */
+const collect = (holder: object, into: Set<unknown>, levels: number): void => {
+  if (levels === 0 || into.has(holder)) return
+  into.add(holder)
+  for (const name of Reflect.ownKeys(holder)) {
+    const { get, set, value } = Object.getOwnPropertyDescriptor(holder, name)!
+    for (const part of [get, set, value] as ReadonlyArray<unknown>) {
+      if (typeof part === "function" && !NATIVE.test(sourceOf(part))) continue
+      if (typeof part === "function" || (typeof part === "object" && part !== null)) collect(part, into, levels - 1)
+    }
+  }
+}
 
 const READS_THIS = /\b(?:this|super)\b/
 

@@ -14,7 +14,7 @@ import * as Syntax from "./Syntax.ts"
 /** What a local name stands for. */
 export type Import =
   | { readonly _tag: "Package"; readonly specifier: string; readonly name: string }
-  | { readonly _tag: "Own"; readonly name: string }
+  | { readonly _tag: "Own"; readonly name: string; readonly file: string | undefined }
 
 export interface Module {
   readonly path: string
@@ -22,6 +22,15 @@ export interface Module {
   readonly text: string
   readonly imports: ReadonlyMap<string, Import>
   readonly scopes: ReadonlyArray<readonly [number, number]>
+  /** The code of what its variables begin with. */
+  readonly initials: ReadonlyMap<string, string>
+}
+
+/** A file that a module names. */
+interface Target {
+  readonly file: string
+  /** It is loaded under a name of its own (`./other.ts?n=1`): it may stand in memory more than once. */
+  readonly isRepeated: boolean
 }
 
 /** Where a function stands. */
@@ -35,6 +44,8 @@ export interface Home {
 }
 
 export interface Modules {
+  /** Whether a module of the author's was found that an import names. */
+  readonly isFound: (imported: Import) => boolean
   readonly homeOf: (source: string) => Home | undefined
 }
 
@@ -49,21 +60,28 @@ const strip = (text: string): string => {
   }
 }
 
-const read = (acorn: typeof Acorn, path: string): { readonly module: Module; readonly own: ReadonlyArray<string> } => {
+const read = (acorn: typeof Acorn, path: string): { readonly module: Module; readonly own: ReadonlyArray<Target> } => {
   const source = readFileSync(path, "utf8")
   const text = /\.[mc]?ts$/.test(path) ? strip(source) : source
   const program = acorn.parse(text, { ecmaVersion: "latest", sourceType: "module", allowHashBang: true })
   const imports = new Map<string, Import>()
-  const own = new Set<string>()
-  const target = (specifier: string): string | undefined => {
-    const file = specifier.startsWith(".") ? resolve(dirname(path), specifier) : undefined
-    return file !== undefined && existsSync(file) && /\.[mc]?[jt]s$/.test(file) ? file : undefined
+  const own: Array<Target> = []
+  const target = (specifier: string): Target | undefined => {
+    const [name = "", query] = specifier.startsWith("#") ? [specifier] : specifier.split("?", 2)
+    const file = fileOf(name, path)
+    return file !== undefined && existsSync(file) && /\.[mc]?[jt]s$/.test(file)
+      ? { file, isRepeated: query !== undefined }
+      : undefined
+  }
+  for (const specifier of Syntax.loadedIn(program)) {
+    const found = target(specifier)
+    if (found !== undefined) own.push(found)
   }
   for (const statement of program.body) {
     if (!("source" in statement) || !statement.source) continue
     const specifier = String(statement.source.value)
     const file = target(specifier)
-    if (file !== undefined) own.add(file)
+    if (file !== undefined) own.push(file)
     if (statement.type !== "ImportDeclaration") continue
     for (const one of statement.specifiers) {
       const name =
@@ -76,40 +94,58 @@ const read = (acorn: typeof Acorn, path: string): { readonly module: Module; rea
         one.local.name,
         file === undefined && !/^(?:[.#/]|file:)/.test(specifier)
           ? { _tag: "Package", specifier, name }
-          : { _tag: "Own", name }
+          : { _tag: "Own", name, file: file?.file }
       )
     }
   }
-  return { module: { path, text, imports, scopes: Syntax.scopesIn(program) }, own: [...own] }
+  return {
+    module: { path, text, imports, scopes: Syntax.scopesIn(program), initials: Syntax.initialsIn(program) },
+    own
+  }
+}
+
+/** The file that a name stands for: one beside the module, or one that its package.json maps (`#lib/helper`). */
+const fileOf = (name: string, from: string): string | undefined => {
+  if (name.startsWith(".")) return resolve(dirname(from), name)
+  if (!name.startsWith("#")) return undefined
+  try {
+    const file = NodeModule.createRequire(from).resolve(name)
+    return file.includes("/node_modules/") ? undefined : file
+  } catch {
+    return undefined
+  }
 }
 
 /** The modules that can be reached from some files; one that cannot be read is left out. */
 export const make = (acorn: typeof Acorn, files: ReadonlyArray<string>): Modules => {
   const found = new Map<string, Module>()
   const seen = new Set<string>()
-  const visit = (path: string): void => {
-    if (seen.has(path)) return
-    seen.add(path)
+  const repeated = new Set<string>()
+  const visit = ({ file, isRepeated }: Target): void => {
+    if (isRepeated) repeated.add(file)
+    if (seen.has(file)) return
+    seen.add(file)
     try {
-      const { module, own } = read(acorn, path)
-      found.set(path, module)
+      const { module, own } = read(acorn, file)
+      found.set(file, module)
       own.forEach(visit)
     } catch {
       // No JavaScript, or no file: its functions have no home.
     }
   }
-  files.forEach(visit)
+  for (const file of files) visit({ file, isRepeated: false })
   return {
+    isFound: (imported) => imported._tag === "Own" && imported.file !== undefined && found.has(imported.file),
     homeOf: (source) => {
       const homes = [...found.values()].filter((module) => module.text.includes(source))
       const [module, ...others] = homes
       if (module === undefined) return undefined
       // The same text may stand in several places: then what stands around any of them counts.
-      let isTop = others.length === 0
+      let isTop = others.length === 0 && !repeated.has(module.path)
       const first = module.text.indexOf(source)
       for (let at = first; at !== -1; at = module.text.indexOf(source, at + 1)) {
         const end = at + source.length
-        if (module.scopes.some(([from, to]) => from < at && to > end)) isTop = false
+        if (module.scopes.some(([from, to]) => from < at && to >= end)) isTop = false
       }
       const imports = others.length === 0 ? module.imports : agreed(homes)
       return { module, imports, isTop, line: module.text.slice(0, first).split("\n").length }
@@ -125,21 +161,19 @@ const agreed = (modules: ReadonlyArray<Module>): ReadonlyMap<string, Import> =>
     )
   )
 
-const OWN = resolve(import.meta.dirname, "..")
-
-/** The author's files on the stack of an error: not those of packages. */
+/** The author's files on the stack of an error that `Node.make` has made: not those of packages, nor of the copy of this one. */
 export const filesOf = (error: Error): ReadonlyArray<string> => {
   const files = new Set<string>()
-  for (const [, place] of (error.stack ?? "").matchAll(
-    /(?:\(|at (?:async )?)((?:file:\/\/)?\/[^()\n]+?):\d+:\d+\)?$/gm
-  )) {
+  let own: string | undefined
+  for (const [, place] of (error.stack ?? "").matchAll(/[\s(]((?:file:\/\/)?\/.*):\d+:\d+\)?$/gm)) {
     let file = place!
     try {
       if (file.startsWith("file:")) file = fileURLToPath(file)
     } catch {
       continue
     }
-    if (!file.includes("/node_modules/") && !file.startsWith(`${OWN}/`)) files.add(file.replace(/\?.*$/, ""))
+    own ??= `${dirname(dirname(file))}/`
+    if (!file.includes("/node_modules/") && !file.startsWith(own)) files.add(file.replace(/\?.*$/, ""))
   }
   return [...files]
 }

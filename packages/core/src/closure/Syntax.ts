@@ -9,7 +9,17 @@ export const isNode = (value: unknown): value is AnyNode =>
   typeof value === "object" && value !== null && "type" in value && typeof value.type === "string"
 
 /** Fields of a node that say where it stands and how it is written. */
-const WRITING = new Set(["start", "end", "raw", "loc", "range"])
+const WRITING = new Set(["start", "end", "raw", "loc", "range", "shorthand"])
+
+/** A field's name, with quotes or without. */
+const nameOfKey = (node: object): string | undefined => {
+  if (!("key" in node) || !isNode(node.key) || ("computed" in node && node.computed === true)) return undefined
+  return node.key.type === "Identifier"
+    ? node.key.name
+    : node.key.type === "Literal"
+      ? String(node.key.value)
+      : undefined
+}
 
 /** The same text for the same code, however it is formatted. */
 export const canonical = (value: unknown): string => {
@@ -17,8 +27,9 @@ export const canonical = (value: unknown): string => {
   if (typeof value === "bigint") return `${value}n`
   if (value instanceof RegExp) return String(value)
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "undefined"
+  const key = nameOfKey(value)
   const fields = Object.entries(value).filter(([name, field]) => !WRITING.has(name) && field !== undefined)
-  return `{${fields.map(([name, field]) => `${name}:${canonical(field)}`).join(",")}}`
+  return `{${fields.map(([name, field]) => `${name}:${name === "key" && key !== undefined ? JSON.stringify(key) : canonical(field)}`).join(",")}}`
 }
 
 /** A name that is read from outside: the members that are read of it, or all of it. */
@@ -31,6 +42,8 @@ export interface Reference {
 
 export interface Outside {
   readonly names: ReadonlyMap<string, Reference>
+  /** The names by which it says what it extends, where it is a class. */
+  readonly parents: ReadonlySet<string>
   /** Whether it reads the `this` of what stands around it. */
   readonly readsThis: boolean
   /** Whether it loads modules when it runs. */
@@ -179,11 +192,12 @@ class Reader {
         const own = new Set<string>(node.type === "ArrowFunctionExpression" ? [] : ["arguments"])
         bound(node.id, own)
         for (const param of node.params) bound(param, own)
-        hoisted(node.body, own)
-        const inner = [...scopes, own]
         const owns = hasThis || node.type !== "ArrowFunctionExpression"
-        for (const param of node.params) this.pattern(param, inner, owns)
-        return this.visit(node.body, inner, owns)
+        // What the body declares is not there yet for a default.
+        for (const param of node.params) this.pattern(param, [...scopes, own], owns)
+        const inside = new Set(own)
+        hoisted(node.body, inside)
+        return this.visit(node.body, [...scopes, inside], owns)
       }
       case "ClassDeclaration":
       case "ClassExpression": {
@@ -233,7 +247,14 @@ class Reader {
 export const outsideOf = (node: AnyNode): Outside => {
   const reader = new Reader()
   reader.visit(node, [], false)
-  return { names: reader.names, readsThis: reader.readsThis, loads: reader.loads }
+  const isClass = node.type === "ClassExpression" || node.type === "ClassDeclaration"
+  const parent = isClass && node.superClass ? outsideOf(node.superClass as AnyNode) : undefined
+  return {
+    names: reader.names,
+    parents: new Set(parent?.names.keys()),
+    readsThis: reader.readsThis,
+    loads: reader.loads
+  }
 }
 
 /** What has variables of its own. */
@@ -255,5 +276,28 @@ export const scopesIn = (
 ): ReadonlyArray<readonly [number, number]> => {
   if (isFunction(node) || ENCLOSING.has(node.type)) into.push([node.start, node.end])
   for (const child of childrenOf(node)) scopesIn(child, into)
+  return into
+}
+
+/** What the variables of a module begin with, by name: the code of their first values. */
+export const initialsIn = (program: AnyNode): ReadonlyMap<string, string> =>
+  new Map(
+    program.type !== "Program"
+      ? []
+      : program.body.flatMap((statement) => {
+          const declaration =
+            statement.type === "ExportNamedDeclaration" && statement.declaration ? statement.declaration : statement
+          return declaration.type === "VariableDeclaration"
+            ? declaration.declarations.flatMap(({ id, init }): ReadonlyArray<readonly [string, string]> =>
+                id.type === "Identifier" && init ? [[id.name, canonical(init)]] : []
+              )
+            : []
+        })
+  )
+
+/** The modules that a module loads when it runs (`import("./other.ts")`), by their names. */
+export const loadedIn = (node: AnyNode, into: Set<string> = new Set()): ReadonlySet<string> => {
+  if (node.type === "ImportExpression" && node.source.type === "Literal") into.add(String(node.source.value))
+  for (const child of childrenOf(node)) loadedIn(child, into)
   return into
 }

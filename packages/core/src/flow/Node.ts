@@ -186,16 +186,17 @@ const variance = {
   _R: (): never => undefined as never
 }
 
-/** Where nodes were made, by their kinds. */
-const sites = new WeakMap<Kind, globalThis.Error>()
+/** Where a node was made: a field of it, so that another copy of this package finds it too. */
+const Site = "~@pipe/core/Node/site"
 
 /** An error from where a node was made: its stack names the author's file. */
-export const siteOf = ({ kind }: Pick<Any, "kind">): globalThis.Error | undefined => sites.get(kind)
+export const siteOf = (node: Any): globalThis.Error | undefined =>
+  (node as { readonly [Site]?: globalThis.Error })[Site]
 
 /** A node of a kind; for the constructors in this folder. */
 export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefined): Node<A, E, R> => {
-  sites.set(kind, new globalThis.Error(name))
-  return { [TypeId]: variance, name, kind, domain: domain ?? { root: name, parent: undefined } }
+  const node: Node<A, E, R> = { [TypeId]: variance, name, kind, domain: domain ?? { root: name, parent: undefined } }
+  return Object.defineProperty(node, Site, { value: new globalThis.Error(name) })
 }
 
 /** The nodes that a node reads. */

@@ -28,8 +28,10 @@ export interface Environment {
   /** Parameters that are not just the place of a file. */
   readonly parameters: ReadonlyMap<string, unknown>
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
+  /** What the flow's services are, as a text; `undefined`: nobody can tell. */
+  readonly services?: string | undefined
   /** What the author's functions are. */
-  readonly closures: Pick<Closure.Closures, "of">
+  readonly closures: Pick<Closure.Closures, "of" | "textOf">
 }
 
 /** Version of the form below: a result of another form is never found. */
@@ -93,11 +95,17 @@ export const parts = (node: Node.Any, environment: Environment): Parts | undefin
   const { policy } = node.kind
   if (code.unknown.size > 0 && policy.by === undefined) return undefined
   const captured: Record<string, string> = { ...code.captured }
+  const names: Array<string> = []
+  const own = new Map<ModelClient.LayerInfo, string>()
   for (const { layer, meaning } of LayerCode.own(environment.layers, environment.closures)) {
     // What a layer says stands for what nobody can compare.
     if (meaning.unknown.size > 0 && layer.answers === undefined) return undefined
-    captured[`layer ${layer.name}`] = Closure.codeText(meaning.code)
-    for (const [name, text] of meaning.captured) captured[`${name} of layer ${layer.name}`] = text
+    // Layers of one name are told apart by their places.
+    const times = names.push(layer.name) - names.indexOf(layer.name)
+    const name = times === 1 ? layer.name : `${layer.name} (${times})`
+    own.set(layer, name)
+    captured[`layer ${name}`] = Closure.codeText(meaning.code)
+    for (const [way, text] of meaning.captured) captured[`${way} of layer ${name}`] = text
   }
   const json = (value: unknown): Schema.Json => JSON.parse(RequestKey.canonical(value)) as Schema.Json
   return {
@@ -106,14 +114,21 @@ export const parts = (node: Node.Any, environment: Environment): Parts | undefin
     source: code.source,
     captured,
     by: json(policy.by ?? null),
+    ...(environment.services === undefined ? undefined : { services: ContentHash.make(environment.services) }),
     model: policy.model ?? "",
     settings: json([environment.settings, policy.settings ?? {}, ...varyingOf(node.kind)]),
     parameters: json(Object.fromEntries(environment.parameters)),
+    // In their order: an author's layer above a router is another than one below it.
     stack: json(
-      environment.layers.flatMap(({ answers, namespace }) => [
-        ...(answers === undefined || answers === false ? [] : [answers]),
-        ...(namespace === undefined ? [] : [{ namespace }])
-      ])
+      environment.layers.flatMap((layer) => {
+        const { answers, namespace } = layer
+        const name = own.get(layer)
+        return [
+          ...(name === undefined ? [] : [{ own: name }]),
+          ...(answers === undefined || answers === false ? [] : [answers]),
+          ...(namespace === undefined ? [] : [{ namespace }])
+        ]
+      })
     ),
     ...(code.at === undefined ? undefined : { at: code.at })
   }
@@ -141,6 +156,7 @@ const words: { readonly [part: string]: string } = {
   version: "has another version",
   source: "has other code",
   by: "has another `by`",
+  services: "has other services (the flow's `services`)",
   model: "names another model",
   settings: "has other settings",
   parameters: "reads other values of the flow's parameters",
@@ -157,7 +173,15 @@ const differing = (now: Parts, before: Parts) => {
   return {
     parts: Object.keys(words).filter((part) => RequestKey.canonical(now[part]) !== RequestKey.canonical(before[part])),
     captured: [...new Set([...Object.keys(to), ...Object.keys(from)])].flatMap((name) =>
-      to[name] === from[name] ? [] : [{ name, from: from[name], to: to[name] }]
+      to[name] === from[name]
+        ? []
+        : [
+            {
+              name,
+              ...(from[name] === undefined ? undefined : { from: from[name] }),
+              ...(to[name] === undefined ? undefined : { to: to[name] })
+            }
+          ]
     )
   }
 }
@@ -174,16 +198,29 @@ export const nearest = <A extends { readonly parts: Parts }>(now: Parts, before:
   )
 }
 
+const isCode = (text: string | undefined) => text !== undefined && Closure.isCode(text)
+
+/** What a captured value was and is; long ones and what may be a key are not shown. */
+const changeOf = ({
+  from,
+  name,
+  to
+}: {
+  readonly name: string
+  readonly from?: string
+  readonly to?: string
+}): string => {
+  if (isCode(from) && isCode(to)) return `${name} has other code`
+  if (from === undefined) return Closure.isShown(to!) ? `${name} is new: ${to}` : `${name} is new`
+  if (to === undefined) return `${name} is gone`
+  const [was, is] = [from, to].map((text) => (Closure.isShown(text) ? text : "(not shown)"))
+  return was === is ? `${name} has changed` : `${name}: ${was} → ${is}`
+}
+
 /** What is different between a step now and one before, for people. */
 export const difference = (now: Parts, before: Parts): string => {
   const { captured, parts } = differing(now, before)
-  const named = captured
-    .slice(0, NAMED)
-    .map(({ from, name, to }) =>
-      from !== undefined && Closure.isCode(from) && to !== undefined && Closure.isCode(to)
-        ? `${name} has other code`
-        : `${name}: ${from ?? "not captured"} → ${to ?? "not captured"}`
-    )
+  const named = captured.slice(0, NAMED).map(changeOf)
   const more = captured.length > NAMED ? ["…"] : []
   const at = typeof now["at"] === "string" ? `, ${now["at"]}` : ""
   return (

@@ -94,7 +94,7 @@ export const layer = <R = never>(
       const context = yield* Effect.context<R>()
       // What a judge needs is here: its effects need nothing more.
       const judges = yield* Effect.forEach(options.judges ?? [], (judge) =>
-        Effect.map(Judge.identityOf(judge), (identity): RoutingFile.Known => {
+        Effect.map(RoutingFile.identityOf(judge), (identity): RoutingFile.Known => {
           const { answer, identify: _, row, ...rest } = judge
           return {
             ...rest,

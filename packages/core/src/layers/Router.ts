@@ -49,7 +49,7 @@ export const layer = (options: {
 }): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   choose((request, row) => (options.when(request, row) ? options.cheap : options.strong), {
     baseline: options.strong,
-    by: [options.cheap, options.strong, options.when.toString(), options.when.by]
+    by: [options.cheap, options.strong, options.when.by]
   })
 
 /**
@@ -79,7 +79,7 @@ export const choose = (
               )
         }
       }),
-    { name: "Router", answers: options.by ?? model.toString(), baseline: options.baseline }
+    { name: "Router", answers: options.by, baseline: options.baseline, isShown: true }
   )
 }
 
@@ -96,11 +96,11 @@ export const promptShorterThan = (characters: number): Rule =>
 
 /** Holds when a field of the row, or anything that a function finds in it, is so: `Router.where(({ review }) => review.language === "de")`. */
 export const where = (holds: (row: RowValues.Values) => boolean): Rule =>
-  Object.assign((_: ModelRequest.Completion, row: RowValues.Values) => holds(row), { by: holds.toString() })
+  Object.assign((_: ModelRequest.Completion, row: RowValues.Values) => holds(row), { by: "where" })
 
 const put = (name: string, rules: ReadonlyArray<Rule>, rule: Rule): Rule =>
   Object.assign((request: ModelRequest.Completion, row: RowValues.Values) => rule(request, row), {
-    by: [name, ...rules.map((one) => [one.toString(), one.by])]
+    by: [name, ...rules.map((one) => one.by)]
   })
 
 /** Holds when all of the rules do. */

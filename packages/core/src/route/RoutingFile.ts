@@ -7,6 +7,8 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
+import * as Closure from "../closure/Closure.ts"
+import * as RequestKey from "../data/RequestKey.ts"
 import * as Routing from "../decide/Routing.ts"
 import type * as Judge from "../seam/Judge.ts"
 
@@ -65,3 +67,23 @@ export const read = Effect.fnUntraced(function* (
   }
   return routing
 })
+
+/** What of a judge changes what it says: its `by`, or the code of its functions with what they capture. */
+export const identityOf = <R>({
+  answer,
+  by,
+  identify,
+  name,
+  prepare,
+  row
+}: Judge.Judge<R>): Effect.Effect<string, never, R> =>
+  Effect.gen(function* () {
+    const known = yield* identify ?? Effect.undefined
+    const closures = yield* Closure.Current
+    const codeOf = (f: Function | undefined) => {
+      if (f === undefined) return null
+      const meaning = closures?.of(f)
+      return meaning?.isOwn === true ? [meaning.code, Object.fromEntries(meaning.captured)] : f.toString()
+    }
+    return RequestKey.canonical([name, by ?? [answer, row, prepare].map(codeOf), known ?? null])
+  })

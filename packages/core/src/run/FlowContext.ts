@@ -123,11 +123,14 @@ export const incomparable = (
   closures: Closure.Closures,
   layers: ReadonlyArray<ModelClient.LayerInfo>
 ): ReadonlyArray<string> => [
+  ...(closures.textOf(flow.services) === undefined
+    ? ["the flow's services cannot be compared: an edit of them runs nothing again. Say it by the `version` of steps"]
+    : []),
   ...LayerCode.own(layers, closures).flatMap(({ layer, meaning }) =>
     meaning.unknown.size === 0 || layer.answers !== undefined
       ? []
       : [
-          `layer ${layer.name}${meaning.at === undefined ? "" : ` (${meaning.at})`} captures ${named(meaning.unknown)}, which cannot be compared: no result is reused in other runs. Say what stands for it: { name, answers: { … } }`
+          `layer ${layer.name}${meaning.at === undefined ? "" : ` (${meaning.at})`} captures ${named(meaning.unknown)}, which cannot be compared: no result is reused in other runs. Give it { answers: { … } }, which is compared in its place, or { answers: false } where it leaves answers as they are`
         ]
   ),
   ...flow.graph.nodes.flatMap((node) => {
@@ -146,6 +149,7 @@ export const settings = (flow: Flow.Any): Effect.Effect<ModelSettings.ModelSetti
 /** What the keys of the flow's steps are made of, beside the steps themselves. */
 export const environment = (flow: Flow.Any, options: StepKey.Environment): StepKey.Environment => ({
   ...options,
+  services: options.closures.textOf(flow.services),
   parameters: new Map([...options.parameters].filter(([name]) => !flow.places.has(name)))
 })
 

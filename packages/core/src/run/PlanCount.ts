@@ -75,7 +75,7 @@ export const counting = (
     readonly counts: Map<string, Counts>
     readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
     readonly useCache: boolean
-    readonly closures: Pick<Closure.Closures, "of">
+    readonly closures: Pick<Closure.Closures, "of" | "textOf">
     readonly at: number
   }
 ): ModelClient.Service => {

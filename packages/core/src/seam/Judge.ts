@@ -24,7 +24,6 @@ import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type * as Features from "../data/Features.ts"
 import * as ModelRequest from "../data/ModelRequest.ts"
-import * as RequestKey from "../data/RequestKey.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Embedder from "./Embedder.ts"
 import * as ModelClient from "./ModelClient.ts"
@@ -60,19 +59,6 @@ export interface Judge<out R = never> {
   /** What it asks about an answer to a request, for a plan. Default: nothing. */
   readonly asks?: (request: ModelRequest.Completion) => ReadonlyArray<ModelRequest.Completion>
 }
-
-/** What of a judge changes what it says. */
-export const identityOf = <R>({
-  answer,
-  by,
-  identify,
-  name,
-  prepare,
-  row
-}: Judge<R>): Effect.Effect<string, never, R> =>
-  Effect.map(identify ?? Effect.undefined, (known) =>
-    RequestKey.canonical([name, by ?? [answer?.toString(), row?.toString(), prepare?.toString()], known ?? null])
-  )
 
 /** A judge of one's own. */
 export const make = <R = never>(judge: Judge<R>): Judge<R> => judge

@@ -54,7 +54,7 @@ export interface LayerInfo {
   readonly code?: Function
   /** The bottom of the stack: of its code, the values that it captures do not count; its `answers` say what of them does. */
   readonly isProvider?: true
-  /** `resolve` shows all that it does to a request, and it leaves answers as they are; `mapRequest` sets it. */
+  /** `resolve` shows all that it does to a request, and it leaves answers as they are (a router): a cache above keys by that; `mapRequest` sets it. */
   readonly isShown?: true
   /** Limits that it keeps, by the minute. */
   readonly limits?: { readonly requestsPerMinute?: number | undefined; readonly tokensPerMinute?: number | undefined }
