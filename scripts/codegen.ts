@@ -15,7 +15,10 @@ interface Package {
 }
 
 const packages: ReadonlyArray<Package> = [
-  { name: "core", folders: ["data", "seam", "price", "decide", "store", "layers", "flow", "run", "report", "testing"] },
+  {
+    name: "core",
+    folders: ["data", "file", "seam", "price", "decide", "store", "layers", "flow", "run", "report", "testing"]
+  },
   { name: "plugins", folders: [""] }
 ]
 

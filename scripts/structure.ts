@@ -4,7 +4,7 @@
  * - cycle: value imports must not run in a circle;
  * - rank: a folder of core imports only from folders above it, and layers never import each other but for types;
  * - barrel: only an index imports an index;
- * - node: core stays free of `node:` modules outside `store/` and `closure/`;
+ * - node: core stays free of `node:` modules outside `file/`, `store/` and `closure/`;
  * - direction: cli imports plugins, plugins imports core, never the other way.
  *
  * Reads the packages of the workspace.
@@ -19,6 +19,7 @@ const PACKAGES = ["core", "plugins", "cli"]
 /** A folder of core imports from itself and from those before it in this list. */
 const RANKS = [
   "data",
+  "file",
   "seam",
   "price",
   "decide",
@@ -36,7 +37,7 @@ const RANKS = [
 ]
 
 /** Folders of core that stand on Node itself: files and databases, and a look into functions. */
-const ON_NODE = new Set(["store", "closure"])
+const ON_NODE = new Set(["file", "store", "closure"])
 
 interface Import {
   readonly specifier: string

@@ -85,7 +85,7 @@ describe("scripts/structure.ts", () => {
       "a node: module in core",
       "core/src/data/A.ts",
       `import "node:fs"`,
-      "core/src/data/A.ts:1: node: core imports node:fs outside store/ and closure/"
+      "core/src/data/A.ts:1: node: core imports node:fs outside file/ and store/ and closure/"
     ],
     [
       "the wrong direction",

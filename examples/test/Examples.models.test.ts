@@ -5,7 +5,7 @@ import { folder, pipe } from "../../packages/cli/test/Pipe.ts"
 describe("the example of reuse by meaning", () => {
   it("runs without a key", async () => {
     const flow = resolve(import.meta.dirname, "../08-reuse/flow.ts")
-    const { code, stderr } = await pipe(["run", flow, "--simulate"], { cwd: folder() })
+    const { code, stderr } = await pipe(["run", flow, "--simulate", "--overwrite"], { cwd: folder() })
     assert.strictEqual(code, 0, stderr)
     assert.include(stderr, "total cost")
   })

@@ -8,7 +8,7 @@ const examples = resolve(import.meta.dirname, "..")
 describe("every example runs without a key", { concurrent: false }, () => {
   for (const name of readdirSync(examples).filter((entry) => /^\d\d-(?!reuse)/.test(entry))) {
     it(name, async () => {
-      const { code, stderr } = await pipe(["run", resolve(examples, name, "flow.ts"), "--simulate"], {
+      const { code, stderr } = await pipe(["run", resolve(examples, name, "flow.ts"), "--simulate", "--overwrite"], {
         cwd: folder()
       })
       assert.strictEqual(code, 0, stderr)

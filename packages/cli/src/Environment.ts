@@ -1,10 +1,14 @@
 /**
- * Environment files: what is set already wins, then `--env-file`, then `.env` in the working folder or the nearest above.
+ * Environment files: what is set already wins, then `--env-file`, then the nearest `.env`, from the working folder up to the
+ * project's root.
  */
+import * as Secret from "@pipe/core/Secret"
 import * as Effect from "effect/Effect"
-import { existsSync } from "node:fs"
-import { dirname, join, resolve } from "node:path"
+import { existsSync, readFileSync, statSync } from "node:fs"
+import { dirname, join, relative, resolve } from "node:path"
+import { parseEnv } from "node:util"
 import * as ExitCode from "./ExitCode.ts"
+import * as Output from "./Output.ts"
 
 const FLAG = "--env-file"
 
@@ -14,24 +18,52 @@ export const namedIn = (args: ReadonlyArray<string>): string | undefined => {
   return index === -1 ? undefined : args[index] === FLAG ? args[index + 1] : args[index]!.slice(FLAG.length + 1)
 }
 
-/** Loads them; a named file that does not exist is an error. */
-export const load = (named: string | undefined): Effect.Effect<void, ExitCode.Failure> =>
-  Effect.suspend(() => {
-    if (named !== undefined) {
-      if (!existsSync(named)) {
-        return Effect.fail(
-          new ExitCode.Failure({ message: `${named}: there is no such file (--env-file)`, exitCode: ExitCode.usage })
-        )
-      }
-      process.loadEnvFile(named)
-    }
-    const nearest = find(resolve("."))
-    if (nearest !== undefined) process.loadEnvFile(nearest)
-    return Effect.void
-  })
+/** Loads them, and makes the keys known that stand in them and in the environment; a named file that does not exist is an error. */
+export const load = Effect.fnUntraced(function* (named: string | undefined) {
+  if (named !== undefined && statSync(named, { throwIfNoEntry: false })?.isDirectory() !== false) {
+    return yield* ExitCode.refuse(
+      `${named}: ${existsSync(named) ? "is a folder" : "there is no such file"} (--env-file)`
+    )
+  }
+  const nearest = find(resolve("."), rootOf(resolve(".")))
+  for (const file of [named, nearest]) if (file !== undefined) yield* loadFile(file)
+  Secret.registerEnvironment(process.env)
+})
 
-const find = (folder: string): string | undefined => {
+const loadFile = Effect.fnUntraced(function* (file: string) {
+  const values = yield* Effect.try({
+    try: () => parseEnv(readFileSync(file, "utf8")),
+    catch: (error) =>
+      ExitCode.refuse(`${shown(file)}: cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+  })
+  const set = Object.entries(values).flatMap(([name, value]) => {
+    if (value === undefined || process.env[name] !== undefined) return []
+    process.env[name] = value
+    return [name]
+  })
+  // Whoever writes an address decides where keys go.
+  for (const name of set) {
+    const [, provider] = /^(.+)_BASE_URL$/.exec(name) ?? []
+    const key = `${provider}_API_KEY`
+    if (provider === undefined || set.includes(key) || process.env[key] === undefined) continue
+    yield* Output.error(
+      `note: ${name} is from ${shown(file)}, and ${key} is not: the key goes to ${hostOf(process.env[name]!)}`
+    )
+  }
+})
+
+const shown = (file: string): string => relative(process.cwd(), file) || file
+
+const hostOf = (address: string): string => (URL.canParse(address) ? new URL(address).host : address)
+
+/** The folder that holds the whole project: the nearest with a repository, or else with a package; or the folder itself. */
+export const rootOf = (folder: string): string => above(folder, ".git") ?? above(folder, "package.json") ?? folder
+
+const above = (folder: string, name: string): string | undefined =>
+  existsSync(join(folder, name)) ? folder : dirname(folder) === folder ? undefined : above(dirname(folder), name)
+
+const find = (folder: string, root: string): string | undefined => {
   const file = join(folder, ".env")
-  if (existsSync(file)) return file
-  return dirname(folder) === folder ? undefined : find(dirname(folder))
+  if (statSync(file, { throwIfNoEntry: false })?.isFile() === true) return file
+  return folder === root || dirname(folder) === folder ? undefined : find(dirname(folder), root)
 }

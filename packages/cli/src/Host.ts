@@ -3,15 +3,18 @@
  */
 import type * as Flow from "@pipe/core/Flow"
 import * as RequestKey from "@pipe/core/RequestKey"
+import * as SafeText from "@pipe/core/SafeText"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Sink from "effect/Sink"
 import * as Stdio from "effect/Stdio"
 import { resolve } from "node:path"
 import type { Input } from "./commands/Run.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as Output from "./Output.ts"
 import * as Log from "./Log.ts"
 import * as StoreFlag from "./StoreFlag.ts"
 import type * as View from "./view/View.ts"
@@ -40,16 +43,25 @@ export const layer = (input: {
     : Layer.empty
   // A flow reads and writes the standard streams of the command.
   return Layer.unwrap(
-    Effect.map(Stdio.Stdio, (stdio) =>
+    Effect.map(Effect.all([Stdio.Stdio, Output.Output]), ([stdio, { outIsTerminal }]) =>
       Layer.mergeAll(
         NodeHost.layer({ store: StoreFlag.resolve(input) }),
-        Layer.succeed(Stdio.Stdio, stdio),
+        Layer.succeed(Stdio.Stdio, outIsTerminal ? safe(stdio) : stdio),
         log,
         simulator
       ).pipe(Layer.provide(log))
     )
   )
 }
+
+/** Standard output that is a terminal: rows that are written there do not command it. */
+const safe = (stdio: Stdio.Stdio): Stdio.Stdio => ({
+  ...stdio,
+  stdout: (options) =>
+    Sink.mapInput(stdio.stdout(options), (chunk: string | Uint8Array) =>
+      typeof chunk === "string" ? SafeText.withoutControls(chunk) : chunk
+    )
+})
 
 /** What was given on the command line, as the parameters' schemas encode it. */
 export const parametersOf = Effect.fnUntraced(function* (flow: Flow.Any, input: Pick<Input, "parameters">) {

@@ -1,5 +1,5 @@
 /**
- * Ctrl-C and SIGTERM: the first asks a run to end in good order (or ends any other command), the second leaves at once.
+ * Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed: the first asks a run to end in good order (or ends any other command), the second leaves at once.
  */
 import * as Effect from "effect/Effect"
 

@@ -1,5 +1,5 @@
-/** Warnings and errors of the work as lines of the command's own; keys are masked. */
-import * as Secret from "@pipe/core/Secret"
+/** Warnings and errors of the work as lines of the command's own; keys and control characters never get there. */
+import * as SafeText from "@pipe/core/SafeText"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -9,7 +9,7 @@ export const layer = (show: (text: string) => void) =>
   Logger.layer([
     Logger.make<unknown, void>(({ logLevel, message }) => {
       if (logLevel !== "Warn" && logLevel !== "Error" && logLevel !== "Fatal") return
-      show(Secret.mask((Array.isArray(message) ? message : [message]).map(String).join(" ")))
+      show(SafeText.line((Array.isArray(message) ? message : [message]).map(String).join(" ")))
     })
   ])
 

@@ -1,4 +1,6 @@
 /** Standard output and error of the command: all that it says goes through here. */
+import * as SafeText from "@pipe/core/SafeText"
+import * as Secret from "@pipe/core/Secret"
 import * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -6,10 +8,14 @@ import * as Layer from "effect/Layer"
 import { format } from "node:util"
 
 export interface Output {
-  /** Writes text to standard output, as it is. */
+  /** Writes text to standard output: secrets are masked, and a terminal gets no control characters. */
   readonly out: (text: string) => void
-  /** Writes text to standard error, as it is. */
+  /** Writes text to standard error: secrets are masked, and control characters are left out. */
   readonly err: (text: string) => void
+  /** Takes so many lines of the terminal away that were written last; 0: what stands on the line now. */
+  readonly erase: (lines: number) => void
+  /** Whether standard output is a terminal. */
+  readonly outIsTerminal: boolean
   /** Columns of the terminal that standard error is. */
   readonly columns: () => number
   /** Whether standard error is a terminal that can be painted over. */
@@ -22,19 +28,29 @@ export interface Output {
 export const fromProcess = (): Output => ({
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
+  erase: (lines) => void process.stderr.write(lines === 0 ? "\r\u001b[K" : `\u001b[${lines}A\u001b[0J`),
+  outIsTerminal: process.stdout.isTTY === true,
   columns: () => process.stderr.columns || 80,
   canRepaint: process.stderr.isTTY === true && process.env["CI"] === undefined && process.env["TERM"] !== "dumb",
   canAsk: process.stdin.isTTY === true
 })
 
-export const Output = Context.Reference<Output>("@pipe/cli/Output", { defaultValue: fromProcess })
+/** Has only what is safe go out by an output. */
+const guarded = (output: Output): Output => ({
+  ...output,
+  out: (text) => output.out(output.outIsTerminal ? SafeText.terminal(text) : Secret.mask(text)),
+  err: (text) => output.err(SafeText.terminal(text))
+})
+
+export const Output = Context.Reference<Output>("@pipe/cli/Output", { defaultValue: () => guarded(fromProcess()) })
 
 /** Writes a line to standard error. */
 export const error = (line: string): Effect.Effect<void> => Effect.map(Output, ({ err }) => err(`${line}\n`))
 
 /** Has Effect's console write to an output. */
-export const layer = (output: Output): Layer.Layer<never> =>
-  Layer.mergeAll(
+export const layer = (given: Output): Layer.Layer<never> => {
+  const output = guarded(given)
+  return Layer.mergeAll(
     Layer.succeed(Output, output),
     Layer.succeed(
       Console.Console,
@@ -44,3 +60,4 @@ export const layer = (output: Output): Layer.Layer<never> =>
       })
     )
   )
+}

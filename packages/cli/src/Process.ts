@@ -1,5 +1,6 @@
 /** The command as a process: its streams, its signals and its exit code. */
 import * as NodeStdio from "@effect/platform-node/NodeStdio"
+import * as SafeText from "@pipe/core/SafeText"
 import * as Effect from "effect/Effect"
 import type * as Stdio from "effect/Stdio"
 import * as Cli from "./Cli.ts"
@@ -12,8 +13,10 @@ import * as Output from "./Output.ts"
 export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void => {
   // A reader of standard output that has gone is no failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error
+    if (error.code !== "EPIPE" && error.code !== "EIO") throw error
   })
+  // Nor is a terminal that has been closed.
+  process.stderr.on("error", () => {})
   const fiber = Effect.runFork(
     Effect.exit(command).pipe(
       Effect.flatMap(Cli.exitCode),
@@ -29,10 +32,21 @@ export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void =
   }
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
+  process.on("SIGHUP", onSignal)
+  // What a flow throws beside its steps: the run ends in good order, so that its work and its books are whole.
+  let isBroken = false
+  const onStray = (error: unknown) => {
+    isBroken = true
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    process.stderr.write(`${SafeText.terminal(`an error outside of the steps of the flow: ${text}`)}\n`)
+    fiber.interruptUnsafe()
+  }
+  process.on("uncaughtException", onStray)
+  process.on("unhandledRejection", onStray)
   const keepAlive = setInterval(() => {}, 2 ** 30)
   fiber.addObserver((exit) => {
     clearInterval(keepAlive)
-    const code = exit._tag === "Success" ? exit.value : ExitCode.interrupted
+    const code = isBroken ? ExitCode.failed : exit._tag === "Success" ? exit.value : ExitCode.interrupted
     // What a flow has left open (a timer, a connection) does not keep the command, once its output is out.
     process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
   })

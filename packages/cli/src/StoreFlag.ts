@@ -9,9 +9,22 @@ export const simulatedStore = ".pipe/simulated.db"
 
 export const flag = Flag.String("store").pipe(
   Flag.withDescription(`the store: a SQLite file, or postgres://… (default PIPE_STORE, or ${projectStore})`),
+  Flag.filter(
+    (location) => problemOf(location) === undefined,
+    (location) => problemOf(location)!
+  ),
   Flag.optional
 )
 
 export const resolve = (input: { readonly store: Option.Option<string>; readonly simulate?: boolean }): string =>
   Option.getOrUndefined(input.store)
-  ?? (input.simulate === true ? simulatedStore : (process.env["PIPE_STORE"] ?? projectStore))
+  ?? (input.simulate === true ? simulatedStore : process.env["PIPE_STORE"]?.trim() || projectStore)
+
+/** What is wrong with where a store is said to be. */
+const problemOf = (location: string): string | undefined => {
+  if (location.trim() === "") return `is empty: name a file, or leave it out for ${projectStore}`
+  const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location) ?? []
+  return scheme === undefined || /^postgres(?:ql)?$/i.test(scheme)
+    ? undefined
+    : `${scheme}:// is no store: name a SQLite file, or postgres://…`
+}

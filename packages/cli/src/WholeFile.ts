@@ -1,30 +1,58 @@
-/** A file that appears whole or not at all: written beside its place, then renamed. */
+/** What a command writes to a file that was named: whole or not at all, and never over what the command reads. */
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as WholeFile from "@pipe/core/WholeFile"
+import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { closeSync, openSync, renameSync, writeSync } from "node:fs"
+import { realpathSync } from "node:fs"
 import * as ExitCode from "./ExitCode.ts"
 import * as Output from "./Output.ts"
 
+/** Files that must stay as they are: `the store`, by its path. */
+export type Kept = { readonly [what: string]: string | undefined }
+
+/** The store of a command, with the files that belong to it. */
+export const storeAt = (location: string): Kept =>
+  NodeHost.isPostgres(location)
+    ? {}
+    : { "the store": location, "the store's log": `${location}-wal`, "the store's index": `${location}-shm` }
+
 /** Writes the pieces of a text; one clear line where the file cannot be made. */
-export const write = <E>(file: string, text: Stream.Stream<string, E>): Effect.Effect<void, E | ExitCode.Failure> =>
-  Effect.try({
-    try: () => openSync(`${file}.partial`, "w"),
-    catch: (error) => ExitCode.refuse(`${file}: cannot be written: ${error instanceof Error ? error.message : error}`)
+export const write = <E>(
+  file: string,
+  text: Stream.Stream<string, E>,
+  kept: Kept
+): Effect.Effect<void, E | ExitCode.Failure> =>
+  Effect.gen(function* () {
+    for (const [what, path] of Object.entries(kept)) {
+      if (path !== undefined && isSame(file, path)) {
+        return yield* ExitCode.refuse(`${file}: cannot be written: it is ${what}`)
+      }
+    }
+    const target = yield* WholeFile.open(file)
+    yield* Stream.runForEach(text, target.write)
+    yield* target.finish
   }).pipe(
-    Effect.flatMap((handle) =>
-      Effect.ensuring(
-        Stream.runForEach(text, (piece) => Effect.sync(() => writeSync(handle, piece))),
-        Effect.sync(() => closeSync(handle))
-      )
-    ),
-    Effect.andThen(Effect.sync(() => renameSync(`${file}.partial`, file)))
-  )
+    Effect.scoped,
+    Effect.provide(NodeServices.layer),
+    Effect.mapError((error) => (error instanceof WholeFile.WriteError ? ExitCode.refuse(error.message) : error))
+  ) as Effect.Effect<void, E | ExitCode.Failure>
+
+const isSame = (a: string, b: string): boolean => {
+  try {
+    return realpathSync(a) === realpathSync(b)
+  } catch {
+    // What is not there yet is replaced by nothing.
+    return false
+  }
+}
 
 /** The same on standard output where no file is named. */
 export const writeOrPrint = <E>(
   file: string | undefined,
-  text: Stream.Stream<string, E>
+  text: Stream.Stream<string, E>,
+  kept: Kept
 ): Effect.Effect<void, E | ExitCode.Failure> =>
   file === undefined
     ? Effect.flatMap(Output.Output, ({ out }) => Stream.runForEach(text, (piece) => Effect.sync(() => out(piece))))
-    : write(file, text)
+    : write(file, text, kept)

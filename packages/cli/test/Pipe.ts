@@ -20,6 +20,8 @@ const capture = () => {
     out: (text) => void (stdout += text),
     err: (text) => void (stderr += text),
     columns: () => 80,
+    erase: () => {},
+    outIsTerminal: false,
     canRepaint: false,
     canAsk: false
   }

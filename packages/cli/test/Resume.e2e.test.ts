@@ -47,7 +47,7 @@ describe("an interrupted run", () => {
           { "flow.ts": flow({ source: words(300), options: "concurrency: 8," }) },
           { latency: "10 millis" }
         )
-        for (const signal of ["SIGINT", "SIGTERM"] as const) {
+        for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
           const ended = yield* test.interrupted(
             signal,
             test.simulator.requests() + 60,
@@ -76,7 +76,7 @@ describe("an interrupted run", () => {
         assert.include(second.stderr, "reused from earlier work: answer 300 of 300 rows")
         assert.strictEqual(test.simulator.requests(), 300)
       }),
-    60_000
+    120_000
   )
 
   it.live(

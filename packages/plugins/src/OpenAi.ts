@@ -76,7 +76,8 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         baseUrl: options.baseUrl,
         keyName: "OPENAI_API_KEY",
         urlName: "OPENAI_BASE_URL",
-        official: OFFICIAL
+        official: OFFICIAL,
+        headers: options.headers ?? {}
       })
       const settings: Client.Options = {
         baseUrl,

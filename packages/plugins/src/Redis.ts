@@ -19,6 +19,7 @@
  * @since 0.1.0
  */
 import * as CacheStore from "@pipe/core/CacheStore"
+import * as Secret from "@pipe/core/Secret"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RedisClient from "effect/persistence/Redis"
@@ -34,6 +35,7 @@ export interface Options {
 export const layerCache = (options: Options = {}): Layer.Layer<CacheStore.CacheStore, CacheStore.CacheStoreError> =>
   Layer.effectContext(
     Effect.gen(function* () {
+      Secret.registerUrl(options.url ?? "")
       const NodeRedis = yield* Effect.promise(() => import("@effect/platform-node/NodeRedis"))
       const server = layer(options).pipe(
         Layer.provide(NodeRedis.layer({ url: options.url ?? "redis://localhost:6379" }))

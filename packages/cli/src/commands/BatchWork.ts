@@ -4,7 +4,6 @@ import type * as BatchRepo from "@pipe/core/BatchRepo"
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as Money from "@pipe/core/Money"
 import { count } from "@pipe/core/ReportText"
-import * as Secret from "@pipe/core/Secret"
 import * as Store from "@pipe/core/Store"
 import * as Prompt from "effect/cli/Prompt"
 import * as Console from "effect/Console"
@@ -140,7 +139,7 @@ const throughFlow = <A, E>(input: Shared, runName: string, f: (batches: Batches.
         error instanceof ExitCode.Failure
           ? error
           : new ExitCode.Failure({
-              message: Secret.mask(error instanceof Error ? error.message : String(error)),
+              message: error instanceof Error ? error.message : String(error),
               exitCode: ExitCode.failed
             })
       )
@@ -192,7 +191,7 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
 const collectOne = (opened: Batches.Batches, batch: BatchRepo.Batch): Effect.Effect<boolean> =>
   Effect.flatMap(opened.collect(batch), sayCollected).pipe(
     Effect.as(true),
-    Effect.catch((error) => Effect.as(Output.error(Secret.mask(ModelFailure.message(error))), false))
+    Effect.catch((error) => Effect.as(Output.error(ModelFailure.message(error)), false))
   )
 
 const sayCollected = ({ batch: now, status }: Batches.Collected) =>

@@ -3,6 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Count from "../Count.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 
@@ -21,10 +22,7 @@ const batch = Argument.String("batch").pipe(
 const work = Effect.promise(() => import("./BatchWork.ts"))
 
 const list = {
-  limit: Flag.Int("limit").pipe(
-    Flag.withDescription("at most so many, the newest first (default 20)"),
-    Flag.withDefault(20)
-  ),
+  limit: Flag.withDefault(Count.make("limit", "at most so many, the newest first (default 20)"), 20),
   json: Switch.make("json", "one batch a line, as JSON"),
   store: StoreFlag.flag
 }

@@ -3,6 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Count from "../Count.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 
@@ -85,14 +86,7 @@ const evaluate = Command.make(
       ),
       Flag.atLeast(0)
     ),
-    shuffles: Flag.Int("shuffles").pipe(
-      Flag.withDescription("orders by chance in which the texts are asked"),
-      Flag.filter(
-        (count) => count > 0,
-        () => "is 1 or more"
-      ),
-      Flag.withDefault(3)
-    ),
+    shuffles: Flag.withDefault(Count.make("shuffles", "orders by chance in which the texts are asked"), 3),
     seed: Flag.String("seed").pipe(Flag.withDescription("what the orders depend on"), Flag.withDefault("pipe")),
     svg: Flag.String("svg").pipe(
       Flag.withMetavar("FILE"),

@@ -177,13 +177,15 @@ export const evaluate = (input: Input) =>
       Effect.mapError((error) => ExitCode.refuse(error.message))
     )
     if (found.length === 0) return yield* ExitCode.refuse(`${input.file}: has no rows`)
-    const { canRepaint, err } = yield* Output.Output
+    const { canRepaint, erase, err } = yield* Output.Output
     const options: ReuseEval.Options = {
       shuffles: input.shuffles,
       seed: input.seed,
       ...(input.maxErrorRate.length === 0 ? undefined : { maxErrorRates: input.maxErrorRate }),
       onProgress: (done, of, what) => {
-        if (canRepaint) err(`\r\u001b[K${what} ${done}/${of}`)
+        if (!canRepaint) return
+        erase(0)
+        err(`${what} ${done}/${of}`)
       }
     }
     const evaluation = yield* (
@@ -195,7 +197,7 @@ export const evaluate = (input: Input) =>
       Effect.mapError((error) => ExitCode.refuse(error.message)),
       Effect.ensuring(
         Effect.sync(() => {
-          if (canRepaint) err("\r\u001b[K")
+          if (canRepaint) erase(0)
         })
       )
     )

@@ -1,4 +1,5 @@
 /** What the commands of `pipe cache` do. */
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as CacheRepo from "@pipe/core/CacheRepo"
 import { count } from "@pipe/core/ReportText"
 import * as Secret from "@pipe/core/Secret"
@@ -9,11 +10,11 @@ import * as Prompt from "effect/cli/Prompt"
 import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import { createReadStream } from "node:fs"
 import * as ExitCode from "../ExitCode.ts"
 import * as OpenStore from "../OpenStore.ts"
 import * as Output from "../Output.ts"
@@ -102,7 +103,7 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
         return `${Secret.mask(JSON.stringify(entry))}\n`
       })
       const file = Option.getOrUndefined(input.file)
-      yield* WholeFile.writeOrPrint(file, lines)
+      yield* WholeFile.writeOrPrint(file, lines, WholeFile.storeAt(StoreFlag.resolve(input)))
       if (file !== undefined) yield* Console.log(`${count(entries)} answers are in ${file}`)
     })
   )
@@ -111,11 +112,16 @@ const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(CacheRepo.Export
 
 export const importAll = (input: Shared & { readonly file: string }) =>
   Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
     const stdio = yield* Stdio.Stdio
-    const bytes = Stream.mapError(input.file === "-" ? stdio.stdin : fs.stream(input.file), (error) =>
-      ExitCode.refuse(`${input.file}: cannot be read: ${error.message}`)
-    )
+    const unreadable = (error: unknown) =>
+      ExitCode.refuse(`${input.file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+    const bytes =
+      input.file === "-"
+        ? Stream.mapError(stdio.stdin, unreadable)
+        : NodeStream.fromReadable<Uint8Array, ExitCode.Failure>({
+            evaluate: () => createReadStream(input.file),
+            onError: unreadable
+          })
     let added = 0
     let known = 0
     yield* withStore(input, (store) =>

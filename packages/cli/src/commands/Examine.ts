@@ -46,9 +46,7 @@ export const examine = (input: {
     ]
     for (const check of checks) {
       yield* Console.log(
-        Secret.mask(
-          input.json ? JSON.stringify(check) : `${marks[check.status]} ${check.name.padEnd(10)} ${check.message}`
-        )
+        input.json ? JSON.stringify(check) : `${marks[check.status]} ${check.name.padEnd(10)} ${check.message}`
       )
     }
     if (checks.some(({ status }) => status === "wrong")) {
@@ -143,9 +141,7 @@ const reuse: Effect.Effect<Check> = Effect.scoped(
       `vectors of ${vector.length} numbers by ${LocalEmbedder.NAME}; ${index._tag === "Success" ? "index by usearch" : `without an index: ${index.failure.message}`}`
     )
   })
-).pipe(
-  Effect.catch((error) => Effect.succeed(ok("reuse", `no vectors on this machine: ${Secret.mask(error.message)}`)))
-)
+).pipe(Effect.catch((error) => Effect.succeed(ok("reuse", `no vectors on this machine: ${error.message}`))))
 
 /** The nearest folder above that is there. */
 const nearest = (folder: string): string =>

@@ -2,7 +2,9 @@
 import * as Report from "@pipe/core/Report"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs"
+import { relative, resolve } from "node:path"
+import * as Environment from "../Environment.ts"
 import * as ExitCode from "../ExitCode.ts"
 import * as LoadFlow from "../LoadFlow.ts"
 import * as OpenStore from "../OpenStore.ts"
@@ -10,11 +12,13 @@ import * as StoreFlag from "../StoreFlag.ts"
 import type { RunInput } from "./Run.ts"
 import { execute } from "./RunFlow.ts"
 
+export type GoOnInput = RunInput & {
+  readonly run: Option.Option<string>
+  readonly flow: Option.Option<string>
+}
+
 /** Resumes an unfinished run, or retries the failed rows of one. */
-export const goOn = Effect.fnUntraced(function* (
-  input: RunInput & { readonly run: Option.Option<string> },
-  what: "unfinished" | "failed"
-) {
+export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfinished" | "failed") {
   const { run, simulate } = yield* locate(input)
   const summary = Report.summaryOf(run)
   const failed = summary?.rows.failed ?? 0
@@ -34,14 +38,13 @@ export const goOn = Effect.fnUntraced(function* (
     return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune, what was answered is kept`)
   if (options.file === undefined)
     return yield* ExitCode.refuse(`run ${run.name} was started by a program: resume it there (Runner.run with resume)`)
-  if (!existsSync(options.file))
-    return yield* ExitCode.refuse(`${options.file}: the flow file of run ${run.name} is not there any more`)
-  const flow = yield* LoadFlow.load(options.file)
+  const file = yield* flowFileOf(run.name, options.file, input)
+  const flow = yield* LoadFlow.load(file)
   // Only rows that the run has seen can have failed in it.
   const seen = what === "failed" && run.status === "done" ? summary?.rows.read : undefined
   return yield* execute({
     flow,
-    file: options.file,
+    file,
     run: run.name,
     parameters: options.parameters ?? {},
     ...(options.limit === undefined && seen === undefined
@@ -49,9 +52,34 @@ export const goOn = Effect.fnUntraced(function* (
       : { limit: Math.min(options.limit ?? Number.POSITIVE_INFINITY, seen ?? Number.POSITIVE_INFINITY) }),
     ...(options.concurrency === undefined ? undefined : { concurrency: options.concurrency }),
     cache: options.cache ?? true,
+    overwrite: input.overwrite || options.overwrite === true,
     begun: { startedAt: run.startedAt, ...options },
     input: { ...input, simulate, budget: input.budget.length > 0 ? input.budget : (options.budget ?? []) }
   })
+})
+
+/**
+ * The file that is loaded for a run. A store says which that is, and whoever writes to the store says so too: only a flow of this
+ * project is loaded for it, and any other by its name on the command line.
+ */
+const flowFileOf = Effect.fnUntraced(function* (run: string, file: string, input: Pick<GoOnInput, "flow">) {
+  if (Option.isSome(input.flow)) return relative(process.cwd(), resolve(input.flow.value))
+  const way = `if you trust it: pipe resume ${run} --flow ${file}`
+  if (!existsSync(file)) {
+    return yield* ExitCode.refuse(
+      `${file}: the flow file of run ${run} is not there any more: name where it is now by --flow`
+    )
+  }
+  const root = realpathSync(Environment.rootOf(process.cwd()))
+  if (relative(root, realpathSync(file)).startsWith("..")) {
+    return yield* ExitCode.refuse(
+      `${file}: the store names this file for run ${run}, and it is outside of this project: ${way}`
+    )
+  }
+  if (!statSync(file).isFile() || !/@pipe\/|\bFlow\b/.test(readFileSync(file, "utf8"))) {
+    return yield* ExitCode.refuse(`${file}: the store names this file for run ${run}, and it is no flow: ${way}`)
+  }
+  return file
 })
 
 /** The run in the store that was named; without `--store`, simulated runs are found too. */

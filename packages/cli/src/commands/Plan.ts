@@ -3,6 +3,7 @@ import type * as Parameter from "@pipe/core/Parameter"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Count from "../Count.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 import * as Run from "./Run.ts"
@@ -10,13 +11,10 @@ import * as Run from "./Run.ts"
 const flags = {
   flow: Run.flow,
   limit: Run.limit,
-  sample: Flag.Int("sample").pipe(
-    Flag.withMetavar("ROWS"),
-    Flag.withDescription(
-      "run this many rows first, to learn how long answers are; they are paid, and the run reuses them"
-    ),
-    Flag.optional
-  ),
+  sample: Count.make(
+    "sample",
+    "run this many rows first, to learn how long answers are; they are paid, and the run reuses them"
+  ).pipe(Flag.withMetavar("ROWS"), Flag.optional),
   batch: Switch.make("batch", "as a run with --batch"),
   noCache: Switch.make("no-cache", "as if nothing were in the cache, and nothing done before"),
   json: Switch.make("json", "the plan as JSON"),

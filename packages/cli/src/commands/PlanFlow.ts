@@ -1,7 +1,6 @@
 /** What `pipe plan` does. */
 import * as Plan from "@pipe/core/Plan"
 import * as Runner from "@pipe/core/Runner"
-import * as Secret from "@pipe/core/Secret"
 import * as Store from "@pipe/core/Store"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -48,7 +47,7 @@ export const planFlow = Effect.fnUntraced(function* (input: Input) {
     return plan
   })
   const plan = yield* Effect.provide(work, Host.layer({ ...input, view })).pipe(
-    Effect.mapError((error) => ExitCode.refuse(Secret.mask(error.message)))
+    Effect.mapError((error) => ExitCode.refuse(error.message))
   )
   yield* Console.log(input.json ? JSON.stringify(Plan.toJson(plan)) : PlanText.render(plan))
 })

@@ -8,6 +8,7 @@ export const command = Command.make(
   "resume",
   {
     run: RunArgument.run,
+    flow: Run.flowFile,
     ...Run.runFlags
   },
   (input) =>

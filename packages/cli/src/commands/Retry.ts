@@ -10,6 +10,7 @@ export const command = Command.make(
   {
     run: RunArgument.run,
     failed: Switch.make("failed", "the failed rows (there are no others to try again)"),
+    flow: Run.flowFile,
     ...Run.runFlags
   },
   (input) =>

@@ -5,6 +5,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Count from "../Count.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 
@@ -28,6 +29,10 @@ export const runFlags = {
     Flag.optional
   ),
   detach: Switch.make("detach", "send requests in batches, and exit when all are submitted; pipe resume collects them"),
+  overwrite: Switch.make(
+    "overwrite",
+    "replace outputs also by less than what is there: fewer rows, simulated ones, another flow's"
+  ),
   explain: Switch.make("explain", "say why a row is not reused from earlier work"),
   json: Switch.make("json", "one event of the run a line on standard output; the last is the summary"),
   quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report, only warnings and errors"), "q"),
@@ -43,19 +48,23 @@ export type RunInput = Command.Command.Config.Infer<typeof runFlags>
 
 export const flow = Argument.String("flow").pipe(Argument.withDescription("the flow's file, such as reviews.ts"))
 
-export const limit = Flag.Int("limit").pipe(
-  Flag.withDescription("read at most so many rows of each source"),
+export const flowFile = Flag.String("flow").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("the flow's file, where it is not the one that the run was begun with"),
+  Flag.optional
+)
+
+export const limit = Flag.optional(Count.make("limit", "read at most so many rows of each source"))
+
+export const concurrency = Count.make("concurrency", "rows at once, instead of the flow's own number").pipe(
+  Flag.withAlias("c"),
   Flag.optional
 )
 
 const flags = {
   flow,
   limit,
-  concurrency: Flag.Int("concurrency").pipe(
-    Flag.withAlias("c"),
-    Flag.withDescription("rows at once, instead of the flow's own number"),
-    Flag.optional
-  ),
+  concurrency,
   noCache: Switch.make("no-cache", "ask everything anew: neither the cache nor earlier work is used"),
   ...runFlags
 }

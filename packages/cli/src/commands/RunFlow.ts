@@ -5,7 +5,6 @@ import * as ReportText from "@pipe/core/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
 import type * as RunRepo from "@pipe/core/RunRepo"
-import * as Secret from "@pipe/core/Secret"
 import * as Clock from "effect/Clock"
 import * as Prompt from "effect/cli/Prompt"
 import * as Duration from "effect/Duration"
@@ -39,6 +38,7 @@ export interface Session {
   readonly limit?: number
   readonly concurrency?: number
   readonly cache: boolean
+  readonly overwrite: boolean
   /** What the run was begun with; flags stand over it. */
   readonly begun?: Pick<RunRepo.Run, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline">
   readonly input: RunInput
@@ -54,6 +54,7 @@ export const runFlow = Effect.fnUntraced(function* (input: Input) {
     ...(Option.isSome(input.limit) ? { limit: input.limit.value } : undefined),
     ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : undefined),
     cache: !input.noCache,
+    overwrite: input.overwrite,
     input
   }
   const unfinished = yield* unfinishedRun(session)
@@ -124,6 +125,10 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
       exitCode: ExitCode.usage
     })
   }
+  // Before a store is made; the run compares its files with that.
+  yield* Effect.mapError(Runner.check(flow, { parameters: session.parameters, record: { file } }), ({ message }) =>
+    ExitCode.refuse(message)
+  )
   const budget = yield* Spending.parse(input.budget)
   const grace = yield* Time.parse("--grace", input.grace)
   yield* Heap.settle
@@ -145,7 +150,8 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
     parameters: session.parameters,
     ...(session.limit === undefined ? undefined : { limit: session.limit }),
     ...(session.concurrency === undefined ? undefined : { concurrency: session.concurrency }),
-    cache: session.cache
+    cache: session.cache,
+    overwrite: session.overwrite
   }
   const exit = yield* Effect.exit(
     Effect.provide(
@@ -185,7 +191,9 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
     const { failed } = exit.value.rows
     if (failed > 0 && !input.json && !input.quiet) {
       view.note(
-        `the failed rows: pipe show ${exit.value.run} --failed; run them again: pipe retry ${exit.value.run} --failed`
+        exit.value.unkept === true
+          ? `the failed rows: ${exit.value.errorsFile}`
+          : `the failed rows: pipe show ${exit.value.run} --failed; run them again: pipe retry ${exit.value.run} --failed`
       )
     }
     return failed > flow.allowFailedRows ? yield* ExitCode.end(ExitCode.failed) : undefined
@@ -193,33 +201,35 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
   if (error === undefined) return yield* Effect.failCause(exit.cause as never)
   if (error._tag !== "RunFailed") {
-    return yield* new ExitCode.Failure({ message: Secret.mask(error.message), exitCode: ExitCode.usage })
+    return yield* new ExitCode.Failure({ message: error.message, exitCode: ExitCode.usage })
   }
   const { summary } = error
   if (!input.json && !input.quiet && summary.calls.attempts > 0) {
     output.err(`${ReportText.render(withoutFailure(summary))}\n`)
   }
-  const resume = `pipe resume ${summary.run}${input.simulate ? " --simulate" : ""}`
+  const command = `pipe resume ${summary.run}${input.simulate ? " --simulate" : ""}`
+  const resume =
+    summary.unkept === true ? "; nothing of this run is kept, so it cannot be resumed" : `; resume with: ${command}`
   const open = summary.batches?.open ?? 0
   const away = open === 0 ? "" : `; ${open === 1 ? "a batch goes" : `${open} batches go`} on at the provider`
   switch (summary.status) {
     case "waiting":
-      if (!input.json) output.err(`${error.message}; collect with: ${resume}\n`)
+      if (!input.json) output.err(`${error.message}; collect with: ${command}\n`)
       return
     case "interrupted":
       return yield* new ExitCode.Failure({
-        message: `interrupted${away}; resume with: ${resume}`,
+        message: `interrupted${away}${resume}`,
         exitCode: ExitCode.interrupted
       })
     case "budget":
       return yield* new ExitCode.Failure({
-        message: `${Secret.mask(error.message)}; resume with: ${resume} --budget <more>`,
+        message: `${error.message}${resume}${summary.unkept === true ? "" : " --budget <more>"}`,
         exitCode: ExitCode.budget
       })
     default:
       // A run that read no row could not start: a missing key, a missing file.
       return yield* new ExitCode.Failure({
-        message: `${Secret.mask(error.message)}${summary.rows.read === 0 ? "" : `; resume with: ${resume}`}`,
+        message: `${error.message}${summary.rows.read === 0 ? "" : resume}`,
         exitCode: summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
       })
   }

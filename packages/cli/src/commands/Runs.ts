@@ -4,6 +4,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Count from "../Count.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 
@@ -17,10 +18,7 @@ const readRuns = (limit: number) =>
 export const command = Command.make(
   "runs",
   {
-    limit: Flag.Int("limit").pipe(
-      Flag.withDescription("at most so many, the newest first (default 20)"),
-      Flag.withDefault(20)
-    ),
+    limit: Flag.withDefault(Count.make("limit", "at most so many, the newest first (default 20)"), 20),
     json: Switch.make("json", "one run a line, as JSON"),
     simulate: Switch.make("simulate", "the runs that were simulated"),
     store: StoreFlag.flag

@@ -3,6 +3,7 @@ import type * as Parameter from "@pipe/core/Parameter"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Count from "../Count.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 import * as Run from "./Run.ts"
@@ -19,13 +20,8 @@ const flags = {
     Flag.filter(isShare, () => "is between 0 and 1"),
     Flag.withDefault(0.95)
   ),
-  sample: Flag.Int("sample").pipe(
+  sample: Count.make("sample", "rows, drawn by chance, about which every model is asked (300)").pipe(
     Flag.withMetavar("ROWS"),
-    Flag.withDescription("rows, drawn by chance, about which every model is asked (300)"),
-    Flag.filter(
-      (rows) => rows > 0,
-      () => "is 1 or more"
-    ),
     Flag.optional
   ),
   delta: Flag.Finite("delta").pipe(
@@ -42,11 +38,7 @@ const flags = {
   ),
   seed: Flag.String("seed").pipe(Flag.withDescription("what the sample depends on"), Flag.withDefault("pipe")),
   budget,
-  concurrency: Flag.Int("concurrency").pipe(
-    Flag.withAlias("c"),
-    Flag.withDescription("rows at once, instead of the flow's own number"),
-    Flag.optional
-  ),
+  concurrency: Run.concurrency,
   dryRun: Switch.make("dry-run", "write no routing file"),
   svg: Flag.String("svg").pipe(
     Flag.withMetavar("FILE"),

@@ -4,7 +4,6 @@ import type * as Flow from "@pipe/core/Flow"
 import { count, share } from "@pipe/core/ReportText"
 import * as RequestKey from "@pipe/core/RequestKey"
 import * as Routing from "@pipe/core/Routing"
-import * as Secret from "@pipe/core/Secret"
 import * as Tune from "@pipe/core/Tune"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -19,6 +18,7 @@ import * as Interrupt from "../Interrupt.ts"
 import * as LoadFlow from "../LoadFlow.ts"
 import * as Output from "../Output.ts"
 import * as Spending from "../Spending.ts"
+import * as StoreFlag from "../StoreFlag.ts"
 import * as TuneText from "../view/TuneText.ts"
 import * as View from "../view/View.ts"
 import * as WholeFile from "../WholeFile.ts"
@@ -58,7 +58,7 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
     Effect.ensuring(Effect.sync(view.end)),
     Effect.mapError((error) => {
       if (error instanceof ExitCode.Failure) return error
-      const message = Secret.mask(error.message)
+      const { message } = error
       return error._tag !== "RunFailed"
         ? ExitCode.refuse(message)
         : new ExitCode.Failure({
@@ -96,7 +96,7 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
   const { file, routing, steps, summary } = tuned
   const lost = file === undefined ? [] : yield* lostBy(file, routing)
   const isWritten = file !== undefined && !input.dryRun && !input.simulate && lost.length === 0
-  if (isWritten) yield* WholeFile.write(file, Stream.make(Routing.encode(routing)))
+  if (isWritten) yield* WholeFile.write(file, Stream.make(Routing.encode(routing)), keptBy(input))
   const { failed } = summary.rows
   const code =
     summary.status === "budget" ? ExitCode.budget : failed > flow.allowFailedRows ? ExitCode.failed : ExitCode.done
@@ -146,6 +146,11 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
   return code
 })
 
+const keptBy = (input: Input): WholeFile.Kept => ({
+  ...WholeFile.storeAt(StoreFlag.resolve(input)),
+  "the flow file": input.flow
+})
+
 /** Steps that the file that is there certifies, and another does not. */
 const lostBy = Effect.fnUntraced(function* (file: string, { judges, models, steps }: Routing.Routing) {
   const fs = yield* FileSystem.FileSystem
@@ -165,10 +170,10 @@ const draw = Effect.fnUntraced(function* (tuned: Tune.Tuned, charts: ReadonlyArr
   if (Option.isSome(input.svg)) {
     if (charts.length > 1)
       yield* Effect.logWarning(`--svg has room for one step: ${charts[0]!.step.name} is drawn; --html draws all`)
-    yield* WholeFile.write(input.svg.value, Stream.make(page.svg(charts[0]!)))
+    yield* WholeFile.write(input.svg.value, Stream.make(page.svg(charts[0]!)), keptBy(input))
   }
   if (Option.isSome(input.html))
-    yield* WholeFile.write(input.html.value, Stream.make(page.render(tuned, charts, input.target)))
+    yield* WholeFile.write(input.html.value, Stream.make(page.render(tuned, charts, input.target)), keptBy(input))
 })
 
 const checkRows = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options, input: Input) {

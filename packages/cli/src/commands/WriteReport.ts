@@ -2,6 +2,7 @@
 import * as Database from "@pipe/core/Database"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
+import * as RunFiles from "@pipe/core/RunFiles"
 import type * as Store from "@pipe/core/Store"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -19,20 +20,23 @@ export const writeReport = (input: Input) =>
   OpenStore.readable(
     OpenStore.use(StoreFlag.resolve(input), (store) =>
       Effect.gen(function* () {
+        const kept = WholeFile.storeAt(StoreFlag.resolve(input))
         if ([input.html, input.json, input.csv].filter(Boolean).length > 1) {
           return yield* ExitCode.refuse("one of --html, --json and --csv at a time")
         }
         const out = Option.getOrUndefined(input.out)
-        if (input.csv) return yield* writeLedger(store, input, out)
+        if (input.csv) return yield* writeLedger(store, input, out, kept)
         const run = yield* store.runs.find(Option.getOrUndefined(input.run))
         const report = yield* Report.make(store, run)
+        const all = { ...kept, "the flow file": run.options.file }
         if (input.json)
-          return yield* WholeFile.writeOrPrint(out, Stream.make(`${JSON.stringify(Report.toJson(report))}\n`))
+          return yield* WholeFile.writeOrPrint(out, Stream.make(`${JSON.stringify(Report.toJson(report))}\n`), all)
         const { render } = yield* Effect.promise(() => import("../report/ReportHtml.ts"))
-        const file = out ?? `${run.flow.replace(/[^\p{L}\p{N}._-]+/gu, "-")}.report.html`
+        const file = out ?? `${RunFiles.fileNameOf(run.flow)}.report.html`
         yield* WholeFile.write(
           file,
-          Stream.sync(() => render(report))
+          Stream.sync(() => render(report)),
+          all
         )
         yield* Console.log(file)
       })
@@ -74,10 +78,15 @@ const toRecord = (row: Database.Row): Record<string, string> => {
   }
 }
 
-const writeLedger = Effect.fnUntraced(function* (store: Store.Service, input: Input, out: string | undefined) {
+const writeLedger = Effect.fnUntraced(function* (
+  store: Store.Service,
+  input: Input,
+  out: string | undefined,
+  kept: WholeFile.Kept
+) {
   const run = input.all ? undefined : yield* store.runs.find(Option.getOrUndefined(input.run))
   const text = store.ledger
     .attempts(run?.id)
     .pipe(Stream.map(toRecord), Stream.pipeThroughChannel(Csv.encodeString({ columns, headers: true, newline: "\n" })))
-  yield* WholeFile.writeOrPrint(out, text)
+  yield* WholeFile.writeOrPrint(out, text, kept)
 })

@@ -1,5 +1,7 @@
 /** Text inside HTML: nothing that a row or a model says can become markup. */
 
+import * as SafeText from "@pipe/core/SafeText"
+
 const entities: { readonly [character: string]: string } = {
   "&": "&amp;",
   "<": "&lt;",
@@ -9,7 +11,8 @@ const entities: { readonly [character: string]: string } = {
 }
 
 /** Text for an element or an attribute in quotes. */
-export const escape = (text: string): string => text.replace(/[&<>"']/g, (character) => entities[character]!)
+export const escape = (text: string): string =>
+  SafeText.terminal(text).replace(/[&<>"']/g, (character) => entities[character]!)
 
 /** JSON for a `<script>`: no tag, comment or line end of another standard can end it. */
 export const json = (value: unknown): string =>

@@ -29,14 +29,14 @@ export const modeOf = (
   { canRepaint }: Output.Output
 ): Mode => (input.json === true ? "json" : input.quiet === true ? "quiet" : canRepaint ? "live" : "plain")
 
-export const make = (mode: Mode, { columns, err, out }: Output.Output): View => {
+export const make = (mode: Mode, { columns, erase, err, out }: Output.Output): View => {
   let painted = 0
   let lastPlain = 0
   let last: Progress | undefined
   const missing = new Map<string, number>()
 
   const clear = (): void => {
-    if (painted > 0) err(`\x1b[${painted}A\x1b[0J`)
+    if (painted > 0) erase(painted)
     painted = 0
   }
 

@@ -1,26 +1,129 @@
 /**
- * Keeps keys out of everything that leaves the process: errors, logs, events, caches and reports.
+ * Keeps keys out of everything that leaves the process: errors, logs, events, the store and reports.
  *
- * Secrets are known by value: a provider registers the key that it was given, and `mask` replaces each of them, as it is
- * and URL-encoded, wherever it stands in a text. Whatever follows `Bearer` and looks like a key is masked too.
+ * Secrets are known by value, and registered by where they come from as they are sent: the options of a provider, its headers,
+ * the address with its user and password, the environment. `mask` replaces each of them wherever it stands in a text, as it is,
+ * URL-encoded, escaped in JSON or in base64. Whatever follows `Bearer` and looks like a key is masked too.
+ *
+ * **Example** (a key that an error repeats)
+ *
+ * ```ts
+ * import { Secret } from "@pipe/core"
+ *
+ * Secret.register("key-0123456789")
+ * Secret.mask("wrong key: key-0123456789") // => "wrong key: [secret]"
+ * Secret.registerUrl("https://me:pa55word@example.com/v1")
+ * Secret.mask("https://me:pa55word@example.com/v1") // => "https://me:[secret]@example.com/v1"
+ * ```
  *
  * @since 0.1.0
  */
-
-const known = new Set<string>()
+import * as Base64 from "effect/encoding/Base64"
 
 const MASK = "[secret]"
 
-/** Makes a value known, so that `mask` finds it. Values of fewer than 8 characters would hide ordinary text: not kept. */
+/** Longest first: what is part of another is found in it. */
+let known: ReadonlyArray<string> = []
+
+/** Shorter secrets are masked where they stand as a word of their own: inside of words they would be ordinary text. */
+const LONG = 8
+
+let short: RegExp | undefined
+const shortOnes = new Set<string>()
+
+/** What people write where no key is needed. */
+const DUMMIES = new Set(["none", "null", "empty", "dummy", "test", "no-key", "not-needed", "ollama", "lm-studio", "x"])
+
+/** Makes a secret known, as it is and without white space around it. */
 export const register = (value: string): void => {
-  if (value.length < 8) return
-  known.add(value)
-  known.add(encodeURIComponent(value))
+  const trimmed = value.trim()
+  if (trimmed === "" || DUMMIES.has(trimmed.toLowerCase())) return
+  for (const form of formsOf(value)) add(form)
+  if (trimmed !== value) for (const form of formsOf(trimmed)) add(form)
+}
+
+const formsOf = (value: string): ReadonlyArray<string> => [
+  value,
+  encodeURIComponent(value.toWellFormed()),
+  JSON.stringify(value).slice(1, -1),
+  ...(value.length < LONG ? [] : [Base64.encode(value)])
+]
+
+const add = (form: string): void => {
+  if (form.length >= LONG) {
+    if (!known.includes(form)) known = [...known, form].sort((a, b) => b.length - a.length)
+  } else if (!shortOnes.has(form)) {
+    shortOnes.add(form)
+    const words = Array.from(shortOnes, (word) => word.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|")
+    short = new RegExp(`(?<![\\p{L}\\p{N}_])(?:${words})(?![\\p{L}\\p{N}_])`, "gu")
+  }
+}
+
+/** Makes known what an address says of its user, and the values of its query that are keys by their names. */
+export const registerUrl = (text: string): void => {
+  if (!URL.canParse(text)) return
+  const { password, searchParams, username } = new URL(text)
+  if (password !== "") {
+    for (const form of [password, decoded(password)]) register(form)
+    register(Base64.encode(`${decoded(username)}:${decoded(password)}`))
+  }
+  for (const [name, value] of searchParams) if (isSecretName(name)) register(value)
+}
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+/** Makes known the values of headers that are keys by their names. */
+export const registerHeaders = (headers: { readonly [name: string]: string }): void => {
+  for (const [name, value] of Object.entries(headers)) {
+    if (!isSecretName(name)) continue
+    register(value)
+    // `Bearer …`, `Basic …`
+    const [, token] = /^[A-Za-z]+ (.+)$/.exec(value) ?? []
+    if (token !== undefined) register(token)
+  }
+}
+
+/** Shortest value of a variable that is taken for a key by its name alone. */
+const LEAST_OF_ENVIRONMENT = 6
+
+/** Makes known the variables that are keys by their names, and the passwords in addresses. */
+export const registerEnvironment = (environment: { readonly [name: string]: string | undefined }): void => {
+  for (const [name, value] of Object.entries(environment)) {
+    if (value === undefined) continue
+    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(value)) registerUrl(value)
+    else if (isSecretName(name) && value.trim().length >= LEAST_OF_ENVIRONMENT && !value.startsWith("/"))
+      register(value)
+  }
+}
+
+const SECRET_WORDS = new Set(
+  "key apikey token secret password passwd pass pwd pgpassword pat credential credentials auth authorization cookie signature sig".split(
+    " "
+  )
+)
+
+/** Names that end so say something about a key. */
+const ABOUT = new Set("id sock file path dir url uri type endpoint name host user algorithm alg".split(" "))
+
+/** Whether a variable, a header or a parameter of that name holds a key. */
+const isSecretName = (name: string): boolean => {
+  const words = name
+    .replace(/([a-z])([A-Z])/g, "$1_$2")
+    .toLowerCase()
+    .split(/[^a-z0-9]+/)
+  return name !== "PWD" && !ABOUT.has(words.at(-1)!) && words.some((word) => SECRET_WORDS.has(word))
 }
 
 /** The text with every known secret, and whatever follows `Bearer`, replaced by `[secret]`. */
 export const mask = (text: string): string => {
   let out = text
   for (const value of known) if (out.includes(value)) out = out.replaceAll(value, MASK)
+  if (short !== undefined) out = out.replace(short, MASK)
   return out.replace(/\b(Bearer\s+)[\w.~+/=-]{8,}/gi, `$1${MASK}`).replace(/\bsk-[\w-]{16,}/g, MASK)
 }

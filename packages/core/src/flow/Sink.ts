@@ -1,8 +1,9 @@
 /**
  * Where results go: files, standard output, and functions of one's own.
  *
- * **Details** Rows are written as they are done, in the order of the source. A file is written beside its place, as
- * `<path>.partial`, and put there when the run is complete: it appears whole or not at all.
+ * **Details** Rows are written as they are done, in the order of the source. A file is written beside its place and put there
+ * when the run is complete: it appears whole or not at all. What an unfinished run has written stands in `<path>.partial`. A pipe
+ * or a device is written as rows come.
  *
  * **Example** (a record a line, or a node's value a line)
  *
@@ -19,12 +20,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Csv from "effect/encoding/Csv"
-import * as FileSystem from "effect/FileSystem"
-import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import * as SafeText from "../data/SafeText.ts"
+import * as WholeFile from "../file/WholeFile.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
 import type { FilePath, Platform } from "./Source.ts"
@@ -150,9 +151,27 @@ export const csv = <S extends Rows>(
     }
   })
 
-/** Each value as one line of text. */
+/** Each value as one line of text: line breaks in a value become spaces, with one warning. `jsonl` keeps them. */
 export const lines = <E, R>(path: FilePath, node: Node.Node<string, E, R>): Sink<E, R | Platform> =>
-  toText(path, node, () => ({ row: String, join: (rows) => rows.map((row) => `${row}\n`).join("") }))
+  toText(path, node, () => {
+    let warned = false
+    return {
+      row: String,
+      join: (rows) => {
+        const text = rows.map((row) => `${row.replace(LINE_BREAKS, " ")}\n`).join("")
+        if (warned || !rows.some((row) => row.search(LINE_BREAKS) !== -1)) return text
+        warned = true
+        return Effect.as(
+          Effect.logWarning(
+            `output ${node.name}: values with line breaks are written with spaces in their place: Sink.jsonl keeps them`
+          ),
+          text
+        )
+      }
+    }
+  })
+
+const LINE_BREAKS = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/g
 
 /** Gives every row to a function, one after the other. */
 export const forEach = <S extends Rows, E = never, R = never>(
@@ -287,35 +306,12 @@ const toStdout: Effect.Effect<Target, never, Stdio.Stdio> = Effect.map(Stdio.Std
   }
 })
 
-const BUFFER = 64 * 1024
-
 const toFile = Effect.fnUntraced(function* (given: string | URL) {
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  const file = given instanceof URL ? yield* Effect.orDie(path.fromFileUrl(given)) : given
-  const fail = (error: { readonly message: string }) =>
-    new SinkError({ sink: file, message: `${file}: cannot be written: ${error.message}` })
-  const partial = `${file}.partial`
-  yield* Effect.mapError(fs.makeDirectory(path.dirname(path.resolve(file)), { recursive: true }), fail)
-  const handle = yield* Effect.mapError(fs.open(partial, { flag: "w" }), fail)
-  const encoder = new TextEncoder()
-  let buffer = ""
-  const flush = Effect.suspend(() => {
-    const bytes = encoder.encode(buffer)
-    buffer = ""
-    return bytes.length === 0 ? Effect.void : Effect.mapError(handle.writeAll(bytes), fail)
-  })
-  // A run that ends early keeps what was done, in the partial file.
-  yield* Effect.addFinalizer(() => Effect.ignore(flush))
+  const fail = ({ message, path }: WholeFile.WriteError) => new SinkError({ sink: path, message })
+  const file = yield* Effect.mapError(WholeFile.open(given), fail)
   const target: Target = {
-    write: (text) => {
-      buffer += text
-      return buffer.length < BUFFER ? Effect.void : flush
-    },
-    finish: Effect.andThen(
-      flush,
-      Effect.andThen(Effect.mapError(handle.sync, fail), Effect.mapError(fs.rename(partial, file), fail))
-    )
+    write: (text) => Effect.mapError(file.write(text), fail),
+    finish: Effect.mapError(file.finish, fail)
   }
   return target
 })
@@ -327,11 +323,7 @@ const plainOf = (value: unknown): unknown => {
   return value instanceof Map || value instanceof Set ? Array.from(value as Iterable<unknown>) : value
 }
 
-/** JSON without lone surrogates, and with the two line ends of Unicode escaped, which some readers split at. */
-const stringify = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? "null"
-  return /[\u2028\u2029]/.test(text) ? text.replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029") : text
-}
+const stringify = (value: unknown): string => SafeText.json(JSON.stringify(value) ?? "null")
 
 /** Levels of records that become columns, and columns, at most. */
 const DEPTH = 64

@@ -19,7 +19,6 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Csv from "effect/encoding/Csv"
 import * as JsonArray from "effect/encoding/JsonArray"
 import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
@@ -29,6 +28,9 @@ import * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Nesting from "../data/Nesting.ts"
+import * as CsvRecords from "../file/CsvRecords.ts"
+import * as FileBytes from "../file/FileBytes.ts"
+import * as FilePlace from "../file/FilePlace.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
 import * as TextLine from "./TextLine.ts"
@@ -122,12 +124,7 @@ export const csv = <A>(
     const decode = decoder(Schema.toCodecStringTree(options.schema) as Schema.Codec<A, unknown>)
     const delimiter = options.delimiter ?? ","
     let header: ReadonlyArray<string> | undefined
-    let line = 1
-    // Close to the bytes of the file: quotes around cells are not counted.
-    let offset = 0
-    const encoder = new TextEncoder()
-    return Stream.decodeText(file.bytes).pipe(
-      Stream.pipeThroughChannel(Csv.decodeString<SourceError>({ delimiter, maxRecordSize: TextLine.maxBytes })),
+    return CsvRecords.read(file.bytes, { delimiter, maxRecordSize: TextLine.maxBytes }).pipe(
       Stream.mapError((error) =>
         error._tag === "SourceError"
           ? error
@@ -136,21 +133,33 @@ export const csv = <A>(
               message: `${file.label}:${error.line}: ${error.message}: mend the row; the rows before it were read`
             })
       ),
-      Stream.mapEffect((cells): Effect.Effect<Node.SourceRow<A> | undefined> => {
+      Stream.mapEffect((record): Effect.Effect<Node.SourceRow<A> | undefined, SourceError> => {
+        const { cells, line, offset, problem } = record
         const position = `${file.label}:${line}`
-        for (const cell of cells) for (let i = cell.indexOf("\n"); i !== -1; i = cell.indexOf("\n", i + 1)) line++
-        line++
-        for (const cell of cells) offset += encoder.encode(cell).length + 1
         if (header !== undefined) {
+          if (problem !== undefined) return Effect.succeed({ position, offset, problem, raw: JSON.stringify(cells) })
           const row = toRow(position, header, cells, decode)
           return Effect.succeed(row === undefined ? undefined : { ...row, offset })
         }
         header = cells
-        return Effect.as(checkHeader(file.label, cells, delimiter), undefined)
+        const wrong = problem ?? problemOfHeader(cells)
+        return wrong === undefined
+          ? Effect.as(checkHeader(file.label, cells, delimiter), undefined)
+          : Effect.fail(new SourceError({ source: name, message: `${position}: ${wrong}` }))
       }),
       Stream.filter((row): row is Node.SourceRow<A> => row !== undefined)
     )
   })
+
+/** A value would be lost where two columns have one name. */
+const problemOfHeader = (columns: ReadonlyArray<string>): string | undefined => {
+  const seen = new Set<string>()
+  for (const column of columns) {
+    if (column !== "" && seen.has(column)) return `two columns are named ${column}: give one of them another name`
+    seen.add(column)
+  }
+  return undefined
+}
 
 /** The elements of an array or any other iterable. */
 export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> => {
@@ -224,31 +233,23 @@ const fromFile = <A>(
         label = "standard input"
         bytes = Stream.mapError(stdio.stdin, (error) => new SourceError({ source: name, message: error.message }))
       } else {
-        const fs = yield* FileSystem.FileSystem
         const path = yield* Path.Path
+        const unreadable = (why: string) => new SourceError({ source: name, message: `${label}: ${why}` })
         const file = given instanceof URL ? yield* Effect.orDie(path.fromFileUrl(given)) : given
-        label = path.relative(path.resolve("."), path.resolve(file)).startsWith("..")
-          ? file
-          : path.relative(path.resolve("."), path.resolve(file))
-        const info = yield* Effect.mapError(
-          fs.stat(file),
-          (error) =>
-            new SourceError({
-              source: name,
-              message:
-                error.reason._tag === "NotFound"
-                  ? `${label}: there is no such file (source ${name}, looked in ${path.resolve(".")})`
-                  : `${label}: cannot be read: ${error.message}`
-            })
+        const fromHere = path.relative(path.resolve("."), path.resolve(file))
+        label = fromHere.startsWith("..") ? file : fromHere
+        const place = yield* Effect.mapError(FilePlace.resolve(file), (error) =>
+          unreadable(`cannot be read: ${error.message}`)
         )
-        if (info.type === "Directory") {
-          return yield* new SourceError({ source: name, message: `${label}: is a folder, not a file (source ${name})` })
-        }
-        size = Number(info.size)
+        const problem = FilePlace.problemOf(place, `source ${name}`, path.resolve("."))
+        if (problem !== undefined) return yield* unreadable(problem)
+        // How much comes through a pipe, nobody knows before.
+        if (place.kind === "file") size = Number(place.info!.size)
         if (size === 0) yield* Effect.logWarning(`${label} is empty: source ${name} has no rows`)
-        bytes = Stream.mapError(
-          fs.stream(file),
-          (error) => new SourceError({ source: name, message: `${label}: cannot be read: ${error.message}` })
+        const fs = yield* FileSystem.FileSystem
+        bytes = FileBytes.read(place).pipe(
+          Stream.mapError((error) => unreadable(`cannot be read: ${error.message}`)),
+          Stream.provideService(FileSystem.FileSystem, fs)
         )
       }
       return {
@@ -264,6 +265,14 @@ const checkEncoding = (name: string, label: string, bytes: Stream.Stream<Uint8Ar
     if (first) {
       first = false
       const [a, b] = chunk
+      if (a === 0x1f && b === 0x8b) {
+        return Effect.fail(
+          new SourceError({
+            source: name,
+            message: `${label}: the file is packed by gzip: unpack it, or read it through a pipe (source ${name})`
+          })
+        )
+      }
       if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)) {
         return Effect.fail(new SourceError({ source: name, message: `${label}: ${TextLine.utf16} (source ${name})` }))
       }

@@ -14,6 +14,7 @@ import * as Node from "../flow/Node.ts"
 import * as Sink from "../flow/Sink.ts"
 import * as DomainPlan from "./DomainPlan.ts"
 import * as OrderedPool from "./OrderedPool.ts"
+import * as RunFiles from "./RunFiles.ts"
 import * as RowSample from "./RowSample.ts"
 import * as RowProgram from "./RowProgram.ts"
 import type * as RunState from "./RunState.ts"
@@ -30,11 +31,19 @@ const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number): numb
 
 type Item = { readonly value: unknown; readonly position: string; readonly parent: RowProgram.Row | undefined }
 
+/** An output that has taken its place. */
+export interface Written {
+  readonly sink: Sink.Any
+  readonly rows: number
+}
+
 /** Runs all rows; the outputs that were written. */
 export const run = Effect.fnUntraced(function* (
   flow: Flow.Any,
   state: RunState.RunState,
-  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs"> & {
+  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "overwrite"> & {
+    /** Where the outputs lead. */
+    readonly places?: RunFiles.RunFiles["outputs"]
     /** The stack gathers texts in prompts, where a step says so. */
     readonly packs?: boolean
   }
@@ -118,11 +127,19 @@ export const run = Effect.fnUntraced(function* (
 
   yield* Effect.forEach(plans, runDomain, { concurrency: "unbounded", discard: true })
   if (state.stopped() !== undefined) return []
-  return yield* Effect.forEach(writers, ([output, { rows, writer }]) =>
+  if (options.overwrite !== true) {
+    for (const [output, { rows }] of writers) {
+      const empty = RunFiles.emptyOver(output.name, options.places?.get(output), rows)
+      if (empty === undefined) continue
+      state.stop({ kind: "failed", message: empty })
+      return []
+    }
+  }
+  return yield* Effect.forEach(writers, ([sink, { rows, writer }]) =>
     Effect.gen(function* () {
       yield* writer.finish
-      yield* state.emit({ _tag: "OutputWritten", run: state.id, output: output.name, rows })
-      return { name: output.name, rows }
+      yield* state.emit({ _tag: "OutputWritten", run: state.id, output: sink.name, rows })
+      return { sink, rows }
     })
   )
 })

@@ -7,10 +7,13 @@ import * as AiError from "effect/ai/AiError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as SafeText from "../data/SafeText.ts"
 import * as Secret from "../data/Secret.ts"
 import * as StoredValue from "../data/StoredValue.ts"
+import type * as FilePlace from "../file/FilePlace.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import type * as RowRepo from "../store/RowRepo.ts"
 
@@ -19,20 +22,23 @@ export interface FailedRow extends Omit<RowRepo.StoredFailure, "input"> {
   readonly input: unknown
 }
 
-/** The tag and the message of what went wrong; secrets are masked. */
+/** Characters of a message, at most. */
+const MOST_MESSAGE = 10_000
+
+/** The tag and the message of what went wrong, as one line: secrets are masked, control characters are gone. */
 export const describe = (cause: Cause.Cause<unknown>): { readonly error: string; readonly message: string } => {
   const failure = cause.reasons.find((reason) => Cause.isFailReason(reason) || Cause.isDieReason(reason))
   if (failure === undefined) return { error: "Interrupted", message: "the row was interrupted" }
   const error: unknown = Cause.isFailReason(failure) ? failure.error : failure.defect
   if (AiError.isAiError(error)) {
-    return { error: error.reason._tag, message: Secret.mask(ModelFailure.message(error)) }
+    return { error: error.reason._tag, message: SafeText.line(ModelFailure.message(error), MOST_MESSAGE) }
   }
   if (error instanceof Error) {
     const tag = "_tag" in error ? String(error._tag) : error.name
-    return { error: tag, message: Secret.mask(error.message === "" ? tag : error.message) }
+    return { error: tag, message: SafeText.line(error.message === "" ? tag : error.message, MOST_MESSAGE) }
   }
   const tag = typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : "Error"
-  return { error: tag, message: Secret.mask(typeof error === "string" ? error : safeJson(error)) }
+  return { error: tag, message: SafeText.line(typeof error === "string" ? error : safeJson(error), MOST_MESSAGE) }
 }
 
 /** JSON of anything: as values are kept where JSON has no form for it, and of what cannot be kept, its name. */
@@ -62,7 +68,7 @@ const withoutRings = (value: unknown): string => {
 
 /** The row as a line of JSON, whatever its input is. */
 const lineOf = ({ input, ...row }: FailedRow): string =>
-  `${JSON.stringify(row).slice(0, -1)},"input":${safeJson(input)}}`
+  SafeText.json(`${JSON.stringify(row).slice(0, -1)},"input":${safeJson(input)}}`)
 
 /** Collects the failed rows of a run in a file, made when the first comes; a file of an earlier run is removed. */
 export interface ErrorsFile {
@@ -73,11 +79,27 @@ export interface ErrorsFile {
   readonly restart: Effect.Effect<void>
 }
 
-/** Opens the errors file of a run; `keep` gets each row too. */
-export const open = Effect.fnUntraced(function* (path: string, keep: (row: FailedRow) => void) {
+/** Characters at the beginning of an errors file by which it is known. */
+const BEGINNING = 2_048
+
+/** Whether a file is empty, or an errors file that a run has written. */
+export const isErrorsFile = Effect.fnUntraced(function* (path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const start = yield* Effect.scoped(Effect.flatMap(fs.open(path), (file) => file.readAlloc(BEGINNING))).pipe(
+    Effect.orElseSucceed(() => Option.none<Uint8Array>())
+  )
+  if (Option.isNone(start)) return true
+  const text = new TextDecoder().decode(start.value)
+  return text.startsWith("{") && text.includes('"source":') && text.includes('"position":')
+})
+
+/** Opens the errors file of a run; `keep` gets each row too. Only its owner can read it. */
+export const open = Effect.fnUntraced(function* (place: FilePlace.FilePlace, keep: (row: FailedRow) => void) {
   const fs = yield* FileSystem.FileSystem
   const scope = yield* Effect.scope
-  const remove = Effect.ignore(fs.remove(path))
+  const { path } = place
+  const isStream = place.kind === "stream"
+  const remove = isStream ? Effect.void : Effect.ignore(fs.remove(place.real))
   yield* remove
   // One row after the other: rows that fail together must not write over each other.
   const writing = Semaphore.makeUnsafe(1)
@@ -88,7 +110,7 @@ export const open = Effect.fnUntraced(function* (path: string, keep: (row: Faile
   let pending = ""
   const flush = Effect.gen(function* () {
     if (pending === "") return
-    handle ??= yield* Scope.provide(fs.open(path, { flag: "a" }), scope)
+    handle ??= yield* Scope.provide(fs.open(place.real, { flag: "a", mode: 0o600 }), scope)
     yield* handle.writeAll(encoder.encode(pending))
     pending = ""
   })
@@ -104,7 +126,7 @@ export const open = Effect.fnUntraced(function* (path: string, keep: (row: Faile
       Effect.suspend(() => {
         count = 0
         pending = ""
-        return handle === undefined ? remove : Effect.ignore(handle.truncate(0))
+        return handle === undefined ? remove : isStream ? Effect.void : Effect.ignore(handle.truncate(0))
       })
     ),
     append: (row) => {

@@ -5,15 +5,19 @@
  *
  * @internal
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import type * as PlatformError from "effect/PlatformError"
 import * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import * as FileBytes from "../file/FileBytes.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Parking from "../seam/Parking.ts"
 import * as Store from "../store/Store.ts"
 import * as Domains from "./Domains.ts"
+import type * as RunFiles from "./RunFiles.ts"
 import type * as RunState from "./RunState.ts"
 
 /** Runs all rows; the outputs that were written. */
@@ -22,21 +26,21 @@ export const run = Effect.fnUntraced(function* (
   state: RunState.RunState,
   /** The layers that let rows wait. */
   holders: ReadonlyArray<Parking.Holder>,
-  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & {
+  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "overwrite" | "detach"> & {
+    readonly places: RunFiles.RunFiles["outputs"]
     readonly packs: boolean
   }
 ) {
   if (holders.length === 0) return yield* Domains.run(flow, state, options)
   state.usePasses(() => holders.map((holder) => holder.standing()))
-  const stdio = yield* rereadable
+  const again = yield* rereadable
   const pass = (last: boolean) =>
     Effect.andThen(
       state.beginPass(last),
       Effect.scoped(
-        Effect.provideService(
+        Effect.provideContext(
           Domains.run(flow, state, { ...options, outputs: last && options.outputs !== false }),
-          Stdio.Stdio,
-          stdio
+          again
         )
       )
     )
@@ -77,22 +81,30 @@ export const run = Effect.fnUntraced(function* (
   return yield* pass(true)
 })
 
-/** Standard input that can be read again: all of it is in a file before its first row is. */
+/** Standard input and pipes that can be read again: all of one is in a file before its first row is. */
 const rereadable = Effect.gen(function* () {
   const stdio = yield* Stdio.Stdio
   const fs = yield* FileSystem.FileSystem
-  const copy = yield* Effect.cached(
-    Effect.gen(function* () {
-      const file = yield* fs.makeTempFileScoped({ prefix: "pipe-stdin-" })
-      yield* Stream.run(stdio.stdin, fs.sink(file))
-      return file
-    })
-  )
   const scope = yield* Effect.scope
-  return {
-    ...stdio,
-    stdin: Stream.orDie(
-      Stream.unwrap(Effect.map(Effect.provideService(copy, Scope.Scope, scope), (file) => fs.stream(file)))
+  const copyOf = (bytes: Stream.Stream<Uint8Array, PlatformError.PlatformError>) =>
+    Effect.runSync(
+      Effect.cached(
+        Effect.gen(function* () {
+          const file = yield* fs.makeTempFileScoped({ prefix: "pipe-stdin-" })
+          yield* Stream.run(bytes, fs.sink(file))
+          return file
+        }).pipe(Effect.provideService(Scope.Scope, scope))
+      )
     )
+  const stdin = copyOf(stdio.stdin)
+  const pipes = new Map<string, ReturnType<typeof copyOf>>()
+  const pipe: FileBytes.Rereadable = (place, bytes) => {
+    const copy = pipes.get(place.real) ?? copyOf(bytes)
+    pipes.set(place.real, copy)
+    return Stream.unwrap(Effect.map(copy, (file) => fs.stream(file)))
   }
+  return Context.make(Stdio.Stdio, {
+    ...stdio,
+    stdin: Stream.orDie(Stream.unwrap(Effect.map(stdin, (file) => fs.stream(file))))
+  }).pipe(Context.add(FileBytes.Rereadable, pipe))
 })

@@ -271,6 +271,8 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   outputs: Schema.Array(Schema.Struct({ name: Schema.String, rows: Schema.Int })),
   /** The file with the failed rows, where there are any. */
   errorsFile: Schema.optionalKey(Schema.String),
+  /** Nothing of the run is in a store, or not all of it: it cannot be resumed. */
+  unkept: Schema.optionalKey(Schema.Literal(true)),
   waited: Schema.Finite,
   reuse: Schema.optionalKey(Schema.Array(Reuse)),
   packs: Schema.optionalKey(Schema.Array(Packs)),

@@ -48,6 +48,8 @@ export interface Options {
   readonly sample?: RowSample.RowSample
   /** Has a cascade ask every model for every row, and receives how each fared; nothing is reused from earlier work. */
   readonly trials?: (trial: Cascading.Trial) => void
+  /** Replaces outputs also by less than what a whole, real run has left there. Default: `false`, which refuses to. */
+  readonly overwrite?: boolean
   /** `false`: the outputs are neither opened nor written. Default: `true`. */
   readonly outputs?: boolean
   /** Rows at once, instead of the flow's own number. */
@@ -100,6 +102,7 @@ export interface RunState extends RowProgram.Run {
     readonly outputs: ReadonlyArray<{ readonly name: string; readonly rows: number }>
     /** What the store knows of answers that were reused by meaning, of packed prompts, and of routed requests. */
     readonly kept?: Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
+    readonly unkept?: boolean
   }) => RunEvent.RunFinished
   /** Lets rows be put down, to be gone through again when answers are there. */
   readonly usePasses: (standing: () => ReadonlyArray<Parking.Standing>) => void
@@ -344,7 +347,7 @@ export const make = (init: {
     onRows: (source, rows) => {
       if (source.kind._tag === "Source") read += rows.length
       const failure = broken()
-      if (failure !== undefined) fail(`${failure}: free some space, and resume the run`)
+      if (failure !== undefined) fail(failure)
       return options.rowEvents === true && isLastPass
         ? Effect.forEach(
             rows,
@@ -373,7 +376,7 @@ export const make = (init: {
       nodes: graphOf(flow)
     }),
     progress,
-    finished: ({ at, kept, outputs, stop }) => {
+    finished: ({ at, kept, outputs, stop, unkept }) => {
       const sums = tally.total()
       const batches = standing === undefined ? undefined : sumOf(standing())
       return {
@@ -401,6 +404,7 @@ export const make = (init: {
         })),
         outputs,
         ...(errors.count() === 0 ? undefined : { errorsFile: errors.path }),
+        ...(unkept === true ? { unkept } : undefined),
         waited,
         ...kept,
         ...(batches === undefined || batches.open === 0 ? undefined : { batches })

@@ -36,7 +36,7 @@ import * as Money from "../data/Money.ts"
 import * as Secret from "../data/Secret.ts"
 import * as Usage from "../data/Usage.ts"
 import type * as Flow from "../flow/Flow.ts"
-import type * as Node from "../flow/Node.ts"
+import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
 import * as Budget from "../layers/Budget.ts"
 import * as Cache from "../layers/Cache.ts"
@@ -56,7 +56,9 @@ import * as FailedRow from "./FailedRow.ts"
 import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
 import * as Passes from "./Passes.ts"
+import type * as Domains from "./Domains.ts"
 import * as RunEvent from "./RunEvent.ts"
+import * as RunFiles from "./RunFiles.ts"
 import * as RunState from "./RunState.ts"
 import * as Strategies from "./Strategies.ts"
 
@@ -71,6 +73,28 @@ export class RunFailed extends Schema.TaggedError<RunFailed>()("RunFailed", {
 /** What keeps a run from starting. */
 export type StartError = Node.FlowError | Pricing.PriceError | RunRepo.RunError | Budget.BudgetError | Store.StoreError
 
+/**
+ * Checks the numbers of a run, and compares its files before anything is opened or made: what it reads is there, and nothing that it writes is another of
+ * them. `run` does it too; a program that opens a store for the run does it first.
+ */
+export const check = Effect.fnUntraced(function* (
+  flow: Flow.Any,
+  options: Pick<RunState.Options, "parameters" | "limit" | "concurrency" | "errorsFile" | "record" | "outputs"> & {
+    /** The SQLite file of the store. */
+    readonly store?: string | undefined
+  }
+) {
+  for (const name of ["limit", "concurrency"] as const) {
+    const count = options[name]
+    if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1)) {
+      return yield* new Node.FlowError({ message: `${name}: ${count} is not a whole number of 1 or more` })
+    }
+  }
+  const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+  const { errorsFile, outputs, record, store } = options
+  return yield* RunFiles.check(flow, { parameters, errorsFile, store, file: record?.file, outputs })
+})
+
 /** Runs a flow to its end and returns the summary, also when rows failed. */
 export const run = <E>(
   flow: Flow.Flow<E>,
@@ -83,9 +107,17 @@ export const run = <E>(
       const store = Context.get(host, Store.Store)
       const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
       const budget = yield* budgetOf(flow, options, pricing)
+      const { record } = options
+      const files = yield* check(flow, { ...options, store: store.file })
+      const intent: RunFiles.Intent = {
+        limit: options.limit,
+        simulate: record?.simulate === true,
+        overwrite: options.overwrite === true
+      }
+      yield* RunFiles.protect(flow, files, store, intent)
       const begun = yield* begin(flow, options, store)
       const at = yield* Clock.currentTimeMillis
-      const errors = yield* FailedRow.open(options.errorsFile ?? `${flow.name}.errors.jsonl`, (row) =>
+      const errors = yield* FailedRow.open(files.errors, (row) =>
         store.rows.fail(begun.id, { ...row, input: Secret.mask(FailedRow.safeJson(row.input)) })
       )
       const state = RunState.make({
@@ -167,7 +199,11 @@ export const run = <E>(
           { discard: true }
         )
         return yield* Effect.provideContext(
-          Passes.run(flow, state, holders, { ...options, packs: ModelClient.hasLayer(client?.layers, Pack.NAME) }),
+          Passes.run(flow, state, holders, {
+            ...options,
+            places: files.outputs,
+            packs: ModelClient.hasLayer(client?.layers, Pack.NAME)
+          }),
           context as Context.Context<unknown>
         )
       })
@@ -186,7 +222,7 @@ export const run = <E>(
         Effect.raceFirst(
           Effect.raceFirst(Effect.provideContext(main, context), Effect.raceFirst(state.ticker, heartbeat)),
           Effect.as(drain, [])
-        ) as Effect.Effect<ReadonlyArray<{ readonly name: string; readonly rows: number }>, unknown, Scope.Scope>
+        ) as Effect.Effect<ReadonlyArray<Domains.Written>, unknown, Scope.Scope>
       )
       if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && state.stopped() === undefined) {
         return yield* Effect.interrupt
@@ -201,10 +237,22 @@ export const run = <E>(
       const summary = state.finished({
         at: yield* Clock.currentTimeMillis,
         stop,
-        outputs: Exit.isSuccess(exit) ? exit.value : [],
-        kept
+        outputs: Exit.isSuccess(exit) ? exit.value.map(({ rows, sink }) => ({ name: sink.name, rows })) : [],
+        kept,
+        unkept: store.inMemory || store.failure() !== undefined
       })
       ended = true
+      if (stop === undefined && Exit.isSuccess(exit)) {
+        const written = new Map(exit.value.map(({ rows, sink }) => [sink, rows]))
+        yield* Effect.ignore(
+          RunFiles.remember(
+            files,
+            store,
+            { flow: flow.name, name: begun.name, read: readOf(flow, summary), rowsOf: (sink) => written.get(sink) },
+            intent
+          )
+        )
+      }
       if (holders.length > 0 && summary.status !== "waiting") {
         yield* Effect.ignore(store.batches.endRun(begun.id, summary.status === "done"))
       }
@@ -225,6 +273,12 @@ export const run = <E>(
       return stop === undefined ? summary : yield* new RunFailed({ message: stop.message, summary })
     })
   )
+
+/** Rows that were read of the source that has the most of them. */
+const readOf = (flow: Flow.Any, { nodes }: RunEvent.RunFinished): number => {
+  const driving = new Set([...flow.graph.driving].map(({ name }) => name))
+  return Math.max(0, ...nodes.flatMap(({ done, failed, name }) => (driving.has(name) ? [done + failed] : [])))
+}
 
 /** Begins a run, or goes on with one. */
 const begin = Effect.fnUntraced(function* (flow: Flow.Any, options: RunState.Options, store: Store.Service) {

@@ -143,7 +143,13 @@ export const migrations = {
   // The model that was requested, where another answered: a budget for a model counts by it.
   "0010_requested": run("ALTER TABLE attempts ADD COLUMN requested TEXT"),
   // The last run in which a step was what it is: what has changed since is told against the last that was used.
-  "0011_steps_used": run("ALTER TABLE steps ADD COLUMN used INT NOT NULL DEFAULT 0")
+  "0011_steps_used": run("ALTER TABLE steps ADD COLUMN used INT NOT NULL DEFAULT 0"),
+  // What runs have left as their outputs, so that none replaces more by less.
+  "0012_outputs": run(
+    `CREATE TABLE outputs (id ID, path TEXT NOT NULL, flow TEXT NOT NULL, run TEXT NOT NULL, row_count INT NOT NULL,
+      read_count INT NOT NULL, whole INT NOT NULL, simulated INT NOT NULL, size INT NOT NULL, modified INT NOT NULL)`,
+    "CREATE INDEX outputs_path ON outputs (path)"
+  )
 }
 
 /** The newest version that this code knows. */

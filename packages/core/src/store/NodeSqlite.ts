@@ -3,9 +3,12 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as SqlClient from "effect/sql/SqlClient"
@@ -13,25 +16,55 @@ import type * as SqlConnection from "effect/sql/SqlConnection"
 import * as SqlError from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
+import { closeSync, openSync, statSync } from "node:fs"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type * as Database from "./Database.ts"
 
 export interface Options {
-  /** A file, or `":memory:"`. */
+  /** A file, or `":memory:"`. It is made with mode 600. */
   readonly filename: string
-  /** How long a statement waits for another process's lock, in milliseconds. Default: 5,000. */
-  readonly busyTimeout?: number
 }
+
+/** How long a statement waits for a lock with nothing else going on, in milliseconds. */
+const BUSY_TIMEOUT = 500
+
+/** How long a lock of another process is waited for, while the rest of this one goes on; zero: not at all. */
+export const LockWait = Context.Reference<Duration.Input>("@pipe/core/NodeSqlite/LockWait", {
+  defaultValue: () => "10 minutes"
+})
+
+/** Waits for a lock of another process, with one line about it. */
+export const waitForLock = <A, E, R>(
+  name: string,
+  effect: Effect.Effect<A, E, R>,
+  isLocked: (error: E) => boolean
+): Effect.Effect<A, E, R> =>
+  Effect.catch(effect, (error) =>
+    Effect.flatMap(LockWait, (atMost) =>
+      !isLocked(error) || Duration.toMillis(Duration.fromInputUnsafe(atMost)) === 0
+        ? Effect.fail(error)
+        : Effect.andThen(
+            Effect.logWarning(`${name} is locked by another process: waiting for it`),
+            Effect.retry(effect, {
+              while: isLocked,
+              schedule: Schedule.upTo(Schedule.spaced("200 millis"), { duration: atMost })
+            })
+          )
+    )
+  )
 
 /** A database on a file, closed with the scope. Fails when the file cannot be opened or is no database. */
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Database.Service, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
+  const { filename } = options
   const db = yield* Effect.acquireRelease(
     attempt("open", () => {
-      const db = new DatabaseSync(options.filename)
-      db.exec(`PRAGMA busy_timeout = ${options.busyTimeout ?? 5_000}`)
+      // SQLite gives its log and its index the mode of the file.
+      if (filename !== ":memory:") closeSync(openSync(filename, "a", 0o600))
+      const db = new DatabaseSync(filename)
+      db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`)
       db.exec(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000; PRAGMA foreign_keys = ON"
       )
@@ -55,27 +88,49 @@ export const make = Effect.fnUntraced(function* (
     beginTransaction: "BEGIN IMMEDIATE"
   })
   const { all } = connection
+  const inode = inodeOf(filename)
+  const patient = <A>(effect: Effect.Effect<A, SqlError.SqlError>) => waitForLock(filename, effect, isLocked)
   return {
     dialect: "sqlite",
-    name: options.filename,
+    name: filename,
     client,
-    query: (sql, params = []) => attempt("execute", () => all(sql, params)),
+    query: (sql, params = []) => patient(attempt("execute", () => all(sql, params))),
     transaction: (statements) =>
       lock.withPermit(
-        attempt("transaction", () => {
-          db.exec("BEGIN IMMEDIATE")
-          try {
-            const rows = statements.map(({ params, sql }) => all(sql, params))
-            db.exec("COMMIT")
-            return rows
-          } catch (error) {
-            if (db.isTransaction) db.exec("ROLLBACK")
-            throw error
-          }
-        })
+        patient(
+          attempt("transaction", () => {
+            // What is written to a file that is gone is lost when it is closed.
+            if (inodeOf(filename) !== inode) throw new Error("it was removed or replaced while it was open")
+            db.exec("BEGIN IMMEDIATE")
+            try {
+              const rows = statements.map(({ params, sql }) => all(sql, params))
+              db.exec("COMMIT")
+              return rows
+            } catch (error) {
+              if (db.isTransaction) db.exec("ROLLBACK")
+              throw error
+            }
+          })
+        )
       )
   }
 })
+
+/** SQLITE_BUSY and SQLITE_LOCKED. */
+const LOCKED = new Set([5, 6])
+
+/** Whether another process holds a lock: the driver's own error stands in the innermost cause. */
+const isLocked = (error: unknown): boolean => {
+  for (let at = error; typeof at === "object" && at !== null;) {
+    if ("errcode" in at && typeof at.errcode === "number") return LOCKED.has(at.errcode & 0xff)
+    at = "reason" in at ? at.reason : "cause" in at ? at.cause : undefined
+  }
+  return false
+}
+
+/** Tells a file from another of its name. */
+const inodeOf = (filename: string): number | undefined =>
+  filename === ":memory:" ? undefined : statSync(filename, { throwIfNoEntry: false })?.ino
 
 /** Provides a client on a file. */
 export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlError.SqlError> =>

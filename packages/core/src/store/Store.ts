@@ -9,6 +9,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
@@ -20,6 +21,9 @@ import type * as Scope from "effect/Scope"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
+import { statfsSync } from "node:fs"
+import { dirname } from "node:path"
+import * as FilePlace from "../file/FilePlace.ts"
 import * as BatchRepo from "./BatchRepo.ts"
 import * as CacheRepo from "./CacheRepo.ts"
 import * as CacheStore from "./CacheStore.ts"
@@ -28,6 +32,7 @@ import * as KeyedLog from "./KeyedLog.ts"
 import * as LedgerRepo from "./LedgerRepo.ts"
 import * as Migrations from "./Migrations.ts"
 import * as NodeSqlite from "./NodeSqlite.ts"
+import * as OutputRepo from "./OutputRepo.ts"
 import * as ReuseRepo from "./ReuseRepo.ts"
 import * as RouteRepo from "./RouteRepo.ts"
 import * as RowRepo from "./RowRepo.ts"
@@ -37,6 +42,8 @@ import * as Writer from "./Writer.ts"
 export interface Service {
   /** For people: the file, or the server. */
   readonly name: string
+  /** The SQLite file that it is. */
+  readonly file: string | undefined
   /** Where files that belong to the store stand. */
   readonly folder: string | undefined
   /** Nothing is kept after the process: the store was asked to be in memory, or could not be opened. */
@@ -48,6 +55,7 @@ export interface Service {
   readonly reuse: ReuseRepo.ReuseRepo
   readonly routes: RouteRepo.RouteRepo
   readonly cache: CacheRepo.CacheRepo
+  readonly outputs: OutputRepo.OutputRepo
   readonly answers: KeyedLog.KeyedLog<CacheRepo.CacheRow>
   /** Ends when all that was written before is on disk. */
   readonly commit: Effect.Effect<void, SqlError.SqlError>
@@ -59,7 +67,7 @@ export class Store extends Context.Service<Store, Service>()("@pipe/core/Store")
 
 /** A store that cannot be used. */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
-  kind: Schema.Literals(["damaged", "newer", "unavailable"]),
+  kind: Schema.Literals(["damaged", "newer", "locked", "full", "misplaced", "unavailable"]),
   file: Schema.String,
   message: Schema.String
 }) {}
@@ -68,9 +76,26 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
 export const open = Effect.fnUntraced(function* (
   file: string
 ): Effect.fn.Return<Database.Service, StoreError, Scope.Scope | Reactivity.Reactivity> {
-  const database = yield* Effect.mapError(NodeSqlite.make({ filename: file }), (error) => toStoreError(file, error))
-  yield* migrate(database)
-  return database
+  const open = Effect.gen(function* () {
+    const database = yield* Effect.mapError(NodeSqlite.make({ filename: file }), (error) => toStoreError(file, error))
+    yield* migrate(database)
+    return database
+  })
+  return yield* Effect.provideService(
+    NodeSqlite.waitForLock(
+      file,
+      // It is the whole that is tried again.
+      Effect.provideService(open, NodeSqlite.LockWait, 0),
+      ({ kind }) => kind === "locked"
+    ),
+    NodeSqlite.LockWait,
+    yield* OpeningWait
+  )
+})
+
+/** How long a file that another process holds locked is waited for when it is opened. */
+export const OpeningWait = Context.Reference<Duration.Input>("@pipe/core/Store/OpeningWait", {
+  defaultValue: () => "30 seconds"
 })
 
 /** Brings the tables of a database up to date; one of a newer version is refused. */
@@ -105,14 +130,28 @@ export const migrate = (database: Database.Service): Effect.Effect<void, StoreEr
 
 const toStoreError = (file: string, error: SqlError.SqlError | Migrator.MigrationError): StoreError => {
   const text = messageOf(error)
-  return /not a database|malformed|corrupt/i.test(text)
-    ? new StoreError({ kind: "damaged", file, message: `${file} is damaged (${text})` })
-    : new StoreError({
-        kind: "unavailable",
-        file,
-        message: `${file} cannot be used: ${/locked|busy/i.test(text) ? "another process holds it locked" : text}`
-      })
+  const fail = (kind: StoreError["kind"], message: string) => new StoreError({ kind, file, message })
+  if (/not a database|malformed|corrupt/i.test(text)) return fail("damaged", `${file} is damaged (${text})`)
+  if (/locked|busy/i.test(text)) return fail("locked", `${file} cannot be used: another process holds it locked`)
+  if (isFull(text) || (/disk I\/O error/i.test(text) && hasNoSpace(file)))
+    return fail("full", `${file} cannot be begun: the disk is full (${text})`)
+  return fail("unavailable", `${file} cannot be used: ${text}`)
 }
+
+/** Less than this is not enough for the tables and the log. */
+const LEAST_SPACE = 256 * 1024
+
+/** SQLite calls it an error of the disk where the index of its log finds no space. */
+const hasNoSpace = (file: string): boolean => {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(file))
+    return bavail * bsize < LEAST_SPACE
+  } catch {
+    return false
+  }
+}
+
+const isFull = (text: string): boolean => /disk is full|ENOSPC|no space left|EDQUOT|quota exceeded/i.test(text)
 
 /** What is said when a store that was open fails. */
 export const unusable = (name: string, cause: unknown): StoreError =>
@@ -131,7 +170,7 @@ export const messageOf = (error: unknown): string => {
 /** A store on a database whose tables are up to date. */
 export const make = Effect.fnUntraced(function* (
   database: Database.Service,
-  options?: { readonly inMemory?: boolean; readonly folder?: string }
+  options?: { readonly inMemory?: boolean; readonly file?: string; readonly folder?: string }
 ): Effect.fn.Return<Service, never, Scope.Scope> {
   const writer = yield* Writer.make(database)
   const answers = KeyedLog.make<CacheRepo.CacheRow>(database, writer, {
@@ -144,6 +183,7 @@ export const make = Effect.fnUntraced(function* (
   yield* settleIdle(runs, ledger)
   return {
     name: database.name,
+    file: options?.file,
     folder: options?.folder,
     inMemory: options?.inMemory === true,
     runs,
@@ -152,12 +192,15 @@ export const make = Effect.fnUntraced(function* (
     batches: BatchRepo.make(database),
     reuse: ReuseRepo.make(database, writer),
     routes: RouteRepo.make(database, writer),
+    outputs: OutputRepo.make(database, writer),
     cache: CacheRepo.make(database, writer, answers, rows.results),
     answers,
     commit: writer.commit,
     failure: () => {
       const error = writer.failure()
-      return error === undefined ? undefined : `${database.name} cannot be written: ${messageOf(error)}`
+      if (error === undefined) return undefined
+      const text = messageOf(error)
+      return `${database.name} cannot be written: ${text}${isFull(text) ? ": free some space, and resume the run" : ""}`
     }
   }
 })
@@ -180,17 +223,22 @@ const inMemory = Effect.flatMap(Effect.orDie(open(":memory:")), (database) => ma
 /** In memory: nothing is kept after the process. */
 export const layerMemory: Layer.Layer<Store> = Layer.effect(Store, inMemory).pipe(Layer.provide(Reactivity.layer))
 
-/** On a SQLite file; in memory, with one warning, where it cannot be used. */
-export const layer = (file: string): Layer.Layer<Store, never, FileSystem.FileSystem | Path.Path> =>
+/**
+ * On a SQLite file; in memory, with one warning, where it cannot be used. Fails where the disk is full, and where a folder, a pipe or
+ * a device is at its place.
+ */
+export const layer = (file: string): Layer.Layer<Store, StoreError, FileSystem.FileSystem | Path.Path> =>
   Layer.effect(
     Store,
     Effect.catch(openStore(file), (error) =>
-      Effect.andThen(
-        Effect.logWarning(
-          `${error.message}; this run is kept in memory only: it cannot be resumed, and its answers are not kept`
-        ),
-        inMemory
-      )
+      error.kind === "full" || error.kind === "misplaced"
+        ? Effect.fail(error)
+        : Effect.andThen(
+            Effect.logWarning(
+              `${error.message}; this run is kept in memory only: it cannot be resumed, and its answers are not kept`
+            ),
+            inMemory
+          )
     )
   ).pipe(Layer.provide(Reactivity.layer))
 
@@ -236,18 +284,27 @@ const HEADER = 100
 
 const openStore = Effect.fnUntraced(function* (file: string) {
   const path = yield* Path.Path
-  return yield* make(yield* openFile(file), { folder: path.dirname(file) })
+  return yield* make(yield* openFile(file), { file, folder: path.dirname(file) })
 })
 
-/** Makes the folder, and opens the file; a damaged one is renamed and begun anew. */
+/** Makes the folder, for its owner alone, and opens the file; a damaged one is renamed and begun anew. */
 const openFile = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const folder = path.dirname(file)
-  yield* Effect.mapError(
-    fs.makeDirectory(folder, { recursive: true }),
-    (error) => new StoreError({ kind: "unavailable", file, message: `${folder} cannot be made: ${error.message}` })
+  yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true, mode: 0o700 }), ({ message }) =>
+    isFull(message)
+      ? new StoreError({ kind: "full", file, message: `${folder} cannot be made: the disk is full` })
+      : new StoreError({ kind: "unavailable", file, message: `${folder} cannot be made: ${message}` })
   )
+  const place = yield* Effect.orElseSucceed(FilePlace.resolve(file), () => undefined)
+  if (place?.kind === "folder" || place?.kind === "stream") {
+    return yield* new StoreError({
+      kind: "misplaced",
+      file,
+      message: `${file}: cannot be the store: it is ${place.kind === "folder" ? "a folder" : "a pipe or a device"}, not a file`
+    })
+  }
   return yield* Effect.catch(Effect.andThen(checkLength(file), open(file)), (error) =>
     error.kind !== "damaged"
       ? Effect.fail(error)

@@ -10,6 +10,7 @@
 import type * as BatchProvider from "@pipe/core/BatchProvider"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
+import * as SafeText from "@pipe/core/SafeText"
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -239,7 +240,7 @@ const toStatus = (value: unknown): BatchProvider.Status => {
     return {
       code: Answer.text(code),
       line: typeof line === "number" ? line : undefined,
-      message: Answer.words(message) ?? "the provider gave no reason"
+      message: SafeText.line(Answer.words(message) ?? "the provider gave no reason")
     }
   })
   const message = errors

@@ -13,7 +13,7 @@ import type { ChatCompletion, ChatCompletionCreateParamsNonStreaming } from "ope
 import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/resources/embeddings"
 import type { Response, ResponseCreateParamsNonStreaming } from "openai/resources/responses/responses"
 import * as ModelFailure from "@pipe/core/ModelFailure"
-import * as Secret from "@pipe/core/Secret"
+import * as SafeText from "@pipe/core/SafeText"
 import * as Answer from "../transport/Answer.ts"
 import * as AnswerSize from "../transport/AnswerSize.ts"
 import * as Body from "../transport/Body.ts"
@@ -83,7 +83,7 @@ export const makePool = Effect.fnUntraced(function* (options: Options) {
             APIError.generate(
               status,
               json as object | undefined,
-              json === undefined ? text.slice(0, 200) : undefined,
+              json === undefined ? SafeText.line(text, 200) : undefined,
               new Headers(Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)]))
             )
           )
@@ -255,5 +255,5 @@ export const failed = (words: string): AiError.AiError =>
   AiError.make({
     module: MODULE,
     method: "send",
-    reason: new AiError.InternalProviderError({ description: Secret.mask(words) })
+    reason: new AiError.InternalProviderError({ description: SafeText.line(words) })
   })

@@ -21,8 +21,8 @@ export interface Options {
 /** The address without its password, as it is shown. */
 export const nameOf = (url: string): string => {
   if (!URL.canParse(url)) return "the Postgres store"
-  const { host, password, pathname, protocol } = new URL(url)
-  if (password !== "") Secret.register(decodeURIComponent(password))
+  Secret.registerUrl(url)
+  const { host, pathname, protocol } = new URL(url)
   return `${protocol}//${host}${pathname}`
 }
 

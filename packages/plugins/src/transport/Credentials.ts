@@ -26,19 +26,23 @@ export const resolve = Effect.fnUntraced(function* (options: {
   readonly keyName: string
   readonly urlName: string
   readonly official: string
+  readonly headers: { readonly [name: string]: string }
 }): Effect.fn.Return<Credentials, AiError.AiError> {
   const { keyName, module, official, override, urlName } = options
   if (override !== undefined) {
     Secret.register(override.apiKey)
     return { ...override, keySource: "the run's endpoint" }
   }
-  const baseUrl = (options.baseUrl ?? (yield* fromEnvironment(urlName)) ?? official).replace(/\/+$/, "")
-  if (!URL.canParse(baseUrl)) {
+  Secret.registerHeaders(options.headers)
+  const address = (options.baseUrl ?? (yield* fromEnvironment(urlName)) ?? official).replace(/\/+$/, "")
+  Secret.registerUrl(address)
+  if (!URL.canParse(address)) {
     return yield* failure(
       module,
-      `${baseUrl} is not a URL: mend ${options.baseUrl === undefined ? urlName : "baseUrl"}`
+      `${address} is not a URL: mend ${options.baseUrl === undefined ? urlName : "baseUrl"}`
     )
   }
+  const baseUrl = withoutUser(address)
   const given =
     typeof options.apiKey === "string" || options.apiKey === undefined ? options.apiKey : Redacted.value(options.apiKey)
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
@@ -52,6 +56,14 @@ export const resolve = Effect.fnUntraced(function* (options: {
   Secret.register(apiKey)
   return { apiKey: apiKey.trim(), baseUrl, keySource: given === undefined ? keyName : "the options" }
 })
+
+/** What `fetch` refuses: an address with a user and a password in it. */
+const withoutUser = (address: string): string => {
+  const url = new URL(address)
+  if (url.username === "" && url.password === "") return address
+  url.username = url.password = ""
+  return url.href.replace(/\/+$/, "")
+}
 
 const fromEnvironment = (name: string): Effect.Effect<string | undefined> =>
   Effect.orElseSucceed(Config.String(name), () => undefined).pipe(

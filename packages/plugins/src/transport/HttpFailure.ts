@@ -5,7 +5,7 @@
  */
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
-import * as Secret from "@pipe/core/Secret"
+import * as SafeText from "@pipe/core/SafeText"
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
 
@@ -41,13 +41,13 @@ export const toAiError = (refusal: Refusal): AiError.AiError =>
   AiError.make({
     module: refusal.module,
     method: "send",
-    reason: toReason({ ...refusal, message: refusal.message.slice(0, MOST_WORDS) })
+    reason: toReason({ ...refusal, message: SafeText.line(refusal.message, MOST_WORDS) })
   })
 
 const toReason = (refusal: Refusal): AiError.AiErrorReason => {
   const { code, status, type } = refusal
   const wait = RateLimitHeaders.retryAfterMillis(refusal.headers, refusal.now)
-  const description = Secret.mask(`${status} ${refusal.message}${code === undefined ? "" : ` (${code})`}`)
+  const description = `${status} ${refusal.message}${code === undefined ? "" : ` (${SafeText.line(code, 200)})`}`
   const metadata = wait === undefined ? {} : { [ModelFailure.retryAfterKey]: wait }
   if (isQuota(refusal)) {
     return new AiError.QuotaExhaustedError({
@@ -151,7 +151,7 @@ export const notJson = (options: {
   readonly contentType: string | undefined
   readonly text: string
 }): AiError.AiError => {
-  const start = Secret.mask(options.text.slice(0, 80).replace(/\s+/g, " "))
+  const start = SafeText.line(options.text, 80)
   return AiError.make({
     module: options.module,
     method: "send",

@@ -8,6 +8,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as ModelFailure from "@pipe/core/ModelFailure"
+import * as SafeText from "@pipe/core/SafeText"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Dispatcher, Pool } from "undici"
@@ -150,6 +151,12 @@ const connectErrors = new Set([
   "UND_ERR_CONNECT_TIMEOUT"
 ])
 
+/** Codes of a certificate that is not trusted, and of a server that does not speak TLS. */
+const isCertificate = (code: string): boolean =>
+  /^(?:CERT_|ERR_TLS_CERT|ERR_SSL_|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT|GET_CRL)|HOSTNAME_MISMATCH|INVALID_CA|EPROTO$)/.test(
+    code
+  )
+
 const networkError = (options: Options, path: string, error: Error, sent: boolean): AiError.AiError =>
   toNetworkError({ module: options.module, url: `${options.baseUrl.origin}${path}`, error, sent })
 
@@ -163,23 +170,35 @@ export const toNetworkError = (options: {
   const { error, module, sent, url } = options
   const code = codeOf(error)
   const origin = new URL(url).origin
+  const isUntrusted = code !== undefined && isCertificate(code)
   const large = tooLarge(error)
   if (large !== undefined) {
     const description = `${origin}: ${large.message}`
     return AiError.make({ module, method: "send", reason: new AiError.InvalidResponseError({ description }) })
   }
-  const description =
-    code !== undefined && connectErrors.has(code)
+  const description = isUntrusted
+    ? `${ModelFailure.unreachable} to ${origin} (${code}): ${
+        /SSL|EPROTO/.test(code)
+          ? "the server does not speak TLS as it should: is it http?"
+          : "its certificate is not trusted: name the authority that signed it by NODE_EXTRA_CA_CERTS=ca.pem"
+      }`
+    : code !== undefined && connectErrors.has(code)
       ? `${ModelFailure.unreachable} to ${origin} (${code}): is the address right, and is the server up?`
       : code === "EMFILE" || code === "ENFILE"
         ? `the request to ${origin} was not sent: too many files are open (${code}): raise \`ulimit -n\`, or give the provider fewer \`connections\``
         : sent
-          ? `${ModelFailure.cut} from ${origin}: ${error.message}`
-          : `the request to ${origin} was not sent: ${error.message}`
+          ? `${ModelFailure.cut} from ${origin}: ${SafeText.line(error.message, 500)}`
+          : `the request to ${origin} was not sent: ${SafeText.line(error.message, 500)}`
   return AiError.make({
     module,
     method: "send",
-    reason: new AiError.NetworkError({ reason: "TransportError", method: "POST", url, description })
+    // Of a certificate the next attempt says the same.
+    reason: new AiError.NetworkError({
+      reason: isUntrusted ? "InvalidUrlError" : "TransportError",
+      method: "POST",
+      url,
+      description
+    })
   })
 }
 

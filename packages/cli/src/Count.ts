@@ -1,0 +1,11 @@
+/** A flag that is a whole number of 1 or more. */
+import * as Flag from "effect/cli/Flag"
+
+export const make = (name: string, description: string): Flag.Flag<number> =>
+  Flag.Int(name).pipe(
+    Flag.withDescription(description),
+    Flag.filter(
+      (count) => count >= 1 && Number.isSafeInteger(count),
+      () => "a whole number of 1 or more"
+    )
+  )

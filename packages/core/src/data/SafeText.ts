@@ -1,0 +1,56 @@
+/**
+ * Text from outside, on its way to a person: a provider's words, a row, a name in a file. It may hold keys, and sequences that
+ * a terminal obeys (move the cursor, write the clipboard).
+ *
+ * **Example** (a line that only says what it says)
+ *
+ * ```ts
+ * import { SafeText } from "@pipe/core"
+ *
+ * SafeText.line("no\n\u001b]52;c;ZXZpbA==\u0007such model") // => "no such model"
+ * SafeText.line("a long story", 6) // => "a long…"
+ * SafeText.terminal("a\tb\n\u001b[2J") // => "a\tb\n"
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Secret from "./Secret.ts"
+
+/**
+ * Sequences that begin with an escape character or its 8-bit form: for the terminal itself (CSI), with text of their own (OSC,
+ * DCS, SOS, PM, APC) up to their end, and short ones. ECMA-48.
+ */
+const SEQUENCES =
+  // oxlint-disable-next-line no-control-regex -- they are what is looked for
+  /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]?|(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c]*(?:\u0007|\u001b\\|\u009c)?|\u001b[ -/]*[0-~]?/g
+
+/** What is left: control characters but tab and line feed, and characters that turn the direction of what stands beside them. */
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
+const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+
+/** Text for a terminal: secrets are masked, tabs and line ends stay. */
+export const terminal = (text: string): string => Secret.mask(withoutControls(text))
+
+/** The text without what a terminal would obey. */
+export const withoutControls = (text: string): string => text.replace(SEQUENCES, "").replace(CONTROLS, "")
+
+/** Characters of a line, unless it is said. */
+const MOST = 2_000
+
+/** One line for an error, a log, the store or a page: masked, without control characters, and cut after that. */
+export const line = (text: string, most = MOST): string => {
+  // What a stranger makes long is not gone through to its end.
+  const start = text.length <= most ? text : text.slice(0, most * 20 + 10_000)
+  const safe = terminal(start).replace(/\s+/g, " ").trim()
+  return safe.length <= most ? safe : `${safe.slice(0, most).toWellFormed()}…`
+}
+
+/** JSON whose strings hold no control character as it is: the text means the same. */
+export const json = (text: string): string =>
+  ESCAPED_TEST.test(text)
+    ? text.replace(ESCAPED, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)
+    : text
+
+/** What `JSON.stringify` leaves as it is: 8-bit control characters, and line ends that some readers split at. */
+const ESCAPED = /[\u007f-\u009f\u2028\u2029]/g
+const ESCAPED_TEST = new RegExp(ESCAPED.source)

@@ -1,0 +1,99 @@
+/**
+ * Where a path leads: links are followed, also those of what is not there yet, so that two names of one file are known to be one.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as PlatformError from "effect/PlatformError"
+
+/** What stands at a place: `stream` is a pipe, a device or a socket, which is read and written as it comes. */
+export type Kind = "missing" | "file" | "folder" | "stream"
+
+export interface FilePlace {
+  /** As it was named. */
+  readonly path: string
+  /** Absolute, with all links followed. */
+  readonly real: string
+  readonly kind: Kind
+  /** The device and the number of what is there: equal for all names of one file. */
+  readonly id: string | undefined
+  readonly info: FileSystem.File.Info | undefined
+  /** A character device, such as `/dev/null`, may be read and written by anybody at once. */
+  readonly isShared: boolean
+}
+
+/** Links that lead to links, at most: more of them are a ring. */
+const MOST_LINKS = 40
+
+const isMissing = (error: PlatformError.PlatformError): boolean => error.reason._tag === "NotFound"
+
+const orMissing = <A>(effect: Effect.Effect<A, PlatformError.PlatformError>) =>
+  Effect.catch(effect, (error) => (isMissing(error) ? Effect.undefined : Effect.fail(error)))
+
+/** Where a path leads. Fails for a path that cannot be looked at: a ring of links, a folder that may not be read. */
+export const resolve = Effect.fnUntraced(function* (
+  given: string | URL
+): Effect.fn.Return<FilePlace, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const named =
+    given instanceof URL
+      ? yield* Effect.mapError(path.fromFileUrl(given), (error) => new PlatformError.PlatformError(error))
+      : given
+  let at = path.resolve(named)
+  for (let links = 0; ; links++) {
+    const info = yield* orMissing(fs.stat(at))
+    const kind = info?.type === "File" ? "file" : info?.type === "Directory" ? "folder" : "stream"
+    // What an open pipe is called leads nowhere. Another process may have removed a file meanwhile.
+    const real = info === undefined || kind === "stream" ? at : yield* orMissing(fs.realPath(at))
+    if (info !== undefined && real !== undefined) {
+      const inode = Option.getOrUndefined(info.ino)
+      return {
+        path: named,
+        real,
+        kind,
+        id: inode === undefined ? undefined : `${info.dev}:${inode}`,
+        info,
+        isShared: info.type === "CharacterDevice"
+      }
+    }
+    const link = yield* Effect.option(fs.readLink(at))
+    if (Option.isNone(link) || links === MOST_LINKS) break
+    at = path.resolve(path.dirname(at), link.value)
+  }
+  return {
+    path: named,
+    real: yield* realOfMissing(at),
+    kind: "missing",
+    id: undefined,
+    info: undefined,
+    isShared: false
+  }
+})
+
+/** The nearest folder above that is there, with its links followed, and the rest of the way. */
+const realOfMissing = Effect.fnUntraced(function* (file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  for (let folder = path.dirname(file); ; folder = path.dirname(folder)) {
+    const real = yield* Effect.catch(fs.realPath(folder), (error) =>
+      isMissing(error) && path.dirname(folder) !== folder ? Effect.undefined : Effect.fail(error)
+    )
+    if (real !== undefined) return path.join(real, path.relative(folder, file))
+  }
+})
+
+/** Whether two places are one. */
+export const isSame = (a: FilePlace, b: FilePlace): boolean =>
+  a.real === b.real || (a.id !== undefined && a.id === b.id)
+
+/** Why nothing can be read from a place; `undefined` where it can. */
+export const problemOf = (place: FilePlace, what: string, folder: string): string | undefined =>
+  place.kind === "missing"
+    ? `there is no such file (${what}, looked in ${folder})`
+    : place.kind === "folder"
+      ? `is a folder, not a file (${what})`
+      : undefined

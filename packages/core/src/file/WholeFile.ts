@@ -1,0 +1,174 @@
+/**
+ * A file that appears whole or not at all: it is written beside its place under a name of its own, and put there when it is
+ * complete. A pipe or a device is written as it comes.
+ *
+ * **Details** A link stays a link: the file that it leads to is replaced. The mode of a file that is replaced is kept. What was
+ * written of a file that is never completed stands in `<path>.partial`.
+ *
+ * **Example** (two lines, or nothing)
+ *
+ * ```ts
+ * import { WholeFile } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * export const write = Effect.scoped(
+ *   Effect.gen(function* () {
+ *     const file = yield* WholeFile.open("greetings.txt")
+ *     yield* file.write("hello\n")
+ *     yield* file.write("goodbye\n")
+ *     yield* file.finish
+ *   })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { hash, randomBytes } from "node:crypto"
+import { hostname } from "node:os"
+import * as FilePlace from "./FilePlace.ts"
+
+/** A file that cannot be written. */
+export class WriteError extends Schema.TaggedError<WriteError>()("WriteError", {
+  path: Schema.String,
+  message: Schema.String
+}) {}
+
+export interface WholeFile {
+  readonly write: (text: string) => Effect.Effect<void, WriteError>
+  /** Everything is written: it takes its place. */
+  readonly finish: Effect.Effect<void, WriteError>
+}
+
+/** Characters that are written together. */
+const BUFFER = 64 * 1024
+
+/** Begins a file; without `finish` what was at its place stays. */
+export const open = Effect.fnUntraced(function* (
+  path: string | URL
+): Effect.fn.Return<WholeFile, WriteError, FileSystem.FileSystem | Path.Path | Scope.Scope> {
+  const fail = failure(String(path))
+  const place = yield* Effect.mapError(FilePlace.resolve(path), fail)
+  switch (place.kind) {
+    case "folder":
+      return yield* new WriteError({ path: place.path, message: `${place.path}: cannot be written: it is a folder` })
+    case "stream":
+      return yield* toStream(place)
+    default:
+      return yield* toFile(place)
+  }
+})
+
+const failure = (path: string) => (error: { readonly message: string }) =>
+  new WriteError({ path, message: `${path}: cannot be written: ${error.message}` })
+
+const toStream = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
+  const fs = yield* FileSystem.FileSystem
+  const fail = failure(place.path)
+  // Without a position: a pipe has none.
+  const handle = yield* Effect.mapError(fs.open(place.real, { flag: "a" }), fail)
+  const { flush, write } = buffered(handle, fail)
+  return { write, finish: flush }
+})
+
+const toFile = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const fail = failure(place.path)
+  const folder = path.dirname(place.real)
+  yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), fail)
+  yield* removeAbandoned(place.real)
+  const partial = `${place.real}.${own()}${PARTIAL}`
+  const mode = place.info === undefined ? undefined : place.info.mode & 0o777
+  const handle = yield* Effect.mapError(
+    fs.open(partial, { flag: "wx", ...(mode === undefined ? undefined : { mode }) }),
+    fail
+  )
+  // What a process may not do for others is taken from the mode of a new file.
+  if (mode !== undefined) yield* Effect.ignore(fs.chmod(partial, mode))
+  const { flush, write } = buffered(handle, fail)
+  const ended = `${place.real}${PARTIAL}`
+  let isDone = false
+  yield* Effect.addFinalizer(() =>
+    isDone ? Effect.void : Effect.andThen(Effect.ignore(flush), Effect.ignore(keep(fs, partial, ended)))
+  )
+  return {
+    write,
+    finish: flush.pipe(
+      Effect.andThen(Effect.mapError(handle.sync, fail)),
+      Effect.andThen(Effect.mapError(fs.rename(partial, place.real), fail)),
+      Effect.andThen(
+        Effect.sync(() => {
+          isDone = true
+        })
+      ),
+      Effect.andThen(Effect.ignore(removeFile(fs, ended)))
+    )
+  }
+})
+
+const PARTIAL = ".partial"
+
+const thisHost = hash("sha256", hostname(), "hex").slice(0, 4)
+
+/** A name that no other process has: this machine, this process, and chance. */
+const own = (): string => `${thisHost}-${process.pid}-${randomBytes(4).toString("hex")}`
+
+/** Removes what processes of this machine have left that were killed while they wrote the same file. */
+const removeAbandoned = Effect.fnUntraced(function* (file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const folder = path.dirname(file)
+  const names = yield* Effect.orElseSucceed(fs.readDirectory(folder), () => [])
+  for (const name of names) {
+    if (!name.startsWith(`${path.basename(file)}.`)) continue
+    const [, host, pid] =
+      /^([0-9a-f]{4})-(\d+)-[0-9a-f]{8}\.partial$/.exec(name.slice(path.basename(file).length + 1)) ?? []
+    if (host === thisHost && !isAlive(Number(pid))) yield* Effect.ignore(fs.remove(path.join(folder, name)))
+  }
+})
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM"
+  }
+}
+
+/** Leaves what was written where a person finds it; a link or a folder of that name is not touched. */
+const keep = (fs: FileSystem.FileSystem, partial: string, ended: string) =>
+  Effect.flatMap(isOurs(fs, ended), (ours) => (ours ? fs.rename(partial, ended) : Effect.void))
+
+const removeFile = (fs: FileSystem.FileSystem, file: string) =>
+  Effect.flatMap(isOurs(fs, file), (ours) => (ours ? fs.remove(file, { force: true }) : Effect.void))
+
+/** Whether a file may stand at a path, or nothing does. */
+const isOurs = Effect.fnUntraced(function* (fs: FileSystem.FileSystem, file: string) {
+  if (Option.isSome(yield* Effect.option(fs.readLink(file)))) return false
+  const info = yield* Effect.option(fs.stat(file))
+  return Option.isNone(info) || info.value.type === "File"
+})
+
+const buffered = (handle: FileSystem.File, fail: (error: { readonly message: string }) => WriteError) => {
+  const encoder = new TextEncoder()
+  let buffer = ""
+  const flush = Effect.suspend(() => {
+    const bytes = encoder.encode(buffer)
+    buffer = ""
+    return bytes.length === 0 ? Effect.void : Effect.mapError(handle.writeAll(bytes), fail)
+  })
+  return {
+    flush,
+    write: (text: string) => {
+      buffer += text
+      return buffer.length < BUFFER ? Effect.void : flush
+    }
+  }
+}

@@ -1,0 +1,249 @@
+/**
+ * The files of a run, compared before anything is opened: what it reads, what it writes, its errors file, its store and the flow's
+ * own file. No output is another of them, and none replaces more by less.
+ *
+ * **Details** Links are followed, so that two names of one file are known to be one. A result of a whole, real run is replaced by
+ * another such run of the same flow; not by fewer rows (`limit`), by simulated ones, by none, or by another flow, unless `overwrite`
+ * says so. A file that no run is known to have written is replaced by whole, real runs alone.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as FilePlace from "../file/FilePlace.ts"
+import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import * as Parameter from "../flow/Parameter.ts"
+import type * as Sink from "../flow/Sink.ts"
+import type { FilePath } from "../flow/Source.ts"
+import type * as OutputRepo from "../store/OutputRepo.ts"
+import type * as Store from "../store/Store.ts"
+import * as FailedRow from "./FailedRow.ts"
+
+export interface Options {
+  /** Decoded values of the flow's parameters, by name. */
+  readonly parameters: ReadonlyMap<string, unknown>
+  /** Default: `<flow>.errors.jsonl`. */
+  readonly errorsFile?: string | undefined
+  /** The SQLite file of the store. */
+  readonly store?: string | undefined
+  /** The file of the flow. */
+  readonly file?: string | undefined
+  /** `false`: the outputs are not written. */
+  readonly outputs?: boolean | undefined
+}
+
+/** What a run is about to do with its outputs. */
+export interface Intent {
+  readonly limit?: number | undefined
+  readonly simulate: boolean
+  readonly overwrite: boolean
+}
+
+export interface RunFiles {
+  readonly outputs: ReadonlyMap<Sink.Any, FilePlace.FilePlace>
+  readonly errors: FilePlace.FilePlace
+}
+
+interface Use {
+  /** For people: `source reviews`. */
+  readonly what: string
+  readonly place: FilePlace.FilePlace
+  readonly isWritten: boolean
+}
+
+type Effectful<A> = Effect.Effect<A, Node.FlowError, FileSystem.FileSystem | Path.Path>
+
+const refuse = (message: string) => new Node.FlowError({ message })
+
+const resolve = (what: string, path: string | URL, verb = "written"): Effectful<FilePlace.FilePlace> =>
+  Effect.mapError(FilePlace.resolve(path), (error) =>
+    refuse(`${String(path)}: cannot be ${verb}: ${error.message} (${what})`)
+  )
+
+/** Where the errors file of a flow stands: a name, whatever the flow is called. */
+export const errorsFileOf = (flow: string): string => `${fileNameOf(flow)}.errors.jsonl`
+
+/** A name as part of a file's name, which never leads to another folder. */
+export const fileNameOf = (name: string): string =>
+  name.replace(/[^\p{L}\p{N}._ -]+/gu, "-").replace(/^\.+/, (dots) => "-".repeat(dots.length))
+
+/** Compares all files of a run. Fails where one cannot be read or written, or where two that must not be are one. */
+export const check = Effect.fnUntraced(function* (
+  flow: Flow.Any,
+  options: Options
+): Effect.fn.Return<RunFiles, Node.FlowError, FileSystem.FileSystem | Path.Path> {
+  const valueOf = (path: FilePath): string | URL | undefined =>
+    Parameter.isParameter(path)
+      ? ((options.parameters.get(path.parameter.name) ?? Option.getOrUndefined(path.parameter.default)) as string)
+      : path
+  const uses: Array<Use> = []
+  for (const { kind, name } of flow.graph.nodes) {
+    if (kind._tag !== "Source" || kind.path === undefined) continue
+    const path = valueOf(kind.path as FilePath)
+    if (path === undefined || path === "-") continue
+    const place = yield* resolve(`source ${name}`, path, "read")
+    const problem = FilePlace.problemOf(place, `source ${name}`, (yield* Path.Path).resolve("."))
+    if (problem !== undefined) return yield* refuse(`${place.path}: ${problem}`)
+    yield* allowed(place.real, { readable: true }, `${place.path}: cannot be read (source ${name})`)
+    uses.push({ what: `source ${name}`, place, isWritten: false })
+  }
+  const outputs = new Map<Sink.Any, FilePlace.FilePlace>()
+  for (const sink of options.outputs === false ? [] : flow.outputs) {
+    const path = sink.path === undefined ? undefined : valueOf(sink.path)
+    if (path === undefined || path === "-") continue
+    const place = yield* resolve(`output ${sink.name}`, path)
+    yield* writable(`output ${sink.name}`, place)
+    outputs.set(sink, place)
+    uses.push({ what: "an output", place, isWritten: true })
+    if (place.kind !== "stream") {
+      // What an unfinished run leaves.
+      const partial = yield* resolve(`output ${sink.name}`, `${place.real}.partial`)
+      uses.push({ what: `the partial file of output ${sink.name}`, place: partial, isWritten: true })
+    }
+  }
+  const errors = yield* resolve("the errors file", options.errorsFile ?? errorsFileOf(flow.name))
+  yield* writable("the errors file", errors)
+  uses.push({ what: "the errors file", place: errors, isWritten: true })
+  if (options.store !== undefined) {
+    for (const suffix of ["", "-wal", "-shm", "-journal"]) {
+      const place = yield* resolve("the store", `${options.store}${suffix}`)
+      uses.push({ what: "the store", place, isWritten: true })
+    }
+  }
+  if (options.file !== undefined) {
+    uses.push({ what: "the flow file", place: yield* resolve("the flow file", options.file), isWritten: false })
+  }
+  const conflict = conflictIn(uses)
+  if (conflict !== undefined) return yield* refuse(conflict)
+  if (errors.kind === "file" && !(yield* FailedRow.isErrorsFile(errors.real))) {
+    return yield* refuse(
+      `${errors.path}: is to be the errors file, and holds something else: move it, or give the flow another name`
+    )
+  }
+  return { outputs, errors }
+})
+
+const writable = Effect.fnUntraced(function* (what: string, place: FilePlace.FilePlace) {
+  const problem = (why: string) => `${place.path}: cannot be written: ${why} (${what})`
+  if (place.kind === "folder") return yield* refuse(problem("it is a folder"))
+  if (place.kind === "stream") return
+  // A file is replaced by another in its folder.
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  let folder = path.dirname(place.real)
+  while (!(yield* Effect.orElseSucceed(fs.exists(folder), () => true))) folder = path.dirname(folder)
+  yield* allowed(folder, { writable: true }, problem(`${folder} is not writable`))
+})
+
+/** Whether this process may do something; a question that has no answer is none. */
+const allowed = (
+  path: string,
+  how: { readonly readable?: boolean; readonly writable?: boolean },
+  problem: string
+): Effectful<void> =>
+  Effect.flatMap(FileSystem.FileSystem, (fs) =>
+    Effect.catch(fs.access(path, how), (error) =>
+      error.reason._tag === "PermissionDenied" ? Effect.fail(refuse(problem)) : Effect.void
+    )
+  )
+
+/** Two uses of one file that must not be, in words. A device such as `/dev/null` may be used by all. */
+const conflictIn = (uses: ReadonlyArray<Use>): string | undefined => {
+  for (const [index, one] of uses.entries()) {
+    for (const other of uses.slice(index + 1)) {
+      if (!one.isWritten && !other.isWritten) continue
+      if (one.place.isShared || !FilePlace.isSame(one.place, other.place)) continue
+      if (one.what === other.what && one.what === "the store") continue
+      return one.what === other.what
+        ? `${one.place.path}: two outputs would write this file: give each its own`
+        : `${other.place.path}: is ${one.what} and ${other.what} at once: give one of them another path`
+    }
+  }
+  return undefined
+}
+
+/** Refuses what would replace the result of a whole, real run by less. */
+export const protect = Effect.fnUntraced(function* (
+  flow: Flow.Any,
+  files: RunFiles,
+  store: Pick<Store.Service, "outputs">,
+  intent: Intent
+): Effect.fn.Return<void, Node.FlowError, FileSystem.FileSystem | Path.Path> {
+  if (intent.overwrite) return
+  for (const place of files.outputs.values()) {
+    if (place.kind !== "file" || Number(place.info!.size) === 0) continue
+    const known = yield* Effect.orElseSucceed(store.outputs.find(place.real), () => undefined)
+    const before = known !== undefined && isAsLeft(known, place) ? known : undefined
+    const why = lessThan(before, flow, intent)
+    if (why !== undefined) {
+      return yield* refuse(
+        `${place.path}: ${why}: move the file, give the flow another output, or insist with --overwrite`
+      )
+    }
+  }
+})
+
+/** Whether a file is still what the run has left. */
+const isAsLeft = ({ modified, size }: OutputRepo.Output, { info }: FilePlace.FilePlace): boolean =>
+  Number(info!.size) === size && modifiedOf(info!) === modified
+
+const modifiedOf = (info: FileSystem.File.Info): number =>
+  Math.round(Option.match(info.mtime, { onNone: () => 0, onSome: (date) => date.getTime() }))
+
+/** Why a run would leave less than what is there. */
+const lessThan = (
+  before: OutputRepo.Output | undefined,
+  flow: Flow.Any,
+  { limit, simulate }: Intent
+): string | undefined => {
+  if (before === undefined) {
+    if (simulate) return "simulated rows would replace a file that no simulated run has written"
+    return limit === undefined ? undefined : `the rows of --limit ${limit} would replace a file that may hold more`
+  }
+  const { flow: name, isSimulated, isWhole, read, run } = before
+  if (name !== flow.name) return `it holds the result of another flow, ${name} (run ${run})`
+  if (isSimulated) return undefined
+  if (simulate) return `simulated rows would replace those of run ${run}`
+  return isWhole && limit !== undefined && limit < read
+    ? `the rows of --limit ${limit} would replace those of run ${run}, which read ${read}`
+    : undefined
+}
+
+/** Why an output must not take its place: it has no row, and what is there has. */
+export const emptyOver = (name: string, place: FilePlace.FilePlace | undefined, rows: number): string | undefined =>
+  rows === 0 && place?.kind === "file" && Number(place.info!.size) > 0
+    ? `${name}: the run gave no row for it, so what is there is kept: --overwrite replaces it`
+    : undefined
+
+/** Remembers what a run has left. */
+export const remember = Effect.fnUntraced(function* (
+  files: RunFiles,
+  store: Pick<Store.Service, "outputs">,
+  run: {
+    readonly flow: string
+    readonly name: string
+    readonly read: number
+    readonly rowsOf: (sink: Sink.Any) => number | undefined
+  },
+  intent: Intent
+) {
+  for (const [sink, { real }] of files.outputs) {
+    const place = yield* FilePlace.resolve(real)
+    const rows = run.rowsOf(sink)
+    if (place.kind !== "file" || rows === undefined) continue
+    store.outputs.save({
+      path: real,
+      flow: run.flow,
+      run: run.name,
+      rows,
+      read: run.read,
+      isWhole: intent.limit === undefined,
+      isSimulated: intent.simulate,
+      size: Number(place.info!.size),
+      modified: modifiedOf(place.info!)
+    })
+  }
+})
