@@ -9,17 +9,20 @@ import { dirname, join, relative, resolve } from "node:path"
 import { parseEnv } from "node:util"
 import * as ExitCode from "./ExitCode.ts"
 import * as Output from "./Output.ts"
+import * as StoreFlag from "./StoreFlag.ts"
 
 const FLAG = "--env-file"
 
 /** The file that arguments name. */
-export const namedIn = (args: ReadonlyArray<string>): string | undefined => {
+const namedIn = (args: ReadonlyArray<string>): string | undefined => {
   const index = args.findIndex((arg) => arg === FLAG || arg.startsWith(`${FLAG}=`))
   return index === -1 ? undefined : args[index] === FLAG ? args[index + 1] : args[index]!.slice(FLAG.length + 1)
 }
 
 /** Loads them, and makes the keys known that stand in them and in the environment; a named file that does not exist is an error. */
-export const load = Effect.fnUntraced(function* (named: string | undefined) {
+export const load = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
+  const named = namedIn(args)
+  for (const arg of args) Secret.registerUrl(arg.replace(/^--[\w-]+=/, ""))
   if (named !== undefined && statSync(named, { throwIfNoEntry: false })?.isDirectory() !== false) {
     return yield* ExitCode.refuse(
       `${named}: ${existsSync(named) ? "is a folder" : "there is no such file"} (--env-file)`
@@ -28,6 +31,9 @@ export const load = Effect.fnUntraced(function* (named: string | undefined) {
   const nearest = find(resolve("."), rootOf(resolve(".")))
   for (const file of [named, nearest]) if (file !== undefined) yield* loadFile(file)
   Secret.registerEnvironment(process.env)
+  const store = process.env["PIPE_STORE"]?.trim()
+  const problem = store ? StoreFlag.problemOf(store) : undefined
+  if (problem !== undefined) return yield* ExitCode.refuse(`PIPE_STORE: ${problem}`)
 })
 
 const loadFile = Effect.fnUntraced(function* (file: string) {
@@ -54,7 +60,8 @@ const loadFile = Effect.fnUntraced(function* (file: string) {
 
 const shown = (file: string): string => relative(process.cwd(), file) || file
 
-const hostOf = (address: string): string => (URL.canParse(address) ? new URL(address).host : address)
+const hostOf = (address: string): string =>
+  URL.canParse(address) ? new URL(address).host : "an address that is no URL"
 
 /** The folder that holds the whole project: the nearest with a repository, or else with a package; or the folder itself. */
 export const rootOf = (folder: string): string => above(folder, ".git") ?? above(folder, "package.json") ?? folder

@@ -3,6 +3,7 @@ import * as NodeStdio from "@effect/platform-node/NodeStdio"
 import * as SafeText from "@pipe/core/SafeText"
 import * as Effect from "effect/Effect"
 import type * as Stdio from "effect/Stdio"
+import { inspect } from "node:util"
 import * as Cli from "./Cli.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Heap from "./Heap.ts"
@@ -13,7 +14,8 @@ import * as Output from "./Output.ts"
 export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void => {
   // A reader of standard output that has gone is no failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE" && error.code !== "EIO") throw error
+    if (error.code === "EPIPE" || error.code === "EIO") return
+    fail(`standard output cannot be written: ${error.message}`)
   })
   // Nor is a terminal that has been closed.
   process.stderr.on("error", () => {})
@@ -33,14 +35,18 @@ export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void =
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
   process.on("SIGHUP", onSignal)
-  // What a flow throws beside its steps: the run ends in good order, so that its work and its books are whole.
+  // The run ends in good order, so that its work and its books are whole.
   let isBroken = false
-  const onStray = (error: unknown) => {
+  const fail = (message: string) => {
+    if (!isBroken) process.stderr.write(`${SafeText.terminal(message)}\n`)
     isBroken = true
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    process.stderr.write(`${SafeText.terminal(`an error outside of the steps of the flow: ${text}`)}\n`)
     fiber.interruptUnsafe()
   }
+  // What a flow throws beside its steps.
+  const onStray = (error: unknown) =>
+    fail(
+      `an error outside of the steps of the flow: ${error instanceof Error ? (error.stack ?? error.message) : inspect(error)}`
+    )
   process.on("uncaughtException", onStray)
   process.on("unhandledRejection", onStray)
   const keepAlive = setInterval(() => {}, 2 ** 30)

@@ -12,7 +12,7 @@ import * as LoadFlow from "./LoadFlow.ts"
 const ofFlows = new Set(["run", "plan", "tune"])
 
 export const make = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
-  yield* Environment.load(Environment.namedIn(args))
+  yield* Environment.load(args)
   return yield* Effect.provideService(commandOf(args), ConfigProvider.ConfigProvider, ConfigProvider.fromEnv())
 })
 

@@ -21,7 +21,7 @@ export const resolve = (input: { readonly store: Option.Option<string>; readonly
   ?? (input.simulate === true ? simulatedStore : process.env["PIPE_STORE"]?.trim() || projectStore)
 
 /** What is wrong with where a store is said to be. */
-const problemOf = (location: string): string | undefined => {
+export const problemOf = (location: string): string | undefined => {
   if (location.trim() === "") return `is empty: name a file, or leave it out for ${projectStore}`
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location) ?? []
   return scheme === undefined || /^postgres(?:ql)?$/i.test(scheme)

@@ -1,10 +1,11 @@
 /** What a command writes to a file that was named: whole or not at all, and never over what the command reads. */
 import * as NodeServices from "@effect/platform-node/NodeServices"
+import type * as Store from "@pipe/core/Store"
 import * as WholeFile from "@pipe/core/WholeFile"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { realpathSync } from "node:fs"
+import { existsSync, realpathSync } from "node:fs"
 import * as ExitCode from "./ExitCode.ts"
 import * as Output from "./Output.ts"
 
@@ -15,7 +16,23 @@ export type Kept = { readonly [what: string]: string | undefined }
 export const storeAt = (location: string): Kept =>
   NodeHost.isPostgres(location)
     ? {}
-    : { "the store": location, "the store's log": `${location}-wal`, "the store's index": `${location}-shm` }
+    : {
+        "the store": location,
+        "the store's log": `${realOf(location)}-wal`,
+        "the store's index": `${realOf(location)}-shm`
+      }
+
+/** What belongs to a store stands beside the file that a link leads to. */
+const realOf = (location: string): string => (existsSync(location) ? realpathSync(location) : location)
+
+/** What a run has left at the place of a file, if it has. */
+export const resultAt = (store: Store.Service, file: string | undefined): Effect.Effect<Kept> =>
+  Effect.map(
+    file === undefined || !existsSync(file)
+      ? Effect.undefined
+      : Effect.orElseSucceed(store.outputs.find(realpathSync(file)), () => undefined),
+    (output) => (output === undefined ? {} : { [`the result of run ${output.run}`]: file })
+  )
 
 /** Writes the pieces of a text; one clear line where the file cannot be made. */
 export const write = <E>(

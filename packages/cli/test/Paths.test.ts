@@ -348,6 +348,115 @@ describe("what is there is never replaced by less", { concurrent: false }, () =>
   })
 })
 
+describe("what a run leaves", { concurrent: false }, () => {
+  it("is as whole as before after a limit that nothing reaches, or that reaches all", async () => {
+    const { cwd } = await run({})
+    for (const limit of ["3", "5"]) assert.strictEqual((await again(cwd, ["--limit", limit])).code, 0)
+    assert.strictEqual((await again(cwd, ["--limit", "1"])).code, 2)
+    const other = await run({}, undefined, ["--limit", "9"])
+    assert.strictEqual((await again(other.cwd, ["--limit", "1"])).code, 2)
+  })
+
+  it("is no place for a report or an export", async () => {
+    const { cwd } = await run({})
+    const before = read(cwd, "out.jsonl")
+    for (const args of [
+      ["report", "--out", "out.jsonl"],
+      ["cache", "export", "./out.jsonl"]
+    ]) {
+      const made = await pipe(args, { cwd, env: env() })
+      assert.strictEqual(made.code, 2)
+      assert.include(made.stderr, "it is the result of run")
+      assert.strictEqual(read(cwd, "out.jsonl"), before)
+    }
+  })
+
+  it("is not taken for a partial file of another output, or of a source", async () => {
+    const source = await run({ source: "out.jsonl.partial" }, (cwd) =>
+      fs.writeFileSync(join(cwd, "out.jsonl.partial"), ROWS)
+    )
+    assert.strictEqual(source.code, 2, source.stderr)
+    assert.strictEqual(read(source.cwd, "out.jsonl.partial"), ROWS)
+  })
+
+  it("is not less than what another run has left meanwhile", async () => {
+    const cwd = folder({
+      "flow.ts": flow({ source: fromFile("rows.jsonl"), output: toFile("out.jsonl") }),
+      "rows.jsonl": ROWS,
+      // It writes what a whole run would, while the limited one is at work.
+      "slow.ts": flow({ source: fromFile("rows.jsonl"), output: toFile("out.jsonl") })
+        .replace(
+          "LanguageModel.generateText(",
+          `Effect.andThen(Effect.sync(() => writeFileSync("out.jsonl", "much more than one line of rows\\n")), LanguageModel.generateText(`
+        )
+        .replace("JSON.stringify(row) })", "JSON.stringify(row) }))")
+        .replace("import { OpenAi }", 'import { writeFileSync } from "node:fs"\nimport { OpenAi }')
+    })
+    const made = await again(cwd, ["--limit", "1"], "slow.ts")
+    assert.notStrictEqual(made.code, 0)
+    assert.include(made.stderr, "the rows of --limit 1 would replace")
+    assert.strictEqual(read(cwd, "out.jsonl"), "much more than one line of rows\n")
+  })
+})
+
+describe("the rows of a CSV file", { concurrent: false }, () => {
+  const texts: ReadonlyArray<readonly [name: string, text: string, rows: number]> = [
+    ["with a stray quote", 'text\na\nb 5" nail\nc\n', 3],
+    ["with line ends of two kinds", "text\r\na\nb\r\nc\n", 3],
+    ["with line ends of the other kind", "text\na\r\nb\r\n", 2],
+    ["with a mark of their encoding", "\ufefftext\na\n", 1]
+  ]
+  for (const [name, text, rows] of texts) {
+    it(name, async () => {
+      const cwd = folder({
+        "flow.ts": flow({
+          source: `Source.csv("rows", { path: "rows.csv", schema: Schema.Struct({ text: Schema.String }) })`,
+          output: toFile("out.jsonl")
+        }),
+        "rows.csv": text
+      })
+      const made = await again(cwd)
+      assert.strictEqual(made.code, 0, made.stderr)
+      const out = lines(read(cwd, "out.jsonl"))
+      assert.lengthOf(out, rows)
+      assert.notInclude(out.join(), "\\r")
+    })
+  }
+
+  it("one of which is not UTF-8 fail alone", async () => {
+    const cwd = folder({
+      "flow.ts": flow({
+        source: `Source.csv("rows", { path: "rows.csv", schema: Schema.Struct({ text: Schema.String }) })`,
+        output: toFile("out.jsonl")
+      }),
+      "rows.csv": Buffer.from("text\na\ncaf\xe9\nb\n", "latin1")
+    })
+    const made = await again(cwd)
+    assert.strictEqual(made.code, 1)
+    assert.lengthOf(lines(read(cwd, "out.jsonl")), 2)
+    assert.include(read(cwd, "test.errors.jsonl"), "rows.csv:3")
+  })
+
+  it("are refused under a header with one name twice, and packed", async () => {
+    for (const [text, says] of [
+      ["text,text\na,b\n", "two columns are named text"],
+      [Buffer.from([0x1f, 0x8b, 8, 0]), "packed by gzip"]
+    ] as const) {
+      const cwd = folder({
+        "flow.ts": flow({
+          source: `Source.csv("rows", { path: "rows.csv", schema: Schema.Struct({ text: Schema.String }) })`,
+          output: toFile("out.jsonl")
+        }),
+        "rows.csv": text
+      })
+      const made = await again(cwd)
+      assert.strictEqual(made.code, 2)
+      assert.include(made.stderr, says)
+      assert.strictEqual(made.calls, 0)
+    }
+  })
+})
+
 describe("numbers", { concurrent: false }, () => {
   for (const flag of ["--limit=0", "--limit=-3", "--concurrency=0", "-c=-2", "--limit=1.5", "--limit=1e99"]) {
     it(`${flag} is refused, and nothing is emptied`, async () => {

@@ -157,12 +157,11 @@ describe("a key that is given by", { concurrent: false }, () => {
         ANTHROPIC_BASE_URL: server.url.replace("/v1", "")
       }
       const outputs: Array<string> = []
-      for (const says of Object.values(failures)) {
+      for (const [failure, says] of Object.entries(failures)) {
+        // A server that is out of order is waited for, for a while.
+        if (args.includes("--batch") && !failure.startsWith("4")) continue
         answer = () => says(LONG)
-        const { stderr, stdout } = await pipe(
-          ["run", "flow.ts", "--online", ...args].filter((arg) => args.length === 0 || arg !== "--online"),
-          { cwd, env }
-        )
+        const { stderr, stdout } = await pipe(["run", "flow.ts", ...args], { cwd, env })
         outputs.push(stdout + stderr)
       }
       for (const form of formsOf(LONG)) {

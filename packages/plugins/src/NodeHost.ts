@@ -37,7 +37,7 @@ import type * as Path from "effect/Path"
 const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeStdio.layer, NodeCrypto.layerDigest)
 
 /** Whether a store's location is a database of Postgres. */
-export const isPostgres = (location: string): boolean => /^postgres(?:ql)?:\/\//.test(location)
+export const isPostgres = (location: string): boolean => /^postgres(?:ql)?:\/\//i.test(location)
 
 const postgres = (url: string): Layer.Layer<Store.Store, Store.StoreError> =>
   Layer.unwrap(

@@ -103,7 +103,10 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
         return `${Secret.mask(JSON.stringify(entry))}\n`
       })
       const file = Option.getOrUndefined(input.file)
-      yield* WholeFile.writeOrPrint(file, lines, WholeFile.storeAt(StoreFlag.resolve(input)))
+      yield* WholeFile.writeOrPrint(file, lines, {
+        ...WholeFile.storeAt(StoreFlag.resolve(input)),
+        ...(yield* WholeFile.resultAt(store, file))
+      })
       if (file !== undefined) yield* Console.log(`${count(entries)} answers are in ${file}`)
     })
   )

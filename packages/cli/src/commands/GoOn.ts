@@ -52,7 +52,7 @@ export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfini
       : { limit: Math.min(options.limit ?? Number.POSITIVE_INFINITY, seen ?? Number.POSITIVE_INFINITY) }),
     ...(options.concurrency === undefined ? undefined : { concurrency: options.concurrency }),
     cache: options.cache ?? true,
-    overwrite: input.overwrite || options.overwrite === true,
+    overwrite: input.overwrite,
     begun: { startedAt: run.startedAt, ...options },
     input: { ...input, simulate, budget: input.budget.length > 0 ? input.budget : (options.budget ?? []) }
   })

@@ -119,16 +119,16 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
 /** Runs a flow with a view of it, and turns its end into an exit code. */
 export const execute = Effect.fnUntraced(function* (session: Session) {
   const { file, flow, input } = session
-  if (input.json && flow.outputs.some((output) => output.toStdout)) {
-    return yield* new ExitCode.Failure({
-      message: "--json writes events to standard output, and so does an output of this flow: give that output a file",
-      exitCode: ExitCode.usage
-    })
-  }
   // Before a store is made; the run compares its files with that.
-  yield* Effect.mapError(Runner.check(flow, { parameters: session.parameters, record: { file } }), ({ message }) =>
-    ExitCode.refuse(message)
+  const files = yield* Effect.mapError(
+    Runner.check(flow, { parameters: session.parameters, record: { file } }),
+    ({ message }) => ExitCode.refuse(message)
   )
+  if (input.json && files.toStdout) {
+    return yield* ExitCode.refuse(
+      "--json writes events to standard output, and so does an output of this flow: give that output a file"
+    )
+  }
   const budget = yield* Spending.parse(input.budget)
   const grace = yield* Time.parse("--grace", input.grace)
   yield* Heap.settle
@@ -150,14 +150,14 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
     parameters: session.parameters,
     ...(session.limit === undefined ? undefined : { limit: session.limit }),
     ...(session.concurrency === undefined ? undefined : { concurrency: session.concurrency }),
-    cache: session.cache,
-    overwrite: session.overwrite
+    cache: session.cache
   }
   const exit = yield* Effect.exit(
     Effect.provide(
       Runner.run(flow, {
         ...(session.run === undefined ? undefined : { resume: session.run }),
         ...shape,
+        overwrite: session.overwrite,
         record: {
           ...shape,
           file,

@@ -20,11 +20,14 @@ export const writeReport = (input: Input) =>
   OpenStore.readable(
     OpenStore.use(StoreFlag.resolve(input), (store) =>
       Effect.gen(function* () {
-        const kept = WholeFile.storeAt(StoreFlag.resolve(input))
         if ([input.html, input.json, input.csv].filter(Boolean).length > 1) {
           return yield* ExitCode.refuse("one of --html, --json and --csv at a time")
         }
         const out = Option.getOrUndefined(input.out)
+        const kept = {
+          ...WholeFile.storeAt(StoreFlag.resolve(input)),
+          ...(yield* WholeFile.resultAt(store, out))
+        }
         if (input.csv) return yield* writeLedger(store, input, out, kept)
         const run = yield* store.runs.find(Option.getOrUndefined(input.run))
         const report = yield* Report.make(store, run)

@@ -19,6 +19,9 @@
  * @since 0.1.0
  */
 import * as Base64 from "effect/encoding/Base64"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 
 const MASK = "[secret]"
 
@@ -39,14 +42,19 @@ export const register = (value: string): void => {
   const trimmed = value.trim()
   if (trimmed === "" || DUMMIES.has(trimmed.toLowerCase())) return
   for (const form of formsOf(value)) add(form)
-  if (trimmed !== value) for (const form of formsOf(trimmed)) add(form)
+  // As it is sent, and as an answer may repeat it.
+  const bare = trimmed.replace(/^Bearer\s+/i, "").replace(/^(["'])(.*)\1$/, "$2")
+  for (const other of new Set([trimmed, bare])) {
+    if (other !== value && other !== "") for (const form of formsOf(other)) add(form)
+  }
 }
 
 const formsOf = (value: string): ReadonlyArray<string> => [
   value,
   encodeURIComponent(value.toWellFormed()),
   JSON.stringify(value).slice(1, -1),
-  ...(value.length < LONG ? [] : [Base64.encode(value)])
+  JSON.stringify(value).slice(1, -1).replaceAll("/", "\\/"),
+  ...(value.length < LONG ? [] : [Base64.encode(value), Base64Url.encode(value)])
 ]
 
 const add = (form: string): void => {
@@ -61,13 +69,25 @@ const add = (form: string): void => {
 
 /** Makes known what an address says of its user, and the values of its query that are keys by their names. */
 export const registerUrl = (text: string): void => {
-  if (!URL.canParse(text)) return
-  const { password, searchParams, username } = new URL(text)
+  if (!URL.canParse(text)) {
+    // An address that is none may hold a password all the same.
+    const [, user] = /^[a-z][a-z0-9+.-]*:\/\/(.+)@/i.exec(text) ?? []
+    if (user !== undefined) register(user.slice(user.indexOf(":") + 1))
+    return
+  }
+  const { password, search, searchParams, username } = new URL(text)
+  // A token may stand in the place of the user.
+  if (password === "" && username !== "") for (const form of [username, decoded(username)]) register(form)
   if (password !== "") {
     for (const form of [password, decoded(password)]) register(form)
     register(Base64.encode(`${decoded(username)}:${decoded(password)}`))
   }
-  for (const [name, value] of searchParams) if (isSecretName(name)) register(value)
+  const isQueryKey = (name: string) => isSecretName(name) || name === "code"
+  for (const [name, value] of searchParams) if (isQueryKey(name)) register(value)
+  for (const part of search.slice(1).split("&")) {
+    const [name = "", value = ""] = part.split("=", 2)
+    if (isQueryKey(decoded(name))) register(value)
+  }
 }
 
 const decoded = (text: string): string => {
@@ -83,9 +103,13 @@ export const registerHeaders = (headers: { readonly [name: string]: string }): v
   for (const [name, value] of Object.entries(headers)) {
     if (!isSecretName(name)) continue
     register(value)
-    // `Bearer …`, `Basic …`
-    const [, token] = /^[A-Za-z]+ (.+)$/.exec(value) ?? []
-    if (token !== undefined) register(token)
+    // `Bearer …`, `Token token=…`, cookies
+    for (const part of value.split(/[\s;,]+/)) {
+      for (const token of [part, part.slice(part.indexOf("=") + 1)]) if (token.length >= LONG) register(token)
+    }
+    const [, basic] = /^Basic (\S+)$/i.exec(value) ?? []
+    const user = basic === undefined ? undefined : Option.getOrUndefined(Result.getSuccess(Base64.decodeString(basic)))
+    if (user !== undefined) register(user.slice(user.indexOf(":") + 1))
   }
 }
 

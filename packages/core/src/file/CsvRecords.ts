@@ -63,6 +63,8 @@ export const read = <E>(
           // Bytes as they are: whether they are UTF-8 is seen cell by cell.
           encoding: "latin1",
           bom: true,
+          // A file may have several of them.
+          record_delimiter: ["\r\n", "\n", "\r"],
           info: true,
           relax_quotes: true,
           relax_column_count: true

@@ -14,7 +14,6 @@ import * as Node from "../flow/Node.ts"
 import * as Sink from "../flow/Sink.ts"
 import * as DomainPlan from "./DomainPlan.ts"
 import * as OrderedPool from "./OrderedPool.ts"
-import * as RunFiles from "./RunFiles.ts"
 import * as RowSample from "./RowSample.ts"
 import * as RowProgram from "./RowProgram.ts"
 import type * as RunState from "./RunState.ts"
@@ -41,9 +40,11 @@ export interface Written {
 export const run = Effect.fnUntraced(function* (
   flow: Flow.Any,
   state: RunState.RunState,
-  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "overwrite"> & {
-    /** Where the outputs lead. */
-    readonly places?: RunFiles.RunFiles["outputs"]
+  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs"> & {
+    /** Why the outputs must not take their places, when so many rows are written. */
+    readonly problemOf?: (
+      rowsOf: (sink: Sink.Any) => number | undefined
+    ) => Effect.Effect<string | undefined, unknown, unknown>
     /** The stack gathers texts in prompts, where a step says so. */
     readonly packs?: boolean
   }
@@ -127,13 +128,10 @@ export const run = Effect.fnUntraced(function* (
 
   yield* Effect.forEach(plans, runDomain, { concurrency: "unbounded", discard: true })
   if (state.stopped() !== undefined) return []
-  if (options.overwrite !== true) {
-    for (const [output, { rows }] of writers) {
-      const empty = RunFiles.emptyOver(output.name, options.places?.get(output), rows)
-      if (empty === undefined) continue
-      state.stop({ kind: "failed", message: empty })
-      return []
-    }
+  const problem = yield* options.problemOf?.((sink) => writers.get(sink)?.rows) ?? Effect.undefined
+  if (problem !== undefined) {
+    state.stop({ kind: "failed", message: problem })
+    return []
   }
   return yield* Effect.forEach(writers, ([sink, { rows, writer }]) =>
     Effect.gen(function* () {

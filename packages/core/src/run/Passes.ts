@@ -13,11 +13,11 @@ import * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as FileBytes from "../file/FileBytes.ts"
+import type * as Sink from "../flow/Sink.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Parking from "../seam/Parking.ts"
 import * as Store from "../store/Store.ts"
 import * as Domains from "./Domains.ts"
-import type * as RunFiles from "./RunFiles.ts"
 import type * as RunState from "./RunState.ts"
 
 /** Runs all rows; the outputs that were written. */
@@ -26,9 +26,11 @@ export const run = Effect.fnUntraced(function* (
   state: RunState.RunState,
   /** The layers that let rows wait. */
   holders: ReadonlyArray<Parking.Holder>,
-  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "overwrite" | "detach"> & {
-    readonly places: RunFiles.RunFiles["outputs"]
+  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & {
     readonly packs: boolean
+    readonly problemOf: (
+      rowsOf: (sink: Sink.Any) => number | undefined
+    ) => Effect.Effect<string | undefined, unknown, unknown>
   }
 ) {
   if (holders.length === 0) return yield* Domains.run(flow, state, options)

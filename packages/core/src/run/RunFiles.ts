@@ -43,6 +43,8 @@ export interface Intent {
 }
 
 export interface RunFiles {
+  /** An output is written to standard output. */
+  readonly toStdout: boolean
   readonly outputs: ReadonlyMap<Sink.Any, FilePlace.FilePlace>
   readonly errors: FilePlace.FilePlace
 }
@@ -83,7 +85,15 @@ export const check = Effect.fnUntraced(function* (
   for (const { kind, name } of flow.graph.nodes) {
     if (kind._tag !== "Source" || kind.path === undefined) continue
     const path = valueOf(kind.path as FilePath)
-    if (path === undefined || path === "-") continue
+    if (path === undefined) continue
+    if (path === "-") {
+      // A file that standard input comes from is read like any other.
+      const place = yield* Effect.option(FilePlace.resolve("/dev/stdin"))
+      if (Option.isSome(place) && place.value.kind === "file") {
+        uses.push({ what: `source ${name}`, place: place.value, isWritten: false })
+      }
+      continue
+    }
     const place = yield* resolve(`source ${name}`, path, "read")
     const problem = FilePlace.problemOf(place, `source ${name}`, (yield* Path.Path).resolve("."))
     if (problem !== undefined) return yield* refuse(`${place.path}: ${problem}`)
@@ -91,8 +101,10 @@ export const check = Effect.fnUntraced(function* (
     uses.push({ what: `source ${name}`, place, isWritten: false })
   }
   const outputs = new Map<Sink.Any, FilePlace.FilePlace>()
+  let toStdout = false
   for (const sink of options.outputs === false ? [] : flow.outputs) {
     const path = sink.path === undefined ? undefined : valueOf(sink.path)
+    if (path === "-") toStdout = true
     if (path === undefined || path === "-") continue
     const place = yield* resolve(`output ${sink.name}`, path)
     yield* writable(`output ${sink.name}`, place)
@@ -108,8 +120,10 @@ export const check = Effect.fnUntraced(function* (
   yield* writable("the errors file", errors)
   uses.push({ what: "the errors file", place: errors, isWritten: true })
   if (options.store !== undefined) {
+    // What belongs to a store stands beside the file that a link leads to.
+    const { real } = yield* resolve("the store", options.store)
     for (const suffix of ["", "-wal", "-shm", "-journal"]) {
-      const place = yield* resolve("the store", `${options.store}${suffix}`)
+      const place = yield* resolve("the store", `${real}${suffix}`)
       uses.push({ what: "the store", place, isWritten: true })
     }
   }
@@ -123,7 +137,7 @@ export const check = Effect.fnUntraced(function* (
       `${errors.path}: is to be the errors file, and holds something else: move it, or give the flow another name`
     )
   }
-  return { outputs, errors }
+  return { outputs, errors, toStdout }
 })
 
 const writable = Effect.fnUntraced(function* (what: string, place: FilePlace.FilePlace) {
@@ -212,11 +226,29 @@ const lessThan = (
     : undefined
 }
 
-/** Why an output must not take its place: it has no row, and what is there has. */
-export const emptyOver = (name: string, place: FilePlace.FilePlace | undefined, rows: number): string | undefined =>
-  rows === 0 && place?.kind === "file" && Number(place.info!.size) > 0
-    ? `${name}: the run gave no row for it, so what is there is kept: --overwrite replaces it`
-    : undefined
+/**
+ * Looks again, when all rows are done: another run may have left more meanwhile, and an output without a row is less than anything.
+ * Gives why the outputs must not take their places.
+ */
+export const problemOf = Effect.fnUntraced(function* (
+  flow: Flow.Any,
+  files: RunFiles,
+  store: Pick<Store.Service, "outputs">,
+  intent: Intent,
+  rowsOf: (sink: Sink.Any) => number | undefined
+) {
+  if (intent.overwrite) return undefined
+  const outputs = new Map<Sink.Any, FilePlace.FilePlace>()
+  for (const [sink, { real }] of files.outputs) {
+    const place = yield* resolve(`output ${sink.name}`, real)
+    outputs.set(sink, { ...place, path: sink.name })
+    if (rowsOf(sink) === 0 && place.kind === "file" && Number(place.info!.size) > 0) {
+      return `${sink.name}: the run gave no row for it, so what is there is kept: --overwrite replaces it`
+    }
+  }
+  const refused = yield* Effect.result(protect(flow, { ...files, outputs }, store, intent))
+  return refused._tag === "Failure" ? refused.failure.message : undefined
+})
 
 /** Remembers what a run has left. */
 export const remember = Effect.fnUntraced(function* (
@@ -234,13 +266,17 @@ export const remember = Effect.fnUntraced(function* (
     const place = yield* FilePlace.resolve(real)
     const rows = run.rowsOf(sink)
     if (place.kind !== "file" || rows === undefined) continue
+    const { limit } = intent
+    const before = yield* Effect.orElseSucceed(store.outputs.find(real), () => undefined)
+    const isAsGood = before?.isWhole === true && before.flow === run.flow && run.read >= before.read
     store.outputs.save({
       path: real,
       flow: run.flow,
       run: run.name,
       rows,
       read: run.read,
-      isWhole: intent.limit === undefined,
+      // A limit that nothing reached is none.
+      isWhole: limit === undefined || run.read < limit || isAsGood,
       isSimulated: intent.simulate,
       size: Number(place.info!.size),
       modified: modifiedOf(place.info!)

@@ -201,7 +201,7 @@ export const run = <E>(
         return yield* Effect.provideContext(
           Passes.run(flow, state, holders, {
             ...options,
-            places: files.outputs,
+            problemOf: (rowsOf) => RunFiles.problemOf(flow, files, store, intent, rowsOf),
             packs: ModelClient.hasLayer(client?.layers, Pack.NAME)
           }),
           context as Context.Context<unknown>

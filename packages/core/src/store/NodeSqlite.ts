@@ -17,6 +17,7 @@ import * as SqlError from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import { closeSync, openSync, statSync } from "node:fs"
+import { resolve } from "node:path"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type * as Database from "./Database.ts"
 
@@ -63,7 +64,8 @@ export const make = Effect.fnUntraced(function* (
     attempt("open", () => {
       // SQLite gives its log and its index the mode of the file.
       if (filename !== ":memory:") closeSync(openSync(filename, "a", 0o600))
-      const db = new DatabaseSync(filename)
+      // SQLite would read a name such as `file:x` as an address.
+      const db = new DatabaseSync(filename === ":memory:" ? filename : resolve(filename))
       db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`)
       db.exec(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000; PRAGMA foreign_keys = ON"

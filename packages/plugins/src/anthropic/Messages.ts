@@ -203,12 +203,12 @@ export const toResponse = (
       if (parts === undefined || parts.some((part) => part === undefined))
         return Answer.malformed(Client.MODULE, "content")
       const usage = MessageUsage.make(message["usage"])
-      const tier = Answer.words(Answer.fields(message["usage"])["service_tier"])
+      const tier = Answer.name(Answer.fields(message["usage"])["service_tier"])
       const id = Answer.words(message["id"])
       return {
         _tag: "CompletionResponse",
         provider: "anthropic",
-        model: Answer.words(message["model"]) ?? model,
+        model: Answer.name(message["model"]) ?? model,
         requestedModel: model,
         ...(id === undefined ? undefined : { id }),
         ...(usage === undefined ? undefined : { usage }),

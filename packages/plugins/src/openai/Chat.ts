@@ -181,7 +181,7 @@ export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<
 
 /** A class of service other than the ordinary one. */
 export const tierOf = (value: unknown): { readonly serviceTier: string } | undefined => {
-  const tier = Answer.words(value)
+  const tier = Answer.name(value)
   return tier === undefined || tier === "default" || tier === "auto" ? undefined : { serviceTier: tier }
 }
 
@@ -190,7 +190,7 @@ export const metadata = (answer: Answer.Fields, model: string, provider: string,
   const id = Answer.words(answer["id"])
   return {
     provider,
-    model: Answer.words(answer["model"]) ?? model,
+    model: Answer.name(answer["model"]) ?? model,
     requestedModel: model,
     ...(id === undefined ? undefined : { id }),
     ...(usage === undefined ? undefined : { usage }),

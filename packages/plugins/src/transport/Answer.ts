@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as SafeText from "@pipe/core/SafeText"
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as Nesting from "@pipe/core/Nesting"
 import type * as Usage from "@pipe/core/Usage"
@@ -26,6 +27,12 @@ export const text = (value: unknown): string | undefined => (typeof value === "s
 /** A text that says something. */
 export const words = (value: unknown): string | undefined =>
   typeof value === "string" && value !== "" ? value : undefined
+
+/** A short text that is kept and shown, such as the name of a model: safe wherever it goes. */
+export const name = (value: unknown): string | undefined => {
+  const given = words(value)
+  return given === undefined ? undefined : words(SafeText.line(given, 200))
+}
 
 /** A list; `undefined` for anything else. */
 export const list = (value: unknown): ReadonlyArray<unknown> | undefined => (Array.isArray(value) ? value : undefined)

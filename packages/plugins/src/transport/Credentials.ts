@@ -39,7 +39,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   if (!URL.canParse(address)) {
     return yield* failure(
       module,
-      `${address} is not a URL: mend ${options.baseUrl === undefined ? urlName : "baseUrl"}`
+      `${options.baseUrl === undefined ? urlName : "baseUrl"} is not a URL: it is of the form https://host/v1, and a user, a password and their signs are encoded in it`
     )
   }
   const baseUrl = withoutUser(address)

@@ -95,7 +95,7 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
       return status >= 500
         ? new AiError.InternalProviderError({ description, metadata })
         : new AiError.InvalidRequestError({
-            description: type === undefined ? description : `${description} [${type}]`,
+            description: type === undefined ? description : `${description} [${SafeText.line(type, 100)}]`,
             metadata: limitOf(largestIn(refusal.message))
           })
   }
