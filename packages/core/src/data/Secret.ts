@@ -31,6 +31,9 @@ let known: ReadonlyArray<string> = []
 /** Shorter secrets are masked where they stand as a word of their own: inside of words they would be ordinary text. */
 const LONG = 8
 
+/** Characters of a secret, at least: fewer are none, and stand in every text. */
+const LEAST = 4
+
 let short: RegExp | undefined
 const shortOnes = new Set<string>()
 
@@ -40,12 +43,12 @@ const DUMMIES = new Set(["none", "null", "empty", "dummy", "test", "no-key", "no
 /** Makes a secret known, as it is and without white space around it. */
 export const register = (value: string): void => {
   const trimmed = value.trim()
-  if (trimmed === "" || DUMMIES.has(trimmed.toLowerCase())) return
+  if (trimmed.length < LEAST || DUMMIES.has(trimmed.toLowerCase())) return
   for (const form of formsOf(value)) add(form)
   // As it is sent, and as an answer may repeat it.
   const bare = trimmed.replace(/^Bearer\s+/i, "").replace(/^(["'])(.*)\1$/, "$2")
   for (const other of new Set([trimmed, bare])) {
-    if (other !== value && other !== "") for (const form of formsOf(other)) add(form)
+    if (other !== value && other.length >= LEAST) for (const form of formsOf(other)) add(form)
   }
 }
 

@@ -31,7 +31,7 @@ export const words = (value: unknown): string | undefined =>
 /** A short text that is kept and shown, such as the name of a model: safe wherever it goes. */
 export const name = (value: unknown): string | undefined => {
   const given = words(value)
-  return given === undefined ? undefined : words(SafeText.line(given, 200))
+  return given === undefined ? undefined : words(SafeText.terminal(given))
 }
 
 /** A list; `undefined` for anything else. */
