@@ -111,6 +111,8 @@ class Describer implements Closures {
   private readonly code: FunctionCode.Reader
   private readonly meanings = new Map<Function, Meaning>()
   private readonly described = new Map<object, string>()
+  /** What `textOf` gave: a value is looked at once, and before the look into functions ends. */
+  private readonly asked = new Map<unknown, string | undefined>()
   private parts = 0
   private data = 0
   private reading = 0
@@ -150,6 +152,11 @@ class Describer implements Closures {
   }
 
   textOf(value: unknown): string | undefined {
+    if (!this.asked.has(value)) this.asked.set(value, this.describeWhole(value))
+    return this.asked.get(value)
+  }
+
+  private describeWhole(value: unknown): string | undefined {
     this.look = { meanings: new Map(), described: new Map() }
     this.ring = Number.POSITIVE_INFINITY
     this.parts = 0
