@@ -51,10 +51,15 @@ const loadFile = Effect.fnUntraced(function* (file: string) {
   for (const name of set) {
     const [, provider] = /^(.+)_BASE_URL$/.exec(name) ?? []
     const key = `${provider}_API_KEY`
-    if (provider === undefined || set.includes(key) || process.env[key] === undefined) continue
-    yield* Output.error(
-      `note: ${name} is from ${shown(file)}, and ${key} is not: the key goes to ${hostOf(process.env[name]!)}`
-    )
+    if (provider === undefined || set.includes(key)) continue
+    const host = hostOf(process.env[name]!)
+    if (process.env[key] !== undefined) {
+      yield* Output.error(`note: ${name} is from ${shown(file)}, and ${key} is not: the key goes to ${host}`)
+    } else if (!isLocal(host)) {
+      yield* Output.error(
+        `note: ${name} is from ${shown(file)}: requests go to ${host}, with the key that the flow names`
+      )
+    }
   }
 })
 
@@ -62,6 +67,8 @@ const shown = (file: string): string => relative(process.cwd(), file) || file
 
 const hostOf = (address: string): string =>
   URL.canParse(address) ? new URL(address).host : "an address that is no URL"
+
+const isLocal = (host: string): boolean => /^(?:localhost|127\.[\d.]+|\[::1\])(?::\d+)?$/.test(host)
 
 /** The folder that holds the whole project: the nearest with a repository, or else with a package; or the folder itself. */
 export const rootOf = (folder: string): string => above(folder, ".git") ?? above(folder, "package.json") ?? folder

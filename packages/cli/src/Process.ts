@@ -10,6 +10,8 @@ import * as Heap from "./Heap.ts"
 import * as Interrupt from "./Interrupt.ts"
 import * as Output from "./Output.ts"
 
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+
 /** Runs the command to its exit code: the first signal ends it in good order, the second at once. */
 export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void => {
   // A reader of standard output that has gone is no failure.
@@ -26,15 +28,20 @@ export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void =
       Effect.provideService(Heap.IsOwn, true)
     )
   )
-  let signals = 0
-  const onSignal = () => {
-    signals++
-    if (signals > 1) process.exit(ExitCode.interrupted)
+  let isAsked = false
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (isAsked) {
+      stopListening()
+      process.kill(process.pid, signal)
+    }
+    isAsked = true
     if (!Interrupt.tell()) fiber.interruptUnsafe()
   }
-  process.on("SIGINT", onSignal)
-  process.on("SIGTERM", onSignal)
-  process.on("SIGHUP", onSignal)
+  for (const signal of SIGNALS) process.on(signal, onSignal)
+  // From then on a signal ends the process by itself, also where it waits for a thread that reads a device.
+  const stopListening = () => {
+    for (const signal of SIGNALS) process.off(signal, onSignal)
+  }
   // The run ends in good order, so that its work and its books are whole.
   let isBroken = false
   const fail = (message: string) => {
@@ -53,6 +60,7 @@ export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void =
   fiber.addObserver((exit) => {
     clearInterval(keepAlive)
     const code = isBroken ? ExitCode.failed : exit._tag === "Success" ? exit.value : ExitCode.interrupted
+    stopListening()
     // What a flow has left open (a timer, a connection) does not keep the command, once its output is out.
     process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
   })

@@ -20,6 +20,11 @@ export const resolve = (input: { readonly store: Option.Option<string>; readonly
   Option.getOrUndefined(input.store)
   ?? (input.simulate === true ? simulatedStore : process.env["PIPE_STORE"]?.trim() || projectStore)
 
+/** The SQLite files that hold what was paid, and what was simulated: nothing replaces them. */
+export const filesOf = (input: Parameters<typeof resolve>[0]): ReadonlyArray<string> => [
+  ...new Set([projectStore, simulatedStore, resolve(input)].filter((location) => !/^[a-z]+:\/\//i.test(location)))
+]
+
 /** What is wrong with where a store is said to be. */
 export const problemOf = (location: string): string | undefined => {
   if (location.trim() === "") return `is empty: name a file, or leave it out for ${projectStore}`

@@ -5,7 +5,8 @@ import * as WholeFile from "@pipe/core/WholeFile"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { existsSync, realpathSync } from "node:fs"
+import { closeSync, existsSync, openSync, readSync, realpathSync, statSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import * as ExitCode from "./ExitCode.ts"
 import * as Output from "./Output.ts"
 
@@ -26,25 +27,40 @@ export const storeAt = (location: string): Kept =>
 const realOf = (location: string): string => (existsSync(location) ? realpathSync(location) : location)
 
 /** What a run has left at the place of a file, if it has. */
-export const resultAt = (store: Store.Service, file: string | undefined): Effect.Effect<Kept> =>
-  Effect.map(
+export const resultAt = (store: Store.Service, named: string | undefined): Effect.Effect<Kept> => {
+  const file = named === undefined ? undefined : pathOf(named)
+  return Effect.map(
     file === undefined || !existsSync(file)
       ? Effect.undefined
       : Effect.orElseSucceed(store.outputs.find(realpathSync(file)), () => undefined),
     (output) => (output === undefined ? {} : { [`the result of run ${output.run}`]: file })
   )
+}
 
-/** Writes the pieces of a text; one clear line where the file cannot be made. */
+/** What is written. */
+export interface Document<E> {
+  /** For people: `a report`. */
+  readonly what: string
+  readonly text: Stream.Stream<string, E>
+  /** How each document of this kind begins: only such a file is replaced. */
+  readonly starts: string
+}
+
+/** Writes a document; one clear line where the file cannot be made. */
 export const write = <E>(
-  file: string,
-  text: Stream.Stream<string, E>,
+  named: string,
+  { starts, text, what: kind }: Document<E>,
   kept: Kept
 ): Effect.Effect<void, E | ExitCode.Failure> =>
   Effect.gen(function* () {
+    const file = pathOf(named)
     for (const [what, path] of Object.entries(kept)) {
       if (path !== undefined && isSame(file, path)) {
         return yield* ExitCode.refuse(`${file}: cannot be written: it is ${what}`)
       }
+    }
+    if (!isReplaceable(file, starts)) {
+      return yield* ExitCode.refuse(`${file}: holds something else than ${kind}: move it, or name another file`)
     }
     const target = yield* WholeFile.open(file)
     yield* Stream.runForEach(text, target.write)
@@ -54,6 +70,24 @@ export const write = <E>(
     Effect.provide(NodeServices.layer),
     Effect.mapError((error) => (error instanceof WholeFile.WriteError ? ExitCode.refuse(error.message) : error))
   ) as Effect.Effect<void, E | ExitCode.Failure>
+
+/** A file may be named by its address. */
+const pathOf = (file: string): string => (/^file:\/\//i.test(file) && URL.canParse(file) ? fileURLToPath(file) : file)
+
+/** Whether a file may be replaced by a document that begins so: there is none, it is empty, or of the same kind. */
+const isReplaceable = (file: string, starts: string): boolean => {
+  const start = new Uint8Array(starts.length)
+  try {
+    if (!statSync(file).isFile()) return true
+    const handle = openSync(file, "r")
+    const length = readSync(handle, start)
+    closeSync(handle)
+    return length === 0 || new TextDecoder().decode(start) === starts
+  } catch {
+    // Whoever writes it says why it cannot be.
+    return true
+  }
+}
 
 const isSame = (a: string, b: string): boolean => {
   try {
@@ -67,9 +101,11 @@ const isSame = (a: string, b: string): boolean => {
 /** The same on standard output where no file is named. */
 export const writeOrPrint = <E>(
   file: string | undefined,
-  text: Stream.Stream<string, E>,
+  document: Document<E>,
   kept: Kept
 ): Effect.Effect<void, E | ExitCode.Failure> =>
   file === undefined
-    ? Effect.flatMap(Output.Output, ({ out }) => Stream.runForEach(text, (piece) => Effect.sync(() => out(piece))))
-    : write(file, text, kept)
+    ? Effect.flatMap(Output.Output, ({ out }) =>
+        Stream.runForEach(document.text, (piece) => Effect.sync(() => out(piece)))
+      )
+    : write(file, document, kept)

@@ -2,6 +2,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
+import { createServer } from "node:net"
 import { join } from "node:path"
 import { completion, serve } from "./Endpoint.ts"
 import { lines, type Outcome } from "./Flows.ts"
@@ -149,6 +150,59 @@ describe("at the place of an output stands", { concurrent: false }, () => {
     assert.strictEqual(shown(made.cwd, "out"), "pipe")
   })
 
+  it("what is no place of files, which is said before a row is read", async () => {
+    const table: ReadonlyArray<readonly [output: string, says: string]> = [
+      ["/proc/nothing/x", "/proc/nothing/x: cannot be written: there is no such file or folder"],
+      ["rows.jsonl/x", "a part of its path is a file, not a folder"],
+      ["x".repeat(256), "its name is too long"],
+      ["https://example.com/out.jsonl", "it is an address (https:), not a file"],
+      ["file:///a%2Fb", "must not include encoded / characters"],
+      [".pipe/simulated.db", "is an output and the store at once"]
+    ]
+    for (const [output, says] of table) {
+      const made = await run({ output })
+      assert.strictEqual(made.code, 2, made.stderr)
+      assert.include(made.stderr, says)
+      assert.strictEqual(made.calls, 0)
+      assert.strictEqual(made.stderr.trim().split("\n").length, 1)
+    }
+  })
+
+  it("a full device, which is said in words", async () => {
+    const made = await run({ output: "/dev/full" })
+    assert.strictEqual(made.code, 1)
+    assert.include(made.stderr, "/dev/full: cannot be written: no space is left on its disk")
+  })
+
+  it("names as long as names may be", async () => {
+    for (const output of ["x".repeat(240), "y".repeat(255), "é".repeat(127)]) {
+      const made = await run({ output })
+      assert.strictEqual(made.code, 0, made.stderr)
+      assert.lengthOf(lines(read(made.cwd, output)), 3)
+      assert.notInclude(fs.readdirSync(made.cwd).join(), ".partial")
+    }
+  })
+
+  it("an address of a file, and folders that are not there yet", async () => {
+    const made = await run({ output: "a/b/out.jsonl" })
+    assert.lengthOf(lines(read(made.cwd, "a/b/out.jsonl")), 3)
+    const cwd = folder({ "rows.jsonl": ROWS })
+    const there = await run({ source: `file://${cwd}/rows.jsonl`, output: `file://${cwd}/out.jsonl` })
+    assert.strictEqual(there.code, 0, there.stderr)
+    assert.lengthOf(lines(read(cwd, "out.jsonl")), 3)
+  })
+
+  it("a socket", async () => {
+    const cwd = folder()
+    const socket = createServer().listen(join(cwd, "socket"))
+    for (const parts of [{ output: join(cwd, "socket") }, { source: join(cwd, "socket") }]) {
+      const made = await run(parts)
+      assert.strictEqual(made.code, 2)
+      assert.include(made.stderr, "a socket")
+    }
+    socket.close()
+  })
+
   it("a file of mode 640, which it keeps", async () => {
     const made = await run({ output: "out" }, (cwd) => fs.writeFileSync(join(cwd, "out"), "", { mode: 0o640 }))
     assert.strictEqual(fs.statSync(join(made.cwd, "out")).mode & 0o777, 0o640)
@@ -186,6 +240,20 @@ describe("at the place of the errors file stands", { concurrent: false }, () => 
     assert.strictEqual(read(made.cwd, "test.errors.jsonl"), "my notes\n")
   })
 
+  it("one file for each flow, however alike their names are", async () => {
+    const names = ["a-b", "a/b", "a b", "a\\\\b", "a".repeat(300)]
+    const cwd = folder({ "rows.jsonl": '{"bad":1}\n' })
+    for (const [index, name] of names.entries()) {
+      const text = flow({ source: fromFile("rows.jsonl"), output: toFile(`out${index}.jsonl`) })
+      fs.writeFileSync(join(cwd, `${index}.ts`), text.replace('"test"', `"${name}"`))
+      assert.strictEqual((await again(cwd, [], `${index}.ts`)).code, 1)
+    }
+    assert.lengthOf(
+      fs.readdirSync(cwd).filter((name) => name.endsWith(".errors.jsonl")),
+      names.length
+    )
+  })
+
   it("the name of a flow, whatever it is: it never leads to another folder", async () => {
     const cwd = folder({
       "a/flow.ts": flow({ source: fromFile("rows.jsonl"), output: toFile("out.jsonl") }).replace(
@@ -197,7 +265,7 @@ describe("at the place of the errors file stands", { concurrent: false }, () => 
     const made = await again(join(cwd, "a"))
     assert.strictEqual(made.code, 1)
     assert.deepStrictEqual(fs.readdirSync(cwd), ["a"])
-    assert.include(fs.readdirSync(join(cwd, "a")).join(), "up.errors.jsonl")
+    assert.include(fs.readdirSync(join(cwd, "a")).join(), "-up-29b18949.errors.jsonl")
   })
 })
 
@@ -368,6 +436,30 @@ describe("what a run leaves", { concurrent: false }, () => {
       assert.strictEqual(made.code, 2)
       assert.include(made.stderr, "it is the result of run")
       assert.strictEqual(read(cwd, "out.jsonl"), before)
+    }
+  })
+
+  it("is no place for a report, and neither is what is no report", async () => {
+    const { cwd } = await run({})
+    for (const args of [
+      ["report", "--out", "rows.jsonl"],
+      ["report", "--json", "--out", `file://${cwd}/rows.jsonl`],
+      ["report", "--csv", "--out", "rows.jsonl"],
+      ["cache", "export", "rows.jsonl"]
+    ]) {
+      const made = await pipe(args, { cwd, env: env() })
+      assert.strictEqual(made.code, 2)
+      assert.include(made.stderr, "rows.jsonl: holds something else than")
+      assert.strictEqual(read(cwd, "rows.jsonl"), ROWS)
+    }
+    for (const args of [
+      ["report", "--out", "page"],
+      ["report", "--json", "--out", "json"],
+      ["report", "--csv", "--out", "csv"],
+      ["cache", "export", "answers"]
+    ]) {
+      // Its like may be replaced.
+      for (let time = 0; time < 2; time++) assert.strictEqual((await pipe(args, { cwd, env: env() })).code, 0)
     }
   })
 

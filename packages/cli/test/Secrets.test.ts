@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { serve } from "./Endpoint.ts"
 import { flow, folder, pipe } from "./Pipe.ts"
+import * as TunedFlow from "./TunedFlow.ts"
 
 /** What the endpoint says of a request; it knows the key, and repeats it. */
 let answer: () => { readonly status: number; readonly body: string; readonly type?: string } = () => ({
@@ -138,6 +139,7 @@ describe("a key that is given by", { concurrent: false }, () => {
     "a stream": [`OpenAi.layer({ model: "gpt-4o-mini", stream: true })`],
     "the Responses API": [`OpenAi.layer({ model: "gpt-4o-mini", api: "responses" })`],
     "a batch": [`OpenAi.layer({ model: "gpt-4o-mini" })`, "--batch"],
+    embeddings: [`OpenAi.layer({ model: "text-embedding-3-small" })`],
     Anthropic: [`Anthropic.layer({ model: "claude-haiku-4-5" })`],
     "a batch of Anthropic": [`Anthropic.layer({ model: "claude-haiku-4-5" })`, "--batch"]
   }
@@ -148,7 +150,13 @@ describe("a key that is given by", { concurrent: false }, () => {
         "flow.ts": flow({
           source: `Source.fromIterable("rows", ["bee"])`,
           stack: `Stack.make(Retry.layer({ attempts: 1 }), ${stack})`
-        }).replace("import { OpenAi }", "import { Anthropic, OpenAi }")
+        })
+          .replace("import { OpenAi }", "import { Anthropic, OpenAi }")
+          .replace(
+            /LanguageModel\.generateText.*$/m,
+            name === "embeddings" ? `Effect.map(EmbeddingModel.embed("bee"), ({ vector }) => vector))` : "$&"
+          )
+          .replace("{ LanguageModel }", "{ EmbeddingModel, LanguageModel }")
       })
       const env = {
         OPENAI_API_KEY: LONG,
@@ -176,6 +184,37 @@ describe("a key that is given by", { concurrent: false }, () => {
     const { code, stderr } = await pipe(["run", "flow.ts"], { cwd, env: { GATEWAY_TOKEN: LONG } })
     assert.strictEqual(code, 2)
     assert.include(stderr, "cannot log in with [secret]")
+  })
+
+  it("an option is not in what is said of a flow that throws after it", async () => {
+    for (const [option, key] of [
+      [`apiKey: "${LONG}"`, LONG],
+      [`headers: { "x-api-key": "${LONG}" }`, LONG],
+      [`baseUrl: "https://me:${LONG}@example.com/v1"`, LONG]
+    ] as const) {
+      const cwd = folder({
+        "flow.ts": `import { OpenAi } from "@pipe/plugins"\nconst made = OpenAi.layer({ ${option} })\nthrow new Error("cannot use ${key}")\n`
+      })
+      const { code, stderr } = await pipe(["run", "flow.ts"], { cwd, env: {} })
+      assert.strictEqual(code, 2)
+      assert.include(stderr, "cannot use [secret]")
+    }
+  })
+
+  it("the environment is nowhere where a tuning fails, or a key begins with a slash", async () => {
+    const key = "/Ab3dEf9hIjKlMnOpQrS/uVwXyZ0123456789abcd"
+    answer = () => ({ status: 401, body: JSON.stringify({ error: { message: `Incorrect API key provided: ${key}` } }) })
+    const cwd = TunedFlow.at()
+    const { code, stderr, stdout } = await pipe(["tune", "flow.ts", "--sample", "200"], {
+      cwd,
+      env: { OPENAI_API_KEY: key, OPENAI_BASE_URL: server.url }
+    })
+    assert.notStrictEqual(code, 0)
+    assert.include(stderr, "[secret]")
+    for (const form of formsOf(key)) {
+      assert.notInclude(stdout + stderr, form)
+      for (const [file, text] of textsIn(cwd)) if (file !== "flow.ts") assert.notInclude(text, form, file)
+    }
   })
 
   it("the environment is not in what a step throws", async () => {

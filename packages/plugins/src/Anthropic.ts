@@ -52,8 +52,9 @@ export interface Options {
 const OFFICIAL = "https://api.anthropic.com"
 
 /** A provider that speaks Anthropic's API. */
-export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError> =>
-  Layer.effect(
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError> => {
+  Credentials.remember(options)
+  return Layer.effect(
     ModelClient.ModelClient,
     Effect.gen(function* () {
       const override = (yield* Endpoint.Overrides)["anthropic"]
@@ -64,8 +65,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         baseUrl: options.baseUrl,
         keyName: "ANTHROPIC_API_KEY",
         urlName: "ANTHROPIC_BASE_URL",
-        official: OFFICIAL,
-        headers: options.headers ?? {}
+        official: OFFICIAL
       })
       const timeout = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes"))
       const settings: Client.Options = { apiKey, baseUrl, keySource, timeout, headers: options.headers ?? {} }
@@ -109,6 +109,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       })
     })
   )
+}
 
 const refuse = (description: string): Effect.Effect<never, AiError.AiError> =>
   Effect.fail(

@@ -63,8 +63,11 @@ export interface Options {
 const OFFICIAL = "https://api.openai.com/v1"
 
 /** A provider that speaks OpenAI's API. */
-export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError, Pricing.Pricing> =>
-  Layer.effect(
+export const layer = (
+  options: Options = {}
+): Layer.Layer<ModelClient.ModelClient, AiError.AiError, Pricing.Pricing> => {
+  Credentials.remember(options)
+  return Layer.effect(
     ModelClient.ModelClient,
     Effect.gen(function* () {
       const pricing = yield* Pricing.Pricing
@@ -76,8 +79,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         baseUrl: options.baseUrl,
         keyName: "OPENAI_API_KEY",
         urlName: "OPENAI_BASE_URL",
-        official: OFFICIAL,
-        headers: options.headers ?? {}
+        official: OFFICIAL
       })
       const settings: Client.Options = {
         baseUrl,
@@ -121,6 +123,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       })
     })
   )
+}
 
 const noModel = AiError.make({
   module: Client.MODULE,

@@ -103,7 +103,8 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
         return `${Secret.mask(JSON.stringify(entry))}\n`
       })
       const file = Option.getOrUndefined(input.file)
-      yield* WholeFile.writeOrPrint(file, lines, {
+      const document = { what: "exported answers", text: lines, starts: '{"key":"' }
+      yield* WholeFile.writeOrPrint(file, document, {
         ...WholeFile.storeAt(StoreFlag.resolve(input)),
         ...(yield* WholeFile.resultAt(store, file))
       })

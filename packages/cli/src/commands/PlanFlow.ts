@@ -1,6 +1,7 @@
 /** What `pipe plan` does. */
 import * as Plan from "@pipe/core/Plan"
 import * as Runner from "@pipe/core/Runner"
+import * as Source from "@pipe/core/Source"
 import * as Store from "@pipe/core/Store"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -23,7 +24,7 @@ export const planFlow = Effect.fnUntraced(function* (input: Input) {
   yield* Heap.settle
   const view = View.make(input.json ? "quiet" : "plain", yield* Output.Output)
   const limit = Option.isSome(input.limit) ? { limit: input.limit.value } : undefined
-  const work = Effect.gen(function* () {
+  const planned = Effect.gen(function* () {
     if (Option.isSome(input.sample)) {
       const summary = yield* Runner.run(flow, {
         parameters,
@@ -46,7 +47,11 @@ export const planFlow = Effect.fnUntraced(function* (input: Input) {
     yield* Effect.ignore(store.runs.savePlan(identity, Plan.toJson(plan)))
     return plan
   })
-  const plan = yield* Effect.provide(work, Host.layer({ ...input, view })).pipe(
+  // A sample reads the rows, and the plan reads them again.
+  const work = Option.isNone(input.sample)
+    ? planned
+    : Effect.flatMap(Source.rereadable, (sources) => Effect.provideContext(planned, sources))
+  const plan = yield* Effect.provide(Effect.scoped(work), Host.layer({ ...input, view })).pipe(
     Effect.mapError((error) => ExitCode.refuse(error.message))
   )
   yield* Console.log(input.json ? JSON.stringify(Plan.toJson(plan)) : PlanText.render(plan))

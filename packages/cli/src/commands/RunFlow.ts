@@ -121,7 +121,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   const { file, flow, input } = session
   // Before a store is made; the run compares its files with that.
   const files = yield* Effect.mapError(
-    Runner.check(flow, { parameters: session.parameters, record: { file } }),
+    Runner.check(flow, { parameters: session.parameters, record: { file }, stores: StoreFlag.filesOf(input) }),
     ({ message }) => ExitCode.refuse(message)
   )
   if (input.json && files.toStdout) {

@@ -19,6 +19,7 @@ import * as LoadFlow from "../LoadFlow.ts"
 import * as Output from "../Output.ts"
 import * as Spending from "../Spending.ts"
 import * as StoreFlag from "../StoreFlag.ts"
+import * as Html from "../report/Html.ts"
 import * as TuneText from "../view/TuneText.ts"
 import * as View from "../view/View.ts"
 import * as WholeFile from "../WholeFile.ts"
@@ -96,7 +97,12 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
   const { file, routing, steps, summary } = tuned
   const lost = file === undefined ? [] : yield* lostBy(file, routing)
   const isWritten = file !== undefined && !input.dryRun && !input.simulate && lost.length === 0
-  if (isWritten) yield* WholeFile.write(file, Stream.make(Routing.encode(routing)), keptBy(input))
+  if (isWritten)
+    yield* WholeFile.write(
+      file,
+      { what: "a routing file", text: Stream.make(Routing.encode(routing)), starts: "{" },
+      keptBy(input)
+    )
   const { failed } = summary.rows
   const code =
     summary.status === "budget" ? ExitCode.budget : failed > flow.allowFailedRows ? ExitCode.failed : ExitCode.done
@@ -170,10 +176,18 @@ const draw = Effect.fnUntraced(function* (tuned: Tune.Tuned, charts: ReadonlyArr
   if (Option.isSome(input.svg)) {
     if (charts.length > 1)
       yield* Effect.logWarning(`--svg has room for one step: ${charts[0]!.step.name} is drawn; --html draws all`)
-    yield* WholeFile.write(input.svg.value, Stream.make(page.svg(charts[0]!)), keptBy(input))
+    yield* WholeFile.write(
+      input.svg.value,
+      { what: "a drawing", text: Stream.make(page.svg(charts[0]!)), starts: "<svg " },
+      keptBy(input)
+    )
   }
   if (Option.isSome(input.html))
-    yield* WholeFile.write(input.html.value, Stream.make(page.render(tuned, charts, input.target)), keptBy(input))
+    yield* WholeFile.write(
+      input.html.value,
+      { what: "a page of ours", text: Stream.make(page.render(tuned, charts, input.target)), starts: Html.start },
+      keptBy(input)
+    )
 })
 
 const checkRows = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options, input: Input) {

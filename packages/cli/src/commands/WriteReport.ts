@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as ExitCode from "../ExitCode.ts"
 import * as OpenStore from "../OpenStore.ts"
+import * as Html from "../report/Html.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as WholeFile from "../WholeFile.ts"
 import type { Input } from "./Report.ts"
@@ -32,13 +33,15 @@ export const writeReport = (input: Input) =>
         const run = yield* store.runs.find(Option.getOrUndefined(input.run))
         const report = yield* Report.make(store, run)
         const all = { ...kept, "the flow file": run.options.file }
-        if (input.json)
-          return yield* WholeFile.writeOrPrint(out, Stream.make(`${JSON.stringify(Report.toJson(report))}\n`), all)
+        if (input.json) {
+          const text = Stream.make(`${JSON.stringify(Report.toJson(report))}\n`)
+          return yield* WholeFile.writeOrPrint(out, { what: "a report as JSON", text, starts: '{"run":"' }, all)
+        }
         const { render } = yield* Effect.promise(() => import("../report/ReportHtml.ts"))
         const file = out ?? `${RunFiles.fileNameOf(run.flow)}.report.html`
         yield* WholeFile.write(
           file,
-          Stream.sync(() => render(report)),
+          { what: "a report", text: Stream.sync(() => render(report)), starts: Html.start },
           all
         )
         yield* Console.log(file)
@@ -91,5 +94,5 @@ const writeLedger = Effect.fnUntraced(function* (
   const text = store.ledger
     .attempts(run?.id)
     .pipe(Stream.map(toRecord), Stream.pipeThroughChannel(Csv.encodeString({ columns, headers: true, newline: "\n" })))
-  yield* WholeFile.writeOrPrint(out, text, kept)
+  yield* WholeFile.writeOrPrint(out, { what: "a ledger", text, starts: columns.join(",") }, kept)
 })

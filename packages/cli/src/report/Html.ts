@@ -10,6 +10,10 @@ const entities: { readonly [character: string]: string } = {
   "'": "&#39;"
 }
 
+/** How every page of ours begins: a file that begins so may be replaced by another. */
+export const start =
+  '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="pipe"><meta name="viewport" content="width=device-width, initial-scale=1">'
+
 /** Text for an element or an attribute in quotes. */
 export const escape = (text: string): string =>
   SafeText.terminal(text).replace(/[&<>"']/g, (character) => entities[character]!)

@@ -7,7 +7,7 @@ import type * as Report from "@pipe/core/Report"
 import { count, strategies } from "@pipe/core/ReportText"
 import { readFileSync } from "node:fs"
 import * as GraphSvg from "./GraphSvg.ts"
-import { escape, json, table } from "./Html.ts"
+import { escape, json, start, table } from "./Html.ts"
 import { script } from "./ReportScript.ts"
 import { style } from "./ReportStyle.ts"
 
@@ -79,8 +79,7 @@ export const render = (report: Report.Report): string => {
     ["time", summary === undefined ? "–" : duration(summary.milliseconds)]
   ]
   const estimated = Money.sum(report.spent.map((spent) => spent.estimatedCost))
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+  return `${start}
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
 <meta name="color-scheme" content="light dark"><title>${escape(`${report.flow} – ${report.run}`)}</title>
 <style>${style}</style></head><body><main>

@@ -25,8 +25,7 @@ export const render = (
   target: number
 ): string =>
   [
-    "<!doctype html>",
-    `<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>${Html.escape(routing.flow)}: tuning</title><style>${style}svg{max-width:100%;height:auto;border-radius:8px}</style></head><body><main>`,
+    `${Html.start}<title>${Html.escape(routing.flow)}: tuning</title><style>${style}svg{max-width:100%;height:auto;border-radius:8px}</style></head><body><main>`,
     `<h1>${Html.escape(routing.flow)}</h1>`,
     `<p class="sub">Tuned on ${count(routing.sample.rows)} rows at ${Html.escape(routing.tunedAt)} for ${TuneText.money(summary.cost)}, to keep ${share(target)} of the quality of ${Html.escape(routing.models.at(-1) ?? "")}</p>`,
     ...charts.map((charted) => section(charted)),

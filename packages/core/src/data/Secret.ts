@@ -124,10 +124,12 @@ export const registerEnvironment = (environment: { readonly [name: string]: stri
   for (const [name, value] of Object.entries(environment)) {
     if (value === undefined) continue
     if (/^[a-z][a-z0-9+.-]*:\/\//i.test(value)) registerUrl(value)
-    else if (isSecretName(name) && value.trim().length >= LEAST_OF_ENVIRONMENT && !value.startsWith("/"))
-      register(value)
+    else if (isSecretName(name) && value.trim().length >= LEAST_OF_ENVIRONMENT && !isPath(name, value)) register(value)
   }
 }
+
+/** `GOOGLE_APPLICATION_CREDENTIALS=/etc/key.json`; a key itself may begin with a slash. */
+const isPath = (name: string, value: string): boolean => value.startsWith("/") && /credential/i.test(name)
 
 const SECRET_WORDS = new Set(
   "key apikey token secret password passwd pass pwd pgpassword pat credential credentials auth authorization cookie signature sig".split(

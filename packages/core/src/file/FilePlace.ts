@@ -23,7 +23,12 @@ export interface FilePlace {
   readonly info: FileSystem.File.Info | undefined
   /** A character device, such as `/dev/null`, may be read and written by anybody at once. */
   readonly isShared: boolean
+  /** What this process has open under that number: `/dev/stdout`, `/dev/fd/3`. It is a stream, also where it leads to a file. */
+  readonly descriptor: number | undefined
 }
+
+/** The number of standard output. */
+export const STDOUT = 1
 
 /** Links that lead to links, at most: more of them are a ring. */
 const MOST_LINKS = 40
@@ -39,14 +44,13 @@ export const resolve = Effect.fnUntraced(function* (
 ): Effect.fn.Return<FilePlace, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const named =
-    given instanceof URL
-      ? yield* Effect.mapError(path.fromFileUrl(given), (error) => new PlatformError.PlatformError(error))
-      : given
+  const named = yield* pathOf(given)
   let at = path.resolve(named)
+  const descriptor = yield* descriptorAt(at)
   for (let links = 0; ; links++) {
     const info = yield* orMissing(fs.stat(at))
-    const kind = info?.type === "File" ? "file" : info?.type === "Directory" ? "folder" : "stream"
+    const kind =
+      info?.type === "Directory" ? "folder" : info?.type === "File" && descriptor === undefined ? "file" : "stream"
     // What an open pipe is called leads nowhere. Another process may have removed a file meanwhile.
     const real = info === undefined || kind === "stream" ? at : yield* orMissing(fs.realPath(at))
     if (info !== undefined && real !== undefined) {
@@ -57,7 +61,8 @@ export const resolve = Effect.fnUntraced(function* (
         kind,
         id: inode === undefined ? undefined : `${info.dev}:${inode}`,
         info,
-        isShared: info.type === "CharacterDevice"
+        isShared: info.type === "CharacterDevice",
+        descriptor
       }
     }
     const link = yield* Effect.option(fs.readLink(at))
@@ -70,9 +75,49 @@ export const resolve = Effect.fnUntraced(function* (
     kind: "missing",
     id: undefined,
     info: undefined,
-    isShared: false
+    isShared: false,
+    descriptor: undefined
   }
 })
+
+const unusable = (given: string, description: string) =>
+  PlatformError.badArgument({ module: "FilePlace", method: "resolve", description, cause: given })
+
+/** The path of what is named by an address: `file:` addresses have one. */
+export const pathOf = Effect.fnUntraced(function* (
+  given: string | URL
+): Effect.fn.Return<string, PlatformError.PlatformError, Path.Path> {
+  const path = yield* Path.Path
+  const isAddress = typeof given !== "string" || (/^[a-z][a-z0-9+.-]+:\/\//i.test(given) && URL.canParse(given))
+  if (!isAddress) return given
+  const url = new URL(given)
+  if (url.protocol !== "file:") {
+    return yield* unusable(url.href, `it is an address (${url.protocol}), not a file`)
+  }
+  return yield* Effect.mapError(path.fromFileUrl(url), ({ cause }) =>
+    unusable(url.href, cause instanceof Error ? cause.message : "it is no path")
+  )
+})
+
+const DESCRIPTORS = /^(?:\/proc\/(\d+)(?:\/task\/\d+)?\/fd|\/dev\/fd)$/
+
+const descriptorAt = Effect.fnUntraced(function* (start: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  let at = start
+  for (let links = 0; links < MOST_LINKS; links++) {
+    const folder = yield* Effect.orElseSucceed(fs.realPath(path.dirname(at)), () => "")
+    const found = DESCRIPTORS.exec(folder)
+    if (found !== null)
+      return found[1] === undefined || Number(found[1]) === process.pid ? numberOf(path.basename(at)) : undefined
+    const link = yield* Effect.option(fs.readLink(at))
+    if (Option.isNone(link)) return undefined
+    at = path.resolve(path.dirname(at), link.value)
+  }
+  return undefined
+})
+
+const numberOf = (name: string): number | undefined => (/^\d+$/.test(name) ? Number(name) : undefined)
 
 /** The nearest folder above that is there, with its links followed, and the rest of the way. */
 const realOfMissing = Effect.fnUntraced(function* (file: string) {
@@ -96,4 +141,6 @@ export const problemOf = (place: FilePlace, what: string, folder: string): strin
     ? `there is no such file (${what}, looked in ${folder})`
     : place.kind === "folder"
       ? `is a folder, not a file (${what})`
-      : undefined
+      : place.info?.type === "Socket" && place.descriptor === undefined
+        ? `is a socket, not a file (${what})`
+        : undefined

@@ -27,11 +27,15 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
+import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { hash, randomBytes } from "node:crypto"
 import { hostname } from "node:os"
+import { basename, dirname, join } from "node:path"
 import * as FilePlace from "./FilePlace.ts"
+import * as FileProblem from "./FileProblem.ts"
+import * as StreamFile from "./StreamFile.ts"
 
 /** A file that cannot be written. */
 export class WriteError extends Schema.TaggedError<WriteError>()("WriteError", {
@@ -64,14 +68,12 @@ export const open = Effect.fnUntraced(function* (
   }
 })
 
-const failure = (path: string) => (error: { readonly message: string }) =>
-  new WriteError({ path, message: `${path}: cannot be written: ${error.message}` })
+const failure = (path: string) => (error: PlatformError.PlatformError) =>
+  new WriteError({ path, message: `${path}: cannot be written: ${FileProblem.describe(error)}` })
 
 const toStream = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
-  const fs = yield* FileSystem.FileSystem
   const fail = failure(place.path)
-  // Without a position: a pipe has none.
-  const handle = yield* Effect.mapError(fs.open(place.real, { flag: "a" }), fail)
+  const handle = yield* Effect.mapError(StreamFile.open(place), fail)
   const { flush, write } = buffered(handle, fail)
   return { write, finish: flush }
 })
@@ -81,9 +83,9 @@ const toFile = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
   const path = yield* Path.Path
   const fail = failure(place.path)
   const folder = path.dirname(place.real)
-  yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true }), fail)
+  yield* Effect.mapError(makeFolder(folder), fail)
   yield* removeAbandoned(place.real)
-  const partial = `${place.real}.${own()}${PARTIAL}`
+  const partial = path.join(folder, `${shortened(path.basename(place.real))}.${own()}${PARTIAL}`)
   const mode = place.info === undefined ? undefined : place.info.mode & 0o777
   const handle = yield* Effect.mapError(
     fs.open(partial, { flag: "wx", ...(mode === undefined ? undefined : { mode }) }),
@@ -92,7 +94,7 @@ const toFile = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
   // What a process may not do for others is taken from the mode of a new file.
   if (mode !== undefined) yield* Effect.ignore(fs.chmod(partial, mode))
   const { flush, write } = buffered(handle, fail)
-  const ended = `${place.real}${PARTIAL}`
+  const ended = partialOf(place.real)
   let isDone = false
   yield* Effect.addFinalizer(() =>
     isDone ? Effect.void : Effect.andThen(Effect.ignore(flush), Effect.ignore(keep(fs, partial, ended)))
@@ -101,7 +103,7 @@ const toFile = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
     write,
     finish: flush.pipe(
       Effect.andThen(Effect.mapError(handle.sync, fail)),
-      Effect.andThen(Effect.mapError(fs.rename(partial, place.real), fail)),
+      Effect.andThen(Effect.mapError(putInPlace(fs, partial, place.real), fail)),
       Effect.andThen(
         Effect.sync(() => {
           isDone = true
@@ -114,6 +116,38 @@ const toFile = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
 
 const PARTIAL = ".partial"
 
+/** Where what was written of a file is kept that is never completed. */
+export const partialOf = (file: string): string => join(dirname(file), `${shortened(basename(file))}${PARTIAL}`)
+
+/** Bytes of a name, at most, to which something is added: file systems end names at 255. */
+const MOST_NAME = 200
+
+const shortened = (name: string): string =>
+  Buffer.byteLength(name) <= MOST_NAME
+    ? name
+    : `${name.slice(0, MOST_NAME / 4)}-${hash("sha256", name, "hex").slice(0, 8)}`
+
+/** Folder by folder: what is no place for folders, such as `/proc`, says so at once. */
+const makeFolder = (folder: string): Effect.Effect<void, PlatformError.PlatformError, FileSystem.FileSystem> =>
+  Effect.flatMap(FileSystem.FileSystem, (fs) => {
+    const make = Effect.catch(fs.makeDirectory(folder), (error) =>
+      error.reason._tag === "AlreadyExists" ? Effect.void : Effect.fail(error)
+    )
+    return Effect.catch(make, (error) =>
+      error.reason._tag === "NotFound" && dirname(folder) !== folder
+        ? Effect.andThen(makeFolder(dirname(folder)), make)
+        : Effect.fail(error)
+    )
+  })
+
+/** A file that is mounted by itself, as into a container, cannot be renamed over: it takes the text in. */
+const putInPlace = (fs: FileSystem.FileSystem, partial: string, real: string) =>
+  Effect.catch(fs.rename(partial, real), (error) =>
+    error.reason._tag === "Busy"
+      ? Effect.andThen(fs.copyFile(partial, real), Effect.ignore(fs.remove(partial)))
+      : Effect.fail(error)
+  )
+
 const thisHost = hash("sha256", hostname(), "hex").slice(0, 4)
 
 /** A name that no other process has: this machine, this process, and chance. */
@@ -125,10 +159,10 @@ const removeAbandoned = Effect.fnUntraced(function* (file: string) {
   const path = yield* Path.Path
   const folder = path.dirname(file)
   const names = yield* Effect.orElseSucceed(fs.readDirectory(folder), () => [])
+  const start = `${shortened(path.basename(file))}.`
   for (const name of names) {
-    if (!name.startsWith(`${path.basename(file)}.`)) continue
-    const [, host, pid] =
-      /^([0-9a-f]{4})-(\d+)-[0-9a-f]{8}\.partial$/.exec(name.slice(path.basename(file).length + 1)) ?? []
+    if (!name.startsWith(start)) continue
+    const [, host, pid] = /^([0-9a-f]{4})-(\d+)-[0-9a-f]{8}\.partial$/.exec(name.slice(start.length)) ?? []
     if (host === thisHost && !isAlive(Number(pid))) yield* Effect.ignore(fs.remove(path.join(folder, name)))
   }
 })
@@ -156,7 +190,7 @@ const isOurs = Effect.fnUntraced(function* (fs: FileSystem.FileSystem, file: str
   return Option.isNone(info) || info.value.type === "File"
 })
 
-const buffered = (handle: FileSystem.File, fail: (error: { readonly message: string }) => WriteError) => {
+const buffered = (handle: StreamFile.StreamFile, fail: (error: PlatformError.PlatformError) => WriteError) => {
   const encoder = new TextEncoder()
   let buffer = ""
   const flush = Effect.suspend(() => {

@@ -25,6 +25,7 @@ import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as SafeText from "../data/SafeText.ts"
+import * as FilePlace from "../file/FilePlace.ts"
 import * as WholeFile from "../file/WholeFile.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
@@ -248,7 +249,7 @@ const toText = <A, E, R>(path: FilePath, rows: Rows, encoder: () => Encoder<A>):
     path,
     open: Effect.gen(function* () {
       const given = yield* Parameter.valueOf(path)
-      const target = given === "-" ? yield* toStdout : yield* toFile(given)
+      const target = (yield* isStdout(given)) ? yield* toStdout : yield* toFile(given)
       const encode = encoder()
       const write: Writer<never, never>["write"] = (values) =>
         Effect.flatMap(encodeRows(values, toRow, encode), (rows) => {
@@ -281,6 +282,15 @@ const toText = <A, E, R>(path: FilePath, rows: Rows, encoder: () => Encoder<A>):
     })
   })
 }
+
+/** `-`, and what standard output is called as a file. */
+const isStdout = (given: string | URL) =>
+  given === "-"
+    ? Effect.succeed(true)
+    : Effect.match(FilePlace.resolve(given), {
+        onFailure: () => false,
+        onSuccess: ({ descriptor }) => descriptor === FilePlace.STDOUT
+      })
 
 /** A file as it is named to people: with its folder, not with the way to it. */
 const shortName = (url: URL): string => decodeURIComponent(url.pathname.split("/").slice(-2).join("/"))

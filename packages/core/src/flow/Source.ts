@@ -18,6 +18,7 @@
  *
  * @since 0.1.0
  */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as JsonArray from "effect/encoding/JsonArray"
 import * as Exit from "effect/Exit"
@@ -25,11 +26,13 @@ import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Nesting from "../data/Nesting.ts"
 import * as CsvRecords from "../file/CsvRecords.ts"
 import * as FileBytes from "../file/FileBytes.ts"
+import * as FileProblem from "../file/FileProblem.ts"
 import * as FilePlace from "../file/FilePlace.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
@@ -43,6 +46,16 @@ export class SourceError extends Schema.TaggedError<SourceError>()("SourceError"
   source: Schema.String,
   message: Schema.String
 }) {}
+
+/**
+ * Standard input and pipes that can be read more than once while a scope is open, such as for a run of a sample and a plan after it:
+ * all that comes is kept in a temporary file.
+ */
+export const rereadable: Effect.Effect<
+  Context.Context<Stdio.Stdio>,
+  never,
+  Stdio.Stdio | FileSystem.FileSystem | Scope.Scope
+> = FileBytes.rereadable
 
 /** A file, relative to the working directory; `"-"` is standard input. */
 export type FilePath = string | URL | Parameter.Parameter<string>
@@ -231,15 +244,25 @@ const fromFile = <A>(
       if (given === "-") {
         const stdio = yield* Stdio.Stdio
         label = "standard input"
-        bytes = Stream.mapError(stdio.stdin, (error) => new SourceError({ source: name, message: error.message }))
+        bytes = Stream.mapError(
+          stdio.stdin,
+          (error) => new SourceError({ source: name, message: FileProblem.describe(error) })
+        )
       } else {
         const path = yield* Path.Path
         const unreadable = (why: string) => new SourceError({ source: name, message: `${label}: ${why}` })
-        const file = given instanceof URL ? yield* Effect.orDie(path.fromFileUrl(given)) : given
+        const file = yield* Effect.mapError(
+          FilePlace.pathOf(given),
+          (error) =>
+            new SourceError({
+              source: name,
+              message: `${String(given)}: cannot be read: ${FileProblem.describe(error)}`
+            })
+        )
         const fromHere = path.relative(path.resolve("."), path.resolve(file))
         label = fromHere.startsWith("..") ? file : fromHere
         const place = yield* Effect.mapError(FilePlace.resolve(file), (error) =>
-          unreadable(`cannot be read: ${error.message}`)
+          unreadable(`cannot be read: ${FileProblem.describe(error)}`)
         )
         const problem = FilePlace.problemOf(place, `source ${name}`, path.resolve("."))
         if (problem !== undefined) return yield* unreadable(problem)
@@ -248,7 +271,7 @@ const fromFile = <A>(
         if (size === 0) yield* Effect.logWarning(`${label} is empty: source ${name} has no rows`)
         const fs = yield* FileSystem.FileSystem
         bytes = FileBytes.read(place).pipe(
-          Stream.mapError((error) => unreadable(`cannot be read: ${error.message}`)),
+          Stream.mapError((error) => unreadable(`cannot be read: ${FileProblem.describe(error)}`)),
           Stream.provideService(FileSystem.FileSystem, fs)
         )
       }

@@ -61,7 +61,13 @@ export const run = Effect.fnUntraced(function* (
   }
   const writers = new Map<Sink.Any, { readonly writer: Sink.Writer<unknown, unknown>; rows: number }>()
   for (const output of options.outputs === false ? [] : flow.outputs) {
-    writers.set(output, { writer: yield* output.open as Effect.Effect<Sink.Writer<unknown, unknown>>, rows: 0 })
+    // A pipe without a reader does not hold a run that is to end.
+    const writer = yield* Effect.raceFirst(
+      output.open as Effect.Effect<Sink.Writer<unknown, unknown>>,
+      Effect.as(state.stopping, undefined)
+    )
+    if (writer === undefined) return []
+    writers.set(output, { writer, rows: 0 })
   }
 
   const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan) {
@@ -90,7 +96,8 @@ export const run = Effect.fnUntraced(function* (
               const rows = options.limit === undefined ? reading.rows : Stream.take(reading.rows, options.limit)
               return options.sample === undefined ? rows : Stream.unwrap(RowSample.take(rows, options.sample))
             })
-          )
+            // A source that gives nothing for long does not either.
+          ).pipe(Stream.interruptWhen(state.stopping))
         : Stream.fromQueue(feeds.get(plan.root)!)
     yield* OrderedPool.run(stream, {
       concurrency: rows,

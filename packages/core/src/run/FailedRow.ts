@@ -14,6 +14,8 @@ import * as SafeText from "../data/SafeText.ts"
 import * as Secret from "../data/Secret.ts"
 import * as StoredValue from "../data/StoredValue.ts"
 import type * as FilePlace from "../file/FilePlace.ts"
+import * as FileProblem from "../file/FileProblem.ts"
+import * as StreamFile from "../file/StreamFile.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import type * as RowRepo from "../store/RowRepo.ts"
 
@@ -105,19 +107,26 @@ export const open = Effect.fnUntraced(function* (place: FilePlace.FilePlace, kee
   const writing = Semaphore.makeUnsafe(1)
   const encoder = new TextEncoder()
   let count = 0
-  let handle: FileSystem.File | undefined
+  let handle: StreamFile.StreamFile | undefined
   /** Lines that could not be written yet: where all file handles are in use, one is free again when the run ends. */
   let pending = ""
   const flush = Effect.gen(function* () {
     if (pending === "") return
-    handle ??= yield* Scope.provide(fs.open(place.real, { flag: "a", mode: 0o600 }), scope)
+    handle ??= yield* Scope.provide(
+      isStream
+        ? Effect.provideService(StreamFile.open(place), FileSystem.FileSystem, fs)
+        : fs.open(place.real, { flag: "a", mode: 0o600 }),
+      scope
+    )
     yield* handle.writeAll(encoder.encode(pending))
     pending = ""
   })
   yield* Effect.addFinalizer(() =>
     count === 0
       ? remove
-      : Effect.catch(flush, (error) => Effect.logWarning(`${path}: failed rows cannot be written: ${error.message}`))
+      : Effect.catch(flush, (error) =>
+          Effect.logWarning(`${path}: failed rows cannot be written: ${FileProblem.describe(error)}`)
+        )
   )
   const file: ErrorsFile = {
     path,
@@ -126,7 +135,7 @@ export const open = Effect.fnUntraced(function* (place: FilePlace.FilePlace, kee
       Effect.suspend(() => {
         count = 0
         pending = ""
-        return handle === undefined ? remove : isStream ? Effect.void : Effect.ignore(handle.truncate(0))
+        return isStream ? Effect.void : handle === undefined ? remove : Effect.ignore(fs.truncate(place.real, 0))
       })
     ),
     append: (row) => {

@@ -5,13 +5,7 @@
  *
  * @internal
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
-import type * as PlatformError from "effect/PlatformError"
-import * as Scope from "effect/Scope"
-import * as Stdio from "effect/Stdio"
-import * as Stream from "effect/Stream"
 import * as FileBytes from "../file/FileBytes.ts"
 import type * as Sink from "../flow/Sink.ts"
 import type * as Flow from "../flow/Flow.ts"
@@ -35,7 +29,7 @@ export const run = Effect.fnUntraced(function* (
 ) {
   if (holders.length === 0) return yield* Domains.run(flow, state, options)
   state.usePasses(() => holders.map((holder) => holder.standing()))
-  const again = yield* rereadable
+  const again = yield* FileBytes.rereadable
   const pass = (last: boolean) =>
     Effect.andThen(
       state.beginPass(last),
@@ -81,32 +75,4 @@ export const run = Effect.fnUntraced(function* (
     if (state.stopped() !== undefined) return []
   }
   return yield* pass(true)
-})
-
-/** Standard input and pipes that can be read again: all of one is in a file before its first row is. */
-const rereadable = Effect.gen(function* () {
-  const stdio = yield* Stdio.Stdio
-  const fs = yield* FileSystem.FileSystem
-  const scope = yield* Effect.scope
-  const copyOf = (bytes: Stream.Stream<Uint8Array, PlatformError.PlatformError>) =>
-    Effect.runSync(
-      Effect.cached(
-        Effect.gen(function* () {
-          const file = yield* fs.makeTempFileScoped({ prefix: "pipe-stdin-" })
-          yield* Stream.run(bytes, fs.sink(file))
-          return file
-        }).pipe(Effect.provideService(Scope.Scope, scope))
-      )
-    )
-  const stdin = copyOf(stdio.stdin)
-  const pipes = new Map<string, ReturnType<typeof copyOf>>()
-  const pipe: FileBytes.Rereadable = (place, bytes) => {
-    const copy = pipes.get(place.real) ?? copyOf(bytes)
-    pipes.set(place.real, copy)
-    return Stream.unwrap(Effect.map(copy, (file) => fs.stream(file)))
-  }
-  return Context.make(Stdio.Stdio, {
-    ...stdio,
-    stdin: Stream.orDie(Stream.unwrap(Effect.map(stdin, (file) => fs.stream(file))))
-  }).pipe(Context.add(FileBytes.Rereadable, pipe))
 })

@@ -13,11 +13,14 @@ import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as FilePlace from "../file/FilePlace.ts"
+import * as FileProblem from "../file/FileProblem.ts"
+import * as WholeFile from "../file/WholeFile.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
 import type * as Sink from "../flow/Sink.ts"
 import type { FilePath } from "../flow/Source.ts"
+import * as ContentHash from "../store/ContentHash.ts"
 import type * as OutputRepo from "../store/OutputRepo.ts"
 import type * as Store from "../store/Store.ts"
 import * as FailedRow from "./FailedRow.ts"
@@ -27,8 +30,8 @@ export interface Options {
   readonly parameters: ReadonlyMap<string, unknown>
   /** Default: `<flow>.errors.jsonl`. */
   readonly errorsFile?: string | undefined
-  /** The SQLite file of the store. */
-  readonly store?: string | undefined
+  /** The SQLite file of the store, and others that nothing may replace. */
+  readonly stores?: ReadonlyArray<string> | undefined
   /** The file of the flow. */
   readonly file?: string | undefined
   /** `false`: the outputs are not written. */
@@ -62,15 +65,22 @@ const refuse = (message: string) => new Node.FlowError({ message })
 
 const resolve = (what: string, path: string | URL, verb = "written"): Effectful<FilePlace.FilePlace> =>
   Effect.mapError(FilePlace.resolve(path), (error) =>
-    refuse(`${String(path)}: cannot be ${verb}: ${error.message} (${what})`)
+    refuse(`${String(path)}: cannot be ${verb}: ${FileProblem.describe(error)} (${what})`)
   )
 
 /** Where the errors file of a flow stands: a name, whatever the flow is called. */
 export const errorsFileOf = (flow: string): string => `${fileNameOf(flow)}.errors.jsonl`
 
-/** A name as part of a file's name, which never leads to another folder. */
-export const fileNameOf = (name: string): string =>
-  name.replace(/[^\p{L}\p{N}._ -]+/gu, "-").replace(/^\.+/, (dots) => "-".repeat(dots.length))
+/** Characters of a name, at most, that stand in the name of a file as they are. */
+const MOST_NAME = 60
+
+/** A name as part of a file's name, which never leads to another folder; no two names give one. */
+export const fileNameOf = (name: string): string => {
+  const safe = name.replace(/[^\p{L}\p{N}._ -]+/gu, "-").replace(/^\.+/, (dots) => "-".repeat(dots.length))
+  return safe === name && name.length <= MOST_NAME
+    ? name
+    : `${safe.slice(0, MOST_NAME)}-${ContentHash.make(name).slice(0, 8)}`
+}
 
 /** Compares all files of a run. Fails where one cannot be read or written, or where two that must not be are one. */
 export const check = Effect.fnUntraced(function* (
@@ -108,20 +118,21 @@ export const check = Effect.fnUntraced(function* (
     if (path === undefined || path === "-") continue
     const place = yield* resolve(`output ${sink.name}`, path)
     yield* writable(`output ${sink.name}`, place)
+    if (place.descriptor === FilePlace.STDOUT) toStdout = true
     outputs.set(sink, place)
     uses.push({ what: "an output", place, isWritten: true })
     if (place.kind !== "stream") {
       // What an unfinished run leaves.
-      const partial = yield* resolve(`output ${sink.name}`, `${place.real}.partial`)
+      const partial = yield* resolve(`output ${sink.name}`, WholeFile.partialOf(place.real))
       uses.push({ what: `the partial file of output ${sink.name}`, place: partial, isWritten: true })
     }
   }
   const errors = yield* resolve("the errors file", options.errorsFile ?? errorsFileOf(flow.name))
   yield* writable("the errors file", errors)
   uses.push({ what: "the errors file", place: errors, isWritten: true })
-  if (options.store !== undefined) {
+  for (const store of options.stores ?? []) {
     // What belongs to a store stands beside the file that a link leads to.
-    const { real } = yield* resolve("the store", options.store)
+    const { real } = yield* resolve("the store", store)
     for (const suffix of ["", "-wal", "-shm", "-journal"]) {
       const place = yield* resolve("the store", `${real}${suffix}`)
       uses.push({ what: "the store", place, isWritten: true })
@@ -143,7 +154,9 @@ export const check = Effect.fnUntraced(function* (
 const writable = Effect.fnUntraced(function* (what: string, place: FilePlace.FilePlace) {
   const problem = (why: string) => `${place.path}: cannot be written: ${why} (${what})`
   if (place.kind === "folder") return yield* refuse(problem("it is a folder"))
+  if (place.info?.type === "Socket" && place.descriptor === undefined) return yield* refuse(problem("it is a socket"))
   if (place.kind === "stream") return
+  if (place.kind === "file") yield* allowed(place.real, { writable: true }, problem("it is read-only"))
   // A file is replaced by another in its folder.
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path

@@ -80,8 +80,8 @@ export type StartError = Node.FlowError | Pricing.PriceError | RunRepo.RunError 
 export const check = Effect.fnUntraced(function* (
   flow: Flow.Any,
   options: Pick<RunState.Options, "parameters" | "limit" | "concurrency" | "errorsFile" | "record" | "outputs"> & {
-    /** The SQLite file of the store. */
-    readonly store?: string | undefined
+    /** The SQLite file of the store, and others that nothing may replace. */
+    readonly stores?: ReadonlyArray<string> | undefined
   }
 ) {
   for (const name of ["limit", "concurrency"] as const) {
@@ -91,8 +91,8 @@ export const check = Effect.fnUntraced(function* (
     }
   }
   const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
-  const { errorsFile, outputs, record, store } = options
-  return yield* RunFiles.check(flow, { parameters, errorsFile, store, file: record?.file, outputs })
+  const { errorsFile, outputs, record, stores } = options
+  return yield* RunFiles.check(flow, { parameters, errorsFile, stores, file: record?.file, outputs })
 })
 
 /** Runs a flow to its end and returns the summary, also when rows failed. */
@@ -108,7 +108,7 @@ export const run = <E>(
       const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
       const budget = yield* budgetOf(flow, options, pricing)
       const { record } = options
-      const files = yield* check(flow, { ...options, store: store.file })
+      const files = yield* check(flow, { ...options, stores: store.file === undefined ? [] : [store.file] })
       const intent: RunFiles.Intent = {
         limit: options.limit,
         simulate: record?.simulate === true,

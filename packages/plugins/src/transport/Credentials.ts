@@ -17,6 +17,20 @@ export interface Credentials {
   readonly keySource: string
 }
 
+/** Makes the keys known that options hold, before anything can fail with them. */
+export const remember = (options: {
+  readonly apiKey?: string | Redacted.Redacted | undefined
+  readonly baseUrl?: string | undefined
+  readonly headers?: { readonly [name: string]: string } | undefined
+}): void => {
+  const { apiKey, baseUrl, headers } = options
+  if (apiKey !== undefined) Secret.register(textOf(apiKey))
+  if (baseUrl !== undefined) Secret.registerUrl(baseUrl)
+  Secret.registerHeaders(headers ?? {})
+}
+
+const textOf = (key: string | Redacted.Redacted): string => (typeof key === "string" ? key : Redacted.value(key))
+
 /** Fails when there is no key for the provider's own address; another address may need none. */
 export const resolve = Effect.fnUntraced(function* (options: {
   readonly module: string
@@ -26,14 +40,12 @@ export const resolve = Effect.fnUntraced(function* (options: {
   readonly keyName: string
   readonly urlName: string
   readonly official: string
-  readonly headers: { readonly [name: string]: string }
 }): Effect.fn.Return<Credentials, AiError.AiError> {
   const { keyName, module, official, override, urlName } = options
   if (override !== undefined) {
     Secret.register(override.apiKey)
     return { ...override, keySource: "the run's endpoint" }
   }
-  Secret.registerHeaders(options.headers)
   const address = (options.baseUrl ?? (yield* fromEnvironment(urlName)) ?? official).replace(/\/+$/, "")
   Secret.registerUrl(address)
   if (!URL.canParse(address)) {
@@ -43,8 +55,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
     )
   }
   const baseUrl = withoutUser(address)
-  const given =
-    typeof options.apiKey === "string" || options.apiKey === undefined ? options.apiKey : Redacted.value(options.apiKey)
+  const given = options.apiKey === undefined ? undefined : textOf(options.apiKey)
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
   if (apiKey === undefined || apiKey === "") {
     if (yield* Endpoint.Unasked) return { apiKey: "none", baseUrl, keySource: "nowhere" }

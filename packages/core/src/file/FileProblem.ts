@@ -1,0 +1,34 @@
+/**
+ * What a file system says, in words: the codes of an error and what to do about them.
+ *
+ * @internal
+ */
+import type * as PlatformError from "effect/PlatformError"
+
+const BY_CODE: { readonly [code: string]: string } = {
+  EACCES: "permission denied",
+  EBUSY: "it is in use",
+  EDQUOT: "the quota of its disk is used up: free some",
+  EINVAL: "it is no place for that",
+  EIO: "its disk or its device fails",
+  ELOOP: "its links lead in a ring",
+  EMFILE: "too many files are open",
+  ENAMETOOLONG: "its name is too long",
+  ENFILE: "too many files are open",
+  ENODEV: "there is no such device",
+  ENOENT: "there is no such file or folder",
+  ENOSPC: "no space is left on its disk: free some",
+  ENOTDIR: "a part of its path is a file, not a folder",
+  ENXIO: "there is no such device",
+  EPERM: "permission denied",
+  EPIPE: "its reader has gone",
+  EROFS: "its disk is mounted read-only",
+  ETXTBSY: "it is a program that runs"
+}
+
+/** Why a file cannot be read or written. */
+export const describe = ({ message, reason }: PlatformError.PlatformError): string => {
+  const { cause, description } = reason
+  const known = cause instanceof Error && "code" in cause ? BY_CODE[String(cause.code)] : undefined
+  return known ?? description ?? (cause instanceof Error ? cause.message : message)
+}
