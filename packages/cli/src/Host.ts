@@ -12,10 +12,11 @@ import * as Schema from "effect/Schema"
 import * as Sink from "effect/Sink"
 import * as Stdio from "effect/Stdio"
 import { resolve } from "node:path"
-import type { Input } from "./commands/Run.ts"
+import { type Input, isList } from "./commands/Run.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Output from "./Output.ts"
 import * as Log from "./Log.ts"
+import * as Simulate from "./Simulate.ts"
 import * as StoreFlag from "./StoreFlag.ts"
 import type * as View from "./view/View.ts"
 
@@ -27,20 +28,16 @@ export const identityOf = (run: {
   readonly limit: number | undefined
 }): string => RequestKey.canonical([resolve(run.file), run.flow, run.parameters, run.limit ?? null])
 
-export const layer = (input: {
-  readonly store: Option.Option<string>
-  readonly simulate: boolean
-  readonly view: View.View
-}) => {
+export const layer = (input: Simulate.Input & { readonly store: Option.Option<string>; readonly view: View.View }) => {
   const log = Log.layer((message) => input.view.show({ _tag: "Warning", message }))
-  const simulator = input.simulate
-    ? Layer.unwrap(
-        Effect.map(
-          Effect.promise(() => import("@pipe/plugins/Simulator")),
-          (Simulator) => Simulator.layer({ latency: "20 millis" })
-        )
-      )
-    : Layer.empty
+  const simulator = Layer.unwrap(
+    Effect.gen(function* () {
+      const options = yield* Simulate.options(input)
+      if (options === undefined) return Layer.empty
+      const Simulator = yield* Effect.promise(() => import("@pipe/plugins/Simulator"))
+      return Simulator.layer(options)
+    })
+  )
   // A flow reads and writes the standard streams of the command.
   return Layer.unwrap(
     Effect.map(Effect.all([Stdio.Stdio, Output.Output]), ([stdio, { outIsTerminal }]) =>
@@ -73,7 +70,9 @@ export const parametersOf = Effect.fnUntraced(function* (flow: Flow.Any, input: 
     values[parameter.name] =
       typeof given.value === "boolean"
         ? given.value
-        : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(given.value).pipe(
+        : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(
+            isList(schema.ast) ? given.value.split(",").map((part) => part.trim()) : given.value
+          ).pipe(
             Effect.flatMap(Schema.encodeEffect(schema)),
             Effect.mapError(
               (error) =>

@@ -6,9 +6,10 @@
  */
 import * as Flow from "@pipe/core/Flow"
 import * as Node from "@pipe/core/Node"
+import * as Peer from "@pipe/plugins/Peer"
 import * as Effect from "effect/Effect"
-import { existsSync, statSync } from "node:fs"
-import { registerHooks } from "node:module"
+import { existsSync, readFileSync, statSync } from "node:fs"
+import { registerHooks, type ResolveFnOutput } from "node:module"
 import { relative, resolve } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import * as ExitCode from "./ExitCode.ts"
@@ -33,7 +34,7 @@ const hook = (): void => {
   registerHooks({
     resolve: (specifier, context, next) => {
       try {
-        return next(specifier, context)
+        return asModule(next(specifier, context))
       } catch (error) {
         if (!own.test(specifier)) throw error
         return next(specifier, { ...context, parentURL: import.meta.url })
@@ -41,6 +42,17 @@ const hook = (): void => {
     }
   })
 }
+
+/** An author's file that imports and exports is a module, whatever the `type` of its package. */
+const asModule = (found: ResolveFnOutput): ResolveFnOutput => {
+  const { format, url } = found
+  if ((format !== "commonjs" && format !== "commonjs-typescript") || !isAuthors(url)) return found
+  return /^\s*(?:import\b(?!\s*\()|export\b)/m.test(readFileSync(fileURLToPath(url), "utf8"))
+    ? { ...found, format: format === "commonjs" ? "module" : "module-typescript" }
+    : found
+}
+
+const isAuthors = (url: string): boolean => url.startsWith("file:") && !url.includes("/node_modules/")
 
 const loaded = new Map<string, Flow.Any>()
 
@@ -55,7 +67,7 @@ export const load = (file: string): Effect.Effect<Flow.Any, ExitCode.Failure> =>
     hook()
     return Effect.flatMap(
       Effect.tryPromise({ try: () => import(pathToFileURL(path).href), catch: (error) => error }).pipe(
-        Effect.catch((error) => fail(explain(file, path, error)))
+        Effect.catch((error) => fail(explain(file, error)))
       ),
       (module: { readonly default?: unknown }) => {
         if (module.default === undefined) {
@@ -78,18 +90,20 @@ const nameOf = (value: unknown): string => {
   return Node.TypeId in value ? "a node" : "another object"
 }
 
-const explain = (file: string, path: string, error: unknown): string => {
+const explain = (file: string, error: unknown): string => {
   if (!(error instanceof Error)) return `${file}: ${String(error)}`
   const code = "code" in error ? String(error.code) : ""
-  const where = placeOf(error, path) ?? file
+  const where = placeOf(error) ?? file
   const [firstLine] = error.message.split("\n")
   switch (code) {
     case "ERR_MODULE_NOT_FOUND":
     case "ERR_PACKAGE_PATH_NOT_EXPORTED": {
       const name = /'([^']+)'/.exec(error.message)?.[1] ?? "a module"
+      const importer = / imported from '?(\/[^'\n]+?)'?$/m.exec(error.message)?.[1]
+      const from = importer === undefined || importer.includes("/node_modules/") ? file : shown(importer)
       return name.startsWith(".") || name.startsWith("/")
-        ? `${file}: imports ${relative(process.cwd(), name)}, which does not exist: mind the extension, such as ./other.ts`
-        : `${file}: imports ${name}, which is not installed: npm install ${name}`
+        ? `${from}: imports ${shown(name)}, which does not exist: mind the extension, such as ./other.ts`
+        : `${from}: imports ${name}, which is not installed: ${Peer.install(name)}`
     }
     case "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX":
       return `${where}: ${firstLine}: Node strips types and cannot turn enums, namespaces and parameter properties into JavaScript; write them without (a const object for an enum)`
@@ -100,11 +114,16 @@ const explain = (file: string, path: string, error: unknown): string => {
   return `${where}: ${firstLine === "" ? error.name : firstLine}`
 }
 
-/** The first place in the flow's folder that an error's stack names: `flow.ts:12`. */
-const placeOf = (error: Error, path: string): string | undefined => {
+const shown = (path: string): string => relative(process.cwd(), path) || path
+
+/** The first place of an author's file that an error's stack names: `flow.ts:12`. */
+const placeOf = (error: Error): string | undefined => {
   for (const match of (error.stack ?? "").matchAll(/((?:file:\/\/)?\/[^\s()]+?\.[mc]?[jt]s):(\d+)/g)) {
     const found = match[1]!.startsWith("file:") ? fileURLToPath(match[1]!) : match[1]!
-    if (found === path) return `${relative(process.cwd(), found)}:${match[2]}`
+    if (!found.includes("/node_modules/") && !found.startsWith(HERE)) return `${shown(found)}:${match[2]}`
   }
   return undefined
 }
+
+/** The folder of the packages, where they are not installed. */
+const HERE = fileURLToPath(new URL("../..", import.meta.url))

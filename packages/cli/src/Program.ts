@@ -6,6 +6,8 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Cli from "./Cli.ts"
 import * as Environment from "./Environment.ts"
+import * as Run from "./commands/Run.ts"
+import * as ExitCode from "./ExitCode.ts"
 import * as LoadFlow from "./LoadFlow.ts"
 
 /** The commands whose flags are the parameters of a flow. */
@@ -19,5 +21,11 @@ export const make = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
 const commandOf = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   const file = ofFlows.has(args[0] ?? "") ? LoadFlow.fileIn(args.slice(1)) : undefined
   const parameters = file === undefined ? [] : (yield* LoadFlow.load(file)).parameters
+  const taken = parameters.find(({ parameter }) => Run.flagNames.has(parameter.name))
+  if (taken !== undefined) {
+    return yield* ExitCode.refuse(
+      `${file}: its parameter ${taken.parameter.name} has the name of a flag of pipe: give it another`
+    )
+  }
   yield* Cli.run(Cli.command(parameters), args)
 })

@@ -80,11 +80,14 @@ describe("pipe", { concurrent: false }, () => {
 
   it("writes a new flow that runs and draws, and leaves files alone that are there", async () => {
     const cwd = folder()
-    assert.strictEqual((await pipe(["init", "mine"], { cwd })).code, 0)
+    assert.strictEqual((await pipe(["init", "mine", "--no-install"], { cwd })).code, 0)
     const run = await pipe(["run", "mine/flow.ts", "--simulate"], { cwd })
     assert.strictEqual(run.code, 0, run.stderr)
     assert.include((await pipe(["graph", "mine/flow.ts"], { cwd })).stdout, "─ verdict (step)")
     assert.include((await pipe(["graph", "mine/flow.ts", "--mermaid"], { cwd })).stdout, "flowchart TB")
-    assert.strictEqual((await pipe(["init", "mine"], { cwd })).code, 2)
+    const again = await pipe(["init", "mine", "--no-install"], { cwd })
+    assert.strictEqual(again.code, 0, again.stderr)
+    assert.include(again.stderr, "flow.ts is there already, and is left as it is")
+    assert.include(again.stdout, "nothing is missing here")
   })
 })

@@ -240,6 +240,26 @@ describe("at the place of the errors file stands", { concurrent: false }, () => 
     assert.strictEqual(read(made.cwd, "test.errors.jsonl"), "my notes\n")
   })
 
+  it("that of an earlier run, which stays until rows of another fail, or none does", async () => {
+    const failing = (rows: string) => (cwd: string) => fs.writeFileSync(join(cwd, "rows.jsonl"), rows)
+    const made = await run({}, failing('{"text":"a"}\n{"bad":1}\n'))
+    const errors = read(made.cwd, "test.errors.jsonl")
+    for (const args of [
+      ["--budget", "1tokens", "--no-cache"],
+      ["--limit", "1", "--budget", "1tokens", "--no-cache"]
+    ]) {
+      const stopped = await again(made.cwd, args)
+      assert.strictEqual(stopped.code === 3 || stopped.code === 2, true, stopped.stderr)
+      assert.strictEqual(read(made.cwd, "test.errors.jsonl"), errors)
+    }
+    const sampled = await pipe(["plan", "flow.ts", "--sample", "2"], { cwd: made.cwd, env: env() })
+    assert.strictEqual(sampled.code, 0, sampled.stderr)
+    assert.strictEqual(read(made.cwd, "test.errors.jsonl"), errors)
+    fs.writeFileSync(join(made.cwd, "rows.jsonl"), '{"text":"a"}\n')
+    assert.strictEqual((await again(made.cwd)).code, 0)
+    assert.isFalse(fs.existsSync(join(made.cwd, "test.errors.jsonl")))
+  })
+
   it("one file for each flow, however alike their names are", async () => {
     const names = ["a-b", "a/b", "a b", "a\\\\b", "a".repeat(300)]
     const cwd = folder({ "rows.jsonl": '{"bad":1}\n' })
@@ -278,6 +298,31 @@ describe("at the place of the store stands", { concurrent: false }, () => {
     ["dangling link", 0, ""],
     ["nothing", 0, ""]
   ]
+
+  it("another's file, which is left as it is by every command", async () => {
+    const { cwd } = await run({})
+    const before = read(cwd, "rows.jsonl")
+    for (const args of [
+      ["run", "flow.ts"],
+      ["runs"],
+      ["show"],
+      ["report"],
+      ["doctor", "--offline"],
+      ["cache", "stats"],
+      ["plan", "flow.ts"],
+      ["resume"],
+      ["retry", "--failed"],
+      ["batches"]
+    ]) {
+      for (const file of ["rows.jsonl", "flow.ts"]) {
+        await pipe([...args, "--store", file], { cwd, env: env() })
+        assert.strictEqual(read(cwd, "rows.jsonl"), before, args.join(" "))
+        assert.include(read(cwd, "flow.ts"), "Flow.make", args.join(" "))
+      }
+    }
+    assert.notInclude(fs.readdirSync(cwd).join(), "damaged")
+  })
+
   for (const [kind, code, says] of table) {
     it(`a ${kind}`, async () => {
       const made = await run({}, (cwd) => kinds[kind]!(cwd, "store"), ["--store", "store"])
@@ -364,10 +409,9 @@ describe("what is there is never replaced by less", { concurrent: false }, () =>
     assert.strictEqual(read(made.cwd, "out.jsonl"), before)
   }
 
-  it("by fewer rows, by simulated ones, by another flow; and is, where one insists", async () => {
+  it("by fewer rows, by another flow; and is, where one insists", async () => {
     const { before, cwd } = await whole()
     refused(await again(cwd, ["--limit", "2"]), "the rows of --limit 2 would replace those of run", before)
-    refused(await again(cwd, ["--simulate"]), "simulated rows would replace", before)
     fs.writeFileSync(join(cwd, "other.ts"), read(cwd, "flow.ts").replace('"test"', '"other"'))
     refused(await again(cwd, [], "other.ts"), "it holds the result of another flow, test (run", before)
     const insisted = await again(cwd, ["--limit", "2", "--overwrite"])
@@ -397,22 +441,32 @@ describe("what is there is never replaced by less", { concurrent: false }, () =>
   })
 
   it("and a file that no run has written is no run's to shorten", async () => {
-    for (const args of [["--limit", "1"], ["--simulate"]]) {
-      const made = await run({}, (cwd) => fs.writeFileSync(join(cwd, "out.jsonl"), "mine\n"), args)
-      refused(made, "would replace a file that", "mine\n")
-    }
+    const made = await run({}, (cwd) => fs.writeFileSync(join(cwd, "out.jsonl"), "mine\n"), ["--limit", "1"])
+    refused(made, "would replace a file that", "mine\n")
   })
 
-  it("by a run that was simulated, once a real one has been there; and the other way round it is", async () => {
-    const simulated = await run({}, undefined, ["--simulate"])
+  it("by simulated rows, which have files of their own (A4)", async () => {
+    const { before, cwd } = await whole()
+    fs.writeFileSync(join(cwd, "rows.jsonl"), `${ROWS}{"bad":1}\n`)
+    const simulated = await again(cwd, ["--simulate", "--limit", "2"])
     assert.strictEqual(simulated.code, 0, simulated.stderr)
-    assert.strictEqual((await again(simulated.cwd, ["--simulate", "--limit", "1"])).code, 0)
-    assert.strictEqual((await again(simulated.cwd)).code, 0)
-    refused(
-      await again(simulated.cwd, ["--simulate"]),
-      "simulated rows would replace",
-      read(simulated.cwd, "out.jsonl")
-    )
+    assert.strictEqual(simulated.calls, 0)
+    assert.lengthOf(lines(read(cwd, "out.simulated.jsonl")), 2)
+    assert.strictEqual((await again(cwd, ["--simulate"])).code, 1)
+    assert.lengthOf(lines(read(cwd, "out.simulated.jsonl")), 3)
+    assert.lengthOf(lines(read(cwd, "test.simulated.errors.jsonl")), 1)
+    assert.isFalse(fs.existsSync(join(cwd, "test.errors.jsonl")))
+    assert.strictEqual(read(cwd, "out.jsonl"), before)
+    // Neither finds the other's answers.
+    for (const [args, says] of [
+      [["--simulate", "--store", ".pipe/pipe.db"], "holds real runs"],
+      [["--store", ".pipe/simulated.db"], "holds simulated runs"]
+    ] as const) {
+      const mixed = await again(cwd, args)
+      assert.strictEqual(mixed.code, 2, mixed.stderr)
+      assert.include(mixed.stderr, says)
+      assert.strictEqual(mixed.calls, 0)
+    }
   })
 })
 

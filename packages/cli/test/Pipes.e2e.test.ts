@@ -1,7 +1,7 @@
 /** Pipes and descriptors as a shell gives them, and signals while nobody is at the other end. */
 import { assert, describe, it } from "@effect/vitest"
 import { execFileSync, spawnSync } from "node:child_process"
-import { readFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { environment } from "./Flows.ts"
 import { bin, flow, folder, pipe } from "./Process.ts"
@@ -99,6 +99,52 @@ describe("what a shell gives", () => {
     )
     assert.strictEqual(status, 0, stderr)
     assert.isTrue(readFileSync(join(cwd, "out"), "utf8").startsWith("head\n"))
+  })
+
+  it("a pipe that is slower or faster than the run loses no row", () => {
+    const slow = at("/dev/fd/5", "out")
+    writeFileSync(
+      join(slow, "flow.ts"),
+      readFileSync(join(slow, "flow.ts"), "utf8")
+        .replace(
+          /const answer = [^]*?\n\n/,
+          `const answer = Flow.step("answer", { row: rows }, ({ row }) => Effect.as(Effect.sleep("5 millis"), row))\n\n`
+        )
+        .replace(`Sink.jsonl("out", { row: rows })`, `Sink.jsonl("out", { row: rows, answer })`)
+    )
+    const filler = "x".repeat(300)
+    for (const feed of [
+      `for i in $(seq 400); do echo "{\\"text\\":\\"$i\\"}"; [ $((i % 7)) = 0 ] && sleep .004; done`,
+      `seq 3000 | sed 's/.*/{"text":"& ${filler}"}/'`
+    ]) {
+      const { status, stderr } = shell(slow, `$PIPE run flow.ts -q --overwrite 5< <(${feed})`)
+      assert.strictEqual(status, 0, stderr)
+      const rows = readFileSync(join(slow, "out"), "utf8").trim().split("\n")
+      assert.lengthOf(rows, feed.startsWith("seq") ? 3_000 : 400)
+      assert.lengthOf(new Set(rows), rows.length)
+    }
+  })
+
+  it("a number that nothing is open under is refused, though Node has something there", () => {
+    for (const number of [3, 6, 8, 9, 14, 18]) {
+      const { status, stderr } = shell(at("rows.jsonl", `/dev/fd/${number}`), `$PIPE run flow.ts -q`)
+      assert.strictEqual(status, 2, stderr)
+      assert.include(stderr, "nothing is open under that number")
+    }
+  })
+
+  it("what standard output is redirected to is no source and no errors file", () => {
+    for (const [command, says] of [
+      [`$PIPE run flow.ts -q >> rows.jsonl`, "is source rows and standard output at once"],
+      [`$PIPE run flow.ts -q > test.errors.jsonl`, "is the errors file and standard output at once"],
+      [`$PIPE run flow.ts -q 2> test.errors.jsonl`, "is the errors file and standard error at once"]
+    ] as const) {
+      const cwd = at("rows.jsonl", command.includes("2>") ? "out" : "-")
+      const { status, stderr } = shell(cwd, command)
+      assert.strictEqual(status, 2, stderr)
+      assert.include(command.includes("2>") ? readFileSync(join(cwd, "test.errors.jsonl"), "utf8") : stderr, says)
+      assert.strictEqual(readFileSync(join(cwd, "rows.jsonl"), "utf8"), ROWS)
+    }
   })
 
   it("a pipe that ends at once has no rows", () => {

@@ -17,11 +17,11 @@ describe("pipe run", { concurrent: false }, () => {
     const first = await pipe(["run", "flow.ts", "--simulate"], { cwd })
     assert.strictEqual(first.code, 0, first.stderr)
     assert.include(first.stderr, "answers are simulated")
-    assert.strictEqual(lines(read(cwd, "out.jsonl")).length, 3)
-    const before = read(cwd, "out.jsonl")
+    assert.strictEqual(lines(read(cwd, "out.simulated.jsonl")).length, 3)
+    const before = read(cwd, "out.simulated.jsonl")
     const second = await pipe(["run", "flow.ts", "--simulate"], { cwd })
     assert.match(second.stderr, /total cost\s+\$0\.00\b/)
-    assert.strictEqual(read(cwd, "out.jsonl"), before)
+    assert.strictEqual(read(cwd, "out.simulated.jsonl"), before)
   })
 
   it("never answers a real run from simulated answers", async () => {

@@ -52,6 +52,10 @@ const ways: { readonly [name: string]: () => Way } = {
     env: { OPENAI_API_KEY: "none" },
     options: `, baseUrl: "${server.url.replace("http://", "http://me:p%3A55%2Fw0rd%23SECRET@")}"`
   }),
+  "the query of the address": () => ({
+    key: LONG,
+    env: { OPENAI_API_KEY: "none", OPENAI_BASE_URL: `${server.url}?api-key=${LONG}` }
+  }),
   "a key with quotes and a slash": () => ({
     key: 'sec"ret\\\\key/0123',
     env: { OPENAI_API_KEY: 'sec"ret\\\\key/0123' }

@@ -1,7 +1,9 @@
 /** The store on real files: what happens to it, and what a run does then. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { Store } from "@pipe/core"
+import { Effect, Layer } from "effect"
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { entry, file, key, use } from "./StoreFile.ts"
@@ -35,7 +37,7 @@ describe("the store", () => {
 
   it.live("puts a damaged file aside, says so, and begins a new one", () =>
     Effect.gen(function* () {
-      for (const damage of ["no database at all, but text", undefined]) {
+      for (const damage of ["SQLite format 3\0, and then no database at all, but text", undefined]) {
         const path = file()
         yield* use(path, (store) =>
           Effect.forEach(Array.from({ length: 500 }), (_, n) => store.set(entry(key(n), "x".repeat(500))), {
@@ -53,6 +55,25 @@ describe("the store", () => {
         assert.include(warnings[0], "is damaged")
         assert.isTrue(readdirSync(dirname(path)).some((name) => name.includes(".damaged-")))
       }
+    })
+  )
+
+  it.live("leaves a file that is none of SQLite's as it is, and so does whoever only reads", () =>
+    Effect.gen(function* () {
+      const path = file()
+      mkdirSync(dirname(path), { recursive: true })
+      for (const text of ['{"n":1}\n', "x"]) {
+        writeFileSync(path, text)
+        for (const layer of [Store.layer(path), Store.layerExisting(path)]) {
+          const exit = yield* Effect.exit(Effect.scoped(Layer.build(layer.pipe(Layer.provide(NodeServices.layer)))))
+          assert.include(JSON.stringify(exit), "it is a file that holds something else, and is left as it is")
+          assert.strictEqual(readFileSync(path, "utf8"), text)
+        }
+      }
+      // A damaged one is not begun anew by those who only read it.
+      writeFileSync(path, "SQLite format 3\0, and then no database at all, but text")
+      yield* Effect.exit(Effect.scoped(Layer.build(Store.layerExisting(path).pipe(Layer.provide(NodeServices.layer)))))
+      assert.include(readFileSync(path, "utf8"), "no database at all")
     })
   )
 

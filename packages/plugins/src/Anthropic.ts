@@ -99,6 +99,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
             : ask(request, request.model)
       return ModelClient.provider({
         name: "anthropic",
+        isRedirected: true,
         resolve: (request) =>
           request.model === undefined && options.model !== undefined
             ? ModelRequest.withModel(request, options.model)

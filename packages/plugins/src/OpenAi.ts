@@ -113,6 +113,7 @@ export const layer = (
       }
       return ModelClient.provider({
         name: provider,
+        isRedirected: true,
         resolve: (request) =>
           request.model === undefined && options.model !== undefined
             ? ModelRequest.withModel(request, options.model)

@@ -24,9 +24,10 @@ import * as VectorIndex from "@pipe/core/VectorIndex"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as SqlError from "effect/sql/SqlError"
+import * as Address from "./postgres/Address.ts"
 import * as Connection from "./postgres/Connection.ts"
 
-export interface Options extends Connection.Options {}
+export interface Options extends Address.Options {}
 
 /** More dimensions have no index: every vector of the scope is compared. */
 const INDEXED = 2_000
@@ -41,7 +42,7 @@ export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
   Layer.effect(
     VectorIndex.VectorIndex,
     Effect.gen(function* () {
-      const name = Connection.nameOf(options.url)
+      const name = Address.nameOf(options.url)
       const client = yield* Effect.mapError(Connection.make(options), (error) => Store.unusable(name, error))
       yield* Effect.mapError(
         client.unsafe("CREATE EXTENSION IF NOT EXISTS vector"),

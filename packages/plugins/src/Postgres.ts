@@ -21,16 +21,17 @@ import * as Database from "@pipe/core/Database"
 import * as Store from "@pipe/core/Store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Address from "./postgres/Address.ts"
 import * as Connection from "./postgres/Connection.ts"
 
-export interface Options extends Connection.Options {}
+export interface Options extends Address.Options {}
 
 /** A database for `Store.layerDatabase`. */
 export const layer = (options: Options): Layer.Layer<Database.Database, Store.StoreError> =>
   Layer.effect(
     Database.Database,
     Effect.suspend(() => {
-      const name = Connection.nameOf(options.url)
+      const name = Address.nameOf(options.url)
       return Effect.mapBoth(Connection.make(options), {
         onSuccess: (client) => Database.fromPg(client, name),
         onFailure: (error) => Store.unusable(name, error)

@@ -23,6 +23,7 @@ import * as Secret from "@pipe/core/Secret"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RedisClient from "effect/persistence/Redis"
+import * as Peer from "./Peer.ts"
 
 export interface Options {
   /** `redis://…` or `rediss://…`. Default: `redis://localhost:6379`. */
@@ -36,7 +37,9 @@ export const layerCache = (options: Options = {}): Layer.Layer<CacheStore.CacheS
   Layer.effectContext(
     Effect.gen(function* () {
       Secret.registerUrl(options.url ?? "")
-      const NodeRedis = yield* Effect.promise(() => import("@effect/platform-node/NodeRedis"))
+      const NodeRedis = yield* Effect.promise(() =>
+        import("@effect/platform-node/NodeRedis").catch(Peer.missing("redis", "A cache on Redis"))
+      )
       const server = layer(options).pipe(
         Layer.provide(NodeRedis.layer({ url: options.url ?? "redis://localhost:6379" }))
       )

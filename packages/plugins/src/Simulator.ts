@@ -23,6 +23,8 @@
  * @since 0.1.0
  */
 import * as Endpoint from "@pipe/core/Endpoint"
+import * as Simulation from "@pipe/core/Simulation"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -31,6 +33,8 @@ import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as Batches from "./simulator/Batches.ts"
 import * as Engine from "./simulator/Engine.ts"
+import * as Notes from "./simulator/Notes.ts"
+import * as StandIn from "./simulator/StandIn.ts"
 import * as Tiktoken from "./Tiktoken.ts"
 
 /** Shares (0 to 1) of the requests that fail in some way; a request that is sent again may succeed. */
@@ -148,6 +152,8 @@ export interface Simulator {
   readonly openAiUrl: string
   /** Base URL for Anthropic clients. */
   readonly anthropicUrl: string
+  /** Gives a request the number under which the simulator knows its row and the schema of its answer. */
+  readonly note: Simulation.Simulation["note"]
   /** Requests that came, faults included. */
   readonly requests: () => number
   /** By model and class of service. */
@@ -158,12 +164,15 @@ export interface Simulator {
   readonly endBatches: () => void
 }
 
+const SEED = "pipe"
+
 /** Starts a simulator; it stops with the scope. */
 export const start = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Simulator, never, Scope.Scope> {
   const { count } = yield* Tiktoken.make
-  const engine = Engine.make(options, count)
+  const notes = Notes.make(options.seed ?? SEED)
+  const engine = Engine.make(options, count, notes)
   const batches = Batches.make(options, engine)
   const server = createServer(
     (request, response) => batches.handle(request, response) || engine.handle(request, response)
@@ -183,6 +192,7 @@ export const start = Effect.fnUntraced(function* (
     url,
     openAiUrl: `${url}/v1`,
     anthropicUrl: url,
+    note: notes.note,
     requests: engine.requests,
     bill: engine.bill,
     batches: batches.log,
@@ -190,12 +200,24 @@ export const start = Effect.fnUntraced(function* (
   }
 })
 
-/** Points every provider plugin at a simulator, whatever the flow's own addresses and keys are. */
+/**
+ * Has a simulator answer in the place of every provider, whatever the flow's own addresses and keys are: provider plugins send there,
+ * and providers of the author's own are replaced.
+ */
 export const layer = (options: Options = {}): Layer.Layer<never> =>
-  Layer.effect(
-    Endpoint.Overrides,
-    Effect.map(start(options), ({ anthropicUrl, openAiUrl }) => ({
-      openai: { baseUrl: openAiUrl, apiKey: "no-key-needed" },
-      anthropic: { baseUrl: anthropicUrl, apiKey: "no-key-needed" }
-    }))
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const { anthropicUrl, note, openAiUrl } = yield* start(options)
+      const { seed = SEED } = options
+      return Context.make(Endpoint.Overrides, {
+        openai: { baseUrl: openAiUrl, apiKey: "no-key-needed" },
+        anthropic: { baseUrl: anthropicUrl, apiKey: "no-key-needed" }
+      }).pipe(
+        Context.add(Simulation.Simulation, {
+          identity: seed === SEED ? "" : seed,
+          note,
+          answer: yield* StandIn.make(openAiUrl)
+        })
+      )
+    })
   ) as Layer.Layer<never>

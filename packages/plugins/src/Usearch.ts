@@ -26,6 +26,7 @@ import { createReadStream } from "node:fs"
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { pipeline } from "node:stream/promises"
+import * as Peer from "./Peer.ts"
 
 /** Smaller indexes are filled from the store in less than a second. */
 const KEPT = 1_000
@@ -47,7 +48,7 @@ const failed = (what: string) => (cause: unknown) =>
   })
 
 const load = Effect.tryPromise({
-  try: () => import("usearch"),
+  try: () => import("usearch").catch(Peer.missing("usearch", "An index by usearch")),
   catch: failed("cannot be loaded (install usearch)")
 })
 

@@ -269,7 +269,7 @@ export const contract = (location: () => string) => {
             })
           yield* store.commit
           assert.strictEqual((yield* Stream.runCollect(store.rows.failures(id))).length, 1_200)
-          store.rows.clearFailures(id)
+          store.rows.clearFailures(id, 0)
           yield* store.commit
           assert.strictEqual((yield* Stream.runCollect(store.rows.failures(id))).length, 0)
           yield* store.cache.clear

@@ -6,9 +6,8 @@ import { existsSync, readFileSync, realpathSync, statSync } from "node:fs"
 import { relative, resolve } from "node:path"
 import * as Environment from "../Environment.ts"
 import * as ExitCode from "../ExitCode.ts"
+import * as FindRun from "../FindRun.ts"
 import * as LoadFlow from "../LoadFlow.ts"
-import * as OpenStore from "../OpenStore.ts"
-import * as StoreFlag from "../StoreFlag.ts"
 import type { RunInput } from "./Run.ts"
 import { execute } from "./RunFlow.ts"
 
@@ -19,7 +18,7 @@ export type GoOnInput = RunInput & {
 
 /** Resumes an unfinished run, or retries the failed rows of one. */
 export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfinished" | "failed") {
-  const { run, simulate } = yield* locate(input)
+  const { run, simulate } = yield* FindRun.find(input)
   const summary = Report.summaryOf(run)
   const failed = summary?.rows.failed ?? 0
   if (run.status === "running") {
@@ -32,7 +31,8 @@ export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfini
         : `run ${run.name} is done: there is nothing to resume`
     )
   }
-  if (what === "failed" && failed === 0) return yield* ExitCode.refuse(`run ${run.name} has no failed rows`)
+  if (what === "failed" && failed === 0 && run.status === "done")
+    return yield* ExitCode.refuse(`run ${run.name} has no failed rows`)
   const { options } = run
   if (options.tuning === true)
     return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune, what was answered is kept`)
@@ -46,6 +46,7 @@ export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfini
     flow,
     file,
     run: run.name,
+    retry: what === "failed",
     parameters: options.parameters ?? {},
     ...(options.limit === undefined && seen === undefined
       ? undefined
@@ -80,24 +81,4 @@ const flowFileOf = Effect.fnUntraced(function* (run: string, file: string, input
     return yield* ExitCode.refuse(`${file}: the store names this file for run ${run}, and it is no flow: ${way}`)
   }
   return file
-})
-
-/** The run in the store that was named; without `--store`, simulated runs are found too. */
-const locate = Effect.fnUntraced(function* (input: RunInput & { readonly run: Option.Option<string> }) {
-  const find = (simulate: boolean) =>
-    Effect.map(
-      OpenStore.readable(
-        OpenStore.use(StoreFlag.resolve({ ...input, simulate }), (store) =>
-          Effect.mapError(store.runs.find(Option.getOrUndefined(input.run)), (error) =>
-            error._tag === "RunError" ? ExitCode.refuse(error.message) : error
-          )
-        )
-      ),
-      (run) => ({ run, simulate })
-    )
-  const first = find(input.simulate)
-  if (input.simulate || Option.isSome(input.store) || !OpenStore.exists(StoreFlag.simulatedStore)) return yield* first
-  return yield* Option.isSome(input.run) || !OpenStore.exists(StoreFlag.resolve(input))
-    ? Effect.catch(first, (error) => Effect.catch(find(true), () => Effect.fail(error)))
-    : first
 })

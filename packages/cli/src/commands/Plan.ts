@@ -4,6 +4,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Count from "../Count.ts"
+import * as Simulate from "../Simulate.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 import * as Run from "./Run.ts"
@@ -18,7 +19,7 @@ const flags = {
   batch: Switch.make("batch", "as a run with --batch"),
   noCache: Switch.make("no-cache", "as if nothing were in the cache, and nothing done before"),
   json: Switch.make("json", "the plan as JSON"),
-  simulate: Switch.make("simulate", "with the store of simulated runs"),
+  ...Simulate.flags,
   store: StoreFlag.flag,
   envFile: Run.runFlags.envFile
 }

@@ -5,7 +5,9 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as SchemaAST from "effect/SchemaAST"
 import * as Count from "../Count.ts"
+import * as Simulate from "../Simulate.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 
@@ -29,15 +31,12 @@ export const runFlags = {
     Flag.optional
   ),
   detach: Switch.make("detach", "send requests in batches, and exit when all are submitted; pipe resume collects them"),
-  overwrite: Switch.make(
-    "overwrite",
-    "replace outputs also by less than what is there: fewer rows, simulated ones, another flow's"
-  ),
+  overwrite: Switch.make("overwrite", "replace outputs also by less than what is there: fewer rows, or another flow's"),
   explain: Switch.make("explain", "say why a row is not reused from earlier work"),
   json: Switch.make("json", "one event of the run a line on standard output; the last is the summary"),
   quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report, only warnings and errors"), "q"),
   store: StoreFlag.flag,
-  simulate: Switch.make("simulate", "answer from a simulator on this machine: no key, no cost"),
+  ...Simulate.flags,
   envFile: Flag.String("env-file").pipe(
     Flag.withDescription("a file of environment variables, before .env"),
     Flag.optional
@@ -69,18 +68,49 @@ const flags = {
   ...runFlags
 }
 
+/** Flags of pipe, which no parameter can be called by. */
+export const flagNames: ReadonlySet<string> = new Set([
+  ...Object.keys(flags).map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)),
+  "target",
+  "sample",
+  "delta",
+  "check",
+  "seed",
+  "dry-run",
+  "svg",
+  "html",
+  "help",
+  "version",
+  "completions"
+])
+
 export type Input = Command.Command.Config.Infer<typeof flags> & {
   /** Values of the flow's parameters that were given, as text. */
   readonly parameters: { readonly [name: string]: Option.Option<string | boolean> }
 }
 
+/** The values that a schema allows, where it names them. */
+const choicesOf = (ast: SchemaAST.AST): ReadonlyArray<string> => {
+  if (ast._tag === "Literal") return [String(ast.literal)]
+  return ast._tag === "Union" && ast.types.every(({ _tag }) => _tag === "Literal") ? ast.types.flatMap(choicesOf) : []
+}
+
+/** Whether a parameter is a list of values. */
+export const isList = (ast: SchemaAST.AST): boolean => ast._tag === "Arrays"
+
 /** A parameter as a flag of its name. */
 const toFlag = ({ parameter }: Parameter.Any): Flag.Flag<Option.Option<string | boolean>> => {
   const fallback = Option.match(parameter.default, {
     onNone: () => "required by the flow",
-    onSome: (value) => `default ${String(value)}`
+    onSome: (value) => `default ${Array.isArray(value) ? value.join(",") : String(value)}`
   })
-  const description = `${parameter.description ?? "a parameter of the flow"} (${fallback})`
+  const choices = choicesOf(parameter.schema.ast)
+  const form = [
+    ...(choices.length === 0 ? [] : [`one of ${choices.join(", ")}`]),
+    ...(isList(parameter.schema.ast) ? ["a list, with commas between"] : []),
+    fallback
+  ]
+  const description = `${parameter.description ?? "a parameter of the flow"} (${form.join("; ")})`
   return parameter.schema.ast._tag === "Boolean"
     ? Flag.optional(Flag.withDescription(Flag.Boolean(parameter.name), description))
     : Flag.optional(Flag.withDescription(Flag.String(parameter.name), description))

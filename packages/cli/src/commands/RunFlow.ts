@@ -1,5 +1,6 @@
 /** What `pipe run` does. */
 import type * as Flow from "@pipe/core/Flow"
+import * as Plural from "@pipe/core/Plural"
 import * as Report from "@pipe/core/Report"
 import * as ReportText from "@pipe/core/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
@@ -33,6 +34,8 @@ export interface Session {
   readonly file: string
   /** The run to resume. */
   readonly run?: string
+  /** Only its failed rows. */
+  readonly retry?: boolean
   /** As the parameters' schemas encode them. */
   readonly parameters: { readonly [name: string]: Schema.Json }
   readonly limit?: number
@@ -121,7 +124,12 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   const { file, flow, input } = session
   // Before a store is made; the run compares its files with that.
   const files = yield* Effect.mapError(
-    Runner.check(flow, { parameters: session.parameters, record: { file }, stores: StoreFlag.filesOf(input) }),
+    Runner.check(flow, {
+      stdout: input.json,
+      parameters: session.parameters,
+      record: { file, simulate: input.simulate },
+      stores: StoreFlag.filesOf(input)
+    }),
     ({ message }) => ExitCode.refuse(message)
   )
   if (input.json && files.toStdout) {
@@ -134,7 +142,11 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   yield* Heap.settle
   const output = yield* Output.Output
   const view = View.make(View.modeOf(input, output), output)
-  if (input.simulate && !input.json) view.note("answers are simulated: no key is used and nothing is paid")
+  if (input.simulate && !input.json && !input.quiet) {
+    view.note(
+      "answers are simulated: no provider is called and nothing is paid; outputs have .simulated in their names"
+    )
+  }
   const batch = yield* batchOf(session)
   if (input.simulate && input.detach) {
     return yield* ExitCode.refuse(
@@ -156,6 +168,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
     Effect.provide(
       Runner.run(flow, {
         ...(session.run === undefined ? undefined : { resume: session.run }),
+        ...(session.retry === undefined ? undefined : { retry: session.retry }),
         ...shape,
         overwrite: session.overwrite,
         record: {
@@ -189,11 +202,11 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
       if (beside !== undefined) view.note(`  ${beside}`)
     }
     const { failed } = exit.value.rows
-    if (failed > 0 && !input.json && !input.quiet) {
-      view.note(
-        exit.value.unkept === true
-          ? `the failed rows: ${exit.value.errorsFile}`
-          : `the failed rows: pipe show ${exit.value.run} --failed; run them again: pipe retry ${exit.value.run} --failed`
+    if (failed > 0 && !input.json) {
+      const { errorsFile, rows, run, unkept } = exit.value
+      const said = input.quiet ? `${Plural.count(failed)} of ${Plural.of(rows.read, "row")} failed` : "the failed rows"
+      output.err(
+        `${said}: ${unkept === true ? errorsFile : `pipe show ${run} --failed; run them again: pipe retry ${run} --failed`}\n`
       )
     }
     return failed > flow.allowFailedRows ? yield* ExitCode.end(ExitCode.failed) : undefined
@@ -207,7 +220,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   if (!input.json && !input.quiet && summary.calls.attempts > 0) {
     output.err(`${ReportText.render(withoutFailure(summary))}\n`)
   }
-  const command = `pipe resume ${summary.run}${input.simulate ? " --simulate" : ""}`
+  const command = session.retry === true ? `pipe retry ${summary.run} --failed` : `pipe resume ${summary.run}`
   const resume =
     summary.unkept === true ? "; nothing of this run is kept, so it cannot be resumed" : `; resume with: ${command}`
   const open = summary.batches?.open ?? 0

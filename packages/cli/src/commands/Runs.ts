@@ -12,7 +12,8 @@ import * as Switch from "../Switch.ts"
 const readRuns = (limit: number) =>
   Effect.fnUntraced(function* (store: Store.Service) {
     const runs = yield* store.runs.list(limit)
-    return { runs, costs: yield* store.ledger.costs(runs.map(({ id }) => id)) }
+    const costs = yield* store.ledger.costs(runs.map(({ id }) => id))
+    return runs.map((run) => ({ run, cost: costs.get(run.id) }))
   })
 
 export const command = Command.make(
@@ -25,14 +26,18 @@ export const command = Command.make(
   },
   (input) =>
     Effect.gen(function* () {
-      const OpenStore = yield* Effect.promise(() => import("../OpenStore.ts"))
-      const RunText = yield* Effect.promise(() => import("../view/RunText.ts"))
-      const { costs, runs } = yield* OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), readRuns(input.limit)))
-      if (runs.length === 0 && !input.json) return yield* Console.log("no run yet")
+      const [FindRun, RunText] = yield* Effect.promise(() =>
+        Promise.all([import("../FindRun.ts"), import("../view/RunText.ts")])
+      )
+      const entries = (yield* FindRun.inAll(input, readRuns(input.limit)))
+        .flat()
+        .toSorted((a, b) => b.run.startedAt - a.run.startedAt)
+        .slice(0, input.limit)
+      if (entries.length === 0) return input.json ? undefined : yield* Console.log("no run yet")
       yield* Console.log(
         input.json
-          ? runs.map((run) => JSON.stringify(RunText.toJson(run, costs.get(run.id)))).join("\n")
-          : RunText.list(runs, costs)
+          ? entries.map(({ cost, run }) => JSON.stringify(RunText.toJson(run, cost))).join("\n")
+          : RunText.list(entries)
       )
     })
 ).pipe(

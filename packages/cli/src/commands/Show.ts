@@ -2,7 +2,6 @@
 import * as Command from "effect/cli/Command"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as RunArgument from "../RunArgument.ts"
 import * as StoreFlag from "../StoreFlag.ts"
@@ -19,12 +18,13 @@ export const command = Command.make(
   },
   (input) =>
     Effect.gen(function* () {
-      const OpenStore = yield* Effect.promise(() => import("../OpenStore.ts"))
-      const RunText = yield* Effect.promise(() => import("../view/RunText.ts"))
+      const [FindRun, OpenStore, RunText] = yield* Effect.promise(() =>
+        Promise.all([import("../FindRun.ts"), import("../OpenStore.ts"), import("../view/RunText.ts")])
+      )
+      const { location, run } = yield* FindRun.find(input)
       yield* OpenStore.readable(
-        OpenStore.use(StoreFlag.resolve(input), (store) =>
+        OpenStore.use(location, (store) =>
           Effect.gen(function* () {
-            const run = yield* store.runs.find(Option.getOrUndefined(input.run))
             if (!input.failed) {
               const cost = (yield* store.ledger.costs([run.id])).get(run.id)
               return yield* Console.log(

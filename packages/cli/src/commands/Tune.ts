@@ -4,11 +4,12 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Count from "../Count.ts"
+import * as Simulate from "../Simulate.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 import * as Run from "./Run.ts"
 
-const { budget, envFile, quiet, simulate } = Run.runFlags
+const { budget, envFile, quiet } = Run.runFlags
 
 const isShare = (share: number): boolean => share > 0 && share < 1
 
@@ -53,7 +54,7 @@ const flags = {
   json: Switch.make("json", "as JSON"),
   quiet,
   store: StoreFlag.flag,
-  simulate,
+  ...Simulate.flags,
   envFile
 }
 

@@ -3,6 +3,7 @@ import * as Database from "@pipe/core/Database"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
 import * as RunFiles from "@pipe/core/RunFiles"
+import type * as RunRepo from "@pipe/core/RunRepo"
 import type * as Store from "@pipe/core/Store"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -10,6 +11,7 @@ import * as Csv from "effect/encoding/Csv"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as ExitCode from "../ExitCode.ts"
+import * as FindRun from "../FindRun.ts"
 import * as OpenStore from "../OpenStore.ts"
 import * as Html from "../report/Html.ts"
 import * as StoreFlag from "../StoreFlag.ts"
@@ -17,20 +19,25 @@ import * as WholeFile from "../WholeFile.ts"
 import type { Input } from "./Report.ts"
 
 /** Writes a report in the form that was asked for. */
-export const writeReport = (input: Input) =>
+export const writeReport = Effect.fnUntraced(function* (input: Input) {
+  if ([input.html, input.json, input.csv].filter(Boolean).length > 1) {
+    return yield* ExitCode.refuse("one of --html, --json and --csv at a time")
+  }
+  if (input.csv && input.all) return yield* write(input, StoreFlag.resolve(input), undefined)
+  const { location, run } = yield* FindRun.find(input)
+  yield* write(input, location, run)
+})
+
+const write = (input: Input, location: string, run: RunRepo.Run | undefined) =>
   OpenStore.readable(
-    OpenStore.use(StoreFlag.resolve(input), (store) =>
+    OpenStore.use(location, (store) =>
       Effect.gen(function* () {
-        if ([input.html, input.json, input.csv].filter(Boolean).length > 1) {
-          return yield* ExitCode.refuse("one of --html, --json and --csv at a time")
-        }
         const out = Option.getOrUndefined(input.out)
         const kept = {
-          ...WholeFile.storeAt(StoreFlag.resolve(input)),
+          ...WholeFile.storeAt(location),
           ...(yield* WholeFile.resultAt(store, out))
         }
-        if (input.csv) return yield* writeLedger(store, input, out, kept)
-        const run = yield* store.runs.find(Option.getOrUndefined(input.run))
+        if (input.csv || run === undefined) return yield* writeLedger(store, run, out, kept)
         const report = yield* Report.make(store, run)
         const all = { ...kept, "the flow file": run.options.file }
         if (input.json) {
@@ -38,7 +45,8 @@ export const writeReport = (input: Input) =>
           return yield* WholeFile.writeOrPrint(out, { what: "a report as JSON", text, starts: '{"run":"' }, all)
         }
         const { render } = yield* Effect.promise(() => import("../report/ReportHtml.ts"))
-        const file = out ?? `${RunFiles.fileNameOf(run.flow)}.report.html`
+        const file =
+          out ?? `${RunFiles.fileNameOf(run.flow)}${run.options.simulate === true ? ".simulated" : ""}.report.html`
         yield* WholeFile.write(
           file,
           { what: "a report", text: Stream.sync(() => render(report)), starts: Html.start },
@@ -86,11 +94,10 @@ const toRecord = (row: Database.Row): Record<string, string> => {
 
 const writeLedger = Effect.fnUntraced(function* (
   store: Store.Service,
-  input: Input,
+  run: RunRepo.Run | undefined,
   out: string | undefined,
   kept: WholeFile.Kept
 ) {
-  const run = input.all ? undefined : yield* store.runs.find(Option.getOrUndefined(input.run))
   const text = store.ledger
     .attempts(run?.id)
     .pipe(Stream.map(toRecord), Stream.pipeThroughChannel(Csv.encodeString({ columns, headers: true, newline: "\n" })))

@@ -1,12 +1,20 @@
 /** A plan as text. */
 import * as Money from "@pipe/core/Money"
 import type * as Plan from "@pipe/core/Plan"
+import * as Plural from "@pipe/core/Plural"
 import { count } from "@pipe/core/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import { columns } from "./RunText.ts"
 
 const range = ({ expected, high, low }: Plan.Range): string =>
   low === high ? Money.format(expected) : `${Money.format(low)} – ${Money.format(high)}`
+
+/** The cost of all calls, as far as prices are known. */
+const total = (plan: Plan.Plan): string => {
+  const unpriced = plan.lines.filter(({ calls, cost }) => calls > 0 && cost === undefined)
+  const priced = plan.lines.some(({ calls, cost }) => calls > 0 && cost !== undefined)
+  return unpriced.length === 0 ? range(plan.cost) : priced ? `≥ ${range(plan.cost)}` : "unknown"
+}
 
 const between = ({ high, low }: { readonly low: number; readonly high: number }): string =>
   low === high ? count(low) : `${count(low)} – ${count(high)}`
@@ -28,13 +36,13 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number):
 
 /** What a sample cost, in a line. */
 export const sampled = (summary: RunEvent.RunFinished): string =>
-  `a sample of ${count(summary.rows.read)} rows was run for ${Money.format(summary.cost)}: the run reuses it (${summary.run})`
+  `a sample of ${Plural.of(summary.rows.read, "row")} was run for ${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}: the run reuses it (${summary.run})`
 
 /** A plan for people. */
 export const render = (plan: Plan.Plan): string => {
   const calls = plan.lines.reduce((sum, line) => sum + line.calls, 0)
   const lines = [
-    `${plan.flow}: ${count(plan.rows)} rows, ${count(calls)} calls to pay, ${calls === 0 ? "$0.00" : range(plan.cost)}`,
+    `${plan.flow}: ${Plural.of(plan.rows, "row")}, ${Plural.of(calls, "call")} to pay, ${calls === 0 ? "$0.00" : total(plan)}`,
     "",
     ...table(
       [
@@ -61,16 +69,10 @@ export const render = (plan: Plan.Plan): string => {
       `  how long the answers of ${[...new Set(guessed.map((line) => line.step))].join(", ")} are is a guess: --sample 20 learns it, and the run reuses those rows`
     )
   }
-  for (const model of plan.unpriced) {
-    lines.push(
-      "",
-      `  no price is known for ${model}: its calls are not in the cost. Give one in the flow: prices: { "${model}": { input: 0.15, output: 0.6 } }`
-    )
-  }
   if (plan.unplanned > 0) {
     lines.push(
       "",
-      `  ${count(plan.unplanned)} rows could not be planned to their end: a step cannot work on a placeholder, or a row is bad`
+      `  ${Plural.of(plan.unplanned, "row")} could not be planned to their end: a step cannot work on a placeholder, or a row is bad`
     )
   }
   for (const note of plan.notes ?? []) lines.push("", `  ${note}`)
@@ -97,7 +99,8 @@ export const render = (plan: Plan.Plan): string => {
 /** What was planned beside what came, in a line. */
 export const beside = (plan: Plan.Plan, summary: RunEvent.RunFinished): string => {
   const calls = plan.lines.reduce((sum, line) => sum + line.calls, 0)
-  return `planned: ${count(calls)} calls for ${range(plan.cost)}; came: ${count(summary.calls.attempts)} calls for ${
-    summary.unpriced > 0 ? "≥ " : ""
-  }${Money.format(summary.cost)}`
+  const cost = `${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}`
+  return `planned: ${Plural.of(calls, "call")} for ${total(plan)}; came: ${Plural.of(summary.calls.attempts, "call")} for ${
+    summary.unpriced >= summary.calls.attempts && summary.unpriced > 0 ? "unknown" : cost
+  }`
 }

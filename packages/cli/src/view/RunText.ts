@@ -6,6 +6,7 @@ import * as ReportText from "@pipe/core/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import type * as RowRepo from "@pipe/core/RowRepo"
 import type * as RunRepo from "@pipe/core/RunRepo"
+import * as SafeText from "@pipe/core/SafeText"
 
 /** Local time, to the minute. */
 export const time = (at: number): string => {
@@ -14,17 +15,24 @@ export const time = (at: number): string => {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}`
 }
 
-type Costs = ReadonlyMap<number, LedgerRepo.Cost>
+/** A run, and what is booked of it. */
+export interface Entry {
+  readonly run: RunRepo.Run
+  readonly cost: LedgerRepo.Cost | undefined
+}
+
+/** What kind of run it was, where that is not the usual one. */
+const kindOf = ({ simulate, tuning }: RunRepo.Options): string =>
+  `${tuning === true ? " (tuning)" : ""}${simulate === true ? " (simulated)" : ""}`
 
 /** Runs, a line each; what they cost is what is booked, also of one whose process was killed. */
-export const list = (runs: ReadonlyArray<RunRepo.Run>, costs: Costs): string => {
-  const rows = runs.map((run) => {
+export const list = (entries: ReadonlyArray<Entry>): string => {
+  const rows = entries.map(({ cost: booked, run }) => {
     const summary = Report.summaryOf(run)
-    const booked = costs.get(run.id)
     const isKnown = summary !== undefined || booked !== undefined
     return [
       run.name,
-      run.options.tuning === true ? `${run.flow} (tuning)` : run.flow,
+      `${run.flow}${kindOf(run.options)}`,
       time(run.startedAt),
       run.status,
       summary === undefined ? "–" : String(summary.rows.read),
@@ -83,7 +91,7 @@ const booked = (
 export const describe = (run: RunRepo.Run, cost: LedgerRepo.Cost | undefined): string => {
   const summary = Report.summaryOf(run)
   return [
-    `run ${run.name}: ${run.flow}${run.options.file === undefined ? "" : ` (${run.options.file})`}`,
+    `run ${run.name}: ${run.flow}${kindOf(run.options)}${run.options.file === undefined ? "" : ` (${run.options.file})`}`,
     `  ${run.status}, begun ${time(run.startedAt)}${run.endedAt === undefined ? "" : `, ended ${time(run.endedAt)}`}${
       run.tries > 1 ? `, ${run.tries} tries` : ""
     }`,
@@ -111,9 +119,24 @@ export const toJson = (run: RunRepo.Run, cost: LedgerRepo.Cost | undefined) => (
 })
 
 /** A failed row for people. */
-export const failure = ({ error, input, message, node, position }: RowRepo.StoredFailure): string =>
-  `${position}: ${node}: ${error}: ${message}\n    ${input.length > 300 ? `${input.slice(0, 300).toWellFormed()}…` : input}`
+export const failure = ({ details = {}, error, input, message, node, position }: RowRepo.StoredFailure): string => {
+  const { answer, fields } = details
+  return [
+    `${position}: ${node}: ${error}: ${message}`,
+    `    input: ${clipped(input)}`,
+    ...(answer === undefined ? [] : [`    answer: ${clipped(answer)}`]),
+    ...(fields === undefined ? [] : [`    fields: ${clipped(JSON.stringify(fields))}`])
+  ].join("\n")
+}
+
+/** Characters of a value that are shown. */
+const MOST = 300
+
+const clipped = (text: string): string => {
+  const line = SafeText.line(text, text.length)
+  return line.length > MOST ? `${line.slice(0, MOST).toWellFormed()}…` : line
+}
 
 /** A failed row as one line of JSON. */
-export const failureToJson = ({ input, ...row }: RowRepo.StoredFailure): string =>
-  JSON.stringify({ ...row, input: JSON.parse(input) as unknown })
+export const failureToJson = ({ details, input, ...row }: RowRepo.StoredFailure): string =>
+  JSON.stringify({ ...row, ...details, input: JSON.parse(input) as unknown })

@@ -2,6 +2,7 @@
  * How a run is shown while it goes on: a live display on a terminal, plain lines otherwise, NDJSON for programs.
  */
 import * as Money from "@pipe/core/Money"
+import * as Plural from "@pipe/core/Plural"
 import * as RunEvent from "@pipe/core/RunEvent"
 import type * as Output from "../Output.ts"
 
@@ -16,6 +17,12 @@ export interface View {
 }
 
 type Progress = Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>
+
+/** Failures of one kind that are shown; the others are counted. */
+const SHOWN = 3
+
+/** Kinds of failures that are told apart. */
+const MOST_KINDS = 20
 
 /** Milliseconds between plain lines. */
 const PLAIN_EVERY = 2_000
@@ -34,6 +41,7 @@ export const make = (mode: Mode, { columns, erase, err, out }: Output.Output): V
   let lastPlain = 0
   let last: Progress | undefined
   const missing = new Map<string, number>()
+  const failures = new Map<string, { readonly node: string; readonly message: string; count: number }>()
 
   const clear = (): void => {
     if (painted > 0) erase(painted)
@@ -58,6 +66,11 @@ export const make = (mode: Mode, { columns, erase, err, out }: Output.Output): V
     end: () => {
       clear()
       last = undefined
+      for (const { count, message, node } of failures.values()) {
+        const more = count - SHOWN
+        if (more > 0) err(`failed: ${Plural.of(more, "more row", "more rows")} at ${node}: ${message}\n`)
+      }
+      failures.clear()
     },
     show: (event) => {
       if (mode === "json") {
@@ -90,9 +103,19 @@ export const make = (mode: Mode, { columns, erase, err, out }: Output.Output): V
           else if (count === 4) note(`not reused: more rows of ${event.node} for the same reason`)
           return
         }
-        case "RowFailed":
-          if (mode !== "quiet") note(`failed: ${event.position}: ${event.node}: ${event.message}`)
+        case "RowFailed": {
+          if (mode === "quiet") return
+          const kind = `${event.node}\n${event.message}`
+          const isKnown = failures.has(kind) || failures.size < MOST_KINDS
+          const key = isKnown ? kind : event.node
+          let failure = failures.get(key)
+          if (failure === undefined) {
+            failure = { node: event.node, message: isKnown ? event.message : "for other reasons", count: 0 }
+            failures.set(key, failure)
+          }
+          if (++failure.count <= SHOWN) note(`failed: ${event.position}: ${event.node}: ${event.message}`)
           return
+        }
       }
     }
   }

@@ -5,7 +5,7 @@
  * @internal
  */
 import * as RequestKey from "../data/RequestKey.ts"
-import type { LayerInfo } from "../seam/ModelClient.ts"
+import { type LayerInfo, SIMULATION } from "../seam/ModelClient.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import * as Closure from "./Closure.ts"
 
@@ -41,6 +41,12 @@ const textOf = ({ layer, meaning }: OwnLayer): string =>
  * stands above them and keeps answers has it in its keys.
  */
 export const hidden = (layers: ReadonlyArray<LayerInfo>, closures: Closures | undefined): string => {
-  const all = closures === undefined ? [] : own(layers, closures).filter(({ layer }) => layer.isShown !== true)
-  return all.length === 0 ? "" : ContentHash.make(all.map(textOf).join("\n"))
+  const texts =
+    closures === undefined
+      ? []
+      : own(layers, closures)
+          .filter(({ layer }) => layer.isShown !== true)
+          .map(textOf)
+  for (const { answers, name } of layers) if (name === SIMULATION) texts.push(RequestKey.canonical([name, answers]))
+  return texts.length === 0 ? "" : ContentHash.make(texts.join("\n"))
 }

@@ -18,6 +18,9 @@ export interface Scopes {
   readonly close: () => void
 }
 
+/** The runtime's inspector does not answer at once (Deno's): nobody can tell what functions capture. */
+class Silent extends Error {}
+
 const PLACE = "~@pipe/core/closure"
 
 /** Opens a session; it is closed before a run begins. */
@@ -30,7 +33,8 @@ export const open = (inspector: typeof Inspector): Scopes => {
     session.post(method, params, (error, result) => {
       outcome = { error, result }
     })
-    if (outcome === undefined || outcome.error !== null) throw outcome?.error ?? new Error(`${method} gave no answer`)
+    if (outcome === undefined) throw new Silent()
+    if (outcome.error !== null) throw outcome.error
     return outcome.result as A
   }
   interface Remote {
@@ -61,6 +65,9 @@ export const open = (inspector: typeof Inspector): Scopes => {
             ? []
             : [{ kind: description === "Module" ? "module" : "inner", variables: object }]
         )
+      } catch (error) {
+        if (error instanceof Silent) return undefined
+        throw error
       } finally {
         delete place[PLACE]
       }

@@ -30,6 +30,8 @@ export interface FilePlace {
 /** The number of standard output. */
 export const STDOUT = 1
 
+const STDERR = 2
+
 /** Links that lead to links, at most: more of them are a ring. */
 const MOST_LINKS = 40
 
@@ -108,13 +110,39 @@ const descriptorAt = Effect.fnUntraced(function* (start: string) {
   for (let links = 0; links < MOST_LINKS; links++) {
     const folder = yield* Effect.orElseSucceed(fs.realPath(path.dirname(at)), () => "")
     const found = DESCRIPTORS.exec(folder)
-    if (found !== null)
-      return found[1] === undefined || Number(found[1]) === process.pid ? numberOf(path.basename(at)) : undefined
+    if (found !== null) {
+      if (found[1] !== undefined && Number(found[1]) !== process.pid) return undefined
+      const number = numberOf(path.basename(at))
+      if (number !== undefined && number > STDERR && (yield* isOfNode(number))) {
+        return yield* unusable(start, "nothing is open under that number: redirect it, such as 3> file")
+      }
+      return number
+    }
     const link = yield* Effect.option(fs.readLink(at))
     if (Option.isNone(link)) return undefined
     at = path.resolve(path.dirname(at), link.value)
   }
   return undefined
+})
+
+/** Whether a descriptor is one that Node has opened for itself: a queue of events, or a pipe of which it holds both ends. */
+const isOfNode = Effect.fnUntraced(function* (descriptor: number) {
+  const fs = yield* FileSystem.FileSystem
+  const folder = "/proc/self/fd"
+  const targetOf = (name: string | number) => Effect.orElseSucceed(fs.readLink(`${folder}/${name}`), () => "")
+  const target = yield* targetOf(descriptor)
+  if (target.startsWith("anon_inode:")) return true
+  if (!target.startsWith("pipe:")) return false
+  const isWritten = (name: string | number) =>
+    Effect.map(
+      Effect.orElseSucceed(fs.readFileString(`/proc/self/fdinfo/${name}`), () => ""),
+      (info) => (Number.parseInt(/^flags:\s*(\d+)/m.exec(info)?.[1] ?? "0", 8) & 3) !== 0
+    )
+  const own = yield* isWritten(descriptor)
+  for (const name of yield* Effect.orElseSucceed(fs.readDirectory(folder), () => [])) {
+    if ((yield* targetOf(name)) === target && (yield* isWritten(name)) !== own) return true
+  }
+  return false
 })
 
 const numberOf = (name: string): number | undefined => (/^\d+$/.test(name) ? Number(name) : undefined)
@@ -129,6 +157,20 @@ const realOfMissing = Effect.fnUntraced(function* (file: string) {
     )
     if (real !== undefined) return path.join(real, path.relative(folder, file))
   }
+})
+
+/** The name of a file in a simulated run: `out.simulated.jsonl` for `out.jsonl`. */
+export const simulatedName = (file: string): string => {
+  const [, name = file, extension = ""] = /^(.*[^/])(\.[^./]+)$/s.exec(file) ?? []
+  return `${name}.simulated${extension}`
+}
+
+/** Where a simulated run writes what would go to a place; streams stay what they are. */
+export const simulatedOf = Effect.fnUntraced(function* (
+  given: string | URL
+): Effect.fn.Return<string, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> {
+  const place = yield* resolve(given)
+  return place.kind === "stream" ? place.path : simulatedName(place.path)
 })
 
 /** Whether two places are one. */

@@ -26,9 +26,13 @@ const BY_CODE: { readonly [code: string]: string } = {
   ETXTBSY: "it is a program that runs"
 }
 
+/** The code of an error; `undefined`: it has none. */
+export const codeOf = ({ reason: { cause } }: PlatformError.PlatformError): string | undefined =>
+  cause instanceof Error && "code" in cause ? String(cause.code) : undefined
+
 /** Why a file cannot be read or written. */
-export const describe = ({ message, reason }: PlatformError.PlatformError): string => {
+export const describe = (error: PlatformError.PlatformError): string => {
+  const { message, reason } = error
   const { cause, description } = reason
-  const known = cause instanceof Error && "code" in cause ? BY_CODE[String(cause.code)] : undefined
-  return known ?? description ?? (cause instanceof Error ? cause.message : message)
+  return BY_CODE[codeOf(error) ?? ""] ?? description ?? (cause instanceof Error ? cause.message : message)
 }

@@ -64,13 +64,23 @@ const fromReadable = (
         readable.on("readable", () => wake())
         readable.on("end", () => wake())
         const pull = Effect.callback<readonly [Uint8Array], PlatformError.PlatformError | Cause.Done>((resume) => {
-          wake = () => {
+          const look = () => {
             const chunk = readable.read() as Uint8Array | null
-            if (chunk !== null) resume(Effect.succeed([chunk]))
-            else if (failed !== undefined) resume(Effect.fail(failed))
-            else if (readable.readableEnded) resume(Cause.done())
+            const next =
+              chunk !== null
+                ? Effect.succeed([chunk] as const)
+                : failed !== undefined
+                  ? Effect.fail(failed)
+                  : readable.readableEnded
+                    ? Cause.done()
+                    : undefined
+            if (next === undefined) return
+            // What comes before it is asked for stays where it is.
+            wake = () => {}
+            resume(next)
           }
-          wake()
+          wake = look
+          look()
         })
         return Stream.fromPull(Effect.succeed(pull))
       }

@@ -27,10 +27,11 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
-import type * as PlatformError from "effect/PlatformError"
+import * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { hash, randomBytes } from "node:crypto"
+import { statfs } from "node:fs/promises"
 import { hostname } from "node:os"
 import { basename, dirname, join } from "node:path"
 import * as FilePlace from "./FilePlace.ts"
@@ -140,13 +141,38 @@ const makeFolder = (folder: string): Effect.Effect<void, PlatformError.PlatformE
     )
   })
 
-/** A file that is mounted by itself, as into a container, cannot be renamed over: it takes the text in. */
+/** The folder in which a file is to stand. */
+export const makeFolderOf = (file: string): ReturnType<typeof makeFolder> => makeFolder(dirname(file))
+
+/** A file that is mounted by itself, as into a container, cannot be renamed over: it takes the text in, where it has room. */
 const putInPlace = (fs: FileSystem.FileSystem, partial: string, real: string) =>
-  Effect.catch(fs.rename(partial, real), (error) =>
-    error.reason._tag === "Busy"
-      ? Effect.andThen(fs.copyFile(partial, real), Effect.ignore(fs.remove(partial)))
-      : Effect.fail(error)
+  Effect.catch(
+    fs.rename(partial, real),
+    Effect.fnUntraced(function* (error) {
+      if (error.reason._tag !== "Busy") return yield* error
+      const [written, before] = [yield* fs.stat(partial), yield* fs.stat(real)]
+      const room = yield* roomAt(real)
+      if (Number(written.size) > Number(before.size) + room) return yield* full(real)
+      yield* fs.copyFile(partial, real)
+      yield* Effect.ignore(fs.remove(partial))
+    })
   )
+
+/** Bytes that are free on a file's disk. */
+const roomAt = (file: string): Effect.Effect<number> =>
+  Effect.orElseSucceed(
+    Effect.tryPromise(() => statfs(file)).pipe(Effect.map(({ bavail, bsize }) => bavail * bsize)),
+    () => Number.POSITIVE_INFINITY
+  )
+
+const full = (file: string) =>
+  PlatformError.systemError({
+    _tag: "Unknown",
+    module: "WholeFile",
+    method: "finish",
+    pathOrDescriptor: file,
+    description: "no space is left on its disk: free some"
+  })
 
 const thisHost = hash("sha256", hostname(), "hex").slice(0, 4)
 

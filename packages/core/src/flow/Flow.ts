@@ -40,13 +40,14 @@ import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
 import type * as Features from "../data/Features.ts"
 import type * as Quality from "../seam/Quality.ts"
+import type * as Simulation from "../seam/Simulation.ts"
 import type * as Varying from "../seam/Varying.ts"
 import type * as CacheStore from "../store/CacheStore.ts"
 import type * as Store from "../store/Store.ts"
 import * as FlowGraph from "./FlowGraph.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
-import type * as Sink from "./Sink.ts"
+import * as Sink from "./Sink.ts"
 import type * as Source from "./Source.ts"
 
 const TypeId = "~@pipe/core/Flow" as const
@@ -75,6 +76,8 @@ export interface Flow<out E = unknown> {
   readonly concurrency: number
   readonly allowFailedRows: number
   readonly stopAfterFailedRows: number
+  /** Answers of its own for simulated runs. */
+  readonly simulate: Simulation.Answers | undefined
 }
 
 export type Any = Flow<unknown>
@@ -109,7 +112,23 @@ export interface Options<
   readonly allowFailedRows?: number
   /** Stops the run when more rows than this have failed. Default: it goes on. */
   readonly stopAfterFailedRows?: number
+  /** Answers of the flow's own for simulated runs (`pipe run --simulate`); where it gives none, the simulator makes one up. */
+  readonly simulate?: Simulation.Answers
 }
+
+const OPTIONS: ReadonlySet<keyof Options<never, never, never, never, never, never>> = new Set([
+  "outputs",
+  "stack",
+  "services",
+  "parameters",
+  "prices",
+  "settings",
+  "budget",
+  "concurrency",
+  "allowFailedRows",
+  "stopAfterFailedRows",
+  "simulate"
+])
 
 const placesOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<string> => {
   const places = new Set<string>()
@@ -162,21 +181,31 @@ const make_ = <
       | Unprovided<Outputs, Services | ([Stacked] extends [never] ? never : Models)>
       | Exclude<StackServices | ServicesNeeds, Host>
     >
-): Flow<SinkErrors<Outputs[number]> | StackError | ServicesError> => ({
-  [TypeId]: { _E: () => undefined as never },
-  name,
-  outputs: options.outputs,
-  ...withBudget(FlowGraph.make(name, options.outputs), options.budget),
-  stack: options.stack as Flow["stack"],
-  services: (options.services ?? Layer.empty) as Flow["services"],
-  parameters: options.parameters ?? [],
-  places: placesOf(options.outputs),
-  prices: options.prices ?? {},
-  settings: options.settings ?? {},
-  concurrency: options.concurrency ?? 16,
-  allowFailedRows: options.allowFailedRows ?? 0,
-  stopAfterFailedRows: options.stopAfterFailedRows ?? Number.POSITIVE_INFINITY
-})
+): Flow<SinkErrors<Outputs[number]> | StackError | ServicesError> => {
+  Node.checkOptions(`flow ${name}`, options, OPTIONS)
+  if (!Array.isArray(options.outputs)) {
+    throw new Node.FlowError({ message: `flow ${name} has no outputs: list its sinks, outputs: [Sink.jsonl(…)]` })
+  }
+  return {
+    [TypeId]: { _E: () => undefined as never },
+    name,
+    outputs: options.outputs,
+    ...withBudget(FlowGraph.make(name, options.outputs), options.budget),
+    stack: options.stack as Flow["stack"],
+    services: (options.services ?? Layer.empty) as Flow["services"],
+    parameters: options.parameters ?? [],
+    places: placesOf(options.outputs),
+    prices: options.prices ?? {},
+    settings: options.settings ?? {},
+    concurrency: options.concurrency ?? 16,
+    allowFailedRows: options.allowFailedRows ?? 0,
+    stopAfterFailedRows: options.stopAfterFailedRows ?? Number.POSITIVE_INFINITY,
+    simulate: options.simulate
+  }
+}
+
+/** The flow with outputs of their own for a simulated run. */
+export const simulated = <E>(flow: Flow<E>): Flow<E> => ({ ...flow, outputs: flow.outputs.map(Sink.simulated) })
 
 export {
   /**
@@ -252,6 +281,11 @@ const varyingOf = (
   return varies === undefined ? undefined : { text: varies, reuse, pack }
 }
 
+const STEP_OPTIONS: ReadonlySet<string> = new Set([
+  ...Node.POLICY,
+  ...(["when", "samples", "varies", "reuse", "pack", "quality"] satisfies ReadonlyArray<keyof StepOptions<Node.Inputs>>)
+])
+
 /** Computes a value for each row from the values of other nodes. */
 export const step = <In extends Node.Inputs, B, E, R, const O extends StepOptions<In> = {}>(
   name: string,
@@ -260,6 +294,7 @@ export const step = <In extends Node.Inputs, B, E, R, const O extends StepOption
   options?: O & StepOptions<In>
 ): Node.Node<StepValue<B, O>, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
   const { pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In> = options ?? {}
+  Node.checkOptions(`step ${name}`, options ?? {}, STEP_OPTIONS)
   const varying = varyingOf(name, { varies, reuse, pack })
   return Node.make(
     name,

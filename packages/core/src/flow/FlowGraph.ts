@@ -70,7 +70,7 @@ const drivingOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<Node.Any> => {
   return driving
 }
 
-const describe = (node: Node.Any): string => node.kind._tag.toLowerCase()
+const describe = (node: Node.Any): string => Node.kindOf(node).toLowerCase()
 
 const label = (node: Node.Any): string => `${node.name} (${describe(node)})`
 

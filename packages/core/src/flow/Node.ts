@@ -6,10 +6,11 @@
  *
  * @since 0.1.0
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as Budget from "../layers/Budget.ts"
+import * as Nearest from "../data/Nearest.ts"
 import type * as Features from "../data/Features.ts"
 import * as PackSize from "../reuse/PackSize.ts"
 import type * as RowValues from "../seam/RowValues.ts"
@@ -83,6 +84,17 @@ export interface Policy {
   readonly budget?: Budget.Limits
 }
 
+/** The names of all policies. */
+export const POLICY: ReadonlySet<string> = new Set<keyof Policy>([
+  "concurrency",
+  "onError",
+  "version",
+  "by",
+  "model",
+  "settings",
+  "budget"
+])
+
 /** The text that varies in the calls of a step, read from the values of its inputs, and what may be done with it. */
 export interface Varies extends Omit<Varying.Varying, "text"> {
   readonly text: (values: RowValues.Erased) => string
@@ -94,6 +106,9 @@ export interface Judged extends Pick<Quality.Quality, "answer" | "score"> {
   readonly check?: ((answer: string, values: RowValues.Erased) => Quality.Verdict) | undefined
   readonly label?: ((values: RowValues.Erased) => unknown) | undefined
 }
+
+/** What a node is called: a step that only computes is a map. */
+export const kindOf = ({ kind }: Any): string => (kind._tag === "Step" && kind.computed ? "Map" : kind._tag)
 
 /** Texts that a node asks about in one prompt, at most. */
 export const packSize = ({ kind }: Any): number => {
@@ -179,6 +194,31 @@ export type Tag = Kind["_tag"]
 export class FlowError extends Schema.TaggedError<FlowError>()("FlowError", {
   message: Schema.String
 }) {}
+
+/** Throws for an option that does not exist: a misspelt one would do nothing, or something else. */
+export const checkOptions = (what: string, given: object, known: ReadonlySet<string>): void => {
+  for (const name of Object.keys(given)) {
+    if (known.has(name)) continue
+    throw new FlowError({
+      message: `${what} has no option ${name}${Nearest.hint(name, known) || `; it has ${[...known].join(", ")}`}`
+    })
+  }
+}
+
+/** What an author's function gave, which is to be an effect: a promise is one of the usual mistakes. */
+export const effectOf = (what: string, made: unknown): Effect.Effect<unknown, unknown, unknown> =>
+  Effect.isEffect(made)
+    ? (made as Effect.Effect<unknown, unknown, unknown>)
+    : Effect.die(
+        new FlowError({
+          message:
+            typeof made === "object" && made !== null && "then" in made
+              ? `${what} gives a promise, not an effect: give Effect.tryPromise(() => …), or write it with Effect.gen`
+              : typeof made === "object" && made !== null && Symbol.iterator in made
+                ? `${what} gives a generator, not an effect: wrap it, Effect.gen(function* () { … })`
+                : `${what} gives ${made === null ? "null" : typeof made === "object" ? "a value" : `a ${typeof made}`}, not an effect: give Effect.succeed(…), or use Flow.map for a plain function`
+        })
+      )
 
 const variance = {
   _A: (): never => undefined as never,

@@ -26,6 +26,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as SafeText from "../data/SafeText.ts"
 import * as FilePlace from "../file/FilePlace.ts"
+import * as FileProblem from "../file/FileProblem.ts"
 import * as WholeFile from "../file/WholeFile.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
@@ -46,6 +47,10 @@ export interface Sink<out E = never, out R = never> {
   readonly toStdout: boolean
   /** The file, or the parameter that names it; `undefined`: no file. */
   readonly path: FilePath | undefined
+  /** The same output at a place of its own, for simulated runs; `undefined`: it has none. */
+  readonly simulated?: Sink<E, R>
+  /** It is at a place of its own. */
+  readonly isSimulated?: true
   /** Opens the output; the writer takes rows in order. */
   readonly open: Effect.Effect<Writer<E, R>, E | SinkError, R | Platform | Scope.Scope>
 }
@@ -239,16 +244,34 @@ const encodeRows = <A>(
   return Effect.succeed(rows)
 }
 
-const toText = <A, E, R>(path: FilePath, rows: Rows, encoder: () => Encoder<A>): Sink<E, R | Platform> => {
+/** The output as a simulated run writes it. */
+export const simulated = <E, R>(sink: Sink<E, R>): Sink<E, R> => sink.simulated ?? sink
+
+const toText = <A, E, R>(
+  path: FilePath,
+  rows: Rows,
+  encoder: () => Encoder<A>,
+  isSimulated = false
+): Sink<E, R | Platform> => {
   const { inputs, toRow } = shape(rows)
-  const name = typeof path === "string" ? path : path instanceof URL ? shortName(path) : `--${path.parameter.name}`
+  const named = typeof path === "string" ? path : path instanceof URL ? shortName(path) : `--${path.parameter.name}`
+  const name = isSimulated && path !== "-" && !Parameter.isParameter(path) ? FilePlace.simulatedName(named) : named
   return make<E, R | Platform>({
     name,
     inputs,
     toStdout: path === "-",
     path,
+    ...(isSimulated ? { isSimulated: true } : { simulated: toText<A, E, R>(path, rows, encoder, true) }),
     open: Effect.gen(function* () {
-      const given = yield* Parameter.valueOf(path)
+      const asked = yield* Parameter.valueOf(path)
+      const given =
+        isSimulated && asked !== "-"
+          ? yield* Effect.mapError(
+              FilePlace.simulatedOf(asked),
+              (error) =>
+                new SinkError({ sink: name, message: `${name}: cannot be written: ${FileProblem.describe(error)}` })
+            )
+          : asked
       const target = (yield* isStdout(given)) ? yield* toStdout : yield* toFile(given)
       const encode = encoder()
       const write: Writer<never, never>["write"] = (values) =>
@@ -292,8 +315,12 @@ const isStdout = (given: string | URL) =>
         onSuccess: ({ descriptor }) => descriptor === FilePlace.STDOUT
       })
 
-/** A file as it is named to people: with its folder, not with the way to it. */
-const shortName = (url: URL): string => decodeURIComponent(url.pathname.split("/").slice(-2).join("/"))
+/** A file as it is named to people: from the working folder, where it is in there. */
+const shortName = (url: URL): string => {
+  const path = decodeURIComponent(url.pathname)
+  const folder = `${process.cwd()}/`
+  return path.startsWith(folder) ? path.slice(folder.length) : path
+}
 
 interface Target {
   readonly write: (text: string) => Effect.Effect<void, SinkError>

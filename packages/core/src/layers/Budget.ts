@@ -224,7 +224,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
         answered: false,
         alone: false
       }))
-      const problem = own.length === 0 ? undefined : unboundedBy(call, price, input, own)
+      const problem = own.length === 0 ? undefined : unboundedBy(pricing, call, price, input, own)
       if (problem !== undefined) return Effect.fail(refused(problem, false))
       const claim: BudgetFit.Claim<typeof call.request> = {
         call,
@@ -277,6 +277,7 @@ const remembered = <A>(map: Map<string, A>, key: string, make: () => A): A => {
 
 /** Why no cap can hold for a call; `undefined`: one can. */
 const unboundedBy = (
+  pricing: Pricing.Service,
   call: ModelClient.Call,
   price: Price.Price | undefined,
   input: Charge.Input,
@@ -285,7 +286,7 @@ const unboundedBy = (
   const model = call.request.model ?? ""
   const hasMoney = own.some((account) => account.money !== undefined)
   if (hasMoney && price === undefined) {
-    return `no price is known for ${call.provider} model ${model}, so no budget in money can hold. Give one in the flow: ${Pricing.example(model)}`
+    return `no price is known for ${call.provider} model ${model}, so no budget in money can hold. ${Pricing.advice(pricing, { at: call.startedAt, model, provider: call.provider })}`
   }
   if (input.unbounded !== undefined) {
     return `no budget can hold for ${model}: how many tokens ${input.unbounded} is, no rule says. Leave it out, or run without a budget`

@@ -27,6 +27,7 @@ import * as Pricing from "../price/Pricing.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
+import * as SafeText from "../data/SafeText.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as Parking from "../seam/Parking.ts"
 import * as ContentHash from "../store/ContentHash.ts"
@@ -53,9 +54,9 @@ export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effec
 /** Whether a ledger above books already: each attempt and answer is booked once, however many there are. */
 const IsBooked = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
 
-const unpriced = ({ model, provider, serviceTier }: LedgerEntry.AttemptEntry): string =>
+const unpriced = (pricing: Pricing.Service, { at, model, provider, serviceTier }: LedgerEntry.AttemptEntry): string =>
   serviceTier === undefined
-    ? `no price is known for ${provider} model ${model}: its cost is unknown, not 0. Give one in the flow: ${Pricing.example(model)}`
+    ? `no price is known for ${provider} model ${model}: its cost is unknown, not 0. ${Pricing.advice(pricing, { at, model, provider })}`
     : `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Name a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
 
 /** Books attempts and answers of everything below; under another ledger it leaves that to the one above. */
@@ -107,7 +108,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
         attempts++
         const { call } = attempt
         const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), () => most(call))
-        const doubt = entry.unknown === "price" ? unpriced(entry) : entry.usage?.inconsistent
+        const doubt = entry.unknown === "price" ? unpriced(pricing, entry) : entry.usage?.inconsistent
         if (doubt !== undefined && !warned.has(doubt)) {
           warned.add(doubt)
           warnings = [...(warnings ?? []), doubt]
@@ -158,7 +159,7 @@ const toAttemptEntry = (
       ? undefined
       : { requested: call.request.model ?? "" }),
     ...(number === undefined ? undefined : { call: number }),
-    ...(error === undefined ? undefined : { error: ModelFailure.message(error) }),
+    ...(error === undefined ? undefined : { error: SafeText.line(ModelFailure.message(error)) }),
     ...(response?.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
     ...Charge.ended(pricing, call, attempt, most)
   }

@@ -21,6 +21,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Nearest from "../data/Nearest.ts"
 import type * as Usage from "../data/Usage.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelName from "./ModelName.ts"
@@ -92,6 +93,18 @@ export const override = Effect.fnUntraced(function* (self: Service, overrides: O
 /** How an author gives the price of a model that no table knows. */
 export const example = (model: string): string =>
   `prices: { "${model}": { input: 0.15, output: 0.6 } } (USD per million tokens)`
+
+/** What to do about a model without a price: the name that may have been meant, and how a price is given. */
+export const advice = (
+  pricing: Service,
+  { at, model, provider }: { readonly model: string; readonly provider?: string | undefined; readonly at: number }
+): string => {
+  const meant = Nearest.of(
+    ModelName.withoutPrefix(model),
+    pricing.list({ provider, at }).map(({ model }) => model)
+  )
+  return `${meant === undefined ? "" : `Did you mean ${meant}? `}Give one in the flow: ${example(model)}`
+}
 
 /** What a usage costs, or why that is not known. */
 export const charge = (

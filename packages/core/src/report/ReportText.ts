@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Money from "../data/Money.ts"
+import * as Plural from "../data/Plural.ts"
 import * as Share from "../data/Share.ts"
 import type * as RunEvent from "../run/RunEvent.ts"
 import * as Tally from "../run/Tally.ts"
@@ -18,8 +19,7 @@ const table = (header: Row, rows: ReadonlyArray<Row>, left = 1): ReadonlyArray<s
   return [line(header), `  ${widths.map((width) => "─".repeat(width)).join("  ")}`, ...rows.map(line)]
 }
 
-/** A whole number with its thousands apart. */
-export const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
+export const count = Plural.count
 
 /** An amount that is a lower bound where some of it is not known. */
 const money = (amount: Money.Money, unpriced: number, calls: number): string =>
@@ -62,12 +62,13 @@ export const render = (summary: RunEvent.RunFinished): string => {
       : `, ${count(rows.failed)} failed${summary.errorsFile === undefined ? "" : ` (see ${summary.errorsFile})`}`
   const dropped = rows.dropped === 0 ? "" : `, ${count(rows.dropped)} dropped`
   const lines = [
-    `${summary.flow}: ${summary.status === "done" ? "done" : summary.status === "budget" ? "stopped at its budget" : summary.status === "waiting" ? "waits for batches" : summary.status === "interrupted" ? "interrupted" : "stopped"} in ${duration(summary.milliseconds)}: ${count(
-      rows.read
-    )} rows read${failed}${dropped}`
+    `${summary.flow}: ${summary.status === "done" ? (rows.failed > 0 ? "ended with failed rows" : "done") : summary.status === "budget" ? "stopped at its budget" : summary.status === "waiting" ? "waits for batches" : summary.status === "interrupted" ? "interrupted" : "stopped"} in ${duration(summary.milliseconds)}: ${Plural.of(
+      rows.read,
+      "row"
+    )} read${failed}${dropped}`
   ]
   if (summary.failure !== undefined) lines.push(`  ${summary.failure}`)
-  for (const output of summary.outputs) lines.push(`  ${output.name}: ${count(output.rows)} rows`)
+  for (const output of summary.outputs) lines.push(`  ${output.name}: ${Plural.of(output.rows, "row")}`)
   const reused = summary.nodes.filter((node) => node.reused > 0)
   if (reused.length > 0) {
     lines.push(
@@ -123,11 +124,14 @@ export const render = (summary: RunEvent.RunFinished): string => {
           `${count(calls.attempts)}${calls.failedAttempts === 0 ? "" : ` (${count(calls.failedAttempts)} failed)`}`
         ],
         [
-          "average a request",
-          requests === 0
+          "average a call",
+          calls.attempts === 0
             ? "–"
-            : `${(tokens.total / requests).toFixed(1)} tokens, ${Money.format(cost / BigInt(requests))}`
-        ]
+            : `${(tokens.total / calls.attempts).toFixed(1)} tokens, ${money(cost / BigInt(calls.attempts), unpriced, calls.attempts)}`
+        ],
+        ...(calls.failedCost === undefined || calls.failedAttempts === 0
+          ? []
+          : [["for failed calls", money(calls.failedCost, unpriced, calls.attempts)]])
       ]
     ).slice(2),
     "",
@@ -138,7 +142,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
           .filter(([key]) => savings[key] !== Money.zero)
           .map(([key, name]): Row => [name, Money.format(savings[key]), percent(savings[key], summary.baseline)]),
         ["all of them", Money.format(saved), percent(saved, summary.baseline)],
-        ["without any", `${Money.format(summary.baseline)}`, ""]
+        ["without any", money(summary.baseline, unpriced, calls.attempts), ""]
       ]
     )
   )
@@ -179,12 +183,15 @@ export const render = (summary: RunEvent.RunFinished): string => {
     )
   }
   if (unpriced > 0) {
-    lines.push("", `  ${count(unpriced)} calls have no known cost: what they cost is not in the figures above`)
+    lines.push(
+      "",
+      `  ${Plural.of(unpriced, "call has", "calls have")} no known cost: what they cost is not in the figures above`
+    )
   }
   if (summary.estimatedCalls > 0) {
     lines.push(
       "",
-      `  ${count(summary.estimatedCalls)} calls have no bill (most were cut): ${Money.format(summary.estimatedCost)} of the cost is the most that they can have cost`
+      `  ${Plural.of(summary.estimatedCalls, "call has", "calls have")} no bill (most were cut): ${Money.format(summary.estimatedCost)} of the cost is the most that they can have cost`
     )
   }
   if (summary.waited > 0) lines.push(`  calls waited ${duration(summary.waited)} in all for limits and retries`)

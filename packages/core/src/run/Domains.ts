@@ -96,13 +96,13 @@ export const run = Effect.fnUntraced(function* (
               const rows = options.limit === undefined ? reading.rows : Stream.take(reading.rows, options.limit)
               return options.sample === undefined ? rows : Stream.unwrap(RowSample.take(rows, options.sample))
             })
-            // A source that gives nothing for long does not either.
-          ).pipe(Stream.interruptWhen(state.stopping))
+          )
         : Stream.fromQueue(feeds.get(plan.root)!)
     yield* OrderedPool.run(stream, {
       concurrency: rows,
       window: windowFor(rows),
       isStopped: () => state.stopped() !== undefined,
+      stopping: state.stopping,
       work: (item, index) => {
         const row: RowProgram.Row = {
           index,

@@ -8,6 +8,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as SafeText from "../data/SafeText.ts"
@@ -16,6 +17,7 @@ import * as StoredValue from "../data/StoredValue.ts"
 import type * as FilePlace from "../file/FilePlace.ts"
 import * as FileProblem from "../file/FileProblem.ts"
 import * as StreamFile from "../file/StreamFile.ts"
+import * as WholeFile from "../file/WholeFile.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import type * as RowRepo from "../store/RowRepo.ts"
 
@@ -24,23 +26,74 @@ export interface FailedRow extends Omit<RowRepo.StoredFailure, "input"> {
   readonly input: unknown
 }
 
+/** What went wrong, in words and as data. */
+export interface Described extends Pick<RowRepo.StoredFailure, "error" | "message" | "details"> {}
+
 /** Characters of a message, at most. */
 const MOST_MESSAGE = 10_000
 
 /** The tag and the message of what went wrong, as one line: secrets are masked, control characters are gone. */
-export const describe = (cause: Cause.Cause<unknown>): { readonly error: string; readonly message: string } => {
+export const describe = (cause: Cause.Cause<unknown>): Described => {
   const failure = cause.reasons.find((reason) => Cause.isFailReason(reason) || Cause.isDieReason(reason))
   if (failure === undefined) return { error: "Interrupted", message: "the row was interrupted" }
   const error: unknown = Cause.isFailReason(failure) ? failure.error : failure.defect
   if (AiError.isAiError(error)) {
-    return { error: error.reason._tag, message: SafeText.line(ModelFailure.message(error), MOST_MESSAGE) }
+    const { reason } = error
+    const answer = "responseText" in reason && typeof reason.responseText === "string" ? reason.responseText : undefined
+    return {
+      error: reason._tag,
+      message: SafeText.line(ModelFailure.message(error), MOST_MESSAGE),
+      ...(answer === undefined ? undefined : { details: { answer: answer.slice(0, MOST_MESSAGE).toWellFormed() } })
+    }
   }
+  const fields = fieldsOf(error)
+  const at = Cause.isDieReason(failure) && error instanceof Error ? placeOf(error) : undefined
+  const details =
+    fields === undefined && at === undefined
+      ? undefined
+      : { details: { ...(at === undefined ? undefined : { at }), ...(fields === undefined ? undefined : { fields }) } }
   if (error instanceof Error) {
     const tag = "_tag" in error ? String(error._tag) : error.name
-    return { error: tag, message: SafeText.line(error.message === "" ? tag : error.message, MOST_MESSAGE) }
+    const said = error.message === "" ? tag : error.message
+    return { error: tag, message: SafeText.line(at === undefined ? said : `${said} (${at})`, MOST_MESSAGE), ...details }
   }
   const tag = typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : "Error"
-  return { error: tag, message: SafeText.line(typeof error === "string" ? error : safeJson(error), MOST_MESSAGE) }
+  return {
+    error: tag,
+    message: SafeText.line(typeof error === "string" ? error : safeJson(error), MOST_MESSAGE),
+    ...details
+  }
+}
+
+/** What every error has, or says otherwise. */
+const COMMON = new Set(["_tag", "message", "name", "stack", "cause"])
+
+/** Characters of an error's own fields, at most. */
+const MOST_FIELDS = 10_000
+
+/** The fields of an author's error, as data. */
+const fieldsOf = (error: unknown): Schema.Json | undefined => {
+  if (typeof error !== "object" || error === null) return undefined
+  const own = Object.entries(error).filter(([name]) => !COMMON.has(name) && !name.startsWith("~"))
+  if (own.length === 0) return undefined
+  const text = safeJson(Object.fromEntries(own))
+  return text.length > MOST_FIELDS ? text.slice(0, MOST_FIELDS).toWellFormed() : (JSON.parse(text) as Schema.Json)
+}
+
+/** The folder of this package, whose frames say nothing to an author. */
+const HERE = new URL("..", import.meta.url).pathname
+
+/** The first place of an error's stack that is in code of the author's own: `flow.ts:12:3`. */
+const placeOf = (error: Error): string | undefined => {
+  for (const [, path = "", place] of (error.stack ?? "").matchAll(
+    /(?:file:\/\/)?(\/[^\s()]+?)(?:\?[^\s():]*)?:(\d+:\d+)/g
+  )) {
+    if (path.includes("/node_modules/") || path.startsWith(HERE)) continue
+    const folder = `${process.cwd()}/`
+    const file = decodeURI(path)
+    return `${file.startsWith(folder) ? file.slice(folder.length) : file}:${place}`
+  }
+  return undefined
 }
 
 /** JSON of anything: as values are kept where JSON has no form for it, and of what cannot be kept, its name. */
@@ -68,13 +121,25 @@ const withoutRings = (value: unknown): string => {
   }
 }
 
+/** The row as the store keeps it: without secrets. */
+export const toStored = ({ details, input, ...row }: FailedRow): RowRepo.StoredFailure => ({
+  ...row,
+  input: Secret.mask(safeJson(input)),
+  ...(details === undefined
+    ? undefined
+    : { details: JSON.parse(Secret.mask(JSON.stringify(details))) as RowRepo.Details })
+})
+
 /** The row as a line of JSON, whatever its input is. */
-const lineOf = ({ input, ...row }: FailedRow): string =>
-  SafeText.json(`${JSON.stringify(row).slice(0, -1)},"input":${safeJson(input)}}`)
+const lineOf = ({ details, input, ...row }: FailedRow): string =>
+  SafeText.json(`${JSON.stringify({ ...row, ...details }).slice(0, -1)},"input":${safeJson(input)}}`)
 
 /** Collects the failed rows of a run in a file, made when the first comes; a file of an earlier run is removed. */
 export interface ErrorsFile {
-  readonly path: string
+  /** `undefined`: the rows are in the store alone. */
+  readonly path: string | undefined
+  /** Takes away what an earlier run has left there, if no row failed. */
+  readonly allWell: Effect.Effect<void>
   readonly append: (row: FailedRow) => Effect.Effect<void>
   readonly count: () => number
   /** Forgets what came so far: all rows are gone through anew. */
@@ -95,14 +160,21 @@ export const isErrorsFile = Effect.fnUntraced(function* (path: string) {
   return text.startsWith("{") && text.includes('"source":') && text.includes('"position":')
 })
 
-/** Opens the errors file of a run; `keep` gets each row too. Only its owner can read it. */
-export const open = Effect.fnUntraced(function* (place: FilePlace.FilePlace, keep: (row: FailedRow) => void) {
+/**
+ * Opens the errors file of a run; `keep` gets each row too. Only its owner can read it. That of an earlier run stays until a row fails,
+ * or until all rows of this run have ended well.
+ */
+export const open = Effect.fnUntraced(function* (
+  place: FilePlace.FilePlace | undefined,
+  keep: (row: FailedRow) => void
+) {
   const fs = yield* FileSystem.FileSystem
-  const scope = yield* Effect.scope
-  const { path } = place
-  const isStream = place.kind === "stream"
-  const remove = isStream ? Effect.void : Effect.ignore(fs.remove(place.real))
-  yield* remove
+  const platform = yield* Effect.context<FileSystem.FileSystem>()
+  // Closed after the last lines are written.
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const path = place?.path ?? ""
+  const isStream = place?.kind === "stream"
+  const remove = place === undefined || isStream ? Effect.void : Effect.ignore(fs.remove(place.real))
   // One row after the other: rows that fail together must not write over each other.
   const writing = Semaphore.makeUnsafe(1)
   const encoder = new TextEncoder()
@@ -110,43 +182,51 @@ export const open = Effect.fnUntraced(function* (place: FilePlace.FilePlace, kee
   let handle: StreamFile.StreamFile | undefined
   /** Lines that could not be written yet: where all file handles are in use, one is free again when the run ends. */
   let pending = ""
-  const flush = Effect.gen(function* () {
-    if (pending === "") return
-    handle ??= yield* Scope.provide(
-      isStream
-        ? Effect.provideService(StreamFile.open(place), FileSystem.FileSystem, fs)
-        : fs.open(place.real, { flag: "a", mode: 0o600 }),
-      scope
+  /** In the place of that of an earlier run. */
+  const begin = Effect.suspend(() =>
+    remove.pipe(
+      Effect.andThen(Effect.provideContext(WholeFile.makeFolderOf(place!.real), platform)),
+      Effect.andThen(fs.open(place!.real, { flag: "a", mode: 0o600 }))
     )
+  )
+  const flush = Effect.gen(function* () {
+    if (pending === "" || place === undefined) return
+    handle ??= yield* Scope.provide(isStream ? Effect.provideContext(StreamFile.open(place), platform) : begin, scope)
     yield* handle.writeAll(encoder.encode(pending))
     pending = ""
   })
   yield* Effect.addFinalizer(() =>
-    count === 0
-      ? remove
+    // A pipe that nobody has opened by then is not waited for.
+    count === 0 || (isStream && handle === undefined)
+      ? Effect.void
       : Effect.catch(flush, (error) =>
           Effect.logWarning(`${path}: failed rows cannot be written: ${FileProblem.describe(error)}`)
         )
   )
   const file: ErrorsFile = {
-    path,
+    path: place?.path,
     count: () => count,
+    allWell: Effect.suspend(() => (count === 0 ? remove : Effect.void)),
     restart: writing.withPermit(
       Effect.suspend(() => {
         count = 0
         pending = ""
-        return isStream ? Effect.void : handle === undefined ? remove : Effect.ignore(fs.truncate(place.real, 0))
+        return place === undefined || isStream || handle === undefined
+          ? Effect.void
+          : Effect.ignore(fs.truncate(place.real, 0))
       })
     ),
     append: (row) => {
       count++
       keep(row)
-      return writing.withPermit(
-        Effect.suspend(() => {
-          if (pending.length < MAX_PENDING) pending += `${Secret.mask(lineOf(row))}\n`
-          return Effect.ignore(flush)
-        })
-      )
+      return place === undefined
+        ? Effect.void
+        : writing.withPermit(
+            Effect.suspend(() => {
+              if (pending.length < MAX_PENDING) pending += `${Secret.mask(lineOf(row))}\n`
+              return Effect.ignore(flush)
+            })
+          )
     }
   }
   return file

@@ -24,6 +24,7 @@ import * as Cascading from "../seam/Cascading.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Parking from "../seam/Parking.ts"
+import * as Simulation from "../seam/Simulation.ts"
 import * as ToEmbeddingModel from "../seam/ToEmbeddingModel.ts"
 import * as ToLanguageModel from "../seam/ToLanguageModel.ts"
 import * as Watch from "../seam/Watch.ts"
@@ -40,20 +41,38 @@ export const services = Effect.fnUntraced(function* (
     readonly steps?: (step: string) => string | undefined
     /** What functions are, for layers that keep answers. */
     readonly closures?: Closure.Closures
+    /** What answers; default: that of the host, if it has one. */
+    readonly simulation?: Simulation.Simulation | undefined
   } = {}
 ) {
   const { batch, closures, over = (client: ModelClient.Service) => client, steps = () => undefined } = options
-  const context = yield* Effect.context<Flow.Host | Scope.Scope>()
+  const simulation = options.simulation ?? (yield* Simulation.Simulation)
+  const context = Context.add(yield* Effect.context<Flow.Host | Scope.Scope>(), Simulation.Simulation, simulation)
   const own = yield* Layer.build(flow.services)
   const base = Context.merge(context, own)
-  if (flow.stack === undefined) return { client: undefined, context: base }
+  if (flow.stack === undefined) {
+    const isReal = [LanguageModel.LanguageModel, EmbeddingModel.EmbeddingModel].some((model) =>
+      own.mapUnsafe.has(model.key)
+    )
+    return simulation !== undefined && isReal
+      ? yield* notSimulated(
+          "the flow's `services` have a model of their own: give it as the stack, by FromLanguageModel.layer"
+        )
+      : { client: undefined, context: base }
+  }
   const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
   const stack = yield* built.pipe(
     Effect.provideService(Batch.Override, batch),
     Effect.provideService(Closure.Current, closures),
-    Effect.provideService(Cascading.StepKeys, steps)
+    Effect.provideService(Cascading.StepKeys, steps),
+    Effect.provideService(Simulation.Simulation, simulation)
   )
-  const top = over(stack)
+  if (simulation !== undefined && !ModelClient.hasProviders(stack.layers)) {
+    return yield* notSimulated(
+      "the flow's stack ends in a ModelClient that is no provider: make it by ModelClient.provider"
+    )
+  }
+  const top = over(ModelClient.simulated(stack, simulation))
   // What is sent is booked, whether or not the stack has a ledger.
   const booked = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
   const client = Parking.counted(Watch.over(booked))
@@ -66,6 +85,11 @@ export const services = Effect.fnUntraced(function* (
     )
   }
 })
+
+const notSimulated = (why: string) =>
+  new Node.FlowError({
+    message: `--simulate cannot stand in for all models of this flow, so nothing was called: ${why}`
+  })
 
 const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
   Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient))

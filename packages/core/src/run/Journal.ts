@@ -64,6 +64,8 @@ export interface Options {
   readonly reuse: boolean
   /** Whether what is computed is kept: a plan only looks. */
   readonly keep: boolean
+  /** Whether rows keep what an earlier version of the step gave in this run. */
+  readonly retry: boolean
 }
 
 /** A node as it stands in the store. */
@@ -94,6 +96,8 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   const flights = new Map<string, Deferred.Deferred<Computed, unknown>>()
   const inStep = ModelSettings.provide(Node.settingsOf((node.kind as { readonly policy: Node.Policy }).policy) ?? {})
   let step: Step | undefined
+  /** Keys of the step as it was in the run that is retried. */
+  let earlier: ReadonlyArray<string> = []
   let probeWanted = false
   let unkept = false
 
@@ -107,6 +111,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
 
   /** Finds out which step this is, once. */
   const identify = Effect.fnUntraced(function* (run: Run) {
+    const before = options.retry ? yield* store.rows.since(options.flow, node.name, options.run) : []
     let found: Step = yield* register(base)
     const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
     if (probe === undefined) probeWanted = true
@@ -128,6 +133,13 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
         }
       }
     }
+    earlier = before.flatMap(({ key }) => (key === found.key ? [] : [key]))
+    const [last] = before
+    if (found.isNew && last !== undefined) {
+      yield* Effect.logWarning(
+        `step ${node.name} ${StepKey.difference(parts, last.parts)} since the run: rows that did not fail keep what it gave then`
+      )
+    }
     step = found
     return found
   })
@@ -148,7 +160,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     (result.expires_at === null || Number(result.expires_at) > options.at)
     && (options.reuse || Number(result.run) === options.run)
 
-  const keyOf = (known: Step, sample: number, text: string): string =>
+  const keyOf = (known: Pick<Step, "key">, sample: number, text: string): string =>
     ContentHash.make(`${known.key}\n${sample}\n${text}`)
 
   const toFound = (key: string, result: RowRepo.Result | undefined): Found => {
@@ -156,8 +168,25 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     return Option.isSome(value) ? { _tag: "Hit", value: value.value } : { _tag: "Missing", key }
   }
 
-  const lookUp = (key: string, known: Step): Effect.Effect<Found, SqlError.SqlError> =>
-    Effect.map(results.get(key, known.isNew), (result) => toFound(key, result))
+  const lookUp = (
+    known: Step,
+    sample: number,
+    text: string,
+    key = keyOf(known, sample, text)
+  ): Effect.Effect<Found, SqlError.SqlError> => {
+    const found = Effect.map(results.get(key, known.isNew), (result) => toFound(key, result))
+    return earlier.length === 0
+      ? found
+      : Effect.flatMap(found, (now) => (now._tag === "Hit" ? Effect.succeed(now) : lookUpEarlier(now, sample, text)))
+  }
+
+  const lookUpEarlier = Effect.fnUntraced(function* (missing: Missing, sample: number, text: string) {
+    for (const key of earlier) {
+      const found = toFound("", yield* results.get(keyOf({ key }, sample, text), false))
+      if (found._tag === "Hit") return found
+    }
+    return missing
+  })
 
   const orMissing = (found: Effect.Effect<Found, SqlError.SqlError, unknown>) =>
     Effect.catch(found, (error) => Effect.as(unreadable(error), nothing))
@@ -166,11 +195,11 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     const text = StoredValue.canonical(input)
     if (text === undefined) return Effect.succeed(nothing)
     if (step === undefined) {
-      return orMissing(Effect.flatMap(identified(run), (known) => lookUp(keyOf(known, sample, text), known)))
+      return orMissing(Effect.flatMap(identified(run), (known) => lookUp(known, sample, text)))
     }
     const key = keyOf(step, sample, text)
     const found = toFound(key, results.peek(key))
-    return found._tag === "Hit" ? found : orMissing(lookUp(key, step))
+    return found._tag === "Hit" ? found : orMissing(lookUp(step, sample, text, key))
   }
 
   let warned = false

@@ -22,6 +22,8 @@ export interface Options<A, B, E, R> {
   readonly emit: (items: Array<B>) => Effect.Effect<void, E, R>
   /** When this holds no new item is begun; those under way are finished and handed on. */
   readonly isStopped: () => boolean
+  /** Ends when that holds: then the stream is no more waited for. */
+  readonly stopping: Effect.Effect<void>
 }
 
 /** Runs a stream through the pool; ends when all is handed on. */
@@ -39,6 +41,8 @@ export const run = <A, B, E, R>(
     let handedOn = 0
     let emitting = false
     let ended = false
+    let working = 0
+    const idle = Latch.makeUnsafe(false)
 
     const read = reading.withPermit(
       Effect.suspend(() =>
@@ -90,13 +94,20 @@ export const run = <A, B, E, R>(
         }
         const item = chunk[position++]!
         const index = begun++
+        working++
         finished.set(index, yield* options.work(item, index))
         if (!emitting && finished.has(handedOn)) yield* handOn
+        if (--working === 0 && options.isStopped()) idle.openUnsafe()
       }
     })
 
-    return Effect.forEach(Array.from({ length: options.concurrency }), () => worker, {
+    const workers = Effect.forEach(Array.from({ length: options.concurrency }), () => worker, {
       concurrency: "unbounded",
       discard: true
     })
+    const stopped = Effect.andThen(
+      options.stopping,
+      Effect.suspend(() => (working === 0 ? Effect.void : idle.await))
+    )
+    return Effect.raceFirst(workers, stopped)
   })

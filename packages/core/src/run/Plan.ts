@@ -125,7 +125,7 @@ const stateOf = (flow: Flow.Any, at: number): { readonly state: RunState.RunStat
     flow,
     run: { name: "plan", tries: 1 },
     at,
-    errors: { path: "", count: () => count, append, restart: Effect.void },
+    errors: { path: undefined, count: () => count, append, allWell: Effect.void, restart: Effect.void },
     broken: () => undefined,
     left: () => undefined,
     options: {}
@@ -178,7 +178,8 @@ export const make = <E>(
           environment: FlowContext.environment(flow, { settings, parameters, layers, closures }),
           client,
           reuse: options.cache !== false,
-          keep: false
+          keep: false,
+          retry: false
         }
         closures.close()
         state.useJournals((node) => Journal.forNode(node, journal))
@@ -321,16 +322,30 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
   const total = (end: keyof Range) => Money.sum(lines.map(({ cost }) => cost?.[end] ?? Money.zero))
   const cost = { low: total("low"), expected: total("expected"), high: total("high") }
   const milliseconds = shortest(planned, layers)
-  const notes = PlanCost.notes(planned)
+  const unpriced = [
+    ...new Map(
+      planned.flatMap(
+        ({ one, price }) =>
+          (price === undefined && one.calls > 0 ? [[one.model, one.provider]] : []) as ReadonlyArray<
+            readonly [string, string]
+          >
+      )
+    )
+  ]
+  const notes = [
+    ...PlanCost.notes(planned),
+    ...unpriced.map(
+      ([model, provider]) =>
+        `no price is known for ${model}: its calls are not in the cost. ${Pricing.advice(pricing, { at, model, provider })}`
+    )
+  ]
   return {
     flow,
     at,
     rows,
     lines,
     cost,
-    unpriced: [
-      ...new Set(planned.filter(({ one, price }) => price === undefined && one.calls > 0).map(({ one }) => one.model))
-    ],
+    unpriced: unpriced.map(([model]) => model),
     ...(milliseconds === undefined ? undefined : { milliseconds }),
     strategies: PlanCost.strategies(planned, layers, cost.expected, priceOf),
     unplanned,

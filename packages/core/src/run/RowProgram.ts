@@ -354,6 +354,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
   const stats = run.statsOf(node)
   const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
   const settings = Node.settingsOf(policy)
+  const firstFailures = new Map<string, number>()
   return (row, slot, input, effect) => {
     stats.running++
     const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index }
@@ -389,7 +390,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
         onFailure: (cause): Effect.Effect<void> => {
           if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
           row.values[slot] = absent
-          return failed(node, root, policy.onError ?? "keep", row, input, cause, run, stats)
+          return failed(node, root, policy.onError ?? "keep", row, input, cause, run, stats, firstFailures)
         }
       }),
       () => {
@@ -458,9 +459,12 @@ const failed = (
   input: unknown,
   cause: Cause.Cause<unknown>,
   run: Run,
-  stats: NodeStats
+  stats: NodeStats,
+  /** How often the step failed with the same words. */
+  firstFailures: Map<string, number>
 ): Effect.Effect<void> => {
-  const { error, message } = FailedRow.describe(cause)
+  const described = FailedRow.describe(cause)
+  const { message } = described
   const refused = budgetRefusals(cause)
   if (refused.length > 0) {
     run.stop({ kind: refused.some(ModelFailure.isBudgetReached) ? "budget" : "failed", message })
@@ -471,7 +475,16 @@ const failed = (
     (reason) => Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.isHopeless(reason.error)
   )
   if (hopeless) run.stop({ kind: "failed", message: `step ${node.name}: ${message}` })
-  else if (onError === "fail") {
+  else if (run.parked === undefined && stats.made === 0 && firstFailures.size < MOST_KINDS && isForAll(cause)) {
+    const times = (firstFailures.get(message) ?? 0) + 1
+    firstFailures.set(message, times)
+    if (times >= MOST_EQUAL) {
+      run.stop({
+        kind: "failed",
+        message: `step ${node.name}: ${message}: its first ${times} rows failed so, and none got an answer`
+      })
+    }
+  } else if (onError === "fail") {
     run.stop({ kind: "failed", message: `step ${node.name} failed for row ${row.position}: ${message}` })
   }
   if (onError === "skip" && !hopeless) {
@@ -484,11 +497,21 @@ const failed = (
     row: row.index,
     position: row.position,
     node: node.name,
-    error,
-    message,
+    ...described,
     input
   })
 }
+
+/** Different failures of a step that are counted. */
+const MOST_KINDS = 20
+
+/** Equal failures at the beginning of a step after which the others are not tried: a model's name, an address, a setting. */
+const MOST_EQUAL = 5
+
+const isForAll = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.some(
+    (reason) => Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.isForAll(reason.error)
+  )
 
 /** The value of a group, from its state: the first thing that happens to its row. */
 const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: Run): Program => {

@@ -236,7 +236,9 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
     answers: Answers,
     /** Physical attempts at providers, and how many of them failed. */
     attempts: Schema.Int,
-    failedAttempts: Schema.Int
+    failedAttempts: Schema.Int,
+    /** What of `cost` went to attempts that failed. */
+    failedCost: Schema.optionalKey(Money.FromUsd)
   }),
   tokens: Tokens,
   /** What was spent, as far as it is known. */

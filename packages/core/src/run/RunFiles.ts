@@ -3,8 +3,8 @@
  * own file. No output is another of them, and none replaces more by less.
  *
  * **Details** Links are followed, so that two names of one file are known to be one. A result of a whole, real run is replaced by
- * another such run of the same flow; not by fewer rows (`limit`), by simulated ones, by none, or by another flow, unless `overwrite`
- * says so. A file that no run is known to have written is replaced by whole, real runs alone.
+ * another such run of the same flow; not by fewer rows (`limit`), by none, or by another flow, unless `overwrite` says so. A file that
+ * no run is known to have written is replaced by whole runs alone. Simulated runs write files of their own.
  *
  * @since 0.1.0
  */
@@ -34,6 +34,10 @@ export interface Options {
   readonly stores?: ReadonlyArray<string> | undefined
   /** The file of the flow. */
   readonly file?: string | undefined
+  /** Something beside the outputs is written to standard output. */
+  readonly stdout?: boolean | undefined
+  /** The run is simulated. */
+  readonly simulate?: boolean | undefined
   /** `false`: the outputs are not written. */
   readonly outputs?: boolean | undefined
 }
@@ -69,7 +73,8 @@ const resolve = (what: string, path: string | URL, verb = "written"): Effectful<
   )
 
 /** Where the errors file of a flow stands: a name, whatever the flow is called. */
-export const errorsFileOf = (flow: string): string => `${fileNameOf(flow)}.errors.jsonl`
+export const errorsFileOf = (flow: string, isSimulated = false): string =>
+  `${fileNameOf(flow)}${isSimulated ? ".simulated" : ""}.errors.jsonl`
 
 /** Characters of a name, at most, that stand in the name of a file as they are. */
 const MOST_NAME = 60
@@ -113,9 +118,15 @@ export const check = Effect.fnUntraced(function* (
   const outputs = new Map<Sink.Any, FilePlace.FilePlace>()
   let toStdout = false
   for (const sink of options.outputs === false ? [] : flow.outputs) {
-    const path = sink.path === undefined ? undefined : valueOf(sink.path)
-    if (path === "-") toStdout = true
-    if (path === undefined || path === "-") continue
+    const named = sink.path === undefined ? undefined : valueOf(sink.path)
+    if (named === "-") toStdout = true
+    if (named === undefined || named === "-") continue
+    const path =
+      sink.isSimulated === true
+        ? yield* Effect.mapError(FilePlace.simulatedOf(named), (error) =>
+            refuse(`${String(named)}: cannot be written: ${FileProblem.describe(error)} (output ${sink.name})`)
+          )
+        : named
     const place = yield* resolve(`output ${sink.name}`, path)
     yield* writable(`output ${sink.name}`, place)
     if (place.descriptor === FilePlace.STDOUT) toStdout = true
@@ -127,20 +138,14 @@ export const check = Effect.fnUntraced(function* (
       uses.push({ what: `the partial file of output ${sink.name}`, place: partial, isWritten: true })
     }
   }
-  const errors = yield* resolve("the errors file", options.errorsFile ?? errorsFileOf(flow.name))
+  const errors = yield* resolve("the errors file", options.errorsFile ?? errorsFileOf(flow.name, options.simulate))
   yield* writable("the errors file", errors)
   uses.push({ what: "the errors file", place: errors, isWritten: true })
-  for (const store of options.stores ?? []) {
-    // What belongs to a store stands beside the file that a link leads to.
-    const { real } = yield* resolve("the store", store)
-    for (const suffix of ["", "-wal", "-shm", "-journal"]) {
-      const place = yield* resolve("the store", `${real}${suffix}`)
-      uses.push({ what: "the store", place, isWritten: true })
-    }
-  }
+  uses.push(...(yield* ofStores(options.stores)))
   if (options.file !== undefined) {
     uses.push({ what: "the flow file", place: yield* resolve("the flow file", options.file), isWritten: false })
   }
+  uses.push(...(yield* ofStreams(toStdout || options.stdout === true)))
   const conflict = conflictIn(uses)
   if (conflict !== undefined) return yield* refuse(conflict)
   if (errors.kind === "file" && !(yield* FailedRow.isErrorsFile(errors.real))) {
@@ -149,6 +154,36 @@ export const check = Effect.fnUntraced(function* (
     )
   }
   return { outputs, errors, toStdout }
+})
+
+/** The files of stores: what belongs to one stands beside the file that a link leads to. */
+const ofStores = Effect.fnUntraced(function* (stores: ReadonlyArray<string> = []) {
+  const uses: Array<Use> = []
+  for (const store of stores) {
+    const found = yield* Effect.option(FilePlace.resolve(store))
+    // Whoever opens it says what is wrong with it.
+    if (Option.isNone(found)) continue
+    for (const suffix of ["", "-wal", "-shm", "-journal"]) {
+      const place = yield* resolve("the store", `${found.value.real}${suffix}`)
+      uses.push({ what: "the store", place, isWritten: true })
+    }
+  }
+  return uses
+})
+
+/** The files that the standard streams are redirected to, where they are. */
+const ofStreams = Effect.fnUntraced(function* (toStdout: boolean) {
+  const uses: Array<Use> = []
+  for (const [what, path, isWritten] of [
+    ["standard output", "/dev/stdout", toStdout],
+    ["standard error", "/dev/stderr", true]
+  ] as const) {
+    const place = yield* Effect.option(FilePlace.resolve(path))
+    if (isWritten && Option.isSome(place) && place.value.info?.type === "File") {
+      uses.push({ what, place: place.value, isWritten })
+    }
+  }
+  return uses
 })
 
 const writable = Effect.fnUntraced(function* (what: string, place: FilePlace.FilePlace) {
@@ -173,9 +208,14 @@ const allowed = (
 ): Effectful<void> =>
   Effect.flatMap(FileSystem.FileSystem, (fs) =>
     Effect.catch(fs.access(path, how), (error) =>
-      error.reason._tag === "PermissionDenied" ? Effect.fail(refuse(problem)) : Effect.void
+      error.reason._tag === "PermissionDenied" || FileProblem.codeOf(error) === "EROFS"
+        ? Effect.fail(refuse(problem))
+        : Effect.void
     )
   )
+
+/** Written as it comes, and not replaced. */
+const isStream = ({ place, what }: Use): boolean => place.descriptor !== undefined || what.startsWith("standard ")
 
 /** Two uses of one file that must not be, in words. A device such as `/dev/null` may be used by all. */
 const conflictIn = (uses: ReadonlyArray<Use>): string | undefined => {
@@ -184,6 +224,8 @@ const conflictIn = (uses: ReadonlyArray<Use>): string | undefined => {
       if (!one.isWritten && !other.isWritten) continue
       if (one.place.isShared || !FilePlace.isSame(one.place, other.place)) continue
       if (one.what === other.what && one.what === "the store") continue
+      // `> all.log 2>&1`, and an output that is named by its number.
+      if (isStream(one) && isStream(other)) continue
       return one.what === other.what
         ? `${one.place.path}: two outputs would write this file: give each its own`
         : `${other.place.path}: is ${one.what} and ${other.what} at once: give one of them another path`
@@ -199,7 +241,7 @@ export const protect = Effect.fnUntraced(function* (
   store: Pick<Store.Service, "outputs">,
   intent: Intent
 ): Effect.fn.Return<void, Node.FlowError, FileSystem.FileSystem | Path.Path> {
-  if (intent.overwrite) return
+  if (intent.overwrite || intent.simulate) return
   for (const place of files.outputs.values()) {
     if (place.kind !== "file" || Number(place.info!.size) === 0) continue
     const known = yield* Effect.orElseSucceed(store.outputs.find(place.real), () => undefined)
@@ -221,19 +263,13 @@ const modifiedOf = (info: FileSystem.File.Info): number =>
   Math.round(Option.match(info.mtime, { onNone: () => 0, onSome: (date) => date.getTime() }))
 
 /** Why a run would leave less than what is there. */
-const lessThan = (
-  before: OutputRepo.Output | undefined,
-  flow: Flow.Any,
-  { limit, simulate }: Intent
-): string | undefined => {
+const lessThan = (before: OutputRepo.Output | undefined, flow: Flow.Any, { limit }: Intent): string | undefined => {
   if (before === undefined) {
-    if (simulate) return "simulated rows would replace a file that no simulated run has written"
     return limit === undefined ? undefined : `the rows of --limit ${limit} would replace a file that may hold more`
   }
   const { flow: name, isSimulated, isWhole, read, run } = before
   if (name !== flow.name) return `it holds the result of another flow, ${name} (run ${run})`
   if (isSimulated) return undefined
-  if (simulate) return `simulated rows would replace those of run ${run}`
   return isWhole && limit !== undefined && limit < read
     ? `the rows of --limit ${limit} would replace those of run ${run}, which read ${read}`
     : undefined
@@ -250,7 +286,7 @@ export const problemOf = Effect.fnUntraced(function* (
   intent: Intent,
   rowsOf: (sink: Sink.Any) => number | undefined
 ) {
-  if (intent.overwrite) return undefined
+  if (intent.overwrite || intent.simulate) return undefined
   const outputs = new Map<Sink.Any, FilePlace.FilePlace>()
   for (const [sink, { real }] of files.outputs) {
     const place = yield* resolve(`output ${sink.name}`, real)

@@ -26,6 +26,11 @@ import * as Tally from "./Tally.ts"
 export interface Options {
   /** Goes on with an unfinished run, by its name: its rows and its books are its own. Default: a new run. */
   readonly resume?: string
+  /**
+   * With `resume`: only rows without a result are run. Where a step was edited since, the others keep what it gave in that run.
+   * Default: `false`, an edited step runs for all rows.
+   */
+  readonly retry?: boolean
   /** What the store remembers of how the run was begun: the flow's file, and the command's options. */
   readonly record?: RunRepo.Options
   /** Equal for runs that write the same outputs: one of them may run at a time. Default: any number may. */
@@ -194,7 +199,7 @@ export const make = (init: {
     const total = totalOf(node)
     return {
       name: node.name,
-      kind: node.kind._tag,
+      kind: Node.kindOf(node),
       running: running + (lists?.running ?? 0),
       done,
       // What was made in an earlier pass is found again in this one.
@@ -390,7 +395,12 @@ export const make = (init: {
         try: run.tries,
         rows: { read, failed: failedRows, dropped },
         nodes: nodes.map(progressOf),
-        calls: { answers: sums.answers, attempts: sums.attempts, failedAttempts: sums.failedAttempts },
+        calls: {
+          answers: sums.answers,
+          attempts: sums.attempts,
+          failedAttempts: sums.failedAttempts,
+          failedCost: sums.failedSpent
+        },
         ...moneyOf(sums),
         steps: tally.lines().map((line) => ({
           step: line.step,
@@ -403,7 +413,7 @@ export const make = (init: {
           ...moneyOf(line)
         })),
         outputs,
-        ...(errors.count() === 0 ? undefined : { errorsFile: errors.path }),
+        ...(errors.count() === 0 || errors.path === undefined ? undefined : { errorsFile: errors.path }),
         ...(unkept === true ? { unkept } : undefined),
         waited,
         ...kept,
@@ -441,7 +451,7 @@ const sumOf = (all: ReadonlyArray<Parking.Standing>): RunEvent.BatchStanding => 
 export const graphOf = (flow: Flow.Any) =>
   flow.graph.nodes.map((node) => ({
     name: node.name,
-    kind: node.kind._tag,
+    kind: Node.kindOf(node),
     inputs: Node.inputsOf(node).map((input) => input.name)
   }))
 

@@ -31,11 +31,13 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Money from "../data/Money.ts"
-import * as Secret from "../data/Secret.ts"
+import * as Plural from "../data/Plural.ts"
 import * as Usage from "../data/Usage.ts"
-import type * as Flow from "../flow/Flow.ts"
+import type * as Closure from "../closure/Closure.ts"
+import * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
 import * as Budget from "../layers/Budget.ts"
@@ -49,6 +51,7 @@ import * as ModelClient from "../seam/ModelClient.ts"
 import * as LedgerRepo from "../store/LedgerRepo.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Notice from "../seam/Notice.ts"
+import * as Simulation from "../seam/Simulation.ts"
 import * as Parking from "../seam/Parking.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
 import * as Store from "../store/Store.ts"
@@ -78,10 +81,12 @@ export type StartError = Node.FlowError | Pricing.PriceError | RunRepo.RunError 
  * them. `run` does it too; a program that opens a store for the run does it first.
  */
 export const check = Effect.fnUntraced(function* (
-  flow: Flow.Any,
+  given: Flow.Any,
   options: Pick<RunState.Options, "parameters" | "limit" | "concurrency" | "errorsFile" | "record" | "outputs"> & {
     /** The SQLite file of the store, and others that nothing may replace. */
     readonly stores?: ReadonlyArray<string> | undefined
+    /** Something beside the outputs is written to standard output, such as events. */
+    readonly stdout?: boolean | undefined
   }
 ) {
   for (const name of ["limit", "concurrency"] as const) {
@@ -90,35 +95,45 @@ export const check = Effect.fnUntraced(function* (
       return yield* new Node.FlowError({ message: `${name}: ${count} is not a whole number of 1 or more` })
     }
   }
+  const { errorsFile, outputs, record, stdout, stores } = options
+  const simulate = record?.simulate === true
+  const flow = simulate ? Flow.simulated(given) : given
   const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
-  const { errorsFile, outputs, record, stores } = options
-  return yield* RunFiles.check(flow, { parameters, errorsFile, stores, file: record?.file, outputs })
+  return yield* RunFiles.check(flow, { parameters, errorsFile, stdout, stores, simulate, file: record?.file, outputs })
 })
 
 /** Runs a flow to its end and returns the summary, also when rows failed. */
 export const run = <E>(
-  flow: Flow.Flow<E>,
+  given: Flow.Flow<E>,
   options: RunState.Options = {}
 ): Effect.Effect<RunEvent.RunFinished, RunFailed | StartError, Flow.Host> =>
   Effect.scoped(
     Effect.gen(function* () {
+      const simulation = yield* Simulation.Simulation
+      const flow = simulation === undefined ? given : Flow.simulated(given)
       const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
       const host = yield* Effect.context<Flow.Host>()
       const store = Context.get(host, Store.Store)
       const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
       const budget = yield* budgetOf(flow, options, pricing)
-      const { record } = options
-      const files = yield* check(flow, { ...options, stores: store.file === undefined ? [] : [store.file] })
-      const intent: RunFiles.Intent = {
-        limit: options.limit,
-        simulate: record?.simulate === true,
-        overwrite: options.overwrite === true
-      }
+      const simulate = simulation !== undefined
+      const record = { ...options.record, ...(simulate ? { simulate } : undefined) }
+      const files = yield* check(flow, { ...options, record, stores: store.file === undefined ? [] : [store.file] })
+      const intent: RunFiles.Intent = { limit: options.limit, simulate, overwrite: options.overwrite === true }
       yield* RunFiles.protect(flow, files, store, intent)
-      const begun = yield* begin(flow, options, store)
+      yield* apart(store, simulate)
+      const begun = yield* begin(flow, { ...options, record }, store)
+      // Those of earlier tries are forgotten when this one has come to its end.
+      const earlier =
+        begun.tries === 1
+          ? 0
+          : yield* Effect.mapError(store.rows.lastFailure(begun.id), (error) => Store.unusable(store.name, error))
+      const before = begun.tries === 1 ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(begun.summary))
       const at = yield* Clock.currentTimeMillis
-      const errors = yield* FailedRow.open(files.errors, (row) =>
-        store.rows.fail(begun.id, { ...row, input: Secret.mask(FailedRow.safeJson(row.input)) })
+      // A sample leaves the errors file of the last run as it is.
+      const isSample = options.outputs === false && options.errorsFile === undefined
+      const errors = yield* FailedRow.open(isSample ? undefined : files.errors, (row) =>
+        store.rows.fail(begun.id, FailedRow.toStored(row))
       )
       const state = RunState.make({
         flow,
@@ -130,7 +145,7 @@ export const run = <E>(
         options,
         // A group of writes has its rows before its statements: what is deleted must be gone before rows come.
         clearFailures: Effect.suspend(() => {
-          store.rows.clearFailures(begun.id)
+          store.rows.clearFailures(begun.id, earlier)
           return Effect.ignore(store.commit)
         })
       })
@@ -170,7 +185,8 @@ export const run = <E>(
           count: books.count
         }),
         Context.add(Cache.Mode, options.cache === false ? ("off" as const) : ("on" as const)),
-        Context.add(Cascading.Trials, options.trials)
+        Context.add(Cascading.Trials, options.trials),
+        Context.add(Simulation.Own, flow.simulate)
       )
       yield* state.emit(state.started())
       const holders: Array<Parking.Holder> = []
@@ -178,8 +194,18 @@ export const run = <E>(
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
         const steps = FlowContext.stepKeys(flow, { settings, parameters, closures })
-        const { client, context } = yield* FlowContext.services(flow, { batch: options.batch, steps, closures })
+        const { client, context } = yield* FlowContext.services(flow, {
+          batch: options.batch,
+          steps,
+          closures,
+          simulation: ownAnswers(simulation, flow, closures, begun.name)
+        })
         layers = client?.layers ?? []
+        if (!simulate && !store.inMemory && layers.some(({ isSimulated }) => isSimulated === true)) {
+          return yield* new Node.FlowError({
+            message: `the flow's stack has a simulator, whose answers must not stand among real ones in ${store.name}: take it out and run with --simulate`
+          })
+        }
         const journal: Journal.Options = {
           store,
           flow: flow.name,
@@ -188,7 +214,8 @@ export const run = <E>(
           environment: FlowContext.environment(flow, { settings, parameters, layers, closures }),
           client,
           reuse: options.cache !== false,
-          keep: true
+          keep: true,
+          retry: options.retry === true
         }
         if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
         closures.close()
@@ -201,7 +228,13 @@ export const run = <E>(
         return yield* Effect.provideContext(
           Passes.run(flow, state, holders, {
             ...options,
-            problemOf: (rowsOf) => RunFiles.problemOf(flow, files, store, intent, rowsOf),
+            problemOf: (rowsOf) =>
+              Effect.suspend(() => {
+                const lost = intent.overwrite || before === undefined ? undefined : lostRows(flow, before, state)
+                return lost === undefined
+                  ? RunFiles.problemOf(flow, files, store, intent, rowsOf)
+                  : Effect.succeed(lost)
+              }),
             packs: ModelClient.hasLayer(client?.layers, Pack.NAME)
           }),
           context as Context.Context<unknown>
@@ -243,6 +276,8 @@ export const run = <E>(
       })
       ended = true
       if (stop === undefined && Exit.isSuccess(exit)) {
+        yield* errors.allWell
+        if (earlier > 0) store.rows.forgetFailures(begun.id, earlier)
         const written = new Map(exit.value.map(({ rows, sink }) => [sink, rows]))
         yield* Effect.ignore(
           RunFiles.remember(
@@ -260,7 +295,12 @@ export const run = <E>(
         store.runs.finish(begun, {
           status: summary.status,
           at: summary.at,
-          summary: RunEvent.summaryToJson(summary)
+          // What an earlier try has read is still to be given again.
+          summary: RunEvent.summaryToJson(
+            stop !== undefined && before !== undefined && readOf(flow, summary) < readOf(flow, before)
+              ? { ...summary, rows: before.rows, nodes: before.nodes }
+              : summary
+          )
         })
       )
       if (written._tag === "Failure") {
@@ -280,7 +320,44 @@ const readOf = (flow: Flow.Any, { nodes }: RunEvent.RunFinished): number => {
   return Math.max(0, ...nodes.flatMap(({ done, failed, name }) => (driving.has(name) ? [done + failed] : [])))
 }
 
-/** Begins a run, or goes on with one. */
+/** Why a try of a run must not end it: its sources gave fewer rows than before, as standard input that is not there again. */
+const lostRows = (flow: Flow.Any, before: RunEvent.RunFinished, state: RunState.RunState): string | undefined => {
+  const earlier = readOf(flow, before)
+  const now = Math.max(
+    0,
+    ...Array.from(flow.graph.driving, (node) => {
+      const { done, failed } = state.statsOf(node)
+      return done + failed
+    })
+  )
+  return now >= earlier
+    ? undefined
+    : `the sources gave ${Plural.of(now, "row")}, and ${Plural.count(earlier)} in the try before: give run ${before.run} the same input again, or insist with --overwrite`
+}
+
+/** Real and simulated runs have stores of their own: no answer of one is found by the other. */
+const apart = Effect.fnUntraced(function* (store: Store.Service, simulate: boolean) {
+  if (store.inMemory) return
+  const isSimulated = yield* Effect.mapError(store.runs.isSimulated, (error) => Store.unusable(store.name, error))
+  if (isSimulated === undefined || isSimulated === simulate) return
+  return yield* new Node.FlowError({
+    message: simulate
+      ? `${store.name} holds real runs, and simulated ones have a store of their own: leave --store out, or name another`
+      : `${store.name} holds simulated runs, whose answers a real run must not find: leave --store out, or name another`
+  })
+})
+
+/** The simulation with the flow's own answers as a part of it. */
+const ownAnswers = (
+  simulation: Simulation.Simulation | undefined,
+  { simulate }: Flow.Any,
+  closures: Closure.Closures,
+  run: string
+): Simulation.Simulation | undefined =>
+  simulation === undefined || simulate === undefined
+    ? simulation
+    : { ...simulation, identity: `${simulation.identity}\n${closures.textOf(simulate) ?? run}` }
+
 const begin = Effect.fnUntraced(function* (flow: Flow.Any, options: RunState.Options, store: Store.Service) {
   const claimed =
     options.resume === undefined
@@ -313,7 +390,7 @@ const openBooks = Effect.fnUntraced(function* (
   state: RunState.RunState,
   budget: Budget.Budget | undefined
 ) {
-  const { ledger, rows } = store
+  const { ledger } = store
   const first = LedgerRepo.firstCall(run.tries)
   let number = first
   if (run.tries > 1) {
@@ -326,7 +403,6 @@ const openBooks = Effect.fnUntraced(function* (
         ? []
         : yield* Effect.mapError(ledger.spent(run.id), (error) => Store.unusable(store.name, error))
     for (const { model, money, step, tokens } of spent) budget!.spend(step, model, money, tokens)
-    rows.clearFailures(run.id)
   }
   return {
     record: (entry: Ledger.Entry): void => {

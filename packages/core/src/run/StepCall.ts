@@ -3,12 +3,14 @@
  *
  * @internal
  */
-import type * as Node from "../flow/Node.ts"
+import * as Node from "../flow/Node.ts"
 import * as Quality from "../seam/Quality.ts"
 import * as Varying from "../seam/Varying.ts"
 
 /** What a step runs, told what varies in its calls, and what makes their answers good. */
-export const of = ({ quality, run, varying }: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof run => {
+export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof kind.run => {
+  const { quality, varying } = kind
+  const run: typeof kind.run = (values, sample) => Node.effectOf("the function of the step", kind.run(values, sample))
   const told: typeof run =
     varying === undefined
       ? run

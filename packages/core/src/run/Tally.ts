@@ -14,6 +14,8 @@ export interface Sums {
   /** Physical attempts at the provider. */
   readonly attempts: number
   readonly failedAttempts: number
+  /** What of `spent` went to attempts that failed. */
+  readonly failedSpent: Money.Money
   /** Attempts whose cost is not known; what they cost is not in `spent`. */
   readonly unpriced: number
   /** Attempts of which the provider has not said what they used: their cost is the most that they can have cost. */
@@ -56,6 +58,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 class Running implements Sums {
   attempts = 0
   failedAttempts = 0
+  failedSpent = Money.zero
   unpriced = 0
   estimated = 0
   estimatedSpent = Money.zero
@@ -67,7 +70,10 @@ class Running implements Sums {
   add(entry: LedgerEntry.LedgerEntry): void {
     if (entry._tag === "Attempt") {
       this.attempts++
-      if (entry.error !== undefined) this.failedAttempts++
+      if (entry.error !== undefined) {
+        this.failedAttempts++
+        this.failedSpent += entry.cost ?? Money.zero
+      }
       if (entry.cost === undefined) this.unpriced++
       else this.spent += entry.cost
       if (entry.estimated === true) {
@@ -88,6 +94,7 @@ class Running implements Sums {
   restore(sums: Sums): void {
     this.attempts += sums.attempts
     this.failedAttempts += sums.failedAttempts
+    this.failedSpent += sums.failedSpent
     this.unpriced += sums.unpriced
     this.estimated += sums.estimated
     this.spent += sums.spent

@@ -27,7 +27,9 @@ import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { ModelRequest } from "../data/ModelRequest.ts"
 import type { Money } from "../data/Money.ts"
@@ -35,6 +37,7 @@ import type * as ModelResponse from "../data/ModelResponse.ts"
 import type { ResponseTo } from "../data/ModelResponse.ts"
 import * as ProviderCall from "./ProviderCall.ts"
 import * as BatchProvider from "./BatchProvider.ts"
+import * as Simulation from "./Simulation.ts"
 
 /** Sends a request and waits for its answer. */
 export type Send = <R extends ModelRequest>(request: R) => Effect.Effect<ResponseTo<R>, AiError.AiError>
@@ -54,6 +57,8 @@ export interface LayerInfo {
   readonly code?: Function
   /** The bottom of the stack: of its code, the values that it captures do not count; its `answers` say what of them does. */
   readonly isProvider?: true
+  /** A simulator stands in its place. */
+  readonly isSimulated?: true
   /** `resolve` shows all that it does to a request, and it leaves answers as they are (a router): a cache above keys by that; `mapRequest` sets it. */
   readonly isShown?: true
   /** Limits that it keeps, by the minute. */
@@ -111,6 +116,12 @@ export const providerOf = (layers: ReadonlyArray<LayerInfo> = [], model: string)
   return layers[(end ?? layers.length) - 1]?.name ?? ""
 }
 
+/** Whether some layers, and those of each of several providers, end in a provider. */
+export const hasProviders = (layers: ReadonlyArray<LayerInfo> = []): boolean => {
+  const heads = layers.flatMap(({ name }, at) => (name === PROVIDERS ? [at] : []))
+  return [...heads.slice(1), layers.length].every((end) => layers[end - 1]?.isProvider === true)
+}
+
 export interface Service {
   readonly send: Send
   readonly resolve: Resolve
@@ -144,11 +155,21 @@ export const AtEdge = Context.Reference<((edge: Service) => Service) | undefined
 
 /** The client below a layer. */
 const below = (info: LayerInfo): Effect.Effect<Service, never, ModelClient> =>
-  Effect.flatMap(ModelClient, (next) =>
-    Effect.withFiberSucceed((fiber) =>
-      next.isEdge === true && info.paces !== true ? (fiber.getRef(AtEdge)?.(next) ?? next) : next
-    )
+  Effect.flatMap(ModelClient, (provider) =>
+    Effect.withFiberSucceed((fiber) => {
+      const next = simulated(provider, fiber.getRef(Simulation.Simulation))
+      return next.isEdge === true && info.paces !== true ? (fiber.getRef(AtEdge)?.(next) ?? next) : next
+    })
   )
+
+/** The name of the `LayerInfo` that says which simulation answers. */
+export const SIMULATION = "simulation"
+
+/** A stack that says which simulation its answers are of: they are not reused in another. */
+export const simulated = (client: Service, simulation: Simulation.Simulation | undefined): Service =>
+  simulation === undefined || simulation.identity === "" || hasLayer(client.layers, SIMULATION)
+    ? client
+    : { ...client, layers: [{ name: SIMULATION, answers: simulation.identity }, ...(client.layers ?? [])] }
 
 /** What is known of a layer: what it says, and its code. */
 const infoOf = (f: Function, info: LayerInfo = { name: f.name === "" ? "middleware" : f.name }): LayerInfo => ({
@@ -270,10 +291,15 @@ export const Guard = Context.Reference<Guard | undefined>("@pipe/core/ModelClien
  * A check that the caller puts on answers, before they count as good: it returns what is wrong, or `undefined`. `Retry`
  * asks again with those words and `Cache` does not keep what fails. The bridge sets it for structured output.
  */
-export const Accept = Context.Reference<(response: ModelResponse.ModelResponse) => string | undefined>(
-  "@pipe/core/ModelClient/Accept",
-  { defaultValue: () => () => undefined }
-)
+export const Accept = Context.Reference<Accept>("@pipe/core/ModelClient/Accept", {
+  defaultValue: () => () => undefined
+})
+
+export interface Accept {
+  (response: ModelResponse.ModelResponse): string | undefined
+  /** What the answer is decoded by, where it is to be an object. */
+  readonly schema?: Schema.Top
+}
 
 /**
  * The bottom of a stack from a function that asks the provider. Each call is booked as one attempt, whatever comes of it;
@@ -291,27 +317,51 @@ export const provider = (options: {
    */
   readonly answers?: unknown
   readonly batch?: BatchProvider.BatchProvider
+  /** Its address is that of `Endpoint.Overrides` where that has one: in a simulated run it sends there. Any other is replaced. */
+  readonly isRedirected?: boolean
 }): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
-
   const attempt = ProviderCall.make(options.send)
-
+  // A simulator around this stack alone; that of a whole run is in the context of its calls.
+  const built = Fiber.getCurrent()?.getRef(Simulation.Simulation)
+  const simulate = ProviderCall.make((request) =>
+    Effect.flatMap(Simulation.Simulation, (around) => {
+      const simulation = around ?? built!
+      return Effect.flatMap(simulation.note(request), options.isRedirected === true ? options.send : simulation.answer)
+    })
+  )
+  const { answers, batch, name } = options
   return {
     resolve,
     layers: [
-      options.answers === false
-        ? { name: options.name, answers: [options.name] }
-        : { name: options.name, answers: [options.name, options.answers], code: options.send, isProvider: true }
+      {
+        name,
+        isProvider: true,
+        ...(answers === false ? { answers: [name] } : { answers: [name, answers], code: options.send }),
+        ...(built === undefined ? undefined : { isSimulated: true })
+      }
     ],
     isEdge: true,
-    ...(options.batch === undefined ? undefined : { batch: BatchProvider.only(options.batch) }),
+    ...(batch === undefined ? undefined : { batch: BatchProvider.only(noted(batch)) }),
     send: (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
         const meter = fiber.getRef(Meter)
         const guard = fiber.getRef(Guard)
         const call = { request: resolve(asked), provider: options.name, startedAt: clock.currentTimeMillisUnsafe() }
-        return attempt(call, { clock, meter, guard })
+        const ask = (fiber.getRef(Simulation.Simulation) ?? built) === undefined ? attempt : simulate
+        return ask(call, { clock, meter, guard })
       })
   }
 }
+
+/** In a simulated run the lines of a batch carry the numbers of their rows. */
+const noted = (batch: BatchProvider.BatchProvider): BatchProvider.BatchProvider => ({
+  ...batch,
+  encode: (customId, request) =>
+    Effect.flatMap(Simulation.Simulation, (simulation) =>
+      simulation === undefined
+        ? batch.encode(customId, request)
+        : Effect.flatMap(simulation.note(request), (marked) => batch.encode(customId, marked))
+    )
+})

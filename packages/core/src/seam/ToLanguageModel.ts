@@ -196,13 +196,13 @@ const truncated = (response: ModelResponse.CompletionResponse): string =>
     response.usage === undefined ? "length" : `${Usage.outputTokens(response.usage)} tokens`
   }): raise maxTokens`
 
-const checkers = new WeakMap<Schema.Top, (response: ModelResponse.ModelResponse) => string | undefined>()
+const checkers = new WeakMap<Schema.Top, ModelClient.Accept>()
 
 /**
  * What is wrong with an answer to a request for an object; tool calls are not yet an answer. Retry, cache and bridge ask of
  * the same answer: it is decoded for the first of them.
  */
-const checker = (schema: Schema.Top): ((response: ModelResponse.ModelResponse) => string | undefined) => {
+const checker = (schema: Schema.Top): ModelClient.Accept => {
   const known = checkers.get(schema)
   if (known !== undefined) return known
   const decode = Schema.decodeUnknownExit(schema as unknown as Schema.Codec<unknown, unknown>)
@@ -220,11 +220,14 @@ const checker = (schema: Schema.Top): ((response: ModelResponse.ModelResponse) =
     return Exit.isSuccess(exit) ? undefined : firstProblem(exit)
   }
   const verdicts = new WeakMap<ModelResponse.ModelResponse, { readonly problem: string | undefined }>()
-  const check = (response: ModelResponse.ModelResponse): string | undefined => {
-    let verdict = verdicts.get(response)
-    if (verdict === undefined) verdicts.set(response, (verdict = { problem: problemOf(response) }))
-    return verdict.problem
-  }
+  const check: ModelClient.Accept = Object.assign(
+    (response: ModelResponse.ModelResponse): string | undefined => {
+      let verdict = verdicts.get(response)
+      if (verdict === undefined) verdicts.set(response, (verdict = { problem: problemOf(response) }))
+      return verdict.problem
+    },
+    { schema }
+  )
   checkers.set(schema, check)
   return check
 }

@@ -22,6 +22,8 @@ export interface Sum {
   readonly serviceTier: string | undefined
   readonly attempts: number
   readonly failedAttempts: number
+  /** What of `spent` went to attempts that failed. */
+  readonly failedSpent: Money.Money
   readonly unpriced: number
   readonly estimated: number
   readonly usage: Usage.Usage
@@ -291,6 +293,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
         `SELECT step, provider, model, service_tier, count(*) AS n, count(error) AS failed, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced,
           sum(estimated) AS estimated, CAST(sum(cost) AS TEXT) AS cost,
           CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated_cost,
+          CAST(sum(CASE WHEN error IS NULL THEN 0 ELSE cost END) AS TEXT) AS failed_cost,
           sum(CASE WHEN estimated = 1 THEN coalesce(uncached_input, 0) + coalesce(output, 0) ELSE 0 END) AS estimated_tokens,
           ${tokenColumns.map((column) => `sum(CASE WHEN estimated = 1 THEN 0 ELSE ${column} END) AS ${column}`).join(", ")}
           FROM attempts WHERE run = ? GROUP BY step, provider, model, service_tier ORDER BY min(id)`,
@@ -320,6 +323,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
               serviceTier,
               attempts: 0,
               failedAttempts: 0,
+              failedSpent: 0n,
               unpriced: 0,
               estimated: 0,
               usage: Usage.zero,
@@ -337,6 +341,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
         Object.assign(sumOf(row), {
           attempts: number(row["n"]),
           failedAttempts: number(row["failed"]),
+          failedSpent: money(row["failed_cost"]),
           unpriced: number(row["unpriced"]),
           estimated: number(row["estimated"]),
           spent: money(row["cost"]),

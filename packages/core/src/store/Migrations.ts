@@ -149,7 +149,9 @@ export const migrations = {
     `CREATE TABLE outputs (id ID, path TEXT NOT NULL, flow TEXT NOT NULL, run TEXT NOT NULL, row_count INT NOT NULL,
       read_count INT NOT NULL, whole INT NOT NULL, simulated INT NOT NULL, size INT NOT NULL, modified INT NOT NULL)`,
     "CREATE INDEX outputs_path ON outputs (path)"
-  )
+  ),
+  // What is known of a failed row beside its words: the answer, the place in the author's code, the fields of the author's error.
+  "0013_failure_details": run("ALTER TABLE failures ADD COLUMN details TEXT")
 }
 
 /** The newest version that this code knows. */

@@ -48,6 +48,17 @@ export interface StoredFailure {
   readonly message: string
   /** What the node was given, as JSON. */
   readonly input: string
+  readonly details?: Details
+}
+
+/** What is known of a failure beside its words. */
+export interface Details {
+  /** Where the author's code threw: `flow.ts:12:3`. */
+  readonly at?: string
+  /** The fields of the author's error. */
+  readonly fields?: Schema.Json
+  /** What the model answered, where that was not usable. */
+  readonly answer?: string
 }
 
 export interface RowRepo {
@@ -66,18 +77,31 @@ export interface RowRepo {
     name: string,
     key: string
   ) => Effect.Effect<ReadonlyArray<StoredStep>, SqlError.SqlError>
+  /** What a step of this name was in a run, and in those after it: at most 20. */
+  readonly since: (
+    flow: string,
+    name: string,
+    run: number
+  ) => Effect.Effect<ReadonlyArray<StoredStep>, SqlError.SqlError>
   readonly probes: (step: number) => Effect.Effect<ReadonlyArray<Probe>, SqlError.SqlError>
   readonly addProbe: (step: number, probe: Probe) => void
   readonly fail: (run: number, failure: StoredFailure) => void
-  /** Forgets the failures of a run that is gone on with. */
-  readonly clearFailures: (run: number) => void
+  /** The number of the last failure of a run; 0: it has none. */
+  readonly lastFailure: (run: number) => Effect.Effect<number, SqlError.SqlError>
+  /** Forgets the failures of a run that came after one. */
+  readonly clearFailures: (run: number, after: number) => void
+  /** Forgets the failures of a run up to one. */
+  readonly forgetFailures: (run: number, last: number) => void
   readonly failures: (run: number) => Stream.Stream<StoredFailure, SqlError.SqlError>
 }
 
 const failureTable: Writer.Table = {
   name: "failures",
-  columns: ["run", "source", "row_index", "position", "node", "error", "message", "input"]
+  columns: ["run", "source", "row_index", "position", "node", "error", "message", "input", "details"]
 }
+
+const detailsOf = (text: unknown): Pick<StoredFailure, "details"> =>
+  typeof text === "string" ? { details: JSON.parse(text) as Details } : {}
 
 const probeTable: Writer.Table = { name: "probes", columns: ["step", "input", "request"] }
 
@@ -119,29 +143,61 @@ export const make = (database: Database.Service, writer: Writer.Writer): RowRepo
         ),
         (rows) => rows.map(toStep)
       ),
+    since: (flow, name, run) =>
+      Effect.map(
+        database.query(
+          "SELECT * FROM steps WHERE flow = ? AND name = ? AND used >= ? ORDER BY used, id DESC LIMIT 20",
+          [flow, name, run]
+        ),
+        (rows) => rows.map(toStep)
+      ),
     probes: (step) =>
       Effect.map(
         database.query("SELECT input, request FROM probes WHERE step = ? ORDER BY id DESC LIMIT 3", [step]),
         (rows) => rows.map((row) => ({ input: String(row["input"]), request: String(row["request"]) }))
       ),
     addProbe: (step, { input, request }) => writer.append(probeTable, [step, input, request]),
-    fail: (run, { error, input, message, node, position, row, source }) =>
-      writer.append(failureTable, [run, source, row, position, node, error, message, input]),
-    clearFailures: (run) => writer.execute("DELETE FROM failures WHERE run = ?", [run]),
-    failures: (run) =>
-      Stream.map(
-        Database.pages(500, (after, size) =>
-          database.query(`SELECT * FROM failures WHERE run = ? AND id > ? ORDER BY id LIMIT ${size}`, [run, after])
-        ),
-        (row): StoredFailure => ({
-          source: String(row["source"]),
-          row: Number(row["row_index"]),
-          position: String(row["position"]),
-          node: String(row["node"]),
-          error: String(row["error"]),
-          message: String(row["message"]),
-          input: String(row["input"])
-        })
-      )
+    ...failuresOf(database, writer)
   }
 }
+
+/** The failed rows of runs. */
+const failuresOf = (
+  database: Database.Service,
+  writer: Writer.Writer
+): Pick<RowRepo, "fail" | "lastFailure" | "clearFailures" | "forgetFailures" | "failures"> => ({
+  fail: (run, { details, error, input, message, node, position, row, source }) =>
+    writer.append(failureTable, [
+      run,
+      source,
+      row,
+      position,
+      node,
+      error,
+      message,
+      input,
+      details === undefined ? null : JSON.stringify(details)
+    ]),
+  lastFailure: (run) =>
+    Effect.map(database.query("SELECT max(id) AS last FROM failures WHERE run = ?", [run]), ([row]) =>
+      Number(row?.["last"] ?? 0)
+    ),
+  clearFailures: (run, after) => writer.execute("DELETE FROM failures WHERE run = ? AND id > ?", [run, after]),
+  forgetFailures: (run, last) => writer.execute("DELETE FROM failures WHERE run = ? AND id <= ?", [run, last]),
+  failures: (run) =>
+    Stream.map(
+      Database.pages(500, (after, size) =>
+        database.query(`SELECT * FROM failures WHERE run = ? AND id > ? ORDER BY id LIMIT ${size}`, [run, after])
+      ),
+      (row): StoredFailure => ({
+        ...detailsOf(row["details"]),
+        source: String(row["source"]),
+        row: Number(row["row_index"]),
+        position: String(row["position"]),
+        node: String(row["node"]),
+        error: String(row["error"]),
+        message: String(row["message"]),
+        input: String(row["input"])
+      })
+    )
+})

@@ -94,6 +94,8 @@ export interface RunRepo {
   readonly savePlan: (identity: string, plan: Schema.Json) => Effect.Effect<void, SqlError.SqlError>
   /** Of some runs those that no live process works on. */
   readonly idle: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
+  /** Whether the runs of this store are simulated; `undefined`: it has none. */
+  readonly isSimulated: Effect.Effect<boolean | undefined, SqlError.SqlError>
   /** Newest first. */
   readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
 }
@@ -190,6 +192,9 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
         : Effect.map(query(`${ALL} WHERE id IN (${ids.map(() => "?").join(", ")})`, ids), (runs) =>
             runs.filter(({ status }) => status !== "running")
           ),
+    isSimulated: Effect.map(query(`${ALL} ORDER BY id LIMIT 1`, []), ([first]) =>
+      first === undefined ? undefined : first.options.simulate === true
+    ),
     list: (limit) => query(`${ALL} ORDER BY id DESC LIMIT ?`, [limit]),
     create: (run) =>
       Effect.gen(function* () {

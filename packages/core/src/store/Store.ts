@@ -230,7 +230,7 @@ export const layerMemory: Layer.Layer<Store> = Layer.effect(Store, inMemory).pip
 export const layer = (file: string): Layer.Layer<Store, StoreError, FileSystem.FileSystem | Path.Path> =>
   Layer.effect(
     Store,
-    Effect.catch(openStore(file), (error) =>
+    Effect.catch(openStore(file, { renew: true }), (error) =>
       error.kind === "full" || error.kind === "misplaced"
         ? Effect.fail(error)
         : Effect.andThen(
@@ -244,7 +244,7 @@ export const layer = (file: string): Layer.Layer<Store, StoreError, FileSystem.F
 
 /** On a SQLite file that is needed: what `pipe runs` and `pipe show` read. */
 export const layerExisting = (file: string): Layer.Layer<Store, StoreError, FileSystem.FileSystem | Path.Path> =>
-  Layer.effect(Store, openStore(file)).pipe(Layer.provide(Reactivity.layer))
+  Layer.effect(Store, openStore(file, { renew: false })).pipe(Layer.provide(Reactivity.layer))
 
 /** On any database, such as `Postgres.layer` of the plugins. */
 export const layerDatabase: Layer.Layer<Store, StoreError, Database.Database> = Layer.effect(
@@ -282,13 +282,38 @@ const checkLength = Effect.fnUntraced(function* (file: string) {
 /** Bytes at the beginning of a SQLite file that say how it is laid out. */
 const HEADER = 100
 
-const openStore = Effect.fnUntraced(function* (file: string) {
+interface OpenOptions {
+  /** Whether a damaged store is renamed and begun anew. */
+  readonly renew: boolean
+}
+
+const openStore = Effect.fnUntraced(function* (file: string, options: OpenOptions) {
   const path = yield* Path.Path
-  return yield* make(yield* openFile(file), { file, folder: path.dirname(file) })
+  return yield* make(yield* openFile(file, options), { file, folder: path.dirname(file) })
 })
 
-/** Makes the folder, for its owner alone, and opens the file; a damaged one is renamed and begun anew. */
-const openFile = Effect.fnUntraced(function* (file: string) {
+/** How every SQLite file begins (sqlite.org/fileformat.html, 1.3.1). */
+const MAGIC = "SQLite format 3\0"
+
+/** What holds something else is no damaged store. */
+const checkKind = Effect.fnUntraced(function* (file: string) {
+  const fs = yield* FileSystem.FileSystem
+  const start = yield* Effect.scoped(Effect.flatMap(fs.open(file), (handle) => handle.readAlloc(MAGIC.length))).pipe(
+    Effect.orElseSucceed(() => Option.none<Uint8Array>())
+  )
+  // One whose beginning is nothing but zeros was begun when the power went.
+  if (Option.isNone(start) || start.value.every((byte) => byte === 0)) return
+  const text = new TextDecoder("latin1").decode(start.value)
+  if (text === MAGIC.slice(0, text.length)) return
+  return yield* new StoreError({
+    kind: "misplaced",
+    file,
+    message: `${file}: cannot be the store: it is a file that holds something else, and is left as it is`
+  })
+})
+
+/** Makes the folder, for its owner alone, and opens the file. */
+const openFile = Effect.fnUntraced(function* (file: string, { renew }: OpenOptions) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const folder = path.dirname(file)
@@ -305,8 +330,9 @@ const openFile = Effect.fnUntraced(function* (file: string) {
       message: `${file}: cannot be the store: it is ${place.kind === "folder" ? "a folder" : "a pipe or a device"}, not a file`
     })
   }
+  yield* checkKind(file)
   return yield* Effect.catch(Effect.andThen(checkLength(file), open(file)), (error) =>
-    error.kind !== "damaged"
+    error.kind !== "damaged" || !renew
       ? Effect.fail(error)
       : Effect.gen(function* () {
           const aside = `${file}.damaged-${yield* Clock.currentTimeMillis}`

@@ -135,7 +135,7 @@ export const make = (options: Client.Options & { readonly defaultMaxTokens: numb
         const customId = Answer.text(line["custom_id"])
         return customId === undefined
           ? Effect.succeed({ customId, line: number })
-          : Effect.map(toOutcome(line["result"], model, options.keySource), (outcome) => ({ customId, outcome }))
+          : Effect.map(toOutcome(line["result"], model, options), (outcome) => ({ customId, outcome }))
       })
   }
 }
@@ -168,7 +168,11 @@ const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiErr
 /** Results of requests for which nothing was done. */
 const undone: ReadonlySet<unknown> = new Set(["canceled", "expired"])
 
-const toOutcome = (value: unknown, model: string, keySource: string): Effect.Effect<BatchProvider.Outcome> => {
+const toOutcome = (
+  value: unknown,
+  model: string,
+  { baseUrl, keySource }: Client.Options
+): Effect.Effect<BatchProvider.Outcome> => {
   const result = Answer.fields(value)
   if (undone.has(result["type"])) return Effect.succeed({ _tag: "Unanswered", reason: `batch_${result["type"]}` })
   if (result["type"] !== "errored") {
@@ -191,6 +195,7 @@ const toOutcome = (value: unknown, model: string, keySource: string): Effect.Eff
       type: Answer.words(type),
       headers: () => undefined,
       now,
+      url: baseUrl,
       keySource
     })
   }))

@@ -8,6 +8,7 @@ import type { MessageCreateParamsNonStreaming } from "@anthropic-ai/sdk/resource
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Peer from "../Peer.ts"
 import * as Answer from "../transport/Answer.ts"
 import * as Events from "../transport/Events.ts"
 import * as AnswerSize from "../transport/AnswerSize.ts"
@@ -36,7 +37,7 @@ export const load = async ({
   headers,
   timeout
 }: Options & { readonly fetch?: typeof globalThis.fetch }): Promise<Anthropic> => {
-  const { Anthropic } = await import("@anthropic-ai/sdk")
+  const { Anthropic } = await import("@anthropic-ai/sdk").catch(Peer.missing("@anthropic-ai/sdk", "Anthropic"))
   return new Anthropic({
     apiKey,
     baseURL: baseUrl,
@@ -76,7 +77,7 @@ export const statuses: ReadonlyMap<string, number> = new Map([
 ])
 
 /** Before anything of an answer has come an error is what its status says; later it may be billed. */
-const failedInStream = ({ keySource }: Options, { error, isFirst }: Events.ErrorEvent, now: number) => {
+const failedInStream = ({ baseUrl, keySource }: Options, { error, isFirst }: Events.ErrorEvent, now: number) => {
   const { message, type } = Answer.fields(error)
   return HttpFailure.toAiError({
     module: MODULE,
@@ -86,6 +87,7 @@ const failedInStream = ({ keySource }: Options, { error, isFirst }: Events.Error
     type: Answer.words(type),
     headers: () => undefined,
     now,
+    url: baseUrl,
     keySource
   })
 }
@@ -105,6 +107,7 @@ export const fail = (options: Options, error: unknown): Effect.Effect<never, AiE
         type: error.type ?? undefined,
         headers: (name) => error.headers?.get(name),
         now: yield* Clock.currentTimeMillis,
+        url: baseUrl,
         keySource
       })
     }

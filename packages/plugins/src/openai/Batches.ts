@@ -18,6 +18,7 @@ import * as Stream from "effect/Stream"
 import { createReadStream } from "node:fs"
 import type { OpenAI } from "openai"
 import type { Batch } from "openai/resources/batches"
+import * as Peer from "../Peer.ts"
 import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Account from "../transport/Account.ts"
@@ -82,7 +83,7 @@ export const make = (
     },
     upload: (job) =>
       call(async (client, signal) => {
-        const { toStreamingFile } = await import("openai")
+        const { toStreamingFile } = await import("openai").catch(Peer.missing("openai", "a batch of OpenAI"))
         const file = await client.files.create(
           {
             file: toStreamingFile(createReadStream(job.file), fileName(job), { type: "application/jsonl" }),
@@ -185,6 +186,7 @@ export const make = (
         type: Answer.words(type),
         headers: () => undefined,
         now,
+        url: options.baseUrl,
         keySource: options.keySource,
         overflow: options.overflow
       })

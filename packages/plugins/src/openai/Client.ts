@@ -14,6 +14,7 @@ import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/reso
 import type { Response, ResponseCreateParamsNonStreaming } from "openai/resources/responses/responses"
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as SafeText from "@pipe/core/SafeText"
+import * as Peer from "../Peer.ts"
 import * as Answer from "../transport/Answer.ts"
 import * as AnswerSize from "../transport/AnswerSize.ts"
 import * as Body from "../transport/Body.ts"
@@ -45,9 +46,8 @@ export interface Options {
   readonly connections: number
 }
 
-/** Calls by an `undici` pool: the SDK's types and error classes without its request path. */
+/** Calls by an `undici` pool: the SDK's types without the SDK. */
 export const makePool = Effect.fnUntraced(function* (options: Options) {
-  const { APIError } = yield* Effect.promise(() => import("openai/core/error"))
   const baseUrl = new URL(options.baseUrl)
   const post = yield* PoolTransport.make({
     baseUrl,
@@ -78,15 +78,7 @@ export const makePool = Effect.fnUntraced(function* (options: Options) {
                 )
               : Effect.succeed(json as A)
           }
-          return fail(
-            options,
-            APIError.generate(
-              status,
-              json as object | undefined,
-              json === undefined ? SafeText.line(text, 200) : undefined,
-              new Headers(Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)]))
-            )
-          )
+          return refused(options, status, json ?? SafeText.line(text, 200), get)
         })
       )
     })
@@ -99,7 +91,9 @@ export const makePool = Effect.fnUntraced(function* (options: Options) {
 
 /** The SDK's client, its own retries off. */
 export const loadSdk = async (options: Options & { readonly fetch?: typeof globalThis.fetch }): Promise<OpenAI> => {
-  const { OpenAI } = await import("openai")
+  const { OpenAI } = await import("openai").catch(
+    Peer.missing("openai", "OpenAI by its SDK (transport, stream, batches)")
+  )
   return new OpenAI({
     apiKey: options.apiKey,
     baseURL: options.baseUrl,
@@ -167,6 +161,36 @@ export const makeSdk = Effect.fnUntraced(function* (options: Options & { readonl
   } satisfies Client as Client
 })
 
+/** A status that is no success, with what the provider says of it: `{ error: { message, code, type } }`, or in words of its own. */
+const refused = (
+  options: Options,
+  status: number,
+  said: unknown,
+  headers: RateLimitHeaders.Get
+): Effect.Effect<never, AiError.AiError> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const error = Answer.fields(said)["error"]
+    const { code, message, type } = Answer.fields(error)
+    return Effect.fail(
+      HttpFailure.toAiError({
+        module: MODULE,
+        status,
+        message:
+          Answer.words(message)
+          ?? Answer.words(error)
+          ?? Answer.words(said)
+          ?? (said === "" ? "no message" : JSON.stringify(message ?? error ?? said)),
+        code: Answer.words(code),
+        type: Answer.words(type),
+        headers,
+        now,
+        url: options.baseUrl,
+        keySource: options.keySource,
+        overflow: options.overflow
+      })
+    )
+  })
+
 const parse = (text: string): unknown => {
   try {
     // Some servers put a byte order mark before it.
@@ -189,6 +213,7 @@ export const fail = (options: Options, error: unknown): Effect.Effect<never, AiE
           type: error.type,
           headers: (name) => error.headers?.get(name),
           now,
+          url: options.baseUrl,
           keySource: options.keySource,
           overflow: options.overflow
         })
@@ -226,6 +251,7 @@ const failedInStream = (options: Options, { error, isFirst }: Events.ErrorEvent,
         type: Answer.words(type),
         headers: () => undefined,
         now,
+        url: options.baseUrl,
         keySource: options.keySource,
         overflow: options.overflow
       })

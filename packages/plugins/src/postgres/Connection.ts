@@ -3,33 +3,21 @@
  *
  * @internal
  */
-import * as Secret from "@pipe/core/Secret"
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
 import type * as SqlError from "effect/sql/SqlError"
-
-export interface Options {
-  /** `postgres://user:password@host/database`. */
-  readonly url: string
-  /** Default: 4. */
-  readonly connections?: number
-}
-
-/** The address without its password, as it is shown. */
-export const nameOf = (url: string): string => {
-  if (!URL.canParse(url)) return "the Postgres store"
-  Secret.registerUrl(url)
-  const { host, pathname, protocol } = new URL(url)
-  return `${protocol}//${host}${pathname}`
-}
+import * as Peer from "../Peer.ts"
+import type * as Address from "./Address.ts"
 
 /** Connects, and sees that the server answers. */
-export const make = (options: Options): Effect.Effect<PgClient, SqlError.SqlError, Scope.Scope> =>
+export const make = (options: Address.Options): Effect.Effect<PgClient, SqlError.SqlError, Scope.Scope> =>
   Effect.gen(function* () {
-    const PgClient = yield* Effect.promise(() => import("@effect/sql-pg/PgClient"))
+    const PgClient = yield* Effect.promise(() =>
+      import("@effect/sql-pg/PgClient").catch(Peer.missing("@effect/sql-pg", "A store on Postgres"))
+    )
     const client = yield* PgClient.make({ url: Redacted.make(options.url), maxConnections: options.connections ?? 4 })
     yield* client.unsafe("SELECT 1")
     return client

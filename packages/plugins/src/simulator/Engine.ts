@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Bill, Faults, Options } from "../Simulator.ts"
+import * as Notes from "./Notes.ts"
 import * as Packed from "./Packed.ts"
 import * as PromptCache from "./PromptCache.ts"
 import * as Script from "./Script.ts"
@@ -29,7 +30,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 export type Engine = ReturnType<typeof make>
 
-export const make = (options: Options, count: (text: string) => number) => {
+export const make = (options: Options, count: (text: string) => number, notes: Notes.Notes) => {
   const seed = options.seed ?? "pipe"
   const latency = Duration.toMillis(Duration.fromInputUnsafe(options.latency ?? 0))
   const faults = options.faults ?? {}
@@ -86,17 +87,18 @@ export const make = (options: Options, count: (text: string) => number) => {
     if (serviceTier === undefined) window.tokens += tokens.input + tokens.output
   }
 
-  const answerTo = (asked: Wire.Asked, wrong: boolean, arrived: number): Wire.Answer => {
-    const key = `${seed}\n${asked.model}\n${asked.prompt}`
+  const answerTo = (asked: Wire.Asked, wrong: boolean, arrived: number, note: Notes.Note | undefined): Wire.Answer => {
+    const key = note?.seed ?? `${seed}\n${asked.model}\n${asked.prompt}`
     const tool =
       asked.tool === undefined
         ? undefined
-        : { name: asked.tool.name, arguments: Script.fromSchema(asked.tool.parameters, asked.prompt, key) }
+        : { name: asked.tool.name, arguments: Script.fromSchema(asked.tool.parameters, key) }
     const single = (prompt: string, schema: Wire.Json | undefined): string => {
       const key = `${seed}\n${asked.model}\n${prompt}`
       return (
         options.answer?.({ model: asked.model, prompt })
-        ?? (schema === undefined ? Script.text(key) : JSON.stringify(Script.fromSchema(schema, prompt, key)))
+        ?? (prompt === asked.prompt ? note?.text : undefined)
+        ?? (schema === undefined ? Script.text(key) : JSON.stringify(Script.fromSchema(schema, key)))
       )
     }
     let text = wrong
@@ -141,7 +143,7 @@ export const make = (options: Options, count: (text: string) => number) => {
       asked.schema !== undefined
       && Script.chance(seed, "wrong", text, String(attemptOf(text))) < (faults.wrongSchema ?? 0)
     // Requests of a batch run beside each other: none finds what another has put into the prompt cache.
-    const made = answerTo(asked, isWrong, Number.NEGATIVE_INFINITY)
+    const made = answerTo(asked, isWrong, Number.NEGATIVE_INFINITY, notes.take(body[Notes.FIELD]))
     book(asked.model, made.tokens, serviceTier)
     return format.write(asked, made)
   }
@@ -201,6 +203,7 @@ export const make = (options: Options, count: (text: string) => number) => {
     } catch {
       return error(400, "invalid_request_error", "the body is not JSON")
     }
+    const note = notes.take(body[Notes.FIELD])
     if (typeof body["model"] !== "string") return error(400, "invalid_request_error", "model is missing")
     const wait = overLimit()
     if (wait !== undefined) {
@@ -219,7 +222,7 @@ export const make = (options: Options, count: (text: string) => number) => {
     const format = formats[path]
     if (format === undefined) return error(404, "not_found_error", `the simulator has no ${path}`)
     const asked = format.read(body)
-    const made = answerTo(asked, fault === "wrongSchema" && asked.schema !== undefined, arrived)
+    const made = answerTo(asked, fault === "wrongSchema" && asked.schema !== undefined, arrived, note)
     book(asked.model, made.tokens)
     if (asked.stream && format.events !== undefined) {
       return send(200, format.events(asked, made).join(""), {}, "text/event-stream")

@@ -11,74 +11,94 @@ export const chance = (...parts: ReadonlyArray<string>): number =>
 
 const pick = <A>(items: ReadonlyArray<A>, key: string): A => items[Math.floor(chance(key) * items.length)]!
 
-const wordsOf = (text: string): ReadonlySet<string> => new Set(text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [])
+export type Json = { readonly [key: string]: unknown }
 
-/** The option that shares most words with the prompt's end; by the seed where none does. */
-const fitting = (options: ReadonlyArray<unknown>, prompt: string, key: string): unknown => {
-  const words = wordsOf(prompt.slice(-400))
-  const scores = options.map((option) => {
-    const own = wordsOf(String(option).replaceAll("_", " "))
-    let shared = 0
-    for (const word of own) if (words.has(word)) shared++
-    return shared / Math.max(1, own.size)
-  })
-  const best = Math.max(...scores)
-  return best > 0 ? options[scores.indexOf(best)] : pick(options, key)
-}
-
-type Json = { readonly [key: string]: unknown }
-
-/** A value that fits a JSON Schema. */
-export const fromSchema = (schema: Json, prompt: string, key: string, root: Json = schema): unknown => {
+/** A value that fits a JSON Schema, but for its patterns. */
+export const fromSchema = (schema: Json, key: string, root: Json = schema): unknown => {
   const ref = schema["$ref"]
   if (typeof ref === "string") {
     const name = ref.split("/").at(-1)!
-    return fromSchema((root["$defs"] as Json)[name] as Json, prompt, key, root)
+    return fromSchema((root["$defs"] as Json)[name] as Json, key, root)
   }
   if ("const" in schema) return schema["const"]
-  if (Array.isArray(schema["enum"])) return fitting(schema["enum"], prompt, key)
+  if (Array.isArray(schema["enum"])) return pick(schema["enum"], key)
   for (const keyword of ["anyOf", "oneOf"]) {
     const options = schema[keyword]
-    if (Array.isArray(options)) {
-      const constants = options.flatMap((option: Json) =>
-        Array.isArray(option["enum"]) ? option["enum"] : "const" in option ? [option["const"]] : []
-      )
-      return constants.length === options.length
-        ? fitting(constants, prompt, key)
-        : fromSchema(options.find((option: Json) => option["type"] !== "null") as Json, prompt, key, root)
-    }
+    if (!Array.isArray(options)) continue
+    const values = options.filter((option: Json) => option["type"] !== "null")
+    return values.length === 0 ? null : fromSchema(pick(values, `${key}?`) as Json, key, root)
   }
   const all = schema["allOf"]
-  if (Array.isArray(all)) return fromSchema(Object.assign({}, schema, ...all, { allOf: undefined }), prompt, key, root)
+  if (Array.isArray(all)) return fromSchema(Object.assign({}, schema, ...all, { allOf: undefined }), key, root)
   switch (schema["type"]) {
     case "object":
       return Object.fromEntries(
         Object.entries((schema["properties"] ?? {}) as Json).map(([name, property]) => [
           name,
-          fromSchema(property as Json, prompt, `${key}.${name}`, root)
+          fromSchema(property as Json, `${key}.${name}`, root)
         ])
       )
     case "array": {
       const min = Number(schema["minItems"] ?? 1)
       const count = Math.max(min, Math.min(Number(schema["maxItems"] ?? 3), 1 + Math.floor(chance(key, "n") * 3)))
       return Array.from({ length: count }, (_, index) =>
-        fromSchema((schema["items"] ?? {}) as Json, prompt, `${key}[${index}]`, root)
+        fromSchema((schema["items"] ?? {}) as Json, `${key}[${index}]`, root)
       )
     }
     case "boolean":
       return chance(key) < 0.5
     case "integer":
-    case "number": {
-      const low = Number(schema["minimum"] ?? schema["exclusiveMinimum"] ?? 0)
-      const high = Number(schema["maximum"] ?? schema["exclusiveMaximum"] ?? low + 10)
-      const value = low + chance(key) * (high - low)
-      return schema["type"] === "integer" ? Math.round(value) : Math.round(value * 100) / 100
-    }
+    case "number":
+      return number(schema, key)
     case "null":
       return null
     default:
-      return sentence(key, 8)
+      return string(schema, key)
   }
+}
+
+const number = (schema: Json, key: string): number => {
+  const isWhole = schema["type"] === "integer"
+  const bound = (name: string) => (typeof schema[name] === "number" ? schema[name] : undefined)
+  const step = bound("multipleOf") ?? (isWhole ? 1 : 0.01)
+  const [above, below] = [bound("exclusiveMinimum"), bound("exclusiveMaximum")]
+  const least = bound("minimum") ?? (above === undefined ? undefined : above + step)
+  const most = bound("maximum") ?? (below === undefined ? undefined : below - step)
+  const low = Math.ceil((least ?? (most === undefined ? 0 : most - 10 * step * (isWhole ? 1 : 100))) / step)
+  const high = Math.floor((most ?? low * step + 10 * (isWhole ? step : 1)) / step)
+  const at = low + Math.floor(chance(key) * (Math.max(low, high) - low + 1))
+  // Without the noise of binary fractions.
+  return Number((at * step).toPrecision(12))
+}
+
+const DAY = 86_400_000
+
+/** A text of the format and of the length that is asked for. */
+const string = (schema: Json, key: string): string => {
+  const at = new Date(
+    Date.UTC(2025, 0, 1) + Math.floor(chance(key, "day") * 700) * DAY + Math.floor(chance(key, "time") * DAY)
+  )
+  const digits = hash("sha256", key, "hex")
+  switch (schema["format"]) {
+    case "date-time":
+      return at.toISOString()
+    case "date":
+      return at.toISOString().slice(0, 10)
+    case "time":
+      return at.toISOString().slice(11)
+    case "uuid":
+      return `${digits.slice(0, 8)}-${digits.slice(8, 12)}-4${digits.slice(13, 16)}-a${digits.slice(17, 20)}-${digits.slice(20, 32)}`
+    case "email":
+      return `${pick(lexicon, key)}.${digits.slice(0, 4)}@example.com`
+    case "uri":
+    case "url":
+      return `https://example.com/${pick(lexicon, key)}/${digits.slice(0, 6)}`
+  }
+  const least = Number(schema["minLength"] ?? 0)
+  const most = Number(schema["maxLength"] ?? Number.POSITIVE_INFINITY)
+  let made = sentence(key, most < 40 ? 1 : 8)
+  for (let more = 1; made.length < least; more++) made += ` ${sentence(`${key}+${more}`, 8)}`
+  return made.length <= most ? made : made.slice(0, most).trimEnd().padEnd(least, "x")
 }
 
 const lexicon = (

@@ -19,6 +19,8 @@ export interface Refusal {
   readonly headers: RateLimitHeaders.Get
   /** Milliseconds since 1970. */
   readonly now: number
+  /** The endpoint that was called, for the message of a 404. */
+  readonly url: string
   /** Where the key came from, for the message of a 401. */
   readonly keySource: string
   /** How this endpoint says that a request is too long for its window, where that is in words of its own. */
@@ -76,7 +78,10 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
     case 403:
       return new AiError.AuthenticationError({ kind: "InsufficientPermissions", description })
     case 404:
-      return new AiError.InvalidRequestError({ constraint: notFound, description })
+      return new AiError.InvalidRequestError({
+        constraint: notFound,
+        description: `${description}: look at the model's name and at the address, ${SafeText.line(refusal.url, 200)}`
+      })
     case 408:
     case 499:
       // A gateway gave up waiting: the work behind it may be done, and billed.

@@ -1,0 +1,275 @@
+/** What is said when something is wrong: once, in a line, with what to do next. */
+import { assert, describe, it } from "@effect/vitest"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { completion, serve } from "./Endpoint.ts"
+import { KEY, lines, words } from "./Flows.ts"
+import { flow, folder, pipe } from "./Pipe.ts"
+
+const simulate = (files: { readonly [name: string]: string }, ...args: ReadonlyArray<string>) => {
+  const cwd = folder(files)
+  return pipe(["run", "flow.ts", "--simulate", ...args], { cwd, env: {} }).then((outcome) => ({ ...outcome, cwd }))
+}
+
+/** A flow whose step is written as given. */
+const stepping = (body: string, rows = words(3), before = "") =>
+  before + flow({ source: rows }).replace(/\(\{ row \}\) =>[^]*?\n\n/, `${body})\n\n`)
+
+describe("failed rows", { concurrent: false }, () => {
+  it("of one kind are shown three times and then counted (H1)", async () => {
+    const { code, stderr } = await simulate({
+      "flow.ts": stepping(`() => Effect.fail(new Error("no luck"))`, words(146))
+    })
+    assert.strictEqual(code, 1)
+    assert.lengthOf(stderr.match(/: no luck/g) ?? [], 4)
+    assert.include(stderr, "failed: 143 more rows at answer: no luck")
+    assert.include(stderr, "test: ended with failed rows in")
+    assert.notMatch(stderr, /test: done/)
+  })
+
+  it("of many kinds do not fill the terminal", async () => {
+    const { stderr } = await simulate({
+      "flow.ts": stepping(`({ row }) => Effect.fail(new Error("no luck with " + row))`, words(300))
+    })
+    assert.isBelow(lines(stderr).length, 60)
+    assert.match(stderr, /failed: \d+ more rows at answer: for other reasons/)
+  })
+
+  it("are one line with --quiet, with the commands that help", async () => {
+    const { cwd, stderr } = await simulate({ "flow.ts": stepping(`() => Effect.fail(new Error("no luck"))`) }, "-q")
+    const [, show, retry] =
+      /^3 of 3 rows failed: pipe (show \S+ --failed); run them again: pipe (retry \S+ --failed)\n$/.exec(stderr)!
+    assert.strictEqual((await pipe(show!.split(" "), { cwd })).code, 0)
+    assert.strictEqual((await pipe(retry!.split(" "), { cwd, env: {} })).code, 1)
+  })
+
+  it("keep the fields of the author's error, the place of a throw, and what the model answered", async () => {
+    const { cwd, stderr } = await simulate({
+      "flow.ts": stepping(
+        `({ row }) => row === "word 0"
+    ? Effect.fail(new NoStock({ sku: "a-1", left: 0, message: "sold out" }))
+    : Effect.sync(() => broken(row))`,
+        words(2),
+        `import { Schema as S } from "effect"
+class NoStock extends S.TaggedError<NoStock>()("NoStock", { sku: S.String, left: S.Int, message: S.String }) {}
+const broken = (row) => row.name.first
+`
+      )
+    })
+    assert.include(stderr, "answer: sold out")
+    assert.match(stderr, /answer: Cannot read properties of undefined \(reading 'first'\) \(.*flow\.ts:3:\d+\)/)
+    const [first, second] = lines(readFileSync(join(cwd, "test.simulated.errors.jsonl"), "utf8")).map((line) =>
+      JSON.parse(line)
+    )
+    assert.deepInclude(first, { error: "NoStock", message: "sold out", fields: { sku: "a-1", left: 0 } })
+    assert.match(second.at, /flow\.ts:3:\d+$/)
+    const shown = await pipe(["show", "--failed"], { cwd })
+    assert.include(shown.stdout, 'fields: {"sku":"a-1","left":0}')
+
+    const server = await serve(() => ({ status: 200, body: completion('{"label": "purple"}') }))
+    const labels = folder({
+      "flow.ts": flow({ source: words(1), stack: `Stack.make(OpenAi.layer({ model: "gpt-4o-mini" }))` }).replace(
+        /LanguageModel\.generateText.*$/m,
+        `LanguageModel.generateObject({ schema: Schema.Struct({ label: Schema.Literals(["red"]) }), prompt: "of " + row }).pipe(Effect.map(({ value }) => value)))`
+      )
+    })
+    const run = await pipe(["run", "flow.ts", "-q"], {
+      cwd: labels,
+      env: { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: server.url }
+    })
+    server.close()
+    assert.strictEqual(run.code, 1)
+    assert.include(JSON.parse(readFileSync(join(labels, "test.errors.jsonl"), "utf8")).answer, "purple")
+    assert.include((await pipe(["show", "--failed"], { cwd: labels })).stdout, 'answer: {"label": "purple"}')
+  })
+})
+
+describe("an author's mistake", { concurrent: false }, () => {
+  const table: {
+    readonly [name: string]: readonly [files: { readonly [name: string]: string }, code: number, says: string | RegExp]
+  } = {
+    "an async step (H2)": [
+      { "flow.ts": stepping(`async ({ row }) => row`) },
+      1,
+      "gives a promise, not an effect: give Effect.tryPromise(() => …)"
+    ],
+    "a generator": [
+      { "flow.ts": stepping(`function* ({ row }) { return row }`) },
+      1,
+      "gives a generator, not an effect: wrap it, Effect.gen(function* () { … })"
+    ],
+    "a plain value": [
+      { "flow.ts": stepping(`({ row }) => row`) },
+      1,
+      "gives a string, not an effect: give Effect.succeed(…), or use Flow.map"
+    ],
+    "an option of another name (H2)": [
+      { "flow.ts": flow().replace("outputs:", "output:") },
+      2,
+      "flow test has no option output: did you mean outputs?"
+    ],
+    "an option of a step": [
+      { "flow.ts": flow().replace("(r) => r.text)))", '(r) => r.text)), { onErorr: "skip" })') },
+      2,
+      "step answer has no option onErorr: did you mean onError?"
+    ],
+    "a helper without its extension (H5)": [
+      { "flow.ts": `import { x } from "./helper.ts"\n${flow()}`, "helper.ts": `export { x } from "./other"\n` },
+      2,
+      /helper\.ts: imports \S*other, which does not exist: mind the extension/
+    ],
+    "an enum in a helper": [
+      { "flow.ts": `import { X } from "./helper.ts"\n${flow()}`, "helper.ts": `\nexport enum X { a }\n` },
+      2,
+      /helper\.ts:2: .*write them without/
+    ],
+    "a throw in a helper": [
+      {
+        "flow.ts": `import { x } from "./helper.ts"\n${flow()}`,
+        "helper.ts": `export const x = 1\n\nthrow new Error("no config")\n`
+      },
+      2,
+      /helper\.ts:3: no config/
+    ],
+    "a parameter with the name of a flag (H3)": [
+      { "flow.ts": flow({ options: `parameters: [Parameter.make("limit", Schema.Int, { default: 3 })],` }) },
+      2,
+      "its parameter limit has the name of a flag of pipe: give it another"
+    ],
+    "a file that is CommonJS by its package (H5)": [
+      { "flow.ts": flow(), "package.json": '{"type":"commonjs"}' },
+      0,
+      "3 rows read"
+    ]
+  }
+  for (const [name, [files, code, says]] of Object.entries(table)) {
+    it(name, async () => {
+      const outcome = await simulate(files)
+      assert.strictEqual(outcome.code, code, outcome.stderr)
+      if (typeof says === "string") assert.include(outcome.stderr, says)
+      else assert.match(outcome.stderr, says)
+      if (code === 2) assert.lengthOf(lines(outcome.stderr), 1, outcome.stderr)
+    })
+  }
+
+  it("parameters show their choices, and lists are given with commas (H3)", async () => {
+    const text = flow({
+      options: `parameters: [tone, tags],`,
+      output: `Sink.jsonl("out.jsonl", { row: rows, tagged })`
+    }).replace(
+      "export default",
+      `const tone = Parameter.make("tone", Schema.Literals(["warm", "cold"]), { default: "warm" })
+const tags = Parameter.make("tags", Schema.Array(Schema.String), { default: ["a"] })
+const tagged = Flow.step("tagged", { row: rows }, () => Effect.all([tone, tags]))
+export default`
+    )
+    const cwd = folder({ "flow.ts": text })
+    const help = await pipe(["run", "flow.ts", "--help"], { cwd, env: {} })
+    assert.match(help.stdout.replace(/\s+/g, " "), /one of warm, cold; default warm/)
+    assert.match(help.stdout.replace(/\s+/g, " "), /a list, with commas between; default a/)
+    const run = await pipe(["run", "flow.ts", "--simulate", "--tags", "x, y", "--tone", "cold"], { cwd, env: {} })
+    assert.strictEqual(run.code, 0, run.stderr)
+    assert.include(readFileSync(join(cwd, "out.simulated.jsonl"), "utf8"), '"tagged":["cold",["x","y"]]')
+    const wrong = await pipe(["run", "flow.ts", "--simulate", "--tone", "hot"], { cwd, env: {} })
+    assert.strictEqual(wrong.code, 2)
+    assert.include(wrong.stderr, "--tone:")
+  })
+})
+
+describe("a model or an address that is not there (E8)", { concurrent: false }, () => {
+  const cases: { readonly [name: string]: readonly [answer: ReturnType<Parameters<typeof serve>[0]>, says: RegExp] } = {
+    "a model": [
+      {
+        status: 404,
+        body: JSON.stringify({ error: { message: "The model `gpt-4o-minni` does not exist", code: "model_not_found" } })
+      },
+      /404 The model `gpt-4o-minni` does not exist \(model_not_found\): look at the model's name and at the address, http:\/\/127\.0\.0\.1:\d+\/v1/
+    ],
+    "an address": [
+      { status: 404, body: "<html>not here</html>", type: "text/html" },
+      /404 .*look at the model's name and at the address, http/
+    ],
+    "a page in its place": [
+      { status: 200, body: "<html>hello</html>", type: "text/html" },
+      /answered text\/html, not JSON .*is the base URL right\?/
+    ],
+    "a setting that is not taken": [
+      { status: 400, body: JSON.stringify({ error: { message: "Unsupported parameter: 'temperature'" } }) },
+      /400 Unsupported parameter: 'temperature'/
+    ]
+  }
+  for (const [name, [answer, says]] of Object.entries(cases)) {
+    it(`${name} stops the run after a few equal failures`, async () => {
+      const server = await serve(() => answer)
+      const cwd = folder({ "flow.ts": flow({ source: words(280), options: "concurrency: 4," }) })
+      const { code, stderr } = await pipe(["run", "flow.ts", "-q"], {
+        cwd,
+        env: { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: server.url }
+      })
+      server.close()
+      assert.strictEqual(code, 1, stderr)
+      assert.match(stderr, says)
+      assert.include(stderr, "rows failed so, and none got an answer")
+      assert.isAtMost(server.seen.length, 12)
+    })
+  }
+
+  it("does not stop one that has answers, or whose rows fail each in its own way", async () => {
+    const server = await serve((body, count) =>
+      count === 1
+        ? { status: 200, body: completion("fine") }
+        : { status: 400, body: JSON.stringify({ error: { message: count % 2 === 0 ? "no" : `no ${count}` } }) }
+    )
+    const cwd = folder({ "flow.ts": flow({ source: words(40), options: "concurrency: 1," }) })
+    const { code } = await pipe(["run", "flow.ts", "-q"], {
+      cwd,
+      env: { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: server.url }
+    })
+    server.close()
+    assert.strictEqual(code, 1)
+    assert.lengthOf(server.seen, 40)
+  })
+
+  it("a name without a price is unknown in every line, and the name that was meant is said (B2)", async () => {
+    const server = await serve(() => ({ status: 200, body: completion("fine").replace("gpt-4o-mini", "gpt-4o-minni") }))
+    const cwd = folder({
+      "flow.ts": flow({ source: words(3), stack: `Stack.make(OpenAi.layer({ model: "gpt-4o-minni" }))` })
+    })
+    const env = { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: server.url }
+    const plan = await pipe(["plan", "flow.ts"], { cwd, env })
+    assert.match(plan.stdout, /test: 3 rows, 3 calls to pay, unknown\n/)
+    assert.include(plan.stdout, "Did you mean gpt-4o-mini?")
+    const run = await pipe(["run", "flow.ts"], { cwd, env })
+    server.close()
+    assert.include(run.stderr, "Did you mean gpt-4o-mini?")
+    assert.match(run.stderr, /total cost +unknown/)
+    assert.match(run.stderr, /average a call .* tokens, unknown/)
+    assert.match(run.stderr, /without any +unknown/)
+    assert.match(run.stderr, /planned: 3 calls for unknown; came: 3 calls for unknown/)
+    assert.notMatch(run.stderr.replace(/all of them.*$/m, ""), /\$0\.00\b/)
+  })
+})
+
+describe("words", { concurrent: false }, () => {
+  it("are singular for one, and a map is called a map (H4)", async () => {
+    const { cwd, stderr } = await simulate({
+      "flow.ts": flow({ source: words(1), output: `Sink.jsonl("out.jsonl", { row: rows, mapped })` }).replace(
+        "export default",
+        `const mapped = Flow.map("mapped", { row: rows }, ({ row }) => row.length)\nexport default`
+      )
+    })
+    assert.match(stderr, /1 row read/)
+    assert.match(stderr, /out\.simulated\.jsonl: 1 row\n/)
+    assert.include((await pipe(["graph", "flow.ts"], { cwd })).stdout, "mapped (map)")
+  })
+
+  it("name an output from the working folder", async () => {
+    const cwd = folder({
+      "deep/er/flow.ts": flow({
+        output: `Sink.jsonl(new URL("../out/results.jsonl", import.meta.url), { row: rows, answer })`
+      })
+    })
+    const { stderr } = await pipe(["run", "deep/er/flow.ts", "--simulate"], { cwd, env: {} })
+    assert.include(stderr, "  deep/out/results.simulated.jsonl: 3 rows")
+  })
+})

@@ -1,0 +1,95 @@
+/**
+ * What the simulator knows of calls beyond what is sent: the step, its row, and the schema of the answer. A noted request carries the
+ * number of its note.
+ *
+ * @internal
+ */
+import * as Caller from "@pipe/core/Caller"
+import * as ModelClient from "@pipe/core/ModelClient"
+import * as ModelRequest from "@pipe/core/ModelRequest"
+import * as RequestKey from "@pipe/core/RequestKey"
+import * as RowValues from "@pipe/core/RowValues"
+import * as Simulation from "@pipe/core/Simulation"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Schema from "effect/Schema"
+import * as Script from "./Script.ts"
+import * as Values from "./Values.ts"
+
+/** The field of a request's body that has the number of its note. */
+export const FIELD = "simulation"
+
+/** What a request is answered with: the same for the same seed, row, sample and files. */
+export interface Note {
+  readonly seed: string
+  /** `undefined`: the server makes one up. */
+  readonly text: string | undefined
+}
+
+export interface Notes {
+  readonly note: Simulation.Simulation["note"]
+  /** The note of a request that has come, which is then forgotten. */
+  readonly take: (number: unknown) => Note | undefined
+}
+
+export const make = (seed: string): Notes => {
+  const notes = new Map<string, Note>()
+  let last = 0
+  return {
+    take: (number) => {
+      if (typeof number !== "string") return undefined
+      const note = notes.get(number)
+      notes.delete(number)
+      return note
+    },
+    note: (request) =>
+      Effect.withFiberSucceed((fiber) => {
+        if (request._tag !== "Completion") return request
+        const number = String(++last)
+        notes.set(number, noteOf(request, seed, fiber))
+        const marked = (wire: string) => ({
+          ...(request.providerOptions[wire] as Schema.JsonObject | undefined),
+          [FIELD]: number
+        })
+        return {
+          ...request,
+          providerOptions: { ...request.providerOptions, openai: marked("openai"), anthropic: marked("anthropic") }
+        }
+      })
+  }
+}
+
+/** The number alone, of all that a request passes on to its provider. */
+export const only = ({ providerOptions }: ModelRequest.ModelRequest): ModelRequest.Completion["providerOptions"] => {
+  const number = (providerOptions["openai"] as Schema.JsonObject | undefined)?.[FIELD]
+  return number === undefined ? {} : { openai: { [FIELD]: number } }
+}
+
+const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fiber<unknown, unknown>): Note => {
+  const { step } = fiber.getRef(Caller.Caller)
+  const values = fiber.getRef(RowValues.RowValues)
+  const { responseFormat, sample } = request
+  const model = request.model ?? ""
+  const key = [seed, step, model, String(sample), RequestKey.canonical(request.messages), textOf(values)].join("\n")
+  const own = fiber.getRef(Simulation.Own)?.({ step, model, prompt: ModelRequest.text(request), values, sample })
+  return {
+    seed: key,
+    text:
+      own !== undefined
+        ? typeof own === "string"
+          ? own
+          : JSON.stringify(own)
+        : responseFormat.type === "text"
+          ? Script.text(key)
+          : Values.json(responseFormat.schema as Script.Json, fiber.getRef(ModelClient.Accept).schema, key)
+  }
+}
+
+/** Values of a row as far as they can be written; the prompt says the rest. */
+const textOf = (values: RowValues.Values): string => {
+  try {
+    return RequestKey.canonical(values)
+  } catch {
+    return ""
+  }
+}

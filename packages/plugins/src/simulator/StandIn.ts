@@ -1,0 +1,46 @@
+/**
+ * What stands in the place of a provider that cannot be pointed at the simulator: it asks the simulator as OpenAI's API.
+ *
+ * @internal
+ */
+import type * as ModelRequest from "@pipe/core/ModelRequest"
+import type { ResponseTo } from "@pipe/core/ModelResponse"
+import type * as Simulation from "@pipe/core/Simulation"
+import type * as AiError from "effect/ai/AiError"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Chat from "../openai/Chat.ts"
+import * as Client from "../openai/Client.ts"
+import * as Embeddings from "../openai/Embeddings.ts"
+import * as Notes from "./Notes.ts"
+
+/** Time for an answer, in milliseconds. */
+const TIMEOUT = 600_000
+
+const PROVIDER = "simulator"
+
+const chat: Chat.Options = { provider: PROVIDER, maxTokensField: "max_completion_tokens" }
+
+/** Asks a simulator at an address. */
+export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answer"], never, Scope.Scope> =>
+  Effect.map(
+    Client.makePool({
+      baseUrl,
+      apiKey: "no-key-needed",
+      keySource: "the simulator",
+      headers: {},
+      timeout: TIMEOUT,
+      connections: 256
+    }),
+    (client) =>
+      <R extends ModelRequest.ModelRequest>(request: R): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
+        const model = request.model ?? PROVIDER
+        // What a provider of another kind is told passes it by, but for the number of the note.
+        const sent: ModelRequest.ModelRequest = { ...request, providerOptions: Notes.only(request) }
+        return (
+          sent._tag === "Embedding"
+            ? Embeddings.send(client, sent, model, PROVIDER)
+            : Chat.send(client, sent, model, chat)
+        ) as Effect.Effect<ResponseTo<R>, AiError.AiError>
+      }
+  )

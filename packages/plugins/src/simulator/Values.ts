@@ -1,0 +1,77 @@
+/**
+ * Answers that fit what was asked for: words and numbers that people can read where the schema takes them, and values that Effect
+ * generates from the schema where it does not.
+ *
+ * @internal
+ */
+import * as Arbitrary from "effect/Arbitrary"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import * as Script from "./Script.ts"
+
+type Json = { readonly [key: string]: unknown }
+
+type Codec = Schema.Codec<unknown, unknown>
+
+type Accepts = (value: unknown) => boolean
+
+/** Generated values that are tried before the readable one is sent though it does not fit. */
+const MOST_TRIES = 10
+
+/** A value as JSON: for a JSON Schema and, where it is known, the schema that the answer is decoded by. */
+export const json = (form: Json, schema: Schema.Top | undefined, key: string): string => {
+  const readable = Script.fromSchema(form, key)
+  if (schema === undefined) return JSON.stringify(readable)
+  const codec = schema as unknown as Codec
+  const decode = Schema.decodeUnknownExit(codec)
+  const accepts: Accepts = (value) => {
+    try {
+      return Exit.isSuccess(decode(value))
+    } catch {
+      return false
+    }
+  }
+  if (accepts(readable)) return JSON.stringify(readable)
+  for (let attempt = 0; attempt < MOST_TRIES; attempt++) {
+    const generated = generate(codec, `${key}/${attempt}`)
+    if (generated !== undefined && accepts(generated)) {
+      return JSON.stringify(readableWhere(generated, readable, (value) => value, accepts))
+    }
+  }
+  return JSON.stringify(readable)
+}
+
+/** An encoded value of a schema; `undefined` where none can be made. */
+const generate = (codec: Codec, seed: string): unknown => {
+  try {
+    const [value] = Effect.runSync(Arbitrary.sampleEffect(Arbitrary.schema(codec), { count: 1, size: SIZE, seed }))
+    return JSON.parse(JSON.stringify(Schema.encodeUnknownSync(codec)(value)))
+  } catch {
+    return undefined
+  }
+}
+
+const SIZE = 12
+
+const isRecord = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** Puts what is readable in the place of what was generated, field by field, where the whole is accepted so. */
+const readableWhere = (
+  generated: unknown,
+  readable: unknown,
+  within: (value: unknown) => unknown,
+  accepts: Accepts
+): unknown => {
+  if (accepts(within(readable))) return readable
+  if (!isRecord(generated) || !isRecord(readable)) return generated
+  let made: Json = generated
+  for (const [name, value] of Object.entries(readable)) {
+    if (!(name in made)) continue
+    made = {
+      ...made,
+      [name]: readableWhere(made[name], value, (field) => within({ ...made, [name]: field }), accepts)
+    }
+  }
+  return made
+}
