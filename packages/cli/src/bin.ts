@@ -1,5 +1,23 @@
 #!/usr/bin/env -S node --max-semi-space-size=16 --
 /** The `pipe` command. What only describes the command needs no flow and no provider, and loads neither. */
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
+if (major < 22 || (major === 22 && minor < 19)) {
+  process.stderr.write(
+    `pipe needs Node.js 22.19 or newer, and this is ${process.versions.node}: install one from nodejs.org\n`
+  )
+  process.exit(1)
+}
+
+// What Node says of its own features is nothing that a user of the command can act on.
+const emitWarning = process.emitWarning.bind(process)
+process.emitWarning = ((warning: string | Error, ...rest: ReadonlyArray<unknown>) => {
+  const [given] = rest
+  const type = typeof given === "object" && given !== null ? (given as { readonly type?: unknown }).type : given
+  const code = typeof given === "object" && given !== null ? (given as { readonly code?: unknown }).code : rest[1]
+  if (type === "ExperimentalWarning" || code === "MODULE_TYPELESS_PACKAGE_JSON") return
+  ;(emitWarning as (...all: ReadonlyArray<unknown>) => void)(warning, ...rest)
+}) as typeof process.emitWarning
+
 const [first] = process.argv.slice(2)
 
 if (first === undefined || first.startsWith("-")) await import("./Quick.ts")

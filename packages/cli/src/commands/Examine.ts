@@ -1,15 +1,16 @@
 /** What `pipe doctor` does. */
 import * as Store from "@pipe/core/Store"
 import * as Secret from "@pipe/core/Secret"
+import * as Peer from "@pipe/plugins/Peer"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
-import { accessSync, constants, existsSync, statSync } from "node:fs"
+import { accessSync, constants, existsSync, readFileSync, statSync } from "node:fs"
 import { statfs } from "node:fs/promises"
 import { createRequire } from "node:module"
-import { dirname, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { version } from "../Version.ts"
 import * as ExitCode from "../ExitCode.ts"
 import * as OpenStore from "../OpenStore.ts"
@@ -37,6 +38,8 @@ export const examine = (input: {
     const location = StoreFlag.resolve(input)
     const checks = [
       ...versions(),
+      moduleType(),
+      ...peers(),
       yield* storeOf(location),
       ...(NodeHost.isPostgres(location) ? [] : [yield* diskOf(location)]),
       yield* reuse,
@@ -78,6 +81,58 @@ const packageVersion = (name: string): string | undefined => {
   } catch {
     return undefined
   }
+}
+
+/** Whether files of this project are modules: pipe loads a flow either way, and Node by itself does not. */
+const moduleType = (): Check => {
+  const file = above(process.cwd(), "package.json")
+  if (file === undefined) return ok("project", "no package.json: flows find the packages beside the command")
+  try {
+    const { type } = JSON.parse(readFileSync(file, "utf8")) as { readonly type?: string }
+    return type === "module"
+      ? ok("project", `${file}: modules`)
+      : warning(
+          "project",
+          `${file} ${type === undefined ? "has no" : `says "type": "${type}", not`} "type": "module": pipe runs flows all the same, and Node by itself (node --test) does not`
+        )
+  } catch (error) {
+    return wrong("project", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+const above = (folder: string, name: string): string | undefined =>
+  existsSync(join(folder, name))
+    ? join(folder, name)
+    : dirname(folder) === folder
+      ? undefined
+      : above(dirname(folder), name)
+
+/** What is installed only where it is used. */
+const PEERS: ReadonlyArray<readonly [name: string, what: string]> = [
+  ["openai", "OpenAI by its SDK: batches, streams"],
+  ["@anthropic-ai/sdk", "Anthropic"],
+  ["@effect/sql-pg", "a store on Postgres"],
+  ["redis", "a cache on Redis"],
+  ["usearch", "an index for reuse by meaning"],
+  ["@energetic-ai/embeddings", "vectors on this machine"]
+]
+
+const peers = (): ReadonlyArray<Check> =>
+  PEERS.map(([name, what]) => {
+    const version = packageVersion(name)
+    const range = Peer.rangeOf(name)
+    return version === undefined
+      ? ok("packages", `${name} is not installed (${what}): ${Peer.install(name)}`)
+      : range === undefined || isWithin(version, range)
+        ? ok("packages", `${name} ${version}`)
+        : warning("packages", `${name} ${version} is not ${range}, which is known to work: ${Peer.install(name)}`)
+  })
+
+/** Whether a version is of a range, as far as its major versions tell. */
+const isWithin = (version: string, range: string): boolean => {
+  const major = Number.parseInt(version, 10)
+  const [least = 0, below] = [...range.matchAll(/(\d+)\.\d+\.\d+/g)].map(([, first]) => Number(first))
+  return major >= least && (below === undefined ? major === least : major < below)
 }
 
 const storeOf = (location: string): Effect.Effect<Check> => {

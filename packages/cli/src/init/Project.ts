@@ -1,0 +1,145 @@
+/** What a folder lacks to run flows, and how it is added; what is there stays as it is. */
+import * as Result from "effect/Result"
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { basename, dirname, join, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+import * as Template from "./Template.ts"
+
+/** One thing that is missing. */
+export interface Change {
+  /** For people: `package.json: "type": "module"`. */
+  readonly what: string
+  readonly apply: () => void
+}
+
+export interface Inspected {
+  readonly changes: ReadonlyArray<Change>
+  /** What is there and is in the way of nothing but a word. */
+  readonly notes: ReadonlyArray<string>
+  /** The folder holds something of somebody's already. */
+  readonly isOccupied: boolean
+}
+
+interface Manifest {
+  readonly type?: string
+  readonly scripts?: { readonly [name: string]: string }
+  readonly dependencies?: { readonly [name: string]: string }
+  readonly devDependencies?: { readonly [name: string]: string }
+}
+
+/** Looks at a folder. Fails with words for a `package.json` that cannot be read. */
+export const inspect = (folder: string): Result.Result<Inspected, string> => {
+  const manifest = readManifest(folder)
+  if (Result.isFailure(manifest)) return Result.fail(manifest.failure)
+  const hasFlow = existsSync(join(folder, "flow.ts"))
+  const files = [...(hasFlow ? [] : Template.flowFiles), ...Template.projectFiles]
+  const notes: Array<string> = []
+  if (hasFlow) notes.push("flow.ts is there already, and is left as it is")
+  if (manifest.success?.type === "commonjs") {
+    notes.push(
+      'package.json says "type": "commonjs": pipe runs flow.ts all the same; Node by itself (node --test) needs "type": "module"'
+    )
+  }
+  return Result.succeed({
+    notes,
+    isOccupied: manifest.success !== undefined || hasFlow,
+    changes: [
+      ...ofManifest(folder, manifest.success),
+      ...files.flatMap(([name, text]): ReadonlyArray<Change> => {
+        const file = join(folder, name)
+        return existsSync(file) ? [] : [{ what: name, apply: () => writeFileSync(file, text) }]
+      }),
+      ...ofIgnored(folder)
+    ]
+  })
+}
+
+/** Makes the folder, and everything that is missing in it. */
+export const apply = (folder: string, changes: ReadonlyArray<Change>): void => {
+  mkdirSync(folder, { recursive: true })
+  for (const change of changes) change.apply()
+}
+
+const readManifest = (folder: string): Result.Result<Manifest | undefined, string> => {
+  const file = join(folder, "package.json")
+  if (!existsSync(file)) return Result.succeed(undefined)
+  try {
+    const manifest: unknown = JSON.parse(readFileSync(file, "utf8"))
+    return typeof manifest === "object" && manifest !== null && !Array.isArray(manifest)
+      ? Result.succeed(manifest)
+      : Result.fail(`${file}: is no package: it holds ${JSON.stringify(manifest).slice(0, 40)}`)
+  } catch (error) {
+    return Result.fail(`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+/** A package as it stands in `package.json`: an exact version, or where this command's own packages came from. */
+const versionOf = (name: string): string =>
+  name in Template.versions
+    ? Template.versions[name as keyof typeof Template.versions]
+    : (sourceOf(name) ?? Template.own[name as keyof typeof Template.own])
+
+/** The file that npm has installed a package from, where it was one: a new project has it from there too. */
+const sourceOf = (name: string): string | undefined => {
+  let folder = dirname(fileURLToPath(import.meta.url))
+  while (basename(folder) !== "node_modules" || !existsSync(join(folder, ".package-lock.json"))) {
+    if (dirname(folder) === folder) return undefined
+    folder = dirname(folder)
+  }
+  try {
+    const lock = JSON.parse(readFileSync(join(folder, ".package-lock.json"), "utf8")) as {
+      readonly packages?: { readonly [path: string]: { readonly resolved?: string } }
+    }
+    const resolved = lock.packages?.[`node_modules/${name}`]?.resolved
+    return resolved?.startsWith("file:") === true ? `file:${resolve(dirname(folder), resolved.slice(5))}` : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const ofManifest = (folder: string, manifest: Manifest | undefined): ReadonlyArray<Change> => {
+  const known = { ...manifest?.dependencies, ...manifest?.devDependencies }
+  const missing = (names: ReadonlyArray<string>) =>
+    Object.fromEntries(names.flatMap((name) => (name in known ? [] : [[name, versionOf(name)] as const])))
+  const [dependencies, devDependencies] = [missing(Template.dependencies), missing(Template.devDependencies)]
+  const names = [...Object.keys(dependencies), ...Object.keys(devDependencies)]
+  const needsType = manifest?.type === undefined
+  if (names.length === 0 && !needsType) return []
+  const scripts = { ...Template.scripts, ...manifest?.scripts }
+  const changed = {
+    ...(manifest ?? { name: packageName(folder), version: "0.0.0", private: true }),
+    ...(needsType ? { type: "module" } : undefined),
+    scripts,
+    dependencies: { ...manifest?.dependencies, ...dependencies },
+    devDependencies: { ...manifest?.devDependencies, ...devDependencies }
+  }
+  const what =
+    manifest === undefined
+      ? "package.json"
+      : `package.json: ${[...(needsType ? ['"type": "module"'] : []), ...names].join(", ")}`
+  return [
+    { what, apply: () => writeFileSync(join(folder, "package.json"), `${JSON.stringify(changed, undefined, 2)}\n`) }
+  ]
+}
+
+/** A name that npm takes (docs.npmjs.com, package.json: name). */
+const packageName = (folder: string): string =>
+  basename(resolve(folder))
+    .toLowerCase()
+    .replace(/[^a-z0-9-]+/g, "-")
+    .replace(/^-+|-+$/g, "") || "my-flow"
+
+const ofIgnored = (folder: string): ReadonlyArray<Change> => {
+  const file = join(folder, ".gitignore")
+  const before = existsSync(file) ? readFileSync(file, "utf8") : ""
+  const lines = new Set(before.split("\n").map((line) => line.trim().replace(/^\//, "").replace(/\/$/, "")))
+  const missing = Template.ignored.filter((line) => !lines.has(line.replace(/\/$/, "")))
+  if (missing.length === 0) return []
+  const text = `${before === "" || before.endsWith("\n") ? before : `${before}\n`}${missing.join("\n")}\n`
+  return [
+    {
+      what: before === "" ? ".gitignore" : `.gitignore: ${missing.join(", ")}`,
+      apply: () => writeFileSync(file, text)
+    }
+  ]
+}
