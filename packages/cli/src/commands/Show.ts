@@ -1,53 +1,45 @@
-/** `pipe show`: one run, or its failed rows. */
+/** `pipe show`: one run, its failed rows, or what was sent to models for a row. */
 import * as Command from "effect/cli/Command"
-import * as Console from "effect/Console"
+import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
+import * as Count from "../Count.ts"
 import * as RunArgument from "../RunArgument.ts"
 import * as StoreFlag from "../StoreFlag.ts"
 import * as Switch from "../Switch.ts"
 
-export const command = Command.make(
-  "show",
-  {
-    run: RunArgument.run,
-    failed: Switch.make("failed", "its failed rows: where they stand, what failed, with what input"),
-    json: Switch.make("json", "as JSON: the summary, or with --failed a row a line"),
-    simulate: Switch.make("simulate", "a run that was simulated"),
-    store: StoreFlag.flag
-  },
-  (input) =>
-    Effect.gen(function* () {
-      const [FindRun, OpenStore, RunText] = yield* Effect.promise(() =>
-        Promise.all([import("../FindRun.ts"), import("../OpenStore.ts"), import("../view/RunText.ts")])
-      )
-      const { location, run } = yield* FindRun.find(input)
-      yield* OpenStore.readable(
-        OpenStore.use(location, (store) =>
-          Effect.gen(function* () {
-            if (!input.failed) {
-              const cost = (yield* store.ledger.costs([run.id])).get(run.id)
-              return yield* Console.log(
-                input.json ? JSON.stringify(RunText.toJson(run, cost)) : RunText.describe(run, cost)
-              )
-            }
-            let count = 0
-            yield* Stream.runForEach(store.rows.failures(run.id), (row) => {
-              count++
-              return Console.log(input.json ? RunText.failureToJson(row) : RunText.failure(row))
-            })
-            if (!input.json) {
-              yield* Console.log(
-                count === 0
-                  ? `run ${run.name} has no failed rows`
-                  : `${count} failed; run them again: pipe retry ${run.name} --failed`
-              )
-            }
-          })
-        )
-      )
-    })
+const flags = {
+  run: RunArgument.run,
+  failed: Switch.make("failed", "its failed rows: where they stand, what failed, with what input"),
+  row: Flag.String("row").pipe(
+    Flag.withMetavar("PLACE"),
+    Flag.withDescription("what was sent for this row, and what came back: reviews.jsonl:12"),
+    Flag.optional
+  ),
+  step: Flag.String("step").pipe(Flag.withMetavar("NAME"), Flag.withDescription("at this step alone"), Flag.optional),
+  sample: Count.make("sample", "the same for so many rows, evenly from all").pipe(
+    Flag.withMetavar("ROWS"),
+    Flag.optional
+  ),
+  json: Switch.make("json", "as JSON: the summary; with --failed, --row or --sample a line each"),
+  simulate: Switch.make("simulate", "a run that was simulated"),
+  store: StoreFlag.flag
+}
+
+export type Input = Command.Command.Config.Infer<typeof flags>
+
+export const command = Command.make("show", flags, (input) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./ShowRun.ts")),
+    ({ showRun }) => showRun(input)
+  )
 ).pipe(
-  Command.withDescription("Show a run: its report, or the rows that failed"),
-  Command.withExamples([{ command: "pipe show" }, { command: "pipe show last --failed" }])
+  Command.withDescription(
+    "Show a run: its report, the rows that failed, or the prompts, answers, tokens and prices of a row"
+  ),
+  Command.withExamples([
+    { command: "pipe show" },
+    { command: "pipe show last --failed" },
+    { command: "pipe show last --row reviews.jsonl:12", description: "Every attempt of a row, with its raw answer" },
+    { command: "pipe show last --step verdict --sample 5" }
+  ])
 )

@@ -5,7 +5,9 @@
 import * as Money from "@pipe/core/Money"
 import type * as Report from "@pipe/core/Report"
 import { count, strategies } from "@pipe/core/ReportText"
+import * as Plural from "@pipe/core/Plural"
 import { readFileSync } from "node:fs"
+import * as ExchangeText from "../view/ExchangeText.ts"
 import * as GraphSvg from "./GraphSvg.ts"
 import { escape, json, start, table } from "./Html.ts"
 import { script } from "./ReportScript.ts"
@@ -79,11 +81,12 @@ export const render = (report: Report.Report): string => {
     ["time", summary === undefined ? "–" : duration(summary.milliseconds)]
   ]
   const estimated = Money.sum(report.spent.map((spent) => spent.estimatedCost))
+  const status = statusOf(report)
   return `${start}
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
 <meta name="color-scheme" content="light dark"><title>${escape(`${report.flow} – ${report.run}`)}</title>
 <style>${style}</style></head><body><main>
-<header><h1>${escape(report.flow)}</h1><p class="sub">run ${escape(report.run)} · <span class="status ${report.status}">${report.status}</span> · ${time(report.startedAt)} UTC${
+<header><h1>${escape(report.flow)}</h1><p class="sub">run ${escape(report.run)} · <span class="status ${status.kind}">${status.words}</span>${report.simulated === true ? " · simulated: no provider was called, nothing was paid" : ""} · ${time(report.startedAt)} UTC${
     report.tries > 1 ? ` · ${report.tries} tries` : ""
   }</p>${summary?.failure === undefined ? "" : `<p class="problem">${escape(summary.failure)}</p>`}</header>
 <dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escape(value)}</dd></div>`).join("")}</dl>
@@ -100,11 +103,33 @@ ${data.savings.length > 1 ? section("Spent and saved", chart("savings", "what wa
 ${report.plan === undefined ? "" : section("Plan and outcome", planOf(report, report.plan))}
 ${report.spent.length === 0 ? "" : section("Books", booksOf(report))}
 ${report.failures.length === 0 ? "" : section("Failed rows", failuresOf(report))}
+${report.samples.length === 0 ? "" : section("Last calls of each step", samplesOf(report))}
 <footer>made by pipe from ${escape(report.store)}</footer></main>
 <script type="application/json" id="data">${json(data)}</script>
 <script>${chartLibrary()}</script><script>${script}</script></body></html>
 `
 }
+
+/** How the run ended, as its exit code says it. */
+const statusOf = ({ status, summary }: Report.Report): { readonly kind: string; readonly words: string } => {
+  const failed = summary?.rows.failed ?? 0
+  return status === "done" && failed > 0
+    ? { kind: "failed", words: `ended with ${Plural.of(failed, "failed row")}` }
+    : { kind: status, words: status }
+}
+
+/** Text whose lines stay lines. */
+const lines = (text: string): string => text.split("\n").map(escape).join("\n")
+
+const samplesOf = (report: Report.Report): string =>
+  report.samples
+    .map(
+      ({ answer, error, model, position, request, step }) =>
+        `<details><summary>${escape(`${step}: ${position} (${model})`)}</summary><pre>${lines(
+          ExchangeText.promptText(request)
+        )}</pre><pre class="answer">${lines(answer === undefined ? (error ?? "no answer") : ExchangeText.answerText(answer))}</pre></details>`
+    )
+    .join("")
 
 /** The library's own file; it is part of the page. */
 const chartLibrary = (): string =>

@@ -6,6 +6,7 @@ export const style = `
 --c0:#6ea2ff;--c1:#f0a95c;--c2:#4fcfa7;--c3:#c98bea;--c4:#f07f78;--c5:#9aa5b5}}
 *{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--text);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:24px 20px 48px}h1{margin:0;font-size:26px;overflow-wrap:anywhere}h2{font-size:17px;margin:0 0 12px}
+details{margin:6px 0}summary{cursor:pointer}pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--raised);border:1px solid var(--line);border-radius:8px;padding:8px;margin:6px 0}pre.answer{border-left:3px solid var(--good)}
 .sub,.note,footer{color:var(--dim);margin:4px 0}.problem{color:var(--bad);margin:8px 0;overflow-wrap:anywhere}
 .status{font-weight:600}.status.done{color:var(--good)}.status.failed,.status.interrupted,.status.budget{color:var(--bad)}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(120px,1fr));gap:10px;margin:20px 0}

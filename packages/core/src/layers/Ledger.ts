@@ -28,6 +28,7 @@ import * as Caller from "../seam/Caller.ts"
 import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as SafeText from "../data/SafeText.ts"
+import * as Exchange from "../seam/Exchange.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as Parking from "../seam/Parking.ts"
 import * as ContentHash from "../store/ContentHash.ts"
@@ -76,6 +77,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
       const calls = fiber.getRef(Calls)
       const caller = fiber.getRef(Caller.Caller)
       const above = fiber.getRef(ModelClient.Meter)
+      const observe = fiber.getRef(Exchange.Observer)
       const startedAt = clock.currentTimeMillisUnsafe()
       let attempts = 0
       let warnings: Array<string> | undefined
@@ -114,6 +116,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
           warnings = [...(warnings ?? []), doubt]
         }
         book(entry)
+        observe?.(toSent(entry, attempt))
         above.end(attempt)
       }
 
@@ -125,7 +128,9 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
         (exit) => {
           if (Exit.isSuccess(exit) && isNew(fiber.getRef(Parking.Row), request)) {
             const now = clock.currentTimeMillisUnsafe()
-            book(toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt))
+            const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)
+            book(entry)
+            if (attempts === 0) observe?.(toFound(entry, request, exit.value))
           }
           return warnings === undefined
             ? undefined
@@ -139,6 +144,40 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
 
 const isNew = (row: Parking.Row | undefined, request: ModelRequest.ModelRequest): boolean =>
   row === undefined || Parking.isNew(row, ContentHash.make(RequestKey.content(request)))
+
+/** An attempt to look at. */
+const toSent = (
+  { at, caller, cost, error, milliseconds, model, provider, usage }: LedgerEntry.AttemptEntry,
+  { call, response }: ModelClient.Attempt
+): Exchange.Exchange => ({
+  caller,
+  at,
+  milliseconds,
+  origin: "attempt",
+  provider,
+  model,
+  request: call.request,
+  response,
+  error,
+  usage,
+  cost
+})
+
+/** An answer to look at that needed no attempt. */
+const toFound = (
+  { at, caller, milliseconds, model, origin, provider }: LedgerEntry.AnswerEntry,
+  request: ModelRequest.ModelRequest,
+  response: ModelResponse.ModelResponse
+): Exchange.Exchange => ({
+  caller,
+  at,
+  milliseconds,
+  origin: origin === "provider" ? "batch" : origin,
+  provider,
+  model,
+  request,
+  response
+})
 
 const toAttemptEntry = (
   pricing: Pricing.Service,

@@ -51,8 +51,23 @@ export const Failure = Schema.Struct({
   input: Schema.String
 })
 
+/** What was sent last at a step, and what came back. */
+export const Sample = Schema.Struct({
+  step: Schema.String,
+  position: Schema.String,
+  model: Schema.String,
+  request: Schema.Json,
+  answer: Schema.optionalKey(Schema.Json),
+  error: Schema.optionalKey(Schema.String)
+})
+
+/** Samples of a step that a report holds. */
+export const sampleLimit = 2
+
 export const Report = Schema.Struct({
   run: Schema.String,
+  /** No provider was called, and nothing was paid. */
+  simulated: Schema.optionalKey(Schema.Literal(true)),
   flow: Schema.String,
   status: RunRepo.Status,
   tries: Schema.Int,
@@ -67,7 +82,9 @@ export const Report = Schema.Struct({
   spent: Schema.Array(Spent),
   timeline: Schema.Array(Moment),
   /** At most `failureLimit` of them. */
-  failures: Schema.Array(Failure)
+  failures: Schema.Array(Failure),
+  /** At most `sampleLimit` of each step. */
+  samples: Schema.Array(Sample)
 })
 
 export interface Report extends Schema.Schema.Type<typeof Report> {}
@@ -93,8 +110,12 @@ export const make = (store: Store.Service, run: RunRepo.Run): Effect.Effect<Repo
     const failures = yield* Stream.runCollect(Stream.take(store.rows.failures(run.id), failureLimit))
     const summary = summaryOf(run)
     const plan = planOf(run)
+    const samples = yield* Effect.forEach([...new Set(sums.map(({ step }) => step))], (step) =>
+      store.exchanges.last(run.id, step, sampleLimit)
+    )
     return {
       run: run.name,
+      ...(run.options.simulate === true ? { simulated: true as const } : undefined),
       flow: run.flow,
       status: run.status,
       tries: run.tries,
@@ -117,7 +138,15 @@ export const make = (store: Store.Service, run: RunRepo.Run): Effect.Effect<Repo
         tokens: RunEvent.tokensOf(sum.usage).total
       })),
       timeline,
-      failures
+      failures: failures.map(({ details: _, ...failure }) => failure),
+      samples: samples.flat().map(({ answer, error, model, position, request, step }) => ({
+        step,
+        position,
+        model,
+        request,
+        ...(answer === undefined ? undefined : { answer }),
+        ...(error === undefined ? undefined : { error })
+      }))
     }
   })
 

@@ -357,7 +357,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
   const firstFailures = new Map<string, number>()
   return (row, slot, input, effect) => {
     stats.running++
-    const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index }
+    const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index, position: row.position }
     const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
       const mine = Context.add(
         Context.add(context, Caller.Caller, caller),

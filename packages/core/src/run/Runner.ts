@@ -51,10 +51,12 @@ import * as ModelClient from "../seam/ModelClient.ts"
 import * as LedgerRepo from "../store/LedgerRepo.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Notice from "../seam/Notice.ts"
+import * as Exchange from "../seam/Exchange.ts"
 import * as Simulation from "../seam/Simulation.ts"
 import * as Parking from "../seam/Parking.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
 import * as Store from "../store/Store.ts"
+import * as Exchanges from "./Exchanges.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
@@ -166,6 +168,7 @@ export const run = <E>(
               })
             )
       )
+      const exchanges = Exchanges.make(store.exchanges, begun.id)
       const settings = yield* FlowContext.settings(flow)
       const context = host.pipe(
         Context.add(Pricing.Pricing, pricing),
@@ -173,6 +176,8 @@ export const run = <E>(
         Context.add(ModelSettings.ModelSettings, settings),
         Context.add(Ledger.Book, books.record),
         Context.add(Ledger.Calls, books.calls),
+        // What is kept in memory alone nobody can look at later.
+        Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
         Context.add(ModelClient.Guard, budget?.guard),
         Context.add(Notice.Notice, state.notice),
         Context.add(Parking.Run, {
@@ -275,6 +280,7 @@ export const run = <E>(
         unkept: store.inMemory || store.failure() !== undefined
       })
       ended = true
+      exchanges.end()
       if (stop === undefined && Exit.isSuccess(exit)) {
         yield* errors.allWell
         if (earlier > 0) store.rows.forgetFailures(begun.id, earlier)

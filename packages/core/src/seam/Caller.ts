@@ -11,6 +11,8 @@ export interface Caller {
   readonly step: string
   /** Position of the row in its source, from 0. */
   readonly row: number
+  /** Its place, for people: `reviews.jsonl:12`. */
+  readonly position?: string
 }
 
 /** The caller of the present fiber; outside a run everything is empty. */

@@ -109,6 +109,8 @@ export const make = (
       { sql: `DELETE FROM cache WHERE ${where.cache}`, params },
       { sql: `DELETE FROM results WHERE ${where.results}`, params: resultParams },
       { sql: `DELETE FROM reuse_entries WHERE ${where.reuse}`, params },
+      // What was sent and answered is taken away with all answers.
+      ...(where.cache === "1 = 1" ? [{ sql: "DELETE FROM exchanges", params: [] }] : []),
       { sql: "DELETE FROM vectors WHERE id NOT IN (SELECT vector FROM reuse_entries)", params: [] },
       // What was learned of answers that are gone.
       { sql: "DELETE FROM reuse_lookups WHERE scope NOT IN (SELECT scope FROM reuse_entries)", params: [] }

@@ -151,7 +151,14 @@ export const migrations = {
     "CREATE INDEX outputs_path ON outputs (path)"
   ),
   // What is known of a failed row beside its words: the answer, the place in the author's code, the fields of the author's error.
-  "0013_failure_details": run("ALTER TABLE failures ADD COLUMN details TEXT")
+  "0013_failure_details": run("ALTER TABLE failures ADD COLUMN details TEXT"),
+  // Some of what was sent to models, and what came back.
+  "0014_exchanges": run(
+    `CREATE TABLE exchanges (id ID, run INT NOT NULL, step TEXT NOT NULL, row_index INT NOT NULL, position TEXT NOT NULL,
+      sample INT NOT NULL, at INT NOT NULL, milliseconds INT NOT NULL, origin TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+      request TEXT NOT NULL, answer TEXT, error TEXT, tokens TEXT, cost TEXT)`,
+    "CREATE INDEX exchanges_run ON exchanges (run)"
+  )
 }
 
 /** The newest version that this code knows. */

@@ -32,6 +32,7 @@ import * as KeyedLog from "./KeyedLog.ts"
 import * as LedgerRepo from "./LedgerRepo.ts"
 import * as Migrations from "./Migrations.ts"
 import * as NodeSqlite from "./NodeSqlite.ts"
+import * as ExchangeRepo from "./ExchangeRepo.ts"
 import * as OutputRepo from "./OutputRepo.ts"
 import * as ReuseRepo from "./ReuseRepo.ts"
 import * as RouteRepo from "./RouteRepo.ts"
@@ -56,6 +57,7 @@ export interface Service {
   readonly routes: RouteRepo.RouteRepo
   readonly cache: CacheRepo.CacheRepo
   readonly outputs: OutputRepo.OutputRepo
+  readonly exchanges: ExchangeRepo.ExchangeRepo
   readonly answers: KeyedLog.KeyedLog<CacheRepo.CacheRow>
   /** Ends when all that was written before is on disk. */
   readonly commit: Effect.Effect<void, SqlError.SqlError>
@@ -193,6 +195,7 @@ export const make = Effect.fnUntraced(function* (
     reuse: ReuseRepo.make(database, writer),
     routes: RouteRepo.make(database, writer),
     outputs: OutputRepo.make(database, writer),
+    exchanges: ExchangeRepo.make(database, writer),
     cache: CacheRepo.make(database, writer, answers, rows.results),
     answers,
     commit: writer.commit,
