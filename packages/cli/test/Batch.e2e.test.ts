@@ -37,9 +37,12 @@ describe("kill -9 of a run in batches", () => {
     openai: ["uploading", "uploaded", "creating", "created", "polled", "downloading", "downloaded"],
     anthropic: ["creating", "created", "polled", "downloading", "downloaded"]
   }
+  // Those of one side where time is short.
+  const tried = (wire: Wire) =>
+    Soak.isSoak ? stages[wire] : stages[wire].filter((_, at) => at % 2 === (wire === "openai" ? 0 : 1))
   for (const wire of ["openai", "anthropic"] as const) {
     it.live(
-      `at each stage (${stages[wire].join(", ")}): no batch is created twice, no row is lost, the bill is right (${wire})`,
+      `at each stage (${tried(wire).join(", ")}): no batch is created twice, no row is lost, the bill is right (${wire})`,
       () =>
         Effect.gen(function* () {
           const calm = yield* Simulator.start()
@@ -77,7 +80,7 @@ describe("kill -9 of a run in batches", () => {
               assert.deepStrictEqual(booked(cwd), { attempts: ROWS, cost: bill(wire, simulator) }, stage)
             })
           // Most of the time of a run goes by in waiting for its batch.
-          yield* Effect.forEach(stages[wire], killedAt, { concurrency: 3 })
+          yield* Effect.forEach(tried(wire), killedAt, { concurrency: 3 })
         }),
       240_000
     )

@@ -1,6 +1,6 @@
 /** A project from nothing, by a user who has the README alone: from the tarballs, in clean folders, on each Node. */
 import { assert, beforeAll, describe, it } from "@effect/vitest"
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
@@ -42,11 +42,29 @@ let runtimes = ""
 
 const runtime = (name: string): string => join(runtimes, "node_modules", `node-${name}`, "bin/node")
 
+/** Another command, beside which this one goes on. */
+const start = (command: string, args: ReadonlyArray<string>, cwd: string) =>
+  new Promise<{ readonly code: number | null; readonly all: string }>((done) => {
+    const child = spawn(command, args, { cwd, env })
+    let all = ""
+    child.stdout.on("data", (chunk) => (all += chunk))
+    child.stderr.on("data", (chunk) => (all += chunk))
+    child.on("close", (code) => done({ code, all }))
+  })
+
 beforeAll(async () => {
   tarballs = Object.values((await Packages.make()).tarballs)
   const root = folder()
+  runtimes = folder()
+  writeFileSync(join(runtimes, "package.json"), "{}")
+  const wanted = Object.entries(RUNTIMES).map(([name, source]) => `node-${name}@${source}`)
+  const installing = start(
+    "npm",
+    ["install", "--prefer-offline", "--no-audit", "--no-fund", ...wanted, "deno@2.9.6"],
+    runtimes
+  )
   // One command, from nothing to a priced, simulated result.
-  const { all } = succeed(
+  const { all, code } = await start(
     "npm",
     [
       "exec",
@@ -60,13 +78,11 @@ beforeAll(async () => {
     ],
     root
   )
+  assert.strictEqual(code, 0, all)
   assert.match(all, /reviews: done in .*: 3 rows read/)
   assert.match(all, /total cost +\$0\.0000\d+/)
   project = join(root, "my-flow")
-  runtimes = folder()
-  writeFileSync(join(runtimes, "package.json"), "{}")
-  const wanted = Object.entries(RUNTIMES).map(([name, source]) => `node-${name}@${source}`)
-  exec("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", ...wanted, "deno@2.9.6"], runtimes)
+  await installing
 }, 240_000)
 
 const inProject = (command: string, ...args: ReadonlyArray<string>) => succeed(command, args, project)

@@ -12,7 +12,7 @@ import type { Outcome } from "./Flows.ts"
 import { flow, folder, pipe } from "./Process.ts"
 import * as TunedFlow from "./TunedFlow.ts"
 
-const KILLS = Soak.times(5, 200)
+const KILLS = Soak.times(3, 200)
 const ROWS = Soak.times(600, 14_000)
 const CONCURRENCY = 16
 
@@ -240,7 +240,7 @@ describe.each(["SQLite", "PostgreSQL"] as const)("kill -9 on %s", (database) => 
   for (const [name, way] of Object.entries(ways)) {
     // Each of them on one of the two where time is short.
     const isHere = Soak.isSoak || (name === "a retry of failed rows") === (database === "PostgreSQL")
-    const kills = Soak.times(2, 30)
+    const kills = Soak.times(1, 30)
     it.live.skipIf(!isHere || (database === "PostgreSQL" && !Servers.hasPostgres))(
       `of ${name}, ${kills} times: it ends as if nobody had disturbed it, and the books have no less than the bill`,
       () =>

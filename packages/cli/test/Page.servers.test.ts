@@ -38,10 +38,10 @@ describe.skipIf(Servers.chromium === undefined)("the report's page", () => {
       })
     })
     await pipe(["run", "flow.ts", "--simulate", "--quiet"], { cwd })
-    const made = await pipe(["report", "--simulate"], { cwd })
+    const made = await pipe(["report"], { cwd })
     assert.strictEqual(made.code, 0, made.stderr)
     for (const size of ["--window-size=1280,900", "--window-size=390,844"]) {
-      const page = open(join(cwd, "test.report.html"), size)
+      const page = open(join(cwd, "test.simulated.report.html"), size)
       assert.notInclude(page, "<title>taken</title>")
       // Chart.js gives a canvas its size when it has drawn on it.
       const canvases = [...page.matchAll(/<canvas id="(\w+)"[^>]*width="(\d+)"/g)].map(([, id, width]) => [

@@ -76,6 +76,6 @@ describe("a run that reuses", { concurrent: false }, () => {
     const cleared = await pipe(["cache", "clear", "--simulate", "--yes"], { cwd })
     assert.match(cleared.stdout, /that could be reused by meaning/)
     assert.notInclude((await pipe(["cache", "stats", "--simulate"], { cwd })).stdout, "by meaning")
-    assert.isTrue(existsSync(join(cwd, "out.jsonl")))
+    assert.isTrue(existsSync(join(cwd, "out.simulated.jsonl")))
   }, 120_000)
 })

@@ -158,7 +158,9 @@ describe("a key that is given by", { concurrent: false }, () => {
           .replace("import { OpenAi }", "import { Anthropic, OpenAi }")
           .replace(
             /LanguageModel\.generateText.*$/m,
-            name === "embeddings" ? `Effect.map(EmbeddingModel.embed("bee"), ({ vector }) => vector))` : "$&"
+            name === "embeddings"
+              ? `Effect.flatMap(EmbeddingModel.EmbeddingModel, (model) => Effect.map(model.embed(row), ({ vector }) => vector)))`
+              : "$&"
           )
           .replace("{ LanguageModel }", "{ EmbeddingModel, LanguageModel }")
       })
@@ -176,6 +178,7 @@ describe("a key that is given by", { concurrent: false }, () => {
         const { stderr, stdout } = await pipe(["run", "flow.ts", ...args], { cwd, env })
         outputs.push(stdout + stderr)
       }
+      assert.isTrue(outputs.some((text) => text.includes("[secret]")))
       for (const form of formsOf(LONG)) {
         for (const text of outputs) assert.notInclude(text, form)
         for (const [file, text] of textsIn(cwd)) if (file !== "flow.ts") assert.notInclude(text, form, file)

@@ -124,3 +124,31 @@ export const text = (request: ModelRequest, role?: Message["role"]): string =>
         .filter((message) => role === undefined || message.role === role)
         .map(messageText)
         .join("\n")
+
+/**
+ * The same request with other texts: those of its messages, or the inputs of an embedding. Files, tool calls and their results stay as
+ * they are.
+ *
+ * **Example** (numbers of cards are masked)
+ *
+ * ```ts
+ * import { ModelClient, ModelRequest } from "@pipe/core"
+ *
+ * export const masked = ModelClient.mapRequest((request) =>
+ *   ModelRequest.mapText(request, (text) => text.replace(/\b\d{16}\b/g, "[card]"))
+ * )
+ * ```
+ */
+export const mapText = <R extends ModelRequest>(request: R, f: (text: string, role: Message["role"]) => string): R =>
+  request._tag === "Embedding"
+    ? { ...request, inputs: request.inputs.map((input) => f(input, "user")) }
+    : { ...request, messages: request.messages.map((message) => mapMessage(message, f)) }
+
+const mapMessage = (message: Message, f: (text: string, role: Message["role"]) => string): Message => {
+  const { content, role } = message
+  if (typeof content === "string") return { ...message, content: f(content, role) } as Message
+  const parts = content.map((part) =>
+    part.type === "text" || part.type === "reasoning" ? { ...part, text: f(part.text, role) } : part
+  )
+  return { ...message, content: parts } as Message
+}

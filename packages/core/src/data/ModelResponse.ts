@@ -192,3 +192,14 @@ export const isComplete = (response: ModelResponse): boolean =>
     : (response.finishReason === "stop" || response.finishReason === "tool-calls")
       && response.refusal === undefined
       && hasContent(response)
+
+/** The same answer with other texts; tool calls stay as they are, and so do vectors. */
+export const mapText = <R extends ModelResponse>(response: R, f: (text: string) => string): R =>
+  response._tag === "CompletionResponse"
+    ? {
+        ...response,
+        parts: response.parts.map((part) =>
+          part.type === "text" || part.type === "reasoning" ? { ...part, text: f(part.text) } : part
+        )
+      }
+    : response

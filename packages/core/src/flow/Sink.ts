@@ -186,7 +186,7 @@ export const forEach = <S extends Rows, E = never, R = never>(
   f: (row: RowOf<S>) => Effect.Effect<unknown, E, R>
 ): Sink<E | Node.Error<NodesOf<S>>, R | Node.Services<NodesOf<S>>> => {
   const { inputs, toRow } = shape(rows)
-  return make({
+  return fromWriter({
     name,
     inputs,
     toStdout: false,
@@ -198,7 +198,54 @@ export const forEach = <S extends Rows, E = never, R = never>(
   })
 }
 
-const make = <E, R>(sink: Omit<Sink<E, R>, typeof TypeId | "domain">): Sink<E, R> => ({
+/**
+ * An output of one's own: opened for the run, given rows in the order of the source, some at once, and told when the run is complete.
+ *
+ * **Details** What is opened is closed with the run, whatever comes of it. `finish` runs only where all rows are done: there an output
+ * makes valid what it has written. An output of one's own has no place apart for simulated runs.
+ *
+ * **Example** (rows in a list)
+ *
+ * ```ts
+ * import { Sink, Source } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * const letters = Source.fromIterable("letters", ["a", "b"])
+ * export const kept: Array<string> = []
+ *
+ * export const list = Sink.make("list", letters, {
+ *   open: Effect.succeed({ write: (rows) => Effect.sync(() => kept.push(...rows)) })
+ * })
+ * ```
+ */
+export const make = <S extends Rows, E = never, R = never>(
+  name: string,
+  rows: S,
+  options: {
+    readonly open: Effect.Effect<
+      {
+        readonly write: (rows: ReadonlyArray<RowOf<S>>) => Effect.Effect<unknown, E, R>
+        readonly finish?: Effect.Effect<unknown, E, R>
+      },
+      E,
+      R
+    >
+  }
+): Sink<E | Node.Error<NodesOf<S>>, Exclude<R, Scope.Scope> | Node.Services<NodesOf<S>>> => {
+  const { inputs, toRow } = shape(rows)
+  return fromWriter({
+    name,
+    inputs,
+    toStdout: false,
+    path: undefined,
+    open: Effect.map(options.open, ({ finish = Effect.void, write }) => ({
+      write: (values) => Effect.asVoid(write(values.map((value) => toRow(value) as RowOf<S>))),
+      finish: Effect.asVoid(finish)
+    })) as Sink<E | Node.Error<NodesOf<S>>, Exclude<R, Scope.Scope> | Node.Services<NodesOf<S>>>["open"]
+  })
+}
+
+const fromWriter = <E, R>(sink: Omit<Sink<E, R>, typeof TypeId | "domain">): Sink<E, R> => ({
   [TypeId]: { _E: () => undefined as never, _R: () => undefined as never },
   ...sink,
   domain: Node.commonDomain(`output ${sink.name}`, sink.inputs)
@@ -256,7 +303,7 @@ const toText = <A, E, R>(
   const { inputs, toRow } = shape(rows)
   const named = typeof path === "string" ? path : path instanceof URL ? shortName(path) : `--${path.parameter.name}`
   const name = isSimulated && path !== "-" && !Parameter.isParameter(path) ? FilePlace.simulatedName(named) : named
-  return make<E, R | Platform>({
+  return fromWriter<E, R | Platform>({
     name,
     inputs,
     toStdout: path === "-",

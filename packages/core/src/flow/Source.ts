@@ -177,7 +177,7 @@ const problemOfHeader = (columns: ReadonlyArray<string>): string | undefined => 
 /** The elements of an array or any other iterable. */
 export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> => {
   const total = Array.isArray(rows) ? rows.length : undefined
-  return make(
+  return fromReading(
     name,
     "values",
     undefined,
@@ -198,7 +198,7 @@ export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> =
 
 /** The elements of any stream, with its errors and its needs. */
 export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>): Node.Node<A, E, R> =>
-  make(
+  fromReading(
     name,
     "stream",
     undefined,
@@ -212,7 +212,63 @@ export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>
     })
   )
 
-const make = <A, E, R>(
+/** A row as a source of one's own reads it: a value, and where it stands (`orders/17`). */
+export interface Row {
+  readonly position: string
+  readonly value: unknown
+}
+
+/**
+ * A source of one's own: rows with their places, decoded by a schema, from what is opened for the run and closed with it.
+ *
+ * **Details** A row that does not fit the schema is a failed row, named by its place. `size` is how many rows there are, where that is
+ * known: the display shows how far the run is. Where requests go in batches the source is read more than once, so it must give the same
+ * again.
+ *
+ * **Example** (pages of an API)
+ *
+ * ```ts
+ * import { Source } from "@pipe/core"
+ * import { Effect, Schema, Stream } from "effect"
+ *
+ * const Order = Schema.Struct({ id: Schema.Int, note: Schema.String })
+ *
+ * export const orders = Source.make("orders", {
+ *   schema: Order,
+ *   open: Effect.succeed({
+ *     rows: Stream.map(Stream.make({ id: 17, note: "late" }), (value) => ({ position: `orders/${value.id}`, value }))
+ *   })
+ * })
+ * ```
+ */
+export const make = <A, E = never, R = never>(
+  name: string,
+  options: {
+    readonly schema: Schema.Codec<A, unknown>
+    readonly open: Effect.Effect<{ readonly rows: Stream.Stream<Row, E, R>; readonly size?: number | undefined }, E, R>
+    /** What happens to a row that does not fit. Default: `"keep"`, in the errors file. */
+    readonly onError?: Node.OnError
+  }
+): Node.Node<A, E, Exclude<R, Scope.Scope>> =>
+  fromReading<A, E, R>(
+    name,
+    "a source of its own",
+    undefined,
+    options.onError ?? "keep",
+    Effect.map(options.open, ({ rows, size }) => {
+      const decode = decoder(options.schema)
+      let read = 0
+      return {
+        size,
+        rows: Stream.map(rows, ({ position, value }): Node.SourceRow<A> => ({
+          ...decode(position, value),
+          offset: ++read
+        }))
+      }
+    })
+  ) as Node.Node<A, E, Exclude<R, Scope.Scope>>
+
+const fromReading = <A, E, R>(
   name: string,
   origin: string,
   path: FilePath | undefined,
@@ -231,7 +287,7 @@ const fromFile = <A>(
   options: { readonly path: FilePath; readonly onError?: Node.OnError },
   read: (file: File) => Stream.Stream<Node.SourceRow<A>, SourceError>
 ): Node.Node<A, SourceError, Platform> =>
-  make(
+  fromReading(
     name,
     typeof options.path === "string" ? options.path : options.path instanceof URL ? options.path.pathname : "a file",
     options.path,

@@ -8,7 +8,6 @@ import * as Secret from "../data/Secret.ts"
 import type * as Exchange from "../seam/Exchange.ts"
 import type * as ExchangeRepo from "../store/ExchangeRepo.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
-import type * as Schema from "effect/Schema"
 
 /** Exchanges of a run that are kept whatever they are. */
 export const FIRST = 10_000
@@ -59,7 +58,7 @@ export const make = (store: Pick<ExchangeRepo.ExchangeRepo, "append">, run: numb
 const isWhole = (response: ModelResponse.ModelResponse | undefined): boolean =>
   response !== undefined && ModelResponse.isComplete(response)
 
-const toStored = (exchange: Exchange.Exchange): ExchangeRepo.Stored => {
+const toStored = (exchange: Exchange.Exchange): ExchangeRepo.Written => {
   const { caller, cost, error, request, response, usage } = exchange
   return {
     step: caller.step,
@@ -71,11 +70,11 @@ const toStored = (exchange: Exchange.Exchange): ExchangeRepo.Stored => {
     origin: exchange.origin,
     provider: exchange.provider,
     model: exchange.model,
-    request: plain(request._tag === "Completion" ? request : { ...request, inputs: request.inputs }),
-    ...(response === undefined ? undefined : { answer: plain(answerOf(response)) }),
-    ...(error === undefined ? undefined : { error }),
-    ...(usage === undefined ? undefined : { tokens: plain(usage) }),
-    ...(cost === undefined ? undefined : { cost })
+    request: textOf(request),
+    answer: response === undefined ? undefined : textOf(answerOf(response)),
+    error,
+    tokens: usage === undefined ? undefined : JSON.stringify(usage),
+    cost
   }
 }
 
@@ -90,16 +89,12 @@ const answerOf = (response: ModelResponse.ModelResponse): object =>
     : { vectors: response.vectors.length, dimensions: response.vectors[0]?.length ?? 0 }
 
 /** As JSON: long texts are cut, files are named by their size, keys are masked. */
-const plain = (value: unknown): Schema.Json =>
-  JSON.parse(
-    Secret.mask(
-      JSON.stringify(value, (name, field: unknown) => {
-        if (typeof field === "bigint") return String(field)
-        if (typeof field !== "string") return field
-        if (name === "base64" || name === "data") return `(${field.length} characters of a file)`
-        return field.length > MOST_TEXT
-          ? `${field.slice(0, MOST_TEXT).toWellFormed()}… (${field.length - MOST_TEXT} more characters)`
-          : field
-      })
-    )
-  ) as Schema.Json
+const textOf = (value: object): string => Secret.mask(JSON.stringify(value, shortened))
+
+const shortened = (name: string, field: unknown): unknown => {
+  if (typeof field !== "string") return field
+  if (name === "base64" || name === "data") return `(${field.length} characters of a file)`
+  return field.length > MOST_TEXT
+    ? `${field.slice(0, MOST_TEXT).toWellFormed()}… (${field.length - MOST_TEXT} more characters)`
+    : field
+}

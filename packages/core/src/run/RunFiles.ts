@@ -28,8 +28,8 @@ import * as FailedRow from "./FailedRow.ts"
 export interface Options {
   /** Decoded values of the flow's parameters, by name. */
   readonly parameters: ReadonlyMap<string, unknown>
-  /** Default: `<flow>.errors.jsonl`. */
-  readonly errorsFile?: string | undefined
+  /** Default: `<flow>.errors.jsonl`; `false`: none. */
+  readonly errorsFile?: string | false | undefined
   /** The SQLite file of the store, and others that nothing may replace. */
   readonly stores?: ReadonlyArray<string> | undefined
   /** The file of the flow. */
@@ -53,7 +53,8 @@ export interface RunFiles {
   /** An output is written to standard output. */
   readonly toStdout: boolean
   readonly outputs: ReadonlyMap<Sink.Any, FilePlace.FilePlace>
-  readonly errors: FilePlace.FilePlace
+  /** `undefined`: none is written. */
+  readonly errors: FilePlace.FilePlace | undefined
 }
 
 interface Use {
@@ -79,10 +80,13 @@ export const errorsFileOf = (flow: string, isSimulated = false): string =>
 /** Characters of a name, at most, that stand in the name of a file as they are. */
 const MOST_NAME = 60
 
+/** Names of devices on Windows, which no file there can have. */
+const RESERVED = /^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i
+
 /** A name as part of a file's name, which never leads to another folder; no two names give one. */
 export const fileNameOf = (name: string): string => {
   const safe = name.replace(/[^\p{L}\p{N}._ -]+/gu, "-").replace(/^\.+/, (dots) => "-".repeat(dots.length))
-  return safe === name && name.length <= MOST_NAME
+  return safe === name && name.length <= MOST_NAME && !RESERVED.test(name)
     ? name
     : `${safe.slice(0, MOST_NAME)}-${ContentHash.make(name).slice(0, 8)}`
 }
@@ -138,9 +142,14 @@ export const check = Effect.fnUntraced(function* (
       uses.push({ what: `the partial file of output ${sink.name}`, place: partial, isWritten: true })
     }
   }
-  const errors = yield* resolve("the errors file", options.errorsFile ?? errorsFileOf(flow.name, options.simulate))
-  yield* writable("the errors file", errors)
-  uses.push({ what: "the errors file", place: errors, isWritten: true })
+  const errors =
+    options.errorsFile === false
+      ? undefined
+      : yield* resolve("the errors file", options.errorsFile ?? errorsFileOf(flow.name, options.simulate))
+  if (errors !== undefined) {
+    yield* writable("the errors file", errors)
+    uses.push({ what: "the errors file", place: errors, isWritten: true })
+  }
   uses.push(...(yield* ofStores(options.stores)))
   if (options.file !== undefined) {
     uses.push({ what: "the flow file", place: yield* resolve("the flow file", options.file), isWritten: false })
@@ -148,7 +157,7 @@ export const check = Effect.fnUntraced(function* (
   uses.push(...(yield* ofStreams(toStdout || options.stdout === true)))
   const conflict = conflictIn(uses)
   if (conflict !== undefined) return yield* refuse(conflict)
-  if (errors.kind === "file" && !(yield* FailedRow.isErrorsFile(errors.real))) {
+  if (errors?.kind === "file" && !(yield* FailedRow.isErrorsFile(errors.real))) {
     return yield* refuse(
       `${errors.path}: is to be the errors file, and holds something else: move it, or give the flow another name`
     )

@@ -67,8 +67,8 @@ export interface Options {
   readonly observe?: (event: RunEvent.RunEvent) => Effect.Effect<void>
   /** Whether `observe` wants an event for every row. Default: `false`. */
   readonly rowEvents?: boolean
-  /** File for the failed rows. Default: `<flow>.errors.jsonl`. */
-  readonly errorsFile?: string
+  /** File for the failed rows; `false`: they are in the store and in the events alone. Default: `<flow>.errors.jsonl`. */
+  readonly errorsFile?: string | false
 }
 
 export interface Reading {

@@ -164,7 +164,10 @@ export const run = <E>(
                   stop: { kind: "interrupted", message: "interrupted" },
                   outputs: []
                 })
-                return store.runs.finish(begun, { status: "interrupted", at, summary: RunEvent.summaryToJson(summary) })
+                return Effect.andThen(
+                  store.runs.finish(begun, { status: "interrupted", at, summary: RunEvent.summaryToJson(summary) }),
+                  state.emit(summary)
+                )
               })
             )
       )
@@ -281,9 +284,9 @@ export const run = <E>(
       })
       ended = true
       exchanges.end()
+      if (earlier > 0) store.rows.forgetFailures(begun.id, earlier, stop === undefined ? undefined : "again")
       if (stop === undefined && Exit.isSuccess(exit)) {
         yield* errors.allWell
-        if (earlier > 0) store.rows.forgetFailures(begun.id, earlier)
         const written = new Map(exit.value.map(({ rows, sink }) => [sink, rows]))
         yield* Effect.ignore(
           RunFiles.remember(

@@ -33,6 +33,15 @@ export interface Stored {
   readonly cost?: Money
 }
 
+/** An exchange as it is written: its parts are JSON already. */
+export interface Written extends Omit<Stored, "request" | "answer" | "error" | "tokens" | "cost"> {
+  readonly request: string
+  readonly answer: string | undefined
+  readonly error: string | undefined
+  readonly tokens: string | undefined
+  readonly cost: Money | undefined
+}
+
 export interface Query {
   readonly position?: string | undefined
   readonly step?: string | undefined
@@ -41,7 +50,7 @@ export interface Query {
 }
 
 export interface ExchangeRepo {
-  readonly append: (run: number, exchange: Stored) => void
+  readonly append: (run: number, exchange: Written) => void
   /** Of a run, in the order in which they ended. */
   readonly find: (run: number, query: Query) => Effect.Effect<ReadonlyArray<Stored>, SqlError.SqlError>
   /** The last of a step in a run, the newest last. */
@@ -76,8 +85,6 @@ const table: Writer.Table = {
     "cost"
   ]
 }
-
-const json = (value: Schema.Json | undefined): string | null => (value === undefined ? null : JSON.stringify(value))
 
 const toStored = (row: Database.Row): Stored => {
   const answer = Database.toJson(row["answer"]) as Schema.Json | undefined
@@ -120,10 +127,10 @@ export const make = (database: Database.Service, writer: Writer.Writer): Exchang
       exchange.origin,
       exchange.provider,
       exchange.model,
-      json(exchange.request),
-      json(exchange.answer),
+      exchange.request,
+      exchange.answer ?? null,
       exchange.error ?? null,
-      json(exchange.tokens),
+      exchange.tokens ?? null,
       exchange.cost === undefined ? null : String(exchange.cost)
     ]),
   find: (run, query) => {

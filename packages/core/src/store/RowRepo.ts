@@ -90,8 +90,8 @@ export interface RowRepo {
   readonly lastFailure: (run: number) => Effect.Effect<number, SqlError.SqlError>
   /** Forgets the failures of a run that came after one. */
   readonly clearFailures: (run: number, after: number) => void
-  /** Forgets the failures of a run up to one. */
-  readonly forgetFailures: (run: number, last: number) => void
+  /** Forgets the failures of a run up to one; `again`: those alone that failed again after it. */
+  readonly forgetFailures: (run: number, last: number, which?: "again") => void
   readonly failures: (run: number) => Stream.Stream<StoredFailure, SqlError.SqlError>
 }
 
@@ -183,7 +183,14 @@ const failuresOf = (
       Number(row?.["last"] ?? 0)
     ),
   clearFailures: (run, after) => writer.execute("DELETE FROM failures WHERE run = ? AND id > ?", [run, after]),
-  forgetFailures: (run, last) => writer.execute("DELETE FROM failures WHERE run = ? AND id <= ?", [run, last]),
+  forgetFailures: (run, last, which) =>
+    which === undefined
+      ? writer.execute("DELETE FROM failures WHERE run = ? AND id <= ?", [run, last])
+      : writer.execute(
+          `DELETE FROM failures WHERE run = ? AND id <= ? AND EXISTS (SELECT 1 FROM failures n WHERE n.run = failures.run AND n.id > ?
+            AND n.source = failures.source AND n.row_index = failures.row_index AND n.node = failures.node)`,
+          [run, last, last]
+        ),
   failures: (run) =>
     Stream.map(
       Database.pages(500, (after, size) =>
