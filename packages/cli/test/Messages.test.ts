@@ -250,6 +250,34 @@ describe("a model or an address that is not there (E8)", { concurrent: false }, 
   })
 })
 
+describe("calls that failed (B7)", { concurrent: false }, () => {
+  it("have a line of their own, and the average is that of a call", async () => {
+    const server = await serve((_, count) =>
+      count === 1 ? { status: 200, body: completion("cut").slice(0, 60) } : { status: 200, body: completion("fine") }
+    )
+    const cwd = folder({
+      "flow.ts": flow({
+        source: words(2),
+        options: "concurrency: 1, settings: { maxTokens: 100 },",
+        stack: `Stack.make(Retry.layer({ attempts: 2, base: "1 millis" }), OpenAi.layer({ model: "gpt-4o-mini" }))`
+      })
+    })
+    const { code, stderr } = await pipe(["run", "flow.ts"], {
+      cwd,
+      env: { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: server.url }
+    })
+    server.close()
+    assert.strictEqual(code, 0, stderr)
+    assert.match(stderr, /calls to providers +3 \(1 failed\)/)
+    // 100 tokens of output at $0.60 a million, and the bytes of the prompt at most.
+    const [, cost] = /for failed calls +\$(0\.\d+)/.exec(stderr)!
+    assert.isAtLeast(Number(cost), 0.00006)
+    assert.isBelow(Number(cost), 0.0001)
+    // Two answers with 15 tokens each, and one attempt of which nobody has counted.
+    assert.match(stderr, /average a call +10\.0 tokens/)
+  })
+})
+
 describe("words", { concurrent: false }, () => {
   it("are singular for one, and a map is called a map (H4)", async () => {
     const { cwd, stderr } = await simulate({

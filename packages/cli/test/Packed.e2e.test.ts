@@ -81,6 +81,7 @@ describe("the packed packages", { timeout: 120_000 }, () => {
         "--no-audit",
         "--no-fund",
         ...["core", "plugins"].map((name) => tarballs[name]!),
+        "esbuild@0.28.2",
         ...["effect", "@effect/platform-node"].map((name) => `${name}@${peerDependencies[name]}`)
       ],
       folder
@@ -118,8 +119,27 @@ describe("the packed packages", { timeout: 120_000 }, () => {
     assert.deepStrictEqual(JSON.parse(lines.at(-1)!), { out: [2, 4, 6], usd: "0.00000002", seam: "function" })
   })
 
-  it("type-check from outside", () => {
-    fs.writeFileSync(path.join(folder, "flow.ts"), flow)
+  it("are bundled without the optional peers (pkg-06)", () => {
+    fs.writeFileSync(
+      path.join(folder, "bundled.ts"),
+      flow.replace("{ NodeHost }", "{ Anthropic, LocalEmbedder, NodeHost, OpenAi, PgVector, Postgres, Redis, Usearch }")
+        + "\nexport const all = [Anthropic, LocalEmbedder, OpenAi, PgVector, Postgres, Redis, Usearch]\n"
+    )
+    const banner = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+    exec(
+      path.join(folder, "node_modules/.bin/esbuild"),
+      ["bundled.ts", "--bundle", "--platform=node", "--format=esm", "--outfile=bundled.mjs", `--banner:js=${banner}`],
+      folder
+    )
+    const lines = exec(process.execPath, ["bundled.mjs"], folder).trim().split("\n")
+    assert.deepInclude(JSON.parse(lines.at(-1)!), { out: [2, 4, 6] })
+  })
+
+  it("type-check from outside, declarations and all, without the optional peers (pkg-02)", () => {
+    fs.writeFileSync(
+      path.join(folder, "flow.ts"),
+      `${flow}\nimport * as Plugins from "@pipe/plugins"\nexport const all = Object.keys(Plugins)\n`
+    )
     fs.writeFileSync(
       path.join(folder, "tsconfig.json"),
       JSON.stringify({
@@ -128,7 +148,7 @@ describe("the packed packages", { timeout: 120_000 }, () => {
           module: "NodeNext",
           strict: true,
           noEmit: true,
-          skipLibCheck: true,
+          skipLibCheck: false,
           types: ["node"],
           typeRoots: [path.join(root, "node_modules/@types")]
         },

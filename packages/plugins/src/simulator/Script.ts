@@ -59,7 +59,9 @@ export const fromSchema = (schema: Json, key: string, root: Json = schema): unkn
 
 const number = (schema: Json, key: string): number => {
   const isWhole = schema["type"] === "integer"
-  const bound = (name: string) => (typeof schema[name] === "number" ? schema[name] : undefined)
+  // The ends of the safe whole numbers are no bounds that anybody means.
+  const bound = (name: string) =>
+    typeof schema[name] === "number" && Math.abs(schema[name]) < Number.MAX_SAFE_INTEGER ? schema[name] : undefined
   const step = bound("multipleOf") ?? (isWhole ? 1 : 0.01)
   const [above, below] = [bound("exclusiveMinimum"), bound("exclusiveMaximum")]
   const least = bound("minimum") ?? (above === undefined ? undefined : above + step)
