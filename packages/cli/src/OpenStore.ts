@@ -4,11 +4,22 @@ import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { existsSync } from "node:fs"
+import { dirname, isAbsolute, join, relative } from "node:path"
 import * as ExitCode from "./ExitCode.ts"
 import * as Log from "./Log.ts"
 
 /** Whether there may be a store: a server is asked when it is used. */
 export const exists = (location: string): boolean => NodeHost.isPostgres(location) || existsSync(location)
+
+/** The store of a folder above, where a command was started in a part of a project. */
+const above = (location: string): string | undefined => {
+  if (isAbsolute(location)) return undefined
+  for (let folder = dirname(process.cwd()); ; folder = dirname(folder)) {
+    const file = join(folder, location)
+    if (existsSync(file)) return relative(process.cwd(), file)
+    if (dirname(folder) === folder) return undefined
+  }
+}
 
 /** Runs an effect with a store; one clear line where there is none. */
 export const use = <A, E>(
@@ -17,7 +28,12 @@ export const use = <A, E>(
 ): Effect.Effect<A, E | ExitCode.Failure> =>
   Effect.suspend((): Effect.Effect<A, E | ExitCode.Failure> => {
     if (!exists(location)) {
-      return Effect.fail(ExitCode.refuse(`${location}: there is no store yet: pipe run <flow> begins one`))
+      const other = above(location)
+      return Effect.fail(
+        ExitCode.refuse(
+          `${location}: there is no store yet: ${other === undefined ? "pipe run <flow> begins one" : `one is in a folder above, --store ${other}`}`
+        )
+      )
     }
     return Effect.scoped(
       Effect.flatMap(

@@ -24,10 +24,25 @@ export interface Output {
   readonly canAsk: boolean
 }
 
+/** How this command was started, as a person types it. */
+const invocation = (): string => {
+  const [, agent] = /^(npm|pnpm|yarn|bun)\//.exec(process.env["npm_config_user_agent"] ?? "") ?? []
+  return agent === undefined ? "pipe" : `${agent === "npm" ? "npx" : agent === "bun" ? "bunx" : agent} pipe`
+}
+
+/** Commands in a text, which can be typed as they are printed. */
+const typed = (text: string, name: string): string =>
+  name === "pipe"
+    ? text
+    : text.replace(
+        /(^|[\s(;:`])pipe (?=(?:resume|retry|show|run|runs|plan|init|tune|report|cache|batches|--help)\b)/g,
+        `$1${name} `
+      )
+
 /** The streams of this process. */
-export const fromProcess = (): Output => ({
+export const fromProcess = (name = invocation()): Output => ({
   out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
+  err: (text) => void process.stderr.write(typed(text, name)),
   erase: (lines) => void process.stderr.write(lines === 0 ? "\r\u001b[K" : `\u001b[${lines}A\u001b[0J`),
   outIsTerminal: process.stdout.isTTY === true,
   columns: () => process.stderr.columns || 80,

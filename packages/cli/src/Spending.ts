@@ -1,5 +1,6 @@
 /** `--budget` in money and in tokens. */
 import * as Budget from "@pipe/core/Budget"
+import * as Money from "@pipe/core/Money"
 import * as Effect from "effect/Effect"
 import * as ExitCode from "./ExitCode.ts"
 
@@ -14,3 +15,15 @@ export const parse = Effect.fnUntraced(function* (given: ReadonlyArray<string>) 
   }
   return limits
 })
+
+/** A cent, in picodollars. */
+const CENT: Money.Money = 10_000_000_000n
+
+/** A budget that lets a run go on that has reached its own: twice as much. */
+export const more = (given: ReadonlyArray<string>, spent: Money.Money): string => {
+  const budgets =
+    given.length > 0
+      ? given.map((text) => text.replace(/[\d.]+/, (number) => String(2 * Number(number))))
+      : [`${Money.toUsd(2n * (spent > CENT ? spent : CENT))}usd`]
+  return budgets.map((budget) => `--budget ${budget}`).join(" ")
+}

@@ -93,7 +93,7 @@ export default Flow.make("test", { outputs: [Sink.lines("out.txt", done)] })`
     writeFileSync(join(cwd, "second.ts"), text("false"))
     const cut = await pipe(["retry", "--failed", "-q", "--flow", "second.ts", "--budget", "100tokens"], { cwd, env })
     assert.strictEqual(cut.code, 3, cut.stderr)
-    const [, command] = /resume with: pipe (retry \S+ --failed) --budget <more>/.exec(cut.stderr) ?? []
+    const [, command] = /resume with: pipe (retry \S+ --failed) --budget 200tokens/.exec(cut.stderr) ?? []
     assert.isDefined(command, cut.stderr)
     const before = server.seen.length
     const again = await pipe([...command!.split(" "), "--flow", "second.ts", "-q", "--budget", "1usd"], { cwd, env })

@@ -16,6 +16,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "@pipe/core/OptionNames"
 import * as Endpoint from "@pipe/core/Endpoint"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
@@ -54,6 +55,15 @@ const OFFICIAL = "https://api.anthropic.com"
 /** A provider that speaks Anthropic's API. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError> => {
   Credentials.remember(options)
+  OptionNames.check("Anthropic.layer", options, [
+    "model",
+    "maxTokens",
+    "apiKey",
+    "baseUrl",
+    "stream",
+    "timeout",
+    "headers"
+  ])
   return Layer.effect(
     ModelClient.ModelClient,
     Effect.gen(function* () {

@@ -17,6 +17,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "@pipe/core/OptionNames"
 import * as Endpoint from "@pipe/core/Endpoint"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
@@ -67,6 +68,19 @@ export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, AiError.AiError, Pricing.Pricing> => {
   Credentials.remember(options)
+  OptionNames.check("OpenAi.layer", options, [
+    "model",
+    "apiKey",
+    "baseUrl",
+    "api",
+    "provider",
+    "transport",
+    "stream",
+    "timeout",
+    "connections",
+    "overflow",
+    "headers"
+  ])
   return Layer.effect(
     ModelClient.ModelClient,
     Effect.gen(function* () {

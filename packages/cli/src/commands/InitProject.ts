@@ -17,7 +17,7 @@ export const initProject = Effect.fnUntraced(function* (input: Input) {
   const { folder } = input
   const inspected = Project.inspect(folder)
   if (Result.isFailure(inspected)) return yield* ExitCode.refuse(inspected.failure)
-  const { changes, isOccupied, notes } = inspected.success
+  const { changes, flow, isOccupied, notes, test } = inspected.success
   for (const note of notes) yield* Output.error(`note: ${note}`)
   if (changes.length > 0) {
     const list = changes.map(({ what }) => `  ${what}`).join("\n")
@@ -31,25 +31,29 @@ export const initProject = Effect.fnUntraced(function* (input: Input) {
         ExitCode.refuse(`${folder}: cannot be written: ${error instanceof Error ? error.message : error}`)
     })
     yield* Console.log(`written${folder === "." ? "" : ` in ${folder}`}:\n${list}`)
-  } else if (input.noInstall) {
+  } else {
     return yield* Console.log("nothing is missing here")
   }
   const go = relative(process.cwd(), resolve(folder)) === "" ? "" : `cd ${quoted(folder)} && `
   const manager = managerFor(folder)
-  if (input.noInstall) {
-    return yield* Console.log(
-      `\nnext:\n  ${go}${manager} install\n  npx pipe run flow.ts --simulate    # no key, no cost\n  npm test`
-    )
-  }
+  const lines = (tried: boolean): string =>
+    flow === undefined
+      ? ""
+      : [
+          `  npx pipe run ${flow} --simulate    # ${tried ? "again: what is done is reused" : "no key, no cost"}`,
+          `  ${test}`,
+          `  npx pipe plan ${flow}              # what a real run will cost`,
+          `  OPENAI_API_KEY=… npx pipe run ${flow}`
+        ].join("\n")
+  if (input.noInstall) return yield* Console.log(`\nnext:\n  ${go}${manager} install\n${lines(false)}`)
   yield* run(manager, ["install"], folder, `${go}${manager} install`)
   const bin = join(folder, "node_modules/@pipe/cli/dist/bin.js")
-  if (existsSync(bin) && existsSync(join(folder, "flow.ts"))) {
-    const args = [...process.execArgv, "--", resolve(bin), "run", "flow.ts", "--simulate"]
-    yield* run(process.execPath, args, folder, `${go}npx pipe run flow.ts --simulate`)
+  const isTried = existsSync(bin) && flow !== undefined
+  if (isTried) {
+    const args = [...process.execArgv, "--", resolve(bin), "run", flow, "--simulate"]
+    yield* run(process.execPath, args, folder, `${go}npx pipe run ${flow} --simulate`)
   }
-  yield* Console.log(
-    `\nnext:\n  ${go}npx pipe run flow.ts --simulate    # again: what is done is reused\n  npm test\n  npx pipe plan flow.ts               # what a real run will cost\n  OPENAI_API_KEY=… npx pipe run flow.ts`
-  )
+  yield* Console.log(`\nnext:\n${go === "" ? "" : `  ${go.replace(" && ", "")}\n`}${lines(isTried)}`)
 })
 
 const quoted = (path: string): string => (/^[\w./-]+$/.test(path) ? path : JSON.stringify(path))

@@ -236,7 +236,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
       })
     case "budget":
       return yield* new ExitCode.Failure({
-        message: `${error.message}${resume}${summary.unkept === true ? "" : " --budget <more>"}`,
+        message: `${error.message}${resume}${summary.unkept === true ? "" : ` ${Spending.more(input.budget, summary.cost)}`}`,
         exitCode: ExitCode.budget
       })
     default:

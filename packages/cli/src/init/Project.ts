@@ -7,7 +7,7 @@ import * as Template from "./Template.ts"
 
 /** One thing that is missing. */
 export interface Change {
-  /** For people: `package.json: "type": "module"`. */
+  /** For people: `package.json: effect, @pipe/core`. */
   readonly what: string
   readonly apply: () => void
 }
@@ -18,6 +18,10 @@ export interface Inspected {
   readonly notes: ReadonlyArray<string>
   /** The folder holds something of somebody's already. */
   readonly isOccupied: boolean
+  /** The flow that is written; `undefined`: there is one of somebody's. */
+  readonly flow: string | undefined
+  /** How its test is run. */
+  readonly test: string
 }
 
 interface Manifest {
@@ -31,26 +35,26 @@ interface Manifest {
 export const inspect = (folder: string): Result.Result<Inspected, string> => {
   const manifest = readManifest(folder)
   if (Result.isFailure(manifest)) return Result.fail(manifest.failure)
-  const hasFlow = existsSync(join(folder, "flow.ts"))
-  const files = [...(hasFlow ? [] : Template.flowFiles), ...Template.projectFiles]
-  const notes: Array<string> = []
-  if (hasFlow) notes.push("flow.ts is there already, and is left as it is")
-  if (manifest.success?.type === "commonjs") {
-    notes.push(
-      'package.json says "type": "commonjs": pipe runs flow.ts all the same; Node by itself (node --test) needs "type": "module"'
-    )
-  }
+  const extension: Template.Extension =
+    manifest.success === undefined || manifest.success.type === "module" ? "ts" : "mts"
+  const flow = `flow.${extension}`
+  const theirs = ["flow.ts", "flow.mts"].find((name) => existsSync(join(folder, name)))
+  const files = [...(theirs === undefined ? Template.flowFiles(extension) : []), ...Template.projectFiles]
+  const changes = [
+    ...ofManifest(folder, manifest.success, theirs === undefined ? extension : undefined),
+    ...files.flatMap(([name, text]): ReadonlyArray<Change> => {
+      const file = join(folder, name)
+      return existsSync(file) ? [] : [{ what: name, apply: () => writeFileSync(file, text) }]
+    }),
+    ...ofIgnored(folder)
+  ]
+  const hasTest = manifest.success?.scripts?.["test"] !== undefined
   return Result.succeed({
-    notes,
-    isOccupied: manifest.success !== undefined || hasFlow,
-    changes: [
-      ...ofManifest(folder, manifest.success),
-      ...files.flatMap(([name, text]): ReadonlyArray<Change> => {
-        const file = join(folder, name)
-        return existsSync(file) ? [] : [{ what: name, apply: () => writeFileSync(file, text) }]
-      }),
-      ...ofIgnored(folder)
-    ]
+    changes,
+    notes: theirs === undefined ? [] : [`${theirs} is there already, and is left as it is`],
+    isOccupied: manifest.success !== undefined || theirs !== undefined,
+    flow: theirs === undefined ? flow : undefined,
+    test: hasTest ? Template.scripts(extension).test : "npm test"
   })
 }
 
@@ -97,26 +101,26 @@ const sourceOf = (name: string): string | undefined => {
   }
 }
 
-const ofManifest = (folder: string, manifest: Manifest | undefined): ReadonlyArray<Change> => {
+/** What a package lacks. Its own `type` stays: other files of it may go by that. */
+const ofManifest = (
+  folder: string,
+  manifest: Manifest | undefined,
+  flow: Template.Extension | undefined
+): ReadonlyArray<Change> => {
   const known = { ...manifest?.dependencies, ...manifest?.devDependencies }
   const missing = (names: ReadonlyArray<string>) =>
     Object.fromEntries(names.flatMap((name) => (name in known ? [] : [[name, versionOf(name)] as const])))
   const [dependencies, devDependencies] = [missing(Template.dependencies), missing(Template.devDependencies)]
   const names = [...Object.keys(dependencies), ...Object.keys(devDependencies)]
-  const needsType = manifest?.type === undefined
-  if (names.length === 0 && !needsType) return []
-  const scripts = { ...Template.scripts, ...manifest?.scripts }
+  if (names.length === 0) return []
+  const scripts = flow === undefined ? manifest?.scripts : { ...Template.scripts(flow), ...manifest?.scripts }
   const changed = {
-    ...(manifest ?? { name: packageName(folder), version: "0.0.0", private: true }),
-    ...(needsType ? { type: "module" } : undefined),
-    scripts,
+    ...(manifest ?? { name: packageName(folder), version: "0.0.0", private: true, type: "module" }),
+    ...(scripts === undefined ? undefined : { scripts }),
     dependencies: { ...manifest?.dependencies, ...dependencies },
     devDependencies: { ...manifest?.devDependencies, ...devDependencies }
   }
-  const what =
-    manifest === undefined
-      ? "package.json"
-      : `package.json: ${[...(needsType ? ['"type": "module"'] : []), ...names].join(", ")}`
+  const what = manifest === undefined ? "package.json" : `package.json: ${names.join(", ")}`
   return [
     { what, apply: () => writeFileSync(join(folder, "package.json"), `${JSON.stringify(changed, undefined, 2)}\n`) }
   ]

@@ -17,9 +17,12 @@ export const dependencies = ["@pipe/core", "@pipe/plugins", "effect", "@effect/p
 
 export const devDependencies = ["@pipe/cli", "typescript", "@types/node"] as const
 
-export const scripts = { test: "node --test flow.test.ts", check: "tsc" } as const
+/** `.mts` where the package does not say that its files are modules: Node and TypeScript then know it by the name. */
+export type Extension = "ts" | "mts"
 
-export const flow = `/** Says of each review whether it is positive, and why. Run it: npx pipe run flow.ts --simulate */
+export const scripts = (extension: Extension) => ({ test: `node --test flow.test.${extension}`, check: "tsc" })
+
+const flow = `/** Says of each review whether it is positive, and why. Run it: npx pipe run flow.ts --simulate */
 import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 import { Cache, Flow, Ledger, RateLimit, Retry, Sink, Source, Stack } from "@pipe/core"
@@ -90,18 +93,26 @@ const tsconfig = `{
     "erasableSyntaxOnly": true,
     "verbatimModuleSyntax": true
   },
-  "include": ["*.ts"]
+  "include": ["*.ts", "*.mts"]
 }
 `
 
 /** What git leaves out: packages, the store, keys, and what runs leave beside their outputs. */
-export const ignored = ["node_modules/", ".pipe/", ".env", "*.partial", "*.simulated.*", "*.errors.jsonl"]
+export const ignored = [
+  "node_modules/",
+  ".pipe/",
+  ".env",
+  "*.partial",
+  "*.simulated.*",
+  "*.errors.jsonl",
+  "*.report.html"
+]
 
 /** The files of the flow. */
-export const flowFiles: ReadonlyArray<readonly [name: string, text: string]> = [
-  ["flow.ts", flow],
+export const flowFiles = (extension: Extension): ReadonlyArray<readonly [name: string, text: string]> => [
+  [`flow.${extension}`, flow.replace("flow.ts", `flow.${extension}`)],
   ["reviews.jsonl", reviews],
-  ["flow.test.ts", test]
+  [`flow.test.${extension}`, test.replace("./flow.ts", `./flow.${extension}`)]
 ]
 
 /** The files around it. */

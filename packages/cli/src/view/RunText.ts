@@ -7,6 +7,7 @@ import type * as RunEvent from "@pipe/core/RunEvent"
 import type * as RowRepo from "@pipe/core/RowRepo"
 import type * as RunRepo from "@pipe/core/RunRepo"
 import * as SafeText from "@pipe/core/SafeText"
+import * as Spending from "../Spending.ts"
 
 /** Local time, to the minute. */
 export const time = (at: number): string => {
@@ -66,7 +67,11 @@ const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): Read
         ...(run.status === "interrupted" || run.status === "failed" || run.status === "waiting"
           ? [`resume it: pipe resume ${run.name}`]
           : []),
-        ...(run.status === "budget" ? [`resume it: pipe resume ${run.name} --budget <more>`] : []),
+        ...(run.status === "budget"
+          ? [
+              `resume it: pipe resume ${run.name} ${Spending.more(run.options.budget ?? [], summary?.cost ?? Money.zero)}`
+            ]
+          : []),
         ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])
       ]
 

@@ -135,6 +135,7 @@ class Describer implements Closures {
     if (known !== undefined) return known
     const isOutermost = this.reading === 0
     if (isOutermost) {
+      this.parts = 0
       this.look = { meanings: new Map(), described: new Map() }
       this.ring = Number.POSITIVE_INFINITY
     }

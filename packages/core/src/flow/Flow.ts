@@ -39,6 +39,7 @@ import type * as RowValues from "../seam/RowValues.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
 import type * as Features from "../data/Features.ts"
+import * as OptionNames from "../data/OptionNames.ts"
 import type * as Quality from "../seam/Quality.ts"
 import type * as Simulation from "../seam/Simulation.ts"
 import type * as Varying from "../seam/Varying.ts"
@@ -130,6 +131,15 @@ const OPTIONS: ReadonlySet<keyof Options<never, never, never, never, never, neve
   "simulate"
 ])
 
+const LIMITS: ReadonlyArray<keyof Budget.Options> = ["usd", "tokens", "onExceeded"]
+
+const checkBudget = (what: string, budget: Budget.Options | undefined): void => {
+  if (budget === undefined) return
+  OptionNames.check(what, budget, [...LIMITS, "models", "steps"])
+  for (const [model, limits] of Object.entries(budget.models ?? {}))
+    OptionNames.check(`${what} for ${model}`, limits, LIMITS)
+}
+
 const placesOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<string> => {
   const places = new Set<string>()
   const add = (path: unknown): void => {
@@ -182,7 +192,8 @@ const make_ = <
       | Exclude<StackServices | ServicesNeeds, Host>
     >
 ): Flow<SinkErrors<Outputs[number]> | StackError | ServicesError> => {
-  Node.checkOptions(`flow ${name}`, options, OPTIONS)
+  OptionNames.check(`flow ${name}`, options, OPTIONS)
+  checkBudget(`the budget of flow ${name}`, options.budget)
   if (!Array.isArray(options.outputs)) {
     throw new Node.FlowError({ message: `flow ${name} has no outputs: list its sinks, outputs: [Sink.jsonl(…)]` })
   }
@@ -294,7 +305,8 @@ export const step = <In extends Node.Inputs, B, E, R, const O extends StepOption
   options?: O & StepOptions<In>
 ): Node.Node<StepValue<B, O>, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
   const { pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In> = options ?? {}
-  Node.checkOptions(`step ${name}`, options ?? {}, STEP_OPTIONS)
+  OptionNames.check(`step ${name}`, options ?? {}, STEP_OPTIONS)
+  checkBudget(`the budget of step ${name}`, options?.budget)
   const varying = varyingOf(name, { varies, reuse, pack })
   return Node.make(
     name,

@@ -10,7 +10,6 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as Budget from "../layers/Budget.ts"
-import * as Nearest from "../data/Nearest.ts"
 import type * as Features from "../data/Features.ts"
 import * as PackSize from "../reuse/PackSize.ts"
 import type * as RowValues from "../seam/RowValues.ts"
@@ -194,16 +193,6 @@ export type Tag = Kind["_tag"]
 export class FlowError extends Schema.TaggedError<FlowError>()("FlowError", {
   message: Schema.String
 }) {}
-
-/** Throws for an option that does not exist: a misspelt one would do nothing, or something else. */
-export const checkOptions = (what: string, given: object, known: ReadonlySet<string>): void => {
-  for (const name of Object.keys(given)) {
-    if (known.has(name)) continue
-    throw new FlowError({
-      message: `${what} has no option ${name}${Nearest.hint(name, known) || `; it has ${[...known].join(", ")}`}`
-    })
-  }
-}
 
 /** What an author's function gave, which is to be an effect: a promise is one of the usual mistakes. */
 export const effectOf = (what: string, made: unknown): Effect.Effect<unknown, unknown, unknown> =>

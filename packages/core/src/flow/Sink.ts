@@ -184,19 +184,10 @@ export const forEach = <S extends Rows, E = never, R = never>(
   name: string,
   rows: S,
   f: (row: RowOf<S>) => Effect.Effect<unknown, E, R>
-): Sink<E | Node.Error<NodesOf<S>>, R | Node.Services<NodesOf<S>>> => {
-  const { inputs, toRow } = shape(rows)
-  return fromWriter({
-    name,
-    inputs,
-    toStdout: false,
-    path: undefined,
-    open: Effect.succeed({
-      write: (values) => Effect.forEach(values, (value) => f(toRow(value) as RowOf<S>), { discard: true }),
-      finish: Effect.void
-    })
+): Sink<E | Node.Error<NodesOf<S>>, Exclude<R, Scope.Scope> | Node.Services<NodesOf<S>>> =>
+  make<S, E, R>(name, rows, {
+    open: Effect.succeed({ write: (values) => Effect.forEach(values, f, { discard: true }) })
   })
-}
 
 /**
  * An output of one's own: opened for the run, given rows in the order of the source, some at once, and told when the run is complete.

@@ -30,6 +30,7 @@ import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Nesting from "../data/Nesting.ts"
+import * as OptionNames from "../data/OptionNames.ts"
 import * as CsvRecords from "../file/CsvRecords.ts"
 import * as FileBytes from "../file/FileBytes.ts"
 import * as FileProblem from "../file/FileProblem.ts"
@@ -286,8 +287,9 @@ const fromFile = <A>(
   name: string,
   options: { readonly path: FilePath; readonly onError?: Node.OnError },
   read: (file: File) => Stream.Stream<Node.SourceRow<A>, SourceError>
-): Node.Node<A, SourceError, Platform> =>
-  fromReading(
+): Node.Node<A, SourceError, Platform> => {
+  OptionNames.check(`source ${name}`, options, ["path", "schema", "onError", "delimiter", "columns"])
+  return fromReading(
     name,
     typeof options.path === "string" ? options.path : options.path instanceof URL ? options.path.pathname : "a file",
     options.path,
@@ -337,6 +339,7 @@ const fromFile = <A>(
       }
     })
   )
+}
 
 const checkEncoding = (name: string, label: string, bytes: Stream.Stream<Uint8Array, SourceError>) => {
   let first = true

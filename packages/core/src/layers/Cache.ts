@@ -18,6 +18,7 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
+import * as OptionNames from "../data/OptionNames.ts"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -53,6 +54,7 @@ type Flight = Deferred.Deferred<ModelResponse.ModelResponse | undefined, AiError
 export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | CacheStore.CacheStore> => {
+  OptionNames.check("Cache.layer", options, ["timeToLive", "namespace"])
   const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? Duration.infinity)
   return ModelClient.middlewareEffect(
     (next) =>

@@ -16,6 +16,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "../data/OptionNames.ts"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -94,8 +95,10 @@ export const layerShared = (
   )
 
 /** Limits for this process alone. */
-export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+  OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute"])
+  return layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
+}
 
 const expectedTokens = (request: ModelRequest.ModelRequest, limits: Limits, count: TokenCounter.Count): number => {
   const input = TokenCounter.inputTokens(count, request)

@@ -17,6 +17,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "../data/OptionNames.ts"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -47,6 +48,7 @@ const exhausted = new WeakSet<AiError.AiError>()
 
 /** Tries again, as the options say. Of several in a stack the lowest counts: together they have one budget of attempts. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+  OptionNames.check("Retry.layer", options, ["attempts", "base", "maxPause", "maxWait", "within"])
   const attempts = options.attempts ?? 6
   const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "2 minutes")
   const schedule = makeSchedule(options, attempts, maxWait)

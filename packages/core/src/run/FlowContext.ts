@@ -92,7 +92,18 @@ const notSimulated = (why: string) =>
   })
 
 const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
-  Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient))
+  Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient)).pipe(
+    // What the types refuse, and a flow that nobody has checked may do.
+    Effect.catchDefect((defect) =>
+      defect instanceof Error && defect.message.includes(ModelClient.ModelClient.key)
+        ? Effect.fail(
+            new Node.FlowError({
+              message: "the flow's stack ends without a provider: put one last, such as OpenAi.layer({ model })"
+            })
+          )
+        : Effect.die(defect)
+    )
+  )
 
 /** A stack with batches between its provider and what stands over that, unless it has a place for them itself. */
 const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stack"]>, batch: Batch.Options) {

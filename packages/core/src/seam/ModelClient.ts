@@ -327,7 +327,9 @@ export const provider = (options: {
   const simulate = ProviderCall.make((request) =>
     Effect.flatMap(Simulation.Simulation, (around) => {
       const simulation = around ?? built!
-      return Effect.flatMap(simulation.note(request), options.isRedirected === true ? options.send : simulation.answer)
+      return Effect.flatMap(simulation.note(request), (noted) =>
+        options.isRedirected === true ? options.send(noted) : simulation.answer(options.name, noted)
+      )
     })
   )
   const { answers, batch, name } = options

@@ -33,8 +33,11 @@ export interface Simulation {
   readonly identity: string
   /** Gives the request a number under which the simulator knows its row; called where the row is known. */
   readonly note: <R extends ModelRequest.ModelRequest>(request: R) => Effect.Effect<R>
-  /** Answers for a provider that cannot be pointed at another address. */
-  readonly answer: <R extends ModelRequest.ModelRequest>(request: R) => Effect.Effect<ResponseTo<R>, AiError.AiError>
+  /** Answers for a provider that cannot be pointed at another address, under its name. */
+  readonly answer: <R extends ModelRequest.ModelRequest>(
+    provider: string,
+    request: R
+  ) => Effect.Effect<ResponseTo<R>, AiError.AiError>
 }
 
 /** Default: none, the run is real. */

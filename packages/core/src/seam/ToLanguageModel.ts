@@ -74,7 +74,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
             }),
             (response) =>
               Effect.map(
-                decodeObject(schema, ModelResponse.text(response)),
+                decodeObject(codecOf(schema), ModelResponse.text(response)),
                 (value) => new LanguageModel.GenerateObjectResponse(value, decodedParts(response))
               )
           )
@@ -150,7 +150,7 @@ const ask = (
     }
     return options.responseFormat.type === "text"
       ? client.send(request)
-      : askForObject(client, request, options.responseFormat.schema)
+      : askForObject(client, request, codecOf(options.responseFormat.schema))
   })
 
 /** Sends with a check of the answer against the schema, and fails on an answer that no layer could mend. */
@@ -258,6 +258,10 @@ interface Transformed<T, RD, RE> {
   readonly jsonSchema: JsonSchema.JsonSchema
 }
 
+/** How a schema's values stand in JSON: a date as text, and so on. */
+const codecOf = (schema: Schema.Top): Schema.Top =>
+  codecTransformer(schema as unknown as Schema.Codec<unknown, unknown>).codec as unknown as Schema.Top
+
 /** By schema: the one that it was made of says its types. */
 const codecs = new WeakMap<object, unknown>()
 
@@ -267,8 +271,9 @@ const codecTransformer: LanguageModel.CodecTransformer = <T, E, RD, RE>(
 ): Transformed<T, RD, RE> => {
   const known = codecs.get(schema) as Transformed<T, RD, RE> | undefined
   if (known !== undefined) return known
-  const { codec, jsonSchema } = LanguageModel.defaultCodecTransformer(schema)
-  const made = { codec, jsonSchema: closed(jsonSchema) as typeof jsonSchema }
+  const { jsonSchema } = LanguageModel.defaultCodecTransformer(schema)
+  // The JSON Schema describes the form in JSON, so an answer is decoded from that: a date comes as text.
+  const made = { codec: Schema.toCodecJson(schema), jsonSchema: closed(jsonSchema) as typeof jsonSchema }
   codecs.set(schema, made)
   return made
 }

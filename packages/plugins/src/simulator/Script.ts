@@ -75,11 +75,19 @@ const number = (schema: Json, key: string): number => {
 
 const DAY = 86_400_000
 
+const dateOf = (key: string): Date =>
+  new Date(Date.UTC(2025, 0, 1) + Math.floor(chance(key, "day") * 700) * DAY + Math.floor(chance(key, "time") * DAY))
+
+/** What texts that are no sentences usually are: a moment, a day, a number, an address. */
+export const usual = (key: string): ReadonlyArray<string> => {
+  const at = dateOf(key).toISOString()
+  const number = String(1 + Math.floor(chance(key, "number") * 100))
+  return [at, at.slice(0, 10), number, `https://example.com/${pick(lexicon, key)}`]
+}
+
 /** A text of the format and of the length that is asked for. */
 const string = (schema: Json, key: string): string => {
-  const at = new Date(
-    Date.UTC(2025, 0, 1) + Math.floor(chance(key, "day") * 700) * DAY + Math.floor(chance(key, "time") * DAY)
-  )
+  const at = dateOf(key)
   const digits = hash("sha256", key, "hex")
   switch (schema["format"]) {
     case "date-time":

@@ -17,10 +17,6 @@ import * as Notes from "./Notes.ts"
 /** Time for an answer, in milliseconds. */
 const TIMEOUT = 600_000
 
-const PROVIDER = "simulator"
-
-const chat: Chat.Options = { provider: PROVIDER, maxTokensField: "max_completion_tokens" }
-
 /** Asks a simulator at an address. */
 export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answer"], never, Scope.Scope> =>
   Effect.map(
@@ -33,14 +29,17 @@ export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answ
       connections: 256
     }),
     (client) =>
-      <R extends ModelRequest.ModelRequest>(request: R): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
-        const model = request.model ?? PROVIDER
+      <R extends ModelRequest.ModelRequest>(
+        provider: string,
+        request: R
+      ): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
+        const model = request.model ?? provider
         // What a provider of another kind is told passes it by, but for the number of the note.
         const sent: ModelRequest.ModelRequest = { ...request, providerOptions: Notes.only(request) }
         return (
           sent._tag === "Embedding"
-            ? Embeddings.send(client, sent, model, PROVIDER)
-            : Chat.send(client, sent, model, chat)
+            ? Embeddings.send(client, sent, model, provider)
+            : Chat.send(client, sent, model, { provider, maxTokensField: "max_completion_tokens" })
         ) as Effect.Effect<ResponseTo<R>, AiError.AiError>
       }
   )

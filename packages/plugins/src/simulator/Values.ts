@@ -36,7 +36,7 @@ export const json = (form: Json, schema: Schema.Top | undefined, key: string): s
   for (let attempt = 0; attempt < MOST_TRIES; attempt++) {
     const generated = generate(codec, `${key}/${attempt}`)
     if (generated !== undefined && accepts(generated)) {
-      return JSON.stringify(readableWhere(generated, readable, (value) => value, accepts))
+      return JSON.stringify(readableWhere(generated, readable, (value) => value, accepts, key))
     }
   }
   return JSON.stringify(readable)
@@ -61,17 +61,25 @@ const readableWhere = (
   generated: unknown,
   readable: unknown,
   within: (value: unknown) => unknown,
-  accepts: Accepts
+  accepts: Accepts,
+  key: string
 ): unknown => {
   if (accepts(within(readable))) return readable
+  if (typeof generated === "string") {
+    return Script.usual(key).find((text) => accepts(within(text))) ?? generated
+  }
   if (!isRecord(generated) || !isRecord(readable)) return generated
   let made: Json = generated
   for (const [name, value] of Object.entries(readable)) {
     if (!(name in made)) continue
-    made = {
-      ...made,
-      [name]: readableWhere(made[name], value, (field) => within({ ...made, [name]: field }), accepts)
-    }
+    const field = readableWhere(
+      made[name],
+      value,
+      (field) => within({ ...made, [name]: field }),
+      accepts,
+      `${key}.${name}`
+    )
+    made = { ...made, [name]: field }
   }
   return made
 }

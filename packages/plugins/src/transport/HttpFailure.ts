@@ -80,7 +80,7 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
     case 404:
       return new AiError.InvalidRequestError({
         constraint: notFound,
-        description: `${description}: look at the model's name and at the address, ${SafeText.line(refusal.url, 200)}`
+        description: `${description}: look at the model's name and at the address, ${SafeText.line(refusal.url, 200)}${/\/v\d+\/?$/.test(refusal.url) || refusal.module === "Anthropic" ? "" : ", which usually ends in /v1"}`
       })
     case 408:
     case 499:
