@@ -136,6 +136,26 @@ describe("an author's mistake", { concurrent: false }, () => {
       2,
       "its parameter limit has the name of a flag of pipe: give it another"
     ],
+    "an option of a layer": [
+      { "flow.ts": flow().replace("Cache.layer()", "Cache.layer({ ttl: 5 })") },
+      2,
+      "Cache.layer has no option ttl; it has timeToLive, namespace"
+    ],
+    "an option of a budget": [
+      { "flow.ts": flow({ options: "budget: { dollars: 1 }," }) },
+      2,
+      "the budget of flow test has no option dollars"
+    ],
+    "an option of a source": [
+      { "flow.ts": flow({ source: `Source.jsonl("rows", { path: "x", shcema: Schema.String })` }) },
+      2,
+      "source rows has no option shcema: did you mean schema?"
+    ],
+    "a stack without a provider": [
+      { "flow.ts": flow({ stack: "Stack.make(Ledger.layer, Retry.layer())" }) },
+      2,
+      "ends without a provider: put one last, such as OpenAi.layer"
+    ],
     "a file that is CommonJS by its package (H5)": [
       { "flow.ts": flow(), "package.json": '{"type":"commonjs"}' },
       0,
@@ -144,7 +164,7 @@ describe("an author's mistake", { concurrent: false }, () => {
   }
   for (const [name, [files, code, says]] of Object.entries(table)) {
     it(name, async () => {
-      const outcome = await simulate(files)
+      const outcome = await simulate(files, ...(code === 2 ? ["-q"] : []))
       assert.strictEqual(outcome.code, code, outcome.stderr)
       if (typeof says === "string") assert.include(outcome.stderr, says)
       else assert.match(outcome.stderr, says)
@@ -194,7 +214,12 @@ describe("a model or an address that is not there (E8)", { concurrent: false }, 
       /answered text\/html, not JSON .*is the base URL right\?/
     ],
     "a setting that is not taken": [
-      { status: 400, body: JSON.stringify({ error: { message: "Unsupported parameter: 'temperature'" } }) },
+      {
+        status: 400,
+        body: JSON.stringify({
+          error: { message: "Unsupported parameter: 'temperature'", code: "unsupported_parameter" }
+        })
+      },
       /400 Unsupported parameter: 'temperature'/
     ]
   }
@@ -213,6 +238,26 @@ describe("a model or an address that is not there (E8)", { concurrent: false }, 
       assert.isAtMost(server.seen.length, 12)
     })
   }
+
+  it("does not stop one whose rows are refused for what they are", async () => {
+    for (const error of [
+      { message: "unsupported image", code: "invalid_image" },
+      { message: "flagged as potentially violating our usage policy", code: "invalid_prompt" },
+      { message: "no" }
+    ]) {
+      const server = await serve((_, count) =>
+        count <= 8 ? { status: 400, body: JSON.stringify({ error }) } : { status: 200, body: completion("fine") }
+      )
+      const cwd = folder({ "flow.ts": flow({ source: words(30), options: "concurrency: 1," }) })
+      const { code, stderr } = await pipe(["run", "flow.ts", "-q"], {
+        cwd,
+        env: { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: server.url }
+      })
+      server.close()
+      assert.strictEqual(code, 1, stderr)
+      assert.lengthOf(lines(readFileSync(join(cwd, "out.jsonl"), "utf8")), 22)
+    }
+  })
 
   it("does not stop one that has answers, or whose rows fail each in its own way", async () => {
     const server = await serve((body, count) =>

@@ -101,6 +101,59 @@ describe("nothing real is called (A1)", { concurrent: false }, () => {
   })
 })
 
+describe("what others share", { concurrent: false }, () => {
+  it("holds no simulated answer that a real run could find", async () => {
+    const stack = `Stack.make(Cache.layer().pipe(Layer.provide(shared)), OpenAi.layer({ model: "gpt-4o-mini" }))`
+    const cwd = folder({
+      "flow.ts":
+        `import { CacheStore } from "@pipe/core"
+import { Layer } from "effect"
+globalThis.kept ??= new Map()
+const shared = Layer.succeed(CacheStore.CacheStore, { name: "shared", get: (key) => Effect.succeed(globalThis.kept.get(key)), set: (entry) => Effect.sync(() => void globalThis.kept.set(entry.key, entry.value)) })
+` + flow({ source: words(4), stack })
+    })
+    assert.strictEqual((await pipe(["run", "flow.ts", "--simulate", "-q"], { cwd, env: env() })).code, 0)
+    const real = await pipe(["run", "flow.ts", "-q"], { cwd, env: env() })
+    assert.strictEqual(real.code, 0, real.stderr)
+    assert.deepStrictEqual(
+      rowsOf(cwd, "out.jsonl").map(({ answer }) => answer),
+      ["real", "real", "real", "real"]
+    )
+  })
+
+  it("and embedders of the author's own are replaced; balanced endpoints are all looked at", async () => {
+    const embedding = `import { Embedder, SemanticCache, Balance } from "@pipe/core"
+import { EmbeddingModel as Em } from "effect/ai"
+import { Layer as L } from "effect"
+const model = L.effect(Em.EmbeddingModel, Em.make({ embedMany: ({ inputs }) => Effect.as(Effect.promise(() => fetch(process.env.REAL, { method: "POST", body: "{}" })), { results: inputs.map(() => [1, 0]), usage: { inputTokens: undefined } }) }))
+`
+    const semantic = folder({
+      "flow.ts":
+        own
+        + embedding
+        + flow({
+          source: words(6),
+          stack: `Stack.make(SemanticCache.layer().pipe(Layer.provide(Embedder.layer({ name: "mine", unfit: () => undefined }).pipe(Layer.provide(model)))), OpenAi.layer({ model: "gpt-4o-mini" }))`
+        }).replace("(r) => r.text)))", "(r) => r.text)), { varies: ({ row }) => row, reuse: { maxErrorRate: 0.1 } })")
+    })
+    const before = server.seen.length
+    const first = await pipe(["run", "flow.ts", "--simulate", "-q"], { cwd: semantic, env: env() })
+    assert.strictEqual(server.seen.length, before, first.stderr)
+    const balanced = folder({
+      "flow.ts":
+        own
+        + embedding
+        + flow({
+          source: words(4),
+          stack: `Balance.layer([{ layer: OpenAi.layer({ model: "gpt-4o-mini" }) }, { layer: Layer.succeed(ModelClient.ModelClient, { send, resolve: (r) => r }) }])`
+        })
+    })
+    const second = await pipe(["run", "flow.ts", "--simulate", "-q"], { cwd: balanced, env: env() })
+    assert.strictEqual(second.code, 2, second.stderr)
+    assert.strictEqual(server.seen.length, before)
+  })
+})
+
 const schemas: { readonly [name: string]: string } = {
   "a date": "Schema.DateFromString",
   "a date and time": "Schema.DateTimeUtcFromString",
@@ -115,23 +168,53 @@ const schemas: { readonly [name: string]: string } = {
   "a choice of records": `Schema.Union([Schema.Struct({ kind: Schema.Literal("a"), n: Schema.Int }), Schema.Struct({ kind: Schema.Literal("b"), text: Schema.String })])`,
   "a record of names": "Schema.Record(Schema.String, Schema.Int)",
   "a rule of one's own": `Schema.String.check(Schema.makeFilter((text) => text.startsWith("A")))`,
-  "what holds itself": `Schema.Struct({ name: Schema.String, parts: Schema.Array(Schema.suspend(() => Schema.Struct({ name: Schema.String }))) })`
+  "a Date": "Schema.Date",
+  "an Option": "Schema.Option(Schema.Int)",
+  "a number in a range": "Schema.Number.check(Schema.isBetween({ minimum: 10, maximum: 20 }))",
+  "what holds itself": "Tree"
 }
 
 describe("answers fit the schema (A6)", { concurrent: false }, () => {
   for (const [name, schema] of Object.entries(schemas)) {
     it(name, async () => {
       const cwd = folder({
-        "flow.ts": flow({ source: words(10) }).replace(
-          /LanguageModel\.generateText.*$/m,
-          `LanguageModel.generateObject({ schema: Schema.Struct({ value: ${schema} }), prompt: "of " + row }).pipe(Effect.map(({ value }) => value)))`
-        )
+        "flow.ts": flow({ source: words(10) })
+          .replace(
+            "const rows =",
+            "const Tree = Schema.Struct({ v: Schema.Int, kids: Schema.Array(Schema.suspend(() => Tree)) })\nconst rows ="
+          )
+          .replace(
+            /LanguageModel\.generateText.*$/m,
+            `LanguageModel.generateObject({ schema: Schema.Struct({ value: ${schema} }), prompt: "of " + row }).pipe(Effect.map(({ value }) => value)))`
+          )
       })
       const { code, stderr } = await pipe(["run", "flow.ts", "--simulate"], { cwd, env: {} })
       assert.strictEqual(code, 0, stderr)
       assert.lengthOf(rowsOf(cwd), 10)
     })
   }
+})
+
+describe("arguments of tools fit too", { concurrent: false }, () => {
+  it("with checks that no wire format says", async () => {
+    const cwd = folder({
+      "flow.ts": flow({ source: words(6) })
+        .replace("{ LanguageModel }", "{ LanguageModel, Tool, Toolkit }")
+        .replace(
+          "const rows =",
+          `const tools = Toolkit.make(Tool.make("find", { parameters: Schema.Struct({ sku: Schema.String.check(Schema.isPattern(/^[A-Z]{2}-\\d{3}$/))}), success: Schema.String }))
+const handlers = tools.toLayer({ find: ({ sku }) => Effect.succeed(sku) })
+const rows =`
+        )
+        .replace(
+          /LanguageModel\.generateText.*$/m,
+          `LanguageModel.generateText({ prompt: "of " + row, toolkit: tools }).pipe(Effect.map((r) => r.toolResults[0].result), Effect.provide(handlers)))`
+        )
+    })
+    const { code, stderr } = await pipe(["run", "flow.ts", "--simulate", "-q"], { cwd, env: {} })
+    assert.strictEqual(code, 0, stderr)
+    for (const { answer } of rowsOf(cwd)) assert.match(String(answer), /^[A-Z]{2}-\d{3}$/)
+  })
 })
 
 describe("simulated answers", { concurrent: false }, () => {

@@ -129,6 +129,6 @@ export const make: Effect.Effect<EmbeddingModel.EmbeddingModel> = Effect.gen(fun
 export const layerModel: Layer.Layer<EmbeddingModel.EmbeddingModel> = Layer.effect(EmbeddingModel.EmbeddingModel, make)
 
 /** `Embedder` for layers that compare texts. */
-export const layer: Layer.Layer<Embedder.Embedder> = Embedder.layer({ name: NAME, unfit }).pipe(
+export const layer: Layer.Layer<Embedder.Embedder> = Embedder.layer({ name: NAME, unfit, isLocal: true }).pipe(
   Layer.provide(layerModel)
 )

@@ -214,7 +214,7 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
         anthropic: { baseUrl: anthropicUrl, apiKey: "no-key-needed" }
       }).pipe(
         Context.add(Simulation.Simulation, {
-          identity: seed === SEED ? "" : seed,
+          identity: seed,
           note,
           answer: yield* StandIn.make(openAiUrl)
         })

@@ -40,22 +40,23 @@ export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfini
     return yield* ExitCode.refuse(`run ${run.name} was started by a program: resume it there (Runner.run with resume)`)
   const file = yield* flowFileOf(run.name, options.file, input)
   const flow = yield* LoadFlow.load(file)
-  // Only rows that the run has seen can have failed in it.
-  const seen = what === "failed" && run.status === "done" ? summary?.rows.read : undefined
   return yield* execute({
     flow,
     file,
     run: run.name,
     retry: what === "failed",
     parameters: options.parameters ?? {},
-    ...(options.limit === undefined && seen === undefined
-      ? undefined
-      : { limit: Math.min(options.limit ?? Number.POSITIVE_INFINITY, seen ?? Number.POSITIVE_INFINITY) }),
+    ...(options.limit === undefined ? undefined : { limit: options.limit }),
     ...(options.concurrency === undefined ? undefined : { concurrency: options.concurrency }),
     cache: options.cache ?? true,
     overwrite: input.overwrite,
     begun: { startedAt: run.startedAt, ...options },
-    input: { ...input, simulate, budget: input.budget.length > 0 ? input.budget : (options.budget ?? []) }
+    input: {
+      ...input,
+      simulate,
+      simulateSeed: Option.orElse(input.simulateSeed, () => Option.fromUndefinedOr(options.simulateSeed)),
+      budget: input.budget.length > 0 ? input.budget : (options.budget ?? [])
+    }
   })
 })
 

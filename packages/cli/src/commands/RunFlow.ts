@@ -43,7 +43,7 @@ export interface Session {
   readonly cache: boolean
   readonly overwrite: boolean
   /** What the run was begun with; flags stand over it. */
-  readonly begun?: Pick<RunRepo.Run, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline">
+  readonly begun?: Pick<RunRepo.Run, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
   readonly input: RunInput
 }
 
@@ -173,8 +173,10 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
         overwrite: session.overwrite,
         record: {
           ...shape,
+          ...(session.begun?.limit === undefined ? undefined : { limit: session.begun.limit }),
           file,
           simulate: input.simulate,
+          ...(Option.isSome(input.simulateSeed) ? { simulateSeed: input.simulateSeed.value } : undefined),
           budget: input.budget,
           ...(batch === undefined ? undefined : { batch: batch !== "off" }),
           ...(typeof batch !== "object" || batch.deadline === undefined

@@ -383,8 +383,17 @@ const decoder = <A>(schema: Schema.Codec<A, unknown>) => {
     return {
       position,
       problem: `does not fit its schema: ${Result.isSuccess(error) ? oneLine(messageOf(error.success)) : "a defect"}`,
-      raw: JSON.stringify(raw)
+      raw: rawOf(raw)
     }
+  }
+}
+
+/** What did not fit, as far as JSON can hold it. */
+const rawOf = (raw: unknown): string => {
+  try {
+    return JSON.stringify(raw) ?? String(raw)
+  } catch {
+    return String(raw)
   }
 }
 

@@ -91,7 +91,8 @@ export const layer = <const P extends readonly [Endpoint<unknown, unknown>, ...A
       return {
         ...(made.every(({ client }) => client.isEdge === true) ? { isEdge: true as const } : undefined),
         ...(first.batch === undefined ? undefined : { batch: first.batch }),
-        layers: first.layers ?? [],
+        // One that is no provider is seen by whoever has to know it.
+        layers: (made.find(({ client }) => !ModelClient.hasProviders(client.layers))?.client ?? first).layers ?? [],
         resolve: first.resolve,
         send
       } satisfies ModelClient.Service

@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import * as SafeText from "../data/SafeText.ts"
 import * as Secret from "../data/Secret.ts"
 import * as StoredValue from "../data/StoredValue.ts"
@@ -140,6 +141,8 @@ export interface ErrorsFile {
   readonly path: string | undefined
   /** Takes away what an earlier run has left there, if no row failed. */
   readonly allWell: Effect.Effect<void>
+  /** Writes the file anew, where a row failed. */
+  readonly rewrite: <E>(rows: Stream.Stream<RowRepo.StoredFailure, E>) => Effect.Effect<void, E>
   readonly append: (row: FailedRow) => Effect.Effect<void>
   readonly count: () => number
   /** Forgets what came so far: all rows are gone through anew. */
@@ -207,6 +210,20 @@ export const open = Effect.fnUntraced(function* (
     path: place?.path,
     count: () => count,
     allWell: Effect.suspend(() => (count === 0 ? remove : Effect.void)),
+    rewrite: (rows) =>
+      count === 0 || place === undefined || isStream
+        ? Effect.void
+        : Effect.andThen(
+            Effect.ignore(fs.truncate(place.real, 0)),
+            Stream.runForEach(rows, ({ input, ...row }) =>
+              writing.withPermit(
+                Effect.suspend(() => {
+                  pending += `${lineOf({ ...row, input: JSON.parse(input) as unknown })}\n`
+                  return Effect.ignore(flush)
+                })
+              )
+            )
+          ),
     restart: writing.withPermit(
       Effect.suspend(() => {
         count = 0

@@ -51,7 +51,7 @@ export const services = Effect.fnUntraced(function* (
   const own = yield* Layer.build(flow.services)
   const base = Context.merge(context, own)
   if (flow.stack === undefined) {
-    const isReal = [LanguageModel.LanguageModel, EmbeddingModel.EmbeddingModel].some((model) =>
+    const isReal = [LanguageModel.LanguageModel, EmbeddingModel.EmbeddingModel, ModelClient.ModelClient].some((model) =>
       own.mapUnsafe.has(model.key)
     )
     return simulation !== undefined && isReal

@@ -30,7 +30,13 @@ export interface NodeJournal {
    * What is known of the node's value for some inputs: at once where it is in memory, which costs no effect. `run` is what
    * would compute it.
    */
-  readonly find: (input: unknown, sample: number, run: Run) => Hit | Effect.Effect<Found, never, unknown>
+  readonly find: (
+    input: unknown,
+    sample: number,
+    run: Run,
+    /** The row's place. */
+    position: string
+  ) => Hit | Effect.Effect<Found, never, unknown>
   /** Computes a value that was not found, and keeps it. */
   readonly keep: (missing: Missing, input: unknown, run: Run) => Effect.Effect<unknown, unknown, unknown>
   /** Why a value was not found, for people. */
@@ -64,8 +70,8 @@ export interface Options {
   readonly reuse: boolean
   /** Whether what is computed is kept: a plan only looks. */
   readonly keep: boolean
-  /** Whether rows keep what an earlier version of the step gave in this run. */
-  readonly retry: boolean
+  /** In a retry: whether the row at a place failed. The others keep what an earlier version of the step gave in this run. */
+  readonly retry: ((position: string) => boolean) | undefined
 }
 
 /** A node as it stands in the store. */
@@ -111,7 +117,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
 
   /** Finds out which step this is, once. */
   const identify = Effect.fnUntraced(function* (run: Run) {
-    const before = options.retry ? yield* store.rows.since(options.flow, node.name, options.run) : []
+    const before = options.retry !== undefined ? yield* store.rows.since(options.flow, node.name, options.run) : []
     let found: Step = yield* register(base)
     const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
     if (probe === undefined) probeWanted = true
@@ -168,38 +174,36 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     return Option.isSome(value) ? { _tag: "Hit", value: value.value } : { _tag: "Missing", key }
   }
 
-  const lookUp = (
-    known: Step,
-    sample: number,
-    text: string,
-    key = keyOf(known, sample, text)
-  ): Effect.Effect<Found, SqlError.SqlError> => {
-    const found = Effect.map(results.get(key, known.isNew), (result) => toFound(key, result))
-    return earlier.length === 0
-      ? found
-      : Effect.flatMap(found, (now) => (now._tag === "Hit" ? Effect.succeed(now) : lookUpEarlier(now, sample, text)))
-  }
+  const lookUp = (key: string, known: Step): Effect.Effect<Found, SqlError.SqlError> =>
+    Effect.map(results.get(key, known.isNew), (result) => toFound(key, result))
 
-  const lookUpEarlier = Effect.fnUntraced(function* (missing: Missing, sample: number, text: string) {
+  /** Whether a row keeps what an earlier version of the step gave: it did not fail in the run that is retried. */
+  const keepsEarlier = (position: string): boolean => earlier.length > 0 && options.retry?.(position) === false
+
+  const lookUpEarlier = Effect.fnUntraced(function* (known: Step, sample: number, text: string) {
     for (const key of earlier) {
       const found = toFound("", yield* results.get(keyOf({ key }, sample, text), false))
       if (found._tag === "Hit") return found
     }
-    return missing
+    return yield* lookUp(keyOf(known, sample, text), known)
   })
+
+  const lookUpFor = (known: Step, sample: number, text: string, position: string) =>
+    keepsEarlier(position) ? lookUpEarlier(known, sample, text) : lookUp(keyOf(known, sample, text), known)
 
   const orMissing = (found: Effect.Effect<Found, SqlError.SqlError, unknown>) =>
     Effect.catch(found, (error) => Effect.as(unreadable(error), nothing))
 
-  const find: NodeJournal["find"] = (input, sample, run) => {
+  const find: NodeJournal["find"] = (input, sample, run, position) => {
     const text = StoredValue.canonical(input)
     if (text === undefined) return Effect.succeed(nothing)
     if (step === undefined) {
-      return orMissing(Effect.flatMap(identified(run), (known) => lookUp(known, sample, text)))
+      return orMissing(Effect.flatMap(identified(run), (known) => lookUpFor(known, sample, text, position)))
     }
+    if (keepsEarlier(position)) return orMissing(lookUpEarlier(step, sample, text))
     const key = keyOf(step, sample, text)
     const found = toFound(key, results.peek(key))
-    return found._tag === "Hit" ? found : orMissing(lookUp(step, sample, text, key))
+    return found._tag === "Hit" ? found : orMissing(lookUp(key, step))
   }
 
   let warned = false

@@ -125,7 +125,14 @@ const stateOf = (flow: Flow.Any, at: number): { readonly state: RunState.RunStat
     flow,
     run: { name: "plan", tries: 1 },
     at,
-    errors: { path: undefined, count: () => count, append, allWell: Effect.void, restart: Effect.void },
+    errors: {
+      path: undefined,
+      count: () => count,
+      append,
+      allWell: Effect.void,
+      rewrite: () => Effect.void,
+      restart: Effect.void
+    },
     broken: () => undefined,
     left: () => undefined,
     options: {}
@@ -179,7 +186,7 @@ export const make = <E>(
           client,
           reuse: options.cache !== false,
           keep: false,
-          retry: false
+          retry: undefined
         }
         closures.close()
         state.useJournals((node) => Journal.forNode(node, journal))

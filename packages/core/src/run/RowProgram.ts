@@ -293,7 +293,7 @@ const journaled = (
     return Effect.void
   }
   return (row, values, attempt, slot) => {
-    const known = journal.find(values, 0, compute)
+    const known = journal.find(values, 0, compute, row.position)
     return !Effect.isEffect(known)
       ? takeOver(row, values, slot, known)
       : Effect.flatMap(known, (found) => {
@@ -325,7 +325,7 @@ const sampled = (
       const compute: Journal.Run = (values) =>
         ModelSettings.provide({ sample })(Effect.suspend(() => ask(values, sample)))
       if (journal === undefined) return compute(values)
-      const known = journal.find(values, sample, compute)
+      const known = journal.find(values, sample, compute, row.position)
       return Effect.flatMap(Effect.isEffect(known) ? known : Effect.succeed(known), (found) => {
         if (found._tag === "Hit") {
           if (++hits === samples) run.statsOf(node).reused++
@@ -475,7 +475,7 @@ const failed = (
     (reason) => Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.isHopeless(reason.error)
   )
   if (hopeless) run.stop({ kind: "failed", message: `step ${node.name}: ${message}` })
-  else if (run.parked === undefined && stats.made === 0 && firstFailures.size < MOST_KINDS && isForAll(cause)) {
+  else if (run.parked === undefined && stats.done === 0 && firstFailures.size < MOST_KINDS && isForAll(cause)) {
     const times = (firstFailures.get(message) ?? 0) + 1
     firstFailures.set(message, times)
     if (times >= MOST_EQUAL) {

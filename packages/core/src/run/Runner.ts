@@ -34,7 +34,6 @@ import * as Schema from "effect/Schema"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Money from "../data/Money.ts"
-import * as Plural from "../data/Plural.ts"
 import * as Usage from "../data/Usage.ts"
 import type * as Closure from "../closure/Closure.ts"
 import * as Flow from "../flow/Flow.ts"
@@ -56,6 +55,7 @@ import * as Simulation from "../seam/Simulation.ts"
 import * as Parking from "../seam/Parking.ts"
 import type * as RunRepo from "../store/RunRepo.ts"
 import * as Store from "../store/Store.ts"
+import * as EarlierTry from "./EarlierTry.ts"
 import * as Exchanges from "./Exchanges.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FlowContext from "./FlowContext.ts"
@@ -130,6 +130,12 @@ export const run = <E>(
         begun.tries === 1
           ? 0
           : yield* Effect.mapError(store.rows.lastFailure(begun.id), (error) => Store.unusable(store.name, error))
+      const failedBefore =
+        options.retry === true
+          ? yield* Effect.mapError(EarlierTry.failedPlaces(store, begun.id), (error) =>
+              Store.unusable(store.name, error)
+            )
+          : undefined
       const before = begun.tries === 1 ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(begun.summary))
       const at = yield* Clock.currentTimeMillis
       // A sample leaves the errors file of the last run as it is.
@@ -223,7 +229,7 @@ export const run = <E>(
           client,
           reuse: options.cache !== false,
           keep: true,
-          retry: options.retry === true
+          retry: failedBefore === undefined ? undefined : (position) => failedBefore.has(position)
         }
         if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
         closures.close()
@@ -238,7 +244,8 @@ export const run = <E>(
             ...options,
             problemOf: (rowsOf) =>
               Effect.suspend(() => {
-                const lost = intent.overwrite || before === undefined ? undefined : lostRows(flow, before, state)
+                const lost =
+                  intent.overwrite || before === undefined ? undefined : EarlierTry.lostRows(flow, before, state)
                 return lost === undefined
                   ? RunFiles.problemOf(flow, files, store, intent, rowsOf)
                   : Effect.succeed(lost)
@@ -284,7 +291,12 @@ export const run = <E>(
       })
       ended = true
       exchanges.end()
-      if (earlier > 0) store.rows.forgetFailures(begun.id, earlier, stop === undefined ? undefined : "again")
+      if (earlier > 0) {
+        store.rows.forgetFailures(begun.id, earlier, stop === undefined ? undefined : "again")
+        // Those of the try before that were not reached again are still failed rows.
+        if (stop !== undefined)
+          yield* Effect.ignore(Effect.andThen(store.commit, errors.rewrite(store.rows.failures(begun.id))))
+      }
       if (stop === undefined && Exit.isSuccess(exit)) {
         yield* errors.allWell
         const written = new Map(exit.value.map(({ rows, sink }) => [sink, rows]))
@@ -292,7 +304,12 @@ export const run = <E>(
           RunFiles.remember(
             files,
             store,
-            { flow: flow.name, name: begun.name, read: readOf(flow, summary), rowsOf: (sink) => written.get(sink) },
+            {
+              flow: flow.name,
+              name: begun.name,
+              read: EarlierTry.readOf(flow, summary),
+              rowsOf: (sink) => written.get(sink)
+            },
             intent
           )
         )
@@ -306,7 +323,9 @@ export const run = <E>(
           at: summary.at,
           // What an earlier try has read is still to be given again.
           summary: RunEvent.summaryToJson(
-            stop !== undefined && before !== undefined && readOf(flow, summary) < readOf(flow, before)
+            stop !== undefined
+              && before !== undefined
+              && EarlierTry.readOf(flow, summary) < EarlierTry.readOf(flow, before)
               ? { ...summary, rows: before.rows, nodes: before.nodes }
               : summary
           )
@@ -322,27 +341,6 @@ export const run = <E>(
       return stop === undefined ? summary : yield* new RunFailed({ message: stop.message, summary })
     })
   )
-
-/** Rows that were read of the source that has the most of them. */
-const readOf = (flow: Flow.Any, { nodes }: RunEvent.RunFinished): number => {
-  const driving = new Set([...flow.graph.driving].map(({ name }) => name))
-  return Math.max(0, ...nodes.flatMap(({ done, failed, name }) => (driving.has(name) ? [done + failed] : [])))
-}
-
-/** Why a try of a run must not end it: its sources gave fewer rows than before, as standard input that is not there again. */
-const lostRows = (flow: Flow.Any, before: RunEvent.RunFinished, state: RunState.RunState): string | undefined => {
-  const earlier = readOf(flow, before)
-  const now = Math.max(
-    0,
-    ...Array.from(flow.graph.driving, (node) => {
-      const { done, failed } = state.statsOf(node)
-      return done + failed
-    })
-  )
-  return now >= earlier
-    ? undefined
-    : `the sources gave ${Plural.of(now, "row")}, and ${Plural.count(earlier)} in the try before: give run ${before.run} the same input again, or insist with --overwrite`
-}
 
 /** Real and simulated runs have stores of their own: no answer of one is found by the other. */
 const apart = Effect.fnUntraced(function* (store: Store.Service, simulate: boolean) {

@@ -20,6 +20,8 @@ import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as ModelRequest from "../data/ModelRequest.ts"
+import * as Simulation from "./Simulation.ts"
 
 export interface Service {
   /** Provider and model: vectors of one name are never compared with those of another. */
@@ -36,7 +38,10 @@ export interface Service {
 export class Embedder extends Context.Service<Embedder, Service>()("@pipe/core/Embedder") {}
 
 /** What has to be known of a model. */
-export type Options = Pick<Service, "name" | "unfit">
+export interface Options extends Pick<Service, "name" | "unfit"> {
+  /** It calls nobody, so simulated runs use it too; any other is replaced by the simulator there. */
+  readonly isLocal?: boolean
+}
 
 /** The same vector, of length 1. */
 export const unit = (vector: ReadonlyArray<number>): Float32Array => {
@@ -47,9 +52,17 @@ export const unit = (vector: ReadonlyArray<number>): Float32Array => {
 }
 
 /** On an embedding model. Texts that come together are sent together. */
-export const make = (model: EmbeddingModel.EmbeddingModel, options: Options): Service => ({
-  ...options,
-  embed: (text) => Effect.map(model.embed(text), ({ vector }) => unit(vector))
+export const make = (model: EmbeddingModel.EmbeddingModel, { isLocal, name, unfit }: Options): Service => ({
+  name,
+  unfit,
+  embed: (text) =>
+    Effect.flatMap(Simulation.Simulation, (simulation) =>
+      simulation === undefined || isLocal === true
+        ? Effect.map(model.embed(text), ({ vector }) => unit(vector))
+        : Effect.map(simulation.answer(name, ModelRequest.embedding({ model: name, inputs: [text] })), ({ vectors }) =>
+            unit(vectors[0]!)
+          )
+    )
 })
 
 /** On the `EmbeddingModel` in context. */

@@ -167,7 +167,7 @@ export const SIMULATION = "simulation"
 
 /** A stack that says which simulation its answers are of: they are not reused in another. */
 export const simulated = (client: Service, simulation: Simulation.Simulation | undefined): Service =>
-  simulation === undefined || simulation.identity === "" || hasLayer(client.layers, SIMULATION)
+  simulation === undefined || hasLayer(client.layers, SIMULATION)
     ? client
     : { ...client, layers: [{ name: SIMULATION, answers: simulation.identity }, ...(client.layers ?? [])] }
 

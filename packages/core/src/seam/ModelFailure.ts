@@ -34,14 +34,14 @@ export const isBudgetReached = (error: AiError.AiError): boolean =>
 /** The `constraint` by which a provider marks a request that does not fit the context window. */
 export const contextWindow = "context window"
 
-/**
- * Whether a failure says nothing of the row that met it: a model or an address that is not there, a setting that is not taken, a
- * server that cannot be reached. Any row would meet it.
- */
-export const isForAll = (error: AiError.AiError): boolean =>
-  error.reason._tag === "InvalidRequestError"
-    ? kind(error) === "final"
-    : error.reason._tag === "NetworkError" || error.reason._tag === "UnsupportedSchemaError"
+/** The `constraint` of a request that fails whatever its row is: a model, an address or a setting that is not there. */
+export const setUp = "set-up"
+
+/** Whether a failure says nothing of the row that met it: any row would meet it. */
+export const isForAll = ({ reason }: AiError.AiError): boolean =>
+  reason._tag === "InvalidRequestError"
+    ? reason.constraint === setUp
+    : reason._tag === "NetworkError" || reason._tag === "UnsupportedSchemaError"
 
 export const kind = (error: AiError.AiError): Kind => {
   const reason = error.reason

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
+import type * as Tool from "effect/ai/Tool"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as ModelRequest from "../data/ModelRequest.ts"
@@ -48,4 +49,9 @@ export const Simulation = Context.Reference<Simulation | undefined>("@pipe/core/
 /** The answers of the flow that is run. Default: none. */
 export const Own = Context.Reference<Answers | undefined>("@pipe/core/Simulation/Own", {
   defaultValue: () => undefined
+})
+
+/** The tools of a call, whose schemas say more than what is sent of them. The bridge to `effect/ai` sets it. */
+export const Tools = Context.Reference<ReadonlyArray<Tool.Any>>("@pipe/core/Simulation/Tools", {
+  defaultValue: () => []
 })

@@ -29,6 +29,7 @@ import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
 import * as ModelClient from "./ModelClient.ts"
 import * as ModelSettings from "./ModelSettings.ts"
+import * as Simulation from "./Simulation.ts"
 
 /** Provides `LanguageModel` from the `ModelClient` in context. */
 export const layer: Layer.Layer<LanguageModel.LanguageModel, never, ModelClient.ModelClient> = Layer.effect(
@@ -148,9 +149,11 @@ const ask = (
     } catch (error) {
       return Effect.fail(invalidInput(error instanceof Error ? error.message : String(error)))
     }
-    return options.responseFormat.type === "text"
-      ? client.send(request)
-      : askForObject(client, request, codecOf(options.responseFormat.schema))
+    const asked =
+      options.responseFormat.type === "text"
+        ? client.send(request)
+        : askForObject(client, request, codecOf(options.responseFormat.schema))
+    return options.tools.length === 0 ? asked : Effect.provideService(asked, Simulation.Tools, options.tools)
   })
 
 /** Sends with a check of the answer against the schema, and fails on an answer that no layer could mend. */

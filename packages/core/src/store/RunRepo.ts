@@ -28,6 +28,8 @@ export const Options = Schema.Struct({
   concurrency: Schema.optionalKey(Schema.Int),
   cache: Schema.optionalKey(Schema.Boolean),
   simulate: Schema.optionalKey(Schema.Boolean),
+  /** What its simulated answers depend on. */
+  simulateSeed: Schema.optionalKey(Schema.String),
   budget: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Whether requests go in batches, against what the flow's own stack says; and until when, in milliseconds from the start. */
   batch: Schema.optionalKey(Schema.Boolean),

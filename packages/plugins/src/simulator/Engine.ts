@@ -26,6 +26,16 @@ const formats: {
   "/v1/messages": { read: Wire.fromAnthropic, write: Wire.toAnthropic, events: Wire.toAnthropicEvents }
 }
 
+/** What a tool is called with. */
+const argumentsOf = (
+  { name, parameters }: NonNullable<Wire.Asked["tool"]>,
+  key: string,
+  note: Notes.Note | undefined
+): unknown => {
+  const noted = note?.tools.get(name)
+  return noted === undefined ? Script.fromSchema(parameters, key) : (JSON.parse(noted) as unknown)
+}
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 export type Engine = ReturnType<typeof make>
@@ -90,9 +100,7 @@ export const make = (options: Options, count: (text: string) => number, notes: N
   const answerTo = (asked: Wire.Asked, wrong: boolean, arrived: number, note: Notes.Note | undefined): Wire.Answer => {
     const key = note?.seed ?? `${seed}\n${asked.model}\n${asked.prompt}`
     const tool =
-      asked.tool === undefined
-        ? undefined
-        : { name: asked.tool.name, arguments: Script.fromSchema(asked.tool.parameters, key) }
+      asked.tool === undefined ? undefined : { name: asked.tool.name, arguments: argumentsOf(asked.tool, key, note) }
     const single = (prompt: string, schema: Wire.Json | undefined): string => {
       const key = `${seed}\n${asked.model}\n${prompt}`
       return (

@@ -12,7 +12,7 @@ import * as RowValues from "@pipe/core/RowValues"
 import * as Simulation from "@pipe/core/Simulation"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import * as Script from "./Script.ts"
 import * as Values from "./Values.ts"
 
@@ -22,8 +22,9 @@ export const FIELD = "simulation"
 /** What a request is answered with: the same for the same seed, row, sample and files. */
 export interface Note {
   readonly seed: string
-  /** `undefined`: the server makes one up. */
-  readonly text: string | undefined
+  readonly text: string
+  /** Arguments for each tool, as JSON. */
+  readonly tools: ReadonlyMap<string, string>
 }
 
 export interface Notes {
@@ -72,8 +73,16 @@ const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fib
   const model = request.model ?? ""
   const key = [seed, step, model, String(sample), RequestKey.canonical(request.messages), textOf(values)].join("\n")
   const own = fiber.getRef(Simulation.Own)?.({ step, model, prompt: ModelRequest.text(request), values, sample })
+  const tools = new Map<string, string>()
+  for (const { name, parametersSchema } of fiber.getRef(Simulation.Tools)) {
+    const form = request.tools.find((tool) => tool.name === name)?.parameters
+    if (form !== undefined) {
+      tools.set(name, Values.json(form as Script.Json, Schema.toCodecJson(parametersSchema as never), `${key}/${name}`))
+    }
+  }
   return {
     seed: key,
+    tools,
     text:
       own !== undefined
         ? typeof own === "string"

@@ -13,12 +13,17 @@ const pick = <A>(items: ReadonlyArray<A>, key: string): A => items[Math.floor(ch
 
 export type Json = { readonly [key: string]: unknown }
 
+/** Levels of values that hold themselves; below them lists are short and what may be left out is. */
+const DEEP = 2
+const MOST_DEPTH = 12
+
 /** A value that fits a JSON Schema, but for its patterns. */
-export const fromSchema = (schema: Json, key: string, root: Json = schema): unknown => {
+export const fromSchema = (schema: Json, key: string, root: Json = schema, depth = 0): unknown => {
   const ref = schema["$ref"]
   if (typeof ref === "string") {
+    if (depth > MOST_DEPTH) return null
     const name = ref.split("/").at(-1)!
-    return fromSchema((root["$defs"] as Json)[name] as Json, key, root)
+    return fromSchema(name === "#" ? root : ((root["$defs"] as Json)[name] as Json), key, root, depth + 1)
   }
   if ("const" in schema) return schema["const"]
   if (Array.isArray(schema["enum"])) return pick(schema["enum"], key)
@@ -26,23 +31,31 @@ export const fromSchema = (schema: Json, key: string, root: Json = schema): unkn
     const options = schema[keyword]
     if (!Array.isArray(options)) continue
     const values = options.filter((option: Json) => option["type"] !== "null")
-    return values.length === 0 ? null : fromSchema(pick(values, `${key}?`) as Json, key, root)
+    if (values.length === 0 || (depth > DEEP && values.length < options.length)) return null
+    // Of a tree, a leaf.
+    const flat = depth > DEEP ? values.filter((option: Json) => option["$ref"] === undefined) : []
+    return fromSchema(pick(flat.length > 0 ? flat : values, `${key}?`) as Json, key, root, depth)
   }
   const all = schema["allOf"]
-  if (Array.isArray(all)) return fromSchema(Object.assign({}, schema, ...all, { allOf: undefined }), key, root)
+  if (Array.isArray(all)) return fromSchema(Object.assign({}, schema, ...all, { allOf: undefined }), key, root, depth)
   switch (schema["type"]) {
     case "object":
       return Object.fromEntries(
-        Object.entries((schema["properties"] ?? {}) as Json).map(([name, property]) => [
-          name,
-          fromSchema(property as Json, `${key}.${name}`, root)
-        ])
+        Object.entries((schema["properties"] ?? {}) as Json).flatMap(([name, property]) =>
+          depth > DEEP && !(schema["required"] as ReadonlyArray<string> | undefined)?.includes(name)
+            ? []
+            : [[name, fromSchema(property as Json, `${key}.${name}`, root, depth)]]
+        )
       )
     case "array": {
       const min = Number(schema["minItems"] ?? 1)
-      const count = Math.max(min, Math.min(Number(schema["maxItems"] ?? 3), 1 + Math.floor(chance(key, "n") * 3)))
+      const wanted = depth > DEEP ? 0 : 1 + Math.floor(chance(key, "n") * 3)
+      const count = Math.max(
+        depth > DEEP ? Number(schema["minItems"] ?? 0) : min,
+        Math.min(Number(schema["maxItems"] ?? 3), wanted)
+      )
       return Array.from({ length: count }, (_, index) =>
-        fromSchema((schema["items"] ?? {}) as Json, `${key}[${index}]`, root)
+        fromSchema((schema["items"] ?? {}) as Json, `${key}[${index}]`, root, depth)
       )
     }
     case "boolean":

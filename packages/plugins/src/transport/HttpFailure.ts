@@ -27,11 +27,21 @@ export interface Refusal {
   readonly overflow?: RegExp | undefined
 }
 
-const notFound = "not found"
+/** What OpenAI and those who follow it call settings and models that they do not take (platform.openai.com, error codes). */
+const SET_UP: ReadonlySet<string> = new Set([
+  "unsupported_parameter",
+  "unsupported_value",
+  "unknown_parameter",
+  "invalid_model",
+  "model_not_found"
+])
+
+/** The key in a reason's metadata that says that the address, or what it names, is not there. */
+const NOT_FOUND = "isNotFound"
 
 /** Whether the address itself, or what it names, is not there. */
 export const isNotFound = ({ reason }: AiError.AiError): boolean =>
-  reason._tag === "InvalidRequestError" && reason.constraint === notFound
+  reason._tag === "InvalidRequestError" && reason.metadata[NOT_FOUND] === true
 
 const overflow =
   /context[ _](?:length|window|limit)|maximum context|prompt is too long|too many (?:input )?tokens|exceeds? the (?:model'?s )?(?:context|token)|(?:does|do) not fit\b.*window/i
@@ -79,7 +89,8 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
       return new AiError.AuthenticationError({ kind: "InsufficientPermissions", description })
     case 404:
       return new AiError.InvalidRequestError({
-        constraint: notFound,
+        constraint: ModelFailure.setUp,
+        metadata: { [NOT_FOUND]: true },
         description: `${description}: look at the model's name and at the address, ${SafeText.line(refusal.url, 200)}${/\/v\d+\/?$/.test(refusal.url) || refusal.module === "Anthropic" ? "" : ", which usually ends in /v1"}`
       })
     case 408:
@@ -100,6 +111,7 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
       return status >= 500
         ? new AiError.InternalProviderError({ description, metadata })
         : new AiError.InvalidRequestError({
+            ...(code !== undefined && SET_UP.has(code) ? { constraint: ModelFailure.setUp } : undefined),
             description: type === undefined ? description : `${description} [${SafeText.line(type, 100)}]`,
             metadata: limitOf(largestIn(refusal.message))
           })
@@ -163,6 +175,7 @@ export const notJson = (options: {
     reason:
       options.contentType !== undefined && !options.contentType.includes("json")
         ? new AiError.InvalidRequestError({
+            constraint: ModelFailure.setUp,
             // Something answered with success: whoever it is may bill it.
             metadata: { [ModelFailure.billableKey]: true },
             description: `${options.url} answered ${options.contentType}, not JSON ("${start}"): is the base URL right? It usually ends in /v1`

@@ -1,0 +1,50 @@
+/**
+ * What a run that goes on has of its earlier tries: the rows that failed, and how many there were.
+ *
+ * @internal
+ */
+import * as Stream from "effect/Stream"
+import * as Plural from "../data/Plural.ts"
+import type * as Flow from "../flow/Flow.ts"
+import type * as Store from "../store/Store.ts"
+import type * as RunEvent from "./RunEvent.ts"
+import type * as RunState from "./RunState.ts"
+
+/** Rows that were read of the source that has the most of them. */
+export const readOf = (flow: Flow.Any, { nodes }: RunEvent.RunFinished): number => {
+  const driving = new Set([...flow.graph.driving].map(({ name }) => name))
+  return Math.max(0, ...nodes.flatMap(({ done, failed, name }) => (driving.has(name) ? [done + failed] : [])))
+}
+
+/** The places of rows that failed in a run, and of the rows that they came of: `docs.jsonl:3[2]` is of `docs.jsonl:3`. */
+export const failedPlaces = (store: Store.Service, run: number) =>
+  Stream.runFold(
+    store.rows.failures(run),
+    () => new Set<string>(),
+    (places, { position }) => {
+      for (let place: string | undefined = position; place !== undefined;) {
+        places.add(place)
+        place = /^(.+)\[[^[\]]*\]$/.exec(place)?.[1]
+      }
+      return places
+    }
+  )
+
+/** Why a try of a run must not end it: its sources gave fewer rows than before, as standard input that is not there again. */
+export const lostRows = (
+  flow: Flow.Any,
+  before: RunEvent.RunFinished,
+  state: RunState.RunState
+): string | undefined => {
+  const earlier = readOf(flow, before)
+  const now = Math.max(
+    0,
+    ...Array.from(flow.graph.driving, (node) => {
+      const { done, failed } = state.statsOf(node)
+      return done + failed
+    })
+  )
+  return now >= earlier
+    ? undefined
+    : `the sources gave ${Plural.of(now, "row")}, and ${Plural.count(earlier)} in the try before: give run ${before.run} the same input again, or insist with --overwrite`
+}
