@@ -19,9 +19,16 @@ export const folder = (files: { readonly [name: string]: string | Uint8Array } =
   return path
 }
 
-/** The environment of this process without what would reach a real provider. */
+/** The environment of this process without what would reach a real provider, and without what started the tests. */
 export const environment = (own: { readonly [name: string]: string } = {}): { [name: string]: string | undefined } => {
-  const { ANTHROPIC_API_KEY: _a, OPENAI_API_KEY: _o, OPENAI_BASE_URL: _u, PIPE_STORE: _s, ...inherited } = process.env
+  const {
+    ANTHROPIC_API_KEY: _a,
+    OPENAI_API_KEY: _o,
+    OPENAI_BASE_URL: _u,
+    PIPE_STORE: _s,
+    npm_config_user_agent: _n,
+    ...inherited
+  } = process.env
   return { ...inherited, ...own }
 }
 

@@ -31,7 +31,7 @@ export const command = Command.make(
       const price = pricing.lookup({ model: model.value, provider: from, at })
       if (Option.isNone(price)) {
         return yield* new ExitCode.Failure({
-          message: `no price is known for ${model.value}${from === undefined ? "" : ` at ${from}`}: a run would show its cost as unknown. Give one in the flow: prices: { "${model.value}": { input: 0.15, output: 0.6 } } (USD per million tokens)`,
+          message: `no price is known for ${model.value}${from === undefined ? "" : ` at ${from}`}: a run would show its cost as unknown. ${Pricing.advice(pricing, { at, model: model.value, provider: from })}`,
           exitCode: ExitCode.failed
         })
       }
