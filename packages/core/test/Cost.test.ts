@@ -36,7 +36,7 @@ describe("token classes", () => {
 
   it("bills the total where the breakdown is partial or too large, and says so (litellm#18607)", () => {
     assert.strictEqual(Usage.outputTokens(Usage.fromInclusive({ input: 0, output: 500, reasoning: 420 })!), 500)
-    const wrong = Usage.fromInclusive({ input: 0, output: 55, reasoning: 60 })!
+    const wrong = Usage.fromInclusive({ input: 10, output: 55, reasoning: 60, total: 65 })!
     assert.strictEqual(Usage.outputTokens(wrong), 55)
     assert.include(wrong.inconsistent!, "60 reasoning tokens inside 55")
   })

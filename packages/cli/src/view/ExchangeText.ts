@@ -76,8 +76,12 @@ const CLASSES = [
   ["cacheRead", "cached"],
   ["cacheWrite", "written to the cache"],
   ["cacheWrite1h", "written to the cache for an hour"],
+  ["inputAudio", "audio input"],
+  ["inputImage", "image input"],
   ["output", "output"],
-  ["reasoning", "reasoning"]
+  ["reasoning", "reasoning"],
+  ["outputAudio", "audio output"],
+  ["outputImage", "image output"]
 ] as const
 
 const tokensText = (tokens: unknown): string =>

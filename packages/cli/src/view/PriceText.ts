@@ -11,8 +11,18 @@ const classes = [
   ["reasoning", "reasoning"]
 ] as const
 
+const rare = [
+  ["inputAudio", "audio input"],
+  ["inputImage", "image input"],
+  ["outputAudio", "audio output"],
+  ["outputImage", "image output"]
+] as const
+
 /** USD for a million tokens. */
-const usd = (rate: Money.Money): string => `$${Money.toUsd(rate * 1_000_000n)}`
+const usd = (rates: Price.Rates, tokenClass: Parameters<typeof Price.perMillion>[1]): string => {
+  const price = Price.perMillion(rates, tokenClass)
+  return price === undefined ? "unknown" : `$${Money.toUsd(price)}`
+}
 
 /** One model's price: every class at every context length, then batch. */
 export const describe = (asked: string, price: Price.Price, at: number): string => {
@@ -33,10 +43,18 @@ export const describe = (asked: string, price: Price.Price, at: number): string 
       const owns = Price.hasOwnRate(rates, tokenClass)
       if (!owns && tokenClass === "cacheWrite1h") continue
       lines.push(
-        `    ${name.padEnd(20)} ${usd(Price.rateOf(rates, tokenClass))}${owns ? "" : "  (no price of its own: its parent's)"}`
+        `    ${name.padEnd(20)} ${usd(rates, tokenClass)}${owns ? "" : "  (no price of its own: its parent's)"}`
       )
     }
   }
+  for (const [name, label] of rare) {
+    const { rates } = price.tiers[0]
+    if (rates[name] !== undefined) lines.push(`    ${label.padEnd(20)} ${usd(rates, name)}`)
+  }
+  if (price.fees?.request !== undefined)
+    lines.push(`    ${"each request".padEnd(20)} ${Money.format(price.fees.request)}`)
+  if (price.fees?.search !== undefined)
+    lines.push(`    ${"each web search".padEnd(20)} ${Money.format(price.fees.search)}`)
   for (const tier of ["batch", "flex"]) {
     const whole = Price.cost(price, oneMillion, { provider: price.provider })
     const part = Price.cost(price, oneMillion, { provider: price.provider, serviceTier: tier })
@@ -57,10 +75,11 @@ export const list = (prices: ReadonlyArray<Price.Price>): string => {
     `${"model".padEnd(width)}  ${"input".padStart(10)}  ${"cached".padStart(10)}  ${"output".padStart(10)}   USD per 1,000,000 tokens`,
     ...prices.map((price) => {
       const { rates } = price.tiers[0]
-      return `${price.model.padEnd(width)}  ${usd(rates.input).padStart(10)}  ${(rates.cacheRead === undefined
+      return `${price.model.padEnd(width)}  ${usd(rates, "uncachedInput").padStart(10)}  ${(rates.cacheRead
+      === undefined
         ? "–"
-        : usd(rates.cacheRead)
-      ).padStart(10)}  ${usd(rates.output).padStart(10)}${price.tiers.length > 1 ? "   more for long prompts" : ""}`
+        : usd(rates, "cacheRead")
+      ).padStart(10)}  ${usd(rates, "output").padStart(10)}${price.tiers.length > 1 ? "   more for long prompts" : ""}`
     })
   ].join("\n")
 }

@@ -275,7 +275,7 @@ const toTaken = (
       ...(response.model === batch.model ? undefined : { requested: batch.model }),
       ...(response.usage === undefined || response.usage.unpriceable === true
         ? atMost(batch, line, pricing, at, response)
-        : Pricing.charge(pricing, { ...response, at, usage: response.usage }))
+        : Pricing.charge(pricing, { ...response, usage: response.usage }, at))
     }
   }
 }
@@ -292,7 +292,7 @@ const countedOr = (
   const usage = ModelFailure.usageOf(error)
   return usage === undefined || usage.unpriceable === true
     ? atMost(batch, line, pricing, at)
-    : Pricing.charge(pricing, { provider, model, at, usage, serviceTier: "batch" })
+    : Pricing.charge(pricing, { provider, model, usage, serviceTier: "batch" }, at)
 }
 
 /** What an answer without a count has cost at most: what its request could, or as long as it is where no limit was sent. */
@@ -306,7 +306,7 @@ const atMost = (
   const shown = response?._tag === "CompletionResponse" ? Charge.shownOf(response) : 0
   const usage = { ...Usage.zero, uncachedInput: most.input, output: Math.max(most.output, shown) }
   const { provider, model } = response ?? batch
-  const charge = Pricing.charge(pricing, { provider, model, at, usage, serviceTier: "batch" })
+  const charge = Pricing.charge(pricing, { provider, model, usage, serviceTier: "batch" }, at)
   const isMore = charge.cost === undefined || (most.cost !== undefined && most.cost > charge.cost)
   return isMore && most.cost !== undefined
     ? { usage, cost: most.cost, estimated: true }

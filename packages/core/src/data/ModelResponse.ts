@@ -44,6 +44,7 @@ export const noAnswers: { readonly [O in Origin]: number } = { provider: 0, cach
 export const Discarded = Schema.Struct({
   provider: Schema.String,
   model: Schema.String,
+  requestedModel: Schema.optionalKey(Schema.String),
   usage: Schema.optionalKey(Usage.Usage),
   serviceTier: Schema.optionalKey(Schema.String),
   origin: Origin
@@ -62,8 +63,10 @@ const common = {
   baselineModel: Schema.optionalKey(Schema.String),
   /** `undefined` when the provider did not say. */
   usage: Schema.optionalKey(Usage.Usage),
-  /** The class of service that was billed, when it is not the ordinary one: `"flex"`, `"batch"`. */
+  /** The class of service that was billed, when it is not the ordinary one: `"flex"`, `"batch"`; several are joined: `"us+batch"`. */
   serviceTier: Schema.optionalKey(Schema.String),
+  /** What the provider itself says that the call has cost, in USD. */
+  reportedCost: Schema.optionalKey(Schema.Finite),
   /** What the request would have used by itself, as it was counted, where it was answered together with others. */
   unpacked: Schema.optionalKey(Usage.Usage),
   /** What was asked for this answer beside it: the doubted answers of cheaper models, and those of their judges. */
@@ -109,6 +112,7 @@ export const toDiscarded = (response: ModelResponse): ReadonlyArray<Discarded> =
   {
     provider: response.provider,
     model: response.model,
+    requestedModel: response.requestedModel,
     ...(response.usage === undefined ? undefined : { usage: response.usage }),
     ...(response.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
     origin: response.origin
@@ -123,6 +127,12 @@ export const again = <R extends ModelResponse>(response: R, origin: Exclude<Orig
   ...(response.discarded === undefined
     ? undefined
     : { discarded: response.discarded.map((one) => ({ ...one, origin })) })
+})
+
+/** The answer as one that was billed in a class of service too. */
+export const inTier = <R extends ModelResponse>(response: R, tier: string): R => ({
+  ...response,
+  serviceTier: response.serviceTier === undefined ? tier : `${response.serviceTier}+${tier}`
 })
 
 /** The text of an answer; empty for vectors and for pure tool calls. */

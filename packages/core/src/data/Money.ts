@@ -66,6 +66,10 @@ export const fromUsd = (text: string): Option.Option<Money> => {
   return Option.some(match[1] === "-" ? -amount : amount)
 }
 
+/** An amount of USD that somebody else has counted in floating point, to the picodollar; `undefined` for what is none. */
+export const fromReported = (usd: number): Money | undefined =>
+  Number.isFinite(usd) && usd >= 0 && usd < 1e6 ? BigInt(Math.round(usd * 1e12)) : undefined
+
 /** The exact amount as a decimal number of USD without trailing zeros: `"0.00000012"`. */
 export const toUsd = (amount: Money): string => {
   const digits = (amount < 0n ? -amount : amount).toString().padStart(DIGITS + 1, "0")

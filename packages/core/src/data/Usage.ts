@@ -35,6 +35,16 @@ export const Usage = Schema.Struct({
   output: Count,
   /** Output tokens spent on reasoning. */
   reasoning: Count,
+  /** Input tokens of audio, which no prompt cache served. */
+  inputAudio: Schema.optionalKey(Count),
+  /** Input tokens of images, where the provider counts them apart. */
+  inputImage: Schema.optionalKey(Count),
+  /** Output tokens of audio. */
+  outputAudio: Schema.optionalKey(Count),
+  /** Output tokens of images. */
+  outputImage: Schema.optionalKey(Count),
+  /** Searches of the web that the provider made for the call; each has a fee. */
+  searches: Schema.optionalKey(Count),
   /** Set when the provider's figures contradict each other: says which. */
   inconsistent: Schema.optionalKey(Schema.String),
   /** Set when nothing sure can be said about the input, so that no price may be put on it. */
@@ -43,10 +53,29 @@ export const Usage = Schema.Struct({
 
 export interface Usage extends Schema.Schema.Type<typeof Usage> {}
 
-/** The names of the token classes. */
+/** The names of the token classes that every usage has. */
 export const classes = ["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h", "output", "reasoning"] as const
 
+/** The names of those that few calls have: left out, there are none of them. */
+export const rareClasses = ["inputAudio", "inputImage", "outputAudio", "outputImage"] as const
+
 export type TokenClass = (typeof classes)[number]
+
+export type RareClass = (typeof rareClasses)[number]
+
+/** The optional counts of a usage, those that are there. */
+const rare = [...rareClasses, "searches"] as const
+
+/** Whether a usage has any of the optional counts: nearly none has. */
+export const hasRare = (usage: Usage): boolean =>
+  usage.inputAudio !== undefined
+  || usage.inputImage !== undefined
+  || usage.outputAudio !== undefined
+  || usage.outputImage !== undefined
+  || usage.searches !== undefined
+
+const mapRare = (usage: Usage, f: (count: number, name: (typeof rare)[number]) => number): Partial<Usage> =>
+  Object.fromEntries(rare.flatMap((name) => (usage[name] === undefined ? [] : [[name, f(usage[name], name)]])))
 
 /** No tokens at all. */
 export const zero: Usage = {
@@ -59,9 +88,15 @@ export const zero: Usage = {
 }
 
 export const inputTokens = (usage: Usage): number =>
-  usage.uncachedInput + usage.cacheRead + usage.cacheWrite + usage.cacheWrite1h
+  usage.uncachedInput
+  + usage.cacheRead
+  + usage.cacheWrite
+  + usage.cacheWrite1h
+  + (usage.inputAudio ?? 0)
+  + (usage.inputImage ?? 0)
 
-export const outputTokens = (usage: Usage): number => usage.output + usage.reasoning
+export const outputTokens = (usage: Usage): number =>
+  usage.output + usage.reasoning + (usage.outputAudio ?? 0) + (usage.outputImage ?? 0)
 
 export const totalTokens = (usage: Usage): number => inputTokens(usage) + outputTokens(usage)
 
@@ -72,7 +107,9 @@ export const add = (self: Usage, that: Usage): Usage => ({
   cacheWrite: self.cacheWrite + that.cacheWrite,
   cacheWrite1h: self.cacheWrite1h + that.cacheWrite1h,
   output: self.output + that.output,
-  reasoning: self.reasoning + that.reasoning
+  reasoning: self.reasoning + that.reasoning,
+  ...(hasRare(self) ? mapRare(self, (count, name) => count + (that[name] ?? 0)) : undefined),
+  ...(hasRare(that) ? mapRare(that, (count, name) => count + (self[name] ?? 0)) : undefined)
 })
 
 /**
@@ -100,8 +137,14 @@ export const split = (
   const cacheWrite1h = portions(usage.cacheWrite1h, inputs)
   const output = portions(usage.output, outputs)
   const reasoning = portions(usage.reasoning, outputs)
+  const others = rare.flatMap((name) => {
+    const whole = usage[name]
+    if (whole === undefined) return []
+    return [[name, portions(whole, name === "inputAudio" || name === "inputImage" ? inputs : outputs)] as const]
+  })
   return weights.map((_, at) => ({
     ...usage,
+    ...Object.fromEntries(others.map(([name, parts]) => [name, parts[at]!])),
     uncachedInput: uncachedInput[at]!,
     cacheRead: cacheRead[at]!,
     cacheWrite: cacheWrite[at]!,
@@ -134,56 +177,115 @@ const count = (value: unknown): number | undefined =>
 /** A class that the provider leaves out has no tokens. */
 const part = (value: unknown): number | undefined => (value === undefined || value === null ? 0 : count(value))
 
-const splitOutput = (total: number, reasoning: number) =>
-  reasoning > total
-    ? {
-        output: total,
-        reasoning: 0,
-        inconsistent: `the provider reports ${reasoning} reasoning tokens inside ${total} output tokens`
-      }
-    : { output: total - reasoning, reasoning }
-
 /** Figures as a provider sent them: of any kind. */
 export type Figures = {
-  readonly [F in "input" | "output" | "cacheRead" | "cacheWrite" | "cacheWrite1h" | "reasoning" | "total"]?: unknown
+  readonly [
+    F in
+      | "input"
+      | "output"
+      | "cacheRead"
+      | "cacheWrite"
+      | "cacheWrite1h"
+      | "reasoning"
+      | "total"
+      | (typeof rare)[number]
+  ]?: unknown
+}
+
+/** Figures that are counts, each class that is left out being 0; `undefined` where one is there and is no count. */
+const parts = (figures: Figures) => {
+  const found = {
+    cacheRead: part(figures.cacheRead),
+    cacheWrite: part(figures.cacheWrite),
+    cacheWrite1h: part(figures.cacheWrite1h),
+    reasoning: part(figures.reasoning),
+    inputAudio: part(figures.inputAudio),
+    inputImage: part(figures.inputImage),
+    outputAudio: part(figures.outputAudio),
+    outputImage: part(figures.outputImage),
+    searches: part(figures.searches)
+  }
+  return Object.values(found).every((value) => value !== undefined)
+    ? (found as { readonly [F in keyof typeof found]: number })
+    : undefined
+}
+
+type Parts = NonNullable<ReturnType<typeof parts>>
+
+/** The optional counts that are not 0. */
+const others = (counts: Parts): Partial<Usage> =>
+  Object.fromEntries(rare.flatMap((name) => (counts[name] === 0 ? [] : [[name, counts[name]]])))
+
+/** Input and output, one of which the total may tell. */
+const ends = (figures: Figures): readonly [input: number, output: number] | undefined => {
+  const [input, output, total] = [count(figures.input), count(figures.output), count(figures.total)]
+  if (input !== undefined && output !== undefined) return [input, output]
+  if (total === undefined) return undefined
+  // What is said and is no count spoils the whole.
+  if (input !== undefined && isLeftOut(figures.output) && total >= input) return [input, total - input]
+  if (output !== undefined && isLeftOut(figures.input) && total >= output) return [total - output, output]
+  return undefined
+}
+
+const isLeftOut = (value: unknown): boolean => value === undefined || value === null
+
+/** The output in its classes; `rest`: what the total leaves for it. */
+const outputsOf = (said: number, rest: number | undefined, { outputAudio, outputImage, reasoning }: Parts) => {
+  // The total counts more than input and output: the rest is output, most often reasoning that stands beside it.
+  const whole = Math.max(said, rest ?? said)
+  const text = whole - reasoning - outputAudio - outputImage
+  if (text >= 0) return { output: text, reasoning }
+  const inconsistent = `the provider reports ${reasoning} reasoning tokens inside ${said} output tokens`
+  // Without a total they may stand beside each other: both are charged.
+  return rest === undefined
+    ? { output: said, reasoning, inconsistent }
+    : { output: Math.max(0, whole - outputAudio - outputImage), reasoning: 0, inconsistent }
 }
 
 /**
  * From figures in which the cached classes are parts of `input` and `reasoning` is a part of `output` (OpenAI and most
- * compatible endpoints). `undefined` where `input` or `output` is no count, or another figure is there and is none: an
- * unknown usage is never 0.
+ * compatible endpoints). `undefined` where `input` or `output` is no count and `total` does not tell it, or another figure is there
+ * and is none: an unknown usage is never 0.
  *
- * **Details** The top-level count is the truth: an unnamed remainder is ordinary input or output. Where `total` is more than input
- * and output together, the rest is output: some endpoints count reasoning beside it. If reasoning exceeds the output, the output is
- * billed and the contradiction is marked. If the cached parts exceed the input, no number is
- * right, so the usage is marked `unpriceable` and keeps the provider's figures in `inconsistent`.
+ * **Details** The top-level count is the truth: an unnamed remainder is ordinary input or output. The figures decide what stands
+ * inside what: where `total` is more than input and output together, the rest is output, since some endpoints count reasoning beside
+ * it, and where it is input, output and cached input together, the cached input stands beside. If reasoning exceeds the output, the
+ * output that the total confirms is charged, or without a total both, and the contradiction is marked. If the cached parts exceed the input, no number is right, so
+ * the usage is marked `unpriceable` and keeps the provider's figures in `inconsistent`.
  */
 export const fromInclusive = (figures: Figures): Usage | undefined => {
-  const input = count(figures.input)
-  const cacheRead = part(figures.cacheRead)
-  const cacheWrite = part(figures.cacheWrite)
-  const said = count(figures.output)
-  const whole = said === undefined || input === undefined ? said : Math.max(said, (count(figures.total) ?? 0) - input)
-  const reasoning = part(figures.reasoning)
-  if (
-    input === undefined
-    || cacheRead === undefined
-    || cacheWrite === undefined
-    || whole === undefined
-    || reasoning === undefined
-  )
-    return undefined
-  const output = splitOutput(whole, reasoning)
-  const uncachedInput = input - cacheRead - cacheWrite
-  return uncachedInput < 0
-    ? {
-        ...zero,
-        ...output,
-        uncachedInput: input,
-        inconsistent: `the provider reports ${input} input tokens of which ${cacheRead} cache read and ${cacheWrite} cache write`,
-        unpriceable: true
-      }
-    : { ...zero, uncachedInput, cacheRead, cacheWrite, ...output }
+  const found = ends(figures)
+  const counts = parts(figures)
+  if (found === undefined || counts === undefined) return undefined
+  const [input, said] = found
+  const { cacheRead, cacheWrite, cacheWrite1h, inputAudio, inputImage } = counts
+  const cached = cacheRead + cacheWrite + cacheWrite1h
+  const total = count(figures.total)
+  if (cached > input && total === input + cached + said) return fromDisjoint(figures)
+  const output = outputsOf(said, total === undefined ? undefined : total - input, counts)
+  const text = input - inputAudio - inputImage
+  if (cached > input || text < 0) {
+    return {
+      ...zero,
+      ...output,
+      uncachedInput: input,
+      inconsistent: `the provider reports ${input} input tokens of which ${cacheRead} cache read and ${cacheWrite + cacheWrite1h} cache write${
+        inputAudio + inputImage === 0 ? "" : ` and ${inputAudio + inputImage} audio or image`
+      }`,
+      unpriceable: true
+    }
+  }
+  // Audio may be among what was read from the cache: it is charged as if it were not.
+  const read = Math.min(cacheRead, text - Math.min(text, cacheWrite + cacheWrite1h))
+  return {
+    ...zero,
+    ...others(counts),
+    uncachedInput: text - read - Math.min(text, cacheWrite + cacheWrite1h),
+    cacheRead: read,
+    cacheWrite: Math.min(text, cacheWrite + cacheWrite1h) - Math.min(text, cacheWrite1h),
+    cacheWrite1h: Math.min(text, cacheWrite1h),
+    ...output
+  }
 }
 
 /**
@@ -191,24 +293,21 @@ export const fromInclusive = (figures: Figures): Usage | undefined => {
  * is subtracted. `undefined` as in `fromInclusive`.
  */
 export const fromDisjoint = (figures: Figures): Usage | undefined => {
-  const uncachedInput = count(figures.input)
-  const cacheRead = part(figures.cacheRead)
-  const cacheWrite = part(figures.cacheWrite)
-  const cacheWrite1h = part(figures.cacheWrite1h)
-  const output = count(figures.output)
-  const reasoning = part(figures.reasoning)
-  return uncachedInput === undefined
-    || cacheRead === undefined
-    || cacheWrite === undefined
-    || cacheWrite1h === undefined
-    || output === undefined
-    || reasoning === undefined
-    ? undefined
-    : { uncachedInput, cacheRead, cacheWrite, cacheWrite1h, output, reasoning }
+  const [uncachedInput, output] = [count(figures.input), count(figures.output)]
+  const counts = parts(figures)
+  if (uncachedInput === undefined || output === undefined || counts === undefined) return undefined
+  const { cacheRead, cacheWrite, cacheWrite1h, reasoning } = counts
+  return { ...others(counts), uncachedInput, cacheRead, cacheWrite, cacheWrite1h, output, reasoning }
 }
 
+/** A usage that its call does not contradict: every request has input, and an answer that shows something has output. */
+export const ofAnswer = (usage: Usage | undefined, showsSomething: boolean): Usage | undefined =>
+  usage !== undefined && (inputTokens(usage) === 0 || (showsSomething && outputTokens(usage) === 0)) ? undefined : usage
+
 /** Whether a usage has a count in each class, whoever made it. */
-export const isSound = (usage: Usage): boolean => classes.every((name) => count(usage[name]) !== undefined)
+export const isSound = (usage: Usage): boolean =>
+  classes.every((name) => count(usage[name]) !== undefined)
+  && (!hasRare(usage) || rare.every((name) => part(usage[name]) !== undefined))
 
 /** The shape in which `effect/ai` reports usage. */
 export interface AiUsage {

@@ -81,7 +81,7 @@ export const fit = <R extends ModelRequest.ModelRequest>({
 }: Claim<R>): Fit<R> => {
   const { request } = call
   const rates = Charge.ratesOf(pricing, call, price, input)
-  const base = rates === undefined ? Money.zero : Money.times(rates.input, input)
+  const base = rates === undefined ? Money.zero : rates.fees + Money.times(rates.input, input)
   const holdOf = (output: number): ModelClient.Held => ({
     money: rates === undefined ? Money.zero : base + Money.times(rates.output, output),
     tokens: input + output

@@ -20,7 +20,7 @@ import * as Money from "../data/Money.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
-import type * as Usage from "../data/Usage.ts"
+import * as Usage from "../data/Usage.ts"
 import * as Charge from "../price/Charge.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
@@ -55,10 +55,29 @@ export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effec
 /** Whether a ledger above books already: each attempt and answer is booked once, however many there are. */
 const IsBooked = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
 
-const unpriced = (pricing: Pricing.Service, { at, model, provider, serviceTier }: LedgerEntry.AttemptEntry): string =>
-  serviceTier === undefined
-    ? `no price is known for ${provider} model ${model}: its cost is unknown, not 0. ${Pricing.advice(pricing, { at, model, provider })}`
-    : `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Name a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
+const unpriced = (
+  pricing: Pricing.Service,
+  { at, model, provider, serviceTier, usage }: LedgerEntry.AttemptEntry
+): string =>
+  Option.isSome(pricing.lookup({ at, model, provider })) && serviceTier === undefined
+    ? `no price is known for what a call of ${provider} model ${model} used (${partsOf(usage)}): its cost is unknown, not 0. Give it in the flow: prices: { "${model}": { input: 0.15, output: 0.6, inputAudio: 10, perSearch: 0.01 } } (USD per million tokens, and for each search)`
+    : serviceTier === undefined
+      ? `no price is known for ${provider} model ${model}: its cost is unknown, not 0. ${Pricing.advice(pricing, { at, model, provider })}`
+      : `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Name a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
+
+/** What of a usage has a price of its own, in words. */
+const partsOf = (usage: Usage.Usage | undefined): string =>
+  [...Usage.rareClasses, "searches" as const]
+    .flatMap((name) => ((usage?.[name] ?? 0) > 0 ? [`${usage![name]} ${RARE[name]}`] : []))
+    .join(", ")
+
+const RARE = {
+  inputAudio: "tokens of audio as input",
+  inputImage: "tokens of images as input",
+  outputAudio: "tokens of audio as output",
+  outputImage: "tokens of images as output",
+  searches: "searches of the web"
+}
 
 /** Books attempts and answers of everything below; under another ledger it leaves that to the one above. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
@@ -110,7 +129,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
         attempts++
         const { call } = attempt
         const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), () => most(call))
-        const doubt = entry.unknown === "price" ? unpriced(pricing, entry) : entry.usage?.inconsistent
+        const doubt = entry.unknown === "price" ? unpriced(pricing, entry) : (entry.usage?.inconsistent ?? entry.doubt)
         if (doubt !== undefined && !warned.has(doubt)) {
           warned.add(doubt)
           warnings = [...(warnings ?? []), doubt]
@@ -242,7 +261,7 @@ const worth = (
 ): Pick<LedgerEntry.AnswerEntry, "baseline" | "savings"> => {
   const { baselineModel, model, provider, usage } = response
   if (usage === undefined) return unknownWorth
-  const price = priceOf(pricing, model, provider, at)
+  const price = Pricing.priceOf(pricing, response, at)
   const routedFrom =
     baselineModel === undefined
       ? price
@@ -283,8 +302,8 @@ const worth = (
 /** What was asked for an answer beside it: what that costs, and what of it was not paid; `undefined`: not known. */
 const besides = (pricing: Pricing.Service, { discarded = [] }: ModelResponse.ModelResponse, at: number) => {
   const sums = { cost: Money.zero, cached: Money.zero, semantic: Money.zero }
-  for (const { model, origin, provider, serviceTier, usage } of discarded) {
-    const price = usage === undefined ? undefined : priceOf(pricing, model, provider, at)
+  for (const { model, origin, provider, requestedModel, serviceTier, usage } of discarded) {
+    const price = usage === undefined ? undefined : Pricing.priceOf(pricing, { model, provider, requestedModel }, at)
     const cost = price === undefined ? undefined : Price.cost(price, usage!, { serviceTier, provider })
     if (cost === undefined) return undefined
     sums.cost += cost

@@ -180,31 +180,34 @@ export const serviceOf = ({ provider, request, serviceTier }: Call): Price.Servi
   return { provider, serviceTier: serviceTier ?? (typeof named === "string" ? named : undefined) }
 }
 
-/** Picodollars of an input token and of an output token. */
+/** Picodollars of an input token, of an output token, and of a call beside them. */
 export interface Rates {
   readonly input: Money.Money
   readonly output: Money.Money
+  readonly fees: Money.Money
 }
+
+/** Models that search the web in each call, by their names: their answers do not say how often. */
+const SEARCHES = /search/
+
+/** What is charged beside tokens at most. */
+const feesOf = ({ fees }: Price.Price, { request }: Call): Money.Money =>
+  (fees?.request ?? Money.zero) + (SEARCHES.test(request.model ?? "") ? (fees?.search ?? Money.zero) : Money.zero)
 
 const ordinary = new WeakMap<Price.Price, Rates>()
 
-const dearestOf = (price: Price.Price, input: number, service: Price.Service): Rates => {
+const dearestOf = (price: Price.Price, call: Call, input: number, service: Price.Service): Rates => {
   // A cheaper class of service may be answered in the ordinary one; a batch is not.
   const isMixed = service.serviceTier !== undefined && service.serviceTier !== "batch"
   const all = [
     ...Price.ratesUpTo(price, input, service),
     ...(isMixed ? Price.ratesUpTo(price, input, { provider: service.provider }) : [])
   ]
-  let most: Rates = { input: Money.zero, output: Money.zero }
+  let most: Rates = { input: Money.zero, output: Money.zero, fees: feesOf(price, call) }
   for (const rates of all) {
-    for (const name of ["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h"] as const) {
-      const rate = Price.rateOf(rates, name)
-      if (rate > most.input) most = { ...most, input: rate }
-    }
-    for (const name of ["output", "reasoning"] as const) {
-      const rate = Price.rateOf(rates, name)
-      if (rate > most.output) most = { ...most, output: rate }
-    }
+    const dearest = Price.dearestOf(rates)
+    if (dearest.input > most.input) most = { ...most, input: dearest.input }
+    if (dearest.output > most.output) most = { ...most, output: dearest.output }
   }
   return most
 }
@@ -222,13 +225,13 @@ export const ratesOf = (
   const isOrdinary = service.serviceTier === undefined && price.tiers.length === 1
   let rates = isOrdinary ? ordinary.get(price) : undefined
   if (rates === undefined) {
-    rates = dearestOf(price, input, service)
+    rates = dearestOf(price, call, input, service)
     if (isOrdinary) ordinary.set(price, rates)
   }
   const factor = dearness.get(pricing)?.get(keyOf(call))
   if (factor === undefined) return rates
   const up = (rate: Money.Money) => (rate * BigInt(Math.ceil(factor * 1_000))) / 1_000n + 1n
-  return { input: up(rates.input), output: up(rates.output) }
+  return { ...rates, input: up(rates.input), output: up(rates.output) }
 }
 
 /** What a call costs at most. */
@@ -244,7 +247,7 @@ export const most = (pricing: Pricing.Service, call: Call): Most => {
 }
 
 const costAt = (rates: Rates, input: number, output: number): Money.Money =>
-  Money.times(rates.input, input) + Money.times(rates.output, output)
+  rates.fees + Money.times(rates.input, input) + Money.times(rates.output, output)
 
 /** What came of a call, as far as its price goes. */
 export interface Ended {
@@ -254,7 +257,7 @@ export interface Ended {
 }
 
 /** What is booked of a call. */
-export type Charge = Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown" | "estimated">
+export type Charge = Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown" | "estimated" | "fees" | "doubt">
 
 /**
  * Most that an answer without a count can have had as output: the limit that was sent. What an answer shows says little of
@@ -284,16 +287,14 @@ export const ended = (
   const counted = error === undefined ? undefined : ModelFailure.usageOf(error)
   if (counted !== undefined && counted.unpriceable !== true) {
     const model = call.request.model ?? ""
-    return Pricing.charge(pricing, {
-      ...serviceOf(call),
-      provider: call.provider,
-      model,
-      at: call.startedAt,
-      usage: counted
-    })
+    return Pricing.charge(
+      pricing,
+      { ...serviceOf(call), provider: call.provider, model, usage: counted },
+      call.startedAt
+    )
   }
   if (response?.usage !== undefined && response.usage.unpriceable !== true) {
-    const charge = Pricing.charge(pricing, { ...response, at: call.startedAt, usage: response.usage })
+    const charge = Pricing.charge(pricing, { ...response, usage: response.usage }, call.startedAt)
     if (charge.cost !== undefined) learn(pricing, call, response, charge.cost)
     return charge
   }

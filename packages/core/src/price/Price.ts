@@ -6,7 +6,7 @@
 import * as Money from "../data/Money.ts"
 import * as Usage from "../data/Usage.ts"
 
-/** Prices in picodollars a token. A class that is left out has no price of its own and is charged as its parent. */
+/** Prices of a token, in parts of a picodollar. A class that is left out has no price of its own and is charged as its parent. */
 export interface Rates {
   readonly input: Money.Money
   /** Parent: `input`. */
@@ -15,9 +15,27 @@ export interface Rates {
   readonly cacheWrite?: Money.Money
   /** Parent: `cacheWrite`. */
   readonly cacheWrite1h?: Money.Money
+  /** Parent: `input`. */
+  readonly inputImage?: Money.Money
+  /** No parent: audio without a price of its own has none. */
+  readonly inputAudio?: Money.Money
   readonly output: Money.Money
   /** Parent: `output`. */
   readonly reasoning?: Money.Money
+  /** Parent: `output`. */
+  readonly outputImage?: Money.Money
+  /** No parent. */
+  readonly outputAudio?: Money.Money
+  /** How many parts a picodollar has: list prices such as 1/12 USD are no whole picodollars. Default: 1. */
+  readonly per?: bigint
+}
+
+/** What is charged beside tokens, in picodollars: no class of service takes anything off. */
+export interface Fees {
+  /** For each request that is answered. */
+  readonly request?: Money.Money
+  /** For each search of the web that the provider makes. */
+  readonly search?: Money.Money
 }
 
 /** Rates for requests whose whole input is longer than `above` tokens. */
@@ -36,41 +54,100 @@ export interface Price {
   readonly source: string
   /** By context length, ascending; the first is for `above: 0`. */
   readonly tiers: readonly [Tier, ...Array<Tier>]
+  readonly fees?: Fees
   /** The model's context window in tokens, where it is known. */
   readonly contextWindow?: number
 }
 
-/** A price of one's own, in USD per million tokens. */
-export interface UsdPerMillion {
+/** Prices of the token classes, in USD per million tokens. */
+export interface UsdRates {
   readonly input: number
   readonly output: number
   readonly cacheRead?: number
   readonly cacheWrite?: number
   readonly cacheWrite1h?: number
+  readonly inputAudio?: number
+  readonly inputImage?: number
   readonly reasoning?: number
-  /** Prices of the batch API; left out, those that the provider publishes: half of each class. */
-  readonly batch?: Omit<UsdPerMillion, "batch">
+  readonly outputAudio?: number
+  readonly outputImage?: number
 }
 
-const rateKeys = ["input", "cacheRead", "cacheWrite", "cacheWrite1h", "output", "reasoning"] as const
+/** A price of one's own, in USD per million tokens. */
+export interface UsdPerMillion extends UsdRates {
+  /** USD for each request. */
+  readonly perRequest?: number
+  /** USD for each search of the web that the provider makes. */
+  readonly perSearch?: number
+  /** Prices of the batch API; left out, those that the provider publishes: half of each class. */
+  readonly batch?: UsdRates
+}
+
+const rateKeys = [...Usage.classes.slice(1), "input", ...Usage.rareClasses] as ReadonlyArray<keyof UsdRates>
+
+/** Differences of so many picodollars come from binary fractions. */
+const NOISE = 1e-6
+
+/** Decimal places of a price in picodollars: of 83333.33333333333 there are 11. */
+const placesOf = (usdPerMillion: number): number => {
+  const pico = usdPerMillion * 1e6
+  if (Math.abs(pico - Math.round(pico)) < NOISE) return 0
+  return Math.max(0, (usdPerMillion.toString().split(".")[1]?.length ?? 0) - 6)
+}
+
+const scaled = (usdPerMillion: number, places: number): bigint => {
+  if (placesOf(usdPerMillion) === 0) return BigInt(Math.round(usdPerMillion * 1e6)) * 10n ** BigInt(places)
+  const [whole, fraction = ""] = usdPerMillion.toString().split(".")
+  return BigInt(whole! + fraction.padEnd(6 + places, "0"))
+}
 
 /**
- * Rates from USD per million tokens. 0 is a price; a price under 0.0001 or over 100,000 USD is refused with a
- * `RangeError`, since it was given for another unit.
+ * Rates from USD per million tokens, exactly: as whole picodollars, or where one of them is none in decimal parts of them. 0 is a
+ * price; a price under 0.0001 or over 100,000 USD is refused with a `RangeError`, since it was given for another unit.
  */
-export const ratesFromUsdPerMillion = (usd: UsdPerMillion): Rates => {
-  const rates: { -readonly [K in keyof Rates]?: Money.Money } = {}
+export const ratesFromUsdPerMillion = (usd: UsdRates): Rates => {
+  let places = 0
   for (const key of rateKeys) {
     const value = usd[key]
     if (value === undefined) continue
-    if (value !== 0 && (value < 1e-4 || value > 1e5)) {
+    if (!(value === 0 || (value >= 1e-4 && value <= 1e5))) {
       throw new RangeError(
         `${key}: ${value} USD per million tokens cannot be right; prices here are per million, so 0.15 means 0.15 USD for 1,000,000 tokens`
       )
     }
-    rates[key] = Money.perMillionTokens(value)
+    places = Math.max(places, placesOf(value))
+  }
+  const rates: { -readonly [K in keyof Rates]?: bigint } = places === 0 ? {} : { per: 10n ** BigInt(places) }
+  for (const key of rateKeys) {
+    const value = usd[key]
+    if (value !== undefined) rates[key] = scaled(value, places)
   }
   return rates as Rates
+}
+
+const feeOf = (name: string, usd: number | undefined): Money.Money | undefined => {
+  if (usd === undefined) return undefined
+  if (!(usd >= 0 && usd <= 1e3)) throw new RangeError(`${name}: ${usd} USD is no fee`)
+  return BigInt(Math.round(usd * 1e12))
+}
+
+/** Fees from USD each. */
+export const feesFromUsd = ({
+  perRequest,
+  perSearch
+}: {
+  readonly perRequest?: number | undefined
+  readonly perSearch?: number | undefined
+}): { readonly fees?: Fees } => {
+  const [request, search] = [feeOf("perRequest", perRequest), feeOf("perSearch", perSearch)]
+  return request === undefined && search === undefined
+    ? {}
+    : {
+        fees: {
+          ...(request === undefined ? undefined : { request }),
+          ...(search === undefined ? undefined : { search })
+        }
+      }
 }
 
 /** A price of one's own for a model, in USD per million tokens, without tiers. */
@@ -84,7 +161,8 @@ export const fromUsdPerMillion = (model: string, usd: UsdPerMillion, source = "y
       rates: ratesFromUsdPerMillion(usd),
       ...(usd.batch === undefined ? undefined : { batch: ratesFromUsdPerMillion(usd.batch) })
     }
-  ]
+  ],
+  ...feesFromUsd(usd)
 })
 
 const tierAt = (price: Price, inputTokens: number): Tier =>
@@ -93,8 +171,8 @@ const tierAt = (price: Price, inputTokens: number): Tier =>
 /** The rates for a request with this many input tokens. */
 export const ratesAt = (price: Price, inputTokens: number): Rates => tierAt(price, inputTokens).rates
 
-/** The price of one token of a class, its parent's where it has none of its own. */
-export const rateOf = (rates: Rates, tokenClass: Usage.TokenClass): Money.Money => {
+/** The price of one token of a class in parts of a picodollar, its parent's where it has none of its own. */
+const exactRate = (rates: Rates, tokenClass: Usage.TokenClass): bigint => {
   switch (tokenClass) {
     case "uncachedInput":
       return rates.input
@@ -111,31 +189,99 @@ export const rateOf = (rates: Rates, tokenClass: Usage.TokenClass): Money.Money 
   }
 }
 
+const rareRate = (rates: Rates, tokenClass: Usage.RareClass): bigint | undefined => {
+  switch (tokenClass) {
+    case "inputImage":
+      return rates.inputImage ?? rates.input
+    case "outputImage":
+      return rates.outputImage ?? rates.output
+    default:
+      return rates[tokenClass]
+  }
+}
+
+/** The price of one token of a class in picodollars, rounded up; its parent's where it has none of its own. */
+export const rateOf = (rates: Rates, tokenClass: Usage.TokenClass): Money.Money => {
+  const rate = exactRate(rates, tokenClass)
+  return rates.per === undefined ? rate : (rate + rates.per - 1n) / rates.per
+}
+
+/** The price of a million tokens of a class, as lists have it; `undefined`: it has none. */
+export const perMillion = (rates: Rates, tokenClass: Usage.TokenClass | Usage.RareClass): Money.Money | undefined => {
+  const rate =
+    tokenClass === "inputAudio"
+    || tokenClass === "outputAudio"
+    || tokenClass === "inputImage"
+    || tokenClass === "outputImage"
+      ? rareRate(rates, tokenClass)
+      : exactRate(rates, tokenClass)
+  return rate === undefined ? undefined : (rate * 1_000_000n) / (rates.per ?? 1n)
+}
+
+/** The dearest price of an input token and of an output token, in picodollars. */
+export const dearestOf = (rates: Rates): { readonly input: Money.Money; readonly output: Money.Money } => {
+  const most = (names: ReadonlyArray<Exclude<keyof Rates, "per">>) => {
+    let found = Money.zero
+    for (const name of names) if ((rates[name] ?? Money.zero) > found) found = rates[name]!
+    return rates.per === undefined ? found : (found + rates.per - 1n) / rates.per
+  }
+  return {
+    input: most(["input", "cacheRead", "cacheWrite", "cacheWrite1h", "inputImage"]),
+    output: most(["output", "reasoning", "outputImage"])
+  }
+}
+
 /** Whether a class has a price of its own; a class that has none is charged as its parent and is to be marked. */
 export const hasOwnRate = (rates: Rates, tokenClass: Usage.TokenClass): boolean =>
   tokenClass === "uncachedInput" ? true : rates[tokenClass] !== undefined
 
+type Ratio = readonly [numerator: bigint, denominator: bigint]
+
 /**
  * How a class of service changes the price, as published: OpenAI's batch and flex and Anthropic's batch are half of every
- * token class (platform.openai.com/docs/pricing and docs.anthropic.com pricing, looked at 2026-11-25; every batch price
- * in LiteLLM's table of 2026-07-24 is half). A class of service that is not here has no known price.
+ * token class, and Anthropic's inference in one region is 1.1 of it (platform.openai.com/docs/pricing and docs.anthropic.com
+ * pricing, looked at 2026-11-28; every batch price in LiteLLM's table of 2026-07-24 is half). A class of service that is not here
+ * has no known price.
  */
-const serviceTiers: { readonly [provider: string]: { readonly [tier: string]: readonly [bigint, bigint] } } = {
+const serviceTiers: { readonly [provider: string]: { readonly [tier: string]: Ratio } } = {
   openai: { default: [1n, 1n], auto: [1n, 1n], scale: [1n, 1n], batch: [1n, 2n], flex: [1n, 2n] },
-  anthropic: { default: [1n, 1n], standard: [1n, 1n], batch: [1n, 2n] }
+  anthropic: { default: [1n, 1n], standard: [1n, 1n], batch: [1n, 2n], us: [11n, 10n] }
 }
 
 /** The class of service that a request is asked in, and the provider that asks its price. */
 export interface Service {
+  /** Several are joined by `+`: `"batch+us"`. */
   readonly serviceTier?: string | undefined
   readonly provider?: string | undefined
 }
 
-/** The share of the ordinary price, as numerator and denominator; `null`: not known. */
-const shareOf = (price: Price, { provider, serviceTier }: Service): readonly [bigint, bigint] | undefined | null =>
-  serviceTier === undefined || serviceTier === "default"
-    ? undefined
-    : (ownOf(ownOf(serviceTiers, provider ?? price.provider), serviceTier) ?? null)
+const ONE: Ratio = [1n, 1n]
+
+/** The share of the ordinary price; `null`: not known. */
+const shareOf = (price: Price, { provider, serviceTier }: Service): Ratio | undefined | null => {
+  if (serviceTier === undefined || serviceTier === "default") return undefined
+  const known = ownOf(serviceTiers, provider ?? price.provider)
+  let share = ONE
+  for (const name of serviceTier.split("+")) {
+    const one = ownOf(known, name)
+    if (one === undefined) return null
+    share = [share[0] * one[0], share[1] * one[1]]
+  }
+  return share
+}
+
+/** The rates of a batch, where they are its own, with what its other classes of service make of them. */
+const ownBatch = (
+  price: Price,
+  tier: Tier,
+  service: Service
+): readonly [Rates, Ratio | undefined | null] | undefined => {
+  if (tier.batch === undefined || service.serviceTier === undefined) return undefined
+  const names = service.serviceTier.split("+")
+  if (!names.includes("batch")) return undefined
+  const others = names.filter((name) => name !== "batch").join("+")
+  return [tier.batch, shareOf(price, { ...service, serviceTier: others === "" ? undefined : others })]
+}
 
 /** A property of the object's own: a name from outside never finds what every object inherits. */
 const ownOf = <A>(table: { readonly [name: string]: A } | undefined, name: string): A | undefined =>
@@ -143,16 +289,12 @@ const ownOf = <A>(table: { readonly [name: string]: A } | undefined, name: strin
 
 /** The rates of one context tier in a class of service; the ordinary ones where its own are not known. */
 const ratesIn = (price: Price, tier: Tier, service: Service): Rates => {
-  if (service.serviceTier === "batch" && tier.batch !== undefined) return tier.batch
-  const share = shareOf(price, service)
-  if (share === undefined || share === null) return tier.rates
-  // Rounded up: what is held must not be less than what may be charged.
-  return Object.fromEntries(
-    Object.entries(tier.rates).map(([name, rate]: [string, Money.Money]) => [
-      name,
-      (rate * share[0] + share[1] - 1n) / share[1]
-    ])
-  ) as unknown as Rates
+  const [rates, share] = ownBatch(price, tier, service) ?? [tier.rates, shareOf(price, service)]
+  if (share === undefined || share === null) return rates
+  const parts = Object.entries(rates)
+    .filter(([name]) => name !== "per")
+    .map(([name, rate]: [string, bigint]) => [name, rate * share[0]])
+  return { ...(Object.fromEntries(parts) as unknown as Rates), per: (rates.per ?? 1n) * share[1] }
 }
 
 /** The rates in a class of service; the ordinary ones where its own are not known. */
@@ -166,24 +308,40 @@ export const ratesUpTo = (price: Price, inputTokens: number, service: Service): 
 /** Whether the price of a class of service is known. */
 export const hasService = (price: Price, service: Service): boolean => shareOf(price, service) !== null
 
+/** What a usage is charged beside its tokens; `undefined` when it cannot be known. */
+export const feesOf = ({ fees }: Price, { searches = 0 }: Usage.Usage): Money.Money | undefined => {
+  const request = fees?.request ?? Money.zero
+  if (searches === 0) return request
+  // Where a request has a fee, it is for what it looks up.
+  return fees?.search === undefined ? fees?.request : request + Money.times(fees.search, searches)
+}
+
 /** More picodollars than a call can cost: four million dollars. */
 const MOST = 2n ** 62n
 
-/** The exact charge for a usage; `undefined` when it cannot be known. */
+/** The exact charge for a usage, rounded to a picodollar; `undefined` when it cannot be known. */
 export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): Money.Money | undefined => {
   if (usage.unpriceable === true) return undefined
   const tier = tierAt(price, Usage.inputTokens(usage))
-  const own = service.serviceTier === "batch" ? tier.batch : undefined
-  const share = own === undefined ? shareOf(price, service) : undefined
-  if (share === null) return undefined
-  const rates = own ?? tier.rates
+  const [rates, share] = ownBatch(price, tier, service) ?? [tier.rates, shareOf(price, service)]
+  const fees = feesOf(price, usage)
+  if (share === null || fees === undefined) return undefined
   let total = Money.zero
   for (const tokenClass of Usage.classes) {
     const tokens = usage[tokenClass]
     if (!Number.isSafeInteger(tokens)) return undefined
-    if (tokens > 0) total += Money.times(rateOf(rates, tokenClass), tokens)
+    if (tokens > 0) total += Money.times(exactRate(rates, tokenClass), tokens)
   }
-  const charge = share === undefined ? total : (total * share[0]) / share[1]
+  for (const tokenClass of Usage.rareClasses) {
+    const tokens = usage[tokenClass]
+    if (tokens === undefined || tokens === 0) continue
+    const rate = rareRate(rates, tokenClass)
+    if (rate === undefined) return undefined
+    total += Money.times(rate, tokens)
+  }
+  const parts = (rates.per ?? 1n) * (share?.[1] ?? 1n)
+  const numerator = share === undefined ? total : total * share[0]
+  const charge = (parts === 1n ? numerator : (2n * numerator + parts) / (2n * parts)) + fees
   // No column holds more: such a price is none.
   return charge > MOST ? undefined : charge
 }
@@ -191,7 +349,7 @@ export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): M
 /** What the same usage would cost were nothing read from or written to the provider's prompt cache. */
 export const withoutPromptCache = (usage: Usage.Usage): Usage.Usage => ({
   ...usage,
-  uncachedInput: Usage.inputTokens(usage),
+  uncachedInput: usage.uncachedInput + usage.cacheRead + usage.cacheWrite + usage.cacheWrite1h,
   cacheRead: 0,
   cacheWrite: 0,
   cacheWrite1h: 0

@@ -21,6 +21,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Money from "../data/Money.ts"
 import * as Nearest from "../data/Nearest.ts"
 import type * as Usage from "../data/Usage.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
@@ -33,6 +34,8 @@ export interface Service {
     readonly model: string
     /** As price tables name it; left out, the provider that the model's name belongs to. */
     readonly provider?: string | undefined
+    /** The model that was requested, where another answered: a price of the author's for it holds too. */
+    readonly requested?: string | undefined
     readonly at: number
   }) => Option.Option<Price.Price>
   /** The provider whose API has this base URL, as price tables name it. */
@@ -86,7 +89,10 @@ export const override = Effect.fnUntraced(function* (self: Service, overrides: O
   const isOwn = (model: string) => own.some((name) => ModelName.isVersionOf(ModelName.withoutPrefix(model), name))
   return Pricing.of({
     ...self,
-    lookup: (options) => (isOwn(options.model) ? over.lookup(options) : self.lookup(options))
+    lookup: (options) =>
+      isOwn(options.model) || (options.requested !== undefined && isOwn(options.requested))
+        ? over.lookup(options)
+        : self.lookup(options)
   })
 })
 
@@ -106,22 +112,58 @@ export const advice = (
   return `${meant === undefined ? "" : `Did you mean ${meant}? `}Give one in the flow: ${example(model)}`
 }
 
-/** What a usage costs, or why that is not known. */
+/** What an answer says of itself, as far as its price goes. */
+export interface Answered {
+  readonly provider: string
+  readonly model: string
+  readonly requestedModel?: string | undefined
+  readonly usage: Usage.Usage
+  readonly serviceTier?: string | undefined
+  /** What the provider itself says that the call has cost, in USD. */
+  readonly reportedCost?: number | undefined
+}
+
+/** The price of the model that answered: the author's first, also the one for the model that was requested. */
+export const priceOf = (
+  pricing: Service,
+  { model, provider, requestedModel }: Pick<Answered, "provider" | "model" | "requestedModel">,
+  at: number
+): Price.Price | undefined => Option.getOrUndefined(pricing.lookup({ model, provider, requested: requestedModel, at }))
+
+/** What a usage costs, or why that is not known. Where no price is known, what the provider says that it costs is its price. */
 export const charge = (
   pricing: Service,
-  options: {
-    readonly provider: string
-    readonly model: string
-    readonly at: number
-    readonly usage: Usage.Usage
-    readonly serviceTier?: string | undefined
-  }
-): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown"> => {
-  const { provider, serviceTier, usage } = options
-  const price = Option.getOrUndefined(pricing.lookup(options))
+  answered: Answered,
+  at: number
+): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown" | "fees" | "doubt"> => {
+  const { provider, reportedCost, serviceTier, usage } = answered
+  const price = priceOf(pricing, answered, at)
   const cost = price === undefined ? undefined : Price.cost(price, usage, { serviceTier, provider })
-  return cost !== undefined ? { usage, cost } : { usage, cost, unknown: usage.unpriceable === true ? "usage" : "price" }
+  const reported = reportedCost === undefined ? undefined : Money.fromReported(reportedCost)
+  if (price !== undefined && cost !== undefined) {
+    const fees = Price.feesOf(price, usage)
+    return {
+      usage,
+      cost,
+      ...(fees === undefined || fees === Money.zero ? undefined : { fees }),
+      ...(reported === undefined || isNear(cost, reported) ? undefined : { doubt: doubtOf(answered, cost, reported) })
+    }
+  }
+  if (usage.unpriceable === true) return { usage, cost: undefined, unknown: "usage" }
+  return reported === undefined ? { usage, cost: undefined, unknown: "price" } : { usage, cost: reported }
 }
+
+/** Whether two figures of one cost agree, as far as a provider rounds its own. */
+const isNear = (ours: Money.Money, theirs: Money.Money): boolean => {
+  const apart = ours > theirs ? ours - theirs : theirs - ours
+  return apart * 50n <= theirs || apart <= ROUNDING
+}
+
+/** A ten-thousandth of a cent. */
+const ROUNDING = 1_000_000n
+
+const doubtOf = ({ model, provider }: Answered, ours: Money.Money, theirs: Money.Money): string =>
+  `${provider} says that a call of ${model} cost ${Money.format(theirs)}, and by its price it is ${Money.format(ours)}: the books have the latter. Give the price in the flow if it has changed: ${example(model)}`
 
 const MINUTE = 60_000
 
@@ -136,12 +178,13 @@ const fromTable = (table: typeof GenaiPrices, own: ReadonlyMap<string, Price.Pri
     for (const [known, price] of own) if (ModelName.isVersionOf(name, known)) return price
     return undefined
   }
-  const lookup: Service["lookup"] = ({ at, model, provider }) => {
-    const key = `${provider ?? ""}/${model}`
+  const lookup: Service["lookup"] = ({ at, model, provider, requested = model }) => {
+    const key =
+      requested === model || own.size === 0 ? `${provider ?? ""}/${model}` : `${provider ?? ""}/${model}\n${requested}`
     const minute = Math.floor(at / MINUTE)
     const hit = known.get(key)
     if (hit !== undefined && hit.minute === minute) return hit.price
-    const price = Option.fromNullishOr(ownOf(model) ?? fromPackage(table, model, provider, at))
+    const price = Option.fromNullishOr(ownOf(model) ?? ownOf(requested) ?? fromPackage(table, model, provider, at))
     known.set(key, { minute, price })
     return price
   }
@@ -168,22 +211,27 @@ const fromPackage = (
   const name = ModelName.withoutPrefix(model)
   const providerId = provider ?? ModelName.prefix(model) ?? table.findProvider({ modelId: name })?.id
   if (providerId === undefined || name === "") return undefined
-  const found = table.calcPrice({}, name, { providerId, timestamp: new Date(at) })
-  if (found === null || !isNamed(found.model, name)) return undefined
-  const tiers = toTiers(found.model_price)
-  return tiers === undefined
-    ? undefined
-    : {
-        provider: found.provider.id,
-        model: found.model.id,
-        source: SOURCE,
-        tiers,
-        ...(found.model.context_window === undefined ? undefined : { contextWindow: found.model.context_window })
-      }
+  // Some name their models with the maker before it: `openai/gpt-4o-mini`.
+  for (const called of model === name ? [name] : [model, name]) {
+    const found = table.calcPrice({}, called, { providerId, timestamp: new Date(at) })
+    if (found === null || !isNamed(found.model, called)) continue
+    const figures = toFigures(found.model_price)
+    return figures === undefined
+      ? undefined
+      : {
+          provider: found.provider.id,
+          model: found.model.id,
+          source: SOURCE,
+          ...figures,
+          ...(found.model.context_window === undefined ? undefined : { contextWindow: found.model.context_window })
+        }
+  }
+  return undefined
 }
 
 /** The package also matches by beginnings of names; a name counts only if the entry says it, or dates it. */
-const isNamed = (entry: GenaiPrices.ModelInfo, name: string): boolean => {
+const isNamed = (entry: GenaiPrices.ModelInfo, called: string): boolean => {
+  const name = ModelName.withoutPrefix(called)
   // A fine-tuned model is named `ft:<model>:<owner>:…`; only the first two parts say what it costs.
   const model = name.startsWith("ft:") ? name.split(":", 2).join(":") : name
   return [entry.id, ...exactNames(entry.match)].some((known) =>
@@ -206,8 +254,32 @@ const fields = [
   ["cacheWrite", "cache_write_mtok"],
   ["cacheWrite1h", "cache_write_1h_mtok"],
   ["output", "output_mtok"],
-  ["reasoning", "output_reasoning_mtok"]
+  ["reasoning", "output_reasoning_mtok"],
+  ["inputAudio", "input_audio_mtok"],
+  ["inputImage", "input_image_mtok"],
+  ["outputAudio", "output_audio_mtok"],
+  ["outputImage", "output_image_mtok"]
 ] as const
+
+/** The figures of the table; none where one of them cannot be right. */
+const toFigures = (price: GenaiPrices.ModelPrice): Pick<Price.Price, "tiers" | "fees"> | undefined => {
+  try {
+    const tiers = toTiers(price)
+    const each = (kilo: unknown) => (typeof kilo === "number" ? kilo / 1_000 : undefined)
+    return tiers === undefined
+      ? undefined
+      : {
+          tiers,
+          ...Price.feesFromUsd({
+            perRequest: each(price.requests_kcount),
+            perSearch: each(price.web_searches_kcount)
+          })
+        }
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}
 
 const toTiers = (price: GenaiPrices.ModelPrice): Price.Price["tiers"] | undefined => {
   const starts = new Set<number>([0])
@@ -218,7 +290,7 @@ const toTiers = (price: GenaiPrices.ModelPrice): Price.Price["tiers"] | undefine
   const tiers = [...starts]
     .sort((a, b) => a - b)
     .map((above): Price.Tier | undefined => {
-      const usd: { -readonly [K in keyof Omit<Price.UsdPerMillion, "batch">]?: number } = {}
+      const usd: { -readonly [K in keyof Price.UsdRates]?: number } = {}
       for (const [key, field] of fields) {
         const value = price[field]
         if (value === undefined) continue

@@ -51,6 +51,10 @@ const percent = (part: Money.Money, whole: Money.Money): string =>
 /** A part of a whole, in percent. */
 export const share = Share.format
 
+/** Input that was not read from the provider's cache, of every kind. */
+const inputOf = (tokens: RunEvent.RunFinished["tokens"]): number =>
+  tokens.uncachedInput + tokens.cacheWrite + tokens.cacheWrite1h + (tokens.inputAudio ?? 0) + (tokens.inputImage ?? 0)
+
 /** The report as lines of text. */
 export const render = (summary: RunEvent.RunFinished): string => {
   const { calls, cost, rows, savings, steps, tokens, unpriced } = summary
@@ -96,9 +100,9 @@ export const render = (summary: RunEvent.RunFinished): string => {
         count(Tally.answers(step.answers)),
         count(Tally.reused(step.answers)),
         count(step.attempts),
-        count(step.tokens.uncachedInput + step.tokens.cacheWrite + step.tokens.cacheWrite1h),
+        count(inputOf(step.tokens)),
         count(step.tokens.cacheRead),
-        count(step.tokens.output),
+        count(step.tokens.output + (step.tokens.outputAudio ?? 0) + (step.tokens.outputImage ?? 0)),
         count(step.tokens.reasoning),
         money(step.cost, step.unpriced, step.attempts)
       ]),
@@ -112,6 +116,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
       ["", ""],
       [
         ["total cost", total],
+        ...(summary.fees === undefined ? [] : [["of it fees", Money.format(summary.fees)]]),
         ["total tokens", count(tokens.total)],
         [
           "requests",

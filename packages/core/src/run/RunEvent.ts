@@ -18,6 +18,11 @@ const Tokens = Schema.Struct({
   cacheWrite1h: Schema.Int,
   output: Schema.Int,
   reasoning: Schema.Int,
+  /** Classes that few calls have: left out, there are none. */
+  inputAudio: Schema.optionalKey(Schema.Int),
+  inputImage: Schema.optionalKey(Schema.Int),
+  outputAudio: Schema.optionalKey(Schema.Int),
+  outputImage: Schema.optionalKey(Schema.Int),
   total: Schema.Int
 })
 
@@ -28,6 +33,7 @@ export const tokensOf = (usage: Usage.Usage): typeof Tokens.Type => ({
   cacheWrite1h: usage.cacheWrite1h,
   output: usage.output,
   reasoning: usage.reasoning,
+  ...Object.fromEntries(Usage.rareClasses.flatMap((name) => (usage[name] === undefined ? [] : [[name, usage[name]]]))),
   total: Usage.totalTokens(usage)
 })
 
@@ -243,6 +249,8 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   tokens: Tokens,
   /** What was spent, as far as it is known. */
   cost: Money.FromUsd,
+  /** What of `cost` is charged beside tokens: for requests, and for searches of the web. */
+  fees: Schema.optionalKey(Money.FromUsd),
   /** Attempts whose cost is not known: when this is not 0, `cost` is a lower bound. */
   unpriced: Schema.Int,
   /** What of `cost` is a bound: the most that calls without a bill can have cost (most were cut); and how many. */
@@ -263,6 +271,7 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
       failedAttempts: Schema.Int,
       tokens: Tokens,
       cost: Money.FromUsd,
+      fees: Schema.optionalKey(Money.FromUsd),
       unpriced: Schema.Int,
       estimatedCost: Money.FromUsd,
       estimatedCalls: Schema.Int,

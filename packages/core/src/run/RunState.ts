@@ -458,6 +458,7 @@ export const graphOf = (flow: Flow.Any) =>
 const moneyOf = (sums: Tally.Sums) => ({
   tokens: RunEvent.tokensOf(sums.usage),
   cost: sums.spent,
+  ...(sums.fees === Money.zero ? undefined : { fees: sums.fees }),
   unpriced: sums.unpriced,
   estimatedCost: sums.estimatedSpent,
   estimatedCalls: sums.estimated,

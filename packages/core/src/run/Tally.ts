@@ -25,6 +25,8 @@ export interface Sums {
   /** Tokens of all attempts of which the provider reported them. */
   readonly usage: Usage.Usage
   readonly spent: Money.Money
+  /** What of `spent` is charged beside tokens. */
+  readonly fees: Money.Money
   /** Answers by where they came from. */
   readonly answers: { readonly [O in ModelResponse.Origin]: number }
   readonly savings: LedgerEntry.Savings
@@ -62,8 +64,9 @@ class Running implements Sums {
   unpriced = 0
   estimated = 0
   estimatedSpent = Money.zero
-  readonly usage: Mutable<Usage.Usage> = { ...Usage.zero }
+  usage: Mutable<Usage.Usage> = { ...Usage.zero }
   spent = Money.zero
+  fees = Money.zero
   readonly answers: Mutable<Sums["answers"]> = { ...ModelResponse.noAnswers }
   readonly savings: Mutable<LedgerEntry.Savings> = { ...LedgerEntry.noSavings }
 
@@ -81,13 +84,18 @@ class Running implements Sums {
         this.estimatedSpent += entry.cost ?? Money.zero
       }
       const { estimated, usage } = entry
-      if (usage !== undefined && estimated !== true)
-        for (const tokenClass of Usage.classes) this.usage[tokenClass] += usage[tokenClass]
+      if (entry.fees !== undefined) this.fees += entry.fees
+      if (usage !== undefined && estimated !== true) this.count(usage)
       return
     }
     const { savings } = entry
     this.answers[entry.origin]++
     for (const strategy of LedgerEntry.strategies) this.savings[strategy] += savings[strategy]
+  }
+
+  private count(usage: Usage.Usage): void {
+    if (Usage.hasRare(usage)) this.usage = Usage.add(this.usage, usage)
+    else for (const tokenClass of Usage.classes) this.usage[tokenClass] += usage[tokenClass]
   }
 
   /** Adds what was booked before. */
@@ -99,7 +107,8 @@ class Running implements Sums {
     this.estimated += sums.estimated
     this.spent += sums.spent
     this.estimatedSpent += sums.estimatedSpent
-    for (const tokenClass of Usage.classes) this.usage[tokenClass] += sums.usage[tokenClass]
+    this.fees += sums.fees
+    this.count(sums.usage)
     for (const origin of ModelResponse.origins) this.answers[origin] += sums.answers[origin]
     for (const strategy of LedgerEntry.strategies) this.savings[strategy] += sums.savings[strategy]
   }

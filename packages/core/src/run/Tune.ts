@@ -244,7 +244,7 @@ const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.
   Effect.map(
     Effect.forEach(asked, (one) => {
       const { cost } =
-        one.usage === undefined ? { cost: undefined } : Pricing.charge(pricing, { ...one, usage: one.usage, at })
+        one.usage === undefined ? { cost: undefined } : Pricing.charge(pricing, { ...one, usage: one.usage }, at)
       return cost === undefined ? Effect.fail(unknownPrice(one.model)) : Effect.succeed(cost)
     }),
     Money.sum

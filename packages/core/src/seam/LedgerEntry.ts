@@ -27,6 +27,10 @@ export interface AttemptEntry {
   readonly cost: Money.Money | undefined
   /** Why `cost` is not known. */
   readonly unknown?: "price" | "usage"
+  /** What of `cost` is charged beside tokens: for the request, and for searches of the web. */
+  readonly fees?: Money.Money
+  /** What contradicts `cost`, in words: the provider's own figure. */
+  readonly doubt?: string
   /** The provider has not said what the call used: usage and cost are the most that it can have used. */
   readonly estimated?: true
   readonly error?: string

@@ -28,6 +28,8 @@ export interface Sum {
   readonly estimated: number
   readonly usage: Usage.Usage
   readonly spent: Money.Money
+  /** What of `spent` is charged beside tokens. */
+  readonly fees: Money.Money
   readonly estimatedSpent: Money.Money
   /** Tokens of the attempts that are estimated; not in `usage`. */
   readonly estimatedTokens: number
@@ -103,6 +105,15 @@ export interface LedgerRepo {
 
 const tokenColumns = ["uncached_input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning"] as const
 
+/** Counts that few calls have, by their columns. */
+const rareColumns = [
+  ["input_audio", "inputAudio"],
+  ["input_image", "inputImage"],
+  ["output_audio", "outputAudio"],
+  ["output_image", "outputImage"],
+  ["searches", "searches"]
+] as const
+
 const attemptTable: Writer.Table = {
   name: "attempts",
   columns: [
@@ -119,7 +130,9 @@ const attemptTable: Writer.Table = {
     "estimated",
     "error",
     "service_tier",
-    "requested"
+    "requested",
+    ...rareColumns.map(([column]) => column),
+    "fees"
   ]
 }
 
@@ -169,7 +182,13 @@ const attemptRow = (run: number, entry: LedgerEntry.AttemptEntry): ReadonlyArray
     entry.estimated === true ? 1 : 0,
     entry.error ?? null,
     entry.serviceTier ?? null,
-    entry.requested ?? null
+    entry.requested ?? null,
+    usage?.inputAudio ?? null,
+    usage?.inputImage ?? null,
+    usage?.outputAudio ?? null,
+    usage?.outputImage ?? null,
+    usage?.searches ?? null,
+    entry.fees ?? null
   ]
 }
 
@@ -275,7 +294,8 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     Effect.map(
       database.query(
         `SELECT step, coalesce(requested, model) AS model, CAST(sum(cost) AS TEXT) AS cost,
-          sum(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0) + coalesce(output, 0) + coalesce(reasoning, 0)) AS tokens
+          sum(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0) + coalesce(output, 0) + coalesce(reasoning, 0)
+            + coalesce(input_audio, 0) + coalesce(input_image, 0) + coalesce(output_audio, 0) + coalesce(output_image, 0)) AS tokens
           FROM attempts WHERE run = ? GROUP BY 1, 2`,
         [run]
       ),
@@ -295,7 +315,10 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
           CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated_cost,
           CAST(sum(CASE WHEN error IS NULL THEN 0 ELSE cost END) AS TEXT) AS failed_cost,
           sum(CASE WHEN estimated = 1 THEN coalesce(uncached_input, 0) + coalesce(output, 0) ELSE 0 END) AS estimated_tokens,
-          ${tokenColumns.map((column) => `sum(CASE WHEN estimated = 1 THEN 0 ELSE ${column} END) AS ${column}`).join(", ")}
+          CAST(sum(fees) AS TEXT) AS fees,
+          ${[...tokenColumns, ...rareColumns.map(([column]) => column)]
+            .map((column) => `sum(CASE WHEN estimated = 1 THEN 0 ELSE ${column} END) AS ${column}`)
+            .join(", ")}
           FROM attempts WHERE run = ? GROUP BY step, provider, model, service_tier ORDER BY min(id)`,
         [run]
       )
@@ -328,6 +351,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
               estimated: 0,
               usage: Usage.zero,
               spent: 0n,
+              fees: 0n,
               estimatedSpent: 0n,
               estimatedTokens: 0,
               answers: ModelResponse.noAnswers,
@@ -353,8 +377,12 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
             cacheWrite: number(row["cache_write"]),
             cacheWrite1h: number(row["cache_write_1h"]),
             output: number(row["output"]),
-            reasoning: number(row["reasoning"])
-          }
+            reasoning: number(row["reasoning"]),
+            ...Object.fromEntries(
+              rareColumns.flatMap(([column, name]) => (number(row[column]) === 0 ? [] : [[name, number(row[column])]]))
+            )
+          },
+          fees: money(row["fees"])
         })
       }
       for (const row of answers) {

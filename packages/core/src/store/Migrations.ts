@@ -158,6 +158,12 @@ export const migrations = {
       sample INT NOT NULL, at INT NOT NULL, milliseconds INT NOT NULL, origin TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
       request TEXT NOT NULL, answer TEXT, error TEXT, tokens TEXT, cost TEXT)`,
     "CREATE INDEX exchanges_run ON exchanges (run)"
+  ),
+  // Classes of tokens that few calls have, and what is charged beside tokens.
+  "0015_fees": run(
+    ...["input_audio", "input_image", "output_audio", "output_image", "searches", "fees"].map(
+      (column) => `ALTER TABLE attempts ADD COLUMN ${column} INT`
+    )
   )
 }
 
