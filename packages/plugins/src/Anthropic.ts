@@ -1,8 +1,9 @@
 /**
- * Anthropic's messages API, on its official SDK: tools, JSON Schema answers, images and documents, prompt caching.
+ * Anthropic's messages API: tools, JSON Schema answers, images and documents, prompt caching.
  *
  * **Details** The key and the address come from `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` where the options do not give
- * them. The SDK's own retries are off: `Retry` does that, once. The API wants an output limit: where a request has none,
+ * them. Calls go by a pool of connections; with `transport: "sdk"` they go through the official SDK, its own retries off, which gives
+ * the same and costs more CPU. The API wants an output limit: where a request has none,
  * `maxTokens` is it. Breakpoints of the prompt cache are set on a message's or part's options:
  * `{ anthropic: { cacheControl: { type: "ephemeral" } } }`.
  *
@@ -28,10 +29,12 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import * as Batches from "./anthropic/Batches.ts"
 import * as Client from "./anthropic/Client.ts"
+import * as MessageAnswer from "./anthropic/MessageAnswer.ts"
 import * as Messages from "./anthropic/Messages.ts"
+import * as MessageStream from "./anthropic/MessageStream.ts"
 import * as Body from "./transport/Body.ts"
 import * as Credentials from "./transport/Credentials.ts"
-import * as Limits from "./transport/Limits.ts"
+import * as Reply from "./transport/Reply.ts"
 
 export interface Options {
   /** The model of requests that name none. */
@@ -42,10 +45,14 @@ export interface Options {
   readonly apiKey?: string | Redacted.Redacted
   /** Default: `ANTHROPIC_BASE_URL`, or Anthropic's own. */
   readonly baseUrl?: string
+  /** `"sdk"`: calls go through the SDK itself. Default: `"pool"`. */
+  readonly transport?: "pool" | "sdk"
   /** Has answers sent as a stream, which survives long ones. Default: `false`. */
   readonly stream?: boolean
   /** Whole time for a call. Default: 10 minutes. */
   readonly timeout?: Duration.Input
+  /** Most connections of the pool. Default: 256. */
+  readonly connections?: number
   /** More headers for every call. */
   readonly headers?: { readonly [name: string]: string }
 }
@@ -60,8 +67,10 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     "maxTokens",
     "apiKey",
     "baseUrl",
+    "transport",
     "stream",
     "timeout",
+    "connections",
     "headers"
   ])
   return Layer.effect(
@@ -78,28 +87,30 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         official: OFFICIAL
       })
       const timeout = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes"))
-      const settings: Client.Options = { apiKey, baseUrl, keySource, timeout, headers: options.headers ?? {} }
-      const client = yield* Effect.promise(() => Client.load(settings))
+      const settings: Client.Options = {
+        module: Client.MODULE,
+        apiKey,
+        baseUrl,
+        keySource,
+        timeout,
+        headers: options.headers ?? {},
+        connections: options.connections ?? 256
+      }
+      const transport = yield* options.transport === "sdk" ? Client.makeSdk(settings) : Client.makePool(settings)
       const defaultMaxTokens = options.maxTokens ?? 4_096
+      const isStreamed = options.stream === true
       const ask = (request: ModelRequest.Completion, model: string) =>
-        Body.make(
-          Client.MODULE,
-          () => Body.wellFormed(Messages.toBody(request, model, defaultMaxTokens)) as ReturnType<typeof Messages.toBody>
-        ).pipe(
-          Effect.flatMap((body) =>
-            Effect.tryPromise({
-              try: (signal) => Client.ask(client, body, { stream: options.stream === true, signal }),
-              catch: (error) => error
-            }).pipe(
-              Effect.timeoutOrElse({
-                duration: timeout,
-                orElse: () => Effect.fail(new Error(`no whole answer within ${timeout} ms`))
-              }),
-              Effect.tap(({ response }) => Limits.observe(response.status, (name) => response.headers.get(name))),
-              Effect.catch((error) => Client.fail(settings, error))
+        Effect.flatMap(
+          Body.make(Client.MODULE, () => {
+            const body = Messages.toBody(request, model, defaultMaxTokens)
+            return Body.encode(isStreamed ? { ...body, stream: true } : body)
+          }),
+          (body) =>
+            Reply.answer(
+              settings,
+              MessageAnswer.format(model),
+              transport("/v1/messages", body, isStreamed ? MessageStream.make : undefined)
             )
-          ),
-          Effect.flatMap(({ data }) => Messages.toResponse(data, model))
         )
       const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
         request._tag === "Embedding"

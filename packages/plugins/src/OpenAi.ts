@@ -29,11 +29,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Api from "./openai/Api.ts"
 import * as Batches from "./openai/Batches.ts"
-import * as Chat from "./openai/Chat.ts"
 import * as Client from "./openai/Client.ts"
-import * as Embeddings from "./openai/Embeddings.ts"
-import * as Responses from "./openai/Responses.ts"
 import * as Credentials from "./transport/Credentials.ts"
 
 export interface Options {
@@ -49,7 +47,7 @@ export interface Options {
   readonly provider?: string
   /** `"sdk"`: calls go through the SDK itself. Default: `"pool"`. */
   readonly transport?: "pool" | "sdk"
-  /** Has chat completions sent as a stream, which survives long answers behind proxies that end silent connections. Through the SDK. Default: `false`. */
+  /** Has completions sent as a stream, which survives long answers behind proxies that end silent connections. Default: `false`. */
   readonly stream?: boolean
   /** Whole time for a call. Default: 10 minutes. */
   readonly timeout?: Duration.Input
@@ -62,6 +60,10 @@ export interface Options {
 }
 
 const OFFICIAL = "https://api.openai.com/v1"
+
+/** Texts and tokens of a request for embeddings (platform.openai.com/docs/api-reference/embeddings, looked at 2026-11-28). */
+const MOST_INPUTS = 2_048
+const MOST_BYTES = 600_000
 
 /** A provider that speaks OpenAI's API. */
 export const layer = (
@@ -96,6 +98,7 @@ export const layer = (
         official: OFFICIAL
       })
       const settings: Client.Options = {
+        module: Client.MODULE,
         baseUrl,
         apiKey,
         keySource,
@@ -104,27 +107,17 @@ export const layer = (
         timeout: Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes")),
         connections: options.connections ?? 256
       }
-      const stream = options.stream ?? false
-      const client =
-        options.transport === "sdk" || stream
-          ? yield* Client.makeSdk({ ...settings, stream })
-          : yield* Client.makePool(settings)
+      const transport = yield* options.transport === "sdk" ? Client.makeSdk(settings) : Client.makePool(settings)
       const provider =
         options.provider ?? Option.getOrElse(pricing.providerOf(options.baseUrl ?? baseUrl), () => "openai")
-      const chat: Chat.Options = {
+      const api = Api.make({
         provider,
-        maxTokensField: baseUrl === OFFICIAL ? "max_completion_tokens" : "max_tokens"
-      }
-      const send = (
-        request: ModelRequest.ModelRequest
-      ): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> => {
-        const { model } = request
-        if (model === undefined) return Effect.fail(noModel)
-        if (request._tag === "Embedding") return Embeddings.send(client, request, model, provider)
-        return options.api === "responses"
-          ? Responses.send(client, request, model, provider)
-          : Chat.send(client, request, model, chat)
-      }
+        api: options.api ?? "chat",
+        isOfficial: baseUrl === OFFICIAL,
+        stream: options.stream === true
+      })
+      const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
+        request.model === undefined ? Effect.fail(noModel) : Api.send(api, settings, transport, request, request.model)
       return ModelClient.provider({
         name: provider,
         isRedirected: true,
@@ -134,7 +127,8 @@ export const layer = (
             : request,
         send: send as ModelClient.Send,
         answers: [options.model, options.api],
-        batch: Batches.make({ ...settings, api: options.api ?? "chat", chat })
+        embeddings: { inputs: MOST_INPUTS, bytes: MOST_BYTES },
+        batch: Batches.make(settings, api)
       })
     })
   )

@@ -40,7 +40,7 @@ export const describe = (cause: Cause.Cause<unknown>): Described => {
   const error: unknown = Cause.isFailReason(failure) ? failure.error : failure.defect
   if (AiError.isAiError(error)) {
     const { reason } = error
-    const answer = "responseText" in reason && typeof reason.responseText === "string" ? reason.responseText : undefined
+    const answer = ModelFailure.answerOf(error)
     return {
       error: reason._tag,
       message: SafeText.line(ModelFailure.message(error), MOST_MESSAGE),

@@ -35,6 +35,7 @@ import type { ModelRequest } from "../data/ModelRequest.ts"
 import type { Money } from "../data/Money.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import type { ResponseTo } from "../data/ModelResponse.ts"
+import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ProviderCall from "./ProviderCall.ts"
 import * as BatchProvider from "./BatchProvider.ts"
 import * as Simulation from "./Simulation.ts"
@@ -317,6 +318,8 @@ export const provider = (options: {
    */
   readonly answers?: unknown
   readonly batch?: BatchProvider.BatchProvider
+  /** The most that one request for embeddings may hold: a larger one is sent in parts, each an attempt of its own. */
+  readonly embeddings?: EmbeddingParts.Limits
   /** Its address is that of `Endpoint.Overrides` where that has one: in a simulated run it sends there. Any other is replaced. */
   readonly isRedirected?: boolean
 }): Service => {
@@ -332,7 +335,7 @@ export const provider = (options: {
       )
     })
   )
-  const { answers, batch, name } = options
+  const { answers, batch, embeddings, name } = options
   return {
     resolve,
     layers: [
@@ -350,9 +353,13 @@ export const provider = (options: {
         const clock = fiber.getRef(Clock.Clock)
         const meter = fiber.getRef(Meter)
         const guard = fiber.getRef(Guard)
-        const call = { request: resolve(asked), provider: options.name, startedAt: clock.currentTimeMillisUnsafe() }
         const ask = (fiber.getRef(Simulation.Simulation) ?? built) === undefined ? attempt : simulate
-        return ask(call, { clock, meter, guard })
+        const one = <R extends ModelRequest>(request: R) =>
+          ask({ request, provider: options.name, startedAt: clock.currentTimeMillisUnsafe() }, { clock, meter, guard })
+        const request = resolve(asked)
+        return request._tag === "Embedding" && embeddings !== undefined
+          ? (EmbeddingParts.send(request, embeddings, one) as ReturnType<typeof one<typeof asked>>)
+          : one(request)
       })
   }
 }

@@ -103,6 +103,24 @@ export const withUsage = (error: AiError.AiError, usage: Usage.Usage | undefined
 /** What a provider has counted of a call that failed; `undefined`: nothing. */
 export const usageOf = (error: AiError.AiError): Usage.Usage | undefined => usages.get(error)
 
+/** Characters that are kept of an answer that could not be read. */
+const MOST_ANSWER = 10_000
+
+const answers = new WeakMap<AiError.AiError, string>()
+
+/** The failure with what came in place of an answer: a person may want to look at it. */
+export const withAnswer = (error: AiError.AiError, answer: unknown): AiError.AiError => {
+  const text = typeof answer === "string" ? answer : JSON.stringify(answer)
+  if (text !== undefined) answers.set(error, text.slice(0, MOST_ANSWER).toWellFormed())
+  return error
+}
+
+/** What came in place of an answer, or was one that does not fit. */
+export const answerOf = (error: AiError.AiError): string | undefined => {
+  const { reason } = error
+  return "responseText" in reason && typeof reason.responseText === "string" ? reason.responseText : answers.get(error)
+}
+
 /** The key in a reason's metadata that says whether the provider may bill a call that failed, where its kind does not. */
 export const billableKey = "mayBeBilled"
 

@@ -10,7 +10,8 @@
 import type { Anthropic } from "@anthropic-ai/sdk"
 import type { MessageBatch } from "@anthropic-ai/sdk/resources/messages/batches"
 import type * as BatchProvider from "@pipe/core/BatchProvider"
-import type * as AiError from "effect/ai/AiError"
+import * as ModelResponse from "@pipe/core/ModelResponse"
+import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -21,8 +22,12 @@ import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
 import * as Lines from "../transport/Lines.ts"
+import * as Refusal from "../transport/Refusal.ts"
+import * as Reply from "../transport/Reply.ts"
+import * as SdkTransport from "../transport/SdkTransport.ts"
 import * as StreamingFetch from "../transport/StreamingFetch.ts"
 import * as Client from "./Client.ts"
+import * as MessageAnswer from "./MessageAnswer.ts"
 import * as Messages from "./Messages.ts"
 
 const ENDPOINT = "/v1/messages"
@@ -84,11 +89,11 @@ const reader = (options: Client.Options, call: Call) => {
 
 export const make = (options: Client.Options & { readonly defaultMaxTokens: number }): BatchProvider.BatchProvider => {
   let made: Promise<Anthropic> | undefined
-  const sdk = () => (made ??= Client.load({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
+  const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
   const call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
     Effect.catch(
       Effect.tryPromise({ try: (signal) => sdk().then((client) => f(client, signal)), catch: (error) => error }),
-      (error) => Client.fail(options, error)
+      (error) => SdkTransport.failure(options, error)
     )
 
   const { find, linesOf } = reader(options, call)
@@ -168,35 +173,16 @@ const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiErr
 /** Results of requests for which nothing was done. */
 const undone: ReadonlySet<unknown> = new Set(["canceled", "expired"])
 
-const toOutcome = (
-  value: unknown,
-  model: string,
-  { baseUrl, keySource }: Client.Options
-): Effect.Effect<BatchProvider.Outcome> => {
-  const result = Answer.fields(value)
-  if (undone.has(result["type"])) return Effect.succeed({ _tag: "Unanswered", reason: `batch_${result["type"]}` })
-  if (result["type"] !== "errored") {
-    return Effect.match(Messages.toResponse(result["message"], model), {
-      onSuccess: (response): BatchProvider.Outcome => ({
-        _tag: "Answered",
-        response: { ...response, serviceTier: "batch" }
-      }),
-      onFailure: (error): BatchProvider.Outcome => ({ _tag: "Unreadable", error })
-    })
-  }
-  const { message, type } = Answer.fields(Answer.fields(result["error"])["error"])
-  return Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => ({
-    _tag: "Failed",
-    error: HttpFailure.toAiError({
-      module: Client.MODULE,
-      status: Answer.oneOf(Client.statuses, type) ?? 400,
-      message: Answer.words(message) ?? "no message",
-      code: undefined,
-      type: Answer.words(type),
-      headers: () => undefined,
-      now,
-      url: baseUrl,
-      keySource
-    })
-  }))
-}
+const toOutcome = (value: unknown, model: string, options: Client.Options): Effect.Effect<BatchProvider.Outcome> =>
+  Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => {
+    const result = Answer.fields(value)
+    if (undone.has(result["type"])) return { _tag: "Unanswered", reason: `batch_${result["type"]}` }
+    if (result["type"] === "errored") {
+      const { status = 400 } = Refusal.decode(result["error"])
+      return { _tag: "Failed", error: Reply.refused(options, result["error"], { status, now }) }
+    }
+    const answer = Reply.fromBody(options, MessageAnswer.format(model), result["message"], now)
+    return AiError.isAiError(answer)
+      ? { _tag: "Unreadable", error: answer }
+      : { _tag: "Answered", response: ModelResponse.inTier(answer, "batch") }
+  })

@@ -1,56 +1,79 @@
 /**
  * A message from the events of its stream (docs.anthropic.com/en/docs/build-with-claude/streaming).
  *
+ * **Details** A second `message_start` goes on with the same answer: a proxy that resumes, or a second message after tools of the
+ * provider's own. Content is appended, and of each figure the last counts.
+ *
  * @internal
  */
 import * as Answer from "../transport/Answer.ts"
-import * as Events from "../transport/Events.ts"
+import type * as Events from "../transport/Events.ts"
 
 type Mutable = { [name: string]: unknown }
 
-/** Pieces of a block by the kind of the event that brings them: the field that they belong to. */
-const PIECES: ReadonlyMap<string, readonly [piece: string, field: string]> = new Map([
-  ["text_delta", ["text", "text"]],
-  ["thinking_delta", ["thinking", "thinking"]],
-  ["input_json_delta", ["partial_json", "input"]]
+/** Pieces of a block by the kind of the event that brings them: the field that they belong to, and the kind of block. */
+const PIECES: ReadonlyMap<string, readonly [piece: string, field: string, block: string]> = new Map([
+  ["text_delta", ["text", "text", "text"]],
+  ["thinking_delta", ["thinking", "thinking", "thinking"]],
+  ["signature_delta", ["signature", "signature", "thinking"]],
+  ["input_json_delta", ["partial_json", "input", "tool_use"]]
 ])
+
+const isSaid = (value: unknown): boolean => value !== undefined && value !== null
 
 /** Fields that say something. */
 const said = (fields: Answer.Fields): Answer.Fields =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined))
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => isSaid(value)))
 
 export const make = (): Events.Assembly => {
-  let message: Mutable | undefined
-  const blocks = new Map<unknown, Mutable>()
+  const message: Mutable = {}
+  const blocks: Array<Mutable> = []
+  let byIndex = new Map<unknown, Mutable>()
+  let hasBegun = false
   let isDone = false
 
+  const begin = (index: unknown, block: Mutable): Mutable => {
+    hasBegun = true
+    blocks.push(block)
+    byIndex.set(index, block)
+    return block
+  }
+
   const addPiece = (event: Answer.Fields): void => {
-    const block = blocks.get(event["index"])
     const delta = Answer.fields(event["delta"])
     const place = Answer.oneOf(PIECES, delta["type"])
-    if (block === undefined || place === undefined) return
-    const [name, field] = place
+    if (place === undefined) return
+    const [name, field, type] = place
+    const block = byIndex.get(event["index"]) ?? begin(event["index"], { type })
     const piece = delta[name]
     const before = block[field]
     // The input of a tool begins as an empty record, and comes as text.
     block[field] = typeof piece === "string" && typeof before === "string" ? before + piece : piece
   }
 
+  const count = (value: unknown): void => {
+    if (isSaid(value)) message["usage"] = { ...Answer.fields(message["usage"]), ...said(Answer.fields(value)) }
+  }
+
   const take: { readonly [type: string]: (event: Answer.Fields) => void } = {
     message_start: (event) => {
-      message = { ...Answer.fields(event["message"]) }
+      const { content, stop_reason: _, usage, ...rest } = Answer.fields(event["message"])
+      Object.assign(message, said(rest))
+      byIndex = new Map()
+      hasBegun = true
+      isDone = false
+      for (const [index, block] of (Answer.list(content) ?? []).entries()) begin(index, { ...Answer.fields(block) })
       // What is counted of the output so far says nothing of all of it.
-      const { output_tokens: _, ...usage } = Answer.fields(message["usage"])
-      if (message["usage"] !== undefined) message["usage"] = usage
+      const { output_tokens: __, ...counted } = Answer.fields(usage)
+      count(counted)
     },
     content_block_start: (event) => {
-      blocks.set(event["index"], { ...Answer.fields(event["content_block"]) })
+      begin(event["index"], { ...Answer.fields(event["content_block"]) })
     },
     content_block_delta: addPiece,
     message_delta: (event) => {
-      if (message === undefined) return
-      const usage = { ...Answer.fields(message["usage"]), ...said(Answer.fields(event["usage"])) }
-      Object.assign(message, said(Answer.fields(event["delta"])), { usage })
+      Object.assign(message, said(Answer.fields(event["delta"])))
+      count(event["usage"])
     },
     message_stop: () => {
       isDone = true
@@ -58,17 +81,12 @@ export const make = (): Events.Assembly => {
   }
 
   return {
-    add: (data) => {
-      const event = Answer.fields(data)
+    add: (event) => {
       const type = event["type"]
-      if (type === "error") throw new Events.ErrorEvent(event["error"], message === undefined, message)
       if (typeof type === "string" && Object.hasOwn(take, type)) take[type]!(event)
     },
-    body: () => {
-      if (message !== undefined && !isDone) throw new Events.Cut(message)
-      return message === undefined
-        ? {}
-        : { ...message, ...(blocks.size === 0 ? undefined : { content: [...blocks.values()] }) }
-    }
+    hasBegun: () => hasBegun,
+    isWhole: () => isDone || isSaid(message["stop_reason"]),
+    body: () => (hasBegun ? { ...message, content: blocks } : message)
   }
 }

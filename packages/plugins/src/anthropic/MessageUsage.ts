@@ -6,32 +6,46 @@
 import * as Usage from "@pipe/core/Usage"
 import * as Answer from "../transport/Answer.ts"
 
+/** A figure to add to others; what is none spoils the sum. */
+const sum = (...values: ReadonlyArray<unknown>): unknown =>
+  values.reduce<unknown>(
+    (total, value) =>
+      value === undefined || value === null
+        ? total
+        : typeof value === "number" && typeof total === "number"
+          ? total + value
+          : Number.NaN,
+    0
+  )
+
 /** Every input class stands beside the others; thinking is a part of the output. */
 export const make = (value: unknown): Usage.Usage | undefined => {
   const usage = Answer.fields(value)
   const creation = Answer.fields(usage["cache_creation"])
-  const oneHour = creation["ephemeral_1h_input_tokens"] ?? 0
-  const fiveMinutes = creation["ephemeral_5m_input_tokens"] ?? 0
+  const [oneHour, fiveMinutes] = [creation["ephemeral_1h_input_tokens"], creation["ephemeral_5m_input_tokens"]]
   // Some say the sum, some its two parts.
-  const created = usage["cache_creation_input_tokens"] ?? Number(oneHour) + Number(fiveMinutes)
-  // What was written for an hour is a part of what was written.
-  const written = Usage.fromInclusive({ input: created, cacheWrite: oneHour, output: 0 })
+  const created = usage["cache_creation_input_tokens"] ?? sum(oneHour, fiveMinutes)
+  const isPart = typeof created === "number" && typeof oneHour === "number" && oneHour <= created
   const output = Usage.fromInclusive({
     input: 0,
     output: usage["output_tokens"],
-    reasoning: Answer.fields(usage["output_tokens_details"])["thinking_tokens"]
+    reasoning: Answer.fields(usage["output_tokens_details"])["thinking_tokens"],
+    total: usage["output_tokens"]
   })
   const input = Usage.fromDisjoint({
     input: usage["input_tokens"],
     cacheRead: usage["cache_read_input_tokens"],
-    output: 0
+    cacheWrite: isPart ? created - oneHour : oneHour === undefined || oneHour === null ? created : 0,
+    cacheWrite1h: oneHour,
+    output: 0,
+    searches: Answer.fields(usage["server_tool_use"])["web_search_requests"]
   })
-  if (written === undefined || output === undefined || input === undefined) return undefined
-  return {
-    ...output,
-    uncachedInput: input.uncachedInput,
-    cacheRead: input.cacheRead,
-    cacheWrite: written.unpriceable === true ? 0 : written.uncachedInput,
-    cacheWrite1h: written.unpriceable === true ? Number(oneHour) : written.cacheWrite
-  }
+  return output === undefined || input === undefined
+    ? undefined
+    : {
+        ...input,
+        output: output.output,
+        reasoning: output.reasoning,
+        ...(output.inconsistent === undefined ? undefined : { inconsistent: output.inconsistent })
+      }
 }

@@ -1,5 +1,5 @@
 /**
- * The messages API: a request as its body, its answer as a response.
+ * The messages API: a request as its body.
  *
  * @internal
  */
@@ -10,15 +10,9 @@ import type {
   TextBlockParam
 } from "@anthropic-ai/sdk/resources/messages/messages"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
-import type * as ModelResponse from "@pipe/core/ModelResponse"
-import type * as AiError from "effect/ai/AiError"
 import type * as Prompt from "effect/ai/Prompt"
-import type * as Effect from "effect/Effect"
-import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
-import * as Client from "./Client.ts"
-import * as MessageUsage from "./MessageUsage.ts"
 
 /** Settings that the messages API does not know. */
 const unknownSettings = ["seed", "presencePenalty", "frequencyPenalty", "topLogprobs"] as const
@@ -110,9 +104,8 @@ const toMessages = (messages: ModelRequest.Completion["messages"]): Array<Messag
     if (message.role === "system") continue
     const role = message.role === "assistant" ? "assistant" : "user"
     const content =
-      typeof message.content === "string"
-        ? [{ type: "text" as const, text: message.content, ...cacheControl(message.options) }]
-        : message.content.flatMap(toBlocks)
+      typeof message.content === "string" ? toText(message.content, message.options) : message.content.flatMap(toBlocks)
+    if (content.length === 0) continue
     const last = turns.at(-1)
     if (last?.role === role) last.content.push(...content)
     else turns.push({ role, content: [...content] })
@@ -120,10 +113,29 @@ const toMessages = (messages: ModelRequest.Completion["messages"]): Array<Messag
   return turns
 }
 
+/** A text; a blank one is refused, and says nothing. */
+const toText = (text: string, options: Prompt.ProviderOptions | undefined): ReadonlyArray<TextBlockParam> =>
+  text.trim() === "" ? [] : [{ type: "text", text, ...cacheControl(options) }]
+
+/** Thinking as it came: only with its signature is it taken back. */
+const toThinking = ({ options, text }: Prompt.ReasoningPartEncoded): ReadonlyArray<ContentBlockParam> => {
+  const { redacted, signature } = (options?.["anthropic"] ?? {}) as {
+    readonly redacted?: unknown
+    readonly signature?: unknown
+  }
+  return typeof redacted === "string"
+    ? [{ type: "redacted_thinking", data: redacted }]
+    : typeof signature === "string"
+      ? [{ type: "thinking", thinking: text, signature }]
+      : []
+}
+
 const toBlocks = (part: Prompt.PartEncoded): ReadonlyArray<ContentBlockParam> => {
   switch (part.type) {
     case "text":
-      return [{ type: "text", text: part.text, ...cacheControl(part.options) }]
+      return toText(part.text, part.options)
+    case "reasoning":
+      return toThinking(part)
     case "file":
       return [toFileBlock(part)]
     case "tool-call":
@@ -156,72 +168,3 @@ const toFileBlock = (part: Prompt.FilePartEncoded): ContentBlockParam => {
     `a file of type ${part.mediaType} cannot be sent to Anthropic: images and PDF documents can`
   )
 }
-
-const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
-  ["end_turn", "stop"],
-  ["stop_sequence", "stop"],
-  ["max_tokens", "length"],
-  ["model_context_window_exceeded", "length"],
-  ["tool_use", "tool-calls"],
-  ["pause_turn", "pause"],
-  ["refusal", "content-filter"]
-])
-
-/** A block of an answer; `undefined` where it has not what its kind must have. */
-const toPart = (value: unknown): ReadonlyArray<ModelResponse.Part> | undefined => {
-  const block = Answer.fields(value)
-  switch (block["type"]) {
-    case "text": {
-      const text = Answer.text(block["text"])
-      return text === undefined ? undefined : [{ type: "text", text }]
-    }
-    case "thinking": {
-      const text = Answer.words(block["thinking"])
-      return text === undefined ? [] : [{ type: "reasoning", text }]
-    }
-    case "tool_use": {
-      const [id, name] = [Answer.text(block["id"]), Answer.words(block["name"])]
-      return id === undefined || name === undefined
-        ? undefined
-        : [{ type: "tool-call", id, name, params: Answer.toolArguments(block["input"]) }]
-    }
-    default:
-      return typeof block["type"] === "string" ? [] : undefined
-  }
-}
-
-/** Reads an answer; what it must have and has not is a failure. */
-export const toResponse = (
-  value: unknown,
-  model: string
-): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
-  Answer.decode(
-    Client.MODULE,
-    () => {
-      const message = Answer.fields(value)
-      const parts = Answer.list(message["content"])?.map(toPart)
-      if (parts === undefined || parts.some((part) => part === undefined))
-        return Answer.malformed(Client.MODULE, "content")
-      const usage = MessageUsage.make(message["usage"])
-      const tier = Answer.name(Answer.fields(message["usage"])["service_tier"])
-      const id = Answer.words(message["id"])
-      return {
-        _tag: "CompletionResponse",
-        provider: "anthropic",
-        model: Answer.name(message["model"]) ?? model,
-        requestedModel: model,
-        ...(id === undefined ? undefined : { id }),
-        ...(usage === undefined ? undefined : { usage }),
-        ...(tier === undefined || tier === "standard" ? undefined : { serviceTier: tier }),
-        parts: parts.flatMap((part) => part ?? []),
-        finishReason: Answer.oneOf(finishReasons, message["stop_reason"]) ?? "unknown",
-        ...(message["stop_reason"] === "refusal"
-          ? {
-              refusal: Answer.words(Answer.fields(message["stop_details"])["explanation"]) ?? "no reason was given"
-            }
-          : undefined),
-        origin: "provider"
-      }
-    },
-    () => MessageUsage.make(Answer.fields(value)["usage"])
-  )

@@ -8,10 +8,9 @@
  * @internal
  */
 import type * as BatchProvider from "@pipe/core/BatchProvider"
-import type * as ModelRequest from "@pipe/core/ModelRequest"
-import type * as ModelResponse from "@pipe/core/ModelResponse"
+import * as ModelResponse from "@pipe/core/ModelResponse"
 import * as SafeText from "@pipe/core/SafeText"
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -24,15 +23,12 @@ import * as Body from "../transport/Body.ts"
 import * as Account from "../transport/Account.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
 import * as Lines from "../transport/Lines.ts"
+import * as Refusal from "../transport/Refusal.ts"
+import * as Reply from "../transport/Reply.ts"
+import * as SdkTransport from "../transport/SdkTransport.ts"
 import * as StreamingFetch from "../transport/StreamingFetch.ts"
-import * as Chat from "./Chat.ts"
+import type * as Api from "./Api.ts"
 import * as Client from "./Client.ts"
-import * as Embeddings from "./Embeddings.ts"
-import * as Responses from "./Responses.ts"
-
-const CHAT = "/v1/chat/completions"
-const RESPONSES = "/v1/responses"
-const EMBEDDINGS = "/v1/embeddings"
 
 /** The metadata by which a batch of ours is known again. */
 const NAME = "pipe_batch"
@@ -40,24 +36,14 @@ const NAME = "pipe_batch"
 /** The provider's clock may be behind. */
 const SKEW = 10 * 60_000
 
-export const make = (
-  options: Client.Options & { readonly api: "chat" | "responses"; readonly chat: Chat.Options }
-): BatchProvider.BatchProvider => {
-  const { provider } = options.chat
+export const make = (options: Client.Options, api: Api.Api): BatchProvider.BatchProvider => {
   let made: Promise<OpenAI> | undefined
   const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
   const call = <A>(f: (client: OpenAI, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
     Effect.catch(
       Effect.tryPromise({ try: (signal) => sdk().then((client) => f(client, signal)), catch: (error) => error }),
-      (error) => Client.fail(options, error)
+      (error) => SdkTransport.failure(options, error)
     )
-
-  const toBody = (request: ModelRequest.ModelRequest, model: string) =>
-    request._tag === "Embedding"
-      ? { endpoint: EMBEDDINGS, body: Embeddings.toBody(request, model) }
-      : options.api === "responses"
-        ? { endpoint: RESPONSES, body: Responses.toBody(request, model) }
-        : { endpoint: CHAT, body: Chat.toBody(request, model, options.chat) }
 
   /** By the name that it was given, or by the file that was uploaded for it: some services keep no metadata. */
   const isOurs = (job: BatchProvider.Job) => (batch: Answer.Fields) =>
@@ -65,7 +51,7 @@ export const make = (
     || (job.uploaded !== undefined && batch["input_file_id"] === job.uploaded)
 
   return {
-    name: provider,
+    name: api.provider,
     account: Account.make(options),
     limits: { requests: 50_000, bytes: 200e6, inputs: 50_000 },
     frame: { head: "", separator: "\n", tail: "\n" },
@@ -73,10 +59,11 @@ export const make = (
       const { model } = request
       if (model === undefined) return Effect.undefined
       return Body.make(Client.MODULE, () => {
-        const { body, endpoint } = toBody(request, model)
+        const { path, toBody } = api.routeOf(request)
+        const endpoint = `/v1${path}`
         return {
           endpoint,
-          text: Body.encode({ custom_id: customId, method: "POST", url: endpoint, body }),
+          text: Body.encode({ custom_id: customId, method: "POST", url: endpoint, body: toBody(request, model) }),
           inputs: request._tag === "Embedding" ? request.inputs.length : 0
         }
       })
@@ -107,7 +94,7 @@ export const make = (
           client.batches.create(
             {
               input_file_id: job.uploaded!,
-              endpoint: job.endpoint as typeof CHAT,
+              endpoint: job.endpoint as "/v1/chat/completions",
               completion_window: "24h",
               metadata: { [NAME]: job.name }
             },
@@ -157,51 +144,25 @@ export const make = (
   }
 
   function toOutcome(line: Answer.Fields, model: string): Effect.Effect<BatchProvider.Outcome> {
-    const error = Answer.fields(line["error"])
-    if (!Answer.isRecord(line["response"])) {
-      const reason = Answer.words(error["code"]) ?? Answer.words(error["message"]) ?? "no answer"
-      return Effect.succeed({ _tag: "Unanswered", reason })
-    }
-    const { body, status_code: said } = line["response"]
-    const status = Number(said)
-    if (!(status >= 300)) {
-      return Effect.match(toResponse(body, model), {
-        onSuccess: (response): BatchProvider.Outcome => ({
-          _tag: "Answered",
-          response: { ...response, serviceTier: "batch" }
-        }),
-        onFailure: (error): BatchProvider.Outcome => ({ _tag: "Unreadable", error })
-      })
-    }
-    // The API's own errors stand in the body; `error` is null then.
-    const own = Answer.fields(body)["error"]
-    const { code, message, type } = Answer.isRecord(own) ? own : error
-    return Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => ({
-      _tag: "Failed",
-      error: HttpFailure.toAiError({
-        module: Client.MODULE,
-        status,
-        message: Answer.words(message) ?? "no message",
-        code: Answer.words(code),
-        type: Answer.words(type),
-        headers: () => undefined,
-        now,
-        url: options.baseUrl,
-        keySource: options.keySource,
-        overflow: options.overflow
-      })
-    }))
-  }
-
-  function toResponse(body: unknown, model: string): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> {
-    switch (Answer.fields(body)["object"]) {
-      case "list":
-        return Embeddings.toResponse(body, model, provider, undefined)
-      case "response":
-        return Responses.toResponse(body, model, provider)
-      default:
-        return Chat.toResponse(body, model, options.chat)
-    }
+    return Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => {
+      const { error, response } = line
+      if (!Answer.isRecord(response)) {
+        const { code, message } = Refusal.decode(error ?? "no answer")
+        return { _tag: "Unanswered", reason: code ?? message }
+      }
+      const { body, status_code: said } = response
+      const status = Number(said)
+      // The API's own errors stand in the body; `error` is null then.
+      if (status >= 300) {
+        const words = Answer.isRecord(Answer.fields(body)["error"]) ? body : { error }
+        return { _tag: "Failed", error: Reply.refused(options, words, { status, now }) }
+      }
+      const format = api.routeFor(Answer.fields(body)["object"]).format(model)
+      const answer = Reply.fromBody(options, format, body, now)
+      return AiError.isAiError(answer)
+        ? { _tag: "Unreadable", error: answer }
+        : { _tag: "Answered", response: ModelResponse.inTier(answer, "batch") }
+    })
   }
 }
 

@@ -1,14 +1,10 @@
 /**
- * The chat completions API: a request as its body, its answer as a response.
+ * The chat completions API: a request as its body.
  *
  * @internal
  */
 import type * as ModelRequest from "@pipe/core/ModelRequest"
-import type * as ModelResponse from "@pipe/core/ModelResponse"
-import type * as Usage from "@pipe/core/Usage"
 import type * as Prompt from "effect/ai/Prompt"
-import type * as AiError from "effect/ai/AiError"
-import * as Effect from "effect/Effect"
 import type {
   ChatCompletionContentPart,
   ChatCompletionCreateParamsNonStreaming,
@@ -17,15 +13,23 @@ import type {
 import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
-import * as Client from "./Client.ts"
-import * as ChatUsage from "./ChatUsage.ts"
 import * as StrictSchema from "./StrictSchema.ts"
 
 export interface Options {
   readonly provider: string
-  /** OpenAI's own API takes `max_completion_tokens`; older compatible servers know `max_tokens` alone. */
-  readonly maxTokensField: "max_completion_tokens" | "max_tokens"
+  /** Whether this is OpenAI's own API, which takes `max_completion_tokens`; older compatible servers know `max_tokens` alone. */
+  readonly isOfficial: boolean
 }
+
+/** Models of OpenAI's that take `max_completion_tokens` alone, wherever they are called. */
+const REASONING_MODEL = /^(?:gpt-[5-9]|o\d)/
+
+/** Whether a model thinks, by its name; a gateway puts the maker before it. */
+export const isReasoning = (model: string): boolean => REASONING_MODEL.test(model.slice(model.lastIndexOf("/") + 1))
+
+/** The name of the output limit: the model decides, and not who stands before it. */
+const maxTokensField = (model: string, { isOfficial }: Options): "max_completion_tokens" | "max_tokens" =>
+  isOfficial || isReasoning(model) ? "max_completion_tokens" : "max_tokens"
 
 export const toBody = (
   request: ModelRequest.Completion,
@@ -35,10 +39,10 @@ export const toBody = (
   const { responseFormat, settings, tools } = request
   const body = {
     model,
-    messages: request.messages.flatMap(toMessages),
+    messages: request.messages.flatMap((message) => toMessages(message, options.provider)),
     ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
     ...(settings.topP === undefined ? undefined : { top_p: settings.topP }),
-    ...(settings.maxTokens === undefined ? undefined : { [options.maxTokensField]: settings.maxTokens }),
+    ...(settings.maxTokens === undefined ? undefined : { [maxTokensField(model, options)]: settings.maxTokens }),
     ...(settings.stop === undefined ? undefined : { stop: [...settings.stop] }),
     ...(settings.seed === undefined ? undefined : { seed: settings.seed }),
     ...(settings.presencePenalty === undefined ? undefined : { presence_penalty: settings.presencePenalty }),
@@ -107,7 +111,23 @@ const reserved: Body.Reserved = {
   stream: Body.ways.stream
 }
 
-const toMessages = (message: ModelRequest.Message): ReadonlyArray<ChatCompletionMessageParam> => {
+/** What came with a part of an answer, for the provider that it came from. */
+export const cameWith = (part: Prompt.PartEncoded, provider: string): Answer.Fields =>
+  Answer.fields(part.options?.[provider])
+
+/** The thinking before calls of tools, in the fields in which it came: some refuse the results of tools without it. */
+const thinkingOf = (parts: ReadonlyArray<Prompt.PartEncoded>, provider: string): object | undefined => {
+  const thinking: { [name: string]: unknown } = {}
+  for (const part of parts) {
+    if (part.type !== "reasoning") continue
+    const { details, field } = cameWith(part, provider)
+    if (typeof field === "string") thinking[field] = part.text
+    if (details !== undefined) thinking["reasoning_details"] = details
+  }
+  return Object.keys(thinking).length === 0 ? undefined : thinking
+}
+
+const toMessages = (message: ModelRequest.Message, provider: string): ReadonlyArray<ChatCompletionMessageParam> => {
   switch (message.role) {
     case "system":
       return [{ role: "system", content: message.content }]
@@ -128,7 +148,8 @@ const toMessages = (message: ModelRequest.Message): ReadonlyArray<ChatCompletion
               {
                 id: part.id,
                 type: "function" as const,
-                function: { name: part.name, arguments: JSON.stringify(part.params) }
+                function: { name: part.name, arguments: JSON.stringify(part.params) },
+                ...extraOf(part, provider)
               }
             ]
       )
@@ -136,7 +157,7 @@ const toMessages = (message: ModelRequest.Message): ReadonlyArray<ChatCompletion
         {
           role: "assistant",
           content: text === "" ? null : text,
-          ...(calls.length === 0 ? undefined : { tool_calls: calls })
+          ...(calls.length === 0 ? undefined : { tool_calls: calls, ...thinkingOf(message.content, provider) })
         }
       ]
     }
@@ -145,6 +166,12 @@ const toMessages = (message: ModelRequest.Message): ReadonlyArray<ChatCompletion
         part.type !== "tool-result" ? [] : [{ role: "tool" as const, tool_call_id: part.id, content: toolResult(part) }]
       )
   }
+}
+
+/** A signature, say, that must go back with a call. */
+const extraOf = (part: Prompt.PartEncoded, provider: string): object | undefined => {
+  const { extra_content } = cameWith(part, provider)
+  return extra_content === undefined ? undefined : { extra_content }
 }
 
 /** What a tool gave back, as text. */
@@ -162,112 +189,3 @@ const toContentPart = (part: Prompt.UserMessagePartEncoded): ChatCompletionConte
     `a file of type ${part.mediaType} cannot be sent to the chat API: images and PDF documents can`
   )
 }
-
-const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
-  ["stop", "stop"],
-  ["length", "length"],
-  ["content_filter", "content-filter"],
-  ["error", "error"],
-  ["tool_calls", "tool-calls"],
-  ["function_call", "tool-calls"]
-])
-
-/** The log-probabilities of an answer's tokens; none where one is no number. */
-export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<number> } | undefined => {
-  const list = Answer.list(tokens) ?? []
-  const logprobs = list.map((token) => Answer.fields(token)["logprob"])
-  return logprobs.length > 0 && logprobs.every((value) => typeof value === "number") ? { logprobs } : undefined
-}
-
-/** A class of service other than the ordinary one. */
-export const tierOf = (value: unknown): { readonly serviceTier: string } | undefined => {
-  const tier = Answer.name(value)
-  return tier === undefined || tier === "default" || tier === "auto" ? undefined : { serviceTier: tier }
-}
-
-/** What an answer says of itself, beside its content. */
-export const metadata = (answer: Answer.Fields, model: string, provider: string, usage: Usage.Usage | undefined) => {
-  const id = Answer.words(answer["id"])
-  return {
-    provider,
-    model: Answer.name(answer["model"]) ?? model,
-    requestedModel: model,
-    ...(id === undefined ? undefined : { id }),
-    ...(usage === undefined ? undefined : { usage }),
-    ...tierOf(answer["service_tier"])
-  }
-}
-
-/** The text of a message: as it is, or in parts. `undefined` for anything else. */
-const contentOf = (content: unknown): ReadonlyArray<ModelResponse.Part> | undefined => {
-  if (content === null || content === undefined) return []
-  if (typeof content === "string") return [{ type: "text", text: content }]
-  const texts = Answer.list(content)?.map((part) => Answer.text(Answer.fields(part)["text"]))
-  return texts === undefined || texts.length === 0 || texts.some((text) => text === undefined)
-    ? undefined
-    : [{ type: "text", text: texts.join("") }]
-}
-
-const toToolCall = (value: unknown): ReadonlyArray<ModelResponse.Part> | undefined => {
-  const call = Answer.fields(value)
-  if (call["type"] !== undefined && call["type"] !== "function") return []
-  const { arguments: params, name } = Answer.fields(call["function"])
-  const id = Answer.text(call["id"])
-  return id === undefined || Answer.words(name) === undefined
-    ? undefined
-    : [{ type: "tool-call", id, name: String(name), params: Answer.toolArguments(params) }]
-}
-
-/** Reads an answer; what it must have and has not is a failure. */
-export const toResponse = (
-  value: unknown,
-  model: string,
-  options: Options
-): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
-  Answer.decode(
-    Client.MODULE,
-    () => {
-      const answer = Answer.fields(value)
-      const choice = Answer.fields(Answer.list(answer["choices"])?.[0])
-      // Gateways say so in the middle of an answer.
-      if (Answer.isRecord(choice["error"])) {
-        return Client.failed(Answer.words(choice["error"]["message"]) ?? "the answer broke off with an error")
-      }
-      if (!Answer.isRecord(choice["message"])) return Client.malformed("choices[0].message")
-      const { message } = choice
-      const content = contentOf(message["content"])
-      if (content === undefined) return Client.malformed("choices[0].message.content")
-      const calls = (message["tool_calls"] === null ? [] : Answer.list(message["tool_calls"] ?? []))?.map(toToolCall)
-      if (calls === undefined || calls.some((call) => call === undefined)) {
-        return Client.malformed("choices[0].message.tool_calls")
-      }
-      const reasoning = Answer.words(message["reasoning_content"])
-      const refusal = Answer.words(message["refusal"])
-      return {
-        _tag: "CompletionResponse",
-        ...metadata(answer, model, options.provider, ChatUsage.make(answer["usage"])),
-        parts: [
-          ...(reasoning === undefined ? [] : [{ type: "reasoning" as const, text: reasoning }]),
-          ...content,
-          ...calls.flatMap((call) => call ?? [])
-        ],
-        finishReason: Answer.oneOf(finishReasons, choice["finish_reason"]) ?? "unknown",
-        ...logprobsOf(Answer.fields(choice["logprobs"])["content"]),
-        ...(refusal === undefined ? undefined : { refusal }),
-        origin: "provider"
-      }
-    },
-    () => ChatUsage.make(Answer.fields(value)["usage"])
-  )
-
-/** Asks by chat completions. */
-export const send = (
-  client: Client.Client,
-  request: ModelRequest.Completion,
-  model: string,
-  options: Options
-): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
-  Body.make(Client.MODULE, () => toBody(request, model, options)).pipe(
-    Effect.flatMap(client.chat),
-    Effect.flatMap((completion) => toResponse(completion, model, options))
-  )

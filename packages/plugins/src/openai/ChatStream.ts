@@ -1,95 +1,154 @@
 /**
  * A chat completion from the chunks of its stream (platform.openai.com/docs/api-reference/chat-streaming).
  *
+ * **Details** Indexes are names, not positions, and may be missing; a call that begins under an index that has another id is a new
+ * one. A role may be missing; the usage may come in a chunk of its own, in the one that ends the choice, in the choice (Moonshot)
+ * or in `x_groq`. A content may come as a list of parts (Mistral).
+ *
  * @internal
  */
 import * as Answer from "../transport/Answer.ts"
-import * as Events from "../transport/Events.ts"
+import type * as Events from "../transport/Events.ts"
 
 type Mutable = { [name: string]: unknown }
 
-/** Fields of a message that come in pieces. */
-const TEXTS = ["content", "refusal", "reasoning_content"]
+/** Fields of a message that come in pieces of text. */
+const TEXTS = ["refusal", "reasoning_content", "reasoning"]
 
 /** Fields of a chunk of which the last one said counts. */
-const LAST = ["id", "model", "service_tier"]
+const LAST = ["id", "model", "service_tier", "object"]
+
+const isSaid = (value: unknown): boolean => value !== undefined && value !== null
 
 /** Adds a piece of text; what is none is kept as it is, and then refused with the whole answer. */
 const append = (to: Mutable, name: string, piece: unknown): void => {
-  if (piece === undefined || piece === null) return
+  if (!isSaid(piece)) return
   const before = to[name]
   to[name] = typeof piece === "string" && typeof before === "string" ? before + piece : (before ?? piece)
 }
 
-const isSaid = (value: unknown): boolean => value !== undefined && value !== null
+/** Adds a piece of content: text, or parts. */
+const appendContent = (message: Mutable, piece: unknown): void => {
+  const before = message["content"]
+  if (!Array.isArray(piece) && !Array.isArray(before)) append(message, "content", piece)
+  else if (isSaid(piece)) message["content"] = [before ?? [], piece].flat()
+}
+
+interface Call {
+  readonly call: Mutable
+  readonly named: Mutable
+}
+
+/** The calls of tools, by what names them. */
+class Calls {
+  private readonly all: Array<Call> = []
+  private readonly byIndex = new Map<unknown, Call>()
+  private readonly byId = new Map<string, Call>()
+
+  private placeOf(index: unknown, id: string | undefined): Call {
+    const known = isSaid(index) ? this.byIndex.get(index) : id === undefined ? this.all.at(-1) : this.byId.get(id)
+    // Some give every call the same index.
+    const isOther = id !== undefined && known?.call["id"] !== undefined && known.call["id"] !== id
+    const found = isOther ? this.byId.get(id) : known
+    if (found !== undefined) return found
+    const made: Call = { call: {}, named: {} }
+    this.all.push(made)
+    if (isSaid(index)) this.byIndex.set(index, made)
+    return made
+  }
+
+  add(value: unknown): void {
+    const piece = Answer.fields(value)
+    const id = Answer.words(piece["id"])
+    const place = this.placeOf(piece["index"], id)
+    const { call, named } = place
+    const made = Answer.fields(piece["function"])
+    if (id !== undefined) {
+      call["id"] ??= id
+      this.byId.set(id, place)
+    }
+    call["type"] ??= piece["type"] ?? undefined
+    if (isSaid(piece["extra_content"])) call["extra_content"] = piece["extra_content"]
+    if (Answer.isRecord(piece["function"])) call["function"] = named
+    // Some say the whole name with each piece.
+    if (made["name"] !== named["name"]) append(named, "name", made["name"])
+    append(named, "arguments", made["arguments"])
+  }
+
+  list(): ReadonlyArray<Mutable> {
+    return this.all.map(({ call }) => call)
+  }
+}
+
+const hasPiece = (delta: Answer.Fields): boolean =>
+  [...TEXTS, "content", "tool_calls", "reasoning_details"].some((name) => {
+    const value = delta[name]
+    return typeof value === "string" ? value !== "" : Array.isArray(value) && value.length > 0
+  })
 
 export const make = (): Events.Assembly => {
   const answer: Mutable = {}
   const message: Mutable = {}
-  const calls = new Map<unknown, { readonly call: Mutable; readonly named: Mutable }>()
+  const calls = new Calls()
   const logprobs: Array<unknown> = []
   let hasBegun = false
   let finish: unknown
+  let error: unknown
 
-  const addCall = (value: unknown): void => {
-    const piece = Answer.fields(value)
-    let known = calls.get(piece["index"])
-    if (known === undefined) calls.set(piece["index"], (known = { call: {}, named: {} }))
-    const { call, named } = known
-    const made = Answer.fields(piece["function"])
-    call["id"] ??= piece["id"] ?? undefined
-    call["type"] ??= piece["type"] ?? undefined
-    append(named, "name", made["name"])
-    append(named, "arguments", made["arguments"])
+  const addDelta = (delta: Answer.Fields): void => {
+    for (const name of TEXTS) append(message, name, delta[name])
+    appendContent(message, delta["content"])
+    const { function_call: old, reasoning_details: details, tool_calls: pieces } = delta
+    if (Array.isArray(pieces)) for (const piece of pieces) calls.add(piece)
+    else if (isSaid(pieces)) message["tool_calls"] = pieces
+    if (Answer.isRecord(old)) calls.add({ index: "function_call", function: old })
+    if (Array.isArray(details)) {
+      message["reasoning_details"] = [
+        ...((message["reasoning_details"] as Array<unknown> | undefined) ?? []),
+        ...details
+      ]
+    }
   }
 
   return {
-    add: (data) => {
-      const chunk = Answer.fields(data)
-      const { error, usage } = chunk
-      if (error !== undefined && error !== null) {
-        throw new Events.ErrorEvent(error, !hasBegun && !isSaid(usage), {
-          ...answer,
-          ...(isSaid(usage) ? { usage } : {})
-        })
-      }
-      for (const name of LAST) if (chunk[name] !== undefined && chunk[name] !== null) answer[name] = chunk[name]
+    add: (chunk) => {
+      for (const name of LAST) if (isSaid(chunk[name])) answer[name] = chunk[name]
       const choices = (Answer.list(chunk["choices"]) ?? []).map(Answer.fields)
       // Of several only the first was asked for.
-      const choice = choices.find(({ index = 0 }) => index === 0) ?? Answer.fields(undefined)
+      const choice = choices.find(({ index }) => !isSaid(index) || index === 0) ?? {}
+      const { delta, message: whole } = choice
+      // A few send the whole message with each chunk, beside the piece or in its place.
+      const piece = isSaid(delta) ? delta : hasBegun ? undefined : whole
       // A count that more follows is not that of the whole.
-      if (choice["delta"] !== undefined) delete answer["usage"]
+      if (hasPiece(Answer.fields(piece))) delete answer["usage"]
+      const counts = [chunk["usage"], choice["usage"], Answer.fields(chunk["x_groq"])["usage"]]
+      const usage = counts.find(Answer.isRecord) ?? counts.find(isSaid)
       if (isSaid(usage)) answer["usage"] = usage
-      if (choice["delta"] === undefined) return
-      hasBegun = true
-      const delta = Answer.fields(choice["delta"])
-      if (!Answer.isRecord(choice["delta"])) message["content"] = choice["delta"]
-      for (const name of TEXTS) append(message, name, delta[name])
-      const pieces = delta["tool_calls"]
-      if (Array.isArray(pieces)) pieces.forEach(addCall)
-      else if (pieces !== undefined && pieces !== null) message["tool_calls"] = pieces
-      logprobs.push(...(Answer.list(Answer.fields(choice["logprobs"])["content"]) ?? []))
       finish = choice["finish_reason"] ?? finish
+      if (isSaid(choice["error"])) error = choice["error"]
+      if (!isSaid(piece)) return
+      hasBegun = true
+      if (Answer.isRecord(piece)) addDelta(piece)
+      else message["content"] = piece
+      logprobs.push(...(Answer.list(Answer.fields(choice["logprobs"])["content"]) ?? []))
     },
-    body: () => {
-      if (hasBegun && finish === undefined) throw new Events.Cut(answer)
-      return {
-        ...answer,
-        choices: hasBegun
-          ? [
+    hasBegun: () => hasBegun,
+    // A few never say how an answer ended: one that was counted has.
+    isWhole: (isDone) => isSaid(finish) || (isDone && isSaid(answer["usage"])),
+    body: () => ({
+      ...answer,
+      ...(hasBegun || isSaid(error)
+        ? {
+            choices: [
               {
-                message: {
-                  ...(calls.size === 0
-                    ? undefined
-                    : { tool_calls: Array.from(calls.values(), ({ call, named }) => ({ ...call, function: named })) }),
-                  ...message
-                },
+                ...(isSaid(error) ? { error } : undefined),
+                message: { ...(calls.list().length === 0 ? undefined : { tool_calls: calls.list() }), ...message },
                 finish_reason: finish,
                 logprobs: { content: logprobs }
               }
             ]
-          : []
-      }
-    }
+          }
+        : undefined)
+    })
   }
 }

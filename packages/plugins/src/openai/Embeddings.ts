@@ -6,13 +6,13 @@
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as Usage from "@pipe/core/Usage"
-import type * as AiError from "effect/ai/AiError"
-import * as Effect from "effect/Effect"
 import type { EmbeddingCreateParams } from "openai/resources/embeddings"
 import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
-import * as Chat from "./Chat.ts"
+import type * as Reply from "../transport/Reply.ts"
+import * as ChatAnswer from "./ChatAnswer.ts"
 import * as Client from "./Client.ts"
+import * as OpenAiUsage from "./OpenAiUsage.ts"
 
 export const toBody = (request: ModelRequest.Embedding, model: string): EmbeddingCreateParams =>
   Body.withOptions(
@@ -29,65 +29,75 @@ export const toBody = (request: ModelRequest.Embedding, model: string): Embeddin
 const reserved: Body.Reserved = {
   model: Body.ways.model,
   input: Body.ways.messages,
-  dimensions: Body.ways.dimensions,
-  encoding_format: Body.ways.encoding
+  dimensions: Body.ways.dimensions
 }
 
-/** A vector: numbers, of which there is one at least. */
-const toVector = (value: unknown): ReadonlyArray<number> | undefined =>
-  Array.isArray(value) && value.length > 0 && value.every(Number.isFinite)
-    ? (value as ReadonlyArray<number>)
-    : undefined
+/** Numbers of four bytes, the smallest first, in base64. */
+const fromBase64 = (text: string): ReadonlyArray<number> | undefined => {
+  const bytes = Buffer.from(text, "base64")
+  if (bytes.length === 0 || bytes.length % 4 !== 0) return undefined
+  return Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at))
+}
 
-/** The vectors in the order of their inputs: one for each, all of one length. */
-const toVectors = (
-  data: ReadonlyArray<unknown>,
-  inputs: number | undefined
-): ReadonlyArray<ReadonlyArray<number>> | undefined => {
-  if (inputs !== undefined && data.length !== inputs) return undefined
-  const vectors = new Map<number, ReadonlyArray<number>>()
-  for (const item of data) {
-    const { embedding, index } = Answer.fields(item)
-    const vector = toVector(embedding)
-    if (vector === undefined || typeof index !== "number" || vectors.has(index)) return undefined
-    vectors.set(index, vector)
+/** A vector: finite numbers, of which there is one at least. */
+const toVector = (value: unknown): ReadonlyArray<number> | undefined => {
+  const numbers = typeof value === "string" ? fromBase64(value) : value
+  return Array.isArray(numbers) && numbers.length > 0 && numbers.every(Number.isFinite)
+    ? (numbers as ReadonlyArray<number>)
+    : undefined
+}
+
+/** Where each vector belongs: by its index, or in the order that they came where none has one of its own. */
+const placesOf = (indexes: ReadonlyArray<unknown>): ReadonlyArray<number> | undefined => {
+  const all = new Set(indexes)
+  const isWhole = indexes.every((_, at) => all.has(at))
+  if (isWhole) return indexes as ReadonlyArray<number>
+  return all.size === 1 && (all.has(0) || all.has(undefined) || all.has(null)) ? indexes.map((_, at) => at) : undefined
+}
+
+/** The vectors in the order of their inputs, all of one length; a text for what is wrong with them. */
+const toVectors = (data: ReadonlyArray<unknown>): ReadonlyArray<ReadonlyArray<number>> | string => {
+  const places = placesOf(data.map((item) => Answer.fields(item)["index"]))
+  if (places === undefined) return "index for each of its vectors"
+  const sorted: Array<ReadonlyArray<number>> = []
+  for (const [at, item] of data.entries()) {
+    const vector = toVector(Answer.fields(item)["embedding"])
+    if (vector === undefined) return `vector of finite numbers at data[${at}].embedding`
+    sorted[places[at]!] = vector
   }
-  const sorted = data.map((_, at) => vectors.get(at))
-  return sorted.every((vector) => vector !== undefined && vector.length === sorted[0]?.length)
-    ? (sorted as ReadonlyArray<ReadonlyArray<number>>)
-    : undefined
+  return sorted.every((vector) => vector.length === sorted[0]?.length) ? sorted : "vectors of one length"
 }
 
-/** Reads an answer: vectors in the order of the inputs; `inputs` is how many there must be, where that is known. */
-export const toResponse = (
-  value: unknown,
-  model: string,
-  provider: string,
+/** `inputs` is how many there must be, where that is known. */
+export const format = (
+  options: ChatAnswer.Options,
   inputs: number | undefined
-): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> =>
-  Answer.decode(Client.MODULE, () => {
-    const answer = Answer.fields(value)
-    const vectors = toVectors(Answer.list(answer["data"]) ?? [], inputs)
-    if (vectors === undefined || vectors.length === 0) {
-      return Client.malformed(`vector for each of ${inputs ?? "its"} inputs`)
+): Reply.Format<ModelResponse.EmbeddingResponse> => {
+  const usage = (answer: Answer.Fields) => {
+    const { input_tokens, prompt_tokens, total_tokens, ...rest } = Answer.fields(answer["usage"])
+    const input = prompt_tokens ?? input_tokens ?? total_tokens
+    const counted = OpenAiUsage.make({ ...rest, prompt_tokens: input, completion_tokens: 0 })
+    return Usage.ofAnswer(counted, false)
+  }
+  return {
+    usage,
+    isAnswer: (answer) => Array.isArray(answer["data"]),
+    read: (answer) => {
+      const data = Answer.list(answer["data"]) ?? []
+      if (data.length === 0 || (inputs !== undefined && data.length !== inputs)) {
+        return Client.malformed(`vector for each of ${inputs ?? "its"} inputs: it has ${data.length}`)
+      }
+      const vectors = toVectors(data)
+      if (typeof vectors === "string") return Client.malformed(vectors)
+      const counted = usage(answer)
+      const { id: _, ...metadata } = ChatAnswer.metadata(answer, options)
+      return {
+        _tag: "EmbeddingResponse",
+        ...metadata,
+        ...(counted === undefined ? undefined : { usage: counted }),
+        vectors,
+        origin: "provider"
+      }
     }
-    const { id: _, ...metadata } = Chat.metadata(
-      answer,
-      model,
-      provider,
-      Usage.fromInclusive({ input: Answer.fields(answer["usage"])["prompt_tokens"], output: 0 })
-    )
-    return { _tag: "EmbeddingResponse", ...metadata, vectors, origin: "provider" }
-  })
-
-/** Asks for vectors. */
-export const send = (
-  client: Client.Client,
-  request: ModelRequest.Embedding,
-  model: string,
-  provider: string
-): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> =>
-  Body.make(Client.MODULE, () => toBody(request, model)).pipe(
-    Effect.flatMap(client.embeddings),
-    Effect.flatMap((answer) => toResponse(answer, model, provider, request.inputs.length))
-  )
+  }
+}

@@ -1,27 +1,25 @@
 /**
- * The responses API: a request as its body, its answer as a response.
+ * The responses API: a request as its body.
  *
  * @internal
  */
 import type * as ModelRequest from "@pipe/core/ModelRequest"
-import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as Usage from "@pipe/core/Usage"
-import type * as AiError from "effect/ai/AiError"
 import type * as Prompt from "effect/ai/Prompt"
-import * as Effect from "effect/Effect"
 import type {
   ResponseCreateParamsNonStreaming,
   ResponseInputContent,
   ResponseInputItem
 } from "openai/resources/responses/responses"
-import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
 import * as Chat from "./Chat.ts"
-import * as Client from "./Client.ts"
 import * as StrictSchema from "./StrictSchema.ts"
 
-export const toBody = (request: ModelRequest.Completion, model: string): ResponseCreateParamsNonStreaming => {
+export const toBody = (
+  request: ModelRequest.Completion,
+  model: string,
+  provider: string
+): ResponseCreateParamsNonStreaming => {
   const { responseFormat, settings, tools } = request
   const without = (["stop", "seed", "presencePenalty", "frequencyPenalty"] as const).filter(
     (name) => settings[name] !== undefined
@@ -31,15 +29,14 @@ export const toBody = (request: ModelRequest.Completion, model: string): Respons
   }
   const body = {
     model,
-    input: request.messages.flatMap(toItems),
+    input: request.messages.flatMap((message) => toItems(message, provider)),
     // Rows are independent of each other: nothing is kept at the provider.
     store: false,
     ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
     ...(settings.topP === undefined ? undefined : { top_p: settings.topP }),
     ...(settings.maxTokens === undefined ? undefined : { max_output_tokens: settings.maxTokens }),
-    ...(settings.topLogprobs === undefined
-      ? undefined
-      : { top_logprobs: settings.topLogprobs, include: ["message.output_text.logprobs" as const] }),
+    ...(settings.topLogprobs === undefined ? undefined : { top_logprobs: settings.topLogprobs }),
+    ...includes(request, model),
     ...(settings.reasoningEffort === undefined
       ? undefined
       : {
@@ -83,6 +80,15 @@ export const toBody = (request: ModelRequest.Completion, model: string): Respons
   return Body.withOptions(body, "openai", request.providerOptions["openai"], reserved)
 }
 
+/** What is wanted beside the answer: thinking goes back with the results of tools, and nothing of it is kept at the provider. */
+const includes = ({ settings, tools }: ModelRequest.Completion, model: string) => {
+  const include = [
+    ...(settings.topLogprobs === undefined ? [] : ["message.output_text.logprobs" as const]),
+    ...(tools.length === 0 || !Chat.isReasoning(model) ? [] : ["reasoning.encrypted_content" as const])
+  ]
+  return include.length === 0 ? undefined : { include }
+}
+
 const reserved: Body.Reserved = {
   model: Body.ways.model,
   input: Body.ways.messages,
@@ -97,7 +103,21 @@ const reserved: Body.Reserved = {
   background: Body.ways.background
 }
 
-const toItems = (message: ModelRequest.Message): ReadonlyArray<ResponseInputItem> => {
+/** Thinking as it came; `undefined` for that of another provider. */
+const toReasoning = (part: Prompt.ReasoningPartEncoded, provider: string): ReadonlyArray<ResponseInputItem> => {
+  const { encrypted_content: encrypted, id } = Chat.cameWith(part, provider)
+  if (typeof encrypted !== "string") return []
+  return [
+    {
+      type: "reasoning",
+      id: typeof id === "string" ? id : "",
+      encrypted_content: encrypted,
+      summary: part.text === "" ? [] : [{ type: "summary_text", text: part.text }]
+    }
+  ]
+}
+
+const toItems = (message: ModelRequest.Message, provider: string): ReadonlyArray<ResponseInputItem> => {
   switch (message.role) {
     case "system":
       return [{ role: "system", content: message.content }]
@@ -116,7 +136,9 @@ const toItems = (message: ModelRequest.Message): ReadonlyArray<ResponseInputItem
               ? [{ role: "assistant", content: part.text }]
               : part.type === "tool-call"
                 ? [{ type: "function_call", call_id: part.id, name: part.name, arguments: JSON.stringify(part.params) }]
-                : []
+                : part.type === "reasoning"
+                  ? toReasoning(part, provider)
+                  : []
           )
     case "tool":
       return message.content.flatMap((part) =>
@@ -142,109 +164,3 @@ const toContent = (part: Prompt.UserMessagePartEncoded): ResponseInputContent =>
     `a file of type ${part.mediaType} cannot be sent to the responses API: images and PDF documents can`
   )
 }
-
-const toUsage = (value: unknown): Usage.Usage | undefined => {
-  const usage = Answer.fields(value)
-  const input = Answer.fields(usage["input_tokens_details"])
-  return Usage.fromInclusive({
-    input: usage["input_tokens"],
-    output: usage["output_tokens"],
-    total: usage["total_tokens"],
-    cacheRead: input["cached_tokens"],
-    cacheWrite: input["cache_write_tokens"],
-    reasoning: Answer.fields(usage["output_tokens_details"])["reasoning_tokens"]
-  })
-}
-
-const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.FinishReason => {
-  switch (answer["status"]) {
-    case "completed":
-      return calls > 0 ? "tool-calls" : "stop"
-    case "incomplete": {
-      const { reason } = Answer.fields(answer["incomplete_details"])
-      return reason === "content_filter" ? "content-filter" : "length"
-    }
-    default:
-      return "unknown"
-  }
-}
-
-/** What the items of an answer give; a text for what one of them should have. */
-const readItems = (items: ReadonlyArray<unknown>) => {
-  const parts: Array<ModelResponse.Part> = []
-  const logprobs: Array<unknown> = []
-  let refusal: string | undefined
-  for (const [at, value] of items.entries()) {
-    const item = Answer.fields(value)
-    if (item["type"] === "message") {
-      const contents = Answer.list(item["content"])
-      if (contents === undefined) return `output[${at}].content`
-      for (const value of contents) {
-        const content = Answer.fields(value)
-        if (content["type"] === "refusal") refusal = Answer.text(content["refusal"]) ?? "no reason was given"
-        if (content["type"] !== "output_text") continue
-        const text = Answer.text(content["text"])
-        if (text === undefined) return `output[${at}].content[].text`
-        parts.push({ type: "text", text })
-        for (const token of Answer.list(content["logprobs"]) ?? []) logprobs.push(token)
-      }
-    } else if (item["type"] === "function_call") {
-      const [id, name] = [Answer.text(item["call_id"]), Answer.words(item["name"])]
-      if (id === undefined || name === undefined) return `output[${at}].name`
-      parts.push({ type: "tool-call", id, name, params: Answer.toolArguments(item["arguments"]) })
-    } else if (item["type"] === "reasoning") {
-      const texts = (Answer.list(item["summary"]) ?? []).flatMap(
-        (summary) => Answer.words(Answer.fields(summary)["text"]) ?? []
-      )
-      if (texts.length > 0) parts.push({ type: "reasoning", text: texts.join("\n") })
-    }
-  }
-  return { parts, logprobs, refusal }
-}
-
-/** Reads an answer; what it must have and has not, and an answer that says that it failed, is a failure. */
-export const toResponse = (
-  value: unknown,
-  model: string,
-  provider: string
-): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
-  Answer.decode(
-    Client.MODULE,
-    () => {
-      const answer = Answer.fields(value)
-      if (answer["status"] === "failed" || answer["status"] === "cancelled") {
-        const { code, message } = Answer.fields(answer["error"])
-        return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${answer["status"]}`)
-      }
-      if (answer["status"] === "queued" || answer["status"] === "in_progress") {
-        return Client.failed(`the answer is not finished: its status is ${answer["status"]}`)
-      }
-      const items = Answer.list(answer["output"])
-      if (items === undefined) return Client.malformed("output")
-      const read = readItems(items)
-      if (typeof read === "string") return Client.malformed(read)
-      const { logprobs, parts, refusal } = read
-      return {
-        _tag: "CompletionResponse",
-        ...Chat.metadata(answer, model, provider, toUsage(answer["usage"])),
-        parts,
-        finishReason: finishReasonOf(answer, parts.filter((part) => part.type === "tool-call").length),
-        ...Chat.logprobsOf(logprobs),
-        ...(refusal === undefined ? undefined : { refusal }),
-        origin: "provider"
-      }
-    },
-    () => toUsage(Answer.fields(value)["usage"])
-  )
-
-/** Asks by the responses API. */
-export const send = (
-  client: Client.Client,
-  request: ModelRequest.Completion,
-  model: string,
-  provider: string
-): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
-  Body.make(Client.MODULE, () => toBody(request, model)).pipe(
-    Effect.flatMap(client.responses),
-    Effect.flatMap((response) => toResponse(response, model, provider))
-  )

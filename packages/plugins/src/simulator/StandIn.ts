@@ -9,26 +9,28 @@ import type * as Simulation from "@pipe/core/Simulation"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Chat from "../openai/Chat.ts"
+import * as Api from "../openai/Api.ts"
 import * as Client from "../openai/Client.ts"
-import * as Embeddings from "../openai/Embeddings.ts"
 import * as Notes from "./Notes.ts"
 
 /** Time for an answer, in milliseconds. */
 const TIMEOUT = 600_000
 
+const endpointAt = (baseUrl: string): Client.Options => ({
+  module: Client.MODULE,
+  baseUrl,
+  apiKey: "no-key-needed",
+  keySource: "the simulator",
+  headers: {},
+  timeout: TIMEOUT,
+  connections: 256
+})
+
 /** Asks a simulator at an address. */
 export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answer"], never, Scope.Scope> =>
   Effect.map(
-    Client.makePool({
-      baseUrl,
-      apiKey: "no-key-needed",
-      keySource: "the simulator",
-      headers: {},
-      timeout: TIMEOUT,
-      connections: 256
-    }),
-    (client) =>
+    Client.makePool(endpointAt(baseUrl)),
+    (transport) =>
       <R extends ModelRequest.ModelRequest>(
         provider: string,
         request: R
@@ -36,10 +38,10 @@ export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answ
         const model = request.model ?? provider
         // What a provider of another kind is told passes it by, but for the number of the note.
         const sent: ModelRequest.ModelRequest = { ...request, providerOptions: Notes.only(request) }
-        return (
-          sent._tag === "Embedding"
-            ? Embeddings.send(client, sent, model, provider)
-            : Chat.send(client, sent, model, { provider, maxTokensField: "max_completion_tokens" })
-        ) as Effect.Effect<ResponseTo<R>, AiError.AiError>
+        const api = Api.make({ provider, api: "chat", isOfficial: true, stream: false })
+        return Api.send(api, endpointAt(baseUrl), transport, sent, model) as Effect.Effect<
+          ResponseTo<R>,
+          AiError.AiError
+        >
       }
   )

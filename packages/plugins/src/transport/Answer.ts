@@ -4,9 +4,7 @@
  * @internal
  */
 import * as SafeText from "@pipe/core/SafeText"
-import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as Nesting from "@pipe/core/Nesting"
-import type * as Usage from "@pipe/core/Usage"
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 
@@ -60,21 +58,23 @@ export const toolArguments = (value: unknown): unknown => {
   }
 }
 
-/**
- * Decodes an answer; a decoder that throws has met an answer that it does not understand. What is no answer may have a count all the
- * same (`usage`): then that is what it has cost.
- */
-export const decode = <A>(
-  module: string,
-  f: () => A | AiError.AiError,
-  usage?: () => Usage.Usage | undefined
-): Effect.Effect<A, AiError.AiError> =>
+/** What a text holds as JSON; `undefined` where it holds none. */
+export const parse = (text: string): unknown => {
+  try {
+    // Some servers put a byte order mark before it.
+    return JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Reads what a batch or file has; a reader that throws has met what it does not understand. */
+export const decode = <A>(module: string, f: () => A | AiError.AiError): Effect.Effect<A, AiError.AiError> =>
   Effect.suspend((): Effect.Effect<A, AiError.AiError> => {
-    const failed = (error: AiError.AiError) => Effect.fail(ModelFailure.withUsage(error, usage?.()))
     try {
       const made = f()
-      return AiError.isAiError(made) ? failed(made) : Effect.succeed(made)
+      return AiError.isAiError(made) ? Effect.fail(made) : Effect.succeed(made)
     } catch (error) {
-      return failed(malformed(module, `form: ${error instanceof Error ? error.message : String(error)}`))
+      return Effect.fail(malformed(module, `form: ${error instanceof Error ? error.message : String(error)}`))
     }
   })

@@ -13,90 +13,101 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Dispatcher, Pool } from "undici"
 import * as AnswerSize from "./AnswerSize.ts"
-
-export interface Answer {
-  readonly status: number
-  readonly headers: { readonly [name: string]: string | Array<string> | undefined }
-  readonly text: string
-}
-
-export interface Options {
-  readonly baseUrl: URL
-  readonly headers: { readonly [name: string]: string }
-  /** Whole time for a call, in milliseconds. */
-  readonly timeout: number
-  readonly connections: number
-  /** Named in errors. */
-  readonly module: string
-}
-
-export type Post = (path: string, body: string) => Effect.Effect<Answer, AiError.AiError>
+import * as Compression from "./Compression.ts"
+import type * as Endpoint from "./Endpoint.ts"
+import * as Events from "./Events.ts"
+import type * as Reply from "./Reply.ts"
 
 /** A pool for one endpoint; it is closed with the scope. */
-export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Post, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (
+  endpoint: Endpoint.Endpoint,
+  connections: number
+): Effect.fn.Return<Reply.Transport, never, Scope.Scope> {
   const undici = yield* Effect.promise(() => import("undici"))
+  const { origin, pathname, search } = new URL(endpoint.baseUrl)
   const pool = yield* Effect.acquireRelease(
     Effect.sync(
       () =>
-        new undici.Pool(options.baseUrl.origin, {
-          connections: options.connections,
+        new undici.Pool(origin, {
+          connections,
           pipelining: 1,
           keepAliveTimeout: 30_000,
-          headersTimeout: options.timeout,
-          bodyTimeout: options.timeout,
+          headersTimeout: endpoint.timeout,
+          bodyTimeout: endpoint.timeout,
           allowH2: false
         })
     ),
     (pool) => Effect.promise(() => pool.destroy())
   )
-  const prefix = options.baseUrl.pathname.replace(/\/$/, "")
+  const prefix = pathname.replace(/\/$/, "")
   const headers = Object.entries({
     "content-type": "application/json",
     accept: "application/json",
-    ...options.headers
+    ...endpoint.headers
   }).flat()
-  return (path, body) => post(pool, options, { path: `${prefix}${path}`, method: "POST", headers, body })
+  return (path, body, assembly) =>
+    post(
+      pool,
+      endpoint,
+      // What stands behind the base URL stands behind the path of every call: `?api-version=…`.
+      { path: `${prefix}${path}${search}`, method: "POST", headers, body },
+      `${origin}${prefix}${path}`,
+      assembly
+    )
 })
 
 const post = (
   pool: Pool,
-  options: Options,
-  request: Dispatcher.DispatchOptions
-): Effect.Effect<Answer, AiError.AiError> =>
+  { module, timeout }: Endpoint.Endpoint,
+  request: Dispatcher.DispatchOptions,
+  url: string,
+  assembly: (() => Events.Assembly) | undefined
+): Effect.Effect<Reply.Reply, AiError.AiError> =>
   Effect.callback((resume) => {
     const exchange = new Exchange(
-      (answer) => resume(Effect.succeed(answer)),
-      (error, sent) => resume(Effect.fail(networkError(options, request.path, error, sent))),
-      options.timeout,
-      AnswerSize.limitOf(request.path)
+      url,
+      (reply) => resume(Effect.succeed(reply)),
+      (error, sent) => resume(Effect.fail(toNetworkError({ module, url, error, sent }))),
+      timeout,
+      assembly
     )
     pool.dispatch(request, exchange)
     return Effect.sync(() => exchange.cancel(new Error("interrupted")))
   })
 
+/** Milliseconds that a connection has to end after the end of its answer; some endpoints leave it open. */
+const LINGER = 1_000
+
 /** One request on its way; a dispatch handler of undici. */
 class Exchange implements Dispatcher.DispatchHandler {
-  private readonly succeed: (answer: Answer) => void
+  private readonly url: string
+  private readonly succeed: (reply: Reply.Reply) => void
   private readonly fail: (error: Error, sent: boolean) => void
-  private readonly timer: NodeJS.Timeout
+  private readonly assembly: (() => Events.Assembly) | undefined
   private readonly limit: number
+  private timer: NodeJS.Timeout
   private received = 0
   private controller: Dispatcher.DispatchController | undefined
   private cancelled: Error | undefined
+  private isOver = false
   private status = 0
-  private headers: Answer["headers"] = {}
+  private headers: { readonly [name: string]: string | Array<string> | undefined } = {}
+  private reader: Events.Reader | undefined
   private first: Buffer | undefined
   private chunks: Array<Buffer> | undefined
 
   constructor(
-    succeed: (answer: Answer) => void,
+    url: string,
+    succeed: (reply: Reply.Reply) => void,
     fail: (error: Error, sent: boolean) => void,
     timeout: number,
-    limit: number
+    assembly: (() => Events.Assembly) | undefined
   ) {
+    this.url = url
     this.succeed = succeed
     this.fail = fail
-    this.limit = limit
+    this.assembly = assembly
+    this.limit = AnswerSize.limitOf(url)
     this.timer = setTimeout(() => this.cancel(new DeadlineError(timeout)), timeout)
   }
 
@@ -112,31 +123,88 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.cancelled !== undefined) controller.abort(this.cancelled)
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Answer["headers"]): void {
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: { readonly [name: string]: string | Array<string> | undefined }
+  ): void {
     this.status = status
     this.headers = headers
+    const isRead = this.assembly !== undefined && status >= 200 && status < 300
+    if (isRead && this.encoding() === undefined && Events.isStream(this.header("content-type"))) {
+      this.reader = new Events.Reader(this.assembly())
+    }
+  }
+
+  private header(name: string): string | undefined {
+    const value = this.headers[name]
+    return Array.isArray(value) ? value[0] : value
+  }
+
+  private encoding(): string | undefined {
+    return this.header("content-encoding")
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.isOver) return
     this.received += chunk.length
     if (this.received > this.limit) this.cancel(new AnswerSize.TooLarge(this.limit))
-    else if (this.first === undefined) this.first = chunk
+    else if (this.reader !== undefined) {
+      if (this.reader.write(chunk)) {
+        this.finish(this.reader.end())
+        this.timer = setTimeout(() => this.cancel(new Error("the connection was left open")), LINGER)
+        this.timer.unref()
+      }
+    } else if (this.first === undefined) this.first = chunk
     else (this.chunks ??= [this.first]).push(chunk)
   }
 
   onResponseEnd(): void {
     clearTimeout(this.timer)
-    const body = this.chunks === undefined ? this.first : Buffer.concat(this.chunks)
-    this.succeed({ status: this.status, headers: this.headers, text: body === undefined ? "" : body.toString("utf8") })
+    if (this.isOver) return
+    if (this.reader !== undefined) {
+      this.finish(this.reader.end())
+      return
+    }
+    const bytes = this.chunks === undefined ? this.first : Buffer.concat(this.chunks)
+    const encoding = this.encoding()
+    if (bytes === undefined || encoding === undefined) {
+      this.finish(bytes === undefined ? "" : bytes.toString("utf8"))
+      return
+    }
+    Compression.unpack(bytes, encoding, this.limit).then(
+      (unpacked) => this.finish(this.textOf(unpacked)),
+      (error: Error) => this.fail(error, true)
+    )
+  }
+
+  /** A stream that was compressed as a whole is read at its end. */
+  private textOf(bytes: Buffer): string | Events.Outcome {
+    if (this.assembly === undefined || !Events.isStream(this.header("content-type"))) return bytes.toString("utf8")
+    const reader = new Events.Reader(this.assembly())
+    reader.write(bytes)
+    return reader.end()
+  }
+
+  private finish(body: string | Events.Outcome): void {
+    this.isOver = true
+    clearTimeout(this.timer)
+    this.succeed({ status: this.status, url: this.url, header: (name) => this.header(name), body })
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     clearTimeout(this.timer)
-    this.fail(error, this.controller !== undefined)
+    if (this.isOver) return
+    // What came of a stream may be all of it, and was counted perhaps.
+    const outcome =
+      error instanceof AnswerSize.TooLarge ? undefined : this.reader?.end(SafeText.line(error.message, 500))
+    if (outcome !== undefined && Object.keys(outcome.body).length > 0) this.finish(outcome)
+    else this.fail(error, this.controller !== undefined)
   }
 }
 
-class DeadlineError extends Error {
+/** The whole time of a call is over. */
+export class DeadlineError extends Error {
   constructor(timeout: number) {
     super(`no whole answer within ${timeout} ms`)
   }
@@ -156,9 +224,6 @@ const isCertificate = (code: string): boolean =>
   /^(?:CERT_|ERR_TLS_CERT|ERR_SSL_|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT|GET_CRL)|HOSTNAME_MISMATCH|INVALID_CA|EPROTO$)/.test(
     code
   )
-
-const networkError = (options: Options, path: string, error: Error, sent: boolean): AiError.AiError =>
-  toNetworkError({ module: options.module, url: `${options.baseUrl.origin}${path}`, error, sent })
 
 /** A failure of the network: whether the request had been sent decides whether it may be billed. */
 export const toNetworkError = (options: {

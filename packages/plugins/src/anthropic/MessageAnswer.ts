@@ -1,0 +1,117 @@
+/**
+ * Reads an answer of the messages API.
+ *
+ * **Details** Thinking keeps its signature, and what of it is encrypted: both must go back unchanged beside the results of tools
+ * (docs.anthropic.com/en/docs/build-with-claude/extended-thinking, *Preserving thinking blocks*).
+ *
+ * @internal
+ */
+import type * as ModelResponse from "@pipe/core/ModelResponse"
+import * as Answer from "../transport/Answer.ts"
+import type * as Reply from "../transport/Reply.ts"
+import * as Client from "./Client.ts"
+import * as MessageUsage from "./MessageUsage.ts"
+
+const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
+  ["end_turn", "stop"],
+  ["stop_sequence", "stop"],
+  ["stop", "stop"],
+  ["max_tokens", "length"],
+  ["length", "length"],
+  ["model_context_window_exceeded", "length"],
+  ["tool_use", "tool-calls"],
+  ["tool_calls", "tool-calls"],
+  ["pause_turn", "pause"],
+  ["refusal", "content-filter"],
+  ["content_filter", "content-filter"],
+  ["error", "error"]
+])
+
+const finishReasonOf = (value: unknown, hasCalls: boolean): ModelResponse.FinishReason =>
+  typeof value === "string" ? (finishReasons.get(value.toLowerCase()) ?? "other") : hasCalls ? "tool-calls" : "unknown"
+
+/** A block of an answer; `undefined` where it has not what its kind must have. */
+const toPart = (value: unknown, at: number): ReadonlyArray<ModelResponse.Part> | undefined => {
+  const block = Answer.fields(value)
+  switch (block["type"]) {
+    case "text": {
+      const text = Answer.text(block["text"])
+      return text === undefined ? undefined : [{ type: "text", text }]
+    }
+    case "thinking": {
+      const text = Answer.text(block["thinking"]) ?? ""
+      const signature = Answer.words(block["signature"])
+      return text === "" && signature === undefined
+        ? []
+        : [
+            {
+              type: "reasoning",
+              text,
+              ...(signature === undefined ? undefined : { metadata: { anthropic: { signature } } })
+            }
+          ]
+    }
+    case "redacted_thinking": {
+      const data = Answer.words(block["data"])
+      return data === undefined ? [] : [{ type: "reasoning", text: "", metadata: { anthropic: { redacted: data } } }]
+    }
+    case "tool_use": {
+      const name = Answer.words(block["name"])
+      const id = Answer.words(block["id"]) ?? `toolu_${at}`
+      return name === undefined
+        ? undefined
+        : [{ type: "tool-call", id, name, params: Answer.toolArguments(block["input"] ?? "") }]
+    }
+    default:
+      return typeof block["type"] === "string" ? [] : undefined
+  }
+}
+
+/** Classes of service that were billed: a tier, a region, a speed. */
+const tiersOf = (value: unknown): { readonly serviceTier: string } | undefined => {
+  const usage = Answer.fields(value)
+  const tier = Answer.name(usage["service_tier"])
+  const [region, speed] = [Answer.name(usage["inference_geo"]), Answer.name(usage["speed"])]
+  const tiers = [
+    ...(tier === undefined || tier === "standard" ? [] : [tier]),
+    ...(region === undefined || region === "global" || region === "not_available" ? [] : [region]),
+    ...(speed === undefined || speed === "standard" ? [] : [speed])
+  ]
+  return tiers.length === 0 ? undefined : { serviceTier: tiers.join("+") }
+}
+
+const contentOf = (content: unknown): ReadonlyArray<unknown> | undefined =>
+  typeof content === "string" ? [{ type: "text", text: content }] : content === null ? [] : Answer.list(content)
+
+export const format = (model: string): Reply.Format<ModelResponse.CompletionResponse> => ({
+  usage: (message) => MessageUsage.make(message["usage"]),
+  isAnswer: (message) => Array.isArray(message["content"]),
+  read: (message) => {
+    const parts = contentOf(message["content"])?.map(toPart)
+    if (parts === undefined || parts.some((part) => part === undefined)) {
+      return Answer.malformed(Client.MODULE, "content")
+    }
+    const usage = MessageUsage.make(message["usage"])
+    const id = Answer.words(message["id"])
+    const { stop_details: details, stop_reason: reason } = message
+    const all = parts.flatMap((part) => part ?? [])
+    return {
+      _tag: "CompletionResponse",
+      provider: "anthropic",
+      model: Answer.name(message["model"]) ?? model,
+      requestedModel: model,
+      ...(id === undefined ? undefined : { id }),
+      ...(usage === undefined ? undefined : { usage }),
+      ...tiersOf(message["usage"]),
+      parts: all,
+      finishReason: finishReasonOf(
+        reason,
+        all.some(({ type }) => type === "tool-call")
+      ),
+      ...(reason === "refusal"
+        ? { refusal: Answer.words(Answer.fields(details)["explanation"]) ?? "no reason was given" }
+        : undefined),
+      origin: "provider"
+    }
+  }
+})

@@ -1,0 +1,260 @@
+/**
+ * Reads a chat completion, of OpenAI's and of the many endpoints that follow its API in their own ways.
+ *
+ * **Details** A content is text, `null`, or a list of parts (Mistral): text is joined, thinking is reasoning. Thinking stands in
+ * `reasoning_content` (DeepSeek), `reasoning` (OpenRouter, vLLM, Groq), `reasoning_details` (OpenRouter), or in `<think>` before the text.
+ * A tool call is known by its `function`: its type and id may be missing (Mistral, Ollama). What came with a call and must go
+ * back with it (signatures, thoughts) stands in the metadata of the parts, under the name of the provider.
+ *
+ * @internal
+ */
+import type * as ModelResponse from "@pipe/core/ModelResponse"
+import type * as AiError from "effect/ai/AiError"
+import * as Answer from "../transport/Answer.ts"
+import type * as Reply from "../transport/Reply.ts"
+import * as Client from "./Client.ts"
+import * as OpenAiUsage from "./OpenAiUsage.ts"
+
+export interface Options {
+  readonly provider: string
+  /** The model that was requested. */
+  readonly model: string
+}
+
+const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
+  ["stop", "stop"],
+  ["eos", "stop"],
+  ["eos_token", "stop"],
+  ["end_turn", "stop"],
+  ["stop_sequence", "stop"],
+  ["complete", "stop"],
+  ["completed", "stop"],
+  ["length", "length"],
+  ["max_tokens", "length"],
+  ["model_length", "length"],
+  ["content_filter", "content-filter"],
+  ["content-filter", "content-filter"],
+  ["safety", "content-filter"],
+  ["sensitive", "content-filter"],
+  ["recitation", "content-filter"],
+  ["refusal", "content-filter"],
+  ["error", "error"],
+  ["network_error", "error"],
+  ["abort", "error"],
+  ["cancelled", "error"],
+  ["insufficient_system_resource", "error"],
+  ["tool_calls", "tool-calls"],
+  ["tool_use", "tool-calls"],
+  ["function_call", "tool-calls"]
+])
+
+/** How an answer ended; names come in any case. */
+export const finishReasonOf = (value: unknown): ModelResponse.FinishReason =>
+  typeof value === "string" ? (finishReasons.get(value.toLowerCase()) ?? "other") : "unknown"
+
+/** The log-probabilities of an answer's tokens; none where one is no number. */
+export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<number> } | undefined => {
+  const list = Answer.list(tokens) ?? []
+  const logprobs = list.map((token) => Answer.fields(token)["logprob"])
+  return logprobs.length > 0 && logprobs.every((value) => typeof value === "number") ? { logprobs } : undefined
+}
+
+/** A class of service other than the ordinary one. */
+export const tierOf = (value: unknown): { readonly serviceTier: string } | undefined => {
+  const tier = Answer.name(value)?.toLowerCase()
+  return tier === undefined || tier === "default" || tier === "auto" || tier === "standard"
+    ? undefined
+    : { serviceTier: tier }
+}
+
+/** What an answer says of itself, beside its content. */
+export const metadata = (answer: Answer.Fields, { model, provider }: Options) => {
+  const id = Answer.words(answer["id"])
+  return {
+    provider,
+    model: Answer.name(answer["model"]) ?? model,
+    requestedModel: model,
+    ...(id === undefined ? undefined : { id }),
+    ...tierOf(answer["service_tier"]),
+    ...OpenAiUsage.reportedCost(answer["usage"])
+  }
+}
+
+interface Content {
+  readonly text: ReadonlyArray<string>
+  readonly reasoning: ReadonlyArray<string>
+  readonly refusal?: string
+}
+
+/** Kinds of parts that say something of the text and are none. */
+const ASIDE = new Set(["reference", "tool_reference", "citation", "annotation"])
+
+/** Text in a list of parts, or as it is. */
+const textIn = (value: unknown): string | undefined => {
+  if (typeof value === "string") return value
+  const parts = Answer.list(value)?.map((part) =>
+    typeof part === "string" ? part : (Answer.text(Answer.fields(part)["text"]) ?? "")
+  )
+  return parts?.join("")
+}
+
+/** The content of a message; `undefined` where a part is not understood. */
+const contentOf = (content: unknown): Content | undefined => {
+  if (content === null || content === undefined) return { text: [], reasoning: [] }
+  if (typeof content === "string") return { text: [content], reasoning: [] }
+  const list = Answer.list(content)
+  if (list === undefined) return undefined
+  const text: Array<string> = []
+  const reasoning: Array<string> = []
+  let refusal: string | undefined
+  for (const value of list) {
+    if (typeof value === "string") {
+      text.push(value)
+      continue
+    }
+    const part = Answer.fields(value)
+    const type = part["type"]
+    const said = Answer.text(part["text"])
+    if (type === "thinking" || type === "reasoning") {
+      const thought = textIn(part["thinking"] ?? part["reasoning"] ?? said ?? null)
+      if (thought === undefined) return undefined
+      reasoning.push(thought)
+    } else if (type === "refusal") refusal = Answer.words(part["refusal"]) ?? "no reason was given"
+    else if (said !== undefined && (type === undefined || type === "text" || type === "output_text")) text.push(said)
+    else if (typeof type !== "string" || !ASIDE.has(type)) return undefined
+  }
+  return { text, reasoning, ...(refusal === undefined ? undefined : { refusal }) }
+}
+
+const OPEN = "<think>"
+const CLOSE = "</think>"
+
+/** Thinking before the text, as open models write it; some templates leave its first mark to the prompt. */
+const splitThinking = (text: string): readonly [thinking: string | undefined, text: string] => {
+  const end = text.indexOf(CLOSE)
+  if (end < 0) return [undefined, text]
+  const begin = text.trimStart()
+  const isOpen = begin.startsWith(OPEN)
+  if (!isOpen && (text.indexOf(CLOSE, end + 1) >= 0 || text.includes(OPEN))) return [undefined, text]
+  const thinking = text.slice(isOpen ? text.indexOf(OPEN) + OPEN.length : 0, end).trim()
+  return [thinking === "" ? undefined : thinking, text.slice(end + CLOSE.length).trimStart()]
+}
+
+/** The fields of a message in which thinking stands. */
+export const REASONING = ["reasoning_content", "reasoning"] as const
+
+const detailsText = (details: unknown): string =>
+  (Answer.list(details) ?? [])
+    .map((value) => {
+      const { summary, text } = Answer.fields(value)
+      return Answer.text(text) ?? Answer.text(summary) ?? ""
+    })
+    .join("")
+
+/** What the model thought, with what of it must go back beside a call of a tool. */
+const reasoningOf = (
+  message: Answer.Fields,
+  content: ReadonlyArray<string>,
+  provider: string
+): ReadonlyArray<ModelResponse.Part> => {
+  const field = REASONING.find((name) => Answer.words(message[name]) !== undefined)
+  const details = Answer.list(message["reasoning_details"])
+  const said = field === undefined ? undefined : Answer.words(message[field])
+  const text = said ?? (content.length > 0 ? content.join("") : detailsText(details))
+  if (text === "" && (details === undefined || details.length === 0)) return []
+  const back = {
+    ...(field === undefined ? undefined : { field }),
+    ...(details === undefined || details.length === 0 ? undefined : { details })
+  }
+  return [
+    {
+      type: "reasoning",
+      text,
+      ...(Object.keys(back).length === 0 ? undefined : { metadata: { [provider]: back as never } })
+    }
+  ]
+}
+
+const toToolCall = (value: unknown, at: number, provider: string): ReadonlyArray<ModelResponse.Part> | undefined => {
+  const call = Answer.fields(value)
+  if (!Answer.isRecord(call["function"])) {
+    // A call of a tool of the provider's own is not for us.
+    return typeof call["type"] === "string" && call["type"] !== "function" ? [] : undefined
+  }
+  const { arguments: params, name } = call["function"]
+  if (Answer.words(name) === undefined) return undefined
+  const extra = call["extra_content"]
+  return [
+    {
+      type: "tool-call",
+      id: Answer.words(call["id"]) ?? `call_${at}`,
+      name: String(name),
+      params: Answer.toolArguments(params ?? ""),
+      ...(Answer.isRecord(extra) ? { metadata: { [provider]: { extra_content: extra as never } } } : undefined)
+    }
+  ]
+}
+
+/** The calls of tools in a message; `undefined` where one is not understood. */
+const toolCallsOf = (message: Answer.Fields, provider: string): ReadonlyArray<ModelResponse.Part> | undefined => {
+  const { function_call: old, tool_calls: calls } = message
+  const list = calls === undefined || calls === null ? [] : Answer.list(calls)
+  if (list === undefined) return undefined
+  const all = [...list, ...(Answer.isRecord(old) ? [{ function: old }] : [])].map((call, at) =>
+    toToolCall(call, at, provider)
+  )
+  return all.every((call) => call !== undefined) ? all.flat() : undefined
+}
+
+const usageOf = (answer: Answer.Fields): unknown =>
+  [answer["usage"], Answer.fields(answer["x_groq"])["usage"], Answer.fields(firstOf(answer))["usage"]].find(
+    Answer.isRecord
+  )
+
+/** Of several answers only the first was asked for. */
+const firstOf = (answer: Answer.Fields): unknown => Answer.list(answer["choices"])?.[0]
+
+/** Models that search once for each answer, and do not count it. */
+const SEARCHES = /-search-(?:preview|api)/
+
+export const format = (options: Options): Reply.Format<ModelResponse.CompletionResponse> => {
+  const usage = (answer: Answer.Fields) =>
+    OpenAiUsage.make(usageOf(answer), SEARCHES.test(Answer.text(answer["model"]) ?? options.model) ? 1 : 0)
+  const read = (answer: Answer.Fields): ModelResponse.CompletionResponse | AiError.AiError => {
+    const choice = Answer.fields(firstOf(answer))
+    // Gateways say so in the middle of an answer.
+    if (Answer.isRecord(choice["error"])) {
+      return Client.failed(Answer.words(choice["error"]["message"]) ?? "the answer broke off with an error")
+    }
+    const message = Answer.isRecord(choice["message"])
+      ? choice["message"]
+      : typeof choice["text"] === "string"
+        ? { content: choice["text"] }
+        : undefined
+    if (message === undefined) return Client.malformed("choices[0].message")
+    const content = contentOf(message["content"])
+    if (content === undefined) return Client.malformed("choices[0].message.content")
+    const calls = toolCallsOf(message, options.provider)
+    if (calls === undefined) return Client.malformed("choices[0].message.tool_calls")
+    const [thinking, text] = splitThinking(content.text.join(""))
+    const reasoning = reasoningOf(
+      message,
+      thinking === undefined ? content.reasoning : [...content.reasoning, thinking],
+      options.provider
+    )
+    const refusal = Answer.words(message["refusal"]) ?? content.refusal
+    const counted = usage(answer)
+    const finishReason = finishReasonOf(choice["finish_reason"])
+    return {
+      _tag: "CompletionResponse",
+      ...metadata({ ...answer, usage: usageOf(answer) }, options),
+      ...(counted === undefined ? undefined : { usage: counted }),
+      parts: [...reasoning, ...(content.text.length === 0 ? [] : [{ type: "text" as const, text }]), ...calls],
+      finishReason: finishReason === "unknown" && calls.length > 0 ? "tool-calls" : finishReason,
+      ...logprobsOf(Answer.fields(choice["logprobs"])["content"]),
+      ...(refusal === undefined ? undefined : { refusal }),
+      origin: "provider"
+    }
+  }
+  return { read, usage, isAnswer: (answer) => Answer.isRecord(Answer.fields(firstOf(answer))["message"]) }
+}

@@ -1,0 +1,80 @@
+/**
+ * The count of an answer of OpenAI's APIs, wherever the endpoints that follow them put a figure.
+ *
+ * **Details** Cached tokens: `prompt_tokens_details.cached_tokens` (OpenAI), `cached_tokens` (Moonshot), `num_cached_tokens` (Mistral),
+ * `prompt_cache_hit_tokens` (DeepSeek), `cache_read_input_tokens` (gateways before Anthropic). Reasoning: in the output's details, or beside
+ * the output (`reasoning_tokens` of Perplexity). Searches: `num_search_queries` (Perplexity), `num_sources_used` (xAI),
+ * `server_tool_use.web_search_requests` (OpenRouter). The provider's own cost: `cost` (OpenRouter), `cost.total_cost` (Perplexity),
+ * `cost_in_usd_ticks` of 10⁻¹⁰ USD (xAI), `estimated_cost` (DeepInfra).
+ *
+ * @internal
+ */
+import * as Usage from "@pipe/core/Usage"
+import * as Answer from "../transport/Answer.ts"
+
+/** The first of several places at which something stands. */
+const first = (...values: ReadonlyArray<unknown>): unknown =>
+  values.find((value) => value !== undefined && value !== null)
+
+/** A figure that one may add to another. */
+const figure = (value: unknown): number =>
+  typeof value === "number" && Number.isFinite(value) && value > 0 ? value : 0
+
+export const make = (value: unknown, searches?: number): Usage.Usage | undefined => {
+  const usage = Answer.fields(value)
+  const input = Answer.fields(first(usage["prompt_tokens_details"], usage["input_tokens_details"]))
+  const output = Answer.fields(first(usage["completion_tokens_details"], usage["output_tokens_details"]))
+  const tools = Answer.fields(first(usage["server_tool_use"], usage["server_tool_use_details"]))
+  // What was cited is charged as input, and stands in no other figure.
+  const cited = figure(usage["citation_tokens"])
+  const beside = output["reasoning_tokens"] === undefined ? figure(usage["reasoning_tokens"]) : 0
+  const said = {
+    input: first(usage["prompt_tokens"], usage["input_tokens"]),
+    output: first(usage["completion_tokens"], usage["output_tokens"]),
+    total: usage["total_tokens"]
+  }
+  return Usage.fromInclusive({
+    input: cited > 0 && typeof said.input === "number" ? said.input + cited : said.input,
+    output: beside > 0 && typeof said.output === "number" ? said.output + beside : said.output,
+    total: cited > 0 || beside > 0 ? undefined : said.total,
+    cacheRead: first(
+      input["cached_tokens"],
+      usage["cached_tokens"],
+      usage["prompt_cache_hit_tokens"],
+      usage["num_cached_tokens"],
+      usage["cache_read_input_tokens"]
+    ),
+    cacheWrite: first(
+      input["cache_write_tokens"],
+      input["cache_creation_tokens"],
+      usage["cache_creation_input_tokens"]
+    ),
+    reasoning: first(output["reasoning_tokens"], beside),
+    inputAudio: input["audio_tokens"],
+    inputImage: input["image_tokens"],
+    outputAudio: output["audio_tokens"],
+    outputImage: output["image_tokens"],
+    searches: first(
+      searches === 0 ? undefined : searches,
+      tools["web_search_requests"],
+      usage["num_search_queries"],
+      usage["num_sources_used"]
+    )
+  })
+}
+
+/** What the provider itself says that the call has cost. */
+export const reportedCost = (value: unknown): { readonly reportedCost: number } | undefined => {
+  const usage = Answer.fields(value)
+  const { cost, cost_details, cost_in_usd_ticks, estimated_cost, is_byok } = usage
+  const ticks = typeof cost_in_usd_ticks === "number" ? cost_in_usd_ticks / 1e10 : undefined
+  // With a key of one's own, the gateway's fee and the bill of the provider behind it.
+  const behind = is_byok === true ? figure(Answer.fields(cost_details)["upstream_inference_cost"]) : 0
+  const usd = first(
+    typeof cost === "number" ? cost + behind : undefined,
+    Answer.fields(cost)["total_cost"],
+    ticks,
+    estimated_cost
+  )
+  return typeof usd === "number" && Number.isFinite(usd) && usd > 0 ? { reportedCost: usd } : undefined
+}

@@ -1,0 +1,141 @@
+/**
+ * Reads an answer of the responses API.
+ *
+ * @internal
+ */
+import type * as ModelResponse from "@pipe/core/ModelResponse"
+import type * as AiError from "effect/ai/AiError"
+import * as Answer from "../transport/Answer.ts"
+import type * as Reply from "../transport/Reply.ts"
+import * as ChatAnswer from "./ChatAnswer.ts"
+import * as Client from "./Client.ts"
+import * as OpenAiUsage from "./OpenAiUsage.ts"
+
+const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.FinishReason => {
+  switch (answer["status"]) {
+    case "completed":
+      return calls > 0 ? "tool-calls" : "stop"
+    case "incomplete": {
+      const { reason } = Answer.fields(answer["incomplete_details"])
+      return reason === "content_filter" ? "content-filter" : "length"
+    }
+    default:
+      return calls > 0 ? "tool-calls" : "unknown"
+  }
+}
+
+/** What the items of an answer give; a text for what one of them should have. */
+class Items {
+  readonly parts: Array<ModelResponse.Part> = []
+  readonly logprobs: Array<unknown> = []
+  private readonly provider: string
+  refusal: string | undefined
+
+  constructor(provider: string) {
+    this.provider = provider
+  }
+
+  add(value: unknown, at: number): string | undefined {
+    const item = Answer.fields(value)
+    switch (item["type"]) {
+      case "message":
+        return this.message(item, at)
+      case "function_call":
+        return this.call(item, at)
+      case "reasoning":
+        this.reasoning(item)
+        return undefined
+      default:
+        // Tools of the provider's own, and kinds that are to come.
+        return typeof item["type"] === "string" ? undefined : `output[${at}].type`
+    }
+  }
+
+  private message({ content }: Answer.Fields, at: number): string | undefined {
+    const contents = typeof content === "string" ? [{ type: "output_text", text: content }] : Answer.list(content)
+    if (contents === undefined) return `output[${at}].content`
+    for (const value of contents) {
+      const part = Answer.fields(value)
+      if (part["type"] === "refusal") this.refusal = Answer.words(part["refusal"]) ?? "no reason was given"
+      else if (part["type"] === "output_text" || part["type"] === "text") {
+        const text = Answer.text(part["text"])
+        if (text === undefined) return `output[${at}].content[].text`
+        this.parts.push({ type: "text", text })
+        this.logprobs.push(...(Answer.list(part["logprobs"]) ?? []))
+      } else if (typeof part["type"] !== "string") return `output[${at}].content[].type`
+    }
+    return undefined
+  }
+
+  private call(item: Answer.Fields, at: number): string | undefined {
+    const name = Answer.words(item["name"])
+    if (name === undefined) return `output[${at}].name`
+    const id = Answer.words(item["call_id"]) ?? Answer.words(item["id"]) ?? `call_${at}`
+    this.parts.push({ type: "tool-call", id, name, params: Answer.toolArguments(item["arguments"] ?? "") })
+    return undefined
+  }
+
+  /** With what must go back beside a call of a tool: nothing of it is kept at the provider. */
+  private reasoning(item: Answer.Fields): void {
+    const texts = (name: string) =>
+      (Answer.list(item[name]) ?? []).flatMap((value) => Answer.words(Answer.fields(value)["text"]) ?? [])
+    const summary = texts("summary")
+    const text = (summary.length > 0 ? summary : texts("content")).join("\n")
+    const encrypted = Answer.words(item["encrypted_content"])
+    const id = Answer.words(item["id"])
+    if (text === "" && encrypted === undefined) return
+    this.parts.push({
+      type: "reasoning",
+      text,
+      ...(encrypted === undefined
+        ? undefined
+        : {
+            metadata: { [this.provider]: { encrypted_content: encrypted, ...(id === undefined ? undefined : { id }) } }
+          })
+    })
+  }
+}
+
+/** Searches of the web that the provider made for an answer. */
+const searchesOf = (answer: Answer.Fields): number =>
+  (Answer.list(answer["output"]) ?? []).filter((item) => {
+    const { action, type } = Answer.fields(item)
+    // Opening a page that was found is no search.
+    const kind = Answer.fields(action)["type"]
+    return type === "web_search_call" && (kind === undefined || kind === "search")
+  }).length
+
+const usage = (answer: Answer.Fields) => OpenAiUsage.make(answer["usage"], searchesOf(answer))
+
+export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.CompletionResponse> => {
+  const read = (answer: Answer.Fields): ModelResponse.CompletionResponse | AiError.AiError => {
+    const { error, status } = answer
+    if (status === "failed" || status === "cancelled") {
+      const { code, message } = Answer.fields(error)
+      return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${status}`)
+    }
+    if (status === "queued" || status === "in_progress") {
+      return Client.failed(`the answer is not finished: its status is ${status}`)
+    }
+    const output = Answer.list(answer["output"])
+    if (output === undefined) return Client.malformed("output")
+    const items = new Items(options.provider)
+    for (const [at, item] of output.entries()) {
+      const problem = items.add(item, at)
+      if (problem !== undefined) return Client.malformed(problem)
+    }
+    const { logprobs, parts, refusal } = items
+    const counted = usage(answer)
+    return {
+      _tag: "CompletionResponse",
+      ...ChatAnswer.metadata(answer, options),
+      ...(counted === undefined ? undefined : { usage: counted }),
+      parts,
+      finishReason: finishReasonOf(answer, parts.filter((part) => part.type === "tool-call").length),
+      ...ChatAnswer.logprobsOf(logprobs),
+      ...(refusal === undefined ? undefined : { refusal }),
+      origin: "provider"
+    }
+  }
+  return { read, usage, isAnswer: (answer) => Array.isArray(answer["output"]) }
+}

@@ -1,0 +1,101 @@
+/**
+ * An answer of the responses API from its events (platform.openai.com/docs/api-reference/responses-streaming).
+ *
+ * **Details** The last event has the whole answer. Where a gateway leaves its items out, or the stream ends before it, the items and
+ * the pieces of text that came before are the answer.
+ *
+ * @internal
+ */
+import * as Answer from "../transport/Answer.ts"
+import type * as Events from "../transport/Events.ts"
+
+type Mutable = { [name: string]: unknown }
+
+/** Events that end an answer. */
+const ENDS = new Set([
+  "response.completed",
+  "response.done",
+  "response.incomplete",
+  "response.failed",
+  "response.cancelled"
+])
+
+/** Pieces by the kind of the event that brings them: the kind of the item, and the field that they belong to. */
+const PIECES: ReadonlyMap<string, readonly [type: string, field: string]> = new Map([
+  ["response.output_text.delta", ["message", "text"]],
+  ["response.refusal.delta", ["message", "refusal"]],
+  ["response.function_call_arguments.delta", ["function_call", "arguments"]],
+  ["response.reasoning_summary_text.delta", ["reasoning", "summary"]],
+  ["response.reasoning_text.delta", ["reasoning", "content"]]
+])
+
+interface Item {
+  item: Answer.Fields
+  isDone: boolean
+  readonly pieces: Map<string, string>
+}
+
+/** An item with the pieces that came of it, where it has not come as a whole. */
+const toItem = ({ isDone, item, pieces }: Item): Answer.Fields => {
+  if (isDone) return item
+  const made: Mutable = { ...item }
+  const [text, refusal] = [pieces.get("text"), pieces.get("refusal")]
+  const contents = [
+    ...(text === undefined ? [] : [{ type: "output_text", text }]),
+    ...(refusal === undefined ? [] : [{ type: "refusal", refusal }])
+  ]
+  if (contents.length > 0) made["content"] = contents
+  const said = pieces.get("arguments")
+  if (said !== undefined) made["arguments"] = said
+  for (const name of ["summary", "content"]) {
+    const thought = made["type"] === "reasoning" ? pieces.get(name) : undefined
+    if (thought !== undefined) made[name] = [{ text: thought }]
+  }
+  return made
+}
+
+export const make = (): Events.Assembly => {
+  let response: Answer.Fields = {}
+  const items = new Map<unknown, Item>()
+  let isWhole = false
+
+  const itemAt = (index: unknown, type: string | undefined): Item => {
+    let found = items.get(index)
+    if (found === undefined) {
+      found = { item: type === undefined ? {} : { type }, isDone: false, pieces: new Map() }
+      items.set(index, found)
+    }
+    return found
+  }
+
+  return {
+    add: (event) => {
+      const type = event["type"]
+      if (Answer.isRecord(event["response"])) {
+        response = { ...response, ...event["response"] }
+        isWhole ||= typeof type === "string" && ENDS.has(type)
+      } else if (typeof type !== "string" && (event["object"] === "response" || Array.isArray(event["output"]))) {
+        response = { ...response, ...event }
+        isWhole = true
+      }
+      if (Answer.isRecord(event["item"])) {
+        const isDone = type === "response.output_item.done"
+        const found = itemAt(event["output_index"], undefined)
+        if (!found.isDone) Object.assign(found, { item: event["item"], isDone })
+      }
+      const place = Answer.oneOf(PIECES, type)
+      const piece = Answer.text(event["delta"])
+      if (place === undefined || piece === undefined) return
+      const { pieces } = itemAt(event["output_index"], place[0])
+      pieces.set(place[1], (pieces.get(place[1]) ?? "") + piece)
+    },
+    hasBegun: () => items.size > 0,
+    isWhole: () => isWhole,
+    body: () => {
+      const said = Answer.list(response["output"])
+      return (said !== undefined && said.length > 0) || (items.size === 0 && said === undefined)
+        ? response
+        : { ...response, output: [...items.values()].map(toItem) }
+    }
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * What a provider says when it refuses: its words, whatever their form.
+ *
+ * **Details** Known forms: `{error: {message, code, type}}` (OpenAI, Anthropic), the same in a list (Gemini), `{error: "…"}`,
+ * `{object: "error", message}` (vLLM), `{detail}` as text, as an object or as a list of `{msg}` (FastAPI), `{message}`, `{errors: […]}`,
+ * a plain text, and OpenRouter's `metadata.raw` with the words of the provider behind it.
+ *
+ * @internal
+ */
+import * as Answer from "./Answer.ts"
+
+export interface Refusal {
+  readonly message: string
+  readonly code: string | undefined
+  readonly type: string | undefined
+  /** The status that the error names itself. */
+  readonly status: number | undefined
+}
+
+/** How deep the words may stand. */
+const DEPTH = 6
+
+/** The words of a refusal; `undefined` where there are none. */
+const wordsOf = (value: unknown, depth = 0): string | undefined => {
+  if (typeof value === "string") return value.trim() === "" ? undefined : value
+  if (depth > DEPTH) return undefined
+  if (Array.isArray(value)) {
+    const all = value.slice(0, 3).flatMap((item) => wordsOf(item, depth + 1) ?? [])
+    return all.length === 0 ? undefined : all.join("; ")
+  }
+  const fields = Answer.fields(value)
+  for (const name of ["error", "message", "msg", "detail", "errors", "error_description", "title"]) {
+    const found = wordsOf(fields[name], depth + 1)
+    if (found !== undefined) return withPlace(found, fields)
+  }
+  return undefined
+}
+
+/** FastAPI says which field of the request it is. */
+const withPlace = (words: string, { loc }: Answer.Fields): string =>
+  Array.isArray(loc) ? `${loc.map(String).join(".")}: ${words}` : words
+
+/** What stands behind a gateway's own words. */
+const behind = (error: Answer.Fields): string | undefined => {
+  const { provider_name, raw } = Answer.fields(error["metadata"])
+  const text = Answer.words(raw) ?? (raw === undefined || raw === null ? undefined : JSON.stringify(raw))
+  if (text === undefined) return undefined
+  const words = wordsOf(Answer.parse(text)) ?? text
+  const name = Answer.words(provider_name)
+  return name === undefined ? words : `${name}: ${words}`
+}
+
+/** The status that an error has by its name (docs.anthropic.com/en/api/errors, platform.openai.com error codes). */
+const byName: ReadonlyMap<string, number> = new Map([
+  ["invalid_request_error", 400],
+  ["authentication_error", 401],
+  ["billing_error", 402],
+  ["permission_error", 403],
+  ["not_found_error", 404],
+  ["request_too_large", 413],
+  ["rate_limit_error", 429],
+  ["rate_limit_exceeded", 429],
+  ["insufficient_quota", 429],
+  ["api_error", 500],
+  ["server_error", 500],
+  ["timeout_error", 504],
+  ["overloaded_error", 529]
+])
+
+const statusOf = (...values: ReadonlyArray<unknown>): number | undefined => {
+  for (const value of values) {
+    const status = typeof value === "string" && /^\d{3}$/.test(value) ? Number(value) : value
+    if (typeof status === "number" && Number.isInteger(status)) return status
+  }
+  return undefined
+}
+
+/** The object that holds message, code and type: the error itself, or the body. */
+const errorIn = (said: unknown): Answer.Fields => {
+  const body = Answer.fields(Array.isArray(said) ? said[0] : said)
+  for (const name of ["error", "detail"]) if (Answer.isRecord(body[name])) return body[name]
+  return body
+}
+
+export const decode = (said: unknown): Refusal => {
+  const error = errorIn(said)
+  const message = wordsOf(said) ?? (said === undefined || said === "" ? "no message" : JSON.stringify(said))
+  const inner = behind(error)
+  const code = error["code"] ?? error["error_code"]
+  return {
+    message: inner === undefined ? message : `${message}: ${inner}`,
+    code: Answer.words(code),
+    type: Answer.words(error["type"]),
+    status:
+      statusOf(error["code"], error["status"], error["status_code"], Answer.fields(said)["status"])
+      ?? Answer.oneOf(byName, code)
+      ?? Answer.oneOf(byName, error["type"])
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * What came over HTTP, however it was sent: read into an answer in one place.
+ *
+ * @internal
+ */
+import * as ModelFailure from "@pipe/core/ModelFailure"
+import type * as ModelResponse from "@pipe/core/ModelResponse"
+import type * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
+import * as SafeText from "@pipe/core/SafeText"
+import * as Usage from "@pipe/core/Usage"
+import * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Answer from "./Answer.ts"
+import type * as Endpoint from "./Endpoint.ts"
+import type * as Events from "./Events.ts"
+import * as HttpFailure from "./HttpFailure.ts"
+import * as Limits from "./Limits.ts"
+import * as Refusal from "./Refusal.ts"
+
+export interface Reply {
+  readonly status: number
+  /** What was called. */
+  readonly url: string
+  readonly header: RateLimitHeaders.Get
+  /** The body as text, or what came of it as a stream. */
+  readonly body: string | Events.Outcome
+}
+
+/** Sends JSON; where an assembly is given, an answer that comes as a stream is put together by it. */
+export type Transport = (
+  path: string,
+  body: string,
+  assembly?: () => Events.Assembly
+) => Effect.Effect<Reply, AiError.AiError>
+
+/** How the answers of one API are read. */
+export interface Format<A extends ModelResponse.ModelResponse> {
+  /** The answer, or why it is none. What it has not, and must have, is a failure. */
+  readonly read: (body: Answer.Fields) => A | AiError.AiError
+  /** What an answer has counted, though it may be none. */
+  readonly usage: (body: Answer.Fields) => Usage.Usage | undefined
+  /** Whether a body has what an answer of this API has. */
+  readonly isAnswer: (body: Answer.Fields) => boolean
+}
+
+/** The status of the error in an answer that came with success, where it has one. */
+const statusIn = (refusal: Refusal.Refusal): number | undefined =>
+  refusal.status !== undefined && refusal.status >= 400 && refusal.status < 600 ? refusal.status : undefined
+
+/** What a provider says of a failure, in whatever form. Once it has begun to answer, the call may be billed. */
+export const refused = (
+  endpoint: Endpoint.Endpoint,
+  said: unknown,
+  options: {
+    /** The status that came with it, where that says anything. */
+    readonly status?: number
+    readonly header?: RateLimitHeaders.Get
+    readonly hasBegun?: boolean
+    readonly now: number
+  }
+): AiError.AiError => {
+  const refusal = Refusal.decode(said)
+  const status = options.status ?? (options.hasBegun === true ? undefined : statusIn(refusal))
+  return status === undefined
+    ? AiError.make({
+        module: endpoint.module,
+        method: "send",
+        reason: new AiError.InternalProviderError({ description: SafeText.line(refusal.message, 2_000) })
+      })
+    : HttpFailure.toAiError({
+        ...refusal,
+        module: endpoint.module,
+        status,
+        headers: options.header ?? (() => undefined),
+        now: options.now,
+        url: endpoint.baseUrl,
+        keySource: endpoint.keySource,
+        overflow: endpoint.overflow
+      })
+}
+
+/** What a body says that is no answer. */
+export const said = (text: string): unknown => Answer.parse(text) ?? SafeText.line(text, 200)
+
+/** Reads a body that came with success. */
+export const fromBody = <A extends ModelResponse.ModelResponse>(
+  endpoint: Endpoint.Endpoint,
+  format: Format<A>,
+  value: unknown,
+  now: number
+): A | AiError.AiError => {
+  const body = Answer.fields(value)
+  const withBody = (error: AiError.AiError) =>
+    ModelFailure.withAnswer(ModelFailure.withUsage(error, Usage.ofAnswer(format.usage(body), false)), value)
+  const { error } = body
+  if (error !== undefined && error !== null && !format.isAnswer(body)) {
+    return withBody(refused(endpoint, body, { now }))
+  }
+  try {
+    const read = format.read(body)
+    return AiError.isAiError(read) ? withBody(read) : read
+  } catch (error) {
+    return withBody(
+      Answer.malformed(endpoint.module, `form: ${error instanceof Error ? error.message : String(error)}`)
+    )
+  }
+}
+
+const cut = (module: string, description: string): AiError.AiError =>
+  AiError.make({ module, method: "send", reason: new AiError.InvalidResponseError({ description }) })
+
+/** Reads a reply. */
+const read = <A extends ModelResponse.ModelResponse>(
+  endpoint: Endpoint.Endpoint,
+  format: Format<A>,
+  { body, header, status, url }: Reply,
+  now: number
+): A | AiError.AiError => {
+  const { module } = endpoint
+  if (typeof body !== "string") {
+    if (body._tag === "Whole") return fromBody(endpoint, format, body.body, now)
+    const failure =
+      body._tag === "Cut" ? cut(module, body.why) : refused(endpoint, body.error, { hasBegun: !body.isFirst, now })
+    const usage = Usage.ofAnswer(format.usage(body.body), false)
+    return ModelFailure.withAnswer(ModelFailure.withUsage(failure, usage), body.body)
+  }
+  const value = Answer.parse(body)
+  if (status < 200 || status >= 300) {
+    return refused(endpoint, said(body), { status, header, now })
+  }
+  return value === undefined
+    ? ModelFailure.withAnswer(
+        HttpFailure.notJson({ module, url, contentType: header("content-type") ?? undefined, text: body }),
+        body
+      )
+    : fromBody(endpoint, format, value, now)
+}
+
+/** The answer in a reply; what its headers say of limits is passed on. */
+export const answer = <A extends ModelResponse.ModelResponse>(
+  endpoint: Endpoint.Endpoint,
+  format: Format<A>,
+  reply: Effect.Effect<Reply, AiError.AiError>
+): Effect.Effect<A, AiError.AiError> =>
+  Effect.flatMap(reply, (reply) =>
+    Effect.andThen(
+      Limits.observe(reply.status, reply.header),
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const made = read(endpoint, format, reply, now)
+        return AiError.isAiError(made) ? Effect.fail(made) : Effect.succeed(made)
+      })
+    )
+  )

@@ -1,0 +1,125 @@
+/**
+ * Calls through a provider's official SDK: it signs and sends, and the answer is read as any other.
+ *
+ * @internal
+ */
+import * as SafeText from "@pipe/core/SafeText"
+import type * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as AnswerSize from "./AnswerSize.ts"
+import type * as Endpoint from "./Endpoint.ts"
+import * as Events from "./Events.ts"
+import * as PoolTransport from "./PoolTransport.ts"
+import * as Reply from "./Reply.ts"
+
+/** What an SDK's client does for us. */
+export interface Client {
+  readonly post: (
+    path: string,
+    options: {
+      readonly body: string
+      readonly headers: { readonly [name: string]: string }
+      readonly stream?: boolean
+      readonly signal: AbortSignal
+    }
+  ) => { readonly asResponse: () => Promise<Response> }
+}
+
+/** An answer that is no success: SDKs would keep of it only what they expect. */
+export class Refused extends Error {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: string
+  constructor(status: number, headers: Headers, body: string) {
+    super(`status ${status}`)
+    this.status = status
+    this.headers = headers
+    this.body = body
+  }
+}
+
+type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
+
+/** A `fetch` for SDKs that throws what is no success, to be read as that of any other transport. */
+export const refusing =
+  (fetch: Fetch): Fetch =>
+  async (input, init) => {
+    const response = await fetch(input, init)
+    if (response.status < 400) return response
+    throw new Refused(response.status, response.headers, await response.text())
+  }
+
+/** The default of SDKs. */
+export const fetch: Fetch = refusing(AnswerSize.fetchWithin)
+
+const refusedIn = (error: unknown): Refused | undefined =>
+  error instanceof Refused
+    ? error
+    : error instanceof Error && error.cause !== undefined
+      ? refusedIn(error.cause)
+      : undefined
+
+/** What an SDK threw. */
+export const failure = (endpoint: Endpoint.Endpoint, error: unknown): Effect.Effect<never, AiError.AiError> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const refused = refusedIn(error)
+    if (refused !== undefined) {
+      const { body, headers, status } = refused
+      return Effect.fail(
+        Reply.refused(endpoint, Reply.said(body), { status, header: (name) => headers.get(name), now })
+      )
+    }
+    const { baseUrl, module } = endpoint
+    return Effect.fail(PoolTransport.toNetworkError({ module, url: baseUrl, error: error as Error, sent: true }))
+  })
+
+/** Reads a body that comes as a stream; where the connection breaks, what came counts. */
+const readStream = async (response: Response, assembly: Events.Assembly): Promise<Events.Outcome> => {
+  const reader = new Events.Reader(assembly)
+  try {
+    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      // Some endpoints leave the connection open after their last event.
+      if (reader.write(chunk)) break
+    }
+  } catch (error) {
+    const outcome = error instanceof AnswerSize.TooLarge ? undefined : reader.end(SafeText.line(String(error), 500))
+    if (outcome === undefined || Object.keys(outcome.body).length === 0) throw error
+    return outcome
+  }
+  return reader.end()
+}
+
+export const make =
+  (endpoint: Endpoint.Endpoint, client: Client): Reply.Transport =>
+  (path, body, assembly) => {
+    const url = `${endpoint.baseUrl}${path}`
+    const ask = async (signal: AbortSignal): Promise<Reply.Reply> => {
+      const headers = { "content-type": "application/json" }
+      const response = await client
+        .post(path, { body, headers, signal, ...(assembly === undefined ? undefined : { stream: true }) })
+        .asResponse()
+      const header = (name: string) => response.headers.get(name) ?? undefined
+      return {
+        status: response.status,
+        url,
+        header,
+        body:
+          assembly !== undefined && Events.isStream(header("content-type"))
+            ? await readStream(response, assembly())
+            : await response.text()
+      }
+    }
+    return Effect.tryPromise({ try: ask, catch: (error) => error }).pipe(
+      Effect.timeoutOrElse({
+        duration: endpoint.timeout,
+        orElse: () => Effect.fail<unknown>(new PoolTransport.DeadlineError(endpoint.timeout))
+      }),
+      Effect.catch((error) => {
+        const refused = refusedIn(error)
+        if (refused === undefined) return failure(endpoint, error)
+        const { body, headers, status } = refused
+        return Effect.succeed<Reply.Reply>({ status, url, header: (name) => headers.get(name) ?? undefined, body })
+      })
+    )
+  }
