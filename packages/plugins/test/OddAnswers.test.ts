@@ -8,9 +8,10 @@ import { Anthropic, OpenAi } from "@pipe/plugins"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
+import * as Streamed from "./Streamed.ts"
 import * as Wire from "./Wire.ts"
 
-type Json = { [name: string]: unknown }
+type Json = Streamed.Json
 
 interface Format {
   readonly name: string
@@ -27,85 +28,7 @@ interface Format {
   readonly events?: (text: string) => ReadonlyArray<string>
 }
 
-const isRecord = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
-
-/** The fields of a text that is a JSON object. */
-const recordOf = (text: string): Json | undefined => {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isRecord(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** A completion in the chunks of OpenAI's stream (platform.openai.com/docs/api-reference/chat-streaming). */
-const chunksOf = (text: string): ReadonlyArray<string> => {
-  const body = recordOf(text)
-  if (body === undefined) return [text]
-  const { choices, usage, ...rest } = body
-  const list = Array.isArray(choices) ? (choices as ReadonlyArray<unknown>) : undefined
-  const fieldOf = (choice: unknown, name: string) => (isRecord(choice) ? choice[name] : undefined)
-  const chunks =
-    list === undefined
-      ? [{ ...rest, choices }]
-      : [
-          {
-            ...rest,
-            choices: list.map((choice) => ({ index: 0, delta: fieldOf(choice, "message"), finish_reason: null }))
-          },
-          {
-            ...rest,
-            choices: list.map((choice) => ({ index: 0, delta: {}, finish_reason: fieldOf(choice, "finish_reason") }))
-          }
-        ]
-  return [...chunks, ...("usage" in body ? [{ ...rest, choices: [], usage }] : []), "[DONE]"].map((event) =>
-    typeof event === "string" ? event : JSON.stringify(event)
-  )
-}
-
-/** A message in the events of Anthropic's stream (docs.anthropic.com/en/docs/build-with-claude/streaming). */
-const messageEventsOf = (text: string): ReadonlyArray<string> => {
-  const body = recordOf(text)
-  if (body === undefined) return [text]
-  if (body["error"] !== undefined) return [JSON.stringify({ type: "error", ...body })]
-  const { content, stop_reason, ...message } = body
-  const blocks = Array.isArray(content) ? (content as ReadonlyArray<unknown>) : []
-  return [
-    {
-      type: "message_start",
-      message: { ...message, content: Array.isArray(content) ? [] : content, stop_reason: null }
-    },
-    ...blocks.flatMap((block, index) => [
-      {
-        type: "content_block_start",
-        index,
-        content_block: isRecord(block) && typeof block["text"] === "string" ? { ...block, text: "" } : block
-      },
-      ...(isRecord(block) && typeof block["text"] === "string"
-        ? [{ type: "content_block_delta", index, delta: { type: "text_delta", text: block["text"] } }]
-        : []),
-      { type: "content_block_stop", index }
-    ]),
-    { type: "message_delta", delta: { stop_reason }, usage: body["usage"] },
-    { type: "message_stop" }
-  ].map((event) => JSON.stringify(event))
-}
-
 const question = Wire.question("x", { settings: { maxTokens: 50 } })
-
-/** An answer in the events of the responses API (platform.openai.com/docs/api-reference/responses-streaming). */
-const responseEventsOf = (text: string): ReadonlyArray<string> => {
-  const body = recordOf(text)
-  if (body === undefined) return [text]
-  if (body["error"] !== undefined) return [JSON.stringify({ type: "error", ...body })]
-  const items = Array.isArray(body["output"]) ? (body["output"] as ReadonlyArray<unknown>) : []
-  return [
-    { type: "response.created", response: { ...body, status: "in_progress", output: [], usage: null } },
-    ...items.map((item, index) => ({ type: "response.output_item.done", output_index: index, item })),
-    ...(Object.keys(body).length === 0 ? [] : [{ type: "response.completed", response: body }])
-  ].map((event) => JSON.stringify(event))
-}
 
 interface Way {
   readonly transport: "pool" | "sdk"
@@ -140,7 +63,7 @@ const chat = (way: Way): Format => ({
   counts: ["prompt_tokens", "completion_tokens"],
   content: (body, content) => void (((body["choices"] as Array<Json>)[0]!["message"] as Json)["content"] = content),
   request: question,
-  ...(way.stream ? { events: chunksOf } : undefined)
+  ...(way.stream ? { events: Streamed.chunksOf } : undefined)
 })
 
 const responses = (way: Way): Format => ({
@@ -167,7 +90,7 @@ const responses = (way: Way): Format => ({
   counts: ["input_tokens", "output_tokens"],
   content: (body, content) => void ((body["output"] as Array<Json>)[0]!["content"] = content),
   request: question,
-  ...(way.stream ? { events: responseEventsOf } : undefined)
+  ...(way.stream ? { events: Streamed.responseEventsOf } : undefined)
 })
 
 const messages = (way: Way): Format => ({
@@ -187,7 +110,7 @@ const messages = (way: Way): Format => ({
   counts: ["input_tokens", "output_tokens"],
   content: (body, content) => void (body["content"] = content),
   request: question,
-  ...(way.stream ? { events: messageEventsOf } : undefined)
+  ...(way.stream ? { events: Streamed.messageEventsOf } : undefined)
 })
 
 const embeddings = (transport: "pool" | "sdk"): Format => ({

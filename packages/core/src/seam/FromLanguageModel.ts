@@ -109,7 +109,7 @@ const toResponse = (
   options: Options,
   answer: LanguageModel.GenerateTextResponse<{}>
 ): ModelResponse.CompletionResponse => {
-  const usage = Usage.fromAi(answer.usage)
+  const usage = Usage.ofAnswer(Usage.fromAi(answer.usage), answer.text !== "" || answer.toolCalls.length > 0)
   const metadata = answer.content.find((part) => part.type === "response-metadata")
   return {
     _tag: "CompletionResponse",

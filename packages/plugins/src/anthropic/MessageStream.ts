@@ -62,7 +62,8 @@ export const make = (): Events.Assembly => {
       byIndex = new Map()
       hasBegun = true
       isDone = false
-      for (const [index, block] of (Answer.list(content) ?? []).entries()) begin(index, { ...Answer.fields(block) })
+      const whole = typeof content === "string" && content !== "" ? [{ type: "text", text: content }] : content
+      for (const [index, block] of (Answer.list(whole) ?? []).entries()) begin(index, { ...Answer.fields(block) })
       // What is counted of the output so far says nothing of all of it.
       const { output_tokens: __, ...counted } = Answer.fields(usage)
       count(counted)

@@ -4,7 +4,7 @@
  * @internal
  */
 import * as ModelFailure from "@pipe/core/ModelFailure"
-import type * as ModelResponse from "@pipe/core/ModelResponse"
+import * as ModelResponse from "@pipe/core/ModelResponse"
 import type * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as SafeText from "@pipe/core/SafeText"
 import * as Usage from "@pipe/core/Usage"
@@ -80,6 +80,13 @@ export const refused = (
       })
 }
 
+/** Without a count that the answer itself contradicts. */
+const believable = <A extends ModelResponse.ModelResponse>(answer: A): A => {
+  const { usage, ...rest } = answer
+  const shows = answer._tag === "CompletionResponse" && ModelResponse.hasContent(answer)
+  return usage === undefined || Usage.ofAnswer(usage, shows) !== undefined ? answer : (rest as A)
+}
+
 /** What a body says that is no answer. */
 export const said = (text: string): unknown => Answer.parse(text) ?? SafeText.line(text, 200)
 
@@ -99,7 +106,7 @@ export const fromBody = <A extends ModelResponse.ModelResponse>(
   }
   try {
     const read = format.read(body)
-    return AiError.isAiError(read) ? withBody(read) : read
+    return AiError.isAiError(read) ? withBody(read) : believable(read)
   } catch (error) {
     return withBody(
       Answer.malformed(endpoint.module, `form: ${error instanceof Error ? error.message : String(error)}`)

@@ -1,0 +1,87 @@
+/** Answers in unusual forms, each read the same by every transport, plain and streamed. */
+import { assert, describe, it } from "@effect/vitest"
+import { ModelClient, ModelFailure, ModelResponse, Money } from "@pipe/core"
+import { Anthropic, OpenAi } from "@pipe/plugins"
+import { Effect } from "effect"
+import { cases, type Case } from "./fixtures/Answers.ts"
+import * as Streamed from "./Streamed.ts"
+import * as Wire from "./Wire.ts"
+
+const question = Wire.question("x", { settings: { maxTokens: 1_000 } })
+
+const streamed = {
+  chat: Streamed.chunksOf,
+  responses: Streamed.responseEventsOf,
+  messages: Streamed.messageEventsOf
+}
+
+const layerOf = (
+  { api, model, provider }: Case,
+  url: string,
+  way: { readonly transport: "pool" | "sdk"; readonly stream: boolean }
+) =>
+  api === "messages"
+    ? Anthropic.layer({ baseUrl: url, apiKey: "k", model: model ?? "claude-sonnet-4-6", ...way })
+    : OpenAi.layer({
+        baseUrl: `${url}/v1`,
+        apiKey: "k",
+        model: model ?? "gpt-4o-mini",
+        provider: provider ?? "openai",
+        api,
+        ...way
+      })
+
+const replyOf = ({ api, body, events }: Case, stream: boolean): Wire.Reply => {
+  const data = events?.map((event) => (typeof event === "string" ? event : JSON.stringify(event)))
+  const lines = data ?? (stream ? streamed[api](JSON.stringify(body)) : undefined)
+  return lines === undefined
+    ? { body: body! }
+    : {
+        body: `: a comment\n\n${lines.map((line) => `data: ${line}\n\n`).join("")}`,
+        headers: { "content-type": "text/event-stream" }
+      }
+}
+
+const partsOf = (value: ModelResponse.CompletionResponse) => ({
+  thoughts: value.parts.map((part) => (part.type === "reasoning" ? part.text : "")).join(""),
+  calls: value.parts.flatMap((part) => (part.type === "tool-call" ? [[part.name, part.params]] : []))
+})
+
+const check = (one: Case, { error, sums, value }: Wire.Outcome<ModelResponse.CompletionResponse>): void => {
+  const { calls, estimated, failure, finish, retried, text, thoughts, unpriced, usage, usd } = one.expect
+  if (failure === undefined) {
+    assert.isDefined(value, String(error))
+    if (text !== undefined) assert.strictEqual(ModelResponse.text(value), text)
+    if (thoughts !== undefined) assert.strictEqual(partsOf(value).thoughts, thoughts)
+    if (calls !== undefined) assert.deepEqual<ReadonlyArray<unknown>>(partsOf(value).calls, calls)
+    if (finish !== undefined) assert.strictEqual(value.finishReason, finish)
+    if (usage !== undefined) assert.deepInclude(value.usage, usage)
+  } else {
+    assert.isUndefined(value)
+    assert.include(ModelFailure.message(error!), failure)
+    if (retried !== undefined) assert.strictEqual(ModelFailure.isRetryable(error!), retried)
+  }
+  if (usd !== undefined) assert.strictEqual(Money.toUsd(sums.spent), usd)
+  assert.strictEqual(sums.unpriced, unpriced === true ? 1 : 0)
+  if (estimated !== undefined) assert.strictEqual(sums.estimated, 1)
+  else if (failure === undefined) assert.strictEqual(sums.estimated, 0)
+  if (estimated !== undefined) assert.isTrue(sums.spent > 0n)
+}
+
+for (const transport of ["pool", "sdk"] as const) {
+  for (const stream of [false, true]) {
+    describe(`by ${transport}${stream ? ", streamed" : ""}`, () => {
+      for (const one of cases.filter(({ events }) => stream || events === undefined)) {
+        it.live(`${one.id}: ${one.api}, ${one.what}`, () =>
+          Effect.scoped(
+            Effect.gen(function* () {
+              const server = yield* Wire.serve(() => replyOf(one, stream))
+              const layer = layerOf(one, server.url, { transport, stream })
+              check(one, yield* Wire.over(layer, ModelClient.send(question)))
+            })
+          )
+        )
+      }
+    })
+  }
+}
