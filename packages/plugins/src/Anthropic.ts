@@ -31,7 +31,6 @@ import * as Batches from "./anthropic/Batches.ts"
 import * as Client from "./anthropic/Client.ts"
 import * as MessageAnswer from "./anthropic/MessageAnswer.ts"
 import * as Messages from "./anthropic/Messages.ts"
-import * as MessageStream from "./anthropic/MessageStream.ts"
 import * as Body from "./transport/Body.ts"
 import * as Credentials from "./transport/Credentials.ts"
 import * as Reply from "./transport/Reply.ts"
@@ -105,12 +104,14 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
             const body = Messages.toBody(request, model, defaultMaxTokens)
             return Body.encode(isStreamed ? { ...body, stream: true } : body)
           }),
-          (body) =>
-            Reply.answer(
+          (body) => {
+            const format = MessageAnswer.format(model)
+            return Reply.answer(
               settings,
-              MessageAnswer.format(model),
-              transport("/v1/messages", body, isStreamed ? MessageStream.make : undefined)
+              format,
+              transport("/v1/messages", body, isStreamed ? format.assembly : undefined)
             )
+          }
         )
       const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
         request._tag === "Embedding"

@@ -249,30 +249,33 @@ const outputsOf = (said: number, rest: number | undefined, { outputAudio, output
  *
  * **Details** The top-level count is the truth: an unnamed remainder is ordinary input or output. The figures decide what stands
  * inside what: where `total` is more than input and output together, the rest is output, since some endpoints count reasoning beside
- * it, and where it is input, output and cached input together, the cached input stands beside. If reasoning exceeds the output, the
- * output that the total confirms is charged, or without a total both, and the contradiction is marked. If the cached parts exceed the input, no number is right, so
+ * it, and where it is input, output and cached (or audio) input together, that stands beside. If reasoning exceeds the output, the
+ * output that the total confirms is charged, or without a total both, and the contradiction is marked. If the cached parts exceed an input that no total confirms, no number is right, so
  * the usage is marked `unpriceable` and keeps the provider's figures in `inconsistent`.
  */
 export const fromInclusive = (figures: Figures): Usage | undefined => {
   const found = ends(figures)
   const counts = parts(figures)
   if (found === undefined || counts === undefined) return undefined
-  const [input, said] = found
-  const { cacheRead, cacheWrite, cacheWrite1h, inputAudio, inputImage } = counts
+  const [said, { cacheRead, cacheWrite, cacheWrite1h, inputAudio, inputImage }] = [found[1], counts]
+  const media = inputAudio + inputImage
+  const isBeside = media > 0 && count(figures.total) === found[0] + media + said
+  const input = isBeside ? found[0] + media : found[0]
   const cached = cacheRead + cacheWrite + cacheWrite1h
   const total = count(figures.total)
   if (cached > input && total === input + cached + said) return fromDisjoint(figures)
   const output = outputsOf(said, total === undefined ? undefined : total - input, counts)
-  const text = input - inputAudio - inputImage
+  const text = input - media
   if (cached > input || text < 0) {
     return {
       ...zero,
       ...output,
       uncachedInput: input,
       inconsistent: `the provider reports ${input} input tokens of which ${cacheRead} cache read and ${cacheWrite + cacheWrite1h} cache write${
-        inputAudio + inputImage === 0 ? "" : ` and ${inputAudio + inputImage} audio or image`
+        media === 0 ? "" : ` and ${media} audio or image`
       }`,
-      unpriceable: true
+      // What the total confirms is charged, and none of it as cached.
+      ...(total === input + said && media === 0 ? undefined : { unpriceable: true as const })
     }
   }
   // Audio may be among what was read from the cache: it is charged as if it were not.

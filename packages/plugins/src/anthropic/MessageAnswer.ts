@@ -10,6 +10,7 @@ import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as Answer from "../transport/Answer.ts"
 import type * as Reply from "../transport/Reply.ts"
 import * as Client from "./Client.ts"
+import * as MessageStream from "./MessageStream.ts"
 import * as MessageUsage from "./MessageUsage.ts"
 
 const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
@@ -84,14 +85,15 @@ const contentOf = (content: unknown): ReadonlyArray<unknown> | undefined =>
   typeof content === "string" ? [{ type: "text", text: content }] : content === null ? [] : Answer.list(content)
 
 export const format = (model: string): Reply.Format<ModelResponse.CompletionResponse> => ({
-  usage: (message) => MessageUsage.make(message["usage"]),
+  usage: (message) => MessageUsage.make(message["usage"], message["model"]),
+  assembly: MessageStream.make,
   isAnswer: (message) => Array.isArray(message["content"]),
   read: (message) => {
     const parts = contentOf(message["content"])?.map(toPart)
     if (parts === undefined || parts.some((part) => part === undefined)) {
       return Answer.malformed(Client.MODULE, "content")
     }
-    const usage = MessageUsage.make(message["usage"])
+    const usage = MessageUsage.make(message["usage"], message["model"])
     const id = Answer.words(message["id"])
     const { stop_details: details, stop_reason: reason } = message
     const all = parts.flatMap((part) => part ?? [])

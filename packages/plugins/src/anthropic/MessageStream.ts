@@ -29,12 +29,18 @@ export const make = (): Events.Assembly => {
   const message: Mutable = {}
   const blocks: Array<Mutable> = []
   let byIndex = new Map<unknown, Mutable>()
+  /** Blocks that have not come to their end, and text blocks of which a piece was not understood. */
+  const open = new Set<Mutable>()
+  const strange = new Set<Mutable>()
   let hasBegun = false
   let isDone = false
+  /** Whether something came that may have held a piece, and says not of what. */
+  let isBroken = false
 
   const begin = (index: unknown, block: Mutable): Mutable => {
     hasBegun = true
     blocks.push(block)
+    open.add(block)
     byIndex.set(index, block)
     return block
   }
@@ -42,7 +48,12 @@ export const make = (): Events.Assembly => {
   const addPiece = (event: Answer.Fields): void => {
     const delta = Answer.fields(event["delta"])
     const place = Answer.oneOf(PIECES, delta["type"])
-    if (place === undefined) return
+    if (place === undefined) {
+      const known = byIndex.get(event["index"])
+      if (known !== undefined) strange.add(known)
+      isBroken ||= typeof delta["type"] !== "string"
+      return
+    }
     const [name, field, type] = place
     const block = byIndex.get(event["index"]) ?? begin(event["index"], { type })
     const piece = delta[name]
@@ -60,6 +71,9 @@ export const make = (): Events.Assembly => {
       const { content, stop_reason: _, usage, ...rest } = Answer.fields(event["message"])
       Object.assign(message, said(rest))
       byIndex = new Map()
+      // A call that was broken off comes again.
+      for (const block of open) if (block["type"] === "tool_use") blocks.splice(blocks.indexOf(block), 1)
+      open.clear()
       hasBegun = true
       isDone = false
       const whole = typeof content === "string" && content !== "" ? [{ type: "text", text: content }] : content
@@ -72,22 +86,35 @@ export const make = (): Events.Assembly => {
       begin(event["index"], { ...Answer.fields(event["content_block"]) })
     },
     content_block_delta: addPiece,
+    content_block_stop: (event) => {
+      const block = byIndex.get(event["index"])
+      if (block !== undefined) open.delete(block)
+    },
     message_delta: (event) => {
       Object.assign(message, said(Answer.fields(event["delta"])))
       count(event["usage"])
     },
     message_stop: () => {
       isDone = true
-    }
+    },
+    ping: () => {}
   }
 
   return {
     add: (event) => {
       const type = event["type"]
-      if (typeof type === "string" && Object.hasOwn(take, type)) take[type]!(event)
+      if (typeof type === "string") take[Object.hasOwn(take, type) ? type : "ping"]!(event)
+      else isBroken ||= ["message", "content_block", "delta"].some((name) => isSaid(event[name]))
     },
     hasBegun: () => hasBegun,
     isWhole: () => isDone || isSaid(message["stop_reason"]),
-    body: () => (hasBegun ? { ...message, content: blocks } : message)
+    body: () => {
+      if (!hasBegun || isBroken) return message
+      const content = blocks.map((block) =>
+        // Nothing of it could be read: it is no empty text.
+        block["text"] === "" && strange.has(block) ? { ...block, text: undefined } : block
+      )
+      return { ...message, content }
+    }
   }
 }

@@ -18,8 +18,30 @@ const sum = (...values: ReadonlyArray<unknown>): unknown =>
     0
   )
 
-/** Every input class stands beside the others; thinking is a part of the output. */
-export const make = (value: unknown): Usage.Usage | undefined => {
+/**
+ * Every input class stands beside the others; thinking is a part of the output. What the API did on the way to the answer, such as
+ * compacting a long conversation, stands in `iterations` and in no other figure; what another model did has a price of its own.
+ */
+export const make = (value: unknown, model?: unknown): Usage.Usage | undefined => {
+  const usage = one(value)
+  const iterations = (Answer.list(Answer.fields(value)["iterations"]) ?? []).map(Answer.fields)
+  if (usage === undefined || iterations.length === 0) return usage
+  const isOther = ({ input_tokens: input, model: by, output_tokens: output }: Answer.Fields) =>
+    typeof by === "string" && by !== model && (Number(input) > 0 || Number(output) > 0)
+  const others = iterations.filter(isOther)
+  const inside = iterations.filter(({ type }) => type === "compaction").map(one)
+  if (inside.some((part) => part === undefined)) return undefined
+  const whole = inside.reduce<Usage.Usage>((sum, part) => Usage.add(sum, part!), usage)
+  return others.length === 0
+    ? whole
+    : {
+        ...whole,
+        inconsistent: `the answer is billed at the prices of several models (${others.map(({ model: by }) => by).join(", ")} among them)`,
+        unpriceable: true
+      }
+}
+
+const one = (value: unknown): Usage.Usage | undefined => {
   const usage = Answer.fields(value)
   const creation = Answer.fields(usage["cache_creation"])
   const [oneHour, fiveMinutes] = [creation["ephemeral_1h_input_tokens"], creation["ephemeral_5m_input_tokens"]]

@@ -8,16 +8,13 @@ import type * as ModelResponse from "@pipe/core/ModelResponse"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Body from "../transport/Body.ts"
-import type * as Events from "../transport/Events.ts"
 import * as Reply from "../transport/Reply.ts"
 import * as Chat from "./Chat.ts"
 import * as ChatAnswer from "./ChatAnswer.ts"
-import * as ChatStream from "./ChatStream.ts"
 import * as Client from "./Client.ts"
 import * as Embeddings from "./Embeddings.ts"
 import * as Responses from "./Responses.ts"
 import * as ResponsesAnswer from "./ResponsesAnswer.ts"
-import * as ResponsesStream from "./ResponsesStream.ts"
 
 export interface Options extends Chat.Options {
   readonly api: "chat" | "responses"
@@ -31,7 +28,6 @@ export interface Route {
   readonly toBody: (request: ModelRequest.ModelRequest, model: string) => object
   /** The body of a request whose answer comes as a stream. */
   readonly streamed?: (body: object) => object
-  readonly assembly?: () => Events.Assembly
   readonly format: (model: string, inputs?: number) => Reply.Format<ModelResponse.ModelResponse>
 }
 
@@ -48,19 +44,14 @@ export const make = (options: Options): Api => {
     path: "/chat/completions",
     toBody: (request, model) => Chat.toBody(request as ModelRequest.Completion, model, options),
     ...(options.stream
-      ? {
-          streamed: (body: object) => ({ ...body, stream: true, stream_options: { include_usage: true } }),
-          assembly: ChatStream.make
-        }
+      ? { streamed: (body: object) => ({ ...body, stream: true, stream_options: { include_usage: true } }) }
       : undefined),
     format: (model) => ChatAnswer.format({ provider, model })
   }
   const responses: Route = {
     path: "/responses",
     toBody: (request, model) => Responses.toBody(request as ModelRequest.Completion, model, provider),
-    ...(options.stream
-      ? { streamed: (body: object) => ({ ...body, stream: true }), assembly: ResponsesStream.make }
-      : undefined),
+    ...(options.stream ? { streamed: (body: object) => ({ ...body, stream: true }) } : undefined),
     format: (model) => ResponsesAnswer.format({ provider, model })
   }
   const embeddings: Route = {
@@ -91,8 +82,8 @@ export const send = (
       return Body.encode(streamed === undefined ? body : streamed(body))
     }),
     (body) => {
-      const { assembly, format, path } = api.routeOf(request)
-      const inputs = request._tag === "Embedding" ? request.inputs.length : undefined
-      return Reply.answer(endpoint, format(model, inputs), transport(path, body, assembly))
+      const { format, path, streamed } = api.routeOf(request)
+      const made = format(model, request._tag === "Embedding" ? request.inputs.length : undefined)
+      return Reply.answer(endpoint, made, transport(path, body, streamed === undefined ? undefined : made.assembly))
     }
   )

@@ -12,6 +12,7 @@ import type * as ModelResponse from "@pipe/core/ModelResponse"
 import type * as AiError from "effect/ai/AiError"
 import * as Answer from "../transport/Answer.ts"
 import type * as Reply from "../transport/Reply.ts"
+import * as ChatStream from "./ChatStream.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"
 
@@ -50,7 +51,7 @@ const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
 
 /** How an answer ended; names come in any case. */
 export const finishReasonOf = (value: unknown): ModelResponse.FinishReason =>
-  typeof value === "string" ? (finishReasons.get(value.toLowerCase()) ?? "other") : "unknown"
+  typeof value === "string" && value !== "" ? (finishReasons.get(value.toLowerCase()) ?? "other") : "unknown"
 
 /** The log-probabilities of an answer's tokens; none where one is no number. */
 export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<number> } | undefined => {
@@ -133,9 +134,10 @@ const CLOSE = "</think>"
 const splitThinking = (text: string): readonly [thinking: string | undefined, text: string] => {
   const end = text.indexOf(CLOSE)
   if (end < 0) return [undefined, text]
-  const begin = text.trimStart()
-  const isOpen = begin.startsWith(OPEN)
-  if (!isOpen && (text.indexOf(CLOSE, end + 1) >= 0 || text.includes(OPEN))) return [undefined, text]
+  const isOpen = text.trimStart().startsWith(OPEN)
+  const isUnclear =
+    text.indexOf(CLOSE, end + 1) >= 0 || text.includes(OPEN) || text.slice(end + CLOSE.length).trim() === ""
+  if (!isOpen && isUnclear) return [undefined, text]
   const thinking = text.slice(isOpen ? text.indexOf(OPEN) + OPEN.length : 0, end).trim()
   return [thinking === "" ? undefined : thinking, text.slice(end + CLOSE.length).trimStart()]
 }
@@ -200,9 +202,9 @@ const toolCallsOf = (message: Answer.Fields, provider: string): ReadonlyArray<Mo
   const { function_call: old, tool_calls: calls } = message
   const list = calls === undefined || calls === null ? [] : Answer.list(calls)
   if (list === undefined) return undefined
-  const all = [...list, ...(Answer.isRecord(old) ? [{ function: old }] : [])].map((call, at) =>
-    toToolCall(call, at, provider)
-  )
+  // Some send every field, the empty ones too.
+  const hasOld = Answer.words(Answer.fields(old)["name"]) !== undefined && list.length === 0
+  const all = [...list, ...(hasOld ? [{ function: old }] : [])].map((call, at) => toToolCall(call, at, provider))
   return all.every((call) => call !== undefined) ? all.flat() : undefined
 }
 
@@ -256,5 +258,10 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
       origin: "provider"
     }
   }
-  return { read, usage, isAnswer: (answer) => Answer.isRecord(Answer.fields(firstOf(answer))["message"]) }
+  return {
+    read,
+    usage,
+    assembly: ChatStream.make,
+    isAnswer: (answer) => Answer.isRecord(Answer.fields(firstOf(answer))["message"])
+  }
 }

@@ -24,7 +24,8 @@ const isSaid = (value: unknown): boolean => value !== undefined && value !== nul
 const append = (to: Mutable, name: string, piece: unknown): void => {
   if (!isSaid(piece)) return
   const before = to[name]
-  to[name] = typeof piece === "string" && typeof before === "string" ? before + piece : (before ?? piece)
+  if (before === undefined || (typeof before === "string" && typeof piece !== "string")) to[name] = piece
+  else if (typeof before === "string") to[name] = before + String(piece)
 }
 
 /** Adds a piece of content: text, or parts. */
@@ -92,6 +93,7 @@ export const make = (): Events.Assembly => {
   const calls = new Calls()
   const logprobs: Array<unknown> = []
   let hasBegun = false
+  let hasOldCall = false
   let finish: unknown
   let error: unknown
 
@@ -101,7 +103,8 @@ export const make = (): Events.Assembly => {
     const { function_call: old, reasoning_details: details, tool_calls: pieces } = delta
     if (Array.isArray(pieces)) for (const piece of pieces) calls.add(piece)
     else if (isSaid(pieces)) message["tool_calls"] = pieces
-    if (Answer.isRecord(old)) calls.add({ index: "function_call", function: old })
+    if (Answer.isRecord(old) && (hasOldCall ||= Answer.words(old["name"]) !== undefined))
+      calls.add({ index: "function_call", function: old })
     if (Array.isArray(details)) {
       message["reasoning_details"] = [
         ...((message["reasoning_details"] as Array<unknown> | undefined) ?? []),
@@ -113,9 +116,11 @@ export const make = (): Events.Assembly => {
   return {
     add: (chunk) => {
       for (const name of LAST) if (isSaid(chunk[name])) answer[name] = chunk[name]
+      // What is no list may have held a piece.
+      if (isSaid(chunk["choices"]) && !Array.isArray(chunk["choices"])) message["content"] = { piece: chunk["choices"] }
       const choices = (Answer.list(chunk["choices"]) ?? []).map(Answer.fields)
       // Of several only the first was asked for.
-      const choice = choices.find(({ index }) => !isSaid(index) || index === 0) ?? {}
+      const choice = choices.find(({ index }) => typeof index !== "number" || index === 0) ?? {}
       const { delta, message: whole } = choice
       // A few send the whole message with each chunk, beside the piece or in its place.
       const piece = isSaid(delta) ? delta : hasBegun ? undefined : whole
@@ -124,12 +129,12 @@ export const make = (): Events.Assembly => {
       const counts = [chunk["usage"], choice["usage"], Answer.fields(chunk["x_groq"])["usage"]]
       const usage = counts.find(Answer.isRecord) ?? counts.find(isSaid)
       if (isSaid(usage)) answer["usage"] = usage
-      finish = choice["finish_reason"] ?? finish
+      if (choice["finish_reason"] !== "") finish = choice["finish_reason"] ?? finish
       if (isSaid(choice["error"])) error = choice["error"]
       if (!isSaid(piece)) return
       hasBegun = true
       if (Answer.isRecord(piece)) addDelta(piece)
-      else message["content"] = piece
+      else message["content"] = { piece }
       logprobs.push(...(Answer.list(Answer.fields(choice["logprobs"])["content"]) ?? []))
     },
     hasBegun: () => hasBegun,

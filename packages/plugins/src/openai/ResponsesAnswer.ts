@@ -4,12 +4,14 @@
  * @internal
  */
 import type * as ModelResponse from "@pipe/core/ModelResponse"
+import * as SafeText from "@pipe/core/SafeText"
 import type * as AiError from "effect/ai/AiError"
 import * as Answer from "../transport/Answer.ts"
 import type * as Reply from "../transport/Reply.ts"
 import * as ChatAnswer from "./ChatAnswer.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"
+import * as ResponsesStream from "./ResponsesStream.ts"
 
 const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.FinishReason => {
   switch (answer["status"]) {
@@ -28,6 +30,8 @@ const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.Fin
 class Items {
   readonly parts: Array<ModelResponse.Part> = []
   readonly logprobs: Array<unknown> = []
+  /** Kinds of items that give no part. */
+  readonly others: Array<string> = []
   private readonly provider: string
   refusal: string | undefined
 
@@ -47,7 +51,9 @@ class Items {
         return undefined
       default:
         // Tools of the provider's own, and kinds that are to come.
-        return typeof item["type"] === "string" ? undefined : `output[${at}].type`
+        if (typeof item["type"] !== "string") return `output[${at}].type`
+        this.others.push(item["type"])
+        return undefined
     }
   }
 
@@ -124,7 +130,10 @@ export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.
       const problem = items.add(item, at)
       if (problem !== undefined) return Client.malformed(problem)
     }
-    const { logprobs, parts, refusal } = items
+    const { logprobs, others, parts, refusal } = items
+    if (parts.length === 0 && refusal === undefined && others.length > 0 && status === "completed") {
+      return Client.malformed(`message: it has only items of type ${SafeText.line(others.join(", "), 200)}`)
+    }
     const counted = usage(answer)
     return {
       _tag: "CompletionResponse",
@@ -137,5 +146,5 @@ export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.
       origin: "provider"
     }
   }
-  return { read, usage, isAnswer: (answer) => Array.isArray(answer["output"]) }
+  return { read, usage, assembly: ResponsesStream.make, isAnswer: (answer) => Array.isArray(answer["output"]) }
 }

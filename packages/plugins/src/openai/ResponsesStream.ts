@@ -37,7 +37,7 @@ interface Item {
 
 /** An item with the pieces that came of it, where it has not come as a whole. */
 const toItem = ({ isDone, item, pieces }: Item): Answer.Fields => {
-  if (isDone) return item
+  if (isDone && (textOf([item]) !== "" || !pieces.has("text"))) return item
   const made: Mutable = { ...item }
   const [text, refusal] = [pieces.get("text"), pieces.get("refusal")]
   const contents = [
@@ -53,6 +53,13 @@ const toItem = ({ isDone, item, pieces }: Item): Answer.Fields => {
   }
   return made
 }
+
+/** The text of some items. */
+const textOf = (items: ReadonlyArray<unknown>): string =>
+  items
+    .flatMap((item) => Answer.list(Answer.fields(item)["content"]) ?? [])
+    .map((part) => Answer.text(Answer.fields(part)["text"]) ?? "")
+    .join("")
 
 export const make = (): Events.Assembly => {
   let response: Answer.Fields = {}
@@ -92,10 +99,11 @@ export const make = (): Events.Assembly => {
     hasBegun: () => items.size > 0,
     isWhole: () => isWhole,
     body: () => {
+      const made = [...items.values()].map(toItem)
       const said = Answer.list(response["output"])
-      return (said !== undefined && said.length > 0) || (items.size === 0 && said === undefined)
-        ? response
-        : { ...response, output: [...items.values()].map(toItem) }
+      // Gateways leave the items out at the end, or empty them.
+      const isPoorer = made.length > 0 && textOf(said ?? []) === "" && (said?.length === 0 || textOf(made) !== "")
+      return isPoorer || (said === undefined && made.length > 0) ? { ...response, output: made } : response
     }
   }
 }

@@ -30,6 +30,16 @@ export type Outcome =
 export const isStream = (contentType: string | null | undefined): boolean =>
   contentType?.includes("event-stream") === true
 
+/** Whether a text is a stream that came under another name. */
+export const looksLike = (text: string): boolean => /^\s*(?::[^\n]*\s+)*(?:data|event|id):/.test(text.slice(0, 1_000))
+
+/** What came of a stream that was read as a text. */
+export const readText = (text: string, assembly: Assembly): Outcome => {
+  const reader = new Reader(assembly)
+  reader.write(new TextEncoder().encode(text))
+  return reader.end()
+}
+
 /** The failure that an event tells of, if it does: `{"error": …}`, `{"type": "error", …}`, or the name of the event. */
 const errorOf = (name: string, data: Answer.Fields): unknown => {
   const { error, type } = data

@@ -13,7 +13,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Answer from "./Answer.ts"
 import type * as Endpoint from "./Endpoint.ts"
-import type * as Events from "./Events.ts"
+import * as Events from "./Events.ts"
 import * as HttpFailure from "./HttpFailure.ts"
 import * as Limits from "./Limits.ts"
 import * as Refusal from "./Refusal.ts"
@@ -40,6 +40,8 @@ export interface Format<A extends ModelResponse.ModelResponse> {
   readonly read: (body: Answer.Fields) => A | AiError.AiError
   /** What an answer has counted, though it may be none. */
   readonly usage: (body: Answer.Fields) => Usage.Usage | undefined
+  /** Puts an answer together that comes as a stream, where the API has them. */
+  readonly assembly?: () => Events.Assembly
   /** Whether a body has what an answer of this API has. */
   readonly isAnswer: (body: Answer.Fields) => boolean
 }
@@ -133,6 +135,9 @@ const read = <A extends ModelResponse.ModelResponse>(
     return ModelFailure.withAnswer(ModelFailure.withUsage(failure, usage), body.body)
   }
   const value = Answer.parse(body)
+  if (value === undefined && format.assembly !== undefined && status < 300 && Events.looksLike(body)) {
+    return read(endpoint, format, { status, header, url, body: Events.readText(body, format.assembly()) }, now)
+  }
   if (status < 200 || status >= 300) {
     return refused(endpoint, said(body), { status, header, now })
   }
