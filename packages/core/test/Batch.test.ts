@@ -117,7 +117,7 @@ const stackOf = (wire: Wire, simulator: Simulator.Simulator) =>
   Stack.make(
     Ledger.layer,
     Cache.layer(),
-    Retry.layer({ base: "10 millis" }),
+    Retry.layer({ base: "10 millis", reasks: 9 }),
     RateLimit.layer({ requestsPerMinute: 600 }),
     provider(wire, simulator)
   )

@@ -207,7 +207,7 @@ describe("the cache", () => {
       Scripted.response("The three steps are: 1) open the", { finishReason: "length" })
     ],
     ["an empty answer", Scripted.response("")],
-    ["an answer of unknown end", Scripted.response("x", { finishReason: "unknown" })],
+    ["an answer that was stopped by an error", Scripted.response("x", { finishReason: "error" })],
     ["a refusal", Scripted.response("", { refusal: "no" })],
     ["an error", down]
   ]

@@ -165,7 +165,7 @@ describe("the books", () => {
           [640, 100]
         ] as const
         const model = Scripted.make((_, index) =>
-          Scripted.response(index === 2 && valid ? "good" : "bad", {
+          Scripted.response(index === 2 && valid ? "good" : `bad ${index}`, {
             usage: Usage.fromInclusive({ input: figures[index]![0], output: figures[index]![1] })!
           })
         )

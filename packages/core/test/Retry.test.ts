@@ -95,28 +95,79 @@ describe("Retry", () => {
     )
   }
 
-  it.effect("has one budget of attempts for failures and wrong answers together (openaivec#186)", () =>
+  /** Requests that are sent until a call under a stack fails, and how it fails. */
+  const requestsOf = (model: Scripted.Scripted, options: Retry.Options, above: Retry.Options = { attempts: 1 }) =>
     Effect.gen(function* () {
-      const model = Scripted.make((_, index) => (index % 2 === 0 ? server : Scripted.response("wrong")))
+      const stack = Stack.make(Retry.layer(above), Retry.layer(options), model.layer)
       const fiber = yield* Effect.forkChild(
-        Effect.exit(ModelClient.send(request)).pipe(
-          Effect.provideService(ModelClient.Accept, () => "wrong"),
-          Effect.provide(Stack.make(Retry.layer({ attempts: 5 }), model.layer))
+        ModelClient.send(request).pipe(
+          Effect.match({ onFailure: ({ reason }) => reason._tag, onSuccess: () => "an answer" }),
+          Effect.provideService(ModelClient.Accept, (response) =>
+            response._tag === "CompletionResponse" && ModelResponse.text(response).startsWith("wrong")
+              ? "it is wrong"
+              : undefined
+          ),
+          Effect.provide(stack)
         )
       )
       yield* TestClock.adjust("1 hour")
-      yield* Fiber.join(fiber)
-      assert.strictEqual(model.requests.length, 5)
+      return { failure: yield* Fiber.join(fiber), requests: model.requests.length }
+    })
+
+  it.effect("has budgets of their own for failures and for wrong answers (instructor#1946)", () =>
+    Effect.gen(function* () {
+      // Two failures and three wrong answers are within both budgets; the fourth wrong answer is one too many.
+      const mixed = Scripted.make((_, index) => (index % 2 === 0 ? server : Scripted.response(`wrong ${index}`)))
+      const { failure, requests } = yield* requestsOf(mixed, { attempts: 5, reasks: 3 })
+      assert.strictEqual(requests, 8)
+      assert.strictEqual(failure, "StructuredOutputError")
+      // Five failures, and two wrong answers that took nothing of their budget.
+      const down = Scripted.make((_, index) =>
+        index === 1 || index === 3 ? Scripted.response(`wrong ${index}`) : server
+      )
+      const second = yield* requestsOf(down, { attempts: 5, reasks: 2 })
+      assert.strictEqual(second.requests, 7)
+      assert.strictEqual(second.failure, "InternalProviderError")
+    })
+  )
+
+  it.effect("requests a wrong answer twice more by default, and not at all with one attempt", () =>
+    Effect.gen(function* () {
+      const other = () => Scripted.make((_, index) => Scripted.response(`wrong ${index}`))
+      assert.strictEqual((yield* requestsOf(other(), {})).requests, 3)
+      assert.strictEqual((yield* requestsOf(other(), { attempts: 1 })).requests, 1)
+      assert.strictEqual((yield* requestsOf(other(), { attempts: 2 })).requests, 2)
+      assert.strictEqual((yield* requestsOf(other(), { attempts: 1, reasks: 1 })).requests, 2)
+      assert.strictEqual((yield* requestsOf(other(), { reasks: 0 })).requests, 1)
+    })
+  )
+
+  it.effect("ends where the same wrong answer comes twice, with failures between them too", () =>
+    Effect.gen(function* () {
+      const same = Scripted.make(() => Scripted.response("wrong"))
+      assert.strictEqual((yield* requestsOf(same, { reasks: 5 })).requests, 2)
+      const between = Scripted.make((_, index) => (index === 1 ? server : Scripted.response("wrong")))
+      assert.strictEqual((yield* requestsOf(between, { reasks: 5 })).requests, 3)
+    })
+  )
+
+  it.effect("does not multiply where it stands twice in a stack", () =>
+    Effect.gen(function* () {
+      const other = Scripted.make((_, index) => Scripted.response(`wrong ${index}`))
+      assert.strictEqual((yield* requestsOf(other, { reasks: 2 }, { reasks: 5, attempts: 9 })).requests, 3)
+      const down = Scripted.make(() => server)
+      assert.strictEqual((yield* requestsOf(down, { attempts: 3 }, { attempts: 9 })).requests, 3)
     })
   )
 
   it.effect("does not let the prompt grow with each wrong answer (instructor#2232)", () =>
     Effect.gen(function* () {
-      const model = Scripted.make(() => Scripted.response("wrong ".repeat(4_000)))
+      const model = Scripted.make((_, index) => Scripted.response(`${"wrong ".repeat(4_000)}${index}`))
       yield* Effect.exit(ModelClient.send(request)).pipe(
         Effect.provideService(ModelClient.Accept, () => "wrong"),
-        Effect.provide(Stack.make(Retry.layer({ attempts: 4 }), model.layer))
+        Effect.provide(Stack.make(Retry.layer({ reasks: 3 }), model.layer))
       )
+      assert.strictEqual(model.requests.length, 4)
       for (const { messages } of model.requests) assert.isBelow(JSON.stringify(messages).length, 2_500)
     })
   )

@@ -81,7 +81,7 @@ describe("the simulator", () => {
             stack: Stack.make(
               Ledger.layer,
               Cache.layer(),
-              Retry.layer({ attempts: 10, base: 1 }),
+              Retry.layer({ attempts: 10, reasks: 9, base: 1 }),
               provider({ baseUrl, apiKey: "test-key-0123" })
             )
           })

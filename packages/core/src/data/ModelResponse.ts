@@ -195,13 +195,17 @@ export const isTruncated = (response: ModelResponse): boolean =>
 export const hasContent = ({ parts }: CompletionResponse): boolean =>
   parts.some((part) => (part.type === "text" ? part.text !== "" : part.type !== "reasoning"))
 
-/** Whether an answer is whole: it ended by itself and holds something. Only such answers may be kept for later. */
+/** How answers end that did not end by themselves. */
+const BROKEN: ReadonlySet<FinishReason> = new Set<FinishReason>(["length", "content-filter", "error", "pause"])
+
+/**
+ * Whether an answer is whole: it ended by itself and holds something. The one rule for all that keeps answers, and for steps: one that
+ * is not whole is a failure, unless the caller takes it. A provider that does not say how an answer ended is believed.
+ */
 export const isComplete = (response: ModelResponse): boolean =>
   response._tag === "EmbeddingResponse"
     ? response.vectors.length > 0
-    : (response.finishReason === "stop" || response.finishReason === "tool-calls")
-      && response.refusal === undefined
-      && hasContent(response)
+    : !BROKEN.has(response.finishReason) && response.refusal === undefined && hasContent(response)
 
 /** The same answer with other texts; tool calls stay as they are, and so do vectors. */
 export const mapText = <R extends ModelResponse>(response: R, f: (text: string) => string): R =>

@@ -28,8 +28,11 @@ const MASK = "[secret]"
 /** Longest first: what is part of another is found in it. */
 let known: ReadonlyArray<string> = []
 
-/** Shorter secrets are masked where they stand as a word of their own: inside of words they would be ordinary text. */
+/** Shorter secrets are masked where they stand as a word of their own, unless they look like a key: inside of words they would be ordinary text. */
 const LONG = 8
+
+/** Letters and digits mixed, long enough to be no part of an ordinary word. */
+const isRandom = (form: string): boolean => form.length >= 6 && /\p{L}\d+\p{L}/u.test(form)
 
 /** Characters of a secret, at least: fewer are none, and stand in every text. */
 const LEAST = 4
@@ -61,7 +64,7 @@ const formsOf = (value: string): ReadonlyArray<string> => [
 ]
 
 const add = (form: string): void => {
-  if (form.length >= LONG) {
+  if (form.length >= LONG || isRandom(form)) {
     if (!known.includes(form)) known = [...known, form].sort((a, b) => b.length - a.length)
   } else if (!shortOnes.has(form)) {
     shortOnes.add(form)

@@ -79,6 +79,8 @@ export interface Policy {
   /** The model that this step asks. A router lets it pass. */
   readonly model?: string
   readonly settings?: ModelSettings.ModelSettings
+  /** `"keep"`: answers that are cut at their limit, or empty, count as any other. Default: `"fail"`. */
+  readonly truncated?: "fail" | "keep"
   /** Most that the step may spend in a run. */
   readonly budget?: Budget.Limits
 }
@@ -91,6 +93,7 @@ export const POLICY: ReadonlySet<string> = new Set<keyof Policy>([
   "by",
   "model",
   "settings",
+  "truncated",
   "budget"
 ])
 
@@ -116,8 +119,14 @@ export const packSize = ({ kind }: Any): number => {
 }
 
 /** Model and settings of a node's calls; `undefined`: it has none of its own. */
-export const settingsOf = ({ model, settings }: Policy): ModelSettings.ModelSettings | undefined =>
-  model === undefined ? settings : { ...settings, model }
+export const settingsOf = ({ model, settings, truncated }: Policy): ModelSettings.ModelSettings | undefined =>
+  model === undefined && truncated === undefined
+    ? settings
+    : {
+        ...settings,
+        ...(model === undefined ? undefined : { model }),
+        ...(truncated === undefined ? undefined : { truncated })
+      }
 
 /** One row as a source reads it: a value, or what is wrong with it. */
 export type SourceRow<A> = (

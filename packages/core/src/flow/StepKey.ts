@@ -116,7 +116,11 @@ export const parts = (node: Node.Any, environment: Environment): Parts | undefin
     by: json(policy.by ?? null),
     ...(environment.services === undefined ? undefined : { services: ContentHash.make(environment.services) }),
     model: policy.model ?? "",
-    settings: json([environment.settings, policy.settings ?? {}, ...varyingOf(node.kind)]),
+    settings: json([
+      environment.settings,
+      policy.truncated === undefined ? (policy.settings ?? {}) : { ...policy.settings, truncated: policy.truncated },
+      ...varyingOf(node.kind)
+    ]),
     parameters: json(Object.fromEntries(environment.parameters)),
     // In their order: an author's layer above a router is another than one below it.
     stack: json(

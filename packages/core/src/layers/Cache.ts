@@ -20,10 +20,8 @@
 import type * as AiError from "effect/ai/AiError"
 import * as OptionNames from "../data/OptionNames.ts"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -35,8 +33,11 @@ import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelSettings from "../seam/ModelSettings.ts"
+import * as Parking from "../seam/Parking.ts"
 import * as CacheStore from "../store/CacheStore.ts"
 import * as ContentHash from "../store/ContentHash.ts"
+import * as SharedCalls from "./SharedCalls.ts"
 
 export interface Options {
   /** How long an answer may be used again. Default: for ever; 0 keeps nothing. */
@@ -47,8 +48,6 @@ export interface Options {
 
 /** `off`: neither reads nor writes nor shares calls under way (the command line's `--no-cache`). */
 export const Mode = CacheStore.Mode
-
-type Flight = Deferred.Deferred<ModelResponse.ModelResponse | undefined, AiError.AiError>
 
 /** Answers equal requests from the `CacheStore` in context. */
 export const layer = (
@@ -61,7 +60,7 @@ export const layer = (
       Effect.gen(function* () {
         const store = keepGoing(yield* CacheStore.CacheStore)
         const keyFor = keysOf(options.namespace, LayerCode.hidden(next.layers ?? [], yield* Closure.Current))
-        const flights = new Map<string, Flight>()
+        const calls = SharedCalls.make<ModelResponse.ModelResponse, AiError.AiError>()
         const read = (key: string, expected: ModelResponse.ModelResponse["_tag"]) =>
           Effect.withFiber((fiber) =>
             Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) =>
@@ -73,7 +72,7 @@ export const layer = (
           Effect.withFiber<void>((fiber) => {
             if (
               response.origin !== "provider"
-              || !ModelResponse.isComplete(response)
+              || !isTaken(response, fiber)
               || !Duration.isPositive(timeToLive)
               || fiber.getRef(ModelClient.Accept)(response) !== undefined
             ) {
@@ -93,41 +92,26 @@ export const layer = (
                 store.set(entry(keyFor(ModelRequest.withModel(resolved, response.requestedModel))))
           })
 
-        const lead = <R extends ModelRequest.ModelRequest>(key: string, request: R, resolved: R) => {
-          const flight: Flight = Deferred.makeUnsafe()
-          flights.set(key, flight)
-          return Effect.onExitPrimitive(
-            Effect.flatMap(read(key, answerTag[request._tag]), (kept) =>
-              kept !== undefined
-                ? Effect.succeed(kept as ModelResponse.ResponseTo<R>)
-                : Effect.tap(next.send(request), (response) => write(key, resolved, response))
-            ),
-            (exit) => {
-              flights.delete(key)
-              Deferred.doneUnsafe(
-                flight,
-                Exit.isFailure(exit) && Exit.hasInterrupts(exit) ? Exit.succeed(undefined) : exit
-              )
-              return undefined
-            }
-          )
-        }
-
         const lookup = <R extends ModelRequest.ModelRequest>(
           key: string,
           request: R,
-          resolved: R
+          resolved: R,
+          /** The row may be put down, with all that it waits for. */
+          isParked: boolean
         ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
-          const flight = flights.get(key)
-          return flight === undefined
-            ? lead(key, request, resolved)
-            : Effect.flatMap(Deferred.await(flight), (response) =>
-                response === undefined
-                  ? Effect.suspend(() => lookup(key, request, resolved))
-                  : Effect.succeed(
-                      ModelResponse.again(structuredClone(response), "shared") as ModelResponse.ResponseTo<R>
-                    )
-              )
+          const isShared = calls.has(key)
+          const shared = calls.run(
+            key,
+            Effect.flatMap(read(key, answerTag[request._tag]), (kept) =>
+              kept !== undefined
+                ? Effect.succeed(kept)
+                : Effect.tap(next.send(request), (response) => write(key, resolved, response))
+            ),
+            isParked
+          ) as Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+          return isShared
+            ? Effect.map(shared, (response) => ModelResponse.again(structuredClone(response), "shared"))
+            : shared
         }
 
         const several = severalBy({ keyFor, read, send: next.send, write })
@@ -135,7 +119,9 @@ export const layer = (
           Effect.withFiber((fiber) => {
             if (fiber.getRef(Mode) === "off") return next.send(request)
             const resolved = next.resolve(request)
-            return isSeveral(request) ? several(request, resolved) : lookup(keyFor(resolved), request, resolved)
+            return isSeveral(request)
+              ? several(request, resolved)
+              : lookup(keyFor(resolved), request, resolved, fiber.getRef(Parking.Row) !== undefined)
           })
         return send
       }),
@@ -154,11 +140,17 @@ const recall = (
   fiber: Fiber.Fiber<unknown, unknown>
 ): ModelResponse.ModelResponse | undefined => {
   const kept = parse(text, expected)
-  if (kept === undefined || fiber.getRef(ModelClient.Accept)(kept.response) !== undefined) return undefined
+  if (kept === undefined || !isTaken(kept.response, fiber)) return undefined
+  if (fiber.getRef(ModelClient.Accept)(kept.response) !== undefined) return undefined
   return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(Caller.Caller))
     ? kept.response
     : ModelResponse.again(kept.response, "cache")
 }
+
+/** Whether an answer is whole, or one that the caller takes as it is. */
+const isTaken = (response: ModelResponse.ModelResponse, fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  ModelResponse.isComplete(response)
+  || (response._tag === "CompletionResponse" && fiber.getRef(ModelSettings.ModelSettings).truncated === "keep")
 
 const isSeveral = (request: ModelRequest.ModelRequest): boolean =>
   request._tag === "Embedding" && request.inputs.length > 1

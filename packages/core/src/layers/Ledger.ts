@@ -24,6 +24,7 @@ import * as Usage from "../data/Usage.ts"
 import * as Charge from "../price/Charge.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
+import * as CallOutcome from "../seam/CallOutcome.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
@@ -145,6 +146,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
           Effect.provideService(IsBooked, true)
         ),
         (exit) => {
+          if (Exit.isFailure(exit)) CallOutcome.failed(fiber)
           if (Exit.isSuccess(exit) && isNew(fiber.getRef(Parking.Row), request)) {
             const now = clock.currentTimeMillisUnsafe()
             const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)

@@ -1,11 +1,11 @@
 /**
- * Tries again what may succeed: one budget of attempts a request, wherever it failed.
+ * Tries again what may succeed: one budget of attempts for failures, and one for answers that are wrong.
  *
- * **Details** Tried again: 408, 409, 429, 5xx, timeouts and dropped connections, with jittered exponential back-off, or
- * after just the time that the provider asks for (`Retry-After` in all its forms). Not tried again: other 4xx, refusals,
- * exhausted quota, and a wait longer than `maxWait`. An answer that does not fit the caller's schema is asked again with
- * what was wrong; one that was cut at its limit is not, since asking again would give the same. The SDKs' own retries are
- * off, so nothing multiplies.
+ * **Details** Tried again, up to `attempts` in all: 408, 409, 429, 5xx, timeouts and dropped connections, with jittered exponential
+ * back-off, or after just the time that the provider asks for (`Retry-After` in all its forms). Not tried again: other 4xx, refusals,
+ * exhausted quota, and a wait longer than `maxWait`. An answer that does not fit the caller's schema is requested again, up to `reasks`
+ * times, with all that was wrong with it; so is one that cannot be read. The same wrong answer twice ends it, and one that was cut at
+ * its limit is not requested again, since nothing would change. The SDKs' own retries are off, so nothing multiplies.
  *
  * **Example** (three attempts in all)
  *
@@ -31,8 +31,10 @@ import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as Notice from "../seam/Notice.ts"
 
 export interface Options {
-  /** Attempts in all, the first included. Default: 6. */
+  /** Attempts that may fail, the first included. Default: 6. */
   readonly attempts?: number
+  /** How often an answer that came, and is wrong, is requested again. Default: 2, and none with one attempt. */
+  readonly reasks?: number
   /** The first pause of the back-off, doubled each time. Default: 500 ms. */
   readonly base?: Duration.Input
   /** The longest pause of the back-off. Default: 30 seconds. */
@@ -46,12 +48,22 @@ export interface Options {
 /** Failures after which a layer has tried as often as it may: another above it does not begin anew. */
 const exhausted = new WeakSet<AiError.AiError>()
 
+/** What is left of the budgets of one request, and what went wrong last. */
+interface Trying {
+  attempts: number
+  reasks: number
+  last: AiError.AiError | undefined
+  /** Whether the last wrong answer was the one before it too. */
+  isSame: boolean
+}
+
 /** Tries again, as the options say. Of several in a stack the lowest counts: together they have one budget of attempts. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
-  OptionNames.check("Retry.layer", options, ["attempts", "base", "maxPause", "maxWait", "within"])
+  OptionNames.check("Retry.layer", options, ["attempts", "reasks", "base", "maxPause", "maxWait", "within"])
   const attempts = options.attempts ?? 6
+  const reasks = options.reasks ?? Math.min(2, attempts - 1)
   const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "2 minutes")
-  const schedule = makeSchedule(options, attempts, maxWait)
+  const schedule = makeSchedule(options, maxWait)
   return ModelClient.middleware(
     (send) => {
       const attempt = <R extends ModelRequest.ModelRequest>(request: R) =>
@@ -65,12 +77,13 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
           })
         })
       return (request) =>
-        attempts <= 1
+        attempts <= 1 && reasks <= 0
           ? send(request)
           : Effect.catch(attempt(request), (first) => {
               // A retry below has done what may be done.
               if (exhausted.has(first)) return Effect.fail(first)
-              let last = first
+              const trying: Trying = { attempts: attempts - 1, reasks, last: undefined, isSame: false }
+              note(trying, first)
               let waiting = true
               const again = Effect.suspend(() => {
                 // The schedule has to see the first failure before anything is sent again.
@@ -78,48 +91,64 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
                   waiting = false
                   return Effect.fail(first)
                 }
-                return Effect.tapError(attempt(reask(request, last)), (error) =>
-                  Effect.sync(() => {
-                    last = error
-                  })
+                return Effect.tapError(attempt(reask(request, trying.last ?? first)), (error) =>
+                  Effect.sync(() => note(trying, error))
                 )
               })
-              return Effect.tapError(Effect.retry(again, schedule(request.model ?? "")), (error) =>
-                Effect.sync(() => void exhausted.add(error))
-              )
+              return Effect.mapError(Effect.retry(again, schedule(request.model ?? "", trying)), (error) => {
+                // A provider may fail with one error each time: what is marked is a copy.
+                const marked = ModelFailure.copyOf(error)
+                exhausted.add(marked)
+                return marked
+              })
             })
     },
     { name: "Retry" }
   )
 }
 
-const makeSchedule = (options: Options, attempts: number, maxWait: Duration.Duration) => {
+/** Whether an answer came that is wrong, or cannot be read: it is paid, and another may be better. */
+const isWrong = (error: AiError.AiError): boolean =>
+  ModelFailure.kind(error) === "output" || error.reason._tag === "InvalidResponseError"
+
+/** A wrong answer that was wrong the same way before does not get better. A network between them changes nothing. */
+const note = (trying: Trying, error: AiError.AiError): void => {
+  if (ModelFailure.kind(error) !== "output") return
+  const before = trying.last
+  trying.isSame = before !== undefined && ModelFailure.answerOf(before) === ModelFailure.answerOf(error)
+  trying.last = error
+}
+
+const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
   const maxPause = Duration.fromInputUnsafe(options.maxPause ?? "30 seconds")
   const backoff = Schedule.exponential(options.base ?? "500 millis").pipe(
     Schedule.setInputType<AiError.AiError>(),
     Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, maxPause))),
     Schedule.jittered,
-    Schedule.upTo({ times: attempts - 1, duration: options.within ?? "10 minutes" }),
-    Schedule.while(({ input }) => Effect.succeed(mayRetry(input, maxWait)))
+    Schedule.upTo({ duration: options.within ?? "10 minutes" })
   )
-  return (model: string) =>
-    Schedule.modifyDelay(backoff, ({ duration, input }) => {
-      if (ModelFailure.kind(input) === "output") return Effect.succeed(Duration.zero)
-      const wait = ModelFailure.retryAfter(input) ?? duration
-      return Effect.withFiberSucceed((fiber) => {
-        const milliseconds = Duration.toMillis(wait)
-        const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
-        fiber.getRef(Notice.Notice)({ _tag: "Wait", reason: "retry", model, milliseconds, until })
-        return wait
-      })
-    })
+  return (model: string, trying: Trying) =>
+    Schedule.modifyDelay(
+      Schedule.while(backoff, ({ input }) => Effect.sync(() => mayRetry(input, trying, maxWait))),
+      ({ duration, input }) => {
+        if (ModelFailure.kind(input) === "output") return Effect.succeed(Duration.zero)
+        const wait = ModelFailure.retryAfter(input) ?? duration
+        return Effect.withFiberSucceed((fiber) => {
+          const milliseconds = Duration.toMillis(wait)
+          const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
+          fiber.getRef(Notice.Notice)({ _tag: "Wait", reason: "retry", model, milliseconds, until })
+          return wait
+        })
+      }
+    )
 }
 
-const mayRetry = (error: AiError.AiError, maxWait: Duration.Duration): boolean => {
-  if (ModelFailure.kind(error) === "output") return true
+/** Whether another attempt is worth it, and takes it from its budget. */
+const mayRetry = (error: AiError.AiError, trying: Trying, maxWait: Duration.Duration): boolean => {
+  if (isWrong(error)) return !trying.isSame && trying.reasks-- > 0
   if (!ModelFailure.isRetryable(error)) return false
   const wait = ModelFailure.retryAfter(error)
-  return wait === undefined || Duration.isLessThanOrEqualTo(wait, maxWait)
+  return (wait === undefined || Duration.isLessThanOrEqualTo(wait, maxWait)) && trying.attempts-- > 0
 }
 
 const unfit = (problem: string, response: ModelResponse.ModelResponse): AiError.AiError =>
@@ -140,7 +169,7 @@ const reask = <R extends ModelRequest.ModelRequest>(request: R, error: AiError.A
     ...request,
     messages: [
       ...request.messages,
-      ...(responseText === "" ? [] : [{ role: "assistant" as const, content: clip(responseText) }]),
+      ...(responseText.trim() === "" ? [] : [{ role: "assistant" as const, content: clip(responseText) }]),
       {
         role: "user" as const,
         content: `That answer does not fit what was asked for: ${clip(description)}\nAnswer again, with the corrected JSON only.`

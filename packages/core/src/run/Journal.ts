@@ -7,6 +7,7 @@
  *
  * @internal
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -16,6 +17,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as StoredValue from "../data/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
+import * as CallOutcome from "../seam/CallOutcome.ts"
 import type * as RowValues from "../seam/RowValues.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
@@ -87,6 +89,9 @@ interface Computed {
   readonly value: unknown
 }
 
+const isTimeout = (reason: Cause.Reason<unknown>): boolean =>
+  Cause.isFailReason(reason) && Cause.isTimeoutError(reason.error)
+
 const nothing: Missing = { _tag: "Missing", key: undefined }
 
 /** The journal of a node; `undefined` for one whose value is always computed. */
@@ -106,6 +111,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   let earlier: ReadonlyArray<string> = []
   let probeWanted = false
   let unkept = false
+  let madeOfFailures = 0
 
   const register = (key: string): Effect.Effect<Step, SqlError.SqlError> =>
     options.keep
@@ -234,8 +240,8 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
         text === undefined ? value : Option.getOrUndefined(StoredValue.decode(text))
       )
       return Effect.catchCause(shared, (cause) =>
-        // The row that led was cut: this one leads now.
-        cause.reasons.every((reason) => reason._tag === "Interrupt")
+        // The row that led was cut, or its time was over: this one leads now.
+        cause.reasons.every((reason) => reason._tag === "Interrupt" || isTimeout(reason))
           ? Effect.suspend(() => keep({ _tag: "Missing", key }, input, run))
           : Effect.failCause(cause)
       )
@@ -255,14 +261,22 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
             }
           )
         : Effect.suspend(() => run(input))
+    const outcome: CallOutcome.CallOutcome = { hasFailed: false }
     return Effect.withFiber((fiber) =>
-      Effect.onExitPrimitive(computed, (exit) => {
+      Effect.onExitPrimitive(Effect.provideService(computed, CallOutcome.CallOutcome, outcome), (exit) => {
         flights.delete(key)
         if (Exit.isFailure(exit)) {
           Deferred.doneUnsafe(made, Exit.failCause(exit.cause))
           return undefined
         }
         const text = StoredValue.encode(exit.value)
+        if (outcome.hasFailed) {
+          Deferred.doneUnsafe(made, Exit.succeed({ text, value: exit.value }))
+          if (madeOfFailures++ > 0) return undefined
+          return Effect.logWarning(
+            `step ${node.name} gave a value for a row though a call of it had failed: it is not kept, and the row runs anew next time`
+          )
+        }
         if (text !== undefined) append(key, text, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
         Deferred.doneUnsafe(made, Exit.succeed({ text, value: exit.value }))
         if (text !== undefined || unkept) return undefined

@@ -7,6 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Semaphore from "effect/Semaphore"
 import * as AiError from "effect/ai/AiError"
 import * as StoredValue from "../data/StoredValue.ts"
@@ -319,26 +320,37 @@ const sampled = (
   values: Values
 ): Effect.Effect<unknown, unknown, unknown> => {
   let hits = 0
-  return Effect.forEach(
-    Array.from({ length: samples }, (_, sample) => sample),
-    (sample) => {
-      const compute: Journal.Run = (values) =>
-        ModelSettings.provide({ sample })(Effect.suspend(() => ask(values, sample)))
-      if (journal === undefined) return compute(values)
-      const known = journal.find(values, sample, compute, row.position)
-      return Effect.flatMap(Effect.isEffect(known) ? known : Effect.succeed(known), (found) => {
-        if (found._tag === "Hit") {
-          if (++hits === samples) run.statsOf(node).reused++
-          return Effect.succeed(found.value)
-        }
-        const computed = journal.keep(found, values, compute)
-        return run.onMissing === undefined
-          ? computed
-          : Effect.andThen(run.onMissing(node, row, journal, found), computed)
-      })
-    },
-    { concurrency: "unbounded" }
+  const one = (sample: number): Effect.Effect<unknown, unknown, unknown> => {
+    const compute: Journal.Run = (values) =>
+      ModelSettings.provide({ sample })(Effect.suspend(() => ask(values, sample)))
+    if (journal === undefined) return compute(values)
+    const known = journal.find(values, sample, compute, row.position)
+    return Effect.flatMap(Effect.isEffect(known) ? known : Effect.succeed(known), (found) => {
+      if (found._tag === "Hit") {
+        if (++hits === samples) run.statsOf(node).reused++
+        return Effect.succeed(found.value)
+      }
+      const computed = journal.keep(found, values, compute)
+      return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
+    })
+  }
+  // One that fails does not cut the others: they are paid, and kept for when the row is run again.
+  return Effect.flatMap(
+    Effect.forEach(
+      Array.from({ length: samples }, (_, sample) => sample),
+      (sample) => Effect.exit(one(sample)),
+      { concurrency: "unbounded" }
+    ),
+    collect
   )
+}
+
+/** The values of some exits, or the first failure among them. */
+const collect = (exits: ReadonlyArray<Exit.Exit<unknown, unknown>>): Effect.Effect<ReadonlyArray<unknown>, unknown> => {
+  const failed = exits.find(Exit.isFailure)
+  return failed === undefined
+    ? Effect.succeed(exits.map((exit) => (exit as Exit.Success<unknown, unknown>).value))
+    : Effect.failCause(failed.cause)
 }
 
 type Attempt = (

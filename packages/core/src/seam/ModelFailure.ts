@@ -121,6 +121,14 @@ export const answerOf = (error: AiError.AiError): string | undefined => {
   return "responseText" in reason && typeof reason.responseText === "string" ? reason.responseText : answers.get(error)
 }
 
+/** The same failure as another object, with what is known of it. */
+export const copyOf = (error: AiError.AiError): AiError.AiError => {
+  const { method, module, reason } = error
+  const copy = withUsage(AiError.make({ module, method, reason }), usageOf(error))
+  const answer = answers.get(error)
+  return answer === undefined ? copy : withAnswer(copy, answer)
+}
+
 /** The key in a reason's metadata that says whether the provider may bill a call that failed, where its kind does not. */
 export const billableKey = "mayBeBilled"
 

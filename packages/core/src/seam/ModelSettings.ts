@@ -29,6 +29,11 @@ export interface ModelSettings extends ModelRequest.Settings {
   readonly providerOptions?: { readonly [provider: string]: Schema.Json }
   /** Number of the sample, from 0: set by the runner for steps with `samples`. */
   readonly sample?: number
+  /**
+   * What becomes of an answer that is not whole: cut at its output limit, or empty. `"fail"` (the default): the call fails, and nothing
+   * of it is kept; `"keep"`: it counts as any other.
+   */
+  readonly truncated?: "fail" | "keep"
   /** Dimensions of embeddings, for models that can shorten them. */
   readonly dimensions?: number
 }

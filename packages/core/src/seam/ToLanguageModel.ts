@@ -27,7 +27,9 @@ import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as Nesting from "../data/Nesting.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
+import * as CallOutcome from "./CallOutcome.ts"
 import * as ModelClient from "./ModelClient.ts"
+import * as ModelFailure from "./ModelFailure.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import * as Simulation from "./Simulation.ts"
 
@@ -151,21 +153,43 @@ const ask = (
     }
     const asked =
       options.responseFormat.type === "text"
-        ? client.send(request)
-        : askForObject(client, request, codecOf(options.responseFormat.schema))
+        ? askForText(client, request, settings.truncated === "keep", fiber)
+        : askForObject(client, request, codecOf(options.responseFormat.schema), fiber)
     return options.tools.length === 0 ? asked : Effect.provideService(asked, Simulation.Tools, options.tools)
+  })
+
+/** Sends, and fails on an answer that is not whole. */
+const askForText = (
+  client: ModelClient.Service,
+  request: ModelRequest.Completion,
+  keepsAll: boolean,
+  fiber: Fiber.Fiber<unknown, unknown>
+): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
+  Effect.flatMap(client.send(request), (response) => {
+    if (keepsAll || ModelResponse.isComplete(response)) return Effect.succeed(response)
+    CallOutcome.failed(fiber)
+    const description = ModelResponse.isTruncated(response)
+      ? `${truncated(response)}, or take it as it is: truncated: "keep"`
+      : `the answer is empty. Where an empty answer is one: truncated: "keep"`
+    const reason = new AiError.InvalidOutputError({ description })
+    const error = AiError.make({ module: "LanguageModel", method: "generateText", reason })
+    return Effect.fail(ModelFailure.withAnswer(error, ModelResponse.text(response)))
   })
 
 /** Sends with a check of the answer against the schema, and fails on an answer that no layer could mend. */
 const askForObject = (
   client: ModelClient.Service,
   request: ModelRequest.Completion,
-  schema: Schema.Top
+  schema: Schema.Top,
+  fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
   const check = checker(schema)
   return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, check), (response) => {
     const problem = check(response)
-    if (problem !== undefined) return Effect.fail(unfit(problem, response))
+    if (problem !== undefined) {
+      CallOutcome.failed(fiber)
+      return Effect.fail(unfit(problem, response))
+    }
     const text = ModelResponse.text(response)
     const bare = unfence(text)
     return Effect.succeed(
@@ -199,6 +223,9 @@ const truncated = (response: ModelResponse.CompletionResponse): string =>
     response.usage === undefined ? "length" : `${Usage.outputTokens(response.usage)} tokens`
   }): raise maxTokens`
 
+/** Everything that is wrong with an answer is told to the model at once. */
+const ALL = { errors: "all" } as const
+
 const checkers = new WeakMap<Schema.Top, ModelClient.Accept>()
 
 /**
@@ -208,7 +235,7 @@ const checkers = new WeakMap<Schema.Top, ModelClient.Accept>()
 const checker = (schema: Schema.Top): ModelClient.Accept => {
   const known = checkers.get(schema)
   if (known !== undefined) return known
-  const decode = Schema.decodeUnknownExit(schema as unknown as Schema.Codec<unknown, unknown>)
+  const decode = Schema.decodeUnknownExit(schema as unknown as Schema.Codec<unknown, unknown>, ALL)
   const problemOf = (response: ModelResponse.ModelResponse): string | undefined => {
     if (response._tag !== "CompletionResponse") return undefined
     if (ModelResponse.isTruncated(response)) return truncated(response)
@@ -235,10 +262,13 @@ const checker = (schema: Schema.Top): ModelClient.Accept => {
   return check
 }
 
+/** Characters of what is wrong with an answer. */
+const MOST_PROBLEM = 2_000
+
 const firstProblem = (exit: Exit.Failure<unknown, unknown>): string => {
   for (const reason of exit.cause.reasons) {
-    if (reason._tag === "Fail") return String((reason.error as Error).message).slice(0, 500)
-    if (reason._tag === "Die") return String(reason.defect).slice(0, 500)
+    if (reason._tag === "Fail") return String((reason.error as Error).message).slice(0, MOST_PROBLEM)
+    if (reason._tag === "Die") return String(reason.defect).slice(0, MOST_PROBLEM)
   }
   return "not the JSON that was asked for"
 }
@@ -296,7 +326,7 @@ const closed = (schema: unknown): unknown => {
 
 const toRequest = (
   options: Asked,
-  { dimensions: _, model, providerOptions, sample, ...settings }: ModelSettings.ModelSettings
+  { dimensions: _, model, providerOptions, sample, truncated: __, ...settings }: ModelSettings.ModelSettings
 ): ModelRequest.Completion => ({
   _tag: "Completion",
   ...(model === undefined ? undefined : { model }),

@@ -110,7 +110,8 @@ export const make = (options: Options, count: (text: string) => number, notes: N
       )
     }
     let text = wrong
-      ? '{"this": "does not fit"'
+      ? // Another one for each prompt: a model that is told what was wrong seldom repeats itself to the letter.
+        `{"this": "does not fit, ${Math.floor(Script.chance(seed, "wrong text", asked.prompt) * 1e6)}"`
       : (Packed.answer(asked, seed, options.packs ?? {}, single) ?? single(asked.prompt, asked.schema))
     let output = count(tool === undefined ? text : JSON.stringify(tool.arguments))
     const reasoning = asked.reasoning ? 64 * (1 + Math.floor(Script.chance(key, "reasoning") * 4)) : 0
