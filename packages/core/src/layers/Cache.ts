@@ -35,9 +35,9 @@ import * as Caller from "../seam/Caller.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as Parking from "../seam/Parking.ts"
+import * as SharedCalls from "../seam/SharedCalls.ts"
 import * as CacheStore from "../store/CacheStore.ts"
 import * as ContentHash from "../store/ContentHash.ts"
-import * as SharedCalls from "./SharedCalls.ts"
 
 export interface Options {
   /** How long an answer may be used again. Default: for ever; 0 keeps nothing. */

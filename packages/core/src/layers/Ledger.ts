@@ -261,7 +261,7 @@ const worth = (
   response: ModelResponse.ModelResponse,
   at: number
 ): Pick<LedgerEntry.AnswerEntry, "baseline" | "savings"> => {
-  const { baselineModel, model, provider, usage } = response
+  const { baselineModel, provider, usage } = response
   if (usage === undefined) return unknownWorth
   const price = Pricing.priceOf(pricing, response, at)
   const routedFrom =

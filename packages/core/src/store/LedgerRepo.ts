@@ -7,35 +7,14 @@ import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Stream from "effect/Stream"
 import type * as Money from "../data/Money.ts"
-import * as ModelResponse from "../data/ModelResponse.ts"
-import * as Usage from "../data/Usage.ts"
 import * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as Database from "./Database.ts"
+import * as LedgerColumns from "./LedgerColumns.ts"
+import * as LedgerSums from "./LedgerSums.ts"
 import type * as Writer from "./Writer.ts"
 
 /** What a run has booked for one step, model and class of service. */
-export interface Sum {
-  readonly step: string
-  readonly provider: string
-  readonly model: string
-  /** `undefined`: the ordinary one. */
-  readonly serviceTier: string | undefined
-  readonly attempts: number
-  readonly failedAttempts: number
-  /** What of `spent` went to attempts that failed. */
-  readonly failedSpent: Money.Money
-  readonly unpriced: number
-  readonly estimated: number
-  readonly usage: Usage.Usage
-  readonly spent: Money.Money
-  /** What of `spent` is charged beside tokens. */
-  readonly fees: Money.Money
-  readonly estimatedSpent: Money.Money
-  /** Tokens of the attempts that are estimated; not in `usage`. */
-  readonly estimatedTokens: number
-  readonly answers: { readonly [O in ModelResponse.Origin]: number }
-  readonly savings: LedgerEntry.Savings
-}
+export type Sum = LedgerSums.Sum
 
 /** Output tokens of a step's answers by one model. */
 export interface OutputSample {
@@ -103,97 +82,6 @@ export interface LedgerRepo {
   readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<OutputSample>, SqlError.SqlError>
 }
 
-const tokenColumns = ["uncached_input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning"] as const
-
-/** Counts that few calls have, by their columns. */
-const rareColumns = [
-  ["input_audio", "inputAudio"],
-  ["input_image", "inputImage"],
-  ["output_audio", "outputAudio"],
-  ["output_image", "outputImage"],
-  ["searches", "searches"]
-] as const
-
-const attemptTable: Writer.Table = {
-  name: "attempts",
-  columns: [
-    "run",
-    "step",
-    "row_index",
-    "at",
-    "milliseconds",
-    "provider",
-    "model",
-    ...tokenColumns,
-    "cost",
-    "unknown",
-    "estimated",
-    "error",
-    "service_tier",
-    "requested",
-    ...rareColumns.map(([column]) => column),
-    "fees"
-  ]
-}
-
-/** `saved_prompt_cache` for `promptCache`. */
-const savedColumn = (strategy: keyof LedgerEntry.Savings): string =>
-  `saved_${strategy.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`
-
-const savedColumns = LedgerEntry.strategies.map(savedColumn)
-
-const answerTable: Writer.Table = {
-  name: "answers",
-  columns: [
-    "run",
-    "step",
-    "row_index",
-    "at",
-    "milliseconds",
-    "origin",
-    "provider",
-    "model",
-    "baseline_model",
-    "attempts",
-    "baseline",
-    ...savedColumns,
-    "service_tier"
-  ]
-}
-
-const attemptRow = (run: number, entry: LedgerEntry.AttemptEntry): ReadonlyArray<unknown> => {
-  const { caller, usage } = entry
-  return [
-    run,
-    caller.step,
-    caller.row,
-    entry.at,
-    entry.milliseconds,
-    entry.provider,
-    entry.model,
-    usage?.uncachedInput ?? null,
-    usage?.cacheRead ?? null,
-    usage?.cacheWrite ?? null,
-    usage?.cacheWrite1h ?? null,
-    usage?.output ?? null,
-    usage?.reasoning ?? null,
-    entry.cost ?? null,
-    entry.unknown ?? null,
-    entry.estimated === true ? 1 : 0,
-    entry.error ?? null,
-    entry.serviceTier ?? null,
-    entry.requested ?? null,
-    usage?.inputAudio ?? null,
-    usage?.inputImage ?? null,
-    usage?.outputAudio ?? null,
-    usage?.outputImage ?? null,
-    usage?.searches ?? null,
-    entry.fees ?? null
-  ]
-}
-
-const textColumns = new Set(["step", "provider", "model", "unknown", "error", "service_tier", "requested"])
-
 /** Books an attempt in the transaction of others, where a condition holds. */
 export const insertAttemptWhere = (
   run: number,
@@ -201,17 +89,14 @@ export const insertAttemptWhere = (
   condition: string,
   params: ReadonlyArray<unknown>
 ): Database.Statement => ({
-  sql: `INSERT INTO attempts (${attemptTable.columns.join(", ")}) SELECT ${
+  sql: `INSERT INTO attempts (${LedgerColumns.attemptTable.columns.join(", ")}) SELECT ${
     // A server does not tell the type of a value that is selected.
-    attemptTable.columns.map((column) => `CAST(? AS ${textColumns.has(column) ? "TEXT" : "BIGINT"})`).join(", ")
+    LedgerColumns.attemptTable.columns
+      .map((column) => `CAST(? AS ${LedgerColumns.textColumns.has(column) ? "TEXT" : "BIGINT"})`)
+      .join(", ")
   } WHERE ${condition}`,
-  params: [...attemptRow(run, entry), ...params]
+  params: [...LedgerColumns.attemptRow(run, entry), ...params]
 })
-
-const callTable: Writer.Table = {
-  name: "calls",
-  columns: ["run", "id", "step", "row_index", "at", "provider", "model", "input_tokens", "output_tokens", "cost"]
-}
 
 const number = (value: unknown): number => Number(value ?? 0)
 const text = (value: unknown): string => String(value ?? "")
@@ -221,7 +106,7 @@ const money = (value: unknown): Money.Money => Database.toBigInt(value) ?? 0n
 const settlement = (database: Database.Service, run: number, before: number): ReadonlyArray<Database.Statement> => {
   const params = [run, before]
   const from = (table: string, where = "") =>
-    `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${tokenColumns.join(", ")}, cost, unknown, estimated, error)
+    `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${LedgerColumns.tokenColumns.join(", ")}, cost, unknown, estimated, error)
       SELECT run, step, row_index, at, 0, provider, model, input_tokens, 0, 0, 0, output_tokens, 0, cost,
         CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was on its way' FROM ${table}${where}`
   // A server lets only one of two take a row away; SQLite has one transaction that writes at a time.
@@ -238,14 +123,14 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     const { at, caller, milliseconds, model, provider } = entry
     if (entry._tag === "Attempt") {
       writer.append(
-        attemptTable,
-        attemptRow(run, entry),
+        LedgerColumns.attemptTable,
+        LedgerColumns.attemptRow(run, entry),
         entry.call === undefined ? undefined : { run, id: entry.call, sql: removeCalls }
       )
       return
     }
     const { savings } = entry
-    writer.append(answerTable, [
+    writer.append(LedgerColumns.answerTable, [
       run,
       caller.step,
       caller.row,
@@ -263,7 +148,18 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   },
   begin: (run, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
     const { row, step } = caller
-    writer.append(callTable, [run, id, step, row, at, provider, model, inputTokens, outputTokens, cost ?? null])
+    writer.append(LedgerColumns.callTable, [
+      run,
+      id,
+      step,
+      row,
+      at,
+      provider,
+      model,
+      inputTokens,
+      outputTokens,
+      cost ?? null
+    ])
     return writer.commit
   },
   end: (run, id) => writer.execute(removeCalls(1), [run, id]),
@@ -307,92 +203,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
           tokens: number(row["tokens"])
         }))
     ),
-  sums: (run) =>
-    Effect.gen(function* () {
-      const attempts = yield* database.query(
-        `SELECT step, provider, model, service_tier, count(*) AS n, count(error) AS failed, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced,
-          sum(estimated) AS estimated, CAST(sum(cost) AS TEXT) AS cost,
-          CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated_cost,
-          CAST(sum(CASE WHEN error IS NULL THEN 0 ELSE cost END) AS TEXT) AS failed_cost,
-          sum(CASE WHEN estimated = 1 THEN coalesce(uncached_input, 0) + coalesce(output, 0) ELSE 0 END) AS estimated_tokens,
-          CAST(sum(fees) AS TEXT) AS fees,
-          ${[...tokenColumns, ...rareColumns.map(([column]) => column)]
-            .map((column) => `sum(CASE WHEN estimated = 1 THEN 0 ELSE ${column} END) AS ${column}`)
-            .join(", ")}
-          FROM attempts WHERE run = ? GROUP BY step, provider, model, service_tier ORDER BY min(id)`,
-        [run]
-      )
-      const answers = yield* database.query(
-        `SELECT step, provider, model, service_tier, origin, count(*) AS n, ${savedColumns
-          .map((column) => `CAST(sum(${column}) AS TEXT) AS ${column}`)
-          .join(
-            ", "
-          )} FROM answers WHERE run = ? GROUP BY step, provider, model, service_tier, origin ORDER BY min(id)`,
-        [run]
-      )
-      const sums = new Map<string, { -readonly [K in keyof Sum]: Sum[K] }>()
-      const sumOf = (row: Database.Row) => {
-        const [step, provider, model] = [text(row["step"]), text(row["provider"]), text(row["model"])]
-        const serviceTier = Database.toText(row["service_tier"])
-        const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
-        let sum = sums.get(key)
-        if (sum === undefined) {
-          sums.set(
-            key,
-            (sum = {
-              step,
-              provider,
-              model,
-              serviceTier,
-              attempts: 0,
-              failedAttempts: 0,
-              failedSpent: 0n,
-              unpriced: 0,
-              estimated: 0,
-              usage: Usage.zero,
-              spent: 0n,
-              fees: 0n,
-              estimatedSpent: 0n,
-              estimatedTokens: 0,
-              answers: ModelResponse.noAnswers,
-              savings: LedgerEntry.noSavings
-            })
-          )
-        }
-        return sum
-      }
-      for (const row of attempts) {
-        Object.assign(sumOf(row), {
-          attempts: number(row["n"]),
-          failedAttempts: number(row["failed"]),
-          failedSpent: money(row["failed_cost"]),
-          unpriced: number(row["unpriced"]),
-          estimated: number(row["estimated"]),
-          spent: money(row["cost"]),
-          estimatedSpent: money(row["estimated_cost"]),
-          estimatedTokens: number(row["estimated_tokens"]),
-          usage: {
-            uncachedInput: number(row["uncached_input"]),
-            cacheRead: number(row["cache_read"]),
-            cacheWrite: number(row["cache_write"]),
-            cacheWrite1h: number(row["cache_write_1h"]),
-            output: number(row["output"]),
-            reasoning: number(row["reasoning"]),
-            ...Object.fromEntries(
-              rareColumns.flatMap(([column, name]) => (number(row[column]) === 0 ? [] : [[name, number(row[column])]]))
-            )
-          },
-          fees: money(row["fees"])
-        })
-      }
-      for (const row of answers) {
-        const sum = sumOf(row)
-        sum.answers = { ...sum.answers, [text(row["origin"])]: number(row["n"]) }
-        const before = sum.savings
-        sum.savings = LedgerEntry.savings((strategy) => before[strategy] + money(row[savedColumn(strategy)]))
-      }
-      return [...sums.values()]
-    }),
+  sums: (run) => LedgerSums.ofRun(database, run),
   timeline: (run, buckets) =>
     Effect.gen(function* () {
       const [span] = yield* database.query("SELECT min(at) AS first, max(at) AS last FROM attempts WHERE run = ?", [
@@ -417,7 +228,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   attempts: (run) =>
     Database.pages(2_000, (after, size) =>
       database.query(
-        `SELECT attempts.id, ${attemptTable.columns
+        `SELECT attempts.id, ${LedgerColumns.attemptTable.columns
           .filter((column) => column !== "cost")
           .map((column) => `attempts.${column}`)
           .join(", ")},

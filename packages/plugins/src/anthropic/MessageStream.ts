@@ -25,6 +25,10 @@ const isSaid = (value: unknown): boolean => value !== undefined && value !== nul
 const said = (fields: Answer.Fields): Answer.Fields =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => isSaid(value)))
 
+/** The content of a message as blocks: some send text alone. */
+const blocksOf = (content: unknown): ReadonlyArray<unknown> =>
+  typeof content === "string" && content !== "" ? [{ type: "text", text: content }] : (Answer.list(content) ?? [])
+
 export const make = (): Events.Assembly => {
   const message: Mutable = {}
   const blocks: Array<Mutable> = []
@@ -76,15 +80,12 @@ export const make = (): Events.Assembly => {
       open.clear()
       hasBegun = true
       isDone = false
-      const whole = typeof content === "string" && content !== "" ? [{ type: "text", text: content }] : content
-      for (const [index, block] of (Answer.list(whole) ?? []).entries()) begin(index, { ...Answer.fields(block) })
+      for (const [index, block] of blocksOf(content).entries()) begin(index, { ...Answer.fields(block) })
       // What is counted of the output so far says nothing of all of it.
       const { output_tokens: __, ...counted } = Answer.fields(usage)
       count(counted)
     },
-    content_block_start: (event) => {
-      begin(event["index"], { ...Answer.fields(event["content_block"]) })
-    },
+    content_block_start: (event) => void begin(event["index"], { ...Answer.fields(event["content_block"]) }),
     content_block_delta: addPiece,
     content_block_stop: (event) => {
       const block = byIndex.get(event["index"])
