@@ -7,14 +7,14 @@ import { flow, folder, pipe } from "./Pipe.ts"
 import * as TunedFlow from "./TunedFlow.ts"
 
 /** What the endpoint says of a request; it knows the key, and repeats it. */
-let answer: () => { readonly status: number; readonly body: string; readonly type?: string } = () => ({
+let answer: (body: string) => { readonly status: number; readonly body: string; readonly type?: string } = () => ({
   status: 500,
   body: "{}"
 })
 
 let server: Awaited<ReturnType<typeof serve>>
 beforeAll(async () => {
-  server = await serve(() => answer())
+  server = await serve((body) => answer(body))
 })
 afterAll(() => server.close())
 
@@ -84,6 +84,16 @@ const failures: { readonly [name: string]: (key: string) => ReturnType<typeof an
   })
 }
 
+/** Of a row that is named like a failure: that failure. */
+const failureOf = (body: string, key: string): ReturnType<typeof answer> =>
+  Object.entries(failures).find(([name]) => body.includes(name))![1](key)
+
+/** A flow with a row for each failure. */
+const failing = (names: ReadonlyArray<string>, parts: { readonly stack: string }): string =>
+  flow({ source: `Source.fromIterable("rows", ${JSON.stringify(names)})`, ...parts })
+
+const [wrongKey, ...others] = Object.keys(failures)
+
 /** What begins what a terminal obeys. */
 // oxlint-disable-next-line no-control-regex -- they are what is looked for
 const COMMANDS = /[\u001b\u009b\u0007]/
@@ -106,17 +116,18 @@ describe("a key that is given by", { concurrent: false }, () => {
       const cwd = folder({
         ...files,
         "package.json": "{}",
-        "flow.ts": flow({ source: `Source.fromIterable("rows", ["bee"])`, stack: provider(options) })
+        "wrong-key.ts": failing([wrongKey!], { stack: provider(options) }),
+        "flow.ts": failing(others, { stack: provider(options) })
       })
       const outputs: Array<readonly [what: string, text: string]> = []
       const command = async (...args: ReadonlyArray<string>) => {
         const { stderr, stdout } = await pipe(args, { cwd, env: { OPENAI_BASE_URL: server.url, ...env } })
         outputs.push([args.join(" "), stdout + stderr])
       }
-      for (const [failure, says] of Object.entries(failures)) {
-        answer = () => says(key)
-        await command("run", "flow.ts", failure.startsWith("500") ? "--json" : "--explain")
-      }
+      answer = (body) => failureOf(body, key)
+      await command("run", "wrong-key.ts")
+      await command("run", "flow.ts", "--explain")
+      await command("run", "flow.ts", "--json")
       assert.isAbove(outputs.filter(([, text]) => text.includes("[secret]")).length, 2)
       for (const args of [
         ["show", "--failed"],
@@ -130,7 +141,7 @@ describe("a key that is given by", { concurrent: false }, () => {
       ]) {
         await command(...args)
       }
-      const given = new Set(["flow.ts", ".env"])
+      const given = new Set(["flow.ts", "wrong-key.ts", ".env"])
       for (const form of formsOf(key)) {
         for (const [what, text] of outputs) assert.notInclude(text, form, what)
         for (const [name, text] of textsIn(cwd)) if (!given.has(name)) assert.notInclude(text, form, name)
@@ -151,8 +162,8 @@ describe("a key that is given by", { concurrent: false }, () => {
     it(`the environment is nowhere, by ${name}`, async () => {
       const cwd = folder({
         "package.json": "{}",
-        "flow.ts": flow({
-          source: `Source.fromIterable("rows", ["bee"])`,
+        // A server that is out of order is waited for, for a while, by batches.
+        "flow.ts": failing(args.includes("--batch") ? others.filter((name) => name.startsWith("4")) : others, {
           stack: `Stack.make(Retry.layer({ attempts: 1 }), ${stack})`
         })
           .replace("import { OpenAi }", "import { Anthropic, OpenAi }")
@@ -171,13 +182,14 @@ describe("a key that is given by", { concurrent: false }, () => {
         ANTHROPIC_BASE_URL: server.url.replace("/v1", "")
       }
       const outputs: Array<string> = []
-      for (const [failure, says] of Object.entries(failures)) {
-        // A server that is out of order is waited for, for a while.
-        if (args.includes("--batch") && !failure.startsWith("4")) continue
-        answer = () => says(LONG)
+      const run = async () => {
         const { stderr, stdout } = await pipe(["run", "flow.ts", ...args], { cwd, env })
         outputs.push(stdout + stderr)
       }
+      answer = () => failures[wrongKey!]!(LONG)
+      await run()
+      answer = (body) => failureOf(args.includes("--batch") ? "400 with the key" : body, LONG)
+      await run()
       assert.isTrue(outputs.some((text) => text.includes("[secret]")))
       for (const form of formsOf(LONG)) {
         for (const text of outputs) assert.notInclude(text, form)
