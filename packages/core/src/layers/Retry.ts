@@ -172,7 +172,9 @@ const reask = <R extends ModelRequest.ModelRequest>(request: R, error: AiError.A
       ...(responseText.trim() === "" ? [] : [{ role: "assistant" as const, content: clip(responseText) }]),
       {
         role: "user" as const,
-        content: `That answer does not fit what was asked for: ${clip(description)}\nAnswer again, with the corrected JSON only.`
+        content: `That answer does not fit what was asked for: ${clip(description)}\nAnswer again${
+          request.responseFormat.type === "text" ? "." : ", with the corrected JSON only."
+        }`
       }
     ]
   }

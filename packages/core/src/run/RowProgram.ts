@@ -19,6 +19,7 @@ import * as Parking from "../seam/Parking.ts"
 import * as RowValues from "../seam/RowValues.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import * as FailedRow from "./FailedRow.ts"
+import * as FailureStreak from "./FailureStreak.ts"
 import type * as Journal from "./Journal.ts"
 import * as StepCall from "./StepCall.ts"
 
@@ -366,7 +367,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
   const stats = run.statsOf(node)
   const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
   const settings = Node.settingsOf(policy)
-  const firstFailures = new Map<string, number>()
+  const streak = FailureStreak.make(parked !== undefined)
   return (row, slot, input, effect) => {
     stats.running++
     const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index, position: row.position }
@@ -402,7 +403,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
         onFailure: (cause): Effect.Effect<void> => {
           if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
           row.values[slot] = absent
-          return failed(node, root, policy.onError ?? "keep", row, input, cause, run, stats, firstFailures)
+          return failed(node, root, policy.onError ?? "keep", row, input, cause, run, stats, streak)
         }
       }),
       () => {
@@ -472,8 +473,7 @@ const failed = (
   cause: Cause.Cause<unknown>,
   run: Run,
   stats: NodeStats,
-  /** How often the step failed with the same words. */
-  firstFailures: Map<string, number>
+  streak: FailureStreak.FailureStreak
 ): Effect.Effect<void> => {
   const described = FailedRow.describe(cause)
   const { message } = described
@@ -483,23 +483,13 @@ const failed = (
     return Effect.void
   }
   stats.failed++
-  const hopeless = cause.reasons.some(
-    (reason) => Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.isHopeless(reason.error)
-  )
-  if (hopeless) run.stop({ kind: "failed", message: `step ${node.name}: ${message}` })
-  else if (run.parked === undefined && stats.done === 0 && firstFailures.size < MOST_KINDS && isForAll(cause)) {
-    const times = (firstFailures.get(message) ?? 0) + 1
-    firstFailures.set(message, times)
-    if (times >= MOST_EQUAL) {
-      run.stop({
-        kind: "failed",
-        message: `step ${node.name}: ${message}: its first ${times} rows failed so, and none got an answer`
-      })
-    }
+  const stop = streak.note(cause, message, stats.done)
+  if (stop !== undefined) {
+    run.stop({ kind: "failed", message: `step ${node.name}: ${stop}` })
   } else if (onError === "fail") {
     run.stop({ kind: "failed", message: `step ${node.name} failed for row ${row.position}: ${message}` })
   }
-  if (onError === "skip" && !hopeless) {
+  if (onError === "skip" && stop === undefined) {
     run.onDropped()
     return Effect.void
   }
@@ -513,17 +503,6 @@ const failed = (
     input
   })
 }
-
-/** Different failures of a step that are counted. */
-const MOST_KINDS = 20
-
-/** Equal failures at the beginning of a step after which the others are not tried: a model's name, an address, a setting. */
-const MOST_EQUAL = 5
-
-const isForAll = (cause: Cause.Cause<unknown>): boolean =>
-  cause.reasons.some(
-    (reason) => Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.isForAll(reason.error)
-  )
 
 /** The value of a group, from its state: the first thing that happens to its row. */
 const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: Run): Program => {

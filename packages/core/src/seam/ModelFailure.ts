@@ -76,6 +76,10 @@ export const isRetryable = (error: AiError.AiError): boolean => {
   return k === "rate" || k === "transient"
 }
 
+/** Whether the request was not permitted: the key may not use the model, or a firewall does not like the text. */
+export const isDenied = ({ reason }: AiError.AiError): boolean =>
+  reason._tag === "AuthenticationError" && reason.kind === "InsufficientPermissions"
+
 /**
  * Whether every other call to this provider will fail the same way, so that a run had better stop: no credit, no key, or
  * nobody there, also after retries.
@@ -84,7 +88,7 @@ export const isHopeless = (error: AiError.AiError): boolean => {
   const k = kind(error)
   return (
     k === "quota"
-    || k === "auth"
+    || (k === "auth" && !isDenied(error))
     || (error.reason._tag === "NetworkError" && error.reason.description?.startsWith(unreachable) === true)
   )
 }

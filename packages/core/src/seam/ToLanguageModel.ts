@@ -32,6 +32,7 @@ import * as ModelClient from "./ModelClient.ts"
 import * as ModelFailure from "./ModelFailure.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import * as Simulation from "./Simulation.ts"
+import * as ToolCalls from "./ToolCalls.ts"
 
 /** Provides `LanguageModel` from the `ModelClient` in context. */
 export const layer: Layer.Layer<LanguageModel.LanguageModel, never, ModelClient.ModelClient> = Layer.effect(
@@ -153,8 +154,8 @@ const ask = (
     }
     const asked =
       options.responseFormat.type === "text"
-        ? askForText(client, request, settings.truncated === "keep", fiber)
-        : askForObject(client, request, codecOf(options.responseFormat.schema), fiber)
+        ? askForText(client, request, options.tools, settings.truncated === "keep", fiber)
+        : askForObject(client, request, options.tools, codecOf(options.responseFormat.schema), fiber)
     return options.tools.length === 0 ? asked : Effect.provideService(asked, Simulation.Tools, options.tools)
   })
 
@@ -162,28 +163,46 @@ const ask = (
 const askForText = (
   client: ModelClient.Service,
   request: ModelRequest.Completion,
+  tools: ReadonlyArray<Tool.Any>,
   keepsAll: boolean,
   fiber: Fiber.Fiber<unknown, unknown>
-): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
-  Effect.flatMap(client.send(request), (response) => {
-    if (keepsAll || ModelResponse.isComplete(response)) return Effect.succeed(response)
-    CallOutcome.failed(fiber)
-    const description = ModelResponse.isTruncated(response)
-      ? `${truncated(response)}, or take it as it is: truncated: "keep"`
-      : `the answer is empty. Where an empty answer is one: truncated: "keep"`
-    const reason = new AiError.InvalidOutputError({ description })
-    const error = AiError.make({ module: "LanguageModel", method: "generateText", reason })
-    return Effect.fail(ModelFailure.withAnswer(error, ModelResponse.text(response)))
-  })
+): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
+  const check = tools.length === 0 ? undefined : withTools(undefined, tools)
+  const sent = client.send(request)
+  return Effect.flatMap(
+    check === undefined ? sent : Effect.provideService(sent, ModelClient.Accept, check),
+    (response) => {
+      const isWhole = ModelResponse.isComplete(response)
+      const problem = isWhole ? check?.(response) : undefined
+      if (problem === undefined && (keepsAll || isWhole)) return Effect.succeed(response)
+      CallOutcome.failed(fiber)
+      if (problem !== undefined) return Effect.fail(unfit(problem, response, "generateText"))
+      const description = ModelResponse.isTruncated(response)
+        ? `${truncated(response)}, or take it as it is: truncated: "keep"`
+        : `the answer is empty. Where an empty answer is one: truncated: "keep"`
+      const reason = new AiError.InvalidOutputError({ description })
+      const error = AiError.make({ module: "LanguageModel", method: "generateText", reason })
+      return Effect.fail(ModelFailure.withAnswer(error, ModelResponse.text(response)))
+    }
+  )
+}
+
+/** A check of the tool calls of an answer, and then of the rest. */
+const withTools = (check: ModelClient.Accept | undefined, tools: ReadonlyArray<Tool.Any>): ModelClient.Accept => {
+  const accept = (response: ModelResponse.ModelResponse): string | undefined =>
+    (response._tag === "CompletionResponse" ? ToolCalls.problemOf(response, tools) : undefined) ?? check?.(response)
+  return check?.schema === undefined ? accept : Object.assign(accept, { schema: check.schema })
+}
 
 /** Sends with a check of the answer against the schema, and fails on an answer that no layer could mend. */
 const askForObject = (
   client: ModelClient.Service,
   request: ModelRequest.Completion,
+  tools: ReadonlyArray<Tool.Any>,
   schema: Schema.Top,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
-  const check = checker(schema)
+  const check = tools.length === 0 ? checker(schema) : withTools(checker(schema), tools)
   return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, check), (response) => {
     const problem = check(response)
     if (problem !== undefined) {
@@ -203,10 +222,14 @@ const askForObject = (
   })
 }
 
-const unfit = (problem: string, response: ModelResponse.CompletionResponse): AiError.AiError =>
+const unfit = (
+  problem: string,
+  response: ModelResponse.CompletionResponse,
+  method = "generateObject"
+): AiError.AiError =>
   AiError.make({
     module: "LanguageModel",
-    method: "generateObject",
+    method,
     reason: new AiError.StructuredOutputError({ description: problem, responseText: ModelResponse.text(response) })
   })
 

@@ -1,0 +1,280 @@
+/** Loops over tools as a step writes them: what came with a call goes back with it, and a call that cannot be made is said in words. */
+import { assert, describe, it } from "@effect/vitest"
+import { ModelClient, ModelFailure, ToLanguageModel } from "@pipe/core"
+import { Anthropic, OpenAi } from "@pipe/plugins"
+import { Effect, Schema } from "effect"
+import { Chat, LanguageModel, Tool, Toolkit } from "effect/ai"
+import type { Retry } from "@pipe/core"
+import * as Streamed from "./Streamed.ts"
+import * as Wire from "./Wire.ts"
+
+const Weather = Tool.make("weather", {
+  parameters: Schema.Struct({ city: Schema.String }),
+  success: Schema.String
+})
+const Now = Tool.make("now", { success: Schema.String })
+const tools = Toolkit.make(Weather, Now)
+const handlers = tools.toLayer({
+  weather: ({ city }) => Effect.succeed(`sunny in ${city}`),
+  now: () => Effect.succeed("noon")
+})
+
+/** A loop of at most three turns, as the guide has it. */
+const loop = Effect.gen(function* () {
+  const model = yield* Effect.flatMap(ModelClient.ModelClient, ToLanguageModel.make)
+  const toolkit = yield* tools
+  const chat = yield* Chat.fromPrompt("What is the weather in Oslo?")
+  for (let turn = 0; turn < 3; turn++) {
+    const response = yield* chat
+      .generateText({ prompt: [], toolkit })
+      .pipe(Effect.provideService(LanguageModel.LanguageModel, model))
+    if (response.toolCalls.length === 0) return response.text
+  }
+  return "no end"
+}).pipe(Effect.provide(handlers)) as Effect.Effect<string, never, ModelClient.ModelClient>
+
+type Json = { readonly [name: string]: unknown }
+type Api = "chat" | "responses" | "messages"
+
+const layerOf = (api: Api, url: string, way: { readonly transport: "pool" | "sdk"; readonly stream: boolean }) =>
+  api === "messages"
+    ? Anthropic.layer({ baseUrl: url, apiKey: "k", model: "claude-sonnet-4-6", ...way })
+    : OpenAi.layer({ baseUrl: `${url}/v1`, apiKey: "k", model: "gpt-4o-mini", api, ...way })
+
+const streamed = { chat: Streamed.chunksOf, responses: Streamed.responseEventsOf, messages: Streamed.messageEventsOf }
+
+const replyOf = (api: Api, body: object, stream: boolean): Wire.Reply =>
+  stream
+    ? {
+        body: streamed[api](JSON.stringify(body))
+          .map((line) => `data: ${line}\n\n`)
+          .join(""),
+        headers: { "content-type": "text/event-stream" }
+      }
+    : { body }
+
+const chat = (message: Json, finish = "stop") => ({
+  id: "1",
+  object: "chat.completion",
+  created: 0,
+  model: "gpt-4o-mini",
+  choices: [{ index: 0, message: { role: "assistant", content: null, ...message }, finish_reason: finish }],
+  usage: { prompt_tokens: 12, completion_tokens: 4, total_tokens: 16 }
+})
+const call = (more: Json = {}, args = '{"city":"Oslo"}', name = "weather") => ({
+  id: "c1",
+  type: "function",
+  function: { name, arguments: args },
+  ...more
+})
+const message = (content: ReadonlyArray<Json>, stop = "end_turn") => ({
+  id: "1",
+  type: "message",
+  role: "assistant",
+  model: "claude-sonnet-4-6",
+  content,
+  stop_reason: stop,
+  stop_sequence: null,
+  usage: { input_tokens: 12, output_tokens: 4 }
+})
+const response = (output: ReadonlyArray<Json>) => ({
+  id: "1",
+  object: "response",
+  created_at: 0,
+  status: "completed",
+  model: "gpt-4o-mini",
+  output,
+  usage: { input_tokens: 12, output_tokens: 4, total_tokens: 16 }
+})
+
+const last: { readonly [A in Api]: object } = {
+  chat: chat({ content: "It is sunny." }),
+  responses: response([
+    {
+      id: "m",
+      type: "message",
+      role: "assistant",
+      status: "completed",
+      content: [{ type: "output_text", text: "It is sunny.", annotations: [] }]
+    }
+  ]),
+  messages: message([{ type: "text", text: "It is sunny." }])
+}
+
+interface Turn {
+  readonly id: string
+  readonly what: string
+  readonly api: Api
+  readonly first: object
+  /** What the second request holds, as JSON. */
+  readonly sent: ReadonlyArray<Json>
+}
+
+const thinking = { type: "thinking", thinking: "I look it up.", signature: "SIG" }
+const use = { type: "tool_use", id: "c1", name: "weather", input: { city: "Oslo" } }
+const details = [{ type: "reasoning.encrypted", data: "ENC", id: "r1", format: "google-gemini-v1", index: 0 }]
+
+const turns: ReadonlyArray<Turn> = [
+  {
+    id: "tool-01",
+    what: "thinking and its signature",
+    api: "messages",
+    first: message([thinking, use], "tool_use"),
+    sent: [thinking, use]
+  },
+  {
+    id: "tool-01-x",
+    what: "thinking that is redacted",
+    api: "messages",
+    first: message([{ type: "redacted_thinking", data: "RED" }, use], "tool_use"),
+    sent: [{ type: "redacted_thinking", data: "RED" }, use]
+  },
+  {
+    id: "tool-02",
+    what: "the thought signature of a call (Gemini)",
+    api: "chat",
+    first: chat({ tool_calls: [call({ extra_content: { google: { thought_signature: "SIG" } } })] }, "tool_calls"),
+    sent: [{ google: { thought_signature: "SIG" } }]
+  },
+  {
+    id: "tool-02-n1",
+    what: "reasoning_content (DeepSeek)",
+    api: "chat",
+    first: chat({ reasoning_content: "I look it up.", tool_calls: [call()] }, "tool_calls"),
+    sent: [{ reasoning_content: "I look it up." }]
+  },
+  {
+    id: "tool-02-n2",
+    what: "reasoning_details (OpenRouter)",
+    api: "chat",
+    first: chat({ reasoning: "I look it up.", reasoning_details: details, tool_calls: [call()] }, "tool_calls"),
+    sent: [{ reasoning_details: details }]
+  },
+  {
+    id: "tool-02-x",
+    what: "encrypted reasoning (Responses)",
+    api: "responses",
+    first: response([
+      { id: "rs_1", type: "reasoning", summary: [], encrypted_content: "ENC" },
+      {
+        id: "fc_1",
+        type: "function_call",
+        call_id: "c1",
+        name: "weather",
+        arguments: '{"city":"Oslo"}',
+        status: "completed"
+      }
+    ]),
+    sent: [{ id: "rs_1", encrypted_content: "ENC", type: "reasoning" }]
+  }
+]
+
+/** Whether a value holds the fields of another, at any depth. */
+const holds = (value: unknown, wanted: Json): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  const own = value as Json
+  if (Object.entries(wanted).every(([name, field]) => JSON.stringify(own[name]) === JSON.stringify(field))) return true
+  return Object.values(value).some((inner) => holds(inner, wanted))
+}
+
+const ways = [
+  { transport: "pool", stream: false },
+  { transport: "pool", stream: true },
+  { transport: "sdk", stream: false },
+  { transport: "sdk", stream: true }
+] as const
+
+const run = (
+  api: Api,
+  way: (typeof ways)[number],
+  replies: ReadonlyArray<object>,
+  retry: Retry.Options = { attempts: 1 }
+) =>
+  Effect.gen(function* () {
+    const server = yield* Wire.serve((_, index) =>
+      replyOf(api, replies[Math.min(index, replies.length - 1)]!, way.stream)
+    )
+    const outcome = yield* Wire.over(layerOf(api, server.url, way), loop, retry)
+    return { ...outcome, bodies: server.seen.map(({ body }) => JSON.parse(body) as Json) }
+  })
+
+for (const way of ways) {
+  const name = `by ${way.transport}${way.stream ? ", streamed" : ""}`
+  describe(name, () => {
+    for (const { api, first, id, sent, what } of turns) {
+      it.live(`${id}: ${what} goes back with the call`, () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const { bodies, error, value } = yield* run(api, way, [first, last[api]])
+            assert.strictEqual(value, "It is sunny.", String(error))
+            assert.strictEqual(bodies.length, 2)
+            for (const wanted of sent) assert.isTrue(holds(bodies[1], wanted), JSON.stringify(bodies[1]))
+            assert.isTrue(JSON.stringify(bodies[1]).includes("sunny in Oslo"))
+          })
+        )
+      )
+    }
+
+    it.live("tool-01: thinking comes before the call that it led to", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { bodies } = yield* run("messages", way, [message([thinking, use], "tool_use"), last.messages])
+          const messages = bodies[1]!["messages"] as ReadonlyArray<{ role: string; content: ReadonlyArray<Json> }>
+          assert.deepStrictEqual(
+            messages[1]!.content.map((block) => block["type"]),
+            ["thinking", "tool_use"]
+          )
+        })
+      )
+    )
+
+    const wrong: ReadonlyArray<readonly [id: string, what: string, call: Json, says: string]> = [
+      [
+        "tool-03",
+        "arguments that are broken JSON",
+        call({}, '{"city":"Oslo"'),
+        "the arguments of the tool weather are not JSON"
+      ],
+      [
+        "tool-03-x1",
+        "arguments that do not fit",
+        call({}, '{"town":"Oslo"}'),
+        "the arguments of the tool weather do not fit"
+      ],
+      [
+        "tool-03-n1",
+        "a tool that does not exist",
+        call({}, "{}", "wether"),
+        'there is no tool "wether": there is weather, now'
+      ]
+    ]
+    for (const [id, what, odd, says] of wrong) {
+      it.live(`${id}: ${what} is one short failure that names the tool, or is requested again`, () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const first = chat({ tool_calls: [odd] }, "tool_calls")
+            const failed = yield* run("chat", way, [first])
+            assert.isUndefined(failed.value)
+            assert.include(ModelFailure.message(failed.error!), says)
+            assert.isBelow(ModelFailure.message(failed.error!).length, 300)
+            const again = yield* run("chat", way, [first, last.chat], { reasks: 1 })
+            assert.strictEqual(again.value, "It is sunny.", String(again.error))
+            assert.include(JSON.stringify(again.bodies[1]), JSON.stringify(says).slice(1, -1))
+            assert.strictEqual(again.sums.attempts, 2)
+          })
+        )
+      )
+    }
+
+    it.live('tool-06: arguments "" of a tool without parameters are none', () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const first = chat({ tool_calls: [call({}, "", "now")] }, "tool_calls")
+          const { bodies, error, value } = yield* run("chat", way, [first, last.chat])
+          assert.strictEqual(value, "It is sunny.", String(error))
+          assert.include(JSON.stringify(bodies[1]), "noon")
+        })
+      )
+    )
+  })
+}
