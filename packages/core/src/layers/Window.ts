@@ -2,7 +2,7 @@
  * A batching window: requests wait for each other and go down together.
  *
  * **Details** Embedding requests of a window that ask for the same model and settings become one request with all their
- * texts. Completions leave as a group of up to `size`, `concurrency` of them at once.
+ * texts; a text that is refused fails alone. Completions leave as a group of up to `size`, `concurrency` of them at once.
  *
  * **Example** (batches of 10, five calls at once)
  *
@@ -28,6 +28,7 @@ import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Caller from "../seam/Caller.ts"
+import * as EmbeddingParts from "../seam/EmbeddingParts.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 
 export interface Options {
@@ -55,20 +56,24 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       const resolver = RequestResolver.makeGrouped<Waiting, string>({
         key: ({ context, request }) => groupOf(request.request, Context.get(context, Caller.Caller).step),
         resolver: (entries) => {
-          const requests = entries.map((entry) => entry.request.request)
-          const embeddings = requests.filter((request) => request._tag === "Embedding")
-          return embeddings.length === requests.length && requests.length > 1
-            ? // The texts of one step: what is sent for them is that step's, to its budget and in the books.
-              Effect.map(Effect.provideContext(Effect.exit(call(merge(embeddings))), entries[0].context), (exit) => {
-                const usages = Exit.isSuccess(exit) ? usagesOf(exit.value, embeddings) : undefined
-                let from = 0
-                entries.forEach((entry, index) => {
-                  const count = embeddings[index]!.inputs.length
-                  const part = from
-                  from += count
-                  entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count, usages?.[index])))
-                })
-              })
+          const [first] = entries
+          return entries.length > 1 && entries.every(({ request }) => request.request._tag === "Embedding")
+            ? EmbeddingParts.together(
+                entries,
+                // The texts of one step: what is sent for them is that step's, to its budget and in the books.
+                (some) => Effect.provideContext(call(merge(some.map(embeddingOf))), first.context),
+                (some, exit) => {
+                  const requests = some.map(embeddingOf)
+                  const usages = Exit.isSuccess(exit) ? usagesOf(exit.value, requests) : undefined
+                  let from = 0
+                  for (const [index, entry] of some.entries()) {
+                    const count = requests[index]!.inputs.length
+                    const part = from
+                    from += count
+                    entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count, usages?.[index])))
+                  }
+                }
+              )
             : Effect.forEach(
                 entries,
                 (entry) =>
@@ -84,6 +89,9 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     },
     { name: "Window", paces: true }
   )
+
+const embeddingOf = ({ request }: Request.Entry<Waiting>): ModelRequest.Embedding =>
+  request.request as ModelRequest.Embedding
 
 const groupOf = (request: ModelRequest.ModelRequest, step: string): string =>
   request._tag === "Completion" ? "Completion" : RequestKey.canonical([step, { ...request, inputs: [] }])

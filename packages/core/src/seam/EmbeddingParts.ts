@@ -3,8 +3,9 @@
  *
  * @internal
  */
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
@@ -50,10 +51,11 @@ const merge = (parts: ReadonlyArray<ModelResponse.EmbeddingResponse>): ModelResp
 /** Sends a request, in as many parts as it takes. */
 export const send = (
   request: ModelRequest.Embedding,
-  limits: Limits,
+  limits: Limits | undefined,
   one: Send
 ): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> => {
   const { inputs } = request
+  if (limits === undefined) return one(request)
   const size = inputs.length > 1 ? inputs.reduce((sum, input) => sum + input.length, 0) : 0
   if (inputs.length <= limits.inputs && size <= limits.bytes) return one(request)
   return Effect.map(
@@ -63,5 +65,53 @@ export const send = (
 }
 
 /** Whether a failure may be that of one input, and not of those beside it: such a request is not billed. */
-export const isOfInput = (error: AiError.AiError): boolean =>
+const isOfInput = (error: AiError.AiError): boolean =>
   error.reason._tag === "InvalidRequestError" && !ModelFailure.isForAll(error) && !ModelFailure.mayBeBilled(error)
+
+/** Requests that the search for refused inputs takes at most: what is left then fails as a whole. */
+const MOST_REQUESTS = 100
+
+/**
+ * Sends what several callers want at once, and completes each. Where the request is refused, it is sent in halves, so that a bad
+ * input (an empty text, one that is too long) fails alone.
+ */
+export const together = <A>(
+  items: ReadonlyArray<A>,
+  send: (items: ReadonlyArray<A>) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>,
+  complete: (items: ReadonlyArray<A>, exit: Exit.Exit<ModelResponse.EmbeddingResponse, AiError.AiError>) => void
+): Effect.Effect<void> => {
+  let left = MOST_REQUESTS
+  const ask = (items: ReadonlyArray<A>): Effect.Effect<void> =>
+    Effect.flatMap(Effect.exit(send(items)), (exit) => {
+      const failure = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Fail") : undefined
+      if (failure === undefined || items.length === 1 || !isOfInput(failure.error) || (left -= 2) < 0) {
+        return Effect.sync(() => complete(items, exit))
+      }
+      const middle = Math.ceil(items.length / 2)
+      return Effect.andThen(ask(items.slice(0, middle)), ask(items.slice(middle)))
+    })
+  return ask(items)
+}
+
+/** The response, where it has a vector of finite numbers for each input, all of one length. */
+export const checked = (
+  request: ModelRequest.Embedding,
+  response: ModelResponse.EmbeddingResponse
+): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> => {
+  const { vectors } = response
+  const length = vectors[0]?.length ?? 0
+  const isWhole =
+    length > 0 && vectors.every((vector) => vector.length === length && vector.every((value) => Number.isFinite(value)))
+  if (isWhole && vectors.length === request.inputs.length) return Effect.succeed(response)
+  return Effect.fail(
+    AiError.make({
+      module: response.provider,
+      method: "send",
+      reason: new AiError.InvalidResponseError({
+        description: isWhole
+          ? `the answer has ${vectors.length} vectors for ${request.inputs.length} texts`
+          : "the answer has a vector that is empty, of another length, or not of finite numbers"
+      })
+    })
+  )
+}

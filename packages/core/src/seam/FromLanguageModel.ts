@@ -134,7 +134,8 @@ const embed = (
   Option.match(embedder, {
     onNone: () => Effect.fail(refuse("this stack has no EmbeddingModel: provide one beside the LanguageModel")),
     onSome: (model) =>
-      Effect.map(model.embedMany(request.inputs), ({ embeddings, usage }) => {
+      // A vector that is none is a defect of the class that holds it.
+      Effect.map(Effect.catchDefect(model.embedMany(request.inputs), unreadable), ({ embeddings, usage }) => {
         const counted = Usage.fromInclusive({ input: usage.inputTokens, output: 0 })
         return {
           _tag: "EmbeddingResponse" as const,
@@ -147,6 +148,15 @@ const embed = (
         }
       })
   })
+
+const unreadable = (defect: unknown): Effect.Effect<never, AiError.AiError> =>
+  Effect.fail(
+    AiError.make({
+      module: "FromLanguageModel",
+      method: "send",
+      reason: new AiError.InvalidResponseError({ description: `the EmbeddingModel gave no vectors: ${String(defect)}` })
+    })
+  )
 
 const refuse = (description: string): AiError.AiError =>
   AiError.make({

@@ -357,8 +357,10 @@ export const provider = (options: {
         const one = <R extends ModelRequest>(request: R) =>
           ask({ request, provider: options.name, startedAt: clock.currentTimeMillisUnsafe() }, { clock, meter, guard })
         const request = resolve(asked)
-        return request._tag === "Embedding" && embeddings !== undefined
-          ? (EmbeddingParts.send(request, embeddings, one) as ReturnType<typeof one<typeof asked>>)
+        return request._tag === "Embedding"
+          ? (EmbeddingParts.send(request, embeddings, (part) =>
+              Effect.flatMap(one(part), (response) => EmbeddingParts.checked(part, response))
+            ) as ReturnType<typeof one<typeof asked>>)
           : one(request)
       })
   }

@@ -2,19 +2,23 @@
  * `effect/ai`'s `EmbeddingModel` on top of a `ModelClient`.
  *
  * **Details** Calls of `EmbeddingModel.embed` that are made together travel as one request, where they ask for the same
- * model and settings. Set the model by `ModelSettings`, a step's `model`, or the flow's.
+ * model and settings. A text that the provider refuses fails alone. Set the model by `ModelSettings`, a step's `model`, or the flow's.
  *
  * @since 0.1.0
  */
+import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as RequestResolver from "effect/RequestResolver"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Caller from "./Caller.ts"
+import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ModelClient from "./ModelClient.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import * as Parking from "./Parking.ts"
@@ -38,21 +42,43 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
       ...(settings.dimensions === undefined ? undefined : { dimensions: settings.dimensions }),
       ...(settings.providerOptions === undefined ? undefined : { providerOptions: settings.providerOptions })
     })
-  const gathered = EmbeddingModel.make({
-    batchKey: (context) =>
+  const sendAll = (inputs: ReadonlyArray<string>) =>
+    Effect.withFiber<ModelResponse.EmbeddingResponse, AiError.AiError>((fiber) =>
+      client.send(requestOf(inputs, fiber.getRef(ModelSettings.ModelSettings)))
+    )
+  const resolver = RequestResolver.makeGrouped<EmbeddingModel.EmbeddingRequest, string>({
+    key: ({ context }) =>
       RequestKey.canonical([
         Context.get(context, ModelSettings.ModelSettings),
         Context.get(context, Caller.Caller).step,
         numberOf(Context.get(context, Parking.Row))
       ]),
-    embedMany: ({ inputs }) =>
-      Effect.withFiber((fiber) =>
-        Effect.map(client.send(requestOf(inputs, fiber.getRef(ModelSettings.ModelSettings))), (response) => ({
-          results: response.vectors.map((vector) => [...vector]),
-          usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
-        }))
+    resolver: (entries) =>
+      EmbeddingParts.together(
+        entries,
+        (some) => Effect.provideContext(sendAll(some.map(({ request }) => request.input)), entries[0].context),
+        (some, exit) => {
+          for (const [at, entry] of some.entries()) {
+            entry.completeUnsafe(
+              Exit.map(exit, ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[at]! }))
+            )
+          }
+        }
       )
   })
+  const whole = EmbeddingModel.make({
+    embedMany: ({ inputs }) =>
+      Effect.map(sendAll(inputs), (response) => ({
+        results: response.vectors.map((vector) => [...vector]),
+        usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
+      }))
+  })
+  const gathered = Effect.map(whole, (model): EmbeddingModel.EmbeddingModel => ({
+    ...model,
+    resolver,
+    embed: (input) =>
+      Effect.withSpan(Effect.request(new EmbeddingModel.EmbeddingRequest({ input }), resolver), "EmbeddingModel.embed")
+  }))
   // What a row asks is its own text, whichever request it goes in.
   return Effect.map(gathered, (model) => ({
     ...model,
