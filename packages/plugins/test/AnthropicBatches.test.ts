@@ -1,5 +1,6 @@
 /** Anthropic's batch API on the wire, with results that it should not give. */
 import { assert, describe, it } from "@effect/vitest"
+import { Money } from "@pipe/core"
 import { Anthropic } from "@pipe/plugins"
 import { Effect } from "effect"
 import { createServer } from "node:http"
@@ -112,6 +113,60 @@ const succeeded = (custom_id: string, body: unknown = message) =>
   JSON.stringify({ custom_id, result: { type: "succeeded", message: body } })
 
 const good = (ids: ReadonlyArray<string>) => ids.map((id) => succeeded(id))
+
+describe("an answer in a batch of Anthropic", () => {
+  const costs: ReadonlyArray<readonly [id: string, what: string, usage: object, usd: string]> = [
+    // docs.anthropic.com pricing, 2026-11-28: claude-haiku-4-5 is 1 and 5 USD per million tokens, in a batch the half; cache writes 1.25
+    // and, for an hour, 2; a search is 0.01 USD; inference in the US costs 1.1.
+    [
+      "cost-01-n4",
+      "web searches",
+      { input_tokens: 1_000, output_tokens: 100, server_tool_use: { web_search_requests: 2 } },
+      "0.02075"
+    ],
+    [
+      "cost-07-n2",
+      "a place of inference",
+      { input_tokens: 1_000, output_tokens: 100, inference_geo: "us" },
+      "0.000825"
+    ],
+    [
+      "cost-10",
+      "both kinds of cache",
+      {
+        input_tokens: 0,
+        output_tokens: 100,
+        cache_creation_input_tokens: 100_000,
+        cache_creation: { ephemeral_5m_input_tokens: 60_000, ephemeral_1h_input_tokens: 40_000 }
+      },
+      "0.07775"
+    ]
+  ]
+  for (const [id, what, usage, usd] of costs) {
+    it.live(`${id}: is priced by ${what}`, () =>
+      Effect.gen(function* () {
+        const server = yield* scripted((_, ids) => ({ lines: ids.map((id) => succeeded(id, { ...message, usage })) }))
+        const { failed, summary } = yield* run(server.url, 1)
+        assert.deepStrictEqual(failed, [])
+        assert.strictEqual(Money.toUsd(summary.cost), usd)
+      })
+    )
+  }
+
+  it.live("is not sent again where somebody cancelled its batch while a run waited for it (F3)", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted((_, ids) => ({
+        lines: [succeeded(ids[0]!), JSON.stringify({ custom_id: ids[1], result: { type: "canceled" } })],
+        counts: { succeeded: 1, canceled: 1 }
+      }))
+      const { failed, out } = yield* run(server.url, 2)
+      assert.strictEqual(out.length, 1)
+      assert.strictEqual(failed.length, 1)
+      assert.match(failed[0]!, /was cancelled.*pipe retry --failed/)
+      assert.strictEqual(server.sent.length, 1)
+    })
+  )
+})
 
 describe("odd results of Anthropic's batches", () => {
   for (const line of [

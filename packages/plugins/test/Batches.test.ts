@@ -63,7 +63,16 @@ type Script = (
 }
 
 /** A server that speaks OpenAI's files and batches, and gives what a script says. */
-const scripted = (script: Script, options: { readonly loseCreations?: number; readonly keepsMetadata?: false } = {}) =>
+const scripted = (
+  script: Script,
+  options: {
+    readonly loseCreations?: number
+    readonly keepsMetadata?: false
+    /** How often files that are there are said not to be. */
+    readonly lateFiles?: number
+    readonly failedUploads?: number
+  } = {}
+) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const seen: Array<string> = []
@@ -71,6 +80,8 @@ const scripted = (script: Script, options: { readonly loseCreations?: number; re
       const batches: Array<Record<string, unknown>> = []
       const cuts = new Map<string, number>()
       let lost = 0
+      let failedUploads = options.failedUploads ?? 0
+      const lateFiles = { creation: options.lateFiles ?? 0, content: options.lateFiles ?? 0 }
       const sent: Array<ReadonlyArray<string>> = []
       const server = createServer((request, response) => {
         const chunks: Array<Buffer> = []
@@ -84,6 +95,7 @@ const scripted = (script: Script, options: { readonly loseCreations?: number; re
             response.end(JSON.stringify(value))
           }
           if (path === "/v1/files" && request.method === "POST") {
+            if (failedUploads-- > 0) return json({ error: { message: "down" } }, 500)
             const form = await new Response(new Uint8Array(body), {
               headers: { "content-type": request.headers["content-type"]! }
             }).formData()
@@ -91,8 +103,11 @@ const scripted = (script: Script, options: { readonly loseCreations?: number; re
             files.set(id, await (form.get("file") as File).text())
             return json({ id, object: "file" })
           }
+          if (request.method === "DELETE" && files.delete(path.slice("/v1/files/".length)))
+            return json({ deleted: true })
           const content = /^\/v1\/files\/(.*)\/content$/.exec(path)
           if (content !== null) {
+            if (lateFiles.content-- > 0) return json({ error: { message: "No such File object" } }, 404)
             const text = files.get(content[1]!)
             if (text === undefined) return json({ error: { message: "No such File object" } }, 404)
             const cut = cuts.get(content[1]!)
@@ -100,6 +115,12 @@ const scripted = (script: Script, options: { readonly loseCreations?: number; re
             return response.writeHead(200).end(text.slice(0, cut))
           }
           if (path === "/v1/batches" && request.method === "POST") {
+            if (lateFiles.creation-- > 0) {
+              return json(
+                { error: { message: "Cannot find file with the given id", type: "invalid_request_error" } },
+                400
+              )
+            }
             const given = JSON.parse(body.toString()) as { readonly input_file_id: string; readonly metadata: object }
             const ids = files
               .get(given.input_file_id)!
@@ -165,8 +186,11 @@ const scripted = (script: Script, options: { readonly loseCreations?: number; re
       })
   )
 
-const run = (url: string, n: number, options: BatchRun.Options = {}) =>
-  BatchRun.run(OpenAi.layer({ model: "gpt-4o-mini", baseUrl: url, apiKey: "k" }), n, options)
+const run = (
+  url: string,
+  n: number,
+  { api = "chat", ...options }: BatchRun.Options & { readonly api?: "chat" | "responses" } = {}
+) => BatchRun.run(OpenAi.layer({ model: "gpt-4o-mini", baseUrl: url, apiKey: "k", api }), n, options)
 
 describe("odd results", () => {
   const good = (ids: ReadonlyArray<string>) =>
@@ -528,6 +552,195 @@ describe("a batch that failed", () => {
         [3, 1]
       )
       assert.strictEqual(summary.cost, 3n * (10n * 75_000n + 5n * 300_000n))
+    })
+  )
+})
+
+describe("an answer in a batch", () => {
+  const one = (body: unknown, options: Parameters<typeof run>[2] = {}) =>
+    Effect.gen(function* () {
+      const server = yield* scripted((_, ids) => ({
+        status: "completed",
+        output: ids.map((custom_id) => ({
+          custom_id,
+          response: { status_code: 200, request_id: "r", body },
+          error: null
+        })),
+        counts: { total: ids.length, completed: ids.length, failed: 0 }
+      }))
+      return { ...(yield* run(server.url, 1, options)), server }
+    })
+  const response = (fields: object) => ({
+    id: "resp_1",
+    object: "response",
+    created_at: 0,
+    status: "completed",
+    model: "gpt-4o-mini",
+    output: [
+      {
+        id: "m",
+        type: "message",
+        role: "assistant",
+        status: "completed",
+        content: [{ type: "output_text", text: "hi", annotations: [] }]
+      }
+    ],
+    usage: { input_tokens: 1_000, output_tokens: 100, total_tokens: 1_100 },
+    ...fields
+  })
+
+  it.live("cost-01-n3: is priced with its web searches", () =>
+    Effect.gen(function* () {
+      const searched = response({
+        output: [
+          { id: "ws", type: "web_search_call", status: "completed", action: { type: "search", query: "x" } },
+          ...response({}).output
+        ]
+      })
+      const { out, summary } = yield* one(searched, { api: "responses" })
+      assert.deepStrictEqual(out, ["r1: hi"])
+      // gpt-4o-mini in a batch: 0.075 and 0.30 USD per million tokens; a search is 0.01 USD (platform.openai.com/docs/pricing).
+      assert.strictEqual(summary.cost, 1_000n * 75_000n + 100n * 300_000n + 10_000_000_000n)
+    })
+  )
+
+  it.live("cost-05-n6: is of unknown size where its usage says nothing, and never free", () =>
+    Effect.gen(function* () {
+      const { out, summary } = yield* one({ ...answer("hi").body, usage: {} })
+      assert.deepStrictEqual(out, ["r1: hi"])
+      assert.strictEqual(summary.estimatedCalls, 1)
+      assert.isTrue(summary.cost > 0n)
+    })
+  )
+
+  for (const status of ["failed", "cancelled", "in_progress"]) {
+    it.live(`wire-02-n2: is a failure where its status is ${status}, and is billed`, () =>
+      Effect.gen(function* () {
+        const { failed, out, summary } = yield* one(
+          response({ status, output: [], error: { code: "server_error", message: "the model broke down" } }),
+          { api: "responses" }
+        )
+        assert.deepStrictEqual(out, [])
+        assert.strictEqual(failed.length, 1)
+        if (status === "failed") assert.include(failed[0]!, "the model broke down")
+        assert.strictEqual(summary.cost, 1_000n * 75_000n + 100n * 300_000n)
+      })
+    )
+  }
+
+  it.live("wire-01: is read where its content comes in parts", () =>
+    Effect.gen(function* () {
+      const parts = [
+        { type: "thinking", thinking: [{ type: "text", text: "hm" }] },
+        { type: "text", text: "hi" }
+      ]
+      const { out } = yield* one({
+        ...answer("").body,
+        choices: [{ index: 0, message: { role: "assistant", content: parts }, finish_reason: "stop" }]
+      })
+      assert.deepStrictEqual(out, ["r1: hi"])
+    })
+  )
+
+  it.live("wire-09-n2: of a reasoning model is limited by the name that such models take", () =>
+    Effect.gen(function* () {
+      const provider = yield* providerOf(
+        OpenAi.layer({ model: "gpt-5-mini", baseUrl: "http://127.0.0.1:1/v1", apiKey: "k" })
+      )
+      const line = yield* provider.encode(
+        "a-1",
+        ModelRequest.completion({
+          model: "gpt-5-mini",
+          messages: [{ role: "user", content: "x" }],
+          settings: { maxTokens: 500 }
+        })
+      )
+      assert.include(line!.text, '"max_completion_tokens":500')
+      assert.notInclude(line!.text, '"max_tokens"')
+    })
+  )
+
+  for (const status of ["COMPLETED", "Succeeded", "JOB_STATE_SUCCEEDED", "TIMEOUT_EXCEEDED", "what nobody knows"]) {
+    it.live(`is taken in where the batch's status is ${status}`, () =>
+      Effect.gen(function* () {
+        const server = yield* scripted((_, ids) => ({
+          status,
+          output: ids.map((custom_id) => ({ custom_id, response: answer("good"), error: null }))
+        }))
+        const { failed, out } = yield* run(server.url, 2)
+        assert.deepStrictEqual([failed, out], [[], ["r1: good", "r2: good"]])
+        assert.strictEqual(server.sent.length, 1)
+      })
+    )
+  }
+})
+
+describe("the files of a batch", () => {
+  const all = (_: number, ids: ReadonlyArray<string>) => ({
+    status: "completed",
+    output: ids.map((custom_id) => ({ custom_id, response: answer("good"), error: null })),
+    counts: { total: ids.length, completed: ids.length, failed: 0 }
+  })
+
+  it.live("are looked for again where a service does not know them yet, on either side (F2)", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted(all, { lateFiles: 1 })
+      const { failed, out } = yield* run(server.url, 2)
+      assert.deepStrictEqual([failed, out], [[], ["r1: good", "r2: good"]])
+      assert.strictEqual(server.sent.length, 1)
+    })
+  )
+
+  it.live("are removed at the provider when all is in, and not before (F4)", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted(all)
+      const { failed } = yield* run(server.url, 2)
+      assert.deepStrictEqual(failed, [])
+      assert.strictEqual(server.seen.indexOf("DELETE /v1/files/file-0"), server.seen.length - 1)
+      assert.isTrue(server.seen.includes("GET /v1/files/output-0/content"))
+    })
+  )
+
+  it.live("are uploaded as often as the layer says (F4)", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted(all, { failedUploads: 9 })
+      const { out } = yield* run(server.url, 2, { batch: { ...BatchRun.fast, attempts: 1 } })
+      assert.strictEqual(server.seen.filter((path) => path === "POST /v1/files").length, 1)
+      assert.deepStrictEqual(out, [])
+    })
+  )
+})
+
+describe("a batch that somebody cancels while a run waits for it", () => {
+  it.live("gives what it has, and nothing else is sent or paid (F3)", () =>
+    Effect.gen(function* () {
+      const store = BatchRun.newStore()
+      const server = yield* scripted((batch, ids) => ({
+        status: batch === 0 ? "Cancelled" : "completed",
+        output: ids
+          .slice(0, batch === 0 ? 1 : undefined)
+          .map((custom_id) => ({ custom_id, response: answer("good"), error: null })),
+        ...(batch === 0
+          ? {
+              errors: [
+                { custom_id: ids[1], response: null, error: { code: "batch_cancelled", message: "it was cancelled" } }
+              ]
+            }
+          : undefined),
+        counts: { total: ids.length, completed: batch === 0 ? 1 : ids.length, failed: 0 }
+      }))
+      const first = yield* run(server.url, 3, { store })
+      assert.deepStrictEqual(first.out, ["r1: good"])
+      assert.strictEqual(first.failed.length, 2)
+      assert.match(first.failed[0]!, /was cancelled.*pipe retry --failed/)
+      assert.strictEqual(server.sent.length, 1)
+      // Whoever runs it again wants them.
+      const second = yield* run(server.url, 3, { store })
+      assert.deepStrictEqual([second.failed, second.out.length], [[], 3])
+      assert.deepStrictEqual(
+        server.sent.map(({ length }) => length),
+        [3, 2]
+      )
     })
   )
 })

@@ -41,6 +41,7 @@ export interface Options {
   /** Tokens of one model that the account may have waiting at the provider, where that is known. */
   readonly enqueuedTokens: number | undefined
   readonly polling: BatchJob.Polling
+  readonly attempts: number | undefined
   /** When what is not back is done without, in milliseconds since 1970. */
   readonly deadline: number | undefined
 }
@@ -179,6 +180,7 @@ export const make = Effect.fnUntraced(function* (
     pricing: options.pricing,
     fs,
     polling: options.polling,
+    attempts: options.attempts,
     uploading: upload.withPermit,
     collecting: collect.withPermit,
     admit,

@@ -47,6 +47,12 @@ export const incomplete = (batch: BatchRepo.Batch, owed: number): AiError.AiErro
     `batch ${batch.name} (${batch.remote}): ${batch.provider} counts ${owed} ${owed === 1 ? "answer" : "answers"} that its results do not have. They are paid, so nothing is sent again: look again later with pipe batches collect ${batch.name}, or pipe resume ${batch.runName ?? ""}. To have them sent and paid again: pipe batches forget ${batch.name}`
   )
 
+/** A batch that somebody has cancelled while it was waited for. */
+export const cancelled = (batch: BatchRepo.Batch): AiError.AiError =>
+  invalid(
+    `batch ${batch.name} (${batch.remote}) was cancelled, and had no answer for this row: pipe retry --failed sends it again`
+  )
+
 /** Answers of a batch that cannot be read. */
 export const unreadable = (batch: BatchRepo.Batch, lines: ReadonlyArray<number>): AiError.AiError =>
   invalid(
@@ -59,18 +65,37 @@ const waiting = /enqueued token|token_limit_exceeded|batch queue/i
 export const isQuota = (error: AiError.AiError): boolean =>
   waiting.test(ModelFailure.message(error)) && ModelFailure.kind(error) !== "quota"
 
-const codec = Schema.fromJsonString(Schema.toCodecJson(AiError.AiError))
+const codec = Schema.fromJsonString(
+  Schema.Struct({
+    error: Schema.toCodecJson(AiError.AiError),
+    /** What came in place of an answer. */
+    answer: Schema.optionalKey(Schema.String)
+  })
+)
 
-/** A failure as text, and back. */
-export const encode = Schema.encodeSync(codec)
+const encodeText = Schema.encodeSync(codec)
+
+/** A failure as text, with the answer that could not be read. */
+export const encode = (error: AiError.AiError): string => {
+  const answer = ModelFailure.answerOf(error)
+  return encodeText(answer === undefined ? { error } : { error, answer })
+}
 
 const decodeText = Schema.decodeUnknownSync(codec)
 
+/** How failures were kept before there was an answer beside them. */
+const decodeBare = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.toCodecJson(AiError.AiError)))
+
 export const decode = (text: string): AiError.AiError => {
   try {
-    return decodeText(text)
+    const { answer, error } = decodeText(text)
+    return answer === undefined ? error : ModelFailure.withAnswer(error, answer)
   } catch {
-    return make(`a failure in the store cannot be read: ${text.slice(0, 200)}`)
+    try {
+      return decodeBare(text)
+    } catch {
+      return make(`a failure in the store cannot be read: ${text.slice(0, 200)}`)
+    }
   }
 }
 

@@ -31,6 +31,8 @@ export interface Environment extends BatchResults.Environment {
   readonly store: Store.Service
   readonly fs: FileSystem.FileSystem
   readonly polling: Polling
+  /** How often a call of the batch API is tried, in all. Default: 8. */
+  readonly attempts?: number | undefined
   /** One file goes up at a time. */
   readonly uploading: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** The lines of few batches are in memory at a time. */
@@ -51,21 +53,28 @@ export interface BatchJob {
   readonly cancel: Effect.Effect<void, AiError.AiError>
 }
 
-/** A call that is tried again while the network or the provider is in trouble. */
-const patiently = <A>(effect: Effect.Effect<A, AiError.AiError>): Effect.Effect<A, AiError.AiError> =>
-  Effect.retry(effect, {
-    while: ModelFailure.isRetryable,
-    schedule: Schedule.exponential("1 second").pipe(
-      Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30)))),
-      Schedule.jittered,
-      Schedule.setInputType<AiError.AiError>(),
-      // A provider that says when it has room again is not called before.
-      Schedule.modifyDelay(({ duration, input }) =>
-        Effect.succeed(Duration.max(duration, Duration.min(ModelFailure.retryAfter(input) ?? Duration.zero, MAX_WAIT)))
-      ),
-      Schedule.upTo({ times: 7 })
-    )
-  })
+/** Tries a call again while the network or the provider is in trouble. */
+const patience =
+  (attempts = ATTEMPTS) =>
+  <A>(effect: Effect.Effect<A, AiError.AiError>): Effect.Effect<A, AiError.AiError> =>
+    Effect.retry(effect, {
+      while: ModelFailure.isRetryable,
+      schedule: Schedule.exponential("1 second").pipe(
+        Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30)))),
+        Schedule.jittered,
+        Schedule.setInputType<AiError.AiError>(),
+        // A provider that says when it has room again is not called before.
+        Schedule.modifyDelay(({ duration, input }) =>
+          Effect.succeed(
+            Duration.max(duration, Duration.min(ModelFailure.retryAfter(input) ?? Duration.zero, MAX_WAIT))
+          )
+        ),
+        Schedule.upTo({ times: attempts - 1 })
+      )
+    })
+
+/** How often a call of the batch API is tried, in all. */
+const ATTEMPTS = 8
 
 /** Longest wait that a provider may ask for between two looks. */
 const MAX_WAIT = Duration.minutes(10)
@@ -97,6 +106,7 @@ export const make = (
 ): BatchJob => {
   const { provider, store } = env
   const repo = store.batches
+  const patiently = patience(env.attempts)
   let batch = initial
   let status: BatchProvider.Status | undefined
   const ends = own ?? []
@@ -106,6 +116,8 @@ export const make = (
   let isCancelled = false
   /** Whether this process has created it: a provider may not know at once what it has just made. */
   let isMadeHere = false
+  /** Whether it was seen before anybody cancelled it. */
+  let wasRunning = false
 
   const stored = <A>(effect: Effect.Effect<A, SqlError.SqlError>) => BatchFailure.stored(store, effect)
   const update = (changes: Parameters<BatchRepo.BatchRepo["update"]>[1]) =>
@@ -241,7 +253,10 @@ export const make = (
     for (const end of ends) end?.({ billed: "no" })
     ends.length = 0
     env.onOver(batch)
-    return Effect.ignore(env.fs.remove(batch.file))
+    const { file, uploaded } = batch
+    const removed =
+      uploaded === undefined || provider.removeUpload === undefined ? Effect.void : provider.removeUpload(uploaded)
+    return Effect.andThen(Effect.ignore(env.fs.remove(file)), Effect.ignore(removed))
   })
 
   const poll: Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> = Effect.gen(function* () {
@@ -256,6 +271,7 @@ export const make = (
         continue
       }
       status = now
+      wasRunning ||= now.state === "running"
       if (batch.state === "gone") yield* update({ state: "sent", endedAt: undefined })
       if (now.state === "ended" || now.state === "rejected") return now
       yield* Effect.sleep(pause)
@@ -268,7 +284,12 @@ export const make = (
     let pause = Duration.fromInputUnsafe(env.polling.first ?? "1 second")
     let ended = first
     for (let look = 1; ; look++) {
-      const sums = yield* env.collecting(patiently(BatchResults.collect(batch, ended, env, ends)))
+      // Who waits for it takes the word of whoever cancelled it: what is left is sent again when it is asked for anew.
+      const unanswered =
+        ended.isCancelled === true && (wasRunning || isMadeHere) && !isCancelled
+          ? BatchFailure.cancelled(batch)
+          : undefined
+      const sums = yield* env.collecting(patiently(BatchResults.collect(batch, ended, env, ends, unanswered)))
       if (sums.owed === 0) return sums
       // Lines that cannot be read do not become readable: a second look is enough.
       if (look >= LOOKS || (sums.unreadable.length >= sums.owed && look > 1)) {

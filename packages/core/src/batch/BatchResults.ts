@@ -59,7 +59,9 @@ export const collect = Effect.fnUntraced(function* (
   batch: BatchRepo.Batch,
   status: BatchProvider.Status,
   env: Environment,
-  ends: Ends
+  ends: Ends,
+  /** How requests fail that the provider did not do; `undefined`: they are to be sent again. */
+  unanswered: AiError.AiError | undefined
 ): Effect.fn.Return<Sums, AiError.AiError> {
   const { provider, store } = env
   const lines = yield* BatchFailure.stored(store, store.batches.lines(batch.id))
@@ -74,7 +76,7 @@ export const collect = Effect.fnUntraced(function* (
   /** Answers in the results, whether or not they can be used. */
   let given = 0
   /** The first of what has come of a request that has no answer yet: an answer may follow. */
-  const unanswered = new Map<number, BatchProvider.Outcome>()
+  const others = new Map<number, BatchProvider.Outcome>()
 
   const take = Effect.fnUntraced(function* (results: ReadonlyArray<BatchProvider.Result>) {
     const mine = new Map<number, BatchProvider.Outcome>()
@@ -89,8 +91,8 @@ export const collect = Effect.fnUntraced(function* (
       if (number === undefined || line === undefined) unknown.push(customId)
       else if (seen.has(number)) repeated.push(customId)
       else if (outcome._tag !== "Answered") {
-        if (unanswered.has(number)) repeated.push(customId)
-        else unanswered.set(number, outcome)
+        if (others.has(number)) repeated.push(customId)
+        else others.set(number, outcome)
       } else {
         seen.add(number)
         given++
@@ -104,7 +106,9 @@ export const collect = Effect.fnUntraced(function* (
   const settle = Effect.fnUntraced(function* (mine: ReadonlyMap<number, BatchProvider.Outcome>) {
     const now = yield* Clock.currentTimeMillis
     const taken = Array.from(mine, ([number, outcome]) =>
-      toTaken(batch, byNumber.get(number)!, outcome, env.pricing, now)
+      outcome._tag === "Unanswered"
+        ? toUndone(number, unanswered)
+        : toTaken(batch, byNumber.get(number)!, outcome, env.pricing, now)
     )
     if (taken.length === 0) return
     const accepted = yield* BatchFailure.stored(store, store.batches.take(batch, taken, token))
@@ -129,11 +133,17 @@ export const collect = Effect.fnUntraced(function* (
   })
 
   yield* provider.results(status, batch.model).pipe(Stream.grouped(GROUP), Stream.runForEach(take))
-  given += leaveWaiting(unanswered, seen, byNumber)
-  yield* Effect.forEach(Arr.chunksOf(unanswered, GROUP), (group) => settle(new Map(group)), { discard: true })
+  given += leaveWaiting(others, seen, byNumber)
+  yield* Effect.forEach(Arr.chunksOf(others, GROUP), (group) => settle(new Map(group)), { discard: true })
   const unread = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number)).length
   const owed = Math.min(unread, Math.max(0, countedOf(batch, status) - given))
   if (owed === 0) {
+    if (unanswered !== undefined) {
+      const missing = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number))
+      const undone = missing.map(({ number }) => toUndone(number, unanswered))
+      yield* BatchFailure.stored(store, store.batches.take(batch, undone, `${token}-undone`))
+      failed += undone.length
+    }
     yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))
     env.onTaken(batch, lines)
   }
@@ -213,15 +223,20 @@ const warn = (batch: BatchRepo.Batch, what: string, ids: ReadonlyArray<string>):
         `batch ${batch.name}: its results have ${what}: ${ids.slice(0, 5).join(", ")}${ids.length > 5 ? `, … (${ids.length})` : ""}`
       )
 
+/** A request that the provider did not do. */
+const toUndone = (number: number, error: AiError.AiError | undefined): BatchRepo.Taken =>
+  error === undefined
+    ? { number, state: "again", value: undefined, attempt: undefined }
+    : { number, state: "failed", value: BatchFailure.encode(error), attempt: undefined }
+
 const toTaken = (
   batch: BatchRepo.Batch,
   line: BatchRepo.Line,
-  outcome: BatchProvider.Outcome,
+  outcome: Exclude<BatchProvider.Outcome, { readonly _tag: "Unanswered" }>,
   pricing: Pricing.Service,
   now: number
 ): BatchRepo.Taken => {
   const { number, row, step } = line
-  if (outcome._tag === "Unanswered") return { number, state: "again", value: undefined, attempt: undefined }
   const at = batch.sentAt ?? batch.createdAt
   const common = {
     _tag: "Attempt" as const,

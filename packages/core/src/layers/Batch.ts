@@ -75,6 +75,8 @@ export interface Options {
   readonly enqueuedTokens?: number
   /** How often batches are looked after. Default: after 1 second, then ever slower, up to a minute. */
   readonly polling?: BatchJob.Polling
+  /** How often a call of the batch API (an upload, a look) is tried while the provider is in trouble, in all. Default: 8. */
+  readonly attempts?: number
 }
 
 /** The layer's name in `ModelClient.LayerInfo`. */
@@ -141,6 +143,7 @@ export const make = Effect.fnUntraced(function* (
       limits: { requests: options.maxRequests, bytes: options.maxBytes },
       enqueuedTokens: options.enqueuedTokens,
       polling: options.polling ?? {},
+      attempts: options.attempts,
       deadline
     })
     run?.register(desk)

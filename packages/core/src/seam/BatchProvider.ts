@@ -69,6 +69,8 @@ export interface Status {
   readonly counted?: number | undefined
   /** Whether it ended with all its requests done: not cancelled, not expired. */
   readonly isWhole?: boolean
+  /** Whether somebody cancelled it: what it has not answered is not sent again by those who wait for it. */
+  readonly isCancelled?: boolean
   /** Why it was rejected: `quota` for the tokens that the account may have waiting. */
   readonly rejection?: {
     readonly kind: "quota" | "invalid"
@@ -116,6 +118,8 @@ export interface BatchProvider {
   ) => Effect.Effect<Line | undefined, AiError.AiError>
   /** Sends the file, where that is a step of its own: the provider's id of it. */
   readonly upload?: (job: Job) => Effect.Effect<string, AiError.AiError>
+  /** Removes a file that was sent, when all that its batch gave is in the store. */
+  readonly removeUpload?: (id: string) => Effect.Effect<void, AiError.AiError>
   /** The file that an earlier process has sent. */
   readonly findUpload?: (job: Job) => Effect.Effect<string | undefined, AiError.AiError>
   readonly create: (job: Job) => Effect.Effect<Status, AiError.AiError>

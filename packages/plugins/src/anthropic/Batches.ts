@@ -157,15 +157,18 @@ const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiErr
     const id = Answer.words(batch["id"])
     if (id === undefined) throw new Error("it has no id")
     const counts = Answer.fields(batch["request_counts"])
-    const status = batch["processing_status"]
+    const status = Answer.text(batch["processing_status"])?.toLowerCase()
+    const undone = count(counts["canceled"]) ?? 0
     const results = Answer.words(batch["results_url"])
     return {
       id,
-      state: status === "ended" ? "ended" : status === "canceling" ? "cancelling" : "running",
+      state:
+        status === "ended" ? "ended" : status === "canceling" || status === "cancelling" ? "cancelling" : "running",
       answered: count(counts["succeeded"]) ?? 0,
       failed: count(counts["errored"]) ?? 0,
       counted: count(counts["succeeded"]),
-      isWhole: (count(counts["canceled"]) ?? 0) + (count(counts["expired"]) ?? 0) === 0,
+      isWhole: undone + (count(counts["expired"]) ?? 0) === 0,
+      isCancelled: undone > 0,
       files: results === undefined ? [] : [results]
     }
   })

@@ -8,6 +8,7 @@
  * @internal
  */
 import type * as BatchProvider from "@pipe/core/BatchProvider"
+import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as ModelResponse from "@pipe/core/ModelResponse"
 import * as SafeText from "@pipe/core/SafeText"
 import * as AiError from "effect/ai/AiError"
@@ -33,6 +34,9 @@ import * as Client from "./Client.ts"
 /** The metadata by which a batch of ours is known again. */
 const NAME = "pipe_batch"
 
+/** Bytes of a file, where a service takes less than OpenAI (docs.together.ai/docs/batch-inference, looked at 2026-11-28). */
+const MOST_BYTES: ReadonlyMap<string, number> = new Map([["together", 100e6]])
+
 /** The provider's clock may be behind. */
 const SKEW = 10 * 60_000
 
@@ -53,7 +57,7 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
   return {
     name: api.provider,
     account: Account.make(options),
-    limits: { requests: 50_000, bytes: 200e6, inputs: 50_000 },
+    limits: { requests: 50_000, bytes: MOST_BYTES.get(api.provider) ?? 200e6, inputs: 50_000 },
     frame: { head: "", separator: "\n", tail: "\n" },
     encode: (customId, request) => {
       const { model } = request
@@ -80,6 +84,7 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
         )
         return file.id
       }),
+    removeUpload: (id) => Effect.asVoid(call((client, signal) => client.files.delete(id, { signal }))),
     findUpload: (job) =>
       call(async (client, signal) => {
         for await (const file of client.files.list({ purpose: "batch", order: "desc" }, { signal })) {
@@ -90,16 +95,19 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
       }),
     create: (job) =>
       Effect.flatMap(
-        call((client, signal) =>
-          client.batches.create(
-            {
-              input_file_id: job.uploaded!,
-              endpoint: job.endpoint as "/v1/chat/completions",
-              completion_window: "24h",
-              metadata: { [NAME]: job.name }
-            },
-            { signal }
-          )
+        Effect.mapError(
+          call((client, signal) =>
+            client.batches.create(
+              {
+                input_file_id: job.uploaded!,
+                endpoint: job.endpoint as "/v1/chat/completions",
+                completion_window: "24h",
+                metadata: { [NAME]: job.name }
+              },
+              { signal }
+            )
+          ),
+          notYet
         ),
         decodeStatus
       ),
@@ -130,7 +138,10 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
         Stream.flatMap((file) =>
           Lines.parse(
             { module: Client.MODULE, baseUrl: options.baseUrl },
-            call((client, signal) => client.files.content(file, { signal, timeout: UPLOAD }))
+            Effect.mapError(
+              call((client, signal) => client.files.content(file, { signal, timeout: UPLOAD })),
+              notYet
+            )
           )
         ),
         Stream.mapEffect(({ number, value }): Effect.Effect<BatchProvider.Result> => {
@@ -166,6 +177,23 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
   }
 }
 
+/** How services say that there is no file. */
+const NO_FILE =
+  /(?=.*\bfile\b)(?=.*(?:not? (?:find|found|exist|such)|cannot find|can't find|does(?: not|n't) exist|no such|not ready))/i
+
+/** A file that the service does not know is one that it does not know yet: it was just sent, or just written. */
+const notYet = (error: AiError.AiError): AiError.AiError => {
+  const { reason } = error
+  if (reason._tag !== "InvalidRequestError") return error
+  const description = reason.description ?? "the file was not found"
+  if (!HttpFailure.isNotFound(error) && !NO_FILE.test(description)) return error
+  return AiError.make({
+    module: Client.MODULE,
+    method: "send",
+    reason: new AiError.InternalProviderError({ description, metadata: { [ModelFailure.billableKey]: false } })
+  })
+}
+
 /** Milliseconds for a whole file, up or down. */
 const UPLOAD = 30 * 60_000
 
@@ -175,17 +203,20 @@ const fileName = (job: BatchProvider.Job): string => `${job.name}.jsonl`
 const isBefore = (job: BatchProvider.Job, created: unknown): boolean =>
   typeof created === "number" && created > 0 && created * 1_000 < job.at - SKEW
 
+/** States by their names, in the words of OpenAI and of services that speak its API. */
 const states: ReadonlyMap<string, BatchProvider.Status["state"]> = new Map([
-  ["validating", "running"],
-  ["in_progress", "running"],
-  ["finalizing", "running"],
-  ["cancelling", "cancelling"],
-  ["completed", "ended"],
-  ["expired", "ended"],
-  ["cancelled", "ended"],
-  ["canceled", "ended"],
-  ["failed", "rejected"]
+  ...["validating", "in_progress", "finalizing", "queued", "pending", "created", "running", "processing"].map(
+    (name) => [name, "running"] as const
+  ),
+  ...["cancelling", "canceling", "cancellation_requested"].map((name) => [name, "cancelling"] as const),
+  ...["completed", "complete", "succeeded", "success", "done", "finished"].map((name) => [name, "ended"] as const),
+  ...["expired", "timeout", "timed_out", "timeout_exceeded", "cancelled", "canceled"].map(
+    (name) => [name, "ended"] as const
+  ),
+  ...["failed", "error", "rejected"].map((name) => [name, "rejected"] as const)
 ])
+
+const WHOLE: ReadonlySet<string> = new Set(["completed", "complete", "succeeded", "success", "done", "finished"])
 
 const isQuota = (code: string | undefined, message: string): boolean =>
   code === "token_limit_exceeded" || /enqueued token limit/i.test(message)
@@ -210,22 +241,24 @@ const toStatus = (value: unknown): BatchProvider.Status => {
     .slice(0, 3)
     .map(({ line, message }) => `${line === undefined ? "" : `line ${line}: `}${message}`)
     .join("; ")
-  const status = Answer.text(batch["status"])?.toLowerCase() ?? ""
+  const status = (Answer.text(batch["status"]) ?? "").toLowerCase().replace(/^(?:job|batch)_(?:state|status)_/, "")
   const counts = Answer.fields(batch["request_counts"])
   const count = (value: unknown): number | undefined =>
     typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined
   // Absent, null and empty mean the same.
   const files = [batch["output_file_id"], batch["error_file_id"]].flatMap((id) => Answer.words(id) ?? [])
   // What has results has ended, whatever it is called: they are read, and the rest is sent again.
-  const isRejected = status === "failed" && files.length === 0
+  const named = Answer.oneOf(states, status)
+  const state = files.length > 0 && (named === undefined || named === "rejected") ? "ended" : (named ?? "running")
   return {
     id,
-    state: status === "failed" && !isRejected ? "ended" : (Answer.oneOf(states, status) ?? "running"),
+    state,
     answered: count(counts["completed"]) ?? 0,
     failed: count(counts["failed"]) ?? 0,
     counted: count(counts["completed"]),
-    isWhole: status === "completed",
-    ...(!isRejected
+    isWhole: WHOLE.has(status),
+    isCancelled: status === "cancelled" || status === "canceled",
+    ...(state !== "rejected"
       ? undefined
       : {
           rejection: {

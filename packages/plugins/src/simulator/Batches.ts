@@ -329,6 +329,7 @@ export const make = ({ batches: options = {} }: Options, engine: Engine): Batche
       }
       if (id === undefined)
         return json(200, { object: "list", data: [...files.values()].reverse().map(fileObject), has_more: false })
+      if (request.method === "DELETE" && files.delete(id)) return json(200, { id, object: "file", deleted: true })
       if (action !== "content") return error(404, "invalid_request_error", `No such File object: ${id}`)
       const [, name, which] = /^(.*)-(output|errors)$/.exec(id) ?? []
       const batch = name === undefined ? undefined : batches.get(name)
