@@ -138,18 +138,28 @@ export const collect = Effect.fnUntraced(function* (
   const unread = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number)).length
   const owed = Math.min(unread, Math.max(0, countedOf(batch, status) - given))
   if (owed === 0) {
-    if (unanswered !== undefined) {
-      const missing = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number))
-      const undone = missing.map(({ number }) => toUndone(number, unanswered))
-      yield* BatchFailure.stored(store, store.batches.take(batch, undone, `${token}-undone`))
-      failed += undone.length
-    }
-    yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))
+    const missing = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number))
+    failed += yield* releaseAll(batch, missing, env, unanswered)
     env.onTaken(batch, lines)
   }
   yield* warn(batch, "ids that it has not sent", unknown)
   yield* warn(batch, "more than one result for", repeated)
   return { answered, failed, owed, unreadable }
+})
+
+/** Lets go of lines of which nothing has come: they are to be sent again, or fail; how many do. */
+const releaseAll = Effect.fnUntraced(function* (
+  batch: BatchRepo.Batch,
+  missing: ReadonlyArray<BatchRepo.Line>,
+  { store }: Environment,
+  failure: AiError.AiError | undefined
+) {
+  if (failure !== undefined) {
+    const undone = missing.map(({ number }) => toUndone(number, failure))
+    yield* BatchFailure.stored(store, store.batches.take(batch, undone, `${batch.name}-undone`))
+  }
+  yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))
+  return failure === undefined ? 0 : missing.length
 })
 
 /** Leaves only requests that wait and have no answer, as seen; how many of the others were given an answer that cannot be read. */
