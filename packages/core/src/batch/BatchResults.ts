@@ -106,9 +106,7 @@ export const collect = Effect.fnUntraced(function* (
   const settle = Effect.fnUntraced(function* (mine: ReadonlyMap<number, BatchProvider.Outcome>) {
     const now = yield* Clock.currentTimeMillis
     const taken = Array.from(mine, ([number, outcome]) =>
-      outcome._tag === "Unanswered"
-        ? toUndone(number, unanswered)
-        : toTaken(batch, byNumber.get(number)!, outcome, env.pricing, now)
+      toTaken(batch, byNumber.get(number)!, outcome, env.pricing, now, unanswered)
     )
     if (taken.length === 0) return
     const accepted = yield* BatchFailure.stored(store, store.batches.take(batch, taken, token))
@@ -135,10 +133,9 @@ export const collect = Effect.fnUntraced(function* (
   yield* provider.results(status, batch.model).pipe(Stream.grouped(GROUP), Stream.runForEach(take))
   given += leaveWaiting(others, seen, byNumber)
   yield* Effect.forEach(Arr.chunksOf(others, GROUP), (group) => settle(new Map(group)), { discard: true })
-  const unread = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number)).length
-  const owed = Math.min(unread, Math.max(0, countedOf(batch, status) - given))
+  const missing = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number))
+  const owed = Math.min(missing.length, Math.max(0, countedOf(batch, status) - given))
   if (owed === 0) {
-    const missing = lines.filter(({ number, state }) => state === "waiting" && !seen.has(number))
     failed += yield* releaseAll(batch, missing, env, unanswered)
     env.onTaken(batch, lines)
   }
@@ -242,11 +239,13 @@ const toUndone = (number: number, error: AiError.AiError | undefined): BatchRepo
 const toTaken = (
   batch: BatchRepo.Batch,
   line: BatchRepo.Line,
-  outcome: Exclude<BatchProvider.Outcome, { readonly _tag: "Unanswered" }>,
+  outcome: BatchProvider.Outcome,
   pricing: Pricing.Service,
-  now: number
+  now: number,
+  unanswered?: AiError.AiError
 ): BatchRepo.Taken => {
   const { number, row, step } = line
+  if (outcome._tag === "Unanswered") return toUndone(number, unanswered)
   const at = batch.sentAt ?? batch.createdAt
   const common = {
     _tag: "Attempt" as const,
