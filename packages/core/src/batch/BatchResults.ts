@@ -68,8 +68,7 @@ export const collect = Effect.fnUntraced(function* (
   const byNumber = new Map(lines.map((line) => [line.number, line]))
   const seen = new Set<number>()
   const token = `${batch.name}-${(yield* Random.nextIntBetween(0, 36 ** 6)).toString(36)}`
-  const unknown: Array<string> = []
-  const repeated: Array<string> = []
+  const odd: Record<"unknown" | "repeated", Array<string>> = { unknown: [], repeated: [] }
   const unreadable: Array<number> = []
   let answered = lines.filter((line) => line.state === "answered").length
   let failed = lines.filter((line) => line.state === "failed").length
@@ -88,10 +87,10 @@ export const collect = Effect.fnUntraced(function* (
       const { customId, outcome } = result
       const number = BatchSpool.numberOf(batch, customId)
       const line = number === undefined ? undefined : byNumber.get(number)
-      if (number === undefined || line === undefined) unknown.push(customId)
-      else if (seen.has(number)) repeated.push(customId)
+      if (number === undefined || line === undefined) odd.unknown.push(customId)
+      else if (seen.has(number)) odd.repeated.push(customId)
       else if (outcome._tag !== "Answered") {
-        if (others.has(number)) repeated.push(customId)
+        if (others.has(number)) odd.repeated.push(customId)
         else others.set(number, outcome)
       } else {
         seen.add(number)
@@ -139,8 +138,7 @@ export const collect = Effect.fnUntraced(function* (
     failed += yield* releaseAll(batch, missing, env, unanswered)
     env.onTaken(batch, lines)
   }
-  yield* warn(batch, "ids that it has not sent", unknown)
-  yield* warn(batch, "more than one result for", repeated)
+  yield* warn(batch, odd)
   return { answered, failed, owed, unreadable }
 })
 
@@ -222,13 +220,21 @@ export const giveUp = Effect.fnUntraced(function* (
   return accepted.size
 })
 
-/** A few examples of what is wrong with the results. */
-const warn = (batch: BatchRepo.Batch, what: string, ids: ReadonlyArray<string>): Effect.Effect<void> =>
-  ids.length === 0
-    ? Effect.void
-    : Effect.logWarning(
-        `batch ${batch.name}: its results have ${what}: ${ids.slice(0, 5).join(", ")}${ids.length > 5 ? `, … (${ids.length})` : ""}`
-      )
+/** A few examples of the ids that do not belong to the results. */
+const warn = (
+  batch: BatchRepo.Batch,
+  { repeated, unknown }: Record<"unknown" | "repeated", ReadonlyArray<string>>
+): Effect.Effect<void> =>
+  Effect.forEach(
+    [["ids that it has not sent", unknown] as const, ["more than one result for", repeated] as const],
+    ([what, ids]) =>
+      ids.length === 0
+        ? Effect.void
+        : Effect.logWarning(
+            `batch ${batch.name}: its results have ${what}: ${ids.slice(0, 5).join(", ")}${ids.length > 5 ? `, … (${ids.length})` : ""}`
+          ),
+    { discard: true }
+  )
 
 /** A request that the provider did not do. */
 const toUndone = (number: number, error: AiError.AiError | undefined): BatchRepo.Taken =>
