@@ -9,6 +9,8 @@ import type { AddressInfo } from "node:net"
 export interface Reply {
   readonly status?: number
   readonly body?: string | object
+  /** The body as it goes out, in place of `body`. */
+  readonly bytes?: Uint8Array
   readonly headers?: Record<string, string>
   /** Sends headers and the beginning of a body, and then nothing. */
   readonly stall?: boolean
@@ -39,12 +41,12 @@ export const serve = (reply: (body: string, index: number) => Reply): Effect.Eff
           })
           request.on("end", () => {
             seen.push({ path: request.url ?? "", headers: request.headers, body })
-            const { body: out = {}, cut, drop, headers, stall, status = 200 } = reply(body, seen.length - 1)
+            const { body: out = {}, bytes, cut, drop, headers, stall, status = 200 } = reply(body, seen.length - 1)
             if (drop === true) return response.destroy()
             response.writeHead(status, { "content-type": "application/json", ...headers })
             if (stall === true) return response.write("{")
             if (cut === true) return response.write(String(out), () => response.destroy())
-            response.end(typeof out === "string" ? out : JSON.stringify(out))
+            response.end(bytes ?? (typeof out === "string" ? out : JSON.stringify(out)))
           })
         })
         await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
