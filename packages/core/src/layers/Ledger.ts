@@ -146,7 +146,8 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
           Effect.provideService(IsBooked, true)
         ),
         (exit) => {
-          if (Exit.isFailure(exit)) CallOutcome.failed(fiber)
+          if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
+          else CallOutcome.succeeded(fiber, request)
           if (Exit.isSuccess(exit) && isNew(fiber.getRef(Parking.Row), request)) {
             const now = clock.currentTimeMillisUnsafe()
             const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)

@@ -261,7 +261,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
             }
           )
         : Effect.suspend(() => run(input))
-    const outcome: CallOutcome.CallOutcome = { hasFailed: false }
+    const outcome = CallOutcome.make()
     return Effect.withFiber((fiber) =>
       Effect.onExitPrimitive(Effect.provideService(computed, CallOutcome.CallOutcome, outcome), (exit) => {
         flights.delete(key)
@@ -270,7 +270,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
           return undefined
         }
         const text = StoredValue.encode(exit.value)
-        if (outcome.hasFailed) {
+        if (CallOutcome.hasFailed(outcome)) {
           Deferred.doneUnsafe(made, Exit.succeed({ text, value: exit.value }))
           if (madeOfFailures++ > 0) return undefined
           return Effect.logWarning(

@@ -45,8 +45,11 @@ const callsOf = (text: string): ReadonlyArray<Call> => Option.getOrElse(decodeCa
 const MOST_CALLS = 16
 const MOST_CHARACTERS = 200_000
 
-const hashOf = (client: ModelClient.Service, request: ModelRequest.ModelRequest): string =>
-  ContentHash.make(RequestKey.content(client.resolve(request)))
+/** What is asked, by whichever sample of a row. */
+const hashOf = (client: ModelClient.Service, request: ModelRequest.ModelRequest): string => {
+  const resolved = client.resolve(request)
+  return ContentHash.make(RequestKey.content(resolved._tag === "Completion" ? { ...resolved, sample: 0 } : resolved))
+}
 
 const hasTools = (request: ModelRequest.ModelRequest): boolean =>
   request._tag === "Completion" && request.tools.length > 0

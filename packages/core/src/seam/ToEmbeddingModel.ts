@@ -17,6 +17,7 @@ import * as ModelRequest from "../data/ModelRequest.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
+import * as CallOutcome from "./CallOutcome.ts"
 import * as Caller from "./Caller.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ModelClient from "./ModelClient.ts"
@@ -56,7 +57,16 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
     resolver: (entries) =>
       EmbeddingParts.together(
         entries,
-        (some) => Effect.provideContext(sendAll(some.map(({ request }) => request.input)), entries[0].context),
+        // Whether a row's own text has failed is known when it is answered, and not by what was sent with it.
+        (some) =>
+          Effect.provideContext(
+            Effect.provideService(
+              sendAll(some.map(({ request }) => request.input)),
+              CallOutcome.CallOutcome,
+              undefined
+            ),
+            entries[0].context
+          ),
         (some, exit) => {
           for (const [at, entry] of some.entries()) {
             entry.completeUnsafe(
@@ -77,7 +87,19 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
     ...model,
     resolver,
     embed: (input) =>
-      Effect.withSpan(Effect.request(new EmbeddingModel.EmbeddingRequest({ input }), resolver), "EmbeddingModel.embed")
+      Effect.withFiber((fiber) =>
+        Effect.onExitPrimitive(
+          Effect.withSpan(
+            Effect.request(new EmbeddingModel.EmbeddingRequest({ input }), resolver),
+            "EmbeddingModel.embed"
+          ),
+          (exit) => {
+            const note = Exit.isFailure(exit) ? CallOutcome.failed : CallOutcome.succeeded
+            note(fiber, requestOf([input], {}))
+            return undefined
+          }
+        )
+      )
   }))
   // What a row asks is its own text, whichever request it goes in.
   return Effect.map(gathered, (model) => ({

@@ -175,7 +175,7 @@ const askForText = (
       const isWhole = ModelResponse.isComplete(response)
       const problem = isWhole ? check?.(response) : undefined
       if (problem === undefined && (keepsAll || isWhole)) return Effect.succeed(response)
-      CallOutcome.failed(fiber)
+      CallOutcome.failed(fiber, request)
       if (problem !== undefined) return Effect.fail(unfit(problem, response, "generateText"))
       const description = ModelResponse.isTruncated(response)
         ? `${truncated(response)}, or take it as it is: truncated: "keep"`
@@ -206,7 +206,7 @@ const askForObject = (
   return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, check), (response) => {
     const problem = check(response)
     if (problem !== undefined) {
-      CallOutcome.failed(fiber)
+      CallOutcome.failed(fiber, request)
       return Effect.fail(unfit(problem, response))
     }
     const text = ModelResponse.text(response)
