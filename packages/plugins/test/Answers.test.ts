@@ -1,8 +1,8 @@
 /** Answers in unusual forms, each read the same by every transport, plain and streamed. */
 import { assert, describe, it } from "@effect/vitest"
-import { ModelClient, ModelFailure, ModelResponse, Money } from "@pipe/core"
+import { FromLanguageModel, ModelClient, ModelFailure, ModelResponse, Money, ToLanguageModel } from "@pipe/core"
 import { Anthropic, OpenAi } from "@pipe/plugins"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { cases, type Case } from "./fixtures/Answers.ts"
 import * as Streamed from "./Streamed.ts"
 import * as Wire from "./Wire.ts"
@@ -85,3 +85,46 @@ for (const transport of ["pool", "sdk"] as const) {
     })
   }
 }
+
+// What `effect/ai` itself does with an answer lies between the two: its parts, its counts of tokens and its reasons of the end.
+describe("through a LanguageModel of effect/ai", () => {
+  const toolsOf = (one: Case) =>
+    (one.expect.calls ?? []).map(([name]) => ({ name: String(name), parameters: { type: "object" as const } }))
+
+  for (const one of cases.filter(({ events }) => events === undefined)) {
+    it.live(`${one.id}: ${one.api}, ${one.what}`, () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const server = yield* Wire.serve(() => replyOf(one, false))
+          const theirs = Layer.provide(
+            ToLanguageModel.layer,
+            layerOf(one, server.url, { transport: "pool", stream: false })
+          )
+          const bridge = FromLanguageModel.layer({
+            provider: one.provider ?? "openai",
+            model: one.model ?? "gpt-4o-mini"
+          })
+          const asked = Wire.question("x", { tools: toolsOf(one) })
+          const { error, value } = yield* Wire.over(Layer.provide(bridge, theirs), ModelClient.send(asked))
+          const { calls, failure, text, thoughts, usage } = one.expect
+          if (failure === undefined && error === undefined) {
+            if (text !== undefined) assert.strictEqual(ModelResponse.text(value!), text)
+            if (thoughts !== undefined) assert.strictEqual(partsOf(value!).thoughts, thoughts)
+            if (calls !== undefined) assert.deepEqual<ReadonlyArray<unknown>>(partsOf(value!).calls, calls)
+            // It has no other classes: audio is among the rest there.
+            if (usage?.inputAudio !== undefined) return
+            for (const name of ["uncachedInput", "cacheRead", "cacheWrite", "output", "reasoning"] as const) {
+              if (usage?.[name] !== undefined) assert.strictEqual(value!.usage![name], usage[name], name)
+            }
+          } else {
+            assert.isDefined(error)
+            assert.isUndefined(value)
+            if (failure !== undefined) assert.include(ModelFailure.message(error), failure)
+            // Only what is not whole fails here, and not there.
+            else assert.match(ModelFailure.message(error), /the answer is empty|output limit|maxTokens|tool/)
+          }
+        })
+      )
+    )
+  }
+})
