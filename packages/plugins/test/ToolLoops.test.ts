@@ -1,8 +1,8 @@
 /** Loops over tools as a step writes them: what came with a call goes back with it, and a call that cannot be made is said in words. */
 import { assert, describe, it } from "@effect/vitest"
-import { ModelClient, ModelFailure, ToLanguageModel } from "@pipe/core"
-import { Anthropic, OpenAi } from "@pipe/plugins"
-import { Effect, Schema } from "effect"
+import { Flow, Ledger, ModelClient, ModelFailure, Plan, Runner, Sink, Source, Stack, ToLanguageModel } from "@pipe/core"
+import { Anthropic, NodeHost, OpenAi } from "@pipe/plugins"
+import { Effect, Layer, Schema } from "effect"
 import { Chat, LanguageModel, Tool, Toolkit } from "effect/ai"
 import type { Retry } from "@pipe/core"
 import * as Streamed from "./Streamed.ts"
@@ -278,3 +278,56 @@ for (const way of ways) {
     )
   })
 }
+
+describe("the plan of a loop over tools", () => {
+  it.live("counts the calls and tokens a row that earlier runs have made", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const server = yield* Wire.serve((body) => {
+          const turns = (JSON.parse(body) as { messages: ReadonlyArray<{ role: string }> }).messages.filter(
+            ({ role }) => role === "tool"
+          ).length
+          const answer = turns < 2 ? chat({ tool_calls: [call()] }, "tool_calls") : last.chat
+          return {
+            body: {
+              ...answer,
+              usage: { prompt_tokens: 100 + 50 * turns, completion_tokens: 20, total_tokens: 120 + 50 * turns }
+            }
+          }
+        })
+        const flow = (rows: number) => {
+          const row = Source.fromIterable(
+            "row",
+            Array.from({ length: rows }, (_, at) => at)
+          )
+          const answer = Flow.step("answer", { row }, ({ row }) =>
+            Effect.gen(function* () {
+              const toolkit = yield* tools
+              const chat = yield* Chat.fromPrompt(`row ${row}`)
+              for (let turn = 0; turn < 5; turn++) {
+                const response = yield* chat.generateText({ prompt: [], toolkit })
+                if (response.toolCalls.length === 0) return response.text
+              }
+              return "no end"
+            }).pipe(Effect.provide(handlers))
+          )
+          return Flow.make("loop", {
+            outputs: [Sink.forEach("out", answer, () => Effect.void)],
+            stack: Stack.make(Ledger.layer, layerOf("chat", server.url, ways[0]))
+          })
+        }
+        const host = Layer.succeedContext(yield* Layer.build(NodeHost.layerMemory))
+        const first = yield* Effect.provide(Plan.make(flow(4)), host)
+        assert.strictEqual(first.lines[0]!.calls, 4)
+        assert.match(String(first.notes), /only the run shows/)
+        yield* Effect.provide(Runner.run(flow(4), { errorsFile: false }), host)
+        const sent = server.seen.length
+        const plan = yield* Effect.provide(Plan.make(flow(14)), host)
+        const summary = yield* Effect.provide(Runner.run(flow(14), { errorsFile: false }), host)
+        assert.strictEqual(plan.lines[0]!.calls, server.seen.length - sent)
+        assert.strictEqual(plan.lines[0]!.inputTokens, summary.tokens.uncachedInput)
+        assert.strictEqual(plan.cost.expected, summary.cost)
+      })
+    )
+  )
+})

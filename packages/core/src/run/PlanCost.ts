@@ -211,6 +211,12 @@ export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
       found.push(
         `${one.step}: how many rows the models before leave to ${one.model} only the run shows; all are counted here`
       )
+    if (one.rounds !== undefined)
+      found.push(
+        one.rounds === 0
+          ? `${one.step}: it has tools, and how often a row calls the model only the run shows; once is counted here, and what the run counts in the next plan`
+          : `${one.step}: it has tools; a row is counted with ${Number(one.rounds.toFixed(1))} calls, as in earlier runs`
+      )
     if (one.isReused)
       found.push(`${one.step}: how many of its answers are reused by meaning only the run shows; it costs at most this`)
     return found

@@ -55,12 +55,17 @@ export interface Counts {
   isMost: boolean
   /** Asked by a cascade. */
   isCascaded: boolean
+  /** Calls a row of a loop over tools that earlier runs have made; 0 where none has. Absent: it has no tools. */
+  rounds: number | undefined
   /** Of its strong model: what all rows would ask of it. */
   unrouted: { calls: number; input: number } | undefined
 }
 
 /** Whole prompts: shares of them are added up, and not exactly. */
 export const callsOf = ({ prompts }: Counts): number => Math.ceil(prompts - 1e-6)
+
+/** Of a call that is no loop. */
+const ONCE = { input: 0, rounds: 1 }
 
 /** What is known of a step's answers by a model; where it has not answered yet, by another. */
 export const sampleOf = (samples: ReadonlyArray<LedgerRepo.OutputSample>, step: string, model: string) =>
@@ -117,6 +122,7 @@ export const counting = (
           isReused: false,
           isMost: false,
           isCascaded: false,
+          rounds: undefined,
           unrouted: undefined
         })
       )
@@ -171,10 +177,14 @@ export const counting = (
     request: ModelRequest.ModelRequest,
     varying: Varying.Varying | undefined,
     tokens: TokenCounter.Count,
-    share: number,
-    isStrong: boolean
+    part: number,
+    isStrong: boolean,
+    loop: Pick<LedgerRepo.OutputSample, "input" | "rounds">
   ) {
-    const { alone, input, prompts } = yield* promptOf(request, varying, counts.step, tokens)
+    const sizes = yield* promptOf(request, varying, counts.step, tokens)
+    const { prompts } = sizes
+    const [alone, input] = [Math.max(sizes.alone, loop.input), Math.max(sizes.input, loop.input)]
+    const share = part * loop.rounds
     counts.calls += share
     counts.prompts += share * prompts
     counts.input += share * input
@@ -217,11 +227,24 @@ export const counting = (
     Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
       const { step } = fiber.getRef(Caller.Caller)
       const counts = countsOf(step, request, isRouted)
-      const expected = Math.round(sampleOf(env.samples, step, request.model ?? "")?.mean ?? GUESS.expected)
+      const sample = sampleOf(env.samples, step, request.model ?? "")
+      const expected = Math.round(sample?.mean ?? GUESS.expected)
+      const isLoop = request._tag === "Completion" && request.tools.length > 0
+      // A placeholder calls no tool, so that a loop ends with its first round: the others are those of earlier runs.
+      if (isLoop) counts.rounds = sample?.rounds ?? 0
+      const loop = isLoop && sample !== undefined ? sample : ONCE
       if (isMost) counts.isMost = true
       if (isCascaded) counts.isCascaded = true
       const answer = Effect.map(
-        count(counts, request, fiber.getRef(Varying.Varying), fiber.getRef(TokenCounter.TokenCounter), share, isStrong),
+        count(
+          counts,
+          request,
+          fiber.getRef(Varying.Varying),
+          fiber.getRef(TokenCounter.TokenCounter),
+          share,
+          isStrong,
+          loop
+        ),
         () => Placeholder.make(request, expected, ++number)
       )
       if (cache === undefined || !env.useCache) return answer

@@ -24,6 +24,10 @@ export interface OutputSample {
   readonly mean: number
   readonly deviation: number
   readonly most: number
+  /** Input tokens of a call, in the mean. */
+  readonly input: number
+  /** Answers that a row has paid for, in the mean: a loop over tools has several. */
+  readonly rounds: number
 }
 
 /** What was spent for a step by a model. */
@@ -241,9 +245,10 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
     Effect.map(
       database.query(
         `WITH recent AS (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20),
-          given AS (SELECT step, model, count(*) AS answers FROM answers WHERE run IN (SELECT id FROM recent) AND origin = 'provider' GROUP BY step, model)
+          given AS (SELECT step, model, count(*) AS answers, count(DISTINCT run || '/' || row_index) AS given_rows FROM answers WHERE run IN (SELECT id FROM recent) AND origin = 'provider' GROUP BY step, model)
           SELECT attempts.step AS step, attempts.model AS model, count(*) AS n, avg(output + reasoning) AS mean,
-            avg((output + reasoning) * (output + reasoning)) AS square, max(output + reasoning) AS most, max(given.answers) AS answers
+            avg((output + reasoning) * (output + reasoning)) AS square, max(output + reasoning) AS most, max(given.answers) AS answers, max(given.given_rows) AS given_rows,
+            avg(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0)) AS input
           FROM attempts LEFT JOIN given ON given.step = attempts.step AND given.model = attempts.model
           WHERE run IN (SELECT id FROM recent) AND error IS NULL AND estimated = 0 AND output IS NOT NULL
           GROUP BY attempts.step, attempts.model`,
@@ -260,7 +265,9 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
             answers: number(row["n"]),
             mean: mean * share,
             deviation: Math.sqrt(Math.max(0, number(row["square"]) - mean * mean)) * share,
-            most: number(row["most"]) * share
+            most: number(row["most"]) * share,
+            input: number(row["input"]) * share,
+            rounds: Math.max(1, number(row["answers"]) / Math.max(1, number(row["given_rows"])))
           }
         })
     )
