@@ -13,7 +13,7 @@ import {
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Fiber, type Layer, Logger } from "effect"
-import { type AiError, EmbeddingModel, LanguageModel } from "effect/ai"
+import { type AiError, type EmbeddingModel, LanguageModel } from "effect/ai"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

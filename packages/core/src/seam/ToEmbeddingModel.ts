@@ -27,6 +27,35 @@ import * as Watch from "./Watch.ts"
 
 /** The `EmbeddingModel` of a client. */
 export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
+  const send = (inputs: ReadonlyArray<string>) =>
+    Effect.withFiber<ModelResponse.EmbeddingResponse, AiError.AiError>((fiber) =>
+      client.send(requestOf(inputs, fiber.getRef(ModelSettings.ModelSettings)))
+    )
+  const resolver = makeResolver(send)
+  const whole = EmbeddingModel.make({
+    embedMany: ({ inputs }) =>
+      Effect.map(send(inputs), (response) => ({
+        results: response.vectors.map((vector) => [...vector]),
+        usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
+      }))
+  })
+  return Effect.map(whole, (model) => ({ ...model, resolver, embed: embedBy(resolver) }))
+}
+
+const requestOf = (inputs: ReadonlyArray<string>, settings: ModelSettings.ModelSettings): ModelRequest.Embedding =>
+  ModelRequest.embedding({
+    inputs,
+    ...(settings.model === undefined ? undefined : { model: settings.model }),
+    ...(settings.dimensions === undefined ? undefined : { dimensions: settings.dimensions }),
+    ...(settings.providerOptions === undefined ? undefined : { providerOptions: settings.providerOptions })
+  })
+
+type Resolver = RequestResolver.RequestResolver<EmbeddingModel.EmbeddingRequest>
+
+/** Gathers the texts that are asked for together. */
+const makeResolver = (
+  send: (inputs: ReadonlyArray<string>) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
+): Resolver => {
   /** Rows that may be put down ask for themselves: one that waits for another's call could not be. */
   const numbers = new WeakMap<Parking.Row, number>()
   let number = 0
@@ -36,18 +65,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
     numbers.set(row, known)
     return known
   }
-  const requestOf = (inputs: ReadonlyArray<string>, settings: ModelSettings.ModelSettings) =>
-    ModelRequest.embedding({
-      inputs,
-      ...(settings.model === undefined ? undefined : { model: settings.model }),
-      ...(settings.dimensions === undefined ? undefined : { dimensions: settings.dimensions }),
-      ...(settings.providerOptions === undefined ? undefined : { providerOptions: settings.providerOptions })
-    })
-  const sendAll = (inputs: ReadonlyArray<string>) =>
-    Effect.withFiber<ModelResponse.EmbeddingResponse, AiError.AiError>((fiber) =>
-      client.send(requestOf(inputs, fiber.getRef(ModelSettings.ModelSettings)))
-    )
-  const resolver = RequestResolver.makeGrouped<EmbeddingModel.EmbeddingRequest, string>({
+  return RequestResolver.makeGrouped<EmbeddingModel.EmbeddingRequest, string>({
     key: ({ context }) =>
       RequestKey.canonical([
         Context.get(context, ModelSettings.ModelSettings),
@@ -60,11 +78,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
         // Whether a row's own text has failed is known when it is answered, and not by what was sent with it.
         (some) =>
           Effect.provideContext(
-            Effect.provideService(
-              sendAll(some.map(({ request }) => request.input)),
-              CallOutcome.CallOutcome,
-              undefined
-            ),
+            Effect.provideService(send(some.map(({ request }) => request.input)), CallOutcome.CallOutcome, undefined),
             entries[0].context
           ),
         (some, exit) => {
@@ -76,57 +90,43 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
         }
       )
   })
-  const whole = EmbeddingModel.make({
-    embedMany: ({ inputs }) =>
-      Effect.map(sendAll(inputs), (response) => ({
-        results: response.vectors.map((vector) => [...vector]),
-        usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
-      }))
-  })
-  const gathered = Effect.map(whole, (model): EmbeddingModel.EmbeddingModel => ({
-    ...model,
-    resolver,
-    embed: (input) =>
-      Effect.withFiber((fiber) =>
-        Effect.onExitPrimitive(
-          Effect.withSpan(
-            Effect.request(new EmbeddingModel.EmbeddingRequest({ input }), resolver),
-            "EmbeddingModel.embed"
-          ),
-          (exit) => {
-            const note = Exit.isFailure(exit) ? CallOutcome.failed : CallOutcome.succeeded
-            note(fiber, requestOf([input], {}))
-            return undefined
-          }
-        )
-      )
-  }))
-  // What a row asks is its own text, whichever request it goes in.
-  return Effect.map(gathered, (model) => ({
-    ...model,
-    embed: (input) =>
-      Effect.withFiber((fiber) => {
-        const watch = fiber.getRef(Watch.Watch)
-        if (watch === undefined) return model.embed(input)
-        const request = requestOf([input], fiber.getRef(ModelSettings.ModelSettings))
-        const sent = Effect.map(
-          Effect.provideService(model.embed(input), Watch.Watch, undefined),
-          ({ vector }): ModelResponse.EmbeddingResponse => ({
-            _tag: "EmbeddingResponse",
-            provider: "",
-            model: request.model ?? "",
-            requestedModel: request.model ?? "",
-            origin: "provider",
-            vectors: [vector]
-          })
-        )
-        return Effect.map(
-          watch(request, sent),
-          ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[0]! })
-        )
-      })
-  }))
 }
+
+/** The vector of one text. What a row asks is its own text, whichever request it goes in. */
+const embedBy =
+  (resolver: Resolver): EmbeddingModel.EmbeddingModel["embed"] =>
+  (input) =>
+    Effect.withFiber((fiber) => {
+      const request = requestOf([input], fiber.getRef(ModelSettings.ModelSettings))
+      const embedded = Effect.onExitPrimitive(
+        Effect.withSpan(
+          Effect.request(new EmbeddingModel.EmbeddingRequest({ input }), resolver),
+          "EmbeddingModel.embed"
+        ),
+        (exit) => {
+          const note = Exit.isFailure(exit) ? CallOutcome.failed : CallOutcome.succeeded
+          note(fiber, request)
+          return undefined
+        }
+      )
+      const watch = fiber.getRef(Watch.Watch)
+      if (watch === undefined) return embedded
+      const sent = Effect.map(
+        Effect.provideService(embedded, Watch.Watch, undefined),
+        ({ vector }): ModelResponse.EmbeddingResponse => ({
+          _tag: "EmbeddingResponse",
+          provider: "",
+          model: request.model ?? "",
+          requestedModel: request.model ?? "",
+          origin: "provider",
+          vectors: [vector]
+        })
+      )
+      return Effect.map(
+        watch(request, sent),
+        ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[0]! })
+      )
+    })
 
 /** Provides `EmbeddingModel` from the `ModelClient` in context. */
 export const layer: Layer.Layer<EmbeddingModel.EmbeddingModel, never, ModelClient.ModelClient> = Layer.effect(
