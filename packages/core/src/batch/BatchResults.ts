@@ -318,11 +318,12 @@ const countedOr = (
   pricing: Pricing.Service,
   at: number
 ): Charge.Charge => {
-  const { model, provider } = batch
+  const { model: requestedModel, provider } = batch
   const usage = ModelFailure.usageOf(error)
+  const answered = { model: requestedModel, ...ModelFailure.answeredBy(error) }
   return usage === undefined || usage.unpriceable === true
     ? atMost(batch, line, pricing, at)
-    : Pricing.charge(pricing, { provider, model, usage, serviceTier: "batch" }, at)
+    : Pricing.charge(pricing, { ...answered, requestedModel, provider, usage, serviceTier: "batch" }, at)
 }
 
 /** What an answer without a count has cost at most: what its request could, or as long as it is where no limit was sent. */

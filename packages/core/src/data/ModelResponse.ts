@@ -193,10 +193,22 @@ export const isTruncated = (response: ModelResponse): boolean =>
 
 /** Whether a completion has a text that says something, or a part that is neither text nor reasoning. */
 export const hasContent = ({ parts }: CompletionResponse): boolean =>
-  parts.some((part) => (part.type === "text" ? part.text !== "" : part.type !== "reasoning"))
+  parts.some((part) => (part.type === "text" ? /\S/.test(part.text) : part.type !== "reasoning"))
+
+/** What an answer shows: its text, and its calls of tools as JSON. */
+export const shown = (response: CompletionResponse): string =>
+  response.parts
+    .flatMap((part) =>
+      part.type === "text"
+        ? [part.text]
+        : part.type === "tool-call"
+          ? [JSON.stringify({ tool: part.name, arguments: part.params })]
+          : []
+    )
+    .join("\n")
 
 /** How answers end that did not end by themselves. */
-const BROKEN: ReadonlySet<FinishReason> = new Set<FinishReason>(["length", "content-filter", "error", "pause"])
+const BROKEN: ReadonlySet<FinishReason> = new Set<FinishReason>(["length", "content-filter", "error", "pause", "other"])
 
 /**
  * Whether an answer is whole: it ended by itself and holds something. The one rule for all that keeps answers, and for steps: one that

@@ -250,8 +250,8 @@ const outputsOf = (said: number, rest: number | undefined, { outputAudio, output
  * **Details** The top-level count is the truth: an unnamed remainder is ordinary input or output. The figures decide what stands
  * inside what: where `total` is more than input and output together, the rest is output, since some endpoints count reasoning beside
  * it, and where it is input, output and cached (or audio) input together, that stands beside. If reasoning exceeds the output, the
- * output that the total confirms is charged, or without a total both, and the contradiction is marked. If the cached parts exceed an input that no total confirms, no number is right, so
- * the usage is marked `unpriceable` and keeps the provider's figures in `inconsistent`.
+ * output that the total confirms is charged, or without a total both, and the contradiction is marked. If the cached parts exceed an
+ * input that the total confirms, both are charged, and that is marked too; where no total confirms it, no number is right, so the usage is marked `unpriceable` and keeps the provider's figures in `inconsistent`.
  */
 export const fromInclusive = (figures: Figures): Usage | undefined => {
   const found = ends(figures)
@@ -263,19 +263,24 @@ export const fromInclusive = (figures: Figures): Usage | undefined => {
   const input = isBeside ? found[0] + media : found[0]
   const cached = cacheRead + cacheWrite + cacheWrite1h
   const total = count(figures.total)
-  if (cached > input && total === input + cached + said) return fromDisjoint(figures)
+  // All three together are the total: the cached classes stand beside the input, and reasoning inside the output.
+  if (cached > 0 && media === 0 && total === input + cached + said && counts.reasoning <= said) {
+    return fromDisjoint({ ...figures, input, output: said - counts.reasoning })
+  }
   const output = outputsOf(said, total === undefined ? undefined : total - input, counts)
   const text = input - media
   if (cached > input || text < 0) {
+    // The total counts none of what was cached: it stands beside, and is charged too.
+    const isConfirmed = total === input + said && media === 0
     return {
       ...zero,
       ...output,
       uncachedInput: input,
+      ...(isConfirmed ? { cacheRead, cacheWrite, cacheWrite1h } : undefined),
       inconsistent: `the provider reports ${input} input tokens of which ${cacheRead} cache read and ${cacheWrite + cacheWrite1h} cache write${
         media === 0 ? "" : ` and ${media} audio or image`
       }`,
-      // What the total confirms is charged, and none of it as cached.
-      ...(total === input + said && media === 0 ? undefined : { unpriceable: true as const })
+      ...(isConfirmed ? undefined : { unpriceable: true as const })
     }
   }
   // Audio may be among what was read from the cache: it is charged as if it were not.

@@ -155,7 +155,10 @@ const unfit = (problem: string, response: ModelResponse.ModelResponse): AiError.
   AiError.make({
     module: response.provider,
     method: "send",
-    reason: new AiError.StructuredOutputError({ description: problem, responseText: ModelResponse.text(response) })
+    reason: new AiError.StructuredOutputError({
+      description: problem,
+      responseText: response._tag === "CompletionResponse" ? ModelResponse.shown(response) : ""
+    })
   })
 
 /** Longest piece of a wrong answer and of its problem that is sent back: a re-ask must not grow without bound. */

@@ -286,10 +286,11 @@ export const ended = (
 ): Charge => {
   const counted = error === undefined ? undefined : ModelFailure.usageOf(error)
   if (counted !== undefined && counted.unpriceable !== true) {
-    const model = call.request.model ?? ""
+    const requestedModel = call.request.model ?? ""
+    const answered = { model: requestedModel, ...serviceOf(call), ...ModelFailure.answeredBy(error!) }
     return Pricing.charge(
       pricing,
-      { ...serviceOf(call), provider: call.provider, model, usage: counted },
+      { ...answered, requestedModel, provider: call.provider, usage: counted },
       call.startedAt
     )
   }

@@ -245,7 +245,9 @@ type Ratio = readonly [numerator: bigint, denominator: bigint]
  */
 const serviceTiers: { readonly [provider: string]: { readonly [tier: string]: Ratio } } = {
   openai: { default: [1n, 1n], auto: [1n, 1n], scale: [1n, 1n], batch: [1n, 2n], flex: [1n, 2n] },
-  anthropic: { default: [1n, 1n], standard: [1n, 1n], batch: [1n, 2n], us: [11n, 10n] }
+  anthropic: { default: [1n, 1n], standard: [1n, 1n], batch: [1n, 2n], us: [11n, 10n] },
+  // console.groq.com/docs/service-tiers: flex is asked at the ordinary price.
+  groq: { default: [1n, 1n], auto: [1n, 1n], on_demand: [1n, 1n], flex: [1n, 1n] }
 }
 
 /** The class of service that a request is asked in, and the provider that asks its price. */

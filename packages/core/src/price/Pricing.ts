@@ -142,11 +142,14 @@ export const charge = (
   const reported = reportedCost === undefined ? undefined : Money.fromReported(reportedCost)
   if (price !== undefined && cost !== undefined) {
     const fees = Price.feesOf(price, usage)
+    const isDoubted = reported !== undefined && !isNear(cost, reported)
+    // A price of a table may lack what is charged beside tokens; the author's own is what was agreed.
+    const charged = isDoubted && price.source === SOURCE && reported > cost ? reported : cost
     return {
       usage,
-      cost,
+      cost: charged,
       ...(fees === undefined || fees === Money.zero ? undefined : { fees }),
-      ...(reported === undefined || isNear(cost, reported) ? undefined : { doubt: doubtOf(answered, cost, reported) })
+      ...(isDoubted ? { doubt: doubtOf(answered, cost, reported, charged) } : undefined)
     }
   }
   if (usage.unpriceable === true) return { usage, cost: undefined, unknown: "usage" }
@@ -162,8 +165,8 @@ const isNear = (ours: Money.Money, theirs: Money.Money): boolean => {
 /** A ten-thousandth of a cent. */
 const ROUNDING = 1_000_000n
 
-const doubtOf = ({ model, provider }: Answered, ours: Money.Money, theirs: Money.Money): string =>
-  `${provider} says that a call of ${model} cost ${Money.format(theirs)}, and by its price it is ${Money.format(ours)}: the books have the latter. Give the price in the flow if it has changed: ${example(model)}`
+const doubtOf = ({ model, provider }: Answered, ours: Money.Money, theirs: Money.Money, charged: Money.Money): string =>
+  `${provider} says that a call of ${model} cost ${Money.format(theirs)}, and by its price it is ${Money.format(ours)}: the books have ${Money.format(charged)}. Give the price in the flow if it has changed: ${example(model)}`
 
 const MINUTE = 60_000
 

@@ -14,11 +14,22 @@ import * as ModelFailure from "./ModelFailure.ts"
 /** The most that one request may hold. */
 export interface Limits {
   readonly inputs: number
-  /** Characters of all inputs together. */
+  /** Of all inputs together, in UTF-8: a token is seldom less than one. */
   readonly bytes: number
 }
 
 type Send = (request: ModelRequest.Embedding) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
+
+/** The length of a text in UTF-8, in bytes. */
+const bytesOf = (text: string): number => {
+  let bytes = text.length
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    // Each half of a pair is two of its four bytes.
+    if (code > 0x7f) bytes += code < 0x800 || (code >= 0xd800 && code < 0xe000) ? 1 : 2
+  }
+  return bytes
+}
 
 /** The inputs in groups that an endpoint takes. */
 const groupsOf = (inputs: ReadonlyArray<string>, limits: Limits): ReadonlyArray<ReadonlyArray<string>> => {
@@ -26,12 +37,13 @@ const groupsOf = (inputs: ReadonlyArray<string>, limits: Limits): ReadonlyArray<
   let size = 0
   for (const input of inputs) {
     const last = groups.at(-1)
-    if (last === undefined || last.length >= limits.inputs || size + input.length > limits.bytes) {
+    const bytes = bytesOf(input)
+    if (last === undefined || last.length >= limits.inputs || size + bytes > limits.bytes) {
       groups.push([input])
-      size = input.length
+      size = bytes
     } else {
       last.push(input)
-      size += input.length
+      size += bytes
     }
   }
   return groups
@@ -56,7 +68,7 @@ export const send = (
 ): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> => {
   const { inputs } = request
   if (limits === undefined) return one(request)
-  const size = inputs.length > 1 ? inputs.reduce((sum, input) => sum + input.length, 0) : 0
+  const size = inputs.length > 1 ? inputs.reduce((sum, input) => sum + bytesOf(input), 0) : 0
   if (inputs.length <= limits.inputs && size <= limits.bytes) return one(request)
   return Effect.map(
     Effect.forEach(groupsOf(inputs, limits), (inputs) => one({ ...request, inputs }), { concurrency: 4 }),
@@ -66,7 +78,9 @@ export const send = (
 
 /** Whether a failure may be that of one input, and not of those beside it: such a request is not billed. */
 const isOfInput = (error: AiError.AiError): boolean =>
-  error.reason._tag === "InvalidRequestError" && !ModelFailure.isForAll(error) && !ModelFailure.mayBeBilled(error)
+  error.reason._tag === "ContentPolicyError"
+  || ModelFailure.isDenied(error)
+  || (error.reason._tag === "InvalidRequestError" && !ModelFailure.isForAll(error) && !ModelFailure.mayBeBilled(error))
 
 /** Requests that the search for refused inputs takes at most: what is left then fails as a whole. */
 const MOST_REQUESTS = 100

@@ -96,16 +96,26 @@ export const isHopeless = (error: AiError.AiError): boolean => {
 /** First words of the description of a `NetworkError` for an endpoint that takes no connection. */
 export const unreachable = "cannot connect"
 
-const usages = new WeakMap<AiError.AiError, Usage.Usage>()
+/** What an answer that cannot be used says of its price: who gave it, in which class of service, and its own cost in USD. */
+export type Answered = Partial<Pick<ModelResponse.CompletionResponse, "model" | "serviceTier" | "reportedCost">>
+
+const counts = new WeakMap<AiError.AiError, { readonly usage: Usage.Usage; readonly answered: Answered }>()
 
 /** The failure of a call that the provider has counted all the same: that is what it costs. */
-export const withUsage = (error: AiError.AiError, usage: Usage.Usage | undefined): AiError.AiError => {
-  if (usage !== undefined) usages.set(error, usage)
+export const withUsage = (
+  error: AiError.AiError,
+  usage: Usage.Usage | undefined,
+  answered: Answered = {}
+): AiError.AiError => {
+  if (usage !== undefined) counts.set(error, { usage, answered })
   return error
 }
 
 /** What a provider has counted of a call that failed; `undefined`: nothing. */
-export const usageOf = (error: AiError.AiError): Usage.Usage | undefined => usages.get(error)
+export const usageOf = (error: AiError.AiError): Usage.Usage | undefined => counts.get(error)?.usage
+
+/** Who gave the answer of a call that failed, where it was counted. */
+export const answeredBy = (error: AiError.AiError): Answered => counts.get(error)?.answered ?? {}
 
 /** Characters that are kept of an answer that could not be read. */
 const MOST_ANSWER = 10_000
@@ -128,7 +138,7 @@ export const answerOf = (error: AiError.AiError): string | undefined => {
 /** The same failure as another object, with what is known of it. */
 export const copyOf = (error: AiError.AiError): AiError.AiError => {
   const { method, module, reason } = error
-  const copy = withUsage(AiError.make({ module, method, reason }), usageOf(error))
+  const copy = withUsage(AiError.make({ module, method, reason }), usageOf(error), answeredBy(error))
   const answer = answers.get(error)
   return answer === undefined ? copy : withAnswer(copy, answer)
 }
@@ -187,7 +197,10 @@ export const retryAfterKey = "retryAfterMillis"
  */
 export const refusal = (response: ModelResponse.ModelResponse): AiError.AiError | undefined => {
   const reason = response._tag === "CompletionResponse" ? reasonOf(response) : undefined
-  return reason === undefined ? undefined : AiError.make({ module: response.provider, method: "send", reason })
+  if (reason === undefined) return undefined
+  const error = AiError.make({ module: response.provider, method: "send", reason })
+  const answer = response._tag === "CompletionResponse" ? ModelResponse.shown(response) : ""
+  return answer === "" ? error : withAnswer(error, answer)
 }
 
 const reasonOf = (response: ModelResponse.CompletionResponse): AiError.AiErrorReason | undefined => {

@@ -167,32 +167,38 @@ const askForText = (
   keepsAll: boolean,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
-  const check = tools.length === 0 ? undefined : withTools(undefined, tools)
-  const sent = client.send(request)
-  return Effect.flatMap(
-    check === undefined ? sent : Effect.provideService(sent, ModelClient.Accept, check),
-    (response) => {
-      const isWhole = ModelResponse.isComplete(response)
-      const problem = isWhole ? check?.(response) : undefined
-      if (problem === undefined && (keepsAll || isWhole)) return Effect.succeed(response)
-      CallOutcome.failed(fiber, request)
-      if (problem !== undefined) return Effect.fail(unfit(problem, response, "generateText"))
-      const description = ModelResponse.isTruncated(response)
-        ? `${truncated(response)}, or take it as it is: truncated: "keep"`
-        : `the answer is empty. Where an empty answer is one: truncated: "keep"`
-      const reason = new AiError.InvalidOutputError({ description })
-      const error = AiError.make({ module: "LanguageModel", method: "generateText", reason })
-      return Effect.fail(ModelFailure.withAnswer(error, ModelResponse.text(response)))
-    }
-  )
+  const check = tools.length === 0 ? noCalls : withTools(undefined, tools)
+  return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, check), (response) => {
+    const isWhole = ModelResponse.isComplete(response)
+    const problem = isWhole ? check(response) : undefined
+    if (problem === undefined && (keepsAll || isWhole)) return Effect.succeed(response)
+    CallOutcome.failed(fiber, request)
+    if (problem !== undefined) return Effect.fail(unfit(problem, response, "generateText"))
+    const reason = new AiError.InvalidOutputError({ description: broken(response) })
+    const error = AiError.make({ module: "LanguageModel", method: "generateText", reason })
+    return Effect.fail(ModelFailure.withAnswer(error, ModelResponse.text(response)))
+  })
 }
+
+/** Why a text answer is not whole, and how it is taken all the same. */
+const broken = (response: ModelResponse.CompletionResponse): string =>
+  ModelResponse.isTruncated(response)
+    ? `${truncated(response)}, or take it as it is: truncated: "keep"`
+    : ModelResponse.hasContent(response)
+      ? 'the provider gives a reason for the end of the answer that is not known: it may not be whole. Take it as it is: truncated: "keep"'
+      : 'the answer is empty. Where an empty answer is one: truncated: "keep"'
 
 /** A check of the tool calls of an answer, and then of the rest. */
 const withTools = (check: ModelClient.Accept | undefined, tools: ReadonlyArray<Tool.Any>): ModelClient.Accept => {
   const accept = (response: ModelResponse.ModelResponse): string | undefined =>
-    (response._tag === "CompletionResponse" ? ToolCalls.problemOf(response, tools) : undefined) ?? check?.(response)
+    response._tag === "CompletionResponse" && response.parts.some((part) => part.type === "tool-call")
+      ? ToolCalls.problemOf(response, tools)
+      : check?.(response)
   return check?.schema === undefined ? accept : Object.assign(accept, { schema: check.schema })
 }
+
+/** What is wrong with an answer to a request without tools. */
+const noCalls = withTools(undefined, [])
 
 /** Sends with a check of the answer against the schema, and fails on an answer that no layer could mend. */
 const askForObject = (
@@ -230,7 +236,7 @@ const unfit = (
   AiError.make({
     module: "LanguageModel",
     method,
-    reason: new AiError.StructuredOutputError({ description: problem, responseText: ModelResponse.text(response) })
+    reason: new AiError.StructuredOutputError({ description: problem, responseText: ModelResponse.shown(response) })
   })
 
 const invalidInput = (description: string): AiError.AiError =>
@@ -252,7 +258,7 @@ const ALL = { errors: "all" } as const
 const checkers = new WeakMap<Schema.Top, ModelClient.Accept>()
 
 /**
- * What is wrong with an answer to a request for an object; tool calls are not yet an answer. Retry, cache and bridge ask of
+ * What is wrong with an answer to a request for an object without tools. Retry, cache and bridge ask of
  * the same answer: it is decoded for the first of them.
  */
 const checker = (schema: Schema.Top): ModelClient.Accept => {
@@ -262,7 +268,7 @@ const checker = (schema: Schema.Top): ModelClient.Accept => {
   const problemOf = (response: ModelResponse.ModelResponse): string | undefined => {
     if (response._tag !== "CompletionResponse") return undefined
     if (ModelResponse.isTruncated(response)) return truncated(response)
-    if (response.parts.some((part) => part.type === "tool-call")) return undefined
+    if (response.parts.some((part) => part.type === "tool-call")) return ToolCalls.problemOf(response, [])
     let answer: unknown
     try {
       answer = Nesting.parse(unfence(ModelResponse.text(response)))

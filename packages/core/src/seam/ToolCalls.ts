@@ -30,7 +30,8 @@ export const problemOf = (
 const problemOfCall = (call: Call, tools: ReadonlyArray<Tool.Any>): string | undefined => {
   const tool = tools.find(({ name }) => name === call.name)
   if (tool === undefined) {
-    return `there is no tool ${JSON.stringify(call.name.slice(0, 100))}: there is ${tools.map(({ name }) => name).join(", ")}`
+    const others = tools.length === 0 ? "the request has none" : `there is ${tools.map(({ name }) => name).join(", ")}`
+    return `there is no tool ${JSON.stringify(call.name.slice(0, 100))}: ${others}`
   }
   if (typeof call.params === "string") return `the arguments of the tool ${call.name} are not JSON`
   if (!Schema.isSchema(tool.parametersSchema)) return undefined

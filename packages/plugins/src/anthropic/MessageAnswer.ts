@@ -8,28 +8,16 @@
  */
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as Answer from "../transport/Answer.ts"
+import * as FinishReason from "../transport/FinishReason.ts"
 import type * as Reply from "../transport/Reply.ts"
 import * as Client from "./Client.ts"
 import * as MessageStream from "./MessageStream.ts"
 import * as MessageUsage from "./MessageUsage.ts"
 
-const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
-  ["end_turn", "stop"],
-  ["stop_sequence", "stop"],
-  ["stop", "stop"],
-  ["max_tokens", "length"],
-  ["length", "length"],
-  ["model_context_window_exceeded", "length"],
-  ["tool_use", "tool-calls"],
-  ["tool_calls", "tool-calls"],
-  ["pause_turn", "pause"],
-  ["refusal", "content-filter"],
-  ["content_filter", "content-filter"],
-  ["error", "error"]
-])
-
-const finishReasonOf = (value: unknown, hasCalls: boolean): ModelResponse.FinishReason =>
-  typeof value === "string" ? (finishReasons.get(value.toLowerCase()) ?? "other") : hasCalls ? "tool-calls" : "unknown"
+const finishReasonOf = (value: unknown, hasCalls: boolean): ModelResponse.FinishReason => {
+  const reason = FinishReason.of(value)
+  return reason === "unknown" && hasCalls ? "tool-calls" : reason
+}
 
 /** A block of an answer; `undefined` where it has not what its kind must have. */
 const toPart = (value: unknown, at: number): ReadonlyArray<ModelResponse.Part> | undefined => {
@@ -85,6 +73,7 @@ const contentOf = (content: unknown): ReadonlyArray<unknown> | undefined =>
   typeof content === "string" ? [{ type: "text", text: content }] : content === null ? [] : Answer.list(content)
 
 export const format = (model: string): Reply.Format<ModelResponse.CompletionResponse> => ({
+  answered: (message) => ({ model: Answer.name(message["model"]) ?? model, ...tiersOf(message["usage"]) }),
   usage: (message) => MessageUsage.make(message["usage"], message["model"]),
   assembly: MessageStream.make,
   isAnswer: (message) => Array.isArray(message["content"]),

@@ -63,11 +63,17 @@ export const make = (): Events.Assembly => {
     const piece = delta[name]
     const before = block[field]
     // The input of a tool begins as an empty record, and comes as text.
+    if (piece === "" && isSaid(before)) return
     block[field] = typeof piece === "string" && typeof before === "string" ? before + piece : piece
   }
 
   const count = (value: unknown): void => {
-    if (isSaid(value)) message["usage"] = { ...Answer.fields(message["usage"]), ...said(Answer.fields(value)) }
+    if (!isSaid(value)) return
+    const before = Answer.fields(message["usage"])
+    const counted = Object.entries(said(Answer.fields(value)))
+    // Some say at the end that there was no input.
+    const kept = counted.filter(([name, count]) => count !== 0 || !isSaid(before[name]))
+    message["usage"] = { ...before, ...Object.fromEntries(kept) }
   }
 
   const take: { readonly [type: string]: (event: Answer.Fields) => void } = {
@@ -108,6 +114,7 @@ export const make = (): Events.Assembly => {
       else isBroken ||= ["message", "content_block", "delta"].some((name) => isSaid(event[name]))
     },
     hasBegun: () => hasBegun,
+    isOver: () => isDone,
     isWhole: () => isDone || isSaid(message["stop_reason"]),
     body: () => {
       if (!hasBegun || isBroken) return message

@@ -45,8 +45,10 @@ const one = (value: unknown): Usage.Usage | undefined => {
   const usage = Answer.fields(value)
   const creation = Answer.fields(usage["cache_creation"])
   const [oneHour, fiveMinutes] = [creation["ephemeral_1h_input_tokens"], creation["ephemeral_5m_input_tokens"]]
-  // Some say the sum, some its two parts.
-  const created = usage["cache_creation_input_tokens"] ?? sum(oneHour, fiveMinutes)
+  // Some say the sum, some its two parts; where they differ, the larger counts.
+  const parts = sum(oneHour, fiveMinutes)
+  const whole = usage["cache_creation_input_tokens"] ?? parts
+  const created = typeof whole === "number" && typeof parts === "number" ? Math.max(whole, parts) : whole
   const isPart = typeof created === "number" && typeof oneHour === "number" && oneHour <= created
   const output = Usage.fromInclusive({
     input: 0,

@@ -120,9 +120,10 @@ const thinkingOf = (parts: ReadonlyArray<Prompt.PartEncoded>, provider: string):
   const thinking: { [name: string]: unknown } = {}
   for (const part of parts) {
     if (part.type !== "reasoning") continue
-    const { details, field } = cameWith(part, provider)
+    const { details, field, ...extras } = cameWith(part, provider)
     if (typeof field === "string") thinking[field] = part.text
     if (details !== undefined) thinking["reasoning_details"] = details
+    Object.assign(thinking, extras)
   }
   return Object.keys(thinking).length === 0 ? undefined : thinking
 }
@@ -170,8 +171,8 @@ const toMessages = (message: ModelRequest.Message, provider: string): ReadonlyAr
 
 /** A signature, say, that must go back with a call. */
 const extraOf = (part: Prompt.PartEncoded, provider: string): object | undefined => {
-  const { extra_content } = cameWith(part, provider)
-  return extra_content === undefined ? undefined : { extra_content }
+  const came = cameWith(part, provider)
+  return Object.keys(came).length === 0 ? undefined : came
 }
 
 /** What a tool gave back, as text. */

@@ -11,6 +11,7 @@
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import type * as AiError from "effect/ai/AiError"
 import * as Answer from "../transport/Answer.ts"
+import * as FinishReason from "../transport/FinishReason.ts"
 import type * as Reply from "../transport/Reply.ts"
 import * as ChatStream from "./ChatStream.ts"
 import * as Client from "./Client.ts"
@@ -22,37 +23,6 @@ export interface Options {
   readonly model: string
 }
 
-const finishReasons: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
-  ["stop", "stop"],
-  ["eos", "stop"],
-  ["eos_token", "stop"],
-  ["end_turn", "stop"],
-  ["stop_sequence", "stop"],
-  ["complete", "stop"],
-  ["completed", "stop"],
-  ["length", "length"],
-  ["max_tokens", "length"],
-  ["model_length", "length"],
-  ["content_filter", "content-filter"],
-  ["content-filter", "content-filter"],
-  ["safety", "content-filter"],
-  ["sensitive", "content-filter"],
-  ["recitation", "content-filter"],
-  ["refusal", "content-filter"],
-  ["error", "error"],
-  ["network_error", "error"],
-  ["abort", "error"],
-  ["cancelled", "error"],
-  ["insufficient_system_resource", "error"],
-  ["tool_calls", "tool-calls"],
-  ["tool_use", "tool-calls"],
-  ["function_call", "tool-calls"]
-])
-
-/** How an answer ended; names come in any case. */
-export const finishReasonOf = (value: unknown): ModelResponse.FinishReason =>
-  typeof value === "string" && value !== "" ? (finishReasons.get(value.toLowerCase()) ?? "other") : "unknown"
-
 /** The log-probabilities of an answer's tokens; none where one is no number. */
 export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<number> } | undefined => {
   const list = Answer.list(tokens) ?? []
@@ -60,12 +30,13 @@ export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<
   return logprobs.length > 0 && logprobs.every((value) => typeof value === "number") ? { logprobs } : undefined
 }
 
+/** The ordinary class of service, by its names (OpenAI, Groq: console.groq.com/docs/service-tiers). */
+const ORDINARY: ReadonlySet<string> = new Set(["default", "auto", "standard", "on_demand"])
+
 /** A class of service other than the ordinary one. */
 export const tierOf = (value: unknown): { readonly serviceTier: string } | undefined => {
   const tier = Answer.name(value)?.toLowerCase()
-  return tier === undefined || tier === "default" || tier === "auto" || tier === "standard"
-    ? undefined
-    : { serviceTier: tier }
+  return tier === undefined || ORDINARY.has(tier) ? undefined : { serviceTier: tier }
 }
 
 /** What an answer says of itself, beside its content. */
@@ -130,16 +101,24 @@ const contentOf = (content: unknown): Content | undefined => {
 const OPEN = "<think>"
 const CLOSE = "</think>"
 
-/** Thinking before the text, as open models write it; some templates leave its first mark to the prompt. */
+/**
+ * Thinking before the text, as open models write it. Some templates leave its first mark to the prompt: its end then stands on a line
+ * of its own, or a line ends with it. Thinking without an end is no answer.
+ */
 const splitThinking = (text: string): readonly [thinking: string | undefined, text: string] => {
-  const end = text.indexOf(CLOSE)
-  if (end < 0) return [undefined, text]
   const isOpen = text.trimStart().startsWith(OPEN)
-  const isUnclear =
-    text.indexOf(CLOSE, end + 1) >= 0 || text.includes(OPEN) || text.slice(end + CLOSE.length).trim() === ""
-  if (!isOpen && isUnclear) return [undefined, text]
-  const thinking = text.slice(isOpen ? text.indexOf(OPEN) + OPEN.length : 0, end).trim()
-  return [thinking === "" ? undefined : thinking, text.slice(end + CLOSE.length).trimStart()]
+  const begin = isOpen ? text.indexOf(OPEN) + OPEN.length : 0
+  const end = text.indexOf(CLOSE)
+  if (end < 0) return isOpen ? [text.slice(begin).trim(), ""] : [undefined, text]
+  const rest = text.slice(end + CLOSE.length)
+  const isClear =
+    text.indexOf(CLOSE, end + 1) < 0
+    && !text.includes(OPEN)
+    && rest.trim() !== ""
+    && (/\n[ \t]*$/.test(text.slice(0, end)) || /^[ \t]*\n/.test(rest))
+  if (!isOpen && !isClear) return [undefined, text]
+  const thinking = text.slice(begin, end).trim()
+  return [thinking === "" ? undefined : thinking, rest.trimStart()]
 }
 
 /** The fields of a message in which thinking stands. */
@@ -163,11 +142,15 @@ const reasoningOf = (
   const details = Answer.list(message["reasoning_details"])
   const said = field === undefined ? undefined : Answer.words(message[field])
   const text = said ?? (content.length > 0 ? content.join("") : detailsText(details))
-  if (text === "" && (details === undefined || details.length === 0)) return []
+  // Some refuse a call that comes back without the field, though it was empty.
+  const empty = REASONING.find((name) => message[name] === "")
+  const isCall = Answer.list(message["tool_calls"])?.length !== 0 && Answer.isSaid(message["tool_calls"])
   const back = {
-    ...(field === undefined ? undefined : { field }),
-    ...(details === undefined || details.length === 0 ? undefined : { details })
+    ...(field === undefined ? (empty === undefined || !isCall ? undefined : { field: empty }) : { field }),
+    ...(details === undefined || details.length === 0 ? undefined : { details }),
+    ...extrasOf(message)
   }
+  if (text === "" && Object.keys(back).length === 0) return []
   return [
     {
       type: "reasoning",
@@ -185,14 +168,14 @@ const toToolCall = (value: unknown, at: number, provider: string): ReadonlyArray
   }
   const { arguments: params, name } = call["function"]
   if (Answer.words(name) === undefined) return undefined
-  const extra = call["extra_content"]
+  const extras = extrasOf(call)
   return [
     {
       type: "tool-call",
       id: Answer.words(call["id"]) ?? `call_${at}`,
       name: String(name),
       params: Answer.toolArguments(params ?? ""),
-      ...(Answer.isRecord(extra) ? { metadata: { [provider]: { extra_content: extra as never } } } : undefined)
+      ...(Object.keys(extras).length === 0 ? undefined : { metadata: { [provider]: extras as never } })
     }
   ]
 }
@@ -208,13 +191,27 @@ const toolCallsOf = (message: Answer.Fields, provider: string): ReadonlyArray<Mo
   return all.every((call) => call !== undefined) ? all.flat() : undefined
 }
 
+/** What else came with a message or a call, and must go back with it (Gemini, LiteLLM). */
+const EXTRAS = ["extra_content", "provider_specific_fields", "thinking_blocks"] as const
+
+const extrasOf = (fields: Answer.Fields): { readonly [name: string]: unknown } =>
+  Object.fromEntries(
+    EXTRAS.flatMap((name) => {
+      const value = fields[name]
+      return Answer.isRecord(value) || (Array.isArray(value) && value.length > 0) ? [[name, value]] : []
+    })
+  )
+
 const usageOf = (answer: Answer.Fields): unknown =>
   [answer["usage"], Answer.fields(answer["x_groq"])["usage"], Answer.fields(firstOf(answer))["usage"]].find(
     Answer.isRecord
   )
 
 /** Of several answers only the first was asked for. */
-const firstOf = (answer: Answer.Fields): unknown => Answer.list(answer["choices"])?.[0]
+const firstOf = (answer: Answer.Fields): unknown => {
+  const choices = Answer.list(answer["choices"])
+  return choices?.find((choice) => Answer.fields(choice)["index"] === 0) ?? choices?.[0]
+}
 
 /** Models that search once for each answer, and do not count it. */
 const SEARCHES = /-search-(?:preview|api)/
@@ -228,11 +225,15 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
     if (Answer.isRecord(choice["error"])) {
       return Client.failed(Answer.words(choice["error"]["message"]) ?? "the answer broke off with an error")
     }
+    const finishReason = FinishReason.of(choice["finish_reason"])
     const message = Answer.isRecord(choice["message"])
       ? choice["message"]
       : typeof choice["text"] === "string"
         ? { content: choice["text"] }
-        : undefined
+        : // What was filtered has no message with some.
+          finishReason === "content-filter"
+          ? {}
+          : undefined
     if (message === undefined) return Client.malformed("choices[0].message")
     const content = contentOf(message["content"])
     if (content === undefined) return Client.malformed("choices[0].message.content")
@@ -246,7 +247,6 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
     )
     const refusal = Answer.words(message["refusal"]) ?? content.refusal
     const counted = usage(answer)
-    const finishReason = finishReasonOf(choice["finish_reason"])
     return {
       _tag: "CompletionResponse",
       ...metadata({ ...answer, usage: usageOf(answer) }, options),
@@ -261,6 +261,7 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
   return {
     read,
     usage,
+    answered: (answer) => metadata({ ...answer, usage: usageOf(answer) }, options),
     assembly: ChatStream.make,
     isAnswer: (answer) => Answer.isRecord(Answer.fields(firstOf(answer))["message"])
   }

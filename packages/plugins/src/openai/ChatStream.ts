@@ -15,6 +15,9 @@ type Mutable = { [name: string]: unknown }
 /** Fields of a message that come in pieces of text. */
 const TEXTS = ["refusal", "reasoning_content", "reasoning"]
 
+/** Fields of a message or a call that come as a whole. */
+const EXTRAS = ["extra_content", "provider_specific_fields"]
+
 /** Fields of a chunk of which the last one said counts. */
 const LAST = ["id", "model", "service_tier", "object"]
 
@@ -40,17 +43,41 @@ interface Call {
   readonly named: Mutable
 }
 
+/** Whether a call has a name and arguments that are JSON. */
+const isWhole = (call: Call | undefined): boolean =>
+  call !== undefined
+  && Answer.words(call.named["name"]) !== undefined
+  && typeof call.named["arguments"] === "string"
+  && Answer.isRecord(Answer.parse(call.named["arguments"]))
+
+/** Adds pieces of thinking blocks: the text of one goes on until its signature has come. */
+const appendBlocks = (message: Mutable, pieces: ReadonlyArray<unknown>): void => {
+  const blocks = (message["thinking_blocks"] ??= []) as Array<Mutable>
+  for (const value of pieces) {
+    const piece = Answer.fields(value)
+    const last = blocks.at(-1)
+    const goesOn = last !== undefined && last["type"] === piece["type"] && Answer.words(last["signature"]) === undefined
+    if (!goesOn || piece["type"] !== "thinking") blocks.push({ ...piece })
+    else {
+      append(last, "thinking", piece["thinking"])
+      if (isSaid(piece["signature"])) last["signature"] = piece["signature"]
+    }
+  }
+}
+
 /** The calls of tools, by what names them. */
 class Calls {
   private readonly all: Array<Call> = []
   private readonly byIndex = new Map<unknown, Call>()
   private readonly byId = new Map<string, Call>()
 
-  private placeOf(index: unknown, id: string | undefined): Call {
+  /** Where a piece belongs; one with a name begins a call anew where the call before it is whole. */
+  private placeOf(index: unknown, id: string | undefined, name: string | undefined): Call {
     const known = isSaid(index) ? this.byIndex.get(index) : id === undefined ? this.all.at(-1) : this.byId.get(id)
     // Some give every call the same index.
     const isOther = id !== undefined && known?.call["id"] !== undefined && known.call["id"] !== id
-    const found = isOther ? this.byId.get(id) : known
+    const isNext = id === undefined && name !== undefined && isWhole(known)
+    const found = isNext ? undefined : isOther ? this.byId.get(id) : known
     if (found !== undefined) return found
     const made: Call = { call: {}, named: {} }
     this.all.push(made)
@@ -61,15 +88,15 @@ class Calls {
   add(value: unknown): void {
     const piece = Answer.fields(value)
     const id = Answer.words(piece["id"])
-    const place = this.placeOf(piece["index"], id)
-    const { call, named } = place
     const made = Answer.fields(piece["function"])
+    const place = this.placeOf(piece["index"], id, Answer.words(made["name"]))
+    const { call, named } = place
     if (id !== undefined) {
       call["id"] ??= id
       this.byId.set(id, place)
     }
     call["type"] ??= piece["type"] ?? undefined
-    if (isSaid(piece["extra_content"])) call["extra_content"] = piece["extra_content"]
+    for (const name of EXTRAS) if (isSaid(piece[name])) call[name] = piece[name]
     if (Answer.isRecord(piece["function"])) call["function"] = named
     // Some say the whole name with each piece.
     if (made["name"] !== named["name"]) append(named, "name", made["name"])
@@ -96,6 +123,8 @@ export const make = (): Events.Assembly => {
   let hasOldCall = false
   let finish: unknown
   let error: unknown
+  /** Whether a count came by itself after the end of the choice: it is the last that comes. */
+  let isOver = false
 
   const addDelta = (delta: Answer.Fields): void => {
     for (const name of TEXTS) append(message, name, delta[name])
@@ -105,6 +134,8 @@ export const make = (): Events.Assembly => {
     else if (isSaid(pieces)) message["tool_calls"] = pieces
     if (Answer.isRecord(old) && (hasOldCall ||= Answer.words(old["name"]) !== undefined))
       calls.add({ index: "function_call", function: old })
+    for (const name of EXTRAS) if (isSaid(delta[name])) message[name] = delta[name]
+    if (Array.isArray(delta["thinking_blocks"])) appendBlocks(message, delta["thinking_blocks"])
     if (Array.isArray(details)) {
       message["reasoning_details"] = [
         ...((message["reasoning_details"] as Array<unknown> | undefined) ?? []),
@@ -129,6 +160,7 @@ export const make = (): Events.Assembly => {
       const counts = [chunk["usage"], choice["usage"], Answer.fields(chunk["x_groq"])["usage"]]
       const usage = counts.find(Answer.isRecord) ?? counts.find(isSaid)
       if (isSaid(usage)) answer["usage"] = usage
+      isOver ||= isSaid(finish) && Answer.isRecord(usage) && choices.length === 0
       if (choice["finish_reason"] !== "") finish = choice["finish_reason"] ?? finish
       if (isSaid(choice["error"])) error = choice["error"]
       if (!isSaid(piece)) return
@@ -138,6 +170,7 @@ export const make = (): Events.Assembly => {
       logprobs.push(...(Answer.list(Answer.fields(choice["logprobs"])["content"]) ?? []))
     },
     hasBegun: () => hasBegun,
+    isOver: () => isOver,
     // A few never say how an answer ended: one that was counted has.
     isWhole: (isDone) => isSaid(finish) || (isDone && isSaid(answer["usage"])),
     body: () => ({

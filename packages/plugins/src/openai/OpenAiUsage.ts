@@ -33,6 +33,16 @@ export const make = (value: unknown, searches?: number): Usage.Usage | undefined
     output: first(usage["completion_tokens"], usage["output_tokens"]),
     total: usage["total_tokens"]
   }
+  const written = first(
+    input["cache_write_tokens"],
+    input["cache_creation_tokens"],
+    input["cached_creation_tokens"],
+    usage["cache_creation_input_tokens"]
+  )
+  // Of what was written, what is kept for an hour (LiteLLM).
+  const creation = Answer.fields(first(input["cache_creation_token_details"], usage["cache_creation"]))
+  const hour = creation["ephemeral_1h_input_tokens"]
+  const longWrites = typeof hour === "number" && typeof written === "number" && hour <= written ? hour : undefined
   return Usage.fromInclusive({
     input: cited > 0 && typeof said.input === "number" ? said.input + cited : said.input,
     output: beside > 0 && typeof said.output === "number" ? said.output + beside : said.output,
@@ -44,11 +54,8 @@ export const make = (value: unknown, searches?: number): Usage.Usage | undefined
       usage["num_cached_tokens"],
       usage["cache_read_input_tokens"]
     ),
-    cacheWrite: first(
-      input["cache_write_tokens"],
-      input["cache_creation_tokens"],
-      usage["cache_creation_input_tokens"]
-    ),
+    cacheWrite: typeof written === "number" && typeof longWrites === "number" ? written - longWrites : written,
+    cacheWrite1h: longWrites,
     reasoning: first(output["reasoning_tokens"], beside),
     inputAudio: input["audio_tokens"],
     inputImage: input["image_tokens"],

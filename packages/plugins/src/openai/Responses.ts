@@ -105,14 +105,15 @@ const reserved: Body.Reserved = {
 
 /** Thinking as it came; `undefined` for that of another provider. */
 const toReasoning = (part: Prompt.ReasoningPartEncoded, provider: string): ReadonlyArray<ResponseInputItem> => {
-  const { encrypted_content: encrypted, id } = Chat.cameWith(part, provider)
+  const { content, encrypted_content: encrypted, id, summary } = Chat.cameWith(part, provider)
   if (typeof encrypted !== "string") return []
   return [
     {
       type: "reasoning",
       id: typeof id === "string" ? id : "",
       encrypted_content: encrypted,
-      summary: part.text === "" ? [] : [{ type: "summary_text", text: part.text }]
+      summary: Array.isArray(summary) ? summary : [],
+      ...(Array.isArray(content) ? { content } : undefined)
     }
   ]
 }

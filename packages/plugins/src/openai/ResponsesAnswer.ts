@@ -13,6 +13,8 @@ import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"
 import * as ResponsesStream from "./ResponsesStream.ts"
 
+const FAILED: ReadonlySet<string> = new Set(["failed", "cancelled", "error", "expired"])
+
 const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.FinishReason => {
   switch (answer["status"]) {
     case "completed":
@@ -21,10 +23,17 @@ const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.Fin
       const { reason } = Answer.fields(answer["incomplete_details"])
       return reason === "content_filter" ? "content-filter" : "length"
     }
+    case undefined:
+    case null:
+      return Answer.isRecord(answer["incomplete_details"]) ? "length" : calls > 0 ? "tool-calls" : "unknown"
     default:
-      return calls > 0 ? "tool-calls" : "unknown"
+      return "other"
   }
 }
+
+/** Whether an item was broken off, whatever the whole says. */
+const isBroken = (output: ReadonlyArray<unknown>): boolean =>
+  output.some((item) => Answer.fields(item)["status"] === "incomplete")
 
 /** What the items of an answer give; a text for what one of them should have. */
 class Items {
@@ -96,11 +105,23 @@ class Items {
       ...(encrypted === undefined
         ? undefined
         : {
-            metadata: { [this.provider]: { encrypted_content: encrypted, ...(id === undefined ? undefined : { id }) } }
+            metadata: {
+              [this.provider]: {
+                encrypted_content: encrypted,
+                ...(id === undefined ? undefined : { id }),
+                ...lists(item)
+              }
+            }
           })
     })
   }
 }
+
+/** The lists of a thought, as they came. */
+const lists = (item: Answer.Fields): { readonly [name: string]: never } =>
+  Object.fromEntries(
+    ["summary", "content"].flatMap((name) => (Array.isArray(item[name]) ? [[name, item[name] as never]] : []))
+  )
 
 /** Searches of the web that the provider made for an answer. */
 const searchesOf = (answer: Answer.Fields): number =>
@@ -116,7 +137,7 @@ const usage = (answer: Answer.Fields) => OpenAiUsage.make(answer["usage"], searc
 export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.CompletionResponse> => {
   const read = (answer: Answer.Fields): ModelResponse.CompletionResponse | AiError.AiError => {
     const { error, status } = answer
-    if (status === "failed" || status === "cancelled") {
+    if (typeof status === "string" && FAILED.has(status)) {
       const { code, message } = Answer.fields(error)
       return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${status}`)
     }
@@ -135,16 +156,25 @@ export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.
       return Client.malformed(`message: it has only items of type ${SafeText.line(others.join(", "), 200)}`)
     }
     const counted = usage(answer)
+    const finishReason = finishReasonOf(answer, parts.filter((part) => part.type === "tool-call").length)
     return {
       _tag: "CompletionResponse",
       ...ChatAnswer.metadata(answer, options),
       ...(counted === undefined ? undefined : { usage: counted }),
       parts,
-      finishReason: finishReasonOf(answer, parts.filter((part) => part.type === "tool-call").length),
+      finishReason:
+        isBroken(output) && (finishReason === "stop" || finishReason === "unknown") ? "length" : finishReason,
       ...ChatAnswer.logprobsOf(logprobs),
       ...(refusal === undefined ? undefined : { refusal }),
       origin: "provider"
     }
   }
-  return { read, usage, assembly: ResponsesStream.make, isAnswer: (answer) => Array.isArray(answer["output"]) }
+  const answered = (answer: Answer.Fields) => ChatAnswer.metadata(answer, options)
+  return {
+    read,
+    usage,
+    answered,
+    assembly: ResponsesStream.make,
+    isAnswer: (answer) => Array.isArray(answer["output"])
+  }
 }

@@ -97,6 +97,7 @@ export const make = (): Events.Assembly => {
       pieces.set(place[1], (pieces.get(place[1]) ?? "") + piece)
     },
     hasBegun: () => items.size > 0,
+    isOver: () => isWhole,
     isWhole: () => isWhole,
     body: () => {
       const made = [...items.values()].map(toItem)

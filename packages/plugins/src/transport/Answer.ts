@@ -32,6 +32,8 @@ export const name = (value: unknown): string | undefined => {
   return given === undefined ? undefined : words(SafeText.terminal(given))
 }
 
+export const isSaid = (value: unknown): boolean => value !== undefined && value !== null
+
 /** A list; `undefined` for anything else. */
 export const list = (value: unknown): ReadonlyArray<unknown> | undefined => (Array.isArray(value) ? value : undefined)
 

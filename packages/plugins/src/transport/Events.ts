@@ -3,8 +3,10 @@
  *
  * @internal
  */
+import * as SafeText from "@pipe/core/SafeText"
 import * as Sse from "effect/encoding/Sse"
 import * as Answer from "./Answer.ts"
+import * as Refusal from "./Refusal.ts"
 
 /** Puts an answer together from its events. It takes whatever comes, and never throws. */
 export interface Assembly {
@@ -14,6 +16,8 @@ export interface Assembly {
   readonly hasBegun: () => boolean
   /** Whether its end has come; `isDone`: the stream says that it is over. */
   readonly isWhole: (isDone: boolean) => boolean
+  /** Whether nothing more comes, by an event of its own: some endpoints leave the connection open. */
+  readonly isOver?: () => boolean
   /** The answer as it comes without a stream, as far as it has come. */
   readonly body: () => Answer.Fields
 }
@@ -23,8 +27,13 @@ export type Outcome =
   | { readonly _tag: "Whole"; readonly body: Answer.Fields }
   /** The provider has sent a failure in place of the answer, or in its middle. */
   | { readonly _tag: "Failed"; readonly body: Answer.Fields; readonly error: unknown; readonly isFirst: boolean }
+  /** It had no event: what it was in place of a stream. */
+  | { readonly _tag: "Plain"; readonly text: string }
   /** The stream ended, and the answer has not. */
   | { readonly _tag: "Cut"; readonly body: Answer.Fields; readonly why: string }
+
+/** Whether anything of an answer came. */
+export const hasBody = (outcome: Outcome): boolean => outcome._tag !== "Plain" && Object.keys(outcome.body).length > 0
 
 /** Whether an answer is a stream: some endpoints answer a request for one as a whole. */
 export const isStream = (contentType: string | null | undefined): boolean =>
@@ -43,9 +52,15 @@ export const readText = (text: string, assembly: Assembly): Outcome => {
 /** The failure that an event tells of, if it does: `{"error": …}`, `{"type": "error", …}`, or the name of the event. */
 const errorOf = (name: string, data: Answer.Fields): unknown => {
   const { error, type } = data
-  if (error !== undefined && error !== null) return error
+  if (Refusal.isSaid(error)) return error
   return type === "error" || name === "error" ? data : undefined
 }
+
+/** Data of events that keep a connection alive, and say nothing. */
+const PING = /^(?:\[?(?:ping|pong|heartbeat|keep-?alive)\]?|null|-?\d+)$/i
+
+/** Characters that are kept of what may be no stream. */
+const MOST_PLAIN = 1_000_000
 
 /** Reads the bytes of a stream as they come. */
 export class Reader {
@@ -55,6 +70,8 @@ export class Reader {
   private failed: { readonly error: unknown; readonly isFirst: boolean } | undefined
   private problem: string | undefined
   private isDone = false
+  /** What has come, until there is an event. */
+  private plain: string | undefined = ""
 
   constructor(assembly: Assembly) {
     this.assembly = assembly
@@ -70,15 +87,22 @@ export class Reader {
   private take(name: string, text: string): void {
     const data = text.trim()
     if (data === "" || this.failed !== undefined) return
+    this.plain = undefined
     if (data === "[DONE]") {
       this.isDone = true
       return
     }
     const value = Answer.parse(data)
     if (!Answer.isRecord(value)) {
-      if (name === "error") this.failed = { error: data, isFirst: !this.assembly.hasBegun() }
-      // A piece of the answer may be lost; a ping is no piece.
+      const isFirst = !this.assembly.hasBegun()
+      const inList = Answer.list(value)?.map((item) => errorOf(name, Answer.fields(item)))
+      const error = inList?.find(Refusal.isSaid)
+      if (name === "error" || error !== undefined) this.failed = { error: error ?? data, isFirst }
+      else if (PING.test(data)) return
+      // A piece of the answer may be lost.
       else if (data.startsWith("{")) this.problem ??= "an event of the stream is broken JSON"
+      else if (isFirst) this.failed = { error: data, isFirst }
+      else this.problem ??= `an event of the stream is no JSON (${SafeText.line(data, 200)})`
       return
     }
     const error = errorOf(name, value)
@@ -94,10 +118,11 @@ export class Reader {
   /** Takes bytes; whether the end of the answer is among them. */
   write(chunk: Uint8Array): boolean {
     this.feed(this.decoder.decode(chunk, { stream: true }))
-    return this.isDone || this.failed !== undefined
+    return this.isDone || this.failed !== undefined || this.assembly.isOver?.() === true
   }
 
   private feed(text: string): void {
+    if (this.plain !== undefined && this.plain.length < MOST_PLAIN) this.plain += text
     const problem = this.parser.feed(text)
     if (problem !== undefined) this.problem ??= problem.message
   }
@@ -106,11 +131,21 @@ export class Reader {
   end(broken?: string): Outcome {
     // A last event without the empty line that ends it.
     this.feed(`${this.decoder.decode()}\n\n`)
+    const plain = this.plain?.trim()
+    if (plain !== undefined && plain !== "" && !looksLike(plain)) return this.withoutEvents(plain)
     const body = this.assembly.body()
     if (this.failed !== undefined) return { _tag: "Failed", body, ...this.failed }
     if (this.problem !== undefined) return { _tag: "Cut", body, why: this.problem }
     return this.assembly.isWhole(this.isDone) || !this.assembly.hasBegun()
       ? { _tag: "Whole", body }
       : { _tag: "Cut", body, why: broken ?? "the stream ended in the middle of the answer" }
+  }
+
+  /** JSON, or events as lines of JSON, under the name of a stream. */
+  private withoutEvents(text: string): Outcome {
+    const lines = text.split("\n").filter((line) => line.trim() !== "")
+    if (lines.length < 2 || !lines.every((line) => Answer.isRecord(Answer.parse(line)))) return { _tag: "Plain", text }
+    for (const line of lines) this.take("message", line)
+    return this.end()
   }
 }

@@ -198,7 +198,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     // What came of a stream may be all of it, and was counted perhaps.
     const outcome =
       error instanceof AnswerSize.TooLarge ? undefined : this.reader?.end(SafeText.line(error.message, 500))
-    if (outcome !== undefined && Object.keys(outcome.body).length > 0) this.finish(outcome)
+    if (outcome !== undefined && Events.hasBody(outcome)) this.finish(outcome)
     else this.fail(error, this.controller !== undefined)
   }
 }

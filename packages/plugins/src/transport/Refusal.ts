@@ -29,7 +29,17 @@ const wordsOf = (value: unknown, depth = 0): string | undefined => {
     return all.length === 0 ? undefined : all.join("; ")
   }
   const fields = Answer.fields(value)
-  for (const name of ["error", "message", "msg", "detail", "errors", "error_description", "title"]) {
+  for (const name of [
+    "error",
+    "message",
+    "msg",
+    "detail",
+    "errors",
+    "error_description",
+    "title",
+    "base_resp",
+    "status_msg"
+  ]) {
     const found = wordsOf(fields[name], depth + 1)
     if (found !== undefined) return withPlace(found, fields)
   }
@@ -39,6 +49,15 @@ const wordsOf = (value: unknown, depth = 0): string | undefined => {
 /** FastAPI says which field of the request it is. */
 const withPlace = (words: string, { loc }: Answer.Fields): string =>
   Array.isArray(loc) ? `${loc.map(String).join(".")}: ${words}` : words
+
+/** Whether a field that may hold an error says anything: some send an empty one with each answer. */
+export const isSaid = (error: unknown): boolean =>
+  Answer.isRecord(error)
+    ? Object.values(error).some(isSaid)
+    : error !== undefined && error !== null && error !== "" && error !== false && error !== 0
+
+/** Whether a body that is no answer has words for what went wrong. */
+export const hasWords = (body: unknown): boolean => wordsOf(body) !== undefined
 
 /** What stands behind a gateway's own words. */
 const behind = (error: Answer.Fields): string | undefined => {

@@ -40,6 +40,8 @@ export interface Format<A extends ModelResponse.ModelResponse> {
   readonly read: (body: Answer.Fields) => A | AiError.AiError
   /** What an answer has counted, though it may be none. */
   readonly usage: (body: Answer.Fields) => Usage.Usage | undefined
+  /** What it says of who answered, in which class of service, and at what cost. */
+  readonly answered?: (body: Answer.Fields) => ModelFailure.Answered
   /** Puts an answer together that comes as a stream, where the API has them. */
   readonly assembly?: () => Events.Assembly
   /** Whether a body has what an answer of this API has. */
@@ -89,6 +91,13 @@ const believable = <A extends ModelResponse.ModelResponse>(answer: A): A => {
   return usage === undefined || Usage.ofAnswer(usage, shows) !== undefined ? answer : (rest as A)
 }
 
+/** A failure with what was counted, and by whom. */
+const withCount = <A extends ModelResponse.ModelResponse>(
+  error: AiError.AiError,
+  format: Format<A>,
+  body: Answer.Fields
+): AiError.AiError => ModelFailure.withUsage(error, Usage.ofAnswer(format.usage(body), false), format.answered?.(body))
+
 /** What a body says that is no answer. */
 export const said = (text: string): unknown => Answer.parse(text) ?? SafeText.line(text, 200)
 
@@ -100,11 +109,10 @@ export const fromBody = <A extends ModelResponse.ModelResponse>(
   now: number
 ): A | AiError.AiError => {
   const body = Answer.fields(value)
-  const withBody = (error: AiError.AiError) =>
-    ModelFailure.withAnswer(ModelFailure.withUsage(error, Usage.ofAnswer(format.usage(body), false)), value)
-  const { error } = body
-  if (error !== undefined && error !== null && !format.isAnswer(body)) {
-    return withBody(refused(endpoint, body, { now }))
+  const withBody = (error: AiError.AiError) => ModelFailure.withAnswer(withCount(error, format, body), value)
+  const isAnswer = format.isAnswer(body)
+  if (Refusal.isSaid(body["error"]) || (!isAnswer && Refusal.hasWords(body))) {
+    return withBody(refused(endpoint, body, { now, hasBegun: isAnswer }))
   }
   try {
     const read = format.read(body)
@@ -129,10 +137,10 @@ const read = <A extends ModelResponse.ModelResponse>(
   const { module } = endpoint
   if (typeof body !== "string") {
     if (body._tag === "Whole") return fromBody(endpoint, format, body.body, now)
+    if (body._tag === "Plain") return fromText(endpoint, format, body.text, url, header, now)
     const failure =
       body._tag === "Cut" ? cut(module, body.why) : refused(endpoint, body.error, { hasBegun: !body.isFirst, now })
-    const usage = Usage.ofAnswer(format.usage(body.body), false)
-    return ModelFailure.withAnswer(ModelFailure.withUsage(failure, usage), body.body)
+    return ModelFailure.withAnswer(withCount(failure, format, body.body), body.body)
   }
   const value = Answer.parse(body)
   if (value === undefined && format.assembly !== undefined && status < 300 && Events.looksLike(body)) {
@@ -141,12 +149,22 @@ const read = <A extends ModelResponse.ModelResponse>(
   if (status < 200 || status >= 300) {
     return refused(endpoint, said(body), { status, header, now })
   }
-  return value === undefined
-    ? ModelFailure.withAnswer(
-        HttpFailure.notJson({ module, url, contentType: header("content-type") ?? undefined, text: body }),
-        body
-      )
-    : fromBody(endpoint, format, value, now)
+  return fromText(endpoint, format, body, url, header, now)
+}
+
+/** Reads a text that came with success. */
+const fromText = <A extends ModelResponse.ModelResponse>(
+  endpoint: Endpoint.Endpoint,
+  format: Format<A>,
+  text: string,
+  url: string,
+  header: RateLimitHeaders.Get,
+  now: number
+): A | AiError.AiError => {
+  const value = Answer.parse(text)
+  if (value !== undefined) return fromBody(endpoint, format, value, now)
+  const contentType = header("content-type") ?? undefined
+  return ModelFailure.withAnswer(HttpFailure.notJson({ module: endpoint.module, url, contentType, text }), text)
 }
 
 /** The answer in a reply; what its headers say of limits is passed on. */

@@ -84,7 +84,7 @@ const readStream = async (response: Response, assembly: Events.Assembly): Promis
     }
   } catch (error) {
     const outcome = error instanceof AnswerSize.TooLarge ? undefined : reader.end(SafeText.line(String(error), 500))
-    if (outcome === undefined || Object.keys(outcome.body).length === 0) throw error
+    if (outcome === undefined || !Events.hasBody(outcome)) throw error
     return outcome
   }
   return reader.end()
