@@ -126,6 +126,27 @@ describe("a text answer that is not whole", () => {
   )
 })
 
+describe("a tool that nobody has", () => {
+  const call = Scripted.response("", {
+    parts: [{ type: "tool-call", id: "a", name: "search", params: {} }],
+    finishReason: "tool-calls"
+  })
+  it.live("called in place of a text is no answer, and nothing of it is kept", () =>
+    Effect.gen(function* () {
+      const store = newStore()
+      let isOdd = true
+      const model = Scripted.make(() => (isOdd ? call : Scripted.response("whole")))
+      const stack = Stack.make(Cache.layer(), model.layer)
+      const first = yield* run(store, stack, ask)
+      assert.deepStrictEqual(first.out, [])
+      assert.match(first.failed[0]!, /there is no tool "search": the request has none/)
+      isOdd = false
+      const second = yield* run(store, stack, ask)
+      assert.deepStrictEqual(second.out, ["whole"])
+    })
+  )
+})
+
 describe("what a step makes of a call that failed", () => {
   const down = Scripted.broken("down")
   const bodies: ReadonlyArray<readonly [what: string, body: Body, value: unknown]> = [

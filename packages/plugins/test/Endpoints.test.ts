@@ -200,6 +200,37 @@ for (const way of ways) {
       )
     }
 
+    if (way.stream) {
+      for (const api of apis) {
+        it.live(
+          `stream-x20: ${api} answers and refusals are read that come under the name of a stream, and are none`,
+          () =>
+            Effect.scoped(
+              Effect.gen(function* () {
+                let body = JSON.stringify(bodies[api])
+                const server = yield* Wire.serve(() => ({ body, headers: { "content-type": "text/event-stream" } }))
+                const layer = layerOf(api, baseOf(api, server.url), way)
+                const answered = yield* Wire.over(layer, ModelClient.send(question))
+                assert.strictEqual(ModelResponse.text(answered.value!), "hi", String(answered.error))
+                for (const [sent, says] of [
+                  ['{"error":{"message":"org is suspended: contact sales"}}', "org is suspended"],
+                  ["upstream is down", "upstream is down"],
+                  ["data: Internal Server Error\n\n", "Internal Server Error"],
+                  ['data: [{"error":{"code":429,"message":"too fast"}}]\n\n', "too fast"]
+                ] as const) {
+                  body = sent
+                  const refused = yield* Wire.over(layer, ModelClient.send(question))
+                  assert.isUndefined(refused.value)
+                  assert.include(ModelFailure.message(refused.error!), says)
+                  if (!sent.startsWith("data:"))
+                    assert.strictEqual(ModelFailure.answerOf(refused.error!)?.includes(says), true)
+                }
+              })
+            )
+        )
+      }
+    }
+
     for (const model of ["gpt-5-mini", "o4-mini", "openai/gpt-5-nano"]) {
       it.live(`wire-09: the limit of ${model} has the name that it takes, behind a gateway too`, () =>
         Effect.scoped(

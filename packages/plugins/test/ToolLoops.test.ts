@@ -266,6 +266,19 @@ for (const way of ways) {
       )
     }
 
+    it.live("tool-03-x2: different wrong calls are requested again, and the model is shown what it called", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const wrongly = (odd: Json) => chat({ tool_calls: [odd] }, "tool_calls")
+          const replies = [wrongly(call({}, "{}", "wether")), wrongly(call({}, '{"town":"Oslo"}')), last.chat]
+          const { bodies, error, value } = yield* run("chat", way, replies, { reasks: 3 })
+          assert.strictEqual(value, "It is sunny.", String(error))
+          assert.include(JSON.stringify(bodies[1]), "wether")
+          assert.include(JSON.stringify(bodies[2]), "town")
+        })
+      )
+    )
+
     it.live('tool-06: arguments "" of a tool without parameters are none', () =>
       Effect.scoped(
         Effect.gen(function* () {

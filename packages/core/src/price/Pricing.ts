@@ -143,8 +143,9 @@ export const charge = (
   if (price !== undefined && cost !== undefined) {
     const fees = Price.feesOf(price, usage)
     const isDoubted = reported !== undefined && !isNear(cost, reported)
-    // A price of a table may lack what is charged beside tokens; the author's own is what was agreed.
-    const charged = isDoubted && price.source === SOURCE && reported > cost ? reported : cost
+    // A price of a table may lack what is charged beside tokens, and a count may contradict itself; the author's own is what was agreed.
+    const isBetter = isDoubted && price.source === SOURCE && (reported > cost || usage.inconsistent !== undefined)
+    const charged = isBetter ? reported : cost
     return {
       usage,
       cost: charged,

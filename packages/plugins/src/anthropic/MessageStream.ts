@@ -25,6 +25,13 @@ const isSaid = (value: unknown): boolean => value !== undefined && value !== nul
 const said = (fields: Answer.Fields): Answer.Fields =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => isSaid(value)))
 
+/** A count with what is said later of it: some say at the end that there was no input. */
+const counted = (before: Answer.Fields, after: Answer.Fields): Answer.Fields => {
+  const { input_tokens: input, ...rest } = said(after)
+  const isLost = input === undefined || (input === 0 && rest["iterations"] === undefined)
+  return { ...before, ...rest, input_tokens: isLost ? (before["input_tokens"] ?? input) : input }
+}
+
 /** The content of a message as blocks: some send text alone. */
 const blocksOf = (content: unknown): ReadonlyArray<unknown> =>
   typeof content === "string" && content !== "" ? [{ type: "text", text: content }] : (Answer.list(content) ?? [])
@@ -68,12 +75,7 @@ export const make = (): Events.Assembly => {
   }
 
   const count = (value: unknown): void => {
-    if (!isSaid(value)) return
-    const before = Answer.fields(message["usage"])
-    const counted = Object.entries(said(Answer.fields(value)))
-    // Some say at the end that there was no input.
-    const kept = counted.filter(([name, count]) => count !== 0 || !isSaid(before[name]))
-    message["usage"] = { ...before, ...Object.fromEntries(kept) }
+    if (isSaid(value)) message["usage"] = counted(Answer.fields(message["usage"]), Answer.fields(value))
   }
 
   const take: { readonly [type: string]: (event: Answer.Fields) => void } = {
@@ -88,8 +90,8 @@ export const make = (): Events.Assembly => {
       isDone = false
       for (const [index, block] of blocksOf(content).entries()) begin(index, { ...Answer.fields(block) })
       // What is counted of the output so far says nothing of all of it.
-      const { output_tokens: __, ...counted } = Answer.fields(usage)
-      count(counted)
+      const { output_tokens: __, ...rest } = Answer.fields(usage)
+      count(rest)
     },
     content_block_start: (event) => void begin(event["index"], { ...Answer.fields(event["content_block"]) }),
     content_block_delta: addPiece,

@@ -62,6 +62,15 @@ const PING = /^(?:\[?(?:ping|pong|heartbeat|keep-?alive)\]?|null|-?\d+)$/i
 /** Characters that are kept of what may be no stream. */
 const MOST_PLAIN = 1_000_000
 
+/** Fields of events that bring something of an answer. */
+const OF_ANSWERS = ["choices", "output", "content", "response", "delta", "usage", "item"]
+
+/** A refusal that came in place of an answer, and says so in no field of its own. */
+const refusalIn = (data: Answer.Fields): Answer.Fields | undefined =>
+  typeof data["type"] !== "string" && OF_ANSWERS.every((name) => !Answer.isSaid(data[name])) && Refusal.hasWords(data)
+    ? data
+    : undefined
+
 /** Reads the bytes of a stream as they come. */
 export class Reader {
   private readonly decoder = new TextDecoder()
@@ -105,7 +114,7 @@ export class Reader {
       else this.problem ??= `an event of the stream is no JSON (${SafeText.line(data, 200)})`
       return
     }
-    const error = errorOf(name, value)
+    const error = errorOf(name, value) ?? (this.assembly.hasBegun() ? undefined : refusalIn(value))
     if (error === undefined) {
       this.assembly.add(value)
       return
