@@ -90,8 +90,8 @@ export const make = (): Events.Assembly => {
       isDone = false
       for (const [index, block] of blocksOf(content).entries()) begin(index, { ...Answer.fields(block) })
       // What is counted of the output so far says nothing of all of it.
-      const { output_tokens: __, ...rest } = Answer.fields(usage)
-      count(rest)
+      const { output_tokens: __, ...input } = Answer.fields(usage)
+      count(input)
     },
     content_block_start: (event) => void begin(event["index"], { ...Answer.fields(event["content_block"]) }),
     content_block_delta: addPiece,
