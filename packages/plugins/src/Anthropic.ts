@@ -122,10 +122,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       return ModelClient.provider({
         name: "anthropic",
         isRedirected: true,
-        resolve: (request) =>
-          request.model === undefined && options.model !== undefined
-            ? ModelRequest.withModel(request, options.model)
-            : request,
+        resolve: (request) => withLimit(options.maxTokens, withModel(options.model, request)),
         send: send as ModelClient.Send,
         answers: options.model,
         batch: Batches.make({ ...settings, defaultMaxTokens })
@@ -133,6 +130,15 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     })
   )
 }
+
+const withModel = <R extends ModelRequest.ModelRequest>(model: string | undefined, request: R): R =>
+  request.model === undefined && model !== undefined ? ModelRequest.withModel(request, model) : request
+
+/** The layer's own limit is a setting of the request, by which answers are known. */
+const withLimit = <R extends ModelRequest.ModelRequest>(maxTokens: number | undefined, request: R): R =>
+  request._tag === "Completion" && maxTokens !== undefined && request.settings.maxTokens === undefined
+    ? { ...request, settings: { ...request.settings, maxTokens } }
+    : request
 
 const refuse = (description: string): Effect.Effect<never, AiError.AiError> =>
   Effect.fail(

@@ -217,6 +217,10 @@ export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
           ? `${one.step}: it has tools, and how often a row calls the model only the run shows; once is counted here, and what the run counts in the next plan`
           : `${one.step}: it has tools; a row is counted with ${Number(one.rounds.toFixed(1))} calls, as in earlier runs`
       )
+    if (one.unknownFile !== undefined)
+      found.push(
+        `${one.step}: how many tokens a file of type ${one.unknownFile} is for ${one.model} only the run shows; none are counted here`
+      )
     if (one.isReused)
       found.push(`${one.step}: how many of its answers are reused by meaning only the run shows; it costs at most this`)
     return found

@@ -13,6 +13,7 @@ import * as Pack from "../layers/Pack.ts"
 import * as CachedTexts from "../reuse/CachedTexts.ts"
 import * as Cache from "../layers/Cache.ts"
 import * as SemanticCache from "../layers/SemanticCache.ts"
+import * as FileTokens from "../price/FileTokens.ts"
 import * as ModelName from "../price/ModelName.ts"
 import * as PackPrompt from "../reuse/PackPrompt.ts"
 import * as PackSize from "../reuse/PackSize.ts"
@@ -57,12 +58,28 @@ export interface Counts {
   isCascaded: boolean
   /** Calls a row of a loop over tools that earlier runs have made; 0 where none has. Absent: it has no tools. */
   rounds: number | undefined
+  /** The kind of a file whose tokens nobody knows: none are counted for it. */
+  unknownFile: string | undefined
   /** Of its strong model: what all rows would ask of it. */
   unrouted: { calls: number; input: number } | undefined
 }
 
 /** Whole prompts: shares of them are added up, and not exactly. */
 export const callsOf = ({ prompts }: Counts): number => Math.ceil(prompts - 1e-6)
+
+/** The most tokens of the files of a request, and the kind of one of which nothing is known. */
+const filesOf = (request: ModelRequest.ModelRequest): { readonly tokens: number; readonly unknown?: string } => {
+  if (request._tag === "Embedding") return { tokens: 0 }
+  const types = request.messages.flatMap(({ content }) =>
+    typeof content === "string" ? [] : content.flatMap((part) => (part.type === "file" ? [part.mediaType] : []))
+  )
+  const sizes = types.map((type) => FileTokens.most(request.model ?? "", type))
+  const unknown = types[sizes.indexOf(undefined)]
+  return {
+    tokens: sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0),
+    ...(unknown === undefined ? undefined : { unknown })
+  }
+}
 
 /** Of a call that is no loop. */
 const ONCE = { input: 0, rounds: 1 }
@@ -123,6 +140,7 @@ export const counting = (
           isMost: false,
           isCascaded: false,
           rounds: undefined,
+          unknownFile: undefined,
           unrouted: undefined
         })
       )
@@ -151,7 +169,7 @@ export const counting = (
     tokens: TokenCounter.Count
   ) =>
     Effect.gen(function* () {
-      const input = TokenCounter.inputTokens(tokens, request)
+      const input = TokenCounter.inputTokens(tokens, request) + filesOf(request).tokens
       const alone = { prompts: 1, input, alone: input }
       if (!packs || varying?.pack === undefined || request._tag !== "Completion") return alone
       const template = varying.pack.size === 1 ? "single" : PackPrompt.template(request, varying.text)
@@ -185,6 +203,7 @@ export const counting = (
     const { prompts } = sizes
     const [alone, input] = [Math.max(sizes.alone, loop.input), Math.max(sizes.input, loop.input)]
     const share = part * loop.rounds
+    counts.unknownFile ??= filesOf(request).unknown
     counts.calls += share
     counts.prompts += share * prompts
     counts.input += share * input

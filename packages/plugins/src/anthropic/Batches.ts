@@ -46,16 +46,19 @@ const reader = (options: Client.Options, call: Call) => {
   const linesOf = (id: string) =>
     Lines.parse(
       { module: Client.MODULE, baseUrl: options.baseUrl },
-      call((client, signal) =>
-        client
-          .get(`/v1/messages/batches/${encodeURIComponent(id)}/results`, {
-            headers: { accept: "application/binary" },
-            __binaryResponse: true,
-            stream: true,
-            signal,
-            timeout: UPLOAD
-          })
-          .asResponse()
+      Effect.mapError(
+        call((client, signal) =>
+          client
+            .get(`/v1/messages/batches/${encodeURIComponent(id)}/results`, {
+              headers: { accept: "application/binary" },
+              __binaryResponse: true,
+              stream: true,
+              signal,
+              timeout: UPLOAD
+            })
+            .asResponse()
+        ),
+        HttpFailure.notYet
       )
     )
 

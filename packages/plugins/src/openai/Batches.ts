@@ -107,7 +107,7 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
               { signal }
             )
           ),
-          notYet
+          HttpFailure.notYet
         ),
         decodeStatus
       ),
@@ -140,7 +140,7 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
             { module: Client.MODULE, baseUrl: options.baseUrl },
             Effect.mapError(
               call((client, signal) => client.files.content(file, { signal, timeout: UPLOAD })),
-              notYet
+              HttpFailure.notYet
             )
           )
         ),
@@ -158,41 +158,31 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
     return Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => {
       const { error, response } = line
       if (!Answer.isRecord(response)) {
-        const { code, message } = Refusal.decode(error ?? "no answer")
-        return { _tag: "Unanswered", reason: code ?? message }
+        const { code, message } = Refusal.decode(error)
+        // Without a word why there is none, there may be one that was lost.
+        return Refusal.isSaid(error)
+          ? { _tag: "Unanswered", reason: code ?? message }
+          : { _tag: "Unreadable", error: ModelFailure.withAnswer(Client.malformed("response"), line) }
       }
       const { body, status_code: said } = response
       const status = Number(said)
       // The API's own errors stand in the body; `error` is null then.
       if (status >= 300) {
-        const words = Answer.isRecord(Answer.fields(body)["error"]) ? body : { error }
+        const words = Refusal.hasWords(body) || !Refusal.isSaid(error) ? body : { error }
         return { _tag: "Failed", error: Reply.refused(options, words, { status, now }) }
       }
       const format = api.routeFor(Answer.fields(body)["object"]).format(model)
       const answer = Reply.fromBody(options, format, body, now)
       return AiError.isAiError(answer)
-        ? { _tag: "Unreadable", error: answer }
+        ? { _tag: isFree(answer) ? "Failed" : "Unreadable", error: answer }
         : { _tag: "Answered", response: ModelResponse.inTier(answer, "batch") }
     })
   }
 }
 
-/** How services say that there is no file. */
-const NO_FILE =
-  /(?=.*\bfile\b)(?=.*(?:not? (?:find|found|exist|such)|cannot find|can't find|does(?: not|n't) exist|no such|not ready))/i
-
-/** A file that the service does not know is one that it does not know yet: it was just sent, or just written. */
-const notYet = (error: AiError.AiError): AiError.AiError => {
-  const { reason } = error
-  if (reason._tag !== "InvalidRequestError") return error
-  const description = reason.description ?? "the file was not found"
-  if (!HttpFailure.isNotFound(error) && !NO_FILE.test(description)) return error
-  return AiError.make({
-    module: Client.MODULE,
-    method: "send",
-    reason: new AiError.InternalProviderError({ description, metadata: { [ModelFailure.billableKey]: false } })
-  })
-}
+/** Whether a failure was counted by nobody, and is of a kind that nobody bills. */
+const isFree = (error: AiError.AiError): boolean =>
+  ModelFailure.usageOf(error) === undefined && !ModelFailure.mayBeBilled(error)
 
 /** Milliseconds for a whole file, up or down. */
 const UPLOAD = 30 * 60_000

@@ -149,7 +149,7 @@ const toMessages = (message: ModelRequest.Message, provider: string): ReadonlyAr
               {
                 id: part.id,
                 type: "function" as const,
-                function: { name: part.name, arguments: JSON.stringify(part.params) },
+                function: { name: part.name, arguments: Body.text(part.params) },
                 ...extraOf(part, provider)
               }
             ]
@@ -177,7 +177,7 @@ const extraOf = (part: Prompt.PartEncoded, provider: string): object | undefined
 
 /** What a tool gave back, as text. */
 export const toolResult = (part: Prompt.ToolResultPartEncoded): string =>
-  typeof part.result === "string" ? part.result : (JSON.stringify(part.result) ?? "null")
+  typeof part.result === "string" ? part.result : Body.text(part.result)
 
 const toContentPart = (part: Prompt.UserMessagePartEncoded): ChatCompletionContentPart => {
   if (part.type === "text") return { type: "text", text: part.text }

@@ -223,7 +223,10 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
     const choice = Answer.fields(firstOf(answer))
     // Gateways say so in the middle of an answer.
     if (Answer.isRecord(choice["error"])) {
-      return Client.failed(Answer.words(choice["error"]["message"]) ?? "the answer broke off with an error")
+      return Client.failed(
+        Answer.words(choice["error"]["message"]) ?? "the answer broke off with an error",
+        choice["error"]
+      )
     }
     const finishReason = FinishReason.of(choice["finish_reason"])
     const message = Answer.isRecord(choice["message"])

@@ -3,14 +3,15 @@
  *
  * @internal
  */
-import * as SafeText from "@pipe/core/SafeText"
-import * as AiError from "effect/ai/AiError"
+import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type { OpenAI } from "openai"
 import * as Peer from "../Peer.ts"
 import * as Answer from "../transport/Answer.ts"
 import type * as Endpoint from "../transport/Endpoint.ts"
 import * as PoolTransport from "../transport/PoolTransport.ts"
+import * as Refusal from "../transport/Refusal.ts"
+import * as Reply from "../transport/Reply.ts"
 import * as SdkTransport from "../transport/SdkTransport.ts"
 
 export const MODULE = "OpenAi"
@@ -54,10 +55,6 @@ export const makeSdk = (options: Options) =>
 /** An answer without what it must have. */
 export const malformed = (what: string): AiError.AiError => Answer.malformed(MODULE, what)
 
-/** An answer that says that the work failed. */
-export const failed = (words: string): AiError.AiError =>
-  AiError.make({
-    module: MODULE,
-    method: "send",
-    reason: new AiError.InternalProviderError({ description: SafeText.line(words) })
-  })
+/** An answer that says that the work failed; `error`: how it says so. */
+export const failed = (words: string, error?: unknown): AiError.AiError =>
+  Reply.broken(MODULE, { ...Refusal.decode(error), message: words })

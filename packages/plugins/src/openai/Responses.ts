@@ -136,7 +136,7 @@ const toItems = (message: ModelRequest.Message, provider: string): ReadonlyArray
             part.type === "text"
               ? [{ role: "assistant", content: part.text }]
               : part.type === "tool-call"
-                ? [{ type: "function_call", call_id: part.id, name: part.name, arguments: JSON.stringify(part.params) }]
+                ? [{ type: "function_call", call_id: part.id, name: part.name, arguments: Body.text(part.params) }]
                 : part.type === "reasoning"
                   ? toReasoning(part, provider)
                   : []

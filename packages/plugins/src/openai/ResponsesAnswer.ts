@@ -132,14 +132,24 @@ const searchesOf = (answer: Answer.Fields): number =>
     return type === "web_search_call" && (kind === undefined || kind === "search")
   }).length
 
-const usage = (answer: Answer.Fields) => OpenAiUsage.make(answer["usage"], searchesOf(answer))
+/** Tools of the provider's own that have a fee which no count tells. */
+const PAID = new Set(["file_search_call", "code_interpreter_call", "image_generation_call", "computer_call"])
+
+const usage = (answer: Answer.Fields) => {
+  const counted = OpenAiUsage.make(answer["usage"], searchesOf(answer))
+  const paid = (Answer.list(answer["output"]) ?? []).map((item) => Answer.text(Answer.fields(item)["type"]) ?? "")
+  const tool = paid.find((type) => PAID.has(type))
+  return counted === undefined || tool === undefined
+    ? counted
+    : { ...counted, inconsistent: `the answer used ${tool}, whose fee is in no count`, unpriceable: true as const }
+}
 
 export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.CompletionResponse> => {
   const read = (answer: Answer.Fields): ModelResponse.CompletionResponse | AiError.AiError => {
     const { error, status } = answer
     if (typeof status === "string" && FAILED.has(status)) {
       const { code, message } = Answer.fields(error)
-      return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${status}`)
+      return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${status}`, error)
     }
     if (status === "queued" || status === "in_progress") {
       return Client.failed(`the answer is not finished: its status is ${status}`)

@@ -24,6 +24,9 @@ export const wellFormed = (value: unknown): unknown => {
   return Object.fromEntries(Object.entries(value).map(([key, field]) => [key.toWellFormed(), wellFormed(field)]))
 }
 
+/** JSON that goes out as a text inside of a body: arguments, and results of tools. */
+export const text = (value: unknown): string => JSON.stringify(wellFormed(value)) ?? "null"
+
 /** Makes a body; what the provider cannot take is a request that cannot be sent. */
 export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.AiError> =>
   Effect.try({

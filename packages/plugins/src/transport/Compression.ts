@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import { pipeline, type Readable, type Transform } from "node:stream"
 import { promisify } from "node:util"
 import * as zlib from "node:zlib"
 
@@ -21,6 +22,26 @@ const ways: ReadonlyMap<string, Unpack> = new Map<string, Unpack>([
   ["br", brotli],
   ["zstd", (bytes, options) => promisify(zlib.zstdDecompress)(bytes, options)]
 ])
+
+/** Ways to unpack what is read as it comes. */
+const streams: ReadonlyMap<string, () => NodeJS.ReadWriteStream> = new Map<string, () => NodeJS.ReadWriteStream>([
+  ["gzip", zlib.createGunzip],
+  ["x-gzip", zlib.createGunzip],
+  ["deflate", zlib.createUnzip],
+  ["br", zlib.createBrotliDecompress],
+  ["zstd", zlib.createZstdDecompress]
+])
+
+/** A body that is read as it comes, as it was before. */
+export const unpackStream = (body: Readable, encoding: string | undefined): Readable => {
+  let out = body
+  for (const name of (encoding ?? "").toLowerCase().split(",").reverse()) {
+    const make = streams.get(name.trim())
+    // The failure of one is that of the whole.
+    if (make !== undefined) out = pipeline(out, make() as Transform, () => {}) as Transform
+  }
+  return out
+}
 
 /** The body as it was before; no larger than a limit. */
 export const unpack = async (bytes: Buffer, encoding: string, limit: number): Promise<Buffer> => {

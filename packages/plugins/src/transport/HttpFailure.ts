@@ -183,3 +183,17 @@ export const notJson = (options: {
         : new AiError.InvalidResponseError({ description: `${options.url} answered broken JSON ("${start}")` })
   })
 }
+
+/** How services say that there is no file. */
+const NO_FILE =
+  /(?=.*\bfile\b)(?=.*(?:not? (?:find|found|exist|such)|cannot find|can't find|does(?: not|n't) exist|no such|not ready))/i
+
+/** A file that a service does not know is one that it does not know yet, and is asked for again: it was just sent, or just written. */
+export const notYet = (error: AiError.AiError): AiError.AiError => {
+  const { method, module, reason } = error
+  if (reason._tag !== "InvalidRequestError") return error
+  const description = (reason.description ?? "the file was not found").replace(/: look at the model's name.*$/s, "")
+  if (!isNotFound(error) && !NO_FILE.test(description)) return error
+  const metadata = { [ModelFailure.billableKey]: false }
+  return AiError.make({ module, method, reason: new AiError.InternalProviderError({ description, metadata }) })
+}

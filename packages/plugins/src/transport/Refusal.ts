@@ -72,6 +72,9 @@ const behind = (error: Answer.Fields): string | undefined => {
 /** The status that an error has by its name (docs.anthropic.com/en/api/errors, platform.openai.com error codes). */
 const byName: ReadonlyMap<string, number> = new Map([
   ["invalid_request_error", 400],
+  ["invalid_prompt", 400],
+  ["invalid_image", 400],
+  ["bio_policy", 400],
   ["authentication_error", 401],
   ["billing_error", 402],
   ["permission_error", 403],

@@ -52,6 +52,20 @@ export interface Format<A extends ModelResponse.ModelResponse> {
 const statusIn = (refusal: Refusal.Refusal): number | undefined =>
   refusal.status !== undefined && refusal.status >= 400 && refusal.status < 600 ? refusal.status : undefined
 
+/** The failure of an answer that has begun: it may be billed, and where its status says so, would fail again. */
+export const broken = (module: string, refusal: Refusal.Refusal): AiError.AiError => {
+  const { message, status = 500 } = refusal
+  const description = SafeText.line(message, 2_000)
+  const isFinal = status >= 400 && status < 500 && ![408, 409, 425, 429, 499].includes(status)
+  return AiError.make({
+    module,
+    method: "send",
+    reason: isFinal
+      ? new AiError.InvalidRequestError({ description, metadata: { [ModelFailure.billableKey]: true } })
+      : new AiError.InternalProviderError({ description })
+  })
+}
+
 /** What a provider says of a failure, in whatever form. Once it has begun to answer, the call may be billed. */
 export const refused = (
   endpoint: Endpoint.Endpoint,
@@ -67,11 +81,7 @@ export const refused = (
   const refusal = Refusal.decode(said)
   const status = options.status ?? (options.hasBegun === true ? undefined : statusIn(refusal))
   return status === undefined
-    ? AiError.make({
-        module: endpoint.module,
-        method: "send",
-        reason: new AiError.InternalProviderError({ description: SafeText.line(refusal.message, 2_000) })
-      })
+    ? broken(endpoint.module, refusal)
     : HttpFailure.toAiError({
         ...refusal,
         module: endpoint.module,

@@ -8,6 +8,7 @@
 import { Readable } from "node:stream"
 import type { ReadableStream } from "node:stream/web"
 import type * as Undici from "undici"
+import * as Compression from "./Compression.ts"
 
 export const make = (timeout: number) => {
   let loaded: Promise<{ readonly undici: typeof Undici; readonly agent: Undici.Dispatcher } | undefined> | undefined
@@ -35,7 +36,10 @@ export const make = (timeout: number) => {
       if (value !== undefined) given.set(name, Array.isArray(value) ? value.join(", ") : value)
     }
     const empty = statusCode === 204 || statusCode === 304
-    return new Response(empty ? null : (Readable.toWeb(body) as globalThis.ReadableStream), {
+    const unpacked = Compression.unpackStream(body, given.get("content-encoding") ?? undefined)
+    given.delete("content-encoding")
+    given.delete("content-length")
+    return new Response(empty ? null : (Readable.toWeb(unpacked) as globalThis.ReadableStream), {
       status: statusCode,
       headers: given
     })
