@@ -26,6 +26,8 @@ interface Results {
   readonly counts?: { readonly [name: string]: number }
   /** Bytes of the results that the first download gives. */
   readonly cut?: number
+  /** How often the results are not there yet. */
+  readonly late?: number
 }
 
 /** A server that speaks Anthropic's batches. */
@@ -85,7 +87,11 @@ const scripted = (
           const own = results[Number(number)]
           if (own === undefined) return json({ type: "error", error: { type: "not_found_error", message: "no" } }, 404)
           if (part === undefined) return json(batch(Number(number)))
-          const { cut, lines } = own
+          const { cut, late = 0, lines } = own
+          if (late > 0) {
+            results[Number(number)] = { ...own, late: late - 1 }
+            return json({ type: "error", error: { type: "not_found_error", message: "not ready" } }, 404)
+          }
           if (number !== "0") isFirstOver = true
           results[Number(number)] = { ...own, cut: undefined } as never
           response.writeHead(200).end(
@@ -152,6 +158,14 @@ describe("an answer in a batch of Anthropic", () => {
       })
     )
   }
+
+  it.live("is looked for again where the results are not there yet (F2)", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted((_, ids) => ({ lines: good(ids), late: 1 }))
+      const { failed, out } = yield* run(server.url, 2)
+      assert.deepStrictEqual([failed, out.length], [[], 2])
+    })
+  )
 
   it.live("is not sent again where somebody cancelled its batch while a run waited for it (F3)", () =>
     Effect.gen(function* () {

@@ -20,6 +20,7 @@ import { createServer } from "node:http"
 import { mkdtempSync } from "node:fs"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
+import { gzipSync } from "node:zlib"
 import { join } from "node:path"
 import * as BatchRun from "./BatchRun.ts"
 
@@ -71,6 +72,8 @@ const scripted = (
     /** How often files that are there are said not to be. */
     readonly lateFiles?: number
     readonly failedUploads?: number
+    /** Every answer is compressed. */
+    readonly isPacked?: true
   } = {}
 ) =>
   Effect.acquireRelease(
@@ -90,9 +93,11 @@ const scripted = (
           const path = new URL(request.url!, "http://x").pathname
           const body = Buffer.concat(chunks)
           seen.push(`${request.method} ${path}`)
+          const packed = (text: string) => (options.isPacked === true ? gzipSync(text) : text)
+          const encoding = options.isPacked === true ? { "content-encoding": "gzip" } : undefined
           const json = (value: unknown, status = 200) => {
-            response.writeHead(status, { "content-type": "application/json" })
-            response.end(JSON.stringify(value))
+            response.writeHead(status, { "content-type": "application/json", ...encoding })
+            response.end(packed(JSON.stringify(value)))
           }
           if (path === "/v1/files" && request.method === "POST") {
             if (failedUploads-- > 0) return json({ error: { message: "down" } }, 500)
@@ -112,7 +117,7 @@ const scripted = (
             if (text === undefined) return json({ error: { message: "No such File object" } }, 404)
             const cut = cuts.get(content[1]!)
             cuts.delete(content[1]!)
-            return response.writeHead(200).end(text.slice(0, cut))
+            return response.writeHead(200, { ...encoding }).end(packed(text.slice(0, cut)))
           }
           if (path === "/v1/batches" && request.method === "POST") {
             if (lateFiles.creation-- > 0) {
@@ -673,6 +678,76 @@ describe("an answer in a batch", () => {
       })
     )
   }
+})
+
+describe("a line of a batch", () => {
+  const good = (custom_id: string) => ({ custom_id, response: answer("good"), error: null })
+  const withLine = (line: object, isPacked?: true) =>
+    Effect.gen(function* () {
+      const server = yield* scripted(
+        (_, ids) => ({
+          status: "completed",
+          output: [{ custom_id: ids[0], ...line }, ...ids.slice(1).map(good)],
+          counts: { total: ids.length, completed: ids.length, failed: 0 }
+        }),
+        isPacked === true ? { isPacked } : {}
+      )
+      return { ...(yield* run(server.url, 3)), server }
+    })
+
+  it.live("wire-05: is read where the service compresses what it sends", () =>
+    Effect.gen(function* () {
+      const { out } = yield* withLine({ response: answer("good"), error: null }, true)
+      assert.deepStrictEqual(out, ["r1: good", "r2: good", "r3: good"])
+    })
+  )
+
+  const refusals: ReadonlyArray<readonly [body: unknown, says: string]> = [
+    [{ detail: "odd words" }, "odd words"],
+    [[{ error: { message: "odd words" } }], "odd words"],
+    [{ object: "error", message: "odd words" }, "odd words"],
+    [{ error: "odd words" }, "odd words"],
+    ["odd words", "odd words"]
+  ]
+  for (const [body, says] of refusals) {
+    it.live(`wire-06: keeps the words of a refusal: ${JSON.stringify(body)}`, () =>
+      Effect.gen(function* () {
+        const { failed, server } = yield* withLine({
+          response: { status_code: 400, request_id: "r", body },
+          error: null
+        })
+        assert.strictEqual(failed.length, 1)
+        assert.include(failed[0]!, says)
+        assert.strictEqual(server.sent.length, 1)
+      })
+    )
+  }
+
+  for (const line of [{ response: null, error: null }, { error: null }, {}]) {
+    it.live(`F1: fails, and is not sent and paid again, where it has no response: ${JSON.stringify(line)}`, () =>
+      Effect.gen(function* () {
+        const { failed, server, summary } = yield* withLine(line)
+        assert.strictEqual(failed.length, 1)
+        assert.strictEqual(server.sent.length, 1)
+        // The provider counts three answers: the books have two of them, and a bound for the third.
+        assert.strictEqual(summary.estimatedCalls, 1)
+        assert.isTrue(summary.estimatedCost > 0n)
+      })
+    )
+  }
+
+  it.live("wire-03: costs nothing where it is an error with status 200 that nobody bills", () =>
+    Effect.gen(function* () {
+      const body = { error: { message: "no such model", code: 404 } }
+      const { failed, summary } = yield* withLine({
+        response: { status_code: 200, request_id: "r", body },
+        error: null
+      })
+      assert.include(failed[0]!, "no such model")
+      assert.strictEqual(summary.estimatedCalls, 0)
+      assert.strictEqual(summary.cost, 2n * (10n * 75_000n + 5n * 300_000n))
+    })
+  )
 })
 
 describe("the files of a batch", () => {

@@ -31,7 +31,12 @@ export const chunksOf = (text: string): ReadonlyArray<string> => {
           },
           {
             ...rest,
-            choices: list.map((choice) => ({ index: 0, delta: {}, finish_reason: fieldOf(choice, "finish_reason") }))
+            choices: list.map((choice) => ({
+              index: 0,
+              delta: {},
+              finish_reason: fieldOf(choice, "finish_reason"),
+              ...(fieldOf(choice, "error") === undefined ? undefined : { error: fieldOf(choice, "error") })
+            }))
           }
         ]
   return [...chunks, ...("usage" in body ? [{ ...rest, choices: [], usage }] : []), "[DONE]"].map((event) =>
@@ -71,6 +76,7 @@ export const messageEventsOf = (text: string): ReadonlyArray<string> => {
 export const responseEventsOf = (text: string): ReadonlyArray<string> => {
   const body = recordOf(text)
   if (body === undefined) return [text]
+  if (body["status"] === "failed") return [JSON.stringify({ type: "response.failed", response: body })]
   if (body["error"] !== undefined) return [JSON.stringify({ type: "error", ...body })]
   const items = Array.isArray(body["output"]) ? (body["output"] as ReadonlyArray<unknown>) : []
   return [

@@ -279,6 +279,46 @@ for (const way of ways) {
       )
     )
 
+    it.live("tool-05: a blank answer does not go back to Anthropic", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          for (const blank of ["\n\n", " ", "\u00a0"]) {
+            const first = message([{ type: "text", text: blank }, use], "tool_use")
+            const { bodies, error, value } = yield* run("messages", way, [first, last.messages])
+            assert.strictEqual(value, "It is sunny.", String(error))
+            const sent = bodies[1]!["messages"] as ReadonlyArray<{ content: ReadonlyArray<Json> }>
+            assert.isFalse(sent[1]!.content.some(({ type }) => type === "text"))
+          }
+        })
+      )
+    )
+
+    it.live("half of a surrogate pair in arguments goes back as a replacement character", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          for (const api of ["chat", "responses"] as const) {
+            const args = '{"city":"z\\ud800"}'
+            const first =
+              api === "chat"
+                ? chat({ tool_calls: [call({}, args)] }, "tool_calls")
+                : response([
+                    {
+                      id: "f",
+                      type: "function_call",
+                      call_id: "c1",
+                      name: "weather",
+                      arguments: args,
+                      status: "completed"
+                    }
+                  ])
+            const { bodies, error } = yield* run(api, way, [first, last[api]])
+            assert.strictEqual(bodies.length, 2, String(error))
+            assert.notMatch(JSON.stringify(bodies[1]), /ud800/i)
+          }
+        })
+      )
+    )
+
     it.live('tool-06: arguments "" of a tool without parameters are none', () =>
       Effect.scoped(
         Effect.gen(function* () {

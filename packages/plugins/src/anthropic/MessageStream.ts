@@ -103,9 +103,7 @@ export const make = (): Events.Assembly => {
       Object.assign(message, said(Answer.fields(event["delta"])))
       count(event["usage"])
     },
-    message_stop: () => {
-      isDone = true
-    },
+    message_stop: () => void (isDone = true),
     ping: () => {}
   }
 
