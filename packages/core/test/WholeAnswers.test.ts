@@ -6,13 +6,15 @@ import {
   type ModelClient,
   type ModelResponse,
   ModelSettings,
+  ReportText,
+  Retry,
   Runner,
   Sink,
   Source,
   Stack
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
-import { Deferred, Effect, Fiber, type Layer, Logger } from "effect"
+import { Deferred, Effect, Fiber, type Layer, Logger, Schema } from "effect"
 import { type AiError, type EmbeddingModel, LanguageModel } from "effect/ai"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -209,6 +211,37 @@ describe("what a step makes of a call that failed", () => {
       })
     )
   }
+})
+
+describe("the books of a run", () => {
+  it.live("have a line for what was requested again, and one for rows that failed (B7)", () =>
+    Effect.gen(function* () {
+      const store = newStore()
+      const Verdict = Schema.Struct({ good: Schema.Boolean })
+      const body: Body = (row) =>
+        Effect.map(LanguageModel.generateObject({ prompt: row, schema: Verdict }), ({ value }) => value.good)
+      const model = Scripted.make((request, index) =>
+        Scripted.response(
+          Scripted.prompt(request).startsWith("stubborn") || request.messages.length === 1
+            ? `no ${index}`
+            : '{"good":true}'
+        )
+      )
+      const stack = Stack.make(Retry.layer({ base: 1 }), model.layer)
+      const { out, summary } = yield* run(store, stack, body, { rows: ["stubborn", "willing"] })
+      assert.deepStrictEqual(out, [true])
+      assert.strictEqual(model.requests.length, 5)
+      // gpt-4o-mini: 10 × 0.15 + 5 × 0.60 USD a million for each call (platform.openai.com/docs/pricing).
+      const each = 4_500_000n
+      assert.strictEqual(summary.cost, 5n * each)
+      // Twice for the row that failed, once for the other.
+      assert.strictEqual(summary.calls.reaskCost, 3n * each)
+      assert.strictEqual(summary.calls.failedRowsCost, 3n * each)
+      const text = ReportText.render(summary)
+      assert.match(text, /for answers that did not fit, requested again +\$0.0000135/)
+      assert.match(text, /for rows that failed +\$0.0000135/)
+    })
+  )
 })
 
 describe("work that is shared", () => {

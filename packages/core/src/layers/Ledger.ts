@@ -220,6 +220,7 @@ const toAttemptEntry = (
       ? undefined
       : { requested: call.request.model ?? "" }),
     ...(number === undefined ? undefined : { call: number }),
+    ...(call.isReask === true ? { reask: true } : undefined),
     ...(error === undefined ? undefined : { error: SafeText.line(ModelFailure.message(error)) }),
     ...(response?.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
     ...Charge.ended(pricing, call, attempt, most)

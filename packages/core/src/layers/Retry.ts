@@ -29,6 +29,7 @@ import * as ModelResponse from "../data/ModelResponse.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as Notice from "../seam/Notice.ts"
+import * as Reask from "../seam/Reask.ts"
 
 export interface Options {
   /** Attempts that may fail, the first included. Default: 6. */
@@ -91,9 +92,9 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
                   waiting = false
                   return Effect.fail(first)
                 }
-                return Effect.tapError(attempt(reask(request, trying.last ?? first)), (error) =>
-                  Effect.sync(() => note(trying, error))
-                )
+                const next = reask(request, trying.last ?? first)
+                const sent = next === request ? attempt(next) : Effect.provideService(attempt(next), Reask.Reask, true)
+                return Effect.tapError(sent, (error) => Effect.sync(() => note(trying, error)))
               })
               return Effect.mapError(Effect.retry(again, schedule(request.model ?? "", trying)), (error) => {
                 // A provider may fail with one error each time: what is marked is a copy.

@@ -244,7 +244,11 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
     attempts: Schema.Int,
     failedAttempts: Schema.Int,
     /** What of `cost` went to attempts that failed. */
-    failedCost: Schema.optionalKey(Money.FromUsd)
+    failedCost: Schema.optionalKey(Money.FromUsd),
+    /** What of `cost` went to requests that were sent again, since the answer did not fit. */
+    reaskCost: Schema.optionalKey(Money.FromUsd),
+    /** What of `cost` went to steps that gave nothing for their rows. */
+    failedRowsCost: Schema.optionalKey(Money.FromUsd)
   }),
   tokens: Tokens,
   /** What was spent, as far as it is known. */

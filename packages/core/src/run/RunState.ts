@@ -399,7 +399,8 @@ export const make = (init: {
           answers: sums.answers,
           attempts: sums.attempts,
           failedAttempts: sums.failedAttempts,
-          failedCost: sums.failedSpent
+          failedCost: sums.failedSpent,
+          ...(sums.reaskSpent === Money.zero ? undefined : { reaskCost: sums.reaskSpent })
         },
         ...moneyOf(sums),
         steps: tally.lines().map((line) => ({

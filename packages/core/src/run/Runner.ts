@@ -282,13 +282,14 @@ export const run = <E>(
           : undefined)
       const kept = yield* Strategies.sums(store, begun.id, layers)
       yield* Effect.forEach(Strategies.broken(kept), (text) => Effect.logWarning(text), { discard: true })
-      const summary = state.finished({
+      const finished = state.finished({
         at: yield* Clock.currentTimeMillis,
         stop,
         outputs: Exit.isSuccess(exit) ? exit.value.map(({ rows, sink }) => ({ name: sink.name, rows })) : [],
         kept,
         unkept: store.inMemory || store.failure() !== undefined
       })
+      const summary = yield* withFailedRows(finished, store, begun.id, earlier)
       ended = true
       exchanges.end()
       if (earlier > 0) {
@@ -391,6 +392,20 @@ const budgetOf = (flow: Flow.Any, options: RunState.Options, pricing: Pricing.Se
 }
 
 /** The books of a run: those of its earlier tries, and what comes. */
+/** With what the rows that failed have cost, where the store can say it. */
+const withFailedRows = (
+  summary: RunEvent.RunFinished,
+  store: Store.Service,
+  run: number,
+  earlier: number
+): Effect.Effect<RunEvent.RunFinished> =>
+  summary.rows.failed === 0
+    ? Effect.succeed(summary)
+    : Effect.andThen(store.commit, store.ledger.failedRows(run, earlier)).pipe(
+        Effect.map((failedRowsCost) => ({ ...summary, calls: { ...summary.calls, failedRowsCost } })),
+        Effect.orElseSucceed(() => summary)
+      )
+
 const openBooks = Effect.fnUntraced(function* (
   run: RunRepo.Run,
   store: Store.Service,

@@ -16,6 +16,8 @@ export interface Sums {
   readonly failedAttempts: number
   /** What of `spent` went to attempts that failed. */
   readonly failedSpent: Money.Money
+  /** What of `spent` went to requests that were sent again, since the answer did not fit. */
+  readonly reaskSpent: Money.Money
   /** Attempts whose cost is not known; what they cost is not in `spent`. */
   readonly unpriced: number
   /** Attempts of which the provider has not said what they used: their cost is the most that they can have cost. */
@@ -61,6 +63,7 @@ class Running implements Sums {
   attempts = 0
   failedAttempts = 0
   failedSpent = Money.zero
+  reaskSpent = Money.zero
   unpriced = 0
   estimated = 0
   estimatedSpent = Money.zero
@@ -77,6 +80,7 @@ class Running implements Sums {
         this.failedAttempts++
         this.failedSpent += entry.cost ?? Money.zero
       }
+      if (entry.reask === true) this.reaskSpent += entry.cost ?? Money.zero
       if (entry.cost === undefined) this.unpriced++
       else this.spent += entry.cost
       if (entry.estimated === true) {
@@ -103,6 +107,7 @@ class Running implements Sums {
     this.attempts += sums.attempts
     this.failedAttempts += sums.failedAttempts
     this.failedSpent += sums.failedSpent
+    this.reaskSpent += sums.reaskSpent
     this.unpriced += sums.unpriced
     this.estimated += sums.estimated
     this.spent += sums.spent

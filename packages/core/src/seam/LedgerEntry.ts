@@ -33,6 +33,8 @@ export interface AttemptEntry {
   readonly doubt?: string
   /** The provider has not said what the call used: usage and cost are the most that it can have used. */
   readonly estimated?: true
+  /** It was sent again, with what was wrong with the answer before. */
+  readonly reask?: true
   readonly error?: string
   /** `undefined`: the ordinary one. */
   readonly serviceTier?: string

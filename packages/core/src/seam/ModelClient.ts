@@ -38,6 +38,7 @@ import type { ResponseTo } from "../data/ModelResponse.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ProviderCall from "./ProviderCall.ts"
 import * as BatchProvider from "./BatchProvider.ts"
+import * as Reask from "./Reask.ts"
 import * as Simulation from "./Simulation.ts"
 
 /** Sends a request and waits for its answer. */
@@ -224,6 +225,8 @@ export interface Call {
   readonly startedAt: number
   /** The class of service that it is asked in, where that is not the ordinary one. */
   readonly serviceTier?: string
+  /** It is sent again, with what was wrong with the answer before. */
+  readonly isReask?: boolean
   /** Its output limit is that of another guard, and not the caller's: it may be lowered. */
   readonly limited?: boolean
   /** The most output that the model has room for beside this request, where it has said so. */
@@ -353,9 +356,18 @@ export const provider = (options: {
         const clock = fiber.getRef(Clock.Clock)
         const meter = fiber.getRef(Meter)
         const guard = fiber.getRef(Guard)
+        const isReask = fiber.getRef(Reask.Reask)
         const ask = (fiber.getRef(Simulation.Simulation) ?? built) === undefined ? attempt : simulate
         const one = <R extends ModelRequest>(request: R) =>
-          ask({ request, provider: options.name, startedAt: clock.currentTimeMillisUnsafe() }, { clock, meter, guard })
+          ask(
+            {
+              request,
+              provider: options.name,
+              startedAt: clock.currentTimeMillisUnsafe(),
+              ...(isReask ? { isReask } : undefined)
+            },
+            { clock, meter, guard }
+          )
         const request = resolve(asked)
         return request._tag === "Embedding"
           ? (EmbeddingParts.send(request, embeddings, (part) =>

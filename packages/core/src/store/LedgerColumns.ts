@@ -42,7 +42,8 @@ export const attemptTable: Writer.Table = {
     "service_tier",
     "requested",
     ...rareColumns.map(([column]) => column),
-    "fees"
+    "fees",
+    "reask"
   ]
 }
 
@@ -98,7 +99,8 @@ export const attemptRow = (run: number, entry: LedgerEntry.AttemptEntry): Readon
     usage?.outputAudio ?? null,
     usage?.outputImage ?? null,
     usage?.searches ?? null,
-    entry.fees ?? null
+    entry.fees ?? null,
+    entry.reask === true ? 1 : 0
   ]
 }
 

@@ -65,6 +65,8 @@ export interface LedgerRepo {
   readonly costs: (runs: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, Cost>, SqlError.SqlError>
   /** What a run has spent, by the model that was requested: what a budget counts. */
   readonly spent: (run: number) => Effect.Effect<ReadonlyArray<Spent>, SqlError.SqlError>
+  /** What the steps have cost that gave nothing for their rows: failures of a run that came after one. */
+  readonly failedRows: (run: number, after: number) => Effect.Effect<Money.Money, SqlError.SqlError>
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sum>, SqlError.SqlError>
   /** Money and attempts of a run in equal parts of its time, by step and model. */
   readonly timeline: (
@@ -206,6 +208,15 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
           money: money(row["cost"]),
           tokens: number(row["tokens"])
         }))
+    ),
+  failedRows: (run, after) =>
+    Effect.map(
+      database.query(
+        `SELECT CAST(sum(cost) AS TEXT) AS cost FROM attempts
+          WHERE run = ? AND (step, row_index) IN (SELECT node, row_index FROM failures WHERE run = ? AND id > ?)`,
+        [run, run, after]
+      ),
+      ([row]) => money(row?.["cost"])
     ),
   sums: (run) => LedgerSums.ofRun(database, run),
   timeline: (run, buckets) =>

@@ -23,6 +23,8 @@ export interface Sum {
   readonly failedAttempts: number
   /** What of `spent` went to attempts that failed. */
   readonly failedSpent: Money.Money
+  /** What of `spent` went to requests that were sent again, since the answer did not fit. */
+  readonly reaskSpent: Money.Money
   readonly unpriced: number
   readonly estimated: number
   readonly usage: Usage.Usage
@@ -50,6 +52,7 @@ const ATTEMPTS = `SELECT step, provider, model, service_tier, count(*) AS n, cou
   sum(estimated) AS estimated, CAST(sum(cost) AS TEXT) AS cost,
   CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated_cost,
   CAST(sum(CASE WHEN error IS NULL THEN 0 ELSE cost END) AS TEXT) AS failed_cost,
+  CAST(sum(CASE WHEN reask = 1 THEN cost ELSE 0 END) AS TEXT) AS reask_cost,
   sum(CASE WHEN estimated = 1 THEN coalesce(uncached_input, 0) + coalesce(output, 0) ELSE 0 END) AS estimated_tokens,
   CAST(sum(fees) AS TEXT) AS fees, ${counted}
   FROM attempts WHERE run = ? GROUP BY step, provider, model, service_tier ORDER BY min(id)`
@@ -94,6 +97,7 @@ export const ofRun = Effect.fnUntraced(function* (
       attempts: number(row["n"]),
       failedAttempts: number(row["failed"]),
       failedSpent: money(row["failed_cost"]),
+      reaskSpent: money(row["reask_cost"]),
       unpriced: number(row["unpriced"]),
       estimated: number(row["estimated"]),
       spent: money(row["cost"]),
@@ -117,6 +121,7 @@ const nothing: Omit<Sum, "step" | "provider" | "model" | "serviceTier"> = {
   attempts: 0,
   failedAttempts: 0,
   failedSpent: 0n,
+  reaskSpent: 0n,
   unpriced: 0,
   estimated: 0,
   usage: Usage.zero,

@@ -164,7 +164,8 @@ export const migrations = {
     ...["input_audio", "input_image", "output_audio", "output_image", "searches", "fees"].map(
       (column) => `ALTER TABLE attempts ADD COLUMN ${column} INT`
     )
-  )
+  ),
+  "0016_reasks": run("ALTER TABLE attempts ADD COLUMN reask INT")
 }
 
 /** The newest version that this code knows. */
