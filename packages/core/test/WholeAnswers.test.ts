@@ -128,6 +128,21 @@ describe("a text answer that is not whole", () => {
   )
 })
 
+describe("a structured answer that is cut at its limit", () => {
+  it.live("is requested once, says so, and costs what was counted (stream-01)", () =>
+    Effect.gen(function* () {
+      const Label = Schema.Struct({ label: Schema.String })
+      const body: Body = (row) => LanguageModel.generateObject({ prompt: row, schema: Label })
+      const model = Scripted.make(() => Scripted.response('{"lab', { finishReason: "length" }))
+      const { failed, summary } = yield* run(newStore(), Stack.make(Retry.layer({ base: 1 }), model.layer), body)
+      assert.match(failed[0]!, /cut at its output limit.*raise maxTokens/)
+      assert.strictEqual(model.requests.length, 1)
+      assert.strictEqual(summary.cost, 4_500_000n)
+      assert.strictEqual(summary.estimatedCalls, 0)
+    })
+  )
+})
+
 describe("a tool that nobody has", () => {
   const call = Scripted.response("", {
     parts: [{ type: "tool-call", id: "a", name: "search", params: {} }],

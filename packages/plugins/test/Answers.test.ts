@@ -7,7 +7,11 @@ import { cases, type Case } from "./fixtures/Answers.ts"
 import * as Streamed from "./Streamed.ts"
 import * as Wire from "./Wire.ts"
 
-const question = Wire.question("x", { settings: { maxTokens: 1_000 } })
+const questionOf = ({ options }: Case) =>
+  Wire.question("x", {
+    settings: { maxTokens: 1_000 },
+    ...(options === undefined ? undefined : { providerOptions: { openai: options } })
+  })
 
 const streamed = {
   chat: Streamed.chunksOf,
@@ -77,7 +81,7 @@ for (const transport of ["pool", "sdk"] as const) {
             Effect.gen(function* () {
               const server = yield* Wire.serve(() => replyOf(one, stream))
               const layer = layerOf(one, server.url, { transport, stream })
-              check(one, yield* Wire.over(layer, ModelClient.send(question)))
+              check(one, yield* Wire.over(layer, ModelClient.send(questionOf(one))))
             })
           )
         )
