@@ -129,7 +129,7 @@ describe("a new project", { concurrent: false, timeout: 120_000 }, () => {
     const text = read(project, "flow.ts").replace("{ OpenAi }", "{ Anthropic }")
     writeFileSync(
       join(project, "anthropic.ts"),
-      text.replace(/OpenAi\.layer\([^)]*\)/, `Anthropic.layer({ model: "claude-haiku-4-5" })`)
+      text.replace(/OpenAi\.layer\([^)]*\)/, `Anthropic.layer({ model: "claude-haiku-4-5", transport: "sdk" })`)
     )
     const { code, stderr } = exec("npx", ["pipe", "run", "anthropic.ts", "-q"], project, {
       ANTHROPIC_API_KEY: "sk-none-0123456789"
@@ -137,7 +137,7 @@ describe("a new project", { concurrent: false, timeout: 120_000 }, () => {
     assert.strictEqual(code, 2)
     assert.match(
       stderr.trim(),
-      /^Anthropic needs the package @anthropic-ai\/sdk, which is not installed: npm install @anthropic-ai\/sdk@\^\S+$/
+      /^Anthropic by its SDK \(transport, batches\) needs the package @anthropic-ai\/sdk, which is not installed: npm install @anthropic-ai\/sdk@\^\S+$/
     )
   })
 

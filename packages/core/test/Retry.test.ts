@@ -142,6 +142,12 @@ describe("Retry", () => {
     })
   )
 
+  it("refuses budgets that are none", () => {
+    for (const options of [{ attempts: 0 }, { attempts: 1.5 }, { reasks: -1 }, { reasks: Number.NaN }]) {
+      assert.throws(() => Retry.layer(options), /is a whole number from/)
+    }
+  })
+
   it.effect("ends where the same wrong answer comes twice, with failures between them too", () =>
     Effect.gen(function* () {
       const same = Scripted.make(() => Scripted.response("wrong"))

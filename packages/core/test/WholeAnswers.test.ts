@@ -6,6 +6,7 @@ import {
   type ModelClient,
   type ModelResponse,
   ModelSettings,
+  Plan,
   ReportText,
   Retry,
   Runner,
@@ -105,6 +106,18 @@ describe("a text answer that is not whole", () => {
       assert.strictEqual(model.requests.length, 2)
     })
   )
+
+  for (const parts of [[], [{ type: "text" as const, text: "" }]]) {
+    it.live(`counts where it is empty and the step says so, in the form of either API: ${JSON.stringify(parts)}`, () =>
+      Effect.gen(function* () {
+        const model = Scripted.make(() => Scripted.response("", { parts }))
+        const { out } = yield* run(newStore(), model.layer, ask, { truncated: "keep" })
+        assert.deepStrictEqual(out, [""])
+        const { failed } = yield* run(newStore(), model.layer, ask)
+        assert.match(failed[0]!, /the answer is empty.*truncated: "keep"/)
+      })
+    )
+  }
 
   it.live("is whole where nothing is said of its end (C1)", () =>
     Effect.gen(function* () {
@@ -253,8 +266,26 @@ describe("the books of a run", () => {
       assert.strictEqual(summary.calls.reaskCost, 3n * each)
       assert.strictEqual(summary.calls.failedRowsCost, 3n * each)
       const text = ReportText.render(summary)
-      assert.match(text, /for answers that did not fit, requested again +\$0.0000135/)
+      assert.match(text, /for re-asks +\$0.0000135/)
       assert.match(text, /for rows that failed +\$0.0000135/)
+    })
+  )
+})
+
+describe("a plan", () => {
+  it.live("has the fee of each request in it", () =>
+    Effect.gen(function* () {
+      const row = Source.fromIterable("row", ["a", "b", "c"])
+      const step = Flow.step("step", { row }, ({ row }) => ask(row))
+      const flow = Flow.make("fees", {
+        settings: { model: "sonar-mine", maxTokens: 10 },
+        prices: { "sonar-mine": { input: 1, output: 1, perRequest: 0.005 } },
+        outputs: [Sink.forEach("out", step, () => Effect.void)],
+        stack: Scripted.make(() => Scripted.response("x")).layer
+      })
+      const plan = yield* Plan.make(flow).pipe(Effect.provide(NodeHost.layerMemory))
+      assert.isTrue(plan.cost.low > 3n * 5_000_000_000n)
+      assert.isTrue(plan.cost.high < 3n * 5_100_000_000n)
     })
   )
 })

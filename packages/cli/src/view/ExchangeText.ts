@@ -94,7 +94,8 @@ const ORIGINS: { readonly [origin: string]: string } = {
   cache: "found in the exact cache: nothing was sent or paid",
   shared: "shared with an equal request that was under way",
   semantic: "reused by meaning: nothing was sent or paid",
-  batch: "came back in a batch"
+  batch: "came back in a batch",
+  gathered: "came with a request for several rows: it stands under the first of them"
 }
 
 const headline = (exchange: ExchangeRepo.Stored, number: number): string => {

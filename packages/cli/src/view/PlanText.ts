@@ -72,7 +72,7 @@ export const render = (plan: Plan.Plan): string => {
   if (plan.unplanned > 0) {
     lines.push(
       "",
-      `  ${Plural.of(plan.unplanned, "row")} could not be planned to their end: a step cannot work on a placeholder, or a row is bad`
+      `  ${Plural.of(plan.unplanned, "row")} could not be planned: a step failed on the made-up answers of a plan (as a loop that gives up does), or a row cannot be read`
     )
   }
   for (const note of plan.notes ?? []) lines.push("", `  ${note}`)

@@ -194,7 +194,8 @@ const toFound = (
   caller,
   at,
   milliseconds,
-  origin: origin === "provider" ? "batch" : origin,
+  origin:
+    origin !== "provider" ? origin : response.serviceTier?.split("+").includes("batch") === true ? "batch" : "gathered",
   provider,
   model,
   request,

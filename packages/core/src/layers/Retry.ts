@@ -61,6 +61,15 @@ interface Trying {
 /** Tries again, as the options say. Of several in a stack the lowest counts: together they have one budget of attempts. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   OptionNames.check("Retry.layer", options, ["attempts", "reasks", "base", "maxPause", "maxWait", "within"])
+  for (const [name, least] of [
+    ["attempts", 1],
+    ["reasks", 0]
+  ] as const) {
+    const given = options[name]
+    if (given !== undefined && !(Number.isInteger(given) && given >= least)) {
+      throw new RangeError(`Retry.layer: ${name} is ${given}; it is a whole number from ${least} on`)
+    }
+  }
   const attempts = options.attempts ?? 6
   const reasks = options.reasks ?? Math.min(2, attempts - 1)
   const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "2 minutes")

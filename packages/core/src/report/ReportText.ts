@@ -137,9 +137,7 @@ export const render = (summary: RunEvent.RunFinished): string => {
         ...(calls.failedCost === undefined || calls.failedAttempts === 0
           ? []
           : [["for failed calls", money(calls.failedCost, unpriced, calls.attempts)]]),
-        ...(calls.reaskCost === undefined
-          ? []
-          : [["for answers that did not fit, requested again", money(calls.reaskCost, unpriced, calls.attempts)]]),
+        ...(calls.reaskCost === undefined ? [] : [["for re-asks", money(calls.reaskCost, unpriced, calls.attempts)]]),
         ...(calls.failedRowsCost === undefined
           ? []
           : [["for rows that failed", money(calls.failedRowsCost, unpriced, calls.attempts)]])

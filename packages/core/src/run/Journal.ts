@@ -18,6 +18,7 @@ import * as StoredValue from "../data/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as CallOutcome from "../seam/CallOutcome.ts"
+import * as Caller from "../seam/Caller.ts"
 import type * as RowValues from "../seam/RowValues.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
@@ -274,7 +275,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
           Deferred.doneUnsafe(made, Exit.succeed({ text, value: exit.value }))
           if (madeOfFailures++ > 0) return undefined
           return Effect.logWarning(
-            `step ${node.name} gave a value for a row though a call of it had failed: it is not kept, and the row runs anew next time`
+            `step ${node.name} gave a value for ${fiber.getRef(Caller.Caller).position} though a call of it had failed: it is not kept, and the row runs anew next time. Others like it are not named`
           )
         }
         if (text !== undefined) append(key, text, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())

@@ -65,6 +65,7 @@ export const costOf = (
   return (
     Money.times(Price.rateOf(rates, "uncachedInput"), Math.round(input))
     + Money.times(Price.rateOf(rates, "output"), output)
+    + Money.times(price.fees?.request ?? Money.zero, Math.ceil(calls))
   )
 }
 

@@ -18,7 +18,7 @@ export interface Exchange {
   readonly at: number
   readonly milliseconds: number
   /** `attempt`: it was sent; else where the answer was found: the cache, a batch, another row. */
-  readonly origin: "attempt" | "batch" | Exclude<ModelResponse["origin"], "provider">
+  readonly origin: "attempt" | "batch" | "gathered" | Exclude<ModelResponse["origin"], "provider">
   readonly provider: string
   readonly model: string
   readonly request: ModelRequest

@@ -195,15 +195,22 @@ export const retryAfterKey = "retryAfterMillis"
  * An answer that is none, as a failure: a refusal, a filtered answer, one that the provider broke off, or one without
  * anything in it; `undefined` for any other. An empty text of a model that ended by itself is an answer.
  */
-export const refusal = (response: ModelResponse.ModelResponse): AiError.AiError | undefined => {
-  const reason = response._tag === "CompletionResponse" ? reasonOf(response) : undefined
+export const refusal = (
+  response: ModelResponse.ModelResponse,
+  /** Whether an answer without anything in it is one. */
+  keepsEmpty: () => boolean = () => false
+): AiError.AiError | undefined => {
+  const reason = response._tag === "CompletionResponse" ? reasonOf(response, keepsEmpty) : undefined
   if (reason === undefined) return undefined
   const error = AiError.make({ module: response.provider, method: "send", reason })
   const answer = response._tag === "CompletionResponse" ? ModelResponse.shown(response) : ""
   return answer === "" ? error : withAnswer(error, answer)
 }
 
-const reasonOf = (response: ModelResponse.CompletionResponse): AiError.AiErrorReason | undefined => {
+const reasonOf = (
+  response: ModelResponse.CompletionResponse,
+  keepsEmpty: () => boolean
+): AiError.AiErrorReason | undefined => {
   const { finishReason, parts } = response
   if (response.refusal !== undefined) {
     return new AiError.ContentPolicyError({ description: `the model refused: ${response.refusal}` })
@@ -225,9 +232,11 @@ const reasonOf = (response: ModelResponse.CompletionResponse): AiError.AiErrorRe
         "the answer is empty: its output limit was used up before it began, by thinking for instance. Set a larger maxTokens, or a lower reasoningEffort"
     })
   }
-  return finishReason === "stop" && parts.some(({ type }) => type === "text")
+  return finishReason === "stop" && (parts.some(({ type }) => type === "text") || keepsEmpty())
     ? undefined
-    : new AiError.InvalidResponseError({ description: "the answer is empty: it has no text and no tool call" })
+    : new AiError.InvalidResponseError({
+        description: `the answer is empty: it has no text and no tool call${finishReason === "stop" ? '. Where an empty answer is one: truncated: "keep"' : ""}`
+      })
 }
 
 /** The message for a person: without module prefix and generic advice. */

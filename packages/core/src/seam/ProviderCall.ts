@@ -8,11 +8,16 @@ import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { ModelRequest } from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import type { Admission, Call, Ended, Guard, Meter, Send } from "./ModelClient.ts"
 import * as ModelFailure from "./ModelFailure.ts"
+import * as ModelSettings from "./ModelSettings.ts"
+
+/** Whether the caller takes an answer without anything in it. */
+const keepsEmpty = (): boolean => Fiber.getCurrent()?.getRef(ModelSettings.ModelSettings).truncated === "keep"
 
 interface Hooks {
   readonly clock: Clock.Clock
@@ -41,7 +46,7 @@ export const make = (send: Send) => {
         end({ response: exit.value, billed: "yes" })
         // One that a guard has cut is sent again.
         if (admission?.limited === true && ModelResponse.isTruncated(exit.value)) return undefined
-        const refused = ModelFailure.refusal(exit.value)
+        const refused = ModelFailure.refusal(exit.value, keepsEmpty)
         return refused === undefined ? undefined : Effect.fail(refused)
       }
       const failed = exit.cause.reasons.find(Cause.isFailReason)

@@ -86,7 +86,10 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
         description: `${description}: the key from ${refusal.keySource} was not accepted`
       })
     case 403:
-      return new AiError.AuthenticationError({ kind: "InsufficientPermissions", description })
+      return new AiError.AuthenticationError({
+        kind: "InsufficientPermissions",
+        description: `${description}: the key may not use this, or a firewall refused this text`
+      })
     case 404:
       return new AiError.InvalidRequestError({
         constraint: ModelFailure.setUp,
