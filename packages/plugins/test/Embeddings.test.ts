@@ -150,7 +150,9 @@ describe("a request for embeddings", () => {
       ["emb-05-n2", "texts in a vector", data([["0.1", "NaN"]])],
       ["emb-05-n3", "null in place of a vector", data([null])],
       ["emb-05-x1", "too few vectors", data([])],
-      ["emb-05-x2", "too many vectors", data([[1], [2]])]
+      ["emb-05-x2", "too many vectors", data([[1], [2]])],
+      ["E7", "an index of no text", data([[1]], () => 7)],
+      ["E7", "an index below 0", data([[1]], () => -1)]
     ]
     for (const [id, what, body] of holes) {
       it.live(`${id}: fails in words, and is tried again, with ${what}, by ${transport}`, () =>
@@ -252,7 +254,7 @@ describe("texts that are gathered for one request", () => {
     )
   )
 
-  it.live("are known by their text alone, whatever request they were in", () =>
+  it.live("C6: are known by their text alone, whatever request they were in", () =>
     Effect.scoped(
       Effect.gen(function* () {
         const server = yield* serve()
