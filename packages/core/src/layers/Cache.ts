@@ -61,10 +61,10 @@ export const layer = (
         const store = keepGoing(yield* CacheStore.CacheStore)
         const keyFor = keysOf(options.namespace, LayerCode.hidden(next.layers ?? [], yield* Closure.Current))
         const calls = SharedCalls.make<ModelResponse.ModelResponse, AiError.AiError>()
-        const read = (key: string, expected: ModelResponse.ModelResponse["_tag"]) =>
+        const read = (key: string, request: ModelRequest.ModelRequest) =>
           Effect.withFiber((fiber) =>
             Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) =>
-              text === undefined ? undefined : recall(text, expected, fiber)
+              text === undefined ? undefined : recall(text, request, fiber)
             )
           )
 
@@ -72,7 +72,7 @@ export const layer = (
           Effect.withFiber<void>((fiber) => {
             if (
               response.origin !== "provider"
-              || !isTaken(response, fiber)
+              || !isTaken(resolved, response, fiber)
               || !Duration.isPositive(timeToLive)
               || fiber.getRef(ModelClient.Accept)(response) !== undefined
             ) {
@@ -102,7 +102,7 @@ export const layer = (
           const isShared = calls.has(key)
           const shared = calls.run(
             key,
-            Effect.flatMap(read(key, answerTag[request._tag]), (kept) =>
+            Effect.flatMap(read(key, request), (kept) =>
               kept !== undefined
                 ? Effect.succeed(kept)
                 : Effect.tap(next.send(request), (response) => write(key, resolved, response))
@@ -136,21 +136,27 @@ export const layer = (
 /** An answer that was kept, if it is one that the caller takes; what this very row has paid is given as it came. */
 const recall = (
   text: string,
-  expected: ModelResponse.ModelResponse["_tag"],
+  request: ModelRequest.ModelRequest,
   fiber: Fiber.Fiber<unknown, unknown>
 ): ModelResponse.ModelResponse | undefined => {
-  const kept = parse(text, expected)
-  if (kept === undefined || !isTaken(kept.response, fiber)) return undefined
+  const kept = parse(text, answerTag[request._tag])
+  if (kept === undefined || !isTaken(request, kept.response, fiber)) return undefined
   if (fiber.getRef(ModelClient.Accept)(kept.response) !== undefined) return undefined
   return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(Caller.Caller))
     ? kept.response
     : ModelResponse.again(kept.response, "cache")
 }
 
-/** Whether an answer is whole, or one that the caller takes as it is. */
-const isTaken = (response: ModelResponse.ModelResponse, fiber: Fiber.Fiber<unknown, unknown>): boolean =>
-  ModelResponse.isComplete(response)
-  || (response._tag === "CompletionResponse" && fiber.getRef(ModelSettings.ModelSettings).truncated === "keep")
+/** Whether an answer is whole, or one that the caller takes as it is; one that calls a tool which nobody offered is none. */
+const isTaken = (
+  request: ModelRequest.ModelRequest,
+  response: ModelResponse.ModelResponse,
+  fiber: Fiber.Fiber<unknown, unknown>
+): boolean =>
+  response._tag === "EmbeddingResponse" || request._tag === "Embedding"
+    ? ModelResponse.isComplete(response)
+    : (request.tools.length > 0 || response.parts.every((part) => part.type !== "tool-call"))
+      && (ModelResponse.isComplete(response) || fiber.getRef(ModelSettings.ModelSettings).truncated === "keep")
 
 const isSeveral = (request: ModelRequest.ModelRequest): boolean =>
   request._tag === "Embedding" && request.inputs.length > 1
@@ -158,7 +164,10 @@ const isSeveral = (request: ModelRequest.ModelRequest): boolean =>
 /** Answers a request for several vectors by its texts. */
 const severalBy = (cache: {
   readonly keyFor: (request: ModelRequest.ModelRequest) => string
-  readonly read: (key: string, expected: "EmbeddingResponse") => Effect.Effect<ModelResponse.ModelResponse | undefined>
+  readonly read: (
+    key: string,
+    request: ModelRequest.Embedding
+  ) => Effect.Effect<ModelResponse.ModelResponse | undefined>
   readonly send: ModelClient.Send
   readonly write: (
     key: string,
@@ -171,9 +180,7 @@ const severalBy = (cache: {
 ) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>) => {
   const texts: CachedTexts.Texts = {
     read: (request) =>
-      cache.read(cache.keyFor(request), "EmbeddingResponse") as Effect.Effect<
-        ModelResponse.EmbeddingResponse | undefined
-      >,
+      cache.read(cache.keyFor(request), request) as Effect.Effect<ModelResponse.EmbeddingResponse | undefined>,
     write: (request, response) => cache.write(cache.keyFor(request), request, response),
     send: cache.send
   }

@@ -262,16 +262,16 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
             }
           )
         : Effect.suspend(() => run(input))
-    const outcome = CallOutcome.make()
     return Effect.withFiber((fiber) =>
-      Effect.onExitPrimitive(Effect.provideService(computed, CallOutcome.CallOutcome, outcome), (exit) => {
+      Effect.onExitPrimitive(computed, (exit) => {
         flights.delete(key)
         if (Exit.isFailure(exit)) {
           Deferred.doneUnsafe(made, Exit.failCause(exit.cause))
           return undefined
         }
         const text = StoredValue.encode(exit.value)
-        if (CallOutcome.hasFailed(outcome)) {
+        const outcome = fiber.getRef(CallOutcome.CallOutcome)
+        if (outcome !== undefined && CallOutcome.hasFailed(outcome)) {
           Deferred.doneUnsafe(made, Exit.succeed({ text, value: exit.value }))
           if (madeOfFailures++ > 0) return undefined
           return Effect.logWarning(

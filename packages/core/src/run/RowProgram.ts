@@ -12,6 +12,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as AiError from "effect/ai/AiError"
 import * as StoredValue from "../data/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
+import * as CallOutcome from "../seam/CallOutcome.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as ModelSettings from "../seam/ModelSettings.ts"
@@ -331,7 +332,12 @@ const sampled = (
         if (++hits === samples) run.statsOf(node).reused++
         return Effect.succeed(found.value)
       }
-      const computed = journal.keep(found, values, compute)
+      // What becomes of one sample says nothing of the others.
+      const computed = Effect.provideService(
+        journal.keep(found, values, compute),
+        CallOutcome.CallOutcome,
+        CallOutcome.make()
+      )
       return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
     })
   }
@@ -372,10 +378,10 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run
     stats.running++
     const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index, position: row.position }
     const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
-      const mine = Context.add(
-        Context.add(context, Caller.Caller, caller),
-        RowValues.RowValues,
-        input as RowValues.Values
+      const mine = context.pipe(
+        Context.add(Caller.Caller, caller),
+        Context.add(CallOutcome.CallOutcome, CallOutcome.make()),
+        Context.add(RowValues.RowValues, input as RowValues.Values)
       )
       return settings === undefined
         ? mine

@@ -168,16 +168,20 @@ const askForText = (
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
   const check = tools.length === 0 ? noCalls : withTools(undefined, tools)
-  return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, check), (response) => {
-    const isWhole = ModelResponse.isComplete(response)
-    const problem = isWhole ? check(response) : undefined
-    if (problem === undefined && (keepsAll || isWhole)) return Effect.succeed(response)
-    CallOutcome.failed(fiber, request)
-    if (problem !== undefined) return Effect.fail(unfit(problem, response, "generateText"))
-    const reason = new AiError.InvalidOutputError({ description: broken(response) })
-    const error = AiError.make({ module: "LanguageModel", method: "generateText", reason })
-    return Effect.fail(ModelFailure.withAnswer(error, ModelResponse.text(response)))
-  })
+  const sent = client.send(request)
+  return Effect.flatMap(
+    check === noCalls ? sent : Effect.provideService(sent, ModelClient.Accept, check),
+    (response) => {
+      const isWhole = ModelResponse.isComplete(response)
+      const problem = isWhole ? check(response) : undefined
+      if (problem === undefined && (keepsAll || isWhole)) return Effect.succeed(response)
+      CallOutcome.failed(fiber, request)
+      if (problem !== undefined) return Effect.fail(unfit(problem, response, "generateText"))
+      const reason = new AiError.InvalidOutputError({ description: broken(response) })
+      const error = AiError.make({ module: "LanguageModel", method: "generateText", reason })
+      return Effect.fail(ModelFailure.withAnswer(error, ModelResponse.text(response)))
+    }
+  )
 }
 
 /** Why a text answer is not whole, and how it is taken all the same. */
@@ -197,7 +201,7 @@ const withTools = (check: ModelClient.Accept | undefined, tools: ReadonlyArray<T
   return check?.schema === undefined ? accept : Object.assign(accept, { schema: check.schema })
 }
 
-/** What is wrong with an answer to a request without tools. */
+/** What is wrong with an answer to a request without tools; the cache sees that by the request. */
 const noCalls = withTools(undefined, [])
 
 /** Sends with a check of the answer against the schema, and fails on an answer that no layer could mend. */
