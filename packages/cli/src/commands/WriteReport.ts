@@ -76,19 +76,31 @@ const columns = [
   "cost_usd",
   "unknown",
   "estimated",
-  "error"
+  "error",
+  "input_audio",
+  "input_image",
+  "output_audio",
+  "output_image",
+  "searches",
+  "fees_usd",
+  "reask"
 ]
+
+/** How the file begins, whichever version wrote it. */
+const START = columns.slice(0, columns.indexOf("error") + 1).join(",")
 
 const toRecord = (row: Database.Row): Record<string, string> => {
   const text = (value: unknown) => (value === null || value === undefined ? "" : String(value))
-  const cost = Database.toBigInt(row["cost"])
+  const [cost, fees] = [Database.toBigInt(row["cost"]), Database.toBigInt(row["fees"])]
   return {
     ...Object.fromEntries(columns.map((column) => [column, text(row[column])])),
     run: text(row["run_name"]),
     row: text(row["row_index"]),
     at: new Date(Number(row["at"])).toISOString(),
     cost_usd: cost === undefined ? "" : Money.toUsd(cost),
-    estimated: Number(row["estimated"]) === 1 ? "true" : ""
+    estimated: Number(row["estimated"]) === 1 ? "true" : "",
+    fees_usd: fees === undefined ? "" : Money.toUsd(fees),
+    reask: Number(row["reask"]) === 1 ? "true" : ""
   }
 }
 
@@ -101,5 +113,5 @@ const writeLedger = Effect.fnUntraced(function* (
   const text = store.ledger
     .attempts(run?.id)
     .pipe(Stream.map(toRecord), Stream.pipeThroughChannel(Csv.encodeString({ columns, headers: true, newline: "\n" })))
-  yield* WholeFile.writeOrPrint(out, { what: "a ledger", text, starts: columns.join(",") }, kept)
+  yield* WholeFile.writeOrPrint(out, { what: "a ledger", text, starts: START }, kept)
 })
