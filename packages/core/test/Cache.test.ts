@@ -13,7 +13,7 @@ import {
   Usage
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
-import { Deferred, Effect, Fiber, Layer } from "effect"
+import { Deferred, Effect, Fiber, Layer, Exit } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
@@ -211,6 +211,21 @@ describe("the cache", () => {
     ["a refusal", Scripted.response("", { refusal: "no" })],
     ["an error", down]
   ]
+  it.effect("passes an interrupt of the provider's own on, to all who share the call", () => {
+    const model = Scripted.make(() => Effect.interrupt)
+    return cached(
+      model,
+      Effect.gen(function* () {
+        const exits = yield* Effect.all(
+          [1, 2].map(() => Effect.exit(ModelClient.send(request()))),
+          { concurrency: 2 }
+        )
+        assert.isTrue(exits.every((exit) => Exit.isFailure(exit) && Exit.hasInterrupts(exit)))
+        assert.isAtMost(model.requests.length, 2)
+      })
+    )
+  })
+
   for (const [what, answer] of unkept) {
     it.effect(`does not keep ${what}`, () => {
       const model = Scripted.make(() => answer)

@@ -149,12 +149,13 @@ const releaseAll = Effect.fnUntraced(function* (
   { store }: Environment,
   failure: AiError.AiError | undefined
 ) {
+  let failed = 0
   if (failure !== undefined) {
     const undone = missing.map(({ number }) => toUndone(number, failure))
-    yield* BatchFailure.stored(store, store.batches.take(batch, undone, `${batch.name}-undone`))
+    failed = (yield* BatchFailure.stored(store, store.batches.take(batch, undone, `${batch.name}-undone`))).size
   }
   yield* BatchFailure.stored(store, store.batches.release(batch.id, "counted"))
-  return failure === undefined ? 0 : missing.length
+  return failed
 })
 
 /** Leaves only requests that wait and have no answer, as seen; how many of the others were given an answer that cannot be read. */

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Utf8 from "../data/Utf8.ts"
 import type * as BatchProvider from "../seam/BatchProvider.ts"
 
 /** What a batch holds so far. */
@@ -45,7 +46,5 @@ export const fits = (fill: Fill, limits: Limits): boolean =>
   && (limits.inputs === undefined || fill.inputs <= limits.inputs)
   && (limits.tokens === undefined || fill.tokens <= limits.tokens * MARGIN)
 
-const encoder = new TextEncoder()
-
 /** Bytes of a text in UTF-8. */
-export const byteLength = (text: string): number => encoder.encode(text).length
+export const byteLength: (text: string) => number = Utf8.byteLength

@@ -96,8 +96,8 @@ export const layer = (
           key: string,
           request: R,
           resolved: R,
-          /** The row may be put down, with all that it waits for. */
-          isParked: boolean
+          /** Whether the row may be suspended. */
+          isSuspendable: boolean
         ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
           const isShared = calls.has(key)
           const shared = calls.run(
@@ -107,7 +107,7 @@ export const layer = (
                 ? Effect.succeed(kept)
                 : Effect.tap(next.send(request), (response) => write(key, resolved, response))
             ),
-            isParked
+            isSuspendable
           ) as Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
           return isShared
             ? Effect.map(shared, (response) => ModelResponse.again(structuredClone(response), "shared"))

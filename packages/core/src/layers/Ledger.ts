@@ -59,12 +59,14 @@ const IsBooked = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue:
 const unpriced = (
   pricing: Pricing.Service,
   { at, model, provider, serviceTier, usage }: LedgerEntry.AttemptEntry
-): string =>
-  Option.isSome(pricing.lookup({ at, model, provider })) && serviceTier === undefined
+): string => {
+  if (serviceTier !== undefined) {
+    return `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Name a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
+  }
+  return Option.isSome(pricing.lookup({ at, model, provider }))
     ? `no price is known for what a call of ${provider} model ${model} used (${partsOf(usage)}): its cost is unknown, not 0. Give it in the flow: prices: { "${model}": { input: 0.15, output: 0.6, inputAudio: 10, perSearch: 0.01 } } (USD per million tokens, and for each search)`
-    : serviceTier === undefined
-      ? `no price is known for ${provider} model ${model}: its cost is unknown, not 0. ${Pricing.advice(pricing, { at, model, provider })}`
-      : `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Name a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
+    : `no price is known for ${provider} model ${model}: its cost is unknown, not 0. ${Pricing.advice(pricing, { at, model, provider })}`
+}
 
 /** What of a usage has a price of its own, in words. */
 const partsOf = (usage: Usage.Usage | undefined): string =>

@@ -14,6 +14,7 @@ import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Money from "../data/Money.ts"
 import * as Usage from "../data/Usage.ts"
+import * as Utf8 from "../data/Utf8.ts"
 import * as ModelFailure from "../seam/ModelFailure.ts"
 import type * as LedgerEntry from "../seam/LedgerEntry.ts"
 import * as FileTokens from "./FileTokens.ts"
@@ -60,15 +61,10 @@ export const GUESS = 4_096
 const unlimited = (model: string, price: Price.Price | undefined): number =>
   OutputTokens.most(model) ?? Math.max(GUESS, price?.contextWindow ?? 0)
 
-const encoder = new TextEncoder()
-
-const utf8 = (text: string): number =>
-  typeof Buffer === "undefined" ? encoder.encode(text).length : Buffer.byteLength(text)
-
 /** Bytes of a text, or of what normalisation makes of it. */
 const textBound = (text: string): number => {
-  const bytes = utf8(text)
-  return bytes === text.length ? bytes : Math.max(bytes, utf8(text.normalize("NFKC")))
+  const bytes = Utf8.byteLength(text)
+  return bytes === text.length ? bytes : Math.max(bytes, Utf8.byteLength(text.normalize("NFKC")))
 }
 
 const bounds = new WeakMap<object, number>()
@@ -273,7 +269,10 @@ const outputOf = (call: Call, response: ModelResponse.ModelResponse, most: Most)
 export const shownOf = ({ parts }: ModelResponse.CompletionResponse): number =>
   parts.reduce(
     (sum, part) =>
-      sum + (part.type === "text" || part.type === "reasoning" ? utf8(part.text) : utf8(JSON.stringify(part))),
+      sum
+      + (part.type === "text" || part.type === "reasoning"
+        ? Utf8.byteLength(part.text)
+        : Utf8.byteLength(JSON.stringify(part))),
     16
   )
 

@@ -112,7 +112,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   let earlier: ReadonlyArray<string> = []
   let probeWanted = false
   let unkept = false
-  let madeOfFailures = 0
+  let isToldOfFailures = false
 
   const register = (key: string): Effect.Effect<Step, SqlError.SqlError> =>
     options.keep
@@ -273,7 +273,8 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
         const outcome = fiber.getRef(CallOutcome.CallOutcome)
         if (outcome !== undefined && CallOutcome.hasFailed(outcome)) {
           Deferred.doneUnsafe(made, Exit.succeed({ text, value: exit.value }))
-          if (madeOfFailures++ > 0) return undefined
+          if (isToldOfFailures) return undefined
+          isToldOfFailures = true
           return Effect.logWarning(
             `step ${node.name} gave a value for ${fiber.getRef(Caller.Caller).position} though a call of it had failed: it is not kept, and the row runs anew next time. Others like it are not named`
           )

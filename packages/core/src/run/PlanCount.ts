@@ -166,10 +166,11 @@ export const counting = (
     request: ModelRequest.ModelRequest,
     varying: Varying.Varying | undefined,
     step: string,
-    tokens: TokenCounter.Count
+    tokens: TokenCounter.Count,
+    files: number
   ) =>
     Effect.gen(function* () {
-      const input = TokenCounter.inputTokens(tokens, request) + filesOf(request).tokens
+      const input = TokenCounter.inputTokens(tokens, request) + files
       const alone = { prompts: 1, input, alone: input }
       if (!packs || varying?.pack === undefined || request._tag !== "Completion") return alone
       const template = varying.pack.size === 1 ? "single" : PackPrompt.template(request, varying.text)
@@ -199,11 +200,12 @@ export const counting = (
     isStrong: boolean,
     loop: Pick<LedgerRepo.OutputSample, "input" | "rounds">
   ) {
-    const sizes = yield* promptOf(request, varying, counts.step, tokens)
+    const files = filesOf(request)
+    const sizes = yield* promptOf(request, varying, counts.step, tokens, files.tokens)
     const { prompts } = sizes
     const [alone, input] = [Math.max(sizes.alone, loop.input), Math.max(sizes.input, loop.input)]
     const share = part * loop.rounds
-    counts.unknownFile ??= filesOf(request).unknown
+    counts.unknownFile ??= files.unknown
     counts.calls += share
     counts.prompts += share * prompts
     counts.input += share * input

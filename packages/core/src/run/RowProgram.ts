@@ -7,7 +7,6 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Semaphore from "effect/Semaphore"
 import * as AiError from "effect/ai/AiError"
 import * as StoredValue from "../data/StoredValue.ts"
@@ -348,16 +347,8 @@ const sampled = (
       (sample) => Effect.exit(one(sample)),
       { concurrency: "unbounded" }
     ),
-    collect
+    (exits) => Effect.all(exits)
   )
-}
-
-/** The values of some exits, or the first failure among them. */
-const collect = (exits: ReadonlyArray<Exit.Exit<unknown, unknown>>): Effect.Effect<ReadonlyArray<unknown>, unknown> => {
-  const failed = exits.find(Exit.isFailure)
-  return failed === undefined
-    ? Effect.succeed(exits.map((exit) => (exit as Exit.Success<unknown, unknown>).value))
-    : Effect.failCause(failed.cause)
 }
 
 type Attempt = (

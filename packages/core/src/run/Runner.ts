@@ -391,7 +391,6 @@ const budgetOf = (flow: Flow.Any, options: RunState.Options, pricing: Pricing.Se
       })
 }
 
-/** The books of a run: those of its earlier tries, and what comes. */
 /** With what the rows that failed have cost, where the store can say it. */
 const withFailedRows = (
   summary: RunEvent.RunFinished,
@@ -406,6 +405,7 @@ const withFailedRows = (
         Effect.orElseSucceed(() => summary)
       )
 
+/** The books of a run: those of its earlier tries, and what comes. */
 const openBooks = Effect.fnUntraced(function* (
   run: RunRepo.Run,
   store: Store.Service,

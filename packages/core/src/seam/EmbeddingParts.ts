@@ -4,11 +4,13 @@
  * @internal
  */
 import * as AiError from "effect/ai/AiError"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
+import * as Utf8 from "../data/Utf8.ts"
 import * as ModelFailure from "./ModelFailure.ts"
 
 /** The most that one request may hold. */
@@ -20,24 +22,13 @@ export interface Limits {
 
 type Send = (request: ModelRequest.Embedding) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
 
-/** The length of a text in UTF-8, in bytes. */
-const bytesOf = (text: string): number => {
-  let bytes = text.length
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    // Each half of a pair is two of its four bytes.
-    if (code > 0x7f) bytes += code < 0x800 || (code >= 0xd800 && code < 0xe000) ? 1 : 2
-  }
-  return bytes
-}
-
 /** The inputs in groups that an endpoint takes. */
 const groupsOf = (inputs: ReadonlyArray<string>, limits: Limits): ReadonlyArray<ReadonlyArray<string>> => {
   const groups: Array<Array<string>> = []
   let size = 0
   for (const input of inputs) {
     const last = groups.at(-1)
-    const bytes = bytesOf(input)
+    const bytes = Utf8.byteLength(input)
     if (last === undefined || last.length >= limits.inputs || size + bytes > limits.bytes) {
       groups.push([input])
       size = bytes
@@ -68,7 +59,7 @@ export const send = (
 ): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> => {
   const { inputs } = request
   if (limits === undefined) return one(request)
-  const size = inputs.length > 1 ? inputs.reduce((sum, input) => sum + bytesOf(input), 0) : 0
+  const size = inputs.length > 1 ? inputs.reduce((sum, input) => sum + Utf8.byteLength(input), 0) : 0
   if (inputs.length <= limits.inputs && size <= limits.bytes) return one(request)
   return Effect.map(
     Effect.forEach(groupsOf(inputs, limits), (inputs) => one({ ...request, inputs }), { concurrency: 4 }),
@@ -97,7 +88,7 @@ export const together = <A>(
   let left = MOST_REQUESTS
   const ask = (items: ReadonlyArray<A>): Effect.Effect<void> =>
     Effect.flatMap(Effect.exit(send(items)), (exit) => {
-      const failure = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Fail") : undefined
+      const failure = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
       if (failure === undefined || items.length === 1 || !isOfInput(failure.error) || (left -= 2) < 0) {
         return Effect.sync(() => complete(items, exit))
       }

@@ -76,6 +76,31 @@ export const noSavings: Savings = savings(() => Money.zero)
 
 export type LedgerEntry = AttemptEntry | AnswerEntry
 
+/** The sums of one step and model, or of all. */
+export interface Sums {
+  /** Physical attempts at the provider. */
+  readonly attempts: number
+  readonly failedAttempts: number
+  /** What of `spent` went to attempts that failed. */
+  readonly failedSpent: Money.Money
+  /** What of `spent` went to requests that were sent again, since the answer did not fit. */
+  readonly reaskSpent: Money.Money
+  /** Attempts whose cost is not known; what they cost is not in `spent`. */
+  readonly unpriced: number
+  /** Attempts of which the provider has not said what they used: their cost is the most that they can have cost. */
+  readonly estimated: number
+  /** What of `spent` is such a bound. */
+  readonly estimatedSpent: Money.Money
+  /** Tokens of all attempts of which the provider reported them. */
+  readonly usage: Usage.Usage
+  readonly spent: Money.Money
+  /** What of `spent` is charged beside tokens. */
+  readonly fees: Money.Money
+  /** Answers by where they came from. */
+  readonly answers: { readonly [O in ModelResponse.Origin]: number }
+  readonly savings: Savings
+}
+
 /** A call that is about to be sent. */
 export interface Call {
   readonly caller: Caller.Caller

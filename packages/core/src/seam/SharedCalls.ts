@@ -1,5 +1,8 @@
 /**
- * Work that several callers wait for: it is done once, and goes on as long as one of them waits, whoever began it.
+ * Shares work that is in flight: equal calls run it once, and it runs until it ends or its last caller is interrupted.
+ *
+ * **Details** `RcMap` looks up in the context in which it was made; this work needs that of the caller who starts it, since budgets and
+ * the ledger are told by it which row is charged.
  *
  * @internal
  */
@@ -8,22 +11,24 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 
-/** In the place of a result: whoever did the work was cut, and another begins anew. */
-const CUT: unique symbol = Symbol("cut")
+/** Stands for a result when the caller that ran the work was interrupted: another caller runs it. */
+const INTERRUPTED: unique symbol = Symbol("interrupted")
 
-/** Work under way. */
+/** Work in flight. */
 interface Shared<A, E> {
   waiters: number
-  readonly done: Deferred.Deferred<A | typeof CUT, E>
+  /** Whether the work has a fiber of its own, and does not run in that of its first caller. */
+  readonly isForked: boolean
+  readonly done: Deferred.Deferred<A | typeof INTERRUPTED, E>
   fiber: Fiber.Fiber<unknown, unknown> | undefined
 }
 
 export interface SharedCalls<A, E> {
-  /** Whether work under a key is under way. */
+  /** Whether work under a key is in flight. */
   readonly has: (key: string) => boolean
   /**
-   * Begins work under a key, or waits for what is under way there. `isOwn`: the work is that of the caller alone, who may be put down
-   * with it; then one of the others begins it anew.
+   * Runs work under a key, or waits for what is in flight there. `isOwn`: the work runs in the caller's own fiber, since the caller may
+   * be suspended; if it is, another caller runs the work again.
    */
   readonly run: <R>(key: string, work: Effect.Effect<A, E, R>, isOwn: boolean) => Effect.Effect<A, E, R>
 }
@@ -35,8 +40,8 @@ export const make = <A, E>(): SharedCalls<A, E> => {
     if (calls.get(key) === shared) calls.delete(key)
   }
 
-  const begin = (key: string): Shared<A, E> => {
-    const shared: Shared<A, E> = { waiters: 0, done: Deferred.makeUnsafe(), fiber: undefined }
+  const begin = (key: string, isForked: boolean): Shared<A, E> => {
+    const shared: Shared<A, E> = { waiters: 0, isForked, done: Deferred.makeUnsafe(), fiber: undefined }
     calls.set(key, shared)
     return shared
   }
@@ -44,14 +49,14 @@ export const make = <A, E>(): SharedCalls<A, E> => {
   const ending = <R>(key: string, shared: Shared<A, E>, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.onExitPrimitive(work, (exit) => {
       leave(key, shared)
-      // The caller that worked for itself was cut. A fiber of its own is cut by its last waiter alone: an interrupt is an answer there.
-      const isCut = shared.fiber === undefined && Exit.isFailure(exit) && Exit.hasInterrupts(exit)
-      Deferred.doneUnsafe(shared.done, isCut ? Exit.succeed(CUT) : exit)
+      // A forked fiber is interrupted by its last caller alone, so an interrupt from within is its result.
+      const isInterrupted = !shared.isForked && Exit.isFailure(exit) && Exit.hasInterrupts(exit)
+      Deferred.doneUnsafe(shared.done, isInterrupted ? Exit.succeed(INTERRUPTED) : exit)
       return undefined
     })
 
-  /** Waits for the end; who is the last to leave before it ends the work. */
-  const wait = (key: string, shared: Shared<A, E>): Effect.Effect<A | typeof CUT, E> => {
+  /** Waits for the result; the last caller to be interrupted interrupts the work. */
+  const wait = (key: string, shared: Shared<A, E>): Effect.Effect<A | typeof INTERRUPTED, E> => {
     shared.waiters++
     return Effect.onInterrupt(Deferred.await(shared.done), () => {
       if (--shared.waiters > 0 || shared.fiber === undefined) return Effect.void
@@ -63,8 +68,8 @@ export const make = <A, E>(): SharedCalls<A, E> => {
   const run = <R>(key: string, work: Effect.Effect<A, E, R>, isOwn: boolean): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
       const known = calls.get(key)
-      if (known === undefined && isOwn) return ending(key, begin(key), work)
-      const shared = known ?? begin(key)
+      if (known === undefined && isOwn) return ending(key, begin(key, false), work)
+      const shared = known ?? begin(key, true)
       const begun =
         known === undefined
           ? Effect.map(Effect.forkDetach(ending(key, shared, work), { startImmediately: true }), (fiber) => {
@@ -76,7 +81,7 @@ export const make = <A, E>(): SharedCalls<A, E> => {
           begun,
           Effect.suspend(() => wait(key, shared))
         ),
-        (result) => (result === CUT ? run(key, work, isOwn) : Effect.succeed(result))
+        (result) => (result === INTERRUPTED ? run(key, work, isOwn) : Effect.succeed(result))
       )
     })
 

@@ -56,7 +56,7 @@ type Resolver = RequestResolver.RequestResolver<EmbeddingModel.EmbeddingRequest>
 const makeResolver = (
   send: (inputs: ReadonlyArray<string>) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
 ): Resolver => {
-  /** Rows that may be put down ask for themselves: one that waits for another's call could not be. */
+  /** Rows that may be suspended send for themselves: a row cannot be suspended while it waits for another row's call. */
   const numbers = new WeakMap<Parking.Row, number>()
   let number = 0
   const numberOf = (row: Parking.Row | undefined): number => {

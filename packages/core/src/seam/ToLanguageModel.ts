@@ -256,9 +256,6 @@ const truncated = (response: ModelResponse.CompletionResponse): string =>
     response.usage === undefined ? "length" : `${Usage.outputTokens(response.usage)} tokens`
   }): raise maxTokens`
 
-/** Everything that is wrong with an answer is told to the model at once. */
-const ALL = { errors: "all" } as const
-
 const checkers = new WeakMap<Schema.Top, ModelClient.Accept>()
 
 /**
@@ -268,7 +265,8 @@ const checkers = new WeakMap<Schema.Top, ModelClient.Accept>()
 const checker = (schema: Schema.Top): ModelClient.Accept => {
   const known = checkers.get(schema)
   if (known !== undefined) return known
-  const decode = Schema.decodeUnknownExit(schema as unknown as Schema.Codec<unknown, unknown>, ALL)
+  // Everything that is wrong with an answer is told to the model at once.
+  const decode = Schema.decodeUnknownExit(schema as unknown as Schema.Codec<unknown, unknown>, { errors: "all" })
   const problemOf = (response: ModelResponse.ModelResponse): string | undefined => {
     if (response._tag !== "CompletionResponse") return undefined
     if (ModelResponse.isTruncated(response)) return truncated(response)

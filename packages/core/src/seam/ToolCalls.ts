@@ -4,6 +4,7 @@
  * @internal
  */
 import type * as Tool from "effect/ai/Tool"
+import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as ModelResponse from "../data/ModelResponse.ts"
@@ -12,8 +13,6 @@ type Call = Extract<ModelResponse.CompletionResponse["parts"][number], { readonl
 
 const isCall = (part: ModelResponse.CompletionResponse["parts"][number]): part is Call =>
   part.type === "tool-call" && part.providerExecuted !== true
-
-const ALL = { errors: "all" } as const
 
 /** What is wrong with the first wrong call of an answer, in words for the model and for people; `undefined`: nothing. */
 export const problemOf = (
@@ -35,8 +34,10 @@ const problemOfCall = (call: Call, tools: ReadonlyArray<Tool.Any>): string | und
   }
   if (typeof call.params === "string") return `the arguments of the tool ${call.name} are not JSON`
   if (!Schema.isSchema(tool.parametersSchema)) return undefined
-  const exit = Schema.decodeUnknownExit(tool.parametersSchema as unknown as Schema.Codec<unknown>, ALL)(call.params)
+  const exit = Schema.decodeUnknownExit(tool.parametersSchema as unknown as Schema.Codec<unknown>, {
+    errors: "all"
+  })(call.params)
   // What needs services or time to be decoded is left to the toolkit.
-  const failed = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Fail") : undefined
+  const failed = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
   return failed === undefined ? undefined : `the arguments of the tool ${call.name} do not fit: ${failed.error.message}`
 }

@@ -13,29 +13,14 @@ import * as Database from "./Database.ts"
 import * as LedgerColumns from "./LedgerColumns.ts"
 
 /** What a run has booked for one step, model and class of service. */
-export interface Sum {
+export interface Sum extends LedgerEntry.Sums {
   readonly step: string
   readonly provider: string
   readonly model: string
   /** `undefined`: the ordinary one. */
   readonly serviceTier: string | undefined
-  readonly attempts: number
-  readonly failedAttempts: number
-  /** What of `spent` went to attempts that failed. */
-  readonly failedSpent: Money.Money
-  /** What of `spent` went to requests that were sent again, since the answer did not fit. */
-  readonly reaskSpent: Money.Money
-  readonly unpriced: number
-  readonly estimated: number
-  readonly usage: Usage.Usage
-  readonly spent: Money.Money
-  /** What of `spent` is charged beside tokens. */
-  readonly fees: Money.Money
-  readonly estimatedSpent: Money.Money
   /** Tokens of the attempts that are estimated; not in `usage`. */
   readonly estimatedTokens: number
-  readonly answers: { readonly [O in ModelResponse.Origin]: number }
-  readonly savings: LedgerEntry.Savings
 }
 
 type Mutable<A> = { -readonly [K in keyof A]: A[K] }

@@ -4,7 +4,6 @@
  * @internal
  */
 import type { Anthropic } from "@anthropic-ai/sdk"
-import * as Effect from "effect/Effect"
 import * as Peer from "../Peer.ts"
 import type * as Endpoint from "../transport/Endpoint.ts"
 import * as PoolTransport from "../transport/PoolTransport.ts"
@@ -35,23 +34,8 @@ export const loadSdk = async (options: Options & { readonly fetch?: typeof globa
   const { Anthropic } = await import("@anthropic-ai/sdk").catch(
     Peer.missing("@anthropic-ai/sdk", "Anthropic by its SDK (transport, batches)")
   )
-  const url = new URL(options.baseUrl)
-  const query = Object.fromEntries(url.searchParams)
-  url.search = ""
-  return new Anthropic({
-    apiKey: options.apiKey,
-    baseURL: url.href.replace(/\/+$/, ""),
-    defaultQuery: query,
-    maxRetries: 0,
-    timeout: options.timeout,
-    defaultHeaders: { ...options.headers },
-    fetch: SdkTransport.refusing(options.fetch ?? SdkTransport.fetch)
-  })
+  return new Anthropic(SdkTransport.clientOptions(options))
 }
 
-/** Calls by the SDK. The deadline of a call is ours: the SDK's own, of the same length, would end some calls in other words. */
-export const makeSdk = (options: Options) =>
-  Effect.map(
-    Effect.promise(() => loadSdk({ ...options, timeout: 2 * options.timeout })),
-    (client) => SdkTransport.make(options, client)
-  )
+/** Calls by the SDK. */
+export const makeSdk = (options: Options) => SdkTransport.load(options, loadSdk)

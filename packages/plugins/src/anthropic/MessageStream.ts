@@ -1,7 +1,7 @@
 /**
  * A message from the events of its stream (docs.anthropic.com/en/docs/build-with-claude/streaming).
  *
- * **Details** A second `message_start` goes on with the same answer: a proxy that resumes, or a second message after tools of the
+ * **Details** A second `message_start` continues the same answer: a proxy that resumes, or a second message after tools of the
  * provider's own. Content is appended, and of each figure the last counts.
  *
  * @internal
@@ -19,11 +19,9 @@ const PIECES: ReadonlyMap<string, readonly [piece: string, field: string, block:
   ["input_json_delta", ["partial_json", "input", "tool_use"]]
 ])
 
-const isSaid = (value: unknown): boolean => value !== undefined && value !== null
-
 /** Fields that say something. */
 const said = (fields: Answer.Fields): Answer.Fields =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => isSaid(value)))
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => Answer.isSaid(value)))
 
 /** A count with what is said later of it: some say at the end that there was no input. */
 const counted = (before: Answer.Fields, after: Answer.Fields): Answer.Fields => {
@@ -70,12 +68,12 @@ export const make = (): Events.Assembly => {
     const piece = delta[name]
     const before = block[field]
     // The input of a tool begins as an empty record, and comes as text.
-    if (piece === "" && isSaid(before)) return
+    if (piece === "" && Answer.isSaid(before)) return
     block[field] = typeof piece === "string" && typeof before === "string" ? before + piece : piece
   }
 
   const count = (value: unknown): void => {
-    if (isSaid(value)) message["usage"] = counted(Answer.fields(message["usage"]), Answer.fields(value))
+    if (Answer.isSaid(value)) message["usage"] = counted(Answer.fields(message["usage"]), Answer.fields(value))
   }
 
   const take: { readonly [type: string]: (event: Answer.Fields) => void } = {
@@ -111,11 +109,11 @@ export const make = (): Events.Assembly => {
     add: (event) => {
       const type = event["type"]
       if (typeof type === "string") take[Object.hasOwn(take, type) ? type : "ping"]!(event)
-      else isBroken ||= ["message", "content_block", "delta"].some((name) => isSaid(event[name]))
+      else isBroken ||= ["message", "content_block", "delta"].some((name) => Answer.isSaid(event[name]))
     },
     hasBegun: () => hasBegun,
     isOver: () => isDone,
-    isWhole: () => isDone || isSaid(message["stop_reason"]),
+    isWhole: () => isDone || Answer.isSaid(message["stop_reason"]),
     body: () => {
       if (!hasBegun || isBroken) return message
       const content = blocks.map((block) =>

@@ -143,10 +143,10 @@ const reasoningOf = (
   const said = field === undefined ? undefined : Answer.words(message[field])
   const text = said ?? (content.length > 0 ? content.join("") : detailsText(details))
   // Some refuse a call that comes back without the field, though it was empty.
-  const empty = REASONING.find((name) => message[name] === "")
-  const isCall = Answer.list(message["tool_calls"])?.length !== 0 && Answer.isSaid(message["tool_calls"])
+  const hasCalls = (Answer.list(message["tool_calls"])?.length ?? 0) > 0
+  const named = field ?? (hasCalls ? REASONING.find((name) => message[name] === "") : undefined)
   const back = {
-    ...(field === undefined ? (empty === undefined || !isCall ? undefined : { field: empty }) : { field }),
+    ...(named === undefined ? undefined : { field: named }),
     ...(details === undefined || details.length === 0 ? undefined : { details }),
     ...extrasOf(message)
   }

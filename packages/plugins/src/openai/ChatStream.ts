@@ -21,11 +21,9 @@ const EXTRAS = ["extra_content", "provider_specific_fields"]
 /** Fields of a chunk of which the last one said counts. */
 const LAST = ["id", "model", "service_tier", "object"]
 
-const isSaid = (value: unknown): boolean => value !== undefined && value !== null
-
 /** Adds a piece of text; what is none is kept as it is, and then refused with the whole answer. */
 const append = (to: Mutable, name: string, piece: unknown): void => {
-  if (!isSaid(piece)) return
+  if (!Answer.isSaid(piece)) return
   const before = to[name]
   if (before === undefined || (typeof before === "string" && typeof piece !== "string")) to[name] = piece
   else if (typeof before === "string") to[name] = before + String(piece)
@@ -35,7 +33,7 @@ const append = (to: Mutable, name: string, piece: unknown): void => {
 const appendContent = (message: Mutable, piece: unknown): void => {
   const before = message["content"]
   if (!Array.isArray(piece) && !Array.isArray(before)) append(message, "content", piece)
-  else if (isSaid(piece)) message["content"] = [before ?? [], piece].flat()
+  else if (Answer.isSaid(piece)) message["content"] = [before ?? [], piece].flat()
 }
 
 interface Call {
@@ -60,7 +58,7 @@ const appendBlocks = (message: Mutable, pieces: ReadonlyArray<unknown>): void =>
     if (!goesOn || piece["type"] !== "thinking") blocks.push({ ...piece })
     else {
       append(last, "thinking", piece["thinking"])
-      if (isSaid(piece["signature"])) last["signature"] = piece["signature"]
+      if (Answer.isSaid(piece["signature"])) last["signature"] = piece["signature"]
     }
   }
 }
@@ -73,7 +71,11 @@ class Calls {
 
   /** Where a piece belongs; one with a name begins a call anew where the call before it is whole. */
   private placeOf(index: unknown, id: string | undefined, name: string | undefined): Call {
-    const known = isSaid(index) ? this.byIndex.get(index) : id === undefined ? this.all.at(-1) : this.byId.get(id)
+    const known = Answer.isSaid(index)
+      ? this.byIndex.get(index)
+      : id === undefined
+        ? this.all.at(-1)
+        : this.byId.get(id)
     // Some give every call the same index.
     const isOther = id !== undefined && known?.call["id"] !== undefined && known.call["id"] !== id
     const isNext = id === undefined && name !== undefined && isWhole(known)
@@ -81,7 +83,7 @@ class Calls {
     if (found !== undefined) return found
     const made: Call = { call: {}, named: {} }
     this.all.push(made)
-    if (isSaid(index)) this.byIndex.set(index, made)
+    if (Answer.isSaid(index)) this.byIndex.set(index, made)
     return made
   }
 
@@ -96,7 +98,7 @@ class Calls {
       this.byId.set(id, place)
     }
     call["type"] ??= piece["type"] ?? undefined
-    for (const name of EXTRAS) if (isSaid(piece[name])) call[name] = piece[name]
+    for (const name of EXTRAS) if (Answer.isSaid(piece[name])) call[name] = piece[name]
     if (Answer.isRecord(piece["function"])) call["function"] = named
     // Some say the whole name with each piece.
     if (made["name"] !== named["name"]) append(named, "name", made["name"])
@@ -131,10 +133,10 @@ export const make = (): Events.Assembly => {
     appendContent(message, delta["content"])
     const { function_call: old, reasoning_details: details, tool_calls: pieces } = delta
     if (Array.isArray(pieces)) for (const piece of pieces) calls.add(piece)
-    else if (isSaid(pieces)) message["tool_calls"] = pieces
+    else if (Answer.isSaid(pieces)) message["tool_calls"] = pieces
     if (Answer.isRecord(old) && (hasOldCall ||= Answer.words(old["name"]) !== undefined))
       calls.add({ index: "function_call", function: old })
-    for (const name of EXTRAS) if (isSaid(delta[name])) message[name] = delta[name]
+    for (const name of EXTRAS) if (Answer.isSaid(delta[name])) message[name] = delta[name]
     if (Array.isArray(delta["thinking_blocks"])) appendBlocks(message, delta["thinking_blocks"])
     if (Array.isArray(details)) {
       message["reasoning_details"] = [
@@ -146,24 +148,25 @@ export const make = (): Events.Assembly => {
 
   return {
     add: (chunk) => {
-      for (const name of LAST) if (isSaid(chunk[name])) answer[name] = chunk[name]
+      for (const name of LAST) if (Answer.isSaid(chunk[name])) answer[name] = chunk[name]
       // What is no list may have held a piece.
-      if (isSaid(chunk["choices"]) && !Array.isArray(chunk["choices"])) message["content"] = { piece: chunk["choices"] }
+      if (Answer.isSaid(chunk["choices"]) && !Array.isArray(chunk["choices"]))
+        message["content"] = { piece: chunk["choices"] }
       const choices = (Answer.list(chunk["choices"]) ?? []).map(Answer.fields)
       // Of several only the first was asked for.
       const choice = choices.find(({ index }) => typeof index !== "number" || index === 0) ?? {}
       const { delta, message: whole } = choice
       // A few send the whole message with each chunk, beside the piece or in its place.
-      const piece = isSaid(delta) ? delta : hasBegun ? undefined : whole
+      const piece = Answer.isSaid(delta) ? delta : hasBegun ? undefined : whole
       // A count that more follows is not that of the whole.
       if (hasPiece(Answer.fields(piece))) delete answer["usage"]
       const counts = [chunk["usage"], choice["usage"], Answer.fields(chunk["x_groq"])["usage"]]
-      const usage = counts.find(Answer.isRecord) ?? counts.find(isSaid)
-      if (isSaid(usage)) answer["usage"] = usage
-      isOver ||= isSaid(finish) && Answer.isRecord(usage) && choices.length === 0
+      const usage = counts.find(Answer.isRecord) ?? counts.find(Answer.isSaid)
+      if (Answer.isSaid(usage)) answer["usage"] = usage
+      isOver ||= Answer.isSaid(finish) && Answer.isRecord(usage) && choices.length === 0
       if (choice["finish_reason"] !== "") finish = choice["finish_reason"] ?? finish
-      if (isSaid(choice["error"])) error = choice["error"]
-      if (!isSaid(piece)) return
+      if (Answer.isSaid(choice["error"])) error = choice["error"]
+      if (!Answer.isSaid(piece)) return
       hasBegun = true
       if (Answer.isRecord(piece)) addDelta(piece)
       else message["content"] = { piece }
@@ -172,14 +175,14 @@ export const make = (): Events.Assembly => {
     hasBegun: () => hasBegun,
     isOver: () => isOver,
     // A few never say how an answer ended: one that was counted has.
-    isWhole: (isDone) => isSaid(finish) || (isDone && isSaid(answer["usage"])),
+    isWhole: (isDone) => Answer.isSaid(finish) || (isDone && Answer.isSaid(answer["usage"])),
     body: () => ({
       ...answer,
-      ...(hasBegun || isSaid(error)
+      ...(hasBegun || Answer.isSaid(error)
         ? {
             choices: [
               {
-                ...(isSaid(error) ? { error } : undefined),
+                ...(Answer.isSaid(error) ? { error } : undefined),
                 message: { ...(calls.list().length === 0 ? undefined : { tool_calls: calls.list() }), ...message },
                 finish_reason: finish,
                 logprobs: { content: logprobs }

@@ -4,7 +4,6 @@
  * @internal
  */
 import type * as AiError from "effect/ai/AiError"
-import * as Effect from "effect/Effect"
 import type { OpenAI } from "openai"
 import * as Peer from "../Peer.ts"
 import * as Answer from "../transport/Answer.ts"
@@ -31,26 +30,11 @@ export const makePool = (options: Options) =>
 /** The SDK's client, its own retries off. */
 export const loadSdk = async (options: Options & { readonly fetch?: typeof globalThis.fetch }): Promise<OpenAI> => {
   const { OpenAI } = await import("openai").catch(Peer.missing("openai", "OpenAI by its SDK (transport, batches)"))
-  const url = new URL(options.baseUrl)
-  const query = Object.fromEntries(url.searchParams)
-  url.search = ""
-  return new OpenAI({
-    apiKey: options.apiKey,
-    baseURL: url.href.replace(/\/+$/, ""),
-    defaultQuery: query,
-    maxRetries: 0,
-    timeout: options.timeout,
-    defaultHeaders: { ...options.headers },
-    fetch: SdkTransport.refusing(options.fetch ?? SdkTransport.fetch)
-  })
+  return new OpenAI(SdkTransport.clientOptions(options))
 }
 
-/** Calls by the SDK. The deadline of a call is ours: the SDK's own, of the same length, would end some calls in other words. */
-export const makeSdk = (options: Options) =>
-  Effect.map(
-    Effect.promise(() => loadSdk({ ...options, timeout: 2 * options.timeout })),
-    (client) => SdkTransport.make(options, client)
-  )
+/** Calls by the SDK. */
+export const makeSdk = (options: Options) => SdkTransport.load(options, loadSdk)
 
 /** An answer without what it must have. */
 export const malformed = (what: string): AiError.AiError => Answer.malformed(MODULE, what)

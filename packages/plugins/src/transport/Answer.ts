@@ -32,6 +32,7 @@ export const name = (value: unknown): string | undefined => {
   return given === undefined ? undefined : words(SafeText.terminal(given))
 }
 
+/** Whether a field is there, and not null. */
 export const isSaid = (value: unknown): boolean => value !== undefined && value !== null
 
 /** A list; `undefined` for anything else. */

@@ -53,6 +53,34 @@ export const refusing =
 /** The default of SDKs. */
 export const fetch: Fetch = refusing(AnswerSize.fetchWithin)
 
+/** What the client of an SDK is made with, its own retries off. */
+export const clientOptions = (
+  options: Endpoint.Endpoint & { readonly apiKey: string; readonly fetch?: typeof globalThis.fetch }
+) => {
+  const url = new URL(options.baseUrl)
+  const query = Object.fromEntries(url.searchParams)
+  url.search = ""
+  return {
+    apiKey: options.apiKey,
+    baseURL: url.href.replace(/\/+$/, ""),
+    defaultQuery: query,
+    maxRetries: 0,
+    timeout: options.timeout,
+    defaultHeaders: { ...options.headers },
+    fetch: refusing(options.fetch ?? fetch)
+  }
+}
+
+/** Calls by an SDK. The deadline of a call is ours: the SDK's own, of the same length, would end some calls in other words. */
+export const load = <O extends Endpoint.Endpoint>(
+  options: O,
+  client: (options: O) => Promise<Client>
+): Effect.Effect<Reply.Transport> =>
+  Effect.map(
+    Effect.promise(() => client({ ...options, timeout: 2 * options.timeout })),
+    (client) => make(options, client)
+  )
+
 const refusedIn = (error: unknown): Refused | undefined =>
   error instanceof Refused
     ? error

@@ -36,7 +36,7 @@ export const make = (timeout: number) => {
       if (value !== undefined) given.set(name, Array.isArray(value) ? value.join(", ") : value)
     }
     const empty = statusCode === 204 || statusCode === 304
-    const unpacked = Compression.unpackStream(body, given.get("content-encoding") ?? undefined)
+    const unpacked = Compression.unpackStream(body, given.get("content-encoding") ?? "identity")
     given.delete("content-encoding")
     given.delete("content-length")
     return new Response(empty ? null : (Readable.toWeb(unpacked) as globalThis.ReadableStream), {
