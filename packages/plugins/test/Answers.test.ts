@@ -4,7 +4,7 @@ import { FromLanguageModel, ModelClient, ModelFailure, ModelResponse, Money, ToL
 import { Anthropic, OpenAi } from "@pipe/plugins"
 import { Effect, Layer } from "effect"
 import { cases, type Case } from "./fixtures/Answers.ts"
-import * as Streamed from "./Streamed.ts"
+import * as Apis from "./Apis.ts"
 import * as Wire from "./Wire.ts"
 
 const questionOf = ({ options }: Case) =>
@@ -12,12 +12,6 @@ const questionOf = ({ options }: Case) =>
     settings: { maxTokens: 1_000 },
     ...(options === undefined ? undefined : { providerOptions: { openai: options } })
   })
-
-const streamed = {
-  chat: Streamed.chunksOf,
-  responses: Streamed.responseEventsOf,
-  messages: Streamed.messageEventsOf
-}
 
 const layerOf = (
   { api, model, provider }: Case,
@@ -37,7 +31,7 @@ const layerOf = (
 
 const replyOf = ({ api, body, events }: Case, stream: boolean): Wire.Reply => {
   const data = events?.map((event) => (typeof event === "string" ? event : JSON.stringify(event)))
-  const lines = data ?? (stream ? streamed[api](JSON.stringify(body)) : undefined)
+  const lines = data ?? (stream ? Apis.streamed[api](JSON.stringify(body)) : undefined)
   return lines === undefined
     ? { body: body! }
     : {
@@ -72,22 +66,19 @@ const check = (one: Case, { error, sums, value }: Wire.Outcome<ModelResponse.Com
   if (estimated !== undefined) assert.isTrue(sums.spent > 0n)
 }
 
-for (const transport of ["pool", "sdk"] as const) {
-  for (const stream of [false, true]) {
-    describe(`by ${transport}${stream ? ", streamed" : ""}`, () => {
-      for (const one of cases.filter(({ events }) => stream || events === undefined)) {
-        it.live(`${one.id}: ${one.api}, ${one.what}`, () =>
-          Effect.scoped(
-            Effect.gen(function* () {
-              const server = yield* Wire.serve(() => replyOf(one, stream))
-              const layer = layerOf(one, server.url, { transport, stream })
-              check(one, yield* Wire.over(layer, ModelClient.send(questionOf(one))))
-            })
-          )
+for (const way of Apis.ways) {
+  describe(Apis.nameOf(way), () => {
+    for (const one of cases.filter(({ events }) => way.stream || events === undefined)) {
+      it.live(`${one.id}: ${one.api}, ${one.what}`, () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const server = yield* Wire.serve(() => replyOf(one, way.stream))
+            check(one, yield* Wire.over(layerOf(one, server.url, way), ModelClient.send(questionOf(one))))
+          })
         )
-      }
-    })
-  }
+      )
+    }
+  })
 }
 
 // What `effect/ai` itself does with an answer lies between the two: its parts, its counts of tokens and its reasons of the end.

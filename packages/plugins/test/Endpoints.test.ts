@@ -13,35 +13,14 @@ import {
   Source,
   Stack
 } from "@pipe/core"
-import { Anthropic, NodeHost, OpenAi } from "@pipe/plugins"
+import { NodeHost, OpenAi } from "@pipe/plugins"
 import { Effect } from "effect"
 import { LanguageModel } from "effect/ai"
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from "node:zlib"
-import * as Streamed from "./Streamed.ts"
+import * as Apis from "./Apis.ts"
 import * as Wire from "./Wire.ts"
 
-const apis = ["chat", "responses", "messages"] as const
-type Api = (typeof apis)[number]
-
-const ways = [
-  { transport: "pool", stream: false },
-  { transport: "pool", stream: true },
-  { transport: "sdk", stream: false },
-  { transport: "sdk", stream: true }
-] as const
-type Way = (typeof ways)[number]
-
-const nameOf = ({ stream, transport }: Way) => `by ${transport}${stream ? ", streamed" : ""}`
-
-const layerOf = (api: Api, url: string, way: Way, model?: string) =>
-  api === "messages"
-    ? Anthropic.layer({ baseUrl: url, apiKey: "k", model: model ?? "claude-sonnet-4-6", ...way })
-    : OpenAi.layer({ baseUrl: url, apiKey: "k", model: model ?? "gpt-4o-mini", provider: "openai", api, ...way })
-
-/** The address of a server as an API's base. */
-const baseOf = (api: Api, url: string) => (api === "messages" ? url : `${url}/v1`)
-
-const bodies: { readonly [A in Api]: object } = {
+const bodies: { readonly [A in Apis.Api]: object } = {
   chat: {
     id: "1",
     object: "chat.completion",
@@ -78,17 +57,6 @@ const bodies: { readonly [A in Api]: object } = {
     usage: { input_tokens: 12, output_tokens: 4 }
   }
 }
-
-const events = { chat: Streamed.chunksOf, responses: Streamed.responseEventsOf, messages: Streamed.messageEventsOf }
-
-const textOf = (api: Api, { stream }: Way): string =>
-  stream
-    ? events[api](JSON.stringify(bodies[api]))
-        .map((line) => `data: ${line}\n\n`)
-        .join("")
-    : JSON.stringify(bodies[api])
-
-const typeOf = ({ stream }: Way) => (stream ? "text/event-stream" : "application/json")
 
 const question = Wire.question("x", { settings: { maxTokens: 500 } })
 
@@ -138,20 +106,27 @@ const refusals: ReadonlyArray<readonly [id: string, what: string, body: unknown,
   ["wire-06-x3", "errors in a list", { errors: [{ message: "top_p is out of range" }] }, "top_p is out of range"]
 ]
 
-for (const way of ways) {
-  describe(nameOf(way), () => {
-    for (const api of apis) {
+for (const way of Apis.ways) {
+  describe(Apis.nameOf(way), () => {
+    for (const api of Apis.apis) {
       for (const [coding, compress] of Object.entries(codings)) {
         it.live(`wire-05: ${api} answers are read compressed by ${coding}, and so are refusals`, () =>
           Effect.scoped(
             Effect.gen(function* () {
               let isRefused = false
               const server = yield* Wire.serve(() => ({
-                bytes: compress(isRefused ? JSON.stringify({ error: { message: "out of range" } }) : textOf(api, way)),
+                bytes: compress(
+                  isRefused
+                    ? JSON.stringify({ error: { message: "out of range" } })
+                    : Apis.replyOf(api, bodies[api], way).body
+                ),
                 status: isRefused ? 400 : 200,
-                headers: { "content-type": isRefused ? "application/json" : typeOf(way), "content-encoding": coding }
+                headers: {
+                  ...(isRefused ? { "content-type": "application/json" } : Apis.replyOf(api, bodies[api], way).headers),
+                  "content-encoding": coding
+                }
               }))
-              const layer = layerOf(api, baseOf(api, server.url), way)
+              const layer = Apis.layerOf(api, Apis.baseOf(api, server.url), way)
               const answered = yield* Wire.over(layer, ModelClient.send(question))
               assert.strictEqual(ModelResponse.text(answered.value!), "hi", String(answered.error))
               isRefused = true
@@ -172,7 +147,7 @@ for (const way of ways) {
                 headers: { "content-type": typeof body === "string" ? "text/plain" : "application/json" }
               }))
               const { error, sums } = yield* Wire.over(
-                layerOf(api, baseOf(api, server.url), way),
+                Apis.layerOf(api, Apis.baseOf(api, server.url), way),
                 ModelClient.send(question)
               )
               assert.include(ModelFailure.message(error!), says)
@@ -186,12 +161,9 @@ for (const way of ways) {
       it.live(`wire-08: the query of the address stays behind the path of ${api}`, () =>
         Effect.scoped(
           Effect.gen(function* () {
-            const server = yield* Wire.serve(() => ({
-              body: textOf(api, way),
-              headers: { "content-type": typeOf(way) }
-            }))
-            const url = `${baseOf(api, server.url)}?api-version=preview`
-            const { error, value } = yield* Wire.over(layerOf(api, url, way), ModelClient.send(question))
+            const server = yield* Wire.serve(() => Apis.replyOf(api, bodies[api], way))
+            const url = `${Apis.baseOf(api, server.url)}?api-version=preview`
+            const { error, value } = yield* Wire.over(Apis.layerOf(api, url, way), ModelClient.send(question))
             assert.strictEqual(ModelResponse.text(value!), "hi", String(error))
             const path = { chat: "/v1/chat/completions", responses: "/v1/responses", messages: "/v1/messages" }[api]
             assert.strictEqual(server.seen[0]!.path, `${path}?api-version=preview`)
@@ -201,7 +173,7 @@ for (const way of ways) {
     }
 
     if (way.stream) {
-      for (const api of apis) {
+      for (const api of Apis.apis) {
         it.live(
           `stream-x20: ${api} answers and refusals are read that come under the name of a stream, and are none`,
           () =>
@@ -209,7 +181,7 @@ for (const way of ways) {
               Effect.gen(function* () {
                 let body = JSON.stringify(bodies[api])
                 const server = yield* Wire.serve(() => ({ body, headers: { "content-type": "text/event-stream" } }))
-                const layer = layerOf(api, baseOf(api, server.url), way)
+                const layer = Apis.layerOf(api, Apis.baseOf(api, server.url), way)
                 const answered = yield* Wire.over(layer, ModelClient.send(question))
                 assert.strictEqual(ModelResponse.text(answered.value!), "hi", String(answered.error))
                 for (const [sent, says] of [
@@ -235,11 +207,8 @@ for (const way of ways) {
       it.live(`wire-09: the limit of ${model} has the name that it takes, behind a gateway too`, () =>
         Effect.scoped(
           Effect.gen(function* () {
-            const server = yield* Wire.serve(() => ({
-              body: textOf("chat", way),
-              headers: { "content-type": typeOf(way) }
-            }))
-            yield* Wire.over(layerOf("chat", `${server.url}/v1`, way, model), ModelClient.send(question))
+            const server = yield* Wire.serve(() => Apis.replyOf("chat", bodies.chat, way))
+            yield* Wire.over(Apis.layerOf("chat", `${server.url}/v1`, way, model), ModelClient.send(question))
             const body = JSON.parse(server.seen[0]!.body) as { readonly [name: string]: unknown }
             assert.strictEqual(body["max_completion_tokens"], 500)
             assert.notProperty(body, "max_tokens")

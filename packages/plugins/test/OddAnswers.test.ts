@@ -8,6 +8,7 @@ import { Anthropic, OpenAi } from "@pipe/plugins"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
+import * as Apis from "./Apis.ts"
 import * as Streamed from "./Streamed.ts"
 import * as Wire from "./Wire.ts"
 
@@ -30,24 +31,11 @@ interface Format {
 
 const question = Wire.question("x", { settings: { maxTokens: 50 } })
 
-interface Way {
-  readonly transport: "pool" | "sdk"
-  readonly stream: boolean
-}
-
-const ways: ReadonlyArray<Way> = [
-  { transport: "pool", stream: false },
-  { transport: "pool", stream: true },
-  { transport: "sdk", stream: false },
-  { transport: "sdk", stream: true }
-]
-
-const nameOf = (api: string, { stream, transport }: Way): string =>
-  `${api} by ${transport}${stream ? ", streamed" : ""}`
+const nameOf = (api: string, way: Apis.Way): string => `${api} ${Apis.nameOf(way)}`
 
 // platform.openai.com/docs/pricing and docs.anthropic.com pricing, 2026-11-28: gpt-4o-mini 0.15 and 0.60, text-embedding-3-small 0.02,
 // claude-haiku-4-5 1 and 5 USD per million tokens.
-const chat = (way: Way): Format => ({
+const chat = (way: Apis.Way): Format => ({
   name: nameOf("chat", way),
   layer: (url) => OpenAi.layer({ baseUrl: `${url}/v1`, apiKey: "k", model: "gpt-4o-mini", provider: "openai", ...way }),
   body: () => ({
@@ -66,7 +54,7 @@ const chat = (way: Way): Format => ({
   ...(way.stream ? { events: Streamed.chunksOf } : undefined)
 })
 
-const responses = (way: Way): Format => ({
+const responses = (way: Apis.Way): Format => ({
   name: nameOf("responses", way),
   layer: (url) =>
     OpenAi.layer({
@@ -93,7 +81,7 @@ const responses = (way: Way): Format => ({
   ...(way.stream ? { events: Streamed.responseEventsOf } : undefined)
 })
 
-const messages = (way: Way): Format => ({
+const messages = (way: Apis.Way): Format => ({
   name: nameOf("messages", way),
   layer: (url) => Anthropic.layer({ baseUrl: url, apiKey: "k", model: "claude-haiku-4-5", ...way }),
   body: () => ({
@@ -137,9 +125,9 @@ const embeddings = (transport: "pool" | "sdk"): Format => ({
 })
 
 const formats: ReadonlyArray<Format> = [
-  ...ways.map(chat),
-  ...ways.map(responses),
-  ...ways.map(messages),
+  ...Apis.ways.map(chat),
+  ...Apis.ways.map(responses),
+  ...Apis.ways.map(messages),
   embeddings("pool"),
   embeddings("sdk")
 ]

@@ -1,11 +1,11 @@
 /** Loops over tools as a step writes them: what came with a call goes back with it, and a call that cannot be made is said in words. */
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, Ledger, ModelClient, ModelFailure, Plan, Runner, Sink, Source, Stack, ToLanguageModel } from "@pipe/core"
-import { Anthropic, NodeHost, OpenAi } from "@pipe/plugins"
+import { NodeHost } from "@pipe/plugins"
 import { Effect, Layer, Schema } from "effect"
 import { Chat, LanguageModel, Tool, Toolkit } from "effect/ai"
 import type { Retry } from "@pipe/core"
-import * as Streamed from "./Streamed.ts"
+import * as Apis from "./Apis.ts"
 import * as Wire from "./Wire.ts"
 
 const Weather = Tool.make("weather", {
@@ -34,25 +34,6 @@ const loop = Effect.gen(function* () {
 }).pipe(Effect.provide(handlers)) as Effect.Effect<string, never, ModelClient.ModelClient>
 
 type Json = { readonly [name: string]: unknown }
-type Api = "chat" | "responses" | "messages"
-
-const layerOf = (api: Api, url: string, way: { readonly transport: "pool" | "sdk"; readonly stream: boolean }) =>
-  api === "messages"
-    ? Anthropic.layer({ baseUrl: url, apiKey: "k", model: "claude-sonnet-4-6", ...way })
-    : OpenAi.layer({ baseUrl: `${url}/v1`, apiKey: "k", model: "gpt-4o-mini", api, ...way })
-
-const streamed = { chat: Streamed.chunksOf, responses: Streamed.responseEventsOf, messages: Streamed.messageEventsOf }
-
-const replyOf = (api: Api, body: object, stream: boolean): Wire.Reply =>
-  stream
-    ? {
-        body: streamed[api](JSON.stringify(body))
-          .map((line) => `data: ${line}\n\n`)
-          .join(""),
-        headers: { "content-type": "text/event-stream" }
-      }
-    : { body }
-
 const chat = (message: Json, finish = "stop") => ({
   id: "1",
   object: "chat.completion",
@@ -87,7 +68,7 @@ const response = (output: ReadonlyArray<Json>) => ({
   usage: { input_tokens: 12, output_tokens: 4, total_tokens: 16 }
 })
 
-const last: { readonly [A in Api]: object } = {
+const last: { readonly [A in Apis.Api]: object } = {
   chat: chat({ content: "It is sunny." }),
   responses: response([
     {
@@ -104,7 +85,7 @@ const last: { readonly [A in Api]: object } = {
 interface Turn {
   readonly id: string
   readonly what: string
-  readonly api: Api
+  readonly api: Apis.Api
   readonly first: object
   /** What the second request holds, as JSON. */
   readonly sent: ReadonlyArray<Json>
@@ -177,30 +158,17 @@ const holds = (value: unknown, wanted: Json): boolean => {
   return Object.values(value).some((inner) => holds(inner, wanted))
 }
 
-const ways = [
-  { transport: "pool", stream: false },
-  { transport: "pool", stream: true },
-  { transport: "sdk", stream: false },
-  { transport: "sdk", stream: true }
-] as const
-
-const run = (
-  api: Api,
-  way: (typeof ways)[number],
-  replies: ReadonlyArray<object>,
-  retry: Retry.Options = { attempts: 1 }
-) =>
+const run = (api: Apis.Api, way: Apis.Way, replies: ReadonlyArray<object>, retry: Retry.Options = { attempts: 1 }) =>
   Effect.gen(function* () {
     const server = yield* Wire.serve((_, index) =>
-      replyOf(api, replies[Math.min(index, replies.length - 1)]!, way.stream)
+      Apis.replyOf(api, replies[Math.min(index, replies.length - 1)]!, way)
     )
-    const outcome = yield* Wire.over(layerOf(api, server.url, way), loop, retry)
+    const outcome = yield* Wire.over(Apis.layerOf(api, Apis.baseOf(api, server.url), way), loop, retry)
     return { ...outcome, bodies: server.seen.map(({ body }) => JSON.parse(body) as Json) }
   })
 
-for (const way of ways) {
-  const name = `by ${way.transport}${way.stream ? ", streamed" : ""}`
-  describe(name, () => {
+for (const way of Apis.ways) {
+  describe(Apis.nameOf(way), () => {
     for (const { api, first, id, sent, what } of turns) {
       it.live(`${id}: ${what} goes back with the call`, () =>
         Effect.scoped(
@@ -366,7 +334,7 @@ describe("the plan of a loop over tools", () => {
           )
           return Flow.make("loop", {
             outputs: [Sink.forEach("out", answer, () => Effect.void)],
-            stack: Stack.make(Ledger.layer, layerOf("chat", server.url, ways[0]))
+            stack: Stack.make(Ledger.layer, Apis.layerOf("chat", Apis.baseOf("chat", server.url), Apis.ways[0]!))
           })
         }
         const host = Layer.succeedContext(yield* Layer.build(NodeHost.layerMemory))
