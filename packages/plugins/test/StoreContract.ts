@@ -140,6 +140,10 @@ export const contract = (location: () => string) => {
           for (let row = 0; row < 100; row++) store.ledger.append(id, attempt(row, { cost: 9_007_199_254_740_993n }))
           store.ledger.append(id, attempt(100, { cost: undefined, unknown: "price", model: "nova" }))
           store.ledger.append(id, attempt(101, { cost: 7n, estimated: true, error: "cut" }))
+          store.ledger.append(id, attempt(102, { cost: 2n, reask: true, fees: 1n }))
+          const failure = { source: "rows", position: "rows[101]", error: "E", message: "m", input: "1" }
+          store.rows.fail(id, { ...failure, row: 101, node: "s" })
+          store.rows.fail(id, { ...failure, row: 100, node: "another" })
           store.ledger.append(id, {
             _tag: "Answer",
             caller: { run: "", step: "s", row: 1 },
@@ -173,23 +177,27 @@ export const contract = (location: () => string) => {
           })
           store.ledger.append(id, attempt(5, { call: 1, cost: 0n }))
           yield* store.commit
+          // The attempts of the step that failed, for the row that it failed for.
+          assert.strictEqual(yield* store.ledger.failedRows(id, 0), 7n)
           const sums = yield* store.ledger.sums(id)
           const mini = sums.find(({ model }) => model === "gpt-4o-mini")!
-          assert.strictEqual(mini.spent, 900_719_925_474_099_300n + 7n)
+          assert.strictEqual(mini.spent, 900_719_925_474_099_300n + 7n + 2n)
           assert.deepInclude(mini, {
-            attempts: 102,
+            reaskSpent: 2n,
+            fees: 1n,
+            attempts: 103,
             failedAttempts: 1,
             estimated: 1,
             estimatedSpent: 7n,
             answers: { provider: 0, cache: 1, shared: 0, semantic: 0 }
           })
           // The estimated one is not counted among the tokens.
-          assert.strictEqual(mini.usage.uncachedInput, 1_010)
+          assert.strictEqual(mini.usage.uncachedInput, 1_020)
           assert.strictEqual(mini.savings.cache, 10n)
           assert.strictEqual(sums.find(({ model }) => model === "nova")!.unpriced, 1)
           const moments = yield* store.ledger.timeline(id, 10)
           assert.strictEqual(Money.sum(moments.map(({ cost }) => cost)), mini.spent)
-          assert.strictEqual((yield* Stream.runCollect(store.ledger.attempts(id))).length, 103)
+          assert.strictEqual((yield* Stream.runCollect(store.ledger.attempts(id))).length, 104)
           const [sample] = (yield* store.ledger.outputs("f")).filter(({ model }) => model === "gpt-4o-mini")
           assert.deepInclude(sample, { step: "s", mean: 6, deviation: 0, most: 6 })
           // The call that never ended is booked at the most that it can have cost, once.
