@@ -102,26 +102,31 @@ export class Reader {
       return
     }
     const value = Answer.parse(data)
-    if (!Answer.isRecord(value)) {
-      const isFirst = !this.assembly.hasBegun()
-      const inList = Answer.list(value)?.map((item) => errorOf(name, Answer.fields(item)))
-      const error = inList?.find(Refusal.isSaid)
-      if (name === "error" || error !== undefined) this.failed = { error: error ?? data, isFirst }
-      else if (PING.test(data)) return
-      // A piece of the answer may be lost.
-      else if (data.startsWith("{")) this.problem ??= "an event of the stream is broken JSON"
-      else if (isFirst) this.failed = { error: data, isFirst }
-      else this.problem ??= `an event of the stream is no JSON (${SafeText.line(data, 200)})`
-      return
+    if (Answer.isRecord(value)) this.takeFields(name, value)
+    else if (name === "error" || !PING.test(data)) this.takeOdd(name, data, value)
+  }
+
+  private takeFields(name: string, value: Answer.Fields): void {
+    const hasBegun = this.assembly.hasBegun()
+    const error = errorOf(name, value) ?? (hasBegun ? undefined : refusalIn(value))
+    this.assembly.add(error === undefined ? value : { ...value, error: undefined })
+    if (error !== undefined) this.failed = { error, isFirst: !hasBegun && !Answer.isRecord(value["usage"]) }
+  }
+
+  /** Takes data that is no object: a failure in its own form, or a piece of the answer that is lost. */
+  private takeOdd(name: string, data: string, value: unknown): void {
+    const isFirst = !this.assembly.hasBegun()
+    const isBroken = data.startsWith("{")
+    const error = Answer.list(value)
+      ?.map((item) => errorOf(name, Answer.fields(item)))
+      .find(Refusal.isSaid)
+    if (error !== undefined || name === "error" || (isFirst && !isBroken))
+      this.failed = { error: error ?? data, isFirst }
+    else {
+      this.problem ??= isBroken
+        ? "an event of the stream is broken JSON"
+        : `an event of the stream is no JSON (${SafeText.line(data, 200)})`
     }
-    const error = errorOf(name, value) ?? (this.assembly.hasBegun() ? undefined : refusalIn(value))
-    if (error === undefined) {
-      this.assembly.add(value)
-      return
-    }
-    const isFirst = !this.assembly.hasBegun() && !Answer.isRecord(value["usage"])
-    this.assembly.add({ ...value, error: undefined })
-    this.failed = { error, isFirst }
   }
 
   /** Takes bytes; whether the end of the answer is among them. */

@@ -141,40 +141,51 @@ const cut = (module: string, description: string): AiError.AiError =>
 const read = <A extends ModelResponse.ModelResponse>(
   endpoint: Endpoint.Endpoint,
   format: Format<A>,
-  { body, header, status, url }: Reply,
+  reply: Reply,
   now: number
 ): A | AiError.AiError => {
-  const { module } = endpoint
-  if (typeof body !== "string") {
-    if (body._tag === "Whole") return fromBody(endpoint, format, body.body, now)
-    if (body._tag === "Plain") return fromText(endpoint, format, body.text, url, header, now)
-    const failure =
-      body._tag === "Cut" ? cut(module, body.why) : refused(endpoint, body.error, { hasBegun: !body.isFirst, now })
-    return ModelFailure.withAnswer(withCount(failure, format, body.body), body.body)
-  }
-  const value = Answer.parse(body)
-  if (value === undefined && format.assembly !== undefined && status < 300 && Events.looksLike(body)) {
-    return read(endpoint, format, { status, header, url, body: Events.readText(body, format.assembly()) }, now)
-  }
-  if (status < 200 || status >= 300) {
-    return refused(endpoint, said(body), { status, header, now })
-  }
-  return fromText(endpoint, format, body, url, header, now)
+  const { body, header, status } = reply
+  if (typeof body !== "string") return fromStream(endpoint, format, body, reply, now)
+  return status < 200 || status >= 300
+    ? refused(endpoint, said(body), { status, header, now })
+    : fromText(endpoint, format, body, reply, now)
 }
 
-/** Reads a text that came with success. */
+/** Reads what came as a stream. */
+const fromStream = <A extends ModelResponse.ModelResponse>(
+  endpoint: Endpoint.Endpoint,
+  format: Format<A>,
+  outcome: Events.Outcome,
+  reply: Reply,
+  now: number
+): A | AiError.AiError => {
+  if (outcome._tag === "Whole") return fromBody(endpoint, format, outcome.body, now)
+  if (outcome._tag === "Plain") return fromText(endpoint, format, outcome.text, reply, now)
+  const failure =
+    outcome._tag === "Cut"
+      ? cut(endpoint.module, outcome.why)
+      : refused(endpoint, outcome.error, { hasBegun: !outcome.isFirst, now })
+  return ModelFailure.withAnswer(withCount(failure, format, outcome.body), outcome.body)
+}
+
+/** Reads a text that came with success: JSON, or a stream under another name. */
 const fromText = <A extends ModelResponse.ModelResponse>(
   endpoint: Endpoint.Endpoint,
   format: Format<A>,
   text: string,
-  url: string,
-  header: RateLimitHeaders.Get,
+  reply: Reply,
   now: number
 ): A | AiError.AiError => {
   const value = Answer.parse(text)
   if (value !== undefined) return fromBody(endpoint, format, value, now)
-  const contentType = header("content-type") ?? undefined
-  return ModelFailure.withAnswer(HttpFailure.notJson({ module: endpoint.module, url, contentType, text }), text)
+  if (format.assembly !== undefined && Events.looksLike(text)) {
+    return fromStream(endpoint, format, Events.readText(text, format.assembly()), reply, now)
+  }
+  const contentType = reply.header("content-type") ?? undefined
+  return ModelFailure.withAnswer(
+    HttpFailure.notJson({ module: endpoint.module, url: reply.url, contentType, text }),
+    text
+  )
 }
 
 /** The answer in a reply; what its headers say of limits is passed on. */
