@@ -17,7 +17,7 @@ interface Package {
 const packages: ReadonlyArray<Package> = [
   {
     name: "core",
-    folders: ["data", "file", "seam", "price", "decide", "store", "layers", "flow", "run", "report", "testing"]
+    folders: ["data", "answer", "file", "seam", "price", "decide", "store", "layers", "flow", "run", "report", "testing"]
   },
   { name: "plugins", folders: [""] }
 ]

@@ -46,6 +46,11 @@ export interface Options {
   readonly baseUrl?: string
   /** `"sdk"`: calls go through the SDK itself. Default: `"pool"`. */
   readonly transport?: "pool" | "sdk"
+  /**
+   * How it is told which JSON an answer is to be. `"schema"`: it holds the answer to the schema. `"prompt"`: the prompt tells the
+   * schema, which may then be any, and the answer is checked here alone. Default: `"schema"`.
+   */
+  readonly structuredOutput?: "schema" | "prompt"
   /** Has answers sent as a stream, which survives long ones. Default: `false`. */
   readonly stream?: boolean
   /** Whole time for a call. Default: 10 minutes. */
@@ -67,6 +72,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     "apiKey",
     "baseUrl",
     "transport",
+    "structuredOutput",
     "stream",
     "timeout",
     "connections",
@@ -96,12 +102,15 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         connections: options.connections ?? 256
       }
       const transport = yield* options.transport === "sdk" ? Client.makeSdk(settings) : Client.makePool(settings)
-      const defaultMaxTokens = options.maxTokens ?? 4_096
+      const bodyOptions: Messages.Options = {
+        defaultMaxTokens: options.maxTokens ?? 4_096,
+        structuredOutput: options.structuredOutput ?? "schema"
+      }
       const isStreamed = options.stream === true
       const ask = (request: ModelRequest.Completion, model: string) =>
         Effect.flatMap(
           Body.make(Client.MODULE, () => {
-            const body = Messages.toBody(request, model, defaultMaxTokens)
+            const body = Messages.toBody(request, model, bodyOptions)
             return Body.encode(isStreamed ? { ...body, stream: true } : body)
           }),
           (body) => {
@@ -124,8 +133,8 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         isRedirected: true,
         resolve: (request) => withLimit(options.maxTokens, withModel(options.model, request)),
         send: send as ModelClient.Send,
-        answers: options.model,
-        batch: Batches.make({ ...settings, defaultMaxTokens })
+        answers: [options.model, options.structuredOutput],
+        batch: Batches.make({ ...settings, ...bodyOptions })
       })
     })
   )

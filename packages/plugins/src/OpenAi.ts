@@ -43,6 +43,12 @@ export interface Options {
   readonly baseUrl?: string
   /** Which API completions use. Default: `"chat"`. */
   readonly api?: "chat" | "responses"
+  /**
+   * How the endpoint is told which JSON an answer is to be. `"schema"`: it holds the answer to the schema; a model that refuses
+   * that is told in the prompt from then on. `"prompt"`: the prompt tells it at once, which endpoints like DeepSeek's want. Default:
+   * `"schema"`.
+   */
+  readonly structuredOutput?: "schema" | "prompt"
   /** The provider, as price tables name it. Default: the one that the base URL belongs to, or `"openai"`. */
   readonly provider?: string
   /** `"sdk"`: calls go through the SDK itself. Default: `"pool"`. */
@@ -75,6 +81,7 @@ export const layer = (
     "apiKey",
     "baseUrl",
     "api",
+    "structuredOutput",
     "provider",
     "transport",
     "stream",
@@ -113,6 +120,7 @@ export const layer = (
       const api = Api.make({
         provider,
         api: options.api ?? "chat",
+        structuredOutput: options.structuredOutput ?? "schema",
         isOfficial: baseUrl === OFFICIAL,
         stream: options.stream === true
       })

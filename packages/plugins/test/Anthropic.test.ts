@@ -95,6 +95,8 @@ describe("the wire", () => {
     )
   )
 
+  const strict = { type: "object", properties: { a: { type: "string" } }, required: ["a"], additionalProperties: false }
+
   it.live("sends system text, output limit, cache breakpoints and schema in their places", () =>
     Effect.scoped(
       Effect.gen(function* () {
@@ -107,7 +109,7 @@ describe("the wire", () => {
               { role: "user", content: "a" },
               { role: "user", content: "b" }
             ],
-            responseFormat: { type: "json", name: "n", schema: { type: "object" } },
+            responseFormat: { type: "json", name: "n", schema: strict },
             settings: { temperature: 0 }
           })
         )
@@ -124,7 +126,7 @@ describe("the wire", () => {
               ]
             }
           ],
-          output_config: { format: { type: "json_schema", schema: { type: "object" } } }
+          output_config: { format: { type: "json_schema", schema: strict } }
         })
         assert.include(server.seen[0]!.headers.authorization, "sk-ant-test-0123456789")
       })

@@ -15,16 +15,15 @@ import * as Telemetry from "effect/ai/Telemetry"
 import * as Tool from "effect/ai/Tool"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
-import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
+import * as AnswerSchema from "../answer/AnswerSchema.ts"
+import * as ObjectAnswer from "../answer/ObjectAnswer.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
-import * as Nesting from "../data/Nesting.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
 import * as CallOutcome from "./CallOutcome.ts"
@@ -78,7 +77,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
             }),
             (response) =>
               Effect.map(
-                decodeObject(codecOf(schema), ModelResponse.text(response)),
+                decodeObject(schema, response),
                 (value) => new LanguageModel.GenerateObjectResponse(value, decodedParts(response))
               )
           )
@@ -121,11 +120,17 @@ const decodedParts = (response: ModelResponse.CompletionResponse): Array<Respons
 
 const decoders = new WeakMap<Schema.Top, (text: string) => Effect.Effect<unknown, Schema.SchemaError, unknown>>()
 
-/** Decodes the text of an answer that was checked before. */
-const decodeObject = (schema: Schema.Top, text: string): Effect.Effect<unknown, AiError.AiError, unknown> => {
+/** The value of an answer that was checked before: it was decoded then, but for one that needs services or time. */
+const decodeObject = (
+  schema: Schema.Top,
+  response: ModelResponse.CompletionResponse
+): Effect.Effect<unknown, AiError.AiError, unknown> => {
+  const decoded = checker(schema).take(response)
+  if (decoded !== undefined) return Effect.succeed(decoded.value)
+  const text = ModelResponse.text(response)
   let decode = decoders.get(schema)
   if (decode === undefined) {
-    decode = Schema.decodeEffect(Schema.fromJsonString(schema as unknown as Schema.Codec<unknown, unknown>))
+    decode = Schema.decodeEffect(Schema.fromJsonString(AnswerSchema.of(schema).codec))
     decoders.set(schema, decode)
   }
   return Effect.mapError(decode(text), (error) =>
@@ -155,8 +160,12 @@ const ask = (
     const asked =
       options.responseFormat.type === "text"
         ? askForText(client, request, options.tools, settings.truncated === "keep", fiber)
-        : askForObject(client, request, options.tools, codecOf(options.responseFormat.schema), fiber)
-    return options.tools.length === 0 ? asked : Effect.provideService(asked, Simulation.Tools, options.tools)
+        : askForObject(client, request, options.tools, options.responseFormat.schema, fiber)
+    return options.tools.length === 0
+      ? asked
+      : Effect.map(Effect.provideService(asked, Simulation.Tools, options.tools), (response) =>
+          ToolCalls.plain(response, options.tools)
+        )
   })
 
 /** Sends, and fails on an answer that is not whole. */
@@ -212,23 +221,15 @@ const askForObject = (
   schema: Schema.Top,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
-  const check = tools.length === 0 ? checker(schema) : withTools(checker(schema), tools)
-  return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, check), (response) => {
-    const problem = check(response)
+  const check = checker(schema)
+  const accept = tools.length === 0 ? check.accept : withTools(check.accept, tools)
+  return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, accept), (response) => {
+    const problem = accept(response)
     if (problem !== undefined) {
       CallOutcome.failed(fiber, request)
       return Effect.fail(unfit(problem, response))
     }
-    const text = ModelResponse.text(response)
-    const bare = unfence(text)
-    return Effect.succeed(
-      bare === text
-        ? response
-        : {
-            ...response,
-            parts: [...response.parts.filter((part) => part.type !== "text"), { type: "text" as const, text: bare }]
-          }
-    )
+    return Effect.succeed(check.plain(response))
   })
 }
 
@@ -256,104 +257,70 @@ const truncated = (response: ModelResponse.CompletionResponse): string =>
     response.usage === undefined ? "length" : `${Usage.outputTokens(response.usage)} tokens`
   }): raise maxTokens`
 
-const checkers = new WeakMap<Schema.Top, ModelClient.Accept>()
+/** A check of answers against a schema, and what it has read. */
+interface Checker {
+  readonly accept: ModelClient.Accept
+  /** The response with the JSON alone for its text, in the form of the schema. */
+  readonly plain: (response: ModelResponse.CompletionResponse) => ModelResponse.CompletionResponse
+  /** The value of a response of `plain`; it is given once, since rows may share a response and change what they got. */
+  readonly take: (response: ModelResponse.CompletionResponse) => { readonly value: unknown } | undefined
+}
 
-/**
- * What is wrong with an answer to a request for an object without tools. Retry, cache and bridge ask of
- * the same answer: it is decoded for the first of them.
- */
-const checker = (schema: Schema.Top): ModelClient.Accept => {
+const checkers = new WeakMap<Schema.Top, Checker>()
+
+/** Retry, cache and bridge ask of the same answer: it is read for the first of them. */
+const checker = (schema: Schema.Top): Checker => {
   const known = checkers.get(schema)
   if (known !== undefined) return known
-  // Everything that is wrong with an answer is told to the model at once.
-  const decode = Schema.decodeUnknownExit(schema as unknown as Schema.Codec<unknown, unknown>, { errors: "all" })
-  const problemOf = (response: ModelResponse.ModelResponse): string | undefined => {
+  const read = ObjectAnswer.reader(schema)
+  const readings = new WeakMap<ModelResponse.ModelResponse, ObjectAnswer.Reading>()
+  const values = new WeakMap<ModelResponse.ModelResponse, { readonly value: unknown }>()
+  const readingOf = (response: ModelResponse.CompletionResponse): ObjectAnswer.Reading => {
+    let reading = readings.get(response)
+    if (reading === undefined) readings.set(response, (reading = read(ModelResponse.text(response))))
+    return reading
+  }
+  const accept = (response: ModelResponse.ModelResponse): string | undefined => {
     if (response._tag !== "CompletionResponse") return undefined
     if (ModelResponse.isTruncated(response)) return truncated(response)
     if (response.parts.some((part) => part.type === "tool-call")) return ToolCalls.problemOf(response, [])
-    let answer: unknown
-    try {
-      answer = Nesting.parse(unfence(ModelResponse.text(response)))
-    } catch (error) {
-      return `not JSON: ${(error as Error).message}`
-    }
-    const exit = decode(answer)
-    return Exit.isSuccess(exit) ? undefined : firstProblem(exit)
+    const reading = readingOf(response)
+    return reading._tag === "Fits" ? undefined : reading.problem
   }
-  const verdicts = new WeakMap<ModelResponse.ModelResponse, { readonly problem: string | undefined }>()
-  const check: ModelClient.Accept = Object.assign(
-    (response: ModelResponse.ModelResponse): string | undefined => {
-      let verdict = verdicts.get(response)
-      if (verdict === undefined) verdicts.set(response, (verdict = { problem: problemOf(response) }))
-      return verdict.problem
+  const made: Checker = {
+    accept: Object.assign(accept, { schema: AnswerSchema.of(schema).codec }),
+    plain: (response) => {
+      if (response.parts.some((part) => part.type === "tool-call")) return response
+      const reading = readingOf(response)
+      if (reading._tag === "Wrong") return response
+      const plain =
+        reading.json === undefined
+          ? response
+          : {
+              ...response,
+              parts: [
+                ...response.parts.filter((part) => part.type !== "text"),
+                { type: "text" as const, text: reading.json }
+              ]
+            }
+      if (reading.value !== undefined) {
+        values.set(plain, { value: reading.value.decoded })
+        readings.delete(response)
+      }
+      return plain
     },
-    { schema }
-  )
-  checkers.set(schema, check)
-  return check
-}
-
-/** Characters of what is wrong with an answer. */
-const MOST_PROBLEM = 2_000
-
-const firstProblem = (exit: Exit.Failure<unknown, unknown>): string => {
-  for (const reason of exit.cause.reasons) {
-    if (reason._tag === "Fail") return String((reason.error as Error).message).slice(0, MOST_PROBLEM)
-    if (reason._tag === "Die") return String(reason.defect).slice(0, MOST_PROBLEM)
+    take: (response) => {
+      const taken = values.get(response)
+      values.delete(response)
+      return taken
+    }
   }
-  return "not the JSON that was asked for"
-}
-
-/** A whole answer in one Markdown code fence is taken out of it; anything else stays as it is. */
-const unfence = (text: string): string => {
-  const bare = text.trim()
-  if (!bare.startsWith("```") || !bare.endsWith("```")) return text
-  const start = bare.indexOf("\n")
-  const end = bare.lastIndexOf("\n")
-  return start < end
-    && ["", "json"].includes(bare.slice(3, start).trim().toLowerCase())
-    && bare.slice(end).trim() === "```"
-    ? bare.slice(start + 1, end)
-    : text
-}
-
-interface Transformed<T, RD, RE> {
-  readonly codec: Schema.ConstraintCodec<T, unknown, RD, RE>
-  readonly jsonSchema: JsonSchema.JsonSchema
-}
-
-/** How a schema's values stand in JSON: a date as text, and so on. */
-const codecOf = (schema: Schema.Top): Schema.Top =>
-  codecTransformer(schema as unknown as Schema.Codec<unknown, unknown>).codec as unknown as Schema.Top
-
-/** By schema: the one that it was made of says its types. */
-const codecs = new WeakMap<object, unknown>()
-
-/** `effect/ai` asks for the codec at every call; making its JSON Schema once is enough. */
-const codecTransformer: LanguageModel.CodecTransformer = <T, E, RD, RE>(
-  schema: Schema.ConstraintCodec<T, E, RD, RE>
-): Transformed<T, RD, RE> => {
-  const known = codecs.get(schema) as Transformed<T, RD, RE> | undefined
-  if (known !== undefined) return known
-  const { jsonSchema } = LanguageModel.defaultCodecTransformer(schema)
-  // The JSON Schema describes the form in JSON, so an answer is decoded from that: a date comes as text.
-  const made = { codec: Schema.toCodecJson(schema), jsonSchema: closed(jsonSchema) as typeof jsonSchema }
-  codecs.set(schema, made)
+  checkers.set(schema, made)
   return made
 }
 
-/**
- * The same JSON Schema with its records closed: Effect leaves them open, and providers hold an answer strictly to closed
- * ones alone.
- */
-const closed = (schema: unknown): unknown => {
-  if (Array.isArray(schema)) return schema.map(closed)
-  if (typeof schema !== "object" || schema === null) return schema
-  const record = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, closed(value)]))
-  return record["additionalProperties"] === true && record["properties"] !== undefined
-    ? { ...record, additionalProperties: false }
-    : record
-}
+/** How a schema's values stand in JSON, as `effect/ai` wants it: a date as text, and so on. */
+const codecTransformer = ((schema: Schema.Top) => AnswerSchema.of(schema)) as unknown as LanguageModel.CodecTransformer
 
 const toRequest = (
   options: Asked,
@@ -370,8 +337,7 @@ const toRequest = (
       : {
           type: "json",
           name: options.responseFormat.objectName,
-          schema: codecTransformer(options.responseFormat.schema as unknown as Schema.Codec<unknown, unknown>)
-            .jsonSchema as Schema.Json
+          schema: AnswerSchema.of(options.responseFormat.schema).jsonSchema as Schema.Json
         },
   settings,
   providerOptions: providerOptions ?? {},
@@ -394,7 +360,7 @@ const toTool = (tool: Tool.Any): ModelRequest.Tool => {
   const made: ModelRequest.Tool = {
     name: tool.name,
     ...(description === undefined ? undefined : { description }),
-    parameters: closed(Tool.getJsonSchema(tool)) as Schema.Json,
+    parameters: ToolCalls.parametersOf(tool) as Schema.Json,
     ...(strict === undefined ? undefined : { strict })
   }
   tools.set(tool, made)

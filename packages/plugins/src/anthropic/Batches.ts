@@ -90,7 +90,7 @@ const reader = (options: Client.Options, call: Call) => {
   return { linesOf, find }
 }
 
-export const make = (options: Client.Options & { readonly defaultMaxTokens: number }): BatchProvider.BatchProvider => {
+export const make = (options: Client.Options & Messages.Options): BatchProvider.BatchProvider => {
   let made: Promise<Anthropic> | undefined
   const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
   const call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
@@ -111,7 +111,7 @@ export const make = (options: Client.Options & { readonly defaultMaxTokens: numb
       if (request._tag === "Embedding" || model === undefined) return Effect.undefined
       return Body.make(Client.MODULE, () => ({
         endpoint: ENDPOINT,
-        text: Body.encode({ custom_id: customId, params: Messages.toBody(request, model, options.defaultMaxTokens) }),
+        text: Body.encode({ custom_id: customId, params: Messages.toBody(request, model, options) }),
         inputs: 0
       }))
     },

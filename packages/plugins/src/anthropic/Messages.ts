@@ -10,31 +10,42 @@ import type {
   TextBlockParam
 } from "@anthropic-ai/sdk/resources/messages/messages"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
+import * as StrictSchema from "@pipe/core/StrictSchema"
 import type * as Prompt from "effect/ai/Prompt"
+import type * as JsonSchema from "effect/JsonSchema"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
+import * as StructuredOutput from "../transport/StructuredOutput.ts"
+import * as SchemaForm from "./SchemaForm.ts"
 
 /** Settings that the messages API does not know. */
 const unknownSettings = ["seed", "presencePenalty", "frequencyPenalty", "topLogprobs"] as const
 
+export interface Options {
+  readonly defaultMaxTokens: number
+  readonly structuredOutput: StructuredOutput.Mode
+}
+
 export const toBody = (
   request: ModelRequest.Completion,
   model: string,
-  defaultMaxTokens: number
+  { defaultMaxTokens, structuredOutput }: Options
 ): MessageCreateParamsNonStreaming => {
   const { responseFormat, settings, tools } = request
   const without = unknownSettings.filter((name) => settings[name] !== undefined)
   if (without.length > 0) {
     throw new Files.Unsupported(`Anthropic's API has no ${without.join(", ")}: leave it out for this model`)
   }
-  const system = request.messages.flatMap((message): ReadonlyArray<TextBlockParam> =>
+  const system = request.messages.flatMap((message): Array<TextBlockParam> =>
     message.role === "system" ? [{ type: "text", text: message.content, ...cacheControl(message.options) }] : []
   )
+  const isTold = responseFormat.type === "json" && structuredOutput === "prompt"
+  if (isTold) system.push({ type: "text", text: StructuredOutput.instruction(responseFormat) })
   const outputConfig = {
-    ...(responseFormat.type === "text"
+    ...(responseFormat.type === "text" || isTold
       ? undefined
       : {
-          format: { type: "json_schema" as const, schema: responseFormat.schema as Record<string, unknown> }
+          format: { type: "json_schema" as const, schema: SchemaForm.of(StructuredOutput.schemaOf(responseFormat)) }
         }),
     ...(settings.reasoningEffort === undefined ? undefined : { effort: settings.reasoningEffort })
   }
@@ -56,13 +67,19 @@ export const toBody = (
           tools: tools.map((tool) => ({
             name: tool.name,
             ...(tool.description === undefined ? undefined : { description: tool.description }),
-            input_schema: { type: "object" as const, ...(tool.parameters as object) },
+            input_schema: { type: "object" as const, ...parametersOf(tool) },
             ...(tool.strict === undefined ? undefined : { strict: tool.strict })
           })),
           tool_choice: toToolChoice(request)
         })
   }
   return Body.withOptions(body, "anthropic", request.providerOptions["anthropic"], reserved)
+}
+
+/** The arguments of a tool: as Anthropic holds them where the author wants it, and else for a guide. */
+const parametersOf = ({ parameters, strict }: ModelRequest.Tool): JsonSchema.JsonSchema => {
+  const schema = StrictSchema.withObjectRoot(parameters as JsonSchema.JsonSchema)
+  return strict === true ? SchemaForm.of(schema) : schema
 }
 
 const reserved: Body.Reserved = {

@@ -3,12 +3,15 @@
  *
  * @internal
  */
+import * as ModelFailure from "@pipe/core/ModelFailure"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
+import * as Notice from "@pipe/core/Notice"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Body from "../transport/Body.ts"
 import * as Reply from "../transport/Reply.ts"
+import * as StructuredOutput from "../transport/StructuredOutput.ts"
 import * as Chat from "./Chat.ts"
 import * as ChatAnswer from "./ChatAnswer.ts"
 import * as Client from "./Client.ts"
@@ -18,6 +21,7 @@ import * as ResponsesAnswer from "./ResponsesAnswer.ts"
 
 export interface Options extends Chat.Options {
   readonly api: "chat" | "responses"
+  readonly structuredOutput: StructuredOutput.Mode
   /** Whether completions are sent as a stream. */
   readonly stream: boolean
 }
@@ -25,7 +29,7 @@ export interface Options extends Chat.Options {
 /** One way for requests to go. */
 export interface Route {
   readonly path: "/chat/completions" | "/responses" | "/embeddings"
-  readonly toBody: (request: ModelRequest.ModelRequest, model: string) => object
+  readonly toBody: (request: ModelRequest.ModelRequest, model: string, mode: StructuredOutput.Mode) => object
   /** The body of a request whose answer comes as a stream. */
   readonly streamed?: (body: object) => object
   readonly format: (model: string, inputs?: number) => Reply.Format<ModelResponse.ModelResponse>
@@ -36,13 +40,17 @@ export interface Api {
   readonly routeOf: (request: ModelRequest.ModelRequest) => Route
   /** The route whose answers have this form. */
   readonly routeFor: (object: unknown) => Route
+  /** The body of a request; what the provider will not hold its answer to is said once. */
+  readonly body: (request: ModelRequest.ModelRequest, model: string) => Effect.Effect<object, AiError.AiError>
+  /** Whether a call failed since the endpoint takes no schemas with this model: then the prompt tells them from here on. */
+  readonly learn: (model: string, error: AiError.AiError) => Effect.Effect<boolean>
 }
 
 export const make = (options: Options): Api => {
   const { provider } = options
   const chat: Route = {
     path: "/chat/completions",
-    toBody: (request, model) => Chat.toBody(request as ModelRequest.Completion, model, options),
+    toBody: (request, model, mode) => Chat.toBody(request as ModelRequest.Completion, model, options, mode),
     ...(options.stream
       ? { streamed: (body: object) => ({ ...body, stream: true, stream_options: { include_usage: true } }) }
       : undefined),
@@ -50,7 +58,7 @@ export const make = (options: Options): Api => {
   }
   const responses: Route = {
     path: "/responses",
-    toBody: (request, model) => Responses.toBody(request as ModelRequest.Completion, model, provider),
+    toBody: (request, model, mode) => Responses.toBody(request as ModelRequest.Completion, model, provider, mode),
     ...(options.stream ? { streamed: (body: object) => ({ ...body, stream: true }) } : undefined),
     format: (model) => ResponsesAnswer.format({ provider, model })
   }
@@ -60,30 +68,68 @@ export const make = (options: Options): Api => {
     format: (model, inputs) => Embeddings.format({ provider, model }, inputs)
   }
   const completions = options.api === "responses" ? responses : chat
+  const routeOf = (request: ModelRequest.ModelRequest): Route =>
+    request._tag === "Embedding" ? embeddings : completions
+  const warn = Notice.once()
+  /** Models that refuse a schema here. */
+  const untaught = new Set<string>()
+  const modeOf = (model: string): StructuredOutput.Mode => (untaught.has(model) ? "prompt" : options.structuredOutput)
   return {
     provider,
-    routeOf: (request) => (request._tag === "Embedding" ? embeddings : completions),
-    routeFor: (object) => (object === "list" ? embeddings : object === "response" ? responses : chat)
+    routeOf,
+    routeFor: (object) => (object === "list" ? embeddings : object === "response" ? responses : chat),
+    body: (request, model) => {
+      const mode = modeOf(model)
+      const made = Body.make(Client.MODULE, () => routeOf(request).toBody(request, model, mode))
+      const loose =
+        request._tag === "Completion" && mode === "schema" ? Chat.looseness(request, model, provider) : undefined
+      return loose === undefined
+        ? made
+        : Effect.andThen(
+            warn(`${model} is not held to ${loose}. It is sent as a guide, and answers are checked when they come`),
+            made
+          )
+    },
+    learn: (model, error) => {
+      if (options.structuredOutput === "prompt" || !StructuredOutput.isUnknownHere(error)) return Effect.succeed(false)
+      untaught.add(model)
+      return Effect.as(
+        warn(
+          `${model} takes no JSON Schema here (${ModelFailure.message(error).slice(0, 200)}): the prompt tells it from now on. To say so from the first call: structuredOutput: "prompt"`,
+          `prompt ${model}`
+        ),
+        true
+      )
+    }
   }
 }
 
-/** Sends one request. */
+/** Sends one request; once more where the endpoint turns out to take no schema. */
 export const send = (
   api: Api,
   endpoint: Client.Options,
   transport: Reply.Transport,
   request: ModelRequest.ModelRequest,
   model: string
-): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
-  Effect.flatMap(
-    Body.make(Client.MODULE, () => {
-      const { streamed, toBody } = api.routeOf(request)
-      const body = toBody(request, model)
-      return Body.encode(streamed === undefined ? body : streamed(body))
-    }),
-    (body) => {
-      const { format, path, streamed } = api.routeOf(request)
-      const made = format(model, request._tag === "Embedding" ? request.inputs.length : undefined)
-      return Reply.answer(endpoint, made, transport(path, body, streamed === undefined ? undefined : made.assembly))
-    }
+): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> => {
+  const { format, path, streamed } = api.routeOf(request)
+  const made = format(model, request._tag === "Embedding" ? request.inputs.length : undefined)
+  const call = Effect.flatMap(
+    Effect.suspend(() => api.body(request, model)),
+    (body) =>
+      Reply.answer(
+        endpoint,
+        made,
+        transport(
+          path,
+          Body.encode(streamed === undefined ? body : streamed(body)),
+          streamed === undefined ? undefined : made.assembly
+        )
+      )
   )
+  return request._tag === "Embedding" || request.responseFormat.type === "text"
+    ? call
+    : Effect.catch(call, (error) =>
+        Effect.flatMap(api.learn(model, error), (learned) => (learned ? call : Effect.fail(error)))
+      )
+}

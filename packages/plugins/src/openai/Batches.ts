@@ -62,15 +62,12 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
     encode: (customId, request) => {
       const { model } = request
       if (model === undefined) return Effect.undefined
-      return Body.make(Client.MODULE, () => {
-        const { path, toBody } = api.routeOf(request)
-        const endpoint = `/v1${path}`
-        return {
-          endpoint,
-          text: Body.encode({ custom_id: customId, method: "POST", url: endpoint, body: toBody(request, model) }),
-          inputs: request._tag === "Embedding" ? request.inputs.length : 0
-        }
-      })
+      const endpoint = `/v1${api.routeOf(request).path}`
+      return Effect.map(api.body(request, model), (body) => ({
+        endpoint,
+        text: Body.encode({ custom_id: customId, method: "POST", url: endpoint, body }),
+        inputs: request._tag === "Embedding" ? request.inputs.length : 0
+      }))
     },
     upload: (job) =>
       call(async (client, signal) => {

@@ -5,6 +5,7 @@
  */
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as Prompt from "effect/ai/Prompt"
+import type * as JsonSchema from "effect/JsonSchema"
 import type {
   ChatCompletionContentPart,
   ChatCompletionCreateParamsNonStreaming,
@@ -13,7 +14,8 @@ import type {
 import * as Answer from "../transport/Answer.ts"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
-import * as StrictSchema from "./StrictSchema.ts"
+import * as StructuredOutput from "../transport/StructuredOutput.ts"
+import * as SchemaForm from "./SchemaForm.ts"
 
 export interface Options {
   readonly provider: string
@@ -34,12 +36,15 @@ const maxTokensField = (model: string, { isOfficial }: Options): "max_completion
 export const toBody = (
   request: ModelRequest.Completion,
   model: string,
-  options: Options
+  options: Options,
+  mode: StructuredOutput.Mode = "schema"
 ): ChatCompletionCreateParamsNonStreaming => {
-  const { responseFormat, settings, tools } = request
+  const { settings, tools } = request
+  const { provider } = options
+  const messages = request.messages.flatMap((message) => toMessages(message, provider))
   const body = {
     model,
-    messages: request.messages.flatMap((message) => toMessages(message, options.provider)),
+    ...answerFormat(request, model, provider, mode, messages),
     ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
     ...(settings.topP === undefined ? undefined : { top_p: settings.topP }),
     ...(settings.maxTokens === undefined ? undefined : { [maxTokensField(model, options)]: settings.maxTokens }),
@@ -55,18 +60,6 @@ export const toBody = (
           >
         }),
     ...(settings.topLogprobs === undefined ? undefined : { logprobs: true, top_logprobs: settings.topLogprobs }),
-    ...(responseFormat.type === "text"
-      ? undefined
-      : {
-          response_format: {
-            type: "json_schema" as const,
-            json_schema: {
-              name: responseFormat.name,
-              schema: responseFormat.schema as Record<string, unknown>,
-              strict: StrictSchema.isStrict(responseFormat.schema)
-            }
-          }
-        }),
     ...(tools.length === 0
       ? undefined
       : {
@@ -75,8 +68,7 @@ export const toBody = (
             function: {
               name: tool.name,
               ...(tool.description === undefined ? undefined : { description: tool.description }),
-              parameters: tool.parameters as Record<string, unknown>,
-              strict: tool.strict ?? StrictSchema.isStrict(tool.parameters)
+              ...toolForm(tool, model, provider)
             }
           })),
           tool_choice:
@@ -89,6 +81,62 @@ export const toBody = (
         })
   }
   return Body.withOptions(body, "openai", request.providerOptions["openai"], reserved)
+}
+
+/** The messages, and what the answer is to be. */
+const answerFormat = (
+  { responseFormat }: ModelRequest.Completion,
+  model: string,
+  provider: string,
+  mode: StructuredOutput.Mode,
+  messages: Array<ChatCompletionMessageParam>
+): Pick<ChatCompletionCreateParamsNonStreaming, "messages" | "response_format"> => {
+  if (responseFormat.type === "text") return { messages }
+  if (mode === "prompt") {
+    return {
+      messages: [{ role: "system", content: StructuredOutput.instruction(responseFormat) }, ...messages],
+      response_format: { type: "json_object" }
+    }
+  }
+  const { problem, schema } = SchemaForm.of(StructuredOutput.schemaOf(responseFormat), model, provider)
+  const name = SchemaForm.wireName(responseFormat.name)
+  return {
+    messages,
+    response_format: { type: "json_schema", json_schema: { name, schema, strict: problem === undefined } }
+  }
+}
+
+/** The arguments of a tool: held strictly where they can be and the author does not say otherwise. */
+export const toolForm = (
+  tool: ModelRequest.Tool,
+  model: string,
+  provider: string
+): { readonly parameters: Record<string, unknown>; readonly strict: boolean } => {
+  const parameters = tool.parameters as JsonSchema.JsonSchema
+  if (tool.strict === false) return { parameters, strict: false }
+  const { problem, schema } = SchemaForm.of(parameters, model, provider)
+  return { parameters: schema, strict: problem === undefined }
+}
+
+/** Why OpenAI will not hold an answer, or the calls of a tool, to what was asked for; `undefined`: it will. */
+export const looseness = (
+  { responseFormat, tools }: ModelRequest.Completion,
+  model: string,
+  provider: string
+): string | undefined => {
+  const answer =
+    responseFormat.type === "text"
+      ? undefined
+      : SchemaForm.of(StructuredOutput.schemaOf(responseFormat), model, provider).problem
+  if (answer !== undefined) return `the schema of ${(responseFormat as StructuredOutput.JsonFormat).name}: ${answer}`
+  for (const tool of tools) {
+    const problem =
+      tool.strict === false
+        ? undefined
+        : SchemaForm.of(tool.parameters as JsonSchema.JsonSchema, model, provider).problem
+    if (problem !== undefined) return `the arguments of the tool ${tool.name}: ${problem}`
+  }
+  return undefined
 }
 
 const reserved: Body.Reserved = {

@@ -13,14 +13,16 @@ import type {
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
 import * as Chat from "./Chat.ts"
-import * as StrictSchema from "./StrictSchema.ts"
+import * as StructuredOutput from "../transport/StructuredOutput.ts"
+import * as SchemaForm from "./SchemaForm.ts"
 
 export const toBody = (
   request: ModelRequest.Completion,
   model: string,
-  provider: string
+  provider: string,
+  mode: StructuredOutput.Mode = "schema"
 ): ResponseCreateParamsNonStreaming => {
-  const { responseFormat, settings, tools } = request
+  const { settings, tools } = request
   const without = (["stop", "seed", "presencePenalty", "frequencyPenalty"] as const).filter(
     (name) => settings[name] !== undefined
   )
@@ -29,7 +31,7 @@ export const toBody = (
   }
   const body = {
     model,
-    input: request.messages.flatMap((message) => toItems(message, provider)),
+    ...answerFormat(request, model, provider, mode),
     // Rows are independent of each other: nothing is kept at the provider.
     store: false,
     ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
@@ -46,18 +48,6 @@ export const toBody = (
             >["effort"] & {}
           }
         }),
-    ...(responseFormat.type === "text"
-      ? undefined
-      : {
-          text: {
-            format: {
-              type: "json_schema" as const,
-              name: responseFormat.name,
-              schema: responseFormat.schema as Record<string, unknown>,
-              strict: StrictSchema.isStrict(responseFormat.schema)
-            }
-          }
-        }),
     ...(tools.length === 0
       ? undefined
       : {
@@ -65,8 +55,7 @@ export const toBody = (
             type: "function" as const,
             name: tool.name,
             description: tool.description ?? null,
-            parameters: tool.parameters as Record<string, unknown>,
-            strict: tool.strict ?? StrictSchema.isStrict(tool.parameters)
+            ...Chat.toolForm(tool, model, provider)
           })),
           tool_choice:
             typeof request.toolChoice === "string"
@@ -78,6 +67,24 @@ export const toBody = (
         })
   }
   return Body.withOptions(body, "openai", request.providerOptions["openai"], reserved)
+}
+
+/** The input, and what the answer is to be. */
+const answerFormat = (
+  { messages, responseFormat }: ModelRequest.Completion,
+  model: string,
+  provider: string,
+  mode: StructuredOutput.Mode
+): Pick<ResponseCreateParamsNonStreaming, "input" | "text"> => {
+  const input = messages.flatMap((message) => toItems(message, provider))
+  if (responseFormat.type === "text") return { input }
+  if (mode === "prompt") {
+    const told = { role: "system" as const, content: StructuredOutput.instruction(responseFormat) }
+    return { input: [told, ...input], text: { format: { type: "json_object" } } }
+  }
+  const { problem, schema } = SchemaForm.of(StructuredOutput.schemaOf(responseFormat), model, provider)
+  const name = SchemaForm.wireName(responseFormat.name)
+  return { input, text: { format: { type: "json_schema", name, schema, strict: problem === undefined } } }
 }
 
 /** What is wanted beside the answer: thinking goes back with the results of tools, and nothing of it is kept at the provider. */

@@ -28,20 +28,26 @@ const endpointAt = (baseUrl: string): Client.Options => ({
 
 /** Asks a simulator at an address. */
 export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answer"], never, Scope.Scope> =>
-  Effect.map(
-    Client.makePool(endpointAt(baseUrl)),
-    (transport) =>
-      <R extends ModelRequest.ModelRequest>(
-        provider: string,
-        request: R
-      ): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
-        const model = request.model ?? provider
-        // What a provider of another kind is told passes it by, but for the number of the note.
-        const sent: ModelRequest.ModelRequest = { ...request, providerOptions: Notes.only(request) }
-        const api = Api.make({ provider, api: "chat", isOfficial: true, stream: false })
-        return Api.send(api, endpointAt(baseUrl), transport, sent, model) as Effect.Effect<
-          ResponseTo<R>,
-          AiError.AiError
-        >
+  Effect.map(Client.makePool(endpointAt(baseUrl)), (transport) => {
+    const apis = new Map<string, Api.Api>()
+    const apiOf = (provider: string): Api.Api => {
+      let api = apis.get(provider)
+      if (api === undefined) {
+        api = Api.make({ provider, api: "chat", isOfficial: true, structuredOutput: "schema", stream: false })
+        apis.set(provider, api)
       }
-  )
+      return api
+    }
+    return <R extends ModelRequest.ModelRequest>(
+      provider: string,
+      request: R
+    ): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
+      const model = request.model ?? provider
+      // What a provider of another kind is told passes it by, but for the number of the note.
+      const sent: ModelRequest.ModelRequest = { ...request, providerOptions: Notes.only(request) }
+      return Api.send(apiOf(provider), endpointAt(baseUrl), transport, sent, model) as Effect.Effect<
+        ResponseTo<R>,
+        AiError.AiError
+      >
+    }
+  })

@@ -6,6 +6,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import { Unsupported } from "./Files.ts"
+import * as StructuredOutput from "./StructuredOutput.ts"
 
 /** A lone surrogate, as `JSON.stringify` escapes it: servers answer 400 to such a body. */
 const LONE = /(^|[^\\])((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/i
@@ -31,15 +32,15 @@ export const text = (value: unknown): string => JSON.stringify(wellFormed(value)
 export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.AiError> =>
   Effect.try({
     try: f,
-    catch: (error) =>
-      AiError.make({
-        module,
-        method: "send",
-        reason: new AiError.InvalidRequestError({
-          description: error instanceof Unsupported ? error.message : `the request cannot be encoded: ${error}`
-        })
-      })
+    catch: (error) => AiError.make({ module, method: "send", reason: reasonOf(error) })
   })
+
+const reasonOf = (error: unknown): AiError.AiErrorReason =>
+  error instanceof StructuredOutput.Unsupported
+    ? new AiError.UnsupportedSchemaError({ description: error.message })
+    : new AiError.InvalidRequestError({
+        description: error instanceof Unsupported ? error.message : `the request cannot be encoded: ${String(error)}`
+      })
 
 /** Fields of a body that are not to be given as options, each with the way to give it; `reasoning.effort` is a part of one. */
 export type Reserved = { readonly [field: string]: string }

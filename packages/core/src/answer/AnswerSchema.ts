@@ -1,0 +1,211 @@
+/**
+ * A step's schema as a model meets it: the codec that reads an answer, and the JSON Schema that is sent.
+ *
+ * **Details** Values stand in an answer as they do in JSON (`Schema.toCodecJson`): a date as text, a map as pairs. Three things are
+ * told to a model that this codec leaves out: a number is finite, since JSON has no other and no provider could hold a range
+ * beside `"NaN"`; a date and a URL have their format; and a pattern is sent whichever flags its expression has, where it means
+ * the same with the flag `u` of JSON Schema.
+ *
+ * @internal
+ */
+import type * as JsonSchema from "effect/JsonSchema"
+import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
+
+export interface AnswerSchema {
+  readonly codec: Schema.Codec<unknown, unknown>
+  /** Draft 2020-12; definitions stand in `$defs`. */
+  readonly jsonSchema: JsonSchema.JsonSchema
+}
+
+/** A schema of which no answer can be. */
+export class Unsupported extends Error {}
+
+const known = new WeakMap<Schema.Constraint, AnswerSchema>()
+
+/** Throws `Unsupported` with the field; each schema is prepared once. */
+export const of = (schema: Schema.Constraint): AnswerSchema => {
+  let made = known.get(schema)
+  if (made === undefined) known.set(schema, (made = make(schema)))
+  return made
+}
+
+const make = (schema: Schema.Constraint): AnswerSchema => {
+  const codec = Schema.toCodecJson(Schema.make<Schema.Codec<unknown, unknown>>(forModels(schema.ast)))
+  const { definitions, schema: root } = Schema.toJsonSchemaDocument(codec, {
+    generateDescriptions: true,
+    onExcessProperty: "error"
+  })
+  const name = Object.keys(definitions).find((name) => root["$ref"] === `#/$defs/${name}`)
+  const inlined = name === undefined ? root : definitions[name]!
+  return {
+    codec,
+    jsonSchema: Object.keys(definitions).length === 0 ? inlined : { ...inlined, $defs: definitions }
+  }
+}
+
+/** A node with some of its fields changed. */
+const copy = <A extends SchemaAST.AST>(ast: A, changes: { readonly [field in keyof A]?: unknown }): A =>
+  Object.assign(Object.create(Object.getPrototypeOf(ast) as object) as A, ast, changes)
+
+/** A list with each item changed; the same list where none is. */
+const map = <A>(items: ReadonlyArray<A>, change: (item: A, index: number) => A): ReadonlyArray<A> => {
+  const changed = items.map(change)
+  return changed.every((item, index) => item === items[index]) ? items : changed
+}
+
+/** The same schema with what is told to models alone. */
+const forModels = (root: SchemaAST.AST): SchemaAST.AST => {
+  // By node: what stands twice stays one, and a schema may contain itself.
+  const visited = new Map<SchemaAST.AST, SchemaAST.AST>()
+
+  const visit = (ast: SchemaAST.AST, path: string): SchemaAST.AST => {
+    const known = visited.get(ast)
+    if (known !== undefined) return known
+    const made = changed(ast, path)
+    visited.set(ast, made)
+    return made
+  }
+
+  const changed = (ast: SchemaAST.AST, path: string): SchemaAST.AST => {
+    const { encoding } = ast
+    if (encoding === undefined) return visitSelf(ast, path)
+    // The last link leads to what stands in JSON.
+    const links = map(encoding, (link, index) =>
+      index === encoding.length - 1 ? withTarget(link, (to) => visit(to, path)) : link
+    )
+    return links === encoding ? ast : copy(ast, { encoding: links })
+  }
+
+  const visitSelf = (ast: SchemaAST.AST, path: string): SchemaAST.AST => {
+    switch (ast._tag) {
+      case "Number":
+        return finite(ast)
+      case "String": {
+        const checks = map<SchemaAST.Check<unknown>>(ast.checks ?? [], withPattern)
+        return ast.checks === undefined || checks === ast.checks ? ast : copy(ast, { checks })
+      }
+      case "Symbol":
+      case "UniqueSymbol":
+        throw new Unsupported(`${place(path)} is a symbol, which JSON does not have: use a text`)
+      case "Union": {
+        const types = map(ast.types, (type) => visit(type, path))
+        return types === ast.types ? ast : copy(ast, { types })
+      }
+      case "Arrays": {
+        const elements = map(ast.elements, (type, index) => visit(type, `${path}[${index}]`))
+        const rest = map(ast.rest, (type) => visit(type, `${path}[]`))
+        return elements === ast.elements && rest === ast.rest ? ast : copy(ast, { elements, rest })
+      }
+      case "Objects": {
+        const propertySignatures = map(ast.propertySignatures, (property) => {
+          const { name, type } = property
+          if (typeof name === "symbol") {
+            throw new Unsupported(`${place(path)} has a symbol for a property, which JSON does not have: use a text`)
+          }
+          const made = visit(type, path === "" ? String(name) : `${path}.${String(name)}`)
+          return made === type ? property : new SchemaAST.PropertySignature(name, made)
+        })
+        const indexSignatures = map(ast.indexSignatures, (index) => {
+          const made = visit(index.type, `${path}{}`)
+          return made === index.type ? index : new SchemaAST.IndexSignature(index.parameter, made)
+        })
+        return propertySignatures === ast.propertySignatures && indexSignatures === ast.indexSignatures
+          ? ast
+          : copy(ast, { propertySignatures, indexSignatures })
+      }
+      case "Suspend": {
+        let target: SchemaAST.AST | undefined
+        return copy(ast, { thunk: () => (target ??= visit(ast.thunk(), path)) })
+      }
+      case "Declaration":
+        return declared(ast, path)
+      default:
+        return ast
+    }
+  }
+
+  const declared = (ast: SchemaAST.Declaration, path: string): SchemaAST.AST => {
+    const typeParameters = map(ast.typeParameters, (type) => visit(type, path))
+    const { annotations } = ast
+    const form = annotations?.["toCodecJson"] ?? annotations?.["toCodec"]
+    if (typeof form !== "function") {
+      throw new Unsupported(
+        `${place(path)} (${nameOf(ast)}) has no form in JSON: describe it by values that do, and make it of them with Schema.decodeTo or in the step`
+      )
+    }
+    const format = formats[idOf(annotations) ?? ""]
+    if (format === undefined) {
+      return typeParameters === ast.typeParameters ? ast : copy(ast, { typeParameters })
+    }
+    const toCodecJson = (parameters: ReadonlyArray<Schema.Constraint>): SchemaAST.Link =>
+      withTarget(form(parameters) as SchemaAST.Link, (to) =>
+        copy(to, { annotations: { ...to.annotations, ...format } })
+      )
+    return copy(ast, { typeParameters, annotations: { ...annotations, toCodecJson } })
+  }
+
+  return visit(root, "")
+}
+
+const withTarget = (link: SchemaAST.Link, change: (to: SchemaAST.AST) => SchemaAST.AST): SchemaAST.Link => {
+  const to = change(link.to)
+  return to === link.to ? link : new SchemaAST.Link(to, link.transformation)
+}
+
+const place = (path: string): string => (path === "" ? "the schema" : `the field ${path}`)
+
+const nameOf = (ast: SchemaAST.Declaration): string => {
+  const name = ast.annotations?.["expected"] ?? ast.annotations?.["identifier"]
+  return typeof name === "string" ? name : "a class"
+}
+
+const idOf = (annotations: Schema.Annotations.Annotations | undefined): string | undefined => {
+  const representation = annotations?.["representation"]
+  return typeof representation === "object" && representation !== null && "id" in representation
+    ? String(representation.id)
+    : undefined
+}
+
+/** How texts that stand for something else look. */
+const formats: { readonly [id: string]: Schema.Annotations.Annotations } = {
+  "effect/schema/Date": { format: "date-time", description: "a date and time as in 2026-03-05T10:00:00Z" },
+  "effect/schema/DateTimeUtc": { format: "date-time", description: "a date and time as in 2026-03-05T10:00:00Z" },
+  "effect/schema/DateTimeZoned": {
+    description: "a date and time with its zone, as in 2026-03-05T10:00:00.000+01:00[Europe/Paris]"
+  },
+  "effect/schema/URL": { format: "uri", description: "a URL as in https://example.com/page" }
+}
+
+/** JSON has no other numbers: a model need not be told. */
+const isFinite = Schema.isFinite({ expected: undefined })
+
+const finite = (ast: SchemaAST.Number): SchemaAST.AST => {
+  const checks = (ast.checks ?? []).filter(({ annotations }) => idOf(annotations) !== "effect/schema/isFinite")
+  return copy(ast, { checks: [isFinite, ...checks.map(silent)] })
+}
+
+/** A check of a number that its type says. */
+const silent = (check: SchemaAST.Check<unknown>): SchemaAST.Check<unknown> =>
+  idOf(check.annotations) === "effect/schema/isInt" ? check.annotate({ expected: undefined }) : check
+
+/** A pattern that JSON Schema reads as the expression does. */
+const withPattern = (check: SchemaAST.Check<unknown>): SchemaAST.Check<unknown> => {
+  const { payload } = (check.annotations?.["representation"] ?? {}) as { readonly payload?: unknown }
+  if (idOf(check.annotations) !== "effect/schema/isPattern" || typeof payload !== "object" || payload === null) {
+    return check
+  }
+  const { flags, source } = payload as { readonly flags?: unknown; readonly source?: unknown }
+  return flags === "" && typeof source === "string" && isUnicode(source)
+    ? check.annotate({ toJsonSchema: () => ({ pattern: source }) })
+    : check
+}
+
+const isUnicode = (source: string): boolean => {
+  try {
+    new RegExp(source, "u")
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The text of an answer as a value of a step's schema.
+ *
+ * @internal
+ */
+import * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
+import type * as JsonSchema from "effect/JsonSchema"
+import * as Schema from "effect/Schema"
+import * as AnswerSchema from "./AnswerSchema.ts"
+import * as JsonText from "./JsonText.ts"
+import * as StrictSchema from "./StrictSchema.ts"
+
+export type Reading =
+  | {
+      readonly _tag: "Fits"
+      /** `None` where decoding needs services or time: it is left to who has them. */
+      readonly value: { readonly decoded: unknown } | undefined
+      /** The value as JSON in the form of the schema; `undefined`: the text is that already. */
+      readonly json: string | undefined
+    }
+  | { readonly _tag: "Wrong"; readonly problem: string }
+
+/** Characters of what is wrong with an answer. */
+const MOST_PROBLEM = 2_000
+
+const readers = new WeakMap<Schema.Constraint, (text: string) => Reading>()
+
+/** A reader of answers; each schema is prepared once. */
+export const reader = (schema: Schema.Constraint): ((text: string) => Reading) => {
+  let made = readers.get(schema)
+  if (made === undefined) readers.set(schema, (made = make(AnswerSchema.of(schema))))
+  return made
+}
+
+const make = ({ codec, jsonSchema }: AnswerSchema.AnswerSchema) => {
+  // Everything that is wrong with an answer is told to the model at once.
+  const decode = Schema.decodeUnknownExit(codec, { errors: "all" })
+  const isExpected = expectation(jsonSchema)
+  return (text: string): Reading => {
+    const found = JsonText.find(text, isExpected)
+    if (found._tag === "Missing" && !StrictSchema.takesText(jsonSchema)) {
+      return { _tag: "Wrong", problem: found.problem }
+    }
+    const given = found._tag === "Missing" ? text.trim() : found.value
+    const value = StrictSchema.read(jsonSchema, given)
+    const exit = decode(value)
+    const failure = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
+    if (failure !== undefined) {
+      return { _tag: "Wrong", problem: failure.error.message.slice(0, MOST_PROBLEM) }
+    }
+    return {
+      _tag: "Fits",
+      value: Exit.isSuccess(exit) ? { decoded: exit.value } : undefined,
+      json: found._tag === "Found" && found.isWhole && value === given ? undefined : JSON.stringify(value)
+    }
+  }
+}
+
+/** Whether a value is of the kind that an answer has at its root, by which it is told from what stands beside it. */
+const expectation = (schema: JsonSchema.JsonSchema): ((value: unknown) => boolean) => {
+  const kinds = StrictSchema.rootKinds(schema)
+  return (value) =>
+    kinds === undefined
+    || kinds.has(typeof value === "object" ? (Array.isArray(value) ? "array" : "object") : typeof value)
+}

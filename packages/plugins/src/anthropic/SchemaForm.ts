@@ -1,0 +1,61 @@
+/**
+ * A JSON Schema as Anthropic holds an answer to it (platform.claude.com, *Structured outputs*, "JSON Schema limitations", looked
+ * at 2026-11-29). It holds every answer to the schema that is sent: one that it cannot hold is refused before it is sent.
+ *
+ * @internal
+ */
+import * as StrictSchema from "@pipe/core/StrictSchema"
+import type * as JsonSchema from "effect/JsonSchema"
+import * as StructuredOutput from "../transport/StructuredOutput.ts"
+
+const FORMATS: ReadonlySet<unknown> = new Set([
+  "date-time",
+  "time",
+  "date",
+  "duration",
+  "email",
+  "hostname",
+  "uri",
+  "ipv4",
+  "ipv6",
+  "uuid"
+])
+
+const rules: StrictSchema.Rules = {
+  // A property that may be null counts as a union, of which it takes fewer.
+  optional: "absent",
+  keywords: new Set(["pattern", "format", "minItems"]),
+  takes: (keyword, value) =>
+    keyword === "format"
+      ? FORMATS.has(value)
+      : keyword === "minItems"
+        ? value === 0 || value === 1
+        : StructuredOutput.isPlainPattern(value),
+  recursion: false,
+  describedReferences: false
+}
+
+const LIMITS = [
+  ["optional", 24, "optional fields"],
+  ["unions", 16, "fields that are unions or may be null"]
+] as const
+
+const known = new WeakMap<object, JsonSchema.JsonSchema | StructuredOutput.Unsupported>()
+
+/** Throws where the answer could not be held to the schema. */
+export const of = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
+  let form = known.get(schema)
+  if (form === undefined) known.set(schema, (form = make(schema)))
+  if (form instanceof StructuredOutput.Unsupported) throw form
+  return form
+}
+
+const make = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema | StructuredOutput.Unsupported => {
+  const strict = StrictSchema.of(schema, rules)
+  const problems = [...strict.problems, ...StructuredOutput.overLimits(StructuredOutput.count(strict.schema), LIMITS)]
+  return problems.length === 0
+    ? strict.schema
+    : new StructuredOutput.Unsupported(
+        `Anthropic cannot hold an answer to this schema: ${StructuredOutput.problemWords(problems)}. Change it, or have it told in the prompt and checked here: Anthropic.layer({ structuredOutput: "prompt" })`
+      )
+}

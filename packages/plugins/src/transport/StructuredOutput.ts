@@ -1,0 +1,114 @@
+/**
+ * How a provider is told which JSON an answer is to be: by a schema that it holds the answer to, or by words in the prompt.
+ *
+ * @internal
+ */
+import type * as ModelRequest from "@pipe/core/ModelRequest"
+import * as StrictSchema from "@pipe/core/StrictSchema"
+import type * as JsonSchema from "effect/JsonSchema"
+import * as AiError from "effect/ai/AiError"
+
+/** `"schema"`: the provider holds the answer to it. `"prompt"`: the prompt tells it, and the answer is checked here alone. */
+export type Mode = "schema" | "prompt"
+
+/** A schema that this provider cannot hold an answer to. */
+export class Unsupported extends Error {}
+
+export type JsonFormat = Extract<ModelRequest.ResponseFormat, { readonly type: "json" }>
+
+export const schemaOf = (format: JsonFormat): JsonSchema.JsonSchema => format.schema as JsonSchema.JsonSchema
+
+/** What is told in the prompt. */
+export const instruction = (format: JsonFormat): string =>
+  `Answer with one JSON value and nothing else. It fits this JSON Schema:\n${JSON.stringify(
+    StrictSchema.withObjectRoot(schemaOf(format))
+  )}`
+
+/** What no form holds, in words. */
+export const problemWords = (problems: ReadonlyArray<StrictSchema.Problem>): string => {
+  const words = problems
+    .slice(0, 3)
+    .map(({ path, what }) => `${path === "" ? "the schema" : `the field ${path}`} ${what}`)
+  return problems.length > 3 ? `${words.join(", ")}, and ${problems.length - 3} more` : words.join(", ")
+}
+
+/** What providers limit of a schema. */
+export interface Counts {
+  readonly properties: number
+  /** Properties that are not required. */
+  readonly optional: number
+  /** Unions, those with `null` among them. */
+  readonly unions: number
+  readonly choices: number
+  /** Levels of objects and lists. */
+  readonly depth: number
+  /** Characters of names, choices and constants. */
+  readonly characters: number
+}
+
+type Counted = { -readonly [name in keyof Counts]: number }
+
+export const count = (schema: JsonSchema.JsonSchema): Counts => {
+  const counts: Counted = { properties: 0, optional: 0, unions: 0, choices: 0, depth: 0, characters: 0 }
+  countIn(schema, 0, counts)
+  return counts
+}
+
+const isNode = (value: unknown): value is { readonly [keyword: string]: unknown } =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const countIn = (schema: unknown, depth: number, counts: Counted): void => {
+  if (!isNode(schema)) return
+  counts.depth = Math.max(counts.depth, depth)
+  const { $defs, anyOf, enum: choices, items, properties, required } = schema
+  if (Array.isArray(anyOf)) {
+    if (anyOf.length > 1) counts.unions++
+    for (const member of anyOf) countIn(member, depth, counts)
+  }
+  if (Array.isArray(choices)) {
+    counts.choices += choices.length
+    for (const choice of choices) counts.characters += String(choice).length
+  }
+  countIn(items, depth + 1, counts)
+  for (const [name, property] of Object.entries(isNode(properties) ? properties : {})) {
+    counts.properties++
+    counts.characters += name.length
+    if (!Array.isArray(required) || !required.includes(name)) counts.optional++
+    countIn(property, depth + 1, counts)
+  }
+  for (const [name, definition] of Object.entries(isNode($defs) ? $defs : {})) {
+    counts.characters += name.length
+    countIn(definition, 0, counts)
+  }
+}
+
+/** The limits that a schema passes; `undefined` for one that has none. */
+export const overLimits = (
+  counts: Counts,
+  limits: ReadonlyArray<readonly [name: keyof Counts, most: number, words: string]>
+): ReadonlyArray<StrictSchema.Problem> =>
+  limits.flatMap(([name, most, words]) =>
+    counts[name] > most
+      ? [{ path: "", what: `has ${counts[name].toLocaleString("en")} ${words} (${most.toLocaleString("en")} at most)` }]
+      : []
+  )
+
+/** Expressions that one of the providers' engines does not read, or reads in another way. */
+const FOREIGN_PATTERN = /\(\?|\\[1-9bBpPkcu]|\[\^?\]|\{\d{3,}|\{\d+,\d{3,}/
+
+/** Whether a pattern is one that every engine reads alike. */
+export const isPlainPattern = (pattern: unknown): boolean =>
+  typeof pattern === "string" && !FOREIGN_PATTERN.test(pattern.replaceAll("(?:", "("))
+
+const NO_SCHEMAS =
+  /(?=[^]*(?:response.?format|json.?schema|text\.format))(?=[^]*(?:unavailable|not support|unsupported|does not|must be|only support|one of))/i
+
+/** In these the schema is at fault, and not the endpoint. */
+const OWN_SCHEMA = /invalid (?:json )?schema|\.schema|flavored|xgrammar|grammar|'messages' must|must contain/i
+
+/** Whether a refusal says that the endpoint takes no JSON Schema at all. */
+export const isUnknownHere = ({ reason }: AiError.AiError): boolean => {
+  if (reason._tag !== "InvalidRequestError") return false
+  const words = (reason.description ?? "").slice(0, 1_000)
+  return NO_SCHEMAS.test(words) && !OWN_SCHEMA.test(words)
+}
