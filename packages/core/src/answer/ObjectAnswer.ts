@@ -43,12 +43,12 @@ const make = ({ codec, jsonSchema }: AnswerSchema.AnswerSchema) => {
       return { _tag: "Wrong", problem: found.problem }
     }
     const given = found._tag === "Missing" ? text.trim() : found.value
-    const value = StrictSchema.read(jsonSchema, given)
-    const exit = decode(value)
-    const failure = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
-    if (failure !== undefined) {
-      return { _tag: "Wrong", problem: failure.error.message.slice(0, MOST_PROBLEM) }
-    }
+    const first = StrictSchema.read(jsonSchema, given)
+    const decoded = decode(first)
+    const problem = problemOf(decoded)
+    const value = problem === undefined ? first : StrictSchema.mend(jsonSchema, first)
+    const exit = value === first ? decoded : decode(value)
+    if (problem !== undefined && (value === first || problemOf(exit) !== undefined)) return { _tag: "Wrong", problem }
     return {
       _tag: "Fits",
       value: Exit.isSuccess(exit) ? { decoded: exit.value } : undefined,
@@ -56,6 +56,10 @@ const make = ({ codec, jsonSchema }: AnswerSchema.AnswerSchema) => {
     }
   }
 }
+
+/** What is wrong with a value; needing services or time to be decoded is nothing. */
+const problemOf = (exit: Exit.Exit<unknown, Schema.SchemaError>): string | undefined =>
+  Exit.isSuccess(exit) ? undefined : exit.cause.reasons.find(Cause.isFailReason)?.error.message.slice(0, MOST_PROBLEM)
 
 /** Whether a value is of the kind that an answer has at its root, by which it is told from what stands beside it. */
 const expectation = (schema: JsonSchema.JsonSchema): ((value: unknown) => boolean) => {

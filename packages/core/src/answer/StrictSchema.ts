@@ -97,13 +97,14 @@ const make = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
   const problems: Array<Problem> = []
   const { $defs, ...root } = schema as Node
   const definitions = fields($defs)
-  const context: Making = { rules, problems }
+  const names = wireNames(Object.keys(definitions))
+  const context: Making = { rules, problems, names }
   const made = strict(root, "", context)
   const strictDefinitions = Object.entries(definitions).map(([name, definition]) => {
     if (rules.recursion === false && reaches(fields(definition), name, definitions, new Set())) {
       problems.push({ path: name, what: "contains itself" })
     }
-    return [name, strict(fields(definition), name, context)]
+    return [names.get(name)!, strict(fields(definition), name, context)]
   })
   return {
     schema: {
@@ -118,6 +119,20 @@ const make = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
 interface Making {
   readonly rules: Rules
   readonly problems: Array<Problem>
+  /** Of definitions, by their own. */
+  readonly names: ReadonlyMap<string, string>
+}
+
+/** Names that need no escape: a definition is often named after a class. */
+const wireNames = (names: ReadonlyArray<string>): ReadonlyMap<string, string> => {
+  const taken = new Map<string, string>()
+  for (const name of names) {
+    const clean = name.replaceAll(/[^a-zA-Z0-9_-]+/g, "_")
+    let wire = clean
+    for (let copy = 2; [...taken.values()].includes(wire); copy++) wire = `${clean}_${copy}`
+    taken.set(name, wire)
+  }
+  return taken
 }
 
 /** Whether a definition is met again under itself. */
@@ -158,6 +173,27 @@ const words = (schema: Node): Node => {
   }
 }
 
+const shaping = ["type", "$ref", "anyOf", "oneOf", "enum", "const", "properties"]
+
+/** A reference with words or constraints beside it comes as an `allOf`: it is taken with them in its words. */
+const direct = (schema: Node): Node => {
+  if (schema["allOf"] === undefined || shaping.some((keyword) => keyword in schema)) return schema
+  const members = nodes(schema["allOf"])
+  const [shape, ...others] = members.filter((member) => shaping.some((keyword) => keyword in member))
+  if (shape === undefined || others.length > 0) return schema
+  let out: Node = { ...shape, ...words(schema) }
+  for (const member of members) {
+    if (member === shape) continue
+    for (const [keyword, value] of Object.entries(member)) {
+      out = {
+        ...out,
+        description: keyword === "description" ? value : described(out["description"], keyword, value)
+      }
+    }
+  }
+  return out
+}
+
 /** The bounds of every integer of JavaScript say nothing to a model. */
 const withoutSafeBounds = (schema: Node): Node => {
   const { maximum, minimum, ...rest } = schema
@@ -165,7 +201,7 @@ const withoutSafeBounds = (schema: Node): Node => {
 }
 
 const strict = (node: Node, path: string, making: Making): Node => {
-  const schema = withoutSafeBounds(node)
+  const schema = withoutSafeBounds(direct(node))
   const { $ref, const: constant, enum: choices, oneOf, type } = schema
   const report = (what: string): Node => {
     making.problems.push({ path, what })
@@ -173,7 +209,8 @@ const strict = (node: Node, path: string, making: Making): Node => {
   }
   if ($ref !== undefined) {
     const said = making.rules.describedReferences === false ? {} : words(schema)
-    return Object.keys(said).length === 0 ? { $ref } : { ...said, anyOf: [{ $ref }] }
+    const reference = { $ref: `#/$defs/${making.names.get(nameOf(schema)!) ?? nameOf(schema)}` }
+    return Object.keys(said).length === 0 ? reference : { ...said, anyOf: [reference] }
   }
   if (constant !== undefined) return strict({ ...without(schema, "const"), enum: [constant] }, path, making)
   if (oneOf !== undefined) return strict({ ...without(schema, "oneOf"), anyOf: oneOf }, path, making)
@@ -375,7 +412,7 @@ const isUniform = ({ first, rest }: ReturnType<typeof tupleOf>): boolean =>
 const listOf = (schema: Node, path: string, making: Making): Node => {
   const merged = withAll(schema)
   const tuple = tupleOf(schema)
-  if (!isUniform(tuple)) return tupleObject(schema, tuple, path, making)
+  if (tuple.first.length > 0 && !isHeld(schema, tuple, making.rules)) return tupleObject(schema, tuple, path, making)
   const item = tuple.rest ?? tuple.first[0]
   const items = item === undefined && isEmpty(schema) ? NULL : strict(item ?? {}, `${path}[]`, making)
   return constrained(
@@ -385,6 +422,17 @@ const listOf = (schema: Node, path: string, making: Making): Node => {
       ...(tuple.rest === undefined && item !== undefined ? { maxItems: tuple.first.length } : undefined)
     },
     making
+  )
+}
+
+/** Whether a tuple is held as a list: its items are of one type, and so many. */
+const isHeld = (schema: Node, tuple: ReturnType<typeof tupleOf>, { keywords, takes }: Rules): boolean => {
+  const most = tuple.rest === undefined ? tuple.first.length : undefined
+  return (
+    isUniform(tuple)
+    && keywords.has("minItems")
+    && takes("minItems", schema["minItems"] ?? 0)
+    && (most === undefined || (keywords.has("maxItems") && takes("maxItems", most)))
   )
 }
 
@@ -425,7 +473,8 @@ export const rootKinds = (schema: JsonSchema.JsonSchema): ReadonlySet<string> | 
   return kinds === undefined ? undefined : new Set([...kinds, "object"])
 }
 
-const kindsOf = (schema: Node, definitions: Node): ReadonlyArray<string> | undefined => {
+const kindsOf = (node: Node, definitions: Node): ReadonlyArray<string> | undefined => {
+  const schema = direct(node)
   const target = resolve(schema, definitions)
   if (target !== undefined) return kindsOf(target, definitions)
   const { anyOf, enum: choices, oneOf, type } = schema
@@ -454,7 +503,8 @@ export const isPlain = (schema: JsonSchema.JsonSchema): boolean => {
 
 const plains = new WeakMap<object, boolean>()
 
-const isPlainNode = (schema: Node): boolean => {
+const isPlainNode = (node: Node): boolean => {
+  const schema = direct(node)
   if (schema["type"] === "object") {
     const required = requiredOf(schema)
     return (
@@ -465,8 +515,8 @@ const isPlainNode = (schema: Node): boolean => {
     )
   }
   if (schema["type"] === "array") {
-    const tuple = tupleOf(schema)
-    return isUniform(tuple) && [...tuple.first, ...nodes([tuple.rest])].every(isPlainNode)
+    const { first, rest } = tupleOf(schema)
+    return first.length === 0 && (rest === undefined || isPlainNode(rest))
   }
   return [...nodes(schema["anyOf"]), ...nodes(schema["oneOf"])].every(isPlainNode)
 }
@@ -484,8 +534,9 @@ const resolve = (schema: Node, definitions: Node): Node | undefined => {
   return name === undefined ? undefined : fields(definitions[name])
 }
 
-const readNode = (schema: Node, value: unknown, definitions: Node): unknown => {
+const readNode = (node: Node, value: unknown, definitions: Node): unknown => {
   if (typeof value !== "object" || value === null) return value
+  const schema = direct(node)
   const target = resolve(schema, definitions)
   if (target !== undefined) return readNode(target, value, definitions)
   const members = schema["anyOf"] ?? schema["oneOf"]
@@ -520,6 +571,49 @@ const readObject = (schema: Node, value: object, definitions: Node): unknown => 
   return out ?? value
 }
 
+/**
+ * A value that does not fit, without the slips that leave no doubt of what is meant: a choice in other letters or with spaces around it,
+ * which even providers that hold an answer strictly let pass, and a list of one in the place of an object. The same value where
+ * there are none.
+ */
+export const mend = (schema: JsonSchema.JsonSchema, value: unknown): unknown => {
+  const definitions = fields(schema["$defs"])
+  const isListOfOne =
+    Array.isArray(value) && value.length === 1 && kindsOf(schema, definitions)?.includes("array") === false
+  return mendNode(schema, isListOfOne ? value[0] : value, definitions)
+}
+
+const mendNode = (node: Node, value: unknown, definitions: Node): unknown => {
+  const schema = direct(node)
+  const target = resolve(schema, definitions)
+  if (target !== undefined) return mendNode(target, value, definitions)
+  if (fits(schema, value, definitions)) return value
+  const members = schema["anyOf"] ?? schema["oneOf"]
+  if (members !== undefined) {
+    const mended = nodes(members).map((member) => mendNode(member, value, definitions))
+    return mended.find((other, index) => fits(nodes(members)[index]!, other, definitions)) ?? value
+  }
+  if (typeof value === "string" && Array.isArray(schema["enum"])) return choiceLike(schema["enum"], value)
+  if (Array.isArray(value)) {
+    const { items } = schema
+    return isNode(items) ? value.map((item) => mendNode(items, item, definitions)) : value
+  }
+  if (!isNode(value)) return value
+  const properties = fields(schema["properties"])
+  return Object.fromEntries(
+    Object.entries(value).map(([name, field]) => [
+      name,
+      properties[name] === undefined ? field : mendNode(fields(properties[name]), field, definitions)
+    ])
+  )
+}
+
+const choiceLike = (choices: ReadonlyArray<unknown>, value: string): unknown => {
+  const plain = (text: string): string => text.trim().toLowerCase()
+  const like = choices.filter((choice) => typeof choice === "string" && plain(choice) === plain(value))
+  return like.length === 1 ? like[0] : value
+}
+
 const isEntry = (value: unknown): value is { readonly key: unknown; readonly value: unknown } =>
   isNode(value) && "key" in value && "value" in value
 
@@ -533,7 +627,7 @@ const readRecord = (schema: Node, value: object, definitions: Node): unknown => 
 
 const readList = (schema: Node, value: object, definitions: Node): unknown => {
   const tuple = tupleOf(schema)
-  const items = Array.isArray(value) ? value : isUniform(tuple) ? undefined : itemsOf(schema, tuple, value, definitions)
+  const items = Array.isArray(value) ? value : itemsOf(schema, tuple, value, definitions)
   if (items === undefined) return value
   const read = items.map((item: unknown, index) => {
     const type = tuple.first[index] ?? tuple.rest
@@ -550,7 +644,7 @@ const itemsOf = (
   definitions: Node
 ): ReadonlyArray<unknown> | undefined => {
   const record = value as Node
-  if (!first.every((_, index) => String(index) in record)) return undefined
+  if (first.length === 0 || !first.every((_, index) => String(index) in record)) return undefined
   const items = first.map((_, index) => record[index])
   const least = Number(schema["minItems"] ?? 0)
   while (items.length > least && items.at(-1) === null && !fits(first[items.length - 1]!, null, definitions)) {
@@ -560,7 +654,8 @@ const itemsOf = (
 }
 
 /** Whether a value is of a schema by its types, choices and properties; bounds and patterns are not looked at. */
-const fits = (schema: Node, value: unknown, definitions: Node): boolean => {
+const fits = (node: Node, value: unknown, definitions: Node): boolean => {
+  const schema = direct(node)
   const target = resolve(schema, definitions)
   if (target !== undefined) return fits(target, value, definitions)
   const members = schema["anyOf"] ?? schema["oneOf"]

@@ -1,0 +1,501 @@
+/**
+ * Schemas as authors write them, through each API: what is sent is a schema that the provider takes by its published rules, and every
+ * answer that fits it is decoded at once.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { ModelClient, ModelRequest, ToLanguageModel } from "@pipe/core"
+import { Anthropic, OpenAi } from "@pipe/plugins"
+import { DateTime, Effect, Exit, Logger, Schema } from "effect"
+import { type AiError, LanguageModel } from "effect/ai"
+import * as Soak from "../../../test/Soak.ts"
+import * as Apis from "./Apis.ts"
+import * as GeneratedSchemas from "./GeneratedSchemas.ts"
+import * as ProviderRules from "./ProviderRules.ts"
+import * as Samples from "./Samples.ts"
+import * as Streamed from "./Streamed.ts"
+import * as Wire from "./Wire.ts"
+
+type Json = Streamed.Json
+
+/** The schema of an answer in a request's body, with why the provider refuses it. */
+const sentIn = (api: Apis.Api, body: Json): { readonly schema: Json; readonly refusal: string | undefined } => {
+  const at = (...path: ReadonlyArray<string>): any => path.reduce<any>((value, name) => value[name], body)
+  if (api === "messages") {
+    const schema = at("output_config", "format", "schema")
+    return { schema, refusal: ProviderRules.anthropic(schema) }
+  }
+  const { name, schema, strict } = api === "chat" ? at("response_format", "json_schema") : at("text", "format")
+  return { schema, refusal: strict ? ProviderRules.openAi(name, schema) : "it goes un-strict" }
+}
+
+const answerOf = (api: Apis.Api, text: string): Json => {
+  switch (api) {
+    case "chat":
+      return {
+        id: "1",
+        object: "chat.completion",
+        model: "gpt-4o-mini",
+        choices: [{ index: 0, message: { role: "assistant", content: text }, finish_reason: "stop" }],
+        usage: { prompt_tokens: 12, completion_tokens: 4, total_tokens: 16 }
+      }
+    case "responses":
+      return {
+        id: "1",
+        object: "response",
+        status: "completed",
+        model: "gpt-4o-mini",
+        output: [{ type: "message", role: "assistant", content: [{ type: "output_text", text, annotations: [] }] }],
+        usage: { input_tokens: 12, output_tokens: 4, total_tokens: 16 }
+      }
+    case "messages":
+      return {
+        id: "1",
+        type: "message",
+        role: "assistant",
+        model: "claude-sonnet-4-6",
+        content: [{ type: "text", text }],
+        stop_reason: "end_turn",
+        usage: { input_tokens: 12, output_tokens: 4 }
+      }
+  }
+}
+
+const refused = (message: string): Wire.Reply => ({
+  status: 400,
+  body: { type: "error", error: { type: "invalid_request_error", message, param: null, code: null } }
+})
+
+/** A provider that refuses what it does not take, and answers with what fits. */
+const provider = (api: Apis.Api, text: (schema: Json) => string) =>
+  Wire.serve((body) => {
+    const { refusal, schema } = sentIn(api, JSON.parse(body))
+    try {
+      return refusal === undefined ? { body: answerOf(api, text(schema)) } : refused(`Invalid schema: ${refusal}`)
+    } catch (error) {
+      return refused(`the test: ${String(error)}`)
+    }
+  })
+
+const object = (schema: Schema.Top, name?: string) =>
+  Effect.provide(
+    LanguageModel.generateObject({
+      prompt: "x",
+      schema: schema as unknown as Schema.Codec<unknown, Record<string, unknown>>,
+      ...(name === undefined ? undefined : { objectName: name })
+    }).pipe(Effect.map(({ value }) => value)),
+    ToLanguageModel.layer
+  ) as Effect.Effect<unknown, AiError.AiError, ModelClient.ModelClient>
+
+const kindsOf = (api: Apis.Api): GeneratedSchemas.Kinds =>
+  api === "messages" ? { ranges: false, recursion: false, urls: true } : { ranges: true, recursion: true, urls: false }
+
+const pool: Apis.Way = { transport: "pool", stream: false }
+
+/** Anthropic takes 16 unions and 24 optional fields: more is refused, with the number. */
+const LIMIT = /has \d+ (?:fields that are unions or may be null|optional fields)|levels/
+
+describe("generated schemas", () => {
+  for (const api of Apis.apis) {
+    it.live(
+      `are sent as ${api} takes them, and every answer that fits is decoded`,
+      () =>
+        Effect.gen(function* () {
+          let seed = 0
+          let next = Samples.random(0)
+          let text = ""
+          const server = yield* provider(api, (schema) => (text = JSON.stringify(Samples.of(schema, next))))
+          const layer = Apis.layerOf(api, Apis.baseOf(api, server.url), pool)
+          let answered = 0
+          for (; seed < Soak.times(60, 1_000); seed++) {
+            next = Samples.random(seed)
+            const schema = GeneratedSchemas.make(next, kindsOf(api))
+            const before = server.seen.length
+            const { error, value } = yield* Wire.over(layer, object(schema))
+            if (error?.reason._tag === "UnsupportedSchemaError") {
+              assert.match(error.message, LIMIT, `seed ${seed}: ${error.message}`)
+              assert.strictEqual(server.seen.length, before, "nothing is sent")
+              continue
+            }
+            assert.strictEqual(error, undefined, `seed ${seed}: ${error?.message}: ${text}`)
+            assert.strictEqual(server.seen.length, before + 1)
+            const encoded = Schema.encodeUnknownExit(Schema.toCodecJson(schema))(value)
+            assert.isTrue(Exit.isSuccess(encoded), `seed ${seed}: the value is of the schema`)
+            answered++
+          }
+          assert.isAbove(answered, (seed * 9) / 10)
+        }),
+      Soak.timeout(60_000)
+    )
+  }
+
+  it.live("are the same in a batch as in a single call", () =>
+    Effect.gen(function* () {
+      for (const api of Apis.apis) {
+        const server = yield* provider(api, (schema) => JSON.stringify(Samples.of(schema, Samples.random(1))))
+        for (let seed = 0; seed < 20; seed++) {
+          const schema = GeneratedSchemas.make(Samples.random(seed), kindsOf(api))
+          yield* Wire.over(
+            Apis.layerOf(api, Apis.baseOf(api, server.url), pool),
+            Effect.gen(function* () {
+              const client = yield* ModelClient.ModelClient
+              let asked: ModelRequest.Completion | undefined
+              const watched: ModelClient.Service = {
+                ...client,
+                send: (request) => {
+                  if (request._tag === "Completion") asked = request
+                  return client.send(request)
+                }
+              }
+              yield* Effect.exit(Effect.provideService(object(schema), ModelClient.ModelClient, watched))
+              const encoded = yield* client.batch!.all[0]!.encode("row-1", client.resolve(asked!))
+              const line = JSON.parse(encoded!.text)
+              const single = JSON.parse(server.seen.at(-1)!.body)
+              assert.deepStrictEqual(sentIn(api, line.body ?? line.params), sentIn(api, single))
+            })
+          )
+        }
+      }
+    })
+  )
+})
+
+/** A server of one answer; what came of it, and the calls. */
+const one = (api: Apis.Api, schema: Schema.Top, answers: ReadonlyArray<string>, name?: string) =>
+  Effect.gen(function* () {
+    let at = 0
+    const server = yield* provider(api, () => answers[Math.min(at++, answers.length - 1)]!)
+    const layer = Apis.layerOf(api, Apis.baseOf(api, server.url), pool)
+    const { error, value } = yield* Wire.over(layer, object(schema, name), { attempts: 3, reasks: 2 })
+    const bodies = server.seen.map(({ body }) => JSON.parse(body) as Json)
+    return { value, calls: server.seen.length, message: error?.message, sent: sentIn(api, bodies[0]!).schema, bodies }
+  })
+
+const decodes = (
+  id: string,
+  schema: Schema.Top,
+  answer: unknown,
+  expected: unknown,
+  apis: ReadonlyArray<Apis.Api> = Apis.apis
+) => {
+  for (const api of apis) {
+    it.live(`${id}: ${JSON.stringify(answer).slice(0, 60)} by ${api}`, () =>
+      Effect.gen(function* () {
+        const text = typeof answer === "string" ? answer : JSON.stringify(answer)
+        const { calls, message, value } = yield* one(api, schema, [text])
+        assert.strictEqual(message, undefined)
+        assert.deepStrictEqual(value, expected)
+        assert.strictEqual(calls, 1)
+      })
+    )
+  }
+}
+
+const Label = Schema.Struct({ label: Schema.String })
+
+interface Category {
+  readonly name: string
+  readonly children: ReadonlyArray<Category>
+}
+
+const Category = Schema.Struct({
+  name: Schema.String,
+  children: Schema.Array(Schema.suspend((): Schema.Codec<Category> => Category))
+}).annotate({ identifier: "Category" })
+
+const at = new Date("2026-03-05T10:00:00.000Z")
+
+describe("values that JSON does not have", () => {
+  decodes("so-01", Schema.Struct({ when: Schema.Date }), { when: at.toISOString() }, { when: at })
+  decodes("so-01-n1", Schema.Struct({ n: Schema.BigInt }), { n: "12345678901234567890" }, { n: 12345678901234567890n })
+  decodes(
+    "so-01-n2",
+    Schema.Struct({ at: Schema.URL }),
+    { at: "https://a.example/b" },
+    { at: new URL("https://a.example/b") }
+  )
+  decodes(
+    "so-01-n3",
+    Schema.Struct({ at: Schema.DateTimeUtc }),
+    { at: at.toISOString() },
+    { at: DateTime.makeUnsafe(at) }
+  )
+  const map = Schema.Struct({ m: Schema.ReadonlyMap(Schema.String, Schema.Number) })
+  decodes("so-01-n4", map, { m: [["a", 1]] }, { m: new Map([["a", 1]]) })
+  decodes("so-01-n4", map, { m: [{ 0: "a", 1: 1 }] }, { m: new Map([["a", 1]]) })
+  const record = Schema.Struct({ r: Schema.Record(Schema.String, Schema.Number) })
+  decodes("record", record, { r: [{ key: "a", value: 1 }] }, { r: { a: 1 } })
+  decodes("record", record, { r: { a: 1 } }, { r: { a: 1 } })
+  const tuple = Schema.Struct({ t: Schema.Tuple([Schema.String, Schema.Number]) })
+  decodes("tuple", tuple, { t: { 0: "a", 1: 2 } }, { t: ["a", 2] })
+  decodes("tuple", tuple, { t: ["a", 2] }, { t: ["a", 2] })
+  decodes(
+    "choice",
+    Schema.Struct({ c: Schema.Literals(["positive", "negative"]) }),
+    { c: "Positive" },
+    { c: "positive" }
+  )
+})
+
+describe("null for what is missing", () => {
+  const schema = Schema.Struct({ a: Schema.String, b: Schema.optional(Schema.String) })
+  decodes("so-02", schema, { a: "x", b: null }, { a: "x", b: undefined })
+  decodes(
+    "so-02",
+    Schema.Struct({ a: Schema.String, b: Schema.optionalKey(Schema.String) }),
+    { a: "x", b: null },
+    { a: "x" }
+  )
+  const list = Schema.Struct({ l: Schema.Array(Schema.Struct({ b: Schema.optionalKey(Schema.Number) })) })
+  decodes("so-02-n2", list, { l: [{ b: null }] }, { l: [{}] })
+  const twice = Schema.Struct({ b: Schema.optionalKey(Schema.NullOr(Schema.String)) })
+  decodes("so-02: null is a value", twice, { b: null }, { b: null })
+})
+
+describe("the root of an answer", () => {
+  decodes("so-04", Schema.Array(Schema.String), { value: ["x"] }, ["x"])
+  decodes("so-04", Schema.Array(Schema.String), ["x"], ["x"])
+  const union = Schema.Union([
+    Schema.TaggedStruct("A", { a: Schema.String }),
+    Schema.TaggedStruct("B", { b: Schema.Int })
+  ])
+  decodes("so-04-n1", union, { value: { _tag: "B", b: 1 } }, { _tag: "B", b: 1 })
+  decodes("so-04-n2", Schema.Literals(["yes", "no"]), { value: "yes" }, "yes")
+  decodes("so-04-n2", Schema.Literals(["yes", "no"]), "yes", "yes")
+  decodes("a field of that name", Schema.Struct({ value: Schema.String }), { value: "x" }, { value: "x" })
+  decodes("a record with that name", Schema.Record(Schema.String, Schema.String), { value: "x" }, { value: "x" })
+  decodes(
+    "so-08",
+    Category,
+    { name: "a", children: [{ name: "b", children: [] }] },
+    { name: "a", children: [{ name: "b", children: [] }] },
+    ["chat", "responses"]
+  )
+})
+
+describe("the one JSON value in an answer", () => {
+  const json = '{"label":"x"}'
+  for (const [name, text] of [
+    ["so-05: thoughts in tags", `<think>\nLet me see {a}\n</think>\n\n${json}`],
+    ["so-05-n1: thoughts before a fence", `<think>hm</think>\n\`\`\`json\n${json}\n\`\`\``],
+    ["so-05-n3: thoughts without their first tag", `so it is {"label": "y"}\n</think>\n\n${json}`],
+    ["a sentence before", `Here is the JSON you asked for:\n${json}`],
+    ["a sentence after", `${json}\n\nLet me know if you need more!`],
+    ["a sentence around a fence", `Sure!\n\n\`\`\`json\n${json}\n\`\`\`\nHope that helps.`],
+    ["a fence without a language", `\`\`\`\n${json}\n\`\`\``],
+    ["a fence of tildes", `~~~json\n${json}\n~~~`],
+    ["a fence on one line", `\`\`\`json ${json} \`\`\``],
+    ["an open fence", `\`\`\`json\n${json}`],
+    ["back quotes", `\`${json}\``],
+    ["the word json", `json\n${json}`],
+    ["a tag", `<answer>${json}</answer>`],
+    ["a byte order mark", `\uFEFF${json}`],
+    ["a note in brackets", `As said in [1] and [note: see {a}], ${json}`],
+    ["JSON in a text", JSON.stringify(json)],
+    ["twice the same", `${json}\nAgain: { "label": "x" }`],
+    ["a list of one", `[${json}]`]
+  ] as const) {
+    decodes(name, Label, text, { label: "x" }, ["chat"])
+  }
+
+  for (const [name, text] of [
+    ["two different values", `{"label":"x"} or {"label":"y"}`],
+    ["a piece of a broken one", `{"outer": {"label":"x"}`],
+    ["a piece of one with a comma too many", `{"outer": {"label":"x"},}`],
+    ["none", "I cannot say."]
+  ] as const) {
+    it.live(`${name} is no answer`, () =>
+      Effect.gen(function* () {
+        const { calls, message } = yield* one("chat", Label, [text])
+        assert.match(message ?? "", /not JSON|more than one JSON value/)
+        assert.strictEqual(calls, 2, "the same wrong answer twice ends it")
+      })
+    )
+  }
+
+  it.live("so-11: a number as a text is requested again, with all that is wrong", () =>
+    Effect.gen(function* () {
+      const schema = Schema.Struct({ n: Schema.Number, m: Schema.Number })
+      const { bodies, calls, value } = yield* one("chat", schema, ['{"n":"3","m":"4"}', '{"n":3,"m":4}'])
+      assert.deepStrictEqual(value, { n: 3, m: 4 })
+      assert.strictEqual(calls, 2)
+      const told = JSON.stringify((bodies[1]!["messages"] as ReadonlyArray<Json>).at(-1))
+      assert.include(told, "n")
+      assert.include(told, "m")
+    })
+  )
+
+  it.live("text of brackets alone is looked at in time", () =>
+    Effect.gen(function* () {
+      for (const text of ["{".repeat(300_000), "[x".repeat(200_000), '{"a":'.repeat(200_000), "[]".repeat(300_000)]) {
+        const { message } = yield* one("chat", Label, [text])
+        assert.isDefined(message)
+      }
+    })
+  )
+})
+
+describe("what is sent", () => {
+  it.live("so-03: the name of a schema is cleaned", () =>
+    Effect.gen(function* () {
+      for (const name of ["@app/Verdict", "é", "x".repeat(100), "a b"]) {
+        const { message } = yield* one("chat", Label, ['{"label":"x"}'], name)
+        assert.strictEqual(message, undefined)
+      }
+    })
+  )
+
+  it.live("so-06: constraints that Anthropic does not take are told in words", () =>
+    Effect.gen(function* () {
+      const score = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))
+      const { sent, value } = yield* one("messages", Schema.Struct({ score }), ['{"score":3}'])
+      assert.deepStrictEqual(value, { score: 3 })
+      assert.deepStrictEqual(sent["properties"], {
+        score: { type: "integer", description: "a value between 1 and 5" }
+      })
+    })
+  )
+
+  it.live("E3: a range, a date, a pattern and a length", () =>
+    Effect.gen(function* () {
+      const schema = Schema.Struct({
+        score: Schema.Number.check(Schema.isBetween({ minimum: 0, maximum: 1 })),
+        when: Schema.Date,
+        code: Schema.String.check(Schema.isPattern(/^[A-Z]{3}$/)),
+        name: Schema.String.check(Schema.isMinLength(2)),
+        note: Schema.optionalKey(Schema.String)
+      })
+      const { sent } = yield* one("chat", schema, ["{}"])
+      assert.deepStrictEqual(sent["properties"], {
+        score: { type: "number", minimum: 0, maximum: 1, description: "a value between 0 and 1" },
+        when: { type: "string", format: "date-time", description: "a date and time as in 2026-03-05T10:00:00Z" },
+        code: { type: "string", pattern: "^[A-Z]{3}$", description: "a string matching the RegExp ^[A-Z]{3}$" },
+        name: { type: "string", description: "a value with a length of at least 2" },
+        note: { anyOf: [{ type: "string" }, { type: "null" }] }
+      })
+    })
+  )
+
+  it.live("so-10: a choice of 1,500 words goes as a guide, which is said", () =>
+    Effect.gen(function* () {
+      const words = Array.from({ length: 1_500 }, (_, index) => `c${index}`)
+      const logged: Array<string> = []
+      const server = yield* Wire.serve(() => ({ body: answerOf("chat", '{"c":"c3"}') }))
+      const { value } = yield* Effect.provide(
+        Wire.over(Apis.layerOf("chat", `${server.url}/v1`, pool), object(Schema.Struct({ c: Schema.Literals(words) }))),
+        Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
+      )
+      assert.deepStrictEqual(value, { c: "c3" })
+      assert.isFalse(JSON.parse(server.seen[0]!.body).response_format.json_schema.strict)
+      assert.match(logged.join(), /not held to the schema .*1,500 values to choose from \(1,000 at most\)/)
+    })
+  )
+
+  for (const [name, schema, words] of [
+    [
+      "a field of any JSON",
+      Schema.Struct({ a: Schema.Struct({ meta: Schema.Unknown }) }),
+      /the field a\.meta takes any JSON/
+    ],
+    ["a schema that contains itself", Category, /Category contains itself/]
+  ] as const) {
+    it.live(`Anthropic: ${name} is refused before a call, with the way out`, () =>
+      Effect.gen(function* () {
+        const server = yield* Wire.serve(() => ({
+          body: answerOf("messages", '{"name":"a","children":[],"a":{"meta":1}}')
+        }))
+        const refused = yield* Wire.over(Apis.layerOf("messages", server.url, pool), object(schema))
+        assert.strictEqual(refused.error?.reason._tag, "UnsupportedSchemaError")
+        assert.match(refused.error?.message ?? "", words)
+        assert.match(refused.error?.message ?? "", /structuredOutput: "prompt"/)
+        assert.strictEqual(server.seen.length, 0)
+        const layer = Anthropic.layer({
+          baseUrl: server.url,
+          apiKey: "k",
+          model: "claude-sonnet-4-6",
+          structuredOutput: "prompt"
+        })
+        const told = yield* Wire.over(layer, object(schema))
+        assert.strictEqual(told.error, undefined)
+        assert.match(JSON.parse(server.seen[0]!.body).system.at(-1).text, /JSON Schema/)
+        assert.notProperty(JSON.parse(server.seen[0]!.body), "output_config")
+      })
+    )
+  }
+
+  for (const schema of [
+    Schema.Struct({ pattern: Schema.instanceOf(RegExp) }),
+    Schema.Struct({ pattern: Schema.Symbol })
+  ]) {
+    it.live("a field that has no form in JSON is refused before a call", () =>
+      Effect.gen(function* () {
+        const { calls, message } = yield* Effect.map(
+          Effect.flatMap(
+            provider("chat", () => "{}"),
+            (server) =>
+              Effect.map(Wire.over(Apis.layerOf("chat", `${server.url}/v1`, pool), object(schema)), ({ error }) => ({
+                message: error?.message,
+                calls: server.seen.length
+              }))
+          ),
+          (outcome) => outcome
+        )
+        assert.match(message ?? "", /the field pattern/)
+        assert.strictEqual(calls, 0)
+      })
+    )
+  }
+
+  for (const [name, refusal] of [
+    ["DeepSeek", "This response_format type is unavailable now"],
+    [
+      "DeepSeek, 2025",
+      "Failed to deserialize the JSON body: response_format.type `json_schema` is unavailable now at line 1 column 5"
+    ],
+    ["Groq", "This model does not support response format `json_schema`. See supported models"],
+    ["an old model", "Invalid parameter: 'response_format' must be one of 'json_object', 'text'."]
+  ] as const) {
+    it.live(`so-07: the prompt tells the schema where the endpoint takes none (${name})`, () =>
+      Effect.gen(function* () {
+        const server = yield* Wire.serve((body) =>
+          JSON.parse(body).response_format.type === "json_schema"
+            ? refused(refusal)
+            : { body: answerOf("chat", '{"label":"x"}') }
+        )
+        const twice = Effect.all([object(Label), object(Label)])
+        const { error, value } = yield* Wire.over(Apis.layerOf("chat", `${server.url}/v1`, pool), twice)
+        assert.strictEqual(error, undefined)
+        assert.deepStrictEqual(value, [{ label: "x" }, { label: "x" }])
+        const formats = server.seen.map(({ body }) => JSON.parse(body).response_format.type)
+        assert.deepStrictEqual(formats, ["json_schema", "json_object", "json_object"])
+        assert.match(JSON.parse(server.seen[1]!.body).messages[0].content, /JSON Schema/)
+      })
+    )
+  }
+
+  it.live("so-07: and from the first call where the author says so", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() => ({ body: answerOf("responses", '{"label":"x"}') }))
+      const layer = OpenAi.layer({
+        baseUrl: `${server.url}/v1`,
+        apiKey: "k",
+        model: "gpt-4o-mini",
+        api: "responses",
+        structuredOutput: "prompt"
+      })
+      const { value } = yield* Wire.over(layer, object(Label))
+      assert.deepStrictEqual(value, { label: "x" })
+      assert.strictEqual(JSON.parse(server.seen[0]!.body).text.format.type, "json_object")
+    })
+  )
+
+  it.live("a schema that a provider refuses is no reason to tell it in the prompt", () =>
+    Effect.gen(function* () {
+      const server = yield* Wire.serve(() =>
+        refused("Invalid schema for response_format 'x': 'oneOf' is not permitted.")
+      )
+      const { error } = yield* Wire.over(Apis.layerOf("chat", `${server.url}/v1`, pool), object(Label))
+      assert.match(error?.message ?? "", /oneOf/)
+      assert.strictEqual(server.seen.length, 1)
+    })
+  )
+})
