@@ -18,7 +18,7 @@ import {
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Fiber, Layer, Result, Schema, Stream, Tracer } from "effect"
-import { EmbeddingModel, LanguageModel, Tool, Toolkit } from "effect/ai"
+import { EmbeddingModel, LanguageModel, OpenAiStructuredOutput, Response, Tool, Toolkit } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Scripted from "./ScriptedModel.ts"
 
@@ -184,6 +184,57 @@ describe("LanguageModel", () => {
       assert.include(refused.message, "seed")
     })
   )
+})
+
+describe("a provider of effect/ai with a form of its own", () => {
+  interface Tree {
+    readonly name: string
+    readonly children: ReadonlyArray<Tree>
+  }
+  const Tree = Schema.Struct({
+    name: Schema.String,
+    children: Schema.Array(Schema.suspend((): Schema.Codec<Tree> => Tree))
+  }).annotate({ identifier: "Tree" })
+
+  for (const [name, schema, answer, expected] of [
+    [
+      "a record",
+      Schema.Struct({ r: Schema.Record(Schema.String, Schema.Finite) }),
+      { r: [{ 0: "a", 1: 1 }] },
+      { r: { a: 1 } }
+    ],
+    ["a missing field", Schema.Struct({ a: Schema.optionalKey(Schema.String) }), { a: null }, {}],
+    [
+      "a date",
+      Schema.Struct({ at: Schema.Date }),
+      { at: "2026-03-05T10:00:00Z" },
+      { at: new Date("2026-03-05T10:00:00Z") }
+    ],
+    ["a schema that contains itself", Tree, { name: "a", children: [] }, { name: "a", children: [] }]
+  ] as const) {
+    it.effect(`reads ${name}`, () =>
+      Effect.gen(function* () {
+        const theirs = Layer.effect(
+          LanguageModel.LanguageModel,
+          LanguageModel.make({
+            codecTransformer: OpenAiStructuredOutput.toCodecOpenAI,
+            generateText: () =>
+              Effect.succeed([
+                { type: "text", text: JSON.stringify(answer) },
+                { type: "finish", reason: "stop", usage: new Response.Usage({ inputTokens: {}, outputTokens: {} }) }
+              ] as never),
+            streamText: () => Stream.empty
+          })
+        )
+        const stack = FromLanguageModel.layer({ provider: "openai", model: "gpt-4o-mini" }).pipe(Layer.provide(theirs))
+        const { value } = yield* LanguageModel.generateObject({
+          schema: schema as unknown as Schema.Codec<unknown, Record<string, unknown>>,
+          prompt: "x"
+        }).pipe(Effect.provide(ToLanguageModel.layer.pipe(Layer.provide(stack))))
+        assert.deepStrictEqual(value, expected)
+      })
+    )
+  }
 })
 
 /** A provider of vectors that counts its calls. */

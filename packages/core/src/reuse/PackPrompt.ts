@@ -4,10 +4,12 @@
  * @internal
  */
 import type * as Prompt from "effect/ai/Prompt"
+import type * as JsonSchema from "effect/JsonSchema"
 import type * as Schema from "effect/Schema"
+import * as JsonText from "../answer/JsonText.ts"
+import * as StrictSchema from "../answer/StrictSchema.ts"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
-import * as Nesting from "../data/Nesting.ts"
 import * as Varying from "../seam/Varying.ts"
 
 /** Stands in the instruction in the place of each text. */
@@ -52,7 +54,7 @@ ${list(texts)}`
   return {
     ...template,
     messages: messages.with(-1, append(messages.at(-1)!, asked)),
-    responseFormat: { type: "json", name: "answers", schema: schemaOf(responseFormat) },
+    responseFormat: { type: "json", name: "answers", schema: schemaOf(responseFormat) as Schema.Json },
     ...(settings.maxTokens === undefined
       ? undefined
       : { settings: { ...settings, maxTokens: texts.length * (settings.maxTokens + 16) + 16 } })
@@ -68,7 +70,7 @@ const append = (message: ModelRequest.Message, text: string): ModelRequest.Messa
       }) as ModelRequest.Message
 
 /** The definitions of the answer's schema stand at the root, where its references look for them. */
-const schemaOf = (format: ModelRequest.ResponseFormat): Schema.Json => {
+const schemaOf = (format: ModelRequest.ResponseFormat): JsonSchema.JsonSchema => {
   const { $defs, ...answer } = (format.type === "json" ? format.schema : { type: "string" }) as {
     readonly [name: string]: Schema.Json
   }
@@ -100,7 +102,7 @@ export const read = (
   count: number,
   format: ModelRequest.ResponseFormat
 ): ReadonlyArray<string | undefined> | undefined => {
-  const answers = parse(ModelResponse.text(response))
+  const answers = parse(ModelResponse.text(response), format)
   if (answers === undefined || !ModelResponse.isComplete(response)) return undefined
   const found = new Array<string | undefined>(count).fill(undefined)
   const times = new Map<number, number>()
@@ -116,13 +118,9 @@ export const read = (
   return read.some((answer) => answer !== undefined) ? read : undefined
 }
 
-const parse = (text: string): ReadonlyArray<unknown> | undefined => {
-  // Some models put a fence or a word around it.
-  const json = text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1)
-  try {
-    const { answers } = Nesting.parse(json) as { readonly answers?: unknown }
-    return Array.isArray(answers) ? answers : undefined
-  } catch {
-    return undefined
-  }
+const parse = (text: string, format: ModelRequest.ResponseFormat): ReadonlyArray<unknown> | undefined => {
+  const found = JsonText.find(text, (value) => typeof value === "object" && value !== null && !Array.isArray(value))
+  if (found._tag === "Missing") return undefined
+  const { answers } = (StrictSchema.read(schemaOf(format), found.value) ?? {}) as { readonly answers?: unknown }
+  return Array.isArray(answers) ? answers : undefined
 }

@@ -96,14 +96,36 @@ const complete = Effect.fnUntraced(function* (
       : yield* model.generateObject({
           ...call,
           objectName: request.responseFormat.name,
-          schema: SchemaRepresentation.fromJsonSchemaDocument({
-            dialect: "draft-2020-12",
-            schema: request.responseFormat.schema as JsonSchema.JsonSchema,
-            definitions: {}
-          })
+          schema: schemaOf(request.responseFormat.schema as JsonSchema.JsonSchema)
         } as never) as unknown as Effect.Effect<LanguageModel.GenerateTextResponse<{}>, AiError.AiError>
   return toResponse(options, answer)
 })
+
+const schemas = new WeakMap<object, Schema.Top>()
+
+/** What a JSON Schema describes, as a schema of which `effect/ai` makes its provider's own form. */
+const schemaOf = (jsonSchema: JsonSchema.JsonSchema): Schema.Top => {
+  let made = schemas.get(jsonSchema)
+  if (made === undefined) {
+    const { $defs, ...schema } = jsonSchema
+    made = SchemaRepresentation.fromJsonSchemaDocument({
+      dialect: "draft-2020-12",
+      schema,
+      definitions: ($defs ?? {}) as JsonSchema.Definitions
+    })
+    schemas.set(jsonSchema, made)
+  }
+  return made
+}
+
+/** The parts of an answer; that of an object is its value as JSON, whatever form the provider gave it. */
+const partsOf = (answer: LanguageModel.GenerateTextResponse<{}>): ReadonlyArray<ModelResponse.Part> => {
+  const parts = answer.content
+    .filter((part) => part.type !== "response-metadata" && part.type !== "finish")
+    .map((part) => ({ ...part }) as ModelResponse.Part)
+  const text = answer instanceof LanguageModel.GenerateObjectResponse ? JSON.stringify(answer.value) : undefined
+  return text === undefined ? parts : [...parts.filter(({ type }) => type !== "text"), { type: "text", text }]
+}
 
 const toResponse = (
   options: Options,
@@ -118,9 +140,7 @@ const toResponse = (
     requestedModel: options.model,
     ...(metadata?.id === undefined ? undefined : { id: metadata.id }),
     ...(usage === undefined ? undefined : { usage }),
-    parts: answer.content
-      .filter((part) => part.type !== "response-metadata" && part.type !== "finish")
-      .map((part) => ({ ...part }) as ModelResponse.Part),
+    parts: partsOf(answer),
     finishReason: answer.finishReason,
     origin: "provider"
   }
