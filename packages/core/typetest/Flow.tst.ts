@@ -9,6 +9,7 @@ import {
   Ledger,
   type ModelClient,
   type Node,
+  Parameter,
   Retry,
   Router,
   Sink,
@@ -46,6 +47,25 @@ const when = Flow.step("when", { n: numbers }, ({ n }) => Effect.succeed(n), { w
 same<Node.Value<typeof when>, number | undefined>(true)
 const samples = Flow.step("samples", { n: numbers }, ({ n }) => Effect.succeed(n), { samples: 3 })
 same<Node.Value<typeof samples>, ReadonlyArray<number>>(true)
+
+// A check reads the answer and the values of the step's inputs.
+Flow.step("checked", { review: reviews }, () => Effect.succeed(1), {
+  check: (answer, { review }) => {
+    same<typeof answer, string>(true)
+    same<typeof review, { readonly id: string; readonly text: string }>(true)
+    return answer.includes(review.id) || "name the review"
+  }
+})
+// @ts-expect-error - a yes or no says nothing to the model
+Flow.step("checked", { review: reviews }, () => Effect.succeed(1), { check: (answer) => answer === "x" })
+
+// A choice stays one beside its default, and the default is one of it (pkg-07).
+const language = Parameter.make("language", Schema.Literals(["en", "de"]), { default: "en" })
+same<typeof language, Parameter.Parameter<"en" | "de">>(true)
+// @ts-expect-error - no such language
+Parameter.make("language", Schema.Literals(["en", "de"]), { default: "fr" })
+same<ReturnType<typeof limit>, Parameter.Parameter<number>>(true)
+const limit = () => Parameter.make("limit", Schema.FiniteFromString, { default: 3 })
 
 // What makes an answer good is read from the values of the step's inputs.
 Flow.step("judged", { review: reviews, n: numbers }, ({ n }) => Effect.succeed(n), {

@@ -38,6 +38,7 @@ import type * as Pricing from "../price/Pricing.ts"
 import type * as RowValues from "../seam/RowValues.ts"
 import type * as ModelClient from "../seam/ModelClient.ts"
 import type * as ModelSettings from "../seam/ModelSettings.ts"
+import type * as AnswerCheck from "../seam/AnswerCheck.ts"
 import type * as Features from "../data/Features.ts"
 import * as OptionNames from "../data/OptionNames.ts"
 import type * as Quality from "../seam/Quality.ts"
@@ -239,6 +240,12 @@ export interface StepOptions<In extends Node.Inputs> extends Node.Policy {
   readonly reuse?: Varying.Reuse
   /** Several texts are asked in one prompt. The stack needs `Pack.layer`. */
   readonly pack?: Varying.Pack
+  /**
+   * What is wrong with an answer, in words for the model, which is then asked again with them (`Retry.layer({ reasks })`): a sentence,
+   * several, or nothing (`true`, `undefined`). It reads the text of each answer of the step; that of `generateObject` is JSON that fits
+   * its schema. What only the value decides belongs into the schema (`Schema.makeFilter`).
+   */
+  readonly check?: (answer: string, values: Node.Values<In>) => AnswerCheck.Issues
   /** What makes an answer good: by it `Cascade.layer` decides whether a cheaper model's may stand, and `pipe tune` measures. */
   readonly quality?: Judged<In>
 }
@@ -294,7 +301,9 @@ const varyingOf = (
 
 const STEP_OPTIONS: ReadonlySet<string> = new Set([
   ...Node.POLICY,
-  ...(["when", "samples", "varies", "reuse", "pack", "quality"] satisfies ReadonlyArray<keyof StepOptions<Node.Inputs>>)
+  ...(["when", "samples", "varies", "reuse", "pack", "check", "quality"] satisfies ReadonlyArray<
+    keyof StepOptions<Node.Inputs>
+  >)
 ])
 
 /** Computes a value for each row from the values of other nodes. */
@@ -304,13 +313,13 @@ export const step = <In extends Node.Inputs, B, E, R, const O extends StepOption
   run: (values: Node.Values<In>) => Effect.Effect<B, E, R>,
   options?: O & StepOptions<In>
 ): Node.Node<StepValue<B, O>, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
-  const { pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In> = options ?? {}
+  const { check, pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In> = options ?? {}
   OptionNames.check(`step ${name}`, options ?? {}, STEP_OPTIONS)
   checkBudget(`the budget of step ${name}`, options?.budget)
   const varying = varyingOf(name, { varies, reuse, pack })
   return Node.make(
     name,
-    { _tag: "Step", inputs, run, when, samples, varying, quality, computed: false, policy },
+    { _tag: "Step", inputs, run, when, samples, varying, check, quality, computed: false, policy },
     Node.commonDomain(`step ${name}`, inputs)
   )
 }
@@ -330,6 +339,7 @@ export const map = <In extends Node.Inputs, B>(
       when: undefined,
       samples: undefined,
       varying: undefined,
+      check: undefined,
       quality: undefined,
       computed: true,
       policy: {}

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type * as Budget from "../layers/Budget.ts"
+import type * as AnswerCheck from "../seam/AnswerCheck.ts"
 import type * as Features from "../data/Features.ts"
 import * as PackSize from "../reuse/PackSize.ts"
 import type * as RowValues from "../seam/RowValues.ts"
@@ -161,6 +162,8 @@ export type Kind =
       readonly samples: number | undefined
       /** What varies in its calls from row to row. */
       readonly varying: Varies | undefined
+      /** What is wrong with an answer, in words for the model. */
+      readonly check: ((answer: string, values: RowValues.Erased) => AnswerCheck.Issues) | undefined
       readonly quality: Judged | undefined
       /** A plain function: computing its value anew costs less than keeping it. */
       readonly computed: boolean

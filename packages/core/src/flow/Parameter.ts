@@ -45,7 +45,7 @@ export const Values = Context.Reference<ReadonlyMap<string, unknown>>("@pipe/cor
 export const make = <A>(
   name: string,
   schema: Schema.Codec<A, unknown>,
-  options?: { readonly default?: A; readonly description?: string }
+  options?: { readonly default?: NoInfer<A>; readonly description?: string }
 ): Parameter<A> => {
   const parameter: Parameter<A>["parameter"] = {
     name,

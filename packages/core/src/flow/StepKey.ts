@@ -48,6 +48,7 @@ const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: 
             ["varies", kind.varying?.text] as const,
             ["reuse", kind.varying?.reuse?.answer] as const,
             ["pack", kind.varying?.pack?.answer] as const,
+            ["answer check", kind.check] as const,
             ...Object.entries(kind.quality ?? {})
           ].flatMap(([name, f]) => (typeof f === "function" ? [[name, f] as const] : []))
     case "Filter":

@@ -4,12 +4,14 @@
  * @internal
  */
 import * as Node from "../flow/Node.ts"
+import * as Effect from "effect/Effect"
+import * as AnswerCheck from "../seam/AnswerCheck.ts"
 import * as Quality from "../seam/Quality.ts"
 import * as Varying from "../seam/Varying.ts"
 
 /** What a step runs, told what varies in its calls, and what makes their answers good. */
 export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof kind.run => {
-  const { quality, varying } = kind
+  const { check: own, quality, varying } = kind
   const run: typeof kind.run = (values, sample) => Node.effectOf("the function of the step", kind.run(values, sample))
   const told: typeof run =
     varying === undefined
@@ -19,7 +21,12 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof 
           Varying.provide({ text: varying.text(values) ?? "", reuse: varying.reuse, pack: varying.pack })(
             run(values, sample)
           )
-  if (quality === undefined) return told
+  const checked: typeof run =
+    own === undefined
+      ? told
+      : (values, sample) =>
+          Effect.provideService(told(values, sample), AnswerCheck.AnswerCheck, (answer) => own(answer, values))
+  if (quality === undefined) return checked
   const { answer, check, features, label, score } = quality
   return (values, sample) =>
     // Read where they are wanted: a label is not known of every row, and only tuning asks for it.
@@ -33,5 +40,5 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof 
       get label() {
         return label?.(values)
       }
-    })(told(values, sample))
+    })(checked(values, sample))
 }

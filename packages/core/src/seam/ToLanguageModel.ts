@@ -26,6 +26,7 @@ import * as ObjectAnswer from "../answer/ObjectAnswer.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
+import * as AnswerCheck from "./AnswerCheck.ts"
 import * as CallOutcome from "./CallOutcome.ts"
 import * as ModelClient from "./ModelClient.ts"
 import * as ModelFailure from "./ModelFailure.ts"
@@ -176,7 +177,7 @@ const askForText = (
   keepsAll: boolean,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
-  const check = tools.length === 0 ? noCalls : withTools(undefined, tools)
+  const check = withOwn(fiber, tools.length === 0 ? noCalls : withTools(undefined, tools))
   const sent = client.send(request)
   return Effect.flatMap(
     check === noCalls ? sent : Effect.provideService(sent, ModelClient.Accept, check),
@@ -210,6 +211,22 @@ const withTools = (check: ModelClient.Accept | undefined, tools: ReadonlyArray<T
   return check?.schema === undefined ? accept : Object.assign(accept, { schema: check.schema })
 }
 
+/** A check, and then the step's own where there is one; calls of tools are no answer yet. */
+const withOwn = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  check: ModelClient.Accept,
+  text: (response: ModelResponse.CompletionResponse) => string = ModelResponse.text
+): ModelClient.Accept => {
+  const own = fiber.getRef(AnswerCheck.AnswerCheck)
+  if (own === undefined) return check
+  const accept = (response: ModelResponse.ModelResponse): string | undefined =>
+    check(response)
+    ?? (response._tag !== "CompletionResponse" || response.parts.some((part) => part.type === "tool-call")
+      ? undefined
+      : AnswerCheck.problemOf(own, text(response)))
+  return check.schema === undefined ? accept : Object.assign(accept, { schema: check.schema })
+}
+
 /** What is wrong with an answer to a request without tools; the cache sees that by the request. */
 const noCalls = withTools(undefined, [])
 
@@ -222,7 +239,7 @@ const askForObject = (
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
   const check = checker(schema)
-  const accept = tools.length === 0 ? check.accept : withTools(check.accept, tools)
+  const accept = withOwn(fiber, tools.length === 0 ? check.accept : withTools(check.accept, tools), check.text)
   return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, accept), (response) => {
     const problem = accept(response)
     if (problem !== undefined) {
@@ -260,6 +277,8 @@ const truncated = (response: ModelResponse.CompletionResponse): string =>
 /** A check of answers against a schema, and what it has read. */
 interface Checker {
   readonly accept: ModelClient.Accept
+  /** The JSON alone, in the form of the schema. */
+  readonly text: (response: ModelResponse.CompletionResponse) => string
   /** The response with the JSON alone for its text, in the form of the schema. */
   readonly plain: (response: ModelResponse.CompletionResponse) => ModelResponse.CompletionResponse
   /** The value of a response of `plain`; it is given once, since rows may share a response and change what they got. */
@@ -289,6 +308,10 @@ const checker = (schema: Schema.Top): Checker => {
   }
   const made: Checker = {
     accept: Object.assign(accept, { schema: AnswerSchema.of(schema).codec }),
+    text: (response) => {
+      const reading = readingOf(response)
+      return (reading._tag === "Fits" ? reading.json : undefined) ?? ModelResponse.text(response)
+    },
     plain: (response) => {
       if (response.parts.some((part) => part.type === "tool-call")) return response
       const reading = readingOf(response)
