@@ -1,7 +1,9 @@
 /** Every case of kind `retry` that needs no server, and the limits. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  Concurrency,
   Fallback,
+  Flow,
   ModelClient,
   ModelFailure,
   ModelRequest,
@@ -11,9 +13,10 @@ import {
   RateLimitHeaders,
   Retry,
   Stack,
-  Usage
+  Usage,
+  Window
 } from "@pipe/core"
-import { Clock, Duration, Effect, Fiber } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, Fiber } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
@@ -47,10 +50,26 @@ describe("Retry", () => {
     })
   )
 
-  it.effect("treats 0 as now, and nothing as back-off (remnic#657)", () =>
+  it.effect("does not spin on a wait of nothing: the back-off holds (D2, remnic#657)", () =>
     Effect.gen(function* () {
       const zero = Scripted.make((_, index) => (index === 0 ? limited(0) : Scripted.response("ok")))
-      assert.strictEqual((yield* timed(zero)).millis, 0)
+      const { millis } = yield* timed(zero)
+      // 500 ms ± 20 %.
+      assert.isAtLeast(millis, 400)
+      assert.isAtMost(millis, 600)
+    })
+  )
+
+  it.effect("does what the provider says of trying again (x-should-retry)", () =>
+    Effect.gen(function* () {
+      const said = (shouldRetry: boolean) => ({ [ModelFailure.shouldRetryKey]: shouldRetry })
+      const no = Scripted.make(() => error(new AiError.RateLimitError({ metadata: said(false) })))
+      yield* timed(no)
+      assert.strictEqual(no.requests.length, 1)
+      const yes = Scripted.make((_, index) =>
+        index === 0 ? error(new AiError.InvalidRequestError({ metadata: said(true) })) : Scripted.response("ok")
+      )
+      assert.strictEqual((yield* timed(yes)).exit._tag, "Success")
     })
   )
 
@@ -71,6 +90,9 @@ describe("Retry", () => {
       assert.strictEqual(millis, 0)
       assert.strictEqual(exit._tag, "Failure")
       assert.include(ModelFailure.message(limited("30 days")), "30d")
+      const failed = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason)?.error : undefined
+      // Every other call would meet the same: the run stops, and is resumed later.
+      assert.isTrue(ModelFailure.isHopeless(failed!))
       assert.strictEqual(model.requests.length, 1)
     })
   )
@@ -236,9 +258,23 @@ describe("headers", () => {
       " 7 ": 7_000,
       "1e3": undefined,
       "0x10": undefined,
-      "0": 0,
+      // A wait of nothing is none: the back-off holds (D2).
+      "0": undefined,
       "2": 2_000,
-      "Tue, 01 Dec 2026 00:01:30 GMT": 90_000
+      "Tue, 01 Dec 2026 00:01:30 GMT": 90_000,
+      "Tue, 01 Dec 2026 00:01:30 UTC": 90_000,
+      "Tuesday, 01-Dec-26 00:01:30 GMT": 90_000,
+      "Tue Dec  1 00:01:30 2026": 90_000,
+      "Mon, 30 Nov 2026 00:00:00 GMT": undefined,
+      "2026-12-01T00:00:05Z": 5_000,
+      "5, 5": 5_000,
+      "6m0s": 360_000,
+      "20s": 20_000,
+      // Unix seconds and milliseconds.
+      "1796083205": 5_000,
+      "1796083205000": 5_000,
+      "1e9": undefined,
+      inf: undefined
     }
     for (const [value, millis] of Object.entries(expected)) assert.strictEqual(wait(value), millis, value)
     assert.strictEqual(
@@ -250,11 +286,33 @@ describe("headers", () => {
 
   it("reads resets in every form (cortex-code#407)", () => {
     // The values of the report.
-    const values = ["6m0s", "1m30s", "20ms", "1h0m1.5s", "45", "1796083260", "2026-12-01T00:02:00Z", "later"]
-    assert.deepStrictEqual(
-      values.map((value) => RateLimitHeaders.resetMillis(value, now)),
-      [360_000, 90_000, 20, 3_601_500, 45_000, 60_000, 120_000, undefined]
-    )
+    const values = {
+      "6m0s": 360_000,
+      "1m30s": 90_000,
+      "20ms": 20,
+      "1h0m1.5s": 3_601_500,
+      "45": 45_000,
+      "1796083260": 60_000,
+      // OpenRouter, in milliseconds (rate-01); microseconds.
+      "1796083200500": 500,
+      "1796083200500000": 500,
+      "2026-12-01T00:02:00Z": 120_000,
+      "2026-12-01T01:02:00+01:00": 120_000,
+      "Tue, 01 Dec 2026 00:02:00 GMT": 120_000,
+      // Go, and what others write.
+      "120µs": 1,
+      "1500us": 2,
+      "23h58m33s": 86_313_000,
+      "1d2h": 93_600_000,
+      "43 seconds": 43_000,
+      later: undefined,
+      "-1": undefined,
+      None: undefined,
+      "2026-12-01T00:02:00": undefined
+    }
+    for (const [value, millis] of Object.entries(values)) {
+      assert.strictEqual(RateLimitHeaders.resetMillis(value, now), millis, value)
+    }
   })
 
   it("never gives a wait that is negative or no number", () => {
@@ -268,6 +326,97 @@ describe("headers", () => {
         }
       })
     )
+  })
+
+  it("reads a time by the server's own clock", () => {
+    // It is an hour behind ours, or ahead.
+    for (const [date, reset] of [
+      ["Mon, 30 Nov 2026 23:00:00 GMT", "2026-11-30T23:00:30Z"],
+      ["Tue, 01 Dec 2026 01:00:00 GMT", "2026-12-01T01:00:30Z"]
+    ] as const) {
+      const observed = RateLimitHeaders.observe(
+        headers({ date, "anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": reset }),
+        200,
+        now
+      )
+      assert.deepStrictEqual(observed?.requests, { remaining: 0, resetMillis: 30_000 })
+      const at = new Date(Date.parse(date) + 7_000).toUTCString()
+      assert.strictEqual(RateLimitHeaders.retryAfterMillis(headers({ date, "retry-after": at }), now), 7_000)
+    }
+    // An answer that was kept on its way has a Date of then.
+    const kept = headers({
+      age: "3600",
+      date: "Mon, 30 Nov 2026 23:00:00 GMT",
+      "retry-after": "Tue, 01 Dec 2026 00:00:07 GMT"
+    })
+    assert.strictEqual(RateLimitHeaders.retryAfterMillis(kept, now), 7_000)
+  })
+
+  // Names and values as providers and gateways send them.
+  const seen: ReadonlyArray<
+    readonly [who: string, given: { readonly [name: string]: string }, is: RateLimitHeaders.Observed]
+  > = [
+    [
+      "Anthropic's outputs (rate-02)",
+      {
+        "anthropic-ratelimit-tokens-remaining": "9000",
+        "anthropic-ratelimit-output-tokens-limit": "16000",
+        "anthropic-ratelimit-output-tokens-remaining": "0",
+        "anthropic-ratelimit-output-tokens-reset": "2026-12-01T00:00:03Z"
+      },
+      { tokens: { remaining: 9_000 }, others: [{ limit: 16_000, remaining: 0, resetMillis: 3_000 }] }
+    ],
+    [
+      "OpenRouter (rate-04)",
+      { "x-ratelimit-limit": "20", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1796083202000" },
+      { requests: { limit: 20, remaining: 0, resetMillis: 2_000 } }
+    ],
+    [
+      "Cerebras",
+      {
+        "x-ratelimit-limit-tokens-minute": "60000",
+        "x-ratelimit-remaining-tokens-minute": "0",
+        "x-ratelimit-reset-tokens-minute": "11.382867",
+        "x-ratelimit-remaining-requests-day": "0",
+        "x-ratelimit-reset-requests-day": "33011.382867"
+      },
+      {
+        tokens: { limit: 60_000, remaining: 0, resetMillis: 11_383 },
+        others: [{ remaining: 0, resetMillis: 33_011_383 }]
+      }
+    ],
+    [
+      "Mistral",
+      { "x-ratelimit-limit-req-minute": "30", "x-ratelimit-remaining-req-minute": "23" },
+      { requests: { limit: 30, remaining: 23 } }
+    ],
+    [
+      "Azure without a limit",
+      { "x-ratelimit-limit-tokens": "-1", "x-ratelimit-remaining-tokens": "-1" },
+      { tokens: {} }
+    ],
+    [
+      "Azure, over its limit",
+      { "x-ratelimit-remaining-tokens": "-27689", "x-ratelimit-reset-tokens": "64" },
+      { tokens: { remaining: 0, resetMillis: 64_000 } }
+    ],
+    ["Hugging Face", { ratelimit: '"api";r=0;t=55' }, { others: [{ remaining: 0, resetMillis: 55_000 }] }],
+    [
+      "LiteLLM before another",
+      { "llm_provider-retry-after": "7", "llm_provider-x-ratelimit-remaining-requests": "0" },
+      { requests: { remaining: 0 } }
+    ]
+  ]
+  for (const [who, given, is] of seen) {
+    it(`reads what ${who} says`, () => {
+      assert.deepStrictEqual(RateLimitHeaders.observe(headers(given), 200, now), is)
+    })
+  }
+
+  it("reads whether a call may be tried again", () => {
+    assert.strictEqual(RateLimitHeaders.shouldRetry(headers({ "x-should-retry": "true" })), true)
+    assert.strictEqual(RateLimitHeaders.shouldRetry(headers({ "x-should-retry": " False" })), false)
+    assert.isUndefined(RateLimitHeaders.shouldRetry(headers({ "x-should-retry": "1" })))
   })
 
   it("learns both dimensions of both providers", () => {
@@ -334,26 +483,96 @@ describe("RateLimit", () => {
     })
   )
 
-  it.effect("waits for all when the provider says that nothing is left, just that long", () =>
+  /** When calls are sent, one after the other, where the first meets a limit; and how it ends. */
+  const after = (
+    observed: RateLimitHeaders.Observed,
+    options: RateLimit.Options = {},
+    first: AiError.AiError | undefined = undefined
+  ) =>
     Effect.gen(function* () {
       const at: Array<number> = []
       const model = Scripted.make((_, index) =>
         Effect.withFiber((fiber) => {
-          if (index === 0) fiber.getRef(Notice.Limits)?.({ requests: { remaining: 0, resetMillis: 360_000 } })
-          return Effect.map(Clock.currentTimeMillis, (millis) => (at.push(millis), Scripted.response("x")))
+          if (index === 0) fiber.getRef(Notice.Limits)?.(observed)
+          return Effect.flatMap(Clock.currentTimeMillis, (millis) => {
+            at.push(millis)
+            return index === 0 && first !== undefined ? Effect.fail(first) : Effect.succeed(Scripted.response("x"))
+          })
         })
       )
       const fiber = yield* Effect.forkChild(
         Effect.provide(
-          Effect.andThen(ModelClient.send(request), ModelClient.send(request)),
-          Stack.make(RateLimit.layer(), model.layer)
+          Effect.andThen(Effect.exit(ModelClient.send(request)), Effect.exit(ModelClient.send(request))),
+          Stack.make(RateLimit.layer(options), model.layer)
         )
       )
       yield* TestClock.adjust("1 hour")
-      yield* Fiber.join(fiber)
-      assert.deepStrictEqual(at, [0, 360_000])
+      const exit = yield* Fiber.join(fiber)
+      return { at: at.map((millis) => millis - at[0]!), exit }
+    })
+
+  it.effect("waits for all when the provider says that nothing is left, just that long", () =>
+    Effect.gen(function* () {
+      const { at } = yield* after({ requests: { remaining: 0, resetMillis: 36_000 } })
+      assert.deepStrictEqual(at, [0, 36_000])
+      const outputs = yield* after({ others: [{ remaining: 0, resetMillis: 3_000 }] })
+      assert.deepStrictEqual(outputs.at, [0, 3_000])
     })
   )
+
+  it.effect("asks after a minute where the limit of a day is said to be used up, which need not be so", () =>
+    Effect.gen(function* () {
+      const day = { requests: { remaining: 0, resetMillis: 86_313_000 } }
+      assert.deepStrictEqual((yield* after(day)).at, [0, 60_000])
+      // Groq, refused: it says itself when to come back.
+      const refused = yield* after({ ...day, isRefused: true, retryAfterMillis: 86_000 })
+      assert.deepStrictEqual(refused.at, [0, 86_000])
+    })
+  )
+
+  it.effect("waits as long as a refusal says in its body", () =>
+    Effect.gen(function* () {
+      const { at } = yield* after({}, {}, limited("34 seconds"))
+      assert.deepStrictEqual(at, [0, 34_000])
+    })
+  )
+
+  for (const [what, observed, first] of [
+    ["retry-after: 1e9 (D1)", { isRefused: true, retryAfterMillis: 1e12 }, undefined],
+    ["a reset in thousands of years", { isRefused: true, requests: { remaining: 0, resetMillis: 1.8e15 } }, undefined],
+    ["a limit of 3 hours in a body", {}, limited("3 hours")]
+  ] as const) {
+    it.effect(`does not wait for longer than it may (${what}): the run stops, and says why`, () =>
+      Effect.gen(function* () {
+        const { at, exit } = yield* after(observed, {}, first)
+        assert.deepStrictEqual(at, [0])
+        const failed = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason)?.error : undefined
+        assert.isDefined(failed)
+        assert.isTrue(ModelFailure.isHopeless(failed!))
+        assert.match(
+          ModelFailure.message(failed!),
+          /wants no call.*longer than 10m.*the limit resets in (?:3h|more than a year)/
+        )
+      })
+    )
+  }
+
+  it("refuses numbers with which no call would begin, when it is built (D3)", () => {
+    for (const build of [
+      () => RateLimit.layer({ requestsPerMinute: 0 }),
+      () => RateLimit.layer({ tokensPerMinute: -1 }),
+      () => RateLimit.layer({ requestsPerMinute: Number.NaN }),
+      () => Concurrency.layer(0),
+      () => Concurrency.layer(1.5),
+      () => Window.layer({ concurrency: 0 }),
+      () => Retry.layer({ attempts: 0 }),
+      () => Flow.step("a", {}, () => Effect.succeed(1), { concurrency: 0 }),
+      () => Flow.step("a", {}, () => Effect.succeed(1), { samples: 0 }),
+      () => Flow.step("a", {}, () => Effect.succeed(1), { settings: { maxTokens: 0 } })
+    ]) {
+      assert.throws(build, /; it is a (?:whole )?number (?:above 0|from 1 on)/)
+    }
+  })
 })
 
 describe("Stack", () => {

@@ -78,6 +78,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     "connections",
     "headers"
   ])
+  OptionNames.checkNumbers("Anthropic.layer", options, { connections: OptionNames.COUNT, maxTokens: OptionNames.COUNT })
   return Layer.effect(
     ModelClient.ModelClient,
     Effect.gen(function* () {

@@ -90,6 +90,7 @@ export const layer = (
     "overflow",
     "headers"
   ])
+  OptionNames.checkNumbers("OpenAi.layer", options, { connections: OptionNames.COUNT })
   return Layer.effect(
     ModelClient.ModelClient,
     Effect.gen(function* () {

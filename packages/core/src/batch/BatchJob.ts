@@ -192,7 +192,7 @@ export const make = (
         }
         if (!ModelFailure.isRetryable(error) || ++tries > TRIES) return yield* error
         // It may have been created all the same, and be shown late.
-        yield* Effect.sleep(ModelFailure.retryAfter(error) ?? SETTLE)
+        yield* Effect.sleep(Duration.min(ModelFailure.retryAfter(error) ?? Duration.fromInputUnsafe(SETTLE), MAX_WAIT))
         if (ModelFailure.kind(error) === "rate") return yield* Effect.suspend(() => create)
         return (yield* findTwice) ?? (yield* Effect.suspend(() => create))
       })

@@ -10,6 +10,51 @@ export class UnknownOption extends Error {
   override readonly name = "UnknownOption"
 }
 
+/** What a number may be. */
+export interface NumberRule {
+  readonly least: number
+  readonly most?: number
+  /** `0` itself is not among them. */
+  readonly isAbove?: boolean
+  readonly isWhole?: boolean
+}
+
+/** Whole numbers from 1 on. */
+export const COUNT: NumberRule = { least: 1, isWhole: true }
+
+/** Numbers above 0. */
+export const ABOVE_0: NumberRule = { least: 0, isAbove: true }
+
+/** Numbers from 0 on. */
+export const FROM_0: NumberRule = { least: 0 }
+
+/** Shares, from 0 to 1. */
+export const SHARE: NumberRule = { least: 0, most: 1 }
+
+/** Throws for a number that nothing could be done with: of 0 calls at once, say, none would ever begin. */
+export const checkNumbers = (
+  what: string,
+  given: { readonly [name: string]: unknown } | object,
+  rules: { readonly [name: string]: NumberRule }
+): void => {
+  for (const [name, { isAbove = false, isWhole = false, least, most = Number.POSITIVE_INFINITY }] of Object.entries(
+    rules
+  )) {
+    const value = (given as { readonly [name: string]: unknown })[name]
+    if (value === undefined) continue
+    const fits =
+      typeof value === "number"
+      && !Number.isNaN(value)
+      && (isAbove ? value > least : value >= least)
+      && value <= most
+      && (!isWhole || Number.isInteger(value) || value === Number.POSITIVE_INFINITY)
+    if (fits) continue
+    throw new RangeError(
+      `${what}: ${name} is ${String(value)}; it is ${isWhole ? "a whole number" : "a number"} ${isAbove ? `above ${least}` : `from ${least}`}${Number.isFinite(most) ? ` to ${most}` : isAbove ? "" : " on"}`
+    )
+  }
+}
+
 /** Throws for an option that is not among the known ones, with the name that was meant. */
 export const check = (what: string, given: object, known: Iterable<string>): void => {
   const names = new Set(known)

@@ -1,6 +1,12 @@
 /**
  * What providers say about limits in their response headers: how long to wait, what is left, what the limits are.
  *
+ * **Details** Read are the forms of OpenAI and Azure (`x-ratelimit-remaining-requests: 0`, `x-ratelimit-reset-tokens: 6m0s`,
+ * `retry-after-ms`), Anthropic (`anthropic-ratelimit-output-tokens-reset`, RFC 3339), Groq, Cerebras, SambaNova and Mistral (`-minute`,
+ * `-hour`, `-day`), Together, OpenRouter and GitHub (`x-ratelimit-reset`, Unix seconds or milliseconds), Hugging Face and Cloudflare
+ * (`ratelimit: "api";r=0;t=55`), and of gateways before them (`llm_provider-retry-after`). A time of day is read by the server's own
+ * clock where the response has a `Date`.
+ *
  * @since 0.1.0
  */
 
@@ -19,93 +25,240 @@ export interface Dimension {
 export interface Observed {
   readonly requests?: Dimension
   readonly tokens?: Dimension
-  /** The provider refused the call for its limits (429), and wants no other before this many milliseconds. */
+  /** What else may run out: the tokens of outputs, those of a day, and so on. */
+  readonly others?: ReadonlyArray<Dimension>
+  /** Whether the provider refused the call for its limits (429), or since it is overloaded (503, 529). */
+  readonly isRefused?: boolean
+  /** It wants no other call before this many milliseconds. */
   readonly retryAfterMillis?: number
 }
 
-const HTTP_DATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? [\w ,:-]+ GMT$/i
-const SECONDS = /^\d+(?:\.\d+)?$/
-const GO_DURATION = /^(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?$/
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/
+const NUMBER = /^\d+(?:\.\d+)?$/
+/** Milliseconds by unit. */
+const UNITS: ReadonlyMap<string, number> = new Map(
+  (
+    [
+      [86_400_000, "d day days"],
+      [3_600_000, "h hr hrs hour hours"],
+      [60_000, "m min mins minute minutes"],
+      [1_000, "s sec secs second seconds"],
+      [1, "ms millisecond milliseconds"],
+      [0.001, "us µs μs microsecond microseconds"],
+      [0.000_001, "ns nanosecond nanoseconds"]
+    ] as const
+  ).flatMap(([millis, units]) => units.split(" ").map((unit) => [unit, millis] as const))
+)
 
-/**
- * The wait in milliseconds from `retry-after-ms` or `retry-after` (seconds, whole or with a fraction, or an HTTP date);
- * `undefined` where there is none or it is not of these forms. A bare number is never read as a date.
- */
-export const retryAfterMillis = (get: Get, now: number): number | undefined => {
-  const millis = get("retry-after-ms")?.trim()
-  if (millis !== undefined && SECONDS.test(millis)) return Math.ceil(Number(millis))
-  const value = get("retry-after")?.trim()
-  if (value === undefined || value === "") return undefined
-  if (SECONDS.test(value)) return Math.ceil(Number(value) * 1000)
-  return HTTP_DATE.test(value) ? fromDate(value, now) : undefined
-}
+const DURATION = /^(?:\d{1,15}(?:\.\d{1,12})?\s?[a-zµμ]{1,12}[\s,]{0,2}){1,7}$/i
+const DURATION_PART = /(\d+(?:\.\d+)?)\s?([a-zµμ]+)/gi
+const RFC_3339 = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/i
+/** The three forms of RFC 9110, section 5.6.7. */
+const HTTP_DATE =
+  /^(?:[a-z]{3}, \d{2} [a-z]{3} \d{4} \d{2}:\d{2}:\d{2} (?:GMT|UTC)|[a-z]{6,9}, \d{2}-[a-z]{3}-\d{2} \d{2}:\d{2}:\d{2} GMT|[a-z]{3} [a-z]{3} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})$/i
 
-/**
- * Milliseconds from a reset header: a duration (`6m0s`, `1h0m1.5s`, `20ms`), seconds (`45`), Unix seconds, or an
- * RFC 3339 time; `undefined` for any other form.
- */
-export const resetMillis = (text: string | null | undefined, now: number): number | undefined => {
-  const value = text?.trim()
-  if (value === undefined || value === "") return undefined
-  if (SECONDS.test(value)) {
-    const seconds = Number(value)
-    return seconds >= 1e9 ? Math.max(0, seconds * 1000 - now) : Math.ceil(seconds * 1000)
+/** Milliseconds of a duration with its units: `6m0s`, `1.5s`, `20ms`, `1d2h`, `43 seconds`; `undefined` for anything else. */
+export const durationMillis = (text: string): number | undefined => {
+  const value = text.trim()
+  if (!DURATION.test(value)) return undefined
+  let total = 0
+  for (const [, number, unit] of value.matchAll(DURATION_PART)) {
+    const millis = UNITS.get(unit!.toLowerCase())
+    if (millis === undefined) return undefined
+    total += Number(number) * millis
   }
-  if (RFC_3339.test(value)) return fromDate(value, now)
-  const parts = GO_DURATION.exec(value)
-  if (parts === null) return undefined
-  const [h = "0", m = "0", s = "0", ms = "0"] = parts.slice(1)
-  return Math.ceil(Number(h) * 3_600_000 + Number(m) * 60_000 + Number(s) * 1000 + Number(ms))
+  return Math.ceil(total)
 }
 
-const fromDate = (text: string, now: number): number | undefined => {
-  const at = Date.parse(text)
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now)
+/** Numbers from here on are a time since 1970, and no wait: in seconds, milliseconds, microseconds. */
+const EPOCH = 1e9
+
+const sinceEpoch = (value: number): number => (value >= 1e15 ? value / 1_000 : value >= 1e12 ? value : value * 1_000)
+
+/** Milliseconds of a wait: seconds, a duration, or a time by the server's clock. */
+const waitMillis = (value: string, now: number): number | undefined => {
+  if (NUMBER.test(value)) {
+    const number = Number(value)
+    return number >= EPOCH ? until(sinceEpoch(number), now) : Math.ceil(number * 1_000)
+  }
+  if (RFC_3339.test(value) || HTTP_DATE.test(value)) {
+    const at = Date.parse(/^[a-z]{3} [a-z]{3}/i.test(value) ? `${value} GMT` : value)
+    return Number.isNaN(at) ? undefined : until(at, now)
+  }
+  return durationMillis(value)
 }
 
-/** The first header that is there, as a whole number. */
-const count = (get: Get, names: ReadonlyArray<string>): number | undefined => {
-  for (const name of names) {
-    const value = get(name)?.trim()
-    if (value !== undefined && /^\d+$/.test(value)) return Number(value)
+const until = (at: number, now: number): number => Math.max(0, Math.ceil(at - now))
+
+/** The clocks of two machines that go right differ by less; the `Date` of a response has whole seconds. */
+const SKEW = 2_000
+
+/** What the clock of the server shows, by the `Date` of its response; ours where that is not known, or says the same. */
+const serverNow = (get: Get, now: number): number => {
+  // One that was kept on its way is as old as it says.
+  if ((get("age") ?? "") !== "") return now
+  const date = get("date")?.trim() ?? ""
+  const at = HTTP_DATE.test(date) ? Date.parse(date) : Number.NaN
+  return Number.isNaN(at) || Math.abs(at - now) <= SKEW ? now : at
+}
+
+const header = (get: Get, name: string): string | undefined => {
+  const value = get(name)?.trim()
+  return value === undefined || value === "" ? undefined : value
+}
+
+/** What a gateway passes on of the provider behind it, beside its own. */
+const withProvider = (get: Get): Get => {
+  const prefix = "llm_provider-"
+  return ["retry-after", "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens", "date"].some(
+    (name) => header(get, prefix + name) !== undefined
+  )
+    ? (name) => get(name) ?? get(prefix + name)
+    : get
+}
+
+/**
+ * The wait in milliseconds that a response asks for: `retry-after-ms` or `retry-after` (seconds, a duration, or a time), and what
+ * others call it. `undefined`: it asks for none; a wait of 0, or until a time that is past, is none either.
+ */
+export const retryAfterMillis = (from: Get, now: number): number | undefined => {
+  const get = withProvider(from)
+  for (const name of ["retry-after-ms", "x-ms-retry-after-ms"]) {
+    const value = header(get, name)
+    const millis = value !== undefined && NUMBER.test(value) ? Math.ceil(Number(value)) : 0
+    if (millis > 0) return millis
+  }
+  for (const name of ["retry-after", "x-retry-after", "x-ratelimit-timeremaining"]) {
+    // Two of one name are joined by a comma.
+    const value = header(get, name)
+    const millis = value === undefined ? undefined : waitOf(value, serverNow(get, now))
+    if (millis !== undefined && millis > 0) return millis
   }
   return undefined
 }
 
-/** The names of one dimension's headers, those of OpenAI's form first. */
-const namesOf = (openAi: string, anthropic: ReadonlyArray<string>) => {
-  const names = (what: string) => [`x-ratelimit-${what}-${openAi}`, ...anthropic.map((name) => `${name}-${what}`)]
-  return { limit: names("limit"), remaining: names("remaining"), reset: names("reset") }
+const waitOf = (value: string, now: number): number | undefined => {
+  const [first] = /^\d+(?:\.\d+)?, \d/.test(value) ? value.split(",") : [value]
+  return waitMillis(first!, now)
 }
 
-const requestNames = namesOf("requests", ["anthropic-ratelimit-requests"])
-const tokenNames = namesOf("tokens", ["anthropic-ratelimit-tokens", "anthropic-ratelimit-input-tokens"])
+/**
+ * Milliseconds from a reset header: a duration (`6m0s`, `1h0m1.5s`, `20ms`), seconds (`45`), Unix seconds or milliseconds, an RFC 3339
+ * time or an HTTP date; `undefined` for any other form.
+ */
+export const resetMillis = (text: string | null | undefined, now: number): number | undefined => {
+  const value = text?.trim()
+  return value === undefined || value === "" ? undefined : waitMillis(value, now)
+}
 
-const dimension = (get: Get, now: number, names: typeof requestNames): Dimension | undefined => {
-  const limit = count(get, names.limit)
-  const remaining = count(get, names.remaining)
-  let reset: number | undefined
-  for (const name of names.reset) reset ??= resetMillis(get(name), now)
-  return limit === undefined && remaining === undefined && reset === undefined
+/** Whether the provider says that the call may be tried again, or may not: `x-should-retry`. */
+export const shouldRetry = (get: Get): boolean | undefined => {
+  const value = header(get, "x-should-retry")?.toLowerCase()
+  return value === "true" ? true : value === "false" ? false : undefined
+}
+
+/** A whole number; more than is left was used up where it is below 0. */
+const count = (value: string | undefined): number | undefined =>
+  value !== undefined && /^-?\d+(?:\.\d+)?$/.test(value) ? Math.floor(Number(value)) : undefined
+
+interface Names {
+  readonly limit: string
+  readonly remaining: string
+  readonly reset: string
+}
+
+/** The names of dimensions' headers: `{}` stands for `limit`, `remaining` and `reset`. */
+const namesOf = (...forms: ReadonlyArray<string>): ReadonlyArray<Names> =>
+  forms.map((form) => ({
+    limit: form.replace("{}", "limit"),
+    remaining: form.replace("{}", "remaining"),
+    reset: form.replace("{}", "reset")
+  }))
+
+const requestNames = namesOf(
+  "x-ratelimit-{}-requests",
+  "anthropic-ratelimit-requests-{}",
+  "x-ratelimit-{}-requests-minute",
+  "x-ratelimit-{}-req-minute",
+  "x-ratelimit-{}",
+  "ratelimit-{}"
+)
+
+const tokenNames = namesOf(
+  "x-ratelimit-{}-tokens",
+  "anthropic-ratelimit-tokens-{}",
+  "anthropic-ratelimit-input-tokens-{}",
+  "x-ratelimit-{}-tokens-minute",
+  "x-tokenlimit-{}"
+)
+
+const otherNames = namesOf(
+  "anthropic-ratelimit-input-tokens-{}",
+  "anthropic-ratelimit-output-tokens-{}",
+  "x-ratelimit-{}-project-tokens",
+  "x-ratelimit-{}-tokens_usage_based",
+  "x-ratelimit-{}-requests-hour",
+  "x-ratelimit-{}-requests-day",
+  "x-ratelimit-{}-tokens-hour",
+  "x-ratelimit-{}-tokens-day",
+  "ratelimitbysize-{}"
+)
+
+const dimension = (get: Get, now: number, names: Names): Dimension | undefined => {
+  const limit = count(header(get, names.limit))
+  const left = count(header(get, names.remaining))
+  const reset = resetMillis(get(names.reset), now)
+  // A limit of -1 is none.
+  const isLimited = limit === undefined || limit >= 0
+  return limit === undefined && left === undefined && reset === undefined
     ? undefined
     : {
-        ...(limit === undefined ? undefined : { limit }),
-        ...(remaining === undefined ? undefined : { remaining }),
+        ...(limit === undefined || !isLimited ? undefined : { limit }),
+        ...(left === undefined || !isLimited ? undefined : { remaining: Math.max(0, left) }),
         ...(reset === undefined ? undefined : { resetMillis: reset })
       }
 }
 
-/** Both dimensions from the headers of OpenAI (and compatible) or Anthropic; `undefined` when there are none. */
-export const observe = (get: Get, status: number, now: number): Observed | undefined => {
-  const requests = dimension(get, now, requestNames)
-  const tokens = dimension(get, now, tokenNames)
-  const retryAfter = status === 429 ? retryAfterMillis(get, now) : undefined
-  return requests === undefined && tokens === undefined && retryAfter === undefined
+const first = (get: Get, now: number, names: ReadonlyArray<Names>): Dimension | undefined => {
+  for (const name of names) {
+    const found = dimension(get, now, name)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Dimensions of which something is left or nothing: their limits alone say nothing. */
+const others = (get: Get, now: number): ReadonlyArray<Dimension> =>
+  otherNames.flatMap((names) => (header(get, names.remaining) === undefined ? [] : (dimension(get, now, names) ?? [])))
+
+/** Structured fields (draft-ietf-httpapi-ratelimit-headers): `"api";r=0;t=55`. */
+const structured = (get: Get): ReadonlyArray<Dimension> =>
+  (header(get, "ratelimit") ?? "")
+    .slice(0, 1_000)
+    .split(",")
+    .flatMap((item) => {
+      const remaining = /;\s*r=(\d+)/.exec(item)?.[1]
+      const seconds = /;\s*t=(\d+)/.exec(item)?.[1]
+      return remaining === undefined || seconds === undefined
+        ? []
+        : [{ remaining: Number(remaining), resetMillis: Number(seconds) * 1_000 }]
+    })
+
+/** What a response says of limits; `undefined` where it says nothing. */
+export const observe = (from: Get, status: number, now: number): Observed | undefined => {
+  const get = withProvider(from)
+  const theirs = serverNow(get, now)
+  const requests = first(get, theirs, requestNames)
+  const tokens = first(get, theirs, tokenNames)
+  const more = [...others(get, theirs), ...structured(get)]
+  const isRefused = status === 429 || status === 503 || status === 529
+  const retryAfter = isRefused ? retryAfterMillis(get, now) : undefined
+  return requests === undefined && tokens === undefined && more.length === 0 && retryAfter === undefined
     ? undefined
     : {
         ...(requests === undefined ? undefined : { requests }),
         ...(tokens === undefined ? undefined : { tokens }),
+        ...(more.length === 0 ? undefined : { others: more }),
+        ...(isRefused ? { isRefused } : undefined),
         ...(retryAfter === undefined ? undefined : { retryAfterMillis: retryAfter })
       }
 }

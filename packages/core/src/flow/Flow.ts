@@ -141,6 +141,20 @@ const checkBudget = (what: string, budget: Budget.Options | undefined): void => 
     OptionNames.check(`${what} for ${model}`, limits, LIMITS)
 }
 
+/** Throws for numbers with which no row could be run, or no call be made. */
+const checkCalls = (
+  what: string,
+  { concurrency, settings = {} }: Pick<Node.Policy, "concurrency" | "settings">
+): void => {
+  OptionNames.checkNumbers(what, { concurrency }, { concurrency: OptionNames.COUNT })
+  OptionNames.checkNumbers(`the settings of ${what}`, settings, {
+    temperature: OptionNames.FROM_0,
+    topP: OptionNames.SHARE,
+    maxTokens: OptionNames.COUNT,
+    dimensions: OptionNames.COUNT
+  })
+}
+
 const placesOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<string> => {
   const places = new Set<string>()
   const add = (path: unknown): void => {
@@ -195,6 +209,11 @@ const make_ = <
 ): Flow<SinkErrors<Outputs[number]> | StackError | ServicesError> => {
   OptionNames.check(`flow ${name}`, options, OPTIONS)
   checkBudget(`the budget of flow ${name}`, options.budget)
+  checkCalls(`flow ${name}`, options)
+  OptionNames.checkNumbers(`flow ${name}`, options, {
+    allowFailedRows: OptionNames.FROM_0,
+    stopAfterFailedRows: OptionNames.FROM_0
+  })
   if (!Array.isArray(options.outputs)) {
     throw new Node.FlowError({ message: `flow ${name} has no outputs: list its sinks, outputs: [Sink.jsonl(…)]` })
   }
@@ -316,6 +335,8 @@ export const step = <In extends Node.Inputs, B, E, R, const O extends StepOption
   const { check, pack, quality, reuse, samples, varies, when, ...policy }: StepOptions<In> = options ?? {}
   OptionNames.check(`step ${name}`, options ?? {}, STEP_OPTIONS)
   checkBudget(`the budget of step ${name}`, options?.budget)
+  checkCalls(`step ${name}`, policy)
+  OptionNames.checkNumbers(`step ${name}`, { samples }, { samples: OptionNames.COUNT })
   const varying = varyingOf(name, { varies, reuse, pack })
   return Node.make(
     name,

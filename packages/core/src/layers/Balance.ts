@@ -20,6 +20,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "../data/OptionNames.ts"
 import type * as AiError from "effect/ai/AiError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -44,8 +45,11 @@ export const layer = <const P extends readonly [Endpoint<unknown, unknown>, ...A
   ModelClient.ModelClient,
   P[number] extends Endpoint<infer E, unknown> ? E : never,
   P[number] extends Endpoint<unknown, infer R> ? R : never
-> =>
-  Layer.effect(
+> => {
+  for (const endpoint of endpoints) {
+    OptionNames.checkNumbers("Balance.layer", endpoint, { weight: OptionNames.FROM_0 })
+  }
+  return Layer.effect(
     ModelClient.ModelClient,
     Effect.gen(function* () {
       const cooldown = yield* Cooldown.make(options)
@@ -98,3 +102,4 @@ export const layer = <const P extends readonly [Endpoint<unknown, unknown>, ...A
       } satisfies ModelClient.Service
     })
   ) as never
+}

@@ -29,6 +29,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "../data/OptionNames.ts"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -95,11 +96,19 @@ type Needs = Store.Store | Pricing.Pricing | FileSystem.FileSystem | Path.Path
 /** Sends requests in batches, where the provider has them. */
 export const layer = (
   options: Options = {}
-): Layer.Layer<ModelClient.ModelClient, AiError.AiError, ModelClient.ModelClient | Needs> =>
-  ModelClient.middlewareEffect((next) => make(next, options), {
+): Layer.Layer<ModelClient.ModelClient, AiError.AiError, ModelClient.ModelClient | Needs> => {
+  OptionNames.checkNumbers("Batch.layer", options, {
+    tries: OptionNames.COUNT,
+    maxRequests: OptionNames.COUNT,
+    maxBytes: OptionNames.COUNT,
+    enqueuedTokens: OptionNames.COUNT,
+    attempts: OptionNames.COUNT
+  })
+  return ModelClient.middlewareEffect((next) => make(next, options), {
     name: NAME,
     service: { tier: "batch", steps: options.steps }
   })
+}
 
 /** The same, put over a client. */
 export const make = Effect.fnUntraced(function* (

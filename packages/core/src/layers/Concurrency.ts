@@ -3,14 +3,16 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "../data/OptionNames.ts"
 import type * as Layer from "effect/Layer"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as ModelClient from "../seam/ModelClient.ts"
 
 /** Lets `limit` calls through at once; the others wait in their order. */
-export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  ModelClient.middlewareEffect(
+export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+  OptionNames.checkNumbers("Concurrency.layer", { limit }, { limit: OptionNames.COUNT })
+  return ModelClient.middlewareEffect(
     (next) =>
       Effect.map(
         Semaphore.make(limit),
@@ -20,3 +22,4 @@ export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never
       ),
     { name: "Concurrency", paces: true }
   )
+}

@@ -18,6 +18,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "../data/OptionNames.ts"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -55,6 +56,11 @@ export const layer = ({ atLeast = "1 second", atMost = 0.1, model, quantile = 0.
   never,
   ModelClient.ModelClient
 > => {
+  OptionNames.checkNumbers(
+    "Hedge.layer",
+    { atMost, quantile },
+    { atMost: OptionNames.SHARE, quantile: OptionNames.SHARE }
+  )
   const least = Duration.toMillis(Duration.fromInputUnsafe(atLeast))
   return ModelClient.middlewareEffect(
     (next) =>

@@ -37,6 +37,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "../data/OptionNames.ts"
 import type * as AiError from "effect/ai/AiError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -105,8 +106,10 @@ type Entry = Request.Entry<Asking>
 /** Asks the texts of steps that say `pack` together. */
 export const layer = (
   options: Options = {}
-): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store> =>
-  ModelClient.middlewareEffect((next) => make(next, options), { name: NAME })
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store> => {
+  OptionNames.checkNumbers("Pack.layer", options, { maxTokens: OptionNames.COUNT })
+  return ModelClient.middlewareEffect((next) => make(next, options), { name: NAME })
+}
 
 const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Options) {
   const { reuse } = yield* Store.Store

@@ -3,8 +3,9 @@
  *
  * **Details** Two token buckets of `effect/persistence/RateLimiter` a model. Before a call its tokens are taken (counted
  * input, expected output); the difference to what it used is given back or taken with the next call. Limits that the provider
- * reports in its headers are learned: a lower one holds at once, and an unknown one becomes known. When the provider says
- * that nothing is left, or answers 429, every call to that model waits just as long as it says.
+ * reports in its headers are learned, and hold beside those of the options. When it refuses a call and says for how long, every call
+ * to that model waits so long; when it says that nothing is left, until there is again, though at most a minute: then a call tells. A
+ * wait of more than `maxWait` is not waited: calls fail, the run stops, and says when to resume it.
  *
  * **Example** (limits of one's own account)
  *
@@ -23,11 +24,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as AiError from "effect/ai/AiError"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import type * as RateLimitHeaders from "../data/RateLimitHeaders.ts"
 import * as Usage from "../data/Usage.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
+import * as ModelFailure from "../seam/ModelFailure.ts"
 import * as Notice from "../seam/Notice.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
 
@@ -36,6 +39,8 @@ export interface Options {
   readonly requestsPerMinute?: number
   /** Input and output together. Default: what the provider's headers say; without them no limit. */
   readonly tokensPerMinute?: number
+  /** The longest that calls wait when the provider asks for it. Default: 10 minutes. */
+  readonly maxWait?: Duration.Input
 }
 
 const WINDOW = Duration.minutes(1)
@@ -48,6 +53,8 @@ interface Limits {
   tokens: number | undefined
   /** No call starts before this time (milliseconds since 1970). */
   pausedUntil: number
+  /** The wait of the options, in milliseconds. */
+  readonly maxWait: number
   /** Running mean of the output tokens of an answer. */
   output: number
   /** Tokens that ended calls used beyond what was taken for them (or less, below 0): taken with the next call's. */
@@ -61,6 +68,7 @@ export const layerShared = (
   ModelClient.middlewareEffect(
     (next) =>
       Effect.map(RateLimiter.RateLimiter, (limiter): ModelClient.Send => {
+        const maxWait = Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "10 minutes"))
         const models = new Map<string, Limits>()
         const limitsOf = (model: string): Limits => {
           let limits = models.get(model)
@@ -69,6 +77,7 @@ export const layerShared = (
               requests: options.requestsPerMinute,
               tokens: options.tokensPerMinute,
               pausedUntil: 0,
+              maxWait,
               output: FIRST_OUTPUT,
               owed: 0
             }
@@ -84,8 +93,10 @@ export const layerShared = (
             const expected =
               limits.tokens === undefined ? 0 : expectedTokens(request, limits, fiber.getRef(TokenCounter.TokenCounter))
             const observe = (observed: RateLimitHeaders.Observed) =>
-              learn(limits, observed, clock.currentTimeMillisUnsafe())
-            const call = Effect.provideService(next.send(request), Notice.Limits, observe)
+              learn(limits, options, observed, clock.currentTimeMillisUnsafe())
+            const call = Effect.tapError(Effect.provideService(next.send(request), Notice.Limits, observe), (error) =>
+              Effect.sync(() => refused(limits, error, clock.currentTimeMillisUnsafe()))
+            )
             return Effect.flatMap(waitForTurn(limiter, model, limits, expected), () =>
               limits.tokens === undefined ? call : settle(limits, expected, call)
             )
@@ -96,7 +107,11 @@ export const layerShared = (
 
 /** Limits for this process alone. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
-  OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute"])
+  OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute", "maxWait"])
+  OptionNames.checkNumbers("RateLimit.layer", options, {
+    requestsPerMinute: OptionNames.ABOVE_0,
+    tokensPerMinute: OptionNames.ABOVE_0
+  })
   return layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
 }
 
@@ -128,7 +143,7 @@ const waitForTurn = (
   model: string,
   limits: Limits,
   tokens: number
-): Effect.Effect<void> =>
+): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
     let millis = 0
     if (limits.requests !== undefined) {
@@ -146,6 +161,7 @@ const waitForTurn = (
     for (;;) {
       const left = limits.pausedUntil - (yield* Clock.currentTimeMillis)
       if (left <= 0) return
+      if (left > limits.maxWait) return yield* Effect.fail(tooLong(model, left, limits.maxWait))
       yield* pause(model, left)
     }
   })
@@ -175,19 +191,40 @@ const settle = <A extends ModelResponse.ModelResponse, E, R>(
     return undefined
   })
 
-/** Takes over limits that are lower or were unknown, and pauses when the provider says that nothing is left. */
-const learn = (limits: Limits, observed: RateLimitHeaders.Observed, now: number): void => {
-  const { requests, retryAfterMillis, tokens } = observed
+/** The longest that is waited where a provider says that nothing is left, and has not refused a call: then the next one tells. */
+const MOST_UNTIL_ASKED = 60_000
+
+/** The pause that a dimension of which nothing is left asks for. */
+const pauseOf = ({ remaining, resetMillis }: RateLimitHeaders.Dimension): number =>
+  remaining === 0 ? (resetMillis ?? 0) : 0
+
+/** Takes on the limits that a provider reports, and pauses where it refuses or says that nothing is left. */
+const learn = (limits: Limits, own: Options, observed: RateLimitHeaders.Observed, now: number): void => {
+  const { isRefused, others = [], requests, retryAfterMillis, tokens } = observed
   if (requests?.limit !== undefined && requests.limit > 0) {
-    limits.requests = Math.min(limits.requests ?? requests.limit, requests.limit)
+    limits.requests = Math.min(own.requestsPerMinute ?? requests.limit, requests.limit)
   }
   if (tokens?.limit !== undefined && tokens.limit > 0) {
-    limits.tokens = Math.min(limits.tokens ?? tokens.limit, tokens.limit)
+    limits.tokens = Math.min(own.tokensPerMinute ?? tokens.limit, tokens.limit)
   }
-  const waits = [
-    retryAfterMillis ?? 0,
-    requests?.remaining === 0 ? (requests.resetMillis ?? 0) : 0,
-    tokens?.remaining === 0 ? (tokens.resetMillis ?? 0) : 0
-  ]
-  limits.pausedUntil = Math.max(limits.pausedUntil, now + Math.max(...waits))
+  const whole = Math.max(0, ...[requests, tokens, ...others].map((one) => (one === undefined ? 0 : pauseOf(one))))
+  // A reset says when all is there again, and that may be the limit of a day.
+  const wait = retryAfterMillis ?? (isRefused === true ? whole : Math.min(whole, MOST_UNTIL_ASKED))
+  limits.pausedUntil = Math.max(limits.pausedUntil, now + wait)
 }
+
+/** What a refusal says in its body, or one that came without headers. */
+const refused = (limits: Limits, error: AiError.AiError, now: number): void => {
+  const wait = ModelFailure.kind(error) === "rate" ? ModelFailure.retryAfter(error) : undefined
+  if (wait !== undefined) limits.pausedUntil = Math.max(limits.pausedUntil, now + Duration.toMillis(wait))
+}
+
+const tooLong = (model: string, wait: number, maxWait: number): AiError.AiError =>
+  AiError.make({
+    module: "RateLimit",
+    method: "send",
+    reason: ModelFailure.waitTooLong(
+      `the provider wants no call${model === "" ? "" : ` to ${model}`} for longer than ${Duration.format(Duration.millis(maxWait))} (RateLimit.layer({ maxWait }))`,
+      wait
+    )
+  })

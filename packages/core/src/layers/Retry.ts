@@ -61,18 +61,13 @@ interface Trying {
 /** Tries again, as the options say. Of several in a stack the lowest counts: together they have one budget of attempts. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   OptionNames.check("Retry.layer", options, ["attempts", "reasks", "base", "maxPause", "maxWait", "within"])
-  for (const [name, least] of [
-    ["attempts", 1],
-    ["reasks", 0]
-  ] as const) {
-    const given = options[name]
-    if (given !== undefined && !(Number.isInteger(given) && given >= least)) {
-      throw new RangeError(`Retry.layer: ${name} is ${given}; it is a whole number from ${least} on`)
-    }
-  }
+  OptionNames.checkNumbers("Retry.layer", options, {
+    attempts: OptionNames.COUNT,
+    reasks: { ...OptionNames.FROM_0, isWhole: true }
+  })
   const attempts = options.attempts ?? 6
   const reasks = options.reasks ?? Math.min(2, attempts - 1)
-  const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "2 minutes")
+  const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "10 minutes")
   const schedule = makeSchedule(options, maxWait)
   return ModelClient.middleware(
     (send) => {
@@ -107,7 +102,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
               })
               return Effect.mapError(Effect.retry(again, schedule(request.model ?? "", trying)), (error) => {
                 // A provider may fail with one error each time: what is marked is a copy.
-                const marked = ModelFailure.copyOf(error)
+                const marked = lastOf(error, maxWait)
                 exhausted.add(marked)
                 return marked
               })
@@ -142,7 +137,9 @@ const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
       Schedule.while(backoff, ({ input }) => Effect.sync(() => mayRetry(input, trying, maxWait))),
       ({ duration, input }) => {
         if (ModelFailure.kind(input) === "output") return Effect.succeed(Duration.zero)
-        const wait = ModelFailure.retryAfter(input) ?? duration
+        const given = ModelFailure.retryAfter(input)
+        // A wait of nothing would be a try after the other in no time.
+        const wait = given === undefined || Duration.isZero(given) ? duration : given
         return Effect.withFiberSucceed((fiber) => {
           const milliseconds = Duration.toMillis(wait)
           const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
@@ -156,9 +153,27 @@ const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
 /** Whether another attempt is worth it, and takes it from its budget. */
 const mayRetry = (error: AiError.AiError, trying: Trying, maxWait: Duration.Duration): boolean => {
   if (isWrong(error)) return !trying.isSame && trying.reasks-- > 0
-  if (!ModelFailure.isRetryable(error)) return false
+  return ModelFailure.isRetryable(error) && !isTooLong(error, maxWait) && trying.attempts-- > 0
+}
+
+/** Whether the provider asks for a wait of more than a call waits. */
+const isTooLong = (error: AiError.AiError, maxWait: Duration.Duration): boolean => {
   const wait = ModelFailure.retryAfter(error)
-  return (wait === undefined || Duration.isLessThanOrEqualTo(wait, maxWait)) && trying.attempts-- > 0
+  return wait !== undefined && Duration.isGreaterThan(wait, maxWait)
+}
+
+/** The failure of the last attempt; where a limit is there again after too long, that of every other call, too. */
+const lastOf = (error: AiError.AiError, maxWait: Duration.Duration): AiError.AiError => {
+  if (ModelFailure.kind(error) !== "rate" || !isTooLong(error, maxWait)) return ModelFailure.copyOf(error)
+  const description = ModelFailure.description(error) ?? error.reason.message
+  return AiError.make({
+    module: error.module,
+    method: error.method,
+    reason: ModelFailure.waitTooLong(
+      `${description}: it is longer than the ${Duration.format(maxWait)} of Retry.layer({ maxWait })`,
+      Duration.toMillis(ModelFailure.retryAfter(error)!)
+    )
+  })
 }
 
 const unfit = (problem: string, response: ModelResponse.ModelResponse): AiError.AiError =>

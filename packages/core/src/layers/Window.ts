@@ -14,6 +14,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionNames from "../data/OptionNames.ts"
 import type * as AiError from "effect/ai/AiError"
 import type * as Duration from "effect/Duration"
 import * as Context from "effect/Context"
@@ -48,8 +49,9 @@ interface Waiting extends Request.Request<ModelResponse.ModelResponse, AiError.A
 const Waiting = Request.tagged<Waiting>("Waiting")
 
 /** Gathers requests and sends them on by the window. */
-export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  ModelClient.middlewareEffect(
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+  OptionNames.checkNumbers("Window.layer", options, { size: OptionNames.COUNT, concurrency: OptionNames.COUNT })
+  return ModelClient.middlewareEffect(
     (next) => {
       const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
       const call: ModelClient.Send = limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
@@ -89,6 +91,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     },
     { name: "Window", paces: true }
   )
+}
 
 const embeddingOf = ({ request }: Request.Entry<Waiting>): ModelRequest.Embedding =>
   request.request as ModelRequest.Embedding

@@ -70,8 +70,10 @@ export const kind = (error: AiError.AiError): Kind => {
   }
 }
 
-/** Whether the same request to the same model may succeed later. */
+/** Whether the same request to the same model may succeed later; a provider that says so (`x-should-retry`) knows best. */
 export const isRetryable = (error: AiError.AiError): boolean => {
+  const said = metadataOf(error)?.[shouldRetryKey]
+  if (typeof said === "boolean") return said
   const k = kind(error)
   return k === "rate" || k === "transient"
 }
@@ -81,8 +83,8 @@ export const isDenied = ({ reason }: AiError.AiError): boolean =>
   reason._tag === "AuthenticationError" && reason.kind === "InsufficientPermissions"
 
 /**
- * Whether every other call to this provider will fail the same way, so that a run had better stop: no credit, no key, or
- * nobody there, also after retries.
+ * Whether every other call to this provider will fail the same way, so that a run had better stop: no credit, no key, nobody there,
+ * also after retries, or a limit that is there again after longer than anybody waits.
  */
 export const isHopeless = (error: AiError.AiError): boolean => {
   const k = kind(error)
@@ -90,6 +92,7 @@ export const isHopeless = (error: AiError.AiError): boolean => {
     k === "quota"
     || (k === "auth" && !isDenied(error))
     || (error.reason._tag === "NetworkError" && error.reason.description?.startsWith(unreachable) === true)
+    || metadataOf(error)?.[stopsKey] === true
   )
 }
 
@@ -180,11 +183,30 @@ export const outputLimit = ({ reason }: AiError.AiError): number | undefined => 
   return typeof limit === "number" ? limit : undefined
 }
 
+const metadataOf = ({ reason }: AiError.AiError): { readonly [key: string]: unknown } | undefined =>
+  "metadata" in reason ? (reason.metadata as { readonly [key: string]: unknown }) : undefined
+
+/** The key in a reason's metadata by which a provider says whether a call may be tried again. */
+export const shouldRetryKey = "shouldRetry"
+
+/** The key in a reason's metadata that says that no other call to the provider would do better for now. */
+const stopsKey = "stopsRun"
+
+/** The failure of a call that would have to wait for longer than it may: the run stops, and is resumed later. */
+export const waitTooLong = (description: string, milliseconds: number): AiError.RateLimitError =>
+  new AiError.RateLimitError({
+    retryAfter: Duration.millis(milliseconds),
+    metadata: { description, [stopsKey]: true }
+  })
+
+/** A wait in words. */
+export const durationText = (wait: Duration.Duration): string =>
+  Duration.isGreaterThan(wait, Duration.days(366)) ? "more than a year" : Duration.format(wait)
+
 /** How long the provider asks to wait, from a 429 or any other answer that says so. */
 export const retryAfter = (error: AiError.AiError): Duration.Duration | undefined => {
   if (error.retryAfter !== undefined) return error.retryAfter
-  const metadata = "metadata" in error.reason ? error.reason.metadata : undefined
-  const millis = metadata?.[retryAfterKey]
+  const millis = metadataOf(error)?.[retryAfterKey]
   return typeof millis === "number" ? Duration.millis(millis) : undefined
 }
 
@@ -241,10 +263,14 @@ const reasonOf = (
 
 /** The message for a person: without module prefix and generic advice. */
 export const message = (error: AiError.AiError): string => {
-  const reason = error.reason
+  const own = description(error)
+  const wait = own === undefined ? undefined : retryAfter(error)
+  return wait === undefined ? (own ?? error.reason.message) : `${own}; the limit resets in ${durationText(wait)}`
+}
+
+/** The provider's own words, where it has some. */
+export const description = ({ reason }: AiError.AiError): string | undefined => {
   const own =
     "description" in reason ? reason.description : "metadata" in reason ? reason.metadata["description"] : undefined
-  if (typeof own !== "string" || own === "") return reason.message
-  const wait = retryAfter(error)
-  return wait === undefined ? own : `${own}; the limit resets in ${Duration.format(wait)}`
+  return typeof own === "string" && own !== "" ? own : undefined
 }

@@ -17,6 +17,8 @@ export interface Refusal {
   readonly code: string | undefined
   readonly type: string | undefined
   readonly headers: RateLimitHeaders.Get
+  /** The wait that the body asks for, in milliseconds. */
+  readonly wait: number | undefined
   /** Milliseconds since 1970. */
   readonly now: number
   /** The endpoint that was called, for the message of a 404. */
@@ -58,9 +60,11 @@ export const toAiError = (refusal: Refusal): AiError.AiError =>
 
 const toReason = (refusal: Refusal): AiError.AiErrorReason => {
   const { code, status, type } = refusal
-  const wait = RateLimitHeaders.retryAfterMillis(refusal.headers, refusal.now)
+  const wait = RateLimitHeaders.retryAfterMillis(refusal.headers, refusal.now) ?? refusal.wait
+  const shouldRetry = RateLimitHeaders.shouldRetry(refusal.headers)
   const description = `${status} ${refusal.message}${code === undefined ? "" : ` (${SafeText.line(code, 200)})`}`
-  const metadata = wait === undefined ? {} : { [ModelFailure.retryAfterKey]: wait }
+  const said = shouldRetry === undefined ? undefined : { [ModelFailure.shouldRetryKey]: shouldRetry }
+  const metadata = { ...(wait === undefined ? undefined : { [ModelFailure.retryAfterKey]: wait }), ...said }
   if (isQuota(refusal)) {
     return new AiError.QuotaExhaustedError({
       metadata: { description: `${description}: add credit to the account, then run again: what was answered is kept` }
@@ -108,7 +112,7 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
     case 429:
       return new AiError.RateLimitError({
         ...(wait === undefined ? undefined : { retryAfter: Duration.millis(wait) }),
-        metadata: { description }
+        metadata: { description, ...said }
       })
     default:
       return status >= 500
@@ -116,7 +120,7 @@ const toReason = (refusal: Refusal): AiError.AiErrorReason => {
         : new AiError.InvalidRequestError({
             ...(code !== undefined && SET_UP.has(code) ? { constraint: ModelFailure.setUp } : undefined),
             description: type === undefined ? description : `${description} [${SafeText.line(type, 100)}]`,
-            metadata: limitOf(largestIn(refusal.message))
+            metadata: { ...limitOf(largestIn(refusal.message)), ...said }
           })
   }
 }
@@ -157,10 +161,13 @@ const toNumber = (digits: string | undefined): number | undefined => (digits ===
 const limitOf = (tokens: number | undefined): { readonly [key: string]: number } =>
   tokens === undefined ? {} : { [ModelFailure.outputLimitKey]: tokens }
 
+/** An account that is spent, in the words of OpenAI and Anthropic. */
+const SPENT =
+  /^(?:insufficient_quota|credit_balance_exhausted|(?:organization|project)_spend_limit_exceeded|organization_usage_limit_exceeded|enforced_spend_limit_reached|billing_hard_limit_reached|billing_error)$/
+
 const isQuota = ({ code, message, status, type }: Refusal): boolean =>
-  code === "insufficient_quota"
-  || type === "insufficient_quota"
-  || type === "billing_error"
+  SPENT.test(code ?? "")
+  || SPENT.test(type ?? "")
   || status === 402
   || (status === 400 && /credit balance is too low/i.test(message))
 

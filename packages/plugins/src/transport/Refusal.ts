@@ -108,7 +108,7 @@ export const decode = (said: unknown): Refusal => {
   const error = errorIn(said)
   const message = wordsOf(said) ?? (said === undefined || said === "" ? "no message" : JSON.stringify(said))
   const inner = behind(error)
-  const code = error["code"] ?? error["error_code"]
+  const code = error["code"] ?? error["error_code"] ?? Answer.fields(error["details"])["error_code"]
   return {
     message: inner === undefined ? message : `${message}: ${inner}`,
     code: Answer.words(code),

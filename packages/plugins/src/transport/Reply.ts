@@ -5,7 +5,7 @@
  */
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as ModelResponse from "@pipe/core/ModelResponse"
-import type * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
+import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as SafeText from "@pipe/core/SafeText"
 import * as Usage from "@pipe/core/Usage"
 import * as AiError from "effect/ai/AiError"
@@ -17,6 +17,7 @@ import * as Events from "./Events.ts"
 import * as HttpFailure from "./HttpFailure.ts"
 import * as Limits from "./Limits.ts"
 import * as Refusal from "./Refusal.ts"
+import * as RetryHint from "./RetryHint.ts"
 
 export interface Reply {
   readonly status: number
@@ -53,7 +54,7 @@ const statusIn = (refusal: Refusal.Refusal): number | undefined =>
   refusal.status !== undefined && refusal.status >= 400 && refusal.status < 600 ? refusal.status : undefined
 
 /** The failure of an answer that has begun: it may be billed, and where its status says so, would fail again. */
-export const broken = (module: string, refusal: Refusal.Refusal): AiError.AiError => {
+export const broken = (module: string, refusal: Refusal.Refusal, wait?: number): AiError.AiError => {
   const { message, status = 500 } = refusal
   const description = SafeText.line(message, 2_000)
   const isFinal = status >= 400 && status < 500 && ![408, 409, 425, 429, 499].includes(status)
@@ -62,7 +63,10 @@ export const broken = (module: string, refusal: Refusal.Refusal): AiError.AiErro
     method: "send",
     reason: isFinal
       ? new AiError.InvalidRequestError({ description, metadata: { [ModelFailure.billableKey]: true } })
-      : new AiError.InternalProviderError({ description })
+      : new AiError.InternalProviderError({
+          description,
+          ...(wait === undefined ? undefined : { metadata: { [ModelFailure.retryAfterKey]: wait } })
+        })
   })
 }
 
@@ -79,14 +83,17 @@ export const refused = (
   }
 ): AiError.AiError => {
   const refusal = Refusal.decode(said)
+  const headers = options.header ?? (() => undefined)
+  const wait = RetryHint.waitIn(said, refusal.message, options.now)
   const status = options.status ?? (options.hasBegun === true ? undefined : statusIn(refusal))
   return status === undefined
-    ? broken(endpoint.module, refusal)
+    ? broken(endpoint.module, refusal, RateLimitHeaders.retryAfterMillis(headers, options.now) ?? wait)
     : HttpFailure.toAiError({
         ...refusal,
         module: endpoint.module,
         status,
-        headers: options.header ?? (() => undefined),
+        headers,
+        wait,
         now: options.now,
         url: endpoint.baseUrl,
         keySource: endpoint.keySource,
@@ -116,13 +123,14 @@ export const fromBody = <A extends ModelResponse.ModelResponse>(
   endpoint: Endpoint.Endpoint,
   format: Format<A>,
   value: unknown,
-  now: number
+  now: number,
+  header: RateLimitHeaders.Get = () => undefined
 ): A | AiError.AiError => {
   const body = Answer.fields(value)
   const withBody = (error: AiError.AiError) => ModelFailure.withAnswer(withCount(error, format, body), value)
   const isAnswer = format.isAnswer(body)
   if (Refusal.isSaid(body["error"]) || (!isAnswer && Refusal.hasWords(body))) {
-    return withBody(refused(endpoint, body, { now, hasBegun: isAnswer }))
+    return withBody(refused(endpoint, body, { header, now, hasBegun: isAnswer }))
   }
   try {
     const read = format.read(body)
@@ -159,12 +167,13 @@ const fromStream = <A extends ModelResponse.ModelResponse>(
   reply: Reply,
   now: number
 ): A | AiError.AiError => {
-  if (outcome._tag === "Whole") return fromBody(endpoint, format, outcome.body, now)
+  const { header } = reply
+  if (outcome._tag === "Whole") return fromBody(endpoint, format, outcome.body, now, header)
   if (outcome._tag === "Plain") return fromText(endpoint, format, outcome.text, reply, now)
   const failure =
     outcome._tag === "Cut"
       ? cut(endpoint.module, outcome.why)
-      : refused(endpoint, outcome.error, { hasBegun: !outcome.isFirst, now })
+      : refused(endpoint, outcome.error, { hasBegun: !outcome.isFirst, header, now })
   return ModelFailure.withAnswer(withCount(failure, format, outcome.body), outcome.body)
 }
 
@@ -177,7 +186,7 @@ const fromText = <A extends ModelResponse.ModelResponse>(
   now: number
 ): A | AiError.AiError => {
   const value = Answer.parse(text)
-  if (value !== undefined) return fromBody(endpoint, format, value, now)
+  if (value !== undefined) return fromBody(endpoint, format, value, now, reply.header)
   if (format.assembly !== undefined && Events.looksLike(text)) {
     return fromStream(endpoint, format, Events.readText(text, format.assembly()), reply, now)
   }
