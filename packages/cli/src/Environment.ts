@@ -38,7 +38,7 @@ export const load = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
 
 const loadFile = Effect.fnUntraced(function* (file: string) {
   const values = yield* Effect.try({
-    try: () => parseEnv(readFileSync(file, "utf8")),
+    try: () => parseEnv(decoded(readFileSync(file))),
     catch: (error) =>
       ExitCode.refuse(`${shown(file)}: cannot be read: ${error instanceof Error ? error.message : String(error)}`)
   })
@@ -62,6 +62,14 @@ const loadFile = Effect.fnUntraced(function* (file: string) {
     }
   }
 })
+
+/** Text of a file that an editor or a shell on Windows has written: with a byte order mark, or in UTF-16. */
+const decoded = (bytes: Uint8Array): string => {
+  const [first, second] = bytes
+  const encoding =
+    first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : "utf-8"
+  return new TextDecoder(encoding).decode(bytes)
+}
 
 const shown = (file: string): string => relative(process.cwd(), file) || file
 

@@ -90,7 +90,8 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         baseUrl: options.baseUrl,
         keyName: "ANTHROPIC_API_KEY",
         urlName: "ANTHROPIC_BASE_URL",
-        official: OFFICIAL
+        official: OFFICIAL,
+        headers: options.headers ?? {}
       })
       const timeout = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes"))
       const settings: Client.Options = {

@@ -103,7 +103,8 @@ export const layer = (
         baseUrl: options.baseUrl,
         keyName: "OPENAI_API_KEY",
         urlName: "OPENAI_BASE_URL",
-        official: OFFICIAL
+        official: OFFICIAL,
+        headers: options.headers ?? {}
       })
       const settings: Client.Options = {
         module: Client.MODULE,

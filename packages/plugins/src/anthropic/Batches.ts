@@ -92,7 +92,7 @@ const reader = (options: Client.Options, call: Call) => {
 
 export const make = (options: Client.Options & Messages.Options): BatchProvider.BatchProvider => {
   let made: Promise<Anthropic> | undefined
-  const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
+  const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(options.baseUrl, UPLOAD) }))
   const call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
     Effect.catch(
       Effect.tryPromise({ try: (signal) => sdk().then((client) => f(client, signal)), catch: (error) => error }),

@@ -42,7 +42,7 @@ const SKEW = 10 * 60_000
 
 export const make = (options: Client.Options, api: Api.Api): BatchProvider.BatchProvider => {
   let made: Promise<OpenAI> | undefined
-  const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(UPLOAD) }))
+  const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(options.baseUrl, UPLOAD) }))
   const call = <A>(f: (client: OpenAI, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
     Effect.catch(
       Effect.tryPromise({ try: (signal) => sdk().then((client) => f(client, signal)), catch: (error) => error }),

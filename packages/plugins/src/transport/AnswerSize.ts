@@ -16,9 +16,8 @@ export class TooLarge extends Error {
   }
 }
 
-/** A `fetch` for SDKs whose answers end with an error where they are too large. */
-export const fetchWithin = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
-  const response = await fetch(input, init)
+/** The response of a `fetch`, whose body ends with an error where it is too large. */
+export const within = (input: string | URL | Request, response: Response): Response => {
   if (response.body === null) return response
   const limit = limitOf(new URL(input instanceof Request ? input.url : input).pathname)
   let received = 0

@@ -4,6 +4,7 @@
  * @internal
  */
 import * as Endpoint from "@pipe/core/Endpoint"
+import * as SafeText from "@pipe/core/SafeText"
 import * as Secret from "@pipe/core/Secret"
 import * as AiError from "effect/ai/AiError"
 import * as Config from "effect/Config"
@@ -40,6 +41,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   readonly keyName: string
   readonly urlName: string
   readonly official: string
+  readonly headers: { readonly [name: string]: string }
 }): Effect.fn.Return<Credentials, AiError.AiError> {
   const { keyName, module, official, override, urlName } = options
   if (override !== undefined) {
@@ -48,10 +50,10 @@ export const resolve = Effect.fnUntraced(function* (options: {
   }
   const address = (options.baseUrl ?? (yield* fromEnvironment(urlName)) ?? official).replace(/\/+$/, "")
   Secret.registerUrl(address)
-  if (!URL.canParse(address)) {
+  if (!URL.canParse(address) || !/^https?:$/.test(new URL(address).protocol)) {
     return yield* failure(
       module,
-      `${options.baseUrl === undefined ? urlName : "baseUrl"} is not a URL: it is of the form https://host/v1, and a user, a password and their signs are encoded in it`
+      `${options.baseUrl === undefined ? urlName : "baseUrl"} is ${JSON.stringify(SafeText.line(address, 200))}, which is not a URL: it begins with https:// or http://, as in https://host/v1, and a user, a password and their signs are encoded in it`
     )
   }
   const baseUrl = withoutUser(address)
@@ -65,8 +67,34 @@ export const resolve = Effect.fnUntraced(function* (options: {
     )
   }
   Secret.register(apiKey)
-  return { apiKey: apiKey.trim(), baseUrl, keySource: given === undefined ? keyName : "the options" }
+  const keySource = given === undefined ? keyName : "the options"
+  const problem = oddIn(apiKey.trim())
+  if (problem !== undefined) {
+    return yield* failure(
+      module,
+      `the key from ${keySource} ${problem}, which no key has: copy it once more`,
+      "InvalidKey"
+    )
+  }
+  for (const [name, value] of Object.entries(options.headers)) {
+    const odd = oddIn(value, /[^\t\x20-\x7e\xa0-\xff]/)
+    if (odd !== undefined) return yield* failure(module, `the header ${name} ${odd}, which cannot be sent`, "Unknown")
+  }
+  return { apiKey: apiKey.trim(), baseUrl, keySource }
 })
+
+/** What in a text cannot stand in a header, without showing the text. */
+const oddIn = (text: string, odd = /[^\t\x20-\x7e]/): string | undefined => {
+  const at = text.search(odd)
+  if (at === -1) return undefined
+  const character = String.fromCodePoint(text.codePointAt(at)!)
+  const what = /[\r\n]/.test(character)
+    ? "a line break"
+    : /[\p{L}\p{P}\p{S}]/u.test(character)
+      ? `the character ${character}`
+      : `the character U+${text.codePointAt(at)!.toString(16).toUpperCase().padStart(4, "0")}`
+  return `has ${what} at place ${at + 1}`
+}
 
 /** What `fetch` refuses: an address with a user and a password in it. */
 const withoutUser = (address: string): string => {
@@ -81,9 +109,9 @@ const fromEnvironment = (name: string): Effect.Effect<string | undefined> =>
     Effect.map((value) => (value === "" ? undefined : value))
   )
 
-const failure = (module: string, description: string): AiError.AiError =>
-  AiError.make({
-    module,
-    method: "layer",
-    reason: new AiError.AuthenticationError({ kind: "MissingKey", description })
-  })
+const failure = (
+  module: string,
+  description: string,
+  kind: AiError.AuthenticationError["kind"] = "MissingKey"
+): AiError.AiError =>
+  AiError.make({ module, method: "layer", reason: new AiError.AuthenticationError({ kind, description }) })

@@ -11,9 +11,10 @@ import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as SafeText from "@pipe/core/SafeText"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Dispatcher, Pool } from "undici"
+import type { Dispatcher } from "undici"
 import * as AnswerSize from "./AnswerSize.ts"
 import * as Compression from "./Compression.ts"
+import * as Connections from "./Connections.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import * as Events from "./Events.ts"
 import type * as Reply from "./Reply.ts"
@@ -24,19 +25,10 @@ export const make = Effect.fnUntraced(function* (
   connections: number
 ): Effect.fn.Return<Reply.Transport, never, Scope.Scope> {
   const undici = yield* Effect.promise(() => import("undici"))
-  const { origin, pathname, search } = new URL(endpoint.baseUrl)
+  const { baseUrl, timeout } = endpoint
+  const { origin, pathname, search } = new URL(baseUrl)
   const pool = yield* Effect.acquireRelease(
-    Effect.sync(
-      () =>
-        new undici.Pool(origin, {
-          connections,
-          pipelining: 1,
-          keepAliveTimeout: 30_000,
-          headersTimeout: endpoint.timeout,
-          bodyTimeout: endpoint.timeout,
-          allowH2: false
-        })
-    ),
+    Effect.sync(() => Connections.dispatcher(undici, { baseUrl, timeout, connections })),
     (pool) => Effect.promise(() => pool.destroy())
   )
   const prefix = pathname.replace(/\/$/, "")
@@ -50,14 +42,14 @@ export const make = Effect.fnUntraced(function* (
       pool,
       endpoint,
       // What stands behind the base URL stands behind the path of every call: `?api-version=…`.
-      { path: `${prefix}${path}${search}`, method: "POST", headers, body },
+      { origin, path: `${prefix}${path}${search}`, method: "POST", headers, body },
       `${origin}${prefix}${path}`,
       assembly
     )
 })
 
 const post = (
-  pool: Pool,
+  pool: Dispatcher,
   { module, timeout }: Endpoint.Endpoint,
   request: Dispatcher.DispatchOptions,
   url: string,
@@ -219,6 +211,15 @@ const connectErrors = new Set([
   "UND_ERR_CONNECT_TIMEOUT"
 ])
 
+/** Codes of a request that could not be made, so that it was not sent. */
+const unsentErrors = new Set([
+  "UND_ERR_INVALID_ARG",
+  "ERR_INVALID_ARG_TYPE",
+  "ERR_INVALID_URL",
+  "ERR_INVALID_CHAR",
+  "ERR_HTTP_INVALID_HEADER_VALUE"
+])
+
 /** Codes of a certificate that is not trusted, and of a server that does not speak TLS. */
 const isCertificate = (code: string): boolean =>
   /^(?:CERT_|ERR_TLS_CERT|ERR_SSL_|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT|GET_CRL)|HOSTNAME_MISMATCH|INVALID_CA|EPROTO$)/.test(
@@ -234,7 +235,9 @@ export const toNetworkError = (options: {
 }): AiError.AiError => {
   const { error, module, sent, url } = options
   const code = codeOf(error)
-  const origin = new URL(url).origin
+  const { origin } = new URL(url)
+  const proxy = Connections.proxyFor(url)
+  const place = proxy === undefined ? origin : `${origin} through the proxy of ${proxy.from}`
   const isUntrusted = code !== undefined && isCertificate(code)
   const large = tooLarge(error)
   if (large !== undefined) {
@@ -242,18 +245,18 @@ export const toNetworkError = (options: {
     return AiError.make({ module, method: "send", reason: new AiError.InvalidResponseError({ description }) })
   }
   const description = isUntrusted
-    ? `${ModelFailure.unreachable} to ${origin} (${code}): ${
+    ? `${ModelFailure.unreachable} to ${place} (${code}): ${
         /SSL|EPROTO/.test(code)
           ? "the server does not speak TLS as it should: is it http?"
           : "its certificate is not trusted: name the authority that signed it by NODE_EXTRA_CA_CERTS=ca.pem"
       }`
     : code !== undefined && connectErrors.has(code)
-      ? `${ModelFailure.unreachable} to ${origin} (${code}): is the address right, and is the server up?`
+      ? `${ModelFailure.unreachable} to ${place} (${code}): is the address right, and is the server up?`
       : code === "EMFILE" || code === "ENFILE"
         ? `the request to ${origin} was not sent: too many files are open (${code}): raise \`ulimit -n\`, or give the provider fewer \`connections\``
-        : sent
+        : sent && !unsentErrors.has(code ?? "")
           ? `${ModelFailure.cut} from ${origin}: ${SafeText.line(error.message, 500)}`
-          : `the request to ${origin} was not sent: ${SafeText.line(error.message, 500)}`
+          : `the request to ${place} was not sent: ${SafeText.line(error.message, 500)}`
   return AiError.make({
     module,
     method: "send",

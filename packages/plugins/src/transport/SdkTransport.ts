@@ -8,6 +8,7 @@ import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as AnswerSize from "./AnswerSize.ts"
+import * as Connections from "./Connections.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import * as Events from "./Events.ts"
 import * as PoolTransport from "./PoolTransport.ts"
@@ -50,9 +51,6 @@ export const refusing =
     throw new Refused(response.status, response.headers, await response.text())
   }
 
-/** The default of SDKs. */
-export const fetch: Fetch = refusing(AnswerSize.fetchWithin)
-
 /** What the client of an SDK is made with, its own retries off. */
 export const clientOptions = (
   options: Endpoint.Endpoint & { readonly apiKey: string; readonly fetch?: typeof globalThis.fetch }
@@ -67,7 +65,7 @@ export const clientOptions = (
     maxRetries: 0,
     timeout: options.timeout,
     defaultHeaders: { ...options.headers },
-    fetch: refusing(options.fetch ?? fetch)
+    fetch: refusing(options.fetch ?? Connections.fetchFor(options))
   }
 }
 

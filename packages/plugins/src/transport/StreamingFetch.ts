@@ -9,15 +9,16 @@ import { Readable } from "node:stream"
 import type { ReadableStream } from "node:stream/web"
 import type * as Undici from "undici"
 import * as Compression from "./Compression.ts"
+import * as Connections from "./Connections.ts"
 
-export const make = (timeout: number) => {
+export const make = (baseUrl: string, timeout: number) => {
   let loaded: Promise<{ readonly undici: typeof Undici; readonly agent: Undici.Dispatcher } | undefined> | undefined
   return async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
     const found = await (loaded ??= import("undici").then(
       (undici) => ({
         undici,
         // Files take their time: what ends them is the SDK's own signal.
-        agent: new undici.Agent({ bodyTimeout: timeout, headersTimeout: timeout })
+        agent: Connections.dispatcher(undici, { baseUrl, timeout })
       }),
       () => undefined
     ))

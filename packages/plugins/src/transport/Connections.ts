@@ -1,0 +1,90 @@
+/**
+ * How connections to an endpoint are made: straight, or through the proxy that the environment names, as other tools do it
+ * (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in small letters too). What runs on this machine is never called through a proxy: a simulated
+ * run, and a model of one's own.
+ *
+ * @internal
+ */
+import * as Secret from "@pipe/core/Secret"
+import type * as Undici from "undici"
+import * as AnswerSize from "./AnswerSize.ts"
+
+interface Proxy {
+  readonly url: string
+  /** The variable that names it. */
+  readonly from: string
+}
+
+const LOOPBACK = /^(?:localhost|.+\.localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
+
+const named = (names: ReadonlyArray<string>): Proxy | undefined => {
+  for (const from of names) {
+    const url = process.env[from]?.trim() ?? ""
+    if (url !== "") return { url, from }
+  }
+  return undefined
+}
+
+/** Whether `NO_PROXY` leaves a host out: by its name, the end of it, or with its port; `*` leaves out all. */
+const isLeftOut = ({ hostname, port }: URL): boolean =>
+  (process.env["no_proxy"] ?? process.env["NO_PROXY"] ?? "").split(/[\s,]+/).some((entry) => {
+    if (entry === "" || entry === "*") return entry === "*"
+    const [, host = "", entryPort] = /^(.*?)(?::(\d+))?$/.exec(entry.toLowerCase()) ?? []
+    const end = host.replace(/^\*?\.?/, "")
+    return (hostname === end || hostname.endsWith(`.${end}`)) && (entryPort === undefined || entryPort === port)
+  })
+
+/** The proxy for an address; `undefined`: connections go straight there. */
+export const proxyFor = (address: string): Proxy | undefined => {
+  const url = new URL(address)
+  if (LOOPBACK.test(url.hostname) || isLeftOut(url)) return undefined
+  const proxy = named(
+    url.protocol === "https:"
+      ? ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+      : ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+  )
+  if (proxy === undefined) return undefined
+  Secret.registerUrl(proxy.url)
+  return proxy.url.includes("://") ? proxy : { ...proxy, url: `http://${proxy.url}` }
+}
+
+export interface Options {
+  readonly baseUrl: string
+  /** Milliseconds for headers, and for each piece of a body. */
+  readonly timeout: number
+  readonly connections?: number
+}
+
+/** What opens connections to an address. A proxy makes a tunnel for what is encrypted, and passes on the rest. */
+export const dispatcher = (undici: typeof Undici, { baseUrl, connections, timeout }: Options): Undici.Dispatcher => {
+  const options = {
+    pipelining: 1,
+    keepAliveTimeout: 30_000,
+    headersTimeout: timeout,
+    bodyTimeout: timeout,
+    allowH2: false,
+    ...(connections === undefined ? undefined : { connections })
+  }
+  const proxy = proxyFor(baseUrl)
+  return proxy === undefined
+    ? connections === undefined
+      ? new undici.Agent(options)
+      : new undici.Pool(new URL(baseUrl).origin, options)
+    : new undici.ProxyAgent({ ...options, uri: proxy.url })
+}
+
+/** A `fetch` for SDKs whose time is that of the endpoint, and whose answers end with an error where they are too large. */
+export const fetchFor = (options: Options): typeof globalThis.fetch => {
+  let loaded: Promise<typeof globalThis.fetch> | undefined
+  const load = (): Promise<typeof globalThis.fetch> =>
+    import("undici").then(
+      (undici) => {
+        const through = dispatcher(undici, options)
+        return ((input: string | URL, init?: Undici.RequestInit) =>
+          undici.fetch(input, { ...init, dispatcher: through })) as unknown as typeof globalThis.fetch
+      },
+      // Where it is not installed, that of Node has to do.
+      () => globalThis.fetch
+    )
+  return async (input, init) => AnswerSize.within(input, await (await (loaded ??= load()))(input, init))
+}
