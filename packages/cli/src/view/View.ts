@@ -194,9 +194,21 @@ const money = (progress: Progress): string => {
     ...(progress.left === undefined ? [] : [`${Money.format(progress.left)} left of the budget`]),
     `${Money.format(progress.saved)} saved`,
     `${hits} cache hits`,
-    ...(progress.waiting > 0 ? [`${progress.waiting} waiting for limits`] : []),
+    ...waiting(progress),
     ...(left === undefined ? [] : left < 500 ? ["finishing"] : [`${seconds(left)} left`])
   ].join(" · ")
+}
+
+/** How many calls wait, for how long, and for what. */
+const waiting = ({ waiting: all, waitingFor }: Progress): ReadonlyArray<string> => {
+  if (waitingFor === undefined) return []
+  const { calls, failure, model, reason, until } = waitingFor
+  const left = seconds(Math.max(0, until - Date.now()))
+  const what =
+    reason === "retry"
+      ? `${calls} to be sent again within ${left}${failure === undefined ? "" : ` (${failure})`}`
+      : `${calls} waiting for the limit of ${model === "" ? "the provider" : model}, ${left}`
+  return [all > calls ? `${what}, ${all - calls} for others` : what]
 }
 
 const plain = (progress: Progress): string =>

@@ -143,7 +143,8 @@ const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
         return Effect.withFiberSucceed((fiber) => {
           const milliseconds = Duration.toMillis(wait)
           const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
-          fiber.getRef(Notice.Notice)({ _tag: "Wait", reason: "retry", model, milliseconds, until })
+          const failure = ModelFailure.description(input) ?? input.reason._tag
+          fiber.getRef(Notice.Notice)({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
           return wait
         })
       }

@@ -149,6 +149,16 @@ export const Progress = Schema.TaggedStruct("Progress", {
   /** Calls that wait for a rate limit or a retry now, and the time (milliseconds) that calls have waited in all. */
   waiting: Schema.Int,
   waited: Schema.Finite,
+  /** What most of them wait for, and until when (milliseconds since 1970); left out: none waits. */
+  waitingFor: Schema.optionalKey(
+    Schema.Struct({
+      reason: Schema.Literals(["rate limit", "retry"]),
+      model: Schema.String,
+      failure: Schema.optionalKey(Schema.String),
+      calls: Schema.Int,
+      until: Schema.Finite
+    })
+  ),
   batches: Schema.optionalKey(BatchStanding)
 })
 

@@ -11,6 +11,8 @@ export type Notice = {
   readonly _tag: "Wait"
   /** Why the call waits. */
   readonly reason: "rate limit" | "retry"
+  /** The failure after which it is sent again. */
+  readonly failure?: string
   readonly model: string
   readonly milliseconds: number
   /** Milliseconds since 1970. */
