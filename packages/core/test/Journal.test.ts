@@ -1,6 +1,7 @@
 /** What is run again, and what is not: every case of kind `resume`, and the rules of content keys. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  Cache,
   Flow,
   ModelClient,
   type ModelRequest,
@@ -60,6 +61,8 @@ const collect = (node: Node.Any) => (push: (row: unknown) => void) =>
   [Sink.forEach("out", node, (row) => Effect.sync(() => push(row)))] as ReadonlyArray<Sink.Any>
 
 const reused = (summary: RunEvent.RunFinished, node: string) => summary.nodes.find(({ name }) => name === node)!.reused
+
+const cache = Cache.layer() as unknown as Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
 
 const numbers = (n: number) => Array.from({ length: n }, (_, i) => `row ${i}`)
 
@@ -227,11 +230,40 @@ describe("a run that is done again", () => {
     })
   )
 
-  it.live("computes rows of equal content once", () =>
+  const equal = ["x", "y", "x", "x", "y"]
+  /** Answers that differ each time, as those of a model at a temperature do. */
+  const varied = () => Scripted.make((request, index) => Scripted.response(`${Scripted.prompt(request)} ${index}`))
+
+  it.live("computes equal rows once where a cache gives them one answer, or the temperature is 0 (C5)", () =>
     Effect.gen(function* () {
-      const { asked, out } = yield* run(folder(), echo(), collect(chain(undefined, ["x", "y", "x", "x", "y"], ["a"])))
-      assert.strictEqual(asked.length, 2)
-      assert.deepStrictEqual(out, ["A X", "A Y", "A X", "A X", "A Y"])
+      const cached = yield* run(folder(), varied(), collect(chain(undefined, equal, ["a"])), { layers: cache })
+      assert.strictEqual(cached.asked.length, 2)
+      const cold = (rows: ReadonlyArray<string>) =>
+        Flow.step("a", { row: Source.fromIterable("rows", rows) }, ({ row }) => ask(row), {
+          settings: { temperature: 0 }
+        })
+      const once = yield* run(folder(), varied(), collect(cold(equal)))
+      assert.strictEqual(once.asked.length, 2)
+      assert.strictEqual(new Set(once.out).size, 2)
+    })
+  )
+
+  it.live("gives equal rows an answer each elsewhere, and every one its own again in later runs (C5)", () =>
+    Effect.gen(function* () {
+      const at = folder()
+      const first = yield* run(at, varied(), collect(chain(undefined, equal, ["a", "b"])))
+      assert.strictEqual(first.asked.length, 10)
+      assert.strictEqual(new Set(first.out).size, 5)
+      const again = yield* run(at, varied(), collect(chain(undefined, equal, ["a", "b"])))
+      assert.deepStrictEqual(again.asked, [])
+      assert.deepStrictEqual(new Set(again.out as ReadonlyArray<string>), new Set(first.out as ReadonlyArray<string>))
+      // One more of a kind is one more call of each step.
+      const more = yield* run(at, varied(), collect(chain(undefined, ["x", ...equal], ["a", "b"])))
+      assert.strictEqual(more.asked.length, 2)
+      // --no-cache: nothing is shared.
+      const none = yield* run(at, varied(), collect(chain(undefined, equal, ["a"])), { cache: false, layers: cache })
+      assert.strictEqual(none.asked.length, 5)
+      assert.strictEqual(new Set(none.out).size, 5)
     })
   )
 

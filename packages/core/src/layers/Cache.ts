@@ -46,6 +46,9 @@ export interface Options {
   readonly namespace?: string
 }
 
+/** The layer's name in `ModelClient.LayerInfo`. */
+export const NAME = "Cache"
+
 /** `off`: neither reads nor writes nor shares calls under way (the command line's `--no-cache`). */
 export const Mode = CacheStore.Mode
 
@@ -126,7 +129,7 @@ export const layer = (
         return send
       }),
     {
-      name: "Cache",
+      name: NAME,
       ...(options.namespace === undefined ? undefined : { namespace: options.namespace }),
       ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined)
     }

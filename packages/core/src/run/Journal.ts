@@ -1,7 +1,8 @@
 /**
  * What steps gave before, found by content: a row whose inputs and step are the same is not run again.
  *
- * **Details** A result is kept as soon as it is made. Rows with equal inputs that are under way together are computed once.
+ * **Details** A result is kept as soon as it is made. Rows with equal inputs share one where a cache would give them one answer, or
+ * where the temperature is 0; elsewhere each of them has its own, the second of them in every run that of the second before.
  * Before the first result of a step is reused, what the step would ask for the inputs of an earlier row is compared with
  * what it asked then: a helper or a file that its source does not show makes it another step.
  *
@@ -16,6 +17,7 @@ import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
 import * as StoredValue from "../data/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
+import * as Cache from "../layers/Cache.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as CallOutcome from "../seam/CallOutcome.ts"
 import * as Caller from "../seam/Caller.ts"
@@ -25,6 +27,7 @@ import * as ModelSettings from "../seam/ModelSettings.ts"
 import * as ContentHash from "../store/ContentHash.ts"
 import type * as RowRepo from "../store/RowRepo.ts"
 import * as Store from "../store/Store.ts"
+import * as Occurrences from "./Occurrences.ts"
 import * as Probe from "./Probe.ts"
 
 /** The journal of one node. */
@@ -94,6 +97,15 @@ const isTimeout = (reason: Cause.Reason<unknown>): boolean =>
   Cause.isFailReason(reason) && Cause.isTimeoutError(reason.error)
 
 const nothing: Missing = { _tag: "Missing", key: undefined }
+
+/** Whether rows with equal inputs are meant to have one answer. */
+const sharesEqual = ({ kind }: Node.Any, { environment, reuse }: Options): boolean => {
+  const own = "policy" in kind ? kind.policy.settings?.temperature : undefined
+  return (
+    (own ?? environment.settings.temperature) === 0
+    || (reuse && environment.layers.some(({ name }) => name === Cache.NAME))
+  )
+}
 
 /** The journal of a node; `undefined` for one whose value is always computed. */
 export const forNode = (node: Node.Any, options: Options): NodeJournal | undefined => {
@@ -176,10 +188,28 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   const keyOf = (known: Pick<Step, "key">, sample: number, text: string): string =>
     ContentHash.make(`${known.key}\n${sample}\n${text}`)
 
+  /** Of equal rows that do not share, those after the first are numbered. */
+  const keyFor = (known: Pick<Step, "key">, sample: number, text: string, position: string): string => {
+    const key = keyOf(known, sample, text)
+    const before = occurrences?.of(key, position) ?? 0
+    return before === 0 ? key : ContentHash.make(`${key}\n${before}`)
+  }
+
   const toFound = (key: string, result: RowRepo.Result | undefined): Found => {
     const value = result !== undefined && isGood(result) ? StoredValue.decode(result.value) : Option.none()
     return Option.isSome(value) ? { _tag: "Hit", value: value.value } : { _tag: "Missing", key }
   }
+
+  const occurrences = sharesEqual(node, options) ? undefined : Occurrences.make()
+  let isToldOfEqual = false
+
+  const tellOfEqual = Effect.suspend(() => {
+    if (isToldOfEqual || occurrences?.hasEqual() !== true || !options.keep) return Effect.void
+    isToldOfEqual = true
+    return Effect.logInfo(
+      `step ${node.name}: rows with equal inputs get an answer each. Cache.layer(), or a temperature of 0, lets them share one`
+    )
+  })
 
   const lookUp = (key: string, known: Step): Effect.Effect<Found, SqlError.SqlError> =>
     Effect.map(results.get(key, known.isNew), (result) => toFound(key, result))
@@ -187,16 +217,18 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   /** Whether a row keeps what an earlier version of the step gave: it did not fail in the run that is retried. */
   const keepsEarlier = (position: string): boolean => earlier.length > 0 && options.retry?.(position) === false
 
-  const lookUpEarlier = Effect.fnUntraced(function* (known: Step, sample: number, text: string) {
+  const lookUpEarlier = Effect.fnUntraced(function* (known: Step, sample: number, text: string, position: string) {
     for (const key of earlier) {
-      const found = toFound("", yield* results.get(keyOf({ key }, sample, text), false))
+      const found = toFound("", yield* results.get(keyFor({ key }, sample, text, position), false))
       if (found._tag === "Hit") return found
     }
-    return yield* lookUp(keyOf(known, sample, text), known)
+    return yield* lookUp(keyFor(known, sample, text, position), known)
   })
 
   const lookUpFor = (known: Step, sample: number, text: string, position: string) =>
-    keepsEarlier(position) ? lookUpEarlier(known, sample, text) : lookUp(keyOf(known, sample, text), known)
+    keepsEarlier(position)
+      ? lookUpEarlier(known, sample, text, position)
+      : lookUp(keyFor(known, sample, text, position), known)
 
   const orMissing = (found: Effect.Effect<Found, SqlError.SqlError, unknown>) =>
     Effect.catch(found, (error) => Effect.as(unreadable(error), nothing))
@@ -207,8 +239,8 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     if (step === undefined) {
       return orMissing(Effect.flatMap(identified(run), (known) => lookUpFor(known, sample, text, position)))
     }
-    if (keepsEarlier(position)) return orMissing(lookUpEarlier(step, sample, text))
-    const key = keyOf(step, sample, text)
+    if (keepsEarlier(position)) return orMissing(lookUpEarlier(step, sample, text, position))
+    const key = keyFor(step, sample, text, position)
     const found = toFound(key, results.peek(key))
     return found._tag === "Hit" ? found : orMissing(lookUp(key, step))
   }
@@ -234,6 +266,12 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
 
   const keep: NodeJournal["keep"] = ({ key }, input, run) => {
     if (key === undefined || !options.keep) return Effect.suspend(() => run(input))
+    if (!isToldOfEqual && occurrences?.hasEqual() === true) {
+      return Effect.andThen(
+        tellOfEqual,
+        Effect.suspend(() => keep({ _tag: "Missing", key }, input, run))
+      )
+    }
     const flight = flights.get(key)
     if (flight !== undefined) {
       // Who waits gets a value of its own.
