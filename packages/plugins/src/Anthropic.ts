@@ -44,6 +44,11 @@ export interface Options {
   readonly apiKey?: string | Redacted.Redacted
   /** Default: `ANTHROPIC_BASE_URL`, or Anthropic's own. */
   readonly baseUrl?: string
+  /**
+   * What answers are known by in the place of an address that is not Anthropic's own: give two addresses of one service the same.
+   * Default: the address.
+   */
+  readonly endpoint?: string
   /** `"sdk"`: calls go through the SDK itself. Default: `"pool"`. */
   readonly transport?: "pool" | "sdk"
   /**
@@ -71,6 +76,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     "maxTokens",
     "apiKey",
     "baseUrl",
+    "endpoint",
     "transport",
     "structuredOutput",
     "stream",
@@ -135,7 +141,8 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         isRedirected: true,
         resolve: (request) => withLimit(options.maxTokens, withModel(options.model, request)),
         send: send as ModelClient.Send,
-        answers: [options.model, options.structuredOutput],
+        answers: options.structuredOutput === "prompt" ? [options.model, "prompt"] : options.model,
+        endpoint: override === undefined ? (options.endpoint ?? Credentials.endpointOf(baseUrl, OFFICIAL)) : undefined,
         batch: Batches.make({ ...settings, ...bodyOptions })
       })
     })

@@ -41,6 +41,11 @@ export interface Options {
   readonly apiKey?: string | Redacted.Redacted
   /** Default: `OPENAI_BASE_URL`, or OpenAI's own. It usually ends in `/v1`. */
   readonly baseUrl?: string
+  /**
+   * What answers are known by in the place of an address that is not OpenAI's own: give two addresses of one service the same. Default:
+   * the address, since another server of the same model answers otherwise.
+   */
+  readonly endpoint?: string
   /** Which API completions use. Default: `"chat"`. */
   readonly api?: "chat" | "responses"
   /**
@@ -80,6 +85,7 @@ export const layer = (
     "model",
     "apiKey",
     "baseUrl",
+    "endpoint",
     "api",
     "structuredOutput",
     "provider",
@@ -136,7 +142,8 @@ export const layer = (
             ? ModelRequest.withModel(request, options.model)
             : request,
         send: send as ModelClient.Send,
-        answers: [options.model, options.api],
+        answers: [options.model, options.api, ...(options.structuredOutput === "prompt" ? ["prompt"] : [])],
+        endpoint: override === undefined ? (options.endpoint ?? Credentials.endpointOf(baseUrl, OFFICIAL)) : undefined,
         embeddings: { inputs: MOST_INPUTS, bytes: MOST_BYTES },
         batch: Batches.make(settings, api)
       })

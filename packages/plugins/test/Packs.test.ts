@@ -55,7 +55,7 @@ interface Options {
 }
 
 const openai = (simulator: Simulator.Simulator) =>
-  OpenAi.layer({ baseUrl: simulator.openAiUrl, apiKey: "test-key-0123", model: "gpt-4o-mini" })
+  OpenAi.layer({ endpoint: "simulator", baseUrl: simulator.openAiUrl, apiKey: "test-key-0123", model: "gpt-4o-mini" })
 
 /** Runs a step over texts: its values, the summary, and what the simulator billed. */
 const run = (options: Partial<Options> = {}) =>
@@ -531,7 +531,10 @@ describe("PromptCache", () => {
         )
         const provider = Router.providers(
           { models: "claude-", layer: Anthropic.layer({ baseUrl: simulator.anthropicUrl, apiKey: "test-key-0123" }) },
-          { models: "", layer: OpenAi.layer({ baseUrl: simulator.openAiUrl, apiKey: "test-key-0123" }) }
+          {
+            models: "",
+            layer: OpenAi.layer({ endpoint: "simulator", baseUrl: simulator.openAiUrl, apiKey: "test-key-0123" })
+          }
         )
         const flow = Flow.make("cached", {
           outputs: [Sink.forEach("out", answer, () => Effect.void)],

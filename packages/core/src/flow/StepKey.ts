@@ -126,12 +126,13 @@ export const parts = (node: Node.Any, environment: Environment): Parts | undefin
     // In their order: an author's layer above a router is another than one below it.
     stack: json(
       environment.layers.flatMap((layer) => {
-        const { answers, namespace } = layer
+        const { answers, endpoint, namespace } = layer
         const name = own.get(layer)
         return [
           ...(name === undefined ? [] : [{ own: name }]),
           ...(answers === undefined || answers === false ? [] : [answers]),
-          ...(namespace === undefined ? [] : [{ namespace }])
+          ...(namespace === undefined ? [] : [{ namespace }]),
+          ...(endpoint === undefined ? [] : [{ endpoint }])
         ]
       })
     ),
@@ -165,7 +166,7 @@ const words: { readonly [part: string]: string } = {
   model: "names another model",
   settings: "has other settings",
   parameters: "reads other values of the flow's parameters",
-  stack: "stands on other layers (a model, a router)"
+  stack: "stands on other layers (a model, a router, an address)"
 }
 
 /** Captured values that are named of a difference. */

@@ -62,7 +62,7 @@ export const layer = (
     (next) =>
       Effect.gen(function* () {
         const store = keepGoing(yield* CacheStore.CacheStore)
-        const keyFor = keysOf(options.namespace, LayerCode.hidden(next.layers ?? [], yield* Closure.Current))
+        const keyFor = keysOf(options.namespace, next.layers ?? [], yield* Closure.Current)
         const calls = SharedCalls.make<ModelResponse.ModelResponse, AiError.AiError>()
         const read = (key: string, request: ModelRequest.ModelRequest) =>
           Effect.withFiber((fiber) =>
@@ -197,14 +197,23 @@ const severalBy = (cache: {
 
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
 
-/** The key of a request: what is sent, and what layers below do to it that nothing of it shows (see `LayerCode.hidden`). */
-export const keyOf = (request: ModelRequest.ModelRequest, namespace: string | undefined, below: string): string => {
-  const content = RequestKey.content(request, namespace)
-  return ContentHash.make(below === "" ? content : `${content}\n${below}`)
+/**
+ * The keys of requests: what is sent, to which address, and what layers below do to it that nothing of it shows (see
+ * `LayerCode.hidden`).
+ */
+export const keysOf = (
+  namespace: string | undefined,
+  layers: ReadonlyArray<ModelClient.LayerInfo>,
+  closures: Parameters<typeof LayerCode.hidden>[1]
+): ((request: ModelRequest.ModelRequest) => string) => {
+  const hidden = LayerCode.hidden(layers, closures)
+  return (request) => {
+    const content = RequestKey.content(request, namespace)
+    const endpoint = ModelClient.endpointOf(layers, request.model ?? "")
+    const below = endpoint === "" ? hidden : `${hidden}\n${endpoint}`
+    return ContentHash.make(below === "" ? content : `${content}\n${below}`)
+  }
 }
-
-const keysOf = (namespace: string | undefined, below: string) => (request: ModelRequest.ModelRequest) =>
-  keyOf(request, namespace, below)
 
 /**
  * For which row of which run an answer was paid; outside of a run nobody is told apart. What a run has paid for a row itself is no

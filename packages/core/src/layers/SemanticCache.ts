@@ -222,8 +222,14 @@ const make = Effect.fnUntraced(function* (
       if (audited === undefined || isOff(audited, reuse)) return yield* next.send(request)
       const embedded = yield* vectorOf(text)
       if (embedded === undefined) return yield* next.send(request)
+      const endpoint = ModelClient.endpointOf(next.layers, resolved.model ?? "")
       const name = ContentHash.make(
-        RequestKey.canonical([step, embedder.name, RequestKey.content(template, options.namespace)])
+        RequestKey.canonical([
+          step,
+          embedder.name,
+          RequestKey.content(template, options.namespace),
+          ...(endpoint === "" ? [] : [endpoint])
+        ])
       )
       const opened = yield* goOn(
         scopes.get({ scope: name, maxErrorRate: reuse.maxErrorRate, dimensions: embedded.vector.length })

@@ -22,7 +22,6 @@ import * as ModelClient from "../seam/ModelClient.ts"
 import * as TokenCounter from "../seam/TokenCounter.ts"
 import * as Varying from "../seam/Varying.ts"
 import type * as Closure from "../closure/Closure.ts"
-import * as LayerCode from "../closure/LayerCode.ts"
 import type * as LedgerRepo from "../store/LedgerRepo.ts"
 import type * as Store from "../store/Store.ts"
 import * as Placeholder from "./Placeholder.ts"
@@ -106,7 +105,7 @@ export const counting = (
   const reuses = ModelClient.hasLayer(layers, SemanticCache.NAME)
   const at = layers.findIndex(({ name }) => name === "Cache")
   const cache = layers[at]
-  const below = LayerCode.hidden(layers.slice(at + 1), env.closures)
+  const keyOf = Cache.keysOf(cache?.namespace, layers.slice(at + 1), env.closures)
   const cascade = Option.getOrUndefined(Cascade.of(layers))
   const routed = layers.find(({ baseline }) => baseline !== undefined)
   /** The number of the placeholder for each request. */
@@ -233,7 +232,7 @@ export const counting = (
           parts.includes(undefined) ? undefined : CachedTexts.join(parts as never)
         )
       : Effect.map(
-          Effect.catch(env.store.answers.get(Cache.keyOf(request, cache?.namespace, below)), () => Effect.undefined),
+          Effect.catch(env.store.answers.get(keyOf(request)), () => Effect.undefined),
           (row) =>
             row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)
               ? undefined
@@ -269,7 +268,7 @@ export const counting = (
         () => Placeholder.make(request, expected, ++number)
       )
       if (cache === undefined || !env.useCache) return answer
-      const key = Cache.keyOf(request, cache.namespace, below)
+      const key = keyOf(request)
       if (seen.has(key)) {
         counts.cached++
         return Effect.succeed(Placeholder.make(request, expected, seen.get(key)!))

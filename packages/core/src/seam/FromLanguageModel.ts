@@ -57,7 +57,8 @@ export const layer = (options: Options): Layer.Layer<ModelClient.ModelClient, ne
         name: options.provider,
         resolve: (request) => ({ ...request, model: options.model }),
         send: send as ModelClient.Send,
-        answers: options.model
+        answers: options.model,
+        endpoint: `effect/ai ${options.provider}`
       })
     })
   )

@@ -59,6 +59,8 @@ export interface LayerInfo {
   readonly code?: Function
   /** The bottom of the stack: of its code, the values that it captures do not count; its `answers` say what of them does. */
   readonly isProvider?: true
+  /** Where it sends requests, where that is not the provider's own address: another server of the same model answers otherwise. */
+  readonly endpoint?: string | undefined
   /** A simulator stands in its place. */
   readonly isSimulated?: true
   /** `resolve` shows all that it does to a request, and it leaves answers as they are (a router): a cache above keys by that; `mapRequest` sets it. */
@@ -111,11 +113,18 @@ export const hasLayer = (layers: ReadonlyArray<LayerInfo> = [], name: string): b
 export const PROVIDERS = "providers"
 
 /** The provider that answers for a model, by what the layers say: the last, or the one of several that the model's name leads to. */
-export const providerOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string => {
+export const providerOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string =>
+  providerIn(layers, model)?.name ?? ""
+
+/** The address that answers for a model; "" for the provider's own. */
+export const endpointOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string =>
+  providerIn(layers, model)?.endpoint ?? ""
+
+const providerIn = (layers: ReadonlyArray<LayerInfo>, model: string): LayerInfo | undefined => {
   const heads = layers.flatMap(({ name }, at) => (name === PROVIDERS ? [at] : []))
   const head = heads.findIndex((at) => model.startsWith(String(layers[at]!.answers)))
   const end = head < 0 ? undefined : heads[head + 1]
-  return layers[(end ?? layers.length) - 1]?.name ?? ""
+  return layers[(end ?? layers.length) - 1]
 }
 
 /** Whether some layers, and those of each of several providers, end in a provider. */
@@ -320,6 +329,8 @@ export const provider = (options: {
    * that it names; the values that it captures (clients, keys, counters) do not. `false`: nothing of it counts but its name.
    */
   readonly answers?: unknown
+  /** Where it sends requests, where that is not the provider's own address. Results and answers of another are not reused. */
+  readonly endpoint?: string | undefined
   readonly batch?: BatchProvider.BatchProvider
   /** The most that one request for embeddings may hold: a larger one is sent in parts, each an attempt of its own. */
   readonly embeddings?: EmbeddingParts.Limits
@@ -338,13 +349,14 @@ export const provider = (options: {
       )
     })
   )
-  const { answers, batch, embeddings, name } = options
+  const { answers, batch, embeddings, endpoint, name } = options
   return {
     resolve,
     layers: [
       {
         name,
         isProvider: true,
+        ...(endpoint === undefined ? undefined : { endpoint }),
         ...(answers === false ? { answers: [name] } : { answers: [name, answers], code: options.send }),
         ...(built === undefined ? undefined : { isSimulated: true })
       }

@@ -10,6 +10,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import { hash } from "node:crypto"
 
 export interface Credentials {
   readonly apiKey: string
@@ -95,6 +96,10 @@ const oddIn = (text: string, odd = /[^\t\x20-\x7e]/): string | undefined => {
       : `the character U+${text.codePointAt(at)!.toString(16).toUpperCase().padStart(4, "0")}`
   return `has ${what} at place ${at + 1}`
 }
+
+/** An address that is not the provider's own, told from others without what in it may be a key. */
+export const endpointOf = (baseUrl: string, official: string): string | undefined =>
+  baseUrl === official ? undefined : `${new URL(baseUrl).host} ${hash("sha256", baseUrl, "hex").slice(0, 12)}`
 
 /** What `fetch` refuses: an address with a user and a password in it. */
 const withoutUser = (address: string): string => {
