@@ -17,7 +17,20 @@ interface Package {
 const packages: ReadonlyArray<Package> = [
   {
     name: "core",
-    folders: ["data", "answer", "file", "seam", "price", "decide", "store", "layers", "flow", "run", "report", "testing"]
+    folders: [
+      "data",
+      "answer",
+      "file",
+      "seam",
+      "price",
+      "decide",
+      "store",
+      "layers",
+      "flow",
+      "run",
+      "report",
+      "testing"
+    ]
   },
   { name: "plugins", folders: [""] }
 ]

@@ -24,7 +24,7 @@ describe("the gate", () => {
     ["How do I enable notifications?", "How do I disable notifications?", "opposites"],
     ["Is it safe to swim here?", "Is it unsafe to swim here?", "opposites"],
     ["How can I increase my limit?", "How can I decrease my limit?", "opposites"],
-    ["Is Berlin larger than Paris?", "Is Paris larger than Berlin?", "names"],
+    ["Is Berlin larger than Paris?", "Is Paris larger than Berlin?", "word order"],
     ["Is tea stronger than coffee?", "Is coffee stronger than tea?", "word order"]
   ]
   for (const [a, b, what] of differ) {

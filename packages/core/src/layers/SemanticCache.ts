@@ -35,6 +35,7 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
+import * as Gate from "../decide/Gate.ts"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -228,7 +229,9 @@ const make = Effect.fnUntraced(function* (
           step,
           embedder.name,
           RequestKey.content(template, options.namespace),
-          ...(endpoint === "" ? [] : [endpoint])
+          ...(endpoint === "" ? [] : [endpoint]),
+          // What is learned of questions that the gate can read says nothing of others.
+          ...(Gate.signature(text).isEnglish ? [] : ["another language"])
         ])
       )
       const opened = yield* goOn(

@@ -221,16 +221,23 @@ const everything = (sequence: ReadonlyArray<Item>, counted: Counted) =>
     })
   )
 
+/** Bounds of texts that the gate reads, and of others. */
+const boundsOf = (maxErrorRate: number): ((signature: Gate.Signature) => ErrorBound.ErrorBound) => {
+  const [english, other] = [ErrorBound.make({ maxErrorRate }), ErrorBound.make({ maxErrorRate })]
+  return ({ isEnglish }) => (isEnglish ? english : other)
+}
+
 /** A whole run: answers that are reused are no entries, those that are asked for are evidence. */
 const asRun = (sequence: ReadonlyArray<Item>, maxErrorRate: number, audit: number) =>
   Effect.scoped(
     Effect.gen(function* () {
       const index = yield* openIndex(sequence[0]?.vector.length ?? 1)
-      const bound = ErrorBound.make({ maxErrorRate })
+      const boundOf = boundsOf(maxErrorRate)
       const entries: Array<Item & { right: number; wrong: number }> = []
       let reused = 0
       let wrong = 0
       for (const item of sequence) {
+        const bound = boundOf(item.signature)
         const near = yield* index.search(item.vector, ErrorBound.NEIGHBOURS)
         const neighbours = near.map(({ id, similarity }) => {
           const entry = entries[id - 1]!
@@ -287,7 +294,7 @@ export const pairs = (
       if (a === undefined || b === undefined) return []
       const similarity = a.vector.reduce((sum, x, i) => sum + x * b.vector[i]!, 0)
       const neighbour = { ...Gate.compare(a.signature, b.signature), similarity, answer: "", right: 0, wrong: 0 }
-      return [{ same, similarity, candidate: ErrorBound.candidate([neighbour], all.length) }]
+      return [{ same, similarity, signature: a.signature, candidate: ErrorBound.candidate([neighbour], all.length) }]
     })
     counted.lookups = items.length
     for (const { same, similarity } of items) note(counted, similarity, same)
@@ -296,11 +303,12 @@ export const pairs = (
       order: ReadonlyArray<number>,
       maxErrorRate: number
     ): Effect.fn.Return<Trial> {
-      const bound = ErrorBound.make({ maxErrorRate })
+      const boundOf = boundsOf(maxErrorRate)
       let reused = 0
       let wrong = 0
       for (const at of order) {
-        const { candidate, same } = items[at]!
+        const { candidate, same, signature } = items[at]!
+        const bound = boundOf(signature)
         if (candidate === undefined) continue
         const isReused = bound.allows(candidate) && (yield* Random.next) >= (options.audit ?? SemanticCache.AUDIT)
         bound.observe({ features: candidate.features, right: isReused ? undefined : same })
