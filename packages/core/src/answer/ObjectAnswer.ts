@@ -9,7 +9,7 @@ import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import * as AnswerSchema from "./AnswerSchema.ts"
 import * as JsonText from "./JsonText.ts"
-import * as StrictSchema from "./StrictSchema.ts"
+import * as AnswerValue from "./AnswerValue.ts"
 
 export type Reading =
   | {
@@ -39,14 +39,14 @@ const make = ({ codec, jsonSchema }: AnswerSchema.AnswerSchema) => {
   const isExpected = expectation(jsonSchema)
   return (text: string): Reading => {
     const found = JsonText.find(text, isExpected)
-    if (found._tag === "Missing" && !StrictSchema.takesText(jsonSchema)) {
+    if (found._tag === "Missing" && !AnswerValue.takesText(jsonSchema)) {
       return { _tag: "Wrong", problem: found.problem }
     }
     const given = found._tag === "Missing" ? text.trim() : found.value
-    const first = StrictSchema.read(jsonSchema, given)
+    const first = AnswerValue.read(jsonSchema, given)
     const decoded = decode(first)
     const problem = problemOf(decoded)
-    const value = problem === undefined ? first : StrictSchema.mend(jsonSchema, first)
+    const value = problem === undefined ? first : AnswerValue.mend(jsonSchema, first)
     const exit = value === first ? decoded : decode(value)
     if (problem !== undefined && (value === first || problemOf(exit) !== undefined)) return { _tag: "Wrong", problem }
     return {
@@ -63,7 +63,7 @@ const problemOf = (exit: Exit.Exit<unknown, Schema.SchemaError>): string | undef
 
 /** Whether a value is of the kind that an answer has at its root, by which it is told from what stands beside it. */
 const expectation = (schema: JsonSchema.JsonSchema): ((value: unknown) => boolean) => {
-  const kinds = StrictSchema.rootKinds(schema)
+  const kinds = AnswerValue.rootKinds(schema)
   return (value) =>
     kinds === undefined
     || kinds.has(typeof value === "object" ? (Array.isArray(value) ? "array" : "object") : typeof value)

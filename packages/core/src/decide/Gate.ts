@@ -22,7 +22,9 @@
  *
  * @since 0.1.0
  */
+import * as Grammar from "./Grammar.ts"
 import * as Quantities from "./Quantities.ts"
+import * as WordOrder from "./WordOrder.ts"
 import * as Words from "./Words.ts"
 
 /** What is compared of a text. */
@@ -39,7 +41,7 @@ export interface Signature {
   /** How often the text says no: whether it does so an odd number of times decides. */
   readonly negations: number
   /** What the text asks for, and how, when and how far it holds. */
-  readonly classes: Classes
+  readonly classes: Grammar.Classes
   /** The base forms of the words that carry the meaning, in their order, and as they are written. */
   readonly content: ReadonlyArray<string>
   readonly written: ReadonlyArray<string>
@@ -61,15 +63,6 @@ export interface Signature {
   readonly sorted: string
 }
 
-/** Which of a few meanings a text has by its little words; "" is none. */
-interface Classes {
-  readonly question: string
-  readonly modality: string
-  readonly amount: string
-  readonly time: string
-  readonly frequency: string
-}
-
 const QUOTATION = /"([^"]+)"|“([^”]+)”|«([^»]+)»|„([^“”]+)[“”]|‘([^’]+)’|(?<![\p{L}\p{N}])'([^']+)'(?![\p{L}\p{N}])/gu
 const CODE =
   /`[^`]+`|https?:\/\/\S+|[\w.+-]+@[\w-]+\.[\w.]+|(?<![\w])[~.]?\/[\w./-]+|\b[\w-]+\.(?:js|ts|py|json|csv|txt|md|html|css|sql|sh|yml|yaml|exe|pdf)\b|\b\w+_\w+\b|\b[a-z]+[A-Z]\w*\b|\b[a-z]+-[a-z0-9]\b|\b[a-zA-Z]+-?\d+(?:-\w+)*\b|\b\w+\(\)|[<>=!]=|[{}[\]<>|\\^~=+*]+/g
@@ -78,8 +71,6 @@ const WORD = /\p{L}+(?:'\p{L}+)*|\p{N}+/gu
 /** Characters of a text that is compared: what is longer is a document, of which no embedder sees the whole. */
 const MAX_LENGTH = 8_000
 
-const noClasses: Classes = { question: "", modality: "", amount: "", time: "", frequency: "" }
-
 const tooLong: Signature = {
   numbers: "",
   names: new Set(),
@@ -87,7 +78,7 @@ const tooLong: Signature = {
   quotations: "",
   code: "",
   negations: 0,
-  classes: noClasses,
+  classes: Grammar.none,
   content: [],
   written: [],
   directions: new Set(),
@@ -104,20 +95,6 @@ const tooLong: Signature = {
 
 const setOf = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/))
 
-/** Words by which a text says no; beside them what ends in n't, or stands for it without the apostrophe. */
-const NEGATIONS = setOf(
-  `not no never none nobody nothing nowhere neither nor cannot without unable lack lacks lacking lacked hardly barely scarcely seldom rarely
-  deny denies denied denying refuse refuses refused refusing fail fails failed failing avoid avoids avoided avoiding cant dont wont isnt wasnt arent werent doesnt didnt hasnt
-  havent hadnt couldnt shouldnt wouldnt aint unless except`
-)
-
-/** Several words that say no. */
-const NEGATIVE_PHRASES =
-  /\b(?:anything but|far from|instead of|rather than|no longer|on no account|by no means|(?:neglect|omit|decline|forg[eo]t|cease)\w* to|stop(?:s|ped|ping)? \w+ing)\b/g
-
-/** "no." is a number, and these say yes. */
-const NOT_NEGATIVE = /\b(?:no\.|not only|why not|or not|no problem|no worries)/g
-
 /** Words that are polite, or fill a text. */
 const POLITE = setOf(
   `please kindly hi hello hey dear thanks thank thx pls plz just really actually basically simply so well ok okay oh um currently
@@ -133,151 +110,6 @@ const LITTLE = setOf(
   not no never none without too then now again while during until till after before since over under up down out into onto through per via
   im ive id youre whats thats theres lets`
 )
-
-const QUESTIONS: ReadonlyArray<readonly [RegExp, string]> = [
-  [/\bhow (?:many|much)\b/, "amount"],
-  [/\bhow (?:often|frequently)\b/, "frequency"],
-  [/\bhow (?:long|soon|quickly|fast|late|early)\b|\bwhat time\b|\bwhen\b|\bwhat (?:day|date)\b/, "time"],
-  [
-    /\bhow (?!do|does|did|can|could|to|is|are|was|were|will|would|should|come|i|we|you|about|the|my|an?\b)\w+\b/,
-    "measure"
-  ],
-  [/\bwhere\b|\bwhat (?:place|location)\b|\bin which (?:place|city|country)\b/, "place"],
-  [/\bwhy\b|\bhow come\b|\bwhat(?:'s| is) the reason\b/, "reason"],
-  [/\bwho(?:m|se)?\b/, "person"],
-  [/\bhow\b/, "manner"],
-  [/\bwh(?:at|ich)\b/, "thing"]
-]
-
-/** Of the last word that says when, since "when I ..." is no question. */
-const questionOf = (text: string): string => {
-  if (/\bsince when\b/.test(text)) return "time"
-  const asked = text.replace(
-    /(?<=\w.*)\b(?:when|where|who|which|what|how) (?:i|you|we|he|she|it|they|the|my|a)\b/g,
-    " "
-  )
-  for (const [pattern, question] of QUESTIONS) if (pattern.test(asked)) return question
-  return ""
-}
-
-const MODALITIES: ReadonlyArray<readonly [RegExp, string]> = [
-  [
-    /\b(?:must|(?:have|has|had|need|needs) to(?! know| find out| ask| say)|shall|required to|obliged to|mandatory|compulsory)\b/,
-    "must"
-  ],
-  [/\b(?:might|may be|perhaps|maybe|possibly)\b/, "might"],
-  [/\b(?:should|ought to|supposed to|recommended)\b/, "should"],
-  [/\b(?:can|could|may|able to|allowed to|permitted to|possible to|cannot|can't|cant|optional)\b/, "can"]
-]
-
-const AMOUNTS: ReadonlyArray<readonly [RegExp, string]> = [
-  [/\b(?:at least|no less than|no fewer than|or more|minimum of)\b/, "least"],
-  [/\b(?:at most|up to|no more than|or less|or fewer|maximum of)\b/, "most"],
-  [/\b(?:more than|over|above|exceed(?:s|ing)?|greater than|older than|longer than)\b(?= \d)|\bmore than\b/, "more"],
-  [/\b(?:less than|fewer than|under|below|younger than|shorter than)\b(?= \d)|\b(?:less|fewer) than\b/, "less"],
-  [/\b(?:exactly|precisely) (?=\d|one|two|three|four|five|six|seven|eight|nine|ten)/, "exactly"],
-  [/\b(?:almost|nearly|about|around|approximately|approx\.?|roughly)(?= \d)/, "about"],
-  [/\b(?:only|solely|exclusively|nobody but|no one but)\b/, "only"],
-  [/\b(?:all|every|everyone|everybody|everything|each|any|anyone|anybody|whole|entire)\b/, "all"],
-  [/\bboth\b/, "both"],
-  [/\b(?:either|one of)\b/, "either"],
-  [/\b(?:most|majority)\b/, "majority"],
-  [/\b(?:some|several|a (?:few|little)|certain|partly|partially)\b/, "some"],
-  [/\b(?:few|hardly any)\b|\bthere (?:is|was) little\b/, "few"],
-  [/\balso\b/, "also"]
-]
-
-const TIMES: ReadonlyArray<readonly [RegExp, string]> = [
-  [/\b(?:will|'ll|won't|wont|going to|about to|gonna|shall)\b/, "future"],
-  [/\bused to\b/, "once"],
-  [
-    /\b(?:has|have|'ve|hasn't|haven't) (?:(?:\w+ ){0,3}been|(?:\w+ )?(?:\w+ed|\w+en|gone|done|sent|paid|lost|left|made|got|run|come|begun|kept|sold|bought|won))\b/,
-    "perfect"
-  ],
-  [/\b(?:is|are|am|'s|'re) (?:\w+ )?\w+ing\b/, "now"],
-  [/\b(?:was|were|did|had|wasn't|weren't|didn't|hadn't|wasnt|werent|didnt)\b/, "past"],
-  [/\b(?:is|are|does|do|am|isn't|aren't|doesn't|don't|isnt|arent|doesnt|dont|'s|'re|'m)\b/, "present"]
-]
-
-const FREQUENCIES: ReadonlyArray<readonly [RegExp, string]> = [
-  [/\b(?:always|every time|constantly|continuously)\b/, "always"],
-  [/\b(?:usually|often|frequently|mostly|generally)\b/, "often"],
-  [/\b(?:sometimes|occasionally|now and then|at times)\b/, "sometimes"],
-  [/\b(?:seldom|rarely|hardly ever|barely ever)\b/, "seldom"],
-  [/\bnever\b/, "never"]
-]
-
-const classOf = (text: string, classes: ReadonlyArray<readonly [RegExp, string]>): string => {
-  for (const [pattern, name] of classes) if (pattern.test(text)) return name
-  return ""
-}
-
-/** Little words of which one says the contrary of the other. */
-const DIRECTIONS: ReadonlyMap<string, string> = new Map(
-  "in out|on off|up down|before after|above below|over under|inside outside|into out|to from|with without|more less|more fewer|most least|first last|next previous|next last"
-    .split("|")
-    .flatMap((pair) => {
-      const [a, b] = pair.split(" ") as [string, string]
-      return [[a, b] as const, [b, a] as const]
-    })
-)
-
-/** The word behind one of these belongs to it, wherever they stand in the sentence. */
-const PREPOSITIONS = setOf(
-  `if while before after because since unless until although though to in on at for by with without from during as of about under over into
-  onto through per via than`
-)
-
-/** Behind these, "to" begins a verb. */
-const INFINITIVE = setOf(
-  "unable failed fails fail how want wants wanted like need needs have has had going able try trying possible way supposed allowed wish hoping hope plan know ways steps where when what"
-)
-
-/** Behind these a preposition has what belongs to it. */
-const PRONOUNS = setOf(
-  "who whom which what whose it them me you him her us this that these those there here i we they he she"
-)
-
-/** Words that may stand anywhere. */
-const FREE = setOf("morning afternoon evening night overnight now soon later early late again")
-
-/** Words whose `'s` is a verb. */
-const CONTRACTIONS = setOf("it what who where when why how that there here he she let this")
-
-/** The content of a text by what it belongs to. */
-const bondsOf = (all: ReadonlyArray<string>, bases: ReadonlyMap<string, string>): ReadonlyArray<string> => {
-  const bound: Array<string> = []
-  let preposition = ""
-  all.forEach((written, at) => {
-    const word = written.replace(/'.*$/, "")
-    if (PREPOSITIONS.has(word)) {
-      const isInfinitive = word === "to" && INFINITIVE.has(all[at - 1] ?? "")
-      preposition = isInfinitive ? "" : word
-    } else if (PRONOUNS.has(word)) preposition = ""
-    const base = bases.get(word)
-    if (base === undefined) return
-    if (written.endsWith("'s") && !CONTRACTIONS.has(word)) bound.push(`of ${base}`)
-    else if (preposition !== "" && !FREE.has(base)) bound.push(`${preposition} ${base}`)
-    preposition = ""
-  })
-  return bound
-}
-
-/** Whether a list is another of which one piece stands at another place. */
-const isOneMove = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean => {
-  let from = 0
-  while (from < a.length && a[from] === b[from]) from++
-  let to = a.length
-  while (to > from && a[to - 1] === b[to - 1]) to--
-  const [x, y] = [a.slice(from, to), b.slice(from, to)]
-  return x.some((_, at) => [...x.slice(at), ...x.slice(0, at)].every((word, index) => word === y[index]))
-}
-
-/** Who may not do a thing without another must do that one. */
-const modalityOf = (text: string, negations: number): string => {
-  const modality = classOf(text, MODALITIES)
-  return modality === "can" && negations > 1 ? "must" : modality
-}
 
 interface Found {
   readonly word: string
@@ -303,7 +135,7 @@ const namesIn = (text: string, found: ReadonlyArray<Found>): Array<string> => {
     // A word that begins a sentence is a name only where something else says so.
     const isName =
       !startsSentence
-      || (/'s$/i.test(word) && !CONTRACTIONS.has(bare.toLowerCase()))
+      || (/'s$/i.test(word) && !WordOrder.CONTRACTIONS.has(bare.toLowerCase()))
       || (next !== undefined && /^\p{Lu}\p{Ll}/u.test(next) && !Words.isGrammar(lower))
     const isLoudWord = isAcronym && Words.isKnown(lower) && word.length > 3
     if ((isAcronym && !isLoudWord) || (isName && !isAcronym)) names.push(bare.toLowerCase())
@@ -339,13 +171,9 @@ export const signature = (text: string): Signature => {
   const names = namesIn(rest, found)
   const carrying = kept
     .flatMap((word) => (word.includes("'") ? [word.replace(/'.*$/, "")] : [word]))
-    .filter((word) => !LITTLE.has(word) && !NEGATIONS.has(word) && !LITTLE.has(Words.base(word)))
+    .filter((word) => !LITTLE.has(word) && !Grammar.NEGATIONS.has(word) && !LITTLE.has(Words.base(word)))
   const bases = new Map(carrying.map((word) => [word, Words.base(word)]))
-  const cleaned = lower.replaceAll(NOT_NEGATIVE, " ")
-  const negations =
-    (cleaned.replaceAll(NEGATIVE_PHRASES, " ").match(/\p{L}+(?:'\p{L}+)*/gu) ?? []).filter(
-      (word) => NEGATIONS.has(word) || word.endsWith("n't")
-    ).length + (cleaned.match(NEGATIVE_PHRASES)?.length ?? 0)
+  const negations = Grammar.negationsIn(lower)
   return {
     numbers: numbers.join(" "),
     names: new Set(names),
@@ -353,20 +181,14 @@ export const signature = (text: string): Signature => {
     quotations: quotations.join("\n"),
     code: code.join("\n"),
     negations,
-    classes: {
-      question: questionOf(lower),
-      modality: modalityOf(lower, negations),
-      amount: classOf(lower, AMOUNTS),
-      time: classOf(lower, TIMES),
-      frequency: classOf(lower, FREQUENCIES)
-    },
+    classes: Grammar.classesOf(lower, negations),
     content: carrying.map((word) => bases.get(word)!),
     written: carrying,
-    directions: new Set(kept.filter((word) => DIRECTIONS.has(word))),
-    bonds: bondsOf(kept, bases),
+    directions: WordOrder.directionsIn(kept),
+    bonds: WordOrder.bondsOf(kept, bases),
     isPassive: /\b(?:is|are|was|were|be|been|being|get|gets|got)\b.*\bby\b/.test(lower),
     isQuestion: normal.includes("?"),
-    hasPast: carrying.some((word) => /ed$/.test(word) && bases.get(word) !== word),
+    hasPast: carrying.some((word) => word.endsWith("ed") && bases.get(word) !== word),
     words: new Set(all),
     isTooLong: false,
     isEnglish,
@@ -446,31 +268,6 @@ const hasNames = (a: Signature, b: Signature): boolean =>
       || a.initials.includes([...b.names].find((other) => !a.words.has(other) && a.initials === other) ?? "\n")
   )
 
-/** Whether one text has a direction, and the other its contrary. */
-const turnsRound = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
-  [...a].some((word) => {
-    const contrary = DIRECTIONS.get(word)!
-    return !b.has(word) && b.has(contrary) && !a.has(contrary)
-  })
-
-/** Whether two texts have the same words, and who does what to whom has changed. */
-const isReordered = (a: Signature, b: Signature, { onlyA, onlyB }: Alignment): boolean => {
-  if (onlyA.length + onlyB.length > 0 || a.text === b.text) return false
-  if (a.content.toSorted().join(" ") !== b.content.toSorted().join(" ") || a.content.length < 2) return false
-  if (a.isPassive !== b.isPassive) {
-    // The one who does it stands first in one text, and last in the other.
-    return a.content[0] === b.content[0]
-  }
-  const [x, y] = [a, b].map(({ content }) => content.filter((word) => !FREE.has(word)))
-  return !(
-    (x!.join(" ") === y!.join(" ") || isOneMove(x!, y!))
-    && (a.bonds.every((bond) => b.bonds.includes(bond)) || b.bonds.every((bond) => a.bonds.includes(bond)))
-  )
-}
-
-/** Classes of which both texts must have the same. */
-const conflict = (a: string, b: string, isClose: boolean): boolean => a !== b && (isClose || (a !== "" && b !== ""))
-
 /** Share of the words of two texts that are in both. */
 export const overlap = (a: Signature, b: Signature): number => {
   let common = 0
@@ -505,53 +302,13 @@ export const differs = (a: Signature, b: Signature): string | undefined => {
   const turns = (a.negations + b.negations) % 2 === 1
   if (turns !== isOpposite(aligned)) return turns ? "negations" : "opposites"
   const isClose = overlap(a, b) >= CLOSE
-  if (isClose && turnsRound(a.directions, b.directions)) return "opposites"
-  if (isReordered(a, b, aligned)) return "word order"
+  if (isClose && WordOrder.turnsRound(a.directions, b.directions)) return "opposites"
   const isSame = aligned.onlyA.length + aligned.onlyB.length === 0
-  if (questionsDiffer(a.classes.question, b.classes.question, isClose, isSame)) return "questions"
-  if (conflict(a.classes.amount, b.classes.amount, isClose)) return "quantities"
-  if (conflict(a.classes.frequency, b.classes.frequency, isClose)) return "quantities"
-  if (modalityDiffers(a.classes.modality, b.classes.modality, isClose)) return "modality"
-  if (isSurerThan(a, b) || isSurerThan(b, a)) return "modality"
-  if (timesDiffer(a, b, isClose, isSame)) return "tenses"
+  if (isSame && a.text !== b.text && WordOrder.isReordered(a, b)) return "word order"
+  const said = Grammar.difference(a, b, isClose, isSame)
+  if (said !== undefined) return said
   return !turns && isOneOff(aligned, overlap(a, b)) ? "words" : undefined
 }
-
-/** "What do I do" and "how do I" ask for the same, and so do "how much is" and "what is the price of". */
-const questionsDiffer = (a: string, b: string, isClose: boolean, isSame: boolean): boolean => {
-  const plain = (question: string) => question === "" || question === "manner" || question === "thing"
-  if (a === b || (plain(a) && plain(b))) return false
-  if (isClose) return true
-  if (isSame) return a !== "" && b !== "" && !(a === "amount" && b === "thing") && !(a === "thing" && b === "amount")
-  return !plain(a) && !plain(b)
-}
-
-const modalityDiffers = (a: string, b: string, isClose: boolean): boolean =>
-  a !== b
-  && ((a !== "" && b !== "" && (isClose || (a === "must") !== (b === "must")))
-    || (isClose && (a === "might" || b === "might")))
-
-/** Whether one text says that a thing will be, and the other that it may: of a question both are polite. */
-const isSurerThan = (a: Signature, b: Signature): boolean =>
-  a.classes.time === "future"
-  && a.classes.modality === ""
-  && b.classes.modality === "can"
-  && b.classes.time !== "future"
-  && a.classes.question + b.classes.question === ""
-  && !a.isQuestion
-  && !b.isQuestion
-  && overlap(a, b) >= CLOSE
-
-const timesDiffer = (a: Signature, b: Signature, isClose: boolean, isSame: boolean): boolean => {
-  const [x, y] = [a.classes.time, b.classes.time]
-  if (x === y) return false
-  if (isClose && ((x !== "" && y !== "") || x === "once" || y === "once")) return true
-  const isPast = ({ classes, hasPast }: Signature) => PAST.has(classes.time) || (classes.time === "" && hasPast)
-  const isNot = (time: string) => time === "future" || time === "now"
-  return isSame && ((isNot(x) && isPast(b)) || (isNot(y) && isPast(a)))
-}
-
-const PAST = setOf("past perfect once")
 
 /**
  * What `ErrorBound` wants to know of an earlier text beside its similarity. Texts of a language that the gate does not read have a bound

@@ -7,7 +7,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as JsonSchema from "effect/JsonSchema"
 import type * as Schema from "effect/Schema"
 import * as JsonText from "../answer/JsonText.ts"
-import * as StrictSchema from "../answer/StrictSchema.ts"
+import * as AnswerValue from "../answer/AnswerValue.ts"
 import * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Varying from "../seam/Varying.ts"
@@ -121,6 +121,6 @@ export const read = (
 const parse = (text: string, format: ModelRequest.ResponseFormat): ReadonlyArray<unknown> | undefined => {
   const found = JsonText.find(text, (value) => typeof value === "object" && value !== null && !Array.isArray(value))
   if (found._tag === "Missing") return undefined
-  const { answers } = (StrictSchema.read(schemaOf(format), found.value) ?? {}) as { readonly answers?: unknown }
+  const { answers } = (AnswerValue.read(schemaOf(format), found.value) ?? {}) as { readonly answers?: unknown }
   return Array.isArray(answers) ? answers : undefined
 }

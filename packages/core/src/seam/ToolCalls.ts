@@ -10,7 +10,7 @@ import * as Exit from "effect/Exit"
 import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import * as AnswerSchema from "../answer/AnswerSchema.ts"
-import * as StrictSchema from "../answer/StrictSchema.ts"
+import * as AnswerValue from "../answer/AnswerValue.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 
 type Call = Extract<ModelResponse.CompletionResponse["parts"][number], { readonly type: "tool-call" }>
@@ -64,19 +64,19 @@ const makeParameters = (tool: Tool.Any): Parameters => {
   const { parametersSchema } = tool
   if (Tool.isDynamic(tool) || !Schema.isSchema(parametersSchema)) {
     const jsonSchema = Tool.getJsonSchema(tool)
-    const toEncoded = (params: unknown) => StrictSchema.read(jsonSchema, params)
-    return { jsonSchema, decode: undefined, toEncoded: StrictSchema.isPlain(jsonSchema) ? undefined : toEncoded }
+    const toEncoded = (params: unknown) => AnswerValue.read(jsonSchema, params)
+    return { jsonSchema, decode: undefined, toEncoded: AnswerValue.isPlain(jsonSchema) ? undefined : toEncoded }
   }
   const { codec, jsonSchema } = AnswerSchema.of(parametersSchema)
   const decodeJson = Schema.decodeUnknownExit(codec, { errors: "all" })
   const encode = Schema.encodeUnknownExit(parametersSchema as unknown as Schema.Codec<unknown>)
-  const decode = (params: unknown) => decodeJson(StrictSchema.read(jsonSchema, params))
+  const decode = (params: unknown) => decodeJson(AnswerValue.read(jsonSchema, params))
   const toEncoded = (params: unknown) => {
     const decoded = decode(params)
     const encoded = Exit.isSuccess(decoded) ? encode(decoded.value) : decoded
-    return Exit.isSuccess(encoded) ? encoded.value : StrictSchema.read(jsonSchema, params)
+    return Exit.isSuccess(encoded) ? encoded.value : AnswerValue.read(jsonSchema, params)
   }
-  const isSame = codec.ast === parametersSchema.ast && StrictSchema.isPlain(jsonSchema)
+  const isSame = codec.ast === parametersSchema.ast && AnswerValue.isPlain(jsonSchema)
   return { jsonSchema, decode, toEncoded: isSame ? undefined : toEncoded }
 }
 

@@ -1,0 +1,174 @@
+/**
+ * The parts of a JSON Schema as Effect writes it, and which values are of them.
+ *
+ * @internal
+ */
+
+export type Node = { readonly [keyword: string]: unknown }
+
+export const isNode = (value: unknown): value is Node =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+export const nodes = (value: unknown): ReadonlyArray<Node> => (Array.isArray(value) ? value.filter(isNode) : [])
+
+export const fields = (value: unknown): Node => (isNode(value) ? value : {})
+
+export const same = (left: unknown, right: unknown): boolean => JSON.stringify(left) === JSON.stringify(right)
+
+/** The property under which a root that is no object stands. */
+export const ROOT = "value"
+
+export const isObject = (schema: Node): boolean => schema["type"] === "object"
+
+export const closedObject = (properties: Node, rest: Node = {}): Node => ({
+  type: "object",
+  properties,
+  required: Object.keys(properties),
+  additionalProperties: false,
+  ...rest
+})
+
+export const NULL: Node = { type: "null" }
+
+/** Words that people or models read, and that hold nothing. */
+export const words = (schema: Node): Node => {
+  const { description, title } = schema
+  return {
+    ...(title === undefined ? undefined : { title }),
+    ...(description === undefined ? undefined : { description })
+  }
+}
+
+const shaping = ["type", "$ref", "anyOf", "oneOf", "enum", "const", "properties"]
+
+/** A reference with words or constraints beside it comes as an `allOf`: it is taken with them in its words. */
+export const direct = (schema: Node): Node => {
+  if (schema["allOf"] === undefined || shaping.some((keyword) => keyword in schema)) return schema
+  const members = nodes(schema["allOf"])
+  const [shape, ...others] = members.filter((member) => shaping.some((keyword) => keyword in member))
+  if (shape === undefined || others.length > 0) return schema
+  let out: Node = { ...shape, ...words(schema) }
+  for (const member of members) {
+    if (member === shape) continue
+    for (const [keyword, value] of Object.entries(member)) {
+      out = {
+        ...out,
+        description: keyword === "description" ? value : described(out["description"], keyword, value)
+      }
+    }
+  }
+  return out
+}
+
+export const typeOf = (value: unknown): string =>
+  value === null ? "null" : Array.isArray(value) ? "array" : typeof value
+
+export const described = (description: unknown, keyword: string, value: unknown): string =>
+  `${typeof description === "string" && description !== "" ? `${description}; ` : ""}${keyword}: ${
+    typeof value === "string" ? value : JSON.stringify(value)
+  }`
+
+/** Whether names of properties are open. */
+export const isRecord = (schema: Node): boolean =>
+  schema["type"] === "object"
+  && [schema, ...nodes(schema["allOf"])].some(
+    ({ additionalProperties, patternProperties, properties, propertyNames }) =>
+      isNode(additionalProperties)
+      || patternProperties !== undefined
+      || propertyNames !== undefined
+      || (additionalProperties !== false && properties === undefined)
+  )
+
+/** The schemas of a record's names and values, named properties beside them. */
+export const entriesOf = (
+  schema: Node
+): { readonly keys: ReadonlyArray<Node>; readonly values: ReadonlyArray<Node> } => {
+  const keys: Array<Node> = []
+  const values: Array<Node> = []
+  for (const part of [schema, ...nodes(schema["allOf"])]) {
+    const named = Object.entries(fields(part["properties"]))
+    if (named.length > 0) keys.push({ type: "string", enum: named.map(([name]) => name) })
+    values.push(...named.map(([, property]) => fields(property)))
+    for (const [pattern, value] of Object.entries(fields(part["patternProperties"]))) {
+      keys.push({ type: "string", pattern })
+      values.push(fields(value))
+    }
+    if (isNode(part["additionalProperties"])) {
+      keys.push(isNode(part["propertyNames"]) ? { type: "string", ...part["propertyNames"] } : { type: "string" })
+      values.push(part["additionalProperties"])
+    }
+  }
+  return { keys, values: values.length === 0 ? [{}] : values }
+}
+
+export const anyOf = (members: ReadonlyArray<Node>): Node => (members.length === 1 ? members[0]! : { anyOf: members })
+
+export const requiredOf = (schema: Node): ReadonlySet<unknown> =>
+  new Set(Array.isArray(schema["required"]) ? schema["required"] : [])
+
+export const isNever = (schema: unknown): boolean => isNode(schema) && same(schema, { not: {} })
+
+/** The types of a tuple's first items, and of those after them. */
+export const tupleOf = (schema: Node): { readonly first: ReadonlyArray<Node>; readonly rest: Node | undefined } => ({
+  first: nodes(schema["prefixItems"]),
+  rest: isNode(schema["items"]) ? schema["items"] : undefined
+})
+
+/** Whether a list has items of one type, whatever their number. */
+export const isUniform = ({ first, rest }: ReturnType<typeof tupleOf>): boolean =>
+  first.every((item) => same(item, rest ?? first[0]))
+
+/** The definition that a node refers to. */
+export const nameOf = ({ $ref }: Node): string | undefined =>
+  typeof $ref === "string"
+    ? decodeURIComponent($ref.slice($ref.lastIndexOf("/") + 1))
+        .replaceAll("~1", "/")
+        .replaceAll("~0", "~")
+    : undefined
+
+export const resolve = (schema: Node, definitions: Node): Node | undefined => {
+  const name = nameOf(schema)
+  return name === undefined ? undefined : fields(definitions[name])
+}
+
+/** Whether a value is of a schema by its types, choices and properties; bounds and patterns are not looked at. */
+export const fits = (node: Node, value: unknown, definitions: Node): boolean => {
+  const schema = direct(node)
+  const target = resolve(schema, definitions)
+  if (target !== undefined) return fits(target, value, definitions)
+  const members = schema["anyOf"] ?? schema["oneOf"]
+  if (members !== undefined) return nodes(members).some((member) => fits(member, value, definitions))
+  if (Array.isArray(schema["enum"])) return schema["enum"].includes(value)
+  if (schema["const"] !== undefined) return schema["const"] === value
+  if (schema["not"] !== undefined) return !isNever(schema) && value !== null
+  switch (schema["type"]) {
+    case "integer":
+      return Number.isInteger(value)
+    case "object": {
+      if (!isNode(value)) return false
+      if (isRecord(schema)) {
+        const inner = anyOf(entriesOf(schema).values)
+        return Object.values(value).every((field) => fits(inner, field, definitions))
+      }
+      const properties = fields(schema["properties"])
+      return (
+        [...requiredOf(schema)].every((name) => String(name) in value)
+        && Object.entries(value).every(
+          ([name, field]) => properties[name] === undefined || fits(fields(properties[name]), field, definitions)
+        )
+      )
+    }
+    case "array": {
+      if (!Array.isArray(value) || value.length < Number(schema["minItems"] ?? 0)) return false
+      const { first, rest } = tupleOf(schema)
+      return value.every((item, index) => {
+        const type = first[index] ?? rest
+        return type === undefined || fits(type, item, definitions)
+      })
+    }
+    case undefined:
+      return true
+    default:
+      return typeOf(value) === schema["type"]
+  }
+}

@@ -1,0 +1,193 @@
+/**
+ * What little words say of a text: whether it says no, what it asks for, how far it holds, and when.
+ *
+ * @internal
+ */
+
+const setOf = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/))
+
+/** Words by which a text says no; beside them what ends in n't, or stands for it without the apostrophe. */
+export const NEGATIONS = setOf(
+  `not no never none nobody nothing nowhere neither nor cannot without unable lack lacks lacking lacked hardly barely scarcely seldom rarely
+  deny denies denied denying refuse refuses refused refusing fail fails failed failing avoid avoids avoided avoiding cant dont wont isnt wasnt arent werent doesnt didnt hasnt
+  havent hadnt couldnt shouldnt wouldnt aint unless except`
+)
+
+/** Several words that say no. */
+const NEGATIVE_PHRASES =
+  /\b(?:anything but|far from|instead of|rather than|no longer|on no account|by no means|(?:neglect|omit|decline|forg[eo]t|cease)\w* to|stop(?:s|ped|ping)? \w+ing)\b/g
+
+/** "no." is a number, and these say yes. */
+const NOT_NEGATIVE = /\b(?:no\.|not only|why not|or not|no problem|no worries)/g
+
+/** How often a text, in small letters, says no. */
+export const negationsIn = (text: string): number => {
+  const cleaned = text.replaceAll(NOT_NEGATIVE, " ")
+  const words = cleaned.replaceAll(NEGATIVE_PHRASES, " ").match(/\p{L}+(?:'\p{L}+)*/gu) ?? []
+  return (
+    words.filter((word) => NEGATIONS.has(word) || word.endsWith("n't")).length
+    + (cleaned.match(NEGATIVE_PHRASES)?.length ?? 0)
+  )
+}
+
+/** Which of a few meanings a text has by its little words; "" is none. */
+export interface Classes {
+  readonly question: string
+  readonly modality: string
+  readonly amount: string
+  readonly time: string
+  readonly frequency: string
+}
+
+export const none: Classes = { question: "", modality: "", amount: "", time: "", frequency: "" }
+
+const QUESTIONS: ReadonlyArray<readonly [RegExp, string]> = [
+  [/\bhow (?:many|much)\b/, "amount"],
+  [/\bhow (?:often|frequently)\b/, "frequency"],
+  [/\bhow (?:long|soon|quickly|fast|late|early)\b|\bwhat time\b|\bwhen\b|\bwhat (?:day|date)\b/, "time"],
+  [
+    /\bhow (?!do|does|did|can|could|to|is|are|was|were|will|would|should|come|i|we|you|about|the|my|an?\b)\w+\b/,
+    "measure"
+  ],
+  [/\bwhere\b|\bwhat (?:place|location)\b|\bin which (?:place|city|country)\b/, "place"],
+  [/\bwhy\b|\bhow come\b|\bwhat(?:'s| is) the reason\b/, "reason"],
+  [/\bwho(?:m|se)?\b/, "person"],
+  [/\bhow\b/, "manner"],
+  [/\bwh(?:at|ich)\b/, "thing"]
+]
+
+/** Of the last word that says when, since "when I ..." is no question. */
+const questionOf = (text: string): string => {
+  if (/\bsince when\b/.test(text)) return "time"
+  const asked = text.replace(
+    /(?<=\w.*)\b(?:when|where|who|which|what|how) (?:i|you|we|he|she|it|they|the|my|a)\b/g,
+    " "
+  )
+  for (const [pattern, question] of QUESTIONS) if (pattern.test(asked)) return question
+  return ""
+}
+
+const MODALITIES: ReadonlyArray<readonly [RegExp, string]> = [
+  [
+    /\b(?:must|(?:have|has|had|need|needs) to(?! know| find out| ask| say)|shall|required to|obliged to|mandatory|compulsory)\b/,
+    "must"
+  ],
+  [/\b(?:might|may be|perhaps|maybe|possibly)\b/, "might"],
+  [/\b(?:should|ought to|supposed to|recommended)\b/, "should"],
+  [/\b(?:can|could|may|able to|allowed to|permitted to|possible to|cannot|can't|cant|optional)\b/, "can"]
+]
+
+const AMOUNTS: ReadonlyArray<readonly [RegExp, string]> = [
+  [/\b(?:at least|no less than|no fewer than|or more|minimum of)\b/, "least"],
+  [/\b(?:at most|up to|no more than|or less|or fewer|maximum of)\b/, "most"],
+  [/\b(?:more than|over|above|exceed(?:s|ing)?|greater than|older than|longer than)\b(?= \d)|\bmore than\b/, "more"],
+  [/\b(?:less than|fewer than|under|below|younger than|shorter than)\b(?= \d)|\b(?:less|fewer) than\b/, "less"],
+  [/\b(?:exactly|precisely) (?=\d|one|two|three|four|five|six|seven|eight|nine|ten)/, "exactly"],
+  [/\b(?:almost|nearly|about|around|approximately|approx\.?|roughly)(?= \d)/, "about"],
+  [/\b(?:only|solely|exclusively|nobody but|no one but)\b/, "only"],
+  [/\b(?:all|every|everyone|everybody|everything|each|any|anyone|anybody|whole|entire)\b/, "all"],
+  [/\bboth\b/, "both"],
+  [/\b(?:either|one of)\b/, "either"],
+  [/\b(?:most|majority)\b/, "majority"],
+  [/\b(?:some|several|a (?:few|little)|certain|partly|partially)\b/, "some"],
+  [/\b(?:few|hardly any)\b|\bthere (?:is|was) little\b/, "few"],
+  [/\balso\b/, "also"]
+]
+
+const TIMES: ReadonlyArray<readonly [RegExp, string]> = [
+  [/\b(?:will|'ll|won't|wont|going to|about to|gonna|shall)\b/, "future"],
+  [/\bused to\b/, "once"],
+  [
+    /\b(?:has|have|'ve|hasn't|haven't) (?:(?:\w+ ){0,3}been|(?:\w+ )?(?:\w+ed|\w+en|gone|done|sent|paid|lost|left|made|got|run|come|begun|kept|sold|bought|won))\b/,
+    "perfect"
+  ],
+  [/\b(?:is|are|am|'s|'re) (?:\w+ )?\w+ing\b/, "now"],
+  [/\b(?:was|were|did|had|wasn't|weren't|didn't|hadn't|wasnt|werent|didnt)\b/, "past"],
+  [/\b(?:is|are|does|do|am|isn't|aren't|doesn't|don't|isnt|arent|doesnt|dont|'s|'re|'m)\b/, "present"]
+]
+
+const FREQUENCIES: ReadonlyArray<readonly [RegExp, string]> = [
+  [/\b(?:always|every time|constantly|continuously)\b/, "always"],
+  [/\b(?:usually|often|frequently|mostly|generally)\b/, "often"],
+  [/\b(?:sometimes|occasionally|now and then|at times)\b/, "sometimes"],
+  [/\b(?:seldom|rarely|hardly ever|barely ever)\b/, "seldom"],
+  [/\bnever\b/, "never"]
+]
+
+const classOf = (text: string, classes: ReadonlyArray<readonly [RegExp, string]>): string => {
+  for (const [pattern, name] of classes) if (pattern.test(text)) return name
+  return ""
+}
+
+/** Who may not do a thing without another must do that one. */
+const modalityOf = (text: string, negations: number): string => {
+  const modality = classOf(text, MODALITIES)
+  return modality === "can" && negations > 1 ? "must" : modality
+}
+
+/** The classes of a text in small letters. */
+export const classesOf = (text: string, negations: number): Classes => ({
+  question: questionOf(text),
+  modality: modalityOf(text, negations),
+  amount: classOf(text, AMOUNTS),
+  time: classOf(text, TIMES),
+  frequency: classOf(text, FREQUENCIES)
+})
+
+/** A text as far as its little words go. */
+export interface Said {
+  readonly classes: Classes
+  readonly isQuestion: boolean
+  /** Whether a verb stands in the past, as far as its form shows. */
+  readonly hasPast: boolean
+}
+
+/**
+ * What two texts differ in by their little words. `isClose`: they share most of their words; `isSame`: all that carry the meaning.
+ */
+export const difference = (a: Said, b: Said, isClose: boolean, isSame: boolean): string | undefined => {
+  const [x, y] = [a.classes, b.classes]
+  if (questionsDiffer(x.question, y.question, isClose, isSame)) return "questions"
+  if (conflict(x.amount, y.amount, isClose) || conflict(x.frequency, y.frequency, isClose)) return "quantities"
+  if (modalityDiffers(x.modality, y.modality, isClose)) return "modality"
+  if (isClose && (isSurerThan(a, b) || isSurerThan(b, a))) return "modality"
+  return timesDiffer(a, b, isClose, isSame) ? "tenses" : undefined
+}
+
+/** Classes of which both texts must have the same. */
+const conflict = (a: string, b: string, isClose: boolean): boolean => a !== b && (isClose || (a !== "" && b !== ""))
+
+/** "What do I do" and "how do I" ask for the same, and so do "how much is" and "what is the price of". */
+const questionsDiffer = (a: string, b: string, isClose: boolean, isSame: boolean): boolean => {
+  const plain = (question: string) => question === "" || question === "manner" || question === "thing"
+  if (a === b || (plain(a) && plain(b))) return false
+  if (isClose) return true
+  if (isSame) return a !== "" && b !== "" && !(a === "amount" && b === "thing") && !(a === "thing" && b === "amount")
+  return !plain(a) && !plain(b)
+}
+
+const modalityDiffers = (a: string, b: string, isClose: boolean): boolean =>
+  a !== b
+  && ((a !== "" && b !== "" && (isClose || (a === "must") !== (b === "must")))
+    || (isClose && (a === "might" || b === "might")))
+
+/** Whether one text says that a thing will be, and the other that it may: of a question both are polite. */
+const isSurerThan = (a: Said, b: Said): boolean =>
+  a.classes.time === "future"
+  && a.classes.modality === ""
+  && b.classes.modality === "can"
+  && b.classes.time !== "future"
+  && a.classes.question + b.classes.question === ""
+  && !a.isQuestion
+  && !b.isQuestion
+
+const timesDiffer = (a: Said, b: Said, isClose: boolean, isSame: boolean): boolean => {
+  const [x, y] = [a.classes.time, b.classes.time]
+  if (x === y) return false
+  if (isClose && ((x !== "" && y !== "") || x === "once" || y === "once")) return true
+  const isPast = ({ classes, hasPast }: Said) => PAST.has(classes.time) || (classes.time === "" && hasPast)
+  const isNot = (time: string) => time === "future" || time === "now"
+  return isSame && ((isNot(x) && isPast(b)) || (isNot(y) && isPast(a)))
+}
+
+const PAST = setOf("past perfect once")
