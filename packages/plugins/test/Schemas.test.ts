@@ -3,7 +3,7 @@
  * answer that fits it is decoded at once.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { ModelClient, ModelRequest, ToLanguageModel } from "@pipe/core"
+import { ModelClient, type ModelRequest, ToLanguageModel } from "@pipe/core"
 import { Anthropic, OpenAi } from "@pipe/plugins"
 import { DateTime, Effect, Exit, Logger, Schema } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
@@ -12,7 +12,7 @@ import * as Apis from "./Apis.ts"
 import * as GeneratedSchemas from "./GeneratedSchemas.ts"
 import * as ProviderRules from "./ProviderRules.ts"
 import * as Samples from "./Samples.ts"
-import * as Streamed from "./Streamed.ts"
+import type * as Streamed from "./Streamed.ts"
 import * as Wire from "./Wire.ts"
 
 type Json = Streamed.Json

@@ -54,12 +54,15 @@ const map = <A>(items: ReadonlyArray<A>, change: (item: A, index: number) => A):
   return changed.every((item, index) => item === items[index]) ? items : changed
 }
 
+/** Changes what is in a node; `path`: its place, for messages. */
+type Visit = (ast: SchemaAST.AST, path: string) => SchemaAST.AST
+
 /** The same schema with what is told to models alone. */
 const forModels = (root: SchemaAST.AST): SchemaAST.AST => {
   // By node: what stands twice stays one, and a schema may contain itself.
   const visited = new Map<SchemaAST.AST, SchemaAST.AST>()
 
-  const visit = (ast: SchemaAST.AST, path: string): SchemaAST.AST => {
+  const visit: Visit = (ast, path) => {
     const known = visited.get(ast)
     if (known !== undefined) return known
     const made = changed(ast, path)
@@ -67,7 +70,7 @@ const forModels = (root: SchemaAST.AST): SchemaAST.AST => {
     return made
   }
 
-  const changed = (ast: SchemaAST.AST, path: string): SchemaAST.AST => {
+  const changed: Visit = (ast, path) => {
     const { encoding } = ast
     if (encoding === undefined) return visitSelf(ast, path)
     // The last link leads to what stands in JSON.
@@ -77,7 +80,7 @@ const forModels = (root: SchemaAST.AST): SchemaAST.AST => {
     return links === encoding ? ast : copy(ast, { encoding: links })
   }
 
-  const visitSelf = (ast: SchemaAST.AST, path: string): SchemaAST.AST => {
+  const visitSelf: Visit = (ast, path) => {
     switch (ast._tag) {
       case "Number":
         return finite(ast)
@@ -97,55 +100,56 @@ const forModels = (root: SchemaAST.AST): SchemaAST.AST => {
         const rest = map(ast.rest, (type) => visit(type, `${path}[]`))
         return elements === ast.elements && rest === ast.rest ? ast : copy(ast, { elements, rest })
       }
-      case "Objects": {
-        const propertySignatures = map(ast.propertySignatures, (property) => {
-          const { name, type } = property
-          if (typeof name === "symbol") {
-            throw new Unsupported(`${place(path)} has a symbol for a property, which JSON does not have: use a text`)
-          }
-          const made = visit(type, path === "" ? String(name) : `${path}.${String(name)}`)
-          return made === type ? property : new SchemaAST.PropertySignature(name, made)
-        })
-        const indexSignatures = map(ast.indexSignatures, (index) => {
-          const made = visit(index.type, `${path}{}`)
-          return made === index.type ? index : new SchemaAST.IndexSignature(index.parameter, made)
-        })
-        return propertySignatures === ast.propertySignatures && indexSignatures === ast.indexSignatures
-          ? ast
-          : copy(ast, { propertySignatures, indexSignatures })
-      }
+      case "Objects":
+        return object(ast, path, visit)
       case "Suspend": {
         let target: SchemaAST.AST | undefined
         return copy(ast, { thunk: () => (target ??= visit(ast.thunk(), path)) })
       }
       case "Declaration":
-        return declared(ast, path)
+        return declared(ast, path, visit)
       default:
         return ast
     }
   }
 
-  const declared = (ast: SchemaAST.Declaration, path: string): SchemaAST.AST => {
-    const typeParameters = map(ast.typeParameters, (type) => visit(type, path))
-    const { annotations } = ast
-    const form = annotations?.["toCodecJson"] ?? annotations?.["toCodec"]
-    if (typeof form !== "function") {
-      throw new Unsupported(
-        `${place(path)} (${nameOf(ast)}) has no form in JSON: describe it by values that do, and make it of them with Schema.decodeTo or in the step`
-      )
-    }
-    const format = formats[idOf(annotations) ?? ""]
-    if (format === undefined) {
-      return typeParameters === ast.typeParameters ? ast : copy(ast, { typeParameters })
-    }
-    const toCodecJson = (parameters: ReadonlyArray<Schema.Constraint>): SchemaAST.Link =>
-      withTarget(form(parameters) as SchemaAST.Link, (to) =>
-        copy(to, { annotations: { ...to.annotations, ...format } })
-      )
-    return copy(ast, { typeParameters, annotations: { ...annotations, toCodecJson } })
-  }
-
   return visit(root, "")
+}
+
+const object = (ast: SchemaAST.Objects, path: string, visit: Visit): SchemaAST.AST => {
+  const propertySignatures = map(ast.propertySignatures, (property) => {
+    const { name, type } = property
+    if (typeof name === "symbol") {
+      throw new Unsupported(`${place(path)} has a symbol for a property, which JSON does not have: use a text`)
+    }
+    const made = visit(type, path === "" ? String(name) : `${path}.${String(name)}`)
+    return made === type ? property : new SchemaAST.PropertySignature(name, made)
+  })
+  const indexSignatures = map(ast.indexSignatures, (index) => {
+    const made = visit(index.type, `${path}{}`)
+    return made === index.type ? index : new SchemaAST.IndexSignature(index.parameter, made)
+  })
+  return propertySignatures === ast.propertySignatures && indexSignatures === ast.indexSignatures
+    ? ast
+    : copy(ast, { propertySignatures, indexSignatures })
+}
+
+const declared = (ast: SchemaAST.Declaration, path: string, visit: Visit): SchemaAST.AST => {
+  const typeParameters = map(ast.typeParameters, (type) => visit(type, path))
+  const { annotations } = ast
+  const form = annotations?.["toCodecJson"] ?? annotations?.["toCodec"]
+  if (typeof form !== "function") {
+    throw new Unsupported(
+      `${place(path)} (${nameOf(ast)}) has no form in JSON: describe it by values that do, and make it of them with Schema.decodeTo or in the step`
+    )
+  }
+  const format = formats[idOf(annotations) ?? ""]
+  if (format === undefined) {
+    return typeParameters === ast.typeParameters ? ast : copy(ast, { typeParameters })
+  }
+  const toCodecJson = (parameters: ReadonlyArray<Schema.Constraint>): SchemaAST.Link =>
+    withTarget(form(parameters) as SchemaAST.Link, (to) => copy(to, { annotations: { ...to.annotations, ...format } }))
+  return copy(ast, { typeParameters, annotations: { ...annotations, toCodecJson } })
 }
 
 const withTarget = (link: SchemaAST.Link, change: (to: SchemaAST.AST) => SchemaAST.AST): SchemaAST.Link => {

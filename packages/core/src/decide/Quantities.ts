@@ -172,6 +172,111 @@ export interface Quantities {
   readonly rest: string
 }
 
+type Tokens = ReadonlyArray<RegExpMatchArray>
+
+/** A quantity, and the last token of it. */
+interface Read {
+  readonly key: string
+  readonly to: number
+}
+
+const wordAt = (tokens: Tokens, at: number): string => tokens[at]?.groups!["word"]?.toLowerCase() ?? ""
+
+const halfOfDay = (text: string | undefined): "a" | "p" | undefined =>
+  /^[ap]\.?m$/i.test(text ?? "") ? (text![0]!.toLowerCase() as "a" | "p") : undefined
+
+const clockKey = (hour: number, minute: string, half: "a" | "p" | undefined): string =>
+  `${(hour % (half === undefined ? 24 : 12)) + (half === "p" ? 12 : 0)}:${minute}`
+
+/** `5 pm`, `17:00`. */
+const readClock = (tokens: Tokens, at: number): Read | undefined => {
+  const { money, number } = tokens[at]!.groups!
+  const clock = /^(\d{1,2})(?::(\d{2}))?$/.exec(number ?? "")
+  const half = halfOfDay(tokens[at + 1]?.[0])
+  return clock === null || (half === undefined && clock[2] === undefined) || money !== undefined
+    ? undefined
+    : { key: clockKey(Number(clock[1]), clock[2] ?? "00", half), to: half === undefined ? at : at + 1 }
+}
+
+/** `$1,000.50`, `-5 degrees`, `3rd`, `2 million euros`. */
+const readNumber = (tokens: Tokens, at: number): Read => {
+  const { ending, money, number, sign } = tokens[at]!.groups!
+  const value = valueOf(number!)
+  const scale = SCALES[wordAt(tokens, at + 1)]
+  let to = scale === undefined ? at : at + 1
+  const own = money ?? (ending === "%" || ending === "°" ? ending : undefined)
+  const unit = unitOf(own) ?? unitOf(tokens[to + 1]?.[0])
+  if (own === undefined && unit !== undefined) to++
+  const minus = sign !== undefined && sign !== "+" ? "-" : ""
+  // "2.10" may be a version: it is no 2.1 unless it has a unit.
+  if (value === undefined || (unit === undefined && /\.\d*0$/.test(number!))) {
+    return { key: `${minus}${number}${ending ?? ""}`, to }
+  }
+  const all = value * (scale ?? (ending === "k" ? 1_000 : 1))
+  const kind = /^(?:st|nd|rd|th)$/.test(ending ?? "") ? "." : ending === "x" ? "x" : ""
+  return { key: measured(minus === "" ? all : -all, unit) + kind, to }
+}
+
+/** `20ms`, `5pm`. */
+const readGlued = (tokens: Tokens, at: number): Read => {
+  const { glued, unit } = tokens[at]!.groups!
+  const half = halfOfDay(unit)
+  const measure = unitOf(unit)
+  const key =
+    half !== undefined
+      ? clockKey(Number(glued), "00", half)
+      : measure === undefined
+        ? `${glued}${unit!.toLowerCase()}`
+        : measured(Number(glued), measure)
+  return { key, to: at }
+}
+
+/** `January`, `half an hour`, `daily`. */
+const readCalendar = (tokens: Tokens, at: number): Read | undefined => {
+  const word = wordAt(tokens, at)
+  const key = CALENDAR.get(word)
+  if (key === undefined || (word === "may" && tokens[at]![0] !== "May")) return undefined
+  if (word !== "half" && word !== "quarter") return { key, to: at }
+  const part = halfOf(tokens, at)
+  return part === undefined ? undefined : { key: measured(Number(key), part.unit), to: part.at }
+}
+
+/** `second`, `twenty five dollars`. */
+const readWords = (tokens: Tokens, at: number): Read | undefined => {
+  const word = wordAt(tokens, at)
+  const ordinal = ORDINALS[word]
+  if (ordinal !== undefined && !(word === "second" && unitOf(tokens[at - 1]?.[0]) !== undefined)) {
+    return { key: `${ordinal}.`, to: at }
+  }
+  let value = WORDS[word]
+  if (value === undefined) return undefined
+  let to = at
+  if (value >= 20 && value < 100 && (WORDS[wordAt(tokens, to + 1)] ?? 10) < 10) value += WORDS[wordAt(tokens, ++to)]!
+  while (SCALES[wordAt(tokens, to + 1)] !== undefined) value *= SCALES[wordAt(tokens, ++to)]!
+  const unit = unitOf(tokens[to + 1]?.[0])
+  // "one" is mostly no number: the other one.
+  return value === 1 && unit === undefined
+    ? undefined
+    : { key: measured(value, unit), to: unit === undefined ? to : to + 1 }
+}
+
+const readAt = (tokens: Tokens, at: number): Read | undefined => {
+  const { glued, number, word } = tokens[at]!.groups!
+  if (number !== undefined) return readClock(tokens, at) ?? readNumber(tokens, at)
+  if (glued !== undefined) return readGlued(tokens, at)
+  return word === undefined ? undefined : (readCalendar(tokens, at) ?? readWords(tokens, at))
+}
+
+/** The unit of "half an hour". */
+const halfOf = (tokens: Tokens, at: number) => {
+  for (let next = at + 1; next <= at + 3; next++) {
+    const unit = unitOf(tokens[next]?.[0])
+    if (unit !== undefined) return { unit, at: next }
+    if (!/^(?:a|an|of)$/i.test(tokens[next]?.[0] ?? "")) return undefined
+  }
+  return undefined
+}
+
 /** The numbers of a text, and the text without them. */
 export const of = (text: string): Quantities => {
   const plain = chinese(digits(text))
@@ -179,95 +284,19 @@ export const of = (text: string): Quantities => {
     .replace(ONE, "$1 1 $2")
   const tokens = [...plain.matchAll(TOKEN)]
   const found: Array<string> = []
-  const taken: Array<readonly [from: number, to: number]> = []
-  const take = (from: number, to: number): void => {
-    const [first, last] = [tokens[from]!, tokens[to]!]
-    taken.push([first.index, last.index + last[0].length])
-  }
-  const wordAt = (at: number): string | undefined => tokens[at]?.groups!["word"]?.toLowerCase()
-  for (let at = 0; at < tokens.length; at++) {
-    const { ending, glued, money, number, sign, unit, word } = tokens[at]!.groups!
-    const start = at
-    if (number !== undefined) {
-      const next = tokens[at + 1]?.[0]
-      const half = /^(?:am|pm|a\.m|p\.m)$/i.test(next ?? "") ? next!.toLowerCase()[0] : undefined
-      const clock = /^(\d{1,2})(?::(\d{2}))?$/.exec(number)
-      if (clock !== null && (half !== undefined || clock[2] !== undefined) && money === undefined) {
-        const hour = (Number(clock[1]) % (half === undefined ? 24 : 12)) + (half === "p" ? 12 : 0)
-        found.push(`${hour}:${clock[2] ?? "00"}`)
-        if (half !== undefined) at++
-        take(start, at)
-        continue
-      }
-      const value = valueOf(number)
-      const scale = SCALES[wordAt(at + 1) ?? ""] ?? (ending === "k" ? 1_000 : 1)
-      if (SCALES[wordAt(at + 1) ?? ""] !== undefined) at++
-      const own = money ?? (ending === "%" || ending === "°" ? ending : undefined)
-      const following = unitOf(own) ?? unitOf(tokens[at + 1]?.[0])
-      if (own === undefined && following !== undefined) at++
-      const isNegative = sign !== undefined && sign !== "+"
-      found.push(
-        value === undefined || (following === undefined && /\.\d*0$/.test(number))
-          ? `${isNegative ? "-" : ""}${number}${ending ?? ""}`
-          : `${measured((isNegative ? -1 : 1) * value * scale, following)}${ending !== undefined && /^(?:st|nd|rd|th)$/.test(ending) ? "." : ending === "x" ? "x" : ""}`
-      )
-      take(start, at)
-    } else if (glued !== undefined) {
-      const measure = unitOf(unit)
-      const half = /^[ap]m$/i.test(unit!) ? unit!.toLowerCase()[0] : undefined
-      if (half !== undefined) found.push(`${(Number(glued) % 12) + (half === "p" ? 12 : 0)}:00`)
-      else found.push(measure === undefined ? `${glued}${unit!.toLowerCase()}` : measured(Number(glued), measure))
-      take(at, at)
-    } else if (word !== undefined) {
-      const lower = word.toLowerCase()
-      const key = CALENDAR.get(lower)
-      const isMay = lower === "may" && !/^May$/.test(word)
-      if (key !== undefined && !isMay) {
-        const following = lower === "half" || lower === "quarter" ? halfOf(tokens, at) : undefined
-        if (following !== undefined) {
-          found.push(measured(Number(key), following.unit))
-          at = following.at
-        } else if (lower !== "half" && lower !== "quarter") found.push(key)
-        else continue
-        take(start, at)
-        continue
-      }
-      const ordinal = ORDINALS[lower]
-      if (ordinal !== undefined && !(lower === "second" && unitOf(tokens[at - 1]?.[0]) !== undefined)) {
-        found.push(`${ordinal}.`)
-        take(at, at)
-        continue
-      }
-      if (WORDS[lower] === undefined) continue
-      let value = WORDS[lower]
-      if (value >= 20 && value < 100 && (WORDS[wordAt(at + 1) ?? ""] ?? 10) < 10) value += WORDS[wordAt(++at)!]!
-      while (SCALES[wordAt(at + 1) ?? ""] !== undefined) value *= SCALES[wordAt(++at)!]!
-      const following = unitOf(tokens[at + 1]?.[0])
-      // "one" is mostly no number: the other one.
-      if (value === 1 && following === undefined) continue
-      if (following !== undefined) at++
-      found.push(measured(value, following))
-      take(start, at)
-    }
-  }
   let rest = ""
   let from = 0
-  for (const [start, end] of taken) {
+  for (let at = 0; at < tokens.length; at++) {
+    const read = readAt(tokens, at)
+    if (read === undefined) continue
+    const [first, last] = [tokens[at]!, tokens[read.to]!]
+    found.push(read.key)
     // "on Monday" is all of it a date.
-    rest += `${plain.slice(from, start).replace(/\b(?:on|in|at|by|for|of)\s+$/i, "")} `
-    from = end
+    rest += `${plain.slice(from, first.index).replace(/\b(?:on|in|at|by|for|of)\s+$/i, "")} `
+    from = last.index! + last[0].length
+    at = read.to
   }
   // "3 May" is "May 3rd".
   const dated = found.some((key) => MONTHS.has(key)) ? found.map((key) => key.replace(/\.$/, "")) : found
   return { found: dated.sort(), rest: rest + plain.slice(from) }
-}
-
-/** The unit of "half an hour". */
-const halfOf = (tokens: ReadonlyArray<RegExpMatchArray>, at: number) => {
-  for (let next = at + 1; next <= at + 3; next++) {
-    const unit = unitOf(tokens[next]?.[0])
-    if (unit !== undefined) return { unit, at: next }
-    if (!/^(?:a|an|of)$/i.test(tokens[next]?.[0] ?? "")) return undefined
-  }
-  return undefined
 }

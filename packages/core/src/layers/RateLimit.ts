@@ -94,9 +94,7 @@ export const layerShared = (
               limits.tokens === undefined ? 0 : expectedTokens(request, limits, fiber.getRef(TokenCounter.TokenCounter))
             const observe = (observed: RateLimitHeaders.Observed) =>
               learn(limits, options, observed, clock.currentTimeMillisUnsafe())
-            const call = Effect.tapError(Effect.provideService(next.send(request), Notice.Limits, observe), (error) =>
-              Effect.sync(() => refused(limits, error, clock.currentTimeMillisUnsafe()))
-            )
+            const call = watched(limits, clock, Effect.provideService(next.send(request), Notice.Limits, observe))
             return Effect.flatMap(waitForTurn(limiter, model, limits, expected), () =>
               limits.tokens === undefined ? call : settle(limits, expected, call)
             )
@@ -212,6 +210,10 @@ const learn = (limits: Limits, own: Options, observed: RateLimitHeaders.Observed
   const wait = retryAfterMillis ?? (isRefused === true ? whole : Math.min(whole, MOST_UNTIL_ASKED))
   limits.pausedUntil = Math.max(limits.pausedUntil, now + wait)
 }
+
+/** Notes the refusals of a call. */
+const watched = <A, R>(limits: Limits, clock: Clock.Clock, call: Effect.Effect<A, AiError.AiError, R>) =>
+  Effect.tapError(call, (error) => Effect.sync(() => refused(limits, error, clock.currentTimeMillisUnsafe())))
 
 /** What a refusal says in its body, or one that came without headers. */
 const refused = (limits: Limits, error: AiError.AiError, now: number): void => {

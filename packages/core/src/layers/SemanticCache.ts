@@ -203,6 +203,26 @@ const make = Effect.fnUntraced(function* (
       return vector === undefined || row === undefined ? undefined : { row, vector }
     })
 
+  /** Where answers are kept that may stand for one another. */
+  const scopeOf = (
+    step: string,
+    text: string,
+    template: ModelRequest.Completion,
+    model: string | undefined
+  ): string => {
+    const endpoint = ModelClient.endpointOf(next.layers, model ?? "")
+    return ContentHash.make(
+      RequestKey.canonical([
+        step,
+        embedder.name,
+        RequestKey.content(template, options.namespace),
+        ...(endpoint === "" ? [] : [endpoint]),
+        // What is learned of questions that the gate can read says nothing of others.
+        ...(Gate.signature(text).isEnglish ? [] : ["another language"])
+      ])
+    )
+  }
+
   const compare = <R extends ModelRequest.Completion>(
     request: R,
     {
@@ -223,17 +243,7 @@ const make = Effect.fnUntraced(function* (
       if (audited === undefined || isOff(audited, reuse)) return yield* next.send(request)
       const embedded = yield* vectorOf(text)
       if (embedded === undefined) return yield* next.send(request)
-      const endpoint = ModelClient.endpointOf(next.layers, resolved.model ?? "")
-      const name = ContentHash.make(
-        RequestKey.canonical([
-          step,
-          embedder.name,
-          RequestKey.content(template, options.namespace),
-          ...(endpoint === "" ? [] : [endpoint]),
-          // What is learned of questions that the gate can read says nothing of others.
-          ...(Gate.signature(text).isEnglish ? [] : ["another language"])
-        ])
-      )
+      const name = scopeOf(step, text, template, resolved.model)
       const opened = yield* goOn(
         scopes.get({ scope: name, maxErrorRate: reuse.maxErrorRate, dimensions: embedded.vector.length })
       )

@@ -8,7 +8,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
-import * as SafeText from "../data/SafeText.ts"
 import type * as Notice from "../seam/Notice.ts"
 import type * as Cascading from "../seam/Cascading.ts"
 import type * as Parking from "../seam/Parking.ts"
@@ -22,31 +21,7 @@ import * as RowProgram from "./RowProgram.ts"
 import type * as RowSample from "./RowSample.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as Tally from "./Tally.ts"
-
-/** Characters of a failure that a display shows. */
-const MOST_FAILURE = 120
-
-/** What most calls wait for, and the last of them. */
-const mostOf = (waits: ReadonlyArray<Notice.Notice>): (typeof RunEvent.Progress.Type)["waitingFor"] => {
-  const groups = new Map<string, Array<Notice.Notice>>()
-  for (const wait of waits) {
-    const key = JSON.stringify([wait.reason, wait.model, wait.failure])
-    const group = groups.get(key)
-    if (group === undefined) groups.set(key, [wait])
-    else group.push(wait)
-  }
-  const [most] = [...groups.values()].sort((a, b) => b.length - a.length)
-  const [first] = most ?? []
-  return most === undefined || first === undefined
-    ? undefined
-    : {
-        reason: first.reason,
-        model: first.model,
-        ...(first.failure === undefined ? undefined : { failure: SafeText.line(first.failure, MOST_FAILURE) }),
-        calls: most.length,
-        until: Math.max(...most.map(({ until }) => until))
-      }
-}
+import * as Waits from "./Waits.ts"
 
 /** How a run goes; all of it may be left out. */
 export interface Options {
@@ -197,8 +172,7 @@ export const make = (init: {
   let failedRows = 0
   let dropped = 0
   let read = 0
-  let waited = 0
-  let waits: Array<Notice.Notice> = []
+  const waits = Waits.make()
 
   const emit: RunState["emit"] = options.observe ?? (() => Effect.void)
 
@@ -253,8 +227,6 @@ export const make = (init: {
 
   const progress = (at: number): typeof RunEvent.Progress.Type => {
     const sums = tally.total()
-    waits = waits.filter(({ until }) => until > at)
-    const waitingFor = mostOf(waits)
     const left = init.left()
     return {
       _tag: "Progress",
@@ -265,9 +237,7 @@ export const make = (init: {
       saved: Tally.saved(sums),
       ...(left === undefined ? undefined : { left }),
       answers: sums.answers,
-      waiting: waits.length,
-      waited,
-      ...(waitingFor === undefined ? undefined : { waitingFor }),
+      ...waits.standing(at),
       ...(standing === undefined ? undefined : { batches: sumOf(standing()) })
     }
   }
@@ -396,10 +366,7 @@ export const make = (init: {
           )
         : Effect.void
     },
-    notice: (notice) => {
-      waited += notice.milliseconds
-      waits.push(notice)
-    },
+    notice: waits.note,
     started: () => ({
       _tag: "RunStarted",
       run: id,
@@ -444,7 +411,7 @@ export const make = (init: {
         outputs,
         ...(errors.count() === 0 || errors.path === undefined ? undefined : { errorsFile: errors.path }),
         ...(unkept === true ? { unkept } : undefined),
-        waited,
+        waited: waits.standing(at).waited,
         ...kept,
         ...(batches === undefined || batches.open === 0 ? undefined : { batches })
       }

@@ -6,7 +6,7 @@
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import * as StrictSchema from "@pipe/core/StrictSchema"
 import type * as JsonSchema from "effect/JsonSchema"
-import * as AiError from "effect/ai/AiError"
+import type * as AiError from "effect/ai/AiError"
 
 /** `"schema"`: the provider holds the answer to it. `"prompt"`: the prompt tells it, and the answer is checked here alone. */
 export type Mode = "schema" | "prompt"

@@ -1,0 +1,55 @@
+/**
+ * What the calls of a run wait for.
+ *
+ * @internal
+ */
+import * as SafeText from "../data/SafeText.ts"
+import type * as Notice from "../seam/Notice.ts"
+import type * as RunEvent from "./RunEvent.ts"
+
+/** Characters of a failure that a display shows. */
+const MOST_FAILURE = 120
+
+/** What most calls wait for, and the last of them. */
+const mostOf = (waits: ReadonlyArray<Notice.Notice>): (typeof RunEvent.Progress.Type)["waitingFor"] => {
+  const groups = new Map<string, Array<Notice.Notice>>()
+  for (const wait of waits) {
+    const key = JSON.stringify([wait.reason, wait.model, wait.failure])
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [wait])
+    else group.push(wait)
+  }
+  const [most] = [...groups.values()].sort((a, b) => b.length - a.length)
+  const [first] = most ?? []
+  return most === undefined || first === undefined
+    ? undefined
+    : {
+        reason: first.reason,
+        model: first.model,
+        ...(first.failure === undefined ? undefined : { failure: SafeText.line(first.failure, MOST_FAILURE) }),
+        calls: most.length,
+        until: Math.max(...most.map(({ until }) => until))
+      }
+}
+
+export interface Waits {
+  readonly note: (notice: Notice.Notice) => void
+  /** How many calls wait now, how long they have waited in all (milliseconds), and what most of them wait for. */
+  readonly standing: (at: number) => Pick<typeof RunEvent.Progress.Type, "waiting" | "waited" | "waitingFor">
+}
+
+export const make = (): Waits => {
+  let waited = 0
+  let waits: Array<Notice.Notice> = []
+  return {
+    note: (notice) => {
+      waited += notice.milliseconds
+      waits.push(notice)
+    },
+    standing: (at) => {
+      waits = waits.filter(({ until }) => until > at)
+      const waitingFor = mostOf(waits)
+      return { waiting: waits.length, waited, ...(waitingFor === undefined ? undefined : { waitingFor }) }
+    }
+  }
+}
