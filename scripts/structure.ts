@@ -19,6 +19,7 @@ const PACKAGES = ["core", "plugins", "cli"]
 /** A folder of core imports from itself and from those before it in this list. */
 const RANKS = [
   "data",
+  "answer",
   "file",
   "seam",
   "price",

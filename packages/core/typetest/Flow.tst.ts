@@ -63,7 +63,7 @@ Flow.step("checked", { review: reviews }, () => Effect.succeed(1), { check: (ans
 const language = Parameter.make("language", Schema.Literals(["en", "de"]), { default: "en" })
 same<typeof language, Parameter.Parameter<"en" | "de">>(true)
 // @ts-expect-error - no such language
-Parameter.make("language", Schema.Literals(["en", "de"]), { default: "fr" })
+export const wrong = Parameter.make("language", Schema.Literals(["en", "de"]), { default: "fr" })
 same<ReturnType<typeof limit>, Parameter.Parameter<number>>(true)
 const limit = () => Parameter.make("limit", Schema.FiniteFromString, { default: 3 })
 
