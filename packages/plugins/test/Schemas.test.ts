@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { ModelClient, type ModelRequest, ToLanguageModel } from "@pipe/core"
 import { Anthropic, OpenAi } from "@pipe/plugins"
 import { DateTime, Effect, Exit, Logger, Schema } from "effect"
-import { type AiError, LanguageModel } from "effect/ai"
+import { type AiError, LanguageModel, Tool, Toolkit } from "effect/ai"
 import * as Soak from "../../../test/Soak.ts"
 import * as Apis from "./Apis.ts"
 import * as GeneratedSchemas from "./GeneratedSchemas.ts"
@@ -498,4 +498,66 @@ describe("what is sent", () => {
       assert.strictEqual(server.seen.length, 1)
     })
   )
+})
+
+describe("the arguments of tools", () => {
+  const book = Tool.make("book", {
+    parameters: Schema.Struct({
+      at: Schema.Date,
+      note: Schema.optionalKey(Schema.String),
+      guests: Schema.Record(Schema.String, Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 })))
+    }),
+    success: Schema.String
+  })
+  const toolkit = Toolkit.make(book)
+
+  for (const api of ["chat", "responses"] as const) {
+    it.live(`are held strictly, and come as the tool's own (${api})`, () =>
+      Effect.gen(function* () {
+        const given: Array<unknown> = []
+        const params = JSON.stringify({ at: at.toISOString(), note: null, guests: [{ key: "ann", value: 2 }] })
+        const server = yield* Wire.serve((_, index) =>
+          index > 0
+            ? { body: answerOf(api, "booked") }
+            : {
+                body:
+                  api === "chat"
+                    ? {
+                        ...answerOf(api, ""),
+                        choices: [
+                          {
+                            index: 0,
+                            message: {
+                              role: "assistant",
+                              content: null,
+                              tool_calls: [
+                                { id: "c1", type: "function", function: { name: "book", arguments: params } }
+                              ]
+                            },
+                            finish_reason: "tool_calls"
+                          }
+                        ]
+                      }
+                    : {
+                        ...answerOf(api, ""),
+                        output: [{ type: "function_call", id: "f1", call_id: "c1", name: "book", arguments: params }]
+                      }
+              }
+        )
+        const { error } = yield* Wire.over(
+          Apis.layerOf(api, Apis.baseOf(api, server.url), pool),
+          LanguageModel.generateText({ prompt: "x", toolkit }).pipe(
+            Effect.provide(toolkit.toLayer({ book: (given_) => Effect.sync(() => (given.push(given_), "done")) })),
+            Effect.provide(ToLanguageModel.layer)
+          ) as Effect.Effect<unknown, AiError.AiError, ModelClient.ModelClient>
+        )
+        assert.strictEqual(error, undefined)
+        assert.deepStrictEqual(given, [{ at, guests: { ann: 2 } }])
+        const [tool] = JSON.parse(server.seen[0]!.body).tools
+        const { parameters, strict } = api === "chat" ? tool.function : tool
+        assert.isTrue(strict)
+        assert.strictEqual(ProviderRules.openAi("book", parameters), undefined)
+      })
+    )
+  }
 })

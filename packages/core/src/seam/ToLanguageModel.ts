@@ -218,7 +218,8 @@ const withOwn = (
   text: (response: ModelResponse.CompletionResponse) => string = ModelResponse.text
 ): ModelClient.Accept => {
   const own = fiber.getRef(AnswerCheck.AnswerCheck)
-  if (own === undefined) return check
+  // Made-up answers know nothing of what an author wants beyond the schema.
+  if (own === undefined || fiber.getRef(Simulation.Simulation) !== undefined) return check
   const accept = (response: ModelResponse.ModelResponse): string | undefined =>
     check(response)
     ?? (response._tag !== "CompletionResponse" || response.parts.some((part) => part.type === "tool-call")
