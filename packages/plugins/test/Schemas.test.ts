@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { ModelClient, type ModelRequest, ToLanguageModel } from "@pipe/core"
-import { Anthropic, OpenAi } from "@pipe/plugins"
+import { Anthropic, OpenAi, Simulator } from "@pipe/plugins"
 import { DateTime, Effect, Exit, Logger, Schema } from "effect"
 import { type AiError, LanguageModel, Tool, Toolkit } from "effect/ai"
 import * as Soak from "../../../test/Soak.ts"
@@ -157,6 +157,29 @@ describe("generated schemas", () => {
       }
     })
   )
+})
+
+describe("the simulator", () => {
+  for (const api of Apis.apis) {
+    it.live(
+      `gives answers that fit (${api})`,
+      () =>
+        Effect.gen(function* () {
+          const layer = Apis.layerOf(api, "http://127.0.0.1:9", pool)
+          let answered = 0
+          for (let seed = 0; seed < Soak.times(30, 1_000); seed++) {
+            const schema = GeneratedSchemas.make(Samples.random(seed), kindsOf(api))
+            const { error, value } = yield* Wire.over(layer, object(schema))
+            if (error?.reason._tag === "UnsupportedSchemaError") continue
+            assert.strictEqual(error, undefined, `seed ${seed}: ${error?.message}`)
+            assert.isTrue(Exit.isSuccess(Schema.encodeUnknownExit(Schema.toCodecJson(schema))(value)), `seed ${seed}`)
+            answered++
+          }
+          assert.isAbove(answered, seeds * 0.8)
+        }).pipe(Effect.provide(Simulator.layer())),
+      Soak.timeout(60_000)
+    )
+  }
 })
 
 /** A server of one answer; what came of it, and the calls. */
