@@ -166,11 +166,13 @@ describe("the simulator", () => {
       () =>
         Effect.gen(function* () {
           const layer = Apis.layerOf(api, "http://127.0.0.1:9", pool)
+          const seeds = Soak.times(30, 1_000)
           let answered = 0
-          for (let seed = 0; seed < Soak.times(30, 1_000); seed++) {
+          for (let seed = 0; seed < seeds; seed++) {
             const schema = GeneratedSchemas.make(Samples.random(seed), kindsOf(api))
             const { error, value } = yield* Wire.over(layer, object(schema))
-            if (error?.reason._tag === "UnsupportedSchemaError") continue
+            // A long one has no room in Anthropic's usual limit.
+            if (error?.reason._tag === "UnsupportedSchemaError" || error?.message.includes("output limit")) continue
             assert.strictEqual(error, undefined, `seed ${seed}: ${error?.message}`)
             assert.isTrue(Exit.isSuccess(Schema.encodeUnknownExit(Schema.toCodecJson(schema))(value)), `seed ${seed}`)
             answered++

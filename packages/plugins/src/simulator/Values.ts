@@ -4,6 +4,8 @@
  *
  * @internal
  */
+import * as AnswerValue from "@pipe/core/AnswerValue"
+import * as StrictSchema from "@pipe/core/StrictSchema"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -16,12 +18,30 @@ type Codec = Schema.Codec<unknown, unknown>
 
 type Accepts = (value: unknown) => boolean
 
+/** Values are made for the strict form, which has neither records nor tuples. */
+const rules: StrictSchema.Rules = {
+  optional: "absent",
+  keywords: new Set([
+    "format",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength"
+  ]),
+  takes: () => true
+}
+
 /** Generated values that are tried before the readable one is sent though it does not fit. */
 const MOST_TRIES = 10
 
 /** A value as JSON: for a JSON Schema and, where it is known, the schema that the answer is decoded by. */
 export const json = (form: Json, schema: Schema.Top | undefined, key: string): string => {
-  const readable = Script.fromSchema(form, key)
+  const readable = AnswerValue.read(form, Script.fromSchema(StrictSchema.of(form, rules).schema, key))
   if (schema === undefined) return JSON.stringify(readable)
   const codec = schema as unknown as Codec
   const decode = Schema.decodeUnknownExit(codec)
