@@ -101,6 +101,24 @@ describe("a step's check", () => {
   )
 })
 
+describe("a check that says neither yes nor what is wrong", () => {
+  for (const [what, wrong] of [
+    ["a promise", () => Promise.reject(new Error("late"))],
+    ["no", () => false],
+    ["an object", () => ({ issue: "x" })]
+  ] as const) {
+    it.live(`fails the row: ${what}`, () =>
+      Effect.gen(function* () {
+        const { failed, out } = yield* run(["x"], (ticket) =>
+          Flow.step("reply", { ticket }, () => reply(), { check: wrong as never })
+        )
+        assert.deepStrictEqual(out, [])
+        assert.match(failed[0] ?? "", /a check gives true, or what is wrong in words/)
+      })
+    )
+  }
+})
+
 describe("a filter of a schema", () => {
   it.live("tells the model its own words, all of them at once", () =>
     Effect.gen(function* () {

@@ -557,6 +557,15 @@ describe("RateLimit", () => {
     )
   }
 
+  it("refuses what is no duration, when it is built", () => {
+    for (const wrong of [Number.NaN, -5, "soon", "-3 seconds"]) {
+      assert.throws(() => RateLimit.layer({ maxWait: wrong as Duration.Input }), /it is a duration/)
+      assert.throws(() => Retry.layer({ base: wrong as Duration.Input }), /it is a duration/)
+      assert.throws(() => Retry.layer({ within: wrong as Duration.Input }), /it is a duration/)
+    }
+    Retry.layer({ maxWait: "Infinity" })
+  })
+
   it("refuses numbers with which no call would begin, when it is built (D3)", () => {
     for (const build of [
       () => RateLimit.layer({ requestsPerMinute: 0 }),
@@ -566,6 +575,7 @@ describe("RateLimit", () => {
       () => Concurrency.layer(1.5),
       () => Window.layer({ concurrency: 0 }),
       () => Retry.layer({ attempts: 0 }),
+      () => RateLimit.layerShared({ requestsPerMinute: Number.NaN }),
       () => Flow.step("a", {}, () => Effect.succeed(1), { concurrency: 0 }),
       () => Flow.step("a", {}, () => Effect.succeed(1), { samples: 0 }),
       () => Flow.step("a", {}, () => Effect.succeed(1), { settings: { maxTokens: 0 } })

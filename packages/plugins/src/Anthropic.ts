@@ -84,6 +84,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     "connections",
     "headers"
   ])
+  OptionNames.checkDurations("Anthropic.layer", options, ["timeout"])
   OptionNames.checkNumbers("Anthropic.layer", options, { connections: OptionNames.COUNT, maxTokens: OptionNames.COUNT })
   return Layer.effect(
     ModelClient.ModelClient,

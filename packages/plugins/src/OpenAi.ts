@@ -96,6 +96,7 @@ export const layer = (
     "overflow",
     "headers"
   ])
+  OptionNames.checkDurations("OpenAi.layer", options, ["timeout"])
   OptionNames.checkNumbers("OpenAi.layer", options, { connections: OptionNames.COUNT })
   return Layer.effect(
     ModelClient.ModelClient,

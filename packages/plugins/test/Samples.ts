@@ -54,9 +54,12 @@ const sample = (node: Json, root: Json, next: Random, depth: number): unknown =>
     case "array": {
       const least = Number(node["minItems"] ?? 0)
       const most = Math.min(Number(node["maxItems"] ?? 100), least + (depth > 6 ? 0 : 2))
-      return Array.from({ length: least + next(most - least + 1) }, () =>
+      const items = Array.from({ length: least + next(most - least + 1) }, () =>
         sample(node["items"] as Json, root, next, depth + 1)
       )
+      // A record has each name once, which no schema of a list can say.
+      const isRecord = Object.keys(((node["items"] as Json)["properties"] ?? {}) as Json).join() === "key,value"
+      return isRecord ? [...new Map(items.map((item) => [(item as Json)["key"], item])).values()] : items
     }
     case "string": {
       const { format, pattern } = node

@@ -276,6 +276,76 @@ describe("null for what is missing", () => {
   decodes("so-02: null is a value", twice, { b: null }, { b: null })
 })
 
+describe("answers that could be read in two ways", () => {
+  const amount = Schema.Struct({
+    value: Schema.optionalKey(Schema.Struct({ amount: Schema.Finite, unit: Schema.String })),
+    note: Schema.optionalKey(Schema.String)
+  })
+  decodes(
+    "an object whose only field is `value`",
+    amount,
+    { value: { amount: 5, unit: "kg" } },
+    { value: { amount: 5, unit: "kg" } }
+  )
+  const nested = Schema.Record(Schema.String, Schema.Record(Schema.String, Schema.Finite))
+  decodes("a record with an empty one", nested, { value: {} }, { value: {} })
+  const members = Schema.Union([
+    Schema.Struct({ name: Schema.String, x: Schema.optionalKey(Schema.Finite) }),
+    Schema.Struct({ name: Schema.String, x: Schema.NullOr(Schema.Finite), y: Schema.String })
+  ])
+  decodes(
+    "the member that has all of it",
+    members,
+    { value: { name: "a", x: null, y: "q" } },
+    { name: "a", x: null, y: "q" }
+  )
+  const proto = Schema.Struct({ ["__proto__"]: Schema.String, a: Schema.String })
+  decodes("a property of an odd name", proto, '{"__proto__":"x","a":"y"}', JSON.parse('{"__proto__":"x","a":"y"}'))
+
+  it.live("a record and a list in one union cannot be told apart, and are refused or sent as a guide", () =>
+    Effect.gen(function* () {
+      const schema = Schema.Struct({
+        u: Schema.Union([Schema.Record(Schema.String, Schema.Finite), Schema.Array(Schema.String)])
+      })
+      const server = yield* Wire.serve(() => ({ body: answerOf("chat", '{"u":{"a":1}}') }))
+      const guided = yield* Wire.over(Apis.layerOf("chat", `${server.url}/v1`, pool), object(schema))
+      assert.deepStrictEqual(guided.value, { u: { a: 1 } })
+      assert.isFalse(JSON.parse(server.seen[0]!.body).response_format.json_schema.strict)
+      const refused = yield* Wire.over(Apis.layerOf("messages", server.url, pool), object(schema))
+      assert.match(refused.error?.message ?? "", /the field u has members that look alike/)
+    })
+  )
+
+  it.live("an optional field that is a class, or the schema itself, may be null", () =>
+    Effect.gen(function* () {
+      class Addr extends Schema.Class<Addr>("Addr")({ street: Schema.String }) {}
+      const { sent, value } = yield* one("chat", Schema.Struct({ home: Addr, work: Schema.optionalKey(Addr) }), [
+        '{"home":{"street":"a"},"work":null}'
+      ])
+      assert.deepStrictEqual(value, { home: new Addr({ street: "a" }) })
+      assert.deepStrictEqual((sent["properties"] as Json)["work"], {
+        anyOf: [(sent["properties"] as Json)["home"], { type: "null" }]
+      })
+    })
+  )
+
+  it.live("a value of a union that contains itself is read in time", () =>
+    Effect.gen(function* () {
+      interface Node {
+        readonly k: string
+        readonly a?: Node
+      }
+      const member = (k: string) =>
+        Schema.Struct({ k: Schema.Literal(k), a: Schema.optionalKey(Schema.suspend((): Schema.Codec<Node> => tree)) })
+      const tree: Schema.Codec<Node> = Schema.Union([member("x"), member("y"), member("z")]) as never
+      let text = '{"k":"z"}'
+      for (let depth = 0; depth < 60; depth++) text = `{"k":"z","a":${text}}`
+      const { message } = yield* one("chat", Schema.Struct({ root: tree }), [`{"root":${text}}`])
+      assert.strictEqual(message, undefined)
+    })
+  )
+})
+
 describe("the root of an answer", () => {
   decodes("so-04", Schema.Array(Schema.String), { value: ["x"] }, ["x"])
   decodes("so-04", Schema.Array(Schema.String), ["x"], ["x"])
@@ -317,7 +387,8 @@ describe("the one JSON value in an answer", () => {
     ["a note in brackets", `As said in [1] and [note: see {a}], ${json}`],
     ["JSON in a text", JSON.stringify(json)],
     ["twice the same", `${json}\nAgain: { "label": "x" }`],
-    ["a list of one", `[${json}]`]
+    ["a list of one", `[${json}]`],
+    ["a tag in the value", '```json\n{"label":"</think>x"}\n```'.replace("</think>", "")]
   ] as const) {
     decodes(name, Label, text, { label: "x" }, ["chat"])
   }
@@ -326,6 +397,9 @@ describe("the one JSON value in an answer", () => {
     ["two different values", `{"label":"x"} or {"label":"y"}`],
     ["a piece of a broken one", `{"outer": {"label":"x"}`],
     ["a piece of one with a comma too many", `{"outer": {"label":"x"},}`],
+    ["a piece of one with names without quotes", `{label: 'real', extra: {"label":"x"}}`],
+    ["a piece of one in single quotes", `{'label':'real','x':{"label":"x"}}`],
+    ["what stands in thoughts without an end", `<think>maybe {"label":"no"}`],
     ["none", "I cannot say."]
   ] as const) {
     it.live(`${name} is no answer`, () =>

@@ -17,15 +17,8 @@ import type * as JsonSchema from "effect/JsonSchema"
 import * as SchemaNode from "./SchemaNode.ts"
 
 /** The value that an answer stands for: of the schema, whether it came in its strict form or as the schema says. */
-export const read = (schema: JsonSchema.JsonSchema, value: unknown): unknown => {
-  if (isPlain(schema)) return value
-  const definitions = SchemaNode.fields(schema["$defs"])
-  if (SchemaNode.isNode(value) && Object.keys(value).length === 1 && SchemaNode.ROOT in value) {
-    const inner = readNode(schema, value[SchemaNode.ROOT], definitions)
-    if (SchemaNode.fits(schema, inner, definitions)) return inner
-  }
-  return readNode(schema, value, definitions)
-}
+export const read = (schema: JsonSchema.JsonSchema, value: unknown): unknown =>
+  isPlain(schema) ? value : new Reader(SchemaNode.fields(schema["$defs"])).root(schema, value)
 
 /**
  * The kinds of value that an answer may have at its root, in its strict form or as the schema says; `undefined`: any.
@@ -50,9 +43,9 @@ const kindsOf = (node: SchemaNode.Node, definitions: SchemaNode.Node): ReadonlyA
   return typeof type === "string" ? [type === "integer" ? "number" : type] : undefined
 }
 
-/** Whether a text is a value of a schema, so that an answer may be one without quotes. */
+/** Whether every value of a schema is a text, so that an answer may be one without quotes. */
 export const takesText = (schema: JsonSchema.JsonSchema): boolean =>
-  kindsOf(schema, SchemaNode.fields(schema["$defs"]))?.includes("string") === true
+  kindsOf(schema, SchemaNode.fields(schema["$defs"]))?.every((kind) => kind === "string") === true
 
 /** Whether values stand in an answer as the schema says, so that there is nothing to be read. */
 export const isPlain = (schema: JsonSchema.JsonSchema): boolean => {
@@ -86,43 +79,6 @@ const isPlainNode = (node: SchemaNode.Node): boolean => {
   return [...SchemaNode.nodes(schema["anyOf"]), ...SchemaNode.nodes(schema["oneOf"])].every(isPlainNode)
 }
 
-const readNode = (node: SchemaNode.Node, value: unknown, definitions: SchemaNode.Node): unknown => {
-  if (typeof value !== "object" || value === null) return value
-  const schema = SchemaNode.direct(node)
-  const target = SchemaNode.resolve(schema, definitions)
-  if (target !== undefined) return readNode(target, value, definitions)
-  const members = schema["anyOf"] ?? schema["oneOf"]
-  if (members !== undefined) {
-    for (const member of SchemaNode.nodes(members)) {
-      const inner = readNode(member, value, definitions)
-      if (SchemaNode.fits(member, inner, definitions)) return inner
-    }
-    return value
-  }
-  if (schema["type"] === "object") {
-    return SchemaNode.isRecord(schema) ? readRecord(schema, value, definitions) : readObject(schema, value, definitions)
-  }
-  return schema["type"] === "array" ? readList(schema, value, definitions) : value
-}
-
-const readObject = (schema: SchemaNode.Node, value: object, definitions: SchemaNode.Node): unknown => {
-  if (!SchemaNode.isNode(value)) return value
-  const required = SchemaNode.requiredOf(schema)
-  const properties = SchemaNode.fields(schema["properties"])
-  let out: { [name: string]: unknown } | undefined
-  for (const [name, property] of Object.entries(properties)) {
-    const field = value[name]
-    if (field === undefined) continue
-    if (field === null && !required.has(name) && !SchemaNode.fits(SchemaNode.fields(property), null, definitions)) {
-      delete (out ??= { ...value })[name]
-      continue
-    }
-    const inner = readNode(SchemaNode.fields(property), field, definitions)
-    if (inner !== field) (out ??= { ...value })[name] = inner
-  }
-  return out ?? value
-}
-
 /**
  * A value that does not fit, without the slips that leave no doubt of what is meant: a choice in other letters or with spaces around it,
  * which even providers that hold an answer strictly let pass, and a list of one in the place of an object. The same value where
@@ -132,81 +88,188 @@ export const mend = (schema: JsonSchema.JsonSchema, value: unknown): unknown => 
   const definitions = SchemaNode.fields(schema["$defs"])
   const isListOfOne =
     Array.isArray(value) && value.length === 1 && kindsOf(schema, definitions)?.includes("array") === false
-  return mendNode(schema, isListOfOne ? value[0] : value, definitions)
+  return new Mender(definitions).node(schema, isListOfOne ? value[0] : value)
 }
 
-const mendNode = (node: SchemaNode.Node, value: unknown, definitions: SchemaNode.Node): unknown => {
-  const schema = SchemaNode.direct(node)
-  const target = SchemaNode.resolve(schema, definitions)
-  if (target !== undefined) return mendNode(target, value, definitions)
-  if (SchemaNode.fits(schema, value, definitions)) return value
-  const members = schema["anyOf"] ?? schema["oneOf"]
-  if (members !== undefined) {
-    const mended = SchemaNode.nodes(members).map((member) => mendNode(member, value, definitions))
-    return (
-      mended.find((other, index) => SchemaNode.fits(SchemaNode.nodes(members)[index]!, other, definitions)) ?? value
+/** Results by node and value: a schema may contain itself in many ways. */
+class Memo {
+  private readonly known = new WeakMap<SchemaNode.Node, WeakMap<object, unknown>>()
+
+  get(node: SchemaNode.Node, value: object, make: () => unknown): unknown {
+    let byValue = this.known.get(node)
+    if (byValue === undefined) this.known.set(node, (byValue = new WeakMap()))
+    if (byValue.has(value)) return byValue.get(value)
+    byValue.set(value, value)
+    const made = make()
+    byValue.set(value, made)
+    return made
+  }
+}
+
+class Reader {
+  private readonly fits: SchemaNode.Fits
+  private readonly memo = new Memo()
+
+  constructor(definitions: SchemaNode.Node) {
+    this.fits = new SchemaNode.Fits(definitions)
+  }
+
+  /** What is no object stands in one when it comes, and so does a record: it comes as a list. */
+  root(schema: SchemaNode.Node, value: unknown): unknown {
+    const root = SchemaNode.resolve(SchemaNode.direct(schema), this.fits.definitions) ?? SchemaNode.direct(schema)
+    const isWrapped = SchemaNode.isNode(value) && Object.keys(value).length === 1 && SchemaNode.ROOT in value
+    if (!isWrapped) return this.node(schema, value)
+    const inner = value[SchemaNode.ROOT]
+    if (SchemaNode.isRecord(root)) return this.node(schema, Array.isArray(inner) ? inner : value)
+    return SchemaNode.isObject(root) || this.fits.is(schema, value, true)
+      ? this.node(schema, value)
+      : this.node(schema, inner)
+  }
+
+  node(node: SchemaNode.Node, value: unknown): unknown {
+    return typeof value !== "object" || value === null
+      ? value
+      : this.memo.get(node, value, () => this.within(node, value))
+  }
+
+  private within(node: SchemaNode.Node, value: object): unknown {
+    const schema = SchemaNode.direct(node)
+    const target = SchemaNode.resolve(schema, this.fits.definitions)
+    if (target !== undefined) return this.node(target, value)
+    const members = schema["anyOf"] ?? schema["oneOf"]
+    if (members !== undefined) return this.union(SchemaNode.nodes(members), value)
+    if (schema["type"] === "object") {
+      return SchemaNode.isRecord(schema) ? this.record(schema, value) : this.object(schema, value)
+    }
+    return schema["type"] === "array" ? this.list(schema, value) : value
+  }
+
+  /** The member that has the value as it is; or in its strict form; or with properties beside it. */
+  private union(members: ReadonlyArray<SchemaNode.Node>, value: object): unknown {
+    if (members.some((member) => this.fits.is(member, value, true))) return value
+    for (const isClosed of [true, false]) {
+      for (const member of members) {
+        const inner = this.node(member, value)
+        if (this.fits.is(member, inner, isClosed)) return inner
+      }
+    }
+    return value
+  }
+
+  private object(schema: SchemaNode.Node, value: object): unknown {
+    if (!SchemaNode.isNode(value)) return value
+    const required = SchemaNode.requiredOf(schema)
+    const properties = SchemaNode.fields(schema["properties"])
+    const entries = Object.entries(value)
+    const read = entries.flatMap(([name, field]) => {
+      if (!Object.hasOwn(properties, name)) return [[name, field] as const]
+      const property = SchemaNode.fields(properties[name])
+      return field === null && !required.has(name) && !this.fits.is(property, null, true)
+        ? []
+        : [[name, this.node(property, field)] as const]
+    })
+    return read.length === entries.length && read.every(([, field], index) => field === entries[index]![1])
+      ? value
+      : Object.fromEntries(read)
+  }
+
+  private record(schema: SchemaNode.Node, value: object): unknown {
+    const entries = Array.isArray(value) ? entriesIn(value) : Object.entries(value)
+    if (entries === undefined) return value
+    const inner = SchemaNode.valueOf(schema)
+    return Object.fromEntries(entries.map(([key, field]) => [key, this.node(inner, field)]))
+  }
+
+  private list(schema: SchemaNode.Node, value: object): unknown {
+    const tuple = SchemaNode.tupleOf(schema)
+    const items = Array.isArray(value) ? (value as ReadonlyArray<unknown>) : this.itemsOf(schema, tuple, value)
+    if (items === undefined) return value
+    const read = items.map((item, index) => {
+      const type = tuple.first[index] ?? tuple.rest
+      return type === undefined ? item : this.node(type, item)
+    })
+    return items === value && read.every((item, index) => item === items[index]) ? value : read
+  }
+
+  /** The items of a tuple that came as an object; `undefined`: it is another one. */
+  private itemsOf(
+    schema: SchemaNode.Node,
+    { first }: ReturnType<typeof SchemaNode.tupleOf>,
+    value: object
+  ): ReadonlyArray<unknown> | undefined {
+    const record = value as SchemaNode.Node
+    if (first.length === 0 || !first.every((_, index) => String(index) in record)) return undefined
+    const items = first.map((_, index) => record[index])
+    const least = Number(schema["minItems"] ?? 0)
+    while (items.length > least && items.at(-1) === null && !this.fits.is(first[items.length - 1]!, null, true)) {
+      items.pop()
+    }
+    return items.length === first.length && Array.isArray(record["rest"]) ? [...items, ...record["rest"]] : items
+  }
+}
+
+/** The entries of a record that came as a list; `undefined`: it is another list, or has a name twice. */
+const entriesIn = (value: ReadonlyArray<unknown>): ReadonlyArray<readonly [string, unknown]> | undefined => {
+  const isEntry = (item: unknown): item is { readonly key: unknown; readonly value: unknown } =>
+    SchemaNode.isNode(item) && Object.keys(item).length === 2 && "key" in item && "value" in item
+  if (!value.every(isEntry)) return undefined
+  const entries = value.map((entry) => [String(entry.key), entry.value] as const)
+  return new Set(entries.map(([key]) => key)).size === entries.length ? entries : undefined
+}
+
+class Mender {
+  private readonly fits: SchemaNode.Fits
+  private readonly memo = new Memo()
+
+  constructor(definitions: SchemaNode.Node) {
+    this.fits = new SchemaNode.Fits(definitions)
+  }
+
+  node(node: SchemaNode.Node, value: unknown): unknown {
+    return typeof value === "object" && value !== null
+      ? this.memo.get(node, value, () => this.within(node, value))
+      : this.within(node, value)
+  }
+
+  private within(node: SchemaNode.Node, value: unknown): unknown {
+    const schema = SchemaNode.direct(node)
+    const target = SchemaNode.resolve(schema, this.fits.definitions)
+    if (target !== undefined) return this.node(target, value)
+    if (this.fits.is(schema, value, false)) return value
+    const members = schema["anyOf"] ?? schema["oneOf"]
+    if (members !== undefined) {
+      for (const member of SchemaNode.nodes(members)) {
+        const mended = this.node(member, value)
+        if (this.fits.is(member, mended, false)) return mended
+      }
+      return value
+    }
+    if (typeof value === "string" && Array.isArray(schema["enum"])) return choiceLike(schema["enum"], value)
+    if (Array.isArray(value)) {
+      const { first, rest } = SchemaNode.tupleOf(schema)
+      return value.map((item, index) => {
+        const type = first[index] ?? rest
+        return type === undefined ? item : this.node(type, item)
+      })
+    }
+    if (!SchemaNode.isNode(value)) return value
+    const properties = SchemaNode.fields(schema["properties"])
+    const isRecord = SchemaNode.isRecord(schema)
+    return Object.fromEntries(
+      Object.entries(value).map(([name, field]) => {
+        const type = isRecord
+          ? SchemaNode.valueOf(schema)
+          : Object.hasOwn(properties, name)
+            ? SchemaNode.fields(properties[name])
+            : undefined
+        return [name, type === undefined ? field : this.node(type, field)]
+      })
     )
   }
-  if (typeof value === "string" && Array.isArray(schema["enum"])) return choiceLike(schema["enum"], value)
-  if (Array.isArray(value)) {
-    const { items } = schema
-    return SchemaNode.isNode(items) ? value.map((item) => mendNode(items, item, definitions)) : value
-  }
-  if (!SchemaNode.isNode(value)) return value
-  const properties = SchemaNode.fields(schema["properties"])
-  return Object.fromEntries(
-    Object.entries(value).map(([name, field]) => [
-      name,
-      properties[name] === undefined ? field : mendNode(SchemaNode.fields(properties[name]), field, definitions)
-    ])
-  )
 }
 
 const choiceLike = (choices: ReadonlyArray<unknown>, value: string): unknown => {
   const plain = (text: string): string => text.trim().toLowerCase()
   const like = choices.filter((choice) => typeof choice === "string" && plain(choice) === plain(value))
   return like.length === 1 ? like[0] : value
-}
-
-const isEntry = (value: unknown): value is { readonly key: unknown; readonly value: unknown } =>
-  SchemaNode.isNode(value) && "key" in value && "value" in value
-
-const readRecord = (schema: SchemaNode.Node, value: object, definitions: SchemaNode.Node): unknown => {
-  const isEntries = Array.isArray(value) && value.every(isEntry)
-  if (!isEntries && !SchemaNode.isNode(value)) return value
-  const inner = SchemaNode.anyOf(SchemaNode.entriesOf(schema).values)
-  const entries = isEntries ? value.map((entry) => [String(entry.key), entry.value] as const) : Object.entries(value)
-  return Object.fromEntries(entries.map(([key, field]) => [key, readNode(inner, field, definitions)]))
-}
-
-const readList = (schema: SchemaNode.Node, value: object, definitions: SchemaNode.Node): unknown => {
-  const tuple = SchemaNode.tupleOf(schema)
-  const items = Array.isArray(value) ? value : itemsOf(schema, tuple, value, definitions)
-  if (items === undefined) return value
-  const read = items.map((item: unknown, index) => {
-    const type = tuple.first[index] ?? tuple.rest
-    return type === undefined ? item : readNode(type, item, definitions)
-  })
-  return items === value && read.every((item, index) => item === items[index]) ? value : read
-}
-
-/** The items of a tuple that came as an object; `undefined`: it is another one. */
-const itemsOf = (
-  schema: SchemaNode.Node,
-  { first }: ReturnType<typeof SchemaNode.tupleOf>,
-  value: object,
-  definitions: SchemaNode.Node
-): ReadonlyArray<unknown> | undefined => {
-  const record = value as SchemaNode.Node
-  if (first.length === 0 || !first.every((_, index) => String(index) in record)) return undefined
-  const items = first.map((_, index) => record[index])
-  const least = Number(schema["minItems"] ?? 0)
-  while (
-    items.length > least
-    && items.at(-1) === null
-    && !SchemaNode.fits(first[items.length - 1]!, null, definitions)
-  ) {
-    items.pop()
-  }
-  return items.length === first.length && Array.isArray(record["rest"]) ? [...items, ...record["rest"]] : items
 }

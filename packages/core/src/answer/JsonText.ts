@@ -22,7 +22,10 @@ export const find = (text: string, isExpected: (value: unknown) => boolean = () 
     const inner = typeof whole.value === "string" && !isExpected(whole.value) ? parse(whole.value) : undefined
     return { _tag: "Found", value: (inner ?? whole).value, isWhole: inner === undefined }
   }
-  const found = within(withoutThoughts(text), isExpected)
+  const rest = withoutThoughts(text)
+  const first = rest === undefined ? [] : within(rest, isExpected)
+  // The tag may stand in the value itself.
+  const found = first.length === 0 && rest !== text && rest !== undefined ? within(text, isExpected) : first
   switch (found.length) {
     case 0:
       return { _tag: "Missing", problem: problemOf(text) }
@@ -54,17 +57,25 @@ const problemOf = (text: string): string => {
 /** Tags in which models of open weights think before they answer; the first of them may stand in the prompt. */
 const THOUGHTS = ["think", "thinking", "thought", "reasoning"]
 
-const withoutThoughts = (text: string): string => {
+/** The text behind them; `undefined`: they have no end. */
+const withoutThoughts = (text: string): string | undefined => {
   for (const tag of THOUGHTS) {
     const close = `</${tag}>`
     const end = text.lastIndexOf(close)
     if (end !== -1) return text.slice(end + close.length)
+    if (text.trimStart().startsWith(`<${tag}>`)) return undefined
   }
   return text
 }
 
 /** Begins an object or a list of JSON, and no remark of a person's: `{a}`, `[see below: …]`. */
-const JSON_START = /^(?:\{\s*["}]|\[\s*["{[\]\d-]|\[\s*(?:true|false|null)\b)/
+const JSON_START = /^(?:\{\s*(?:["'}]|\w+\s*:)|\[\s*["{[\]\d-]|\[\s*(?:true|false|null)\b)/
+
+/** `[1]`: where something is said, and no list. */
+const CITATION = /^\[\s*\d{1,3}(?:\s*[,-]\s*\d{1,3})*\s*\]$/
+
+/** Values that are looked at. */
+const MOST_VALUES = 1_000
 
 /** How often a text is walked over at most: one of brackets alone ends there. */
 const MOST_WALKS = 8
@@ -81,7 +92,8 @@ const within = (text: string, isExpected: (value: unknown) => boolean): Readonly
     left -= (end ?? text.length) - at
     const isJson = JSON_START.test(text.slice(at, at + 100))
     if (end === undefined && isJson) break
-    const value = end === undefined ? undefined : parse(text.slice(at, end))
+    const piece = end === undefined ? undefined : text.slice(at, end)
+    const value = piece === undefined || CITATION.test(piece.slice(0, 100)) ? undefined : parse(piece)
     if (value !== undefined && isExpected(value.value)) found.set(JSON.stringify(value.value), value.value)
     at = nextStart(text, isJson && end !== undefined ? end : at + 1)
   }

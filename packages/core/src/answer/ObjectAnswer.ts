@@ -37,25 +37,31 @@ const make = ({ codec, jsonSchema }: AnswerSchema.AnswerSchema) => {
   // Everything that is wrong with an answer is told to the model at once.
   const decode = Schema.decodeUnknownExit(codec, { errors: "all" })
   const isExpected = expectation(jsonSchema)
+  const takesText = AnswerValue.takesText(jsonSchema)
   return (text: string): Reading => {
     const found = JsonText.find(text, isExpected)
-    if (found._tag === "Missing" && !AnswerValue.takesText(jsonSchema)) {
+    if (found._tag === "Missing" && !takesText) {
       return { _tag: "Wrong", problem: found.problem }
     }
     const given = found._tag === "Missing" ? text.trim() : found.value
     const first = AnswerValue.read(jsonSchema, given)
     const decoded = decode(first)
     const problem = problemOf(decoded)
-    const value = problem === undefined ? first : AnswerValue.mend(jsonSchema, first)
-    const exit = value === first ? decoded : decode(value)
-    if (problem !== undefined && (value === first || problemOf(exit) !== undefined)) return { _tag: "Wrong", problem }
-    return {
-      _tag: "Fits",
-      value: Exit.isSuccess(exit) ? { decoded: exit.value } : undefined,
-      json: found._tag === "Found" && found.isWhole && value === given ? undefined : JSON.stringify(value)
+    if (problem === undefined)
+      return fitting(decoded, first, found._tag === "Found" && found.isWhole && first === given)
+    for (const value of [AnswerValue.mend(jsonSchema, first), ...(takesText ? [text.trim()] : [])]) {
+      const exit = value === first ? decoded : decode(value)
+      if (problemOf(exit) === undefined) return fitting(exit, value, false)
     }
+    return { _tag: "Wrong", problem }
   }
 }
+
+const fitting = (exit: Exit.Exit<unknown, Schema.SchemaError>, value: unknown, isText: boolean): Reading => ({
+  _tag: "Fits",
+  value: Exit.isSuccess(exit) ? { decoded: exit.value } : undefined,
+  json: isText ? undefined : JSON.stringify(value)
+})
 
 /** What is wrong with a value; needing services or time to be decoded is nothing. */
 const problemOf = (exit: Exit.Exit<unknown, Schema.SchemaError>): string | undefined =>

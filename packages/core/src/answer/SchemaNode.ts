@@ -131,44 +131,90 @@ export const resolve = (schema: Node, definitions: Node): Node | undefined => {
   return name === undefined ? undefined : fields(definitions[name])
 }
 
-/** Whether a value is of a schema by its types, choices and properties; bounds and patterns are not looked at. */
-export const fits = (node: Node, value: unknown, definitions: Node): boolean => {
-  const schema = direct(node)
-  const target = resolve(schema, definitions)
-  if (target !== undefined) return fits(target, value, definitions)
-  const members = schema["anyOf"] ?? schema["oneOf"]
-  if (members !== undefined) return nodes(members).some((member) => fits(member, value, definitions))
-  if (Array.isArray(schema["enum"])) return schema["enum"].includes(value)
-  if (schema["const"] !== undefined) return schema["const"] === value
-  if (schema["not"] !== undefined) return !isNever(schema) && value !== null
-  switch (schema["type"]) {
-    case "integer":
-      return Number.isInteger(value)
-    case "object": {
-      if (!isNode(value)) return false
-      if (isRecord(schema)) {
-        const inner = anyOf(entriesOf(schema).values)
-        return Object.values(value).every((field) => fits(inner, field, definitions))
-      }
-      const properties = fields(schema["properties"])
-      return (
-        [...requiredOf(schema)].every((name) => String(name) in value)
-        && Object.entries(value).every(
-          ([name, field]) => properties[name] === undefined || fits(fields(properties[name]), field, definitions)
-        )
-      )
-    }
-    case "array": {
-      if (!Array.isArray(value) || value.length < Number(schema["minItems"] ?? 0)) return false
-      const { first, rest } = tupleOf(schema)
-      return value.every((item, index) => {
-        const type = first[index] ?? rest
-        return type === undefined || fits(type, item, definitions)
-      })
-    }
-    case undefined:
-      return true
-    default:
-      return typeOf(value) === schema["type"]
+/**
+ * Which values are of which nodes, by their types, choices and properties; bounds and patterns are not looked at. What was found of
+ * a value is remembered: unions that contain themselves would be walked over again at each level.
+ */
+export class Fits {
+  readonly definitions: Node
+  private readonly known = {
+    closed: new WeakMap<Node, WeakMap<object, boolean>>(),
+    open: new WeakMap<Node, WeakMap<object, boolean>>()
   }
+
+  constructor(definitions: Node) {
+    this.definitions = definitions
+  }
+
+  /** `isClosed`: a property that the schema has not is none of its value, as in what providers are sent. */
+  is(node: Node, value: unknown, isClosed: boolean): boolean {
+    if (typeof value !== "object" || value === null) return this.check(node, value, isClosed)
+    const known = this.known[isClosed ? "closed" : "open"]
+    let byValue = known.get(node)
+    if (byValue === undefined) known.set(node, (byValue = new WeakMap()))
+    let result = byValue.get(value)
+    if (result === undefined) {
+      // A definition that leads to itself alone has no value.
+      byValue.set(value, false)
+      byValue.set(value, (result = this.check(node, value, isClosed)))
+    }
+    return result
+  }
+
+  private check(node: Node, value: unknown, isClosed: boolean): boolean {
+    const schema = direct(node)
+    const target = resolve(schema, this.definitions)
+    if (target !== undefined) return target !== schema && this.is(target, value, isClosed)
+    const members = schema["anyOf"] ?? schema["oneOf"]
+    if (members !== undefined) return nodes(members).some((member) => this.is(member, value, isClosed))
+    if (Array.isArray(schema["enum"])) return schema["enum"].includes(value)
+    if (schema["const"] !== undefined) return schema["const"] === value
+    if (schema["not"] !== undefined) return !isNever(schema) && value !== null
+    switch (schema["type"]) {
+      case "integer":
+        return Number.isInteger(value)
+      case "object":
+        return isNode(value) && this.isObject(schema, value, isClosed)
+      case "array":
+        return Array.isArray(value) && this.isList(schema, value, isClosed)
+      case undefined:
+        return true
+      default:
+        return typeOf(value) === schema["type"]
+    }
+  }
+
+  private isObject(schema: Node, value: Node, isClosed: boolean): boolean {
+    if (isRecord(schema)) {
+      const inner = valueOf(schema)
+      return Object.values(value).every((field) => this.is(inner, field, isClosed))
+    }
+    const properties = fields(schema["properties"])
+    return (
+      [...requiredOf(schema)].every((name) => Object.hasOwn(value, String(name)))
+      && Object.entries(value).every(([name, field]) =>
+        Object.hasOwn(properties, name)
+          ? this.is(fields(properties[name]), field, isClosed)
+          : !isClosed || schema["additionalProperties"] !== false
+      )
+    )
+  }
+
+  private isList(schema: Node, value: ReadonlyArray<unknown>, isClosed: boolean): boolean {
+    if (value.length < Number(schema["minItems"] ?? 0)) return false
+    const { first, rest } = tupleOf(schema)
+    return value.every((item, index) => {
+      const type = first[index] ?? rest
+      return type === undefined ? first.length === 0 : this.is(type, item, isClosed)
+    })
+  }
+}
+
+const values = new WeakMap<Node, Node>()
+
+/** The schema of a record's values; one node for each record. */
+export const valueOf = (schema: Node): Node => {
+  let made = values.get(schema)
+  if (made === undefined) values.set(schema, (made = anyOf(entriesOf(schema).values)))
+  return made
 }

@@ -85,7 +85,7 @@ const make = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
   const { $defs, ...root } = schema as SchemaNode.Node
   const definitions = SchemaNode.fields($defs)
   const names = wireNames(Object.keys(definitions))
-  const context: Making = { rules, problems, names }
+  const context: Making = { rules, problems, names, definitions }
   const made = strict(root, "", context)
   const strictDefinitions = Object.entries(definitions).map(([name, definition]) => {
     if (rules.recursion === false && reaches(SchemaNode.fields(definition), name, definitions, new Set())) {
@@ -108,6 +108,7 @@ interface Making {
   readonly problems: Array<Problem>
   /** Of definitions, by their own. */
   readonly names: ReadonlyMap<string, string>
+  readonly definitions: SchemaNode.Node
 }
 
 /** Names that need no escape: a definition is often named after a class. */
@@ -134,8 +135,10 @@ const reaches = (schema: unknown, name: string, definitions: SchemaNode.Node, se
   return Object.values(schema).some((part) => reaches(part, name, definitions, seen))
 }
 
-const nullable = (schema: SchemaNode.Node): SchemaNode.Node =>
-  SchemaNode.fits(schema, null, {}) ? schema : { anyOf: [...alternatives(schema), SchemaNode.NULL] }
+const nullable = (schema: SchemaNode.Node, property: SchemaNode.Node, { definitions }: Making): SchemaNode.Node =>
+  new SchemaNode.Fits(definitions).is(property, null, true)
+    ? schema
+    : { anyOf: [...alternatives(schema), SchemaNode.NULL] }
 
 const alternatives = (schema: SchemaNode.Node): ReadonlyArray<SchemaNode.Node> =>
   Object.keys(schema).length === 1 && schema["anyOf"] !== undefined ? SchemaNode.nodes(schema["anyOf"]) : [schema]
@@ -166,7 +169,10 @@ const strict = (node: SchemaNode.Node, path: string, making: Making): SchemaNode
       : report("takes no value")
   }
   if (schema["anyOf"] !== undefined) {
-    const members = SchemaNode.nodes(schema["anyOf"]).flatMap((member) => alternatives(strict(member, path, making)))
+    const all = SchemaNode.nodes(schema["anyOf"])
+    const forms = all.map((member) => strict(member, path, making))
+    if (lookAlike(all, forms)) report("has members that look alike in an answer")
+    const members = forms.flatMap(alternatives)
     const different = oneChoice(
       members.filter((member, index) => members.findIndex((other) => SchemaNode.same(other, member)) === index)
     )
@@ -182,6 +188,12 @@ const strict = (node: SchemaNode.Node, path: string, making: Making): SchemaNode
   if (Array.isArray(type))
     return strict({ ...SchemaNode.words(schema), anyOf: type.map((type) => ({ ...schema, type })) }, path, making)
   return type === undefined ? report("takes any JSON") : constrained(merged, making)
+}
+
+/** Whether a list and what comes as one are members of one union: an empty one could be either. */
+const lookAlike = (members: ReadonlyArray<SchemaNode.Node>, forms: ReadonlyArray<SchemaNode.Node>): boolean => {
+  const lists = members.filter((_, index) => forms[index]!["type"] === "array")
+  return lists.some(SchemaNode.isRecord) && lists.length > 1
 }
 
 /** A choice with its type; values of different types are a union. */
@@ -290,17 +302,18 @@ const recordOf = (schema: SchemaNode.Node, path: string, making: Making): Schema
 
 const objectOf = (schema: SchemaNode.Node, path: string, making: Making): SchemaNode.Node => {
   const required = SchemaNode.requiredOf(schema)
-  const properties: { [name: string]: SchemaNode.Node } = {}
-  for (const [name, property] of Object.entries(SchemaNode.fields(schema["properties"]))) {
-    if (SchemaNode.isNever(property) && !required.has(name)) continue
+  const isAbsent = making.rules.optional === "absent"
+  // By entries: a property may be named `__proto__`.
+  const properties = Object.entries(SchemaNode.fields(schema["properties"])).flatMap(([name, property]) => {
+    if (SchemaNode.isNever(property) && !required.has(name)) return []
     const made = strict(SchemaNode.fields(property), path === "" ? name : `${path}.${name}`, making)
-    properties[name] = required.has(name) || making.rules.optional === "absent" ? made : nullable(made)
-  }
+    const isKept = required.has(name) || isAbsent
+    return [[name, isKept ? made : nullable(made, SchemaNode.fields(property), making)] as const]
+  })
+  const names = properties.map(([name]) => name)
   return {
-    ...SchemaNode.closedObject(properties, SchemaNode.words(schema)),
-    ...(making.rules.optional === "absent"
-      ? { required: Object.keys(properties).filter((name) => required.has(name)) }
-      : undefined)
+    ...SchemaNode.closedObject(Object.fromEntries(properties), SchemaNode.words(schema)),
+    required: isAbsent ? names.filter((name) => required.has(name)) : names
   }
 }
 
@@ -347,7 +360,7 @@ const tupleObject = (
   const properties: { [name: string]: SchemaNode.Node } = {}
   for (const [index, item] of first.entries()) {
     const made = strict(item, `${path}[${index}]`, making)
-    properties[index] = index < least ? made : nullable(made)
+    properties[index] = index < least ? made : nullable(made, item, making)
   }
   if (rest !== undefined) {
     const items = strict(rest, `${path}[]`, making)

@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
 import * as Nearest from "./Nearest.ts"
 
 /** An option that does not exist. */
@@ -51,6 +53,19 @@ export const checkNumbers = (
     if (fits) continue
     throw new RangeError(
       `${what}: ${name} is ${String(value)}; it is ${isWhole ? "a whole number" : "a number"} ${isAbove ? `above ${least}` : `from ${least}`}${Number.isFinite(most) ? ` to ${most}` : isAbove ? "" : " on"}`
+    )
+  }
+}
+
+/** Throws for what is no duration, or a negative one. */
+export const checkDurations = (what: string, given: object, names: ReadonlyArray<string>): void => {
+  for (const name of names) {
+    const value = (given as { readonly [name: string]: unknown })[name]
+    if (value === undefined) continue
+    const isNegative = typeof value === "number" ? !(value >= 0) : /^\s*-/.test(String(value))
+    if (!isNegative && Option.isSome(Duration.fromInput(value as Duration.Input))) continue
+    throw new RangeError(
+      `${what}: ${name} is ${typeof value === "string" ? JSON.stringify(value) : String(value)}; it is a duration, such as "30 seconds" or 500 (milliseconds)`
     )
   }
 }

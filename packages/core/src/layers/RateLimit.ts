@@ -64,8 +64,14 @@ interface Limits {
 /** Limits with the limiter in context: `RateLimiter.layer` over a store that processes share, such as Redis. */
 export const layerShared = (
   options: Options = {}
-): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> =>
-  ModelClient.middlewareEffect(
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> => {
+  OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute", "maxWait"])
+  OptionNames.checkNumbers("RateLimit.layer", options, {
+    requestsPerMinute: OptionNames.ABOVE_0,
+    tokensPerMinute: OptionNames.ABOVE_0
+  })
+  OptionNames.checkDurations("RateLimit.layer", options, ["maxWait"])
+  return ModelClient.middlewareEffect(
     (next) =>
       Effect.map(RateLimiter.RateLimiter, (limiter): ModelClient.Send => {
         const maxWait = Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "10 minutes"))
@@ -102,16 +108,11 @@ export const layerShared = (
       }),
     { name: "RateLimit", limits: options, paces: true }
   )
+}
 
 /** Limits for this process alone. */
-export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
-  OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute", "maxWait"])
-  OptionNames.checkNumbers("RateLimit.layer", options, {
-    requestsPerMinute: OptionNames.ABOVE_0,
-    tokensPerMinute: OptionNames.ABOVE_0
-  })
-  return layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
-}
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
+  layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
 
 const expectedTokens = (request: ModelRequest.ModelRequest, limits: Limits, count: TokenCounter.Count): number => {
   const input = TokenCounter.inputTokens(count, request)

@@ -65,6 +65,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     attempts: OptionNames.COUNT,
     reasks: { ...OptionNames.FROM_0, isWhole: true }
   })
+  OptionNames.checkDurations("Retry.layer", options, ["base", "maxPause", "maxWait", "within"])
   const attempts = options.attempts ?? 6
   const reasks = options.reasks ?? Math.min(2, attempts - 1)
   const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "10 minutes")

@@ -46,6 +46,7 @@ const LIMITS = [
   ["depth", 10, "levels"],
   ["properties", 5_000, "properties"],
   ["choices", 1_000, "values to choose from"],
+  ["longChoices", 15_000, "characters in a choice of more than 250 values"],
   ["characters", 120_000, "characters in names and choices"]
 ] as const
 

@@ -48,6 +48,23 @@ export const proxyFor = (address: string): Proxy | undefined => {
   return proxy.url.includes("://") ? proxy : { ...proxy, url: `http://${proxy.url}` }
 }
 
+/** What is wrong with the proxy for an address, without showing what in it may be a password. */
+export const proxyProblem = (address: string): string | undefined => {
+  const proxy = proxyFor(address)
+  if (proxy === undefined) return undefined
+  const scheme = /^([a-z0-9+.-]+):\/\//i.exec(proxy.url)?.[1]?.toLowerCase()
+  if (scheme !== "http" && scheme !== "https") {
+    return `${proxy.from} names a proxy of the kind ${scheme}: only http:// and https:// are spoken`
+  }
+  try {
+    const { password, username } = new URL(proxy.url)
+    decodeURIComponent(username + password)
+    return undefined
+  } catch {
+    return `${proxy.from} is no address of a proxy: it is of the form http://host:port, and a user, a password and their signs are encoded in it`
+  }
+}
+
 export interface Options {
   readonly baseUrl: string
   /** Milliseconds for headers, and for each piece of a body. */

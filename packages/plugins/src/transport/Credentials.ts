@@ -11,6 +11,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { hash } from "node:crypto"
+import * as Connections from "./Connections.ts"
 
 export interface Credentials {
   readonly apiKey: string
@@ -58,6 +59,8 @@ export const resolve = Effect.fnUntraced(function* (options: {
     )
   }
   const baseUrl = withoutUser(address)
+  const proxyProblem = Connections.proxyProblem(baseUrl)
+  if (proxyProblem !== undefined) return yield* failure(module, proxyProblem, "Unknown")
   const given = options.apiKey === undefined ? undefined : textOf(options.apiKey)
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
   if (apiKey === undefined || apiKey === "") {

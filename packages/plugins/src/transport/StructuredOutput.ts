@@ -40,6 +40,8 @@ export interface Counts {
   /** Unions, those with `null` among them. */
   readonly unions: number
   readonly choices: number
+  /** Characters of the longest list of more than 250 choices. */
+  readonly longChoices: number
   /** Levels of objects and lists. */
   readonly depth: number
   /** Characters of names, choices and constants. */
@@ -49,7 +51,7 @@ export interface Counts {
 type Counted = { -readonly [name in keyof Counts]: number }
 
 export const count = (schema: JsonSchema.JsonSchema): Counts => {
-  const counts: Counted = { properties: 0, optional: 0, unions: 0, choices: 0, depth: 0, characters: 0 }
+  const counts: Counted = { properties: 0, optional: 0, unions: 0, choices: 0, longChoices: 0, depth: 0, characters: 0 }
   countIn(schema, 0, counts)
   return counts
 }
@@ -67,7 +69,9 @@ const countIn = (schema: unknown, depth: number, counts: Counted): void => {
   }
   if (Array.isArray(choices)) {
     counts.choices += choices.length
-    for (const choice of choices) counts.characters += String(choice).length
+    const length = choices.reduce<number>((sum, choice) => sum + String(choice).length, 0)
+    counts.characters += length
+    if (choices.length > 250) counts.longChoices = Math.max(counts.longChoices, length)
   }
   countIn(items, depth + 1, counts)
   for (const [name, property] of Object.entries(isNode(properties) ? properties : {})) {
