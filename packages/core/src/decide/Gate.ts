@@ -69,7 +69,7 @@ const CODE =
 const WORD = /\p{L}+(?:'\p{L}+)*|\p{N}+/gu
 
 /** Characters of a text that is compared: what is longer is a document, of which no embedder sees the whole. */
-const MAX_LENGTH = 8_000
+const MAX_LENGTH = 4_000
 
 const tooLong: Signature = {
   numbers: "",
@@ -165,8 +165,10 @@ export const signature = (text: string): Signature => {
   const lower = normal.toLowerCase()
   const all = found.map(({ word }) => word.toLowerCase())
   const english = all.filter((word) => Words.isKnown(word.replace(/'.*$/, ""))).length
+  // A word or two that nobody knows are no other language.
   const isEnglish =
-    !/[^\p{Script=Latin}\p{Script=Common}\p{Script=Inherited}]/u.test(normal) && english >= all.length * ENGLISH
+    !/[^\p{Script=Latin}\p{Script=Common}\p{Script=Inherited}]/u.test(normal)
+    && all.length - english <= Math.max(1, all.length * (1 - ENGLISH))
   const kept = all.filter((word) => !POLITE.has(word))
   const names = namesIn(rest, found)
   const carrying = kept
@@ -254,6 +256,13 @@ const isOneOff = ({ common, onlyA, onlyB }: Alignment, overlap: number): boolean
     // Two words that are not English are two names.
     || (onlyA.some(isForeign) && onlyB.some(isForeign)))
 
+/** Whether one word stands in the place of another, and nothing else differs. */
+const isSwapped = (a: Signature, b: Signature, { onlyA, onlyB }: Alignment): boolean => {
+  if (onlyA.length !== 1 || onlyB.length !== 1) return false
+  const [x, y] = [a.text.split(" "), b.text.split(" ")]
+  return x.length === y.length && x.filter((word, at) => word !== y[at]).length === 1
+}
+
 const isForeign = (word: string): boolean => !Words.isKnown(word)
 
 /** Whether a name of one text is in the other: itself, or letters of it. */
@@ -307,7 +316,7 @@ export const differs = (a: Signature, b: Signature): string | undefined => {
   if (isSame && a.text !== b.text && WordOrder.isReordered(a, b)) return "word order"
   const said = Grammar.difference(a, b, isClose, isSame)
   if (said !== undefined) return said
-  return !turns && isOneOff(aligned, overlap(a, b)) ? "words" : undefined
+  return !turns && (isOneOff(aligned, overlap(a, b)) || isSwapped(a, b, aligned)) ? "words" : undefined
 }
 
 /**

@@ -15,7 +15,7 @@ export const NEGATIONS = setOf(
 
 /** Several words that say no. */
 const NEGATIVE_PHRASES =
-  /\b(?:anything but|far from|instead of|rather than|no longer|on no account|by no means|(?:neglect|omit|decline|forg[eo]t|cease)\w* to|stop(?:s|ped|ping)? \w+ing)\b/g
+  /\b(?:anything but|far from|(?:warn|advis)\w* against|instead of|rather than|no longer|yet to|on no account|by no means|(?:neglect|omit|decline|forg[eo]t|cease)\w* to|stop(?:s|ped|ping)? \w+ing)\b/g
 
 /** "no." is a number, and these say yes. */
 const NOT_NEGATIVE = /\b(?:no\.|not only|why not|or not|no problem|no worries)/g
@@ -32,6 +32,8 @@ export const negationsIn = (text: string): number => {
 
 /** Which of a few meanings a text has by its little words; "" is none. */
 export interface Classes {
+  /** On which side of a time or a number. */
+  readonly side: string
   readonly question: string
   readonly modality: string
   readonly amount: string
@@ -39,7 +41,7 @@ export interface Classes {
   readonly frequency: string
 }
 
-export const none: Classes = { question: "", modality: "", amount: "", time: "", frequency: "" }
+export const none: Classes = { side: "", question: "", modality: "", amount: "", time: "", frequency: "" }
 
 const QUESTIONS: ReadonlyArray<readonly [RegExp, string]> = [
   [/\bhow (?:many|much)\b/, "amount"],
@@ -91,6 +93,7 @@ const AMOUNTS: ReadonlyArray<readonly [RegExp, string]> = [
   [/\b(?:most|majority)\b/, "majority"],
   [/\b(?:some|several|a (?:few|little)|certain|partly|partially)\b/, "some"],
   [/\b(?:few|hardly any)\b|\bthere (?:is|was) little\b/, "few"],
+  [/(?<!how )\bmany\b/, "many"],
   [/\balso\b/, "also"]
 ]
 
@@ -106,8 +109,16 @@ const TIMES: ReadonlyArray<readonly [RegExp, string]> = [
   [/\b(?:is|are|does|do|am|isn't|aren't|doesn't|don't|isnt|arent|doesnt|dont|'s|'re|'m)\b/, "present"]
 ]
 
+const SIDES: ReadonlyArray<readonly [RegExp, string]> = [
+  [
+    /\b(?:within|before|until|till|by)\b(?= (?:the |my |your |a |an )?(?:\d|one\b|two\b|three\b|\w+day\b|noon))/,
+    "until"
+  ],
+  [/\b(?:after|since|from)\b(?= (?:the |my |your |a |an )?(?:\d|one\b|two\b|three\b|\w+day\b|noon))/, "from"]
+]
+
 const FREQUENCIES: ReadonlyArray<readonly [RegExp, string]> = [
-  [/\b(?:always|every time|constantly|continuously)\b/, "always"],
+  [/\b(?:always|every time|constantly|continuously|keeps? \w+ing)\b/, "always"],
   [/\b(?:usually|often|frequently|mostly|generally)\b/, "often"],
   [/\b(?:sometimes|occasionally|now and then|at times)\b/, "sometimes"],
   [/\b(?:seldom|rarely|hardly ever|barely ever)\b/, "seldom"],
@@ -127,6 +138,7 @@ const modalityOf = (text: string, negations: number): string => {
 
 /** The classes of a text in small letters. */
 export const classesOf = (text: string, negations: number): Classes => ({
+  side: classOf(text, SIDES),
   question: questionOf(text),
   modality: modalityOf(text, negations),
   amount: classOf(text, AMOUNTS),
@@ -148,6 +160,7 @@ export interface Said {
 export const difference = (a: Said, b: Said, isClose: boolean, isSame: boolean): string | undefined => {
   const [x, y] = [a.classes, b.classes]
   if (questionsDiffer(x.question, y.question, isClose, isSame)) return "questions"
+  if (conflict(x.side, y.side, false) || (x.amount === "only") !== (y.amount === "only")) return "quantities"
   if (conflict(x.amount, y.amount, isClose) || conflict(x.frequency, y.frequency, isClose)) return "quantities"
   if (modalityDiffers(x.modality, y.modality, isClose)) return "modality"
   if (isClose && (isSurerThan(a, b) || isSurerThan(b, a))) return "modality"

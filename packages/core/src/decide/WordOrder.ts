@@ -8,7 +8,7 @@ const setOf = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/))
 
 /** Little words of which one says the contrary of the other. */
 const DIRECTIONS: ReadonlyMap<string, string> = new Map(
-  "in out|on off|up down|before after|above below|over under|inside outside|into out|to from|with without|more less|more fewer|most least|first last|next previous|next last"
+  "in out|on off|up down|before after|above below|over under|inside outside|into out|to from|with without|more less|more fewer|most least|first last|next previous|next last|much little|many few"
     .split("|")
     .flatMap((pair) => {
       const [a, b] = pair.split(" ") as [string, string]
@@ -21,6 +21,14 @@ const PREPOSITIONS = setOf(
   `if while before after because since unless until although though to in on at for by with without from during as of about under over into
   onto through per via than`
 )
+
+/** Prepositions that say the same. */
+const SAME = new Map([
+  ["into", "to"],
+  ["onto", "on"],
+  ["upon", "on"],
+  ["till", "until"]
+])
 
 /** Behind these, "to" begins a verb. */
 const INFINITIVE = setOf(
@@ -43,7 +51,8 @@ export const bondsOf = (all: ReadonlyArray<string>, bases: ReadonlyMap<string, s
   const bound: Array<string> = []
   let preposition = ""
   all.forEach((written, at) => {
-    const word = written.replace(/'.*$/, "")
+    const plain = written.replace(/'.*$/, "")
+    const word = SAME.get(plain) ?? plain
     if (PREPOSITIONS.has(word)) {
       const isInfinitive = word === "to" && INFINITIVE.has(all[at - 1] ?? "")
       preposition = isInfinitive ? "" : word
