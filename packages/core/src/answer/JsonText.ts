@@ -87,7 +87,8 @@ const MOST_WALKS = 8
 const within = (text: string, isExpected: (value: unknown) => boolean): ReadonlyArray<unknown> => {
   const found = new Map<string, unknown>()
   let left = MOST_WALKS * text.length
-  for (let at = nextStart(text, 0); at !== -1 && left > 0;) {
+  let looked = 0
+  for (let at = nextStart(text, 0); at !== -1 && left > 0 && looked++ < MOST_VALUES;) {
     const end = endOf(text, at)
     left -= (end ?? text.length) - at
     const isJson = JSON_START.test(text.slice(at, at + 100))
