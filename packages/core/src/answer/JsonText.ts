@@ -98,7 +98,8 @@ const within = (text: string, isExpected: (value: unknown) => boolean): Readonly
     if (value !== undefined && isExpected(value.value)) found.set(JSON.stringify(value.value), value.value)
     at = nextStart(text, isJson && end !== undefined ? end : at + 1)
   }
-  return [...found.values()]
+  // What was not looked at may be another value.
+  return left <= 0 || looked > MOST_VALUES ? [] : [...found.values()]
 }
 
 const nextStart = (text: string, from: number): number => {
