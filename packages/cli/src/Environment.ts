@@ -65,6 +65,9 @@ const loadFile = Effect.fnUntraced(function* (file: string) {
 
 /** Text of a file that an editor or a shell on Windows has written: with a byte order mark, or in UTF-16. */
 const decoded = (bytes: Uint8Array): string => {
+  if (bytes.length > 3 && bytes[0] !== 0xff && bytes[0] !== 0xfe && bytes.subarray(0, 100).includes(0)) {
+    throw new Error("it looks like UTF-16 without a mark: save it as UTF-8")
+  }
   const [first, second] = bytes
   const encoding =
     first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : "utf-8"

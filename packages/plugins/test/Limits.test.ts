@@ -114,6 +114,25 @@ describe("the headers of a refusal", () => {
     }
   }
 
+  it.live("say when what is used up is there again (rate-03, rate-04)", () =>
+    Effect.gen(function* () {
+      for (const [headers, millis] of [
+        [{ "x-ratelimit-reset-requests": "2s", "x-ratelimit-reset-tokens": "6m0s" }, 2_000],
+        [{ "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2s" }, 2_000],
+        [
+          { "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "7s", "x-ratelimit-reset-requests": "1s" },
+          7_000
+        ]
+      ] as const) {
+        const error = yield* failureOf("chat", pool, { status: 429, headers, body: openAi("slow down") })
+        assert.strictEqual(waitOf(error), millis)
+      }
+      const past = { "x-ratelimit-reset": String(Date.now() + 30_000) }
+      const wait = waitOf(yield* failureOf("chat", pool, { status: 429, headers: past, body: openAi("slow down") }))
+      assert.isAbove(wait ?? 0, 20_000)
+    })
+  )
+
   it.live("count where the refusal comes as a stream under success (Azure)", () =>
     Effect.gen(function* () {
       const error = yield* failureOf(

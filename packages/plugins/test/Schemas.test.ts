@@ -3,7 +3,7 @@
  * answer that fits it is decoded at once.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { ModelClient, type ModelRequest, ToLanguageModel } from "@pipe/core"
+import { ModelClient, type ModelRequest, ModelResponse, ToLanguageModel } from "@pipe/core"
 import { Anthropic, OpenAi, Simulator } from "@pipe/plugins"
 import { DateTime, Effect, Exit, Logger, Schema } from "effect"
 import { type AiError, LanguageModel, Tool, Toolkit } from "effect/ai"
@@ -656,6 +656,51 @@ describe("the arguments of tools", () => {
         const { parameters, strict } = api === "chat" ? tool.function : tool
         assert.isTrue(strict)
         assert.strictEqual(ProviderRules.openAi("book", parameters), undefined)
+      })
+    )
+  }
+})
+
+describe("dates in what goes back to a model (C10)", () => {
+  for (const api of ["chat", "responses"] as const) {
+    it.live(`are sent as JSON has them (${api})`, () =>
+      Effect.gen(function* () {
+        const server = yield* Wire.serve(() => ({ body: answerOf(api, "ok") }))
+        const prompt = [
+          { role: "user" as const, content: "when?" },
+          {
+            role: "assistant" as const,
+            content: [{ type: "tool-call" as const, id: "c1", name: "day", params: { since: at } }]
+          },
+          {
+            role: "tool" as const,
+            content: [
+              { type: "tool-result" as const, id: "c1", name: "day", isFailure: false, result: { at, half: "a\ud800" } }
+            ]
+          }
+        ]
+        yield* Wire.over(
+          Apis.layerOf(api, Apis.baseOf(api, server.url), pool),
+          Effect.provide(
+            LanguageModel.generateText({ prompt: prompt as never }),
+            ToLanguageModel.layer
+          ) as Effect.Effect<unknown, AiError.AiError, ModelClient.ModelClient>
+        )
+        const text = server.seen[0]!.body
+        assert.strictEqual(text.split(at.toISOString()).length, 3, text)
+      })
+    )
+  }
+})
+
+describe("thoughts in tags (so-05-n2)", () => {
+  for (const api of Apis.apis) {
+    it.live(`do not stand in a text answer (${api})`, () =>
+      Effect.gen(function* () {
+        const server = yield* Wire.serve(() => ({ body: answerOf(api, "<think>\nhm\n</think>\n\nParis") }))
+        const { value } = yield* Wire.ask(Apis.layerOf(api, Apis.baseOf(api, server.url), pool), Wire.question("x"))
+        assert.strictEqual(ModelResponse.text(value!), "Paris")
+        assert.deepStrictEqual(value!.parts[0], { type: "reasoning", text: "hm" })
       })
     )
   }

@@ -20,7 +20,7 @@ export const runFlags = {
   ),
   grace: Flag.String("grace").pipe(
     Flag.withMetavar("TIME"),
-    Flag.withDescription("how long calls under way may go on after Ctrl-C (default 10s)"),
+    Flag.withDescription("how long calls under way may go on after Ctrl-C (default 8s)"),
     Flag.optional
   ),
   batch: Switch.make("batch", "send requests in batches: half of the price, for answers within a day"),

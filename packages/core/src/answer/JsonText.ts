@@ -6,6 +6,7 @@
  *
  * @internal
  */
+import * as SafeText from "../data/SafeText.ts"
 import * as Nesting from "../data/Nesting.ts"
 
 export type Found =
@@ -46,6 +47,8 @@ const parse = (text: string): { readonly value: unknown } | undefined => {
 }
 
 const problemOf = (text: string): string => {
+  const start = text.trimStart()
+  if (start !== "" && !/^[[{"]/.test(start)) return `not JSON, but ${JSON.stringify(SafeText.line(start, MOST_SHOWN))}`
   try {
     Nesting.parse(text)
     return "not JSON"
@@ -53,6 +56,9 @@ const problemOf = (text: string): string => {
     return `not JSON: ${(error as Error).message}`
   }
 }
+
+/** Characters of an answer that is no JSON, a refusal perhaps, that are shown of it. */
+const MOST_SHOWN = 120
 
 /** Tags in which models of open weights think before they answer; the first of them may stand in the prompt. */
 const THOUGHTS = ["think", "thinking", "thought", "reasoning"]

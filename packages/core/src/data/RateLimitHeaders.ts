@@ -150,6 +150,21 @@ export const resetMillis = (text: string | null | undefined, now: number): numbe
   return value === undefined || value === "" ? undefined : waitMillis(value, now)
 }
 
+/**
+ * The wait after a refusal for limits (429): what it asks for, or until what it says is used up is there again. Where it does not say
+ * what that is, the first of its resets.
+ */
+export const refusalMillis = (get: Get, now: number): number | undefined => {
+  const asked = retryAfterMillis(get, now)
+  if (asked !== undefined) return asked
+  const observed = observe(get, 429, now)
+  const all = [observed?.requests, observed?.tokens, ...(observed?.others ?? [])].filter((one) => one !== undefined)
+  const resets = (dimensions: typeof all) => dimensions.flatMap(({ resetMillis }) => resetMillis || [])
+  const usedUp = resets(all.filter(({ remaining }) => remaining === 0))
+  const any = resets(all)
+  return usedUp.length > 0 ? Math.max(...usedUp) : any.length > 0 ? Math.min(...any) : undefined
+}
+
 /** Whether the provider says that the call may be tried again, or may not: `x-should-retry`. */
 export const shouldRetry = (get: Get): boolean | undefined => {
   const value = header(get, "x-should-retry")?.toLowerCase()

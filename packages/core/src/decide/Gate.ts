@@ -311,8 +311,8 @@ export const differs = (a: Signature, b: Signature): string | undefined => {
   const turns = (a.negations + b.negations) % 2 === 1
   if (turns !== isOpposite(aligned)) return turns ? "negations" : "opposites"
   const isClose = overlap(a, b) >= CLOSE
-  if (isClose && WordOrder.turnsRound(a.directions, b.directions)) return "opposites"
   const isSame = aligned.onlyA.length + aligned.onlyB.length === 0
+  if ((isClose || isSame) && WordOrder.turnsRound(a.directions, b.directions)) return "opposites"
   if (isSame && a.text !== b.text && WordOrder.isReordered(a, b)) return "word order"
   const said = Grammar.difference(a, b, isClose, isSame)
   if (said !== undefined) return said

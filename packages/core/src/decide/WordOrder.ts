@@ -7,14 +7,17 @@
 const setOf = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/))
 
 /** Little words of which one says the contrary of the other. */
-const DIRECTIONS: ReadonlyMap<string, string> = new Map(
-  "in out|on off|up down|before after|above below|over under|inside outside|into out|to from|with without|more less|more fewer|most least|first last|next previous|next last|much little|many few"
-    .split("|")
-    .flatMap((pair) => {
-      const [a, b] = pair.split(" ") as [string, string]
-      return [[a, b] as const, [b, a] as const]
-    })
-)
+const DIRECTIONS: ReadonlyMap<string, ReadonlySet<string>> = (() => {
+  const pairs =
+    "in out|on off|up down|before after|above below|over under|inside outside|into out|to from|with without|more less|more fewer|most least|first last|next previous|next last|much little|many few"
+  const contraries = new Map<string, Set<string>>()
+  for (const pair of pairs.split("|")) {
+    const [a, b] = pair.split(" ") as [string, string]
+    contraries.set(a, (contraries.get(a) ?? new Set()).add(b))
+    contraries.set(b, (contraries.get(b) ?? new Set()).add(a))
+  }
+  return contraries
+})()
 
 /** The word behind one of these belongs to it, wherever they stand in the sentence. */
 const PREPOSITIONS = setOf(
@@ -91,10 +94,9 @@ export const directionsIn = (words: ReadonlyArray<string>): ReadonlySet<string> 
 
 /** Whether one text has a direction, and the other its contrary. */
 export const turnsRound = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
-  [...a].some((word) => {
-    const contrary = DIRECTIONS.get(word)!
-    return !b.has(word) && b.has(contrary) && !a.has(contrary)
-  })
+  [...a].some(
+    (word) => !b.has(word) && [...DIRECTIONS.get(word)!].some((contrary) => b.has(contrary) && !a.has(contrary))
+  )
 
 /** Whether two texts have the same words, and who does what to whom has changed. */
 export const isReordered = (a: Ordered, b: Ordered): boolean => {

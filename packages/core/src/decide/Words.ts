@@ -163,7 +163,9 @@ const DENYING = ["un", "in", "im", "ir", "il", "non", "dis", "de", "mis", "anti"
 
 /** Whether two base forms are opposites, by WordNet or by a prefix that denies. */
 export const areOpposite = (a: string, b: string): boolean => {
-  if (all().opposites.get(a)?.has(b) === true) return true
+  const contraries = all().opposites.get(a)
+  // "deposits" and "withdrawals": a noun beside its verb.
+  if (contraries !== undefined && [...contraries].some((word) => word === b || isKin(word, b))) return true
   const [short, long] = a.length < b.length ? [a, b] : [b, a]
   return (
     (short.length > 3 && DENYING.some((prefix) => long === prefix + short))

@@ -38,7 +38,7 @@ export interface Options {
   readonly identity?: string
   /** When this ends no further row is begun; rows under way have `grace` to end, and are cut then. */
   readonly drain?: Effect.Effect<void>
-  /** Default: 10 seconds. */
+  /** Default: 8 seconds. */
   readonly grace?: Duration.Input
   /** Says why a row is not reused from earlier work, with events `RowMissing`. */
   readonly explain?: boolean

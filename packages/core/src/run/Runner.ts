@@ -263,7 +263,7 @@ export const run = <E>(
               options.drain,
               Effect.andThen(
                 Effect.sync(() => state.stop({ kind: "interrupted", message: "interrupted" })),
-                Effect.sleep(options.grace ?? "10 seconds")
+                Effect.sleep(options.grace ?? "8 seconds")
               )
             )
       const exit = yield* Effect.exit(

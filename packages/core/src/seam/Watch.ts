@@ -18,9 +18,13 @@ export type Watch = <R extends ModelRequest.ModelRequest>(
 
 export const Watch = Context.Reference<Watch | undefined>("@pipe/core/Watch", { defaultValue: () => undefined })
 
-/** A stack whose requests can be seen. */
+/** A stack whose requests can be seen; what its layers ask for themselves is no request of the step. */
 export const over = (client: ModelClient.Service): ModelClient.Service => ({
   ...client,
   send: (request) =>
-    Effect.withFiber((fiber) => fiber.getRef(Watch)?.(request, client.send(request)) ?? client.send(request))
+    Effect.withFiber((fiber) => {
+      const watch = fiber.getRef(Watch)
+      const sent = client.send(request)
+      return watch === undefined ? sent : watch(request, Effect.provideService(sent, Watch, undefined))
+    })
 })

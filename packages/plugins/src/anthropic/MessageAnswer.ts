@@ -13,6 +13,7 @@ import type * as Reply from "../transport/Reply.ts"
 import * as Client from "./Client.ts"
 import * as MessageStream from "./MessageStream.ts"
 import * as MessageUsage from "./MessageUsage.ts"
+import * as Thinking from "../transport/Thinking.ts"
 
 const finishReasonOf = (value: unknown, hasCalls: boolean): ModelResponse.FinishReason => {
   const reason = FinishReason.of(value)
@@ -25,7 +26,7 @@ const toPart = (value: unknown, at: number): ReadonlyArray<ModelResponse.Part> |
   switch (block["type"]) {
     case "text": {
       const text = Answer.text(block["text"])
-      return text === undefined ? undefined : [{ type: "text", text }]
+      return text === undefined ? undefined : Thinking.partsOf(text)
     }
     case "thinking": {
       const text = Answer.text(block["thinking"]) ?? ""

@@ -16,6 +16,7 @@ import type * as Reply from "../transport/Reply.ts"
 import * as ChatStream from "./ChatStream.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"
+import * as Thinking from "../transport/Thinking.ts"
 
 export interface Options {
   readonly provider: string
@@ -96,29 +97,6 @@ const contentOf = (content: unknown): Content | undefined => {
     else if (typeof type !== "string" || !ASIDE.has(type)) return undefined
   }
   return { text, reasoning, ...(refusal === undefined ? undefined : { refusal }) }
-}
-
-const OPEN = "<think>"
-const CLOSE = "</think>"
-
-/**
- * Thinking before the text, as open models write it. Some templates leave its first mark to the prompt: its end then stands on a line
- * of its own, or a line ends with it. Thinking without an end is no answer.
- */
-const splitThinking = (text: string): readonly [thinking: string | undefined, text: string] => {
-  const isOpen = text.trimStart().startsWith(OPEN)
-  const begin = isOpen ? text.indexOf(OPEN) + OPEN.length : 0
-  const end = text.indexOf(CLOSE)
-  if (end < 0) return isOpen ? [text.slice(begin).trim(), ""] : [undefined, text]
-  const rest = text.slice(end + CLOSE.length)
-  const isClear =
-    text.indexOf(CLOSE, end + 1) < 0
-    && !text.includes(OPEN)
-    && rest.trim() !== ""
-    && (/\n[ \t]*$/.test(text.slice(0, end)) || /^[ \t]*\n/.test(rest))
-  if (!isOpen && !isClear) return [undefined, text]
-  const thinking = text.slice(begin, end).trim()
-  return [thinking === "" ? undefined : thinking, rest.trimStart()]
 }
 
 /** The fields of a message in which thinking stands. */
@@ -242,7 +220,7 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
     if (content === undefined) return Client.malformed("choices[0].message.content")
     const calls = toolCallsOf(message, options.provider)
     if (calls === undefined) return Client.malformed("choices[0].message.tool_calls")
-    const [thinking, text] = splitThinking(content.text.join(""))
+    const [thinking, text] = Thinking.split(content.text.join(""))
     const reasoning = reasoningOf(
       message,
       thinking === undefined ? content.reasoning : [...content.reasoning, thinking],

@@ -12,6 +12,7 @@ import * as ChatAnswer from "./ChatAnswer.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"
 import * as ResponsesStream from "./ResponsesStream.ts"
+import * as Thinking from "../transport/Thinking.ts"
 
 const FAILED: ReadonlySet<string> = new Set(["failed", "cancelled", "error", "expired"])
 
@@ -75,7 +76,7 @@ class Items {
       else if (part["type"] === "output_text" || part["type"] === "text") {
         const text = Answer.text(part["text"])
         if (text === undefined) return `output[${at}].content[].text`
-        this.parts.push({ type: "text", text })
+        this.parts.push(...Thinking.partsOf(text))
         this.logprobs.push(...(Answer.list(part["logprobs"]) ?? []))
       } else if (typeof part["type"] !== "string") return `output[${at}].content[].type`
     }

@@ -22,6 +22,8 @@ export const wellFormed = (value: unknown): unknown => {
   if (typeof value === "string") return value.toWellFormed()
   if (Array.isArray(value)) return value.map(wellFormed)
   if (value === null || typeof value !== "object") return value
+  // A date, say: what is sent is what it is as JSON.
+  if ("toJSON" in value && typeof value.toJSON === "function") return wellFormed(value.toJSON())
   return Object.fromEntries(Object.entries(value).map(([key, field]) => [key.toWellFormed(), wellFormed(field)]))
 }
 
@@ -89,7 +91,7 @@ export const ways = {
   frequencyPenalty: "give it as settings: { frequencyPenalty }",
   reasoningEffort: "give it as settings: { reasoningEffort }",
   topLogprobs: "give it as settings: { topLogprobs }",
-  schema: "ask for an object with generateObject",
+  schema: 'ask for an object with generateObject; an endpoint that takes no schema: structuredOutput: "prompt"',
   samples: "ask for several answers with the step's `samples`",
   stream: "give it to the provider's layer: { stream: true }",
   background: "answers are waited for; to pay half, run with --batch",
