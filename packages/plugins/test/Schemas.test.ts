@@ -474,6 +474,24 @@ describe("what is sent", () => {
     })
   )
 
+  it.live("the author's own words, and those of a filter", () =>
+    Effect.gen(function* () {
+      const schema = Schema.Struct({
+        stars: Schema.Finite.annotate({ description: "stars of five" }),
+        due: Schema.Date.annotate({ description: "when it is due" }),
+        even: Schema.Finite.check(
+          Schema.makeFilter((n) => n % 2 === 0 || "it must be even", { expected: "an even number" })
+        )
+      })
+      const { sent } = yield* one("chat", schema, ["{}"])
+      assert.deepStrictEqual(sent["properties"], {
+        stars: { type: "number", description: "stars of five" },
+        due: { type: "string", format: "date-time", description: "when it is due" },
+        even: { type: "number", description: "an even number" }
+      })
+    })
+  )
+
   it.live("so-10: a choice of 1,500 words goes as a guide, which is said", () =>
     Effect.gen(function* () {
       const words = Array.from({ length: 1_500 }, (_, index) => `c${index}`)

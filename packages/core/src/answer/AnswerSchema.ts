@@ -72,7 +72,7 @@ const forModels = (root: SchemaAST.AST): SchemaAST.AST => {
 
   const changed: Visit = (ast, path) => {
     const { encoding } = ast
-    if (encoding === undefined) return visitSelf(ast, path)
+    if (encoding === undefined) return withWords(visitSelf(ast, path))
     // The last link leads to what stands in JSON.
     const links = map(encoding, (link, index) =>
       index === encoding.length - 1 ? withTarget(link, (to) => visit(to, path)) : link
@@ -147,8 +147,11 @@ const declared = (ast: SchemaAST.Declaration, path: string, visit: Visit): Schem
   if (format === undefined) {
     return typeParameters === ast.typeParameters ? ast : copy(ast, { typeParameters })
   }
+  const own = annotations?.["description"] === undefined ? undefined : { description: annotations["description"] }
   const toCodecJson = (parameters: ReadonlyArray<Schema.Constraint>): SchemaAST.Link =>
-    withTarget(form(parameters) as SchemaAST.Link, (to) => copy(to, { annotations: { ...to.annotations, ...format } }))
+    withTarget(form(parameters) as SchemaAST.Link, (to) =>
+      copy(to, { annotations: { ...to.annotations, ...format, ...own } })
+    )
   return copy(ast, { typeParameters, annotations: { ...annotations, toCodecJson } })
 }
 
@@ -185,13 +188,28 @@ const formats: { readonly [id: string]: Schema.Annotations.Annotations } = {
 const isFinite = Schema.isFinite({ expected: undefined })
 
 const finite = (ast: SchemaAST.Number): SchemaAST.AST => {
-  const checks = (ast.checks ?? []).filter(({ annotations }) => idOf(annotations) !== "effect/schema/isFinite")
-  return copy(ast, { checks: [isFinite, ...checks.map(silent)] })
+  const checks = ast.checks ?? []
+  const isThere = checks.some(({ annotations }) => idOf(annotations) === "effect/schema/isFinite")
+  return copy(ast, { checks: [...(isThere ? [] : [isFinite]), ...checks.map(silent)] })
 }
 
 /** A check of a number that its type says. */
 const silent = (check: SchemaAST.Check<unknown>): SchemaAST.Check<unknown> =>
-  idOf(check.annotations) === "effect/schema/isInt" ? check.annotate({ expected: undefined }) : check
+  SILENT.has(idOf(check.annotations)) ? check.annotate({ expected: undefined }) : check
+
+const SILENT: ReadonlySet<string | undefined> = new Set(["effect/schema/isInt", "effect/schema/isFinite"])
+
+/** The node with the words of its own checks, which a model may as well know before it answers. */
+const withWords = (ast: SchemaAST.AST): SchemaAST.AST => {
+  if (ast.checks === undefined) return ast
+  const checks = map<SchemaAST.Check<unknown>>(ast.checks, (check) =>
+    check.annotations?.["toJsonSchema"] === undefined
+    && typeof (check.annotations?.["description"] ?? check.annotations?.["expected"]) === "string"
+      ? check.annotate({ toJsonSchema: () => ({}) })
+      : check
+  )
+  return checks === ast.checks ? ast : copy(ast, { checks })
+}
 
 /** A pattern that JSON Schema reads as the expression does. */
 const withPattern = (check: SchemaAST.Check<unknown>): SchemaAST.Check<unknown> => {

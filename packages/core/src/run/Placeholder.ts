@@ -4,6 +4,7 @@
  *
  * @internal
  */
+import * as SchemaNode from "../answer/SchemaNode.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
@@ -16,11 +17,22 @@ const FILLER = "lorem ipsum dolor sit amet "
 const textOf = (tokens: number, number: number): string =>
   `${number} ${FILLER.repeat(Math.ceil((tokens * 4) / FILLER.length))}`.slice(0, Math.max(8, tokens * 4))
 
+/** Texts that stand for something else. */
+const formats: { readonly [format: string]: string } = {
+  "date-time": "2026-01-01T00:00:00Z",
+  date: "2026-01-01",
+  time: "00:00:00Z",
+  uri: "https://example.com/",
+  email: "a@example.com",
+  uuid: "00000000-0000-4000-8000-000000000000"
+}
+
 const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: number, depth: number): unknown => {
   const { $ref } = schema
   if (typeof $ref === "string") {
     const definitions = (root["$defs"] ?? {}) as { readonly [name: string]: JsonSchema }
-    return depth > 8 ? null : valueOf(definitions[$ref.split("/").at(-1)!] ?? {}, root, tokens, number, depth + 1)
+    const name = SchemaNode.nameOf(schema)
+    return depth > 8 || name === undefined ? null : valueOf(definitions[name] ?? {}, root, tokens, number, depth + 1)
   }
   if ("const" in schema) return schema["const"]
   if (Array.isArray(schema["enum"])) return schema["enum"][0]
@@ -47,6 +59,9 @@ const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: n
       )
     }
     case "array":
+      if (Array.isArray(schema["prefixItems"])) {
+        return schema["prefixItems"].map((item) => valueOf(item as JsonSchema, root, tokens, number, depth + 1))
+      }
       return Array.from({ length: Number(schema["minItems"] ?? 1) }, () =>
         valueOf((schema["items"] ?? {}) as JsonSchema, root, tokens, number, depth + 1)
       )
@@ -58,6 +73,7 @@ const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: n
     case "null":
       return null
     default:
+      if (typeof schema["format"] === "string" && schema["format"] in formats) return formats[schema["format"]]
       return textOf(Math.max(Number(schema["minLength"] ?? 1), Math.ceil(tokens / 2)), number)
   }
 }

@@ -156,7 +156,7 @@ const ask = (
     try {
       request = toRequest(options, settings)
     } catch (error) {
-      return Effect.fail(invalidInput(error instanceof Error ? error.message : String(error)))
+      return Effect.fail(error instanceof AnswerSchema.Unsupported ? unsupported(error) : invalidInput(error))
     }
     const asked =
       options.responseFormat.type === "text"
@@ -262,11 +262,19 @@ const unfit = (
     reason: new AiError.StructuredOutputError({ description: problem, responseText: ModelResponse.shown(response) })
   })
 
-const invalidInput = (description: string): AiError.AiError =>
+const invalidInput = (error: unknown): AiError.AiError =>
   AiError.make({
     module: "LanguageModel",
     method: "generateText",
-    reason: new AiError.InvalidUserInputError({ description })
+    reason: new AiError.InvalidUserInputError({ description: error instanceof Error ? error.message : String(error) })
+  })
+
+/** Any row would meet it. */
+const unsupported = ({ message }: AnswerSchema.Unsupported): AiError.AiError =>
+  AiError.make({
+    module: "LanguageModel",
+    method: "generateObject",
+    reason: new AiError.UnsupportedSchemaError({ description: message })
   })
 
 /** What is said of an answer that was cut; `Retry` knows that asking again would only cost. */
