@@ -127,6 +127,11 @@ describe("the headers of a refusal", () => {
         const error = yield* failureOf("chat", pool, { status: 429, headers, body: openAi("slow down") })
         assert.strictEqual(waitOf(error), millis)
       }
+      // What it asks for outright counts, at once too: a bucket is whole again long after a call fits.
+      const atOnce = { "retry-after": "0", "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s" }
+      assert.isUndefined(
+        waitOf(yield* failureOf("chat", pool, { status: 429, headers: atOnce, body: openAi("slow down") }))
+      )
       const past = { "x-ratelimit-reset": String(Date.now() + 30_000) }
       const wait = waitOf(yield* failureOf("chat", pool, { status: 429, headers: past, body: openAi("slow down") }))
       assert.isAbove(wait ?? 0, 20_000)

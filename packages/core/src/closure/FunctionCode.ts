@@ -77,6 +77,7 @@ export class Reader {
         ? { ...opaque(""), unknown: undefined, code: `native ${f.name}` }
         : opaque("a function of the system that holds values")
     }
+    if (isPlatform(f)) return { ...opaque(""), unknown: undefined, code: `global ${f.name}` }
     const text = this.textOf(source)
     if (text === undefined) return opaque("code that cannot be read")
     const { home, isArrow, loads, readsThis } = text
@@ -250,6 +251,17 @@ const propertiesIn = (
 const NATIVE = /\{\s*\[native code\]\s*\}$/
 
 const STATIC_PRIVATE = /[\s;{]static\s+(?:async\s+|get\s+|set\s+|\*\s*)*#\w/
+
+/** Classes that every platform has, though one may have written them in JavaScript. */
+const PLATFORM = new Set(
+  `URL URLSearchParams Headers Request Response FormData Blob File AbortController AbortSignal Event EventTarget TextEncoder TextDecoder
+  ReadableStream WritableStream TransformStream CompressionStream DecompressionStream MessageChannel BroadcastChannel WebSocket DOMException`.split(
+    /\s+/
+  )
+)
+
+const isPlatform = (f: Function): boolean =>
+  PLATFORM.has(f.name) && (globalThis as { readonly [name: string]: unknown })[f.name] === f
 
 let builtins: Set<unknown> | undefined
 

@@ -120,22 +120,25 @@ const withProvider = (get: Get): Get => {
  * The wait in milliseconds that a response asks for: `retry-after-ms` or `retry-after` (seconds, a duration, or a time), and what
  * others call it. `undefined`: it asks for none; a wait of 0, or until a time that is past, is none either.
  */
-export const retryAfterMillis = (from: Get, now: number): number | undefined => {
+export const retryAfterMillis = (from: Get, now: number): number | undefined => askedMillis(from, now) || undefined
+
+/** The same, with 0 for a response that asks to be tried at once. */
+const askedMillis = (from: Get, now: number): number | undefined => {
   const get = withProvider(from)
-  for (const name of ["retry-after-ms", "x-ms-retry-after-ms"]) {
-    const value = header(get, name)
-    const millis = value !== undefined && NUMBER.test(value) ? Math.ceil(Number(value)) : 0
-    if (millis > 0) return millis
-  }
-  for (const name of ["retry-after", "x-retry-after", "x-ratelimit-timeremaining"]) {
-    // Two of one name are joined by a comma.
-    const value = header(get, name)
-    const millis = value === undefined ? undefined : waitOf(value, serverNow(get, now))
-    if (millis !== undefined && millis > 0) return millis
-  }
-  return undefined
+  const waits = [
+    ...["retry-after-ms", "x-ms-retry-after-ms"].map((name) => {
+      const value = header(get, name)
+      return value !== undefined && NUMBER.test(value) ? Math.ceil(Number(value)) : undefined
+    }),
+    ...["retry-after", "x-retry-after", "x-ratelimit-timeremaining"].map((name) => {
+      const value = header(get, name)
+      return value === undefined ? undefined : waitOf(value, serverNow(get, now))
+    })
+  ].filter((millis) => millis !== undefined)
+  return waits.find((millis) => millis > 0) ?? waits[0]
 }
 
+/** Two of one name are joined by a comma. */
 const waitOf = (value: string, now: number): number | undefined => {
   const [first] = /^\d+(?:\.\d+)?, \d/.test(value) ? value.split(",") : [value]
   return waitMillis(first!, now)
@@ -155,8 +158,8 @@ export const resetMillis = (text: string | null | undefined, now: number): numbe
  * what that is, the first of its resets.
  */
 export const refusalMillis = (get: Get, now: number): number | undefined => {
-  const asked = retryAfterMillis(get, now)
-  if (asked !== undefined) return asked
+  const asked = askedMillis(get, now)
+  if (asked !== undefined) return asked || undefined
   const observed = observe(get, 429, now)
   const all = [observed?.requests, observed?.tokens, ...(observed?.others ?? [])].filter((one) => one !== undefined)
   const resets = (dimensions: typeof all) => dimensions.flatMap(({ resetMillis }) => resetMillis || [])

@@ -18,13 +18,13 @@ const textOf = (tokens: number, number: number): string =>
   `${number} ${FILLER.repeat(Math.ceil((tokens * 4) / FILLER.length))}`.slice(0, Math.max(8, tokens * 4))
 
 /** Texts that stand for something else. */
-const formats: { readonly [format: string]: string } = {
-  "date-time": "2026-01-01T00:00:00Z",
-  date: "2026-01-01",
-  time: "00:00:00Z",
-  uri: "https://example.com/",
-  email: "a@example.com",
-  uuid: "00000000-0000-4000-8000-000000000000"
+const formats: { readonly [format: string]: (number: number) => string } = {
+  "date-time": (number) => new Date(Date.UTC(2026, 0, 1) + number * 1_000).toISOString(),
+  date: () => "2026-01-01",
+  time: () => "00:00:00Z",
+  uri: (number) => `https://example.com/${number}`,
+  email: (number) => `a${number}@example.com`,
+  uuid: (number) => `00000000-0000-4000-8000-${String(number).padStart(12, "0").slice(-12)}`
 }
 
 const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: number, depth: number): unknown => {
@@ -73,7 +73,9 @@ const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: n
     case "null":
       return null
     default:
-      if (typeof schema["format"] === "string" && schema["format"] in formats) return formats[schema["format"]]
+      if (typeof schema["format"] === "string" && Object.hasOwn(formats, schema["format"])) {
+        return formats[schema["format"]]!(number)
+      }
       return textOf(Math.max(Number(schema["minLength"] ?? 1), Math.ceil(tokens / 2)), number)
   }
 }

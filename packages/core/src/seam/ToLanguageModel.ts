@@ -22,7 +22,6 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as AnswerSchema from "../answer/AnswerSchema.ts"
-import * as ObjectAnswer from "../answer/ObjectAnswer.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Usage from "../data/Usage.ts"
@@ -31,6 +30,7 @@ import * as CallOutcome from "./CallOutcome.ts"
 import * as ModelClient from "./ModelClient.ts"
 import * as ModelFailure from "./ModelFailure.ts"
 import * as ModelSettings from "./ModelSettings.ts"
+import * as ObjectCheck from "./ObjectCheck.ts"
 import * as Simulation from "./Simulation.ts"
 import * as ToolCalls from "./ToolCalls.ts"
 
@@ -126,7 +126,7 @@ const decodeObject = (
   schema: Schema.Top,
   response: ModelResponse.CompletionResponse
 ): Effect.Effect<unknown, AiError.AiError, unknown> => {
-  const decoded = checker(schema).take(response)
+  const decoded = ObjectCheck.of(schema).take(response)
   if (decoded !== undefined) return Effect.succeed(decoded.value)
   const text = ModelResponse.text(response)
   let decode = decoders.get(schema)
@@ -197,7 +197,7 @@ const askForText = (
 /** Why a text answer is not whole, and how it is taken all the same. */
 const broken = (response: ModelResponse.CompletionResponse): string =>
   ModelResponse.isTruncated(response)
-    ? `${truncated(response)}, or take it as it is: truncated: "keep"`
+    ? `${ObjectCheck.truncated(response)}, or take it as it is: truncated: "keep"`
     : ModelResponse.hasContent(response)
       ? 'the provider gives a reason for the end of the answer that is not known: it may not be whole. Take it as it is: truncated: "keep"'
       : 'the answer is empty. Where an empty answer is one: truncated: "keep"'
@@ -239,7 +239,7 @@ const askForObject = (
   schema: Schema.Top,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
-  const check = checker(schema)
+  const check = ObjectCheck.of(schema)
   const accept = withOwn(fiber, tools.length === 0 ? check.accept : withTools(check.accept, tools), check.text)
   return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, accept), (response) => {
     const problem = accept(response)
@@ -276,80 +276,6 @@ const unsupported = ({ message }: AnswerSchema.Unsupported): AiError.AiError =>
     method: "generateObject",
     reason: new AiError.UnsupportedSchemaError({ description: message })
   })
-
-/** What is said of an answer that was cut; `Retry` knows that asking again would only cost. */
-const truncated = (response: ModelResponse.CompletionResponse): string =>
-  `the answer was cut at its output limit (${
-    response.usage === undefined ? "length" : `${Usage.outputTokens(response.usage)} tokens`
-  }): raise maxTokens`
-
-/** A check of answers against a schema, and what it has read. */
-interface Checker {
-  readonly accept: ModelClient.Accept
-  /** The JSON alone, in the form of the schema. */
-  readonly text: (response: ModelResponse.CompletionResponse) => string
-  /** The response with the JSON alone for its text, in the form of the schema. */
-  readonly plain: (response: ModelResponse.CompletionResponse) => ModelResponse.CompletionResponse
-  /** The value of a response of `plain`; it is given once, since rows may share a response and change what they got. */
-  readonly take: (response: ModelResponse.CompletionResponse) => { readonly value: unknown } | undefined
-}
-
-const checkers = new WeakMap<Schema.Top, Checker>()
-
-/** Retry, cache and bridge ask of the same answer: it is read for the first of them. */
-const checker = (schema: Schema.Top): Checker => {
-  const known = checkers.get(schema)
-  if (known !== undefined) return known
-  const read = ObjectAnswer.reader(schema)
-  const readings = new WeakMap<ModelResponse.ModelResponse, ObjectAnswer.Reading>()
-  const values = new WeakMap<ModelResponse.ModelResponse, { readonly value: unknown }>()
-  const readingOf = (response: ModelResponse.CompletionResponse): ObjectAnswer.Reading => {
-    let reading = readings.get(response)
-    if (reading === undefined) readings.set(response, (reading = read(ModelResponse.text(response))))
-    return reading
-  }
-  const accept = (response: ModelResponse.ModelResponse): string | undefined => {
-    if (response._tag !== "CompletionResponse") return undefined
-    if (ModelResponse.isTruncated(response)) return truncated(response)
-    if (response.parts.some((part) => part.type === "tool-call")) return ToolCalls.problemOf(response, [])
-    const reading = readingOf(response)
-    return reading._tag === "Fits" ? undefined : reading.problem
-  }
-  const made: Checker = {
-    accept: Object.assign(accept, { schema: AnswerSchema.of(schema).codec }),
-    text: (response) => {
-      const reading = readingOf(response)
-      return (reading._tag === "Fits" ? reading.json : undefined) ?? ModelResponse.text(response)
-    },
-    plain: (response) => {
-      if (response.parts.some((part) => part.type === "tool-call")) return response
-      const reading = readingOf(response)
-      if (reading._tag === "Wrong") return response
-      const plain =
-        reading.json === undefined
-          ? response
-          : {
-              ...response,
-              parts: [
-                ...response.parts.filter((part) => part.type !== "text"),
-                { type: "text" as const, text: reading.json }
-              ]
-            }
-      if (reading.value !== undefined) {
-        values.set(plain, { value: reading.value.decoded })
-        readings.delete(response)
-      }
-      return plain
-    },
-    take: (response) => {
-      const taken = values.get(response)
-      values.delete(response)
-      return taken
-    }
-  }
-  checkers.set(schema, made)
-  return made
-}
 
 /** How a schema's values stand in JSON, as `effect/ai` wants it: a date as text, and so on. */
 const codecTransformer = ((schema: Schema.Top) => AnswerSchema.of(schema)) as unknown as LanguageModel.CodecTransformer
