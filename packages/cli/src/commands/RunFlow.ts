@@ -155,7 +155,8 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   }
   const drain = Effect.tap(Interrupt.first, () =>
     Effect.sync(() => {
-      if (!input.json) view.note("ending: calls under way may finish; Ctrl-C again leaves at once")
+      if (!input.json)
+        view.note("ending: calls under way may finish. Ctrl-C again leaves at once; then resume with: pipe resume last")
     })
   )
   const shape = {
