@@ -34,11 +34,7 @@ export const FROM_0: NumberRule = { least: 0 }
 export const SHARE: NumberRule = { least: 0, most: 1 }
 
 /** Throws for a number that nothing could be done with: of 0 calls at once, say, none would ever begin. */
-export const checkNumbers = (
-  what: string,
-  given: { readonly [name: string]: unknown } | object,
-  rules: { readonly [name: string]: NumberRule }
-): void => {
+export const checkNumbers = (what: string, given: object, rules: { readonly [name: string]: NumberRule }): void => {
   for (const [name, { isAbove = false, isWhole = false, least, most = Number.POSITIVE_INFINITY }] of Object.entries(
     rules
   )) {

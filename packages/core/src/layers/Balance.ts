@@ -20,13 +20,13 @@
  *
  * @since 0.1.0
  */
-import * as OptionNames from "../data/OptionNames.ts"
 import type * as AiError from "effect/ai/AiError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as OptionNames from "../data/OptionNames.ts"
 import * as Cooldown from "../seam/Cooldown.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 

@@ -29,7 +29,6 @@
  *
  * @since 0.1.0
  */
-import * as OptionNames from "../data/OptionNames.ts"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -46,6 +45,7 @@ import type * as BatchJob from "../batch/BatchJob.ts"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
 import * as Money from "../data/Money.ts"
+import * as OptionNames from "../data/OptionNames.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Charge from "../price/Charge.ts"

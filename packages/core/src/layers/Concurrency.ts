@@ -3,10 +3,10 @@
  *
  * @since 0.1.0
  */
-import * as OptionNames from "../data/OptionNames.ts"
 import type * as Layer from "effect/Layer"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import * as OptionNames from "../data/OptionNames.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 
 /** Lets `limit` calls through at once; the others wait in their order. */

@@ -18,12 +18,12 @@
  *
  * @since 0.1.0
  */
-import * as OptionNames from "../data/OptionNames.ts"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as ModelRequest from "../data/ModelRequest.ts"
+import * as OptionNames from "../data/OptionNames.ts"
 import * as ModelClient from "../seam/ModelClient.ts"
 import * as Parking from "../seam/Parking.ts"
 

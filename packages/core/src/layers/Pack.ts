@@ -37,7 +37,6 @@
  *
  * @since 0.1.0
  */
-import * as OptionNames from "../data/OptionNames.ts"
 import type * as AiError from "effect/ai/AiError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -48,6 +47,7 @@ import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import * as ModelResponse from "../data/ModelResponse.ts"
+import * as OptionNames from "../data/OptionNames.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as PackBooks from "../reuse/PackBooks.ts"
 import * as PackPrompt from "../reuse/PackPrompt.ts"

@@ -35,7 +35,6 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
-import * as Gate from "../decide/Gate.ts"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -49,6 +48,7 @@ import * as ModelResponse from "../data/ModelResponse.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Share from "../data/Share.ts"
 import * as ErrorBound from "../decide/ErrorBound.ts"
+import * as Gate from "../decide/Gate.ts"
 import * as ReuseScope from "../reuse/ReuseScope.ts"
 import * as Caller from "../seam/Caller.ts"
 import * as Embedder from "../seam/Embedder.ts"

@@ -14,7 +14,6 @@
  *
  * @since 0.1.0
  */
-import * as OptionNames from "../data/OptionNames.ts"
 import type * as AiError from "effect/ai/AiError"
 import type * as Duration from "effect/Duration"
 import * as Context from "effect/Context"
@@ -26,6 +25,7 @@ import * as RequestResolver from "effect/RequestResolver"
 import * as Semaphore from "effect/Semaphore"
 import type * as ModelRequest from "../data/ModelRequest.ts"
 import type * as ModelResponse from "../data/ModelResponse.ts"
+import * as OptionNames from "../data/OptionNames.ts"
 import * as RequestKey from "../data/RequestKey.ts"
 import * as Usage from "../data/Usage.ts"
 import * as Caller from "../seam/Caller.ts"

@@ -203,14 +203,6 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   const occurrences = sharesEqual(node, options) ? undefined : Occurrences.make()
   let isToldOfEqual = false
 
-  const tellOfEqual = Effect.suspend(() => {
-    if (isToldOfEqual || occurrences?.hasEqual() !== true || !options.keep) return Effect.void
-    isToldOfEqual = true
-    return Effect.logInfo(
-      `step ${node.name}: rows with equal inputs get an answer each. Cache.layer(), or a temperature of 0, lets them share one`
-    )
-  })
-
   const lookUp = (key: string, known: Step): Effect.Effect<Found, SqlError.SqlError> =>
     Effect.map(results.get(key, known.isNew), (result) => toFound(key, result))
 
@@ -267,8 +259,11 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   const keep: NodeJournal["keep"] = ({ key }, input, run) => {
     if (key === undefined || !options.keep) return Effect.suspend(() => run(input))
     if (!isToldOfEqual && occurrences?.hasEqual() === true) {
+      isToldOfEqual = true
       return Effect.andThen(
-        tellOfEqual,
+        Effect.logInfo(
+          `step ${node.name}: rows with equal inputs get an answer each. Cache.layer(), or a temperature of 0, lets them share one`
+        ),
         Effect.suspend(() => keep({ _tag: "Missing", key }, input, run))
       )
     }

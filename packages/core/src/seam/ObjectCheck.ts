@@ -47,7 +47,7 @@ export const of = (schema: Schema.Top): ObjectCheck => {
   const accept = (response: ModelResponse.ModelResponse): string | undefined => {
     if (response._tag !== "CompletionResponse") return undefined
     if (ModelResponse.isTruncated(response)) return truncated(response)
-    if (response.parts.some((part) => part.type === "tool-call")) return ToolCalls.problemOf(response, [])
+    if (ToolCalls.areIn(response)) return ToolCalls.problemOf(response, [])
     const reading = readingOf(response)
     return reading._tag === "Fits" ? undefined : reading.problem
   }
@@ -58,7 +58,7 @@ export const of = (schema: Schema.Top): ObjectCheck => {
       return (reading._tag === "Fits" ? reading.json : undefined) ?? ModelResponse.text(response)
     },
     plain: (response) => {
-      if (response.parts.some((part) => part.type === "tool-call")) return response
+      if (ToolCalls.areIn(response)) return response
       const reading = readingOf(response)
       if (reading._tag === "Wrong") return response
       const plain =

@@ -1,8 +1,8 @@
 /**
  * Shares work that is in flight: equal calls run it once, and it runs until it ends or its last caller is interrupted.
  *
- * **Details** `RcMap` looks up in the context in which it was made; this work needs that of the caller who starts it, since budgets and
- * the ledger are told by it which row is charged.
+ * **Details** `RcMap` looks up in the context in which it was made; this work needs that of the caller who starts it: budgets and the
+ * ledger read the row from it.
  *
  * @internal
  */

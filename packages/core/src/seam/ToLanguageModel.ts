@@ -202,13 +202,19 @@ const broken = (response: ModelResponse.CompletionResponse): string =>
       ? 'the provider gives a reason for the end of the answer that is not known: it may not be whole. Take it as it is: truncated: "keep"'
       : 'the answer is empty. Where an empty answer is one: truncated: "keep"'
 
+/** A check that stands for another: it says the same schema. */
+const withSchemaOf = (
+  check: ModelClient.Accept | undefined,
+  accept: (response: ModelResponse.ModelResponse) => string | undefined
+): ModelClient.Accept => (check?.schema === undefined ? accept : Object.assign(accept, { schema: check.schema }))
+
 /** A check of the tool calls of an answer, and then of the rest. */
 const withTools = (check: ModelClient.Accept | undefined, tools: ReadonlyArray<Tool.Any>): ModelClient.Accept => {
   const accept = (response: ModelResponse.ModelResponse): string | undefined =>
-    response._tag === "CompletionResponse" && response.parts.some((part) => part.type === "tool-call")
+    response._tag === "CompletionResponse" && ToolCalls.areIn(response)
       ? ToolCalls.problemOf(response, tools)
       : check?.(response)
-  return check?.schema === undefined ? accept : Object.assign(accept, { schema: check.schema })
+  return withSchemaOf(check, accept)
 }
 
 /** A check, and then the step's own where there is one; calls of tools are no answer yet. */
@@ -222,10 +228,10 @@ const withOwn = (
   if (own === undefined || fiber.getRef(Simulation.Simulation) !== undefined) return check
   const accept = (response: ModelResponse.ModelResponse): string | undefined =>
     check(response)
-    ?? (response._tag !== "CompletionResponse" || response.parts.some((part) => part.type === "tool-call")
+    ?? (response._tag !== "CompletionResponse" || ToolCalls.areIn(response)
       ? undefined
       : AnswerCheck.problemOf(own, text(response)))
-  return check.schema === undefined ? accept : Object.assign(accept, { schema: check.schema })
+  return withSchemaOf(check, accept)
 }
 
 /** What is wrong with an answer to a request without tools; the cache sees that by the request. */

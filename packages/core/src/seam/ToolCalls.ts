@@ -18,6 +18,10 @@ type Call = Extract<ModelResponse.CompletionResponse["parts"][number], { readonl
 const isCall = (part: ModelResponse.CompletionResponse["parts"][number]): part is Call =>
   part.type === "tool-call" && part.providerExecuted !== true
 
+/** Whether an answer calls tools. */
+export const areIn = (response: ModelResponse.CompletionResponse): boolean =>
+  response.parts.some((part) => part.type === "tool-call")
+
 /** What is wrong with the first wrong call of an answer, in words for the model and for people; `undefined`: nothing. */
 export const problemOf = (
   response: ModelResponse.CompletionResponse,

@@ -60,8 +60,10 @@ export const toAiError = (refusal: Refusal): AiError.AiError =>
 
 const toReason = (refusal: Refusal): AiError.AiErrorReason => {
   const { code, status, type } = refusal
-  const asked = RateLimitHeaders.retryAfterMillis(refusal.headers, refusal.now) ?? refusal.wait
-  const wait = asked ?? (status === 429 ? RateLimitHeaders.refusalMillis(refusal.headers, refusal.now) : undefined)
+  const wait =
+    RateLimitHeaders.retryAfterMillis(refusal.headers, refusal.now)
+    ?? refusal.wait
+    ?? (status === 429 ? RateLimitHeaders.refusalMillis(refusal.headers, refusal.now) : undefined)
   const shouldRetry = RateLimitHeaders.shouldRetry(refusal.headers)
   const description = `${status} ${refusal.message}${code === undefined ? "" : ` (${SafeText.line(code, 200)})`}`
   const said = shouldRetry === undefined ? undefined : { [ModelFailure.shouldRetryKey]: shouldRetry }
