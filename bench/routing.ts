@@ -11,7 +11,7 @@
 import * as Cache from "@pipe/core/Cache"
 import * as Calibration from "@pipe/core/Calibration"
 import * as Cascade from "@pipe/core/Cascade"
-import type * as Cascading from "@pipe/core/Cascading"
+import type * as CascadeHooks from "@pipe/core/CascadeHooks"
 import type * as Features from "@pipe/core/Features"
 import * as Flow from "@pipe/core/Flow"
 import * as Ledger from "@pipe/core/Ledger"
@@ -333,7 +333,7 @@ const measure = (set: Set) =>
     })
     const folder = mkdtempSync(join(tmpdir(), "pipe-routing-"))
     const startedAt = performance.now()
-    const trials: Array<Cascading.Trial> = []
+    const trials: Array<CascadeHooks.Trial> = []
     const { flow } = flowOf(set, rows, simulator.openAiUrl, folder)
     yield* Runner.run(flow, { trials: (trial) => void trials.push(trial), outputs: false })
     const pricing = yield* Tune.pricingOf(flow)

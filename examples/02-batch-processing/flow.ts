@@ -1,5 +1,5 @@
 /** Batch processing: 100 rows in windows of 10 requests, five calls at once, with progress while it goes on. */
-import { Flow, Ledger, Retry, Sink, Source, Stack, Window } from "@pipe/core"
+import { Flow, Ledger, Retry, Sink, Source, Stack, Coalesce } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
@@ -24,7 +24,7 @@ export default Flow.make("batch-processing", {
   concurrency: 10,
   stack: Stack.make(
     Ledger.layer,
-    Window.layer({ size: 10, concurrency: 5 }),
+    Coalesce.layer({ size: 10, concurrency: 5 }),
     Retry.layer(),
     OpenAi.layer({ model: "gpt-4o-mini" })
   )

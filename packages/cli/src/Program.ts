@@ -5,10 +5,10 @@
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Cli from "./Cli.ts"
-import * as Environment from "./Environment.ts"
-import * as Run from "./commands/Run.ts"
-import * as ExitCode from "./ExitCode.ts"
-import * as LoadFlow from "./LoadFlow.ts"
+import * as Run from "./commands/run/command.ts"
+import * as Environment from "./process/Environment.ts"
+import * as ExitCode from "./process/ExitCode.ts"
+import * as LoadFlow from "./process/LoadFlow.ts"
 
 /** The commands whose flags are the parameters of a flow. */
 const ofFlows = new Set(["run", "plan", "tune"])

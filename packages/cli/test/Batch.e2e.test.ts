@@ -6,8 +6,8 @@ import type { ChildProcess } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { bill, booked, envOf, files, flowOf, output, ROWS, type Wire } from "./BatchFlows.ts"
 import * as Soak from "../../../test/Soak.ts"
+import { bill, booked, envOf, files, flowOf, output, ROWS, type Wire } from "./BatchFlows.ts"
 import { folder, pipe } from "./Process.ts"
 
 /** Single calls that a kill has cut, as they are booked: whether each had reached the provider, nobody knows. */

@@ -5,9 +5,9 @@ import { createServer } from "node:https"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { completion, serve } from "./Endpoint.ts"
-import * as SelfSigned from "./fixtures/SelfSigned.ts"
 import { words } from "./Flows.ts"
 import { flow, folder, pipe } from "./Pipe.ts"
+import * as SelfSigned from "./fixtures/SelfSigned.ts"
 
 const env = (url: string) => ({
   OPENAI_API_KEY: "sk-ends-0123456789abcdef",

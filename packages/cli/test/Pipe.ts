@@ -1,7 +1,7 @@
 /** Runs the command in this process: its arguments, its output and its exit code are those of `pipe`. */
 import * as Cli from "../src/Cli.ts"
-import * as Output from "../src/Output.ts"
 import * as Program from "../src/Program.ts"
+import * as Output from "../src/process/Output.ts"
 import { Effect, Layer, Sink, Stdio, Stream } from "effect"
 import { environment, type Outcome } from "./Flows.ts"
 

@@ -173,8 +173,8 @@ import { Cache, Flow, Ledger, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect } from "effect"
 import { LanguageModel } from "effect/ai"
-import { parse } from "./parse.ts"
 import { render } from "./helper.ts"
+import { parse } from "./parse.ts"
 const rows = ${words(5)}
 const answer = Flow.step("answer", { row: rows }, ({ row }) => Effect.map(LanguageModel.generateText({ prompt: render(row) }), ({ text }) => parse(text)))
 export default Flow.make("test", {

@@ -7,9 +7,9 @@ import { Effect } from "effect"
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { gunzipSync } from "node:zlib"
-import * as Server from "./fixtures/store-0.1/server.ts"
 import { lines } from "./Flows.ts"
 import { folder, pipe } from "./Pipe.ts"
+import * as Server from "./fixtures/store-0.1/server.ts"
 
 const fixture = resolve(import.meta.dirname, "fixtures/store-0.1")
 const read = (name: string) => readFileSync(join(fixture, name), "utf8")

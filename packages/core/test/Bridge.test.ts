@@ -10,11 +10,11 @@ import {
   ModelSettings,
   Router,
   Stack,
-  Tally,
+  RunTotals,
   ToEmbeddingModel,
   ToLanguageModel,
   Usage,
-  Window
+  Coalesce
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Fiber, Layer, Result, Schema, Stream, Tracer } from "effect"
@@ -134,7 +134,7 @@ describe("LanguageModel", () => {
         })
       )
       const toolkit = Toolkit.make(Tool.make("next", { success: Schema.String }))
-      const tally = Tally.make()
+      const tally = RunTotals.make()
       const turn = Effect.flatMap(toolkit, (toolkit) => LanguageModel.generateText({ prompt: "go", toolkit }))
       yield* Effect.all([turn, turn, turn]).pipe(
         Effect.provide(toolkit.toLayer({ next: () => Effect.succeed("ok") })),
@@ -294,7 +294,7 @@ describe("Window", () => {
           Effect.forEach([["a", "bb"], ["ccc"]], (inputs) => ModelClient.send(ModelRequest.embedding({ inputs })), {
             concurrency: "unbounded"
           }),
-          Stack.make(Window.layer({ size: 10 }), layer)
+          Stack.make(Coalesce.layer({ size: 10 }), layer)
         )
       )
       yield* TestClock.adjust("1 second")
@@ -327,7 +327,7 @@ describe("Window", () => {
               Effect.exit(ModelClient.send(ModelRequest.completion({ messages: [{ role: "user", content }] }))),
             { concurrency: "unbounded" }
           ),
-          Stack.make(Window.layer({ size: 10, concurrency: 5, wait: 0 }), model.layer)
+          Stack.make(Coalesce.layer({ size: 10, concurrency: 5, wait: 0 }), model.layer)
         )
       )
       yield* TestClock.adjust("1 minute")

@@ -18,7 +18,7 @@ import {
   Stack,
   Store,
   Usage,
-  Window
+  Coalesce
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Layer, Logger, Schema } from "effect"
@@ -305,7 +305,7 @@ describe("a budget in money", () => {
         outputs: [
           Sink.forEach("out", { e1: embed("e1", {}), e2: embed("e2", { budget: { tokens: 150 } }) }, () => Effect.void)
         ],
-        stack: Stack.make(Ledger.layer, Window.layer({ size: 8 }), provider)
+        stack: Stack.make(Ledger.layer, Coalesce.layer({ size: 8 }), provider)
       })
       const failure = yield* Effect.flip(
         Runner.run(flow, { errorsFile: join(tmpdir(), "pipe-budget.errors.jsonl") }).pipe(

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Cache,
   Cascade,
-  Cascading,
+  CascadeHooks,
   Embedder,
   Fallback,
   Flow,
@@ -23,7 +23,7 @@ import {
   Sink,
   Source,
   Stack,
-  Tally
+  RunTotals
 } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Fiber, Layer, Logger, Schema } from "effect"
@@ -33,7 +33,7 @@ import { createHash } from "node:crypto"
 import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as RoutingFile from "../src/route/RoutingFile.ts"
+import * as RoutingFile from "../src/routing/RoutingFile.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const error = (reason: AiError.AiErrorReason) => AiError.make({ module: "test", method: "send", reason })
@@ -49,7 +49,7 @@ const through = <E, R>(
   stack: Layer.Layer<ModelClient.ModelClient, E, R>,
   ask: Effect.Effect<unknown, AiError.AiError, ModelClient.ModelClient>
 ) => {
-  const tally = Tally.make()
+  const tally = RunTotals.make()
   return ask.pipe(
     Effect.exit,
     Effect.provideService(Ledger.Book, tally.record),
@@ -85,7 +85,7 @@ describe("Cascade", () => {
         assert.strictEqual(Money.toUsd(hard.total.spent), "0.0000795")
         // What routing saved of the strong model's price is less than nothing here: the doubted answer.
         assert.strictEqual(Money.toUsd(hard.total.savings.router), "-0.0000045")
-        for (const { total } of [easy, hard]) assert.strictEqual(Money.toUsd(Tally.baseline(total)), "0.000075")
+        for (const { total } of [easy, hard]) assert.strictEqual(Money.toUsd(RunTotals.baseline(total)), "0.000075")
       })
   )
 
@@ -179,7 +179,7 @@ describe("Cascade", () => {
         )
         assert.strictEqual(models(model).includes(STRONG), strong)
         assert.strictEqual(total.attempts, strong ? 4 : 3)
-        assert.strictEqual(Money.toUsd(Tally.baseline(total)), "0.000075")
+        assert.strictEqual(Money.toUsd(RunTotals.baseline(total)), "0.000075")
         assert.deepStrictEqual(
           model.requests.slice(1, 3).map(({ settings }) => settings.temperature),
           [0.7, 0.7]
@@ -227,13 +227,13 @@ describe("Cascade", () => {
         embed: (text: string) => Effect.succeed(Float32Array.of(text.length))
       })
       const model = Scripted.make(() => Scripted.response("x"))
-      const trials: Array<Cascading.Trial> = []
+      const trials: Array<CascadeHooks.Trial> = []
       const stack = Stack.make(
         Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.embedding] }).pipe(Layer.provide(embedder)),
         model.layer
       )
       yield* through(stack, ModelClient.send(completion("four"))).pipe(
-        Effect.provideService(Cascading.Trials, (trial) => void trials.push(trial))
+        Effect.provideService(CascadeHooks.Trials, (trial) => void trials.push(trial))
       )
       assert.deepStrictEqual([...(trials[0]!.row.vector as Float32Array)], [4])
       assert.deepStrictEqual(
@@ -312,7 +312,7 @@ describe("Cascade", () => {
       )
       assert.deepStrictEqual(models(model), [CHEAP, STRONG])
       // The second time nothing is paid: cache and routing make up all of the baseline.
-      assert.strictEqual(Money.toUsd(Tally.baseline(below.total)), "0.00015")
+      assert.strictEqual(Money.toUsd(RunTotals.baseline(below.total)), "0.00015")
       assert.strictEqual(Money.toUsd(below.total.savings.cache), "0.0000795")
 
       const other = Scripted.make(({ model }) => Scripted.response(model === STRONG ? "strong" : "sure"))
@@ -572,9 +572,9 @@ describe("a cascade over a fallback", () => {
 
   it.effect("marks a trial that another model has answered", () =>
     Effect.gen(function* () {
-      const trials: Array<Cascading.Trial> = []
+      const trials: Array<CascadeHooks.Trial> = []
       yield* through(over(down(), 0), ModelClient.send(completion("x"))).pipe(
-        Effect.provideService(Cascading.Trials, (trial) => void trials.push(trial))
+        Effect.provideService(CascadeHooks.Trials, (trial) => void trials.push(trial))
       )
       assert.deepStrictEqual(
         trials.map(({ isSubstituted }) => isSubstituted),
@@ -582,7 +582,7 @@ describe("a cascade over a fallback", () => {
       )
       const well = Scripted.make(() => Scripted.response("hm"))
       yield* through(over(well, 0), ModelClient.send(completion("x"))).pipe(
-        Effect.provideService(Cascading.Trials, (trial) => void trials.push(trial))
+        Effect.provideService(CascadeHooks.Trials, (trial) => void trials.push(trial))
       )
       assert.deepStrictEqual(
         trials.map(({ isSubstituted }) => isSubstituted),

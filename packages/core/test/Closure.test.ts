@@ -8,8 +8,8 @@ import { mkdtempSync, readdirSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Helper from "./ClosureHelper.ts"
-import { edits, type Stacked } from "./Edits.ts"
 import { config, Sealed, shorten, Style } from "./ClosureHelper.ts"
+import { edits, type Stacked } from "./Edits.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const rows = Source.fromIterable("rows", ["a", "b"])

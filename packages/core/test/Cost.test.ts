@@ -1,6 +1,6 @@
 /** Every case of kind `cost` that users reported elsewhere, with the right value from the report. */
 import { assert, describe, it } from "@effect/vitest"
-import { Ledger, Money, Price, Pricing, Retry, Stack, Tally, Usage, ModelClient, ModelRequest } from "@pipe/core"
+import { Ledger, Money, Price, Pricing, Retry, Stack, RunTotals, Usage, ModelClient, ModelRequest } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Option } from "effect"
 import type { AiError } from "effect/ai"
@@ -141,7 +141,7 @@ describe("prices", () => {
 
 /** What a stack books for one completion. */
 const booked = (model: Scripted.Scripted, ask: Effect.Effect<unknown, AiError.AiError, ModelClient.ModelClient>) => {
-  const tally = Tally.make()
+  const tally = RunTotals.make()
   return ask.pipe(
     Effect.exit,
     Effect.provideService(Ledger.Book, tally.record),

@@ -1,6 +1,6 @@
 /** The gate of reuse on pairs that were written by people who had not seen it (fault I1): see the fixture's `source`. */
 import { assert, describe, it } from "@effect/vitest"
-import { Gate } from "@pipe/core"
+import { EquivalenceGuard } from "@pipe/core"
 import { readFileSync } from "node:fs"
 
 interface Pair {
@@ -17,7 +17,7 @@ const { opposites, paraphrases } = JSON.parse(
 
 const isEnglish = ({ language }: Pair): boolean => language === "en"
 
-const passes = ({ a, b }: Pair): boolean => Gate.difference(a, b) === undefined
+const passes = ({ a, b }: Pair): boolean => EquivalenceGuard.difference(a, b) === undefined
 
 const share = (pairs: ReadonlyArray<Pair>, is: (pair: Pair) => boolean): number =>
   pairs.filter(is).length / pairs.length
@@ -44,7 +44,11 @@ describe("pairs of texts", () => {
 
   it("says the same of a pair in either order", () => {
     for (const { a, b } of [...opposites, ...paraphrases]) {
-      assert.strictEqual(Gate.difference(a, b) === undefined, Gate.difference(b, a) === undefined, `${a} | ${b}`)
+      assert.strictEqual(
+        EquivalenceGuard.difference(a, b) === undefined,
+        EquivalenceGuard.difference(b, a) === undefined,
+        `${a} | ${b}`
+      )
     }
   })
 })
@@ -68,7 +72,7 @@ describe("kinds that were named (I1)", () => {
     ["from USD to EUR", "from EUR to USD"],
     ["node-a called node-b", "node-b called node-a"]
   ] as const) {
-    it(`tells "${a}" from "${b}"`, () => assert.isDefined(Gate.difference(a, b)))
+    it(`tells "${a}" from "${b}"`, () => assert.isDefined(EquivalenceGuard.difference(a, b)))
   }
 
   for (const [a, b] of [
@@ -80,7 +84,7 @@ describe("kinds that were named (I1)", () => {
     ["If it rains, the concert moves indoors", "The concert moves indoors if it rains"],
     ["This coat is not big enough", "This coat is too small"]
   ] as const) {
-    it(`lets "${a}" stand for "${b}"`, () => assert.isUndefined(Gate.difference(a, b)))
+    it(`lets "${a}" stand for "${b}"`, () => assert.isUndefined(EquivalenceGuard.difference(a, b)))
   }
 })
 
@@ -98,7 +102,7 @@ describe("what strangers write", () => {
       "has ".repeat(1_900),
       "一".repeat(7_900)
     ]) {
-      Gate.signature(text)
+      EquivalenceGuard.signature(text)
     }
   })
 })

@@ -8,13 +8,13 @@ import {
   ModelFailure,
   ModelRequest,
   ModelResponse,
-  Notice,
+  LayerEvent,
   RateLimit,
   RateLimitHeaders,
   Retry,
   Stack,
   Usage,
-  Window
+  Coalesce
 } from "@pipe/core"
 import { Cause, Clock, Duration, Effect, Exit, Fiber } from "effect"
 import { AiError } from "effect/ai"
@@ -493,7 +493,7 @@ describe("RateLimit", () => {
       const at: Array<number> = []
       const model = Scripted.make((_, index) =>
         Effect.withFiber((fiber) => {
-          if (index === 0) fiber.getRef(Notice.Limits)?.(observed)
+          if (index === 0) fiber.getRef(LayerEvent.Limits)?.(observed)
           return Effect.flatMap(Clock.currentTimeMillis, (millis) => {
             at.push(millis)
             return index === 0 && first !== undefined ? Effect.fail(first) : Effect.succeed(Scripted.response("x"))
@@ -573,7 +573,7 @@ describe("RateLimit", () => {
       () => RateLimit.layer({ requestsPerMinute: Number.NaN }),
       () => Concurrency.layer(0),
       () => Concurrency.layer(1.5),
-      () => Window.layer({ concurrency: 0 }),
+      () => Coalesce.layer({ concurrency: 0 }),
       () => Retry.layer({ attempts: 0 }),
       () => RateLimit.layerShared({ requestsPerMinute: Number.NaN }),
       () => Flow.step("a", {}, () => Effect.succeed(1), { concurrency: 0 }),

@@ -1,6 +1,6 @@
 /** What reuse by meaning decides by: the gate before it, and the bound on its errors. */
 import { assert, describe, it } from "@effect/vitest"
-import { ErrorBound, Gate, ModelClient, ModelRequest, PromptCaching, Usage, Varying } from "@pipe/core"
+import { ErrorBound, EquivalenceGuard, ModelClient, ModelRequest, PromptCaching, Usage, Varying } from "@pipe/core"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
 
@@ -29,8 +29,8 @@ describe("the gate", () => {
   ]
   for (const [a, b, what] of differ) {
     it(`tells "${a}" from "${b}"`, () => {
-      assert.strictEqual(Gate.difference(a, b), what)
-      assert.strictEqual(Gate.difference(b, a), what)
+      assert.strictEqual(EquivalenceGuard.difference(a, b), what)
+      assert.strictEqual(EquivalenceGuard.difference(b, a), what)
     })
   }
 
@@ -42,13 +42,13 @@ describe("the gate", () => {
     ["What is the capital of Peru?", "Tell me the capital of Peru"]
   ]
   for (const [a, b] of agree) {
-    it(`lets "${a}" and "${b}" be compared`, () => assert.isUndefined(Gate.difference(a, b)))
+    it(`lets "${a}" and "${b}" be compared`, () => assert.isUndefined(EquivalenceGuard.difference(a, b)))
   }
 
   it("finds nothing between a text and itself, whatever it is", () => {
     fc.assert(
       fc.property(fc.string({ unit: "grapheme", maxLength: 200 }), (text) => {
-        assert.isUndefined(Gate.difference(text, text))
+        assert.isUndefined(EquivalenceGuard.difference(text, text))
       })
     )
   })
@@ -56,7 +56,10 @@ describe("the gate", () => {
   it("is the same from both sides", () => {
     fc.assert(
       fc.property(fc.lorem({ maxCount: 8 }), fc.lorem({ maxCount: 8 }), (a, b) => {
-        assert.strictEqual(Gate.difference(a, b) === undefined, Gate.difference(b, a) === undefined)
+        assert.strictEqual(
+          EquivalenceGuard.difference(a, b) === undefined,
+          EquivalenceGuard.difference(b, a) === undefined
+        )
       })
     )
   })

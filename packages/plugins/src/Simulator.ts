@@ -31,11 +31,11 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
+import * as Tiktoken from "./Tiktoken.ts"
 import * as Batches from "./simulator/Batches.ts"
 import * as Engine from "./simulator/Engine.ts"
 import * as Notes from "./simulator/Notes.ts"
 import * as StandIn from "./simulator/StandIn.ts"
-import * as Tiktoken from "./Tiktoken.ts"
 
 /** Shares (0 to 1) of the requests that fail in some way; a request that is sent again may succeed. */
 export interface Faults {

@@ -3,9 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { FromLanguageModel, ModelClient, ModelFailure, ModelResponse, Money, ToLanguageModel } from "@pipe/core"
 import { Anthropic, OpenAi } from "@pipe/plugins"
 import { Effect, Layer } from "effect"
-import { cases, type Case } from "./fixtures/Answers.ts"
 import * as Apis from "./Apis.ts"
 import * as Wire from "./Wire.ts"
+import { cases, type Case } from "./fixtures/Answers.ts"
 
 const questionOf = ({ options }: Case) =>
   Wire.question("x", {

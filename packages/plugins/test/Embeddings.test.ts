@@ -14,7 +14,7 @@ import {
   Sink,
   Source,
   Stack,
-  Window
+  Coalesce
 } from "@pipe/core"
 import { NodeHost, OpenAi } from "@pipe/plugins"
 import { Effect, Layer, Stream } from "effect"
@@ -201,7 +201,7 @@ describe("texts that are gathered for one request", () => {
         const server = yield* serve(noEmpty)
         const { out, summary } = yield* run(
           eight,
-          Stack.make(Ledger.layer, Retry.layer({ base: 1 }), Window.layer({ size: 8 }), provider(server.url))
+          Stack.make(Ledger.layer, Retry.layer({ base: 1 }), Coalesce.layer({ size: 8 }), provider(server.url))
         )
         assert.strictEqual(summary.rows.failed, 1)
         assert.strictEqual(out.size, 7)

@@ -21,8 +21,8 @@ import { Effect, Layer } from "effect"
 import { EmbeddingModel, LanguageModel } from "effect/ai"
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { ask, type Asked, askAll, embedder, folder, logged, model, questions, topicOf, within } from "./Questions.ts"
 import * as Scripted from "../../core/test/ScriptedModel.ts"
+import { ask, type Asked, askAll, embedder, folder, logged, model, questions, topicOf, within } from "./Questions.ts"
 
 // The tests share a store, in their order.
 describe("SemanticCache", { concurrent: false }, () => {

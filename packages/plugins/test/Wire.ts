@@ -1,5 +1,5 @@
 /** A server of a test's own, and one call through a plugin. */
-import { Ledger, ModelClient, ModelRequest, type ModelResponse, Retry, Stack, Tally, type Flow } from "@pipe/core"
+import { Ledger, ModelClient, ModelRequest, type ModelResponse, Retry, Stack, RunTotals, type Flow } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, type Layer, type Scope } from "effect"
 import type { AiError } from "effect/ai"
@@ -71,7 +71,7 @@ export const question = (content: string, fields: Partial<Omit<ModelRequest.Comp
 export interface Outcome<A> {
   readonly value: A | undefined
   readonly error: AiError.AiError | undefined
-  readonly sums: Tally.Sums
+  readonly sums: RunTotals.Sums
 }
 
 /** Runs an effect over a provider with books and retries; how it ends, and what was booked. */
@@ -81,7 +81,7 @@ export const over = <A>(
   retry: Retry.Options = { attempts: 1 }
 ): Effect.Effect<Outcome<A>> =>
   Effect.suspend(() => {
-    const tally = Tally.make()
+    const tally = RunTotals.make()
     return effect.pipe(
       Effect.provide(Stack.make(Ledger.layer, Retry.layer({ base: 1, ...retry }), provider)),
       Effect.provideService(Ledger.Book, tally.record),

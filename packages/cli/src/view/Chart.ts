@@ -1,5 +1,5 @@
 /** Points and lines over two axes, for a terminal and as SVG. */
-import { escape } from "../report/Html.ts"
+import { escape } from "./Html.ts"
 
 export interface Series {
   readonly name: string

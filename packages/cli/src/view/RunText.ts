@@ -7,7 +7,7 @@ import type * as RunEvent from "@pipe/core/RunEvent"
 import type * as RowRepo from "@pipe/core/RowRepo"
 import type * as RunRepo from "@pipe/core/RunRepo"
 import * as SafeText from "@pipe/core/SafeText"
-import * as Spending from "../Spending.ts"
+import * as Spending from "../flags/Spending.ts"
 
 /** Local time, to the minute. */
 export const time = (at: number): string => {

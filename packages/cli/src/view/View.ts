@@ -4,7 +4,7 @@
 import * as Money from "@pipe/core/Money"
 import * as Plural from "@pipe/core/Plural"
 import * as RunEvent from "@pipe/core/RunEvent"
-import type * as Output from "../Output.ts"
+import type * as Output from "../process/Output.ts"
 
 export type Mode = "live" | "plain" | "json" | "quiet"
 

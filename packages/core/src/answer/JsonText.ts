@@ -6,8 +6,8 @@
  *
  * @internal
  */
-import * as SafeText from "../data/SafeText.ts"
-import * as Nesting from "../data/Nesting.ts"
+import * as Nesting from "../encoding/Nesting.ts"
+import * as SafeText from "../encoding/SafeText.ts"
 
 export type Found =
   | { readonly _tag: "Found"; readonly value: unknown; readonly isWhole: boolean }

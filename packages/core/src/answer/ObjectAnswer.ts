@@ -8,8 +8,8 @@ import * as Exit from "effect/Exit"
 import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import * as AnswerSchema from "./AnswerSchema.ts"
-import * as JsonText from "./JsonText.ts"
 import * as AnswerValue from "./AnswerValue.ts"
+import * as JsonText from "./JsonText.ts"
 
 export type Reading =
   | {

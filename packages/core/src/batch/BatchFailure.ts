@@ -8,10 +8,10 @@ import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as SqlError from "effect/sql/SqlError"
-import type * as BatchProvider from "../seam/BatchProvider.ts"
-import * as ModelFailure from "../seam/ModelFailure.ts"
-import type * as BatchRepo from "../store/BatchRepo.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
 import * as Store from "../store/Store.ts"
+import type * as BatchProvider from "./BatchProvider.ts"
+import type * as BatchRepo from "./BatchRepo.ts"
 
 const make = (description: string): AiError.AiError =>
   AiError.make({ module: "Batch", method: "send", reason: new AiError.UnknownError({ description }) })

@@ -10,19 +10,19 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
-import * as Money from "../data/Money.ts"
-import * as ModelResponse from "../data/ModelResponse.ts"
-import * as Usage from "../data/Usage.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
+import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as Usage from "../model/Usage.ts"
 import * as Charge from "../price/Charge.ts"
+import * as Money from "../price/Money.ts"
 import * as Pricing from "../price/Pricing.ts"
-import type * as BatchProvider from "../seam/BatchProvider.ts"
-import type * as LedgerEntry from "../seam/LedgerEntry.ts"
-import type * as ModelClient from "../seam/ModelClient.ts"
-import * as ModelFailure from "../seam/ModelFailure.ts"
-import type * as BatchRepo from "../store/BatchRepo.ts"
 import type * as Store from "../store/Store.ts"
 import * as BatchFailure from "./BatchFailure.ts"
-import * as BatchSpool from "./BatchSpool.ts"
+import * as BatchFileWriter from "./BatchFileWriter.ts"
+import type * as BatchProvider from "./BatchProvider.ts"
+import type * as BatchRepo from "./BatchRepo.ts"
 
 export interface Environment {
   readonly provider: BatchProvider.BatchProvider
@@ -85,7 +85,7 @@ export const collect = Effect.fnUntraced(function* (
         continue
       }
       const { customId, outcome } = result
-      const number = BatchSpool.numberOf(batch, customId)
+      const number = BatchFileWriter.numberOf(batch, customId)
       const line = number === undefined ? undefined : byNumber.get(number)
       if (number === undefined || line === undefined) odd.unknown.push(customId)
       else if (seen.has(number)) odd.repeated.push(customId)

@@ -4,9 +4,9 @@
  *
  * @internal
  */
-import * as RequestKey from "../data/RequestKey.ts"
-import { type LayerInfo, SIMULATION } from "../seam/ModelClient.ts"
-import * as ContentHash from "../store/ContentHash.ts"
+import { type LayerInfo, SIMULATION } from "../client/ModelClient.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as RequestKey from "../model/RequestKey.ts"
 import * as Closure from "./Closure.ts"
 
 type Closures = Pick<Closure.Closures, "of">

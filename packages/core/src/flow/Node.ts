@@ -9,14 +9,14 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import type * as Budget from "../layers/Budget.ts"
-import type * as AnswerCheck from "../seam/AnswerCheck.ts"
-import type * as Features from "../data/Features.ts"
-import * as PackSize from "../reuse/PackSize.ts"
-import type * as RowValues from "../seam/RowValues.ts"
-import type * as ModelSettings from "../seam/ModelSettings.ts"
-import type * as Quality from "../seam/Quality.ts"
-import type * as Varying from "../seam/Varying.ts"
+import type * as AnswerCheck from "../answer/AnswerCheck.ts"
+import type * as ModelSettings from "../client/ModelSettings.ts"
+import type * as RowValues from "../client/RowValues.ts"
+import type * as Budget from "../ledger/Budget.ts"
+import * as PackSize from "../pack/PackSize.ts"
+import type * as Features from "../routing/Features.ts"
+import type * as Quality from "../routing/Quality.ts"
+import type * as Varying from "./Varying.ts"
 
 export const TypeId = "~@pipe/core/Node" as const
 

@@ -9,12 +9,12 @@
  * @since 0.1.0
  */
 import type * as Schema from "effect/Schema"
-import * as RequestKey from "../data/RequestKey.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
+import type * as ModelSettings from "../client/ModelSettings.ts"
 import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
-import type * as ModelClient from "../seam/ModelClient.ts"
-import type * as ModelSettings from "../seam/ModelSettings.ts"
-import * as ContentHash from "../store/ContentHash.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as RequestKey from "../model/RequestKey.ts"
 import type * as Node from "./Node.ts"
 
 /** What a key is made of, part by part; `at`, where the node was made, is no part of the key. */

@@ -10,15 +10,15 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
-import type * as ModelRequest from "../data/ModelRequest.ts"
-import type * as ModelResponse from "../data/ModelResponse.ts"
-import * as Money from "../data/Money.ts"
-import * as Usage from "../data/Usage.ts"
-import * as Utf8 from "../data/Utf8.ts"
-import * as ModelFailure from "../seam/ModelFailure.ts"
-import type * as LedgerEntry from "../seam/LedgerEntry.ts"
-import * as FileTokens from "./FileTokens.ts"
-import * as OutputTokens from "./OutputTokens.ts"
+import * as Utf8 from "../encoding/Utf8.ts"
+import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
+import * as FileTokens from "../model/FileTokens.ts"
+import * as MaxOutputTokens from "../model/MaxOutputTokens.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Money from "./Money.ts"
 import * as Price from "./Price.ts"
 import * as Pricing from "./Pricing.ts"
 
@@ -59,7 +59,7 @@ export const GUESS = 4_096
 
 /** Most output of a call that no limit was sent with: what the model gives, or what its window has room for. */
 const unlimited = (model: string, price: Price.Price | undefined): number =>
-  OutputTokens.most(model) ?? Math.max(GUESS, price?.contextWindow ?? 0)
+  MaxOutputTokens.most(model) ?? Math.max(GUESS, price?.contextWindow ?? 0)
 
 /** Bytes of a text, or of what normalisation makes of it. */
 const textBound = (text: string): number => {

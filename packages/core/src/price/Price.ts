@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import * as Money from "../data/Money.ts"
-import * as Usage from "../data/Usage.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Money from "./Money.ts"
 
 /** Prices of a token, in parts of a picodollar. A class that is left out has no price of its own and is charged as its parent. */
 export interface Rates {

@@ -9,10 +9,10 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
-import * as Money from "../data/Money.ts"
-import * as Plan from "../run/Plan.ts"
+import * as Plan from "../plan/Plan.ts"
+import * as Money from "../price/Money.ts"
 import * as RunEvent from "../run/RunEvent.ts"
-import * as RunRepo from "../store/RunRepo.ts"
+import * as RunRepo from "../run/RunRepo.ts"
 import type * as Store from "../store/Store.ts"
 
 /** Money of a step and model in one part of a run's time. */

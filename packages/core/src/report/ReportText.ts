@@ -3,11 +3,11 @@
  *
  * @since 0.1.0
  */
-import * as Money from "../data/Money.ts"
-import * as Plural from "../data/Plural.ts"
-import * as Share from "../data/Share.ts"
+import * as Plural from "../encoding/Plural.ts"
+import * as Share from "../encoding/Share.ts"
+import * as RunTotals from "../ledger/RunTotals.ts"
+import * as Money from "../price/Money.ts"
 import type * as RunEvent from "../run/RunEvent.ts"
-import * as Tally from "../run/Tally.ts"
 
 type Row = ReadonlyArray<string>
 
@@ -59,7 +59,7 @@ const inputOf = (tokens: RunEvent.RunFinished["tokens"]): number =>
 export const render = (summary: RunEvent.RunFinished): string => {
   const { calls, cost, rows, savings, steps, tokens, unpriced } = summary
   const saved = Money.sum(Object.values(savings))
-  const requests = Tally.answers(calls.answers)
+  const requests = RunTotals.answers(calls.answers)
   const failed =
     rows.failed === 0
       ? ""
@@ -97,8 +97,8 @@ export const render = (summary: RunEvent.RunFinished): string => {
       steps.map((step) => [
         step.step,
         step.serviceTier === undefined ? step.model : `${step.model} (${step.serviceTier})`,
-        count(Tally.answers(step.answers)),
-        count(Tally.reused(step.answers)),
+        count(RunTotals.answers(step.answers)),
+        count(RunTotals.reused(step.answers)),
         count(step.attempts),
         count(inputOf(step.tokens)),
         count(step.tokens.cacheRead),

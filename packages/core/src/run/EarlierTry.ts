@@ -4,7 +4,7 @@
  * @internal
  */
 import * as Stream from "effect/Stream"
-import * as Plural from "../data/Plural.ts"
+import * as Plural from "../encoding/Plural.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Store from "../store/Store.ts"
 import type * as RunEvent from "./RunEvent.ts"

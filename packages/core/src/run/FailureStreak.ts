@@ -5,7 +5,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as AiError from "effect/ai/AiError"
-import * as ModelFailure from "../seam/ModelFailure.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
 
 export interface FailureStreak {
   /** Notes a failure. What to say where the run stops by it; `undefined`: it goes on. `done`: rows of the step that have a value. */

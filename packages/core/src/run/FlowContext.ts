@@ -12,22 +12,22 @@ import * as LayerCode from "../closure/LayerCode.ts"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Batch from "../batch/Batch.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as ModelSettings from "../client/ModelSettings.ts"
+import * as Simulation from "../client/Simulation.ts"
+import * as Suspension from "../client/Suspension.ts"
+import * as ToEmbeddingModel from "../client/ToEmbeddingModel.ts"
+import * as ToLanguageModel from "../client/ToLanguageModel.ts"
+import * as Watch from "../client/Watch.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
-import * as Batch from "../layers/Batch.ts"
-import * as Ledger from "../layers/Ledger.ts"
-import * as Pack from "../layers/Pack.ts"
-import * as SemanticCache from "../layers/SemanticCache.ts"
+import * as Ledger from "../ledger/Ledger.ts"
+import * as Pack from "../pack/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
-import * as Cascading from "../seam/Cascading.ts"
-import * as ModelClient from "../seam/ModelClient.ts"
-import * as ModelSettings from "../seam/ModelSettings.ts"
-import * as Parking from "../seam/Parking.ts"
-import * as Simulation from "../seam/Simulation.ts"
-import * as ToEmbeddingModel from "../seam/ToEmbeddingModel.ts"
-import * as ToLanguageModel from "../seam/ToLanguageModel.ts"
-import * as Watch from "../seam/Watch.ts"
+import * as CascadeHooks from "../routing/CascadeHooks.ts"
+import * as SemanticCache from "../semantic/SemanticCache.ts"
 
 /** The models of the flow's stack and the author's services, in the scope of the run. */
 export const services = Effect.fnUntraced(function* (
@@ -64,7 +64,7 @@ export const services = Effect.fnUntraced(function* (
   const stack = yield* built.pipe(
     Effect.provideService(Batch.Override, batch),
     Effect.provideService(Closure.Current, closures),
-    Effect.provideService(Cascading.StepKeys, steps),
+    Effect.provideService(CascadeHooks.StepKeys, steps),
     Effect.provideService(Simulation.Simulation, simulation)
   )
   if (simulation !== undefined && !ModelClient.hasProviders(stack.layers)) {
@@ -75,7 +75,7 @@ export const services = Effect.fnUntraced(function* (
   const top = over(ModelClient.simulated(stack, simulation))
   // What is sent is booked, whether or not the stack has a ledger.
   const booked = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
-  const client = Parking.counted(Watch.over(booked))
+  const client = Suspension.counted(Watch.over(booked))
   return {
     client,
     context: base.pipe(

@@ -15,20 +15,20 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
-import * as StoredValue from "../data/StoredValue.ts"
+import * as Cache from "../cache/Cache.ts"
+import * as CallOutcome from "../client/CallOutcome.ts"
+import * as Caller from "../client/Caller.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
+import * as ModelSettings from "../client/ModelSettings.ts"
+import type * as RowValues from "../client/RowValues.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as StoredValue from "../encoding/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
-import * as Cache from "../layers/Cache.ts"
 import * as StepKey from "../flow/StepKey.ts"
-import * as CallOutcome from "../seam/CallOutcome.ts"
-import * as Caller from "../seam/Caller.ts"
-import type * as RowValues from "../seam/RowValues.ts"
-import type * as ModelClient from "../seam/ModelClient.ts"
-import * as ModelSettings from "../seam/ModelSettings.ts"
-import * as ContentHash from "../store/ContentHash.ts"
-import type * as RowRepo from "../store/RowRepo.ts"
 import * as Store from "../store/Store.ts"
+import * as Fingerprint from "./Fingerprint.ts"
 import * as Occurrences from "./Occurrences.ts"
-import * as Probe from "./Probe.ts"
+import type * as RowRepo from "./RowRepo.ts"
 
 /** The journal of one node. */
 export interface NodeJournal {
@@ -141,7 +141,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
     if (probe === undefined) probeWanted = true
     else if (options.client !== undefined) {
-      const asks = yield* Probe.compare(
+      const asks = yield* Fingerprint.compare(
         node.name,
         probe,
         (input) => inStep(Effect.suspend(() => run(input))),
@@ -284,7 +284,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
     flights.set(key, made)
     const computed =
       probeWanted && options.client !== undefined && step !== undefined
-        ? Probe.record(
+        ? Fingerprint.record(
             Effect.suspend(() => run(input)),
             options.client,
             (request) => {

@@ -9,15 +9,15 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as AiError from "effect/ai/AiError"
-import * as StoredValue from "../data/StoredValue.ts"
+import * as CallOutcome from "../client/CallOutcome.ts"
+import * as Caller from "../client/Caller.ts"
+import * as ModelSettings from "../client/ModelSettings.ts"
+import * as RowValues from "../client/RowValues.ts"
+import * as Suspension from "../client/Suspension.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as StoredValue from "../encoding/StoredValue.ts"
 import * as Node from "../flow/Node.ts"
-import * as CallOutcome from "../seam/CallOutcome.ts"
-import * as Caller from "../seam/Caller.ts"
-import * as ModelFailure from "../seam/ModelFailure.ts"
-import * as ModelSettings from "../seam/ModelSettings.ts"
-import * as Parking from "../seam/Parking.ts"
-import * as RowValues from "../seam/RowValues.ts"
-import * as ContentHash from "../store/ContentHash.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FailureStreak from "./FailureStreak.ts"
 import type * as Journal from "./Journal.ts"
@@ -426,9 +426,9 @@ const untilParked = (
     const place = `${node.name}\n${row.position}`
     const known = parked.failures.size === 0 ? undefined : parked.failures.get(`${place}\n${contentOf(input)}`)
     if (known !== undefined) return Effect.failCause(known)
-    const calls = Parking.makeRow(parked.booked.get(place))
+    const calls = Suspension.makeRow(parked.booked.get(place))
     const begun = Effect.raceFirst(
-      Effect.provideService(step, Parking.Row, calls),
+      Effect.provideService(step, Suspension.Row, calls),
       Effect.as(Deferred.await(calls.left), putDown)
     )
     return Effect.onExitPrimitive(

@@ -8,8 +8,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as Money from "../data/Money.ts"
-import * as Usage from "../data/Usage.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Money from "../price/Money.ts"
 
 const Tokens = Schema.Struct({
   uncachedInput: Schema.Int,

@@ -6,21 +6,21 @@
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type * as LayerEvent from "../client/LayerEvent.ts"
+import type * as Suspension from "../client/Suspension.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
-import type * as Notice from "../seam/Notice.ts"
-import type * as Cascading from "../seam/Cascading.ts"
-import type * as Parking from "../seam/Parking.ts"
+import type * as CascadeHooks from "../routing/CascadeHooks.ts"
 import type * as Duration from "effect/Duration"
-import * as Money from "../data/Money.ts"
-import type * as Batch from "../layers/Batch.ts"
-import type * as Budget from "../layers/Budget.ts"
-import type * as RunRepo from "../store/RunRepo.ts"
+import type * as Batch from "../batch/Batch.ts"
+import type * as Budget from "../ledger/Budget.ts"
+import * as RunTotals from "../ledger/RunTotals.ts"
+import * as Money from "../price/Money.ts"
+import type * as RowSample from "../routing/tune/RowSample.ts"
 import type * as FailedRow from "./FailedRow.ts"
 import * as RowProgram from "./RowProgram.ts"
-import type * as RowSample from "./RowSample.ts"
 import * as RunEvent from "./RunEvent.ts"
-import * as Tally from "./Tally.ts"
+import type * as RunRepo from "./RunRepo.ts"
 import * as Waits from "./Waits.ts"
 
 /** How a run goes; all of it may be left out. */
@@ -53,7 +53,7 @@ export interface Options {
   /** Takes these rows of each source alone; those that are only looked up are read whole. */
   readonly sample?: RowSample.RowSample
   /** Has a cascade ask every model for every row, and receives how each fared; nothing is reused from earlier work. */
-  readonly trials?: (trial: Cascading.Trial) => void
+  readonly trials?: (trial: CascadeHooks.Trial) => void
   /** Replaces outputs also by less than what a whole, real run has left there. Default: `false`, which refuses to. */
   readonly overwrite?: boolean
   /** `false`: the outputs are neither opened nor written. Default: `true`. */
@@ -79,10 +79,10 @@ export interface Reading {
 }
 
 export interface RunState extends RowProgram.Run {
-  readonly tally: Tally.Tally
+  readonly tally: RunTotals.Tally
   /** How far each source has been read, in the unit of its size. */
   readonly readings: Map<Node.Any, Reading>
-  readonly notice: (notice: Notice.Notice) => void
+  readonly notice: (notice: LayerEvent.Notice) => void
   readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
   /** Why no further row is begun; `undefined` while the run goes on. */
   readonly stopped: () => RowProgram.Stop | undefined
@@ -111,7 +111,7 @@ export interface RunState extends RowProgram.Run {
     readonly unkept?: boolean
   }) => RunEvent.RunFinished
   /** Lets rows be put down, to be gone through again when answers are there. */
-  readonly usePasses: (standing: () => ReadonlyArray<Parking.Standing>) => void
+  readonly usePasses: (standing: () => ReadonlyArray<Suspension.Standing>) => void
   /** Begins to go through all rows (anew): what was counted of them is counted again. */
   readonly beginPass: (last: boolean) => Effect.Effect<void>
   /** Rows of this pass that were put down. */
@@ -150,7 +150,7 @@ export const make = (init: {
   let stats = freshStats()
   // An expansion makes its list in a row of the domain above: that is counted apart from the rows that come of it.
   const above = new Map<string, RowProgram.NodeStats>()
-  const tally = Tally.make()
+  const tally = RunTotals.make()
   const readings = new Map<Node.Any, Reading>()
   let stopped: RowProgram.Stop | undefined
   let stopping: Deferred.Deferred<void> = Deferred.makeUnsafe()
@@ -159,7 +159,7 @@ export const make = (init: {
     Deferred.doneUnsafe(stopping, Effect.void)
   }
   const fail = (message: string): void => stop({ kind: "failed", message })
-  let standing: (() => ReadonlyArray<Parking.Standing>) | undefined
+  let standing: (() => ReadonlyArray<Suspension.Standing>) | undefined
   let parked: RowProgram.Parked | undefined
   let putDown = 0
   let passes = 0
@@ -234,7 +234,7 @@ export const make = (init: {
       milliseconds: at - startedAt,
       nodes: nodes.map(progressOf),
       spent: sums.spent,
-      saved: Tally.saved(sums),
+      saved: RunTotals.saved(sums),
       ...(left === undefined ? undefined : { left }),
       answers: sums.answers,
       ...waits.standing(at),
@@ -429,8 +429,8 @@ export const make = (init: {
 }
 
 /** Several layers' batches together. */
-const sumOf = (all: ReadonlyArray<Parking.Standing>): RunEvent.BatchStanding => {
-  const sum = (f: (one: Parking.Standing) => number) => all.reduce((total, one) => total + f(one), 0)
+const sumOf = (all: ReadonlyArray<Suspension.Standing>): RunEvent.BatchStanding => {
+  const sum = (f: (one: Suspension.Standing) => number) => all.reduce((total, one) => total + f(one), 0)
   const sent = all.flatMap(({ sentAt }) => (sentAt === undefined ? [] : [sentAt]))
   return {
     open: sum(({ batches }) => batches),
@@ -451,13 +451,13 @@ export const graphOf = (flow: Flow.Any) =>
     inputs: Node.inputsOf(node).map((input) => input.name)
   }))
 
-const moneyOf = (sums: Tally.Sums) => ({
+const moneyOf = (sums: RunTotals.Sums) => ({
   tokens: RunEvent.tokensOf(sums.usage),
   cost: sums.spent,
   ...(sums.fees === Money.zero ? undefined : { fees: sums.fees }),
   unpriced: sums.unpriced,
   estimatedCost: sums.estimatedSpent,
   estimatedCalls: sums.estimated,
-  baseline: Tally.baseline(sums),
+  baseline: RunTotals.baseline(sums),
   savings: sums.savings
 })

@@ -33,39 +33,39 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Money from "../data/Money.ts"
-import * as Usage from "../data/Usage.ts"
+import * as Cache from "../cache/Cache.ts"
+import * as Exchange from "../client/Exchange.ts"
+import * as LayerEvent from "../client/LayerEvent.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as ModelSettings from "../client/ModelSettings.ts"
+import * as Simulation from "../client/Simulation.ts"
+import * as Suspension from "../client/Suspension.ts"
 import type * as Closure from "../closure/Closure.ts"
 import * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
-import * as Budget from "../layers/Budget.ts"
-import * as Cache from "../layers/Cache.ts"
-import * as Ledger from "../layers/Ledger.ts"
-import * as Pack from "../layers/Pack.ts"
+import * as Budget from "../ledger/Budget.ts"
+import * as Ledger from "../ledger/Ledger.ts"
+import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
+import * as LedgerRepo from "../ledger/LedgerRepo.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Pack from "../pack/Pack.ts"
+import * as Money from "../price/Money.ts"
 import * as Pricing from "../price/Pricing.ts"
-import type * as LedgerEntry from "../seam/LedgerEntry.ts"
-import * as Cascading from "../seam/Cascading.ts"
-import * as ModelClient from "../seam/ModelClient.ts"
-import * as LedgerRepo from "../store/LedgerRepo.ts"
-import * as ModelSettings from "../seam/ModelSettings.ts"
-import * as Notice from "../seam/Notice.ts"
-import * as Exchange from "../seam/Exchange.ts"
-import * as Simulation from "../seam/Simulation.ts"
-import * as Parking from "../seam/Parking.ts"
-import type * as RunRepo from "../store/RunRepo.ts"
+import * as StrategyResults from "../report/StrategyResults.ts"
+import * as CascadeHooks from "../routing/CascadeHooks.ts"
 import * as Store from "../store/Store.ts"
+import type * as Domains from "./Domains.ts"
 import * as EarlierTry from "./EarlierTry.ts"
-import * as Exchanges from "./Exchanges.ts"
+import * as ExchangeSample from "./ExchangeSample.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FlowContext from "./FlowContext.ts"
 import * as Journal from "./Journal.ts"
-import * as Passes from "./Passes.ts"
-import type * as Domains from "./Domains.ts"
+import * as Replay from "./Replay.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as RunFiles from "./RunFiles.ts"
+import type * as RunRepo from "./RunRepo.ts"
 import * as RunState from "./RunState.ts"
-import * as Strategies from "./Strategies.ts"
 
 export type { Options } from "./RunState.ts"
 
@@ -177,7 +177,7 @@ export const run = <E>(
               })
             )
       )
-      const exchanges = Exchanges.make(store.exchanges, begun.id)
+      const exchanges = ExchangeSample.make(store.exchanges, begun.id)
       const settings = yield* FlowContext.settings(flow)
       const context = host.pipe(
         Context.add(Pricing.Pricing, pricing),
@@ -188,8 +188,8 @@ export const run = <E>(
         // What is kept in memory alone nobody can look at later.
         Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
         Context.add(ModelClient.Guard, budget?.guard),
-        Context.add(Notice.Notice, state.notice),
-        Context.add(Parking.Run, {
+        Context.add(LayerEvent.Notice, state.notice),
+        Context.add(Suspension.Run, {
           id: begun.id,
           flow: flow.name,
           startedAt: begun.startedAt,
@@ -199,11 +199,11 @@ export const run = <E>(
           count: books.count
         }),
         Context.add(Cache.Mode, options.cache === false ? ("off" as const) : ("on" as const)),
-        Context.add(Cascading.Trials, options.trials),
+        Context.add(CascadeHooks.Trials, options.trials),
         Context.add(Simulation.Own, flow.simulate)
       )
       yield* state.emit(state.started())
-      const holders: Array<Parking.Holder> = []
+      const holders: Array<Suspension.Holder> = []
       let layers: ReadonlyArray<ModelClient.LayerInfo> = []
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
@@ -240,7 +240,7 @@ export const run = <E>(
           { discard: true }
         )
         return yield* Effect.provideContext(
-          Passes.run(flow, state, holders, {
+          Replay.run(flow, state, holders, {
             ...options,
             problemOf: (rowsOf) =>
               Effect.suspend(() => {
@@ -280,8 +280,8 @@ export const run = <E>(
         ?? (Exit.isFailure(exit)
           ? { kind: "failed" as const, message: FailedRow.describe(exit.cause).message }
           : undefined)
-      const kept = yield* Strategies.sums(store, begun.id, layers)
-      yield* Effect.forEach(Strategies.broken(kept), (text) => Effect.logWarning(text), { discard: true })
+      const kept = yield* StrategyResults.sums(store, begun.id, layers)
+      yield* Effect.forEach(StrategyResults.broken(kept), (text) => Effect.logWarning(text), { discard: true })
       const finished = state.finished({
         at: yield* Clock.currentTimeMillis,
         stop,

@@ -5,9 +5,9 @@
  */
 import * as Node from "../flow/Node.ts"
 import * as Effect from "effect/Effect"
-import * as AnswerCheck from "../seam/AnswerCheck.ts"
-import * as Quality from "../seam/Quality.ts"
-import * as Varying from "../seam/Varying.ts"
+import * as AnswerCheck from "../answer/AnswerCheck.ts"
+import * as Varying from "../flow/Varying.ts"
+import * as Quality from "../routing/Quality.ts"
 
 /** What a step runs, told what varies in its calls, and what makes their answers good. */
 export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof kind.run => {

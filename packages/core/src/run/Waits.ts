@@ -3,16 +3,16 @@
  *
  * @internal
  */
-import * as SafeText from "../data/SafeText.ts"
-import type * as Notice from "../seam/Notice.ts"
+import type * as LayerEvent from "../client/LayerEvent.ts"
+import * as SafeText from "../encoding/SafeText.ts"
 import type * as RunEvent from "./RunEvent.ts"
 
 /** Characters of a failure that a display shows. */
 const MOST_FAILURE = 120
 
 /** What most calls wait for, and the last of them. */
-const mostOf = (waits: ReadonlyArray<Notice.Notice>): (typeof RunEvent.Progress.Type)["waitingFor"] => {
-  const groups = new Map<string, Array<Notice.Notice>>()
+const mostOf = (waits: ReadonlyArray<LayerEvent.Notice>): (typeof RunEvent.Progress.Type)["waitingFor"] => {
+  const groups = new Map<string, Array<LayerEvent.Notice>>()
   for (const wait of waits) {
     const key = JSON.stringify([wait.reason, wait.model, wait.failure])
     const group = groups.get(key)
@@ -33,14 +33,14 @@ const mostOf = (waits: ReadonlyArray<Notice.Notice>): (typeof RunEvent.Progress.
 }
 
 export interface Waits {
-  readonly note: (notice: Notice.Notice) => void
+  readonly note: (notice: LayerEvent.Notice) => void
   /** How many calls wait now, how long they have waited in all (milliseconds), and what most of them wait for. */
   readonly standing: (at: number) => Pick<typeof RunEvent.Progress.Type, "waiting" | "waited" | "waitingFor">
 }
 
 export const make = (): Waits => {
   let waited = 0
-  let waits: Array<Notice.Notice> = []
+  let waits: Array<LayerEvent.Notice> = []
   return {
     note: (notice) => {
       waited += notice.milliseconds

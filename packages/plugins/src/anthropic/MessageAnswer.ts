@@ -10,10 +10,10 @@ import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as Answer from "../transport/Answer.ts"
 import * as FinishReason from "../transport/FinishReason.ts"
 import type * as Reply from "../transport/Reply.ts"
+import * as Thinking from "../transport/Thinking.ts"
 import * as Client from "./Client.ts"
 import * as MessageStream from "./MessageStream.ts"
 import * as MessageUsage from "./MessageUsage.ts"
-import * as Thinking from "../transport/Thinking.ts"
 
 const finishReasonOf = (value: unknown, hasCalls: boolean): ModelResponse.FinishReason => {
   const reason = FinishReason.of(value)

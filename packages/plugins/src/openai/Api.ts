@@ -6,7 +6,7 @@
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as Notice from "@pipe/core/Notice"
+import * as LayerEvent from "@pipe/core/LayerEvent"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Body from "../transport/Body.ts"
@@ -70,7 +70,7 @@ export const make = (options: Options): Api => {
   const completions = options.api === "responses" ? responses : chat
   const routeOf = (request: ModelRequest.ModelRequest): Route =>
     request._tag === "Embedding" ? embeddings : completions
-  const warn = Notice.once()
+  const warn = LayerEvent.once()
   /** Models that refuse a schema here. */
   const untaught = new Set<string>()
   const modeOf = (model: string): StructuredOutput.Mode => (untaught.has(model) ? "prompt" : options.structuredOutput)

@@ -13,10 +13,10 @@ import type * as AiError from "effect/ai/AiError"
 import * as Answer from "../transport/Answer.ts"
 import * as FinishReason from "../transport/FinishReason.ts"
 import type * as Reply from "../transport/Reply.ts"
+import * as Thinking from "../transport/Thinking.ts"
 import * as ChatStream from "./ChatStream.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"
-import * as Thinking from "../transport/Thinking.ts"
 
 export interface Options {
   readonly provider: string

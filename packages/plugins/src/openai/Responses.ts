@@ -12,8 +12,8 @@ import type {
 } from "openai/resources/responses/responses"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
-import * as Chat from "./Chat.ts"
 import * as StructuredOutput from "../transport/StructuredOutput.ts"
+import * as Chat from "./Chat.ts"
 import * as SchemaForm from "./SchemaForm.ts"
 
 export const toBody = (

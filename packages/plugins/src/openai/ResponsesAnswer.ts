@@ -8,11 +8,11 @@ import * as SafeText from "@pipe/core/SafeText"
 import type * as AiError from "effect/ai/AiError"
 import * as Answer from "../transport/Answer.ts"
 import type * as Reply from "../transport/Reply.ts"
+import * as Thinking from "../transport/Thinking.ts"
 import * as ChatAnswer from "./ChatAnswer.ts"
 import * as Client from "./Client.ts"
 import * as OpenAiUsage from "./OpenAiUsage.ts"
 import * as ResponsesStream from "./ResponsesStream.ts"
-import * as Thinking from "../transport/Thinking.ts"
 
 const FAILED: ReadonlySet<string> = new Set(["failed", "cancelled", "error", "expired"])
 

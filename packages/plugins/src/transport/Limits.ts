@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import * as Notice from "@pipe/core/Notice"
+import * as LayerEvent from "@pipe/core/LayerEvent"
 import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 /** Where nobody learns, the headers are not read. */
 export const observe = (status: number, get: RateLimitHeaders.Get): Effect.Effect<void> =>
   Effect.withFiberSucceed((fiber) => {
-    const limits = fiber.getRef(Notice.Limits)
+    const limits = fiber.getRef(LayerEvent.Limits)
     if (limits === undefined) return
     const observed = RateLimitHeaders.observe(get, status, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
     if (observed !== undefined) limits(observed)

@@ -1,0 +1,153 @@
+/** What the commands of `pipe cache` do. */
+import * as NodeStream from "@effect/platform-node/NodeStream"
+import * as CacheRepo from "@pipe/core/CacheRepo"
+import { count } from "@pipe/core/ReportText"
+import * as Secret from "@pipe/core/Secret"
+import type * as Store from "@pipe/core/Store"
+import * as TextLine from "@pipe/core/TextLine"
+import * as Clock from "effect/Clock"
+import * as Prompt from "effect/cli/Prompt"
+import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import { createReadStream } from "node:fs"
+import * as StoreFlag from "../../flags/StoreFlag.ts"
+import * as Time from "../../flags/Time.ts"
+import * as ExitCode from "../../process/ExitCode.ts"
+import * as OpenStore from "../../process/OpenStore.ts"
+import * as Output from "../../process/Output.ts"
+import * as OutputFile from "../../process/OutputFile.ts"
+
+interface Shared {
+  readonly simulate: boolean
+  readonly store: Option.Option<string>
+}
+
+const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effect<A, E>) =>
+  OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), f))
+
+const size = (bytes: number): string =>
+  bytes < 1e6
+    ? `${(bytes / 1e3).toFixed(1)} kB`
+    : bytes < 1e9
+      ? `${(bytes / 1e6).toFixed(1)} MB`
+      : `${(bytes / 1e9).toFixed(2)} GB`
+
+export const stats = (input: Shared & { readonly json: boolean }) =>
+  withStore(input, (store) =>
+    Effect.flatMap(store.cache.stats, (found) =>
+      Console.log(
+        input.json
+          ? JSON.stringify(found)
+          : [
+              `${store.name}${found.storeBytes === undefined ? "" : `: ${size(found.storeBytes)}`}`,
+              `  answers  ${count(found.entries)} (${size(found.bytes)})${found.expired === 0 ? "" : `, ${count(found.expired)} expired: pipe cache prune`}${
+                found.oldest === undefined ? "" : `, the oldest of ${new Date(found.oldest).toISOString().slice(0, 10)}`
+              }`,
+              ...found.models.map(({ entries, model }) => `    ${model.padEnd(32)} ${count(entries).padStart(10)}`),
+              `  results  ${count(found.results)}`,
+              ...(found.reusable === 0 && found.vectors === 0
+                ? []
+                : [`  by meaning  ${count(found.reusable)} answers, ${count(found.vectors)} vectors`])
+            ].join("\n")
+      )
+    )
+  )
+
+const gone = ({ entries, results, reusable }: CacheRepo.Removed): string =>
+  `${count(entries)} answers${reusable === 0 ? "" : `, ${count(reusable)} that could be reused by meaning`} and ${count(results)} results are gone`
+
+export const clear = (input: Shared & { readonly yes: boolean }) =>
+  Effect.gen(function* () {
+    if (!input.yes) {
+      if (!(yield* Output.Output).canAsk)
+        return yield* ExitCode.refuse("pipe cache clear takes all answers away: say --yes")
+      const yes = yield* Prompt.run(
+        Prompt.Confirm({ message: "Take all cached answers and kept results away?", initial: false })
+      )
+      if (!yes) return
+    }
+    yield* withStore(input, (store) =>
+      Effect.flatMap(store.cache.clear, (removed) => Console.log(`${gone(removed)}; runs and their books stay`))
+    )
+  })
+
+export const prune = (
+  input: Shared & { readonly olderThan: Option.Option<string>; readonly model: Option.Option<string> }
+) =>
+  Effect.gen(function* () {
+    const age = yield* Time.parse("--older-than", input.olderThan)
+    const now = yield* Clock.currentTimeMillis
+    yield* withStore(input, (store) =>
+      Effect.flatMap(
+        store.cache.prune({
+          before: age === undefined ? undefined : now - Duration.toMillis(age),
+          model: Option.getOrUndefined(input.model)
+        }),
+        (removed) => Console.log(gone(removed))
+      )
+    )
+  })
+
+export const exportAll = (input: Shared & { readonly file: Option.Option<string> }) =>
+  withStore(input, (store) =>
+    Effect.gen(function* () {
+      let entries = 0
+      const lines = Stream.map(store.cache.exportAll, (entry) => {
+        entries++
+        // An answer may repeat what it was told.
+        return `${Secret.mask(JSON.stringify(entry))}\n`
+      })
+      const file = Option.getOrUndefined(input.file)
+      const document = { what: "exported answers", text: lines, starts: '{"key":"' }
+      yield* OutputFile.writeOrPrint(file, document, {
+        ...OutputFile.storeAt(StoreFlag.resolve(input)),
+        ...(yield* OutputFile.resultAt(store, file))
+      })
+      if (file !== undefined) yield* Console.log(`${count(entries)} answers are in ${file}`)
+    })
+  )
+
+const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(CacheRepo.Exported))
+
+export const importAll = (input: Shared & { readonly file: string }) =>
+  Effect.gen(function* () {
+    const stdio = yield* Stdio.Stdio
+    const unreadable = (error: unknown) =>
+      ExitCode.refuse(`${input.file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+    const bytes =
+      input.file === "-"
+        ? Stream.mapError(stdio.stdin, unreadable)
+        : NodeStream.fromReadable<Uint8Array, ExitCode.Failure>({
+            evaluate: () => createReadStream(input.file),
+            onError: unreadable
+          })
+    let added = 0
+    let known = 0
+    yield* withStore(input, (store) =>
+      Effect.andThen(
+        Stream.runForEach(
+          Stream.filter(TextLine.split(bytes), (line) => line.text.trim() !== ""),
+          (line) =>
+            Effect.gen(function* () {
+              const entry = yield* Effect.mapError(decode(line.text), (error) =>
+                ExitCode.refuse(
+                  `${input.file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(added)} before it were taken in`
+                )
+              )
+              if (yield* store.cache.importOne(entry)) added++
+              else known++
+              if (added % 1_000 === 0) yield* store.commit
+            })
+        ),
+        store.commit
+      )
+    )
+    yield* Console.log(
+      `${count(added)} answers were taken in${known === 0 ? "" : `; ${count(known)} were there already`}`
+    )
+  })

@@ -1,0 +1,26 @@
+/** `pipe doctor`: whether all that a run needs is in order. */
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as StoreFlag from "../../flags/StoreFlag.ts"
+import * as Switch from "../../flags/Switch.ts"
+import * as Run from "../run/command.ts"
+
+export const command = Command.make(
+  "doctor",
+  {
+    offline: Switch.make("offline", "do not ask the providers' endpoints"),
+    json: Switch.make("json", "one check a line, as JSON"),
+    store: StoreFlag.flag,
+    envFile: Run.runFlags.envFile
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./handler.ts")),
+      ({ examine }) => examine(input)
+    )
+).pipe(
+  Command.withDescription(
+    "Check keys, endpoints, the store, the disk and versions; exit code 1 when something is wrong"
+  ),
+  Command.withExamples([{ command: "pipe doctor" }, { command: "pipe doctor --offline" }])
+)

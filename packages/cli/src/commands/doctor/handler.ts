@@ -1,0 +1,273 @@
+/** What `pipe doctor` does. */
+import * as Store from "@pipe/core/Store"
+import * as Secret from "@pipe/core/Secret"
+import * as Peer from "@pipe/plugins/Peer"
+import * as NodeHost from "@pipe/plugins/NodeHost"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import { accessSync, constants, existsSync, readFileSync, statSync } from "node:fs"
+import { statfs } from "node:fs/promises"
+import { createRequire } from "node:module"
+import { dirname, join, resolve } from "node:path"
+import { version } from "../../Version.ts"
+import * as StoreFlag from "../../flags/StoreFlag.ts"
+import * as ExitCode from "../../process/ExitCode.ts"
+import * as OpenStore from "../../process/OpenStore.ts"
+
+interface Check {
+  readonly name: string
+  readonly status: "ok" | "warning" | "wrong"
+  readonly message: string
+}
+
+const ok = (name: string, message: string): Check => ({ name, status: "ok", message })
+const warning = (name: string, message: string): Check => ({ name, status: "warning", message })
+const wrong = (name: string, message: string): Check => ({ name, status: "wrong", message })
+
+const marks = { ok: "✓", warning: "!", wrong: "✗" } as const
+
+/** Runs all checks and prints them. */
+export const examine = (input: {
+  readonly offline: boolean
+  readonly json: boolean
+  readonly store: Option.Option<string>
+}) =>
+  Effect.gen(function* () {
+    const location = StoreFlag.resolve(input)
+    const checks = [
+      ...versions(),
+      moduleType(),
+      ...peers(),
+      yield* storeOf(location),
+      ...(NodeHost.isPostgres(location) ? [] : [yield* diskOf(location)]),
+      yield* reuse,
+      ...(yield* Effect.forEach(providers, (provider) => providerOf(provider, input.offline), {
+        concurrency: "unbounded"
+      }))
+    ]
+    for (const check of checks) {
+      yield* Console.log(
+        input.json ? JSON.stringify(check) : `${marks[check.status]} ${check.name.padEnd(10)} ${check.message}`
+      )
+    }
+    if (checks.some(({ status }) => status === "wrong")) {
+      return yield* new ExitCode.Failure({
+        message: input.json ? "" : "something is wrong: see the lines with ✗",
+        exitCode: ExitCode.failed
+      })
+    }
+  })
+
+const LEAST_NODE = [22, 19] as const
+
+const versions = (): ReadonlyArray<Check> => {
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
+  const fits = major > LEAST_NODE[0] || (major === LEAST_NODE[0] && minor >= LEAST_NODE[1])
+  return [
+    ok("pipe", `${version}, Effect ${packageVersion("effect") ?? "unknown"}`),
+    fits
+      ? ok("Node.js", process.versions.node)
+      : wrong("Node.js", `${process.versions.node} is older than ${LEAST_NODE.join(".")}: install a newer one`)
+  ]
+}
+
+/** The version of a package as the command finds it. */
+const packageVersion = (name: string): string | undefined => {
+  try {
+    const found = createRequire(import.meta.url)(`${name}/package.json`) as { readonly version?: string }
+    return found.version
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether files of this project are modules: pipe loads a flow either way, and Node by itself does not. */
+const moduleType = (): Check => {
+  const file = above(process.cwd(), "package.json")
+  if (file === undefined) return ok("project", "no package.json: flows find the packages beside the command")
+  try {
+    const { type } = JSON.parse(readFileSync(file, "utf8")) as { readonly type?: string }
+    return type === "module"
+      ? ok("project", `${file}: modules`)
+      : warning(
+          "project",
+          `${file} ${type === undefined ? "has no" : `says "type": "${type}", not`} "type": "module": pipe runs flows all the same, and Node by itself (node --test) does not`
+        )
+  } catch (error) {
+    return wrong("project", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+const above = (folder: string, name: string): string | undefined =>
+  existsSync(join(folder, name))
+    ? join(folder, name)
+    : dirname(folder) === folder
+      ? undefined
+      : above(dirname(folder), name)
+
+/** What is installed only where it is used. */
+const PEERS: ReadonlyArray<readonly [name: string, what: string]> = [
+  ["openai", "OpenAI by its SDK: batches, streams"],
+  ["@anthropic-ai/sdk", "Anthropic"],
+  ["@effect/sql-pg", "a store on Postgres"],
+  ["redis", "a cache on Redis"],
+  ["usearch", "an index for reuse by meaning"],
+  ["@energetic-ai/embeddings", "vectors on this machine"]
+]
+
+const peers = (): ReadonlyArray<Check> =>
+  PEERS.map(([name, what]) => {
+    const version = packageVersion(name)
+    const range = Peer.rangeOf(name)
+    return version === undefined
+      ? ok("packages", `${name} is not installed (${what}): ${Peer.install(name)}`)
+      : range === undefined || isWithin(version, range)
+        ? ok("packages", `${name} ${version}`)
+        : warning("packages", `${name} ${version} is not ${range}, which is known to work: ${Peer.install(name)}`)
+  })
+
+/** Whether a version is of a range, as far as its major versions tell. */
+const isWithin = (version: string, range: string): boolean => {
+  const major = Number.parseInt(version, 10)
+  const [least = 0, below] = [...range.matchAll(/(\d+)\.\d+\.\d+/g)].map(([, first]) => Number(first))
+  return major >= least && (below === undefined ? major === least : major < below)
+}
+
+const storeOf = (location: string): Effect.Effect<Check> => {
+  if (!OpenStore.exists(location)) {
+    const folder = nearest(dirname(resolve(location)))
+    return Effect.sync(() => {
+      try {
+        accessSync(folder, constants.W_OK)
+        return ok("store", `${location} is not there yet: the first run begins it`)
+      } catch {
+        return wrong("store", `${location} cannot be made: ${folder} cannot be written`)
+      }
+    })
+  }
+  return Effect.scoped(
+    Effect.gen(function* () {
+      const context = yield* Layer.build(NodeHost.existingStore(location))
+      return yield* Effect.provideContext(
+        Effect.gen(function* () {
+          const store = yield* Store.Store
+          const stats = yield* store.cache.stats
+          const runs = yield* store.runs.list(1_000)
+          const live = runs.filter((run) => run.status === "running").length
+          if (!NodeHost.isPostgres(location)) accessSync(location, constants.W_OK)
+          return ok(
+            "store",
+            `${store.name}: ${runs.length} runs${live === 0 ? "" : ` (${live} at work)`}, ${stats.entries} answers, ${stats.results} results`
+          )
+        }),
+        context
+      )
+    })
+  ).pipe(
+    Effect.catchCause((cause) => {
+      const error = cause.reasons.map((reason) =>
+        "error" in reason ? reason.error : "defect" in reason ? reason.defect : undefined
+      )[0]
+      return Effect.succeed(wrong("store", error === undefined ? `${location} cannot be used` : Store.messageOf(error)))
+    })
+  )
+}
+
+/** Whether answers can be reused by meaning with what is installed; nobody has to. */
+const reuse: Effect.Effect<Check> = Effect.scoped(
+  Effect.gen(function* () {
+    const [LocalEmbedder, Usearch, VectorIndex] = yield* Effect.promise(() =>
+      Promise.all([
+        import("@pipe/plugins/LocalEmbedder"),
+        import("@pipe/plugins/Usearch"),
+        import("@pipe/core/VectorIndex")
+      ])
+    )
+    const model = yield* LocalEmbedder.make
+    const { vector } = yield* model.embed("Is this text turned into a vector?")
+    const indexes = Effect.flatMap(VectorIndex.VectorIndex, (indexes) =>
+      indexes.open({ name: "doctor", dimensions: vector.length, folder: undefined })
+    )
+    const index = yield* Effect.result(Effect.provide(indexes, Usearch.layer))
+    return ok(
+      "reuse",
+      `vectors of ${vector.length} numbers by ${LocalEmbedder.NAME}; ${index._tag === "Success" ? "index by usearch" : `without an index: ${index.failure.message}`}`
+    )
+  })
+).pipe(Effect.catch((error) => Effect.succeed(ok("reuse", `no vectors on this machine: ${error.message}`))))
+
+/** The nearest folder above that is there. */
+const nearest = (folder: string): string =>
+  existsSync(folder) || dirname(folder) === folder ? folder : nearest(dirname(folder))
+
+/** Less than this is too little for a large run. */
+const LEAST_DISK = 1e9
+
+const diskOf = (location: string): Effect.Effect<Check> =>
+  Effect.promise(async () => {
+    const { bavail, bsize } = await statfs(nearest(dirname(resolve(location))))
+    const free = bavail * bsize
+    const size = existsSync(location) ? statSync(location).size : 0
+    const text = `${(free / 1e9).toFixed(1)} GB free${size === 0 ? "" : `, the store has ${(size / 1e6).toFixed(1)} MB`}`
+    return free < LEAST_DISK ? warning("disk", `${text}: a run of a million rows takes about 1 GB`) : ok("disk", text)
+  })
+
+interface Provider {
+  readonly name: string
+  readonly key: string
+  readonly url: string
+  readonly official: string
+  readonly headers: (key: string) => Record<string, string>
+  readonly models: string
+}
+
+const providers: ReadonlyArray<Provider> = [
+  {
+    name: "OpenAI",
+    key: "OPENAI_API_KEY",
+    url: "OPENAI_BASE_URL",
+    official: "https://api.openai.com/v1",
+    headers: (key) => ({ authorization: `Bearer ${key}` }),
+    models: "/models"
+  },
+  {
+    name: "Anthropic",
+    key: "ANTHROPIC_API_KEY",
+    url: "ANTHROPIC_BASE_URL",
+    official: "https://api.anthropic.com",
+    headers: (key) => ({ "x-api-key": key, "anthropic-version": "2023-06-01" }),
+    models: "/v1/models"
+  }
+]
+
+/** Whether a key is there and the endpoint takes it: listing models costs nothing. */
+const providerOf = (provider: Provider, offline: boolean): Effect.Effect<Check> =>
+  Effect.promise(async () => {
+    const key = process.env[provider.key]
+    const base = (process.env[provider.url] ?? provider.official).replace(/\/+$/, "")
+    if (key === undefined || key === "")
+      return warning(provider.name, `${provider.key} is not set: needed only by flows that ask ${provider.name}`)
+    Secret.register(key)
+    const padded = key !== key.trim() ? ` (it has white space around it)` : ""
+    if (offline) return ok(provider.name, `${provider.key} is set${padded}; ${base} was not asked`)
+    try {
+      const response = await fetch(base + provider.models, {
+        headers: provider.headers(key.trim()),
+        signal: AbortSignal.timeout(10_000)
+      })
+      await response.body?.cancel()
+      if (response.status === 401 || response.status === 403)
+        return wrong(provider.name, `${base} does not take ${provider.key} (${response.status})${padded}`)
+      return response.ok
+        ? ok(provider.name, `${base} takes ${provider.key}${padded}`)
+        : warning(
+            provider.name,
+            `${base} answers ${response.status} to a list of its models; some compatible endpoints have none`
+          )
+    } catch (error) {
+      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+      return wrong(provider.name, `${base} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`)
+    }
+  })

@@ -1,0 +1,119 @@
+/** The files of a new project: a flow that runs, some rows, a test, and what TypeScript, npm and git need. */
+import { version } from "../../Version.ts"
+
+/** Versions that a new project has, exactly; those of the catalog that the packages are tested with. */
+export const versions = {
+  effect: "4.1.0",
+  "@effect/platform-node": "4.1.0",
+  typescript: "7.0.2",
+  "@types/node": "24.19.2"
+} as const
+
+/** The packages of pipe, at the version of the command. */
+export const own = { "@pipe/core": version, "@pipe/plugins": version, "@pipe/cli": version } as const
+
+/** Which of all packages are needed to run a flow; the others to work on it. */
+export const dependencies = ["@pipe/core", "@pipe/plugins", "effect", "@effect/platform-node"] as const
+
+export const devDependencies = ["@pipe/cli", "typescript", "@types/node"] as const
+
+/** `.mts` where the package does not say that its files are modules: Node and TypeScript then know it by the name. */
+export type Extension = "ts" | "mts"
+
+export const scripts = (extension: Extension) => ({ test: `node --test flow.test.${extension}`, check: "tsc" })
+
+const flow = `/** Says of each review whether it is positive, and why. Run it: npx pipe run flow.ts --simulate */
+import { Effect, Schema } from "effect"
+import { LanguageModel } from "effect/ai"
+import { Cache, Flow, Ledger, RateLimit, Retry, Sink, Source, Stack } from "@pipe/core"
+import { OpenAi } from "@pipe/plugins"
+
+const Review = Schema.Struct({ id: Schema.String, text: Schema.String })
+const Verdict = Schema.Struct({
+  sentiment: Schema.Literals(["positive", "negative"]),
+  reason: Schema.String
+})
+
+const reviews = Source.jsonl("reviews", { path: new URL("reviews.jsonl", import.meta.url), schema: Review })
+
+const verdict = Flow.step("verdict", { review: reviews }, ({ review }) =>
+  LanguageModel.generateObject({
+    schema: Verdict,
+    prompt: \`Is this review positive or negative, and why? \${review.text}\`
+  }).pipe(Effect.map((response) => response.value)))
+
+export default Flow.make("reviews", {
+  outputs: [Sink.jsonl(new URL("verdicts.jsonl", import.meta.url), { review: reviews, verdict })],
+  stack: Stack.make(
+    Ledger.layer,
+    Cache.layer({ timeToLive: "30 days" }),
+    Retry.layer(),
+    RateLimit.layer({ requestsPerMinute: 500, tokensPerMinute: 200_000 }),
+    OpenAi.layer({ model: "gpt-4o-mini" })
+  )
+})
+`
+
+const reviews = [
+  { id: "1", text: "The parcel came a day early, and the lamp is lovely." },
+  { id: "2", text: "It broke on the second evening, and nobody answers my mail." },
+  { id: "3", text: "Does what it says. The cable could be longer." }
+]
+  .map((row) => `${JSON.stringify(row)}\n`)
+  .join("")
+
+const test = `/** The flow on simulated answers, in memory: npm test */
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import { Effect, Layer } from "effect"
+import { Runner } from "@pipe/core"
+import { NodeHost, Simulator } from "@pipe/plugins"
+import flow from "./flow.ts"
+
+test("every review gets a verdict", async () => {
+  const summary = await Effect.runPromise(
+    Runner.run(flow, { outputs: false }).pipe(
+      Effect.provide(Layer.mergeAll(NodeHost.layerMemory, Simulator.layer({ seed: "test" })))
+    )
+  )
+  assert.equal(summary.rows.read, 3)
+  assert.equal(summary.rows.failed, 0)
+})
+`
+
+const tsconfig = `{
+  "compilerOptions": {
+    "target": "ES2024",
+    "module": "NodeNext",
+    "strict": true,
+    "noEmit": true,
+    "skipLibCheck": true,
+    "types": ["node"],
+    "allowImportingTsExtensions": true,
+    "erasableSyntaxOnly": true,
+    "verbatimModuleSyntax": true
+  },
+  "include": ["*.ts", "*.mts"]
+}
+`
+
+/** What git leaves out: packages, the store, keys, and what runs leave beside their outputs. */
+export const ignored = [
+  "node_modules/",
+  ".pipe/",
+  ".env",
+  "*.partial",
+  "*.simulated.*",
+  "*.errors.jsonl",
+  "*.report.html"
+]
+
+/** The files of the flow. */
+export const flowFiles = (extension: Extension): ReadonlyArray<readonly [name: string, text: string]> => [
+  [`flow.${extension}`, flow.replace("flow.ts", `flow.${extension}`)],
+  ["reviews.jsonl", reviews],
+  [`flow.test.${extension}`, test.replace("./flow.ts", `./flow.${extension}`)]
+]
+
+/** The files around it. */
+export const projectFiles: ReadonlyArray<readonly [name: string, text: string]> = [["tsconfig.json", tsconfig]]

@@ -1,0 +1,31 @@
+/** `pipe init`: a project with a flow that runs. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Switch from "../../flags/Switch.ts"
+
+const flags = {
+  folder: Argument.String("folder").pipe(
+    Argument.withDescription("where the project goes; made if it is not there"),
+    Argument.withDefault(".")
+  ),
+  yes: Switch.make("yes", "add what is missing to the project that is there"),
+  noInstall: Switch.make("no-install", "write the files alone: install no packages, and run nothing")
+}
+
+export type Input = Command.Command.Config.Infer<typeof flags>
+
+export const command = Command.make("init", flags, (input) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./handler.ts")),
+    ({ initProject }) => initProject(input)
+  )
+).pipe(
+  Command.withDescription(
+    "Make a project with a flow that runs, some rows and a test, and run it on simulated answers; in a project that is there, say what is missing and add it with --yes"
+  ),
+  Command.withExamples([
+    { command: "npx @pipe/cli init my-flow", description: "From nothing to a priced, simulated result" },
+    { command: "pipe init --yes", description: "Add what the project in this folder lacks" }
+  ])
+)

@@ -1,0 +1,31 @@
+/** `pipe resume`: resumes a run that did not end. */
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as RunArgument from "../../flags/RunArgument.ts"
+import * as Run from "../run/command.ts"
+
+export const command = Command.make(
+  "resume",
+  {
+    run: RunArgument.run,
+    flow: Run.flowFile,
+    ...Run.runFlags
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./handler.ts")),
+      ({ goOn }) => goOn(input, "unfinished")
+    )
+).pipe(
+  Command.withDescription(
+    "Resume a run that was interrupted, detached or failed, or that reached its budget; finished work is reused"
+  ),
+  Command.withExamples([
+    { command: "pipe resume", description: "The last run" },
+    {
+      command: "pipe resume --detach",
+      description: "Collect the batches that are back, send what is to be sent, and leave"
+    },
+    { command: "pipe resume 20261125 --budget 10usd", description: "With a larger budget: what was spent counts" }
+  ])
+)

@@ -1,0 +1,85 @@
+/** What `pipe resume` and `pipe retry` do: a run goes on as it was begun. */
+import * as Report from "@pipe/core/Report"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs"
+import { relative, resolve } from "node:path"
+import * as Environment from "../../process/Environment.ts"
+import * as ExitCode from "../../process/ExitCode.ts"
+import * as FindRun from "../../process/FindRun.ts"
+import * as LoadFlow from "../../process/LoadFlow.ts"
+import type { RunInput } from "../run/command.ts"
+import { execute } from "../run/handler.ts"
+
+export type GoOnInput = RunInput & {
+  readonly run: Option.Option<string>
+  readonly flow: Option.Option<string>
+}
+
+/** Resumes an unfinished run, or retries the failed rows of one. */
+export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfinished" | "failed") {
+  const { run, simulate } = yield* FindRun.find(input)
+  const summary = Report.summaryOf(run)
+  const failed = summary?.rows.failed ?? 0
+  if (run.status === "running") {
+    return yield* ExitCode.refuse(`run ${run.name} is at work already (process ${run.owner.pid} on ${run.owner.host})`)
+  }
+  if (what === "unfinished" && run.status === "done") {
+    return yield* ExitCode.refuse(
+      failed > 0
+        ? `run ${run.name} is done, with ${failed} failed rows: pipe retry ${run.name} --failed`
+        : `run ${run.name} is done: there is nothing to resume`
+    )
+  }
+  if (what === "failed" && failed === 0 && run.status === "done")
+    return yield* ExitCode.refuse(`run ${run.name} has no failed rows`)
+  const { options } = run
+  if (options.tuning === true)
+    return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune, what was answered is kept`)
+  if (options.file === undefined)
+    return yield* ExitCode.refuse(`run ${run.name} was started by a program: resume it there (Runner.run with resume)`)
+  const file = yield* flowFileOf(run.name, options.file, input)
+  const flow = yield* LoadFlow.load(file)
+  return yield* execute({
+    flow,
+    file,
+    run: run.name,
+    retry: what === "failed",
+    parameters: options.parameters ?? {},
+    ...(options.limit === undefined ? undefined : { limit: options.limit }),
+    ...(options.concurrency === undefined ? undefined : { concurrency: options.concurrency }),
+    cache: options.cache ?? true,
+    overwrite: input.overwrite,
+    begun: { startedAt: run.startedAt, ...options },
+    input: {
+      ...input,
+      simulate,
+      simulateSeed: Option.orElse(input.simulateSeed, () => Option.fromUndefinedOr(options.simulateSeed)),
+      budget: input.budget.length > 0 ? input.budget : (options.budget ?? [])
+    }
+  })
+})
+
+/**
+ * The file that is loaded for a run. A store says which that is, and whoever writes to the store says so too: only a flow of this
+ * project is loaded for it, and any other by its name on the command line.
+ */
+const flowFileOf = Effect.fnUntraced(function* (run: string, file: string, input: Pick<GoOnInput, "flow">) {
+  if (Option.isSome(input.flow)) return relative(process.cwd(), resolve(input.flow.value))
+  const way = `if you trust it: pipe resume ${run} --flow ${file}`
+  if (!existsSync(file)) {
+    return yield* ExitCode.refuse(
+      `${file}: the flow file of run ${run} is not there any more: name where it is now by --flow`
+    )
+  }
+  const root = realpathSync(Environment.rootOf(process.cwd()))
+  if (relative(root, realpathSync(file)).startsWith("..")) {
+    return yield* ExitCode.refuse(
+      `${file}: the store names this file for run ${run}, and it is outside of this project: ${way}`
+    )
+  }
+  if (!statSync(file).isFile() || !/@pipe\/|\bFlow\b/.test(readFileSync(file, "utf8"))) {
+    return yield* ExitCode.refuse(`${file}: the store names this file for run ${run}, and it is no flow: ${way}`)
+  }
+  return file
+})

@@ -1,0 +1,26 @@
+/** `pipe retry`: runs the failed rows of a run again. */
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as RunArgument from "../../flags/RunArgument.ts"
+import * as Switch from "../../flags/Switch.ts"
+import * as Run from "../run/command.ts"
+
+export const command = Command.make(
+  "retry",
+  {
+    run: RunArgument.run,
+    failed: Switch.make("failed", "the failed rows (there are no others to try again)"),
+    flow: Run.flowFile,
+    ...Run.runFlags
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("../resume/handler.ts")),
+      ({ goOn }) => goOn(input, "failed")
+    )
+).pipe(
+  Command.withDescription(
+    "Run only the failed rows of a run again; its outputs are then written whole, in their order"
+  ),
+  Command.withExamples([{ command: "pipe retry last --failed" }])
+)

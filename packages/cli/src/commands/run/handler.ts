@@ -1,0 +1,284 @@
+/** What `pipe run` does. */
+import type * as Flow from "@pipe/core/Flow"
+import * as Plural from "@pipe/core/Plural"
+import * as Report from "@pipe/core/Report"
+import * as ReportText from "@pipe/core/ReportText"
+import type * as RunEvent from "@pipe/core/RunEvent"
+import * as Runner from "@pipe/core/Runner"
+import type * as RunRepo from "@pipe/core/RunRepo"
+import * as Clock from "effect/Clock"
+import * as Prompt from "effect/cli/Prompt"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
+import { relative, resolve } from "node:path"
+import * as Spending from "../../flags/Spending.ts"
+import * as StoreFlag from "../../flags/StoreFlag.ts"
+import * as Time from "../../flags/Time.ts"
+import * as ExitCode from "../../process/ExitCode.ts"
+import * as Heap from "../../process/Heap.ts"
+import * as Host from "../../process/Host.ts"
+import * as Interrupt from "../../process/Interrupt.ts"
+import * as LoadFlow from "../../process/LoadFlow.ts"
+import * as OpenStore from "../../process/OpenStore.ts"
+import * as Output from "../../process/Output.ts"
+import * as PlanText from "../../view/PlanText.ts"
+import * as View from "../../view/View.ts"
+import type { Input, RunInput } from "./command.ts"
+
+/** A run to start, or to resume. */
+export interface Session {
+  readonly flow: Flow.Any
+  readonly file: string
+  /** The run to resume. */
+  readonly run?: string
+  /** Only its failed rows. */
+  readonly retry?: boolean
+  /** As the parameters' schemas encode them. */
+  readonly parameters: { readonly [name: string]: Schema.Json }
+  readonly limit?: number
+  readonly concurrency?: number
+  readonly cache: boolean
+  readonly overwrite: boolean
+  /** What the run was begun with; flags stand over it. */
+  readonly begun?: Pick<RunRepo.Run, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
+  readonly input: RunInput
+}
+
+/** Runs a flow from its file. */
+export const runFlow = Effect.fnUntraced(function* (input: Input) {
+  const flow = yield* LoadFlow.load(input.flow)
+  const session: Session = {
+    flow,
+    file: relative(process.cwd(), resolve(input.flow)),
+    parameters: yield* Host.parametersOf(flow, input),
+    ...(Option.isSome(input.limit) ? { limit: input.limit.value } : undefined),
+    ...(Option.isSome(input.concurrency) ? { concurrency: input.concurrency.value } : undefined),
+    cache: !input.noCache,
+    overwrite: input.overwrite,
+    input
+  }
+  const unfinished = yield* unfinishedRun(session)
+  if (unfinished === undefined) return yield* execute(session)
+  // A cap that the run was begun with holds on, unless it has been reached: then going on is to go beyond it.
+  const budget =
+    input.budget.length > 0 || unfinished.status === "budget" ? input.budget : (unfinished.options.budget ?? [])
+  return yield* execute({
+    ...session,
+    run: unfinished.name,
+    begun: { startedAt: unfinished.startedAt, ...unfinished.options },
+    input: { ...input, budget }
+  })
+})
+
+const identityOf = ({ file, flow, limit, parameters }: Session): string =>
+  Host.identityOf({ file, flow: flow.name, parameters, limit })
+
+/** The unfinished run to resume, where a person at a terminal says so; otherwise a new run reuses its work. */
+const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
+  const { input } = session
+  const location = StoreFlag.resolve(input)
+  if (!session.cache || !OpenStore.exists(location)) return undefined
+  const last = yield* OpenStore.use(location, (store) => store.runs.latest(identityOf(session))).pipe(
+    Effect.catch(() => Effect.undefined)
+  )
+  if (last === undefined || last.status === "done" || last.status === "running") return undefined
+  const how =
+    last.status === "budget"
+      ? "reached its budget"
+      : last.status === "failed"
+        ? "failed"
+        : last.status === "waiting"
+          ? "was left with batches in progress"
+          : "was interrupted"
+  const isBatch = input.batch || input.detach || Option.isSome(input.deadline)
+  const output = yield* Output.Output
+  const canAsk = output.canAsk && output.canRepaint
+  const pending =
+    isBatch || input.online
+      ? 0
+      : yield* OpenStore.use(location, (store) => store.batches.pending(last.id)).pipe(
+          Effect.catch(() => Effect.succeed(0))
+        )
+  const isAsked = canAsk && !input.json && !input.quiet
+  if (pending > 0 && !isAsked) {
+    return yield* ExitCode.refuse(
+      `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid twice. Resume it: pipe resume ${last.name}; or reuse them in a new run: --batch; or send them again: --online`
+    )
+  }
+  if (input.json || input.quiet) return undefined
+  if (!canAsk) {
+    yield* Output.error(`run ${last.name} ${how}; what it has done is reused (pipe resume ${last.name} resumes it)`)
+    return undefined
+  }
+  const isResumed = yield* Prompt.run(
+    Prompt.Confirm({ message: `Run ${last.name} of this flow ${how}. Resume it?`, initial: true })
+  )
+  return isResumed ? last : undefined
+})
+
+/** Runs a flow with a view of it, and turns its end into an exit code. */
+export const execute = Effect.fnUntraced(function* (session: Session) {
+  const { file, flow, input } = session
+  // Before a store is made; the run compares its files with that.
+  const files = yield* Effect.mapError(
+    Runner.check(flow, {
+      stdout: input.json,
+      parameters: session.parameters,
+      record: { file, simulate: input.simulate },
+      stores: StoreFlag.filesOf(input)
+    }),
+    ({ message }) => ExitCode.refuse(message)
+  )
+  if (input.json && files.toStdout) {
+    return yield* ExitCode.refuse(
+      "--json writes events to standard output, and so does an output of this flow: give that output a file"
+    )
+  }
+  const budget = yield* Spending.parse(input.budget)
+  const grace = yield* Time.parse("--grace", input.grace)
+  yield* Heap.settle
+  const output = yield* Output.Output
+  const view = View.make(View.modeOf(input, output), output)
+  if (input.simulate && !input.json && !input.quiet) {
+    view.note(
+      "answers are simulated: no provider is called and nothing is paid; outputs have .simulated in their names"
+    )
+  }
+  const batch = yield* batchOf(session)
+  if (input.simulate && input.detach) {
+    return yield* ExitCode.refuse(
+      "--detach: the simulator ends with this command, and its batches with it: leave --detach or --simulate out"
+    )
+  }
+  const drain = Effect.tap(Interrupt.first, () =>
+    Effect.sync(() => {
+      if (!input.json)
+        view.note("ending: calls under way may finish. Ctrl-C again leaves at once; then resume with: pipe resume last")
+    })
+  )
+  const shape = {
+    parameters: session.parameters,
+    ...(session.limit === undefined ? undefined : { limit: session.limit }),
+    ...(session.concurrency === undefined ? undefined : { concurrency: session.concurrency }),
+    cache: session.cache
+  }
+  const exit = yield* Effect.exit(
+    Effect.provide(
+      Runner.run(flow, {
+        ...(session.run === undefined ? undefined : { resume: session.run }),
+        ...(session.retry === undefined ? undefined : { retry: session.retry }),
+        ...shape,
+        overwrite: session.overwrite,
+        record: {
+          ...shape,
+          ...(session.begun?.limit === undefined ? undefined : { limit: session.begun.limit }),
+          file,
+          simulate: input.simulate,
+          ...(Option.isSome(input.simulateSeed) ? { simulateSeed: input.simulateSeed.value } : undefined),
+          budget: input.budget,
+          ...(batch === undefined ? undefined : { batch: batch !== "off" }),
+          ...(typeof batch !== "object" || batch.deadline === undefined
+            ? undefined
+            : { deadline: Duration.toMillis(batch.deadline) })
+        },
+        identity: identityOf(session),
+        ...(budget === undefined ? undefined : { budget }),
+        ...(batch === undefined ? undefined : { batch }),
+        detach: input.detach,
+        ...(grace === undefined ? undefined : { grace }),
+        explain: input.explain,
+        rowEvents: input.json,
+        drain,
+        observe: (event) => Effect.sync(() => view.show(event))
+      }),
+      Host.layer({ ...input, view })
+    )
+  )
+  view.end()
+  if (Exit.isSuccess(exit)) {
+    if (!input.json && !input.quiet) {
+      output.err(`${ReportText.render(exit.value)}\n`)
+      const beside = yield* besidePlan(input, exit.value)
+      if (beside !== undefined) view.note(`  ${beside}`)
+    }
+    const { failed } = exit.value.rows
+    if (failed > 0 && !input.json) {
+      const { errorsFile, rows, run, unkept } = exit.value
+      const said = input.quiet ? `${Plural.count(failed)} of ${Plural.of(rows.read, "row")} failed` : "the failed rows"
+      output.err(
+        `${said}: ${unkept === true ? errorsFile : `pipe show ${run} --failed; run them again: pipe retry ${run} --failed`}\n`
+      )
+    }
+    return failed > flow.allowFailedRows ? yield* ExitCode.end(ExitCode.failed) : undefined
+  }
+  const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+  if (error === undefined) return yield* Effect.failCause(exit.cause as never)
+  if (error._tag !== "RunFailed") {
+    return yield* new ExitCode.Failure({ message: error.message, exitCode: ExitCode.usage })
+  }
+  const { summary } = error
+  if (!input.json && !input.quiet && summary.calls.attempts > 0) {
+    output.err(`${ReportText.render(withoutFailure(summary))}\n`)
+  }
+  const command = session.retry === true ? `pipe retry ${summary.run} --failed` : `pipe resume ${summary.run}`
+  const resume =
+    summary.unkept === true ? "; nothing of this run is kept, so it cannot be resumed" : `; resume with: ${command}`
+  const open = summary.batches?.open ?? 0
+  const away = open === 0 ? "" : `; ${open === 1 ? "a batch goes" : `${open} batches go`} on at the provider`
+  switch (summary.status) {
+    case "waiting":
+      if (!input.json) output.err(`${error.message}; collect with: ${command}\n`)
+      return
+    case "interrupted":
+      return yield* new ExitCode.Failure({
+        message: `interrupted${away}${resume}`,
+        exitCode: ExitCode.interrupted
+      })
+    case "budget":
+      return yield* new ExitCode.Failure({
+        message: `${error.message}${resume}${summary.unkept === true ? "" : ` ${Spending.more(input.budget, summary.cost)}`}`,
+        exitCode: ExitCode.budget
+      })
+    default:
+      // A run that read no row could not start: a missing key, a missing file.
+      return yield* new ExitCode.Failure({
+        message: `${error.message}${summary.rows.read === 0 ? "" : resume}`,
+        exitCode: summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
+      })
+  }
+})
+
+/** Whether requests go in batches: by the flags, and else as the run was begun. */
+const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
+  const time = yield* Time.parse("--deadline", input.deadline)
+  if (input.online) {
+    return input.batch || time !== undefined || input.detach
+      ? yield* ExitCode.refuse("--online asks everything at once: leave --batch, --deadline and --detach out")
+      : ("off" as const)
+  }
+  if (time !== undefined) {
+    // From now on; a run counts from when it was begun.
+    const before = begun === undefined ? 0 : (yield* Clock.currentTimeMillis) - begun.startedAt
+    return { deadline: Duration.millis(before + Duration.toMillis(time)) }
+  }
+  if (input.batch || input.detach || begun?.batch === true) {
+    return begun?.deadline === undefined ? {} : { deadline: Duration.millis(begun.deadline) }
+  }
+  return begun?.batch === false ? ("off" as const) : undefined
+})
+
+/** What was planned beside what came, where a plan was made. */
+const besidePlan = (input: RunInput, summary: RunEvent.RunFinished) =>
+  OpenStore.use(StoreFlag.resolve(input), (store) => store.runs.find(summary.run)).pipe(
+    Effect.map((run) => {
+      const plan = Report.planOf(run)
+      return plan === undefined ? undefined : PlanText.beside(plan, summary)
+    }),
+    Effect.catch(() => Effect.undefined)
+  )
+
+/** The failure itself is said last, on a line of its own. */
+const withoutFailure = ({ failure: _, ...summary }: RunEvent.RunFinished): RunEvent.RunFinished => summary

@@ -1,0 +1,46 @@
+/** `pipe runs`: what was run, and how it ended. */
+import type * as Store from "@pipe/core/Store"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Count from "../../flags/Count.ts"
+import * as StoreFlag from "../../flags/StoreFlag.ts"
+import * as Switch from "../../flags/Switch.ts"
+
+/** The newest runs, and what each has cost so far. */
+const readRuns = (limit: number) =>
+  Effect.fnUntraced(function* (store: Store.Service) {
+    const runs = yield* store.runs.list(limit)
+    const costs = yield* store.ledger.costs(runs.map(({ id }) => id))
+    return runs.map((run) => ({ run, cost: costs.get(run.id) }))
+  })
+
+export const command = Command.make(
+  "runs",
+  {
+    limit: Flag.withDefault(Count.make("limit", "at most so many, the newest first (default 20)"), 20),
+    json: Switch.make("json", "one run a line, as JSON"),
+    simulate: Switch.make("simulate", "the runs that were simulated"),
+    store: StoreFlag.flag
+  },
+  (input) =>
+    Effect.gen(function* () {
+      const [FindRun, RunText] = yield* Effect.promise(() =>
+        Promise.all([import("../../process/FindRun.ts"), import("../../view/RunText.ts")])
+      )
+      const entries = (yield* FindRun.inAll(input, readRuns(input.limit)))
+        .flat()
+        .toSorted((a, b) => b.run.startedAt - a.run.startedAt)
+        .slice(0, input.limit)
+      if (entries.length === 0) return input.json ? undefined : yield* Console.log("no run yet")
+      yield* Console.log(
+        input.json
+          ? entries.map(({ cost, run }) => JSON.stringify(RunText.toJson(run, cost))).join("\n")
+          : RunText.list(entries)
+      )
+    })
+).pipe(
+  Command.withDescription("List runs: when, how far, what they cost, and how they ended"),
+  Command.withExamples([{ command: "pipe runs --limit 5" }])
+)

@@ -1,0 +1,87 @@
+/**
+ * What commands that run flows give them: files, prices, the store, the simulator where it answers, and their log.
+ */
+import type * as Flow from "@pipe/core/Flow"
+import * as RequestKey from "@pipe/core/RequestKey"
+import * as SafeText from "@pipe/core/SafeText"
+import * as NodeHost from "@pipe/plugins/NodeHost"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Sink from "effect/Sink"
+import * as Stdio from "effect/Stdio"
+import { resolve } from "node:path"
+import { type Input, isList } from "../commands/run/command.ts"
+import * as Simulate from "../flags/Simulate.ts"
+import * as StoreFlag from "../flags/StoreFlag.ts"
+import type * as View from "../view/View.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as Log from "./Log.ts"
+import * as Output from "./Output.ts"
+
+/** Equal for runs of one flow with the same parameters: they write the same files. */
+export const identityOf = (run: {
+  readonly file: string
+  readonly flow: string
+  readonly parameters: { readonly [name: string]: Schema.Json }
+  readonly limit: number | undefined
+}): string => RequestKey.canonical([resolve(run.file), run.flow, run.parameters, run.limit ?? null])
+
+export const layer = (input: Simulate.Input & { readonly store: Option.Option<string>; readonly view: View.View }) => {
+  const log = Log.layer((message) => input.view.show({ _tag: "Warning", message }))
+  const simulator = Layer.unwrap(
+    Effect.gen(function* () {
+      const options = yield* Simulate.options(input)
+      if (options === undefined) return Layer.empty
+      const Simulator = yield* Effect.promise(() => import("@pipe/plugins/Simulator"))
+      return Simulator.layer(options)
+    })
+  )
+  // A flow reads and writes the standard streams of the command.
+  return Layer.unwrap(
+    Effect.map(Effect.all([Stdio.Stdio, Output.Output]), ([stdio, { outIsTerminal }]) =>
+      Layer.mergeAll(
+        NodeHost.layer({ store: StoreFlag.resolve(input) }),
+        Layer.succeed(Stdio.Stdio, outIsTerminal ? safe(stdio) : stdio),
+        log,
+        simulator
+      ).pipe(Layer.provide(log))
+    )
+  )
+}
+
+/** Standard output that is a terminal: rows that are written there do not command it. */
+const safe = (stdio: Stdio.Stdio): Stdio.Stdio => ({
+  ...stdio,
+  stdout: (options) =>
+    Sink.mapInput(stdio.stdout(options), (chunk: string | Uint8Array) =>
+      typeof chunk === "string" ? SafeText.withoutControls(chunk) : chunk
+    )
+})
+
+/** What was given on the command line, as the parameters' schemas encode it. */
+export const parametersOf = Effect.fnUntraced(function* (flow: Flow.Any, input: Pick<Input, "parameters">) {
+  const values: Record<string, Schema.Json> = {}
+  for (const { parameter } of flow.parameters) {
+    const given = input.parameters[parameter.name]
+    if (given === undefined || Option.isNone(given)) continue
+    const schema = parameter.schema as Schema.Codec<unknown, Schema.Json>
+    values[parameter.name] =
+      typeof given.value === "boolean"
+        ? given.value
+        : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(
+            isList(schema.ast) ? given.value.split(",").map((part) => part.trim()) : given.value
+          ).pipe(
+            Effect.flatMap(Schema.encodeEffect(schema)),
+            Effect.mapError(
+              (error) =>
+                new ExitCode.Failure({
+                  message: `--${parameter.name}: ${error.message.replace(/\s*\n\s*/g, " ")}`,
+                  exitCode: ExitCode.usage
+                })
+            )
+          )
+  }
+  return values
+})

@@ -1,0 +1,67 @@
+/** The command as a process: its streams, its signals and its exit code. */
+import * as NodeStdio from "@effect/platform-node/NodeStdio"
+import * as SafeText from "@pipe/core/SafeText"
+import * as Effect from "effect/Effect"
+import type * as Stdio from "effect/Stdio"
+import { inspect } from "node:util"
+import * as Cli from "../Cli.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as Heap from "./Heap.ts"
+import * as Interrupt from "./Interrupt.ts"
+import * as Output from "./Output.ts"
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+
+/** Runs the command to its exit code: the first signal ends it in good order, the second at once. */
+export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void => {
+  // A reader of standard output that has gone is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE" || error.code === "EIO") return
+    fail(`standard output cannot be written: ${error.message}`)
+  })
+  // Nor is a terminal that has been closed.
+  process.stderr.on("error", () => {})
+  const fiber = Effect.runFork(
+    Effect.exit(command).pipe(
+      Effect.flatMap(Cli.exitCode),
+      Effect.provide([NodeStdio.layer, Output.layer(Output.fromProcess())]),
+      Effect.provideService(Heap.IsOwn, true)
+    )
+  )
+  let isAsked = false
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (isAsked) {
+      stopListening()
+      process.kill(process.pid, signal)
+    }
+    isAsked = true
+    if (!Interrupt.tell()) fiber.interruptUnsafe()
+  }
+  for (const signal of SIGNALS) process.on(signal, onSignal)
+  // From then on a signal ends the process by itself, also where it waits for a thread that reads a device.
+  const stopListening = () => {
+    for (const signal of SIGNALS) process.off(signal, onSignal)
+  }
+  // The run ends in good order, so that its work and its books are whole.
+  let isBroken = false
+  const fail = (message: string) => {
+    if (!isBroken) process.stderr.write(`${SafeText.terminal(message)}\n`)
+    isBroken = true
+    fiber.interruptUnsafe()
+  }
+  // What a flow throws beside its steps.
+  const onStray = (error: unknown) =>
+    fail(
+      `an error outside of the steps of the flow: ${error instanceof Error ? (error.stack ?? error.message) : inspect(error)}`
+    )
+  process.on("uncaughtException", onStray)
+  process.on("unhandledRejection", onStray)
+  const keepAlive = setInterval(() => {}, 2 ** 30)
+  fiber.addObserver((exit) => {
+    clearInterval(keepAlive)
+    const code = isBroken ? ExitCode.failed : exit._tag === "Success" ? exit.value : ExitCode.interrupted
+    stopListening()
+    // What a flow has left open (a timer, a connection) does not keep the command, once its output is out.
+    process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
+  })
+}

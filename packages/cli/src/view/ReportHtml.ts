@@ -1,0 +1,261 @@
+/**
+ * A run's report as one page that needs no network: the graph with rows and money, money over time, by step, by model and
+ * by strategy, the failed rows, and the plan beside what came.
+ */
+import * as Money from "@pipe/core/Money"
+import type * as Report from "@pipe/core/Report"
+import { count, strategies } from "@pipe/core/ReportText"
+import * as Plural from "@pipe/core/Plural"
+import { readFileSync } from "node:fs"
+import * as ExchangeText from "./ExchangeText.ts"
+import * as GraphSvg from "./GraphSvg.ts"
+import { escape, json, start, table } from "./Html.ts"
+import { script } from "./ReportScript.ts"
+import { style } from "./ReportStyle.ts"
+
+const money = (amount: Money.Money, unpriced = 0): string => `${unpriced > 0 ? "≥ " : ""}${Money.format(amount)}`
+
+/** For a chart, where a picodollar does not show. */
+const dollars = (amount: Money.Money): number => Number(Money.toUsd(amount))
+
+const time = (at: number): string => new Date(at).toISOString().replace("T", " ").slice(0, 16)
+
+const duration = (milliseconds: number): string => {
+  const seconds = milliseconds / 1_000
+  return seconds < 120 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`
+}
+
+const sumBy = <A>(
+  items: ReadonlyArray<A>,
+  key: (item: A) => string,
+  amount: (item: A) => Money.Money
+): Map<string, Money.Money> => {
+  const sums = new Map<string, Money.Money>()
+  for (const item of items) sums.set(key(item), (sums.get(key(item)) ?? Money.zero) + amount(item))
+  return sums
+}
+
+const section = (title: string, content: string): string => `<section><h2>${escape(title)}</h2>${content}</section>`
+
+const chart = (name: string, label: string): string =>
+  `<div class="chart"><canvas id="${name}" role="img" aria-label="${escape(label)}"></canvas></div>`
+
+/** The whole page. */
+export const render = (report: Report.Report): string => {
+  const { summary } = report
+  const cost = Money.sum(report.spent.map((spent) => spent.cost))
+  const unpriced = report.spent.reduce((sum, spent) => sum + spent.unpriced, 0)
+  const saved = summary === undefined ? Money.zero : Money.sum(Object.values(summary.savings))
+  const data = {
+    timeline: timelineOf(report),
+    steps: [
+      ...sumBy(
+        report.spent,
+        ({ step }) => step,
+        (spent) => spent.cost
+      )
+    ].map(([name, cost]) => ({ name, cost: dollars(cost) })),
+    models: [
+      ...sumBy(
+        report.spent,
+        ({ model }) => model,
+        (spent) => spent.cost
+      )
+    ].map(([name, cost]) => ({ name, cost: dollars(cost) })),
+    savings:
+      summary === undefined
+        ? []
+        : [
+            { name: "spent", cost: dollars(summary.cost) },
+            ...strategies
+              .map(([key, name]) => ({ name, cost: dollars(summary.savings[key]) }))
+              .filter(({ cost }) => cost > 0)
+          ]
+  }
+  const facts: ReadonlyArray<readonly [string, string]> = [
+    ["cost", money(cost, unpriced)],
+    ...(summary?.fees === undefined ? [] : [["of it fees", Money.format(summary.fees)] as const]),
+    ...(summary?.calls.reaskCost === undefined
+      ? []
+      : [["for re-asks", Money.format(summary.calls.reaskCost)] as const]),
+    ...(summary?.calls.failedRowsCost === undefined
+      ? []
+      : [["for rows that failed", Money.format(summary.calls.failedRowsCost)] as const]),
+    ["saved", Money.format(saved)],
+    ["rows", summary === undefined ? "–" : count(summary.rows.read)],
+    ["failed", summary === undefined ? count(report.failures.length) : count(summary.rows.failed)],
+    ["calls", count(report.spent.reduce((sum, spent) => sum + spent.attempts, 0))],
+    ["time", summary === undefined ? "–" : duration(summary.milliseconds)]
+  ]
+  const estimated = Money.sum(report.spent.map((spent) => spent.estimatedCost))
+  const status = statusOf(report)
+  return `${start}
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
+<meta name="color-scheme" content="light dark"><title>${escape(`${report.flow} – ${report.run}`)}</title>
+<style>${style}</style></head><body><main>
+<header><h1>${escape(report.flow)}</h1><p class="sub">run ${escape(report.run)} · <span class="status ${status.kind}">${status.words}</span>${report.simulated === true ? " · simulated: no provider was called, nothing was paid" : ""} · ${time(report.startedAt)} UTC${
+    report.tries > 1 ? ` · ${report.tries} tries` : ""
+  }</p>${summary?.failure === undefined ? "" : `<p class="problem">${escape(summary.failure)}</p>`}</header>
+<dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escape(value)}</dd></div>`).join("")}</dl>
+${unpriced > 0 ? `<p class="problem">${count(unpriced)} calls have no known cost: what they cost is not in the figures.</p>` : ""}
+${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is the most that calls without a bill can have cost; most of them were cut.</p>` : ""}
+${summary === undefined ? '<p class="note">The process of this run ended before it could write its summary; what it had booked is here.</p>' : ""}
+${section("Flow", `<div class="scroll">${graphOf(report)}</div>`)}
+${data.timeline.labels.length > 0 ? section("Money over time", chart("timeline", "money over time, by step")) : ""}
+<div class="columns">
+${data.steps.length > 0 ? section("By step", chart("steps", "money by step")) : ""}
+${data.models.length > 0 ? section("By model", chart("models", "money by model")) : ""}
+</div>
+${data.savings.length > 1 ? section("Spent and saved", chart("savings", "what was spent, and what each strategy saved")) : ""}
+${report.plan === undefined ? "" : section("Plan and outcome", planOf(report, report.plan))}
+${report.spent.length === 0 ? "" : section("Books", booksOf(report))}
+${report.failures.length === 0 ? "" : section("Failed rows", failuresOf(report))}
+${report.samples.length === 0 ? "" : section("Last calls of each step", samplesOf(report))}
+<footer>made by pipe from ${escape(report.store)}</footer></main>
+<script type="application/json" id="data">${json(data)}</script>
+<script>${chartLibrary()}</script><script>${script}</script></body></html>
+`
+}
+
+/** How the run ended, as its exit code says it. */
+const statusOf = ({ status, summary }: Report.Report): { readonly kind: string; readonly words: string } => {
+  const failed = summary?.rows.failed ?? 0
+  return status === "done" && failed > 0
+    ? { kind: "failed", words: `ended with ${Plural.of(failed, "failed row")}` }
+    : { kind: status, words: status }
+}
+
+/** Text whose lines stay lines. */
+const lines = (text: string): string => text.split("\n").map(escape).join("\n")
+
+const samplesOf = (report: Report.Report): string =>
+  report.samples
+    .map(
+      ({ answer, error, model, position, request, step }) =>
+        `<details><summary>${escape(`${step}: ${position} (${model})`)}</summary><pre>${lines(
+          ExchangeText.promptText(request)
+        )}</pre><pre class="answer">${lines(answer === undefined ? (error ?? "no answer") : ExchangeText.answerText(answer))}</pre></details>`
+    )
+    .join("")
+
+/** The library's own file; it is part of the page. */
+const chartLibrary = (): string =>
+  readFileSync(new URL("chart.umd.min.js", import.meta.resolve("chart.js")), "utf8")
+    .replace(/\/\/# sourceMappingURL=.*/g, "")
+    .replaceAll("</script", "<\\/script")
+
+/** Money so far at each moment, a series for each step. */
+const timelineOf = ({ startedAt, timeline }: Report.Report) => {
+  const moments = [...new Set(timeline.map(({ at }) => at))].sort((a, b) => a - b)
+  const steps = [...new Set(timeline.map(({ step }) => step))]
+  return {
+    labels: moments.map((at) => duration(Math.max(0, at - startedAt))),
+    series: steps.map((step) => {
+      let sum = Money.zero
+      return {
+        name: step,
+        values: moments.map((at) => {
+          for (const one of timeline) if (one.at === at && one.step === step) sum += one.cost
+          return dollars(sum)
+        })
+      }
+    })
+  }
+}
+
+const graphOf = (report: Report.Report): string => {
+  const progress = new Map(report.summary?.nodes.map((node) => [node.name, node]))
+  const costs = sumBy(
+    report.spent,
+    ({ step }) => step,
+    (spent) => spent.cost
+  )
+  return GraphSvg.draw(
+    report.nodes.map(({ inputs, kind, name }) => {
+      const node = progress.get(name)
+      const cost = costs.get(name)
+      return {
+        name,
+        inputs,
+        failed: (node?.failed ?? 0) > 0,
+        lines: [
+          kind.toLowerCase(),
+          ...(node === undefined
+            ? []
+            : [
+                `${count(node.done)} rows${node.reused > 0 ? `, ${count(node.reused)} reused` : ""}`,
+                ...(node.failed > 0 ? [`${count(node.failed)} failed`] : []),
+                ...(node.skipped > 0 ? [`${count(node.skipped)} without a value`] : [])
+              ]),
+          ...(cost === undefined ? [] : [Money.format(cost)])
+        ]
+      }
+    })
+  )
+}
+
+const planOf = (report: Report.Report, plan: NonNullable<Report.Report["plan"]>): string => {
+  const came = (step: string, model: string) =>
+    report.spent.filter((spent) => spent.step === step && spent.model.startsWith(model))
+  return table(
+    ["step", "model", "planned calls", "calls", "planned cost", "cost"],
+    [
+      ...plan.lines
+        .filter((line) => line.calls > 0)
+        .map((line) => {
+          const own = came(line.step, line.model)
+          return [
+            line.step,
+            line.model,
+            count(line.calls),
+            count(own.reduce((sum, spent) => sum + spent.attempts, 0)),
+            line.cost === undefined ? "unknown" : `${Money.format(line.cost.low)} – ${Money.format(line.cost.high)}`,
+            Money.format(Money.sum(own.map((spent) => spent.cost)))
+          ]
+        }),
+      [
+        "all",
+        "",
+        count(plan.lines.reduce((sum, line) => sum + line.calls, 0)),
+        count(report.spent.reduce((sum, spent) => sum + spent.attempts, 0)),
+        `${Money.format(plan.cost.low)} – ${Money.format(plan.cost.high)}`,
+        Money.format(Money.sum(report.spent.map((spent) => spent.cost)))
+      ]
+    ],
+    2
+  )
+}
+
+const booksOf = (report: Report.Report): string =>
+  table(
+    ["step", "provider", "model", "calls", "failed", "tokens", "cost"],
+    report.spent.map((spent) => [
+      spent.step,
+      spent.provider,
+      spent.serviceTier === undefined ? spent.model : `${spent.model} (${spent.serviceTier})`,
+      count(spent.attempts),
+      count(spent.failedAttempts),
+      count(spent.tokens),
+      spent.unpriced >= spent.attempts && spent.attempts > 0 ? "unknown" : money(spent.cost, spent.unpriced)
+    ]),
+    3
+  )
+
+const failuresOf = (report: Report.Report): string => {
+  const total = report.summary?.rows.failed ?? report.failures.length
+  const more =
+    total > report.failures.length
+      ? `<p class="note">the first ${count(report.failures.length)} of ${count(total)}</p>`
+      : ""
+  return `${more}${table(
+    ["row", "node", "error", "message", "input"],
+    report.failures.map(({ error, input, message, node, position }) => [
+      position,
+      node,
+      error,
+      message,
+      input.length > 400 ? `${input.slice(0, 400).toWellFormed()}…` : input
+    ]),
+    5
+  )}`
+}

@@ -1,0 +1,88 @@
+/**
+ * The check of an object answer against its schema, and the value that it read on the way.
+ *
+ * **Details** Retry, cache and step look at the same answer: it is read and decoded for the first of them.
+ *
+ * @internal
+ */
+import type * as Schema from "effect/Schema"
+import type * as ModelClient from "../client/ModelClient.ts"
+import * as ToolCalls from "../client/ToolCalls.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as Usage from "../model/Usage.ts"
+import * as AnswerSchema from "./AnswerSchema.ts"
+import * as ObjectAnswer from "./ObjectAnswer.ts"
+
+/** What is said of an answer that was cut; `Retry` knows that asking again would only cost. */
+export const truncated = (response: ModelResponse.CompletionResponse): string =>
+  `the answer was cut at its output limit (${
+    response.usage === undefined ? "length" : `${Usage.outputTokens(response.usage)} tokens`
+  }): raise maxTokens`
+
+/** A check of answers against a schema, and what it has read. */
+export interface ObjectCheck {
+  readonly accept: ModelClient.Accept
+  /** The JSON alone, in the form of the schema. */
+  readonly text: (response: ModelResponse.CompletionResponse) => string
+  /** The response with the JSON alone for its text, in the form of the schema. */
+  readonly plain: (response: ModelResponse.CompletionResponse) => ModelResponse.CompletionResponse
+  /** The value of a response of `plain`; it is given once, since rows may share a response and change what they got. */
+  readonly take: (response: ModelResponse.CompletionResponse) => { readonly value: unknown } | undefined
+}
+
+const checks = new WeakMap<Schema.Top, ObjectCheck>()
+
+/** The check of a schema, made once. */
+export const of = (schema: Schema.Top): ObjectCheck => {
+  const known = checks.get(schema)
+  if (known !== undefined) return known
+  const read = ObjectAnswer.reader(schema)
+  const readings = new WeakMap<ModelResponse.ModelResponse, ObjectAnswer.Reading>()
+  const values = new WeakMap<ModelResponse.ModelResponse, { readonly value: unknown }>()
+  const readingOf = (response: ModelResponse.CompletionResponse): ObjectAnswer.Reading => {
+    let reading = readings.get(response)
+    if (reading === undefined) readings.set(response, (reading = read(ModelResponse.text(response))))
+    return reading
+  }
+  const accept = (response: ModelResponse.ModelResponse): string | undefined => {
+    if (response._tag !== "CompletionResponse") return undefined
+    if (ModelResponse.isTruncated(response)) return truncated(response)
+    if (ToolCalls.areIn(response)) return ToolCalls.problemOf(response, [])
+    const reading = readingOf(response)
+    return reading._tag === "Fits" ? undefined : reading.problem
+  }
+  const made: ObjectCheck = {
+    accept: Object.assign(accept, { schema: AnswerSchema.of(schema).codec }),
+    text: (response) => {
+      const reading = readingOf(response)
+      return (reading._tag === "Fits" ? reading.json : undefined) ?? ModelResponse.text(response)
+    },
+    plain: (response) => {
+      if (ToolCalls.areIn(response)) return response
+      const reading = readingOf(response)
+      if (reading._tag === "Wrong") return response
+      const plain =
+        reading.json === undefined
+          ? response
+          : {
+              ...response,
+              parts: [
+                ...response.parts.filter((part) => part.type !== "text"),
+                { type: "text" as const, text: reading.json }
+              ]
+            }
+      if (reading.value !== undefined) {
+        values.set(plain, { value: reading.value.decoded })
+        readings.delete(response)
+      }
+      return plain
+    },
+    take: (response) => {
+      const taken = values.get(response)
+      values.delete(response)
+      return taken
+    }
+  }
+  checks.set(schema, made)
+  return made
+}

@@ -1,0 +1,125 @@
+/**
+ * Requests that are gathered for one batch: their lines go to a file as they come, and what is held of each in memory is
+ * its key.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as FileSystem from "effect/FileSystem"
+import type * as PlatformError from "effect/PlatformError"
+import * as Scope from "effect/Scope"
+import type * as ModelClient from "../client/ModelClient.ts"
+import * as Money from "../price/Money.ts"
+import type * as BatchProvider from "./BatchProvider.ts"
+import type * as BatchRepo from "./BatchRepo.ts"
+import * as BatchSplit from "./BatchSplit.ts"
+
+/** A request that is to be in a batch. */
+export interface Entry extends BatchRepo.NewLine, Pick<BatchRepo.Line, "most"> {
+  /** Counted. */
+  readonly tokens: number
+  /** What it will probably cost. */
+  readonly expected: Money.Money
+  /** What a budget holds for it, and who is told what came of it. */
+  readonly admission: Pick<ModelClient.Admission, "held" | "end" | "limited"> | undefined
+}
+
+export interface BatchSpool {
+  readonly name: string
+  readonly endpoint: string
+  readonly model: string
+  readonly file: string
+  readonly fill: () => BatchSplit.Fill
+  readonly expected: () => Money.Money
+  readonly entries: ReadonlyArray<Entry>
+  /** The id of the next request. */
+  readonly nextId: () => string
+  readonly append: (
+    entry: Entry,
+    line: Uint8Array,
+    fill: BatchSplit.Fill
+  ) => Effect.Effect<void, PlatformError.PlatformError>
+  /** Ends the file. */
+  readonly finish: Effect.Effect<void, PlatformError.PlatformError>
+  /** Takes the file away. */
+  readonly discard: Effect.Effect<void>
+}
+
+/** The id of a request in a batch: letters, digits and dashes, far below the 64 characters that providers allow. */
+export const customId = (batch: string, number: number): string => `${batch}-${number}`
+
+/** The number of the request that an id belongs to; `undefined`: it is none of this batch. */
+export const numberOf = (batch: { readonly name: string }, id: string): number | undefined => {
+  if (!id.startsWith(`${batch.name}-`)) return undefined
+  const digits = id.slice(batch.name.length + 1)
+  return /^\d{1,7}$/.test(digits) ? Number(digits) : undefined
+}
+
+/** Bytes that are held before they are written. */
+const BUFFER = 1 << 20
+
+const encoder = new TextEncoder()
+
+/** Begins a file. */
+export const make = Effect.fnUntraced(function* (
+  fs: FileSystem.FileSystem,
+  options: {
+    readonly name: string
+    readonly file: string
+    readonly endpoint: string
+    readonly model: string
+    readonly frame: BatchProvider.Frame
+  }
+) {
+  const { file, frame, name } = options
+  const scope = yield* Scope.make()
+  const handle = yield* Scope.provide(fs.open(file, { flag: "w" }), scope)
+  const entries: Array<Entry> = []
+  let fill = BatchSplit.empty(frame)
+  let expected = Money.zero
+  const separator = encoder.encode(frame.separator)
+  const buffer = new Uint8Array(BUFFER)
+  let held = 0
+  /** Writes what is held when more does not fit beside it. */
+  const push = (bytes: Uint8Array): Effect.Effect<void, PlatformError.PlatformError> => {
+    if (held + bytes.length <= BUFFER) {
+      buffer.set(bytes, held)
+      held += bytes.length
+      return Effect.void
+    }
+    return Effect.andThen(
+      flush,
+      Effect.suspend(() => (bytes.length > BUFFER ? handle.writeAll(bytes) : push(bytes)))
+    )
+  }
+  const flush = Effect.suspend(() => {
+    const bytes = buffer.slice(0, held)
+    held = 0
+    return handle.writeAll(bytes)
+  })
+  yield* push(encoder.encode(frame.head))
+  const close = Scope.close(scope, Exit.void)
+  const spool: BatchSpool = {
+    ...options,
+    fill: () => fill,
+    expected: () => expected,
+    entries,
+    nextId: () => customId(name, entries.length),
+    append: (entry, line, next) =>
+      Effect.suspend(() => {
+        const isFirst = entries.length === 0
+        entries.push(entry)
+        fill = next
+        expected += entry.expected
+        return isFirst ? push(line) : Effect.andThen(push(separator), push(line))
+      }),
+    finish: Effect.suspend(() => push(encoder.encode(frame.tail))).pipe(
+      Effect.andThen(flush),
+      Effect.andThen(handle.sync),
+      Effect.andThen(close)
+    ),
+    discard: Effect.andThen(close, Effect.ignore(fs.remove(file)))
+  }
+  return spool
+})

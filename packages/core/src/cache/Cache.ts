@@ -1,0 +1,252 @@
+/**
+ * The exact cache: the answer to a request that was asked before, word for word and setting for setting.
+ *
+ * **Details** The key is `RequestKey` of the request as the stack below would send it, so a router or a default model
+ * below counts. What is kept: whole answers that the caller accepts, under the model that gave them. What is not: errors,
+ * refusals, cut and empty answers, and answers that do not fit the schema. Equal requests that are on their way together
+ * make one call, and a failure is not kept. An entry that cannot be read is a miss and is replaced. When the store fails,
+ * the run goes on without it after one warning.
+ *
+ * **Example** (answers that last a month, apart for each customer)
+ *
+ * ```ts
+ * import { Cache } from "@pipe/core"
+ *
+ * export const cache = Cache.layer({ timeToLive: "30 days", namespace: "acme" })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as OptionNames from "../client/OptionNames.ts"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Caller from "../client/Caller.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as ModelSettings from "../client/ModelSettings.ts"
+import * as Suspension from "../client/Suspension.ts"
+import * as Closure from "../closure/Closure.ts"
+import * as LayerCode from "../closure/LayerCode.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import * as CacheStore from "./CacheStore.ts"
+import * as CachedTexts from "./CachedTexts.ts"
+import * as SingleFlight from "./SingleFlight.ts"
+
+export interface Options {
+  /** How long an answer may be used again. Default: for ever; 0 keeps nothing. */
+  readonly timeToLive?: Duration.Input
+  /** Answers are shared only inside a namespace, such as a tenant's. Default: none. */
+  readonly namespace?: string
+}
+
+/** The layer's name in `ModelClient.LayerInfo`. */
+export const NAME = "Cache"
+
+/** `off`: neither reads nor writes nor shares calls under way (the command line's `--no-cache`). */
+export const Mode = CacheStore.Mode
+
+/** Answers equal requests from the `CacheStore` in context. */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | CacheStore.CacheStore> => {
+  OptionNames.check("Cache.layer", options, ["timeToLive", "namespace"])
+  const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? Duration.infinity)
+  return ModelClient.middlewareEffect(
+    (next) =>
+      Effect.gen(function* () {
+        const store = keepGoing(yield* CacheStore.CacheStore)
+        const keyFor = keysOf(options.namespace, next.layers ?? [], yield* Closure.Current)
+        const calls = SingleFlight.make<ModelResponse.ModelResponse, AiError.AiError>()
+        const read = (key: string, request: ModelRequest.ModelRequest) =>
+          Effect.withFiber((fiber) =>
+            Effect.map(store.get(key, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()), (text) =>
+              text === undefined ? undefined : recall(text, request, fiber)
+            )
+          )
+
+        const write = (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse) =>
+          Effect.withFiber<void>((fiber) => {
+            if (
+              response.origin !== "provider"
+              || !isTaken(resolved, response, fiber)
+              || !Duration.isPositive(timeToLive)
+              || fiber.getRef(ModelClient.Accept)(response) !== undefined
+            ) {
+              return Effect.void
+            }
+            const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+            const entry = (key: string): CacheStore.Entry => ({
+              key,
+              value: JSON.stringify({ ...response, paid: payerOf(fiber.getRef(Caller.Caller)) }),
+              model: response.model,
+              createdAt: now,
+              expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
+            })
+            return resolved.model === undefined || response.requestedModel === resolved.model
+              ? store.set(entry(key))
+              : // Another model stepped in below: its answer is found by those who ask for that one.
+                store.set(entry(keyFor(ModelRequest.withModel(resolved, response.requestedModel))))
+          })
+
+        const lookup = <R extends ModelRequest.ModelRequest>(
+          key: string,
+          request: R,
+          resolved: R,
+          /** Whether the row may be suspended. */
+          isSuspendable: boolean
+        ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
+          const isShared = calls.has(key)
+          const shared = calls.run(
+            key,
+            Effect.flatMap(read(key, request), (kept) =>
+              kept !== undefined
+                ? Effect.succeed(kept)
+                : Effect.tap(next.send(request), (response) => write(key, resolved, response))
+            ),
+            isSuspendable
+          ) as Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+          return isShared
+            ? Effect.map(shared, (response) => ModelResponse.again(structuredClone(response), "shared"))
+            : shared
+        }
+
+        const several = severalBy({ keyFor, read, send: next.send, write })
+        const send: ModelClient.Send = (request) =>
+          Effect.withFiber((fiber) => {
+            if (fiber.getRef(Mode) === "off") return next.send(request)
+            const resolved = next.resolve(request)
+            return isSeveral(request)
+              ? several(request, resolved)
+              : lookup(keyFor(resolved), request, resolved, fiber.getRef(Suspension.Row) !== undefined)
+          })
+        return send
+      }),
+    {
+      name: NAME,
+      ...(options.namespace === undefined ? undefined : { namespace: options.namespace }),
+      ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined)
+    }
+  )
+}
+
+/** An answer that was kept, if it is one that the caller takes; what this very row has paid is given as it came. */
+const recall = (
+  text: string,
+  request: ModelRequest.ModelRequest,
+  fiber: Fiber.Fiber<unknown, unknown>
+): ModelResponse.ModelResponse | undefined => {
+  const kept = parse(text, answerTag[request._tag])
+  if (kept === undefined || !isTaken(request, kept.response, fiber)) return undefined
+  if (fiber.getRef(ModelClient.Accept)(kept.response) !== undefined) return undefined
+  return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(Caller.Caller))
+    ? kept.response
+    : ModelResponse.again(kept.response, "cache")
+}
+
+/** Whether an answer is whole, or one that the caller takes as it is; one that calls a tool which nobody offered is none. */
+const isTaken = (
+  request: ModelRequest.ModelRequest,
+  response: ModelResponse.ModelResponse,
+  fiber: Fiber.Fiber<unknown, unknown>
+): boolean =>
+  response._tag === "EmbeddingResponse" || request._tag === "Embedding"
+    ? ModelResponse.isComplete(response)
+    : (request.tools.length > 0 || response.parts.every((part) => part.type !== "tool-call"))
+      && (ModelResponse.isComplete(response) || fiber.getRef(ModelSettings.ModelSettings).truncated === "keep")
+
+const isSeveral = (request: ModelRequest.ModelRequest): boolean =>
+  request._tag === "Embedding" && request.inputs.length > 1
+
+/** Answers a request for several vectors by its texts. */
+const severalBy = (cache: {
+  readonly keyFor: (request: ModelRequest.ModelRequest) => string
+  readonly read: (
+    key: string,
+    request: ModelRequest.Embedding
+  ) => Effect.Effect<ModelResponse.ModelResponse | undefined>
+  readonly send: ModelClient.Send
+  readonly write: (
+    key: string,
+    resolved: ModelRequest.ModelRequest,
+    response: ModelResponse.ModelResponse
+  ) => Effect.Effect<void>
+}): (<R extends ModelRequest.ModelRequest>(
+  request: R,
+  resolved: R
+) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>) => {
+  const texts: CachedTexts.Texts = {
+    read: (request) =>
+      cache.read(cache.keyFor(request), request) as Effect.Effect<ModelResponse.EmbeddingResponse | undefined>,
+    write: (request, response) => cache.write(cache.keyFor(request), request, response),
+    send: cache.send
+  }
+  return (request, resolved) =>
+    CachedTexts.send(
+      request as unknown as ModelRequest.Embedding,
+      resolved as unknown as ModelRequest.Embedding,
+      texts
+    ) as never
+}
+
+const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
+
+/**
+ * The keys of requests: what is sent, to which address, and what layers below do to it that nothing of it shows (see
+ * `LayerCode.hidden`).
+ */
+export const keysOf = (
+  namespace: string | undefined,
+  layers: ReadonlyArray<ModelClient.LayerInfo>,
+  closures: Parameters<typeof LayerCode.hidden>[1]
+): ((request: ModelRequest.ModelRequest) => string) => {
+  const hidden = LayerCode.hidden(layers, closures)
+  return (request) => {
+    const content = RequestKey.content(request, namespace)
+    const endpoint = ModelClient.endpointOf(layers, request.model ?? "")
+    const below = endpoint === "" ? hidden : `${hidden}\n${endpoint}`
+    return ContentHash.make(below === "" ? content : `${content}\n${below}`)
+  }
+}
+
+/**
+ * For which row of which run an answer was paid; outside of a run nobody is told apart. What a run has paid for a row itself is no
+ * saving: the row was suspended or stopped for what came after.
+ */
+const payerOf = ({ row, run, step }: Caller.Caller): string | undefined =>
+  run === "" ? undefined : `${run}/${step}/${row}`
+
+const parse = (
+  text: string,
+  expected: ModelResponse.ModelResponse["_tag"]
+): { readonly response: ModelResponse.ModelResponse; readonly paid: string | undefined } | undefined => {
+  const known = ModelResponse.decode(text)
+  if (Option.isNone(known) || known.value._tag !== expected) return undefined
+  const { paid, ...response } = known.value as ModelResponse.ModelResponse & { readonly paid?: string }
+  return { response, paid }
+}
+
+/** A store that is left alone after its first failure, with one warning: answers are paid for again, but the run goes on. */
+const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
+  let broken = false
+  const guard = <A>(use: () => Effect.Effect<A, CacheStore.CacheStoreError>, otherwise: A): Effect.Effect<A> =>
+    Effect.suspend(() =>
+      broken
+        ? Effect.succeed(otherwise)
+        : Effect.catch(use(), (error) => {
+            if (broken) return Effect.succeed(otherwise)
+            broken = true
+            return Effect.as(Effect.logWarning(`${error.message}; the run goes on without the cache`), otherwise)
+          })
+    )
+  return {
+    get: (key: string, now: number) => guard<string | undefined>(() => store.get(key, now), undefined),
+    set: (entry: CacheStore.Entry) => guard<void>(() => store.set(entry), undefined)
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * The provider's own prompt cache, used well: what prompts have in common is charged less from the second time on, when it
+ * stands at their beginning and is long enough.
+ *
+ * **Details**
+ *
+ * - Requests with an equal beginning stay together: the first of them goes alone, and when it is answered, which is when the
+ *   provider has its beginning, the others follow. So it is after a pause that is longer than the provider remembers.
+ * - The beginning is all that stands before the text that varies, where a step says it (`varies`); else tools and system
+ *   prompt.
+ * - For Anthropic the end of it is marked (`cache_control`). Writing costs 1.25 times the ordinary price there, reading a tenth:
+ *   a beginning that no step has declared is marked from its second time on, and one that is too short for the model never.
+ * - Requests that go in batches are left as they are: they run beside each other, so that none finds what another wrote.
+ *
+ * Put it under `Retry` and `Pack`, and over `RateLimit` and `Concurrency`.
+ *
+ * **Example** (a long instruction is paid once)
+ *
+ * ```ts
+ * import { Cache, Ledger, PromptCache, RateLimit, Retry, Stack } from "@pipe/core"
+ * import { Anthropic } from "@pipe/plugins"
+ *
+ * export const stack = Stack.make(
+ *   Ledger.layer,
+ *   Cache.layer(),
+ *   Retry.layer(),
+ *   PromptCache.layer(),
+ *   RateLimit.layer({ requestsPerMinute: 500 }),
+ *   Anthropic.layer({ model: "claude-sonnet-4-6" })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as Suspension from "../client/Suspension.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as Varying from "../flow/Varying.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import * as TokenCounter from "../model/TokenCounter.ts"
+import * as PromptCaching from "../price/PromptCaching.ts"
+
+export interface Options {
+  /** Tokens of the shortest beginning that the provider keeps. Default: by provider and model, see `PromptCaching`. */
+  readonly minTokens?: number
+  /** How long the provider keeps it after each use; Anthropic has both. Default: `"5 minutes"`. */
+  readonly timeToLive?: "5 minutes" | "1 hour"
+}
+
+/** The layer's name in `ModelClient.LayerInfo`. */
+export const NAME = "PromptCache"
+
+/** Beginnings that are remembered. */
+const REMEMBERED = 10_000
+
+/** What is known of a beginning. */
+interface Prefix {
+  /** Long enough for the provider to keep it: counted once. */
+  readonly isKept: boolean
+  /** How often it came, so far. */
+  seen: number
+  /** The provider has it until then, in milliseconds since 1970. */
+  warmUntil: number
+  /** Somebody brings it there. */
+  lead: Deferred.Deferred<void> | undefined
+}
+
+/** Sends the first of the requests with an equal beginning before the others, and marks its end where that is needed. */
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
+  ModelClient.middlewareEffect((next) => Effect.succeed(make(next, options)), { name: NAME })
+
+const make = (next: ModelClient.Service, options: Options): ModelClient.Send => {
+  const timeToLive = Duration.toMillis(options.timeToLive ?? "5 minutes")
+  const prefixes = new Map<string, Prefix>()
+
+  const prefixOf = (key: string, isKept: () => boolean): Prefix => {
+    const known = prefixes.get(key) ?? { isKept: isKept(), seen: 0, warmUntil: 0, lead: undefined }
+    prefixes.delete(key)
+    prefixes.set(key, known)
+    if (prefixes.size > REMEMBERED) prefixes.delete(prefixes.keys().next().value!)
+    return known
+  }
+
+  const go = (prefix: Prefix, send: ReturnType<ModelClient.Send>): typeof send =>
+    Effect.withFiber((fiber) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const noteUse = <A, E>(effect: Effect.Effect<A, E>, lead?: Deferred.Deferred<void>) =>
+        Effect.onExitPrimitive(effect, (exit) => {
+          if (Exit.isSuccess(exit)) prefix.warmUntil = clock.currentTimeMillisUnsafe() + timeToLive
+          if (lead !== undefined) {
+            prefix.lead = undefined
+            Deferred.doneUnsafe(lead, Effect.void)
+          }
+          return undefined
+        })
+      if (prefix.warmUntil > clock.currentTimeMillisUnsafe()) return noteUse(send)
+      if (prefix.lead !== undefined)
+        return Effect.andThen(
+          Deferred.await(prefix.lead),
+          Effect.suspend(() => go(prefix, send))
+        )
+      return noteUse(send, (prefix.lead = Deferred.makeUnsafe()))
+    })
+
+  const send = (request: ModelRequest.ModelRequest): ReturnType<ModelClient.Send> =>
+    Effect.withFiber((fiber) => {
+      if (request._tag !== "Completion") return next.send(request)
+      const model = next.resolve(request).model ?? ""
+      const rule = PromptCaching.ruleOf(ModelClient.providerOf(next.layers, model), model)
+      const minimum = options.minTokens ?? rule?.minimum
+      if (minimum === undefined || Suspension.goesInBatch(next.layers, fiber)) return next.send(request)
+      const text = fiber.getRef(Varying.Varying)?.text
+      const place = text === undefined ? undefined : Varying.find(request, text)
+      const common = place === undefined ? systemOf(request) : Varying.before(request, place)
+      const prefix = prefixOf(
+        ContentHash.make(RequestKey.canonical([model, common])),
+        () => TokenCounter.inputTokens(fiber.getRef(TokenCounter.TokenCounter), common) >= minimum
+      )
+      if (!prefix.isKept) return next.send(request)
+      prefix.seen++
+      if (rule?.isMarked !== true) return go(prefix, next.send(request))
+      // Who knows whether it comes again? Writing it costs more than sending it.
+      if (place === undefined && prefix.seen === 1) return next.send(request)
+      const control = { type: "ephemeral", ...(options.timeToLive === "1 hour" ? { ttl: "1h" } : undefined) }
+      const endsBefore = place === undefined || (place.from === 0 && (place.part ?? 0) === 0)
+      return go(
+        prefix,
+        next.send(
+          endsBefore
+            ? markSystem(request, control)
+            : Varying.split(request, place, { anthropic: { cacheControl: control } })
+        )
+      )
+    })
+  return send as ModelClient.Send
+}
+
+/** Tools and leading system messages alone. */
+const systemOf = (request: ModelRequest.Completion): ModelRequest.Completion => {
+  const other = request.messages.findIndex(({ role }) => role !== "system")
+  return { ...request, messages: request.messages.slice(0, other < 0 ? undefined : other) }
+}
+
+const markSystem = (
+  request: ModelRequest.Completion,
+  cacheControl: { readonly type: string }
+): ModelRequest.Completion => {
+  const last = systemOf(request).messages.length - 1
+  const message = request.messages[last]
+  return message === undefined
+    ? request
+    : {
+        ...request,
+        messages: request.messages.with(last, {
+          ...message,
+          options: { ...message.options, anthropic: { cacheControl } }
+        } as ModelRequest.Message)
+      }
+}

@@ -1,0 +1,122 @@
+/**
+ * Requests for embeddings that hold more than an endpoint takes, in parts; and one bad text, apart from the others.
+ *
+ * @internal
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Utf8 from "../encoding/Utf8.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as Usage from "../model/Usage.ts"
+
+/** The most that one request may hold. */
+export interface Limits {
+  readonly inputs: number
+  /** Of all inputs together, in UTF-8: a token is seldom less than one. */
+  readonly bytes: number
+}
+
+type Send = (request: ModelRequest.Embedding) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
+
+/** The inputs in groups that an endpoint takes. */
+const groupsOf = (inputs: ReadonlyArray<string>, limits: Limits): ReadonlyArray<ReadonlyArray<string>> => {
+  const groups: Array<Array<string>> = []
+  let size = 0
+  for (const input of inputs) {
+    const last = groups.at(-1)
+    const bytes = Utf8.byteLength(input)
+    if (last === undefined || last.length >= limits.inputs || size + bytes > limits.bytes) {
+      groups.push([input])
+      size = bytes
+    } else {
+      last.push(input)
+      size += bytes
+    }
+  }
+  return groups
+}
+
+/** The answers to parts of a request as one. */
+const merge = (parts: ReadonlyArray<ModelResponse.EmbeddingResponse>): ModelResponse.EmbeddingResponse => {
+  const { usage: _, ...first } = parts[0]!
+  const usages = parts.map(({ usage }) => usage)
+  return {
+    ...first,
+    vectors: parts.flatMap(({ vectors }) => vectors),
+    ...(usages.every((usage) => usage !== undefined) ? { usage: usages.reduce(Usage.add) } : undefined)
+  }
+}
+
+/** Sends a request, in as many parts as it takes. */
+export const send = (
+  request: ModelRequest.Embedding,
+  limits: Limits | undefined,
+  one: Send
+): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> => {
+  const { inputs } = request
+  if (limits === undefined) return one(request)
+  const size = inputs.length > 1 ? inputs.reduce((sum, input) => sum + Utf8.byteLength(input), 0) : 0
+  if (inputs.length <= limits.inputs && size <= limits.bytes) return one(request)
+  return Effect.map(
+    Effect.forEach(groupsOf(inputs, limits), (inputs) => one({ ...request, inputs }), { concurrency: 4 }),
+    merge
+  )
+}
+
+/** Whether a failure may be that of one input, and not of those beside it: such a request is not billed. */
+const isOfInput = (error: AiError.AiError): boolean =>
+  error.reason._tag === "ContentPolicyError"
+  || ModelFailure.isDenied(error)
+  || (error.reason._tag === "InvalidRequestError" && !ModelFailure.isForAll(error) && !ModelFailure.mayBeBilled(error))
+
+/** Requests that the search for refused inputs takes at most: what is left then fails as a whole. */
+const MOST_REQUESTS = 100
+
+/**
+ * Sends what several callers want at once, and completes each. Where the request is refused, it is sent in halves, so that a bad
+ * input (an empty text, one that is too long) fails alone.
+ */
+export const together = <A>(
+  items: ReadonlyArray<A>,
+  send: (items: ReadonlyArray<A>) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>,
+  complete: (items: ReadonlyArray<A>, exit: Exit.Exit<ModelResponse.EmbeddingResponse, AiError.AiError>) => void
+): Effect.Effect<void> => {
+  let left = MOST_REQUESTS
+  const ask = (items: ReadonlyArray<A>): Effect.Effect<void> =>
+    Effect.flatMap(Effect.exit(send(items)), (exit) => {
+      const failure = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
+      if (failure === undefined || items.length === 1 || !isOfInput(failure.error) || (left -= 2) < 0) {
+        return Effect.sync(() => complete(items, exit))
+      }
+      const middle = Math.ceil(items.length / 2)
+      return Effect.andThen(ask(items.slice(0, middle)), ask(items.slice(middle)))
+    })
+  return ask(items)
+}
+
+/** The response, where it has a vector of finite numbers for each input, all of one length. */
+export const checked = (
+  request: ModelRequest.Embedding,
+  response: ModelResponse.EmbeddingResponse
+): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> => {
+  const { vectors } = response
+  const length = vectors[0]?.length ?? 0
+  const isWhole =
+    length > 0 && vectors.every((vector) => vector.length === length && vector.every((value) => Number.isFinite(value)))
+  if (isWhole && vectors.length === request.inputs.length) return Effect.succeed(response)
+  return Effect.fail(
+    AiError.make({
+      module: response.provider,
+      method: "send",
+      reason: new AiError.InvalidResponseError({
+        description: isWhole
+          ? `the answer has ${vectors.length} vectors for ${request.inputs.length} texts`
+          : "the answer has a vector that is empty, of another length, or not of finite numbers"
+      })
+    })
+  )
+}

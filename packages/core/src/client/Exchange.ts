@@ -1,0 +1,35 @@
+/**
+ * What was sent to a model for a row, and what came back: for people to look at. The runner keeps some of it; nothing of it is part of
+ * the books.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type { ModelRequest } from "../model/ModelRequest.ts"
+import type { ModelResponse } from "../model/ModelResponse.ts"
+import type { Usage } from "../model/Usage.ts"
+import type { Money } from "../price/Money.ts"
+import type * as Caller from "./Caller.ts"
+
+/** One attempt at a provider, or an answer that needed none. */
+export interface Exchange {
+  readonly caller: Caller.Caller
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly milliseconds: number
+  /** `attempt`: it was sent; else where the answer was found: the cache, a batch, another row. */
+  readonly origin: "attempt" | "batch" | "gathered" | Exclude<ModelResponse["origin"], "provider">
+  readonly provider: string
+  readonly model: string
+  readonly request: ModelRequest
+  readonly response?: ModelResponse | undefined
+  readonly error?: string | undefined
+  readonly usage?: Usage | undefined
+  /** Picodollars; `undefined`: not known. */
+  readonly cost?: Money | undefined
+}
+
+/** Receives every exchange of a run. Default: nobody looks. */
+export const Observer = Context.Reference<((exchange: Exchange) => void) | undefined>("@pipe/core/Exchange/Observer", {
+  defaultValue: () => undefined
+})

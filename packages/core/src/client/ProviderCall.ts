@@ -1,0 +1,109 @@
+/**
+ * One physical attempt at a provider: let through by the guard, noted before it is sent, and booked however it ends.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import type { ModelRequest } from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import type { Admission, Call, Ended, Guard, Meter, Send } from "./ModelClient.ts"
+import * as ModelSettings from "./ModelSettings.ts"
+
+/** Whether the caller takes an answer without anything in it. */
+const keepsEmpty = (): boolean => Fiber.getCurrent()?.getRef(ModelSettings.ModelSettings).truncated === "keep"
+
+interface Hooks {
+  readonly clock: Clock.Clock
+  readonly meter: Meter
+  readonly guard: Guard | undefined
+}
+
+type Of<R extends ModelRequest> = Call & { readonly request: R }
+
+type Answer<R extends ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+
+/** Attempts by a function that asks the provider. */
+export const make = (send: Send) => {
+  const attempt = <R extends ModelRequest>(call: Of<R>, { clock, meter }: Hooks, admission?: Admission): Answer<R> => {
+    const end = (outcome: Ended) => {
+      const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
+      // Whatever one of them makes of it, the other is told.
+      try {
+        admission?.end(ended)
+      } finally {
+        meter.end(ended)
+      }
+    }
+    return Effect.onExitPrimitive(Effect.map(send(call.request), ModelResponse.sound), (exit) => {
+      if (Exit.isSuccess(exit)) {
+        end({ response: exit.value, billed: "yes" })
+        // One that a guard has cut is sent again.
+        if (admission?.limited === true && ModelResponse.isTruncated(exit.value)) return undefined
+        const refused = ModelFailure.refusal(exit.value, keepsEmpty)
+        return refused === undefined ? undefined : Effect.fail(refused)
+      }
+      const failed = exit.cause.reasons.find(Cause.isFailReason)
+      end(
+        failed === undefined
+          ? { billed: "unknown" }
+          : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
+      )
+      return undefined
+    })
+  }
+
+  const begin = <R extends ModelRequest>(call: Of<R>, hooks: Hooks): Answer<R> => {
+    const before = hooks.meter.begin(call)
+    const sent = attempt(call, hooks)
+    return before === undefined ? sent : Effect.andThen(before, sent)
+  }
+
+  /** What a guard has let through goes from its reservation to its end without a gap in which it could be lost. */
+  const guarded = <R extends ModelRequest>(call: Of<R>, guard: Guard, hooks: Hooks): Answer<R> =>
+    Effect.flatMap(
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(guard(call), (admission) => {
+          const admitted = { ...call, request: admission.request, startedAt: hooks.clock.currentTimeMillisUnsafe() }
+          const before = hooks.meter.begin(admitted)
+          const sent = Effect.map(Effect.result(restore(attempt(admitted, hooks, admission))), (result) => ({
+            result,
+            admission
+          }))
+          return before === undefined
+            ? sent
+            : Effect.andThen(
+                Effect.onExit(restore(before), (exit) =>
+                  Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => admission.end({ billed: "no" }))
+                ),
+                sent
+              )
+        })
+      ),
+      ({ admission, result }) => {
+        const { limited, request } = admission
+        if (!limited) return Effect.fromResult(result)
+        const again = (changes: Pick<Call, "room"> = {}) =>
+          Effect.suspend(() =>
+            guarded({ ...call, ...changes, startedAt: hooks.clock.currentTimeMillisUnsafe() }, guard, hooks)
+          )
+        if (Result.isSuccess(result)) {
+          // Cut by a limit that the caller has not set: paid, and sent again with a larger one, or refused.
+          return ModelResponse.isTruncated(result.success) ? again() : Effect.succeed(result.success)
+        }
+        // The model takes no limit so large, or has no room for it: sent again with the largest that it takes.
+        const largest = ModelFailure.outputLimit(result.failure)
+        const sent = request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0
+        return largest !== undefined && largest < sent ? again({ room: largest }) : Effect.fail(result.failure)
+      }
+    )
+
+  return <R extends ModelRequest>(call: Of<R>, hooks: Hooks): Answer<R> =>
+    hooks.guard === undefined ? begin(call, hooks) : guarded(call, hooks.guard, hooks)
+}

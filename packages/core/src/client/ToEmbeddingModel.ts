@@ -1,0 +1,135 @@
+/**
+ * `effect/ai`'s `EmbeddingModel` on top of a `ModelClient`.
+ *
+ * **Details** Calls of `EmbeddingModel.embed` that are made together travel as one request, where they ask for the same
+ * model and settings. A text that the provider refuses fails alone. Set the model by `ModelSettings`, a step's `model`, or the flow's.
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as RequestResolver from "effect/RequestResolver"
+import * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import * as Usage from "../model/Usage.ts"
+import * as CallOutcome from "./CallOutcome.ts"
+import * as Caller from "./Caller.ts"
+import * as EmbeddingParts from "./EmbeddingParts.ts"
+import * as ModelClient from "./ModelClient.ts"
+import * as ModelSettings from "./ModelSettings.ts"
+import * as Suspension from "./Suspension.ts"
+import * as Watch from "./Watch.ts"
+
+/** The `EmbeddingModel` of a client. */
+export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
+  const send = (inputs: ReadonlyArray<string>) =>
+    Effect.withFiber<ModelResponse.EmbeddingResponse, AiError.AiError>((fiber) =>
+      client.send(requestOf(inputs, fiber.getRef(ModelSettings.ModelSettings)))
+    )
+  const resolver = makeResolver(send)
+  const whole = EmbeddingModel.make({
+    embedMany: ({ inputs }) =>
+      Effect.map(send(inputs), (response) => ({
+        results: response.vectors.map((vector) => [...vector]),
+        usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
+      }))
+  })
+  return Effect.map(whole, (model) => ({ ...model, resolver, embed: embedBy(resolver) }))
+}
+
+const requestOf = (inputs: ReadonlyArray<string>, settings: ModelSettings.ModelSettings): ModelRequest.Embedding =>
+  ModelRequest.embedding({
+    inputs,
+    ...(settings.model === undefined ? undefined : { model: settings.model }),
+    ...(settings.dimensions === undefined ? undefined : { dimensions: settings.dimensions }),
+    ...(settings.providerOptions === undefined ? undefined : { providerOptions: settings.providerOptions })
+  })
+
+type Resolver = RequestResolver.RequestResolver<EmbeddingModel.EmbeddingRequest>
+
+/** Gathers the texts that are asked for together. */
+const makeResolver = (
+  send: (inputs: ReadonlyArray<string>) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
+): Resolver => {
+  /** Rows that may be suspended send for themselves: a row cannot be suspended while it waits for another row's call. */
+  const numbers = new WeakMap<Suspension.Row, number>()
+  let number = 0
+  const numberOf = (row: Suspension.Row | undefined): number => {
+    if (row === undefined) return 0
+    const known = numbers.get(row) ?? ++number
+    numbers.set(row, known)
+    return known
+  }
+  return RequestResolver.makeGrouped<EmbeddingModel.EmbeddingRequest, string>({
+    key: ({ context }) =>
+      RequestKey.canonical([
+        Context.get(context, ModelSettings.ModelSettings),
+        Context.get(context, Caller.Caller).step,
+        numberOf(Context.get(context, Suspension.Row))
+      ]),
+    resolver: (entries) =>
+      EmbeddingParts.together(
+        entries,
+        // Whether a row's own text has failed is known when it is answered, and not by what was sent with it.
+        (some) =>
+          Effect.provideContext(
+            Effect.provideService(send(some.map(({ request }) => request.input)), CallOutcome.CallOutcome, undefined),
+            entries[0].context
+          ),
+        (some, exit) => {
+          for (const [at, entry] of some.entries()) {
+            entry.completeUnsafe(
+              Exit.map(exit, ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[at]! }))
+            )
+          }
+        }
+      )
+  })
+}
+
+/** The vector of one text. What a row asks is its own text, whichever request it goes in. */
+const embedBy =
+  (resolver: Resolver): EmbeddingModel.EmbeddingModel["embed"] =>
+  (input) =>
+    Effect.withFiber((fiber) => {
+      const request = requestOf([input], fiber.getRef(ModelSettings.ModelSettings))
+      const embedded = Effect.onExitPrimitive(
+        Effect.withSpan(
+          Effect.request(new EmbeddingModel.EmbeddingRequest({ input }), resolver),
+          "EmbeddingModel.embed"
+        ),
+        (exit) => {
+          const note = Exit.isFailure(exit) ? CallOutcome.failed : CallOutcome.succeeded
+          note(fiber, request)
+          return undefined
+        }
+      )
+      const watch = fiber.getRef(Watch.Watch)
+      if (watch === undefined) return embedded
+      const sent = Effect.map(
+        Effect.provideService(embedded, Watch.Watch, undefined),
+        ({ vector }): ModelResponse.EmbeddingResponse => ({
+          _tag: "EmbeddingResponse",
+          provider: "",
+          model: request.model ?? "",
+          requestedModel: request.model ?? "",
+          origin: "provider",
+          vectors: [vector]
+        })
+      )
+      return Effect.map(
+        watch(request, sent),
+        ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[0]! })
+      )
+    })
+
+/** Provides `EmbeddingModel` from the `ModelClient` in context. */
+export const layer: Layer.Layer<EmbeddingModel.EmbeddingModel, never, ModelClient.ModelClient> = Layer.effect(
+  EmbeddingModel.EmbeddingModel,
+  Effect.flatMap(ModelClient.ModelClient, (client) => make(client))
+)

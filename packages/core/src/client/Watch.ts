@@ -1,0 +1,30 @@
+/**
+ * Sees the calls of a step at the top of the stack: each request before it is sent, with what would send it. What it returns takes
+ * the place of the call.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import type * as ModelClient from "./ModelClient.ts"
+
+export type Watch = <R extends ModelRequest.ModelRequest>(
+  request: R,
+  send: Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+
+export const Watch = Context.Reference<Watch | undefined>("@pipe/core/Watch", { defaultValue: () => undefined })
+
+/** A stack whose requests can be seen; what its layers ask for themselves is no request of the step. */
+export const over = (client: ModelClient.Service): ModelClient.Service => ({
+  ...client,
+  send: (request) =>
+    Effect.withFiber((fiber) => {
+      const watch = fiber.getRef(Watch)
+      const sent = client.send(request)
+      return watch === undefined ? sent : watch(request, Effect.provideService(sent, Watch, undefined))
+    })
+})

@@ -1,0 +1,180 @@
+/**
+ * Values of steps as text, so that they can be kept and are the same when they come back: JSON, and beside it dates, big
+ * integers, maps, sets, bytes, `Option`s, `undefined` and the numbers that JSON has not. A value with anything else in it
+ * (an instance of a class, a function) cannot be kept.
+ *
+ * **Example** (there and back)
+ *
+ * ```ts
+ * import { StoredValue } from "@pipe/core"
+ * import { Option } from "effect"
+ *
+ * StoredValue.encode({ text: "bee" }) // => "{\"text\":\"bee\"}"
+ * StoredValue.decode(StoredValue.encode([new Date(0), 5n])!) // => Option.some([new Date(0), 5n])
+ * StoredValue.decode("{") // => Option.none()
+ * StoredValue.encode(() => 1) // => undefined
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Base64 from "effect/encoding/Base64"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as RequestKey from "../model/RequestKey.ts"
+
+/** Marks what is not plain JSON: `{"~":["date",…]}`. */
+const MARK = "~"
+
+const isRecord = (value: object): value is Record<string, unknown> => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+/** Levels of lists and records that a value may have: what walks over it recurses. */
+const DEPTH = 1_000
+
+const isPlain = (value: unknown, left = DEPTH): boolean => {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return true
+    case "number":
+      return Number.isFinite(value) && !Object.is(value, -0)
+    case "object": {
+      if (value === null) return true
+      if (left === 0) return false
+      if (Array.isArray(value)) {
+        for (let i = 0; i < value.length; i++) if (!isPlain(value[i], left - 1)) return false
+        return true
+      }
+      if (!isRecord(value) || Object.getOwnPropertySymbols(value).length > 0) return false
+      for (const key in value) if (key === MARK || !isPlain(value[key], left - 1)) return false
+      return true
+    }
+    default:
+      return false
+  }
+}
+
+class NotKept extends Error {}
+
+const mark = (tag: string, ...rest: ReadonlyArray<unknown>) => ({ [MARK]: [tag, ...rest] })
+
+/** `sorted`: also the fields of records that need a mark stand in their order. */
+const toJson = (value: unknown, sorted: boolean, left = DEPTH): unknown => {
+  const inner = (item: unknown) => toJson(item, sorted, left - 1)
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return value
+    case "undefined":
+      return mark("undefined")
+    case "bigint":
+      return mark("bigint", value.toString())
+    case "number":
+      return Number.isFinite(value) && !Object.is(value, -0)
+        ? value
+        : mark("number", Object.is(value, -0) ? "-0" : String(value))
+    case "object": {
+      if (value === null) return value
+      if (left === 0) throw new NotKept()
+      if (Array.isArray(value)) return Array.from(value, inner)
+      if (value instanceof Date) return mark("date", value.getTime())
+      if (value instanceof Map)
+        return mark(
+          "map",
+          Array.from(value, ([key, item]) => [inner(key), inner(item)])
+        )
+      if (value instanceof Set) return mark("set", Array.from(value, inner))
+      if (value instanceof Uint8Array) return mark("bytes", Base64.encode(value))
+      if (value instanceof URL) return mark("url", value.href)
+      if (Option.isOption(value)) return Option.isSome(value) ? mark("some", inner(value.value)) : mark("none")
+      if (!isRecord(value) || Object.getOwnPropertySymbols(value).length > 0) throw new NotKept()
+      const entries = Object.entries(value).map(([key, item]) => [key, inner(item)] as const)
+      if (!(MARK in value)) return Object.fromEntries(entries)
+      return mark("record", sorted ? entries.sort(([a], [b]) => (a < b ? -1 : 1)) : entries)
+    }
+    default:
+      throw new NotKept()
+  }
+}
+
+/** What a value is as text; `undefined` for one that cannot be kept, for a getter of its own that throws too. */
+const kept = (value: unknown, toText: (value: unknown) => string): string | undefined => {
+  try {
+    return toText(value)
+  } catch {
+    return undefined
+  }
+}
+
+/** The text of a value; `undefined` when it cannot be kept. */
+export const encode = (value: unknown): string | undefined =>
+  kept(value, (value) => JSON.stringify(isPlain(value) ? value : toJson(value, false)))
+
+/** Whether the fields of all records of a plain value stand in their order: then its JSON is canonical as it is. */
+const isSorted = (value: unknown): boolean => {
+  if (typeof value !== "object" || value === null) return true
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) if (!isSorted(value[i])) return false
+    return true
+  }
+  let last = ""
+  const record = value as Record<string, unknown>
+  for (const key in record) {
+    if (key < last || !isSorted(record[key])) return false
+    last = key
+  }
+  return true
+}
+
+/** A text that is equal for equal values, whatever the order of their fields; `undefined` when it cannot be told. */
+export const canonical = (value: unknown): string | undefined =>
+  kept(value, (value) => {
+    if (!isPlain(value)) return RequestKey.canonical(toJson(value, true))
+    return isSorted(value) ? JSON.stringify(value) : RequestKey.canonical(value)
+  })
+
+const revive = (value: unknown): unknown => {
+  if (typeof value !== "object" || value === null) return value
+  if (Array.isArray(value)) return value.map(revive)
+  const record = value as Record<string, unknown>
+  const marked = record[MARK]
+  if (!Array.isArray(marked))
+    return Object.fromEntries(Object.entries(record).map(([key, item]) => [key, revive(item)]))
+  const [tag, content] = marked as [string, unknown]
+  switch (tag) {
+    case "bigint":
+      return BigInt(content as string)
+    case "number":
+      return Number(content)
+    case "date":
+      return new Date((content as string | null) ?? Number.NaN)
+    case "map":
+      return new Map((content as ReadonlyArray<[unknown, unknown]>).map(([key, item]) => [revive(key), revive(item)]))
+    case "set":
+      return new Set((content as ReadonlyArray<unknown>).map(revive))
+    case "bytes":
+      return Result.getOrThrow(Base64.decode(content as string))
+    case "url":
+      return new URL(content as string)
+    case "some":
+      return Option.some(revive(content))
+    case "none":
+      return Option.none()
+    case "record":
+      return Object.fromEntries((content as ReadonlyArray<[string, unknown]>).map(([key, item]) => [key, revive(item)]))
+    default:
+      return undefined
+  }
+}
+
+/** The value of a text that `encode` gave; none of any other text. */
+export const decode = (text: string): Option.Option<unknown> => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return Option.some(text.includes(`"${MARK}"`) ? revive(value) : value)
+  } catch {
+    return Option.none()
+  }
+}

@@ -1,0 +1,327 @@
+/**
+ * The books: one entry for each physical attempt, booked at the provider's edge, and one for each answer, with what it
+ * saved. Put it at the top of a stack.
+ *
+ * **Details** What a cascade asked beside the answer that it gives (`discarded`) is taken off what routing saved: both
+ * answers are in the row's cost. Attempts are seen wherever they happen below (through `ModelClient.Meter`), so retries, re-asks and
+ * fallbacks are all counted. For every answer: `spent = baseline + wasted - savings`, to the picodollar, where `wasted`
+ * is what attempts cost that gave no answer. A price that is not known is `undefined`, never 0; its model is warned of
+ * once.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as CallOutcome from "../client/CallOutcome.ts"
+import * as Caller from "../client/Caller.ts"
+import * as Exchange from "../client/Exchange.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as Suspension from "../client/Suspension.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as SafeText from "../encoding/SafeText.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Charge from "../price/Charge.ts"
+import * as Money from "../price/Money.ts"
+import * as Price from "../price/Price.ts"
+import * as Pricing from "../price/Pricing.ts"
+import * as LedgerEntry from "./LedgerEntry.ts"
+
+export type { AnswerEntry, AttemptEntry, Savings } from "./LedgerEntry.ts"
+
+/** An entry of either kind. */
+export type Entry = LedgerEntry.LedgerEntry
+
+/** Receives the entries of a run, in the order in which they happen. The runner sets it. */
+export const Book = Context.Reference<(entry: Entry) => void>("@pipe/core/Ledger/Book", {
+  defaultValue: () => () => {}
+})
+
+/**
+ * Notes a call before it is sent, and gives it a number: a process that is killed leaves its calls behind, to be booked at
+ * the most that they can have cost. The runner sets it.
+ */
+export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effect<number>) | undefined>(
+  "@pipe/core/Ledger/Calls",
+  { defaultValue: () => undefined }
+)
+
+/** Whether a ledger above books already: each attempt and answer is booked once, however many there are. */
+const IsBooked = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
+
+const unpriced = (
+  pricing: Pricing.Service,
+  { at, model, provider, serviceTier, usage }: LedgerEntry.AttemptEntry
+): string => {
+  if (serviceTier !== undefined) {
+    return `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Name a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
+  }
+  return Option.isSome(pricing.lookup({ at, model, provider }))
+    ? `no price is known for what a call of ${provider} model ${model} used (${partsOf(usage)}): its cost is unknown, not 0. Give it in the flow: prices: { "${model}": { input: 0.15, output: 0.6, inputAudio: 10, perSearch: 0.01 } } (USD per million tokens, and for each search)`
+    : `no price is known for ${provider} model ${model}: its cost is unknown, not 0. ${Pricing.advice(pricing, { at, model, provider })}`
+}
+
+/** What of a usage has a price of its own, in words. */
+const partsOf = (usage: Usage.Usage | undefined): string =>
+  [...Usage.rareClasses, "searches" as const]
+    .flatMap((name) => ((usage?.[name] ?? 0) > 0 ? [`${usage![name]} ${RARE[name]}`] : []))
+    .join(", ")
+
+const RARE = {
+  inputAudio: "tokens of audio as input",
+  inputImage: "tokens of images as input",
+  outputAudio: "tokens of audio as output",
+  outputImage: "tokens of images as output",
+  searches: "searches of the web"
+}
+
+/** Books attempts and answers of everything below; under another ledger it leaves that to the one above. */
+export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
+  ModelClient.middlewareEffect((next) => Effect.map(Pricing.Pricing, (pricing) => over(next.send, pricing)), {
+    name: "Ledger"
+  })
+
+/** The same over a function that sends: the runner has one over every stack. */
+export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelClient.Send => {
+  const warned = new Set<string>()
+  return (request) =>
+    Effect.withFiber((fiber) => {
+      if (fiber.getRef(IsBooked)) return send(request)
+      const clock = fiber.getRef(Clock.Clock)
+      const book = fiber.getRef(Book)
+      const calls = fiber.getRef(Calls)
+      const caller = fiber.getRef(Caller.Caller)
+      const above = fiber.getRef(ModelClient.Meter)
+      const observe = fiber.getRef(Exchange.Observer)
+      const startedAt = clock.currentTimeMillisUnsafe()
+      let attempts = 0
+      let warnings: Array<string> | undefined
+      let numbers: Map<ModelClient.Call, number> | undefined
+
+      const most = (call: ModelClient.Call) => Charge.most(pricing, call)
+
+      const begin: ModelClient.Meter["begin"] = (call) => {
+        const noted =
+          calls === undefined
+            ? undefined
+            : Effect.map(
+                calls({
+                  caller,
+                  at: call.startedAt,
+                  provider: call.provider,
+                  model: call.request.model ?? "",
+                  ...toNote(most(call))
+                }),
+                (number) => {
+                  numbers ??= new Map()
+                  numbers.set(call, number)
+                }
+              )
+        const more = above.begin(call)
+        return noted === undefined || more === undefined ? (noted ?? more) : Effect.andThen(noted, more)
+      }
+
+      const end: ModelClient.Meter["end"] = (attempt) => {
+        attempts++
+        const { call } = attempt
+        const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), () => most(call))
+        const doubt = entry.unknown === "price" ? unpriced(pricing, entry) : (entry.usage?.inconsistent ?? entry.doubt)
+        if (doubt !== undefined && !warned.has(doubt)) {
+          warned.add(doubt)
+          warnings = [...(warnings ?? []), doubt]
+        }
+        book(entry)
+        observe?.(toSent(entry, attempt))
+        above.end(attempt)
+      }
+
+      return Effect.onExitPrimitive(
+        send(request).pipe(
+          Effect.provideService(ModelClient.Meter, { begin, end }),
+          Effect.provideService(IsBooked, true)
+        ),
+        (exit) => {
+          if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
+          else CallOutcome.succeeded(fiber, request)
+          if (Exit.isSuccess(exit) && isNew(fiber.getRef(Suspension.Row), request)) {
+            const now = clock.currentTimeMillisUnsafe()
+            const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)
+            book(entry)
+            if (attempts === 0) observe?.(toFound(entry, request, exit.value))
+          }
+          return warnings === undefined
+            ? undefined
+            : Effect.forEach(warnings, (text) => Effect.logWarning(text), {
+                discard: true
+              })
+        }
+      )
+    })
+}
+
+const isNew = (row: Suspension.Row | undefined, request: ModelRequest.ModelRequest): boolean =>
+  row === undefined || Suspension.isNew(row, ContentHash.make(RequestKey.content(request)))
+
+/** An attempt to look at. */
+const toSent = (
+  { at, caller, cost, error, milliseconds, model, provider, usage }: LedgerEntry.AttemptEntry,
+  { call, response }: ModelClient.Attempt
+): Exchange.Exchange => ({
+  caller,
+  at,
+  milliseconds,
+  origin: "attempt",
+  provider,
+  model,
+  request: call.request,
+  response,
+  error,
+  usage,
+  cost
+})
+
+/** An answer to look at that needed no attempt. */
+const toFound = (
+  { at, caller, milliseconds, model, origin, provider }: LedgerEntry.AnswerEntry,
+  request: ModelRequest.ModelRequest,
+  response: ModelResponse.ModelResponse
+): Exchange.Exchange => ({
+  caller,
+  at,
+  milliseconds,
+  origin:
+    origin !== "provider" ? origin : response.serviceTier?.split("+").includes("batch") === true ? "batch" : "gathered",
+  provider,
+  model,
+  request,
+  response
+})
+
+const toAttemptEntry = (
+  pricing: Pricing.Service,
+  caller: Caller.Caller,
+  attempt: ModelClient.Attempt,
+  number: number | undefined,
+  most: () => Charge.Most
+): LedgerEntry.AttemptEntry => {
+  const { call, error, response } = attempt
+  return {
+    _tag: "Attempt",
+    caller,
+    at: call.startedAt,
+    milliseconds: attempt.milliseconds,
+    provider: call.provider,
+    model: response?.model ?? call.request.model ?? "",
+    ...(response === undefined || response.model === call.request.model
+      ? undefined
+      : { requested: call.request.model ?? "" }),
+    ...(number === undefined ? undefined : { call: number }),
+    ...(call.isReask === true ? { reask: true } : undefined),
+    ...(error === undefined ? undefined : { error: SafeText.line(ModelFailure.message(error)) }),
+    ...(response?.serviceTier === undefined ? undefined : { serviceTier: response.serviceTier }),
+    ...Charge.ended(pricing, call, attempt, most)
+  }
+}
+
+const toNote = ({ cost, input, output }: Charge.Most) => ({ inputTokens: input, outputTokens: output, cost })
+
+const toAnswerEntry = (
+  pricing: Pricing.Service,
+  caller: Caller.Caller,
+  request: ModelRequest.ModelRequest,
+  response: ModelResponse.ModelResponse,
+  attempts: number,
+  at: number,
+  milliseconds: number
+): LedgerEntry.AnswerEntry => ({
+  _tag: "Answer",
+  caller,
+  request: request._tag,
+  at,
+  milliseconds,
+  origin: response.origin,
+  provider: response.provider,
+  model: response.model,
+  ...(response.baselineModel === undefined ? undefined : { baselineModel: response.baselineModel }),
+  ...(response.usage === undefined ? undefined : { usage: response.usage }),
+  ...(response.serviceTier === undefined || response.origin !== "provider"
+    ? undefined
+    : { serviceTier: response.serviceTier }),
+  attempts,
+  ...worth(pricing, response, at)
+})
+
+const unknownWorth = { baseline: undefined, savings: LedgerEntry.noSavings }
+
+/** The baseline of an answer and what each strategy took off it. */
+const worth = (
+  pricing: Pricing.Service,
+  response: ModelResponse.ModelResponse,
+  at: number
+): Pick<LedgerEntry.AnswerEntry, "baseline" | "savings"> => {
+  const { baselineModel, provider, usage } = response
+  if (usage === undefined) return unknownWorth
+  const price = Pricing.priceOf(pricing, response, at)
+  const routedFrom =
+    baselineModel === undefined
+      ? price
+      : (priceOf(pricing, baselineModel, undefined, at) ?? priceOf(pricing, baselineModel, provider, at))
+  if (price === undefined || routedFrom === undefined) return unknownWorth
+  const own = chargeFor(price, response, usage)
+  const bare = Price.withoutPromptCache(usage)
+  const withTier = chargeFor(price, response, bare)
+  const full = Price.cost(price, bare)
+  const alone = response.unpacked === undefined ? full : Price.cost(price, response.unpacked)
+  const baseline = Price.cost(routedFrom, response.unpacked ?? bare)
+  const beside = besides(pricing, response, at)
+  if (
+    own === undefined
+    || withTier === undefined
+    || full === undefined
+    || alone === undefined
+    || baseline === undefined
+    || beside === undefined
+  )
+    return unknownWorth
+  // An answer that is reused is no part of a prompt of now, if it ever was of one.
+  const packed = alone - full
+  const isReused = response.origin !== "provider"
+  return {
+    baseline,
+    savings: {
+      cache: (response.origin === "cache" || response.origin === "shared" ? own + packed : Money.zero) + beside.cached,
+      semanticCache: (response.origin === "semantic" ? own + packed : Money.zero) + beside.semantic,
+      pack: isReused ? Money.zero : packed,
+      promptCache: withTier - own,
+      serviceTier: full - withTier,
+      router: baseline - alone - beside.cost
+    }
+  }
+}
+
+/** What was asked for an answer beside it: what that costs, and what of it was not paid; `undefined`: not known. */
+const besides = (pricing: Pricing.Service, { discarded = [] }: ModelResponse.ModelResponse, at: number) => {
+  const sums = { cost: Money.zero, cached: Money.zero, semantic: Money.zero }
+  for (const { model, origin, provider, requestedModel, serviceTier, usage } of discarded) {
+    const price = usage === undefined ? undefined : Pricing.priceOf(pricing, { model, provider, requestedModel }, at)
+    const cost = price === undefined ? undefined : Price.cost(price, usage!, { serviceTier, provider })
+    if (cost === undefined) return undefined
+    sums.cost += cost
+    if (origin === "semantic") sums.semantic += cost
+    else if (origin !== "provider") sums.cached += cost
+  }
+  return sums
+}
+
+const chargeFor = (price: Price.Price, response: ModelResponse.ModelResponse, usage: Usage.Usage) =>
+  Price.cost(price, usage, { serviceTier: response.serviceTier, provider: response.provider })
+
+const priceOf = (pricing: Pricing.Service, model: string, provider: string | undefined, at: number) =>
+  Option.getOrUndefined(pricing.lookup({ model, provider, at }))

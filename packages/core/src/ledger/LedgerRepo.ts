@@ -1,0 +1,291 @@
+/**
+ * The books in the store: attempts and answers are appended, calls stand in it while they are on their way.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as Stream from "effect/Stream"
+import type * as Money from "../price/Money.ts"
+import * as Database from "../store/Database.ts"
+import type * as Writer from "../store/Writer.ts"
+import * as LedgerColumns from "./LedgerColumns.ts"
+import * as LedgerEntry from "./LedgerEntry.ts"
+import * as LedgerSums from "./LedgerSums.ts"
+
+/** What a run has booked for one step, model and class of service. */
+export type Sum = LedgerSums.Sum
+
+/** Output tokens of a step's answers by one model. */
+export interface OutputSample {
+  readonly step: string
+  readonly model: string
+  readonly answers: number
+  readonly mean: number
+  readonly deviation: number
+  readonly most: number
+  /** Input tokens of a call, in the mean. */
+  readonly input: number
+  /** Answers that a row has paid for, in the mean: a loop over tools has several. */
+  readonly rounds: number
+}
+
+/** What was spent for a step by a model. */
+export interface Spent {
+  readonly step: string
+  readonly model: string
+  readonly money: Money.Money
+  /** Input and output. */
+  readonly tokens: number
+}
+
+/** What a run has cost so far. */
+export interface Cost {
+  readonly cost: Money.Money
+  /** Of it: calls whose bill is not known, at the most that they can have cost. */
+  readonly estimated: Money.Money
+  /** Attempts that have no price. */
+  readonly unpriced: number
+}
+
+export interface LedgerRepo {
+  readonly append: (run: number, entry: LedgerEntry.LedgerEntry) => void
+  /** Notes a call before it is sent; ends when the note is on disk. */
+  readonly begin: (run: number, id: number, call: LedgerEntry.Call) => Effect.Effect<void, SqlError.SqlError>
+  /** Takes the note away, with the next group. */
+  readonly end: (run: number, id: number) => void
+  /**
+   * Books the calls that a run has noted and never ended, at the most that they can have cost, and takes the notes away: its
+   * process is gone, and whether they were billed nobody knows. `before`: only calls with lower numbers.
+   */
+  readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>
+  /** Runs that have noted calls. */
+  readonly unsettled: Effect.Effect<ReadonlyArray<number>, SqlError.SqlError>
+  /** What runs have cost so far, by their numbers. */
+  readonly costs: (runs: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, Cost>, SqlError.SqlError>
+  /** What a run has spent, by the model that was requested: what a budget counts. */
+  readonly spent: (run: number) => Effect.Effect<ReadonlyArray<Spent>, SqlError.SqlError>
+  /** What the steps have cost that gave nothing for their rows: failures of a run that came after one. */
+  readonly failedRows: (run: number, after: number) => Effect.Effect<Money.Money, SqlError.SqlError>
+  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sum>, SqlError.SqlError>
+  /** Money and attempts of a run in equal parts of its time, by step and model. */
+  readonly timeline: (
+    run: number,
+    buckets: number
+  ) => Effect.Effect<
+    ReadonlyArray<{
+      readonly at: number
+      readonly step: string
+      readonly model: string
+      readonly cost: Money.Money
+      readonly attempts: number
+    }>,
+    SqlError.SqlError
+  >
+  /** All attempts of a run, or of all runs, as the table has them. */
+  readonly attempts: (run: number | undefined) => Stream.Stream<Database.Row, SqlError.SqlError>
+  /** What earlier runs of a flow say of the length of answers. */
+  readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<OutputSample>, SqlError.SqlError>
+}
+
+/** Books an attempt in the transaction of others, where a condition holds. */
+export const insertAttemptWhere = (
+  run: number,
+  entry: LedgerEntry.AttemptEntry,
+  condition: string,
+  params: ReadonlyArray<unknown>
+): Database.Statement => ({
+  sql: `INSERT INTO attempts (${LedgerColumns.attemptTable.columns.join(", ")}) SELECT ${
+    // A server does not tell the type of a value that is selected.
+    LedgerColumns.attemptTable.columns
+      .map((column) => `CAST(? AS ${LedgerColumns.textColumns.has(column) ? "TEXT" : "BIGINT"})`)
+      .join(", ")
+  } WHERE ${condition}`,
+  params: [...LedgerColumns.attemptRow(run, entry), ...params]
+})
+
+const number = (value: unknown): number => Number(value ?? 0)
+const text = (value: unknown): string => String(value ?? "")
+const money = (value: unknown): Money.Money => Database.toBigInt(value) ?? 0n
+
+/** Each noted call is booked once, also where two processes settle at the same time. */
+const settlement = (database: Database.Service, run: number, before: number): ReadonlyArray<Database.Statement> => {
+  const params = [run, before]
+  const from = (table: string, where = "") =>
+    `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${LedgerColumns.tokenColumns.join(", ")}, cost, unknown, estimated, error)
+      SELECT run, step, row_index, at, 0, provider, model, input_tokens, 0, 0, 0, output_tokens, 0, cost,
+        CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was on its way' FROM ${table}${where}`
+  // A server lets only one of two take a row away; SQLite has one transaction that writes at a time.
+  return database.dialect === "pg"
+    ? [{ sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND id < ? RETURNING *) ${from("gone")}`, params }]
+    : [
+        { sql: from("calls", " WHERE run = ? AND id < ? ORDER BY id"), params },
+        { sql: "DELETE FROM calls WHERE run = ? AND id < ?", params }
+      ]
+}
+
+export const make = (database: Database.Service, writer: Writer.Writer): LedgerRepo => ({
+  append: (run, entry) => {
+    const { at, caller, milliseconds, model, provider } = entry
+    if (entry._tag === "Attempt") {
+      writer.append(
+        LedgerColumns.attemptTable,
+        LedgerColumns.attemptRow(run, entry),
+        entry.call === undefined ? undefined : { run, id: entry.call, sql: removeCalls }
+      )
+      return
+    }
+    const { savings } = entry
+    writer.append(LedgerColumns.answerTable, [
+      run,
+      caller.step,
+      caller.row,
+      at,
+      milliseconds,
+      entry.origin,
+      provider,
+      model,
+      entry.baselineModel ?? null,
+      entry.attempts,
+      entry.baseline ?? null,
+      ...LedgerEntry.strategies.map((strategy) => savings[strategy]),
+      entry.serviceTier ?? null
+    ])
+  },
+  begin: (run, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
+    const { row, step } = caller
+    writer.append(LedgerColumns.callTable, [
+      run,
+      id,
+      step,
+      row,
+      at,
+      provider,
+      model,
+      inputTokens,
+      outputTokens,
+      cost ?? null
+    ])
+    return writer.commit
+  },
+  end: (run, id) => writer.execute(removeCalls(1), [run, id]),
+  settle: (run, before = Number.MAX_SAFE_INTEGER) =>
+    Effect.asVoid(database.transaction(settlement(database, run, before))),
+  unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
+    rows.map((row) => number(row["run"]))
+  ),
+  costs: (runs) =>
+    runs.length === 0
+      ? Effect.succeed(new Map())
+      : Effect.map(
+          database.query(
+            `SELECT run, CAST(sum(cost) AS TEXT) AS cost, CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated,
+              sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced
+              FROM attempts WHERE run IN (${runs.map(() => "?").join(", ")}) GROUP BY run`,
+            runs
+          ),
+          (rows) =>
+            new Map(
+              rows.map((row) => [
+                number(row["run"]),
+                { cost: money(row["cost"]), estimated: money(row["estimated"]), unpriced: number(row["unpriced"]) }
+              ])
+            )
+        ),
+  spent: (run) =>
+    Effect.map(
+      database.query(
+        `SELECT step, coalesce(requested, model) AS model, CAST(sum(cost) AS TEXT) AS cost,
+          sum(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0) + coalesce(output, 0) + coalesce(reasoning, 0)
+            + coalesce(input_audio, 0) + coalesce(input_image, 0) + coalesce(output_audio, 0) + coalesce(output_image, 0)) AS tokens
+          FROM attempts WHERE run = ? GROUP BY 1, 2`,
+        [run]
+      ),
+      (rows) =>
+        rows.map((row) => ({
+          step: text(row["step"]),
+          model: text(row["model"]),
+          money: money(row["cost"]),
+          tokens: number(row["tokens"])
+        }))
+    ),
+  failedRows: (run, after) =>
+    Effect.map(
+      database.query(
+        `SELECT CAST(sum(cost) AS TEXT) AS cost FROM attempts
+          WHERE run = ? AND (step, row_index) IN (SELECT node, row_index FROM failures WHERE run = ? AND id > ?)`,
+        [run, run, after]
+      ),
+      ([row]) => money(row?.["cost"])
+    ),
+  sums: (run) => LedgerSums.ofRun(database, run),
+  timeline: (run, buckets) =>
+    Effect.gen(function* () {
+      const [span] = yield* database.query("SELECT min(at) AS first, max(at) AS last FROM attempts WHERE run = ?", [
+        run
+      ])
+      const first = Database.toNumber(span?.["first"])
+      if (first === undefined) return []
+      const width = Math.max(1, Math.ceil((number(span?.["last"]) - first + 1) / buckets))
+      const rows = yield* database.query(
+        `SELECT (at - ?) / ? AS bucket, step, model, CAST(sum(cost) AS TEXT) AS cost, count(*) AS n
+          FROM attempts WHERE run = ? GROUP BY 1, 2, 3 ORDER BY 1`,
+        [first, width, run]
+      )
+      return rows.map((row) => ({
+        at: first + Math.floor(number(row["bucket"])) * width,
+        step: text(row["step"]),
+        model: text(row["model"]),
+        cost: money(row["cost"]),
+        attempts: number(row["n"])
+      }))
+    }),
+  attempts: (run) =>
+    Database.pages(2_000, (after, size) =>
+      database.query(
+        `SELECT attempts.id, ${LedgerColumns.attemptTable.columns
+          .filter((column) => column !== "cost")
+          .map((column) => `attempts.${column}`)
+          .join(", ")},
+          CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
+          WHERE attempts.id > ?${run === undefined ? "" : " AND attempts.run = ?"} ORDER BY attempts.id LIMIT ${size}`,
+        run === undefined ? [after] : [after, run]
+      )
+    ),
+  outputs: (flow) =>
+    Effect.map(
+      database.query(
+        `WITH recent AS (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20),
+          given AS (SELECT step, model, count(*) AS answers, count(DISTINCT run || '/' || row_index) AS given_rows FROM answers WHERE run IN (SELECT id FROM recent) AND origin = 'provider' GROUP BY step, model)
+          SELECT attempts.step AS step, attempts.model AS model, count(*) AS n, avg(output + reasoning) AS mean,
+            avg((output + reasoning) * (output + reasoning)) AS square, max(output + reasoning) AS most, max(given.answers) AS answers, max(given.given_rows) AS given_rows,
+            avg(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0)) AS input
+          FROM attempts LEFT JOIN given ON given.step = attempts.step AND given.model = attempts.model
+          WHERE run IN (SELECT id FROM recent) AND error IS NULL AND estimated = 0 AND output IS NOT NULL
+          GROUP BY attempts.step, attempts.model`,
+        [flow]
+      ),
+      (rows) =>
+        rows.map((row) => {
+          const mean = number(row["mean"])
+          // One call may have answered several rows.
+          const share = Math.min(1, number(row["n"]) / Math.max(1, number(row["answers"])))
+          return {
+            step: text(row["step"]),
+            model: text(row["model"]),
+            answers: number(row["n"]),
+            mean: mean * share,
+            deviation: Math.sqrt(Math.max(0, number(row["square"]) - mean * mean)) * share,
+            most: number(row["most"]) * share,
+            input: number(row["input"]) * share,
+            rounds: Math.max(1, number(row["answers"]) / Math.max(1, number(row["given_rows"])))
+          }
+        })
+    )
+})
+
+/** The first number of the calls of a run's try: a process numbers its calls apart from those of the tries before. */
+export const firstCall = (tries: number): number => tries * 2 ** 32
+
+const removeCalls = (count: number): string =>
+  `DELETE FROM calls WHERE run = ? AND id IN (${Array(count).fill("?").join(", ")})`

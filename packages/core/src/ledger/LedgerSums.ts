@@ -1,0 +1,119 @@
+/**
+ * What a run has booked, by step, model and class of service.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as Usage from "../model/Usage.ts"
+import type * as Money from "../price/Money.ts"
+import * as Database from "../store/Database.ts"
+import * as LedgerColumns from "./LedgerColumns.ts"
+import * as LedgerEntry from "./LedgerEntry.ts"
+
+/** What a run has booked for one step, model and class of service. */
+export interface Sum extends LedgerEntry.Sums {
+  readonly step: string
+  readonly provider: string
+  readonly model: string
+  /** `undefined`: the ordinary one. */
+  readonly serviceTier: string | undefined
+  /** Tokens of the attempts that are estimated; not in `usage`. */
+  readonly estimatedTokens: number
+}
+
+type Mutable<A> = { -readonly [K in keyof A]: A[K] }
+
+const number = (value: unknown): number => Number(value ?? 0)
+const text = (value: unknown): string => String(value ?? "")
+const money = (value: unknown): Money.Money => Database.toBigInt(value) ?? 0n
+
+const counted = [...LedgerColumns.tokenColumns, ...LedgerColumns.rareColumns.map(([column]) => column)]
+  .map((column) => `sum(CASE WHEN estimated = 1 THEN 0 ELSE ${column} END) AS ${column}`)
+  .join(", ")
+
+const ATTEMPTS = `SELECT step, provider, model, service_tier, count(*) AS n, count(error) AS failed, sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced,
+  sum(estimated) AS estimated, CAST(sum(cost) AS TEXT) AS cost,
+  CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated_cost,
+  CAST(sum(CASE WHEN error IS NULL THEN 0 ELSE cost END) AS TEXT) AS failed_cost,
+  CAST(sum(CASE WHEN reask = 1 THEN cost ELSE 0 END) AS TEXT) AS reask_cost,
+  sum(CASE WHEN estimated = 1 THEN coalesce(uncached_input, 0) + coalesce(output, 0) ELSE 0 END) AS estimated_tokens,
+  CAST(sum(fees) AS TEXT) AS fees, ${counted}
+  FROM attempts WHERE run = ? GROUP BY step, provider, model, service_tier ORDER BY min(id)`
+
+const saved = LedgerColumns.savedColumns.map((column) => `CAST(sum(${column}) AS TEXT) AS ${column}`).join(", ")
+
+const ANSWERS = `SELECT step, provider, model, service_tier, origin, count(*) AS n, ${saved}
+  FROM answers WHERE run = ? GROUP BY step, provider, model, service_tier, origin ORDER BY min(id)`
+
+const usageOf = (row: Database.Row): Usage.Usage => ({
+  uncachedInput: number(row["uncached_input"]),
+  cacheRead: number(row["cache_read"]),
+  cacheWrite: number(row["cache_write"]),
+  cacheWrite1h: number(row["cache_write_1h"]),
+  output: number(row["output"]),
+  reasoning: number(row["reasoning"]),
+  ...Object.fromEntries(
+    LedgerColumns.rareColumns.flatMap(([column, name]) =>
+      number(row[column]) === 0 ? [] : [[name, number(row[column])]]
+    )
+  )
+})
+
+/** The sums of a run. */
+export const ofRun = Effect.fnUntraced(function* (
+  database: Database.Service,
+  run: number
+): Effect.fn.Return<ReadonlyArray<Sum>, SqlError.SqlError> {
+  const sums = new Map<string, Mutable<Sum>>()
+  const sumOf = (row: Database.Row): Mutable<Sum> => {
+    const [step, provider, model] = [text(row["step"]), text(row["provider"]), text(row["model"])]
+    const serviceTier = Database.toText(row["service_tier"])
+    const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
+    const known = sums.get(key)
+    if (known !== undefined) return known
+    const sum = { ...nothing, step, provider, model, serviceTier }
+    sums.set(key, sum)
+    return sum
+  }
+  for (const row of yield* database.query(ATTEMPTS, [run])) {
+    Object.assign(sumOf(row), {
+      attempts: number(row["n"]),
+      failedAttempts: number(row["failed"]),
+      failedSpent: money(row["failed_cost"]),
+      reaskSpent: money(row["reask_cost"]),
+      unpriced: number(row["unpriced"]),
+      estimated: number(row["estimated"]),
+      spent: money(row["cost"]),
+      estimatedSpent: money(row["estimated_cost"]),
+      estimatedTokens: number(row["estimated_tokens"]),
+      usage: usageOf(row),
+      fees: money(row["fees"])
+    })
+  }
+  for (const row of yield* database.query(ANSWERS, [run])) {
+    const sum = sumOf(row)
+    sum.answers = { ...sum.answers, [text(row["origin"])]: number(row["n"]) }
+    const before = sum.savings
+    sum.savings = LedgerEntry.savings((strategy) => before[strategy] + money(row[LedgerColumns.savedColumn(strategy)]))
+  }
+  return [...sums.values()]
+})
+
+/** A sum of no attempts and no answers. */
+const nothing: Omit<Sum, "step" | "provider" | "model" | "serviceTier"> = {
+  attempts: 0,
+  failedAttempts: 0,
+  failedSpent: 0n,
+  reaskSpent: 0n,
+  unpriced: 0,
+  estimated: 0,
+  usage: Usage.zero,
+  spent: 0n,
+  fees: 0n,
+  estimatedSpent: 0n,
+  estimatedTokens: 0,
+  answers: ModelResponse.noAnswers,
+  savings: LedgerEntry.noSavings
+}

@@ -1,0 +1,138 @@
+/**
+ * Adds up the books of a run as they are written: by step and model, and in all. Its size depends on the number of steps
+ * and models, not of rows.
+ *
+ * @since 0.1.0
+ */
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Money from "../price/Money.ts"
+import * as LedgerEntry from "./LedgerEntry.ts"
+
+/** The sums of one step and model, or of all. */
+export type Sums = LedgerEntry.Sums
+
+/** The sums of one step, one model and one class of service. */
+export interface Line extends Sums {
+  readonly step: string
+  readonly provider: string
+  readonly model: string
+  /** `undefined`: the ordinary one. */
+  readonly serviceTier: string | undefined
+}
+
+/** Everything that the strategies saved together. */
+export const saved = ({ savings }: Sums): Money.Money => Money.sum(Object.values(savings))
+
+/** What it would have cost with none of the strategies. */
+export const baseline = (sums: Sums): Money.Money => sums.spent + saved(sums)
+
+/** Answers to steps, wherever they came from. */
+export const answers = (by: Sums["answers"]): number =>
+  ModelResponse.origins.reduce((sum, origin) => sum + by[origin], 0)
+
+/** Of those, the ones that were not paid for. */
+export const reused = (by: Sums["answers"]): number => answers(by) - by.provider
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/** Sums that are added to in place: an entry a call must not leave garbage behind. */
+class Running implements Sums {
+  attempts = 0
+  failedAttempts = 0
+  failedSpent = Money.zero
+  reaskSpent = Money.zero
+  unpriced = 0
+  estimated = 0
+  estimatedSpent = Money.zero
+  usage: Mutable<Usage.Usage> = { ...Usage.zero }
+  spent = Money.zero
+  fees = Money.zero
+  readonly answers: Mutable<Sums["answers"]> = { ...ModelResponse.noAnswers }
+  readonly savings: Mutable<LedgerEntry.Savings> = { ...LedgerEntry.noSavings }
+
+  add(entry: LedgerEntry.LedgerEntry): void {
+    if (entry._tag === "Attempt") {
+      this.attempts++
+      if (entry.error !== undefined) {
+        this.failedAttempts++
+        this.failedSpent += entry.cost ?? Money.zero
+      }
+      if (entry.reask === true) this.reaskSpent += entry.cost ?? Money.zero
+      if (entry.cost === undefined) this.unpriced++
+      else this.spent += entry.cost
+      if (entry.estimated === true) {
+        this.estimated++
+        this.estimatedSpent += entry.cost ?? Money.zero
+      }
+      const { estimated, usage } = entry
+      if (entry.fees !== undefined) this.fees += entry.fees
+      if (usage !== undefined && estimated !== true) this.count(usage)
+      return
+    }
+    const { savings } = entry
+    this.answers[entry.origin]++
+    for (const strategy of LedgerEntry.strategies) this.savings[strategy] += savings[strategy]
+  }
+
+  private count(usage: Usage.Usage): void {
+    if (Usage.hasRare(usage)) this.usage = Usage.add(this.usage, usage)
+    else for (const tokenClass of Usage.classes) this.usage[tokenClass] += usage[tokenClass]
+  }
+
+  /** Adds what was booked before. */
+  restore(sums: Sums): void {
+    this.attempts += sums.attempts
+    this.failedAttempts += sums.failedAttempts
+    this.failedSpent += sums.failedSpent
+    this.reaskSpent += sums.reaskSpent
+    this.unpriced += sums.unpriced
+    this.estimated += sums.estimated
+    this.spent += sums.spent
+    this.estimatedSpent += sums.estimatedSpent
+    this.fees += sums.fees
+    this.count(sums.usage)
+    for (const origin of ModelResponse.origins) this.answers[origin] += sums.answers[origin]
+    for (const strategy of LedgerEntry.strategies) this.savings[strategy] += sums.savings[strategy]
+  }
+
+  snapshot(): Sums {
+    return { ...this, usage: { ...this.usage }, answers: { ...this.answers }, savings: { ...this.savings } }
+  }
+}
+
+/** Running sums of a run. */
+export interface Tally {
+  readonly record: (entry: LedgerEntry.LedgerEntry) => void
+  /** Adds what earlier tries of the run have booked. */
+  readonly restore: (line: Line) => void
+  /** By step and model, in the order of their first entries. */
+  readonly lines: () => ReadonlyArray<Line>
+  readonly total: () => Sums
+}
+
+export const make = (): Tally => {
+  const lines = new Map<
+    string,
+    Pick<Line, "step" | "provider" | "model" | "serviceTier"> & { readonly sums: Running }
+  >()
+  const total = new Running()
+  const lineOf = (step: string, provider: string, model: string, serviceTier: string | undefined): Running => {
+    const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
+    let line = lines.get(key)
+    if (line === undefined) lines.set(key, (line = { step, provider, model, serviceTier, sums: new Running() }))
+    return line.sums
+  }
+  return {
+    record: (entry) => {
+      lineOf(entry.caller.step, entry.provider, entry.model, entry.serviceTier).add(entry)
+      total.add(entry)
+    },
+    restore: (line) => {
+      lineOf(line.step, line.provider, line.model, line.serviceTier).restore(line)
+      total.restore(line)
+    },
+    lines: () => Array.from(lines.values(), ({ sums, ...line }) => ({ ...sums.snapshot(), ...line })),
+    total: () => total.snapshot()
+  }
+}

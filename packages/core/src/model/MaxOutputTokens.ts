@@ -1,0 +1,33 @@
+/**
+ * The most output tokens that a model gives, by its provider's page: what a call without an output limit can cost.
+ *
+ * **Details** From the model pages of platform.openai.com/docs/models, docs.anthropic.com/en/docs/about-claude/models and
+ * ai.google.dev/gemini-api/docs/models, looked at 2026-11-28. For models that are not here the context window is the bound.
+ *
+ * @internal
+ */
+import * as ModelTable from "../price/ModelTable.ts"
+
+const limits: ModelTable.ModelTable<number> = [
+  ["gpt-3.5-turbo", 4_096],
+  ["gpt-4", 8_192],
+  ["gpt-4-turbo", 4_096],
+  ["gpt-4o", 16_384],
+  ["gpt-4.1", 32_768],
+  ["gpt-4.5", 16_384],
+  ["gpt-5", 128_000],
+  ["o1", 100_000],
+  ["o3", 100_000],
+  ["o4", 100_000],
+  ["claude-3", 8_192],
+  ["claude-3-7", 64_000],
+  ["claude-haiku-4", 64_000],
+  ["claude-sonnet-4", 64_000],
+  ["claude-opus-4", 64_000],
+  ["gemini-1.5", 8_192],
+  ["gemini-2.0", 8_192],
+  ["gemini-2.5", 65_536]
+]
+
+/** `undefined`: no limit is known. */
+export const most = (model: string): number | undefined => ModelTable.find(limits, model, "-.")

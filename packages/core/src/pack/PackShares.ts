@@ -1,0 +1,128 @@
+/**
+ * What each row of a packed prompt bears of its tokens, and what it would have used alone: so that the shares of the rows are
+ * together exactly what was used, what gave no row its answer included.
+ *
+ * @internal
+ */
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as TokenCounter from "../model/TokenCounter.ts"
+import * as Usage from "../model/Usage.ts"
+import * as PackPrompt from "./PackPrompt.ts"
+
+type Response = ModelResponse.CompletionResponse
+
+/** A row's request and its text. */
+export interface Asked {
+  readonly request: ModelRequest.Completion
+  readonly text: string
+}
+
+export interface PackBooks {
+  /** Adds what gave no row its answer: the next answers bear it. */
+  readonly waste: (usage: Usage.Usage | undefined) => void
+  /** The answer to a request that was asked alone. */
+  readonly single: (request: ModelRequest.Completion, response: Response) => Response
+  /** The answers of a prompt's rows, of the input by their texts, of the output by their answers; `undefined` where there is none. */
+  readonly shares: (
+    template: ModelRequest.Completion,
+    rows: ReadonlyArray<Asked>,
+    answers: ReadonlyArray<string | undefined>,
+    response: Response
+  ) => ReadonlyArray<Response | undefined>
+}
+
+/** The answer of a row out of that of a prompt. */
+export const withText = (response: Response, text: string): Response => ({
+  ...response,
+  parts: [{ type: "text", text }],
+  finishReason: "stop"
+})
+
+/** Tokens around the answer to one of several texts. */
+const FRAME = 8
+
+/** What a request uses alone, as it is counted. */
+const count = (request: ModelRequest.Completion, answer: string) => ({
+  input: TokenCounter.inputTokens(TokenCounter.estimate, request),
+  output: TokenCounter.estimate(answer)
+})
+
+/** `baseline`: the model that a router below would have asked otherwise. */
+export const make = (baseline: string | undefined): PackBooks => {
+  /** What single requests were counted to use, and what they did: it puts what is counted into the provider's measure. */
+  const counted = { input: 0, output: 0 }
+  const used = { input: 0, output: 0 }
+  let wasted = Usage.zero
+
+  /** With what was wasted so far. */
+  const bearing = (usage: Usage.Usage): Usage.Usage => {
+    const whole = { ...usage, ...Usage.add(usage, wasted) }
+    wasted = Usage.zero
+    return whole
+  }
+
+  return {
+    waste: (usage) => {
+      if (usage !== undefined) wasted = Usage.add(wasted, usage)
+    },
+    single: (request, response) => {
+      const { usage } = response
+      if (usage === undefined || response.origin !== "provider") return response
+      const alone = count(request, ModelResponse.text(response))
+      counted.input += alone.input
+      counted.output += alone.output
+      used.input += Usage.inputTokens(usage)
+      used.output += Usage.outputTokens(usage)
+      return Usage.totalTokens(wasted) === 0 ? response : { ...response, usage: bearing(usage), unpacked: usage }
+    },
+    shares: (template, rows, answers, response) => {
+      const { usage } = response
+      const common = TokenCounter.inputTokens(TokenCounter.estimate, template)
+      const there = answers.flatMap((answer, at) => (answer === undefined ? [] : [{ answer, at, row: rows[at]! }]))
+      const weights = there.map(({ answer, row }) => ({
+        input: common / there.length + TokenCounter.estimate(row.text),
+        output: FRAME + TokenCounter.estimate(answer)
+      }))
+      const ratio = (kind: "input" | "output", of: () => number): number =>
+        counted[kind] > 0 ? used[kind] / counted[kind] : of()
+      const perInput = ratio("input", () =>
+        usage === undefined
+          ? 1
+          : Usage.inputTokens(usage)
+            / TokenCounter.inputTokens(
+              TokenCounter.estimate,
+              PackPrompt.make(
+                template,
+                rows.map(({ text }) => text)
+              )
+            )
+      )
+      const perOutput = ratio("output", () =>
+        usage === undefined ? 1 : Usage.outputTokens(usage) / weights.reduce((sum, { output }) => sum + output, 0)
+      )
+      const usages = usage === undefined || there.length === 0 ? undefined : Usage.split(bearing(usage), weights)
+      const shares = new Array<Response | undefined>(rows.length).fill(undefined)
+      there.forEach(({ answer, at, row }, index) => {
+        const alone = count(row.request, answer)
+        shares[at] = {
+          ...withText(response, answer),
+          ...(baseline === undefined || response.baselineModel !== undefined || response.requestedModel === baseline
+            ? undefined
+            : { baselineModel: baseline }),
+          ...(usages === undefined
+            ? undefined
+            : {
+                usage: usages[index]!,
+                unpacked: {
+                  ...Usage.zero,
+                  uncachedInput: Math.round(perInput * alone.input),
+                  output: Math.round(perOutput * alone.output)
+                }
+              })
+        }
+      })
+      return shares
+    }
+  }
+}

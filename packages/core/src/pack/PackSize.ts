@@ -1,0 +1,182 @@
+/**
+ * How many texts of one scope go into a prompt: as many as the author says, or found by trial.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import type * as Varying from "../flow/Varying.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import * as ErrorBound from "../semantic/ErrorBound.ts"
+import type * as ReuseRepo from "../semantic/ReuseRepo.ts"
+
+/** Sizes that are tried, largest first. */
+export const SIZES = [20, 10, 5] as const
+
+/** Texts that are asked alone before sizes are tried. */
+export const SAMPLE = 40
+
+/** Least share of answers that agree with single ones, where a step does not say. */
+const AGREEMENT = 0.95
+
+export type Standing =
+  | { readonly _tag: "Known"; readonly size: number }
+  /** The next text is asked alone, as part of the sample. */
+  | { readonly _tag: "Sample" }
+  | { readonly _tag: "Trial" }
+
+interface Sampled {
+  readonly text: string
+  readonly key: string
+}
+
+export interface PackSize {
+  readonly key: string
+  readonly standing: () => Standing
+  /** Asks a text alone, and keeps its answer for the trial. */
+  readonly sampled: (
+    text: string,
+    ask: Effect.Effect<{ readonly response: ModelResponse.CompletionResponse; readonly key: string }, AiError.AiError>
+  ) => Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
+  /** Tries sizes on the sample; who comes meanwhile waits. */
+  readonly trial: (
+    ask: (texts: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string | undefined>, AiError.AiError>
+  ) => Effect.Effect<void, AiError.AiError>
+  /** Notes how a prompt fared, a whole one or a part of one that was halved; what is to be said of the size after that. */
+  readonly record: (packed: ReuseRepo.Packed, isWhole: boolean) => string | undefined
+}
+
+/** The texts that may be asked together, as the store knows them: those of one step whose requests are equal but for the text. */
+export const keyOf = (step: string, template: ModelRequest.Completion): string =>
+  ContentHash.make(RequestKey.canonical([step, RequestKey.content(template)]))
+
+const isEnough = (
+  { agreed, compared }: Pick<ReuseRepo.Packed, "agreed" | "compared">,
+  { minAgreement = AGREEMENT }: Varying.Pack
+): boolean => agreed >= minAgreement * compared
+
+type Tried = ReadonlyMap<number, Pick<ReuseRepo.Packed, "agreed" | "compared">>
+
+/** What is known of sizes well enough. */
+const triedIn = (known: ReadonlyArray<ReuseRepo.Packed>) =>
+  new Map(known.filter(({ compared }) => compared >= SAMPLE / 2).map((packed) => [packed.size, packed]))
+
+/** The largest size that is known to do, one alone when all are known not to; `undefined`: it has to be tried. */
+const largest = (tried: Tried, pack: Varying.Pack): number | undefined => {
+  for (const size of SIZES) {
+    const known = tried.get(size)
+    if (known === undefined) return undefined
+    if (isEnough(known, pack)) return size
+  }
+  return 1
+}
+
+/** The size by what earlier runs have shown; `undefined`: it has to be tried. */
+export const settled = (known: ReadonlyArray<ReuseRepo.Packed>, pack: Varying.Pack): number | undefined =>
+  pack.size === "auto" ? largest(triedIn(known), pack) : pack.size
+
+export const make = (options: {
+  readonly key: string
+  readonly step: string
+  readonly pack: Varying.Pack
+  readonly known: ReadonlyArray<ReuseRepo.Packed>
+  readonly record: (packed: ReuseRepo.Packed) => void
+}): PackSize => {
+  const { key, pack, record, step } = options
+  const minAgreement = pack.minAgreement ?? AGREEMENT
+  const tried = triedIn(options.known)
+  let size = settled(options.known, pack)
+  const sample: Array<Sampled> = []
+  let asked = 0
+  let idle = Deferred.makeUnsafe<void>()
+  const turn = Semaphore.makeUnsafe(1)
+  let audits = { agreed: 0, compared: 0 }
+  let failures = 0
+  let said = false
+
+  return {
+    key,
+    standing: () =>
+      size !== undefined
+        ? { _tag: "Known", size }
+        : sample.length + asked < SAMPLE
+          ? { _tag: "Sample" }
+          : { _tag: "Trial" },
+    sampled: (text, ask) =>
+      Effect.suspend(() => {
+        asked++
+        return Effect.onExitPrimitive(
+          Effect.map(ask, ({ key, response }) => {
+            sample.push({ text, key })
+            return response
+          }),
+          () => {
+            asked--
+            if (asked === 0) {
+              Deferred.doneUnsafe(idle, Effect.void)
+              idle = Deferred.makeUnsafe()
+            }
+            return undefined
+          }
+        )
+      }),
+    trial: (ask) =>
+      Effect.suspend(() => {
+        // What failed is made up for by another text.
+        if (asked > 0) return Deferred.await(idle)
+        return turn.withPermit(
+          Effect.gen(function* () {
+            for (const candidate of SIZES) {
+              if (size !== undefined || sample.length < SAMPLE) return
+              if (tried.has(candidate)) continue
+              const groups = Array.from({ length: SAMPLE / candidate }, (_, at) =>
+                sample.slice(at * candidate, (at + 1) * candidate)
+              )
+              const fared = yield* Effect.forEach(
+                groups,
+                (group) =>
+                  Effect.map(ask(group.map(({ text }) => text)), (answers): ReuseRepo.Packed => ({
+                    size: candidate,
+                    answered: answers.filter((answer) => answer !== undefined).length,
+                    compared: group.length,
+                    agreed: group.filter(({ key }, at) => key === answers[at]).length
+                  })),
+                { concurrency: "unbounded" }
+              )
+              fared.forEach(record)
+              const agreed = fared.reduce((sum, one) => sum + one.agreed, 0)
+              tried.set(candidate, { size: candidate, answered: 0, compared: SAMPLE, agreed })
+              size = largest(tried, pack)
+            }
+          })
+        )
+      }),
+    record: (packed, isWhole) => {
+      record(packed)
+      if (!isWhole) return undefined
+      failures = packed.answered === 0 ? failures + 1 : 0
+      audits = { agreed: audits.agreed + packed.agreed, compared: audits.compared + packed.compared }
+      const disagreed = audits.compared - audits.agreed
+      const isWorse = ErrorBound.interval(disagreed, audits.compared)[0] > 1 - minAgreement
+      if (said || size === undefined || size === 1 || (!isWorse && failures < 3)) return undefined
+      const found = isWorse
+        ? `of ${audits.compared} answers from prompts of ${size} only ${audits.agreed} agree with single ones`
+        : `${failures} prompts after each other had no usable answer`
+      if (pack.size !== "auto") {
+        said = true
+        return `step ${step}: ${found}: take a smaller \`pack.size\`, or "auto"`
+      }
+      const was = size
+      tried.set(size, { size, answered: 0, compared: SAMPLE, agreed: 0 })
+      size = largest(tried, pack)
+      audits = { agreed: 0, compared: 0 }
+      failures = 0
+      return `step ${step}: ${found}: ${size === undefined ? `smaller prompts than ${was} are tried` : size === 1 ? "texts are asked alone from here on" : `they have ${size} texts from here on`}`
+    }
+  }
+}

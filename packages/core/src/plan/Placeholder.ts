@@ -1,0 +1,126 @@
+/**
+ * An answer that stands for one that nobody has paid for: it has the shape that was asked for and about the length that is
+ * expected, so that what reads it can be planned too.
+ *
+ * @internal
+ */
+import * as SchemaNode from "../answer/SchemaNode.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as Usage from "../model/Usage.ts"
+
+type JsonSchema = { readonly [key: string]: unknown }
+
+const FILLER = "lorem ipsum dolor sit amet "
+
+/** Text of about so many tokens (four letters each). Equal rows have one placeholder, different rows different ones. */
+const textOf = (tokens: number, number: number): string =>
+  `${number} ${FILLER.repeat(Math.ceil((tokens * 4) / FILLER.length))}`.slice(0, Math.max(8, tokens * 4))
+
+/** Texts that stand for something else. */
+const formats: { readonly [format: string]: (number: number) => string } = {
+  "date-time": (number) => new Date(Date.UTC(2026, 0, 1) + number * 1_000).toISOString(),
+  date: () => "2026-01-01",
+  time: () => "00:00:00Z",
+  uri: (number) => `https://example.com/${number}`,
+  email: (number) => `a${number}@example.com`,
+  uuid: (number) => `00000000-0000-4000-8000-${String(number).padStart(12, "0").slice(-12)}`
+}
+
+const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: number, depth: number): unknown => {
+  const { $ref } = schema
+  if (typeof $ref === "string") {
+    const definitions = (root["$defs"] ?? {}) as { readonly [name: string]: JsonSchema }
+    const name = SchemaNode.nameOf(schema)
+    return depth > 8 || name === undefined ? null : valueOf(definitions[name] ?? {}, root, tokens, number, depth + 1)
+  }
+  if ("const" in schema) return schema["const"]
+  if (Array.isArray(schema["enum"])) return schema["enum"][0]
+  for (const keyword of ["anyOf", "oneOf", "allOf"]) {
+    const options: unknown = schema[keyword]
+    if (Array.isArray(options) && options.length > 0) {
+      return valueOf(
+        keyword === "allOf" ? Object.assign({}, schema, ...options, { allOf: [] }) : options[0],
+        root,
+        tokens,
+        number,
+        depth + 1
+      )
+    }
+  }
+  switch (schema["type"]) {
+    case "object": {
+      const properties = Object.entries((schema["properties"] ?? {}) as { readonly [name: string]: JsonSchema })
+      return Object.fromEntries(
+        properties.map(([name, property]) => [
+          name,
+          valueOf(property, root, Math.ceil(tokens / properties.length), number, depth + 1)
+        ])
+      )
+    }
+    case "array":
+      if (Array.isArray(schema["prefixItems"])) {
+        return schema["prefixItems"].map((item) => valueOf(item as JsonSchema, root, tokens, number, depth + 1))
+      }
+      return Array.from({ length: Number(schema["minItems"] ?? 1) }, () =>
+        valueOf((schema["items"] ?? {}) as JsonSchema, root, tokens, number, depth + 1)
+      )
+    case "boolean":
+      return true
+    case "integer":
+    case "number":
+      return Number(schema["minimum"] ?? 0)
+    case "null":
+      return null
+    default:
+      if (typeof schema["format"] === "string" && Object.hasOwn(formats, schema["format"])) {
+        return formats[schema["format"]]!(number)
+      }
+      return textOf(Math.max(Number(schema["minLength"] ?? 1), Math.ceil(tokens / 2)), number)
+  }
+}
+
+/** An answer of about `tokens` tokens, told from others by its number. */
+export const make = <R extends ModelRequest.ModelRequest>(
+  request: R,
+  tokens: number,
+  number: number
+): ModelResponse.ResponseTo<R> => {
+  const common = {
+    provider: "",
+    model: request.model ?? "",
+    requestedModel: request.model ?? "",
+    usage: Usage.zero,
+    origin: "provider" as const
+  }
+  const response: ModelResponse.ModelResponse =
+    request._tag === "Embedding"
+      ? {
+          _tag: "EmbeddingResponse",
+          ...common,
+          vectors: request.inputs.map(() => Array.from({ length: request.dimensions ?? 8 }, () => 0))
+        }
+      : {
+          _tag: "CompletionResponse",
+          ...common,
+          finishReason: "stop",
+          parts: [
+            {
+              type: "text",
+              text:
+                request.responseFormat.type === "text"
+                  ? textOf(tokens, number)
+                  : JSON.stringify(
+                      valueOf(
+                        request.responseFormat.schema as JsonSchema,
+                        request.responseFormat.schema as JsonSchema,
+                        tokens,
+                        number,
+                        0
+                      )
+                    )
+            }
+          ]
+        }
+  return response as ModelResponse.ResponseTo<R>
+}

@@ -1,0 +1,80 @@
+/**
+ * What the store knows of how a run's strategies fared, beside the money: answers that were reused by meaning, packed prompts, routed
+ * requests. Of all tries of a run.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as ModelClient from "../client/ModelClient.ts"
+import * as Share from "../encoding/Share.ts"
+import * as Cascade from "../routing/Cascade.ts"
+import * as Certificate from "../routing/Certificate.ts"
+import type * as RouteRepo from "../routing/RouteRepo.ts"
+import type * as Routing from "../routing/Routing.ts"
+import type * as RunEvent from "../run/RunEvent.ts"
+import * as ErrorBound from "../semantic/ErrorBound.ts"
+import type * as Store from "../store/Store.ts"
+
+export type Sums = Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
+
+/** A tail on each side. */
+const TAIL = 0.025
+
+/** How far the answers of a step agree with the strong model's: those that it gave itself do. */
+const routesOf = (
+  { agreements, requests, step, strong, substituted }: RouteRepo.Sums,
+  routing: Routing.Routing | undefined
+): RunEvent.Routes => {
+  // Whether an answer that another gave in the strong model's place agrees with it, nobody knows.
+  const cheap = requests === substituted ? 0 : (requests - strong) / (requests - substituted)
+  const overall = (agreement: number): number => 1 - cheap * (1 - agreement)
+  const audited = agreements.length
+  const certificate = routing?.steps[step]?.certificate
+  return {
+    step,
+    requests,
+    strong,
+    substituted,
+    audited,
+    agreement: overall(audited === 0 ? 1 : agreements.reduce((sum, one) => sum + one, 0) / audited),
+    low: overall(audited === 0 ? 0 : Certificate.lowerBound(agreements, TAIL)),
+    high: overall(audited === 0 ? 1 : Certificate.upperBound(agreements, TAIL)),
+    ...(certificate === undefined
+      ? undefined
+      : { promised: { target: certificate.target, standard: certificate.standard } })
+  }
+}
+
+export const sums = (
+  { commit, reuse, routes }: Store.Service,
+  run: number,
+  layers: ReadonlyArray<ModelClient.LayerInfo>
+): Effect.Effect<Sums> =>
+  Effect.gen(function* () {
+    yield* commit
+    const [looked, packed, routed] = [yield* reuse.sums(run), yield* reuse.packSums(run), yield* routes.sums(run)]
+    const routing = Option.getOrUndefined(Cascade.of(layers))?.routing as Routing.Routing | undefined
+    return {
+      ...(looked.length === 0
+        ? undefined
+        : {
+            reuse: looked.map((sums) => {
+              const [low, high] = ErrorBound.interval(sums.wrong, sums.audited)
+              return { ...sums, low, high }
+            })
+          }),
+      ...(packed.length === 0 ? undefined : { packs: packed.map(({ size, ...sums }) => ({ ...sums, texts: size })) }),
+      ...(routed.length === 0 ? undefined : { routes: routed.map((one) => routesOf(one, routing)) })
+    }
+  }).pipe(Effect.orElseSucceed(() => ({})))
+
+/** What is to be said of routings that do not keep what they promise. */
+export const broken = ({ routes = [] }: Sums): ReadonlyArray<string> =>
+  routes.flatMap(({ high, promised, step }) =>
+    promised?.standard !== "agreement" || high >= promised.target
+      ? []
+      : [
+          `step ${step}: its routing promises that ${Share.format(promised.target)} of its answers agree with the strong model's, and the audits show ${Share.format(high)} at most: pipe tune --check looks closer, pipe tune finds another`
+        ]
+  )

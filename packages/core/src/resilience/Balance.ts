@@ -1,0 +1,105 @@
+/**
+ * Several endpoints or keys at the bottom of a stack, for the same models: requests are shared among them by weight, and one that
+ * keeps failing is left alone for a while.
+ *
+ * **Details** Each endpoint is a provider of its own, with its address, its key and its headers: nothing of one is ever sent to another. A request whose endpoint limits, is down, or refuses the
+ * key goes to the next at once; it fails when all have. A request that is wrong, too long or refused fails as it is. Shares are held exactly (smooth weighted round robin), not by chance.
+ * What a `RateLimit` above counts is what all of them take together.
+ *
+ * **Example** (two keys, the second with a third of the requests)
+ *
+ * ```ts
+ * import { Balance } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ *
+ * export const openai = Balance.layer([
+ *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_A"]! }), weight: 2 },
+ *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_B"]!, baseUrl: "https://eu.api.openai.com/v1" }) }
+ * ])
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as OptionNames from "../client/OptionNames.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as Cooldown from "./Cooldown.ts"
+
+/** One of several endpoints. */
+export interface Endpoint<E, R> {
+  readonly layer: Layer.Layer<ModelClient.ModelClient, E, R>
+  /** Its share of the requests, beside those of the others. Default: 1. */
+  readonly weight?: number
+}
+
+/** Shares requests among endpoints. */
+export const layer = <const P extends readonly [Endpoint<unknown, unknown>, ...Array<Endpoint<unknown, unknown>>]>(
+  endpoints: P,
+  options: Cooldown.Options = {}
+): Layer.Layer<
+  ModelClient.ModelClient,
+  P[number] extends Endpoint<infer E, unknown> ? E : never,
+  P[number] extends Endpoint<unknown, infer R> ? R : never
+> => {
+  for (const endpoint of endpoints) {
+    OptionNames.checkNumbers("Balance.layer", endpoint, { weight: OptionNames.FROM_0 })
+  }
+  return Layer.effect(
+    ModelClient.ModelClient,
+    Effect.gen(function* () {
+      const cooldown = yield* Cooldown.make(options)
+      const made = yield* Effect.forEach(endpoints, ({ layer, weight = 1 }, at) =>
+        Effect.map(Layer.build(Layer.fresh(layer)), (context) => ({
+          client: Context.get(context as Context.Context<ModelClient.ModelClient>, ModelClient.ModelClient),
+          at,
+          weight: Math.max(0, weight)
+        }))
+      )
+      const first = made[0]!.client
+      /** How far each is behind its share. */
+      const owed = made.map(() => 0)
+      const total = made.reduce((sum, { weight }) => sum + weight, 0)
+
+      /** The endpoints in the order in which a request tries them: the one that is owed most first. */
+      const turn = () => {
+        made.forEach(({ weight }, at) => void (owed[at]! += weight))
+        const order = made.toSorted((a, b) => owed[b.at]! - owed[a.at]!)
+        owed[order[0]!.at]! -= total
+        return order
+      }
+
+      const send = <R extends ModelRequest.ModelRequest>(
+        request: R
+      ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
+        const order = turn()
+        const from = (
+          at: number,
+          failed: AiError.AiError | undefined
+        ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
+          const endpoint = order[at]
+          // All are left alone: waiting for one is the business of whoever is above, so it is asked to say so.
+          if (endpoint === undefined) return failed === undefined ? order[0]!.client.send(request) : Effect.fail(failed)
+          return Effect.matchEffect(cooldown(String(endpoint.at))(endpoint.client.send(request)), {
+            onSuccess: (response) => (response === undefined ? from(at + 1, failed) : Effect.succeed(response)),
+            onFailure: (error) => (Cooldown.isItsOwn(error) ? from(at + 1, error) : Effect.fail(error))
+          })
+        }
+        return from(0, undefined)
+      }
+
+      return {
+        ...(made.every(({ client }) => client.isEdge === true) ? { isEdge: true as const } : undefined),
+        ...(first.batch === undefined ? undefined : { batch: first.batch }),
+        // One that is no provider is seen by whoever has to know it.
+        layers: (made.find(({ client }) => !ModelClient.hasProviders(client.layers))?.client ?? first).layers ?? [],
+        resolve: first.resolve,
+        send
+      } satisfies ModelClient.Service
+    })
+  ) as never
+}

@@ -1,0 +1,129 @@
+/**
+ * A batching window: requests wait for each other and go down together.
+ *
+ * **Details** Embedding requests of a window that ask for the same model and settings become one request with all their
+ * texts; a text that is refused fails alone. Completions leave as a group of up to `size`, `concurrency` of them at once.
+ *
+ * **Example** (batches of 10, five calls at once)
+ *
+ * ```ts
+ * import { Coalesce } from "@pipe/core"
+ *
+ * export const batches = Coalesce.layer({ size: 10, concurrency: 5 })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import type * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Request from "effect/Request"
+import * as RequestResolver from "effect/RequestResolver"
+import * as Semaphore from "effect/Semaphore"
+import * as Caller from "../client/Caller.ts"
+import * as EmbeddingParts from "../client/EmbeddingParts.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as OptionNames from "../client/OptionNames.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import * as Usage from "../model/Usage.ts"
+
+export interface Options {
+  /** Most requests a window. Default: 100. */
+  readonly size?: number
+  /** Longest wait for a window to fill. Default: 10 ms. */
+  readonly wait?: Duration.Input
+  /** Calls at once, of all windows together. Default: all of a window. */
+  readonly concurrency?: number
+}
+
+interface Waiting extends Request.Request<ModelResponse.ModelResponse, AiError.AiError> {
+  readonly _tag: "Waiting"
+  readonly request: ModelRequest.ModelRequest
+}
+
+const Waiting = Request.tagged<Waiting>("Waiting")
+
+/** Gathers requests and sends them on by the window. */
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+  OptionNames.checkNumbers("Window.layer", options, { size: OptionNames.COUNT, concurrency: OptionNames.COUNT })
+  return ModelClient.middlewareEffect(
+    (next) => {
+      const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
+      const call: ModelClient.Send = limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
+      const resolver = RequestResolver.makeGrouped<Waiting, string>({
+        key: ({ context, request }) => groupOf(request.request, Context.get(context, Caller.Caller).step),
+        resolver: (entries) => {
+          const [first] = entries
+          return entries.length > 1 && entries.every(({ request }) => request.request._tag === "Embedding")
+            ? EmbeddingParts.together(
+                entries,
+                // The texts of one step: what is sent for them is that step's, to its budget and in the books.
+                (some) => Effect.provideContext(call(merge(some.map(embeddingOf))), first.context),
+                (some, exit) => {
+                  const requests = some.map(embeddingOf)
+                  const usages = Exit.isSuccess(exit) ? usagesOf(exit.value, requests) : undefined
+                  let from = 0
+                  for (const [index, entry] of some.entries()) {
+                    const count = requests[index]!.inputs.length
+                    const part = from
+                    from += count
+                    entry.completeUnsafe(Exit.map(exit, (response) => share(response, part, count, usages?.[index])))
+                  }
+                }
+              )
+            : Effect.forEach(
+                entries,
+                (entry) =>
+                  Effect.map(Effect.provideContext(Effect.exit(call(entry.request.request)), entry.context), (exit) =>
+                    entry.completeUnsafe(exit)
+                  ),
+                { concurrency: "unbounded", discard: true }
+              )
+        }
+      }).pipe(RequestResolver.setDelay(options.wait ?? "10 millis"), RequestResolver.batchN(options.size ?? 100))
+      const send = (request: ModelRequest.ModelRequest) => Effect.request(Waiting({ request }), resolver)
+      return Effect.succeed(send as ModelClient.Send)
+    },
+    { name: "Window", paces: true }
+  )
+}
+
+const embeddingOf = ({ request }: Request.Entry<Waiting>): ModelRequest.Embedding =>
+  request.request as ModelRequest.Embedding
+
+const groupOf = (request: ModelRequest.ModelRequest, step: string): string =>
+  request._tag === "Completion" ? "Completion" : RequestKey.canonical([step, { ...request, inputs: [] }])
+
+const merge = (requests: ReadonlyArray<ModelRequest.Embedding>): ModelRequest.Embedding => ({
+  ...requests[0]!,
+  inputs: requests.flatMap((request) => request.inputs)
+})
+
+/** One caller's vectors, with its share of the tokens. */
+const share = (
+  response: ModelResponse.EmbeddingResponse,
+  from: number,
+  count: number,
+  usage: Usage.Usage | undefined
+): ModelResponse.EmbeddingResponse => ({
+  ...response,
+  vectors: response.vectors.slice(from, from + count),
+  ...(usage === undefined ? undefined : { usage })
+})
+
+/** The tokens of each caller, by how many texts it has: whole ones, and together all of them. */
+const usagesOf = (
+  { usage }: ModelResponse.EmbeddingResponse,
+  requests: ReadonlyArray<ModelRequest.Embedding>
+): ReadonlyArray<Usage.Usage> | undefined =>
+  usage === undefined
+    ? undefined
+    : Usage.split(
+        { ...Usage.zero, uncachedInput: Usage.inputTokens(usage) },
+        requests.map(({ inputs }) => ({ input: inputs.length, output: 0 }))
+      )

@@ -1,0 +1,25 @@
+/**
+ * At most so many calls at once through this place of the stack, whatever the number of rows and steps.
+ *
+ * @since 0.1.0
+ */
+import type * as Layer from "effect/Layer"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as OptionNames from "../client/OptionNames.ts"
+
+/** Lets `limit` calls through at once; the others wait in their order. */
+export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+  OptionNames.checkNumbers("Concurrency.layer", { limit }, { limit: OptionNames.COUNT })
+  return ModelClient.middlewareEffect(
+    (next) =>
+      Effect.map(
+        Semaphore.make(limit),
+        (semaphore): ModelClient.Send =>
+          (request) =>
+            semaphore.withPermit(next.send(request))
+      ),
+    { name: "Concurrency", paces: true }
+  )
+}

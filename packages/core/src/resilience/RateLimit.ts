@@ -1,0 +1,233 @@
+/**
+ * Keeps under the provider's limits: requests and tokens a minute, for each model, shared by all steps of a flow.
+ *
+ * **Details** Two token buckets of `effect/persistence/RateLimiter` a model. Before a call its tokens are taken (counted
+ * input, expected output); the difference to what it used is given back or taken with the next call. Limits that the provider
+ * reports in its headers are learned, and hold beside those of the options. When it refuses a call and says for how long, every call
+ * to that model waits so long; when it says that nothing is left, until there is again, though at most a minute: then a call tells. A
+ * wait of more than `maxWait` is not waited: calls fail, the run stops, and says when to resume it.
+ *
+ * **Example** (limits of one's own account)
+ *
+ * ```ts
+ * import { RateLimit } from "@pipe/core"
+ *
+ * export const limit = RateLimit.layer({ requestsPerMinute: 500, tokensPerMinute: 200_000 })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as OptionNames from "../client/OptionNames.ts"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as AiError from "effect/ai/AiError"
+import * as LayerEvent from "../client/LayerEvent.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as TokenCounter from "../model/TokenCounter.ts"
+import * as Usage from "../model/Usage.ts"
+import type * as RateLimitHeaders from "./RateLimitHeaders.ts"
+
+export interface Options {
+  /** Default: what the provider's headers say; without them no limit. */
+  readonly requestsPerMinute?: number
+  /** Input and output together. Default: what the provider's headers say; without them no limit. */
+  readonly tokensPerMinute?: number
+  /** The longest that calls wait when the provider asks for it. Default: 10 minutes. */
+  readonly maxWait?: Duration.Input
+}
+
+const WINDOW = Duration.minutes(1)
+
+/** Output tokens that are expected of a model until it has answered. */
+const FIRST_OUTPUT = 256
+
+interface Limits {
+  requests: number | undefined
+  tokens: number | undefined
+  /** No call starts before this time (milliseconds since 1970). */
+  pausedUntil: number
+  /** The wait of the options, in milliseconds. */
+  readonly maxWait: number
+  /** Running mean of the output tokens of an answer. */
+  output: number
+  /** Tokens that ended calls used beyond what was taken for them (or less, below 0): taken with the next call's. */
+  owed: number
+}
+
+/** Limits with the limiter in context: `RateLimiter.layer` over a store that processes share, such as Redis. */
+export const layerShared = (
+  options: Options = {}
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> => {
+  OptionNames.check("RateLimit.layer", options, ["requestsPerMinute", "tokensPerMinute", "maxWait"])
+  OptionNames.checkNumbers("RateLimit.layer", options, {
+    requestsPerMinute: OptionNames.ABOVE_0,
+    tokensPerMinute: OptionNames.ABOVE_0
+  })
+  OptionNames.checkDurations("RateLimit.layer", options, ["maxWait"])
+  return ModelClient.middlewareEffect(
+    (next) =>
+      Effect.map(RateLimiter.RateLimiter, (limiter): ModelClient.Send => {
+        const maxWait = Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "10 minutes"))
+        const models = new Map<string, Limits>()
+        const limitsOf = (model: string): Limits => {
+          let limits = models.get(model)
+          if (limits === undefined) {
+            limits = {
+              requests: options.requestsPerMinute,
+              tokens: options.tokensPerMinute,
+              pausedUntil: 0,
+              maxWait,
+              output: FIRST_OUTPUT,
+              owed: 0
+            }
+            models.set(model, limits)
+          }
+          return limits
+        }
+        return (request) =>
+          Effect.withFiber((fiber) => {
+            const model = next.resolve(request).model ?? ""
+            const limits = limitsOf(model)
+            const clock = fiber.getRef(Clock.Clock)
+            const expected =
+              limits.tokens === undefined ? 0 : expectedTokens(request, limits, fiber.getRef(TokenCounter.TokenCounter))
+            const observe = (observed: RateLimitHeaders.Observed) =>
+              learn(limits, options, observed, clock.currentTimeMillisUnsafe())
+            const call = watched(limits, clock, Effect.provideService(next.send(request), LayerEvent.Limits, observe))
+            return Effect.flatMap(waitForTurn(limiter, model, limits, expected), () =>
+              limits.tokens === undefined ? call : settle(limits, expected, call)
+            )
+          })
+      }),
+    { name: "RateLimit", limits: options, paces: true }
+  )
+}
+
+/** Limits for this process alone. */
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
+  layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
+
+const expectedTokens = (request: ModelRequest.ModelRequest, limits: Limits, count: TokenCounter.Count): number => {
+  const input = TokenCounter.inputTokens(count, request)
+  const output =
+    request._tag === "Embedding"
+      ? 0
+      : Math.min(request.settings.maxTokens ?? Number.POSITIVE_INFINITY, Math.ceil(limits.output))
+  // More than the bucket holds could never be taken: such a request waits for a full bucket.
+  return Math.min(input + output, limits.tokens ?? Number.POSITIVE_INFINITY)
+}
+
+const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, tokens: number) =>
+  Effect.orDie(
+    limiter.consume({
+      algorithm: "token-bucket",
+      onExceeded: "delay",
+      window: WINDOW,
+      key,
+      limit,
+      tokens
+    })
+  )
+
+/** Waits until both dimensions let the call through and no pause holds. */
+const waitForTurn = (
+  limiter: RateLimiter.RateLimiter,
+  model: string,
+  limits: Limits,
+  tokens: number
+): Effect.Effect<void, AiError.AiError> =>
+  Effect.gen(function* () {
+    let millis = 0
+    if (limits.requests !== undefined) {
+      millis = Duration.toMillis((yield* take(limiter, `requests/${model}`, limits.requests, 1)).delay)
+    }
+    if (limits.tokens !== undefined) {
+      // RateLimiter takes negative tokens as a refund; the cap at the limit comes with the next refill.
+      const { owed } = limits
+      limits.owed = 0
+      const { delay } = yield* take(limiter, `tokens/${model}`, limits.tokens, tokens + owed)
+      millis = Math.max(millis, Duration.toMillis(delay))
+    }
+    yield* pause(model, millis)
+    // A pause may be set, and lengthened, while others wait: the clock decides, not the order.
+    for (;;) {
+      const left = limits.pausedUntil - (yield* Clock.currentTimeMillis)
+      if (left <= 0) return
+      if (left > limits.maxWait) return yield* Effect.fail(tooLong(model, left, limits.maxWait))
+      yield* pause(model, left)
+    }
+  })
+
+const pause = (model: string, milliseconds: number): Effect.Effect<void> =>
+  milliseconds <= 0
+    ? Effect.void
+    : Effect.withFiber((fiber) => {
+        const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
+        fiber.getRef(LayerEvent.Notice)({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
+        return Effect.sleep(milliseconds)
+      })
+
+/** Notes what the answer used less or more than was taken for it; all of it after a failure without an answer. */
+const settle = <A extends ModelResponse.ModelResponse, E, R>(
+  limits: Limits,
+  expected: number,
+  call: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.onExitPrimitive(call, (exit) => {
+    if (Exit.isFailure(exit)) {
+      limits.owed -= expected
+    } else if (exit.value.usage !== undefined) {
+      limits.output += (Usage.outputTokens(exit.value.usage) - limits.output) * 0.1
+      limits.owed += Usage.totalTokens(exit.value.usage) - expected
+    }
+    return undefined
+  })
+
+/** The longest that is waited where a provider says that nothing is left, and has not refused a call: then the next one tells. */
+const MOST_UNTIL_ASKED = 60_000
+
+/** The pause that a dimension of which nothing is left asks for. */
+const pauseOf = ({ remaining, resetMillis }: RateLimitHeaders.Dimension): number =>
+  remaining === 0 ? (resetMillis ?? 0) : 0
+
+/** Takes on the limits that a provider reports, and pauses where it refuses or says that nothing is left. */
+const learn = (limits: Limits, own: Options, observed: RateLimitHeaders.Observed, now: number): void => {
+  const { isRefused, others = [], requests, retryAfterMillis, tokens } = observed
+  if (requests?.limit !== undefined && requests.limit > 0) {
+    limits.requests = Math.min(own.requestsPerMinute ?? requests.limit, requests.limit)
+  }
+  if (tokens?.limit !== undefined && tokens.limit > 0) {
+    limits.tokens = Math.min(own.tokensPerMinute ?? tokens.limit, tokens.limit)
+  }
+  const whole = Math.max(0, ...[requests, tokens, ...others].map((one) => (one === undefined ? 0 : pauseOf(one))))
+  // A reset says when all is there again, and that may be the limit of a day.
+  const wait = retryAfterMillis ?? (isRefused === true ? whole : Math.min(whole, MOST_UNTIL_ASKED))
+  limits.pausedUntil = Math.max(limits.pausedUntil, now + wait)
+}
+
+/** Notes the refusals of a call. */
+const watched = <A, R>(limits: Limits, clock: Clock.Clock, call: Effect.Effect<A, AiError.AiError, R>) =>
+  Effect.tapError(call, (error) => Effect.sync(() => refused(limits, error, clock.currentTimeMillisUnsafe())))
+
+/** What a refusal says in its body, or one that came without headers. */
+const refused = (limits: Limits, error: AiError.AiError, now: number): void => {
+  const wait = ModelFailure.kind(error) === "rate" ? ModelFailure.retryAfter(error) : undefined
+  if (wait !== undefined) limits.pausedUntil = Math.max(limits.pausedUntil, now + Duration.toMillis(wait))
+}
+
+const tooLong = (model: string, wait: number, maxWait: number): AiError.AiError =>
+  AiError.make({
+    module: "RateLimit",
+    method: "send",
+    reason: ModelFailure.waitTooLong(
+      `the provider wants no call${model === "" ? "" : ` to ${model}`} for longer than ${Duration.format(Duration.millis(maxWait))} (RateLimit.layer({ maxWait }))`,
+      wait
+    )
+  })

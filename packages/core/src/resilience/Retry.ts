@@ -1,0 +1,213 @@
+/**
+ * Tries again what may succeed: one budget of attempts for failures, and one for answers that are wrong.
+ *
+ * **Details** Tried again, up to `attempts` in all: 408, 409, 429, 5xx, timeouts and dropped connections, with jittered exponential
+ * back-off, or after just the time that the provider asks for (`Retry-After` in all its forms). Not tried again: other 4xx, refusals,
+ * exhausted quota, and a wait longer than `maxWait`. An answer that does not fit the caller's schema is requested again, up to `reasks`
+ * times, with all that was wrong with it; so is one that cannot be read. The same wrong answer twice ends it, and one that was cut at
+ * its limit is not requested again, since nothing would change. The SDKs' own retries are off, so nothing multiplies.
+ *
+ * **Example** (three attempts in all)
+ *
+ * ```ts
+ * import { Retry } from "@pipe/core"
+ *
+ * export const retry = Retry.layer({ attempts: 3, maxWait: "30 seconds" })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as OptionNames from "../client/OptionNames.ts"
+import * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as LayerEvent from "../client/LayerEvent.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as Reask from "../client/Reask.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+
+export interface Options {
+  /** Attempts that may fail, the first included. Default: 6. */
+  readonly attempts?: number
+  /** How often an answer that came, and is wrong, is requested again. Default: 2, and none with one attempt. */
+  readonly reasks?: number
+  /** The first pause of the back-off, doubled each time. Default: 500 ms. */
+  readonly base?: Duration.Input
+  /** The longest pause of the back-off. Default: 30 seconds. */
+  readonly maxPause?: Duration.Input
+  /** The longest wait that a provider may ask for; beyond it the call fails and says when the limit resets. Default: 2 minutes. */
+  readonly maxWait?: Duration.Input
+  /** No new attempt starts later than this after the first failure. Default: 10 minutes. */
+  readonly within?: Duration.Input
+}
+
+/** Failures after which a layer has tried as often as it may: another above it does not begin anew. */
+const exhausted = new WeakSet<AiError.AiError>()
+
+/** What is left of the budgets of one request, and what went wrong last. */
+interface Trying {
+  attempts: number
+  reasks: number
+  last: AiError.AiError | undefined
+  /** Whether the last wrong answer was the one before it too. */
+  isSame: boolean
+}
+
+/** Tries again, as the options say. Of several in a stack the lowest counts: together they have one budget of attempts. */
+export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+  OptionNames.check("Retry.layer", options, ["attempts", "reasks", "base", "maxPause", "maxWait", "within"])
+  OptionNames.checkNumbers("Retry.layer", options, {
+    attempts: OptionNames.COUNT,
+    reasks: { ...OptionNames.FROM_0, isWhole: true }
+  })
+  OptionNames.checkDurations("Retry.layer", options, ["base", "maxPause", "maxWait", "within"])
+  const attempts = options.attempts ?? 6
+  const reasks = options.reasks ?? Math.min(2, attempts - 1)
+  const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "10 minutes")
+  const schedule = makeSchedule(options, maxWait)
+  return ModelClient.middleware(
+    (send) => {
+      const attempt = <R extends ModelRequest.ModelRequest>(request: R) =>
+        Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
+          const accept = fiber.getRef(ModelClient.Accept)
+          return Effect.flatMap(send(request), (response) => {
+            const problem = accept(response)
+            return problem === undefined || ModelResponse.isTruncated(response)
+              ? Effect.succeed(response)
+              : Effect.fail(unfit(problem, response))
+          })
+        })
+      return (request) =>
+        attempts <= 1 && reasks <= 0
+          ? send(request)
+          : Effect.catch(attempt(request), (first) => {
+              // A retry below has done what may be done.
+              if (exhausted.has(first)) return Effect.fail(first)
+              const trying: Trying = { attempts: attempts - 1, reasks, last: undefined, isSame: false }
+              note(trying, first)
+              let waiting = true
+              const again = Effect.suspend(() => {
+                // The schedule has to see the first failure before anything is sent again.
+                if (waiting) {
+                  waiting = false
+                  return Effect.fail(first)
+                }
+                const next = reask(request, trying.last ?? first)
+                const sent = next === request ? attempt(next) : Effect.provideService(attempt(next), Reask.Reask, true)
+                return Effect.tapError(sent, (error) => Effect.sync(() => note(trying, error)))
+              })
+              return Effect.mapError(Effect.retry(again, schedule(request.model ?? "", trying)), (error) => {
+                // A provider may fail with one error each time: what is marked is a copy.
+                const marked = lastOf(error, maxWait)
+                exhausted.add(marked)
+                return marked
+              })
+            })
+    },
+    { name: "Retry" }
+  )
+}
+
+/** Whether an answer came that is wrong, or cannot be read: it is paid, and another may be better. */
+const isWrong = (error: AiError.AiError): boolean =>
+  ModelFailure.kind(error) === "output" || error.reason._tag === "InvalidResponseError"
+
+/** A wrong answer that was wrong the same way before does not get better. A network between them changes nothing. */
+const note = (trying: Trying, error: AiError.AiError): void => {
+  if (ModelFailure.kind(error) !== "output") return
+  const before = trying.last
+  trying.isSame = before !== undefined && ModelFailure.answerOf(before) === ModelFailure.answerOf(error)
+  trying.last = error
+}
+
+const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
+  const maxPause = Duration.fromInputUnsafe(options.maxPause ?? "30 seconds")
+  const backoff = Schedule.exponential(options.base ?? "500 millis").pipe(
+    Schedule.setInputType<AiError.AiError>(),
+    Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, maxPause))),
+    Schedule.jittered,
+    Schedule.upTo({ duration: options.within ?? "10 minutes" })
+  )
+  return (model: string, trying: Trying) =>
+    Schedule.modifyDelay(
+      Schedule.while(backoff, ({ input }) => Effect.sync(() => mayRetry(input, trying, maxWait))),
+      ({ duration, input }) => {
+        if (ModelFailure.kind(input) === "output") return Effect.succeed(Duration.zero)
+        const given = ModelFailure.retryAfter(input)
+        // A wait of nothing would be a try after the other in no time.
+        const wait = given === undefined || Duration.isZero(given) ? duration : given
+        return Effect.withFiberSucceed((fiber) => {
+          const milliseconds = Duration.toMillis(wait)
+          const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
+          const failure = ModelFailure.description(input) ?? input.reason._tag
+          fiber.getRef(LayerEvent.Notice)({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
+          return wait
+        })
+      }
+    )
+}
+
+/** Whether another attempt is worth it, and takes it from its budget. */
+const mayRetry = (error: AiError.AiError, trying: Trying, maxWait: Duration.Duration): boolean => {
+  if (isWrong(error)) return !trying.isSame && trying.reasks-- > 0
+  return ModelFailure.isRetryable(error) && !isTooLong(error, maxWait) && trying.attempts-- > 0
+}
+
+/** Whether the provider asks for a wait of more than a call waits. */
+const isTooLong = (error: AiError.AiError, maxWait: Duration.Duration): boolean => {
+  const wait = ModelFailure.retryAfter(error)
+  return wait !== undefined && Duration.isGreaterThan(wait, maxWait)
+}
+
+/** The failure of the last attempt; where a limit is there again after too long, that of every other call, too. */
+const lastOf = (error: AiError.AiError, maxWait: Duration.Duration): AiError.AiError => {
+  if (ModelFailure.kind(error) !== "rate" || !isTooLong(error, maxWait)) return ModelFailure.copyOf(error)
+  const description = ModelFailure.description(error) ?? error.reason.message
+  return AiError.make({
+    module: error.module,
+    method: error.method,
+    reason: ModelFailure.waitTooLong(
+      `${description}: it is longer than the ${Duration.format(maxWait)} of Retry.layer({ maxWait })`,
+      Duration.toMillis(ModelFailure.retryAfter(error)!)
+    )
+  })
+}
+
+const unfit = (problem: string, response: ModelResponse.ModelResponse): AiError.AiError =>
+  AiError.make({
+    module: response.provider,
+    method: "send",
+    reason: new AiError.StructuredOutputError({
+      description: problem,
+      responseText: response._tag === "CompletionResponse" ? ModelResponse.shown(response) : ""
+    })
+  })
+
+/** Longest piece of a wrong answer and of its problem that is sent back: a re-ask must not grow without bound. */
+const MAX_NOTE = 1_000
+
+/** The request again, after a wrong answer with that answer and what was wrong; always from the first request. */
+const reask = <R extends ModelRequest.ModelRequest>(request: R, error: AiError.AiError): R => {
+  if (request._tag !== "Completion" || error.reason._tag !== "StructuredOutputError") return request
+  const { description, responseText } = error.reason
+  return {
+    ...request,
+    messages: [
+      ...request.messages,
+      ...(responseText.trim() === "" ? [] : [{ role: "assistant" as const, content: clip(responseText) }]),
+      {
+        role: "user" as const,
+        content: `That answer does not fit what was asked for: ${clip(description)}\nAnswer again${
+          request.responseFormat.type === "text" ? "." : ", with the corrected JSON only."
+        }`
+      }
+    ]
+  }
+}
+
+const clip = (text: string): string => (text.length <= MAX_NOTE ? text : `${text.slice(0, MAX_NOTE).toWellFormed()}…`)

@@ -1,0 +1,51 @@
+/**
+ * What a cascade asks for a request: in a run as its answers have it, in a plan as far as that is known before.
+ *
+ * @internal
+ */
+import type * as ModelClient from "../client/ModelClient.ts"
+import * as ModelRequest from "../model/ModelRequest.ts"
+import type * as Routing from "./Routing.ts"
+import type * as RoutingFile from "./RoutingFile.ts"
+
+type Completion = ModelRequest.Completion
+
+/** A cascade as it was made. */
+export interface Made {
+  readonly models: ReadonlyArray<string>
+  readonly judges: ReadonlyArray<RoutingFile.Known>
+  readonly file: string | undefined
+  readonly routing: Routing.Routing | undefined
+  /** Share of the answers that stand that are audited. */
+  readonly rate: number
+}
+
+/** A request as the judges need it to be asked. */
+export const prepared = (judges: ReadonlyArray<RoutingFile.Known>, request: Completion): Completion =>
+  judges.reduce((request, { prepare }) => prepare?.(request) ?? request, request)
+
+/** What is asked for a request of a step, as far as that is known before a run. */
+export const requestsOf = (
+  { file, judges, models, rate, routing }: Made,
+  request: Completion,
+  step: string
+): ReadonlyArray<ModelClient.CascadeRequest> => {
+  const strong = ModelRequest.withModel(request, models[models.length - 1]!)
+  const { certificate, policy } = file === undefined ? {} : (routing?.steps[step] ?? {})
+  if (file !== undefined && (policy === undefined || certificate === undefined))
+    return [{ request: strong, share: 1, isMost: false }]
+  const isJudged = policy?.by !== "row"
+  const rungs = (policy === undefined ? models.slice(0, -1) : policy.rungs.map(({ model }) => model)).flatMap(
+    (model, at): ReadonlyArray<ModelClient.CascadeRequest> => {
+      const own = prepared(judges, ModelRequest.withModel(request, model))
+      const share = certificate === undefined || (isJudged && at === 0) ? 1 : 1 - certificate.strongShare
+      const judging = isJudged ? judges.flatMap(({ asks }) => asks?.(own) ?? []) : []
+      return [own, ...judging].map((request) => ({ request, share, isMost: at > 0 }))
+    }
+  )
+  const needed = certificate?.strongShare ?? 1
+  return [
+    ...rungs,
+    { request: strong, share: Math.min(1, needed + (1 - needed) * rate), isMost: certificate === undefined }
+  ]
+}

@@ -1,0 +1,193 @@
+/**
+ * What tells whether the answer of a cheaper model may stand: judges for `Cascade`. Each gives facts about the row or the answer; by hand
+ * a judge lets an answer stand whose score is at least `atLeast`, and after `pipe tune` a trained score weighs the facts of all.
+ *
+ * **Details** That an answer fits its schema, and the author's own check (`quality.check` of a step), always count; they need no
+ * judge. What a judge asks is in the row's cost.
+ *
+ * **Example** (a judge of one's own: short answers are doubted)
+ *
+ * ```ts
+ * import { Judge } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * export const length = Judge.make({
+ *   name: "length",
+ *   atLeast: 0.5,
+ *   answer: ({ text }) => Effect.succeed({ length: text.length > 20 ? 1 : 0 })
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Effect from "effect/Effect"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as Varying from "../flow/Varying.ts"
+import * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as Embedder from "../semantic/Embedder.ts"
+import type * as Features from "./Features.ts"
+import * as Quality from "./Quality.ts"
+
+/** An answer that is judged. */
+export interface Asked {
+  /** As it was asked of the cheaper model. */
+  readonly request: ModelRequest.Completion
+  readonly response: ModelResponse.CompletionResponse
+  readonly text: string
+  /** Equal for answers that say the same. */
+  readonly keyOf: (text: string) => string
+  /** Asks more, on the row's account. */
+  readonly send: ModelClient.Send
+}
+
+export interface Judge<out R = never> {
+  readonly name: string
+  /** What of it changes what it says, as JSON: a routing that was tuned with another is not used. Default: the source of its functions. */
+  readonly by?: unknown
+  /** What is known of that only with what it needs: the name of an embedder. */
+  readonly identify?: Effect.Effect<unknown, never, R>
+  /** The score from which an answer may stand, where nothing is tuned: the fact that has the judge's name. */
+  readonly atLeast: number
+  /** The request as the judge needs it to be asked of the cheaper model. */
+  readonly prepare?: (request: ModelRequest.Completion) => ModelRequest.Completion
+  /** Facts about the row, before anything is asked. */
+  readonly row?: (request: ModelRequest.Completion) => Effect.Effect<Features.Sample, AiError.AiError, R>
+  /** Facts about an answer. */
+  readonly answer?: (asked: Asked) => Effect.Effect<Features.Features, AiError.AiError, R>
+  /** What it asks about an answer to a request, for a plan. Default: nothing. */
+  readonly asks?: (request: ModelRequest.Completion) => ReadonlyArray<ModelRequest.Completion>
+}
+
+/** A judge of one's own. */
+export const make = <R = never>(judge: Judge<R>): Judge<R> => judge
+
+/**
+ * How sure the model was of the tokens of its answer: the geometric mean of their probabilities (`logprobs`), and the least
+ * (`logprobs least`). For models that report log-probabilities; where one does not, its answers are doubted until tuned.
+ */
+export const logprobs = ({ atLeast = 0.9 }: { readonly atLeast?: number } = {}): Judge =>
+  make({
+    name: "logprobs",
+    by: "mean and least",
+    atLeast,
+    prepare: (request) => ({ ...request, settings: { topLogprobs: 0, ...request.settings } }),
+    answer: ({ response: { logprobs = [] } }) =>
+      Effect.succeed(
+        logprobs.length === 0
+          ? ({} as Features.Features)
+          : {
+              logprobs: Math.exp(logprobs.reduce((sum, value) => sum + value, 0) / logprobs.length),
+              "logprobs least": Math.exp(logprobs.reduce((least, value) => Math.min(least, value), 0))
+            }
+      )
+  })
+
+/**
+ * Asks the same model again, `samples` times (2) at a `temperature` (0.7), and counts how many answers agree with the first: "self-consistency" (Wang and
+ * others, arXiv 2203.11171).
+ */
+export const agreement = (
+  options: { readonly samples?: number; readonly temperature?: number; readonly atLeast?: number } = {}
+): Judge => {
+  const { atLeast = 1, samples = 2, temperature = 0.7 } = options
+  const asks = (request: ModelRequest.Completion) =>
+    Array.from({ length: samples }, (_, at) => ({
+      ...request,
+      sample: (request.sample + 1) * 1_000 + at,
+      settings: { ...request.settings, temperature }
+    }))
+  return make({
+    name: "agreement",
+    by: [samples, temperature],
+    atLeast,
+    asks,
+    answer: ({ keyOf, request, send, text }) =>
+      Effect.map(
+        Effect.forEach(asks(request), (again) => send(again), { concurrency: "unbounded" }),
+        (others) => {
+          const first = keyOf(text)
+          return { agreement: others.filter((other) => keyOf(ModelResponse.text(other)) === first).length / samples }
+        }
+      )
+  })
+}
+
+const QUESTION =
+  "You are shown a task and an answer to it. How probable is it that the answer is right and complete? Think of what could be wrong with it first. Give a number from 0 (certainly wrong) to 100 (certainly right)."
+
+const schema = {
+  type: "object",
+  properties: { probability: { type: "number" } },
+  required: ["probability"],
+  additionalProperties: false
+}
+
+/** Has a model say how probable it is that the answer is right; `question` is what it is asked. Its cost is in the row's. */
+export const model = (options: {
+  readonly model: string
+  readonly question?: string
+  readonly atLeast?: number
+}): Judge => {
+  const { atLeast = 0.8, question = QUESTION } = options
+  const toJudge = (request: ModelRequest.Completion, text: string) =>
+    ModelRequest.completion({
+      model: options.model,
+      messages: [
+        { role: "system", content: question },
+        { role: "user", content: `<task>\n${ModelRequest.text(request)}\n</task>\n\n<answer>\n${text}\n</answer>` }
+      ],
+      responseFormat: { type: "json", name: "probability", schema },
+      settings: { temperature: 0 }
+    })
+  return make({
+    name: "model",
+    by: [options.model, question],
+    atLeast,
+    asks: (request) => [toJudge(request, "")],
+    answer: ({ request, send, text }) =>
+      Effect.map(
+        send(toJudge(request, text)).pipe(
+          Effect.provideService(ModelClient.Accept, () => undefined),
+          Effect.provideService(Varying.Varying, undefined)
+        ),
+        (response) => {
+          const given = Number(/-?\d+(?:\.\d+)?/.exec(ModelResponse.text(response))?.[0])
+          return Number.isFinite(given) ? { model: Math.max(0, Math.min(1, given / 100)) } : ({} as Features.Features)
+        }
+      )
+  })
+}
+
+/**
+ * The vector of what varies in a row's prompt (of all of its text where a step does not say `varies`), for a trained score: it says nothing until `pipe tune` has
+ * trained one. The vectors are the `Embedder`'s in context.
+ */
+export const embedding: Judge<Embedder.Embedder> = make({
+  name: "embedding",
+  by: "vector",
+  identify: Effect.map(Embedder.Embedder, ({ name }) => name),
+  atLeast: 0,
+  row: (request) =>
+    Effect.withFiber((fiber) => {
+      const text = fiber.getRef(Varying.Varying)?.text ?? ModelRequest.text(request, "user")
+      return Effect.flatMap(Embedder.Embedder, (embedder): Effect.Effect<Features.Sample, AiError.AiError> =>
+        text.trim() === "" || embedder.unfit(text) !== undefined
+          ? Effect.succeed({ features: {} })
+          : Effect.map(embedder.embed(text), (vector) => ({ features: {}, vector }))
+      )
+    })
+})
+
+/** Whether an answer may stand by what its judges say, where nothing is tuned. */
+export const isAccepted = (
+  judges: ReadonlyArray<Judge<never>>,
+  facts: Features.Features,
+  verdict: Quality.Verdict | undefined
+): boolean =>
+  (verdict === undefined || Quality.isGood(verdict))
+  && judges.every(({ answer, atLeast, name }) => {
+    const score = facts[name]
+    return answer === undefined || (typeof score === "number" ? score >= atLeast : score === true)
+  })

@@ -1,0 +1,74 @@
+/**
+ * What became of requests that a cascade has routed: which model answered, and how far audited answers agree with the strong model's.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Database from "../store/Database.ts"
+import type * as Writer from "../store/Writer.ts"
+
+/** One request. */
+export interface Routed {
+  readonly step: string
+  /** Position of the row, from 0. */
+  readonly row: number
+  /** Of the request's content: a row that is begun anew, after a kill or from a batch, counts once. */
+  readonly key: string
+  /** The model whose answer was taken, or would have been were it not audited. */
+  readonly model: string
+  readonly isStrong: boolean
+  /** Another model answered in the strong one's place (a fallback). */
+  readonly isSubstituted: boolean
+  /** From 0 to 1, where the strong model was asked to see; `undefined`: it was not. */
+  readonly agreement: number | undefined
+}
+
+/** The requests of a step in a run. */
+export interface Sums {
+  readonly step: string
+  readonly requests: number
+  /** Of them, those for which the strong model's answer was needed. */
+  readonly strong: number
+  /** Of those, the ones that another model answered in its place. */
+  readonly substituted: number
+  /** Of the others, those that were audited. */
+  readonly agreements: ReadonlyArray<number>
+}
+
+export interface RouteRepo {
+  readonly record: (run: number, routed: Routed) => void
+  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sums>, SqlError.SqlError>
+}
+
+const table: Writer.Table = {
+  name: "routes",
+  columns: ["run", "step", "row_index", "key", "model", "is_strong", "substituted", "agreement"]
+}
+
+/** Each request of a run once. */
+const ONCE =
+  "SELECT step, key, min(id) AS id, max(is_strong) AS is_strong, max(substituted) AS substituted, max(agreement) AS agreement FROM routes WHERE run = ? GROUP BY step, row_index, key"
+
+export const make = (database: Database.Service, writer: Writer.Writer): RouteRepo => ({
+  record: (run, { agreement, isStrong, isSubstituted, key, model, row, step }) =>
+    writer.append(table, [run, step, row, key, model, isStrong ? 1 : 0, isSubstituted ? 1 : 0, agreement ?? null]),
+  sums: (run) =>
+    Effect.gen(function* () {
+      const counts = yield* database.query(
+        `SELECT step, count(*) AS requests, sum(is_strong) AS strong, sum(substituted) AS substituted FROM (${ONCE}) AS once GROUP BY step ORDER BY min(id)`,
+        [run]
+      )
+      const audited = yield* database.query(
+        `SELECT step, agreement FROM (${ONCE}) AS once WHERE agreement IS NOT NULL ORDER BY key`,
+        [run]
+      )
+      return counts.map((row): Sums => ({
+        step: String(row["step"]),
+        requests: Database.toNumber(row["requests"]) ?? 0,
+        strong: Database.toNumber(row["strong"]) ?? 0,
+        substituted: Database.toNumber(row["substituted"]) ?? 0,
+        agreements: audited.filter(({ step }) => step === row["step"]).map(({ agreement }) => Number(agreement))
+      }))
+    })
+})

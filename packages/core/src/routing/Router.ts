@@ -1,0 +1,225 @@
+/**
+ * Chooses the model of a request by a rule.
+ *
+ * **Details** A rule sees the request, and the row that it is asked for: the values of the step's inputs. A request that already names its model
+ * (a step's `model`) passes untouched. The answer carries the model that would have been asked without the router (the strong one), so the books know what
+ * routing saved. Rules may be put together (`all`, `any`, `not`). For a rule that is learned, and holds what it promises, see `Cascade` and `pipe tune`.
+ *
+ * **Example** (short prompts to the cheap model)
+ *
+ * ```ts
+ * import { Router } from "@pipe/core"
+ *
+ * export const router = Router.layer({
+ *   cheap: "gpt-4o-mini",
+ *   strong: "gpt-4o",
+ *   when: Router.promptShorterThan(50)
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as RowValues from "../client/RowValues.ts"
+import * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as TokenCounter from "../model/TokenCounter.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Price from "../price/Price.ts"
+import * as Pricing from "../price/Pricing.ts"
+
+/** Whether a request is one for the cheap model; `row` has the values of the step's inputs. */
+export interface Rule {
+  (request: ModelRequest.Completion, row: RowValues.Values): boolean
+  /** What the rule goes by, where its source does not show it. */
+  readonly by?: unknown
+}
+
+/** Asks `cheap` when the rule holds, and `strong` otherwise. */
+export const layer = (options: {
+  readonly cheap: string
+  readonly strong: string
+  readonly when: Rule
+}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
+  choose((request, row) => (options.when(request, row) ? options.cheap : options.strong), {
+    baseline: options.strong,
+    by: [options.cheap, options.strong, options.when.by]
+  })
+
+/**
+ * Asks the model that a function names. `baseline` is the model that would be asked without routing; `by` is what the
+ * function goes by, where its source does not show it: results that were made with another are not taken over.
+ */
+export const choose = (
+  model: (request: ModelRequest.Completion, row: RowValues.Values) => string,
+  options: { readonly baseline: string; readonly by?: unknown }
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
+  const route: ModelClient.Resolve = (request) =>
+    request._tag === "Completion" && request.model === undefined
+      ? ModelRequest.withModel(request, model(request, RowValues.now()))
+      : request
+  return ModelClient.middlewareEffect(
+    (next) =>
+      Effect.succeed<ModelClient.Service>({
+        resolve: (request) => next.resolve(route(request)),
+        send: (request) => {
+          const routed = route(request)
+          return routed === request
+            ? next.send(request)
+            : Effect.map(
+                next.send(routed),
+                (response) =>
+                  ({ ...response, baselineModel: options.baseline }) as ModelResponse.ResponseTo<typeof request>
+              )
+        }
+      }),
+    { name: "Router", answers: options.by, baseline: options.baseline, isShown: true }
+  )
+}
+
+/** Holds when the text of the user's messages has fewer than `characters` characters (code points). */
+export const promptShorterThan = (characters: number): Rule =>
+  Object.assign(
+    (request: ModelRequest.Completion) => {
+      const text = ModelRequest.text(request, "user")
+      // A code point has one or two UTF-16 units: most prompts are decided without counting.
+      return text.length < characters || (text.length < characters * 2 && [...text].length < characters)
+    },
+    { by: characters }
+  )
+
+/** Holds when a field of the row, or anything that a function finds in it, is so: `Router.where(({ review }) => review.language === "de")`. */
+export const where = (holds: (row: RowValues.Values) => boolean): Rule =>
+  Object.assign((_: ModelRequest.Completion, row: RowValues.Values) => holds(row), { by: "where" })
+
+const put = (name: string, rules: ReadonlyArray<Rule>, rule: Rule): Rule =>
+  Object.assign((request: ModelRequest.Completion, row: RowValues.Values) => rule(request, row), {
+    by: [name, ...rules.map((one) => one.by)]
+  })
+
+/** Holds when all of the rules do. */
+export const all = (...rules: ReadonlyArray<Rule>): Rule =>
+  put("all", rules, (request, row) => rules.every((rule) => rule(request, row)))
+
+/** Holds when one of the rules does. */
+export const any = (...rules: ReadonlyArray<Rule>): Rule =>
+  put("any", rules, (request, row) => rules.some((rule) => rule(request, row)))
+
+/** Holds when the rule does not. */
+export const not = (rule: Rule): Rule => put("not", [rule], (request, row) => !rule(request, row))
+
+/** Output that is expected of a request without a limit, in tokens. */
+const OUTPUT = 512
+
+/**
+ * Asks the cheapest of some models whose context window has room for the request, by the price table. A model without a known price comes after the
+ * others, one without a known window counts as large enough.
+ *
+ * **Details** The cost of a request is its counted input and its `maxTokens`, or `output` tokens (512). Where no window is large enough the largest is asked. What routing saved
+ * is told beside `baseline`: the last of the models, if it is not given.
+ *
+ * **Example** (long documents go to the model with the large window)
+ *
+ * ```ts
+ * import { Router } from "@pipe/core"
+ *
+ * export const router = Router.cheapest(["gpt-4o-mini", "gpt-4.1-mini", "gpt-4.1"])
+ * ```
+ */
+export const cheapest = (
+  models: readonly [string, ...Array<string>],
+  options: { readonly output?: number; readonly baseline?: string } = {}
+): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =>
+  Layer.unwrap(
+    Effect.map(Pricing.Pricing, (pricing) =>
+      choose(
+        (request) => {
+          const fiber = Fiber.getCurrent()
+          const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
+          const input = TokenCounter.inputTokens(
+            fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate,
+            request
+          )
+          const output = request.settings.maxTokens ?? options.output ?? OUTPUT
+          const known = models.map((model) => {
+            const price = Option.getOrUndefined(pricing.lookup({ model, at }))
+            const cost =
+              price === undefined ? undefined : Price.cost(price, { ...Usage.zero, uncachedInput: input, output })
+            return { model, cost, window: price?.contextWindow }
+          })
+          const fits = known.filter(({ window }) => window === undefined || window >= input + output)
+          if (fits.length === 0)
+            return known.reduce((largest, one) => (one.window! > largest.window! ? one : largest)).model
+          return fits.reduce((best, one) =>
+            one.cost !== undefined && (best.cost === undefined || one.cost < best.cost) ? one : best
+          ).model
+        },
+        { baseline: options.baseline ?? models[models.length - 1]!, by: ["cheapest", models, options.output] }
+      )
+    )
+  )
+
+/**
+ * A bottom of several providers: each request goes to the first whose `models` (a prefix such as `"claude-"`, or `""` for
+ * all) fits its model.
+ *
+ * **Example** (two vendors in one stack)
+ *
+ * ```ts
+ * import { Router } from "@pipe/core"
+ * import { Anthropic, OpenAi } from "@pipe/plugins"
+ *
+ * export const providers = Router.providers(
+ *   { models: "claude-", layer: Anthropic.layer() },
+ *   { models: "", layer: OpenAi.layer() }
+ * )
+ * ```
+ */
+export const providers = <const P extends readonly [Provider<unknown, unknown>, ...Array<Provider<unknown, unknown>>]>(
+  ...routes: P
+): Layer.Layer<
+  ModelClient.ModelClient,
+  P[number] extends Provider<infer E, unknown> ? E : never,
+  P[number] extends Provider<unknown, infer R> ? R : never
+> =>
+  Layer.effect(
+    ModelClient.ModelClient,
+    Effect.map(
+      Effect.forEach(routes, ({ layer, models }) =>
+        Effect.map(Layer.build(Layer.fresh(layer)), (context) => ({
+          models,
+          client: Context.get(context, ModelClient.ModelClient)
+        }))
+      ),
+      (clients): ModelClient.Service => {
+        const fallback = clients[clients.length - 1]!.client
+        const clientFor = (request: ModelRequest.ModelRequest) =>
+          clients.find(({ models }) => request.model?.startsWith(models))?.client ?? fallback
+        const batches = clients.flatMap(({ client }) => client.batch?.all ?? [])
+        return {
+          ...(clients.every(({ client }) => client.isEdge === true) ? { isEdge: true as const } : undefined),
+          ...(batches.length === 0
+            ? undefined
+            : { batch: { of: (request) => clientFor(request).batch?.of(request), all: batches } }),
+          layers: clients.flatMap(({ client, models }) => [
+            { name: ModelClient.PROVIDERS, answers: models },
+            ...(client.layers ?? [])
+          ]),
+          resolve: (request) => clientFor(request).resolve(request),
+          send: (request) => clientFor(request).send(request)
+        }
+      }
+    )
+  ) as never
+
+/** One of several providers at the bottom of a stack. */
+export interface Provider<E, R> {
+  readonly models: string
+  readonly layer: Layer.Layer<ModelClient.ModelClient, E, R>
+}

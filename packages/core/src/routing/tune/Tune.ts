@@ -1,0 +1,398 @@
+/**
+ * Finds the cheapest routing of a flow's cascade that keeps a share of the strong model's quality, on a sample of the flow's own
+ * rows, with a certificate; and says of later rows whether it still holds.
+ *
+ * **Details** A tuning is a run over the sample in which the cascade asks every model: it stands in the books, keeps to a budget, and what it
+ * asked is in the exact cache, so that the run that follows does not pay for it again. Outputs are not written. The statistics are `Calibration`'s.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import * as Endpoint from "../../client/Endpoint.ts"
+import type * as Flow from "../../flow/Flow.ts"
+import type * as ModelResponse from "../../model/ModelResponse.ts"
+import * as Money from "../../price/Money.ts"
+import * as Pricing from "../../price/Pricing.ts"
+import * as FlowContext from "../../run/FlowContext.ts"
+import type * as RunEvent from "../../run/RunEvent.ts"
+import * as Runner from "../../run/Runner.ts"
+import * as Cascade from "../Cascade.ts"
+import * as CascadeHooks from "../CascadeHooks.ts"
+import type * as Routing from "../Routing.ts"
+import * as Calibration from "./Calibration.ts"
+
+export interface Options extends Pick<
+  Runner.Options,
+  "parameters" | "concurrency" | "budget" | "observe" | "record" | "errorsFile" | "batch" | "drain" | "grace"
+> {
+  /** Rows of the sample. Default: 300. */
+  readonly sample?: number
+  /** What the sample and its order depend on. Default: `"pipe"`. */
+  readonly seed?: string
+  /** The probability with which the promise may be wrong. Default: 0.05. */
+  readonly delta?: number
+}
+
+export interface TuneOptions extends Options {
+  /** Share of the strong model's quality that is to be kept, from 0 to 1. */
+  readonly target: number
+}
+
+/** A flow that cannot be tuned. */
+export class TuneError extends Schema.TaggedError<TuneError>()("TuneError", {
+  message: Schema.String
+}) {}
+
+/** What was found for a step. */
+export interface Step {
+  readonly name: string
+  readonly standard: Routing.Certificate["standard"]
+  readonly rows: number
+  readonly calibration: Calibration.Calibration
+  readonly baselines: ReadonlyArray<Calibration.Baseline>
+}
+
+export interface Tuned {
+  readonly routing: Routing.Routing
+  /** Where the flow reads it; `undefined`: it names no file. */
+  readonly file: string | undefined
+  readonly steps: ReadonlyArray<Step>
+  readonly summary: RunEvent.RunFinished
+}
+
+/**
+ * - `holds`: it is certain again that the target is kept
+ * - `broken`: it is certain that it is not
+ * - `open`: so few rows make neither certain
+ */
+export type Standing = "holds" | "broken" | "open"
+
+/** How a routing fares on rows that it was not tuned on. */
+export interface Checked extends Calibration.Measured, Pick<Routing.Certificate, "target" | "delta" | "standard"> {
+  readonly name: string
+  readonly standing: Standing
+  /** The share of the strong model's quality that is kept lies between these, each with certainty 1 − delta. */
+  readonly low: number
+  readonly high: number
+}
+
+export interface Check {
+  readonly steps: ReadonlyArray<Checked>
+  readonly rows: number
+  readonly summary: RunEvent.RunFinished
+}
+
+/** Rows of a sample, where nothing else is said. */
+export const SAMPLE = 300
+
+/** Share of a sample's rows that may fail: what is left of more is no sample. */
+const MOST_FAILED = 0.1
+
+/** The cascade of a flow, whose models have known prices. */
+const cascadeOf = Effect.fnUntraced(function* (flow: Flow.Any) {
+  const host = yield* Effect.context<Flow.Host>()
+  const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+  const client = yield* Effect.scoped(Effect.map(FlowContext.services(flow), ({ client }) => client)).pipe(
+    Effect.provideService(Endpoint.Unasked, true),
+    Effect.provideService(Pricing.Pricing, pricing),
+    Effect.mapError((error) => new TuneError({ message: error instanceof Error ? error.message : String(error) }))
+  )
+  const layers = client?.layers ?? []
+  const cascade = Option.getOrUndefined(Cascade.of(layers))
+  if (cascade === undefined)
+    return yield* new TuneError({
+      message: `flow ${flow.name} has no cascade to tune: put Cascade.layer({ models: ["<cheap>", "<strong>"], routing: new URL("./${flow.name}.routing.json", import.meta.url) }) into its stack, above Cache.layer()`
+    })
+  const [cache, own] = ["Cache", Cascade.NAME].map((name) => layers.findIndex((layer) => layer.name === name))
+  if (cache! >= 0 && cache! < own!) {
+    yield* Effect.logWarning(
+      "Cache.layer stands above Cascade.layer: rows that it answers are missing in the sample, and answers are not kept by their models; put it below"
+    )
+  }
+  const at = yield* Clock.currentTimeMillis
+  const unpriced = cascade.models.find((model) => Option.isNone(pricing.lookup({ model, at })))
+  if (unpriced !== undefined) return yield* unknownPrice(unpriced)
+  return cascade
+})
+
+const unknownPrice = (model: string) =>
+  new TuneError({
+    message: `what ${model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, ${Pricing.example(model)}`
+  })
+
+interface Sampled {
+  readonly trials: ReadonlyMap<string, ReadonlyArray<CascadeHooks.Trial>>
+  /** Rows that were drawn. */
+  readonly rows: number
+  readonly upTo: string
+  readonly summary: RunEvent.RunFinished
+  /** What the first row that failed failed of. */
+  readonly failure: string | undefined
+}
+
+/** Asks every model about a sample of the rows. A budget that is reached ends the sample. */
+const sampleOf = Effect.fnUntraced(function* (
+  flow: Flow.Any,
+  options: Options,
+  sample: {
+    readonly size: number
+    readonly seed: string
+    readonly above?: string
+    /** Fewer rows are refused before anything is asked. */
+    readonly least: number
+  }
+): Effect.fn.Return<Sampled, TuneError | Runner.RunFailed | Runner.StartError, Flow.Host> {
+  const trials = new Map<string, Map<number, CascadeHooks.Trial>>()
+  const stopped: Deferred.Deferred<void> = Deferred.makeUnsafe()
+  let failure: string | undefined
+  let problem: TuneError | undefined
+  /** Nothing can come of the sample: nothing more is paid. */
+  const stop = (message: string): void => {
+    problem ??= new TuneError({ message })
+    Deferred.doneUnsafe(stopped, Effect.void)
+  }
+  let taken = { rows: 0, upTo: sample.above ?? "" }
+  const run = Runner.run(flow, {
+    ...options,
+    record: { ...options.record, tuning: true },
+    outputs: false,
+    drain:
+      options.drain === undefined ? Deferred.await(stopped) : Effect.raceFirst(options.drain, Deferred.await(stopped)),
+    observe: (event) => {
+      if (event._tag === "RowFailed") failure ??= `${event.position}: ${event.node}: ${event.message}`
+      return options.observe?.(event) ?? Effect.void
+    },
+    sample: {
+      ...sample,
+      onTaken: ({ rows, upTo }) => {
+        taken = { rows: taken.rows + rows, upTo: upTo > taken.upTo ? upTo : taken.upTo }
+        return rows >= sample.least
+          ? Effect.void
+          : Effect.fail(
+              new TuneError({
+                message:
+                  sample.above === undefined
+                    ? `there are ${rows} different rows only, and nothing can be certain from less than ${sample.least}: give more, a lower target or a larger delta`
+                    : `every row was in the sample that the flow was tuned on: a check needs others`
+              })
+            )
+      }
+    },
+    trials: (trial) => {
+      let own = trials.get(trial.step)
+      if (own === undefined) trials.set(trial.step, (own = new Map()))
+      // Rows are drawn by chance, calls of one row are not: one counts.
+      if (!own.has(trial.index)) own.set(trial.index, trial)
+      const [first] = own.values()
+      if (first!.isLabelled !== trial.isLabelled) {
+        stop(
+          `step ${trial.step}: \`quality.label\` gives a label for some rows of the sample only: give one for all, or for none`
+        )
+      }
+    }
+  })
+  const summary = yield* Effect.catch(run, (error) =>
+    error._tag === "RunFailed" && (problem !== undefined || error.summary.status === "budget")
+      ? Effect.succeed(error.summary)
+      : Effect.fail(error)
+  )
+  const { failed, read } = summary.rows
+  if (problem === undefined && failed > MOST_FAILED * read) {
+    problem = new TuneError({
+      message: `${failed} of ${read} rows of the sample failed, so that the others are no sample of all; the first: ${failure}`
+    })
+  }
+  for (const [step, own] of trials) {
+    const others = [...own.values()].filter(({ isSubstituted }) => isSubstituted).length
+    if (others > MOST_FAILED * own.size) {
+      problem ??= new TuneError({
+        message: `step ${step}: of ${own.size} rows ${others} were answered by another model than was asked (a fallback), which says nothing of this one: tune when all models answer`
+      })
+    }
+  }
+  if (problem !== undefined) return yield* problem
+  return {
+    ...taken,
+    failure,
+    summary,
+    trials: new Map(
+      flow.graph.nodes.flatMap(({ name }) => {
+        const own = trials.get(name)
+        return own === undefined
+          ? []
+          : [
+              [
+                name,
+                [...own]
+                  .toSorted(([a], [b]) => a - b)
+                  .map(([, trial]) => trial)
+                  .filter(({ isSubstituted }) => !isSubstituted)
+              ] as const
+            ]
+      })
+    )
+  }
+})
+
+const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.Service, at: number) =>
+  Effect.map(
+    Effect.forEach(asked, (one) => {
+      const { cost } =
+        one.usage === undefined ? { cost: undefined } : Pricing.charge(pricing, { ...one, usage: one.usage }, at)
+      return cost === undefined ? Effect.fail(unknownPrice(one.model)) : Effect.succeed(cost)
+    }),
+    Money.sum
+  )
+
+/** Trials as observations, with what each model cost. */
+export const observationsOf = (trials: ReadonlyArray<CascadeHooks.Trial>, pricing: Pricing.Service, at: number) =>
+  Effect.forEach(trials, ({ row, tried }) =>
+    Effect.map(
+      Effect.forEach(tried, ({ asked, judging, model, quality, sample }) =>
+        Effect.map(
+          Effect.all([costOf(asked, pricing, at), costOf(judging, pricing, at)]),
+          ([cost, judging]): Calibration.Answer => ({ model, quality, sample, cost, judging })
+        )
+      ),
+      (answers): Calibration.Observation => ({ row, answers })
+    )
+  )
+
+/** Prices with those of a flow. */
+export const pricingOf = (flow: Flow.Any) =>
+  Effect.flatMap(Pricing.Pricing, (pricing) => Pricing.override(pricing, flow.prices))
+
+/** Labels count where every row of the sample has one. */
+const standardOf = (trials: ReadonlyArray<CascadeHooks.Trial>): Routing.Certificate["standard"] =>
+  trials.every(({ isLabelled }) => isLabelled) ? "label" : "agreement"
+
+/** Tunes a flow. */
+export const make = <E>(
+  flow: Flow.Flow<E>,
+  options: TuneOptions
+): Effect.Effect<Tuned, TuneError | Pricing.PriceError | Runner.RunFailed | Runner.StartError, Flow.Host> =>
+  Effect.gen(function* () {
+    const { delta = 0.05, sample: size = SAMPLE, seed = "pipe", target } = options
+    // Whether there is something to tune is known before anything is paid; a file that is of no use is no hindrance.
+    const cascade = yield* Effect.provideService(cascadeOf(flow), CascadeHooks.Trials, () => {})
+    const { failure, rows, summary, trials, upTo } = yield* sampleOf(flow, options, {
+      size,
+      seed,
+      least: Calibration.leastSample({ target, delta })
+    })
+    const pricing = yield* pricingOf(flow)
+    const at = yield* Clock.currentTimeMillis
+    if (trials.size === 0) {
+      return yield* new TuneError({
+        message:
+          failure === undefined
+            ? `flow ${flow.name} asked its cascade nothing: steps that name a model pass it by`
+            : `every row of the sample failed; the first: ${failure}`
+      })
+    }
+    const keyOf = yield* keysOf(flow, options)
+    const steps = yield* Effect.forEach(trials, ([name, own]) =>
+      Effect.gen(function* () {
+        const standard = standardOf(own)
+        const observations = yield* Random.shuffle(yield* observationsOf(own, pricing, at)).pipe(
+          Random.withSeed(`${seed} ${name}`)
+        )
+        return {
+          name,
+          standard,
+          rows: own.length,
+          calibration: Calibration.make(observations, { target, delta, standard }),
+          baselines: Calibration.baselines(observations, target, ({ features }) => Number(features["prompt length"]))
+        } satisfies Step
+      })
+    )
+    return {
+      file: cascade.file,
+      steps,
+      summary,
+      routing: {
+        version: 1,
+        flow: flow.name,
+        tunedAt: new Date(at).toISOString(),
+        models: cascade.models,
+        judges: cascade.judges,
+        sample: { rows, seed, upTo, spent: summary.cost },
+        steps: Object.fromEntries(
+          steps.map(({ calibration: { certificate, policy, refused }, name }) => [
+            name,
+            {
+              key: keyOf(name) ?? "",
+              ...(policy === undefined ? undefined : { policy }),
+              ...(certificate === undefined ? undefined : { certificate }),
+              ...(refused === undefined ? undefined : { refused })
+            }
+          ])
+        )
+      }
+    }
+  })
+
+const keysOf = (flow: Flow.Any, options: Options) =>
+  Effect.gen(function* () {
+    const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+    const closures = yield* FlowContext.closures(flow)
+    const keys = FlowContext.stepKeys(flow, { settings: yield* FlowContext.settings(flow), parameters, closures })
+    closures.close()
+    return keys
+  })
+
+/** Looks at how the routing of a flow fares on rows that were not in the sample it was tuned on. */
+export const check = <E>(
+  flow: Flow.Flow<E>,
+  options: Options = {}
+): Effect.Effect<Check, TuneError | Pricing.PriceError | Runner.RunFailed | Runner.StartError, Flow.Host> =>
+  Effect.gen(function* () {
+    const { file, routing } = yield* cascadeOf(flow)
+    if (file === undefined)
+      return yield* new TuneError({
+        message: `flow ${flow.name} has no routing to check: its cascade names no file (routing: new URL("./${flow.name}.routing.json", import.meta.url))`
+      })
+    if (routing === undefined) return yield* new TuneError({ message: `${file} is not there: pipe tune makes it` })
+    const tuned = routing as Routing.Routing
+    const keyOf = yield* keysOf(flow, options)
+    if (Object.values(tuned.steps).every(({ policy }) => policy === undefined)) {
+      return yield* new TuneError({
+        message: `${file} certifies nothing, so there is nothing to check: tune again with pipe tune`
+      })
+    }
+    const changed = Object.entries(tuned.steps).find(
+      ([name, { key, policy }]) => policy !== undefined && keyOf(name) !== key
+    )
+    if (changed !== undefined)
+      return yield* new TuneError({
+        message: `step ${changed[0]} has changed since it was tuned, so there is nothing to check: tune again with pipe tune`
+      })
+    const { rows, summary, trials } = yield* sampleOf(flow, options, {
+      size: options.sample ?? SAMPLE,
+      seed: tuned.sample.seed,
+      above: tuned.sample.upTo,
+      least: 1
+    })
+    const pricing = yield* pricingOf(flow)
+    const at = yield* Clock.currentTimeMillis
+    const steps = yield* Effect.forEach(trials, ([name, own]) =>
+      Effect.gen(function* () {
+        const certificate = tuned.steps[name]?.certificate
+        const policy = tuned.steps[name]?.policy
+        if (certificate === undefined || policy === undefined) return []
+        const observations = yield* observationsOf(own, pricing, at)
+        const { target } = certificate
+        const delta = options.delta ?? certificate.delta
+        const measured = Calibration.measure(policy, observations, delta)
+        const standing: Standing = measured.low >= target - 1e-4 ? "holds" : measured.high < target ? "broken" : "open"
+        return [{ ...measured, name, standing, target, delta, standard: standardOf(own) } satisfies Checked]
+      })
+    )
+    return { rows, summary, steps: steps.flat() }
+  })

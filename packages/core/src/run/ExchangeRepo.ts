@@ -1,0 +1,172 @@
+/**
+ * Some of what was sent to models, and what came back, by run and row.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import type * as SqlError from "effect/sql/SqlError"
+import type { Money } from "../price/Money.ts"
+import * as Database from "../store/Database.ts"
+import type * as Writer from "../store/Writer.ts"
+
+/** An exchange as it is kept: long texts are cut, files are named alone, keys are masked. */
+export interface Stored {
+  readonly step: string
+  /** Position of the row in its source, from 0. */
+  readonly row: number
+  /** Its place: `reviews.jsonl:12`. */
+  readonly position: string
+  readonly sample: number
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly milliseconds: number
+  /** `attempt`: it was sent; else where the answer was found. */
+  readonly origin: string
+  readonly provider: string
+  readonly model: string
+  readonly request: Schema.Json
+  readonly answer?: Schema.Json
+  readonly error?: string
+  /** Tokens by class. */
+  readonly tokens?: Schema.Json
+  readonly cost?: Money
+}
+
+/** An exchange as it is written: its parts are JSON already. */
+export interface Written extends Omit<Stored, "request" | "answer" | "error" | "tokens" | "cost"> {
+  readonly request: string
+  readonly answer: string | undefined
+  readonly error: string | undefined
+  readonly tokens: string | undefined
+  readonly cost: Money | undefined
+}
+
+export interface Query {
+  readonly position?: string | undefined
+  readonly step?: string | undefined
+  /** Default: 1,000. */
+  readonly limit?: number
+}
+
+export interface ExchangeRepo {
+  readonly append: (run: number, exchange: Written) => void
+  /** Of a run, in the order in which they ended. */
+  readonly find: (run: number, query: Query) => Effect.Effect<ReadonlyArray<Stored>, SqlError.SqlError>
+  /** The last of a step in a run, the newest last. */
+  readonly last: (run: number, step: string, count: number) => Effect.Effect<ReadonlyArray<Stored>, SqlError.SqlError>
+  /** The newest run of a flow before another that has exchanges of a row. */
+  readonly earlier: (
+    flow: string,
+    run: number,
+    query: Query
+  ) => Effect.Effect<{ readonly run: number; readonly name: string } | undefined, SqlError.SqlError>
+  /** The places of rows of which a run has exchanges. */
+  readonly positions: (run: number, step: string | undefined) => Effect.Effect<ReadonlyArray<string>, SqlError.SqlError>
+}
+
+const table: Writer.Table = {
+  name: "exchanges",
+  columns: [
+    "run",
+    "step",
+    "row_index",
+    "position",
+    "sample",
+    "at",
+    "milliseconds",
+    "origin",
+    "provider",
+    "model",
+    "request",
+    "answer",
+    "error",
+    "tokens",
+    "cost"
+  ]
+}
+
+const toStored = (row: Database.Row): Stored => {
+  const answer = Database.toJson(row["answer"]) as Schema.Json | undefined
+  const tokens = Database.toJson(row["tokens"]) as Schema.Json | undefined
+  const error = Database.toText(row["error"])
+  const cost = Database.toBigInt(row["cost"])
+  return {
+    step: String(row["step"]),
+    row: Number(row["row_index"]),
+    position: String(row["position"]),
+    sample: Number(row["sample"]),
+    at: Number(row["at"]),
+    milliseconds: Number(row["milliseconds"]),
+    origin: String(row["origin"]),
+    provider: String(row["provider"]),
+    model: String(row["model"]),
+    request: (Database.toJson(row["request"]) as Schema.Json | undefined) ?? null,
+    ...(answer === undefined ? undefined : { answer }),
+    ...(error === undefined ? undefined : { error }),
+    ...(tokens === undefined ? undefined : { tokens }),
+    ...(cost === undefined ? undefined : { cost })
+  }
+}
+
+const whereOf = ({ position, step }: Query): { readonly sql: string; readonly params: ReadonlyArray<string> } => ({
+  sql: `${position === undefined ? "" : " AND e.position = ?"}${step === undefined ? "" : " AND e.step = ?"}`,
+  params: [...(position === undefined ? [] : [position]), ...(step === undefined ? [] : [step])]
+})
+
+export const make = (database: Database.Service, writer: Writer.Writer): ExchangeRepo => ({
+  append: (run, exchange) =>
+    writer.append(table, [
+      run,
+      exchange.step,
+      exchange.row,
+      exchange.position,
+      exchange.sample,
+      exchange.at,
+      exchange.milliseconds,
+      exchange.origin,
+      exchange.provider,
+      exchange.model,
+      exchange.request,
+      exchange.answer ?? null,
+      exchange.error ?? null,
+      exchange.tokens ?? null,
+      exchange.cost === undefined ? null : String(exchange.cost)
+    ]),
+  find: (run, query) => {
+    const { params, sql } = whereOf(query)
+    return Effect.map(
+      database.query(`SELECT * FROM exchanges e WHERE e.run = ?${sql} ORDER BY e.id LIMIT ${query.limit ?? 1_000}`, [
+        run,
+        ...params
+      ]),
+      (rows) => rows.map(toStored)
+    )
+  },
+  last: (run, step, count) =>
+    Effect.map(
+      database.query(`SELECT * FROM exchanges WHERE run = ? AND step = ? ORDER BY id DESC LIMIT ${count}`, [run, step]),
+      (rows) => rows.map(toStored).toReversed()
+    ),
+  earlier: (flow, run, query) => {
+    const { params, sql } = whereOf(query)
+    return Effect.map(
+      database.query(
+        `SELECT r.id, r.name FROM exchanges e JOIN runs r ON r.id = e.run
+          WHERE r.flow = ? AND r.id < ?${sql} ORDER BY r.id DESC LIMIT 1`,
+        [flow, run, ...params]
+      ),
+      ([found]) => (found === undefined ? undefined : { run: Number(found["id"]), name: String(found["name"]) })
+    )
+  },
+  positions: (run, step) => {
+    const { params, sql } = whereOf({ step })
+    return Effect.map(
+      database.query(`SELECT DISTINCT e.position FROM exchanges e WHERE e.run = ?${sql} ORDER BY e.position`, [
+        run,
+        ...params
+      ]),
+      (rows) => rows.map((row) => String(row["position"]))
+    )
+  }
+})

@@ -1,0 +1,100 @@
+/**
+ * Which exchanges of a run are kept: the first of it, those that went wrong, and the last two of each step. What a long run costs in
+ * time and in disk does not grow with them.
+ *
+ * @internal
+ */
+import type * as Exchange from "../client/Exchange.ts"
+import * as Secret from "../encoding/Secret.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import type * as ExchangeRepo from "./ExchangeRepo.ts"
+
+/** Exchanges of a run that are kept whatever they are. */
+export const FIRST = 10_000
+
+/** Those that went wrong, beside them. */
+const MOST_WRONG = 10_000
+
+/** Of each step, at the end. */
+const LAST = 2
+
+/** Characters of a text in an exchange. */
+const MOST_TEXT = 20_000
+
+export interface Exchanges {
+  readonly observe: (exchange: Exchange.Exchange) => void
+  /** Keeps the last of each step. */
+  readonly end: () => void
+}
+
+export const make = (store: Pick<ExchangeRepo.ExchangeRepo, "append">, run: number): Exchanges => {
+  let kept = 0
+  let wrong = 0
+  const last = new Map<string, Array<Exchange.Exchange>>()
+  const keep = (exchange: Exchange.Exchange) => store.append(run, toStored(exchange))
+  return {
+    observe: (exchange) => {
+      const isWrong = exchange.error !== undefined || !isWhole(exchange.response)
+      if (kept < FIRST || (isWrong && wrong < MOST_WRONG)) {
+        if (kept < FIRST) kept++
+        else wrong++
+        return keep(exchange)
+      }
+      const { step } = exchange.caller
+      const recent = last.get(step)
+      if (recent === undefined) last.set(step, [exchange])
+      else {
+        recent.push(exchange)
+        if (recent.length > LAST) recent.shift()
+      }
+    },
+    end: () => {
+      for (const recent of last.values()) recent.forEach(keep)
+      last.clear()
+    }
+  }
+}
+
+const isWhole = (response: ModelResponse.ModelResponse | undefined): boolean =>
+  response !== undefined && ModelResponse.isComplete(response)
+
+const toStored = (exchange: Exchange.Exchange): ExchangeRepo.Written => {
+  const { caller, cost, error, request, response, usage } = exchange
+  return {
+    step: caller.step,
+    row: caller.row,
+    position: caller.position ?? "",
+    sample: request._tag === "Completion" ? request.sample : 0,
+    at: exchange.at,
+    milliseconds: exchange.milliseconds,
+    origin: exchange.origin,
+    provider: exchange.provider,
+    model: exchange.model,
+    request: textOf(request),
+    answer: response === undefined ? undefined : textOf(answerOf(response)),
+    error,
+    tokens: usage === undefined ? undefined : JSON.stringify(usage),
+    cost
+  }
+}
+
+/** What came back: the parts of an answer, why it ended; of vectors their number and their length. */
+const answerOf = (response: ModelResponse.ModelResponse): object =>
+  response._tag === "CompletionResponse"
+    ? {
+        parts: response.parts,
+        finishReason: response.finishReason,
+        ...(response.refusal === undefined ? undefined : { refusal: response.refusal })
+      }
+    : { vectors: response.vectors.length, dimensions: response.vectors[0]?.length ?? 0 }
+
+/** As JSON: long texts are cut, files are named by their size, keys are masked. */
+const textOf = (value: object): string => Secret.mask(JSON.stringify(value, shortened))
+
+const shortened = (name: string, field: unknown): unknown => {
+  if (typeof field !== "string") return field
+  if (name === "base64" || name === "data") return `(${field.length} characters of a file)`
+  return field.length > MOST_TEXT
+    ? `${field.slice(0, MOST_TEXT).toWellFormed()}… (${field.length - MOST_TEXT} more characters)`
+    : field
+}

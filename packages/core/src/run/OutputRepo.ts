@@ -1,0 +1,60 @@
+/**
+ * The files that runs have written: by which flow, from how many rows, so that a run never replaces more by less.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as Database from "../store/Database.ts"
+import type * as Writer from "../store/Writer.ts"
+
+/** A file as a run has left it. */
+export interface Output {
+  /** Absolute, with all links followed. */
+  readonly path: string
+  readonly flow: string
+  /** The name of the run. */
+  readonly run: string
+  /** Rows in it. */
+  readonly rows: number
+  /** Rows that were read of the source that has the most. */
+  readonly read: number
+  /** All rows of the sources were read. */
+  readonly isWhole: boolean
+  readonly isSimulated: boolean
+  /** In bytes, and when it was written (milliseconds since 1970): a file that is another now is not the run's any more. */
+  readonly size: number
+  readonly modified: number
+}
+
+export interface OutputRepo {
+  /** What a run has left at a path. */
+  readonly find: (path: string) => Effect.Effect<Output | undefined, SqlError.SqlError>
+  readonly save: (output: Output) => void
+}
+
+export const make = (database: Database.Service, writer: Writer.Writer): OutputRepo => ({
+  find: (path) =>
+    Effect.map(database.query("SELECT * FROM outputs WHERE path = ? ORDER BY id DESC LIMIT 1", [path]), ([row]) =>
+      row === undefined
+        ? undefined
+        : {
+            path,
+            flow: String(row["flow"]),
+            run: String(row["run"]),
+            rows: Number(row["row_count"]),
+            read: Number(row["read_count"]),
+            isWhole: Number(row["whole"]) === 1,
+            isSimulated: Number(row["simulated"]) === 1,
+            size: Number(row["size"]),
+            modified: Number(row["modified"])
+          }
+    ),
+  save: ({ flow, isSimulated, isWhole, modified, path, read, rows, run, size }) => {
+    writer.execute("DELETE FROM outputs WHERE path = ?", [path])
+    writer.execute(
+      "INSERT INTO outputs (path, flow, run, row_count, read_count, whole, simulated, size, modified) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      [path, flow, run, rows, read, isWhole ? 1 : 0, isSimulated ? 1 : 0, size, modified]
+    )
+  }
+})

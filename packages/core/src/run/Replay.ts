@@ -1,0 +1,78 @@
+/**
+ * Goes through all rows of a flow: once where every answer comes at once, and else again and again. Rows whose answers come
+ * later are put down; when answers are there all rows are gone through anew, which takes over what is done. The outputs are
+ * written by a last time, in which no row is put down.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as Suspension from "../client/Suspension.ts"
+import * as FileBytes from "../file/FileBytes.ts"
+import type * as Flow from "../flow/Flow.ts"
+import type * as Sink from "../flow/Sink.ts"
+import * as Store from "../store/Store.ts"
+import * as Domains from "./Domains.ts"
+import type * as RunState from "./RunState.ts"
+
+/** Runs all rows; the outputs that were written. */
+export const run = Effect.fnUntraced(function* (
+  flow: Flow.Any,
+  state: RunState.RunState,
+  /** The layers that let rows wait. */
+  holders: ReadonlyArray<Suspension.Holder>,
+  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & {
+    readonly packs: boolean
+    readonly problemOf: (
+      rowsOf: (sink: Sink.Any) => number | undefined
+    ) => Effect.Effect<string | undefined, unknown, unknown>
+  }
+) {
+  if (holders.length === 0) return yield* Domains.run(flow, state, options)
+  state.usePasses(() => holders.map((holder) => holder.standing()))
+  const again = yield* FileBytes.rereadable
+  const pass = (last: boolean) =>
+    Effect.andThen(
+      state.beginPass(last),
+      Effect.scoped(
+        Effect.provideContext(
+          Domains.run(flow, state, { ...options, outputs: last && options.outputs !== false }),
+          again
+        )
+      )
+    )
+  for (;;) {
+    yield* pass(false)
+    const stop = state.stopped()
+    if (state.putDown() === 0) {
+      if (stop !== undefined) return []
+      break
+    }
+    if (stop !== undefined) {
+      if (stop.kind !== "budget") return []
+      // What is held for requests on their way may come back.
+      state.unstop()
+    }
+    if (options.detach === true) {
+      if (yield* Effect.map(Store.Store, ({ inMemory }) => inMemory)) {
+        state.stop({
+          kind: "failed",
+          message: "a run whose store is in memory cannot be left: nobody could find its batches again"
+        })
+        return []
+      }
+      yield* Effect.raceFirst(
+        Effect.forEach(holders, ({ send }) => send, { discard: true }),
+        state.stopping
+      )
+      const open = holders.reduce((sum, holder) => sum + holder.standing().batches, 0)
+      state.stop({ kind: "waiting", message: `${open} ${open === 1 ? "batch is" : "batches are"} on the way` })
+      return []
+    }
+    yield* Effect.raceFirst(
+      Effect.forEach(holders, ({ settle }) => settle, { concurrency: "unbounded", discard: true }),
+      state.stopping
+    )
+    if (state.stopped() !== undefined) return []
+  }
+  return yield* pass(true)
+})

@@ -1,0 +1,258 @@
+/**
+ * Runs in the store: begun, claimed by one process at a time, ended, listed.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Database from "../store/Database.ts"
+import * as Owner from "../store/Owner.ts"
+import type * as Writer from "../store/Writer.ts"
+
+/** `interrupted` is also what a run is whose process is gone; `waiting`: it was left while batches are at the provider. */
+export const Status = Schema.Literals(["running", "done", "failed", "interrupted", "budget", "waiting"])
+
+export type Status = typeof Status.Type
+
+/** What a run was begun with, so that it can be gone on with. */
+export const Options = Schema.Struct({
+  /** The flow's file, where it has one. */
+  file: Schema.optionalKey(Schema.String),
+  /** Parameters as their schemas encode them. */
+  parameters: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
+  limit: Schema.optionalKey(Schema.Int),
+  concurrency: Schema.optionalKey(Schema.Int),
+  cache: Schema.optionalKey(Schema.Boolean),
+  simulate: Schema.optionalKey(Schema.Boolean),
+  /** What its simulated answers depend on. */
+  simulateSeed: Schema.optionalKey(Schema.String),
+  budget: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Whether requests go in batches, against what the flow's own stack says; and until when, in milliseconds from the start. */
+  batch: Schema.optionalKey(Schema.Boolean),
+  deadline: Schema.optionalKey(Schema.Finite),
+  errorsFile: Schema.optionalKey(Schema.String),
+  /** It asked every model about a sample of the rows, to tune a routing. */
+  tuning: Schema.optionalKey(Schema.Boolean)
+})
+
+export interface Options extends Schema.Schema.Type<typeof Options> {}
+
+export interface Run {
+  readonly id: number
+  readonly name: string
+  readonly flow: string
+  readonly options: Options
+  /** The flow's nodes, as in the event `RunStarted`. */
+  readonly graph: Schema.Json
+  readonly status: Status
+  readonly owner: Owner.Owner
+  /** How often it was begun or gone on with. */
+  readonly tries: number
+  /** Milliseconds since 1970. */
+  readonly startedAt: number
+  readonly endedAt?: number
+  /** The summary (`RunEvent.RunFinished`, encoded) of its last try. */
+  readonly summary?: Schema.Json
+  /** The plan (`Plan.Plan`, encoded) that was made before it. */
+  readonly plan?: Schema.Json
+}
+
+/** A run that cannot be begun or gone on with. */
+export class RunError extends Schema.TaggedError<RunError>()("RunError", {
+  kind: Schema.Literals(["busy", "unknown", "done"]),
+  run: Schema.String,
+  message: Schema.String
+}) {}
+
+export interface RunRepo {
+  /** Begins a run; fails while another live process works on the same one. */
+  readonly create: (run: {
+    readonly flow: string
+    /** Equal for runs that write the same outputs; `undefined`: any number may run at once. */
+    readonly identity: string | undefined
+    readonly options: Options
+    readonly graph: Schema.Json
+  }) => Effect.Effect<Run, RunError | SqlError.SqlError>
+  /** Goes on with a run; fails while a live process works on it. */
+  readonly claim: (run: Run) => Effect.Effect<Run, RunError | SqlError.SqlError>
+  readonly heartbeat: (run: Run) => Effect.Effect<void>
+  readonly finish: (
+    run: Run,
+    end: {
+      readonly status: Status
+      readonly at: number
+      readonly summary: Schema.Json
+    }
+  ) => Effect.Effect<void, SqlError.SqlError>
+  /** By name, or by the beginning of a name that only one run has; `undefined`: the last. */
+  readonly find: (name: string | undefined) => Effect.Effect<Run, RunError | SqlError.SqlError>
+  /** The last run of an identity. */
+  readonly latest: (identity: string) => Effect.Effect<Run | undefined, SqlError.SqlError>
+  /** Keeps the plan of runs of an identity: the next of them has it beside what comes. */
+  readonly savePlan: (identity: string, plan: Schema.Json) => Effect.Effect<void, SqlError.SqlError>
+  /** Of some runs those that no live process works on. */
+  readonly idle: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
+  /** Whether the runs of this store are simulated; `undefined`: it has none. */
+  readonly isSimulated: Effect.Effect<boolean | undefined, SqlError.SqlError>
+  /** Newest first. */
+  readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
+}
+
+const decodeOptions = Schema.decodeUnknownOption(Options)
+
+/** Of a run whose owner was damaged: a process that is gone. */
+const nobody: Owner.Owner = { host: "", pid: 0, began: "", claim: 0 }
+
+const ALL = "SELECT * FROM runs"
+
+export const make = (database: Database.Service, writer: Writer.Writer): RunRepo => {
+  const toRun = (row: Database.Row, now: number): Run => {
+    const owner = (Database.toJson(row["owner"]) as Owner.Owner | undefined) ?? nobody
+    const status = row["status"] as Status
+    const endedAt = Database.toNumber(row["ended_at"])
+    const summary = Database.toJson(row["summary"])
+    const plan = Database.toJson(row["plan"])
+    return {
+      id: Number(row["id"]),
+      name: String(row["name"]),
+      flow: String(row["flow"]),
+      options: Option.getOrElse(decodeOptions(Database.toJson(row["options"])), (): Options => ({})),
+      graph: (Database.toJson(row["graph"]) as Schema.Json | undefined) ?? [],
+      status: status === "running" && !Owner.isAlive(owner, Number(row["heartbeat_at"]), now) ? "interrupted" : status,
+      owner,
+      tries: Number(row["tries"]),
+      startedAt: Number(row["started_at"]),
+      ...(endedAt === undefined ? undefined : { endedAt }),
+      ...(summary === undefined ? undefined : { summary: summary as Schema.Json }),
+      ...(plan === undefined ? undefined : { plan: plan as Schema.Json })
+    }
+  }
+
+  const query = (sql: string, params: ReadonlyArray<unknown>) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.map(database.query(sql, params), (rows) => rows.map((row) => toRun(row, now)))
+    )
+
+  const latest: RunRepo["latest"] = (identity) =>
+    Effect.map(query(`${ALL} WHERE identity = ? ORDER BY id DESC LIMIT 1`, [identity]), (runs) => runs[0])
+
+  const busy = (run: Run): RunError =>
+    new RunError({
+      kind: "busy",
+      run: run.name,
+      message: `run ${run.name} of ${run.flow} is at work already (process ${run.owner.pid} on ${run.owner.host}): wait for it, or stop it with Ctrl-C there`
+    })
+
+  const find: RunRepo["find"] = (name) =>
+    Effect.flatMap(
+      name === undefined || name === "last"
+        ? query(`${ALL} ORDER BY id DESC LIMIT 1`, [])
+        : query(`${ALL} WHERE name = ? OR name LIKE ? ORDER BY name = ? DESC, id DESC LIMIT 2`, [
+            name,
+            `${name}%`,
+            name
+          ]),
+      (runs) =>
+        runs.length === 1 || (runs.length > 1 && runs[0]!.name === name)
+          ? Effect.succeed(runs[0]!)
+          : Effect.fail(
+              new RunError({
+                kind: "unknown",
+                run: name ?? "",
+                message:
+                  runs.length > 1
+                    ? `more than one run begins with ${name}: ${runs.map((run) => run.name).join(", ")}, …`
+                    : name === undefined || name === "last"
+                      ? `${database.name} holds no run yet: begin one with pipe run <flow>`
+                      : `${database.name} holds no run ${name}: pipe runs lists them`
+              })
+            )
+    )
+
+  const planOf = (identity: string) =>
+    Effect.map(database.query("SELECT plan FROM plans WHERE identity = ?", [identity]), (rows) =>
+      Database.toText(rows[0]?.["plan"])
+    )
+
+  return {
+    find,
+    latest,
+    savePlan: (identity, plan) =>
+      Effect.asVoid(
+        database.query(
+          "INSERT INTO plans (identity, plan) VALUES (?, ?) ON CONFLICT (identity) DO UPDATE SET plan = excluded.plan",
+          [identity, JSON.stringify(plan)]
+        )
+      ),
+    idle: (ids) =>
+      ids.length === 0
+        ? Effect.succeed([])
+        : Effect.map(query(`${ALL} WHERE id IN (${ids.map(() => "?").join(", ")})`, ids), (runs) =>
+            runs.filter(({ status }) => status !== "running")
+          ),
+    isSimulated: Effect.map(query(`${ALL} ORDER BY id LIMIT 1`, []), ([first]) =>
+      first === undefined ? undefined : first.options.simulate === true
+    ),
+    list: (limit) => query(`${ALL} ORDER BY id DESC LIMIT ?`, [limit]),
+    create: (run) =>
+      Effect.gen(function* () {
+        const last = run.identity === undefined ? undefined : yield* latest(run.identity)
+        if (last?.status === "running") return yield* busy(last)
+        const at = yield* Clock.currentTimeMillis
+        const owner = yield* Owner.current
+        const name = `${new Date(at).toISOString().replace(/\D/g, "").slice(0, 14)}-${(yield* Random.nextIntBetween(
+          0,
+          36 ** 4
+        ))
+          .toString(36)
+          .padStart(4, "0")}`
+        yield* database.query(
+          `INSERT INTO runs (name, flow, identity, options, graph, status, owner, heartbeat_at, tries, started_at, plan)
+            VALUES (?, ?, ?, ?, ?, 'running', ?, ?, 1, ?, ?)`,
+          [
+            name,
+            run.flow,
+            run.identity ?? name,
+            JSON.stringify(run.options),
+            JSON.stringify(run.graph),
+            JSON.stringify(owner),
+            at,
+            at,
+            (run.identity === undefined ? undefined : yield* planOf(run.identity)) ?? null
+          ]
+        )
+        return yield* find(name)
+      }),
+    claim: (run) =>
+      Effect.gen(function* () {
+        if (run.status === "running") return yield* busy(run)
+        const at = yield* Clock.currentTimeMillis
+        const owner = yield* Owner.current
+        const before = JSON.stringify(run.owner)
+        // Whoever changes the owner that both have read goes on; the other is told.
+        const claimed = yield* database.query(
+          "UPDATE runs SET status = 'running', owner = ?, heartbeat_at = ?, tries = tries + 1, ended_at = NULL WHERE id = ? AND owner = ? RETURNING id",
+          [JSON.stringify(owner), at, run.id, before]
+        )
+        const now = yield* find(run.name)
+        return claimed.length === 1 ? now : yield* busy(now)
+      }),
+    heartbeat: (run) =>
+      Effect.map(Clock.currentTimeMillis, (at) => {
+        writer.execute("UPDATE runs SET heartbeat_at = ? WHERE id = ?", [at, run.id])
+      }),
+    finish: (run, { at, status, summary }) => {
+      writer.execute("UPDATE runs SET status = ?, ended_at = ?, summary = ? WHERE id = ?", [
+        status,
+        at,
+        JSON.stringify(summary),
+        run.id
+      ])
+      return writer.commit
+    }
+  }
+}

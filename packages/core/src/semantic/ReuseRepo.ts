@@ -1,0 +1,292 @@
+/**
+ * What reuse by meaning stands on: vectors by content and model, answers with the texts that they answer, what became of
+ * lookups; and how packed prompts fared.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import * as Database from "../store/Database.ts"
+import type * as Writer from "../store/Writer.ts"
+import type * as VectorIndex from "./VectorIndex.ts"
+
+/** An answer that may be reused, and the text that it answers. */
+export interface Entry {
+  readonly id: number
+  /** Everything that must be equal: the request without its varying text, the step, the namespace, the embedder. */
+  readonly scope: string
+  /** The row of its vector. */
+  readonly vector: number
+  readonly text: string
+  /** What the answer says: equal for answers that agree. */
+  readonly answer: string
+  /** The response as JSON. */
+  readonly value: string
+  readonly model: string
+  /** How often the answer would have been right for another text, and how often not. */
+  readonly confirmed: number
+  readonly refuted: number
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly expiresAt: number | undefined
+}
+
+/**
+ * - `alone`: no earlier answer was at hand
+ * - `right`, `wrong`: the model was asked, and an earlier answer would have been right or not
+ * - `reused`: the model was not asked
+ * - `auditedRight`, `auditedWrong`: an earlier answer could have been reused, and the model was asked to see whether it is right
+ */
+export type Outcome = "alone" | "right" | "wrong" | "reused" | "auditedRight" | "auditedWrong"
+
+export interface Lookup {
+  readonly outcome: Outcome
+  readonly features: ReadonlyArray<number> | undefined
+}
+
+/** Who looks up. */
+export interface Asker {
+  readonly run: number
+  readonly flow: string
+  readonly step: string
+  readonly maxErrorRate: number
+}
+
+/** What became of the lookups of a step. */
+export interface Sums {
+  readonly step: string
+  readonly maxErrorRate: number
+  readonly lookups: number
+  readonly reused: number
+  readonly audited: number
+  /** Of those: the earlier answer would have been wrong. */
+  readonly wrong: number
+}
+
+/** A packed prompt: of how many texts, how many had a usable answer, and how many were compared with a single answer. */
+export interface Packed {
+  readonly size: number
+  readonly answered: number
+  readonly compared: number
+  readonly agreed: number
+}
+
+export interface PackSums extends Packed {
+  readonly step: string
+  readonly packs: number
+}
+
+export interface ReuseRepo {
+  /** The vector of a content key, with its row. */
+  readonly vector: (
+    key: string
+  ) => Effect.Effect<{ readonly row: number; readonly vector: Float32Array } | undefined, SqlError.SqlError>
+  /** Keeps a vector; the row in which it stands. */
+  readonly keepVector: (key: string, vector: Float32Array) => Effect.Effect<number, SqlError.SqlError>
+  readonly add: (entry: Omit<Entry, "id" | "confirmed" | "refuted">) => Effect.Effect<void, SqlError.SqlError>
+  /** Those of these ids that are there and have not expired, in any order. */
+  readonly entries: (ids: ReadonlyArray<number>, now: number) => Effect.Effect<ReadonlyArray<Entry>, SqlError.SqlError>
+  /** Vectors of a scope beyond an id, in the order of their ids. */
+  readonly after: (scope: string, id: number) => Stream.Stream<VectorIndex.Item, SqlError.SqlError>
+  readonly size: (scope: string) => Effect.Effect<number, SqlError.SqlError>
+  /** Notes what became of a lookup, and of the entry that it was about. */
+  readonly record: (asker: Asker, scope: string, lookup: Lookup, entry?: number) => void
+  /** The newest lookups of a scope that say something, oldest first. */
+  readonly recent: (scope: string, count: number) => Effect.Effect<ReadonlyArray<Lookup>, SqlError.SqlError>
+  /** What the audits of a step have shown, in all runs. */
+  readonly audits: (flow: string, step: string) => Effect.Effect<Pick<Sums, "audited" | "wrong">, SqlError.SqlError>
+  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sums>, SqlError.SqlError>
+  readonly recordPack: (asker: Omit<Asker, "maxErrorRate">, scope: string, packed: Packed) => void
+  /** How packs of each size of a scope have fared. */
+  readonly packs: (scope: string) => Effect.Effect<ReadonlyArray<Packed>, SqlError.SqlError>
+  readonly packSums: (run: number) => Effect.Effect<ReadonlyArray<PackSums>, SqlError.SqlError>
+}
+
+const lookupTable: Writer.Table = {
+  name: "reuse_lookups",
+  columns: ["run", "flow", "step", "scope", "outcome", "max_error_rate", "features"]
+}
+
+const packTable: Writer.Table = {
+  name: "packs",
+  columns: ["run", "flow", "step", "scope", "size", "answered", "compared", "agreed"]
+}
+
+const toBytes = (vector: Float32Array): Uint8Array =>
+  new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength)
+
+/** A driver's bytes may stand anywhere in a larger buffer. */
+const toVector = (value: unknown): Float32Array => new Float32Array(new Uint8Array(value as Uint8Array).buffer)
+
+const number = (value: unknown): number => Database.toNumber(value) ?? 0
+
+const toEntry = (row: Database.Row): Entry => ({
+  id: number(row["id"]),
+  scope: String(row["scope"]),
+  vector: number(row["vector"]),
+  text: String(row["content"]),
+  answer: String(row["answer"]),
+  value: String(row["value"]),
+  model: String(row["model"]),
+  confirmed: number(row["confirmed"]),
+  refuted: number(row["refuted"]),
+  createdAt: number(row["created_at"]),
+  expiresAt: Database.toNumber(row["expires_at"])
+})
+
+const PAGE = 500
+
+const AUDITED =
+  "sum(CASE WHEN outcome IN ('auditedRight', 'auditedWrong') THEN 1 ELSE 0 END) AS audited, sum(CASE WHEN outcome = 'auditedWrong' THEN 1 ELSE 0 END) AS wrong"
+
+export const make = (database: Database.Service, writer: Writer.Writer): ReuseRepo => {
+  const find = (key: string) => database.query("SELECT id, value FROM vectors WHERE key = ?", [key])
+  return {
+    vector: (key) =>
+      Effect.map(find(key), ([row]) =>
+        row === undefined ? undefined : { row: number(row["id"]), vector: toVector(row["value"]) }
+      ),
+    keepVector: (key, vector) =>
+      Effect.flatMap(
+        database.query("INSERT INTO vectors (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING RETURNING id", [
+          key,
+          toBytes(vector)
+        ]),
+        ([row]) =>
+          row !== undefined
+            ? Effect.succeed(number(row["id"]))
+            : Effect.map(find(key), ([known]) => number(known?.["id"]))
+      ),
+    add: (entry) =>
+      Effect.asVoid(
+        database.query(
+          `INSERT INTO reuse_entries (scope, vector, content, answer, value, model, confirmed, refuted, created_at, expires_at)
+          VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?)`,
+          [
+            entry.scope,
+            entry.vector,
+            entry.text,
+            entry.answer,
+            entry.value,
+            entry.model,
+            entry.createdAt,
+            entry.expiresAt ?? null
+          ]
+        )
+      ),
+    entries: (ids, now) =>
+      ids.length === 0
+        ? Effect.succeed([])
+        : Effect.map(
+            database.query(
+              `SELECT * FROM reuse_entries WHERE id IN (${ids.map(() => "?").join(", ")}) AND (expires_at IS NULL OR expires_at > ?)`,
+              [...ids, now]
+            ),
+            (rows) => rows.map(toEntry)
+          ),
+    after: (scope, id) =>
+      Stream.paginate(id, (from: number) =>
+        Effect.map(
+          database.query(
+            `SELECT reuse_entries.id AS id, vectors.value AS value FROM reuse_entries JOIN vectors ON vectors.id = reuse_entries.vector
+              WHERE scope = ? AND reuse_entries.id > ? ORDER BY reuse_entries.id LIMIT ${PAGE}`,
+            [scope, from]
+          ),
+          (rows) => {
+            const items = rows.map((row): VectorIndex.Item => ({
+              id: number(row["id"]),
+              vector: toVector(row["value"])
+            }))
+            return [items, items.length === PAGE ? Option.some(items.at(-1)!.id) : Option.none<number>()] as const
+          }
+        )
+      ),
+    size: (scope) =>
+      Effect.map(database.query("SELECT count(*) AS n FROM reuse_entries WHERE scope = ?", [scope]), ([row]) =>
+        number(row?.["n"])
+      ),
+    record: ({ flow, maxErrorRate, run, step }, scope, { features, outcome }, entry) => {
+      writer.append(lookupTable, [
+        run,
+        flow,
+        step,
+        scope,
+        outcome,
+        maxErrorRate,
+        features === undefined ? null : JSON.stringify(features)
+      ])
+      if (entry === undefined || outcome === "reused" || outcome === "alone") return
+      const column = outcome === "right" || outcome === "auditedRight" ? "confirmed" : "refuted"
+      writer.execute(`UPDATE reuse_entries SET ${column} = ${column} + 1 WHERE id = ?`, [entry])
+    },
+    recent: (scope, count) =>
+      Effect.map(
+        database.query(
+          `SELECT outcome, features FROM reuse_lookups WHERE scope = ? AND features IS NOT NULL ORDER BY id DESC LIMIT ${Math.floor(count)}`,
+          [scope]
+        ),
+        (rows) =>
+          rows.toReversed().map((row): Lookup => ({
+            outcome: String(row["outcome"]) as Outcome,
+            features: JSON.parse(String(row["features"])) as ReadonlyArray<number>
+          }))
+      ),
+    audits: (flow, step) =>
+      Effect.map(
+        database.query(
+          `SELECT ${AUDITED} FROM reuse_lookups WHERE flow = ? AND step = ? AND outcome IN ('auditedRight', 'auditedWrong')`,
+          [flow, step]
+        ),
+        ([row]) => ({
+          audited: number(row?.["audited"]),
+          wrong: number(row?.["wrong"])
+        })
+      ),
+    sums: (run) =>
+      Effect.map(
+        database.query(
+          `SELECT step, max(max_error_rate) AS max_error_rate, count(*) AS lookups, sum(CASE WHEN outcome = 'reused' THEN 1 ELSE 0 END) AS reused, ${AUDITED}
+            FROM reuse_lookups WHERE run = ? GROUP BY step ORDER BY min(id)`,
+          [run]
+        ),
+        (rows) =>
+          rows.map((row): Sums => ({
+            step: String(row["step"]),
+            maxErrorRate: Number(row["max_error_rate"]),
+            lookups: number(row["lookups"]),
+            reused: number(row["reused"]),
+            audited: number(row["audited"]),
+            wrong: number(row["wrong"])
+          }))
+      ),
+    recordPack: ({ flow, run, step }, scope, { agreed, answered, compared, size }) =>
+      writer.append(packTable, [run, flow, step, scope, size, answered, compared, agreed]),
+    packs: (scope) =>
+      Effect.map(
+        database.query(
+          "SELECT size, sum(answered) AS answered, sum(compared) AS compared, sum(agreed) AS agreed FROM packs WHERE scope = ? GROUP BY size ORDER BY size",
+          [scope]
+        ),
+        (rows) => rows.map(toPacked)
+      ),
+    packSums: (run) =>
+      Effect.map(
+        database.query(
+          `SELECT step, count(*) AS packs, sum(size) AS size, sum(answered) AS answered, sum(compared) AS compared, sum(agreed) AS agreed
+            FROM packs WHERE run = ? AND size > 1 GROUP BY step ORDER BY min(id)`,
+          [run]
+        ),
+        (rows) =>
+          rows.map((row): PackSums => ({ step: String(row["step"]), packs: number(row["packs"]), ...toPacked(row) }))
+      )
+  }
+}
+
+const toPacked = (row: Database.Row): Packed => ({
+  size: number(row["size"]),
+  answered: number(row["answered"]),
+  compared: number(row["compared"]),
+  agreed: number(row["agreed"])
+})
