@@ -1,10 +1,9 @@
 /**
  * Fails, with one line a problem, where the modules of `packages/*` break the order they keep:
  *
- * - cycle: value imports must not run in a circle;
- * - rank: a folder of core imports only from folders above it, and layers never import each other but for types;
+ * - cycle: imports must not run in a circle, those of types and `import()` included;
  * - barrel: only an index imports an index;
- * - node: core stays free of `node:` modules outside `file/`, `store/` and `closure/`;
+ * - node: core imports `node:` modules only where `ON_NODE` lists it;
  * - direction: cli imports plugins, plugins imports core, never the other way.
  *
  * Reads the packages of the workspace.
@@ -16,42 +15,19 @@ import { fileURLToPath } from "node:url"
 /** A package imports those before it in this list. */
 const PACKAGES = ["core", "plugins", "cli"]
 
-/** A folder of core imports from itself and from those before it in this list. */
-const RANKS = [
-  "data",
-  "answer",
-  "file",
-  "seam",
-  "price",
-  "decide",
-  "store",
-  "closure",
-  "batch",
-  "reuse",
-  "route",
-  "layers",
-  "flow",
-  "run",
-  "report",
-  "cluster",
-  "testing"
-]
-
-/** Folders of core that stand on Node itself: files and databases, and a look into functions. */
-const ON_NODE = new Set(["file", "store", "closure"])
+/** Folders and files of core that stand on Node itself: files, databases, hashes, and a look into functions. */
+const ON_NODE = ["file/", "store/", "closure/", "encoding/ContentHash.ts"]
 
 interface Import {
   readonly specifier: string
   readonly line: number
-  /** Types are gone when the code runs; `import()` runs later than the module does. */
-  readonly kind: "value" | "type" | "dynamic"
 }
 
 interface Module {
   readonly file: string
   readonly package: string
-  /** First folder under `src`; empty at the top. */
-  readonly folder: string
+  /** From `src` on. */
+  readonly path: string
   readonly imports: ReadonlyArray<Import>
 }
 
@@ -118,31 +94,20 @@ const blank = (source: string): string => {
   return out
 }
 
-const STATIC = /^[ \t]*(?:import|export)\s+(?:(type)\s+(?!from\b))?(?:[\w$*{}\s,]*?\bfrom\s*)?(["'])([^"'\n]+)\2/gm
+const STATIC = /^[ \t]*(?:import|export)\s+(?:[\w$*{}\s,]*?\bfrom\s*)?(["'])([^"'\n]+)\1/gm
 const DYNAMIC = /\bimport\s*\(\s*(["'])([^"'\n]+)\1/g
 
 const importsOf = (source: string): ReadonlyArray<Import> => {
   const text = blank(source)
   const line = (index: number): number => text.slice(0, index).split("\n").length
-  return [
-    ...Array.from(text.matchAll(STATIC), (match): Import => ({
-      specifier: match[3]!,
-      line: line(match.index),
-      kind: match[1] === undefined ? "value" : "type"
-    })),
-    ...Array.from(text.matchAll(DYNAMIC), (match): Import => ({
-      specifier: match[2]!,
-      line: line(match.index),
-      kind: "dynamic"
-    }))
-  ]
+  return [STATIC, DYNAMIC].flatMap((pattern) =>
+    Array.from(text.matchAll(pattern), (match): Import => ({ specifier: match[2]!, line: line(match.index) }))
+  )
 }
 
 type Edges = ReadonlyMap<string, ReadonlyArray<string>>
 
 const isIndex = (file: string): boolean => /^index\.tsx?$/.test(path.basename(file))
-const isLayer = (module: Module): boolean =>
-  path.basename(path.dirname(module.file)) === "layers" && module.folder === "layers"
 
 const shortestCycle = (edges: Edges, start: string, group: ReadonlySet<string>): ReadonlyArray<string> => {
   const queue: Array<ReadonlyArray<string>> = [[start]]
@@ -193,11 +158,10 @@ const read = (root: string) => {
     for (const entry of fs.readdirSync(src, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile() || !/\.tsx?$/.test(entry.name) || entry.name.endsWith(".d.ts")) continue
       const file = path.join(entry.parentPath, entry.name)
-      const parts = path.relative(src, file).split(path.sep)
       modules.set(file, {
         file,
         package: name,
-        folder: parts.length === 1 ? "" : parts[0]!,
+        path: path.relative(src, file).split(path.sep).join("/"),
         imports: importsOf(fs.readFileSync(file, "utf8"))
       })
     }
@@ -220,15 +184,13 @@ export const check = (root: string): { readonly modules: number; readonly proble
   }
   const edges = new Map<string, ReadonlyArray<string>>()
   for (const module of modules.values()) {
-    const { file, folder } = module
-    const values: Array<string> = []
-    if (module.package === "core" && folder !== "" && !RANKS.includes(folder)) {
-      problems.push(`${show(file)}: rank: the folder ${folder}/ has no place in the list of ranks`)
-    }
-    for (const { kind, line, specifier } of module.imports) {
+    const { file } = module
+    const imported: Array<string> = []
+    const isOnNode = module.package !== "core" || ON_NODE.some((place) => module.path.startsWith(place))
+    for (const { line, specifier } of module.imports) {
       const report = (problem: string): void => void problems.push(`${show(file)}:${line}: ${problem}`)
-      if (specifier.startsWith("node:") && module.package === "core" && !ON_NODE.has(folder)) {
-        report(`node: core imports ${specifier} outside ${[...ON_NODE].join("/ and ")}/`)
+      if (specifier.startsWith("node:") && !isOnNode) {
+        report(`node: core imports ${specifier} outside ${ON_NODE.join(", ")}`)
       }
       const target = resolve(module, specifier)
       const other = target === undefined ? undefined : modules.get(target)
@@ -245,16 +207,9 @@ export const check = (root: string): { readonly modules: number; readonly proble
       if (!isIndex(file) && (/^@pipe\/[^/]+$/.test(specifier) || (target !== undefined && isIndex(target)))) {
         report(`barrel: ${specifier} is an index; import the module itself`)
       }
-      if (target === undefined || other === undefined) continue
-      if (kind === "value") values.push(target)
-      if (module.package !== "core" || other.package !== "core" || folder === "" || other.folder === "") continue
-      if (RANKS.indexOf(other.folder) > RANKS.indexOf(folder)) {
-        report(`rank: ${folder}/ imports ${specifier}; ${other.folder}/ stands below it`)
-      } else if (kind !== "type" && target !== file && isLayer(module) && isLayer(other)) {
-        report(`rank: a layer imports the layer ${specifier}; only its types may be`)
-      }
+      if (target !== undefined && other !== undefined) imported.push(target)
     }
-    edges.set(file, values)
+    edges.set(file, imported)
   }
   for (const cycle of cyclesOf(edges)) problems.push(`${show(cycle[0]!)}: cycle: ${cycle.map(show).join(" -> ")}`)
   return { modules: modules.size, problems }

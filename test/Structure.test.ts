@@ -6,13 +6,12 @@ import * as path from "node:path"
 import * as Structure from "../scripts/structure.ts"
 
 const clean: Record<string, string> = {
-  "core/package.json": `{ "exports": { ".": "./src/index.ts", "./A": "./src/data/A.ts" } }`,
+  "core/package.json": `{ "exports": { ".": "./src/index.ts", "./A": "./src/encoding/A.ts" } }`,
   "plugins/package.json": `{ "exports": { ".": "./src/index.ts" } }`,
-  "core/src/index.ts": `export * as A from "./data/A.ts"\n`,
-  "core/src/data/A.ts": `/** import * as L from "../layers/L.ts" */\nexport const quote = /["\`]/\nexport const text = \`\nimport "../layers/L.ts"\n\`\n`,
-  "core/src/data/B.ts": `import * as A from "./A.ts"\nexport const b = A\n`,
-  "core/src/layers/L.ts": `import * as A from "../data/A.ts"\nimport type * as M from "./M.ts"\nexport const l: typeof M = A as any\n`,
-  "core/src/layers/M.ts": `export {}\n`,
+  "core/src/index.ts": `export * as A from "./encoding/A.ts"\n`,
+  "core/src/encoding/A.ts": `/** import * as L from "../cache/L.ts" */\nexport const quote = /["\`]/\nexport const text = \`\nimport "../cache/L.ts"\n\`\n`,
+  "core/src/encoding/B.ts": `import * as A from "./A.ts"\nexport const b = A\n`,
+  "core/src/cache/L.ts": `import * as A from "../encoding/A.ts"\nexport const l = A\n`,
   "core/src/store/S.ts": `import "node:sqlite"\n`,
   "plugins/src/P.ts": `import * as A from "@pipe/core/A"\nexport const p = A\n`
 }
@@ -41,33 +40,21 @@ describe("scripts/structure.ts", () => {
   const cases: ReadonlyArray<readonly [name: string, file: string, text: string, problem: string]> = [
     [
       "a cycle",
-      "core/src/data/A.ts",
+      "core/src/encoding/A.ts",
       `import "./B.ts"`,
-      "core/src/data/A.ts: cycle: packages/core/src/data/A.ts -> packages/core/src/data/B.ts -> packages/core/src/data/A.ts"
+      "core/src/encoding/A.ts: cycle: packages/core/src/encoding/A.ts -> packages/core/src/encoding/B.ts -> packages/core/src/encoding/A.ts"
     ],
     [
-      "a rank, for types too",
-      "core/src/data/A.ts",
-      `import type * as L from "../layers/L.ts"`,
-      "core/src/data/A.ts:1: rank: data/ imports ../layers/L.ts; layers/ stands below it"
+      "a cycle of types",
+      "core/src/encoding/A.ts",
+      `import type * as L from "../cache/L.ts"`,
+      "core/src/encoding/A.ts: cycle: packages/core/src/encoding/A.ts -> packages/core/src/cache/L.ts -> packages/core/src/encoding/A.ts"
     ],
     [
-      "a rank of import()",
-      "core/src/data/A.ts",
-      `export const l = () => import("../layers/L.ts")`,
-      "core/src/data/A.ts:1: rank: data/ imports ../layers/L.ts; layers/ stands below it"
-    ],
-    [
-      "a folder without a rank",
-      "core/src/odd/O.ts",
-      "export {}",
-      "core/src/odd/O.ts: rank: the folder odd/ has no place in the list of ranks"
-    ],
-    [
-      "a layer that imports a layer",
-      "core/src/layers/L.ts",
-      `import {\n  m\n} from "./M.ts"`,
-      "core/src/layers/L.ts:1: rank: a layer imports the layer ./M.ts; only its types may be"
+      "a cycle through import()",
+      "core/src/encoding/A.ts",
+      `export const l = () => import("../cache/L.ts")`,
+      "core/src/encoding/A.ts: cycle: packages/core/src/encoding/A.ts -> packages/core/src/cache/L.ts -> packages/core/src/encoding/A.ts"
     ],
     [
       "an index of its own",
@@ -83,21 +70,21 @@ describe("scripts/structure.ts", () => {
     ],
     [
       "a node: module in core",
-      "core/src/data/A.ts",
+      "core/src/encoding/A.ts",
       `import "node:fs"`,
-      "core/src/data/A.ts:1: node: core imports node:fs outside file/ and store/ and closure/"
+      "core/src/encoding/A.ts:1: node: core imports node:fs outside file/, store/, closure/, encoding/ContentHash.ts"
     ],
     [
       "the wrong direction",
-      "core/src/data/A.ts",
+      "core/src/encoding/A.ts",
       `import "@pipe/plugins/P"`,
-      "core/src/data/A.ts:1: direction: core imports plugins; the way is cli -> plugins -> core"
+      "core/src/encoding/A.ts:1: direction: core imports plugins; the way is cli -> plugins -> core"
     ],
     [
       "a way out of the package",
       "plugins/src/P.ts",
-      `export * from "../../core/src/data/A.ts"`,
-      "plugins/src/P.ts:1: direction: ../../core/src/data/A.ts leaves the package; import @pipe/core by a subpath"
+      `export * from "../../core/src/encoding/A.ts"`,
+      "plugins/src/P.ts:1: direction: ../../core/src/encoding/A.ts leaves the package; import @pipe/core by a subpath"
     ]
   ]
   for (const [name, file, text, problem] of cases) {

@@ -5,7 +5,7 @@
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Cli from "./Cli.ts"
-import * as Run from "./commands/run/command.ts"
+import * as RunFlags from "./commands/run/flags.ts"
 import * as Environment from "./process/Environment.ts"
 import * as ExitCode from "./process/ExitCode.ts"
 import * as LoadFlow from "./process/LoadFlow.ts"
@@ -21,7 +21,7 @@ export const make = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
 const commandOf = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   const file = ofFlows.has(args[0] ?? "") ? LoadFlow.fileIn(args.slice(1)) : undefined
   const parameters = file === undefined ? [] : (yield* LoadFlow.load(file)).parameters
-  const taken = parameters.find(({ parameter }) => Run.flagNames.has(parameter.name))
+  const taken = parameters.find(({ parameter }) => RunFlags.names.has(parameter.name))
   if (taken !== undefined) {
     return yield* ExitCode.refuse(
       `${file}: its parameter ${taken.parameter.name} has the name of a flag of pipe: give it another`

@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import * as Sink from "effect/Sink"
 import * as Stdio from "effect/Stdio"
 import { resolve } from "node:path"
-import { type Input, isList } from "../commands/run/command.ts"
+import * as ParameterFlags from "../flags/ParameterFlags.ts"
 import * as Simulate from "../flags/Simulate.ts"
 import * as StoreFlag from "../flags/StoreFlag.ts"
 import type * as View from "../view/View.ts"
@@ -61,7 +61,7 @@ const safe = (stdio: Stdio.Stdio): Stdio.Stdio => ({
 })
 
 /** What was given on the command line, as the parameters' schemas encode it. */
-export const parametersOf = Effect.fnUntraced(function* (flow: Flow.Any, input: Pick<Input, "parameters">) {
+export const parametersOf = Effect.fnUntraced(function* (flow: Flow.Any, input: ParameterFlags.Given) {
   const values: Record<string, Schema.Json> = {}
   for (const { parameter } of flow.parameters) {
     const given = input.parameters[parameter.name]
@@ -71,7 +71,7 @@ export const parametersOf = Effect.fnUntraced(function* (flow: Flow.Any, input: 
       typeof given.value === "boolean"
         ? given.value
         : yield* Schema.decodeUnknownEffect(Schema.toCodecStringTree(schema))(
-            isList(schema.ast) ? given.value.split(",").map((part) => part.trim()) : given.value
+            ParameterFlags.isList(schema.ast) ? given.value.split(",").map((part) => part.trim()) : given.value
           ).pipe(
             Effect.flatMap(Schema.encodeEffect(schema)),
             Effect.mapError(

@@ -40,6 +40,7 @@ import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import type * as Scope from "effect/Scope"
 import * as Caller from "../client/Caller.ts"
+import * as Attempt from "../client/Attempt.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as Suspension from "../client/Suspension.ts"
@@ -235,11 +236,11 @@ const sender = (
     line: BatchRepo.NewLine
   ): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
     Effect.withFiber((fiber) => {
-      const guard = fiber.getRef(ModelClient.Guard)
+      const guard = fiber.getRef(Attempt.Guard)
       const count = fiber.getRef(TokenCounter.TokenCounter)
       const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
       const row = fiber.getRef(Suspension.Row)
-      const add = (request: ModelRequest.ModelRequest, admission: ModelClient.Admission | undefined) => {
+      const add = (request: ModelRequest.ModelRequest, admission: Attempt.Admission | undefined) => {
         const tokens = TokenCounter.inputTokens(count, request)
         return Effect.onExitPrimitive(
           Effect.map(

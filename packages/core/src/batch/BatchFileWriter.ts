@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit"
 import type * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import * as Scope from "effect/Scope"
-import type * as ModelClient from "../client/ModelClient.ts"
+import type * as Attempt from "../client/Attempt.ts"
 import * as Money from "../price/Money.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
@@ -22,7 +22,7 @@ export interface Entry extends BatchRepo.NewLine, Pick<BatchRepo.Line, "most"> {
   /** What it will probably cost. */
   readonly expected: Money.Money
   /** What a budget holds for it, and who is told what came of it. */
-  readonly admission: Pick<ModelClient.Admission, "held" | "end" | "limited"> | undefined
+  readonly admission: Pick<Attempt.Admission, "held" | "end" | "limited"> | undefined
 }
 
 export interface BatchSpool {

@@ -10,7 +10,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
-import type * as ModelClient from "../client/ModelClient.ts"
+import type * as Attempt from "../client/Attempt.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -46,7 +46,7 @@ export interface Sums {
 }
 
 /** What is told of the end of each request, by its number; dropped when it has been. */
-export type Ends = Array<((ended: ModelClient.Ended) => void) | undefined>
+export type Ends = Array<((ended: Attempt.Ended) => void) | undefined>
 
 /** Results of one transaction. */
 const GROUP = 256
@@ -184,7 +184,7 @@ const soundOf = (outcome: BatchProvider.Outcome): BatchProvider.Outcome =>
   outcome._tag === "Answered" ? { ...outcome, response: ModelResponse.sound(outcome.response) } : outcome
 
 /** What a budget is told of the end of a request. */
-const endOf = (outcome: BatchProvider.Outcome): ModelClient.Ended => {
+const endOf = (outcome: BatchProvider.Outcome): Attempt.Ended => {
   switch (outcome._tag) {
     case "Answered":
       return { response: outcome.response, billed: "yes" }

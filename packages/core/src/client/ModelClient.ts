@@ -35,17 +35,14 @@ import * as BatchProvider from "../batch/BatchProvider.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
-import type { Money } from "../price/Money.ts"
+import * as Attempt from "./Attempt.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ProviderCall from "./ProviderCall.ts"
 import * as Reask from "./Reask.ts"
+import type { Resolve, Send } from "./Send.ts"
 import * as Simulation from "./Simulation.ts"
 
-/** Sends a request and waits for its answer. */
-export type Send = <R extends ModelRequest>(request: R) => Effect.Effect<ResponseTo<R>, AiError.AiError>
-
-/** What a request becomes on its way down. Pure and cheap. */
-export type Resolve = <R extends ModelRequest>(request: R) => R
+export type { Resolve, Send } from "./Send.ts"
 
 /** What a layer says of itself, for those who look at a stack and not through it: a plan, the key of a result. */
 export interface LayerInfo {
@@ -227,79 +224,6 @@ export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClien
   )
 }
 
-/** A physical attempt that is about to be made. */
-export interface Call {
-  readonly request: ModelRequest
-  readonly provider: string
-  readonly startedAt: number
-  /** The class of service that it is asked in, where that is not the ordinary one. */
-  readonly serviceTier?: string
-  /** It is sent again, with what was wrong with the answer before. */
-  readonly isReask?: boolean
-  /** Its output limit is that of another guard, and not the caller's: it may be lowered. */
-  readonly limited?: boolean
-  /** The most output that the model has room for beside this request, where it has said so. */
-  readonly room?: number
-}
-
-/** What came of an attempt. */
-export interface Ended {
-  /** The answer, also one that was then refused as unusable. */
-  readonly response?: ModelResponse.ModelResponse
-  /** What went wrong; the provider may have counted it (`ModelFailure.usageOf`). */
-  readonly error?: AiError.AiError
-  /**
-   * `yes`: the provider answered and bills; `no`: it refused before any work; `unknown`: the call was cut on its way,
-   * so it may be billed.
-   */
-  readonly billed: "yes" | "no" | "unknown"
-}
-
-/** One physical attempt at a provider, as it was booked. */
-export interface Attempt extends Ended {
-  readonly call: Call
-  readonly milliseconds: number
-}
-
-export interface Meter {
-  /** Runs before a call is sent, which waits for it; `undefined`: nothing is to be done. */
-  readonly begin: (call: Call) => Effect.Effect<void> | undefined
-  /** Receives each attempt when it has ended, in whatever way. */
-  readonly end: (attempt: Attempt) => void
-}
-
-/** Told of each attempt at the provider's edge. The `Ledger` layer sets it; by default nobody listens. */
-export const Meter = Context.Reference<Meter>("@pipe/core/ModelClient/Meter", {
-  defaultValue: () => ({ begin: () => undefined, end: () => {} })
-})
-
-/** What a guard lets through: the request, perhaps with a limit, and what is to be told of its end. */
-export interface Admission<R extends ModelRequest = ModelRequest> {
-  readonly request: R
-  /** Told how the attempt ended. */
-  readonly end: (ended: Ended) => void
-  /** What is held for it until then, in picodollars and tokens. */
-  readonly held: Held
-  /** Whether its output limit is the guard's: an answer that it cuts is no result of the caller's. */
-  readonly limited: boolean
-}
-
-/** An amount that is held until a call has ended. */
-export interface Held {
-  readonly money: Money
-  readonly tokens: number
-}
-
-/** Lets attempts through at the provider's edge, makes them wait, or refuses them. */
-export type Guard = <R extends ModelRequest>(
-  call: Call & { readonly request: R }
-) => Effect.Effect<Admission<R>, AiError.AiError>
-
-/** Stands before every attempt, retries and fallbacks included. `Budget` sets it; by default nobody stands there. */
-export const Guard = Context.Reference<Guard | undefined>("@pipe/core/ModelClient/Guard", {
-  defaultValue: () => undefined
-})
-
 /**
  * A check that the caller puts on answers, before they count as good: it returns what is wrong, or `undefined`. `Retry`
  * asks again with those words and `Cache` does not keep what fails. The bridge sets it for structured output.
@@ -366,8 +290,8 @@ export const provider = (options: {
     send: (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
-        const meter = fiber.getRef(Meter)
-        const guard = fiber.getRef(Guard)
+        const meter = fiber.getRef(Attempt.Meter)
+        const guard = fiber.getRef(Attempt.Guard)
         const isReask = fiber.getRef(Reask.Reask)
         const ask = (fiber.getRef(Simulation.Simulation) ?? built) === undefined ? attempt : simulate
         const one = <R extends ModelRequest>(request: R) =>

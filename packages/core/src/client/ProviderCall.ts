@@ -13,8 +13,9 @@ import * as Result from "effect/Result"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
-import type { Admission, Call, Ended, Guard, Meter, Send } from "./ModelClient.ts"
+import type { Admission, Call, Ended, Guard, Meter } from "./Attempt.ts"
 import * as ModelSettings from "./ModelSettings.ts"
+import type { Send } from "./Send.ts"
 
 /** Whether the caller takes an answer without anything in it. */
 const keepsEmpty = (): boolean => Fiber.getCurrent()?.getRef(ModelSettings.ModelSettings).truncated === "keep"

@@ -15,6 +15,7 @@ import type * as AiError from "effect/ai/AiError"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as Caller from "./Caller.ts"
+import type * as Attempt from "./Attempt.ts"
 import type * as ModelClient from "./ModelClient.ts"
 
 /** The calls of one step of one row. */
@@ -117,7 +118,7 @@ export interface Run {
   /** Answers are shared inside of it only; empty: with all other runs. */
   readonly scope: string
   /** Holds an amount of the run's budget, and gives back what lets it go. */
-  readonly hold: (held: ModelClient.Held) => () => void
+  readonly hold: (held: Attempt.Held) => () => void
   readonly register: (holder: Holder) => void
   /** Counts an entry that stands in the store already. */
   readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void

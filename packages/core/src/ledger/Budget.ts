@@ -33,6 +33,7 @@ import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Caller from "../client/Caller.ts"
+import * as Attempt from "../client/Attempt.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
@@ -67,9 +68,9 @@ export class BudgetError extends Schema.TaggedError<BudgetError>()("BudgetError"
 }) {}
 
 export interface Budget {
-  readonly guard: ModelClient.Guard
+  readonly guard: Attempt.Guard
   /** Holds an amount of the limit for everything, and gives back what lets it go. */
-  readonly hold: (held: ModelClient.Held) => () => void
+  readonly hold: (held: Attempt.Held) => () => void
   /** Charges what was spent elsewhere: a call that no guard has let through, the earlier tries of a run. The model is the one requested. */
   readonly spend: (step: string, model: string, money: Money.Money, tokens: number) => void
   /** Money that is left of the limit for everything; `undefined` where there is none. */
@@ -152,7 +153,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
     }
   }
 
-  const release = (own: ReadonlyArray<BudgetFit.Account>, hold: ModelClient.Held): void => {
+  const release = (own: ReadonlyArray<BudgetFit.Account>, hold: Attempt.Held): void => {
     for (const account of own) {
       account.reservedMoney -= hold.money
       account.reservedTokens -= hold.tokens
@@ -160,7 +161,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
   }
 
   /** Replaces what was held by what was used, once. It holds on to nothing of the request, which may be long gone by then. */
-  const settler = (held: Held): ((ended: ModelClient.Ended) => void) => {
+  const settler = (held: Held): ((ended: Attempt.Ended) => void) => {
     let settled = false
     return (ended) => {
       if (settled) return
@@ -180,7 +181,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
 
   const admit = <R extends ModelRequest.ModelRequest>(
     claim: BudgetFit.Claim<R>
-  ): Effect.Effect<ModelClient.Admission<R>, AiError.AiError> => {
+  ): Effect.Effect<Attempt.Admission<R>, AiError.AiError> => {
     const { known, model, own, price, scout, step } = claim
     const hasMoney = own.some((account) => account.money !== undefined)
     if (hasMoney && scout.unpriced !== undefined) {
@@ -213,7 +214,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
     })
   }
 
-  const guard: ModelClient.Guard = (call) =>
+  const guard: Attempt.Guard = (call) =>
     Effect.withFiber((fiber) => {
       const { step } = fiber.getRef(Caller.Caller)
       const model = call.request.model ?? ""
@@ -278,7 +279,7 @@ const remembered = <A>(map: Map<string, A>, key: string, make: () => A): A => {
 /** Why no cap can hold for a call; `undefined`: one can. */
 const unboundedBy = (
   pricing: Pricing.Service,
-  call: ModelClient.Call,
+  call: Attempt.Call,
   price: Price.Price | undefined,
   input: Charge.Input,
   own: ReadonlyArray<BudgetFit.Account>
@@ -313,10 +314,10 @@ const standing = (account: BudgetFit.Account): string =>
 interface Held {
   readonly step: string
   readonly model: string
-  readonly call: ModelClient.Call
+  readonly call: Attempt.Call
   readonly pricing: Pricing.Service
   readonly price: Price.Price | undefined
-  readonly hold: ModelClient.Held
+  readonly hold: Attempt.Held
   readonly known: BudgetFit.Learned
   readonly own: ReadonlyArray<BudgetFit.Account>
   readonly scout: BudgetFit.Scouted
@@ -325,7 +326,7 @@ interface Held {
 
 /** What an attempt has used, and what it teaches; what cannot be known is charged as it was held. */
 const usedBy = (
-  ended: ModelClient.Ended,
+  ended: Attempt.Ended,
   { call, hold, price, pricing }: Held,
   known: BudgetFit.Learned,
   scout: BudgetFit.Scouted
@@ -369,9 +370,9 @@ const refused = (description: string, reached: boolean): AiError.AiError =>
 
 /** Adds a guard to the one that stands above. */
 export const withGuard =
-  (guard: ModelClient.Guard) =>
+  (guard: Attempt.Guard) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.updateService(self, ModelClient.Guard, (above) =>
+    Effect.updateService(self, Attempt.Guard, (above) =>
       above === undefined
         ? guard
         : (call) =>
@@ -384,7 +385,7 @@ export const withGuard =
                     money: inner.held.money > outer.held.money ? inner.held.money : outer.held.money,
                     tokens: Math.max(inner.held.tokens, outer.held.tokens)
                   },
-                  end: (ended: ModelClient.Ended) => {
+                  end: (ended: Attempt.Ended) => {
                     inner.end(ended)
                     outer.end(ended)
                   }

@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type * as ModelClient from "../client/ModelClient.ts"
+import type * as Attempt from "../client/Attempt.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as Charge from "../price/Charge.ts"
 import * as Money from "../price/Money.ts"
@@ -53,7 +53,7 @@ export interface Scouted {
 
 /** A call that asks for its share of the accounts. */
 export interface Claim<R extends ModelRequest.ModelRequest> {
-  readonly call: ModelClient.Call & { readonly request: R }
+  readonly call: Attempt.Call & { readonly request: R }
   readonly step: string
   readonly model: string
   readonly own: ReadonlyArray<Account>
@@ -66,7 +66,7 @@ export interface Claim<R extends ModelRequest.ModelRequest> {
 }
 
 export type Fit<R extends ModelRequest.ModelRequest> =
-  | { readonly request: R; readonly hold: ModelClient.Held; readonly limited: boolean }
+  | { readonly request: R; readonly hold: Attempt.Held; readonly limited: boolean }
   | { readonly blocked: Account }
 
 /** Whether a request fits under all caps, with which output limit, and what has to be held for it. */
@@ -82,7 +82,7 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   const { request } = call
   const rates = Charge.ratesOf(pricing, call, price, input)
   const base = rates === undefined ? Money.zero : rates.fees + Money.times(rates.input, input)
-  const holdOf = (output: number): ModelClient.Held => ({
+  const holdOf = (output: number): Attempt.Held => ({
     money: rates === undefined ? Money.zero : base + Money.times(rates.output, output),
     tokens: input + output
   })

@@ -3,7 +3,7 @@
  * saved. Put it at the top of a stack.
  *
  * **Details** What a cascade asked beside the answer that it gives (`discarded`) is taken off what routing saved: both
- * answers are in the row's cost. Attempts are seen wherever they happen below (through `ModelClient.Meter`), so retries, re-asks and
+ * answers are in the row's cost. Attempts are seen wherever they happen below (through `Attempt.Meter`), so retries, re-asks and
  * fallbacks are all counted. For every answer: `spent = baseline + wasted - savings`, to the picodollar, where `wasted`
  * is what attempts cost that gave no answer. A price that is not known is `undefined`, never 0; its model is warned of
  * once.
@@ -19,6 +19,7 @@ import * as Option from "effect/Option"
 import * as CallOutcome from "../client/CallOutcome.ts"
 import * as Caller from "../client/Caller.ts"
 import * as Exchange from "../client/Exchange.ts"
+import * as Attempt from "../client/Attempt.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -98,16 +99,16 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
       const book = fiber.getRef(Book)
       const calls = fiber.getRef(Calls)
       const caller = fiber.getRef(Caller.Caller)
-      const above = fiber.getRef(ModelClient.Meter)
+      const above = fiber.getRef(Attempt.Meter)
       const observe = fiber.getRef(Exchange.Observer)
       const startedAt = clock.currentTimeMillisUnsafe()
       let attempts = 0
       let warnings: Array<string> | undefined
-      let numbers: Map<ModelClient.Call, number> | undefined
+      let numbers: Map<Attempt.Call, number> | undefined
 
-      const most = (call: ModelClient.Call) => Charge.most(pricing, call)
+      const most = (call: Attempt.Call) => Charge.most(pricing, call)
 
-      const begin: ModelClient.Meter["begin"] = (call) => {
+      const begin: Attempt.Meter["begin"] = (call) => {
         const noted =
           calls === undefined
             ? undefined
@@ -128,7 +129,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
         return noted === undefined || more === undefined ? (noted ?? more) : Effect.andThen(noted, more)
       }
 
-      const end: ModelClient.Meter["end"] = (attempt) => {
+      const end: Attempt.Meter["end"] = (attempt) => {
         attempts++
         const { call } = attempt
         const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), () => most(call))
@@ -143,10 +144,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
       }
 
       return Effect.onExitPrimitive(
-        send(request).pipe(
-          Effect.provideService(ModelClient.Meter, { begin, end }),
-          Effect.provideService(IsBooked, true)
-        ),
+        send(request).pipe(Effect.provideService(Attempt.Meter, { begin, end }), Effect.provideService(IsBooked, true)),
         (exit) => {
           if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
           else CallOutcome.succeeded(fiber, request)
@@ -172,7 +170,7 @@ const isNew = (row: Suspension.Row | undefined, request: ModelRequest.ModelReque
 /** An attempt to look at. */
 const toSent = (
   { at, caller, cost, error, milliseconds, model, provider, usage }: LedgerEntry.AttemptEntry,
-  { call, response }: ModelClient.Attempt
+  { call, response }: Attempt.Attempt
 ): Exchange.Exchange => ({
   caller,
   at,
@@ -207,7 +205,7 @@ const toFound = (
 const toAttemptEntry = (
   pricing: Pricing.Service,
   caller: Caller.Caller,
-  attempt: ModelClient.Attempt,
+  attempt: Attempt.Attempt,
   number: number | undefined,
   most: () => Charge.Most
 ): LedgerEntry.AttemptEntry => {

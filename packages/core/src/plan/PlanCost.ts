@@ -10,13 +10,13 @@ import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
 import * as Price from "../price/Price.ts"
 import * as PromptCaching from "../price/PromptCaching.ts"
-import type * as Plan from "./Plan.ts"
 import * as PlanCount from "./PlanCount.ts"
+import type * as PlanSchema from "./PlanSchema.ts"
 
 /** A line of the plan, with what it was made of. */
 export interface Planned {
   readonly one: PlanCount.Counts
-  readonly line: Plan.Line
+  readonly line: PlanSchema.Line
   readonly price: Price.Price | undefined
   readonly output: { readonly expected: number }
   readonly prefix: Prefix
@@ -88,11 +88,11 @@ export const strategies = (
   layers: ReadonlyArray<ModelClient.LayerInfo>,
   expected: Money.Money,
   priceOf: (model: string) => Price.Price | undefined
-): ReadonlyArray<Plan.Strategy> => {
+): ReadonlyArray<PlanSchema.Strategy> => {
   const has = (name: string) => ModelClient.hasLayer(layers, name)
   const sum = (f: (planned: Planned) => Money.Money | undefined) =>
     Money.sum(planned.map((one) => f(one) ?? one.line.cost?.expected ?? Money.zero))
-  const all: Array<Plan.Strategy> = [{ name: "as it stands", cost: expected, how: "" }]
+  const all: Array<PlanSchema.Strategy> = [{ name: "as it stands", cost: expected, how: "" }]
   const add = (name: string, cost: Money.Money, how: string): void => {
     if (cost !== expected) all.push({ name, cost, how })
   }

@@ -36,6 +36,7 @@ import type * as Scope from "effect/Scope"
 import * as Cache from "../cache/Cache.ts"
 import * as Exchange from "../client/Exchange.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
+import * as Attempt from "../client/Attempt.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
@@ -187,7 +188,7 @@ export const run = <E>(
         Context.add(Ledger.Calls, books.calls),
         // What is kept in memory alone nobody can look at later.
         Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
-        Context.add(ModelClient.Guard, budget?.guard),
+        Context.add(Attempt.Guard, budget?.guard),
         Context.add(LayerEvent.Notice, state.notice),
         Context.add(Suspension.Run, {
           id: begun.id,

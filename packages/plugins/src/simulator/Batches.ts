@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { BatchOptions, BatchStage, CreatedBatch, Options } from "../Simulator.ts"
+import type { BatchOptions, BatchStage, CreatedBatch, Options } from "./Options.ts"
 import type { Engine } from "./Engine.ts"
 import * as Script from "./Script.ts"
 import type { Json } from "./Wire.ts"

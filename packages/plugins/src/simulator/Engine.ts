@@ -5,7 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { Bill, Faults, Options } from "../Simulator.ts"
+import type { Bill, Faults, Options } from "./Options.ts"
 import * as Notes from "./Notes.ts"
 import * as Packed from "./Packed.ts"
 import * as PromptCache from "./PromptCache.ts"

@@ -4,7 +4,7 @@
  *
  * @internal
  */
-import type { PackFaults } from "../Simulator.ts"
+import type { PackFaults } from "./Options.ts"
 import * as Script from "./Script.ts"
 import type * as Wire from "./Wire.ts"
 

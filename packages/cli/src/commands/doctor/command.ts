@@ -3,7 +3,7 @@ import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as Switch from "../../flags/Switch.ts"
-import * as Run from "../run/command.ts"
+import * as RunFlags from "../../flags/RunFlags.ts"
 
 export const command = Command.make(
   "doctor",
@@ -11,7 +11,7 @@ export const command = Command.make(
     offline: Switch.make("offline", "do not ask the providers' endpoints"),
     json: Switch.make("json", "one check a line, as JSON"),
     store: StoreFlag.flag,
-    envFile: Run.runFlags.envFile
+    envFile: RunFlags.flags.envFile
   },
   (input) =>
     Effect.flatMap(

@@ -1,19 +1,7 @@
 /** `pipe init`: a project with a flow that runs. */
-import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import * as Switch from "../../flags/Switch.ts"
-
-const flags = {
-  folder: Argument.String("folder").pipe(
-    Argument.withDescription("where the project goes; made if it is not there"),
-    Argument.withDefault(".")
-  ),
-  yes: Switch.make("yes", "add what is missing to the project that is there"),
-  noInstall: Switch.make("no-install", "write the files alone: install no packages, and run nothing")
-}
-
-export type Input = Command.Command.Config.Infer<typeof flags>
+import { flags } from "./flags.ts"
 
 export const command = Command.make("init", flags, (input) =>
   Effect.flatMap(

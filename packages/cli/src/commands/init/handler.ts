@@ -10,7 +10,7 @@ import { join, relative, resolve } from "node:path"
 import * as ExitCode from "../../process/ExitCode.ts"
 import * as Output from "../../process/Output.ts"
 import * as Project from "./Project.ts"
-import type { Input } from "./command.ts"
+import type { Input } from "./flags.ts"
 
 /** Makes a project, or adds to one what it lacks; then installs its packages and runs it on simulated answers. */
 export const initProject = Effect.fnUntraced(function* (input: Input) {

@@ -14,7 +14,7 @@ import * as LoadFlow from "../../process/LoadFlow.ts"
 import * as Output from "../../process/Output.ts"
 import * as PlanText from "../../view/PlanText.ts"
 import * as View from "../../view/View.ts"
-import type { Input } from "./command.ts"
+import type { Input } from "./flags.ts"
 
 /** Plans a flow, after a sample of its rows where one is asked for. */
 export const planFlow = Effect.fnUntraced(function* (input: Input) {

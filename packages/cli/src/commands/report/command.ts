@@ -1,27 +1,7 @@
 /** `pipe report`: a run's report as a page, as JSON, or its ledger as CSV. */
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as RunArgument from "../../flags/RunArgument.ts"
-import * as StoreFlag from "../../flags/StoreFlag.ts"
-import * as Switch from "../../flags/Switch.ts"
-
-const flags = {
-  run: RunArgument.run,
-  html: Switch.make("html", "one self-contained page, written to a file (the default)"),
-  json: Switch.make("json", "everything that is known of the run, as JSON on standard output"),
-  csv: Switch.make("csv", "the ledger: every attempt at a provider a line, on standard output"),
-  all: Switch.make("all", "with --csv: the ledger of all runs"),
-  out: Flag.String("out").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("where to write (default for the page: <flow>.report.html)"),
-    Flag.optional
-  ),
-  simulate: Switch.make("simulate", "a run that was simulated"),
-  store: StoreFlag.flag
-}
-
-export type Input = Command.Command.Config.Infer<typeof flags>
+import { flags } from "./flags.ts"
 
 export const command = Command.make("report", flags, (input) =>
   Effect.flatMap(

@@ -16,7 +16,7 @@ import * as FindRun from "../../process/FindRun.ts"
 import * as OpenStore from "../../process/OpenStore.ts"
 import * as OutputFile from "../../process/OutputFile.ts"
 import * as Html from "../../view/Html.ts"
-import type { Input } from "./command.ts"
+import type { Input } from "./flags.ts"
 
 /** Writes a report in the form that was asked for. */
 export const writeReport = Effect.fnUntraced(function* (input: Input) {

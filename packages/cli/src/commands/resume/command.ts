@@ -2,14 +2,14 @@
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as RunArgument from "../../flags/RunArgument.ts"
-import * as Run from "../run/command.ts"
+import * as RunFlags from "../../flags/RunFlags.ts"
 
 export const command = Command.make(
   "resume",
   {
     run: RunArgument.run,
-    flow: Run.flowFile,
-    ...Run.runFlags
+    flow: RunFlags.flowFile,
+    ...RunFlags.flags
   },
   (input) =>
     Effect.flatMap(

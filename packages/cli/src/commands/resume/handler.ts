@@ -8,10 +8,10 @@ import * as Environment from "../../process/Environment.ts"
 import * as ExitCode from "../../process/ExitCode.ts"
 import * as FindRun from "../../process/FindRun.ts"
 import * as LoadFlow from "../../process/LoadFlow.ts"
-import type { RunInput } from "../run/command.ts"
+import type * as RunFlags from "../../flags/RunFlags.ts"
 import { execute } from "../run/handler.ts"
 
-export type GoOnInput = RunInput & {
+export type GoOnInput = RunFlags.Input & {
   readonly run: Option.Option<string>
   readonly flow: Option.Option<string>
 }

@@ -3,15 +3,15 @@ import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as RunArgument from "../../flags/RunArgument.ts"
 import * as Switch from "../../flags/Switch.ts"
-import * as Run from "../run/command.ts"
+import * as RunFlags from "../../flags/RunFlags.ts"
 
 export const command = Command.make(
   "retry",
   {
     run: RunArgument.run,
     failed: Switch.make("failed", "the failed rows (there are no others to try again)"),
-    flow: Run.flowFile,
-    ...Run.runFlags
+    flow: RunFlags.flowFile,
+    ...RunFlags.flags
   },
   (input) =>
     Effect.flatMap(

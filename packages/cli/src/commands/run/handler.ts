@@ -14,6 +14,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import { relative, resolve } from "node:path"
+import type * as RunFlags from "../../flags/RunFlags.ts"
 import * as Spending from "../../flags/Spending.ts"
 import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as Time from "../../flags/Time.ts"
@@ -26,7 +27,7 @@ import * as OpenStore from "../../process/OpenStore.ts"
 import * as Output from "../../process/Output.ts"
 import * as PlanText from "../../view/PlanText.ts"
 import * as View from "../../view/View.ts"
-import type { Input, RunInput } from "./command.ts"
+import type { Input } from "./flags.ts"
 
 /** A run to start, or to resume. */
 export interface Session {
@@ -44,7 +45,7 @@ export interface Session {
   readonly overwrite: boolean
   /** What the run was begun with; flags stand over it. */
   readonly begun?: Pick<RunRepo.Run, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
-  readonly input: RunInput
+  readonly input: RunFlags.Input
 }
 
 /** Runs a flow from its file. */
@@ -271,7 +272,7 @@ const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
 })
 
 /** What was planned beside what came, where a plan was made. */
-const besidePlan = (input: RunInput, summary: RunEvent.RunFinished) =>
+const besidePlan = (input: RunFlags.Input, summary: RunEvent.RunFinished) =>
   OpenStore.use(StoreFlag.resolve(input), (store) => store.runs.find(summary.run)).pipe(
     Effect.map((run) => {
       const plan = Report.planOf(run)

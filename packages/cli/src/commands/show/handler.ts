@@ -11,7 +11,7 @@ import * as FindRun from "../../process/FindRun.ts"
 import * as OpenStore from "../../process/OpenStore.ts"
 import * as ExchangeText from "../../view/ExchangeText.ts"
 import * as RunText from "../../view/RunText.ts"
-import type { Input } from "./command.ts"
+import type { Input } from "./flags.ts"
 
 /** Shows a run, its failed rows, or what passed between its rows and the models. */
 export const showRun = Effect.fnUntraced(function* (input: Input) {

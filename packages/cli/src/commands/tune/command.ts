@@ -1,67 +1,12 @@
 /** `pipe tune`: the cheapest routing that keeps a share of the strong model's quality. */
 import type * as Parameter from "@pipe/core/Parameter"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as Count from "../../flags/Count.ts"
-import * as Simulate from "../../flags/Simulate.ts"
-import * as StoreFlag from "../../flags/StoreFlag.ts"
-import * as Switch from "../../flags/Switch.ts"
-import * as Run from "../run/command.ts"
-
-const { budget, envFile, quiet } = Run.runFlags
-
-const isShare = (share: number): boolean => share > 0 && share < 1
-
-const flags = {
-  flow: Run.flow,
-  target: Flag.Finite("target").pipe(
-    Flag.withMetavar("SHARE"),
-    Flag.withDescription("the share of the strong model's quality that is to be kept"),
-    Flag.filter(isShare, () => "is between 0 and 1"),
-    Flag.withDefault(0.95)
-  ),
-  sample: Count.make("sample", "rows, drawn by chance, about which every model is asked (300)").pipe(
-    Flag.withMetavar("ROWS"),
-    Flag.optional
-  ),
-  delta: Flag.Finite("delta").pipe(
-    Flag.withMetavar("SHARE"),
-    Flag.withDescription(
-      "the probability with which the promise may be wrong (0.05; for --check that of the certificate)"
-    ),
-    Flag.filter(isShare, () => "is between 0 and 1"),
-    Flag.optional
-  ),
-  check: Switch.make(
-    "check",
-    "look on other rows whether the routing that is there still keeps its promise; exit code 1 where it does not"
-  ),
-  seed: Flag.String("seed").pipe(Flag.withDescription("what the sample depends on"), Flag.withDefault("pipe")),
-  budget,
-  concurrency: Run.concurrency,
-  dryRun: Switch.make("dry-run", "write no routing file"),
-  svg: Flag.String("svg").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("draw the frontier into this file"),
-    Flag.optional
-  ),
-  html: Flag.String("html").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("write a page of what was found"),
-    Flag.optional
-  ),
-  json: Switch.make("json", "as JSON"),
-  quiet,
-  store: StoreFlag.flag,
-  ...Simulate.flags,
-  envFile
-}
-
-export type Input = Command.Command.Config.Infer<typeof flags> & Pick<Run.Input, "parameters">
+import * as ParameterFlags from "../../flags/ParameterFlags.ts"
+import { flags, type Input } from "./flags.ts"
 
 export const make = (parameters: ReadonlyArray<Parameter.Any>) =>
-  Command.make("tune", { ...flags, parameters: Run.parameterFlags(parameters) }, (input) =>
+  Command.make("tune", { ...flags, parameters: ParameterFlags.make(parameters) }, (input) =>
     Effect.flatMap(
       Effect.promise(() => import("./handler.ts")),
       ({ tuneFlow }) => tuneFlow(input as Input)

@@ -23,7 +23,7 @@ import * as OutputFile from "../../process/OutputFile.ts"
 import * as Html from "../../view/Html.ts"
 import * as TuneText from "../../view/TuneText.ts"
 import * as View from "../../view/View.ts"
-import type { Input } from "./command.ts"
+import type { Input } from "./flags.ts"
 
 export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
   const flow = yield* LoadFlow.load(input.flow)

@@ -1,0 +1,23 @@
+/** The flags of `pipe report`. */
+import type * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as RunArgument from "../../flags/RunArgument.ts"
+import * as StoreFlag from "../../flags/StoreFlag.ts"
+import * as Switch from "../../flags/Switch.ts"
+
+export const flags = {
+  run: RunArgument.run,
+  html: Switch.make("html", "one self-contained page, written to a file (the default)"),
+  json: Switch.make("json", "everything that is known of the run, as JSON on standard output"),
+  csv: Switch.make("csv", "the ledger: every attempt at a provider a line, on standard output"),
+  all: Switch.make("all", "with --csv: the ledger of all runs"),
+  out: Flag.String("out").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription("where to write (default for the page: <flow>.report.html)"),
+    Flag.optional
+  ),
+  simulate: Switch.make("simulate", "a run that was simulated"),
+  store: StoreFlag.flag
+}
+
+export type Input = Command.Command.Config.Infer<typeof flags>

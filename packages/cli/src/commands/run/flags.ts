@@ -1,0 +1,31 @@
+/** The flags of `pipe run`. */
+import type * as Command from "effect/cli/Command"
+import type * as ParameterFlags from "../../flags/ParameterFlags.ts"
+import * as RunFlags from "../../flags/RunFlags.ts"
+import * as Switch from "../../flags/Switch.ts"
+
+export const flags = {
+  flow: RunFlags.flow,
+  limit: RunFlags.limit,
+  concurrency: RunFlags.concurrency,
+  noCache: Switch.make("no-cache", "ask everything anew: neither the cache nor earlier work is used"),
+  ...RunFlags.flags
+}
+
+/** Flags of pipe, which no parameter can be called by. */
+export const names: ReadonlySet<string> = new Set([
+  ...Object.keys(flags).map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)),
+  "target",
+  "sample",
+  "delta",
+  "check",
+  "seed",
+  "dry-run",
+  "svg",
+  "html",
+  "help",
+  "version",
+  "completions"
+])
+
+export type Input = Command.Command.Config.Infer<typeof flags> & ParameterFlags.Given
