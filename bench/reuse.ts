@@ -7,7 +7,7 @@
  * There are rarely so many texts at hand: beyond those of the file, vectors are means of two of them, chosen by a seed.
  */
 import * as Embedder from "@pipe/core/Embedder"
-import * as ReuseEval from "@pipe/core/ReuseEval"
+import * as ReuseEval from "../packages/core/src/semantic/ReuseEval.ts"
 import * as VectorIndex from "@pipe/core/VectorIndex"
 import * as LocalEmbedder from "@pipe/plugins/LocalEmbedder"
 import * as Usearch from "@pipe/plugins/Usearch"

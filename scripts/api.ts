@@ -19,7 +19,7 @@ export const modules = (installed: string): string => {
     readonly exports: { readonly [subpath: string]: string | { readonly types: string } }
   }
   const sections = Object.entries(exports).flatMap(([subpath, target]) =>
-    typeof target === "string"
+    typeof target === "string" || subpath.startsWith("./internal/")
       ? []
       : [`## \`${name}${subpath.slice(1)}\`\n\n\`\`\`ts\n${declarations(path.join(installed, target.types))}\n\`\`\`\n`]
   )

@@ -1,6 +1,7 @@
 /**
  * Writes the index barrels and the subpath exports of the packages from the files that are there; with `--check` it only
- * says what differs. A module whose first comment holds `@internal` is not exported.
+ * says what differs. A module whose first comment holds `@internal` is not exported; those that another package of this
+ * repository imports as `@pipe/<name>/internal/<module>` have such a subpath, which is no part of the public surface.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -49,6 +50,8 @@ const subpathOnly = new Set(["testing"])
 
 let stale = 0
 
+const subpath = (module: string, isInternal: boolean): string => `./${isInternal ? "internal/" : ""}${module}`
+
 const write = (file: string, text: string): void => {
   const before = fs.existsSync(file) ? fs.readFileSync(file, "utf8") : ""
   if (before === text) return
@@ -60,9 +63,24 @@ const write = (file: string, text: string): void => {
   }
 }
 
+/** The modules of a package that sources import as `internal/`, samples in comments included. */
+const importedInternals = (name: string): ReadonlySet<string> => {
+  const found = new Set<string>()
+  for (const other of ["core", "plugins", "cli"]) {
+    const src = path.join(root, "packages", other, "src")
+    for (const entry of fs.readdirSync(src, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || !entry.name.endsWith(".ts")) continue
+      const text = fs.readFileSync(path.join(entry.parentPath, entry.name), "utf8")
+      for (const [, module] of text.matchAll(new RegExp(`"@pipe/${name}/internal/(\\w+)"`, "g"))) found.add(module!)
+    }
+  }
+  return found
+}
+
 for (const { folders, name } of packages) {
   const base = path.join(root, "packages", name)
-  const modules = folders
+  const internals = importedInternals(name)
+  const all = folders
     .flatMap((folder) => {
       const at = path.join(base, "src", folder)
       if (!fs.existsSync(at)) return []
@@ -72,12 +90,13 @@ for (const { folders, name } of packages) {
         .map((entry) => ({
           folder,
           module: entry.name.slice(0, -3),
-          text: fs.readFileSync(path.join(at, entry.name), "utf8")
+          isInternal: /^\/\*\*[\s\S]*?@internal[\s\S]*?\*\//.test(fs.readFileSync(path.join(at, entry.name), "utf8"))
         }))
-        .filter(({ text }) => !/^\/\*\*[\s\S]*?@internal[\s\S]*?\*\//.test(text))
+        .filter(({ isInternal, module }) => !isInternal || internals.has(module))
     })
     .sort((a, b) => (a.module < b.module ? -1 : 1))
-  const duplicate = modules.find(({ module }, index) => modules[index - 1]?.module === module)
+  const modules = all.filter(({ isInternal }) => !isInternal)
+  const duplicate = all.find(({ module }, index) => all[index - 1]?.module === module)
   if (duplicate !== undefined) throw new Error(`two modules of ${name} are named ${duplicate.module}`)
 
   const file = (folder: string, module: string, extension: string) =>
@@ -94,7 +113,9 @@ for (const { folders, name } of packages) {
   manifest.exports = {
     "./package.json": "./package.json",
     ".": "./src/index.ts",
-    ...Object.fromEntries(modules.map(({ folder, module }) => [`./${module}`, `./src/${file(folder, module, "ts")}`]))
+    ...Object.fromEntries(
+      all.map(({ folder, isInternal, module }) => [subpath(module, isInternal), `./src/${file(folder, module, "ts")}`])
+    )
   }
   manifest.publishConfig = {
     access: "public",
@@ -102,8 +123,8 @@ for (const { folders, name } of packages) {
       "./package.json": "./package.json",
       ".": { types: "./dist/index.d.ts", default: "./dist/index.js" },
       ...Object.fromEntries(
-        modules.map(({ folder, module }) => [
-          `./${module}`,
+        all.map(({ folder, isInternal, module }) => [
+          subpath(module, isInternal),
           { types: `./dist/${file(folder, module, "d.ts")}`, default: `./dist/${file(folder, module, "js")}` }
         ])
       )

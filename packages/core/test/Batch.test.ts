@@ -3,7 +3,6 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Batch,
   Batches,
-  BatchSplit,
   Cache,
   Cascade,
   Concurrency,
@@ -25,6 +24,7 @@ import {
   Store,
   Usage
 } from "@pipe/core"
+import * as BatchSplit from "../src/batch/BatchSplit.ts"
 import { Anthropic, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Context, Effect, Fiber, Layer, Logger, Option, Schema } from "effect"
 import { EmbeddingModel, LanguageModel } from "effect/ai"

@@ -10,12 +10,12 @@ import {
   ModelSettings,
   Router,
   Stack,
-  RunTotals,
-  ToEmbeddingModel,
   ToLanguageModel,
   Usage,
   Coalesce
 } from "@pipe/core"
+import * as RunTotals from "../src/ledger/RunTotals.ts"
+import * as ToEmbeddingModel from "../src/client/ToEmbeddingModel.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Fiber, Layer, Result, Schema, Stream, Tracer } from "effect"
 import { EmbeddingModel, LanguageModel, OpenAiStructuredOutput, Response, Tool, Toolkit } from "effect/ai"

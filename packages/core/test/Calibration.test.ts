@@ -1,6 +1,10 @@
 /** The statistics of certified routings: exact tests, trained scores, and by simulation that the promise is kept. */
 import { assert, describe, it } from "@effect/vitest"
-import { Calibration, Certificate, Money, Routing, Scorer } from "@pipe/core"
+import { Money } from "@pipe/core"
+import * as Calibration from "../src/routing/tune/Calibration.ts"
+import * as Certificate from "../src/routing/Certificate.ts"
+import * as Routing from "../src/routing/Routing.ts"
+import * as Scorer from "../src/routing/Scorer.ts"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
 

@@ -3,7 +3,6 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Cache,
   Cascade,
-  CascadeHooks,
   Embedder,
   Fallback,
   Flow,
@@ -15,16 +14,17 @@ import {
   Money,
   Pricing,
   Quality,
-  ReportText,
   Retry,
   Router,
-  Routing,
   Runner,
   Sink,
   Source,
-  Stack,
-  RunTotals
+  Stack
 } from "@pipe/core"
+import * as CascadeHooks from "../src/routing/CascadeHooks.ts"
+import * as ReportText from "../src/report/ReportText.ts"
+import * as Routing from "../src/routing/Routing.ts"
+import * as RunTotals from "../src/ledger/RunTotals.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Fiber, Layer, Logger, Schema } from "effect"
 import { AiError, LanguageModel } from "effect/ai"

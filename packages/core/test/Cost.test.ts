@@ -1,6 +1,7 @@
 /** Every case of kind `cost` that users reported elsewhere, with the right value from the report. */
 import { assert, describe, it } from "@effect/vitest"
-import { Ledger, Money, Price, Pricing, Retry, Stack, RunTotals, Usage, ModelClient, ModelRequest } from "@pipe/core"
+import { Ledger, Money, Price, Pricing, Retry, Stack, Usage, ModelClient, ModelRequest } from "@pipe/core"
+import * as RunTotals from "../src/ledger/RunTotals.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Option } from "effect"
 import type { AiError } from "effect/ai"

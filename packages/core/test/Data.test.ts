@@ -1,6 +1,7 @@
 /** Every case of kind `data` that users reported elsewhere: files as they really are. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, type Node, type RunEvent, Runner, Sink, Source, TextLine } from "@pipe/core"
+import { Flow, type Node, type RunEvent, Runner, Sink, Source } from "@pipe/core"
+import * as TextLine from "../src/encoding/TextLine.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Logger, Schema, Stream } from "effect"
 import * as fc from "fast-check"

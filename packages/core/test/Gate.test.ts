@@ -1,6 +1,6 @@
 /** The gate of reuse on pairs that were written by people who had not seen it (fault I1): see the fixture's `source`. */
 import { assert, describe, it } from "@effect/vitest"
-import { EquivalenceGuard } from "@pipe/core"
+import * as EquivalenceGuard from "../src/semantic/guard/EquivalenceGuard.ts"
 import { readFileSync } from "node:fs"
 
 interface Pair {

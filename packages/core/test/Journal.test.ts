@@ -12,9 +12,9 @@ import {
   Sink,
   Source,
   Stack,
-  Store,
-  StoredValue
+  Store
 } from "@pipe/core"
+import * as StoredValue from "../src/encoding/StoredValue.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Layer, Option } from "effect"
 import { EmbeddingModel, LanguageModel } from "effect/ai"

@@ -8,14 +8,14 @@ import {
   ModelFailure,
   ModelRequest,
   ModelResponse,
-  LayerEvent,
   RateLimit,
-  RateLimitHeaders,
   Retry,
   Stack,
   Usage,
   Coalesce
 } from "@pipe/core"
+import * as LayerEvent from "../src/client/LayerEvent.ts"
+import * as RateLimitHeaders from "../src/resilience/RateLimitHeaders.ts"
 import { Cause, Clock, Duration, Effect, Exit, Fiber } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"

@@ -1,6 +1,9 @@
 /** What reuse by meaning decides by: the gate before it, and the bound on its errors. */
 import { assert, describe, it } from "@effect/vitest"
-import { ErrorBound, EquivalenceGuard, ModelClient, ModelRequest, PromptCaching, Usage, Varying } from "@pipe/core"
+import { ModelClient, ModelRequest, Usage, Varying } from "@pipe/core"
+import * as ErrorBound from "../src/semantic/ErrorBound.ts"
+import * as EquivalenceGuard from "../src/semantic/guard/EquivalenceGuard.ts"
+import * as PromptCaching from "../src/price/PromptCaching.ts"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
 

@@ -1,6 +1,7 @@
 /** Samples of rows by the hashes of their content. */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, Runner, RowSample, Sink, Source } from "@pipe/core"
+import { Flow, Runner, Sink, Source } from "@pipe/core"
+import * as RowSample from "../src/routing/tune/RowSample.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Layer, Stream } from "effect"
 import * as fc from "fast-check"

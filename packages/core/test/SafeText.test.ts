@@ -1,6 +1,7 @@
 /** Text from outside on its way to a person. */
 import { assert, describe, it } from "@effect/vitest"
-import { SafeText, Secret } from "@pipe/core"
+import * as SafeText from "../src/encoding/SafeText.ts"
+import * as Secret from "../src/encoding/Secret.ts"
 import * as fc from "fast-check"
 
 // oxlint-disable-next-line no-control-regex -- they are what is looked for

@@ -7,13 +7,13 @@ import {
   type ModelResponse,
   ModelSettings,
   Plan,
-  ReportText,
   Retry,
   Runner,
   Sink,
   Source,
   Stack
 } from "@pipe/core"
+import * as ReportText from "../src/report/ReportText.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Fiber, type Layer, Logger, Schema } from "effect"
 import { type AiError, type EmbeddingModel, LanguageModel } from "effect/ai"

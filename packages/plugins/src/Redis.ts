@@ -19,7 +19,7 @@
  * @since 0.1.0
  */
 import * as CacheStore from "@pipe/core/CacheStore"
-import * as Secret from "@pipe/core/Secret"
+import * as Secret from "@pipe/core/internal/Secret"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RedisClient from "effect/persistence/Redis"

@@ -1,6 +1,8 @@
 /** Tuning by the vectors of texts. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cache, Cascade, Flow, Judge, Ledger, Routing, Runner, Sink, Source, Stack, Tune } from "@pipe/core"
+import { Cache, Cascade, Flow, Judge, Ledger, Runner, Sink, Source, Stack } from "@pipe/core"
+import * as Routing from "../../core/src/routing/Routing.ts"
+import * as Tune from "../../core/src/routing/tune/Tune.ts"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Effect, Layer } from "effect"
 import { LanguageModel } from "effect/ai"

@@ -15,13 +15,13 @@ import {
   Plan,
   Retry,
   Router,
-  Routing,
   Runner,
   Sink,
   Source,
-  Stack,
-  Tune
+  Stack
 } from "@pipe/core"
+import * as Routing from "../../core/src/routing/Routing.ts"
+import * as Tune from "../../core/src/routing/tune/Tune.ts"
 import { Anthropic, Language, NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Effect, Layer, Logger, Schema } from "effect"
 import { LanguageModel } from "effect/ai"

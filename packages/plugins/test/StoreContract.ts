@@ -1,19 +1,8 @@
 /** What every store of runs holds to, as tests. */
 import { assert, it } from "@effect/vitest"
-import {
-  LedgerEntry,
-  Cache,
-  Flow,
-  Ledger,
-  Money,
-  Retry,
-  type RunRepo,
-  Runner,
-  Sink,
-  Source,
-  Stack,
-  Store
-} from "@pipe/core"
+import { Cache, Flow, Ledger, Money, Retry, Runner, Sink, Source, Stack, Store } from "@pipe/core"
+import * as LedgerEntry from "../../core/src/ledger/LedgerEntry.ts"
+import type * as RunRepo from "../../core/src/run/RunRepo.ts"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
 import { Effect, Layer, Logger, Stream } from "effect"
 import { LanguageModel } from "effect/ai"

@@ -1,5 +1,6 @@
 /** A server of a test's own, and one call through a plugin. */
-import { Ledger, ModelClient, ModelRequest, type ModelResponse, Retry, Stack, RunTotals, type Flow } from "@pipe/core"
+import { Ledger, ModelClient, ModelRequest, type ModelResponse, Retry, Stack, type Flow } from "@pipe/core"
+import * as RunTotals from "../../core/src/ledger/RunTotals.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, type Layer, type Scope } from "effect"
 import type { AiError } from "effect/ai"

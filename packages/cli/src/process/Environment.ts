@@ -2,7 +2,7 @@
  * Environment files: what is set already wins, then `--env-file`, then the nearest `.env`, from the working folder up to the
  * project's root.
  */
-import * as Secret from "@pipe/core/Secret"
+import * as Secret from "@pipe/core/internal/Secret"
 import * as Effect from "effect/Effect"
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { dirname, join, relative, resolve } from "node:path"

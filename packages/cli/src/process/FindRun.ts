@@ -1,5 +1,5 @@
 /** Finds the run that a command is about: real and simulated runs have stores of their own, and their names are looked up in both. */
-import type * as RunRepo from "@pipe/core/RunRepo"
+import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as StoreFlag from "../flags/StoreFlag.ts"

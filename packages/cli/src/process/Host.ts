@@ -3,7 +3,7 @@
  */
 import type * as Flow from "@pipe/core/Flow"
 import * as RequestKey from "@pipe/core/RequestKey"
-import * as SafeText from "@pipe/core/SafeText"
+import * as SafeText from "@pipe/core/internal/SafeText"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -1,5 +1,5 @@
 /** Warnings and errors of the work as lines of the command's own; keys and control characters never get there. */
-import * as SafeText from "@pipe/core/SafeText"
+import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"

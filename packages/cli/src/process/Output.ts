@@ -1,6 +1,6 @@
 /** Standard output and error of the command: all that it says goes through here. */
-import * as SafeText from "@pipe/core/SafeText"
-import * as Secret from "@pipe/core/Secret"
+import * as SafeText from "@pipe/core/internal/SafeText"
+import * as Secret from "@pipe/core/internal/Secret"
 import * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

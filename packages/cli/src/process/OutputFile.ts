@@ -1,7 +1,7 @@
 /** What a command writes to a file that was named: whole or not at all, and never over what the command reads. */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import type * as Store from "@pipe/core/Store"
-import * as WholeFile from "@pipe/core/WholeFile"
+import * as WholeFile from "@pipe/core/internal/WholeFile"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"

@@ -1,6 +1,6 @@
 /** The command as a process: its streams, its signals and its exit code. */
 import * as NodeStdio from "@effect/platform-node/NodeStdio"
-import * as SafeText from "@pipe/core/SafeText"
+import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Effect from "effect/Effect"
 import type * as Stdio from "effect/Stdio"
 import { inspect } from "node:util"

@@ -1,8 +1,8 @@
 /** What was sent to models for a row, and what came back, as text. */
-import type * as ExchangeRepo from "@pipe/core/ExchangeRepo"
+import type * as ExchangeRepo from "@pipe/core/internal/ExchangeRepo"
 import * as Money from "@pipe/core/Money"
-import * as Plural from "@pipe/core/Plural"
-import * as SafeText from "@pipe/core/SafeText"
+import * as Plural from "@pipe/core/internal/Plural"
+import * as SafeText from "@pipe/core/internal/SafeText"
 
 type Fields = { readonly [name: string]: unknown }
 

@@ -1,6 +1,6 @@
 /** Text inside HTML: nothing that a row or a model says can become markup. */
 
-import * as SafeText from "@pipe/core/SafeText"
+import * as SafeText from "@pipe/core/internal/SafeText"
 
 const entities: { readonly [character: string]: string } = {
   "&": "&amp;",

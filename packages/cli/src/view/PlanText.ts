@@ -1,8 +1,8 @@
 /** A plan as text. */
 import * as Money from "@pipe/core/Money"
 import type * as Plan from "@pipe/core/Plan"
-import * as Plural from "@pipe/core/Plural"
-import { count } from "@pipe/core/ReportText"
+import * as Plural from "@pipe/core/internal/Plural"
+import { count } from "@pipe/core/internal/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import { columns } from "./RunText.ts"
 

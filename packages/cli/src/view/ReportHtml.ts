@@ -4,8 +4,8 @@
  */
 import * as Money from "@pipe/core/Money"
 import type * as Report from "@pipe/core/Report"
-import { count, strategies } from "@pipe/core/ReportText"
-import * as Plural from "@pipe/core/Plural"
+import { count, strategies } from "@pipe/core/internal/ReportText"
+import * as Plural from "@pipe/core/internal/Plural"
 import { readFileSync } from "node:fs"
 import * as ExchangeText from "./ExchangeText.ts"
 import * as GraphSvg from "./GraphSvg.ts"

@@ -1,12 +1,12 @@
 /** Runs of the store as text and as JSON. */
-import type * as LedgerRepo from "@pipe/core/LedgerRepo"
+import type * as LedgerRepo from "@pipe/core/internal/LedgerRepo"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
-import * as ReportText from "@pipe/core/ReportText"
+import * as ReportText from "@pipe/core/internal/ReportText"
 import type * as RunEvent from "@pipe/core/RunEvent"
-import type * as RowRepo from "@pipe/core/RowRepo"
-import type * as RunRepo from "@pipe/core/RunRepo"
-import * as SafeText from "@pipe/core/SafeText"
+import type * as RowRepo from "@pipe/core/internal/RowRepo"
+import type * as RunRepo from "@pipe/core/internal/RunRepo"
+import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Spending from "../flags/Spending.ts"
 
 /** Local time, to the minute. */

@@ -1,6 +1,6 @@
 /** What tuning found, as a page that stands by itself. */
-import { count, share } from "@pipe/core/ReportText"
-import type * as Tune from "@pipe/core/Tune"
+import { count, share } from "@pipe/core/internal/ReportText"
+import type * as Tune from "@pipe/core/internal/Tune"
 import * as Chart from "./Chart.ts"
 import * as Html from "./Html.ts"
 import { style } from "./ReportStyle.ts"

@@ -1,8 +1,8 @@
 /** What tuning found, as text and as a chart. */
-import type * as Calibration from "@pipe/core/Calibration"
+import type * as Calibration from "@pipe/core/internal/Calibration"
 import * as Money from "@pipe/core/Money"
-import { count, share } from "@pipe/core/ReportText"
-import type * as Tune from "@pipe/core/Tune"
+import { count, share } from "@pipe/core/internal/ReportText"
+import type * as Tune from "@pipe/core/internal/Tune"
 import * as Chart from "./Chart.ts"
 import { table } from "./PlanText.ts"
 

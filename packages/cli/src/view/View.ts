@@ -2,7 +2,7 @@
  * How a run is shown while it goes on: a live display on a terminal, plain lines otherwise, NDJSON for programs.
  */
 import * as Money from "@pipe/core/Money"
-import * as Plural from "@pipe/core/Plural"
+import * as Plural from "@pipe/core/internal/Plural"
 import * as RunEvent from "@pipe/core/RunEvent"
 import type * as Output from "../process/Output.ts"
 

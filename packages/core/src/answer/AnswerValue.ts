@@ -4,14 +4,14 @@
  * **Example** (a record that came as a list)
  *
  * ```ts
- * import { AnswerValue } from "@pipe/core"
+ * import * as AnswerValue from "@pipe/core/internal/AnswerValue"
  *
  * const schema = { type: "object", additionalProperties: { type: "number" } } as const
  *
  * AnswerValue.read(schema, { value: [{ key: "a", value: 1 }] }) // => { a: 1 }
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import type * as JsonSchema from "effect/JsonSchema"
 import * as SchemaNode from "./SchemaNode.ts"

@@ -18,7 +18,7 @@
  * **Example** (what a provider takes, said once)
  *
  * ```ts
- * import { StrictSchema } from "@pipe/core"
+ * import * as StrictSchema from "@pipe/core/internal/StrictSchema"
  *
  * const rules: StrictSchema.Rules = { optional: "null", keywords: new Set(["minimum"]), takes: () => true }
  *
@@ -28,7 +28,7 @@
  * schema["properties"] // => { value: { type: "array", items: { type: "integer", minimum: 1, description: "maximum: 5" } } }
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import type * as JsonSchema from "effect/JsonSchema"
 import * as SchemaNode from "./SchemaNode.ts"

@@ -5,7 +5,7 @@
  * **Details** A line is taken in once, whoever reads the results and however often: its answer and the entry of its attempt
  * are one transaction, and only a line that still waits changes.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

@@ -4,7 +4,7 @@
  *
  * **Details** Every limit is kept with a margin of 2 %, but for the number of requests, which nobody can count otherwise.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Utf8 from "../encoding/Utf8.ts"
 import type * as BatchProvider from "./BatchProvider.ts"

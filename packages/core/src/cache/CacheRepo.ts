@@ -1,7 +1,7 @@
 /**
  * The exact cache as the user's own data: counted, cleared, pruned, taken away and brought back.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

@@ -2,7 +2,7 @@
  * What was sent to a model for a row, and what came back: for people to look at. The runner keeps some of it; nothing of it is part of
  * the books.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Context from "effect/Context"
 import type { ModelRequest } from "../model/ModelRequest.ts"

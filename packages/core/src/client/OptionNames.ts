@@ -1,7 +1,7 @@
 /**
  * Names of options: a misspelt one would do nothing, or something else, where nobody has checked the types.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"

@@ -2,7 +2,7 @@
  * What a step reads: the values of its inputs for the row that is being made. The runner sets it, so that a rule of a router can go
  * by a field of the row; authors of steps have them as arguments.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Context from "effect/Context"
 import * as Fiber from "effect/Fiber"
@@ -14,7 +14,9 @@ export type Erased = any
 /** Values by the names under which the step reads them; outside of a row there are none. */
 export type Values = { readonly [input: string]: Erased }
 
-export const RowValues = Context.Reference<Values>("@pipe/core/RowValues", { defaultValue: (): Values => ({}) })
+export const RowValues = Context.Reference<Values>("@pipe/core/internal/RowValues", {
+  defaultValue: (): Values => ({})
+})
 
 /** Those of the fiber that runs now. */
 export const now = (): Values => Fiber.getCurrent()?.getRef(RowValues) ?? {}

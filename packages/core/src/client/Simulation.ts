@@ -2,7 +2,7 @@
  * What answers in the place of every provider while a run is simulated. A host sets it (`Simulator.layer`); providers that can be
  * pointed at another address send there, and all others are replaced, so that nothing real is called.
  *
- * @since 0.1.0
+ * @internal
  */
 import type * as AiError from "effect/ai/AiError"
 import type * as Tool from "effect/ai/Tool"
@@ -42,7 +42,7 @@ export interface Simulation {
 }
 
 /** Default: none, the run is real. */
-export const Simulation = Context.Reference<Simulation | undefined>("@pipe/core/Simulation", {
+export const Simulation = Context.Reference<Simulation | undefined>("@pipe/core/internal/Simulation", {
   defaultValue: () => undefined
 })
 

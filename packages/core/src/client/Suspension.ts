@@ -5,7 +5,7 @@
  * **Details** The runner provides `Run`, and around each step of a row `Row`. Outside of a run both are `undefined`, and a
  * layer waits for its answers.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"

@@ -4,7 +4,7 @@
  * **Details** Calls of `EmbeddingModel.embed` that are made together travel as one request, where they ask for the same
  * model and settings. A text that the provider refuses fails alone. Set the model by `ModelSettings`, a step's `model`, or the flow's.
  *
- * @since 0.1.0
+ * @internal
  */
 import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"

@@ -16,7 +16,9 @@ export type Watch = <R extends ModelRequest.ModelRequest>(
   send: Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 ) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 
-export const Watch = Context.Reference<Watch | undefined>("@pipe/core/Watch", { defaultValue: () => undefined })
+export const Watch = Context.Reference<Watch | undefined>("@pipe/core/internal/Watch", {
+  defaultValue: () => undefined
+})
 
 /** A stack whose requests can be seen; what its layers ask for themselves is no request of the step. */
 export const over = (client: ModelClient.Service): ModelClient.Service => ({

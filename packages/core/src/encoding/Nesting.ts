@@ -5,13 +5,13 @@
  * **Example** (a text that is nested too deep is refused like one that is no JSON)
  *
  * ```ts
- * import { Nesting } from "@pipe/core"
+ * import * as Nesting from "@pipe/core/internal/Nesting"
  *
  * Nesting.parse("[1]") // => [1]
  * Nesting.isTooDeep(JSON.parse("[".repeat(1_000) + "]".repeat(1_000))) // => true
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 
 /** Levels of lists and records that data from outside may have. */

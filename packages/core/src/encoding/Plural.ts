@@ -4,13 +4,13 @@
  * **Example**
  *
  * ```ts
- * import { Plural } from "@pipe/core"
+ * import * as Plural from "@pipe/core/internal/Plural"
  *
  * Plural.of(1, "row") // => "1 row"
  * Plural.of(2_000, "batch", "batches") // => "2,000 batches"
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 
 /** A whole number with its thousands apart. */

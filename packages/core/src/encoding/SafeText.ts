@@ -5,14 +5,14 @@
  * **Example** (a line that only says what it says)
  *
  * ```ts
- * import { SafeText } from "@pipe/core"
+ * import * as SafeText from "@pipe/core/internal/SafeText"
  *
  * SafeText.line("no\n\u001b]52;c;ZXZpbA==\u0007such model") // => "no such model"
  * SafeText.line("a long story", 6) // => "a long…"
  * SafeText.terminal("a\tb\n\u001b[2J") // => "a\tb\n"
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Secret from "./Secret.ts"
 

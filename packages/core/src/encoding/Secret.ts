@@ -8,7 +8,7 @@
  * **Example** (a key that an error repeats)
  *
  * ```ts
- * import { Secret } from "@pipe/core"
+ * import * as Secret from "@pipe/core/internal/Secret"
  *
  * Secret.register("key-0123456789")
  * Secret.mask("wrong key: key-0123456789") // => "wrong key: [secret]"
@@ -16,7 +16,7 @@
  * Secret.mask("https://me:pa55word@example.com/v1") // => "https://me:[secret]@example.com/v1"
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Base64 from "effect/encoding/Base64"
 import * as Base64Url from "effect/encoding/Base64Url"

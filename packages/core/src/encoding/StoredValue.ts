@@ -6,7 +6,7 @@
  * **Example** (there and back)
  *
  * ```ts
- * import { StoredValue } from "@pipe/core"
+ * import * as StoredValue from "@pipe/core/internal/StoredValue"
  * import { Option } from "effect"
  *
  * StoredValue.encode({ text: "bee" }) // => "{\"text\":\"bee\"}"
@@ -15,7 +15,7 @@
  * StoredValue.encode(() => 1) // => undefined
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"

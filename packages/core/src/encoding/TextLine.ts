@@ -4,7 +4,7 @@
  * Lines end at LF alone (one CR before it is dropped), so U+2028 and a lone CR inside a JSON string stay where they are.
  * `effect/encoding`'s NDJSON ends its stream at the first line that it cannot read; here such a line is one bad row.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"

@@ -8,7 +8,7 @@
  * **Example** (two lines, or nothing)
  *
  * ```ts
- * import { WholeFile } from "@pipe/core"
+ * import * as WholeFile from "@pipe/core/internal/WholeFile"
  * import { Effect } from "effect"
  *
  * export const write = Effect.scoped(
@@ -21,7 +21,7 @@
  * )
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"

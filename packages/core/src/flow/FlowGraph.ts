@@ -1,7 +1,7 @@
 /**
  * The graph of a flow as data: its nodes in an order in which each comes after its inputs.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Graph from "effect/Graph"
 import * as Option from "effect/Option"

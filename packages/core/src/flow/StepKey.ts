@@ -6,7 +6,7 @@
  * compared leaves a node without a key, and so its results unused, unless its `by` stands for that. What a step asks is compared
  * with what it asked for an earlier row; a change that nothing of this shows (a file that is read for each row) is said by `version`.
  *
- * @since 0.1.0
+ * @internal
  */
 import type * as Schema from "effect/Schema"
 import type * as ModelClient from "../client/ModelClient.ts"

@@ -2,7 +2,7 @@
  * The books as plain data: an entry for each physical attempt at a provider, and one for each answer to a step. The
  * `Ledger` layer writes them, the store keeps them, reports add them up.
  *
- * @since 0.1.0
+ * @internal
  */
 import type * as Caller from "../client/Caller.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"

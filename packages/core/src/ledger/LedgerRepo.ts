@@ -1,7 +1,7 @@
 /**
  * The books in the store: attempts and answers are appended, calls stand in it while they are on their way.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"

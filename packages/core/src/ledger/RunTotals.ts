@@ -2,7 +2,7 @@
  * Adds up the books of a run as they are written: by step and model, and in all. Its size depends on the number of steps
  * and models, not of rows.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"

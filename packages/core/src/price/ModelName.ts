@@ -1,7 +1,7 @@
 /**
  * Names of models, as people and providers write them.
  *
- * @since 0.1.0
+ * @internal
  */
 
 const PREFIX = /^(?:models|openai|anthropic|google|mistral|mistralai|deepseek|x-ai|xai|groq)\//

@@ -10,14 +10,14 @@
  * **Example**
  *
  * ```ts
- * import { PromptCaching } from "@pipe/core"
+ * import * as PromptCaching from "@pipe/core/internal/PromptCaching"
  *
  * PromptCaching.ruleOf("anthropic", "claude-haiku-4-5")?.minimum // => 4096
  * PromptCaching.ruleOf("openai", "gpt-4o-mini")?.minimum // => 1024
  * PromptCaching.ruleOf("somebody", "some-model") // => undefined
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 
 export interface Rule {

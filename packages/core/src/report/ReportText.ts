@@ -1,7 +1,7 @@
 /**
  * The report of a run as text for a terminal: where the money went, and what each strategy saved.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Plural from "../encoding/Plural.ts"
 import * as Share from "../encoding/Share.ts"

@@ -2,7 +2,7 @@
  * Leaves an endpoint or a model alone for a while when it keeps failing: a circuit breaker a key, over `effect/persistence/CircuitBreaker`.
  * What is wrong with one request alone (it is too long, it is refused) does not count against anybody.
  *
- * @since 0.1.0
+ * @internal
  */
 import type * as AiError from "effect/ai/AiError"
 import * as Cause from "effect/Cause"

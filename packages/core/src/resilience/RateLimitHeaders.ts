@@ -7,7 +7,7 @@
  * (`ratelimit: "api";r=0;t=55`), and of gateways before them (`llm_provider-retry-after`). A time of day is read by the server's own
  * clock where the response has a `Date`.
  *
- * @since 0.1.0
+ * @internal
  */
 
 /** Reads one header by its lower-case name. */

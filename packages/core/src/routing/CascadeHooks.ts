@@ -2,7 +2,7 @@
  * Between a cascade and those who look at it: what the steps of a flow are (a calibration holds for a step as it was), and who
  * wants to see every model's answer to a row (`pipe tune`).
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Context from "effect/Context"
 import type * as ModelResponse from "../model/ModelResponse.ts"

@@ -16,14 +16,14 @@
  * **Example** (99 of 100 answers agree: is it certain that at least nine in ten do?)
  *
  * ```ts
- * import { Certificate } from "@pipe/core"
+ * import * as Certificate from "@pipe/core/internal/Certificate"
  *
  * const answers = Array.from({ length: 100 }, (_, n) => (n === 40 ? 0 : 1))
  * Certificate.exceeds(answers, 0.9, 0.05) // => true
  * Certificate.exceeds(answers, 0.97, 0.05) // => false
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 
 import * as Binomial from "../stats/Binomial.ts"

@@ -1,7 +1,7 @@
 /**
  * What is known of a row or of an answer, as plain facts that a scorer can weigh: numbers, words, yes or no.
  *
- * @since 0.1.0
+ * @internal
  */
 
 export type Feature = number | string | boolean

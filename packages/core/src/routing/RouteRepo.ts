@@ -1,7 +1,7 @@
 /**
  * What became of requests that a cascade has routed: which model answered, and how far audited answers agree with the strong model's.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"

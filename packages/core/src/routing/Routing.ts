@@ -2,7 +2,7 @@
  * A calibrated routing, as plain data: which models are asked in which order, which scores decide, and what is certified of it. `pipe tune`
  * writes it to a file, and `Cascade` reads it.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Schema from "effect/Schema"
 import * as Money from "../price/Money.ts"

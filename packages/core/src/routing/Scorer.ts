@@ -9,7 +9,7 @@
  * **Example** (long questions are answered wrongly more often)
  *
  * ```ts
- * import { Scorer } from "@pipe/core"
+ * import * as Scorer from "@pipe/core/internal/Scorer"
  *
  * const rows = Array.from({ length: 100 }, (_, n) => ({ features: { words: n }, target: n < 60 ? 1 : 0 }))
  * const scorer = Scorer.fit(rows)
@@ -17,7 +17,7 @@
  * Scorer.score(scorer, { features: { words: 90 } }) < 0.1 // => true
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Schema from "effect/Schema"
 import type * as Features from "./Features.ts"

@@ -1,7 +1,7 @@
 /**
  * Some of what was sent to models, and what came back, by run and row.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"

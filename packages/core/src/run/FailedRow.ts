@@ -1,7 +1,7 @@
 /**
  * A row that failed, as data: what failed, where, with what input.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as AiError from "effect/ai/AiError"
 import * as Cause from "effect/Cause"

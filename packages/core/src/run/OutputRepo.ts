@@ -1,7 +1,7 @@
 /**
  * The files that runs have written: by which flow, from how many rows, so that a run never replaces more by less.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"

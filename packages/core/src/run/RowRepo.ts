@@ -1,7 +1,7 @@
 /**
  * What the rows of runs gave: results of steps, found by content, and failed rows, by run.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"

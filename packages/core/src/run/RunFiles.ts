@@ -6,7 +6,7 @@
  * another such run of the same flow; not by fewer rows (`limit`), by none, or by another flow, unless `overwrite` says so. A file that
  * no run is known to have written is replaced by whole runs alone. Simulated runs write files of their own.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"

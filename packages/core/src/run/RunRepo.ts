@@ -1,7 +1,7 @@
 /**
  * Runs in the store: begun, claimed by one process at a time, ended, listed.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

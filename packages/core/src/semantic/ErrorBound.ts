@@ -28,7 +28,7 @@
  * **Example** (nothing is reused before there is evidence)
  *
  * ```ts
- * import { ErrorBound } from "@pipe/core"
+ * import * as ErrorBound from "@pipe/core/internal/ErrorBound"
  *
  * const bound = ErrorBound.make({ maxErrorRate: 0.02 })
  * const candidate = ErrorBound.candidate([{ similarity: 0.99, overlap: 0.5, answer: "refund", isUsable: true, right: 0, wrong: 0 }], 1)!
@@ -36,7 +36,7 @@
  * bound.allows(candidate) // => false
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Binomial from "../stats/Binomial.ts"
 

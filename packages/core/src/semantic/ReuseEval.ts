@@ -10,7 +10,7 @@
  * **Example** (how often the vectors of a step's questions could be trusted)
  *
  * ```ts
- * import { ReuseEval } from "@pipe/core"
+ * import * as ReuseEval from "@pipe/core/internal/ReuseEval"
  * import { LocalEmbedder, Usearch } from "@pipe/plugins"
  * import { Effect } from "effect"
  *
@@ -19,7 +19,7 @@
  * )
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"

@@ -2,7 +2,7 @@
  * What reuse by meaning stands on: vectors by content and model, answers with the texts that they answer, what became of
  * lookups; and how packed prompts fared.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

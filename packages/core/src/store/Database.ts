@@ -4,7 +4,7 @@
  * **Details** On Node's own SQLite both are one synchronous call. On any other client of `effect/sql` (Postgres) the
  * marks become numbered, and a group is a transaction.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -33,7 +33,7 @@ export interface Service {
   ) => Effect.Effect<ReadonlyArray<ReadonlyArray<Row>>, SqlError.SqlError>
 }
 
-export class Database extends Context.Service<Database, Service>()("@pipe/core/Database") {}
+export class Database extends Context.Service<Database, Service>()("@pipe/core/internal/Database") {}
 
 /** Failures of SQLite for what was to be written: too big, against a constraint, of another kind. */
 const SQLITE_CONTENT: ReadonlySet<number> = new Set([18, 19, 20])

@@ -1,7 +1,7 @@
 /**
  * `effect/sql`'s client on Node's own SQLite: a small adapter, one connection, statements kept prepared.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"

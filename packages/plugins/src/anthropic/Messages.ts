@@ -10,7 +10,7 @@ import type {
   TextBlockParam
 } from "@anthropic-ai/sdk/resources/messages/messages"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
-import * as StrictSchema from "@pipe/core/StrictSchema"
+import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as JsonSchema from "effect/JsonSchema"
 import * as Body from "../transport/Body.ts"

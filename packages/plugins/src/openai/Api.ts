@@ -6,7 +6,7 @@
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as LayerEvent from "@pipe/core/LayerEvent"
+import * as LayerEvent from "@pipe/core/internal/LayerEvent"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Body from "../transport/Body.ts"

@@ -10,7 +10,7 @@
 import type * as BatchProvider from "@pipe/core/BatchProvider"
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as ModelResponse from "@pipe/core/ModelResponse"
-import * as SafeText from "@pipe/core/SafeText"
+import * as SafeText from "@pipe/core/internal/SafeText"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

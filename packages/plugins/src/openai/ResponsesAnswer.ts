@@ -4,7 +4,7 @@
  * @internal
  */
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as SafeText from "@pipe/core/SafeText"
+import * as SafeText from "@pipe/core/internal/SafeText"
 import type * as AiError from "effect/ai/AiError"
 import * as Answer from "../transport/Answer.ts"
 import type * as Reply from "../transport/Reply.ts"

@@ -4,7 +4,7 @@
  *
  * @internal
  */
-import * as StrictSchema from "@pipe/core/StrictSchema"
+import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import type * as JsonSchema from "effect/JsonSchema"
 import * as StructuredOutput from "../transport/StructuredOutput.ts"
 

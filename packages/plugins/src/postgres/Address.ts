@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import * as Secret from "@pipe/core/Secret"
+import * as Secret from "@pipe/core/internal/Secret"
 
 export interface Options {
   /** `postgres://user:password@host/database`. */

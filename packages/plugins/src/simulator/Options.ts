@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type * as Simulation from "@pipe/core/Simulation"
+import type * as Simulation from "@pipe/core/internal/Simulation"
 import type * as Duration from "effect/Duration"
 
 /** Shares (0 to 1) of the requests that fail in some way; a request that is sent again may succeed. */

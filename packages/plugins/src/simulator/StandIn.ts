@@ -5,7 +5,7 @@
  */
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type { ResponseTo } from "@pipe/core/ModelResponse"
-import type * as Simulation from "@pipe/core/Simulation"
+import type * as Simulation from "@pipe/core/internal/Simulation"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

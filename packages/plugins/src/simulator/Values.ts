@@ -4,8 +4,8 @@
  *
  * @internal
  */
-import * as AnswerValue from "@pipe/core/AnswerValue"
-import * as StrictSchema from "@pipe/core/StrictSchema"
+import * as AnswerValue from "@pipe/core/internal/AnswerValue"
+import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -3,8 +3,8 @@
  *
  * @internal
  */
-import * as SafeText from "@pipe/core/SafeText"
-import * as Nesting from "@pipe/core/Nesting"
+import * as SafeText from "@pipe/core/internal/SafeText"
+import * as Nesting from "@pipe/core/internal/Nesting"
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 

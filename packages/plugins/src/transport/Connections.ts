@@ -5,7 +5,7 @@
  *
  * @internal
  */
-import * as Secret from "@pipe/core/Secret"
+import * as Secret from "@pipe/core/internal/Secret"
 import type * as Undici from "undici"
 import * as AnswerSize from "./AnswerSize.ts"
 

@@ -3,9 +3,9 @@
  *
  * @internal
  */
-import * as Endpoint from "@pipe/core/Endpoint"
-import * as SafeText from "@pipe/core/SafeText"
-import * as Secret from "@pipe/core/Secret"
+import * as Endpoint from "@pipe/core/internal/Endpoint"
+import * as SafeText from "@pipe/core/internal/SafeText"
+import * as Secret from "@pipe/core/internal/Secret"
 import * as AiError from "effect/ai/AiError"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"

@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import * as SafeText from "@pipe/core/SafeText"
+import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Sse from "effect/encoding/Sse"
 import * as Answer from "./Answer.ts"
 import * as Refusal from "./Refusal.ts"

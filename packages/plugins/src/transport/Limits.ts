@@ -3,8 +3,8 @@
  *
  * @internal
  */
-import * as LayerEvent from "@pipe/core/LayerEvent"
-import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
+import * as LayerEvent from "@pipe/core/internal/LayerEvent"
+import * as RateLimitHeaders from "@pipe/core/internal/RateLimitHeaders"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 

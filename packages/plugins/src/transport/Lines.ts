@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import * as TextLine from "@pipe/core/TextLine"
+import * as TextLine from "@pipe/core/internal/TextLine"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"

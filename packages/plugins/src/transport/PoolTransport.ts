@@ -8,7 +8,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as ModelFailure from "@pipe/core/ModelFailure"
-import * as SafeText from "@pipe/core/SafeText"
+import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Dispatcher } from "undici"

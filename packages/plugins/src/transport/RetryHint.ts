@@ -7,7 +7,7 @@
  *
  * @internal
  */
-import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
+import * as RateLimitHeaders from "@pipe/core/internal/RateLimitHeaders"
 import * as Answer from "./Answer.ts"
 
 /** Characters of a refusal that are looked at, and levels of it. */

@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import * as SafeText from "@pipe/core/SafeText"
+import * as SafeText from "@pipe/core/internal/SafeText"
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

@@ -4,7 +4,7 @@
  * @internal
  */
 import type * as ModelRequest from "@pipe/core/ModelRequest"
-import * as StrictSchema from "@pipe/core/StrictSchema"
+import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import type * as JsonSchema from "effect/JsonSchema"
 import type * as AiError from "effect/ai/AiError"
 

@@ -1,9 +1,9 @@
 /** What the commands of `pipe batches` do. */
 import * as Batches from "@pipe/core/Batches"
-import type * as BatchRepo from "@pipe/core/BatchRepo"
+import type * as BatchRepo from "@pipe/core/internal/BatchRepo"
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as Money from "@pipe/core/Money"
-import { count } from "@pipe/core/ReportText"
+import { count } from "@pipe/core/internal/ReportText"
 import * as Store from "@pipe/core/Store"
 import * as Prompt from "effect/cli/Prompt"
 import * as Console from "effect/Console"

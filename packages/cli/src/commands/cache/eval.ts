@@ -1,7 +1,7 @@
 /** What `pipe cache eval` does. */
-import { count, share as percent } from "@pipe/core/ReportText"
-import * as ErrorBound from "@pipe/core/ErrorBound"
-import * as ReuseEval from "@pipe/core/ReuseEval"
+import { count, share as percent } from "@pipe/core/internal/ReportText"
+import * as ErrorBound from "@pipe/core/internal/ErrorBound"
+import * as ReuseEval from "@pipe/core/internal/ReuseEval"
 import * as Sourced from "@pipe/core/Source"
 import type * as Node from "@pipe/core/Node"
 import * as LocalEmbedder from "@pipe/plugins/LocalEmbedder"

@@ -1,6 +1,6 @@
 /** What `pipe doctor` does. */
 import * as Store from "@pipe/core/Store"
-import * as Secret from "@pipe/core/Secret"
+import * as Secret from "@pipe/core/internal/Secret"
 import * as Peer from "@pipe/plugins/Peer"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Console from "effect/Console"

@@ -14,7 +14,7 @@ export const command = Command.make(
   ({ flow: file, mermaid }) =>
     Effect.gen(function* () {
       const { load } = yield* Effect.promise(() => import("../../process/LoadFlow.ts"))
-      const FlowGraph = yield* Effect.promise(() => import("@pipe/core/FlowGraph"))
+      const FlowGraph = yield* Effect.promise(() => import("@pipe/core/internal/FlowGraph"))
       const { graph } = yield* load(file)
       yield* Console.log(mermaid ? FlowGraph.toMermaid(graph) : FlowGraph.toTree(graph))
     })

@@ -1,9 +1,9 @@
 /** What `pipe report` does. */
-import * as Database from "@pipe/core/Database"
+import * as Database from "@pipe/core/internal/Database"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
-import * as RunFiles from "@pipe/core/RunFiles"
-import type * as RunRepo from "@pipe/core/RunRepo"
+import * as RunFiles from "@pipe/core/internal/RunFiles"
+import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import type * as Store from "@pipe/core/Store"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"

@@ -1,6 +1,6 @@
 /** What `pipe show` does. */
-import type * as RowRepo from "@pipe/core/RowRepo"
-import type * as RunRepo from "@pipe/core/RunRepo"
+import type * as RowRepo from "@pipe/core/internal/RowRepo"
+import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import type * as Store from "@pipe/core/Store"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"

@@ -7,7 +7,7 @@
  * safest on, as long as it is certain that the share is kept (`Certificate`). So the promise holds for the routing that is
  * written, with a probability of at least 1 − δ, for rows like those of the sample.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Money from "../../price/Money.ts"
 import * as Certificate from "../Certificate.ts"

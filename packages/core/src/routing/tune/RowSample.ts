@@ -3,7 +3,7 @@
  * wherever the rows stand, stays what it is when others are added, and is known by a seed and the highest hash of it: later rows that
  * were not in it can be told from those that were. Equal rows count once.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"

@@ -5,7 +5,7 @@
  * **Details** A tuning is a run over the sample in which the cascade asks every model: it stands in the books, keeps to a budget, and what it
  * asked is in the exact cache, so that the run that follows does not pay for it again. Outputs are not written. The statistics are `Calibration`'s.
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"

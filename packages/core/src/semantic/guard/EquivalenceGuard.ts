@@ -13,14 +13,14 @@
  * **Example** (a number that differs)
  *
  * ```ts
- * import { EquivalenceGuard } from "@pipe/core"
+ * import * as EquivalenceGuard from "@pipe/core/internal/EquivalenceGuard"
  *
  * EquivalenceGuard.difference("How far are 5 miles?", "How far are 6 miles?") // => "numbers"
  * EquivalenceGuard.difference("Where is my card?", "Where's my card") // => undefined
  * EquivalenceGuard.difference("direct flights to rome", "direct flights to paris") // => "words"
  * ```
  *
- * @since 0.1.0
+ * @internal
  */
 import * as Grammar from "./Grammar.ts"
 import * as Quantities from "./Quantities.ts"
