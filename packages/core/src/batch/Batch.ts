@@ -45,6 +45,7 @@ import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -60,7 +61,7 @@ import * as BatchFailure from "./BatchFailure.ts"
 import type * as BatchJob from "./BatchJob.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchQueue from "./BatchQueue.ts"
-import type * as BatchRepo from "./BatchRepo.ts"
+import type * as BatchLine from "./BatchLine.ts"
 
 export interface Options {
   /** Only requests of these steps. Default: all. */
@@ -88,9 +89,6 @@ export const NAME = "Batch"
 export const Override = Context.Reference<Options | "off" | undefined>("@pipe/core/Batch/Override", {
   defaultValue: () => undefined
 })
-
-/** Output that is expected of a request of which nothing is known, in tokens. */
-const OUTPUT = 128
 
 type Needs = Store.Store | Pricing.Pricing | FileSystem.FileSystem | Path.Path
 
@@ -139,8 +137,8 @@ export const make = Effect.fnUntraced(function* (
         + Duration.toMillis(Duration.fromInputUnsafe(options.deadline))
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const samples = run === undefined ? [] : yield* BatchFailure.stored(store, store.ledger.outputs(run.flow))
-  const outputs = new Map(samples.map(({ mean, model, step }) => [`${step}\n${model}`, mean]))
+  const expected = yield* ExpectedUsage.ExpectedUsage
+  yield* expected.seeded
   const senders = new Map<BatchProvider.BatchProvider, ModelClient.Send>()
   for (const provider of batch.all) {
     const desk = yield* BatchQueue.make({
@@ -157,7 +155,7 @@ export const make = Effect.fnUntraced(function* (
       deadline
     })
     run?.register(desk)
-    senders.set(provider, sender(next, desk, { provider, pricing, run, options, outputs }))
+    senders.set(provider, sender(next, desk, { provider, pricing, run, options, expected }))
   }
   return {
     ...next,
@@ -176,11 +174,10 @@ const sender = (
     readonly pricing: Pricing.Service
     readonly run: Suspension.Run | undefined
     readonly options: Options
-    /** Tokens of earlier answers, by step and model. */
-    readonly outputs: ReadonlyMap<string, number>
+    readonly expected: ExpectedUsage.ExpectedUsage
   }
 ): ModelClient.Send => {
-  const { options, outputs, pricing, provider, run } = env
+  const { expected, options, pricing, provider, run } = env
   const tries = options.tries ?? 3
   /** Answers that a row has had, by the row: another that asks the same shares them. */
   const delivered = new Map<string, string>()
@@ -190,7 +187,7 @@ const sender = (
     Effect.provideService(next.send(request), Suspension.AtOnce, true)
 
   /** Asks at once; a row that is put down for another call will not pay again. */
-  const single = <R extends ModelRequest.ModelRequest>(request: R, line: BatchRepo.NewLine) =>
+  const single = <R extends ModelRequest.ModelRequest>(request: R, line: BatchLine.New) =>
     Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) =>
       fiber.getRef(Suspension.Row) === undefined || desk.isOver()
         ? online(request)
@@ -200,7 +197,7 @@ const sender = (
   const deliver = <R extends ModelRequest.ModelRequest>(
     request: R,
     content: string,
-    line: BatchRepo.Line
+    line: BatchLine.BatchLine
   ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
     Effect.withFiber((fiber) => {
       const kept = Option.flatMap(Option.fromUndefinedOr(line.value), ModelResponse.decode)
@@ -233,7 +230,7 @@ const sender = (
    */
   const gather = <R extends ModelRequest.ModelRequest>(
     resolved: R,
-    line: BatchRepo.NewLine
+    line: BatchLine.New
   ): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
     Effect.withFiber((fiber) => {
       const guard = fiber.getRef(Attempt.Guard)
@@ -274,8 +271,7 @@ const sender = (
   const expectedCost = (request: ModelRequest.ModelRequest, step: string, tokens: number, at: number): Money.Money => {
     const model = request.model ?? ""
     const price = Option.getOrUndefined(pricing.lookup({ model, provider: provider.name, at }))
-    const usual = Math.round(outputs.get(`${step}\n${model}`) ?? OUTPUT)
-    const output = request._tag === "Embedding" ? 0 : Math.min(request.settings.maxTokens ?? usual, usual)
+    const output = Math.round(expected.of(step, request).expected)
     return price === undefined
       ? Money.zero
       : (Price.cost(
@@ -285,12 +281,7 @@ const sender = (
         ) ?? Money.zero)
   }
 
-  const wait = <R extends ModelRequest.ModelRequest>(
-    request: R,
-    resolved: R,
-    content: string,
-    line: BatchRepo.NewLine
-  ) =>
+  const wait = <R extends ModelRequest.ModelRequest>(request: R, resolved: R, content: string, line: BatchLine.New) =>
     Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
       if (desk.isOver()) return single(request, line)
       const row = fiber.getRef(Suspension.Row)
@@ -306,7 +297,7 @@ const sender = (
     request: R,
     resolved: R,
     content: string,
-    line: BatchRepo.NewLine
+    line: BatchLine.New
   ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
     Effect.flatMap(desk.find(line.key), (known) => {
       if (known?.state === "waiting") return wait(request, resolved, content, line)

@@ -12,11 +12,11 @@ import * as Scope from "effect/Scope"
 import type * as Attempt from "../client/Attempt.ts"
 import * as Money from "../price/Money.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
-import type * as BatchRepo from "./BatchRepo.ts"
+import type * as BatchLine from "./BatchLine.ts"
 import * as BatchSplit from "./BatchSplit.ts"
 
 /** A request that is to be in a batch. */
-export interface Entry extends BatchRepo.NewLine, Pick<BatchRepo.Line, "most"> {
+export interface Entry extends BatchLine.New, Pick<BatchLine.BatchLine, "most"> {
   /** Counted. */
   readonly tokens: number
   /** What it will probably cost. */

@@ -24,6 +24,7 @@ import * as BatchFailure from "./BatchFailure.ts"
 import * as BatchFileWriter from "./BatchFileWriter.ts"
 import * as BatchJob from "./BatchJob.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
+import type * as BatchLine from "./BatchLine.ts"
 import * as BatchRepo from "./BatchRepo.ts"
 import type * as BatchResults from "./BatchResults.ts"
 import * as BatchSplit from "./BatchSplit.ts"
@@ -47,7 +48,7 @@ export interface Options {
 }
 
 /** What is known of a request. */
-export type Known = { readonly state: "waiting" } | BatchRepo.Line
+export type Known = { readonly state: "waiting" } | BatchLine.BatchLine
 
 export interface BatchDesk extends Suspension.Holder {
   readonly find: (key: string) => Effect.Effect<Known | undefined, AiError.AiError>
@@ -62,9 +63,9 @@ export interface BatchDesk extends Suspension.Holder {
   /** Ends when a request is not waited for any more; for fibers that wait themselves. */
   readonly back: (key: string) => Effect.Effect<void, AiError.AiError>
   /** An answer that came by another way, kept for a row that will be begun again. */
-  readonly keep: (line: BatchRepo.NewLine & { readonly value: string }) => Effect.Effect<void, AiError.AiError>
+  readonly keep: (line: BatchLine.New & { readonly value: string }) => Effect.Effect<void, AiError.AiError>
   /** Fails for an answer that the store has damaged: it was paid, and is sent again when the failed rows are retried. */
-  readonly spoiled: (line: BatchRepo.Line) => Effect.Effect<never, AiError.AiError>
+  readonly spoiled: (line: BatchLine.BatchLine) => Effect.Effect<never, AiError.AiError>
   /** Whether batches are done with for this run. */
   readonly isOver: () => boolean
 }

@@ -15,6 +15,7 @@ import * as LedgerRepo from "../ledger/LedgerRepo.ts"
 import type * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
 import * as Owner from "../store/Owner.ts"
+import * as BatchLine from "./BatchLine.ts"
 
 /**
  * - `ready`: its file stands on disk, and perhaps at the provider (`uploaded`)
@@ -63,35 +64,10 @@ export interface Batch {
 /** Whether a batch is still to be sent. */
 export const isUnsent = ({ state }: Pick<Batch, "state">): boolean => state === "ready" || state === "creating"
 
-/** `again`: it was not answered, and may be asked once more. */
-export type LineState = "waiting" | "answered" | "failed" | "again"
-
-export interface Line {
-  readonly batch: number
-  readonly number: number
-  readonly key: string
-  readonly step: string
-  readonly row: number
-  /** How often it was in a batch, this one included. */
-  readonly tries: number
-  readonly state: LineState
-  /** Its output limit is that of a budget, and not the caller's. */
-  readonly limited: boolean
-  /** What the request costs at most: an answer without a count is booked with it. */
-  readonly most: { readonly input: number; readonly output: number; readonly cost: Money.Money | undefined }
-  /** The answer, or the failure, as JSON. */
-  readonly value: string | undefined
-}
-
-export type NewLine = Pick<Line, "key" | "step" | "row" | "tries">
-
-/** A request of a batch that is about to be sent. */
-export type SentLine = NewLine & Pick<Line, "limited" | "most">
-
 /** What became of a line. */
 export interface Taken {
   readonly number: number
-  readonly state: Exclude<LineState, "waiting">
+  readonly state: Exclude<BatchLine.State, "waiting">
   readonly value: string | undefined
   readonly attempt: LedgerEntry.AttemptEntry | undefined
 }
@@ -119,7 +95,7 @@ export interface BatchRepo {
       | "held"
       | "createdAt"
     >,
-    lines: ReadonlyArray<SentLine>
+    lines: ReadonlyArray<BatchLine.Sent>
   ) => Effect.Effect<Batch, SqlError.SqlError>
   /**
    * Takes the sending of a batch over from a process that is gone: the batch as it is now, and whether this process alone
@@ -131,8 +107,8 @@ export interface BatchRepo {
   /** Ends when it is on disk. */
   readonly update: (id: number, changes: Changes) => Effect.Effect<void, SqlError.SqlError>
   /** The line of a key that was answered, or the newest. */
-  readonly find: (key: string) => Effect.Effect<Line | undefined, SqlError.SqlError>
-  readonly lines: (batch: number) => Effect.Effect<ReadonlyArray<Line>, SqlError.SqlError>
+  readonly find: (key: string) => Effect.Effect<BatchLine.BatchLine | undefined, SqlError.SqlError>
+  readonly lines: (batch: number) => Effect.Effect<ReadonlyArray<BatchLine.BatchLine>, SqlError.SqlError>
   /** Takes results in: the numbers of those that were still waited for. */
   readonly take: (
     batch: Batch,
@@ -140,13 +116,16 @@ export interface BatchRepo {
     token: string
   ) => Effect.Effect<ReadonlySet<number>, SqlError.SqlError>
   /** Replaces the answer of a line by a failure. */
-  readonly fail: (line: Line, value: string) => Effect.Effect<void, SqlError.SqlError>
+  readonly fail: (line: BatchLine.BatchLine, value: string) => Effect.Effect<void, SqlError.SqlError>
   /** Adds to what a batch has cost. */
   readonly addUp: (id: number, cost: Money.Money) => Effect.Effect<void, SqlError.SqlError>
   /** All lines that still wait are to be asked again; `uncounted`: as if they had not been asked. How many they are. */
   readonly release: (batch: number, tries: "counted" | "uncounted") => Effect.Effect<number, SqlError.SqlError>
   /** An answer that came by another way, kept for a row that is begun again. */
-  readonly keep: (run: number, line: NewLine & { readonly value: string }) => Effect.Effect<void, SqlError.SqlError>
+  readonly keep: (
+    run: number,
+    line: BatchLine.New & { readonly value: string }
+  ) => Effect.Effect<void, SqlError.SqlError>
   /** Those of a run that are not back. */
   readonly open: (run: number | undefined) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
   readonly get: (id: number) => Effect.Effect<Batch | undefined, SqlError.SqlError>
@@ -217,181 +196,226 @@ const toBatch = (row: Database.Row): Batch => ({
   message: Database.toText(row["message"])
 })
 
-const toLine = (row: Database.Row): Line => ({
-  batch: Number(row["batch"]),
-  number: Number(row["number"]),
-  key: String(row["key"]),
-  step: String(row["step"]),
-  row: Number(row["row_index"]),
-  tries: Number(row["tries"]),
-  state: row["state"] as LineState,
-  limited: Number(row["limited"]) === 1,
-  most: {
-    input: Number(row["most_input"]),
-    output: Number(row["most_output"]),
-    cost: Database.toBigInt(row["most_cost"])
-  },
-  value: Database.toText(row["value"])
-})
-
-const LINE_COLUMNS = [
-  "batch",
-  "number",
-  "key",
-  "step",
-  "row_index",
-  "tries",
-  "state",
-  "value",
-  "limited",
-  "most_input",
-  "most_output",
-  "most_cost"
-]
-
-/** All of a line but its value. */
-const LINE =
-  "batch, number, key, step, row_index, tries, state, limited, most_input, most_output, CAST(most_cost AS TEXT) AS most_cost"
-
-/** Lines of one statement. */
-const SIZES = [64, 1]
-
-const insertLines = (lines: ReadonlyArray<ReadonlyArray<unknown>>): Array<Database.Statement> => {
-  const statements: Array<Database.Statement> = []
-  let from = 0
-  for (const size of SIZES) {
-    const marks = Array.from({ length: size }, () => `(${LINE_COLUMNS.map(() => "?").join(", ")})`).join(", ")
-    const sql = `INSERT INTO batch_lines (${LINE_COLUMNS.join(", ")}) VALUES ${marks}`
-    for (; lines.length - from >= size; from += size) {
-      statements.push({ sql, params: lines.slice(from, from + size).flat() })
-    }
-  }
-  return statements
-}
-
 /** The number that stands for a batch where the answers of a run came by another way. */
 const elsewhere = (run: number): number => -run
 
-export const make = (database: Database.Service): BatchRepo => {
-  const select = (where: string, params: ReadonlyArray<unknown>) =>
-    Effect.map(database.query(`${SELECT} ${where}`, params), (rows) => rows.map(toBatch))
-  const get = (id: number) => Effect.map(select("WHERE batches.id = ?", [id]), (batches) => batches[0])
-  return {
-    create: (batch, lines) =>
-      Effect.gen(function* () {
-        const [row] = yield* database.query(
-          `INSERT INTO batches (name, run, provider, account, endpoint, model, state, owner, claimed_at, file, requests, bytes, tokens,
-            expected, held_money, held_tokens, cost, answered, failed, created_at)
-            VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?) RETURNING id`,
-          [
-            batch.name,
-            batch.run ?? null,
-            batch.provider,
-            batch.account,
-            batch.endpoint,
-            batch.model,
-            JSON.stringify(yield* Owner.current),
-            batch.createdAt,
-            batch.file,
-            batch.requests,
-            batch.bytes,
-            batch.tokens,
-            batch.expected,
-            batch.held.money,
-            batch.held.tokens,
-            batch.createdAt
-          ]
-        )
-        const id = Number(row!["id"])
-        yield* database.transaction([
-          ...insertLines(
-            lines.map(({ key, limited, most, row, step, tries }, number) => [
-              id,
-              number,
-              key,
-              step,
-              row,
-              tries,
-              "waiting",
-              null,
-              limited ? 1 : 0,
-              most.input,
-              most.output,
-              most.cost ?? null
-            ])
-          ),
-          { sql: "UPDATE batches SET state = 'ready' WHERE id = ?", params: [id] }
-        ])
-        return (yield* get(id))!
-      }),
-    claim: (id) =>
-      Effect.gen(function* () {
-        const [row] = yield* database.query("SELECT owner, claimed_at FROM batches WHERE id = ?", [id])
-        if (row === undefined) return { batch: undefined, isMine: false }
-        const now = yield* Clock.currentTimeMillis
-        const me = yield* Owner.current
-        const before = JSON.parse(String(row["owner"])) as Owner.Owner
-        if (!Owner.isSame(before, me) && Owner.isAlive(before, Number(row["claimed_at"]), now)) {
-          return { batch: yield* get(id), isMine: false }
-        }
-        // Whoever changes the owner that both have read may send it.
-        const claimed = yield* database.query(
-          "UPDATE batches SET owner = ?, claimed_at = ? WHERE id = ? AND owner = ? RETURNING id",
-          [JSON.stringify(me), now, id, String(row["owner"])]
-        )
-        return { batch: yield* get(id), isMine: claimed.length === 1 }
-      }),
-    update: (id, changes) => {
-      const names = Object.keys(changes) as Array<keyof Changes>
-      return Effect.asVoid(
-        database.query(`UPDATE batches SET ${names.map((name) => `${columns[name]} = ?`).join(", ")} WHERE id = ?`, [
-          ...names.map((name) => changes[name] ?? null),
-          id
-        ])
+const select = (database: Database.Service, where: string, params: ReadonlyArray<unknown>) =>
+  Effect.map(database.query(`${SELECT} ${where}`, params), (rows) => rows.map(toBatch))
+
+const get = (database: Database.Service, id: number) =>
+  Effect.map(select(database, "WHERE batches.id = ?", [id]), (batches) => batches[0])
+
+const create =
+  (database: Database.Service): BatchRepo["create"] =>
+  (batch, lines) =>
+    Effect.gen(function* () {
+      const [row] = yield* database.query(
+        `INSERT INTO batches (name, run, provider, account, endpoint, model, state, owner, claimed_at, file, requests, bytes, tokens,
+        expected, held_money, held_tokens, cost, answered, failed, created_at)
+        VALUES (?, ?, ?, ?, ?, ?, 'writing', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?) RETURNING id`,
+        [
+          batch.name,
+          batch.run ?? null,
+          batch.provider,
+          batch.account,
+          batch.endpoint,
+          batch.model,
+          JSON.stringify(yield* Owner.current),
+          batch.createdAt,
+          batch.file,
+          batch.requests,
+          batch.bytes,
+          batch.tokens,
+          batch.expected,
+          batch.held.money,
+          batch.held.tokens,
+          batch.createdAt
+        ]
       )
-    },
-    find: (key) =>
-      Effect.map(
-        database.query(
-          `SELECT ${LINE}, value FROM batch_lines WHERE key = ? ORDER BY CASE state WHEN 'answered' THEN 0 ELSE 1 END, batch DESC, number DESC LIMIT 1`,
-          [key]
-        ),
-        ([row]) => (row === undefined ? undefined : toLine(row))
-      ),
-    lines: (batch) =>
-      Effect.map(
-        database.query(`SELECT ${LINE}, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number`, [batch]),
-        (rows) => rows.map(toLine)
-      ),
-    take: ({ id, run }, taken, token) =>
-      Effect.map(
-        database.transaction(
-          taken.flatMap(({ attempt, number, state, value }) => [
-            {
-              // What was given up is replaced by an answer, or booked once where that is no result.
-              sql: `UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND (state = 'waiting'${
-                state === "answered"
-                  ? " OR state = 'again'"
-                  : attempt === undefined
-                    ? ""
-                    : " OR (state = 'again' AND collector IS NULL)"
-              }) RETURNING number`,
-              params: [state, value ?? null, token, id, number]
-            },
-            ...(attempt === undefined || run === undefined
-              ? []
-              : [
-                  LedgerRepo.insertAttemptWhere(
-                    run,
-                    attempt,
-                    "EXISTS (SELECT 1 FROM batch_lines WHERE batch = ? AND number = ? AND collector = ?)",
-                    [id, number, token]
-                  )
-                ])
+      const id = Number(row!["id"])
+      yield* database.transaction([
+        ...BatchLine.insert(
+          lines.map(({ key, limited, most, row, step, tries }, number) => [
+            id,
+            number,
+            key,
+            step,
+            row,
+            tries,
+            "waiting",
+            null,
+            limited ? 1 : 0,
+            most.input,
+            most.output,
+            most.cost ?? null
           ])
         ),
-        (results) => new Set(results.flatMap((rows) => rows.map((row) => Number(row["number"]))))
+        { sql: "UPDATE batches SET state = 'ready' WHERE id = ?", params: [id] }
+      ])
+      return (yield* get(database, id))!
+    })
+
+const claim =
+  (database: Database.Service): BatchRepo["claim"] =>
+  (id) =>
+    Effect.gen(function* () {
+      const [row] = yield* database.query("SELECT owner, claimed_at FROM batches WHERE id = ?", [id])
+      if (row === undefined) return { batch: undefined, isMine: false }
+      const now = yield* Clock.currentTimeMillis
+      const me = yield* Owner.current
+      const before = JSON.parse(String(row["owner"])) as Owner.Owner
+      if (!Owner.isSame(before, me) && Owner.isAlive(before, Number(row["claimed_at"]), now)) {
+        return { batch: yield* get(database, id), isMine: false }
+      }
+      // Whoever changes the owner that both have read may send it.
+      const claimed = yield* database.query(
+        "UPDATE batches SET owner = ?, claimed_at = ? WHERE id = ? AND owner = ? RETURNING id",
+        [JSON.stringify(me), now, id, String(row["owner"])]
+      )
+      return { batch: yield* get(database, id), isMine: claimed.length === 1 }
+    })
+
+const update =
+  (database: Database.Service): BatchRepo["update"] =>
+  (id, changes) => {
+    const names = Object.keys(changes) as Array<keyof Changes>
+    return Effect.asVoid(
+      database.query(`UPDATE batches SET ${names.map((name) => `${columns[name]} = ?`).join(", ")} WHERE id = ?`, [
+        ...names.map((name) => changes[name] ?? null),
+        id
+      ])
+    )
+  }
+
+const find =
+  (database: Database.Service): BatchRepo["find"] =>
+  (key) =>
+    Effect.map(
+      database.query(
+        `SELECT ${BatchLine.select}, value FROM batch_lines WHERE key = ? ORDER BY CASE state WHEN 'answered' THEN 0 ELSE 1 END, batch DESC, number DESC LIMIT 1`,
+        [key]
       ),
+      ([row]) => (row === undefined ? undefined : BatchLine.fromRow(row))
+    )
+
+const take =
+  (database: Database.Service): BatchRepo["take"] =>
+  ({ id, run }, taken, token) =>
+    Effect.map(
+      database.transaction(
+        taken.flatMap(({ attempt, number, state, value }) => [
+          {
+            // What was given up is replaced by an answer, or booked once where that is no result.
+            sql: `UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND (state = 'waiting'${
+              state === "answered"
+                ? " OR state = 'again'"
+                : attempt === undefined
+                  ? ""
+                  : " OR (state = 'again' AND collector IS NULL)"
+            }) RETURNING number`,
+            params: [state, value ?? null, token, id, number]
+          },
+          ...(attempt === undefined || run === undefined
+            ? []
+            : [
+                LedgerRepo.insertAttemptWhere(
+                  run,
+                  attempt,
+                  "EXISTS (SELECT 1 FROM batch_lines WHERE batch = ? AND number = ? AND collector = ?)",
+                  [id, number, token]
+                )
+              ])
+        ])
+      ),
+      (results) => new Set(results.flatMap((rows) => rows.map((row) => Number(row["number"]))))
+    )
+
+const keep =
+  (database: Database.Service): BatchRepo["keep"] =>
+  (run, { key, row, step, tries, value }) =>
+    Effect.asVoid(
+      database.query(
+        `INSERT INTO batch_lines (${BatchLine.columns.join(", ")})
+      SELECT CAST(? AS BIGINT), coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT), 0, 0, 0, NULL
+      FROM batch_lines WHERE batch = ?`,
+        [elsewhere(run), key, step, row, tries, value, elsewhere(run)]
+      )
+    )
+
+const pending =
+  (database: Database.Service): BatchRepo["pending"] =>
+  (run) =>
+    Effect.map(
+      database.query(
+        `SELECT count(*) AS n FROM batch_lines JOIN batches ON batches.id = batch_lines.batch WHERE batches.run = ?
+        AND (batch_lines.state = 'answered' OR (batch_lines.state = 'waiting' AND batches.state IN ('creating', 'sent')))`,
+        [run]
+      ),
+      ([row]) => Number(row?.["n"] ?? 0)
+    )
+
+const forget =
+  (database: Database.Service): BatchRepo["forget"] =>
+  (id, at) =>
+    Effect.asVoid(
+      database.transaction([
+        {
+          sql: "UPDATE batch_lines SET state = 'again', tries = tries - 1 WHERE batch = ? AND state = 'waiting'",
+          params: [id]
+        },
+        {
+          sql: "UPDATE batches SET state = 'rejected', ended_at = ?, message = 'given up' WHERE id = ?",
+          params: [at, id]
+        }
+      ])
+    )
+
+const endRun =
+  (database: Database.Service): BatchRepo["endRun"] =>
+  (run, isDone) =>
+    isDone
+      ? Effect.asVoid(
+          database.transaction([
+            {
+              // A batch that has not ended may still answer what was given up, and bill it.
+              sql: "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ? AND state <> 'sent')",
+              params: [run]
+            },
+            { sql: "DELETE FROM batch_lines WHERE batch = ?", params: [elsewhere(run)] }
+          ])
+        )
+      : Effect.asVoid(
+          database.query(
+            "UPDATE batch_lines SET state = 'again' WHERE state = 'failed' AND batch IN (SELECT id FROM batches WHERE run = ?)",
+            [run]
+          )
+        )
+
+const remotes =
+  (database: Database.Service): BatchRepo["remotes"] =>
+  (provider, since) =>
+    Effect.map(
+      database.query("SELECT remote FROM batches WHERE provider = ? AND remote IS NOT NULL AND created_at >= ?", [
+        provider,
+        since
+      ]),
+      (rows) => new Set(rows.map((row) => String(row["remote"])))
+    )
+
+export const make = (database: Database.Service): BatchRepo => {
+  return {
+    create: create(database),
+    claim: claim(database),
+    update: update(database),
+    find: find(database),
+    lines: (batch) =>
+      Effect.map(
+        database.query(`SELECT ${BatchLine.select}, NULL AS value FROM batch_lines WHERE batch = ? ORDER BY number`, [
+          batch
+        ]),
+        (rows) => rows.map(BatchLine.fromRow)
+      ),
+    take: take(database),
     fail: ({ batch, number }, value) =>
       Effect.asVoid(
         database.query("UPDATE batch_lines SET state = 'failed', value = ? WHERE batch = ? AND number = ?", [
@@ -409,70 +433,21 @@ export const make = (database: Database.Service): BatchRepo => {
         ),
         (rows) => rows.length
       ),
-    keep: (run, { key, row, step, tries, value }) =>
-      Effect.asVoid(
-        database.query(
-          `INSERT INTO batch_lines (${LINE_COLUMNS.join(", ")})
-          SELECT CAST(? AS BIGINT), coalesce(max(number), 0) + 1, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), 'answered', CAST(? AS TEXT), 0, 0, 0, NULL
-          FROM batch_lines WHERE batch = ?`,
-          [elsewhere(run), key, step, row, tries, value, elsewhere(run)]
-        )
-      ),
+    keep: keep(database),
     open: (run) =>
       run === undefined
-        ? select(`WHERE ${OPEN} ORDER BY batches.id`, [])
-        : select(`WHERE ${OPEN} AND batches.run = ? ORDER BY batches.id`, [run]),
-    get,
-    remotes: (provider, since) =>
-      Effect.map(
-        database.query("SELECT remote FROM batches WHERE provider = ? AND remote IS NOT NULL AND created_at >= ?", [
-          provider,
-          since
-        ]),
-        (rows) => new Set(rows.map((row) => String(row["remote"])))
-      ),
+        ? select(database, `WHERE ${OPEN} ORDER BY batches.id`, [])
+        : select(database, `WHERE ${OPEN} AND batches.run = ? ORDER BY batches.id`, [run]),
+    get: (id) => get(database, id),
+    remotes: remotes(database),
     named: (name) =>
-      select("WHERE batches.name LIKE ? OR batches.remote LIKE ? ORDER BY batches.id", [`${name}%`, `${name}%`]),
-    list: (limit) => select("WHERE batches.state <> 'writing' ORDER BY batches.id DESC LIMIT ?", [limit]),
-    pending: (run) =>
-      Effect.map(
-        database.query(
-          `SELECT count(*) AS n FROM batch_lines JOIN batches ON batches.id = batch_lines.batch WHERE batches.run = ?
-            AND (batch_lines.state = 'answered' OR (batch_lines.state = 'waiting' AND batches.state IN ('creating', 'sent')))`,
-          [run]
-        ),
-        ([row]) => Number(row?.["n"] ?? 0)
-      ),
-    forget: (id, at) =>
-      Effect.asVoid(
-        database.transaction([
-          {
-            sql: "UPDATE batch_lines SET state = 'again', tries = tries - 1 WHERE batch = ? AND state = 'waiting'",
-            params: [id]
-          },
-          {
-            sql: "UPDATE batches SET state = 'rejected', ended_at = ?, message = 'given up' WHERE id = ?",
-            params: [at, id]
-          }
-        ])
-      ),
-    endRun: (run, isDone) =>
-      isDone
-        ? Effect.asVoid(
-            database.transaction([
-              {
-                // A batch that has not ended may still answer what was given up, and bill it.
-                sql: "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ? AND state <> 'sent')",
-                params: [run]
-              },
-              { sql: "DELETE FROM batch_lines WHERE batch = ?", params: [elsewhere(run)] }
-            ])
-          )
-        : Effect.asVoid(
-            database.query(
-              "UPDATE batch_lines SET state = 'again' WHERE state = 'failed' AND batch IN (SELECT id FROM batches WHERE run = ?)",
-              [run]
-            )
-          )
+      select(database, "WHERE batches.name LIKE ? OR batches.remote LIKE ? ORDER BY batches.id", [
+        `${name}%`,
+        `${name}%`
+      ]),
+    list: (limit) => select(database, "WHERE batches.state <> 'writing' ORDER BY batches.id DESC LIMIT ?", [limit]),
+    pending: pending(database),
+    forget: forget(database),
+    endRun: endRun(database)
   }
 }

@@ -22,6 +22,7 @@ import type * as Store from "../store/Store.ts"
 import * as BatchFailure from "./BatchFailure.ts"
 import * as BatchFileWriter from "./BatchFileWriter.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
+import type * as BatchLine from "./BatchLine.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
 
 export interface Environment {
@@ -31,7 +32,7 @@ export interface Environment {
   /** Counts an entry that stands in the store now; `isCharged`: its budget is told of its end. */
   readonly count: (batch: BatchRepo.Batch, entry: LedgerEntry.AttemptEntry, isCharged: boolean) => void
   /** Lines of a batch that are not waited for any more. */
-  readonly onTaken: (batch: BatchRepo.Batch, lines: ReadonlyArray<BatchRepo.Line>) => void
+  readonly onTaken: (batch: BatchRepo.Batch, lines: ReadonlyArray<BatchLine.BatchLine>) => void
   /** No more will come of a batch. */
   readonly onOver: (batch: BatchRepo.Batch) => void
 }
@@ -145,7 +146,7 @@ export const collect = Effect.fnUntraced(function* (
 /** Lets go of lines of which nothing has come: they are to be sent again, or fail; how many do. */
 const releaseAll = Effect.fnUntraced(function* (
   batch: BatchRepo.Batch,
-  missing: ReadonlyArray<BatchRepo.Line>,
+  missing: ReadonlyArray<BatchLine.BatchLine>,
   { store }: Environment,
   failure: AiError.AiError | undefined
 ) {
@@ -162,7 +163,7 @@ const releaseAll = Effect.fnUntraced(function* (
 const leaveWaiting = (
   unanswered: Map<number, BatchProvider.Outcome>,
   seen: Set<number>,
-  lines: ReadonlyMap<number, BatchRepo.Line>
+  lines: ReadonlyMap<number, BatchLine.BatchLine>
 ): number => {
   let unreadable = 0
   for (const [number, outcome] of unanswered) {
@@ -245,7 +246,7 @@ const toUndone = (number: number, error: AiError.AiError | undefined): BatchRepo
 
 const toTaken = (
   batch: BatchRepo.Batch,
-  line: BatchRepo.Line,
+  line: BatchLine.BatchLine,
   outcome: BatchProvider.Outcome,
   pricing: Pricing.Service,
   now: number,
@@ -315,7 +316,7 @@ const toTaken = (
 const countedOr = (
   error: AiError.AiError,
   batch: BatchRepo.Batch,
-  line: BatchRepo.Line,
+  line: BatchLine.BatchLine,
   pricing: Pricing.Service,
   at: number
 ): Charge.Charge => {
@@ -330,7 +331,7 @@ const countedOr = (
 /** What an answer without a count has cost at most: what its request could, or as long as it is where no limit was sent. */
 const atMost = (
   batch: BatchRepo.Batch,
-  { most }: BatchRepo.Line,
+  { most }: BatchLine.BatchLine,
   pricing: Pricing.Service,
   at: number,
   response?: ModelResponse.ModelResponse

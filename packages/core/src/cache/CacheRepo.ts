@@ -10,6 +10,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import * as Database from "../store/Database.ts"
 import type * as KeyedLog from "../store/KeyedLog.ts"
+import * as Retention from "../store/Retention.ts"
 import type * as Writer from "../store/Writer.ts"
 import type * as CacheStore from "./CacheStore.ts"
 
@@ -37,13 +38,6 @@ export interface Stats {
   readonly oldest: number | undefined
 }
 
-/** How many are gone. */
-export interface Removed {
-  readonly entries: number
-  readonly results: number
-  readonly reusable: number
-}
-
 /** What `prune` takes away. */
 export interface Prune {
   /** Made before this time (milliseconds since 1970). */
@@ -65,9 +59,9 @@ export interface Exported extends Schema.Schema.Type<typeof Exported> {}
 export interface CacheRepo {
   readonly stats: Effect.Effect<Stats, SqlError.SqlError>
   /** Takes away everything: answers, those that may be reused by meaning with what was learned of them, and the results of steps. */
-  readonly clear: Effect.Effect<Removed, SqlError.SqlError>
+  readonly clear: Effect.Effect<Retention.Removed, SqlError.SqlError>
   /** Takes away what has expired, what a newer entry replaced, and what the options say. */
-  readonly prune: (options: Prune) => Effect.Effect<Removed, SqlError.SqlError>
+  readonly prune: (options: Prune) => Effect.Effect<Retention.Removed, SqlError.SqlError>
   readonly exportAll: Stream.Stream<Exported, SqlError.SqlError>
   /** Whether there was no entry of this key. */
   readonly importOne: (entry: Exported) => Effect.Effect<boolean, SqlError.SqlError>
@@ -81,6 +75,70 @@ export const toRow = (entry: CacheStore.Entry): CacheRow => ({
   expires_at: entry.expiresAt ?? null
 })
 
+const stats = (database: Database.Service, writer: Writer.Writer): CacheRepo["stats"] =>
+  Effect.gen(function* () {
+    yield* writer.commit
+    const now = yield* Clock.currentTimeMillis
+    const [all] = yield* database.query(
+      `SELECT count(*) AS n, sum(length(value)) AS bytes, min(created_at) AS oldest,
+      sum(CASE WHEN expires_at <= ? THEN 1 ELSE 0 END) AS expired FROM cache`,
+      [now]
+    )
+    const models = yield* database.query("SELECT model, count(*) AS n FROM cache GROUP BY model ORDER BY n DESC, model")
+    const size =
+      database.dialect === "sqlite"
+        ? yield* database.query("SELECT page_count * page_size AS n FROM pragma_page_count(), pragma_page_size()")
+        : []
+    return {
+      entries: Database.toNumber(all?.["n"]) ?? 0,
+      expired: Database.toNumber(all?.["expired"]) ?? 0,
+      bytes: Database.toNumber(all?.["bytes"]) ?? 0,
+      oldest: Database.toNumber(all?.["oldest"]),
+      models: models.map((row) => ({ model: String(row["model"]), entries: Number(row["n"]) })),
+      results: yield* Database.count(database, "results"),
+      reusable: yield* Database.count(database, "reuse_entries"),
+      vectors: yield* Database.count(database, "vectors"),
+      storeBytes: Database.toNumber(size[0]?.["n"])
+    }
+  })
+
+const prune =
+  (remove: Retention.Remove): CacheRepo["prune"] =>
+  ({ before, model }) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const replaced = (table: string) => `id NOT IN (SELECT max(id) FROM ${table} GROUP BY key)`
+      const own: Array<readonly [string, unknown]> = [
+        ...(before === undefined ? [] : [["created_at < ?", before] as const]),
+        ...(model === undefined ? [] : [["model = ?", model] as const])
+      ]
+      const said = own.length === 0 ? "" : ` OR (${own.map(([sql]) => sql).join(" AND ")})`
+      return remove(
+        {
+          cache: `expires_at <= ? OR ${replaced("cache")}${said}`,
+          reuse: `expires_at <= ?${said}`,
+          results: `expires_at <= ? OR ${replaced("results")}${
+            before === undefined ? "" : " OR run IN (SELECT id FROM runs WHERE started_at < ?)"
+          }`
+        },
+        [now, ...own.map(([, value]) => value)],
+        before === undefined ? [now] : [now, before]
+      )
+    })
+
+const exportAll = (database: Database.Service): CacheRepo["exportAll"] =>
+  Stream.map(
+    Database.pages(1_000, (after, size) =>
+      database.query(`SELECT * FROM cache WHERE id > ? ORDER BY id LIMIT ${size}`, [after])
+    ),
+    (row): Exported => ({
+      key: String(row["key"]),
+      model: String(row["model"]),
+      createdAt: Number(row["created_at"]),
+      ...(row["expires_at"] === null ? undefined : { expiresAt: Number(row["expires_at"]) }),
+      answer: String(row["value"])
+    })
+  )
+
 export const make = (
   database: Database.Service,
   writer: Writer.Writer,
@@ -88,119 +146,13 @@ export const make = (
   /** The results of steps: they are kept and taken away with the answers. */
   kept: Pick<KeyedLog.KeyedLog<KeyedLog.Entry>, "settle" | "forget">
 ): CacheRepo => {
-  const count = (sql: string, params: ReadonlyArray<unknown> = []) =>
-    Effect.map(database.query(sql, params), (rows) => Database.toNumber(rows[0]?.["n"]) ?? 0)
-
-  const counts = Effect.all({
-    entries: count("SELECT count(*) AS n FROM cache"),
-    results: count("SELECT count(*) AS n FROM results"),
-    reusable: count("SELECT count(*) AS n FROM reuse_entries")
-  })
-
-  /** Deletes rows of all these tables, with their keys, and says how many. */
-  const remove = Effect.fnUntraced(function* (
-    where: { readonly cache: string; readonly results: string; readonly reuse: string },
-    params: ReadonlyArray<unknown>,
-    resultParams: ReadonlyArray<unknown>
-  ) {
-    yield* Effect.andThen(log.settle, kept.settle)
-    const before = yield* counts
-    const statements: Array<Database.Statement> = [
-      { sql: `DELETE FROM cache WHERE ${where.cache}`, params },
-      { sql: `DELETE FROM results WHERE ${where.results}`, params: resultParams },
-      { sql: `DELETE FROM reuse_entries WHERE ${where.reuse}`, params },
-      // What was sent and answered is taken away with all answers.
-      ...(where.cache === "1 = 1" ? [{ sql: "DELETE FROM exchanges", params: [] }] : []),
-      { sql: "DELETE FROM vectors WHERE id NOT IN (SELECT vector FROM reuse_entries)", params: [] },
-      // What was learned of answers that are gone.
-      { sql: "DELETE FROM reuse_lookups WHERE scope NOT IN (SELECT scope FROM reuse_entries)", params: [] }
-    ]
-    if (database.dialect === "sqlite") {
-      for (const table of ["cache", "results"]) {
-        statements.push(
-          { sql: `DELETE FROM ${table}_index WHERE id NOT IN (SELECT id FROM ${table})`, params: [] },
-          // Ids count up from the last row that is left.
-          {
-            sql: `UPDATE indexed SET upto = coalesce((SELECT max(id) FROM ${table}), 0) WHERE name = ?`,
-            params: [table]
-          }
-        )
-      }
-    }
-    yield* database.transaction(statements)
-    log.forget()
-    kept.forget()
-    // The freed pages go back to the disk.
-    if (database.dialect === "sqlite") yield* database.query("VACUUM")
-    const left = yield* counts
-    return {
-      entries: before.entries - left.entries,
-      results: before.results - left.results,
-      reusable: before.reusable - left.reusable
-    }
-  })
+  const remove = Retention.remove(database, log, kept)
 
   return {
-    stats: Effect.gen(function* () {
-      yield* writer.commit
-      const now = yield* Clock.currentTimeMillis
-      const [all] = yield* database.query(
-        `SELECT count(*) AS n, sum(length(value)) AS bytes, min(created_at) AS oldest,
-          sum(CASE WHEN expires_at <= ? THEN 1 ELSE 0 END) AS expired FROM cache`,
-        [now]
-      )
-      const models = yield* database.query(
-        "SELECT model, count(*) AS n FROM cache GROUP BY model ORDER BY n DESC, model"
-      )
-      const size =
-        database.dialect === "sqlite"
-          ? yield* database.query("SELECT page_count * page_size AS n FROM pragma_page_count(), pragma_page_size()")
-          : []
-      return {
-        entries: Database.toNumber(all?.["n"]) ?? 0,
-        expired: Database.toNumber(all?.["expired"]) ?? 0,
-        bytes: Database.toNumber(all?.["bytes"]) ?? 0,
-        oldest: Database.toNumber(all?.["oldest"]),
-        models: models.map((row) => ({ model: String(row["model"]), entries: Number(row["n"]) })),
-        results: yield* count("SELECT count(*) AS n FROM results"),
-        reusable: yield* count("SELECT count(*) AS n FROM reuse_entries"),
-        vectors: yield* count("SELECT count(*) AS n FROM vectors"),
-        storeBytes: Database.toNumber(size[0]?.["n"])
-      }
-    }),
+    stats: stats(database, writer),
     clear: remove({ cache: "1 = 1", results: "1 = 1", reuse: "1 = 1" }, [], []),
-    prune: ({ before, model }) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const replaced = (table: string) => `id NOT IN (SELECT max(id) FROM ${table} GROUP BY key)`
-        const own: Array<readonly [string, unknown]> = [
-          ...(before === undefined ? [] : [["created_at < ?", before] as const]),
-          ...(model === undefined ? [] : [["model = ?", model] as const])
-        ]
-        const said = own.length === 0 ? "" : ` OR (${own.map(([sql]) => sql).join(" AND ")})`
-        return remove(
-          {
-            cache: `expires_at <= ? OR ${replaced("cache")}${said}`,
-            reuse: `expires_at <= ?${said}`,
-            results: `expires_at <= ? OR ${replaced("results")}${
-              before === undefined ? "" : " OR run IN (SELECT id FROM runs WHERE started_at < ?)"
-            }`
-          },
-          [now, ...own.map(([, value]) => value)],
-          before === undefined ? [now] : [now, before]
-        )
-      }),
-    exportAll: Stream.map(
-      Database.pages(1_000, (after, size) =>
-        database.query(`SELECT * FROM cache WHERE id > ? ORDER BY id LIMIT ${size}`, [after])
-      ),
-      (row): Exported => ({
-        key: String(row["key"]),
-        model: String(row["model"]),
-        createdAt: Number(row["created_at"]),
-        ...(row["expires_at"] === null ? undefined : { expiresAt: Number(row["expires_at"]) }),
-        answer: String(row["value"])
-      })
-    ),
+    prune: prune(remove),
+    exportAll: exportAll(database),
     importOne: ({ answer, createdAt, expiresAt, key, model }) =>
       Effect.map(log.get(key), (known) => {
         if (known !== undefined) return false

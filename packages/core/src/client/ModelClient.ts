@@ -32,10 +32,12 @@ import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as BatchProvider from "../batch/BatchProvider.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
 import * as Attempt from "./Attempt.ts"
+import * as Caller from "./Caller.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ProviderCall from "./ProviderCall.ts"
 import * as Reask from "./Reask.ts"
@@ -293,6 +295,8 @@ export const provider = (options: {
         const meter = fiber.getRef(Attempt.Meter)
         const guard = fiber.getRef(Attempt.Guard)
         const isReask = fiber.getRef(Reask.Reask)
+        const { step } = fiber.getRef(Caller.Caller)
+        const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
         const ask = (fiber.getRef(Simulation.Simulation) ?? built) === undefined ? attempt : simulate
         const one = <R extends ModelRequest>(request: R) =>
           ask(
@@ -302,7 +306,7 @@ export const provider = (options: {
               startedAt: clock.currentTimeMillisUnsafe(),
               ...(isReask ? { isReask } : undefined)
             },
-            { clock, meter, guard }
+            { clock, meter, guard, step, expected }
           )
         const request = resolve(asked)
         return request._tag === "Embedding"

@@ -10,9 +10,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
+import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
+import * as Usage from "../model/Usage.ts"
 import type { Admission, Call, Ended, Guard, Meter } from "./Attempt.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import type { Send } from "./Send.ts"
@@ -21,6 +23,8 @@ import type { Send } from "./Send.ts"
 const keepsEmpty = (): boolean => Fiber.getCurrent()?.getRef(ModelSettings.ModelSettings).truncated === "keep"
 
 interface Hooks {
+  readonly step: string
+  readonly expected: ExpectedUsage.ExpectedUsage
   readonly clock: Clock.Clock
   readonly meter: Meter
   readonly guard: Guard | undefined
@@ -32,7 +36,11 @@ type Answer<R extends ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>,
 
 /** Attempts by a function that asks the provider. */
 export const make = (send: Send) => {
-  const attempt = <R extends ModelRequest>(call: Of<R>, { clock, meter }: Hooks, admission?: Admission): Answer<R> => {
+  const attempt = <R extends ModelRequest>(
+    call: Of<R>,
+    { clock, expected, meter, step }: Hooks,
+    admission?: Admission
+  ): Answer<R> => {
     const end = (outcome: Ended) => {
       const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
       // Whatever one of them makes of it, the other is told.
@@ -44,7 +52,10 @@ export const make = (send: Send) => {
     }
     return Effect.onExitPrimitive(Effect.map(send(call.request), ModelResponse.sound), (exit) => {
       if (Exit.isSuccess(exit)) {
-        end({ response: exit.value, billed: "yes" })
+        const response: ModelResponse.ModelResponse = exit.value
+        end({ response, billed: "yes" })
+        if (response._tag === "CompletionResponse" && response.usage !== undefined)
+          expected.learn(step, call.request.model ?? "", Usage.outputTokens(response.usage))
         // One that a guard has cut is sent again.
         if (admission?.limited === true && ModelResponse.isTruncated(exit.value)) return undefined
         const refused = ModelFailure.refusal(exit.value, keepsEmpty)

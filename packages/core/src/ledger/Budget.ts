@@ -35,6 +35,7 @@ import * as Schema from "effect/Schema"
 import * as Caller from "../client/Caller.ts"
 import * as Attempt from "../client/Attempt.ts"
 import * as ModelClient from "../client/ModelClient.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -217,6 +218,7 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
   const guard: Attempt.Guard = (call) =>
     Effect.withFiber((fiber) => {
       const { step } = fiber.getRef(Caller.Caller)
+      const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
       const model = call.request.model ?? ""
       const own = caps(step, model)
       const price = Charge.priceOf(pricing, call)
@@ -235,7 +237,8 @@ export const make = (options: Options, pricing: Pricing.Service): Budget => {
         pricing,
         price,
         input: input.tokens,
-        known: remembered(learned, `${step}\n${model}`, () => ({ output: 0 })),
+        known: remembered(learned, `${step}\n${model}`, () => ({ output: expected.learned(step, model)?.most ?? 0 })),
+        usual: Math.ceil(expected.of(step, call.request).high),
         scout
       }
       const exceeded = accounts.filter((account) => account.warns && !account.warned && isSpent(account))
@@ -395,13 +398,16 @@ export const withGuard =
             )
     )
 
+/** What earlier runs have taught of answers is known before the first call. */
+const seed = Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) => seeded)
+
 /** Keeps everything below under the limits; each layer counts for itself, from the start of its scope. */
 export const layer = (
   options: Options
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =>
   ModelClient.middlewareEffect(
     (next) =>
-      Effect.map(Pricing.Pricing, (pricing): ModelClient.Send => {
+      Effect.map(Effect.tap(Pricing.Pricing, seed), (pricing): ModelClient.Send => {
         const { guard } = make(options, pricing)
         return (request) => withGuard(guard)(next.send(request))
       }),

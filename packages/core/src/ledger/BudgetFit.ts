@@ -26,9 +26,8 @@ export interface Account {
   warned: boolean
 }
 
-/** Output that a request without a limit gets at most, and at least before the model has answered. */
+/** Output that a request without a limit gets at most, before the model has shown that it takes more. */
 const MOST_OUTPUT = 4_096
-const FIRST_OUTPUT = 256
 
 /** A request without a limit takes such a share of what is left, where that is more than an answer usually needs. */
 const SHARE = 64
@@ -62,6 +61,8 @@ export interface Claim<R extends ModelRequest.ModelRequest> {
   /** Its input at most. */
   readonly input: number
   readonly known: Learned
+  /** Output that is expected of it, at its high end. */
+  readonly usual: number
   readonly scout: Scouted
 }
 
@@ -77,7 +78,8 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   own,
   price,
   pricing,
-  scout
+  scout,
+  usual: claimed
 }: Claim<R>): Fit<R> => {
   const { request } = call
   const rates = Charge.ratesOf(pricing, call, price, input)
@@ -107,7 +109,7 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   if (set !== undefined && call.limited !== true) {
     return set <= affordable ? { request, hold: holdOf(set), limited: false } : rest
   }
-  const usual = known.output === 0 ? FIRST_OUTPUT : known.output * 2 + 64
+  const usual = known.output === 0 ? claimed : known.output * 2 + 64
   const limit = Math.min(
     Math.max(MOST_OUTPUT, known.output * 4),
     Math.max(usual, Math.floor(affordable / SHARE)),

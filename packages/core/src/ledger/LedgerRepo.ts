@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import type * as Stream from "effect/Stream"
+import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
@@ -15,20 +16,6 @@ import * as LedgerSums from "./LedgerSums.ts"
 
 /** What a run has booked for one step, model and class of service. */
 export type Sum = LedgerSums.Sum
-
-/** Output tokens of a step's answers by one model. */
-export interface OutputSample {
-  readonly step: string
-  readonly model: string
-  readonly answers: number
-  readonly mean: number
-  readonly deviation: number
-  readonly most: number
-  /** Input tokens of a call, in the mean. */
-  readonly input: number
-  /** Answers that a row has paid for, in the mean: a loop over tools has several. */
-  readonly rounds: number
-}
 
 /** What was spent for a step by a model. */
 export interface Spent {
@@ -85,7 +72,7 @@ export interface LedgerRepo {
   /** All attempts of a run, or of all runs, as the table has them. */
   readonly attempts: (run: number | undefined) => Stream.Stream<Database.Row, SqlError.SqlError>
   /** What earlier runs of a flow say of the length of answers. */
-  readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<OutputSample>, SqlError.SqlError>
+  readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<ExpectedUsage.Learned>, SqlError.SqlError>
 }
 
 /** Books an attempt in the transaction of others, where a condition holds. */
@@ -124,8 +111,9 @@ const settlement = (database: Database.Service, run: number, before: number): Re
       ]
 }
 
-export const make = (database: Database.Service, writer: Writer.Writer): LedgerRepo => ({
-  append: (run, entry) => {
+const append =
+  (writer: Writer.Writer): LedgerRepo["append"] =>
+  (run, entry) => {
     const { at, caller, milliseconds, model, provider } = entry
     if (entry._tag === "Attempt") {
       writer.append(
@@ -151,8 +139,11 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       ...LedgerEntry.strategies.map((strategy) => savings[strategy]),
       entry.serviceTier ?? null
     ])
-  },
-  begin: (run, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
+  }
+
+const begin =
+  (writer: Writer.Writer): LedgerRepo["begin"] =>
+  (run, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
     const { row, step } = caller
     writer.append(LedgerColumns.callTable, [
       run,
@@ -167,21 +158,18 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       cost ?? null
     ])
     return writer.commit
-  },
-  end: (run, id) => writer.execute(removeCalls(1), [run, id]),
-  settle: (run, before = Number.MAX_SAFE_INTEGER) =>
-    Effect.asVoid(database.transaction(settlement(database, run, before))),
-  unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
-    rows.map((row) => number(row["run"]))
-  ),
-  costs: (runs) =>
+  }
+
+const costs =
+  (database: Database.Service): LedgerRepo["costs"] =>
+  (runs) =>
     runs.length === 0
       ? Effect.succeed(new Map())
       : Effect.map(
           database.query(
             `SELECT run, CAST(sum(cost) AS TEXT) AS cost, CAST(sum(CASE WHEN estimated = 1 THEN cost ELSE 0 END) AS TEXT) AS estimated,
-              sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced
-              FROM attempts WHERE run IN (${runs.map(() => "?").join(", ")}) GROUP BY run`,
+            sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) AS unpriced
+            FROM attempts WHERE run IN (${runs.map(() => "?").join(", ")}) GROUP BY run`,
             runs
           ),
           (rows) =>
@@ -191,14 +179,17 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
                 { cost: money(row["cost"]), estimated: money(row["estimated"]), unpriced: number(row["unpriced"]) }
               ])
             )
-        ),
-  spent: (run) =>
+        )
+
+const spent =
+  (database: Database.Service): LedgerRepo["spent"] =>
+  (run) =>
     Effect.map(
       database.query(
         `SELECT step, coalesce(requested, model) AS model, CAST(sum(cost) AS TEXT) AS cost,
-          sum(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0) + coalesce(output, 0) + coalesce(reasoning, 0)
-            + coalesce(input_audio, 0) + coalesce(input_image, 0) + coalesce(output_audio, 0) + coalesce(output_image, 0)) AS tokens
-          FROM attempts WHERE run = ? GROUP BY 1, 2`,
+        sum(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0) + coalesce(output, 0) + coalesce(reasoning, 0)
+          + coalesce(input_audio, 0) + coalesce(input_image, 0) + coalesce(output_audio, 0) + coalesce(output_image, 0)) AS tokens
+        FROM attempts WHERE run = ? GROUP BY 1, 2`,
         [run]
       ),
       (rows) =>
@@ -208,18 +199,23 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
           money: money(row["cost"]),
           tokens: number(row["tokens"])
         }))
-    ),
-  failedRows: (run, after) =>
+    )
+
+const failedRows =
+  (database: Database.Service): LedgerRepo["failedRows"] =>
+  (run, after) =>
     Effect.map(
       database.query(
         `SELECT CAST(sum(cost) AS TEXT) AS cost FROM attempts
-          WHERE run = ? AND (step, row_index) IN (SELECT node, row_index FROM failures WHERE run = ? AND id > ?)`,
+        WHERE run = ? AND (step, row_index) IN (SELECT node, row_index FROM failures WHERE run = ? AND id > ?)`,
         [run, run, after]
       ),
       ([row]) => money(row?.["cost"])
-    ),
-  sums: (run) => LedgerSums.ofRun(database, run),
-  timeline: (run, buckets) =>
+    )
+
+const timeline =
+  (database: Database.Service): LedgerRepo["timeline"] =>
+  (run, buckets) =>
     Effect.gen(function* () {
       const [span] = yield* database.query("SELECT min(at) AS first, max(at) AS last FROM attempts WHERE run = ?", [
         run
@@ -229,7 +225,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
       const width = Math.max(1, Math.ceil((number(span?.["last"]) - first + 1) / buckets))
       const rows = yield* database.query(
         `SELECT (at - ?) / ? AS bucket, step, model, CAST(sum(cost) AS TEXT) AS cost, count(*) AS n
-          FROM attempts WHERE run = ? GROUP BY 1, 2, 3 ORDER BY 1`,
+        FROM attempts WHERE run = ? GROUP BY 1, 2, 3 ORDER BY 1`,
         [first, width, run]
       )
       return rows.map((row) => ({
@@ -239,30 +235,36 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
         cost: money(row["cost"]),
         attempts: number(row["n"])
       }))
-    }),
-  attempts: (run) =>
+    })
+
+const attempts =
+  (database: Database.Service): LedgerRepo["attempts"] =>
+  (run) =>
     Database.pages(2_000, (after, size) =>
       database.query(
         `SELECT attempts.id, ${LedgerColumns.attemptTable.columns
           .filter((column) => column !== "cost")
           .map((column) => `attempts.${column}`)
           .join(", ")},
-          CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
-          WHERE attempts.id > ?${run === undefined ? "" : " AND attempts.run = ?"} ORDER BY attempts.id LIMIT ${size}`,
+        CAST(attempts.cost AS TEXT) AS cost, runs.name AS run_name FROM attempts JOIN runs ON runs.id = attempts.run
+        WHERE attempts.id > ?${run === undefined ? "" : " AND attempts.run = ?"} ORDER BY attempts.id LIMIT ${size}`,
         run === undefined ? [after] : [after, run]
       )
-    ),
-  outputs: (flow) =>
+    )
+
+const outputs =
+  (database: Database.Service): LedgerRepo["outputs"] =>
+  (flow) =>
     Effect.map(
       database.query(
         `WITH recent AS (SELECT id FROM runs WHERE flow = ? ORDER BY id DESC LIMIT 20),
-          given AS (SELECT step, model, count(*) AS answers, count(DISTINCT run || '/' || row_index) AS given_rows FROM answers WHERE run IN (SELECT id FROM recent) AND origin = 'provider' GROUP BY step, model)
-          SELECT attempts.step AS step, attempts.model AS model, count(*) AS n, avg(output + reasoning) AS mean,
-            avg((output + reasoning) * (output + reasoning)) AS square, max(output + reasoning) AS most, max(given.answers) AS answers, max(given.given_rows) AS given_rows,
-            avg(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0)) AS input
-          FROM attempts LEFT JOIN given ON given.step = attempts.step AND given.model = attempts.model
-          WHERE run IN (SELECT id FROM recent) AND error IS NULL AND estimated = 0 AND output IS NOT NULL
-          GROUP BY attempts.step, attempts.model`,
+        given AS (SELECT step, model, count(*) AS answers, count(DISTINCT run || '/' || row_index) AS given_rows FROM answers WHERE run IN (SELECT id FROM recent) AND origin = 'provider' GROUP BY step, model)
+        SELECT attempts.step AS step, attempts.model AS model, count(*) AS n, avg(output + reasoning) AS mean,
+          avg((output + reasoning) * (output + reasoning)) AS square, max(output + reasoning) AS most, max(given.answers) AS answers, max(given.given_rows) AS given_rows,
+          avg(coalesce(uncached_input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0) + coalesce(cache_write_1h, 0)) AS input
+        FROM attempts LEFT JOIN given ON given.step = attempts.step AND given.model = attempts.model
+        WHERE run IN (SELECT id FROM recent) AND error IS NULL AND estimated = 0 AND output IS NOT NULL
+        GROUP BY attempts.step, attempts.model`,
         [flow]
       ),
       (rows) =>
@@ -282,6 +284,23 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
           }
         })
     )
+
+export const make = (database: Database.Service, writer: Writer.Writer): LedgerRepo => ({
+  append: append(writer),
+  begin: begin(writer),
+  end: (run, id) => writer.execute(removeCalls(1), [run, id]),
+  settle: (run, before = Number.MAX_SAFE_INTEGER) =>
+    Effect.asVoid(database.transaction(settlement(database, run, before))),
+  unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
+    rows.map((row) => number(row["run"]))
+  ),
+  costs: costs(database),
+  spent: spent(database),
+  failedRows: failedRows(database),
+  sums: (run) => LedgerSums.ofRun(database, run),
+  timeline: timeline(database),
+  attempts: attempts(database),
+  outputs: outputs(database)
 })
 
 /** The first number of the calls of a run's try: a process numbers its calls apart from those of the tries before. */

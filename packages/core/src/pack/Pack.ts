@@ -51,6 +51,7 @@ import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as Varying from "../flow/Varying.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -134,6 +135,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
   const together = (template: ModelRequest.Completion, texts: ReadonlyArray<string>) =>
     next.send(PackPrompt.make(template, texts)).pipe(
       Varying.provide({ text: PackPrompt.list(texts) }),
+      Effect.updateService(ExpectedUsage.ExpectedUsage, (usage) => ExpectedUsage.forTexts(usage, texts.length)),
       quietly,
       Effect.map((response) => ({
         response,

@@ -24,16 +24,14 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as PromptCache from "../cache/PromptCache.ts"
 import * as Endpoint from "../client/Endpoint.ts"
-import * as ModelClient from "../client/ModelClient.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
-import type * as LedgerRepo from "../ledger/LedgerRepo.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Money from "../price/Money.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Domains from "../run/Domains.ts"
@@ -42,9 +40,12 @@ import * as Journal from "../run/Journal.ts"
 import type * as RunEvent from "../run/RunEvent.ts"
 import * as RunState from "../run/RunState.ts"
 import * as Store from "../store/Store.ts"
-import * as PlanCost from "./PlanCost.ts"
-import * as PlanCount from "./PlanCount.ts"
-import type { Line, Plan, Range } from "./PlanSchema.ts"
+import * as PlanClient from "./PlanClient.ts"
+import type * as PlanCost from "./PlanCost.ts"
+import type * as PlanCount from "./PlanCount.ts"
+import * as PlanLines from "./PlanLines.ts"
+import type { Plan, Range } from "./PlanSchema.ts"
+import * as PlanStrategies from "./PlanStrategies.ts"
 
 export { fromJson, Line, Plan, Range, Strategy, toJson } from "./PlanSchema.ts"
 
@@ -91,27 +92,20 @@ export const make = <E>(
       const samples = yield* Effect.mapError(store.ledger.outputs(flow.name), (error) =>
         Store.unusable(store.name, error)
       )
+      const expected = ExpectedUsage.make(Effect.succeed(samples))
+      yield* expected.seeded
       const { failed, state } = stateOf(flow, at)
       const settings = yield* FlowContext.settings(flow)
       const counts = new Map<string, PlanCount.Counts>()
-      let layers: ReadonlyArray<ModelClient.LayerInfo> = []
+      const useCache = options.cache !== false
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
-        const { client, context } = yield* FlowContext.services(flow, {
+        const counting = PlanClient.make({ store, expected, at, counts, useCache, closures })
+        const { client, context, layers } = yield* FlowContext.services(flow, {
           batch: "off",
           steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
           closures,
-          over: (client) => {
-            layers = client.layers ?? []
-            return PlanCount.counting(client, {
-              store,
-              samples,
-              at,
-              counts,
-              useCache: options.cache !== false,
-              closures
-            })
-          }
+          over: counting
         })
         const journal: Journal.Options = {
           store,
@@ -120,7 +114,7 @@ export const make = <E>(
           at,
           environment: FlowContext.environment(flow, { settings, parameters, layers, closures }),
           client,
-          reuse: options.cache !== false,
+          reuse: useCache,
           keep: false,
           retry: undefined
         }
@@ -130,6 +124,7 @@ export const make = <E>(
           Domains.run(flow, state, { ...options, outputs: false }),
           context as Context.Context<unknown>
         )
+        return layers
       })
       const context = host.pipe(
         Context.add(Pricing.Pricing, pricing),
@@ -137,8 +132,12 @@ export const make = <E>(
         Context.add(ModelSettings.ModelSettings, settings),
         Context.add(Endpoint.Unasked, true)
       )
-      yield* Effect.mapError(
-        Effect.provideContext(main, context) as Effect.Effect<void, unknown, Scope.Scope>,
+      const layers = yield* Effect.mapError(
+        Effect.provideContext(main, context) as Effect.Effect<
+          ReadonlyArray<ModelClient.LayerInfo>,
+          unknown,
+          Scope.Scope
+        >,
         (error) => error as Node.FlowError
       )
       const progress = state.progress(at)
@@ -148,136 +147,46 @@ export const make = <E>(
         at,
         counts: [...counts.values()],
         reused,
-        samples,
+        expected,
         pricing,
         layers,
-        tierOf: tiers(layers, options.batch),
+        tierOf: PlanLines.tiers(layers, options.batch),
         rows: rowsOf(progress),
         unplanned: failed()
       })
     })
   )
 
-type TierOf = (step: string) => string | undefined
-
-/** The class of service that the requests of a step are asked in. */
-const tiers = (layers: ReadonlyArray<ModelClient.LayerInfo>, batch: boolean | undefined): TierOf => {
-  if (batch !== undefined) return () => (batch ? "batch" : undefined)
-  const services = layers.flatMap(({ service }) => (service === undefined ? [] : [service]))
-  return (step) => services.find(({ steps }) => steps === undefined || steps.includes(step))?.tier
-}
-
 const rowsOf = (progress: typeof RunEvent.Progress.Type): number =>
   progress.nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
 
-interface Gathered {
+interface Gathered extends PlanLines.Counted {
   readonly flow: string
-  readonly at: number
   readonly rows: number
-  readonly counts: ReadonlyArray<PlanCount.Counts>
   readonly reused: ReadonlyMap<string, number>
-  readonly samples: ReadonlyArray<LedgerRepo.OutputSample>
-  readonly pricing: Pricing.Service
-  readonly layers: ReadonlyArray<ModelClient.LayerInfo>
-  readonly tierOf: TierOf
   readonly unplanned: number
 }
 
-const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, tierOf, unplanned }: Gathered): Plan => {
-  const priceOf = (model: string, provider?: string) =>
-    Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
-  const planned = counts.map((one) => {
-    const sample = PlanCount.sampleOf(samples, one.step, one.model)
-    const cap = one.maxTokens > 0 ? one.maxTokens : undefined
-    const each = one.isEmbedding
-      ? { low: 0, expected: 0, high: 0 }
-      : sample === undefined
-        ? {
-            low: PlanCount.GUESS.low,
-            expected: Math.min(PlanCount.GUESS.expected, cap ?? PlanCount.GUESS.expected),
-            high: cap ?? PlanCount.GUESS.high
-          }
-        : // The mean of the answers to come, with 95 % certainty from the mean of those that came, and never beyond a limit.
-          {
-            low: Math.max(0, sample.mean - 2 * spread(sample, one.calls)),
-            expected: sample.mean,
-            high: Math.min(cap ?? Number.POSITIVE_INFINITY, sample.mean + 2 * spread(sample, one.calls))
-          }
-    const output = {
-      low: Math.round(each.low * one.calls),
-      expected: Math.round(each.expected * one.calls),
-      high: Math.round(each.high * one.calls)
-    }
-    const price = priceOf(one.model, one.provider)
-    const serviceTier = tierOf(one.step)
-    // What goes in batches goes by single requests.
-    const answers = Math.ceil(one.calls - 1e-6)
-    const [calls, input] =
-      serviceTier === "batch" ? [answers, Math.round(one.alone)] : [PlanCount.callsOf(one), Math.round(one.input)]
-    // A price of the author's own names no provider.
-    const provider = price === undefined || price.provider === "" ? one.provider : price.provider
-    const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
-      PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider })
-    )
-    const prefix = PlanCost.prefixOf(one, price, provider)
-    // With the layer that has the provider keep it, what is common is charged less; the high end is for when it is not found again.
-    const off = serviceTier !== "batch" && ModelClient.hasLayer(layers, PromptCache.NAME) ? prefix.saved : Money.zero
-    const line: Line = {
-      step: one.step,
-      provider,
-      model: one.model,
-      ...(serviceTier === undefined ? undefined : { serviceTier }),
-      reused: 0,
-      cached: one.cached,
-      calls,
-      inputTokens: input,
-      outputTokens: output,
-      learnedFrom: sample?.answers ?? 0,
-      ...(low === undefined || expected === undefined || high === undefined
-        ? undefined
-        : { cost: { low: low - off, expected: expected - off, high } })
-    }
-    return { one, line, price, output, prefix, off }
-  })
-  // Rows that are reused belong to a step, not to one of its models: they stand in its first line.
-  const named = new Set<string>()
-  const lines = planned.map(({ line }) => {
-    if (named.has(line.step)) return line
-    named.add(line.step)
-    return { ...line, reused: reused.get(line.step) ?? 0 }
-  })
-  for (const [step, taken] of reused) {
-    if (taken === 0 || named.has(step)) continue
-    const nothing = { low: 0, expected: 0, high: 0 }
-    lines.push({
-      step,
-      provider: "",
-      model: "",
-      reused: taken,
-      cached: 0,
-      calls: 0,
-      inputTokens: 0,
-      outputTokens: nothing,
-      learnedFrom: 0,
-      cost: { low: Money.zero, expected: Money.zero, high: Money.zero }
-    })
-  }
+const summarise = (gathered: Gathered): Plan => {
+  const { at, flow, layers, pricing, reused, rows, unplanned } = gathered
+  const priceOf = (model: string) => PlanLines.priceOf(pricing, at, model)
+  const planned = PlanLines.plan(gathered)
+  const lines = PlanLines.withReused(
+    planned.map(({ line }) => line),
+    reused
+  )
   const total = (end: keyof Range) => Money.sum(lines.map(({ cost }) => cost?.[end] ?? Money.zero))
   const cost = { low: total("low"), expected: total("expected"), high: total("high") }
   const milliseconds = shortest(planned, layers)
-  const unpriced = [
-    ...new Map(
-      planned.flatMap(
-        ({ one, price }) =>
-          (price === undefined && one.calls > 0 ? [[one.model, one.provider]] : []) as ReadonlyArray<
-            readonly [string, string]
-          >
-      )
+  const unpriced = new Map(
+    planned.flatMap(({ one, price }) =>
+      price === undefined && one.calls > 0 ? [[one.model, one.provider] as const] : []
     )
-  ]
+  )
   const notes = [
-    ...PlanCost.notes(planned),
-    ...unpriced.map(
+    ...PlanStrategies.notes(planned),
+    ...Array.from(
+      unpriced,
       ([model, provider]) =>
         `no price is known for ${model}: its calls are not in the cost. ${Pricing.advice(pricing, { at, model, provider })}`
     )
@@ -288,17 +197,13 @@ const summarise = ({ at, counts, flow, layers, pricing, reused, rows, samples, t
     rows,
     lines,
     cost,
-    unpriced: unpriced.map(([model]) => model),
+    unpriced: [...unpriced.keys()],
     ...(milliseconds === undefined ? undefined : { milliseconds }),
-    strategies: PlanCost.strategies(planned, layers, cost.expected, priceOf),
+    strategies: PlanStrategies.strategies(planned, layers, cost.expected, priceOf),
     unplanned,
     ...(notes.length === 0 ? undefined : { notes })
   }
 }
-
-/** The uncertainty of a mean of `calls` answers, told from the answers of before. */
-const spread = ({ answers, deviation, mean }: LedgerRepo.OutputSample, calls: number): number =>
-  calls === 0 ? 0 : answers < 2 ? mean / 2 : deviation * Math.sqrt(1 / answers + 1 / calls)
 
 /** How long the calls take at the limits that the stack knows, each model for itself. */
 const shortest = (

@@ -22,11 +22,14 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as AiError from "effect/ai/AiError"
+import * as Caller from "../client/Caller.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
@@ -45,9 +48,6 @@ export interface Options {
 
 const WINDOW = Duration.minutes(1)
 
-/** Output tokens that are expected of a model until it has answered. */
-const FIRST_OUTPUT = 256
-
 interface Limits {
   requests: number | undefined
   tokens: number | undefined
@@ -55,8 +55,6 @@ interface Limits {
   pausedUntil: number
   /** The wait of the options, in milliseconds. */
   readonly maxWait: number
-  /** Running mean of the output tokens of an answer. */
-  output: number
   /** Tokens that ended calls used beyond what was taken for them (or less, below 0): taken with the next call's. */
   owed: number
 }
@@ -73,7 +71,7 @@ export const layerShared = (
   OptionNames.checkDurations("RateLimit.layer", options, ["maxWait"])
   return ModelClient.middlewareEffect(
     (next) =>
-      Effect.map(RateLimiter.RateLimiter, (limiter): ModelClient.Send => {
+      Effect.map(Effect.tap(RateLimiter.RateLimiter, seed(options)), (limiter): ModelClient.Send => {
         const maxWait = Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "10 minutes"))
         const models = new Map<string, Limits>()
         const limitsOf = (model: string): Limits => {
@@ -84,7 +82,6 @@ export const layerShared = (
               tokens: options.tokensPerMinute,
               pausedUntil: 0,
               maxWait,
-              output: FIRST_OUTPUT,
               owed: 0
             }
             models.set(model, limits)
@@ -96,8 +93,7 @@ export const layerShared = (
             const model = next.resolve(request).model ?? ""
             const limits = limitsOf(model)
             const clock = fiber.getRef(Clock.Clock)
-            const expected =
-              limits.tokens === undefined ? 0 : expectedTokens(request, limits, fiber.getRef(TokenCounter.TokenCounter))
+            const expected = limits.tokens === undefined ? 0 : expectedTokens(fiber, request, limits.tokens)
             const observe = (observed: RateLimitHeaders.Observed) =>
               learn(limits, options, observed, clock.currentTimeMillisUnsafe())
             const call = watched(limits, clock, Effect.provideService(next.send(request), LayerEvent.Limits, observe))
@@ -110,18 +106,23 @@ export const layerShared = (
   )
 }
 
+/** What earlier runs have taught of answers is known before the first call takes its tokens. */
+const seed = ({ tokensPerMinute }: Options): Effect.Effect<void> =>
+  tokensPerMinute === undefined ? Effect.void : Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) => seeded)
+
 /** Limits for this process alone. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
 
-const expectedTokens = (request: ModelRequest.ModelRequest, limits: Limits, count: TokenCounter.Count): number => {
-  const input = TokenCounter.inputTokens(count, request)
-  const output =
-    request._tag === "Embedding"
-      ? 0
-      : Math.min(request.settings.maxTokens ?? Number.POSITIVE_INFINITY, Math.ceil(limits.output))
+const expectedTokens = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  request: ModelRequest.ModelRequest,
+  limit: number
+): number => {
+  const input = TokenCounter.inputTokens(fiber.getRef(TokenCounter.TokenCounter), request)
+  const { expected } = fiber.getRef(ExpectedUsage.ExpectedUsage).of(fiber.getRef(Caller.Caller).step, request)
   // More than the bucket holds could never be taken: such a request waits for a full bucket.
-  return Math.min(input + output, limits.tokens ?? Number.POSITIVE_INFINITY)
+  return Math.min(input + Math.ceil(expected), limit)
 }
 
 const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, tokens: number) =>
@@ -184,7 +185,6 @@ const settle = <A extends ModelResponse.ModelResponse, E, R>(
     if (Exit.isFailure(exit)) {
       limits.owed -= expected
     } else if (exit.value.usage !== undefined) {
-      limits.output += (Usage.outputTokens(exit.value.usage) - limits.output) * 0.1
       limits.owed += Usage.totalTokens(exit.value.usage) - expected
     }
     return undefined

@@ -27,6 +27,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as RowValues from "../client/RowValues.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
@@ -114,9 +115,6 @@ export const any = (...rules: ReadonlyArray<Rule>): Rule =>
 /** Holds when the rule does not. */
 export const not = (rule: Rule): Rule => put("not", [rule], (request, row) => !rule(request, row))
 
-/** Output that is expected of a request without a limit, in tokens. */
-const OUTPUT = 512
-
 /**
  * Asks the cheapest of some models whose context window has room for the request, by the price table. A model without a known price comes after the
  * others, one without a known window counts as large enough.
@@ -146,7 +144,7 @@ export const cheapest = (
             fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate,
             request
           )
-          const output = request.settings.maxTokens ?? options.output ?? OUTPUT
+          const output = request.settings.maxTokens ?? options.output ?? ExpectedUsage.GUESS.high
           const known = models.map((model) => {
             const price = Option.getOrUndefined(pricing.lookup({ model, at }))
             const cost =

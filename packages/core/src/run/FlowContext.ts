@@ -58,7 +58,7 @@ export const services = Effect.fnUntraced(function* (
       ? yield* notSimulated(
           "the flow's `services` have a model of their own: give it as the stack, by FromLanguageModel.layer"
         )
-      : { client: undefined, context: base }
+      : { client: undefined, context: base, layers: [] }
   }
   const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
   const stack = yield* built.pipe(
@@ -78,6 +78,7 @@ export const services = Effect.fnUntraced(function* (
   const client = Suspension.counted(Watch.over(booked))
   return {
     client,
+    layers: client.layers ?? [],
     context: base.pipe(
       Context.add(ModelClient.ModelClient, client),
       Context.add(LanguageModel.LanguageModel, yield* ToLanguageModel.make(client)),

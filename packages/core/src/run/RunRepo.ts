@@ -109,78 +109,136 @@ const nobody: Owner.Owner = { host: "", pid: 0, began: "", claim: 0 }
 
 const ALL = "SELECT * FROM runs"
 
-export const make = (database: Database.Service, writer: Writer.Writer): RunRepo => {
-  const toRun = (row: Database.Row, now: number): Run => {
-    const owner = (Database.toJson(row["owner"]) as Owner.Owner | undefined) ?? nobody
-    const status = row["status"] as Status
-    const endedAt = Database.toNumber(row["ended_at"])
-    const summary = Database.toJson(row["summary"])
-    const plan = Database.toJson(row["plan"])
-    return {
-      id: Number(row["id"]),
-      name: String(row["name"]),
-      flow: String(row["flow"]),
-      options: Option.getOrElse(decodeOptions(Database.toJson(row["options"])), (): Options => ({})),
-      graph: (Database.toJson(row["graph"]) as Schema.Json | undefined) ?? [],
-      status: status === "running" && !Owner.isAlive(owner, Number(row["heartbeat_at"]), now) ? "interrupted" : status,
-      owner,
-      tries: Number(row["tries"]),
-      startedAt: Number(row["started_at"]),
-      ...(endedAt === undefined ? undefined : { endedAt }),
-      ...(summary === undefined ? undefined : { summary: summary as Schema.Json }),
-      ...(plan === undefined ? undefined : { plan: plan as Schema.Json })
-    }
+const toRun = (row: Database.Row, now: number): Run => {
+  const owner = (Database.toJson(row["owner"]) as Owner.Owner | undefined) ?? nobody
+  const status = row["status"] as Status
+  const endedAt = Database.toNumber(row["ended_at"])
+  const summary = Database.toJson(row["summary"])
+  const plan = Database.toJson(row["plan"])
+  return {
+    id: Number(row["id"]),
+    name: String(row["name"]),
+    flow: String(row["flow"]),
+    options: Option.getOrElse(decodeOptions(Database.toJson(row["options"])), (): Options => ({})),
+    graph: (Database.toJson(row["graph"]) as Schema.Json | undefined) ?? [],
+    status: status === "running" && !Owner.isAlive(owner, Number(row["heartbeat_at"]), now) ? "interrupted" : status,
+    owner,
+    tries: Number(row["tries"]),
+    startedAt: Number(row["started_at"]),
+    ...(endedAt === undefined ? undefined : { endedAt }),
+    ...(summary === undefined ? undefined : { summary: summary as Schema.Json }),
+    ...(plan === undefined ? undefined : { plan: plan as Schema.Json })
   }
+}
 
-  const query = (sql: string, params: ReadonlyArray<unknown>) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.map(database.query(sql, params), (rows) => rows.map((row) => toRun(row, now)))
-    )
+const query = (database: Database.Service, sql: string, params: ReadonlyArray<unknown>) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.map(database.query(sql, params), (rows) => rows.map((row) => toRun(row, now)))
+  )
 
-  const latest: RunRepo["latest"] = (identity) =>
-    Effect.map(query(`${ALL} WHERE identity = ? ORDER BY id DESC LIMIT 1`, [identity]), (runs) => runs[0])
+const latest = (database: Database.Service, identity: string) =>
+  Effect.map(query(database, `${ALL} WHERE identity = ? ORDER BY id DESC LIMIT 1`, [identity]), (runs) => runs[0])
 
-  const busy = (run: Run): RunError =>
-    new RunError({
-      kind: "busy",
-      run: run.name,
-      message: `run ${run.name} of ${run.flow} is at work already (process ${run.owner.pid} on ${run.owner.host}): wait for it, or stop it with Ctrl-C there`
+const busy = (run: Run): RunError =>
+  new RunError({
+    kind: "busy",
+    run: run.name,
+    message: `run ${run.name} of ${run.flow} is at work already (process ${run.owner.pid} on ${run.owner.host}): wait for it, or stop it with Ctrl-C there`
+  })
+
+const find = (database: Database.Service, name?: string): Effect.Effect<Run, RunError | SqlError.SqlError> =>
+  Effect.flatMap(
+    name === undefined || name === "last"
+      ? query(database, `${ALL} ORDER BY id DESC LIMIT 1`, [])
+      : query(database, `${ALL} WHERE name = ? OR name LIKE ? ORDER BY name = ? DESC, id DESC LIMIT 2`, [
+          name,
+          `${name}%`,
+          name
+        ]),
+    (runs) =>
+      runs.length === 1 || (runs.length > 1 && runs[0]!.name === name)
+        ? Effect.succeed(runs[0]!)
+        : Effect.fail(
+            new RunError({
+              kind: "unknown",
+              run: name ?? "",
+              message:
+                runs.length > 1
+                  ? `more than one run begins with ${name}: ${runs.map((run) => run.name).join(", ")}, …`
+                  : name === undefined || name === "last"
+                    ? `${database.name} holds no run yet: begin one with pipe run <flow>`
+                    : `${database.name} holds no run ${name}: pipe runs lists them`
+            })
+          )
+  )
+
+const planOf = (database: Database.Service, identity: string) =>
+  Effect.map(database.query("SELECT plan FROM plans WHERE identity = ?", [identity]), (rows) =>
+    Database.toText(rows[0]?.["plan"])
+  )
+
+const create =
+  (database: Database.Service): RunRepo["create"] =>
+  (run) =>
+    Effect.gen(function* () {
+      const last = run.identity === undefined ? undefined : yield* latest(database, run.identity)
+      if (last?.status === "running") return yield* busy(last)
+      const at = yield* Clock.currentTimeMillis
+      const owner = yield* Owner.current
+      const name = `${new Date(at).toISOString().replace(/\D/g, "").slice(0, 14)}-${(yield* Random.nextIntBetween(
+        0,
+        36 ** 4
+      ))
+        .toString(36)
+        .padStart(4, "0")}`
+      yield* database.query(
+        `INSERT INTO runs (name, flow, identity, options, graph, status, owner, heartbeat_at, tries, started_at, plan)
+        VALUES (?, ?, ?, ?, ?, 'running', ?, ?, 1, ?, ?)`,
+        [
+          name,
+          run.flow,
+          run.identity ?? name,
+          JSON.stringify(run.options),
+          JSON.stringify(run.graph),
+          JSON.stringify(owner),
+          at,
+          at,
+          (run.identity === undefined ? undefined : yield* planOf(database, run.identity)) ?? null
+        ]
+      )
+      return yield* find(database, name)
     })
 
-  const find: RunRepo["find"] = (name) =>
-    Effect.flatMap(
-      name === undefined || name === "last"
-        ? query(`${ALL} ORDER BY id DESC LIMIT 1`, [])
-        : query(`${ALL} WHERE name = ? OR name LIKE ? ORDER BY name = ? DESC, id DESC LIMIT 2`, [
-            name,
-            `${name}%`,
-            name
-          ]),
-      (runs) =>
-        runs.length === 1 || (runs.length > 1 && runs[0]!.name === name)
-          ? Effect.succeed(runs[0]!)
-          : Effect.fail(
-              new RunError({
-                kind: "unknown",
-                run: name ?? "",
-                message:
-                  runs.length > 1
-                    ? `more than one run begins with ${name}: ${runs.map((run) => run.name).join(", ")}, …`
-                    : name === undefined || name === "last"
-                      ? `${database.name} holds no run yet: begin one with pipe run <flow>`
-                      : `${database.name} holds no run ${name}: pipe runs lists them`
-              })
-            )
-    )
+const claim =
+  (database: Database.Service): RunRepo["claim"] =>
+  (run) =>
+    Effect.gen(function* () {
+      if (run.status === "running") return yield* busy(run)
+      const at = yield* Clock.currentTimeMillis
+      const owner = yield* Owner.current
+      const before = JSON.stringify(run.owner)
+      // Whoever changes the owner that both have read goes on; the other is told.
+      const claimed = yield* database.query(
+        "UPDATE runs SET status = 'running', owner = ?, heartbeat_at = ?, tries = tries + 1, ended_at = NULL WHERE id = ? AND owner = ? RETURNING id",
+        [JSON.stringify(owner), at, run.id, before]
+      )
+      const now = yield* find(database, run.name)
+      return claimed.length === 1 ? now : yield* busy(now)
+    })
 
-  const planOf = (identity: string) =>
-    Effect.map(database.query("SELECT plan FROM plans WHERE identity = ?", [identity]), (rows) =>
-      Database.toText(rows[0]?.["plan"])
-    )
+const idle =
+  (database: Database.Service): RunRepo["idle"] =>
+  (ids) =>
+    ids.length === 0
+      ? Effect.succeed([])
+      : Effect.map(query(database, `${ALL} WHERE id IN (${ids.map(() => "?").join(", ")})`, ids), (runs) =>
+          runs.filter(({ status }) => status !== "running")
+        )
 
+export const make = (database: Database.Service, writer: Writer.Writer): RunRepo => {
   return {
-    find,
-    latest,
+    find: (name) => find(database, name),
+    latest: (identity) => latest(database, identity),
     savePlan: (identity, plan) =>
       Effect.asVoid(
         database.query(
@@ -188,59 +246,13 @@ export const make = (database: Database.Service, writer: Writer.Writer): RunRepo
           [identity, JSON.stringify(plan)]
         )
       ),
-    idle: (ids) =>
-      ids.length === 0
-        ? Effect.succeed([])
-        : Effect.map(query(`${ALL} WHERE id IN (${ids.map(() => "?").join(", ")})`, ids), (runs) =>
-            runs.filter(({ status }) => status !== "running")
-          ),
-    isSimulated: Effect.map(query(`${ALL} ORDER BY id LIMIT 1`, []), ([first]) =>
+    idle: idle(database),
+    isSimulated: Effect.map(query(database, `${ALL} ORDER BY id LIMIT 1`, []), ([first]) =>
       first === undefined ? undefined : first.options.simulate === true
     ),
-    list: (limit) => query(`${ALL} ORDER BY id DESC LIMIT ?`, [limit]),
-    create: (run) =>
-      Effect.gen(function* () {
-        const last = run.identity === undefined ? undefined : yield* latest(run.identity)
-        if (last?.status === "running") return yield* busy(last)
-        const at = yield* Clock.currentTimeMillis
-        const owner = yield* Owner.current
-        const name = `${new Date(at).toISOString().replace(/\D/g, "").slice(0, 14)}-${(yield* Random.nextIntBetween(
-          0,
-          36 ** 4
-        ))
-          .toString(36)
-          .padStart(4, "0")}`
-        yield* database.query(
-          `INSERT INTO runs (name, flow, identity, options, graph, status, owner, heartbeat_at, tries, started_at, plan)
-            VALUES (?, ?, ?, ?, ?, 'running', ?, ?, 1, ?, ?)`,
-          [
-            name,
-            run.flow,
-            run.identity ?? name,
-            JSON.stringify(run.options),
-            JSON.stringify(run.graph),
-            JSON.stringify(owner),
-            at,
-            at,
-            (run.identity === undefined ? undefined : yield* planOf(run.identity)) ?? null
-          ]
-        )
-        return yield* find(name)
-      }),
-    claim: (run) =>
-      Effect.gen(function* () {
-        if (run.status === "running") return yield* busy(run)
-        const at = yield* Clock.currentTimeMillis
-        const owner = yield* Owner.current
-        const before = JSON.stringify(run.owner)
-        // Whoever changes the owner that both have read goes on; the other is told.
-        const claimed = yield* database.query(
-          "UPDATE runs SET status = 'running', owner = ?, heartbeat_at = ?, tries = tries + 1, ended_at = NULL WHERE id = ? AND owner = ? RETURNING id",
-          [JSON.stringify(owner), at, run.id, before]
-        )
-        const now = yield* find(run.name)
-        return claimed.length === 1 ? now : yield* busy(now)
-      }),
+    list: (limit) => query(database, `${ALL} ORDER BY id DESC LIMIT ?`, [limit]),
+    create: create(database),
+    claim: claim(database),
     heartbeat: (run) =>
       Effect.map(Clock.currentTimeMillis, (at) => {
         writer.execute("UPDATE runs SET heartbeat_at = ? WHERE id = ?", [at, run.id])

@@ -49,6 +49,7 @@ import * as Budget from "../ledger/Budget.ts"
 import * as Ledger from "../ledger/Ledger.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as LedgerRepo from "../ledger/LedgerRepo.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Pack from "../pack/Pack.ts"
 import * as Money from "../price/Money.ts"
@@ -178,6 +179,8 @@ export const run = <E>(
               })
             )
       )
+      const expected = ExpectedUsage.make(Effect.orElseSucceed(store.ledger.outputs(flow.name), () => []))
+      if (budget !== undefined) yield* expected.seeded
       const exchanges = ExchangeSample.make(store.exchanges, begun.id)
       const settings = yield* FlowContext.settings(flow)
       const context = host.pipe(
@@ -189,6 +192,7 @@ export const run = <E>(
         // What is kept in memory alone nobody can look at later.
         Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
         Context.add(Attempt.Guard, budget?.guard),
+        Context.add(ExpectedUsage.ExpectedUsage, expected),
         Context.add(LayerEvent.Notice, state.notice),
         Context.add(Suspension.Run, {
           id: begun.id,

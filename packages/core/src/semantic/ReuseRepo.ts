@@ -141,146 +141,192 @@ const PAGE = 500
 const AUDITED =
   "sum(CASE WHEN outcome IN ('auditedRight', 'auditedWrong') THEN 1 ELSE 0 END) AS audited, sum(CASE WHEN outcome = 'auditedWrong' THEN 1 ELSE 0 END) AS wrong"
 
-export const make = (database: Database.Service, writer: Writer.Writer): ReuseRepo => {
-  const find = (key: string) => database.query("SELECT id, value FROM vectors WHERE key = ?", [key])
-  return {
-    vector: (key) =>
-      Effect.map(find(key), ([row]) =>
-        row === undefined ? undefined : { row: number(row["id"]), vector: toVector(row["value"]) }
-      ),
-    keepVector: (key, vector) =>
-      Effect.flatMap(
-        database.query("INSERT INTO vectors (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING RETURNING id", [
-          key,
-          toBytes(vector)
-        ]),
-        ([row]) =>
-          row !== undefined
-            ? Effect.succeed(number(row["id"]))
-            : Effect.map(find(key), ([known]) => number(known?.["id"]))
-      ),
-    add: (entry) =>
-      Effect.asVoid(
-        database.query(
-          `INSERT INTO reuse_entries (scope, vector, content, answer, value, model, confirmed, refuted, created_at, expires_at)
-          VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?)`,
-          [
-            entry.scope,
-            entry.vector,
-            entry.text,
-            entry.answer,
-            entry.value,
-            entry.model,
-            entry.createdAt,
-            entry.expiresAt ?? null
-          ]
-        )
-      ),
-    entries: (ids, now) =>
-      ids.length === 0
-        ? Effect.succeed([])
-        : Effect.map(
-            database.query(
-              `SELECT * FROM reuse_entries WHERE id IN (${ids.map(() => "?").join(", ")}) AND (expires_at IS NULL OR expires_at > ?)`,
-              [...ids, now]
-            ),
-            (rows) => rows.map(toEntry)
-          ),
-    after: (scope, id) =>
-      Stream.paginate(id, (from: number) =>
-        Effect.map(
+const findVector = (database: Database.Service, key: string) =>
+  database.query("SELECT id, value FROM vectors WHERE key = ?", [key])
+
+const vector =
+  (database: Database.Service): ReuseRepo["vector"] =>
+  (key) =>
+    Effect.map(findVector(database, key), ([row]) =>
+      row === undefined ? undefined : { row: number(row["id"]), vector: toVector(row["value"]) }
+    )
+
+const keepVector =
+  (database: Database.Service): ReuseRepo["keepVector"] =>
+  (key, vector) =>
+    Effect.flatMap(
+      database.query("INSERT INTO vectors (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING RETURNING id", [
+        key,
+        toBytes(vector)
+      ]),
+      ([row]) =>
+        row !== undefined
+          ? Effect.succeed(number(row["id"]))
+          : Effect.map(findVector(database, key), ([known]) => number(known?.["id"]))
+    )
+
+const add =
+  (database: Database.Service): ReuseRepo["add"] =>
+  (entry) =>
+    Effect.asVoid(
+      database.query(
+        `INSERT INTO reuse_entries (scope, vector, content, answer, value, model, confirmed, refuted, created_at, expires_at)
+      VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?)`,
+        [
+          entry.scope,
+          entry.vector,
+          entry.text,
+          entry.answer,
+          entry.value,
+          entry.model,
+          entry.createdAt,
+          entry.expiresAt ?? null
+        ]
+      )
+    )
+
+const entries =
+  (database: Database.Service): ReuseRepo["entries"] =>
+  (ids, now) =>
+    ids.length === 0
+      ? Effect.succeed([])
+      : Effect.map(
           database.query(
-            `SELECT reuse_entries.id AS id, vectors.value AS value FROM reuse_entries JOIN vectors ON vectors.id = reuse_entries.vector
-              WHERE scope = ? AND reuse_entries.id > ? ORDER BY reuse_entries.id LIMIT ${PAGE}`,
-            [scope, from]
+            `SELECT * FROM reuse_entries WHERE id IN (${ids.map(() => "?").join(", ")}) AND (expires_at IS NULL OR expires_at > ?)`,
+            [...ids, now]
           ),
-          (rows) => {
-            const items = rows.map((row): VectorIndex.Item => ({
-              id: number(row["id"]),
-              vector: toVector(row["value"])
-            }))
-            return [items, items.length === PAGE ? Option.some(items.at(-1)!.id) : Option.none<number>()] as const
-          }
+          (rows) => rows.map(toEntry)
         )
+
+const after =
+  (database: Database.Service): ReuseRepo["after"] =>
+  (scope, id) =>
+    Stream.paginate(id, (from: number) =>
+      Effect.map(
+        database.query(
+          `SELECT reuse_entries.id AS id, vectors.value AS value FROM reuse_entries JOIN vectors ON vectors.id = reuse_entries.vector
+          WHERE scope = ? AND reuse_entries.id > ? ORDER BY reuse_entries.id LIMIT ${PAGE}`,
+          [scope, from]
+        ),
+        (rows) => {
+          const items = rows.map((row): VectorIndex.Item => ({
+            id: number(row["id"]),
+            vector: toVector(row["value"])
+          }))
+          return [items, items.length === PAGE ? Option.some(items.at(-1)!.id) : Option.none<number>()] as const
+        }
+      )
+    )
+
+const record =
+  (writer: Writer.Writer): ReuseRepo["record"] =>
+  ({ flow, maxErrorRate, run, step }, scope, { features, outcome }, entry) => {
+    writer.append(lookupTable, [
+      run,
+      flow,
+      step,
+      scope,
+      outcome,
+      maxErrorRate,
+      features === undefined ? null : JSON.stringify(features)
+    ])
+    if (entry === undefined || outcome === "reused" || outcome === "alone") return
+    const column = outcome === "right" || outcome === "auditedRight" ? "confirmed" : "refuted"
+    writer.execute(`UPDATE reuse_entries SET ${column} = ${column} + 1 WHERE id = ?`, [entry])
+  }
+
+const recent =
+  (database: Database.Service): ReuseRepo["recent"] =>
+  (scope, count) =>
+    Effect.map(
+      database.query(
+        `SELECT outcome, features FROM reuse_lookups WHERE scope = ? AND features IS NOT NULL ORDER BY id DESC LIMIT ${Math.floor(count)}`,
+        [scope]
       ),
+      (rows) =>
+        rows.toReversed().map((row): Lookup => ({
+          outcome: String(row["outcome"]) as Outcome,
+          features: JSON.parse(String(row["features"])) as ReadonlyArray<number>
+        }))
+    )
+
+const audits =
+  (database: Database.Service): ReuseRepo["audits"] =>
+  (flow, step) =>
+    Effect.map(
+      database.query(
+        `SELECT ${AUDITED} FROM reuse_lookups WHERE flow = ? AND step = ? AND outcome IN ('auditedRight', 'auditedWrong')`,
+        [flow, step]
+      ),
+      ([row]) => ({
+        audited: number(row?.["audited"]),
+        wrong: number(row?.["wrong"])
+      })
+    )
+
+const sums =
+  (database: Database.Service): ReuseRepo["sums"] =>
+  (run) =>
+    Effect.map(
+      database.query(
+        `SELECT step, max(max_error_rate) AS max_error_rate, count(*) AS lookups, sum(CASE WHEN outcome = 'reused' THEN 1 ELSE 0 END) AS reused, ${AUDITED}
+        FROM reuse_lookups WHERE run = ? GROUP BY step ORDER BY min(id)`,
+        [run]
+      ),
+      (rows) =>
+        rows.map((row): Sums => ({
+          step: String(row["step"]),
+          maxErrorRate: Number(row["max_error_rate"]),
+          lookups: number(row["lookups"]),
+          reused: number(row["reused"]),
+          audited: number(row["audited"]),
+          wrong: number(row["wrong"])
+        }))
+    )
+
+const packs =
+  (database: Database.Service): ReuseRepo["packs"] =>
+  (scope) =>
+    Effect.map(
+      database.query(
+        "SELECT size, sum(answered) AS answered, sum(compared) AS compared, sum(agreed) AS agreed FROM packs WHERE scope = ? GROUP BY size ORDER BY size",
+        [scope]
+      ),
+      (rows) => rows.map(toPacked)
+    )
+
+const packSums =
+  (database: Database.Service): ReuseRepo["packSums"] =>
+  (run) =>
+    Effect.map(
+      database.query(
+        `SELECT step, count(*) AS packs, sum(size) AS size, sum(answered) AS answered, sum(compared) AS compared, sum(agreed) AS agreed
+        FROM packs WHERE run = ? AND size > 1 GROUP BY step ORDER BY min(id)`,
+        [run]
+      ),
+      (rows) =>
+        rows.map((row): PackSums => ({ step: String(row["step"]), packs: number(row["packs"]), ...toPacked(row) }))
+    )
+
+export const make = (database: Database.Service, writer: Writer.Writer): ReuseRepo => {
+  return {
+    vector: vector(database),
+    keepVector: keepVector(database),
+    add: add(database),
+    entries: entries(database),
+    after: after(database),
     size: (scope) =>
       Effect.map(database.query("SELECT count(*) AS n FROM reuse_entries WHERE scope = ?", [scope]), ([row]) =>
         number(row?.["n"])
       ),
-    record: ({ flow, maxErrorRate, run, step }, scope, { features, outcome }, entry) => {
-      writer.append(lookupTable, [
-        run,
-        flow,
-        step,
-        scope,
-        outcome,
-        maxErrorRate,
-        features === undefined ? null : JSON.stringify(features)
-      ])
-      if (entry === undefined || outcome === "reused" || outcome === "alone") return
-      const column = outcome === "right" || outcome === "auditedRight" ? "confirmed" : "refuted"
-      writer.execute(`UPDATE reuse_entries SET ${column} = ${column} + 1 WHERE id = ?`, [entry])
-    },
-    recent: (scope, count) =>
-      Effect.map(
-        database.query(
-          `SELECT outcome, features FROM reuse_lookups WHERE scope = ? AND features IS NOT NULL ORDER BY id DESC LIMIT ${Math.floor(count)}`,
-          [scope]
-        ),
-        (rows) =>
-          rows.toReversed().map((row): Lookup => ({
-            outcome: String(row["outcome"]) as Outcome,
-            features: JSON.parse(String(row["features"])) as ReadonlyArray<number>
-          }))
-      ),
-    audits: (flow, step) =>
-      Effect.map(
-        database.query(
-          `SELECT ${AUDITED} FROM reuse_lookups WHERE flow = ? AND step = ? AND outcome IN ('auditedRight', 'auditedWrong')`,
-          [flow, step]
-        ),
-        ([row]) => ({
-          audited: number(row?.["audited"]),
-          wrong: number(row?.["wrong"])
-        })
-      ),
-    sums: (run) =>
-      Effect.map(
-        database.query(
-          `SELECT step, max(max_error_rate) AS max_error_rate, count(*) AS lookups, sum(CASE WHEN outcome = 'reused' THEN 1 ELSE 0 END) AS reused, ${AUDITED}
-            FROM reuse_lookups WHERE run = ? GROUP BY step ORDER BY min(id)`,
-          [run]
-        ),
-        (rows) =>
-          rows.map((row): Sums => ({
-            step: String(row["step"]),
-            maxErrorRate: Number(row["max_error_rate"]),
-            lookups: number(row["lookups"]),
-            reused: number(row["reused"]),
-            audited: number(row["audited"]),
-            wrong: number(row["wrong"])
-          }))
-      ),
+    record: record(writer),
+    recent: recent(database),
+    audits: audits(database),
+    sums: sums(database),
     recordPack: ({ flow, run, step }, scope, { agreed, answered, compared, size }) =>
       writer.append(packTable, [run, flow, step, scope, size, answered, compared, agreed]),
-    packs: (scope) =>
-      Effect.map(
-        database.query(
-          "SELECT size, sum(answered) AS answered, sum(compared) AS compared, sum(agreed) AS agreed FROM packs WHERE scope = ? GROUP BY size ORDER BY size",
-          [scope]
-        ),
-        (rows) => rows.map(toPacked)
-      ),
-    packSums: (run) =>
-      Effect.map(
-        database.query(
-          `SELECT step, count(*) AS packs, sum(size) AS size, sum(answered) AS answered, sum(compared) AS compared, sum(agreed) AS agreed
-            FROM packs WHERE run = ? AND size > 1 GROUP BY step ORDER BY min(id)`,
-          [run]
-        ),
-        (rows) =>
-          rows.map((row): PackSums => ({ step: String(row["step"]), packs: number(row["packs"]), ...toPacked(row) }))
-      )
+    packs: packs(database),
+    packSums: packSums(database)
   }
 }
 

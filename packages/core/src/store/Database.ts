@@ -128,3 +128,7 @@ export const toJson = (value: unknown): unknown => {
 
 /** A text column that may be null. */
 export const toText = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)
+
+/** How many rows a table has. */
+export const count = (database: Service, table: string): Effect.Effect<number, SqlError.SqlError> =>
+  Effect.map(database.query(`SELECT count(*) AS n FROM ${table}`), (rows) => toNumber(rows[0]?.["n"]) ?? 0)

@@ -1,6 +1,7 @@
 /** What the commands of `pipe cache` do. */
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as CacheRepo from "@pipe/core/internal/CacheRepo"
+import type * as Retention from "@pipe/core/internal/Retention"
 import { count } from "@pipe/core/internal/ReportText"
 import * as Secret from "@pipe/core/internal/Secret"
 import type * as Store from "@pipe/core/Store"
@@ -58,7 +59,7 @@ export const stats = (input: Shared & { readonly json: boolean }) =>
     )
   )
 
-const gone = ({ entries, results, reusable }: CacheRepo.Removed): string =>
+const gone = ({ entries, results, reusable }: Retention.Removed): string =>
   `${count(entries)} answers${reusable === 0 ? "" : `, ${count(reusable)} that could be reused by meaning`} and ${count(results)} results are gone`
 
 export const clear = (input: Shared & { readonly yes: boolean }) =>

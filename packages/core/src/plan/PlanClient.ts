@@ -1,0 +1,227 @@
+/**
+ * A stack that counts what would be asked, and asks nobody.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Cache from "../cache/Cache.ts"
+import * as CachedTexts from "../cache/CachedTexts.ts"
+import * as Caller from "../client/Caller.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import type * as Closure from "../closure/Closure.ts"
+import * as Varying from "../flow/Varying.ts"
+import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as TokenCounter from "../model/TokenCounter.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Pack from "../pack/Pack.ts"
+import * as PackPrompt from "../pack/PackPrompt.ts"
+import * as PackSize from "../pack/PackSize.ts"
+import * as Cascade from "../routing/Cascade.ts"
+import * as SemanticCache from "../semantic/SemanticCache.ts"
+import type * as Store from "../store/Store.ts"
+import * as Placeholder from "./Placeholder.ts"
+import * as PlanCount from "./PlanCount.ts"
+
+/** What a plan counts by, and into. */
+export interface Environment {
+  readonly store: Store.Service
+  readonly counts: Map<string, PlanCount.Counts>
+  readonly expected: ExpectedUsage.ExpectedUsage
+  readonly useCache: boolean
+  readonly closures: Pick<Closure.Closures, "of" | "textOf">
+  readonly at: number
+}
+
+/** How a request is counted. */
+interface Way extends Omit<ModelClient.CascadeRequest, "request"> {
+  readonly isCascaded: boolean
+  /** What every row would ask without the cascade. */
+  readonly isStrong: boolean
+  readonly isRouted: boolean
+}
+
+const WHOLE: Way = { share: 1, isMost: false, isCascaded: false, isStrong: false, isRouted: false }
+
+/** Of a call that is no loop. */
+const ONCE = { input: 0, rounds: 1 }
+
+/** The client of a stack, which counts in the place of what the stack would send. */
+export const make =
+  (env: Environment) =>
+  (client: ModelClient.Service): ModelClient.Service => {
+    const layers = client.layers ?? []
+    const cascade = Option.getOrUndefined(Cascade.of(layers))
+    const routed = layers.find(({ baseline }) => baseline !== undefined)
+    const countsOf = finder(env.counts, layers, routed?.baseline ?? cascade?.models.at(-1))
+    const known = env.useCache ? cacheOf(env, layers) : undefined
+    const promptOf = prompts(env.store, ModelClient.hasLayer(layers, Pack.NAME))
+    const reuses = ModelClient.hasLayer(layers, SemanticCache.NAME)
+    let number = 0
+
+    const count = <R extends ModelRequest.ModelRequest>(
+      request: R,
+      way: Way,
+      counts: PlanCount.Counts,
+      fiber: Fiber.Fiber<unknown, unknown>
+    ): Effect.Effect<ModelResponse.ResponseTo<R>> => {
+      const learned = env.expected.learned(counts.step, counts.model)
+      const output = env.expected.of(counts.step, request)
+      const varying = fiber.getRef(Varying.Varying)
+      const isLoop = request._tag === "Completion" && request.tools.length > 0
+      return Effect.map(promptOf(request, varying, counts.step, fiber.getRef(TokenCounter.TokenCounter)), (prompt) => {
+        PlanCount.add(counts, {
+          request,
+          share: way.share,
+          isStrong: way.isStrong,
+          isReused: reuses && varying?.reuse !== undefined,
+          prompt,
+          loop: isLoop && learned !== undefined ? learned : ONCE,
+          output
+        })
+        return Placeholder.make(request, Math.round(output.expected), ++number)
+      })
+    }
+
+    /** What the cache or a model would answer, the latter counted as a share of a call. */
+    const ask = <R extends ModelRequest.ModelRequest>(request: R, way: Way) =>
+      Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
+        const { step } = fiber.getRef(Caller.Caller)
+        const counts = countsOf(step, request, way.isRouted)
+        // A placeholder calls no tool, so that a loop ends with its first round: the others are those of earlier runs.
+        if (request._tag === "Completion" && request.tools.length > 0)
+          counts.rounds = env.expected.learned(step, counts.model)?.rounds ?? 0
+        if (way.isMost) counts.isMost = true
+        if (way.isCascaded) counts.isCascaded = true
+        const counted = Effect.suspend(() => count(request, way, counts, fiber))
+        if (known === undefined) return counted
+        const again = known.placeholder(request, number + 1)
+        if (again !== undefined) {
+          counts.cached++
+          const { expected } = env.expected.of(step, request)
+          return Effect.succeed(Placeholder.make(request, Math.round(expected), again))
+        }
+        return Effect.flatMap(known.answer(request), (kept) => {
+          if (kept === undefined) return counted
+          counts.cached++
+          if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
+          return Effect.succeed(kept as ModelResponse.ResponseTo<R>)
+        })
+      })
+
+    return {
+      ...client,
+      send: <R extends ModelRequest.ModelRequest>(asked: R) =>
+        Effect.withFiber((fiber) => {
+          const request = client.resolve(asked)
+          if (cascade === undefined || request.model !== cascade.name)
+            return ask(request, { ...WHOLE, isRouted: asked.model === undefined && routed !== undefined })
+          // The last that is asked answers.
+          const all = cascade.requests(request, fiber.getRef(Caller.Caller).step)
+          return Effect.map(
+            Effect.forEach(all, ({ request, ...share }, at) =>
+              ask(request as R, { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 })
+            ),
+            (answers) => answers.at(-1)!
+          )
+        })
+    }
+  }
+
+/** Finds the counts of a step's requests to a model. */
+const finder =
+  (
+    all: Map<string, PlanCount.Counts>,
+    layers: ReadonlyArray<ModelClient.LayerInfo>,
+    baselineOfRouted: string | undefined
+  ) =>
+  (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): PlanCount.Counts => {
+    const model = request.model ?? ""
+    const baseline = isRouted ? baselineOfRouted : undefined
+    const key = `${step}\n${model}\n${baseline ?? ""}`
+    const known = all.get(key)
+    if (known !== undefined) return known
+    const provider = ModelClient.providerOf(layers, model)
+    const counts = PlanCount.make({ step, provider, model, baseline, isEmbedding: request._tag === "Embedding" })
+    all.set(key, counts)
+    return counts
+  }
+
+/** What the exact cache of a stack will have: kept answers, and those of equal requests of this plan. */
+const cacheOf = (env: Environment, layers: ReadonlyArray<ModelClient.LayerInfo>) => {
+  const at = layers.findIndex(({ name }) => name === "Cache")
+  const cache = layers[at]
+  if (cache === undefined) return undefined
+  const keyOf = Cache.keysOf(cache.namespace, layers.slice(at + 1), env.closures)
+  const seen = new Map<string, number>()
+  /** For several texts, where it has all of them. */
+  const answer = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
+    request._tag === "Embedding" && request.inputs.length > 1
+      ? Effect.map(Effect.forEach(CachedTexts.each(request), answer), (parts) =>
+          parts.includes(undefined) ? undefined : CachedTexts.join(parts as never)
+        )
+      : Effect.map(
+          Effect.catch(env.store.answers.get(keyOf(request)), () => Effect.undefined),
+          (row) =>
+            row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)
+              ? undefined
+              : Option.getOrUndefined(ModelResponse.decode(row.value))
+        )
+  return {
+    answer,
+    /** The number of the placeholder that an equal request had; `undefined`: this is the first, whose number it will be. */
+    placeholder: (request: ModelRequest.ModelRequest, number: number): number | undefined => {
+      const key = keyOf(request)
+      const first = seen.get(key)
+      if (first === undefined) seen.set(key, number)
+      return first
+    }
+  }
+}
+
+/** The share of a prompt that a request has, and its tokens: a whole one, or that of one text of a packed prompt. */
+const prompts = (store: Store.Service, packs: boolean) => {
+  /** The sizes of packed prompts that earlier runs have found, and the requests that were counted so far, by scope. */
+  const scopes = new Map<string, { readonly size: number | undefined; seen: number }>()
+
+  const scopeOf = (key: string, pack: Varying.Pack) =>
+    Effect.gen(function* () {
+      const known = scopes.get(key)
+      if (known !== undefined) return known
+      const packed = pack.size === "auto" ? yield* Effect.orElseSucceed(store.reuse.packs(key), () => []) : []
+      const scope = scopes.get(key) ?? { size: PackSize.settled(packed, pack), seen: 0 }
+      scopes.set(key, scope)
+      return scope
+    })
+
+  return (
+    request: ModelRequest.ModelRequest,
+    varying: Varying.Varying | undefined,
+    step: string,
+    tokens: TokenCounter.Count
+  ): Effect.Effect<PlanCount.Call["prompt"]> =>
+    Effect.gen(function* () {
+      const input = TokenCounter.inputTokens(tokens, request) + PlanCount.filesOf(request).tokens
+      const alone = { prompts: 1, input, alone: input }
+      if (!packs || varying?.pack === undefined || request._tag !== "Completion") return alone
+      const template = varying.pack.size === 1 ? "single" : PackPrompt.template(request, varying.text)
+      if (typeof template === "string") return alone
+      const scope = yield* scopeOf(PackSize.keyOf(step, template), varying.pack)
+      const size = scope.size ?? PackSize.SIZES[0]
+      if (size === 1) return alone
+      const item = tokens(PackPrompt.list([varying.text]))
+      const whole = TokenCounter.inputTokens(tokens, PackPrompt.make(template, [varying.text]))
+      const share = { prompts: 1 / size, input: (whole - item) / size + item, alone: input }
+      if (scope.size !== undefined) return share
+      // Some texts are asked alone, and as many again in prompts, to find the size: the largest, if all goes well.
+      const seen = scope.seen++
+      return seen < PackSize.SAMPLE
+        ? alone
+        : seen < 2 * PackSize.SAMPLE
+          ? { ...share, prompts: 2 * share.prompts, input: 2 * share.input }
+          : share
+    })
+}

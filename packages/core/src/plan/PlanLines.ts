@@ -1,0 +1,137 @@
+/**
+ * The lines of a plan: what was counted of each step and model, with the answers that are expected and what they cost.
+ *
+ * @internal
+ */
+import * as Option from "effect/Option"
+import * as PromptCache from "../cache/PromptCache.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import * as Money from "../price/Money.ts"
+import type * as Price from "../price/Price.ts"
+import type * as Pricing from "../price/Pricing.ts"
+import * as PlanCost from "./PlanCost.ts"
+import * as PlanCount from "./PlanCount.ts"
+import type * as PlanSchema from "./PlanSchema.ts"
+
+export type TierOf = (step: string) => string | undefined
+
+/** What was counted, and by what it is priced. */
+export interface Counted {
+  readonly at: number
+  readonly counts: ReadonlyArray<PlanCount.Counts>
+  readonly expected: ExpectedUsage.ExpectedUsage
+  readonly pricing: Pricing.Service
+  readonly layers: ReadonlyArray<ModelClient.LayerInfo>
+  readonly tierOf: TierOf
+}
+
+/** The class of service that the requests of a step are asked in. */
+export const tiers = (layers: ReadonlyArray<ModelClient.LayerInfo>, batch: boolean | undefined): TierOf => {
+  if (batch !== undefined) return () => (batch ? "batch" : undefined)
+  const services = layers.flatMap(({ service }) => (service === undefined ? [] : [service]))
+  return (step) => services.find(({ steps }) => steps === undefined || steps.includes(step))?.tier
+}
+
+/** A model's price at its provider, or at any. */
+export const priceOf = (
+  pricing: Pricing.Service,
+  at: number,
+  model: string,
+  provider?: string
+): Price.Price | undefined =>
+  Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
+
+/** A line for each step and model. */
+export const plan = (counted: Counted): ReadonlyArray<PlanCost.Planned> =>
+  counted.counts.map((one) => plannedOf(one, counted))
+
+const plannedOf = (
+  one: PlanCount.Counts,
+  { at, expected: usage, layers, pricing, tierOf }: Counted
+): PlanCost.Planned => {
+  const learned = usage.learned(one.step, one.model)
+  const output = outputOf(one, learned)
+  const price = priceOf(pricing, at, one.model, one.provider)
+  const serviceTier = tierOf(one.step)
+  // What goes in batches goes by single requests.
+  const [calls, input] =
+    serviceTier === "batch"
+      ? [Math.ceil(one.calls - 1e-6), Math.round(one.alone)]
+      : [PlanCount.callsOf(one), Math.round(one.input)]
+  // A price of the author's own names no provider.
+  const provider = price === undefined || price.provider === "" ? one.provider : price.provider
+  const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
+    PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider })
+  )
+  const prefix = PlanCost.prefixOf(one, price, provider)
+  // With the layer that has the provider keep it, what is common is charged less; the high end is for when it is not found again.
+  const off = serviceTier !== "batch" && ModelClient.hasLayer(layers, PromptCache.NAME) ? prefix.saved : Money.zero
+  const line: PlanSchema.Line = {
+    step: one.step,
+    provider,
+    model: one.model,
+    ...(serviceTier === undefined ? undefined : { serviceTier }),
+    reused: 0,
+    cached: one.cached,
+    calls,
+    inputTokens: input,
+    outputTokens: output,
+    learnedFrom: learned?.answers ?? 0,
+    ...(low === undefined || expected === undefined || high === undefined
+      ? undefined
+      : { cost: { low: low - off, expected: expected - off, high } })
+  }
+  return { one, line, price, output, prefix, off }
+}
+
+/** The output of all calls of a line. */
+const outputOf = (one: PlanCount.Counts, learned: ExpectedUsage.Learned | undefined): ExpectedUsage.Expected => {
+  const rounded = ({ expected, high, low }: ExpectedUsage.Expected) => ({
+    low: Math.round(low),
+    expected: Math.round(expected),
+    high: Math.round(high)
+  })
+  if (learned === undefined || one.isEmbedding) return rounded(one.guessed)
+  const off = 2 * spread(learned, one.calls)
+  // The mean of the answers to come, with 95 % certainty from the mean of those that came, and never beyond a limit.
+  const each = {
+    low: Math.max(0, learned.mean - off),
+    expected: learned.mean,
+    high: Math.min(one.maxTokens > 0 ? one.maxTokens : Number.POSITIVE_INFINITY, learned.mean + off)
+  }
+  return rounded(ExpectedUsage.times(each, one.calls))
+}
+
+/** The uncertainty of a mean of `calls` answers, told from the answers of before. */
+const spread = ({ answers, deviation, mean }: ExpectedUsage.Learned, calls: number): number =>
+  calls === 0 ? 0 : answers < 2 ? mean / 2 : deviation * Math.sqrt(1 / answers + 1 / calls)
+
+/** Rows that are reused belong to a step, not to one of its models: they stand in its first line, or in one of their own. */
+export const withReused = (
+  lines: ReadonlyArray<PlanSchema.Line>,
+  reused: ReadonlyMap<string, number>
+): ReadonlyArray<PlanSchema.Line> => {
+  const named = new Set<string>()
+  const first = lines.map((line) => {
+    if (named.has(line.step)) return line
+    named.add(line.step)
+    return { ...line, reused: reused.get(line.step) ?? 0 }
+  })
+  const own = Array.from(reused).filter(([step, taken]) => taken > 0 && !named.has(step))
+  return [
+    ...first,
+    ...own.map(([step, taken]) => ({
+      step,
+      provider: "",
+      model: "",
+      reused: taken,
+      cached: 0,
+      calls: 0,
+      inputTokens: 0,
+      outputTokens: { low: 0, expected: 0, high: 0 },
+      learnedFrom: 0,
+      cost: { low: Money.zero, expected: Money.zero, high: Money.zero }
+    }))
+  ]
+}

@@ -1,0 +1,196 @@
+/**
+ * What a planned run would cost by other strategies, and what else its author may want to know.
+ *
+ * @internal
+ */
+import * as PromptCache from "../cache/PromptCache.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as Money from "../price/Money.ts"
+import * as Price from "../price/Price.ts"
+import * as PlanCost from "./PlanCost.ts"
+import type * as PlanSchema from "./PlanSchema.ts"
+
+type Planned = PlanCost.Planned
+
+/** What there is to compare: the lines as they stand, what they cost together, and the prices of other models. */
+interface Stand {
+  readonly planned: ReadonlyArray<Planned>
+  readonly expected: Money.Money
+  readonly priceOf: (model: string) => Price.Price | undefined
+}
+
+/** The cost of all lines, those of which a strategy says nothing as they stand. */
+const sum = ({ planned }: Stand, f: (planned: Planned) => Money.Money | undefined): Money.Money =>
+  Money.sum(planned.map((one) => f(one) ?? one.line.cost?.expected ?? Money.zero))
+
+/** What the run would cost otherwise. */
+export const strategies = (
+  planned: ReadonlyArray<Planned>,
+  layers: ReadonlyArray<ModelClient.LayerInfo>,
+  expected: Money.Money,
+  priceOf: (model: string) => Price.Price | undefined
+): ReadonlyArray<PlanSchema.Strategy> => {
+  const stand = { planned, expected, priceOf }
+  const has = (name: string) => ModelClient.hasLayer(layers, name)
+  const others = [
+    ...(has("Cache") ? [withoutCache(stand)] : []),
+    ...(has("Router") ? [withoutRouting(stand)] : []),
+    ...withoutCascade(stand),
+    ...batches(stand, has(PromptCache.NAME)),
+    ...promptCache(stand),
+    ...smallerModels(stand)
+  ]
+  return [{ name: "as it stands", cost: expected, how: "" }, ...others.filter(({ cost }) => cost !== expected)]
+}
+
+const withoutCache = ({ expected, planned }: Stand): PlanSchema.Strategy => {
+  const repeated = planned.map(({ one, price }) =>
+    price === undefined ? Money.zero : (Price.cost(price, one.cachedUsage) ?? Money.zero)
+  )
+  return {
+    name: "without the exact cache",
+    cost: expected + Money.sum(repeated),
+    how: "take Cache.layer out: this is what it saves"
+  }
+}
+
+const withoutRouting = (stand: Stand): PlanSchema.Strategy => ({
+  name: "without routing",
+  cost: sum(stand, ({ line, one, output }) =>
+    one.baseline === undefined
+      ? undefined
+      : PlanCost.costOf(stand.priceOf(one.baseline), line.calls, line.inputTokens, output.expected, line)
+  ),
+  how: "take the Router out: every call goes to the strong model"
+})
+
+const withoutCascade = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
+  if (stand.planned.every(({ one }) => one.unrouted === undefined)) return []
+  const cost = sum(stand, ({ line, one: { calls, isCascaded, unrouted }, output, price }) =>
+    unrouted === undefined
+      ? isCascaded
+        ? Money.zero
+        : undefined
+      : PlanCost.costOf(
+          price,
+          unrouted.calls,
+          unrouted.input,
+          Math.round((output.expected / Math.max(calls, 1e-9)) * unrouted.calls),
+          line
+        )
+  )
+  return [{ name: "without the cascade", cost, how: "take Cascade.layer out: every row goes to the strong model" }]
+}
+
+const batches = (stand: Stand, cachesPrompts: boolean): ReadonlyArray<PlanSchema.Strategy> => {
+  const { planned } = stand
+  const isBatch = ({ line }: Planned) => line.serviceTier === "batch"
+  const all: Array<PlanSchema.Strategy> = []
+  if (!planned.every(isBatch)) {
+    all.push({
+      name: "batch service",
+      cost: sum(stand, PlanCost.batchCost),
+      how: "--batch: half of each token class, for answers within a day"
+    })
+  }
+  if (planned.some((planned) => !isBatch(planned) && planned.one.alone > planned.one.input)) {
+    all.push({
+      name: "without packed prompts",
+      cost: sum(stand, ({ line: { provider, serviceTier }, one, output, price }) =>
+        PlanCost.costOf(price, one.calls, one.alone, output.expected, { serviceTier, provider })
+      ),
+      how: "take Pack.layer out: every text has its own prompt"
+    })
+  }
+  if (planned.some(isBatch)) {
+    all.push({
+      name: "all at once",
+      cost: sum(stand, (one) => (isBatch(one) ? PlanCost.onlineCost(one, cachesPrompts) : undefined)),
+      how: "--online: answers in seconds, at the ordinary price"
+    })
+  }
+  return all
+}
+
+const promptCache = ({ expected, planned }: Stand): ReadonlyArray<PlanSchema.Strategy> => {
+  const off = Money.sum(planned.map((one) => one.off))
+  if (off > Money.zero) {
+    return [
+      {
+        name: "without the provider's prompt cache",
+        cost: expected + off,
+        how: "take PromptCache.layer out: this is what it saves, if each prompt finds the beginning that the first one brought"
+      }
+    ]
+  }
+  const kept = Money.sum(planned.map(({ prefix }) => prefix.saved))
+  if (kept === Money.zero || planned.some(({ line }) => line.serviceTier === "batch")) return []
+  return [
+    {
+      name: "the provider's prompt cache",
+      cost: expected - kept,
+      how: "PromptCache.layer(): the first prompt brings what all have in common, and the others find it"
+    }
+  ]
+}
+
+const smallerModels = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
+  const { planned, priceOf } = stand
+  const smaller = new Map(
+    planned.flatMap(({ one: { isCascaded, model } }) => {
+      const names = isCascaded || /-(?:mini|nano)$/.test(model) ? [] : [`${model}-mini`, `${model}-nano`]
+      const cheap = names.find((name) => priceOf(name) !== undefined)
+      return cheap === undefined ? [] : [[model, cheap] as const]
+    })
+  )
+  return Array.from(smaller, ([model, cheap]) => ({
+    name: `${cheap} in place of ${model}`,
+    cost: sum(stand, ({ line, one, output }) =>
+      one.model === model
+        ? PlanCost.costOf(priceOf(cheap), line.calls, line.inputTokens, output.expected, line)
+        : undefined
+    ),
+    how: "for the rows that it does well enough: a Router decides, and quality is yours to check"
+  }))
+}
+
+/** What the author may want to know of the calls that are planned. */
+export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
+  planned.flatMap(({ line, one, output, prefix, price }) => {
+    const { kept, rule, saved, tokens } = prefix
+    const found: Array<string> = []
+    if (kept === 0 && tokens >= NOTEWORTHY && rule !== undefined) {
+      found.push(
+        `${one.step}: its prompts have about ${tokens} tokens in common at their beginning; ${line.provider} keeps a beginning of ${one.model} from ${rule.minimum} on, so none is charged less`
+      )
+    }
+    const batch = PlanCost.batchCost({ line, one, output, price })
+    if (saved > Money.zero && batch !== undefined) {
+      const online = PlanCost.onlineCost({ one, output, price, prefix }, true)!
+      found.push(
+        `${one.step}: batch service and prompt cache do not add up, since the requests of a batch run beside each other and rarely find what another brought: ${Money.format(
+          batch
+        )} in batches, ${Money.format(online)} at once with PromptCache.layer(); ${online < batch ? "at once" : "in batches"} is cheaper`
+      )
+    }
+    if (one.isMost)
+      found.push(
+        `${one.step}: how many rows the models before leave to ${one.model} only the run shows; all are counted here`
+      )
+    if (one.rounds !== undefined)
+      found.push(
+        one.rounds === 0
+          ? `${one.step}: it has tools, and how often a row calls the model only the run shows; once is counted here, and what the run counts in the next plan`
+          : `${one.step}: it has tools; a row is counted with ${Number(one.rounds.toFixed(1))} calls, as in earlier runs`
+      )
+    if (one.unknownFile !== undefined)
+      found.push(
+        `${one.step}: how many tokens a file of type ${one.unknownFile} is for ${one.model} only the run shows; none are counted here`
+      )
+    if (one.isReused)
+      found.push(`${one.step}: how many of its answers are reused by meaning only the run shows; it costs at most this`)
+    return found
+  })
+
+/** A beginning that is shorter is not worth a word. */
+const NOTEWORTHY = 200

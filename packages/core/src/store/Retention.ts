@@ -1,0 +1,79 @@
+/**
+ * What is taken away of answers and results, with all that stands on them: keys, vectors, what was learned of them.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Database from "./Database.ts"
+import type * as KeyedLog from "./KeyedLog.ts"
+
+/** Conditions on the rows of each table that go. */
+export interface Where {
+  readonly cache: string
+  readonly results: string
+  readonly reuse: string
+}
+
+/** How many are gone. */
+export interface Removed {
+  readonly entries: number
+  readonly results: number
+  readonly reusable: number
+}
+
+export type Remove = (
+  where: Where,
+  params: ReadonlyArray<unknown>,
+  resultParams: ReadonlyArray<unknown>
+) => Effect.Effect<Removed, SqlError.SqlError>
+
+/** Deletes rows of all these tables, with their keys, and says how many. */
+export const remove = (
+  database: Database.Service,
+  answers: Pick<KeyedLog.KeyedLog<KeyedLog.Entry>, "settle" | "forget">,
+  results: Pick<KeyedLog.KeyedLog<KeyedLog.Entry>, "settle" | "forget">
+): Remove => {
+  const counts = Effect.all({
+    entries: Database.count(database, "cache"),
+    results: Database.count(database, "results"),
+    reusable: Database.count(database, "reuse_entries")
+  })
+  return Effect.fnUntraced(function* (where, params, resultParams) {
+    yield* Effect.andThen(answers.settle, results.settle)
+    const before = yield* counts
+    const statements: Array<Database.Statement> = [
+      { sql: `DELETE FROM cache WHERE ${where.cache}`, params },
+      { sql: `DELETE FROM results WHERE ${where.results}`, params: resultParams },
+      { sql: `DELETE FROM reuse_entries WHERE ${where.reuse}`, params },
+      // What was sent and answered is taken away with all answers.
+      ...(where.cache === "1 = 1" ? [{ sql: "DELETE FROM exchanges", params: [] }] : []),
+      { sql: "DELETE FROM vectors WHERE id NOT IN (SELECT vector FROM reuse_entries)", params: [] },
+      // What was learned of answers that are gone.
+      { sql: "DELETE FROM reuse_lookups WHERE scope NOT IN (SELECT scope FROM reuse_entries)", params: [] }
+    ]
+    if (database.dialect === "sqlite") {
+      for (const table of ["cache", "results"]) {
+        statements.push(
+          { sql: `DELETE FROM ${table}_index WHERE id NOT IN (SELECT id FROM ${table})`, params: [] },
+          // Ids count up from the last row that is left.
+          {
+            sql: `UPDATE indexed SET upto = coalesce((SELECT max(id) FROM ${table}), 0) WHERE name = ?`,
+            params: [table]
+          }
+        )
+      }
+    }
+    yield* database.transaction(statements)
+    answers.forget()
+    results.forget()
+    // The freed pages go back to the disk.
+    if (database.dialect === "sqlite") yield* database.query("VACUUM")
+    const left = yield* counts
+    return {
+      entries: before.entries - left.entries,
+      results: before.results - left.results,
+      reusable: before.reusable - left.reusable
+    }
+  })
+}
