@@ -126,4 +126,4 @@ const placeOf = (error: Error): string | undefined => {
 }
 
 /** The folder of the packages, where they are not installed. */
-const HERE = fileURLToPath(new URL("../..", import.meta.url))
+const HERE = fileURLToPath(new URL("../../..", import.meta.url))
