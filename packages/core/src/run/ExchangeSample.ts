@@ -21,13 +21,13 @@ const LAST = 2
 /** Characters of a text in an exchange. */
 const MOST_TEXT = 20_000
 
-export interface Exchanges {
+export interface ExchangeSample {
   readonly observe: (exchange: Exchange.Exchange) => void
   /** Keeps the last of each step. */
   readonly end: () => void
 }
 
-export const make = (store: Pick<ExchangeRepo.ExchangeRepo, "append">, run: number): Exchanges => {
+export const make = (store: Pick<ExchangeRepo.ExchangeRepo, "append">, run: number): ExchangeSample => {
   let kept = 0
   let wrong = 0
   const last = new Map<string, Array<Exchange.Exchange>>()

@@ -1,0 +1,73 @@
+/**
+ * The books of a run: those of its earlier tries, and what comes.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as Budget from "../ledger/Budget.ts"
+import type * as Ledger from "../ledger/Ledger.ts"
+import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
+import * as LedgerRepo from "../ledger/LedgerRepo.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Money from "../price/Money.ts"
+import * as Store from "../store/Store.ts"
+import type * as RunRepo from "./RunRepo.ts"
+import type * as RunState from "./RunState.ts"
+
+export interface RunBooks {
+  readonly record: (entry: Ledger.Entry) => void
+  /** An entry that stands in the store already; `isCharged`: the budget has it by itself. */
+  readonly count: (entry: Ledger.Entry, isCharged: boolean) => void
+  /** Notes a call before it is sent; `undefined` where nothing is kept. */
+  readonly calls: ((call: LedgerEntry.Call) => Effect.Effect<number>) | undefined
+}
+
+/** Restores the accounts of earlier tries, and takes what comes. */
+export const open = Effect.fnUntraced(function* (
+  run: RunRepo.Run,
+  store: Store.Service,
+  state: RunState.RunState,
+  budget: Budget.Budget | undefined
+): Effect.fn.Return<RunBooks, Store.StoreError> {
+  const { ledger } = store
+  const first = LedgerRepo.firstCall(run.tries)
+  let number = first
+  if (run.tries > 1) {
+    const sums = yield* Effect.mapError(Effect.andThen(ledger.settle(run.id, first), ledger.sums(run.id)), (error) =>
+      Store.unusable(store.name, error)
+    )
+    for (const sum of sums) state.tally.restore(sum)
+    const spent =
+      budget === undefined
+        ? []
+        : yield* Effect.mapError(ledger.spent(run.id), (error) => Store.unusable(store.name, error))
+    for (const { model, money, step, tokens } of spent) budget!.spend(step, model, money, tokens)
+  }
+  return {
+    record: (entry: Ledger.Entry): void => {
+      state.tally.record(entry)
+      ledger.append(run.id, entry)
+    },
+    count: (entry: Ledger.Entry, isCharged: boolean): void => {
+      state.tally.record(entry)
+      if (isCharged || entry._tag !== "Attempt") return
+      const tokens = entry.usage === undefined ? 0 : Usage.totalTokens(entry.usage)
+      budget?.spend(entry.caller.step, entry.requested ?? entry.model, entry.cost ?? Money.zero, tokens)
+    },
+    calls: store.inMemory
+      ? undefined
+      : (call: LedgerEntry.Call) => {
+          const id = ++number
+          return Effect.as(
+            Effect.catch(ledger.begin(run.id, id, call), (error) => {
+              state.stop({
+                kind: "failed",
+                message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, since its answer could not be kept. Fix that, and resume the run`
+              })
+              return Effect.interrupt
+            }),
+            id
+          )
+        }
+  }
+})

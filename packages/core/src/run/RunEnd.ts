@@ -1,0 +1,146 @@
+/**
+ * The end of a run: its summary, in the store and to whoever watches, and what is kept and forgotten with it.
+ *
+ * @internal
+ */
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as ModelClient from "../client/ModelClient.ts"
+import * as StrategyResults from "../report/StrategyResults.ts"
+import * as Store from "../store/Store.ts"
+import type * as Domains from "./Domains.ts"
+import * as EarlierTry from "./EarlierTry.ts"
+import * as FailedRow from "./FailedRow.ts"
+import type * as RowProgram from "./RowProgram.ts"
+import * as RunEvent from "./RunEvent.ts"
+import * as RunFiles from "./RunFiles.ts"
+import type { RunSession } from "./RunSession.ts"
+
+/** What a run has come to: what it wrote, or why it ended. */
+export interface Outcome {
+  readonly exit: Exit.Exit<ReadonlyArray<Domains.Written>, unknown>
+  readonly layers: ReadonlyArray<ModelClient.LayerInfo>
+}
+
+/** A run whose own fiber is cut does not stay behind as running. */
+export const cut = ({ run, state, store }: RunSession): Effect.Effect<void> =>
+  Effect.ignore(
+    Effect.flatMap(Clock.currentTimeMillis, (at) => {
+      const summary = state.finished({ at, stop: { kind: "interrupted", message: "interrupted" }, outputs: [] })
+      return Effect.andThen(
+        store.runs.finish(run, { status: "interrupted", at, summary: RunEvent.summaryToJson(summary) }),
+        state.emit(summary)
+      )
+    })
+  )
+
+/** Why a run has stopped before its end; `undefined`: it has not. */
+export const stopOf = (session: RunSession, { exit }: Outcome): RowProgram.Stop | undefined =>
+  session.state.stopped()
+  ?? (Exit.isFailure(exit)
+    ? { kind: "failed", message: FailedRow.describe(exit.cause as Cause.Cause<unknown>).message }
+    : undefined)
+
+/** The summary of a run that has ended. */
+export const summaryOf = Effect.fnUntraced(function* (
+  session: RunSession,
+  { exit, layers }: Outcome,
+  stop: RowProgram.Stop | undefined
+) {
+  const { earlier, run, state, store } = session
+  const kept = yield* StrategyResults.sums(store, run.id, layers)
+  yield* Effect.forEach(StrategyResults.broken(kept), (text) => Effect.logWarning(text), { discard: true })
+  const summary = state.finished({
+    at: yield* Clock.currentTimeMillis,
+    stop,
+    outputs: Exit.isSuccess(exit) ? exit.value.map(({ rows, sink }) => ({ name: sink.name, rows })) : [],
+    kept,
+    unkept: store.inMemory || store.failure() !== undefined
+  })
+  return yield* withFailedRows(summary, store, run.id, earlier)
+})
+
+/** Keeps what a run leaves: its outputs, its failed rows, its batches and its summary. */
+export const keep = Effect.fnUntraced(function* (
+  session: RunSession,
+  { exit }: Outcome,
+  stop: RowProgram.Stop | undefined,
+  summary: RunEvent.RunFinished
+) {
+  const { errors, holders, run, store } = session
+  yield* keepFailures(session, stop)
+  if (stop === undefined && Exit.isSuccess(exit)) {
+    yield* errors.allWell
+    yield* keepOutputs(session, exit.value, summary)
+  }
+  if (holders.length > 0 && summary.status !== "waiting") {
+    yield* Effect.ignore(store.batches.endRun(run.id, summary.status === "done"))
+  }
+  const written = yield* Effect.result(
+    store.runs.finish(run, {
+      status: summary.status,
+      at: summary.at,
+      summary: RunEvent.summaryToJson(withRowsOf(session, summary, stop))
+    })
+  )
+  if (written._tag === "Failure") {
+    yield* Effect.logWarning(
+      `${store.name} cannot be written (${Store.messageOf(written.failure)}): what came last of this run is not kept`
+    )
+  }
+})
+
+/** Failed rows of earlier tries are forgotten; those that a run that stopped has not reached again are still failed rows. */
+const keepFailures = Effect.fnUntraced(function* (
+  { earlier, errors, run, store }: RunSession,
+  stop: RowProgram.Stop | undefined
+) {
+  if (earlier === 0) return
+  store.rows.forgetFailures(run.id, earlier, stop === undefined ? undefined : "again")
+  if (stop !== undefined) {
+    yield* Effect.ignore(Effect.andThen(store.commit, errors.rewrite(store.rows.failures(run.id))))
+  }
+})
+
+const keepOutputs = (
+  { files, flow, intent, run, store }: RunSession,
+  all: ReadonlyArray<Domains.Written>,
+  summary: RunEvent.RunFinished
+) => {
+  const written = new Map(all.map(({ rows, sink }) => [sink, rows]))
+  const read = EarlierTry.readOf(flow, summary)
+  return Effect.ignore(
+    RunFiles.remember(
+      files,
+      store,
+      { flow: flow.name, name: run.name, read, rowsOf: (sink) => written.get(sink) },
+      intent
+    )
+  )
+}
+
+/** What an earlier try has read is still to be given again by one that has stopped sooner. */
+const withRowsOf = (
+  { before, flow }: RunSession,
+  summary: RunEvent.RunFinished,
+  stop: RowProgram.Stop | undefined
+): RunEvent.RunFinished =>
+  stop !== undefined && before !== undefined && EarlierTry.readOf(flow, summary) < EarlierTry.readOf(flow, before)
+    ? { ...summary, rows: before.rows, nodes: before.nodes }
+    : summary
+
+/** With what the rows that failed have cost, where the store can say it. */
+const withFailedRows = (
+  summary: RunEvent.RunFinished,
+  store: Store.Service,
+  run: number,
+  earlier: number
+): Effect.Effect<RunEvent.RunFinished> =>
+  summary.rows.failed === 0
+    ? Effect.succeed(summary)
+    : Effect.andThen(store.commit, store.ledger.failedRows(run, earlier)).pipe(
+        Effect.map((failedRowsCost) => ({ ...summary, calls: { ...summary.calls, failedRowsCost } })),
+        Effect.orElseSucceed(() => summary)
+      )

@@ -1,0 +1,194 @@
+/**
+ * What a run has from its start on: its files, its place in the store, its books, and what it goes by.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as Suspension from "../client/Suspension.ts"
+import type * as Simulation from "../client/Simulation.ts"
+import * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import * as Budget from "../ledger/Budget.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import * as Pricing from "../price/Pricing.ts"
+import * as Store from "../store/Store.ts"
+import * as EarlierTry from "./EarlierTry.ts"
+import * as FailedRow from "./FailedRow.ts"
+import * as FlowContext from "./FlowContext.ts"
+import * as RunBooks from "./RunBooks.ts"
+import * as RunEvent from "./RunEvent.ts"
+import * as RunFiles from "./RunFiles.ts"
+import type * as RunRepo from "./RunRepo.ts"
+import * as RunState from "./RunState.ts"
+
+export interface RunSession {
+  readonly flow: Flow.Any
+  readonly options: RunState.Options
+  readonly simulation: Simulation.Simulation | undefined
+  readonly host: Context.Context<Flow.Host>
+  readonly parameters: ReadonlyMap<string, unknown>
+  readonly store: Store.Service
+  readonly pricing: Pricing.Service
+  readonly budget: Budget.Budget | undefined
+  readonly expected: ExpectedUsage.ExpectedUsage
+  readonly files: RunFiles.RunFiles
+  readonly intent: RunFiles.Intent
+  readonly run: RunRepo.Run
+  readonly at: number
+  readonly errors: FailedRow.ErrorsFile
+  readonly state: RunState.RunState
+  readonly books: RunBooks.RunBooks
+  /** The last failed row of the tries before: those up to it are forgotten when this one has come to its end. */
+  readonly earlier: number
+  /** Where the rows stand that failed before, if only those are run. */
+  readonly failedBefore: ReadonlySet<string> | undefined
+  /** The summary of the try before. */
+  readonly before: RunEvent.RunFinished | undefined
+  /** Layers that suspend rows until their answers are there. */
+  readonly holders: Array<Suspension.Holder>
+}
+
+/**
+ * Checks the numbers of a run, and compares its files before anything is opened or made: what it reads is there, and nothing
+ * that it writes is another of them.
+ */
+export const check = Effect.fnUntraced(function* (
+  given: Flow.Any,
+  options: Pick<RunState.Options, "parameters" | "limit" | "concurrency" | "errorsFile" | "record" | "outputs"> & {
+    /** The SQLite file of the store, and others that nothing may replace. */
+    readonly stores?: ReadonlyArray<string> | undefined
+    /** Something beside the outputs is written to standard output, such as events. */
+    readonly stdout?: boolean | undefined
+  }
+) {
+  for (const name of ["limit", "concurrency"] as const) {
+    const count = options[name]
+    if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1)) {
+      return yield* new Node.FlowError({ message: `${name}: ${count} is not a whole number of 1 or more` })
+    }
+  }
+  const { errorsFile, outputs, record, stdout, stores } = options
+  const simulate = record?.simulate === true
+  const flow = simulate ? Flow.simulated(given) : given
+  const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+  return yield* RunFiles.check(flow, { parameters, errorsFile, stdout, stores, simulate, file: record?.file, outputs })
+})
+
+/** Opens a run: claims it in the store, or makes it, and takes up what its tries before have left. */
+export const open = Effect.fnUntraced(function* (
+  given: Flow.Any,
+  options: RunState.Options,
+  simulation: Simulation.Simulation | undefined
+) {
+  const simulate = simulation !== undefined
+  const flow = simulate ? Flow.simulated(given) : given
+  const parameters = yield* FlowContext.decodeParameters(flow, options.parameters ?? {})
+  const host = yield* Effect.context<Flow.Host>()
+  const store = Context.get(host, Store.Store)
+  const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
+  const budget = yield* budgetOf(flow, options, pricing)
+  const record = { ...options.record, ...(simulate ? { simulate } : undefined) }
+  const files = yield* check(flow, { ...options, record, stores: store.file === undefined ? [] : [store.file] })
+  const intent: RunFiles.Intent = { limit: options.limit, simulate, overwrite: options.overwrite === true }
+  yield* RunFiles.protect(flow, files, store, intent)
+  yield* apart(store, simulate)
+  const run = yield* begin(flow, { ...options, record }, store)
+  const { before, earlier, failedBefore } = yield* triesBefore(run, options, store)
+  const at = yield* Clock.currentTimeMillis
+  // A sample leaves the errors file of the last run as it is.
+  const isSample = options.outputs === false && options.errorsFile === undefined
+  const errors = yield* FailedRow.open(isSample ? undefined : files.errors, (row) =>
+    store.rows.fail(run.id, FailedRow.toStored(row))
+  )
+  const state = RunState.make({
+    flow,
+    run,
+    at,
+    errors,
+    broken: store.failure,
+    left: () => budget?.left(),
+    options,
+    // A group of writes has its rows before its statements: what is deleted must be gone before rows come.
+    clearFailures: Effect.suspend(() => {
+      store.rows.clearFailures(run.id, earlier)
+      return Effect.ignore(store.commit)
+    })
+  })
+  const books = yield* RunBooks.open(run, store, state, budget)
+  const expected = ExpectedUsage.make(Effect.orElseSucceed(store.ledger.outputs(flow.name), () => []))
+  if (budget !== undefined) yield* expected.seeded
+  const session: RunSession = {
+    flow,
+    options,
+    simulation,
+    host,
+    parameters,
+    store,
+    pricing,
+    budget,
+    expected,
+    files,
+    intent,
+    run,
+    at,
+    errors,
+    state,
+    books,
+    earlier,
+    failedBefore,
+    before,
+    holders: []
+  }
+  return session
+})
+
+/** What the tries of a run before this one have left. */
+const triesBefore = Effect.fnUntraced(function* (run: RunRepo.Run, options: RunState.Options, store: Store.Service) {
+  const unusable = Effect.mapError((error: SqlError.SqlError) => Store.unusable(store.name, error))
+  return {
+    earlier: run.tries === 1 ? 0 : yield* unusable(store.rows.lastFailure(run.id)),
+    failedBefore: options.retry === true ? yield* unusable(EarlierTry.failedPlaces(store, run.id)) : undefined,
+    before: run.tries === 1 ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(run.summary))
+  }
+})
+
+/** Real and simulated runs have stores of their own: no answer of one is found by the other. */
+const apart = Effect.fnUntraced(function* (store: Store.Service, simulate: boolean) {
+  if (store.inMemory) return
+  const isSimulated = yield* Effect.mapError(store.runs.isSimulated, (error) => Store.unusable(store.name, error))
+  if (isSimulated === undefined || isSimulated === simulate) return
+  return yield* new Node.FlowError({
+    message: simulate
+      ? `${store.name} holds real runs, and simulated ones have a store of their own: leave --store out, or name another`
+      : `${store.name} holds simulated runs, whose answers a real run must not find: leave --store out, or name another`
+  })
+})
+
+const begin = Effect.fnUntraced(function* (flow: Flow.Any, options: RunState.Options, store: Store.Service) {
+  const claimed =
+    options.resume === undefined
+      ? store.runs.create({
+          flow: flow.name,
+          identity: options.identity,
+          options: options.record ?? {},
+          graph: RunState.graphOf(flow)
+        })
+      : Effect.flatMap(store.runs.find(options.resume), (run) => store.runs.claim(run))
+  return yield* Effect.mapError(claimed, (error) =>
+    error._tag === "RunError" ? error : Store.unusable(store.name, error)
+  )
+})
+
+const budgetOf = (flow: Flow.Any, options: RunState.Options, pricing: Pricing.Service) => {
+  const limits = { ...flow.budget, ...options.budget }
+  return Object.keys(limits).length === 0
+    ? Effect.undefined
+    : Effect.try({
+        try: () => Budget.make(limits, pricing),
+        catch: (error) => error as Budget.BudgetError
+      })
+}

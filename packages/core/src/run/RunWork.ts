@@ -1,0 +1,161 @@
+/**
+ * The work of a run: its rows through its steps, until they are done, the run has to stop, or it is drained.
+ *
+ * @internal
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Cache from "../cache/Cache.ts"
+import * as Attempt from "../client/Attempt.ts"
+import * as Exchange from "../client/Exchange.ts"
+import * as LayerEvent from "../client/LayerEvent.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as ModelSettings from "../client/ModelSettings.ts"
+import * as Simulation from "../client/Simulation.ts"
+import * as Suspension from "../client/Suspension.ts"
+import type * as Closure from "../closure/Closure.ts"
+import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import * as Parameter from "../flow/Parameter.ts"
+import * as Ledger from "../ledger/Ledger.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import * as Pack from "../pack/Pack.ts"
+import * as Pricing from "../price/Pricing.ts"
+import * as CascadeHooks from "../routing/CascadeHooks.ts"
+import type * as Domains from "./Domains.ts"
+import * as EarlierTry from "./EarlierTry.ts"
+import * as ExchangeSample from "./ExchangeSample.ts"
+import * as FlowContext from "./FlowContext.ts"
+import * as Journal from "./Journal.ts"
+import * as Replay from "./Replay.ts"
+import type * as RunEnd from "./RunEnd.ts"
+import * as RunFiles from "./RunFiles.ts"
+import type { RunSession } from "./RunSession.ts"
+
+/** Does the work of a run to its end. */
+export const run = Effect.fnUntraced(function* (session: RunSession) {
+  const { run, state, store } = session
+  const settings = yield* FlowContext.settings(session.flow)
+  const exchanges = ExchangeSample.make(store.exchanges, run.id)
+  let layers: ReadonlyArray<ModelClient.LayerInfo> = []
+  const main = Effect.gen(function* () {
+    const made = yield* steps(session, settings)
+    layers = made.layers
+    return yield* made.rows
+  })
+  const heartbeat = Effect.forever(Effect.andThen(Effect.sleep("5 seconds"), store.runs.heartbeat(run)))
+  const context = contextOf(session, settings, exchanges)
+  const exit = yield* Effect.exit(
+    Effect.raceFirst(
+      Effect.raceFirst(Effect.provideContext(main, context), Effect.raceFirst(state.ticker, heartbeat)),
+      Effect.as(drained(session), [])
+    ) as Effect.Effect<ReadonlyArray<Domains.Written>, unknown, Scope.Scope>
+  )
+  const outcome: RunEnd.Outcome = { exit, layers }
+  return { outcome, exchanges }
+})
+
+/** What the layers and steps of a run find in their context. */
+const contextOf = (
+  { books, budget, expected, flow, holders, host, options, parameters, pricing, run, state, store }: RunSession,
+  settings: ModelSettings.ModelSettings,
+  exchanges: ExchangeSample.ExchangeSample
+) =>
+  host.pipe(
+    Context.add(Pricing.Pricing, pricing),
+    Context.add(Parameter.Values, parameters),
+    Context.add(ModelSettings.ModelSettings, settings),
+    Context.add(Ledger.Book, books.record),
+    Context.add(Ledger.Calls, books.calls),
+    // What is kept in memory alone nobody can look at later.
+    Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
+    Context.add(Attempt.Guard, budget?.guard),
+    Context.add(ExpectedUsage.ExpectedUsage, expected),
+    Context.add(LayerEvent.Notice, state.notice),
+    Context.add(Suspension.Run, {
+      id: run.id,
+      flow: flow.name,
+      startedAt: run.startedAt,
+      scope: options.cache === false ? run.name : "",
+      register: (holder) => void holders.push(holder),
+      hold: (held) => budget?.hold(held) ?? (() => {}),
+      count: books.count
+    }),
+    Context.add(Cache.Mode, options.cache === false ? ("off" as const) : ("on" as const)),
+    Context.add(CascadeHooks.Trials, options.trials),
+    Context.add(Simulation.Own, flow.simulate)
+  )
+
+/** Builds what the steps run in, and the work of their rows. */
+const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelSettings.ModelSettings) {
+  const { flow, options, parameters, run, simulation, state, store } = session
+  const closures = yield* FlowContext.closures(flow)
+  const { client, context, layers } = yield* FlowContext.services(flow, {
+    batch: options.batch,
+    steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
+    closures,
+    simulation: ownAnswers(simulation, flow, closures, run.name)
+  })
+  if (simulation === undefined && !store.inMemory && layers.some(({ isSimulated }) => isSimulated === true)) {
+    return yield* new Node.FlowError({
+      message: `the flow's stack has a simulator, whose answers must not stand among real ones in ${store.name}: take it out and run with --simulate`
+    })
+  }
+  const { failedBefore } = session
+  const journal: Journal.Options = {
+    store,
+    flow: flow.name,
+    run: run.id,
+    at: session.at,
+    environment: FlowContext.environment(flow, { settings, parameters, layers, closures }),
+    client,
+    reuse: options.cache !== false,
+    keep: true,
+    retry: failedBefore === undefined ? undefined : (position) => failedBefore.has(position)
+  }
+  if (options.trials === undefined) state.useJournals((node) => Journal.forNode(node, journal))
+  closures.close()
+  const notReused = options.trials === undefined ? FlowContext.incomparable(flow, closures, layers) : []
+  yield* Effect.forEach([...FlowContext.unserved(flow, client), ...notReused], (text) => Effect.logWarning(text), {
+    discard: true
+  })
+  const rows = Replay.run(flow, state, session.holders, {
+    ...options,
+    problemOf: problemOf(session),
+    packs: ModelClient.hasLayer(layers, Pack.NAME)
+  })
+  return { layers, rows: Effect.provideContext(rows, context as Context.Context<unknown>) }
+})
+
+/** Why the outputs must not take their places: they are less than what is there, or than the try before has read. */
+const problemOf =
+  ({ before, files, flow, intent, state, store }: RunSession) =>
+  (rowsOf: Parameters<typeof RunFiles.problemOf>[4]) =>
+    Effect.suspend(() => {
+      const lost = intent.overwrite || before === undefined ? undefined : EarlierTry.lostRows(flow, before, state)
+      return lost === undefined ? RunFiles.problemOf(flow, files, store, intent, rowsOf) : Effect.succeed(lost)
+    })
+
+/** The simulation with the flow's own answers as a part of it. */
+const ownAnswers = (
+  simulation: Simulation.Simulation | undefined,
+  { simulate }: Flow.Any,
+  closures: Closure.Closures,
+  run: string
+): Simulation.Simulation | undefined =>
+  simulation === undefined || simulate === undefined
+    ? simulation
+    : { ...simulation, identity: `${simulation.identity}\n${closures.textOf(simulate) ?? run}` }
+
+/** Ends when a run that is to stop has had its grace. */
+const drained = ({ options, state }: RunSession): Effect.Effect<void> =>
+  options.drain === undefined
+    ? Effect.never
+    : Effect.andThen(
+        options.drain,
+        Effect.andThen(
+          Effect.sync(() => state.stop({ kind: "interrupted", message: "interrupted" })),
+          Effect.sleep(options.grace ?? "8 seconds")
+        )
+      )
