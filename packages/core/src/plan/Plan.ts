@@ -38,6 +38,7 @@ import * as Domains from "../run/Domains.ts"
 import * as FlowContext from "../run/FlowContext.ts"
 import * as Journal from "../run/Journal.ts"
 import type * as RunEvent from "../run/RunEvent.ts"
+import type * as RunOptions from "../run/RunOptions.ts"
 import * as RunState from "../run/RunState.ts"
 import * as Store from "../store/Store.ts"
 import * as PlanClient from "./PlanClient.ts"
@@ -49,7 +50,7 @@ import * as PlanStrategies from "./PlanStrategies.ts"
 
 export { fromJson, Line, Plan, Range, Strategy, toJson } from "./PlanSchema.ts"
 
-export interface Options extends Pick<RunState.Options, "limit" | "concurrency" | "parameters" | "cache"> {
+export interface Options extends Pick<RunOptions.RunOptions, "limit" | "concurrency" | "parameters" | "cache"> {
   /** Whether requests would go in batches, over what the flow's own stack says. */
   readonly batch?: boolean
 }

@@ -15,7 +15,10 @@ import * as Sink from "../flow/Sink.ts"
 import * as RowSample from "../routing/tune/RowSample.ts"
 import * as DomainPlan from "./DomainPlan.ts"
 import * as OrderedPool from "./OrderedPool.ts"
+import * as Row from "./Row.ts"
 import * as RowProgram from "./RowProgram.ts"
+import type * as RunOptions from "./RunOptions.ts"
+import type * as NodeCounts from "./NodeCounts.ts"
 import type * as RunState from "./RunState.ts"
 
 /** How many finished rows may wait for a slow one before them. */
@@ -28,7 +31,7 @@ const MOST_ROWS = 4_096
 const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number): number =>
   Math.max(concurrency, Math.min(MOST_ROWS, concurrency * Math.max(1, ...members.map(Node.packSize))))
 
-type Item = { readonly value: unknown; readonly position: string; readonly parent: RowProgram.Row | undefined }
+type Item = { readonly value: unknown; readonly position: string; readonly parent: Row.Row | undefined }
 
 /** An output that has taken its place. */
 export interface Written {
@@ -40,7 +43,7 @@ export interface Written {
 export const run = Effect.fnUntraced(function* (
   flow: Flow.Any,
   state: RunState.RunState,
-  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs"> & {
+  options: Pick<RunOptions.RunOptions, "limit" | "sample" | "concurrency" | "outputs"> & {
     /** Why the outputs must not take their places, when so many rows are written. */
     readonly problemOf?: (
       rowsOf: (sink: Sink.Any) => number | undefined
@@ -50,7 +53,7 @@ export const run = Effect.fnUntraced(function* (
   }
 ) {
   const plans = DomainPlan.make(flow)
-  const slots = new Map(plans.map((plan) => [plan.root.domain, RowProgram.slotsOf(plan.root, plan.members)]))
+  const slots = new Map(plans.map((plan) => [plan.root.domain, Row.slotsOf(plan.root, plan.members)]))
   const concurrency = options.concurrency ?? flow.concurrency
   const feeds = new Map<Node.Any, Queue.Queue<Item, Cause.Done>>()
   const tables = new Map<Node.Any, JoinTable>()
@@ -85,7 +88,7 @@ export const run = Effect.fnUntraced(function* (
     const outlets = plan.outlets.map((outlet) =>
       makeOutlet(outlet, plan.root.domain, slots, { feeds, tables, writers, state })
     )
-    let read: RunState.Reading | undefined
+    let read: NodeCounts.Reading | undefined
     const stream: Stream.Stream<Item | Node.SourceRow<unknown>, unknown, unknown> =
       plan.root.kind._tag === "Source"
         ? Stream.unwrap(
@@ -104,7 +107,7 @@ export const run = Effect.fnUntraced(function* (
       isStopped: () => state.stopped() !== undefined,
       stopping: state.stopping,
       work: (item, index) => {
-        const row: RowProgram.Row = {
+        const row: Row.Row = {
           index,
           position: item.position,
           parent: "parent" in item ? item.parent : undefined,
@@ -127,7 +130,7 @@ export const run = Effect.fnUntraced(function* (
     // Nobody reads on: who still gives rows must not wait for it.
     if (feed !== undefined && state.stopped() !== undefined) yield* Queue.shutdown(feed)
     if (read !== undefined) {
-      ;(read as RunState.Reading).ended = true
+      ;(read as NodeCounts.Reading).ended = true
       if (state.stopped() === undefined) state.onSourceEnd(plan.root)
     }
     yield* Effect.forEach(outlets, (outlet) => outlet.end, { discard: true })
@@ -153,7 +156,7 @@ export const run = Effect.fnUntraced(function* (
 const writeRows = (
   sink: Sink.Any,
   entry: { readonly writer: Sink.Writer<unknown, unknown>; rows: number },
-  rows: ReadonlyArray<RowProgram.Row>,
+  rows: ReadonlyArray<Row.Row>,
   records: ReadonlyArray<Record<string, unknown>>,
   state: RunState.RunState
 ): Effect.Effect<void, unknown, unknown> => {
@@ -180,14 +183,14 @@ const makeTable = (): JoinTable => ({ rows: new Map(), complete: Deferred.makeUn
 
 /** A row of a join with its key. */
 interface Keyed {
-  readonly row: RowProgram.Row
+  readonly row: Row.Row
   readonly value: unknown
   readonly key: string | number
 }
 
 /** Takes a domain's finished rows on to what reads them. */
 interface Outlet {
-  readonly take: (rows: ReadonlyArray<RowProgram.Row>) => Effect.Effect<void, unknown, unknown>
+  readonly take: (rows: ReadonlyArray<Row.Row>) => Effect.Effect<void, unknown, unknown>
   /** The domain has no more rows. */
   readonly end: Effect.Effect<void, unknown, unknown>
 }
@@ -195,7 +198,7 @@ interface Outlet {
 const makeOutlet = (
   outlet: DomainPlan.Outlet,
   domain: Node.Domain,
-  slots: ReadonlyMap<Node.Domain, RowProgram.Slots>,
+  slots: ReadonlyMap<Node.Domain, Row.Slots>,
   env: {
     readonly feeds: ReadonlyMap<Node.Any, Queue.Queue<Item, Cause.Done>>
     readonly tables: ReadonlyMap<Node.Any, JoinTable>
@@ -203,20 +206,20 @@ const makeOutlet = (
     readonly state: RunState.RunState
   }
 ): Outlet => {
-  const present = (read: RowProgram.Reader, rows: ReadonlyArray<RowProgram.Row>) =>
+  const present = (read: Row.Reader, rows: ReadonlyArray<Row.Row>) =>
     rows.flatMap((row) => {
       const values = read(row)
       return values === undefined ? [] : [{ row, values }]
     })
   switch (outlet._tag) {
     case "Sink": {
-      const read = RowProgram.reader(outlet.sink.inputs, domain, slots)
+      const read = Row.reader(outlet.sink.inputs, domain, slots)
       const entry = env.writers.get(outlet.sink)
       if (entry === undefined) return { end: Effect.void, take: () => Effect.void }
       return {
         end: Effect.void,
         take: (rows) => {
-          const given: Array<RowProgram.Row> = []
+          const given: Array<Row.Row> = []
           const records: Array<Record<string, unknown>> = []
           for (const row of rows) {
             const values = read(row)
@@ -238,7 +241,7 @@ const makeOutlet = (
             rows,
             (row) => {
               const items = row.values[slot]
-              if (items === RowProgram.absent) return Effect.void
+              if (items === Row.absent) return Effect.void
               // The list itself is not kept: its items are rows of their own now.
               row.values[slot] = undefined
               return Queue.offerAll(
@@ -256,7 +259,7 @@ const makeOutlet = (
     }
     case "Reduce": {
       const { by, initial, inputs, step } = outlet.kind
-      const read = RowProgram.reader(inputs, domain, slots)
+      const read = Row.reader(inputs, domain, slots)
       const feed = env.feeds.get(outlet.node)!
       const groups = new Map<string, unknown>()
       return {
@@ -293,21 +296,18 @@ const makeOutlet = (
       }
     }
     case "Join":
-      return makeJoinOutlet(outlet, RowProgram.reader({ value: outlet.input }, domain, slots), env)
+      return makeJoinOutlet(outlet, Row.reader({ value: outlet.input }, domain, slots), env)
   }
 }
 
 /** Gives rows of a join on with their keys; one whose key cannot be made has failed. */
 const withKeys =
   (
-    read: RowProgram.Reader,
+    read: Row.Reader,
     keyOf: (value: unknown) => string | number,
-    onDefect: (row: RowProgram.Row, value: unknown, defect: unknown) => Effect.Effect<void>
+    onDefect: (row: Row.Row, value: unknown, defect: unknown) => Effect.Effect<void>
   ) =>
-  (
-    rows: ReadonlyArray<RowProgram.Row>,
-    use: (rows: ReadonlyArray<Keyed>) => Effect.Effect<unknown>
-  ): Effect.Effect<void> => {
+  (rows: ReadonlyArray<Row.Row>, use: (rows: ReadonlyArray<Keyed>) => Effect.Effect<unknown>): Effect.Effect<void> => {
     const good: Array<Keyed> = []
     const failed: Array<Effect.Effect<void>> = []
     for (const row of rows) {
@@ -325,7 +325,7 @@ const withKeys =
 
 const makeJoinOutlet = (
   outlet: Extract<DomainPlan.Outlet, { readonly _tag: "Join" }>,
-  read: RowProgram.Reader,
+  read: Row.Reader,
   env: {
     readonly feeds: ReadonlyMap<Node.Any, Queue.Queue<Item, Cause.Done>>
     readonly tables: ReadonlyMap<Node.Any, JoinTable>

@@ -12,6 +12,7 @@ import type * as Flow from "../flow/Flow.ts"
 import type * as Sink from "../flow/Sink.ts"
 import * as Store from "../store/Store.ts"
 import * as Domains from "./Domains.ts"
+import type * as RunOptions from "./RunOptions.ts"
 import type * as RunState from "./RunState.ts"
 
 /** Runs all rows; the outputs that were written. */
@@ -20,7 +21,7 @@ export const run = Effect.fnUntraced(function* (
   state: RunState.RunState,
   /** The layers that let rows wait. */
   holders: ReadonlyArray<Suspension.Holder>,
-  options: Pick<RunState.Options, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & {
+  options: Pick<RunOptions.RunOptions, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & {
     readonly packs: boolean
     readonly problemOf: (
       rowsOf: (sink: Sink.Any) => number | undefined

@@ -21,103 +21,10 @@ import * as ModelFailure from "../model/ModelFailure.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FailureStreak from "./FailureStreak.ts"
 import type * as Journal from "./Journal.ts"
+import type * as NodeCounts from "./NodeCounts.ts"
+import { absent, reader, type Row, type Slots } from "./Row.ts"
+import type { Parked, RowHooks } from "./RowHooks.ts"
 import * as StepCall from "./StepCall.ts"
-
-/** In the place of a value that a row does not have: filtered away, or failed. */
-export const absent: unique symbol = Symbol("absent")
-
-/** A row on its way: the values of its domain's nodes by slot, and the row above it. */
-export interface Row {
-  readonly index: number
-  readonly position: string
-  readonly parent: Row | undefined
-  readonly values: Array<unknown>
-  failed: boolean
-}
-
-/** Counts of a node in a run. */
-export interface NodeStats {
-  running: number
-  done: number
-  /** Of `done`: reused from earlier work. */
-  reused: number
-  /** Values that were computed, those of rows that were filtered away too. */
-  made: number
-  failed: number
-  skipped: number
-}
-
-export const noStats = (): NodeStats => ({ running: 0, done: 0, reused: 0, made: 0, failed: 0, skipped: 0 })
-
-/** What a row program tells the run that it is part of. */
-export interface Run {
-  readonly id: string
-  readonly statsOf: (node: Node.Any) => NodeStats
-  /** Keeps a failed row. */
-  readonly onFailed: (row: FailedRow.FailedRow) => Effect.Effect<void>
-  readonly onDropped: () => void
-  /** A value that was not found in the journal; `undefined`: nobody asks why. */
-  readonly onMissing:
-    | ((node: Node.Any, row: Row, journal: Journal.NodeJournal, missing: Journal.Missing) => Effect.Effect<void>)
-    | undefined
-  /** Nothing more can succeed: no further row is begun. */
-  readonly stop: (stop: Stop) => void
-  /** Where rows may be put down, since layers answer later than a row should wait; `undefined`: they wait. */
-  readonly parked: Parked | undefined
-  /** What is known of a node's values from before; `undefined`: its value is always computed. */
-  readonly journalOf: (node: Node.Any) => Journal.NodeJournal | undefined
-}
-
-/** Why no further row is begun. */
-export interface Stop {
-  readonly kind: "failed" | "budget" | "interrupted" | "waiting"
-  readonly message: string
-}
-
-/** What is kept of rows between the times that they are gone through. */
-export interface Parked {
-  /** A row was put down. */
-  readonly onParked: () => void
-  /** How many answers to each request of a step and row are booked. */
-  readonly booked: Map<string, Map<string, number>>
-  /** How steps failed, by what they were given: they are not tried again in this run. */
-  readonly failures: Map<string, Cause.Cause<unknown>>
-}
-
-/** Where the value of an input is: so many rows up, in this slot. */
-interface Place {
-  readonly name: string
-  readonly up: number
-  readonly slot: number
-}
-
-/** Slots of the nodes of a domain; the root has slot 0. */
-export type Slots = ReadonlyMap<Node.Any, number>
-
-export const slotsOf = (root: Node.Any, members: ReadonlyArray<Node.Any>): Slots =>
-  new Map([root, ...members].map((node, slot) => [node, slot]))
-
-/** Reads the values of some inputs from a row: `undefined` when the row lacks one. */
-export type Reader = (row: Row) => Record<string, unknown> | undefined
-
-export const reader = (inputs: Node.Inputs, domain: Node.Domain, slots: ReadonlyMap<Node.Domain, Slots>): Reader => {
-  const places = Object.entries(inputs).map(([name, node]): Place => {
-    let up = 0
-    for (let d: Node.Domain | undefined = domain; d !== undefined && d !== node.domain; d = d.parent) up++
-    return { name, up, slot: slots.get(node.domain)!.get(node)! }
-  })
-  return (row) => {
-    const values: Record<string, unknown> = {}
-    for (const { name, slot, up } of places) {
-      let at: Row = row
-      for (let i = 0; i < up; i++) at = at.parent!
-      const value = at.values[slot]
-      if (value === absent) return undefined
-      values[name] = value
-    }
-    return values
-  }
-}
 
 export type Program = (row: Row) => Effect.Effect<void, never, unknown>
 
@@ -126,7 +33,7 @@ export const make = (options: {
   readonly root: Node.Any
   readonly members: ReadonlyArray<Node.Any>
   readonly slots: ReadonlyMap<Node.Domain, Slots>
-  readonly run: Run
+  readonly run: RowHooks
   /** Rows of a node at once, where there are more in the domain. Default: all of them. */
   readonly concurrency?: number
 }): Program => {
@@ -169,7 +76,7 @@ const makeNode = (
   root: Node.Any,
   slot: number,
   slots: ReadonlyMap<Node.Domain, Slots>,
-  run: Run,
+  run: RowHooks,
   concurrency: number | undefined
 ): Program => {
   const kind = node.kind
@@ -202,7 +109,7 @@ const evaluatorOf = (
   node: Node.Any,
   kind: Extract<Node.Kind, { readonly _tag: "Step" | "Filter" | "Expand" }>,
   journal: Journal.NodeJournal | undefined,
-  run: Run
+  run: RowHooks
 ): Evaluate => {
   switch (kind._tag) {
     case "Step": {
@@ -277,7 +184,7 @@ const lazily =
 const journaled = (
   node: Node.Any,
   journal: Journal.NodeJournal | undefined,
-  run: Run,
+  run: RowHooks,
   compute: Journal.Run,
   toValue: (result: unknown, values: Values) => unknown
 ): Evaluate => {
@@ -316,7 +223,7 @@ const sampled = (
   ask: (values: RowValues.Erased, sample: number) => Effect.Effect<unknown, unknown, unknown>,
   samples: number,
   journal: Journal.NodeJournal | undefined,
-  run: Run,
+  run: RowHooks,
   row: Row,
   values: Values
 ): Effect.Effect<unknown, unknown, unknown> => {
@@ -359,7 +266,7 @@ type Attempt = (
 ) => Effect.Effect<void, never, unknown>
 
 /** Runs a node for a row under its policy: sets the value, or deals with the failure. */
-const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: Run): Attempt => {
+const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: RowHooks): Attempt => {
   const { parked } = run
   const stats = run.statsOf(node)
   const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
@@ -468,8 +375,8 @@ const failed = (
   row: Row,
   input: unknown,
   cause: Cause.Cause<unknown>,
-  run: Run,
-  stats: NodeStats,
+  run: RowHooks,
+  stats: NodeCounts.NodeStats,
   streak: FailureStreak.FailureStreak
 ): Effect.Effect<void> => {
   const described = FailedRow.describe(cause)
@@ -502,7 +409,7 @@ const failed = (
 }
 
 /** The value of a group, from its state: the first thing that happens to its row. */
-const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: Run): Program => {
+const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: RowHooks): Program => {
   const attempt = attempter(node, node, kind.policy, run)
   const evaluate = journaled(
     node,

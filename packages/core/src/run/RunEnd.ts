@@ -13,7 +13,7 @@ import * as Store from "../store/Store.ts"
 import type * as Domains from "./Domains.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as FailedRow from "./FailedRow.ts"
-import type * as RowProgram from "./RowProgram.ts"
+import type * as RowHooks from "./RowHooks.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as RunFiles from "./RunFiles.ts"
 import type { RunSession } from "./RunSession.ts"
@@ -37,7 +37,7 @@ export const cut = ({ run, state, store }: RunSession): Effect.Effect<void> =>
   )
 
 /** Why a run has stopped before its end; `undefined`: it has not. */
-export const stopOf = (session: RunSession, { exit }: Outcome): RowProgram.Stop | undefined =>
+export const stopOf = (session: RunSession, { exit }: Outcome): RowHooks.Stop | undefined =>
   session.state.stopped()
   ?? (Exit.isFailure(exit)
     ? { kind: "failed", message: FailedRow.describe(exit.cause as Cause.Cause<unknown>).message }
@@ -47,7 +47,7 @@ export const stopOf = (session: RunSession, { exit }: Outcome): RowProgram.Stop 
 export const summaryOf = Effect.fnUntraced(function* (
   session: RunSession,
   { exit, layers }: Outcome,
-  stop: RowProgram.Stop | undefined
+  stop: RowHooks.Stop | undefined
 ) {
   const { earlier, run, state, store } = session
   const kept = yield* StrategyResults.sums(store, run.id, layers)
@@ -66,7 +66,7 @@ export const summaryOf = Effect.fnUntraced(function* (
 export const keep = Effect.fnUntraced(function* (
   session: RunSession,
   { exit }: Outcome,
-  stop: RowProgram.Stop | undefined,
+  stop: RowHooks.Stop | undefined,
   summary: RunEvent.RunFinished
 ) {
   const { errors, holders, run, store } = session
@@ -95,7 +95,7 @@ export const keep = Effect.fnUntraced(function* (
 /** Failed rows of earlier tries are forgotten; those that a run that stopped has not reached again are still failed rows. */
 const keepFailures = Effect.fnUntraced(function* (
   { earlier, errors, run, store }: RunSession,
-  stop: RowProgram.Stop | undefined
+  stop: RowHooks.Stop | undefined
 ) {
   if (earlier === 0) return
   store.rows.forgetFailures(run.id, earlier, stop === undefined ? undefined : "again")
@@ -125,7 +125,7 @@ const keepOutputs = (
 const withRowsOf = (
   { before, flow }: RunSession,
   summary: RunEvent.RunFinished,
-  stop: RowProgram.Stop | undefined
+  stop: RowHooks.Stop | undefined
 ): RunEvent.RunFinished =>
   stop !== undefined && before !== undefined && EarlierTry.readOf(flow, summary) < EarlierTry.readOf(flow, before)
     ? { ...summary, rows: before.rows, nodes: before.nodes }

@@ -23,11 +23,13 @@ import * as RunBooks from "./RunBooks.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as RunFiles from "./RunFiles.ts"
 import type * as RunRepo from "./RunRepo.ts"
+import type * as RunOptions from "./RunOptions.ts"
+import * as RunSummary from "./RunSummary.ts"
 import * as RunState from "./RunState.ts"
 
 export interface RunSession {
   readonly flow: Flow.Any
-  readonly options: RunState.Options
+  readonly options: RunOptions.RunOptions
   readonly simulation: Simulation.Simulation | undefined
   readonly host: Context.Context<Flow.Host>
   readonly parameters: ReadonlyMap<string, unknown>
@@ -58,7 +60,7 @@ export interface RunSession {
  */
 export const check = Effect.fnUntraced(function* (
   given: Flow.Any,
-  options: Pick<RunState.Options, "parameters" | "limit" | "concurrency" | "errorsFile" | "record" | "outputs"> & {
+  options: Pick<RunOptions.RunOptions, "parameters" | "limit" | "concurrency" | "errorsFile" | "record" | "outputs"> & {
     /** The SQLite file of the store, and others that nothing may replace. */
     readonly stores?: ReadonlyArray<string> | undefined
     /** Something beside the outputs is written to standard output, such as events. */
@@ -81,7 +83,7 @@ export const check = Effect.fnUntraced(function* (
 /** Opens a run: claims it in the store, or makes it, and takes up what its tries before have left. */
 export const open = Effect.fnUntraced(function* (
   given: Flow.Any,
-  options: RunState.Options,
+  options: RunOptions.RunOptions,
   simulation: Simulation.Simulation | undefined
 ) {
   const simulate = simulation !== undefined
@@ -147,7 +149,11 @@ export const open = Effect.fnUntraced(function* (
 })
 
 /** What the tries of a run before this one have left. */
-const triesBefore = Effect.fnUntraced(function* (run: RunRepo.Run, options: RunState.Options, store: Store.Service) {
+const triesBefore = Effect.fnUntraced(function* (
+  run: RunRepo.Run,
+  options: RunOptions.RunOptions,
+  store: Store.Service
+) {
   const unusable = Effect.mapError((error: SqlError.SqlError) => Store.unusable(store.name, error))
   return {
     earlier: run.tries === 1 ? 0 : yield* unusable(store.rows.lastFailure(run.id)),
@@ -168,14 +174,14 @@ const apart = Effect.fnUntraced(function* (store: Store.Service, simulate: boole
   })
 })
 
-const begin = Effect.fnUntraced(function* (flow: Flow.Any, options: RunState.Options, store: Store.Service) {
+const begin = Effect.fnUntraced(function* (flow: Flow.Any, options: RunOptions.RunOptions, store: Store.Service) {
   const claimed =
     options.resume === undefined
       ? store.runs.create({
           flow: flow.name,
           identity: options.identity,
           options: options.record ?? {},
-          graph: RunState.graphOf(flow)
+          graph: RunSummary.graphOf(flow)
         })
       : Effect.flatMap(store.runs.find(options.resume), (run) => store.runs.claim(run))
   return yield* Effect.mapError(claimed, (error) =>
@@ -183,7 +189,7 @@ const begin = Effect.fnUntraced(function* (flow: Flow.Any, options: RunState.Opt
   )
 })
 
-const budgetOf = (flow: Flow.Any, options: RunState.Options, pricing: Pricing.Service) => {
+const budgetOf = (flow: Flow.Any, options: RunOptions.RunOptions, pricing: Pricing.Service) => {
   const limits = { ...flow.budget, ...options.budget }
   return Object.keys(limits).length === 0
     ? Effect.undefined

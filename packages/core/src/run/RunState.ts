@@ -9,107 +9,44 @@ import * as Effect from "effect/Effect"
 import type * as LayerEvent from "../client/LayerEvent.ts"
 import type * as Suspension from "../client/Suspension.ts"
 import type * as Flow from "../flow/Flow.ts"
-import * as Node from "../flow/Node.ts"
-import type * as CascadeHooks from "../routing/CascadeHooks.ts"
-import type * as Duration from "effect/Duration"
-import type * as Batch from "../batch/Batch.ts"
-import type * as Budget from "../ledger/Budget.ts"
+import type * as Node from "../flow/Node.ts"
 import * as RunTotals from "../ledger/RunTotals.ts"
-import * as Money from "../price/Money.ts"
-import type * as RowSample from "../routing/tune/RowSample.ts"
+import type * as Money from "../price/Money.ts"
 import type * as FailedRow from "./FailedRow.ts"
-import * as RowProgram from "./RowProgram.ts"
-import * as RunEvent from "./RunEvent.ts"
+import * as NodeCounts from "./NodeCounts.ts"
+import * as Row from "./Row.ts"
+import type * as RowHooks from "./RowHooks.ts"
+import type * as RunEvent from "./RunEvent.ts"
+import type * as RunOptions from "./RunOptions.ts"
 import type * as RunRepo from "./RunRepo.ts"
+import * as RunSummary from "./RunSummary.ts"
 import * as Waits from "./Waits.ts"
 
-/** How a run goes; all of it may be left out. */
-export interface Options {
-  /** Goes on with an unfinished run, by its name: its rows and its books are its own. Default: a new run. */
-  readonly resume?: string
-  /**
-   * With `resume`: only rows without a result are run. Where a step was edited since, the others keep what it gave in that run.
-   * Default: `false`, an edited step runs for all rows.
-   */
-  readonly retry?: boolean
-  /** What the store remembers of how the run was begun: the flow's file, and the command's options. */
-  readonly record?: RunRepo.Options
-  /** Equal for runs that write the same outputs: one of them may run at a time. Default: any number may. */
-  readonly identity?: string
-  /** When this ends no further row is begun; rows under way have `grace` to end, and are cut then. */
-  readonly drain?: Effect.Effect<void>
-  /** Default: 8 seconds. */
-  readonly grace?: Duration.Input
-  /** Says why a row is not reused from earlier work, with events `RowMissing`. */
-  readonly explain?: boolean
-  /** Has requests sent in batches, over what the flow's own stack says; `"off"`: asks all at once. */
-  readonly batch?: Batch.Options | "off"
-  /** Ends when batches are on their way (`waiting`): going on with the run collects them. Default: waits for them. */
-  readonly detach?: boolean
-  /** Most that the run may spend, over the flow's own budget. */
-  readonly budget?: Budget.Limits
-  /** Reads at most so many rows of each source; those that are only looked up, by the second side of a join, are read whole. */
-  readonly limit?: number
-  /** Takes these rows of each source alone; those that are only looked up are read whole. */
-  readonly sample?: RowSample.RowSample
-  /** Has a cascade ask every model for every row, and receives how each fared; nothing is reused from earlier work. */
-  readonly trials?: (trial: CascadeHooks.Trial) => void
-  /** Replaces outputs also by less than what a whole, real run has left there. Default: `false`, which refuses to. */
-  readonly overwrite?: boolean
-  /** `false`: the outputs are neither opened nor written. Default: `true`. */
-  readonly outputs?: boolean
-  /** Rows at once, instead of the flow's own number. */
-  readonly concurrency?: number
-  /** Values of the flow's parameters by name; checked against their schemas. */
-  readonly parameters?: { readonly [name: string]: unknown }
-  /** `false`: the exact cache is neither read nor written, and nothing of other runs is reused. */
-  readonly cache?: boolean
-  /** Receives the events of the run as they happen; the run waits for it. */
-  readonly observe?: (event: RunEvent.RunEvent) => Effect.Effect<void>
-  /** Whether `observe` wants an event for every row. Default: `false`. */
-  readonly rowEvents?: boolean
-  /** File for the failed rows; `false`: they are in the store and in the events alone. Default: `<flow>.errors.jsonl`. */
-  readonly errorsFile?: string | false
-}
-
-export interface Reading {
-  readonly size: number | undefined
-  offset: number
-  ended: boolean
-}
-
-export interface RunState extends RowProgram.Run {
+export interface RunState extends RowHooks.RowHooks {
   readonly tally: RunTotals.Tally
   /** How far each source has been read, in the unit of its size. */
-  readonly readings: Map<Node.Any, Reading>
+  readonly readings: Map<Node.Any, NodeCounts.Reading>
   readonly notice: (notice: LayerEvent.Notice) => void
   readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
   /** Why no further row is begun; `undefined` while the run goes on. */
-  readonly stopped: () => RowProgram.Stop | undefined
+  readonly stopped: () => RowHooks.Stop | undefined
   /** A row that its source could not read. */
   readonly onBadRow: (
     source: Node.Any,
-    row: RowProgram.Row,
+    row: Row.Row,
     bad: { readonly position: string; readonly problem: string; readonly raw: string }
   ) => Effect.Effect<void>
   /** A row that failed outside a step: a function of the author's threw, or an output has no form for it. */
   readonly onDefect: (
     place: Pick<Node.Any, "name" | "domain">,
-    row: RowProgram.Row,
+    row: Row.Row,
     input: unknown,
     defect: unknown
   ) => Effect.Effect<void>
-  readonly onRows: (source: Node.Any, rows: ReadonlyArray<RowProgram.Row>) => Effect.Effect<void>
+  readonly onRows: (source: Node.Any, rows: ReadonlyArray<Row.Row>) => Effect.Effect<void>
   readonly started: () => RunEvent.RunEvent
   readonly progress: (at: number) => typeof RunEvent.Progress.Type
-  readonly finished: (end: {
-    readonly at: number
-    readonly stop: RowProgram.Stop | undefined
-    readonly outputs: ReadonlyArray<{ readonly name: string; readonly rows: number }>
-    /** What the store knows of answers that were reused by meaning, of packed prompts, and of routed requests. */
-    readonly kept?: Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
-    readonly unkept?: boolean
-  }) => RunEvent.RunFinished
+  readonly finished: (end: RunSummary.End) => RunEvent.RunFinished
   /** Lets rows be put down, to be gone through again when answers are there. */
   readonly usePasses: (standing: () => ReadonlyArray<Suspension.Standing>) => void
   /** Begins to go through all rows (anew): what was counted of them is counted again. */
@@ -123,14 +60,14 @@ export interface RunState extends RowProgram.Run {
   /** A source has given all its rows. */
   readonly onSourceEnd: (source: Node.Any) => void
   /** Gives the steps their journals. */
-  readonly useJournals: (journals: RowProgram.Run["journalOf"]) => void
+  readonly useJournals: (journals: RowHooks.RowHooks["journalOf"]) => void
   /** Emits progress for ever. */
   readonly ticker: Effect.Effect<never>
 }
 
 const TICK = "200 millis"
 
-export const make = (init: {
+export interface Init {
   readonly flow: Flow.Any
   readonly run: Pick<RunRepo.Run, "name" | "tries">
   readonly at: number
@@ -139,184 +76,161 @@ export const make = (init: {
   readonly broken: () => string | undefined
   /** What is left of the budget. */
   readonly left: () => Money.Money | undefined
-  readonly options: Pick<Options, "limit" | "observe" | "rowEvents" | "explain">
+  readonly options: Pick<RunOptions.RunOptions, "limit" | "observe" | "rowEvents" | "explain">
   /** Forgets the failed rows that are kept of this run. */
   readonly clearFailures?: Effect.Effect<void>
-}): RunState => {
-  const { at: startedAt, broken, errors, flow, options, run } = init
-  const id = run.name
-  const { nodes } = flow.graph
-  const freshStats = () => new Map<Node.Any, RowProgram.NodeStats>(nodes.map((node) => [node, RowProgram.noStats()]))
-  let stats = freshStats()
-  // An expansion makes its list in a row of the domain above: that is counted apart from the rows that come of it.
-  const above = new Map<string, RowProgram.NodeStats>()
-  const tally = RunTotals.make()
-  const readings = new Map<Node.Any, Reading>()
-  let stopped: RowProgram.Stop | undefined
-  let stopping: Deferred.Deferred<void> = Deferred.makeUnsafe()
-  const stop = (why: RowProgram.Stop): void => {
-    stopped ??= why
-    Deferred.doneUnsafe(stopping, Effect.void)
-  }
-  const fail = (message: string): void => stop({ kind: "failed", message })
-  let standing: (() => ReadonlyArray<Suspension.Standing>) | undefined
-  let parked: RowProgram.Parked | undefined
-  let putDown = 0
-  let passes = 0
-  let isLastPass = true
-  /** Rows of each source, and values of each node that were made, in the passes before. */
-  const rowsBefore = new Map<Node.Any, number>()
-  const madeBefore = new Map<string, number>()
-  const told = new Set<string>()
-  let journalOf: RowProgram.Run["journalOf"] = () => undefined
-  let failedRows = 0
-  let dropped = 0
-  let read = 0
-  const waits = Waits.make()
+}
 
+/** What several parts of the state look at. */
+interface Shared extends Init {
+  readonly counts: NodeCounts.NodeCounts
+  readonly stopping: Stopping
+  readonly replays: Replays
+  /** Rows of this replay. */
+  readonly rows: { read: number; failed: number; dropped: number }
+  readonly emit: RunState["emit"]
+}
+
+/** How often all rows have been gone through, and which of them were put down. */
+interface Replays {
+  count: number
+  isLast: boolean
+  putDown: number
+  parked: RowHooks.Parked | undefined
+  standing: (() => ReadonlyArray<Suspension.Standing>) | undefined
+}
+
+export const make = (init: Init): RunState => {
+  const { flow, options } = init
+  const counts = NodeCounts.make(flow, options.limit)
+  const replays: Replays = { count: 0, isLast: true, putDown: 0, parked: undefined, standing: undefined }
+  const rows = { read: 0, failed: 0, dropped: 0 }
   const emit: RunState["emit"] = options.observe ?? (() => Effect.void)
-
-  const onFailed: RunState["onFailed"] = (row) => {
-    failedRows++
-    if (failedRows > flow.stopAfterFailedRows) {
-      fail(
-        `${failedRows} rows failed, more than the ${flow.stopAfterFailedRows} that the flow allows (stopAfterFailedRows)`
-      )
-    }
-    const { error, message, node, position, source } = row
-    const place = `${node}\n${position}`
-    if (parked !== undefined && told.has(place)) return errors.append(row)
-    if (parked !== undefined) told.add(place)
-    return Effect.andThen(
-      errors.append(row),
-      emit({ _tag: "RowFailed", run: id, source, row: row.row, position, node, error, message })
-    )
-  }
-
-  const progressOf = (node: Node.Any): RunEvent.NodeProgress => {
-    const { done, failed, reused, running, skipped } = stats.get(node)!
-    const lists = above.get(node.name)
-    const total = totalOf(node)
-    return {
-      name: node.name,
-      kind: Node.kindOf(node),
-      running: running + (lists?.running ?? 0),
-      done,
-      // What was made in an earlier pass is found again in this one.
-      reused: Math.max(0, reused + (lists?.reused ?? 0) - (madeBefore.get(node.name) ?? 0)),
-      failed: failed + (lists?.failed ?? 0),
-      skipped: skipped + (lists?.skipped ?? 0),
-      ...(total === undefined ? undefined : { total })
-    }
-  }
-
-  /** Rows in all of a node whose rows are a source's, from the share of the source that was read. */
-  const totalOf = (node: Node.Any): number | undefined => {
-    if (node.domain.parent !== undefined) return undefined
-    const source = nodes.find((other) => other.name === node.domain.root)!
-    if (source.kind._tag !== "Source") return undefined
-    const { done, failed } = stats.get(source)!
-    const rows = done + failed
-    const reading = readings.get(source)
-    if (reading === undefined || rows === 0) return undefined
-    if (reading.ended) return rows
-    if (reading.size === undefined || reading.offset === 0) return undefined
-    const total = Math.max(rows, Math.round((rows * reading.size) / reading.offset))
-    return options.limit === undefined || !flow.graph.driving.has(source) ? total : Math.min(total, options.limit)
-  }
-
-  const progress = (at: number): typeof RunEvent.Progress.Type => {
-    const sums = tally.total()
-    const left = init.left()
-    return {
-      _tag: "Progress",
-      run: id,
-      milliseconds: at - startedAt,
-      nodes: nodes.map(progressOf),
-      spent: sums.spent,
-      saved: RunTotals.saved(sums),
-      ...(left === undefined ? undefined : { left }),
-      answers: sums.answers,
-      ...waits.standing(at),
-      ...(standing === undefined ? undefined : { batches: sumOf(standing()) })
-    }
-  }
-
-  return {
-    id,
-    statsOf: (node) => {
-      const own = stats.get(node)
-      if (own !== undefined) return own
-      let lists = above.get(node.name)
-      if (lists === undefined) above.set(node.name, (lists = RowProgram.noStats()))
-      return lists
-    },
+  const shared: Shared = { ...init, counts, stopping: makeStopping(), replays, rows, emit }
+  const tally = RunTotals.make()
+  const waits = Waits.make()
+  const summary: RunSummary.Parts = {
+    ...init,
+    startedAt: init.at,
+    counts,
     tally,
-    readings,
+    waits,
+    rows,
+    batches: () => replays.standing?.()
+  }
+  let journalOf: RowHooks.RowHooks["journalOf"] = () => undefined
+  return {
+    id: init.run.name,
+    statsOf: counts.statsOf,
+    tally,
+    readings: counts.readings,
     emit,
-    stopped: () => stopped,
-    stop,
-    unstop: () => {
-      stopped = undefined
-      stopping = Deferred.makeUnsafe()
-    },
-    stopping: Effect.suspend(() => Deferred.await(stopping)),
+    ...shared.stopping,
     get parked() {
-      return parked
+      return replays.parked
     },
-    putDown: () => putDown,
-    usePasses: (get) => {
-      standing = get
-      parked = { onParked: () => void putDown++, booked: new Map(), failures: new Map() }
-    },
-    beginPass: (last) =>
-      Effect.suspend(() => {
-        isLastPass = last
-        if (passes++ === 0) return Effect.void
-        for (const node of nodes) {
-          const made = stats.get(node)!.made + (above.get(node.name)?.made ?? 0)
-          madeBefore.set(node.name, (madeBefore.get(node.name) ?? 0) + made)
-        }
-        stats = freshStats()
-        above.clear()
-        readings.clear()
-        failedRows = dropped = read = putDown = 0
-        return Effect.andThen(errors.restart, init.clearFailures ?? Effect.void)
-      }),
-    onSourceEnd: (source) => {
-      const { done, failed } = stats.get(source)!
-      const before = rowsBefore.get(source)
-      if (before !== undefined && done + failed < before) {
-        fail(
-          `source ${source.name} gave ${before} rows, and then ${done + failed}: while rows wait for batches it is read more than once, so it must give the same again (a file, an array; not a generator)`
-        )
-      }
-      rowsBefore.set(source, done + failed)
-    },
+    ...replaying(shared),
+    ...failing(shared),
+    onRows: onRows(shared),
+    onMissing: options.explain === true ? onMissing(shared) : undefined,
+    onDropped: () => void rows.dropped++,
     journalOf: (node) => journalOf(node),
     useJournals: (journals) => {
       journalOf = journals
     },
-    onMissing:
-      options.explain !== true
-        ? undefined
-        : (node, row, journal, missing) =>
-            passes > 1
-              ? Effect.void
-              : Effect.flatMap(journal.why(missing), (reason) =>
-                  emit({ _tag: "RowMissing", run: id, node: node.name, row: row.index, position: row.position, reason })
-                ),
-    onFailed,
-    onDropped: () => {
-      dropped++
+    notice: waits.note,
+    started: () => RunSummary.started(summary),
+    progress: (at) => RunSummary.progress(summary, at),
+    finished: (end) => RunSummary.finished(summary, end),
+    ticker:
+      options.observe === undefined
+        ? Effect.never
+        : Effect.forever(
+            Effect.andThen(
+              Effect.sleep(TICK),
+              Effect.flatMap(Clock.currentTimeMillis, (at) => emit(RunSummary.progress(summary, at)))
+            )
+          )
+  }
+}
+
+type Stopping = Pick<RunState, "stop" | "stopped" | "unstop" | "stopping">
+
+const makeStopping = (): Stopping => {
+  let stopped: RowHooks.Stop | undefined
+  let stopping: Deferred.Deferred<void> = Deferred.makeUnsafe()
+  return {
+    stopped: () => stopped,
+    stop: (why) => {
+      stopped ??= why
+      Deferred.doneUnsafe(stopping, Effect.void)
     },
+    unstop: () => {
+      stopped = undefined
+      stopping = Deferred.makeUnsafe()
+    },
+    stopping: Effect.suspend(() => Deferred.await(stopping))
+  }
+}
+
+const fail = ({ stopping }: Shared, message: string): void => stopping.stop({ kind: "failed", message })
+
+/** Rows that wait for batches are put down, and all rows are gone through anew when answers are there. */
+const replaying = (shared: Shared): Pick<RunState, "usePasses" | "beginPass" | "putDown" | "onSourceEnd"> => {
+  const { counts, errors, replays, rows } = shared
+  return {
+    putDown: () => replays.putDown,
+    usePasses: (standing) => {
+      replays.standing = standing
+      replays.parked = { onParked: () => void replays.putDown++, booked: new Map(), failures: new Map() }
+    },
+    beginPass: (last) =>
+      Effect.suspend(() => {
+        replays.isLast = last
+        if (replays.count++ === 0) return Effect.void
+        counts.restart()
+        rows.failed = rows.dropped = rows.read = replays.putDown = 0
+        return Effect.andThen(errors.restart, shared.clearFailures ?? Effect.void)
+      }),
+    onSourceEnd: (source) => {
+      const problem = counts.endOf(source)
+      if (problem !== undefined) fail(shared, problem)
+    }
+  }
+}
+
+/** Keeps failed rows, and stops the run when they are more than the flow allows. */
+const failing = (shared: Shared): Pick<RunState, "onFailed" | "onBadRow" | "onDefect"> => {
+  const { counts, emit, errors, flow, replays, rows, run } = shared
+  const told = new Set<string>()
+
+  const onFailed: RunState["onFailed"] = (row) => {
+    rows.failed++
+    if (rows.failed > flow.stopAfterFailedRows) {
+      fail(
+        shared,
+        `${rows.failed} rows failed, more than the ${flow.stopAfterFailedRows} that the flow allows (stopAfterFailedRows)`
+      )
+    }
+    const { error, message, node, position, source } = row
+    const place = `${node}\n${position}`
+    if (replays.parked !== undefined && told.has(place)) return errors.append(row)
+    if (replays.parked !== undefined) told.add(place)
+    return Effect.andThen(
+      errors.append(row),
+      emit({ _tag: "RowFailed", run: run.name, source, row: row.row, position, node, error, message })
+    )
+  }
+
+  return {
+    onFailed,
     onBadRow: (source, row, { position, problem, raw }) => {
       const onError = source.kind._tag === "Source" ? source.kind.onError : "keep"
-      row.values.fill(RowProgram.absent)
-      stats.get(source)!.failed++
-      if (onError === "fail") fail(`${position}: ${problem}`)
+      row.values.fill(Row.absent)
+      counts.statsOf(source).failed++
+      if (onError === "fail") fail(shared, `${position}: ${problem}`)
       if (onError === "skip") {
-        dropped++
+        rows.dropped++
         return Effect.void
       }
       row.failed = true
@@ -333,9 +247,7 @@ export const make = (init: {
     onDefect: (place, row, input, defect) => {
       // A row that two outputs cannot hold has failed once.
       if (row.failed) return Effect.void
-      // An output has no counts.
-      const own = stats.get(place as Node.Any)
-      if (own !== undefined) own.failed++
+      counts.countDefect(place as Node.Any)
       row.failed = true
       return onFailed({
         source: place.domain.root,
@@ -346,118 +258,45 @@ export const make = (init: {
         message: defect instanceof Error ? defect.message : String(defect),
         input
       })
-    },
-    onRows: (source, rows) => {
-      if (source.kind._tag === "Source") read += rows.length
-      const failure = broken()
-      if (failure !== undefined) fail(failure)
-      return options.rowEvents === true && isLastPass
-        ? Effect.forEach(
-            rows,
-            (row) =>
-              emit({
-                _tag: "RowDone",
-                run: id,
-                source: source.name,
-                row: row.index,
-                status: row.failed ? "failed" : "ok"
-              }),
-            { discard: true }
-          )
-        : Effect.void
-    },
-    notice: waits.note,
-    started: () => ({
-      _tag: "RunStarted",
-      run: id,
-      flow: flow.name,
-      at: startedAt,
-      try: run.tries,
-      nodes: graphOf(flow)
-    }),
-    progress,
-    finished: ({ at, kept, outputs, stop, unkept }) => {
-      const sums = tally.total()
-      const batches = standing === undefined ? undefined : sumOf(standing())
-      return {
-        _tag: "RunFinished",
-        run: id,
-        flow: flow.name,
-        status: stop === undefined ? "done" : stop.kind,
-        ...(stop === undefined ? undefined : { failure: stop.message }),
-        at,
-        milliseconds: at - startedAt,
-        try: run.tries,
-        rows: { read, failed: failedRows, dropped },
-        nodes: nodes.map(progressOf),
-        calls: {
-          answers: sums.answers,
-          attempts: sums.attempts,
-          failedAttempts: sums.failedAttempts,
-          failedCost: sums.failedSpent,
-          ...(sums.reaskSpent === Money.zero ? undefined : { reaskCost: sums.reaskSpent })
-        },
-        ...moneyOf(sums),
-        steps: tally.lines().map((line) => ({
-          step: line.step,
-          provider: line.provider,
-          model: line.model,
-          ...(line.serviceTier === undefined ? undefined : { serviceTier: line.serviceTier }),
-          answers: line.answers,
-          attempts: line.attempts,
-          failedAttempts: line.failedAttempts,
-          ...moneyOf(line)
-        })),
-        outputs,
-        ...(errors.count() === 0 || errors.path === undefined ? undefined : { errorsFile: errors.path }),
-        ...(unkept === true ? { unkept } : undefined),
-        waited: waits.standing(at).waited,
-        ...kept,
-        ...(batches === undefined || batches.open === 0 ? undefined : { batches })
-      }
-    },
-    ticker:
-      options.observe === undefined
-        ? Effect.never
-        : Effect.forever(
-            Effect.andThen(
-              Effect.sleep(TICK),
-              Effect.flatMap(Clock.currentTimeMillis, (at) => emit(progress(at)))
-            )
-          )
+    }
   }
 }
 
-/** Several layers' batches together. */
-const sumOf = (all: ReadonlyArray<Suspension.Standing>): RunEvent.BatchStanding => {
-  const sum = (f: (one: Suspension.Standing) => number) => all.reduce((total, one) => total + f(one), 0)
-  const sent = all.flatMap(({ sentAt }) => (sentAt === undefined ? [] : [sentAt]))
-  return {
-    open: sum(({ batches }) => batches),
-    queued: sum(({ queued }) => queued),
-    running: sum(({ running }) => running),
-    back: sum(({ back }) => back),
-    failed: sum(({ failed }) => failed),
-    ...(sent.length === 0 ? undefined : { sentAt: Math.min(...sent) }),
-    expected: Money.sum(all.map(({ expected }) => expected))
+const onRows = (shared: Shared): RunState["onRows"] => {
+  const { broken, emit, options, replays, run } = shared
+  return (source, rows) => {
+    if (source.kind._tag === "Source") shared.rows.read += rows.length
+    const failure = broken()
+    if (failure !== undefined) fail(shared, failure)
+    if (options.rowEvents !== true || !replays.isLast) return Effect.void
+    return Effect.forEach(
+      rows,
+      (row) =>
+        emit({
+          _tag: "RowDone",
+          run: run.name,
+          source: source.name,
+          row: row.index,
+          status: row.failed ? "failed" : "ok"
+        }),
+      { discard: true }
+    )
   }
 }
 
-/** The nodes of a flow as data. */
-export const graphOf = (flow: Flow.Any) =>
-  flow.graph.nodes.map((node) => ({
-    name: node.name,
-    kind: Node.kindOf(node),
-    inputs: Node.inputsOf(node).map((input) => input.name)
-  }))
-
-const moneyOf = (sums: RunTotals.Sums) => ({
-  tokens: RunEvent.tokensOf(sums.usage),
-  cost: sums.spent,
-  ...(sums.fees === Money.zero ? undefined : { fees: sums.fees }),
-  unpriced: sums.unpriced,
-  estimatedCost: sums.estimatedSpent,
-  estimatedCalls: sums.estimated,
-  baseline: RunTotals.baseline(sums),
-  savings: sums.savings
-})
+/** Says why a row is not reused, the first time that it is gone through. */
+const onMissing =
+  ({ emit, replays, run }: Shared): NonNullable<RunState["onMissing"]> =>
+  (node, row, journal, missing) =>
+    replays.count > 1
+      ? Effect.void
+      : Effect.flatMap(journal.why(missing), (reason) =>
+          emit({
+            _tag: "RowMissing",
+            run: run.name,
+            node: node.name,
+            row: row.index,
+            position: row.position,
+            reason
+          })
+        )

@@ -39,10 +39,10 @@ import * as RunEnd from "./RunEnd.ts"
 import * as RunEvent from "./RunEvent.ts"
 import type * as RunRepo from "./RunRepo.ts"
 import * as RunSession from "./RunSession.ts"
-import type * as RunState from "./RunState.ts"
+import type * as RunOptions from "./RunOptions.ts"
 import * as RunWork from "./RunWork.ts"
 
-export type { Options } from "./RunState.ts"
+export type { RunOptions as Options } from "./RunOptions.ts"
 
 /** A run that stopped before its end: its summary says why. What was finished is kept, and it can be gone on with. */
 export class RunFailed extends Schema.TaggedError<RunFailed>()("RunFailed", {
@@ -58,7 +58,7 @@ export { check } from "./RunSession.ts"
 /** Runs a flow to its end and returns the summary, also when rows failed. */
 export const run = <E>(
   flow: Flow.Flow<E>,
-  options: RunState.Options = {}
+  options: RunOptions.RunOptions = {}
 ): Effect.Effect<RunEvent.RunFinished, RunFailed | StartError, Flow.Host> =>
   Effect.scoped(
     Effect.gen(function* () {

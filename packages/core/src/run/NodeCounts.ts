@@ -1,0 +1,119 @@
+/**
+ * How far the nodes of a flow are: rows that are done, reused, failed and skipped, and how many there will be.
+ *
+ * @internal
+ */
+import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import type * as RunEvent from "./RunEvent.ts"
+
+/** Rows of one node. */
+export interface NodeStats {
+  running: number
+  done: number
+  /** Of `done`: reused from earlier work. */
+  reused: number
+  /** Values that were computed, those of rows that were filtered away too. */
+  made: number
+  failed: number
+  skipped: number
+}
+
+/** How far a source has been read, in the unit of its size. */
+export interface Reading {
+  readonly size: number | undefined
+  offset: number
+  ended: boolean
+}
+
+export interface NodeCounts {
+  readonly statsOf: (node: Node.Any) => NodeStats
+  /** How far each source has been read. */
+  readonly readings: Map<Node.Any, Reading>
+  /** A row failed in a node; an output has no counts. */
+  readonly countDefect: (node: Node.Any) => void
+  readonly progress: () => ReadonlyArray<RunEvent.NodeProgress>
+  /** All rows are replayed: what was counted of them is counted again. */
+  readonly restart: () => void
+  /** A source has given all its rows; why that cannot be, if it gave more of them before. */
+  readonly endOf: (source: Node.Any) => string | undefined
+}
+
+const zero = (): NodeStats => ({ running: 0, done: 0, reused: 0, made: 0, failed: 0, skipped: 0 })
+
+export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
+  const { nodes } = flow.graph
+  const fresh = () => new Map<Node.Any, NodeStats>(nodes.map((node) => [node, zero()]))
+  let stats = fresh()
+  // An expansion makes its list in a row of the domain above: that is counted apart from the rows that come of it.
+  const above = new Map<string, NodeStats>()
+  const readings = new Map<Node.Any, Reading>()
+  /** Rows of each source, and values of each node that were made, in the replays before. */
+  const rowsBefore = new Map<Node.Any, number>()
+  const madeBefore = new Map<string, number>()
+
+  /** Rows in all of a node whose rows are a source's, from the share of the source that was read. */
+  const totalOf = (node: Node.Any): number | undefined => {
+    if (node.domain.parent !== undefined) return undefined
+    const source = nodes.find((other) => other.name === node.domain.root)!
+    if (source.kind._tag !== "Source") return undefined
+    const { done, failed } = stats.get(source)!
+    const rows = done + failed
+    const reading = readings.get(source)
+    if (reading === undefined || rows === 0) return undefined
+    if (reading.ended) return rows
+    if (reading.size === undefined || reading.offset === 0) return undefined
+    const total = Math.max(rows, Math.round((rows * reading.size) / reading.offset))
+    return limit === undefined || !flow.graph.driving.has(source) ? total : Math.min(total, limit)
+  }
+
+  const progressOf = (node: Node.Any): RunEvent.NodeProgress => {
+    const { done, failed, reused, running, skipped } = stats.get(node)!
+    const lists = above.get(node.name)
+    const total = totalOf(node)
+    return {
+      name: node.name,
+      kind: Node.kindOf(node),
+      running: running + (lists?.running ?? 0),
+      done,
+      // What was made in an earlier replay is found again in this one.
+      reused: Math.max(0, reused + (lists?.reused ?? 0) - (madeBefore.get(node.name) ?? 0)),
+      failed: failed + (lists?.failed ?? 0),
+      skipped: skipped + (lists?.skipped ?? 0),
+      ...(total === undefined ? undefined : { total })
+    }
+  }
+
+  return {
+    readings,
+    statsOf: (node) => {
+      const own = stats.get(node)
+      if (own !== undefined) return own
+      let lists = above.get(node.name)
+      if (lists === undefined) above.set(node.name, (lists = zero()))
+      return lists
+    },
+    countDefect: (node) => {
+      const own = stats.get(node)
+      if (own !== undefined) own.failed++
+    },
+    progress: () => nodes.map(progressOf),
+    restart: () => {
+      for (const node of nodes) {
+        const made = stats.get(node)!.made + (above.get(node.name)?.made ?? 0)
+        madeBefore.set(node.name, (madeBefore.get(node.name) ?? 0) + made)
+      }
+      stats = fresh()
+      above.clear()
+      readings.clear()
+    },
+    endOf: (source) => {
+      const { done, failed } = stats.get(source)!
+      const before = rowsBefore.get(source)
+      rowsBefore.set(source, done + failed)
+      return before !== undefined && done + failed < before
+        ? `source ${source.name} gave ${before} rows, and then ${done + failed}: while rows wait for batches it is read more than once, so it must give the same again (a file, an array; not a generator)`
+        : undefined
+    }
+  }
+}

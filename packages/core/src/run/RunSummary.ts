@@ -1,0 +1,148 @@
+/**
+ * What a run says of itself: its start, its progress and its summary, as events.
+ *
+ * @internal
+ */
+import type * as Suspension from "../client/Suspension.ts"
+import type * as Flow from "../flow/Flow.ts"
+import * as Node from "../flow/Node.ts"
+import * as RunTotals from "../ledger/RunTotals.ts"
+import * as Money from "../price/Money.ts"
+import type * as FailedRow from "./FailedRow.ts"
+import type * as NodeCounts from "./NodeCounts.ts"
+import type * as RowHooks from "./RowHooks.ts"
+import * as RunEvent from "./RunEvent.ts"
+import type * as RunRepo from "./RunRepo.ts"
+import type * as Waits from "./Waits.ts"
+
+/** What the events of a run are made of. */
+export interface Parts {
+  readonly flow: Flow.Any
+  readonly run: Pick<RunRepo.Run, "name" | "tries">
+  /** When it began, in milliseconds since 1970. */
+  readonly startedAt: number
+  readonly counts: NodeCounts.NodeCounts
+  readonly tally: RunTotals.Tally
+  readonly waits: Waits.Waits
+  readonly errors: FailedRow.ErrorsFile
+  readonly rows: { readonly read: number; readonly failed: number; readonly dropped: number }
+  /** What is left of the budget. */
+  readonly left: () => Money.Money | undefined
+  /** How the batches stand that rows wait for; `undefined`: no layer has any. */
+  readonly batches: () => ReadonlyArray<Suspension.Standing> | undefined
+}
+
+/** How a run has ended. */
+export interface End {
+  readonly at: number
+  readonly stop: RowHooks.Stop | undefined
+  readonly outputs: ReadonlyArray<{ readonly name: string; readonly rows: number }>
+  /** What the store knows of answers that were reused by meaning, of packed prompts, and of routed requests. */
+  readonly kept?: Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
+  readonly unkept?: boolean
+}
+
+export const started = ({ flow, run, startedAt }: Parts): RunEvent.RunEvent => ({
+  _tag: "RunStarted",
+  run: run.name,
+  flow: flow.name,
+  at: startedAt,
+  try: run.tries,
+  nodes: graphOf(flow)
+})
+
+export const progress = (parts: Parts, at: number): typeof RunEvent.Progress.Type => {
+  const { counts, run, startedAt, tally, waits } = parts
+  const sums = tally.total()
+  const left = parts.left()
+  const batches = parts.batches()
+  return {
+    _tag: "Progress",
+    run: run.name,
+    milliseconds: at - startedAt,
+    nodes: counts.progress(),
+    spent: sums.spent,
+    saved: RunTotals.saved(sums),
+    ...(left === undefined ? undefined : { left }),
+    answers: sums.answers,
+    ...waits.standing(at),
+    ...(batches === undefined ? undefined : { batches: sumOf(batches) })
+  }
+}
+
+export const finished = (parts: Parts, { at, kept, outputs, stop, unkept }: End): RunEvent.RunFinished => {
+  const { counts, errors, flow, rows, run, startedAt, tally, waits } = parts
+  const sums = tally.total()
+  const standing = parts.batches()
+  const batches = standing === undefined ? undefined : sumOf(standing)
+  return {
+    _tag: "RunFinished",
+    run: run.name,
+    flow: flow.name,
+    status: stop === undefined ? "done" : stop.kind,
+    ...(stop === undefined ? undefined : { failure: stop.message }),
+    at,
+    milliseconds: at - startedAt,
+    try: run.tries,
+    rows: { ...rows },
+    nodes: counts.progress(),
+    calls: {
+      answers: sums.answers,
+      attempts: sums.attempts,
+      failedAttempts: sums.failedAttempts,
+      failedCost: sums.failedSpent,
+      ...(sums.reaskSpent === Money.zero ? undefined : { reaskCost: sums.reaskSpent })
+    },
+    ...moneyOf(sums),
+    steps: tally.lines().map((line) => ({
+      step: line.step,
+      provider: line.provider,
+      model: line.model,
+      ...(line.serviceTier === undefined ? undefined : { serviceTier: line.serviceTier }),
+      answers: line.answers,
+      attempts: line.attempts,
+      failedAttempts: line.failedAttempts,
+      ...moneyOf(line)
+    })),
+    outputs,
+    ...(errors.count() === 0 || errors.path === undefined ? undefined : { errorsFile: errors.path }),
+    ...(unkept === true ? { unkept } : undefined),
+    waited: waits.standing(at).waited,
+    ...kept,
+    ...(batches === undefined || batches.open === 0 ? undefined : { batches })
+  }
+}
+
+/** Several layers' batches together. */
+const sumOf = (all: ReadonlyArray<Suspension.Standing>): RunEvent.BatchStanding => {
+  const sum = (f: (one: Suspension.Standing) => number) => all.reduce((total, one) => total + f(one), 0)
+  const sent = all.flatMap(({ sentAt }) => (sentAt === undefined ? [] : [sentAt]))
+  return {
+    open: sum(({ batches }) => batches),
+    queued: sum(({ queued }) => queued),
+    running: sum(({ running }) => running),
+    back: sum(({ back }) => back),
+    failed: sum(({ failed }) => failed),
+    ...(sent.length === 0 ? undefined : { sentAt: Math.min(...sent) }),
+    expected: Money.sum(all.map(({ expected }) => expected))
+  }
+}
+
+/** The nodes of a flow as data. */
+export const graphOf = (flow: Flow.Any) =>
+  flow.graph.nodes.map((node) => ({
+    name: node.name,
+    kind: Node.kindOf(node),
+    inputs: Node.inputsOf(node).map((input) => input.name)
+  }))
+
+const moneyOf = (sums: RunTotals.Sums) => ({
+  tokens: RunEvent.tokensOf(sums.usage),
+  cost: sums.spent,
+  ...(sums.fees === Money.zero ? undefined : { fees: sums.fees }),
+  unpriced: sums.unpriced,
+  estimatedCost: sums.estimatedSpent,
+  estimatedCalls: sums.estimated,
+  baseline: RunTotals.baseline(sums),
+  savings: sums.savings
+})
