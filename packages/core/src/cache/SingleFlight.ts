@@ -6,6 +6,7 @@
  *
  * @internal
  */
+import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -23,7 +24,7 @@ interface Shared<A, E> {
   fiber: Fiber.Fiber<unknown, unknown> | undefined
 }
 
-export interface SharedCalls<A, E> {
+export interface SingleFlight<A, E> {
   /** Whether work under a key is in flight. */
   readonly has: (key: string) => boolean
   /**
@@ -33,7 +34,11 @@ export interface SharedCalls<A, E> {
   readonly run: <R>(key: string, work: Effect.Effect<A, E, R>, isOwn: boolean) => Effect.Effect<A, E, R>
 }
 
-export const make = <A, E>(): SharedCalls<A, E> => {
+/**
+ * Calls in flight by their keys. `isOwnFailure`: whether a failure is that of the caller that ran the work alone, like its time limit; then
+ * another caller runs it again. Default: no failure is.
+ */
+export const make = <A, E>(isOwnFailure: (cause: Cause.Cause<E>) => boolean = () => false): SingleFlight<A, E> => {
   const calls = new Map<string, Shared<A, E>>()
 
   const leave = (key: string, shared: Shared<A, E>): void => {
@@ -50,7 +55,8 @@ export const make = <A, E>(): SharedCalls<A, E> => {
     Effect.onExitPrimitive(work, (exit) => {
       leave(key, shared)
       // A forked fiber is interrupted by its last caller alone, so an interrupt from within is its result.
-      const isInterrupted = !shared.isForked && Exit.isFailure(exit) && Exit.hasInterrupts(exit)
+      const isInterrupted =
+        !shared.isForked && Exit.isFailure(exit) && (Exit.hasInterrupts(exit) || isOwnFailure(exit.cause))
       Deferred.doneUnsafe(shared.done, isInterrupted ? Exit.succeed(INTERRUPTED) : exit)
       return undefined
     })

@@ -1,0 +1,129 @@
+/**
+ * Which step of the store a node is: by its key, and by what it asks for the inputs of an earlier row.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as ModelClient from "../client/ModelClient.ts"
+import * as ModelSettings from "../client/ModelSettings.ts"
+import type * as RowValues from "../client/RowValues.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as StoredValue from "../encoding/StoredValue.ts"
+import * as Node from "../flow/Node.ts"
+import * as StepKey from "../flow/StepKey.ts"
+import type * as Store from "../store/Store.ts"
+import * as Fingerprint from "./Fingerprint.ts"
+
+/** Computes the node's value for some inputs. */
+export type Run = (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>
+
+/** A node as it stands in the store. */
+export interface Step {
+  readonly id: number
+  readonly key: string
+  readonly isNew: boolean
+}
+
+export interface Options {
+  readonly store: Store.Service
+  readonly flow: string
+  readonly run: number
+  readonly client: ModelClient.Service | undefined
+  /** Whether what is computed is kept: a plan only looks. */
+  readonly keep: boolean
+  /** In a retry: whether the row at a place failed. */
+  readonly retry: ((position: string) => boolean) | undefined
+}
+
+export interface StepIdentity {
+  /** The key by its own parts alone. */
+  readonly base: string
+  /** `undefined` until somebody has asked. */
+  readonly known: () => Step | undefined
+  /** Finds it out, once. */
+  readonly find: (run: Run) => Effect.Effect<Step, SqlError.SqlError, unknown>
+  /** Keys of the step as it was in the run that is retried. */
+  readonly earlier: () => ReadonlyArray<string>
+  /** A row's work, whose first request is kept as the step's fingerprint where it has none yet. */
+  readonly fingerprinted: (
+    input: unknown,
+    work: Effect.Effect<unknown, unknown, unknown>
+  ) => Effect.Effect<unknown, unknown, unknown>
+}
+
+export const make = (node: Node.Any, parts: StepKey.Parts, options: Options): StepIdentity => {
+  const { client, flow, run, store } = options
+  const base = StepKey.make(node.name, parts)
+  const inStep = ModelSettings.provide(Node.settingsOf((node.kind as { readonly policy: Node.Policy }).policy) ?? {})
+  let step: Step | undefined
+  let earlier: ReadonlyArray<string> = []
+  let fingerprintWanted = false
+
+  const register = (key: string): Effect.Effect<Step, SqlError.SqlError> =>
+    options.keep
+      ? Effect.map(store.rows.step(flow, run, { key, name: node.name, parts }), (known) => ({ ...known, key }))
+      : Effect.map(store.rows.find(key), (id) => ({ id: id ?? 0, key, isNew: id === undefined }))
+
+  /** The same source may ask something else: then it is another step, known by what it asks. */
+  const compared = Effect.fnUntraced(function* (found: Step, compute: Run) {
+    const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
+    if (probe === undefined) fingerprintWanted = true
+    if (probe === undefined || client === undefined) return found
+    const asks = yield* Fingerprint.compare(
+      node.name,
+      probe,
+      (input) => inStep(Effect.suspend(() => compute(input))),
+      client
+    )
+    if (asks === undefined) return found
+    const other = yield* register(ContentHash.make(`${base}\n${asks}`))
+    if (!other.isNew) return other
+    fingerprintWanted = true
+    yield* Effect.logWarning(
+      `step ${node.name} asks something else than in earlier runs, though its own source is the same (a helper, a file that it reads): its rows are run anew`
+    )
+    return other
+  })
+
+  const identify = Effect.fnUntraced(function* (compute: Run) {
+    const before = options.retry !== undefined ? yield* store.rows.since(flow, node.name, run) : []
+    const found = yield* compared(yield* register(base), compute)
+    earlier = before.flatMap(({ key }) => (key === found.key ? [] : [key]))
+    const [last] = before
+    if (found.isNew && last !== undefined) {
+      yield* Effect.logWarning(
+        `step ${node.name} ${StepKey.difference(parts, last.parts)} since the run: rows that did not fail keep what it gave then`
+      )
+    }
+    step = found
+    return found
+  })
+
+  let identifying: Deferred.Deferred<Step, SqlError.SqlError> | undefined
+  return {
+    base,
+    known: () => step,
+    earlier: () => earlier,
+    find: (compute) => {
+      if (step !== undefined) return Effect.succeed(step)
+      if (identifying !== undefined) return Deferred.await(identifying)
+      const made: Deferred.Deferred<Step, SqlError.SqlError> = Deferred.makeUnsafe()
+      identifying = made
+      return Effect.onExitPrimitive(identify(compute), (exit) => {
+        Deferred.doneUnsafe(made, exit)
+        return undefined
+      })
+    },
+    fingerprinted: (input, work) =>
+      !fingerprintWanted || client === undefined || step === undefined
+        ? work
+        : Fingerprint.record(work, client, (request) => {
+            const text = StoredValue.encode(input)
+            if (!fingerprintWanted || text === undefined) return
+            fingerprintWanted = false
+            store.rows.addProbe(step!.id, { input: text, request })
+          })
+  }
+}
