@@ -58,7 +58,7 @@ import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Store from "../store/Store.ts"
 import * as BatchFailure from "./BatchFailure.ts"
-import type * as BatchJob from "./BatchJob.ts"
+import type * as BatchJobState from "./BatchJobState.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchQueue from "./BatchQueue.ts"
 import type * as BatchLine from "./BatchLine.ts"
@@ -77,7 +77,7 @@ export interface Options {
   /** Tokens of one model that the account may have waiting. Default: learned when the provider refuses. */
   readonly enqueuedTokens?: number
   /** How often batches are looked after. Default: after 1 second, then ever slower, up to a minute. */
-  readonly polling?: BatchJob.Polling
+  readonly polling?: BatchJobState.Polling
   /** How often a call of the batch API (an upload, a look) is tried while the provider is in trouble, in all. Default: 8. */
   readonly attempts?: number
 }

@@ -23,6 +23,8 @@ import type * as Store from "../store/Store.ts"
 import * as BatchFailure from "./BatchFailure.ts"
 import * as BatchFileWriter from "./BatchFileWriter.ts"
 import * as BatchJob from "./BatchJob.ts"
+import type * as BatchJobState from "./BatchJobState.ts"
+import * as BatchSending from "./BatchSending.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import type * as BatchLine from "./BatchLine.ts"
 import * as BatchRepo from "./BatchRepo.ts"
@@ -41,7 +43,7 @@ export interface Options {
   readonly limits: { readonly requests?: number | undefined; readonly bytes?: number | undefined }
   /** Tokens of one model that the account may have waiting at the provider, where that is known. */
   readonly enqueuedTokens: number | undefined
-  readonly polling: BatchJob.Polling
+  readonly polling: BatchJobState.Polling
   readonly attempts: number | undefined
   /** When what is not back is done without, in milliseconds since 1970. */
   readonly deadline: number | undefined
@@ -175,7 +177,7 @@ export const make = Effect.fnUntraced(function* (
     return true
   })
 
-  const environment: BatchJob.Environment = {
+  const environment: BatchJobState.Environment = {
     provider,
     store,
     pricing: options.pricing,
@@ -245,7 +247,7 @@ export const make = Effect.fnUntraced(function* (
           const owner =
             runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
           if (owner?.status !== "running") return
-          yield* Effect.sleep(BatchJob.LOOK)
+          yield* Effect.sleep(BatchSending.LOOK)
           now = yield* stored(store.batches.get(batch.id))
         }
       })

@@ -1,0 +1,92 @@
+/**
+ * The way of a batch back: it is looked after until it has ended, and its results are read until all are there.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as BatchFailure from "./BatchFailure.ts"
+import { finish, type JobState, update } from "./BatchJobState.ts"
+import type * as BatchProvider from "./BatchProvider.ts"
+import * as BatchResults from "./BatchResults.ts"
+import * as BatchSending from "./BatchSending.ts"
+
+/** How long a provider may not know what was just made, in milliseconds. */
+const FRESH = 60_000
+
+/** How often results are read again that have less than the provider counts: about two minutes at the usual pace. */
+const LOOKS = 10
+
+const poll = (job: JobState): Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> =>
+  Effect.gen(function* () {
+    let pause = Duration.fromInputUnsafe(job.env.polling.first ?? "1 second")
+    const most = Duration.fromInputUnsafe(job.env.polling.most ?? "1 minute")
+    for (;;) {
+      const now = yield* job.patiently(job.env.provider.status(job.batch.remote!))
+      if (now === undefined) {
+        const isFresh = job.isMadeHere && (yield* Clock.currentTimeMillis) - (job.batch.sentAt ?? 0) < FRESH
+        if (!isFresh) return undefined
+        yield* Effect.sleep(pause)
+        continue
+      }
+      job.status = now
+      job.wasRunning ||= now.state === "running"
+      if (job.batch.state === "gone") yield* update(job, { state: "sent", endedAt: undefined })
+      if (now.state === "ended" || now.state === "rejected") return now
+      yield* Effect.sleep(pause)
+      pause = Duration.min(Duration.times(pause, 1.5), most)
+    }
+  })
+
+/** Reads the results until all that the job.env.provider counts is there; what it counts and does not give stops it. */
+const reconcile = Effect.fnUntraced(function* (job: JobState, first: BatchProvider.Status) {
+  let pause = Duration.fromInputUnsafe(job.env.polling.first ?? "1 second")
+  let ended = first
+  for (let look = 1; ; look++) {
+    // Who waits for it takes the word of whoever cancelled it: what is left is sent again when it is asked for anew.
+    const unanswered =
+      ended.isCancelled === true && (job.wasRunning || job.isMadeHere) && !job.isCancelled
+        ? BatchFailure.cancelled(job.batch)
+        : undefined
+    const sums = yield* job.env.collecting(
+      job.patiently(BatchResults.collect(job.batch, ended, job.env, job.ends, unanswered))
+    )
+    if (sums.owed === 0) return sums
+    // Lines that cannot be read do not become readable: a second look is enough.
+    if (look >= LOOKS || (sums.unreadable.length >= sums.owed && look > 1)) {
+      if (sums.unreadable.length < sums.owed) return yield* BatchFailure.incomplete(job.batch, sums.owed)
+      const given = yield* BatchResults.giveUp(job.batch, sums.unreadable, job.env, job.ends)
+      return { ...sums, failed: sums.failed + given, owed: 0 }
+    }
+    yield* Effect.sleep(pause)
+    pause = Duration.times(pause, 1.5)
+    const now = yield* job.patiently(job.env.provider.status(job.batch.remote!))
+    if (now?.state === "ended") job.status = ended = now
+  }
+})
+
+/** Takes in the results of a batch that was sent. */
+export const collect = (job: JobState): Effect.Effect<void, AiError.AiError> =>
+  Effect.gen(function* () {
+    // One that was not found is looked for again: the key may be the right one now.
+    if (job.batch.state !== "sent" && job.batch.state !== "gone") return
+    const ended = yield* poll(job)
+    if (ended === undefined) {
+      yield* update(job, { state: "gone", endedAt: yield* Clock.currentTimeMillis })
+      return yield* BatchFailure.gone(job.batch, job.env.provider.account)
+    }
+    if (ended.state === "rejected") {
+      yield* BatchSending.reject(job, ended)
+      return yield* collect(job)
+    }
+    const sums = yield* reconcile(job, ended)
+    yield* update(job, {
+      state: "collected",
+      endedAt: yield* Clock.currentTimeMillis,
+      answered: sums.answered,
+      failed: sums.failed
+    })
+    yield* finish(job)
+  })
