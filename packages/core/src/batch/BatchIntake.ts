@@ -1,0 +1,151 @@
+/**
+ * Gathers requests into files of batches, and closes a file when the next request does not fit.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import type * as Path from "effect/Path"
+import * as Random from "effect/Random"
+import * as Semaphore from "effect/Semaphore"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as BatchFailure from "./BatchFailure.ts"
+import * as BatchFileWriter from "./BatchFileWriter.ts"
+import type * as BatchProvider from "./BatchProvider.ts"
+import * as BatchSplit from "./BatchSplit.ts"
+
+export interface BatchIntake {
+  /** Whether a request of this key is gathered, and not in the store yet. */
+  readonly has: (key: string) => boolean
+  readonly size: () => number
+  /** Files that are open. */
+  readonly open: () => ReadonlyArray<BatchFileWriter.BatchSpool>
+  /**
+   * Gathers a request. `"known"`: it is there already; `"single"`: it goes in no batch, since it is too large alone or of a kind
+   * that the API does not take.
+   */
+  readonly add: (
+    request: ModelRequest.ModelRequest,
+    entry: BatchFileWriter.Entry
+  ) => Effect.Effect<"gathered" | "known" | "single", AiError.AiError>
+  /** Closes all files that have requests. */
+  readonly flush: Effect.Effect<void, AiError.AiError>
+  /** What was gathered and not sent is not to be sent any more. */
+  readonly drop: Effect.Effect<void>
+  /** The same without waiting for a turn: for the end of the process's work. */
+  readonly dropAtOnce: Effect.Effect<void>
+}
+
+export interface Options {
+  readonly provider: BatchProvider.BatchProvider
+  readonly fs: FileSystem.FileSystem
+  readonly path: Path.Path
+  /** Where the files are. */
+  readonly folder: string
+  /** When a file is full. */
+  readonly limits: (model: string) => BatchSplit.Limits
+  /** Takes a file that is closed on; its requests are gathered until then. */
+  readonly seal: (spool: BatchFileWriter.BatchSpool) => Effect.Effect<void, AiError.AiError>
+}
+
+const encoder = new TextEncoder()
+
+export const make = (options: Options): BatchIntake => {
+  const { provider } = options
+  const adding = Semaphore.makeUnsafe(1)
+  /** By kind of request and model: a kind of request is answered by one of the provider's APIs. */
+  const spools = new Map<string, BatchFileWriter.BatchSpool>()
+  const gathered = new Set<string>()
+
+  const seal = (group: string, spool: BatchFileWriter.BatchSpool) => {
+    spools.delete(group)
+    return Effect.andThen(
+      options.seal(spool),
+      Effect.sync(() => {
+        for (const { key } of spool.entries) gathered.delete(key)
+      })
+    )
+  }
+
+  const place = Effect.fnUntraced(function* (request: ModelRequest.ModelRequest, entry: BatchFileWriter.Entry) {
+    const model = request.model ?? ""
+    const group = `${request._tag}\n${model}`
+    const limits = options.limits(model)
+    for (;;) {
+      const open = spools.get(group)
+      const name = open === undefined ? yield* newName : open.name
+      const line = yield* provider.encode(open?.nextId() ?? BatchFileWriter.customId(name, 0), request)
+      if (line === undefined) return "single" as const
+      const spool = open ?? (yield* begin(options, { name, endpoint: line.endpoint, model }))
+      if (open === undefined) spools.set(group, spool)
+      const bytes = encoder.encode(line.text)
+      const next = BatchSplit.add(spool.fill(), {
+        inputs: line.inputs,
+        tokens: entry.tokens,
+        bytes: bytes.length + provider.frame.separator.length
+      })
+      const isFirst = spool.entries.length === 0
+      if (BatchSplit.fits(next, limits) || (isFirst && BatchSplit.fits(next, { ...limits, tokens: undefined }))) {
+        gathered.add(entry.key)
+        yield* Effect.mapError(spool.append(entry, bytes, next), (error) => BatchFailure.unwritable(spool.file, error))
+        return "gathered" as const
+      }
+      if (isFirst) return "single" as const
+      yield* seal(group, spool)
+    }
+  })
+
+  const drop = Effect.suspend(() => {
+    const all = [...spools.values()]
+    spools.clear()
+    for (const { entries } of all) {
+      for (const { admission, key } of entries) {
+        gathered.delete(key)
+        admission?.end({ billed: "no" })
+      }
+    }
+    return Effect.forEach(all, (spool) => spool.discard, { discard: true })
+  })
+
+  return {
+    has: (key) => gathered.has(key),
+    size: () => gathered.size,
+    open: () => [...spools.values()],
+    add: (request, entry) =>
+      adding.withPermit(
+        // Another row may have asked the same while this one waited for its turn.
+        Effect.suspend(() => (gathered.has(entry.key) ? Effect.succeed("known" as const) : place(request, entry)))
+      ),
+    flush: adding.withPermit(
+      Effect.suspend(() => {
+        const all = [...spools].filter(([, { entries }]) => entries.length > 0)
+        for (const [group] of all) spools.delete(group)
+        return Effect.forEach(all, ([group, spool]) => seal(group, spool), { discard: true })
+      })
+    ),
+    drop: adding.withPermit(drop),
+    dropAtOnce: drop
+  }
+}
+
+const newName = Effect.gen(function* () {
+  const at = yield* Clock.currentTimeMillis
+  return `pb-${at.toString(36)}-${(yield* Random.nextIntBetween(0, 36 ** 4)).toString(36).padStart(4, "0")}`
+})
+
+/** Begins a file. */
+const begin = (
+  { folder, fs, path, provider }: Options,
+  batch: { readonly name: string; readonly endpoint: string; readonly model: string }
+) => {
+  const file = path.resolve(folder, `${batch.name}.jsonl`)
+  return Effect.mapError(
+    Effect.andThen(
+      fs.makeDirectory(folder, { recursive: true }),
+      BatchFileWriter.make(fs, { ...batch, file, frame: provider.frame })
+    ),
+    (error) => BatchFailure.unwritable(file, error)
+  )
+}

@@ -1,0 +1,101 @@
+/**
+ * Whether a batch may go to its provider yet: an account may have only so many tokens of a model waiting, and providers say how
+ * many when they refuse.
+ *
+ * @internal
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as BatchJob from "./BatchJob.ts"
+import type * as BatchJobState from "./BatchJobState.ts"
+import type * as BatchRepo from "./BatchRepo.ts"
+
+export interface BatchRoom {
+  /** Tokens of a model that may wait: given, or learned from a refusal; `undefined`: nobody has said. */
+  readonly quotaOf: (model: string) => number | undefined
+  /** Whether the account may have a batch waiting beside those that wait; alone it is tried. */
+  readonly has: (batch: BatchRepo.Batch) => boolean
+  /** Waits until it has room. */
+  readonly admit: (batch: BatchRepo.Batch) => Effect.Effect<void>
+  /** Learns from a refusal, and waits until another batch is back, or for a while; `false`: it is not worth waiting. */
+  readonly refused: (batch: BatchRepo.Batch, message: string) => Effect.Effect<boolean>
+  readonly wasRefused: (batch: BatchRepo.Batch) => boolean
+  /** A batch is back: those that wait look again. */
+  readonly free: () => void
+}
+
+export const make = (options: {
+  /** Tokens of one model that the account may have waiting at the provider, where that is known. */
+  readonly enqueuedTokens: number | undefined
+  readonly polling: BatchJobState.Polling
+  /** The batches that are not over. */
+  readonly open: () => ReadonlyArray<BatchJob.BatchJob>
+}): BatchRoom => {
+  const quotas = new Map<string, number>()
+  const refusals = new Map<number, number>()
+  let room: Deferred.Deferred<void> = Deferred.makeUnsafe()
+
+  const quotaOf = (model: string) => quotas.get(model) ?? options.enqueuedTokens
+  const atProvider = (model: string) =>
+    options.open().filter((job) => job.batch().model === model && job.batch().state === "sent")
+
+  const has = (batch: BatchRepo.Batch): boolean => {
+    const quota = quotaOf(batch.model)
+    const waiting = atProvider(batch.model)
+    return (
+      quota === undefined
+      || waiting.length === 0
+      || waiting.reduce((sum, job) => sum + job.batch().tokens, 0) + batch.tokens <= quota
+    )
+  }
+
+  const admit = (batch: BatchRepo.Batch): Effect.Effect<void> =>
+    Effect.suspend(() => (has(batch) ? Effect.void : Effect.andThen(Deferred.await(room), admit(batch))))
+
+  const refused = Effect.fnUntraced(function* (batch: BatchRepo.Batch, message: string) {
+    const others = atProvider(batch.model)
+    const count = (refusals.get(batch.id) ?? 0) + 1
+    refusals.set(batch.id, count)
+    const limit = limitIn(message)
+    const learned = [
+      ...(limit !== undefined && limit > 0 ? [limit] : []),
+      // It has the room for itself, and is refused time and again: it counts for more there than here.
+      ...(others.length === 0 && count > 2 ? [Math.max(1, Math.floor(batch.tokens / 2))] : [])
+    ]
+    if (learned.length > 0)
+      quotas.set(batch.model, Math.min(quotaOf(batch.model) ?? Number.POSITIVE_INFINITY, ...learned))
+    const quota = quotaOf(batch.model)
+    if (quota !== undefined && batch.tokens > quota && batch.requests > 1) {
+      yield* Effect.logWarning(
+        `batch ${batch.name}: the account may have ${quota} tokens of ${batch.model} waiting, and it has ${batch.tokens}: it is split`
+      )
+      return false
+    }
+    // A single request that never has room is none for a batch.
+    if (batch.requests === 1 && others.length === 0 && count > 3) return false
+    // The provider may count what has just ended for some time on.
+    const pause = Duration.times(Duration.fromInputUnsafe(options.polling.first ?? "1 second"), 5 * count)
+    yield* others.length > 0 ? Deferred.await(room) : Effect.sleep(Duration.min(pause, Duration.minutes(1)))
+    return true
+  })
+
+  return {
+    quotaOf,
+    has,
+    admit,
+    refused,
+    wasRefused: ({ id }) => refusals.has(id),
+    free: () => {
+      const before = room
+      room = Deferred.makeUnsafe()
+      Deferred.doneUnsafe(before, Effect.void)
+    }
+  }
+}
+
+/** The limit that a refusal names. */
+const limitIn = (message: string): number | undefined => {
+  const named = /limit:?\s*([\d,_]+)/i.exec(message)?.[1]
+  return named === undefined ? undefined : Number(named.replace(/[,_]/g, ""))
+}

@@ -1,0 +1,229 @@
+/**
+ * Sends one request by a batch: puts it into the next one, waits for it, or gives the answer that is there.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Attempt from "../client/Attempt.ts"
+import * as Caller from "../client/Caller.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
+import * as Suspension from "../client/Suspension.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import * as TokenCounter from "../model/TokenCounter.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Charge from "../price/Charge.ts"
+import * as Money from "../price/Money.ts"
+import * as Price from "../price/Price.ts"
+import type * as Pricing from "../price/Pricing.ts"
+import * as BatchFailure from "./BatchFailure.ts"
+import type * as BatchLine from "./BatchLine.ts"
+import type * as BatchProvider from "./BatchProvider.ts"
+import type * as BatchQueue from "./BatchQueue.ts"
+
+export interface Options {
+  /** What sends single requests. */
+  readonly next: ModelClient.Service
+  readonly queue: BatchQueue.BatchQueue
+  readonly provider: BatchProvider.BatchProvider
+  readonly pricing: Pricing.Service
+  readonly run: Suspension.Run | undefined
+  readonly expected: ExpectedUsage.ExpectedUsage
+  /** Only requests of these steps. Default: all. */
+  readonly steps: ReadonlyArray<string> | undefined
+  /** How often a request is in a batch before it is sent at once. */
+  readonly tries: number
+}
+
+interface Sender extends Options {
+  /** The row that each answer was given to first, by key: another that asks the same shares it. */
+  readonly delivered: Map<string, string>
+  /** Whether it was said that a request goes in no batch. */
+  warned: boolean
+}
+
+/** A request with what it is known by. */
+interface Asked<R extends ModelRequest.ModelRequest> {
+  readonly request: R
+  /** With what the stack below fills in. */
+  readonly resolved: R
+  /** The hash of its content. */
+  readonly content: string
+  readonly line: BatchLine.New
+}
+
+type Answer<R extends ModelRequest.ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+
+/** Sends by batches; requests of other steps, and those that are not to wait, at once. */
+export const make = (options: Options): ModelClient.Send => {
+  const { next, provider, run, steps } = options
+  const sender: Sender = { ...options, delivered: new Map(), warned: false }
+  return (request) =>
+    Effect.withFiber((fiber) => {
+      const { row, step } = fiber.getRef(Caller.Caller)
+      if (fiber.getRef(Suspension.AtOnce) || (steps !== undefined && !steps.includes(step))) return next.send(request)
+      const resolved = next.resolve(request)
+      const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
+      // A layer above that asks the same again, since the answer was not good enough, wants another.
+      const times = fiber.getRef(Suspension.Row)?.given.get(content) ?? 0
+      const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
+      return ask(sender, { request, resolved, content, line: { key, step, row, tries: 1 } })
+    })
+}
+
+const ask = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<R>): Answer<R> => {
+  const { queue, tries } = sender
+  const { line } = asked
+  return Effect.flatMap(queue.find(line.key), (known) => {
+    if (known?.state === "waiting") return wait(sender, asked)
+    if (known?.state === "answered") return deliver(sender, asked, known)
+    if (known?.state === "failed") return Effect.fail(BatchFailure.decode(known.value!))
+    const again = known === undefined ? asked : { ...asked, line: { ...line, tries: known.tries + 1 } }
+    if (queue.isOver() || again.line.tries > tries) return single(sender, again)
+    return Effect.flatMap(gather(sender, again), (how) =>
+      how === "single" ? Effect.andThen(sayNoBatch(sender, line.step), single(sender, again)) : wait(sender, again)
+    )
+  })
+}
+
+/** Waits for an answer; a row is suspended until it is there. */
+const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<R>): Answer<R> =>
+  Effect.withFiber((fiber) => {
+    const { queue } = sender
+    if (queue.isOver()) return single(sender, asked)
+    const row = fiber.getRef(Suspension.Row)
+    if (row !== undefined) return Suspension.park(row)
+    return Effect.andThen(
+      queue.back(asked.line.key),
+      Effect.suspend(() => ask(sender, asked))
+    )
+  })
+
+/** Sends at once; a row that is suspended for another call will not pay again. */
+const single = <R extends ModelRequest.ModelRequest>({ next, queue }: Sender, { line, request }: Asked<R>): Answer<R> =>
+  Effect.withFiber((fiber) => {
+    const online = Effect.provideService(next.send(request), Suspension.AtOnce, true)
+    return fiber.getRef(Suspension.Row) === undefined || queue.isOver()
+      ? online
+      : Effect.tap(online, (response) => queue.keep({ ...line, value: JSON.stringify(response) }))
+  })
+
+const sayNoBatch = (sender: Sender, step: string): Effect.Effect<void> => {
+  if (sender.warned) return Effect.void
+  sender.warned = true
+  return Effect.logWarning(
+    `a request of step ${step} is none for a batch of ${sender.provider.name} (too large alone, or of another kind): it is asked at once, and so are others like it`
+  )
+}
+
+/** Gives the answer of a batch. */
+const deliver = <R extends ModelRequest.ModelRequest>(
+  { delivered, queue }: Sender,
+  { content, request }: Asked<R>,
+  line: BatchLine.BatchLine
+): Answer<R> =>
+  Effect.withFiber((fiber) => {
+    const kept = Option.flatMap(Option.fromUndefinedOr(line.value), ModelResponse.decode)
+    if (Option.isNone(kept)) return queue.spoiled(line)
+    const response = kept.value as ModelResponse.ResponseTo<R>
+    const refused = ModelFailure.refusal(response) ?? missingVectors(request, response)
+    if (refused !== undefined) return Effect.fail(refused)
+    const row = fiber.getRef(Suspension.Row)
+    if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
+    // A row that is replayed has paid for its answer itself.
+    const { row: number, step } = fiber.getRef(Caller.Caller)
+    const place = `${step}\n${number}`
+    const payer = delivered.get(line.key) ?? place
+    delivered.set(line.key, payer)
+    return Effect.succeed(payer === place ? response : { ...response, origin: "shared" })
+  })
+
+const missingVectors = (
+  request: ModelRequest.ModelRequest,
+  response: ModelResponse.ModelResponse
+): AiError.AiError | undefined =>
+  request._tag === "Embedding"
+  && response._tag === "EmbeddingResponse"
+  && response.vectors.length !== request.inputs.length
+    ? BatchFailure.invalid(`${response.vectors.length} vectors came for ${request.inputs.length} texts`)
+    : undefined
+
+/**
+ * Puts a request into the next batch: `"single"` for one that goes in no batch, `"held"` when the budget has no room until other
+ * requests are back.
+ */
+const gather = <R extends ModelRequest.ModelRequest>(
+  sender: Sender,
+  { line, resolved }: Asked<R>
+): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
+  Effect.withFiber((fiber) => {
+    const { provider } = sender
+    const guard = fiber.getRef(Attempt.Guard)
+    const count = fiber.getRef(TokenCounter.TokenCounter)
+    const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    if (guard === undefined) return add(sender, resolved, line, { at, count, admission: undefined })
+    const admission = guard({ request: resolved, provider: provider.name, startedAt: at, serviceTier: "batch" })
+    // What others hold comes back when their batch does: a row waits for it as for its own answer.
+    const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
+    const row = fiber.getRef(Suspension.Row)
+    return Effect.flatMap(row === undefined ? admission : Effect.raceFirst(admission, held), (admitted) =>
+      admitted === "held"
+        ? Effect.succeed(admitted)
+        : add(sender, admitted.request, line, { at, count, admission: admitted })
+    )
+  })
+
+const add = (
+  sender: Sender,
+  request: ModelRequest.ModelRequest,
+  line: BatchLine.New,
+  {
+    admission,
+    at,
+    count
+  }: { readonly at: number; readonly count: TokenCounter.Count; readonly admission: Attempt.Admission | undefined }
+): Effect.Effect<"gathered" | "single", AiError.AiError> => {
+  const { pricing, provider, queue } = sender
+  const tokens = TokenCounter.inputTokens(count, request)
+  const added = queue.add(request, {
+    ...line,
+    tokens,
+    expected: expectedCost(sender, request, line.step, tokens, at),
+    most: Charge.most(pricing, { request, provider: provider.name, startedAt: at, serviceTier: "batch" }),
+    admission
+  })
+  return Effect.onExitPrimitive(
+    Effect.map(added, (how) => {
+      if (how !== "gathered") admission?.end({ billed: "no" })
+      return how === "single" ? how : ("gathered" as const)
+    }),
+    (exit) => {
+      if (exit._tag === "Failure") admission?.end({ billed: "no" })
+      return undefined
+    }
+  )
+}
+
+const expectedCost = (
+  { expected, pricing, provider }: Sender,
+  request: ModelRequest.ModelRequest,
+  step: string,
+  tokens: number,
+  at: number
+): Money.Money => {
+  const price = Option.getOrUndefined(pricing.lookup({ model: request.model ?? "", provider: provider.name, at }))
+  const usage = {
+    ...Usage.zero,
+    uncachedInput: tokens,
+    output: Math.round(expected.of(step, request).expected)
+  }
+  const service = { serviceTier: "batch", provider: provider.name }
+  return price === undefined ? Money.zero : (Price.cost(price, usage, service) ?? Money.zero)
+}
