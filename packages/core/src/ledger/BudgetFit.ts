@@ -9,22 +9,7 @@ import * as Charge from "../price/Charge.ts"
 import * as Money from "../price/Money.ts"
 import type * as Price from "../price/Price.ts"
 import type * as Pricing from "../price/Pricing.ts"
-
-/** One limit, with what is spent and held of it. */
-export interface Account {
-  readonly name: string
-  /** Whether it counts every step and model. */
-  readonly isForAll: boolean
-  readonly applies: (step: string, model: string) => boolean
-  readonly money: Money.Money | undefined
-  readonly tokens: number | undefined
-  readonly warns: boolean
-  spentMoney: Money.Money
-  spentTokens: number
-  reservedMoney: Money.Money
-  reservedTokens: number
-  warned: boolean
-}
+import type * as BudgetAccount from "./BudgetAccount.ts"
 
 /** Output that a request without a limit gets at most, before the model has shown that it takes more. */
 const MOST_OUTPUT = 4_096
@@ -55,7 +40,7 @@ export interface Claim<R extends ModelRequest.ModelRequest> {
   readonly call: Attempt.Call & { readonly request: R }
   readonly step: string
   readonly model: string
-  readonly own: ReadonlyArray<Account>
+  readonly own: ReadonlyArray<BudgetAccount.BudgetAccount>
   readonly pricing: Pricing.Service
   readonly price: Price.Price | undefined
   /** Its input at most. */
@@ -68,7 +53,7 @@ export interface Claim<R extends ModelRequest.ModelRequest> {
 
 export type Fit<R extends ModelRequest.ModelRequest> =
   | { readonly request: R; readonly hold: Attempt.Held; readonly limited: boolean }
-  | { readonly blocked: Account }
+  | { readonly blocked: BudgetAccount.BudgetAccount }
 
 /** Whether a request fits under all caps, with which output limit, and what has to be held for it. */
 export const fit = <R extends ModelRequest.ModelRequest>({
@@ -122,13 +107,13 @@ export const fit = <R extends ModelRequest.ModelRequest>({
 
 /** Output tokens that fit under all caps beside the input, and the cap that says so. */
 const roomIn = (
-  own: ReadonlyArray<Account>,
+  own: ReadonlyArray<BudgetAccount.BudgetAccount>,
   base: Money.Money,
   rate: Money.Money | undefined,
   input: number
-): { readonly affordable: number; readonly tightest: Account | undefined } => {
+): { readonly affordable: number; readonly tightest: BudgetAccount.BudgetAccount | undefined } => {
   let affordable = Number.POSITIVE_INFINITY
-  let tightest: Account | undefined
+  let tightest: BudgetAccount.BudgetAccount | undefined
   for (const account of own) {
     const money =
       account.money === undefined || rate === undefined

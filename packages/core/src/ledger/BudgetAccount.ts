@@ -1,0 +1,127 @@
+/**
+ * One limit of a budget, with what is spent and held of it.
+ *
+ * @internal
+ */
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Attempt from "../client/Attempt.ts"
+import * as ModelName from "../price/ModelName.ts"
+import * as Money from "../price/Money.ts"
+
+/** How much may be spent, and what happens when it is. */
+export interface Limits {
+  /** USD, as a number or as exact decimal text. */
+  readonly usd?: number | string
+  /** Input and output together. */
+  readonly tokens?: number
+  /** `stop` (the default): a cap; `warn`: one warning, and it goes on. */
+  readonly onExceeded?: "stop" | "warn"
+}
+
+/** Limits for everything, and for single steps and models (by name, dated versions included). */
+export interface Options extends Limits {
+  readonly steps?: { readonly [step: string]: Limits }
+  readonly models?: { readonly [model: string]: Limits }
+}
+
+/** Invalid budget configuration. */
+export class BudgetError extends Schema.TaggedError<BudgetError>()("BudgetError", {
+  message: Schema.String
+}) {}
+
+export interface BudgetAccount {
+  readonly name: string
+  /** Whether it counts every step and model. */
+  readonly isForAll: boolean
+  readonly applies: (step: string, model: string) => boolean
+  readonly money: Money.Money | undefined
+  readonly tokens: number | undefined
+  readonly warns: boolean
+  spentMoney: Money.Money
+  spentTokens: number
+  reservedMoney: Money.Money
+  reservedTokens: number
+  warned: boolean
+}
+
+/** The accounts of a budget. Throws a `BudgetError` for amounts that are none. */
+export const all = (options: Options): ReadonlyArray<BudgetAccount> =>
+  [
+    make("the budget", options, undefined),
+    ...Object.entries(options.steps ?? {}).map(([name, limits]) =>
+      make(`the budget of step ${name}`, limits, (step) => step === name)
+    ),
+    ...Object.entries(options.models ?? {}).map(([name, limits]) =>
+      make(`the budget of model ${name}`, limits, (_, model) =>
+        ModelName.isVersionOf(ModelName.withoutPrefix(model), ModelName.withoutPrefix(name))
+      )
+    )
+  ].filter((account) => account !== undefined)
+
+const make = (
+  name: string,
+  limits: Limits,
+  applies: BudgetAccount["applies"] | undefined
+): BudgetAccount | undefined => {
+  if (limits.usd === undefined && limits.tokens === undefined) return undefined
+  const money = limits.usd === undefined ? undefined : Option.getOrUndefined(Money.fromUsd(String(limits.usd)))
+  if (
+    (limits.usd !== undefined && (money === undefined || money < Money.zero))
+    || (limits.tokens !== undefined && !(limits.tokens >= 0))
+  ) {
+    throw new BudgetError({
+      message: `${name}: ${limits.usd ?? limits.tokens} is not an amount: write { usd: 5 }, { usd: "0.05" } or { tokens: 200000 }`
+    })
+  }
+  return {
+    name,
+    isForAll: applies === undefined,
+    applies: applies ?? (() => true),
+    money,
+    tokens: limits.tokens,
+    warns: limits.onExceeded === "warn",
+    spentMoney: Money.zero,
+    spentTokens: 0,
+    reservedMoney: Money.zero,
+    reservedTokens: 0,
+    warned: false
+  }
+}
+
+/** Holds an amount of each account. */
+export const hold = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held): void => {
+  for (const account of accounts) {
+    account.reservedMoney += held.money
+    account.reservedTokens += held.tokens
+  }
+}
+
+/** Gives back what was held. */
+export const release = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held): void => {
+  for (const account of accounts) {
+    account.reservedMoney -= held.money
+    account.reservedTokens -= held.tokens
+  }
+}
+
+/** Charges each account with what was spent. */
+export const spend = (accounts: ReadonlyArray<BudgetAccount>, money: Money.Money, tokens: number): void => {
+  for (const account of accounts) {
+    account.spentMoney += money
+    account.spentTokens += tokens
+  }
+}
+
+export const isSpent = (account: BudgetAccount): boolean =>
+  (account.money !== undefined && account.spentMoney >= account.money)
+  || (account.tokens !== undefined && account.spentTokens >= account.tokens)
+
+/** How much of it is spent, in words. */
+export const standing = (account: BudgetAccount): string =>
+  [
+    ...(account.money === undefined
+      ? []
+      : [`of ${Money.format(account.money)} is at ${Money.format(account.spentMoney)}`]),
+    ...(account.tokens === undefined ? [] : [`of ${account.tokens} tokens is at ${account.spentTokens}`])
+  ].join(" and ")

@@ -1,0 +1,243 @@
+/**
+ * Stands before every attempt: holds the most that it can cost, makes it wait or refuses it, and charges what it has used.
+ *
+ * @internal
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Attempt from "../client/Attempt.ts"
+import * as Caller from "../client/Caller.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as Usage from "../model/Usage.ts"
+import * as Charge from "../price/Charge.ts"
+import * as Money from "../price/Money.ts"
+import * as Price from "../price/Price.ts"
+import * as Pricing from "../price/Pricing.ts"
+import * as BudgetAccount from "./BudgetAccount.ts"
+import * as BudgetFit from "./BudgetFit.ts"
+
+/** What the calls under a budget share. */
+export interface State {
+  readonly pricing: Pricing.Service
+  readonly accounts: ReadonlyArray<BudgetAccount.BudgetAccount>
+  /** By step and model. */
+  readonly learned: Map<string, BudgetFit.Learned>
+  /** By provider and model. */
+  readonly scouted: Map<string, BudgetFit.Scouted>
+  /** Calls that wait until others give back. */
+  waiting: Array<Deferred.Deferred<void>>
+}
+
+export const makeState = (pricing: Pricing.Service, accounts: State["accounts"]): State => ({
+  pricing,
+  accounts,
+  learned: new Map(),
+  scouted: new Map(),
+  waiting: []
+})
+
+/** Calls that wait look again. */
+export const wake = (state: State): void => {
+  const all = state.waiting
+  state.waiting = []
+  for (const one of all) Deferred.doneUnsafe(one, Effect.void)
+}
+
+/** Charges what a call of a step to a model has used. */
+export const spend = (state: State, step: string, model: string, money: Money.Money, tokens: number): void =>
+  BudgetAccount.spend(
+    state.accounts.filter((account) => account.applies(step, model)),
+    money,
+    tokens
+  )
+
+/** The guard of a budget. */
+export const make =
+  (state: State): Attempt.Guard =>
+  (call) =>
+    Effect.withFiber((fiber) => {
+      const { accounts, pricing } = state
+      const { step } = fiber.getRef(Caller.Caller)
+      const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
+      const model = call.request.model ?? ""
+      const own = accounts.filter((account) => !account.warns && account.applies(step, model))
+      const price = Charge.priceOf(pricing, call)
+      const input = Charge.inputOf(call.request, call.provider, price)
+      const scout = remembered(state.scouted, `${call.provider}\n${model}`, (): BudgetFit.Scouted => ({
+        answered: false,
+        alone: false
+      }))
+      const problem = own.length === 0 ? undefined : unboundedBy(pricing, call, price, input, own)
+      if (problem !== undefined) return Effect.fail(refused(problem, false))
+      const claim: BudgetFit.Claim<typeof call.request> = {
+        call,
+        step,
+        model,
+        own,
+        pricing,
+        price,
+        input: input.tokens,
+        known: remembered(state.learned, `${step}\n${model}`, () => ({
+          output: expected.learned(step, model)?.most ?? 0
+        })),
+        usual: Math.ceil(expected.of(step, call.request).high),
+        scout
+      }
+      const warnings = exceeded(accounts)
+      return warnings.length === 0
+        ? admit(state, claim)
+        : Effect.andThen(
+            Effect.forEach(warnings, (text) => Effect.logWarning(text), { discard: true }),
+            Effect.suspend(() => admit(state, claim))
+          )
+    })
+
+/** What is said once of accounts that are spent and only warn. */
+const exceeded = (accounts: State["accounts"]): ReadonlyArray<string> =>
+  accounts.flatMap((account) => {
+    if (!account.warns || account.warned || !BudgetAccount.isSpent(account)) return []
+    account.warned = true
+    return [`${account.name} ${BudgetAccount.standing(account)}; it only warns, and the run goes on`]
+  })
+
+/** Lets a call through with what is held for it, or makes it wait for others, or refuses it. */
+const admit = <R extends ModelRequest.ModelRequest>(
+  state: State,
+  claim: BudgetFit.Claim<R>
+): Effect.Effect<Attempt.Admission<R>, AiError.AiError> => {
+  const { call, model, own, scout } = claim
+  const hasMoney = own.some((account) => account.money !== undefined)
+  if (hasMoney && scout.unpriced !== undefined) {
+    const words = `no price is known for ${scout.unpriced}, which ${call.provider} answers ${model} with, so no budget in money can hold`
+    return Effect.fail(refused(words, false))
+  }
+  // A model that has not answered yet may charge anything: its first call goes alone. A batch goes as a whole.
+  const isScout = hasMoney && !scout.answered && call.serviceTier !== "batch"
+  if (isScout && scout.alone) return waitForOthers(state, claim)
+  const fitted = BudgetFit.fit(claim)
+  if ("blocked" in fitted) {
+    const { blocked } = fitted
+    return blocked.reservedMoney === Money.zero && blocked.reservedTokens === 0
+      ? Effect.fail(refused(`${blocked.name} ${BudgetAccount.standing(blocked)}: nothing more fits`, true))
+      : waitForOthers(state, claim)
+  }
+  const { hold, limited, request } = fitted
+  if (isScout) scout.alone = true
+  BudgetAccount.hold(own, hold)
+  const { known, price, step } = claim
+  const end = settler(state, { step, model, price, hold, known, own, scout, isScout, call: { ...call, request } })
+  return Effect.succeed({ request, held: hold, limited, end })
+}
+
+const waitForOthers = <R extends ModelRequest.ModelRequest>(state: State, claim: BudgetFit.Claim<R>) => {
+  const turn: Deferred.Deferred<void> = Deferred.makeUnsafe()
+  state.waiting.push(turn)
+  return Effect.flatMap(Effect.interruptible(Deferred.await(turn)), () => admit(state, claim))
+}
+
+/** Replaces what was held by what was used, once. It holds on to nothing of the request, which may be long gone by then. */
+const settler = (state: State, held: Held): ((ended: Attempt.Ended) => void) => {
+  let settled = false
+  return (ended) => {
+    if (settled) return
+    settled = true
+    const { hold, model, own, scout, step } = held
+    let used = hold
+    try {
+      used = usedBy(state.pricing, ended, held)
+    } finally {
+      if (held.isScout) scout.alone = false
+      BudgetAccount.release(own, hold)
+      spend(state, step, model, used.money, used.tokens)
+      wake(state)
+    }
+  }
+}
+
+const remembered = <A>(map: Map<string, A>, key: string, make: () => A): A => {
+  let known = map.get(key)
+  if (known === undefined) map.set(key, (known = make()))
+  return known
+}
+
+/** Why no cap can hold for a call; `undefined`: one can. */
+const unboundedBy = (
+  pricing: Pricing.Service,
+  call: Attempt.Call,
+  price: Price.Price | undefined,
+  input: Charge.Input,
+  own: ReadonlyArray<BudgetAccount.BudgetAccount>
+): string | undefined => {
+  const model = call.request.model ?? ""
+  const hasMoney = own.some((account) => account.money !== undefined)
+  if (hasMoney && price === undefined) {
+    return `no price is known for ${call.provider} model ${model}, so no budget in money can hold. ${Pricing.advice(pricing, { at: call.startedAt, model, provider: call.provider })}`
+  }
+  if (input.unbounded !== undefined) {
+    return `no budget can hold for ${model}: how many tokens ${input.unbounded} is, no rule says. Leave it out, or run without a budget`
+  }
+  const tier = Charge.serviceOf(call)
+  return hasMoney && price !== undefined && !Price.hasService(price, tier)
+    ? `no price is known for ${call.provider} model ${model} in service tier ${tier.serviceTier}, so no budget in money can hold`
+    : undefined
+}
+
+/** What is known of a call while the most that it can cost is held. */
+interface Held {
+  readonly step: string
+  readonly model: string
+  readonly call: Attempt.Call
+  readonly price: Price.Price | undefined
+  readonly hold: Attempt.Held
+  readonly known: BudgetFit.Learned
+  readonly own: ReadonlyArray<BudgetAccount.BudgetAccount>
+  readonly scout: BudgetFit.Scouted
+  readonly isScout: boolean
+}
+
+/** What an attempt has used, and what it teaches; what cannot be known is charged as it was held. */
+const usedBy = (
+  pricing: Pricing.Service,
+  ended: Attempt.Ended,
+  { call, hold, known, price, scout }: Held
+): Attempt.Held => {
+  const { billed, error, response } = ended
+  const largest = error === undefined ? undefined : ModelFailure.outputLimit(error)
+  if (largest !== undefined && ModelFailure.kind(error!) !== "overflow")
+    scout.ceiling = Math.min(scout.ceiling ?? largest, largest)
+  if (response === undefined) {
+    const counted = error === undefined ? undefined : ModelFailure.usageOf(error)
+    if (counted === undefined) return billed === "no" ? { money: Money.zero, tokens: 0 } : hold
+    const { cost } = Charge.ended(pricing, call, ended, () => Charge.most(pricing, call))
+    return { money: price === undefined ? Money.zero : (cost ?? hold.money), tokens: Usage.totalTokens(counted) }
+  }
+  scout.answered = true
+  if (ModelResponse.isTruncated(response) && call.request._tag === "Completion") {
+    known.output = Math.max(known.output, call.request.settings.maxTokens ?? 0)
+  }
+  const { cost, estimated, usage } = Charge.ended(pricing, call, ended, () => Charge.most(pricing, call))
+  if (usage === undefined) return hold
+  const tokens = Usage.totalTokens(usage)
+  if (estimated !== true) known.output = Math.max(known.output, Usage.outputTokens(usage))
+  if (price === undefined) return { money: Money.zero, tokens }
+  if (cost === undefined) {
+    scout.unpriced =
+      response.serviceTier === undefined
+        ? response.model
+        : `the service tier ${response.serviceTier} of ${response.model}`
+  }
+  return { money: cost ?? hold.money, tokens }
+}
+
+const refused = (description: string, reached: boolean): AiError.AiError =>
+  AiError.make({
+    module: "Budget",
+    method: "send",
+    reason: new AiError.QuotaExhaustedError({
+      metadata: { description, [ModelFailure.budgetKey]: true, [ModelFailure.reachedKey]: reached } as never
+    })
+  })
