@@ -40,10 +40,7 @@
 import type * as AiError from "effect/ai/AiError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
-import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
 import * as Caller from "../client/Caller.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
@@ -51,14 +48,11 @@ import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as Varying from "../flow/Varying.ts"
-import * as ExpectedUsage from "../model/ExpectedUsage.ts"
-import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
-import * as RequestKey from "../model/RequestKey.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
-import type * as ReuseRepo from "../semantic/ReuseRepo.ts"
 import * as Store from "../store/Store.ts"
+import * as PackedPrompt from "./PackedPrompt.ts"
 import * as PackPrompt from "./PackPrompt.ts"
 import * as PackShares from "./PackShares.ts"
 import * as PackSize from "./PackSize.ts"
@@ -76,34 +70,6 @@ export const NAME = "Pack"
 /** Scopes that are remembered: where every row has its own, nothing is packed. */
 const SCOPES = 10_000
 
-/** Share of the prompts of which one text is asked alone too, where a step does not say. */
-export const AUDIT = 0.05
-
-type Response = ModelResponse.CompletionResponse
-
-/** A row's request that waits for others. */
-interface Asking extends Request.Request<Response, AiError.AiError> {
-  readonly _tag: "Asking"
-  readonly request: ModelRequest.Completion
-  /** With what the stack below fills in, and a mark for its text. */
-  readonly template: ModelRequest.Completion
-  readonly text: string
-  readonly pack: Varying.Pack
-  readonly scope: Scope
-}
-
-/** Texts that may be asked together. */
-interface Scope {
-  readonly step: string
-  readonly size: PackSize.PackSize
-  readonly books: PackShares.PackBooks
-  isAudited: boolean
-}
-
-const Asking = Request.tagged<Asking>("Asking")
-
-type Entry = Request.Entry<Asking>
-
 /** Asks the texts of steps that say `pack` together. */
 export const layer = (
   options: Options = {}
@@ -112,211 +78,18 @@ export const layer = (
   return ModelClient.middlewareEffect((next) => make(next, options), { name: NAME })
 }
 
+/** A request that may be packed. */
+interface Packable {
+  readonly request: ModelRequest.Completion
+  readonly template: ModelRequest.Completion
+  readonly text: string
+  readonly pack: Varying.Pack
+}
+
 const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Options) {
-  const { reuse } = yield* Store.Store
-  const run = yield* Suspension.Run
   const maxTokens = options.maxTokens ?? 8_000
-  const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
-  const scopes = new Map<string, Scope>()
-
   const warn = LayerEvent.once()
-
-  /** What an answer says, as it is compared with another. */
-  const keyOf = (text: string, step: string, pack: Varying.Pack) =>
-    Effect.suspend(() => {
-      let failure: unknown
-      const key = Varying.answerKey(text, pack.answer, RequestKey.canonical, (error) => (failure = error))
-      return failure === undefined
-        ? Effect.succeed(key)
-        : Effect.as(warn(Varying.answerFailed(step, "pack", failure), `answer ${step}`), key)
-    })
-
-  /** Asks for the answers to some texts together. */
-  const together = (template: ModelRequest.Completion, texts: ReadonlyArray<string>) =>
-    next.send(PackPrompt.make(template, texts)).pipe(
-      Varying.provide({ text: PackPrompt.list(texts) }),
-      Effect.updateService(ExpectedUsage.ExpectedUsage, (usage) => ExpectedUsage.forTexts(usage, texts.length)),
-      quietly,
-      Effect.map((response) => ({
-        response,
-        answers: PackPrompt.read(response, texts.length, template.responseFormat)
-      }))
-    )
-
-  /** A row's request by itself, in the row's own context. */
-  const alone = (entry: Entry) =>
-    Effect.provideContext(
-      Effect.exit(
-        Effect.map(next.send(entry.request.request), (response) =>
-          entry.request.scope.books.single(entry.request.request, response)
-        )
-      ),
-      entry.context
-    )
-
-  const single = (entry: Entry) => Effect.map(alone(entry), (exit) => entry.completeUnsafe(exit))
-
-  const ask = (entries: ReadonlyArray<Entry>, isWhole: boolean): Effect.Effect<void> => {
-    const [first] = entries
-    if (first === undefined) return Effect.void
-    if (entries.length === 1) return single(first)
-    const texts = entries.map(({ request }) => request.text)
-    const { pack, scope } = first.request
-    const note = (packed: Omit<ReuseRepo.Packed, "size">) => {
-      const doubt = scope.size.record({ size: entries.length, ...packed }, isWhole)
-      return doubt === undefined ? Effect.void : Effect.logWarning(doubt)
-    }
-    const halve = Effect.suspend(() => {
-      const middle = Math.ceil(entries.length / 2)
-      return Effect.andThen(
-        note({ answered: 0, compared: 0, agreed: 0 }),
-        Effect.forEach([entries.slice(0, middle), entries.slice(middle)], (half) => ask(half, false), {
-          concurrency: "unbounded",
-          discard: true
-        })
-      )
-    })
-    return Effect.gen(function* () {
-      const asked = yield* Effect.exit(Effect.provideContext(together(first.request.template, texts), first.context))
-      if (Exit.isFailure(asked)) {
-        const failed = asked.cause.reasons.find((reason) => reason._tag === "Fail")
-        if (failed !== undefined && isTrouble(failed.error)) return yield* halve
-        for (const entry of entries) entry.completeUnsafe(Exit.failCause(asked.cause))
-        return
-      }
-      const { response } = asked.value
-      const answers = asked.value.answers?.map((answer, at) =>
-        answer !== undefined && acceptOf(entries[at]!)(PackShares.withText(response, answer)) === undefined
-          ? answer
-          : undefined
-      )
-      const answered = answers?.filter((answer) => answer !== undefined).length ?? 0
-      if (answered === 0) scope.books.waste(response.usage)
-      if (answers === undefined) return yield* halve
-      const shares = scope.books.shares(
-        first.request.template,
-        entries.map(({ request }) => request),
-        answers,
-        response
-      )
-      const rate = pack.audit ?? AUDIT
-      const isAudit = answered > 0 && rate > 0 && (!scope.isAudited || (yield* Random.next) < rate)
-      if (isAudit) scope.isAudited = true
-      const audited = isAudit ? yield* pick(shares) : -1
-      let agreed = 0
-      let compared = 0
-      yield* Effect.forEach(
-        entries,
-        (entry, at) => {
-          const share = shares[at]
-          if (share === undefined) return single(entry)
-          if (at !== audited) {
-            entry.completeUnsafe(Exit.succeed(share))
-            return Effect.void
-          }
-          return Effect.gen(function* () {
-            const exit = yield* alone(entry)
-            if (Exit.isFailure(exit)) return entry.completeUnsafe(Exit.succeed(share))
-            scope.books.waste(share.usage)
-            compared++
-            const [own, other] = [
-              yield* keyOf(ModelResponse.text(exit.value), scope.step, pack),
-              yield* keyOf(ModelResponse.text(share), scope.step, pack)
-            ]
-            if (own === other) agreed++
-            entry.completeUnsafe(exit)
-          })
-        },
-        { concurrency: "unbounded", discard: true }
-      )
-      yield* note({ answered, compared, agreed })
-    })
-  }
-
-  const resolvers = new Map<number, RequestResolver.RequestResolver<Asking>>()
-  const resolverOf = (size: number) => {
-    let resolver = resolvers.get(size)
-    if (resolver === undefined) {
-      resolver = RequestResolver.makeGrouped<Asking, string>({
-        key: ({ request }) => request.scope.size.key,
-        resolver: (entries) =>
-          Effect.forEach(cut(entries, maxTokens), (group) => ask(group, true), {
-            concurrency: "unbounded",
-            discard: true
-          })
-      }).pipe(RequestResolver.setDelay(options.wait ?? "100 millis"), RequestResolver.batchN(size))
-      resolvers.set(size, resolver)
-    }
-    return resolver
-  }
-
-  const pack = (
-    request: ModelRequest.Completion,
-    {
-      pack,
-      text,
-      template
-    }: {
-      readonly text: string
-      readonly template: ModelRequest.Completion
-      readonly pack: Varying.Pack
-    }
-  ): Effect.Effect<Response, AiError.AiError> =>
-    Effect.gen(function* () {
-      const { step } = yield* Caller.Caller
-      const key = PackSize.keyOf(step, template)
-      let scope = scopes.get(key)
-      if (scope === undefined) {
-        const known = yield* Effect.orElseSucceed(reuse.packs(key), () => [])
-        const asker = { run: run?.id ?? 0, flow: run?.flow ?? "", step }
-        scope = scopes.get(key) ?? {
-          step,
-          size: PackSize.make({ key, step, pack, known, record: (packed) => reuse.recordPack(asker, key, packed) }),
-          books: PackShares.make(baseline),
-          isAudited: false
-        }
-        scopes.set(key, scope)
-        if (scopes.size > SCOPES) scopes.delete(scopes.keys().next().value!)
-      }
-      const { size } = scope
-      const asking = { request, template, text, pack, scope }
-      for (;;) {
-        const standing = size.standing()
-        switch (standing._tag) {
-          case "Known":
-            return standing.size === 1
-              ? scope.books.single(request, yield* next.send(request))
-              : yield* Effect.request(Asking(asking), resolverOf(standing.size))
-          case "Sample":
-            return yield* size.sampled(
-              text,
-              Effect.gen(function* () {
-                const response = asking.scope.books.single(request, yield* next.send(request))
-                return { response, key: yield* keyOf(ModelResponse.text(response), step, pack) }
-              })
-            )
-          case "Trial": {
-            const tried = yield* Effect.result(
-              size.trial((texts) =>
-                together(template, texts).pipe(
-                  Effect.flatMap(({ answers, response }) => {
-                    asking.scope.books.waste(response.usage)
-                    return Effect.forEach(texts, (_, at) =>
-                      answers?.[at] === undefined ? Effect.undefined : keyOf(answers[at], step, pack)
-                    )
-                  }),
-                  Effect.catch((error) =>
-                    isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error)
-                  )
-                )
-              )
-            )
-            // A row does not fail for a trial: it is asked alone, and another row tries again.
-            if (tried._tag === "Failure") return asking.scope.books.single(request, yield* next.send(request))
-          }
-        }
-      }
-    })
+  const pack = packer({ next, warn }, yield* scopesOf(next), resolversOf({ next, warn }, maxTokens, options.wait))
 
   const send: ModelClient.Send = (request) =>
     Effect.withFiber((fiber) => {
@@ -339,7 +112,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
         )
       return typeof template === "string"
         ? next.send(request)
-        : (pack(completion, { text, template, pack: varying.pack }) as Effect.Effect<
+        : (pack({ request: completion, text, template, pack: varying.pack }) as Effect.Effect<
             ModelResponse.ResponseTo<typeof request>,
             AiError.AiError
           >)
@@ -347,27 +120,111 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
   return send
 })
 
-/** Whatever comes is looked at here; and what asks is not one row that could be put down. */
-const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  effect.pipe(
-    Effect.provideService(ModelClient.Accept, () => undefined),
-    Effect.provideService(Suspension.Row, undefined)
+/** The scopes of a stack, with what earlier runs have found of their sizes. */
+const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
+  const { reuse } = yield* Store.Store
+  const run = yield* Suspension.Run
+  const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
+  const scopes = new Map<string, PackedPrompt.Scope>()
+  return Effect.fnUntraced(function* (step: string, { pack, template }: Packable) {
+    const key = PackSize.keyOf(step, template)
+    const before = scopes.get(key)
+    if (before !== undefined) return before
+    const known = yield* Effect.orElseSucceed(reuse.packs(key), () => [])
+    const asker = { run: run?.id ?? 0, flow: run?.flow ?? "", step }
+    const scope = scopes.get(key) ?? {
+      step,
+      size: PackSize.make({ key, step, pack, known, record: (packed) => reuse.recordPack(asker, key, packed) }),
+      books: PackShares.make(baseline),
+      isAudited: false
+    }
+    scopes.set(key, scope)
+    if (scopes.size > SCOPES) scopes.delete(scopes.keys().next().value!)
+    return scope
+  })
+})
+
+/** What gathers the requests of a scope into prompts of a size. */
+const resolversOf = (sender: PackedPrompt.Sender, maxTokens: number, wait: Duration.Input = "100 millis") => {
+  const resolvers = new Map<number, RequestResolver.RequestResolver<PackedPrompt.Asking>>()
+  return (size: number) => {
+    let resolver = resolvers.get(size)
+    if (resolver === undefined) {
+      resolver = RequestResolver.makeGrouped<PackedPrompt.Asking, string>({
+        key: ({ request }) => request.scope.size.key,
+        resolver: (entries) =>
+          Effect.forEach(cut(entries, maxTokens), (group) => PackedPrompt.ask(sender, group, true), {
+            concurrency: "unbounded",
+            discard: true
+          })
+      }).pipe(RequestResolver.setDelay(wait), RequestResolver.batchN(size))
+      resolvers.set(size, resolver)
+    }
+    return resolver
+  }
+}
+
+/** Asks for a row's answer: in a prompt of the size that is known, or as a part of finding it. */
+const packer =
+  (
+    sender: PackedPrompt.Sender,
+    scopeOf: (step: string, packable: Packable) => Effect.Effect<PackedPrompt.Scope>,
+    resolverOf: (size: number) => RequestResolver.RequestResolver<PackedPrompt.Asking>
+  ) =>
+  (packable: Packable): Effect.Effect<PackedPrompt.Response, AiError.AiError> =>
+    Effect.gen(function* () {
+      const { request, text } = packable
+      const { step } = yield* Caller.Caller
+      const scope = yield* scopeOf(step, packable)
+      const alone = Effect.map(sender.next.send(request), (response) => scope.books.single(request, response))
+      for (;;) {
+        const standing = scope.size.standing()
+        switch (standing._tag) {
+          case "Known":
+            return standing.size === 1
+              ? yield* alone
+              : yield* Effect.request(PackedPrompt.Asking({ ...packable, scope }), resolverOf(standing.size))
+          case "Sample":
+            return yield* scope.size.sampled(text, sampled(sender, alone, step, packable.pack))
+          case "Trial":
+            // A row does not fail for a trial: it is asked alone, and another row tries again.
+            if ((yield* Effect.result(trial(sender, scope, packable)))._tag === "Failure") return yield* alone
+        }
+      }
+    })
+
+const sampled = (
+  sender: PackedPrompt.Sender,
+  alone: Effect.Effect<PackedPrompt.Response, AiError.AiError>,
+  step: string,
+  pack: Varying.Pack
+) =>
+  Effect.flatMap(alone, (response) =>
+    Effect.map(PackedPrompt.keyOf(sender, ModelResponse.text(response), step, pack), (key) => ({ response, key }))
   )
 
-const acceptOf = (entry: Entry): ((response: ModelResponse.ModelResponse) => string | undefined) => {
-  const accept = entry.context.mapUnsafe.get(ModelClient.Accept.key) as typeof ModelClient.Accept.Service | undefined
-  return accept ?? (() => undefined)
-}
-
-/** Whether smaller prompts may fare better. */
-const isTrouble = (error: AiError.AiError): boolean => {
-  const kind = ModelFailure.kind(error)
-  return kind === "output" || kind === "overflow" || kind === "refused" || kind === "final"
-}
+/** Tries sizes on the texts of the sample; a prompt in trouble has no answers. */
+const trial = (sender: PackedPrompt.Sender, scope: PackedPrompt.Scope, { pack, template }: Packable) =>
+  scope.size.trial((texts) =>
+    PackedPrompt.together(sender, template, texts).pipe(
+      Effect.flatMap(({ answers, response }) => {
+        scope.books.waste(response.usage)
+        return Effect.forEach(texts, (_, at) =>
+          answers?.[at] === undefined ? Effect.undefined : PackedPrompt.keyOf(sender, answers[at], scope.step, pack)
+        )
+      }),
+      Effect.catch((error) =>
+        PackedPrompt.isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error)
+      )
+    )
+  )
 
 /** Groups whose texts keep within a number of tokens. */
-const cut = (entries: ReadonlyArray<Entry>, maxTokens: number): ReadonlyArray<ReadonlyArray<Entry>> => {
-  const groups: Array<Array<Entry>> = []
+const cut = (
+  entries: ReadonlyArray<PackedPrompt.Entry>,
+  maxTokens: number
+): ReadonlyArray<ReadonlyArray<PackedPrompt.Entry>> => {
+  const groups: Array<Array<PackedPrompt.Entry>> = []
   let left = 0
   for (const entry of entries) {
     const tokens = TokenCounter.estimate(entry.request.text)
@@ -379,10 +236,4 @@ const cut = (entries: ReadonlyArray<Entry>, maxTokens: number): ReadonlyArray<Re
     left -= tokens
   }
   return groups
-}
-
-/** The position of one of those that are there, by chance. */
-const pick = (items: ReadonlyArray<unknown>): Effect.Effect<number> => {
-  const there = items.flatMap((item, at) => (item === undefined ? [] : [at]))
-  return Effect.map(Random.nextIntBetween(0, there.length - 1), (at) => there[at]!)
 }

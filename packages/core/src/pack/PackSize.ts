@@ -63,8 +63,10 @@ const isEnough = (
 type Tried = ReadonlyMap<number, Pick<ReuseRepo.Packed, "agreed" | "compared">>
 
 /** What is known of sizes well enough. */
-const triedIn = (known: ReadonlyArray<ReuseRepo.Packed>) =>
-  new Map(known.filter(({ compared }) => compared >= SAMPLE / 2).map((packed) => [packed.size, packed]))
+const triedIn = (known: ReadonlyArray<ReuseRepo.Packed>): Sizes["tried"] =>
+  new Map<number, Pick<ReuseRepo.Packed, "agreed" | "compared">>(
+    known.filter(({ compared }) => compared >= SAMPLE / 2).map((packed) => [packed.size, packed])
+  )
 
 /** The largest size that is known to do, one alone when all are known not to; `undefined`: it has to be tried. */
 const largest = (tried: Tried, pack: Varying.Pack): number | undefined => {
@@ -80,103 +82,138 @@ const largest = (tried: Tried, pack: Varying.Pack): number | undefined => {
 export const settled = (known: ReadonlyArray<ReuseRepo.Packed>, pack: Varying.Pack): number | undefined =>
   pack.size === "auto" ? largest(triedIn(known), pack) : pack.size
 
-export const make = (options: {
+interface Options {
   readonly key: string
   readonly step: string
   readonly pack: Varying.Pack
   readonly known: ReadonlyArray<ReuseRepo.Packed>
   readonly record: (packed: ReuseRepo.Packed) => void
-}): PackSize => {
-  const { key, pack, record, step } = options
-  const minAgreement = pack.minAgreement ?? AGREEMENT
-  const tried = triedIn(options.known)
-  let size = settled(options.known, pack)
-  const sample: Array<Sampled> = []
-  let asked = 0
-  let idle = Deferred.makeUnsafe<void>()
-  const turn = Semaphore.makeUnsafe(1)
-  let audits = { agreed: 0, compared: 0 }
-  let failures = 0
-  let said = false
+}
 
+/** What is known of the sizes of a scope. */
+interface Sizes {
+  readonly tried: Map<number, Pick<ReuseRepo.Packed, "agreed" | "compared">>
+  /** `undefined`: it has to be found. */
+  size: number | undefined
+}
+
+export const make = (options: Options): PackSize => {
+  const { key, known, pack } = options
+  const sizes: Sizes = { tried: triedIn(known), size: settled(known, pack) }
+  const sample = makeSample()
+  const turn = Semaphore.makeUnsafe(1)
   return {
     key,
     standing: () =>
-      size !== undefined
-        ? { _tag: "Known", size }
-        : sample.length + asked < SAMPLE
-          ? { _tag: "Sample" }
-          : { _tag: "Trial" },
-    sampled: (text, ask) =>
-      Effect.suspend(() => {
-        asked++
-        return Effect.onExitPrimitive(
-          Effect.map(ask, ({ key, response }) => {
-            sample.push({ text, key })
-            return response
-          }),
-          () => {
-            asked--
-            if (asked === 0) {
-              Deferred.doneUnsafe(idle, Effect.void)
-              idle = Deferred.makeUnsafe()
-            }
-            return undefined
-          }
-        )
-      }),
+      sizes.size !== undefined
+        ? { _tag: "Known", size: sizes.size }
+        : sample.isFull()
+          ? { _tag: "Trial" }
+          : { _tag: "Sample" },
+    sampled: sample.add,
     trial: (ask) =>
-      Effect.suspend(() => {
+      Effect.suspend(() =>
         // What failed is made up for by another text.
-        if (asked > 0) return Deferred.await(idle)
-        return turn.withPermit(
-          Effect.gen(function* () {
-            for (const candidate of SIZES) {
-              if (size !== undefined || sample.length < SAMPLE) return
-              if (tried.has(candidate)) continue
-              const groups = Array.from({ length: SAMPLE / candidate }, (_, at) =>
-                sample.slice(at * candidate, (at + 1) * candidate)
-              )
-              const fared = yield* Effect.forEach(
-                groups,
-                (group) =>
-                  Effect.map(ask(group.map(({ text }) => text)), (answers): ReuseRepo.Packed => ({
-                    size: candidate,
-                    answered: answers.filter((answer) => answer !== undefined).length,
-                    compared: group.length,
-                    agreed: group.filter(({ key }, at) => key === answers[at]).length
-                  })),
-                { concurrency: "unbounded" }
-              )
-              fared.forEach(record)
-              const agreed = fared.reduce((sum, one) => sum + one.agreed, 0)
-              tried.set(candidate, { size: candidate, answered: 0, compared: SAMPLE, agreed })
-              size = largest(tried, pack)
-            }
-          })
-        )
-      }),
-    record: (packed, isWhole) => {
-      record(packed)
-      if (!isWhole) return undefined
-      failures = packed.answered === 0 ? failures + 1 : 0
-      audits = { agreed: audits.agreed + packed.agreed, compared: audits.compared + packed.compared }
-      const disagreed = audits.compared - audits.agreed
-      const isWorse = ErrorBound.interval(disagreed, audits.compared)[0] > 1 - minAgreement
-      if (said || size === undefined || size === 1 || (!isWorse && failures < 3)) return undefined
-      const found = isWorse
-        ? `of ${audits.compared} answers from prompts of ${size} only ${audits.agreed} agree with single ones`
-        : `${failures} prompts after each other had no usable answer`
-      if (pack.size !== "auto") {
-        said = true
-        return `step ${step}: ${found}: take a smaller \`pack.size\`, or "auto"`
-      }
-      const was = size
-      tried.set(size, { size, answered: 0, compared: SAMPLE, agreed: 0 })
-      size = largest(tried, pack)
-      audits = { agreed: 0, compared: 0 }
-      failures = 0
-      return `step ${step}: ${found}: ${size === undefined ? `smaller prompts than ${was} are tried` : size === 1 ? "texts are asked alone from here on" : `they have ${size} texts from here on`}`
+        sample.isAsked() ? sample.idle : turn.withPermit(tryAll(options, sizes, sample.texts, ask))
+      ),
+    record: recorder(options, sizes)
+  }
+}
+
+/** The texts that are asked alone before sizes are tried. */
+const makeSample = () => {
+  const texts: Array<Sampled> = []
+  let asked = 0
+  let idle = Deferred.makeUnsafe<void>()
+  const add: PackSize["sampled"] = (text, ask) =>
+    Effect.suspend(() => {
+      asked++
+      return Effect.onExitPrimitive(
+        Effect.map(ask, ({ key, response }) => {
+          texts.push({ text, key })
+          return response
+        }),
+        () => {
+          asked--
+          if (asked === 0) {
+            Deferred.doneUnsafe(idle, Effect.void)
+            idle = Deferred.makeUnsafe()
+          }
+          return undefined
+        }
+      )
+    })
+  return {
+    texts,
+    add,
+    isFull: () => texts.length + asked >= SAMPLE,
+    isAsked: () => asked > 0,
+    idle: Effect.suspend(() => Deferred.await(idle))
+  }
+}
+
+/** Tries sizes on the sample, the largest first, until one does. */
+const tryAll = (
+  { pack, record }: Options,
+  sizes: Sizes,
+  sample: ReadonlyArray<Sampled>,
+  ask: Parameters<PackSize["trial"]>[0]
+): Effect.Effect<void, AiError.AiError> =>
+  Effect.gen(function* () {
+    for (const candidate of SIZES) {
+      if (sizes.size !== undefined || sample.length < SAMPLE) return
+      if (sizes.tried.has(candidate)) continue
+      const groups = Array.from({ length: SAMPLE / candidate }, (_, at) =>
+        sample.slice(at * candidate, (at + 1) * candidate)
+      )
+      const fared = yield* Effect.forEach(groups, (group) => tryGroup(group, ask), { concurrency: "unbounded" })
+      fared.forEach(record)
+      const agreed = fared.reduce((sum, one) => sum + one.agreed, 0)
+      sizes.tried.set(candidate, { compared: SAMPLE, agreed })
+      sizes.size = largest(sizes.tried, pack)
     }
+  })
+
+const tryGroup = (group: ReadonlyArray<Sampled>, ask: Parameters<PackSize["trial"]>[0]) =>
+  Effect.map(ask(group.map(({ text }) => text)), (answers): ReuseRepo.Packed => ({
+    size: group.length,
+    answered: answers.filter((answer) => answer !== undefined).length,
+    compared: group.length,
+    agreed: group.filter(({ key }, at) => key === answers[at]).length
+  }))
+
+/** Notes how prompts fare, and takes a smaller size where answers agree too seldom, or none come. */
+const recorder = ({ pack, record, step }: Options, sizes: Sizes): PackSize["record"] => {
+  const minAgreement = pack.minAgreement ?? AGREEMENT
+  let audits = { agreed: 0, compared: 0 }
+  let failures = 0
+  let said = false
+  return (packed, isWhole) => {
+    record(packed)
+    if (!isWhole) return undefined
+    failures = packed.answered === 0 ? failures + 1 : 0
+    audits = { agreed: audits.agreed + packed.agreed, compared: audits.compared + packed.compared }
+    const disagreed = audits.compared - audits.agreed
+    const isWorse = ErrorBound.interval(disagreed, audits.compared)[0] > 1 - minAgreement
+    const was = sizes.size
+    if (said || was === undefined || was === 1 || (!isWorse && failures < 3)) return undefined
+    const found = isWorse
+      ? `of ${audits.compared} answers from prompts of ${was} only ${audits.agreed} agree with single ones`
+      : `${failures} prompts after each other had no usable answer`
+    if (pack.size !== "auto") {
+      said = true
+      return `step ${step}: ${found}: take a smaller \`pack.size\`, or "auto"`
+    }
+    sizes.tried.set(was, { compared: SAMPLE, agreed: 0 })
+    sizes.size = largest(sizes.tried, pack)
+    audits = { agreed: 0, compared: 0 }
+    failures = 0
+    const then =
+      sizes.size === undefined
+        ? `smaller prompts than ${was} are tried`
+        : sizes.size === 1
+          ? "texts are asked alone from here on"
+          : `they have ${sizes.size} texts from here on`
+    return `step ${step}: ${found}: ${then}`
   }
 }

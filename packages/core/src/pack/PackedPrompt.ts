@@ -1,0 +1,202 @@
+/**
+ * Asks about several texts in one prompt, and gives each row its answer: texts without one are asked alone or in smaller
+ * prompts, and now and then one is asked alone too, to measure how far the answers agree.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import * as Request from "effect/Request"
+import type * as LayerEvent from "../client/LayerEvent.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as Suspension from "../client/Suspension.ts"
+import * as Varying from "../flow/Varying.ts"
+import * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import type * as ReuseRepo from "../semantic/ReuseRepo.ts"
+import * as PackPrompt from "./PackPrompt.ts"
+import * as PackShares from "./PackShares.ts"
+import type * as PackSize from "./PackSize.ts"
+
+/** Share of the prompts of which one text is asked alone too, where a step does not say. */
+export const AUDIT = 0.05
+
+export type Response = ModelResponse.CompletionResponse
+
+/** Texts that may be asked together. */
+export interface Scope {
+  readonly step: string
+  readonly size: PackSize.PackSize
+  readonly books: PackShares.PackBooks
+  isAudited: boolean
+}
+
+/** A row's request that waits for others. */
+export interface Asking extends Request.Request<Response, AiError.AiError> {
+  readonly _tag: "Asking"
+  readonly request: ModelRequest.Completion
+  /** With what the stack below fills in, and a mark for its text. */
+  readonly template: ModelRequest.Completion
+  readonly text: string
+  readonly pack: Varying.Pack
+  readonly scope: Scope
+}
+
+export const Asking = Request.tagged<Asking>("Asking")
+
+export type Entry = Request.Entry<Asking>
+
+/** What sends, and what warns once. */
+export interface Sender {
+  readonly next: ModelClient.Service
+  readonly warn: ReturnType<typeof LayerEvent.once>
+}
+
+/** What an answer says, as it is compared with another. */
+export const keyOf = ({ warn }: Sender, text: string, step: string, pack: Varying.Pack): Effect.Effect<string> =>
+  Effect.suspend(() => {
+    let failure: unknown
+    const key = Varying.answerKey(text, pack.answer, RequestKey.canonical, (error) => (failure = error))
+    return failure === undefined
+      ? Effect.succeed(key)
+      : Effect.as(warn(Varying.answerFailed(step, "pack", failure), `answer ${step}`), key)
+  })
+
+/** Asks for the answers to some texts together. */
+export const together = ({ next }: Sender, template: ModelRequest.Completion, texts: ReadonlyArray<string>) =>
+  next.send(PackPrompt.make(template, texts)).pipe(
+    Varying.provide({ text: PackPrompt.list(texts) }),
+    Effect.updateService(ExpectedUsage.ExpectedUsage, (usage) => ExpectedUsage.forTexts(usage, texts.length)),
+    quietly,
+    Effect.map((response) => ({
+      response,
+      answers: PackPrompt.read(response, texts.length, template.responseFormat)
+    }))
+  )
+
+/** Whatever comes is looked at here; and what asks is not one row that could be put down. */
+const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  effect.pipe(
+    Effect.provideService(ModelClient.Accept, () => undefined),
+    Effect.provideService(Suspension.Row, undefined)
+  )
+
+/** A row's request by itself, in the row's own context. */
+const alone = ({ next }: Sender, { context, request: { request, scope } }: Entry) =>
+  Effect.provideContext(
+    Effect.exit(Effect.map(next.send(request), (response) => scope.books.single(request, response))),
+    context
+  )
+
+const single = (sender: Sender, entry: Entry): Effect.Effect<void> =>
+  Effect.map(alone(sender, entry), (exit) => entry.completeUnsafe(exit))
+
+/** Asks about the texts of rows of one scope together. `isWhole`: the prompt is as large as it was meant to be. */
+export const ask = (sender: Sender, entries: ReadonlyArray<Entry>, isWhole: boolean): Effect.Effect<void> => {
+  const [first] = entries
+  if (first === undefined) return Effect.void
+  if (entries.length === 1) return single(sender, first)
+  const { scope, template } = first.request
+  const note = (packed: Omit<ReuseRepo.Packed, "size">) => {
+    const doubt = scope.size.record({ size: entries.length, ...packed }, isWhole)
+    return doubt === undefined ? Effect.void : Effect.logWarning(doubt)
+  }
+  const halve = Effect.suspend(() => {
+    const middle = Math.ceil(entries.length / 2)
+    return Effect.andThen(
+      note({ answered: 0, compared: 0, agreed: 0 }),
+      Effect.forEach([entries.slice(0, middle), entries.slice(middle)], (half) => ask(sender, half, false), {
+        concurrency: "unbounded",
+        discard: true
+      })
+    )
+  })
+  return Effect.gen(function* () {
+    const texts = entries.map(({ request }) => request.text)
+    const asked = yield* Effect.exit(Effect.provideContext(together(sender, template, texts), first.context))
+    if (Exit.isFailure(asked)) {
+      const failed = asked.cause.reasons.find((reason) => reason._tag === "Fail")
+      if (failed !== undefined && isTrouble(failed.error)) return yield* halve
+      for (const entry of entries) entry.completeUnsafe(Exit.failCause(asked.cause))
+      return
+    }
+    const { answers, response } = asked.value
+    const usable = answers?.map((answer, at) => usableBy(entries[at]!, response, answer))
+    const answered = usable?.filter((answer) => answer !== undefined).length ?? 0
+    if (answered === 0) scope.books.waste(response.usage)
+    if (usable === undefined) return yield* halve
+    const requests = entries.map(({ request }) => request)
+    const shares = scope.books.shares(template, requests, usable, response)
+    yield* note({ answered, ...(yield* give(sender, entries, shares)) })
+  })
+}
+
+/** An answer that its row takes. */
+const usableBy = (entry: Entry, response: Response, answer: string | undefined): string | undefined =>
+  answer !== undefined && acceptOf(entry)(PackShares.withText(response, answer)) === undefined ? answer : undefined
+
+/** Gives each row its share; how far those agree that are asked alone too. */
+const give = Effect.fnUntraced(function* (
+  sender: Sender,
+  entries: ReadonlyArray<Entry>,
+  shares: ReadonlyArray<Response | undefined>
+) {
+  const { pack, scope } = entries[0]!.request
+  const rate = pack.audit ?? AUDIT
+  const isAudit =
+    shares.some((share) => share !== undefined) && rate > 0 && (!scope.isAudited || (yield* Random.next) < rate)
+  if (isAudit) scope.isAudited = true
+  const audited = isAudit ? yield* pick(shares) : -1
+  const audits = { compared: 0, agreed: 0 }
+  yield* Effect.forEach(
+    entries,
+    (entry, at) => {
+      const share = shares[at]
+      if (share === undefined) return single(sender, entry)
+      if (at === audited) return audit(sender, entry, share, audits)
+      return Effect.sync(() => entry.completeUnsafe(Exit.succeed(share)))
+    },
+    { concurrency: "unbounded", discard: true }
+  )
+  return audits
+})
+
+/** Asks a text alone too, and compares: the row gets the answer that it had alone. */
+const audit = Effect.fnUntraced(function* (
+  sender: Sender,
+  entry: Entry,
+  share: Response,
+  audits: { compared: number; agreed: number }
+) {
+  const { pack, scope } = entry.request
+  const exit = yield* alone(sender, entry)
+  if (Exit.isFailure(exit)) return entry.completeUnsafe(Exit.succeed(share))
+  scope.books.waste(share.usage)
+  audits.compared++
+  const own = yield* keyOf(sender, ModelResponse.text(exit.value), scope.step, pack)
+  const other = yield* keyOf(sender, ModelResponse.text(share), scope.step, pack)
+  if (own === other) audits.agreed++
+  entry.completeUnsafe(exit)
+})
+
+const acceptOf = (entry: Entry): ((response: ModelResponse.ModelResponse) => string | undefined) => {
+  const accept = entry.context.mapUnsafe.get(ModelClient.Accept.key) as typeof ModelClient.Accept.Service | undefined
+  return accept ?? (() => undefined)
+}
+
+/** Whether smaller prompts may fare better. */
+export const isTrouble = (error: AiError.AiError): boolean => {
+  const kind = ModelFailure.kind(error)
+  return kind === "output" || kind === "overflow" || kind === "refused" || kind === "final"
+}
+
+/** The position of one of those that are there, by chance. */
+const pick = (items: ReadonlyArray<unknown>): Effect.Effect<number> => {
+  const there = items.flatMap((item, at) => (item === undefined ? [] : [at]))
+  return Effect.map(Random.nextIntBetween(0, there.length - 1), (at) => there[at]!)
+}
