@@ -1,0 +1,220 @@
+/**
+ * Asks the models of a cascade, and what is known of their answers: by the row's features, the step's check, and the judges.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as LayerEvent from "../client/LayerEvent.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
+import * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as TokenCounter from "../model/TokenCounter.ts"
+import * as ModelName from "../price/ModelName.ts"
+import * as CascadeRequests from "./CascadeRequests.ts"
+import * as Features from "./Features.ts"
+import * as Judge from "./Judge.ts"
+import * as Quality from "./Quality.ts"
+
+export type Completion = ModelRequest.Completion
+export type Response = ModelResponse.CompletionResponse
+export type Asking<A> = Effect.Effect<A, AiError.AiError>
+
+/** What asks: the stack below, the judges, and the names of the models. */
+export interface Asker extends CascadeRequests.Made {
+  readonly next: ModelClient.Service
+  readonly strong: string
+  /** In the place of a model's name: those who look from above see that no single model is asked. */
+  readonly all: string
+  readonly warn: ReturnType<typeof LayerEvent.once>
+}
+
+/** A model's answer, and what is known of it. */
+export interface Judged {
+  readonly response: Response | undefined
+  /** The answer, and what its judges asked, for what they cost. */
+  readonly asked: ReadonlyArray<ModelResponse.Discarded>
+  readonly judging: ReadonlyArray<ModelResponse.Discarded>
+  readonly sample: Features.Sample | undefined
+  /** Whether it may stand where nothing is tuned. */
+  readonly isGood: boolean
+}
+
+/** What the author's own function gives; what it throws is said once. */
+export const ask = <A>({ warn }: Asker, what: string, step: string, f: () => A, otherwise: A): Effect.Effect<A> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(f())
+    } catch (error) {
+      return Effect.as(
+        warn(
+          `step ${step}: \`quality.${what}\` failed (${error instanceof Error ? error.message : String(error)}): the answer counts as doubtful`,
+          `${what} ${step}`
+        ),
+        otherwise
+      )
+    }
+  })
+
+/** What a judge gives; one that fails, in whatever way, gives nothing, unless nothing more may be spent. */
+const consult = <A>({ warn }: Asker, judge: Judge.Judge, facts: Asking<A>, otherwise: A): Asking<A> =>
+  Effect.catchCause(facts, (cause) => {
+    const failed = cause.reasons.find(Cause.isFailReason)
+    if (Cause.hasInterruptsOnly(cause) || (failed !== undefined && ModelFailure.kind(failed.error) === "budget"))
+      return Effect.failCause(cause)
+    const defect = Cause.squash(cause)
+    const why =
+      failed !== undefined
+        ? ModelFailure.message(failed.error)
+        : defect instanceof Error
+          ? defect.message
+          : String(defect)
+    return Effect.as(
+      warn(`the judge ${judge.name} failed, so answers are doubted: ${why}`, `judge ${judge.name}`),
+      otherwise
+    )
+  })
+
+/** What is known of a row before any model is asked. */
+export const rowOf = (
+  asker: Asker,
+  request: Completion,
+  quality: Quality.Quality,
+  step: string
+): Asking<Features.Sample> =>
+  Effect.flatMap(
+    ask(asker, "features", step, () => quality.features, undefined),
+    (features) => {
+      const own: Features.Sample = {
+        features: {
+          "prompt length": Math.log1p(TokenCounter.estimate(ModelRequest.text(request, "user"))),
+          ...features
+        }
+      }
+      return Effect.reduce(
+        asker.judges,
+        () => own,
+        (sample, judge) =>
+          judge.row === undefined
+            ? Effect.succeed(sample)
+            : Effect.map(consult(asker, judge, judge.row(request), Features.empty), (more) =>
+                Features.merge(sample, more)
+              )
+      )
+    }
+  )
+
+/** Asks one of the cheaper models, and its judges. */
+export const tryModel = (
+  asker: Asker,
+  asked: Completion,
+  model: string,
+  row: Features.Sample,
+  quality: Quality.Quality,
+  step: string,
+  isJudged: boolean
+): Asking<Judged> =>
+  Effect.gen(function* () {
+    const request = CascadeRequests.prepared(asker.judges, ModelRequest.withModel(asked, model))
+    const judging: Array<ModelResponse.Discarded> = []
+    const send: ModelClient.Send = (request) =>
+      Effect.tap(asker.next.send(request), (response) =>
+        Effect.sync(() => judging.push(...ModelResponse.toDiscarded(response)))
+      )
+    const response = yield* Effect.catch(asker.next.send(request), (error) =>
+      isBeyond(error) ? Effect.undefined : Effect.fail(error)
+    )
+    const paid = response === undefined ? [] : ModelResponse.toDiscarded(response)
+    const doubtful: Judged = { response, asked: paid, judging, sample: undefined, isGood: false }
+    // What another model answered in its place (a fallback) tells nothing of this one.
+    if (
+      response === undefined
+      || isOther(response, model)
+      || !ModelResponse.isComplete(response)
+      || (yield* ModelClient.Accept)(response) !== undefined
+    )
+      return doubtful
+    const text = ModelResponse.text(response)
+    const { check } = quality
+    const verdict =
+      check === undefined ? undefined : yield* ask(asker, "check", step, () => check(text), false as Quality.Verdict)
+    if (verdict === false) return doubtful
+    if (!isJudged) return { response, asked: paid, judging, sample: row, isGood: true }
+    const own: Features.Features = {
+      "answer length": Math.log1p(TokenCounter.estimate(text)),
+      ...(verdict === undefined ? undefined : Quality.factsOf(verdict))
+    }
+    const facts = yield* Effect.reduce(
+      asker.judges,
+      () => own,
+      (facts, judge) =>
+        judge.answer === undefined
+          ? Effect.succeed(facts)
+          : Effect.map(
+              consult(asker, judge, judge.answer({ request, response, text, send, keyOf: keyOfAnswer(quality) }), {}),
+              (more) => ({ ...facts, ...more })
+            )
+    )
+    return {
+      response,
+      asked: paid,
+      judging,
+      sample: Features.merge(row, { features: facts }),
+      isGood: Judge.isAccepted(asker.judges, facts, verdict)
+    }
+  })
+
+/** An answer of the cascade, with what was asked beside it. */
+export const withModels = (
+  { all, strong }: Asker,
+  response: Response,
+  discarded: ReadonlyArray<ModelResponse.Discarded>
+): Response => ({
+  ...response,
+  // A cache above finds it again under what was asked there; `model` says who answered.
+  requestedModel: all,
+  baselineModel: strong,
+  ...(discarded.length === 0 ? undefined : { discarded: [...discarded, ...(response.discarded ?? [])] })
+})
+
+export const askStrong = ({ next, strong }: Asker, request: Completion): Asking<Response> =>
+  next.send(ModelRequest.withModel(request, strong))
+
+/** How far two answers agree, from 0 to 1. */
+export const agreementOf = (
+  asker: Asker,
+  quality: Quality.Quality,
+  step: string,
+  response: Response,
+  other: Response
+) =>
+  ask(
+    asker,
+    quality.score === undefined ? "answer" : "score",
+    step,
+    () => Quality.agreement(quality, ModelResponse.text(response), ModelResponse.text(other)),
+    0
+  )
+
+/** Equal for answers that say the same; one that the author's function cannot read says what no other does. */
+const keyOfAnswer =
+  (quality: Quality.Quality) =>
+  (text: string): string => {
+    try {
+      return Quality.keyOf(quality, text)
+    } catch {
+      return `\u0000${text}`
+    }
+  }
+
+/** Whether a stronger model may do better with a request. */
+const isBeyond = (error: AiError.AiError): boolean => {
+  const kind = ModelFailure.kind(error)
+  return kind === "overflow" || kind === "refused" || kind === "output"
+}
+
+/** Whether another model than the one that was asked has answered. */
+export const isOther = (response: Response, model: string): boolean =>
+  response.requestedModel !== model && !ModelName.isVersionOf(response.requestedModel, model)

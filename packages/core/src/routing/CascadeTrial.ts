@@ -1,0 +1,85 @@
+/**
+ * Asks every model of a cascade for a row, and tells how each fared: for tuning.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import * as Caller from "../client/Caller.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import type * as CascadeHooks from "./CascadeHooks.ts"
+import * as CascadeModels from "./CascadeModels.ts"
+import * as Quality from "./Quality.ts"
+
+/** Asks every model, and tells how each fared. */
+export const run = (
+  asker: CascadeModels.Asker,
+  request: CascadeModels.Completion,
+  quality: Quality.Quality,
+  observe: (trial: CascadeHooks.Trial) => void
+): CascadeModels.Asking<CascadeModels.Response> =>
+  Effect.gen(function* () {
+    const { row: index, step } = yield* Caller.Caller
+    const row = yield* CascadeModels.rowOf(asker, request, quality, step)
+    const label = yield* CascadeModels.ask(asker, "label", step, () => quality.label, undefined)
+    const isLabelled = label !== undefined
+    const reference = yield* CascadeModels.askStrong(asker, request)
+    const qualityOf = (response: CascadeModels.Response) =>
+      isLabelled
+        ? CascadeModels.ask(
+            asker,
+            quality.score === undefined ? "answer" : "score",
+            step,
+            () => Quality.againstLabel({ ...quality, label }, ModelResponse.text(response)),
+            0
+          )
+        : response === reference
+          ? Effect.succeed(1)
+          : CascadeModels.agreementOf(asker, quality, step, response, reference)
+    const tried = yield* Effect.forEach(
+      asker.models.slice(0, -1),
+      (model) =>
+        Effect.gen(function* () {
+          const { asked, judging, response, sample } = yield* CascadeModels.tryModel(
+            asker,
+            request,
+            model,
+            row,
+            quality,
+            step,
+            true
+          )
+          return {
+            model,
+            asked,
+            judging,
+            sample,
+            isOther: response !== undefined && CascadeModels.isOther(response, model),
+            quality: response === undefined || sample === undefined ? 0 : yield* qualityOf(response)
+          }
+        }),
+      { concurrency: "unbounded" }
+    )
+    const all = [
+      ...tried,
+      {
+        model: asker.strong,
+        asked: ModelResponse.toDiscarded(reference),
+        judging: [],
+        sample: row,
+        quality: yield* qualityOf(reference)
+      }
+    ]
+    observe({
+      step,
+      index,
+      row,
+      isLabelled,
+      isSubstituted: CascadeModels.isOther(reference, asker.strong) || tried.some(({ isOther }) => isOther),
+      tried: all
+    })
+    return CascadeModels.withModels(
+      asker,
+      reference,
+      tried.flatMap(({ asked, judging }) => [...asked, ...judging])
+    )
+  })
