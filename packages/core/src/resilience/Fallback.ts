@@ -58,93 +58,113 @@ export const layer = (
   ModelClient.middlewareEffect(
     (next) =>
       Effect.gen(function* () {
-        const pricing = Option.getOrUndefined(yield* Effect.serviceOption(Pricing.Pricing))
-        const cooldown = yield* Cooldown.make(options)
-        const warn = LayerEvent.once()
-        const targets = models.map((target): Target => (typeof target === "string" ? { model: target } : target))
-        const windowOf = (target: Target, at: number): number | undefined =>
-          target.contextWindow
-          ?? Option.getOrUndefined(pricing?.lookup({ model: target.model, at }) ?? Option.none())?.contextWindow
-
-        const ask = <R extends ModelRequest.ModelRequest>(
-          request: R,
-          order: ReadonlyArray<Target>
-        ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
-          Effect.withFiber((fiber) => {
-            const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-            const tokens = neededBy(fiber.getRef(TokenCounter.TokenCounter), request)
-            const send = (target: Target) =>
-              Effect.andThen(
-                Effect.forEach(
-                  leftOut(request, target),
-                  (name) =>
-                    warn(
-                      `step ${fiber.getRef(Caller.Caller).step}: ${target.model} is asked without ${name}, which it does not take`,
-                      `${target.model} ${name}`
-                    ),
-                  { discard: true }
-                ),
-                next.send(withTarget(request, target))
-              )
-            const from = (
-              rest: ReadonlyArray<Target>,
-              failed: AiError.AiError | undefined
-            ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
-              const [target, ...others] = rest
-              // All are left alone, or too small: the first is the one to say so.
-              if (target === undefined) return failed === undefined ? send(order[0]!) : Effect.fail(failed)
-              return Effect.flatMap(Effect.result(cooldown(target.model)(send(target))), (result) => {
-                if (result._tag === "Success") {
-                  return result.success === undefined
-                    ? from(others, failed)
-                    : Effect.succeed(result.success as ModelResponse.ResponseTo<R>)
-                }
-                const error = result.failure
-                const window = windowOf(target, at)
-                if (
-                  ModelFailure.kind(error) === "overflow"
-                  || (ModelFailure.kind(error) === "final" && window !== undefined && tokens > window)
-                ) {
-                  // A window in which it should have had room by far is not what the table says.
-                  return from(
-                    larger(others, window !== undefined && tokens > window / 2 ? window : undefined, (other) =>
-                      windowOf(other, at)
-                    ),
-                    error
-                  )
-                }
-                return mayHelp(error) ? from(others, error) : Effect.fail(error)
-              })
-            }
-            return from(
-              fitting(order, tokens, (target) => windowOf(target, at)),
-              undefined
-            )
-          })
-
-        const orderOf = (request: ModelRequest.ModelRequest): ReadonlyArray<Target> => {
-          const own = request.model ?? targets[0]!.model
-          const start = targets.find(({ model }) => model === own) ?? { model: own }
-          return [start, ...targets.filter((target) => target !== start)]
+        const chain: Chain = {
+          next,
+          targets: models.map((target): Target => (typeof target === "string" ? { model: target } : target)),
+          pricing: Option.getOrUndefined(yield* Effect.serviceOption(Pricing.Pricing)),
+          cooldown: yield* Cooldown.make(options),
+          warn: LayerEvent.once()
         }
-
-        /** The request as the first in which it has room is asked it. */
-        const begin: ModelClient.Resolve = (request) => {
-          const order = orderOf(request)
-          if (order.every(({ contextWindow }) => contextWindow === undefined) && pricing === undefined)
-            return withTarget(request, order[0]!)
-          const fiber = Fiber.getCurrent()
-          const tokens = neededBy(fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate, request)
-          const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
-          return withTarget(request, fitting(order, tokens, (target) => windowOf(target, at))[0] ?? order[0]!)
-        }
-
         return {
-          resolve: (request) => next.resolve(begin(request)),
-          send: (request) => ask(request, orderOf(request))
+          resolve: (request) => next.resolve(begin(chain, request)),
+          send: (request) => ask(chain, request)
         } satisfies ModelClient.Service
       }),
     { name: "Fallback", answers: models[0] }
+  )
+
+/** The models of a layer, and what they are asked by. */
+interface Chain {
+  readonly next: ModelClient.Service
+  readonly targets: ReadonlyArray<Target>
+  readonly pricing: Pricing.Service | undefined
+  readonly cooldown: Effect.Success<ReturnType<typeof Cooldown.make>>
+  readonly warn: ReturnType<typeof LayerEvent.once>
+}
+
+/** The tokens that a target has room for; `undefined`: nobody knows. */
+const windowAt =
+  ({ pricing }: Chain, at: number) =>
+  ({ contextWindow, model }: Target): number | undefined =>
+    contextWindow ?? Option.getOrUndefined(pricing?.lookup({ model, at }) ?? Option.none())?.contextWindow
+
+/** The targets of a request, the one that it names first. */
+const orderOf = ({ targets }: Chain, request: ModelRequest.ModelRequest): ReadonlyArray<Target> => {
+  const own = request.model ?? targets[0]!.model
+  const start = targets.find(({ model }) => model === own) ?? { model: own }
+  return [start, ...targets.filter((target) => target !== start)]
+}
+
+/** The request as the first in which it has room is asked it. */
+const begin = <R extends ModelRequest.ModelRequest>(chain: Chain, request: R): R => {
+  const order = orderOf(chain, request)
+  if (order.every(({ contextWindow }) => contextWindow === undefined) && chain.pricing === undefined)
+    return withTarget(request, order[0]!)
+  const fiber = Fiber.getCurrent()
+  const tokens = neededBy(fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate, request)
+  const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
+  return withTarget(request, fitting(order, tokens, windowAt(chain, at))[0] ?? order[0]!)
+}
+
+/** Asks one target after the other, until one answers. */
+const ask = <R extends ModelRequest.ModelRequest>(
+  chain: Chain,
+  request: R
+): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
+  Effect.withFiber((fiber) => {
+    const order = orderOf(chain, request)
+    const windowOf = windowAt(chain, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+    const tokens = neededBy(fiber.getRef(TokenCounter.TokenCounter), request)
+    const from = (
+      rest: ReadonlyArray<Target>,
+      failed: AiError.AiError | undefined
+    ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
+      const [target, ...others] = rest
+      // All are left alone, or too small: the first is the one to say so.
+      if (target === undefined) return failed === undefined ? send(chain, request, order[0]!) : Effect.fail(failed)
+      return Effect.flatMap(Effect.result(chain.cooldown(target.model)(send(chain, request, target))), (result) => {
+        if (result._tag === "Success") {
+          return result.success === undefined
+            ? from(others, failed)
+            : Effect.succeed(result.success as ModelResponse.ResponseTo<R>)
+        }
+        const next = othersAfter(result.failure, others, tokens, windowOf(target), windowOf)
+        return next === undefined ? Effect.fail(result.failure) : from(next, result.failure)
+      })
+    }
+    return from(fitting(order, tokens, windowOf), undefined)
+  })
+
+/** Which targets may do better with a request that failed at one; `undefined`: none. */
+const othersAfter = (
+  error: AiError.AiError,
+  others: ReadonlyArray<Target>,
+  tokens: number,
+  window: number | undefined,
+  windowOf: (target: Target) => number | undefined
+): ReadonlyArray<Target> | undefined => {
+  const kind = ModelFailure.kind(error)
+  const isTooLong = kind === "overflow" || (kind === "final" && window !== undefined && tokens > window)
+  // A window in which it should have had room by far is not what the table says.
+  if (isTooLong) return larger(others, window !== undefined && tokens > window / 2 ? window : undefined, windowOf)
+  return mayHelp(error) ? others : undefined
+}
+
+/** Asks a target, and says once which settings it is not asked with. */
+const send = <R extends ModelRequest.ModelRequest>({ next, warn }: Chain, request: R, target: Target) =>
+  Effect.andThen(
+    Effect.flatMap(Caller.Caller, ({ step }) =>
+      Effect.forEach(
+        leftOut(request, target),
+        (name) =>
+          warn(
+            `step ${step}: ${target.model} is asked without ${name}, which it does not take`,
+            `${target.model} ${name}`
+          ),
+        { discard: true }
+      )
+    ),
+    next.send(withTarget(request, target))
   )
 
 /** The request as a target is asked it. */

@@ -71,40 +71,46 @@ export const layer = ({ atLeast = "1 second", atMost = 0.1, model, quantile = 0.
           if (times === undefined) models.set(name, (times = { last: [], sent: 0, twice: 0 }))
           return times
         }
-        const lateAfter = ({ last }: Times): number | undefined =>
-          last.length < LEAST
-            ? undefined
-            : Math.max(least, last.toSorted((a, b) => a - b)[Math.ceil(quantile * last.length) - 1]!)
         return (request) =>
           Effect.withFiber((fiber) => {
             if (Suspension.goesInBatch(next.layers, fiber)) return next.send(request)
             const times = timesOf(next.resolve(request).model ?? "")
-            const clock = fiber.getRef(Clock.Clock)
-            const started = clock.currentTimeMillisUnsafe()
             times.sent++
-            const first = Effect.tap(next.send(request), () =>
-              Effect.sync(() => {
-                times.last.push(clock.currentTimeMillisUnsafe() - started)
-                if (times.last.length > REMEMBERED) times.last.shift()
-              })
-            )
-            const late = lateAfter(times)
+            const first = timed(next.send(request), times, fiber.getRef(Clock.Clock))
+            const late = lateAfter(times, quantile, least)
             if (late === undefined) return first
-            const second = Effect.andThen(
-              Effect.sleep(late),
-              Effect.suspend(() => {
-                if (times.twice + 1 > atMost * times.sent) return Effect.never
-                times.twice++
-                // What goes wrong with the second request does not matter while the first is on its way.
-                return Effect.catch(
-                  next.send(model === undefined ? request : ModelRequest.withModel(request, model)),
-                  () => Effect.never
-                )
-              })
-            )
-            return Effect.raceFirst(first, second)
+            const again = next.send(model === undefined ? request : ModelRequest.withModel(request, model))
+            return Effect.raceFirst(first, second(again, times, late, atMost))
           })
       }),
     { name: "Hedge", ...(model === undefined ? undefined : { answers: model }) }
   )
 }
+
+/** After how many milliseconds a call is late; `undefined`: too few have been seen. */
+const lateAfter = ({ last }: Times, quantile: number, least: number): number | undefined =>
+  last.length < LEAST
+    ? undefined
+    : Math.max(least, last.toSorted((a, b) => a - b)[Math.ceil(quantile * last.length) - 1]!)
+
+/** A call that notes how long it took. */
+const timed = <A, E>(call: Effect.Effect<A, E>, times: Times, clock: Clock.Clock): Effect.Effect<A, E> => {
+  const started = clock.currentTimeMillisUnsafe()
+  const note = Effect.sync(() => {
+    times.last.push(clock.currentTimeMillisUnsafe() - started)
+    if (times.last.length > REMEMBERED) times.last.shift()
+  })
+  return Effect.tap(call, () => note)
+}
+
+/** The second request: when the first is late, and so many may be sent twice. */
+const second = <A, E>(call: Effect.Effect<A, E>, times: Times, late: number, atMost: number): Effect.Effect<A> =>
+  Effect.andThen(
+    Effect.sleep(late),
+    Effect.suspend(() => {
+      if (times.twice + 1 > atMost * times.sent) return Effect.never
+      times.twice++
+      // What goes wrong with the second request does not matter while the first is on its way.
+      return Effect.catch(call, () => Effect.never)
+    })
+  )

@@ -69,48 +69,65 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
   const attempts = options.attempts ?? 6
   const reasks = options.reasks ?? Math.min(2, attempts - 1)
   const maxWait = Duration.fromInputUnsafe(options.maxWait ?? "10 minutes")
-  const schedule = makeSchedule(options, maxWait)
+  const policy: Policy = { attempts, reasks, maxWait, schedule: makeSchedule(options, maxWait) }
   return ModelClient.middleware(
-    (send) => {
-      const attempt = <R extends ModelRequest.ModelRequest>(request: R) =>
-        Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
-          const accept = fiber.getRef(ModelClient.Accept)
-          return Effect.flatMap(send(request), (response) => {
-            const problem = accept(response)
-            return problem === undefined || ModelResponse.isTruncated(response)
-              ? Effect.succeed(response)
-              : Effect.fail(unfit(problem, response))
-          })
-        })
-      return (request) =>
-        attempts <= 1 && reasks <= 0
-          ? send(request)
-          : Effect.catch(attempt(request), (first) => {
-              // A retry below has done what may be done.
-              if (exhausted.has(first)) return Effect.fail(first)
-              const trying: Trying = { attempts: attempts - 1, reasks, last: undefined, isSame: false }
-              note(trying, first)
-              let waiting = true
-              const again = Effect.suspend(() => {
-                // The schedule has to see the first failure before anything is sent again.
-                if (waiting) {
-                  waiting = false
-                  return Effect.fail(first)
-                }
-                const next = reask(request, trying.last ?? first)
-                const sent = next === request ? attempt(next) : Effect.provideService(attempt(next), Reask.Reask, true)
-                return Effect.tapError(sent, (error) => Effect.sync(() => note(trying, error)))
-              })
-              return Effect.mapError(Effect.retry(again, schedule(request.model ?? "", trying)), (error) => {
-                // A provider may fail with one error each time: what is marked is a copy.
-                const marked = lastOf(error, maxWait)
-                exhausted.add(marked)
-                return marked
-              })
-            })
-    },
+    (send) => (request) =>
+      attempts <= 1 && reasks <= 0
+        ? send(request)
+        : Effect.catch(attempt(send, request), (first) =>
+            // A retry below has done what may be done.
+            exhausted.has(first) ? Effect.fail(first) : again(send, request, first, policy)
+          ),
     { name: "Retry" }
   )
+}
+
+/** What a layer's options come to. */
+interface Policy {
+  readonly attempts: number
+  readonly reasks: number
+  readonly maxWait: Duration.Duration
+  readonly schedule: ReturnType<typeof makeSchedule>
+}
+
+/** Sends a request, and fails where its caller does not take the answer. */
+const attempt = <R extends ModelRequest.ModelRequest>(send: ModelClient.Send, request: R) =>
+  Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
+    const accept = fiber.getRef(ModelClient.Accept)
+    return Effect.flatMap(send(request), (response) => {
+      const problem = accept(response)
+      return problem === undefined || ModelResponse.isTruncated(response)
+        ? Effect.succeed(response)
+        : Effect.fail(unfit(problem, response))
+    })
+  })
+
+/** Tries again after a first failure, until an attempt succeeds or nothing more is worth it. */
+const again = <R extends ModelRequest.ModelRequest>(
+  send: ModelClient.Send,
+  request: R,
+  first: AiError.AiError,
+  { attempts, maxWait, reasks, schedule }: Policy
+): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
+  const trying: Trying = { attempts: attempts - 1, reasks, last: undefined, isSame: false }
+  note(trying, first)
+  let waiting = true
+  const once = Effect.suspend(() => {
+    // The schedule has to see the first failure before anything is sent again.
+    if (waiting) {
+      waiting = false
+      return Effect.fail(first)
+    }
+    const next = reask(request, trying.last ?? first)
+    const sent = next === request ? attempt(send, next) : Effect.provideService(attempt(send, next), Reask.Reask, true)
+    return Effect.tapError(sent, (error) => Effect.sync(() => note(trying, error)))
+  })
+  return Effect.mapError(Effect.retry(once, schedule(request.model ?? "", trying)), (error) => {
+    // A provider may fail with one error each time: what is marked is a copy.
+    const marked = lastOf(error, maxWait)
+    exhausted.add(marked)
+    return marked
+  })
 }
 
 /** Whether an answer came that is wrong, or cannot be read: it is paid, and another may be better. */

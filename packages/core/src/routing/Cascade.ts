@@ -277,14 +277,12 @@ const policyOf = (
 /** The cheaper models, whether they are asked for a row, and whether an answer stands. */
 const rungsOf = ({ models }: Run, policy: Routing.Policy | undefined, row: Features.Sample) =>
   policy === undefined
-    ? models
-        .slice(0, -1)
-        .map((model) => ({
-          model,
-          isLeftOut: false,
-          isJudged: true,
-          stands: ({ isGood }: CascadeModels.Judged) => isGood
-        }))
+    ? models.slice(0, -1).map((model) => ({
+        model,
+        isLeftOut: false,
+        isJudged: true,
+        stands: ({ isGood }: CascadeModels.Judged) => isGood
+      }))
     : policy.rungs.map((rung) => ({
         model: rung.model,
         isLeftOut: policy.by === "row" && !Routing.accepts(policy, rung, row),

@@ -26,7 +26,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Embedder from "./Embedder.ts"
 import * as ErrorBound from "./ErrorBound.ts"
-import * as SemanticCache from "./SemanticCache.ts"
+import * as ReuseLookup from "./ReuseLookup.ts"
 import * as VectorIndex from "./VectorIndex.ts"
 import * as EquivalenceGuard from "./guard/EquivalenceGuard.ts"
 
@@ -183,7 +183,7 @@ export const rows = (
       const sequence = order.map((at) => items[at]!)
       yield* everything(sequence, counted)
       for (const maxErrorRate of maxErrorRates) {
-        trials.get(maxErrorRate)!.push(yield* asRun(sequence, maxErrorRate, options.audit ?? SemanticCache.AUDIT))
+        trials.get(maxErrorRate)!.push(yield* asRun(sequence, maxErrorRate, options.audit ?? ReuseLookup.AUDIT))
         options.onProgress?.(++done, shuffled.length * maxErrorRates.length, "shuffles")
       }
     }
@@ -316,7 +316,7 @@ export const pairs = (
         const { candidate, same, signature } = items[at]!
         const bound = boundOf(signature)
         if (candidate === undefined) continue
-        const isReused = bound.allows(candidate) && (yield* Random.next) >= (options.audit ?? SemanticCache.AUDIT)
+        const isReused = bound.allows(candidate) && (yield* Random.next) >= (options.audit ?? ReuseLookup.AUDIT)
         bound.observe({ features: candidate.features, right: isReused ? undefined : same })
         if (!isReused) continue
         reused++

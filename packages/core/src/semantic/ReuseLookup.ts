@@ -1,0 +1,282 @@
+/**
+ * Looks up an answer by meaning: reuses one where the error bound allows it, and learns from the model's answer where not.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Caller from "../client/Caller.ts"
+import type * as LayerEvent from "../client/LayerEvent.ts"
+import * as ModelClient from "../client/ModelClient.ts"
+import * as Suspension from "../client/Suspension.ts"
+import * as ContentHash from "../encoding/ContentHash.ts"
+import * as Share from "../encoding/Share.ts"
+import * as Varying from "../flow/Varying.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import * as ModelResponse from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import * as Store from "../store/Store.ts"
+import type * as Embedder from "./Embedder.ts"
+import * as EquivalenceGuard from "./guard/EquivalenceGuard.ts"
+import * as ErrorBound from "./ErrorBound.ts"
+import type * as OpenScopes from "./OpenScopes.ts"
+import type * as ReuseRepo from "./ReuseRepo.ts"
+import type * as ReuseScope from "./ReuseScope.ts"
+import type * as VectorIndex from "./VectorIndex.ts"
+
+/** Share of answers that could be reused for which the model is asked nevertheless, where a step does not say. */
+export const AUDIT = 0.02
+
+/** How the audits of a step stand. */
+interface Audits {
+  audited: number
+  wrong: number
+}
+
+export interface Options {
+  readonly next: ModelClient.Service
+  readonly embedder: Embedder.Service
+  readonly namespace: string | undefined
+  readonly timeToLive: Duration.Duration
+  readonly repo: ReuseRepo.ReuseRepo
+  readonly scopes: OpenScopes.OpenScopes<SqlError.SqlError | VectorIndex.VectorIndexError>
+  readonly run: Suspension.Run | undefined
+  readonly warn: ReturnType<typeof LayerEvent.once>
+}
+
+/** The reuse of a stack. */
+export interface Reuse extends Options {
+  readonly audits: Map<string, Audits>
+  /** Requests that were sent and are waited for in another replay of the rows, and whether as audits: they are not looked up again. */
+  readonly sent: Map<string, boolean>
+  /** The store or the index has failed: the run goes on without it. */
+  isBroken: boolean
+}
+
+export const make = (options: Options): Reuse => ({ ...options, audits: new Map(), sent: new Map(), isBroken: false })
+
+/** A request whose answer may be reused. */
+export interface Question<R extends ModelRequest.Completion> {
+  readonly request: R
+  /** With what the stack below fills in. */
+  readonly resolved: R
+  /** With a mark in the place of its text. */
+  readonly template: ModelRequest.Completion
+  readonly text: string
+  readonly reuse: Varying.Reuse
+}
+
+/** Where an answer may be, and how the step's audits stand. */
+interface Place {
+  readonly step: string
+  readonly audits: Audits
+  readonly name: string
+  readonly opened: ReuseScope.ReuseScope
+  readonly looked: ReuseScope.Looked
+  /** Number of the text's vector in the store. */
+  readonly vector: number
+  /** Known by, while its row may be suspended. */
+  readonly content: string | undefined
+}
+
+const isOff = ({ audited, wrong }: Audits, { maxErrorRate }: Varying.Reuse): boolean =>
+  ErrorBound.interval(wrong, audited)[0] > maxErrorRate
+
+/** What the store or the index cannot do is gone without. */
+const goOn = <A>(reuse: Reuse, effect: Effect.Effect<A, { readonly message: string }>): Effect.Effect<A | undefined> =>
+  reuse.isBroken
+    ? Effect.undefined
+    : Effect.catch(effect, (error) => {
+        reuse.isBroken = true
+        return Effect.as(
+          reuse.warn(`the semantic cache failed: ${Store.messageOf(error)}; the run goes on without it`),
+          undefined
+        )
+      })
+
+const auditsOf = ({ audits, repo, run }: Reuse, step: string) =>
+  Effect.suspend(() => {
+    const known = audits.get(step)
+    if (known !== undefined) return Effect.succeed(known)
+    return Effect.map(repo.audits(run?.flow ?? "", step), (found): Audits => {
+      const read = audits.get(step) ?? { ...found }
+      audits.set(step, read)
+      return read
+    })
+  })
+
+/** The vector of a text: from the store, or made and kept. */
+const vectorOf = (reuse: Reuse, text: string) =>
+  Effect.gen(function* () {
+    const { embedder, repo, warn } = reuse
+    const key = ContentHash.make(RequestKey.canonical([embedder.name, text]))
+    const known = yield* goOn(reuse, repo.vector(key))
+    if (known !== undefined || reuse.isBroken) return known
+    const vector = yield* Effect.catch(embedder.embed(text), (error: AiError.AiError) =>
+      Effect.as(warn(`no vector was made for the semantic cache, so the model is asked: ${error.message}`), undefined)
+    )
+    const row = vector === undefined ? undefined : yield* goOn(reuse, repo.keepVector(key, vector))
+    return vector === undefined || row === undefined ? undefined : { row, vector }
+  })
+
+/** Where answers are kept that may stand for one another. */
+const scopeOf = (
+  { embedder, namespace, next }: Reuse,
+  step: string,
+  { resolved, template, text }: Question<ModelRequest.Completion>
+): string => {
+  const endpoint = ModelClient.endpointOf(next.layers, resolved.model ?? "")
+  return ContentHash.make(
+    RequestKey.canonical([
+      step,
+      embedder.name,
+      RequestKey.content(template, namespace),
+      ...(endpoint === "" ? [] : [endpoint]),
+      // What is learned of questions that the guard can read says nothing of others.
+      ...(EquivalenceGuard.signature(text).isEnglish ? [] : ["another language"])
+    ])
+  )
+}
+
+/** Looks among the answers that are kept; `undefined`: nothing can be looked up, or reused. */
+const placeOf = Effect.fnUntraced(function* (reuse: Reuse, question: Question<ModelRequest.Completion>) {
+  const { maxErrorRate } = question.reuse
+  const { step } = yield* Caller.Caller
+  const audits = yield* goOn(reuse, auditsOf(reuse, step))
+  if (audits === undefined || isOff(audits, question.reuse)) return undefined
+  const embedded = yield* vectorOf(reuse, question.text)
+  if (embedded === undefined) return undefined
+  const name = scopeOf(reuse, step, question)
+  const opened = yield* goOn(reuse, reuse.scopes.get({ scope: name, maxErrorRate, dimensions: embedded.vector.length }))
+  const looked = opened === undefined ? undefined : yield* goOn(reuse, opened.look(question.text, embedded.vector))
+  if (opened === undefined || looked === undefined) return undefined
+  const content =
+    (yield* Suspension.Row) === undefined
+      ? undefined
+      : ContentHash.make(RequestKey.content(question.resolved)).slice(0, 16)
+  const place: Place = { step, audits, name, opened, looked, vector: embedded.row, content }
+  return place
+})
+
+/** The answer to a question: one that is kept, or the model's. */
+export const answer = <R extends ModelRequest.Completion>(
+  reuse: Reuse,
+  question: Question<R>
+): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
+  Effect.gen(function* () {
+    const { next, repo, sent } = reuse
+    const { request } = question
+    const place = yield* placeOf(reuse, question)
+    if (place === undefined) return yield* next.send(request)
+    const { content, name, opened } = place
+    const { found } = place.looked
+    const waitedFor = content === undefined ? undefined : sent.get(content)
+    const kept =
+      found === undefined || waitedFor !== undefined || !opened.bound.allows(found.candidate)
+        ? undefined
+        : yield* responseOf<R>(found.entry)
+    const isAudit = waitedFor ?? (kept !== undefined && (yield* Random.next) < (question.reuse.audit ?? AUDIT))
+    if (found !== undefined && kept !== undefined && !isAudit) {
+      const { features } = found.candidate
+      opened.bound.observe({ features, right: undefined })
+      repo.record(askerOf(reuse, place, question), name, { outcome: "reused", features })
+      return kept
+    }
+    if (content !== undefined) sent.set(content, isAudit)
+    const response = yield* next.send(request)
+    if (
+      !ModelResponse.isComplete(response)
+      || response.origin === "shared"
+      || (yield* ModelClient.Accept)(response) !== undefined
+    ) {
+      return response
+    }
+    yield* learn(reuse, question, place, response, isAudit)
+    return response
+  })
+
+const askerOf = ({ run }: Reuse, { step }: Place, { reuse }: Question<ModelRequest.Completion>) => ({
+  run: run?.id ?? 0,
+  flow: run?.flow ?? "",
+  step,
+  maxErrorRate: reuse.maxErrorRate
+})
+
+/** Learns from the model's answer: whether the nearest one would have been right; and keeps it. */
+const learn = Effect.fnUntraced(function* (
+  reuse: Reuse,
+  question: Question<ModelRequest.Completion>,
+  place: Place,
+  response: ModelResponse.CompletionResponse,
+  isAudit: boolean
+) {
+  const { repo, warn } = reuse
+  const { looked, name, opened, step } = place
+  const asker = askerOf(reuse, place, question)
+  let failure: unknown
+  const said = answerOf(response, question.reuse, (error) => (failure = error))
+  if (failure !== undefined) yield* warn(Varying.answerFailed(step, "reuse", failure), `answer ${step}`)
+  if (looked.found === undefined) repo.record(asker, name, { outcome: "alone", features: undefined })
+  else {
+    const { candidate, entry } = looked.found
+    const { features } = candidate
+    const right = candidate.answer === said
+    opened.bound.observe({ features, right })
+    const outcome = isAudit ? (right ? "auditedRight" : "auditedWrong") : right ? "right" : "wrong"
+    repo.record(asker, name, { outcome, features }, entry.id)
+    if (isAudit) yield* count(reuse, place, question.reuse, right)
+  }
+  if (looked.same.includes(said)) return
+  const now = yield* Clock.currentTimeMillis
+  const { timeToLive } = reuse
+  const added = repo.add({
+    scope: name,
+    vector: place.vector,
+    text: question.text,
+    answer: said,
+    value: JSON.stringify(response),
+    model: response.model,
+    createdAt: now,
+    expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
+  })
+  yield* goOn(reuse, Effect.andThen(added, opened.follow))
+})
+
+/** Counts an audit; a step whose audits are too often wrong reuses nothing more. */
+const count = ({ warn }: Reuse, { audits, step }: Place, reuse: Varying.Reuse, right: boolean) =>
+  Effect.suspend(() => {
+    audits.audited++
+    if (!right) audits.wrong++
+    if (!isOff(audits, reuse)) return Effect.void
+    const [low, high] = ErrorBound.interval(audits.wrong, audits.audited)
+    return warn(
+      `step ${step} reuses nothing more: of ${audits.audited} answers that were audited ${audits.wrong} were wrong (${Share.format(low)} to ${Share.format(high)}), which is over its maxErrorRate of ${Share.format(reuse.maxErrorRate)}. Compare less (another \`varies\`), allow more, or leave \`reuse\` out`
+    )
+  })
+
+/** What an answer says, as it is compared. */
+const answerOf = (
+  response: ModelResponse.CompletionResponse,
+  reuse: Varying.Reuse,
+  failed: (error: unknown) => void
+): string => {
+  const calls = response.parts.filter((part) => part.type === "tool-call").map(({ name, params }) => [name, params])
+  const text = Varying.answerKey(ModelResponse.text(response), reuse.answer, RequestKey.canonical, failed)
+  return ContentHash.make(calls.length === 0 ? text : RequestKey.canonical([text, calls]))
+}
+
+/** The answer of an entry, if the caller takes it. */
+const responseOf = <R extends ModelRequest.Completion>(
+  entry: ReuseRepo.Entry
+): Effect.Effect<ModelResponse.ResponseTo<R> | undefined> =>
+  Effect.map(ModelClient.Accept, (check) => {
+    const kept = ModelResponse.decode(entry.value)
+    if (Option.isNone(kept)) return undefined
+    const response = ModelResponse.again(kept.value, "semantic")
+    return check(response) === undefined ? (response as ModelResponse.ResponseTo<R>) : undefined
+  })
