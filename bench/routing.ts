@@ -9,6 +9,9 @@
  * chosen by hindsight: chance, and the length of prompts. The first fold is run, too, as a user would run it: through a cascade with its routing file.
  */
 import * as Cache from "@pipe/core/Cache"
+import * as Baselines from "../packages/core/src/routing/tune/Baselines.ts"
+import * as CandidateScores from "../packages/core/src/routing/tune/CandidateScores.ts"
+import type * as Observation from "../packages/core/src/routing/tune/Observation.ts"
 import * as Calibration from "../packages/core/src/routing/tune/Calibration.ts"
 import * as Cascade from "@pipe/core/Cascade"
 import type * as CascadeHooks from "../packages/core/src/routing/CascadeHooks.ts"
@@ -303,7 +306,7 @@ const mean = (all: ReadonlyArray<number>): number => all.reduce((sum, one) => su
 const spread = (all: ReadonlyArray<number>): number => Math.sqrt(mean(all.map((one) => (one - mean(all)) ** 2)))
 
 /** The least share of strong calls with which the target is kept on some rows, with the threshold chosen on them. */
-const byHindsight = (policy: Routing.Policy, rows: ReadonlyArray<Calibration.Observation>): number => {
+const byHindsight = (policy: Routing.Policy, rows: ReadonlyArray<Observation.Observation>): number => {
   const wanted = target * rows.reduce((sum, { answers }) => sum + answers[1]!.quality, 0)
   const sorted = rows
     .map(({ answers, row }) => {
@@ -348,7 +351,7 @@ const measure = (set: Set) =>
     const [weak, strong] = [0, 1].map((at) => mean(observations.map(({ answers }) => answers[at]!.quality)))
     console.log(`  right: weak ${percent(weak!)}, strong ${percent(strong!)}; target ${percent(target * strong!)}`)
     const strongCost = Money.sum(observations.map(({ answers }) => answers[1]!.cost))
-    for (const { cost, name, strongShare } of Calibration.baselines(observations, target, ({ features }) =>
+    for (const { cost, name, strongShare } of Baselines.of(observations, target, ({ features }) =>
       Number(features["prompt length"])
     )) {
       console.log(
@@ -374,7 +377,7 @@ const measure = (set: Set) =>
           refused++
           continue
         }
-        const routed = rest.map((row) => Calibration.apply(policy, row))
+        const routed = rest.map((row) => CandidateScores.apply(policy, row))
         folds.push({
           share: mean(routed.map(({ isStrong }) => Number(isStrong))),
           kept: mean(routed.map(({ quality }) => quality)) / mean(rest.map(({ answers }) => answers[1]!.quality)),

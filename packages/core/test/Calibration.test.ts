@@ -1,6 +1,9 @@
 /** The statistics of certified routings: exact tests, trained scores, and by simulation that the promise is kept. */
 import { assert, describe, it } from "@effect/vitest"
 import { Money } from "@pipe/core"
+import * as Baselines from "../src/routing/tune/Baselines.ts"
+import * as CandidateScores from "../src/routing/tune/CandidateScores.ts"
+import type * as Observation from "../src/routing/tune/Observation.ts"
 import * as Calibration from "../src/routing/tune/Calibration.ts"
 import * as Certificate from "../src/routing/Certificate.ts"
 import * as Routing from "../src/routing/Routing.ts"
@@ -123,7 +126,7 @@ describe("Scorer", () => {
 type Kind = "agreement" | "label" | "blind"
 
 /** Rows of which the weak model fails the hard ones; its confidence tells a little of that, but for `blind`. */
-const population = (kind: Kind, random: () => number): ReadonlyArray<Calibration.Observation> =>
+const population = (kind: Kind, random: () => number): ReadonlyArray<Observation.Observation> =>
   Array.from({ length: 2_000 }, () => {
     const hardness = random()
     const weak = random() < (kind === "blind" ? 0.9 : 1 - 0.6 * hardness ** 2.5) ? 1 : 0
@@ -146,11 +149,11 @@ const population = (kind: Kind, random: () => number): ReadonlyArray<Calibration
   })
 
 /** What a policy keeps of the strong model's quality in the whole population. */
-const keptBy = (policy: Routing.Policy, rows: ReadonlyArray<Calibration.Observation>): number => {
+const keptBy = (policy: Routing.Policy, rows: ReadonlyArray<Observation.Observation>): number => {
   let quality = 0
   let strong = 0
   for (const row of rows) {
-    quality += Calibration.apply(policy, row).quality
+    quality += CandidateScores.apply(policy, row).quality
     strong += row.answers[1]!.quality
   }
   return quality / strong
@@ -280,7 +283,7 @@ describe("Calibration", () => {
     })
     // Four of ten are wrong, and they are the longest.
     const rows = Array.from({ length: 10 }, (_, at) => row(at < 6 ? 1 : 0, at))
-    const [chance, length] = Calibration.baselines(rows, 0.8, ({ features }) => Number(features["length"]))
+    const [chance, length] = Baselines.of(rows, 0.8, ({ features }) => Number(features["length"]))
     assert.closeTo(chance!.strongShare, 0.5, 1e-9)
     assert.closeTo(length!.strongShare, 0.2, 1e-9)
     assert.strictEqual(Money.toUsd(chance!.cost), "0.0000005")
@@ -312,7 +315,10 @@ describe("Calibration", () => {
     assert.deepStrictEqual(JSON.parse(withVector).steps.s.policy.rungs[0].own.vector, [0.5, -1, 1e-7])
     assert.strictEqual(JSON.parse(withVector).steps.s.key, "[1, 2]")
     for (const row of rows.slice(0, 20)) {
-      assert.deepStrictEqual(Calibration.apply(JSON.parse(text).steps.s.policy, row), Calibration.apply(policy!, row))
+      assert.deepStrictEqual(
+        CandidateScores.apply(JSON.parse(text).steps.s.policy, row),
+        CandidateScores.apply(policy!, row)
+      )
     }
   })
 })

@@ -11,28 +11,10 @@
  */
 import * as Money from "../../price/Money.ts"
 import * as Certificate from "../Certificate.ts"
-import type * as Features from "../Features.ts"
-import * as Routing from "../Routing.ts"
-import * as Scorer from "../Scorer.ts"
-
-/** What one model did with a row. */
-export interface Answer {
-  readonly model: string
-  /** What the answer cost, and what its judges did, in picodollars. */
-  readonly cost: Money.Money
-  readonly judging: Money.Money
-  /** From 0 to 1: as good as the label, or as the strong model's answer. */
-  readonly quality: number
-  /** Facts about the row and the answer; `undefined`: there is no answer that could stand. */
-  readonly sample: Features.Sample | undefined
-}
-
-/** A row of the sample. */
-export interface Observation {
-  readonly row: Features.Sample
-  /** Of every model, the strong one last. */
-  readonly answers: ReadonlyArray<Answer>
-}
+import type * as Routing from "../Routing.ts"
+import * as CandidateScores from "./CandidateScores.ts"
+import * as KeptQuality from "./KeptQuality.ts"
+import { mean, meanCost, type Observation, route, type Routed, strongCostOf, strongOf } from "./Observation.ts"
 
 export interface Options {
   /** Share of the strong model's quality that is to be kept. */
@@ -78,11 +60,6 @@ export interface Calibration {
   readonly refused: string | undefined
 }
 
-/** Thresholds of a candidate that are looked at. */
-const STEPS = 100
-
-const FOLDS = 5
-
 /** Fewer rows train nothing. */
 const LEAST_TRAINING = 20
 
@@ -91,34 +68,6 @@ const MARGIN = 2
 
 /** Models below the strong one that are tried together, at most. */
 const MOST_RUNGS = 2
-
-interface Routed {
-  readonly cost: Money.Money
-  readonly quality: number
-  readonly isStrong: boolean
-}
-
-type Losses = (rung: number, observation: Observation) => number
-
-/** What a row comes to, where `losses` says by how much each model is expected to be worse. */
-const route = (
-  { answers }: Observation,
-  by: Routing.Policy["by"],
-  rungs: ReadonlyArray<number>,
-  losses: ReadonlyArray<number>,
-  threshold: number
-): Routed => {
-  let cost = Money.zero
-  for (const [at, rung] of rungs.entries()) {
-    const answer = answers[rung]!
-    const isTaken = losses[at]! <= threshold
-    if (by === "row" && !isTaken) continue
-    cost += by === "row" ? answer.cost : answer.cost + answer.judging
-    if (isTaken && answer.sample !== undefined) return { cost, quality: answer.quality, isStrong: false }
-  }
-  const strong = answers[answers.length - 1]!
-  return { cost: cost + strong.cost, quality: strong.quality, isStrong: true }
-}
 
 /** What rows come to at each threshold, from the safest on: a row is looked at anew only where the threshold passes one of its losses. */
 const sweep = (
@@ -173,178 +122,6 @@ const sweep = (
   })
 }
 
-const strongOf = ({ answers }: Observation): Answer => answers[answers.length - 1]!
-
-const mean = (values: ReadonlyArray<number>): number =>
-  values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
-
-const meanCost = (costs: ReadonlyArray<Money.Money>): Money.Money =>
-  costs.length === 0 ? Money.zero : Money.sum(costs) / BigInt(costs.length)
-
-const strongCostOf = (rows: ReadonlyArray<Observation>): Money.Money => meanCost(rows.map((row) => strongOf(row).cost))
-
-/** How scores are trained: by what, and with which ridges. */
-interface Training {
-  readonly by: Routing.Policy["by"]
-  readonly standard: Options["standard"]
-  readonly own: number
-  readonly strong: number
-}
-
-/** The rows of a model below the strong one, and what is to be told of them. */
-const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routing.Policy["by"]) => {
-  const rows = observations.flatMap((observation) => {
-    const answer = observation.answers[rung]!
-    const sample = by === "row" ? observation.row : answer.sample
-    return sample === undefined ? [] : [{ sample, own: answer.quality, strong: strongOf(observation).quality }]
-  })
-  return {
-    own: rows.map(({ own, sample }) => ({ ...sample, target: own })),
-    strong: rows.map(({ sample, strong }) => ({ ...sample, target: strong }))
-  }
-}
-
-const trainingOf = (
-  observations: ReadonlyArray<Observation>,
-  rung: number,
-  by: Routing.Policy["by"],
-  standard: Options["standard"]
-): Training => {
-  const { own, strong } = known(observations, rung, by)
-  return { by, standard, own: Scorer.ridgeOf(own), strong: standard === "agreement" ? 1 : Scorer.ridgeOf(strong) }
-}
-
-/** Trains the scores of a model below the strong one. */
-const train = (observations: ReadonlyArray<Observation>, rung: number, training: Training): Routing.Rung => {
-  const { own, strong } = known(observations, rung, training.by)
-  return {
-    model: observations[0]!.answers[rung]!.model,
-    own: Scorer.fit(own, training.own),
-    ...(training.standard === "agreement" ? undefined : { strong: Scorer.fit(strong, training.strong) })
-  }
-}
-
-const lossOf =
-  (rung: Routing.Rung, by: Routing.Policy["by"]) =>
-  (observation: Observation, at: number): number => {
-    const sample = by === "row" ? observation.row : observation.answers[at]!.sample
-    return sample === undefined ? Number.POSITIVE_INFINITY : Routing.loss(rung, sample)
-  }
-
-/** Losses of rows by scores that were trained without them. */
-const leftOut = (observations: ReadonlyArray<Observation>, rung: number, options: Training): Losses => {
-  const losses = new Map<Observation, number>()
-  for (let fold = 0; fold < FOLDS; fold++) {
-    const trained = train(
-      observations.filter((_, at) => at % FOLDS !== fold),
-      rung,
-      options
-    )
-    const own = lossOf(trained, options.by)
-    observations.forEach((observation, at) => {
-      if (at % FOLDS === fold) losses.set(observation, own(observation, rung))
-    })
-  }
-  return (_, observation) => losses.get(observation)!
-}
-
-/** Thresholds from the safest on: at each a further share of the rows is taken by a model below the strong one. */
-const thresholdsOf = (losses: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<number> => {
-  const all = losses
-    .map((own) => own.reduce((least, loss) => Math.min(least, loss), Number.POSITIVE_INFINITY))
-    .filter(Number.isFinite)
-    .toSorted((a, b) => a - b)
-  const picked = Array.from({ length: STEPS }, (_, step) => all[Math.ceil(((step + 1) / STEPS) * all.length) - 1])
-  return [...new Set(picked.flatMap((loss) => (loss === undefined ? [] : [Number(loss.toPrecision(6))])))]
-}
-
-/** How good the routed answer to a row is, and the strong model's. */
-export interface Pair {
-  readonly quality: number
-  readonly strong: number
-}
-
-/** The values that are tested, and the mean that they have to exceed: quality less `target` of the strong model's, from 0 to 1. */
-const tested = (pairs: ReadonlyArray<Pair>, target: number) =>
-  pairs.every(({ strong }) => strong === 1)
-    ? { values: pairs.map(({ quality }) => quality), mean: target }
-    : {
-        values: pairs.map(({ quality, strong }) => (quality - target * strong + target) / (1 + target)),
-        mean: target / (1 + target)
-      }
-
-/** Whether at least `target` of the strong model's quality is kept, with certainty 1 − delta. */
-export const keeps = (pairs: ReadonlyArray<Pair>, target: number, delta: number): boolean => {
-  const { mean, values } = tested(pairs, target)
-  return Certificate.exceeds(values, mean, delta)
-}
-
-/** The share of the strong model's quality that is kept at least, with certainty 1 − delta; to a ten-thousandth. */
-export const kept = (pairs: ReadonlyArray<Pair>, delta: number): number =>
-  Certificate.highest((share) => keeps(pairs, share, delta))
-
-/** The share that is kept at most, with certainty 1 − delta. */
-export const keptAtMost = (pairs: ReadonlyArray<Pair>, delta: number): number =>
-  1
-  - Certificate.highest((lost) => {
-    const { mean, values } = tested(pairs, 1 - lost)
-    return Certificate.exceeds(
-      values.map((value) => 1 - value),
-      1 - mean,
-      delta
-    )
-  })
-
-/** A way to choose that needs no training, with the threshold chosen by hindsight: what a routing is to be compared with. */
-export interface Baseline {
-  readonly name: "chance" | "prompt length"
-  /** Least share of the rows that the strong model has to answer. */
-  readonly strongShare: number
-  readonly quality: number
-  readonly cost: Money.Money
-}
-
-/** What the cheapest and the strong model come to when rows are given to the strong one by chance, or by the length of their prompts. */
-export const baselines = (
-  observations: ReadonlyArray<Observation>,
-  target: number,
-  lengthOf: (row: Features.Sample) => number
-): ReadonlyArray<Baseline> => {
-  const rows = observations.map(({ answers, row }) => ({
-    weak: answers[0]!,
-    strong: answers[answers.length - 1]!,
-    length: lengthOf(row)
-  }))
-  if (rows.length === 0) return []
-  const size = rows.length
-  const [weak, strong] = [mean(rows.map(({ weak }) => weak.quality)), mean(rows.map(({ strong }) => strong.quality))]
-  const share = weak >= target * strong ? 0 : (target * strong - weak) / (strong - weak)
-  const [weakCost, strongCost] = [
-    Money.sum(rows.map(({ weak }) => weak.cost)),
-    Money.sum(rows.map(({ strong }) => strong.cost))
-  ]
-  const millionths = BigInt(Math.round(share * 1e6))
-  // The longest go to the strong model, as few as are needed.
-  const sorted = rows.toSorted((a, b) => b.length - a.length)
-  let quality = weak * size
-  let cost = weakCost
-  let taken = 0
-  while (taken < size && quality < target * strong * size - 1e-9) {
-    const row = sorted[taken++]!
-    quality += row.strong.quality - row.weak.quality
-    cost += row.strong.cost - row.weak.cost
-  }
-  return [
-    {
-      name: "chance",
-      strongShare: share,
-      quality: weak + share * (strong - weak),
-      cost: (weakCost * (1_000_000n - millionths) + strongCost * millionths) / 1_000_000n / BigInt(size)
-    },
-    { name: "prompt length", strongShare: taken / size, quality: quality / size, cost: cost / BigInt(size) }
-  ]
-}
-
 const combinations = (count: number): ReadonlyArray<ReadonlyArray<number>> => {
   const all: Array<ReadonlyArray<number>> = []
   const add = (chosen: ReadonlyArray<number>, from: number): void => {
@@ -354,13 +131,6 @@ const combinations = (count: number): ReadonlyArray<ReadonlyArray<number>> => {
   add([], 0)
   // All of them, where that are more.
   return count > MOST_RUNGS ? [...all, Array.from({ length: count }, (_, rung) => rung)] : all
-}
-
-/** What a policy does with a row of the sample. */
-export const apply = (policy: Routing.Policy, observation: Observation): Routed => {
-  const rungs = policy.rungs.map(({ model }) => observation.answers.findIndex((answer) => answer.model === model))
-  const losses = policy.rungs.map((rung, at) => lossOf(rung, policy.by)(observation, rungs[at]!))
-  return route(observation, policy.by, rungs, losses, policy.threshold)
 }
 
 /** What a routing came to on some rows, beside the strong model alone. */
@@ -379,14 +149,18 @@ const measuredOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<Rout
   strongCost: strongCostOf(rows)
 })
 
-const pairsOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<Routed>): ReadonlyArray<Pair> =>
+const pairsOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<Routed>): ReadonlyArray<KeptQuality.Pair> =>
   routed.map(({ quality }, at) => ({ quality, strong: strongOf(rows[at]!).quality }))
 
 /** What a policy comes to on rows, and between what the share of the strong model's quality lies that it keeps, each with certainty 1 − delta. */
 export const measure = (policy: Routing.Policy, rows: ReadonlyArray<Observation>, delta: number) => {
-  const routed = rows.map((row) => apply(policy, row))
+  const routed = rows.map((row) => CandidateScores.apply(policy, row))
   const pairs = pairsOf(rows, routed)
-  return { ...measuredOf(rows, routed), low: kept(pairs, delta), high: keptAtMost(pairs, delta) }
+  return {
+    ...measuredOf(rows, routed),
+    low: KeptQuality.kept(pairs, delta),
+    high: KeptQuality.keptAtMost(pairs, delta)
+  }
 }
 
 /** Least rows of a sample for a target, if all goes well. */
@@ -396,9 +170,113 @@ export const leastSample = ({ delta = 0.05, target, trainingShare = 0.4 }: Omit<
     Math.ceil(LEAST_TRAINING / trainingShare)
   )
 
+/** A candidate, with what decides whether it is taken. */
+interface Made {
+  readonly rungs: ReadonlyArray<number>
+  readonly candidate: Candidate
+  readonly thresholds: ReadonlyArray<number>
+  readonly scores: ReadonlyArray<Routing.Rung>
+  /** What it does with the rows that certify, at a threshold. */
+  readonly routedAt: (threshold: number) => ReadonlyArray<Routed>
+  /** What a row costs where the training part keeps the target by some margin; `undefined`: nowhere. */
+  readonly cheapest: Money.Money | undefined
+}
+
+/** The sample in two: one part trains, the other certifies. */
+interface Parts {
+  readonly training: ReadonlyArray<Observation>
+  readonly certifying: ReadonlyArray<Observation>
+}
+
+/** Trains a candidate, and sees what it does at each threshold. */
+const candidateOf = (
+  { certifying, training }: Parts,
+  models: ReadonlyArray<string>,
+  rungs: ReadonlyArray<number>,
+  by: Routing.Policy["by"],
+  { standard, target }: Options
+): Made => {
+  const how = rungs.map((rung) => CandidateScores.trainingOf(training, rung, by, standard))
+  const withoutThem = rungs.map((rung, at) => CandidateScores.leftOut(training, rung, how[at]!))
+  const losses = training.map((observation) => rungs.map((rung, at) => withoutThem[at]!(rung, observation)))
+  const thresholds = CandidateScores.thresholdsOf(losses)
+  const tried = sweep(training, { by, rungs, losses, thresholds, target })
+  const scores = rungs.map((rung, at) => CandidateScores.train(training, rung, how[at]!))
+  const certified = certifying.map((observation) =>
+    rungs.map((rung, at) => CandidateScores.lossOf(scores[at]!, by)(observation, rung))
+  )
+  const points = sweep(certifying, { by, rungs, losses: certified, thresholds, target }).map(
+    ({ cost, quality, strongShare, threshold }): Point => ({ threshold, cost, quality, strongShare })
+  )
+  const cheapest = tried
+    .filter(({ deviation, gain }) => gain >= (MARGIN * deviation) / Math.sqrt(certifying.length))
+    .reduce<Money.Money | undefined>(
+      (least, { cost }) => (least === undefined || cost < least ? cost : least),
+      undefined
+    )
+  return {
+    rungs,
+    thresholds,
+    scores,
+    routedAt: (threshold) =>
+      certifying.map((observation, row) => route(observation, by, rungs, certified[row]!, threshold)),
+    cheapest,
+    candidate: { models: [...rungs.map((rung) => models[rung]!), models.at(-1)!], by, points }
+  }
+}
+
+/** The candidate that costs least; of what costs the same, the simpler. */
+const cheapestOf = (made: ReadonlyArray<Made>, strongCost: Money.Money): Made | undefined =>
+  made
+    .filter(({ cheapest }) => cheapest !== undefined && cheapest < strongCost)
+    .toSorted((a, b) =>
+      a.cheapest === b.cheapest ? a.rungs.length - b.rungs.length : a.cheapest! < b.cheapest! ? -1 : 1
+    )[0]
+
+/** Certifies a candidate on rows that it has not seen; or why it cannot be. */
+const certify = (
+  best: Made,
+  { certifying, training }: Parts,
+  strong: string,
+  { delta = 0.05, standard, target }: Options
+): Pick<Calibration, "policy" | "certificate" | "refused"> => {
+  const refuse = (refused: string) => ({
+    policy: undefined,
+    certificate: undefined,
+    refused: `${refused}: take a larger sample, or a lower target`
+  })
+  const threshold = Certificate.descend(best.thresholds, (threshold) =>
+    KeptQuality.keeps(pairsOf(certifying, best.routedAt(threshold)), target, delta)
+  )
+  if (threshold === undefined) {
+    return refuse(
+      `${certifying.length} rows do not make certain that ${percent(target)} of the quality of ${strong} are kept`
+    )
+  }
+  const routed = best.routedAt(threshold)
+  const measured = measuredOf(certifying, routed)
+  if (measured.cost >= measured.strongCost) {
+    return refuse(
+      `what is certain to keep ${percent(target)} of the quality of ${strong} costs no less than asking it every time`
+    )
+  }
+  return {
+    policy: { by: best.candidate.by, rungs: best.scores, strong, threshold },
+    certificate: {
+      ...measured,
+      target,
+      delta,
+      standard,
+      training: training.length,
+      kept: KeptQuality.kept(pairsOf(certifying, routed), delta)
+    },
+    refused: undefined
+  }
+}
+
 /** Finds and certifies a routing on rows in an order by chance. */
 export const make = (observations: ReadonlyArray<Observation>, options: Options): Calibration => {
-  const { delta = 0.05, standard, target, trainingShare = 0.4 } = options
+  const { delta = 0.05, target, trainingShare = 0.4 } = options
   const models = observations[0]?.answers.map(({ model }) => model) ?? []
   const singles = models.map((model, at): Single => ({
     model,
@@ -412,91 +290,27 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
     certificate: undefined,
     refused
   })
-  const least = leastSample(options)
   if (models.length < 2) return refuse("there is one model only: nothing is to be chosen")
-  const size = Math.round(observations.length * trainingShare)
-  const [training, certifying] = [observations.slice(0, size), observations.slice(size)]
+  const least = leastSample(options)
   if (observations.length < least) {
     return refuse(
       `${observations.length} rows are too few: to be certain to ${percent(1 - delta)} that ${percent(target)} are kept takes ${least} at least, if every answer agrees, and some times as many where they do not`
     )
   }
+  const size = Math.round(observations.length * trainingShare)
+  const parts: Parts = { training: observations.slice(0, size), certifying: observations.slice(size) }
   const made = combinations(models.length - 1).flatMap((rungs) =>
-    (["row", "answer"] as const).map((by) => {
-      const how = rungs.map((rung) => trainingOf(training, rung, by, standard))
-      const withoutThem = rungs.map((rung, at) => leftOut(training, rung, how[at]!))
-      const losses = training.map((observation) => rungs.map((rung, at) => withoutThem[at]!(rung, observation)))
-      const thresholds = thresholdsOf(losses)
-      const tried = sweep(training, { by, rungs, losses, thresholds, target })
-      const scores = rungs.map((rung, at) => train(training, rung, how[at]!))
-      const certified = certifying.map((observation) =>
-        rungs.map((rung, at) => lossOf(scores[at]!, by)(observation, rung))
-      )
-      const routedAt = (threshold: number) =>
-        certifying.map((observation, row) => route(observation, by, rungs, certified[row]!, threshold))
-      const points = sweep(certifying, { by, rungs, losses: certified, thresholds, target }).map(
-        ({ cost, quality, strongShare, threshold }): Point => ({ threshold, cost, quality, strongShare })
-      )
-      const cheapest = tried
-        .filter(({ deviation, gain }) => gain >= (MARGIN * deviation) / Math.sqrt(certifying.length))
-        .reduce<Money.Money | undefined>(
-          (least, { cost }) => (least === undefined || cost < least ? cost : least),
-          undefined
-        )
-      return {
-        rungs,
-        by,
-        thresholds,
-        scores,
-        routedAt,
-        cheapest,
-        candidate: { models: [...rungs.map((rung) => models[rung]!), models.at(-1)!], by, points } satisfies Candidate
-      }
-    })
+    (["row", "answer"] as const).map((by) => candidateOf(parts, models, rungs, by, options))
   )
   const candidates = made.map(({ candidate }) => candidate)
-  const strong = singles.at(-1)!
-  const [best] = made
-    .filter(({ cheapest }) => cheapest !== undefined && cheapest < strongCostOf(training))
-    // Of what costs the same, the simpler.
-    .toSorted((a, b) =>
-      a.cheapest === b.cheapest ? a.rungs.length - b.rungs.length : a.cheapest! < b.cheapest! ? -1 : 1
-    )
-  if (best === undefined)
-    return refuse(
-      `with so many rows no routing promises to keep ${percent(target)} of the quality of ${strong.model} for less money: take a larger sample, or a lower target`,
-      candidates
-    )
-  const threshold = Certificate.descend(best.thresholds, (threshold) =>
-    keeps(pairsOf(certifying, best.routedAt(threshold)), target, delta)
-  )
-  if (threshold === undefined) {
-    return refuse(
-      `${certifying.length} rows do not make certain that ${percent(target)} of the quality of ${strong.model} are kept: take a larger sample, or a lower target`,
-      candidates
-    )
-  }
-  const routed = best.routedAt(threshold)
-  const measured = measuredOf(certifying, routed)
-  if (measured.cost >= measured.strongCost)
-    return refuse(
-      `what is certain to keep ${percent(target)} of the quality of ${strong.model} costs no less than asking it every time: take a larger sample, or a lower target`,
-      candidates
-    )
-  return {
-    singles,
-    candidates,
-    policy: { by: best.by, rungs: best.scores, strong: strong.model, threshold },
-    certificate: {
-      ...measured,
-      target,
-      delta,
-      standard,
-      training: training.length,
-      kept: kept(pairsOf(certifying, routed), delta)
-    },
-    refused: undefined
-  }
+  const strong = models.at(-1)!
+  const best = cheapestOf(made, strongCostOf(parts.training))
+  return best === undefined
+    ? refuse(
+        `with so many rows no routing promises to keep ${percent(target)} of the quality of ${strong} for less money: take a larger sample, or a lower target`,
+        candidates
+      )
+    : { singles, candidates, ...certify(best, parts, strong, options) }
 }
 
 const percent = (share: number): string => `${Number((share * 100).toFixed(1))} %`

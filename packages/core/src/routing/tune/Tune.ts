@@ -25,6 +25,8 @@ import * as Runner from "../../run/Runner.ts"
 import * as Cascade from "../Cascade.ts"
 import * as CascadeHooks from "../CascadeHooks.ts"
 import type * as Routing from "../Routing.ts"
+import * as Baselines from "./Baselines.ts"
+import type * as Observation from "./Observation.ts"
 import * as Calibration from "./Calibration.ts"
 
 export interface Options extends Pick<
@@ -55,7 +57,7 @@ export interface Step {
   readonly standard: Routing.Certificate["standard"]
   readonly rows: number
   readonly calibration: Calibration.Calibration
-  readonly baselines: ReadonlyArray<Calibration.Baseline>
+  readonly baselines: ReadonlyArray<Baselines.Baseline>
 }
 
 export interface Tuned {
@@ -136,109 +138,121 @@ interface Sampled {
   readonly failure: string | undefined
 }
 
+/** Which rows are drawn. */
+interface Draw {
+  readonly size: number
+  readonly seed: string
+  readonly above?: string
+  /** Fewer rows are refused before anything is asked. */
+  readonly least: number
+}
+
+/** What is seen of a sample while it runs. */
+interface Seen {
+  /** By step and row. */
+  readonly trials: Map<string, Map<number, CascadeHooks.Trial>>
+  readonly stopped: Deferred.Deferred<void>
+  taken: { readonly rows: number; readonly upTo: string }
+  failure: string | undefined
+  /** Why nothing can come of the sample. */
+  problem: TuneError | undefined
+}
+
 /** Asks every model about a sample of the rows. A budget that is reached ends the sample. */
 const sampleOf = Effect.fnUntraced(function* (
   flow: Flow.Any,
   options: Options,
-  sample: {
-    readonly size: number
-    readonly seed: string
-    readonly above?: string
-    /** Fewer rows are refused before anything is asked. */
-    readonly least: number
-  }
+  draw: Draw
 ): Effect.fn.Return<Sampled, TuneError | Runner.RunFailed | Runner.StartError, Flow.Host> {
-  const trials = new Map<string, Map<number, CascadeHooks.Trial>>()
-  const stopped: Deferred.Deferred<void> = Deferred.makeUnsafe()
-  let failure: string | undefined
-  let problem: TuneError | undefined
-  /** Nothing can come of the sample: nothing more is paid. */
-  const stop = (message: string): void => {
-    problem ??= new TuneError({ message })
-    Deferred.doneUnsafe(stopped, Effect.void)
+  const seen: Seen = {
+    trials: new Map(),
+    stopped: Deferred.makeUnsafe(),
+    taken: { rows: 0, upTo: draw.above ?? "" },
+    failure: undefined,
+    problem: undefined
   }
-  let taken = { rows: 0, upTo: sample.above ?? "" }
+  const isStopped = Deferred.await(seen.stopped)
   const run = Runner.run(flow, {
     ...options,
     record: { ...options.record, tuning: true },
     outputs: false,
-    drain:
-      options.drain === undefined ? Deferred.await(stopped) : Effect.raceFirst(options.drain, Deferred.await(stopped)),
+    drain: options.drain === undefined ? isStopped : Effect.raceFirst(options.drain, isStopped),
     observe: (event) => {
-      if (event._tag === "RowFailed") failure ??= `${event.position}: ${event.node}: ${event.message}`
+      if (event._tag === "RowFailed") seen.failure ??= `${event.position}: ${event.node}: ${event.message}`
       return options.observe?.(event) ?? Effect.void
     },
-    sample: {
-      ...sample,
-      onTaken: ({ rows, upTo }) => {
-        taken = { rows: taken.rows + rows, upTo: upTo > taken.upTo ? upTo : taken.upTo }
-        return rows >= sample.least
-          ? Effect.void
-          : Effect.fail(
-              new TuneError({
-                message:
-                  sample.above === undefined
-                    ? `there are ${rows} different rows only, and nothing can be certain from less than ${sample.least}: give more, a lower target or a larger delta`
-                    : `every row was in the sample that the flow was tuned on: a check needs others`
-              })
-            )
-      }
-    },
-    trials: (trial) => {
-      let own = trials.get(trial.step)
-      if (own === undefined) trials.set(trial.step, (own = new Map()))
-      // Rows are drawn by chance, calls of one row are not: one counts.
-      if (!own.has(trial.index)) own.set(trial.index, trial)
-      const [first] = own.values()
-      if (first!.isLabelled !== trial.isLabelled) {
-        stop(
-          `step ${trial.step}: \`quality.label\` gives a label for some rows of the sample only: give one for all, or for none`
-        )
-      }
-    }
+    sample: { ...draw, onTaken: (taken) => take(seen, draw, taken) },
+    trials: (trial) => note(seen, trial)
   })
   const summary = yield* Effect.catch(run, (error) =>
-    error._tag === "RunFailed" && (problem !== undefined || error.summary.status === "budget")
+    error._tag === "RunFailed" && (seen.problem !== undefined || error.summary.status === "budget")
       ? Effect.succeed(error.summary)
       : Effect.fail(error)
   )
+  const problem = seen.problem ?? problemOf(seen, summary)
+  if (problem !== undefined) return yield* problem
+  return { ...seen.taken, failure: seen.failure, summary, trials: trialsOf(seen, flow) }
+})
+
+/** Takes the rows of a source that were drawn; too few are refused. */
+const take = (
+  seen: Seen,
+  { above, least }: Draw,
+  { rows, upTo }: { readonly rows: number; readonly upTo: string }
+): Effect.Effect<void, TuneError> => {
+  const { taken } = seen
+  seen.taken = { rows: taken.rows + rows, upTo: upTo > taken.upTo ? upTo : taken.upTo }
+  if (rows >= least) return Effect.void
+  const message =
+    above === undefined
+      ? `there are ${rows} different rows only, and nothing can be certain from less than ${least}: give more, a lower target or a larger delta`
+      : `every row was in the sample that the flow was tuned on: a check needs others`
+  return Effect.fail(new TuneError({ message }))
+}
+
+/** Notes how a row fared; a sample of which some rows alone have labels is stopped: nothing more is paid. */
+const note = (seen: Seen, trial: CascadeHooks.Trial): void => {
+  let own = seen.trials.get(trial.step)
+  if (own === undefined) seen.trials.set(trial.step, (own = new Map()))
+  // Rows are drawn by chance, calls of one row are not: one counts.
+  if (!own.has(trial.index)) own.set(trial.index, trial)
+  const [first] = own.values()
+  if (first!.isLabelled === trial.isLabelled) return
+  seen.problem ??= new TuneError({
+    message: `step ${trial.step}: \`quality.label\` gives a label for some rows of the sample only: give one for all, or for none`
+  })
+  Deferred.doneUnsafe(seen.stopped, Effect.void)
+}
+
+/** Why the rows that were answered are no sample of all. */
+const problemOf = ({ failure, trials }: Seen, summary: RunEvent.RunFinished): TuneError | undefined => {
   const { failed, read } = summary.rows
-  if (problem === undefined && failed > MOST_FAILED * read) {
-    problem = new TuneError({
+  if (failed > MOST_FAILED * read) {
+    return new TuneError({
       message: `${failed} of ${read} rows of the sample failed, so that the others are no sample of all; the first: ${failure}`
     })
   }
   for (const [step, own] of trials) {
     const others = [...own.values()].filter(({ isSubstituted }) => isSubstituted).length
     if (others > MOST_FAILED * own.size) {
-      problem ??= new TuneError({
+      return new TuneError({
         message: `step ${step}: of ${own.size} rows ${others} were answered by another model than was asked (a fallback), which says nothing of this one: tune when all models answer`
       })
     }
   }
-  if (problem !== undefined) return yield* problem
-  return {
-    ...taken,
-    failure,
-    summary,
-    trials: new Map(
-      flow.graph.nodes.flatMap(({ name }) => {
-        const own = trials.get(name)
-        return own === undefined
-          ? []
-          : [
-              [
-                name,
-                [...own]
-                  .toSorted(([a], [b]) => a - b)
-                  .map(([, trial]) => trial)
-                  .filter(({ isSubstituted }) => !isSubstituted)
-              ] as const
-            ]
-      })
-    )
-  }
-})
+  return undefined
+}
+
+/** The trials of each step, in the order of its rows. */
+const trialsOf = ({ trials }: Seen, flow: Flow.Any): Sampled["trials"] =>
+  new Map(
+    flow.graph.nodes.flatMap(({ name }) => {
+      const own = trials.get(name)
+      if (own === undefined) return []
+      const ordered = [...own].toSorted(([a], [b]) => a - b).map(([, trial]) => trial)
+      return [[name, ordered.filter(({ isSubstituted }) => !isSubstituted)] as const]
+    })
+  )
 
 const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.Service, at: number) =>
   Effect.map(
@@ -257,10 +271,10 @@ export const observationsOf = (trials: ReadonlyArray<CascadeHooks.Trial>, pricin
       Effect.forEach(tried, ({ asked, judging, model, quality, sample }) =>
         Effect.map(
           Effect.all([costOf(asked, pricing, at), costOf(judging, pricing, at)]),
-          ([cost, judging]): Calibration.Answer => ({ model, quality, sample, cost, judging })
+          ([cost, judging]): Observation.Answer => ({ model, quality, sample, cost, judging })
         )
       ),
-      (answers): Calibration.Observation => ({ row, answers })
+      (answers): Observation.Observation => ({ row, answers })
     )
   )
 
@@ -308,7 +322,7 @@ export const make = <E>(
           standard,
           rows: own.length,
           calibration: Calibration.make(observations, { target, delta, standard }),
-          baselines: Calibration.baselines(observations, target, ({ features }) => Number(features["prompt length"]))
+          baselines: Baselines.of(observations, target, ({ features }) => Number(features["prompt length"]))
         } satisfies Step
       })
     )

@@ -1,0 +1,98 @@
+/**
+ * The scores of a candidate: trained on one part of the sample, they say by how much a model is expected to be worse than the
+ * strong one.
+ *
+ * @internal
+ */
+import * as Routing from "../Routing.ts"
+import * as Scorer from "../Scorer.ts"
+import { type Observation, type Routed, route, strongOf } from "./Observation.ts"
+
+/** Thresholds of a candidate that are looked at. */
+const STEPS = 100
+
+const FOLDS = 5
+
+type Losses = (rung: number, observation: Observation) => number
+
+/** How scores are trained: by what, and with which ridges. */
+export interface Training {
+  readonly by: Routing.Policy["by"]
+  readonly standard: Routing.Certificate["standard"]
+  readonly own: number
+  readonly strong: number
+}
+
+/** The rows of a model below the strong one, and what is to be told of them. */
+const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routing.Policy["by"]) => {
+  const rows = observations.flatMap((observation) => {
+    const answer = observation.answers[rung]!
+    const sample = by === "row" ? observation.row : answer.sample
+    return sample === undefined ? [] : [{ sample, own: answer.quality, strong: strongOf(observation).quality }]
+  })
+  return {
+    own: rows.map(({ own, sample }) => ({ ...sample, target: own })),
+    strong: rows.map(({ sample, strong }) => ({ ...sample, target: strong }))
+  }
+}
+
+export const trainingOf = (
+  observations: ReadonlyArray<Observation>,
+  rung: number,
+  by: Routing.Policy["by"],
+  standard: Routing.Certificate["standard"]
+): Training => {
+  const { own, strong } = known(observations, rung, by)
+  return { by, standard, own: Scorer.ridgeOf(own), strong: standard === "agreement" ? 1 : Scorer.ridgeOf(strong) }
+}
+
+/** Trains the scores of a model below the strong one. */
+export const train = (observations: ReadonlyArray<Observation>, rung: number, training: Training): Routing.Rung => {
+  const { own, strong } = known(observations, rung, training.by)
+  return {
+    model: observations[0]!.answers[rung]!.model,
+    own: Scorer.fit(own, training.own),
+    ...(training.standard === "agreement" ? undefined : { strong: Scorer.fit(strong, training.strong) })
+  }
+}
+
+export const lossOf =
+  (rung: Routing.Rung, by: Routing.Policy["by"]) =>
+  (observation: Observation, at: number): number => {
+    const sample = by === "row" ? observation.row : observation.answers[at]!.sample
+    return sample === undefined ? Number.POSITIVE_INFINITY : Routing.loss(rung, sample)
+  }
+
+/** Losses of rows by scores that were trained without them. */
+export const leftOut = (observations: ReadonlyArray<Observation>, rung: number, options: Training): Losses => {
+  const losses = new Map<Observation, number>()
+  for (let fold = 0; fold < FOLDS; fold++) {
+    const trained = train(
+      observations.filter((_, at) => at % FOLDS !== fold),
+      rung,
+      options
+    )
+    const own = lossOf(trained, options.by)
+    observations.forEach((observation, at) => {
+      if (at % FOLDS === fold) losses.set(observation, own(observation, rung))
+    })
+  }
+  return (_, observation) => losses.get(observation)!
+}
+
+/** Thresholds from the safest on: at each a further share of the rows is taken by a model below the strong one. */
+export const thresholdsOf = (losses: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<number> => {
+  const all = losses
+    .map((own) => own.reduce((least, loss) => Math.min(least, loss), Number.POSITIVE_INFINITY))
+    .filter(Number.isFinite)
+    .toSorted((a, b) => a - b)
+  const picked = Array.from({ length: STEPS }, (_, step) => all[Math.ceil(((step + 1) / STEPS) * all.length) - 1])
+  return [...new Set(picked.flatMap((loss) => (loss === undefined ? [] : [Number(loss.toPrecision(6))])))]
+}
+
+/** What a policy does with a row of the sample. */
+export const apply = (policy: Routing.Policy, observation: Observation): Routed => {
+  const rungs = policy.rungs.map(({ model }) => observation.answers.findIndex((answer) => answer.model === model))
+  const losses = policy.rungs.map((rung, at) => lossOf(rung, policy.by)(observation, rungs[at]!))
+  return route(observation, policy.by, rungs, losses, policy.threshold)
+}
