@@ -22,7 +22,7 @@ import {
   Stack
 } from "@pipe/core"
 import * as CascadeHooks from "../src/routing/CascadeHooks.ts"
-import * as ReportText from "../src/report/ReportText.ts"
+import * as ReportText from "../../cli/src/view/ReportText.ts"
 import * as Routing from "../src/routing/Routing.ts"
 import * as RunTotals from "../src/ledger/RunTotals.ts"
 import { NodeHost } from "@pipe/plugins"

@@ -13,7 +13,7 @@ import {
   Source,
   Stack
 } from "@pipe/core"
-import * as ReportText from "../src/report/ReportText.ts"
+import * as ReportText from "../../cli/src/view/ReportText.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Fiber, type Layer, Logger, Schema } from "effect"
 import { type AiError, type EmbeddingModel, LanguageModel } from "effect/ai"

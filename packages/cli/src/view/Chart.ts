@@ -1,12 +1,13 @@
 /** Points and lines over two axes, for a terminal and as SVG. */
-import { escape } from "./Html.ts"
+import stringWidth from "string-width"
+import * as Svg from "./Svg.ts"
 
 export interface Series {
   readonly name: string
   /** From left to right. */
   readonly points: ReadonlyArray<{ readonly x: number; readonly y: number }>
-  /** A line alone, or one through marked points; in a terminal only the points. */
-  readonly kind: "line" | "points"
+  /** A line alone, one through marked points, or an area down to the series below it; in a terminal only the points. */
+  readonly kind: "line" | "points" | "area"
 }
 
 export interface Axis {
@@ -33,7 +34,7 @@ const valueAt = ({ max, min = 0 }: Axis, part: number): number => min + part * (
 const isOn = (axis: Axis, value: number): boolean => value <= axis.max && value >= (axis.min ?? 0)
 
 /** Of the lines and of the points of a chart, in their order. */
-const marks = { line: ["·", "+", "×", "∘"], points: ["●", "◆", "▲"] } as const
+const marks = { line: ["·", "+", "×", "∘"], points: ["●", "◆", "▲"], area: ["●", "◆", "▲"] } as const
 
 const markOf = (all: ReadonlyArray<Series>, one: Series): string => {
   const own = marks[one.kind]
@@ -51,7 +52,7 @@ export const render = ({ series, title, x, y }: Chart): string => {
       grid[row]![column] = markOf(series, one)
     }
   }
-  const left = Math.max(...[0, 0.5, 1].map((part) => y.format(valueAt(y, part)).length))
+  const left = Math.max(...[0, 0.5, 1].map((part) => stringWidth(y.format(valueAt(y, part)))))
   const label = (row: number): string =>
     row === 0
       ? y.format(y.max)
@@ -72,41 +73,76 @@ export const render = ({ series, title, x, y }: Chart): string => {
   ].join("\n")
 }
 
-const colors = ["#0b63ce", "#9a9a9a", "#c2410c", "#15803d"]
+/** The size of a picture, and the room around its axes. */
+const SIZE = { width: 640, height: 400 }
+const ROOM = { bottom: 48, top: 40, right: 20 }
 
-/** As a picture that stands by itself. */
-export const toSvg = ({ series, title, x, y }: Chart): string => {
-  const [width, height, left, bottom, top, right] = [640, 400, 56, 48, 40, 20]
-  const atX = (value: number): number => Math.round((left + partOf(x, value) * (width - left - right)) * 10) / 10
-  const atY = (value: number): number =>
-    Math.round((height - bottom - partOf(y, value) * (height - top - bottom)) * 10) / 10
-  const ticks = [0, 0.25, 0.5, 0.75, 1]
-  const shapes = series.map(({ kind, points }, index) => {
-    const color = colors[index % colors.length]!
+const TICKS = [0, 0.25, 0.5, 0.75, 1]
+
+/** The room for the labels of the vertical axis. */
+const leftOf = ({ y }: Pick<Chart, "y">): number =>
+  Math.max(56, 14 + 7 * Math.max(...TICKS.map((part) => stringWidth(y.format(valueAt(y, part))))))
+
+/** Where a value is in a picture, to a tenth of a pixel. */
+const placeOf = ({ x, y }: Pick<Chart, "x" | "y">) => {
+  const left = leftOf({ y })
+  return {
+    atX: (value: number): number => Math.round((left + partOf(x, value) * (SIZE.width - left - ROOM.right)) * 10) / 10,
+    atY: (value: number): number =>
+      Math.round((SIZE.height - ROOM.bottom - partOf(y, value) * (SIZE.height - ROOM.top - ROOM.bottom)) * 10) / 10
+  }
+}
+
+/** The lines, points and areas of a chart. */
+const shapes = (chart: Chart, palette: Svg.Palette): ReadonlyArray<string> => {
+  const { atX, atY } = placeOf(chart)
+  const { series, x, y } = chart
+  return series.map(({ kind, name, points }, index) => {
+    const color = Svg.color(palette, index)
     const inside = points.filter((point) => isOn(x, point.x) && isOn(y, point.y))
-    const path = inside.map((point) => `${atX(point.x)},${atY(point.y)}`).join(" ")
-    return `<polyline fill="none" stroke="${color}" stroke-width="1.5" points="${path}"/>${
-      kind === "line"
-        ? ""
-        : inside.map((point) => `<circle cx="${atX(point.x)}" cy="${atY(point.y)}" r="4" fill="${color}"/>`).join("")
-    }`
+    const path = inside.map((point) => `${atX(point.x)},${atY(point.y)}`)
+    const line = `<polyline fill="none" stroke="${color}" stroke-width="1.5" points="${path.join(" ")}"/>`
+    if (kind === "line") return line
+    const marked = inside.map(
+      (point) =>
+        `<circle cx="${atX(point.x)}" cy="${atY(point.y)}" r="${kind === "area" ? 2 : 4}" fill="${color}">${Svg.title(`${name}: ${y.format(point.y)}`)}</circle>`
+    )
+    if (kind === "points") return `${line}${marked.join("")}`
+    const below = series[index + 1]?.kind === "area" ? series[index + 1]!.points : points.map(({ x }) => ({ x, y: 0 }))
+    const back = below.toReversed().map((point) => `${atX(point.x)},${atY(point.y)}`)
+    const area = `<polygon fill="${color}" fill-opacity="0.3" points="${[...path, ...back].join(" ")}"/>`
+    return `${area}${line}${marked.join("")}`
   })
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12" role="img" aria-label="${escape(title)}">`,
-    `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
-    `<text x="${left}" y="22" font-size="14" font-weight="600">${escape(title)}</text>`,
-    ...ticks.flatMap((tick) => [
-      `<line x1="${left}" x2="${width - right}" y1="${atY(valueAt(y, tick))}" y2="${atY(valueAt(y, tick))}" stroke="#e5e5e5"/>`,
-      `<text x="${left - 6}" y="${atY(valueAt(y, tick)) + 4}" text-anchor="end" fill="#555555">${escape(y.format(valueAt(y, tick)))}</text>`,
-      `<text x="${atX(valueAt(x, tick))}" y="${height - bottom + 16}" text-anchor="middle" fill="#555555">${escape(x.format(valueAt(x, tick)))}</text>`
-    ]),
-    ...shapes,
-    `<text x="${(left + width - right) / 2}" y="${height - 10}" text-anchor="middle" fill="#333333">${escape(`${y.name} over ${x.name}`)}</text>`,
-    ...series.map(
-      ({ name }, index) =>
-        `<text x="${width - right}" y="${22 + index * 16}" text-anchor="end" fill="${colors[index % colors.length]!}">${escape(name)}</text>`
-    ),
-    "</svg>",
-    ""
-  ].join("\n")
+}
+
+/** As a picture. */
+export const toSvg = (chart: Chart, palette: Svg.Palette = Svg.file): string => {
+  const { series, title, x, y } = chart
+  const { atX, atY } = placeOf(chart)
+  const { height, width } = SIZE
+  const { bottom, right } = ROOM
+  const left = leftOf(chart)
+  const tick = (part: number): ReadonlyArray<string> => {
+    const [value, line] = [valueAt(y, part), atY(valueAt(y, part))]
+    return [
+      `<line x1="${left}" x2="${width - right}" y1="${line}" y2="${line}" stroke="${palette.grid}"/>`,
+      Svg.text({ x: left - 6, y: line + 4 }, y.format(value), { fill: palette.dim, anchor: "end" }),
+      Svg.text({ x: atX(valueAt(x, part)), y: height - bottom + 16 }, x.format(valueAt(x, part)), {
+        fill: palette.dim,
+        anchor: "middle"
+      })
+    ]
+  }
+  return Svg.picture(SIZE, title, palette, [
+    Svg.text({ x: left, y: 22 }, title, { fill: palette.text, attributes: 'font-size="14" font-weight="600"' }),
+    ...TICKS.flatMap(tick),
+    ...shapes(chart, palette),
+    Svg.text({ x: (left + width - right) / 2, y: height - 10 }, `${y.name} over ${x.name}`, {
+      fill: palette.text,
+      anchor: "middle"
+    }),
+    ...series.map(({ name }, index) =>
+      Svg.text({ x: width - right, y: 22 + index * 16 }, name, { fill: Svg.color(palette, index), anchor: "end" })
+    )
+  ])
 }

@@ -1,7 +1,7 @@
 /** What was sent to models for a row, and what came back, as text. */
 import type * as ExchangeRepo from "@pipe/core/internal/ExchangeRepo"
 import * as Money from "@pipe/core/Money"
-import * as Plural from "@pipe/core/internal/Plural"
+import * as Format from "@pipe/core/internal/Format"
 import * as SafeText from "@pipe/core/internal/SafeText"
 
 type Fields = { readonly [name: string]: unknown }
@@ -45,7 +45,7 @@ const contentText = (content: unknown): string =>
 export const answerText = (answer: unknown): string => {
   const { dimensions, parts, refusal, vectors } = fields(answer)
   if (vectors !== undefined)
-    return `${Plural.of(Number(vectors), "vector")} of ${Plural.of(Number(dimensions), "number")}`
+    return `${Format.of(Number(vectors), "vector")} of ${Format.of(Number(dimensions), "number")}`
   return refusal === undefined ? list(parts).map(partText).join("\n") : `refused: ${String(refusal)}`
 }
 
@@ -87,7 +87,7 @@ const CLASSES = [
 const tokensText = (tokens: unknown): string =>
   CLASSES.flatMap(([key, name]) => {
     const count = Number(fields(tokens)[key] ?? 0)
-    return count > 0 ? [`${Plural.count(count)} ${name}`] : []
+    return count > 0 ? [`${Format.count(count)} ${name}`] : []
   }).join(" + ")
 
 const ORIGINS: { readonly [origin: string]: string } = {

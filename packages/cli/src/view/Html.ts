@@ -24,10 +24,3 @@ export const json = (value: unknown): string =>
     /[<>\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
   )
-
-/** A table; cells are text. The first `left` columns are set left. */
-export const table = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>, left = 1): string => {
-  const cells = (tag: "th" | "td") => (row: ReadonlyArray<string>) =>
-    `<tr>${row.map((cell, column) => `<${tag}${column < left ? "" : ' class="number"'}>${escape(cell)}</${tag}>`).join("")}</tr>`
-  return `<div class="scroll"><table><thead>${cells("th")(header)}</thead><tbody>${rows.map(cells("td")).join("")}</tbody></table></div>`
-}

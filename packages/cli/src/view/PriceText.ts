@@ -1,6 +1,8 @@
 /** Prices as text. */
+import * as Format from "@pipe/core/internal/Format"
 import * as Money from "@pipe/core/Money"
 import * as Price from "@pipe/core/Price"
+import * as Table from "./Table.ts"
 
 const classes = [
   ["uncachedInput", "input"],
@@ -35,8 +37,8 @@ export const describe = (asked: string, price: Price.Price, at: number): string 
       const next = price.tiers.find((tier) => tier.above > above)
       lines.push(
         above === 0
-          ? `  up to ${next!.above.toLocaleString("en")} input tokens`
-          : `  above ${above.toLocaleString("en")} input tokens`
+          ? `  up to ${Format.count(next!.above)} input tokens`
+          : `  above ${Format.count(above)} input tokens`
       )
     }
     for (const [tokenClass, name] of classes) {
@@ -62,24 +64,24 @@ export const describe = (asked: string, price: Price.Price, at: number): string 
     lines.push(`    ${tier.padEnd(20)} ${Number((part * 100n) / whole)} % of each`)
   }
   if (price.contextWindow !== undefined)
-    lines.push(`    context window       ${price.contextWindow.toLocaleString("en")} tokens`)
+    lines.push(`    context window       ${Format.count(price.contextWindow)} tokens`)
   return lines.join("\n")
 }
 
 const oneMillion = { uncachedInput: 1_000, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0, output: 1_000, reasoning: 0 }
 
 /** Many models, a line each. */
-export const list = (prices: ReadonlyArray<Price.Price>): string => {
-  const width = Math.max(5, ...prices.map((price) => price.model.length))
-  return [
-    `${"model".padEnd(width)}  ${"input".padStart(10)}  ${"cached".padStart(10)}  ${"output".padStart(10)}   USD per 1,000,000 tokens`,
-    ...prices.map((price) => {
-      const { rates } = price.tiers[0]
-      return `${price.model.padEnd(width)}  ${usd(rates, "uncachedInput").padStart(10)}  ${(rates.cacheRead
-      === undefined
-        ? "–"
-        : usd(rates, "cacheRead")
-      ).padStart(10)}  ${usd(rates, "output").padStart(10)}${price.tiers.length > 1 ? "   more for long prompts" : ""}`
+export const list = (prices: ReadonlyArray<Price.Price>): string =>
+  Table.lines({
+    header: ["model", "input", "cached", "output", " USD per 1,000,000 tokens"],
+    rows: prices.map(({ model, tiers }) => {
+      const { rates } = tiers[0]
+      return [
+        model,
+        usd(rates, "uncachedInput"),
+        rates.cacheRead === undefined ? "–" : usd(rates, "cacheRead"),
+        usd(rates, "output"),
+        tiers.length > 1 ? " more for long prompts" : ""
+      ].map((cell, column) => (column === 4 ? cell.padEnd(25) : cell))
     })
-  ].join("\n")
-}
+  }).join("\n")

@@ -4,14 +4,17 @@
  */
 import * as Money from "@pipe/core/Money"
 import type * as Report from "@pipe/core/Report"
-import { count, strategies } from "@pipe/core/internal/ReportText"
-import * as Plural from "@pipe/core/internal/Plural"
-import { readFileSync } from "node:fs"
+import { count } from "@pipe/core/internal/Format"
+import { strategies } from "./ReportText.ts"
+import * as Format from "@pipe/core/internal/Format"
+import * as Bars from "./Bars.ts"
+import * as Chart from "./Chart.ts"
 import * as ExchangeText from "./ExchangeText.ts"
 import * as GraphSvg from "./GraphSvg.ts"
-import { escape, json, start, table } from "./Html.ts"
-import { script } from "./ReportScript.ts"
+import { escape, start } from "./Html.ts"
 import { style } from "./ReportStyle.ts"
+import * as Svg from "./Svg.ts"
+import * as Table from "./Table.ts"
 
 const money = (amount: Money.Money, unpriced = 0): string => `${unpriced > 0 ? "≥ " : ""}${Money.format(amount)}`
 
@@ -19,11 +22,6 @@ const money = (amount: Money.Money, unpriced = 0): string => `${unpriced > 0 ? "
 const dollars = (amount: Money.Money): number => Number(Money.toUsd(amount))
 
 const time = (at: number): string => new Date(at).toISOString().replace("T", " ").slice(0, 16)
-
-const duration = (milliseconds: number): string => {
-  const seconds = milliseconds / 1_000
-  return seconds < 120 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`
-}
 
 const sumBy = <A>(
   items: ReadonlyArray<A>,
@@ -37,41 +35,12 @@ const sumBy = <A>(
 
 const section = (title: string, content: string): string => `<section><h2>${escape(title)}</h2>${content}</section>`
 
-const chart = (name: string, label: string): string =>
-  `<div class="chart"><canvas id="${name}" role="img" aria-label="${escape(label)}"></canvas></div>`
-
 /** The whole page. */
 export const render = (report: Report.Report): string => {
   const { summary } = report
   const cost = Money.sum(report.spent.map((spent) => spent.cost))
   const unpriced = report.spent.reduce((sum, spent) => sum + spent.unpriced, 0)
   const saved = summary === undefined ? Money.zero : Money.sum(Object.values(summary.savings))
-  const data = {
-    timeline: timelineOf(report),
-    steps: [
-      ...sumBy(
-        report.spent,
-        ({ step }) => step,
-        (spent) => spent.cost
-      )
-    ].map(([name, cost]) => ({ name, cost: dollars(cost) })),
-    models: [
-      ...sumBy(
-        report.spent,
-        ({ model }) => model,
-        (spent) => spent.cost
-      )
-    ].map(([name, cost]) => ({ name, cost: dollars(cost) })),
-    savings:
-      summary === undefined
-        ? []
-        : [
-            { name: "spent", cost: dollars(summary.cost) },
-            ...strategies
-              .map(([key, name]) => ({ name, cost: dollars(summary.savings[key]) }))
-              .filter(({ cost }) => cost > 0)
-          ]
-  }
   const facts: ReadonlyArray<readonly [string, string]> = [
     ["cost", money(cost, unpriced)],
     ...(summary?.fees === undefined ? [] : [["of it fees", Money.format(summary.fees)] as const]),
@@ -85,12 +54,12 @@ export const render = (report: Report.Report): string => {
     ["rows", summary === undefined ? "–" : count(summary.rows.read)],
     ["failed", summary === undefined ? count(report.failures.length) : count(summary.rows.failed)],
     ["calls", count(report.spent.reduce((sum, spent) => sum + spent.attempts, 0))],
-    ["time", summary === undefined ? "–" : duration(summary.milliseconds)]
+    ["time", summary === undefined ? "–" : Format.duration(summary.milliseconds)]
   ]
   const estimated = Money.sum(report.spent.map((spent) => spent.estimatedCost))
   const status = statusOf(report)
   return `${start}
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="color-scheme" content="light dark"><title>${escape(`${report.flow} – ${report.run}`)}</title>
 <style>${style}</style></head><body><main>
 <header><h1>${escape(report.flow)}</h1><p class="sub">run ${escape(report.run)} · <span class="status ${status.kind}">${status.words}</span>${report.simulated === true ? " · simulated: no provider was called, nothing was paid" : ""} · ${time(report.startedAt)} UTC${
@@ -101,27 +70,76 @@ ${unpriced > 0 ? `<p class="problem">${count(unpriced)} calls have no known cost
 ${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is the most that calls without a bill can have cost; most of them were cut.</p>` : ""}
 ${summary === undefined ? '<p class="note">The process of this run ended before it could write its summary; what it had booked is here.</p>' : ""}
 ${section("Flow", `<div class="scroll">${graphOf(report)}</div>`)}
-${data.timeline.labels.length > 0 ? section("Money over time", chart("timeline", "money over time, by step")) : ""}
+${report.timeline.length > 0 ? section("Money over time", Chart.toSvg(timelineOf(report), Svg.page)) : ""}
 <div class="columns">
-${data.steps.length > 0 ? section("By step", chart("steps", "money by step")) : ""}
-${data.models.length > 0 ? section("By model", chart("models", "money by model")) : ""}
+${
+  report.spent.length > 0
+    ? section(
+        "By step",
+        bars(
+          "money by step",
+          costsBy(report, ({ step }) => step)
+        )
+      )
+    : ""
+}
+${
+  report.spent.length > 0
+    ? section(
+        "By model",
+        bars(
+          "money by model",
+          costsBy(report, ({ model }) => model),
+          1
+        )
+      )
+    : ""
+}
 </div>
-${data.savings.length > 1 ? section("Spent and saved", chart("savings", "what was spent, and what each strategy saved")) : ""}
+${saved > Money.zero ? section("Spent and saved", savingsOf(summary!)) : ""}
 ${report.plan === undefined ? "" : section("Plan and outcome", planOf(report, report.plan))}
 ${report.spent.length === 0 ? "" : section("Books", booksOf(report))}
 ${report.failures.length === 0 ? "" : section("Failed rows", failuresOf(report))}
 ${report.samples.length === 0 ? "" : section("Last calls of each step", samplesOf(report))}
 <footer>made by pipe from ${escape(report.store)}</footer></main>
-<script type="application/json" id="data">${json(data)}</script>
-<script>${chartLibrary()}</script><script>${script}</script></body></html>
+</body></html>
 `
 }
+
+/** What each step, or each model, has cost. */
+const costsBy = (report: Report.Report, key: (spent: Report.Report["spent"][number]) => string) =>
+  sumBy(report.spent, key, ({ cost }) => cost)
+
+const bars = (name: string, costs: ReadonlyMap<string, Money.Money>, first = 0): string =>
+  Bars.toSvg(
+    name,
+    Array.from(costs, ([name, cost], index) => ({
+      name,
+      value: dollars(cost),
+      label: Money.format(cost),
+      color: Svg.color(Svg.page, first + index)
+    }))
+  )
+
+/** What was spent, and what each strategy saved. */
+const savingsOf = ({ cost, savings }: NonNullable<Report.Report["summary"]>): string =>
+  Bars.toSvg("what was spent, and what each strategy saved", [
+    { name: "spent", value: dollars(cost), label: Money.format(cost), color: Svg.color(Svg.page, 4) },
+    ...strategies
+      .filter(([key]) => savings[key] > Money.zero)
+      .map(([key, name]) => ({
+        name,
+        value: dollars(savings[key]),
+        label: Money.format(savings[key]),
+        color: Svg.color(Svg.page, 2)
+      }))
+  ])
 
 /** How the run ended, as its exit code says it. */
 const statusOf = ({ status, summary }: Report.Report): { readonly kind: string; readonly words: string } => {
   const failed = summary?.rows.failed ?? 0
   return status === "done" && failed > 0
-    ? { kind: "failed", words: `ended with ${Plural.of(failed, "failed row")}` }
+    ? { kind: "failed", words: `ended with ${Format.of(failed, "failed row")}` }
     : { kind: status, words: status }
 }
 
@@ -138,27 +156,25 @@ const samplesOf = (report: Report.Report): string =>
     )
     .join("")
 
-/** The library's own file; it is part of the page. */
-const chartLibrary = (): string =>
-  readFileSync(new URL("chart.umd.min.js", import.meta.resolve("chart.js")), "utf8")
-    .replace(/\/\/# sourceMappingURL=.*/g, "")
-    .replaceAll("</script", "<\\/script")
-
-/** Money so far at each moment, a series for each step. */
-const timelineOf = ({ startedAt, timeline }: Report.Report) => {
+/** Money so far at each moment: an area for each step, the first on top of the others. */
+const timelineOf = ({ startedAt, timeline }: Report.Report): Chart.Chart => {
   const moments = [...new Set(timeline.map(({ at }) => at))].sort((a, b) => a - b)
   const steps = [...new Set(timeline.map(({ step }) => step))]
+  const soFar = (at: number, of: ReadonlySet<string>): number =>
+    dollars(Money.sum(timeline.filter((one) => one.at <= at && of.has(one.step)).map(({ cost }) => cost)))
+  const last = Math.max(1, moments.at(-1)! - startedAt)
   return {
-    labels: moments.map((at) => duration(Math.max(0, at - startedAt))),
-    series: steps.map((step) => {
-      let sum = Money.zero
-      return {
-        name: step,
-        values: moments.map((at) => {
-          for (const one of timeline) if (one.at === at && one.step === step) sum += one.cost
-          return dollars(sum)
-        })
-      }
+    title: "money so far, by step",
+    x: { name: "time", max: last, format: (value) => Format.duration(value, last < 60_000 ? "tenths" : "seconds") },
+    y: {
+      name: "money",
+      max: Math.max(soFar(moments.at(-1)!, new Set(steps)) * 1.05, Number.MIN_VALUE),
+      format: (value) => `$${Number(value.toPrecision(3))}`
+    },
+    series: steps.map((step, index): Chart.Series => {
+      const from = new Set(steps.slice(index))
+      const points = moments.map((at) => ({ x: Math.max(0, at - startedAt), y: soFar(at, from) }))
+      return { name: step, kind: "area", points: [{ x: 0, y: 0 }, ...points] }
     })
   }
 }
@@ -197,9 +213,9 @@ const graphOf = (report: Report.Report): string => {
 const planOf = (report: Report.Report, plan: NonNullable<Report.Report["plan"]>): string => {
   const came = (step: string, model: string) =>
     report.spent.filter((spent) => spent.step === step && spent.model.startsWith(model))
-  return table(
-    ["step", "model", "planned calls", "calls", "planned cost", "cost"],
-    [
+  return Table.html({
+    header: ["step", "model", "planned calls", "calls", "planned cost", "cost"],
+    rows: [
       ...plan.lines
         .filter((line) => line.calls > 0)
         .map((line) => {
@@ -222,14 +238,14 @@ const planOf = (report: Report.Report, plan: NonNullable<Report.Report["plan"]>)
         Money.format(Money.sum(report.spent.map((spent) => spent.cost)))
       ]
     ],
-    2
-  )
+    left: 2
+  })
 }
 
 const booksOf = (report: Report.Report): string =>
-  table(
-    ["step", "provider", "model", "calls", "failed", "tokens", "cost"],
-    report.spent.map((spent) => [
+  Table.html({
+    header: ["step", "provider", "model", "calls", "failed", "tokens", "cost"],
+    rows: report.spent.map((spent) => [
       spent.step,
       spent.provider,
       spent.serviceTier === undefined ? spent.model : `${spent.model} (${spent.serviceTier})`,
@@ -238,8 +254,8 @@ const booksOf = (report: Report.Report): string =>
       count(spent.tokens),
       spent.unpriced >= spent.attempts && spent.attempts > 0 ? "unknown" : money(spent.cost, spent.unpriced)
     ]),
-    3
-  )
+    left: 3
+  })
 
 const failuresOf = (report: Report.Report): string => {
   const total = report.summary?.rows.failed ?? report.failures.length
@@ -247,15 +263,15 @@ const failuresOf = (report: Report.Report): string => {
     total > report.failures.length
       ? `<p class="note">the first ${count(report.failures.length)} of ${count(total)}</p>`
       : ""
-  return `${more}${table(
-    ["row", "node", "error", "message", "input"],
-    report.failures.map(({ error, input, message, node, position }) => [
+  return `${more}${Table.html({
+    header: ["row", "node", "error", "message", "input"],
+    rows: report.failures.map(({ error, input, message, node, position }) => [
       position,
       node,
       error,
       message,
       input.length > 400 ? `${input.slice(0, 400).toWellFormed()}…` : input
     ]),
-    5
-  )}`
+    left: 5
+  })}`
 }

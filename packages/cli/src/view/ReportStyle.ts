@@ -14,11 +14,11 @@ details{margin:6px 0}summary{cursor:pointer}pre{white-space:pre-wrap;overflow-wr
 dt{color:var(--dim);font-size:13px}dd{margin:0;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
 section{background:var(--raised);border:1px solid var(--line);border-radius:12px;padding:16px;margin:16px 0;min-width:0}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr));gap:16px}.columns section{margin:0}
-.chart{position:relative;height:280px}.scroll{overflow-x:auto}.scroll table{min-width:560px}
+section>svg{display:block;width:100%;max-width:760px;height:auto;margin:0 auto}.scroll{overflow-x:auto}.scroll table{min-width:560px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,td{text-align:left;padding:6px 10px;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere;min-width:64px}
 th{color:var(--dim);font-weight:600;white-space:nowrap}.number{text-align:right;white-space:nowrap}
 .graph{display:block;margin:0 auto;max-width:none}.box{fill:var(--ground);stroke:var(--line)}.box.failed{stroke:var(--bad)}
 .graph text{fill:var(--text);font:13px system-ui,sans-serif}.graph .name{font-weight:600}.graph .line{fill:var(--dim)}
 .edge{fill:none;stroke:var(--dim);stroke-width:1.3}.arrow{fill:var(--dim)}footer{margin-top:28px;font-size:13px;overflow-wrap:anywhere}
-@media (max-width:520px){main{padding:16px 12px 32px}section{padding:12px}.chart{height:240px}dd{font-size:17px}}
+@media (max-width:520px){main{padding:16px 12px 32px}section{padding:12px}dd{font-size:17px}}
 `

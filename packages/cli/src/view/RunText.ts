@@ -2,12 +2,13 @@
 import type * as LedgerRepo from "@pipe/core/internal/LedgerRepo"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
-import * as ReportText from "@pipe/core/internal/ReportText"
+import * as ReportText from "./ReportText.ts"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import type * as RowRepo from "@pipe/core/internal/RowRepo"
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Spending from "../flags/Spending.ts"
+import * as Table from "./Table.ts"
 
 /** Local time, to the minute. */
 export const time = (at: number): string => {
@@ -43,20 +44,7 @@ export const list = (entries: ReadonlyArray<Entry>): string => {
         : "–"
     ]
   })
-  return columns([["run", "flow", "begun", "status", "rows", "failed", "cost"], ...rows], 4)
-}
-
-/** Rows of cells under each other: the first `left` columns to the left, the others to the right. */
-export const columns = (rows: ReadonlyArray<ReadonlyArray<string>>, left: number): string => {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => (column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
-        .join("  ")
-        .trimEnd()
-    )
-    .join("\n")
+  return Table.lines({ header: ["run", "flow", "begun", "status", "rows", "failed", "cost"], rows, left: 4 }).join("\n")
 }
 
 /** What can be done with a run now. */

@@ -1,9 +1,10 @@
 /** What tuning found, as a page that stands by itself. */
-import { count, share } from "@pipe/core/internal/ReportText"
+import { count, share } from "@pipe/core/internal/Format"
 import type * as Tune from "@pipe/core/internal/Tune"
 import * as Chart from "./Chart.ts"
 import * as Html from "./Html.ts"
 import { style } from "./ReportStyle.ts"
+import * as Table from "./Table.ts"
 import * as TuneText from "./TuneText.ts"
 
 /** The frontier of a step. */
@@ -15,7 +16,7 @@ const section = ({ chart, step }: TuneText.Charted): string =>
     `<h2>${Html.escape(step.name)}</h2>`,
     `<p>${Html.escape(TuneText.verdictOf(step))}</p>`,
     svg({ chart, step }),
-    Html.table(TuneText.header, TuneText.rowsOf(step)),
+    Table.html({ header: TuneText.header, rows: TuneText.rowsOf(step) }),
     "</section>"
   ].join("\n")
 

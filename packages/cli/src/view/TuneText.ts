@@ -1,10 +1,10 @@
 /** What tuning found, as text and as a chart. */
 import type * as Calibration from "@pipe/core/internal/Calibration"
 import * as Money from "@pipe/core/Money"
-import { count, share } from "@pipe/core/internal/ReportText"
+import { count, share } from "@pipe/core/internal/Format"
 import type * as Tune from "@pipe/core/internal/Tune"
 import * as Chart from "./Chart.ts"
-import { table } from "./PlanText.ts"
+import * as Table from "./Table.ts"
 
 export interface Charted {
   readonly step: Tune.Step
@@ -128,7 +128,7 @@ export const render = (step: Tune.Step, chart: Chart.Chart): string =>
   [
     `${step.name}: ${count(step.rows)} rows; quality is ${standards[step.standard]}`,
     "",
-    ...table([header, ...rowsOf(step)], 1),
+    ...Table.lines({ header, rows: rowsOf(step) }, { indent: "  " }),
     ...(step.calibration.candidates.length === 0 ? [] : ["", Chart.render(chart)]),
     "",
     `  ${verdictOf(step)}`

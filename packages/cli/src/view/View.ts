@@ -2,7 +2,7 @@
  * How a run is shown while it goes on: a live display on a terminal, plain lines otherwise, NDJSON for programs.
  */
 import * as Money from "@pipe/core/Money"
-import * as Plural from "@pipe/core/internal/Plural"
+import * as Format from "@pipe/core/internal/Format"
 import * as RunEvent from "@pipe/core/RunEvent"
 import type * as Output from "../process/Output.ts"
 
@@ -68,7 +68,7 @@ export const make = (mode: Mode, { columns, erase, err, out }: Output.Output): V
       last = undefined
       for (const { count, message, node } of failures.values()) {
         const more = count - SHOWN
-        if (more > 0) err(`failed: ${Plural.of(more, "more row", "more rows")} at ${node}: ${message}\n`)
+        if (more > 0) err(`failed: ${Format.of(more, "more row", "more rows")} at ${node}: ${message}\n`)
       }
       failures.clear()
     },
@@ -130,10 +130,7 @@ const bar = (share: number): string => {
 
 const ended = (node: RunEvent.NodeProgress): number => node.done + node.failed + node.skipped
 
-const seconds = (milliseconds: number): string => {
-  const total = Math.max(0, Math.round(milliseconds / 1_000))
-  return total < 60 ? `${total} s` : `${Math.floor(total / 60)} min ${total % 60} s`
-}
+const seconds = (milliseconds: number): string => Format.duration(Math.max(0, milliseconds), "seconds")
 
 /** Rows a second of the slowest node that is not done, and what that leaves. */
 const pace = (progress: Progress): { readonly perSecond: number; readonly left: number | undefined } => {

@@ -7,7 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as ModelClient from "../client/ModelClient.ts"
-import * as Share from "../encoding/Share.ts"
+import * as Format from "../encoding/Format.ts"
 import * as Cascade from "../routing/Cascade.ts"
 import * as Certificate from "../routing/Certificate.ts"
 import type * as RouteRepo from "../routing/RouteRepo.ts"
@@ -75,6 +75,6 @@ export const broken = ({ routes = [] }: Sums): ReadonlyArray<string> =>
     promised?.standard !== "agreement" || high >= promised.target
       ? []
       : [
-          `step ${step}: its routing promises that ${Share.format(promised.target)} of its answers agree with the strong model's, and the audits show ${Share.format(high)} at most: pipe tune --check looks closer, pipe tune finds another`
+          `step ${step}: its routing promises that ${Format.share(promised.target)} of its answers agree with the strong model's, and the audits show ${Format.share(high)} at most: pipe tune --check looks closer, pipe tune finds another`
         ]
   )

@@ -4,7 +4,7 @@
  * @internal
  */
 import * as Stream from "effect/Stream"
-import * as Plural from "../encoding/Plural.ts"
+import * as Format from "../encoding/Format.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Store from "../store/Store.ts"
 import type * as RunEvent from "./RunEvent.ts"
@@ -46,5 +46,5 @@ export const lostRows = (
   )
   return now >= earlier
     ? undefined
-    : `the sources gave ${Plural.of(now, "row")}, and ${Plural.count(earlier)} in the try before: give run ${before.run} the same input again, or insist with --overwrite`
+    : `the sources gave ${Format.of(now, "row")}, and ${Format.count(earlier)} in the try before: give run ${before.run} the same input again, or insist with --overwrite`
 }

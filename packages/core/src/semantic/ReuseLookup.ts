@@ -15,7 +15,7 @@ import type * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
-import * as Share from "../encoding/Share.ts"
+import * as Format from "../encoding/Format.ts"
 import * as Varying from "../flow/Varying.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -255,7 +255,7 @@ const count = ({ warn }: Reuse, { audits, step }: Place, reuse: Varying.Reuse, r
     if (!isOff(audits, reuse)) return Effect.void
     const [low, high] = ErrorBound.interval(audits.wrong, audits.audited)
     return warn(
-      `step ${step} reuses nothing more: of ${audits.audited} answers that were audited ${audits.wrong} were wrong (${Share.format(low)} to ${Share.format(high)}), which is over its maxErrorRate of ${Share.format(reuse.maxErrorRate)}. Compare less (another \`varies\`), allow more, or leave \`reuse\` out`
+      `step ${step} reuses nothing more: of ${audits.audited} answers that were audited ${audits.wrong} were wrong (${Format.share(low)} to ${Format.share(high)}), which is over its maxErrorRate of ${Format.share(reuse.maxErrorRate)}. Compare less (another \`varies\`), allow more, or leave \`reuse\` out`
     )
   })
 

@@ -3,7 +3,7 @@ import * as Batches from "@pipe/core/Batches"
 import type * as BatchRepo from "@pipe/core/internal/BatchRepo"
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as Money from "@pipe/core/Money"
-import { count } from "@pipe/core/internal/ReportText"
+import { count } from "@pipe/core/internal/Format"
 import * as Store from "@pipe/core/Store"
 import * as Prompt from "effect/cli/Prompt"
 import * as Console from "effect/Console"
@@ -16,6 +16,7 @@ import * as LoadFlow from "../../process/LoadFlow.ts"
 import * as OpenStore from "../../process/OpenStore.ts"
 import * as Output from "../../process/Output.ts"
 import * as RunText from "../../view/RunText.ts"
+import * as Table from "../../view/Table.ts"
 import * as View from "../../view/View.ts"
 
 interface Shared {
@@ -49,23 +50,21 @@ export const list = (input: Shared & { readonly limit: number; readonly json: bo
         : Console.log(
             input.json
               ? batches.map((batch) => JSON.stringify(toJson(batch))).join("\n")
-              : RunText.columns(
-                  [
-                    ["batch", "run", "model", "made", "state", "requests", "answered", "failed", "cost"],
-                    ...batches.map((batch) => [
-                      batch.name,
-                      batch.runName ?? "–",
-                      batch.model,
-                      RunText.time(batch.createdAt),
-                      states[batch.state],
-                      count(batch.requests),
-                      count(batch.answered),
-                      count(batch.failed),
-                      batch.state === "collected" ? Money.format(batch.cost) : `≈ ${Money.format(batch.expected)}`
-                    ])
-                  ],
-                  5
-                )
+              : Table.lines({
+                  header: ["batch", "run", "model", "made", "state", "requests", "answered", "failed", "cost"],
+                  rows: batches.map((batch) => [
+                    batch.name,
+                    batch.runName ?? "–",
+                    batch.model,
+                    RunText.time(batch.createdAt),
+                    states[batch.state],
+                    count(batch.requests),
+                    count(batch.answered),
+                    count(batch.failed),
+                    batch.state === "collected" ? Money.format(batch.cost) : `≈ ${Money.format(batch.expected)}`
+                  ]),
+                  left: 5
+                }).join("\n")
           )
     )
   )

@@ -1,5 +1,5 @@
 /** What `pipe cache eval` does. */
-import { count, share as percent } from "@pipe/core/internal/ReportText"
+import { count, share as percent } from "@pipe/core/internal/Format"
 import * as ErrorBound from "@pipe/core/internal/ErrorBound"
 import * as ReuseEval from "@pipe/core/internal/ReuseEval"
 import * as Sourced from "@pipe/core/Source"
@@ -16,7 +16,7 @@ import * as Stream from "effect/Stream"
 import * as ExitCode from "../../process/ExitCode.ts"
 import * as Output from "../../process/Output.ts"
 import * as Chart from "../../view/Chart.ts"
-import { table } from "../../view/PlanText.ts"
+import * as Table from "../../view/Table.ts"
 
 export interface Input {
   readonly file: string
@@ -133,10 +133,10 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
       ? []
       : [`  too few: nothing is reused before ${ErrorBound.COLD_START} lookups have shown how right it is`]),
     "",
-    ...table(
-      [
-        ["maxErrorRate", "reused", "least", "wrong", "most", "threshold by hindsight"],
-        ...outcomes.map(({ maxErrorRate, trials }) => {
+    ...Table.lines(
+      {
+        header: ["maxErrorRate", "reused", "least", "wrong", "most", "threshold by hindsight"],
+        rows: outcomes.map(({ maxErrorRate, trials }) => {
           const all = ReuseEval.total(trials)
           const best = ReuseEval.bestThreshold(thresholds, maxErrorRate)
           return [
@@ -147,22 +147,24 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
             percent(worst(trials)),
             best === undefined ? "none" : `${best.threshold.toFixed(3)}: ${percent(ReuseEval.reuseOf(best))} reused`
           ]
-        })
-      ],
-      0
+        }),
+        left: 0
+      },
+      { indent: "  " }
     ),
     "",
-    ...table(
-      [
-        ["threshold", "reused", "wrong"],
-        ...DEFAULT_THRESHOLDS.flatMap((threshold) => {
+    ...Table.lines(
+      {
+        header: ["threshold", "reused", "wrong"],
+        rows: DEFAULT_THRESHOLDS.flatMap((threshold) => {
           const one = at(threshold)
           return one === undefined
             ? []
             : [[threshold.toFixed(2), percent(ReuseEval.reuseOf(one)), percent(ReuseEval.errorOf(one))]]
-        })
-      ],
-      0
+        }),
+        left: 0
+      },
+      { indent: "  " }
     ),
     "",
     Chart.render(chart)

@@ -2,7 +2,7 @@
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as CacheRepo from "@pipe/core/internal/CacheRepo"
 import type * as Retention from "@pipe/core/internal/Retention"
-import { count } from "@pipe/core/internal/ReportText"
+import { bytes, count } from "@pipe/core/internal/Format"
 import * as Secret from "@pipe/core/internal/Secret"
 import type * as Store from "@pipe/core/Store"
 import * as TextLine from "@pipe/core/internal/TextLine"
@@ -31,13 +31,6 @@ interface Shared {
 const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effect<A, E>) =>
   OpenStore.readable(OpenStore.use(StoreFlag.resolve(input), f))
 
-const size = (bytes: number): string =>
-  bytes < 1e6
-    ? `${(bytes / 1e3).toFixed(1)} kB`
-    : bytes < 1e9
-      ? `${(bytes / 1e6).toFixed(1)} MB`
-      : `${(bytes / 1e9).toFixed(2)} GB`
-
 export const stats = (input: Shared & { readonly json: boolean }) =>
   withStore(input, (store) =>
     Effect.flatMap(store.cache.stats, (found) =>
@@ -45,8 +38,8 @@ export const stats = (input: Shared & { readonly json: boolean }) =>
         input.json
           ? JSON.stringify(found)
           : [
-              `${store.name}${found.storeBytes === undefined ? "" : `: ${size(found.storeBytes)}`}`,
-              `  answers  ${count(found.entries)} (${size(found.bytes)})${found.expired === 0 ? "" : `, ${count(found.expired)} expired: pipe cache prune`}${
+              `${store.name}${found.storeBytes === undefined ? "" : `: ${bytes(found.storeBytes)}`}`,
+              `  answers  ${count(found.entries)} (${bytes(found.bytes)})${found.expired === 0 ? "" : `, ${count(found.expired)} expired: pipe cache prune`}${
                 found.oldest === undefined ? "" : `, the oldest of ${new Date(found.oldest).toISOString().slice(0, 10)}`
               }`,
               ...found.models.map(({ entries, model }) => `    ${model.padEnd(32)} ${count(entries).padStart(10)}`),

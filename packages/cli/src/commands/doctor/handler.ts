@@ -1,5 +1,6 @@
 /** What `pipe doctor` does. */
 import * as Store from "@pipe/core/Store"
+import * as Format from "@pipe/core/internal/Format"
 import * as Secret from "@pipe/core/internal/Secret"
 import * as Peer from "@pipe/plugins/Peer"
 import * as NodeHost from "@pipe/plugins/NodeHost"
@@ -210,7 +211,7 @@ const diskOf = (location: string): Effect.Effect<Check> =>
     const { bavail, bsize } = await statfs(nearest(dirname(resolve(location))))
     const free = bavail * bsize
     const size = existsSync(location) ? statSync(location).size : 0
-    const text = `${(free / 1e9).toFixed(1)} GB free${size === 0 ? "" : `, the store has ${(size / 1e6).toFixed(1)} MB`}`
+    const text = `${Format.bytes(free)} free${size === 0 ? "" : `, the store has ${Format.bytes(size)}`}`
     return free < LEAST_DISK ? warning("disk", `${text}: a run of a million rows takes about 1 GB`) : ok("disk", text)
   })
 

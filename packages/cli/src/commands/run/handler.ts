@@ -1,8 +1,8 @@
 /** What `pipe run` does. */
 import type * as Flow from "@pipe/core/Flow"
-import * as Plural from "@pipe/core/internal/Plural"
+import * as Format from "@pipe/core/internal/Format"
 import * as Report from "@pipe/core/Report"
-import * as ReportText from "@pipe/core/internal/ReportText"
+import * as ReportText from "../../view/ReportText.ts"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import * as Runner from "@pipe/core/Runner"
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
@@ -208,7 +208,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
     const { failed } = exit.value.rows
     if (failed > 0 && !input.json) {
       const { errorsFile, rows, run, unkept } = exit.value
-      const said = input.quiet ? `${Plural.count(failed)} of ${Plural.of(rows.read, "row")} failed` : "the failed rows"
+      const said = input.quiet ? `${Format.count(failed)} of ${Format.of(rows.read, "row")} failed` : "the failed rows"
       output.err(
         `${said}: ${unkept === true ? errorsFile : `pipe show ${run} --failed; run them again: pipe retry ${run} --failed`}\n`
       )

@@ -1,7 +1,7 @@
 /** What `pipe tune` does. */
 import * as Calibration from "@pipe/core/internal/Calibration"
 import type * as Flow from "@pipe/core/Flow"
-import { count, share } from "@pipe/core/internal/ReportText"
+import { count, share } from "@pipe/core/internal/Format"
 import * as RequestKey from "@pipe/core/RequestKey"
 import * as Routing from "@pipe/core/internal/Routing"
 import * as Tune from "@pipe/core/internal/Tune"

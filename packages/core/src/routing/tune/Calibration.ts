@@ -9,6 +9,7 @@
  *
  * @internal
  */
+import * as Format from "../../encoding/Format.ts"
 import * as Money from "../../price/Money.ts"
 import * as Certificate from "../Certificate.ts"
 import type * as Routing from "../Routing.ts"
@@ -250,14 +251,14 @@ const certify = (
   )
   if (threshold === undefined) {
     return refuse(
-      `${certifying.length} rows do not make certain that ${percent(target)} of the quality of ${strong} are kept`
+      `${certifying.length} rows do not make certain that ${Format.share(target)} of the quality of ${strong} are kept`
     )
   }
   const routed = best.routedAt(threshold)
   const measured = measuredOf(certifying, routed)
   if (measured.cost >= measured.strongCost) {
     return refuse(
-      `what is certain to keep ${percent(target)} of the quality of ${strong} costs no less than asking it every time`
+      `what is certain to keep ${Format.share(target)} of the quality of ${strong} costs no less than asking it every time`
     )
   }
   return {
@@ -294,7 +295,7 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
   const least = leastSample(options)
   if (observations.length < least) {
     return refuse(
-      `${observations.length} rows are too few: to be certain to ${percent(1 - delta)} that ${percent(target)} are kept takes ${least} at least, if every answer agrees, and some times as many where they do not`
+      `${observations.length} rows are too few: to be certain to ${Format.share(1 - delta)} that ${Format.share(target)} are kept takes ${least} at least, if every answer agrees, and some times as many where they do not`
     )
   }
   const size = Math.round(observations.length * trainingShare)
@@ -307,10 +308,8 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
   const best = cheapestOf(made, strongCostOf(parts.training))
   return best === undefined
     ? refuse(
-        `with so many rows no routing promises to keep ${percent(target)} of the quality of ${strong} for less money: take a larger sample, or a lower target`,
+        `with so many rows no routing promises to keep ${Format.share(target)} of the quality of ${strong} for less money: take a larger sample, or a lower target`,
         candidates
       )
     : { singles, candidates, ...certify(best, parts, strong, options) }
 }
-
-const percent = (share: number): string => `${Number((share * 100).toFixed(1))} %`

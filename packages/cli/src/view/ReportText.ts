@@ -1,0 +1,207 @@
+/** The report of a run as text for a terminal: where the money went, and what each strategy saved. */
+import * as Format from "@pipe/core/internal/Format"
+import * as RunTotals from "@pipe/core/internal/RunTotals"
+import * as Money from "@pipe/core/Money"
+import type * as RunEvent from "@pipe/core/RunEvent"
+import * as Table from "./Table.ts"
+
+type Summary = RunEvent.RunFinished
+
+const { count, share } = Format
+
+const INDENT = "  "
+
+/** An amount that is a lower bound where some of it is not known. */
+const money = (amount: Money.Money, unpriced: number, calls: number): string =>
+  unpriced === 0 ? Money.format(amount) : unpriced >= calls ? "unknown" : `≥ ${Money.format(amount)}`
+
+/** The strategies whose savings are booked, by what people call them. */
+export const strategies = [
+  ["cache", "exact cache"],
+  ["semanticCache", "semantic cache"],
+  ["pack", "packed prompts"],
+  ["router", "model routing"],
+  ["promptCache", "provider's prompt cache"],
+  ["serviceTier", "batch and flex service"]
+] as const
+
+/** Input that was not read from the provider's cache, of every kind. */
+const inputOf = (tokens: RunEvent.RunFinished["tokens"]): number =>
+  tokens.uncachedInput + tokens.cacheWrite + tokens.cacheWrite1h + (tokens.inputAudio ?? 0) + (tokens.inputImage ?? 0)
+
+/** The report as lines of text. */
+export const render = (summary: Summary): string => {
+  const { calls, waited } = summary
+  const lines = [...outcome(summary), ...reused(summary), ...batches(summary)]
+  if (RunTotals.answers(calls.answers) === 0 && calls.attempts === 0)
+    return [...lines, "  no model was called: total cost $0.00"].join("\n")
+  return [
+    ...lines,
+    "",
+    ...steps(summary),
+    "",
+    ...totals(summary),
+    "",
+    ...saved(summary),
+    ...[...reuse(summary), ...routes(summary), ...packs(summary), ...doubts(summary)].flatMap((line) => ["", line]),
+    ...(waited > 0 ? [`  calls waited ${Format.duration(waited)} in all for limits and retries`] : [])
+  ].join("\n")
+}
+
+/** How the run ended. */
+const ending = ({ rows, status }: Summary): string => {
+  switch (status) {
+    case "done":
+      return rows.failed > 0 ? "ended with failed rows" : "done"
+    case "budget":
+      return "stopped at its budget"
+    case "waiting":
+      return "waits for batches"
+    case "interrupted":
+      return "interrupted"
+    default:
+      return "stopped"
+  }
+}
+
+const outcome = (summary: Summary): ReadonlyArray<string> => {
+  const { errorsFile, failure, flow, milliseconds, outputs, rows } = summary
+  const failed =
+    rows.failed === 0 ? "" : `, ${count(rows.failed)} failed${errorsFile === undefined ? "" : ` (see ${errorsFile})`}`
+  const dropped = rows.dropped === 0 ? "" : `, ${count(rows.dropped)} dropped`
+  return [
+    `${flow}: ${ending(summary)} in ${Format.duration(milliseconds)}: ${Format.of(rows.read, "row")} read${failed}${dropped}`,
+    ...(failure === undefined ? [] : [`  ${failure}`]),
+    ...outputs.map((output) => `  ${output.name}: ${Format.of(output.rows, "row")}`)
+  ]
+}
+
+const reused = ({ nodes }: Summary): ReadonlyArray<string> => {
+  const some = nodes.filter((node) => node.reused > 0)
+  return some.length === 0
+    ? []
+    : [
+        `  reused from earlier work: ${some
+          .map((node) => `${node.name} ${count(node.reused)} of ${count(node.done)} rows`)
+          .join(", ")}`
+      ]
+}
+
+const batches = (summary: Summary): ReadonlyArray<string> => {
+  if (summary.batches === undefined) return []
+  const { back, expected, failed, open, queued, running } = summary.batches
+  return [
+    `  batches on the way: ${open}, with ${count(running)} requests at the provider and ${count(queued)} to be sent (${count(back)} are back${
+      failed === 0 ? "" : `, ${count(failed)} failed`
+    }); they will cost about ${Money.format(expected)}`
+  ]
+}
+
+const steps = ({ steps }: Summary): ReadonlyArray<string> =>
+  Table.lines(
+    {
+      header: ["step", "model", "answers", "reused", "calls", "input", "cached", "output", "reasoning", "cost"],
+      rows: steps.map((step) => [
+        step.step,
+        step.serviceTier === undefined ? step.model : `${step.model} (${step.serviceTier})`,
+        count(RunTotals.answers(step.answers)),
+        count(RunTotals.reused(step.answers)),
+        count(step.attempts),
+        count(inputOf(step.tokens)),
+        count(step.tokens.cacheRead),
+        count(step.tokens.output + (step.tokens.outputAudio ?? 0) + (step.tokens.outputImage ?? 0)),
+        count(step.tokens.reasoning),
+        money(step.cost, step.unpriced, step.attempts)
+      ]),
+      left: 2
+    },
+    { indent: INDENT, ruled: true }
+  )
+
+const totals = ({ calls, cost, fees, tokens, unpriced }: Summary): ReadonlyArray<string> => {
+  const { answers, attempts, failedAttempts, failedCost, failedRowsCost, reaskCost } = calls
+  const amount = (of: Money.Money) => money(of, unpriced, attempts)
+  const semantic = answers.semantic === 0 ? "" : `, ${count(answers.semantic)} reused by meaning`
+  const average =
+    attempts === 0 ? "–" : `${(tokens.total / attempts).toFixed(1)} tokens, ${amount(cost / BigInt(attempts))}`
+  return Table.pairs(
+    [
+      ["total cost", amount(cost)],
+      ...(fees === undefined ? [] : [["of it fees", Money.format(fees)]]),
+      ["total tokens", count(tokens.total)],
+      [
+        "requests",
+        `${count(RunTotals.answers(answers))} (${count(answers.provider)} paid, ${count(answers.cache)} from the cache, ${count(answers.shared)} shared${semantic})`
+      ],
+      ["calls to providers", `${count(attempts)}${failedAttempts === 0 ? "" : ` (${count(failedAttempts)} failed)`}`],
+      ["average a call", average],
+      ...(failedCost === undefined || failedAttempts === 0 ? [] : [["for failed calls", amount(failedCost)]]),
+      ...(reaskCost === undefined ? [] : [["for re-asks", amount(reaskCost)]]),
+      ...(failedRowsCost === undefined ? [] : [["for rows that failed", amount(failedRowsCost)]])
+    ],
+    INDENT
+  )
+}
+
+const saved = ({ baseline, calls, savings, unpriced }: Summary): ReadonlyArray<string> => {
+  const all = Money.sum(Object.values(savings))
+  return Table.lines(
+    {
+      header: ["saved by", "amount", "of the whole"],
+      rows: [
+        ...strategies
+          .filter(([key]) => savings[key] !== Money.zero)
+          .map(([key, name]) => [name, Money.format(savings[key]), Format.partOf(savings[key], baseline)]),
+        ["all of them", Money.format(all), Format.partOf(all, baseline)],
+        ["without any", money(baseline, unpriced, calls.attempts), ""]
+      ]
+    },
+    { indent: INDENT, ruled: true }
+  )
+}
+
+const reuse = ({ reuse = [] }: Summary): ReadonlyArray<string> =>
+  reuse.map(({ audited, high, low, lookups, maxErrorRate, reused, step, wrong }) => {
+    const error =
+      audited === 0
+        ? "none of them was audited yet"
+        : `${count(wrong)} of ${count(audited)} that were audited were wrong: ${share(low)} to ${share(high)} of them, where ${share(maxErrorRate)} are allowed`
+    return `  ${step}: ${count(reused)} of ${count(lookups)} answers reused by meaning; ${error}${low > maxErrorRate ? "; nothing more is reused" : ""}`
+  })
+
+const routes = ({ routes = [] }: Summary): ReadonlyArray<string> =>
+  routes.map(({ agreement, audited, high, low, promised, requests, step, strong, substituted }) => {
+    const seen =
+      audited === 0
+        ? "none of the others was audited"
+        : `by ${count(audited)} audits ${share(agreement)} of all answers agree with the strong model's (${share(low)} to ${share(high)})`
+    const promise =
+      promised === undefined
+        ? ""
+        : promised.standard === "agreement"
+          ? `; ${share(promised.target)} are promised`
+          : `; promised is ${share(promised.target)} of its quality, by labels`
+    const others = substituted === 0 ? "" : `, and another answered ${count(substituted)} of them in its place`
+    return `  ${step}: the strong model was needed for ${count(strong)} of ${count(requests)} requests${others}; ${seen}${promise}`
+  })
+
+const packs = ({ packs = [] }: Summary): ReadonlyArray<string> =>
+  packs.map(({ agreed, answered, compared, packs, step, texts }) => {
+    const agreement =
+      compared === 0
+        ? "none of them was compared with a single answer"
+        : `${count(agreed)} of ${count(compared)} that were compared agree with single answers`
+    return `  ${step}: ${count(texts)} texts in ${count(packs)} packed prompts, ${count(texts - answered)} asked again; ${agreement}`
+  })
+
+/** What of the figures is not certain. */
+const doubts = ({ estimatedCalls, estimatedCost, unpriced }: Summary): ReadonlyArray<string> => [
+  ...(unpriced > 0
+    ? [`  ${Format.of(unpriced, "call has", "calls have")} no known cost: what they cost is not in the figures above`]
+    : []),
+  ...(estimatedCalls > 0
+    ? [
+        `  ${Format.of(estimatedCalls, "call has", "calls have")} no bill (most were cut): ${Money.format(estimatedCost)} of the cost is the most that they can have cost`
+      ]
+    : [])
+]
