@@ -75,7 +75,7 @@ export const render = ({ series, title, x, y }: Chart): string => {
 
 /** The size of a picture, and the room around its axes. */
 const SIZE = { width: 640, height: 400 }
-const ROOM = { bottom: 48, top: 40, right: 20 }
+const ROOM = { bottom: 48, top: 40, right: 32 }
 
 const TICKS = [0, 0.25, 0.5, 0.75, 1]
 

@@ -11,7 +11,7 @@ details{margin:6px 0}summary{cursor:pointer}pre{white-space:pre-wrap;overflow-wr
 .status{font-weight:600}.status.done{color:var(--good)}.status.failed,.status.interrupted,.status.budget{color:var(--bad)}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(120px,1fr));gap:10px;margin:20px 0}
 .facts div{background:var(--raised);border:1px solid var(--line);border-radius:10px;padding:10px 14px}
-dt{color:var(--dim);font-size:13px}dd{margin:0;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
+dt{color:var(--dim);font-size:13px}dd{margin:0;overflow-wrap:anywhere;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
 section{background:var(--raised);border:1px solid var(--line);border-radius:12px;padding:16px;margin:16px 0;min-width:0}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr));gap:16px}.columns section{margin:0}
 section>svg{display:block;width:100%;max-width:760px;height:auto;margin:0 auto}.scroll{overflow-x:auto}.scroll table{min-width:560px}

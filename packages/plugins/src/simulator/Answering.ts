@@ -1,0 +1,87 @@
+/**
+ * What the simulator answers to a request: a text, a tool call, and what it has used.
+ *
+ * @internal
+ */
+import type { Options } from "./Options.ts"
+import type * as Notes from "./Notes.ts"
+import * as Packed from "./Packed.ts"
+import type * as PromptCache from "./PromptCache.ts"
+import * as Script from "./Script.ts"
+import type * as Wire from "./Wire.ts"
+
+export interface Answering {
+  readonly options: Options
+  readonly seed: string
+  readonly count: (text: string) => number
+  readonly promptCache: PromptCache.PromptCache
+}
+
+/** What a tool is called with. */
+const argumentsOf = (
+  { name, parameters }: NonNullable<Wire.Asked["tool"]>,
+  key: string,
+  note: Notes.Note | undefined
+): unknown => {
+  const noted = note?.tools.get(name)
+  return noted === undefined ? Script.fromSchema(parameters, key) : (JSON.parse(noted) as unknown)
+}
+
+/** The answer to one text: the caller's own, a noted one, or one that is made up. */
+const single =
+  ({ options, seed }: Answering, asked: Wire.Asked, note: Notes.Note | undefined) =>
+  (prompt: string, schema: Wire.Json | undefined): string => {
+    const key = `${seed}\n${asked.model}\n${prompt}`
+    return (
+      options.answer?.({ model: asked.model, prompt })
+      ?? (prompt === asked.prompt ? note?.text : undefined)
+      ?? (schema === undefined ? Script.text(key) : JSON.stringify(Script.fromSchema(schema, key)))
+    )
+  }
+
+/** The text of an answer, or one that does not fit what was asked for. */
+const textOf = (answering: Answering, asked: Wire.Asked, isWrong: boolean, note: Notes.Note | undefined): string => {
+  const { options, seed } = answering
+  // Another one for each prompt: a model that is told what was wrong seldom repeats itself to the letter.
+  if (isWrong) return `{"this": "does not fit, ${Math.floor(Script.chance(seed, "wrong text", asked.prompt) * 1e6)}"`
+  const one = single(answering, asked, note)
+  return Packed.answer(asked, seed, options.packs ?? {}, one) ?? one(asked.prompt, asked.schema)
+}
+
+/** Answers a request. `arrived`: when it came, for the prompt cache. */
+export const answer = (
+  answering: Answering,
+  asked: Wire.Asked,
+  isWrong: boolean,
+  arrived: number,
+  note: Notes.Note | undefined
+): Wire.Answer => {
+  const { count, options, promptCache, seed } = answering
+  const key = note?.seed ?? `${seed}\n${asked.model}\n${asked.prompt}`
+  const tool =
+    asked.tool === undefined ? undefined : { name: asked.tool.name, arguments: argumentsOf(asked.tool, key, note) }
+  let text = textOf(answering, asked, isWrong, note)
+  let output = count(tool === undefined ? text : JSON.stringify(tool.arguments))
+  const reasoning = asked.reasoning ? 64 * (1 + Math.floor(Script.chance(key, "reasoning") * 4)) : 0
+  const truncated = asked.maxTokens !== undefined && output + reasoning > asked.maxTokens
+  if (truncated) {
+    output = Math.max(0, asked.maxTokens - reasoning)
+    text = text.slice(0, Math.max(1, Math.floor((text.length * output) / Math.max(1, count(text)))))
+  }
+  const input = count(asked.prompt) + 8 + (asked.schema === undefined ? 0 : count(JSON.stringify(asked.schema)))
+  return {
+    id: Math.floor(Script.chance(key, "id") * 2 ** 48).toString(36),
+    text,
+    tool,
+    truncated,
+    confidence:
+      options.confidence?.({ model: asked.model, prompt: asked.prompt, text })
+      ?? 0.5 + Script.chance(key, "confidence") / 2,
+    tokens: {
+      input,
+      ...promptCache.use(asked, input, arrived),
+      output: Math.min(output + reasoning, asked.maxTokens ?? Number.POSITIVE_INFINITY),
+      reasoning: Math.min(reasoning, asked.maxTokens ?? reasoning)
+    }
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The batches that the simulator has, and what becomes of their requests.
+ *
+ * @internal
+ */
+import * as Duration from "effect/Duration"
+import type { Engine } from "./Engine.ts"
+import type { BatchOptions } from "./Options.ts"
+import * as Script from "./Script.ts"
+import type { Json } from "./Wire.ts"
+
+export interface Entry {
+  readonly customId: string
+  readonly endpoint: string
+  readonly body: Json
+}
+
+/** What came of a request: `undefined` for none at all. */
+export type Fate = "answered" | "refused" | "failed" | "expired" | "cancelled" | undefined
+
+export interface Batch {
+  readonly id: string
+  readonly wire: "openai" | "anthropic"
+  readonly endpoint: string
+  readonly input: string
+  readonly bytes: number
+  readonly entries: ReadonlyArray<Entry>
+  readonly tokens: number
+  readonly metadata: { readonly [name: string]: string }
+  readonly createdAt: number
+  /** When all will be done. */
+  endsAt: number
+  cancelledAt: number | undefined
+  rejection: { readonly code: string; readonly message: string; readonly line: number | null } | undefined
+  fates: ReadonlyArray<Fate> | undefined
+}
+
+export interface File {
+  readonly id: string
+  readonly filename: string
+  readonly purpose: string
+  readonly createdAt: number
+  readonly content: Buffer
+}
+
+/** All that there is of files and batches. */
+export interface State {
+  readonly options: BatchOptions
+  readonly engine: Engine
+  /** Milliseconds from creation to the end. */
+  readonly latency: number
+  readonly files: Map<string, File>
+  readonly batches: Map<string, Batch>
+  readonly nextId: (prefix: string) => string
+  /** Whether a fault comes now that comes a number of times. */
+  readonly take: (fault: "invalid" | "lostCreations" | "failedUploads" | "cutDownloads") => boolean
+}
+
+export const make = (options: BatchOptions, engine: Engine): State => {
+  const left = {
+    invalid: options.invalid ?? 0,
+    lostCreations: options.lostCreations ?? 0,
+    failedUploads: options.failedUploads ?? 0,
+    cutDownloads: options.cutDownloads ?? 0
+  }
+  let number = 0
+  return {
+    options,
+    engine,
+    latency: Duration.toMillis(Duration.fromInputUnsafe(options.latency ?? "1 second")),
+    files: new Map(),
+    batches: new Map(),
+    nextId: (prefix) =>
+      `${prefix}_${Math.floor(Script.chance(engine.seed, prefix, String(++number)) * 2 ** 40).toString(36)}${number}`,
+    take: (fault) => left[fault] > 0 && left[fault]-- > 0
+  }
+}
+
+export const isOver = (batch: Batch, now = Date.now()): boolean =>
+  batch.rejection !== undefined || batch.cancelledAt !== undefined || now >= batch.endsAt
+
+/** Which requests were done, and what came of them; made when it is first looked at after the end. */
+export const fatesOf = ({ engine, options }: State, batch: Batch): ReadonlyArray<Fate> => {
+  if (batch.fates !== undefined) return batch.fates
+  const share =
+    batch.cancelledAt === undefined
+      ? 1
+      : Math.min(1, Math.max(0, (batch.cancelledAt - batch.createdAt) / Math.max(1, batch.endsAt - batch.createdAt)))
+  batch.fates = batch.entries.map((entry, index): Fate => {
+    if (index >= Math.floor(batch.entries.length * share)) return "cancelled"
+    return fateOf(
+      options,
+      (kind) => Script.chance(engine.seed, kind, batch.id, JSON.stringify(entry.body)),
+      (kind) => Script.chance(engine.seed, kind, JSON.stringify(entry.body))
+    )
+  })
+  return batch.fates
+}
+
+/** What becomes of a request; `own` depends on the request alone, `chance` on its batch too. */
+const fateOf = (options: BatchOptions, chance: (kind: string) => number, own: (kind: string) => number): Fate => {
+  if (own("refused") < (options.errors ?? 0)) return "refused"
+  if (chance("failed") < (options.serverErrors ?? 0)) return "failed"
+  if (chance("expired") < (options.expired ?? 0)) return "expired"
+  return chance("missing") < (options.missing ?? 0) ? undefined : "answered"
+}
+
+export const countsOf = (state: State, batch: Batch) => {
+  const total = batch.entries.length
+  if (batch.rejection !== undefined) return { total: 0, answered: 0, failed: 0, expired: 0, cancelled: 0, running: 0 }
+  if (!isOver(batch)) {
+    const answered = Math.floor((total * (Date.now() - batch.createdAt)) / Math.max(1, state.latency))
+    return { total, answered, failed: 0, expired: 0, cancelled: 0, running: total - answered }
+  }
+  const fates = fatesOf(state, batch)
+  const count = (...kinds: ReadonlyArray<Fate>) => fates.filter((fate) => kinds.includes(fate)).length
+  return {
+    total,
+    answered: count("answered"),
+    failed: count("refused", "failed"),
+    expired: count("expired"),
+    cancelled: count("cancelled"),
+    running: 0
+  }
+}
+
+/** Makes a batch, or one that is rejected. */
+export const create = (
+  { batches, engine, latency, nextId, options, take }: State,
+  made: Pick<Batch, "wire" | "endpoint" | "input" | "bytes" | "entries" | "metadata">
+): Batch => {
+  const now = Date.now()
+  const tokens =
+    options.enqueuedTokens === undefined
+      ? 0
+      : made.entries.reduce(
+          (sum, { body }) => sum + engine.count(JSON.stringify(body["messages"] ?? body["input"] ?? "")),
+          0
+        )
+  const waiting = [...batches.values()].filter((batch) => !isOver(batch)).reduce((sum, batch) => sum + batch.tokens, 0)
+  const rejection =
+    options.enqueuedTokens !== undefined && waiting + tokens > options.enqueuedTokens
+      ? {
+          code: "token_limit_exceeded",
+          message: `Enqueued token limit reached for ${made.entries[0]?.body["model"]} in organization simulated. Limit: ${options.enqueuedTokens} enqueued tokens. Please try again once some in_progress batches have been completed.`,
+          line: null
+        }
+      : made.entries.length > 1 && take("invalid")
+        ? { code: "invalid_value", message: "the simulator found fault with this request", line: 2 }
+        : undefined
+  const batch: Batch = {
+    ...made,
+    id: nextId(made.wire === "openai" ? "batch" : "msgbatch"),
+    tokens,
+    createdAt: now,
+    endsAt: now + latency,
+    cancelledAt: undefined,
+    rejection,
+    fates: undefined
+  }
+  batches.set(batch.id, batch)
+  return batch
+}
