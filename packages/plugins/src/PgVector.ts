@@ -37,6 +37,11 @@ const GROUP = 200
 
 const literal = (vector: Float32Array): string => `[${Array.from(vector).join(",")}]`
 
+type Query = (
+  sql: string,
+  params?: ReadonlyArray<unknown>
+) => Effect.Effect<ReadonlyArray<{ readonly [column: string]: unknown }>, VectorIndex.VectorIndexError>
+
 /** Indexes in a Postgres database for the layers that it is provided to. */
 export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
   Layer.effect(
@@ -53,77 +58,81 @@ export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
             message: `${name} has no vectors (${Store.messageOf(error)}): install pgvector on the server, or leave PgVector.layer out`
           })
       )
-      const query = (sql: string, params: ReadonlyArray<unknown> = []) =>
+      const query: Query = (sql, params = []) =>
         Effect.mapError(
           client.unsafe<{ readonly [column: string]: unknown }>(sql, [...params]),
           (error: SqlError.SqlError) =>
             new VectorIndex.VectorIndexError({ message: `the vector index in ${name}: ${Store.messageOf(error)}` })
         )
-      return {
-        open: Effect.fnUntraced(function* ({ dimensions, name: scope }) {
-          if (!/^\w+$/.test(scope))
-            return yield* new VectorIndex.VectorIndexError({ message: `"${scope}" cannot name a vector index` })
-          const table = `pipe_vectors_${dimensions}`
-          const make = Effect.andThen(
-            query(
-              `CREATE TABLE IF NOT EXISTS ${table} (scope TEXT NOT NULL, id BIGINT NOT NULL, value vector(${dimensions}) NOT NULL, PRIMARY KEY (scope, id))`
-            ),
-            dimensions > INDEXED
-              ? Effect.void
-              : query(
-                  `CREATE INDEX IF NOT EXISTS ${table}_${scope.slice(0, 32)} ON ${table} USING hnsw (value vector_cosine_ops)
-                WITH (m = 16, ef_construction = 128) WHERE scope = '${scope}'`
-                )
-          )
-          // Two that make it at once are in each other's way.
-          yield* Effect.retry(make, { times: 2 })
-          const [known] = yield* query(
-            `SELECT coalesce(max(id), 0) AS upto, count(*) AS size FROM ${table} WHERE scope = '${scope}'`
-          )
-          let upto = Number(known?.["upto"])
-          let size = Number(known?.["size"])
-          const insert = (items: ReadonlyArray<VectorIndex.Item>) =>
-            Effect.map(
-              query(
-                `INSERT INTO ${table} (scope, id, value) VALUES ${items.map((_, at) => `('${scope}', $${2 * at + 1}, $${2 * at + 2}::vector)`).join(", ")}
-                  ON CONFLICT DO NOTHING RETURNING id`,
-                items.flatMap(({ id, vector }) => [id, literal(vector)])
-              ),
-              (added) => {
-                size += added.length
-                upto = Math.max(upto, items.at(-1)!.id)
-              }
-            )
-          return {
-            upto: () => upto,
-            size: () => size,
-            reset: Effect.map(query(`DELETE FROM ${table} WHERE scope = '${scope}'`), () => {
-              upto = 0
-              size = 0
-            }),
-            add: (items) =>
-              Effect.forEach(
-                Array.from({ length: Math.ceil(items.length / GROUP) }, (_, at) =>
-                  items.slice(at * GROUP, (at + 1) * GROUP)
-                ),
-                insert,
-                { discard: true }
-              ),
-            search: (vector, count) =>
-              Effect.map(
-                query(
-                  `SELECT id, 1 - (value <=> $1::vector) AS similarity FROM ${table} WHERE scope = '${scope}'
-                    ORDER BY value <=> $1::vector LIMIT ${Math.max(1, Math.floor(count))}`,
-                  [literal(vector)]
-                ),
-                (rows) =>
-                  rows.map((row): VectorIndex.Near => ({
-                    id: Number(row["id"]),
-                    similarity: Number(row["similarity"])
-                  }))
-              )
-          } satisfies VectorIndex.Index
-        })
-      } satisfies VectorIndex.Service
+      return { open: ({ dimensions, name: scope }) => open(query, dimensions, scope) } satisfies VectorIndex.Service
     })
   )
+
+/** Makes the table of all vectors of a length, and the index of a scope in it. */
+const makeTable = (query: Query, table: string, dimensions: number, scope: string) => {
+  const make = Effect.andThen(
+    query(
+      `CREATE TABLE IF NOT EXISTS ${table} (scope TEXT NOT NULL, id BIGINT NOT NULL, value vector(${dimensions}) NOT NULL, PRIMARY KEY (scope, id))`
+    ),
+    dimensions > INDEXED
+      ? Effect.void
+      : query(
+          `CREATE INDEX IF NOT EXISTS ${table}_${scope.slice(0, 32)} ON ${table} USING hnsw (value vector_cosine_ops)
+                WITH (m = 16, ef_construction = 128) WHERE scope = '${scope}'`
+        )
+  )
+  // Two that make it at once are in each other's way.
+  return Effect.retry(make, { times: 2 })
+}
+
+const open = Effect.fnUntraced(function* (
+  query: Query,
+  dimensions: number,
+  scope: string
+): Effect.fn.Return<VectorIndex.Index, VectorIndex.VectorIndexError> {
+  if (!/^\w+$/.test(scope))
+    return yield* new VectorIndex.VectorIndexError({ message: `"${scope}" cannot name a vector index` })
+  const table = `pipe_vectors_${dimensions}`
+  yield* makeTable(query, table, dimensions, scope)
+  const [known] = yield* query(
+    `SELECT coalesce(max(id), 0) AS upto, count(*) AS size FROM ${table} WHERE scope = '${scope}'`
+  )
+  let upto = Number(known?.["upto"])
+  let size = Number(known?.["size"])
+  const insert = (items: ReadonlyArray<VectorIndex.Item>) =>
+    Effect.map(
+      query(
+        `INSERT INTO ${table} (scope, id, value) VALUES ${items.map((_, at) => `('${scope}', $${2 * at + 1}, $${2 * at + 2}::vector)`).join(", ")}
+                  ON CONFLICT DO NOTHING RETURNING id`,
+        items.flatMap(({ id, vector }) => [id, literal(vector)])
+      ),
+      (added) => {
+        size += added.length
+        upto = Math.max(upto, items.at(-1)!.id)
+      }
+    )
+  return {
+    upto: () => upto,
+    size: () => size,
+    reset: Effect.map(query(`DELETE FROM ${table} WHERE scope = '${scope}'`), () => {
+      upto = 0
+      size = 0
+    }),
+    add: (items) =>
+      Effect.forEach(
+        Array.from({ length: Math.ceil(items.length / GROUP) }, (_, at) => items.slice(at * GROUP, (at + 1) * GROUP)),
+        insert,
+        { discard: true }
+      ),
+    search: (vector, count) =>
+      Effect.map(
+        query(
+          `SELECT id, 1 - (value <=> $1::vector) AS similarity FROM ${table} WHERE scope = '${scope}'
+                    ORDER BY value <=> $1::vector LIMIT ${Math.max(1, Math.floor(count))}`,
+          [literal(vector)]
+        ),
+        (rows) =>
+          rows.map((row): VectorIndex.Near => ({ id: Number(row["id"]), similarity: Number(row["similarity"]) }))
+      )
+  }
+})

@@ -69,6 +69,83 @@ const readKept = (file: string): Effect.Effect<Kept | undefined> =>
     }
   })
 
+type Usearch = Effect.Success<typeof load>
+type Graph = InstanceType<Usearch["Index"]>
+
+/** An index in memory. */
+interface Opened {
+  readonly dimensions: number
+  readonly empty: () => Graph
+  index: Graph
+  upto: number
+  changed: boolean
+}
+
+const emptyOf = (usearch: Usearch, dimensions: number) => (): Graph =>
+  new usearch.Index({
+    dimensions,
+    metric: usearch.MetricKind.Cos,
+    quantization: usearch.ScalarKind.F16,
+    connectivity: CONNECTIVITY,
+    expansion_add: EXPANSION_ADD,
+    expansion_search: EXPANSION_SEARCH,
+    multi: false
+  })
+
+/** Loads what was kept in a file; what does not fit it is left. */
+const restore = (opened: Opened, file: string): Effect.Effect<void> =>
+  Effect.map(readKept(file), (kept) => {
+    if (kept === undefined) return
+    try {
+      opened.index.load(file)
+      opened.upto = kept.upto
+      if (opened.index.size() !== kept.size || opened.index.dimensions() !== opened.dimensions)
+        throw new Error("it is another index")
+    } catch {
+      opened.index = opened.empty()
+      opened.upto = 0
+    }
+  })
+
+/** Keeps an index in its file. */
+const save = ({ index, upto }: Opened, file: string): Effect.Effect<void> =>
+  Effect.promise(async () => {
+    await mkdir(join(file, ".."), { recursive: true })
+    const fresh = `${file}.${process.pid}`
+    index.save(fresh)
+    const about: Kept = { upto, size: index.size(), checksum: await checksumOf(fresh) }
+    await writeFile(`${fresh}.json`, JSON.stringify(about))
+    // Between the two the checksum does not fit, and the index is filled anew.
+    await rename(fresh, file)
+    await rename(`${fresh}.json`, `${file}.json`)
+  })
+
+const add = (opened: Opened, items: ReadonlyArray<VectorIndex.Item>) =>
+  Effect.try({
+    try: () => {
+      const vectors = new Float32Array(items.length * opened.dimensions)
+      items.forEach(({ vector }, at) => vectors.set(vector, at * opened.dimensions))
+      opened.index.add(
+        BigUint64Array.from(items, ({ id }) => BigInt(id)),
+        vectors,
+        1
+      )
+      opened.upto = items.at(-1)!.id
+      opened.changed = true
+    },
+    catch: failed("cannot take a vector in")
+  })
+
+const search = ({ index }: Opened, vector: Float32Array, count: number) =>
+  Effect.try({
+    try: () => {
+      if (index.size() === 0) return []
+      const { distances, keys } = index.search(vector, Math.min(count, index.size()), 1)
+      return Array.from(keys, (key, at): VectorIndex.Near => ({ id: Number(key), similarity: 1 - distances[at]! }))
+    },
+    catch: failed("cannot be searched")
+  })
+
 const open = Effect.fnUntraced(function* ({
   dimensions,
   folder,
@@ -78,89 +155,27 @@ const open = Effect.fnUntraced(function* ({
   readonly dimensions: number
   readonly folder: string | undefined
 }): Effect.fn.Return<VectorIndex.Index, VectorIndex.VectorIndexError, Scope.Scope> {
-  const usearch = yield* load
-  const empty = () =>
-    new usearch.Index({
-      dimensions,
-      metric: usearch.MetricKind.Cos,
-      quantization: usearch.ScalarKind.F16,
-      connectivity: CONNECTIVITY,
-      expansion_add: EXPANSION_ADD,
-      expansion_search: EXPANSION_SEARCH,
-      multi: false
-    })
-  let index = empty()
-  let upto = 0
-  let changed = false
+  const empty = emptyOf(yield* load, dimensions)
+  const opened: Opened = { dimensions, empty, index: empty(), upto: 0, changed: false }
   const file = folder === undefined ? undefined : join(folder, "vectors", `${name}-${dimensions}.usearch`)
-  const kept = file === undefined ? undefined : yield* readKept(file)
-  if (kept !== undefined && file !== undefined) {
-    try {
-      index.load(file)
-      upto = kept.upto
-      if (index.size() !== kept.size || index.dimensions() !== dimensions) throw new Error("it is another index")
-    } catch {
-      index = empty()
-      upto = 0
-    }
-  }
-
-  const save = (file: string) =>
-    Effect.promise(async () => {
-      await mkdir(join(file, ".."), { recursive: true })
-      const fresh = `${file}.${process.pid}`
-      index.save(fresh)
-      const about: Kept = { upto, size: index.size(), checksum: await checksumOf(fresh) }
-      await writeFile(`${fresh}.json`, JSON.stringify(about))
-      // Between the two the checksum does not fit, and the index is filled anew.
-      await rename(fresh, file)
-      await rename(`${fresh}.json`, `${file}.json`)
-    })
+  if (file !== undefined) yield* restore(opened, file)
   yield* Effect.addFinalizer(() =>
-    file === undefined || !changed || index.size() < KEPT
+    file === undefined || !opened.changed || opened.index.size() < KEPT
       ? Effect.void
-      : Effect.catchCause(save(file), () =>
+      : Effect.catchCause(save(opened, file), () =>
           Effect.logWarning(`the vector index could not be kept in ${file}: it is made anew next time`)
         )
   )
-
   return {
-    upto: () => upto,
-    size: () => index.size(),
+    upto: () => opened.upto,
+    size: () => opened.index.size(),
     reset: Effect.sync(() => {
-      index = empty()
-      upto = 0
+      opened.index = empty()
+      opened.upto = 0
     }),
-    add: (items) =>
-      items.length === 0
-        ? Effect.void
-        : Effect.andThen(
-            Effect.try({
-              try: () => {
-                const vectors = new Float32Array(items.length * dimensions)
-                items.forEach(({ vector }, at) => vectors.set(vector, at * dimensions))
-                index.add(
-                  BigUint64Array.from(items, ({ id }) => BigInt(id)),
-                  vectors,
-                  1
-                )
-                upto = items.at(-1)!.id
-                changed = true
-              },
-              catch: failed("cannot take a vector in")
-            }),
-            // Filling a large index is work of many turns: others get theirs.
-            Effect.yieldNow
-          ),
-    search: (vector, count) =>
-      Effect.try({
-        try: () => {
-          if (index.size() === 0) return []
-          const { distances, keys } = index.search(vector, Math.min(count, index.size()), 1)
-          return Array.from(keys, (key, at): VectorIndex.Near => ({ id: Number(key), similarity: 1 - distances[at]! }))
-        },
-        catch: failed("cannot be searched")
-      })
+    // Filling a large index is work of many turns: others get theirs.
+    add: (items) => (items.length === 0 ? Effect.void : Effect.andThen(add(opened, items), Effect.yieldNow)),
+    search: (vector, count) => search(opened, vector, count)
   }
 })
 

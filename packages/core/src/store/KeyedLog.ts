@@ -139,60 +139,49 @@ const onServer = <R extends Entry>(
   }
 }
 
-const onSqlite = <R extends Entry>(
-  database: Database.Service,
-  writer: Writer.Writer,
-  { columns, table }: { readonly table: string; readonly columns: ReadonlyArray<keyof R & string> }
-): KeyedLog<R> => {
+interface Named<R> {
+  readonly table: string
+  readonly columns: ReadonlyArray<keyof R & string>
+}
+
+/** The keys of a log on SQLite: those of the newest rows in memory, the others in an index of the database. */
+interface Keys {
+  /** A row was written, under this id. */
+  readonly written: (key: string, id: number) => void
+  /** So many rows were written after each other. */
+  readonly advance: (ids: ReadonlyArray<number | undefined>) => void
+  /** The id of a row; `own`: of a key that this process alone can have written. `undefined`: there is none. */
+  readonly find: (key: string, own: boolean) => Effect.Effect<number | undefined, SqlError.SqlError>
+  /** Whether rows of other processes have never been looked at. */
+  readonly isUnseen: () => boolean
+  readonly isRecent: (key: string) => boolean
+  /** Learns of rows that other processes, or this one before, appended since the index was made. */
+  readonly refresh: Effect.Effect<void, SqlError.SqlError>
+  /** Whether another process has written since the last time. */
+  readonly changed: Effect.Effect<boolean, SqlError.SqlError>
+  /** Moves the keys from memory into the index, with the next group. */
+  readonly settle: () => void
+  readonly forget: () => void
+}
+
+const makeKeys = (database: Database.Service, writer: Writer.Writer, table: string): Keys => {
   const index = `${table}_index`
-  const pending = new Map<string, R>()
-  const queue: Array<R> = []
-  /** Ids of the rows that are not in the index yet. */
   const recent = new Map<string, number>()
   /** Ids up to this one are in the index or in `recent`; `undefined` before the first look-up. */
   let seen: number | undefined
-  let version: unknown
-  let checkedAt = Number.NEGATIVE_INFINITY
   let settling = false
   /** What this process has put into the index; made with the first. */
   let filter: Filter | undefined
   /** Whether the index has nothing but that. */
   let isOwn = false
 
-  const target: Writer.Table = {
-    name: table,
-    columns: [...columns, CHECKSUM],
-    committed: (ids) => {
-      queue.splice(0, ids.length).forEach((row, at) => {
-        if (pending.get(row.key) === row) pending.delete(row.key)
-        const id = ids[at]
-        if (id !== undefined) recent.set(row.key, id)
-      })
-      if (seen !== undefined && ids[0] === seen + 1) seen = ids.at(-1)!
-      if (recent.size >= RECENT) settle()
-    }
-  }
-
-  const merge: ReadonlyArray<Database.Statement> = [
-    {
-      sql: `INSERT INTO ${index} (key, id) SELECT key, max(id) FROM ${table}
-        WHERE id > (SELECT upto FROM indexed WHERE name = ?) GROUP BY key ON CONFLICT (key) DO UPDATE SET id = excluded.id`,
-      params: [table]
-    },
-    {
-      sql: `UPDATE indexed SET upto = coalesce((SELECT max(id) FROM ${table}), upto) WHERE name = ?`,
-      params: [table]
-    }
-  ]
-
-  /** Moves the keys from memory into the index, with the next group. */
   const settle = (): void => {
     if (settling) return
     settling = true
     const before = [...recent.keys()]
     filter ??= new Filter()
     for (const key of before) filter.add(key)
-    for (const { params, sql } of merge) writer.execute(sql, params)
+    for (const { params, sql } of merging(table, index)) writer.execute(sql, params)
     Effect.runFork(
       Effect.onExitPrimitive(writer.commit, (exit) => {
         settling = false
@@ -203,49 +192,61 @@ const onSqlite = <R extends Entry>(
   }
 
   const tail = `SELECT id, key FROM ${table} WHERE id > ? ORDER BY id`
-  /** Learns of rows that other processes, or this one before, appended since the index was made. */
-  const refresh = Effect.gen(function* () {
-    const upto =
-      Database.toNumber((yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table]))[0]?.["upto"]) ?? 0
-    // Only the first look sees an index that nobody has written to.
-    isOwn = seen === undefined && upto === 0
-    seen ??= upto
-    for (const row of yield* database.query(tail, [seen])) {
-      seen = row["id"] as number
-      recent.set(row["key"] as string, seen)
-    }
-  })
-
-  let ahead = new Map<string, R>()
-  let behind = new Map<string, R>()
-  let reach = 1
-  let last = 0
-  const read = `SELECT id, ${[...columns, CHECKSUM].join(", ")} FROM ${table} WHERE id BETWEEN ? AND ? ORDER BY id`
-  const readAt = (id: number, key: string): Effect.Effect<R | undefined, SqlError.SqlError> => {
-    reach = Math.abs(id - last) <= AHEAD ? Math.min(AHEAD, reach * 4) : Math.max(1, reach >> 2)
-    last = id + reach
-    return Effect.flatMap(database.query(read, [reach > 1 ? id - BACK : id, id + reach - 1]), (rows) => {
-      behind = ahead
-      ahead = new Map()
-      let found: Stored<R> | undefined
-      for (const row of rows as unknown as ReadonlyArray<Stored<R>>) {
-        if (row.id === id) found = row
-        if (isWhole(row)) ahead.set(row.key, row)
-        else ahead.delete(row.key)
-      }
-      if (found === undefined || found.key !== key) return Effect.undefined
-      return isWhole(found) ? Effect.succeed(found) : damaged(database, table)
-    })
-  }
-
   const find = `SELECT id FROM ${index} WHERE key = ?`
-  const indexed = (key: string): Effect.Effect<R | undefined, SqlError.SqlError> =>
-    Effect.flatMap(database.query(find, [key]), (rows) =>
-      rows.length === 0 ? Effect.undefined : readAt(rows[0]!["id"] as number, key)
-    )
+  return {
+    written: (key, id) => void recent.set(key, id),
+    advance: (ids) => {
+      if (seen !== undefined && ids[0] === seen + 1) seen = ids.at(-1)!
+      if (recent.size >= RECENT) settle()
+    },
+    find: (key, own) => {
+      const id = recent.get(key)
+      if (id !== undefined) return Effect.succeed(id)
+      if ((own || isOwn) && filter?.mayHave(key) !== true) return Effect.undefined
+      return Effect.map(database.query(find, [key]), (rows) => rows[0]?.["id"] as number | undefined)
+    },
+    isUnseen: () => seen === undefined,
+    isRecent: (key) => recent.has(key),
+    refresh: Effect.gen(function* () {
+      const [row] = yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table])
+      const upto = Database.toNumber(row?.["upto"]) ?? 0
+      // Only the first look sees an index that nobody has written to.
+      isOwn = seen === undefined && upto === 0
+      seen ??= upto
+      for (const row of yield* database.query(tail, [seen])) {
+        seen = row["id"] as number
+        recent.set(row["key"] as string, seen)
+      }
+    }),
+    changed: makeChanged(database),
+    settle,
+    forget: () => {
+      recent.clear()
+      seen = undefined
+      filter = undefined
+      isOwn = false
+    }
+  }
+}
 
-  /** Whether another process has written since the last time. */
-  const changed = Effect.suspend(() => {
+/** Puts the keys of rows that are not in the index yet into it. */
+const merging = (table: string, index: string): ReadonlyArray<Database.Statement> => [
+  {
+    sql: `INSERT INTO ${index} (key, id) SELECT key, max(id) FROM ${table}
+        WHERE id > (SELECT upto FROM indexed WHERE name = ?) GROUP BY key ON CONFLICT (key) DO UPDATE SET id = excluded.id`,
+    params: [table]
+  },
+  {
+    sql: `UPDATE indexed SET upto = coalesce((SELECT max(id) FROM ${table}), upto) WHERE name = ?`,
+    params: [table]
+  }
+]
+
+/** Asks at most every `REFRESH` whether another process has written. */
+const makeChanged = (database: Database.Service): Keys["changed"] => {
+  let version: unknown
+  let checkedAt = Number.NEGATIVE_INFINITY
+  return Effect.suspend(() => {
     const now = performance.now()
     if (now - checkedAt < REFRESH) return Effect.succeed(false)
     checkedAt = now
@@ -256,50 +257,99 @@ const onSqlite = <R extends Entry>(
       return other
     })
   })
+}
 
-  const lookup = (key: string, own: boolean): Effect.Effect<R | undefined, SqlError.SqlError> => {
-    const id = recent.get(key)
-    if (id !== undefined) return readAt(id, key)
-    return (own || isOwn) && filter?.mayHave(key) !== true ? Effect.undefined : indexed(key)
+/** Reads rows by their ids: those that come in the order of the log are read ahead. */
+const makeReader = <R extends Entry>(database: Database.Service, { columns, table }: Named<R>) => {
+  let ahead = new Map<string, R>()
+  let behind = new Map<string, R>()
+  let reach = 1
+  let last = 0
+  const read = `SELECT id, ${[...columns, CHECKSUM].join(", ")} FROM ${table} WHERE id BETWEEN ? AND ? ORDER BY id`
+  return {
+    peek: (key: string): R | undefined => ahead.get(key) ?? behind.get(key),
+    drop: (key: string): void => {
+      ahead.delete(key)
+      behind.delete(key)
+    },
+    forget: (): void => {
+      ahead.clear()
+      behind.clear()
+    },
+    at: (id: number, key: string): Effect.Effect<R | undefined, SqlError.SqlError> => {
+      reach = Math.abs(id - last) <= AHEAD ? Math.min(AHEAD, reach * 4) : Math.max(1, reach >> 2)
+      last = id + reach
+      return Effect.flatMap(database.query(read, [reach > 1 ? id - BACK : id, id + reach - 1]), (rows) => {
+        behind = ahead
+        ahead = new Map()
+        let found: Stored<R> | undefined
+        for (const row of rows as unknown as ReadonlyArray<Stored<R>>) {
+          if (row.id === id) found = row
+          if (isWhole(row)) ahead.set(row.key, row)
+          else ahead.delete(row.key)
+        }
+        if (found === undefined || found.key !== key) return Effect.undefined
+        return isWhole(found) ? Effect.succeed(found) : damaged(database, table)
+      })
+    }
+  }
+}
+
+const onSqlite = <R extends Entry>(database: Database.Service, writer: Writer.Writer, named: Named<R>): KeyedLog<R> => {
+  const pending = new Map<string, R>()
+  const queue: Array<R> = []
+  const keys = makeKeys(database, writer, named.table)
+  const rows = makeReader(database, named)
+
+  const target: Writer.Table = {
+    name: named.table,
+    columns: [...named.columns, CHECKSUM],
+    committed: (ids) => {
+      queue.splice(0, ids.length).forEach((row, at) => {
+        if (pending.get(row.key) === row) pending.delete(row.key)
+        const id = ids[at]
+        if (id !== undefined) keys.written(row.key, id)
+      })
+      keys.advance(ids)
+    }
   }
 
-  const peek = (key: string): R | undefined => pending.get(key) ?? ahead.get(key) ?? behind.get(key)
+  const lookup = (key: string, own: boolean): Effect.Effect<R | undefined, SqlError.SqlError> =>
+    Effect.flatMap(keys.find(key, own), (id) => (id === undefined ? Effect.undefined : rows.at(id, key)))
+
+  /** Looks again where another process has written. */
+  const lookAgain = (key: string) =>
+    Effect.flatMap(keys.changed, (other) =>
+      other
+        ? Effect.andThen(
+            keys.refresh,
+            Effect.suspend(() => lookup(key, false))
+          )
+        : Effect.undefined
+    )
+
+  const peek = (key: string): R | undefined => pending.get(key) ?? rows.peek(key)
 
   return {
     peek,
     forget: () => {
-      recent.clear()
-      ahead.clear()
-      behind.clear()
-      seen = undefined
-      filter = undefined
-      isOwn = false
+      keys.forget()
+      rows.forget()
     },
-    settle: Effect.andThen(Effect.sync(settle), writer.commit),
+    settle: Effect.andThen(Effect.sync(keys.settle), writer.commit),
     append: (row) => {
-      ahead.delete(row.key)
-      behind.delete(row.key)
+      rows.drop(row.key)
       pending.set(row.key, row)
       queue.push(row)
-      writer.append(target, toValues(columns, row))
+      writer.append(target, toValues(named.columns, row))
     },
     get: (key, own = false) => {
       const known = peek(key)
       if (known !== undefined) return Effect.succeed(known)
-      if (own || (seen !== undefined && recent.has(key))) return lookup(key, own)
-      return Effect.flatMap(seen === undefined ? Effect.andThen(changed, refresh) : Effect.void, () =>
-        Effect.flatMap(lookup(key, false), (found) =>
-          found !== undefined
-            ? Effect.succeed(found)
-            : Effect.flatMap(changed, (other) =>
-                other
-                  ? Effect.andThen(
-                      refresh,
-                      Effect.suspend(() => lookup(key, false))
-                    )
-                  : Effect.undefined
-              )
-        )
+      if (own || (!keys.isUnseen() && keys.isRecent(key))) return lookup(key, own)
+      const seen = keys.isUnseen() ? Effect.andThen(keys.changed, keys.refresh) : Effect.void
+      return Effect.flatMap(seen, () =>
+        Effect.flatMap(lookup(key, false), (found) => (found === undefined ? lookAgain(key) : Effect.succeed(found)))
       )
     }
   }

@@ -40,20 +40,21 @@ const MOST_BYTES: ReadonlyMap<string, number> = new Map([["together", 100e6]])
 /** The provider's clock may be behind. */
 const SKEW = 10 * 60_000
 
-export const make = (options: Client.Options, api: Api.Api): BatchProvider.BatchProvider => {
+/** A call of the API. */
+type Call = <A>(f: (client: OpenAI, signal: AbortSignal) => PromiseLike<A>) => Effect.Effect<A, AiError.AiError>
+
+const callBy = (options: Client.Options): Call => {
   let made: Promise<OpenAI> | undefined
   const sdk = () => (made ??= Client.loadSdk({ ...options, fetch: StreamingFetch.make(options.baseUrl, UPLOAD) }))
-  const call = <A>(f: (client: OpenAI, signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, AiError.AiError> =>
+  return (f) =>
     Effect.catch(
       Effect.tryPromise({ try: (signal) => sdk().then((client) => f(client, signal)), catch: (error) => error }),
       (error) => SdkTransport.failure(options, error)
     )
+}
 
-  /** By the name that it was given, or by the file that was uploaded for it: some services keep no metadata. */
-  const isOurs = (job: BatchProvider.Job) => (batch: Answer.Fields) =>
-    Answer.fields(batch["metadata"])[NAME] === job.name
-    || (job.uploaded !== undefined && batch["input_file_id"] === job.uploaded)
-
+export const make = (options: Client.Options, api: Api.Api): BatchProvider.BatchProvider => {
+  const call = callBy(options)
   return {
     name: api.provider,
     account: Account.make(options),
@@ -69,113 +70,131 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
         inputs: request._tag === "Embedding" ? request.inputs.length : 0
       }))
     },
-    upload: (job) =>
-      call(async (client, signal) => {
-        const { toStreamingFile } = await import("openai").catch(Peer.missing("openai", "a batch of OpenAI"))
-        const file = await client.files.create(
-          {
-            file: toStreamingFile(createReadStream(job.file), fileName(job), { type: "application/jsonl" }),
-            purpose: "batch"
-          },
-          { signal, timeout: UPLOAD }
-        )
-        return file.id
-      }),
-    removeUpload: (id) => Effect.asVoid(call((client, signal) => client.files.delete(id, { signal }))),
-    findUpload: (job) =>
-      call(async (client, signal) => {
-        for await (const file of client.files.list({ purpose: "batch", order: "desc" }, { signal })) {
-          if (file.filename === fileName(job)) return file.id
-          if (isBefore(job, file.created_at)) return undefined
-        }
-        return undefined
-      }),
-    create: (job) =>
-      Effect.flatMap(
-        Effect.mapError(
-          call((client, signal) =>
-            client.batches.create(
-              {
-                input_file_id: job.uploaded!,
-                endpoint: job.endpoint as "/v1/chat/completions",
-                completion_window: "24h",
-                metadata: { [NAME]: job.name }
-              },
-              { signal }
-            )
-          ),
-          HttpFailure.notYet
-        ),
-        decodeStatus
-      ),
-    find: (job) =>
-      call(async (client, signal) => {
-        let found: Batch | undefined
-        for await (const batch of client.batches.list({ limit: 100 }, { signal })) {
-          if (isOurs(job)(Answer.fields(batch))) {
-            // One that was refused for its tokens may have been created anew since.
-            if (batch.status !== "failed") return toStatus(batch)
-            found ??= batch
-          }
-          if (isBefore(job, batch.created_at)) break
-        }
-        return found === undefined ? undefined : toStatus(found)
-      }),
-    status: (id) =>
-      Effect.catch(
-        Effect.flatMap(
-          call((client, signal) => client.batches.retrieve(id, { signal })),
-          decodeStatus
-        ),
-        (error) => (HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error))
-      ),
-    cancel: (id) => Effect.asVoid(call((client, signal) => client.batches.cancel(id, { signal }))),
-    results: (status, model) =>
-      Stream.fromIterable(status.files).pipe(
-        Stream.flatMap((file) =>
-          Lines.parse(
-            { module: Client.MODULE, baseUrl: options.baseUrl },
-            Effect.mapError(
-              call((client, signal) => client.files.content(file, { signal, timeout: UPLOAD })),
-              HttpFailure.notYet
-            )
-          )
-        ),
-        Stream.mapEffect(({ number, value }): Effect.Effect<BatchProvider.Result> => {
-          const line = Answer.fields(value)
-          const customId = Answer.text(line["custom_id"])
-          return customId === undefined
-            ? Effect.succeed({ customId, line: number })
-            : Effect.map(toOutcome(line, model), (outcome) => ({ customId, outcome }))
-        })
-      )
-  }
-
-  function toOutcome(line: Answer.Fields, model: string): Effect.Effect<BatchProvider.Outcome> {
-    return Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => {
-      const { error, response } = line
-      if (!Answer.isRecord(response)) {
-        const { code, message } = Refusal.decode(error)
-        // Without a word why there is none, there may be one that was lost.
-        return Refusal.isSaid(error)
-          ? { _tag: "Unanswered", reason: code ?? message }
-          : { _tag: "Unreadable", error: ModelFailure.withAnswer(Client.malformed("response"), line) }
-      }
-      const { body, status_code: said } = response
-      const status = Number(said)
-      // The API's own errors stand in the body; `error` is null then.
-      if (status >= 300) {
-        const words = Refusal.hasWords(body) || !Refusal.isSaid(error) ? body : { error }
-        return { _tag: "Failed", error: Reply.refused(options, words, { status, now }) }
-      }
-      const format = api.routeFor(Answer.fields(body)["object"]).format(model)
-      const answer = Reply.fromBody(options, format, body, now)
-      return AiError.isAiError(answer)
-        ? { _tag: isFree(answer) ? "Failed" : "Unreadable", error: answer }
-        : { _tag: "Answered", response: ModelResponse.inTier(answer, "batch") }
-    })
+    ...files(call),
+    ...jobs(call),
+    results: (status, model) => results(options, api, call, status, model)
   }
 }
+
+/** The files of batches. */
+const files = (call: Call): Pick<BatchProvider.BatchProvider, "upload" | "removeUpload" | "findUpload"> => ({
+  upload: (job) =>
+    call(async (client, signal) => {
+      const { toStreamingFile } = await import("openai").catch(Peer.missing("openai", "a batch of OpenAI"))
+      const file = await client.files.create(
+        {
+          file: toStreamingFile(createReadStream(job.file), fileName(job), { type: "application/jsonl" }),
+          purpose: "batch"
+        },
+        { signal, timeout: UPLOAD }
+      )
+      return file.id
+    }),
+  removeUpload: (id) => Effect.asVoid(call((client, signal) => client.files.delete(id, { signal }))),
+  findUpload: (job) =>
+    call(async (client, signal) => {
+      for await (const file of client.files.list({ purpose: "batch", order: "desc" }, { signal })) {
+        if (file.filename === fileName(job)) return file.id
+        if (isBefore(job, file.created_at)) return undefined
+      }
+      return undefined
+    })
+})
+
+/** By the name that it was given, or by the file that was uploaded for it: some services keep no metadata. */
+const isOurs = (job: BatchProvider.Job, batch: Answer.Fields): boolean =>
+  Answer.fields(batch["metadata"])[NAME] === job.name
+  || (job.uploaded !== undefined && batch["input_file_id"] === job.uploaded)
+
+/** The batches themselves: created, found again, looked at, cancelled. */
+const jobs = (call: Call): Pick<BatchProvider.BatchProvider, "create" | "find" | "status" | "cancel"> => ({
+  create: (job) => {
+    const batch = {
+      input_file_id: job.uploaded!,
+      endpoint: job.endpoint as "/v1/chat/completions",
+      completion_window: "24h" as const,
+      metadata: { [NAME]: job.name }
+    }
+    const created = call((client, signal) => client.batches.create(batch, { signal }))
+    return Effect.flatMap(Effect.mapError(created, HttpFailure.notYet), decodeStatus)
+  },
+  find: (job) =>
+    call(async (client, signal) => {
+      let found: Batch | undefined
+      for await (const batch of client.batches.list({ limit: 100 }, { signal })) {
+        if (isOurs(job, Answer.fields(batch))) {
+          // One that was refused for its tokens may have been created anew since.
+          if (batch.status !== "failed") return toStatus(batch)
+          found ??= batch
+        }
+        if (isBefore(job, batch.created_at)) break
+      }
+      return found === undefined ? undefined : toStatus(found)
+    }),
+  status: (id) =>
+    Effect.catch(
+      Effect.flatMap(
+        call((client, signal) => client.batches.retrieve(id, { signal })),
+        decodeStatus
+      ),
+      (error) => (HttpFailure.isNotFound(error) ? Effect.undefined : Effect.fail(error))
+    ),
+  cancel: (id) => Effect.asVoid(call((client, signal) => client.batches.cancel(id, { signal })))
+})
+
+/** The results of a batch, as they come down. */
+const results = (
+  options: Client.Options,
+  api: Api.Api,
+  call: Call,
+  status: BatchProvider.Status,
+  model: string
+): ReturnType<BatchProvider.BatchProvider["results"]> =>
+  Stream.fromIterable(status.files).pipe(
+    Stream.flatMap((file) => {
+      const content = call((client, signal) => client.files.content(file, { signal, timeout: UPLOAD }))
+      return Lines.parse(
+        { module: Client.MODULE, baseUrl: options.baseUrl },
+        Effect.mapError(content, HttpFailure.notYet)
+      )
+    }),
+    Stream.mapEffect(({ number, value }): Effect.Effect<BatchProvider.Result> => {
+      const line = Answer.fields(value)
+      const customId = Answer.text(line["custom_id"])
+      return customId === undefined
+        ? Effect.succeed({ customId, line: number })
+        : Effect.map(toOutcome(options, api, line, model), (outcome) => ({ customId, outcome }))
+    })
+  )
+
+const toOutcome = (
+  options: Client.Options,
+  api: Api.Api,
+  line: Answer.Fields,
+  model: string
+): Effect.Effect<BatchProvider.Outcome> =>
+  Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => {
+    const { error, response } = line
+    if (!Answer.isRecord(response)) {
+      const { code, message } = Refusal.decode(error)
+      // Without a word why there is none, there may be one that was lost.
+      return Refusal.isSaid(error)
+        ? { _tag: "Unanswered", reason: code ?? message }
+        : { _tag: "Unreadable", error: ModelFailure.withAnswer(Client.malformed("response"), line) }
+    }
+    const { body, status_code: said } = response
+    const status = Number(said)
+    // The API's own errors stand in the body; `error` is null then.
+    if (status >= 300) {
+      const words = Refusal.hasWords(body) || !Refusal.isSaid(error) ? body : { error }
+      return { _tag: "Failed", error: Reply.refused(options, words, { status, now }) }
+    }
+    const format = api.routeFor(Answer.fields(body)["object"]).format(model)
+    const answer = Reply.fromBody(options, format, body, now)
+    return AiError.isAiError(answer)
+      ? { _tag: isFree(answer) ? "Failed" : "Unreadable", error: answer }
+      : { _tag: "Answered", response: ModelResponse.inTier(answer, "batch") }
+  })
 
 /** Whether a failure was counted by nobody, and is of a kind that nobody bills. */
 const isFree = (error: AiError.AiError): boolean =>

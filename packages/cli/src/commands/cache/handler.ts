@@ -108,6 +108,23 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(CacheRepo.Exported))
 
+/** Takes one exported answer in. */
+const importLine = Effect.fnUntraced(function* (
+  store: Store.Service,
+  file: string,
+  line: { readonly text: string; readonly number: number },
+  sums: { added: number; known: number }
+) {
+  const entry = yield* Effect.mapError(decode(line.text), (error) =>
+    ExitCode.refuse(
+      `${file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(sums.added)} before it were taken in`
+    )
+  )
+  if (yield* store.cache.importOne(entry)) sums.added++
+  else sums.known++
+  if (sums.added % 1_000 === 0) yield* store.commit
+})
+
 export const importAll = (input: Shared & { readonly file: string }) =>
   Effect.gen(function* () {
     const stdio = yield* Stdio.Stdio
@@ -120,27 +137,15 @@ export const importAll = (input: Shared & { readonly file: string }) =>
             evaluate: () => createReadStream(input.file),
             onError: unreadable
           })
-    let added = 0
-    let known = 0
-    yield* withStore(input, (store) =>
-      Effect.andThen(
-        Stream.runForEach(
-          Stream.filter(TextLine.split(bytes), (line) => line.text.trim() !== ""),
-          (line) =>
-            Effect.gen(function* () {
-              const entry = yield* Effect.mapError(decode(line.text), (error) =>
-                ExitCode.refuse(
-                  `${input.file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(added)} before it were taken in`
-                )
-              )
-              if (yield* store.cache.importOne(entry)) added++
-              else known++
-              if (added % 1_000 === 0) yield* store.commit
-            })
-        ),
+    const sums = { added: 0, known: 0 }
+    yield* withStore(input, (store) => {
+      const written = Stream.filter(TextLine.split(bytes), (line) => line.text.trim() !== "")
+      return Effect.andThen(
+        Stream.runForEach(written, (line) => importLine(store, input.file, line, sums)),
         store.commit
       )
-    )
+    })
+    const { added, known } = sums
     yield* Console.log(
       `${count(added)} answers were taken in${known === 0 ? "" : `; ${count(known)} were there already`}`
     )

@@ -122,12 +122,33 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
 
 /** Runs a flow with a view of it, and turns its end into an exit code. */
 export const execute = Effect.fnUntraced(function* (session: Session) {
-  const { file, flow, input } = session
-  // Before a store is made; the run compares its files with that.
+  const { flow, input } = session
+  yield* check(session)
+  yield* Heap.settle
+  const output = yield* Output.Output
+  const view = View.make(View.modeOf(input, output), output)
+  if (input.simulate && !input.json && !input.quiet) {
+    view.note(
+      "answers are simulated: no provider is called and nothing is paid; outputs have .simulated in their names"
+    )
+  }
+  const options = yield* optionsOf(session, view)
+  const exit = yield* Effect.exit(Effect.provide(Runner.run(flow, options), Host.layer({ ...input, view })))
+  view.end()
+  if (Exit.isSuccess(exit)) return yield* endWell(session, exit.value, view)
+  const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+  if (error === undefined) return yield* Effect.failCause(exit.cause as never)
+  return error._tag === "RunFailed"
+    ? yield* endEarly(session, error)
+    : yield* new ExitCode.Failure({ message: error.message, exitCode: ExitCode.usage })
+})
+
+/** Compares the files of a run before a store is made. */
+const check = Effect.fnUntraced(function* ({ file, flow, input, parameters }: Session) {
   const files = yield* Effect.mapError(
     Runner.check(flow, {
       stdout: input.json,
-      parameters: session.parameters,
+      parameters,
       record: { file, simulate: input.simulate },
       stores: StoreFlag.filesOf(input)
     }),
@@ -138,117 +159,111 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
       "--json writes events to standard output, and so does an output of this flow: give that output a file"
     )
   }
+})
+
+/** How the runner is to run it. */
+const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View) {
+  const { begun, file, input } = session
   const budget = yield* Spending.parse(input.budget)
   const grace = yield* Time.parse("--grace", input.grace)
-  yield* Heap.settle
-  const output = yield* Output.Output
-  const view = View.make(View.modeOf(input, output), output)
-  if (input.simulate && !input.json && !input.quiet) {
-    view.note(
-      "answers are simulated: no provider is called and nothing is paid; outputs have .simulated in their names"
-    )
-  }
   const batch = yield* batchOf(session)
   if (input.simulate && input.detach) {
     return yield* ExitCode.refuse(
       "--detach: the simulator ends with this command, and its batches with it: leave --detach or --simulate out"
     )
   }
-  const drain = Effect.tap(Interrupt.first, () =>
-    Effect.sync(() => {
-      if (!input.json)
-        view.note("ending: calls under way may finish. Ctrl-C again leaves at once; then resume with: pipe resume last")
-    })
-  )
   const shape = {
     parameters: session.parameters,
     ...(session.limit === undefined ? undefined : { limit: session.limit }),
     ...(session.concurrency === undefined ? undefined : { concurrency: session.concurrency }),
     cache: session.cache
   }
-  const exit = yield* Effect.exit(
-    Effect.provide(
-      Runner.run(flow, {
-        ...(session.run === undefined ? undefined : { resume: session.run }),
-        ...(session.retry === undefined ? undefined : { retry: session.retry }),
-        ...shape,
-        overwrite: session.overwrite,
-        record: {
-          ...shape,
-          ...(session.begun?.limit === undefined ? undefined : { limit: session.begun.limit }),
-          file,
-          simulate: input.simulate,
-          ...(Option.isSome(input.simulateSeed) ? { simulateSeed: input.simulateSeed.value } : undefined),
-          budget: input.budget,
-          ...(batch === undefined ? undefined : { batch: batch !== "off" }),
-          ...(typeof batch !== "object" || batch.deadline === undefined
-            ? undefined
-            : { deadline: Duration.toMillis(batch.deadline) })
-        },
-        identity: identityOf(session),
-        ...(budget === undefined ? undefined : { budget }),
-        ...(batch === undefined ? undefined : { batch }),
-        detach: input.detach,
-        ...(grace === undefined ? undefined : { grace }),
-        explain: input.explain,
-        rowEvents: input.json,
-        drain,
-        observe: (event) => Effect.sync(() => view.show(event))
-      }),
-      Host.layer({ ...input, view })
+  const options: Runner.Options = {
+    ...(session.run === undefined ? undefined : { resume: session.run }),
+    ...(session.retry === undefined ? undefined : { retry: session.retry }),
+    ...shape,
+    overwrite: session.overwrite,
+    record: {
+      ...shape,
+      ...(begun?.limit === undefined ? undefined : { limit: begun.limit }),
+      file,
+      simulate: input.simulate,
+      ...(Option.isSome(input.simulateSeed) ? { simulateSeed: input.simulateSeed.value } : undefined),
+      budget: input.budget,
+      ...(batch === undefined ? undefined : { batch: batch !== "off" }),
+      ...(typeof batch !== "object" || batch.deadline === undefined
+        ? undefined
+        : { deadline: Duration.toMillis(batch.deadline) })
+    },
+    identity: identityOf(session),
+    ...(budget === undefined ? undefined : { budget }),
+    ...(batch === undefined ? undefined : { batch }),
+    detach: input.detach,
+    ...(grace === undefined ? undefined : { grace }),
+    explain: input.explain,
+    rowEvents: input.json,
+    drain: Effect.tap(Interrupt.first, () =>
+      Effect.sync(() => {
+        if (input.json) return
+        view.note("ending: calls under way may finish. Ctrl-C again leaves at once; then resume with: pipe resume last")
+      })
+    ),
+    observe: (event) => Effect.sync(() => view.show(event))
+  }
+  return options
+})
+
+/** The end of a run that has gone through all its rows. */
+const endWell = Effect.fnUntraced(function* ({ flow, input }: Session, summary: RunEvent.RunFinished, view: View.View) {
+  const output = yield* Output.Output
+  if (!input.json && !input.quiet) {
+    output.err(`${ReportText.render(summary)}\n`)
+    const beside = yield* besidePlan(input, summary)
+    if (beside !== undefined) view.note(`  ${beside}`)
+  }
+  const { errorsFile, rows, run, unkept } = summary
+  if (rows.failed > 0 && !input.json) {
+    const said = input.quiet
+      ? `${Format.count(rows.failed)} of ${Format.of(rows.read, "row")} failed`
+      : "the failed rows"
+    output.err(
+      `${said}: ${unkept === true ? errorsFile : `pipe show ${run} --failed; run them again: pipe retry ${run} --failed`}\n`
     )
-  )
-  view.end()
-  if (Exit.isSuccess(exit)) {
-    if (!input.json && !input.quiet) {
-      output.err(`${ReportText.render(exit.value)}\n`)
-      const beside = yield* besidePlan(input, exit.value)
-      if (beside !== undefined) view.note(`  ${beside}`)
-    }
-    const { failed } = exit.value.rows
-    if (failed > 0 && !input.json) {
-      const { errorsFile, rows, run, unkept } = exit.value
-      const said = input.quiet ? `${Format.count(failed)} of ${Format.of(rows.read, "row")} failed` : "the failed rows"
-      output.err(
-        `${said}: ${unkept === true ? errorsFile : `pipe show ${run} --failed; run them again: pipe retry ${run} --failed`}\n`
-      )
-    }
-    return failed > flow.allowFailedRows ? yield* ExitCode.end(ExitCode.failed) : undefined
   }
-  const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
-  if (error === undefined) return yield* Effect.failCause(exit.cause as never)
-  if (error._tag !== "RunFailed") {
-    return yield* new ExitCode.Failure({ message: error.message, exitCode: ExitCode.usage })
-  }
-  const { summary } = error
-  if (!input.json && !input.quiet && summary.calls.attempts > 0) {
-    output.err(`${ReportText.render(withoutFailure(summary))}\n`)
-  }
-  const command = session.retry === true ? `pipe retry ${summary.run} --failed` : `pipe resume ${summary.run}`
+  if (rows.failed > flow.allowFailedRows) yield* ExitCode.end(ExitCode.failed)
+})
+
+/** The end of a run that has stopped: why, and how it goes on. */
+const endEarly = Effect.fnUntraced(function* (
+  { input, retry }: Session,
+  { message, summary }: Runner.RunFailed
+): Effect.fn.Return<void, ExitCode.Failure> {
+  const output = yield* Output.Output
+  const { batches, calls, rows, run, status, unkept } = summary
+  if (!input.json && !input.quiet && calls.attempts > 0) output.err(`${ReportText.render(withoutFailure(summary))}\n`)
+  const command = retry === true ? `pipe retry ${run} --failed` : `pipe resume ${run}`
   const resume =
-    summary.unkept === true ? "; nothing of this run is kept, so it cannot be resumed" : `; resume with: ${command}`
-  const open = summary.batches?.open ?? 0
+    unkept === true ? "; nothing of this run is kept, so it cannot be resumed" : `; resume with: ${command}`
+  const open = batches?.open ?? 0
   const away = open === 0 ? "" : `; ${open === 1 ? "a batch goes" : `${open} batches go`} on at the provider`
-  switch (summary.status) {
+  switch (status) {
     case "waiting":
-      if (!input.json) output.err(`${error.message}; collect with: ${command}\n`)
+      if (!input.json) output.err(`${message}; collect with: ${command}\n`)
       return
     case "interrupted":
-      return yield* new ExitCode.Failure({
-        message: `interrupted${away}${resume}`,
-        exitCode: ExitCode.interrupted
-      })
-    case "budget":
-      return yield* new ExitCode.Failure({
-        message: `${error.message}${resume}${summary.unkept === true ? "" : ` ${Spending.more(input.budget, summary.cost)}`}`,
-        exitCode: ExitCode.budget
-      })
-    default:
+      return yield* new ExitCode.Failure({ message: `interrupted${away}${resume}`, exitCode: ExitCode.interrupted })
+    case "budget": {
+      const more = unkept === true ? "" : ` ${Spending.more(input.budget, summary.cost)}`
+      return yield* new ExitCode.Failure({ message: `${message}${resume}${more}`, exitCode: ExitCode.budget })
+    }
+    default: {
       // A run that read no row could not start: a missing key, a missing file.
+      const couldStart = rows.read > 0
       return yield* new ExitCode.Failure({
-        message: `${error.message}${summary.rows.read === 0 ? "" : resume}`,
-        exitCode: summary.rows.read === 0 ? ExitCode.usage : ExitCode.failed
+        message: `${message}${couldStart ? resume : ""}`,
+        exitCode: couldStart ? ExitCode.failed : ExitCode.usage
       })
+    }
   }
 })
 
