@@ -59,12 +59,6 @@ export const unreadable = (batch: BatchRepo.Batch, lines: ReadonlyArray<number>)
     `the answer in batch ${batch.name} (${batch.remote}) cannot be read: line ${lines.slice(0, 10).join(", ")}${lines.length > 10 ? ", …" : ""} of its results. It is paid; pipe retry sends the request again`
   )
 
-const waiting = /enqueued token|token_limit_exceeded|batch queue/i
-
-/** Too many tokens of the account wait already. */
-export const isQuota = (error: AiError.AiError): boolean =>
-  waiting.test(ModelFailure.message(error)) && ModelFailure.kind(error) !== "quota"
-
 const codec = Schema.fromJsonString(
   Schema.Struct({
     error: Schema.toCodecJson(AiError.AiError),

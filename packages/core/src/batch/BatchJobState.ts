@@ -37,8 +37,8 @@ export interface Environment extends BatchResults.Environment {
   readonly collecting: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** Waits until the account may have so many more tokens waiting. */
   readonly admit: (batch: BatchRepo.Batch) => Effect.Effect<void>
-  /** The account refused a batch for its waiting tokens: whether it is worth waiting for room. */
-  readonly refused: (batch: BatchRepo.Batch, message: string) => Effect.Effect<boolean>
+  /** The account refused a batch for its waiting tokens, of which it may have `limit`: whether it is worth waiting for room. */
+  readonly refused: (batch: BatchRepo.Batch, limit: number | undefined) => Effect.Effect<boolean>
 }
 
 /** A batch on its way. */

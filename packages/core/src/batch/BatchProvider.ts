@@ -75,6 +75,8 @@ export interface Status {
   readonly rejection?: {
     readonly kind: "quota" | "invalid"
     readonly message: string
+    /** With `quota`: the tokens that may wait, where the provider says so. */
+    readonly limit?: number | undefined
     /** Lines of the file that are at fault, from 1. */
     readonly lines: ReadonlyArray<{ readonly line: number; readonly message: string }>
   }

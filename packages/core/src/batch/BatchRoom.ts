@@ -19,7 +19,7 @@ export interface BatchRoom {
   /** Waits until it has room. */
   readonly admit: (batch: BatchRepo.Batch) => Effect.Effect<void>
   /** Learns from a refusal, and waits until another batch is back, or for a while; `false`: it is not worth waiting. */
-  readonly refused: (batch: BatchRepo.Batch, message: string) => Effect.Effect<boolean>
+  readonly refused: (batch: BatchRepo.Batch, limit: number | undefined) => Effect.Effect<boolean>
   readonly wasRefused: (batch: BatchRepo.Batch) => boolean
   /** A batch is back: those that wait look again. */
   readonly free: () => void
@@ -53,11 +53,10 @@ export const make = (options: {
   const admit = (batch: BatchRepo.Batch): Effect.Effect<void> =>
     Effect.suspend(() => (has(batch) ? Effect.void : Effect.andThen(Deferred.await(room), admit(batch))))
 
-  const refused = Effect.fnUntraced(function* (batch: BatchRepo.Batch, message: string) {
+  const refused = Effect.fnUntraced(function* (batch: BatchRepo.Batch, limit: number | undefined) {
     const others = atProvider(batch.model)
     const count = (refusals.get(batch.id) ?? 0) + 1
     refusals.set(batch.id, count)
-    const limit = limitIn(message)
     const learned = [
       ...(limit !== undefined && limit > 0 ? [limit] : []),
       // It has the room for itself, and is refused time and again: it counts for more there than here.
@@ -92,10 +91,4 @@ export const make = (options: {
       Deferred.doneUnsafe(before, Effect.void)
     }
   }
-}
-
-/** The limit that a refusal names. */
-const limitIn = (message: string): number | undefined => {
-  const named = /limit:?\s*([\d,_]+)/i.exec(message)?.[1]
-  return named === undefined ? undefined : Number(named.replace(/[,_]/g, ""))
 }

@@ -9,7 +9,6 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ModelFailure from "../model/ModelFailure.ts"
-import * as BatchFailure from "./BatchFailure.ts"
 import { finish, type JobState, MAX_WAIT, update } from "./BatchJobState.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchRepo from "./BatchRepo.ts"
@@ -93,16 +92,6 @@ const create = (job: JobState): Effect.Effect<BatchProvider.Status, AiError.AiEr
     yield* update(job, { state: "creating" })
     return yield* Effect.catch(job.env.provider.create(toJob(job)), (error) =>
       Effect.gen(function* () {
-        if (BatchFailure.isQuota(error)) {
-          return {
-            id: "",
-            state: "rejected",
-            answered: 0,
-            failed: 0,
-            files: [],
-            rejection: { kind: "quota", message: ModelFailure.message(error), lines: [] }
-          } as const
-        }
         if (!ModelFailure.isRetryable(error) || ++job.tries > TRIES) return yield* error
         // It may have been created all the same, and be shown late.
         yield* Effect.sleep(Duration.min(ModelFailure.retryAfter(error) ?? Duration.fromInputUnsafe(SETTLE), MAX_WAIT))
@@ -145,8 +134,8 @@ export const send = (job: JobState): Effect.Effect<void, AiError.AiError> =>
 /** The provider did none of it: what is wrong is told to its rows, and the others are sent again. */
 export const reject = (job: JobState, made: BatchProvider.Status): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
-    const { kind, lines, message } = made.rejection!
-    if (kind === "quota" && (yield* job.env.refused(job.batch, message))) {
+    const { kind, limit, lines, message } = made.rejection!
+    if (kind === "quota" && (yield* job.env.refused(job.batch, limit))) {
       // The file is still there: the same batch is created anew when there is room.
       yield* update(job, { state: "ready", message })
       return yield* send(job)

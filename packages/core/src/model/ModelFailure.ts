@@ -6,6 +6,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
 import * as ModelResponse from "./ModelResponse.ts"
 import type * as Usage from "./Usage.ts"
 
@@ -91,13 +92,21 @@ export const isHopeless = (error: AiError.AiError): boolean => {
   return (
     k === "quota"
     || (k === "auth" && !isDenied(error))
-    || (error.reason._tag === "NetworkError" && error.reason.description?.startsWith(unreachable) === true)
+    || (error.reason._tag === "NetworkError" && causeOf(error.reason)?.isUnreachable === true)
     || metadataOf(error)?.[stopsKey] === true
   )
 }
 
-/** First words of the description of a `NetworkError` for an endpoint that takes no connection. */
-export const unreachable = "cannot connect"
+/** The cause of a `NetworkError`: how far a request came that has no answer. */
+export class NoAnswer extends Schema.TaggedError<NoAnswer>()("NoAnswer", {
+  /** The endpoint takes no connection. */
+  isUnreachable: Schema.Boolean,
+  /** The request had been sent whole: the provider may have done the work. */
+  isSent: Schema.Boolean
+}) {}
+
+const causeOf = ({ cause }: AiError.NetworkError): NoAnswer | undefined =>
+  cause instanceof NoAnswer ? cause : undefined
 
 /** What an answer that cannot be used says of its price: who gave it, in which class of service, and its own cost in USD. */
 export type Answered = Partial<Pick<ModelResponse.CompletionResponse, "model" | "serviceTier" | "reportedCost">>
@@ -164,12 +173,9 @@ export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
   const said = "metadata" in reason ? (reason.metadata as Record<string, unknown>)[billableKey] : undefined
   if (typeof said === "boolean") return said
   return reason._tag === "NetworkError"
-    ? reason.description === undefined || reason.description.startsWith(cut)
+    ? (causeOf(reason)?.isSent ?? reason.description === undefined)
     : !unbilled.has(reason._tag)
 }
-
-/** First words of the description of a `NetworkError` that came after the request had been sent whole. */
-export const cut = "no answer arrived"
 
 /** The key in a reason's metadata for the largest output limit (tokens) that would have been taken, where a larger one was refused. */
 export const outputLimitKey = "outputLimit"

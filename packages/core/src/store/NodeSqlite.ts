@@ -20,6 +20,7 @@ import { closeSync, openSync, statSync } from "node:fs"
 import { resolve } from "node:path"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type * as Database from "./Database.ts"
+import * as StoreTrouble from "./StoreTrouble.ts"
 
 export interface Options {
   /** A file, or `":memory:"`. It is made with mode 600. */
@@ -118,17 +119,8 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** SQLITE_BUSY and SQLITE_LOCKED. */
-const LOCKED = new Set([5, 6])
-
-/** Whether another process holds a lock: the driver's own error stands in the innermost cause. */
-const isLocked = (error: unknown): boolean => {
-  for (let at = error; typeof at === "object" && at !== null;) {
-    if ("errcode" in at && typeof at.errcode === "number") return LOCKED.has(at.errcode & 0xff)
-    at = "reason" in at ? at.reason : "cause" in at ? at.cause : undefined
-  }
-  return false
-}
+/** Whether another process holds a lock. */
+const isLocked = (error: unknown): boolean => StoreTrouble.of(error) === "locked"
 
 /** Tells a file from another of its name. */
 const inodeOf = (filename: string): number | undefined =>

@@ -21,8 +21,6 @@ import type * as Scope from "effect/Scope"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
-import { statfsSync } from "node:fs"
-import { dirname } from "node:path"
 import * as BatchRepo from "../batch/BatchRepo.ts"
 import * as CacheRepo from "../cache/CacheRepo.ts"
 import * as CacheStore from "../cache/CacheStore.ts"
@@ -38,6 +36,7 @@ import * as Database from "./Database.ts"
 import * as KeyedLog from "./KeyedLog.ts"
 import * as Migrations from "./Migrations.ts"
 import * as NodeSqlite from "./NodeSqlite.ts"
+import * as StoreTrouble from "./StoreTrouble.ts"
 import * as Writer from "./Writer.ts"
 
 export interface Service {
@@ -133,27 +132,17 @@ export const migrate = (database: Database.Service): Effect.Effect<void, StoreEr
 const toStoreError = (file: string, error: SqlError.SqlError | Migrator.MigrationError): StoreError => {
   const text = messageOf(error)
   const fail = (kind: StoreError["kind"], message: string) => new StoreError({ kind, file, message })
-  if (/not a database|malformed|corrupt/i.test(text)) return fail("damaged", `${file} is damaged (${text})`)
-  if (/locked|busy/i.test(text)) return fail("locked", `${file} cannot be used: another process holds it locked`)
-  if (isFull(text) || (/disk I\/O error/i.test(text) && hasNoSpace(file)))
-    return fail("full", `${file} cannot be begun: the disk is full (${text})`)
-  return fail("unavailable", `${file} cannot be used: ${text}`)
-}
-
-/** Less than this is not enough for the tables and the log. */
-const LEAST_SPACE = 256 * 1024
-
-/** SQLite calls it an error of the disk where the index of its log finds no space. */
-const hasNoSpace = (file: string): boolean => {
-  try {
-    const { bavail, bsize } = statfsSync(dirname(file))
-    return bavail * bsize < LEAST_SPACE
-  } catch {
-    return false
+  switch (StoreTrouble.of(error, file)) {
+    case "damaged":
+      return fail("damaged", `${file} is damaged (${text})`)
+    case "locked":
+      return fail("locked", `${file} cannot be used: another process holds it locked`)
+    case "full":
+      return fail("full", `${file} cannot be begun: the disk is full (${text})`)
+    default:
+      return fail("unavailable", `${file} cannot be used: ${text}`)
   }
 }
-
-const isFull = (text: string): boolean => /disk is full|ENOSPC|no space left|EDQUOT|quota exceeded/i.test(text)
 
 /** What is said when a store that was open fails. */
 export const unusable = (name: string, cause: unknown): StoreError =>
@@ -202,8 +191,8 @@ export const make = Effect.fnUntraced(function* (
     failure: () => {
       const error = writer.failure()
       if (error === undefined) return undefined
-      const text = messageOf(error)
-      return `${database.name} cannot be written: ${text}${isFull(text) ? ": free some space, and resume the run" : ""}`
+      const advice = StoreTrouble.of(error) === "full" ? ": free some space, and resume the run" : ""
+      return `${database.name} cannot be written: ${messageOf(error)}${advice}`
     }
   }
 })
@@ -320,10 +309,10 @@ const openFile = Effect.fnUntraced(function* (file: string, { renew }: OpenOptio
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const folder = path.dirname(file)
-  yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true, mode: 0o700 }), ({ message }) =>
-    isFull(message)
+  yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true, mode: 0o700 }), (error) =>
+    StoreTrouble.of(error) === "full"
       ? new StoreError({ kind: "full", file, message: `${folder} cannot be made: the disk is full` })
-      : new StoreError({ kind: "unavailable", file, message: `${folder} cannot be made: ${message}` })
+      : new StoreError({ kind: "unavailable", file, message: `${folder} cannot be made: ${error.message}` })
   )
   const place = yield* Effect.orElseSucceed(FilePlace.resolve(file), () => undefined)
   if (place?.kind === "folder" || place?.kind === "stream") {

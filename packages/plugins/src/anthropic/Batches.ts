@@ -26,6 +26,7 @@ import * as Refusal from "../transport/Refusal.ts"
 import * as Reply from "../transport/Reply.ts"
 import * as SdkTransport from "../transport/SdkTransport.ts"
 import * as StreamingFetch from "../transport/StreamingFetch.ts"
+import * as WaitingTokens from "../transport/WaitingTokens.ts"
 import * as Client from "./Client.ts"
 import * as MessageAnswer from "./MessageAnswer.ts"
 import * as Messages from "./Messages.ts"
@@ -116,16 +117,18 @@ export const make = (options: Client.Options & Messages.Options): BatchProvider.
       }))
     },
     create: (job) =>
-      Effect.flatMap(
-        call(async (client, signal) =>
-          client.post<MessageBatch>("/v1/messages/batches", {
-            body: (await openAsBlob(job.file)).stream(),
-            headers: { "content-type": "application/json" },
-            signal,
-            timeout: UPLOAD
-          })
-        ),
-        decodeStatus
+      WaitingTokens.rejected(
+        Effect.flatMap(
+          call(async (client, signal) =>
+            client.post<MessageBatch>("/v1/messages/batches", {
+              body: (await openAsBlob(job.file)).stream(),
+              headers: { "content-type": "application/json" },
+              signal,
+              timeout: UPLOAD
+            })
+          ),
+          decodeStatus
+        )
       ),
     find,
     status: (id) =>

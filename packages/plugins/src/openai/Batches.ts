@@ -28,6 +28,7 @@ import * as Refusal from "../transport/Refusal.ts"
 import * as Reply from "../transport/Reply.ts"
 import * as SdkTransport from "../transport/SdkTransport.ts"
 import * as StreamingFetch from "../transport/StreamingFetch.ts"
+import * as WaitingTokens from "../transport/WaitingTokens.ts"
 import type * as Api from "./Api.ts"
 import * as Client from "./Client.ts"
 
@@ -116,7 +117,7 @@ const jobs = (call: Call): Pick<BatchProvider.BatchProvider, "create" | "find" |
       metadata: { [NAME]: job.name }
     }
     const created = call((client, signal) => client.batches.create(batch, { signal }))
-    return Effect.flatMap(Effect.mapError(created, HttpFailure.notYet), decodeStatus)
+    return WaitingTokens.rejected(Effect.flatMap(Effect.mapError(created, HttpFailure.notYet), decodeStatus))
   },
   find: (job) =>
     call(async (client, signal) => {
@@ -224,9 +225,6 @@ const states: ReadonlyMap<string, BatchProvider.Status["state"]> = new Map([
 
 const WHOLE: ReadonlySet<string> = new Set(["completed", "complete", "succeeded", "success", "done", "finished"])
 
-const isQuota = (code: string | undefined, message: string): boolean =>
-  code === "token_limit_exceeded" || /enqueued token limit/i.test(message)
-
 const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
   Answer.decode(Client.MODULE, () => toStatus(value))
 
@@ -268,8 +266,9 @@ const toStatus = (value: unknown): BatchProvider.Status => {
       ? undefined
       : {
           rejection: {
-            kind: isQuota(errors[0]?.code, message) ? ("quota" as const) : ("invalid" as const),
+            kind: WaitingTokens.isFull(`${errors[0]?.code} ${message}`) ? ("quota" as const) : ("invalid" as const),
             message: message === "" ? "the provider gave no reason" : message,
+            limit: WaitingTokens.limitIn(message),
             lines: errors.flatMap(({ line, message }) => (line === undefined ? [] : [{ line, message }]))
           }
         }),

@@ -244,19 +244,8 @@ export const toNetworkError = (options: {
     const description = `${origin}: ${large.message}`
     return AiError.make({ module, method: "send", reason: new AiError.InvalidResponseError({ description }) })
   }
-  const description = isUntrusted
-    ? `${ModelFailure.unreachable} to ${place} (${code}): ${
-        /SSL|EPROTO/.test(code)
-          ? "the server does not speak TLS as it should: is it http?"
-          : "its certificate is not trusted: name the authority that signed it by NODE_EXTRA_CA_CERTS=ca.pem"
-      }`
-    : code !== undefined && connectErrors.has(code)
-      ? `${ModelFailure.unreachable} to ${place} (${code}): is the address right, and is the server up?`
-      : code === "EMFILE" || code === "ENFILE"
-        ? `the request to ${origin} was not sent: too many files are open (${code}): raise \`ulimit -n\`, or give the provider fewer \`connections\``
-        : sent && !unsentErrors.has(code ?? "")
-          ? `${ModelFailure.cut} from ${origin}: ${SafeText.line(error.message, 500)}`
-          : `the request to ${place} was not sent: ${SafeText.line(error.message, 500)}`
+  const isUnreachable = isUntrusted || (code !== undefined && connectErrors.has(code))
+  const isSent = !isUnreachable && sent && !isLocal(code)
   return AiError.make({
     module,
     method: "send",
@@ -265,10 +254,27 @@ export const toNetworkError = (options: {
       reason: isUntrusted ? "InvalidUrlError" : "TransportError",
       method: "POST",
       url,
-      description
+      description: isUnreachable
+        ? `cannot connect to ${place} (${code}): ${isUntrusted ? distrust(code) : "is the address right, and is the server up?"}`
+        : TOO_MANY_FILES.has(code ?? "")
+          ? `the request to ${origin} was not sent: too many files are open (${code}): raise \`ulimit -n\`, or give the provider fewer \`connections\``
+          : isSent
+            ? `no answer arrived from ${origin}: ${SafeText.line(error.message, 500)}`
+            : `the request to ${place} was not sent: ${SafeText.line(error.message, 500)}`,
+      cause: new ModelFailure.NoAnswer({ isUnreachable, isSent })
     })
   })
 }
+
+const TOO_MANY_FILES: ReadonlySet<string> = new Set(["EMFILE", "ENFILE"])
+
+/** Whether a failure is of this machine, so that nothing was sent. */
+const isLocal = (code = ""): boolean => unsentErrors.has(code) || TOO_MANY_FILES.has(code)
+
+const distrust = (code: string): string =>
+  /SSL|EPROTO/.test(code)
+    ? "the server does not speak TLS as it should: is it http?"
+    : "its certificate is not trusted: name the authority that signed it by NODE_EXTRA_CA_CERTS=ca.pem"
 
 /** What an SDK may have wrapped. */
 const tooLarge = (error: unknown): AnswerSize.TooLarge | undefined =>

@@ -1,0 +1,37 @@
+/**
+ * Batches that a provider refuses since the account has too many tokens waiting already: by the words that providers have for it.
+ *
+ * @internal
+ */
+import type * as BatchProvider from "@pipe/core/BatchProvider"
+import * as ModelFailure from "@pipe/core/ModelFailure"
+import type * as AiError from "effect/ai/AiError"
+import * as Effect from "effect/Effect"
+
+const FULL = /enqueued token|token_limit_exceeded|batch queue/i
+
+/** Whether a code or a message says it. */
+export const isFull = (words: string): boolean => FULL.test(words)
+
+/** The tokens that may wait, where a message names them. */
+export const limitIn = (message: string): number | undefined => {
+  const named = /limit:?\s*([\d,_]+)/i.exec(message)?.[1]
+  return named === undefined ? undefined : Number(named.replace(/[,_]/g, ""))
+}
+
+/** A creation that is refused for it is a batch that was rejected: it is tried again when there is room. */
+export const rejected = (
+  create: Effect.Effect<BatchProvider.Status, AiError.AiError>
+): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
+  Effect.catch(create, (error) => {
+    const message = ModelFailure.message(error)
+    if (!isFull(message) || ModelFailure.kind(error) === "quota") return Effect.fail(error)
+    return Effect.succeed({
+      id: "",
+      state: "rejected",
+      answered: 0,
+      failed: 0,
+      files: [],
+      rejection: { kind: "quota", message, limit: limitIn(message), lines: [] }
+    })
+  })
