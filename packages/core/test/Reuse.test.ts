@@ -1,6 +1,7 @@
 /** What reuse by meaning decides by: the gate before it, and the bound on its errors. */
 import { assert, describe, it } from "@effect/vitest"
 import { ModelClient, ModelRequest, Usage, Varying } from "@pipe/core"
+import * as Binomial from "../src/stats/Binomial.ts"
 import * as ErrorBound from "../src/semantic/ErrorBound.ts"
 import * as EquivalenceGuard from "../src/semantic/guard/EquivalenceGuard.ts"
 import * as PromptCaching from "../src/price/PromptCaching.ts"
@@ -156,11 +157,11 @@ describe("the bound", () => {
       [20, 20, 0.8315665, 1]
     ]
     for (const [count, of, low, high] of known) {
-      const [l, h] = ErrorBound.interval(count, of)
+      const [l, h] = Binomial.interval(count, of)
       assert.closeTo(l, low, 1e-6)
       assert.closeTo(h, high, 1e-6)
     }
-    assert.deepStrictEqual(ErrorBound.interval(0, 0), [0, 1])
+    assert.deepStrictEqual(Binomial.interval(0, 0), [0, 1])
   })
 })
 

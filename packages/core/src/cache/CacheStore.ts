@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Lru from "../store/Lru.ts"
 
 export interface Entry {
   /** A content hash. */
@@ -41,11 +42,10 @@ export class CacheStoreError extends Schema.TaggedError<CacheStoreError>()("Cach
   cause: Schema.optional(Schema.Defect())
 }) {}
 
-/** In memory, for one process: the oldest entries leave when there are more than `capacity` (default 10,000). */
+/** In memory, for one process: entries that were not used for longest leave when there are more than `capacity` (default 10,000). */
 export const layerMemory = (options?: { readonly capacity?: number }): Layer.Layer<CacheStore> =>
   Layer.sync(CacheStore, () => {
-    const capacity = options?.capacity ?? 10_000
-    const entries = new Map<string, Entry>()
+    const entries = Lru.make<string, Entry>(options?.capacity ?? 10_000)
     return CacheStore.of({
       get: (key, now) =>
         Effect.sync(() => {
@@ -54,11 +54,6 @@ export const layerMemory = (options?: { readonly capacity?: number }): Layer.Lay
             ? entry.value
             : undefined
         }),
-      set: (entry) =>
-        Effect.sync(() => {
-          entries.delete(entry.key)
-          entries.set(entry.key, entry)
-          if (entries.size > capacity) entries.delete(entries.keys().next().value!)
-        })
+      set: (entry) => Effect.sync(() => void entries.set(entry.key, entry))
     })
   })

@@ -46,6 +46,7 @@ import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as PromptCaching from "../price/PromptCaching.ts"
+import * as Lru from "../store/Lru.ts"
 
 export interface Options {
   /** Tokens of the shortest beginning that the provider keeps. Default: by provider and model, see `PromptCaching`. */
@@ -78,14 +79,14 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
 
 const make = (next: ModelClient.Service, options: Options): ModelClient.Send => {
   const timeToLive = Duration.toMillis(options.timeToLive ?? "5 minutes")
-  const prefixes = new Map<string, Prefix>()
+  const prefixes = Lru.make<string, Prefix>(REMEMBERED)
 
   const prefixOf = (key: string, isKept: () => boolean): Prefix => {
-    const known = prefixes.get(key) ?? { isKept: isKept(), seen: 0, warmUntil: 0, lead: undefined }
-    prefixes.delete(key)
-    prefixes.set(key, known)
-    if (prefixes.size > REMEMBERED) prefixes.delete(prefixes.keys().next().value!)
-    return known
+    const known = prefixes.get(key)
+    if (known !== undefined) return known
+    const prefix = { isKept: isKept(), seen: 0, warmUntil: 0, lead: undefined }
+    prefixes.set(key, prefix)
+    return prefix
   }
 
   const go = (prefix: Prefix, send: ReturnType<ModelClient.Send>): typeof send =>

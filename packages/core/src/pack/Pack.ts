@@ -42,6 +42,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as RequestResolver from "effect/RequestResolver"
+import * as Lru from "../store/Lru.ts"
 import * as Caller from "../client/Caller.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
@@ -125,7 +126,7 @@ const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
   const { reuse } = yield* Store.Store
   const run = yield* Suspension.Run
   const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
-  const scopes = new Map<string, PackedPrompt.Scope>()
+  const scopes = Lru.make<string, PackedPrompt.Scope>(SCOPES)
   return Effect.fnUntraced(function* (step: string, { pack, template }: Packable) {
     const key = PackSize.keyOf(step, template)
     const before = scopes.get(key)
@@ -139,7 +140,6 @@ const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
       isAudited: false
     }
     scopes.set(key, scope)
-    if (scopes.size > SCOPES) scopes.delete(scopes.keys().next().value!)
     return scope
   })
 })

@@ -12,7 +12,7 @@ import type * as Varying from "../flow/Varying.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
-import * as ErrorBound from "../semantic/ErrorBound.ts"
+import * as Binomial from "../stats/Binomial.ts"
 import type * as ReuseRepo from "../semantic/ReuseRepo.ts"
 
 /** Sizes that are tried, largest first. */
@@ -194,7 +194,7 @@ const recorder = ({ pack, record, step }: Options, sizes: Sizes): PackSize["reco
     failures = packed.answered === 0 ? failures + 1 : 0
     audits = { agreed: audits.agreed + packed.agreed, compared: audits.compared + packed.compared }
     const disagreed = audits.compared - audits.agreed
-    const isWorse = ErrorBound.interval(disagreed, audits.compared)[0] > 1 - minAgreement
+    const isWorse = Binomial.interval(disagreed, audits.compared)[0] > 1 - minAgreement
     const was = sizes.size
     if (said || was === undefined || was === 1 || (!isWorse && failures < 3)) return undefined
     const found = isWorse

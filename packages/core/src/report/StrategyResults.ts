@@ -13,7 +13,7 @@ import * as Certificate from "../routing/Certificate.ts"
 import type * as RouteRepo from "../routing/RouteRepo.ts"
 import type * as Routing from "../routing/Routing.ts"
 import type * as RunEvent from "../run/RunEvent.ts"
-import * as ErrorBound from "../semantic/ErrorBound.ts"
+import * as Binomial from "../stats/Binomial.ts"
 import type * as Store from "../store/Store.ts"
 
 export type Sums = Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
@@ -60,7 +60,7 @@ export const sums = (
         ? undefined
         : {
             reuse: looked.map((sums) => {
-              const [low, high] = ErrorBound.interval(sums.wrong, sums.audited)
+              const [low, high] = Binomial.interval(sums.wrong, sums.audited)
               return { ...sums, low, high }
             })
           }),

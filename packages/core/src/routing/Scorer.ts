@@ -20,6 +20,7 @@
  * @internal
  */
 import * as Schema from "effect/Schema"
+import * as Logistic from "../stats/Logistic.ts"
 import type * as Features from "./Features.ts"
 
 export const Scorer = Schema.Struct({
@@ -120,87 +121,27 @@ const encode = (layout: Layout, sample: Features.Sample): Float64Array => {
   return row
 }
 
-const dot = (a: Float64Array, b: Float64Array): number => {
-  let sum = 0
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!
-  return sum
-}
-
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
-
-interface Row {
-  readonly x: Float64Array
-  readonly y: number
-}
-
-/** Weights by Newton's method, each step by conjugate gradients: the matrix of second derivatives is never made. The first weight bears no ridge. */
-const solve = (rows: ReadonlyArray<Row>, width: number, ridge: number): Float64Array => {
-  const weights = new Float64Array(width)
-  for (let round = 0; round < 12; round++) {
-    const gradient = Float64Array.from(weights, (weight, i) => (i === 0 ? 0 : -ridge * weight))
-    const spread = new Float64Array(rows.length)
-    rows.forEach(({ x, y }, at) => {
-      const p = sigmoid(dot(x, weights))
-      spread[at] = Math.max(1e-6, p * (1 - p))
-      const error = y - p
-      for (let i = 0; i < width; i++) gradient[i]! += error * x[i]!
-    })
-    const step = new Float64Array(width)
-    const rest = Float64Array.from(gradient)
-    const direction = Float64Array.from(gradient)
-    const first = dot(rest, rest)
-    let size = first
-    for (let i = 0; i < Math.min(width, 60) && size > first * 1e-4; i++) {
-      const image = Float64Array.from(direction, (value, j) => (j === 0 ? 1e-9 : ridge) * value)
-      rows.forEach(({ x }, at) => {
-        const along = spread[at]! * dot(x, direction)
-        for (let j = 0; j < width; j++) image[j]! += along * x[j]!
-      })
-      const by = size / dot(direction, image)
-      for (let j = 0; j < width; j++) {
-        step[j]! += by * direction[j]!
-        rest[j]! -= by * image[j]!
-      }
-      const now = dot(rest, rest)
-      for (let j = 0; j < width; j++) direction[j] = rest[j]! + (now / size) * direction[j]!
-      size = now
-    }
-    // A step that is too long would leave the region where it is right.
-    const length = Math.sqrt(dot(step, step))
-    const by = Math.min(1, 5 / Math.max(length, 1e-12))
-    for (let j = 0; j < width; j++) weights[j]! += by * step[j]!
-    if (length < 1e-4) break
-  }
-  return weights
-}
-
-const logLoss = (rows: ReadonlyArray<Row>, weights: Float64Array): number =>
-  rows.reduce((sum, { x, y }) => {
-    const p = Math.max(1e-9, Math.min(1 - 1e-9, sigmoid(dot(x, weights))))
-    return sum - y * Math.log(p) - (1 - y) * Math.log(1 - p)
-  }, 0)
-
 /** The strength of the ridge with which rows that were left out are told best. */
 export const ridgeOf = (observations: ReadonlyArray<Observation>): number => {
   const layout = layoutOf(observations)
   return bestRidge(rowsOf(layout, observations), layout.width)
 }
 
-const rowsOf = (layout: Layout, observations: ReadonlyArray<Observation>): ReadonlyArray<Row> =>
+const rowsOf = (layout: Layout, observations: ReadonlyArray<Observation>): ReadonlyArray<Logistic.Row> =>
   observations.map((observation) => ({ x: encode(layout, observation), y: observation.target }))
 
-const bestRidge = (rows: ReadonlyArray<Row>, width: number): number => {
+const bestRidge = (rows: ReadonlyArray<Logistic.Row>, width: number): number => {
   if (rows.length < 2 * FOLDS) return RIDGES[RIDGES.length - 1]!
   let best = { ridge: RIDGES[0]!, loss: Number.POSITIVE_INFINITY }
   for (const ridge of RIDGES) {
     let loss = 0
     for (let fold = 0; fold < FOLDS; fold++) {
-      const weights = solve(
+      const weights = Logistic.fit(
         rows.filter((_, at) => at % FOLDS !== fold),
         width,
         ridge
       )
-      loss += logLoss(
+      loss += Logistic.logLoss(
         rows.filter((_, at) => at % FOLDS === fold),
         weights
       )
@@ -222,7 +163,7 @@ export const fit = (observations: ReadonlyArray<Observation>, ridge?: number): S
     // So many rows and one more of the other kind.
     return { intercept: round(Math.log((holds + 0.5) / (observations.length - holds + 0.5))), numbers: {}, words: {} }
   }
-  const weights = solve(rows, layout.width, ridge ?? bestRidge(rows, layout.width))
+  const weights = Logistic.fit(rows, layout.width, ridge ?? bestRidge(rows, layout.width))
   return {
     intercept: round(weights[0]!),
     numbers: Object.fromEntries(
@@ -258,5 +199,5 @@ export const score = (scorer: Scorer, { features, vector }: Features.Sample): nu
   if (scorer.vector !== undefined && vector !== undefined) {
     for (let i = 0; i < scorer.vector.length; i++) sum += scorer.vector[i]! * (vector[i] ?? 0)
   }
-  return sigmoid(sum)
+  return Logistic.sigmoid(sum)
 }

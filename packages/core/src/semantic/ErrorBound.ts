@@ -38,7 +38,7 @@
  *
  * @internal
  */
-import * as Binomial from "../stats/Binomial.ts"
+import * as Logistic from "../stats/Logistic.ts"
 
 /** An earlier question near to the new one. */
 export interface Neighbour {
@@ -164,79 +164,13 @@ export const candidate = (neighbours: ReadonlyArray<Neighbour>, known: number): 
   }
 }
 
-const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
-  let sum = 0
-  for (let i = 0; i < FEATURES; i++) sum += a[i]! * b[i]!
-  return sum
-}
-
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
-
-/** The inverse of a symmetric, positive matrix, by Gauss and Jordan. */
-const inverse = (matrix: ReadonlyArray<Float64Array>): ReadonlyArray<Float64Array> => {
-  const n = matrix.length
-  const rows = matrix.map((row, i) =>
-    Float64Array.from({ length: 2 * n }, (_, j) => (j < n ? row[j]! : j - n === i ? 1 : 0))
+/** A fit to what was seen, from earlier weights. */
+const fit = (observations: ReadonlyArray<Observation>, from: Float64Array): Logistic.Fit =>
+  Logistic.fitFrom(
+    observations.map(({ features, right }) => ({ x: features, y: right === true ? 1 : 0 })),
+    from,
+    RIDGE
   )
-  for (let i = 0; i < n; i++) {
-    let pivot = i
-    for (let j = i + 1; j < n; j++) if (Math.abs(rows[j]![i]!) > Math.abs(rows[pivot]![i]!)) pivot = j
-    ;[rows[i], rows[pivot]] = [rows[pivot]!, rows[i]!]
-    const row = rows[i]!
-    const by = row[i]!
-    for (let k = 0; k < 2 * n; k++) row[k]! /= by
-    for (let j = 0; j < n; j++) {
-      const factor = rows[j]![i]!
-      if (j === i || factor === 0) continue
-      for (let k = 0; k < 2 * n; k++) rows[j]![k]! -= factor * row[k]!
-    }
-  }
-  return rows.map((row) => row.slice(n))
-}
-
-interface Fit {
-  readonly weights: Float64Array
-  readonly covariance: ReadonlyArray<Float64Array>
-}
-
-/** Logistic regression with a ridge, by Newton's method from earlier weights. */
-const fit = (observations: ReadonlyArray<Observation>, from: Float64Array): Fit => {
-  const weights = Float64Array.from(from)
-  for (let round = 0; ; round++) {
-    const gradient = Float64Array.from(weights, (weight) => RIDGE * weight)
-    const hessian = Array.from({ length: FEATURES }, (_, i) => {
-      const row = new Float64Array(FEATURES)
-      row[i] = RIDGE
-      return row
-    })
-    for (const { features, right } of observations) {
-      const p = sigmoid(dot(features, weights))
-      const error = p - (right === true ? 1 : 0)
-      const spread = p * (1 - p)
-      for (let i = 0; i < FEATURES; i++) {
-        gradient[i]! += error * features[i]!
-        const row = hessian[i]!
-        const scaled = spread * features[i]!
-        for (let j = 0; j < FEATURES; j++) row[j]! += scaled * features[j]!
-      }
-    }
-    const covariance = inverse(hessian)
-    let largest = 0
-    for (let i = 0; i < FEATURES; i++) {
-      const step = dot(covariance[i]!, gradient)
-      weights[i]! -= step
-      largest = Math.max(largest, Math.abs(step))
-    }
-    if (largest < 1e-4 || round === 25) return { weights, covariance }
-  }
-}
-
-/** The standard error of a sum of features under a fit. */
-const deviation = ({ covariance }: Pick<Fit, "covariance">, features: ArrayLike<number>): number => {
-  let variance = 0
-  for (let i = 0; i < FEATURES; i++) variance += features[i]! * dot(covariance[i]!, features)
-  return Math.sqrt(variance)
-}
 
 /** How near the nearest was for nearly all answers that were right: beyond that the model would speak of what it has not seen. */
 const farthest = (known: ReadonlyArray<Observation>): number => {
@@ -248,24 +182,24 @@ const farthest = (known: ReadonlyArray<Observation>): number => {
 
 /** The lowest score above which the error of all lookups keeps within the bound; infinite where there is none. */
 const lineOf = (
-  { covariance, weights }: Fit,
+  { covariance, weights }: Logistic.Fit,
   lookups: ReadonlyArray<Observation>,
   limit: number,
   confidence: number
 ): number => {
   const scored = lookups
-    .map(({ features }) => ({ features, score: dot(features, weights) }))
+    .map(({ features }) => ({ features, score: Logistic.dot(weights, features) }))
     .toSorted((a, b) => b.score - a.score)
   const slope = new Float64Array(FEATURES)
   let errors = 0
   let line = Number.POSITIVE_INFINITY
   scored.forEach(({ features, score }, at) => {
-    const p = sigmoid(score)
+    const p = Logistic.sigmoid(score)
     errors += 1 - p
     for (let i = 0; i < FEATURES; i++) slope[i]! += p * (1 - p) * features[i]!
     const n = at + 1
     if (n < LEAST) return
-    if (errors / n + (confidence * deviation({ covariance }, slope)) / n <= limit) line = score
+    if (errors / n + (confidence * Logistic.deviation({ covariance }, slope)) / n <= limit) line = score
   })
   return line
 }
@@ -281,7 +215,7 @@ export const make = ({ confidence = 2.33, maxErrorRate }: Options): ErrorBound =
   const lookups: Array<Observation> = []
   let observed = 0
   let next = COLD_START
-  let current: (Fit & { readonly line: number; readonly nearest: number }) | undefined
+  let current: (Logistic.Fit & { readonly line: number; readonly nearest: number }) | undefined
   const update = () => {
     next = Math.ceil(observed * 1.05) + 20
     const fitted = fit(known.slice(-MEMORY), current?.weights ?? new Float64Array(FEATURES))
@@ -301,33 +235,12 @@ export const make = ({ confidence = 2.33, maxErrorRate }: Options): ErrorBound =
     allows: ({ features }) => {
       if (observed >= next) update()
       if (current === undefined) return false
-      const score = dot(features, current.weights)
+      const score = Logistic.dot(current.weights, features)
       return (
         score >= current.line
         && features[NEAREST]! >= current.nearest
-        && 1 - sigmoid(score - 2 * deviation(current, features)) <= SINGLE * maxErrorRate
+        && 1 - Logistic.sigmoid(score - 2 * Logistic.deviation(current, features)) <= SINGLE * maxErrorRate
       )
     }
   }
-}
-
-/**
- * The interval in which the true share lies with 95 %, when `count` of `of` were seen: Clopper and Pearson's exact one, which
- * holds for any number (Biometrika 26, 1934).
- */
-export const interval = (count: number, of: number): readonly [low: number, high: number] => {
-  if (of === 0) return [0, 1]
-  const solve = (isBelow: (p: number) => boolean): number => {
-    let [low, high] = [0, 1]
-    for (let i = 0; i < 60; i++) {
-      const middle = (low + high) / 2
-      if (isBelow(middle)) low = middle
-      else high = middle
-    }
-    return (low + high) / 2
-  }
-  return [
-    count === 0 ? 0 : solve((p) => Binomial.atLeast(count, of, p) < 0.025),
-    count === of ? 1 : solve((p) => Binomial.atMost(count, of, p) > 0.025)
-  ]
 }

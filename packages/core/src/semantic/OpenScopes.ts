@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as Lru from "../store/Lru.ts"
 import type * as ReuseScope from "./ReuseScope.ts"
 
 /** Scopes that are open at once. */
@@ -26,28 +27,20 @@ export const make = Effect.fnUntraced(function* <E>(
   open: (opening: Opening) => Effect.Effect<ReuseScope.ReuseScope, E, Scope.Scope>
 ): Effect.fn.Return<OpenScopes<E>, never, Scope.Scope> {
   const parent = yield* Effect.scope
-  const opened = new Map<
+  const opened = Lru.make<
     string,
     { readonly get: Effect.Effect<ReuseScope.ReuseScope, E>; readonly scope: Scope.Closeable }
-  >()
+  >(SCOPES)
   return {
     get: (opening: Opening): Effect.Effect<ReuseScope.ReuseScope, E> =>
       Effect.gen(function* () {
         const key = `${opening.scope}/${opening.maxErrorRate}`
         const known = opened.get(key)
-        if (known !== undefined) {
-          opened.delete(key)
-          opened.set(key, known)
-          return yield* known.get
-        }
+        if (known !== undefined) return yield* known.get
         const scope = Scope.forkUnsafe(parent)
         const get = yield* Effect.cached(Scope.provide(open(opening), scope))
-        opened.set(key, { get, scope })
-        const [oldest] = opened
-        if (opened.size > SCOPES && oldest !== undefined) {
-          opened.delete(oldest[0])
-          yield* Scope.close(oldest[1].scope, Exit.void)
-        }
+        const gone = opened.set(key, { get, scope })
+        if (gone !== undefined) yield* Scope.close(gone.scope, Exit.void)
         return yield* get
       })
   }

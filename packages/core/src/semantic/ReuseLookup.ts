@@ -23,7 +23,7 @@ import * as RequestKey from "../model/RequestKey.ts"
 import * as Store from "../store/Store.ts"
 import type * as Embedder from "./Embedder.ts"
 import * as EquivalenceGuard from "./guard/EquivalenceGuard.ts"
-import * as ErrorBound from "./ErrorBound.ts"
+import * as Binomial from "../stats/Binomial.ts"
 import type * as OpenScopes from "./OpenScopes.ts"
 import type * as ReuseRepo from "./ReuseRepo.ts"
 import type * as ReuseScope from "./ReuseScope.ts"
@@ -85,7 +85,7 @@ interface Place {
 }
 
 const isOff = ({ audited, wrong }: Audits, { maxErrorRate }: Varying.Reuse): boolean =>
-  ErrorBound.interval(wrong, audited)[0] > maxErrorRate
+  Binomial.interval(wrong, audited)[0] > maxErrorRate
 
 /** What the store or the index cannot do is gone without. */
 const goOn = <A>(reuse: Reuse, effect: Effect.Effect<A, { readonly message: string }>): Effect.Effect<A | undefined> =>
@@ -253,7 +253,7 @@ const count = ({ warn }: Reuse, { audits, step }: Place, reuse: Varying.Reuse, r
     audits.audited++
     if (!right) audits.wrong++
     if (!isOff(audits, reuse)) return Effect.void
-    const [low, high] = ErrorBound.interval(audits.wrong, audits.audited)
+    const [low, high] = Binomial.interval(audits.wrong, audits.audited)
     return warn(
       `step ${step} reuses nothing more: of ${audits.audited} answers that were audited ${audits.wrong} were wrong (${Format.share(low)} to ${Format.share(high)}), which is over its maxErrorRate of ${Format.share(reuse.maxErrorRate)}. Compare less (another \`varies\`), allow more, or leave \`reuse\` out`
     )

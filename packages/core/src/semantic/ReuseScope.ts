@@ -9,6 +9,7 @@ import * as Semaphore from "effect/Semaphore"
 import type * as Scope from "effect/Scope"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
+import * as Lru from "../store/Lru.ts"
 import * as ErrorBound from "./ErrorBound.ts"
 import type * as ReuseRepo from "./ReuseRepo.ts"
 import type * as VectorIndex from "./VectorIndex.ts"
@@ -57,13 +58,10 @@ export const make = Effect.fnUntraced(function* (options: {
   for (const { features, outcome } of yield* repo.recent(scope, 2 * ErrorBound.MEMORY)) {
     if (features !== undefined) bound.observe({ features, right: rightOf(outcome) })
   }
-  const signatures = new Map<number, EquivalenceGuard.Signature>()
+  const signatures = Lru.make<number, EquivalenceGuard.Signature>(SIGNATURES)
   const signatureOf = ({ id, text }: ReuseRepo.Entry): EquivalenceGuard.Signature => {
     let known = signatures.get(id)
-    if (known === undefined) {
-      if (signatures.size >= SIGNATURES) signatures.clear()
-      signatures.set(id, (known = EquivalenceGuard.signature(text)))
-    }
+    if (known === undefined) signatures.set(id, (known = EquivalenceGuard.signature(text)))
     return known
   }
 

@@ -1,5 +1,5 @@
 /**
- * The tails of a binomial distribution, exact for any number.
+ * The tails of a binomial distribution, and the interval of a share, exact for any number.
  *
  * @internal
  */
@@ -33,4 +33,25 @@ export const atLeast = (k: number, n: number, p: number): number => {
   let at = 0
   for (const logTerm of logTerms(n, n, p)) if (at++ >= k) sum += Math.exp(logTerm)
   return sum
+}
+
+/**
+ * The interval in which the true share lies with 95 %, when `count` of `of` were seen: Clopper and Pearson's exact one, which
+ * holds for any number (Biometrika 26, 1934).
+ */
+export const interval = (count: number, of: number): readonly [low: number, high: number] => {
+  if (of === 0) return [0, 1]
+  const solve = (isBelow: (p: number) => boolean): number => {
+    let [low, high] = [0, 1]
+    for (let i = 0; i < 60; i++) {
+      const middle = (low + high) / 2
+      if (isBelow(middle)) low = middle
+      else high = middle
+    }
+    return (low + high) / 2
+  }
+  return [
+    count === 0 ? 0 : solve((p) => atLeast(count, of, p) < 0.025),
+    count === of ? 1 : solve((p) => atMost(count, of, p) > 0.025)
+  ]
 }

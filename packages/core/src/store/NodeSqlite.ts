@@ -19,6 +19,7 @@ import * as Stream from "effect/Stream"
 import { closeSync, openSync, statSync } from "node:fs"
 import { resolve } from "node:path"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
+import * as Lru from "./Lru.ts"
 import type * as Database from "./Database.ts"
 import * as StoreTrouble from "./StoreTrouble.ts"
 
@@ -141,12 +142,11 @@ interface Connection extends SqlConnection.Connection {
 }
 
 const makeConnection = (db: DatabaseSync): Connection => {
-  const prepared = new Map<string, StatementSync>()
+  const prepared = Lru.make<string, StatementSync>(STATEMENTS)
   const prepare = (sql: string): StatementSync => {
     let statement = prepared.get(sql)
     if (statement === undefined) {
       statement = db.prepare(sql)
-      if (prepared.size >= STATEMENTS) prepared.delete(prepared.keys().next().value!)
       prepared.set(sql, statement)
     }
     return statement

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Lru from "../../store/Lru.ts"
 import * as WordNet from "./WordNet.ts"
 
 /** Opposites that WordNet has not, or has of other words: what services are asked about. */
@@ -122,16 +123,12 @@ const spelled = (word: string): ReadonlyArray<string> =>
     word.replace(/ae|oe/, "e")
   ].filter((other) => other !== word)
 
-const bases = new Map<string, string>()
-const MOST_BASES = 50_000
+const bases = Lru.make<string, string>(50_000)
 
 /** The base form of a word in small letters: `losing` is `lose`, `cancelled` is `cancel`. A word that is not known stays. */
 export const base = (word: string): string => {
   let found = bases.get(word)
-  if (found === undefined) {
-    if (bases.size >= MOST_BASES) bases.clear()
-    bases.set(word, (found = findBase(word)))
-  }
+  if (found === undefined) bases.set(word, (found = findBase(word)))
   return found
 }
 
