@@ -2,6 +2,8 @@
 import * as NodeStdio from "@effect/platform-node/NodeStdio"
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Runtime from "effect/Runtime"
 import type * as Stdio from "effect/Stdio"
 import { inspect } from "node:util"
 import * as Cli from "../Cli.ts"
@@ -12,22 +14,16 @@ import * as Output from "./Output.ts"
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const
 
-/** Runs the command to its exit code: the first signal ends it in good order, the second at once. */
-export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void => {
-  // A reader of standard output that has gone is no failure.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE" || error.code === "EIO") return
-    fail(`standard output cannot be written: ${error.message}`)
-  })
-  // Nor is a terminal that has been closed.
-  process.stderr.on("error", () => {})
-  const fiber = Effect.runFork(
-    Effect.exit(command).pipe(
-      Effect.flatMap(Cli.exitCode),
-      Effect.provide([NodeStdio.layer, Output.layer(Output.fromProcess())]),
-      Effect.provideService(Heap.IsOwn, true)
-    )
-  )
+/** Writes out what the standard streams hold, then leaves: an open timer or connection of a flow does not keep the process. */
+const leave = (code: number): void => {
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
+}
+
+/** A run that was ended by a signal has no exit code of its own. */
+const teardown: Runtime.Teardown = (exit, onExit) =>
+  onExit(Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : ExitCode.interrupted)
+
+const runMain = Runtime.makeRunMain(({ fiber, teardown: finish }) => {
   let isAsked = false
   const onSignal = (signal: NodeJS.Signals) => {
     if (isAsked) {
@@ -56,12 +52,25 @@ export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void =
     )
   process.on("uncaughtException", onStray)
   process.on("unhandledRejection", onStray)
-  const keepAlive = setInterval(() => {}, 2 ** 30)
-  fiber.addObserver((exit) => {
-    clearInterval(keepAlive)
-    const code = isBroken ? ExitCode.failed : exit._tag === "Success" ? exit.value : ExitCode.interrupted
-    stopListening()
-    // What a flow has left open (a timer, a connection) does not keep the command, once its output is out.
-    process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
+  // A reader of standard output that has gone is no failure, and nor is a terminal that has been closed.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE" || error.code === "EIO") return
+    fail(`standard output cannot be written: ${error.message}`)
   })
-}
+  process.stderr.on("error", () => {})
+  fiber.addObserver((exit) => {
+    stopListening()
+    finish(exit, (code) => leave(isBroken ? ExitCode.failed : code))
+  })
+})
+
+/** Runs the command to its exit code: the first signal ends it in good order, the second at once. */
+export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void =>
+  runMain(
+    Effect.exit(command).pipe(
+      Effect.flatMap(Cli.exitCode),
+      Effect.provide([NodeStdio.layer, Output.layer(Output.fromProcess())]),
+      Effect.provideService(Heap.IsOwn, true)
+    ),
+    { disableErrorReporting: true, teardown }
+  )

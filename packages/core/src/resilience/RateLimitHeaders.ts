@@ -9,6 +9,10 @@
  *
  * @internal
  */
+import * as DateTime from "effect/DateTime"
+import * as Headers from "effect/http/Headers"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 
 /** Reads one header by its lower-case name. */
 export type Get = (name: string) => string | null | undefined
@@ -52,9 +56,11 @@ const UNITS: ReadonlyMap<string, number> = new Map(
 const DURATION = /^(?:\d{1,15}(?:\.\d{1,12})?\s?[a-zµμ]{1,12}[\s,]{0,2}){1,7}$/i
 const DURATION_PART = /(\d+(?:\.\d+)?)\s?([a-zµμ]+)/gi
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/i
-/** The three forms of RFC 9110, section 5.6.7. */
-const HTTP_DATE =
-  /^(?:[a-z]{3}, \d{2} [a-z]{3} \d{4} \d{2}:\d{2}:\d{2} (?:GMT|UTC)|[a-z]{6,9}, \d{2}-[a-z]{3}-\d{2} \d{2}:\d{2}:\d{2} GMT|[a-z]{3} [a-z]{3} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})$/i
+/** The time of an HTTP date (RFC 9110, section 5.6.7), which some servers end in `UTC`. */
+const httpDateMillis = (value: string): number | undefined =>
+  Option.getOrUndefined(
+    Option.map(Result.getSuccess(Headers.parseHttpDate(value.replace(/UTC$/i, "GMT"))), DateTime.toEpochMillis)
+  )
 
 /** Milliseconds of a duration with its units: `6m0s`, `1.5s`, `20ms`, `1d2h`, `43 seconds`; `undefined` for anything else. */
 export const durationMillis = (text: string): number | undefined => {
@@ -80,11 +86,8 @@ const waitMillis = (value: string, now: number): number | undefined => {
     const number = Number(value)
     return number >= EPOCH ? until(sinceEpoch(number), now) : Math.ceil(number * 1_000)
   }
-  if (RFC_3339.test(value) || HTTP_DATE.test(value)) {
-    const at = Date.parse(/^[a-z]{3} [a-z]{3}/i.test(value) ? `${value} GMT` : value)
-    return Number.isNaN(at) ? undefined : until(at, now)
-  }
-  return durationMillis(value)
+  const at = RFC_3339.test(value) ? Date.parse(value) : httpDateMillis(value)
+  return at === undefined ? durationMillis(value) : Number.isNaN(at) ? undefined : until(at, now)
 }
 
 const until = (at: number, now: number): number => Math.max(0, Math.ceil(at - now))
@@ -96,9 +99,8 @@ const SKEW = 2_000
 const serverNow = (get: Get, now: number): number => {
   // One that was kept on its way is as old as it says.
   if ((get("age") ?? "") !== "") return now
-  const date = get("date")?.trim() ?? ""
-  const at = HTTP_DATE.test(date) ? Date.parse(date) : Number.NaN
-  return Number.isNaN(at) || Math.abs(at - now) <= SKEW ? now : at
+  const at = httpDateMillis(get("date") ?? "")
+  return at === undefined || Math.abs(at - now) <= SKEW ? now : at
 }
 
 const header = (get: Get, name: string): string | undefined => {
