@@ -4,7 +4,7 @@ import { ModelClient, ModelRequest, Usage, Varying } from "@pipe/core"
 import * as Binomial from "../src/stats/Binomial.ts"
 import * as ErrorBound from "../src/semantic/ErrorBound.ts"
 import * as EquivalenceGuard from "../src/semantic/guard/EquivalenceGuard.ts"
-import * as PromptCaching from "../src/price/PromptCaching.ts"
+import * as PromptCacheMinimum from "../src/price/PromptCacheMinimum.ts"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
 
@@ -237,16 +237,16 @@ describe("the prompt caches of providers", () => {
 
   it("keep a beginning from the length on that their pages say", () => {
     // platform.claude.com/docs/en/build-with-claude/prompt-caching and openai.com/index/api-prompt-caching, 2026-11-25.
-    assert.strictEqual(PromptCaching.ruleOf("anthropic", "claude-opus-4-6")!.minimum, 4_096)
-    assert.strictEqual(PromptCaching.ruleOf("anthropic", "claude-haiku-4-5-20251001")!.minimum, 4_096)
-    assert.strictEqual(PromptCaching.ruleOf("anthropic", "claude-sonnet-4-5")!.minimum, 1_024)
-    assert.strictEqual(PromptCaching.ruleOf("anthropic", "claude-opus-4-1")!.minimum, 1_024)
-    assert.strictEqual(PromptCaching.ruleOf("anthropic", "claude-3-haiku-20240307")!.minimum, 2_048)
-    const openai = PromptCaching.ruleOf("openai", "gpt-4o")
+    assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-opus-4-6")!.minimum, 4_096)
+    assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-haiku-4-5-20251001")!.minimum, 4_096)
+    assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-sonnet-4-5")!.minimum, 1_024)
+    assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-opus-4-1")!.minimum, 1_024)
+    assert.strictEqual(PromptCacheMinimum.ruleOf("anthropic", "claude-3-haiku-20240307")!.minimum, 2_048)
+    const openai = PromptCacheMinimum.ruleOf("openai", "gpt-4o")
     assert.deepStrictEqual(
-      [1_023, 1_024, 1_151, 1_152, 2_006].map((tokens) => PromptCaching.kept(openai, tokens)),
+      [1_023, 1_024, 1_151, 1_152, 2_006].map((tokens) => PromptCacheMinimum.kept(openai, tokens)),
       [0, 1_024, 1_024, 1_152, 1_920]
     )
-    assert.strictEqual(PromptCaching.kept(undefined, 10_000), 0)
+    assert.strictEqual(PromptCacheMinimum.kept(undefined, 10_000), 0)
   })
 })

@@ -33,7 +33,7 @@ import type { AddressInfo } from "node:net"
 import * as Tiktoken from "./Tiktoken.ts"
 import * as Batches from "./simulator/Batches.ts"
 import * as Engine from "./simulator/Engine.ts"
-import * as Notes from "./simulator/Notes.ts"
+import * as RequestNotes from "./simulator/RequestNotes.ts"
 import type { Options, Simulator } from "./simulator/Options.ts"
 import * as StandIn from "./simulator/StandIn.ts"
 
@@ -55,7 +55,7 @@ export const start = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Simulator, never, Scope.Scope> {
   const { count } = yield* Tiktoken.make
-  const notes = Notes.make(options.seed ?? SEED)
+  const notes = RequestNotes.make(options.seed ?? SEED)
   const engine = Engine.make(options, count, notes)
   const batches = Batches.make(options, engine)
   const server = createServer(

@@ -47,7 +47,7 @@ import * as Store from "../store/Store.ts"
 import type * as BatchJobState from "./BatchJobState.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchQueue from "./BatchQueue.ts"
-import * as BatchSender from "./BatchSender.ts"
+import * as BatchedCall from "./BatchedCall.ts"
 
 export interface Options {
   /** Only requests of these steps. Default: all. */
@@ -143,7 +143,7 @@ export const make = Effect.fnUntraced(function* (
     run?.register(queue)
     senders.set(
       provider,
-      BatchSender.make({
+      BatchedCall.make({
         next,
         queue,
         provider,

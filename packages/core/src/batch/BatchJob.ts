@@ -6,13 +6,13 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
-import * as BatchCollecting from "./BatchCollecting.ts"
+import * as BatchPolling from "./BatchPolling.ts"
 import * as BatchFailure from "./BatchFailure.ts"
 import * as BatchJobState from "./BatchJobState.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
 import type * as BatchResults from "./BatchResults.ts"
-import * as BatchSending from "./BatchSending.ts"
+import * as BatchCreation from "./BatchCreation.ts"
 
 export interface BatchJob {
   readonly batch: () => BatchRepo.Batch
@@ -37,15 +37,15 @@ export const make = (
     status: () => job.status,
     isSent: () => ["sent", "collected", "rejected", "gone"].includes(job.batch.state),
     done: Effect.andThen(
-      Effect.suspend(() => BatchSending.send(job)),
-      Effect.suspend(() => BatchCollecting.collect(job))
+      Effect.suspend(() => BatchCreation.send(job)),
+      Effect.suspend(() => BatchPolling.collect(job))
     ),
     cancel: Effect.suspend(() => {
       job.isCancelled = true
       // Another process that is about to send it does not look again.
       if (job.batch.state === "ready") {
         return Effect.flatMap(job.stored(job.repo.claim(job.batch.id)), ({ isMine }) =>
-          isMine ? BatchSending.drop(job) : Effect.fail(BatchFailure.busy(job.batch))
+          isMine ? BatchCreation.drop(job) : Effect.fail(BatchFailure.busy(job.batch))
         )
       }
       return job.batch.state === "sent" ? job.patiently(env.provider.cancel(job.batch.remote!)) : Effect.void

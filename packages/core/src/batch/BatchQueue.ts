@@ -17,14 +17,14 @@ import type * as Pricing from "../price/Pricing.ts"
 import type * as Store from "../store/Store.ts"
 import * as BatchFailure from "./BatchFailure.ts"
 import type * as BatchFileWriter from "./BatchFileWriter.ts"
-import * as BatchIntake from "./BatchIntake.ts"
-import * as BatchJobs from "./BatchJobs.ts"
+import * as BatchBuilder from "./BatchBuilder.ts"
+import * as ActiveBatches from "./ActiveBatches.ts"
 import type * as BatchJob from "./BatchJob.ts"
 import type * as BatchJobState from "./BatchJobState.ts"
 import type * as BatchLine from "./BatchLine.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchRepo from "./BatchRepo.ts"
-import * as BatchRoom from "./BatchRoom.ts"
+import * as BatchCapacity from "./BatchCapacity.ts"
 import type * as BatchSplit from "./BatchSplit.ts"
 
 export interface Options {
@@ -51,7 +51,7 @@ export type Known = { readonly state: "waiting" } | BatchLine.BatchLine
 export interface BatchQueue extends Suspension.Holder {
   readonly find: (key: string) => Effect.Effect<Known | undefined, AiError.AiError>
   /** Gathers a request for the next batch. */
-  readonly add: BatchIntake.BatchIntake["add"]
+  readonly add: BatchBuilder.BatchBuilder["add"]
   /** Ends when a request is not waited for any more; for fibers that wait themselves. */
   readonly back: (key: string) => Effect.Effect<void, AiError.AiError>
   /** An answer that came by another way, kept for a row that will be begun again. */
@@ -74,9 +74,9 @@ const IDLE = "500 millis"
 /** What the parts of a queue share. */
 interface Parts {
   readonly options: Options
-  readonly intake: BatchIntake.BatchIntake
-  readonly jobs: BatchJobs.BatchJobs
-  readonly room: BatchRoom.BatchRoom
+  readonly intake: BatchBuilder.BatchBuilder
+  readonly jobs: ActiveBatches.ActiveBatches
+  readonly room: BatchCapacity.BatchCapacity
 }
 
 export const make = Effect.fnUntraced(function* (
@@ -85,9 +85,9 @@ export const make = Effect.fnUntraced(function* (
   const { provider, run, store } = options
   const openedAt = yield* Clock.currentTimeMillis
   const folder = yield* folderOf(options)
-  const room: BatchRoom.BatchRoom = BatchRoom.make({ ...options, open: () => jobs.open() })
-  const jobs: BatchJobs.BatchJobs = BatchJobs.make({ ...options, room, scope: yield* Effect.scope })
-  const intake = BatchIntake.make({
+  const room: BatchCapacity.BatchCapacity = BatchCapacity.make({ ...options, open: () => jobs.open() })
+  const jobs: ActiveBatches.ActiveBatches = ActiveBatches.make({ ...options, room, scope: yield* Effect.scope })
+  const intake = BatchBuilder.make({
     ...options,
     folder,
     limits: (model) => limitsOf(options, room.quotaOf(model)),
@@ -146,7 +146,7 @@ const limitsOf = ({ limits, provider }: Options, tokens: number | undefined): Ba
 })
 
 /** Puts a file of requests into the store as a batch, and has it sent. */
-const sealing = ({ provider, run, store }: Options, jobs: BatchJobs.BatchJobs) =>
+const sealing = ({ provider, run, store }: Options, jobs: ActiveBatches.ActiveBatches) =>
   Effect.fnUntraced(function* (spool: BatchFileWriter.BatchSpool) {
     yield* Effect.mapError(spool.finish, (error) => BatchFailure.unwritable(spool.file, error))
     const fill = spool.fill()
@@ -253,7 +253,7 @@ const standing = ({ intake, jobs }: Parts): Suspension.Standing => {
     .map((job) => ({ batch: job.batch(), status: job.status() }))
     .filter(({ batch }) => BatchRepo.isUnsent(batch) || batch.state === "sent")
   const sent = batches.filter(({ batch }) => batch.state === "sent")
-  const sums = new Map<number, Readonly<BatchJobs.Taken>>(jobs.taken)
+  const sums = new Map<number, Readonly<ActiveBatches.Taken>>(jobs.taken)
   for (const { batch, status } of sent) {
     const own = jobs.taken.get(batch.id)
     sums.set(batch.id, {

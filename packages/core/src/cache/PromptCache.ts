@@ -45,11 +45,11 @@ import * as Varying from "../flow/Varying.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
-import * as PromptCaching from "../price/PromptCaching.ts"
+import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as Lru from "../store/Lru.ts"
 
 export interface Options {
-  /** Tokens of the shortest beginning that the provider keeps. Default: by provider and model, see `PromptCaching`. */
+  /** Tokens of the shortest beginning that the provider keeps. Default: by provider and model, see `PromptCacheMinimum`. */
   readonly minTokens?: number
   /** How long the provider keeps it after each use; Anthropic has both. Default: `"5 minutes"`. */
   readonly timeToLive?: "5 minutes" | "1 hour"
@@ -114,7 +114,7 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
     Effect.withFiber((fiber) => {
       if (request._tag !== "Completion") return next.send(request)
       const model = next.resolve(request).model ?? ""
-      const rule = PromptCaching.ruleOf(ModelClient.providerOf(next.layers, model), model)
+      const rule = PromptCacheMinimum.ruleOf(ModelClient.providerOf(next.layers, model), model)
       const minimum = options.minTokens ?? rule?.minimum
       if (minimum === undefined || Suspension.goesInBatch(next.layers, fiber)) return next.send(request)
       const text = fiber.getRef(Varying.Varying)?.text

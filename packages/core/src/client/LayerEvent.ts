@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as RateLimitHeaders from "../resilience/RateLimitHeaders.ts"
 
-export type Notice = {
+export type LayerEvent = {
   readonly _tag: "Wait"
   /** Why the call waits. */
   readonly reason: "rate limit" | "retry"
@@ -30,7 +30,7 @@ export const once = (): ((text: string, key?: string) => Effect.Effect<void>) =>
     })
 }
 
-export const Notice = Context.Reference<(notice: Notice) => void>("@pipe/core/internal/LayerEvent", {
+export const LayerEvent = Context.Reference<(notice: LayerEvent) => void>("@pipe/core/internal/LayerEvent", {
   defaultValue: () => () => {}
 })
 

@@ -23,7 +23,7 @@ import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ModelClient from "./ModelClient.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import * as Suspension from "./Suspension.ts"
-import * as Watch from "./Watch.ts"
+import * as CallInterceptor from "./CallInterceptor.ts"
 
 /** The `EmbeddingModel` of a client. */
 export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
@@ -109,10 +109,10 @@ const embedBy =
           return undefined
         }
       )
-      const watch = fiber.getRef(Watch.Watch)
+      const watch = fiber.getRef(CallInterceptor.CallInterceptor)
       if (watch === undefined) return embedded
       const sent = Effect.map(
-        Effect.provideService(embedded, Watch.Watch, undefined),
+        Effect.provideService(embedded, CallInterceptor.CallInterceptor, undefined),
         ({ vector }): ModelResponse.EmbeddingResponse => ({
           _tag: "EmbeddingResponse",
           provider: "",

@@ -34,7 +34,7 @@ import * as Parameter from "../flow/Parameter.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Money from "../price/Money.ts"
 import * as Pricing from "../price/Pricing.ts"
-import * as Domains from "../run/Domains.ts"
+import * as DomainStreams from "../run/DomainStreams.ts"
 import * as FlowContext from "../run/FlowContext.ts"
 import * as Journal from "../run/Journal.ts"
 import type * as RunEvent from "../run/RunEvent.ts"
@@ -44,7 +44,7 @@ import * as Store from "../store/Store.ts"
 import * as PlanClient from "./PlanClient.ts"
 import type * as PlanCost from "./PlanCost.ts"
 import type * as PlanCount from "./PlanCount.ts"
-import * as PlanLines from "./PlanLines.ts"
+import * as PlanSteps from "./PlanSteps.ts"
 import type { Plan, Range } from "./PlanSchema.ts"
 import * as PlanStrategies from "./PlanStrategies.ts"
 
@@ -122,7 +122,7 @@ export const make = <E>(
         closures.close()
         state.useJournals((node) => Journal.forNode(node, journal))
         yield* Effect.provideContext(
-          Domains.run(flow, state, { ...options, outputs: false }),
+          DomainStreams.run(flow, state, { ...options, outputs: false }),
           context as Context.Context<unknown>
         )
         return layers
@@ -151,7 +151,7 @@ export const make = <E>(
         expected,
         pricing,
         layers,
-        tierOf: PlanLines.tiers(layers, options.batch),
+        tierOf: PlanSteps.tiers(layers, options.batch),
         rows: rowsOf(progress),
         unplanned: failed()
       })
@@ -161,7 +161,7 @@ export const make = <E>(
 const rowsOf = (progress: typeof RunEvent.Progress.Type): number =>
   progress.nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
 
-interface Gathered extends PlanLines.Counted {
+interface Gathered extends PlanSteps.Counted {
   readonly flow: string
   readonly rows: number
   readonly reused: ReadonlyMap<string, number>
@@ -170,9 +170,9 @@ interface Gathered extends PlanLines.Counted {
 
 const summarise = (gathered: Gathered): Plan => {
   const { at, flow, layers, pricing, reused, rows, unplanned } = gathered
-  const priceOf = (model: string) => PlanLines.priceOf(pricing, at, model)
-  const planned = PlanLines.plan(gathered)
-  const lines = PlanLines.withReused(
+  const priceOf = (model: string) => PlanSteps.priceOf(pricing, at, model)
+  const planned = PlanSteps.plan(gathered)
+  const lines = PlanSteps.withReused(
     planned.map(({ line }) => line),
     reused
   )

@@ -7,7 +7,7 @@ import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
 import * as Price from "../price/Price.ts"
-import * as PromptCaching from "../price/PromptCaching.ts"
+import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as PlanCount from "./PlanCount.ts"
 import type * as PlanSchema from "./PlanSchema.ts"
 
@@ -26,7 +26,7 @@ export interface Planned {
 export interface Prefix {
   /** Counted roughly. */
   readonly tokens: number
-  readonly rule: PromptCaching.Rule | undefined
+  readonly rule: PromptCacheMinimum.Rule | undefined
   /** What the provider keeps of it. */
   readonly kept: number
   /** What that takes off, if each prompt after the first finds it. */
@@ -37,8 +37,8 @@ export const prefixOf = (counts: PlanCount.Counts, price: Price.Price | undefine
   const { input, isEmbedding, model, prefix, prompts } = counts
   const calls = PlanCount.callsOf(counts)
   const tokens = isEmbedding || calls < 2 || prefix === undefined ? 0 : TokenCounter.estimate(prefix)
-  const rule = PromptCaching.ruleOf(provider, model)
-  const kept = PromptCaching.kept(rule, tokens)
+  const rule = PromptCacheMinimum.ruleOf(provider, model)
+  const kept = PromptCacheMinimum.kept(rule, tokens)
   if (price === undefined || kept === 0) return { tokens, rule, kept, saved: Money.zero }
   const rates = Price.ratesAt(price, Math.round(input / prompts))
   const each = (tokenClass: Usage.TokenClass) =>

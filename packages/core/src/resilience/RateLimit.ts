@@ -171,7 +171,7 @@ const pause = (model: string, milliseconds: number): Effect.Effect<void> =>
     ? Effect.void
     : Effect.withFiber((fiber) => {
         const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
-        fiber.getRef(LayerEvent.Notice)({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
+        fiber.getRef(LayerEvent.LayerEvent)({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
         return Effect.sleep(milliseconds)
       })
 

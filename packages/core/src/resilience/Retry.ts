@@ -162,7 +162,7 @@ const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
           const milliseconds = Duration.toMillis(wait)
           const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
           const failure = ModelFailure.description(input) ?? input.reason._tag
-          fiber.getRef(LayerEvent.Notice)({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
+          fiber.getRef(LayerEvent.LayerEvent)({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
           return wait
         })
       }

@@ -15,7 +15,7 @@ import * as Schema from "effect/Schema"
 import * as Caller from "../client/Caller.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as RowValues from "../client/RowValues.ts"
-import * as Watch from "../client/Watch.ts"
+import * as CallInterceptor from "../client/CallInterceptor.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
@@ -64,7 +64,7 @@ export const record = <A, E, R>(
     const calls: Array<{ hash: string; answer?: string }> = []
     let isOver = false
     let characters = 0
-    const watch: Watch.Watch = (request, send) => {
+    const watch: CallInterceptor.CallInterceptor = (request, send) => {
       if (isOver || calls.length >= MOST_CALLS) return send
       const call: { hash: string; answer?: string } = { hash: hashOf(client, request) }
       calls.push(call)
@@ -80,7 +80,7 @@ export const record = <A, E, R>(
         })
       )
     }
-    return Effect.tap(Effect.provideService(effect, Watch.Watch, watch), () =>
+    return Effect.tap(Effect.provideService(effect, CallInterceptor.CallInterceptor, watch), () =>
       Effect.sync(() => {
         if (calls.length > 0) onCalls(encode(calls))
       })
@@ -113,7 +113,7 @@ const render = (
       calls.flatMap(({ answer, hash }) => (answer === undefined ? [] : [[hash, answer] as const]))
     )
     const asked: Array<string> = []
-    const watch: Watch.Watch = (request) => {
+    const watch: CallInterceptor.CallInterceptor = (request) => {
       const hash = hashOf(client, request)
       asked.push(hash)
       const answer = hasTools(request)
@@ -122,7 +122,7 @@ const render = (
       return Option.isSome(answer) ? Effect.succeed(answer.value as never) : Effect.fail(enough)
     }
     return Effect.suspend(() => run(input)).pipe(
-      Effect.provideService(Watch.Watch, watch),
+      Effect.provideService(CallInterceptor.CallInterceptor, watch),
       Effect.provideService(RowValues.RowValues, input as RowValues.Values),
       Effect.updateService(Caller.Caller, (caller) => ({ ...caller, step })),
       Effect.exit,

@@ -19,7 +19,7 @@ import * as Simulation from "../client/Simulation.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ToEmbeddingModel from "../client/ToEmbeddingModel.ts"
 import * as ToLanguageModel from "../client/ToLanguageModel.ts"
-import * as Watch from "../client/Watch.ts"
+import * as CallInterceptor from "../client/CallInterceptor.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
@@ -75,7 +75,7 @@ export const services = Effect.fnUntraced(function* (
   const top = over(ModelClient.simulated(stack, simulation))
   // What is sent is booked, whether or not the stack has a ledger.
   const booked = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
-  const client = Suspension.counted(Watch.over(booked))
+  const client = Suspension.counted(CallInterceptor.over(booked))
   return {
     client,
     layers: client.layers ?? [],

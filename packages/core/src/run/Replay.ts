@@ -11,7 +11,7 @@ import * as FileBytes from "../file/FileBytes.ts"
 import type * as Flow from "../flow/Flow.ts"
 import type * as Sink from "../flow/Sink.ts"
 import * as Store from "../store/Store.ts"
-import * as Domains from "./Domains.ts"
+import * as DomainStreams from "./DomainStreams.ts"
 import type * as RunOptions from "./RunOptions.ts"
 import type * as RunState from "./RunState.ts"
 
@@ -28,7 +28,7 @@ export const run = Effect.fnUntraced(function* (
     ) => Effect.Effect<string | undefined, unknown, unknown>
   }
 ) {
-  if (holders.length === 0) return yield* Domains.run(flow, state, options)
+  if (holders.length === 0) return yield* DomainStreams.run(flow, state, options)
   state.usePasses(() => holders.map((holder) => holder.standing()))
   const again = yield* FileBytes.rereadable
   const pass = (last: boolean) =>
@@ -36,7 +36,7 @@ export const run = Effect.fnUntraced(function* (
       state.beginPass(last),
       Effect.scoped(
         Effect.provideContext(
-          Domains.run(flow, state, { ...options, outputs: last && options.outputs !== false }),
+          DomainStreams.run(flow, state, { ...options, outputs: last && options.outputs !== false }),
           again
         )
       )

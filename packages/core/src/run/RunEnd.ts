@@ -10,7 +10,7 @@ import * as Exit from "effect/Exit"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as StrategyResults from "../report/StrategyResults.ts"
 import * as Store from "../store/Store.ts"
-import type * as Domains from "./Domains.ts"
+import type * as DomainStreams from "./DomainStreams.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as FailedRow from "./FailedRow.ts"
 import type * as RowHooks from "./RowHooks.ts"
@@ -20,7 +20,7 @@ import type { RunSession } from "./RunSession.ts"
 
 /** What a run has come to: what it wrote, or why it ended. */
 export interface Outcome {
-  readonly exit: Exit.Exit<ReadonlyArray<Domains.Written>, unknown>
+  readonly exit: Exit.Exit<ReadonlyArray<DomainStreams.Written>, unknown>
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
 }
 
@@ -106,7 +106,7 @@ const keepFailures = Effect.fnUntraced(function* (
 
 const keepOutputs = (
   { files, flow, intent, run, store }: RunSession,
-  all: ReadonlyArray<Domains.Written>,
+  all: ReadonlyArray<DomainStreams.Written>,
   summary: RunEvent.RunFinished
 ) => {
   const written = new Map(all.map(({ rows, sink }) => [sink, rows]))

@@ -19,7 +19,7 @@ import * as Store from "../store/Store.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as FailedRow from "./FailedRow.ts"
 import * as FlowContext from "./FlowContext.ts"
-import * as RunBooks from "./RunBooks.ts"
+import * as RunLedger from "./RunLedger.ts"
 import * as RunEvent from "./RunEvent.ts"
 import * as RunFiles from "./RunFiles.ts"
 import type * as RunRepo from "./RunRepo.ts"
@@ -43,7 +43,7 @@ export interface RunSession {
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
   readonly state: RunState.RunState
-  readonly books: RunBooks.RunBooks
+  readonly books: RunLedger.RunLedger
   /** The last failed row of the tries before: those up to it are forgotten when this one has come to its end. */
   readonly earlier: number
   /** Where the rows stand that failed before, if only those are run. */
@@ -120,7 +120,7 @@ export const open = Effect.fnUntraced(function* (
       return Effect.ignore(store.commit)
     })
   })
-  const books = yield* RunBooks.open(run, store, state, budget)
+  const books = yield* RunLedger.open(run, store, state, budget)
   const expected = ExpectedUsage.make(Effect.orElseSucceed(store.ledger.outputs(flow.name), () => []))
   if (budget !== undefined) yield* expected.seeded
   const session: RunSession = {

@@ -20,13 +20,13 @@ import type * as RunEvent from "./RunEvent.ts"
 import type * as RunOptions from "./RunOptions.ts"
 import type * as RunRepo from "./RunRepo.ts"
 import * as RunSummary from "./RunSummary.ts"
-import * as Waits from "./Waits.ts"
+import * as WaitingFor from "./WaitingFor.ts"
 
 export interface RunState extends RowHooks.RowHooks {
   readonly tally: RunTotals.Tally
   /** How far each source has been read, in the unit of its size. */
   readonly readings: Map<Node.Any, NodeCounts.Reading>
-  readonly notice: (notice: LayerEvent.Notice) => void
+  readonly notice: (notice: LayerEvent.LayerEvent) => void
   readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
   /** Why no further row is begun; `undefined` while the run goes on. */
   readonly stopped: () => RowHooks.Stop | undefined
@@ -108,7 +108,7 @@ export const make = (init: Init): RunState => {
   const emit: RunState["emit"] = options.observe ?? (() => Effect.void)
   const shared: Shared = { ...init, counts, stopping: makeStopping(), replays, rows, emit }
   const tally = RunTotals.make()
-  const waits = Waits.make()
+  const waits = WaitingFor.make()
   const summary: RunSummary.Parts = {
     ...init,
     startedAt: init.at,

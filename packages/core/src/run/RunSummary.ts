@@ -13,7 +13,7 @@ import type * as NodeCounts from "./NodeCounts.ts"
 import type * as RowHooks from "./RowHooks.ts"
 import * as RunEvent from "./RunEvent.ts"
 import type * as RunRepo from "./RunRepo.ts"
-import type * as Waits from "./Waits.ts"
+import type * as WaitingFor from "./WaitingFor.ts"
 
 /** What the events of a run are made of. */
 export interface Parts {
@@ -23,7 +23,7 @@ export interface Parts {
   readonly startedAt: number
   readonly counts: NodeCounts.NodeCounts
   readonly tally: RunTotals.Tally
-  readonly waits: Waits.Waits
+  readonly waits: WaitingFor.WaitingFor
   readonly errors: FailedRow.ErrorsFile
   readonly rows: { readonly read: number; readonly failed: number; readonly dropped: number }
   /** What is left of the budget. */

@@ -40,7 +40,7 @@ import * as RunEvent from "./RunEvent.ts"
 import type * as RunRepo from "./RunRepo.ts"
 import * as RunSession from "./RunSession.ts"
 import type * as RunOptions from "./RunOptions.ts"
-import * as RunWork from "./RunWork.ts"
+import * as RunRows from "./RunRows.ts"
 
 export type { RunOptions as Options } from "./RunOptions.ts"
 
@@ -67,7 +67,7 @@ export const run = <E>(
       let ended = false
       yield* Effect.addFinalizer(() => (ended ? Effect.void : RunEnd.cut(session)))
       yield* state.emit(state.started())
-      const { exchanges, outcome } = yield* RunWork.run(session)
+      const { exchanges, outcome } = yield* RunRows.run(session)
       const { exit } = outcome
       if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && state.stopped() === undefined) {
         return yield* Effect.interrupt

@@ -17,16 +17,16 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { openAsBlob } from "node:fs"
-import * as Account from "../transport/Account.ts"
-import * as Answer from "../transport/Answer.ts"
+import * as BatchAccount from "../transport/BatchAccount.ts"
+import * as Fields from "../transport/Fields.ts"
 import * as Body from "../transport/Body.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
-import * as Lines from "../transport/Lines.ts"
+import * as JsonLines from "../transport/JsonLines.ts"
 import * as Refusal from "../transport/Refusal.ts"
 import * as Reply from "../transport/Reply.ts"
 import * as SdkTransport from "../transport/SdkTransport.ts"
 import * as StreamingFetch from "../transport/StreamingFetch.ts"
-import * as WaitingTokens from "../transport/WaitingTokens.ts"
+import * as BatchQueueFull from "../transport/BatchQueueFull.ts"
 import * as Client from "./Client.ts"
 import * as MessageAnswer from "./MessageAnswer.ts"
 import * as Messages from "./Messages.ts"
@@ -45,7 +45,7 @@ type Call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>) =
 const reader = (options: Client.Options, call: Call) => {
   /** The results of a batch, a line each: read by ourselves, since one that cannot be read must not take the others with it. */
   const linesOf = (id: string) =>
-    Lines.parse(
+    JsonLines.parse(
       { module: Client.MODULE, baseUrl: options.baseUrl },
       Effect.mapError(
         call((client, signal) =>
@@ -66,7 +66,7 @@ const reader = (options: Client.Options, call: Call) => {
   /** The id of one of a batch's requests. */
   const peek = (id: string): Effect.Effect<string | undefined, AiError.AiError> =>
     Effect.map(Stream.runHead(linesOf(id)), (line) =>
-      Option.isNone(line) ? undefined : Answer.text(Answer.fields(line.value.value)["custom_id"])
+      Option.isNone(line) ? undefined : Fields.text(Fields.fields(line.value.value)["custom_id"])
     )
 
   /** One with as many requests whose ids are ours; while one of the candidates runs, nobody can say. */
@@ -104,7 +104,7 @@ export const make = (options: Client.Options & Messages.Options): BatchProvider.
 
   return {
     name: "anthropic",
-    account: Account.make(options),
+    account: BatchAccount.make(options),
     limits: { requests: 100_000, bytes: 256e6 },
     frame: { head: '{"requests":[', separator: ",\n", tail: "]}" },
     encode: (customId, request) => {
@@ -117,7 +117,7 @@ export const make = (options: Client.Options & Messages.Options): BatchProvider.
       }))
     },
     create: (job) =>
-      WaitingTokens.rejected(
+      BatchQueueFull.rejected(
         Effect.flatMap(
           call(async (client, signal) =>
             client.post<MessageBatch>("/v1/messages/batches", {
@@ -142,8 +142,8 @@ export const make = (options: Client.Options & Messages.Options): BatchProvider.
     cancel: (id) => Effect.asVoid(call((client, signal) => client.messages.batches.cancel(id, {}, { signal }))),
     results: ({ id }, model) =>
       Stream.mapEffect(linesOf(id), ({ number, value }): Effect.Effect<BatchProvider.Result> => {
-        const line = Answer.fields(value)
-        const customId = Answer.text(line["custom_id"])
+        const line = Fields.fields(value)
+        const customId = Fields.text(line["custom_id"])
         return customId === undefined
           ? Effect.succeed({ customId, line: number })
           : Effect.map(toOutcome(line["result"], model, options), (outcome) => ({ customId, outcome }))
@@ -155,17 +155,17 @@ const count = (value: unknown): number | undefined =>
   typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined
 
 const totalOf = ({ request_counts }: MessageBatch): number =>
-  Object.values(Answer.fields(request_counts)).reduce<number>((sum, value) => sum + (count(value) ?? 0), 0)
+  Object.values(Fields.fields(request_counts)).reduce<number>((sum, value) => sum + (count(value) ?? 0), 0)
 
 const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
-  Answer.decode(Client.MODULE, () => {
-    const batch = Answer.fields(value)
-    const id = Answer.words(batch["id"])
+  Fields.decode(Client.MODULE, () => {
+    const batch = Fields.fields(value)
+    const id = Fields.words(batch["id"])
     if (id === undefined) throw new Error("it has no id")
-    const counts = Answer.fields(batch["request_counts"])
-    const status = Answer.text(batch["processing_status"])?.toLowerCase()
+    const counts = Fields.fields(batch["request_counts"])
+    const status = Fields.text(batch["processing_status"])?.toLowerCase()
     const undone = count(counts["canceled"]) ?? 0
-    const results = Answer.words(batch["results_url"])
+    const results = Fields.words(batch["results_url"])
     return {
       id,
       state:
@@ -184,7 +184,7 @@ const undone: ReadonlySet<unknown> = new Set(["canceled", "expired"])
 
 const toOutcome = (value: unknown, model: string, options: Client.Options): Effect.Effect<BatchProvider.Outcome> =>
   Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => {
-    const result = Answer.fields(value)
+    const result = Fields.fields(value)
     if (undone.has(result["type"])) return { _tag: "Unanswered", reason: `batch_${result["type"]}` }
     if (result["type"] === "errored") {
       const { status = 400 } = Refusal.decode(result["error"])

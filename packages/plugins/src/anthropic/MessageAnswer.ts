@@ -7,7 +7,7 @@
  * @internal
  */
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 import * as FinishReason from "../transport/FinishReason.ts"
 import type * as Reply from "../transport/Reply.ts"
 import * as Thinking from "../transport/Thinking.ts"
@@ -22,15 +22,15 @@ const finishReasonOf = (value: unknown, hasCalls: boolean): ModelResponse.Finish
 
 /** A block of an answer; `undefined` where it has not what its kind must have. */
 const toPart = (value: unknown, at: number): ReadonlyArray<ModelResponse.Part> | undefined => {
-  const block = Answer.fields(value)
+  const block = Fields.fields(value)
   switch (block["type"]) {
     case "text": {
-      const text = Answer.text(block["text"])
+      const text = Fields.text(block["text"])
       return text === undefined ? undefined : Thinking.partsOf(text)
     }
     case "thinking": {
-      const text = Answer.text(block["thinking"]) ?? ""
-      const signature = Answer.words(block["signature"])
+      const text = Fields.text(block["thinking"]) ?? ""
+      const signature = Fields.words(block["signature"])
       return text === "" && signature === undefined
         ? []
         : [
@@ -42,15 +42,15 @@ const toPart = (value: unknown, at: number): ReadonlyArray<ModelResponse.Part> |
           ]
     }
     case "redacted_thinking": {
-      const data = Answer.words(block["data"])
+      const data = Fields.words(block["data"])
       return data === undefined ? [] : [{ type: "reasoning", text: "", metadata: { anthropic: { redacted: data } } }]
     }
     case "tool_use": {
-      const name = Answer.words(block["name"])
-      const id = Answer.words(block["id"]) ?? `toolu_${at}`
+      const name = Fields.words(block["name"])
+      const id = Fields.words(block["id"]) ?? `toolu_${at}`
       return name === undefined
         ? undefined
-        : [{ type: "tool-call", id, name, params: Answer.toolArguments(block["input"] ?? "") }]
+        : [{ type: "tool-call", id, name, params: Fields.toolArguments(block["input"] ?? "") }]
     }
     default:
       return typeof block["type"] === "string" ? [] : undefined
@@ -59,9 +59,9 @@ const toPart = (value: unknown, at: number): ReadonlyArray<ModelResponse.Part> |
 
 /** Classes of service that were billed: a tier, a region, a speed. */
 const tiersOf = (value: unknown): { readonly serviceTier: string } | undefined => {
-  const usage = Answer.fields(value)
-  const tier = Answer.name(usage["service_tier"])
-  const [region, speed] = [Answer.name(usage["inference_geo"]), Answer.name(usage["speed"])]
+  const usage = Fields.fields(value)
+  const tier = Fields.name(usage["service_tier"])
+  const [region, speed] = [Fields.name(usage["inference_geo"]), Fields.name(usage["speed"])]
   const tiers = [
     ...(tier === undefined || tier === "standard" ? [] : [tier]),
     ...(region === undefined || region === "global" || region === "not_available" ? [] : [region]),
@@ -71,26 +71,26 @@ const tiersOf = (value: unknown): { readonly serviceTier: string } | undefined =
 }
 
 const contentOf = (content: unknown): ReadonlyArray<unknown> | undefined =>
-  typeof content === "string" ? [{ type: "text", text: content }] : content === null ? [] : Answer.list(content)
+  typeof content === "string" ? [{ type: "text", text: content }] : content === null ? [] : Fields.list(content)
 
 export const format = (model: string): Reply.Format<ModelResponse.CompletionResponse> => ({
-  answered: (message) => ({ model: Answer.name(message["model"]) ?? model, ...tiersOf(message["usage"]) }),
+  answered: (message) => ({ model: Fields.name(message["model"]) ?? model, ...tiersOf(message["usage"]) }),
   usage: (message) => MessageUsage.make(message["usage"], message["model"]),
   assembly: MessageStream.make,
   isAnswer: (message) => Array.isArray(message["content"]),
   read: (message) => {
     const parts = contentOf(message["content"])?.map(toPart)
     if (parts === undefined || parts.some((part) => part === undefined)) {
-      return Answer.malformed(Client.MODULE, "content")
+      return Fields.malformed(Client.MODULE, "content")
     }
     const usage = MessageUsage.make(message["usage"], message["model"])
-    const id = Answer.words(message["id"])
+    const id = Fields.words(message["id"])
     const { stop_details: details, stop_reason: reason } = message
     const all = parts.flatMap((part) => part ?? [])
     return {
       _tag: "CompletionResponse",
       provider: "anthropic",
-      model: Answer.name(message["model"]) ?? model,
+      model: Fields.name(message["model"]) ?? model,
       requestedModel: model,
       ...(id === undefined ? undefined : { id }),
       ...(usage === undefined ? undefined : { usage }),
@@ -101,7 +101,7 @@ export const format = (model: string): Reply.Format<ModelResponse.CompletionResp
         all.some(({ type }) => type === "tool-call")
       ),
       ...(reason === "refusal"
-        ? { refusal: Answer.words(Answer.fields(details)["explanation"]) ?? "no reason was given" }
+        ? { refusal: Fields.words(Fields.fields(details)["explanation"]) ?? "no reason was given" }
         : undefined),
       origin: "provider"
     }

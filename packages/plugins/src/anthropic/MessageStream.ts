@@ -6,7 +6,7 @@
  *
  * @internal
  */
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 import type * as Events from "../transport/Events.ts"
 
 type Mutable = { [name: string]: unknown }
@@ -20,11 +20,11 @@ const PIECES: ReadonlyMap<string, readonly [piece: string, field: string, block:
 ])
 
 /** Fields that say something. */
-const said = (fields: Answer.Fields): Answer.Fields =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => Answer.isSaid(value)))
+const said = (fields: Fields.Fields): Fields.Fields =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => Fields.isSaid(value)))
 
 /** A count with what is said later of it: some say at the end that there was no input. */
-const counted = (before: Answer.Fields, after: Answer.Fields): Answer.Fields => {
+const counted = (before: Fields.Fields, after: Fields.Fields): Fields.Fields => {
   const { input_tokens: input, ...rest } = said(after)
   const isLost = input === undefined || (input === 0 && rest["iterations"] === undefined)
   return { ...before, ...rest, input_tokens: isLost ? (before["input_tokens"] ?? input) : input }
@@ -32,7 +32,7 @@ const counted = (before: Answer.Fields, after: Answer.Fields): Answer.Fields => 
 
 /** The content of a message as blocks: some send text alone. */
 const blocksOf = (content: unknown): ReadonlyArray<unknown> =>
-  typeof content === "string" && content !== "" ? [{ type: "text", text: content }] : (Answer.list(content) ?? [])
+  typeof content === "string" && content !== "" ? [{ type: "text", text: content }] : (Fields.list(content) ?? [])
 
 export const make = (): Events.Assembly => {
   const message: Mutable = {}
@@ -54,9 +54,9 @@ export const make = (): Events.Assembly => {
     return block
   }
 
-  const addPiece = (event: Answer.Fields): void => {
-    const delta = Answer.fields(event["delta"])
-    const place = Answer.oneOf(PIECES, delta["type"])
+  const addPiece = (event: Fields.Fields): void => {
+    const delta = Fields.fields(event["delta"])
+    const place = Fields.oneOf(PIECES, delta["type"])
     if (place === undefined) {
       const known = byIndex.get(event["index"])
       if (known !== undefined) strange.add(known)
@@ -68,17 +68,17 @@ export const make = (): Events.Assembly => {
     const piece = delta[name]
     const before = block[field]
     // The input of a tool begins as an empty record, and comes as text.
-    if (piece === "" && Answer.isSaid(before)) return
+    if (piece === "" && Fields.isSaid(before)) return
     block[field] = typeof piece === "string" && typeof before === "string" ? before + piece : piece
   }
 
   const count = (value: unknown): void => {
-    if (Answer.isSaid(value)) message["usage"] = counted(Answer.fields(message["usage"]), Answer.fields(value))
+    if (Fields.isSaid(value)) message["usage"] = counted(Fields.fields(message["usage"]), Fields.fields(value))
   }
 
-  const take: { readonly [type: string]: (event: Answer.Fields) => void } = {
+  const take: { readonly [type: string]: (event: Fields.Fields) => void } = {
     message_start: (event) => {
-      const { content, stop_reason: _, usage, ...rest } = Answer.fields(event["message"])
+      const { content, stop_reason: _, usage, ...rest } = Fields.fields(event["message"])
       Object.assign(message, said(rest))
       byIndex = new Map()
       // A call that was broken off comes again.
@@ -86,19 +86,19 @@ export const make = (): Events.Assembly => {
       open.clear()
       hasBegun = true
       isDone = false
-      for (const [index, block] of blocksOf(content).entries()) begin(index, { ...Answer.fields(block) })
+      for (const [index, block] of blocksOf(content).entries()) begin(index, { ...Fields.fields(block) })
       // What is counted of the output so far says nothing of all of it.
-      const { output_tokens: __, ...input } = Answer.fields(usage)
+      const { output_tokens: __, ...input } = Fields.fields(usage)
       count(input)
     },
-    content_block_start: (event) => void begin(event["index"], { ...Answer.fields(event["content_block"]) }),
+    content_block_start: (event) => void begin(event["index"], { ...Fields.fields(event["content_block"]) }),
     content_block_delta: addPiece,
     content_block_stop: (event) => {
       const block = byIndex.get(event["index"])
       if (block !== undefined) open.delete(block)
     },
     message_delta: (event) => {
-      Object.assign(message, said(Answer.fields(event["delta"])))
+      Object.assign(message, said(Fields.fields(event["delta"])))
       count(event["usage"])
     },
     message_stop: () => void (isDone = true),
@@ -109,11 +109,11 @@ export const make = (): Events.Assembly => {
     add: (event) => {
       const type = event["type"]
       if (typeof type === "string") take[Object.hasOwn(take, type) ? type : "ping"]!(event)
-      else isBroken ||= ["message", "content_block", "delta"].some((name) => Answer.isSaid(event[name]))
+      else isBroken ||= ["message", "content_block", "delta"].some((name) => Fields.isSaid(event[name]))
     },
     hasBegun: () => hasBegun,
     isOver: () => isDone,
-    isWhole: () => isDone || Answer.isSaid(message["stop_reason"]),
+    isWhole: () => isDone || Fields.isSaid(message["stop_reason"]),
     body: () => {
       if (!hasBegun || isBroken) return message
       const content = blocks.map((block) =>

@@ -4,7 +4,7 @@
  * @internal
  */
 import * as Usage from "@pipe/core/Usage"
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 
 /** A figure to add to others; what is none spoils the sum. */
 const sum = (...values: ReadonlyArray<unknown>): unknown =>
@@ -24,9 +24,9 @@ const sum = (...values: ReadonlyArray<unknown>): unknown =>
  */
 export const make = (value: unknown, model?: unknown): Usage.Usage | undefined => {
   const usage = one(value)
-  const iterations = (Answer.list(Answer.fields(value)["iterations"]) ?? []).map(Answer.fields)
+  const iterations = (Fields.list(Fields.fields(value)["iterations"]) ?? []).map(Fields.fields)
   if (usage === undefined || iterations.length === 0) return usage
-  const isOther = ({ input_tokens: input, model: by, output_tokens: output }: Answer.Fields) =>
+  const isOther = ({ input_tokens: input, model: by, output_tokens: output }: Fields.Fields) =>
     typeof by === "string" && by !== model && (Number(input) > 0 || Number(output) > 0)
   const others = iterations.filter(isOther)
   const inside = iterations.filter(({ type }) => type === "compaction").map(one)
@@ -42,8 +42,8 @@ export const make = (value: unknown, model?: unknown): Usage.Usage | undefined =
 }
 
 const one = (value: unknown): Usage.Usage | undefined => {
-  const usage = Answer.fields(value)
-  const creation = Answer.fields(usage["cache_creation"])
+  const usage = Fields.fields(value)
+  const creation = Fields.fields(usage["cache_creation"])
   const [oneHour, fiveMinutes] = [creation["ephemeral_1h_input_tokens"], creation["ephemeral_5m_input_tokens"]]
   // Some say the sum, some its two parts; where they differ, the larger counts.
   const parts = sum(oneHour, fiveMinutes)
@@ -53,7 +53,7 @@ const one = (value: unknown): Usage.Usage | undefined => {
   const output = Usage.fromInclusive({
     input: 0,
     output: usage["output_tokens"],
-    reasoning: Answer.fields(usage["output_tokens_details"])["thinking_tokens"],
+    reasoning: Fields.fields(usage["output_tokens_details"])["thinking_tokens"],
     total: usage["output_tokens"]
   })
   const input = Usage.fromDisjoint({
@@ -62,7 +62,7 @@ const one = (value: unknown): Usage.Usage | undefined => {
     cacheWrite: isPart ? created - oneHour : oneHour === undefined || oneHour === null ? created : 0,
     cacheWrite1h: oneHour,
     output: 0,
-    searches: Answer.fields(usage["server_tool_use"])["web_search_requests"]
+    searches: Fields.fields(usage["server_tool_use"])["web_search_requests"]
   })
   return output === undefined || input === undefined
     ? undefined

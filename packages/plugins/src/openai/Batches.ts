@@ -19,16 +19,16 @@ import { createReadStream } from "node:fs"
 import type { OpenAI } from "openai"
 import type { Batch } from "openai/resources/batches"
 import * as Peer from "../Peer.ts"
-import * as Account from "../transport/Account.ts"
-import * as Answer from "../transport/Answer.ts"
+import * as BatchAccount from "../transport/BatchAccount.ts"
+import * as Fields from "../transport/Fields.ts"
 import * as Body from "../transport/Body.ts"
 import * as HttpFailure from "../transport/HttpFailure.ts"
-import * as Lines from "../transport/Lines.ts"
+import * as JsonLines from "../transport/JsonLines.ts"
 import * as Refusal from "../transport/Refusal.ts"
 import * as Reply from "../transport/Reply.ts"
 import * as SdkTransport from "../transport/SdkTransport.ts"
 import * as StreamingFetch from "../transport/StreamingFetch.ts"
-import * as WaitingTokens from "../transport/WaitingTokens.ts"
+import * as BatchQueueFull from "../transport/BatchQueueFull.ts"
 import type * as Api from "./Api.ts"
 import * as Client from "./Client.ts"
 
@@ -58,7 +58,7 @@ export const make = (options: Client.Options, api: Api.Api): BatchProvider.Batch
   const call = callBy(options)
   return {
     name: api.provider,
-    account: Account.make(options),
+    account: BatchAccount.make(options),
     limits: { requests: 50_000, bytes: MOST_BYTES.get(api.provider) ?? 200e6, inputs: 50_000 },
     frame: { head: "", separator: "\n", tail: "\n" },
     encode: (customId, request) => {
@@ -103,8 +103,8 @@ const files = (call: Call): Pick<BatchProvider.BatchProvider, "upload" | "remove
 })
 
 /** By the name that it was given, or by the file that was uploaded for it: some services keep no metadata. */
-const isOurs = (job: BatchProvider.Job, batch: Answer.Fields): boolean =>
-  Answer.fields(batch["metadata"])[NAME] === job.name
+const isOurs = (job: BatchProvider.Job, batch: Fields.Fields): boolean =>
+  Fields.fields(batch["metadata"])[NAME] === job.name
   || (job.uploaded !== undefined && batch["input_file_id"] === job.uploaded)
 
 /** The batches themselves: created, found again, looked at, cancelled. */
@@ -117,13 +117,13 @@ const jobs = (call: Call): Pick<BatchProvider.BatchProvider, "create" | "find" |
       metadata: { [NAME]: job.name }
     }
     const created = call((client, signal) => client.batches.create(batch, { signal }))
-    return WaitingTokens.rejected(Effect.flatMap(Effect.mapError(created, HttpFailure.notYet), decodeStatus))
+    return BatchQueueFull.rejected(Effect.flatMap(Effect.mapError(created, HttpFailure.notYet), decodeStatus))
   },
   find: (job) =>
     call(async (client, signal) => {
       let found: Batch | undefined
       for await (const batch of client.batches.list({ limit: 100 }, { signal })) {
-        if (isOurs(job, Answer.fields(batch))) {
+        if (isOurs(job, Fields.fields(batch))) {
           // One that was refused for its tokens may have been created anew since.
           if (batch.status !== "failed") return toStatus(batch)
           found ??= batch
@@ -154,14 +154,14 @@ const results = (
   Stream.fromIterable(status.files).pipe(
     Stream.flatMap((file) => {
       const content = call((client, signal) => client.files.content(file, { signal, timeout: UPLOAD }))
-      return Lines.parse(
+      return JsonLines.parse(
         { module: Client.MODULE, baseUrl: options.baseUrl },
         Effect.mapError(content, HttpFailure.notYet)
       )
     }),
     Stream.mapEffect(({ number, value }): Effect.Effect<BatchProvider.Result> => {
-      const line = Answer.fields(value)
-      const customId = Answer.text(line["custom_id"])
+      const line = Fields.fields(value)
+      const customId = Fields.text(line["custom_id"])
       return customId === undefined
         ? Effect.succeed({ customId, line: number })
         : Effect.map(toOutcome(options, api, line, model), (outcome) => ({ customId, outcome }))
@@ -171,12 +171,12 @@ const results = (
 const toOutcome = (
   options: Client.Options,
   api: Api.Api,
-  line: Answer.Fields,
+  line: Fields.Fields,
   model: string
 ): Effect.Effect<BatchProvider.Outcome> =>
   Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => {
     const { error, response } = line
-    if (!Answer.isRecord(response)) {
+    if (!Fields.isRecord(response)) {
       const { code, message } = Refusal.decode(error)
       // Without a word why there is none, there may be one that was lost.
       return Refusal.isSaid(error)
@@ -190,7 +190,7 @@ const toOutcome = (
       const words = Refusal.hasWords(body) || !Refusal.isSaid(error) ? body : { error }
       return { _tag: "Failed", error: Reply.refused(options, words, { status, now }) }
     }
-    const format = api.routeFor(Answer.fields(body)["object"]).format(model)
+    const format = api.routeFor(Fields.fields(body)["object"]).format(model)
     const answer = Reply.fromBody(options, format, body, now)
     return AiError.isAiError(answer)
       ? { _tag: isFree(answer) ? "Failed" : "Unreadable", error: answer }
@@ -226,33 +226,33 @@ const states: ReadonlyMap<string, BatchProvider.Status["state"]> = new Map([
 const WHOLE: ReadonlySet<string> = new Set(["completed", "complete", "succeeded", "success", "done", "finished"])
 
 const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
-  Answer.decode(Client.MODULE, () => toStatus(value))
+  Fields.decode(Client.MODULE, () => toStatus(value))
 
 /** How a batch is, as it was told. */
 const toStatus = (value: unknown): BatchProvider.Status => {
-  const batch = Answer.fields(value)
-  const id = Answer.words(batch["id"])
+  const batch = Fields.fields(value)
+  const id = Fields.words(batch["id"])
   if (id === undefined) throw new Error("it has no id")
-  const errors = (Answer.list(Answer.fields(batch["errors"])["data"]) ?? []).map((value) => {
-    const { code, line, message } = Answer.fields(value)
+  const errors = (Fields.list(Fields.fields(batch["errors"])["data"]) ?? []).map((value) => {
+    const { code, line, message } = Fields.fields(value)
     return {
-      code: Answer.text(code),
+      code: Fields.text(code),
       line: typeof line === "number" ? line : undefined,
-      message: SafeText.line(Answer.words(message) ?? "the provider gave no reason")
+      message: SafeText.line(Fields.words(message) ?? "the provider gave no reason")
     }
   })
   const message = errors
     .slice(0, 3)
     .map(({ line, message }) => `${line === undefined ? "" : `line ${line}: `}${message}`)
     .join("; ")
-  const status = (Answer.text(batch["status"]) ?? "").toLowerCase().replace(/^(?:job|batch)_(?:state|status)_/, "")
-  const counts = Answer.fields(batch["request_counts"])
+  const status = (Fields.text(batch["status"]) ?? "").toLowerCase().replace(/^(?:job|batch)_(?:state|status)_/, "")
+  const counts = Fields.fields(batch["request_counts"])
   const count = (value: unknown): number | undefined =>
     typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined
   // Absent, null and empty mean the same.
-  const files = [batch["output_file_id"], batch["error_file_id"]].flatMap((id) => Answer.words(id) ?? [])
+  const files = [batch["output_file_id"], batch["error_file_id"]].flatMap((id) => Fields.words(id) ?? [])
   // What has results has ended, whatever it is called: they are read, and the rest is sent again.
-  const named = Answer.oneOf(states, status)
+  const named = Fields.oneOf(states, status)
   const state = files.length > 0 && (named === undefined || named === "rejected") ? "ended" : (named ?? "running")
   return {
     id,
@@ -266,9 +266,9 @@ const toStatus = (value: unknown): BatchProvider.Status => {
       ? undefined
       : {
           rejection: {
-            kind: WaitingTokens.isFull(`${errors[0]?.code} ${message}`) ? ("quota" as const) : ("invalid" as const),
+            kind: BatchQueueFull.isFull(`${errors[0]?.code} ${message}`) ? ("quota" as const) : ("invalid" as const),
             message: message === "" ? "the provider gave no reason" : message,
-            limit: WaitingTokens.limitIn(message),
+            limit: BatchQueueFull.limitIn(message),
             lines: errors.flatMap(({ line, message }) => (line === undefined ? [] : [{ line, message }]))
           }
         }),

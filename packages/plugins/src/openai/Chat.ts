@@ -11,7 +11,7 @@ import type {
   ChatCompletionCreateParamsNonStreaming,
   ChatCompletionMessageParam
 } from "openai/resources/chat/completions"
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 import * as Body from "../transport/Body.ts"
 import * as Files from "../transport/Files.ts"
 import * as StructuredOutput from "../transport/StructuredOutput.ts"
@@ -160,8 +160,8 @@ const reserved: Body.Reserved = {
 }
 
 /** What came with a part of an answer, for the provider that it came from. */
-export const cameWith = (part: Prompt.PartEncoded, provider: string): Answer.Fields =>
-  Answer.fields(part.options?.[provider])
+export const cameWith = (part: Prompt.PartEncoded, provider: string): Fields.Fields =>
+  Fields.fields(part.options?.[provider])
 
 /** The thinking before calls of tools, in the fields in which it came: some refuse the results of tools without it. */
 const thinkingOf = (parts: ReadonlyArray<Prompt.PartEncoded>, provider: string): object | undefined => {

@@ -10,7 +10,7 @@
  */
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import type * as AiError from "effect/ai/AiError"
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 import * as FinishReason from "../transport/FinishReason.ts"
 import type * as Reply from "../transport/Reply.ts"
 import * as Thinking from "../transport/Thinking.ts"
@@ -26,8 +26,8 @@ export interface Options {
 
 /** The log-probabilities of an answer's tokens; none where one is no number. */
 export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<number> } | undefined => {
-  const list = Answer.list(tokens) ?? []
-  const logprobs = list.map((token) => Answer.fields(token)["logprob"])
+  const list = Fields.list(tokens) ?? []
+  const logprobs = list.map((token) => Fields.fields(token)["logprob"])
   return logprobs.length > 0 && logprobs.every((value) => typeof value === "number") ? { logprobs } : undefined
 }
 
@@ -36,16 +36,16 @@ const ORDINARY: ReadonlySet<string> = new Set(["default", "auto", "standard", "o
 
 /** A class of service other than the ordinary one. */
 export const tierOf = (value: unknown): { readonly serviceTier: string } | undefined => {
-  const tier = Answer.name(value)?.toLowerCase()
+  const tier = Fields.name(value)?.toLowerCase()
   return tier === undefined || ORDINARY.has(tier) ? undefined : { serviceTier: tier }
 }
 
 /** What an answer says of itself, beside its content. */
-export const metadata = (answer: Answer.Fields, { model, provider }: Options) => {
-  const id = Answer.words(answer["id"])
+export const metadata = (answer: Fields.Fields, { model, provider }: Options) => {
+  const id = Fields.words(answer["id"])
   return {
     provider,
-    model: Answer.name(answer["model"]) ?? model,
+    model: Fields.name(answer["model"]) ?? model,
     requestedModel: model,
     ...(id === undefined ? undefined : { id }),
     ...tierOf(answer["service_tier"]),
@@ -65,8 +65,8 @@ const ASIDE = new Set(["reference", "tool_reference", "citation", "annotation"])
 /** Text in a list of parts, or as it is. */
 const textIn = (value: unknown): string | undefined => {
   if (typeof value === "string") return value
-  const parts = Answer.list(value)?.map((part) =>
-    typeof part === "string" ? part : (Answer.text(Answer.fields(part)["text"]) ?? "")
+  const parts = Fields.list(value)?.map((part) =>
+    typeof part === "string" ? part : (Fields.text(Fields.fields(part)["text"]) ?? "")
   )
   return parts?.join("")
 }
@@ -75,7 +75,7 @@ const textIn = (value: unknown): string | undefined => {
 const contentOf = (content: unknown): Content | undefined => {
   if (content === null || content === undefined) return { text: [], reasoning: [] }
   if (typeof content === "string") return { text: [content], reasoning: [] }
-  const list = Answer.list(content)
+  const list = Fields.list(content)
   if (list === undefined) return undefined
   const text: Array<string> = []
   const reasoning: Array<string> = []
@@ -85,14 +85,14 @@ const contentOf = (content: unknown): Content | undefined => {
       text.push(value)
       continue
     }
-    const part = Answer.fields(value)
+    const part = Fields.fields(value)
     const type = part["type"]
-    const said = Answer.text(part["text"])
+    const said = Fields.text(part["text"])
     if (type === "thinking" || type === "reasoning") {
       const thought = textIn(part["thinking"] ?? part["reasoning"] ?? said ?? null)
       if (thought === undefined) return undefined
       reasoning.push(thought)
-    } else if (type === "refusal") refusal = Answer.words(part["refusal"]) ?? "no reason was given"
+    } else if (type === "refusal") refusal = Fields.words(part["refusal"]) ?? "no reason was given"
     else if (said !== undefined && (type === undefined || type === "text" || type === "output_text")) text.push(said)
     else if (typeof type !== "string" || !ASIDE.has(type)) return undefined
   }
@@ -103,25 +103,25 @@ const contentOf = (content: unknown): Content | undefined => {
 export const REASONING = ["reasoning_content", "reasoning"] as const
 
 const detailsText = (details: unknown): string =>
-  (Answer.list(details) ?? [])
+  (Fields.list(details) ?? [])
     .map((value) => {
-      const { summary, text } = Answer.fields(value)
-      return Answer.text(text) ?? Answer.text(summary) ?? ""
+      const { summary, text } = Fields.fields(value)
+      return Fields.text(text) ?? Fields.text(summary) ?? ""
     })
     .join("")
 
 /** What the model thought, with what of it must go back beside a call of a tool. */
 const reasoningOf = (
-  message: Answer.Fields,
+  message: Fields.Fields,
   content: ReadonlyArray<string>,
   provider: string
 ): ReadonlyArray<ModelResponse.Part> => {
-  const field = REASONING.find((name) => Answer.words(message[name]) !== undefined)
-  const details = Answer.list(message["reasoning_details"])
-  const said = field === undefined ? undefined : Answer.words(message[field])
+  const field = REASONING.find((name) => Fields.words(message[name]) !== undefined)
+  const details = Fields.list(message["reasoning_details"])
+  const said = field === undefined ? undefined : Fields.words(message[field])
   const text = said ?? (content.length > 0 ? content.join("") : detailsText(details))
   // Some refuse a call that comes back without the field, though it was empty.
-  const hasCalls = (Answer.list(message["tool_calls"])?.length ?? 0) > 0
+  const hasCalls = (Fields.list(message["tool_calls"])?.length ?? 0) > 0
   const named = field ?? (hasCalls ? REASONING.find((name) => message[name] === "") : undefined)
   const back = {
     ...(named === undefined ? undefined : { field: named }),
@@ -139,32 +139,32 @@ const reasoningOf = (
 }
 
 const toToolCall = (value: unknown, at: number, provider: string): ReadonlyArray<ModelResponse.Part> | undefined => {
-  const call = Answer.fields(value)
-  if (!Answer.isRecord(call["function"])) {
+  const call = Fields.fields(value)
+  if (!Fields.isRecord(call["function"])) {
     // A call of a tool of the provider's own is not for us.
     return typeof call["type"] === "string" && call["type"] !== "function" ? [] : undefined
   }
   const { arguments: params, name } = call["function"]
-  if (Answer.words(name) === undefined) return undefined
+  if (Fields.words(name) === undefined) return undefined
   const extras = extrasOf(call)
   return [
     {
       type: "tool-call",
-      id: Answer.words(call["id"]) ?? `call_${at}`,
+      id: Fields.words(call["id"]) ?? `call_${at}`,
       name: String(name),
-      params: Answer.toolArguments(params ?? ""),
+      params: Fields.toolArguments(params ?? ""),
       ...(Object.keys(extras).length === 0 ? undefined : { metadata: { [provider]: extras as never } })
     }
   ]
 }
 
 /** The calls of tools in a message; `undefined` where one is not understood. */
-const toolCallsOf = (message: Answer.Fields, provider: string): ReadonlyArray<ModelResponse.Part> | undefined => {
+const toolCallsOf = (message: Fields.Fields, provider: string): ReadonlyArray<ModelResponse.Part> | undefined => {
   const { function_call: old, tool_calls: calls } = message
-  const list = calls === undefined || calls === null ? [] : Answer.list(calls)
+  const list = calls === undefined || calls === null ? [] : Fields.list(calls)
   if (list === undefined) return undefined
   // Some send every field, the empty ones too.
-  const hasOld = Answer.words(Answer.fields(old)["name"]) !== undefined && list.length === 0
+  const hasOld = Fields.words(Fields.fields(old)["name"]) !== undefined && list.length === 0
   const all = [...list, ...(hasOld ? [{ function: old }] : [])].map((call, at) => toToolCall(call, at, provider))
   return all.every((call) => call !== undefined) ? all.flat() : undefined
 }
@@ -172,42 +172,42 @@ const toolCallsOf = (message: Answer.Fields, provider: string): ReadonlyArray<Mo
 /** What else came with a message or a call, and must go back with it (Gemini, LiteLLM). */
 const EXTRAS = ["extra_content", "provider_specific_fields", "thinking_blocks"] as const
 
-const extrasOf = (fields: Answer.Fields): { readonly [name: string]: unknown } =>
+const extrasOf = (fields: Fields.Fields): { readonly [name: string]: unknown } =>
   Object.fromEntries(
     EXTRAS.flatMap((name) => {
       const value = fields[name]
-      return Answer.isRecord(value) || (Array.isArray(value) && value.length > 0) ? [[name, value]] : []
+      return Fields.isRecord(value) || (Array.isArray(value) && value.length > 0) ? [[name, value]] : []
     })
   )
 
-const usageOf = (answer: Answer.Fields): unknown =>
-  [answer["usage"], Answer.fields(answer["x_groq"])["usage"], Answer.fields(firstOf(answer))["usage"]].find(
-    Answer.isRecord
+const usageOf = (answer: Fields.Fields): unknown =>
+  [answer["usage"], Fields.fields(answer["x_groq"])["usage"], Fields.fields(firstOf(answer))["usage"]].find(
+    Fields.isRecord
   )
 
 /** Of several answers only the first was asked for. */
-const firstOf = (answer: Answer.Fields): unknown => {
-  const choices = Answer.list(answer["choices"])
-  return choices?.find((choice) => Answer.fields(choice)["index"] === 0) ?? choices?.[0]
+const firstOf = (answer: Fields.Fields): unknown => {
+  const choices = Fields.list(answer["choices"])
+  return choices?.find((choice) => Fields.fields(choice)["index"] === 0) ?? choices?.[0]
 }
 
 /** Models that search once for each answer, and do not count it. */
 const SEARCHES = /-search-(?:preview|api)/
 
 export const format = (options: Options): Reply.Format<ModelResponse.CompletionResponse> => {
-  const usage = (answer: Answer.Fields) =>
-    OpenAiUsage.make(usageOf(answer), SEARCHES.test(Answer.text(answer["model"]) ?? options.model) ? 1 : 0)
-  const read = (answer: Answer.Fields): ModelResponse.CompletionResponse | AiError.AiError => {
-    const choice = Answer.fields(firstOf(answer))
+  const usage = (answer: Fields.Fields) =>
+    OpenAiUsage.make(usageOf(answer), SEARCHES.test(Fields.text(answer["model"]) ?? options.model) ? 1 : 0)
+  const read = (answer: Fields.Fields): ModelResponse.CompletionResponse | AiError.AiError => {
+    const choice = Fields.fields(firstOf(answer))
     // Gateways say so in the middle of an answer.
-    if (Answer.isRecord(choice["error"])) {
+    if (Fields.isRecord(choice["error"])) {
       return Client.failed(
-        Answer.words(choice["error"]["message"]) ?? "the answer broke off with an error",
+        Fields.words(choice["error"]["message"]) ?? "the answer broke off with an error",
         choice["error"]
       )
     }
     const finishReason = FinishReason.of(choice["finish_reason"])
-    const message = Answer.isRecord(choice["message"])
+    const message = Fields.isRecord(choice["message"])
       ? choice["message"]
       : typeof choice["text"] === "string"
         ? { content: choice["text"] }
@@ -226,7 +226,7 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
       thinking === undefined ? content.reasoning : [...content.reasoning, thinking],
       options.provider
     )
-    const refusal = Answer.words(message["refusal"]) ?? content.refusal
+    const refusal = Fields.words(message["refusal"]) ?? content.refusal
     const counted = usage(answer)
     return {
       _tag: "CompletionResponse",
@@ -234,7 +234,7 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
       ...(counted === undefined ? undefined : { usage: counted }),
       parts: [...reasoning, ...(content.text.length === 0 ? [] : [{ type: "text" as const, text }]), ...calls],
       finishReason: finishReason === "unknown" && calls.length > 0 ? "tool-calls" : finishReason,
-      ...logprobsOf(Answer.fields(choice["logprobs"])["content"]),
+      ...logprobsOf(Fields.fields(choice["logprobs"])["content"]),
       ...(refusal === undefined ? undefined : { refusal }),
       origin: "provider"
     }
@@ -244,6 +244,6 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
     usage,
     answered: (answer) => metadata({ ...answer, usage: usageOf(answer) }, options),
     assembly: ChatStream.make,
-    isAnswer: (answer) => Answer.isRecord(Answer.fields(firstOf(answer))["message"])
+    isAnswer: (answer) => Fields.isRecord(Fields.fields(firstOf(answer))["message"])
   }
 }

@@ -7,7 +7,7 @@
  *
  * @internal
  */
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 import type * as Events from "../transport/Events.ts"
 
 type Mutable = { [name: string]: unknown }
@@ -23,7 +23,7 @@ const LAST = ["id", "model", "service_tier", "object"]
 
 /** Adds a piece of text; what is none is kept as it is, and then refused with the whole answer. */
 const append = (to: Mutable, name: string, piece: unknown): void => {
-  if (!Answer.isSaid(piece)) return
+  if (!Fields.isSaid(piece)) return
   const before = to[name]
   if (before === undefined || (typeof before === "string" && typeof piece !== "string")) to[name] = piece
   else if (typeof before === "string") to[name] = before + String(piece)
@@ -33,7 +33,7 @@ const append = (to: Mutable, name: string, piece: unknown): void => {
 const appendContent = (message: Mutable, piece: unknown): void => {
   const before = message["content"]
   if (!Array.isArray(piece) && !Array.isArray(before)) append(message, "content", piece)
-  else if (Answer.isSaid(piece)) message["content"] = [before ?? [], piece].flat()
+  else if (Fields.isSaid(piece)) message["content"] = [before ?? [], piece].flat()
 }
 
 interface Call {
@@ -44,21 +44,21 @@ interface Call {
 /** Whether a call has a name and arguments that are JSON. */
 const isWhole = (call: Call | undefined): boolean =>
   call !== undefined
-  && Answer.words(call.named["name"]) !== undefined
+  && Fields.words(call.named["name"]) !== undefined
   && typeof call.named["arguments"] === "string"
-  && Answer.isRecord(Answer.parse(call.named["arguments"]))
+  && Fields.isRecord(Fields.parse(call.named["arguments"]))
 
 /** Adds pieces of thinking blocks: the text of one goes on until its signature has come. */
 const appendBlocks = (message: Mutable, pieces: ReadonlyArray<unknown>): void => {
   const blocks = (message["thinking_blocks"] ??= []) as Array<Mutable>
   for (const value of pieces) {
-    const piece = Answer.fields(value)
+    const piece = Fields.fields(value)
     const last = blocks.at(-1)
-    const goesOn = last !== undefined && last["type"] === piece["type"] && Answer.words(last["signature"]) === undefined
+    const goesOn = last !== undefined && last["type"] === piece["type"] && Fields.words(last["signature"]) === undefined
     if (!goesOn || piece["type"] !== "thinking") blocks.push({ ...piece })
     else {
       append(last, "thinking", piece["thinking"])
-      if (Answer.isSaid(piece["signature"])) last["signature"] = piece["signature"]
+      if (Fields.isSaid(piece["signature"])) last["signature"] = piece["signature"]
     }
   }
 }
@@ -71,7 +71,7 @@ class Calls {
 
   /** Where a piece belongs; one with a name begins a call anew where the call before it is whole. */
   private placeOf(index: unknown, id: string | undefined, name: string | undefined): Call {
-    const known = Answer.isSaid(index)
+    const known = Fields.isSaid(index)
       ? this.byIndex.get(index)
       : id === undefined
         ? this.all.at(-1)
@@ -83,23 +83,23 @@ class Calls {
     if (found !== undefined) return found
     const made: Call = { call: {}, named: {} }
     this.all.push(made)
-    if (Answer.isSaid(index)) this.byIndex.set(index, made)
+    if (Fields.isSaid(index)) this.byIndex.set(index, made)
     return made
   }
 
   add(value: unknown): void {
-    const piece = Answer.fields(value)
-    const id = Answer.words(piece["id"])
-    const made = Answer.fields(piece["function"])
-    const place = this.placeOf(piece["index"], id, Answer.words(made["name"]))
+    const piece = Fields.fields(value)
+    const id = Fields.words(piece["id"])
+    const made = Fields.fields(piece["function"])
+    const place = this.placeOf(piece["index"], id, Fields.words(made["name"]))
     const { call, named } = place
     if (id !== undefined) {
       call["id"] ??= id
       this.byId.set(id, place)
     }
     call["type"] ??= piece["type"] ?? undefined
-    for (const name of EXTRAS) if (Answer.isSaid(piece[name])) call[name] = piece[name]
-    if (Answer.isRecord(piece["function"])) call["function"] = named
+    for (const name of EXTRAS) if (Fields.isSaid(piece[name])) call[name] = piece[name]
+    if (Fields.isRecord(piece["function"])) call["function"] = named
     // Some say the whole name with each piece.
     if (made["name"] !== named["name"]) append(named, "name", made["name"])
     append(named, "arguments", made["arguments"])
@@ -110,7 +110,7 @@ class Calls {
   }
 }
 
-const hasPiece = (delta: Answer.Fields): boolean =>
+const hasPiece = (delta: Fields.Fields): boolean =>
   [...TEXTS, "content", "tool_calls", "reasoning_details"].some((name) => {
     const value = delta[name]
     return typeof value === "string" ? value !== "" : Array.isArray(value) && value.length > 0
@@ -128,15 +128,15 @@ export const make = (): Events.Assembly => {
   /** Whether a count came by itself after the end of the choice: it is the last that comes. */
   let isOver = false
 
-  const addDelta = (delta: Answer.Fields): void => {
+  const addDelta = (delta: Fields.Fields): void => {
     for (const name of TEXTS) append(message, name, delta[name])
     appendContent(message, delta["content"])
     const { function_call: old, reasoning_details: details, tool_calls: pieces } = delta
     if (Array.isArray(pieces)) for (const piece of pieces) calls.add(piece)
-    else if (Answer.isSaid(pieces)) message["tool_calls"] = pieces
-    if (Answer.isRecord(old) && (hasOldCall ||= Answer.words(old["name"]) !== undefined))
+    else if (Fields.isSaid(pieces)) message["tool_calls"] = pieces
+    if (Fields.isRecord(old) && (hasOldCall ||= Fields.words(old["name"]) !== undefined))
       calls.add({ index: "function_call", function: old })
-    for (const name of EXTRAS) if (Answer.isSaid(delta[name])) message[name] = delta[name]
+    for (const name of EXTRAS) if (Fields.isSaid(delta[name])) message[name] = delta[name]
     if (Array.isArray(delta["thinking_blocks"])) appendBlocks(message, delta["thinking_blocks"])
     if (Array.isArray(details)) {
       message["reasoning_details"] = [
@@ -148,41 +148,41 @@ export const make = (): Events.Assembly => {
 
   return {
     add: (chunk) => {
-      for (const name of LAST) if (Answer.isSaid(chunk[name])) answer[name] = chunk[name]
+      for (const name of LAST) if (Fields.isSaid(chunk[name])) answer[name] = chunk[name]
       // What is no list may have held a piece.
-      if (Answer.isSaid(chunk["choices"]) && !Array.isArray(chunk["choices"]))
+      if (Fields.isSaid(chunk["choices"]) && !Array.isArray(chunk["choices"]))
         message["content"] = { piece: chunk["choices"] }
-      const choices = (Answer.list(chunk["choices"]) ?? []).map(Answer.fields)
+      const choices = (Fields.list(chunk["choices"]) ?? []).map(Fields.fields)
       // Of several only the first was asked for.
       const choice = choices.find(({ index }) => typeof index !== "number" || index === 0) ?? {}
       const { delta, message: whole } = choice
       // A few send the whole message with each chunk, beside the piece or in its place.
-      const piece = Answer.isSaid(delta) ? delta : hasBegun ? undefined : whole
+      const piece = Fields.isSaid(delta) ? delta : hasBegun ? undefined : whole
       // A count that more follows is not that of the whole.
-      if (hasPiece(Answer.fields(piece))) delete answer["usage"]
-      const counts = [chunk["usage"], choice["usage"], Answer.fields(chunk["x_groq"])["usage"]]
-      const usage = counts.find(Answer.isRecord) ?? counts.find(Answer.isSaid)
-      if (Answer.isSaid(usage)) answer["usage"] = usage
-      isOver ||= Answer.isSaid(finish) && Answer.isRecord(usage) && choices.length === 0
+      if (hasPiece(Fields.fields(piece))) delete answer["usage"]
+      const counts = [chunk["usage"], choice["usage"], Fields.fields(chunk["x_groq"])["usage"]]
+      const usage = counts.find(Fields.isRecord) ?? counts.find(Fields.isSaid)
+      if (Fields.isSaid(usage)) answer["usage"] = usage
+      isOver ||= Fields.isSaid(finish) && Fields.isRecord(usage) && choices.length === 0
       if (choice["finish_reason"] !== "") finish = choice["finish_reason"] ?? finish
-      if (Answer.isSaid(choice["error"])) error = choice["error"]
-      if (!Answer.isSaid(piece)) return
+      if (Fields.isSaid(choice["error"])) error = choice["error"]
+      if (!Fields.isSaid(piece)) return
       hasBegun = true
-      if (Answer.isRecord(piece)) addDelta(piece)
+      if (Fields.isRecord(piece)) addDelta(piece)
       else message["content"] = { piece }
-      logprobs.push(...(Answer.list(Answer.fields(choice["logprobs"])["content"]) ?? []))
+      logprobs.push(...(Fields.list(Fields.fields(choice["logprobs"])["content"]) ?? []))
     },
     hasBegun: () => hasBegun,
     isOver: () => isOver,
     // A few never say how an answer ended: one that was counted has.
-    isWhole: (isDone) => Answer.isSaid(finish) || (isDone && Answer.isSaid(answer["usage"])),
+    isWhole: (isDone) => Fields.isSaid(finish) || (isDone && Fields.isSaid(answer["usage"])),
     body: () => ({
       ...answer,
-      ...(hasBegun || Answer.isSaid(error)
+      ...(hasBegun || Fields.isSaid(error)
         ? {
             choices: [
               {
-                ...(Answer.isSaid(error) ? { error } : undefined),
+                ...(Fields.isSaid(error) ? { error } : undefined),
                 message: { ...(calls.list().length === 0 ? undefined : { tool_calls: calls.list() }), ...message },
                 finish_reason: finish,
                 logprobs: { content: logprobs }

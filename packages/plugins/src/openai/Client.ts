@@ -6,7 +6,7 @@
 import type * as AiError from "effect/ai/AiError"
 import type { OpenAI } from "openai"
 import * as Peer from "../Peer.ts"
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 import type * as Endpoint from "../transport/Endpoint.ts"
 import * as PoolTransport from "../transport/PoolTransport.ts"
 import * as Refusal from "../transport/Refusal.ts"
@@ -37,7 +37,7 @@ export const loadSdk = async (options: Options & { readonly fetch?: typeof globa
 export const makeSdk = (options: Options) => SdkTransport.load(options, loadSdk)
 
 /** An answer without what it must have. */
-export const malformed = (what: string): AiError.AiError => Answer.malformed(MODULE, what)
+export const malformed = (what: string): AiError.AiError => Fields.malformed(MODULE, what)
 
 /** An answer that says that the work failed; `error`: how it says so. */
 export const failed = (words: string, error?: unknown): AiError.AiError =>

@@ -7,7 +7,7 @@ import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as Usage from "@pipe/core/Usage"
 import type { EmbeddingCreateParams } from "openai/resources/embeddings"
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 import * as Body from "../transport/Body.ts"
 import type * as Reply from "../transport/Reply.ts"
 import * as ChatAnswer from "./ChatAnswer.ts"
@@ -57,11 +57,11 @@ const placesOf = (indexes: ReadonlyArray<unknown>): ReadonlyArray<number> | unde
 
 /** The vectors in the order of their inputs, all of one length; a text for what is wrong with them. */
 const toVectors = (data: ReadonlyArray<unknown>): ReadonlyArray<ReadonlyArray<number>> | string => {
-  const places = placesOf(data.map((item) => Answer.fields(item)["index"]))
+  const places = placesOf(data.map((item) => Fields.fields(item)["index"]))
   if (places === undefined) return "index for each of its vectors"
   const sorted: Array<ReadonlyArray<number>> = []
   for (const [at, item] of data.entries()) {
-    const vector = toVector(Answer.fields(item)["embedding"])
+    const vector = toVector(Fields.fields(item)["embedding"])
     if (vector === undefined) return `vector of finite numbers at data[${at}].embedding`
     sorted[places[at]!] = vector
   }
@@ -73,8 +73,8 @@ export const format = (
   options: ChatAnswer.Options,
   inputs: number | undefined
 ): Reply.Format<ModelResponse.EmbeddingResponse> => {
-  const usage = (answer: Answer.Fields) => {
-    const { input_tokens, prompt_tokens, total_tokens, ...rest } = Answer.fields(answer["usage"])
+  const usage = (answer: Fields.Fields) => {
+    const { input_tokens, prompt_tokens, total_tokens, ...rest } = Fields.fields(answer["usage"])
     const input = prompt_tokens ?? input_tokens ?? total_tokens
     const counted = OpenAiUsage.make({ ...rest, prompt_tokens: input, completion_tokens: 0 })
     return Usage.ofAnswer(counted, false)
@@ -83,7 +83,7 @@ export const format = (
     usage,
     isAnswer: (answer) => Array.isArray(answer["data"]),
     read: (answer) => {
-      const data = Answer.list(answer["data"]) ?? []
+      const data = Fields.list(answer["data"]) ?? []
       if (data.length === 0 || (inputs !== undefined && data.length !== inputs)) {
         return Client.malformed(`vector for each of ${inputs ?? "its"} inputs: it has ${data.length}`)
       }

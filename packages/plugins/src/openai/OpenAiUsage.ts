@@ -10,7 +10,7 @@
  * @internal
  */
 import * as Usage from "@pipe/core/Usage"
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 
 /** The first of several places at which something stands. */
 const first = (...values: ReadonlyArray<unknown>): unknown =>
@@ -21,10 +21,10 @@ const figure = (value: unknown): number =>
   typeof value === "number" && Number.isFinite(value) && value > 0 ? value : 0
 
 export const make = (value: unknown, searches?: number): Usage.Usage | undefined => {
-  const usage = Answer.fields(value)
-  const input = Answer.fields(first(usage["prompt_tokens_details"], usage["input_tokens_details"]))
-  const output = Answer.fields(first(usage["completion_tokens_details"], usage["output_tokens_details"]))
-  const tools = Answer.fields(first(usage["server_tool_use"], usage["server_tool_use_details"]))
+  const usage = Fields.fields(value)
+  const input = Fields.fields(first(usage["prompt_tokens_details"], usage["input_tokens_details"]))
+  const output = Fields.fields(first(usage["completion_tokens_details"], usage["output_tokens_details"]))
+  const tools = Fields.fields(first(usage["server_tool_use"], usage["server_tool_use_details"]))
   // What was cited is charged as input, and stands in no other figure.
   const cited = figure(usage["citation_tokens"])
   const beside = output["reasoning_tokens"] === undefined ? figure(usage["reasoning_tokens"]) : 0
@@ -40,7 +40,7 @@ export const make = (value: unknown, searches?: number): Usage.Usage | undefined
     usage["cache_creation_input_tokens"]
   )
   // Of what was written, what is kept for an hour (LiteLLM).
-  const creation = Answer.fields(first(input["cache_creation_token_details"], usage["cache_creation"]))
+  const creation = Fields.fields(first(input["cache_creation_token_details"], usage["cache_creation"]))
   const hour = creation["ephemeral_1h_input_tokens"]
   const longWrites = typeof hour === "number" && typeof written === "number" && hour <= written ? hour : undefined
   return Usage.fromInclusive({
@@ -72,14 +72,14 @@ export const make = (value: unknown, searches?: number): Usage.Usage | undefined
 
 /** What the provider itself says that the call has cost. */
 export const reportedCost = (value: unknown): { readonly reportedCost: number } | undefined => {
-  const usage = Answer.fields(value)
+  const usage = Fields.fields(value)
   const { cost, cost_details, cost_in_usd_ticks, estimated_cost, is_byok } = usage
   const ticks = typeof cost_in_usd_ticks === "number" ? cost_in_usd_ticks / 1e10 : undefined
   // With a key of one's own, the gateway's fee and the bill of the provider behind it.
-  const behind = is_byok === true ? figure(Answer.fields(cost_details)["upstream_inference_cost"]) : 0
+  const behind = is_byok === true ? figure(Fields.fields(cost_details)["upstream_inference_cost"]) : 0
   const usd = first(
     typeof cost === "number" ? cost + behind : undefined,
-    Answer.fields(cost)["total_cost"],
+    Fields.fields(cost)["total_cost"],
     ticks,
     estimated_cost
   )

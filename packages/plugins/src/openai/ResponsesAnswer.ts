@@ -6,7 +6,7 @@
 import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as SafeText from "@pipe/core/internal/SafeText"
 import type * as AiError from "effect/ai/AiError"
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 import type * as Reply from "../transport/Reply.ts"
 import * as Thinking from "../transport/Thinking.ts"
 import * as ChatAnswer from "./ChatAnswer.ts"
@@ -16,17 +16,17 @@ import * as ResponsesStream from "./ResponsesStream.ts"
 
 const FAILED: ReadonlySet<string> = new Set(["failed", "cancelled", "error", "expired"])
 
-const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.FinishReason => {
+const finishReasonOf = (answer: Fields.Fields, calls: number): ModelResponse.FinishReason => {
   switch (answer["status"]) {
     case "completed":
       return calls > 0 ? "tool-calls" : "stop"
     case "incomplete": {
-      const { reason } = Answer.fields(answer["incomplete_details"])
+      const { reason } = Fields.fields(answer["incomplete_details"])
       return reason === "content_filter" ? "content-filter" : "length"
     }
     case undefined:
     case null:
-      return Answer.isRecord(answer["incomplete_details"]) ? "length" : calls > 0 ? "tool-calls" : "unknown"
+      return Fields.isRecord(answer["incomplete_details"]) ? "length" : calls > 0 ? "tool-calls" : "unknown"
     default:
       return "other"
   }
@@ -34,7 +34,7 @@ const finishReasonOf = (answer: Answer.Fields, calls: number): ModelResponse.Fin
 
 /** Whether an item was broken off, whatever the whole says. */
 const isBroken = (output: ReadonlyArray<unknown>): boolean =>
-  output.some((item) => Answer.fields(item)["status"] === "incomplete")
+  output.some((item) => Fields.fields(item)["status"] === "incomplete")
 
 /** What the items of an answer give; a text for what one of them should have. */
 class Items {
@@ -50,7 +50,7 @@ class Items {
   }
 
   add(value: unknown, at: number): string | undefined {
-    const item = Answer.fields(value)
+    const item = Fields.fields(value)
     switch (item["type"]) {
       case "message":
         return this.message(item, at)
@@ -67,38 +67,38 @@ class Items {
     }
   }
 
-  private message({ content }: Answer.Fields, at: number): string | undefined {
-    const contents = typeof content === "string" ? [{ type: "output_text", text: content }] : Answer.list(content)
+  private message({ content }: Fields.Fields, at: number): string | undefined {
+    const contents = typeof content === "string" ? [{ type: "output_text", text: content }] : Fields.list(content)
     if (contents === undefined) return `output[${at}].content`
     for (const value of contents) {
-      const part = Answer.fields(value)
-      if (part["type"] === "refusal") this.refusal = Answer.words(part["refusal"]) ?? "no reason was given"
+      const part = Fields.fields(value)
+      if (part["type"] === "refusal") this.refusal = Fields.words(part["refusal"]) ?? "no reason was given"
       else if (part["type"] === "output_text" || part["type"] === "text") {
-        const text = Answer.text(part["text"])
+        const text = Fields.text(part["text"])
         if (text === undefined) return `output[${at}].content[].text`
         this.parts.push(...Thinking.partsOf(text))
-        this.logprobs.push(...(Answer.list(part["logprobs"]) ?? []))
+        this.logprobs.push(...(Fields.list(part["logprobs"]) ?? []))
       } else if (typeof part["type"] !== "string") return `output[${at}].content[].type`
     }
     return undefined
   }
 
-  private call(item: Answer.Fields, at: number): string | undefined {
-    const name = Answer.words(item["name"])
+  private call(item: Fields.Fields, at: number): string | undefined {
+    const name = Fields.words(item["name"])
     if (name === undefined) return `output[${at}].name`
-    const id = Answer.words(item["call_id"]) ?? Answer.words(item["id"]) ?? `call_${at}`
-    this.parts.push({ type: "tool-call", id, name, params: Answer.toolArguments(item["arguments"] ?? "") })
+    const id = Fields.words(item["call_id"]) ?? Fields.words(item["id"]) ?? `call_${at}`
+    this.parts.push({ type: "tool-call", id, name, params: Fields.toolArguments(item["arguments"] ?? "") })
     return undefined
   }
 
   /** With what must go back beside a call of a tool: nothing of it is kept at the provider. */
-  private reasoning(item: Answer.Fields): void {
+  private reasoning(item: Fields.Fields): void {
     const texts = (name: string) =>
-      (Answer.list(item[name]) ?? []).flatMap((value) => Answer.words(Answer.fields(value)["text"]) ?? [])
+      (Fields.list(item[name]) ?? []).flatMap((value) => Fields.words(Fields.fields(value)["text"]) ?? [])
     const summary = texts("summary")
     const text = (summary.length > 0 ? summary : texts("content")).join("\n")
-    const encrypted = Answer.words(item["encrypted_content"])
-    const id = Answer.words(item["id"])
+    const encrypted = Fields.words(item["encrypted_content"])
+    const id = Fields.words(item["id"])
     if (text === "" && encrypted === undefined) return
     this.parts.push({
       type: "reasoning",
@@ -119,26 +119,26 @@ class Items {
 }
 
 /** The lists of a thought, as they came. */
-const lists = (item: Answer.Fields): { readonly [name: string]: never } =>
+const lists = (item: Fields.Fields): { readonly [name: string]: never } =>
   Object.fromEntries(
     ["summary", "content"].flatMap((name) => (Array.isArray(item[name]) ? [[name, item[name] as never]] : []))
   )
 
 /** Searches of the web that the provider made for an answer. */
-const searchesOf = (answer: Answer.Fields): number =>
-  (Answer.list(answer["output"]) ?? []).filter((item) => {
-    const { action, type } = Answer.fields(item)
+const searchesOf = (answer: Fields.Fields): number =>
+  (Fields.list(answer["output"]) ?? []).filter((item) => {
+    const { action, type } = Fields.fields(item)
     // Opening a page that was found is no search.
-    const kind = Answer.fields(action)["type"]
+    const kind = Fields.fields(action)["type"]
     return type === "web_search_call" && (kind === undefined || kind === "search")
   }).length
 
 /** Tools of the provider's own that have a fee which no count tells. */
 const PAID = new Set(["file_search_call", "code_interpreter_call", "image_generation_call", "computer_call"])
 
-const usage = (answer: Answer.Fields) => {
+const usage = (answer: Fields.Fields) => {
   const counted = OpenAiUsage.make(answer["usage"], searchesOf(answer))
-  const paid = (Answer.list(answer["output"]) ?? []).map((item) => Answer.text(Answer.fields(item)["type"]) ?? "")
+  const paid = (Fields.list(answer["output"]) ?? []).map((item) => Fields.text(Fields.fields(item)["type"]) ?? "")
   const tool = paid.find((type) => PAID.has(type))
   return counted === undefined || tool === undefined
     ? counted
@@ -146,16 +146,16 @@ const usage = (answer: Answer.Fields) => {
 }
 
 export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.CompletionResponse> => {
-  const read = (answer: Answer.Fields): ModelResponse.CompletionResponse | AiError.AiError => {
+  const read = (answer: Fields.Fields): ModelResponse.CompletionResponse | AiError.AiError => {
     const { error, status } = answer
     if (typeof status === "string" && FAILED.has(status)) {
-      const { code, message } = Answer.fields(error)
-      return Client.failed(Answer.words(message) ?? Answer.words(code) ?? `the answer ${status}`, error)
+      const { code, message } = Fields.fields(error)
+      return Client.failed(Fields.words(message) ?? Fields.words(code) ?? `the answer ${status}`, error)
     }
     if (status === "queued" || status === "in_progress") {
       return Client.failed(`the answer is not finished: its status is ${status}`)
     }
-    const output = Answer.list(answer["output"])
+    const output = Fields.list(answer["output"])
     if (output === undefined) return Client.malformed("output")
     const items = new Items(options.provider)
     for (const [at, item] of output.entries()) {
@@ -180,7 +180,7 @@ export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.
       origin: "provider"
     }
   }
-  const answered = (answer: Answer.Fields) => ChatAnswer.metadata(answer, options)
+  const answered = (answer: Fields.Fields) => ChatAnswer.metadata(answer, options)
   return {
     read,
     usage,

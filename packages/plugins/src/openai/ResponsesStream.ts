@@ -6,7 +6,7 @@
  *
  * @internal
  */
-import * as Answer from "../transport/Answer.ts"
+import * as Fields from "../transport/Fields.ts"
 import type * as Events from "../transport/Events.ts"
 
 type Mutable = { [name: string]: unknown }
@@ -30,13 +30,13 @@ const PIECES: ReadonlyMap<string, readonly [type: string, field: string]> = new 
 ])
 
 interface Item {
-  item: Answer.Fields
+  item: Fields.Fields
   isDone: boolean
   readonly pieces: Map<string, string>
 }
 
 /** An item with the pieces that came of it, where it has not come as a whole. */
-const toItem = ({ isDone, item, pieces }: Item): Answer.Fields => {
+const toItem = ({ isDone, item, pieces }: Item): Fields.Fields => {
   if (isDone && (textOf([item]) !== "" || !pieces.has("text"))) return item
   const made: Mutable = { ...item }
   const [text, refusal] = [pieces.get("text"), pieces.get("refusal")]
@@ -57,12 +57,12 @@ const toItem = ({ isDone, item, pieces }: Item): Answer.Fields => {
 /** The text of some items. */
 const textOf = (items: ReadonlyArray<unknown>): string =>
   items
-    .flatMap((item) => Answer.list(Answer.fields(item)["content"]) ?? [])
-    .map((part) => Answer.text(Answer.fields(part)["text"]) ?? "")
+    .flatMap((item) => Fields.list(Fields.fields(item)["content"]) ?? [])
+    .map((part) => Fields.text(Fields.fields(part)["text"]) ?? "")
     .join("")
 
 export const make = (): Events.Assembly => {
-  let response: Answer.Fields = {}
+  let response: Fields.Fields = {}
   const items = new Map<unknown, Item>()
   let isWhole = false
 
@@ -78,20 +78,20 @@ export const make = (): Events.Assembly => {
   return {
     add: (event) => {
       const type = event["type"]
-      if (Answer.isRecord(event["response"])) {
+      if (Fields.isRecord(event["response"])) {
         response = { ...response, ...event["response"] }
         isWhole ||= typeof type === "string" && ENDS.has(type)
       } else if (typeof type !== "string" && (event["object"] === "response" || Array.isArray(event["output"]))) {
         response = { ...response, ...event }
         isWhole = true
       }
-      if (Answer.isRecord(event["item"])) {
+      if (Fields.isRecord(event["item"])) {
         const isDone = type === "response.output_item.done"
         const found = itemAt(event["output_index"], undefined)
         if (!found.isDone) Object.assign(found, { item: event["item"], isDone })
       }
-      const place = Answer.oneOf(PIECES, type)
-      const piece = Answer.text(event["delta"])
+      const place = Fields.oneOf(PIECES, type)
+      const piece = Fields.text(event["delta"])
       if (place === undefined || piece === undefined) return
       const { pieces } = itemAt(event["output_index"], place[0])
       pieces.set(place[1], (pieces.get(place[1]) ?? "") + piece)
@@ -101,7 +101,7 @@ export const make = (): Events.Assembly => {
     isWhole: () => isWhole,
     body: () => {
       const made = [...items.values()].map(toItem)
-      const said = Answer.list(response["output"])
+      const said = Fields.list(response["output"])
       // Gateways leave the items out at the end, or empty them.
       const isPoorer = made.length > 0 && textOf(said ?? []) === "" && (said?.length === 0 || textOf(made) !== "")
       return isPoorer || (said === undefined && made.length > 0) ? { ...response, output: made } : response

@@ -4,7 +4,7 @@
  * @internal
  */
 import type { Options } from "./Options.ts"
-import type * as Notes from "./Notes.ts"
+import type * as RequestNotes from "./RequestNotes.ts"
 import * as Packed from "./Packed.ts"
 import type * as PromptCache from "./PromptCache.ts"
 import * as Script from "./Script.ts"
@@ -21,7 +21,7 @@ export interface Answering {
 const argumentsOf = (
   { name, parameters }: NonNullable<Wire.Asked["tool"]>,
   key: string,
-  note: Notes.Note | undefined
+  note: RequestNotes.RequestNote | undefined
 ): unknown => {
   const noted = note?.tools.get(name)
   return noted === undefined ? Script.fromSchema(parameters, key) : (JSON.parse(noted) as unknown)
@@ -29,7 +29,7 @@ const argumentsOf = (
 
 /** The answer to one text: the caller's own, a noted one, or one that is made up. */
 const single =
-  ({ options, seed }: Answering, asked: Wire.Asked, note: Notes.Note | undefined) =>
+  ({ options, seed }: Answering, asked: Wire.Asked, note: RequestNotes.RequestNote | undefined) =>
   (prompt: string, schema: Wire.Json | undefined): string => {
     const key = `${seed}\n${asked.model}\n${prompt}`
     return (
@@ -40,7 +40,7 @@ const single =
   }
 
 /** The text of an answer, or one that does not fit what was asked for. */
-const textOf = (answering: Answering, asked: Wire.Asked, isWrong: boolean, note: Notes.Note | undefined): string => {
+const textOf = (answering: Answering, asked: Wire.Asked, isWrong: boolean, note: RequestNotes.RequestNote | undefined): string => {
   const { options, seed } = answering
   // Another one for each prompt: a model that is told what was wrong seldom repeats itself to the letter.
   if (isWrong) return `{"this": "does not fit, ${Math.floor(Script.chance(seed, "wrong text", asked.prompt) * 1e6)}"`
@@ -54,7 +54,7 @@ export const answer = (
   asked: Wire.Asked,
   isWrong: boolean,
   arrived: number,
-  note: Notes.Note | undefined
+  note: RequestNotes.RequestNote | undefined
 ): Wire.Answer => {
   const { count, options, promptCache, seed } = answering
   const key = note?.seed ?? `${seed}\n${asked.model}\n${asked.prompt}`

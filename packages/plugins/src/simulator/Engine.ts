@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import * as Answering from "./Answering.ts"
 import * as Meter from "./Meter.ts"
-import * as Notes from "./Notes.ts"
+import * as RequestNotes from "./RequestNotes.ts"
 import type { Bill, Faults, Options } from "./Options.ts"
 import * as PromptCache from "./PromptCache.ts"
 import * as Script from "./Script.ts"
@@ -39,13 +39,13 @@ export interface Engine {
 /** What the requests share. */
 interface State extends Answering.Answering {
   readonly meter: Meter.Meter
-  readonly notes: Notes.Notes
+  readonly notes: RequestNotes.RequestNotes
   readonly faults: Faults
   /** How often each body was sent. */
   readonly tries: Map<string, number>
 }
 
-export const make = (options: Options, count: (text: string) => number, notes: Notes.Notes): Engine => {
+export const make = (options: Options, count: (text: string) => number, notes: RequestNotes.RequestNotes): Engine => {
   const seed = options.seed ?? "pipe"
   const latency = Duration.toMillis(Duration.fromInputUnsafe(options.latency ?? 0))
   const state: State = {
@@ -116,7 +116,7 @@ const answer = (state: State, path: string, body: Wire.Json, serviceTier?: "batc
     asked.schema !== undefined
     && Script.chance(seed, "wrong", text, String(attemptOf(state, text))) < (faults.wrongSchema ?? 0)
   // Requests of a batch run beside each other: none finds what another has put into the prompt cache.
-  const made = Answering.answer(state, asked, isWrong, Number.NEGATIVE_INFINITY, notes.take(body[Notes.FIELD]))
+  const made = Answering.answer(state, asked, isWrong, Number.NEGATIVE_INFINITY, notes.take(body[RequestNotes.FIELD]))
   meter.book(asked.model, made.tokens, serviceTier)
   return format.write(asked, made)
 }
@@ -151,7 +151,7 @@ const respond = (state: State, { arrived, path, response, text }: Exchange): voi
   } catch {
     return error(400, "invalid_request_error", "the body is not JSON")
   }
-  const note = notes.take(body[Notes.FIELD])
+  const note = notes.take(body[RequestNotes.FIELD])
   if (typeof body["model"] !== "string") return error(400, "invalid_request_error", "model is missing")
   const wait = meter.overLimit()
   if (wait !== undefined) {

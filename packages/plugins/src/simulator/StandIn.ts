@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Api from "../openai/Api.ts"
 import * as Client from "../openai/Client.ts"
-import * as Notes from "./Notes.ts"
+import * as RequestNotes from "./RequestNotes.ts"
 
 /** Time for an answer, in milliseconds. */
 const TIMEOUT = 600_000
@@ -44,7 +44,7 @@ export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answ
     ): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
       const model = request.model ?? provider
       // What a provider of another kind is told passes it by, but for the number of the note.
-      const sent: ModelRequest.ModelRequest = { ...request, providerOptions: Notes.only(request) }
+      const sent: ModelRequest.ModelRequest = { ...request, providerOptions: RequestNotes.only(request) }
       return Api.send(apiOf(provider), endpointAt(baseUrl), transport, sent, model) as Effect.Effect<
         ResponseTo<R>,
         AiError.AiError

@@ -7,7 +7,7 @@
  */
 import * as Secret from "@pipe/core/internal/Secret"
 import type * as Undici from "undici"
-import * as AnswerSize from "./AnswerSize.ts"
+import * as AnswerLimit from "./AnswerLimit.ts"
 
 interface Proxy {
   readonly url: string
@@ -103,5 +103,5 @@ export const fetchFor = (options: Options): typeof globalThis.fetch => {
       // Where it is not installed, that of Node has to do.
       () => globalThis.fetch
     )
-  return async (input, init) => AnswerSize.within(input, await (await (loaded ??= load()))(input, init))
+  return async (input, init) => AnswerLimit.within(input, await (await (loaded ??= load()))(input, init))
 }

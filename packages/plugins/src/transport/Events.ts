@@ -5,13 +5,13 @@
  */
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Sse from "effect/encoding/Sse"
-import * as Answer from "./Answer.ts"
+import * as Fields from "./Fields.ts"
 import * as Refusal from "./Refusal.ts"
 
 /** Puts an answer together from its events. It takes whatever comes, and never throws. */
 export interface Assembly {
   /** Takes the data of an event. */
-  readonly add: (data: Answer.Fields) => void
+  readonly add: (data: Fields.Fields) => void
   /** Whether something of the answer has come. */
   readonly hasBegun: () => boolean
   /** Whether its end has come; `isDone`: the stream says that it is over. */
@@ -19,18 +19,18 @@ export interface Assembly {
   /** Whether nothing more comes, by an event of its own: some endpoints leave the connection open. */
   readonly isOver?: () => boolean
   /** The answer as it comes without a stream, as far as it has come. */
-  readonly body: () => Answer.Fields
+  readonly body: () => Fields.Fields
 }
 
 /** What came of a stream. */
 export type Outcome =
-  | { readonly _tag: "Whole"; readonly body: Answer.Fields }
+  | { readonly _tag: "Whole"; readonly body: Fields.Fields }
   /** The provider has sent a failure in place of the answer, or in its middle. */
-  | { readonly _tag: "Failed"; readonly body: Answer.Fields; readonly error: unknown; readonly isFirst: boolean }
+  | { readonly _tag: "Failed"; readonly body: Fields.Fields; readonly error: unknown; readonly isFirst: boolean }
   /** It had no event: what it was in place of a stream. */
   | { readonly _tag: "Plain"; readonly text: string }
   /** The stream ended, and the answer has not. */
-  | { readonly _tag: "Cut"; readonly body: Answer.Fields; readonly why: string }
+  | { readonly _tag: "Cut"; readonly body: Fields.Fields; readonly why: string }
 
 /** Whether anything of an answer came. */
 export const hasBody = (outcome: Outcome): boolean => outcome._tag !== "Plain" && Object.keys(outcome.body).length > 0
@@ -50,7 +50,7 @@ export const readText = (text: string, assembly: Assembly): Outcome => {
 }
 
 /** The failure that an event tells of, if it does: `{"error": …}`, `{"type": "error", …}`, or the name of the event. */
-const errorOf = (name: string, data: Answer.Fields): unknown => {
+const errorOf = (name: string, data: Fields.Fields): unknown => {
   const { error, type } = data
   if (Refusal.isSaid(error)) return error
   return type === "error" || name === "error" ? data : undefined
@@ -66,8 +66,8 @@ const MOST_PLAIN = 1_000_000
 const OF_ANSWERS = ["choices", "output", "content", "response", "delta", "usage", "item"]
 
 /** A refusal that came in place of an answer, and says so in no field of its own. */
-const refusalIn = (data: Answer.Fields): Answer.Fields | undefined =>
-  typeof data["type"] !== "string" && OF_ANSWERS.every((name) => !Answer.isSaid(data[name])) && Refusal.hasWords(data)
+const refusalIn = (data: Fields.Fields): Fields.Fields | undefined =>
+  typeof data["type"] !== "string" && OF_ANSWERS.every((name) => !Fields.isSaid(data[name])) && Refusal.hasWords(data)
     ? data
     : undefined
 
@@ -101,24 +101,24 @@ export class Reader {
       this.isDone = true
       return
     }
-    const value = Answer.parse(data)
-    if (Answer.isRecord(value)) this.takeFields(name, value)
+    const value = Fields.parse(data)
+    if (Fields.isRecord(value)) this.takeFields(name, value)
     else if (name === "error" || !PING.test(data)) this.takeOdd(name, data, value)
   }
 
-  private takeFields(name: string, value: Answer.Fields): void {
+  private takeFields(name: string, value: Fields.Fields): void {
     const hasBegun = this.assembly.hasBegun()
     const error = errorOf(name, value) ?? (hasBegun ? undefined : refusalIn(value))
     this.assembly.add(error === undefined ? value : { ...value, error: undefined })
-    if (error !== undefined) this.failed = { error, isFirst: !hasBegun && !Answer.isRecord(value["usage"]) }
+    if (error !== undefined) this.failed = { error, isFirst: !hasBegun && !Fields.isRecord(value["usage"]) }
   }
 
   /** Takes data that is no object: a failure in its own form, or a piece of the answer that is lost. */
   private takeOdd(name: string, data: string, value: unknown): void {
     const isFirst = !this.assembly.hasBegun()
     const isBroken = data.startsWith("{")
-    const error = Answer.list(value)
-      ?.map((item) => errorOf(name, Answer.fields(item)))
+    const error = Fields.list(value)
+      ?.map((item) => errorOf(name, Fields.fields(item)))
       .find(Refusal.isSaid)
     if (error !== undefined || name === "error" || (isFirst && !isBroken))
       this.failed = { error: error ?? data, isFirst }
@@ -158,7 +158,7 @@ export class Reader {
   /** JSON, or events as lines of JSON, under the name of a stream. */
   private withoutEvents(text: string): Outcome {
     const lines = text.split("\n").filter((line) => line.trim() !== "")
-    if (lines.length < 2 || !lines.every((line) => Answer.isRecord(Answer.parse(line)))) return { _tag: "Plain", text }
+    if (lines.length < 2 || !lines.every((line) => Fields.isRecord(Fields.parse(line)))) return { _tag: "Plain", text }
     for (const line of lines) this.take("message", line)
     return this.end()
   }

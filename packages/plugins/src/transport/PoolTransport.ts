@@ -12,7 +12,7 @@ import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Dispatcher } from "undici"
-import * as AnswerSize from "./AnswerSize.ts"
+import * as AnswerLimit from "./AnswerLimit.ts"
 import * as Compression from "./Compression.ts"
 import * as Connections from "./Connections.ts"
 import type * as Endpoint from "./Endpoint.ts"
@@ -99,7 +99,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.succeed = succeed
     this.fail = fail
     this.assembly = assembly
-    this.limit = AnswerSize.limitOf(url)
+    this.limit = AnswerLimit.limitOf(url)
     this.timer = setTimeout(() => this.cancel(new DeadlineError(timeout)), timeout)
   }
 
@@ -140,7 +140,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.isOver) return
     this.received += chunk.length
-    if (this.received > this.limit) this.cancel(new AnswerSize.TooLarge(this.limit))
+    if (this.received > this.limit) this.cancel(new AnswerLimit.TooLarge(this.limit))
     else if (this.reader !== undefined) {
       if (this.reader.write(chunk)) {
         this.finish(this.reader.end())
@@ -189,7 +189,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.isOver) return
     // What came of a stream may be all of it, and was counted perhaps.
     const outcome =
-      error instanceof AnswerSize.TooLarge ? undefined : this.reader?.end(SafeText.line(error.message, 500))
+      error instanceof AnswerLimit.TooLarge ? undefined : this.reader?.end(SafeText.line(error.message, 500))
     if (outcome !== undefined && Events.hasBody(outcome)) this.finish(outcome)
     else this.fail(error, this.controller !== undefined)
   }
@@ -277,8 +277,8 @@ const distrust = (code: string): string =>
     : "its certificate is not trusted: name the authority that signed it by NODE_EXTRA_CA_CERTS=ca.pem"
 
 /** What an SDK may have wrapped. */
-const tooLarge = (error: unknown): AnswerSize.TooLarge | undefined =>
-  error instanceof AnswerSize.TooLarge
+const tooLarge = (error: unknown): AnswerLimit.TooLarge | undefined =>
+  error instanceof AnswerLimit.TooLarge
     ? error
     : error instanceof Error && error.cause !== undefined
       ? tooLarge(error.cause)

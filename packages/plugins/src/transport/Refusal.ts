@@ -7,7 +7,7 @@
  *
  * @internal
  */
-import * as Answer from "./Answer.ts"
+import * as Fields from "./Fields.ts"
 
 export interface Refusal {
   readonly message: string
@@ -28,7 +28,7 @@ const wordsOf = (value: unknown, depth = 0): string | undefined => {
     const all = value.slice(0, 3).flatMap((item) => wordsOf(item, depth + 1) ?? [])
     return all.length === 0 ? undefined : all.join("; ")
   }
-  const fields = Answer.fields(value)
+  const fields = Fields.fields(value)
   for (const name of [
     "error",
     "message",
@@ -47,12 +47,12 @@ const wordsOf = (value: unknown, depth = 0): string | undefined => {
 }
 
 /** FastAPI says which field of the request it is. */
-const withPlace = (words: string, { loc }: Answer.Fields): string =>
+const withPlace = (words: string, { loc }: Fields.Fields): string =>
   Array.isArray(loc) ? `${loc.map(String).join(".")}: ${words}` : words
 
 /** Whether a field that may hold an error says anything: some send an empty one with each answer. */
 export const isSaid = (error: unknown): boolean =>
-  Answer.isRecord(error)
+  Fields.isRecord(error)
     ? Object.values(error).some(isSaid)
     : error !== undefined && error !== null && error !== "" && error !== false && error !== 0
 
@@ -60,12 +60,12 @@ export const isSaid = (error: unknown): boolean =>
 export const hasWords = (body: unknown): boolean => wordsOf(body) !== undefined
 
 /** What stands behind a gateway's own words. */
-const behind = (error: Answer.Fields): string | undefined => {
-  const { provider_name, raw } = Answer.fields(error["metadata"])
-  const text = Answer.words(raw) ?? (raw === undefined || raw === null ? undefined : JSON.stringify(raw))
+const behind = (error: Fields.Fields): string | undefined => {
+  const { provider_name, raw } = Fields.fields(error["metadata"])
+  const text = Fields.words(raw) ?? (raw === undefined || raw === null ? undefined : JSON.stringify(raw))
   if (text === undefined) return undefined
-  const words = wordsOf(Answer.parse(text)) ?? text
-  const name = Answer.words(provider_name)
+  const words = wordsOf(Fields.parse(text)) ?? text
+  const name = Fields.words(provider_name)
   return name === undefined ? words : `${name}: ${words}`
 }
 
@@ -98,9 +98,9 @@ const statusOf = (...values: ReadonlyArray<unknown>): number | undefined => {
 }
 
 /** The object that holds message, code and type: the error itself, or the body. */
-const errorIn = (said: unknown): Answer.Fields => {
-  const body = Answer.fields(Array.isArray(said) ? said[0] : said)
-  for (const name of ["error", "detail"]) if (Answer.isRecord(body[name])) return body[name]
+const errorIn = (said: unknown): Fields.Fields => {
+  const body = Fields.fields(Array.isArray(said) ? said[0] : said)
+  for (const name of ["error", "detail"]) if (Fields.isRecord(body[name])) return body[name]
   return body
 }
 
@@ -108,14 +108,14 @@ export const decode = (said: unknown): Refusal => {
   const error = errorIn(said)
   const message = wordsOf(said) ?? (said === undefined || said === "" ? "no message" : JSON.stringify(said))
   const inner = behind(error)
-  const code = error["code"] ?? error["error_code"] ?? Answer.fields(error["details"])["error_code"]
+  const code = error["code"] ?? error["error_code"] ?? Fields.fields(error["details"])["error_code"]
   return {
     message: inner === undefined ? message : `${message}: ${inner}`,
-    code: Answer.words(code),
-    type: Answer.words(error["type"]),
+    code: Fields.words(code),
+    type: Fields.words(error["type"]),
     status:
-      statusOf(error["code"], error["status"], error["status_code"], Answer.fields(said)["status"])
-      ?? Answer.oneOf(byName, code)
-      ?? Answer.oneOf(byName, error["type"])
+      statusOf(error["code"], error["status"], error["status_code"], Fields.fields(said)["status"])
+      ?? Fields.oneOf(byName, code)
+      ?? Fields.oneOf(byName, error["type"])
   }
 }

@@ -11,11 +11,11 @@ import * as Usage from "@pipe/core/Usage"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Answer from "./Answer.ts"
+import * as Fields from "./Fields.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import * as Events from "./Events.ts"
 import * as HttpFailure from "./HttpFailure.ts"
-import * as Limits from "./Limits.ts"
+import * as ObservedLimits from "./ObservedLimits.ts"
 import * as Refusal from "./Refusal.ts"
 import * as RetryHint from "./RetryHint.ts"
 
@@ -38,15 +38,15 @@ export type Transport = (
 /** How the answers of one API are read. */
 export interface Format<A extends ModelResponse.ModelResponse> {
   /** The answer, or why it is none. What it has not, and must have, is a failure. */
-  readonly read: (body: Answer.Fields) => A | AiError.AiError
+  readonly read: (body: Fields.Fields) => A | AiError.AiError
   /** What an answer has counted, though it may be none. */
-  readonly usage: (body: Answer.Fields) => Usage.Usage | undefined
+  readonly usage: (body: Fields.Fields) => Usage.Usage | undefined
   /** What it says of who answered, in which class of service, and at what cost. */
-  readonly answered?: (body: Answer.Fields) => ModelFailure.Answered
+  readonly answered?: (body: Fields.Fields) => ModelFailure.Answered
   /** Puts an answer together that comes as a stream, where the API has them. */
   readonly assembly?: () => Events.Assembly
   /** Whether a body has what an answer of this API has. */
-  readonly isAnswer: (body: Answer.Fields) => boolean
+  readonly isAnswer: (body: Fields.Fields) => boolean
 }
 
 /** The status of the error in an answer that came with success, where it has one. */
@@ -112,11 +112,11 @@ const believable = <A extends ModelResponse.ModelResponse>(answer: A): A => {
 const withCount = <A extends ModelResponse.ModelResponse>(
   error: AiError.AiError,
   format: Format<A>,
-  body: Answer.Fields
+  body: Fields.Fields
 ): AiError.AiError => ModelFailure.withUsage(error, Usage.ofAnswer(format.usage(body), false), format.answered?.(body))
 
 /** What a body says that is no answer. */
-export const said = (text: string): unknown => Answer.parse(text) ?? SafeText.line(text, 200)
+export const said = (text: string): unknown => Fields.parse(text) ?? SafeText.line(text, 200)
 
 /** Reads a body that came with success. */
 export const fromBody = <A extends ModelResponse.ModelResponse>(
@@ -126,7 +126,7 @@ export const fromBody = <A extends ModelResponse.ModelResponse>(
   now: number,
   header: RateLimitHeaders.Get = () => undefined
 ): A | AiError.AiError => {
-  const body = Answer.fields(value)
+  const body = Fields.fields(value)
   const withBody = (error: AiError.AiError) => ModelFailure.withAnswer(withCount(error, format, body), value)
   const isAnswer = format.isAnswer(body)
   if (Refusal.isSaid(body["error"]) || (!isAnswer && Refusal.hasWords(body))) {
@@ -137,7 +137,7 @@ export const fromBody = <A extends ModelResponse.ModelResponse>(
     return AiError.isAiError(read) ? withBody(read) : believable(read)
   } catch (error) {
     return withBody(
-      Answer.malformed(endpoint.module, `form: ${error instanceof Error ? error.message : String(error)}`)
+      Fields.malformed(endpoint.module, `form: ${error instanceof Error ? error.message : String(error)}`)
     )
   }
 }
@@ -185,7 +185,7 @@ const fromText = <A extends ModelResponse.ModelResponse>(
   reply: Reply,
   now: number
 ): A | AiError.AiError => {
-  const value = Answer.parse(text)
+  const value = Fields.parse(text)
   if (value !== undefined) return fromBody(endpoint, format, value, now, reply.header)
   if (format.assembly !== undefined && Events.looksLike(text)) {
     return fromStream(endpoint, format, Events.readText(text, format.assembly()), reply, now)
@@ -205,7 +205,7 @@ export const answer = <A extends ModelResponse.ModelResponse>(
 ): Effect.Effect<A, AiError.AiError> =>
   Effect.flatMap(reply, (reply) =>
     Effect.andThen(
-      Limits.observe(reply.status, reply.header),
+      ObservedLimits.observe(reply.status, reply.header),
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         const made = read(endpoint, format, reply, now)
         return AiError.isAiError(made) ? Effect.fail(made) : Effect.succeed(made)

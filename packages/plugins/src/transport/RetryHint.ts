@@ -8,7 +8,7 @@
  * @internal
  */
 import * as RateLimitHeaders from "@pipe/core/internal/RateLimitHeaders"
-import * as Answer from "./Answer.ts"
+import * as Fields from "./Fields.ts"
 
 /** Characters of a refusal that are looked at, and levels of it. */
 const MOST_WORDS = 2_000
@@ -28,7 +28,7 @@ const inWords = (words: string): number | undefined => {
   return duration === undefined ? undefined : RateLimitHeaders.durationMillis(duration)
 }
 
-const inHeaders = (headers: Answer.Fields, now: number): number | undefined => {
+const inHeaders = (headers: Fields.Fields, now: number): number | undefined => {
   const byName = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]))
   const get: RateLimitHeaders.Get = (name) => byName.get(name)
   return RateLimitHeaders.retryAfterMillis(get, now) ?? RateLimitHeaders.resetMillis(get("x-ratelimit-reset"), now)
@@ -45,13 +45,13 @@ const ROUNDED = 1_000
 
 const inFields = (value: unknown, now: number, depth: number): number | undefined => {
   if (depth > MOST_DEPTH || typeof value !== "object" || value === null) return undefined
-  if (Answer.isRecord(value)) {
+  if (Fields.isRecord(value)) {
     const delay = millis(value["retryDelay"], 1_000)
     const found =
       (delay === undefined ? undefined : delay + ROUNDED)
       ?? millis(value["retry_after_ms"], 1)
       ?? millis(value["retry_after_seconds"] ?? value["retry_after"], 1_000)
-      ?? (Answer.isRecord(value["headers"]) ? inHeaders(value["headers"], now) : undefined)
+      ?? (Fields.isRecord(value["headers"]) ? inHeaders(value["headers"], now) : undefined)
     if (found !== undefined) return found
   }
   for (const part of Object.values(value).slice(0, 20)) {

@@ -7,7 +7,7 @@ import * as SafeText from "@pipe/core/internal/SafeText"
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as AnswerSize from "./AnswerSize.ts"
+import * as AnswerLimit from "./AnswerLimit.ts"
 import * as Connections from "./Connections.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import * as Events from "./Events.ts"
@@ -109,7 +109,7 @@ const readStream = async (response: Response, assembly: Events.Assembly): Promis
       if (reader.write(chunk)) break
     }
   } catch (error) {
-    const outcome = error instanceof AnswerSize.TooLarge ? undefined : reader.end(SafeText.line(String(error), 500))
+    const outcome = error instanceof AnswerLimit.TooLarge ? undefined : reader.end(SafeText.line(String(error), 500))
     if (outcome === undefined || !Events.hasBody(outcome)) throw error
     return outcome
   }

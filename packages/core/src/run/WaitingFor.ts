@@ -11,8 +11,8 @@ import type * as RunEvent from "./RunEvent.ts"
 const MOST_FAILURE = 120
 
 /** What most calls wait for, and the last of them. */
-const mostOf = (waits: ReadonlyArray<LayerEvent.Notice>): (typeof RunEvent.Progress.Type)["waitingFor"] => {
-  const groups = new Map<string, Array<LayerEvent.Notice>>()
+const mostOf = (waits: ReadonlyArray<LayerEvent.LayerEvent>): (typeof RunEvent.Progress.Type)["waitingFor"] => {
+  const groups = new Map<string, Array<LayerEvent.LayerEvent>>()
   for (const wait of waits) {
     const key = JSON.stringify([wait.reason, wait.model, wait.failure])
     const group = groups.get(key)
@@ -32,15 +32,15 @@ const mostOf = (waits: ReadonlyArray<LayerEvent.Notice>): (typeof RunEvent.Progr
       }
 }
 
-export interface Waits {
-  readonly note: (notice: LayerEvent.Notice) => void
+export interface WaitingFor {
+  readonly note: (notice: LayerEvent.LayerEvent) => void
   /** How many calls wait now, how long they have waited in all (milliseconds), and what most of them wait for. */
   readonly standing: (at: number) => Pick<typeof RunEvent.Progress.Type, "waiting" | "waited" | "waitingFor">
 }
 
-export const make = (): Waits => {
+export const make = (): WaitingFor => {
   let waited = 0
-  let waits: Array<LayerEvent.Notice> = []
+  let waits: Array<LayerEvent.LayerEvent> = []
   return {
     note: (notice) => {
       waited += notice.milliseconds

@@ -10,11 +10,11 @@
  * **Example**
  *
  * ```ts
- * import * as PromptCaching from "@pipe/core/internal/PromptCaching"
+ * import * as PromptCacheMinimum from "@pipe/core/internal/PromptCacheMinimum"
  *
- * PromptCaching.ruleOf("anthropic", "claude-haiku-4-5")?.minimum // => 4096
- * PromptCaching.ruleOf("openai", "gpt-4o-mini")?.minimum // => 1024
- * PromptCaching.ruleOf("somebody", "some-model") // => undefined
+ * PromptCacheMinimum.ruleOf("anthropic", "claude-haiku-4-5")?.minimum // => 4096
+ * PromptCacheMinimum.ruleOf("openai", "gpt-4o-mini")?.minimum // => 1024
+ * PromptCacheMinimum.ruleOf("somebody", "some-model") // => undefined
  * ```
  *
  * @internal

@@ -23,7 +23,7 @@ import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pack from "../pack/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as CascadeHooks from "../routing/CascadeHooks.ts"
-import type * as Domains from "./Domains.ts"
+import type * as DomainStreams from "./DomainStreams.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as ExchangeSample from "./ExchangeSample.ts"
 import * as FlowContext from "./FlowContext.ts"
@@ -50,7 +50,7 @@ export const run = Effect.fnUntraced(function* (session: RunSession) {
     Effect.raceFirst(
       Effect.raceFirst(Effect.provideContext(main, context), Effect.raceFirst(state.ticker, heartbeat)),
       Effect.as(drained(session), [])
-    ) as Effect.Effect<ReadonlyArray<Domains.Written>, unknown, Scope.Scope>
+    ) as Effect.Effect<ReadonlyArray<DomainStreams.Written>, unknown, Scope.Scope>
   )
   const outcome: RunEnd.Outcome = { exit, layers }
   return { outcome, exchanges }
@@ -72,7 +72,7 @@ const contextOf = (
     Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
     Context.add(Attempt.Guard, budget?.guard),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
-    Context.add(LayerEvent.Notice, state.notice),
+    Context.add(LayerEvent.LayerEvent, state.notice),
     Context.add(Suspension.Run, {
       id: run.id,
       flow: flow.name,

@@ -14,7 +14,7 @@ import * as Store from "../store/Store.ts"
 import type * as RunRepo from "./RunRepo.ts"
 import type * as RunState from "./RunState.ts"
 
-export interface RunBooks {
+export interface RunLedger {
   readonly record: (entry: Ledger.Entry) => void
   /** An entry that stands in the store already; `isCharged`: the budget has it by itself. */
   readonly count: (entry: Ledger.Entry, isCharged: boolean) => void
@@ -28,7 +28,7 @@ export const open = Effect.fnUntraced(function* (
   store: Store.Service,
   state: RunState.RunState,
   budget: Budget.Budget | undefined
-): Effect.fn.Return<RunBooks, Store.StoreError> {
+): Effect.fn.Return<RunLedger, Store.StoreError> {
   const { ledger } = store
   const first = LedgerRepo.firstCall(run.tries)
   let number = first

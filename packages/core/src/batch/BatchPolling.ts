@@ -11,7 +11,7 @@ import * as BatchFailure from "./BatchFailure.ts"
 import { finish, type JobState, update } from "./BatchJobState.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchResults from "./BatchResults.ts"
-import * as BatchSending from "./BatchSending.ts"
+import * as BatchCreation from "./BatchCreation.ts"
 
 /** How long a provider may not know what was just made, in milliseconds. */
 const FRESH = 60_000
@@ -78,7 +78,7 @@ export const collect = (job: JobState): Effect.Effect<void, AiError.AiError> =>
       return yield* BatchFailure.gone(job.batch, job.env.provider.account)
     }
     if (ended.state === "rejected") {
-      yield* BatchSending.reject(job, ended)
+      yield* BatchCreation.reject(job, ended)
       return yield* collect(job)
     }
     const sums = yield* reconcile(job, ended)

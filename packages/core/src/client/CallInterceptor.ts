@@ -11,12 +11,12 @@ import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import type * as ModelClient from "./ModelClient.ts"
 
-export type Watch = <R extends ModelRequest.ModelRequest>(
+export type CallInterceptor = <R extends ModelRequest.ModelRequest>(
   request: R,
   send: Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 ) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 
-export const Watch = Context.Reference<Watch | undefined>("@pipe/core/internal/Watch", {
+export const CallInterceptor = Context.Reference<CallInterceptor | undefined>("@pipe/core/internal/CallInterceptor", {
   defaultValue: () => undefined
 })
 
@@ -25,8 +25,8 @@ export const over = (client: ModelClient.Service): ModelClient.Service => ({
   ...client,
   send: (request) =>
     Effect.withFiber((fiber) => {
-      const watch = fiber.getRef(Watch)
+      const watch = fiber.getRef(CallInterceptor)
       const sent = client.send(request)
-      return watch === undefined ? sent : watch(request, Effect.provideService(sent, Watch, undefined))
+      return watch === undefined ? sent : watch(request, Effect.provideService(sent, CallInterceptor, undefined))
     })
 })

@@ -15,8 +15,8 @@ import * as BatchJob from "./BatchJob.ts"
 import type * as BatchJobState from "./BatchJobState.ts"
 import * as BatchRepo from "./BatchRepo.ts"
 import type * as BatchResults from "./BatchResults.ts"
-import type * as BatchRoom from "./BatchRoom.ts"
-import * as BatchSending from "./BatchSending.ts"
+import type * as BatchCapacity from "./BatchCapacity.ts"
+import * as BatchCreation from "./BatchCreation.ts"
 
 /** Requests of a batch that this process has taken in. */
 export interface Taken {
@@ -24,7 +24,7 @@ export interface Taken {
   failed: number
 }
 
-export interface BatchJobs {
+export interface ActiveBatches {
   /** Follows a batch to its end; `before` comes before anything is done for it. */
   readonly start: (
     batch: BatchRepo.Batch,
@@ -58,10 +58,10 @@ interface Options extends Pick<
 > {
   readonly run: Suspension.Run | undefined
   readonly scope: Scope.Scope
-  readonly room: BatchRoom.BatchRoom
+  readonly room: BatchCapacity.BatchCapacity
 }
 
-export const make = (options: Options): BatchJobs => {
+export const make = (options: Options): ActiveBatches => {
   const { room, run, scope, store } = options
   const jobs = new Map<
     number,
@@ -83,7 +83,7 @@ export const make = (options: Options): BatchJobs => {
     }
   })
 
-  const start: BatchJobs["start"] = (batch, ends, before = Effect.void) =>
+  const start: ActiveBatches["start"] = (batch, ends, before = Effect.void) =>
     Effect.suspend(() => {
       if (jobs.has(batch.id)) return Effect.void
       const end: Deferred.Deferred<void, AiError.AiError> = Deferred.makeUnsafe()
@@ -205,7 +205,7 @@ const leftAlone = Effect.fnUntraced(function* (batch: BatchRepo.Batch, { store }
     const owner =
       runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
     if (owner?.status !== "running") return
-    yield* Effect.sleep(BatchSending.LOOK)
+    yield* Effect.sleep(BatchCreation.LOOK)
     now = yield* BatchFailure.stored(store, store.batches.get(batch.id))
   }
 })

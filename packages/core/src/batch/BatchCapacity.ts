@@ -11,7 +11,7 @@ import type * as BatchJob from "./BatchJob.ts"
 import type * as BatchJobState from "./BatchJobState.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
 
-export interface BatchRoom {
+export interface BatchCapacity {
   /** Tokens of a model that may wait: given, or learned from a refusal; `undefined`: nobody has said. */
   readonly quotaOf: (model: string) => number | undefined
   /** Whether the account may have a batch waiting beside those that wait; alone it is tried. */
@@ -31,7 +31,7 @@ export const make = (options: {
   readonly polling: BatchJobState.Polling
   /** The batches that are not over. */
   readonly open: () => ReadonlyArray<BatchJob.BatchJob>
-}): BatchRoom => {
+}): BatchCapacity => {
   const quotas = new Map<string, number>()
   const refusals = new Map<number, number>()
   let room: Deferred.Deferred<void> = Deferred.makeUnsafe()

@@ -16,7 +16,7 @@ import * as BatchFileWriter from "./BatchFileWriter.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchSplit from "./BatchSplit.ts"
 
-export interface BatchIntake {
+export interface BatchBuilder {
   /** Whether a request of this key is gathered, and not in the store yet. */
   readonly has: (key: string) => boolean
   readonly size: () => number
@@ -52,7 +52,7 @@ export interface Options {
 
 const encoder = new TextEncoder()
 
-export const make = (options: Options): BatchIntake => {
+export const make = (options: Options): BatchBuilder => {
   const { provider } = options
   const adding = Semaphore.makeUnsafe(1)
   /** By kind of request and model: a kind of request is answered by one of the provider's APIs. */

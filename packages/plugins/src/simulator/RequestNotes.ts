@@ -20,21 +20,21 @@ import * as Values from "./Values.ts"
 export const FIELD = "simulation"
 
 /** What a request is answered with: the same for the same seed, row, sample and files. */
-export interface Note {
+export interface RequestNote {
   readonly seed: string
   readonly text: string
   /** Arguments for each tool, as JSON. */
   readonly tools: ReadonlyMap<string, string>
 }
 
-export interface Notes {
+export interface RequestNotes {
   readonly note: Simulation.Simulation["note"]
   /** The note of a request that has come, which is then forgotten. */
-  readonly take: (number: unknown) => Note | undefined
+  readonly take: (number: unknown) => RequestNote | undefined
 }
 
-export const make = (seed: string): Notes => {
-  const notes = new Map<string, Note>()
+export const make = (seed: string): RequestNotes => {
+  const notes = new Map<string, RequestNote>()
   let last = 0
   return {
     take: (number) => {
@@ -66,7 +66,7 @@ export const only = ({ providerOptions }: ModelRequest.ModelRequest): ModelReque
   return number === undefined ? {} : { openai: { [FIELD]: number } }
 }
 
-const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fiber<unknown, unknown>): Note => {
+const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fiber<unknown, unknown>): RequestNote => {
   const { step } = fiber.getRef(Caller.Caller)
   const values = fiber.getRef(RowValues.RowValues)
   const { responseFormat, sample } = request
