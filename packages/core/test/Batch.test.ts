@@ -957,7 +957,7 @@ describe("splitting", () => {
   const frame = { head: '{"requests":[', separator: ",\n", tail: "]}" }
   const split = (
     lines: ReadonlyArray<{ readonly bytes: number; readonly tokens: number; readonly inputs: number }>,
-    limits: BatchSplit.Limits
+    limits: BatchSplit.SplitLimits
   ) => {
     const parts: Array<BatchSplit.Fill> = []
     let fill = BatchSplit.empty(frame)

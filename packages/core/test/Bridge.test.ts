@@ -134,7 +134,7 @@ describe("LanguageModel", () => {
         })
       )
       const toolkit = Toolkit.make(Tool.make("next", { success: Schema.String }))
-      const tally = RunTotals.make()
+      const totals = RunTotals.make()
       const turn = Effect.flatMap(toolkit, (toolkit) => LanguageModel.generateText({ prompt: "go", toolkit }))
       yield* Effect.all([turn, turn, turn]).pipe(
         Effect.provide(toolkit.toLayer({ next: () => Effect.succeed("ok") })),
@@ -144,10 +144,10 @@ describe("LanguageModel", () => {
             Layer.provide(NodeHost.layerMemory)
           )
         ),
-        Effect.provideService(Ledger.Book, tally.record)
+        Effect.provideService(Ledger.Book, totals.record)
       )
-      assert.strictEqual(Usage.inputTokens(tally.total().usage), 440)
-      assert.strictEqual(Usage.outputTokens(tally.total().usage), 70)
+      assert.strictEqual(Usage.inputTokens(totals.total().usage), 440)
+      assert.strictEqual(Usage.outputTokens(totals.total().usage), 70)
     })
   )
 

@@ -48,7 +48,7 @@ const rows = (n: number) =>
     Array.from({ length: n }, (_, i) => `r${i}`)
   )
 
-const step = (n: number, policy: Node.Policy = {}) =>
+const step = (n: number, policy: Node.NodePolicy = {}) =>
   Flow.step(
     "a",
     { row: rows(n) },
@@ -59,7 +59,7 @@ const step = (n: number, policy: Node.Policy = {}) =>
 /** Runs rows, 64 at once, and says how the run ended. */
 const run = (options: {
   readonly budget?: Omit<Budget.Options, "steps">
-  readonly policy?: Node.Policy
+  readonly policy?: Node.NodePolicy
   readonly rows?: number
   readonly layers?: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
   readonly provider: Layer.Layer<ModelClient.ModelClient>
@@ -294,7 +294,7 @@ describe("a budget in money", () => {
             })) as unknown as ModelClient.Send
         })
       )
-      const embed = (name: string, policy: Node.Policy) =>
+      const embed = (name: string, policy: Node.NodePolicy) =>
         Flow.step(
           name,
           { text: texts },

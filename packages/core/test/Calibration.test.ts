@@ -149,7 +149,7 @@ const population = (kind: Kind, random: () => number): ReadonlyArray<Observation
   })
 
 /** What a policy keeps of the strong model's quality in the whole population. */
-const keptBy = (policy: Routing.Policy, rows: ReadonlyArray<Observation.Observation>): number => {
+const keptBy = (policy: Routing.RoutingPolicy, rows: ReadonlyArray<Observation.Observation>): number => {
   let quality = 0
   let strong = 0
   for (const row of rows) {

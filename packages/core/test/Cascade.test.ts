@@ -49,13 +49,13 @@ const through = <E, R>(
   stack: Layer.Layer<ModelClient.ModelClient, E, R>,
   ask: Effect.Effect<unknown, AiError.AiError, ModelClient.ModelClient>
 ) => {
-  const tally = RunTotals.make()
+  const totals = RunTotals.make()
   return ask.pipe(
     Effect.exit,
-    Effect.provideService(Ledger.Book, tally.record),
+    Effect.provideService(Ledger.Book, totals.record),
     Effect.provide(stack as Layer.Layer<ModelClient.ModelClient, E, never>),
     Effect.provide(NodeHost.layerMemory),
-    Effect.map((exit) => ({ exit, total: tally.total(), lines: tally.lines() }))
+    Effect.map((exit) => ({ exit, total: totals.total(), lines: totals.lines() }))
   )
 }
 
@@ -227,7 +227,7 @@ describe("Cascade", () => {
         embed: (text: string) => Effect.succeed(Float32Array.of(text.length))
       })
       const model = Scripted.make(() => Scripted.response("x"))
-      const trials: Array<CascadeHooks.Trial> = []
+      const trials: Array<CascadeHooks.CascadeTrial> = []
       const stack = Stack.make(
         Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.embedding] }).pipe(Layer.provide(embedder)),
         model.layer
@@ -572,7 +572,7 @@ describe("a cascade over a fallback", () => {
 
   it.effect("marks a trial that another model has answered", () =>
     Effect.gen(function* () {
-      const trials: Array<CascadeHooks.Trial> = []
+      const trials: Array<CascadeHooks.CascadeTrial> = []
       yield* through(over(down(), 0), ModelClient.send(completion("x"))).pipe(
         Effect.provideService(CascadeHooks.Trials, (trial) => void trials.push(trial))
       )
@@ -620,7 +620,7 @@ describe("Router", () => {
   it.effect("goes by fields of the row, and by rules put together", () =>
     Effect.gen(function* () {
       const english = Router.where(({ row }) => row.lang === "en")
-      const cheap = (when: Router.Rule) => run(Router.layer({ cheap: "cheap", strong: "strong", when }))
+      const cheap = (when: Router.RoutingRule) => run(Router.layer({ cheap: "cheap", strong: "strong", when }))
       assert.deepStrictEqual(yield* cheap(english), ["strong", "cheap", "cheap"])
       assert.deepStrictEqual(yield* cheap(Router.all(english, Router.promptShorterThan(8))), [
         "strong",

@@ -341,9 +341,10 @@ describe("an edit of a layer", () => {
 
   it.live("that routes by a rule of the author's: a comment runs nothing again, another bound does", () =>
     Effect.gen(function* () {
-      const router = (when: Router.Rule): Stacked => Router.layer({ cheap: "gpt-4o-mini", strong: "gpt-4o", when })
+      const router = (when: Router.RoutingRule): Stacked =>
+        Router.layer({ cheap: "gpt-4o-mini", strong: "gpt-4o", when })
       const bound = 1
-      const rules: ReadonlyArray<Router.Rule> = [
+      const rules: ReadonlyArray<Router.RoutingRule> = [
         Router.where(({ row }) => String(row).length > bound),
         Router.where(
           // A comment, and another line.

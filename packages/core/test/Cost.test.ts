@@ -142,13 +142,13 @@ describe("prices", () => {
 
 /** What a stack books for one completion. */
 const booked = (model: Scripted.Scripted, ask: Effect.Effect<unknown, AiError.AiError, ModelClient.ModelClient>) => {
-  const tally = RunTotals.make()
+  const totals = RunTotals.make()
   return ask.pipe(
     Effect.exit,
-    Effect.provideService(Ledger.Book, tally.record),
+    Effect.provideService(Ledger.Book, totals.record),
     Effect.provide(Stack.make(Ledger.layer, Retry.layer({ attempts: 3, base: 0 }), model.layer)),
     Effect.provide(NodeHost.layerMemory),
-    Effect.as(tally)
+    Effect.as(totals)
   )
 }
 

@@ -218,7 +218,7 @@ describe("a run that is done again", () => {
   it.live("runs a step again whose version, model, settings or stack has changed", () =>
     Effect.gen(function* () {
       const at = folder()
-      const step = (policy: Node.Policy) =>
+      const step = (policy: Node.NodePolicy) =>
         collect(Flow.step("a", { row: Source.fromIterable("rows", numbers(2)) }, ({ row }) => ask(row), policy))
       yield* run(at, echo(), step({}))
       for (const policy of [{ version: "2" }, { model: "gpt-4o" }, { settings: { temperature: 1 } }]) {

@@ -8,7 +8,7 @@ import { join } from "node:path"
 
 export const file = () => join(mkdtempSync(join(tmpdir(), "pipe-store-")), "folder", "pipe.db")
 
-export const entry = (key: string, value: string, expiresAt?: number): CacheStore.Entry => ({
+export const entry = (key: string, value: string, expiresAt?: number): CacheStore.CacheEntry => ({
   key,
   value,
   model: "m",

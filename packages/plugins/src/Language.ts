@@ -38,7 +38,7 @@ export const of = (text: string): string => {
 }
 
 /** Holds for prompts in one of these languages, by their ISO 639-1 codes: `Language.is("en", "de")`. */
-export const is = (...codes: readonly [string, ...Array<string>]): Router.Rule =>
+export const is = (...codes: readonly [string, ...Array<string>]): Router.RoutingRule =>
   Object.assign(
     (request: ModelRequest.Completion) =>
       codes.includes(of(Fiber.getCurrent()?.getRef(Varying.Varying)?.text ?? ModelRequest.text(request, "user"))),

@@ -18,7 +18,7 @@
  * @since 0.1.0
  */
 import * as OptionNames from "@pipe/core/internal/OptionNames"
-import * as Endpoint from "@pipe/core/internal/Endpoint"
+import * as Endpoint from "@pipe/core/Endpoint"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"

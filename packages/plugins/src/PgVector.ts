@@ -99,7 +99,7 @@ const open = Effect.fnUntraced(function* (
   )
   let upto = Number(known?.["upto"])
   let size = Number(known?.["size"])
-  const insert = (items: ReadonlyArray<VectorIndex.Item>) =>
+  const insert = (items: ReadonlyArray<VectorIndex.VectorItem>) =>
     Effect.map(
       query(
         `INSERT INTO ${table} (scope, id, value) VALUES ${items.map((_, at) => `('${scope}', $${2 * at + 1}, $${2 * at + 2}::vector)`).join(", ")}

@@ -22,7 +22,7 @@
  *
  * @since 0.1.0
  */
-import * as Endpoint from "@pipe/core/internal/Endpoint"
+import * as Endpoint from "@pipe/core/Endpoint"
 import * as Simulation from "@pipe/core/internal/Simulation"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -120,7 +120,7 @@ const save = ({ index, upto }: Opened, file: string): Effect.Effect<void> =>
     await rename(`${fresh}.json`, `${file}.json`)
   })
 
-const add = (opened: Opened, items: ReadonlyArray<VectorIndex.Item>) =>
+const add = (opened: Opened, items: ReadonlyArray<VectorIndex.VectorItem>) =>
   Effect.try({
     try: () => {
       const vectors = new Float32Array(items.length * opened.dimensions)

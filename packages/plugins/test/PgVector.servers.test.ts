@@ -47,7 +47,7 @@ const vectors = Array.from({ length: 500 }, (_, n) =>
 )
 
 const items = (from: number, to: number) =>
-  vectors.slice(from, to).map((vector, at): VectorIndex.Item => ({ id: from + at + 1, vector }))
+  vectors.slice(from, to).map((vector, at): VectorIndex.VectorItem => ({ id: from + at + 1, vector }))
 
 const open = (name: string) =>
   Effect.flatMap(VectorIndex.VectorIndex, (indexes) => indexes.open({ name, dimensions: 64, folder: undefined }))

@@ -331,7 +331,7 @@ export const contract = (location: () => string) => {
         assert.strictEqual(summary.cost, billed)
         assert.strictEqual((yield* run(55)).nodes.find(({ name }) => name === "text")!.reused, 50)
         assert.strictEqual(simulator.requests(), 55)
-        const stored: RunRepo.Run = yield* open(location(), (store) => store.runs.find(name))
+        const stored: RunRepo.StoredRun = yield* open(location(), (store) => store.runs.find(name))
         assert.deepInclude(stored, { status: "done", tries: 2 })
       }),
     60_000

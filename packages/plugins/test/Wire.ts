@@ -1,5 +1,6 @@
 /** A server of a test's own, and one call through a plugin. */
 import { Ledger, ModelClient, ModelRequest, type ModelResponse, Retry, Stack, type Flow } from "@pipe/core"
+import type * as LedgerEntry from "../../core/src/ledger/LedgerEntry.ts"
 import * as RunTotals from "../../core/src/ledger/RunTotals.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, type Layer, type Scope } from "effect"
@@ -72,7 +73,7 @@ export const question = (content: string, fields: Partial<Omit<ModelRequest.Comp
 export interface Outcome<A> {
   readonly value: A | undefined
   readonly error: AiError.AiError | undefined
-  readonly sums: RunTotals.Sums
+  readonly sums: LedgerEntry.LedgerTotals
 }
 
 /** Runs an effect over a provider with books and retries; how it ends, and what was booked. */
@@ -82,16 +83,16 @@ export const over = <A>(
   retry: Retry.Options = { attempts: 1 }
 ): Effect.Effect<Outcome<A>> =>
   Effect.suspend(() => {
-    const tally = RunTotals.make()
+    const totals = RunTotals.make()
     return effect.pipe(
       Effect.provide(Stack.make(Ledger.layer, Retry.layer({ base: 1, ...retry }), provider)),
-      Effect.provideService(Ledger.Book, tally.record),
+      Effect.provideService(Ledger.Book, totals.record),
       Effect.provide(NodeHost.layerMemory),
       Effect.result,
       Effect.map((result) => ({
         value: result._tag === "Success" ? result.success : undefined,
         error: result._tag === "Failure" ? result.failure : undefined,
-        sums: tally.total()
+        sums: totals.total()
       }))
     )
   })

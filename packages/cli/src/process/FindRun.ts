@@ -13,14 +13,14 @@ export interface Input {
   readonly simulate: boolean
 }
 
-export interface Found {
-  readonly run: RunRepo.Run
+export interface FoundRun {
+  readonly run: RunRepo.StoredRun
   readonly location: string
   readonly simulate: boolean
 }
 
 /** The stores that may hold a run. */
-const locationsOf = (input: Omit<Input, "run">): ReadonlyArray<Omit<Found, "run">> => {
+const locationsOf = (input: Omit<Input, "run">): ReadonlyArray<Omit<FoundRun, "run">> => {
   const named = { location: StoreFlag.resolve(input), simulate: input.simulate }
   return input.simulate || Option.isSome(input.store)
     ? [named]
@@ -29,7 +29,7 @@ const locationsOf = (input: Omit<Input, "run">): ReadonlyArray<Omit<Found, "run"
       )
 }
 
-const findIn = (at: Omit<Found, "run">, name: string | undefined): Effect.Effect<Found, ExitCode.Failure> =>
+const findIn = (at: Omit<FoundRun, "run">, name: string | undefined): Effect.Effect<FoundRun, ExitCode.Failure> =>
   OpenStore.readable(
     OpenStore.use(at.location, (store) =>
       Effect.map(
@@ -42,7 +42,7 @@ const findIn = (at: Omit<Found, "run">, name: string | undefined): Effect.Effect
   )
 
 /** The run by its name, or the last of all. */
-export const find = Effect.fnUntraced(function* (input: Input): Effect.fn.Return<Found, ExitCode.Failure> {
+export const find = Effect.fnUntraced(function* (input: Input): Effect.fn.Return<FoundRun, ExitCode.Failure> {
   const name = Option.getOrUndefined(input.run)
   const results = yield* Effect.forEach(locationsOf(input), (at) => Effect.result(findIn(at, name)))
   const found = results

@@ -11,10 +11,10 @@ import * as ExitCode from "./ExitCode.ts"
 import * as Output from "./Output.ts"
 
 /** Files that must stay as they are: `the store`, by its path. */
-export type Kept = { readonly [what: string]: string | undefined }
+export type KeptOutput = { readonly [what: string]: string | undefined }
 
 /** The store of a command, with the files that belong to it. */
-export const storeAt = (location: string): Kept =>
+export const storeAt = (location: string): KeptOutput =>
   NodeHost.isPostgres(location)
     ? {}
     : {
@@ -27,7 +27,7 @@ export const storeAt = (location: string): Kept =>
 const realOf = (location: string): string => (existsSync(location) ? realpathSync(location) : location)
 
 /** What a run has left at the place of a file, if it has. */
-export const resultAt = (store: Store.Service, named: string | undefined): Effect.Effect<Kept> => {
+export const resultAt = (store: Store.Service, named: string | undefined): Effect.Effect<KeptOutput> => {
   const file = named === undefined ? undefined : pathOf(named)
   return Effect.map(
     file === undefined || !existsSync(file)
@@ -50,7 +50,7 @@ export interface Document<E> {
 export const write = <E>(
   named: string,
   { starts, text, what: kind }: Document<E>,
-  kept: Kept
+  kept: KeptOutput
 ): Effect.Effect<void, E | ExitCode.Failure> =>
   Effect.gen(function* () {
     const file = pathOf(named)
@@ -102,7 +102,7 @@ const isSame = (a: string, b: string): boolean => {
 export const writeOrPrint = <E>(
   file: string | undefined,
   document: Document<E>,
-  kept: Kept
+  kept: KeptOutput
 ): Effect.Effect<void, E | ExitCode.Failure> =>
   file === undefined
     ? Effect.flatMap(Output.Output, ({ out }) =>

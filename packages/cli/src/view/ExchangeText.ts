@@ -98,7 +98,7 @@ const ORIGINS: { readonly [origin: string]: string } = {
   gathered: "came with a request for several rows: it stands under the first of them"
 }
 
-const headline = (exchange: ExchangeRepo.Stored, number: number): string => {
+const headline = (exchange: ExchangeRepo.StoredExchange, number: number): string => {
   const { at, cost, milliseconds, model, origin, provider, tokens } = exchange
   const how =
     origin === "attempt"
@@ -112,7 +112,7 @@ const headline = (exchange: ExchangeRepo.Stored, number: number): string => {
 }
 
 /** The exchanges of a row, step by step. A request that is the one before is not shown again. */
-export const render = (exchanges: ReadonlyArray<ExchangeRepo.Stored>): string => {
+export const render = (exchanges: ReadonlyArray<ExchangeRepo.StoredExchange>): string => {
   const lines: Array<string> = []
   let before = { step: "", row: -1, sample: -1, prompt: "" }
   let number = 0
@@ -138,5 +138,5 @@ export const render = (exchanges: ReadonlyArray<ExchangeRepo.Stored>): string =>
 }
 
 /** An exchange as one line of JSON. */
-export const toJson = ({ cost, ...exchange }: ExchangeRepo.Stored): string =>
+export const toJson = ({ cost, ...exchange }: ExchangeRepo.StoredExchange): string =>
   JSON.stringify({ ...exchange, ...(cost === undefined ? undefined : { cost: Money.toUsd(cost) }) })

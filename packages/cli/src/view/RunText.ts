@@ -18,8 +18,8 @@ export const time = (at: number): string => {
 }
 
 /** A run, and what is booked of it. */
-export interface Entry {
-  readonly run: RunRepo.Run
+export interface ListedRun {
+  readonly run: RunRepo.StoredRun
   readonly cost: LedgerRepo.Cost | undefined
 }
 
@@ -28,7 +28,7 @@ const kindOf = ({ simulate, tuning }: RunRepo.Options): string =>
   `${tuning === true ? " (tuning)" : ""}${simulate === true ? " (simulated)" : ""}`
 
 /** Runs, a line each; what they cost is what is booked, also of one whose process was killed. */
-export const list = (entries: ReadonlyArray<Entry>): string => {
+export const list = (entries: ReadonlyArray<ListedRun>): string => {
   const rows = entries.map(({ cost: booked, run }) => {
     const summary = Report.summaryOf(run)
     const isKnown = summary !== undefined || booked !== undefined
@@ -48,7 +48,7 @@ export const list = (entries: ReadonlyArray<Entry>): string => {
 }
 
 /** What can be done with a run now. */
-const next = (run: RunRepo.Run, summary: RunEvent.RunFinished | undefined): ReadonlyArray<string> =>
+const next = (run: RunRepo.StoredRun, summary: RunEvent.RunFinished | undefined): ReadonlyArray<string> =>
   run.options.tuning === true
     ? []
     : [
@@ -81,7 +81,7 @@ const booked = (
 }
 
 /** One run: where it stands, and its report. */
-export const describe = (run: RunRepo.Run, cost: LedgerRepo.Cost | undefined): string => {
+export const describe = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefined): string => {
   const summary = Report.summaryOf(run)
   return [
     `run ${run.name}: ${run.flow}${kindOf(run.options)}${run.options.file === undefined ? "" : ` (${run.options.file})`}`,
@@ -98,7 +98,7 @@ export const describe = (run: RunRepo.Run, cost: LedgerRepo.Cost | undefined): s
 }
 
 /** A run as JSON for programs. */
-export const toJson = (run: RunRepo.Run, cost: LedgerRepo.Cost | undefined) => ({
+export const toJson = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefined) => ({
   run: run.name,
   flow: run.flow,
   status: run.status,

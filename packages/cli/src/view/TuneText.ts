@@ -7,7 +7,7 @@ import * as Chart from "./Chart.ts"
 import * as Table from "./Table.ts"
 
 export interface Charted {
-  readonly step: Tune.Step
+  readonly step: Tune.TunedStep
   readonly chart: Chart.Chart
 }
 
@@ -24,7 +24,7 @@ const standards = {
 } as const
 
 /** A routing's models, and how they are chosen. */
-export const nameOf = ({ by, models }: Pick<Calibration.Candidate, "by" | "models">): string =>
+export const nameOf = ({ by, models }: Pick<Calibration.PolicyCandidate, "by" | "models">): string =>
   `${models.join(" > ")}, ${by === "row" ? "chosen by the row" : "judged by the answer"}`
 
 /** The points that no other of the same line beats: each costs less than those with more quality. */
@@ -39,15 +39,18 @@ const frontier = (points: ReadonlyArray<Calibration.Point>): ReadonlyArray<Calib
 }
 
 /** The candidate of a policy, or the one that keeps most for its cost. */
-const shownOf = ({ calibration: { candidates, policy } }: Tune.Step): ReadonlyArray<Calibration.Candidate> =>
+const shownOf = ({ calibration: { candidates, policy } }: Tune.TunedStep): ReadonlyArray<Calibration.PolicyCandidate> =>
   policy === undefined ? candidates : candidates.toSorted((a, b) => Number(isOf(b, policy)) - Number(isOf(a, policy)))
 
-const isOf = ({ by, models }: Calibration.Candidate, policy: NonNullable<Calibration.Calibration["policy"]>): boolean =>
+const isOf = (
+  { by, models }: Calibration.PolicyCandidate,
+  policy: NonNullable<Calibration.Calibration["policy"]>
+): boolean =>
   by === policy.by
   && models.length === policy.rungs.length + 1
   && policy.rungs.every(({ model }, at) => model === models[at])
 
-export const chartOf = (step: Tune.Step): Chart.Chart => {
+export const chartOf = (step: Tune.TunedStep): Chart.Chart => {
   const { certificate, singles } = step.calibration
   const point = ({ cost, quality }: { readonly cost: Money.Money; readonly quality: number }) => ({
     x: usdPer1000(cost),
@@ -88,7 +91,7 @@ export const header = ["routing", "quality", "strong calls", "cost of 1,000 rows
 export const rowsOf = ({
   baselines,
   calibration: { certificate, policy, singles }
-}: Tune.Step): ReadonlyArray<ReadonlyArray<string>> => [
+}: Tune.TunedStep): ReadonlyArray<ReadonlyArray<string>> => [
   ...singles.map(({ cost, model, quality }, at) => [
     `${model} alone`,
     share(quality),
@@ -114,7 +117,7 @@ export const rowsOf = ({
 ]
 
 /** What is certified of a step, or why nothing is. */
-export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tune.Step): string => {
+export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tune.TunedStep): string => {
   const strong = singles.at(-1)?.model ?? "the strong model"
   return certificate === undefined
     ? `not certified: ${refused}. Every row goes to ${strong}`
@@ -124,7 +127,7 @@ export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tu
 }
 
 /** What was found for a step. */
-export const render = (step: Tune.Step, chart: Chart.Chart): string =>
+export const render = (step: Tune.TunedStep, chart: Chart.Chart): string =>
   [
     `${step.name}: ${count(step.rows)} rows; quality is ${standards[step.standard]}`,
     "",
@@ -141,7 +144,7 @@ const standings = {
 } as const
 
 /** How routings fare on other rows. */
-export const renderCheck = ({ rows, steps, summary }: Tune.Check): string =>
+export const renderCheck = ({ rows, steps, summary }: Tune.TuneCheck): string =>
   [
     ...(steps.length === 0 ? ["no step has a certified routing: there is nothing to check"] : []),
     ...steps.map((step) =>
@@ -158,7 +161,7 @@ export const renderCheck = ({ rows, steps, summary }: Tune.Check): string =>
 
 const usd = Money.toUsd
 
-export const checkToJson = ({ rows, steps, summary }: Tune.Check) => ({
+export const checkToJson = ({ rows, steps, summary }: Tune.TuneCheck) => ({
   rows,
   spent: usd(summary.cost),
   steps: steps.map((step) => ({ ...step, cost: usd(step.cost), strongCost: usd(step.strongCost) }))
@@ -171,7 +174,7 @@ export const frontierToJson = ({
   name,
   rows,
   standard
-}: Tune.Step) => ({
+}: Tune.TunedStep) => ({
   step: name,
   rows,
   standard,

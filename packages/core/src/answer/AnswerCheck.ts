@@ -10,7 +10,7 @@ export type Issues = true | undefined | string | ReadonlyArray<string>
 
 export type AnswerCheck = (answer: string) => Issues
 
-export const AnswerCheck = Context.Reference<AnswerCheck | undefined>("@pipe/core/internal/AnswerCheck", {
+export const AnswerCheck = Context.Reference<AnswerCheck | undefined>("@pipe/core/AnswerCheck", {
   defaultValue: () => undefined
 })
 

@@ -29,7 +29,10 @@ export const rootKinds = (schema: JsonSchema.JsonSchema): ReadonlySet<string> | 
   return kinds === undefined ? undefined : new Set([...kinds, "object"])
 }
 
-const kindsOf = (node: SchemaNode.Node, definitions: SchemaNode.Node): ReadonlyArray<string> | undefined => {
+const kindsOf = (
+  node: SchemaNode.SchemaNode,
+  definitions: SchemaNode.SchemaNode
+): ReadonlyArray<string> | undefined => {
   const schema = SchemaNode.direct(node)
   const target = SchemaNode.resolve(schema, definitions)
   if (target !== undefined) return kindsOf(target, definitions)
@@ -61,7 +64,7 @@ export const isPlain = (schema: JsonSchema.JsonSchema): boolean => {
 
 const plains = new WeakMap<object, boolean>()
 
-const isPlainNode = (node: SchemaNode.Node): boolean => {
+const isPlainNode = (node: SchemaNode.SchemaNode): boolean => {
   const schema = SchemaNode.direct(node)
   if (schema["type"] === "object") {
     const required = SchemaNode.requiredOf(schema)
@@ -93,9 +96,9 @@ export const mend = (schema: JsonSchema.JsonSchema, value: unknown): unknown => 
 
 /** Results by node and value: a schema may contain itself in many ways. */
 class Memo {
-  private readonly known = new WeakMap<SchemaNode.Node, WeakMap<object, unknown>>()
+  private readonly known = new WeakMap<SchemaNode.SchemaNode, WeakMap<object, unknown>>()
 
-  get(node: SchemaNode.Node, value: object, make: () => unknown): unknown {
+  get(node: SchemaNode.SchemaNode, value: object, make: () => unknown): unknown {
     let byValue = this.known.get(node)
     if (byValue === undefined) this.known.set(node, (byValue = new WeakMap()))
     if (byValue.has(value)) return byValue.get(value)
@@ -110,12 +113,12 @@ class Reader {
   private readonly fits: SchemaNode.Fits
   private readonly memo = new Memo()
 
-  constructor(definitions: SchemaNode.Node) {
+  constructor(definitions: SchemaNode.SchemaNode) {
     this.fits = new SchemaNode.Fits(definitions)
   }
 
   /** What is no object stands in one when it comes, and so does a record: it comes as a list. */
-  root(schema: SchemaNode.Node, value: unknown): unknown {
+  root(schema: SchemaNode.SchemaNode, value: unknown): unknown {
     const root = SchemaNode.resolve(SchemaNode.direct(schema), this.fits.definitions) ?? SchemaNode.direct(schema)
     const isWrapped = SchemaNode.isNode(value) && Object.keys(value).length === 1 && SchemaNode.ROOT in value
     if (!isWrapped) return this.node(schema, value)
@@ -126,13 +129,13 @@ class Reader {
       : this.node(schema, inner)
   }
 
-  node(node: SchemaNode.Node, value: unknown): unknown {
+  node(node: SchemaNode.SchemaNode, value: unknown): unknown {
     return typeof value !== "object" || value === null
       ? value
       : this.memo.get(node, value, () => this.within(node, value))
   }
 
-  private within(node: SchemaNode.Node, value: object): unknown {
+  private within(node: SchemaNode.SchemaNode, value: object): unknown {
     const schema = SchemaNode.direct(node)
     const target = SchemaNode.resolve(schema, this.fits.definitions)
     if (target !== undefined) return this.node(target, value)
@@ -145,7 +148,7 @@ class Reader {
   }
 
   /** The member that has the value as it is; or in its strict form; or with properties beside it. */
-  private union(members: ReadonlyArray<SchemaNode.Node>, value: object): unknown {
+  private union(members: ReadonlyArray<SchemaNode.SchemaNode>, value: object): unknown {
     if (members.some((member) => this.fits.is(member, value, true))) return value
     for (const isClosed of [true, false]) {
       for (const member of members) {
@@ -156,7 +159,7 @@ class Reader {
     return value
   }
 
-  private object(schema: SchemaNode.Node, value: object): unknown {
+  private object(schema: SchemaNode.SchemaNode, value: object): unknown {
     if (!SchemaNode.isNode(value)) return value
     const required = SchemaNode.requiredOf(schema)
     const properties = SchemaNode.fields(schema["properties"])
@@ -173,14 +176,14 @@ class Reader {
       : Object.fromEntries(read)
   }
 
-  private record(schema: SchemaNode.Node, value: object): unknown {
+  private record(schema: SchemaNode.SchemaNode, value: object): unknown {
     const entries = Array.isArray(value) ? entriesIn(value) : Object.entries(value)
     if (entries === undefined) return value
     const inner = SchemaNode.valueOf(schema)
     return Object.fromEntries(entries.map(([key, field]) => [key, this.node(inner, field)]))
   }
 
-  private list(schema: SchemaNode.Node, value: object): unknown {
+  private list(schema: SchemaNode.SchemaNode, value: object): unknown {
     const tuple = SchemaNode.tupleOf(schema)
     const items = Array.isArray(value) ? (value as ReadonlyArray<unknown>) : this.itemsOf(schema, tuple, value)
     if (items === undefined) return value
@@ -193,11 +196,11 @@ class Reader {
 
   /** The items of a tuple that came as an object; `undefined`: it is another one. */
   private itemsOf(
-    schema: SchemaNode.Node,
+    schema: SchemaNode.SchemaNode,
     { first }: ReturnType<typeof SchemaNode.tupleOf>,
     value: object
   ): ReadonlyArray<unknown> | undefined {
-    const record = value as SchemaNode.Node
+    const record = value as SchemaNode.SchemaNode
     if (first.length === 0 || !first.every((_, index) => String(index) in record)) return undefined
     const items = first.map((_, index) => record[index])
     const least = Number(schema["minItems"] ?? 0)
@@ -221,17 +224,17 @@ class Mender {
   private readonly fits: SchemaNode.Fits
   private readonly memo = new Memo()
 
-  constructor(definitions: SchemaNode.Node) {
+  constructor(definitions: SchemaNode.SchemaNode) {
     this.fits = new SchemaNode.Fits(definitions)
   }
 
-  node(node: SchemaNode.Node, value: unknown): unknown {
+  node(node: SchemaNode.SchemaNode, value: unknown): unknown {
     return typeof value === "object" && value !== null
       ? this.memo.get(node, value, () => this.within(node, value))
       : this.within(node, value)
   }
 
-  private within(node: SchemaNode.Node, value: unknown): unknown {
+  private within(node: SchemaNode.SchemaNode, value: unknown): unknown {
     const schema = SchemaNode.direct(node)
     const target = SchemaNode.resolve(schema, this.fits.definitions)
     if (target !== undefined) return this.node(target, value)

@@ -9,7 +9,7 @@
 import * as Nesting from "../encoding/Nesting.ts"
 import * as SafeText from "../encoding/SafeText.ts"
 
-export type Found =
+export type FoundJson =
   | { readonly _tag: "Found"; readonly value: unknown; readonly isWhole: boolean }
   | { readonly _tag: "Missing"; readonly problem: string }
 
@@ -17,7 +17,7 @@ export type Found =
  * Finds the value. `isExpected`: whether it is of the kind of the answer, an object or a list for instance; it tells the answer
  * from a `[1]` in a sentence.
  */
-export const find = (text: string, isExpected: (value: unknown) => boolean = () => true): Found => {
+export const find = (text: string, isExpected: (value: unknown) => boolean = () => true): FoundJson => {
   const whole = parse(text)
   if (whole !== undefined) {
     const inner = typeof whole.value === "string" && !isExpected(whole.value) ? parse(whole.value) : undefined

@@ -11,7 +11,7 @@ import * as AnswerSchema from "./AnswerSchema.ts"
 import * as AnswerValue from "./AnswerValue.ts"
 import * as JsonText from "./JsonText.ts"
 
-export type Reading =
+export type ObjectReading =
   | {
       readonly _tag: "Fits"
       /** `None` where decoding needs services or time: it is left to who has them. */
@@ -24,10 +24,10 @@ export type Reading =
 /** Characters of what is wrong with an answer. */
 const MOST_PROBLEM = 2_000
 
-const readers = new WeakMap<Schema.Constraint, (text: string) => Reading>()
+const readers = new WeakMap<Schema.Constraint, (text: string) => ObjectReading>()
 
 /** A reader of answers; each schema is prepared once. */
-export const reader = (schema: Schema.Constraint): ((text: string) => Reading) => {
+export const reader = (schema: Schema.Constraint): ((text: string) => ObjectReading) => {
   let made = readers.get(schema)
   if (made === undefined) readers.set(schema, (made = make(AnswerSchema.of(schema))))
   return made
@@ -38,7 +38,7 @@ const make = ({ codec, jsonSchema }: AnswerSchema.AnswerSchema) => {
   const decode = Schema.decodeUnknownExit(codec, { errors: "all" })
   const isExpected = expectation(jsonSchema)
   const takesText = AnswerValue.takesText(jsonSchema)
-  return (text: string): Reading => {
+  return (text: string): ObjectReading => {
     const found = JsonText.find(text, isExpected)
     if (found._tag === "Missing" && !takesText) {
       return { _tag: "Wrong", problem: found.problem }
@@ -57,7 +57,7 @@ const make = ({ codec, jsonSchema }: AnswerSchema.AnswerSchema) => {
   }
 }
 
-const fitting = (exit: Exit.Exit<unknown, Schema.SchemaError>, value: unknown, isText: boolean): Reading => ({
+const fitting = (exit: Exit.Exit<unknown, Schema.SchemaError>, value: unknown, isText: boolean): ObjectReading => ({
   _tag: "Fits",
   value: Exit.isSuccess(exit) ? { decoded: exit.value } : undefined,
   json: isText ? undefined : JSON.stringify(value)

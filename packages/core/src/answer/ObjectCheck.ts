@@ -37,9 +37,9 @@ export const of = (schema: Schema.Top): ObjectCheck => {
   const known = checks.get(schema)
   if (known !== undefined) return known
   const read = ObjectAnswer.reader(schema)
-  const readings = new WeakMap<ModelResponse.ModelResponse, ObjectAnswer.Reading>()
+  const readings = new WeakMap<ModelResponse.ModelResponse, ObjectAnswer.ObjectReading>()
   const values = new WeakMap<ModelResponse.ModelResponse, { readonly value: unknown }>()
-  const readingOf = (response: ModelResponse.CompletionResponse): ObjectAnswer.Reading => {
+  const readingOf = (response: ModelResponse.CompletionResponse): ObjectAnswer.ObjectReading => {
     let reading = readings.get(response)
     if (reading === undefined) readings.set(response, (reading = read(ModelResponse.text(response))))
     return reading

@@ -4,23 +4,23 @@
  * @internal
  */
 
-export type Node = { readonly [keyword: string]: unknown }
+export type SchemaNode = { readonly [keyword: string]: unknown }
 
-export const isNode = (value: unknown): value is Node =>
+export const isNode = (value: unknown): value is SchemaNode =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-export const nodes = (value: unknown): ReadonlyArray<Node> => (Array.isArray(value) ? value.filter(isNode) : [])
+export const nodes = (value: unknown): ReadonlyArray<SchemaNode> => (Array.isArray(value) ? value.filter(isNode) : [])
 
-export const fields = (value: unknown): Node => (isNode(value) ? value : {})
+export const fields = (value: unknown): SchemaNode => (isNode(value) ? value : {})
 
 export const same = (left: unknown, right: unknown): boolean => JSON.stringify(left) === JSON.stringify(right)
 
 /** The property under which a root that is no object stands. */
 export const ROOT = "value"
 
-export const isObject = (schema: Node): boolean => schema["type"] === "object"
+export const isObject = (schema: SchemaNode): boolean => schema["type"] === "object"
 
-export const closedObject = (properties: Node, rest: Node = {}): Node => ({
+export const closedObject = (properties: SchemaNode, rest: SchemaNode = {}): SchemaNode => ({
   type: "object",
   properties,
   required: Object.keys(properties),
@@ -28,10 +28,10 @@ export const closedObject = (properties: Node, rest: Node = {}): Node => ({
   ...rest
 })
 
-export const NULL: Node = { type: "null" }
+export const NULL: SchemaNode = { type: "null" }
 
 /** Words that people or models read, and that hold nothing. */
-export const words = (schema: Node): Node => {
+export const words = (schema: SchemaNode): SchemaNode => {
   const { description, title } = schema
   return {
     ...(title === undefined ? undefined : { title }),
@@ -42,12 +42,12 @@ export const words = (schema: Node): Node => {
 const shaping = ["type", "$ref", "anyOf", "oneOf", "enum", "const", "properties"]
 
 /** A reference with words or constraints beside it comes as an `allOf`: it is taken with them in its words. */
-export const direct = (schema: Node): Node => {
+export const direct = (schema: SchemaNode): SchemaNode => {
   if (schema["allOf"] === undefined || shaping.some((keyword) => keyword in schema)) return schema
   const members = nodes(schema["allOf"])
   const [shape, ...others] = members.filter((member) => shaping.some((keyword) => keyword in member))
   if (shape === undefined || others.length > 0) return schema
-  let out: Node = { ...shape, ...words(schema) }
+  let out: SchemaNode = { ...shape, ...words(schema) }
   for (const member of members) {
     if (member === shape) continue
     for (const [keyword, value] of Object.entries(member)) {
@@ -69,7 +69,7 @@ export const described = (description: unknown, keyword: string, value: unknown)
   }`
 
 /** Whether names of properties are open. */
-export const isRecord = (schema: Node): boolean =>
+export const isRecord = (schema: SchemaNode): boolean =>
   schema["type"] === "object"
   && [schema, ...nodes(schema["allOf"])].some(
     ({ additionalProperties, patternProperties, properties, propertyNames }) =>
@@ -81,10 +81,10 @@ export const isRecord = (schema: Node): boolean =>
 
 /** The schemas of a record's names and values, named properties beside them. */
 export const entriesOf = (
-  schema: Node
-): { readonly keys: ReadonlyArray<Node>; readonly values: ReadonlyArray<Node> } => {
-  const keys: Array<Node> = []
-  const values: Array<Node> = []
+  schema: SchemaNode
+): { readonly keys: ReadonlyArray<SchemaNode>; readonly values: ReadonlyArray<SchemaNode> } => {
+  const keys: Array<SchemaNode> = []
+  const values: Array<SchemaNode> = []
   for (const part of [schema, ...nodes(schema["allOf"])]) {
     const named = Object.entries(fields(part["properties"]))
     if (named.length > 0) keys.push({ type: "string", enum: named.map(([name]) => name) })
@@ -101,15 +101,18 @@ export const entriesOf = (
   return { keys, values: values.length === 0 ? [{}] : values }
 }
 
-export const anyOf = (members: ReadonlyArray<Node>): Node => (members.length === 1 ? members[0]! : { anyOf: members })
+export const anyOf = (members: ReadonlyArray<SchemaNode>): SchemaNode =>
+  members.length === 1 ? members[0]! : { anyOf: members }
 
-export const requiredOf = (schema: Node): ReadonlySet<unknown> =>
+export const requiredOf = (schema: SchemaNode): ReadonlySet<unknown> =>
   new Set(Array.isArray(schema["required"]) ? schema["required"] : [])
 
 export const isNever = (schema: unknown): boolean => isNode(schema) && same(schema, { not: {} })
 
 /** The types of a tuple's first items, and of those after them. */
-export const tupleOf = (schema: Node): { readonly first: ReadonlyArray<Node>; readonly rest: Node | undefined } => ({
+export const tupleOf = (
+  schema: SchemaNode
+): { readonly first: ReadonlyArray<SchemaNode>; readonly rest: SchemaNode | undefined } => ({
   first: nodes(schema["prefixItems"]),
   rest: isNode(schema["items"]) ? schema["items"] : undefined
 })
@@ -119,14 +122,14 @@ export const isUniform = ({ first, rest }: ReturnType<typeof tupleOf>): boolean 
   first.every((item) => same(item, rest ?? first[0]))
 
 /** The definition that a node refers to. */
-export const nameOf = ({ $ref }: Node): string | undefined =>
+export const nameOf = ({ $ref }: SchemaNode): string | undefined =>
   typeof $ref === "string"
     ? decodeURIComponent($ref.slice($ref.lastIndexOf("/") + 1))
         .replaceAll("~1", "/")
         .replaceAll("~0", "~")
     : undefined
 
-export const resolve = (schema: Node, definitions: Node): Node | undefined => {
+export const resolve = (schema: SchemaNode, definitions: SchemaNode): SchemaNode | undefined => {
   const name = nameOf(schema)
   return name === undefined ? undefined : fields(definitions[name])
 }
@@ -136,18 +139,18 @@ export const resolve = (schema: Node, definitions: Node): Node | undefined => {
  * a value is remembered: unions that contain themselves would be walked over again at each level.
  */
 export class Fits {
-  readonly definitions: Node
+  readonly definitions: SchemaNode
   private readonly known = {
-    closed: new WeakMap<Node, WeakMap<object, boolean>>(),
-    open: new WeakMap<Node, WeakMap<object, boolean>>()
+    closed: new WeakMap<SchemaNode, WeakMap<object, boolean>>(),
+    open: new WeakMap<SchemaNode, WeakMap<object, boolean>>()
   }
 
-  constructor(definitions: Node) {
+  constructor(definitions: SchemaNode) {
     this.definitions = definitions
   }
 
   /** `isClosed`: a property that the schema has not is none of its value, as in what providers are sent. */
-  is(node: Node, value: unknown, isClosed: boolean): boolean {
+  is(node: SchemaNode, value: unknown, isClosed: boolean): boolean {
     if (typeof value !== "object" || value === null) return this.check(node, value, isClosed)
     const known = this.known[isClosed ? "closed" : "open"]
     let byValue = known.get(node)
@@ -161,7 +164,7 @@ export class Fits {
     return result
   }
 
-  private check(node: Node, value: unknown, isClosed: boolean): boolean {
+  private check(node: SchemaNode, value: unknown, isClosed: boolean): boolean {
     const schema = direct(node)
     const target = resolve(schema, this.definitions)
     if (target !== undefined) return target !== schema && this.is(target, value, isClosed)
@@ -184,7 +187,7 @@ export class Fits {
     }
   }
 
-  private isObject(schema: Node, value: Node, isClosed: boolean): boolean {
+  private isObject(schema: SchemaNode, value: SchemaNode, isClosed: boolean): boolean {
     if (isRecord(schema)) {
       const inner = valueOf(schema)
       return Object.values(value).every((field) => this.is(inner, field, isClosed))
@@ -200,7 +203,7 @@ export class Fits {
     )
   }
 
-  private isList(schema: Node, value: ReadonlyArray<unknown>, isClosed: boolean): boolean {
+  private isList(schema: SchemaNode, value: ReadonlyArray<unknown>, isClosed: boolean): boolean {
     if (value.length < Number(schema["minItems"] ?? 0)) return false
     const { first, rest } = tupleOf(schema)
     return value.every((item, index) => {
@@ -210,10 +213,10 @@ export class Fits {
   }
 }
 
-const values = new WeakMap<Node, Node>()
+const values = new WeakMap<SchemaNode, SchemaNode>()
 
 /** The schema of a record's values; one node for each record. */
-export const valueOf = (schema: Node): Node => {
+export const valueOf = (schema: SchemaNode): SchemaNode => {
   let made = values.get(schema)
   if (made === undefined) values.set(schema, (made = anyOf(entriesOf(schema).values)))
   return made

@@ -72,7 +72,7 @@ export const of = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
 
 /** The schema with an object at its root, as APIs want one that they take for a guide alone. */
 export const withObjectRoot = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
-  const { $defs, ...root } = schema as SchemaNode.Node
+  const { $defs, ...root } = schema as SchemaNode.SchemaNode
   return SchemaNode.isObject(schema)
     ? schema
     : { ...SchemaNode.closedObject({ [SchemaNode.ROOT]: root }), ...($defs === undefined ? undefined : { $defs }) }
@@ -82,7 +82,7 @@ const stricts = new WeakMap<Rules, WeakMap<object, Strict>>()
 
 const make = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
   const problems: Array<Problem> = []
-  const { $defs, ...root } = schema as SchemaNode.Node
+  const { $defs, ...root } = schema as SchemaNode.SchemaNode
   const definitions = SchemaNode.fields($defs)
   const names = wireNames(Object.keys(definitions))
   const context: Making = { rules, problems, names, definitions }
@@ -108,7 +108,7 @@ interface Making {
   readonly problems: Array<Problem>
   /** Of definitions, by their own. */
   readonly names: ReadonlyMap<string, string>
-  readonly definitions: SchemaNode.Node
+  readonly definitions: SchemaNode.SchemaNode
 }
 
 /** Names that need no escape: a definition is often named after a class. */
@@ -124,7 +124,7 @@ const wireNames = (names: ReadonlyArray<string>): ReadonlyMap<string, string> =>
 }
 
 /** Whether a definition is met again under itself. */
-const reaches = (schema: unknown, name: string, definitions: SchemaNode.Node, seen: Set<string>): boolean => {
+const reaches = (schema: unknown, name: string, definitions: SchemaNode.SchemaNode, seen: Set<string>): boolean => {
   if (typeof schema !== "object" || schema === null) return false
   const target = SchemaNode.isNode(schema) ? SchemaNode.nameOf(schema) : undefined
   if (target === name) return true
@@ -135,24 +135,28 @@ const reaches = (schema: unknown, name: string, definitions: SchemaNode.Node, se
   return Object.values(schema).some((part) => reaches(part, name, definitions, seen))
 }
 
-const nullable = (schema: SchemaNode.Node, property: SchemaNode.Node, { definitions }: Making): SchemaNode.Node =>
+const nullable = (
+  schema: SchemaNode.SchemaNode,
+  property: SchemaNode.SchemaNode,
+  { definitions }: Making
+): SchemaNode.SchemaNode =>
   new SchemaNode.Fits(definitions).is(property, null, true)
     ? schema
     : { anyOf: [...alternatives(schema), SchemaNode.NULL] }
 
-const alternatives = (schema: SchemaNode.Node): ReadonlyArray<SchemaNode.Node> =>
+const alternatives = (schema: SchemaNode.SchemaNode): ReadonlyArray<SchemaNode.SchemaNode> =>
   Object.keys(schema).length === 1 && schema["anyOf"] !== undefined ? SchemaNode.nodes(schema["anyOf"]) : [schema]
 
 /** The bounds of every integer of JavaScript say nothing to a model. */
-const withoutSafeBounds = (schema: SchemaNode.Node): SchemaNode.Node => {
+const withoutSafeBounds = (schema: SchemaNode.SchemaNode): SchemaNode.SchemaNode => {
   const { maximum, minimum, ...rest } = schema
   return minimum === Number.MIN_SAFE_INTEGER && maximum === Number.MAX_SAFE_INTEGER ? rest : schema
 }
 
-const strict = (node: SchemaNode.Node, path: string, making: Making): SchemaNode.Node => {
+const strict = (node: SchemaNode.SchemaNode, path: string, making: Making): SchemaNode.SchemaNode => {
   const schema = withoutSafeBounds(SchemaNode.direct(node))
   const { $ref, const: constant, enum: choices, oneOf, type } = schema
-  const report = (what: string): SchemaNode.Node => {
+  const report = (what: string): SchemaNode.SchemaNode => {
     making.problems.push({ path, what })
     return schema
   }
@@ -191,13 +195,16 @@ const strict = (node: SchemaNode.Node, path: string, making: Making): SchemaNode
 }
 
 /** Whether a list and what comes as one are members of one union: an empty one could be either. */
-const lookAlike = (members: ReadonlyArray<SchemaNode.Node>, forms: ReadonlyArray<SchemaNode.Node>): boolean => {
+const lookAlike = (
+  members: ReadonlyArray<SchemaNode.SchemaNode>,
+  forms: ReadonlyArray<SchemaNode.SchemaNode>
+): boolean => {
   const lists = members.filter((_, index) => forms[index]!["type"] === "array")
   return lists.some(SchemaNode.isRecord) && lists.length > 1
 }
 
 /** A choice with its type; values of different types are a union. */
-const choiceOf = (choices: ReadonlyArray<unknown>, schema: SchemaNode.Node): SchemaNode.Node => {
+const choiceOf = (choices: ReadonlyArray<unknown>, schema: SchemaNode.SchemaNode): SchemaNode.SchemaNode => {
   const types = [...new Set(choices.map(SchemaNode.typeOf))]
   const members = types.map((type) =>
     type === "null" ? SchemaNode.NULL : { type, enum: choices.filter((choice) => SchemaNode.typeOf(choice) === type) }
@@ -206,7 +213,7 @@ const choiceOf = (choices: ReadonlyArray<unknown>, schema: SchemaNode.Node): Sch
 }
 
 /** The constraints that the provider takes, and words for the others. */
-const constrained = (schema: SchemaNode.Node, { rules }: Making): SchemaNode.Node => {
+const constrained = (schema: SchemaNode.SchemaNode, { rules }: Making): SchemaNode.SchemaNode => {
   const out: { [keyword: string]: unknown } = {}
   let description = schema["description"]
   for (const [keyword, value] of Object.entries(schema)) {
@@ -237,16 +244,16 @@ const wordsFor: { readonly [keyword: string]: string } = {
 }
 
 /** Choices of one type as one: a provider counts the members of a union. */
-const oneChoice = (members: ReadonlyArray<SchemaNode.Node>): ReadonlyArray<SchemaNode.Node> => {
+const oneChoice = (members: ReadonlyArray<SchemaNode.SchemaNode>): ReadonlyArray<SchemaNode.SchemaNode> => {
   const [first] = members
-  const isChoice = ({ enum: choices, title: _, type, ...rest }: SchemaNode.Node) =>
+  const isChoice = ({ enum: choices, title: _, type, ...rest }: SchemaNode.SchemaNode) =>
     Array.isArray(choices) && type === first?.["type"] && Object.keys(rest).length === 0
   return first === undefined || !members.every(isChoice)
     ? members
     : [{ type: first["type"], enum: members.flatMap(({ enum: choices }) => choices) }]
 }
 
-const without = (schema: SchemaNode.Node, keyword: string): SchemaNode.Node => {
+const without = (schema: SchemaNode.SchemaNode, keyword: string): SchemaNode.SchemaNode => {
   const { [keyword]: _, ...rest } = schema
   return rest
 }
@@ -264,7 +271,7 @@ const bounds: { readonly [keyword: string]: (left: number, right: number) => num
 }
 
 /** The constraints of `allOf` beside the others; what stands there twice goes into the description. */
-const withAll = (schema: SchemaNode.Node): SchemaNode.Node => {
+const withAll = (schema: SchemaNode.SchemaNode): SchemaNode.SchemaNode => {
   const out: { [keyword: string]: unknown } = { ...schema }
   for (const member of SchemaNode.nodes(schema["allOf"])) {
     for (const [keyword, value] of Object.entries(member)) {
@@ -280,7 +287,7 @@ const withAll = (schema: SchemaNode.Node): SchemaNode.Node => {
   return out
 }
 
-const recordOf = (schema: SchemaNode.Node, path: string, making: Making): SchemaNode.Node => {
+const recordOf = (schema: SchemaNode.SchemaNode, path: string, making: Making): SchemaNode.SchemaNode => {
   const { keys, values } = SchemaNode.entriesOf(schema)
   const { maxProperties, minProperties } = withAll(schema)
   // A name that any text may have says more than the names that are among them.
@@ -300,7 +307,7 @@ const recordOf = (schema: SchemaNode.Node, path: string, making: Making): Schema
   )
 }
 
-const objectOf = (schema: SchemaNode.Node, path: string, making: Making): SchemaNode.Node => {
+const objectOf = (schema: SchemaNode.SchemaNode, path: string, making: Making): SchemaNode.SchemaNode => {
   const required = SchemaNode.requiredOf(schema)
   const isAbsent = making.rules.optional === "absent"
   // By entries: a property may be named `__proto__`.
@@ -317,7 +324,7 @@ const objectOf = (schema: SchemaNode.Node, path: string, making: Making): Schema
   }
 }
 
-const listOf = (schema: SchemaNode.Node, path: string, making: Making): SchemaNode.Node => {
+const listOf = (schema: SchemaNode.SchemaNode, path: string, making: Making): SchemaNode.SchemaNode => {
   const merged = withAll(schema)
   const tuple = SchemaNode.tupleOf(schema)
   if (tuple.first.length > 0 && !isHeld(schema, tuple, making.rules)) return tupleObject(schema, tuple, path, making)
@@ -335,7 +342,7 @@ const listOf = (schema: SchemaNode.Node, path: string, making: Making): SchemaNo
 
 /** Whether a tuple is held as a list: its items are of one type, and so many. */
 const isHeld = (
-  schema: SchemaNode.Node,
+  schema: SchemaNode.SchemaNode,
   tuple: ReturnType<typeof SchemaNode.tupleOf>,
   { keywords, takes }: Rules
 ): boolean => {
@@ -348,16 +355,16 @@ const isHeld = (
   )
 }
 
-const isEmpty = (schema: SchemaNode.Node): boolean => schema["maxItems"] === 0 || schema["items"] === false
+const isEmpty = (schema: SchemaNode.SchemaNode): boolean => schema["maxItems"] === 0 || schema["items"] === false
 
 const tupleObject = (
-  schema: SchemaNode.Node,
+  schema: SchemaNode.SchemaNode,
   { first, rest }: ReturnType<typeof SchemaNode.tupleOf>,
   path: string,
   making: Making
-): SchemaNode.Node => {
+): SchemaNode.SchemaNode => {
   const least = Number(schema["minItems"] ?? 0)
-  const properties: { [name: string]: SchemaNode.Node } = {}
+  const properties: { [name: string]: SchemaNode.SchemaNode } = {}
   for (const [index, item] of first.entries()) {
     const made = strict(item, `${path}[${index}]`, making)
     properties[index] = index < least ? made : nullable(made, item, making)

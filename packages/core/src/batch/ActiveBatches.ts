@@ -19,7 +19,7 @@ import type * as BatchCapacity from "./BatchCapacity.ts"
 import * as BatchCreation from "./BatchCreation.ts"
 
 /** Requests of a batch that this process has taken in. */
-export interface Taken {
+export interface CollectedCounts {
   back: number
   failed: number
 }
@@ -27,14 +27,14 @@ export interface Taken {
 export interface ActiveBatches {
   /** Follows a batch to its end; `before` comes before anything is done for it. */
   readonly start: (
-    batch: BatchRepo.Batch,
+    batch: BatchRepo.StoredBatch,
     ends?: BatchResults.Ends,
     before?: Effect.Effect<void, AiError.AiError>
   ) => Effect.Effect<void>
   /** Follows a batch of an earlier process of this run, for which a budget holds an amount until it is over. */
-  readonly takeUp: (batch: BatchRepo.Batch, release: () => void) => Effect.Effect<void>
+  readonly takeUp: (batch: BatchRepo.StoredBatch, release: () => void) => Effect.Effect<void>
   /** Follows a batch of another run: while that run is at work, its own process sends it. */
-  readonly follow: (batch: BatchRepo.Batch) => Effect.Effect<void>
+  readonly follow: (batch: BatchRepo.StoredBatch) => Effect.Effect<void>
   readonly has: (batch: number) => boolean
   readonly open: () => ReadonlyArray<BatchJob.BatchJob>
   /** Fails with the first failure of a batch that has ended. */
@@ -49,14 +49,14 @@ export interface ActiveBatches {
   readonly hasWaiters: () => boolean
   /** Is done when a request is not waited for any more. */
   readonly waiter: (key: string) => Deferred.Deferred<void, AiError.AiError>
-  readonly taken: ReadonlyMap<number, Taken>
+  readonly taken: ReadonlyMap<number, CollectedCounts>
 }
 
 interface Options extends Pick<
-  BatchJobState.Environment,
+  BatchJobState.BatchJobEnvironment,
   "provider" | "store" | "pricing" | "fs" | "polling" | "attempts"
 > {
-  readonly run: Suspension.Run | undefined
+  readonly run: Suspension.SuspendedRun | undefined
   readonly scope: Scope.Scope
   readonly room: BatchCapacity.BatchCapacity
 }
@@ -70,7 +70,7 @@ export const make = (options: Options): ActiveBatches => {
   const waiters = makeWaiters()
   /** What lets go of the holds for batches that earlier processes have sent. */
   const releases = new Map<number, () => void>()
-  const taken = new Map<number, Taken>()
+  const taken = new Map<number, CollectedCounts>()
   const open = () => Array.from(jobs.values(), ({ job }) => job)
   const own = () => open().filter((job) => job.batch().run === run?.id)
 
@@ -169,11 +169,11 @@ const makeWaiters = () => {
 const environmentOf = (
   { attempts, fs, polling, pricing, provider, room, run, store }: Options,
   told: {
-    readonly taken: Map<number, Taken>
+    readonly taken: Map<number, CollectedCounts>
     readonly onTaken: (lines: ReadonlyArray<{ readonly key: string }>) => void
     readonly release: (batch: number) => void
   }
-): BatchJobState.Environment => ({
+): BatchJobState.BatchJobEnvironment => ({
   provider,
   store,
   pricing,
@@ -199,9 +199,9 @@ const environmentOf = (
 })
 
 /** Ends when the run of a batch is not at work any more, or has sent it. */
-const leftAlone = Effect.fnUntraced(function* (batch: BatchRepo.Batch, { store }: Options) {
+const leftAlone = Effect.fnUntraced(function* (batch: BatchRepo.StoredBatch, { store }: Options) {
   const { runName } = batch
-  for (let now: BatchRepo.Batch | undefined = batch; now !== undefined && BatchRepo.isUnsent(now);) {
+  for (let now: BatchRepo.StoredBatch | undefined = batch; now !== undefined && BatchRepo.isUnsent(now);) {
     const owner =
       runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
     if (owner?.status !== "running") return

@@ -115,7 +115,7 @@ export const make = Effect.fnUntraced(function* (
   }
   const store = yield* Store.Store
   const pricing = yield* Pricing.Pricing
-  const run = yield* Suspension.Run
+  const run = yield* Suspension.SuspendedRun
   const deadline =
     options.deadline === undefined
       ? undefined

@@ -28,7 +28,7 @@ export interface BatchBuilder {
    */
   readonly add: (
     request: ModelRequest.ModelRequest,
-    entry: BatchFileWriter.Entry
+    entry: BatchFileWriter.BatchRequest
   ) => Effect.Effect<"gathered" | "known" | "single", AiError.AiError>
   /** Closes all files that have requests. */
   readonly flush: Effect.Effect<void, AiError.AiError>
@@ -45,7 +45,7 @@ export interface Options {
   /** Where the files are. */
   readonly folder: string
   /** When a file is full. */
-  readonly limits: (model: string) => BatchSplit.Limits
+  readonly limits: (model: string) => BatchSplit.SplitLimits
   /** Takes a file that is closed on; its requests are gathered until then. */
   readonly seal: (spool: BatchFileWriter.BatchSpool) => Effect.Effect<void, AiError.AiError>
 }
@@ -69,7 +69,7 @@ export const make = (options: Options): BatchBuilder => {
     )
   }
 
-  const place = Effect.fnUntraced(function* (request: ModelRequest.ModelRequest, entry: BatchFileWriter.Entry) {
+  const place = Effect.fnUntraced(function* (request: ModelRequest.ModelRequest, entry: BatchFileWriter.BatchRequest) {
     const model = request.model ?? ""
     const group = `${request._tag}\n${model}`
     const limits = options.limits(model)

@@ -15,12 +15,12 @@ export interface BatchCapacity {
   /** Tokens of a model that may wait: given, or learned from a refusal; `undefined`: nobody has said. */
   readonly quotaOf: (model: string) => number | undefined
   /** Whether the account may have a batch waiting beside those that wait; alone it is tried. */
-  readonly has: (batch: BatchRepo.Batch) => boolean
+  readonly has: (batch: BatchRepo.StoredBatch) => boolean
   /** Waits until it has room. */
-  readonly admit: (batch: BatchRepo.Batch) => Effect.Effect<void>
+  readonly admit: (batch: BatchRepo.StoredBatch) => Effect.Effect<void>
   /** Learns from a refusal, and waits until another batch is back, or for a while; `false`: it is not worth waiting. */
-  readonly refused: (batch: BatchRepo.Batch, limit: number | undefined) => Effect.Effect<boolean>
-  readonly wasRefused: (batch: BatchRepo.Batch) => boolean
+  readonly refused: (batch: BatchRepo.StoredBatch, limit: number | undefined) => Effect.Effect<boolean>
+  readonly wasRefused: (batch: BatchRepo.StoredBatch) => boolean
   /** A batch is back: those that wait look again. */
   readonly free: () => void
 }
@@ -40,7 +40,7 @@ export const make = (options: {
   const atProvider = (model: string) =>
     options.open().filter((job) => job.batch().model === model && job.batch().state === "sent")
 
-  const has = (batch: BatchRepo.Batch): boolean => {
+  const has = (batch: BatchRepo.StoredBatch): boolean => {
     const quota = quotaOf(batch.model)
     const waiting = atProvider(batch.model)
     return (
@@ -50,10 +50,10 @@ export const make = (options: {
     )
   }
 
-  const admit = (batch: BatchRepo.Batch): Effect.Effect<void> =>
+  const admit = (batch: BatchRepo.StoredBatch): Effect.Effect<void> =>
     Effect.suspend(() => (has(batch) ? Effect.void : Effect.andThen(Deferred.await(room), admit(batch))))
 
-  const refused = Effect.fnUntraced(function* (batch: BatchRepo.Batch, limit: number | undefined) {
+  const refused = Effect.fnUntraced(function* (batch: BatchRepo.StoredBatch, limit: number | undefined) {
     const others = atProvider(batch.model)
     const count = (refusals.get(batch.id) ?? 0) + 1
     refusals.set(batch.id, count)

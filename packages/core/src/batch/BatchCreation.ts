@@ -27,7 +27,7 @@ const SETTLE = "3 seconds"
 const SIBLINGS = 60 * 60_000
 
 /** Stands for a batch whose file is gone. */
-const gone: BatchProvider.Status = { id: "", state: "rejected", answered: 0, failed: 0, files: [] }
+const gone: BatchProvider.BatchStatus = { id: "", state: "rejected", answered: 0, failed: 0, files: [] }
 
 const toJob = (job: JobState): BatchProvider.Job => ({
   name: job.batch.name,
@@ -60,7 +60,7 @@ export const drop = (job: JobState) =>
   })
 
 /** What was created while an earlier process, or an earlier call, ended without a word. */
-const find = (job: JobState): Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> =>
+const find = (job: JobState): Effect.Effect<BatchProvider.BatchStatus | undefined, AiError.AiError> =>
   Effect.gen(function* () {
     for (;;) {
       const others = yield* job.stored(job.repo.remotes(job.batch.provider, job.batch.createdAt - SIBLINGS))
@@ -76,7 +76,7 @@ const findTwice = (job: JobState) =>
     found !== undefined ? Effect.succeed(found) : Effect.andThen(Effect.sleep(SETTLE), find(job))
   )
 
-const create = (job: JobState): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
+const create = (job: JobState): Effect.Effect<BatchProvider.BatchStatus, AiError.AiError> =>
   Effect.gen(function* () {
     if (job.batch.state === "creating" && job.inherited) {
       yield* Effect.sleep(SETTLE)
@@ -132,7 +132,7 @@ export const send = (job: JobState): Effect.Effect<void, AiError.AiError> =>
   })
 
 /** The provider did none of it: what is wrong is told to its rows, and the others are sent again. */
-export const reject = (job: JobState, made: BatchProvider.Status): Effect.Effect<void, AiError.AiError> =>
+export const reject = (job: JobState, made: BatchProvider.BatchStatus): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
     const { kind, limit, lines, message } = made.rejection!
     if (kind === "quota" && (yield* job.env.refused(job.batch, limit))) {

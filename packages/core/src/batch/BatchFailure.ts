@@ -28,7 +28,7 @@ export const unwritable = (file: string, cause: { readonly message: string }): A
   make(`${file}: the requests of a batch cannot be written: ${cause.message}`)
 
 /** The provider does not know a batch that was sent to it. */
-export const gone = (batch: BatchRepo.Batch, account: BatchProvider.Account): AiError.AiError =>
+export const gone = (batch: BatchRepo.StoredBatch, account: BatchProvider.Account): AiError.AiError =>
   make(
     `batch ${batch.remote} (${batch.name}, ${batch.requests} requests) was not found at ${batch.provider} with ${account.label}${
       batch.account === account.id
@@ -38,23 +38,23 @@ export const gone = (batch: BatchRepo.Batch, account: BatchProvider.Account): Ai
   )
 
 /** Another process is at work on a batch. */
-export const busy = (batch: BatchRepo.Batch): AiError.AiError =>
+export const busy = (batch: BatchRepo.StoredBatch): AiError.AiError =>
   make(`batch ${batch.name} is in the hands of run ${batch.runName ?? ""}, which is at work: stop that run first`)
 
 /** The provider counts answers that its results do not have. */
-export const incomplete = (batch: BatchRepo.Batch, owed: number): AiError.AiError =>
+export const incomplete = (batch: BatchRepo.StoredBatch, owed: number): AiError.AiError =>
   make(
     `batch ${batch.name} (${batch.remote}): ${batch.provider} counts ${owed} ${owed === 1 ? "answer" : "answers"} that its results do not have. They are paid, so nothing is sent again: look again later with pipe batches collect ${batch.name}, or pipe resume ${batch.runName ?? ""}. To have them sent and paid again: pipe batches forget ${batch.name}`
   )
 
 /** A batch that somebody has cancelled while it was waited for. */
-export const cancelled = (batch: BatchRepo.Batch): AiError.AiError =>
+export const cancelled = (batch: BatchRepo.StoredBatch): AiError.AiError =>
   invalid(
     `batch ${batch.name} (${batch.remote}) was cancelled, and had no answer for this row: pipe retry --failed sends it again`
   )
 
 /** Answers of a batch that cannot be read. */
-export const unreadable = (batch: BatchRepo.Batch, lines: ReadonlyArray<number>): AiError.AiError =>
+export const unreadable = (batch: BatchRepo.StoredBatch, lines: ReadonlyArray<number>): AiError.AiError =>
   invalid(
     `the answer in batch ${batch.name} (${batch.remote}) cannot be read: line ${lines.slice(0, 10).join(", ")}${lines.length > 10 ? ", …" : ""} of its results. It is paid; pipe retry sends the request again`
   )

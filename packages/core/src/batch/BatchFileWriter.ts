@@ -16,7 +16,7 @@ import type * as BatchLine from "./BatchLine.ts"
 import * as BatchSplit from "./BatchSplit.ts"
 
 /** A request that is to be in a batch. */
-export interface Entry extends BatchLine.New, Pick<BatchLine.BatchLine, "most"> {
+export interface BatchRequest extends BatchLine.New, Pick<BatchLine.BatchLine, "most"> {
   /** Counted. */
   readonly tokens: number
   /** What it will probably cost. */
@@ -32,11 +32,11 @@ export interface BatchSpool {
   readonly file: string
   readonly fill: () => BatchSplit.Fill
   readonly expected: () => Money.Money
-  readonly entries: ReadonlyArray<Entry>
+  readonly entries: ReadonlyArray<BatchRequest>
   /** The id of the next request. */
   readonly nextId: () => string
   readonly append: (
-    entry: Entry,
+    entry: BatchRequest,
     line: Uint8Array,
     fill: BatchSplit.Fill
   ) => Effect.Effect<void, PlatformError.PlatformError>
@@ -75,7 +75,7 @@ export const make = Effect.fnUntraced(function* (
   const { file, frame, name } = options
   const scope = yield* Scope.make()
   const handle = yield* Scope.provide(fs.open(file, { flag: "w" }), scope)
-  const entries: Array<Entry> = []
+  const entries: Array<BatchRequest> = []
   let fill = BatchSplit.empty(frame)
   let expected = Money.zero
   const separator = encoder.encode(frame.separator)

@@ -15,9 +15,9 @@ import type * as BatchResults from "./BatchResults.ts"
 import * as BatchCreation from "./BatchCreation.ts"
 
 export interface BatchJob {
-  readonly batch: () => BatchRepo.Batch
+  readonly batch: () => BatchRepo.StoredBatch
   /** What the provider said last. */
-  readonly status: () => BatchProvider.Status | undefined
+  readonly status: () => BatchProvider.BatchStatus | undefined
   readonly isSent: () => boolean
   /** Ends when its results are in the store, or there will be none. */
   readonly done: Effect.Effect<void, AiError.AiError>
@@ -26,8 +26,8 @@ export interface BatchJob {
 
 /** A batch that is to be brought to its end; nothing is done before `done` is run. */
 export const make = (
-  batch: BatchRepo.Batch,
-  env: BatchJobState.Environment,
+  batch: BatchRepo.StoredBatch,
+  env: BatchJobState.BatchJobEnvironment,
   /** What is told of the end of each request; `undefined`: an earlier process made the batch. */
   own: BatchResults.Ends | undefined
 ): BatchJob => {

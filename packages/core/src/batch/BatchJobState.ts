@@ -24,7 +24,7 @@ export interface Polling {
   readonly most?: Duration.Input
 }
 
-export interface Environment extends BatchResults.Environment {
+export interface BatchJobEnvironment extends BatchResults.ResultsEnvironment {
   readonly provider: BatchProvider.BatchProvider
   readonly store: Store.Service
   readonly fs: FileSystem.FileSystem
@@ -36,23 +36,23 @@ export interface Environment extends BatchResults.Environment {
   /** The lines of few batches are in memory at a time. */
   readonly collecting: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** Waits until the account may have so many more tokens waiting. */
-  readonly admit: (batch: BatchRepo.Batch) => Effect.Effect<void>
+  readonly admit: (batch: BatchRepo.StoredBatch) => Effect.Effect<void>
   /** The account refused a batch for its waiting tokens, of which it may have `limit`: whether it is worth waiting for room. */
-  readonly refused: (batch: BatchRepo.Batch, limit: number | undefined) => Effect.Effect<boolean>
+  readonly refused: (batch: BatchRepo.StoredBatch, limit: number | undefined) => Effect.Effect<boolean>
 }
 
 /** A batch on its way. */
 export interface JobState {
-  readonly env: Environment
+  readonly env: BatchJobEnvironment
   readonly repo: BatchRepo.BatchRepo
   /** Tries a call again while the network or the provider is in trouble. */
   readonly patiently: <A>(effect: Effect.Effect<A, AiError.AiError>) => Effect.Effect<A, AiError.AiError>
   readonly stored: <A>(effect: Effect.Effect<A, SqlError.SqlError>) => Effect.Effect<A, AiError.AiError>
   /** What is told of the end of each request; empty once it was told, and where an earlier process made the batch. */
   readonly ends: BatchResults.Ends
-  batch: BatchRepo.Batch
+  batch: BatchRepo.StoredBatch
   /** What the provider said last. */
-  status: BatchProvider.Status | undefined
+  status: BatchProvider.BatchStatus | undefined
   /** Whether an earlier process may have gone further than it could note. */
   inherited: boolean
   /** How often it was tried to be created. */
@@ -65,7 +65,11 @@ export interface JobState {
 }
 
 /** `own`: what is told of the end of each request; `undefined`: an earlier process made the batch. */
-export const make = (batch: BatchRepo.Batch, env: Environment, own: BatchResults.Ends | undefined): JobState => ({
+export const make = (
+  batch: BatchRepo.StoredBatch,
+  env: BatchJobEnvironment,
+  own: BatchResults.Ends | undefined
+): JobState => ({
   env,
   repo: env.store.batches,
   patiently: patience(env.attempts),

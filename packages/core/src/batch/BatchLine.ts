@@ -7,7 +7,7 @@ import type * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
 
 /** `again`: it was not answered, and may be asked once more. */
-export type State = "waiting" | "answered" | "failed" | "again"
+export type LineState = "waiting" | "answered" | "failed" | "again"
 
 export interface BatchLine {
   readonly batch: number
@@ -17,7 +17,7 @@ export interface BatchLine {
   readonly row: number
   /** How often it was in a batch, this one included. */
   readonly tries: number
-  readonly state: State
+  readonly state: LineState
   /** Its output limit is that of a budget, and not the caller's. */
   readonly limited: boolean
   /** What the request costs at most: an answer without a count is booked with it. */
@@ -32,14 +32,14 @@ export type New = Pick<BatchLine, "key" | "step" | "row" | "tries">
 export type Sent = New & Pick<BatchLine, "limited" | "most">
 
 /** A line from its row. */
-export const fromRow = (row: Database.Row): BatchLine => ({
+export const fromRow = (row: Database.DatabaseRow): BatchLine => ({
   batch: Number(row["batch"]),
   number: Number(row["number"]),
   key: String(row["key"]),
   step: String(row["step"]),
   row: Number(row["row_index"]),
   tries: Number(row["tries"]),
-  state: row["state"] as State,
+  state: row["state"] as LineState,
   limited: Number(row["limited"]) === 1,
   most: {
     input: Number(row["most_input"]),

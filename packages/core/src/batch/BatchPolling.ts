@@ -19,7 +19,7 @@ const FRESH = 60_000
 /** How often results are read again that have less than the provider counts: about two minutes at the usual pace. */
 const LOOKS = 10
 
-const poll = (job: JobState): Effect.Effect<BatchProvider.Status | undefined, AiError.AiError> =>
+const poll = (job: JobState): Effect.Effect<BatchProvider.BatchStatus | undefined, AiError.AiError> =>
   Effect.gen(function* () {
     let pause = Duration.fromInputUnsafe(job.env.polling.first ?? "1 second")
     const most = Duration.fromInputUnsafe(job.env.polling.most ?? "1 minute")
@@ -41,7 +41,7 @@ const poll = (job: JobState): Effect.Effect<BatchProvider.Status | undefined, Ai
   })
 
 /** Reads the results until all that the job.env.provider counts is there; what it counts and does not give stops it. */
-const reconcile = Effect.fnUntraced(function* (job: JobState, first: BatchProvider.Status) {
+const reconcile = Effect.fnUntraced(function* (job: JobState, first: BatchProvider.BatchStatus) {
   let pause = Duration.fromInputUnsafe(job.env.polling.first ?? "1 second")
   let ended = first
   for (let look = 1; ; look++) {

@@ -11,7 +11,7 @@ import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 
 /** The most that one batch may hold. */
-export interface Limits {
+export interface BatchLimits {
   readonly requests: number
   /** Of the whole file, in UTF-8. */
   readonly bytes: number
@@ -20,7 +20,7 @@ export interface Limits {
 }
 
 /** A request as a line of a batch. */
-export interface Line {
+export interface BatchRequestLine {
   /** The API that answers it; a batch holds lines of one. */
   readonly endpoint: string
   /** One line, without its end. */
@@ -53,7 +53,7 @@ export interface Job {
 }
 
 /** How a batch stands. */
-export interface Status {
+export interface BatchStatus {
   /** The provider's id. */
   readonly id: string
   /**
@@ -85,7 +85,7 @@ export interface Status {
 }
 
 /** What became of one request. */
-export type Outcome =
+export type BatchOutcome =
   | { readonly _tag: "Answered"; readonly response: ModelResponse.ModelResponse }
   | { readonly _tag: "Failed"; readonly error: AiError.AiError }
   /** Nothing was done, and nothing is billed: it expired or was cancelled. */
@@ -94,8 +94,8 @@ export type Outcome =
   | { readonly _tag: "Unreadable"; readonly error: AiError.AiError }
 
 /** A line of the results. */
-export type Result =
-  | { readonly customId: string; readonly outcome: Outcome }
+export type BatchResult =
+  | { readonly customId: string; readonly outcome: BatchOutcome }
   /** One that belongs to no request: no JSON, without an id. */
   | { readonly customId: undefined; readonly line: number }
 
@@ -111,30 +111,30 @@ export interface BatchProvider {
   /** As price tables name it. */
   readonly name: string
   readonly account: Account
-  readonly limits: Limits
+  readonly limits: BatchLimits
   readonly frame: Frame
   /** A request as a line; `undefined`: the batch API does not take its kind. */
   readonly encode: (
     customId: string,
     request: ModelRequest.ModelRequest
-  ) => Effect.Effect<Line | undefined, AiError.AiError>
+  ) => Effect.Effect<BatchRequestLine | undefined, AiError.AiError>
   /** Sends the file, where that is a step of its own: the provider's id of it. */
   readonly upload?: (job: Job) => Effect.Effect<string, AiError.AiError>
   /** Removes a file that was sent, when all that its batch gave is in the store. */
   readonly removeUpload?: (id: string) => Effect.Effect<void, AiError.AiError>
   /** The file that an earlier process has sent. */
   readonly findUpload?: (job: Job) => Effect.Effect<string | undefined, AiError.AiError>
-  readonly create: (job: Job) => Effect.Effect<Status, AiError.AiError>
+  readonly create: (job: Job) => Effect.Effect<BatchStatus, AiError.AiError>
   /**
    * The batch that an earlier process has created for this job: `undefined` when there is none, `"undecided"` while that
    * cannot be said yet.
    */
-  readonly find: (job: Job) => Effect.Effect<Status | "undecided" | undefined, AiError.AiError>
+  readonly find: (job: Job) => Effect.Effect<BatchStatus | "undecided" | undefined, AiError.AiError>
   /** `undefined`: there is no such batch, or it belongs to another account. */
-  readonly status: (id: string) => Effect.Effect<Status | undefined, AiError.AiError>
+  readonly status: (id: string) => Effect.Effect<BatchStatus | undefined, AiError.AiError>
   readonly cancel: (id: string) => Effect.Effect<void, AiError.AiError>
   /** All lines of all result files, in whatever order. */
-  readonly results: (status: Status, model: string) => Stream.Stream<Result, AiError.AiError>
+  readonly results: (status: BatchStatus, model: string) => Stream.Stream<BatchResult, AiError.AiError>
 }
 
 /** The batch APIs at the bottom of a stack. */

@@ -34,7 +34,7 @@ export interface Options {
   readonly fs: FileSystem.FileSystem
   readonly path: Path.Path
   /** The run whose rows wait; `undefined`: fibers do. */
-  readonly run: Suspension.Run | undefined
+  readonly run: Suspension.SuspendedRun | undefined
   /** Smaller limits than the provider's. */
   readonly limits: { readonly requests?: number | undefined; readonly bytes?: number | undefined }
   /** Tokens of one model that the account may have waiting at the provider, where that is known. */
@@ -46,10 +46,10 @@ export interface Options {
 }
 
 /** What is known of a request. */
-export type Known = { readonly state: "waiting" } | BatchLine.BatchLine
+export type QueuedRequest = { readonly state: "waiting" } | BatchLine.BatchLine
 
 export interface BatchQueue extends Suspension.Holder {
-  readonly find: (key: string) => Effect.Effect<Known | undefined, AiError.AiError>
+  readonly find: (key: string) => Effect.Effect<QueuedRequest | undefined, AiError.AiError>
   /** Gathers a request for the next batch. */
   readonly add: BatchBuilder.BatchBuilder["add"]
   /** Ends when a request is not waited for any more; for fibers that wait themselves. */
@@ -138,7 +138,7 @@ const folderOf = ({ fs, path, store }: Options) =>
       )
     : Effect.succeed(path.join(store.folder ?? ".pipe", "batches"))
 
-const limitsOf = ({ limits, provider }: Options, tokens: number | undefined): BatchSplit.Limits => ({
+const limitsOf = ({ limits, provider }: Options, tokens: number | undefined): BatchSplit.SplitLimits => ({
   ...provider.limits,
   requests: Math.min(provider.limits.requests, limits.requests ?? Number.POSITIVE_INFINITY),
   bytes: Math.min(provider.limits.bytes, limits.bytes ?? Number.POSITIVE_INFINITY),
@@ -247,13 +247,13 @@ const settling = ({ intake, jobs, options }: Parts, openedAt: number, onOver: ()
   })
 
 /** How the batches stand. */
-const standing = ({ intake, jobs }: Parts): Suspension.Standing => {
+const standing = ({ intake, jobs }: Parts): Suspension.SuspensionStatus => {
   const batches = jobs
     .open()
     .map((job) => ({ batch: job.batch(), status: job.status() }))
     .filter(({ batch }) => BatchRepo.isUnsent(batch) || batch.state === "sent")
   const sent = batches.filter(({ batch }) => batch.state === "sent")
-  const sums = new Map<number, Readonly<ActiveBatches.Taken>>(jobs.taken)
+  const sums = new Map<number, Readonly<ActiveBatches.CollectedCounts>>(jobs.taken)
   for (const { batch, status } of sent) {
     const own = jobs.taken.get(batch.id)
     sums.set(batch.id, {

@@ -25,9 +25,9 @@ import * as BatchLine from "./BatchLine.ts"
  * - `rejected`: the provider did none of it
  * - `gone`: the provider does not know it
  */
-export type State = "ready" | "creating" | "sent" | "collected" | "rejected" | "gone"
+export type BatchState = "ready" | "creating" | "sent" | "collected" | "rejected" | "gone"
 
-export interface Batch {
+export interface StoredBatch {
   readonly id: number
   /** Our own name; the ids of its requests begin with it. */
   readonly name: string
@@ -38,7 +38,7 @@ export interface Batch {
   readonly account: string
   readonly endpoint: string
   readonly model: string
-  readonly state: State
+  readonly state: BatchState
   readonly file: string
   readonly uploaded: string | undefined
   /** The provider's id. */
@@ -62,25 +62,25 @@ export interface Batch {
 }
 
 /** Whether a batch is still to be sent. */
-export const isUnsent = ({ state }: Pick<Batch, "state">): boolean => state === "ready" || state === "creating"
+export const isUnsent = ({ state }: Pick<StoredBatch, "state">): boolean => state === "ready" || state === "creating"
 
 /** What became of a line. */
-export interface Taken {
+export interface LineResult {
   readonly number: number
-  readonly state: Exclude<BatchLine.State, "waiting">
+  readonly state: Exclude<BatchLine.LineState, "waiting">
   readonly value: string | undefined
   readonly attempt: LedgerEntry.AttemptEntry | undefined
 }
 
 type Changes = Partial<
-  Pick<Batch, "state" | "uploaded" | "remote" | "answered" | "failed" | "sentAt" | "endedAt" | "message">
+  Pick<StoredBatch, "state" | "uploaded" | "remote" | "answered" | "failed" | "sentAt" | "endedAt" | "message">
 >
 
 export interface BatchRepo {
   /** Writes the intent with all its lines; nothing has been sent. */
   readonly create: (
     batch: Pick<
-      Batch,
+      StoredBatch,
       | "name"
       | "run"
       | "provider"
@@ -96,14 +96,14 @@ export interface BatchRepo {
       | "createdAt"
     >,
     lines: ReadonlyArray<BatchLine.Sent>
-  ) => Effect.Effect<Batch, SqlError.SqlError>
+  ) => Effect.Effect<StoredBatch, SqlError.SqlError>
   /**
    * Takes the sending of a batch over from a process that is gone: the batch as it is now, and whether this process alone
    * may send it.
    */
   readonly claim: (
     id: number
-  ) => Effect.Effect<{ readonly batch: Batch | undefined; readonly isMine: boolean }, SqlError.SqlError>
+  ) => Effect.Effect<{ readonly batch: StoredBatch | undefined; readonly isMine: boolean }, SqlError.SqlError>
   /** Ends when it is on disk. */
   readonly update: (id: number, changes: Changes) => Effect.Effect<void, SqlError.SqlError>
   /** The line of a key that was answered, or the newest. */
@@ -111,8 +111,8 @@ export interface BatchRepo {
   readonly lines: (batch: number) => Effect.Effect<ReadonlyArray<BatchLine.BatchLine>, SqlError.SqlError>
   /** Takes results in: the numbers of those that were still waited for. */
   readonly take: (
-    batch: Batch,
-    taken: ReadonlyArray<Taken>,
+    batch: StoredBatch,
+    taken: ReadonlyArray<LineResult>,
     token: string
   ) => Effect.Effect<ReadonlySet<number>, SqlError.SqlError>
   /** Replaces the answer of a line by a failure. */
@@ -127,13 +127,13 @@ export interface BatchRepo {
     line: BatchLine.New & { readonly value: string }
   ) => Effect.Effect<void, SqlError.SqlError>
   /** Those of a run that are not back. */
-  readonly open: (run: number | undefined) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
-  readonly get: (id: number) => Effect.Effect<Batch | undefined, SqlError.SqlError>
+  readonly open: (run: number | undefined) => Effect.Effect<ReadonlyArray<StoredBatch>, SqlError.SqlError>
+  readonly get: (id: number) => Effect.Effect<StoredBatch | undefined, SqlError.SqlError>
   /** The provider's ids of batches that are known. */
   readonly remotes: (provider: string, since: number) => Effect.Effect<ReadonlySet<string>, SqlError.SqlError>
   /** By our name or the provider's, or the beginning of either. */
-  readonly named: (name: string) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
-  readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Batch>, SqlError.SqlError>
+  readonly named: (name: string) => Effect.Effect<ReadonlyArray<StoredBatch>, SqlError.SqlError>
+  readonly list: (limit: number) => Effect.Effect<ReadonlyArray<StoredBatch>, SqlError.SqlError>
   /** Requests of a run that are at a provider, or whose answers no row has had yet: to ask them anew is to pay twice. */
   readonly pending: (run: number) => Effect.Effect<number, SqlError.SqlError>
   /** The provider does not know a batch: its requests are asked again. */
@@ -161,15 +161,15 @@ const columns = {
   message: "message"
 } as const
 
-const states: ReadonlySet<unknown> = new Set<State>(["ready", "creating", "sent", "collected", "rejected", "gone"])
+const states: ReadonlySet<unknown> = new Set<BatchState>(["ready", "creating", "sent", "collected", "rejected", "gone"])
 
 /** A damaged state is inferred from the remote id, so that nothing is sent again for it. */
-const stateOf = (row: Database.Row): State => {
-  if (states.has(row["state"])) return row["state"] as State
+const stateOf = (row: Database.DatabaseRow): BatchState => {
+  if (states.has(row["state"])) return row["state"] as BatchState
   return row["remote"] === null ? "creating" : "sent"
 }
 
-const toBatch = (row: Database.Row): Batch => ({
+const toBatch = (row: Database.DatabaseRow): StoredBatch => ({
   id: Number(row["id"]),
   name: String(row["name"]),
   run: Database.toNumber(row["run"]),

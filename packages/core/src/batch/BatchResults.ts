@@ -25,19 +25,19 @@ import type * as BatchProvider from "./BatchProvider.ts"
 import type * as BatchLine from "./BatchLine.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
 
-export interface Environment {
+export interface ResultsEnvironment {
   readonly provider: BatchProvider.BatchProvider
   readonly store: Store.Service
   readonly pricing: Pricing.Service
   /** Counts an entry that stands in the store now; `isCharged`: its budget is told of its end. */
-  readonly count: (batch: BatchRepo.Batch, entry: LedgerEntry.AttemptEntry, isCharged: boolean) => void
+  readonly count: (batch: BatchRepo.StoredBatch, entry: LedgerEntry.AttemptEntry, isCharged: boolean) => void
   /** Lines of a batch that are not waited for any more. */
-  readonly onTaken: (batch: BatchRepo.Batch, lines: ReadonlyArray<BatchLine.BatchLine>) => void
+  readonly onTaken: (batch: BatchRepo.StoredBatch, lines: ReadonlyArray<BatchLine.BatchLine>) => void
   /** No more will come of a batch. */
-  readonly onOver: (batch: BatchRepo.Batch) => void
+  readonly onOver: (batch: BatchRepo.StoredBatch) => void
 }
 
-export interface Sums {
+export interface ResultCounts {
   readonly answered: number
   readonly failed: number
   /** Lines that wait, though the provider counts their answers. */
@@ -47,7 +47,7 @@ export interface Sums {
 }
 
 /** What is told of the end of each request, by its number; dropped when it has been. */
-export type Ends = Array<((ended: Attempt.Ended) => void) | undefined>
+export type Ends = Array<((ended: Attempt.AttemptEnd) => void) | undefined>
 
 /** Results of one transaction. */
 const GROUP = 256
@@ -57,13 +57,13 @@ const GROUP = 256
  * asked again; those of which it counts an answer that is not here are owed, and go on waiting.
  */
 export const collect = Effect.fnUntraced(function* (
-  batch: BatchRepo.Batch,
-  status: BatchProvider.Status,
-  env: Environment,
+  batch: BatchRepo.StoredBatch,
+  status: BatchProvider.BatchStatus,
+  env: ResultsEnvironment,
   ends: Ends,
   /** How requests fail that the provider did not do; `undefined`: they are to be sent again. */
   unanswered: AiError.AiError | undefined
-): Effect.fn.Return<Sums, AiError.AiError> {
+): Effect.fn.Return<ResultCounts, AiError.AiError> {
   const { provider, store } = env
   const lines = yield* BatchFailure.stored(store, store.batches.lines(batch.id))
   const byNumber = new Map(lines.map((line) => [line.number, line]))
@@ -76,10 +76,10 @@ export const collect = Effect.fnUntraced(function* (
   /** Answers in the results, whether or not they can be used. */
   let given = 0
   /** The first of what has come of a request that has no answer yet: an answer may follow. */
-  const others = new Map<number, BatchProvider.Outcome>()
+  const others = new Map<number, BatchProvider.BatchOutcome>()
 
-  const take = Effect.fnUntraced(function* (results: ReadonlyArray<BatchProvider.Result>) {
-    const mine = new Map<number, BatchProvider.Outcome>()
+  const take = Effect.fnUntraced(function* (results: ReadonlyArray<BatchProvider.BatchResult>) {
+    const mine = new Map<number, BatchProvider.BatchOutcome>()
     for (const result of results) {
       if (result.customId === undefined) {
         unreadable.push(result.line)
@@ -103,7 +103,7 @@ export const collect = Effect.fnUntraced(function* (
     yield* settle(mine)
   })
 
-  const settle = Effect.fnUntraced(function* (mine: ReadonlyMap<number, BatchProvider.Outcome>) {
+  const settle = Effect.fnUntraced(function* (mine: ReadonlyMap<number, BatchProvider.BatchOutcome>) {
     const now = yield* Clock.currentTimeMillis
     const taken = Array.from(mine, ([number, outcome]) =>
       toTaken(batch, byNumber.get(number)!, outcome, env.pricing, now, unanswered)
@@ -145,9 +145,9 @@ export const collect = Effect.fnUntraced(function* (
 
 /** Lets go of lines of which nothing has come: they are to be sent again, or fail; how many do. */
 const releaseAll = Effect.fnUntraced(function* (
-  batch: BatchRepo.Batch,
+  batch: BatchRepo.StoredBatch,
   missing: ReadonlyArray<BatchLine.BatchLine>,
-  { store }: Environment,
+  { store }: ResultsEnvironment,
   failure: AiError.AiError | undefined
 ) {
   let failed = 0
@@ -161,7 +161,7 @@ const releaseAll = Effect.fnUntraced(function* (
 
 /** Leaves only requests that wait and have no answer, as seen; how many of the others were given an answer that cannot be read. */
 const leaveWaiting = (
-  unanswered: Map<number, BatchProvider.Outcome>,
+  unanswered: Map<number, BatchProvider.BatchOutcome>,
   seen: Set<number>,
   lines: ReadonlyMap<number, BatchLine.BatchLine>
 ): number => {
@@ -175,17 +175,17 @@ const leaveWaiting = (
 }
 
 /** How many answers the provider has, by its own word. */
-const countedOf = (batch: BatchRepo.Batch, status: BatchProvider.Status): number => {
+const countedOf = (batch: BatchRepo.StoredBatch, status: BatchProvider.BatchStatus): number => {
   // All is done, and there is nothing to read: its files are late, whatever it counts.
   const isLate = status.isWhole === true && (status.files.length === 0 || status.counted === undefined)
   return isLate ? batch.requests : (status.counted ?? 0)
 }
 
-const soundOf = (outcome: BatchProvider.Outcome): BatchProvider.Outcome =>
+const soundOf = (outcome: BatchProvider.BatchOutcome): BatchProvider.BatchOutcome =>
   outcome._tag === "Answered" ? { ...outcome, response: ModelResponse.sound(outcome.response) } : outcome
 
 /** What a budget is told of the end of a request. */
-const endOf = (outcome: BatchProvider.Outcome): Attempt.Ended => {
+const endOf = (outcome: BatchProvider.BatchOutcome): Attempt.AttemptEnd => {
   switch (outcome._tag) {
     case "Answered":
       return { response: outcome.response, billed: "yes" }
@@ -200,9 +200,9 @@ const endOf = (outcome: BatchProvider.Outcome): Attempt.Ended => {
 
 /** Fails the requests whose answers cannot be read: they are billed, and another would be paid again. */
 export const giveUp = Effect.fnUntraced(function* (
-  batch: BatchRepo.Batch,
+  batch: BatchRepo.StoredBatch,
   unreadable: ReadonlyArray<number>,
-  env: Environment,
+  env: ResultsEnvironment,
   ends: Ends
 ) {
   const { store } = env
@@ -224,7 +224,7 @@ export const giveUp = Effect.fnUntraced(function* (
 
 /** A few examples of the ids that do not belong to the results. */
 const warn = (
-  batch: BatchRepo.Batch,
+  batch: BatchRepo.StoredBatch,
   { repeated, unknown }: Record<"unknown" | "repeated", ReadonlyArray<string>>
 ): Effect.Effect<void> =>
   Effect.forEach(
@@ -239,19 +239,19 @@ const warn = (
   )
 
 /** A request that the provider did not do. */
-const toUndone = (number: number, error: AiError.AiError | undefined): BatchRepo.Taken =>
+const toUndone = (number: number, error: AiError.AiError | undefined): BatchRepo.LineResult =>
   error === undefined
     ? { number, state: "again", value: undefined, attempt: undefined }
     : { number, state: "failed", value: BatchFailure.encode(error), attempt: undefined }
 
 const toTaken = (
-  batch: BatchRepo.Batch,
+  batch: BatchRepo.StoredBatch,
   line: BatchLine.BatchLine,
-  outcome: BatchProvider.Outcome,
+  outcome: BatchProvider.BatchOutcome,
   pricing: Pricing.Service,
   now: number,
   unanswered?: AiError.AiError
-): BatchRepo.Taken => {
+): BatchRepo.LineResult => {
   const { number, row, step } = line
   if (outcome._tag === "Unanswered") return toUndone(number, unanswered)
   const at = batch.sentAt ?? batch.createdAt
@@ -315,7 +315,7 @@ const toTaken = (
 /** What an answer that cannot be read has cost: by its count, where it has one. */
 const countedOr = (
   error: AiError.AiError,
-  batch: BatchRepo.Batch,
+  batch: BatchRepo.StoredBatch,
   line: BatchLine.BatchLine,
   pricing: Pricing.Service,
   at: number
@@ -330,7 +330,7 @@ const countedOr = (
 
 /** What an answer without a count has cost at most: what its request could, or as long as it is where no limit was sent. */
 const atMost = (
-  batch: BatchRepo.Batch,
+  batch: BatchRepo.StoredBatch,
   { most }: BatchLine.BatchLine,
   pricing: Pricing.Service,
   at: number,
@@ -348,12 +348,12 @@ const atMost = (
 
 /** Lines that the provider found fault with fail; where it names none, all do. */
 export const refuse = Effect.fnUntraced(function* (
-  batch: BatchRepo.Batch,
+  batch: BatchRepo.StoredBatch,
   rejection: {
     readonly lines: ReadonlyArray<{ readonly line: number; readonly message: string }>
     readonly message: string
   },
-  env: Environment
+  env: ResultsEnvironment
 ) {
   const { store } = env
   const lines = yield* BatchFailure.stored(store, store.batches.lines(batch.id))

@@ -32,7 +32,7 @@ export const add = (fill: Fill, line: Omit<Fill, "requests">): Fill => ({
 })
 
 /** Limits of one batch, with those of the account. */
-export interface Limits extends BatchProvider.Limits {
+export interface SplitLimits extends BatchProvider.BatchLimits {
   /** Tokens that may wait at the provider. */
   readonly tokens?: number | undefined
 }
@@ -40,7 +40,7 @@ export interface Limits extends BatchProvider.Limits {
 const MARGIN = 0.98
 
 /** Whether what a batch would hold is within its limits. */
-export const fits = (fill: Fill, limits: Limits): boolean =>
+export const fits = (fill: Fill, limits: SplitLimits): boolean =>
   fill.requests <= limits.requests
   && fill.bytes <= limits.bytes * MARGIN
   && (limits.inputs === undefined || fill.inputs <= limits.inputs)

@@ -34,7 +34,7 @@ export interface Options {
   readonly queue: BatchQueue.BatchQueue
   readonly provider: BatchProvider.BatchProvider
   readonly pricing: Pricing.Service
-  readonly run: Suspension.Run | undefined
+  readonly run: Suspension.SuspendedRun | undefined
   readonly expected: ExpectedUsage.ExpectedUsage
   /** Only requests of these steps. Default: all. */
   readonly steps: ReadonlyArray<string> | undefined
@@ -72,7 +72,7 @@ export const make = (options: Options): ModelClient.Send => {
       const resolved = next.resolve(request)
       const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
       // A layer above that asks the same again, since the answer was not good enough, wants another.
-      const times = fiber.getRef(Suspension.Row)?.given.get(content) ?? 0
+      const times = fiber.getRef(Suspension.SuspendedRow)?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
       return ask(sender, { request, resolved, content, line: { key, step, row, tries: 1 } })
     })
@@ -98,7 +98,7 @@ const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<
   Effect.withFiber((fiber) => {
     const { queue } = sender
     if (queue.isOver()) return single(sender, asked)
-    const row = fiber.getRef(Suspension.Row)
+    const row = fiber.getRef(Suspension.SuspendedRow)
     if (row !== undefined) return Suspension.park(row)
     return Effect.andThen(
       queue.back(asked.line.key),
@@ -110,7 +110,7 @@ const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<
 const single = <R extends ModelRequest.ModelRequest>({ next, queue }: Sender, { line, request }: Asked<R>): Answer<R> =>
   Effect.withFiber((fiber) => {
     const online = Effect.provideService(next.send(request), Suspension.AtOnce, true)
-    return fiber.getRef(Suspension.Row) === undefined || queue.isOver()
+    return fiber.getRef(Suspension.SuspendedRow) === undefined || queue.isOver()
       ? online
       : Effect.tap(online, (response) => queue.keep({ ...line, value: JSON.stringify(response) }))
   })
@@ -135,7 +135,7 @@ const deliver = <R extends ModelRequest.ModelRequest>(
     const response = kept.value as ModelResponse.ResponseTo<R>
     const refused = ModelFailure.refusal(response) ?? missingVectors(request, response)
     if (refused !== undefined) return Effect.fail(refused)
-    const row = fiber.getRef(Suspension.Row)
+    const row = fiber.getRef(Suspension.SuspendedRow)
     if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
     // A row that is replayed has paid for its answer itself.
     const { row: number, step } = fiber.getRef(Caller.Caller)
@@ -172,7 +172,7 @@ const gather = <R extends ModelRequest.ModelRequest>(
     const admission = guard({ request: resolved, provider: provider.name, startedAt: at, serviceTier: "batch" })
     // What others hold comes back when their batch does: a row waits for it as for its own answer.
     const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
-    const row = fiber.getRef(Suspension.Row)
+    const row = fiber.getRef(Suspension.SuspendedRow)
     return Effect.flatMap(row === undefined ? admission : Effect.raceFirst(admission, held), (admitted) =>
       admitted === "held"
         ? Effect.succeed(admitted)

@@ -34,16 +34,16 @@ import type * as BatchRepo from "./BatchRepo.ts"
 export interface Batches {
   readonly providers: ReadonlyArray<BatchProvider.BatchProvider>
   /** Those that are not back. */
-  readonly list: Effect.Effect<ReadonlyArray<BatchRepo.Batch>, AiError.AiError>
+  readonly list: Effect.Effect<ReadonlyArray<BatchRepo.StoredBatch>, AiError.AiError>
   /** Takes in what is back: the batch as it is then, and what the provider says of it while it is not. */
-  readonly collect: (batch: BatchRepo.Batch) => Effect.Effect<Collected, AiError.AiError>
+  readonly collect: (batch: BatchRepo.StoredBatch) => Effect.Effect<Collected, AiError.AiError>
   /** What is answered by then can be collected. */
-  readonly cancel: (batch: BatchRepo.Batch) => Effect.Effect<void, AiError.AiError>
+  readonly cancel: (batch: BatchRepo.StoredBatch) => Effect.Effect<void, AiError.AiError>
 }
 
 export interface Collected {
-  readonly batch: BatchRepo.Batch
-  readonly status: BatchProvider.Status | undefined
+  readonly batch: BatchRepo.StoredBatch
+  readonly status: BatchProvider.BatchStatus | undefined
 }
 
 /**
@@ -52,7 +52,7 @@ export interface Collected {
  */
 export const forget = Effect.fnUntraced(function* (
   store: Store.Service,
-  batch: BatchRepo.Batch
+  batch: BatchRepo.StoredBatch
 ): Effect.fn.Return<void, AiError.AiError> {
   const { runName } = batch
   const run = runName === undefined ? undefined : yield* Effect.orElseSucceed(store.runs.find(runName), () => undefined)
@@ -98,7 +98,7 @@ export const open = Effect.fnUntraced(function* (
       reason: new AiError.InvalidRequestError({ description: `flow ${flow.name}: its provider has no batch API` })
     })
   }
-  const providerOf = (batch: BatchRepo.Batch): Effect.Effect<BatchProvider.BatchProvider, AiError.AiError> => {
+  const providerOf = (batch: BatchRepo.StoredBatch): Effect.Effect<BatchProvider.BatchProvider, AiError.AiError> => {
     const named = providers.filter(({ name }) => name === batch.provider)
     const provider = named.find(({ account }) => account.id === batch.account) ?? named[0]
     return provider === undefined
@@ -109,7 +109,7 @@ export const open = Effect.fnUntraced(function* (
         )
       : Effect.succeed(provider)
   }
-  const job = (batch: BatchRepo.Batch, provider: BatchProvider.BatchProvider) =>
+  const job = (batch: BatchRepo.StoredBatch, provider: BatchProvider.BatchProvider) =>
     BatchJob.make(
       batch,
       {
@@ -129,7 +129,7 @@ export const open = Effect.fnUntraced(function* (
       undefined
     )
   /** A batch whose process died while it was created: found where it is, and never created here. */
-  const adopt = Effect.fnUntraced(function* (batch: BatchRepo.Batch, provider: BatchProvider.BatchProvider) {
+  const adopt = Effect.fnUntraced(function* (batch: BatchRepo.StoredBatch, provider: BatchProvider.BatchProvider) {
     const others = yield* BatchFailure.stored(store, store.batches.remotes(batch.provider, 0))
     const found = yield* provider.find({ ...batch, at: batch.createdAt, others })
     if (found === undefined || found === "undecided") return { batch, status: undefined }

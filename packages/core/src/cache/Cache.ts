@@ -82,7 +82,7 @@ export const layer = (
               return Effect.void
             }
             const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-            const entry = (key: string): CacheStore.Entry => ({
+            const entry = (key: string): CacheStore.CacheEntry => ({
               key,
               value: JSON.stringify({ ...response, paid: payerOf(fiber.getRef(Caller.Caller)) }),
               model: response.model,
@@ -124,7 +124,7 @@ export const layer = (
             const resolved = next.resolve(request)
             return isSeveral(request)
               ? several(request, resolved)
-              : lookup(keyFor(resolved), request, resolved, fiber.getRef(Suspension.Row) !== undefined)
+              : lookup(keyFor(resolved), request, resolved, fiber.getRef(Suspension.SuspendedRow) !== undefined)
           })
         return send
       }),
@@ -247,6 +247,6 @@ const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
     )
   return {
     get: (key: string, now: number) => guard<string | undefined>(() => store.get(key, now), undefined),
-    set: (entry: CacheStore.Entry) => guard<void>(() => store.set(entry), undefined)
+    set: (entry: CacheStore.CacheEntry) => guard<void>(() => store.set(entry), undefined)
   }
 }

@@ -15,7 +15,7 @@ import type * as Writer from "../store/Writer.ts"
 import type * as CacheStore from "./CacheStore.ts"
 
 /** An entry as it stands in the table. */
-export interface CacheRow extends KeyedLog.Entry {
+export interface CacheRow extends KeyedLog.LogEntry {
   readonly value: string
   readonly model: string
   readonly created_at: number
@@ -67,7 +67,7 @@ export interface CacheRepo {
   readonly importOne: (entry: Exported) => Effect.Effect<boolean, SqlError.SqlError>
 }
 
-export const toRow = (entry: CacheStore.Entry): CacheRow => ({
+export const toRow = (entry: CacheStore.CacheEntry): CacheRow => ({
   key: entry.key,
   value: entry.value,
   model: entry.model,
@@ -144,7 +144,7 @@ export const make = (
   writer: Writer.Writer,
   log: KeyedLog.KeyedLog<CacheRow>,
   /** The results of steps: they are kept and taken away with the answers. */
-  kept: Pick<KeyedLog.KeyedLog<KeyedLog.Entry>, "settle" | "forget">
+  kept: Pick<KeyedLog.KeyedLog<KeyedLog.LogEntry>, "settle" | "forget">
 ): CacheRepo => {
   const remove = Retention.remove(database, log, kept)
 

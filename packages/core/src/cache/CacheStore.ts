@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Lru from "../store/Lru.ts"
 
-export interface Entry {
+export interface CacheEntry {
   /** A content hash. */
   readonly key: string
   readonly value: string
@@ -32,7 +32,7 @@ export class CacheStore extends Context.Service<
     /** The value of a key that has not expired at `now`. */
     readonly get: (key: string, now: number) => Effect.Effect<string | undefined, CacheStoreError>
     /** Keeps or replaces an entry. */
-    readonly set: (entry: Entry) => Effect.Effect<void, CacheStoreError>
+    readonly set: (entry: CacheEntry) => Effect.Effect<void, CacheStoreError>
   }
 >()("@pipe/core/CacheStore") {}
 
@@ -45,7 +45,7 @@ export class CacheStoreError extends Schema.TaggedError<CacheStoreError>()("Cach
 /** In memory, for one process: entries that were not used for longest leave when there are more than `capacity` (default 10,000). */
 export const layerMemory = (options?: { readonly capacity?: number }): Layer.Layer<CacheStore> =>
   Layer.sync(CacheStore, () => {
-    const entries = Lru.make<string, Entry>(options?.capacity ?? 10_000)
+    const entries = Lru.make<string, CacheEntry>(options?.capacity ?? 10_000)
     return CacheStore.of({
       get: (key, now) =>
         Effect.sync(() => {

@@ -11,7 +11,7 @@ import type { ModelResponse } from "../model/ModelResponse.ts"
 import type { Money } from "../price/Money.ts"
 
 /** A physical attempt that is about to be made. */
-export interface Call {
+export interface AttemptCall {
   readonly request: ModelRequest
   readonly provider: string
   readonly startedAt: number
@@ -26,7 +26,7 @@ export interface Call {
 }
 
 /** What came of an attempt. */
-export interface Ended {
+export interface AttemptEnd {
   /** The answer, also one that was then refused as unusable. */
   readonly response?: ModelResponse
   /** What went wrong; the provider may have counted it (`ModelFailure.usageOf`). */
@@ -39,14 +39,14 @@ export interface Ended {
 }
 
 /** One physical attempt at a provider, as it was booked. */
-export interface Attempt extends Ended {
-  readonly call: Call
+export interface Attempt extends AttemptEnd {
+  readonly call: AttemptCall
   readonly milliseconds: number
 }
 
 export interface Meter {
   /** Runs before a call is sent, which waits for it; `undefined`: nothing is to be done. */
-  readonly begin: (call: Call) => Effect.Effect<void> | undefined
+  readonly begin: (call: AttemptCall) => Effect.Effect<void> | undefined
   /** Receives each attempt when it has ended, in whatever way. */
   readonly end: (attempt: Attempt) => void
 }
@@ -60,7 +60,7 @@ export const Meter = Context.Reference<Meter>("@pipe/core/Attempt/Meter", {
 export interface Admission<R extends ModelRequest = ModelRequest> {
   readonly request: R
   /** Told how the attempt ended. */
-  readonly end: (ended: Ended) => void
+  readonly end: (ended: AttemptEnd) => void
   /** What is held for it until then, in picodollars and tokens. */
   readonly held: Held
   /** Whether its output limit is the guard's: an answer that it cuts is no result of the caller's. */
@@ -75,7 +75,7 @@ export interface Held {
 
 /** Lets attempts through at the provider's edge, makes them wait, or refuses them. */
 export type Guard = <R extends ModelRequest>(
-  call: Call & { readonly request: R }
+  call: AttemptCall & { readonly request: R }
 ) => Effect.Effect<Admission<R>, AiError.AiError>
 
 /** Stands before every attempt, retries and fallbacks included. `Budget` sets it; by default nobody stands there. */

@@ -16,7 +16,7 @@ export type CallInterceptor = <R extends ModelRequest.ModelRequest>(
   send: Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 ) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 
-export const CallInterceptor = Context.Reference<CallInterceptor | undefined>("@pipe/core/internal/CallInterceptor", {
+export const CallInterceptor = Context.Reference<CallInterceptor | undefined>("@pipe/core/CallInterceptor", {
   defaultValue: () => undefined
 })
 

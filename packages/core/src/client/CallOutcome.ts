@@ -16,7 +16,7 @@ export interface CallOutcome {
 export const make = (): CallOutcome => ({ failed: undefined })
 
 /** The journal sets one for each result that it may keep. */
-export const CallOutcome = Context.Reference<CallOutcome | undefined>("@pipe/core/internal/CallOutcome", {
+export const CallOutcome = Context.Reference<CallOutcome | undefined>("@pipe/core/CallOutcome", {
   defaultValue: () => undefined
 })
 

@@ -14,7 +14,7 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
 
 /** The most that one request may hold. */
-export interface Limits {
+export interface EmbeddingLimits {
   readonly inputs: number
   /** Of all inputs together, in UTF-8: a token is seldom less than one. */
   readonly bytes: number
@@ -23,7 +23,7 @@ export interface Limits {
 type Send = (request: ModelRequest.Embedding) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
 
 /** The inputs in groups that an endpoint takes. */
-const groupsOf = (inputs: ReadonlyArray<string>, limits: Limits): ReadonlyArray<ReadonlyArray<string>> => {
+const groupsOf = (inputs: ReadonlyArray<string>, limits: EmbeddingLimits): ReadonlyArray<ReadonlyArray<string>> => {
   const groups: Array<Array<string>> = []
   let size = 0
   for (const input of inputs) {
@@ -54,7 +54,7 @@ const merge = (parts: ReadonlyArray<ModelResponse.EmbeddingResponse>): ModelResp
 /** Sends a request, in as many parts as it takes. */
 export const send = (
   request: ModelRequest.Embedding,
-  limits: Limits | undefined,
+  limits: EmbeddingLimits | undefined,
   one: Send
 ): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> => {
   const { inputs } = request

@@ -2,7 +2,7 @@
  * Other endpoints for provider plugins than those that a flow names: a gateway, a recording proxy, the simulator. They
  * hold for a whole run and stand above options and environment, so that no call slips past.
  *
- * @internal
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 

@@ -1,7 +1,7 @@
 /**
  * What layers tell whoever watches a run: waits and limits. The runner listens; by default nobody does.
  *
- * @internal
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -30,7 +30,7 @@ export const once = (): ((text: string, key?: string) => Effect.Effect<void>) =>
     })
 }
 
-export const LayerEvent = Context.Reference<(notice: LayerEvent) => void>("@pipe/core/internal/LayerEvent", {
+export const LayerEvent = Context.Reference<(notice: LayerEvent) => void>("@pipe/core/LayerEvent", {
   defaultValue: () => () => {}
 })
 

@@ -259,7 +259,7 @@ export const provider = (options: {
   readonly endpoint?: string | undefined
   readonly batch?: BatchProvider.BatchProvider
   /** The most that one request for embeddings may hold: a larger one is sent in parts, each an attempt of its own. */
-  readonly embeddings?: EmbeddingParts.Limits
+  readonly embeddings?: EmbeddingParts.EmbeddingLimits
   /** Its address is that of `Endpoint.Overrides` where that has one: in a simulated run it sends there. Any other is replaced. */
   readonly isRedirected?: boolean
 }): Service => {

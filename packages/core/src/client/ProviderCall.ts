@@ -15,7 +15,7 @@ import * as ModelFailure from "../model/ModelFailure.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
-import type { Admission, Call, Ended, Guard, Meter } from "./Attempt.ts"
+import type { Admission, AttemptCall, AttemptEnd, Guard, Meter } from "./Attempt.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import type { Send } from "./Send.ts"
 
@@ -30,7 +30,7 @@ interface Hooks {
   readonly guard: Guard | undefined
 }
 
-type Of<R extends ModelRequest> = Call & { readonly request: R }
+type Of<R extends ModelRequest> = AttemptCall & { readonly request: R }
 
 type Answer<R extends ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 
@@ -41,7 +41,7 @@ export const make = (send: Send) => {
     { clock, expected, meter, step }: Hooks,
     admission?: Admission
   ): Answer<R> => {
-    const end = (outcome: Ended) => {
+    const end = (outcome: AttemptEnd) => {
       const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
       // Whatever one of them makes of it, the other is told.
       try {
@@ -101,7 +101,7 @@ export const make = (send: Send) => {
       ({ admission, result }) => {
         const { limited, request } = admission
         if (!limited) return Effect.fromResult(result)
-        const again = (changes: Pick<Call, "room"> = {}) =>
+        const again = (changes: Pick<AttemptCall, "room"> = {}) =>
           Effect.suspend(() =>
             guarded({ ...call, ...changes, startedAt: hooks.clock.currentTimeMillisUnsafe() }, guard, hooks)
           )

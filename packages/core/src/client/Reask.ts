@@ -5,4 +5,4 @@
  */
 import * as Context from "effect/Context"
 
-export const Reask = Context.Reference<boolean>("@pipe/core/internal/Reask", { defaultValue: () => false })
+export const Reask = Context.Reference<boolean>("@pipe/core/Reask", { defaultValue: () => false })

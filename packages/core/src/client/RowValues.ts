@@ -14,7 +14,7 @@ export type Erased = any
 /** Values by the names under which the step reads them; outside of a row there are none. */
 export type Values = { readonly [input: string]: Erased }
 
-export const RowValues = Context.Reference<Values>("@pipe/core/internal/RowValues", {
+export const RowValues = Context.Reference<Values>("@pipe/core/RowValues", {
   defaultValue: (): Values => ({})
 })
 

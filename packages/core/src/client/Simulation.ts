@@ -13,7 +13,7 @@ import type { ResponseTo } from "../model/ModelResponse.ts"
 import type * as RowValues from "./RowValues.ts"
 
 /** A call that a flow's own answers are asked for. */
-export interface Call {
+export interface SimulatedCall {
   /** The step's name. */
   readonly step: string
   /** The model that would be called. */
@@ -27,7 +27,7 @@ export interface Call {
 }
 
 /** Answers of a flow's own: a text, or a value that is sent as JSON; `undefined`: the simulator makes one up. */
-export type Answers = (call: Call) => unknown
+export type Answers = (call: SimulatedCall) => unknown
 
 export interface Simulation {
   /** Equal for simulations that give the same answers: an answer of another is not reused. */
@@ -42,7 +42,7 @@ export interface Simulation {
 }
 
 /** Default: none, the run is real. */
-export const Simulation = Context.Reference<Simulation | undefined>("@pipe/core/internal/Simulation", {
+export const Simulation = Context.Reference<Simulation | undefined>("@pipe/core/Simulation", {
   defaultValue: () => undefined
 })
 

@@ -19,7 +19,7 @@ import type * as Attempt from "./Attempt.ts"
 import type * as ModelClient from "./ModelClient.ts"
 
 /** The calls of one step of one row. */
-export interface Row {
+export interface SuspendedRow {
   /** On their way, parked ones included. */
   open: number
   parked: number
@@ -32,9 +32,11 @@ export interface Row {
   readonly given: Map<string, number>
 }
 
-export const Row = Context.Reference<Row | undefined>("@pipe/core/Suspension/Row", { defaultValue: () => undefined })
+export const SuspendedRow = Context.Reference<SuspendedRow | undefined>("@pipe/core/Suspension/Row", {
+  defaultValue: () => undefined
+})
 
-export const makeRow = (booked: Map<string, number> = new Map()): Row => ({
+export const makeRow = (booked: Map<string, number> = new Map()): SuspendedRow => ({
   open: 0,
   parked: 0,
   left: Deferred.makeUnsafe(),
@@ -44,7 +46,7 @@ export const makeRow = (booked: Map<string, number> = new Map()): Row => ({
 })
 
 /** Whether an answer is to be booked: a row that was put down, and is begun again, has some of its answers again. */
-export const isNew = (row: Row, hash: string): boolean => {
+export const isNew = (row: SuspendedRow, hash: string): boolean => {
   const count = (row.answered.get(hash) ?? 0) + 1
   row.answered.set(hash, count)
   if (count <= (row.booked.get(hash) ?? 0)) return false
@@ -57,7 +59,7 @@ export const counted = (client: ModelClient.Service): ModelClient.Service => ({
   ...client,
   send: <R extends ModelRequest.ModelRequest>(request: R) =>
     Effect.withFiber((fiber) => {
-      const row = fiber.getRef(Row)
+      const row = fiber.getRef(SuspendedRow)
       if (row === undefined) return client.send(request)
       row.open++
       return Effect.onExitPrimitive(client.send(request), () => {
@@ -71,7 +73,7 @@ export const counted = (client: ModelClient.Service): ModelClient.Service => ({
  * Parks a call. When no call of the step can go on, the row is put down, and its calls are interrupted, in whatever fiber
  * they are.
  */
-export const park = (row: Row): Effect.Effect<never> =>
+export const park = (row: SuspendedRow): Effect.Effect<never> =>
   Effect.suspend(() => {
     row.parked++
     // Calls beside this one get their turn to be sent, or parked too.
@@ -85,7 +87,7 @@ export const park = (row: Row): Effect.Effect<never> =>
   })
 
 /** How the work that rows wait for stands. */
-export interface Standing {
+export interface SuspensionStatus {
   /** Batches that are not back. */
   readonly batches: number
   /** Requests that are gathered and not sent yet. */
@@ -106,11 +108,11 @@ export interface Holder {
   readonly send: Effect.Effect<void, AiError.AiError>
   /** Ends when all that was sent is back, or has to be done without. */
   readonly settle: Effect.Effect<void, AiError.AiError>
-  readonly standing: () => Standing
+  readonly standing: () => SuspensionStatus
 }
 
 /** The run that rows are parked in. */
-export interface Run {
+export interface SuspendedRun {
   readonly id: number
   readonly flow: string
   /** From when its deadlines count, in milliseconds since 1970. */
@@ -127,14 +129,16 @@ export interface Run {
 /** Set around a request that is not to be put into a batch: it has left its batch, or another request waits for its answer. */
 export const AtOnce = Context.Reference<boolean>("@pipe/core/Suspension/AtOnce", { defaultValue: () => false })
 
-export const Run = Context.Reference<Run | undefined>("@pipe/core/Suspension/Run", { defaultValue: () => undefined })
+export const SuspendedRun = Context.Reference<SuspendedRun | undefined>("@pipe/core/Suspension/Run", {
+  defaultValue: () => undefined
+})
 
 /** Whether a stack with these layers puts a request of a fiber into a batch. */
 export const goesInBatch = (
   layers: ReadonlyArray<ModelClient.LayerInfo> = [],
   fiber: Fiber.Fiber<unknown, unknown>
 ): boolean =>
-  fiber.getRef(Row) !== undefined
+  fiber.getRef(SuspendedRow) !== undefined
   && !fiber.getRef(AtOnce)
   && layers.some(
     ({ service }) =>

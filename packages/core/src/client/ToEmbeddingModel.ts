@@ -57,9 +57,9 @@ const makeResolver = (
   send: (inputs: ReadonlyArray<string>) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
 ): Resolver => {
   /** Rows that may be suspended send for themselves: a row cannot be suspended while it waits for another row's call. */
-  const numbers = new WeakMap<Suspension.Row, number>()
+  const numbers = new WeakMap<Suspension.SuspendedRow, number>()
   let number = 0
-  const numberOf = (row: Suspension.Row | undefined): number => {
+  const numberOf = (row: Suspension.SuspendedRow | undefined): number => {
     if (row === undefined) return 0
     const known = numbers.get(row) ?? ++number
     numbers.set(row, known)
@@ -70,7 +70,7 @@ const makeResolver = (
       RequestKey.canonical([
         Context.get(context, ModelSettings.ModelSettings),
         Context.get(context, Caller.Caller).step,
-        numberOf(Context.get(context, Suspension.Row))
+        numberOf(Context.get(context, Suspension.SuspendedRow))
       ]),
     resolver: (entries) =>
       EmbeddingParts.together(

@@ -104,11 +104,11 @@ export const openFor = (sites: ReadonlyArray<Error | undefined>): Effect.Effect<
 export const open = (files: ReadonlyArray<string>): Effect.Effect<Closures> =>
   Effect.promise(async () => {
     const [acorn, inspector] = await Promise.all([import("acorn"), import("node:inspector")])
-    return new Describer(new FunctionCode.Reader(acorn, Modules.make(acorn, files), () => Scopes.open(inspector)))
+    return new Describer(new FunctionCode.CodeReader(acorn, Modules.make(acorn, files), () => Scopes.open(inspector)))
   })
 
 class Describer implements Closures {
-  private readonly code: FunctionCode.Reader
+  private readonly code: FunctionCode.CodeReader
   private readonly meanings = new Map<Function, Meaning>()
   private readonly described = new Map<object, string>()
   /** What `textOf` gave: a value is looked at once, and before the look into functions ends. */
@@ -122,7 +122,7 @@ class Describer implements Closures {
   private readonly open = new Map<object, number>()
   private ring = Number.POSITIVE_INFINITY
 
-  constructor(code: FunctionCode.Reader) {
+  constructor(code: FunctionCode.CodeReader) {
     this.code = code
   }
 

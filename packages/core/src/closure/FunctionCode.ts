@@ -35,7 +35,7 @@ interface Text extends Syntax.Outside {
   readonly home: Modules.Home | undefined
 }
 
-export class Reader {
+export class CodeReader {
   private readonly acorn: typeof Acorn
   private readonly modules: Modules.Modules
   private readonly openScopes: () => Scopes.Scopes

@@ -144,7 +144,7 @@ const checkBudget = (what: string, budget: Budget.Options | undefined): void => 
 /** Throws for numbers with which no row could be run, or no call be made. */
 const checkCalls = (
   what: string,
-  { concurrency, settings = {} }: Pick<Node.Policy, "concurrency" | "settings">
+  { concurrency, settings = {} }: Pick<Node.NodePolicy, "concurrency" | "settings">
 ): void => {
   OptionNames.checkNumbers(what, { concurrency }, { concurrency: OptionNames.COUNT })
   OptionNames.checkNumbers(`the settings of ${what}`, settings, {
@@ -248,7 +248,7 @@ export {
 }
 
 /** Options of a step. */
-export interface StepOptions<In extends Node.Inputs> extends Node.Policy {
+export interface StepOptions<In extends Node.Inputs> extends Node.NodePolicy {
   /** Runs the step only for rows of which this holds; for the others its value is `undefined`. */
   readonly when?: (values: Node.Values<In>) => boolean
   /** Asks for so many answers a row; the value is the list of them. Each is a sample of its own, in the cache too. */
@@ -266,11 +266,11 @@ export interface StepOptions<In extends Node.Inputs> extends Node.Policy {
    */
   readonly check?: (answer: string, values: Node.Values<In>) => AnswerCheck.Issues
   /** What makes an answer good: by it `Cascade.layer` decides whether a cheaper model's may stand, and `pipe tune` measures. */
-  readonly quality?: Judged<In>
+  readonly quality?: StepQuality<In>
 }
 
 /** What makes the answers of a step good. See `Quality`. */
-export interface Judged<In extends Node.Inputs> extends Pick<Quality.Quality, "answer" | "score"> {
+export interface StepQuality<In extends Node.Inputs> extends Pick<Quality.Quality, "answer" | "score"> {
   /** Facts about the row that may tell how hard it is: numbers, words, yes or no. */
   readonly features?: (values: Node.Values<In>) => Features.Features
   /** Reads the text of a model's answer: whether it is good, how good from 0 to 1, or facts that a trained score weighs. */
@@ -373,7 +373,7 @@ export const filter = <In extends Node.Inputs, E = never, R = never>(
   name: string,
   inputs: In,
   keep: (values: Node.Values<In>) => boolean | Effect.Effect<boolean, E, R>,
-  policy: Node.Policy = {}
+  policy: Node.NodePolicy = {}
 ): Node.Node<Node.Values<In>, E | Node.InputsError<In>, R | Node.InputsServices<In>> =>
   Node.make(name, { _tag: "Filter", inputs, keep, policy }, Node.commonDomain(`filter ${name}`, inputs))
 
@@ -382,7 +382,7 @@ export const expand = <In extends Node.Inputs, B, E = never, R = never>(
   name: string,
   inputs: In,
   run: (values: Node.Values<In>) => Iterable<B> | Effect.Effect<Iterable<B>, E, R>,
-  policy: Node.Policy = {}
+  policy: Node.NodePolicy = {}
 ): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> =>
   Node.make(
     name,
@@ -404,7 +404,7 @@ export const reduce = <In extends Node.Inputs, S, B = S, E = never, R = never>(
     readonly initial: () => S
     readonly step: (state: S, values: Node.Values<In>) => S
     readonly finish?: (state: S, key: string) => Effect.Effect<B, E, R>
-  } & Node.Policy
+  } & Node.NodePolicy
 ): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
   Node.commonDomain(`reduce ${name}`, inputs)
   const { by, finish, initial, step, ...policy } = options
@@ -423,7 +423,7 @@ export const group = <In extends Node.Inputs, B, E, R>(
     readonly by: (values: Node.Values<In>) => string
     /** Rows of a group that are kept for `run`. Default: all. */
     readonly take?: number
-  } & Node.Policy,
+  } & Node.NodePolicy,
   run: (group: {
     readonly key: string
     readonly rows: ReadonlyArray<Node.Values<In>>

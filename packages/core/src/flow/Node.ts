@@ -62,7 +62,7 @@ export interface Domain {
 export type OnError = "keep" | "skip" | "fail"
 
 /** How a step treats its rows. */
-export interface Policy {
+export interface NodePolicy {
   /** Rows of this step at once. Default: the flow's concurrency. */
   readonly concurrency?: number
   /** Default: `"keep"`. */
@@ -87,7 +87,7 @@ export interface Policy {
 }
 
 /** The names of all policies. */
-export const POLICY: ReadonlySet<string> = new Set<keyof Policy>([
+export const POLICY: ReadonlySet<string> = new Set<keyof NodePolicy>([
   "concurrency",
   "onError",
   "version",
@@ -104,7 +104,7 @@ export interface Varies extends Omit<Varying.Varying, "text"> {
 }
 
 /** What makes the answers of a step good, read from the values of its inputs. */
-export interface Judged extends Pick<Quality.Quality, "answer" | "score"> {
+export interface NodeQuality extends Pick<Quality.Quality, "answer" | "score"> {
   readonly features?: ((values: RowValues.Erased) => Features.Features) | undefined
   readonly check?: ((answer: string, values: RowValues.Erased) => Quality.Verdict) | undefined
   readonly label?: ((values: RowValues.Erased) => unknown) | undefined
@@ -120,7 +120,7 @@ export const packSize = ({ kind }: Any): number => {
 }
 
 /** Model and settings of a node's calls; `undefined`: it has none of its own. */
-export const settingsOf = ({ model, settings, truncated }: Policy): ModelSettings.ModelSettings | undefined =>
+export const settingsOf = ({ model, settings, truncated }: NodePolicy): ModelSettings.ModelSettings | undefined =>
   model === undefined && truncated === undefined
     ? settings
     : {
@@ -130,7 +130,7 @@ export const settingsOf = ({ model, settings, truncated }: Policy): ModelSetting
       }
 
 /** One row as a source reads it: a value, or what is wrong with it. */
-export type SourceRow<A> = (
+export type ReadRow<A> = (
   | { readonly position: string; readonly value: A }
   | { readonly position: string; readonly problem: string; readonly raw: string }
 )
@@ -138,8 +138,8 @@ export type SourceRow<A> = (
   & { readonly offset?: number }
 
 /** The rows of a source, and how large it is. */
-export interface Reading<A, E, R> {
-  readonly rows: Stream.Stream<SourceRow<A>, E, R>
+export interface SourceReading<A, E, R> {
+  readonly rows: Stream.Stream<ReadRow<A>, E, R>
   /** In bytes for a file, in rows for an array; `undefined`: not known. */
   readonly size: number | undefined
 }
@@ -152,7 +152,7 @@ export type Kind =
       /** The file, or the parameter that names it; `undefined`: no file. */
       readonly path: unknown
       readonly onError: OnError
-      readonly open: Effect.Effect<Reading<unknown, unknown, unknown>, unknown, unknown>
+      readonly open: Effect.Effect<SourceReading<unknown, unknown, unknown>, unknown, unknown>
     }
   | {
       readonly _tag: "Step"
@@ -164,22 +164,22 @@ export type Kind =
       readonly varying: Varies | undefined
       /** What is wrong with an answer, in words for the model. */
       readonly check: ((answer: string, values: RowValues.Erased) => AnswerCheck.Issues) | undefined
-      readonly quality: Judged | undefined
+      readonly quality: NodeQuality | undefined
       /** A plain function: computing its value anew costs less than keeping it. */
       readonly computed: boolean
-      readonly policy: Policy
+      readonly policy: NodePolicy
     }
   | {
       readonly _tag: "Filter"
       readonly inputs: Inputs
       readonly keep: (values: RowValues.Erased) => boolean | Effect.Effect<boolean, unknown, unknown>
-      readonly policy: Policy
+      readonly policy: NodePolicy
     }
   | {
       readonly _tag: "Expand"
       readonly inputs: Inputs
       readonly run: (values: RowValues.Erased) => Iterable<unknown> | Effect.Effect<Iterable<unknown>, unknown, unknown>
-      readonly policy: Policy
+      readonly policy: NodePolicy
     }
   | {
       readonly _tag: "Reduce"
@@ -190,7 +190,7 @@ export type Kind =
       readonly finish: (state: RowValues.Erased, key: string) => Effect.Effect<unknown, unknown, unknown>
       /** The author's function that `finish` runs; `undefined`: the state is the value. */
       readonly meaning: Function | undefined
-      readonly policy: Policy
+      readonly policy: NodePolicy
     }
   | {
       readonly _tag: "Join"

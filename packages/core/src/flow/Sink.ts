@@ -52,13 +52,13 @@ export interface Sink<out E = never, out R = never> {
   /** It is at a place of its own. */
   readonly isSimulated?: true
   /** Opens the output; the writer takes rows in order. */
-  readonly open: Effect.Effect<Writer<E, R>, E | SinkError, R | Platform | Scope.Scope>
+  readonly open: Effect.Effect<SinkWriter<E, R>, E | SinkError, R | Platform | Scope.Scope>
 }
 
 export type Any = Sink<unknown, unknown>
 
 /** Takes the rows of one run. */
-export interface Writer<E, R> {
+export interface SinkWriter<E, R> {
   readonly write: (
     rows: ReadonlyArray<{ readonly [name: string]: unknown }>
   ) => Effect.Effect<void, E | SinkError | UnwritableRow, R>
@@ -312,7 +312,7 @@ const toText = <A, E, R>(
           : asked
       const target = (yield* isStdout(given)) ? yield* toStdout : yield* toFile(given)
       const encode = encoder()
-      const write: Writer<never, never>["write"] = (values) =>
+      const write: SinkWriter<never, never>["write"] = (values) =>
         Effect.flatMap(encodeRows(values, toRow, encode), (rows) => {
           // Rows that fit alone may be more than one text holds together.
           if (rows.length > 1 && sizeOf(rows) > MOST_CHARACTERS) {

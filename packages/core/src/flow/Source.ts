@@ -74,7 +74,7 @@ export const jsonl = <A>(name: string, options: FileOptions<A>): Node.Node<A, So
     const decode = decoder(options.schema)
     return Stream.map(
       Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text.trim() !== ""),
-      (line): Node.SourceRow<A> => {
+      (line): Node.ReadRow<A> => {
         const position = `${file.label}:${line.number}`
         const { offset } = line
         if (line.problem !== undefined) return { position, offset, problem: line.problem, raw: "" }
@@ -95,7 +95,7 @@ export const lines = (
   fromFile(name, options, (file) =>
     Stream.map(
       Stream.filter(TextLine.split(file.bytes), (line) => line.problem !== undefined || line.text !== ""),
-      (line): Node.SourceRow<string> => {
+      (line): Node.ReadRow<string> => {
         const position = `${file.label}:${line.number}`
         const { offset } = line
         return line.problem === undefined
@@ -119,7 +119,7 @@ export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, Sou
               message: `${file.label}, element ${index + 1}: ${error.message}: mend the array; one value a line is read by Source.jsonl`
             })
       ),
-      Stream.map((value): Node.SourceRow<A> => {
+      Stream.map((value): Node.ReadRow<A> => {
         const position = `${file.label}[${index++}]`
         return Nesting.isTooDeep(value) ? { position, problem: Nesting.problem, raw: "" } : decode(position, value)
       })
@@ -147,7 +147,7 @@ export const csv = <A>(
               message: `${file.label}:${error.line}: ${error.message}: mend the row; the rows before it were read`
             })
       ),
-      Stream.mapEffect((record): Effect.Effect<Node.SourceRow<A> | undefined, SourceError> => {
+      Stream.mapEffect((record): Effect.Effect<Node.ReadRow<A> | undefined, SourceError> => {
         const { cells, line, offset, problem } = record
         const position = `${file.label}:${line}`
         if (header !== undefined) {
@@ -161,7 +161,7 @@ export const csv = <A>(
           ? Effect.as(checkHeader(file.label, cells, delimiter), undefined)
           : Effect.fail(new SourceError({ source: name, message: `${position}: ${wrong}` }))
       }),
-      Stream.filter((row): row is Node.SourceRow<A> => row !== undefined)
+      Stream.filter((row): row is Node.ReadRow<A> => row !== undefined)
     )
   })
 
@@ -214,7 +214,7 @@ export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>
   )
 
 /** A row as a source of one's own reads it: a value, and where it stands (`orders/17`). */
-export interface Row {
+export interface SourceRow {
   readonly position: string
   readonly value: unknown
 }
@@ -246,7 +246,11 @@ export const make = <A, E = never, R = never>(
   name: string,
   options: {
     readonly schema: Schema.Codec<A, unknown>
-    readonly open: Effect.Effect<{ readonly rows: Stream.Stream<Row, E, R>; readonly size?: number | undefined }, E, R>
+    readonly open: Effect.Effect<
+      { readonly rows: Stream.Stream<SourceRow, E, R>; readonly size?: number | undefined },
+      E,
+      R
+    >
     /** What happens to a row that does not fit. Default: `"keep"`, in the errors file. */
     readonly onError?: Node.OnError
   }
@@ -261,7 +265,7 @@ export const make = <A, E = never, R = never>(
       let read = 0
       return {
         size,
-        rows: Stream.map(rows, ({ position, value }): Node.SourceRow<A> => ({
+        rows: Stream.map(rows, ({ position, value }): Node.ReadRow<A> => ({
           ...decode(position, value),
           offset: ++read
         }))
@@ -274,7 +278,7 @@ const fromReading = <A, E, R>(
   origin: string,
   path: FilePath | undefined,
   onError: Node.OnError,
-  open: Effect.Effect<Node.Reading<A, E, R>, E, R>
+  open: Effect.Effect<Node.SourceReading<A, E, R>, E, R>
 ): Node.Node<A, E, R> => Node.make(name, { _tag: "Source", origin, path, onError, open }, undefined)
 
 interface File {
@@ -286,7 +290,7 @@ interface File {
 const fromFile = <A>(
   name: string,
   options: { readonly path: FilePath; readonly onError?: Node.OnError },
-  read: (file: File) => Stream.Stream<Node.SourceRow<A>, SourceError>
+  read: (file: File) => Stream.Stream<Node.ReadRow<A>, SourceError>
 ): Node.Node<A, SourceError, Platform> => {
   OptionNames.check(`source ${name}`, options, ["path", "schema", "onError", "delimiter", "columns"])
   return fromReading(
@@ -376,7 +380,7 @@ const withoutBom = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>): Stream.Stream
 /** Decodes by a schema, or says what does not fit. */
 const decoder = <A>(schema: Schema.Codec<A, unknown>) => {
   const decode = Schema.decodeUnknownExit(schema)
-  return (position: string, raw: unknown): Node.SourceRow<A> => {
+  return (position: string, raw: unknown): Node.ReadRow<A> => {
     const exit = decode(raw)
     if (Exit.isSuccess(exit)) return { position, value: exit.value }
     const error = Exit.findError(exit)
@@ -401,8 +405,8 @@ const toRow = <A>(
   position: string,
   header: ReadonlyArray<string>,
   cells: ReadonlyArray<string>,
-  decode: (position: string, raw: unknown) => Node.SourceRow<A>
-): Node.SourceRow<A> | undefined => {
+  decode: (position: string, raw: unknown) => Node.ReadRow<A>
+): Node.ReadRow<A> | undefined => {
   if (cells.length === 1 && cells[0]!.trim() === "" && header.length > 1) return undefined
   return cells.length === header.length
     ? decode(position, Object.fromEntries(header.map((column, index) => [column, cells[index]])))

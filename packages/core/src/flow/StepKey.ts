@@ -18,11 +18,11 @@ import * as RequestKey from "../model/RequestKey.ts"
 import type * as Node from "./Node.ts"
 
 /** What a key is made of, part by part; `at`, where the node was made, is no part of the key. */
-export interface Parts {
+export interface StepKeyParts {
   readonly [part: string]: Schema.Json
 }
 
-export interface Environment {
+export interface StepKeyEnvironment {
   /** Settings of the whole flow. */
   readonly settings: ModelSettings.ModelSettings
   /** Parameters that are not just the place of a file. */
@@ -73,7 +73,7 @@ export interface Code {
 }
 
 /** What a node's functions are; `undefined`: its value is always computed. */
-export const codeOf = (kind: Node.Kind, closures: Environment["closures"]): Code | undefined => {
+export const codeOf = (kind: Node.Kind, closures: StepKeyEnvironment["closures"]): Code | undefined => {
   const functions = functionsOf(kind)
   if (functions === undefined) return undefined
   const captured: Record<string, string> = {}
@@ -90,7 +90,7 @@ export const codeOf = (kind: Node.Kind, closures: Environment["closures"]): Code
 }
 
 /** The parts of a node's key; `undefined` for one whose value is always computed. */
-export const parts = (node: Node.Any, environment: Environment): Parts | undefined => {
+export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyParts | undefined => {
   const code = codeOf(node.kind, environment.closures)
   if (code === undefined || !("policy" in node.kind)) return undefined
   const { policy } = node.kind
@@ -148,13 +148,13 @@ const varyingOf = (kind: Node.Kind): ReadonlyArray<unknown> => {
 }
 
 /** The key of what a node asks, whichever models answer: a calibration is one of it. */
-export const asked = (node: Node.Any, environment: Omit<Environment, "layers">): string | undefined => {
+export const asked = (node: Node.Any, environment: Omit<StepKeyEnvironment, "layers">): string | undefined => {
   const own = parts(node, { ...environment, layers: [] })
   return own === undefined ? undefined : make(node.name, own)
 }
 
 /** The key of a node with these parts. */
-export const make = (name: string, { at: _, ...parts }: Parts): string =>
+export const make = (name: string, { at: _, ...parts }: StepKeyParts): string =>
   ContentHash.make(RequestKey.canonical([FORM, name, parts]))
 
 const words: { readonly [part: string]: string } = {
@@ -173,8 +173,8 @@ const words: { readonly [part: string]: string } = {
 const NAMED = 3
 
 /** Parts that differ, and captured values that do, by name. */
-const differing = (now: Parts, before: Parts) => {
-  const captures = ({ captured }: Parts) => (captured ?? {}) as { readonly [name: string]: string }
+const differing = (now: StepKeyParts, before: StepKeyParts) => {
+  const captures = ({ captured }: StepKeyParts) => (captured ?? {}) as { readonly [name: string]: string }
   const [to, from] = [captures(now), captures(before)]
   return {
     parts: Object.keys(words).filter((part) => RequestKey.canonical(now[part]) !== RequestKey.canonical(before[part])),
@@ -193,7 +193,10 @@ const differing = (now: Parts, before: Parts) => {
 }
 
 /** Of what a step was before, what it is most like now; of equals, the first. */
-export const nearest = <A extends { readonly parts: Parts }>(now: Parts, before: ReadonlyArray<A>): A | undefined => {
+export const nearest = <A extends { readonly parts: StepKeyParts }>(
+  now: StepKeyParts,
+  before: ReadonlyArray<A>
+): A | undefined => {
   const distance = ({ parts }: A): number => {
     const { captured, parts: other } = differing(now, parts)
     return other.length + captured.length
@@ -224,7 +227,7 @@ const changeOf = ({
 }
 
 /** What is different between a step now and one before, for people. */
-export const difference = (now: Parts, before: Parts): string => {
+export const difference = (now: StepKeyParts, before: StepKeyParts): string => {
   const { captured, parts } = differing(now, before)
   const named = captured.slice(0, NAMED).map(changeOf)
   const more = captured.length > NAMED ? ["…"] : []

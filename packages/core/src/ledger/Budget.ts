@@ -37,7 +37,7 @@ import * as Pricing from "../price/Pricing.ts"
 import * as BudgetAccount from "./BudgetAccount.ts"
 import * as BudgetGuard from "./BudgetGuard.ts"
 
-export { BudgetError, type Limits, type Options } from "./BudgetAccount.ts"
+export { BudgetError, type BudgetLimits as Limits, type Options } from "./BudgetAccount.ts"
 
 export interface Budget {
   readonly guard: Attempt.Guard
@@ -50,7 +50,7 @@ export interface Budget {
 }
 
 /** Reads `5usd`, `$5`, `0.5 usd`, `200000tokens`, `2Mtokens`, `500k tokens`. */
-export const parse = (text: string): BudgetAccount.Limits | undefined => {
+export const parse = (text: string): BudgetAccount.BudgetLimits | undefined => {
   const tokens = /^\s*(\d+(?:\.\d+)?)\s*([km])?\s*tokens?\s*$/i.exec(text)
   if (tokens !== null) {
     const scale = tokens[2] === undefined ? 1 : tokens[2].toLowerCase() === "k" ? 1e3 : 1e6
@@ -99,7 +99,7 @@ export const withGuard =
                     money: inner.held.money > outer.held.money ? inner.held.money : outer.held.money,
                     tokens: Math.max(inner.held.tokens, outer.held.tokens)
                   },
-                  end: (ended: Attempt.Ended) => {
+                  end: (ended: Attempt.AttemptEnd) => {
                     inner.end(ended)
                     outer.end(ended)
                   }

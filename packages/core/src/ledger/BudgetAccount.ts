@@ -10,7 +10,7 @@ import * as ModelName from "../price/ModelName.ts"
 import * as Money from "../price/Money.ts"
 
 /** How much may be spent, and what happens when it is. */
-export interface Limits {
+export interface BudgetLimits {
   /** USD, as a number or as exact decimal text. */
   readonly usd?: number | string
   /** Input and output together. */
@@ -20,9 +20,9 @@ export interface Limits {
 }
 
 /** Limits for everything, and for single steps and models (by name, dated versions included). */
-export interface Options extends Limits {
-  readonly steps?: { readonly [step: string]: Limits }
-  readonly models?: { readonly [model: string]: Limits }
+export interface Options extends BudgetLimits {
+  readonly steps?: { readonly [step: string]: BudgetLimits }
+  readonly models?: { readonly [model: string]: BudgetLimits }
 }
 
 /** Invalid budget configuration. */
@@ -61,7 +61,7 @@ export const all = (options: Options): ReadonlyArray<BudgetAccount> =>
 
 const make = (
   name: string,
-  limits: Limits,
+  limits: BudgetLimits,
   applies: BudgetAccount["applies"] | undefined
 ): BudgetAccount | undefined => {
   if (limits.usd === undefined && limits.tokens === undefined) return undefined

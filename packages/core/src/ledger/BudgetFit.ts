@@ -18,7 +18,7 @@ const MOST_OUTPUT = 4_096
 const SHARE = 64
 
 /** What the answers of a step and model have taught. */
-export interface Learned {
+export interface LearnedOutput {
   /** The most output of an answer, or the limit that cut one. */
   output: number
 }
@@ -37,7 +37,7 @@ export interface Scouted {
 
 /** A call that asks for its share of the accounts. */
 export interface Claim<R extends ModelRequest.ModelRequest> {
-  readonly call: Attempt.Call & { readonly request: R }
+  readonly call: Attempt.AttemptCall & { readonly request: R }
   readonly step: string
   readonly model: string
   readonly own: ReadonlyArray<BudgetAccount.BudgetAccount>
@@ -45,13 +45,13 @@ export interface Claim<R extends ModelRequest.ModelRequest> {
   readonly price: Price.Price | undefined
   /** Its input at most. */
   readonly input: number
-  readonly known: Learned
+  readonly known: LearnedOutput
   /** Output that is expected of it, at its high end. */
   readonly usual: number
   readonly scout: Scouted
 }
 
-export type Fit<R extends ModelRequest.ModelRequest> =
+export type BudgetFit<R extends ModelRequest.ModelRequest> =
   | { readonly request: R; readonly hold: Attempt.Held; readonly limited: boolean }
   | { readonly blocked: BudgetAccount.BudgetAccount }
 
@@ -65,7 +65,7 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   pricing,
   scout,
   usual: claimed
-}: Claim<R>): Fit<R> => {
+}: Claim<R>): BudgetFit<R> => {
   const { request } = call
   const rates = Charge.ratesOf(pricing, call, price, input)
   const base = rates === undefined ? Money.zero : rates.fees + Money.times(rates.input, input)
@@ -75,7 +75,7 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   })
   const { affordable, tightest } = roomIn(own, base, rates?.output, input)
   const ceiling = Math.min(scout.ceiling ?? Number.POSITIVE_INFINITY, call.room ?? Number.POSITIVE_INFINITY)
-  const withLimit = (limit: number): Fit<R> => ({
+  const withLimit = (limit: number): BudgetFit<R> => ({
     request: { ...request, settings: { ...(request as ModelRequest.Completion).settings, maxTokens: limit } } as R,
     hold: holdOf(limit),
     // An answer that is cut at the largest limit that the model takes is as long as they come.

@@ -21,18 +21,18 @@ import * as BudgetAccount from "./BudgetAccount.ts"
 import * as BudgetFit from "./BudgetFit.ts"
 
 /** What the calls under a budget share. */
-export interface State {
+export interface BudgetState {
   readonly pricing: Pricing.Service
   readonly accounts: ReadonlyArray<BudgetAccount.BudgetAccount>
   /** By step and model. */
-  readonly learned: Map<string, BudgetFit.Learned>
+  readonly learned: Map<string, BudgetFit.LearnedOutput>
   /** By provider and model. */
   readonly scouted: Map<string, BudgetFit.Scouted>
   /** Calls that wait until others give back. */
   waiting: Array<Deferred.Deferred<void>>
 }
 
-export const makeState = (pricing: Pricing.Service, accounts: State["accounts"]): State => ({
+export const makeState = (pricing: Pricing.Service, accounts: BudgetState["accounts"]): BudgetState => ({
   pricing,
   accounts,
   learned: new Map(),
@@ -41,14 +41,14 @@ export const makeState = (pricing: Pricing.Service, accounts: State["accounts"])
 })
 
 /** Calls that wait look again. */
-export const wake = (state: State): void => {
+export const wake = (state: BudgetState): void => {
   const all = state.waiting
   state.waiting = []
   for (const one of all) Deferred.doneUnsafe(one, Effect.void)
 }
 
 /** Charges what a call of a step to a model has used. */
-export const spend = (state: State, step: string, model: string, money: Money.Money, tokens: number): void =>
+export const spend = (state: BudgetState, step: string, model: string, money: Money.Money, tokens: number): void =>
   BudgetAccount.spend(
     state.accounts.filter((account) => account.applies(step, model)),
     money,
@@ -57,7 +57,7 @@ export const spend = (state: State, step: string, model: string, money: Money.Mo
 
 /** The guard of a budget. */
 export const make =
-  (state: State): Attempt.Guard =>
+  (state: BudgetState): Attempt.Guard =>
   (call) =>
     Effect.withFiber((fiber) => {
       const { accounts, pricing } = state
@@ -97,7 +97,7 @@ export const make =
     })
 
 /** What is said once of accounts that are spent and only warn. */
-const exceeded = (accounts: State["accounts"]): ReadonlyArray<string> =>
+const exceeded = (accounts: BudgetState["accounts"]): ReadonlyArray<string> =>
   accounts.flatMap((account) => {
     if (!account.warns || account.warned || !BudgetAccount.isSpent(account)) return []
     account.warned = true
@@ -106,7 +106,7 @@ const exceeded = (accounts: State["accounts"]): ReadonlyArray<string> =>
 
 /** Lets a call through with what is held for it, or makes it wait for others, or refuses it. */
 const admit = <R extends ModelRequest.ModelRequest>(
-  state: State,
+  state: BudgetState,
   claim: BudgetFit.Claim<R>
 ): Effect.Effect<Attempt.Admission<R>, AiError.AiError> => {
   const { call, model, own, scout } = claim
@@ -133,14 +133,14 @@ const admit = <R extends ModelRequest.ModelRequest>(
   return Effect.succeed({ request, held: hold, limited, end })
 }
 
-const waitForOthers = <R extends ModelRequest.ModelRequest>(state: State, claim: BudgetFit.Claim<R>) => {
+const waitForOthers = <R extends ModelRequest.ModelRequest>(state: BudgetState, claim: BudgetFit.Claim<R>) => {
   const turn: Deferred.Deferred<void> = Deferred.makeUnsafe()
   state.waiting.push(turn)
   return Effect.flatMap(Effect.interruptible(Deferred.await(turn)), () => admit(state, claim))
 }
 
 /** Replaces what was held by what was used, once. It holds on to nothing of the request, which may be long gone by then. */
-const settler = (state: State, held: Held): ((ended: Attempt.Ended) => void) => {
+const settler = (state: BudgetState, held: Held): ((ended: Attempt.AttemptEnd) => void) => {
   let settled = false
   return (ended) => {
     if (settled) return
@@ -167,9 +167,9 @@ const remembered = <A>(map: Map<string, A>, key: string, make: () => A): A => {
 /** Why no cap can hold for a call; `undefined`: one can. */
 const unboundedBy = (
   pricing: Pricing.Service,
-  call: Attempt.Call,
+  call: Attempt.AttemptCall,
   price: Price.Price | undefined,
-  input: Charge.Input,
+  input: Charge.InputBound,
   own: ReadonlyArray<BudgetAccount.BudgetAccount>
 ): string | undefined => {
   const model = call.request.model ?? ""
@@ -190,10 +190,10 @@ const unboundedBy = (
 interface Held {
   readonly step: string
   readonly model: string
-  readonly call: Attempt.Call
+  readonly call: Attempt.AttemptCall
   readonly price: Price.Price | undefined
   readonly hold: Attempt.Held
-  readonly known: BudgetFit.Learned
+  readonly known: BudgetFit.LearnedOutput
   readonly own: ReadonlyArray<BudgetAccount.BudgetAccount>
   readonly scout: BudgetFit.Scouted
   readonly isScout: boolean
@@ -202,7 +202,7 @@ interface Held {
 /** What an attempt has used, and what it teaches; what cannot be known is charged as it was held. */
 const usedBy = (
   pricing: Pricing.Service,
-  ended: Attempt.Ended,
+  ended: Attempt.AttemptEnd,
   { call, hold, known, price, scout }: Held
 ): Attempt.Held => {
   const { billed, error, response } = ended

@@ -33,15 +33,13 @@ import * as Charge from "../price/Charge.ts"
 import * as Money from "../price/Money.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
+import type * as InterruptedCalls from "./InterruptedCalls.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
 
-export type { AnswerEntry, AttemptEntry, Savings } from "./LedgerEntry.ts"
-
-/** An entry of either kind. */
-export type Entry = LedgerEntry.LedgerEntry
+export type { AnswerEntry, AttemptEntry, LedgerEntry, Savings } from "./LedgerEntry.ts"
 
 /** Receives the entries of a run, in the order in which they happen. The runner sets it. */
-export const Book = Context.Reference<(entry: Entry) => void>("@pipe/core/Ledger/Book", {
+export const Book = Context.Reference<(entry: LedgerEntry.LedgerEntry) => void>("@pipe/core/Ledger/Book", {
   defaultValue: () => () => {}
 })
 
@@ -49,7 +47,7 @@ export const Book = Context.Reference<(entry: Entry) => void>("@pipe/core/Ledger
  * Notes a call before it is sent, and gives it a number: a process that is killed leaves its calls behind, to be booked at
  * the most that they can have cost. The runner sets it.
  */
-export const Calls = Context.Reference<((call: LedgerEntry.Call) => Effect.Effect<number>) | undefined>(
+export const Calls = Context.Reference<((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined>(
   "@pipe/core/Ledger/Calls",
   { defaultValue: () => undefined }
 )
@@ -104,9 +102,9 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
       const startedAt = clock.currentTimeMillisUnsafe()
       let attempts = 0
       let warnings: Array<string> | undefined
-      let numbers: Map<Attempt.Call, number> | undefined
+      let numbers: Map<Attempt.AttemptCall, number> | undefined
 
-      const most = (call: Attempt.Call) => Charge.most(pricing, call)
+      const most = (call: Attempt.AttemptCall) => Charge.most(pricing, call)
 
       const begin: Attempt.Meter["begin"] = (call) => {
         const noted =
@@ -148,7 +146,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
         (exit) => {
           if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
           else CallOutcome.succeeded(fiber, request)
-          if (Exit.isSuccess(exit) && isNew(fiber.getRef(Suspension.Row), request)) {
+          if (Exit.isSuccess(exit) && isNew(fiber.getRef(Suspension.SuspendedRow), request)) {
             const now = clock.currentTimeMillisUnsafe()
             const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)
             book(entry)
@@ -164,7 +162,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
     })
 }
 
-const isNew = (row: Suspension.Row | undefined, request: ModelRequest.ModelRequest): boolean =>
+const isNew = (row: Suspension.SuspendedRow | undefined, request: ModelRequest.ModelRequest): boolean =>
   row === undefined || Suspension.isNew(row, ContentHash.make(RequestKey.content(request)))
 
 /** An attempt to look at. */

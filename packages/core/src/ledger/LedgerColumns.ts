@@ -24,7 +24,7 @@ export const rareColumns = [
   ["searches", "searches"]
 ] as const
 
-export const attemptTable: Writer.Table = {
+export const attemptTable: Writer.WriterTable = {
   name: "attempts",
   columns: [
     "run",
@@ -53,7 +53,7 @@ export const savedColumn = (strategy: keyof LedgerEntry.Savings): string =>
 
 export const savedColumns = LedgerEntry.strategies.map(savedColumn)
 
-export const answerTable: Writer.Table = {
+export const answerTable: Writer.WriterTable = {
   name: "answers",
   columns: [
     "run",
@@ -107,7 +107,7 @@ export const attemptRow = (run: number, entry: LedgerEntry.AttemptEntry): Readon
 /** Columns of attempts that hold text. */
 export const textColumns = new Set(["step", "provider", "model", "unknown", "error", "service_tier", "requested"])
 
-export const callTable: Writer.Table = {
+export const callTable: Writer.WriterTable = {
   name: "calls",
   columns: ["run", "id", "step", "row_index", "at", "provider", "model", "input_tokens", "output_tokens", "cost"]
 }

@@ -77,7 +77,7 @@ export const noSavings: Savings = savings(() => Money.zero)
 export type LedgerEntry = AttemptEntry | AnswerEntry
 
 /** The sums of one step and model, or of all. */
-export interface Sums {
+export interface LedgerTotals {
   /** Physical attempts at the provider. */
   readonly attempts: number
   readonly failedAttempts: number
@@ -101,16 +101,11 @@ export interface Sums {
   readonly savings: Savings
 }
 
-/** A call that is about to be sent. */
-export interface Call {
-  readonly caller: Caller.Caller
-  readonly at: number
+/** The sums of one step, one model and one class of service. */
+export interface LedgerLine extends LedgerTotals {
+  readonly step: string
   readonly provider: string
   readonly model: string
-  /** Input at most. */
-  readonly inputTokens: number
-  /** Output at most; a guess where no limit is sent. */
-  readonly outputTokens: number
-  /** Picodollars at most; `undefined`: no price is known. */
-  readonly cost: Money.Money | undefined
+  /** `undefined`: the ordinary one. */
+  readonly serviceTier: string | undefined
 }

@@ -1,5 +1,5 @@
 /**
- * The books in the store: attempts and answers are appended, calls stand in it while they are on their way.
+ * The ledger in the store: attempts and answers are appended, and added up.
  *
  * @internal
  */
@@ -10,12 +10,10 @@ import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
+import * as InterruptedCalls from "./InterruptedCalls.ts"
 import * as LedgerColumns from "./LedgerColumns.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
 import * as LedgerSums from "./LedgerSums.ts"
-
-/** What a run has booked for one step, model and class of service. */
-export type Sum = LedgerSums.Sum
 
 /** What was spent for a step by a model. */
 export interface Spent {
@@ -35,26 +33,15 @@ export interface Cost {
   readonly unpriced: number
 }
 
-export interface LedgerRepo {
+export interface LedgerRepo extends InterruptedCalls.InterruptedCalls {
   readonly append: (run: number, entry: LedgerEntry.LedgerEntry) => void
-  /** Notes a call before it is sent; ends when the note is on disk. */
-  readonly begin: (run: number, id: number, call: LedgerEntry.Call) => Effect.Effect<void, SqlError.SqlError>
-  /** Takes the note away, with the next group. */
-  readonly end: (run: number, id: number) => void
-  /**
-   * Books the calls that a run has noted and never ended, at the most that they can have cost, and takes the notes away: its
-   * process is gone, and whether they were billed nobody knows. `before`: only calls with lower numbers.
-   */
-  readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>
-  /** Runs that have noted calls. */
-  readonly unsettled: Effect.Effect<ReadonlyArray<number>, SqlError.SqlError>
   /** What runs have cost so far, by their numbers. */
   readonly costs: (runs: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, Cost>, SqlError.SqlError>
   /** What a run has spent, by the model that was requested: what a budget counts. */
   readonly spent: (run: number) => Effect.Effect<ReadonlyArray<Spent>, SqlError.SqlError>
   /** What the steps have cost that gave nothing for their rows: failures of a run that came after one. */
   readonly failedRows: (run: number, after: number) => Effect.Effect<Money.Money, SqlError.SqlError>
-  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sum>, SqlError.SqlError>
+  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<LedgerSums.LedgerSum>, SqlError.SqlError>
   /** Money and attempts of a run in equal parts of its time, by step and model. */
   readonly timeline: (
     run: number,
@@ -70,7 +57,7 @@ export interface LedgerRepo {
     SqlError.SqlError
   >
   /** All attempts of a run, or of all runs, as the table has them. */
-  readonly attempts: (run: number | undefined) => Stream.Stream<Database.Row, SqlError.SqlError>
+  readonly attempts: (run: number | undefined) => Stream.Stream<Database.DatabaseRow, SqlError.SqlError>
   /** What earlier runs of a flow say of the length of answers. */
   readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<ExpectedUsage.Learned>, SqlError.SqlError>
 }
@@ -95,22 +82,6 @@ const number = (value: unknown): number => Number(value ?? 0)
 const text = (value: unknown): string => String(value ?? "")
 const money = (value: unknown): Money.Money => Database.toBigInt(value) ?? 0n
 
-/** Each noted call is booked once, also where two processes settle at the same time. */
-const settlement = (database: Database.Service, run: number, before: number): ReadonlyArray<Database.Statement> => {
-  const params = [run, before]
-  const from = (table: string, where = "") =>
-    `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${LedgerColumns.tokenColumns.join(", ")}, cost, unknown, estimated, error)
-      SELECT run, step, row_index, at, 0, provider, model, input_tokens, 0, 0, 0, output_tokens, 0, cost,
-        CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was on its way' FROM ${table}${where}`
-  // A server lets only one of two take a row away; SQLite has one transaction that writes at a time.
-  return database.dialect === "pg"
-    ? [{ sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND id < ? RETURNING *) ${from("gone")}`, params }]
-    : [
-        { sql: from("calls", " WHERE run = ? AND id < ? ORDER BY id"), params },
-        { sql: "DELETE FROM calls WHERE run = ? AND id < ?", params }
-      ]
-}
-
 const append =
   (writer: Writer.Writer): LedgerRepo["append"] =>
   (run, entry) => {
@@ -119,7 +90,7 @@ const append =
       writer.append(
         LedgerColumns.attemptTable,
         LedgerColumns.attemptRow(run, entry),
-        entry.call === undefined ? undefined : { run, id: entry.call, sql: removeCalls }
+        entry.call === undefined ? undefined : { run, id: entry.call, sql: InterruptedCalls.removeCalls }
       )
       return
     }
@@ -139,25 +110,6 @@ const append =
       ...LedgerEntry.strategies.map((strategy) => savings[strategy]),
       entry.serviceTier ?? null
     ])
-  }
-
-const begin =
-  (writer: Writer.Writer): LedgerRepo["begin"] =>
-  (run, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
-    const { row, step } = caller
-    writer.append(LedgerColumns.callTable, [
-      run,
-      id,
-      step,
-      row,
-      at,
-      provider,
-      model,
-      inputTokens,
-      outputTokens,
-      cost ?? null
-    ])
-    return writer.commit
   }
 
 const costs =
@@ -286,14 +238,8 @@ const outputs =
     )
 
 export const make = (database: Database.Service, writer: Writer.Writer): LedgerRepo => ({
+  ...InterruptedCalls.make(database, writer),
   append: append(writer),
-  begin: begin(writer),
-  end: (run, id) => writer.execute(removeCalls(1), [run, id]),
-  settle: (run, before = Number.MAX_SAFE_INTEGER) =>
-    Effect.asVoid(database.transaction(settlement(database, run, before))),
-  unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
-    rows.map((row) => number(row["run"]))
-  ),
   costs: costs(database),
   spent: spent(database),
   failedRows: failedRows(database),
@@ -302,9 +248,3 @@ export const make = (database: Database.Service, writer: Writer.Writer): LedgerR
   attempts: attempts(database),
   outputs: outputs(database)
 })
-
-/** The first number of the calls of a run's try: a process numbers its calls apart from those of the tries before. */
-export const firstCall = (tries: number): number => tries * 2 ** 32
-
-const removeCalls = (count: number): string =>
-  `DELETE FROM calls WHERE run = ? AND id IN (${Array(count).fill("?").join(", ")})`

@@ -13,12 +13,7 @@ import * as LedgerColumns from "./LedgerColumns.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
 
 /** What a run has booked for one step, model and class of service. */
-export interface Sum extends LedgerEntry.Sums {
-  readonly step: string
-  readonly provider: string
-  readonly model: string
-  /** `undefined`: the ordinary one. */
-  readonly serviceTier: string | undefined
+export interface LedgerSum extends LedgerEntry.LedgerLine {
   /** Tokens of the attempts that are estimated; not in `usage`. */
   readonly estimatedTokens: number
 }
@@ -47,7 +42,7 @@ const saved = LedgerColumns.savedColumns.map((column) => `CAST(sum(${column}) AS
 const ANSWERS = `SELECT step, provider, model, service_tier, origin, count(*) AS n, ${saved}
   FROM answers WHERE run = ? GROUP BY step, provider, model, service_tier, origin ORDER BY min(id)`
 
-const usageOf = (row: Database.Row): Usage.Usage => ({
+const usageOf = (row: Database.DatabaseRow): Usage.Usage => ({
   uncachedInput: number(row["uncached_input"]),
   cacheRead: number(row["cache_read"]),
   cacheWrite: number(row["cache_write"]),
@@ -65,9 +60,9 @@ const usageOf = (row: Database.Row): Usage.Usage => ({
 export const ofRun = Effect.fnUntraced(function* (
   database: Database.Service,
   run: number
-): Effect.fn.Return<ReadonlyArray<Sum>, SqlError.SqlError> {
-  const sums = new Map<string, Mutable<Sum>>()
-  const sumOf = (row: Database.Row): Mutable<Sum> => {
+): Effect.fn.Return<ReadonlyArray<LedgerSum>, SqlError.SqlError> {
+  const sums = new Map<string, Mutable<LedgerSum>>()
+  const sumOf = (row: Database.DatabaseRow): Mutable<LedgerSum> => {
     const [step, provider, model] = [text(row["step"]), text(row["provider"]), text(row["model"])]
     const serviceTier = Database.toText(row["service_tier"])
     const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
@@ -102,7 +97,7 @@ export const ofRun = Effect.fnUntraced(function* (
 })
 
 /** A sum of no attempts and no answers. */
-const nothing: Omit<Sum, "step" | "provider" | "model" | "serviceTier"> = {
+const nothing: Omit<LedgerSum, "step" | "provider" | "model" | "serviceTier"> = {
   attempts: 0,
   failedAttempts: 0,
   failedSpent: 0n,

@@ -9,35 +9,23 @@ import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
 
-/** The sums of one step and model, or of all. */
-export type Sums = LedgerEntry.Sums
-
-/** The sums of one step, one model and one class of service. */
-export interface Line extends Sums {
-  readonly step: string
-  readonly provider: string
-  readonly model: string
-  /** `undefined`: the ordinary one. */
-  readonly serviceTier: string | undefined
-}
-
 /** Everything that the strategies saved together. */
-export const saved = ({ savings }: Sums): Money.Money => Money.sum(Object.values(savings))
+export const saved = ({ savings }: LedgerEntry.LedgerTotals): Money.Money => Money.sum(Object.values(savings))
 
 /** What it would have cost with none of the strategies. */
-export const baseline = (sums: Sums): Money.Money => sums.spent + saved(sums)
+export const baseline = (sums: LedgerEntry.LedgerTotals): Money.Money => sums.spent + saved(sums)
 
 /** Answers to steps, wherever they came from. */
-export const answers = (by: Sums["answers"]): number =>
+export const answers = (by: LedgerEntry.LedgerTotals["answers"]): number =>
   ModelResponse.origins.reduce((sum, origin) => sum + by[origin], 0)
 
 /** Of those, the ones that were not paid for. */
-export const reused = (by: Sums["answers"]): number => answers(by) - by.provider
+export const reused = (by: LedgerEntry.LedgerTotals["answers"]): number => answers(by) - by.provider
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** Sums that are added to in place: an entry a call must not leave garbage behind. */
-class Running implements Sums {
+class Running implements LedgerEntry.LedgerTotals {
   attempts = 0
   failedAttempts = 0
   failedSpent = Money.zero
@@ -48,7 +36,7 @@ class Running implements Sums {
   usage: Mutable<Usage.Usage> = { ...Usage.zero }
   spent = Money.zero
   fees = Money.zero
-  readonly answers: Mutable<Sums["answers"]> = { ...ModelResponse.noAnswers }
+  readonly answers: Mutable<LedgerEntry.LedgerTotals["answers"]> = { ...ModelResponse.noAnswers }
   readonly savings: Mutable<LedgerEntry.Savings> = { ...LedgerEntry.noSavings }
 
   add(entry: LedgerEntry.LedgerEntry): void {
@@ -81,7 +69,7 @@ class Running implements Sums {
   }
 
   /** Adds what was booked before. */
-  restore(sums: Sums): void {
+  restore(sums: LedgerEntry.LedgerTotals): void {
     this.attempts += sums.attempts
     this.failedAttempts += sums.failedAttempts
     this.failedSpent += sums.failedSpent
@@ -96,25 +84,25 @@ class Running implements Sums {
     for (const strategy of LedgerEntry.strategies) this.savings[strategy] += sums.savings[strategy]
   }
 
-  snapshot(): Sums {
+  snapshot(): LedgerEntry.LedgerTotals {
     return { ...this, usage: { ...this.usage }, answers: { ...this.answers }, savings: { ...this.savings } }
   }
 }
 
 /** Running sums of a run. */
-export interface Tally {
+export interface RunTotals {
   readonly record: (entry: LedgerEntry.LedgerEntry) => void
   /** Adds what earlier tries of the run have booked. */
-  readonly restore: (line: Line) => void
+  readonly restore: (line: LedgerEntry.LedgerLine) => void
   /** By step and model, in the order of their first entries. */
-  readonly lines: () => ReadonlyArray<Line>
-  readonly total: () => Sums
+  readonly lines: () => ReadonlyArray<LedgerEntry.LedgerLine>
+  readonly total: () => LedgerEntry.LedgerTotals
 }
 
-export const make = (): Tally => {
+export const make = (): RunTotals => {
   const lines = new Map<
     string,
-    Pick<Line, "step" | "provider" | "model" | "serviceTier"> & { readonly sums: Running }
+    Pick<LedgerEntry.LedgerLine, "step" | "provider" | "model" | "serviceTier"> & { readonly sums: Running }
   >()
   const total = new Running()
   const lineOf = (step: string, provider: string, model: string, serviceTier: string | undefined): Running => {

@@ -109,15 +109,15 @@ const causeOf = ({ cause }: AiError.NetworkError): NoAnswer | undefined =>
   cause instanceof NoAnswer ? cause : undefined
 
 /** What an answer that cannot be used says of its price: who gave it, in which class of service, and its own cost in USD. */
-export type Answered = Partial<Pick<ModelResponse.CompletionResponse, "model" | "serviceTier" | "reportedCost">>
+export type FailedAnswer = Partial<Pick<ModelResponse.CompletionResponse, "model" | "serviceTier" | "reportedCost">>
 
-const counts = new WeakMap<AiError.AiError, { readonly usage: Usage.Usage; readonly answered: Answered }>()
+const counts = new WeakMap<AiError.AiError, { readonly usage: Usage.Usage; readonly answered: FailedAnswer }>()
 
 /** The failure of a call that the provider has counted all the same: that is what it costs. */
 export const withUsage = (
   error: AiError.AiError,
   usage: Usage.Usage | undefined,
-  answered: Answered = {}
+  answered: FailedAnswer = {}
 ): AiError.AiError => {
   if (usage !== undefined) counts.set(error, { usage, answered })
   return error
@@ -127,7 +127,7 @@ export const withUsage = (
 export const usageOf = (error: AiError.AiError): Usage.Usage | undefined => counts.get(error)?.usage
 
 /** Who gave the answer of a call that failed, where it was counted. */
-export const answeredBy = (error: AiError.AiError): Answered => counts.get(error)?.answered ?? {}
+export const answeredBy = (error: AiError.AiError): FailedAnswer => counts.get(error)?.answered ?? {}
 
 /** Characters that are kept of an answer that could not be read. */
 const MOST_ANSWER = 10_000

@@ -124,9 +124,9 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
 /** The scopes of a stack, with what earlier runs have found of their sizes. */
 const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
   const { reuse } = yield* Store.Store
-  const run = yield* Suspension.Run
+  const run = yield* Suspension.SuspendedRun
   const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
-  const scopes = Lru.make<string, PackedPrompt.Scope>(SCOPES)
+  const scopes = Lru.make<string, PackedPrompt.PackScope>(SCOPES)
   return Effect.fnUntraced(function* (step: string, { pack, template }: Packable) {
     const key = PackSize.keyOf(step, template)
     const before = scopes.get(key)
@@ -146,11 +146,11 @@ const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
 
 /** What gathers the requests of a scope into prompts of a size. */
 const resolversOf = (sender: PackedPrompt.Sender, maxTokens: number, wait: Duration.Input = "100 millis") => {
-  const resolvers = new Map<number, RequestResolver.RequestResolver<PackedPrompt.Asking>>()
+  const resolvers = new Map<number, RequestResolver.RequestResolver<PackedPrompt.PackRequest>>()
   return (size: number) => {
     let resolver = resolvers.get(size)
     if (resolver === undefined) {
-      resolver = RequestResolver.makeGrouped<PackedPrompt.Asking, string>({
+      resolver = RequestResolver.makeGrouped<PackedPrompt.PackRequest, string>({
         key: ({ request }) => request.scope.size.key,
         resolver: (entries) =>
           Effect.forEach(cut(entries, maxTokens), (group) => PackedPrompt.ask(sender, group, true), {
@@ -168,8 +168,8 @@ const resolversOf = (sender: PackedPrompt.Sender, maxTokens: number, wait: Durat
 const packer =
   (
     sender: PackedPrompt.Sender,
-    scopeOf: (step: string, packable: Packable) => Effect.Effect<PackedPrompt.Scope>,
-    resolverOf: (size: number) => RequestResolver.RequestResolver<PackedPrompt.Asking>
+    scopeOf: (step: string, packable: Packable) => Effect.Effect<PackedPrompt.PackScope>,
+    resolverOf: (size: number) => RequestResolver.RequestResolver<PackedPrompt.PackRequest>
   ) =>
   (packable: Packable): Effect.Effect<PackedPrompt.Response, AiError.AiError> =>
     Effect.gen(function* () {
@@ -183,7 +183,7 @@ const packer =
           case "Known":
             return standing.size === 1
               ? yield* alone
-              : yield* Effect.request(PackedPrompt.Asking({ ...packable, scope }), resolverOf(standing.size))
+              : yield* Effect.request(PackedPrompt.PackRequest({ ...packable, scope }), resolverOf(standing.size))
           case "Sample":
             return yield* scope.size.sampled(text, sampled(sender, alone, step, packable.pack))
           case "Trial":
@@ -204,7 +204,7 @@ const sampled = (
   )
 
 /** Tries sizes on the texts of the sample; a prompt in trouble has no answers. */
-const trial = (sender: PackedPrompt.Sender, scope: PackedPrompt.Scope, { pack, template }: Packable) =>
+const trial = (sender: PackedPrompt.Sender, scope: PackedPrompt.PackScope, { pack, template }: Packable) =>
   scope.size.trial((texts) =>
     PackedPrompt.together(sender, template, texts).pipe(
       Effect.flatMap(({ answers, response }) => {
@@ -221,10 +221,10 @@ const trial = (sender: PackedPrompt.Sender, scope: PackedPrompt.Scope, { pack, t
 
 /** Groups whose texts keep within a number of tokens. */
 const cut = (
-  entries: ReadonlyArray<PackedPrompt.Entry>,
+  entries: ReadonlyArray<PackedPrompt.PackedText>,
   maxTokens: number
-): ReadonlyArray<ReadonlyArray<PackedPrompt.Entry>> => {
-  const groups: Array<Array<PackedPrompt.Entry>> = []
+): ReadonlyArray<ReadonlyArray<PackedPrompt.PackedText>> => {
+  const groups: Array<Array<PackedPrompt.PackedText>> = []
   let left = 0
   for (const entry of entries) {
     const tokens = TokenCounter.estimate(entry.request.text)

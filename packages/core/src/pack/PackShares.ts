@@ -13,12 +13,12 @@ import * as PackPrompt from "./PackPrompt.ts"
 type Response = ModelResponse.CompletionResponse
 
 /** A row's request and its text. */
-export interface Asked {
+export interface SharedCall {
   readonly request: ModelRequest.Completion
   readonly text: string
 }
 
-export interface PackBooks {
+export interface PackShares {
   /** Adds what gave no row its answer: the next answers bear it. */
   readonly waste: (usage: Usage.Usage | undefined) => void
   /** The answer to a request that was asked alone. */
@@ -26,7 +26,7 @@ export interface PackBooks {
   /** The answers of a prompt's rows, of the input by their texts, of the output by their answers; `undefined` where there is none. */
   readonly shares: (
     template: ModelRequest.Completion,
-    rows: ReadonlyArray<Asked>,
+    rows: ReadonlyArray<SharedCall>,
     answers: ReadonlyArray<string | undefined>,
     response: Response
   ) => ReadonlyArray<Response | undefined>
@@ -49,7 +49,7 @@ const count = (request: ModelRequest.Completion, answer: string) => ({
 })
 
 /** `baseline`: the model that a router below would have asked otherwise. */
-export const make = (baseline: string | undefined): PackBooks => {
+export const make = (baseline: string | undefined): PackShares => {
   /** What single requests were counted to use, and what they did: it puts what is counted into the provider's measure. */
   const counted = { input: 0, output: 0 }
   const used = { input: 0, output: 0 }

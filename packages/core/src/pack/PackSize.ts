@@ -24,7 +24,7 @@ export const SAMPLE = 40
 /** Least share of answers that agree with single ones, where a step does not say. */
 const AGREEMENT = 0.95
 
-export type Standing =
+export type PackSizeState =
   | { readonly _tag: "Known"; readonly size: number }
   /** The next text is asked alone, as part of the sample. */
   | { readonly _tag: "Sample" }
@@ -37,7 +37,7 @@ interface Sampled {
 
 export interface PackSize {
   readonly key: string
-  readonly standing: () => Standing
+  readonly standing: () => PackSizeState
   /** Asks a text alone, and keeps its answer for the trial. */
   readonly sampled: (
     text: string,

@@ -29,27 +29,27 @@ export const AUDIT = 0.05
 export type Response = ModelResponse.CompletionResponse
 
 /** Texts that may be asked together. */
-export interface Scope {
+export interface PackScope {
   readonly step: string
   readonly size: PackSize.PackSize
-  readonly books: PackShares.PackBooks
+  readonly books: PackShares.PackShares
   isAudited: boolean
 }
 
 /** A row's request that waits for others. */
-export interface Asking extends Request.Request<Response, AiError.AiError> {
+export interface PackRequest extends Request.Request<Response, AiError.AiError> {
   readonly _tag: "Asking"
   readonly request: ModelRequest.Completion
   /** With what the stack below fills in, and a mark for its text. */
   readonly template: ModelRequest.Completion
   readonly text: string
   readonly pack: Varying.Pack
-  readonly scope: Scope
+  readonly scope: PackScope
 }
 
-export const Asking = Request.tagged<Asking>("Asking")
+export const PackRequest = Request.tagged<PackRequest>("Asking")
 
-export type Entry = Request.Entry<Asking>
+export type PackedText = Request.Entry<PackRequest>
 
 /** What sends, and what warns once. */
 export interface Sender {
@@ -83,21 +83,21 @@ export const together = ({ next }: Sender, template: ModelRequest.Completion, te
 const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   effect.pipe(
     Effect.provideService(ModelClient.Accept, () => undefined),
-    Effect.provideService(Suspension.Row, undefined)
+    Effect.provideService(Suspension.SuspendedRow, undefined)
   )
 
 /** A row's request by itself, in the row's own context. */
-const alone = ({ next }: Sender, { context, request: { request, scope } }: Entry) =>
+const alone = ({ next }: Sender, { context, request: { request, scope } }: PackedText) =>
   Effect.provideContext(
     Effect.exit(Effect.map(next.send(request), (response) => scope.books.single(request, response))),
     context
   )
 
-const single = (sender: Sender, entry: Entry): Effect.Effect<void> =>
+const single = (sender: Sender, entry: PackedText): Effect.Effect<void> =>
   Effect.map(alone(sender, entry), (exit) => entry.completeUnsafe(exit))
 
 /** Asks about the texts of rows of one scope together. `isWhole`: the prompt is as large as it was meant to be. */
-export const ask = (sender: Sender, entries: ReadonlyArray<Entry>, isWhole: boolean): Effect.Effect<void> => {
+export const ask = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole: boolean): Effect.Effect<void> => {
   const [first] = entries
   if (first === undefined) return Effect.void
   if (entries.length === 1) return single(sender, first)
@@ -137,13 +137,13 @@ export const ask = (sender: Sender, entries: ReadonlyArray<Entry>, isWhole: bool
 }
 
 /** An answer that its row takes. */
-const usableBy = (entry: Entry, response: Response, answer: string | undefined): string | undefined =>
+const usableBy = (entry: PackedText, response: Response, answer: string | undefined): string | undefined =>
   answer !== undefined && acceptOf(entry)(PackShares.withText(response, answer)) === undefined ? answer : undefined
 
 /** Gives each row its share; how far those agree that are asked alone too. */
 const give = Effect.fnUntraced(function* (
   sender: Sender,
-  entries: ReadonlyArray<Entry>,
+  entries: ReadonlyArray<PackedText>,
   shares: ReadonlyArray<Response | undefined>
 ) {
   const { pack, scope } = entries[0]!.request
@@ -169,7 +169,7 @@ const give = Effect.fnUntraced(function* (
 /** Asks a text alone too, and compares: the row gets the answer that it had alone. */
 const audit = Effect.fnUntraced(function* (
   sender: Sender,
-  entry: Entry,
+  entry: PackedText,
   share: Response,
   audits: { compared: number; agreed: number }
 ) {
@@ -184,7 +184,7 @@ const audit = Effect.fnUntraced(function* (
   entry.completeUnsafe(exit)
 })
 
-const acceptOf = (entry: Entry): ((response: ModelResponse.ModelResponse) => string | undefined) => {
+const acceptOf = (entry: PackedText): ((response: ModelResponse.ModelResponse) => string | undefined) => {
   const accept = entry.context.mapUnsafe.get(ModelClient.Accept.key) as typeof ModelClient.Accept.Service | undefined
   return accept ?? (() => undefined)
 }

@@ -48,7 +48,7 @@ import * as PlanSteps from "./PlanSteps.ts"
 import type { Plan, Range } from "./PlanSchema.ts"
 import * as PlanStrategies from "./PlanStrategies.ts"
 
-export { fromJson, Line, Plan, Range, Strategy, toJson } from "./PlanSchema.ts"
+export { fromJson, PlanLine as Line, Plan, Range, Strategy, toJson } from "./PlanSchema.ts"
 
 export interface Options extends Pick<RunOptions.RunOptions, "limit" | "concurrency" | "parameters" | "cache"> {
   /** Whether requests would go in batches, over what the flow's own stack says. */
@@ -97,7 +97,7 @@ export const make = <E>(
       yield* expected.seeded
       const { failed, state } = stateOf(flow, at)
       const settings = yield* FlowContext.settings(flow)
-      const counts = new Map<string, PlanCount.Counts>()
+      const counts = new Map<string, PlanCount.PlanCounts>()
       const useCache = options.cache !== false
       const main = Effect.gen(function* () {
         const closures = yield* FlowContext.closures(flow)
@@ -161,7 +161,7 @@ export const make = <E>(
 const rowsOf = (progress: typeof RunEvent.Progress.Type): number =>
   progress.nodes.reduce((sum, node) => (node.kind === "Source" ? sum + node.done + node.failed : sum), 0)
 
-interface Gathered extends PlanSteps.Counted {
+interface Gathered extends PlanSteps.CountedPlan {
   readonly flow: string
   readonly rows: number
   readonly reused: ReadonlyMap<string, number>

@@ -27,9 +27,9 @@ import * as Placeholder from "./Placeholder.ts"
 import * as PlanCount from "./PlanCount.ts"
 
 /** What a plan counts by, and into. */
-export interface Environment {
+export interface PlanEnvironment {
   readonly store: Store.Service
-  readonly counts: Map<string, PlanCount.Counts>
+  readonly counts: Map<string, PlanCount.PlanCounts>
   readonly expected: ExpectedUsage.ExpectedUsage
   readonly useCache: boolean
   readonly closures: Pick<Closure.Closures, "of" | "textOf">
@@ -51,7 +51,7 @@ const ONCE = { input: 0, rounds: 1 }
 
 /** The client of a stack, which counts in the place of what the stack would send. */
 export const make =
-  (env: Environment) =>
+  (env: PlanEnvironment) =>
   (client: ModelClient.Service): ModelClient.Service => {
     const layers = client.layers ?? []
     const cascade = Option.getOrUndefined(Cascade.of(layers))
@@ -65,7 +65,7 @@ export const make =
     const count = <R extends ModelRequest.ModelRequest>(
       request: R,
       way: Way,
-      counts: PlanCount.Counts,
+      counts: PlanCount.PlanCounts,
       fiber: Fiber.Fiber<unknown, unknown>
     ): Effect.Effect<ModelResponse.ResponseTo<R>> => {
       const learned = env.expected.learned(counts.step, counts.model)
@@ -134,11 +134,11 @@ export const make =
 /** Finds the counts of a step's requests to a model. */
 const finder =
   (
-    all: Map<string, PlanCount.Counts>,
+    all: Map<string, PlanCount.PlanCounts>,
     layers: ReadonlyArray<ModelClient.LayerInfo>,
     baselineOfRouted: string | undefined
   ) =>
-  (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): PlanCount.Counts => {
+  (step: string, request: ModelRequest.ModelRequest, isRouted: boolean): PlanCount.PlanCounts => {
     const model = request.model ?? ""
     const baseline = isRouted ? baselineOfRouted : undefined
     const key = `${step}\n${model}\n${baseline ?? ""}`
@@ -151,7 +151,7 @@ const finder =
   }
 
 /** What the exact cache of a stack will have: kept answers, and those of equal requests of this plan. */
-const cacheOf = (env: Environment, layers: ReadonlyArray<ModelClient.LayerInfo>) => {
+const cacheOf = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerInfo>) => {
   const at = layers.findIndex(({ name }) => name === "Cache")
   const cache = layers[at]
   if (cache === undefined) return undefined
@@ -202,7 +202,7 @@ const prompts = (store: Store.Service, packs: boolean) => {
     varying: Varying.Varying | undefined,
     step: string,
     tokens: TokenCounter.Count
-  ): Effect.Effect<PlanCount.Call["prompt"]> =>
+  ): Effect.Effect<PlanCount.PlannedCall["prompt"]> =>
     Effect.gen(function* () {
       const input = TokenCounter.inputTokens(tokens, request) + PlanCount.filesOf(request).tokens
       const alone = { prompts: 1, input, alone: input }

@@ -13,27 +13,31 @@ import type * as PlanSchema from "./PlanSchema.ts"
 
 /** A line of the plan, with what it was made of. */
 export interface Planned {
-  readonly one: PlanCount.Counts
-  readonly line: PlanSchema.Line
+  readonly one: PlanCount.PlanCounts
+  readonly line: PlanSchema.PlanLine
   readonly price: Price.Price | undefined
   readonly output: { readonly expected: number }
-  readonly prefix: Prefix
+  readonly prefix: CommonPrefix
   /** What of `prefix.saved` is off the line's cost already. */
   readonly off: Money.Money
 }
 
 /** The beginning that the prompts of a step have in common. */
-export interface Prefix {
+export interface CommonPrefix {
   /** Counted roughly. */
   readonly tokens: number
-  readonly rule: PromptCacheMinimum.Rule | undefined
+  readonly rule: PromptCacheMinimum.PromptCacheMinimum | undefined
   /** What the provider keeps of it. */
   readonly kept: number
   /** What that takes off, if each prompt after the first finds it. */
   readonly saved: Money.Money
 }
 
-export const prefixOf = (counts: PlanCount.Counts, price: Price.Price | undefined, provider: string): Prefix => {
+export const prefixOf = (
+  counts: PlanCount.PlanCounts,
+  price: Price.Price | undefined,
+  provider: string
+): CommonPrefix => {
   const { input, isEmbedding, model, prefix, prompts } = counts
   const calls = PlanCount.callsOf(counts)
   const tokens = isEmbedding || calls < 2 || prefix === undefined ? 0 : TokenCounter.estimate(prefix)

@@ -9,7 +9,7 @@ import * as ModelRequest from "../model/ModelRequest.ts"
 import * as Usage from "../model/Usage.ts"
 
 /** What is counted of the calls of one step to one model. */
-export interface Counts {
+export interface PlanCounts {
   readonly step: string
   readonly provider: string
   readonly model: string
@@ -45,12 +45,12 @@ export interface Counts {
 }
 
 /** Whole prompts: shares of them are added up, and not exactly. */
-export const callsOf = ({ prompts }: Counts): number => Math.ceil(prompts - 1e-6)
+export const callsOf = ({ prompts }: PlanCounts): number => Math.ceil(prompts - 1e-6)
 
 /** Whose calls are counted. */
-export type Of = Pick<Counts, "step" | "provider" | "model" | "baseline" | "isEmbedding">
+export type Of = Pick<PlanCounts, "step" | "provider" | "model" | "baseline" | "isEmbedding">
 
-export const make = (of: Of): Counts => ({
+export const make = (of: Of): PlanCounts => ({
   ...of,
   calls: 0,
   prompts: 0,
@@ -70,7 +70,7 @@ export const make = (of: Of): Counts => ({
 })
 
 /** A call, or a share of one. */
-export interface Call {
+export interface PlannedCall {
   readonly request: ModelRequest.ModelRequest
   /** How much of it is counted: a cascade asks a model for some rows only. */
   readonly share: number
@@ -86,7 +86,10 @@ export interface Call {
 }
 
 /** Counts a call. */
-export const add = (counts: Counts, { isReused, isStrong, loop, output, prompt, request, share: part }: Call): void => {
+export const add = (
+  counts: PlanCounts,
+  { isReused, isStrong, loop, output, prompt, request, share: part }: PlannedCall
+): void => {
   const [alone, input] = [Math.max(prompt.alone, loop.input), Math.max(prompt.input, loop.input)]
   const share = part * loop.rounds
   counts.unknownFile ??= filesOf(request).unknown

@@ -12,7 +12,7 @@ export const Range = Schema.Struct({ low: Money.FromUsd, expected: Money.FromUsd
 export interface Range extends Schema.Schema.Type<typeof Range> {}
 
 /** The calls of one step to one model. */
-export const Line = Schema.Struct({
+export const PlanLine = Schema.Struct({
   step: Schema.String,
   provider: Schema.String,
   model: Schema.String,
@@ -33,7 +33,7 @@ export const Line = Schema.Struct({
   cost: Schema.optionalKey(Range)
 })
 
-export interface Line extends Schema.Schema.Type<typeof Line> {}
+export interface PlanLine extends Schema.Schema.Type<typeof PlanLine> {}
 
 /** What the run would cost otherwise. */
 export const Strategy = Schema.Struct({
@@ -50,7 +50,7 @@ export const Plan = Schema.Struct({
   /** Milliseconds since 1970. */
   at: Schema.Finite,
   rows: Schema.Int,
-  lines: Schema.Array(Line),
+  lines: Schema.Array(PlanLine),
   cost: Range,
   /** Models without a known price: their calls are not in `cost`. */
   unpriced: Schema.Array(Schema.String),

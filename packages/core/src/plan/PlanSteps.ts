@@ -17,9 +17,9 @@ import type * as PlanSchema from "./PlanSchema.ts"
 export type TierOf = (step: string) => string | undefined
 
 /** What was counted, and by what it is priced. */
-export interface Counted {
+export interface CountedPlan {
   readonly at: number
-  readonly counts: ReadonlyArray<PlanCount.Counts>
+  readonly counts: ReadonlyArray<PlanCount.PlanCounts>
   readonly expected: ExpectedUsage.ExpectedUsage
   readonly pricing: Pricing.Service
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
@@ -43,12 +43,12 @@ export const priceOf = (
   Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
 
 /** A line for each step and model. */
-export const plan = (counted: Counted): ReadonlyArray<PlanCost.Planned> =>
+export const plan = (counted: CountedPlan): ReadonlyArray<PlanCost.Planned> =>
   counted.counts.map((one) => plannedOf(one, counted))
 
 const plannedOf = (
-  one: PlanCount.Counts,
-  { at, expected: usage, layers, pricing, tierOf }: Counted
+  one: PlanCount.PlanCounts,
+  { at, expected: usage, layers, pricing, tierOf }: CountedPlan
 ): PlanCost.Planned => {
   const learned = usage.learned(one.step, one.model)
   const output = outputOf(one, learned)
@@ -67,7 +67,7 @@ const plannedOf = (
   const prefix = PlanCost.prefixOf(one, price, provider)
   // With the layer that has the provider keep it, what is common is charged less; the high end is for when it is not found again.
   const off = serviceTier !== "batch" && ModelClient.hasLayer(layers, PromptCache.NAME) ? prefix.saved : Money.zero
-  const line: PlanSchema.Line = {
+  const line: PlanSchema.PlanLine = {
     step: one.step,
     provider,
     model: one.model,
@@ -86,7 +86,7 @@ const plannedOf = (
 }
 
 /** The output of all calls of a line. */
-const outputOf = (one: PlanCount.Counts, learned: ExpectedUsage.Learned | undefined): ExpectedUsage.Expected => {
+const outputOf = (one: PlanCount.PlanCounts, learned: ExpectedUsage.Learned | undefined): ExpectedUsage.Expected => {
   const rounded = ({ expected, high, low }: ExpectedUsage.Expected) => ({
     low: Math.round(low),
     expected: Math.round(expected),
@@ -109,9 +109,9 @@ const spread = ({ answers, deviation, mean }: ExpectedUsage.Learned, calls: numb
 
 /** Rows that are reused belong to a step, not to one of its models: they stand in its first line, or in one of their own. */
 export const withReused = (
-  lines: ReadonlyArray<PlanSchema.Line>,
+  lines: ReadonlyArray<PlanSchema.PlanLine>,
   reused: ReadonlyMap<string, number>
-): ReadonlyArray<PlanSchema.Line> => {
+): ReadonlyArray<PlanSchema.PlanLine> => {
   const named = new Set<string>()
   const first = lines.map((line) => {
     if (named.has(line.step)) return line

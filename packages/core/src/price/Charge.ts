@@ -23,7 +23,7 @@ import * as Price from "./Price.ts"
 import * as Pricing from "./Pricing.ts"
 
 /** A call as far as its price goes. */
-export interface Call {
+export interface ChargedCall {
   readonly request: ModelRequest.ModelRequest
   readonly provider: string
   readonly startedAt: number
@@ -31,7 +31,7 @@ export interface Call {
 }
 
 /** The most input that a request can be billed for. */
-export interface Input {
+export interface InputBound {
   readonly tokens: number
   /** What of the request no rule bounds: then `tokens` says nothing. */
   readonly unbounded?: string
@@ -42,7 +42,7 @@ export interface Most {
   readonly input: number
   readonly output: number
   /** `undefined`: no price is known. */
-  readonly rates: Rates | undefined
+  readonly rates: CallRates | undefined
   /** `undefined`: no price is known. */
   readonly cost: Money.Money | undefined
 }
@@ -96,7 +96,7 @@ export const inputOf = (
   request: ModelRequest.ModelRequest,
   provider: string,
   price: Price.Price | undefined
-): Input => {
+): InputBound => {
   if (request._tag === "Embedding") {
     return { tokens: request.inputs.reduce((sum, input) => sum + textBound(input) + PER_MESSAGE, PER_REQUEST) }
   }
@@ -138,7 +138,10 @@ export const inputOf = (
 }
 
 /** The price of the model that is asked. */
-export const priceOf = (pricing: Pricing.Service, { provider, request, startedAt }: Call): Price.Price | undefined =>
+export const priceOf = (
+  pricing: Pricing.Service,
+  { provider, request, startedAt }: ChargedCall
+): Price.Price | undefined =>
   Option.getOrUndefined(pricing.lookup({ model: request.model ?? "", provider, at: startedAt }))
 
 /**
@@ -147,11 +150,11 @@ export const priceOf = (pricing: Pricing.Service, { provider, request, startedAt
  */
 const dearness = new WeakMap<Pricing.Service, Map<string, number>>()
 
-const keyOf = ({ provider, request }: Call): string => `${provider}\n${request.model ?? ""}`
+const keyOf = ({ provider, request }: ChargedCall): string => `${provider}\n${request.model ?? ""}`
 
 const learn = (
   pricing: Pricing.Service,
-  call: Call,
+  call: ChargedCall,
   response: ModelResponse.ModelResponse,
   cost: Money.Money
 ): void => {
@@ -169,7 +172,7 @@ const learn = (
 }
 
 /** The class of service that a call names, by the run or by its own options. */
-export const serviceOf = ({ provider, request, serviceTier }: Call): Price.Service => {
+export const serviceOf = ({ provider, request, serviceTier }: ChargedCall): Price.Service => {
   const options = request.providerOptions[provider]
   const named =
     typeof options === "object" && options !== null && "service_tier" in options ? options["service_tier"] : undefined
@@ -177,7 +180,7 @@ export const serviceOf = ({ provider, request, serviceTier }: Call): Price.Servi
 }
 
 /** Picodollars of an input token, of an output token, and of a call beside them. */
-export interface Rates {
+export interface CallRates {
   readonly input: Money.Money
   readonly output: Money.Money
   readonly fees: Money.Money
@@ -187,19 +190,19 @@ export interface Rates {
 const SEARCHES = /search/
 
 /** What is charged beside tokens at most. */
-const feesOf = ({ fees }: Price.Price, { request }: Call): Money.Money =>
+const feesOf = ({ fees }: Price.Price, { request }: ChargedCall): Money.Money =>
   (fees?.request ?? Money.zero) + (SEARCHES.test(request.model ?? "") ? (fees?.search ?? Money.zero) : Money.zero)
 
-const ordinary = new WeakMap<Price.Price, Rates>()
+const ordinary = new WeakMap<Price.Price, CallRates>()
 
-const dearestOf = (price: Price.Price, call: Call, input: number, service: Price.Service): Rates => {
+const dearestOf = (price: Price.Price, call: ChargedCall, input: number, service: Price.Service): CallRates => {
   // A cheaper class of service may be answered in the ordinary one; a batch is not.
   const isMixed = service.serviceTier !== undefined && service.serviceTier !== "batch"
   const all = [
     ...Price.ratesUpTo(price, input, service),
     ...(isMixed ? Price.ratesUpTo(price, input, { provider: service.provider }) : [])
   ]
-  let most: Rates = { input: Money.zero, output: Money.zero, fees: feesOf(price, call) }
+  let most: CallRates = { input: Money.zero, output: Money.zero, fees: feesOf(price, call) }
   for (const rates of all) {
     const dearest = Price.dearestOf(rates)
     if (dearest.input > most.input) most = { ...most, input: dearest.input }
@@ -211,10 +214,10 @@ const dearestOf = (price: Price.Price, call: Call, input: number, service: Price
 /** The dearest rates of a call with at most so much input, as far as its model's answers have been dearer; `undefined`: no price. */
 export const ratesOf = (
   pricing: Pricing.Service,
-  call: Call,
+  call: ChargedCall,
   price: Price.Price | undefined,
   input: number
-): Rates | undefined => {
+): CallRates | undefined => {
   if (price === undefined) return undefined
   const service = serviceOf(call)
   // Nearly all calls are in the ordinary class, of a price that has one tier.
@@ -231,7 +234,7 @@ export const ratesOf = (
 }
 
 /** What a call costs at most. */
-export const most = (pricing: Pricing.Service, call: Call): Most => {
+export const most = (pricing: Pricing.Service, call: ChargedCall): Most => {
   const price = priceOf(pricing, call)
   const { tokens: input } = inputOf(call.request, call.provider, price)
   const output =
@@ -242,11 +245,11 @@ export const most = (pricing: Pricing.Service, call: Call): Most => {
   return { input, output, rates, cost: rates === undefined ? undefined : costAt(rates, input, output) }
 }
 
-const costAt = (rates: Rates, input: number, output: number): Money.Money =>
+const costAt = (rates: CallRates, input: number, output: number): Money.Money =>
   rates.fees + Money.times(rates.input, input) + Money.times(rates.output, output)
 
 /** What came of a call, as far as its price goes. */
-export interface Ended {
+export interface EndedCall {
   readonly response?: ModelResponse.ModelResponse
   readonly error?: AiError.AiError
   readonly billed: "yes" | "no" | "unknown"
@@ -259,7 +262,7 @@ export type Charge = Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown"
  * Most that an answer without a count can have had as output: the limit that was sent. What an answer shows says little of
  * how long it was, since thinking, refusals and calls of the provider's own tools are billed too.
  */
-const outputOf = (call: Call, response: ModelResponse.ModelResponse, most: Most): number => {
+const outputOf = (call: ChargedCall, response: ModelResponse.ModelResponse, most: Most): number => {
   if (response._tag === "EmbeddingResponse") return 0
   if (call.request._tag === "Completion" && call.request.settings.maxTokens !== undefined) return most.output
   return Math.max(shownOf(response), most.output)
@@ -279,8 +282,8 @@ export const shownOf = ({ parts }: ModelResponse.CompletionResponse): number =>
 /** What a call has cost: by the provider's count, or at most where there is none. */
 export const ended = (
   pricing: Pricing.Service,
-  call: Call,
-  { billed, error, response }: Ended,
+  call: ChargedCall,
+  { billed, error, response }: EndedCall,
   most: () => Most
 ): Charge => {
   const counted = error === undefined ? undefined : ModelFailure.usageOf(error)

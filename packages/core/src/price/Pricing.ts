@@ -113,7 +113,7 @@ export const advice = (
 }
 
 /** What an answer says of itself, as far as its price goes. */
-export interface Answered {
+export interface PricedAnswer {
   readonly provider: string
   readonly model: string
   readonly requestedModel?: string | undefined
@@ -126,14 +126,14 @@ export interface Answered {
 /** The price of the model that answered: the author's first, also the one for the model that was requested. */
 export const priceOf = (
   pricing: Service,
-  { model, provider, requestedModel }: Pick<Answered, "provider" | "model" | "requestedModel">,
+  { model, provider, requestedModel }: Pick<PricedAnswer, "provider" | "model" | "requestedModel">,
   at: number
 ): Price.Price | undefined => Option.getOrUndefined(pricing.lookup({ model, provider, requested: requestedModel, at }))
 
 /** What a usage costs, or why that is not known. Where no price is known, what the provider says that it costs is its price. */
 export const charge = (
   pricing: Service,
-  answered: Answered,
+  answered: PricedAnswer,
   at: number
 ): Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown" | "fees" | "doubt"> => {
   const { provider, reportedCost, serviceTier, usage } = answered
@@ -166,7 +166,12 @@ const isNear = (ours: Money.Money, theirs: Money.Money): boolean => {
 /** A ten-thousandth of a cent. */
 const ROUNDING = 1_000_000n
 
-const doubtOf = ({ model, provider }: Answered, ours: Money.Money, theirs: Money.Money, charged: Money.Money): string =>
+const doubtOf = (
+  { model, provider }: PricedAnswer,
+  ours: Money.Money,
+  theirs: Money.Money,
+  charged: Money.Money
+): string =>
   `${provider} says that a call of ${model} cost ${Money.format(theirs)}, and by its price it is ${Money.format(ours)}: the books have ${Money.format(charged)}. Give the price in the flow if it has changed: ${example(model)}`
 
 const MINUTE = 60_000

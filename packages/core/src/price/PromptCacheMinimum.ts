@@ -20,7 +20,7 @@
  * @internal
  */
 
-export interface Rule {
+export interface PromptCacheMinimum {
   /** Tokens of the shortest beginning that is kept. */
   readonly minimum: number
   /** What is beyond the minimum is kept in steps of so many tokens. */
@@ -36,7 +36,7 @@ const anthropic: ReadonlyArray<readonly [RegExp, number]> = [
 ]
 
 /** The rule of a provider for a model; `undefined`: nothing is known of a cache there. */
-export const ruleOf = (provider: string, model: string): Rule | undefined => {
+export const ruleOf = (provider: string, model: string): PromptCacheMinimum | undefined => {
   switch (provider) {
     case "openai":
       return { minimum: 1_024, step: 128, isMarked: false }
@@ -53,7 +53,7 @@ export const ruleOf = (provider: string, model: string): Rule | undefined => {
 }
 
 /** How many tokens of a common beginning are kept. */
-export const kept = (rule: Rule | undefined, tokens: number): number =>
+export const kept = (rule: PromptCacheMinimum | undefined, tokens: number): number =>
   rule === undefined || tokens < rule.minimum
     ? 0
     : rule.minimum + Math.floor((tokens - rule.minimum) / rule.step) * rule.step

@@ -69,7 +69,7 @@ export const Report = Schema.Struct({
   /** No provider was called, and nothing was paid. */
   simulated: Schema.optionalKey(Schema.Literal(true)),
   flow: Schema.String,
-  status: RunRepo.Status,
+  status: RunRepo.RunStatus,
   tries: Schema.Int,
   startedAt: Schema.Finite,
   endedAt: Schema.optionalKey(Schema.Finite),
@@ -95,15 +95,15 @@ export const failureLimit = 200
 const nodesOf = Schema.decodeUnknownOption(Report.fields.nodes)
 
 /** The summary of a run's last try; `undefined` when its process was killed. */
-export const summaryOf = ({ summary }: RunRepo.Run): RunEvent.RunFinished | undefined =>
+export const summaryOf = ({ summary }: RunRepo.StoredRun): RunEvent.RunFinished | undefined =>
   summary === undefined ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(summary))
 
 /** The plan that was made before a run. */
-export const planOf = ({ plan }: RunRepo.Run): Plan.Plan | undefined =>
+export const planOf = ({ plan }: RunRepo.StoredRun): Plan.Plan | undefined =>
   plan === undefined ? undefined : Option.getOrUndefined(Plan.fromJson(plan))
 
 /** The report of a run. */
-export const make = (store: Store.Service, run: RunRepo.Run): Effect.Effect<Report, SqlError.SqlError> =>
+export const make = (store: Store.Service, run: RunRepo.StoredRun): Effect.Effect<Report, SqlError.SqlError> =>
   Effect.gen(function* () {
     const sums = yield* store.ledger.sums(run.id)
     const timeline = yield* store.ledger.timeline(run.id, 60)

@@ -16,14 +16,14 @@ import type * as RunEvent from "../run/RunEvent.ts"
 import * as Binomial from "../stats/Binomial.ts"
 import type * as Store from "../store/Store.ts"
 
-export type Sums = Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
+export type RunSavings = Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
 
 /** A tail on each side. */
 const TAIL = 0.025
 
 /** How far the answers of a step agree with the strong model's: those that it gave itself do. */
 const routesOf = (
-  { agreements, requests, step, strong, substituted }: RouteRepo.Sums,
+  { agreements, requests, step, strong, substituted }: RouteRepo.RouteSums,
   routing: Routing.Routing | undefined
 ): RunEvent.Routes => {
   // Whether an answer that another gave in the strong model's place agrees with it, nobody knows.
@@ -50,7 +50,7 @@ export const sums = (
   { commit, reuse, routes }: Store.Service,
   run: number,
   layers: ReadonlyArray<ModelClient.LayerInfo>
-): Effect.Effect<Sums> =>
+): Effect.Effect<RunSavings> =>
   Effect.gen(function* () {
     yield* commit
     const [looked, packed, routed] = [yield* reuse.sums(run), yield* reuse.packSums(run), yield* routes.sums(run)]
@@ -70,7 +70,7 @@ export const sums = (
   }).pipe(Effect.orElseSucceed(() => ({})))
 
 /** What is to be said of routings that do not keep what they promise. */
-export const broken = ({ routes = [] }: Sums): ReadonlyArray<string> =>
+export const broken = ({ routes = [] }: RunSavings): ReadonlyArray<string> =>
   routes.flatMap(({ high, promised, step }) =>
     promised?.standard !== "agreement" || high >= promised.target
       ? []

@@ -31,20 +31,22 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as Cooldown from "./Cooldown.ts"
 
 /** One of several endpoints. */
-export interface Endpoint<E, R> {
+export interface BalancedEndpoint<E, R> {
   readonly layer: Layer.Layer<ModelClient.ModelClient, E, R>
   /** Its share of the requests, beside those of the others. Default: 1. */
   readonly weight?: number
 }
 
 /** Shares requests among endpoints. */
-export const layer = <const P extends readonly [Endpoint<unknown, unknown>, ...Array<Endpoint<unknown, unknown>>]>(
+export const layer = <
+  const P extends readonly [BalancedEndpoint<unknown, unknown>, ...Array<BalancedEndpoint<unknown, unknown>>]
+>(
   endpoints: P,
   options: Cooldown.Options = {}
 ): Layer.Layer<
   ModelClient.ModelClient,
-  P[number] extends Endpoint<infer E, unknown> ? E : never,
-  P[number] extends Endpoint<unknown, infer R> ? R : never
+  P[number] extends BalancedEndpoint<infer E, unknown> ? E : never,
+  P[number] extends BalancedEndpoint<unknown, infer R> ? R : never
 > => {
   for (const endpoint of endpoints) {
     OptionNames.checkNumbers("Balance.layer", endpoint, { weight: OptionNames.FROM_0 })

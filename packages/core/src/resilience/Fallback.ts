@@ -42,7 +42,7 @@ import * as Pricing from "../price/Pricing.ts"
 import * as Cooldown from "./Cooldown.ts"
 
 /** A model, and what is different when it is asked. */
-export interface Target {
+export interface FallbackTarget {
   readonly model: string
   /** Settings of its own; `"unset"` leaves one out that the model does not take. */
   readonly settings?: { readonly [K in keyof ModelRequest.Settings]: ModelRequest.Settings[K] | "unset" }
@@ -52,7 +52,7 @@ export interface Target {
 
 /** The models in the order in which they are asked. A request that names another model starts with that one. */
 export const layer = (
-  models: readonly [string | Target, ...Array<string | Target>],
+  models: readonly [string | FallbackTarget, ...Array<string | FallbackTarget>],
   options: Cooldown.Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   ModelClient.middlewareEffect(
@@ -60,7 +60,7 @@ export const layer = (
       Effect.gen(function* () {
         const chain: Chain = {
           next,
-          targets: models.map((target): Target => (typeof target === "string" ? { model: target } : target)),
+          targets: models.map((target): FallbackTarget => (typeof target === "string" ? { model: target } : target)),
           pricing: Option.getOrUndefined(yield* Effect.serviceOption(Pricing.Pricing)),
           cooldown: yield* Cooldown.make(options),
           warn: LayerEvent.once()
@@ -76,7 +76,7 @@ export const layer = (
 /** The models of a layer, and what they are asked by. */
 interface Chain {
   readonly next: ModelClient.Service
-  readonly targets: ReadonlyArray<Target>
+  readonly targets: ReadonlyArray<FallbackTarget>
   readonly pricing: Pricing.Service | undefined
   readonly cooldown: Effect.Success<ReturnType<typeof Cooldown.make>>
   readonly warn: ReturnType<typeof LayerEvent.once>
@@ -85,11 +85,11 @@ interface Chain {
 /** The tokens that a target has room for; `undefined`: nobody knows. */
 const windowAt =
   ({ pricing }: Chain, at: number) =>
-  ({ contextWindow, model }: Target): number | undefined =>
+  ({ contextWindow, model }: FallbackTarget): number | undefined =>
     contextWindow ?? Option.getOrUndefined(pricing?.lookup({ model, at }) ?? Option.none())?.contextWindow
 
 /** The targets of a request, the one that it names first. */
-const orderOf = ({ targets }: Chain, request: ModelRequest.ModelRequest): ReadonlyArray<Target> => {
+const orderOf = ({ targets }: Chain, request: ModelRequest.ModelRequest): ReadonlyArray<FallbackTarget> => {
   const own = request.model ?? targets[0]!.model
   const start = targets.find(({ model }) => model === own) ?? { model: own }
   return [start, ...targets.filter((target) => target !== start)]
@@ -116,7 +116,7 @@ const ask = <R extends ModelRequest.ModelRequest>(
     const windowOf = windowAt(chain, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
     const tokens = neededBy(fiber.getRef(TokenCounter.TokenCounter), request)
     const from = (
-      rest: ReadonlyArray<Target>,
+      rest: ReadonlyArray<FallbackTarget>,
       failed: AiError.AiError | undefined
     ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
       const [target, ...others] = rest
@@ -138,11 +138,11 @@ const ask = <R extends ModelRequest.ModelRequest>(
 /** Which targets may do better with a request that failed at one; `undefined`: none. */
 const othersAfter = (
   error: AiError.AiError,
-  others: ReadonlyArray<Target>,
+  others: ReadonlyArray<FallbackTarget>,
   tokens: number,
   window: number | undefined,
-  windowOf: (target: Target) => number | undefined
-): ReadonlyArray<Target> | undefined => {
+  windowOf: (target: FallbackTarget) => number | undefined
+): ReadonlyArray<FallbackTarget> | undefined => {
   const kind = ModelFailure.kind(error)
   const isTooLong = kind === "overflow" || (kind === "final" && window !== undefined && tokens > window)
   // A window in which it should have had room by far is not what the table says.
@@ -151,7 +151,7 @@ const othersAfter = (
 }
 
 /** Asks a target, and says once which settings it is not asked with. */
-const send = <R extends ModelRequest.ModelRequest>({ next, warn }: Chain, request: R, target: Target) =>
+const send = <R extends ModelRequest.ModelRequest>({ next, warn }: Chain, request: R, target: FallbackTarget) =>
   Effect.andThen(
     Effect.flatMap(Caller.Caller, ({ step }) =>
       Effect.forEach(
@@ -168,7 +168,7 @@ const send = <R extends ModelRequest.ModelRequest>({ next, warn }: Chain, reques
   )
 
 /** The request as a target is asked it. */
-const withTarget = <R extends ModelRequest.ModelRequest>(request: R, { model, settings }: Target): R => {
+const withTarget = <R extends ModelRequest.ModelRequest>(request: R, { model, settings }: FallbackTarget): R => {
   const asked = ModelRequest.withModel(request, model)
   if (settings === undefined || asked._tag !== "Completion") return asked
   return {
@@ -180,7 +180,7 @@ const withTarget = <R extends ModelRequest.ModelRequest>(request: R, { model, se
 }
 
 /** Settings of the request that a target leaves out. */
-const leftOut = (request: ModelRequest.ModelRequest, { settings = {} }: Target): ReadonlyArray<string> =>
+const leftOut = (request: ModelRequest.ModelRequest, { settings = {} }: FallbackTarget): ReadonlyArray<string> =>
   request._tag === "Completion"
     ? Object.entries(settings).flatMap(([name, value]) => (value === "unset" && name in request.settings ? [name] : []))
     : []
@@ -191,10 +191,10 @@ const neededBy = (count: TokenCounter.Count, request: ModelRequest.ModelRequest)
 
 /** Those in which so many tokens have room; where it is not known, last of all. */
 const fitting = (
-  targets: ReadonlyArray<Target>,
+  targets: ReadonlyArray<FallbackTarget>,
   tokens: number,
-  windowOf: (target: Target) => number | undefined
-): ReadonlyArray<Target> => {
+  windowOf: (target: FallbackTarget) => number | undefined
+): ReadonlyArray<FallbackTarget> => {
   const [first] = targets
   const known = targets.filter((target) => (windowOf(target) ?? 0) >= tokens)
   const unknown = targets.filter((target) => windowOf(target) === undefined)
@@ -206,10 +206,10 @@ const fitting = (
 
 /** Those with a larger window than one that was too small; where it is not known, last of all. */
 const larger = (
-  targets: ReadonlyArray<Target>,
+  targets: ReadonlyArray<FallbackTarget>,
   than: number | undefined,
-  windowOf: (target: Target) => number | undefined
-): ReadonlyArray<Target> => {
+  windowOf: (target: FallbackTarget) => number | undefined
+): ReadonlyArray<FallbackTarget> => {
   const known = targets.filter(
     (target) => windowOf(target) !== undefined && (than === undefined || windowOf(target)! > than)
   )

@@ -120,7 +120,7 @@ export const layer = <R = never>(
 
 /** A judge whose effects need nothing more than what is here, with what it is known by. */
 const knownOf = <R>(judge: Judge.Judge<R>, context: Context.Context<R>) =>
-  Effect.map(RoutingFile.identityOf(judge), (identity): RoutingFile.Known => {
+  Effect.map(RoutingFile.identityOf(judge), (identity): RoutingFile.KnownJudge => {
     const { answer, identify: _, row, ...rest } = judge
     const provided = <A, E>(effect: () => Effect.Effect<A, E, R>) =>
       Effect.provideContext(Effect.suspend(effect), context)
@@ -150,14 +150,14 @@ const check = ({ audit = 0, judges = [], models }: Options<unknown>): Effect.Eff
 }
 
 /** A cascade in a run. */
-interface Run extends CascadeModels.Asker {
+interface Run extends CascadeModels.CascadeModels {
   readonly store: Store.Service
-  readonly run: Suspension.Run | undefined
+  readonly run: Suspension.SuspendedRun | undefined
   /** What each step is. */
   readonly keyOf: (step: string) => string | undefined
 }
 
-const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: CascadeRequests.Made) {
+const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: CascadeRequests.CascadeDefinition) {
   const run: Run = {
     ...made,
     next,
@@ -165,7 +165,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: Casca
     all: nameOf(made.models),
     warn: LayerEvent.once(),
     store: yield* Store.Store,
-    run: yield* Suspension.Run,
+    run: yield* Suspension.SuspendedRun,
     keyOf: yield* CascadeHooks.StepKeys
   }
   const isOurs = (request: ModelRequest.ModelRequest): request is CascadeModels.Completion =>
@@ -191,7 +191,7 @@ const cascade = (
   cascade: Run,
   request: CascadeModels.Completion,
   quality: Quality.Quality
-): CascadeModels.Asking<CascadeModels.Response> =>
+): CascadeModels.ModelEffect<CascadeModels.Response> =>
   Effect.gen(function* () {
     const { row: index, step } = yield* Caller.Caller
     const policy = cascade.file === undefined ? undefined : yield* policyOf(cascade, step)
@@ -251,7 +251,7 @@ const recorder =
 const policyOf = (
   { file, keyOf, routing, strong, warn }: Run,
   step: string
-): Effect.Effect<Routing.Policy | undefined> => {
+): Effect.Effect<Routing.RoutingPolicy | undefined> => {
   const route = routing?.steps[step]
   const why =
     routing === undefined
@@ -275,19 +275,19 @@ const policyOf = (
 }
 
 /** The cheaper models, whether they are asked for a row, and whether an answer stands. */
-const rungsOf = ({ models }: Run, policy: Routing.Policy | undefined, row: Features.Sample) =>
+const rungsOf = ({ models }: Run, policy: Routing.RoutingPolicy | undefined, row: Features.Sample) =>
   policy === undefined
     ? models.slice(0, -1).map((model) => ({
         model,
         isLeftOut: false,
         isJudged: true,
-        stands: ({ isGood }: CascadeModels.Judged) => isGood
+        stands: ({ isGood }: CascadeModels.JudgedResponse) => isGood
       }))
     : policy.rungs.map((rung) => ({
         model: rung.model,
         isLeftOut: policy.by === "row" && !Routing.accepts(policy, rung, row),
         isJudged: policy.by === "answer",
-        stands: ({ sample }: CascadeModels.Judged) =>
+        stands: ({ sample }: CascadeModels.JudgedResponse) =>
           sample !== undefined && (policy.by === "row" || Routing.accepts(policy, rung, sample))
       }))
 

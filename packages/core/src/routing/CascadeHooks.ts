@@ -9,7 +9,7 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import type * as Features from "./Features.ts"
 
 /** What one model did with a request, when all were asked. */
-export interface Tried {
+export interface ModelTrial {
   readonly model: string
   /** Its answer, and what its judges asked, for what they cost. */
   readonly asked: ReadonlyArray<ModelResponse.Discarded>
@@ -21,7 +21,7 @@ export interface Tried {
 }
 
 /** A request that every model has answered. */
-export interface Trial {
+export interface CascadeTrial {
   readonly step: string
   /** Position of the row, from 0. */
   readonly index: number
@@ -31,11 +31,11 @@ export interface Trial {
   /** Another model than the one that was asked has answered (a fallback): it tells nothing. */
   readonly isSubstituted: boolean
   /** The strong model last. */
-  readonly tried: ReadonlyArray<Tried>
+  readonly tried: ReadonlyArray<ModelTrial>
 }
 
 /** Receives trials; while it is set a cascade asks every model, and gives the strong one's answer. */
-export const Trials = Context.Reference<((trial: Trial) => void) | undefined>("@pipe/core/CascadeHooks/Trials", {
+export const Trials = Context.Reference<((trial: CascadeTrial) => void) | undefined>("@pipe/core/CascadeHooks/Trials", {
   defaultValue: () => undefined
 })
 

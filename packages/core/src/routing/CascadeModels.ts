@@ -20,10 +20,10 @@ import * as Quality from "./Quality.ts"
 
 export type Completion = ModelRequest.Completion
 export type Response = ModelResponse.CompletionResponse
-export type Asking<A> = Effect.Effect<A, AiError.AiError>
+export type ModelEffect<A> = Effect.Effect<A, AiError.AiError>
 
 /** What asks: the stack below, the judges, and the names of the models. */
-export interface Asker extends CascadeRequests.Made {
+export interface CascadeModels extends CascadeRequests.CascadeDefinition {
   readonly next: ModelClient.Service
   readonly strong: string
   /** In the place of a model's name: those who look from above see that no single model is asked. */
@@ -32,7 +32,7 @@ export interface Asker extends CascadeRequests.Made {
 }
 
 /** A model's answer, and what is known of it. */
-export interface Judged {
+export interface JudgedResponse {
   readonly response: Response | undefined
   /** The answer, and what its judges asked, for what they cost. */
   readonly asked: ReadonlyArray<ModelResponse.Discarded>
@@ -43,7 +43,13 @@ export interface Judged {
 }
 
 /** What the author's own function gives; what it throws is said once. */
-export const ask = <A>({ warn }: Asker, what: string, step: string, f: () => A, otherwise: A): Effect.Effect<A> =>
+export const ask = <A>(
+  { warn }: CascadeModels,
+  what: string,
+  step: string,
+  f: () => A,
+  otherwise: A
+): Effect.Effect<A> =>
   Effect.suspend(() => {
     try {
       return Effect.succeed(f())
@@ -59,7 +65,7 @@ export const ask = <A>({ warn }: Asker, what: string, step: string, f: () => A, 
   })
 
 /** What a judge gives; one that fails, in whatever way, gives nothing, unless nothing more may be spent. */
-const consult = <A>({ warn }: Asker, judge: Judge.Judge, facts: Asking<A>, otherwise: A): Asking<A> =>
+const consult = <A>({ warn }: CascadeModels, judge: Judge.Judge, facts: ModelEffect<A>, otherwise: A): ModelEffect<A> =>
   Effect.catchCause(facts, (cause) => {
     const failed = cause.reasons.find(Cause.isFailReason)
     if (Cause.hasInterruptsOnly(cause) || (failed !== undefined && ModelFailure.kind(failed.error) === "budget"))
@@ -79,11 +85,11 @@ const consult = <A>({ warn }: Asker, judge: Judge.Judge, facts: Asking<A>, other
 
 /** What is known of a row before any model is asked. */
 export const rowOf = (
-  asker: Asker,
+  asker: CascadeModels,
   request: Completion,
   quality: Quality.Quality,
   step: string
-): Asking<Features.Sample> =>
+): ModelEffect<Features.Sample> =>
   Effect.flatMap(
     ask(asker, "features", step, () => quality.features, undefined),
     (features) => {
@@ -108,14 +114,14 @@ export const rowOf = (
 
 /** Asks one of the cheaper models, and its judges. */
 export const tryModel = (
-  asker: Asker,
+  asker: CascadeModels,
   asked: Completion,
   model: string,
   row: Features.Sample,
   quality: Quality.Quality,
   step: string,
   isJudged: boolean
-): Asking<Judged> =>
+): ModelEffect<JudgedResponse> =>
   Effect.gen(function* () {
     const request = CascadeRequests.prepared(asker.judges, ModelRequest.withModel(asked, model))
     const judging: Array<ModelResponse.Discarded> = []
@@ -127,7 +133,7 @@ export const tryModel = (
       isBeyond(error) ? Effect.undefined : Effect.fail(error)
     )
     const paid = response === undefined ? [] : ModelResponse.toDiscarded(response)
-    const doubtful: Judged = { response, asked: paid, judging, sample: undefined, isGood: false }
+    const doubtful: JudgedResponse = { response, asked: paid, judging, sample: undefined, isGood: false }
     // What another model answered in its place (a fallback) tells nothing of this one.
     if (
       response === undefined
@@ -168,7 +174,7 @@ export const tryModel = (
 
 /** An answer of the cascade, with what was asked beside it. */
 export const withModels = (
-  { all, strong }: Asker,
+  { all, strong }: CascadeModels,
   response: Response,
   discarded: ReadonlyArray<ModelResponse.Discarded>
 ): Response => ({
@@ -179,12 +185,12 @@ export const withModels = (
   ...(discarded.length === 0 ? undefined : { discarded: [...discarded, ...(response.discarded ?? [])] })
 })
 
-export const askStrong = ({ next, strong }: Asker, request: Completion): Asking<Response> =>
+export const askStrong = ({ next, strong }: CascadeModels, request: Completion): ModelEffect<Response> =>
   next.send(ModelRequest.withModel(request, strong))
 
 /** How far two answers agree, from 0 to 1. */
 export const agreementOf = (
-  asker: Asker,
+  asker: CascadeModels,
   quality: Quality.Quality,
   step: string,
   response: Response,

@@ -11,9 +11,9 @@ import type * as RoutingFile from "./RoutingFile.ts"
 type Completion = ModelRequest.Completion
 
 /** A cascade as it was made. */
-export interface Made {
+export interface CascadeDefinition {
   readonly models: ReadonlyArray<string>
-  readonly judges: ReadonlyArray<RoutingFile.Known>
+  readonly judges: ReadonlyArray<RoutingFile.KnownJudge>
   readonly file: string | undefined
   readonly routing: Routing.Routing | undefined
   /** Share of the answers that stand that are audited. */
@@ -21,12 +21,12 @@ export interface Made {
 }
 
 /** A request as the judges need it to be asked. */
-export const prepared = (judges: ReadonlyArray<RoutingFile.Known>, request: Completion): Completion =>
+export const prepared = (judges: ReadonlyArray<RoutingFile.KnownJudge>, request: Completion): Completion =>
   judges.reduce((request, { prepare }) => prepare?.(request) ?? request, request)
 
 /** What is asked for a request of a step, as far as that is known before a run. */
 export const requestsOf = (
-  { file, judges, models, rate, routing }: Made,
+  { file, judges, models, rate, routing }: CascadeDefinition,
   request: Completion,
   step: string
 ): ReadonlyArray<ModelClient.CascadeRequest> => {

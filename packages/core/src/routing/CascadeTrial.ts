@@ -12,11 +12,11 @@ import * as Quality from "./Quality.ts"
 
 /** Asks every model, and tells how each fared. */
 export const run = (
-  asker: CascadeModels.Asker,
+  asker: CascadeModels.CascadeModels,
   request: CascadeModels.Completion,
   quality: Quality.Quality,
-  observe: (trial: CascadeHooks.Trial) => void
-): CascadeModels.Asking<CascadeModels.Response> =>
+  observe: (trial: CascadeHooks.CascadeTrial) => void
+): CascadeModels.ModelEffect<CascadeModels.Response> =>
   Effect.gen(function* () {
     const { row: index, step } = yield* Caller.Caller
     const row = yield* CascadeModels.rowOf(asker, request, quality, step)

@@ -31,7 +31,7 @@ import type * as Features from "./Features.ts"
 import * as Quality from "./Quality.ts"
 
 /** An answer that is judged. */
-export interface Asked {
+export interface JudgedAnswer {
   /** As it was asked of the cheaper model. */
   readonly request: ModelRequest.Completion
   readonly response: ModelResponse.CompletionResponse
@@ -55,7 +55,7 @@ export interface Judge<out R = never> {
   /** Facts about the row, before anything is asked. */
   readonly row?: (request: ModelRequest.Completion) => Effect.Effect<Features.Sample, AiError.AiError, R>
   /** Facts about an answer. */
-  readonly answer?: (asked: Asked) => Effect.Effect<Features.Features, AiError.AiError, R>
+  readonly answer?: (asked: JudgedAnswer) => Effect.Effect<Features.Features, AiError.AiError, R>
   /** What it asks about an answer to a request, for a plan. Default: nothing. */
   readonly asks?: (request: ModelRequest.Completion) => ReadonlyArray<ModelRequest.Completion>
 }

@@ -9,7 +9,7 @@ import * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
 
 /** One request. */
-export interface Routed {
+export interface RoutedRequest {
   readonly step: string
   /** Position of the row, from 0. */
   readonly row: number
@@ -25,7 +25,7 @@ export interface Routed {
 }
 
 /** The requests of a step in a run. */
-export interface Sums {
+export interface RouteSums {
   readonly step: string
   readonly requests: number
   /** Of them, those for which the strong model's answer was needed. */
@@ -37,11 +37,11 @@ export interface Sums {
 }
 
 export interface RouteRepo {
-  readonly record: (run: number, routed: Routed) => void
-  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sums>, SqlError.SqlError>
+  readonly record: (run: number, routed: RoutedRequest) => void
+  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<RouteSums>, SqlError.SqlError>
 }
 
-const table: Writer.Table = {
+const table: Writer.WriterTable = {
   name: "routes",
   columns: ["run", "step", "row_index", "key", "model", "is_strong", "substituted", "agreement"]
 }
@@ -63,7 +63,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): RouteRe
         `SELECT step, agreement FROM (${ONCE}) AS once WHERE agreement IS NOT NULL ORDER BY key`,
         [run]
       )
-      return counts.map((row): Sums => ({
+      return counts.map((row): RouteSums => ({
         step: String(row["step"]),
         requests: Database.toNumber(row["requests"]) ?? 0,
         strong: Database.toNumber(row["strong"]) ?? 0,

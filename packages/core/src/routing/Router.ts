@@ -36,7 +36,7 @@ import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
 
 /** Whether a request is one for the cheap model; `row` has the values of the step's inputs. */
-export interface Rule {
+export interface RoutingRule {
   (request: ModelRequest.Completion, row: RowValues.Values): boolean
   /** What the rule goes by, where its source does not show it. */
   readonly by?: unknown
@@ -46,7 +46,7 @@ export interface Rule {
 export const layer = (options: {
   readonly cheap: string
   readonly strong: string
-  readonly when: Rule
+  readonly when: RoutingRule
 }): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   choose((request, row) => (options.when(request, row) ? options.cheap : options.strong), {
     baseline: options.strong,
@@ -85,7 +85,7 @@ export const choose = (
 }
 
 /** Holds when the text of the user's messages has fewer than `characters` characters (code points). */
-export const promptShorterThan = (characters: number): Rule =>
+export const promptShorterThan = (characters: number): RoutingRule =>
   Object.assign(
     (request: ModelRequest.Completion) => {
       const text = ModelRequest.text(request, "user")
@@ -96,24 +96,24 @@ export const promptShorterThan = (characters: number): Rule =>
   )
 
 /** Holds when a field of the row, or anything that a function finds in it, is so: `Router.where(({ review }) => review.language === "de")`. */
-export const where = (holds: (row: RowValues.Values) => boolean): Rule =>
+export const where = (holds: (row: RowValues.Values) => boolean): RoutingRule =>
   Object.assign((_: ModelRequest.Completion, row: RowValues.Values) => holds(row), { by: "where" })
 
-const put = (name: string, rules: ReadonlyArray<Rule>, rule: Rule): Rule =>
+const put = (name: string, rules: ReadonlyArray<RoutingRule>, rule: RoutingRule): RoutingRule =>
   Object.assign((request: ModelRequest.Completion, row: RowValues.Values) => rule(request, row), {
     by: [name, ...rules.map((one) => one.by)]
   })
 
 /** Holds when all of the rules do. */
-export const all = (...rules: ReadonlyArray<Rule>): Rule =>
+export const all = (...rules: ReadonlyArray<RoutingRule>): RoutingRule =>
   put("all", rules, (request, row) => rules.every((rule) => rule(request, row)))
 
 /** Holds when one of the rules does. */
-export const any = (...rules: ReadonlyArray<Rule>): Rule =>
+export const any = (...rules: ReadonlyArray<RoutingRule>): RoutingRule =>
   put("any", rules, (request, row) => rules.some((rule) => rule(request, row)))
 
 /** Holds when the rule does not. */
-export const not = (rule: Rule): Rule => put("not", [rule], (request, row) => !rule(request, row))
+export const not = (rule: RoutingRule): RoutingRule => put("not", [rule], (request, row) => !rule(request, row))
 
 /**
  * Asks the cheapest of some models whose context window has room for the request, by the price table. A model without a known price comes after the
@@ -179,12 +179,14 @@ export const cheapest = (
  * )
  * ```
  */
-export const providers = <const P extends readonly [Provider<unknown, unknown>, ...Array<Provider<unknown, unknown>>]>(
+export const providers = <
+  const P extends readonly [ProviderChoice<unknown, unknown>, ...Array<ProviderChoice<unknown, unknown>>]
+>(
   ...routes: P
 ): Layer.Layer<
   ModelClient.ModelClient,
-  P[number] extends Provider<infer E, unknown> ? E : never,
-  P[number] extends Provider<unknown, infer R> ? R : never
+  P[number] extends ProviderChoice<infer E, unknown> ? E : never,
+  P[number] extends ProviderChoice<unknown, infer R> ? R : never
 > =>
   Layer.effect(
     ModelClient.ModelClient,
@@ -217,7 +219,7 @@ export const providers = <const P extends readonly [Provider<unknown, unknown>, 
   ) as never
 
 /** One of several providers at the bottom of a stack. */
-export interface Provider<E, R> {
+export interface ProviderChoice<E, R> {
   readonly models: string
   readonly layer: Layer.Layer<ModelClient.ModelClient, E, R>
 }

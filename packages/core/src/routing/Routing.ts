@@ -21,7 +21,7 @@ export const Rung = Schema.Struct({
 export interface Rung extends Schema.Schema.Type<typeof Rung> {}
 
 /** How a model is chosen. */
-export const Policy = Schema.Struct({
+export const RoutingPolicy = Schema.Struct({
   /** `row`: before anything is asked, one model alone; `answer`: model after model, each by its answer. */
   by: Schema.Literals(["row", "answer"]),
   /** From the cheapest on. */
@@ -31,7 +31,7 @@ export const Policy = Schema.Struct({
   threshold: Schema.Finite
 })
 
-export interface Policy extends Schema.Schema.Type<typeof Policy> {}
+export interface RoutingPolicy extends Schema.Schema.Type<typeof RoutingPolicy> {}
 
 /** What is known of a policy, and how certainly. */
 export const Certificate = Schema.Struct({
@@ -59,16 +59,16 @@ export const Certificate = Schema.Struct({
 export interface Certificate extends Schema.Schema.Type<typeof Certificate> {}
 
 /** What was found for a step: a policy with its certificate, or why there is none. */
-export const Route = Schema.Struct({
+export const StepRoute = Schema.Struct({
   /** What the step was when it was tuned: its code, its settings, its model's names. */
   key: Schema.String,
-  policy: Schema.optionalKey(Policy),
+  policy: Schema.optionalKey(RoutingPolicy),
   certificate: Schema.optionalKey(Certificate),
   /** Why nothing is certified. */
   refused: Schema.optionalKey(Schema.String)
 })
 
-export interface Route extends Schema.Schema.Type<typeof Route> {}
+export interface StepRoute extends Schema.Schema.Type<typeof StepRoute> {}
 
 /** The file that `pipe tune` writes. */
 export const Routing = Schema.Struct({
@@ -87,7 +87,7 @@ export const Routing = Schema.Struct({
     upTo: Schema.String,
     spent: Money.FromUsd
   }),
-  steps: Schema.Record(Schema.String, Route)
+  steps: Schema.Record(Schema.String, StepRoute)
 })
 
 export interface Routing extends Schema.Schema.Type<typeof Routing> {}
@@ -105,5 +105,5 @@ export const loss = (rung: Rung, sample: Features.Sample): number =>
   (rung.strong === undefined ? 1 : Scorer.score(rung.strong, sample)) - Scorer.score(rung.own, sample)
 
 /** Whether a model may answer a row (`by: "row"`), or its answer may stand (`by: "answer"`). */
-export const accepts = ({ threshold }: Policy, rung: Rung, sample: Features.Sample): boolean =>
+export const accepts = ({ threshold }: RoutingPolicy, rung: Rung, sample: Features.Sample): boolean =>
   loss(rung, sample) <= threshold

@@ -18,7 +18,7 @@ export class CascadeError extends Schema.TaggedError<CascadeError>()("CascadeErr
 }) {}
 
 /** A judge with what of it changes what it says. */
-export interface Known extends Judge.Judge {
+export interface KnownJudge extends Judge.Judge {
   readonly key: string
 }
 
@@ -37,7 +37,7 @@ export const fileOf = (routing: string | URL) =>
 export const read = Effect.fnUntraced(function* (
   file: string,
   models: ReadonlyArray<string>,
-  judges: ReadonlyArray<Known>
+  judges: ReadonlyArray<KnownJudge>
 ) {
   const fs = yield* FileSystem.FileSystem
   const unusable = (why: string) =>

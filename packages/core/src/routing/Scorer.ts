@@ -39,7 +39,7 @@ export const Scorer = Schema.Struct({
 export interface Scorer extends Schema.Schema.Type<typeof Scorer> {}
 
 /** A training row: `target` is how far it holds, from 0 to 1. */
-export interface Observation extends Features.Sample {
+export interface ScoredSample extends Features.Sample {
   readonly target: number
 }
 
@@ -122,15 +122,15 @@ const encode = (layout: Layout, sample: Features.Sample): Float64Array => {
 }
 
 /** The strength of the ridge with which rows that were left out are told best. */
-export const ridgeOf = (observations: ReadonlyArray<Observation>): number => {
+export const ridgeOf = (observations: ReadonlyArray<ScoredSample>): number => {
   const layout = layoutOf(observations)
   return bestRidge(rowsOf(layout, observations), layout.width)
 }
 
-const rowsOf = (layout: Layout, observations: ReadonlyArray<Observation>): ReadonlyArray<Logistic.Row> =>
+const rowsOf = (layout: Layout, observations: ReadonlyArray<ScoredSample>): ReadonlyArray<Logistic.LogisticRow> =>
   observations.map((observation) => ({ x: encode(layout, observation), y: observation.target }))
 
-const bestRidge = (rows: ReadonlyArray<Logistic.Row>, width: number): number => {
+const bestRidge = (rows: ReadonlyArray<Logistic.LogisticRow>, width: number): number => {
   if (rows.length < 2 * FOLDS) return RIDGES[RIDGES.length - 1]!
   let best = { ridge: RIDGES[0]!, loss: Number.POSITIVE_INFINITY }
   for (const ridge of RIDGES) {
@@ -155,7 +155,7 @@ const bestRidge = (rows: ReadonlyArray<Logistic.Row>, width: number): number => 
 const round = (value: number): number => Number(value.toPrecision(6))
 
 /** Trains a scorer. Rows of one kind alone, or none, give a scorer that always says their share. Without a strength of the ridge the best is found. */
-export const fit = (observations: ReadonlyArray<Observation>, ridge?: number): Scorer => {
+export const fit = (observations: ReadonlyArray<ScoredSample>, ridge?: number): Scorer => {
   const layout = layoutOf(observations)
   const rows = rowsOf(layout, observations)
   const holds = observations.reduce((sum, { target }) => sum + target, 0)

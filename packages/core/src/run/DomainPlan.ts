@@ -13,10 +13,10 @@ export interface DomainPlan {
   /** Steps, filters and expansions that are computed for each row, each after its inputs. */
   readonly members: ReadonlyArray<Node.Any>
   /** What takes the finished rows. */
-  readonly outlets: ReadonlyArray<Outlet>
+  readonly outlets: ReadonlyArray<PlannedOutlet>
 }
 
-export type Outlet =
+export type PlannedOutlet =
   | { readonly _tag: "Sink"; readonly sink: Sink.Any }
   | {
       readonly _tag: "Expand"
@@ -49,8 +49,8 @@ export const make = (flow: Flow.Any): ReadonlyArray<DomainPlan> => {
         node.domain === domain && node !== root ? [node] : slotNodes.has(node) ? [slotNodes.get(node)!] : []
       ),
       outlets: [
-        ...flow.outputs.filter((sink) => sink.domain === domain).map((sink): Outlet => ({ _tag: "Sink", sink })),
-        ...expands.map((node): Outlet => ({ _tag: "Expand", node, slotNode: slotNodes.get(node)! })),
+        ...flow.outputs.filter((sink) => sink.domain === domain).map((sink): PlannedOutlet => ({ _tag: "Sink", sink })),
+        ...expands.map((node): PlannedOutlet => ({ _tag: "Expand", node, slotNode: slotNodes.get(node)! })),
         ...nodes.flatMap((node) => readersAcross(node, domain))
       ]
     }
@@ -60,7 +60,7 @@ export const make = (flow: Flow.Any): ReadonlyArray<DomainPlan> => {
 /** An expansion as a member of the domain above: the same node in the place where its list is made. */
 const expansionOf = (node: Node.Any, domain: Node.Domain): Node.Any => ({ ...node, domain })
 
-const readersAcross = (node: Node.Any, domain: Node.Domain): ReadonlyArray<Outlet> => {
+const readersAcross = (node: Node.Any, domain: Node.Domain): ReadonlyArray<PlannedOutlet> => {
   const { kind } = node
   if (kind._tag === "Reduce") {
     return Node.commonDomain(node.name, kind.inputs) === domain ? [{ _tag: "Reduce", node, kind }] : []
@@ -68,7 +68,7 @@ const readersAcross = (node: Node.Any, domain: Node.Domain): ReadonlyArray<Outle
   if (kind._tag !== "Join") return []
   const sides = Object.entries(kind.inputs)
   const second = sides[1]![1]
-  return sides.flatMap(([side, input], index): ReadonlyArray<Outlet> =>
+  return sides.flatMap(([side, input], index): ReadonlyArray<PlannedOutlet> =>
     input.domain === domain
       ? [{ _tag: "Join", node, kind, side, input, first: index === 0, holdFirst: comesFrom(second, domain) }]
       : []

@@ -32,7 +32,7 @@ const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number): numb
   Math.max(concurrency, Math.min(MOST_ROWS, concurrency * Math.max(1, ...members.map(Node.packSize))))
 
 /** An output that has taken its place. */
-export interface Written {
+export interface WrittenOutput {
   readonly sink: Sink.Any
   readonly rows: number
 }
@@ -47,7 +47,7 @@ export interface Options extends Pick<RunOptions.RunOptions, "limit" | "sample" 
 }
 
 /** What all domains of a run know. */
-interface Environment extends Outlets.Environment {
+interface Environment extends Outlets.OutletEnvironment {
   readonly flow: Flow.Any
   readonly options: Options
   readonly slots: ReadonlyMap<Node.Domain, Row.Slots>
@@ -58,11 +58,11 @@ export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.
   const plans = DomainPlan.make(flow)
   const slots = new Map(plans.map((plan) => [plan.root.domain, Row.slotsOf(plan.root, plan.members)]))
   const concurrency = options.concurrency ?? flow.concurrency
-  const feeds = new Map<Node.Any, Queue.Queue<Outlets.Item, Cause.Done>>()
+  const feeds = new Map<Node.Any, Queue.Queue<Outlets.OutletItem, Cause.Done>>()
   const tables = new Map<Node.Any, Outlets.JoinTable>()
   for (const { root } of plans) {
     if (root.kind._tag === "Source") continue
-    feeds.set(root, yield* Queue.bounded<Outlets.Item, Cause.Done>(windowFor(concurrency)))
+    feeds.set(root, yield* Queue.bounded<Outlets.OutletItem, Cause.Done>(windowFor(concurrency)))
     if (root.kind._tag === "Join") tables.set(root, Outlets.makeTable())
   }
   const writers = yield* openOutputs(flow, state, options)
@@ -79,7 +79,7 @@ export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.
     Effect.gen(function* () {
       yield* writer.finish
       yield* state.emit({ _tag: "OutputWritten", run: state.id, output: sink.name, rows })
-      const written: Written = { sink, rows }
+      const written: WrittenOutput = { sink, rows }
       return written
     })
   )
@@ -91,7 +91,7 @@ const openOutputs = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState
   for (const output of options.outputs === false ? [] : flow.outputs) {
     // A pipe without a reader does not hold a run that is to end.
     const writer = yield* Effect.raceFirst(
-      output.open as Effect.Effect<Sink.Writer<unknown, unknown>>,
+      output.open as Effect.Effect<Sink.SinkWriter<unknown, unknown>>,
       Effect.as(state.stopping, undefined)
     )
     if (writer === undefined) return undefined
@@ -105,8 +105,8 @@ const sourceRows = (
   root: Node.Any,
   { open }: Extract<Node.Kind, { readonly _tag: "Source" }>,
   { flow, options, state }: Environment,
-  onOpen: (reading: NodeCounts.Reading) => void
-): Stream.Stream<Node.SourceRow<unknown>, unknown, unknown> =>
+  onOpen: (reading: NodeCounts.SourceProgress) => void
+): Stream.Stream<Node.ReadRow<unknown>, unknown, unknown> =>
   Stream.unwrap(
     Effect.map(open, (opened) => {
       const reading = { size: opened.size, offset: 0, ended: false }
@@ -137,8 +137,8 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
   const isReduce = root.kind._tag === "Reduce"
   const outlets = plan.outlets.map((outlet) => Outlets.make(outlet, root.domain, slots, env))
   const feed = feeds.get(root)
-  let read: NodeCounts.Reading | undefined
-  const stream: Stream.Stream<Outlets.Item | Node.SourceRow<unknown>, unknown, unknown> =
+  let read: NodeCounts.SourceProgress | undefined
+  const stream: Stream.Stream<Outlets.OutletItem | Node.ReadRow<unknown>, unknown, unknown> =
     root.kind._tag === "Source"
       ? sourceRows(root, root.kind, env, (reading) => (read = reading))
       : Stream.fromQueue(feed!)
@@ -170,7 +170,7 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
   // Nobody reads on: who still gives rows must not wait for it.
   if (feed !== undefined && state.stopped() !== undefined) yield* Queue.shutdown(feed)
   if (read !== undefined) {
-    ;(read as NodeCounts.Reading).ended = true
+    ;(read as NodeCounts.SourceProgress).ended = true
     if (state.stopped() === undefined) state.onSourceEnd(root)
   }
   yield* Effect.forEach(outlets, (outlet) => outlet.end, { discard: true })

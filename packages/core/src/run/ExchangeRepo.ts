@@ -11,7 +11,7 @@ import * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
 
 /** An exchange as it is kept: long texts are cut, files are named alone, keys are masked. */
-export interface Stored {
+export interface StoredExchange {
   readonly step: string
   /** Position of the row in its source, from 0. */
   readonly row: number
@@ -34,7 +34,7 @@ export interface Stored {
 }
 
 /** An exchange as it is written: its parts are JSON already. */
-export interface Written extends Omit<Stored, "request" | "answer" | "error" | "tokens" | "cost"> {
+export interface WrittenExchange extends Omit<StoredExchange, "request" | "answer" | "error" | "tokens" | "cost"> {
   readonly request: string
   readonly answer: string | undefined
   readonly error: string | undefined
@@ -42,7 +42,7 @@ export interface Written extends Omit<Stored, "request" | "answer" | "error" | "
   readonly cost: Money | undefined
 }
 
-export interface Query {
+export interface ExchangeQuery {
   readonly position?: string | undefined
   readonly step?: string | undefined
   /** Default: 1,000. */
@@ -50,22 +50,26 @@ export interface Query {
 }
 
 export interface ExchangeRepo {
-  readonly append: (run: number, exchange: Written) => void
+  readonly append: (run: number, exchange: WrittenExchange) => void
   /** Of a run, in the order in which they ended. */
-  readonly find: (run: number, query: Query) => Effect.Effect<ReadonlyArray<Stored>, SqlError.SqlError>
+  readonly find: (run: number, query: ExchangeQuery) => Effect.Effect<ReadonlyArray<StoredExchange>, SqlError.SqlError>
   /** The last of a step in a run, the newest last. */
-  readonly last: (run: number, step: string, count: number) => Effect.Effect<ReadonlyArray<Stored>, SqlError.SqlError>
+  readonly last: (
+    run: number,
+    step: string,
+    count: number
+  ) => Effect.Effect<ReadonlyArray<StoredExchange>, SqlError.SqlError>
   /** The newest run of a flow before another that has exchanges of a row. */
   readonly earlier: (
     flow: string,
     run: number,
-    query: Query
+    query: ExchangeQuery
   ) => Effect.Effect<{ readonly run: number; readonly name: string } | undefined, SqlError.SqlError>
   /** The places of rows of which a run has exchanges. */
   readonly positions: (run: number, step: string | undefined) => Effect.Effect<ReadonlyArray<string>, SqlError.SqlError>
 }
 
-const table: Writer.Table = {
+const table: Writer.WriterTable = {
   name: "exchanges",
   columns: [
     "run",
@@ -86,7 +90,7 @@ const table: Writer.Table = {
   ]
 }
 
-const toStored = (row: Database.Row): Stored => {
+const toStored = (row: Database.DatabaseRow): StoredExchange => {
   const answer = Database.toJson(row["answer"]) as Schema.Json | undefined
   const tokens = Database.toJson(row["tokens"]) as Schema.Json | undefined
   const error = Database.toText(row["error"])
@@ -109,7 +113,10 @@ const toStored = (row: Database.Row): Stored => {
   }
 }
 
-const whereOf = ({ position, step }: Query): { readonly sql: string; readonly params: ReadonlyArray<string> } => ({
+const whereOf = ({
+  position,
+  step
+}: ExchangeQuery): { readonly sql: string; readonly params: ReadonlyArray<string> } => ({
   sql: `${position === undefined ? "" : " AND e.position = ?"}${step === undefined ? "" : " AND e.step = ?"}`,
   params: [...(position === undefined ? [] : [position]), ...(step === undefined ? [] : [step])]
 })

@@ -58,7 +58,7 @@ export const make = (store: Pick<ExchangeRepo.ExchangeRepo, "append">, run: numb
 const isWhole = (response: ModelResponse.ModelResponse | undefined): boolean =>
   response !== undefined && ModelResponse.isComplete(response)
 
-const toStored = (exchange: Exchange.Exchange): ExchangeRepo.Written => {
+const toStored = (exchange: Exchange.Exchange): ExchangeRepo.WrittenExchange => {
   const { caller, cost, error, request, response, usage } = exchange
   return {
     step: caller.step,

@@ -183,7 +183,7 @@ export const settings = (flow: Flow.Any): Effect.Effect<ModelSettings.ModelSetti
   Effect.withFiberSucceed((fiber) => ModelSettings.merge(fiber.getRef(ModelSettings.ModelSettings), flow.settings))
 
 /** What the keys of the flow's steps are made of, beside the steps themselves. */
-export const environment = (flow: Flow.Any, options: StepKey.Environment): StepKey.Environment => ({
+export const environment = (flow: Flow.Any, options: StepKey.StepKeyEnvironment): StepKey.StepKeyEnvironment => ({
   ...options,
   services: options.closures.textOf(flow.services),
   parameters: new Map([...options.parameters].filter(([name]) => !flow.places.has(name)))
@@ -192,7 +192,7 @@ export const environment = (flow: Flow.Any, options: StepKey.Environment): StepK
 /** What each step is, whichever models answer. */
 export const stepKeys = (
   flow: Flow.Any,
-  options: Omit<StepKey.Environment, "layers">
+  options: Omit<StepKey.StepKeyEnvironment, "layers">
 ): ((step: string) => string | undefined) => {
   const own = environment(flow, { ...options, layers: [] })
   const keys = new Map(flow.graph.nodes.map((node) => [node.name, StepKey.asked(node, own)]))

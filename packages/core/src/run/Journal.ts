@@ -37,19 +37,21 @@ export interface NodeJournal {
   readonly find: (
     input: unknown,
     sample: number,
-    run: Run,
+    run: StepIdentity.StepRun,
     /** The row's place. */
     position: string
-  ) => Hit | Effect.Effect<Found, never, unknown>
+  ) => Hit | Effect.Effect<JournalEntry, never, unknown>
   /** Computes a value that was not found, and keeps it. */
-  readonly keep: (missing: Missing, input: unknown, run: Run) => Effect.Effect<unknown, unknown, unknown>
+  readonly keep: (
+    missing: Missing,
+    input: unknown,
+    run: StepIdentity.StepRun
+  ) => Effect.Effect<unknown, unknown, unknown>
   /** Why a value was not found, for people. */
   readonly why: (missing: Missing) => Effect.Effect<string>
 }
 
-export type Run = StepIdentity.Run
-
-export type Found = Hit | Missing
+export type JournalEntry = Hit | Missing
 
 export interface Hit {
   readonly _tag: "Hit"
@@ -65,7 +67,7 @@ export interface Missing {
 export interface Options extends StepIdentity.Options {
   /** When the run began: a result that was good then is good for all of it. */
   readonly at: number
-  readonly environment: StepKey.Environment
+  readonly environment: StepKey.StepKeyEnvironment
   /** Whether results of other runs are reused. */
   readonly reuse: boolean
 }
@@ -93,7 +95,7 @@ const sharesEqual = ({ kind }: Node.Any, { environment, reuse }: Options): boole
 /** A node, with what its journal knows it by. */
 interface Known {
   readonly node: Node.Any
-  readonly parts: StepKey.Parts
+  readonly parts: StepKey.StepKeyParts
   readonly options: Options
   readonly identity: StepIdentity.StepIdentity
   readonly results: Store.Service["rows"]["results"]
@@ -120,7 +122,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
 const finder = ({ identity, node, occurrences, options, results }: Known): NodeJournal["find"] => {
   const { store } = options
 
-  const isGood = (result: RowRepo.Result): boolean =>
+  const isGood = (result: RowRepo.StepResult): boolean =>
     (result.expires_at === null || Number(result.expires_at) > options.at)
     && (options.reuse || Number(result.run) === options.run)
 
@@ -131,12 +133,12 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
     return before === 0 ? key : ContentHash.make(`${key}\n${before}`)
   }
 
-  const toFound = (key: string, result: RowRepo.Result | undefined): Found => {
+  const toFound = (key: string, result: RowRepo.StepResult | undefined): JournalEntry => {
     const value = result !== undefined && isGood(result) ? StoredValue.decode(result.value) : Option.none()
     return Option.isSome(value) ? { _tag: "Hit", value: value.value } : { _tag: "Missing", key }
   }
 
-  const lookUp = (key: string, step: StepIdentity.Step): Effect.Effect<Found, SqlError.SqlError> =>
+  const lookUp = (key: string, step: StepIdentity.NodeIdentity): Effect.Effect<JournalEntry, SqlError.SqlError> =>
     Effect.map(results.get(key, step.isNew), (result) => toFound(key, result))
 
   /** Whether a row keeps what an earlier version of the step gave: it did not fail in the run that is retried. */
@@ -144,7 +146,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
     identity.earlier().length > 0 && options.retry?.(position) === false
 
   const lookUpEarlier = Effect.fnUntraced(function* (
-    step: StepIdentity.Step,
+    step: StepIdentity.NodeIdentity,
     sample: number,
     text: string,
     position: string
@@ -166,7 +168,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
       )
     })
 
-  const orMissing = (found: Effect.Effect<Found, SqlError.SqlError, unknown>) =>
+  const orMissing = (found: Effect.Effect<JournalEntry, SqlError.SqlError, unknown>) =>
     Effect.catch(found, (error) => Effect.as(unreadable(error), nothing))
 
   return (input, sample, run, position) => {

@@ -20,7 +20,7 @@ export interface NodeStats {
 }
 
 /** How far a source has been read, in the unit of its size. */
-export interface Reading {
+export interface SourceProgress {
   readonly size: number | undefined
   offset: number
   ended: boolean
@@ -29,7 +29,7 @@ export interface Reading {
 export interface NodeCounts {
   readonly statsOf: (node: Node.Any) => NodeStats
   /** How far each source has been read. */
-  readonly readings: Map<Node.Any, Reading>
+  readonly readings: Map<Node.Any, SourceProgress>
   /** A row failed in a node; an output has no counts. */
   readonly countDefect: (node: Node.Any) => void
   readonly progress: () => ReadonlyArray<RunEvent.NodeProgress>
@@ -47,7 +47,7 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
   let stats = fresh()
   // An expansion makes its list in a row of the domain above: that is counted apart from the rows that come of it.
   const above = new Map<string, NodeStats>()
-  const readings = new Map<Node.Any, Reading>()
+  const readings = new Map<Node.Any, SourceProgress>()
   /** Rows of each source, and values of each node that were made, in the replays before. */
   const rowsBefore = new Map<Node.Any, number>()
   const madeBefore = new Map<string, number>()

@@ -14,17 +14,17 @@ import * as Row from "./Row.ts"
 import type * as RunState from "./RunState.ts"
 
 /** A value that becomes a row of another domain. */
-export type Item = { readonly value: unknown; readonly position: string; readonly parent: Row.Row | undefined }
+export type OutletItem = { readonly value: unknown; readonly position: string; readonly parent: Row.Row | undefined }
 
 /** An output that is written, with the rows that it has. */
 export interface OpenOutput {
-  readonly writer: Sink.Writer<unknown, unknown>
+  readonly writer: Sink.SinkWriter<unknown, unknown>
   rows: number
 }
 
 /** What the domains of a run share. */
-export interface Environment {
-  readonly feeds: ReadonlyMap<Node.Any, Queue.Queue<Item, Cause.Done>>
+export interface OutletEnvironment {
+  readonly feeds: ReadonlyMap<Node.Any, Queue.Queue<OutletItem, Cause.Done>>
   readonly tables: ReadonlyMap<Node.Any, JoinTable>
   readonly writers: ReadonlyMap<Sink.Any, OpenOutput>
   readonly state: RunState.RunState
@@ -73,7 +73,7 @@ export interface Outlet {
   readonly end: Effect.Effect<void, unknown, unknown>
 }
 
-const present = (read: Row.Reader, rows: ReadonlyArray<Row.Row>) =>
+const present = (read: Row.RowReader, rows: ReadonlyArray<Row.Row>) =>
   rows.flatMap((row) => {
     const values = read(row)
     return values === undefined ? [] : [{ row, values }]
@@ -81,10 +81,10 @@ const present = (read: Row.Reader, rows: ReadonlyArray<Row.Row>) =>
 
 /** What takes a domain's rows to an output, a list, a group or a join. */
 export const make = (
-  outlet: DomainPlan.Outlet,
+  outlet: DomainPlan.PlannedOutlet,
   domain: Node.Domain,
   slots: ReadonlyMap<Node.Domain, Row.Slots>,
-  env: Environment
+  env: OutletEnvironment
 ): Outlet => {
   switch (outlet._tag) {
     case "Sink":
@@ -98,9 +98,9 @@ export const make = (
   }
 }
 
-type OutletOf<Tag extends DomainPlan.Outlet["_tag"]> = Extract<DomainPlan.Outlet, { readonly _tag: Tag }>
+type OutletOf<Tag extends DomainPlan.PlannedOutlet["_tag"]> = Extract<DomainPlan.PlannedOutlet, { readonly _tag: Tag }>
 
-const makeSink = ({ sink }: OutletOf<"Sink">, read: Row.Reader, { state, writers }: Environment): Outlet => {
+const makeSink = ({ sink }: OutletOf<"Sink">, read: Row.RowReader, { state, writers }: OutletEnvironment): Outlet => {
   const entry = writers.get(sink)
   if (entry === undefined) return { end: Effect.void, take: () => Effect.void }
   return {
@@ -119,7 +119,7 @@ const makeSink = ({ sink }: OutletOf<"Sink">, read: Row.Reader, { state, writers
   }
 }
 
-const makeExpand = ({ node }: OutletOf<"Expand">, slot: number, { feeds }: Environment): Outlet => {
+const makeExpand = ({ node }: OutletOf<"Expand">, slot: number, { feeds }: OutletEnvironment): Outlet => {
   const feed = feeds.get(node)!
   return {
     end: Effect.asVoid(Queue.end(feed)),
@@ -145,7 +145,11 @@ const makeExpand = ({ node }: OutletOf<"Expand">, slot: number, { feeds }: Envir
   }
 }
 
-const makeReduce = ({ kind, node }: OutletOf<"Reduce">, read: Row.Reader, { feeds, state }: Environment): Outlet => {
+const makeReduce = (
+  { kind, node }: OutletOf<"Reduce">,
+  read: Row.RowReader,
+  { feeds, state }: OutletEnvironment
+): Outlet => {
   const { by, initial, step } = kind
   const feed = feeds.get(node)!
   const groups = new Map<string, unknown>()
@@ -186,7 +190,7 @@ const makeReduce = ({ kind, node }: OutletOf<"Reduce">, read: Row.Reader, { feed
 /** Gives rows of a join on with their keys; one whose key cannot be made has failed. */
 const withKeys =
   (
-    read: Row.Reader,
+    read: Row.RowReader,
     keyOf: (value: unknown) => string | number,
     onDefect: (row: Row.Row, value: unknown, defect: unknown) => Effect.Effect<void>
   ) =>
@@ -206,7 +210,7 @@ const withKeys =
     return Effect.andThen(Effect.all(failed, { discard: true }), Effect.asVoid(Effect.suspend(() => use(good))))
   }
 
-const makeJoin = (outlet: OutletOf<"Join">, read: Row.Reader, env: Environment): Outlet => {
+const makeJoin = (outlet: OutletOf<"Join">, read: Row.RowReader, env: OutletEnvironment): Outlet => {
   const feed = env.feeds.get(outlet.node)!
   const table = env.tables.get(outlet.node)!
   const keyOf = outlet.kind.on[outlet.side]!

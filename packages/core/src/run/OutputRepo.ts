@@ -9,7 +9,7 @@ import type * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
 
 /** A file as a run has left it. */
-export interface Output {
+export interface WrittenFile {
   /** Absolute, with all links followed. */
   readonly path: string
   readonly flow: string
@@ -29,8 +29,8 @@ export interface Output {
 
 export interface OutputRepo {
   /** What a run has left at a path. */
-  readonly find: (path: string) => Effect.Effect<Output | undefined, SqlError.SqlError>
-  readonly save: (output: Output) => void
+  readonly find: (path: string) => Effect.Effect<WrittenFile | undefined, SqlError.SqlError>
+  readonly save: (output: WrittenFile) => void
 }
 
 export const make = (database: Database.Service, writer: Writer.Writer): OutputRepo => ({

@@ -31,9 +31,9 @@ export const slotsOf = (root: Node.Any, members: ReadonlyArray<Node.Any>): Slots
   new Map([root, ...members].map((node, slot) => [node, slot]))
 
 /** Reads the values of some inputs from a row: `undefined` when the row lacks one. */
-export type Reader = (row: Row) => Record<string, unknown> | undefined
+export type RowReader = (row: Row) => Record<string, unknown> | undefined
 
-export const reader = (inputs: Node.Inputs, domain: Node.Domain, slots: ReadonlyMap<Node.Domain, Slots>): Reader => {
+export const reader = (inputs: Node.Inputs, domain: Node.Domain, slots: ReadonlyMap<Node.Domain, Slots>): RowReader => {
   const places = Object.entries(inputs).map(([name, node]): Place => {
     let up = 0
     for (let d: Node.Domain | undefined = domain; d !== undefined && d !== node.domain; d = d.parent) up++

@@ -24,6 +24,7 @@ import type * as Journal from "./Journal.ts"
 import type * as NodeCounts from "./NodeCounts.ts"
 import { absent, reader, type Row, type Slots } from "./Row.ts"
 import type { Parked, RowHooks } from "./RowHooks.ts"
+import type * as StepIdentity from "./StepIdentity.ts"
 import * as StepCall from "./StepCall.ts"
 
 export type Program = (row: Row) => Effect.Effect<void, never, unknown>
@@ -185,7 +186,7 @@ const journaled = (
   node: Node.Any,
   journal: Journal.NodeJournal | undefined,
   run: RowHooks,
-  compute: Journal.Run,
+  compute: StepIdentity.StepRun,
   toValue: (result: unknown, values: Values) => unknown
 ): Evaluate => {
   if (journal === undefined) {
@@ -229,7 +230,7 @@ const sampled = (
 ): Effect.Effect<unknown, unknown, unknown> => {
   let hits = 0
   const one = (sample: number): Effect.Effect<unknown, unknown, unknown> => {
-    const compute: Journal.Run = (values) =>
+    const compute: StepIdentity.StepRun = (values) =>
       ModelSettings.provide({ sample })(Effect.suspend(() => ask(values, sample)))
     if (journal === undefined) return compute(values)
     const known = journal.find(values, sample, compute, row.position)
@@ -266,7 +267,7 @@ type Attempt = (
 ) => Effect.Effect<void, never, unknown>
 
 /** Runs a node for a row under its policy: sets the value, or deals with the failure. */
-const attempter = (node: Node.Any, root: Node.Any, policy: Node.Policy, run: RowHooks): Attempt => {
+const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run: RowHooks): Attempt => {
   const { parked } = run
   const stats = run.statsOf(node)
   const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
@@ -335,7 +336,7 @@ const untilParked = (
     if (known !== undefined) return Effect.failCause(known)
     const calls = Suspension.makeRow(parked.booked.get(place))
     const begun = Effect.raceFirst(
-      Effect.provideService(step, Suspension.Row, calls),
+      Effect.provideService(step, Suspension.SuspendedRow, calls),
       Effect.as(Deferred.await(calls.left), putDown)
     )
     return Effect.onExitPrimitive(

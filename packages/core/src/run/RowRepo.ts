@@ -12,7 +12,7 @@ import * as KeyedLog from "../store/KeyedLog.ts"
 import type * as Writer from "../store/Writer.ts"
 
 /** The value that a step gave for some inputs. */
-export interface Result extends KeyedLog.Entry {
+export interface StepResult extends KeyedLog.LogEntry {
   readonly step: number
   readonly run: number
   /** Milliseconds since 1970; `null`: it may be used for ever. */
@@ -62,7 +62,7 @@ export interface Details {
 }
 
 export interface RowRepo {
-  readonly results: KeyedLog.KeyedLog<Result>
+  readonly results: KeyedLog.KeyedLog<StepResult>
   /** The number of a step that ran before. */
   readonly find: (key: string) => Effect.Effect<number | undefined, SqlError.SqlError>
   /** Keeps what a step is, and that a run used it; its number, and whether it was there before. */
@@ -95,7 +95,7 @@ export interface RowRepo {
   readonly failures: (run: number) => Stream.Stream<StoredFailure, SqlError.SqlError>
 }
 
-const failureTable: Writer.Table = {
+const failureTable: Writer.WriterTable = {
   name: "failures",
   columns: ["run", "source", "row_index", "position", "node", "error", "message", "input", "details"]
 }
@@ -103,10 +103,10 @@ const failureTable: Writer.Table = {
 const detailsOf = (text: unknown): Pick<StoredFailure, "details"> =>
   typeof text === "string" ? { details: JSON.parse(text) as Details } : {}
 
-const probeTable: Writer.Table = { name: "probes", columns: ["step", "input", "request"] }
+const probeTable: Writer.WriterTable = { name: "probes", columns: ["step", "input", "request"] }
 
 export const make = (database: Database.Service, writer: Writer.Writer): RowRepo => {
-  const toStep = (row: Database.Row): StoredStep => ({
+  const toStep = (row: Database.DatabaseRow): StoredStep => ({
     id: Number(row["id"]),
     key: String(row["key"]),
     name: String(row["name"]),
@@ -115,7 +115,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): RowRepo
   const find = (key: string) =>
     Effect.map(database.query("SELECT * FROM steps WHERE key = ?", [key]), (rows) => rows[0])
   return {
-    results: KeyedLog.make<Result>(database, writer, {
+    results: KeyedLog.make<StepResult>(database, writer, {
       table: "results",
       columns: ["key", "step", "run", "expires_at", "value"]
     }),

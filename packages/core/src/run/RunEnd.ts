@@ -19,8 +19,8 @@ import * as RunFiles from "./RunFiles.ts"
 import type { RunSession } from "./RunSession.ts"
 
 /** What a run has come to: what it wrote, or why it ended. */
-export interface Outcome {
-  readonly exit: Exit.Exit<ReadonlyArray<DomainStreams.Written>, unknown>
+export interface RunOutcome {
+  readonly exit: Exit.Exit<ReadonlyArray<DomainStreams.WrittenOutput>, unknown>
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
 }
 
@@ -37,7 +37,7 @@ export const cut = ({ run, state, store }: RunSession): Effect.Effect<void> =>
   )
 
 /** Why a run has stopped before its end; `undefined`: it has not. */
-export const stopOf = (session: RunSession, { exit }: Outcome): RowHooks.Stop | undefined =>
+export const stopOf = (session: RunSession, { exit }: RunOutcome): RowHooks.Stop | undefined =>
   session.state.stopped()
   ?? (Exit.isFailure(exit)
     ? { kind: "failed", message: FailedRow.describe(exit.cause as Cause.Cause<unknown>).message }
@@ -46,7 +46,7 @@ export const stopOf = (session: RunSession, { exit }: Outcome): RowHooks.Stop | 
 /** The summary of a run that has ended. */
 export const summaryOf = Effect.fnUntraced(function* (
   session: RunSession,
-  { exit, layers }: Outcome,
+  { exit, layers }: RunOutcome,
   stop: RowHooks.Stop | undefined
 ) {
   const { earlier, run, state, store } = session
@@ -65,7 +65,7 @@ export const summaryOf = Effect.fnUntraced(function* (
 /** Keeps what a run leaves: its outputs, its failed rows, its batches and its summary. */
 export const keep = Effect.fnUntraced(function* (
   session: RunSession,
-  { exit }: Outcome,
+  { exit }: RunOutcome,
   stop: RowHooks.Stop | undefined,
   summary: RunEvent.RunFinished
 ) {
@@ -106,7 +106,7 @@ const keepFailures = Effect.fnUntraced(function* (
 
 const keepOutputs = (
   { files, flow, intent, run, store }: RunSession,
-  all: ReadonlyArray<DomainStreams.Written>,
+  all: ReadonlyArray<DomainStreams.WrittenOutput>,
   summary: RunEvent.RunFinished
 ) => {
   const written = new Map(all.map(({ rows, sink }) => [sink, rows]))

@@ -171,7 +171,7 @@ export const OutputWritten = Schema.TaggedStruct("OutputWritten", {
 })
 
 /** How answers were reused by meaning in a step. */
-export const Reuse = Schema.Struct({
+export const StepReuse = Schema.Struct({
   step: Schema.String,
   maxErrorRate: Schema.Finite,
   /** Texts that were compared with earlier ones. */
@@ -185,7 +185,7 @@ export const Reuse = Schema.Struct({
   high: Schema.Finite
 })
 
-export interface Reuse extends Schema.Schema.Type<typeof Reuse> {}
+export interface StepReuse extends Schema.Schema.Type<typeof StepReuse> {}
 
 /** How packed prompts fared in a step. */
 export const Packs = Schema.Struct({
@@ -299,7 +299,7 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   /** Nothing of the run is in a store, or not all of it: it cannot be resumed. */
   unkept: Schema.optionalKey(Schema.Literal(true)),
   waited: Schema.Finite,
-  reuse: Schema.optionalKey(Schema.Array(Reuse)),
+  reuse: Schema.optionalKey(Schema.Array(StepReuse)),
   packs: Schema.optionalKey(Schema.Array(Packs)),
   routes: Schema.optionalKey(Schema.Array(Routes)),
   /** Batches that are still at the provider: going on with the run collects them. */

@@ -265,14 +265,18 @@ export const protect = Effect.fnUntraced(function* (
 })
 
 /** Whether a file is still what the run has left. */
-const isAsLeft = ({ modified, size }: OutputRepo.Output, { info }: FilePlace.FilePlace): boolean =>
+const isAsLeft = ({ modified, size }: OutputRepo.WrittenFile, { info }: FilePlace.FilePlace): boolean =>
   Number(info!.size) === size && modifiedOf(info!) === modified
 
 const modifiedOf = (info: FileSystem.File.Info): number =>
   Math.round(Option.match(info.mtime, { onNone: () => 0, onSome: (date) => date.getTime() }))
 
 /** Why a run would leave less than what is there. */
-const lessThan = (before: OutputRepo.Output | undefined, flow: Flow.Any, { limit }: Intent): string | undefined => {
+const lessThan = (
+  before: OutputRepo.WrittenFile | undefined,
+  flow: Flow.Any,
+  { limit }: Intent
+): string | undefined => {
   if (before === undefined) {
     return limit === undefined ? undefined : `the rows of --limit ${limit} would replace a file that may hold more`
   }

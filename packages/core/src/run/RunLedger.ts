@@ -5,9 +5,8 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Budget from "../ledger/Budget.ts"
-import type * as Ledger from "../ledger/Ledger.ts"
+import * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
-import * as LedgerRepo from "../ledger/LedgerRepo.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
 import * as Store from "../store/Store.ts"
@@ -15,28 +14,28 @@ import type * as RunRepo from "./RunRepo.ts"
 import type * as RunState from "./RunState.ts"
 
 export interface RunLedger {
-  readonly record: (entry: Ledger.Entry) => void
+  readonly record: (entry: LedgerEntry.LedgerEntry) => void
   /** An entry that stands in the store already; `isCharged`: the budget has it by itself. */
-  readonly count: (entry: Ledger.Entry, isCharged: boolean) => void
+  readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void
   /** Notes a call before it is sent; `undefined` where nothing is kept. */
-  readonly calls: ((call: LedgerEntry.Call) => Effect.Effect<number>) | undefined
+  readonly calls: ((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined
 }
 
 /** Restores the accounts of earlier tries, and takes what comes. */
 export const open = Effect.fnUntraced(function* (
-  run: RunRepo.Run,
+  run: RunRepo.StoredRun,
   store: Store.Service,
   state: RunState.RunState,
   budget: Budget.Budget | undefined
 ): Effect.fn.Return<RunLedger, Store.StoreError> {
   const { ledger } = store
-  const first = LedgerRepo.firstCall(run.tries)
+  const first = InterruptedCalls.firstCall(run.tries)
   let number = first
   if (run.tries > 1) {
     const sums = yield* Effect.mapError(Effect.andThen(ledger.settle(run.id, first), ledger.sums(run.id)), (error) =>
       Store.unusable(store.name, error)
     )
-    for (const sum of sums) state.tally.restore(sum)
+    for (const sum of sums) state.totals.restore(sum)
     const spent =
       budget === undefined
         ? []
@@ -44,19 +43,19 @@ export const open = Effect.fnUntraced(function* (
     for (const { model, money, step, tokens } of spent) budget!.spend(step, model, money, tokens)
   }
   return {
-    record: (entry: Ledger.Entry): void => {
-      state.tally.record(entry)
+    record: (entry: LedgerEntry.LedgerEntry): void => {
+      state.totals.record(entry)
       ledger.append(run.id, entry)
     },
-    count: (entry: Ledger.Entry, isCharged: boolean): void => {
-      state.tally.record(entry)
+    count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean): void => {
+      state.totals.record(entry)
       if (isCharged || entry._tag !== "Attempt") return
       const tokens = entry.usage === undefined ? 0 : Usage.totalTokens(entry.usage)
       budget?.spend(entry.caller.step, entry.requested ?? entry.model, entry.cost ?? Money.zero, tokens)
     },
     calls: store.inMemory
       ? undefined
-      : (call: LedgerEntry.Call) => {
+      : (call: InterruptedCalls.OpenCall) => {
           const id = ++number
           return Effect.as(
             Effect.catch(ledger.begin(run.id, id, call), (error) => {

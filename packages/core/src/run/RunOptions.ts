@@ -42,7 +42,7 @@ export interface RunOptions {
   /** Takes these rows of each source alone; those that are only looked up are read whole. */
   readonly sample?: RowSample.RowSample
   /** Has a cascade ask every model for every row, and receives how each fared; nothing is reused from earlier work. */
-  readonly trials?: (trial: CascadeHooks.Trial) => void
+  readonly trials?: (trial: CascadeHooks.CascadeTrial) => void
   /** Replaces outputs also by less than what a whole, real run has left there. Default: `false`, which refuses to. */
   readonly overwrite?: boolean
   /** `false`: the outputs are neither opened nor written. Default: `true`. */

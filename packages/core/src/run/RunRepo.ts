@@ -14,9 +14,9 @@ import * as Owner from "../store/Owner.ts"
 import type * as Writer from "../store/Writer.ts"
 
 /** `interrupted` is also what a run is whose process is gone; `waiting`: it was left while batches are at the provider. */
-export const Status = Schema.Literals(["running", "done", "failed", "interrupted", "budget", "waiting"])
+export const RunStatus = Schema.Literals(["running", "done", "failed", "interrupted", "budget", "waiting"])
 
-export type Status = typeof Status.Type
+export type RunStatus = typeof RunStatus.Type
 
 /** What a run was begun with, so that it can be gone on with. */
 export const Options = Schema.Struct({
@@ -41,14 +41,14 @@ export const Options = Schema.Struct({
 
 export interface Options extends Schema.Schema.Type<typeof Options> {}
 
-export interface Run {
+export interface StoredRun {
   readonly id: number
   readonly name: string
   readonly flow: string
   readonly options: Options
   /** The flow's nodes, as in the event `RunStarted`. */
   readonly graph: Schema.Json
-  readonly status: Status
+  readonly status: RunStatus
   readonly owner: Owner.Owner
   /** How often it was begun or gone on with. */
   readonly tries: number
@@ -76,30 +76,30 @@ export interface RunRepo {
     readonly identity: string | undefined
     readonly options: Options
     readonly graph: Schema.Json
-  }) => Effect.Effect<Run, RunError | SqlError.SqlError>
+  }) => Effect.Effect<StoredRun, RunError | SqlError.SqlError>
   /** Goes on with a run; fails while a live process works on it. */
-  readonly claim: (run: Run) => Effect.Effect<Run, RunError | SqlError.SqlError>
-  readonly heartbeat: (run: Run) => Effect.Effect<void>
+  readonly claim: (run: StoredRun) => Effect.Effect<StoredRun, RunError | SqlError.SqlError>
+  readonly heartbeat: (run: StoredRun) => Effect.Effect<void>
   readonly finish: (
-    run: Run,
+    run: StoredRun,
     end: {
-      readonly status: Status
+      readonly status: RunStatus
       readonly at: number
       readonly summary: Schema.Json
     }
   ) => Effect.Effect<void, SqlError.SqlError>
   /** By name, or by the beginning of a name that only one run has; `undefined`: the last. */
-  readonly find: (name: string | undefined) => Effect.Effect<Run, RunError | SqlError.SqlError>
+  readonly find: (name: string | undefined) => Effect.Effect<StoredRun, RunError | SqlError.SqlError>
   /** The last run of an identity. */
-  readonly latest: (identity: string) => Effect.Effect<Run | undefined, SqlError.SqlError>
+  readonly latest: (identity: string) => Effect.Effect<StoredRun | undefined, SqlError.SqlError>
   /** Keeps the plan of runs of an identity: the next of them has it beside what comes. */
   readonly savePlan: (identity: string, plan: Schema.Json) => Effect.Effect<void, SqlError.SqlError>
   /** Of some runs those that no live process works on. */
-  readonly idle: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
+  readonly idle: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<StoredRun>, SqlError.SqlError>
   /** Whether the runs of this store are simulated; `undefined`: it has none. */
   readonly isSimulated: Effect.Effect<boolean | undefined, SqlError.SqlError>
   /** Newest first. */
-  readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
+  readonly list: (limit: number) => Effect.Effect<ReadonlyArray<StoredRun>, SqlError.SqlError>
 }
 
 const decodeOptions = Schema.decodeUnknownOption(Options)
@@ -109,9 +109,9 @@ const nobody: Owner.Owner = { host: "", pid: 0, began: "", claim: 0 }
 
 const ALL = "SELECT * FROM runs"
 
-const toRun = (row: Database.Row, now: number): Run => {
+const toRun = (row: Database.DatabaseRow, now: number): StoredRun => {
   const owner = (Database.toJson(row["owner"]) as Owner.Owner | undefined) ?? nobody
-  const status = row["status"] as Status
+  const status = row["status"] as RunStatus
   const endedAt = Database.toNumber(row["ended_at"])
   const summary = Database.toJson(row["summary"])
   const plan = Database.toJson(row["plan"])
@@ -139,14 +139,14 @@ const query = (database: Database.Service, sql: string, params: ReadonlyArray<un
 const latest = (database: Database.Service, identity: string) =>
   Effect.map(query(database, `${ALL} WHERE identity = ? ORDER BY id DESC LIMIT 1`, [identity]), (runs) => runs[0])
 
-const busy = (run: Run): RunError =>
+const busy = (run: StoredRun): RunError =>
   new RunError({
     kind: "busy",
     run: run.name,
     message: `run ${run.name} of ${run.flow} is at work already (process ${run.owner.pid} on ${run.owner.host}): wait for it, or stop it with Ctrl-C there`
   })
 
-const find = (database: Database.Service, name?: string): Effect.Effect<Run, RunError | SqlError.SqlError> =>
+const find = (database: Database.Service, name?: string): Effect.Effect<StoredRun, RunError | SqlError.SqlError> =>
   Effect.flatMap(
     name === undefined || name === "last"
       ? query(database, `${ALL} ORDER BY id DESC LIMIT 1`, [])

@@ -50,9 +50,9 @@ export const run = Effect.fnUntraced(function* (session: RunSession) {
     Effect.raceFirst(
       Effect.raceFirst(Effect.provideContext(main, context), Effect.raceFirst(state.ticker, heartbeat)),
       Effect.as(drained(session), [])
-    ) as Effect.Effect<ReadonlyArray<DomainStreams.Written>, unknown, Scope.Scope>
+    ) as Effect.Effect<ReadonlyArray<DomainStreams.WrittenOutput>, unknown, Scope.Scope>
   )
-  const outcome: RunEnd.Outcome = { exit, layers }
+  const outcome: RunEnd.RunOutcome = { exit, layers }
   return { outcome, exchanges }
 })
 
@@ -73,7 +73,7 @@ const contextOf = (
     Context.add(Attempt.Guard, budget?.guard),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
     Context.add(LayerEvent.LayerEvent, state.notice),
-    Context.add(Suspension.Run, {
+    Context.add(Suspension.SuspendedRun, {
       id: run.id,
       flow: flow.name,
       startedAt: run.startedAt,

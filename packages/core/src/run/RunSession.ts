@@ -39,7 +39,7 @@ export interface RunSession {
   readonly expected: ExpectedUsage.ExpectedUsage
   readonly files: RunFiles.RunFiles
   readonly intent: RunFiles.Intent
-  readonly run: RunRepo.Run
+  readonly run: RunRepo.StoredRun
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
   readonly state: RunState.RunState
@@ -150,7 +150,7 @@ export const open = Effect.fnUntraced(function* (
 
 /** What the tries of a run before this one have left. */
 const triesBefore = Effect.fnUntraced(function* (
-  run: RunRepo.Run,
+  run: RunRepo.StoredRun,
   options: RunOptions.RunOptions,
   store: Store.Service
 ) {

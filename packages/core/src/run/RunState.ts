@@ -23,9 +23,9 @@ import * as RunSummary from "./RunSummary.ts"
 import * as WaitingFor from "./WaitingFor.ts"
 
 export interface RunState extends RowHooks.RowHooks {
-  readonly tally: RunTotals.Tally
+  readonly totals: RunTotals.RunTotals
   /** How far each source has been read, in the unit of its size. */
-  readonly readings: Map<Node.Any, NodeCounts.Reading>
+  readonly readings: Map<Node.Any, NodeCounts.SourceProgress>
   readonly notice: (notice: LayerEvent.LayerEvent) => void
   readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
   /** Why no further row is begun; `undefined` while the run goes on. */
@@ -48,7 +48,7 @@ export interface RunState extends RowHooks.RowHooks {
   readonly progress: (at: number) => typeof RunEvent.Progress.Type
   readonly finished: (end: RunSummary.End) => RunEvent.RunFinished
   /** Lets rows be put down, to be gone through again when answers are there. */
-  readonly usePasses: (standing: () => ReadonlyArray<Suspension.Standing>) => void
+  readonly usePasses: (standing: () => ReadonlyArray<Suspension.SuspensionStatus>) => void
   /** Begins to go through all rows (anew): what was counted of them is counted again. */
   readonly beginPass: (last: boolean) => Effect.Effect<void>
   /** Rows of this pass that were put down. */
@@ -67,9 +67,9 @@ export interface RunState extends RowHooks.RowHooks {
 
 const TICK = "200 millis"
 
-export interface Init {
+export interface RunStateInit {
   readonly flow: Flow.Any
-  readonly run: Pick<RunRepo.Run, "name" | "tries">
+  readonly run: Pick<RunRepo.StoredRun, "name" | "tries">
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
   /** Why nothing more can be kept; `undefined` while all is well. */
@@ -82,7 +82,7 @@ export interface Init {
 }
 
 /** What several parts of the state look at. */
-interface Shared extends Init {
+interface Shared extends RunStateInit {
   readonly counts: NodeCounts.NodeCounts
   readonly stopping: Stopping
   readonly replays: Replays
@@ -97,23 +97,23 @@ interface Replays {
   isLast: boolean
   putDown: number
   parked: RowHooks.Parked | undefined
-  standing: (() => ReadonlyArray<Suspension.Standing>) | undefined
+  standing: (() => ReadonlyArray<Suspension.SuspensionStatus>) | undefined
 }
 
-export const make = (init: Init): RunState => {
+export const make = (init: RunStateInit): RunState => {
   const { flow, options } = init
   const counts = NodeCounts.make(flow, options.limit)
   const replays: Replays = { count: 0, isLast: true, putDown: 0, parked: undefined, standing: undefined }
   const rows = { read: 0, failed: 0, dropped: 0 }
   const emit: RunState["emit"] = options.observe ?? (() => Effect.void)
   const shared: Shared = { ...init, counts, stopping: makeStopping(), replays, rows, emit }
-  const tally = RunTotals.make()
+  const totals = RunTotals.make()
   const waits = WaitingFor.make()
-  const summary: RunSummary.Parts = {
+  const summary: RunSummary.RunSummaryParts = {
     ...init,
     startedAt: init.at,
     counts,
-    tally,
+    totals,
     waits,
     rows,
     batches: () => replays.standing?.()
@@ -122,7 +122,7 @@ export const make = (init: Init): RunState => {
   return {
     id: init.run.name,
     statsOf: counts.statsOf,
-    tally,
+    totals,
     readings: counts.readings,
     emit,
     ...shared.stopping,

@@ -6,6 +6,7 @@
 import type * as Suspension from "../client/Suspension.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
+import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import * as RunTotals from "../ledger/RunTotals.ts"
 import * as Money from "../price/Money.ts"
 import type * as FailedRow from "./FailedRow.ts"
@@ -16,20 +17,20 @@ import type * as RunRepo from "./RunRepo.ts"
 import type * as WaitingFor from "./WaitingFor.ts"
 
 /** What the events of a run are made of. */
-export interface Parts {
+export interface RunSummaryParts {
   readonly flow: Flow.Any
-  readonly run: Pick<RunRepo.Run, "name" | "tries">
+  readonly run: Pick<RunRepo.StoredRun, "name" | "tries">
   /** When it began, in milliseconds since 1970. */
   readonly startedAt: number
   readonly counts: NodeCounts.NodeCounts
-  readonly tally: RunTotals.Tally
+  readonly totals: RunTotals.RunTotals
   readonly waits: WaitingFor.WaitingFor
   readonly errors: FailedRow.ErrorsFile
   readonly rows: { readonly read: number; readonly failed: number; readonly dropped: number }
   /** What is left of the budget. */
   readonly left: () => Money.Money | undefined
   /** How the batches stand that rows wait for; `undefined`: no layer has any. */
-  readonly batches: () => ReadonlyArray<Suspension.Standing> | undefined
+  readonly batches: () => ReadonlyArray<Suspension.SuspensionStatus> | undefined
 }
 
 /** How a run has ended. */
@@ -42,7 +43,7 @@ export interface End {
   readonly unkept?: boolean
 }
 
-export const started = ({ flow, run, startedAt }: Parts): RunEvent.RunEvent => ({
+export const started = ({ flow, run, startedAt }: RunSummaryParts): RunEvent.RunEvent => ({
   _tag: "RunStarted",
   run: run.name,
   flow: flow.name,
@@ -51,9 +52,9 @@ export const started = ({ flow, run, startedAt }: Parts): RunEvent.RunEvent => (
   nodes: graphOf(flow)
 })
 
-export const progress = (parts: Parts, at: number): typeof RunEvent.Progress.Type => {
-  const { counts, run, startedAt, tally, waits } = parts
-  const sums = tally.total()
+export const progress = (parts: RunSummaryParts, at: number): typeof RunEvent.Progress.Type => {
+  const { counts, run, startedAt, totals, waits } = parts
+  const sums = totals.total()
   const left = parts.left()
   const batches = parts.batches()
   return {
@@ -70,9 +71,9 @@ export const progress = (parts: Parts, at: number): typeof RunEvent.Progress.Typ
   }
 }
 
-export const finished = (parts: Parts, { at, kept, outputs, stop, unkept }: End): RunEvent.RunFinished => {
-  const { counts, errors, flow, rows, run, startedAt, tally, waits } = parts
-  const sums = tally.total()
+export const finished = (parts: RunSummaryParts, { at, kept, outputs, stop, unkept }: End): RunEvent.RunFinished => {
+  const { counts, errors, flow, rows, run, startedAt, totals, waits } = parts
+  const sums = totals.total()
   const standing = parts.batches()
   const batches = standing === undefined ? undefined : sumOf(standing)
   return {
@@ -94,7 +95,7 @@ export const finished = (parts: Parts, { at, kept, outputs, stop, unkept }: End)
       ...(sums.reaskSpent === Money.zero ? undefined : { reaskCost: sums.reaskSpent })
     },
     ...moneyOf(sums),
-    steps: tally.lines().map((line) => ({
+    steps: totals.lines().map((line) => ({
       step: line.step,
       provider: line.provider,
       model: line.model,
@@ -114,8 +115,8 @@ export const finished = (parts: Parts, { at, kept, outputs, stop, unkept }: End)
 }
 
 /** Several layers' batches together. */
-const sumOf = (all: ReadonlyArray<Suspension.Standing>): RunEvent.BatchStanding => {
-  const sum = (f: (one: Suspension.Standing) => number) => all.reduce((total, one) => total + f(one), 0)
+const sumOf = (all: ReadonlyArray<Suspension.SuspensionStatus>): RunEvent.BatchStanding => {
+  const sum = (f: (one: Suspension.SuspensionStatus) => number) => all.reduce((total, one) => total + f(one), 0)
   const sent = all.flatMap(({ sentAt }) => (sentAt === undefined ? [] : [sentAt]))
   return {
     open: sum(({ batches }) => batches),
@@ -136,7 +137,7 @@ export const graphOf = (flow: Flow.Any) =>
     inputs: Node.inputsOf(node).map((input) => input.name)
   }))
 
-const moneyOf = (sums: RunTotals.Sums) => ({
+const moneyOf = (sums: LedgerEntry.LedgerTotals) => ({
   tokens: RunEvent.tokensOf(sums.usage),
   cost: sums.spent,
   ...(sums.fees === Money.zero ? undefined : { fees: sums.fees }),

@@ -17,10 +17,10 @@ import type * as Store from "../store/Store.ts"
 import * as Fingerprint from "./Fingerprint.ts"
 
 /** Computes the node's value for some inputs. */
-export type Run = (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>
+export type StepRun = (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>
 
 /** A node as it stands in the store. */
-export interface Step {
+export interface NodeIdentity {
   readonly id: number
   readonly key: string
   readonly isNew: boolean
@@ -41,9 +41,9 @@ export interface StepIdentity {
   /** The key by its own parts alone. */
   readonly base: string
   /** `undefined` until somebody has asked. */
-  readonly known: () => Step | undefined
+  readonly known: () => NodeIdentity | undefined
   /** Finds it out, once. */
-  readonly find: (run: Run) => Effect.Effect<Step, SqlError.SqlError, unknown>
+  readonly find: (run: StepRun) => Effect.Effect<NodeIdentity, SqlError.SqlError, unknown>
   /** Keys of the step as it was in the run that is retried. */
   readonly earlier: () => ReadonlyArray<string>
   /** A row's work, whose first request is kept as the step's fingerprint where it has none yet. */
@@ -53,21 +53,23 @@ export interface StepIdentity {
   ) => Effect.Effect<unknown, unknown, unknown>
 }
 
-export const make = (node: Node.Any, parts: StepKey.Parts, options: Options): StepIdentity => {
+export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Options): StepIdentity => {
   const { client, flow, run, store } = options
   const base = StepKey.make(node.name, parts)
-  const inStep = ModelSettings.provide(Node.settingsOf((node.kind as { readonly policy: Node.Policy }).policy) ?? {})
-  let step: Step | undefined
+  const inStep = ModelSettings.provide(
+    Node.settingsOf((node.kind as { readonly policy: Node.NodePolicy }).policy) ?? {}
+  )
+  let step: NodeIdentity | undefined
   let earlier: ReadonlyArray<string> = []
   let fingerprintWanted = false
 
-  const register = (key: string): Effect.Effect<Step, SqlError.SqlError> =>
+  const register = (key: string): Effect.Effect<NodeIdentity, SqlError.SqlError> =>
     options.keep
       ? Effect.map(store.rows.step(flow, run, { key, name: node.name, parts }), (known) => ({ ...known, key }))
       : Effect.map(store.rows.find(key), (id) => ({ id: id ?? 0, key, isNew: id === undefined }))
 
   /** The same source may ask something else: then it is another step, known by what it asks. */
-  const compared = Effect.fnUntraced(function* (found: Step, compute: Run) {
+  const compared = Effect.fnUntraced(function* (found: NodeIdentity, compute: StepRun) {
     const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
     if (probe === undefined) fingerprintWanted = true
     if (probe === undefined || client === undefined) return found
@@ -87,7 +89,7 @@ export const make = (node: Node.Any, parts: StepKey.Parts, options: Options): St
     return other
   })
 
-  const identify = Effect.fnUntraced(function* (compute: Run) {
+  const identify = Effect.fnUntraced(function* (compute: StepRun) {
     const before = options.retry !== undefined ? yield* store.rows.since(flow, node.name, run) : []
     const found = yield* compared(yield* register(base), compute)
     earlier = before.flatMap(({ key }) => (key === found.key ? [] : [key]))
@@ -101,7 +103,7 @@ export const make = (node: Node.Any, parts: StepKey.Parts, options: Options): St
     return found
   })
 
-  let identifying: Deferred.Deferred<Step, SqlError.SqlError> | undefined
+  let identifying: Deferred.Deferred<NodeIdentity, SqlError.SqlError> | undefined
   return {
     base,
     known: () => step,
@@ -109,7 +111,7 @@ export const make = (node: Node.Any, parts: StepKey.Parts, options: Options): St
     find: (compute) => {
       if (step !== undefined) return Effect.succeed(step)
       if (identifying !== undefined) return Deferred.await(identifying)
-      const made: Deferred.Deferred<Step, SqlError.SqlError> = Deferred.makeUnsafe()
+      const made: Deferred.Deferred<NodeIdentity, SqlError.SqlError> = Deferred.makeUnsafe()
       identifying = made
       return Effect.onExitPrimitive(identify(compute), (exit) => {
         Deferred.doneUnsafe(made, exit)

@@ -56,7 +56,7 @@ export interface Neighbour {
 }
 
 /** An answer that could be reused, with what speaks for it. */
-export interface Candidate {
+export interface ReuseCandidate {
   readonly answer: string
   /** Which of the neighbours gives it. */
   readonly neighbour: number
@@ -64,7 +64,7 @@ export interface Candidate {
 }
 
 /** What became of a lookup; `right` is not known of one that was reused and not audited. */
-export interface Observation {
+export interface LookupObservation {
   readonly features: ReadonlyArray<number>
   readonly right: boolean | undefined
 }
@@ -78,8 +78,8 @@ export interface Options {
 
 export interface ErrorBound {
   /** Whether the candidate may be reused. */
-  readonly allows: (candidate: Candidate) => boolean
-  readonly observe: (observation: Observation) => void
+  readonly allows: (candidate: ReuseCandidate) => boolean
+  readonly observe: (observation: LookupObservation) => void
 }
 
 /** Neighbours that are looked at. */
@@ -120,7 +120,7 @@ const surprise = (share: number): number => -Math.log(Math.max(1 - share, 1e-3))
  * The answer for which the neighbours vote, `undefined` where none of those that give it may be used. `known` is the number of
  * entries that there were to choose from. Neighbours come nearest first.
  */
-export const candidate = (neighbours: ReadonlyArray<Neighbour>, known: number): Candidate | undefined => {
+export const candidate = (neighbours: ReadonlyArray<Neighbour>, known: number): ReuseCandidate | undefined => {
   const [nearest] = neighbours
   if (nearest === undefined) return undefined
   const width = Math.max(0.005, BANDWIDTH * (1 - nearest.similarity))
@@ -165,7 +165,7 @@ export const candidate = (neighbours: ReadonlyArray<Neighbour>, known: number): 
 }
 
 /** A fit to what was seen, from earlier weights. */
-const fit = (observations: ReadonlyArray<Observation>, from: Float64Array): Logistic.Fit =>
+const fit = (observations: ReadonlyArray<LookupObservation>, from: Float64Array): Logistic.LogisticFit =>
   Logistic.fitFrom(
     observations.map(({ features, right }) => ({ x: features, y: right === true ? 1 : 0 })),
     from,
@@ -173,7 +173,7 @@ const fit = (observations: ReadonlyArray<Observation>, from: Float64Array): Logi
   )
 
 /** How near the nearest was for nearly all answers that were right: beyond that the model would speak of what it has not seen. */
-const farthest = (known: ReadonlyArray<Observation>): number => {
+const farthest = (known: ReadonlyArray<LookupObservation>): number => {
   const near = known
     .flatMap(({ features, right }) => (right === true ? [features[NEAREST]!] : []))
     .toSorted((a, b) => a - b)
@@ -182,8 +182,8 @@ const farthest = (known: ReadonlyArray<Observation>): number => {
 
 /** The lowest score above which the error of all lookups keeps within the bound; infinite where there is none. */
 const lineOf = (
-  { covariance, weights }: Logistic.Fit,
-  lookups: ReadonlyArray<Observation>,
+  { covariance, weights }: Logistic.LogisticFit,
+  lookups: ReadonlyArray<LookupObservation>,
   limit: number,
   confidence: number
 ): number => {
@@ -211,11 +211,11 @@ const remember = <A>(list: Array<A>, item: A): void => {
 }
 
 export const make = ({ confidence = 2.33, maxErrorRate }: Options): ErrorBound => {
-  const known: Array<Observation> = []
-  const lookups: Array<Observation> = []
+  const known: Array<LookupObservation> = []
+  const lookups: Array<LookupObservation> = []
   let observed = 0
   let next = COLD_START
-  let current: (Logistic.Fit & { readonly line: number; readonly nearest: number }) | undefined
+  let current: (Logistic.LogisticFit & { readonly line: number; readonly nearest: number }) | undefined
   const update = () => {
     next = Math.ceil(observed * 1.05) + 20
     const fitted = fit(known.slice(-MEMORY), current?.weights ?? new Float64Array(FEATURES))

@@ -31,13 +31,13 @@ import * as VectorIndex from "./VectorIndex.ts"
 import * as EquivalenceGuard from "./guard/EquivalenceGuard.ts"
 
 /** A text and the answer to it. */
-export interface Row {
+export interface EvalRow {
   readonly text: string
   readonly answer: string
 }
 
 /** Two texts, and whether the answer to `a` is right for `b`. */
-export interface Pair {
+export interface TextPair {
   readonly a: string
   readonly b: string
   readonly same: boolean
@@ -56,20 +56,20 @@ export interface Options {
 }
 
 /** One order of the texts. */
-export interface Trial {
+export interface EvalTrial {
   readonly lookups: number
   readonly reused: number
   readonly wrong: number
 }
 
 /** How a bound fared, in all orders. */
-export interface Outcome {
+export interface EvalOutcome {
   readonly maxErrorRate: number
-  readonly trials: ReadonlyArray<Trial>
+  readonly trials: ReadonlyArray<EvalTrial>
 }
 
 /** What a threshold on the similarity of the nearest text would have done, in all orders together. */
-export interface Threshold extends Trial {
+export interface Threshold extends EvalTrial {
   readonly threshold: number
 }
 
@@ -82,19 +82,19 @@ export interface Evaluation {
   /** Of them with a text that the embedder cannot compare: the model is asked. */
   readonly unfit: number
   readonly embedder: string
-  readonly outcomes: ReadonlyArray<Outcome>
+  readonly outcomes: ReadonlyArray<EvalOutcome>
   /** From the highest to the lowest. */
   readonly thresholds: ReadonlyArray<Threshold>
 }
 
 /** Share of the lookups whose answer was reused. */
-export const reuseOf = ({ lookups, reused }: Trial): number => (lookups === 0 ? 0 : reused / lookups)
+export const reuseOf = ({ lookups, reused }: EvalTrial): number => (lookups === 0 ? 0 : reused / lookups)
 
 /** Share of the reused answers that were wrong. */
-export const errorOf = ({ reused, wrong }: Trial): number => (reused === 0 ? 0 : wrong / reused)
+export const errorOf = ({ reused, wrong }: EvalTrial): number => (reused === 0 ? 0 : wrong / reused)
 
 /** Trials together. */
-export const total = (trials: ReadonlyArray<Trial>): Trial => ({
+export const total = (trials: ReadonlyArray<EvalTrial>): EvalTrial => ({
   lookups: trials.reduce((sum, { lookups }) => sum + lookups, 0),
   reused: trials.reduce((sum, { reused }) => sum + reused, 0),
   wrong: trials.reduce((sum, { wrong }) => sum + wrong, 0)
@@ -163,7 +163,7 @@ const orders = ({ shuffles = 3 }: Options, size: number): Effect.Effect<Readonly
 
 /** Measures on texts with their answers, as a run meets them. */
 export const rows = (
-  all: ReadonlyArray<Row>,
+  all: ReadonlyArray<EvalRow>,
   options: Options = {}
 ): Effect.Effect<Evaluation, AiError.AiError | VectorIndex.VectorIndexError, Embedder.Embedder> =>
   Effect.gen(function* () {
@@ -176,7 +176,7 @@ export const rows = (
     const items = known.flatMap(({ answer }, at) => (prepared[at] === undefined ? [] : [{ ...prepared[at], answer }]))
     const counted = makeCounted()
     const maxErrorRates = options.maxErrorRates ?? MAX_ERROR_RATES
-    const trials = new Map<number, Array<Trial>>(maxErrorRates.map((rate) => [rate, []]))
+    const trials = new Map<number, Array<EvalTrial>>(maxErrorRates.map((rate) => [rate, []]))
     const shuffled = yield* orders(options, items.length)
     let done = 0
     for (const order of shuffled) {
@@ -193,7 +193,7 @@ export const rows = (
       repeated: all.length - known.length,
       unfit: known.length - items.length,
       embedder: name,
-      outcomes: maxErrorRates.map((maxErrorRate): Outcome => ({ maxErrorRate, trials: trials.get(maxErrorRate)! })),
+      outcomes: maxErrorRates.map((maxErrorRate): EvalOutcome => ({ maxErrorRate, trials: trials.get(maxErrorRate)! })),
       thresholds: thresholdsOf(counted)
     } satisfies Evaluation
   }).pipe(Random.withSeed(options.seed ?? "pipe"))
@@ -273,7 +273,7 @@ const asRun = (sequence: ReadonlyArray<Item>, maxErrorRate: number, audit: numbe
 
 /** Measures on pairs of texts: whether the answer to the first would be reused for the second. */
 export const pairs = (
-  all: ReadonlyArray<Pair>,
+  all: ReadonlyArray<TextPair>,
   options: Options = {}
 ): Effect.Effect<Evaluation, AiError.AiError, Embedder.Embedder> =>
   Effect.gen(function* () {
@@ -308,7 +308,7 @@ export const pairs = (
     const trialOf = Effect.fnUntraced(function* (
       order: ReadonlyArray<number>,
       maxErrorRate: number
-    ): Effect.fn.Return<Trial> {
+    ): Effect.fn.Return<EvalTrial> {
       const boundOf = boundsOf(maxErrorRate)
       let reused = 0
       let wrong = 0
@@ -333,7 +333,7 @@ export const pairs = (
       outcomes: yield* Effect.forEach(options.maxErrorRates ?? MAX_ERROR_RATES, (maxErrorRate) =>
         Effect.map(
           Effect.forEach(shuffled, (order) => trialOf(order, maxErrorRate)),
-          (trials): Outcome => ({ maxErrorRate, trials })
+          (trials): EvalOutcome => ({ maxErrorRate, trials })
         )
       ),
       thresholds: thresholdsOf(counted)

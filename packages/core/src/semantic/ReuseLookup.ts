@@ -45,12 +45,12 @@ export interface Options {
   readonly timeToLive: Duration.Duration
   readonly repo: ReuseRepo.ReuseRepo
   readonly scopes: OpenScopes.OpenScopes<SqlError.SqlError | VectorIndex.VectorIndexError>
-  readonly run: Suspension.Run | undefined
+  readonly run: Suspension.SuspendedRun | undefined
   readonly warn: ReturnType<typeof LayerEvent.once>
 }
 
 /** The reuse of a stack. */
-export interface Reuse extends Options {
+export interface ReuseLookup extends Options {
   readonly audits: Map<string, Audits>
   /** Requests that were sent and are waited for in another replay of the rows, and whether as audits: they are not looked up again. */
   readonly sent: Map<string, boolean>
@@ -58,7 +58,12 @@ export interface Reuse extends Options {
   isBroken: boolean
 }
 
-export const make = (options: Options): Reuse => ({ ...options, audits: new Map(), sent: new Map(), isBroken: false })
+export const make = (options: Options): ReuseLookup => ({
+  ...options,
+  audits: new Map(),
+  sent: new Map(),
+  isBroken: false
+})
 
 /** A request whose answer may be reused. */
 export interface Question<R extends ModelRequest.Completion> {
@@ -88,7 +93,10 @@ const isOff = ({ audited, wrong }: Audits, { maxErrorRate }: Varying.Reuse): boo
   Binomial.interval(wrong, audited)[0] > maxErrorRate
 
 /** What the store or the index cannot do is gone without. */
-const goOn = <A>(reuse: Reuse, effect: Effect.Effect<A, { readonly message: string }>): Effect.Effect<A | undefined> =>
+const goOn = <A>(
+  reuse: ReuseLookup,
+  effect: Effect.Effect<A, { readonly message: string }>
+): Effect.Effect<A | undefined> =>
   reuse.isBroken
     ? Effect.undefined
     : Effect.catch(effect, (error) => {
@@ -99,7 +107,7 @@ const goOn = <A>(reuse: Reuse, effect: Effect.Effect<A, { readonly message: stri
         )
       })
 
-const auditsOf = ({ audits, repo, run }: Reuse, step: string) =>
+const auditsOf = ({ audits, repo, run }: ReuseLookup, step: string) =>
   Effect.suspend(() => {
     const known = audits.get(step)
     if (known !== undefined) return Effect.succeed(known)
@@ -111,7 +119,7 @@ const auditsOf = ({ audits, repo, run }: Reuse, step: string) =>
   })
 
 /** The vector of a text: from the store, or made and kept. */
-const vectorOf = (reuse: Reuse, text: string) =>
+const vectorOf = (reuse: ReuseLookup, text: string) =>
   Effect.gen(function* () {
     const { embedder, repo, warn } = reuse
     const key = ContentHash.make(RequestKey.canonical([embedder.name, text]))
@@ -126,7 +134,7 @@ const vectorOf = (reuse: Reuse, text: string) =>
 
 /** Where answers are kept that may stand for one another. */
 const scopeOf = (
-  { embedder, namespace, next }: Reuse,
+  { embedder, namespace, next }: ReuseLookup,
   step: string,
   { resolved, template, text }: Question<ModelRequest.Completion>
 ): string => {
@@ -144,7 +152,7 @@ const scopeOf = (
 }
 
 /** Looks among the answers that are kept; `undefined`: nothing can be looked up, or reused. */
-const placeOf = Effect.fnUntraced(function* (reuse: Reuse, question: Question<ModelRequest.Completion>) {
+const placeOf = Effect.fnUntraced(function* (reuse: ReuseLookup, question: Question<ModelRequest.Completion>) {
   const { maxErrorRate } = question.reuse
   const { step } = yield* Caller.Caller
   const audits = yield* goOn(reuse, auditsOf(reuse, step))
@@ -156,7 +164,7 @@ const placeOf = Effect.fnUntraced(function* (reuse: Reuse, question: Question<Mo
   const looked = opened === undefined ? undefined : yield* goOn(reuse, opened.look(question.text, embedded.vector))
   if (opened === undefined || looked === undefined) return undefined
   const content =
-    (yield* Suspension.Row) === undefined
+    (yield* Suspension.SuspendedRow) === undefined
       ? undefined
       : ContentHash.make(RequestKey.content(question.resolved)).slice(0, 16)
   const place: Place = { step, audits, name, opened, looked, vector: embedded.row, content }
@@ -165,7 +173,7 @@ const placeOf = Effect.fnUntraced(function* (reuse: Reuse, question: Question<Mo
 
 /** The answer to a question: one that is kept, or the model's. */
 export const answer = <R extends ModelRequest.Completion>(
-  reuse: Reuse,
+  reuse: ReuseLookup,
   question: Question<R>
 ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
   Effect.gen(function* () {
@@ -200,7 +208,7 @@ export const answer = <R extends ModelRequest.Completion>(
     return response
   })
 
-const askerOf = ({ run }: Reuse, { step }: Place, { reuse }: Question<ModelRequest.Completion>) => ({
+const askerOf = ({ run }: ReuseLookup, { step }: Place, { reuse }: Question<ModelRequest.Completion>) => ({
   run: run?.id ?? 0,
   flow: run?.flow ?? "",
   step,
@@ -209,7 +217,7 @@ const askerOf = ({ run }: Reuse, { step }: Place, { reuse }: Question<ModelReque
 
 /** Learns from the model's answer: whether the nearest one would have been right; and keeps it. */
 const learn = Effect.fnUntraced(function* (
-  reuse: Reuse,
+  reuse: ReuseLookup,
   question: Question<ModelRequest.Completion>,
   place: Place,
   response: ModelResponse.CompletionResponse,
@@ -248,7 +256,7 @@ const learn = Effect.fnUntraced(function* (
 })
 
 /** Counts an audit; a step whose audits are too often wrong reuses nothing more. */
-const count = ({ warn }: Reuse, { audits, step }: Place, reuse: Varying.Reuse, right: boolean) =>
+const count = ({ warn }: ReuseLookup, { audits, step }: Place, reuse: Varying.Reuse, right: boolean) =>
   Effect.suspend(() => {
     audits.audited++
     if (!right) audits.wrong++
@@ -272,7 +280,7 @@ const answerOf = (
 
 /** The answer of an entry, if the caller takes it. */
 const responseOf = <R extends ModelRequest.Completion>(
-  entry: ReuseRepo.Entry
+  entry: ReuseRepo.ReuseEntry
 ): Effect.Effect<ModelResponse.ResponseTo<R> | undefined> =>
   Effect.map(ModelClient.Accept, (check) => {
     const kept = ModelResponse.decode(entry.value)

@@ -13,7 +13,7 @@ import type * as Writer from "../store/Writer.ts"
 import type * as VectorIndex from "./VectorIndex.ts"
 
 /** An answer that may be reused, and the text that it answers. */
-export interface Entry {
+export interface ReuseEntry {
   readonly id: number
   /** Everything that must be equal: the request without its varying text, the step, the namespace, the embedder. */
   readonly scope: string
@@ -39,15 +39,15 @@ export interface Entry {
  * - `reused`: the model was not asked
  * - `auditedRight`, `auditedWrong`: an earlier answer could have been reused, and the model was asked to see whether it is right
  */
-export type Outcome = "alone" | "right" | "wrong" | "reused" | "auditedRight" | "auditedWrong"
+export type LookupOutcome = "alone" | "right" | "wrong" | "reused" | "auditedRight" | "auditedWrong"
 
 export interface Lookup {
-  readonly outcome: Outcome
+  readonly outcome: LookupOutcome
   readonly features: ReadonlyArray<number> | undefined
 }
 
 /** Who looks up. */
-export interface Asker {
+export interface LookupSource {
   readonly run: number
   readonly flow: string
   readonly step: string
@@ -55,7 +55,7 @@ export interface Asker {
 }
 
 /** What became of the lookups of a step. */
-export interface Sums {
+export interface ReuseSums {
   readonly step: string
   readonly maxErrorRate: number
   readonly lookups: number
@@ -85,31 +85,37 @@ export interface ReuseRepo {
   ) => Effect.Effect<{ readonly row: number; readonly vector: Float32Array } | undefined, SqlError.SqlError>
   /** Keeps a vector; the row in which it stands. */
   readonly keepVector: (key: string, vector: Float32Array) => Effect.Effect<number, SqlError.SqlError>
-  readonly add: (entry: Omit<Entry, "id" | "confirmed" | "refuted">) => Effect.Effect<void, SqlError.SqlError>
+  readonly add: (entry: Omit<ReuseEntry, "id" | "confirmed" | "refuted">) => Effect.Effect<void, SqlError.SqlError>
   /** Those of these ids that are there and have not expired, in any order. */
-  readonly entries: (ids: ReadonlyArray<number>, now: number) => Effect.Effect<ReadonlyArray<Entry>, SqlError.SqlError>
+  readonly entries: (
+    ids: ReadonlyArray<number>,
+    now: number
+  ) => Effect.Effect<ReadonlyArray<ReuseEntry>, SqlError.SqlError>
   /** Vectors of a scope beyond an id, in the order of their ids. */
-  readonly after: (scope: string, id: number) => Stream.Stream<VectorIndex.Item, SqlError.SqlError>
+  readonly after: (scope: string, id: number) => Stream.Stream<VectorIndex.VectorItem, SqlError.SqlError>
   readonly size: (scope: string) => Effect.Effect<number, SqlError.SqlError>
   /** Notes what became of a lookup, and of the entry that it was about. */
-  readonly record: (asker: Asker, scope: string, lookup: Lookup, entry?: number) => void
+  readonly record: (asker: LookupSource, scope: string, lookup: Lookup, entry?: number) => void
   /** The newest lookups of a scope that say something, oldest first. */
   readonly recent: (scope: string, count: number) => Effect.Effect<ReadonlyArray<Lookup>, SqlError.SqlError>
   /** What the audits of a step have shown, in all runs. */
-  readonly audits: (flow: string, step: string) => Effect.Effect<Pick<Sums, "audited" | "wrong">, SqlError.SqlError>
-  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<Sums>, SqlError.SqlError>
-  readonly recordPack: (asker: Omit<Asker, "maxErrorRate">, scope: string, packed: Packed) => void
+  readonly audits: (
+    flow: string,
+    step: string
+  ) => Effect.Effect<Pick<ReuseSums, "audited" | "wrong">, SqlError.SqlError>
+  readonly sums: (run: number) => Effect.Effect<ReadonlyArray<ReuseSums>, SqlError.SqlError>
+  readonly recordPack: (asker: Omit<LookupSource, "maxErrorRate">, scope: string, packed: Packed) => void
   /** How packs of each size of a scope have fared. */
   readonly packs: (scope: string) => Effect.Effect<ReadonlyArray<Packed>, SqlError.SqlError>
   readonly packSums: (run: number) => Effect.Effect<ReadonlyArray<PackSums>, SqlError.SqlError>
 }
 
-const lookupTable: Writer.Table = {
+const lookupTable: Writer.WriterTable = {
   name: "reuse_lookups",
   columns: ["run", "flow", "step", "scope", "outcome", "max_error_rate", "features"]
 }
 
-const packTable: Writer.Table = {
+const packTable: Writer.WriterTable = {
   name: "packs",
   columns: ["run", "flow", "step", "scope", "size", "answered", "compared", "agreed"]
 }
@@ -122,7 +128,7 @@ const toVector = (value: unknown): Float32Array => new Float32Array(new Uint8Arr
 
 const number = (value: unknown): number => Database.toNumber(value) ?? 0
 
-const toEntry = (row: Database.Row): Entry => ({
+const toEntry = (row: Database.DatabaseRow): ReuseEntry => ({
   id: number(row["id"]),
   scope: String(row["scope"]),
   vector: number(row["vector"]),
@@ -209,7 +215,7 @@ const after =
           [scope, from]
         ),
         (rows) => {
-          const items = rows.map((row): VectorIndex.Item => ({
+          const items = rows.map((row): VectorIndex.VectorItem => ({
             id: number(row["id"]),
             vector: toVector(row["value"])
           }))
@@ -245,7 +251,7 @@ const recent =
       ),
       (rows) =>
         rows.toReversed().map((row): Lookup => ({
-          outcome: String(row["outcome"]) as Outcome,
+          outcome: String(row["outcome"]) as LookupOutcome,
           features: JSON.parse(String(row["features"])) as ReadonlyArray<number>
         }))
     )
@@ -274,7 +280,7 @@ const sums =
         [run]
       ),
       (rows) =>
-        rows.map((row): Sums => ({
+        rows.map((row): ReuseSums => ({
           step: String(row["step"]),
           maxErrorRate: Number(row["max_error_rate"]),
           lookups: number(row["lookups"]),
@@ -330,7 +336,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): ReuseRe
   }
 }
 
-const toPacked = (row: Database.Row): Packed => ({
+const toPacked = (row: Database.DatabaseRow): Packed => ({
   size: number(row["size"]),
   answered: number(row["answered"]),
   compared: number(row["compared"]),

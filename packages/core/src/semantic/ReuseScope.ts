@@ -16,15 +16,15 @@ import type * as VectorIndex from "./VectorIndex.ts"
 import * as EquivalenceGuard from "./guard/EquivalenceGuard.ts"
 
 /** What is known of a text when its answer is asked for. */
-export interface Found {
-  readonly candidate: ErrorBound.Candidate
+export interface FoundAnswer {
+  readonly candidate: ErrorBound.ReuseCandidate
   /** The entry that gives the answer. */
-  readonly entry: ReuseRepo.Entry
+  readonly entry: ReuseRepo.ReuseEntry
 }
 
 export interface Looked {
   /** `undefined`: nothing near could stand for the answer. */
-  readonly found: Found | undefined
+  readonly found: FoundAnswer | undefined
   /** The text itself stands among the entries, with these answers. */
   readonly same: ReadonlyArray<string>
 }
@@ -59,7 +59,7 @@ export const make = Effect.fnUntraced(function* (options: {
     if (features !== undefined) bound.observe({ features, right: rightOf(outcome) })
   }
   const signatures = Lru.make<number, EquivalenceGuard.Signature>(SIGNATURES)
-  const signatureOf = ({ id, text }: ReuseRepo.Entry): EquivalenceGuard.Signature => {
+  const signatureOf = ({ id, text }: ReuseRepo.ReuseEntry): EquivalenceGuard.Signature => {
     let known = signatures.get(id)
     if (known === undefined) signatures.set(id, (known = EquivalenceGuard.signature(text)))
     return known
@@ -101,7 +101,7 @@ export const make = Effect.fnUntraced(function* (options: {
           )).map((entry) => [entry.id, entry])
         )
         const own = EquivalenceGuard.signature(text)
-        const neighbours: Array<ErrorBound.Neighbour & { readonly entry: ReuseRepo.Entry }> = []
+        const neighbours: Array<ErrorBound.Neighbour & { readonly entry: ReuseRepo.ReuseEntry }> = []
         for (const { id, similarity } of near) {
           const entry = entries.get(id)
           if (entry === undefined) continue
@@ -132,5 +132,5 @@ const knows = (index: VectorIndex.Index, repo: ReuseRepo.ReuseRepo, scope: strin
   )
 
 /** Whether an earlier answer was right, where that was seen. */
-const rightOf = (outcome: ReuseRepo.Outcome): boolean | undefined =>
+const rightOf = (outcome: ReuseRepo.LookupOutcome): boolean | undefined =>
   outcome === "reused" ? undefined : outcome === "right" || outcome === "auditedRight"

@@ -140,7 +140,7 @@ const make = Effect.fnUntraced(function* (
     scopes: yield* OpenScopes.make(({ dimensions, maxErrorRate, scope }) =>
       ReuseScope.make({ scope, maxErrorRate, dimensions, folder: store.folder, repo: store.reuse, indexes })
     ),
-    run: yield* Suspension.Run,
+    run: yield* Suspension.SuspendedRun,
     warn
   })
   return (request) =>

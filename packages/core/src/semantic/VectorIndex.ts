@@ -20,7 +20,7 @@ export interface Near {
 }
 
 /** A vector of length 1 with the id under which it is found. */
-export interface Item {
+export interface VectorItem {
   readonly id: number
   readonly vector: Float32Array
 }
@@ -30,7 +30,7 @@ export interface Index {
   readonly upto: () => number
   readonly size: () => number
   /** Takes vectors in; their ids are higher than those before. */
-  readonly add: (items: ReadonlyArray<Item>) => Effect.Effect<void, VectorIndexError>
+  readonly add: (items: ReadonlyArray<VectorItem>) => Effect.Effect<void, VectorIndexError>
   /** The nearest, nearest first. */
   readonly search: (vector: Float32Array, count: number) => Effect.Effect<ReadonlyArray<Near>, VectorIndexError>
   /** Forgets everything. */

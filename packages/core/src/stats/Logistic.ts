@@ -9,7 +9,7 @@
  */
 
 /** `y` is how far it holds, from 0 to 1. */
-export interface Row {
+export interface LogisticRow {
   readonly x: ArrayLike<number>
   readonly y: number
 }
@@ -24,7 +24,7 @@ export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
 export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
 
 /** Weights by Newton's method, each step by conjugate gradients: the matrix of second derivatives is never made. The first weight bears no ridge. */
-export const fit = (rows: ReadonlyArray<Row>, width: number, ridge: number): Float64Array => {
+export const fit = (rows: ReadonlyArray<LogisticRow>, width: number, ridge: number): Float64Array => {
   const weights = new Float64Array(width)
   for (let round = 0; round < 12; round++) {
     const gradient = Float64Array.from(weights, (weight, i) => (i === 0 ? 0 : -ridge * weight))
@@ -65,7 +65,7 @@ export const fit = (rows: ReadonlyArray<Row>, width: number, ridge: number): Flo
 }
 
 /** How badly weights tell rows: the sum of the logarithms of what they gave too little. */
-export const logLoss = (rows: ReadonlyArray<Row>, weights: Float64Array): number =>
+export const logLoss = (rows: ReadonlyArray<LogisticRow>, weights: Float64Array): number =>
   rows.reduce((sum, { x, y }) => {
     const p = Math.max(1e-9, Math.min(1 - 1e-9, sigmoid(dot(weights, x))))
     return sum - y * Math.log(p) - (1 - y) * Math.log(1 - p)
@@ -94,13 +94,13 @@ const inverse = (matrix: ReadonlyArray<Float64Array>): ReadonlyArray<Float64Arra
 }
 
 /** Weights with their covariance. */
-export interface Fit {
+export interface LogisticFit {
   readonly weights: Float64Array
   readonly covariance: ReadonlyArray<Float64Array>
 }
 
 /** Weights by Newton's method from earlier ones; all of them bear the ridge. */
-export const fitFrom = (rows: ReadonlyArray<Row>, from: Float64Array, ridge: number): Fit => {
+export const fitFrom = (rows: ReadonlyArray<LogisticRow>, from: Float64Array, ridge: number): LogisticFit => {
   const width = from.length
   const weights = Float64Array.from(from)
   for (let round = 0; ; round++) {
@@ -133,7 +133,7 @@ export const fitFrom = (rows: ReadonlyArray<Row>, from: Float64Array, ridge: num
 }
 
 /** The standard error of a sum of numbers under a fit. */
-export const deviation = ({ covariance }: Pick<Fit, "covariance">, x: ArrayLike<number>): number => {
+export const deviation = ({ covariance }: Pick<LogisticFit, "covariance">, x: ArrayLike<number>): number => {
   let variance = 0
   for (let i = 0; i < covariance.length; i++) variance += x[i]! * dot(covariance[i]!, x)
   return Math.sqrt(variance)

@@ -14,7 +14,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 
 /** A row as the database gives it: large integers may be text. */
-export type Row = { readonly [column: string]: unknown }
+export type DatabaseRow = { readonly [column: string]: unknown }
 
 export interface Statement {
   readonly sql: string
@@ -26,14 +26,17 @@ export interface Service {
   /** For people: the file, or the address without its password. */
   readonly name: string
   readonly client: SqlClient.SqlClient
-  readonly query: (sql: string, params?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
+  readonly query: (
+    sql: string,
+    params?: ReadonlyArray<unknown>
+  ) => Effect.Effect<ReadonlyArray<DatabaseRow>, SqlError.SqlError>
   /** Runs all statements or none, and gives the rows of each. */
   readonly transaction: (
     statements: ReadonlyArray<Statement>
-  ) => Effect.Effect<ReadonlyArray<ReadonlyArray<Row>>, SqlError.SqlError>
+  ) => Effect.Effect<ReadonlyArray<ReadonlyArray<DatabaseRow>>, SqlError.SqlError>
 }
 
-export class Database extends Context.Service<Database, Service>()("@pipe/core/internal/Database") {}
+export class Database extends Context.Service<Database, Service>()("@pipe/core/Database") {}
 
 /** Failures of SQLite for what was to be written: too big, against a constraint, of another kind. */
 const SQLITE_CONTENT: ReadonlySet<number> = new Set([18, 19, 20])
@@ -79,7 +82,8 @@ export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
     }
     return text
   }
-  const query: Service["query"] = (sql, params = []) => client.unsafe<Row>(number(sql), params.map(toServerText))
+  const query: Service["query"] = (sql, params = []) =>
+    client.unsafe<DatabaseRow>(number(sql), params.map(toServerText))
   return {
     dialect: "pg",
     name,
@@ -93,8 +97,8 @@ export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
 /** All rows of a table in the order of their ids, a page at a time: `page` selects those after an id. */
 export const pages = (
   size: number,
-  page: (after: number, size: number) => Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError>
-): Stream.Stream<Row, SqlError.SqlError> =>
+  page: (after: number, size: number) => Effect.Effect<ReadonlyArray<DatabaseRow>, SqlError.SqlError>
+): Stream.Stream<DatabaseRow, SqlError.SqlError> =>
   Stream.paginate(0, (after: number) =>
     Effect.map(
       page(after, size),

@@ -14,7 +14,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
 import type * as Writer from "./Writer.ts"
 
-export interface KeyedLog<R extends Entry> {
+export interface KeyedLog<R extends LogEntry> {
   /** A row that is in memory already: just written, or read ahead. */
   readonly peek: (key: string) => R | undefined
   /** `own`: only what this process has appended counts. */
@@ -27,7 +27,7 @@ export interface KeyedLog<R extends Entry> {
 }
 
 /** A row; its columns are named as in the table. */
-export interface Entry {
+export interface LogEntry {
   readonly key: string
   /** What is kept, with a checksum beside it: a row that was damaged on disk is as good as not there. */
   readonly value: string
@@ -40,7 +40,7 @@ const RECENT = 32_768
 const AHEAD = 512
 const BACK = 96
 
-export const make = <R extends Entry>(
+export const make = <R extends LogEntry>(
   database: Database.Service,
   writer: Writer.Writer,
   options: { readonly table: string; readonly columns: ReadonlyArray<keyof R & string> }
@@ -90,7 +90,7 @@ const damaged = (database: Database.Service, table: string): Effect.Effect<undef
 /** How long this process goes without asking whether another has written, in milliseconds. */
 const REFRESH = 100
 
-const toValues = <R extends Entry>(columns: ReadonlyArray<keyof R & string>, row: R): ReadonlyArray<unknown> => {
+const toValues = <R extends LogEntry>(columns: ReadonlyArray<keyof R & string>, row: R): ReadonlyArray<unknown> => {
   const values: Array<unknown> = columns.map((column) => row[column] ?? null)
   values.push(crc32(row.value))
   return values
@@ -100,17 +100,17 @@ const toValues = <R extends Entry>(columns: ReadonlyArray<keyof R & string>, row
 type Stored<R> = R & { readonly id: number; readonly checksum: number | null }
 
 /** Rows of earlier versions have no checksum. */
-const isWhole = <R extends Entry>({ checksum, value }: Stored<R>): boolean =>
+const isWhole = <R extends LogEntry>({ checksum, value }: Stored<R>): boolean =>
   typeof value === "string" && (checksum === null || Number(checksum) === crc32(value))
 
-const onServer = <R extends Entry>(
+const onServer = <R extends LogEntry>(
   database: Database.Service,
   writer: Writer.Writer,
   { columns, table }: { readonly table: string; readonly columns: ReadonlyArray<keyof R & string> }
 ): KeyedLog<R> => {
   const pending = new Map<string, R>()
   const queue: Array<R> = []
-  const target: Writer.Table = {
+  const target: Writer.WriterTable = {
     name: table,
     columns: [...columns, CHECKSUM],
     committed: (ids) => {
@@ -260,7 +260,7 @@ const makeChanged = (database: Database.Service): Keys["changed"] => {
 }
 
 /** Reads rows by their ids: those that come in the order of the log are read ahead. */
-const makeReader = <R extends Entry>(database: Database.Service, { columns, table }: Named<R>) => {
+const makeReader = <R extends LogEntry>(database: Database.Service, { columns, table }: Named<R>) => {
   let ahead = new Map<string, R>()
   let behind = new Map<string, R>()
   let reach = 1
@@ -295,13 +295,17 @@ const makeReader = <R extends Entry>(database: Database.Service, { columns, tabl
   }
 }
 
-const onSqlite = <R extends Entry>(database: Database.Service, writer: Writer.Writer, named: Named<R>): KeyedLog<R> => {
+const onSqlite = <R extends LogEntry>(
+  database: Database.Service,
+  writer: Writer.Writer,
+  named: Named<R>
+): KeyedLog<R> => {
   const pending = new Map<string, R>()
   const queue: Array<R> = []
   const keys = makeKeys(database, writer, named.table)
   const rows = makeReader(database, named)
 
-  const target: Writer.Table = {
+  const target: Writer.WriterTable = {
     name: named.table,
     columns: [...named.columns, CHECKSUM],
     committed: (ids) => {

@@ -138,7 +138,7 @@ const STATEMENTS = 64
 
 interface Connection extends SqlConnection.Connection {
   /** The rows of a statement that is kept prepared. */
-  readonly all: (sql: string, params: ReadonlyArray<unknown>) => ReadonlyArray<Database.Row>
+  readonly all: (sql: string, params: ReadonlyArray<unknown>) => ReadonlyArray<Database.DatabaseRow>
 }
 
 const makeConnection = (db: DatabaseSync): Connection => {
@@ -152,7 +152,7 @@ const makeConnection = (db: DatabaseSync): Connection => {
     return statement
   }
   const all = (statement: StatementSync, params: ReadonlyArray<unknown>) =>
-    statement.all(...(params as ReadonlyArray<SQLInputValue>)) as ReadonlyArray<Database.Row>
+    statement.all(...(params as ReadonlyArray<SQLInputValue>)) as ReadonlyArray<Database.DatabaseRow>
   const values = (statement: StatementSync, params: ReadonlyArray<unknown>) =>
     all(statement, params).map((row) => Object.values(row))
   return {

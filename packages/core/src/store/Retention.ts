@@ -31,8 +31,8 @@ export type Remove = (
 /** Deletes rows of all these tables, with their keys, and says how many. */
 export const remove = (
   database: Database.Service,
-  answers: Pick<KeyedLog.KeyedLog<KeyedLog.Entry>, "settle" | "forget">,
-  results: Pick<KeyedLog.KeyedLog<KeyedLog.Entry>, "settle" | "forget">
+  answers: Pick<KeyedLog.KeyedLog<KeyedLog.LogEntry>, "settle" | "forget">,
+  results: Pick<KeyedLog.KeyedLog<KeyedLog.LogEntry>, "settle" | "forget">
 ): Remove => {
   const counts = Effect.all({
     entries: Database.count(database, "cache"),

@@ -25,6 +25,7 @@ import * as BatchRepo from "../batch/BatchRepo.ts"
 import * as CacheRepo from "../cache/CacheRepo.ts"
 import * as CacheStore from "../cache/CacheStore.ts"
 import * as FilePlace from "../file/FilePlace.ts"
+import * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
 import * as LedgerRepo from "../ledger/LedgerRepo.ts"
 import * as RouteRepo from "../routing/RouteRepo.ts"
 import * as ExchangeRepo from "../run/ExchangeRepo.ts"
@@ -204,7 +205,9 @@ export const make = Effect.fnUntraced(function* (
 const settleIdle = (runs: RunRepo.RunRepo, ledger: LedgerRepo.LedgerRepo): Effect.Effect<void> =>
   Effect.flatMap(ledger.unsettled, runs.idle).pipe(
     Effect.flatMap((idle) =>
-      Effect.forEach(idle, ({ id, tries }) => ledger.settle(id, LedgerRepo.firstCall(tries + 1)), { discard: true })
+      Effect.forEach(idle, ({ id, tries }) => ledger.settle(id, InterruptedCalls.firstCall(tries + 1)), {
+        discard: true
+      })
     ),
     // A store that can only be read shows what it has.
     Effect.ignore

@@ -15,7 +15,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
 
 /** Rows are appended to it; its `id` counts up. */
-export interface Table {
+export interface WriterTable {
   readonly name: string
   readonly columns: ReadonlyArray<string>
   /**
@@ -27,7 +27,7 @@ export interface Table {
 
 export interface Writer {
   /** `removes` is taken away in the same transaction as the row is written, and not without it. */
-  readonly append: (table: Table, row: ReadonlyArray<unknown>, removes?: Removal) => void
+  readonly append: (table: WriterTable, row: ReadonlyArray<unknown>, removes?: Removal) => void
   /** A statement that runs after the rows that were appended before it. */
   readonly execute: (sql: string, params: ReadonlyArray<unknown>) => void
   /** Ends when all that was appended before is committed. */
@@ -54,7 +54,7 @@ export interface Removal {
 
 /** A row with what it takes the place of, or a statement alone. */
 type Item =
-  | { readonly table: Table; readonly row: ReadonlyArray<unknown>; readonly removes: Removal | undefined }
+  | { readonly table: WriterTable; readonly row: ReadonlyArray<unknown>; readonly removes: Removal | undefined }
   | { readonly table: undefined; readonly statement: Database.Statement }
 
 interface Queue {
@@ -154,7 +154,7 @@ const write = (database: Database.Service, items: ReadonlyArray<Item>): Effect.E
 
 const inserts = new Map<string, string>()
 
-const insert = (database: Database.Service, table: Table, count: number): string => {
+const insert = (database: Database.Service, table: WriterTable, count: number): string => {
   const key = `${database.dialect}/${table.name}/${table.columns.length}/${count}`
   let sql = inserts.get(key)
   if (sql === undefined) {
@@ -172,7 +172,7 @@ const transact = (
   database: Database.Service,
   items: ReadonlyArray<Item>
 ): Effect.Effect<undefined, SqlError.SqlError> => {
-  const byTable = new Map<Table, Array<ReadonlyArray<unknown>>>()
+  const byTable = new Map<WriterTable, Array<ReadonlyArray<unknown>>>()
   const after: Array<Database.Statement> = []
   const removals: Array<Removal> = []
   for (const item of items) {
@@ -186,7 +186,7 @@ const transact = (
     if (item.removes !== undefined) removals.push(item.removes)
   }
   const statements: Array<Database.Statement> = []
-  const owners: Array<{ readonly table: Table; readonly count: number; readonly statement: number }> = []
+  const owners: Array<{ readonly table: WriterTable; readonly count: number; readonly statement: number }> = []
   for (const [table, rows] of byTable) {
     let from = 0
     for (const size of SIZES) {
@@ -203,7 +203,7 @@ const transact = (
   }
   statements.push(...removing(removals), ...after)
   return Effect.map(database.transaction(statements), (results) => {
-    const ids = new Map<Table, Array<number>>()
+    const ids = new Map<WriterTable, Array<number>>()
     for (const { count, statement, table } of owners) {
       const own = ids.get(table) ?? []
       const rows = results[statement]!

@@ -141,7 +141,7 @@ export const make = (options: Client.Options & Messages.Options): BatchProvider.
       ),
     cancel: (id) => Effect.asVoid(call((client, signal) => client.messages.batches.cancel(id, {}, { signal }))),
     results: ({ id }, model) =>
-      Stream.mapEffect(linesOf(id), ({ number, value }): Effect.Effect<BatchProvider.Result> => {
+      Stream.mapEffect(linesOf(id), ({ number, value }): Effect.Effect<BatchProvider.BatchResult> => {
         const line = Fields.fields(value)
         const customId = Fields.text(line["custom_id"])
         return customId === undefined
@@ -157,7 +157,7 @@ const count = (value: unknown): number | undefined =>
 const totalOf = ({ request_counts }: MessageBatch): number =>
   Object.values(Fields.fields(request_counts)).reduce<number>((sum, value) => sum + (count(value) ?? 0), 0)
 
-const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
+const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.BatchStatus, AiError.AiError> =>
   Fields.decode(Client.MODULE, () => {
     const batch = Fields.fields(value)
     const id = Fields.words(batch["id"])
@@ -182,8 +182,8 @@ const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiErr
 /** Results of requests for which nothing was done. */
 const undone: ReadonlySet<unknown> = new Set(["canceled", "expired"])
 
-const toOutcome = (value: unknown, model: string, options: Client.Options): Effect.Effect<BatchProvider.Outcome> =>
-  Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => {
+const toOutcome = (value: unknown, model: string, options: Client.Options): Effect.Effect<BatchProvider.BatchOutcome> =>
+  Effect.map(Clock.currentTimeMillis, (now): BatchProvider.BatchOutcome => {
     const result = Fields.fields(value)
     if (undone.has(result["type"])) return { _tag: "Unanswered", reason: `batch_${result["type"]}` }
     if (result["type"] === "errored") {

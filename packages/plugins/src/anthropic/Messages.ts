@@ -23,7 +23,7 @@ const unknownSettings = ["seed", "presencePenalty", "frequencyPenalty", "topLogp
 
 export interface Options {
   readonly defaultMaxTokens: number
-  readonly structuredOutput: StructuredOutput.Mode
+  readonly structuredOutput: StructuredOutput.StructuredOutputMode
 }
 
 export const toBody = (
@@ -34,7 +34,7 @@ export const toBody = (
   const { responseFormat, settings, tools } = request
   const without = unknownSettings.filter((name) => settings[name] !== undefined)
   if (without.length > 0) {
-    throw new Files.Unsupported(`Anthropic's API has no ${without.join(", ")}: leave it out for this model`)
+    throw new Files.UnsupportedFile(`Anthropic's API has no ${without.join(", ")}: leave it out for this model`)
   }
   const system = request.messages.flatMap((message): Array<TextBlockParam> =>
     message.role === "system" ? [{ type: "text", text: message.content, ...cacheControl(message.options) }] : []
@@ -181,7 +181,7 @@ const toFileBlock = (part: Prompt.FilePartEncoded): ContentBlockParam => {
   if (part.mediaType === "application/pdf") {
     return { type: "document", source: source as { type: "url"; url: string }, ...cacheControl(part.options) }
   }
-  throw new Files.Unsupported(
+  throw new Files.UnsupportedFile(
     `a file of type ${part.mediaType} cannot be sent to Anthropic: images and PDF documents can`
   )
 }

@@ -40,22 +40,22 @@ const LIMITS = [
   ["unions", 16, "fields that are unions or may be null"]
 ] as const
 
-const known = new WeakMap<object, JsonSchema.JsonSchema | StructuredOutput.Unsupported>()
+const known = new WeakMap<object, JsonSchema.JsonSchema | StructuredOutput.UnsupportedSchema>()
 
 /** Throws where the answer could not be held to the schema. */
 export const of = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
   let form = known.get(schema)
   if (form === undefined) known.set(schema, (form = make(schema)))
-  if (form instanceof StructuredOutput.Unsupported) throw form
+  if (form instanceof StructuredOutput.UnsupportedSchema) throw form
   return form
 }
 
-const make = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema | StructuredOutput.Unsupported => {
+const make = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema | StructuredOutput.UnsupportedSchema => {
   const strict = StrictSchema.of(schema, rules)
   const problems = [...strict.problems, ...StructuredOutput.overLimits(StructuredOutput.count(strict.schema), LIMITS)]
   return problems.length === 0
     ? strict.schema
-    : new StructuredOutput.Unsupported(
+    : new StructuredOutput.UnsupportedSchema(
         `Anthropic cannot hold an answer to this schema: ${StructuredOutput.problemWords(problems)}. Change it, or have it told in the prompt and checked here: Anthropic.layer({ structuredOutput: "prompt" })`
       )
 }

@@ -6,7 +6,7 @@
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import type * as ModelRequest from "@pipe/core/ModelRequest"
 import type * as ModelResponse from "@pipe/core/ModelResponse"
-import * as LayerEvent from "@pipe/core/internal/LayerEvent"
+import * as LayerEvent from "@pipe/core/LayerEvent"
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Body from "../transport/Body.ts"
@@ -21,15 +21,19 @@ import * as ResponsesAnswer from "./ResponsesAnswer.ts"
 
 export interface Options extends Chat.Options {
   readonly api: "chat" | "responses"
-  readonly structuredOutput: StructuredOutput.Mode
+  readonly structuredOutput: StructuredOutput.StructuredOutputMode
   /** Whether completions are sent as a stream. */
   readonly stream: boolean
 }
 
 /** One way for requests to go. */
-export interface Route {
+export interface ApiRoute {
   readonly path: "/chat/completions" | "/responses" | "/embeddings"
-  readonly toBody: (request: ModelRequest.ModelRequest, model: string, mode: StructuredOutput.Mode) => object
+  readonly toBody: (
+    request: ModelRequest.ModelRequest,
+    model: string,
+    mode: StructuredOutput.StructuredOutputMode
+  ) => object
   /** The body of a request whose answer comes as a stream. */
   readonly streamed?: (body: object) => object
   readonly format: (model: string, inputs?: number) => Reply.Format<ModelResponse.ModelResponse>
@@ -37,9 +41,9 @@ export interface Route {
 
 export interface Api {
   readonly provider: string
-  readonly routeOf: (request: ModelRequest.ModelRequest) => Route
+  readonly routeOf: (request: ModelRequest.ModelRequest) => ApiRoute
   /** The route whose answers have this form. */
-  readonly routeFor: (object: unknown) => Route
+  readonly routeFor: (object: unknown) => ApiRoute
   /** The body of a request; what the provider will not hold its answer to is said once. */
   readonly body: (request: ModelRequest.ModelRequest, model: string) => Effect.Effect<object, AiError.AiError>
   /** Whether a call failed since the endpoint takes no schemas with this model: then the prompt tells them from here on. */
@@ -48,7 +52,7 @@ export interface Api {
 
 export const make = (options: Options): Api => {
   const { provider } = options
-  const chat: Route = {
+  const chat: ApiRoute = {
     path: "/chat/completions",
     toBody: (request, model, mode) => Chat.toBody(request as ModelRequest.Completion, model, options, mode),
     ...(options.stream
@@ -56,24 +60,25 @@ export const make = (options: Options): Api => {
       : undefined),
     format: (model) => ChatAnswer.format({ provider, model })
   }
-  const responses: Route = {
+  const responses: ApiRoute = {
     path: "/responses",
     toBody: (request, model, mode) => Responses.toBody(request as ModelRequest.Completion, model, provider, mode),
     ...(options.stream ? { streamed: (body: object) => ({ ...body, stream: true }) } : undefined),
     format: (model) => ResponsesAnswer.format({ provider, model })
   }
-  const embeddings: Route = {
+  const embeddings: ApiRoute = {
     path: "/embeddings",
     toBody: (request, model) => Embeddings.toBody(request as ModelRequest.Embedding, model),
     format: (model, inputs) => Embeddings.format({ provider, model }, inputs)
   }
   const completions = options.api === "responses" ? responses : chat
-  const routeOf = (request: ModelRequest.ModelRequest): Route =>
+  const routeOf = (request: ModelRequest.ModelRequest): ApiRoute =>
     request._tag === "Embedding" ? embeddings : completions
   const warn = LayerEvent.once()
   /** Models that refuse a schema here. */
   const untaught = new Set<string>()
-  const modeOf = (model: string): StructuredOutput.Mode => (untaught.has(model) ? "prompt" : options.structuredOutput)
+  const modeOf = (model: string): StructuredOutput.StructuredOutputMode =>
+    untaught.has(model) ? "prompt" : options.structuredOutput
   return {
     provider,
     routeOf,

@@ -148,7 +148,7 @@ const results = (
   options: Client.Options,
   api: Api.Api,
   call: Call,
-  status: BatchProvider.Status,
+  status: BatchProvider.BatchStatus,
   model: string
 ): ReturnType<BatchProvider.BatchProvider["results"]> =>
   Stream.fromIterable(status.files).pipe(
@@ -159,7 +159,7 @@ const results = (
         Effect.mapError(content, HttpFailure.notYet)
       )
     }),
-    Stream.mapEffect(({ number, value }): Effect.Effect<BatchProvider.Result> => {
+    Stream.mapEffect(({ number, value }): Effect.Effect<BatchProvider.BatchResult> => {
       const line = Fields.fields(value)
       const customId = Fields.text(line["custom_id"])
       return customId === undefined
@@ -173,8 +173,8 @@ const toOutcome = (
   api: Api.Api,
   line: Fields.Fields,
   model: string
-): Effect.Effect<BatchProvider.Outcome> =>
-  Effect.map(Clock.currentTimeMillis, (now): BatchProvider.Outcome => {
+): Effect.Effect<BatchProvider.BatchOutcome> =>
+  Effect.map(Clock.currentTimeMillis, (now): BatchProvider.BatchOutcome => {
     const { error, response } = line
     if (!Fields.isRecord(response)) {
       const { code, message } = Refusal.decode(error)
@@ -211,7 +211,7 @@ const isBefore = (job: BatchProvider.Job, created: unknown): boolean =>
   typeof created === "number" && created > 0 && created * 1_000 < job.at - SKEW
 
 /** States by their names, in the words of OpenAI and of services that speak its API. */
-const states: ReadonlyMap<string, BatchProvider.Status["state"]> = new Map([
+const states: ReadonlyMap<string, BatchProvider.BatchStatus["state"]> = new Map([
   ...["validating", "in_progress", "finalizing", "queued", "pending", "created", "running", "processing"].map(
     (name) => [name, "running"] as const
   ),
@@ -225,11 +225,11 @@ const states: ReadonlyMap<string, BatchProvider.Status["state"]> = new Map([
 
 const WHOLE: ReadonlySet<string> = new Set(["completed", "complete", "succeeded", "success", "done", "finished"])
 
-const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
+const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.BatchStatus, AiError.AiError> =>
   Fields.decode(Client.MODULE, () => toStatus(value))
 
 /** How a batch is, as it was told. */
-const toStatus = (value: unknown): BatchProvider.Status => {
+const toStatus = (value: unknown): BatchProvider.BatchStatus => {
   const batch = Fields.fields(value)
   const id = Fields.words(batch["id"])
   if (id === undefined) throw new Error("it has no id")

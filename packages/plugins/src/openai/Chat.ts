@@ -37,7 +37,7 @@ export const toBody = (
   request: ModelRequest.Completion,
   model: string,
   options: Options,
-  mode: StructuredOutput.Mode = "schema"
+  mode: StructuredOutput.StructuredOutputMode = "schema"
 ): ChatCompletionCreateParamsNonStreaming => {
   const { settings, tools } = request
   const { provider } = options
@@ -88,7 +88,7 @@ const answerFormat = (
   { responseFormat }: ModelRequest.Completion,
   model: string,
   provider: string,
-  mode: StructuredOutput.Mode,
+  mode: StructuredOutput.StructuredOutputMode,
   messages: Array<ChatCompletionMessageParam>
 ): Pick<ChatCompletionCreateParamsNonStreaming, "messages" | "response_format"> => {
   if (responseFormat.type === "text") return { messages }
@@ -234,7 +234,7 @@ const toContentPart = (part: Prompt.UserMessagePartEncoded): ChatCompletionConte
   if (part.mediaType === "application/pdf" && data._tag === "Base64") {
     return { type: "file", file: { file_data: Files.toDataUrl(data), filename: part.fileName ?? "document.pdf" } }
   }
-  throw new Files.Unsupported(
+  throw new Files.UnsupportedFile(
     `a file of type ${part.mediaType} cannot be sent to the chat API: images and PDF documents can`
   )
 }

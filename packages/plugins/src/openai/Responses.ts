@@ -20,14 +20,14 @@ export const toBody = (
   request: ModelRequest.Completion,
   model: string,
   provider: string,
-  mode: StructuredOutput.Mode = "schema"
+  mode: StructuredOutput.StructuredOutputMode = "schema"
 ): ResponseCreateParamsNonStreaming => {
   const { settings, tools } = request
   const without = (["stop", "seed", "presencePenalty", "frequencyPenalty"] as const).filter(
     (name) => settings[name] !== undefined
   )
   if (without.length > 0) {
-    throw new Files.Unsupported(`the responses API has no ${without.join(", ")}: leave it out, or use the chat API`)
+    throw new Files.UnsupportedFile(`the responses API has no ${without.join(", ")}: leave it out, or use the chat API`)
   }
   const body = {
     model,
@@ -74,7 +74,7 @@ const answerFormat = (
   { messages, responseFormat }: ModelRequest.Completion,
   model: string,
   provider: string,
-  mode: StructuredOutput.Mode
+  mode: StructuredOutput.StructuredOutputMode
 ): Pick<ResponseCreateParamsNonStreaming, "input" | "text"> => {
   const input = messages.flatMap((message) => toItems(message, provider))
   if (responseFormat.type === "text") return { input }
@@ -168,7 +168,7 @@ const toContent = (part: Prompt.UserMessagePartEncoded): ResponseInputContent =>
       ? { type: "input_file", file_url: data.url }
       : { type: "input_file", file_data: Files.toDataUrl(data), filename: part.fileName ?? "document.pdf" }
   }
-  throw new Files.Unsupported(
+  throw new Files.UnsupportedFile(
     `a file of type ${part.mediaType} cannot be sent to the responses API: images and PDF documents can`
   )
 }

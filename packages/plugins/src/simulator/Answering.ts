@@ -19,7 +19,7 @@ export interface Answering {
 
 /** What a tool is called with. */
 const argumentsOf = (
-  { name, parameters }: NonNullable<Wire.Asked["tool"]>,
+  { name, parameters }: NonNullable<Wire.WireRequest["tool"]>,
   key: string,
   note: RequestNotes.RequestNote | undefined
 ): unknown => {
@@ -29,8 +29,8 @@ const argumentsOf = (
 
 /** The answer to one text: the caller's own, a noted one, or one that is made up. */
 const single =
-  ({ options, seed }: Answering, asked: Wire.Asked, note: RequestNotes.RequestNote | undefined) =>
-  (prompt: string, schema: Wire.Json | undefined): string => {
+  ({ options, seed }: Answering, asked: Wire.WireRequest, note: RequestNotes.RequestNote | undefined) =>
+  (prompt: string, schema: Wire.WireJson | undefined): string => {
     const key = `${seed}\n${asked.model}\n${prompt}`
     return (
       options.answer?.({ model: asked.model, prompt })
@@ -40,7 +40,12 @@ const single =
   }
 
 /** The text of an answer, or one that does not fit what was asked for. */
-const textOf = (answering: Answering, asked: Wire.Asked, isWrong: boolean, note: RequestNotes.RequestNote | undefined): string => {
+const textOf = (
+  answering: Answering,
+  asked: Wire.WireRequest,
+  isWrong: boolean,
+  note: RequestNotes.RequestNote | undefined
+): string => {
   const { options, seed } = answering
   // Another one for each prompt: a model that is told what was wrong seldom repeats itself to the letter.
   if (isWrong) return `{"this": "does not fit, ${Math.floor(Script.chance(seed, "wrong text", asked.prompt) * 1e6)}"`
@@ -51,11 +56,11 @@ const textOf = (answering: Answering, asked: Wire.Asked, isWrong: boolean, note:
 /** Answers a request. `arrived`: when it came, for the prompt cache. */
 export const answer = (
   answering: Answering,
-  asked: Wire.Asked,
+  asked: Wire.WireRequest,
   isWrong: boolean,
   arrived: number,
   note: RequestNotes.RequestNote | undefined
-): Wire.Answer => {
+): Wire.WireAnswer => {
   const { count, options, promptCache, seed } = answering
   const key = note?.seed ?? `${seed}\n${asked.model}\n${asked.prompt}`
   const tool =

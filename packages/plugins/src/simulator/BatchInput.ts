@@ -3,18 +3,24 @@
  *
  * @internal
  */
-import type { Batch, Entry, File } from "./BatchState.ts"
-import type { Json } from "./Wire.ts"
+import type { SimulatedBatch, SimulatedRequest, SimulatedFile } from "./BatchState.ts"
+import type { WireJson } from "./Wire.ts"
 
 /** What was read; a text: what is wrong with it. */
-export type Read = Pick<Batch, "wire" | "endpoint" | "input" | "bytes" | "entries" | "metadata"> | string
+export type ReadBatchInput =
+  | Pick<SimulatedBatch, "wire" | "endpoint" | "input" | "bytes" | "entries" | "metadata">
+  | string
 
 const LIMITS = { openai: [50_000, 200e6], anthropic: [100_000, 256e6] } as const
 
 const ID = /^[A-Za-z0-9_-]{1,64}$/
 
 /** What is wrong with a batch as a whole. */
-const check = (wire: Batch["wire"], entries: ReadonlyArray<Entry>, bytes: number): string | undefined => {
+const check = (
+  wire: SimulatedBatch["wire"],
+  entries: ReadonlyArray<SimulatedRequest>,
+  bytes: number
+): string | undefined => {
   const [most, size] = LIMITS[wire]
   const ids = new Set(entries.map(({ customId }) => customId))
   return entries.length > most
@@ -30,7 +36,7 @@ const check = (wire: Batch["wire"], entries: ReadonlyArray<Entry>, bytes: number
             : undefined
 }
 
-export const openAi = (given: Json, files: ReadonlyMap<string, File>): Read => {
+export const openAi = (given: WireJson, files: ReadonlyMap<string, SimulatedFile>): ReadBatchInput => {
   const file = files.get(String(given["input_file_id"]))
   if (file === undefined) return "input_file_id: no such file"
   const endpoint = String(given["endpoint"])
@@ -38,9 +44,9 @@ export const openAi = (given: Json, files: ReadonlyMap<string, File>): Read => {
     .toString("utf8")
     .split("\n")
     .filter((line) => line.trim() !== "")
-    .map((line): Entry => {
-      const { body, custom_id, url } = JSON.parse(line) as Json
-      return { customId: String(custom_id), endpoint: String(url), body: body as Json }
+    .map((line): SimulatedRequest => {
+      const { body, custom_id, url } = JSON.parse(line) as WireJson
+      return { customId: String(custom_id), endpoint: String(url), body: body as WireJson }
     })
   const wrong =
     check("openai", entries, file.content.length)
@@ -59,12 +65,12 @@ export const openAi = (given: Json, files: ReadonlyMap<string, File>): Read => {
   )
 }
 
-export const anthropic = (given: Json, bytes: number): Read => {
+export const anthropic = (given: WireJson, bytes: number): ReadBatchInput => {
   if (!Array.isArray(given["requests"])) return "requests is missing"
-  const entries = given["requests"].map(({ custom_id, params }: Json): Entry => ({
+  const entries = given["requests"].map(({ custom_id, params }: WireJson): SimulatedRequest => ({
     customId: String(custom_id),
     endpoint: "/v1/messages",
-    body: params as Json
+    body: params as WireJson
   }))
   return (
     check("anthropic", entries, bytes) ?? {

@@ -4,10 +4,17 @@
  * @internal
  */
 import * as BatchResults from "./BatchResults.ts"
-import { type Batch, countsOf, fatesOf, type File, isOver, type State } from "./BatchState.ts"
+import {
+  type SimulatedBatch,
+  countsOf,
+  fatesOf,
+  type SimulatedFile,
+  isOver,
+  type SimulatedBatchState
+} from "./BatchState.ts"
 
 /** How a batch stands, in OpenAI's words. */
-export const statusOf = (state: State, batch: Batch): string => {
+export const statusOf = (state: SimulatedBatchState, batch: SimulatedBatch): string => {
   if (batch.rejection !== undefined) return "failed"
   if (batch.cancelledAt !== undefined) return "cancelled"
   if (!isOver(batch)) return "in_progress"
@@ -15,7 +22,7 @@ export const statusOf = (state: State, batch: Batch): string => {
 }
 
 /** A batch of OpenAI. */
-export const openAi = (state: State, batch: Batch) => {
+export const openAi = (state: SimulatedBatchState, batch: SimulatedBatch) => {
   const { answered, failed, total } = countsOf(state, batch)
   const over = isOver(batch) && batch.rejection === undefined
   const made = over ? BatchResults.of(state, batch) : undefined
@@ -36,7 +43,7 @@ export const openAi = (state: State, batch: Batch) => {
 }
 
 /** A batch of Anthropic. */
-export const anthropic = (state: State, batch: Batch, host: string) => {
+export const anthropic = (state: SimulatedBatchState, batch: SimulatedBatch, host: string) => {
   const { answered, cancelled, expired, failed, running } = countsOf(state, batch)
   const over = isOver(batch)
   return {
@@ -54,7 +61,7 @@ export const anthropic = (state: State, batch: Batch, host: string) => {
 }
 
 /** A file of OpenAI. */
-export const file = (file: File) => ({
+export const file = (file: SimulatedFile) => ({
   id: file.id,
   object: "file",
   bytes: file.content.length,
@@ -65,7 +72,7 @@ export const file = (file: File) => ({
 })
 
 /** The batches of a wire, the newest first, a page of them. */
-export const page = ({ batches }: State, wire: Batch["wire"], query: URLSearchParams) => {
+export const page = ({ batches }: SimulatedBatchState, wire: SimulatedBatch["wire"], query: URLSearchParams) => {
   const all = [...batches.values()].filter((batch) => batch.wire === wire).reverse()
   const after = query.get("after") ?? query.get("after_id")
   const from = after === null ? 0 : all.findIndex(({ id }) => id === after) + 1

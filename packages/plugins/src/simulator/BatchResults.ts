@@ -3,7 +3,13 @@
  *
  * @internal
  */
-import { type Batch, type Entry, type Fate, fatesOf, type State } from "./BatchState.ts"
+import {
+  type SimulatedBatch,
+  type SimulatedRequest,
+  type Fate,
+  fatesOf,
+  type SimulatedBatchState
+} from "./BatchState.ts"
 import * as Script from "./Script.ts"
 
 export interface Results {
@@ -11,10 +17,10 @@ export interface Results {
   readonly errors: string
 }
 
-const made = new WeakMap<Batch, Results>()
+const made = new WeakMap<SimulatedBatch, Results>()
 
 /** The lines of answers, and those of errors; made once. */
-export const of = (state: State, batch: Batch): Results => {
+export const of = (state: SimulatedBatchState, batch: SimulatedBatch): Results => {
   let results = made.get(batch)
   if (results === undefined) {
     const { errors, output } = linesOf(state, batch)
@@ -28,8 +34,8 @@ export const of = (state: State, batch: Batch): Results => {
 }
 
 const linesOf = (
-  state: State,
-  batch: Batch
+  state: SimulatedBatchState,
+  batch: SimulatedBatch
 ): { readonly output: ReadonlyArray<string>; readonly errors: ReadonlyArray<string> } => {
   const { engine, options } = state
   const output: Array<string> = []
@@ -53,7 +59,11 @@ const linesOf = (
   return { output: shuffled(output), errors: shuffled(errors) }
 }
 
-const openAiLine = ({ engine, nextId }: State, { body, endpoint }: Entry, fate: Exclude<Fate, undefined>) => {
+const openAiLine = (
+  { engine, nextId }: SimulatedBatchState,
+  { body, endpoint }: SimulatedRequest,
+  fate: Exclude<Fate, undefined>
+) => {
   switch (fate) {
     case "answered":
       return {
@@ -79,7 +89,11 @@ const openAiLine = ({ engine, nextId }: State, { body, endpoint }: Entry, fate: 
   }
 }
 
-const anthropicLine = ({ engine }: State, { body, endpoint }: Entry, fate: Exclude<Fate, undefined>) => {
+const anthropicLine = (
+  { engine }: SimulatedBatchState,
+  { body, endpoint }: SimulatedRequest,
+  fate: Exclude<Fate, undefined>
+) => {
   switch (fate) {
     case "answered":
       return { result: { type: "succeeded", message: engine.answer(endpoint, body, "batch") } }

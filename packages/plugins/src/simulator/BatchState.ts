@@ -7,24 +7,24 @@ import * as Duration from "effect/Duration"
 import type { Engine } from "./Engine.ts"
 import type { BatchOptions } from "./Options.ts"
 import * as Script from "./Script.ts"
-import type { Json } from "./Wire.ts"
+import type { WireJson } from "./Wire.ts"
 
-export interface Entry {
+export interface SimulatedRequest {
   readonly customId: string
   readonly endpoint: string
-  readonly body: Json
+  readonly body: WireJson
 }
 
 /** What came of a request: `undefined` for none at all. */
 export type Fate = "answered" | "refused" | "failed" | "expired" | "cancelled" | undefined
 
-export interface Batch {
+export interface SimulatedBatch {
   readonly id: string
   readonly wire: "openai" | "anthropic"
   readonly endpoint: string
   readonly input: string
   readonly bytes: number
-  readonly entries: ReadonlyArray<Entry>
+  readonly entries: ReadonlyArray<SimulatedRequest>
   readonly tokens: number
   readonly metadata: { readonly [name: string]: string }
   readonly createdAt: number
@@ -35,7 +35,7 @@ export interface Batch {
   fates: ReadonlyArray<Fate> | undefined
 }
 
-export interface File {
+export interface SimulatedFile {
   readonly id: string
   readonly filename: string
   readonly purpose: string
@@ -44,19 +44,19 @@ export interface File {
 }
 
 /** All that there is of files and batches. */
-export interface State {
+export interface SimulatedBatchState {
   readonly options: BatchOptions
   readonly engine: Engine
   /** Milliseconds from creation to the end. */
   readonly latency: number
-  readonly files: Map<string, File>
-  readonly batches: Map<string, Batch>
+  readonly files: Map<string, SimulatedFile>
+  readonly batches: Map<string, SimulatedBatch>
   readonly nextId: (prefix: string) => string
   /** Whether a fault comes now that comes a number of times. */
   readonly take: (fault: "invalid" | "lostCreations" | "failedUploads" | "cutDownloads") => boolean
 }
 
-export const make = (options: BatchOptions, engine: Engine): State => {
+export const make = (options: BatchOptions, engine: Engine): SimulatedBatchState => {
   const left = {
     invalid: options.invalid ?? 0,
     lostCreations: options.lostCreations ?? 0,
@@ -76,11 +76,11 @@ export const make = (options: BatchOptions, engine: Engine): State => {
   }
 }
 
-export const isOver = (batch: Batch, now = Date.now()): boolean =>
+export const isOver = (batch: SimulatedBatch, now = Date.now()): boolean =>
   batch.rejection !== undefined || batch.cancelledAt !== undefined || now >= batch.endsAt
 
 /** Which requests were done, and what came of them; made when it is first looked at after the end. */
-export const fatesOf = ({ engine, options }: State, batch: Batch): ReadonlyArray<Fate> => {
+export const fatesOf = ({ engine, options }: SimulatedBatchState, batch: SimulatedBatch): ReadonlyArray<Fate> => {
   if (batch.fates !== undefined) return batch.fates
   const share =
     batch.cancelledAt === undefined
@@ -105,7 +105,7 @@ const fateOf = (options: BatchOptions, chance: (kind: string) => number, own: (k
   return chance("missing") < (options.missing ?? 0) ? undefined : "answered"
 }
 
-export const countsOf = (state: State, batch: Batch) => {
+export const countsOf = (state: SimulatedBatchState, batch: SimulatedBatch) => {
   const total = batch.entries.length
   if (batch.rejection !== undefined) return { total: 0, answered: 0, failed: 0, expired: 0, cancelled: 0, running: 0 }
   if (!isOver(batch)) {
@@ -126,9 +126,9 @@ export const countsOf = (state: State, batch: Batch) => {
 
 /** Makes a batch, or one that is rejected. */
 export const create = (
-  { batches, engine, latency, nextId, options, take }: State,
-  made: Pick<Batch, "wire" | "endpoint" | "input" | "bytes" | "entries" | "metadata">
-): Batch => {
+  { batches, engine, latency, nextId, options, take }: SimulatedBatchState,
+  made: Pick<SimulatedBatch, "wire" | "endpoint" | "input" | "bytes" | "entries" | "metadata">
+): SimulatedBatch => {
   const now = Date.now()
   const tokens =
     options.enqueuedTokens === undefined
@@ -148,7 +148,7 @@ export const create = (
       : made.entries.length > 1 && take("invalid")
         ? { code: "invalid_value", message: "the simulator found fault with this request", line: 2 }
         : undefined
-  const batch: Batch = {
+  const batch: SimulatedBatch = {
     ...made,
     id: nextId(made.wire === "openai" ? "batch" : "msgbatch"),
     tokens,

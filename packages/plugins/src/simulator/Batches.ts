@@ -10,9 +10,9 @@ import * as BatchResults from "./BatchResults.ts"
 import * as BatchState from "./BatchState.ts"
 import type { Engine } from "./Engine.ts"
 import type { BatchStage, CreatedBatch, Options } from "./Options.ts"
-import type { Json } from "./Wire.ts"
+import type { WireJson } from "./Wire.ts"
 
-export interface Batches {
+export interface SimulatedBatches {
   /** Whether the request was one for files and batches. */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean
   readonly log: () => ReadonlyArray<CreatedBatch>
@@ -24,7 +24,7 @@ const ROUTE = /^\/v1\/(files|batches|messages\/batches)(?:\/([^/]+))?(?:\/([^/]+
 
 /** One request to the files and batches of the simulator, and how it is answered. */
 interface Exchange {
-  readonly state: BatchState.State
+  readonly state: BatchState.SimulatedBatchState
   readonly request: IncomingMessage
   readonly body: Buffer
   readonly response: ServerResponse
@@ -34,7 +34,7 @@ interface Exchange {
   readonly isAnthropic: boolean
 }
 
-export const make = ({ batches: options = {} }: Options, engine: Engine): Batches => {
+export const make = ({ batches: options = {} }: Options, engine: Engine): SimulatedBatches => {
   const state = BatchState.make(options, engine)
   return {
     end: () => {
@@ -120,7 +120,7 @@ const upload = async (exchange: Exchange): Promise<void> => {
   const form = await new Response(new Uint8Array(body), { headers }).formData()
   const part = form.get("file")
   if (part === null || typeof part === "string") return error(exchange, 400, "invalid_request_error", "file is missing")
-  const file: BatchState.File = {
+  const file: BatchState.SimulatedFile = {
     id: state.nextId("file"),
     filename: part.name,
     purpose: String(form.get("purpose")),
@@ -133,7 +133,7 @@ const upload = async (exchange: Exchange): Promise<void> => {
 }
 
 /** A batch as its API shows it. */
-const shown = ({ isAnthropic, request, state }: Exchange, batch: BatchState.Batch) =>
+const shown = ({ isAnthropic, request, state }: Exchange, batch: BatchState.SimulatedBatch) =>
   isAnthropic ? BatchObjects.anthropic(state, batch, request.headers.host ?? "") : BatchObjects.openAi(state, batch)
 
 /** Batches of both APIs. */
@@ -172,7 +172,7 @@ const list = (exchange: Exchange): void => {
 const create = (exchange: Exchange): void => {
   const { body, isAnthropic, response, state } = exchange
   stage(exchange, "creating")
-  const given = JSON.parse(body.toString("utf8")) as Json
+  const given = JSON.parse(body.toString("utf8")) as WireJson
   const made = isAnthropic ? BatchInput.anthropic(given, body.length) : BatchInput.openAi(given, state.files)
   if (typeof made === "string") return error(exchange, 400, "invalid_request_error", made)
   const batch = BatchState.create(state, made)

@@ -16,9 +16,9 @@ import * as Wire from "./Wire.ts"
 /** How each API reads and writes. */
 const formats: {
   readonly [path: string]: {
-    readonly read: (body: Wire.Json) => Wire.Asked
-    readonly write: (asked: Wire.Asked, answer: Wire.Answer) => unknown
-    readonly events: ((asked: Wire.Asked, answer: Wire.Answer) => ReadonlyArray<string>) | undefined
+    readonly read: (body: Wire.WireJson) => Wire.WireRequest
+    readonly write: (asked: Wire.WireRequest, answer: Wire.WireAnswer) => unknown
+    readonly events: ((asked: Wire.WireRequest, answer: Wire.WireAnswer) => ReadonlyArray<string>) | undefined
   }
 } = {
   "/v1/chat/completions": { read: Wire.fromChat, write: Wire.toChat, events: Wire.toChatChunks },
@@ -30,7 +30,7 @@ export interface Engine {
   readonly seed: string
   readonly count: (text: string) => number
   /** The whole answer of an API to a body, booked. */
-  readonly answer: (path: string, body: Wire.Json, serviceTier?: "batch") => unknown
+  readonly answer: (path: string, body: Wire.WireJson, serviceTier?: "batch") => unknown
   readonly requests: () => number
   readonly bill: () => ReadonlyArray<Bill>
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void
@@ -38,7 +38,7 @@ export interface Engine {
 
 /** What the requests share. */
 interface State extends Answering.Answering {
-  readonly meter: Meter.Meter
+  readonly meter: Meter.SimulatorMeter
   readonly notes: RequestNotes.RequestNotes
   readonly faults: Faults
   /** How often each body was sent. */
@@ -102,7 +102,7 @@ const faultOf = (state: State, text: string): keyof Faults | undefined => {
   return undefined
 }
 
-const answer = (state: State, path: string, body: Wire.Json, serviceTier?: "batch"): unknown => {
+const answer = (state: State, path: string, body: Wire.WireJson, serviceTier?: "batch"): unknown => {
   const { count, faults, meter, notes, seed } = state
   if (path === "/v1/embeddings") {
     const made = Wire.toEmbeddings(body, seed, count)
@@ -145,7 +145,7 @@ const respond = (state: State, { arrived, path, response, text }: Exchange): voi
       ),
       headers
     )
-  let body: Wire.Json
+  let body: Wire.WireJson
   try {
     body = JSON.parse(text)
   } catch {

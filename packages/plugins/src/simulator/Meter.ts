@@ -4,14 +4,14 @@
  * @internal
  */
 import type { Bill, Options } from "./Options.ts"
-import type { Tokens } from "./Wire.ts"
+import type { WireTokens } from "./Wire.ts"
 
 const MINUTE = 60_000
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
-export interface Meter {
-  readonly book: (model: string, tokens: Tokens, serviceTier?: "batch") => void
+export interface SimulatorMeter {
+  readonly book: (model: string, tokens: WireTokens, serviceTier?: "batch") => void
   readonly bill: () => ReadonlyArray<Bill>
   /** Counts a request in its minute: how long to wait when it is one too many, in milliseconds. */
   readonly overLimit: () => number | undefined
@@ -19,7 +19,7 @@ export interface Meter {
   readonly headers: (isAnthropic: boolean) => Record<string, string>
 }
 
-export const make = ({ requestsPerMinute, tokensPerMinute }: Options): Meter => {
+export const make = ({ requestsPerMinute, tokensPerMinute }: Options): SimulatorMeter => {
   const bills = new Map<string, Mutable<Bill>>()
   const window = { start: 0, requests: 0, tokens: 0 }
   return {

@@ -29,13 +29,13 @@ const textsOf = (prompt: string): { readonly items: ReadonlyArray<Item>; readonl
 
 /** The answer to a prompt with several texts; `undefined` for any other prompt. */
 export const answer = (
-  asked: Wire.Asked,
+  asked: Wire.WireRequest,
   seed: string,
   faults: PackFaults,
-  single: (prompt: string, schema: Wire.Json | undefined) => string
+  single: (prompt: string, schema: Wire.WireJson | undefined) => string
 ): string | undefined => {
-  const schema = asked.schema as Wire.Json | undefined
-  const form: Wire.Json | undefined = schema?.["properties"]?.["answers"]?.["items"]?.["properties"]?.["answer"]
+  const schema = asked.schema as Wire.WireJson | undefined
+  const form: Wire.WireJson | undefined = schema?.["properties"]?.["answers"]?.["items"]?.["properties"]?.["answer"]
   const texts = form === undefined ? undefined : textsOf(asked.prompt)
   if (schema === undefined || form === undefined || texts === undefined) return undefined
   const { instruction, items } = texts

@@ -15,7 +15,7 @@ const CHARACTERS = 4
 export interface PromptCache {
   /** Input tokens that are read from the cache and written to it, for a request that came at a time. */
   readonly use: (
-    asked: Wire.Asked,
+    asked: Wire.WireRequest,
     input: number,
     arrived: number
   ) => { readonly cacheRead: number; readonly cacheWrite: number }
@@ -29,7 +29,7 @@ export const make = (count: (text: string) => number): PromptCache => {
     if (!kept.has(key)) kept.set(key, performance.now())
   }
 
-  const bySteps = ({ model, prompt }: Wire.Asked, input: number, arrived: number): number => {
+  const bySteps = ({ model, prompt }: Wire.WireRequest, input: number, arrived: number): number => {
     const hash = createHash("sha256").update(model)
     let read = 0
     for (let tokens = STEP; tokens <= input && tokens * CHARACTERS <= prompt.length; tokens += STEP) {

@@ -77,7 +77,10 @@ const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fib
   for (const { name, parametersSchema } of fiber.getRef(Simulation.Tools)) {
     const form = request.tools.find((tool) => tool.name === name)?.parameters
     if (form !== undefined) {
-      tools.set(name, Values.json(form as Script.Json, Schema.toCodecJson(parametersSchema as never), `${key}/${name}`))
+      tools.set(
+        name,
+        Values.json(form as Script.ScriptSchema, Schema.toCodecJson(parametersSchema as never), `${key}/${name}`)
+      )
     }
   }
   return {
@@ -90,7 +93,7 @@ const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fib
           : JSON.stringify(own)
         : responseFormat.type === "text"
           ? Script.text(key)
-          : Values.json(responseFormat.schema as Script.Json, fiber.getRef(ModelClient.Accept).schema, key)
+          : Values.json(responseFormat.schema as Script.ScriptSchema, fiber.getRef(ModelClient.Accept).schema, key)
   }
 }
 

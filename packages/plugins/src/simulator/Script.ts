@@ -11,40 +11,45 @@ export const chance = (...parts: ReadonlyArray<string>): number =>
 
 const pick = <A>(items: ReadonlyArray<A>, key: string): A => items[Math.floor(chance(key) * items.length)]!
 
-export type Json = { readonly [key: string]: unknown }
+export type ScriptSchema = { readonly [key: string]: unknown }
 
 /** Levels of values that hold themselves; below them lists are short and what may be left out is. */
 const DEEP = 2
 const MOST_DEPTH = 12
 
 /** A value that fits a JSON Schema, but for its patterns. */
-export const fromSchema = (schema: Json, key: string, root: Json = schema, depth = 0): unknown => {
+export const fromSchema = (schema: ScriptSchema, key: string, root: ScriptSchema = schema, depth = 0): unknown => {
   const ref = schema["$ref"]
   if (typeof ref === "string") {
     if (depth > MOST_DEPTH) return null
     const name = ref.split("/").at(-1)!
-    return fromSchema(name === "#" ? root : ((root["$defs"] as Json)[name] as Json), key, root, depth + 1)
+    return fromSchema(
+      name === "#" ? root : ((root["$defs"] as ScriptSchema)[name] as ScriptSchema),
+      key,
+      root,
+      depth + 1
+    )
   }
   if ("const" in schema) return schema["const"]
   if (Array.isArray(schema["enum"])) return pick(schema["enum"], key)
   for (const keyword of ["anyOf", "oneOf"]) {
     const options = schema[keyword]
     if (!Array.isArray(options)) continue
-    const values = options.filter((option: Json) => option["type"] !== "null")
+    const values = options.filter((option: ScriptSchema) => option["type"] !== "null")
     if (values.length === 0 || (depth > DEEP && values.length < options.length)) return null
     // Of a tree, a leaf.
-    const flat = depth > DEEP ? values.filter((option: Json) => option["$ref"] === undefined) : []
-    return fromSchema(pick(flat.length > 0 ? flat : values, `${key}?`) as Json, key, root, depth)
+    const flat = depth > DEEP ? values.filter((option: ScriptSchema) => option["$ref"] === undefined) : []
+    return fromSchema(pick(flat.length > 0 ? flat : values, `${key}?`) as ScriptSchema, key, root, depth)
   }
   const all = schema["allOf"]
   if (Array.isArray(all)) return fromSchema(Object.assign({}, schema, ...all, { allOf: undefined }), key, root, depth)
   switch (schema["type"]) {
     case "object":
       return Object.fromEntries(
-        Object.entries((schema["properties"] ?? {}) as Json).flatMap(([name, property]) =>
+        Object.entries((schema["properties"] ?? {}) as ScriptSchema).flatMap(([name, property]) =>
           depth > DEEP && !(schema["required"] as ReadonlyArray<string> | undefined)?.includes(name)
             ? []
-            : [[name, fromSchema(property as Json, `${key}.${name}`, root, depth)]]
+            : [[name, fromSchema(property as ScriptSchema, `${key}.${name}`, root, depth)]]
         )
       )
     case "array": {
@@ -55,7 +60,7 @@ export const fromSchema = (schema: Json, key: string, root: Json = schema, depth
         Math.min(Number(schema["maxItems"] ?? 3), wanted)
       )
       return Array.from({ length: count }, (_, index) =>
-        fromSchema((schema["items"] ?? {}) as Json, `${key}[${index}]`, root, depth)
+        fromSchema((schema["items"] ?? {}) as ScriptSchema, `${key}[${index}]`, root, depth)
       )
     }
     case "boolean":
@@ -70,7 +75,7 @@ export const fromSchema = (schema: Json, key: string, root: Json = schema, depth
   }
 }
 
-const number = (schema: Json, key: string): number => {
+const number = (schema: ScriptSchema, key: string): number => {
   const isWhole = schema["type"] === "integer"
   // The ends of the safe whole numbers are no bounds that anybody means.
   const bound = (name: string) =>
@@ -99,7 +104,7 @@ export const usual = (key: string): ReadonlyArray<string> => {
 }
 
 /** A text of the format and of the length that is asked for. */
-const string = (schema: Json, key: string): string => {
+const string = (schema: ScriptSchema, key: string): string => {
   const at = dateOf(key)
   const digits = hash("sha256", key, "hex")
   switch (schema["format"]) {

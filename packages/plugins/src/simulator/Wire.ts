@@ -6,7 +6,7 @@
 import * as Script from "./Script.ts"
 
 /** What is asked, whatever the format. */
-export interface Asked {
+export interface WireRequest {
   readonly model: string
   /** All text of the prompt. */
   readonly prompt: string
@@ -21,7 +21,7 @@ export interface Asked {
   readonly marked: "automatic" | string | undefined
 }
 
-export interface Tokens {
+export interface WireTokens {
   readonly input: number
   readonly cacheRead: number
   readonly cacheWrite: number
@@ -29,38 +29,38 @@ export interface Tokens {
   readonly reasoning: number
 }
 
-export interface Answer {
+export interface WireAnswer {
   readonly id: string
   readonly text: string
   readonly tool: { readonly name: string; readonly arguments: unknown } | undefined
   readonly truncated: boolean
   /** How probable each token of the text was, from 0 to 1. */
   readonly confidence: number
-  readonly tokens: Tokens
+  readonly tokens: WireTokens
 }
 
 /** The log-probabilities of an answer's tokens, a word each. */
-const logprobsOf = ({ logprobs }: Asked, { confidence, text }: Answer) =>
+const logprobsOf = ({ logprobs }: WireRequest, { confidence, text }: WireAnswer) =>
   logprobs
     ? text.split(/(?<= )/).map((token) => ({ token, logprob: Math.log(confidence), bytes: null, top_logprobs: [] }))
     : undefined
 
 /** The body of a request as it came. */
 // oxlint-disable-next-line typescript/no-explicit-any -- read field by field, each with a default: a client may send anything
-export type Json = { readonly [key: string]: any }
+export type WireJson = { readonly [key: string]: any }
 
 const textOf = (content: unknown): string =>
   typeof content === "string"
     ? content
     : Array.isArray(content)
       ? content
-          .map((part: Json) => part["text"] ?? part["content"] ?? (part["type"] === "tool_result" ? "" : "[file]"))
+          .map((part: WireJson) => part["text"] ?? part["content"] ?? (part["type"] === "tool_result" ? "" : "[file]"))
           .join("")
       : ""
 
-export const fromChat = (body: Json): Asked => {
+export const fromChat = (body: WireJson): WireRequest => {
   const tool = body["tools"]?.[0]?.function
-  const messages = body["messages"] as ReadonlyArray<Json>
+  const messages = body["messages"] as ReadonlyArray<WireJson>
   // A tool is called once: when its result is there, the answer is text.
   const calls = body["tool_choice"] !== "none" && messages.at(-1)?.["role"] !== "tool" && tool !== undefined
   return {
@@ -76,8 +76,9 @@ export const fromChat = (body: Json): Asked => {
   }
 }
 
-export const fromResponses = (body: Json): Asked => {
-  const items: ReadonlyArray<Json> = typeof body["input"] === "string" ? [{ content: body["input"] }] : body["input"]
+export const fromResponses = (body: WireJson): WireRequest => {
+  const items: ReadonlyArray<WireJson> =
+    typeof body["input"] === "string" ? [{ content: body["input"] }] : body["input"]
   const tool = body["tools"]?.[0]
   const calls =
     tool !== undefined && body["tool_choice"] !== "none" && items.at(-1)?.["type"] !== "function_call_output"
@@ -94,11 +95,11 @@ export const fromResponses = (body: Json): Asked => {
   }
 }
 
-export const fromAnthropic = (body: Json): Asked => {
-  const messages = body["messages"] as ReadonlyArray<Json>
+export const fromAnthropic = (body: WireJson): WireRequest => {
+  const messages = body["messages"] as ReadonlyArray<WireJson>
   const tool = body["tools"]?.[0]
   const last = messages.at(-1)?.["content"]
-  const answered = Array.isArray(last) && last.some((block: Json) => block["type"] === "tool_result")
+  const answered = Array.isArray(last) && last.some((block: WireJson) => block["type"] === "tool_result")
   return {
     model: body["model"],
     prompt: [textOf(body["system"]), ...messages.map((message) => textOf(message["content"]))].join("\n"),
@@ -116,16 +117,16 @@ export const fromAnthropic = (body: Json): Asked => {
 }
 
 /** All text up to the last block with a mark. */
-const markedIn = (body: Json): string | undefined => {
-  const contents = [body["system"], ...body["messages"].map((message: Json) => message["content"])]
-  const blocks: ReadonlyArray<Json> = contents.flatMap((content) =>
+const markedIn = (body: WireJson): string | undefined => {
+  const contents = [body["system"], ...body["messages"].map((message: WireJson) => message["content"])]
+  const blocks: ReadonlyArray<WireJson> = contents.flatMap((content) =>
     Array.isArray(content) ? content : content === undefined ? [] : [{ text: content }]
   )
   const last = blocks.findLastIndex((block) => block["cache_control"] !== undefined)
   return last < 0 ? undefined : textOf(blocks.slice(0, last + 1))
 }
 
-const chatUsage = ({ cacheRead, input, output, reasoning }: Tokens) => ({
+const chatUsage = ({ cacheRead, input, output, reasoning }: WireTokens) => ({
   prompt_tokens: input,
   completion_tokens: output,
   total_tokens: input + output,
@@ -133,7 +134,7 @@ const chatUsage = ({ cacheRead, input, output, reasoning }: Tokens) => ({
   completion_tokens_details: { reasoning_tokens: reasoning, audio_tokens: 0 }
 })
 
-const chatMessage = (answer: Answer) => ({
+const chatMessage = (answer: WireAnswer) => ({
   role: "assistant",
   content: answer.tool === undefined ? answer.text : null,
   refusal: null,
@@ -150,9 +151,10 @@ const chatMessage = (answer: Answer) => ({
       })
 })
 
-const chatReason = (answer: Answer) => (answer.truncated ? "length" : answer.tool === undefined ? "stop" : "tool_calls")
+const chatReason = (answer: WireAnswer) =>
+  answer.truncated ? "length" : answer.tool === undefined ? "stop" : "tool_calls"
 
-export const toChat = (asked: Asked, answer: Answer) => ({
+export const toChat = (asked: WireRequest, answer: WireAnswer) => ({
   id: `chatcmpl-${answer.id}`,
   object: "chat.completion",
   created: 1_764_000_000,
@@ -170,7 +172,7 @@ export const toChat = (asked: Asked, answer: Answer) => ({
 })
 
 /** The events of a streamed chat completion. */
-export const toChatChunks = (asked: Asked, answer: Answer): ReadonlyArray<string> => {
+export const toChatChunks = (asked: WireRequest, answer: WireAnswer): ReadonlyArray<string> => {
   const chunk = (choices: ReadonlyArray<unknown>, usage: unknown = null) =>
     `data: ${JSON.stringify({ id: `chatcmpl-${answer.id}`, object: "chat.completion.chunk", created: 1_764_000_000, model: asked.model, choices, usage })}\n\n`
   const { content, ...rest } = chatMessage(answer)
@@ -187,7 +189,7 @@ export const toChatChunks = (asked: Asked, answer: Answer): ReadonlyArray<string
   ]
 }
 
-export const toResponses = (asked: Asked, answer: Answer) => ({
+export const toResponses = (asked: WireRequest, answer: WireAnswer) => ({
   id: `resp_${answer.id}`,
   object: "response",
   created_at: 1_764_000_000,
@@ -233,7 +235,7 @@ export const toResponses = (asked: Asked, answer: Answer) => ({
   service_tier: "default"
 })
 
-const anthropicUsage = ({ cacheRead, cacheWrite, input, output }: Tokens) => ({
+const anthropicUsage = ({ cacheRead, cacheWrite, input, output }: WireTokens) => ({
   input_tokens: input - cacheRead - cacheWrite,
   cache_read_input_tokens: cacheRead,
   cache_creation_input_tokens: cacheWrite,
@@ -241,15 +243,15 @@ const anthropicUsage = ({ cacheRead, cacheWrite, input, output }: Tokens) => ({
   service_tier: "standard"
 })
 
-const anthropicBlock = (answer: Answer) =>
+const anthropicBlock = (answer: WireAnswer) =>
   answer.tool === undefined
     ? { type: "text", text: answer.text }
     : { type: "tool_use", id: `toolu_${answer.id}`, name: answer.tool.name, input: answer.tool.arguments }
 
-const stopReason = (answer: Answer) =>
+const stopReason = (answer: WireAnswer) =>
   answer.truncated ? "max_tokens" : answer.tool === undefined ? "end_turn" : "tool_use"
 
-export const toAnthropic = (asked: Asked, answer: Answer) => ({
+export const toAnthropic = (asked: WireRequest, answer: WireAnswer) => ({
   id: `msg_${answer.id}`,
   type: "message",
   role: "assistant",
@@ -261,7 +263,7 @@ export const toAnthropic = (asked: Asked, answer: Answer) => ({
 })
 
 /** The events of a streamed message. */
-export const toAnthropicEvents = (asked: Asked, answer: Answer): ReadonlyArray<string> => {
+export const toAnthropicEvents = (asked: WireRequest, answer: WireAnswer): ReadonlyArray<string> => {
   const event = (type: string, data: object) => `event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`
   const block = anthropicBlock(answer)
   const deltas =
@@ -291,7 +293,7 @@ export const toAnthropicEvents = (asked: Asked, answer: Answer): ReadonlyArray<s
   ]
 }
 
-export const toEmbeddings = (body: Json, seed: string, count: (text: string) => number) => {
+export const toEmbeddings = (body: WireJson, seed: string, count: (text: string) => number) => {
   const inputs: ReadonlyArray<string> = typeof body["input"] === "string" ? [body["input"]] : body["input"]
   const tokens = inputs.reduce((sum, input) => sum + count(input), 0)
   const vectors = inputs.map((input) => Script.vector(input, body["dimensions"] ?? 64, seed))

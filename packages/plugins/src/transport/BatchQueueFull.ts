@@ -21,8 +21,8 @@ export const limitIn = (message: string): number | undefined => {
 
 /** A creation that is refused for it is a batch that was rejected: it is tried again when there is room. */
 export const rejected = (
-  create: Effect.Effect<BatchProvider.Status, AiError.AiError>
-): Effect.Effect<BatchProvider.Status, AiError.AiError> =>
+  create: Effect.Effect<BatchProvider.BatchStatus, AiError.AiError>
+): Effect.Effect<BatchProvider.BatchStatus, AiError.AiError> =>
   Effect.catch(create, (error) => {
     const message = ModelFailure.message(error)
     if (!isFull(message) || ModelFailure.kind(error) === "quota") return Effect.fail(error)

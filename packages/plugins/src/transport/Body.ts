@@ -5,7 +5,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
-import { Unsupported } from "./Files.ts"
+import { UnsupportedFile } from "./Files.ts"
 import * as StructuredOutput from "./StructuredOutput.ts"
 
 /** A lone surrogate, as `JSON.stringify` escapes it: servers answer 400 to such a body. */
@@ -38,10 +38,11 @@ export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.Ai
   })
 
 const reasonOf = (error: unknown): AiError.AiErrorReason =>
-  error instanceof StructuredOutput.Unsupported
+  error instanceof StructuredOutput.UnsupportedSchema
     ? new AiError.UnsupportedSchemaError({ description: error.message })
     : new AiError.InvalidRequestError({
-        description: error instanceof Unsupported ? error.message : `the request cannot be encoded: ${String(error)}`
+        description:
+          error instanceof UnsupportedFile ? error.message : `the request cannot be encoded: ${String(error)}`
       })
 
 /** Fields of a body that are not to be given as options, each with the way to give it; `reasoning.effort` is a part of one. */
@@ -56,9 +57,9 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
  */
 export const withOptions = <B extends object>(body: B, provider: string, given: unknown, reserved: Reserved): B => {
   if (given === undefined) return body
-  if (!isObject(given)) throw new Unsupported(`providerOptions.${provider}: is no object`)
+  if (!isObject(given)) throw new UnsupportedFile(`providerOptions.${provider}: is no object`)
   const refuse = (path: string, way: string): never => {
-    throw new Unsupported(`providerOptions.${provider}.${path} is not passed on: ${way}`)
+    throw new UnsupportedFile(`providerOptions.${provider}.${path} is not passed on: ${way}`)
   }
   const own = body as Record<string, unknown>
   const merged: Record<string, unknown> = { ...own }

@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import * as Endpoint from "@pipe/core/internal/Endpoint"
+import * as Endpoint from "@pipe/core/Endpoint"
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Secret from "@pipe/core/internal/Secret"
 import * as AiError from "effect/ai/AiError"

@@ -23,7 +23,7 @@ export interface Assembly {
 }
 
 /** What came of a stream. */
-export type Outcome =
+export type EventsOutcome =
   | { readonly _tag: "Whole"; readonly body: Fields.Fields }
   /** The provider has sent a failure in place of the answer, or in its middle. */
   | { readonly _tag: "Failed"; readonly body: Fields.Fields; readonly error: unknown; readonly isFirst: boolean }
@@ -33,7 +33,8 @@ export type Outcome =
   | { readonly _tag: "Cut"; readonly body: Fields.Fields; readonly why: string }
 
 /** Whether anything of an answer came. */
-export const hasBody = (outcome: Outcome): boolean => outcome._tag !== "Plain" && Object.keys(outcome.body).length > 0
+export const hasBody = (outcome: EventsOutcome): boolean =>
+  outcome._tag !== "Plain" && Object.keys(outcome.body).length > 0
 
 /** Whether an answer is a stream: some endpoints answer a request for one as a whole. */
 export const isStream = (contentType: string | null | undefined): boolean =>
@@ -43,8 +44,8 @@ export const isStream = (contentType: string | null | undefined): boolean =>
 export const looksLike = (text: string): boolean => /^\s*(?::[^\n]*\s+)*(?:data|event|id):/.test(text.slice(0, 1_000))
 
 /** What came of a stream that was read as a text. */
-export const readText = (text: string, assembly: Assembly): Outcome => {
-  const reader = new Reader(assembly)
+export const readText = (text: string, assembly: Assembly): EventsOutcome => {
+  const reader = new EventReader(assembly)
   reader.write(new TextEncoder().encode(text))
   return reader.end()
 }
@@ -72,7 +73,7 @@ const refusalIn = (data: Fields.Fields): Fields.Fields | undefined =>
     : undefined
 
 /** Reads the bytes of a stream as they come. */
-export class Reader {
+export class EventReader {
   private readonly decoder = new TextDecoder()
   private readonly assembly: Assembly
   private readonly parser: Sse.Parser
@@ -142,7 +143,7 @@ export class Reader {
   }
 
   /** What came; `broken`: why no more comes. */
-  end(broken?: string): Outcome {
+  end(broken?: string): EventsOutcome {
     // A last event without the empty line that ends it.
     this.feed(`${this.decoder.decode()}\n\n`)
     const plain = this.plain?.trim()
@@ -156,7 +157,7 @@ export class Reader {
   }
 
   /** JSON, or events as lines of JSON, under the name of a stream. */
-  private withoutEvents(text: string): Outcome {
+  private withoutEvents(text: string): EventsOutcome {
     const lines = text.split("\n").filter((line) => line.trim() !== "")
     if (lines.length < 2 || !lines.every((line) => Fields.isRecord(Fields.parse(line)))) return { _tag: "Plain", text }
     for (const line of lines) this.take("message", line)

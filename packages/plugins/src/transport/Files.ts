@@ -33,4 +33,4 @@ export const toDataUrl = (data: FileData): string =>
   data._tag === "Url" ? data.url : `data:${mediaTypeOf(data.mediaType)};base64,${data.base64}`
 
 /** A part that a provider cannot take; becomes an `InvalidRequestError`. */
-export class Unsupported extends Error {}
+export class UnsupportedFile extends Error {}

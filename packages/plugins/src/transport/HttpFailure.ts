@@ -10,7 +10,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
 
 /** What a provider said when it refused. */
-export interface Refusal {
+export interface HttpRefusal {
   readonly module: string
   readonly status: number
   readonly message: string
@@ -51,14 +51,14 @@ const overflow =
 /** Characters of a refusal's words that are looked at: expressions must not run over what a stranger makes long. */
 const MOST_WORDS = 2_000
 
-export const toAiError = (refusal: Refusal): AiError.AiError =>
+export const toAiError = (refusal: HttpRefusal): AiError.AiError =>
   AiError.make({
     module: refusal.module,
     method: "send",
     reason: toReason({ ...refusal, message: SafeText.line(refusal.message, MOST_WORDS) })
   })
 
-const toReason = (refusal: Refusal): AiError.AiErrorReason => {
+const toReason = (refusal: HttpRefusal): AiError.AiErrorReason => {
   const { code, status, type } = refusal
   const wait =
     RateLimitHeaders.retryAfterMillis(refusal.headers, refusal.now)
@@ -168,7 +168,7 @@ const limitOf = (tokens: number | undefined): { readonly [key: string]: number }
 const SPENT =
   /^(?:insufficient_quota|credit_balance_exhausted|(?:organization|project)_spend_limit_exceeded|organization_usage_limit_exceeded|enforced_spend_limit_reached|billing_hard_limit_reached|billing_error)$/
 
-const isQuota = ({ code, message, status, type }: Refusal): boolean =>
+const isQuota = ({ code, message, status, type }: HttpRefusal): boolean =>
   SPENT.test(code ?? "")
   || SPENT.test(type ?? "")
   || status === 402

@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import * as PoolTransport from "./PoolTransport.ts"
 
 /** A line of a download: what it holds as JSON, `undefined` where it holds none. Empty lines are left out. */
-export interface Line {
+export interface JsonLine {
   readonly number: number
   readonly value: unknown
 }
@@ -19,7 +19,7 @@ export interface Line {
 export const parse = (
   options: { readonly module: string; readonly baseUrl: string },
   response: Effect.Effect<Response, AiError.AiError>
-): Stream.Stream<Line, AiError.AiError> =>
+): Stream.Stream<JsonLine, AiError.AiError> =>
   Stream.unwrap(
     Effect.map(response, ({ body }) =>
       body === null
@@ -40,7 +40,7 @@ export const parse = (
   ).pipe(
     // A line that is no text (too long, broken UTF-8) is one that cannot be read.
     Stream.filter((line) => line.problem !== undefined || line.text.trim() !== ""),
-    Stream.map(({ number, text }): Line => ({ number, value: parsed(text) }))
+    Stream.map(({ number, text }): JsonLine => ({ number, value: parsed(text) }))
   )
 
 const parsed = (text: string): unknown => {

@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import * as LayerEvent from "@pipe/core/internal/LayerEvent"
+import * as LayerEvent from "@pipe/core/LayerEvent"
 import * as RateLimitHeaders from "@pipe/core/internal/RateLimitHeaders"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

@@ -84,7 +84,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   private isOver = false
   private status = 0
   private headers: { readonly [name: string]: string | Array<string> | undefined } = {}
-  private reader: Events.Reader | undefined
+  private reader: Events.EventReader | undefined
   private first: Buffer | undefined
   private chunks: Array<Buffer> | undefined
 
@@ -124,7 +124,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.headers = headers
     const isRead = this.assembly !== undefined && status >= 200 && status < 300
     if (isRead && this.encoding() === undefined && Events.isStream(this.header("content-type"))) {
-      this.reader = new Events.Reader(this.assembly())
+      this.reader = new Events.EventReader(this.assembly())
     }
   }
 
@@ -171,14 +171,14 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** A stream that was compressed as a whole is read at its end. */
-  private textOf(bytes: Buffer): string | Events.Outcome {
+  private textOf(bytes: Buffer): string | Events.EventsOutcome {
     if (this.assembly === undefined || !Events.isStream(this.header("content-type"))) return bytes.toString("utf8")
-    const reader = new Events.Reader(this.assembly())
+    const reader = new Events.EventReader(this.assembly())
     reader.write(bytes)
     return reader.end()
   }
 
-  private finish(body: string | Events.Outcome): void {
+  private finish(body: string | Events.EventsOutcome): void {
     this.isOver = true
     clearTimeout(this.timer)
     this.succeed({ status: this.status, url: this.url, header: (name) => this.header(name), body })

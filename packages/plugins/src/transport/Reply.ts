@@ -25,7 +25,7 @@ export interface Reply {
   readonly url: string
   readonly header: RateLimitHeaders.Get
   /** The body as text, or what came of it as a stream. */
-  readonly body: string | Events.Outcome
+  readonly body: string | Events.EventsOutcome
 }
 
 /** Sends JSON; where an assembly is given, an answer that comes as a stream is put together by it. */
@@ -42,7 +42,7 @@ export interface Format<A extends ModelResponse.ModelResponse> {
   /** What an answer has counted, though it may be none. */
   readonly usage: (body: Fields.Fields) => Usage.Usage | undefined
   /** What it says of who answered, in which class of service, and at what cost. */
-  readonly answered?: (body: Fields.Fields) => ModelFailure.Answered
+  readonly answered?: (body: Fields.Fields) => ModelFailure.FailedAnswer
   /** Puts an answer together that comes as a stream, where the API has them. */
   readonly assembly?: () => Events.Assembly
   /** Whether a body has what an answer of this API has. */
@@ -163,7 +163,7 @@ const read = <A extends ModelResponse.ModelResponse>(
 const fromStream = <A extends ModelResponse.ModelResponse>(
   endpoint: Endpoint.Endpoint,
   format: Format<A>,
-  outcome: Events.Outcome,
+  outcome: Events.EventsOutcome,
   reply: Reply,
   now: number
 ): A | AiError.AiError => {

@@ -101,8 +101,8 @@ export const failure = (endpoint: Endpoint.Endpoint, error: unknown): Effect.Eff
   })
 
 /** Reads a body that comes as a stream; where the connection breaks, what came counts. */
-const readStream = async (response: Response, assembly: Events.Assembly): Promise<Events.Outcome> => {
-  const reader = new Events.Reader(assembly)
+const readStream = async (response: Response, assembly: Events.Assembly): Promise<Events.EventsOutcome> => {
+  const reader = new Events.EventReader(assembly)
   try {
     for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
       // Some endpoints leave the connection open after their last event.

@@ -9,10 +9,10 @@ import type * as JsonSchema from "effect/JsonSchema"
 import type * as AiError from "effect/ai/AiError"
 
 /** `"schema"`: the provider holds the answer to it. `"prompt"`: the prompt tells it, and the answer is checked here alone. */
-export type Mode = "schema" | "prompt"
+export type StructuredOutputMode = "schema" | "prompt"
 
 /** A schema that this provider cannot hold an answer to. */
-export class Unsupported extends Error {}
+export class UnsupportedSchema extends Error {}
 
 export type JsonFormat = Extract<ModelRequest.ResponseFormat, { readonly type: "json" }>
 

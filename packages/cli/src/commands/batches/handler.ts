@@ -23,7 +23,7 @@ interface Shared {
   readonly store: Option.Option<string>
 }
 
-const states: { readonly [S in BatchRepo.State]: string } = {
+const states: { readonly [S in BatchRepo.BatchState]: string } = {
   ready: "to be sent",
   creating: "being sent",
   sent: "at the provider",
@@ -35,7 +35,7 @@ const states: { readonly [S in BatchRepo.State]: string } = {
 const withStore = <A, E>(input: Shared, f: (store: Store.Service) => Effect.Effect<A, E>) =>
   OpenStore.readable(OpenStore.use(StoreFlag.resolve({ ...input, simulate: false }), f))
 
-const toJson = ({ cost, expected, file: _, held, ...batch }: BatchRepo.Batch) => ({
+const toJson = ({ cost, expected, file: _, held, ...batch }: BatchRepo.StoredBatch) => ({
   ...batch,
   cost: Money.toUsd(cost),
   expected: Money.toUsd(expected),
@@ -88,9 +88,9 @@ const find = (store: Store.Service, name: string) =>
           )
   )
 
-const describe = (batch: BatchRepo.Batch): string => {
+const describe = (batch: BatchRepo.StoredBatch): string => {
   const resume = batch.runName === undefined ? [] : [`pipe resume ${batch.runName}`]
-  const next: { readonly [S in BatchRepo.State]: ReadonlyArray<string> } = {
+  const next: { readonly [S in BatchRepo.BatchState]: ReadonlyArray<string> } = {
     ready: resume,
     creating: resume,
     sent: [...resume, `pipe batches collect ${batch.name}`, `pipe batches cancel ${batch.name}`],
@@ -145,7 +145,7 @@ const throughFlow = <A, E>(input: Shared, runName: string, f: (batches: Batches.
     )
   })
 
-const runOf = (batch: BatchRepo.Batch) =>
+const runOf = (batch: BatchRepo.StoredBatch) =>
   batch.runName === undefined
     ? Effect.fail(ExitCode.refuse(`batch ${batch.name} belongs to no run: the program that sent it looks after it`))
     : Effect.succeed(batch.runName)
@@ -187,7 +187,7 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
   })
 
 /** Collects a batch and says how it is; one that cannot be collected does not keep the others. */
-const collectOne = (opened: Batches.Batches, batch: BatchRepo.Batch): Effect.Effect<boolean> =>
+const collectOne = (opened: Batches.Batches, batch: BatchRepo.StoredBatch): Effect.Effect<boolean> =>
   Effect.flatMap(opened.collect(batch), sayCollected).pipe(
     Effect.as(true),
     Effect.catch((error) => Effect.as(Output.error(ModelFailure.message(error)), false))

@@ -43,7 +43,7 @@ const read = (file: string) =>
         : Sourced.jsonl("file", { path: file, schema: Row })
     if (node.kind._tag !== "Source") return []
     const { rows } = yield* node.kind.open as Effect.Effect<
-      Node.Reading<Values, Error, FileSystem.FileSystem>,
+      Node.SourceReading<Values, Error, FileSystem.FileSystem>,
       Error,
       FileSystem.FileSystem
     >
@@ -120,9 +120,9 @@ const DEFAULT_THRESHOLDS = [0.95, 0.9, 0.8]
 
 const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart.Chart): string => {
   const { embedder, of, outcomes, repeated, size, thresholds, unfit } = evaluation
-  const worst = (trials: ReadonlyArray<ReuseEval.Trial>) =>
+  const worst = (trials: ReadonlyArray<ReuseEval.EvalTrial>) =>
     trials.map(ReuseEval.errorOf).reduce((a, b) => Math.max(a, b), 0)
-  const least = (trials: ReadonlyArray<ReuseEval.Trial>) =>
+  const least = (trials: ReadonlyArray<ReuseEval.EvalTrial>) =>
     trials.map(ReuseEval.reuseOf).reduce((a, b) => Math.min(a, b), 1)
   const at = (threshold: number) => thresholds.findLast((one) => one.threshold >= threshold - 1e-9)
   return [

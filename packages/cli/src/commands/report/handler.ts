@@ -28,7 +28,7 @@ export const writeReport = Effect.fnUntraced(function* (input: Input) {
   yield* write(input, location, run)
 })
 
-const write = (input: Input, location: string, run: RunRepo.Run | undefined) =>
+const write = (input: Input, location: string, run: RunRepo.StoredRun | undefined) =>
   OpenStore.readable(
     OpenStore.use(location, (store) =>
       Effect.gen(function* () {
@@ -89,7 +89,7 @@ const columns = [
 /** How the file begins, whichever version wrote it. */
 const START = columns.slice(0, columns.indexOf("error") + 1).join(",")
 
-const toRecord = (row: Database.Row): Record<string, string> => {
+const toRecord = (row: Database.DatabaseRow): Record<string, string> => {
   const text = (value: unknown) => (value === null || value === undefined ? "" : String(value))
   const [cost, fees] = [Database.toBigInt(row["cost"]), Database.toBigInt(row["fees"])]
   return {
@@ -106,9 +106,9 @@ const toRecord = (row: Database.Row): Record<string, string> => {
 
 const writeLedger = Effect.fnUntraced(function* (
   store: Store.Service,
-  run: RunRepo.Run | undefined,
+  run: RunRepo.StoredRun | undefined,
   out: string | undefined,
-  kept: OutputFile.Kept
+  kept: OutputFile.KeptOutput
 ) {
   const text = store.ledger
     .attempts(run?.id)

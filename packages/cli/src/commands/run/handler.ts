@@ -44,7 +44,7 @@ export interface Session {
   readonly cache: boolean
   readonly overwrite: boolean
   /** What the run was begun with; flags stand over it. */
-  readonly begun?: Pick<RunRepo.Run, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
+  readonly begun?: Pick<RunRepo.StoredRun, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
   readonly input: RunFlags.Input
 }
 

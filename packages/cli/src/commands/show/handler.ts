@@ -31,12 +31,12 @@ export const showRun = Effect.fnUntraced(function* (input: Input) {
   )
 })
 
-const showSummary = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo.Run, input: Input) {
+const showSummary = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo.StoredRun, input: Input) {
   const cost = (yield* store.ledger.costs([run.id])).get(run.id)
   yield* Console.log(input.json ? JSON.stringify(RunText.toJson(run, cost)) : RunText.describe(run, cost))
 })
 
-const showFailed = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo.Run, input: Input) {
+const showFailed = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo.StoredRun, input: Input) {
   let count = 0
   yield* Stream.runForEach(store.rows.failures(run.id), (row) => {
     count++
@@ -53,7 +53,7 @@ const showFailed = Effect.fnUntraced(function* (store: Store.Service, run: RunRe
 /** Rows that are shown where neither a row nor a number is named. */
 const ROWS = 5
 
-const showRows = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo.Run, input: Input) {
+const showRows = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo.StoredRun, input: Input) {
   const step = Option.getOrUndefined(input.step)
   const places = Option.isSome(input.row)
     ? [input.row.value]
@@ -82,7 +82,7 @@ const spread = (places: ReadonlyArray<string>, count: number): ReadonlyArray<str
 
 const showRow = Effect.fnUntraced(function* (
   store: Store.Service,
-  run: RunRepo.Run,
+  run: RunRepo.StoredRun,
   position: string,
   step: string | undefined,
   isJson: boolean

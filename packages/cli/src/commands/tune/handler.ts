@@ -152,7 +152,7 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
   return code
 })
 
-const keptBy = (input: Input): OutputFile.Kept => ({
+const keptBy = (input: Input): OutputFile.KeptOutput => ({
   ...OutputFile.storeAt(StoreFlag.resolve(input)),
   "the flow file": input.flow
 })

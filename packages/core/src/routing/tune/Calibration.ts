@@ -15,7 +15,7 @@ import * as Certificate from "../Certificate.ts"
 import type * as Routing from "../Routing.ts"
 import * as CandidateScores from "./CandidateScores.ts"
 import * as KeptQuality from "./KeptQuality.ts"
-import { mean, meanCost, type Observation, route, type Routed, strongCostOf, strongOf } from "./Observation.ts"
+import { mean, meanCost, type Observation, route, type RoutedRow, strongCostOf, strongOf } from "./Observation.ts"
 
 export interface Options {
   /** Share of the strong model's quality that is to be kept. */
@@ -38,9 +38,9 @@ export interface Point {
 }
 
 /** Models and how they are chosen, with what that gives at each threshold, from the safest on. */
-export interface Candidate {
+export interface PolicyCandidate {
   readonly models: ReadonlyArray<string>
-  readonly by: Routing.Policy["by"]
+  readonly by: Routing.RoutingPolicy["by"]
   readonly points: ReadonlyArray<Point>
 }
 
@@ -54,8 +54,8 @@ export interface Single {
 export interface Calibration {
   /** Each model alone, the strong one last. */
   readonly singles: ReadonlyArray<Single>
-  readonly candidates: ReadonlyArray<Candidate>
-  readonly policy: Routing.Policy | undefined
+  readonly candidates: ReadonlyArray<PolicyCandidate>
+  readonly policy: Routing.RoutingPolicy | undefined
   readonly certificate: Routing.Certificate | undefined
   /** Why nothing is certified. */
   readonly refused: string | undefined
@@ -80,7 +80,7 @@ const sweep = (
     target,
     thresholds
   }: {
-    readonly by: Routing.Policy["by"]
+    readonly by: Routing.RoutingPolicy["by"]
     readonly rungs: ReadonlyArray<number>
     readonly losses: ReadonlyArray<ReadonlyArray<number>>
     readonly thresholds: ReadonlyArray<number>
@@ -90,7 +90,7 @@ const sweep = (
   const size = rows.length
   const routed = rows.map((row, at) => route(row, by, rungs, losses[at]!, Number.NEGATIVE_INFINITY))
   const sums = { cost: Money.zero, quality: 0, strong: 0, gain: 0, squares: 0 }
-  const add = (at: number, { cost, isStrong, quality }: Routed, sign: 1 | -1): void => {
+  const add = (at: number, { cost, isStrong, quality }: RoutedRow, sign: 1 | -1): void => {
     const gain = quality - target * strongOf(rows[at]!).quality
     sums.cost += sign === 1 ? cost : -cost
     sums.quality += sign * quality
@@ -141,7 +141,7 @@ export interface Measured extends Pick<
 > {}
 
 /** Measures what became of rows. */
-const measuredOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<Routed>): Measured => ({
+const measuredOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<RoutedRow>): Measured => ({
   rows: rows.length,
   quality: mean(routed.map(({ quality }) => quality)),
   strongQuality: mean(rows.map((row) => strongOf(row).quality)),
@@ -150,11 +150,14 @@ const measuredOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<Rout
   strongCost: strongCostOf(rows)
 })
 
-const pairsOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<Routed>): ReadonlyArray<KeptQuality.Pair> =>
+const pairsOf = (
+  rows: ReadonlyArray<Observation>,
+  routed: ReadonlyArray<RoutedRow>
+): ReadonlyArray<KeptQuality.QualityPair> =>
   routed.map(({ quality }, at) => ({ quality, strong: strongOf(rows[at]!).quality }))
 
 /** What a policy comes to on rows, and between what the share of the strong model's quality lies that it keeps, each with certainty 1 − delta. */
-export const measure = (policy: Routing.Policy, rows: ReadonlyArray<Observation>, delta: number) => {
+export const measure = (policy: Routing.RoutingPolicy, rows: ReadonlyArray<Observation>, delta: number) => {
   const routed = rows.map((row) => CandidateScores.apply(policy, row))
   const pairs = pairsOf(rows, routed)
   return {
@@ -174,11 +177,11 @@ export const leastSample = ({ delta = 0.05, target, trainingShare = 0.4 }: Omit<
 /** A candidate, with what decides whether it is taken. */
 interface Made {
   readonly rungs: ReadonlyArray<number>
-  readonly candidate: Candidate
+  readonly candidate: PolicyCandidate
   readonly thresholds: ReadonlyArray<number>
   readonly scores: ReadonlyArray<Routing.Rung>
   /** What it does with the rows that certify, at a threshold. */
-  readonly routedAt: (threshold: number) => ReadonlyArray<Routed>
+  readonly routedAt: (threshold: number) => ReadonlyArray<RoutedRow>
   /** What a row costs where the training part keeps the target by some margin; `undefined`: nowhere. */
   readonly cheapest: Money.Money | undefined
 }
@@ -194,7 +197,7 @@ const candidateOf = (
   { certifying, training }: Parts,
   models: ReadonlyArray<string>,
   rungs: ReadonlyArray<number>,
-  by: Routing.Policy["by"],
+  by: Routing.RoutingPolicy["by"],
   { standard, target }: Options
 ): Made => {
   const how = rungs.map((rung) => CandidateScores.trainingOf(training, rung, by, standard))
@@ -284,7 +287,7 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
     cost: meanCost(observations.map(({ answers }) => answers[at]!.cost)),
     quality: mean(observations.map(({ answers }) => answers[at]!.quality))
   }))
-  const refuse = (refused: string, candidates: ReadonlyArray<Candidate> = []): Calibration => ({
+  const refuse = (refused: string, candidates: ReadonlyArray<PolicyCandidate> = []): Calibration => ({
     singles,
     candidates,
     policy: undefined,

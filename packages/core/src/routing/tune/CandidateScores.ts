@@ -6,7 +6,7 @@
  */
 import * as Routing from "../Routing.ts"
 import * as Scorer from "../Scorer.ts"
-import { type Observation, type Routed, route, strongOf } from "./Observation.ts"
+import { type Observation, type RoutedRow, route, strongOf } from "./Observation.ts"
 
 /** Thresholds of a candidate that are looked at. */
 const STEPS = 100
@@ -17,14 +17,14 @@ type Losses = (rung: number, observation: Observation) => number
 
 /** How scores are trained: by what, and with which ridges. */
 export interface Training {
-  readonly by: Routing.Policy["by"]
+  readonly by: Routing.RoutingPolicy["by"]
   readonly standard: Routing.Certificate["standard"]
   readonly own: number
   readonly strong: number
 }
 
 /** The rows of a model below the strong one, and what is to be told of them. */
-const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routing.Policy["by"]) => {
+const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routing.RoutingPolicy["by"]) => {
   const rows = observations.flatMap((observation) => {
     const answer = observation.answers[rung]!
     const sample = by === "row" ? observation.row : answer.sample
@@ -39,7 +39,7 @@ const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routi
 export const trainingOf = (
   observations: ReadonlyArray<Observation>,
   rung: number,
-  by: Routing.Policy["by"],
+  by: Routing.RoutingPolicy["by"],
   standard: Routing.Certificate["standard"]
 ): Training => {
   const { own, strong } = known(observations, rung, by)
@@ -57,7 +57,7 @@ export const train = (observations: ReadonlyArray<Observation>, rung: number, tr
 }
 
 export const lossOf =
-  (rung: Routing.Rung, by: Routing.Policy["by"]) =>
+  (rung: Routing.Rung, by: Routing.RoutingPolicy["by"]) =>
   (observation: Observation, at: number): number => {
     const sample = by === "row" ? observation.row : observation.answers[at]!.sample
     return sample === undefined ? Number.POSITIVE_INFINITY : Routing.loss(rung, sample)
@@ -91,7 +91,7 @@ export const thresholdsOf = (losses: ReadonlyArray<ReadonlyArray<number>>): Read
 }
 
 /** What a policy does with a row of the sample. */
-export const apply = (policy: Routing.Policy, observation: Observation): Routed => {
+export const apply = (policy: Routing.RoutingPolicy, observation: Observation): RoutedRow => {
   const rungs = policy.rungs.map(({ model }) => observation.answers.findIndex((answer) => answer.model === model))
   const losses = policy.rungs.map((rung, at) => lossOf(rung, policy.by)(observation, rungs[at]!))
   return route(observation, policy.by, rungs, losses, policy.threshold)

@@ -8,7 +8,7 @@ import type * as Features from "../Features.ts"
 import type * as Routing from "../Routing.ts"
 
 /** What one model did with a row. */
-export interface Answer {
+export interface ModelAnswer {
   readonly model: string
   /** What the answer cost, and what its judges did, in picodollars. */
   readonly cost: Money.Money
@@ -23,11 +23,11 @@ export interface Answer {
 export interface Observation {
   readonly row: Features.Sample
   /** Of every model, the strong one last. */
-  readonly answers: ReadonlyArray<Answer>
+  readonly answers: ReadonlyArray<ModelAnswer>
 }
 
 /** What a row comes to. */
-export interface Routed {
+export interface RoutedRow {
   readonly cost: Money.Money
   readonly quality: number
   readonly isStrong: boolean
@@ -36,11 +36,11 @@ export interface Routed {
 /** What a row comes to, where `losses` says by how much each model is expected to be worse. */
 export const route = (
   { answers }: Observation,
-  by: Routing.Policy["by"],
+  by: Routing.RoutingPolicy["by"],
   rungs: ReadonlyArray<number>,
   losses: ReadonlyArray<number>,
   threshold: number
-): Routed => {
+): RoutedRow => {
   let cost = Money.zero
   for (const [at, rung] of rungs.entries()) {
     const answer = answers[rung]!
@@ -53,7 +53,7 @@ export const route = (
   return { cost: cost + strong.cost, quality: strong.quality, isStrong: true }
 }
 
-export const strongOf = ({ answers }: Observation): Answer => answers[answers.length - 1]!
+export const strongOf = ({ answers }: Observation): ModelAnswer => answers[answers.length - 1]!
 
 export const mean = (values: ReadonlyArray<number>): number =>
   values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)

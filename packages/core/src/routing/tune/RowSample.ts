@@ -29,14 +29,14 @@ export const hashOf = (seed: string, value: unknown): string =>
 
 interface Taken<A> {
   readonly hash: string
-  readonly row: Node.SourceRow<A>
+  readonly row: Node.ReadRow<A>
 }
 
 /** Takes the sample of all rows, in the order of their hashes: what is cut short is a sample too. Rows that cannot be read are left out. */
 export const take = <A, E, R>(
-  rows: Stream.Stream<Node.SourceRow<A>, E, R>,
+  rows: Stream.Stream<Node.ReadRow<A>, E, R>,
   { above = "", onTaken, seed, size }: RowSample
-): Effect.Effect<Stream.Stream<Node.SourceRow<A>>, E | Error, R> =>
+): Effect.Effect<Stream.Stream<Node.ReadRow<A>>, E | Error, R> =>
   Effect.gen(function* () {
     // Kept sorted from time to time: a row that is not among the lowest so far is gone at once.
     let kept = new Map<string, Taken<A>>()

@@ -52,7 +52,7 @@ export class TuneError extends Schema.TaggedError<TuneError>()("TuneError", {
 }) {}
 
 /** What was found for a step. */
-export interface Step {
+export interface TunedStep {
   readonly name: string
   readonly standard: Routing.Certificate["standard"]
   readonly rows: number
@@ -64,7 +64,7 @@ export interface Tuned {
   readonly routing: Routing.Routing
   /** Where the flow reads it; `undefined`: it names no file. */
   readonly file: string | undefined
-  readonly steps: ReadonlyArray<Step>
+  readonly steps: ReadonlyArray<TunedStep>
   readonly summary: RunEvent.RunFinished
 }
 
@@ -73,18 +73,18 @@ export interface Tuned {
  * - `broken`: it is certain that it is not
  * - `open`: so few rows make neither certain
  */
-export type Standing = "holds" | "broken" | "open"
+export type CheckVerdict = "holds" | "broken" | "open"
 
 /** How a routing fares on rows that it was not tuned on. */
 export interface Checked extends Calibration.Measured, Pick<Routing.Certificate, "target" | "delta" | "standard"> {
   readonly name: string
-  readonly standing: Standing
+  readonly standing: CheckVerdict
   /** The share of the strong model's quality that is kept lies between these, each with certainty 1 − delta. */
   readonly low: number
   readonly high: number
 }
 
-export interface Check {
+export interface TuneCheck {
   readonly steps: ReadonlyArray<Checked>
   readonly rows: number
   readonly summary: RunEvent.RunFinished
@@ -129,7 +129,7 @@ const unknownPrice = (model: string) =>
   })
 
 interface Sampled {
-  readonly trials: ReadonlyMap<string, ReadonlyArray<CascadeHooks.Trial>>
+  readonly trials: ReadonlyMap<string, ReadonlyArray<CascadeHooks.CascadeTrial>>
   /** Rows that were drawn. */
   readonly rows: number
   readonly upTo: string
@@ -150,7 +150,7 @@ interface Draw {
 /** What is seen of a sample while it runs. */
 interface Seen {
   /** By step and row. */
-  readonly trials: Map<string, Map<number, CascadeHooks.Trial>>
+  readonly trials: Map<string, Map<number, CascadeHooks.CascadeTrial>>
   readonly stopped: Deferred.Deferred<void>
   taken: { readonly rows: number; readonly upTo: string }
   failure: string | undefined
@@ -211,7 +211,7 @@ const take = (
 }
 
 /** Notes how a row fared; a sample of which some rows alone have labels is stopped: nothing more is paid. */
-const note = (seen: Seen, trial: CascadeHooks.Trial): void => {
+const note = (seen: Seen, trial: CascadeHooks.CascadeTrial): void => {
   let own = seen.trials.get(trial.step)
   if (own === undefined) seen.trials.set(trial.step, (own = new Map()))
   // Rows are drawn by chance, calls of one row are not: one counts.
@@ -265,13 +265,17 @@ const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.
   )
 
 /** Trials as observations, with what each model cost. */
-export const observationsOf = (trials: ReadonlyArray<CascadeHooks.Trial>, pricing: Pricing.Service, at: number) =>
+export const observationsOf = (
+  trials: ReadonlyArray<CascadeHooks.CascadeTrial>,
+  pricing: Pricing.Service,
+  at: number
+) =>
   Effect.forEach(trials, ({ row, tried }) =>
     Effect.map(
       Effect.forEach(tried, ({ asked, judging, model, quality, sample }) =>
         Effect.map(
           Effect.all([costOf(asked, pricing, at), costOf(judging, pricing, at)]),
-          ([cost, judging]): Observation.Answer => ({ model, quality, sample, cost, judging })
+          ([cost, judging]): Observation.ModelAnswer => ({ model, quality, sample, cost, judging })
         )
       ),
       (answers): Observation.Observation => ({ row, answers })
@@ -283,7 +287,7 @@ export const pricingOf = (flow: Flow.Any) =>
   Effect.flatMap(Pricing.Pricing, (pricing) => Pricing.override(pricing, flow.prices))
 
 /** Labels count where every row of the sample has one. */
-const standardOf = (trials: ReadonlyArray<CascadeHooks.Trial>): Routing.Certificate["standard"] =>
+const standardOf = (trials: ReadonlyArray<CascadeHooks.CascadeTrial>): Routing.Certificate["standard"] =>
   trials.every(({ isLabelled }) => isLabelled) ? "label" : "agreement"
 
 /** Tunes a flow. */
@@ -323,7 +327,7 @@ export const make = <E>(
           rows: own.length,
           calibration: Calibration.make(observations, { target, delta, standard }),
           baselines: Baselines.of(observations, target, ({ features }) => Number(features["prompt length"]))
-        } satisfies Step
+        } satisfies TunedStep
       })
     )
     return {
@@ -365,7 +369,7 @@ const keysOf = (flow: Flow.Any, options: Options) =>
 export const check = <E>(
   flow: Flow.Flow<E>,
   options: Options = {}
-): Effect.Effect<Check, TuneError | Pricing.PriceError | Runner.RunFailed | Runner.StartError, Flow.Host> =>
+): Effect.Effect<TuneCheck, TuneError | Pricing.PriceError | Runner.RunFailed | Runner.StartError, Flow.Host> =>
   Effect.gen(function* () {
     const { file, routing } = yield* cascadeOf(flow)
     if (file === undefined)
@@ -404,7 +408,8 @@ export const check = <E>(
         const { target } = certificate
         const delta = options.delta ?? certificate.delta
         const measured = Calibration.measure(policy, observations, delta)
-        const standing: Standing = measured.low >= target - 1e-4 ? "holds" : measured.high < target ? "broken" : "open"
+        const standing: CheckVerdict =
+          measured.low >= target - 1e-4 ? "holds" : measured.high < target ? "broken" : "open"
         return [{ ...measured, name, standing, target, delta, standard: standardOf(own) } satisfies Checked]
       })
     )

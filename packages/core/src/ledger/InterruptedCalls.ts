@@ -1,0 +1,94 @@
+/**
+ * Calls that a killed process has left behind: each call is noted before it is sent, and the note is removed in the transaction that
+ * records the attempt. So the notes of a process that is gone are the calls that it had in flight, each with the most that it can have
+ * cost; whoever opens the store next records them as estimated attempts.
+ *
+ * @internal
+ */
+import * as Effect from "effect/Effect"
+import type * as SqlError from "effect/sql/SqlError"
+import type * as Caller from "../client/Caller.ts"
+import type * as Money from "../price/Money.ts"
+import type * as Database from "../store/Database.ts"
+import type * as Writer from "../store/Writer.ts"
+import * as LedgerColumns from "./LedgerColumns.ts"
+
+/** A call that is about to be sent. */
+export interface OpenCall {
+  readonly caller: Caller.Caller
+  readonly at: number
+  readonly provider: string
+  readonly model: string
+  /** Input at most. */
+  readonly inputTokens: number
+  /** Output at most; a guess where no limit is sent. */
+  readonly outputTokens: number
+  /** Picodollars at most; `undefined`: no price is known. */
+  readonly cost: Money.Money | undefined
+}
+
+export interface InterruptedCalls {
+  /** Notes a call before it is sent; ends when the note is on disk. */
+  readonly begin: (run: number, id: number, call: OpenCall) => Effect.Effect<void, SqlError.SqlError>
+  /** Takes the note away, with the next group. */
+  readonly end: (run: number, id: number) => void
+  /**
+   * Books the calls that a run has noted and never ended, at the most that they can have cost, and takes the notes away: its
+   * process is gone, and whether they were billed nobody knows. `before`: only calls with lower numbers.
+   */
+  readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>
+  /** Runs that have noted calls. */
+  readonly unsettled: Effect.Effect<ReadonlyArray<number>, SqlError.SqlError>
+}
+
+/** Each noted call is booked once, also where two processes settle at the same time. */
+const settlement = (database: Database.Service, run: number, before: number): ReadonlyArray<Database.Statement> => {
+  const params = [run, before]
+  const from = (table: string, where = "") =>
+    `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${LedgerColumns.tokenColumns.join(", ")}, cost, unknown, estimated, error)
+      SELECT run, step, row_index, at, 0, provider, model, input_tokens, 0, 0, 0, output_tokens, 0, cost,
+        CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was on its way' FROM ${table}${where}`
+  // A server lets only one of two take a row away; SQLite has one transaction that writes at a time.
+  return database.dialect === "pg"
+    ? [{ sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND id < ? RETURNING *) ${from("gone")}`, params }]
+    : [
+        { sql: from("calls", " WHERE run = ? AND id < ? ORDER BY id"), params },
+        { sql: "DELETE FROM calls WHERE run = ? AND id < ?", params }
+      ]
+}
+
+const begin =
+  (writer: Writer.Writer): InterruptedCalls["begin"] =>
+  (run, id, { at, caller, cost, inputTokens, model, outputTokens, provider }) => {
+    const { row, step } = caller
+    writer.append(LedgerColumns.callTable, [
+      run,
+      id,
+      step,
+      row,
+      at,
+      provider,
+      model,
+      inputTokens,
+      outputTokens,
+      cost ?? null
+    ])
+    return writer.commit
+  }
+
+export const make = (database: Database.Service, writer: Writer.Writer): InterruptedCalls => ({
+  begin: begin(writer),
+  end: (run, id) => writer.execute(removeCalls(1), [run, id]),
+  settle: (run, before = Number.MAX_SAFE_INTEGER) =>
+    Effect.asVoid(database.transaction(settlement(database, run, before))),
+  unsettled: Effect.map(database.query("SELECT DISTINCT run FROM calls"), (rows) =>
+    rows.map((row) => Number(row["run"]))
+  )
+})
+
+/** The first number of the calls of a run's try: a process numbers its calls apart from those of the tries before. */
+export const firstCall = (tries: number): number => tries * 2 ** 32
+
+/** Removes the notes of so many calls of a run. */
+export const removeCalls = (count: number): string =>
+  `DELETE FROM calls WHERE run = ? AND id IN (${Array(count).fill("?").join(", ")})`
