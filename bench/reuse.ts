@@ -50,7 +50,7 @@ const [header, ...cells] = Array.from(records)
 const [textAt, answerAt] = [header!.indexOf(values.text), header!.indexOf(values.answer)]
 const rows = cells
   .filter((row) => row.length === header!.length)
-  .map((row): ReuseEval.Row => ({ text: row[textAt]!, answer: row[answerAt]! }))
+  .map((row): ReuseEval.EvalRow => ({ text: row[textAt]!, answer: row[answerAt]! }))
 
 const lookups = Effect.gen(function* () {
   const embedder = yield* Embedder.Embedder

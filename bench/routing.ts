@@ -306,7 +306,7 @@ const mean = (all: ReadonlyArray<number>): number => all.reduce((sum, one) => su
 const spread = (all: ReadonlyArray<number>): number => Math.sqrt(mean(all.map((one) => (one - mean(all)) ** 2)))
 
 /** The least share of strong calls with which the target is kept on some rows, with the threshold chosen on them. */
-const byHindsight = (policy: Routing.Policy, rows: ReadonlyArray<Observation.Observation>): number => {
+const byHindsight = (policy: Routing.RoutingPolicy, rows: ReadonlyArray<Observation.Observation>): number => {
   const wanted = target * rows.reduce((sum, { answers }) => sum + answers[1]!.quality, 0)
   const sorted = rows
     .map(({ answers, row }) => {
@@ -336,7 +336,7 @@ const measure = (set: Set) =>
     })
     const folder = mkdtempSync(join(tmpdir(), "pipe-routing-"))
     const startedAt = performance.now()
-    const trials: Array<CascadeHooks.Trial> = []
+    const trials: Array<CascadeHooks.CascadeTrial> = []
     const { flow } = flowOf(set, rows, simulator.openAiUrl, folder)
     yield* Runner.run(flow, { trials: (trial) => void trials.push(trial), outputs: false })
     const pricing = yield* Tune.pricingOf(flow)

@@ -71,7 +71,8 @@ const importedInternals = (name: string): ReadonlySet<string> => {
     for (const entry of fs.readdirSync(src, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile() || !entry.name.endsWith(".ts")) continue
       const text = fs.readFileSync(path.join(entry.parentPath, entry.name), "utf8")
-      for (const [, module] of text.matchAll(new RegExp(`(?:from |import\\()"@pipe/${name}/internal/(\\w+)"`, "g"))) found.add(module!)
+      for (const [, module] of text.matchAll(new RegExp(`(?:from |import\\()"@pipe/${name}/internal/(\\w+)"`, "g")))
+        found.add(module!)
     }
   }
   return found

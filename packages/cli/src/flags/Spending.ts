@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as ExitCode from "../process/ExitCode.ts"
 
 export const parse = Effect.fnUntraced(function* (given: ReadonlyArray<string>) {
-  let limits: Budget.Limits | undefined
+  let limits: Budget.BudgetLimits | undefined
   for (const text of given) {
     const one = Budget.parse(text)
     if (one === undefined) {

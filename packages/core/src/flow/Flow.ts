@@ -172,7 +172,7 @@ const placesOf = (outputs: ReadonlyArray<Sink.Any>): ReadonlySet<string> => {
 }
 
 const withBudget = (graph: FlowGraph.FlowGraph, budget: Budget.Options = {}): Pick<Flow, "graph" | "budget"> => {
-  const steps = graph.nodes.flatMap((node): ReadonlyArray<readonly [string, Budget.Limits]> =>
+  const steps = graph.nodes.flatMap((node): ReadonlyArray<readonly [string, Budget.BudgetLimits]> =>
     "policy" in node.kind && node.kind.policy.budget !== undefined ? [[node.name, node.kind.policy.budget]] : []
   )
   return { graph, budget: steps.length === 0 ? budget : { ...budget, steps: Object.fromEntries(steps) } }

@@ -83,7 +83,7 @@ export interface NodePolicy {
   /** `"keep"`: answers that are cut at their limit, or empty, count as any other. Default: `"fail"`. */
   readonly truncated?: "fail" | "keep"
   /** Most that the step may spend in a run. */
-  readonly budget?: Budget.Limits
+  readonly budget?: Budget.BudgetLimits
 }
 
 /** The names of all policies. */

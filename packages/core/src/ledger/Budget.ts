@@ -37,7 +37,7 @@ import * as Pricing from "../price/Pricing.ts"
 import * as BudgetAccount from "./BudgetAccount.ts"
 import * as BudgetGuard from "./BudgetGuard.ts"
 
-export { BudgetError, type BudgetLimits as Limits, type Options } from "./BudgetAccount.ts"
+export { BudgetError, type BudgetLimits, type Options } from "./BudgetAccount.ts"
 
 export interface Budget {
   readonly guard: Attempt.Guard

@@ -48,7 +48,7 @@ import * as PlanSteps from "./PlanSteps.ts"
 import type { Plan, Range } from "./PlanSchema.ts"
 import * as PlanStrategies from "./PlanStrategies.ts"
 
-export { fromJson, PlanLine as Line, Plan, Range, Strategy, toJson } from "./PlanSchema.ts"
+export { fromJson, PlanLine, Plan, Range, Strategy, toJson } from "./PlanSchema.ts"
 
 export interface Options extends Pick<RunOptions.RunOptions, "limit" | "concurrency" | "parameters" | "cache"> {
   /** Whether requests would go in batches, over what the flow's own stack says. */

@@ -36,7 +36,7 @@ export interface RunOptions {
   /** Ends when batches are on their way (`waiting`): going on with the run collects them. Default: waits for them. */
   readonly detach?: boolean
   /** Most that the run may spend, over the flow's own budget. */
-  readonly budget?: Budget.Limits
+  readonly budget?: Budget.BudgetLimits
   /** Reads at most so many rows of each source; those that are only looked up, by the second side of a join, are read whole. */
   readonly limit?: number
   /** Takes these rows of each source alone; those that are only looked up are read whole. */

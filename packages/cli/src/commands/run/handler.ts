@@ -230,7 +230,7 @@ const endWell = Effect.fnUntraced(function* ({ flow, input }: Session, summary: 
       `${said}: ${unkept === true ? errorsFile : `pipe show ${run} --failed; run them again: pipe retry ${run} --failed`}\n`
     )
   }
-  if (rows.failed > flow.allowFailedRows) yield* ExitCode.end(ExitCode.failed)
+  if (rows.failed > flow.allowFailedRows) return yield* ExitCode.end(ExitCode.failed)
 })
 
 /** The end of a run that has stopped: why, and how it goes on. */
