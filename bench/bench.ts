@@ -8,7 +8,7 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { type Measured, warmUpRows } from "./child.ts"
-import { peers } from "./peer.ts"
+import { peers } from "./peers.ts"
 
 const concurrency = 64
 const defaultRows = 20_000

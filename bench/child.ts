@@ -4,7 +4,8 @@
  *     node child.ts <peer> <baseURL> <rows> <concurrency>
  */
 import { performance } from "node:perf_hooks"
-import { peers, usage, type RunOptions } from "./peer.ts"
+import { usage, type RunOptions } from "./peer.ts"
+import { peers } from "./peers.ts"
 
 /** Rows before the clock starts: modules are loaded, connections open, the code is warm. */
 export const warmUpRows = 500

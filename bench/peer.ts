@@ -1,5 +1,5 @@
 /**
- * What every peer is given and must do, and the list of peers. To add one: a module in `peers/`, a line in `peers`.
+ * What every peer is given and must do. To add one: a module in `peers/`, and a line in `peers.ts`.
  */
 
 /** What a peer is asked to do: `rows` calls to `baseURL`, at most `concurrency` of them open at once. */
@@ -21,15 +21,6 @@ export type Run = (options: RunOptions) => Promise<RunResult>
 /** What a module in `peers/` exports. */
 export interface Peer {
   readonly run: Run
-}
-
-/** The peers by name, in the order in which they run. Each is imported in its own process only. */
-export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
-  undici: () => import("./peers/undici.ts"),
-  pipe: () => import("./peers/pipe.ts"),
-  "openai-sdk": () => import("./peers/openai-sdk.ts"),
-  langchain: () => import("./peers/langchain.ts"),
-  "ai-sdk": () => import("./peers/ai-sdk.ts")
 }
 
 /** The model every peer names. */
