@@ -86,8 +86,10 @@ const waitMillis = (value: string, now: number): number | undefined => {
     const number = Number(value)
     return number >= EPOCH ? until(sinceEpoch(number), now) : Math.ceil(number * 1_000)
   }
+  const duration = durationMillis(value)
+  if (duration !== undefined) return duration
   const at = RFC_3339.test(value) ? Date.parse(value) : httpDateMillis(value)
-  return at === undefined ? durationMillis(value) : Number.isNaN(at) ? undefined : until(at, now)
+  return at === undefined || Number.isNaN(at) ? undefined : until(at, now)
 }
 
 const until = (at: number, now: number): number => Math.max(0, Math.ceil(at - now))
@@ -99,7 +101,8 @@ const SKEW = 2_000
 const serverNow = (get: Get, now: number): number => {
   // One that was kept on its way is as old as it says.
   if ((get("age") ?? "") !== "") return now
-  const at = httpDateMillis(get("date") ?? "")
+  const date = header(get, "date")
+  const at = date === undefined ? undefined : httpDateMillis(date)
   return at === undefined || Math.abs(at - now) <= SKEW ? now : at
 }
 
