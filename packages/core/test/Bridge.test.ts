@@ -1,4 +1,4 @@
-/** Both ways between `effect/ai` and the seam, and the layers that gather calls. */
+/** Both ways between `effect/ai` and `ModelClient`, and the layers that gather calls. */
 import { assert, describe, it } from "@effect/vitest"
 import {
   Concurrency,
@@ -285,7 +285,7 @@ describe("EmbeddingModel", () => {
   )
 })
 
-describe("Window", () => {
+describe("Coalesce", () => {
   it.effect("merges embeddings, and gives each caller its vectors and its share of the tokens", () =>
     Effect.gen(function* () {
       const { calls, layer } = embedder()

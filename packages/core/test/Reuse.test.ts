@@ -1,4 +1,4 @@
-/** What reuse by meaning decides by: the gate before it, and the bound on its errors. */
+/** What reuse by meaning decides by: the guard before it, and the bound on its errors. */
 import { assert, describe, it } from "@effect/vitest"
 import { ModelClient, ModelRequest, Usage, Varying } from "@pipe/core"
 import * as Binomial from "../src/stats/Binomial.ts"
@@ -8,7 +8,7 @@ import * as PromptCacheMinimum from "../src/price/PromptCacheMinimum.ts"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
 
-describe("the gate", () => {
+describe("the guard", () => {
   const differ: ReadonlyArray<readonly [string, string, string]> = [
     // sem-02
     ["Convert 250 USD to EUR at 0.9", "Convert 260 USD to EUR at 0.9", "numbers"],
@@ -140,7 +140,7 @@ describe("the bound", () => {
     assert.isAtMost(wrong, reused)
   })
 
-  it("gives an answer only from a text that the gate has let through", () => {
+  it("gives an answer only from a text that the guard has let through", () => {
     const far = { similarity: 0.7, overlap: 0.2, answer: "no", isUsable: true, right: 0, wrong: 0 }
     const near = { similarity: 0.99, overlap: 0.9, answer: "yes", isUsable: false, right: 0, wrong: 0 }
     assert.isUndefined(ErrorBound.candidate([near, far], 2))

@@ -58,11 +58,11 @@ interface Options extends Pick<
 > {
   readonly run: Suspension.SuspendedRun | undefined
   readonly scope: Scope.Scope
-  readonly room: BatchCapacity.BatchCapacity
+  readonly capacity: BatchCapacity.BatchCapacity
 }
 
 export const make = (options: Options): ActiveBatches => {
-  const { room, run, scope, store } = options
+  const { capacity, run, scope, store } = options
   const jobs = new Map<
     number,
     { readonly job: BatchJob.BatchJob; readonly end: Deferred.Deferred<void, AiError.AiError> }
@@ -92,7 +92,7 @@ export const make = (options: Options): ActiveBatches => {
       const ended = (exit: Exit.Exit<void, AiError.AiError>) =>
         Effect.gen(function* () {
           Deferred.doneUnsafe(end, exit)
-          room.free()
+          capacity.free()
           if (Exit.isSuccess(exit) || !waiters.any()) return
           waiters.tell(yield* Effect.orElseSucceed(store.batches.lines(batch.id), () => []), exit)
         })
@@ -167,7 +167,7 @@ const makeWaiters = () => {
 
 /** What the jobs have in common: one file goes up at a time, and the lines of few batches are in memory. */
 const environmentOf = (
-  { attempts, fs, polling, pricing, provider, room, run, store }: Options,
+  { attempts, fs, polling, pricing, provider, capacity, run, store }: Options,
   told: {
     readonly taken: Map<number, CollectedCounts>
     readonly onTaken: (lines: ReadonlyArray<{ readonly key: string }>) => void
@@ -182,8 +182,8 @@ const environmentOf = (
   attempts,
   uploading: Semaphore.makeUnsafe(1).withPermit,
   collecting: Semaphore.makeUnsafe(2).withPermit,
-  admit: room.admit,
-  refused: room.refused,
+  admit: capacity.admit,
+  refused: capacity.refused,
   count: (batch, entry, isCharged) => {
     let sums = told.taken.get(batch.id)
     if (sums === undefined) told.taken.set(batch.id, (sums = { back: 0, failed: 0 }))
@@ -194,7 +194,7 @@ const environmentOf = (
   onTaken: (_, lines) => told.onTaken(lines),
   onOver: (batch) => {
     told.release(batch.id)
-    room.free()
+    capacity.free()
   }
 })
 

@@ -21,7 +21,7 @@ export interface BatchBuilder {
   readonly has: (key: string) => boolean
   readonly size: () => number
   /** Files that are open. */
-  readonly open: () => ReadonlyArray<BatchFileWriter.BatchSpool>
+  readonly open: () => ReadonlyArray<BatchFileWriter.BatchFileWriter>
   /**
    * Gathers a request. `"known"`: it is there already; `"single"`: it goes in no batch, since it is too large alone or of a kind
    * that the API does not take.
@@ -47,7 +47,7 @@ export interface Options {
   /** When a file is full. */
   readonly limits: (model: string) => BatchSplit.SplitLimits
   /** Takes a file that is closed on; its requests are gathered until then. */
-  readonly seal: (spool: BatchFileWriter.BatchSpool) => Effect.Effect<void, AiError.AiError>
+  readonly seal: (writer: BatchFileWriter.BatchFileWriter) => Effect.Effect<void, AiError.AiError>
 }
 
 const encoder = new TextEncoder()
@@ -56,15 +56,15 @@ export const make = (options: Options): BatchBuilder => {
   const { provider } = options
   const adding = Semaphore.makeUnsafe(1)
   /** By kind of request and model: a kind of request is answered by one of the provider's APIs. */
-  const spools = new Map<string, BatchFileWriter.BatchSpool>()
+  const writers = new Map<string, BatchFileWriter.BatchFileWriter>()
   const gathered = new Set<string>()
 
-  const seal = (group: string, spool: BatchFileWriter.BatchSpool) => {
-    spools.delete(group)
+  const seal = (group: string, writer: BatchFileWriter.BatchFileWriter) => {
+    writers.delete(group)
     return Effect.andThen(
-      options.seal(spool),
+      options.seal(writer),
       Effect.sync(() => {
-        for (const { key } of spool.entries) gathered.delete(key)
+        for (const { key } of writer.entries) gathered.delete(key)
       })
     )
   }
@@ -74,45 +74,47 @@ export const make = (options: Options): BatchBuilder => {
     const group = `${request._tag}\n${model}`
     const limits = options.limits(model)
     for (;;) {
-      const open = spools.get(group)
+      const open = writers.get(group)
       const name = open === undefined ? yield* newName : open.name
       const line = yield* provider.encode(open?.nextId() ?? BatchFileWriter.customId(name, 0), request)
       if (line === undefined) return "single" as const
-      const spool = open ?? (yield* begin(options, { name, endpoint: line.endpoint, model }))
-      if (open === undefined) spools.set(group, spool)
+      const writer = open ?? (yield* begin(options, { name, endpoint: line.endpoint, model }))
+      if (open === undefined) writers.set(group, writer)
       const bytes = encoder.encode(line.text)
-      const next = BatchSplit.add(spool.fill(), {
+      const next = BatchSplit.add(writer.fill(), {
         inputs: line.inputs,
         tokens: entry.tokens,
         bytes: bytes.length + provider.frame.separator.length
       })
-      const isFirst = spool.entries.length === 0
+      const isFirst = writer.entries.length === 0
       if (BatchSplit.fits(next, limits) || (isFirst && BatchSplit.fits(next, { ...limits, tokens: undefined }))) {
         gathered.add(entry.key)
-        yield* Effect.mapError(spool.append(entry, bytes, next), (error) => BatchFailure.unwritable(spool.file, error))
+        yield* Effect.mapError(writer.append(entry, bytes, next), (error) =>
+          BatchFailure.unwritable(writer.file, error)
+        )
         return "gathered" as const
       }
       if (isFirst) return "single" as const
-      yield* seal(group, spool)
+      yield* seal(group, writer)
     }
   })
 
   const drop = Effect.suspend(() => {
-    const all = [...spools.values()]
-    spools.clear()
+    const all = [...writers.values()]
+    writers.clear()
     for (const { entries } of all) {
       for (const { admission, key } of entries) {
         gathered.delete(key)
         admission?.end({ billed: "no" })
       }
     }
-    return Effect.forEach(all, (spool) => spool.discard, { discard: true })
+    return Effect.forEach(all, (writer) => writer.discard, { discard: true })
   })
 
   return {
     has: (key) => gathered.has(key),
     size: () => gathered.size,
-    open: () => [...spools.values()],
+    open: () => [...writers.values()],
     add: (request, entry) =>
       adding.withPermit(
         // Another row may have asked the same while this one waited for its turn.
@@ -120,9 +122,9 @@ export const make = (options: Options): BatchBuilder => {
       ),
     flush: adding.withPermit(
       Effect.suspend(() => {
-        const all = [...spools].filter(([, { entries }]) => entries.length > 0)
-        for (const [group] of all) spools.delete(group)
-        return Effect.forEach(all, ([group, spool]) => seal(group, spool), { discard: true })
+        const all = [...writers].filter(([, { entries }]) => entries.length > 0)
+        for (const [group] of all) writers.delete(group)
+        return Effect.forEach(all, ([group, writer]) => seal(group, writer), { discard: true })
       })
     ),
     drop: adding.withPermit(drop),

@@ -25,7 +25,7 @@ export interface BatchRequest extends BatchLine.New, Pick<BatchLine.BatchLine, "
   readonly admission: Pick<Attempt.Admission, "held" | "end" | "limited"> | undefined
 }
 
-export interface BatchSpool {
+export interface BatchFileWriter {
   readonly name: string
   readonly endpoint: string
   readonly model: string
@@ -100,7 +100,7 @@ export const make = Effect.fnUntraced(function* (
   })
   yield* push(encoder.encode(frame.head))
   const close = Scope.close(scope, Exit.void)
-  const spool: BatchSpool = {
+  const spool: BatchFileWriter = {
     ...options,
     fill: () => fill,
     expected: () => expected,

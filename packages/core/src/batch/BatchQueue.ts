@@ -74,9 +74,9 @@ const IDLE = "500 millis"
 /** What the parts of a queue share. */
 interface Parts {
   readonly options: Options
-  readonly intake: BatchBuilder.BatchBuilder
+  readonly builder: BatchBuilder.BatchBuilder
   readonly jobs: ActiveBatches.ActiveBatches
-  readonly room: BatchCapacity.BatchCapacity
+  readonly capacity: BatchCapacity.BatchCapacity
 }
 
 export const make = Effect.fnUntraced(function* (
@@ -85,28 +85,28 @@ export const make = Effect.fnUntraced(function* (
   const { provider, run, store } = options
   const openedAt = yield* Clock.currentTimeMillis
   const folder = yield* folderOf(options)
-  const room: BatchCapacity.BatchCapacity = BatchCapacity.make({ ...options, open: () => jobs.open() })
-  const jobs: ActiveBatches.ActiveBatches = ActiveBatches.make({ ...options, room, scope: yield* Effect.scope })
-  const intake = BatchBuilder.make({
+  const capacity: BatchCapacity.BatchCapacity = BatchCapacity.make({ ...options, open: () => jobs.open() })
+  const jobs: ActiveBatches.ActiveBatches = ActiveBatches.make({ ...options, capacity, scope: yield* Effect.scope })
+  const builder = BatchBuilder.make({
     ...options,
     folder,
-    limits: (model) => limitsOf(options, room.quotaOf(model)),
+    limits: (model) => limitsOf(options, capacity.quotaOf(model)),
     seal: sealing(options, jobs)
   })
-  const parts: Parts = { options, intake, jobs, room }
+  const parts: Parts = { options, builder, jobs, capacity }
   if (run !== undefined) {
     for (const batch of yield* BatchFailure.stored(store, store.batches.open(run.id)))
       if (batch.provider === provider.name) yield* jobs.takeUp(batch, run.hold(batch.held))
   }
   yield* Effect.forkIn(flushingWhenIdle(parts), yield* Effect.scope)
   // What was gathered and not sent is gathered again by whoever goes on.
-  yield* Effect.addFinalizer(() => intake.dropAtOnce)
+  yield* Effect.addFinalizer(() => builder.dropAtOnce)
 
   let over = false
   const find = finder(parts)
   return {
     find,
-    add: intake.add,
+    add: builder.add,
     back: (key) =>
       Effect.suspend(() => {
         const waiter = jobs.waiter(key)
@@ -147,45 +147,45 @@ const limitsOf = ({ limits, provider }: Options, tokens: number | undefined): Ba
 
 /** Puts a file of requests into the store as a batch, and has it sent. */
 const sealing = ({ provider, run, store }: Options, jobs: ActiveBatches.ActiveBatches) =>
-  Effect.fnUntraced(function* (spool: BatchFileWriter.BatchSpool) {
-    yield* Effect.mapError(spool.finish, (error) => BatchFailure.unwritable(spool.file, error))
-    const fill = spool.fill()
+  Effect.fnUntraced(function* (writer: BatchFileWriter.BatchFileWriter) {
+    yield* Effect.mapError(writer.finish, (error) => BatchFailure.unwritable(writer.file, error))
+    const fill = writer.fill()
     const batch = yield* BatchFailure.stored(
       store,
       store.batches.create(
         {
-          name: spool.name,
+          name: writer.name,
           run: run?.id,
           provider: provider.name,
           account: provider.account.id,
-          endpoint: spool.endpoint,
-          model: spool.model,
-          file: spool.file,
+          endpoint: writer.endpoint,
+          model: writer.model,
+          file: writer.file,
           requests: fill.requests,
           bytes: fill.bytes,
           tokens: fill.tokens,
-          expected: spool.expected(),
+          expected: writer.expected(),
           held: {
-            money: Money.sum(spool.entries.map(({ admission }) => admission?.held.money ?? Money.zero)),
-            tokens: spool.entries.reduce((sum, { admission }) => sum + (admission?.held.tokens ?? 0), 0)
+            money: Money.sum(writer.entries.map(({ admission }) => admission?.held.money ?? Money.zero)),
+            tokens: writer.entries.reduce((sum, { admission }) => sum + (admission?.held.tokens ?? 0), 0)
           },
           createdAt: yield* Clock.currentTimeMillis
         },
-        spool.entries.map((entry) => ({ ...entry, limited: entry.admission?.limited ?? false }))
+        writer.entries.map((entry) => ({ ...entry, limited: entry.admission?.limited ?? false }))
       )
     )
     yield* jobs.start(
       batch,
-      spool.entries.map(({ admission }) => admission?.end)
+      writer.entries.map(({ admission }) => admission?.end)
     )
   })
 
 /** What is known of a request: in this process, in the store, or in a batch that another process follows. */
 const finder =
-  ({ intake, jobs, options: { store } }: Parts): BatchQueue["find"] =>
+  ({ builder, jobs, options: { store } }: Parts): BatchQueue["find"] =>
   (key) =>
     Effect.gen(function* () {
-      if (intake.has(key)) return { state: "waiting" } as const
+      if (builder.has(key)) return { state: "waiting" } as const
       const line = yield* BatchFailure.stored(store, store.batches.find(key))
       if (line?.state !== "waiting" || jobs.has(line.batch)) return line
       const batch = yield* BatchFailure.stored(store, store.batches.get(line.batch))
@@ -196,22 +196,22 @@ const finder =
     })
 
 /** Where fibers wait themselves, what they have asked goes on its way when no more comes for a moment. */
-const flushingWhenIdle = ({ intake, jobs }: Parts) =>
+const flushingWhenIdle = ({ builder, jobs }: Parts) =>
   Effect.forever(
     Effect.gen(function* () {
-      const before = intake.size()
+      const before = builder.size()
       yield* Effect.sleep(IDLE)
-      if (jobs.hasWaiters() && before > 0 && intake.size() === before) yield* intake.flush
+      if (jobs.hasWaiters() && before > 0 && builder.size() === before) yield* builder.flush
     })
   )
 
-/** Sends what was gathered. What has no room at the provider yet stays on disk, and goes on its way with the next process. */
-const sending = ({ intake, jobs, room }: Parts): BatchQueue["send"] =>
+/** Sends what was gathered. What has no capacity at the provider yet stays on disk, and goes on its way with the next process. */
+const sending = ({ builder, jobs, capacity }: Parts): BatchQueue["send"] =>
   Effect.andThen(
-    intake.flush,
+    builder.flush,
     Effect.gen(function* () {
       const isGoing = (job: BatchJob.BatchJob) =>
-        !job.isSent() && !room.wasRefused(job.batch()) && room.has(job.batch())
+        !job.isSent() && !capacity.wasRefused(job.batch()) && capacity.has(job.batch())
       while (jobs.open().some(isGoing)) {
         yield* jobs.failure
         yield* Effect.sleep("50 millis")
@@ -220,19 +220,19 @@ const sending = ({ intake, jobs, room }: Parts): BatchQueue["send"] =>
   )
 
 /** Waits for all batches; after the deadline, what is not back is cancelled, and left behind if it does not end. */
-const settling = ({ intake, jobs, options }: Parts, openedAt: number, onOver: () => void): BatchQueue["settle"] =>
+const settling = ({ builder, jobs, options }: Parts, openedAt: number, onOver: () => void): BatchQueue["settle"] =>
   Effect.gen(function* () {
     const { deadline } = options
-    if (deadline === undefined) return yield* Effect.andThen(intake.flush, jobs.allBack)
+    if (deadline === undefined) return yield* Effect.andThen(builder.flush, jobs.allBack)
     const left = deadline - (yield* Clock.currentTimeMillis)
-    if (left > 0) yield* intake.flush
+    if (left > 0) yield* builder.flush
     const isBack = yield* Effect.raceFirst(
       Effect.as(jobs.allBack, true),
       Effect.as(Effect.sleep(Math.max(0, left)), false)
     )
     if (isBack && left > 0) return
     onOver()
-    yield* intake.drop
+    yield* builder.drop
     if (jobs.open().length > 0) {
       yield* Effect.logWarning(
         `the deadline has come: ${jobs.open().length} batches are cancelled, and what they have not answered is asked at once`
@@ -247,7 +247,7 @@ const settling = ({ intake, jobs, options }: Parts, openedAt: number, onOver: ()
   })
 
 /** How the batches stand. */
-const standing = ({ intake, jobs }: Parts): Suspension.SuspensionStatus => {
+const standing = ({ builder, jobs }: Parts): Suspension.SuspensionStatus => {
   const batches = jobs
     .open()
     .map((job) => ({ batch: job.batch(), status: job.status() }))
@@ -265,7 +265,7 @@ const standing = ({ intake, jobs }: Parts): Suspension.SuspensionStatus => {
   const ended = (id: number) => (sums.get(id)?.back ?? 0) + (sums.get(id)?.failed ?? 0)
   return {
     batches: batches.length,
-    queued: intake.size() + unsent.reduce((sum, { batch }) => sum + batch.requests, 0),
+    queued: builder.size() + unsent.reduce((sum, { batch }) => sum + batch.requests, 0),
     running: sent.reduce((sum, { batch }) => sum + Math.max(0, batch.requests - ended(batch.id)), 0),
     back: [...sums.values()].reduce((sum, { back }) => sum + back, 0),
     failed: [...sums.values()].reduce((sum, { failed }) => sum + failed, 0),
@@ -275,7 +275,7 @@ const standing = ({ intake, jobs }: Parts): Suspension.SuspensionStatus => {
     ),
     expected: Money.sum([
       ...batches.map(({ batch }) => batch.expected),
-      ...intake.open().map((spool) => spool.expected())
+      ...builder.open().map((writer) => writer.expected())
     ])
   }
 }

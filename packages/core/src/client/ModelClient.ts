@@ -1,5 +1,5 @@
 /**
- * The seam: one small service through which every request to a model goes, and the constructors of layers over it.
+ * One small service through which every request to a model goes, and the constructors of layers over it.
  *
  * A layer is a function from `send` to `send`. With a single operation no request can slip past a layer, and a new kind
  * of request goes through every layer that exists. Beside it stands `resolve`, which sends nothing: it says what a request

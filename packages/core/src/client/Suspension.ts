@@ -2,7 +2,7 @@
  * Rows that wait for hours: a layer whose answers come later than a process should hold a row in memory *parks* the call.
  * The row is put down, and begun again when answers are there; what it asked before is answered from what was kept.
  *
- * **Details** The runner provides `Run`, and around each step of a row `Row`. Outside of a run both are `undefined`, and a
+ * **Details** The runner provides `SuspendedRun`, and around each step of a row `SuspendedRow`. Outside of a run both are `undefined`, and a
  * layer waits for its answers.
  *
  * @internal

@@ -123,7 +123,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
 
 /** The scopes of a stack, with what earlier runs have found of their sizes. */
 const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
-  const { reuse } = yield* Store.Store
+  const { packs } = yield* Store.Store
   const run = yield* Suspension.SuspendedRun
   const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
   const scopes = Lru.make<string, PackedPrompt.PackScope>(SCOPES)
@@ -131,11 +131,11 @@ const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
     const key = PackSize.keyOf(step, template)
     const before = scopes.get(key)
     if (before !== undefined) return before
-    const known = yield* Effect.orElseSucceed(reuse.packs(key), () => [])
+    const known = yield* Effect.orElseSucceed(packs.ofScope(key), () => [])
     const asker = { run: run?.id ?? 0, flow: run?.flow ?? "", step }
     const scope = scopes.get(key) ?? {
       step,
-      size: PackSize.make({ key, step, pack, known, record: (packed) => reuse.recordPack(asker, key, packed) }),
+      size: PackSize.make({ key, step, pack, known, record: (packed) => packs.record(asker, key, packed) }),
       books: PackShares.make(baseline),
       isAudited: false
     }

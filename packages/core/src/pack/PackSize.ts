@@ -13,7 +13,7 @@ import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Binomial from "../stats/Binomial.ts"
-import type * as ReuseRepo from "../semantic/ReuseRepo.ts"
+import type * as PackRepo from "./PackRepo.ts"
 
 /** Sizes that are tried, largest first. */
 export const SIZES = [20, 10, 5] as const
@@ -48,7 +48,7 @@ export interface PackSize {
     ask: (texts: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string | undefined>, AiError.AiError>
   ) => Effect.Effect<void, AiError.AiError>
   /** Notes how a prompt fared, a whole one or a part of one that was halved; what is to be said of the size after that. */
-  readonly record: (packed: ReuseRepo.Packed, isWhole: boolean) => string | undefined
+  readonly record: (packed: PackRepo.Packed, isWhole: boolean) => string | undefined
 }
 
 /** The texts that may be asked together, as the store knows them: those of one step whose requests are equal but for the text. */
@@ -56,15 +56,15 @@ export const keyOf = (step: string, template: ModelRequest.Completion): string =
   ContentHash.make(RequestKey.canonical([step, RequestKey.content(template)]))
 
 const isEnough = (
-  { agreed, compared }: Pick<ReuseRepo.Packed, "agreed" | "compared">,
+  { agreed, compared }: Pick<PackRepo.Packed, "agreed" | "compared">,
   { minAgreement = AGREEMENT }: Varying.Pack
 ): boolean => agreed >= minAgreement * compared
 
-type Tried = ReadonlyMap<number, Pick<ReuseRepo.Packed, "agreed" | "compared">>
+type Tried = ReadonlyMap<number, Pick<PackRepo.Packed, "agreed" | "compared">>
 
 /** What is known of sizes well enough. */
-const triedIn = (known: ReadonlyArray<ReuseRepo.Packed>): Sizes["tried"] =>
-  new Map<number, Pick<ReuseRepo.Packed, "agreed" | "compared">>(
+const triedIn = (known: ReadonlyArray<PackRepo.Packed>): Sizes["tried"] =>
+  new Map<number, Pick<PackRepo.Packed, "agreed" | "compared">>(
     known.filter(({ compared }) => compared >= SAMPLE / 2).map((packed) => [packed.size, packed])
   )
 
@@ -79,20 +79,20 @@ const largest = (tried: Tried, pack: Varying.Pack): number | undefined => {
 }
 
 /** The size by what earlier runs have shown; `undefined`: it has to be tried. */
-export const settled = (known: ReadonlyArray<ReuseRepo.Packed>, pack: Varying.Pack): number | undefined =>
+export const settled = (known: ReadonlyArray<PackRepo.Packed>, pack: Varying.Pack): number | undefined =>
   pack.size === "auto" ? largest(triedIn(known), pack) : pack.size
 
 interface Options {
   readonly key: string
   readonly step: string
   readonly pack: Varying.Pack
-  readonly known: ReadonlyArray<ReuseRepo.Packed>
-  readonly record: (packed: ReuseRepo.Packed) => void
+  readonly known: ReadonlyArray<PackRepo.Packed>
+  readonly record: (packed: PackRepo.Packed) => void
 }
 
 /** What is known of the sizes of a scope. */
 interface Sizes {
-  readonly tried: Map<number, Pick<ReuseRepo.Packed, "agreed" | "compared">>
+  readonly tried: Map<number, Pick<PackRepo.Packed, "agreed" | "compared">>
   /** `undefined`: it has to be found. */
   size: number | undefined
 }
@@ -175,7 +175,7 @@ const tryAll = (
   })
 
 const tryGroup = (group: ReadonlyArray<Sampled>, ask: Parameters<PackSize["trial"]>[0]) =>
-  Effect.map(ask(group.map(({ text }) => text)), (answers): ReuseRepo.Packed => ({
+  Effect.map(ask(group.map(({ text }) => text)), (answers): PackRepo.Packed => ({
     size: group.length,
     answered: answers.filter((answer) => answer !== undefined).length,
     compared: group.length,

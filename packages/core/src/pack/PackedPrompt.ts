@@ -18,7 +18,7 @@ import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
-import type * as ReuseRepo from "../semantic/ReuseRepo.ts"
+import type * as PackRepo from "./PackRepo.ts"
 import * as PackPrompt from "./PackPrompt.ts"
 import * as PackShares from "./PackShares.ts"
 import type * as PackSize from "./PackSize.ts"
@@ -102,7 +102,7 @@ export const ask = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole:
   if (first === undefined) return Effect.void
   if (entries.length === 1) return single(sender, first)
   const { scope, template } = first.request
-  const note = (packed: Omit<ReuseRepo.Packed, "size">) => {
+  const note = (packed: Omit<PackRepo.Packed, "size">) => {
     const doubt = scope.size.record({ size: entries.length, ...packed }, isWhole)
     return doubt === undefined ? Effect.void : Effect.logWarning(doubt)
   }

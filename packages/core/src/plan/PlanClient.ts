@@ -191,7 +191,7 @@ const prompts = (store: Store.Service, packs: boolean) => {
     Effect.gen(function* () {
       const known = scopes.get(key)
       if (known !== undefined) return known
-      const packed = pack.size === "auto" ? yield* Effect.orElseSucceed(store.reuse.packs(key), () => []) : []
+      const packed = pack.size === "auto" ? yield* Effect.orElseSucceed(store.packs.ofScope(key), () => []) : []
       const scope = scopes.get(key) ?? { size: PackSize.settled(packed, pack), seen: 0 }
       scopes.set(key, scope)
       return scope

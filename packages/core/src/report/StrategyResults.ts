@@ -47,13 +47,13 @@ const routesOf = (
 }
 
 export const sums = (
-  { commit, reuse, routes }: Store.Service,
+  { commit, packs, reuse, routes }: Store.Service,
   run: number,
   layers: ReadonlyArray<ModelClient.LayerInfo>
 ): Effect.Effect<RunSavings> =>
   Effect.gen(function* () {
     yield* commit
-    const [looked, packed, routed] = [yield* reuse.sums(run), yield* reuse.packSums(run), yield* routes.sums(run)]
+    const [looked, packed, routed] = [yield* reuse.sums(run), yield* packs.sums(run), yield* routes.sums(run)]
     const routing = Option.getOrUndefined(Cascade.of(layers))?.routing as Routing.Routing | undefined
     return {
       ...(looked.length === 0

@@ -50,7 +50,7 @@ const Waiting = Request.tagged<Waiting>("Waiting")
 
 /** Gathers requests and sends them on by the window. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
-  OptionNames.checkNumbers("Window.layer", options, { size: OptionNames.COUNT, concurrency: OptionNames.COUNT })
+  OptionNames.checkNumbers("Coalesce.layer", options, { size: OptionNames.COUNT, concurrency: OptionNames.COUNT })
   return ModelClient.middlewareEffect(
     (next) => {
       const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
@@ -89,7 +89,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       const send = (request: ModelRequest.ModelRequest) => Effect.request(Waiting({ request }), resolver)
       return Effect.succeed(send as ModelClient.Send)
     },
-    { name: "Window", paces: true }
+    { name: "Coalesce", paces: true }
   )
 }
 

@@ -88,7 +88,7 @@ export const record = <A, E, R>(
   })
 
 const enough = AiError.make({
-  module: "Probe",
+  module: "Fingerprint",
   method: "send",
   reason: new AiError.UnknownError({ description: "a request was looked at and not sent" })
 })

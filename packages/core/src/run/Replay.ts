@@ -29,11 +29,11 @@ export const run = Effect.fnUntraced(function* (
   }
 ) {
   if (holders.length === 0) return yield* DomainStreams.run(flow, state, options)
-  state.usePasses(() => holders.map((holder) => holder.standing()))
+  state.useReplays(() => holders.map((holder) => holder.standing()))
   const again = yield* FileBytes.rereadable
   const pass = (last: boolean) =>
     Effect.andThen(
-      state.beginPass(last),
+      state.beginReplay(last),
       Effect.scoped(
         Effect.provideContext(
           DomainStreams.run(flow, state, { ...options, outputs: last && options.outputs !== false }),

@@ -48,9 +48,9 @@ export interface RunState extends RowHooks.RowHooks {
   readonly progress: (at: number) => typeof RunEvent.Progress.Type
   readonly finished: (end: RunSummary.End) => RunEvent.RunFinished
   /** Lets rows be put down, to be gone through again when answers are there. */
-  readonly usePasses: (standing: () => ReadonlyArray<Suspension.SuspensionStatus>) => void
+  readonly useReplays: (standing: () => ReadonlyArray<Suspension.SuspensionStatus>) => void
   /** Begins to go through all rows (anew): what was counted of them is counted again. */
-  readonly beginPass: (last: boolean) => Effect.Effect<void>
+  readonly beginReplay: (last: boolean) => Effect.Effect<void>
   /** Rows of this pass that were put down. */
   readonly putDown: () => number
   /** Takes a stop back: there is something to be done before it. */
@@ -176,15 +176,15 @@ const makeStopping = (): Stopping => {
 const fail = ({ stopping }: Shared, message: string): void => stopping.stop({ kind: "failed", message })
 
 /** Rows that wait for batches are put down, and all rows are gone through anew when answers are there. */
-const replaying = (shared: Shared): Pick<RunState, "usePasses" | "beginPass" | "putDown" | "onSourceEnd"> => {
+const replaying = (shared: Shared): Pick<RunState, "useReplays" | "beginReplay" | "putDown" | "onSourceEnd"> => {
   const { counts, errors, replays, rows } = shared
   return {
     putDown: () => replays.putDown,
-    usePasses: (standing) => {
+    useReplays: (standing) => {
       replays.standing = standing
       replays.parked = { onParked: () => void replays.putDown++, booked: new Map(), failures: new Map() }
     },
-    beginPass: (last) =>
+    beginReplay: (last) =>
       Effect.suspend(() => {
         replays.isLast = last
         if (replays.count++ === 0) return Effect.void

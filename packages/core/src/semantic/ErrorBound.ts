@@ -19,7 +19,7 @@
  *   error, with two standard errors, is over 5 δ, or whose neighbour is farther away than those of 98 % of the answers that
  *   were right: a question about something new is asked.
  *
- * Neighbours whose text fails the gate may vote, since they say how answers vary, and never give the answer. Until
+ * Neighbours whose text fails the guard may vote, since they say how answers vary, and never give the answer. Until
  * `COLD_START` lookups were observed, the model is always asked.
  *
  * **Gotchas** The bound holds for questions like those that were seen. That is why a share of reused answers is audited, and
@@ -48,7 +48,7 @@ export interface Neighbour {
   readonly overlap: number
   /** What its answer says: neighbours with an equal one agree. */
   readonly answer: string
-  /** Whether its answer may be used for this question: the gate found nothing that differs. */
+  /** Whether its answer may be used for this question: the guard found nothing that differs. */
   readonly isUsable: boolean
   /** How often its answer would have been right for another question, and how often not. */
   readonly right: number

@@ -221,7 +221,7 @@ const everything = (sequence: ReadonlyArray<Item>, counted: Counted) =>
     })
   )
 
-/** Bounds of texts that the gate reads, and of others. */
+/** Bounds of texts that the guard reads, and of others. */
 const boundsOf = (maxErrorRate: number): ((signature: EquivalenceGuard.Signature) => ErrorBound.ErrorBound) => {
   const [english, other] = [ErrorBound.make({ maxErrorRate }), ErrorBound.make({ maxErrorRate })]
   return ({ isEnglish }) => (isEnglish ? english : other)

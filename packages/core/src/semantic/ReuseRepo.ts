@@ -1,6 +1,6 @@
 /**
- * What reuse by meaning stands on: vectors by content and model, answers with the texts that they answer, what became of
- * lookups; and how packed prompts fared.
+ * What reuse by meaning stands on: vectors by content and model, answers with the texts that they answer, and what became of
+ * lookups.
  *
  * @internal
  */
@@ -65,19 +65,6 @@ export interface ReuseSums {
   readonly wrong: number
 }
 
-/** A packed prompt: of how many texts, how many had a usable answer, and how many were compared with a single answer. */
-export interface Packed {
-  readonly size: number
-  readonly answered: number
-  readonly compared: number
-  readonly agreed: number
-}
-
-export interface PackSums extends Packed {
-  readonly step: string
-  readonly packs: number
-}
-
 export interface ReuseRepo {
   /** The vector of a content key, with its row. */
   readonly vector: (
@@ -104,20 +91,11 @@ export interface ReuseRepo {
     step: string
   ) => Effect.Effect<Pick<ReuseSums, "audited" | "wrong">, SqlError.SqlError>
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<ReuseSums>, SqlError.SqlError>
-  readonly recordPack: (asker: Omit<LookupSource, "maxErrorRate">, scope: string, packed: Packed) => void
-  /** How packs of each size of a scope have fared. */
-  readonly packs: (scope: string) => Effect.Effect<ReadonlyArray<Packed>, SqlError.SqlError>
-  readonly packSums: (run: number) => Effect.Effect<ReadonlyArray<PackSums>, SqlError.SqlError>
 }
 
 const lookupTable: Writer.WriterTable = {
   name: "reuse_lookups",
   columns: ["run", "flow", "step", "scope", "outcome", "max_error_rate", "features"]
-}
-
-const packTable: Writer.WriterTable = {
-  name: "packs",
-  columns: ["run", "flow", "step", "scope", "size", "answered", "compared", "agreed"]
 }
 
 const toBytes = (vector: Float32Array): Uint8Array =>
@@ -290,30 +268,6 @@ const sums =
         }))
     )
 
-const packs =
-  (database: Database.Service): ReuseRepo["packs"] =>
-  (scope) =>
-    Effect.map(
-      database.query(
-        "SELECT size, sum(answered) AS answered, sum(compared) AS compared, sum(agreed) AS agreed FROM packs WHERE scope = ? GROUP BY size ORDER BY size",
-        [scope]
-      ),
-      (rows) => rows.map(toPacked)
-    )
-
-const packSums =
-  (database: Database.Service): ReuseRepo["packSums"] =>
-  (run) =>
-    Effect.map(
-      database.query(
-        `SELECT step, count(*) AS packs, sum(size) AS size, sum(answered) AS answered, sum(compared) AS compared, sum(agreed) AS agreed
-        FROM packs WHERE run = ? AND size > 1 GROUP BY step ORDER BY min(id)`,
-        [run]
-      ),
-      (rows) =>
-        rows.map((row): PackSums => ({ step: String(row["step"]), packs: number(row["packs"]), ...toPacked(row) }))
-    )
-
 export const make = (database: Database.Service, writer: Writer.Writer): ReuseRepo => {
   return {
     vector: vector(database),
@@ -328,17 +282,6 @@ export const make = (database: Database.Service, writer: Writer.Writer): ReuseRe
     record: record(writer),
     recent: recent(database),
     audits: audits(database),
-    sums: sums(database),
-    recordPack: ({ flow, run, step }, scope, { agreed, answered, compared, size }) =>
-      writer.append(packTable, [run, flow, step, scope, size, answered, compared, agreed]),
-    packs: packs(database),
-    packSums: packSums(database)
+    sums: sums(database)
   }
 }
-
-const toPacked = (row: Database.DatabaseRow): Packed => ({
-  size: number(row["size"]),
-  answered: number(row["answered"]),
-  compared: number(row["compared"]),
-  agreed: number(row["agreed"])
-})

@@ -6,7 +6,7 @@
  *
  * - Only the text that varies is compared. Everything else is equal to the letter: model, system prompt, template, earlier
  *   turns, tools, format, settings, files, sample, step, namespace and embedder.
- * - No threshold: `ErrorBound` decides by evidence, after `Gate` has found nothing that differs (numbers, names, negations
+ * - No threshold: `ErrorBound` decides by evidence, after `EquivalenceGuard` has found nothing that differs (numbers, names, negations
  *   and so on). Until there is evidence the model is asked; where answers differ from question to question it always is.
  * - A share of the answers that could be reused is audited: the model is asked, and its answer is the row's. The report shows the
  *   error with its interval; a step whose error is certain to be over its bound reuses nothing more, and says so.

@@ -32,6 +32,7 @@ import * as ExchangeRepo from "../run/ExchangeRepo.ts"
 import * as OutputRepo from "../run/OutputRepo.ts"
 import * as RowRepo from "../run/RowRepo.ts"
 import * as RunRepo from "../run/RunRepo.ts"
+import * as PackRepo from "../pack/PackRepo.ts"
 import * as ReuseRepo from "../semantic/ReuseRepo.ts"
 import * as Database from "./Database.ts"
 import * as KeyedLog from "./KeyedLog.ts"
@@ -54,6 +55,7 @@ export interface Service {
   readonly ledger: LedgerRepo.LedgerRepo
   readonly batches: BatchRepo.BatchRepo
   readonly reuse: ReuseRepo.ReuseRepo
+  readonly packs: PackRepo.PackRepo
   readonly routes: RouteRepo.RouteRepo
   readonly cache: CacheRepo.CacheRepo
   readonly outputs: OutputRepo.OutputRepo
@@ -183,6 +185,7 @@ export const make = Effect.fnUntraced(function* (
     ledger,
     batches: BatchRepo.make(database),
     reuse: ReuseRepo.make(database, writer),
+    packs: PackRepo.make(database, writer),
     routes: RouteRepo.make(database, writer),
     outputs: OutputRepo.make(database, writer),
     exchanges: ExchangeRepo.make(database, writer),

@@ -5,7 +5,7 @@
  *
  * **Details** Embedders hardly see these: "5 miles" and "6 miles" lie closer together than most paraphrases do. Opposites come from
  * WordNet, beside rules for negation, numbers, quantities, tenses and questions. Where two texts differ in a word or two alone, those
- * have to mean the same: "flights to rome" and "flights to paris" are told apart without a list of towns. The gate reads English. Of
+ * have to mean the same: "flights to rome" and "flights to paris" are told apart without a list of towns. The guard reads English. Of
  * another language it compares numbers, quotations and code alone, and calls the rest a difference ("language"): there answers are reused
  * only where those of the same step have shown by themselves that it can be done. It is no parser, and refuses when it is in doubt,
  * which costs one question and never a wrong answer.
@@ -320,7 +320,7 @@ export const differs = (a: Signature, b: Signature): string | undefined => {
 }
 
 /**
- * What `ErrorBound` wants to know of an earlier text beside its similarity. Texts of a language that the gate does not read have a bound
+ * What `ErrorBound` wants to know of an earlier text beside its similarity. Texts of a language that the guard does not read have a bound
  * of their own (`isEnglish`).
  */
 export const compare = (a: Signature, b: Signature) => {

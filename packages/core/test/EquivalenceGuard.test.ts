@@ -1,4 +1,4 @@
-/** The gate of reuse on pairs that were written by people who had not seen it (fault I1): see the fixture's `source`. */
+/** The guard of reuse on pairs that were written by people who had not seen it (fault I1): see the fixture's `source`. */
 import { assert, describe, it } from "@effect/vitest"
 import * as EquivalenceGuard from "../src/semantic/guard/EquivalenceGuard.ts"
 import { readFileSync } from "node:fs"
@@ -12,7 +12,7 @@ interface Pair {
 }
 
 const { opposites, paraphrases } = JSON.parse(
-  readFileSync(new URL("./fixtures/gate-pairs.json", import.meta.url), "utf8")
+  readFileSync(new URL("./fixtures/guard-pairs.json", import.meta.url), "utf8")
 ) as { readonly opposites: ReadonlyArray<Pair>; readonly paraphrases: ReadonlyArray<Pair> }
 
 const isEnglish = ({ language }: Pair): boolean => language === "en"
