@@ -78,10 +78,6 @@ export const insertAttemptWhere = (
   params: [...LedgerColumns.attemptRow(run, entry), ...params]
 })
 
-const number = (value: unknown): number => Number(value ?? 0)
-const text = (value: unknown): string => String(value ?? "")
-const money = (value: unknown): Money.Money => Database.toBigInt(value) ?? 0n
-
 const append =
   (writer: Writer.Writer): LedgerRepo["append"] =>
   (run, entry) => {
@@ -127,8 +123,12 @@ const costs =
           (rows) =>
             new Map(
               rows.map((row) => [
-                number(row["run"]),
-                { cost: money(row["cost"]), estimated: money(row["estimated"]), unpriced: number(row["unpriced"]) }
+                Database.total(row["run"]),
+                {
+                  cost: Database.totalBigInt(row["cost"]),
+                  estimated: Database.totalBigInt(row["estimated"]),
+                  unpriced: Database.total(row["unpriced"])
+                }
               ])
             )
         )
@@ -146,10 +146,10 @@ const spent =
       ),
       (rows) =>
         rows.map((row) => ({
-          step: text(row["step"]),
-          model: text(row["model"]),
-          money: money(row["cost"]),
-          tokens: number(row["tokens"])
+          step: String(row["step"]),
+          model: String(row["model"]),
+          money: Database.totalBigInt(row["cost"]),
+          tokens: Database.total(row["tokens"])
         }))
     )
 
@@ -162,7 +162,7 @@ const failedRows =
         WHERE run = ? AND (step, row_index) IN (SELECT node, row_index FROM failures WHERE run = ? AND id > ?)`,
         [run, run, after]
       ),
-      ([row]) => money(row?.["cost"])
+      ([row]) => Database.totalBigInt(row?.["cost"])
     )
 
 const timeline =
@@ -174,18 +174,18 @@ const timeline =
       ])
       const first = Database.toNumber(span?.["first"])
       if (first === undefined) return []
-      const width = Math.max(1, Math.ceil((number(span?.["last"]) - first + 1) / buckets))
+      const width = Math.max(1, Math.ceil((Database.total(span?.["last"]) - first + 1) / buckets))
       const rows = yield* database.query(
         `SELECT (at - ?) / ? AS bucket, step, model, CAST(sum(cost) AS TEXT) AS cost, count(*) AS n
         FROM attempts WHERE run = ? GROUP BY 1, 2, 3 ORDER BY 1`,
         [first, width, run]
       )
       return rows.map((row) => ({
-        at: first + Math.floor(number(row["bucket"])) * width,
-        step: text(row["step"]),
-        model: text(row["model"]),
-        cost: money(row["cost"]),
-        attempts: number(row["n"])
+        at: first + Math.floor(Database.total(row["bucket"])) * width,
+        step: String(row["step"]),
+        model: String(row["model"]),
+        cost: Database.totalBigInt(row["cost"]),
+        attempts: Database.total(row["n"])
       }))
     })
 
@@ -221,18 +221,18 @@ const outputs =
       ),
       (rows) =>
         rows.map((row) => {
-          const mean = number(row["mean"])
+          const mean = Database.total(row["mean"])
           // One call may have answered several rows.
-          const share = Math.min(1, number(row["n"]) / Math.max(1, number(row["answers"])))
+          const share = Math.min(1, Database.total(row["n"]) / Math.max(1, Database.total(row["answers"])))
           return {
-            step: text(row["step"]),
-            model: text(row["model"]),
-            answers: number(row["n"]),
+            step: String(row["step"]),
+            model: String(row["model"]),
+            answers: Database.total(row["n"]),
             mean: mean * share,
-            deviation: Math.sqrt(Math.max(0, number(row["square"]) - mean * mean)) * share,
-            most: number(row["most"]) * share,
-            input: number(row["input"]) * share,
-            rounds: Math.max(1, number(row["answers"]) / Math.max(1, number(row["given_rows"])))
+            deviation: Math.sqrt(Math.max(0, Database.total(row["square"]) - mean * mean)) * share,
+            most: Database.total(row["most"]) * share,
+            input: Database.total(row["input"]) * share,
+            rounds: Math.max(1, Database.total(row["answers"]) / Math.max(1, Database.total(row["given_rows"])))
           }
         })
     )

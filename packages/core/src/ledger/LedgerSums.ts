@@ -3,11 +3,11 @@
  *
  * @internal
  */
+import type * as Types from "effect/Types"
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
-import type * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
 import * as LedgerColumns from "./LedgerColumns.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
@@ -17,12 +17,6 @@ export interface LedgerSum extends LedgerEntry.LedgerLine {
   /** Tokens of the attempts that are estimated; not in `usage`. */
   readonly estimatedTokens: number
 }
-
-type Mutable<A> = { -readonly [K in keyof A]: A[K] }
-
-const number = (value: unknown): number => Number(value ?? 0)
-const text = (value: unknown): string => String(value ?? "")
-const money = (value: unknown): Money.Money => Database.toBigInt(value) ?? 0n
 
 const counted = [...LedgerColumns.tokenColumns, ...LedgerColumns.rareColumns.map(([column]) => column)]
   .map((column) => `sum(CASE WHEN estimated = 1 THEN 0 ELSE ${column} END) AS ${column}`)
@@ -43,15 +37,15 @@ const ANSWERS = `SELECT step, provider, model, service_tier, origin, count(*) AS
   FROM answers WHERE run = ? GROUP BY step, provider, model, service_tier, origin ORDER BY min(id)`
 
 const usageOf = (row: Database.DatabaseRow): Usage.Usage => ({
-  uncachedInput: number(row["uncached_input"]),
-  cacheRead: number(row["cache_read"]),
-  cacheWrite: number(row["cache_write"]),
-  cacheWrite1h: number(row["cache_write_1h"]),
-  output: number(row["output"]),
-  reasoning: number(row["reasoning"]),
+  uncachedInput: Database.total(row["uncached_input"]),
+  cacheRead: Database.total(row["cache_read"]),
+  cacheWrite: Database.total(row["cache_write"]),
+  cacheWrite1h: Database.total(row["cache_write_1h"]),
+  output: Database.total(row["output"]),
+  reasoning: Database.total(row["reasoning"]),
   ...Object.fromEntries(
     LedgerColumns.rareColumns.flatMap(([column, name]) =>
-      number(row[column]) === 0 ? [] : [[name, number(row[column])]]
+      Database.total(row[column]) === 0 ? [] : [[name, Database.total(row[column])]]
     )
   )
 })
@@ -61,9 +55,9 @@ export const ofRun = Effect.fnUntraced(function* (
   database: Database.Service,
   run: number
 ): Effect.fn.Return<ReadonlyArray<LedgerSum>, SqlError.SqlError> {
-  const sums = new Map<string, Mutable<LedgerSum>>()
-  const sumOf = (row: Database.DatabaseRow): Mutable<LedgerSum> => {
-    const [step, provider, model] = [text(row["step"]), text(row["provider"]), text(row["model"])]
+  const sums = new Map<string, Types.Mutable<LedgerSum>>()
+  const sumOf = (row: Database.DatabaseRow): Types.Mutable<LedgerSum> => {
+    const [step, provider, model] = [String(row["step"]), String(row["provider"]), String(row["model"])]
     const serviceTier = Database.toText(row["service_tier"])
     const key = `${step}\n${provider}\n${model}\n${serviceTier ?? ""}`
     const known = sums.get(key)
@@ -74,24 +68,26 @@ export const ofRun = Effect.fnUntraced(function* (
   }
   for (const row of yield* database.query(ATTEMPTS, [run])) {
     Object.assign(sumOf(row), {
-      attempts: number(row["n"]),
-      failedAttempts: number(row["failed"]),
-      failedSpent: money(row["failed_cost"]),
-      reaskSpent: money(row["reask_cost"]),
-      unpriced: number(row["unpriced"]),
-      estimated: number(row["estimated"]),
-      spent: money(row["cost"]),
-      estimatedSpent: money(row["estimated_cost"]),
-      estimatedTokens: number(row["estimated_tokens"]),
+      attempts: Database.total(row["n"]),
+      failedAttempts: Database.total(row["failed"]),
+      failedSpent: Database.totalBigInt(row["failed_cost"]),
+      reaskSpent: Database.totalBigInt(row["reask_cost"]),
+      unpriced: Database.total(row["unpriced"]),
+      estimated: Database.total(row["estimated"]),
+      spent: Database.totalBigInt(row["cost"]),
+      estimatedSpent: Database.totalBigInt(row["estimated_cost"]),
+      estimatedTokens: Database.total(row["estimated_tokens"]),
       usage: usageOf(row),
-      fees: money(row["fees"])
+      fees: Database.totalBigInt(row["fees"])
     })
   }
   for (const row of yield* database.query(ANSWERS, [run])) {
     const sum = sumOf(row)
-    sum.answers = { ...sum.answers, [text(row["origin"])]: number(row["n"]) }
+    sum.answers = { ...sum.answers, [String(row["origin"])]: Database.total(row["n"]) }
     const before = sum.savings
-    sum.savings = LedgerEntry.savings((strategy) => before[strategy] + money(row[LedgerColumns.savedColumn(strategy)]))
+    sum.savings = LedgerEntry.savings(
+      (strategy) => before[strategy] + Database.totalBigInt(row[LedgerColumns.savedColumn(strategy)])
+    )
   }
   return [...sums.values()]
 })

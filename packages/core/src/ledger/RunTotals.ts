@@ -4,6 +4,7 @@
  *
  * @internal
  */
+import type * as Types from "effect/Types"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
@@ -22,8 +23,6 @@ export const answers = (by: LedgerEntry.LedgerTotals["answers"]): number =>
 /** Of those, the ones that were not paid for. */
 export const reused = (by: LedgerEntry.LedgerTotals["answers"]): number => answers(by) - by.provider
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
-
 /** Sums that are added to in place: an entry a call must not leave garbage behind. */
 class Running implements LedgerEntry.LedgerTotals {
   attempts = 0
@@ -33,11 +32,11 @@ class Running implements LedgerEntry.LedgerTotals {
   unpriced = 0
   estimated = 0
   estimatedSpent = Money.zero
-  usage: Mutable<Usage.Usage> = { ...Usage.zero }
+  usage: Types.Mutable<Usage.Usage> = { ...Usage.zero }
   spent = Money.zero
   fees = Money.zero
-  readonly answers: Mutable<LedgerEntry.LedgerTotals["answers"]> = { ...ModelResponse.noAnswers }
-  readonly savings: Mutable<LedgerEntry.Savings> = { ...LedgerEntry.noSavings }
+  readonly answers: Types.Mutable<LedgerEntry.LedgerTotals["answers"]> = { ...ModelResponse.noAnswers }
+  readonly savings: Types.Mutable<LedgerEntry.Savings> = { ...LedgerEntry.noSavings }
 
   add(entry: LedgerEntry.LedgerEntry): void {
     if (entry._tag === "Attempt") {

@@ -38,13 +38,11 @@ const packTable: Writer.WriterTable = {
   columns: ["run", "flow", "step", "scope", "size", "answered", "compared", "agreed"]
 }
 
-const number = (value: unknown): number => Database.toNumber(value) ?? 0
-
 const toPacked = (row: Database.DatabaseRow): Packed => ({
-  size: number(row["size"]),
-  answered: number(row["answered"]),
-  compared: number(row["compared"]),
-  agreed: number(row["agreed"])
+  size: Database.total(row["size"]),
+  answered: Database.total(row["answered"]),
+  compared: Database.total(row["compared"]),
+  agreed: Database.total(row["agreed"])
 })
 
 const ofScope =
@@ -68,7 +66,11 @@ const sums =
         [run]
       ),
       (rows) =>
-        rows.map((row): PackSums => ({ step: String(row["step"]), packs: number(row["packs"]), ...toPacked(row) }))
+        rows.map((row): PackSums => ({
+          step: String(row["step"]),
+          packs: Database.total(row["packs"]),
+          ...toPacked(row)
+        }))
     )
 
 export const make = (database: Database.Service, writer: Writer.Writer): PackRepo => ({

@@ -104,19 +104,17 @@ const toBytes = (vector: Float32Array): Uint8Array =>
 /** A driver's bytes may stand anywhere in a larger buffer. */
 const toVector = (value: unknown): Float32Array => new Float32Array(new Uint8Array(value as Uint8Array).buffer)
 
-const number = (value: unknown): number => Database.toNumber(value) ?? 0
-
 const toEntry = (row: Database.DatabaseRow): ReuseEntry => ({
-  id: number(row["id"]),
+  id: Database.total(row["id"]),
   scope: String(row["scope"]),
-  vector: number(row["vector"]),
+  vector: Database.total(row["vector"]),
   text: String(row["content"]),
   answer: String(row["answer"]),
   value: String(row["value"]),
   model: String(row["model"]),
-  confirmed: number(row["confirmed"]),
-  refuted: number(row["refuted"]),
-  createdAt: number(row["created_at"]),
+  confirmed: Database.total(row["confirmed"]),
+  refuted: Database.total(row["refuted"]),
+  createdAt: Database.total(row["created_at"]),
   expiresAt: Database.toNumber(row["expires_at"])
 })
 
@@ -132,7 +130,7 @@ const vector =
   (database: Database.Service): ReuseRepo["vector"] =>
   (key) =>
     Effect.map(findVector(database, key), ([row]) =>
-      row === undefined ? undefined : { row: number(row["id"]), vector: toVector(row["value"]) }
+      row === undefined ? undefined : { row: Database.total(row["id"]), vector: toVector(row["value"]) }
     )
 
 const keepVector =
@@ -145,8 +143,8 @@ const keepVector =
       ]),
       ([row]) =>
         row !== undefined
-          ? Effect.succeed(number(row["id"]))
-          : Effect.map(findVector(database, key), ([known]) => number(known?.["id"]))
+          ? Effect.succeed(Database.total(row["id"]))
+          : Effect.map(findVector(database, key), ([known]) => Database.total(known?.["id"]))
     )
 
 const add =
@@ -194,7 +192,7 @@ const after =
         ),
         (rows) => {
           const items = rows.map((row): VectorIndex.VectorItem => ({
-            id: number(row["id"]),
+            id: Database.total(row["id"]),
             vector: toVector(row["value"])
           }))
           return [items, items.length === PAGE ? Option.some(items.at(-1)!.id) : Option.none<number>()] as const
@@ -243,8 +241,8 @@ const audits =
         [flow, step]
       ),
       ([row]) => ({
-        audited: number(row?.["audited"]),
-        wrong: number(row?.["wrong"])
+        audited: Database.total(row?.["audited"]),
+        wrong: Database.total(row?.["wrong"])
       })
     )
 
@@ -261,10 +259,10 @@ const sums =
         rows.map((row): ReuseSums => ({
           step: String(row["step"]),
           maxErrorRate: Number(row["max_error_rate"]),
-          lookups: number(row["lookups"]),
-          reused: number(row["reused"]),
-          audited: number(row["audited"]),
-          wrong: number(row["wrong"])
+          lookups: Database.total(row["lookups"]),
+          reused: Database.total(row["reused"]),
+          audited: Database.total(row["audited"]),
+          wrong: Database.total(row["wrong"])
         }))
     )
 
@@ -277,7 +275,7 @@ export const make = (database: Database.Service, writer: Writer.Writer): ReuseRe
     after: after(database),
     size: (scope) =>
       Effect.map(database.query("SELECT count(*) AS n FROM reuse_entries WHERE scope = ?", [scope]), ([row]) =>
-        number(row?.["n"])
+        Database.total(row?.["n"])
       ),
     record: record(writer),
     recent: recent(database),

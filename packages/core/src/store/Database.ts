@@ -121,6 +121,12 @@ export const toBigInt = (value: unknown): bigint | undefined => {
   }
 }
 
+/** A count or a sum, which is 0 where there were no rows. */
+export const total = (value: unknown): number => toNumber(value) ?? 0
+
+/** The same for a sum of any size: money. */
+export const totalBigInt = (value: unknown): bigint => toBigInt(value) ?? 0n
+
 /** A JSON column; `undefined` where it is null, or was damaged. */
 export const toJson = (value: unknown): unknown => {
   try {

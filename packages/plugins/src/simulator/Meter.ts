@@ -3,12 +3,11 @@
  *
  * @internal
  */
+import type * as Types from "effect/Types"
 import type { Bill, Options } from "./Options.ts"
 import type { WireTokens } from "./Wire.ts"
 
 const MINUTE = 60_000
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 export interface SimulatorMeter {
   readonly book: (model: string, tokens: WireTokens, serviceTier?: "batch") => void
@@ -20,7 +19,7 @@ export interface SimulatorMeter {
 }
 
 export const make = ({ requestsPerMinute, tokensPerMinute }: Options): SimulatorMeter => {
-  const bills = new Map<string, Mutable<Bill>>()
+  const bills = new Map<string, Types.Mutable<Bill>>()
   const window = { start: 0, requests: 0, tokens: 0 }
   return {
     book: (model, tokens, serviceTier) => {
@@ -55,7 +54,7 @@ export const make = ({ requestsPerMinute, tokensPerMinute }: Options): Simulator
   }
 }
 
-const empty = (model: string, serviceTier: "batch" | undefined): Mutable<Bill> => ({
+const empty = (model: string, serviceTier: "batch" | undefined): Types.Mutable<Bill> => ({
   model,
   answers: 0,
   input: 0,
