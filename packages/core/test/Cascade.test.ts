@@ -52,7 +52,7 @@ const through = <E, R>(
   const totals = RunTotals.make()
   return ask.pipe(
     Effect.exit,
-    Effect.provideService(Ledger.Book, totals.record),
+    Effect.provideService(Ledger.Recorder, totals.record),
     Effect.provide(stack as Layer.Layer<ModelClient.ModelClient, E, never>),
     Effect.provide(NodeHost.layerMemory),
     Effect.map((exit) => ({ exit, total: totals.total(), lines: totals.lines() }))

@@ -15,7 +15,7 @@ export const first: Effect.Effect<void> = Effect.callback((resume) => {
 })
 
 /** Tells all who wait; false when nobody does. */
-export const tell = (): boolean => {
+export const notify = (): boolean => {
   for (const listener of listeners) listener()
   return listeners.size > 0
 }

@@ -21,7 +21,7 @@ export interface Output {
   /** Whether standard error is a terminal that can be painted over. */
   readonly canRepaint: boolean
   /** Whether a question can be put to a person: standard input is a terminal. */
-  readonly canAsk: boolean
+  readonly canPrompt: boolean
 }
 
 /** How this command was started, as a person types it. */
@@ -47,7 +47,7 @@ export const fromProcess = (name = invocation()): Output => ({
   outIsTerminal: process.stdout.isTTY === true,
   columns: () => process.stderr.columns || 80,
   canRepaint: process.stderr.isTTY === true && process.env["CI"] === undefined && process.env["TERM"] !== "dumb",
-  canAsk: process.stdin.isTTY === true
+  canPrompt: process.stdin.isTTY === true
 })
 
 /** Has only what is safe go out by an output. */

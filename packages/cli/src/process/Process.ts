@@ -24,14 +24,14 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
   onExit(Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : ExitCode.interrupted)
 
 const runMain = Runtime.makeRunMain(({ fiber, teardown: finish }) => {
-  let isAsked = false
+  let isInterrupted = false
   const onSignal = (signal: NodeJS.Signals) => {
-    if (isAsked) {
+    if (isInterrupted) {
       stopListening()
       process.kill(process.pid, signal)
     }
-    isAsked = true
-    if (!Interrupt.tell()) fiber.interruptUnsafe()
+    isInterrupted = true
+    if (!Interrupt.notify()) fiber.interruptUnsafe()
   }
   for (const signal of SIGNALS) process.on(signal, onSignal)
   // From then on a signal ends the process by itself, also where it waits for a thread that reads a device.

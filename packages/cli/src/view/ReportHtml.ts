@@ -98,7 +98,7 @@ ${
 </div>
 ${saved > Money.zero ? section("Spent and saved", savingsOf(summary!)) : ""}
 ${report.plan === undefined ? "" : section("Plan and outcome", planOf(report, report.plan))}
-${report.spent.length === 0 ? "" : section("Books", booksOf(report))}
+${report.spent.length === 0 ? "" : section("Books", ledgerOf(report))}
 ${report.failures.length === 0 ? "" : section("Failed rows", failuresOf(report))}
 ${report.samples.length === 0 ? "" : section("Last calls of each step", samplesOf(report))}
 <footer>made by pipe from ${escape(report.store)}</footer></main>
@@ -242,7 +242,7 @@ const planOf = (report: Report.Report, plan: NonNullable<Report.Report["plan"]>)
   })
 }
 
-const booksOf = (report: Report.Report): string =>
+const ledgerOf = (report: Report.Report): string =>
   Table.html({
     header: ["step", "provider", "model", "calls", "failed", "tokens", "cost"],
     rows: report.spent.map((spent) => [

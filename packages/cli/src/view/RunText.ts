@@ -29,9 +29,9 @@ const kindOf = ({ simulate, tuning }: RunRepo.Options): string =>
 
 /** Runs, a line each; what they cost is what is booked, also of one whose process was killed. */
 export const list = (entries: ReadonlyArray<ListedRun>): string => {
-  const rows = entries.map(({ cost: booked, run }) => {
+  const rows = entries.map(({ cost: recorded, run }) => {
     const summary = Report.summaryOf(run)
-    const isKnown = summary !== undefined || booked !== undefined
+    const isKnown = summary !== undefined || recorded !== undefined
     return [
       run.name,
       `${run.flow}${kindOf(run.options)}`,
@@ -40,7 +40,7 @@ export const list = (entries: ReadonlyArray<ListedRun>): string => {
       summary === undefined ? "–" : String(summary.rows.read),
       summary === undefined ? "–" : String(summary.rows.failed),
       isKnown
-        ? `${(booked?.unpriced ?? 0) > 0 ? "≥ " : ""}${Money.format(booked?.cost ?? summary?.cost ?? Money.zero)}`
+        ? `${(recorded?.unpriced ?? 0) > 0 ? "≥ " : ""}${Money.format(recorded?.cost ?? summary?.cost ?? Money.zero)}`
         : "–"
     ]
   })

@@ -126,7 +126,7 @@ export const make = Effect.fnUntraced(function* (
     settle: settling(parts, openedAt, () => {
       over = true
     }),
-    standing: () => standing(parts)
+    status: () => statusOf(parts)
   }
 })
 
@@ -247,7 +247,7 @@ const settling = ({ builder, jobs, options }: Parts, openedAt: number, onOver: (
   })
 
 /** How the batches stand. */
-const standing = ({ builder, jobs }: Parts): Suspension.SuspensionStatus => {
+const statusOf = ({ builder, jobs }: Parts): Suspension.SuspensionStatus => {
   const batches = jobs
     .open()
     .map((job) => ({ batch: job.batch(), status: job.status() }))

@@ -50,7 +50,7 @@ interface Sender extends Options {
 }
 
 /** A request with what it is known by. */
-interface Asked<R extends ModelRequest.ModelRequest> {
+interface BatchedRequest<R extends ModelRequest.ModelRequest> {
   readonly request: R
   /** With what the stack below fills in. */
   readonly resolved: R
@@ -74,11 +74,11 @@ export const make = (options: Options): ModelClient.Send => {
       // A layer above that asks the same again, since the answer was not good enough, wants another.
       const times = fiber.getRef(Suspension.SuspendedRow)?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
-      return ask(sender, { request, resolved, content, line: { key, step, row, tries: 1 } })
+      return send(sender, { request, resolved, content, line: { key, step, row, tries: 1 } })
     })
 }
 
-const ask = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<R>): Answer<R> => {
+const send = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: BatchedRequest<R>): Answer<R> => {
   const { queue, tries } = sender
   const { line } = asked
   return Effect.flatMap(queue.find(line.key), (known) => {
@@ -94,20 +94,23 @@ const ask = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<R
 }
 
 /** Waits for an answer; a row is suspended until it is there. */
-const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<R>): Answer<R> =>
+const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: BatchedRequest<R>): Answer<R> =>
   Effect.withFiber((fiber) => {
     const { queue } = sender
     if (queue.isOver()) return single(sender, asked)
     const row = fiber.getRef(Suspension.SuspendedRow)
-    if (row !== undefined) return Suspension.park(row)
+    if (row !== undefined) return Suspension.suspend(row)
     return Effect.andThen(
       queue.back(asked.line.key),
-      Effect.suspend(() => ask(sender, asked))
+      Effect.suspend(() => send(sender, asked))
     )
   })
 
 /** Sends at once; a row that is suspended for another call will not pay again. */
-const single = <R extends ModelRequest.ModelRequest>({ next, queue }: Sender, { line, request }: Asked<R>): Answer<R> =>
+const single = <R extends ModelRequest.ModelRequest>(
+  { next, queue }: Sender,
+  { line, request }: BatchedRequest<R>
+): Answer<R> =>
   Effect.withFiber((fiber) => {
     const online = Effect.provideService(next.send(request), Suspension.AtOnce, true)
     return fiber.getRef(Suspension.SuspendedRow) === undefined || queue.isOver()
@@ -126,7 +129,7 @@ const sayNoBatch = (sender: Sender, step: string): Effect.Effect<void> => {
 /** Gives the answer of a batch. */
 const deliver = <R extends ModelRequest.ModelRequest>(
   { delivered, queue }: Sender,
-  { content, request }: Asked<R>,
+  { content, request }: BatchedRequest<R>,
   line: BatchLine.BatchLine
 ): Answer<R> =>
   Effect.withFiber((fiber) => {
@@ -161,7 +164,7 @@ const missingVectors = (
  */
 const gather = <R extends ModelRequest.ModelRequest>(
   sender: Sender,
-  { line, resolved }: Asked<R>
+  { line, resolved }: BatchedRequest<R>
 ): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
   Effect.withFiber((fiber) => {
     const { provider } = sender

@@ -86,16 +86,16 @@ export const together = <A>(
   complete: (items: ReadonlyArray<A>, exit: Exit.Exit<ModelResponse.EmbeddingResponse, AiError.AiError>) => void
 ): Effect.Effect<void> => {
   let left = MOST_REQUESTS
-  const ask = (items: ReadonlyArray<A>): Effect.Effect<void> =>
+  const sendParts = (items: ReadonlyArray<A>): Effect.Effect<void> =>
     Effect.flatMap(Effect.exit(send(items)), (exit) => {
       const failure = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
       if (failure === undefined || items.length === 1 || !isOfInput(failure.error) || (left -= 2) < 0) {
         return Effect.sync(() => complete(items, exit))
       }
       const middle = Math.ceil(items.length / 2)
-      return Effect.andThen(ask(items.slice(0, middle)), ask(items.slice(middle)))
+      return Effect.andThen(sendParts(items.slice(0, middle)), sendParts(items.slice(middle)))
     })
-  return ask(items)
+  return sendParts(items)
 }
 
 /** The response, where it has a vector of finite numbers for each input, all of one length. */

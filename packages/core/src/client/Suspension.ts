@@ -26,7 +26,7 @@ export interface SuspendedRow {
   /** Done when nothing of the step can go on. */
   readonly left: Deferred.Deferred<void>
   /** Answers that have been booked, by the hash of their request; kept while the row is put down. */
-  readonly booked: Map<string, number>
+  readonly recorded: Map<string, number>
   /** Answers since the row was begun, by the hash of their request: those that are booked, and those that a layer gave. */
   readonly answered: Map<string, number>
   readonly given: Map<string, number>
@@ -40,7 +40,7 @@ export const makeRow = (booked: Map<string, number> = new Map()): SuspendedRow =
   open: 0,
   parked: 0,
   left: Deferred.makeUnsafe(),
-  booked,
+  recorded: booked,
   answered: new Map(),
   given: new Map()
 })
@@ -49,8 +49,8 @@ export const makeRow = (booked: Map<string, number> = new Map()): SuspendedRow =
 export const isNew = (row: SuspendedRow, hash: string): boolean => {
   const count = (row.answered.get(hash) ?? 0) + 1
   row.answered.set(hash, count)
-  if (count <= (row.booked.get(hash) ?? 0)) return false
-  row.booked.set(hash, count)
+  if (count <= (row.recorded.get(hash) ?? 0)) return false
+  row.recorded.set(hash, count)
   return true
 }
 
@@ -73,7 +73,7 @@ export const counted = (client: ModelClient.Service): ModelClient.Service => ({
  * Parks a call. When no call of the step can go on, the row is put down, and its calls are interrupted, in whatever fiber
  * they are.
  */
-export const park = (row: SuspendedRow): Effect.Effect<never> =>
+export const suspend = (row: SuspendedRow): Effect.Effect<never> =>
   Effect.suspend(() => {
     row.parked++
     // Calls beside this one get their turn to be sent, or parked too.
@@ -108,7 +108,7 @@ export interface Holder {
   readonly send: Effect.Effect<void, AiError.AiError>
   /** Ends when all that was sent is back, or has to be done without. */
   readonly settle: Effect.Effect<void, AiError.AiError>
-  readonly standing: () => SuspensionStatus
+  readonly status: () => SuspensionStatus
 }
 
 /** The run that rows are parked in. */

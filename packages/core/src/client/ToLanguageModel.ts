@@ -51,9 +51,9 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
   Effect.map(
     LanguageModel.make({
       codecTransformer,
-      generateText: (options) => Effect.map(ask(client, options), toParts),
+      generateText: (options) => Effect.map(send(client, options), toParts),
       streamText: (options) =>
-        Stream.unwrap(Effect.map(ask(client, options), (r) => Stream.fromIterable(toStreamParts(r))))
+        Stream.unwrap(Effect.map(send(client, options), (r) => Stream.fromIterable(toStreamParts(r))))
     }),
     (whole): LanguageModel.LanguageModel => ({
       ...whole,
@@ -61,7 +61,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
         Effect.withFiber((fiber) =>
           isPlain(fiber, options)
             ? Effect.map(
-                ask(client, { prompt: Prompt.make(options.prompt), ...plain, responseFormat: { type: "text" } }),
+                send(client, { prompt: Prompt.make(options.prompt), ...plain, responseFormat: { type: "text" } }),
                 (response) => new LanguageModel.GenerateTextResponse(decodedParts(response))
               )
             : whole.generateText(options as never)
@@ -71,7 +71,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
           if (!isPlain(fiber, options)) return whole.generateObject(options as never)
           const { schema } = options
           return Effect.flatMap(
-            ask(client, {
+            send(client, {
               prompt: Prompt.make(options.prompt),
               ...plain,
               responseFormat: { type: "json", objectName: objectName(options), schema }
@@ -144,11 +144,11 @@ const decodeObject = (
 }
 
 /** What of a call is asked of the client. */
-type Asked = Pick<LanguageModel.ProviderOptions, "prompt" | "tools" | "toolChoice" | "responseFormat">
+type CallOptions = Pick<LanguageModel.ProviderOptions, "prompt" | "tools" | "toolChoice" | "responseFormat">
 
-const ask = (
+const send = (
   client: ModelClient.Service,
-  options: Asked
+  options: CallOptions
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
   Effect.withFiber((fiber) => {
     const settings = fiber.getRef(ModelSettings.ModelSettings)
@@ -160,8 +160,8 @@ const ask = (
     }
     const asked =
       options.responseFormat.type === "text"
-        ? askForText(client, request, options.tools, settings.truncated === "keep", fiber)
-        : askForObject(client, request, options.tools, options.responseFormat.schema, fiber)
+        ? sendForText(client, request, options.tools, settings.truncated === "keep", fiber)
+        : sendForObject(client, request, options.tools, options.responseFormat.schema, fiber)
     return options.tools.length === 0
       ? asked
       : Effect.map(Effect.provideService(asked, Simulation.Tools, options.tools), (response) =>
@@ -170,7 +170,7 @@ const ask = (
   })
 
 /** Sends, and fails on an answer that is not whole. */
-const askForText = (
+const sendForText = (
   client: ModelClient.Service,
   request: ModelRequest.Completion,
   tools: ReadonlyArray<Tool.Any>,
@@ -238,7 +238,7 @@ const withOwn = (
 const noCalls = withTools(undefined, [])
 
 /** Sends with a check of the answer against the schema, and fails on an answer that no layer could mend. */
-const askForObject = (
+const sendForObject = (
   client: ModelClient.Service,
   request: ModelRequest.Completion,
   tools: ReadonlyArray<Tool.Any>,
@@ -287,7 +287,7 @@ const unsupported = ({ message }: AnswerSchema.Unsupported): AiError.AiError =>
 const codecTransformer = ((schema: Schema.Top) => AnswerSchema.of(schema)) as unknown as LanguageModel.CodecTransformer
 
 const toRequest = (
-  options: Asked,
+  options: CallOptions,
   { dimensions: _, model, providerOptions, sample, truncated: __, ...settings }: ModelSettings.ModelSettings
 ): ModelRequest.Completion => ({
   _tag: "Completion",

@@ -148,7 +148,7 @@ const varyingOf = (kind: Node.Kind): ReadonlyArray<unknown> => {
 }
 
 /** The key of what a node asks, whichever models answer: a calibration is one of it. */
-export const asked = (node: Node.Any, environment: Omit<StepKeyEnvironment, "layers">): string | undefined => {
+export const withoutLayers = (node: Node.Any, environment: Omit<StepKeyEnvironment, "layers">): string | undefined => {
   const own = parts(node, { ...environment, layers: [] })
   return own === undefined ? undefined : make(node.name, own)
 }

@@ -118,7 +118,7 @@ export const isSpent = (account: BudgetAccount): boolean =>
   || (account.tokens !== undefined && account.spentTokens >= account.tokens)
 
 /** How much of it is spent, in words. */
-export const standing = (account: BudgetAccount): string =>
+export const status = (account: BudgetAccount): string =>
   [
     ...(account.money === undefined
       ? []

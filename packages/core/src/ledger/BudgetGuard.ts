@@ -101,7 +101,7 @@ const exceeded = (accounts: BudgetState["accounts"]): ReadonlyArray<string> =>
   accounts.flatMap((account) => {
     if (!account.warns || account.warned || !BudgetAccount.isSpent(account)) return []
     account.warned = true
-    return [`${account.name} ${BudgetAccount.standing(account)}; it only warns, and the run goes on`]
+    return [`${account.name} ${BudgetAccount.status(account)}; it only warns, and the run goes on`]
   })
 
 /** Lets a call through with what is held for it, or makes it wait for others, or refuses it. */
@@ -122,7 +122,7 @@ const admit = <R extends ModelRequest.ModelRequest>(
   if ("blocked" in fitted) {
     const { blocked } = fitted
     return blocked.reservedMoney === Money.zero && blocked.reservedTokens === 0
-      ? Effect.fail(refused(`${blocked.name} ${BudgetAccount.standing(blocked)}: nothing more fits`, true))
+      ? Effect.fail(refused(`${blocked.name} ${BudgetAccount.status(blocked)}: nothing more fits`, true))
       : waitForOthers(state, claim)
   }
   const { hold, limited, request } = fitted

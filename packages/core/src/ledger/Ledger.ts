@@ -39,7 +39,7 @@ import * as LedgerEntry from "./LedgerEntry.ts"
 export type { AnswerEntry, AttemptEntry, LedgerEntry, Savings } from "./LedgerEntry.ts"
 
 /** Receives the entries of a run, in the order in which they happen. The runner sets it. */
-export const Book = Context.Reference<(entry: LedgerEntry.LedgerEntry) => void>("@pipe/core/Ledger/Book", {
+export const Recorder = Context.Reference<(entry: LedgerEntry.LedgerEntry) => void>("@pipe/core/Ledger/Book", {
   defaultValue: () => () => {}
 })
 
@@ -53,7 +53,7 @@ export const Calls = Context.Reference<((call: InterruptedCalls.OpenCall) => Eff
 )
 
 /** Whether a ledger above books already: each attempt and answer is booked once, however many there are. */
-const IsBooked = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
+const IsRecorded = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
 
 const unpriced = (
   pricing: Pricing.Service,
@@ -92,9 +92,9 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
   const warned = new Set<string>()
   return (request) =>
     Effect.withFiber((fiber) => {
-      if (fiber.getRef(IsBooked)) return send(request)
+      if (fiber.getRef(IsRecorded)) return send(request)
       const clock = fiber.getRef(Clock.Clock)
-      const book = fiber.getRef(Book)
+      const book = fiber.getRef(Recorder)
       const calls = fiber.getRef(Calls)
       const caller = fiber.getRef(Caller.Caller)
       const above = fiber.getRef(Attempt.Meter)
@@ -142,7 +142,10 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
       }
 
       return Effect.onExitPrimitive(
-        send(request).pipe(Effect.provideService(Attempt.Meter, { begin, end }), Effect.provideService(IsBooked, true)),
+        send(request).pipe(
+          Effect.provideService(Attempt.Meter, { begin, end }),
+          Effect.provideService(IsRecorded, true)
+        ),
         (exit) => {
           if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
           else CallOutcome.succeeded(fiber, request)

@@ -136,7 +136,7 @@ const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
     const scope = scopes.get(key) ?? {
       step,
       size: PackSize.make({ key, step, pack, known, record: (packed) => packs.record(asker, key, packed) }),
-      books: PackShares.make(baseline),
+      shares: PackShares.make(baseline),
       isAudited: false
     }
     scopes.set(key, scope)
@@ -153,7 +153,7 @@ const resolversOf = (sender: PackedPrompt.Sender, maxTokens: number, wait: Durat
       resolver = RequestResolver.makeGrouped<PackedPrompt.PackRequest, string>({
         key: ({ request }) => request.scope.size.key,
         resolver: (entries) =>
-          Effect.forEach(cut(entries, maxTokens), (group) => PackedPrompt.ask(sender, group, true), {
+          Effect.forEach(cut(entries, maxTokens), (group) => PackedPrompt.send(sender, group, true), {
             concurrency: "unbounded",
             discard: true
           })
@@ -176,9 +176,9 @@ const packer =
       const { request, text } = packable
       const { step } = yield* Caller.Caller
       const scope = yield* scopeOf(step, packable)
-      const alone = Effect.map(sender.next.send(request), (response) => scope.books.single(request, response))
+      const alone = Effect.map(sender.next.send(request), (response) => scope.shares.single(request, response))
       for (;;) {
-        const standing = scope.size.standing()
+        const standing = scope.size.state()
         switch (standing._tag) {
           case "Known":
             return standing.size === 1
@@ -208,7 +208,7 @@ const trial = (sender: PackedPrompt.Sender, scope: PackedPrompt.PackScope, { pac
   scope.size.trial((texts) =>
     PackedPrompt.together(sender, template, texts).pipe(
       Effect.flatMap(({ answers, response }) => {
-        scope.books.waste(response.usage)
+        scope.shares.waste(response.usage)
         return Effect.forEach(texts, (_, at) =>
           answers?.[at] === undefined ? Effect.undefined : PackedPrompt.keyOf(sender, answers[at], scope.step, pack)
         )

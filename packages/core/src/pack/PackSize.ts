@@ -37,7 +37,7 @@ interface Sampled {
 
 export interface PackSize {
   readonly key: string
-  readonly standing: () => PackSizeState
+  readonly state: () => PackSizeState
   /** Asks a text alone, and keeps its answer for the trial. */
   readonly sampled: (
     text: string,
@@ -104,7 +104,7 @@ export const make = (options: Options): PackSize => {
   const turn = Semaphore.makeUnsafe(1)
   return {
     key,
-    standing: () =>
+    state: () =>
       sizes.size !== undefined
         ? { _tag: "Known", size: sizes.size }
         : sample.isFull()

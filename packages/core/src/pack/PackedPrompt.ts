@@ -32,7 +32,7 @@ export type Response = ModelResponse.CompletionResponse
 export interface PackScope {
   readonly step: string
   readonly size: PackSize.PackSize
-  readonly books: PackShares.PackShares
+  readonly shares: PackShares.PackShares
   isAudited: boolean
 }
 
@@ -89,7 +89,7 @@ const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
 /** A row's request by itself, in the row's own context. */
 const alone = ({ next }: Sender, { context, request: { request, scope } }: PackedText) =>
   Effect.provideContext(
-    Effect.exit(Effect.map(next.send(request), (response) => scope.books.single(request, response))),
+    Effect.exit(Effect.map(next.send(request), (response) => scope.shares.single(request, response))),
     context
   )
 
@@ -97,7 +97,7 @@ const single = (sender: Sender, entry: PackedText): Effect.Effect<void> =>
   Effect.map(alone(sender, entry), (exit) => entry.completeUnsafe(exit))
 
 /** Asks about the texts of rows of one scope together. `isWhole`: the prompt is as large as it was meant to be. */
-export const ask = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole: boolean): Effect.Effect<void> => {
+export const send = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole: boolean): Effect.Effect<void> => {
   const [first] = entries
   if (first === undefined) return Effect.void
   if (entries.length === 1) return single(sender, first)
@@ -110,7 +110,7 @@ export const ask = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole:
     const middle = Math.ceil(entries.length / 2)
     return Effect.andThen(
       note({ answered: 0, compared: 0, agreed: 0 }),
-      Effect.forEach([entries.slice(0, middle), entries.slice(middle)], (half) => ask(sender, half, false), {
+      Effect.forEach([entries.slice(0, middle), entries.slice(middle)], (half) => send(sender, half, false), {
         concurrency: "unbounded",
         discard: true
       })
@@ -128,10 +128,10 @@ export const ask = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole:
     const { answers, response } = asked.value
     const usable = answers?.map((answer, at) => usableBy(entries[at]!, response, answer))
     const answered = usable?.filter((answer) => answer !== undefined).length ?? 0
-    if (answered === 0) scope.books.waste(response.usage)
+    if (answered === 0) scope.shares.waste(response.usage)
     if (usable === undefined) return yield* halve
     const requests = entries.map(({ request }) => request)
-    const shares = scope.books.shares(template, requests, usable, response)
+    const shares = scope.shares.shares(template, requests, usable, response)
     yield* note({ answered, ...(yield* give(sender, entries, shares)) })
   })
 }
@@ -176,7 +176,7 @@ const audit = Effect.fnUntraced(function* (
   const { pack, scope } = entry.request
   const exit = yield* alone(sender, entry)
   if (Exit.isFailure(exit)) return entry.completeUnsafe(Exit.succeed(share))
-  scope.books.waste(share.usage)
+  scope.shares.waste(share.usage)
   audits.compared++
   const own = yield* keyOf(sender, ModelResponse.text(exit.value), scope.step, pack)
   const other = yield* keyOf(sender, ModelResponse.text(share), scope.step, pack)

@@ -67,7 +67,7 @@ export const layer = (
         }
         return {
           resolve: (request) => next.resolve(begin(chain, request)),
-          send: (request) => ask(chain, request)
+          send: (request) => attempt(chain, request)
         } satisfies ModelClient.Service
       }),
     { name: "Fallback", answers: models[0] }
@@ -107,7 +107,7 @@ const begin = <R extends ModelRequest.ModelRequest>(chain: Chain, request: R): R
 }
 
 /** Asks one target after the other, until one answers. */
-const ask = <R extends ModelRequest.ModelRequest>(
+const attempt = <R extends ModelRequest.ModelRequest>(
   chain: Chain,
   request: R
 ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>

@@ -125,10 +125,10 @@ const withProvider = (get: Get): Get => {
  * The wait in milliseconds that a response asks for: `retry-after-ms` or `retry-after` (seconds, a duration, or a time), and what
  * others call it. `undefined`: it asks for none; a wait of 0, or until a time that is past, is none either.
  */
-export const retryAfterMillis = (from: Get, now: number): number | undefined => askedMillis(from, now) || undefined
+export const retryAfterMillis = (from: Get, now: number): number | undefined => requestedMillis(from, now) || undefined
 
 /** The same, with 0 for a response that asks to be tried at once. */
-const askedMillis = (from: Get, now: number): number | undefined => {
+const requestedMillis = (from: Get, now: number): number | undefined => {
   const get = withProvider(from)
   const waits = [
     ...["retry-after-ms", "x-ms-retry-after-ms"].map((name) => {
@@ -163,7 +163,7 @@ export const resetMillis = (text: string | null | undefined, now: number): numbe
  * what that is, the first of its resets.
  */
 export const refusalMillis = (get: Get, now: number): number | undefined => {
-  const asked = askedMillis(get, now)
+  const asked = requestedMillis(get, now)
   if (asked !== undefined) return asked || undefined
   const observed = observe(get, 429, now)
   const all = [observed?.requests, observed?.tokens, ...(observed?.others ?? [])].filter((one) => one !== undefined)

@@ -196,7 +196,7 @@ const cascade = (
     const { row: index, step } = yield* Caller.Caller
     const policy = cascade.file === undefined ? undefined : yield* policyOf(cascade, step)
     if (cascade.file !== undefined && policy === undefined)
-      return CascadeModels.withModels(cascade, yield* CascadeModels.askStrong(cascade, request), [])
+      return CascadeModels.withModels(cascade, yield* CascadeModels.callStrong(cascade, request), [])
     const key = ContentHash.make(RequestKey.content(request))
     const record = recorder(cascade, { step, index, key })
     const row = yield* CascadeModels.rowOf(cascade, request, quality, step)
@@ -206,11 +206,11 @@ const cascade = (
       const tried = yield* CascadeModels.tryModel(cascade, request, model, row, quality, step, isJudged)
       const { response } = tried
       if (response === undefined || !stands(tried)) {
-        discarded.push(...tried.asked, ...tried.judging)
+        discarded.push(...tried.calls, ...tried.judging)
         continue
       }
       const audited = isAudited(cascade, key)
-        ? yield* Effect.catch(CascadeModels.askStrong(cascade, request), () => Effect.undefined)
+        ? yield* Effect.catch(CascadeModels.callStrong(cascade, request), () => Effect.undefined)
         : undefined
       if (audited === undefined || CascadeModels.isOther(audited, cascade.strong)) {
         record(model, undefined)
@@ -221,9 +221,9 @@ const cascade = (
         ])
       }
       record(model, yield* CascadeModels.agreementOf(cascade, quality, step, response, audited))
-      return CascadeModels.withModels(cascade, audited, [...discarded, ...tried.asked, ...tried.judging])
+      return CascadeModels.withModels(cascade, audited, [...discarded, ...tried.calls, ...tried.judging])
     }
-    const response = yield* CascadeModels.askStrong(cascade, request)
+    const response = yield* CascadeModels.callStrong(cascade, request)
     record(cascade.strong, undefined, CascadeModels.isOther(response, cascade.strong))
     return CascadeModels.withModels(cascade, response, discarded)
   })

@@ -12,7 +12,7 @@ import type * as Features from "./Features.ts"
 export interface ModelTrial {
   readonly model: string
   /** Its answer, and what its judges asked, for what they cost. */
-  readonly asked: ReadonlyArray<ModelResponse.Discarded>
+  readonly calls: ReadonlyArray<ModelResponse.Discarded>
   readonly judging: ReadonlyArray<ModelResponse.Discarded>
   /** From 0 to 1: beside the label where there is one, and else beside the strong model's answer. */
   readonly quality: number

@@ -35,7 +35,7 @@ export interface CascadeModels extends CascadeRequests.CascadeDefinition {
 export interface JudgedResponse {
   readonly response: Response | undefined
   /** The answer, and what its judges asked, for what they cost. */
-  readonly asked: ReadonlyArray<ModelResponse.Discarded>
+  readonly calls: ReadonlyArray<ModelResponse.Discarded>
   readonly judging: ReadonlyArray<ModelResponse.Discarded>
   readonly sample: Features.Sample | undefined
   /** Whether it may stand where nothing is tuned. */
@@ -43,7 +43,7 @@ export interface JudgedResponse {
 }
 
 /** What the author's own function gives; what it throws is said once. */
-export const ask = <A>(
+export const call = <A>(
   { warn }: CascadeModels,
   what: string,
   step: string,
@@ -91,7 +91,7 @@ export const rowOf = (
   step: string
 ): ModelEffect<Features.Sample> =>
   Effect.flatMap(
-    ask(asker, "features", step, () => quality.features, undefined),
+    call(asker, "features", step, () => quality.features, undefined),
     (features) => {
       const own: Features.Sample = {
         features: {
@@ -133,7 +133,7 @@ export const tryModel = (
       isBeyond(error) ? Effect.undefined : Effect.fail(error)
     )
     const paid = response === undefined ? [] : ModelResponse.toDiscarded(response)
-    const doubtful: JudgedResponse = { response, asked: paid, judging, sample: undefined, isGood: false }
+    const doubtful: JudgedResponse = { response, calls: paid, judging, sample: undefined, isGood: false }
     // What another model answered in its place (a fallback) tells nothing of this one.
     if (
       response === undefined
@@ -145,9 +145,9 @@ export const tryModel = (
     const text = ModelResponse.text(response)
     const { check } = quality
     const verdict =
-      check === undefined ? undefined : yield* ask(asker, "check", step, () => check(text), false as Quality.Verdict)
+      check === undefined ? undefined : yield* call(asker, "check", step, () => check(text), false as Quality.Verdict)
     if (verdict === false) return doubtful
-    if (!isJudged) return { response, asked: paid, judging, sample: row, isGood: true }
+    if (!isJudged) return { response, calls: paid, judging, sample: row, isGood: true }
     const own: Features.Features = {
       "answer length": Math.log1p(TokenCounter.estimate(text)),
       ...(verdict === undefined ? undefined : Quality.factsOf(verdict))
@@ -165,7 +165,7 @@ export const tryModel = (
     )
     return {
       response,
-      asked: paid,
+      calls: paid,
       judging,
       sample: Features.merge(row, { features: facts }),
       isGood: Judge.isAccepted(asker.judges, facts, verdict)
@@ -185,7 +185,7 @@ export const withModels = (
   ...(discarded.length === 0 ? undefined : { discarded: [...discarded, ...(response.discarded ?? [])] })
 })
 
-export const askStrong = ({ next, strong }: CascadeModels, request: Completion): ModelEffect<Response> =>
+export const callStrong = ({ next, strong }: CascadeModels, request: Completion): ModelEffect<Response> =>
   next.send(ModelRequest.withModel(request, strong))
 
 /** How far two answers agree, from 0 to 1. */
@@ -196,7 +196,7 @@ export const agreementOf = (
   response: Response,
   other: Response
 ) =>
-  ask(
+  call(
     asker,
     quality.score === undefined ? "answer" : "score",
     step,

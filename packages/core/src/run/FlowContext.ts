@@ -74,8 +74,8 @@ export const services = Effect.fnUntraced(function* (
   }
   const top = over(ModelClient.simulated(stack, simulation))
   // What is sent is booked, whether or not the stack has a ledger.
-  const booked = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
-  const client = Suspension.counted(CallInterceptor.over(booked))
+  const recorded = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
+  const client = Suspension.counted(CallInterceptor.over(recorded))
   return {
     client,
     layers: client.layers ?? [],
@@ -195,7 +195,7 @@ export const stepKeys = (
   options: Omit<StepKey.StepKeyEnvironment, "layers">
 ): ((step: string) => string | undefined) => {
   const own = environment(flow, { ...options, layers: [] })
-  const keys = new Map(flow.graph.nodes.map((node) => [node.name, StepKey.asked(node, own)]))
+  const keys = new Map(flow.graph.nodes.map((node) => [node.name, StepKey.withoutLayers(node, own)]))
   return (step) => keys.get(step)
 }
 

@@ -170,7 +170,7 @@ const makeReduce = (
       ),
     end: Effect.suspend(() => {
       // A group lacks the rows that were put down.
-      if (state.putDown() > 0) return Queue.end(feed)
+      if (state.suspendedRows() > 0) return Queue.end(feed)
       if (by === undefined && groups.size === 0) groups.set("", initial())
       return Effect.andThen(
         Queue.offerAll(
@@ -235,7 +235,7 @@ const makeJoin = (outlet: OutletOf<"Join">, read: Row.RowReader, env: OutletEnvi
     Queue.offerAll(
       feed,
       // The second side may lack the partners of rows that were put down.
-      env.state.putDown() > 0
+      env.state.suspendedRows() > 0
         ? []
         : items.flatMap(({ key, row, value }) => {
             const partners = table.rows.get(key) ?? (outlet.kind.type === "left" ? [undefined] : [])

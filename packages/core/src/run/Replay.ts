@@ -29,7 +29,7 @@ export const run = Effect.fnUntraced(function* (
   }
 ) {
   if (holders.length === 0) return yield* DomainStreams.run(flow, state, options)
-  state.useReplays(() => holders.map((holder) => holder.standing()))
+  state.useReplays(() => holders.map((holder) => holder.status()))
   const again = yield* FileBytes.rereadable
   const pass = (last: boolean) =>
     Effect.andThen(
@@ -44,7 +44,7 @@ export const run = Effect.fnUntraced(function* (
   for (;;) {
     yield* pass(false)
     const stop = state.stopped()
-    if (state.putDown() === 0) {
+    if (state.suspendedRows() === 0) {
       if (stop !== undefined) return []
       break
     }
@@ -65,7 +65,7 @@ export const run = Effect.fnUntraced(function* (
         Effect.forEach(holders, ({ send }) => send, { discard: true }),
         state.stopping
       )
-      const open = holders.reduce((sum, holder) => sum + holder.standing().batches, 0)
+      const open = holders.reduce((sum, holder) => sum + holder.status().batches, 0)
       state.stop({ kind: "waiting", message: `${open} ${open === 1 ? "batch is" : "batches are"} on the way` })
       return []
     }

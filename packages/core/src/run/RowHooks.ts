@@ -24,7 +24,7 @@ export interface RowHooks {
   /** Nothing more can succeed: no further row is begun. */
   readonly stop: (stop: Stop) => void
   /** Where rows may be put down, since layers answer later than a row should wait; `undefined`: they wait. */
-  readonly parked: Parked | undefined
+  readonly suspended: Suspended | undefined
   /** What is known of a node's values from before; `undefined`: its value is always computed. */
   readonly journalOf: (node: Node.Any) => Journal.NodeJournal | undefined
 }
@@ -36,11 +36,11 @@ export interface Stop {
 }
 
 /** What is kept of rows between the times that they are gone through. */
-export interface Parked {
+export interface Suspended {
   /** A row was put down. */
-  readonly onParked: () => void
+  readonly onSuspended: () => void
   /** How many answers to each request of a step and row are booked. */
-  readonly booked: Map<string, Map<string, number>>
+  readonly recorded: Map<string, Map<string, number>>
   /** How steps failed, by what they were given: they are not tried again in this run. */
   readonly failures: Map<string, Cause.Cause<unknown>>
 }

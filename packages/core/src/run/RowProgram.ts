@@ -23,7 +23,7 @@ import * as FailureStreak from "./FailureStreak.ts"
 import type * as Journal from "./Journal.ts"
 import type * as NodeCounts from "./NodeCounts.ts"
 import { absent, reader, type Row, type Slots } from "./Row.ts"
-import type { Parked, RowHooks } from "./RowHooks.ts"
+import type { Suspended, RowHooks } from "./RowHooks.ts"
 import type * as StepIdentity from "./StepIdentity.ts"
 import * as StepCall from "./StepCall.ts"
 
@@ -268,7 +268,7 @@ type Attempt = (
 
 /** Runs a node for a row under its policy: sets the value, or deals with the failure. */
 const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run: RowHooks): Attempt => {
-  const { parked } = run
+  const { suspended: parked } = run
   const stats = run.statsOf(node)
   const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
   const settings = Node.settingsOf(policy)
@@ -292,11 +292,11 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
     })
     const once = limit === undefined ? called : limit.withPermit(called)
     return Effect.onExitPrimitive(
-      Effect.matchCauseEffect(parked === undefined ? once : untilParked(once, parked, node, row, input), {
+      Effect.matchCauseEffect(parked === undefined ? once : untilSuspended(once, parked, node, row, input), {
         onSuccess: (value) => {
-          if (value === putDown) {
+          if (value === suspended) {
             row.values[slot] = absent
-            parked!.onParked()
+            parked!.onSuspended()
             return Effect.void
           }
           row.values[slot] = value
@@ -320,12 +320,12 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
 }
 
 /** In the place of a value whose row was put down. */
-const putDown: unique symbol = Symbol("putDown")
+const suspended: unique symbol = Symbol("suspended")
 
 /** Runs a step until it ends, or until none of its calls can go on. */
-const untilParked = (
+const untilSuspended = (
   step: Effect.Effect<unknown, unknown, unknown>,
-  parked: Parked,
+  parked: Suspended,
   node: Node.Any,
   row: Row,
   input: unknown
@@ -334,21 +334,21 @@ const untilParked = (
     const place = `${node.name}\n${row.position}`
     const known = parked.failures.size === 0 ? undefined : parked.failures.get(`${place}\n${contentOf(input)}`)
     if (known !== undefined) return Effect.failCause(known)
-    const calls = Suspension.makeRow(parked.booked.get(place))
+    const calls = Suspension.makeRow(parked.recorded.get(place))
     const begun = Effect.raceFirst(
       Effect.provideService(step, Suspension.SuspendedRow, calls),
-      Effect.as(Deferred.await(calls.left), putDown)
+      Effect.as(Deferred.await(calls.left), suspended)
     )
     return Effect.onExitPrimitive(
       Effect.catchCause(begun, (cause) =>
         Deferred.isDoneUnsafe(calls.left) && Cause.hasInterruptsOnly(cause)
-          ? Effect.succeed(putDown)
+          ? Effect.succeed(suspended)
           : Effect.failCause(cause)
       ),
       (exit) => {
-        if (exit._tag === "Success" && exit.value === putDown && calls.booked.size > 0)
-          parked.booked.set(place, calls.booked)
-        else parked.booked.delete(place)
+        if (exit._tag === "Success" && exit.value === suspended && calls.recorded.size > 0)
+          parked.recorded.set(place, calls.recorded)
+        else parked.recorded.delete(place)
         if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !isBudget(exit.cause)) {
           parked.failures.set(`${place}\n${contentOf(input)}`, exit.cause)
         }

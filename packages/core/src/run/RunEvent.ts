@@ -55,7 +55,7 @@ const Answers = Schema.Struct({
 })
 
 /** How batches stand, where rows wait for them. */
-export const BatchStanding = Schema.Struct({
+export const BatchProgress = Schema.Struct({
   /** Not back yet. */
   open: Schema.Int,
   /** Requests that are gathered or wait for room. */
@@ -70,7 +70,7 @@ export const BatchStanding = Schema.Struct({
   expected: Money.FromUsd
 })
 
-export interface BatchStanding extends Schema.Schema.Type<typeof BatchStanding> {}
+export interface BatchProgress extends Schema.Schema.Type<typeof BatchProgress> {}
 
 /** How far a node is, in rows. */
 export const NodeProgress = Schema.Struct({
@@ -159,7 +159,7 @@ export const Progress = Schema.TaggedStruct("Progress", {
       until: Schema.Finite
     })
   ),
-  batches: Schema.optionalKey(BatchStanding)
+  batches: Schema.optionalKey(BatchProgress)
 })
 
 export const Warning = Schema.TaggedStruct("Warning", { message: Schema.String })
@@ -303,7 +303,7 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   packs: Schema.optionalKey(Schema.Array(Packs)),
   routes: Schema.optionalKey(Schema.Array(Routes)),
   /** Batches that are still at the provider: going on with the run collects them. */
-  batches: Schema.optionalKey(BatchStanding)
+  batches: Schema.optionalKey(BatchProgress)
 })
 
 export interface RunFinished extends Schema.Schema.Type<typeof RunFinished> {}

@@ -58,7 +58,7 @@ export const run = Effect.fnUntraced(function* (session: RunSession) {
 
 /** What the layers and steps of a run find in their context. */
 const contextOf = (
-  { books, budget, expected, flow, holders, host, options, parameters, pricing, run, state, store }: RunSession,
+  { ledger: books, budget, expected, flow, holders, host, options, parameters, pricing, run, state, store }: RunSession,
   settings: ModelSettings.ModelSettings,
   exchanges: ExchangeSample.ExchangeSample
 ) =>
@@ -66,13 +66,13 @@ const contextOf = (
     Context.add(Pricing.Pricing, pricing),
     Context.add(Parameter.Values, parameters),
     Context.add(ModelSettings.ModelSettings, settings),
-    Context.add(Ledger.Book, books.record),
+    Context.add(Ledger.Recorder, books.record),
     Context.add(Ledger.Calls, books.calls),
     // What is kept in memory alone nobody can look at later.
     Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
     Context.add(Attempt.Guard, budget?.guard),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
-    Context.add(LayerEvent.LayerEvent, state.notice),
+    Context.add(LayerEvent.LayerEvent, state.onLayerEvent),
     Context.add(Suspension.SuspendedRun, {
       id: run.id,
       flow: flow.name,

@@ -43,7 +43,7 @@ export interface RunSession {
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
   readonly state: RunState.RunState
-  readonly books: RunLedger.RunLedger
+  readonly ledger: RunLedger.RunLedger
   /** The last failed row of the tries before: those up to it are forgotten when this one has come to its end. */
   readonly earlier: number
   /** Where the rows stand that failed before, if only those are run. */
@@ -139,7 +139,7 @@ export const open = Effect.fnUntraced(function* (
     at,
     errors,
     state,
-    books,
+    ledger: books,
     earlier,
     failedBefore,
     before,

@@ -26,7 +26,7 @@ export interface RunState extends RowHooks.RowHooks {
   readonly totals: RunTotals.RunTotals
   /** How far each source has been read, in the unit of its size. */
   readonly readings: Map<Node.Any, NodeCounts.SourceProgress>
-  readonly notice: (notice: LayerEvent.LayerEvent) => void
+  readonly onLayerEvent: (notice: LayerEvent.LayerEvent) => void
   readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
   /** Why no further row is begun; `undefined` while the run goes on. */
   readonly stopped: () => RowHooks.Stop | undefined
@@ -52,7 +52,7 @@ export interface RunState extends RowHooks.RowHooks {
   /** Begins to go through all rows (anew): what was counted of them is counted again. */
   readonly beginReplay: (last: boolean) => Effect.Effect<void>
   /** Rows of this pass that were put down. */
-  readonly putDown: () => number
+  readonly suspendedRows: () => number
   /** Takes a stop back: there is something to be done before it. */
   readonly unstop: () => void
   /** Ends when the run is to stop. */
@@ -95,15 +95,15 @@ interface Shared extends RunStateInit {
 interface Replays {
   count: number
   isLast: boolean
-  putDown: number
-  parked: RowHooks.Parked | undefined
+  suspendedRows: number
+  parked: RowHooks.Suspended | undefined
   standing: (() => ReadonlyArray<Suspension.SuspensionStatus>) | undefined
 }
 
 export const make = (init: RunStateInit): RunState => {
   const { flow, options } = init
   const counts = NodeCounts.make(flow, options.limit)
-  const replays: Replays = { count: 0, isLast: true, putDown: 0, parked: undefined, standing: undefined }
+  const replays: Replays = { count: 0, isLast: true, suspendedRows: 0, parked: undefined, standing: undefined }
   const rows = { read: 0, failed: 0, dropped: 0 }
   const emit: RunState["emit"] = options.observe ?? (() => Effect.void)
   const shared: Shared = { ...init, counts, stopping: makeStopping(), replays, rows, emit }
@@ -126,7 +126,7 @@ export const make = (init: RunStateInit): RunState => {
     readings: counts.readings,
     emit,
     ...shared.stopping,
-    get parked() {
+    get suspended() {
       return replays.parked
     },
     ...replaying(shared),
@@ -138,7 +138,7 @@ export const make = (init: RunStateInit): RunState => {
     useJournals: (journals) => {
       journalOf = journals
     },
-    notice: waits.note,
+    onLayerEvent: waits.note,
     started: () => RunSummary.started(summary),
     progress: (at) => RunSummary.progress(summary, at),
     finished: (end) => RunSummary.finished(summary, end),
@@ -176,20 +176,20 @@ const makeStopping = (): Stopping => {
 const fail = ({ stopping }: Shared, message: string): void => stopping.stop({ kind: "failed", message })
 
 /** Rows that wait for batches are put down, and all rows are gone through anew when answers are there. */
-const replaying = (shared: Shared): Pick<RunState, "useReplays" | "beginReplay" | "putDown" | "onSourceEnd"> => {
+const replaying = (shared: Shared): Pick<RunState, "useReplays" | "beginReplay" | "suspendedRows" | "onSourceEnd"> => {
   const { counts, errors, replays, rows } = shared
   return {
-    putDown: () => replays.putDown,
+    suspendedRows: () => replays.suspendedRows,
     useReplays: (standing) => {
       replays.standing = standing
-      replays.parked = { onParked: () => void replays.putDown++, booked: new Map(), failures: new Map() }
+      replays.parked = { onSuspended: () => void replays.suspendedRows++, recorded: new Map(), failures: new Map() }
     },
     beginReplay: (last) =>
       Effect.suspend(() => {
         replays.isLast = last
         if (replays.count++ === 0) return Effect.void
         counts.restart()
-        rows.failed = rows.dropped = rows.read = replays.putDown = 0
+        rows.failed = rows.dropped = rows.read = replays.suspendedRows = 0
         return Effect.andThen(errors.restart, shared.clearFailures ?? Effect.void)
       }),
     onSourceEnd: (source) => {

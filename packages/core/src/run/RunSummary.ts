@@ -66,7 +66,7 @@ export const progress = (parts: RunSummaryParts, at: number): typeof RunEvent.Pr
     saved: RunTotals.saved(sums),
     ...(left === undefined ? undefined : { left }),
     answers: sums.answers,
-    ...waits.standing(at),
+    ...waits.status(at),
     ...(batches === undefined ? undefined : { batches: sumOf(batches) })
   }
 }
@@ -108,14 +108,14 @@ export const finished = (parts: RunSummaryParts, { at, kept, outputs, stop, unke
     outputs,
     ...(errors.count() === 0 || errors.path === undefined ? undefined : { errorsFile: errors.path }),
     ...(unkept === true ? { unkept } : undefined),
-    waited: waits.standing(at).waited,
+    waited: waits.status(at).waited,
     ...kept,
     ...(batches === undefined || batches.open === 0 ? undefined : { batches })
   }
 }
 
 /** Several layers' batches together. */
-const sumOf = (all: ReadonlyArray<Suspension.SuspensionStatus>): RunEvent.BatchStanding => {
+const sumOf = (all: ReadonlyArray<Suspension.SuspensionStatus>): RunEvent.BatchProgress => {
   const sum = (f: (one: Suspension.SuspensionStatus) => number) => all.reduce((total, one) => total + f(one), 0)
   const sent = all.flatMap(({ sentAt }) => (sentAt === undefined ? [] : [sentAt]))
   return {

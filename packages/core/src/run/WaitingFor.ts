@@ -35,7 +35,7 @@ const mostOf = (waits: ReadonlyArray<LayerEvent.LayerEvent>): (typeof RunEvent.P
 export interface WaitingFor {
   readonly note: (notice: LayerEvent.LayerEvent) => void
   /** How many calls wait now, how long they have waited in all (milliseconds), and what most of them wait for. */
-  readonly standing: (at: number) => Pick<typeof RunEvent.Progress.Type, "waiting" | "waited" | "waitingFor">
+  readonly status: (at: number) => Pick<typeof RunEvent.Progress.Type, "waiting" | "waited" | "waitingFor">
 }
 
 export const make = (): WaitingFor => {
@@ -46,7 +46,7 @@ export const make = (): WaitingFor => {
       waited += notice.milliseconds
       waits.push(notice)
     },
-    standing: (at) => {
+    status: (at) => {
       waits = waits.filter(({ until }) => until > at)
       const waitingFor = mostOf(waits)
       return { waiting: waits.length, waited, ...(waitingFor === undefined ? undefined : { waitingFor }) }

@@ -93,7 +93,7 @@ const isOff = ({ audited, wrong }: Audits, { maxErrorRate }: Varying.Reuse): boo
   Binomial.interval(wrong, audited)[0] > maxErrorRate
 
 /** What the store or the index cannot do is gone without. */
-const goOn = <A>(
+const proceed = <A>(
   reuse: ReuseLookup,
   effect: Effect.Effect<A, { readonly message: string }>
 ): Effect.Effect<A | undefined> =>
@@ -123,12 +123,12 @@ const vectorOf = (reuse: ReuseLookup, text: string) =>
   Effect.gen(function* () {
     const { embedder, repo, warn } = reuse
     const key = ContentHash.make(RequestKey.canonical([embedder.name, text]))
-    const known = yield* goOn(reuse, repo.vector(key))
+    const known = yield* proceed(reuse, repo.vector(key))
     if (known !== undefined || reuse.isBroken) return known
     const vector = yield* Effect.catch(embedder.embed(text), (error: AiError.AiError) =>
       Effect.as(warn(`no vector was made for the semantic cache, so the model is asked: ${error.message}`), undefined)
     )
-    const row = vector === undefined ? undefined : yield* goOn(reuse, repo.keepVector(key, vector))
+    const row = vector === undefined ? undefined : yield* proceed(reuse, repo.keepVector(key, vector))
     return vector === undefined || row === undefined ? undefined : { row, vector }
   })
 
@@ -155,13 +155,16 @@ const scopeOf = (
 const placeOf = Effect.fnUntraced(function* (reuse: ReuseLookup, question: Question<ModelRequest.Completion>) {
   const { maxErrorRate } = question.reuse
   const { step } = yield* Caller.Caller
-  const audits = yield* goOn(reuse, auditsOf(reuse, step))
+  const audits = yield* proceed(reuse, auditsOf(reuse, step))
   if (audits === undefined || isOff(audits, question.reuse)) return undefined
   const embedded = yield* vectorOf(reuse, question.text)
   if (embedded === undefined) return undefined
   const name = scopeOf(reuse, step, question)
-  const opened = yield* goOn(reuse, reuse.scopes.get({ scope: name, maxErrorRate, dimensions: embedded.vector.length }))
-  const looked = opened === undefined ? undefined : yield* goOn(reuse, opened.look(question.text, embedded.vector))
+  const opened = yield* proceed(
+    reuse,
+    reuse.scopes.get({ scope: name, maxErrorRate, dimensions: embedded.vector.length })
+  )
+  const looked = opened === undefined ? undefined : yield* proceed(reuse, opened.look(question.text, embedded.vector))
   if (opened === undefined || looked === undefined) return undefined
   const content =
     (yield* Suspension.SuspendedRow) === undefined
@@ -192,7 +195,7 @@ export const answer = <R extends ModelRequest.Completion>(
     if (found !== undefined && kept !== undefined && !isAudit) {
       const { features } = found.candidate
       opened.bound.observe({ features, right: undefined })
-      repo.record(askerOf(reuse, place, question), name, { outcome: "reused", features })
+      repo.record(sourceOf(reuse, place, question), name, { outcome: "reused", features })
       return kept
     }
     if (content !== undefined) sent.set(content, isAudit)
@@ -208,7 +211,7 @@ export const answer = <R extends ModelRequest.Completion>(
     return response
   })
 
-const askerOf = ({ run }: ReuseLookup, { step }: Place, { reuse }: Question<ModelRequest.Completion>) => ({
+const sourceOf = ({ run }: ReuseLookup, { step }: Place, { reuse }: Question<ModelRequest.Completion>) => ({
   run: run?.id ?? 0,
   flow: run?.flow ?? "",
   step,
@@ -225,7 +228,7 @@ const learn = Effect.fnUntraced(function* (
 ) {
   const { repo, warn } = reuse
   const { looked, name, opened, step } = place
-  const asker = askerOf(reuse, place, question)
+  const asker = sourceOf(reuse, place, question)
   let failure: unknown
   const said = answerOf(response, question.reuse, (error) => (failure = error))
   if (failure !== undefined) yield* warn(Varying.answerFailed(step, "reuse", failure), `answer ${step}`)
@@ -252,7 +255,7 @@ const learn = Effect.fnUntraced(function* (
     createdAt: now,
     expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
   })
-  yield* goOn(reuse, Effect.andThen(added, opened.follow))
+  yield* proceed(reuse, Effect.andThen(added, opened.follow))
 })
 
 /** Counts an audit; a step whose audits are too often wrong reuses nothing more. */

@@ -21,7 +21,7 @@ const PIECES: ReadonlyMap<string, readonly [piece: string, field: string, block:
 
 /** Fields that say something. */
 const said = (fields: Fields.Fields): Fields.Fields =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => Fields.isSaid(value)))
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => Fields.isPresent(value)))
 
 /** A count with what is said later of it: some say at the end that there was no input. */
 const counted = (before: Fields.Fields, after: Fields.Fields): Fields.Fields => {
@@ -41,13 +41,13 @@ export const make = (): Events.Assembly => {
   /** Blocks that have not come to their end, and text blocks of which a piece was not understood. */
   const open = new Set<Mutable>()
   const strange = new Set<Mutable>()
-  let hasBegun = false
+  let hasStarted = false
   let isDone = false
   /** Whether something came that may have held a piece, and says not of what. */
   let isBroken = false
 
   const begin = (index: unknown, block: Mutable): Mutable => {
-    hasBegun = true
+    hasStarted = true
     blocks.push(block)
     open.add(block)
     byIndex.set(index, block)
@@ -68,12 +68,12 @@ export const make = (): Events.Assembly => {
     const piece = delta[name]
     const before = block[field]
     // The input of a tool begins as an empty record, and comes as text.
-    if (piece === "" && Fields.isSaid(before)) return
+    if (piece === "" && Fields.isPresent(before)) return
     block[field] = typeof piece === "string" && typeof before === "string" ? before + piece : piece
   }
 
   const count = (value: unknown): void => {
-    if (Fields.isSaid(value)) message["usage"] = counted(Fields.fields(message["usage"]), Fields.fields(value))
+    if (Fields.isPresent(value)) message["usage"] = counted(Fields.fields(message["usage"]), Fields.fields(value))
   }
 
   const take: { readonly [type: string]: (event: Fields.Fields) => void } = {
@@ -84,7 +84,7 @@ export const make = (): Events.Assembly => {
       // A call that was broken off comes again.
       for (const block of open) if (block["type"] === "tool_use") blocks.splice(blocks.indexOf(block), 1)
       open.clear()
-      hasBegun = true
+      hasStarted = true
       isDone = false
       for (const [index, block] of blocksOf(content).entries()) begin(index, { ...Fields.fields(block) })
       // What is counted of the output so far says nothing of all of it.
@@ -109,13 +109,13 @@ export const make = (): Events.Assembly => {
     add: (event) => {
       const type = event["type"]
       if (typeof type === "string") take[Object.hasOwn(take, type) ? type : "ping"]!(event)
-      else isBroken ||= ["message", "content_block", "delta"].some((name) => Fields.isSaid(event[name]))
+      else isBroken ||= ["message", "content_block", "delta"].some((name) => Fields.isPresent(event[name]))
     },
-    hasBegun: () => hasBegun,
+    hasStarted: () => hasStarted,
     isOver: () => isDone,
-    isWhole: () => isDone || Fields.isSaid(message["stop_reason"]),
+    isWhole: () => isDone || Fields.isPresent(message["stop_reason"]),
     body: () => {
-      if (!hasBegun || isBroken) return message
+      if (!hasStarted || isBroken) return message
       const content = blocks.map((block) =>
         // Nothing of it could be read: it is no empty text.
         block["text"] === "" && strange.has(block) ? { ...block, text: undefined } : block

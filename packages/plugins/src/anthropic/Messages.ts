@@ -39,10 +39,10 @@ export const toBody = (
   const system = request.messages.flatMap((message): Array<TextBlockParam> =>
     message.role === "system" ? [{ type: "text", text: message.content, ...cacheControl(message.options) }] : []
   )
-  const isTold = responseFormat.type === "json" && structuredOutput === "prompt"
-  if (isTold) system.push({ type: "text", text: StructuredOutput.instruction(responseFormat) })
+  const isPrompted = responseFormat.type === "json" && structuredOutput === "prompt"
+  if (isPrompted) system.push({ type: "text", text: StructuredOutput.instruction(responseFormat) })
   const outputConfig = {
-    ...(responseFormat.type === "text" || isTold
+    ...(responseFormat.type === "text" || isPrompted
       ? undefined
       : {
           format: { type: "json_schema" as const, schema: SchemaForm.of(StructuredOutput.schemaOf(responseFormat)) }

@@ -179,7 +179,7 @@ const toOutcome = (
     if (!Fields.isRecord(response)) {
       const { code, message } = Refusal.decode(error)
       // Without a word why there is none, there may be one that was lost.
-      return Refusal.isSaid(error)
+      return Refusal.isPresent(error)
         ? { _tag: "Unanswered", reason: code ?? message }
         : { _tag: "Unreadable", error: ModelFailure.withAnswer(Client.malformed("response"), line) }
     }
@@ -187,7 +187,7 @@ const toOutcome = (
     const status = Number(said)
     // The API's own errors stand in the body; `error` is null then.
     if (status >= 300) {
-      const words = Refusal.hasWords(body) || !Refusal.isSaid(error) ? body : { error }
+      const words = Refusal.hasWords(body) || !Refusal.isPresent(error) ? body : { error }
       return { _tag: "Failed", error: Reply.refused(options, words, { status, now }) }
     }
     const format = api.routeFor(Fields.fields(body)["object"]).format(model)

@@ -23,7 +23,7 @@ const LAST = ["id", "model", "service_tier", "object"]
 
 /** Adds a piece of text; what is none is kept as it is, and then refused with the whole answer. */
 const append = (to: Mutable, name: string, piece: unknown): void => {
-  if (!Fields.isSaid(piece)) return
+  if (!Fields.isPresent(piece)) return
   const before = to[name]
   if (before === undefined || (typeof before === "string" && typeof piece !== "string")) to[name] = piece
   else if (typeof before === "string") to[name] = before + String(piece)
@@ -33,7 +33,7 @@ const append = (to: Mutable, name: string, piece: unknown): void => {
 const appendContent = (message: Mutable, piece: unknown): void => {
   const before = message["content"]
   if (!Array.isArray(piece) && !Array.isArray(before)) append(message, "content", piece)
-  else if (Fields.isSaid(piece)) message["content"] = [before ?? [], piece].flat()
+  else if (Fields.isPresent(piece)) message["content"] = [before ?? [], piece].flat()
 }
 
 interface Call {
@@ -58,7 +58,7 @@ const appendBlocks = (message: Mutable, pieces: ReadonlyArray<unknown>): void =>
     if (!goesOn || piece["type"] !== "thinking") blocks.push({ ...piece })
     else {
       append(last, "thinking", piece["thinking"])
-      if (Fields.isSaid(piece["signature"])) last["signature"] = piece["signature"]
+      if (Fields.isPresent(piece["signature"])) last["signature"] = piece["signature"]
     }
   }
 }
@@ -71,7 +71,7 @@ class Calls {
 
   /** Where a piece belongs; one with a name begins a call anew where the call before it is whole. */
   private placeOf(index: unknown, id: string | undefined, name: string | undefined): Call {
-    const known = Fields.isSaid(index)
+    const known = Fields.isPresent(index)
       ? this.byIndex.get(index)
       : id === undefined
         ? this.all.at(-1)
@@ -83,7 +83,7 @@ class Calls {
     if (found !== undefined) return found
     const made: Call = { call: {}, named: {} }
     this.all.push(made)
-    if (Fields.isSaid(index)) this.byIndex.set(index, made)
+    if (Fields.isPresent(index)) this.byIndex.set(index, made)
     return made
   }
 
@@ -98,7 +98,7 @@ class Calls {
       this.byId.set(id, place)
     }
     call["type"] ??= piece["type"] ?? undefined
-    for (const name of EXTRAS) if (Fields.isSaid(piece[name])) call[name] = piece[name]
+    for (const name of EXTRAS) if (Fields.isPresent(piece[name])) call[name] = piece[name]
     if (Fields.isRecord(piece["function"])) call["function"] = named
     // Some say the whole name with each piece.
     if (made["name"] !== named["name"]) append(named, "name", made["name"])
@@ -121,7 +121,7 @@ export const make = (): Events.Assembly => {
   const message: Mutable = {}
   const calls = new Calls()
   const logprobs: Array<unknown> = []
-  let hasBegun = false
+  let hasStarted = false
   let hasOldCall = false
   let finish: unknown
   let error: unknown
@@ -133,10 +133,10 @@ export const make = (): Events.Assembly => {
     appendContent(message, delta["content"])
     const { function_call: old, reasoning_details: details, tool_calls: pieces } = delta
     if (Array.isArray(pieces)) for (const piece of pieces) calls.add(piece)
-    else if (Fields.isSaid(pieces)) message["tool_calls"] = pieces
+    else if (Fields.isPresent(pieces)) message["tool_calls"] = pieces
     if (Fields.isRecord(old) && (hasOldCall ||= Fields.words(old["name"]) !== undefined))
       calls.add({ index: "function_call", function: old })
-    for (const name of EXTRAS) if (Fields.isSaid(delta[name])) message[name] = delta[name]
+    for (const name of EXTRAS) if (Fields.isPresent(delta[name])) message[name] = delta[name]
     if (Array.isArray(delta["thinking_blocks"])) appendBlocks(message, delta["thinking_blocks"])
     if (Array.isArray(details)) {
       message["reasoning_details"] = [
@@ -148,41 +148,41 @@ export const make = (): Events.Assembly => {
 
   return {
     add: (chunk) => {
-      for (const name of LAST) if (Fields.isSaid(chunk[name])) answer[name] = chunk[name]
+      for (const name of LAST) if (Fields.isPresent(chunk[name])) answer[name] = chunk[name]
       // What is no list may have held a piece.
-      if (Fields.isSaid(chunk["choices"]) && !Array.isArray(chunk["choices"]))
+      if (Fields.isPresent(chunk["choices"]) && !Array.isArray(chunk["choices"]))
         message["content"] = { piece: chunk["choices"] }
       const choices = (Fields.list(chunk["choices"]) ?? []).map(Fields.fields)
       // Of several only the first was asked for.
       const choice = choices.find(({ index }) => typeof index !== "number" || index === 0) ?? {}
       const { delta, message: whole } = choice
       // A few send the whole message with each chunk, beside the piece or in its place.
-      const piece = Fields.isSaid(delta) ? delta : hasBegun ? undefined : whole
+      const piece = Fields.isPresent(delta) ? delta : hasStarted ? undefined : whole
       // A count that more follows is not that of the whole.
       if (hasPiece(Fields.fields(piece))) delete answer["usage"]
       const counts = [chunk["usage"], choice["usage"], Fields.fields(chunk["x_groq"])["usage"]]
-      const usage = counts.find(Fields.isRecord) ?? counts.find(Fields.isSaid)
-      if (Fields.isSaid(usage)) answer["usage"] = usage
-      isOver ||= Fields.isSaid(finish) && Fields.isRecord(usage) && choices.length === 0
+      const usage = counts.find(Fields.isRecord) ?? counts.find(Fields.isPresent)
+      if (Fields.isPresent(usage)) answer["usage"] = usage
+      isOver ||= Fields.isPresent(finish) && Fields.isRecord(usage) && choices.length === 0
       if (choice["finish_reason"] !== "") finish = choice["finish_reason"] ?? finish
-      if (Fields.isSaid(choice["error"])) error = choice["error"]
-      if (!Fields.isSaid(piece)) return
-      hasBegun = true
+      if (Fields.isPresent(choice["error"])) error = choice["error"]
+      if (!Fields.isPresent(piece)) return
+      hasStarted = true
       if (Fields.isRecord(piece)) addDelta(piece)
       else message["content"] = { piece }
       logprobs.push(...(Fields.list(Fields.fields(choice["logprobs"])["content"]) ?? []))
     },
-    hasBegun: () => hasBegun,
+    hasStarted: () => hasStarted,
     isOver: () => isOver,
     // A few never say how an answer ended: one that was counted has.
-    isWhole: (isDone) => Fields.isSaid(finish) || (isDone && Fields.isSaid(answer["usage"])),
+    isWhole: (isDone) => Fields.isPresent(finish) || (isDone && Fields.isPresent(answer["usage"])),
     body: () => ({
       ...answer,
-      ...(hasBegun || Fields.isSaid(error)
+      ...(hasStarted || Fields.isPresent(error)
         ? {
             choices: [
               {
-                ...(Fields.isSaid(error) ? { error } : undefined),
+                ...(Fields.isPresent(error) ? { error } : undefined),
                 message: { ...(calls.list().length === 0 ? undefined : { tool_calls: calls.list() }), ...message },
                 finish_reason: finish,
                 logprobs: { content: logprobs }

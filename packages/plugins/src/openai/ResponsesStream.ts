@@ -96,7 +96,7 @@ export const make = (): Events.Assembly => {
       const { pieces } = itemAt(event["output_index"], place[0])
       pieces.set(place[1], (pieces.get(place[1]) ?? "") + piece)
     },
-    hasBegun: () => items.size > 0,
+    hasStarted: () => items.size > 0,
     isOver: () => isWhole,
     isWhole: () => isWhole,
     body: () => {

@@ -106,7 +106,11 @@ const answer = (state: State, path: string, body: Wire.WireJson, serviceTier?: "
   const { count, faults, meter, notes, seed } = state
   if (path === "/v1/embeddings") {
     const made = Wire.toEmbeddings(body, seed, count)
-    meter.book(body["model"], { input: made.tokens, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0 }, serviceTier)
+    meter.record(
+      body["model"],
+      { input: made.tokens, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0 },
+      serviceTier
+    )
     return made.body
   }
   const format = formats[path]!
@@ -117,7 +121,7 @@ const answer = (state: State, path: string, body: Wire.WireJson, serviceTier?: "
     && Script.chance(seed, "wrong", text, String(attemptOf(state, text))) < (faults.wrongSchema ?? 0)
   // Requests of a batch run beside each other: none finds what another has put into the prompt cache.
   const made = Answering.answer(state, asked, isWrong, Number.NEGATIVE_INFINITY, notes.take(body[RequestNotes.FIELD]))
-  meter.book(asked.model, made.tokens, serviceTier)
+  meter.record(asked.model, made.tokens, serviceTier)
   return format.write(asked, made)
 }
 
@@ -171,7 +175,7 @@ const respond = (state: State, { arrived, path, response, text }: Exchange): voi
   if (format === undefined) return error(404, "not_found_error", `the simulator has no ${path}`)
   const asked = format.read(body)
   const made = Answering.answer(state, asked, fault === "wrongSchema" && asked.schema !== undefined, arrived, note)
-  meter.book(asked.model, made.tokens)
+  meter.record(asked.model, made.tokens)
   if (asked.stream && format.events !== undefined) {
     return send(200, format.events(asked, made).join(""), {}, "text/event-stream")
   }

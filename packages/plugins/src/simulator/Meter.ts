@@ -10,7 +10,7 @@ import type { WireTokens } from "./Wire.ts"
 const MINUTE = 60_000
 
 export interface SimulatorMeter {
-  readonly book: (model: string, tokens: WireTokens, serviceTier?: "batch") => void
+  readonly record: (model: string, tokens: WireTokens, serviceTier?: "batch") => void
   readonly bill: () => ReadonlyArray<Bill>
   /** Counts a request in its minute: how long to wait when it is one too many, in milliseconds. */
   readonly overLimit: () => number | undefined
@@ -22,7 +22,7 @@ export const make = ({ requestsPerMinute, tokensPerMinute }: Options): Simulator
   const bills = new Map<string, Types.Mutable<Bill>>()
   const window = { start: 0, requests: 0, tokens: 0 }
   return {
-    book: (model, tokens, serviceTier) => {
+    record: (model, tokens, serviceTier) => {
       const key = `${model}\n${serviceTier ?? ""}`
       let bill = bills.get(key)
       if (bill === undefined) bills.set(key, (bill = empty(model, serviceTier)))

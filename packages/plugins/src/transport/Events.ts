@@ -13,7 +13,7 @@ export interface Assembly {
   /** Takes the data of an event. */
   readonly add: (data: Fields.Fields) => void
   /** Whether something of the answer has come. */
-  readonly hasBegun: () => boolean
+  readonly hasStarted: () => boolean
   /** Whether its end has come; `isDone`: the stream says that it is over. */
   readonly isWhole: (isDone: boolean) => boolean
   /** Whether nothing more comes, by an event of its own: some endpoints leave the connection open. */
@@ -53,7 +53,7 @@ export const readText = (text: string, assembly: Assembly): EventsOutcome => {
 /** The failure that an event tells of, if it does: `{"error": …}`, `{"type": "error", …}`, or the name of the event. */
 const errorOf = (name: string, data: Fields.Fields): unknown => {
   const { error, type } = data
-  if (Refusal.isSaid(error)) return error
+  if (Refusal.isPresent(error)) return error
   return type === "error" || name === "error" ? data : undefined
 }
 
@@ -68,7 +68,9 @@ const OF_ANSWERS = ["choices", "output", "content", "response", "delta", "usage"
 
 /** A refusal that came in place of an answer, and says so in no field of its own. */
 const refusalIn = (data: Fields.Fields): Fields.Fields | undefined =>
-  typeof data["type"] !== "string" && OF_ANSWERS.every((name) => !Fields.isSaid(data[name])) && Refusal.hasWords(data)
+  typeof data["type"] !== "string"
+  && OF_ANSWERS.every((name) => !Fields.isPresent(data[name]))
+  && Refusal.hasWords(data)
     ? data
     : undefined
 
@@ -108,7 +110,7 @@ export class EventReader {
   }
 
   private takeFields(name: string, value: Fields.Fields): void {
-    const hasBegun = this.assembly.hasBegun()
+    const hasBegun = this.assembly.hasStarted()
     const error = errorOf(name, value) ?? (hasBegun ? undefined : refusalIn(value))
     this.assembly.add(error === undefined ? value : { ...value, error: undefined })
     if (error !== undefined) this.failed = { error, isFirst: !hasBegun && !Fields.isRecord(value["usage"]) }
@@ -116,11 +118,11 @@ export class EventReader {
 
   /** Takes data that is no object: a failure in its own form, or a piece of the answer that is lost. */
   private takeOdd(name: string, data: string, value: unknown): void {
-    const isFirst = !this.assembly.hasBegun()
+    const isFirst = !this.assembly.hasStarted()
     const isBroken = data.startsWith("{")
     const error = Fields.list(value)
       ?.map((item) => errorOf(name, Fields.fields(item)))
-      .find(Refusal.isSaid)
+      .find(Refusal.isPresent)
     if (error !== undefined || name === "error" || (isFirst && !isBroken))
       this.failed = { error: error ?? data, isFirst }
     else {
@@ -151,7 +153,7 @@ export class EventReader {
     const body = this.assembly.body()
     if (this.failed !== undefined) return { _tag: "Failed", body, ...this.failed }
     if (this.problem !== undefined) return { _tag: "Cut", body, why: this.problem }
-    return this.assembly.isWhole(this.isDone) || !this.assembly.hasBegun()
+    return this.assembly.isWhole(this.isDone) || !this.assembly.hasStarted()
       ? { _tag: "Whole", body }
       : { _tag: "Cut", body, why: broken ?? "the stream ended in the middle of the answer" }
   }

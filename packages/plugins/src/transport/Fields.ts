@@ -33,7 +33,7 @@ export const name = (value: unknown): string | undefined => {
 }
 
 /** Whether a field is there, and not null. */
-export const isSaid = (value: unknown): boolean => value !== undefined && value !== null
+export const isPresent = (value: unknown): boolean => value !== undefined && value !== null
 
 /** A list; `undefined` for anything else. */
 export const list = (value: unknown): ReadonlyArray<unknown> | undefined => (Array.isArray(value) ? value : undefined)

@@ -51,9 +51,9 @@ const withPlace = (words: string, { loc }: Fields.Fields): string =>
   Array.isArray(loc) ? `${loc.map(String).join(".")}: ${words}` : words
 
 /** Whether a field that may hold an error says anything: some send an empty one with each answer. */
-export const isSaid = (error: unknown): boolean =>
+export const isPresent = (error: unknown): boolean =>
   Fields.isRecord(error)
-    ? Object.values(error).some(isSaid)
+    ? Object.values(error).some(isPresent)
     : error !== undefined && error !== null && error !== "" && error !== false && error !== 0
 
 /** Whether a body that is no answer has words for what went wrong. */

@@ -73,19 +73,19 @@ export const broken = (module: string, refusal: Refusal.Refusal, wait?: number):
 /** What a provider says of a failure, in whatever form. Once it has begun to answer, the call may be billed. */
 export const refused = (
   endpoint: Endpoint.Endpoint,
-  said: unknown,
+  bodyOf: unknown,
   options: {
     /** The status that came with it, where that says anything. */
     readonly status?: number
     readonly header?: RateLimitHeaders.Get
-    readonly hasBegun?: boolean
+    readonly hasStarted?: boolean
     readonly now: number
   }
 ): AiError.AiError => {
-  const refusal = Refusal.decode(said)
+  const refusal = Refusal.decode(bodyOf)
   const headers = options.header ?? (() => undefined)
-  const wait = RetryHint.waitIn(said, refusal.message, options.now)
-  const status = options.status ?? (options.hasBegun === true ? undefined : statusIn(refusal))
+  const wait = RetryHint.waitIn(bodyOf, refusal.message, options.now)
+  const status = options.status ?? (options.hasStarted === true ? undefined : statusIn(refusal))
   return status === undefined
     ? broken(endpoint.module, refusal, RateLimitHeaders.retryAfterMillis(headers, options.now) ?? wait)
     : HttpFailure.toAiError({
@@ -129,8 +129,8 @@ export const fromBody = <A extends ModelResponse.ModelResponse>(
   const body = Fields.fields(value)
   const withBody = (error: AiError.AiError) => ModelFailure.withAnswer(withCount(error, format, body), value)
   const isAnswer = format.isAnswer(body)
-  if (Refusal.isSaid(body["error"]) || (!isAnswer && Refusal.hasWords(body))) {
-    return withBody(refused(endpoint, body, { header, now, hasBegun: isAnswer }))
+  if (Refusal.isPresent(body["error"]) || (!isAnswer && Refusal.hasWords(body))) {
+    return withBody(refused(endpoint, body, { header, now, hasStarted: isAnswer }))
   }
   try {
     const read = format.read(body)
@@ -173,7 +173,7 @@ const fromStream = <A extends ModelResponse.ModelResponse>(
   const failure =
     outcome._tag === "Cut"
       ? cut(endpoint.module, outcome.why)
-      : refused(endpoint, outcome.error, { hasBegun: !outcome.isFirst, header, now })
+      : refused(endpoint, outcome.error, { hasStarted: !outcome.isFirst, header, now })
   return ModelFailure.withAnswer(withCount(failure, format, outcome.body), outcome.body)
 }
 

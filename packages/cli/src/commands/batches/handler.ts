@@ -217,7 +217,7 @@ export const forget = (input: Shared & { readonly batch: string; readonly yes: b
     if (batch.state === "collected" || batch.state === "rejected")
       return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
     if (!input.yes) {
-      if (!(yield* Output.Output).canAsk)
+      if (!(yield* Output.Output).canPrompt)
         return yield* ExitCode.refuse(
           `pipe batches forget has ${batch.requests} requests sent and paid again: say --yes`
         )

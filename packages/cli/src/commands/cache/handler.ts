@@ -58,7 +58,7 @@ const gone = ({ entries, results, reusable }: Retention.Removed): string =>
 export const clear = (input: Shared & { readonly yes: boolean }) =>
   Effect.gen(function* () {
     if (!input.yes) {
-      if (!(yield* Output.Output).canAsk)
+      if (!(yield* Output.Output).canPrompt)
         return yield* ExitCode.refuse("pipe cache clear takes all answers away: say --yes")
       const yes = yield* Prompt.run(
         Prompt.Confirm({ message: "Take all cached answers and kept results away?", initial: false })

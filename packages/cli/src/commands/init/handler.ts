@@ -62,7 +62,7 @@ const commandOf = (name: string, folder: string): string => `pipe ${name}${folde
 
 /** Asks at a terminal; elsewhere nothing is added by itself. */
 const isWanted = Effect.fnUntraced(function* (list: string) {
-  const { canAsk, canRepaint, err } = yield* Output.Output
+  const { canPrompt: canAsk, canRepaint, err } = yield* Output.Output
   if (!canAsk || !canRepaint) return false
   err(`missing here:\n${list}\n`)
   return yield* Prompt.run(Prompt.Confirm({ message: "Add it?", initial: true }))

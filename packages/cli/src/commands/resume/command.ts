@@ -14,7 +14,7 @@ export const command = Command.make(
   (input) =>
     Effect.flatMap(
       Effect.promise(() => import("./handler.ts")),
-      ({ goOn }) => goOn(input, "unfinished")
+      ({ resume: goOn }) => goOn(input, "unfinished")
     )
 ).pipe(
   Command.withDescription(

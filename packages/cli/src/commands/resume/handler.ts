@@ -11,13 +11,13 @@ import * as LoadFlow from "../../process/LoadFlow.ts"
 import type * as RunFlags from "../../flags/RunFlags.ts"
 import { execute } from "../run/handler.ts"
 
-export type GoOnInput = RunFlags.Input & {
+export type ResumeInput = RunFlags.Input & {
   readonly run: Option.Option<string>
   readonly flow: Option.Option<string>
 }
 
 /** Resumes an unfinished run, or retries the failed rows of one. */
-export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfinished" | "failed") {
+export const resume = Effect.fnUntraced(function* (input: ResumeInput, what: "unfinished" | "failed") {
   const { run, simulate } = yield* FindRun.find(input)
   const summary = Report.summaryOf(run)
   const failed = summary?.rows.failed ?? 0
@@ -64,7 +64,7 @@ export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfini
  * The file that is loaded for a run. A store says which that is, and whoever writes to the store says so too: only a flow of this
  * project is loaded for it, and any other by its name on the command line.
  */
-const flowFileOf = Effect.fnUntraced(function* (run: string, file: string, input: Pick<GoOnInput, "flow">) {
+const flowFileOf = Effect.fnUntraced(function* (run: string, file: string, input: Pick<ResumeInput, "flow">) {
   if (Option.isSome(input.flow)) return relative(process.cwd(), resolve(input.flow.value))
   const way = `if you trust it: pipe resume ${run} --flow ${file}`
   if (!existsSync(file)) {

@@ -16,7 +16,7 @@ export const command = Command.make(
   (input) =>
     Effect.flatMap(
       Effect.promise(() => import("../resume/handler.ts")),
-      ({ goOn }) => goOn(input, "failed")
+      ({ resume: goOn }) => goOn(input, "failed")
     )
 ).pipe(
   Command.withDescription(

@@ -96,21 +96,21 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
           : "was interrupted"
   const isBatch = input.batch || input.detach || Option.isSome(input.deadline)
   const output = yield* Output.Output
-  const canAsk = output.canAsk && output.canRepaint
+  const canPrompt = output.canPrompt && output.canRepaint
   const pending =
     isBatch || input.online
       ? 0
       : yield* OpenStore.use(location, (store) => store.batches.pending(last.id)).pipe(
           Effect.catch(() => Effect.succeed(0))
         )
-  const isAsked = canAsk && !input.json && !input.quiet
-  if (pending > 0 && !isAsked) {
+  const isPrompted = canPrompt && !input.json && !input.quiet
+  if (pending > 0 && !isPrompted) {
     return yield* ExitCode.refuse(
       `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid twice. Resume it: pipe resume ${last.name}; or reuse them in a new run: --batch; or send them again: --online`
     )
   }
   if (input.json || input.quiet) return undefined
-  if (!canAsk) {
+  if (!canPrompt) {
     yield* Output.error(`run ${last.name} ${how}; what it has done is reused (pipe resume ${last.name} resumes it)`)
     return undefined
   }

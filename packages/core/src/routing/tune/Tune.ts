@@ -272,7 +272,7 @@ export const observationsOf = (
 ) =>
   Effect.forEach(trials, ({ row, tried }) =>
     Effect.map(
-      Effect.forEach(tried, ({ asked, judging, model, quality, sample }) =>
+      Effect.forEach(tried, ({ calls: asked, judging, model, quality, sample }) =>
         Effect.map(
           Effect.all([costOf(asked, pricing, at), costOf(judging, pricing, at)]),
           ([cost, judging]): Observation.ModelAnswer => ({ model, quality, sample, cost, judging })

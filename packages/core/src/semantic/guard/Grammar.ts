@@ -147,7 +147,7 @@ export const classesOf = (text: string, negations: number): Classes => ({
 })
 
 /** A text as far as its little words go. */
-export interface Said {
+export interface Statement {
   readonly classes: Classes
   readonly isQuestion: boolean
   /** Whether a verb stands in the past, as far as its form shows. */
@@ -157,7 +157,7 @@ export interface Said {
 /**
  * What two texts differ in by their little words. `isClose`: they share most of their words; `isSame`: all that carry the meaning.
  */
-export const difference = (a: Said, b: Said, isClose: boolean, isSame: boolean): string | undefined => {
+export const difference = (a: Statement, b: Statement, isClose: boolean, isSame: boolean): string | undefined => {
   const [x, y] = [a.classes, b.classes]
   if (questionsDiffer(x.question, y.question, isClose, isSame)) return "questions"
   if (conflict(x.side, y.side, false) || (x.amount === "only") !== (y.amount === "only")) return "quantities"
@@ -185,7 +185,7 @@ const modalityDiffers = (a: string, b: string, isClose: boolean): boolean =>
     || (isClose && (a === "might" || b === "might")))
 
 /** Whether one text says that a thing will be, and the other that it may: of a question both are polite. */
-const isSurerThan = (a: Said, b: Said): boolean =>
+const isSurerThan = (a: Statement, b: Statement): boolean =>
   a.classes.time === "future"
   && a.classes.modality === ""
   && b.classes.modality === "can"
@@ -194,11 +194,11 @@ const isSurerThan = (a: Said, b: Said): boolean =>
   && !a.isQuestion
   && !b.isQuestion
 
-const timesDiffer = (a: Said, b: Said, isClose: boolean, isSame: boolean): boolean => {
+const timesDiffer = (a: Statement, b: Statement, isClose: boolean, isSame: boolean): boolean => {
   const [x, y] = [a.classes.time, b.classes.time]
   if (x === y) return false
   if (isClose && ((x !== "" && y !== "") || x === "once" || y === "once")) return true
-  const isPast = ({ classes, hasPast }: Said) => PAST.has(classes.time) || (classes.time === "" && hasPast)
+  const isPast = ({ classes, hasPast }: Statement) => PAST.has(classes.time) || (classes.time === "" && hasPast)
   const isNot = (time: string) => time === "future" || time === "now"
   return isSame && ((isNot(x) && isPast(b)) || (isNot(y) && isPast(a)))
 }
