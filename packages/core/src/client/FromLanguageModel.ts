@@ -1,7 +1,7 @@
 /**
- * Any provider of `effect/ai` as the bottom of a stack.
+ * Uses any provider of `effect/ai` as the bottom of a stack.
  *
- * **Example** (a provider layer from elsewhere)
+ * **Example** (a provider layer from another package)
  *
  * ```ts
  * import { FromLanguageModel, Ledger, Stack } from "@pipe/core"
@@ -15,8 +15,8 @@
  *   )
  * ```
  *
- * **Gotchas** `effect/ai` takes sampling settings from the provider's own layer, not from a call: a request that carries
- * any is refused rather than answered with other settings.
+ * **Gotchas** `effect/ai` takes sampling settings from the provider's own layer and not per call. A request that sets
+ * any is refused, because it would be answered with other settings.
  *
  * @since 0.1.0
  */
@@ -37,14 +37,17 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
 import * as ModelClient from "./ModelClient.ts"
 
-/** Which provider and model the layer in context answers as: what prices and cache keys go by. */
+/** The provider and model that the layer in context answers as. Prices and cache keys depend on them. */
 export interface Options {
-  /** As price tables name it, such as `"openai"`. */
+  /** As price tables name it, for example `"openai"`. */
   readonly provider: string
   readonly model: string
 }
 
-/** A `ModelClient` on the `LanguageModel` in context and, for embeddings, the `EmbeddingModel` where there is one. */
+/**
+ * Makes a `ModelClient` from the `LanguageModel` in context and, for embeddings, from the `EmbeddingModel` when there
+ * is one.
+ */
 export const layer = (options: Options): Layer.Layer<ModelClient.ModelClient, never, LanguageModel.LanguageModel> =>
   Layer.effect(
     ModelClient.ModelClient,
@@ -104,7 +107,7 @@ const complete = Effect.fnUntraced(function* (
 
 const schemas = new WeakMap<object, Schema.Top>()
 
-/** What a JSON Schema describes, as a schema of which `effect/ai` makes its provider's own form. */
+/** Turns a JSON Schema into a schema from which `effect/ai` derives its provider's form. */
 const schemaOf = (jsonSchema: JsonSchema.JsonSchema): Schema.Top => {
   let made = schemas.get(jsonSchema)
   if (made === undefined) {
@@ -119,7 +122,7 @@ const schemaOf = (jsonSchema: JsonSchema.JsonSchema): Schema.Top => {
   return made
 }
 
-/** The parts of an answer; that of an object is its value as JSON, whatever form the provider gave it. */
+/** The parts of an answer. An object is returned as JSON, whatever form the provider used. */
 const partsOf = (answer: LanguageModel.GenerateTextResponse<{}>): ReadonlyArray<ModelResponse.Part> => {
   const parts = answer.content
     .filter((part) => part.type !== "response-metadata" && part.type !== "finish")
@@ -155,7 +158,7 @@ const embed = (
   Option.match(embedder, {
     onNone: () => Effect.fail(refuse("this stack has no EmbeddingModel: provide one beside the LanguageModel")),
     onSome: (model) =>
-      // A vector that is none is a defect of the class that holds it.
+      // An invalid vector is a defect in the class that holds it.
       Effect.map(Effect.catchDefect(model.embedMany(request.inputs), unreadable), ({ embeddings, usage }) => {
         const counted = Usage.fromInclusive({ input: usage.inputTokens, output: 0 })
         return {
