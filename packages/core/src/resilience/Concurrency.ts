@@ -1,5 +1,5 @@
 /**
- * At most so many calls at once through this place of the stack, whatever the number of rows and steps.
+ * Limits the number of calls in flight through this point of the stack, whatever the number of rows and steps.
  *
  * @since 0.1.0
  */
@@ -9,7 +9,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 
-/** Lets `limit` calls through at once; the others wait in their order. */
+/** Lets `limit` calls through at a time. The others wait in order. */
 export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   OptionNames.checkNumbers("Concurrency.layer", { limit }, { limit: OptionNames.COUNT })
   return ModelClient.middlewareEffect(
