@@ -1,5 +1,5 @@
 /**
- * Stands before every attempt: holds the most that it can cost, makes it wait or refuses it, and charges what it has used.
+ * Runs before every attempt: reserves the most that it can cost, delays it or refuses it, and charges what it has used.
  *
  * @internal
  */
@@ -20,7 +20,7 @@ import * as Pricing from "../price/Pricing.ts"
 import * as BudgetAccount from "./BudgetAccount.ts"
 import * as BudgetFit from "./BudgetFit.ts"
 
-/** What the calls under a budget share. */
+/** The state that the calls under a budget share. */
 export interface BudgetState {
   readonly pricing: Pricing.Service
   readonly accounts: ReadonlyArray<BudgetAccount.BudgetAccount>
@@ -28,7 +28,7 @@ export interface BudgetState {
   readonly learned: Map<string, BudgetFit.LearnedOutput>
   /** By provider and model. */
   readonly scouted: Map<string, BudgetFit.Scouted>
-  /** Calls that wait until others give back. */
+  /** Calls that wait until others release money. */
   waiting: Array<Deferred.Deferred<void>>
 }
 
@@ -40,7 +40,7 @@ export const makeState = (pricing: Pricing.Service, accounts: BudgetState["accou
   waiting: []
 })
 
-/** Calls that wait look again. */
+/** Lets waiting calls try again. */
 export const wake = (state: BudgetState): void => {
   const all = state.waiting
   state.waiting = []
@@ -96,7 +96,7 @@ export const make =
           )
     })
 
-/** What is said once of accounts that are spent and only warn. */
+/** The warnings, each given once, for accounts that are spent and only warn. */
 const exceeded = (accounts: BudgetState["accounts"]): ReadonlyArray<string> =>
   accounts.flatMap((account) => {
     if (!account.warns || account.warned || !BudgetAccount.isSpent(account)) return []
@@ -104,7 +104,7 @@ const exceeded = (accounts: BudgetState["accounts"]): ReadonlyArray<string> =>
     return [`${account.name} ${BudgetAccount.status(account)}; it only warns, and the run goes on`]
   })
 
-/** Lets a call through with what is held for it, or makes it wait for others, or refuses it. */
+/** Admits a call with its reservation, makes it wait for others, or refuses it. */
 const admit = <R extends ModelRequest.ModelRequest>(
   state: BudgetState,
   claim: BudgetFit.Claim<R>
@@ -115,7 +115,7 @@ const admit = <R extends ModelRequest.ModelRequest>(
     const words = `no price is known for ${scout.unpriced}, which ${call.provider} answers ${model} with, so no budget in money can hold`
     return Effect.fail(refused(words, false))
   }
-  // A model that has not answered yet may charge anything: its first call goes alone. A batch goes as a whole.
+  // A model that has not answered yet may charge anything, so its first call is sent alone. A batch is sent as a whole.
   const isScout = hasMoney && !scout.answered && call.serviceTier !== "batch"
   if (isScout && scout.alone) return waitForOthers(state, claim)
   const fitted = BudgetFit.fit(claim)
@@ -139,7 +139,7 @@ const waitForOthers = <R extends ModelRequest.ModelRequest>(state: BudgetState, 
   return Effect.flatMap(Effect.interruptible(Deferred.await(turn)), () => admit(state, claim))
 }
 
-/** Replaces what was held by what was used, once. It holds on to nothing of the request, which may be long gone by then. */
+/** Replaces the reservation with the usage, once. It does not keep the request in memory. */
 const settler = (state: BudgetState, held: Held): ((ended: Attempt.AttemptEnd) => void) => {
   let settled = false
   return (ended) => {
@@ -164,7 +164,7 @@ const remembered = <A>(map: Map<string, A>, key: string, make: () => A): A => {
   return known
 }
 
-/** Why no cap can hold for a call; `undefined`: one can. */
+/** Why no cap can hold for a call; `undefined` when one can. */
 const unboundedBy = (
   pricing: Pricing.Service,
   call: Attempt.AttemptCall,
@@ -186,7 +186,7 @@ const unboundedBy = (
     : undefined
 }
 
-/** What is known of a call while the most that it can cost is held. */
+/** What is known of a call while its reservation is held. */
 interface Held {
   readonly step: string
   readonly model: string
@@ -199,7 +199,7 @@ interface Held {
   readonly isScout: boolean
 }
 
-/** What an attempt has used, and what it teaches; what cannot be known is charged as it was held. */
+/** The usage of an attempt, and what it teaches. Unknown usage is charged as it was reserved. */
 const usedBy = (
   pricing: Pricing.Service,
   ended: Attempt.AttemptEnd,

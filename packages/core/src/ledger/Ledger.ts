@@ -1,12 +1,12 @@
 /**
- * The books: one entry for each physical attempt, booked at the provider's edge, and one for each answer, with what it
- * saved. Put it at the top of a stack.
+ * The ledger: one entry per physical attempt, recorded at the provider's edge, and one per answer, with what it saved.
+ * Put it at the top of a stack.
  *
- * **Details** What a cascade asked beside the answer that it gives (`discarded`) is taken off what routing saved: both
- * answers are in the row's cost. Attempts are seen wherever they happen below (through `Attempt.Meter`), so retries, re-asks and
- * fallbacks are all counted. For every answer: `spent = baseline + wasted - savings`, to the picodollar, where `wasted`
- * is what attempts cost that gave no answer. A price that is not known is `undefined`, never 0; its model is warned of
- * once.
+ * **Details** Attempts are recorded wherever they happen below (through `Attempt.Meter`), so retries, re-asks and
+ * fallbacks are all counted. For every answer `spent = baseline + wasted - savings`, to the picodollar, where `wasted`
+ * is the cost of attempts without an answer. Answers that a cascade paid for but did not return (`discarded`) reduce
+ * the savings of routing, because the row pays for all of them. An unknown price is `undefined`, never 0, and its model
+ * is reported in one warning.
  *
  * @since 0.1.0
  */
@@ -38,21 +38,23 @@ import * as LedgerEntry from "./LedgerEntry.ts"
 
 export type { AnswerEntry, AttemptEntry, LedgerEntry, Savings } from "./LedgerEntry.ts"
 
-/** Receives the entries of a run, in the order in which they happen. The runner sets it. */
+/** Receives the entries of a run as they happen. The runner sets it. */
 export const Recorder = Context.Reference<(entry: LedgerEntry.LedgerEntry) => void>("@pipe/core/Ledger/Book", {
   defaultValue: () => () => {}
 })
 
 /**
- * Notes a call before it is sent, and gives it a number: a process that is killed leaves its calls behind, to be booked at
- * the most that they can have cost. The runner sets it.
+ * Notes a call before it is sent, and numbers it: the calls of a killed process are recorded at the most that they can
+ * have cost. The runner sets it.
  */
 export const Calls = Context.Reference<((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined>(
   "@pipe/core/Ledger/Calls",
   { defaultValue: () => undefined }
 )
 
-/** Whether a ledger above books already: each attempt and answer is booked once, however many there are. */
+/**
+ * Whether a ledger above records already: each attempt and answer is recorded once, however many ledgers there are.
+ */
 const IsRecorded = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
 
 const unpriced = (
@@ -67,7 +69,7 @@ const unpriced = (
     : `no price is known for ${provider} model ${model}: its cost is unknown, not 0. ${Pricing.advice(pricing, { at, model, provider })}`
 }
 
-/** What of a usage has a price of its own, in words. */
+/** Names the parts of a usage that have their own price. */
 const partsOf = (usage: Usage.Usage | undefined): string =>
   [...Usage.rareClasses, "searches" as const]
     .flatMap((name) => ((usage?.[name] ?? 0) > 0 ? [`${usage![name]} ${RARE[name]}`] : []))
@@ -81,13 +83,13 @@ const RARE = {
   searches: "searches of the web"
 }
 
-/** Books attempts and answers of everything below; under another ledger it leaves that to the one above. */
+/** Records the attempts and answers of everything below. Under another ledger it does nothing. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
   ModelClient.middlewareEffect((next) => Effect.map(Pricing.Pricing, (pricing) => over(next.send, pricing)), {
     name: "Ledger"
   })
 
-/** The same over a function that sends: the runner has one over every stack. */
+/** The same, around a function that sends. The runner puts one over every stack. */
 export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelClient.Send => {
   const warned = new Set<string>()
   return (request) =>
@@ -168,7 +170,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
 const isNew = (row: Suspension.SuspendedRow | undefined, request: ModelRequest.ModelRequest): boolean =>
   row === undefined || Suspension.isNew(row, ContentHash.make(RequestKey.content(request)))
 
-/** An attempt to look at. */
+/** An attempt, for display. */
 const toSent = (
   { at, caller, cost, error, milliseconds, model, provider, usage }: LedgerEntry.AttemptEntry,
   { call, response }: Attempt.Attempt
@@ -186,7 +188,7 @@ const toSent = (
   cost
 })
 
-/** An answer to look at that needed no attempt. */
+/** An answer that needed no attempt, for display. */
 const toFound = (
   { at, caller, milliseconds, model, origin, provider }: LedgerEntry.AnswerEntry,
   request: ModelRequest.ModelRequest,
@@ -259,7 +261,7 @@ const toAnswerEntry = (
 
 const unknownWorth = { baseline: undefined, savings: LedgerEntry.noSavings }
 
-/** The baseline of an answer and what each strategy took off it. */
+/** The baseline of an answer, and what each strategy saved. */
 const worth = (
   pricing: Pricing.Service,
   response: ModelResponse.ModelResponse,
@@ -289,7 +291,7 @@ const worth = (
     || beside === undefined
   )
     return unknownWorth
-  // An answer that is reused is no part of a prompt of now, if it ever was of one.
+  // A reused answer is not part of a packed prompt now, even if it once was.
   const packed = alone - full
   const isReused = response.origin !== "provider"
   return {
@@ -305,7 +307,7 @@ const worth = (
   }
 }
 
-/** What was asked for an answer beside it: what that costs, and what of it was not paid; `undefined`: not known. */
+/** The discarded answers of an answer: their cost, and the part that was not paid; `undefined` when not known. */
 const besides = (pricing: Pricing.Service, { discarded = [] }: ModelResponse.ModelResponse, at: number) => {
   const sums = { cost: Money.zero, cached: Money.zero, semantic: Money.zero }
   for (const { model, origin, provider, requestedModel, serviceTier, usage } of discarded) {

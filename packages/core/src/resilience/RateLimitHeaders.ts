@@ -130,7 +130,7 @@ const withProvider = (get: Get): Get => {
  */
 export const retryAfterMillis = (from: Get, now: number): number | undefined => requestedMillis(from, now) || undefined
 
-/** The same, with 0 for a response that asks to be tried at once. */
+/** Like `retryAfterMillis`, with 0 for a response that asks for an immediate retry. */
 const requestedMillis = (from: Get, now: number): number | undefined => {
   const get = withProvider(from)
   const waits = [
@@ -146,7 +146,7 @@ const requestedMillis = (from: Get, now: number): number | undefined => {
   return waits.find((millis) => millis > 0) ?? waits[0]
 }
 
-/** Two of one name are joined by a comma. */
+/** Repeated headers are joined by a comma. */
 const waitOf = (value: string, now: number): number | undefined => {
   const [first] = /^\d+(?:\.\d+)?, \d/.test(value) ? value.split(",") : [value]
   return waitMillis(first!, now)
@@ -162,8 +162,8 @@ export const resetMillis = (text: string | null | undefined, now: number): numbe
 }
 
 /**
- * The wait after a refusal for limits (429): what it asks for, or until what it says is used up is there again. Where it does not say
- * what that is, the first of its resets.
+ * The wait after a 429: what the response asks for, or until everything that is used up is available again. If it does
+ * not say what is used up, the first reset.
  */
 export const refusalMillis = (get: Get, now: number): number | undefined => {
   const asked = requestedMillis(get, now)
