@@ -1,7 +1,7 @@
 /**
- * Batches of runs that were left: looked after, collected, cancelled and given up, without running their flows.
+ * Batches of detached runs: polled, collected, cancelled and abandoned, without running their flows.
  *
- * **Example** (collects what is back)
+ * **Example** (collects available results)
  *
  * ```ts
  * import { Batches, type Flow } from "@pipe/core"
@@ -33,11 +33,11 @@ import type * as BatchRepo from "./BatchRepo.ts"
 /** The batches of a flow's providers. */
 export interface Batches {
   readonly providers: ReadonlyArray<BatchProvider.BatchProvider>
-  /** Those that are not back. */
+  /** Batches without results. */
   readonly list: Effect.Effect<ReadonlyArray<BatchRepo.StoredBatch>, AiError.AiError>
-  /** Takes in what is back: the batch as it is then, and what the provider says of it while it is not. */
+  /** Collects the results of a batch. Returns the updated batch, and the provider's status while it has not ended. */
   readonly collect: (batch: BatchRepo.StoredBatch) => Effect.Effect<Collected, AiError.AiError>
-  /** What is answered by then can be collected. */
+  /** Cancels a batch. What is answered by then can be collected. */
   readonly cancel: (batch: BatchRepo.StoredBatch) => Effect.Effect<void, AiError.AiError>
 }
 
@@ -47,8 +47,9 @@ export interface Collected {
 }
 
 /**
- * Gives a batch up: its requests are sent again when the run is resumed. Since the provider may answer and bill them all the same,
- * they are booked as the most that they can cost. Fails while the run is at work, since that would go on waiting for the batch.
+ * Abandons a batch: its requests are sent again when the run is resumed. The provider may still answer and bill them,
+ * so they are recorded at the most that they can cost. Fails while the run is active, because it would keep waiting for
+ * the batch.
  */
 export const forget = Effect.fnUntraced(function* (
   store: Store.Service,
@@ -128,7 +129,7 @@ export const open = Effect.fnUntraced(function* (
       },
       undefined
     )
-  /** A batch whose process died while it was created: found where it is, and never created here. */
+  /** A batch whose process died while creating it: found at the provider, and never created here. */
   const adopt = Effect.fnUntraced(function* (batch: BatchRepo.StoredBatch, provider: BatchProvider.BatchProvider) {
     const others = yield* BatchFailure.stored(store, store.batches.remotes(batch.provider, 0))
     const found = yield* provider.find({ ...batch, at: batch.createdAt, others })
@@ -153,7 +154,7 @@ export const open = Effect.fnUntraced(function* (
         const provider = yield* providerOf(batch)
         if (batch.state === "creating") return yield* adopt(batch, provider)
         const status = yield* provider.status(batch.remote!)
-        // What is not known any more is said by the job too.
+        // The job also reports a batch that the provider no longer knows.
         if (status !== undefined && status.state !== "ended" && status.state !== "rejected") return { batch, status }
         const one = job(batch, provider)
         yield* one.done
