@@ -1,5 +1,6 @@
 /**
- * Asks the models of a cascade, and what is known of their answers: by the row's features, the step's check, and the judges.
+ * Calls the models of a cascade, and collects what is known of their answers: the row's features, the step's check, and
+ * the judges.
  *
  * @internal
  */
@@ -22,11 +23,11 @@ export type Completion = ModelRequest.Completion
 export type Response = ModelResponse.CompletionResponse
 export type ModelEffect<A> = Effect.Effect<A, AiError.AiError>
 
-/** What asks: the stack below, the judges, and the names of the models. */
+/** What makes the calls: the stack below, the judges, and the names of the models. */
 export interface CascadeModels extends CascadeRequests.CascadeDefinition {
   readonly next: ModelClient.Service
   readonly strong: string
-  /** In the place of a model's name: those who look from above see that no single model is asked. */
+  /** Replaces a model's name: layers above see that no single model is called. */
   readonly all: string
   readonly warn: ReturnType<typeof LayerEvent.once>
 }
@@ -34,15 +35,15 @@ export interface CascadeModels extends CascadeRequests.CascadeDefinition {
 /** A model's answer, and what is known of it. */
 export interface JudgedResponse {
   readonly response: Response | undefined
-  /** The answer, and what its judges asked, for what they cost. */
+  /** The answer, and the calls of its judges, with their costs. */
   readonly calls: ReadonlyArray<ModelResponse.Discarded>
   readonly judging: ReadonlyArray<ModelResponse.Discarded>
   readonly sample: Features.Sample | undefined
-  /** Whether it may stand where nothing is tuned. */
+  /** Whether it is accepted without tuning. */
   readonly isGood: boolean
 }
 
-/** What the author's own function gives; what it throws is said once. */
+/** Calls an author's function. An exception is reported once. */
 export const call = <A>(
   { warn }: CascadeModels,
   what: string,
@@ -64,7 +65,7 @@ export const call = <A>(
     }
   })
 
-/** What a judge gives; one that fails, in whatever way, gives nothing, unless nothing more may be spent. */
+/** Calls a judge. A judge that fails yields nothing, unless the budget is spent. */
 const consult = <A>({ warn }: CascadeModels, judge: Judge.Judge, facts: ModelEffect<A>, otherwise: A): ModelEffect<A> =>
   Effect.catchCause(facts, (cause) => {
     const failed = cause.reasons.find(Cause.isFailReason)
@@ -83,7 +84,7 @@ const consult = <A>({ warn }: CascadeModels, judge: Judge.Judge, facts: ModelEff
     )
   })
 
-/** What is known of a row before any model is asked. */
+/** What is known of a row before any model is called. */
 export const rowOf = (
   asker: CascadeModels,
   request: Completion,
@@ -112,7 +113,7 @@ export const rowOf = (
     }
   )
 
-/** Asks one of the cheaper models, and its judges. */
+/** Calls one of the cheaper models, and its judges. */
 export const tryModel = (
   asker: CascadeModels,
   asked: Completion,
@@ -134,7 +135,7 @@ export const tryModel = (
     )
     const paid = response === undefined ? [] : ModelResponse.toDiscarded(response)
     const doubtful: JudgedResponse = { response, calls: paid, judging, sample: undefined, isGood: false }
-    // What another model answered in its place (a fallback) tells nothing of this one.
+    // An answer of another model (a fallback) says nothing about this one.
     if (
       response === undefined
       || isOther(response, model)
@@ -172,14 +173,14 @@ export const tryModel = (
     }
   })
 
-/** An answer of the cascade, with what was asked beside it. */
+/** An answer of the cascade, with the calls that were discarded. */
 export const withModels = (
   { all, strong }: CascadeModels,
   response: Response,
   discarded: ReadonlyArray<ModelResponse.Discarded>
 ): Response => ({
   ...response,
-  // A cache above finds it again under what was asked there; `model` says who answered.
+  // A cache above finds it under the requested name; `model` says which model answered.
   requestedModel: all,
   baselineModel: strong,
   ...(discarded.length === 0 ? undefined : { discarded: [...discarded, ...(response.discarded ?? [])] })
@@ -204,7 +205,7 @@ export const agreementOf = (
     0
   )
 
-/** Equal for answers that say the same; one that the author's function cannot read says what no other does. */
+/** Equal for answers with the same content. An answer that the author's function cannot read equals no other. */
 const keyOfAnswer =
   (quality: Quality.Quality) =>
   (text: string): string => {
@@ -215,12 +216,12 @@ const keyOfAnswer =
     }
   }
 
-/** Whether a stronger model may do better with a request. */
+/** Tests whether a stronger model may succeed with a request. */
 const isBeyond = (error: AiError.AiError): boolean => {
   const kind = ModelFailure.kind(error)
   return kind === "overflow" || kind === "refused" || kind === "output"
 }
 
-/** Whether another model than the one that was asked has answered. */
+/** Tests whether another model than the requested one answered. */
 export const isOther = (response: Response, model: string): boolean =>
   response.requestedModel !== model && !ModelName.isVersionOf(response.requestedModel, model)

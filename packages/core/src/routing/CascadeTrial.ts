@@ -1,5 +1,5 @@
 /**
- * Asks every model of a cascade for a row, and tells how each fared: for tuning.
+ * Calls every model of a cascade for a row and reports each result, for tuning.
  *
  * @internal
  */
@@ -10,7 +10,7 @@ import type * as CascadeHooks from "./CascadeHooks.ts"
 import * as CascadeModels from "./CascadeModels.ts"
 import * as Quality from "./Quality.ts"
 
-/** Asks every model, and tells how each fared. */
+/** Calls every model and reports each result. */
 export const run = (
   asker: CascadeModels.CascadeModels,
   request: CascadeModels.Completion,

@@ -1,11 +1,11 @@
 /**
- * Finds the cheapest routing that keeps a share of the strong model's quality, on a sample of rows that every model has answered, and
- * certifies it.
+ * Finds the cheapest routing that keeps a share of the strong model's quality, on a sample of rows that every model has
+ * answered, and certifies it.
  *
- * **Details** The sample is cut in two. One part trains the scores of every candidate (which models, chosen by the row or by the
- * answer) and tells which candidate is the cheapest; the other, which none of that has seen, certifies its threshold: from the
- * safest on, as long as it is certain that the share is kept (`Certificate`). So the promise holds for the routing that is
- * written, with a probability of at least 1 − δ, for rows like those of the sample.
+ * **Details** The sample is split in two. One part trains the scores of every candidate (which models, chosen by the
+ * row or by the answer) and selects the cheapest candidate. The other part, unseen so far, certifies its threshold:
+ * from the safest on, as long as it is certain that the share is kept (`Certificate`). The guarantee therefore holds
+ * for the routing that is written, with a probability of at least 1 − δ, for rows like those of the sample.
  *
  * @internal
  */
@@ -18,26 +18,26 @@ import * as KeptQuality from "./KeptQuality.ts"
 import { mean, meanCost, type Observation, route, type RoutedRow, strongCostOf, strongOf } from "./Observation.ts"
 
 export interface Options {
-  /** Share of the strong model's quality that is to be kept. */
+  /** The share of the strong model's quality to keep. */
   readonly target: number
-  /** The probability with which the promise may be wrong. Default: 0.05. */
+  /** The highest probability that the guarantee is wrong. Default: 0.05. */
   readonly delta?: number
-  /** What the quality was measured by. */
+  /** The reference of quality. */
   readonly standard: "label" | "agreement"
-  /** Share of the sample that trains the scores. Default: 0.4. */
+  /** The share of the sample that trains the scores. Default: 0.4. */
   readonly trainingShare?: number
 }
 
-/** A point of the cost–quality frontier, measured on rows that have not trained it. */
+/** A point of the cost–quality frontier, measured on rows that did not train it. */
 export interface Point {
-  /** Of a row, in the mean. */
+  /** Mean cost of a row. */
   readonly cost: Money.Money
   readonly quality: number
   readonly strongShare: number
   readonly threshold: number
 }
 
-/** Models and how they are chosen, with what that gives at each threshold, from the safest on. */
+/** Models and how they are chosen, with the result at each threshold, from the safest on. */
 export interface PolicyCandidate {
   readonly models: ReadonlyArray<string>
   readonly by: Routing.RoutingPolicy["by"]
@@ -61,16 +61,19 @@ export interface Calibration {
   readonly refused: string | undefined
 }
 
-/** Fewer rows train nothing. */
+/** The fewest rows that can train. */
 const LEAST_TRAINING = 20
 
-/** Standard errors that a certificate takes from what it certifies, about. */
+/** The approximate standard errors that a certificate costs. */
 const MARGIN = 2
 
-/** Models below the strong one that are tried together, at most. */
+/** The most models below the strong one that are combined. */
 const MOST_RUNGS = 2
 
-/** What rows come to at each threshold, from the safest on: a row is looked at anew only where the threshold passes one of its losses. */
+/**
+ * The results of rows at each threshold, from the safest on. A row is evaluated again only when the threshold passes
+ * one of its losses.
+ */
 const sweep = (
   rows: ReadonlyArray<Observation>,
   {
@@ -130,17 +133,17 @@ const combinations = (count: number): ReadonlyArray<ReadonlyArray<number>> => {
     if (chosen.length < MOST_RUNGS) for (let rung = from; rung < count; rung++) add([...chosen, rung], rung + 1)
   }
   add([], 0)
-  // All of them, where that are more.
+  // All of them, when there are more.
   return count > MOST_RUNGS ? [...all, Array.from({ length: count }, (_, rung) => rung)] : all
 }
 
-/** What a routing came to on some rows, beside the strong model alone. */
+/** The result of a routing on some rows, compared with the strong model alone. */
 export interface Measured extends Pick<
   Routing.Certificate,
   "rows" | "quality" | "strongQuality" | "strongShare" | "cost" | "strongCost"
 > {}
 
-/** Measures what became of rows. */
+/** Measures routed rows. */
 const measuredOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<RoutedRow>): Measured => ({
   rows: rows.length,
   quality: mean(routed.map(({ quality }) => quality)),
@@ -156,7 +159,10 @@ const pairsOf = (
 ): ReadonlyArray<KeptQuality.QualityPair> =>
   routed.map(({ quality }, at) => ({ quality, strong: strongOf(rows[at]!).quality }))
 
-/** What a policy comes to on rows, and between what the share of the strong model's quality lies that it keeps, each with certainty 1 − delta. */
+/**
+ * The result of a policy on rows, and the interval of the share of the strong model's quality that it keeps, each end
+ * with confidence 1 − delta.
+ */
 export const measure = (policy: Routing.RoutingPolicy, rows: ReadonlyArray<Observation>, delta: number) => {
   const routed = rows.map((row) => CandidateScores.apply(policy, row))
   const pairs = pairsOf(rows, routed)
@@ -167,32 +173,32 @@ export const measure = (policy: Routing.RoutingPolicy, rows: ReadonlyArray<Obser
   }
 }
 
-/** Least rows of a sample for a target, if all goes well. */
+/** The smallest sample for a target, in the best case. */
 export const leastSample = ({ delta = 0.05, target, trainingShare = 0.4 }: Omit<Options, "standard">): number =>
   Math.max(
     Math.ceil(Certificate.leastRows(target, delta) / (1 - trainingShare)),
     Math.ceil(LEAST_TRAINING / trainingShare)
   )
 
-/** A candidate, with what decides whether it is taken. */
+/** A candidate, with what decides whether it is selected. */
 interface Made {
   readonly rungs: ReadonlyArray<number>
   readonly candidate: PolicyCandidate
   readonly thresholds: ReadonlyArray<number>
   readonly scores: ReadonlyArray<Routing.Rung>
-  /** What it does with the rows that certify, at a threshold. */
+  /** What it does with the certifying rows at a threshold. */
   readonly routedAt: (threshold: number) => ReadonlyArray<RoutedRow>
-  /** What a row costs where the training part keeps the target by some margin; `undefined`: nowhere. */
+  /** The cost of a row where the training part keeps the target with some margin; `undefined` when it never does. */
   readonly cheapest: Money.Money | undefined
 }
 
-/** The sample in two: one part trains, the other certifies. */
+/** The split sample: one part trains, the other certifies. */
 interface Parts {
   readonly training: ReadonlyArray<Observation>
   readonly certifying: ReadonlyArray<Observation>
 }
 
-/** Trains a candidate, and sees what it does at each threshold. */
+/** Trains a candidate and evaluates it at each threshold. */
 const candidateOf = (
   { certifying, training }: Parts,
   models: ReadonlyArray<string>,
@@ -229,7 +235,7 @@ const candidateOf = (
   }
 }
 
-/** The candidate that costs least; of what costs the same, the simpler. */
+/** The candidate with the lowest cost; of equals, the simpler. */
 const cheapestOf = (made: ReadonlyArray<Made>, strongCost: Money.Money): Made | undefined =>
   made
     .filter(({ cheapest }) => cheapest !== undefined && cheapest < strongCost)
@@ -237,7 +243,7 @@ const cheapestOf = (made: ReadonlyArray<Made>, strongCost: Money.Money): Made | 
       a.cheapest === b.cheapest ? a.rungs.length - b.rungs.length : a.cheapest! < b.cheapest! ? -1 : 1
     )[0]
 
-/** Certifies a candidate on rows that it has not seen; or why it cannot be. */
+/** Certifies a candidate on unseen rows, or says why it cannot. */
 const certify = (
   best: Made,
   { certifying, training }: Parts,
@@ -278,7 +284,7 @@ const certify = (
   }
 }
 
-/** Finds and certifies a routing on rows in an order by chance. */
+/** Finds and certifies a routing on rows in random order. */
 export const make = (observations: ReadonlyArray<Observation>, options: Options): Calibration => {
   const { delta = 0.05, target, trainingShare = 0.4 } = options
   const models = observations[0]?.answers.map(({ model }) => model) ?? []

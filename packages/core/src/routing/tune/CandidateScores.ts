@@ -1,5 +1,5 @@
 /**
- * The scores of a candidate: trained on one part of the sample, they say by how much a model is expected to be worse than the
+ * The scores of a candidate: trained on one part of the sample, they estimate by how much a model is worse than the
  * strong one.
  *
  * @internal
@@ -8,14 +8,14 @@ import * as Routing from "../Routing.ts"
 import * as Scorer from "../Scorer.ts"
 import { type Observation, type RoutedRow, route, strongOf } from "./Observation.ts"
 
-/** Thresholds of a candidate that are looked at. */
+/** The number of thresholds evaluated per candidate. */
 const STEPS = 100
 
 const FOLDS = 5
 
 type Losses = (rung: number, observation: Observation) => number
 
-/** How scores are trained: by what, and with which ridges. */
+/** The settings of training: the policy's kind, and the ridges. */
 export interface Training {
   readonly by: Routing.RoutingPolicy["by"]
   readonly standard: Routing.Certificate["standard"]
@@ -23,7 +23,7 @@ export interface Training {
   readonly strong: number
 }
 
-/** The rows of a model below the strong one, and what is to be told of them. */
+/** The rows of a model below the strong one, with their targets. */
 const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routing.RoutingPolicy["by"]) => {
   const rows = observations.flatMap((observation) => {
     const answer = observation.answers[rung]!
@@ -63,7 +63,7 @@ export const lossOf =
     return sample === undefined ? Number.POSITIVE_INFINITY : Routing.loss(rung, sample)
   }
 
-/** Losses of rows by scores that were trained without them. */
+/** Losses of rows by scores trained without them. */
 export const leftOut = (observations: ReadonlyArray<Observation>, rung: number, options: Training): Losses => {
   const losses = new Map<Observation, number>()
   for (let fold = 0; fold < FOLDS; fold++) {
@@ -80,7 +80,7 @@ export const leftOut = (observations: ReadonlyArray<Observation>, rung: number, 
   return (_, observation) => losses.get(observation)!
 }
 
-/** Thresholds from the safest on: at each a further share of the rows is taken by a model below the strong one. */
+/** Thresholds from the safest on: each lets a model below the strong one answer a further share of the rows. */
 export const thresholdsOf = (losses: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<number> => {
   const all = losses
     .map((own) => own.reduce((least, loss) => Math.min(least, loss), Number.POSITIVE_INFINITY))
@@ -90,7 +90,7 @@ export const thresholdsOf = (losses: ReadonlyArray<ReadonlyArray<number>>): Read
   return [...new Set(picked.flatMap((loss) => (loss === undefined ? [] : [Number(loss.toPrecision(6))])))]
 }
 
-/** What a policy does with a row of the sample. */
+/** Applies a policy to a row of the sample. */
 export const apply = (policy: Routing.RoutingPolicy, observation: Observation): RoutedRow => {
   const rungs = policy.rungs.map(({ model }) => observation.answers.findIndex((answer) => answer.model === model))
   const losses = policy.rungs.map((rung, at) => lossOf(rung, policy.by)(observation, rungs[at]!))
