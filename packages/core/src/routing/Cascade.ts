@@ -213,7 +213,7 @@ const cascade = (
     const record = recorder(cascade, { step, index, key })
     const row = yield* CascadeModels.rowOf(cascade, request, quality, step)
     const discarded: Array<ModelResponse.Discarded> = []
-    for (const { isJudged, isLeftOut, model, stands } of rungsOf(cascade, policy, row)) {
+    for (const { isJudged, isLeftOut, model, stands } of stagesOf(cascade, policy, row)) {
       if (isLeftOut) continue
       const tried = yield* CascadeModels.tryModel(cascade, request, model, row, quality, step, isJudged)
       const { response } = tried
@@ -287,7 +287,7 @@ const policyOf = (
 }
 
 /** The cheaper models: whether they are called for a row, and whether an answer is accepted. */
-const rungsOf = ({ models }: Run, policy: Routing.RoutingPolicy | undefined, row: Features.Sample) =>
+const stagesOf = ({ models }: Run, policy: Routing.RoutingPolicy | undefined, row: Features.Sample) =>
   policy === undefined
     ? models.slice(0, -1).map((model) => ({
         model,
@@ -295,12 +295,12 @@ const rungsOf = ({ models }: Run, policy: Routing.RoutingPolicy | undefined, row
         isJudged: true,
         stands: ({ isGood }: CascadeModels.JudgedResponse) => isGood
       }))
-    : policy.rungs.map((rung) => ({
-        model: rung.model,
-        isLeftOut: policy.by === "row" && !Routing.accepts(policy, rung, row),
+    : policy.rungs.map((stage) => ({
+        model: stage.model,
+        isLeftOut: policy.by === "row" && !Routing.accepts(policy, stage, row),
         isJudged: policy.by === "answer",
         stands: ({ sample }: CascadeModels.JudgedResponse) =>
-          sample !== undefined && (policy.by === "row" || Routing.accepts(policy, rung, sample))
+          sample !== undefined && (policy.by === "row" || Routing.accepts(policy, stage, sample))
       }))
 
 /** Tests whether a request belongs to the audited share. The choice is stable, so a replayed row is treated alike. */

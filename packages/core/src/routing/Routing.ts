@@ -10,7 +10,7 @@ import type * as Features from "./Features.ts"
 import * as Scorer from "./Scorer.ts"
 
 /** A model below the strong one. */
-export const Rung = Schema.Struct({
+export const Stage = Schema.Struct({
   model: Schema.String,
   /** The probability that its answer is good. */
   own: Scorer.Scorer,
@@ -21,14 +21,14 @@ export const Rung = Schema.Struct({
   strong: Schema.optionalKey(Scorer.Scorer)
 })
 
-export interface Rung extends Schema.Schema.Type<typeof Rung> {}
+export interface Stage extends Schema.Schema.Type<typeof Stage> {}
 
 /** How a model is chosen. */
 export const RoutingPolicy = Schema.Struct({
   /** `row`: one model, chosen before any call. `answer`: one model after the other, each judged by its answer. */
   by: Schema.Literals(["row", "answer"]),
   /** From the cheapest on. */
-  rungs: Schema.Array(Rung),
+  rungs: Schema.Array(Stage),
   strong: Schema.String,
   /** A model's answer is accepted when it is expected to be worse than the strong one's by no more than this. */
   threshold: Schema.Finite
@@ -104,9 +104,9 @@ export const encode = (routing: Routing): string =>
   `${JSON.stringify(toJson(routing), undefined, 1).replace(/\[\n\s*-?\d[^[\]"{}]*\n\s*\]/g, (numbers) => numbers.replace(/\s+/g, ""))}\n`
 
 /** By how much a model's answer is expected to be worse than the strong one's. */
-export const loss = (rung: Rung, sample: Features.Sample): number =>
-  (rung.strong === undefined ? 1 : Scorer.score(rung.strong, sample)) - Scorer.score(rung.own, sample)
+export const loss = (stage: Stage, sample: Features.Sample): number =>
+  (stage.strong === undefined ? 1 : Scorer.score(stage.strong, sample)) - Scorer.score(stage.own, sample)
 
 /** Whether a model may answer a row (`by: "row"`), or its answer is accepted (`by: "answer"`). */
-export const accepts = ({ threshold }: RoutingPolicy, rung: Rung, sample: Features.Sample): boolean =>
-  loss(rung, sample) <= threshold
+export const accepts = ({ threshold }: RoutingPolicy, stage: Stage, sample: Features.Sample): boolean =>
+  loss(stage, sample) <= threshold

@@ -68,7 +68,7 @@ const LEAST_TRAINING = 20
 const MARGIN = 2
 
 /** The most models below the strong one that are combined. */
-const MOST_RUNGS = 2
+const MOST_STAGES = 2
 
 /**
  * The results of rows at each threshold, from the safest on. A row is evaluated again only when the threshold passes
@@ -130,11 +130,11 @@ const combinations = (count: number): ReadonlyArray<ReadonlyArray<number>> => {
   const all: Array<ReadonlyArray<number>> = []
   const add = (chosen: ReadonlyArray<number>, from: number): void => {
     if (chosen.length > 0) all.push(chosen)
-    if (chosen.length < MOST_RUNGS) for (let rung = from; rung < count; rung++) add([...chosen, rung], rung + 1)
+    if (chosen.length < MOST_STAGES) for (let stage = from; stage < count; stage++) add([...chosen, stage], stage + 1)
   }
   add([], 0)
   // All of them, when there are more.
-  return count > MOST_RUNGS ? [...all, Array.from({ length: count }, (_, rung) => rung)] : all
+  return count > MOST_STAGES ? [...all, Array.from({ length: count }, (_, stage) => stage)] : all
 }
 
 /** The result of a routing on some rows, compared with the strong model alone. */
@@ -185,7 +185,7 @@ interface Made {
   readonly rungs: ReadonlyArray<number>
   readonly candidate: PolicyCandidate
   readonly thresholds: ReadonlyArray<number>
-  readonly scores: ReadonlyArray<Routing.Rung>
+  readonly scores: ReadonlyArray<Routing.Stage>
   /** What it does with the certifying rows at a threshold. */
   readonly routedAt: (threshold: number) => ReadonlyArray<RoutedRow>
   /** The cost of a row where the training part keeps the target with some margin; `undefined` when it never does. */
@@ -206,14 +206,14 @@ const candidateOf = (
   by: Routing.RoutingPolicy["by"],
   { standard, target }: Options
 ): Made => {
-  const how = rungs.map((rung) => CandidateScores.trainingOf(training, rung, by, standard))
-  const withoutThem = rungs.map((rung, at) => CandidateScores.leftOut(training, rung, how[at]!))
-  const losses = training.map((observation) => rungs.map((rung, at) => withoutThem[at]!(rung, observation)))
+  const how = rungs.map((stage) => CandidateScores.trainingOf(training, stage, by, standard))
+  const withoutThem = rungs.map((stage, at) => CandidateScores.leftOut(training, stage, how[at]!))
+  const losses = training.map((observation) => rungs.map((stage, at) => withoutThem[at]!(stage, observation)))
   const thresholds = CandidateScores.thresholdsOf(losses)
   const tried = sweep(training, { by, rungs, losses, thresholds, target })
-  const scores = rungs.map((rung, at) => CandidateScores.train(training, rung, how[at]!))
+  const scores = rungs.map((stage, at) => CandidateScores.train(training, stage, how[at]!))
   const certified = certifying.map((observation) =>
-    rungs.map((rung, at) => CandidateScores.lossOf(scores[at]!, by)(observation, rung))
+    rungs.map((stage, at) => CandidateScores.lossOf(scores[at]!, by)(observation, stage))
   )
   const points = sweep(certifying, { by, rungs, losses: certified, thresholds, target }).map(
     ({ cost, quality, strongShare, threshold }): Point => ({ threshold, cost, quality, strongShare })
@@ -231,7 +231,7 @@ const candidateOf = (
     routedAt: (threshold) =>
       certifying.map((observation, row) => route(observation, by, rungs, certified[row]!, threshold)),
     cheapest,
-    candidate: { models: [...rungs.map((rung) => models[rung]!), models.at(-1)!], by, points }
+    candidate: { models: [...rungs.map((stage) => models[stage]!), models.at(-1)!], by, points }
   }
 }
 

@@ -42,8 +42,8 @@ export const route = (
   threshold: number
 ): RoutedRow => {
   let cost = Money.zero
-  for (const [at, rung] of rungs.entries()) {
-    const answer = answers[rung]!
+  for (const [at, stage] of rungs.entries()) {
+    const answer = answers[stage]!
     const isTaken = losses[at]! <= threshold
     if (by === "row" && !isTaken) continue
     cost += by === "row" ? answer.cost : answer.cost + answer.judging
