@@ -1,5 +1,5 @@
 /**
- * What the steps of a flow run in: the models of its stack, the author's services, the values of its parameters.
+ * The context in which the steps of a flow run: the models of its stack, the author's services, the parameter values.
  *
  * @internal
  */
@@ -29,19 +29,19 @@ import * as Pricing from "../price/Pricing.ts"
 import * as CascadeHooks from "../routing/CascadeHooks.ts"
 import * as SemanticCache from "../semantic/SemanticCache.ts"
 
-/** The models of the flow's stack and the author's services, in the scope of the run. */
+/** Builds the models of the flow's stack and the author's services, in the scope of the run. */
 export const services = Effect.fnUntraced(function* (
   flow: Flow.Any,
   options: {
-    /** Stands over the stack. */
+    /** Wraps the stack. */
     readonly over?: (client: ModelClient.Service) => ModelClient.Service
-    /** Has requests sent in batches, where the stack itself does not say how. */
+    /** Sends requests in batches, when the stack itself does not configure them. */
     readonly batch?: Batch.Options | "off" | undefined
-    /** What each step is, for calibrations. */
+    /** The key of each step, for calibrations. */
     readonly steps?: (step: string) => string | undefined
-    /** What functions are, for layers that keep answers. */
+    /** Identifies functions, for layers that keep answers. */
     readonly closures?: Closure.Closures
-    /** What answers; default: that of the host, if it has one. */
+    /** The simulation that answers. Default: the host's, if any. */
     readonly simulation?: Simulation.Simulation | undefined
   } = {}
 ) {
@@ -73,7 +73,7 @@ export const services = Effect.fnUntraced(function* (
     )
   }
   const top = over(ModelClient.simulated(stack, simulation))
-  // What is sent is booked, whether or not the stack has a ledger.
+  // Every call is recorded, whether or not the stack has a ledger.
   const recorded = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
   const client = Suspension.counted(CallInterceptor.over(recorded))
   return {
@@ -94,7 +94,7 @@ const notSimulated = (why: string) =>
 
 const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
   Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient)).pipe(
-    // What the types refuse, and a flow that nobody has checked may do.
+    // The types reject this, but a flow may not have been type-checked.
     Effect.catchDefect((defect) =>
       defect instanceof Error && defect.message.includes(ModelClient.ModelClient.key)
         ? Effect.fail(
@@ -106,10 +106,10 @@ const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
     )
   )
 
-/** A stack with batches between its provider and what stands over that, unless it has a place for them itself. */
+/** Inserts batches between the provider and the layers above, unless the stack has them. */
 const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stack"]>, batch: Batch.Options) {
   const place: { edge?: ModelClient.Service; send?: ModelClient.Send } = {}
-  // What stands above sees from it whether requests go in batches from here.
+  // Layers above see whether requests go in batches from here.
   const info: ModelClient.LayerInfo = {
     name: "batches",
     get service() {
@@ -126,7 +126,7 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
   return client
 })
 
-/** Steps that ask for what no layer of the stack does, in words. */
+/** Describes steps that enable something no layer of the stack does. */
 export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined): ReadonlyArray<string> => {
   const missing = (name: string) => !ModelClient.hasLayer(client?.layers, name)
   return flow.graph.nodes.flatMap(({ kind, name }) => {
@@ -144,7 +144,7 @@ export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined
   })
 }
 
-/** What the functions of a flow's nodes are; it is closed when all keys are made. */
+/** Identifies the functions of a flow's nodes. It is closed when all keys are made. */
 export const closures = (flow: Flow.Any): Effect.Effect<Closure.Closures> =>
   Closure.openFor(flow.graph.nodes.map(Node.siteOf))
 
@@ -153,7 +153,7 @@ const named = (unknown: ReadonlyMap<string, string>): string =>
     .slice(0, 3)
     .join(", ")
 
-/** Steps and layers for which nothing is reused, since nobody can tell what they capture, in words. */
+/** Describes steps and layers whose results are not reused because their captured values cannot be compared. */
 export const incomparable = (
   flow: Flow.Any,
   closures: Closure.Closures,
@@ -178,18 +178,18 @@ export const incomparable = (
   })
 ]
 
-/** Model and settings around the run, and the flow's own over them. */
+/** The settings of the run, with the flow's own merged over them. */
 export const settings = (flow: Flow.Any): Effect.Effect<ModelSettings.ModelSettings> =>
   Effect.withFiberSucceed((fiber) => ModelSettings.merge(fiber.getRef(ModelSettings.ModelSettings), flow.settings))
 
-/** What the keys of the flow's steps are made of, beside the steps themselves. */
+/** What the keys of the flow's steps depend on, besides the steps themselves. */
 export const environment = (flow: Flow.Any, options: StepKey.StepKeyEnvironment): StepKey.StepKeyEnvironment => ({
   ...options,
   services: options.closures.textOf(flow.services),
   parameters: new Map([...options.parameters].filter(([name]) => !flow.places.has(name)))
 })
 
-/** What each step is, whichever models answer. */
+/** The keys of the steps, whichever models answer. */
 export const stepKeys = (
   flow: Flow.Any,
   options: Omit<StepKey.StepKeyEnvironment, "layers">
@@ -199,7 +199,7 @@ export const stepKeys = (
   return (step) => keys.get(step)
 }
 
-/** Checks the values of parameters, and that those without a default are there. */
+/** Validates parameter values, and requires those without a default. */
 export const decodeParameters = Effect.fnUntraced(function* (
   flow: Flow.Any,
   given: { readonly [name: string]: unknown }

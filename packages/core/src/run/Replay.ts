@@ -1,7 +1,7 @@
 /**
- * Goes through all rows of a flow: once where every answer comes at once, and else again and again. Rows whose answers come
- * later are put down; when answers are there all rows are gone through anew, which takes over what is done. The outputs are
- * written by a last time, in which no row is put down.
+ * Runs all rows of a flow: once when every answer comes immediately, and otherwise repeatedly. Rows whose answers come
+ * later are suspended. When the answers are there, all rows are replayed, and finished steps come from the journal. The
+ * last replay, in which no row is suspended, writes the outputs.
  *
  * @internal
  */
@@ -15,11 +15,11 @@ import * as DomainStreams from "./DomainStreams.ts"
 import type * as RunOptions from "./RunOptions.ts"
 import type * as RunState from "./RunState.ts"
 
-/** Runs all rows; the outputs that were written. */
+/** Runs all rows; returns the written outputs. */
 export const run = Effect.fnUntraced(function* (
   flow: Flow.Any,
   state: RunState.RunState,
-  /** The layers that let rows wait. */
+  /** The layers that suspend rows. */
   holders: ReadonlyArray<Suspension.Holder>,
   options: Pick<RunOptions.RunOptions, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & {
     readonly packs: boolean
@@ -50,7 +50,7 @@ export const run = Effect.fnUntraced(function* (
     }
     if (stop !== undefined) {
       if (stop.kind !== "budget") return []
-      // What is held for requests on their way may come back.
+      // The reservations for requests in flight may be released.
       state.unstop()
     }
     if (options.detach === true) {

@@ -1,5 +1,5 @@
 /**
- * All steps of one row, fused into one effect: a row's adjacent steps cost one window, not one each.
+ * Fuses all steps of a row into one effect: adjacent steps of a row share one window.
  *
  * @internal
  */
@@ -29,13 +29,13 @@ import * as StepCall from "./StepCall.ts"
 
 export type Program = (row: Row) => Effect.Effect<void, never, unknown>
 
-/** The program of a domain's rows: its members after each other, those that do not wait for one another together. */
+/** The program of a domain's rows: its members in order, independent ones concurrently. */
 export const make = (options: {
   readonly root: Node.Any
   readonly members: ReadonlyArray<Node.Any>
   readonly slots: ReadonlyMap<Node.Domain, Slots>
   readonly run: RowHooks
-  /** Rows of a node at once, where there are more in the domain. Default: all of them. */
+  /** Rows of a node processed concurrently, when there are more in the domain. Default: all. */
   readonly concurrency?: number
 }): Program => {
   const { concurrency, members, root, run, slots } = options
@@ -60,7 +60,7 @@ export const make = (options: {
   return (row) => Effect.forEach(steps, (step) => step(row), { discard: true })
 }
 
-/** Members by the longest way to them inside the domain. */
+/** Members by the longest path to them within the domain. */
 const levelsOf = (members: ReadonlyArray<Node.Any>): ReadonlyArray<ReadonlyArray<Node.Any>> => {
   const depth = new Map<Node.Any, number>()
   const levels: Array<Array<Node.Any>> = []
@@ -105,7 +105,7 @@ type Values = Record<string, unknown>
 /** Sets the value of a node for a row. */
 type Evaluate = (row: Row, values: Values, attempt: Attempt, slot: number) => Effect.Effect<void, never, unknown>
 
-/** What a kind of node does with the values of its inputs: first of all, looks whether that was done before. */
+/** What a kind of node does with its input values, beginning with a look-up in the journal. */
 const evaluatorOf = (
   node: Node.Any,
   kind: Extract<Node.Kind, { readonly _tag: "Step" | "Filter" | "Expand" }>,
@@ -166,7 +166,7 @@ const evaluatorOf = (
   }
 }
 
-/** A function that may give its result at once, which is not worth keeping, or an effect of it. */
+/** Wraps a function that returns a result immediately, which is not worth keeping, or an effect. */
 const lazily =
   (f: (values: Values) => unknown, asked: Evaluate, toValue: (result: unknown, values: Values) => unknown): Evaluate =>
   (row, values, attempt, slot) => {
@@ -181,7 +181,7 @@ const lazily =
     return attempt(row, slot, values, () => Effect.succeed(made))
   }
 
-/** Takes a value over from the journal, or computes and keeps it. */
+/** Reuses a value from the journal, or computes and keeps it. */
 const journaled = (
   node: Node.Any,
   journal: Journal.NodeJournal | undefined,
@@ -218,7 +218,7 @@ const journaled = (
   }
 }
 
-/** Several answers for a row, each known by its number. */
+/** Several answers for a row, each identified by its number. */
 const sampled = (
   node: Node.Any,
   ask: (values: RowValues.Erased, sample: number) => Effect.Effect<unknown, unknown, unknown>,
@@ -239,7 +239,7 @@ const sampled = (
         if (++hits === samples) run.statsOf(node).reused++
         return Effect.succeed(found.value)
       }
-      // What becomes of one sample says nothing of the others.
+      // The result of one sample says nothing about the others.
       const computed = Effect.provideService(
         journal.keep(found, values, compute),
         CallOutcome.CallOutcome,
@@ -248,7 +248,7 @@ const sampled = (
       return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
     })
   }
-  // One that fails does not cut the others: they are paid, and kept for when the row is run again.
+  // A failing sample does not interrupt the others: they are paid for, and kept for the next run of the row.
   return Effect.flatMap(
     Effect.forEach(
       Array.from({ length: samples }, (_, sample) => sample),
@@ -266,7 +266,7 @@ type Attempt = (
   effect: () => Effect.Effect<unknown, unknown, unknown>
 ) => Effect.Effect<void, never, unknown>
 
-/** Runs a node for a row under its policy: sets the value, or deals with the failure. */
+/** Runs a node for a row under its policy: sets the value, or handles the failure. */
 const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run: RowHooks): Attempt => {
   const { suspended: parked } = run
   const stats = run.statsOf(node)
@@ -319,10 +319,10 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
   }
 }
 
-/** In the place of a value whose row was put down. */
+/** Replaces the value of a suspended row. */
 const suspended: unique symbol = Symbol("suspended")
 
-/** Runs a step until it ends, or until none of its calls can go on. */
+/** Runs a step until it ends, or until none of its calls can make progress. */
 const untilSuspended = (
   step: Effect.Effect<unknown, unknown, unknown>,
   parked: Suspended,
@@ -359,7 +359,7 @@ const untilSuspended = (
 
 const contentOf = (input: unknown): string => ContentHash.make(StoredValue.canonical(input) ?? "")
 
-/** What a budget refused is not done yet: it has not failed. */
+/** A step that a budget refused has not failed: it is not done yet. */
 const budgetRefusals = (cause: Cause.Cause<unknown>): ReadonlyArray<AiError.AiError> =>
   cause.reasons.flatMap((reason) =>
     Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.kind(reason.error) === "budget"
@@ -409,7 +409,7 @@ const failed = (
   })
 }
 
-/** The value of a group, from its state: the first thing that happens to its row. */
+/** The value of a group, from its state: the first thing computed for its row. */
 const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: RowHooks): Program => {
   const attempt = attempter(node, node, kind.policy, run)
   const evaluate = journaled(

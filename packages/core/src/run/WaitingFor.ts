@@ -7,7 +7,7 @@ import type * as LayerEvent from "../client/LayerEvent.ts"
 import * as SafeText from "../encoding/SafeText.ts"
 import type * as RunEvent from "./RunEvent.ts"
 
-/** Characters of a failure that a display shows. */
+/** The most characters of a failure in a display. */
 const MOST_FAILURE = 120
 
 /** What most calls wait for, and the last of them. */
@@ -34,7 +34,7 @@ const mostOf = (waits: ReadonlyArray<LayerEvent.LayerEvent>): (typeof RunEvent.P
 
 export interface WaitingFor {
   readonly note: (notice: LayerEvent.LayerEvent) => void
-  /** How many calls wait now, how long they have waited in all (milliseconds), and what most of them wait for. */
+  /** How many calls wait now, how long calls have waited in total (milliseconds), and what most of them wait for. */
   readonly status: (at: number) => Pick<typeof RunEvent.Progress.Type, "waiting" | "waited" | "waitingFor">
 }
 
