@@ -1,6 +1,6 @@
 /**
- * Asks about several texts in one prompt, and gives each row its answer: texts without one are asked alone or in smaller
- * prompts, and now and then one is asked alone too, to measure how far the answers agree.
+ * Sends several texts in one prompt and gives each row its answer. Texts without an answer are sent alone or in smaller
+ * prompts, and a share is also sent alone to measure agreement.
  *
  * @internal
  */
@@ -23,12 +23,12 @@ import * as PackPrompt from "./PackPrompt.ts"
 import * as PackShares from "./PackShares.ts"
 import type * as PackSize from "./PackSize.ts"
 
-/** Share of the prompts of which one text is asked alone too, where a step does not say. */
+/** The default share of prompts in which one text is also sent alone. */
 export const AUDIT = 0.05
 
 export type Response = ModelResponse.CompletionResponse
 
-/** Texts that may be asked together. */
+/** Texts that may be packed together. */
 export interface PackScope {
   readonly step: string
   readonly size: PackSize.PackSize
@@ -40,7 +40,7 @@ export interface PackScope {
 export interface PackRequest extends Request.Request<Response, AiError.AiError> {
   readonly _tag: "Asking"
   readonly request: ModelRequest.Completion
-  /** With what the stack below fills in, and a mark for its text. */
+  /** The request as it will reach the provider, with a mark in place of its text. */
   readonly template: ModelRequest.Completion
   readonly text: string
   readonly pack: Varying.Pack
@@ -57,7 +57,7 @@ export interface Sender {
   readonly warn: ReturnType<typeof LayerEvent.once>
 }
 
-/** What an answer says, as it is compared with another. */
+/** The content of an answer, for comparison. */
 export const keyOf = ({ warn }: Sender, text: string, step: string, pack: Varying.Pack): Effect.Effect<string> =>
   Effect.suspend(() => {
     let failure: unknown
@@ -67,7 +67,7 @@ export const keyOf = ({ warn }: Sender, text: string, step: string, pack: Varyin
       : Effect.as(warn(Varying.answerFailed(step, "pack", failure), `answer ${step}`), key)
   })
 
-/** Asks for the answers to some texts together. */
+/** Requests the answers to several texts together. */
 export const together = ({ next }: Sender, template: ModelRequest.Completion, texts: ReadonlyArray<string>) =>
   next.send(PackPrompt.make(template, texts)).pipe(
     Varying.provide({ text: PackPrompt.list(texts) }),
@@ -79,14 +79,14 @@ export const together = ({ next }: Sender, template: ModelRequest.Completion, te
     }))
   )
 
-/** Whatever comes is looked at here; and what asks is not one row that could be put down. */
+/** Errors are handled here, and the call belongs to no single row that could be suspended. */
 const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   effect.pipe(
     Effect.provideService(ModelClient.Accept, () => undefined),
     Effect.provideService(Suspension.SuspendedRow, undefined)
   )
 
-/** A row's request by itself, in the row's own context. */
+/** A row's request alone, in the row's own context. */
 const alone = ({ next }: Sender, { context, request: { request, scope } }: PackedText) =>
   Effect.provideContext(
     Effect.exit(Effect.map(next.send(request), (response) => scope.shares.single(request, response))),
@@ -96,7 +96,7 @@ const alone = ({ next }: Sender, { context, request: { request, scope } }: Packe
 const single = (sender: Sender, entry: PackedText): Effect.Effect<void> =>
   Effect.map(alone(sender, entry), (exit) => entry.completeUnsafe(exit))
 
-/** Asks about the texts of rows of one scope together. `isWhole`: the prompt is as large as it was meant to be. */
+/** Sends the texts of rows of one scope together. `isWhole`: the prompt has its intended size. */
 export const send = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole: boolean): Effect.Effect<void> => {
   const [first] = entries
   if (first === undefined) return Effect.void
@@ -136,11 +136,11 @@ export const send = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole
   })
 }
 
-/** An answer that its row takes. */
+/** An answer that its row accepts. */
 const usableBy = (entry: PackedText, response: Response, answer: string | undefined): string | undefined =>
   answer !== undefined && acceptOf(entry)(PackShares.withText(response, answer)) === undefined ? answer : undefined
 
-/** Gives each row its share; how far those agree that are asked alone too. */
+/** Gives each row its share. Returns how many of the answers that were also requested alone agree. */
 const give = Effect.fnUntraced(function* (
   sender: Sender,
   entries: ReadonlyArray<PackedText>,
@@ -166,7 +166,7 @@ const give = Effect.fnUntraced(function* (
   return audits
 })
 
-/** Asks a text alone too, and compares: the row gets the answer that it had alone. */
+/** Sends a text alone too, and compares. The row receives the single answer. */
 const audit = Effect.fnUntraced(function* (
   sender: Sender,
   entry: PackedText,
@@ -189,13 +189,13 @@ const acceptOf = (entry: PackedText): ((response: ModelResponse.ModelResponse) =
   return accept ?? (() => undefined)
 }
 
-/** Whether smaller prompts may fare better. */
+/** Tests whether smaller prompts may succeed. */
 export const isTrouble = (error: AiError.AiError): boolean => {
   const kind = ModelFailure.kind(error)
   return kind === "output" || kind === "overflow" || kind === "refused" || kind === "final"
 }
 
-/** The position of one of those that are there, by chance. */
+/** Picks a random index. */
 const pick = (items: ReadonlyArray<unknown>): Effect.Effect<number> => {
   const there = items.flatMap((item, at) => (item === undefined ? [] : [at]))
   return Effect.map(Random.nextIntBetween(0, there.length - 1), (at) => there[at]!)

@@ -1,5 +1,5 @@
 /**
- * What a planned run would cost by other strategies, and what else its author may want to know.
+ * What a planned run would cost with other strategies, and notes for its author.
  *
  * @internal
  */
@@ -12,14 +12,14 @@ import type * as PlanSchema from "./PlanSchema.ts"
 
 type Planned = PlanCost.Planned
 
-/** What there is to compare: the lines as they stand, what they cost together, and the prices of other models. */
+/** What is compared: the lines as they are, their total cost, and the prices of other models. */
 interface Stand {
   readonly planned: ReadonlyArray<Planned>
   readonly expected: Money.Money
   readonly priceOf: (model: string) => Price.Price | undefined
 }
 
-/** The cost of all lines, those of which a strategy says nothing as they stand. */
+/** The cost of all lines; lines that a strategy does not affect count as they are. */
 const sum = ({ planned }: Stand, f: (planned: Planned) => Money.Money | undefined): Money.Money =>
   Money.sum(planned.map((one) => f(one) ?? one.line.cost?.expected ?? Money.zero))
 
@@ -154,7 +154,7 @@ const smallerModels = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
   }))
 }
 
-/** What the author may want to know of the calls that are planned. */
+/** Notes for the author about the planned calls. */
 export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
   planned.flatMap(({ line, one, output, prefix, price }) => {
     const { kept, rule, saved, tokens } = prefix
@@ -192,5 +192,5 @@ export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
     return found
   })
 
-/** A beginning that is shorter is not worth a word. */
+/** A shorter prefix is not worth a note. */
 const NOTEWORTHY = 200
