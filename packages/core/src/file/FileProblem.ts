@@ -1,5 +1,5 @@
 /**
- * What a file system says, in words: the codes of an error and what to do about them.
+ * Describes file system errors: what is wrong, and what to do about it.
  *
  * @internal
  */
@@ -26,7 +26,7 @@ const BY_CODE: { readonly [code: string]: string } = {
   ETXTBSY: "it is a program that runs"
 }
 
-/** The code of an error; `undefined`: it has none. */
+/** The code of an error; `undefined` when it has none. */
 export const codeOf = ({ reason: { cause } }: PlatformError.PlatformError): string | undefined =>
   cause instanceof Error && "code" in cause ? String(cause.code) : undefined
 
