@@ -1,6 +1,7 @@
 /**
- * A JSON Schema as Anthropic holds an answer to it (platform.claude.com, *Structured outputs*, "JSON Schema limitations", looked
- * at 2026-11-29). It holds every answer to the schema that is sent: one that it cannot hold is refused before it is sent.
+ * Converts a JSON Schema to the form that Anthropic enforces (platform.claude.com, *Structured outputs*, "JSON Schema
+ * limitations", accessed 2026-11-29). Anthropic enforces every schema that is sent, so one that it cannot enforce is
+ * refused before it is sent.
  *
  * @internal
  */
@@ -22,7 +23,7 @@ const FORMATS: ReadonlySet<unknown> = new Set([
 ])
 
 const rules: StrictSchema.Rules = {
-  // A property that may be null counts as a union, of which it takes fewer.
+  // A nullable property counts as a union, of which few are allowed.
   optional: "absent",
   keywords: new Set(["pattern", "format", "minItems"]),
   takes: (keyword, value) =>
@@ -42,7 +43,7 @@ const LIMITS = [
 
 const known = new WeakMap<object, JsonSchema.JsonSchema | StructuredOutput.UnsupportedSchema>()
 
-/** Throws where the answer could not be held to the schema. */
+/** Throws when the schema cannot be enforced. */
 export const of = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
   let form = known.get(schema)
   if (form === undefined) known.set(schema, (form = make(schema)))

@@ -1,9 +1,9 @@
 /**
- * A chat completion from the chunks of its stream (platform.openai.com/docs/api-reference/chat-streaming).
+ * Assembles a chat completion from the chunks of its stream (platform.openai.com/docs/api-reference/chat-streaming).
  *
- * **Details** Indexes are names, not positions, and may be missing; a call that begins under an index that has another id is a new
- * one. A role may be missing; the usage may come in a chunk of its own, in the one that ends the choice, in the choice (Moonshot)
- * or in `x_groq`. A content may come as a list of parts (Mistral).
+ * **Details** Indexes are names and not positions, and may be missing; a call with the index but not the id of another
+ * one is a new call. A role may be missing. The usage may be in a separate chunk, in the chunk that ends the choice, in
+ * the choice (Moonshot), or in `x_groq`. Content may be a list of parts (Mistral).
  *
  * @internal
  */
@@ -12,16 +12,16 @@ import type * as Events from "../transport/Events.ts"
 
 type Mutable = { [name: string]: unknown }
 
-/** Fields of a message that come in pieces of text. */
+/** Message fields that arrive in pieces of text. */
 const TEXTS = ["refusal", "reasoning_content", "reasoning"]
 
-/** Fields of a message or a call that come as a whole. */
+/** Fields of a message or call that arrive whole. */
 const EXTRAS = ["extra_content", "provider_specific_fields"]
 
-/** Fields of a chunk of which the last one said counts. */
+/** Chunk fields of which the last value counts. */
 const LAST = ["id", "model", "service_tier", "object"]
 
-/** Adds a piece of text; what is none is kept as it is, and then refused with the whole answer. */
+/** Appends a piece of text. Another type is kept as it is, and the whole answer is then refused. */
 const append = (to: Mutable, name: string, piece: unknown): void => {
   if (!Fields.isPresent(piece)) return
   const before = to[name]
@@ -29,7 +29,7 @@ const append = (to: Mutable, name: string, piece: unknown): void => {
   else if (typeof before === "string") to[name] = before + String(piece)
 }
 
-/** Adds a piece of content: text, or parts. */
+/** Appends a piece of content: text, or parts. */
 const appendContent = (message: Mutable, piece: unknown): void => {
   const before = message["content"]
   if (!Array.isArray(piece) && !Array.isArray(before)) append(message, "content", piece)
@@ -41,14 +41,14 @@ interface Call {
   readonly named: Mutable
 }
 
-/** Whether a call has a name and arguments that are JSON. */
+/** Tests whether a call has a name, and arguments that are JSON. */
 const isWhole = (call: Call | undefined): boolean =>
   call !== undefined
   && Fields.words(call.named["name"]) !== undefined
   && typeof call.named["arguments"] === "string"
   && Fields.isRecord(Fields.parse(call.named["arguments"]))
 
-/** Adds pieces of thinking blocks: the text of one goes on until its signature has come. */
+/** Appends pieces of thinking blocks: a block's text continues until its signature. */
 const appendBlocks = (message: Mutable, pieces: ReadonlyArray<unknown>): void => {
   const blocks = (message["thinking_blocks"] ??= []) as Array<Mutable>
   for (const value of pieces) {
@@ -63,20 +63,20 @@ const appendBlocks = (message: Mutable, pieces: ReadonlyArray<unknown>): void =>
   }
 }
 
-/** The calls of tools, by what names them. */
+/** The tool calls, by what identifies them. */
 class Calls {
   private readonly all: Array<Call> = []
   private readonly byIndex = new Map<unknown, Call>()
   private readonly byId = new Map<string, Call>()
 
-  /** Where a piece belongs; one with a name begins a call anew where the call before it is whole. */
+  /** Where a piece belongs. A name starts a new call when the previous one is complete. */
   private placeOf(index: unknown, id: string | undefined, name: string | undefined): Call {
     const known = Fields.isPresent(index)
       ? this.byIndex.get(index)
       : id === undefined
         ? this.all.at(-1)
         : this.byId.get(id)
-    // Some give every call the same index.
+    // Some servers give every call the same index.
     const isOther = id !== undefined && known?.call["id"] !== undefined && known.call["id"] !== id
     const isNext = id === undefined && name !== undefined && isWhole(known)
     const found = isNext ? undefined : isOther ? this.byId.get(id) : known
@@ -100,7 +100,7 @@ class Calls {
     call["type"] ??= piece["type"] ?? undefined
     for (const name of EXTRAS) if (Fields.isPresent(piece[name])) call[name] = piece[name]
     if (Fields.isRecord(piece["function"])) call["function"] = named
-    // Some say the whole name with each piece.
+    // Some servers repeat the whole name in each piece.
     if (made["name"] !== named["name"]) append(named, "name", made["name"])
     append(named, "arguments", made["arguments"])
   }
@@ -125,7 +125,7 @@ export const make = (): Events.Assembly => {
   let hasOldCall = false
   let finish: unknown
   let error: unknown
-  /** Whether a count came by itself after the end of the choice: it is the last that comes. */
+  /** Whether a separate usage arrived after the end of the choice: it is the last chunk. */
   let isOver = false
 
   const addDelta = (delta: Fields.Fields): void => {
@@ -149,16 +149,16 @@ export const make = (): Events.Assembly => {
   return {
     add: (chunk) => {
       for (const name of LAST) if (Fields.isPresent(chunk[name])) answer[name] = chunk[name]
-      // What is no list may have held a piece.
+      // A value that is not a list may have held a piece.
       if (Fields.isPresent(chunk["choices"]) && !Array.isArray(chunk["choices"]))
         message["content"] = { piece: chunk["choices"] }
       const choices = (Fields.list(chunk["choices"]) ?? []).map(Fields.fields)
-      // Of several only the first was asked for.
+      // Only the first of several answers was requested.
       const choice = choices.find(({ index }) => typeof index !== "number" || index === 0) ?? {}
       const { delta, message: whole } = choice
-      // A few send the whole message with each chunk, beside the piece or in its place.
+      // A few servers send the whole message with each chunk, in addition to the piece or instead of it.
       const piece = Fields.isPresent(delta) ? delta : hasStarted ? undefined : whole
-      // A count that more follows is not that of the whole.
+      // A usage followed by more content does not cover everything.
       if (hasPiece(Fields.fields(piece))) delete answer["usage"]
       const counts = [chunk["usage"], choice["usage"], Fields.fields(chunk["x_groq"])["usage"]]
       const usage = counts.find(Fields.isRecord) ?? counts.find(Fields.isPresent)
@@ -174,7 +174,7 @@ export const make = (): Events.Assembly => {
     },
     hasStarted: () => hasStarted,
     isOver: () => isOver,
-    // A few never say how an answer ended: one that was counted has.
+    // A few servers never send a finish reason: an answer with usage has ended.
     isWhole: (isDone) => Fields.isPresent(finish) || (isDone && Fields.isPresent(answer["usage"])),
     body: () => ({
       ...answer,

@@ -1,5 +1,5 @@
 /**
- * What the simulator would have billed, and the limits that it holds and reports.
+ * What the simulator would have billed, and the limits it enforces and reports.
  *
  * @internal
  */
@@ -12,7 +12,7 @@ const MINUTE = 60_000
 export interface SimulatorMeter {
   readonly record: (model: string, tokens: WireTokens, serviceTier?: "batch") => void
   readonly bill: () => ReadonlyArray<Bill>
-  /** Counts a request in its minute: how long to wait when it is one too many, in milliseconds. */
+  /** Counts a request in its minute. Returns how long to wait when it exceeds the limit, in milliseconds. */
   readonly overLimit: () => number | undefined
   /** The limits as headers of either API. */
   readonly headers: (isAnthropic: boolean) => Record<string, string>
