@@ -1,4 +1,4 @@
-/** A flag that is a whole number of 1 or more. */
+/** A flag for an integer of 1 or more. */
 import * as Flag from "effect/cli/Flag"
 
 export const make = (name: string, description: string): Flag.Flag<number> =>

@@ -1,4 +1,4 @@
-/** The run that a command is about. */
+/** The run that a command refers to. */
 import * as Argument from "effect/cli/Argument"
 
 export const run = Argument.String("run").pipe(

@@ -1,4 +1,4 @@
-/** The flags of commands that run a flow: which flow, how much of it, and how the run is watched and stopped. */
+/** The flags of commands that run a flow: which flow, how much of it, and how the run is shown and stopped. */
 import * as Argument from "effect/cli/Argument"
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -7,7 +7,7 @@ import * as Simulate from "./Simulate.ts"
 import * as StoreFlag from "./StoreFlag.ts"
 import * as Switch from "./Switch.ts"
 
-/** How a run is watched and stopped: the same for every command that runs a flow. */
+/** How a run is shown and stopped, for every command that runs a flow. */
 export const flags = {
   budget: Flag.String("budget").pipe(
     Flag.withMetavar("AMOUNT"),

@@ -38,7 +38,7 @@ export interface Input {
 
 const LATENCY = Duration.millis(20)
 
-/** What the simulator is started with; `undefined`: the run is real. */
+/** The options of the simulator; `undefined` for a real run. */
 export const options = Effect.fnUntraced(function* (
   input: Input
 ): Effect.fn.Return<Simulator.Options | undefined, ExitCode.Failure> {

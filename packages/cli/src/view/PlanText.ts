@@ -19,11 +19,11 @@ const total = (plan: Plan.Plan): string => {
 const between = ({ high, low }: { readonly low: number; readonly high: number }): string =>
   low === high ? count(low) : `${count(low)} – ${count(high)}`
 
-/** What a sample cost, in a line. */
+/** The cost of a sample, in one line. */
 export const sampled = (summary: RunEvent.RunFinished): string =>
   `a sample of ${Format.of(summary.rows.read, "row")} was run for ${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}: the run reuses it (${summary.run})`
 
-/** A plan for people. */
+/** Renders a plan. */
 export const render = (plan: Plan.Plan): string => {
   const calls = plan.lines.reduce((sum, line) => sum + line.calls, 0)
   const lines = [
@@ -83,7 +83,7 @@ export const render = (plan: Plan.Plan): string => {
   return lines.join("\n")
 }
 
-/** What was planned beside what came, in a line. */
+/** The plan compared with the result, in one line. */
 export const beside = (plan: Plan.Plan, summary: RunEvent.RunFinished): string => {
   const calls = plan.lines.reduce((sum, line) => sum + line.calls, 0)
   const cost = `${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}`

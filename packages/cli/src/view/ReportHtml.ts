@@ -1,6 +1,6 @@
 /**
- * A run's report as one page that needs no network: the graph with rows and money, money over time, by step, by model and
- * by strategy, the failed rows, and the plan beside what came.
+ * A run's report as one page without network access: the graph with rows and money, money over time, by step, by model
+ * and by strategy, the failed rows, and the plan compared with the result.
  */
 import * as Money from "@pipe/core/Money"
 import type * as Report from "@pipe/core/Report"
@@ -18,7 +18,7 @@ import * as Table from "./Table.ts"
 
 const money = (amount: Money.Money, unpriced = 0): string => `${unpriced > 0 ? "≥ " : ""}${Money.format(amount)}`
 
-/** For a chart, where a picodollar does not show. */
+/** For a chart, where a picodollar is invisible. */
 const dollars = (amount: Money.Money): number => Number(Money.toUsd(amount))
 
 const time = (at: number): string => new Date(at).toISOString().replace("T", " ").slice(0, 16)
@@ -106,7 +106,7 @@ ${report.samples.length === 0 ? "" : section("Last calls of each step", samplesO
 `
 }
 
-/** What each step, or each model, has cost. */
+/** The cost of each step, or of each model. */
 const costsBy = (report: Report.Report, key: (spent: Report.Report["spent"][number]) => string) =>
   sumBy(report.spent, key, ({ cost }) => cost)
 
@@ -135,7 +135,7 @@ const savingsOf = ({ cost, savings }: NonNullable<Report.Report["summary"]>): st
       }))
   ])
 
-/** How the run ended, as its exit code says it. */
+/** How the run ended, matching its exit code. */
 const statusOf = ({ status, summary }: Report.Report): { readonly kind: string; readonly words: string } => {
   const failed = summary?.rows.failed ?? 0
   return status === "done" && failed > 0
@@ -143,7 +143,7 @@ const statusOf = ({ status, summary }: Report.Report): { readonly kind: string; 
     : { kind: status, words: status }
 }
 
-/** Text whose lines stay lines. */
+/** Text with its line breaks. */
 const lines = (text: string): string => text.split("\n").map(escape).join("\n")
 
 const samplesOf = (report: Report.Report): string =>
@@ -156,7 +156,7 @@ const samplesOf = (report: Report.Report): string =>
     )
     .join("")
 
-/** Money so far at each moment: an area for each step, the first on top of the others. */
+/** Cumulative money: an area for each step, the first on top. */
 const timelineOf = ({ startedAt, timeline }: Report.Report): Chart.Chart => {
   const moments = [...new Set(timeline.map(({ at }) => at))].sort((a, b) => a - b)
   const steps = [...new Set(timeline.map(({ step }) => step))]

@@ -11,11 +11,11 @@ const { count, share } = Format
 
 const INDENT = "  "
 
-/** An amount that is a lower bound where some of it is not known. */
+/** An amount, marked as a lower bound when a part of it is unknown. */
 const money = (amount: Money.Money, unpriced: number, calls: number): string =>
   unpriced === 0 ? Money.format(amount) : unpriced >= calls ? "unknown" : `≥ ${Money.format(amount)}`
 
-/** The strategies whose savings are booked, by what people call them. */
+/** The strategies whose savings are recorded, with their display names. */
 export const strategies = [
   ["cache", "exact cache"],
   ["semanticCache", "semantic cache"],
@@ -194,7 +194,7 @@ const packs = ({ packs = [] }: Summary): ReadonlyArray<string> =>
     return `  ${step}: ${count(texts)} texts in ${count(packs)} packed prompts, ${count(texts - answered)} asked again; ${agreement}`
   })
 
-/** What of the figures is not certain. */
+/** Which figures are uncertain. */
 const doubts = ({ estimatedCalls, estimatedCost, unpriced }: Summary): ReadonlyArray<string> => [
   ...(unpriced > 0
     ? [`  ${Format.of(unpriced, "call has", "calls have")} no known cost: what they cost is not in the figures above`]

@@ -1,4 +1,4 @@
-/** Runs of the store as text and as JSON. */
+/** Runs of the store, as text and as JSON. */
 import type * as LedgerRepo from "@pipe/core/internal/LedgerRepo"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
@@ -17,17 +17,17 @@ export const time = (at: number): string => {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}`
 }
 
-/** A run, and what is booked of it. */
+/** A run, and its recorded cost. */
 export interface ListedRun {
   readonly run: RunRepo.StoredRun
   readonly cost: LedgerRepo.Cost | undefined
 }
 
-/** What kind of run it was, where that is not the usual one. */
+/** The kind of a run, unless it is the usual one. */
 const kindOf = ({ simulate, tuning }: RunRepo.Options): string =>
   `${tuning === true ? " (tuning)" : ""}${simulate === true ? " (simulated)" : ""}`
 
-/** Runs, a line each; what they cost is what is booked, also of one whose process was killed. */
+/** Runs, one line each, with their recorded cost, even when the process was killed. */
 export const list = (entries: ReadonlyArray<ListedRun>): string => {
   const rows = entries.map(({ cost: recorded, run }) => {
     const summary = Report.summaryOf(run)
@@ -63,7 +63,7 @@ const next = (run: RunRepo.StoredRun, summary: RunEvent.RunFinished | undefined)
         ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])
       ]
 
-/** What is booked of a run beside its report. */
+/** The recorded cost of a run, besides its report. */
 const booked = (
   summary: RunEvent.RunFinished | undefined,
   cost: LedgerRepo.Cost | undefined
@@ -80,7 +80,7 @@ const booked = (
   ]
 }
 
-/** One run: where it stands, and its report. */
+/** A run: its status, and its report. */
 export const describe = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefined): string => {
   const summary = Report.summaryOf(run)
   return [
@@ -97,7 +97,7 @@ export const describe = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefin
   ].join("\n")
 }
 
-/** A run as JSON for programs. */
+/** A run as JSON. */
 export const toJson = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefined) => ({
   run: run.name,
   flow: run.flow,
@@ -111,7 +111,7 @@ export const toJson = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefined
   ...(run.summary === undefined ? undefined : { summary: run.summary })
 })
 
-/** A failed row for people. */
+/** A failed row as text. */
 export const failure = ({ details = {}, error, input, message, node, position }: RowRepo.StoredFailure): string => {
   const { answer, fields } = details
   return [
@@ -122,7 +122,7 @@ export const failure = ({ details = {}, error, input, message, node, position }:
   ].join("\n")
 }
 
-/** Characters of a value that are shown. */
+/** The most characters of a value that are shown. */
 const MOST = 300
 
 const clipped = (text: string): string => {

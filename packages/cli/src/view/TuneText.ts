@@ -1,4 +1,4 @@
-/** What tuning found, as text and as a chart. */
+/** The results of tuning, as text and as a chart. */
 import type * as Calibration from "@pipe/core/internal/Calibration"
 import * as Money from "@pipe/core/Money"
 import { count, share } from "@pipe/core/internal/Format"
@@ -13,7 +13,7 @@ export interface Charted {
 
 export const money = Money.format
 
-/** Of a thousand rows: of one it is too small to read. */
+/** Per thousand rows: the cost of one is too small to read. */
 const per1000 = (cost: Money.Money): string => Money.format(cost * 1_000n)
 
 const usdPer1000 = (cost: Money.Money): number => Number(Money.toUsd(cost * 1_000n))
@@ -23,7 +23,7 @@ const standards = {
   agreement: "how far answers agree with the strong model's"
 } as const
 
-/** A routing's models, and how they are chosen. */
+/** The models of a routing, and how they are chosen. */
 export const nameOf = ({ by, models }: Pick<Calibration.PolicyCandidate, "by" | "models">): string =>
   `${models.join(" > ")}, ${by === "row" ? "chosen by the row" : "judged by the answer"}`
 
@@ -38,7 +38,7 @@ const frontier = (points: ReadonlyArray<Calibration.Point>): ReadonlyArray<Calib
   return kept
 }
 
-/** The candidate of a policy, or the one that keeps most for its cost. */
+/** The candidate of a policy, or the best one for its cost. */
 const shownOf = ({ calibration: { candidates, policy } }: Tune.TunedStep): ReadonlyArray<Calibration.PolicyCandidate> =>
   policy === undefined ? candidates : candidates.toSorted((a, b) => Number(isOf(b, policy)) - Number(isOf(a, policy)))
 
@@ -116,7 +116,7 @@ export const rowsOf = ({
       ])
 ]
 
-/** What is certified of a step, or why nothing is. */
+/** What is certified for a step, or why nothing is. */
 export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tune.TunedStep): string => {
   const strong = singles.at(-1)?.model ?? "the strong model"
   return certificate === undefined
@@ -126,7 +126,7 @@ export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tu
       )}), for ${share(Number(certificate.cost) / Number(certificate.strongCost))} of its money`
 }
 
-/** What was found for a step. */
+/** The result for a step. */
 export const render = (step: Tune.TunedStep, chart: Chart.Chart): string =>
   [
     `${step.name}: ${count(step.rows)} rows; quality is ${standards[step.standard]}`,
@@ -143,7 +143,7 @@ const standings = {
   open: "neither certain to hold nor not: take more rows (--sample)"
 } as const
 
-/** How routings fare on other rows. */
+/** How routings perform on other rows. */
 export const renderCheck = ({ rows, steps, summary }: Tune.TuneCheck): string =>
   [
     ...(steps.length === 0 ? ["no step has a certified routing: there is nothing to check"] : []),
@@ -167,7 +167,7 @@ export const checkToJson = ({ rows, steps, summary }: Tune.TuneCheck) => ({
   steps: steps.map((step) => ({ ...step, cost: usd(step.cost), strongCost: usd(step.strongCost) }))
 })
 
-/** Every routing that was tried, with what it costs and keeps. */
+/** Every routing that was tried, with its cost and quality. */
 export const frontierToJson = ({
   baselines,
   calibration: { candidates, singles },

@@ -1,4 +1,4 @@
-/** `pipe batches`: what is at providers, and what can be done with it. */
+/** `pipe batches`: lists the batches at providers, and manages them. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

@@ -1,4 +1,4 @@
-/** What the commands of `pipe batches` do. */
+/** Implements `pipe batches`. */
 import * as Batches from "@pipe/core/Batches"
 import type * as BatchRepo from "@pipe/core/internal/BatchRepo"
 import * as ModelFailure from "@pipe/core/ModelFailure"
@@ -69,7 +69,7 @@ export const list = (input: Shared & { readonly limit: number; readonly json: bo
     )
   )
 
-/** The one batch of a name. */
+/** The batch with a name. */
 const find = (store: Store.Service, name: string) =>
   Effect.flatMap(
     Effect.mapError(store.batches.named(name), (error) => ExitCode.refuse(Store.messageOf(error))),
@@ -121,7 +121,7 @@ export const show = (input: Shared & { readonly batch: string; readonly json: bo
     )
   )
 
-/** Does something with the batches of a run, through the provider at the bottom of its flow. */
+/** Handles the batches of a run through the provider of its flow. */
 const throughFlow = <A, E>(input: Shared, runName: string, f: (batches: Batches.Batches) => Effect.Effect<A, E>) =>
   Effect.gen(function* () {
     const run = yield* withStore(input, (store) => store.runs.find(runName))
@@ -186,7 +186,7 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
     if (hasFailed) return yield* ExitCode.end(ExitCode.failed)
   })
 
-/** Collects a batch and says how it is; one that cannot be collected does not keep the others. */
+/** Collects a batch and reports its status. A batch that cannot be collected does not stop the others. */
 const collectOne = (opened: Batches.Batches, batch: BatchRepo.StoredBatch): Effect.Effect<boolean> =>
   Effect.flatMap(opened.collect(batch), sayCollected).pipe(
     Effect.as(true),

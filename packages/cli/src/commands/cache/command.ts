@@ -1,4 +1,4 @@
-/** `pipe cache`: the cached answers and kept results as the user's own data. */
+/** `pipe cache`: manages cached answers and kept results. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

@@ -1,4 +1,4 @@
-/** What `pipe cache eval` does. */
+/** Implements `pipe cache eval`. */
 import { count, share as percent } from "@pipe/core/internal/Format"
 import * as ErrorBound from "@pipe/core/internal/ErrorBound"
 import * as ReuseEval from "@pipe/core/internal/ReuseEval"
@@ -33,7 +33,7 @@ type Values = { readonly [column: string]: unknown }
 
 const Row = Schema.Record(Schema.String, Schema.Unknown)
 
-/** The rows of a file, with the place of each. */
+/** The rows of a file, with their positions. */
 const read = (file: string) =>
   Effect.gen(function* () {
     const delimiter = file.endsWith(".csv") ? "," : file.endsWith(".tsv") ? "\t" : undefined
@@ -173,7 +173,7 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
 
 export const evaluate = (input: Input) =>
   Effect.gen(function* () {
-    // That a file is empty is said once.
+    // An empty file is reported once.
     const found = yield* read(input.file).pipe(
       Effect.provide(Logger.layer([])),
       Effect.mapError((error) => ExitCode.refuse(error.message))

@@ -1,4 +1,4 @@
-/** What the commands of `pipe cache` do. */
+/** Implements `pipe cache`. */
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as CacheRepo from "@pipe/core/internal/CacheRepo"
 import type * as Retention from "@pipe/core/internal/Retention"
@@ -93,7 +93,7 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
       let entries = 0
       const lines = Stream.map(store.cache.exportAll, (entry) => {
         entries++
-        // An answer may repeat what it was told.
+        // An answer may repeat a secret from its prompt.
         return `${Secret.mask(JSON.stringify(entry))}\n`
       })
       const file = Option.getOrUndefined(input.file)
@@ -108,7 +108,7 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(CacheRepo.Exported))
 
-/** Takes one exported answer in. */
+/** Imports one exported answer. */
 const importLine = Effect.fnUntraced(function* (
   store: Store.Service,
   file: string,

@@ -1,4 +1,4 @@
-/** `pipe doctor`: whether all that a run needs is in order. */
+/** `pipe doctor`: checks everything that a run needs. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as StoreFlag from "../../flags/StoreFlag.ts"

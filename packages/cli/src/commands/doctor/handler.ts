@@ -1,4 +1,4 @@
-/** What `pipe doctor` does. */
+/** Implements `pipe doctor`. */
 import * as Store from "@pipe/core/Store"
 import * as Format from "@pipe/core/internal/Format"
 import * as Secret from "@pipe/core/internal/Secret"
@@ -29,7 +29,7 @@ const wrong = (name: string, message: string): Check => ({ name, status: "wrong"
 
 const marks = { ok: "✓", warning: "!", wrong: "✗" } as const
 
-/** Runs all checks and prints them. */
+/** Runs all checks and prints their results. */
 export const examine = (input: {
   readonly offline: boolean
   readonly json: boolean
@@ -74,7 +74,7 @@ const versions = (): ReadonlyArray<Check> => {
   ]
 }
 
-/** The version of a package as the command finds it. */
+/** The version of a package as the command resolves it. */
 const packageVersion = (name: string): string | undefined => {
   try {
     const found = createRequire(import.meta.url)(`${name}/package.json`) as { readonly version?: string }
@@ -84,7 +84,7 @@ const packageVersion = (name: string): string | undefined => {
   }
 }
 
-/** Whether files of this project are modules: pipe loads a flow either way, and Node by itself does not. */
+/** Whether files of this project are modules. pipe loads a flow either way; Node alone does not. */
 const moduleType = (): Check => {
   const file = above(process.cwd(), "package.json")
   if (file === undefined) return ok("project", "no package.json: flows find the packages beside the command")
@@ -108,7 +108,7 @@ const above = (folder: string, name: string): string | undefined =>
       ? undefined
       : above(dirname(folder), name)
 
-/** What is installed only where it is used. */
+/** Optional packages. */
 const PEERS: ReadonlyArray<readonly [name: string, what: string]> = [
   ["openai", "OpenAI by its SDK: batches, streams"],
   ["@anthropic-ai/sdk", "Anthropic"],
@@ -129,7 +129,7 @@ const peers = (): ReadonlyArray<Check> =>
         : warning("packages", `${name} ${version} is not ${range}, which is known to work: ${Peer.install(name)}`)
   })
 
-/** Whether a version is of a range, as far as its major versions tell. */
+/** Tests whether a version is in a range, by major versions. */
 const isWithin = (version: string, range: string): boolean => {
   const major = Number.parseInt(version, 10)
   const [least = 0, below] = [...range.matchAll(/(\d+)\.\d+\.\d+/g)].map(([, first]) => Number(first))
@@ -176,7 +176,7 @@ const storeOf = (location: string): Effect.Effect<Check> => {
   )
 }
 
-/** Whether answers can be reused by meaning with what is installed; nobody has to. */
+/** Whether answers can be reused by meaning with the installed packages. It is optional. */
 const reuse: Effect.Effect<Check> = Effect.scoped(
   Effect.gen(function* () {
     const [LocalEmbedder, Usearch, VectorIndex] = yield* Effect.promise(() =>
@@ -199,11 +199,11 @@ const reuse: Effect.Effect<Check> = Effect.scoped(
   })
 ).pipe(Effect.catch((error) => Effect.succeed(ok("reuse", `no vectors on this machine: ${error.message}`))))
 
-/** The nearest folder above that is there. */
+/** The nearest existing parent folder. */
 const nearest = (folder: string): string =>
   existsSync(folder) || dirname(folder) === folder ? folder : nearest(dirname(folder))
 
-/** Less than this is too little for a large run. */
+/** Less disk space is too little for a large run. */
 const LEAST_DISK = 1e9
 
 const diskOf = (location: string): Effect.Effect<Check> =>
@@ -243,7 +243,7 @@ const providers: ReadonlyArray<Provider> = [
   }
 ]
 
-/** Whether a key is there and the endpoint takes it: listing models costs nothing. */
+/** Checks that a key is set and that the endpoint accepts it: listing models is free. */
 const providerOf = (provider: Provider, offline: boolean): Effect.Effect<Check> =>
   Effect.promise(async () => {
     const key = process.env[provider.key]

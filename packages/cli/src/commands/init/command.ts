@@ -1,4 +1,4 @@
-/** `pipe init`: a project with a flow that runs. */
+/** `pipe init`: creates a project with a flow that runs. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { flags } from "./flags.ts"

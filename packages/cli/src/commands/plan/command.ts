@@ -1,4 +1,4 @@
-/** `pipe plan`: what a run will cost, before a cent is spent. */
+/** `pipe plan`: estimates the cost of a run before anything is spent. */
 import type * as Parameter from "@pipe/core/Parameter"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"

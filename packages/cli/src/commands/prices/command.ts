@@ -1,4 +1,4 @@
-/** `pipe prices`: what a model would be charged, and where the figure comes from. */
+/** `pipe prices`: shows the price of a model, and its source. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

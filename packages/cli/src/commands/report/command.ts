@@ -1,4 +1,4 @@
-/** `pipe report`: a run's report as a page, as JSON, or its ledger as CSV. */
+/** `pipe report`: writes a run's report as a page or JSON, or its ledger as CSV. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { flags } from "./flags.ts"

@@ -1,4 +1,4 @@
-/** What `pipe resume` and `pipe retry` do: a run goes on as it was begun. */
+/** Implements `pipe resume` and `pipe retry`: a run continues with the options it was started with. */
 import * as Report from "@pipe/core/Report"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -61,8 +61,8 @@ export const resume = Effect.fnUntraced(function* (input: ResumeInput, what: "un
 })
 
 /**
- * The file that is loaded for a run. A store says which that is, and whoever writes to the store says so too: only a flow of this
- * project is loaded for it, and any other by its name on the command line.
+ * The file to load for a run. The store names it, and so does anyone who can write to the store: only a flow of this
+ * project is loaded automatically, and any other must be named on the command line.
  */
 const flowFileOf = Effect.fnUntraced(function* (run: string, file: string, input: Pick<ResumeInput, "flow">) {
   if (Option.isSome(input.flow)) return relative(process.cwd(), resolve(input.flow.value))

@@ -12,7 +12,7 @@ export const flags = {
   ...RunFlags.flags
 }
 
-/** Flags of pipe, which no parameter can be called by. */
+/** The flags of pipe, which a parameter cannot be named after. */
 export const names: ReadonlySet<string> = new Set([
   ...Object.keys(flags).map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)),
   "target",

@@ -1,4 +1,4 @@
-/** What `pipe run` does. */
+/** Implements `pipe run`. */
 import type * as Flow from "@pipe/core/Flow"
 import * as Format from "@pipe/core/internal/Format"
 import * as Report from "@pipe/core/Report"
@@ -29,13 +29,13 @@ import * as PlanText from "../../view/PlanText.ts"
 import * as View from "../../view/View.ts"
 import type { Input } from "./flags.ts"
 
-/** A run to start, or to resume. */
+/** A run to start or resume. */
 export interface Session {
   readonly flow: Flow.Any
   readonly file: string
   /** The run to resume. */
   readonly run?: string
-  /** Only its failed rows. */
+  /** Runs only its failed rows. */
   readonly retry?: boolean
   /** As the parameters' schemas encode them. */
   readonly parameters: { readonly [name: string]: Schema.Json }
@@ -43,7 +43,7 @@ export interface Session {
   readonly concurrency?: number
   readonly cache: boolean
   readonly overwrite: boolean
-  /** What the run was begun with; flags stand over it. */
+  /** The options that the run was started with. Flags override them. */
   readonly begun?: Pick<RunRepo.StoredRun, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
   readonly input: RunFlags.Input
 }
@@ -63,7 +63,7 @@ export const runFlow = Effect.fnUntraced(function* (input: Input) {
   }
   const unfinished = yield* unfinishedRun(session)
   if (unfinished === undefined) return yield* execute(session)
-  // A cap that the run was begun with holds on, unless it has been reached: then going on is to go beyond it.
+  // The budget that the run was started with still applies, unless it has been reached: resuming then exceeds it.
   const budget =
     input.budget.length > 0 || unfinished.status === "budget" ? input.budget : (unfinished.options.budget ?? [])
   return yield* execute({
@@ -77,7 +77,7 @@ export const runFlow = Effect.fnUntraced(function* (input: Input) {
 const identityOf = ({ file, flow, limit, parameters }: Session): string =>
   Host.identityOf({ file, flow: flow.name, parameters, limit })
 
-/** The unfinished run to resume, where a person at a terminal says so; otherwise a new run reuses its work. */
+/** The unfinished run to resume, if the user at a terminal confirms it; otherwise a new run reuses its work. */
 const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const { input } = session
   const location = StoreFlag.resolve(input)
@@ -120,7 +120,7 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   return isResumed ? last : undefined
 })
 
-/** Runs a flow with a view of it, and turns its end into an exit code. */
+/** Runs a flow with a live view, and turns its end into an exit code. */
 export const execute = Effect.fnUntraced(function* (session: Session) {
   const { flow, input } = session
   yield* check(session)
@@ -143,7 +143,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
     : yield* new ExitCode.Failure({ message: error.message, exitCode: ExitCode.usage })
 })
 
-/** Compares the files of a run before a store is made. */
+/** Compares the files of a run before a store is created. */
 const check = Effect.fnUntraced(function* ({ file, flow, input, parameters }: Session) {
   const files = yield* Effect.mapError(
     Runner.check(flow, {
@@ -161,7 +161,7 @@ const check = Effect.fnUntraced(function* ({ file, flow, input, parameters }: Se
   }
 })
 
-/** How the runner is to run it. */
+/** The options for the runner. */
 const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View) {
   const { begun, file, input } = session
   const budget = yield* Spending.parse(input.budget)
@@ -213,7 +213,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
   return options
 })
 
-/** The end of a run that has gone through all its rows. */
+/** The end of a run that has processed all its rows. */
 const endWell = Effect.fnUntraced(function* ({ flow, input }: Session, summary: RunEvent.RunFinished, view: View.View) {
   const output = yield* Output.Output
   if (!input.json && !input.quiet) {
@@ -233,7 +233,7 @@ const endWell = Effect.fnUntraced(function* ({ flow, input }: Session, summary: 
   if (rows.failed > flow.allowFailedRows) return yield* ExitCode.end(ExitCode.failed)
 })
 
-/** The end of a run that has stopped: why, and how it goes on. */
+/** The end of a run that stopped early: why, and how to continue. */
 const endEarly = Effect.fnUntraced(function* (
   { input, retry }: Session,
   { message, summary }: Runner.RunFailed
@@ -267,7 +267,7 @@ const endEarly = Effect.fnUntraced(function* (
   }
 })
 
-/** Whether requests go in batches: by the flags, and else as the run was begun. */
+/** Whether requests go in batches: by the flags, or as when the run was started. */
 const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
   const time = yield* Time.parse("--deadline", input.deadline)
   if (input.online) {
@@ -276,7 +276,7 @@ const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
       : ("off" as const)
   }
   if (time !== undefined) {
-    // From now on; a run counts from when it was begun.
+    // Counted from now; a run counts from its start.
     const before = begun === undefined ? 0 : (yield* Clock.currentTimeMillis) - begun.startedAt
     return { deadline: Duration.millis(before + Duration.toMillis(time)) }
   }
@@ -286,7 +286,7 @@ const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
   return begun?.batch === false ? ("off" as const) : undefined
 })
 
-/** What was planned beside what came, where a plan was made. */
+/** Compares the plan with the result, if there is a plan. */
 const besidePlan = (input: RunFlags.Input, summary: RunEvent.RunFinished) =>
   OpenStore.use(StoreFlag.resolve(input), (store) => store.runs.find(summary.run)).pipe(
     Effect.map((run) => {
@@ -296,5 +296,5 @@ const besidePlan = (input: RunFlags.Input, summary: RunEvent.RunFinished) =>
     Effect.catch(() => Effect.undefined)
   )
 
-/** The failure itself is said last, on a line of its own. */
+/** The failure itself is printed last, on a separate line. */
 const withoutFailure = ({ failure: _, ...summary }: RunEvent.RunFinished): RunEvent.RunFinished => summary

@@ -1,4 +1,4 @@
-/** `pipe runs`: what was run, and how it ended. */
+/** `pipe runs`: lists runs and how they ended. */
 import type * as Store from "@pipe/core/Store"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -8,7 +8,7 @@ import * as Count from "../../flags/Count.ts"
 import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as Switch from "../../flags/Switch.ts"
 
-/** The newest runs, and what each has cost so far. */
+/** The newest runs, with their cost so far. */
 const readRuns = (limit: number) =>
   Effect.fnUntraced(function* (store: Store.Service) {
     const runs = yield* store.runs.list(limit)

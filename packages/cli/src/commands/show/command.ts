@@ -1,4 +1,4 @@
-/** `pipe show`: one run, its failed rows, or what was sent to models for a row. */
+/** `pipe show`: shows a run, its failed rows, or the requests and answers of a row. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { flags } from "./flags.ts"

@@ -1,4 +1,4 @@
-/** What `pipe show` does. */
+/** Implements `pipe show`. */
 import type * as RowRepo from "@pipe/core/internal/RowRepo"
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import type * as Store from "@pipe/core/Store"
@@ -13,7 +13,7 @@ import * as ExchangeText from "../../view/ExchangeText.ts"
 import * as RunText from "../../view/RunText.ts"
 import type { Input } from "./flags.ts"
 
-/** Shows a run, its failed rows, or what passed between its rows and the models. */
+/** Shows a run, its failed rows, or the requests and answers of its rows. */
 export const showRun = Effect.fnUntraced(function* (input: Input) {
   const isRow = Option.isSome(input.row) || Option.isSome(input.sample) || Option.isSome(input.step)
   if (isRow && input.failed) return yield* ExitCode.refuse("--failed goes without --row, --step and --sample")
@@ -50,7 +50,7 @@ const showFailed = Effect.fnUntraced(function* (store: Store.Service, run: RunRe
   )
 })
 
-/** Rows that are shown where neither a row nor a number is named. */
+/** The rows shown when neither a row nor a number is given. */
 const ROWS = 5
 
 const showRows = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo.StoredRun, input: Input) {
@@ -74,7 +74,7 @@ const showRows = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo
   }
 })
 
-/** So many of some places, evenly from all of them. */
+/** Chooses this many positions, spread evenly. */
 const spread = (places: ReadonlyArray<string>, count: number): ReadonlyArray<string> =>
   places.length <= count
     ? places

@@ -1,4 +1,4 @@
-/** `pipe tune`: the cheapest routing that keeps a share of the strong model's quality. */
+/** `pipe tune`: finds the cheapest routing that keeps a share of the strong model's quality. */
 import type * as Parameter from "@pipe/core/Parameter"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"

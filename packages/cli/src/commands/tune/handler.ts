@@ -1,4 +1,4 @@
-/** What `pipe tune` does. */
+/** Implements `pipe tune`. */
 import * as Calibration from "@pipe/core/internal/Calibration"
 import type * as Flow from "@pipe/core/Flow"
 import { count, share } from "@pipe/core/internal/Format"
@@ -39,7 +39,7 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
     parameters,
     sample,
     seed,
-    // A sample is wanted now.
+    // The user waits for the sample.
     batch: "off",
     drain: Interrupt.first,
     record: {
@@ -79,7 +79,7 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
   if (code !== ExitCode.done) return yield* ExitCode.end(code)
 })
 
-/** What the statistics go by; so few rows that nothing could come of them are refused before they are paid. */
+/** The settings of the statistics. Too few rows are refused before they are paid for. */
 const settingsOf = Effect.fnUntraced(function* ({ check, delta, sample, seed, target }: Input) {
   const given = Option.getOrUndefined(delta)
   const size = Option.getOrElse(sample, () => Tune.SAMPLE)
@@ -157,7 +157,7 @@ const keptBy = (input: Input): OutputFile.KeptOutput => ({
   "the flow file": input.flow
 })
 
-/** Steps that the file that is there certifies, and another does not. */
+/** Steps that the existing file certifies, and the new one does not. */
 const lostBy = Effect.fnUntraced(function* (file: string, { judges, models, steps }: Routing.Routing) {
   const fs = yield* FileSystem.FileSystem
   const earlier = yield* Effect.orElseSucceed(Effect.flatMap(fs.readFileString(file), Routing.decode), () => undefined)
