@@ -24,7 +24,7 @@ const commandOf = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   const taken = parameters.find(({ parameter }) => RunFlags.names.has(parameter.name))
   if (taken !== undefined) {
     return yield* ExitCode.refuse(
-      `${file}: its parameter ${taken.parameter.name} has the name of a flag of pipe: give it another`
+      `${file}: its parameter ${taken.parameter.name} has the name of a flag of pipe: rename it`
     )
   }
   yield* Cli.run(Cli.command(parameters), args)

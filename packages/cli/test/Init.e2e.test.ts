@@ -229,7 +229,7 @@ describe("a project that is there", { concurrent: false, timeout: 60_000 }, () =
     assert.strictEqual(run.code, 0)
     const { all, code } = pipe(cwd, "run", "flow.ts", "--simulate")
     assert.strictEqual(code, 0, all)
-    assert.include(pipe(cwd, "init", "--no-install").stderr, "flow.ts is there already, and is left as it is")
+    assert.include(pipe(cwd, "init", "--no-install").stderr, "flow.ts exists already and is left unchanged")
     // A flow of somebody's is not run by init.
     assert.notInclude(pipe(cwd, "init", "--yes", "--no-install").all, "simulate")
   })

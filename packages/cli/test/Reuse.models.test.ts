@@ -66,7 +66,7 @@ describe("a run that reuses", { concurrent: false }, () => {
     const run = await pipe(["run", "flow.ts", "--simulate"], { cwd })
     assert.strictEqual(run.code, 0, run.stderr)
     // The simulator's answers to different texts differ: nothing can be reused, and nothing is.
-    assert.match(run.stderr, /label: 0 of \d+ answers reused by meaning; none of them was audited yet/)
+    assert.match(run.stderr, /label: 0 of \d+ answers reused by meaning; none audited yet/)
     assert.match(
       run.stderr,
       /label: \d+ texts in \d+ packed prompts, 0 asked again; \d+ of \d+ that were compared agree/

@@ -312,7 +312,7 @@ describe("simulated answers", { concurrent: false }, () => {
     assert.strictEqual(code, 1)
     assert.include(stderr, "simulated server error")
     for (const [args, says] of [
-      [["--simulate-seed", "x"], "--simulate-seed goes with --simulate: add it"],
+      [["--simulate-seed", "x"], "--simulate-seed requires --simulate: add it"],
       [["--simulate", "--simulate-faults", "fire=1"], "fire=1 is not a share of a fault"],
       [["--simulate", "--simulate-latency", "soon"], "--simulate-latency: soon is not a time"]
     ] as const) {

@@ -214,7 +214,7 @@ describe("pipe tune", { concurrent: false }, () => {
     symlinkSync(join(examples, "node_modules"), join(cwd, "node_modules"))
     const tuned = await pipe(["tune", "09-tuned/flow.ts", "--sample", "150", "--target", "0.8"], { cwd, env })
     assert.strictEqual(tuned.code, 0, tuned.stderr)
-    assert.include(tuned.stdout, "english: 150 rows; quality is how right answers are by the labels")
+    assert.include(tuned.stdout, "english: 150 rows; quality is share of answers that match the labels")
     assert.isTrue(existsSync(join(cwd, "09-tuned/flow.routing.json")))
   })
 })

@@ -6,6 +6,6 @@ export const make = (name: string, description: string): Flag.Flag<number> =>
     Flag.withDescription(description),
     Flag.filter(
       (count) => count >= 1 && Number.isSafeInteger(count),
-      () => "a whole number of 1 or more"
+      () => "an integer of 1 or more"
     )
   )

@@ -27,7 +27,7 @@ const toFlag = ({ parameter }: Parameter.Any): Flag.Flag<Option.Option<string | 
   const choices = choicesOf(parameter.schema.ast)
   const form = [
     ...(choices.length === 0 ? [] : [`one of ${choices.join(", ")}`]),
-    ...(isList(parameter.schema.ast) ? ["a list, with commas between"] : []),
+    ...(isList(parameter.schema.ast) ? ["a comma-separated list"] : []),
     fallback
   ]
   const description = `${parameter.description ?? "a parameter of the flow"} (${form.join("; ")})`

@@ -31,5 +31,5 @@ export const problemOf = (location: string): string | undefined => {
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location) ?? []
   return scheme === undefined || /^postgres(?:ql)?$/i.test(scheme)
     ? undefined
-    : `${scheme}:// is no store: name a SQLite file, or postgres://…`
+    : `${scheme}:// is not a store: name a SQLite file, or postgres://…`
 }

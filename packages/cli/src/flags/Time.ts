@@ -14,6 +14,6 @@ export const parse = (
   if (Option.isNone(given)) return Effect.undefined
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(given.value.trim())
   return match === null
-    ? Effect.fail(ExitCode.refuse(`${flag}: ${given.value} is not a time: write 10s, 500ms, 2m, 12h or 30d`))
+    ? Effect.fail(ExitCode.refuse(`${flag}: ${given.value} is not a duration: write 10s, 500ms, 2m, 12h or 30d`))
     : Effect.succeed(Duration.millis(Number(match[1]) * units[match[2] as keyof typeof units]))
 }

@@ -68,7 +68,7 @@ const loadFile = Effect.fnUntraced(function* (file: string) {
 /** Decodes a file written by an editor or shell on Windows: with a byte order mark, or in UTF-16. */
 const decoded = (bytes: Uint8Array): string => {
   if (bytes.length > 3 && bytes[0] !== 0xff && bytes[0] !== 0xfe && bytes.subarray(0, 100).includes(0)) {
-    throw new Error("it looks like UTF-16 without a mark: save it as UTF-8")
+    throw new Error("it looks like UTF-16 without a byte order mark: save it as UTF-8")
   }
   const [first, second] = bytes
   const encoding =
@@ -78,8 +78,7 @@ const decoded = (bytes: Uint8Array): string => {
 
 const shown = (file: string): string => relative(process.cwd(), file) || file
 
-const hostOf = (address: string): string =>
-  URL.canParse(address) ? new URL(address).host : "an address that is no URL"
+const hostOf = (address: string): string => (URL.canParse(address) ? new URL(address).host : "an invalid URL")
 
 const isLocal = (host: string): boolean => /^(?:localhost|127\.[\d.]+|\[::1\])(?::\d+)?$/.test(host)
 

@@ -62,7 +62,7 @@ export const load = (file: string): Effect.Effect<Flow.Any, ExitCode.Failure> =>
     const path = resolve(file)
     const known = loaded.get(path)
     if (known !== undefined) return Effect.succeed(known)
-    if (!existsSync(path)) return fail(`${file}: there is no such flow file`)
+    if (!existsSync(path)) return fail(`${file}: no such flow file`)
     if (statSync(path).isDirectory()) return fail(`${file}: is a folder; name the flow file in it`)
     hook()
     return Effect.flatMap(
@@ -102,7 +102,7 @@ const explain = (file: string, error: unknown): string => {
       const importer = / imported from '?(\/[^'\n]+?)'?$/m.exec(error.message)?.[1]
       const from = importer === undefined || importer.includes("/node_modules/") ? file : shown(importer)
       return name.startsWith(".") || name.startsWith("/")
-        ? `${from}: imports ${shown(name)}, which does not exist: mind the extension, such as ./other.ts`
+        ? `${from}: imports ${shown(name)}, which does not exist: include the extension, such as ./other.ts`
         : `${from}: imports ${name}, which is not installed: ${Peer.install(name)}`
     }
     case "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX":

@@ -31,7 +31,7 @@ export const use = <A, E>(
       const other = above(location)
       return Effect.fail(
         ExitCode.refuse(
-          `${location}: there is no store yet: ${other === undefined ? "pipe run <flow> begins one" : `one is in a folder above, --store ${other}`}`
+          `${location}: there is no store yet: ${other === undefined ? "pipe run <flow> creates one" : `there is one in a parent folder, --store ${other}`}`
         )
       )
     }

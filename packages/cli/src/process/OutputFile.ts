@@ -62,7 +62,7 @@ export const write = <E>(
       }
     }
     if (!isReplaceable(file, starts)) {
-      return yield* ExitCode.refuse(`${file}: holds something else than ${kind}: move it, or name another file`)
+      return yield* ExitCode.refuse(`${file}: holds something other than ${kind}: move it, or name another file`)
     }
     const target = yield* WholeFile.open(file)
     yield* Stream.runForEach(text, target.write)

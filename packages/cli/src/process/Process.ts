@@ -48,7 +48,7 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown: finish }) => {
   // Errors that a flow throws outside its steps.
   const onStray = (error: unknown) =>
     fail(
-      `an error outside of the steps of the flow: ${error instanceof Error ? (error.stack ?? error.message) : inspect(error)}`
+      `an error outside the steps of the flow: ${error instanceof Error ? (error.stack ?? error.message) : inspect(error)}`
     )
   process.on("uncaughtException", onStray)
   process.on("unhandledRejection", onStray)

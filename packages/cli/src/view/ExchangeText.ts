@@ -92,10 +92,10 @@ const tokensText = (tokens: unknown): string =>
 
 const ORIGINS: { readonly [origin: string]: string } = {
   cache: "found in the exact cache: nothing was sent or paid",
-  shared: "shared with an equal request that was under way",
+  shared: "shared with an equal request in flight",
   semantic: "reused by meaning: nothing was sent or paid",
-  batch: "came back in a batch",
-  gathered: "came with a request for several rows: it stands under the first of them"
+  batch: "answered in a batch",
+  gathered: "sent in a request for several rows: see the first of them"
 }
 
 const headline = (exchange: ExchangeRepo.StoredExchange, number: number): string => {

@@ -66,9 +66,9 @@ export const render = (report: Report.Report): string => {
     report.tries > 1 ? ` · ${report.tries} tries` : ""
   }</p>${summary?.failure === undefined ? "" : `<p class="problem">${escape(summary.failure)}</p>`}</header>
 <dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escape(value)}</dd></div>`).join("")}</dl>
-${unpriced > 0 ? `<p class="problem">${count(unpriced)} calls have no known cost: what they cost is not in the figures.</p>` : ""}
-${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is the most that calls without a bill can have cost; most of them were cut.</p>` : ""}
-${summary === undefined ? '<p class="note">The process of this run ended before it could write its summary; what it had booked is here.</p>' : ""}
+${unpriced > 0 ? `<p class="problem">${count(unpriced)} calls have no known cost and are not in the figures.</p>` : ""}
+${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is an upper bound for calls without a bill; most of them were interrupted.</p>` : ""}
+${summary === undefined ? '<p class="note">The process of this run ended before it could write its summary; its recorded costs are shown.</p>' : ""}
 ${section("Flow", `<div class="scroll">${graphOf(report)}</div>`)}
 ${report.timeline.length > 0 ? section("Money over time", Chart.toSvg(timelineOf(report), Svg.page)) : ""}
 <div class="columns">
@@ -98,7 +98,7 @@ ${
 </div>
 ${saved > Money.zero ? section("Spent and saved", savingsOf(summary!)) : ""}
 ${report.plan === undefined ? "" : section("Plan and outcome", planOf(report, report.plan))}
-${report.spent.length === 0 ? "" : section("Books", ledgerOf(report))}
+${report.spent.length === 0 ? "" : section("Ledger", ledgerOf(report))}
 ${report.failures.length === 0 ? "" : section("Failed rows", failuresOf(report))}
 ${report.samples.length === 0 ? "" : section("Last calls of each step", samplesOf(report))}
 <footer>made by pipe from ${escape(report.store)}</footer></main>

@@ -71,12 +71,12 @@ const booked = (
   if (cost === undefined || cost.cost === summary?.cost) return []
   const bounds =
     cost.estimated > Money.zero
-      ? `, of it at most ${Money.format(cost.estimated)} for calls whose bill is not known`
+      ? `, of which at most ${Money.format(cost.estimated)} for calls with an unknown bill`
       : ""
   return [
     summary === undefined
-      ? `  booked so far: ${Money.format(cost.cost)}${bounds}`
-      : `  booked since its report: ${Money.format(cost.cost - summary.cost)}; in all ${Money.format(cost.cost)}${bounds}`
+      ? `  recorded so far: ${Money.format(cost.cost)}${bounds}`
+      : `  recorded since its report: ${Money.format(cost.cost - summary.cost)}; in total ${Money.format(cost.cost)}${bounds}`
   ]
 }
 
@@ -88,11 +88,11 @@ export const describe = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefin
     `  ${run.status}, begun ${time(run.startedAt)}${run.endedAt === undefined ? "" : `, ended ${time(run.endedAt)}`}${
       run.tries > 1 ? `, ${run.tries} tries` : ""
     }`,
-    ...(run.status === "running" ? [`  at work: process ${run.owner.pid} on ${run.owner.host}`] : []),
+    ...(run.status === "running" ? [`  active: process ${run.owner.pid} on ${run.owner.host}`] : []),
     ...next(run, summary).map((line) => `  ${line}`),
     ...booked(summary, cost),
     ...(summary === undefined
-      ? ["  it ended before it could write its summary; its rows and its books are kept"]
+      ? ["  it ended before it could write its summary; its rows and its ledger are kept"]
       : ["", ReportText.render(summary)])
   ].join("\n")
 }

@@ -19,8 +19,8 @@ const per1000 = (cost: Money.Money): string => Money.format(cost * 1_000n)
 const usdPer1000 = (cost: Money.Money): number => Number(Money.toUsd(cost * 1_000n))
 
 const standards = {
-  label: "how right answers are by the labels",
-  agreement: "how far answers agree with the strong model's"
+  label: "share of answers that match the labels",
+  agreement: "share of answers that agree with the strong model's"
 } as const
 
 /** The models of a routing, and how they are chosen. */
@@ -121,9 +121,9 @@ export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tu
   const strong = singles.at(-1)?.model ?? "the strong model"
   return certificate === undefined
     ? `not certified: ${refused}. Every row goes to ${strong}`
-    : `certified on ${count(certificate.rows)} rows: with certainty ${share(1 - certificate.delta)} at least ${share(certificate.kept)} of the quality of ${strong} is kept (wanted: ${share(
+    : `certified on ${count(certificate.rows)} rows: with ${share(1 - certificate.delta)} confidence, at least ${share(certificate.kept)} of the quality of ${strong} is kept (target: ${share(
         certificate.target
-      )}), for ${share(Number(certificate.cost) / Number(certificate.strongCost))} of its money`
+      )}), for ${share(Number(certificate.cost) / Number(certificate.strongCost))} of its cost`
 }
 
 /** The result for a step. */
@@ -139,8 +139,8 @@ export const render = (step: Tune.TunedStep, chart: Chart.Chart): string =>
 
 const standings = {
   holds: "holds",
-  broken: "does not hold any more: tune again with pipe tune",
-  open: "neither certain to hold nor not: take more rows (--sample)"
+  broken: "no longer holds: tune again with pipe tune",
+  open: "undecided: use more rows (--sample)"
 } as const
 
 /** How routings perform on other rows. */
@@ -152,8 +152,8 @@ export const renderCheck = ({ rows, steps, summary }: Tune.TuneCheck): string =>
         `${step.name}: ${standings[step.standing]}`,
         `  on ${count(step.rows)} other rows the quality is ${share(step.quality)}, ${standards[step.standard]} (the strong model alone: ${share(step.strongQuality)}): ${share(
           step.low
-        )} to ${share(step.high)} of its quality, where ${share(step.target)} are promised`,
-        `  ${share(step.strongShare)} went to the strong model; ${per1000(step.cost)} for 1,000 rows, and ${per1000(step.strongCost)} by the strong model alone`
+        )} to ${share(step.high)} of its quality, where ${share(step.target)} is guaranteed`,
+        `  ${share(step.strongShare)} went to the strong model; ${per1000(step.cost)} per 1,000 rows, and ${per1000(step.strongCost)} with the strong model alone`
       ].join("\n")
     ),
     `spent ${Money.format(summary.cost)} on ${count(rows)} rows`

@@ -201,7 +201,7 @@ const waiting = ({ waiting: all, waitingFor }: Progress): ReadonlyArray<string> 
   const left = seconds(Math.max(0, until - Date.now()))
   const what =
     reason === "retry"
-      ? `${calls} to be sent again within ${left}${failure === undefined ? "" : ` (${failure})`}`
+      ? `${calls} to be retried within ${left}${failure === undefined ? "" : ` (${failure})`}`
       : `${calls} waiting for the limit of ${model === "" ? "the provider" : model}, ${left}`
   return [all > calls ? `${what}, ${all - calls} for others` : what]
 }

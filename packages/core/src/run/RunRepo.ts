@@ -148,7 +148,7 @@ const busy = (run: StoredRun): RunError =>
   new RunError({
     kind: "busy",
     run: run.name,
-    message: `run ${run.name} of ${run.flow} is at work already (process ${run.owner.pid} on ${run.owner.host}): wait for it, or stop it with Ctrl-C there`
+    message: `run ${run.name} of ${run.flow} is active already (process ${run.owner.pid} on ${run.owner.host}): wait for it, or stop it with Ctrl-C there`
   })
 
 const find = (database: Database.Service, name?: string): Effect.Effect<StoredRun, RunError | SqlError.SqlError> =>

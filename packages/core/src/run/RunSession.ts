@@ -70,7 +70,7 @@ export const check = Effect.fnUntraced(function* (
   for (const name of ["limit", "concurrency"] as const) {
     const count = options[name]
     if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1)) {
-      return yield* new Node.FlowError({ message: `${name}: ${count} is not a whole number of 1 or more` })
+      return yield* new Node.FlowError({ message: `${name}: ${count} is not an integer of 1 or more` })
     }
   }
   const { errorsFile, outputs, record, stdout, stores } = options

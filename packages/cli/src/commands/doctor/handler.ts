@@ -87,14 +87,14 @@ const packageVersion = (name: string): string | undefined => {
 /** Whether files of this project are modules. pipe loads a flow either way; Node alone does not. */
 const moduleType = (): Check => {
   const file = above(process.cwd(), "package.json")
-  if (file === undefined) return ok("project", "no package.json: flows find the packages beside the command")
+  if (file === undefined) return ok("project", "no package.json: flows use the packages of the command")
   try {
     const { type } = JSON.parse(readFileSync(file, "utf8")) as { readonly type?: string }
     return type === "module"
       ? ok("project", `${file}: modules`)
       : warning(
           "project",
-          `${file} ${type === undefined ? "has no" : `says "type": "${type}", not`} "type": "module": pipe runs flows all the same, and Node by itself (node --test) does not`
+          `${file} ${type === undefined ? "has no" : `says "type": "${type}", not`} "type": "module": pipe runs flows anyway, but Node alone (node --test) does not`
         )
   } catch (error) {
     return wrong("project", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`)
@@ -142,7 +142,7 @@ const storeOf = (location: string): Effect.Effect<Check> => {
     return Effect.sync(() => {
       try {
         accessSync(folder, constants.W_OK)
-        return ok("store", `${location} is not there yet: the first run begins it`)
+        return ok("store", `${location} does not exist yet: the first run creates it`)
       } catch {
         return wrong("store", `${location} cannot be made: ${folder} cannot be written`)
       }
@@ -160,7 +160,7 @@ const storeOf = (location: string): Effect.Effect<Check> => {
           if (!NodeHost.isPostgres(location)) accessSync(location, constants.W_OK)
           return ok(
             "store",
-            `${store.name}: ${runs.length} runs${live === 0 ? "" : ` (${live} at work)`}, ${stats.entries} answers, ${stats.results} results`
+            `${store.name}: ${runs.length} runs${live === 0 ? "" : ` (${live} active)`}, ${stats.entries} answers, ${stats.results} results`
           )
         }),
         context
@@ -249,10 +249,10 @@ const providerOf = (provider: Provider, offline: boolean): Effect.Effect<Check> 
     const key = process.env[provider.key]
     const base = (process.env[provider.url] ?? provider.official).replace(/\/+$/, "")
     if (key === undefined || key === "")
-      return warning(provider.name, `${provider.key} is not set: needed only by flows that ask ${provider.name}`)
+      return warning(provider.name, `${provider.key} is not set: only needed by flows that call ${provider.name}`)
     Secret.register(key)
     const padded = key !== key.trim() ? ` (it has white space around it)` : ""
-    if (offline) return ok(provider.name, `${provider.key} is set${padded}; ${base} was not asked`)
+    if (offline) return ok(provider.name, `${provider.key} is set${padded}; ${base} was not contacted`)
     try {
       const response = await fetch(base + provider.models, {
         headers: provider.headers(key.trim()),
@@ -265,7 +265,7 @@ const providerOf = (provider: Provider, offline: boolean): Effect.Effect<Check> 
         ? ok(provider.name, `${base} takes ${provider.key}${padded}`)
         : warning(
             provider.name,
-            `${base} answers ${response.status} to a list of its models; some compatible endpoints have none`
+            `${base} answers ${response.status} to a list of its models; some compatible endpoints have no such list`
           )
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error

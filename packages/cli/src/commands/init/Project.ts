@@ -51,7 +51,7 @@ export const inspect = (folder: string): Result.Result<Inspected, string> => {
   const hasTest = manifest.success?.scripts?.["test"] !== undefined
   return Result.succeed({
     changes,
-    notes: theirs === undefined ? [] : [`${theirs} is there already, and is left as it is`],
+    notes: theirs === undefined ? [] : [`${theirs} exists already and is left unchanged`],
     isOccupied: manifest.success !== undefined || theirs !== undefined,
     flow: theirs === undefined ? flow : undefined,
     test: hasTest ? Template.scripts(extension).test : "npm test"
@@ -71,7 +71,7 @@ const readManifest = (folder: string): Result.Result<Manifest | undefined, strin
     const manifest: unknown = JSON.parse(readFileSync(file, "utf8"))
     return typeof manifest === "object" && manifest !== null && !Array.isArray(manifest)
       ? Result.succeed(manifest)
-      : Result.fail(`${file}: is no package: it holds ${JSON.stringify(manifest).slice(0, 40)}`)
+      : Result.fail(`${file}: is not a package manifest: it holds ${JSON.stringify(manifest).slice(0, 40)}`)
   } catch (error) {
     return Result.fail(`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`)
   }

@@ -40,7 +40,7 @@ export const initProject = Effect.fnUntraced(function* (input: Input) {
     flow === undefined
       ? ""
       : [
-          `  npx pipe run ${flow} --simulate    # ${tried ? "again: what is done is reused" : "no key, no cost"}`,
+          `  npx pipe run ${flow} --simulate    # ${tried ? "again: finished work is reused" : "no key, no cost"}`,
           `  ${test}`,
           `  npx pipe plan ${flow}              # what a real run will cost`,
           `  OPENAI_API_KEY=… npx pipe run ${flow}`

@@ -21,7 +21,7 @@ import type { Input } from "./flags.ts"
 /** Writes a report in the requested form. */
 export const writeReport = Effect.fnUntraced(function* (input: Input) {
   if ([input.html, input.json, input.csv].filter(Boolean).length > 1) {
-    return yield* ExitCode.refuse("one of --html, --json and --csv at a time")
+    return yield* ExitCode.refuse("use one of --html, --json and --csv")
   }
   if (input.csv && input.all) return yield* write(input, StoreFlag.resolve(input), undefined)
   const { location, run } = yield* FindRun.find(input)

@@ -22,7 +22,7 @@ export const resume = Effect.fnUntraced(function* (input: ResumeInput, what: "un
   const summary = Report.summaryOf(run)
   const failed = summary?.rows.failed ?? 0
   if (run.status === "running") {
-    return yield* ExitCode.refuse(`run ${run.name} is at work already (process ${run.owner.pid} on ${run.owner.host})`)
+    return yield* ExitCode.refuse(`run ${run.name} is active already (process ${run.owner.pid} on ${run.owner.host})`)
   }
   if (what === "unfinished" && run.status === "done") {
     return yield* ExitCode.refuse(
@@ -35,7 +35,7 @@ export const resume = Effect.fnUntraced(function* (input: ResumeInput, what: "un
     return yield* ExitCode.refuse(`run ${run.name} has no failed rows`)
   const { options } = run
   if (options.tuning === true)
-    return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune, what was answered is kept`)
+    return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune; its answers are kept`)
   if (options.file === undefined)
     return yield* ExitCode.refuse(`run ${run.name} was started by a program: resume it there (Runner.run with resume)`)
   const file = yield* flowFileOf(run.name, options.file, input)
@@ -69,17 +69,17 @@ const flowFileOf = Effect.fnUntraced(function* (run: string, file: string, input
   const way = `if you trust it: pipe resume ${run} --flow ${file}`
   if (!existsSync(file)) {
     return yield* ExitCode.refuse(
-      `${file}: the flow file of run ${run} is not there any more: name where it is now by --flow`
+      `${file}: the flow file of run ${run} does not exist any more: name its new path with --flow`
     )
   }
   const root = realpathSync(Environment.rootOf(process.cwd()))
   if (relative(root, realpathSync(file)).startsWith("..")) {
     return yield* ExitCode.refuse(
-      `${file}: the store names this file for run ${run}, and it is outside of this project: ${way}`
+      `${file}: the store names this file for run ${run}, which is outside this project: ${way}`
     )
   }
   if (!statSync(file).isFile() || !/@pipe\/|\bFlow\b/.test(readFileSync(file, "utf8"))) {
-    return yield* ExitCode.refuse(`${file}: the store names this file for run ${run}, and it is no flow: ${way}`)
+    return yield* ExitCode.refuse(`${file}: the store names this file for run ${run}, which is not a flow: ${way}`)
   }
   return file
 })

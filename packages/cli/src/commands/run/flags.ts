@@ -8,7 +8,7 @@ export const flags = {
   flow: RunFlags.flow,
   limit: RunFlags.limit,
   concurrency: RunFlags.concurrency,
-  noCache: Switch.make("no-cache", "ask everything anew: neither the cache nor earlier work is used"),
+  noCache: Switch.make("no-cache", "ignore the cache and earlier results"),
   ...RunFlags.flags
 }
 

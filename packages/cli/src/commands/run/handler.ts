@@ -92,7 +92,7 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
       : last.status === "failed"
         ? "failed"
         : last.status === "waiting"
-          ? "was left with batches in progress"
+          ? "was detached with batches in progress"
           : "was interrupted"
   const isBatch = input.batch || input.detach || Option.isSome(input.deadline)
   const output = yield* Output.Output
@@ -106,12 +106,12 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const isPrompted = canPrompt && !input.json && !input.quiet
   if (pending > 0 && !isPrompted) {
     return yield* ExitCode.refuse(
-      `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid twice. Resume it: pipe resume ${last.name}; or reuse them in a new run: --batch; or send them again: --online`
+      `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid for twice. Resume it: pipe resume ${last.name}; or reuse them in a new run: --batch; or send them again: --online`
     )
   }
   if (input.json || input.quiet) return undefined
   if (!canPrompt) {
-    yield* Output.error(`run ${last.name} ${how}; what it has done is reused (pipe resume ${last.name} resumes it)`)
+    yield* Output.error(`run ${last.name} ${how}; its finished work is reused (pipe resume ${last.name} resumes it)`)
     return undefined
   }
   const isResumed = yield* Prompt.run(
@@ -129,7 +129,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   const view = View.make(View.modeOf(input, output), output)
   if (input.simulate && !input.json && !input.quiet) {
     view.note(
-      "answers are simulated: no provider is called and nothing is paid; outputs have .simulated in their names"
+      "answers are simulated: no provider is called, nothing is paid, and outputs have .simulated in their names"
     )
   }
   const options = yield* optionsOf(session, view)
@@ -169,7 +169,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
   const batch = yield* batchOf(session)
   if (input.simulate && input.detach) {
     return yield* ExitCode.refuse(
-      "--detach: the simulator ends with this command, and its batches with it: leave --detach or --simulate out"
+      "--detach: the simulator and its batches end with this command: omit --detach or --simulate"
     )
   }
   const shape = {
@@ -205,7 +205,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
     drain: Effect.tap(Interrupt.first, () =>
       Effect.sync(() => {
         if (input.json) return
-        view.note("ending: calls under way may finish. Ctrl-C again leaves at once; then resume with: pipe resume last")
+        view.note("stopping: calls in flight may finish. Ctrl-C again exits at once. Resume with: pipe resume last")
       })
     ),
     observe: (event) => Effect.sync(() => view.show(event))
@@ -242,8 +242,7 @@ const endEarly = Effect.fnUntraced(function* (
   const { batches, calls, rows, run, status, unkept } = summary
   if (!input.json && !input.quiet && calls.attempts > 0) output.err(`${ReportText.render(withoutFailure(summary))}\n`)
   const command = retry === true ? `pipe retry ${run} --failed` : `pipe resume ${run}`
-  const resume =
-    unkept === true ? "; nothing of this run is kept, so it cannot be resumed" : `; resume with: ${command}`
+  const resume = unkept === true ? "; this run is not stored, so it cannot be resumed" : `; resume with: ${command}`
   const open = batches?.open ?? 0
   const away = open === 0 ? "" : `; ${open === 1 ? "a batch goes" : `${open} batches go`} on at the provider`
   switch (status) {
@@ -272,7 +271,7 @@ const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
   const time = yield* Time.parse("--deadline", input.deadline)
   if (input.online) {
     return input.batch || time !== undefined || input.detach
-      ? yield* ExitCode.refuse("--online asks everything at once: leave --batch, --deadline and --detach out")
+      ? yield* ExitCode.refuse("--online sends single calls: omit --batch, --deadline and --detach")
       : ("off" as const)
   }
   if (time !== undefined) {

@@ -19,9 +19,9 @@ const readRuns = (limit: number) =>
 export const command = Command.make(
   "runs",
   {
-    limit: Flag.withDefault(Count.make("limit", "at most so many, the newest first (default 20)"), 20),
-    json: Switch.make("json", "one run a line, as JSON"),
-    simulate: Switch.make("simulate", "the runs that were simulated"),
+    limit: Flag.withDefault(Count.make("limit", "at most this many, newest first (default 20)"), 20),
+    json: Switch.make("json", "one JSON line per run"),
+    simulate: Switch.make("simulate", "simulated runs"),
     store: StoreFlag.flag
   },
   (input) =>
@@ -41,6 +41,6 @@ export const command = Command.make(
       )
     })
 ).pipe(
-  Command.withDescription("List runs: when, how far, what they cost, and how they ended"),
+  Command.withDescription("List runs: their time, progress, cost and status"),
   Command.withExamples([{ command: "pipe runs --limit 5" }])
 )

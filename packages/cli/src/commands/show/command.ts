@@ -10,7 +10,7 @@ export const command = Command.make("show", flags, (input) =>
   )
 ).pipe(
   Command.withDescription(
-    "Show a run: its report, the rows that failed, or the prompts, answers, tokens and prices of a row"
+    "Show a run: its report, its failed rows, or the prompts, answers, tokens and prices of a row"
   ),
   Command.withExamples([
     { command: "pipe show" },

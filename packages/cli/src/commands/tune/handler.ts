@@ -34,7 +34,7 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
   const output = yield* Output.Output
   const view = View.make(View.modeOf({ quiet: input.json || input.quiet }, output), output)
   if (input.simulate && !input.json)
-    view.note("answers are simulated: no key is used, nothing is paid, and nothing is learned of real models")
+    view.note("answers are simulated: no key is used, nothing is paid, and nothing is learned about real models")
   const options: Tune.Options = {
     parameters,
     sample,
@@ -65,7 +65,7 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
         : new ExitCode.Failure({
             message:
               error.summary.status === "interrupted"
-                ? "interrupted: what was answered is kept, so tuning again goes on from there"
+                ? "interrupted: answers are kept, so tuning again continues from there"
                 : message,
             exitCode:
               error.summary.status === "interrupted"
@@ -86,7 +86,7 @@ const settingsOf = Effect.fnUntraced(function* ({ check, delta, sample, seed, ta
   const least = Calibration.leastSample({ target, ...(given === undefined ? undefined : { delta: given }) })
   if (!check && size < least) {
     return yield* ExitCode.refuse(
-      `--sample ${size}: too few rows to be certain of anything: to keep ${share(target)} with certainty ${share(1 - (given ?? 0.05))} takes ${least} at least, and some times as many where answers differ`
+      `--sample ${size}: too few rows: keeping ${share(target)} with ${share(1 - (given ?? 0.05))} confidence takes at least ${least}, and several times as many where answers differ`
     )
   }
   return { delta: given, sample: size, seed }
@@ -129,23 +129,23 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
       "",
       ...(summary.status === "budget"
         ? [
-            `the budget was reached after ${count(asked)} of ${count(routing.sample.rows)} rows: what is certified is certified by those`
+            `the budget was reached after ${count(asked)} of ${count(routing.sample.rows)} rows: the certificate is based on those`
           ]
         : []),
       ...(failed === 0
         ? []
         : [
-            `${count(failed)} of ${count(summary.rows.read)} rows failed: what is certified is for rows that do not (pipe show ${summary.run} --failed)`
+            `${count(failed)} of ${count(summary.rows.read)} rows failed: the certificate is for rows that do not (pipe show ${summary.run} --failed)`
           ]),
       input.simulate
-        ? `${count(asked)} rows were answered by the simulator: nothing is paid`
-        : `spent ${TuneText.money(summary.cost)} on ${count(asked)} rows; where a run asks the same, it finds those answers in the cache`,
+        ? `${count(asked)} rows were answered by the simulator: nothing was paid`
+        : `spent ${TuneText.money(summary.cost)} on ${count(asked)} rows; a run with the same requests finds those answers in the cache`,
       isWritten
-        ? `wrote ${shown}: the flow reads it${isCertified ? `, and pipe tune ${input.flow} --check says of later rows whether it holds` : ""}`
+        ? `wrote ${shown}: the flow reads it${isCertified ? `, and pipe tune ${input.flow} --check tells whether it holds for later rows` : ""}`
         : lost.length > 0
-          ? `${shown} is left as it is, since it certifies what this sample does not (${lost.join(", ")}): pipe tune ${input.flow} --check says whether that holds; take the file away to begin anew`
+          ? `${shown} is left unchanged, because it certifies what this sample does not (${lost.join(", ")}): pipe tune ${input.flow} --check tells whether that holds; delete the file to start again`
           : file === undefined
-            ? `the cascade names no file, so nothing is written: give it routing: new URL("./${flow.name}.routing.json", import.meta.url)`
+            ? `the cascade names no file, so nothing is written: set routing: new URL("./${flow.name}.routing.json", import.meta.url)`
             : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing of real models"})`
     ].join("\n")
   )
@@ -174,8 +174,7 @@ const lostBy = Effect.fnUntraced(function* (file: string, { judges, models, step
 const draw = Effect.fnUntraced(function* (tuned: Tune.Tuned, charts: ReadonlyArray<TuneText.Charted>, input: Input) {
   const page = yield* Effect.promise(() => import("../../view/TuneHtml.ts"))
   if (Option.isSome(input.svg)) {
-    if (charts.length > 1)
-      yield* Effect.logWarning(`--svg has room for one step: ${charts[0]!.step.name} is drawn; --html draws all`)
+    if (charts.length > 1) yield* Effect.logWarning(`--svg draws one step: ${charts[0]!.step.name}; --html draws all`)
     yield* OutputFile.write(
       input.svg.value,
       { what: "a drawing", text: Stream.make(page.svg(charts[0]!)), starts: "<svg " },
