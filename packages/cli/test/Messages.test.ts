@@ -203,7 +203,7 @@ describe("a model or an address that is not there (E8)", { concurrent: false }, 
         status: 404,
         body: JSON.stringify({ error: { message: "The model `gpt-4o-minni` does not exist", code: "model_not_found" } })
       },
-      /404 The model `gpt-4o-minni` does not exist \(model_not_found\): look at the model's name and at the address, http:\/\/127\.0\.0\.1:\d+\/v1/
+      /404 The model `gpt-4o-minni` does not exist \(model_not_found\): check the model's name and the address, http:\/\/127\.0\.0\.1:\d+\/v1/
     ],
     "an address": [
       { status: 404, body: "<html>not here</html>", type: "text/html" },

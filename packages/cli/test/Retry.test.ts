@@ -42,7 +42,7 @@ describe("pipe retry --failed", { concurrent: false }, () => {
     assert.deepInclude(second, { code: 1, calls: 15 }, second.stderr)
     assert.include(
       second.stderr,
-      "step checked has other code since the run: rows that did not fail keep what it gave then"
+      "step checked has other code since the run: rows that did not fail keep their results"
     )
     writeFileSync(join(cwd, "third.ts"), text("false", "Say a lot of "))
     const third = await calls("retry", "--failed", "-q", "--flow", "third.ts")

@@ -163,7 +163,7 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.strictEqual(broken.code, 2, broken.stderr)
     assert.match(
       broken.stderr,
-      /products\.routing\.json: is no routing .*: tune again with pipe tune, or take the file away/
+      /products\.routing\.json: is no routing .*: tune again with pipe tune, or delete the file/
     )
     // Tuning mends it.
     const tuned = await pipe(["tune", "flow.ts"], { cwd, env })
@@ -203,7 +203,7 @@ describe("pipe tune", { concurrent: false }, () => {
     writeFileSync(join(cwd, "changed.ts"), flow({ prompt: "`Another question: ${row.text}`" }))
     const changed = await pipe(["run", "changed.ts", "--limit", "10"], { cwd, env })
     assert.strictEqual(changed.code, 0, changed.stderr)
-    assert.include(changed.stderr, "it has changed since it was tuned, so its certificate does not hold")
+    assert.include(changed.stderr, "it has changed since it was tuned, so its certificate is not valid")
     assert.notMatch(changed.stderr, /answer +gpt-4o-mini/)
   })
 

@@ -39,7 +39,7 @@ describe("the store", () => {
       )
       db.close()
       assert.strictEqual(value, "y")
-      assert.deepStrictEqual(warnings, [`${path} is locked by another process: waiting for it`])
+      assert.deepStrictEqual(warnings, [`${path} is locked by another process: waiting`])
       assert.strictEqual((yield* use(path, (store) => store.get(key(2), 0))).value, "y")
     })
   )

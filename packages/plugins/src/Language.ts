@@ -31,7 +31,7 @@ export const of = (text: string): string => {
       detect = (createRequire(import.meta.url)("tinyld") as { readonly detect: (text: string) => string }).detect
     } catch (error) {
       throw new Error(
-        `the language of a text is told by tinyld, which is not installed: npm install tinyld (${error instanceof Error ? error.message.split("\n")[0] : error})`
+        `detecting languages needs tinyld, which is not installed: npm install tinyld (${error instanceof Error ? error.message.split("\n")[0] : error})`
       )
     }
   }

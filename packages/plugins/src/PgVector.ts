@@ -56,7 +56,7 @@ export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
           new Store.StoreError({
             kind: "unavailable",
             file: name,
-            message: `${name} has no vectors (${Store.messageOf(error)}): install pgvector on the server, or leave PgVector.layer out`
+            message: `${name} has no vectors (${Store.messageOf(error)}): install pgvector on the server, or remove PgVector.layer`
           })
       )
       const query: Query = (sql, params = []) =>

@@ -48,7 +48,7 @@ const failed = (what: string) => (cause: unknown) =>
   })
 
 const load = Effect.tryPromise({
-  try: () => import("usearch").catch(Peer.missing("usearch", "An index by usearch")),
+  try: () => import("usearch").catch(Peer.missing("usearch", "An index with usearch")),
   catch: failed("cannot be loaded (install usearch)")
 })
 
@@ -133,7 +133,7 @@ const add = (opened: Opened, items: ReadonlyArray<VectorIndex.VectorItem>) =>
       opened.upto = items.at(-1)!.id
       opened.changed = true
     },
-    catch: failed("cannot take a vector in")
+    catch: failed("cannot add a vector")
   })
 
 const search = ({ index }: Opened, vector: Float32Array, count: number) =>
@@ -163,7 +163,7 @@ const open = Effect.fnUntraced(function* ({
     file === undefined || !opened.changed || opened.index.size() < KEPT
       ? Effect.void
       : Effect.catchCause(save(opened, file), () =>
-          Effect.logWarning(`the vector index could not be kept in ${file}: it is made anew next time`)
+          Effect.logWarning(`the vector index could not be saved in ${file}: it is built again next time`)
         )
   )
   return {

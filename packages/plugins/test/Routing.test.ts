@@ -561,7 +561,7 @@ describe("Tune", () => {
         )
         assert.match(
           failed.message,
-          /\d+ of 300 rows of the sample failed, so that the others are no sample of all; the first: question/
+          /\d+ of 300 rows of the sample failed, so the others do not represent all; the first: question/
         )
       })
   )

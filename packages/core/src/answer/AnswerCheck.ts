@@ -23,7 +23,7 @@ export const problemOf = (check: AnswerCheck, answer: string): string | undefine
     // A promise is not awaited: a later rejection would end the process.
     if (issues instanceof Promise) issues.catch(() => {})
     throw new TypeError(
-      `a check gives true, or what is wrong in words: it gave ${issues instanceof Promise ? "a promise" : JSON.stringify(issues)}`
+      `a check returns true, or what is wrong in words: it returned ${issues instanceof Promise ? "a promise" : JSON.stringify(issues)}`
     )
   }
   const said = words.filter((word) => word.trim() !== "")

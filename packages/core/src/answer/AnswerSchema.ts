@@ -120,7 +120,7 @@ const object = (ast: SchemaAST.Objects, path: string, visit: Visit): SchemaAST.A
   const propertySignatures = map(ast.propertySignatures, (property) => {
     const { name, type } = property
     if (typeof name === "symbol") {
-      throw new Unsupported(`${place(path)} has a symbol for a property, which JSON does not have: use a text`)
+      throw new Unsupported(`${place(path)} has a property named by a symbol, which JSON does not have: use a text`)
     }
     const made = visit(type, path === "" ? String(name) : `${path}.${String(name)}`)
     return made === type ? property : new SchemaAST.PropertySignature(name, made)
@@ -140,7 +140,7 @@ const declared = (ast: SchemaAST.Declaration, path: string, visit: Visit): Schem
   const form = annotations?.["toCodecJson"] ?? annotations?.["toCodec"]
   if (typeof form !== "function") {
     throw new Unsupported(
-      `${place(path)} (${nameOf(ast)}) has no form in JSON: describe it by values that do, and make it of them with Schema.decodeTo or in the step`
+      `${place(path)} (${nameOf(ast)}) cannot be represented in JSON: describe it with values that can, and decode them with Schema.decodeTo or in the step`
     )
   }
   const format = formats[idOf(annotations) ?? ""]

@@ -34,7 +34,7 @@ export const find = (text: string, isExpected: (value: unknown) => boolean = () 
     case 1:
       return { _tag: "Found", value: found[0], isWhole: false }
     default:
-      return { _tag: "Missing", problem: "it has more than one JSON value: answer with one alone" }
+      return { _tag: "Missing", problem: "it has more than one JSON value: answer with exactly one" }
   }
 }
 

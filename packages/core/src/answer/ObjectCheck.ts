@@ -15,7 +15,7 @@ import * as ObjectAnswer from "./ObjectAnswer.ts"
 
 /** The problem of a truncated answer. `Retry` knows that another request would only cost more. */
 export const truncated = (response: ModelResponse.CompletionResponse): string =>
-  `the answer was cut at its output limit (${
+  `the answer was truncated at its output limit (${
     response.usage === undefined ? "length" : `${Usage.outputTokens(response.usage)} tokens`
   }): raise maxTokens`
 

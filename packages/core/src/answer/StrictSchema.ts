@@ -175,7 +175,7 @@ const strict = (node: SchemaNode.SchemaNode, path: string, making: Making): Sche
   if (schema["anyOf"] !== undefined) {
     const all = SchemaNode.nodes(schema["anyOf"])
     const forms = all.map((member) => strict(member, path, making))
-    if (lookAlike(all, forms)) report("has members that look alike in an answer")
+    if (lookAlike(all, forms)) report("has members that an answer cannot tell apart")
     const members = forms.flatMap(alternatives)
     const different = oneChoice(
       members.filter((member, index) => members.findIndex((other) => SchemaNode.same(other, member)) === index)

@@ -107,7 +107,7 @@ export const make = (options: Options): ActiveBatches => {
       jobs.delete(batch.id)
       waiters.tell(lines, Exit.void)
       yield* Effect.logWarning(
-        `batch ${batch.name} was cancelled and has not ended: its ${count} requests are sent at once, and those that it answers all the same are paid twice: pipe batches collect ${batch.name}`
+        `batch ${batch.name} was cancelled and has not ended: its ${count} requests are sent as single calls, and any that it still answers are paid for twice: pipe batches collect ${batch.name}`
       )
     }
   })

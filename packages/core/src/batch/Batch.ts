@@ -112,7 +112,7 @@ export const make = Effect.fnUntraced(function* (
       module: "Batch",
       method: "layer",
       reason: new AiError.InvalidRequestError({
-        description: `${next.layers?.at(-1)?.name ?? "the provider"} has no batch API: leave --batch and Batch.layer out`
+        description: `${next.layers?.at(-1)?.name ?? "the provider"} has no batch API: omit --batch and Batch.layer`
       })
     })
   }

@@ -70,7 +70,7 @@ export const make = (options: {
     const quota = quotaOf(batch.model)
     if (quota !== undefined && batch.tokens > quota && batch.requests > 1) {
       yield* Effect.logWarning(
-        `batch ${batch.name}: the account may have ${quota} tokens of ${batch.model} waiting, and it has ${batch.tokens}: it is split`
+        `batch ${batch.name}: the account may have ${quota} tokens of ${batch.model} enqueued, and this batch has ${batch.tokens}: it is split`
       )
       return false
     }

@@ -25,7 +25,7 @@ export const stored = <A>(
 
 /** The batch file cannot be written. */
 export const unwritable = (file: string, cause: { readonly message: string }): AiError.AiError =>
-  make(`${file}: the requests of a batch cannot be written: ${cause.message}`)
+  make(`${file}: cannot write the requests of a batch: ${cause.message}`)
 
 /** The provider does not know a batch that was sent to it. */
 export const gone = (batch: BatchRepo.StoredBatch, account: BatchProvider.Account): AiError.AiError =>
@@ -34,29 +34,29 @@ export const gone = (batch: BatchRepo.StoredBatch, account: BatchProvider.Accoun
       batch.account === account.id
         ? ": it was deleted there, or is too old"
         : `: it was sent from another account (${batch.account})`
-    }. With the right key: pipe resume ${batch.runName ?? ""}. To give it up, and have its requests sent again: pipe batches forget ${batch.name}`
+    }. With the right key: pipe resume ${batch.runName ?? ""}. To abandon it and send its requests again: pipe batches forget ${batch.name}`
   )
 
 /** Another process is working on a batch. */
 export const busy = (batch: BatchRepo.StoredBatch): AiError.AiError =>
-  make(`batch ${batch.name} is in the hands of run ${batch.runName ?? ""}, which is at work: stop that run first`)
+  make(`batch ${batch.name} belongs to run ${batch.runName ?? ""}, which is active: stop that run first`)
 
 /** The provider reports more answers than its results contain. */
 export const incomplete = (batch: BatchRepo.StoredBatch, owed: number): AiError.AiError =>
   make(
-    `batch ${batch.name} (${batch.remote}): ${batch.provider} counts ${owed} ${owed === 1 ? "answer" : "answers"} that its results do not have. They are paid, so nothing is sent again: look again later with pipe batches collect ${batch.name}, or pipe resume ${batch.runName ?? ""}. To have them sent and paid again: pipe batches forget ${batch.name}`
+    `batch ${batch.name} (${batch.remote}): ${batch.provider} counts ${owed} ${owed === 1 ? "answer" : "answers"} that its results do not contain. They are paid for, so nothing is sent again: try later with pipe batches collect ${batch.name}, or pipe resume ${batch.runName ?? ""}. To send and pay for them again: pipe batches forget ${batch.name}`
   )
 
 /** The batch was cancelled by someone else. */
 export const cancelled = (batch: BatchRepo.StoredBatch): AiError.AiError =>
   invalid(
-    `batch ${batch.name} (${batch.remote}) was cancelled, and had no answer for this row: pipe retry --failed sends it again`
+    `batch ${batch.name} (${batch.remote}) was cancelled without an answer for this row: pipe retry --failed sends it again`
   )
 
 /** Answers of a batch that cannot be read. */
 export const unreadable = (batch: BatchRepo.StoredBatch, lines: ReadonlyArray<number>): AiError.AiError =>
   invalid(
-    `the answer in batch ${batch.name} (${batch.remote}) cannot be read: line ${lines.slice(0, 10).join(", ")}${lines.length > 10 ? ", …" : ""} of its results. It is paid; pipe retry sends the request again`
+    `the answer in batch ${batch.name} (${batch.remote}) cannot be read: line ${lines.slice(0, 10).join(", ")}${lines.length > 10 ? ", …" : ""} of its results. It is paid for; pipe retry sends the request again`
   )
 
 const codec = Schema.fromJsonString(

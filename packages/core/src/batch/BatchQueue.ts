@@ -118,7 +118,7 @@ export const make = Effect.fnUntraced(function* (
       }),
     keep: (line) => (run === undefined ? Effect.void : BatchFailure.stored(store, store.batches.keep(run.id, line))),
     spoiled: (line) => {
-      const error = BatchFailure.invalid("the store has damaged the answer that a batch gave: retry the failed rows")
+      const error = BatchFailure.invalid("the batch's answer is damaged in the store: retry the failed rows")
       return Effect.andThen(
         BatchFailure.stored(store, store.batches.fail(line, BatchFailure.encode(error))),
         Effect.fail(error)
@@ -240,7 +240,7 @@ const settling = ({ builder, jobs, options }: Parts, openedAt: number, onOver: (
     yield* builder.drop
     if (jobs.open().length > 0) {
       yield* Effect.logWarning(
-        `the deadline has come: ${jobs.open().length} batches are cancelled, and what they have not answered is asked at once`
+        `the deadline is reached: ${jobs.open().length} batches are cancelled, and their unanswered requests are sent as single calls`
       )
     }
     const within = Math.min(CANCELLING.most, Math.max(CANCELLING.least, (deadline - openedAt) / 4))

@@ -122,7 +122,7 @@ const sayNoBatch = (sender: Sender, step: string): Effect.Effect<void> => {
   if (sender.warned) return Effect.void
   sender.warned = true
   return Effect.logWarning(
-    `a request of step ${step} is none for a batch of ${sender.provider.name} (too large alone, or of another kind): it is asked at once, and so are others like it`
+    `step ${step}: a request is not eligible for a batch of ${sender.provider.name} (too large, or an unsupported kind): it is sent as a single call, and so are others like it`
   )
 }
 
@@ -155,7 +155,7 @@ const missingVectors = (
   request._tag === "Embedding"
   && response._tag === "EmbeddingResponse"
   && response.vectors.length !== request.inputs.length
-    ? BatchFailure.invalid(`${response.vectors.length} vectors came for ${request.inputs.length} texts`)
+    ? BatchFailure.invalid(`${response.vectors.length} vectors returned for ${request.inputs.length} texts`)
     : undefined
 
 /**

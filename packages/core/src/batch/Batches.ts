@@ -73,7 +73,7 @@ export const forget = Effect.fnUntraced(function* (
       usage: { ...Usage.zero, uncachedInput: most.input, output: most.output },
       ...(most.cost === undefined ? { cost: undefined, unknown: "price" } : { cost: most.cost }),
       estimated: true,
-      error: "its batch was given up: the provider may bill it"
+      error: "its batch was abandoned: the provider may bill it"
     })
   }
   yield* BatchFailure.stored(store, store.commit)
@@ -105,7 +105,7 @@ export const open = Effect.fnUntraced(function* (
     return provider === undefined
       ? Effect.fail(
           BatchFailure.invalid(
-            `batch ${batch.name} was sent to ${batch.provider}, which flow ${flow.name} does not have any more`
+            `batch ${batch.name} was sent to ${batch.provider}, which flow ${flow.name} no longer uses`
           )
         )
       : Effect.succeed(provider)

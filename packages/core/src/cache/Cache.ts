@@ -249,7 +249,7 @@ const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
         : Effect.catch(use(), (error) => {
             if (broken) return Effect.succeed(otherwise)
             broken = true
-            return Effect.as(Effect.logWarning(`${error.message}; the run goes on without the cache`), otherwise)
+            return Effect.as(Effect.logWarning(`${error.message}; the run continues without the cache`), otherwise)
           })
     )
   return {

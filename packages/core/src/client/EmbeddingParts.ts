@@ -115,7 +115,7 @@ export const checked = (
       reason: new AiError.InvalidResponseError({
         description: isWhole
           ? `the answer has ${vectors.length} vectors for ${request.inputs.length} texts`
-          : "the answer has a vector that is empty, of another length, or not of finite numbers"
+          : "the answer has a vector that is empty, of a different length, or not finite"
       })
     })
   )

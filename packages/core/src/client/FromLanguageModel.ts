@@ -73,7 +73,7 @@ const complete = Effect.fnUntraced(function* (
 ) {
   const settings = Object.keys(request.settings)
   if (settings.length > 0) {
-    return yield* refuse(`${settings.join(", ")}: set it on the effect/ai provider, which takes no settings by call`)
+    return yield* refuse(`${settings.join(", ")}: set it on the effect/ai provider, which accepts no settings per call`)
   }
   const messages = yield* Schema.decodeUnknownEffect(Schema.Array(Prompt.Message))(request.messages).pipe(
     Effect.mapError((error) => refuse(error.message))
@@ -156,7 +156,7 @@ const embed = (
   request: ModelRequest.Embedding
 ): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> =>
   Option.match(embedder, {
-    onNone: () => Effect.fail(refuse("this stack has no EmbeddingModel: provide one beside the LanguageModel")),
+    onNone: () => Effect.fail(refuse("this stack has no EmbeddingModel: provide one next to the LanguageModel")),
     onSome: (model) =>
       // An invalid vector is a defect in the class that holds it.
       Effect.map(Effect.catchDefect(model.embedMany(request.inputs), unreadable), ({ embeddings, usage }) => {
@@ -178,7 +178,9 @@ const unreadable = (defect: unknown): Effect.Effect<never, AiError.AiError> =>
     AiError.make({
       module: "FromLanguageModel",
       method: "send",
-      reason: new AiError.InvalidResponseError({ description: `the EmbeddingModel gave no vectors: ${String(defect)}` })
+      reason: new AiError.InvalidResponseError({
+        description: `the EmbeddingModel returned no vectors: ${String(defect)}`
+      })
     })
   )
 

@@ -48,7 +48,7 @@ export const checkNumbers = (what: string, given: object, rules: { readonly [nam
       && (!isWhole || Number.isInteger(value) || value === Number.POSITIVE_INFINITY)
     if (fits) continue
     throw new RangeError(
-      `${what}: ${name} is ${String(value)}; it is ${isWhole ? "a whole number" : "a number"} ${isAbove ? `above ${least}` : `from ${least}`}${Number.isFinite(most) ? ` to ${most}` : isAbove ? "" : " on"}`
+      `${what}: ${name} is ${String(value)}; expected ${isWhole ? "an integer" : "a number"} ${isAbove ? `above ${least}` : `from ${least}`}${Number.isFinite(most) ? ` to ${most}` : isAbove ? "" : " on"}`
     )
   }
 }
@@ -61,7 +61,7 @@ export const checkDurations = (what: string, given: object, names: ReadonlyArray
     const isNegative = typeof value === "number" ? !(value >= 0) : /^\s*-/.test(String(value))
     if (!isNegative && Option.isSome(Duration.fromInput(value as Duration.Input))) continue
     throw new RangeError(
-      `${what}: ${name} is ${typeof value === "string" ? JSON.stringify(value) : String(value)}; it is a duration, such as "30 seconds" or 500 (milliseconds)`
+      `${what}: ${name} is ${typeof value === "string" ? JSON.stringify(value) : String(value)}; expected a duration, such as "30 seconds" or 500 (milliseconds)`
     )
   }
 }

@@ -197,10 +197,10 @@ const sendForText = (
 /** Why a text answer is not complete, and how to accept it anyway. */
 const broken = (response: ModelResponse.CompletionResponse): string =>
   ModelResponse.isTruncated(response)
-    ? `${ObjectCheck.truncated(response)}, or take it as it is: truncated: "keep"`
+    ? `${ObjectCheck.truncated(response)}, or accept it: truncated: "keep"`
     : ModelResponse.hasContent(response)
-      ? 'the provider gives a reason for the end of the answer that is not known: it may not be whole. Take it as it is: truncated: "keep"'
-      : 'the answer is empty. Where an empty answer is one: truncated: "keep"'
+      ? 'the provider gives an unknown finish reason, so the answer may be incomplete. To accept it: truncated: "keep"'
+      : 'the answer is empty. To accept empty answers: truncated: "keep"'
 
 /** A check that replaces another one with the same schema. */
 const withSchemaOf = (
@@ -317,7 +317,7 @@ const toTool = (tool: Tool.Any): ModelRequest.Tool => {
   const known = tools.get(tool)
   if (known !== undefined) return known
   if (Tool.isProviderDefined(tool)) {
-    throw new Error(`tool ${tool.name} is run by one provider only: pass it in providerOptions instead`)
+    throw new Error(`tool ${tool.name} is a provider's own tool: pass it in providerOptions instead`)
   }
   const description = Tool.getDescription(tool)
   const strict = Tool.getStrictMode(tool)

@@ -202,7 +202,7 @@ class Describer implements Closures {
         at ??= `${own.home.module.path.replace(/^.*\//, "")}:${own.home.line}`
       }
       if (own.unknown !== undefined) unknown.set(path === "" ? "it" : path, own.unknown)
-      if (depth > MOST_LEVELS) unknown.set(path, "functions that capture each other too deep")
+      if (depth > MOST_LEVELS) unknown.set(path, "functions that capture each other too deeply")
       if (path !== "") captured.set(path, codeText(own.code))
       for (const [name, value] of depth > MOST_LEVELS ? [] : own.variables) {
         const way = path === "" ? name : `${path}.${name}`
@@ -212,13 +212,13 @@ class Describer implements Closures {
           else captured.set(way, shown(way, this.describe(value)))
         } catch (error) {
           // A value that throws when it is read (a proxy, a getter) cannot be compared.
-          unknown.set(way, error instanceof Incomparable ? error.message : "a value that cannot be looked at")
+          unknown.set(way, error instanceof Incomparable ? error.message : "a value that cannot be read")
           this.open.clear()
         }
       }
     }
     flatten(f, "", 0)
-    if (!isFound) unknown.set("it", "code that no file holds as it runs: a loader or a bundler has changed it")
+    if (!isFound) unknown.set("it", "code that differs from its file: a loader or a bundler has changed it")
     return { code: this.code.of(f).code, captured, unknown, at, isOwn: isFound }
   }
 
@@ -294,7 +294,7 @@ class Describer implements Closures {
   }
 
   private describeNew(value: object): string {
-    if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value that only running it shows")
+    if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value known only at run time")
     if (Array.isArray(value) || FunctionCode.isRecord(value)) {
       // Plain data in one step, however large.
       const plain = isPlainData(value) ? StoredValue.encode(value) : undefined

@@ -75,7 +75,7 @@ export class CodeReader {
       if (f.name.startsWith("bound ")) return opaque("a bound function")
       return isBuiltin(f)
         ? { ...opaque(""), unknown: undefined, code: `native ${f.name}` }
-        : opaque("a function of the system that holds values")
+        : opaque("a built-in function with captured values")
     }
     if (isPlatform(f)) return { ...opaque(""), unknown: undefined, code: `global ${f.name}` }
     const text = this.textOf(source)
@@ -98,7 +98,7 @@ export class CodeReader {
     if (home !== undefined && !isData(f)) variables.push(...propertiesOf(f))
     const unknown =
       readsThis && isArrow
-        ? "`this` of what it was made in"
+        ? "`this` of its surroundings"
         : loads
           ? "a module that it loads when it runs"
           : STATIC_PRIVATE.test(source)

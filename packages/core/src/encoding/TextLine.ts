@@ -77,7 +77,7 @@ class Splitter {
         number,
         offset,
         text: "",
-        problem: `the line has ${size} bytes, more than the ${maxBytes} that are read`
+        problem: `the line has ${size} bytes, more than the limit of ${maxBytes}`
       }
     }
     let bytes = pieces.length === 1 ? pieces[0]! : concat(pieces, size)

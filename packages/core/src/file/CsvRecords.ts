@@ -75,9 +75,9 @@ export const read = <E>(
           if (!(error instanceof CsvError)) return new CsvProblem(last + 1, String(error))
           switch (error.code) {
             case "CSV_QUOTE_NOT_CLOSED":
-              return new CsvProblem(last + 1, "a quote that begins here is never closed")
+              return new CsvProblem(last + 1, "a quote that starts here is never closed")
             case "CSV_MAX_RECORD_SIZE":
-              return new CsvProblem(last + 1, `the row is longer than the ${options.maxRecordSize} bytes that are read`)
+              return new CsvProblem(last + 1, `the row is longer than the limit of ${options.maxRecordSize} bytes`)
             default:
               return new CsvProblem(last + 1, error.message)
           }

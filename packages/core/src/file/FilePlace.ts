@@ -94,10 +94,10 @@ export const pathOf = Effect.fnUntraced(function* (
   if (!isAddress) return given
   const url = new URL(given)
   if (url.protocol !== "file:") {
-    return yield* unusable(url.href, `it is an address (${url.protocol}), not a file`)
+    return yield* unusable(url.href, `it is a URL (${url.protocol}), not a file`)
   }
   return yield* Effect.mapError(path.fromFileUrl(url), ({ cause }) =>
-    unusable(url.href, cause instanceof Error ? cause.message : "it is no path")
+    unusable(url.href, cause instanceof Error ? cause.message : "it is not a path")
   )
 })
 
@@ -114,7 +114,7 @@ const descriptorAt = Effect.fnUntraced(function* (start: string) {
       if (found[1] !== undefined && Number(found[1]) !== process.pid) return undefined
       const number = numberOf(path.basename(at))
       if (number !== undefined && number > STDERR && (yield* isOfNode(number))) {
-        return yield* unusable(start, "nothing is open under that number: redirect it, such as 3> file")
+        return yield* unusable(start, "this descriptor is not open: redirect it, for example 3> file")
       }
       return number
     }

@@ -174,7 +174,7 @@ const full = (file: string) =>
     module: "WholeFile",
     method: "finish",
     pathOrDescriptor: file,
-    description: "no space is left on its disk: free some"
+    description: "no space is left on its disk: free some space"
   })
 
 const thisHost = hash("sha256", hostname(), "hex").slice(0, 4)

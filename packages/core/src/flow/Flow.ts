@@ -220,7 +220,7 @@ const make_ = <
     stopAfterFailedRows: OptionNames.FROM_0
   })
   if (!Array.isArray(options.outputs)) {
-    throw new Node.FlowError({ message: `flow ${name} has no outputs: list its sinks, outputs: [Sink.jsonl(…)]` })
+    throw new Node.FlowError({ message: `flow ${name} has no outputs: add sinks, outputs: [Sink.jsonl(…)]` })
   }
   return {
     [TypeId]: { _E: () => undefined as never },
@@ -316,21 +316,21 @@ const varyingOf = (
 ): Node.Varies | undefined => {
   const isShare = (share: number | undefined): boolean => share === undefined || (share >= 0 && share <= 1)
   const problems: ReadonlyArray<readonly [isWrong: boolean, problem: string]> = [
-    [varies === undefined && reuse !== undefined, "reuse says by `varies` which text may differ"],
-    [varies === undefined && pack !== undefined, "pack says by `varies` which text may differ"],
+    [varies === undefined && reuse !== undefined, "reuse needs `varies`, the text that may differ"],
+    [varies === undefined && pack !== undefined, "pack needs `varies`, the text that may differ"],
     [
       reuse !== undefined && !(reuse.maxErrorRate > 0 && reuse.maxErrorRate < 1),
-      "reuse has a `maxErrorRate` between 0 and 1"
+      "reuse needs a `maxErrorRate` between 0 and 1"
     ],
-    [!isShare(reuse?.audit), "reuse has an `audit` between 0 and 1"],
+    [!isShare(reuse?.audit), "reuse needs an `audit` between 0 and 1"],
     [
       pack !== undefined
         && pack.size !== "auto"
         && !(Number.isInteger(pack.size) && pack.size >= 1 && pack.size <= 1_000),
-      'pack has a `size` from 1 to 1,000, or "auto"'
+      'pack needs a `size` from 1 to 1,000, or "auto"'
     ],
-    [!isShare(pack?.minAgreement), "pack has a `minAgreement` between 0 and 1"],
-    [!isShare(pack?.audit), "pack has an `audit` between 0 and 1"]
+    [!isShare(pack?.minAgreement), "pack needs a `minAgreement` between 0 and 1"],
+    [!isShare(pack?.audit), "pack needs an `audit` between 0 and 1"]
   ]
   const found = problems.find(([isWrong]) => isWrong)
   if (found !== undefined) throw new Node.FlowError({ message: `step ${name}: a step with ${found[1]}` })

@@ -22,7 +22,7 @@ export interface FlowGraph {
 export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph => {
   if (outputs.length === 0) {
     throw new Node.FlowError({
-      message: `flow ${flow} has no output: give it one, such as Sink.jsonl("out.jsonl", { … })`
+      message: `flow ${flow} has no output: add one, such as Sink.jsonl("out.jsonl", { … })`
     })
   }
   const nodes = new Set<Node.Any>()
@@ -39,7 +39,7 @@ export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph 
       throw new Node.FlowError({
         message: `flow ${flow} has two nodes named ${node.name} (a ${describe(other)} and a ${describe(
           node
-        )}): give each a name of its own`
+        )}): give each a unique name`
       })
     }
     byName.set(node.name, node)

@@ -214,10 +214,10 @@ export const effectOf = (what: string, made: unknown): Effect.Effect<unknown, un
         new FlowError({
           message:
             typeof made === "object" && made !== null && "then" in made
-              ? `${what} gives a promise, not an effect: give Effect.tryPromise(() => …), or write it with Effect.gen`
+              ? `${what} returns a promise, not an effect: return Effect.tryPromise(() => …), or use Effect.gen`
               : typeof made === "object" && made !== null && Symbol.iterator in made
-                ? `${what} gives a generator, not an effect: wrap it, Effect.gen(function* () { … })`
-                : `${what} gives ${made === null ? "null" : typeof made === "object" ? "a value" : `a ${typeof made}`}, not an effect: give Effect.succeed(…), or use Flow.map for a plain function`
+                ? `${what} returns a generator, not an effect: wrap it, Effect.gen(function* () { … })`
+                : `${what} returns ${made === null ? "null" : typeof made === "object" ? "a value" : `a ${typeof made}`}, not an effect: return Effect.succeed(…), or use Flow.map for a plain function`
         })
       )
 
@@ -260,7 +260,7 @@ export const commonDomain = (reader: string, inputs: Inputs): Domain => {
     throw new FlowError({
       message: `${reader} reads ${lowest.name} (rows of ${lowest.domain.root}) and ${stranger.name} (rows of ${
         stranger.domain.root
-      }), which have no rows in common: bring them together with Flow.join`
+      }), which have no rows in common: join them with Flow.join`
     })
   }
   return lowest.domain

@@ -61,7 +61,7 @@ export const make = <A>(
       onNone: () =>
         Effect.die(
           new FlowError({
-            message: `parameter ${name} has no value: list it in the flow's parameters and give --${name}`
+            message: `parameter ${name} has no value: list it in the flow's parameters and pass --${name}`
           })
         )
     })

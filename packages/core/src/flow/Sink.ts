@@ -140,7 +140,7 @@ export const csv = <S extends Rows>(
           if (extra !== undefined) {
             warned = true
             yield* Effect.logWarning(
-              `a row has a field ${extra} that is not among the columns and is left out: name the columns with { columns: [...] }`
+              `a row has a field ${extra} that is not a column and is left out: set the columns with { columns: [...] }`
             )
           }
           return yield* Stream.mkString(
@@ -171,9 +171,7 @@ export const lines = <E, R>(path: FilePath, node: Node.Node<string, E, R>): Sink
         if (warned || !rows.some((row) => row.search(LINE_BREAKS) !== -1)) return text
         warned = true
         return Effect.as(
-          Effect.logWarning(
-            `output ${node.name}: values with line breaks are written with spaces in their place: Sink.jsonl keeps them`
-          ),
+          Effect.logWarning(`output ${node.name}: line breaks in values are written as spaces: Sink.jsonl keeps them`),
           text
         )
       }
@@ -416,7 +414,7 @@ const flatten = (
 ): Record<string, string> => {
   const value = plainOf(given)
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {
-    if (left === 0) throw new Error(`it is nested more than ${DEPTH} levels deep, or holds itself`)
+    if (left === 0) throw new Error(`it is nested more than ${DEPTH} levels deep, or contains itself`)
     for (const [name, field] of Object.entries(value)) {
       flatten(field, prefix === "" ? name : `${prefix}.${name}`, out, left - 1)
     }

@@ -116,7 +116,7 @@ export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, Sou
           ? error
           : new SourceError({
               source: name,
-              message: `${file.label}, element ${index + 1}: ${error.message}: mend the array; one value a line is read by Source.jsonl`
+              message: `${file.label}, element ${index + 1}: ${error.message}: fix the array; for one value per line use Source.jsonl`
             })
       ),
       Stream.map((value): Node.ReadRow<A> => {
@@ -146,7 +146,7 @@ export const csv = <A>(
           ? error
           : new SourceError({
               source: name,
-              message: `${file.label}:${error.line}: ${error.message}: mend the row; the rows before it were read`
+              message: `${file.label}:${error.line}: ${error.message}: fix the row; the rows before it were read`
             })
       ),
       Stream.mapEffect((record): Effect.Effect<Node.ReadRow<A> | undefined, SourceError> => {
@@ -171,7 +171,7 @@ export const csv = <A>(
 const problemOfHeader = (columns: ReadonlyArray<string>): string | undefined => {
   const seen = new Set<string>()
   for (const column of columns) {
-    if (column !== "" && seen.has(column)) return `two columns are named ${column}: give one of them another name`
+    if (column !== "" && seen.has(column)) return `two columns are named ${column}: rename one of them`
     seen.add(column)
   }
   return undefined
@@ -260,7 +260,7 @@ export const make = <A, E = never, R = never>(
 ): Node.Node<A, E, Exclude<R, Scope.Scope>> =>
   fromReading<A, E, R>(
     name,
-    "a source of its own",
+    "a custom source",
     undefined,
     options.onError ?? "keep",
     Effect.map(options.open, ({ rows, size }) => {
@@ -358,7 +358,7 @@ const checkEncoding = (name: string, label: string, bytes: Stream.Stream<Uint8Ar
         return Effect.fail(
           new SourceError({
             source: name,
-            message: `${label}: the file is packed by gzip: unpack it, or read it through a pipe (source ${name})`
+            message: `${label}: the file is compressed with gzip: decompress it, or read it through a pipe (source ${name})`
           })
         )
       }
@@ -424,7 +424,7 @@ const checkHeader = (label: string, header: ReadonlyArray<string>, delimiter: st
   const other = [";", "\t", "|", ","].find((candidate) => candidate !== delimiter && header[0]!.includes(candidate))
   return header.length === 1 && other !== undefined
     ? Effect.logWarning(
-        `${label}: one column found, and its name holds ${JSON.stringify(other)}: is that the delimiter? Say so with { delimiter: ${JSON.stringify(
+        `${label}: one column found, and its name contains ${JSON.stringify(other)}: if that is the delimiter, set { delimiter: ${JSON.stringify(
           other
         )} }`
       )

@@ -167,8 +167,8 @@ const words: { readonly [part: string]: string } = {
   services: "has other services (the flow's `services`)",
   model: "names another model",
   settings: "has other settings",
-  parameters: "reads other values of the flow's parameters",
-  stack: "stands on other layers (a model, a router, an address)"
+  parameters: "depends on other parameter values",
+  stack: "uses other layers (a model, a router, an address)"
 }
 
 /** The most captured values named in a difference. */

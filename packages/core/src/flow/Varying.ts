@@ -216,8 +216,8 @@ export const answerKey = (
 
 /** The warning when the author's function throws. */
 export const answerFailed = (step: string, option: "reuse" | "pack", error: unknown): string =>
-  `step ${step}: \`${option}.answer\` failed (${error instanceof Error ? error.message : String(error)}): all of the answer is compared`
+  `step ${step}: \`${option}.answer\` failed (${error instanceof Error ? error.message : String(error)}): the whole answer is compared`
 
 /** The warning when a text is not found in its prompt. */
 export const notFound = (step: string, consequence: string): string =>
-  `step ${step}: the text that \`varies\` gives does not stand in a user's message of its prompt as it is, so ${consequence}: give the text as the prompt has it`
+  `step ${step}: the text from \`varies\` does not occur in a user message of its prompt, so ${consequence}: return the text exactly as it is in the prompt`

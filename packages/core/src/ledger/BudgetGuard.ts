@@ -101,7 +101,7 @@ const exceeded = (accounts: BudgetState["accounts"]): ReadonlyArray<string> =>
   accounts.flatMap((account) => {
     if (!account.warns || account.warned || !BudgetAccount.isSpent(account)) return []
     account.warned = true
-    return [`${account.name} ${BudgetAccount.status(account)}; it only warns, and the run goes on`]
+    return [`${account.name} ${BudgetAccount.status(account)}; it only warns, so the run continues`]
   })
 
 /** Admits a call with its reservation, makes it wait for others, or refuses it. */
@@ -112,7 +112,7 @@ const admit = <R extends ModelRequest.ModelRequest>(
   const { call, model, own, scout } = claim
   const hasMoney = own.some((account) => account.money !== undefined)
   if (hasMoney && scout.unpriced !== undefined) {
-    const words = `no price is known for ${scout.unpriced}, which ${call.provider} answers ${model} with, so no budget in money can hold`
+    const words = `no price is known for ${scout.unpriced}, which ${call.provider} uses to answer ${model}, so a budget in money cannot be kept`
     return Effect.fail(refused(words, false))
   }
   // A model that has not answered yet may charge anything, so its first call is sent alone. A batch is sent as a whole.
@@ -175,14 +175,14 @@ const unboundedBy = (
   const model = call.request.model ?? ""
   const hasMoney = own.some((account) => account.money !== undefined)
   if (hasMoney && price === undefined) {
-    return `no price is known for ${call.provider} model ${model}, so no budget in money can hold. ${Pricing.advice(pricing, { at: call.startedAt, model, provider: call.provider })}`
+    return `no price is known for ${call.provider} model ${model}, so a budget in money cannot be kept. ${Pricing.advice(pricing, { at: call.startedAt, model, provider: call.provider })}`
   }
   if (input.unbounded !== undefined) {
-    return `no budget can hold for ${model}: how many tokens ${input.unbounded} is, no rule says. Leave it out, or run without a budget`
+    return `a budget cannot be kept for ${model}: no rule bounds the tokens of ${input.unbounded}. Remove it, or run without a budget`
   }
   const tier = Charge.serviceOf(call)
   return hasMoney && price !== undefined && !Price.hasService(price, tier)
-    ? `no price is known for ${call.provider} model ${model} in service tier ${tier.serviceTier}, so no budget in money can hold`
+    ? `no price is known for ${call.provider} model ${model} in service tier ${tier.serviceTier}, so a budget in money cannot be kept`
     : undefined
 }
 

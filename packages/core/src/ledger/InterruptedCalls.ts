@@ -47,7 +47,7 @@ const settlement = (database: Database.Service, run: number, before: number): Re
   const from = (table: string, where = "") =>
     `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${LedgerColumns.tokenColumns.join(", ")}, cost, unknown, estimated, error)
       SELECT run, step, row_index, at, 0, provider, model, input_tokens, 0, 0, 0, output_tokens, 0, cost,
-        CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was on its way' FROM ${table}${where}`
+        CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was in flight' FROM ${table}${where}`
   // A server lets only one of two processes remove a row; SQLite has one writing transaction at a time.
   return database.dialect === "pg"
     ? [{ sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND id < ? RETURNING *) ${from("gone")}`, params }]

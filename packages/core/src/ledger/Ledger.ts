@@ -62,10 +62,10 @@ const unpriced = (
   { at, model, provider, serviceTier, usage }: LedgerEntry.AttemptEntry
 ): string => {
   if (serviceTier !== undefined) {
-    return `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Name a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
+    return `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Use a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
   }
   return Option.isSome(pricing.lookup({ at, model, provider }))
-    ? `no price is known for what a call of ${provider} model ${model} used (${partsOf(usage)}): its cost is unknown, not 0. Give it in the flow: prices: { "${model}": { input: 0.15, output: 0.6, inputAudio: 10, perSearch: 0.01 } } (USD per million tokens, and for each search)`
+    ? `no price is known for a part of a call to ${provider} model ${model} (${partsOf(usage)}): its cost is unknown, not 0. Set it in the flow: prices: { "${model}": { input: 0.15, output: 0.6, inputAudio: 10, perSearch: 0.01 } } (USD per million tokens, and per search)`
     : `no price is known for ${provider} model ${model}: its cost is unknown, not 0. ${Pricing.advice(pricing, { at, model, provider })}`
 }
 
@@ -76,11 +76,11 @@ const partsOf = (usage: Usage.Usage | undefined): string =>
     .join(", ")
 
 const RARE = {
-  inputAudio: "tokens of audio as input",
-  inputImage: "tokens of images as input",
-  outputAudio: "tokens of audio as output",
-  outputImage: "tokens of images as output",
-  searches: "searches of the web"
+  inputAudio: "audio input tokens",
+  inputImage: "image input tokens",
+  outputAudio: "audio output tokens",
+  outputImage: "image output tokens",
+  searches: "web searches"
 }
 
 /** Records the attempts and answers of everything below. Under another ledger it does nothing. */

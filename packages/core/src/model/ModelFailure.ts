@@ -253,23 +253,23 @@ const reasonOf = (
     case "content-filter":
       return new AiError.ContentPolicyError({ description: "the provider's content filter stopped the answer" })
     case "error":
-      return new AiError.InternalProviderError({ description: "the provider broke the answer off with an error" })
+      return new AiError.InternalProviderError({ description: "the provider interrupted the answer with an error" })
     case "pause":
       return new AiError.InvalidRequestError({
-        description: "the provider paused the answer, as it does for tools of its own; these are not supported"
+        description: "the provider paused the answer for its own tools, which are not supported"
       })
   }
   if (ModelResponse.hasContent(response)) return undefined
   if (finishReason === "length") {
     return new AiError.InvalidRequestError({
       description:
-        "the answer is empty: its output limit was used up before it began, by thinking for instance. Set a larger maxTokens, or a lower reasoningEffort"
+        "the answer is empty: its output limit was used up before it started, for example by thinking. Set a larger maxTokens, or a lower reasoningEffort"
     })
   }
   return finishReason === "stop" && (parts.some(({ type }) => type === "text") || keepsEmpty())
     ? undefined
     : new AiError.InvalidResponseError({
-        description: `the answer is empty: it has no text and no tool call${finishReason === "stop" ? '. Where an empty answer is one: truncated: "keep"' : ""}`
+        description: `the answer is empty: it has no text and no tool call${finishReason === "stop" ? '. To accept empty answers: truncated: "keep"' : ""}`
       })
 }
 

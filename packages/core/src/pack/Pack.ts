@@ -109,7 +109,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
       const template = PackPrompt.template(next.resolve(completion), text)
       if (template === "not found")
         return Effect.andThen(
-          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "every row is asked alone")),
+          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "every row is sent alone")),
           next.send(request)
         )
       return typeof template === "string"

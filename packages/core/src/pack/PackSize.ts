@@ -198,11 +198,11 @@ const recorder = ({ pack, record, step }: Options, sizes: Sizes): PackSize["reco
     const was = sizes.size
     if (said || was === undefined || was === 1 || (!isWorse && failures < 3)) return undefined
     const found = isWorse
-      ? `of ${audits.compared} answers from prompts of ${was} only ${audits.agreed} agree with single ones`
-      : `${failures} prompts after each other had no usable answer`
+      ? `only ${audits.agreed} of ${audits.compared} answers from prompts of ${was} agree with single ones`
+      : `${failures} consecutive prompts had no usable answer`
     if (pack.size !== "auto") {
       said = true
-      return `step ${step}: ${found}: take a smaller \`pack.size\`, or "auto"`
+      return `step ${step}: ${found}: use a smaller \`pack.size\`, or "auto"`
     }
     sizes.tried.set(was, { compared: SAMPLE, agreed: 0 })
     sizes.size = largest(sizes.tried, pack)
@@ -210,10 +210,10 @@ const recorder = ({ pack, record, step }: Options, sizes: Sizes): PackSize["reco
     failures = 0
     const then =
       sizes.size === undefined
-        ? `smaller prompts than ${was} are tried`
+        ? `smaller prompts are tried`
         : sizes.size === 1
-          ? "texts are asked alone from here on"
-          : `they have ${sizes.size} texts from here on`
+          ? "texts are sent alone from now on"
+          : `prompts have ${sizes.size} texts from now on`
     return `step ${step}: ${found}: ${then}`
   }
 }

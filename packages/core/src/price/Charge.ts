@@ -134,7 +134,7 @@ export const inputOf = (
     work ??= BRINGS_WORK.find((name) => Object.hasOwn(options, name))
     tokens += sharedBound(options)
   }
-  if (work !== undefined) return { tokens, unbounded: `what the provider option ${work} brings` }
+  if (work !== undefined) return { tokens, unbounded: `the effect of the provider option ${work}` }
   const window = price?.contextWindow
   // Input that exceeds every window is never billed.
   return unbounded === undefined || window !== undefined

@@ -112,7 +112,7 @@ export const ratesFromUsdPerMillion = (usd: UsdRates): Rates => {
     if (value === undefined) continue
     if (!(value === 0 || (value >= 1e-4 && value <= 1e5))) {
       throw new RangeError(
-        `${key}: ${value} USD per million tokens cannot be right; prices here are per million, so 0.15 means 0.15 USD for 1,000,000 tokens`
+        `${key}: ${value} USD per million tokens is not plausible; prices are per million, so 0.15 means 0.15 USD for 1,000,000 tokens`
       )
     }
     places = Math.max(places, placesOf(value))
@@ -127,7 +127,7 @@ export const ratesFromUsdPerMillion = (usd: UsdRates): Rates => {
 
 const feeOf = (name: string, usd: number | undefined): Money.Money | undefined => {
   if (usd === undefined) return undefined
-  if (!(usd >= 0 && usd <= 1e3)) throw new RangeError(`${name}: ${usd} USD is no fee`)
+  if (!(usd >= 0 && usd <= 1e3)) throw new RangeError(`${name}: ${usd} USD is not a fee`)
   return BigInt(Math.round(usd * 1e12))
 }
 

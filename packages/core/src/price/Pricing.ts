@@ -109,7 +109,7 @@ export const advice = (
     ModelName.withoutPrefix(model),
     pricing.list({ provider, at }).map(({ model }) => model)
   )
-  return `${meant === undefined ? "" : `Did you mean ${meant}? `}Give one in the flow: ${example(model)}`
+  return `${meant === undefined ? "" : `Did you mean ${meant}? `}Set one in the flow: ${example(model)}`
 }
 
 /** The parts of an answer that decide its price. */
@@ -172,7 +172,7 @@ const doubtOf = (
   theirs: Money.Money,
   charged: Money.Money
 ): string =>
-  `${provider} says that a call of ${model} cost ${Money.format(theirs)}, and by its price it is ${Money.format(ours)}: the books have ${Money.format(charged)}. Give the price in the flow if it has changed: ${example(model)}`
+  `${provider} reports ${Money.format(theirs)} for a call of ${model} that costs ${Money.format(ours)} by its price: the ledger has ${Money.format(charged)}. If the price has changed, set it in the flow: ${example(model)}`
 
 const MINUTE = 60_000
 

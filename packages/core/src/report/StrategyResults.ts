@@ -75,6 +75,6 @@ export const broken = ({ routes = [] }: RunSavings): ReadonlyArray<string> =>
     promised?.standard !== "agreement" || high >= promised.target
       ? []
       : [
-          `step ${step}: its routing promises that ${Format.share(promised.target)} of its answers agree with the strong model's, and the audits show ${Format.share(high)} at most: pipe tune --check looks closer, pipe tune finds another`
+          `step ${step}: its routing guarantees that ${Format.share(promised.target)} of its answers agree with the strong model's, but the audits show at most ${Format.share(high)}: check it with pipe tune --check, or find another with pipe tune`
         ]
   )

@@ -163,7 +163,7 @@ const send = <R extends ModelRequest.ModelRequest>({ next, warn }: Chain, reques
         leftOut(request, target),
         (name) =>
           warn(
-            `step ${step}: ${target.model} is asked without ${name}, which it does not take`,
+            `step ${step}: ${target.model} is called without ${name}, which it does not accept`,
             `${target.model} ${name}`
           ),
         { discard: true }

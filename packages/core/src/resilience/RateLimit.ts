@@ -236,7 +236,7 @@ const tooLong = (model: string, wait: number, maxWait: number): AiError.AiError 
     module: "RateLimit",
     method: "send",
     reason: ModelFailure.waitTooLong(
-      `the provider wants no call${model === "" ? "" : ` to ${model}`} for longer than ${Duration.format(Duration.millis(maxWait))} (RateLimit.layer({ maxWait }))`,
+      `the provider allows no call${model === "" ? "" : ` to ${model}`} for longer than ${Duration.format(Duration.millis(maxWait))} (RateLimit.layer({ maxWait }))`,
       wait
     )
   })

@@ -150,11 +150,11 @@ const check = ({ audit = 0, judges = [], models }: Options<unknown>): Effect.Eff
   const [model, judge] = [double(models), double(judges.map(({ name }) => name))]
   const problem =
     model !== undefined
-      ? `has the model ${model} twice`
+      ? `lists the model ${model} twice`
       : judge !== undefined
-        ? `has two judges of the name ${judge}: give one another name`
+        ? `has two judges named ${judge}: rename one`
         : !(audit >= 0 && audit <= 1)
-          ? `has an \`audit\` between 0 and 1, not ${audit}`
+          ? `needs an \`audit\` between 0 and 1, not ${audit}`
           : undefined
   return problem === undefined
     ? Effect.void
@@ -267,19 +267,19 @@ const policyOf = (
   const route = routing?.steps[step]
   const why =
     routing === undefined
-      ? `${file} is not there yet`
+      ? `${file} does not exist yet`
       : route === undefined
-        ? `${file} has nothing for it`
+        ? `${file} has no entry for it`
         : route.policy === undefined || route.certificate === undefined
           ? `nothing is certified for it (${route.refused ?? "no policy"})`
           : (keyOf(step) ?? route.key) !== route.key
-            ? "it has changed since it was tuned, so its certificate does not hold"
+            ? "it has changed since it was tuned, so its certificate is not valid"
             : undefined
   return why === undefined
     ? Effect.succeed(route?.policy)
     : Effect.as(
         warn(
-          `step ${step}: ${strong} is asked for every row, since ${why}: pipe tune finds a cheaper routing`,
+          `step ${step}: ${strong} is called for every row, because ${why}: pipe tune finds a cheaper routing`,
           `policy ${step}`
         ),
         undefined

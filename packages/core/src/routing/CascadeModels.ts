@@ -79,7 +79,7 @@ const consult = <A>({ warn }: CascadeModels, judge: Judge.Judge, facts: ModelEff
           ? defect.message
           : String(defect)
     return Effect.as(
-      warn(`the judge ${judge.name} failed, so answers are doubted: ${why}`, `judge ${judge.name}`),
+      warn(`the judge ${judge.name} failed, so answers are doubtful: ${why}`, `judge ${judge.name}`),
       otherwise
     )
   })

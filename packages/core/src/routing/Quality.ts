@@ -73,7 +73,7 @@ export const keyOf = (quality: Quality, text: string): string =>
 
 const clamp = (value: number | boolean): number => {
   if (typeof value === "boolean") return Number(value)
-  if (!Number.isFinite(value)) throw new Error(`it gave ${value}, and not a number from 0 to 1`)
+  if (!Number.isFinite(value)) throw new Error(`it returned ${value}, not a number from 0 to 1`)
   return Math.max(0, Math.min(1, value))
 }
 

@@ -41,7 +41,7 @@ export const read = Effect.fnUntraced(function* (
 ) {
   const fs = yield* FileSystem.FileSystem
   const unusable = (why: string) =>
-    new CascadeError({ message: `${file}: ${why}: tune again with pipe tune, or take the file away` })
+    new CascadeError({ message: `${file}: ${why}: tune again with pipe tune, or delete the file` })
   const text = yield* fs.readFileString(file).pipe(
     Effect.catchReason("PlatformError", "NotFound", () => Effect.undefined),
     Effect.mapError(({ message }) => unusable(`cannot be read (${message})`))

@@ -52,5 +52,5 @@ export const lostRows = (
   )
   return now >= earlier
     ? undefined
-    : `the sources gave ${Format.of(now, "row")}, and ${Format.count(earlier)} in the try before: give run ${before.run} the same input again, or insist with --overwrite`
+    : `the sources gave ${Format.of(now, "row")}, but ${Format.count(earlier)} in the previous attempt: give run ${before.run} the same input again, or force it with --overwrite`
 }

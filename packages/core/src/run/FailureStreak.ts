@@ -38,12 +38,14 @@ export const make = (isBatch: boolean): FailureStreak => {
       if (has(cause, ModelFailure.isDenied)) {
         denied = done === doneBefore ? denied + 1 : 1
         doneBefore = done
-        return denied < MOST_DENIED ? undefined : `${message}: ${denied} rows in succession were refused so`
+        return denied < MOST_DENIED ? undefined : `${message}: ${denied} consecutive rows were refused in this way`
       }
       if (isBatch || done > 0 || first.size >= MOST_KINDS || !has(cause, ModelFailure.isForAll)) return undefined
       const times = (first.get(message) ?? 0) + 1
       first.set(message, times)
-      return times < MOST_EQUAL ? undefined : `${message}: its first ${times} rows failed so, and none got an answer`
+      return times < MOST_EQUAL
+        ? undefined
+        : `${message}: its first ${times} rows failed in this way, and none got an answer`
     }
   }
 }

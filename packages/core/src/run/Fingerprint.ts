@@ -90,7 +90,7 @@ export const record = <A, E, R>(
 const enough = AiError.make({
   module: "Fingerprint",
   method: "send",
-  reason: new AiError.UnknownError({ description: "a request was looked at and not sent" })
+  reason: new AiError.UnknownError({ description: "the request was compared and not sent" })
 })
 
 /** The requests of a step for some inputs, as far as the stored answers allow. */

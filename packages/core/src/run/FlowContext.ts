@@ -56,7 +56,7 @@ export const services = Effect.fnUntraced(function* (
     )
     return simulation !== undefined && isReal
       ? yield* notSimulated(
-          "the flow's `services` have a model of their own: give it as the stack, by FromLanguageModel.layer"
+          "the flow's `services` contain a model: provide it in the stack, with FromLanguageModel.layer"
         )
       : { client: undefined, context: base, layers: [] }
   }
@@ -69,7 +69,7 @@ export const services = Effect.fnUntraced(function* (
   )
   if (simulation !== undefined && !ModelClient.hasProviders(stack.layers)) {
     return yield* notSimulated(
-      "the flow's stack ends in a ModelClient that is no provider: make it by ModelClient.provider"
+      "the flow's stack ends in a ModelClient that is not a provider: make it with ModelClient.provider"
     )
   }
   const top = over(ModelClient.simulated(stack, simulation))
@@ -89,7 +89,7 @@ export const services = Effect.fnUntraced(function* (
 
 const notSimulated = (why: string) =>
   new Node.FlowError({
-    message: `--simulate cannot stand in for all models of this flow, so nothing was called: ${why}`
+    message: `--simulate cannot replace all models of this flow, so nothing was called: ${why}`
   })
 
 const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
@@ -99,7 +99,7 @@ const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
       defect instanceof Error && defect.message.includes(ModelClient.ModelClient.key)
         ? Effect.fail(
             new Node.FlowError({
-              message: "the flow's stack ends without a provider: put one last, such as OpenAi.layer({ model })"
+              message: "the flow's stack ends without a provider: add one at the end, such as OpenAi.layer({ model })"
             })
           )
         : Effect.die(defect)
@@ -139,7 +139,7 @@ export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined
     ]
     return layers.map(
       ([option, layer]) =>
-        `step ${name} has \`${option}\`, but the flow's stack has no ${layer}: every row is asked by itself`
+        `step ${name} has \`${option}\`, but the flow's stack has no ${layer}: every row is sent alone`
     )
   })
 }
@@ -160,20 +160,20 @@ export const incomparable = (
   layers: ReadonlyArray<ModelClient.LayerInfo>
 ): ReadonlyArray<string> => [
   ...(closures.textOf(flow.services) === undefined
-    ? ["the flow's services cannot be compared: an edit of them runs nothing again. Say it by the `version` of steps"]
+    ? ["the flow's services cannot be compared: editing them runs nothing again. Change the `version` of steps instead"]
     : []),
   ...LayerCode.own(layers, closures).flatMap(({ layer, meaning }) =>
     meaning.unknown.size === 0 || layer.answers !== undefined
       ? []
       : [
-          `layer ${layer.name}${meaning.at === undefined ? "" : ` (${meaning.at})`} captures ${named(meaning.unknown)}, which cannot be compared: no result is reused in other runs. Give it { answers: { … } }, which is compared in its place, or { answers: false } where it leaves answers as they are`
+          `layer ${layer.name}${meaning.at === undefined ? "" : ` (${meaning.at})`} captures ${named(meaning.unknown)}, which cannot be compared: no result is reused in other runs. Declare { answers: { … } }, which is compared instead, or { answers: false } if it does not change answers`
         ]
   ),
   ...flow.graph.nodes.flatMap((node) => {
     const { at, unknown } = StepKey.codeOf(node.kind, closures) ?? { unknown: new Map() }
     if (unknown.size === 0 || !("policy" in node.kind) || node.kind.policy.by !== undefined) return []
     return [
-      `step ${node.name}${at === undefined ? "" : ` (${at})`} captures ${named(unknown)}, which cannot be compared: its results are not reused in other runs. Say what stands for it: { by: { … } }`
+      `step ${node.name}${at === undefined ? "" : ` (${at})`} captures ${named(unknown)}, which cannot be compared: its results are not reused in other runs. Replace it in the key with { by: { … } }`
     ]
   })
 ]

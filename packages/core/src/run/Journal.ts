@@ -163,7 +163,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
       if (warned) return Effect.void
       warned = true
       return Effect.logWarning(
-        `${store.name} cannot be read: ${Store.messageOf(error)}; rows of ${node.name} are run anew`
+        `${store.name} cannot be read: ${Store.messageOf(error)}; rows of ${node.name} run again`
       )
     })
 
@@ -226,7 +226,7 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
         "failed",
         Effect.logWarning,
         () =>
-          `step ${node.name} gave a value for ${fiber.getRef(Caller.Caller).position} though a call of it had failed: it is not kept, and the row runs anew next time. Others like it are not named`
+          `step ${node.name} gave a value for ${fiber.getRef(Caller.Caller).position} although one of its calls failed: it is not kept, and the row runs again next time. Others like it are not reported`
       )
     }
     if (text !== undefined) {
@@ -237,7 +237,7 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
       "unkept",
       Effect.logWarning,
       () =>
-        `what step ${node.name} gives cannot be kept (an instance of a class, or a function, is in it): its rows are run anew each time, with answers from the cache. Give plain data to keep them`
+        `the result of step ${node.name} cannot be kept (it contains a class instance or a function): its rows run again each time, with answers from the cache. Return plain data to keep them`
     )
   }
 
@@ -267,7 +267,7 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
       )
       if (occurrences?.hasEqual() !== true) return value
       const message = () =>
-        `step ${node.name}: rows with equal inputs get an answer each. Cache.layer(), or a temperature of 0, lets them share one`
+        `step ${node.name}: rows with equal inputs get separate answers. Cache.layer(), or a temperature of 0, lets them share one`
       return Effect.andThen(once("equal", Effect.logInfo, message), value)
     })
   }
@@ -277,12 +277,12 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
 const why =
   ({ identity, node, options, parts }: Known): NodeJournal["why"] =>
   ({ key }) => {
-    if (key === undefined) return Effect.succeed("its inputs cannot be kept, so they are not known again")
-    if (!options.reuse) return Effect.succeed("nothing of other runs is used (--no-cache)")
+    if (key === undefined) return Effect.succeed("its inputs cannot be encoded, so they cannot be recognised")
+    if (!options.reuse) return Effect.succeed("results of other runs are not used (--no-cache)")
     const step = identity.known()
     if (step?.isNew !== true) {
       return Effect.succeed(
-        "no earlier run had these inputs: the row is new or was edited, or what it is made of has changed, or it failed"
+        "no earlier run had these inputs: the row is new, it or its inputs have changed, or it failed"
       )
     }
     const { store } = options
@@ -291,7 +291,7 @@ const why =
         const before = StepKey.nearest(parts, versions)
         if (before === undefined) return `step ${node.name} has not run before`
         return before.key === identity.base
-          ? `step ${node.name} asks something else now`
+          ? `step ${node.name} sends other requests now`
           : `step ${node.name} ${StepKey.difference(parts, before.parts)}`
       }),
       (error) => Effect.succeed(`${store.name} cannot be read: ${Store.messageOf(error)}`)

@@ -112,7 +112,7 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
       const before = rowsBefore.get(source)
       rowsBefore.set(source, done + failed)
       return before !== undefined && done + failed < before
-        ? `source ${source.name} gave ${before} rows, and then ${done + failed}: while rows wait for batches it is read more than once, so it must give the same again (a file, an array; not a generator)`
+        ? `source ${source.name} gave ${before} rows, then ${done + failed}: with batches it is read more than once, so it must give the same rows each time (a file, an array; not a generator)`
         : undefined
     }
   }

@@ -45,7 +45,12 @@ const writeRows = (
     const { index, message } = error
     entry.rows -= records.length
     return Effect.andThen(
-      state.onDefect(sink, rows[index]!, records[index], new Error(`${sink.name} cannot hold the row: ${message}`)),
+      state.onDefect(
+        sink,
+        rows[index]!,
+        records[index],
+        new Error(`${sink.name} cannot represent the row: ${message}`)
+      ),
       Effect.suspend(() => writeRows(sink, entry, rows.toSpliced(index, 1), records.toSpliced(index, 1), state))
     )
   })

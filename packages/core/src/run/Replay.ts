@@ -57,7 +57,7 @@ export const run = Effect.fnUntraced(function* (
       if (yield* Effect.map(Store.Store, ({ inMemory }) => inMemory)) {
         state.stop({
           kind: "failed",
-          message: "a run whose store is in memory cannot be left: nobody could find its batches again"
+          message: "a run with a store in memory cannot be detached: its batches could not be found again"
         })
         return []
       }

@@ -87,7 +87,7 @@ export const keep = Effect.fnUntraced(function* (
   )
   if (written._tag === "Failure") {
     yield* Effect.logWarning(
-      `${store.name} cannot be written (${Store.messageOf(written.failure)}): what came last of this run is not kept`
+      `${store.name} cannot be written (${Store.messageOf(written.failure)}): the last part of this run is not stored`
     )
   }
 })

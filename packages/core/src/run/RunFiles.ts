@@ -162,7 +162,7 @@ export const check = Effect.fnUntraced(function* (
   if (conflict !== undefined) return yield* refuse(conflict)
   if (errors?.kind === "file" && !(yield* FailedRow.isErrorsFile(errors.real))) {
     return yield* refuse(
-      `${errors.path}: is to be the errors file, and holds something else: move it, or give the flow another name`
+      `${errors.path}: is needed for the errors file, but holds something else: move it, or rename the flow`
     )
   }
   return { outputs, errors, toStdout }
@@ -239,8 +239,8 @@ const conflictIn = (uses: ReadonlyArray<Use>): string | undefined => {
       // `> all.log 2>&1`, and an output named by its descriptor.
       if (isStream(one) && isStream(other)) continue
       return one.what === other.what
-        ? `${one.place.path}: two outputs would write this file: give each its own`
-        : `${other.place.path}: is ${one.what} and ${other.what} at once: give one of them another path`
+        ? `${one.place.path}: two outputs write this file: give each its own`
+        : `${other.place.path}: is both ${one.what} and ${other.what}: change one of the paths`
     }
   }
   return undefined
@@ -260,9 +260,7 @@ export const protect = Effect.fnUntraced(function* (
     const before = known !== undefined && isAsLeft(known, place) ? known : undefined
     const why = lessThan(before, flow, intent)
     if (why !== undefined) {
-      return yield* refuse(
-        `${place.path}: ${why}: move the file, give the flow another output, or insist with --overwrite`
-      )
+      return yield* refuse(`${place.path}: ${why}: move the file, change the output, or force it with --overwrite`)
     }
   }
 })
@@ -308,7 +306,7 @@ export const problemOf = Effect.fnUntraced(function* (
     const place = yield* resolve(`output ${sink.name}`, real)
     outputs.set(sink, { ...place, path: sink.name })
     if (rowsOf(sink) === 0 && place.kind === "file" && Number(place.info!.size) > 0) {
-      return `${sink.name}: the run gave no row for it, so what is there is kept: --overwrite replaces it`
+      return `${sink.name}: the run gave no row for it, so the existing file is kept: --overwrite replaces it`
     }
   }
   const refused = yield* Effect.result(protect(flow, { ...files, outputs }, store, intent))

@@ -61,7 +61,7 @@ export const open = Effect.fnUntraced(function* (
             Effect.catch(ledger.begin(run.id, id, call), (error) => {
               state.stop({
                 kind: "failed",
-                message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, since its answer could not be kept. Fix that, and resume the run`
+                message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, because answers could not be stored. Fix this, and resume the run`
               })
               return Effect.interrupt
             }),

@@ -169,10 +169,10 @@ const find = (database: Database.Service, name?: string): Effect.Effect<StoredRu
               run: name ?? "",
               message:
                 runs.length > 1
-                  ? `more than one run begins with ${name}: ${runs.map((run) => run.name).join(", ")}, …`
+                  ? `more than one run starts with ${name}: ${runs.map((run) => run.name).join(", ")}, …`
                   : name === undefined || name === "last"
-                    ? `${database.name} holds no run yet: begin one with pipe run <flow>`
-                    : `${database.name} holds no run ${name}: pipe runs lists them`
+                    ? `${database.name} has no runs yet: start one with pipe run <flow>`
+                    : `${database.name} has no run ${name}: pipe runs lists them`
             })
           )
   )

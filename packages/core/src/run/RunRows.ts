@@ -99,7 +99,7 @@ const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelS
   })
   if (simulation === undefined && !store.inMemory && layers.some(({ isSimulated }) => isSimulated === true)) {
     return yield* new Node.FlowError({
-      message: `the flow's stack has a simulator, whose answers must not stand among real ones in ${store.name}: take it out and run with --simulate`
+      message: `the flow's stack has a simulator, whose answers must not mix with real ones in ${store.name}: remove it and run with --simulate`
     })
   }
   const { failedBefore } = session

@@ -169,8 +169,8 @@ const apart = Effect.fnUntraced(function* (store: Store.Service, simulate: boole
   if (isSimulated === undefined || isSimulated === simulate) return
   return yield* new Node.FlowError({
     message: simulate
-      ? `${store.name} holds real runs, and simulated ones have a store of their own: leave --store out, or name another`
-      : `${store.name} holds simulated runs, whose answers a real run must not find: leave --store out, or name another`
+      ? `${store.name} holds real runs, and simulated runs have a separate store: omit --store, or name another`
+      : `${store.name} holds simulated runs, whose answers a real run must not find: omit --store, or name another`
   })
 })
 

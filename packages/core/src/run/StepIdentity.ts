@@ -84,7 +84,7 @@ export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Optio
     if (!other.isNew) return other
     fingerprintWanted = true
     yield* Effect.logWarning(
-      `step ${node.name} asks something else than in earlier runs, though its own source is the same (a helper, a file that it reads): its rows are run anew`
+      `step ${node.name} sends other requests than in earlier runs, although its own source is the same (a helper or a file has changed): its rows run again`
     )
     return other
   })
@@ -96,7 +96,7 @@ export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Optio
     const [last] = before
     if (found.isNew && last !== undefined) {
       yield* Effect.logWarning(
-        `step ${node.name} ${StepKey.difference(parts, last.parts)} since the run: rows that did not fail keep what it gave then`
+        `step ${node.name} ${StepKey.difference(parts, last.parts)} since the run: rows that did not fail keep their results`
       )
     }
     step = found

@@ -103,7 +103,7 @@ const proceed = <A>(
     : Effect.catch(effect, (error) => {
         reuse.isBroken = true
         return Effect.as(
-          reuse.warn(`the semantic cache failed: ${Store.messageOf(error)}; the run goes on without it`),
+          reuse.warn(`the semantic cache failed: ${Store.messageOf(error)}; the run continues without it`),
           undefined
         )
       })
@@ -127,7 +127,7 @@ const vectorOf = (reuse: ReuseLookup, text: string) =>
     const known = yield* proceed(reuse, repo.vector(key))
     if (known !== undefined || reuse.isBroken) return known
     const vector = yield* Effect.catch(embedder.embed(text), (error: AiError.AiError) =>
-      Effect.as(warn(`no vector was made for the semantic cache, so the model is asked: ${error.message}`), undefined)
+      Effect.as(warn(`no vector for the semantic cache, so the model is called: ${error.message}`), undefined)
     )
     const row = vector === undefined ? undefined : yield* proceed(reuse, repo.keepVector(key, vector))
     return vector === undefined || row === undefined ? undefined : { row, vector }
@@ -267,7 +267,7 @@ const count = ({ warn }: ReuseLookup, { audits, step }: Place, reuse: Varying.Re
     if (!isOff(audits, reuse)) return Effect.void
     const [low, high] = Binomial.interval(audits.wrong, audits.audited)
     return warn(
-      `step ${step} reuses nothing more: of ${audits.audited} answers that were audited ${audits.wrong} were wrong (${Format.share(low)} to ${Format.share(high)}), which is over its maxErrorRate of ${Format.share(reuse.maxErrorRate)}. Compare less (another \`varies\`), allow more, or leave \`reuse\` out`
+      `step ${step} stops reusing answers: ${audits.wrong} of ${audits.audited} audited answers were wrong (${Format.share(low)} to ${Format.share(high)}), above its maxErrorRate of ${Format.share(reuse.maxErrorRate)}. Change \`varies\`, allow a higher rate, or remove \`reuse\``
     )
   })
 

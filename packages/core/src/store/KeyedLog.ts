@@ -81,7 +81,7 @@ const damaged = (database: Database.Service, table: string): Effect.Effect<undef
     tables.add(table)
     return Effect.as(
       Effect.logWarning(
-        `${database.name}: entries of ${table} are damaged (their checksums differ) and are not used: what they held is made again. Check the disk`
+        `${database.name}: entries of ${table} are damaged (their checksums differ) and are not used: their content is computed again. Check the disk`
       ),
       undefined
     )

@@ -47,7 +47,7 @@ export const waitForLock = <A, E, R>(
       !isLocked(error) || Duration.toMillis(Duration.fromInputUnsafe(atMost)) === 0
         ? Effect.fail(error)
         : Effect.andThen(
-            Effect.logWarning(`${name} is locked by another process: waiting for it`),
+            Effect.logWarning(`${name} is locked by another process: waiting`),
             Effect.retry(effect, {
               while: isLocked,
               schedule: Schedule.upTo(Schedule.spaced("200 millis"), { duration: atMost })
@@ -104,7 +104,7 @@ export const make = Effect.fnUntraced(function* (
         patient(
           attempt("transaction", () => {
             // What is written to a deleted file is lost when it is closed.
-            if (inodeOf(filename) !== inode) throw new Error("it was removed or replaced while it was open")
+            if (inodeOf(filename) !== inode) throw new Error("it was deleted or replaced while it was open")
             db.exec("BEGIN IMMEDIATE")
             try {
               const rows = statements.map(({ params, sql }) => all(sql, params))

@@ -139,9 +139,9 @@ const toStoreError = (file: string, error: SqlError.SqlError | Migrator.Migratio
     case "damaged":
       return fail("damaged", `${file} is damaged (${text})`)
     case "locked":
-      return fail("locked", `${file} cannot be used: another process holds it locked`)
+      return fail("locked", `${file} cannot be used: another process has locked it`)
     case "full":
-      return fail("full", `${file} cannot be begun: the disk is full (${text})`)
+      return fail("full", `${file} cannot be created: the disk is full (${text})`)
     default:
       return fail("unavailable", `${file} cannot be used: ${text}`)
   }
@@ -233,7 +233,7 @@ export const layer = (file: string): Layer.Layer<Store, StoreError, FileSystem.F
         ? Effect.fail(error)
         : Effect.andThen(
             Effect.logWarning(
-              `${error.message}; this run is kept in memory only: it cannot be resumed, and its answers are not kept`
+              `${error.message}; this run is in memory only: it cannot be resumed, and its answers are not kept`
             ),
             inMemory
           )
@@ -272,7 +272,7 @@ const checkLength = Effect.fnUntraced(function* (file: string) {
     return yield* new StoreError({
       kind: "damaged",
       file,
-      message: `${file} is damaged (it was cut at ${found.size} bytes)`
+      message: `${file} is damaged (truncated at ${found.size} bytes)`
     })
   }
 })
@@ -306,7 +306,7 @@ const checkKind = Effect.fnUntraced(function* (file: string) {
   return yield* new StoreError({
     kind: "misplaced",
     file,
-    message: `${file}: cannot be the store: it is a file that holds something else, and is left as it is`
+    message: `${file}: cannot be the store: it holds something else, and is left unchanged`
   })
 })
 
@@ -317,7 +317,7 @@ const openFile = Effect.fnUntraced(function* (file: string, { renew }: OpenOptio
   const folder = path.dirname(file)
   yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true, mode: 0o700 }), (error) =>
     StoreTrouble.of(error) === "full"
-      ? new StoreError({ kind: "full", file, message: `${folder} cannot be made: the disk is full` })
+      ? new StoreError({ kind: "full", file, message: `${folder} cannot be created: the disk is full` })
       : new StoreError({ kind: "unavailable", file, message: `${folder} cannot be made: ${error.message}` })
   )
   const place = yield* Effect.orElseSucceed(FilePlace.resolve(file), () => undefined)
@@ -344,7 +344,7 @@ const openFile = Effect.fnUntraced(function* (file: string, { renew }: OpenOptio
               })
           )
           for (const suffix of ["-wal", "-shm"]) yield* Effect.ignore(fs.remove(file + suffix))
-          yield* Effect.logWarning(`${error.message}: it was moved to ${aside}, and a new one is begun`)
+          yield* Effect.logWarning(`${error.message}: it was moved to ${aside}, and a new one is created`)
           return yield* open(file)
         })
   )

@@ -115,7 +115,7 @@ export const make = Effect.fnUntraced(function* (
 
   yield* Effect.addFinalizer(() =>
     Effect.catch(commit, (error) =>
-      Effect.logWarning(`${database.name}: what came last could not be written: ${error.reason.message}`)
+      Effect.logWarning(`${database.name}: the last changes could not be written: ${error.reason.message}`)
     )
   )
 
@@ -254,7 +254,7 @@ const putAside = (
         item.table?.committed?.([undefined])
         return Effect.as(
           Effect.logWarning(
-            `${database.name}: a row for ${what} cannot be written (${error.reason.message}): it is kept in the table aside, and the others are written`
+            `${database.name}: a row for ${what} cannot be written (${error.reason.message}): it is set aside in the table aside, and the others are written`
           ),
           undefined
         )

@@ -36,7 +36,7 @@ export const make = (value: unknown, model?: unknown): Usage.Usage | undefined =
     ? whole
     : {
         ...whole,
-        inconsistent: `the answer is billed at the prices of several models (${others.map(({ model: by }) => by).join(", ")} among them)`,
+        inconsistent: `the answer is billed at the prices of several models (including ${others.map(({ model: by }) => by).join(", ")})`,
         unpriceable: true
       }
 }

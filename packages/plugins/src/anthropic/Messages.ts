@@ -34,7 +34,7 @@ export const toBody = (
   const { responseFormat, settings, tools } = request
   const without = unknownSettings.filter((name) => settings[name] !== undefined)
   if (without.length > 0) {
-    throw new Files.UnsupportedFile(`Anthropic's API has no ${without.join(", ")}: leave it out for this model`)
+    throw new Files.UnsupportedFile(`Anthropic's API has no ${without.join(", ")}: remove it for this model`)
   }
   const system = request.messages.flatMap((message): Array<TextBlockParam> =>
     message.role === "system" ? [{ type: "text", text: message.content, ...cacheControl(message.options) }] : []

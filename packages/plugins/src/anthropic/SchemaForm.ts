@@ -38,7 +38,7 @@ const rules: StrictSchema.Rules = {
 
 const LIMITS = [
   ["optional", 24, "optional fields"],
-  ["unions", 16, "fields that are unions or may be null"]
+  ["unions", 16, "fields that are unions or nullable"]
 ] as const
 
 const known = new WeakMap<object, JsonSchema.JsonSchema | StructuredOutput.UnsupportedSchema>()
@@ -57,6 +57,6 @@ const make = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema | Structured
   return problems.length === 0
     ? strict.schema
     : new StructuredOutput.UnsupportedSchema(
-        `Anthropic cannot hold an answer to this schema: ${StructuredOutput.problemWords(problems)}. Change it, or have it told in the prompt and checked here: Anthropic.layer({ structuredOutput: "prompt" })`
+        `Anthropic cannot enforce this schema: ${StructuredOutput.problemWords(problems)}. Change it, or describe it in the prompt and check it here: Anthropic.layer({ structuredOutput: "prompt" })`
       )
 }

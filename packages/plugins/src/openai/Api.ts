@@ -94,7 +94,7 @@ export const make = (options: Options): Api => {
       return loose === undefined
         ? made
         : Effect.andThen(
-            warn(`${model} is not held to ${loose}. It is sent as a guide, and answers are checked when they come`),
+            warn(`${model} does not enforce ${loose}. It is sent as a hint, and answers are checked on arrival`),
             made
           )
     },
@@ -103,7 +103,7 @@ export const make = (options: Options): Api => {
       untaught.add(model)
       return Effect.as(
         warn(
-          `${model} takes no JSON Schema here (${ModelFailure.message(error).slice(0, 200)}): the prompt tells it from now on. To say so from the first call: structuredOutput: "prompt"`,
+          `${model} accepts no JSON Schema here (${ModelFailure.message(error).slice(0, 200)}): the prompt describes it from now on. To do so from the first call: structuredOutput: "prompt"`,
           `prompt ${model}`
         ),
         true

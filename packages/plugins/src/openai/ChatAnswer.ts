@@ -203,7 +203,7 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
     // Gateways report errors in the middle of an answer.
     if (Fields.isRecord(choice["error"])) {
       return Client.failed(
-        Fields.words(choice["error"]["message"]) ?? "the answer broke off with an error",
+        Fields.words(choice["error"]["message"]) ?? "the answer was interrupted by an error",
         choice["error"]
       )
     }

@@ -27,7 +27,7 @@ export const toBody = (
     (name) => settings[name] !== undefined
   )
   if (without.length > 0) {
-    throw new Files.UnsupportedFile(`the responses API has no ${without.join(", ")}: leave it out, or use the chat API`)
+    throw new Files.UnsupportedFile(`the responses API has no ${without.join(", ")}: remove it, or use the chat API`)
   }
   const body = {
     model,

@@ -142,7 +142,7 @@ const usage = (answer: Fields.Fields) => {
   const tool = paid.find((type) => PAID.has(type))
   return counted === undefined || tool === undefined
     ? counted
-    : { ...counted, inconsistent: `the answer used ${tool}, whose fee is in no count`, unpriceable: true as const }
+    : { ...counted, inconsistent: `the answer used ${tool}, whose fee is not reported`, unpriceable: true as const }
 }
 
 export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.CompletionResponse> => {

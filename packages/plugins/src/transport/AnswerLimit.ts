@@ -12,7 +12,7 @@ export const limitOf = (path: string): number => (path.endsWith("/embeddings") ?
 /** The answer exceeds the limit and was not read to its end. */
 export class TooLarge extends Error {
   constructor(limit: number) {
-    super(`the answer has more than ${limit / MEBIBYTE} MiB: it is not read on`)
+    super(`the answer has more than ${limit / MEBIBYTE} MiB: it is not read any further`)
   }
 }
 

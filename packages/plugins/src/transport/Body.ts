@@ -57,16 +57,16 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
  */
 export const withOptions = <B extends object>(body: B, provider: string, given: unknown, reserved: Reserved): B => {
   if (given === undefined) return body
-  if (!isObject(given)) throw new UnsupportedFile(`providerOptions.${provider}: is no object`)
+  if (!isObject(given)) throw new UnsupportedFile(`providerOptions.${provider}: is not an object`)
   const refuse = (path: string, way: string): never => {
-    throw new UnsupportedFile(`providerOptions.${provider}.${path} is not passed on: ${way}`)
+    throw new UnsupportedFile(`providerOptions.${provider}.${path} is not accepted: ${way}`)
   }
   const own = body as Record<string, unknown>
   const merged: Record<string, unknown> = { ...own }
   for (const [name, value] of Object.entries(given)) {
     if (Object.hasOwn(reserved, name)) refuse(name, reserved[name]!)
     if (!isObject(value)) {
-      if (Object.hasOwn(own, name)) refuse(name, "the request has it already")
+      if (Object.hasOwn(own, name)) refuse(name, "the request sets it already")
       merged[name] = value
       continue
     }
@@ -83,19 +83,19 @@ export const withOptions = <B extends object>(body: B, provider: string, given: 
 export const ways = {
   model: "name the model in the step (`model`), the layer or a Router",
   messages: "it is the prompt of the step",
-  maxTokens: "give it as settings: { maxTokens }",
-  temperature: "give it as settings: { temperature }",
-  topP: "give it as settings: { topP }",
-  stop: "give it as settings: { stop }",
-  seed: "give it as settings: { seed }",
-  presencePenalty: "give it as settings: { presencePenalty }",
-  frequencyPenalty: "give it as settings: { frequencyPenalty }",
-  reasoningEffort: "give it as settings: { reasoningEffort }",
-  topLogprobs: "give it as settings: { topLogprobs }",
+  maxTokens: "use settings: { maxTokens }",
+  temperature: "use settings: { temperature }",
+  topP: "use settings: { topP }",
+  stop: "use settings: { stop }",
+  seed: "use settings: { seed }",
+  presencePenalty: "use settings: { presencePenalty }",
+  frequencyPenalty: "use settings: { frequencyPenalty }",
+  reasoningEffort: "use settings: { reasoningEffort }",
+  topLogprobs: "use settings: { topLogprobs }",
   schema: 'ask for an object with generateObject; an endpoint that takes no schema: structuredOutput: "prompt"',
-  samples: "ask for several answers with the step's `samples`",
-  stream: "give it to the provider's layer: { stream: true }",
-  background: "answers are waited for; to pay half, run with --batch",
+  samples: "request several answers with the step's `samples`",
+  stream: "set it on the provider's layer: { stream: true }",
+  background: "answers are awaited; to pay half, run with --batch",
   dimensions: "it is a field of the request",
   encoding: "vectors are read as numbers"
 } as const

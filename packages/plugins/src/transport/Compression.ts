@@ -62,9 +62,9 @@ export const unpack = async (bytes: Buffer, encoding: string, limit: number): Pr
   let out = bytes
   for (const name of namesOf(encoding)) {
     const coding = codings.get(name)
-    if (coding === undefined) throw new Error(`the answer is packed by ${encoding}`)
+    if (coding === undefined) throw new Error(`the answer is compressed with ${encoding}`)
     out = await coding.whole(out, { maxOutputLength: limit }).catch((error: Error) => {
-      throw new Error(`the answer says that it is packed by ${name}, and cannot be unpacked: ${error.message}`)
+      throw new Error(`the answer is declared as ${name} and cannot be decompressed: ${error.message}`)
     })
   }
   return out

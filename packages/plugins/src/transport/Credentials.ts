@@ -67,7 +67,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
     if (yield* Endpoint.Unasked) return { apiKey: "none", baseUrl, keySource: "nowhere" }
     return yield* failure(
       module,
-      `${keyName} is not set: export it, write it to a .env file in the working folder, or try the flow without a key by --simulate`
+      `${keyName} is not set: export it, add it to a .env file in the working directory, or try the flow without a key with --simulate`
     )
   }
   Secret.register(apiKey)
@@ -76,7 +76,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   if (problem !== undefined) {
     return yield* failure(
       module,
-      `the key from ${keySource} ${problem}, which no key has: copy it once more`,
+      `the key from ${keySource} ${problem}, which no key contains: copy it again`,
       "InvalidKey"
     )
   }

@@ -128,7 +128,7 @@ export class EventReader {
     else {
       this.problem ??= isBroken
         ? "an event of the stream is broken JSON"
-        : `an event of the stream is no JSON (${SafeText.line(data, 200)})`
+        : `an event of the stream is not JSON (${SafeText.line(data, 200)})`
     }
   }
 

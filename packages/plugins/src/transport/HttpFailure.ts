@@ -73,7 +73,7 @@ const toReason = (refusal: HttpRefusal): AiError.AiErrorReason => {
   const metadata = { ...(wait === undefined ? undefined : { [ModelFailure.retryAfterKey]: wait }), ...said }
   if (isQuota(refusal)) {
     return new AiError.QuotaExhaustedError({
-      metadata: { description: `${description}: add credit to the account, then run again: what was answered is kept` }
+      metadata: { description: `${description}: add credit to the account, then run again: answers are kept` }
     })
   }
   if (code === "content_filter" || code === "content_policy_violation") {
@@ -104,7 +104,7 @@ const toReason = (refusal: HttpRefusal): AiError.AiErrorReason => {
       return new AiError.InvalidRequestError({
         constraint: ModelFailure.setUp,
         metadata: { [NOT_FOUND]: true },
-        description: `${description}: look at the model's name and at the address, ${SafeText.line(refusal.url, 200)}${/\/v\d+\/?$/.test(refusal.url) || refusal.module === "Anthropic" ? "" : ", which usually ends in /v1"}`
+        description: `${description}: check the model's name and the address, ${SafeText.line(refusal.url, 200)}${/\/v\d+\/?$/.test(refusal.url) || refusal.module === "Anthropic" ? "" : ", which usually ends in /v1"}`
       })
     case 408:
     case 499:
@@ -211,7 +211,7 @@ const NO_FILE =
 export const notYet = (error: AiError.AiError): AiError.AiError => {
   const { method, module, reason } = error
   if (reason._tag !== "InvalidRequestError") return error
-  const description = (reason.description ?? "the file was not found").replace(/: look at the model's name.*$/s, "")
+  const description = (reason.description ?? "the file was not found").replace(/: check the model's name.*$/s, "")
   if (!isNotFound(error) && !NO_FILE.test(description)) return error
   const metadata = { [ModelFailure.billableKey]: false }
   return AiError.make({ module, method, reason: new AiError.InternalProviderError({ description, metadata }) })

@@ -198,7 +198,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 /** The time limit of the call is over. */
 export class DeadlineError extends Error {
   constructor(timeout: number) {
-    super(`no whole answer within ${timeout} ms`)
+    super(`no complete answer within ${timeout} ms`)
   }
 }
 
@@ -257,7 +257,7 @@ export const toNetworkError = (options: {
       description: isUnreachable
         ? `cannot connect to ${place} (${code}): ${isUntrusted ? distrust(code) : "is the address right, and is the server up?"}`
         : TOO_MANY_FILES.has(code ?? "")
-          ? `the request to ${origin} was not sent: too many files are open (${code}): raise \`ulimit -n\`, or give the provider fewer \`connections\``
+          ? `the request to ${origin} was not sent: too many files are open (${code}): raise \`ulimit -n\`, or set fewer \`connections\` for the provider`
           : isSent
             ? `no answer arrived from ${origin}: ${SafeText.line(error.message, 500)}`
             : `the request to ${place} was not sent: ${SafeText.line(error.message, 500)}`,
@@ -274,7 +274,7 @@ const isLocal = (code = ""): boolean => unsentErrors.has(code) || TOO_MANY_FILES
 const distrust = (code: string): string =>
   /SSL|EPROTO/.test(code)
     ? "the server does not speak TLS as it should: is it http?"
-    : "its certificate is not trusted: name the authority that signed it by NODE_EXTRA_CA_CERTS=ca.pem"
+    : "its certificate is not trusted: set its authority with NODE_EXTRA_CA_CERTS=ca.pem"
 
 /** Unwraps what an SDK may have wrapped. */
 const tooLarge = (error: unknown): AnswerLimit.TooLarge | undefined =>

@@ -50,5 +50,5 @@ const toBody = (body: RequestInit["body"]): string | Uint8Array | Readable | nul
   if (body === undefined || body === null) return null
   if (typeof body === "string" || body instanceof Uint8Array) return body
   if (body instanceof globalThis.ReadableStream) return Readable.fromWeb(body as ReadableStream)
-  throw new TypeError("a body of this kind is not sent by batches")
+  throw new TypeError("batches do not send a body of this kind")
 }

@@ -253,21 +253,21 @@ const certify = (
   const refuse = (refused: string) => ({
     policy: undefined,
     certificate: undefined,
-    refused: `${refused}: take a larger sample, or a lower target`
+    refused: `${refused}: use a larger sample, or a lower target`
   })
   const threshold = Certificate.descend(best.thresholds, (threshold) =>
     KeptQuality.keeps(pairsOf(certifying, best.routedAt(threshold)), target, delta)
   )
   if (threshold === undefined) {
     return refuse(
-      `${certifying.length} rows do not make certain that ${Format.share(target)} of the quality of ${strong} are kept`
+      `${certifying.length} rows cannot certify that ${Format.share(target)} of the quality of ${strong} is kept`
     )
   }
   const routed = best.routedAt(threshold)
   const measured = measuredOf(certifying, routed)
   if (measured.cost >= measured.strongCost) {
     return refuse(
-      `what is certain to keep ${Format.share(target)} of the quality of ${strong} costs no less than asking it every time`
+      `what certainly keeps ${Format.share(target)} of the quality of ${strong} costs no less than calling it every time`
     )
   }
   return {
@@ -300,11 +300,11 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
     certificate: undefined,
     refused
   })
-  if (models.length < 2) return refuse("there is one model only: nothing is to be chosen")
+  if (models.length < 2) return refuse("there is only one model, so there is nothing to choose")
   const least = leastSample(options)
   if (observations.length < least) {
     return refuse(
-      `${observations.length} rows are too few: to be certain to ${Format.share(1 - delta)} that ${Format.share(target)} are kept takes ${least} at least, if every answer agrees, and some times as many where they do not`
+      `${observations.length} rows are too few: keeping ${Format.share(target)} with ${Format.share(1 - delta)} confidence takes at least ${least} if every answer agrees, and several times as many otherwise`
     )
   }
   const size = Math.round(observations.length * trainingShare)
@@ -317,7 +317,7 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
   const best = cheapestOf(made, strongCostOf(parts.training))
   return best === undefined
     ? refuse(
-        `with so many rows no routing promises to keep ${Format.share(target)} of the quality of ${strong} for less money: take a larger sample, or a lower target`,
+        `with this many rows no routing is likely to keep ${Format.share(target)} of the quality of ${strong} for less money: use a larger sample, or a lower target`,
         candidates
       )
     : { singles, candidates, ...certify(best, parts, strong, options) }

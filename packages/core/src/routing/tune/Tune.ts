@@ -110,12 +110,12 @@ const cascadeOf = Effect.fnUntraced(function* (flow: Flow.Any) {
   const cascade = Option.getOrUndefined(Cascade.of(layers))
   if (cascade === undefined)
     return yield* new TuneError({
-      message: `flow ${flow.name} has no cascade to tune: put Cascade.layer({ models: ["<cheap>", "<strong>"], routing: new URL("./${flow.name}.routing.json", import.meta.url) }) into its stack, above Cache.layer()`
+      message: `flow ${flow.name} has no cascade to tune: add Cascade.layer({ models: ["<cheap>", "<strong>"], routing: new URL("./${flow.name}.routing.json", import.meta.url) }) to its stack, above Cache.layer()`
     })
   const [cache, own] = ["Cache", Cascade.NAME].map((name) => layers.findIndex((layer) => layer.name === name))
   if (cache! >= 0 && cache! < own!) {
     yield* Effect.logWarning(
-      "Cache.layer stands above Cascade.layer: rows that it answers are missing in the sample, and answers are not kept by their models; put it below"
+      "Cache.layer is above Cascade.layer: rows that it answers are missing in the sample, and answers are not cached by model; put it below"
     )
   }
   const at = yield* Clock.currentTimeMillis
@@ -126,7 +126,7 @@ const cascadeOf = Effect.fnUntraced(function* (flow: Flow.Any) {
 
 const unknownPrice = (model: string) =>
   new TuneError({
-    message: `what ${model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, ${Pricing.example(model)}`
+    message: `the price of ${model} is unknown, so no routing can be called cheaper: set a price in the flow, ${Pricing.example(model)}`
   })
 
 interface Sampled {
@@ -206,8 +206,8 @@ const take = (
   if (rows >= least) return Effect.void
   const message =
     above === undefined
-      ? `there are ${rows} different rows only, and nothing can be certain from less than ${least}: give more, a lower target or a larger delta`
-      : `every row was in the sample that the flow was tuned on: a check needs others`
+      ? `there are only ${rows} different rows, and nothing is certain with fewer than ${least}: use more, a lower target or a larger delta`
+      : `every row was in the tuning sample: a check needs other rows`
   return Effect.fail(new TuneError({ message }))
 }
 
@@ -220,7 +220,7 @@ const note = (seen: Seen, trial: CascadeHooks.CascadeTrial): void => {
   const [first] = own.values()
   if (first!.isLabelled === trial.isLabelled) return
   seen.problem ??= new TuneError({
-    message: `step ${trial.step}: \`quality.label\` gives a label for some rows of the sample only: give one for all, or for none`
+    message: `step ${trial.step}: \`quality.label\` returns a label for only some rows of the sample: return one for all, or for none`
   })
   Deferred.doneUnsafe(seen.stopped, Effect.void)
 }
@@ -230,14 +230,14 @@ const problemOf = ({ failure, trials }: Seen, summary: RunEvent.RunFinished): Tu
   const { failed, read } = summary.rows
   if (failed > MOST_FAILED * read) {
     return new TuneError({
-      message: `${failed} of ${read} rows of the sample failed, so that the others are no sample of all; the first: ${failure}`
+      message: `${failed} of ${read} rows of the sample failed, so the others do not represent all; the first: ${failure}`
     })
   }
   for (const [step, own] of trials) {
     const others = [...own.values()].filter(({ isSubstituted }) => isSubstituted).length
     if (others > MOST_FAILED * own.size) {
       return new TuneError({
-        message: `step ${step}: of ${own.size} rows ${others} were answered by another model than was asked (a fallback), which says nothing of this one: tune when all models answer`
+        message: `step ${step}: ${others} of ${own.size} rows were answered by another model than requested (a fallback), which says nothing about this one: tune when all models answer`
       })
     }
   }
@@ -311,7 +311,7 @@ export const make = <E>(
       return yield* new TuneError({
         message:
           failure === undefined
-            ? `flow ${flow.name} asked its cascade nothing: steps that name a model pass it by`
+            ? `flow ${flow.name} sent nothing through its cascade: steps that name a model bypass it`
             : `every row of the sample failed; the first: ${failure}`
       })
     }
@@ -377,7 +377,7 @@ export const check = <E>(
       return yield* new TuneError({
         message: `flow ${flow.name} has no routing to check: its cascade names no file (routing: new URL("./${flow.name}.routing.json", import.meta.url))`
       })
-    if (routing === undefined) return yield* new TuneError({ message: `${file} is not there: pipe tune makes it` })
+    if (routing === undefined) return yield* new TuneError({ message: `${file} does not exist: pipe tune creates it` })
     const tuned = routing as Routing.Routing
     const keyOf = yield* keysOf(flow, options)
     if (Object.values(tuned.steps).every(({ policy }) => policy === undefined)) {
