@@ -158,7 +158,7 @@ describe("an interrupted run", () => {
         assert.strictEqual(one!.code, 0, one!.stderr)
         if (other!.code !== 0) {
           assert.strictEqual(other!.code, 2)
-          assert.include(other!.stderr, "is at work already")
+          assert.include(other!.stderr, "is active already")
         }
         assert.strictEqual(test.simulator.requests(), 60)
       }),

@@ -80,7 +80,7 @@ describe("nothing real is called (A1)", { concurrent: false }, () => {
       const before = server.seen.length
       const { code, stderr } = await pipe(["run", "flow.ts", "--simulate", "-q"], { cwd, env: env() })
       assert.strictEqual(code, 2, stderr)
-      assert.include(stderr, "--simulate cannot stand in for all models of this flow, so nothing was called")
+      assert.include(stderr, "--simulate cannot replace all models of this flow, so nothing was called")
       assert.include(stderr, says)
       assert.strictEqual(server.seen.length, before)
     })
@@ -313,7 +313,7 @@ describe("simulated answers", { concurrent: false }, () => {
     assert.include(stderr, "simulated server error")
     for (const [args, says] of [
       [["--simulate-seed", "x"], "--simulate-seed requires --simulate: add it"],
-      [["--simulate", "--simulate-faults", "fire=1"], "fire=1 is not a share of a fault"],
+      [["--simulate", "--simulate-faults", "fire=1"], "fire=1 is not the share of a fault"],
       [["--simulate", "--simulate-latency", "soon"], "--simulate-latency: soon is not a time"]
     ] as const) {
       const refused = await pipe(["run", "flow.ts", ...args], { cwd, env: {} })

@@ -36,7 +36,7 @@ describe("pipe tune", { concurrent: false }, () => {
     const cwd = at()
     const before = await pipe(["run", "flow.ts", "--limit", "20"], { cwd, env })
     assert.strictEqual(before.code, 0, before.stderr)
-    assert.include(before.stderr, "products.routing.json is not there yet: pipe tune finds a cheaper routing")
+    assert.include(before.stderr, "products.routing.json does not exist yet: pipe tune finds a cheaper routing")
 
     const tuned = await pipe(
       [
@@ -137,10 +137,10 @@ describe("pipe tune", { concurrent: false }, () => {
     }
     const cwd = at()
     await refused(["--target", "1.2"], cwd, "is between 0 and 1")
-    await refused(["--sample", "50"], cwd, "takes 99 at least")
-    await refused(["--check"], cwd, "products.routing.json is not there: pipe tune makes it")
-    await refused([], at({}, 80), "there are 80 different rows only")
-    await refused([], at({ cascade: "" }), "has no cascade to tune: put Cascade.layer(")
+    await refused(["--sample", "50"], cwd, "takes at least 99")
+    await refused(["--check"], cwd, "products.routing.json does not exist: pipe tune creates it")
+    await refused([], at({}, 80), "there are only 80 different rows")
+    await refused([], at({ cascade: "" }), "has no cascade to tune: add Cascade.layer(")
     await refused([], at({ step: 'model: "gpt-4o"' }), "steps that name a model pass it by")
     await refused(
       ["--check"],
@@ -185,9 +185,9 @@ describe("pipe tune", { concurrent: false }, () => {
       ["tune", "flow.ts", "--target", "0.999", "--delta", "0.5", "--store", "other.db", "--sample", "2000"],
       { cwd, env }
     )
-    assert.include(less.stdout + less.stderr, "different rows only")
+    assert.include(less.stdout + less.stderr, "different rows, and nothing")
     const cut = await pipe(["tune", "flow.ts", "--budget", "0.001usd", "--store", "other.db"], { cwd, env })
-    assert.include(cut.stdout, "is left as it is, since it certifies what this sample does not (answer)")
+    assert.include(cut.stdout, "is left unchanged, because it certifies what this sample does not (answer)")
     assert.strictEqual(readFileSync(file, "utf8"), kept)
     // Another judge of the same name.
     writeFileSync(

@@ -263,7 +263,7 @@ describe("Cascade", () => {
         ).pipe(log)
         assert.deepStrictEqual(models(model), [CHEAP, STRONG])
       }
-      assert.isTrue(warnings.every((text) => text === "the judge own failed, so answers are doubted: oh"))
+      assert.isTrue(warnings.every((text) => text === "the judge own failed, so answers are doubtful: oh"))
       const model = Scripted.make(() => Scripted.response("x"))
       const problem = (options: Cascade.Options) =>
         Effect.map(
@@ -420,7 +420,7 @@ describe("a run with a cascade", () => {
         yield* Runner.run(flow(model, { routing: join(folder, "none.json") })).pipe(Effect.provide(log))
         assert.deepStrictEqual([...new Set(models(model))], [STRONG])
         assert.lengthOf(
-          warnings.filter((text) => text.includes("none.json is not there yet: pipe tune")),
+          warnings.filter((text) => text.includes("none.json does not exist yet: pipe tune")),
           1
         )
         const broken = yield* Effect.flip(Runner.run(flow(answers(), { routing: import.meta.filename })))
@@ -566,7 +566,7 @@ describe("a cascade over a fallback", () => {
       assert.deepInclude(audited.routes![0], { requests: 4, strong: 0, substituted: 0, audited: 0 })
       const doubted = yield* run(0, () => false)
       assert.deepInclude(doubted.routes![0], { requests: 4, strong: 4, substituted: 4 })
-      assert.include(ReportText.render(doubted), "another answered 4 of them in its place")
+      assert.include(ReportText.render(doubted), "another model answered 4 of them")
     })
   )
 
@@ -679,7 +679,7 @@ describe("Fallback", () => {
         const [, second] = model.requests
         assert.deepStrictEqual(second!.settings, { maxTokens: 50 })
         assert.deepStrictEqual(second!.tools, request.tools)
-        assert.deepStrictEqual(warnings.filter((text) => text.includes("r1 is asked without")).length, 2)
+        assert.deepStrictEqual(warnings.filter((text) => text.includes("r1 is called without")).length, 2)
       })
   )
 

@@ -61,7 +61,7 @@ const run = (
 describe("a text answer that is not whole", () => {
   const cut = Scripted.response("The three steps are: 1) open the", { finishReason: "length" })
   const odd: ReadonlyArray<readonly [what: string, answer: ModelResponse.CompletionResponse, says: RegExp]> = [
-    ["cut at its limit", cut, /cut at its output limit|raise maxTokens/],
+    ["cut at its limit", cut, /truncated at its output limit|raise maxTokens/],
     ["empty", Scripted.response(""), /the answer is empty/],
     [
       "empty, with thoughts",
@@ -148,7 +148,7 @@ describe("a structured answer that is cut at its limit", () => {
       const body: Body = (row) => LanguageModel.generateObject({ prompt: row, schema: Label })
       const model = Scripted.make(() => Scripted.response('{"lab', { finishReason: "length" }))
       const { failed, summary } = yield* run(newStore(), Stack.make(Retry.layer({ base: 1 }), model.layer), body)
-      assert.match(failed[0]!, /cut at its output limit.*raise maxTokens/)
+      assert.match(failed[0]!, /truncated at its output limit.*raise maxTokens/)
       assert.strictEqual(model.requests.length, 1)
       assert.strictEqual(summary.cost, 4_500_000n)
       assert.strictEqual(summary.estimatedCalls, 0)
