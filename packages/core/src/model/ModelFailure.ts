@@ -97,7 +97,10 @@ export const isHopeless = (error: AiError.AiError): boolean => {
   )
 }
 
-/** The cause of a `NetworkError`: how far a request came that has no answer. */
+/**
+ * The cause of a `NetworkError`: how far a request came that has no answer. A provider gives it; without it a request may have been
+ * sent, and so billed.
+ */
 export class NoAnswer extends Schema.TaggedError<NoAnswer>()("NoAnswer", {
   /** The endpoint takes no connection. */
   isUnreachable: Schema.Boolean,
@@ -105,8 +108,13 @@ export class NoAnswer extends Schema.TaggedError<NoAnswer>()("NoAnswer", {
   isSent: Schema.Boolean
 }) {}
 
-const causeOf = ({ cause }: AiError.NetworkError): NoAnswer | undefined =>
-  cause instanceof NoAnswer ? cause : undefined
+/** Also one that another copy of this package has made, or that was stored. */
+const isNoAnswer = Schema.is(
+  Schema.Struct({ _tag: Schema.tag("NoAnswer"), isUnreachable: Schema.Boolean, isSent: Schema.Boolean })
+)
+
+const causeOf = ({ cause }: AiError.NetworkError): Pick<NoAnswer, "isUnreachable" | "isSent"> | undefined =>
+  isNoAnswer(cause) ? cause : undefined
 
 /** What an answer that cannot be used says of its price: who gave it, in which class of service, and its own cost in USD. */
 export type FailedAnswer = Partial<Pick<ModelResponse.CompletionResponse, "model" | "serviceTier" | "reportedCost">>
@@ -173,7 +181,7 @@ export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
   const said = "metadata" in reason ? (reason.metadata as Record<string, unknown>)[billableKey] : undefined
   if (typeof said === "boolean") return said
   return reason._tag === "NetworkError"
-    ? (causeOf(reason)?.isSent ?? reason.description === undefined)
+    ? (causeOf(reason)?.isSent ?? reason.reason === "TransportError")
     : !unbilled.has(reason._tag)
 }
 

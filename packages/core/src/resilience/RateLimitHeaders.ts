@@ -7,7 +7,7 @@
  * (`ratelimit: "api";r=0;t=55`), and of gateways before them (`llm_provider-retry-after`). A time of day is read by the server's own
  * clock where the response has a `Date`.
  *
- * @internal
+ * @since 0.1.0
  */
 import * as DateTime from "effect/DateTime"
 import * as Headers from "effect/http/Headers"

@@ -4,7 +4,7 @@
  * **Details** On Node's own SQLite both are one synchronous call. On any other client of `effect/sql` (Postgres) the
  * marks become numbered, and a group is a transaction.
  *
- * @internal
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
