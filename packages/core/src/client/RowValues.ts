@@ -2,7 +2,7 @@
  * What a step reads: the values of its inputs for the row that is being made. The runner sets it, so that a rule of a router can go
  * by a field of the row; authors of steps have them as arguments.
  *
- * @internal
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Fiber from "effect/Fiber"

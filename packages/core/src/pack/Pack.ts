@@ -176,7 +176,10 @@ const packer =
       const { request, text } = packable
       const { step } = yield* Caller.Caller
       const scope = yield* scopeOf(step, packable)
-      const alone = Effect.map(sender.next.send(request), (response) => scope.books.single(request, response))
+      // What is below may act as soon as it is called.
+      const alone = Effect.suspend(() =>
+        Effect.map(sender.next.send(request), (response) => scope.books.single(request, response))
+      )
       for (;;) {
         const standing = scope.size.standing()
         switch (standing._tag) {
