@@ -48,7 +48,9 @@ describe("pipe plan", { concurrent: false }, () => {
     // 4,000 tokens: enough for OpenAI (1,024), not for Claude Haiku 4.5 (4,096).
     const short = await plan({ ...claude, prompt: prompt(840) })
     assert.isTrue(
-      short.notes!.some((note) => /common prefix of about \d{4} tokens; anthropic caches .* from 4096 tokens/.test(note)),
+      short.notes!.some((note) =>
+        /common prefix of about \d{4} tokens; anthropic caches .* from 4096 tokens/.test(note)
+      ),
       JSON.stringify(short.notes)
     )
     assert.notInclude(
@@ -101,6 +103,8 @@ describe("pipe plan", { concurrent: false }, () => {
       step: "reuse: { maxErrorRate: 0.05 }",
       layers: "SemanticCache.layer().pipe(Layer.provide([LocalEmbedder.layer, Usearch.layer])),"
     })
-    assert.isTrue(reused.notes!.some((note) => note.includes("only the run shows how many answers are reused by meaning")))
+    assert.isTrue(
+      reused.notes!.some((note) => note.includes("only the run shows how many answers are reused by meaning"))
+    )
   })
 })

@@ -398,10 +398,7 @@ describe("nodes", () => {
 
   it("of one name, or that share no rows, are refused with the way out", () => {
     const other = Source.fromIterable("other", [1])
-    assert.throws(
-      () => Flow.map("both", { n, other }, () => 0),
-      /no rows in common: join them with Flow.join/
-    )
+    assert.throws(() => Flow.map("both", { n, other }, () => 0), /no rows in common: join them with Flow.join/)
     assert.throws(
       () =>
         Flow.make("f", {

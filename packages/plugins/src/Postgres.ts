@@ -17,7 +17,7 @@
  *
  * @since 0.1.0
  */
-import * as Database from "@pipe/core/internal/Database"
+import * as Database from "@pipe/core/Database"
 import * as Store from "@pipe/core/Store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -65,7 +65,7 @@ export const render = (plan: Plan.Plan): string => {
   if (plan.milliseconds !== undefined)
     lines.push(
       "",
-      `  at the known rate limits: ${plan.milliseconds === 0 ? "no wait" : `at least ${Format.duration(plan.milliseconds, "seconds")}`}`
+      `  at the known rate limits: ${plan.milliseconds === 0 ? "no wait" : `at least ${Format.duration(Math.ceil(plan.milliseconds / 1_000) * 1_000, "seconds")}`}`
     )
   if (plan.strategies.length > 1) {
     lines.push(

@@ -2,7 +2,7 @@
  * The input values of a step for the current row. The runner sets it, so that a rule of a router can use a field of the
  * row. Authors of steps receive them as arguments.
  *
- * @internal
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Fiber from "effect/Fiber"

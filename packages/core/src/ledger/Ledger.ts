@@ -36,6 +36,7 @@ import * as Pricing from "../price/Pricing.ts"
 import type * as InterruptedCalls from "./InterruptedCalls.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
 
+export type { OpenCall } from "./InterruptedCalls.ts"
 export type { AnswerEntry, AttemptEntry, LedgerEntry, Savings } from "./LedgerEntry.ts"
 
 /** Receives the entries of a run as they happen. The runner sets it. */

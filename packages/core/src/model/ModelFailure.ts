@@ -103,7 +103,10 @@ export const isHopeless = (error: AiError.AiError): boolean => {
   )
 }
 
-/** The cause of a `NetworkError`: how far a request got that has no answer. */
+/**
+ * The cause of a `NetworkError`: how far a request got that has no answer. Providers set it. Without it the request may have been sent, and
+ * billed.
+ */
 export class NoAnswer extends Schema.TaggedError<NoAnswer>()("NoAnswer", {
   /** The endpoint accepts no connection. */
   isUnreachable: Schema.Boolean,
@@ -111,8 +114,13 @@ export class NoAnswer extends Schema.TaggedError<NoAnswer>()("NoAnswer", {
   isSent: Schema.Boolean
 }) {}
 
-const causeOf = ({ cause }: AiError.NetworkError): NoAnswer | undefined =>
-  cause instanceof NoAnswer ? cause : undefined
+/** Recognises one made by another copy of this package, or decoded from a store. */
+const isNoAnswer = Schema.is(
+  Schema.Struct({ _tag: Schema.tag("NoAnswer"), isUnreachable: Schema.Boolean, isSent: Schema.Boolean })
+)
+
+const causeOf = ({ cause }: AiError.NetworkError): Pick<NoAnswer, "isUnreachable" | "isSent"> | undefined =>
+  isNoAnswer(cause) ? cause : undefined
 
 /** What an unusable answer says about its price: the model, the service tier, and the reported cost in USD. */
 export type FailedAnswer = Partial<Pick<ModelResponse.CompletionResponse, "model" | "serviceTier" | "reportedCost">>
@@ -179,7 +187,7 @@ export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
   const said = "metadata" in reason ? (reason.metadata as Record<string, unknown>)[billableKey] : undefined
   if (typeof said === "boolean") return said
   return reason._tag === "NetworkError"
-    ? (causeOf(reason)?.isSent ?? reason.description === undefined)
+    ? (causeOf(reason)?.isSent ?? reason.reason === "TransportError")
     : !unbilled.has(reason._tag)
 }
 

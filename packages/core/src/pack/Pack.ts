@@ -177,7 +177,10 @@ const packer =
       const { request, text } = packable
       const { step } = yield* Caller.Caller
       const scope = yield* scopeOf(step, packable)
-      const alone = Effect.map(sender.next.send(request), (response) => scope.shares.single(request, response))
+      // A layer below may act as soon as it is called.
+      const alone = Effect.suspend(() =>
+        Effect.map(sender.next.send(request), (response) => scope.shares.single(request, response))
+      )
       for (;;) {
         const standing = scope.size.state()
         switch (standing._tag) {

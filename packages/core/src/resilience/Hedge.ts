@@ -82,7 +82,9 @@ export const layer = ({ atLeast = "1 second", atMost = 0.1, model, quantile = 0.
             const first = timed(next.send(request), times, fiber.getRef(Clock.Clock))
             const late = lateAfter(times, quantile, least)
             if (late === undefined) return first
-            const again = next.send(model === undefined ? request : ModelRequest.withModel(request, model))
+            const again = Effect.suspend(() =>
+              next.send(model === undefined ? request : ModelRequest.withModel(request, model))
+            )
             return Effect.raceFirst(first, second(again, times, late, atMost))
           })
       }),

@@ -8,7 +8,7 @@
  * of gateways in front of them (`llm_provider-retry-after`). Times are read by the server's clock when the response has
  * a `Date`.
  *
- * @internal
+ * @since 0.1.0
  */
 import * as DateTime from "effect/DateTime"
 import * as Headers from "effect/http/Headers"

@@ -5,7 +5,7 @@
  * **Details** On Node's SQLite both are one synchronous call. On other clients of `effect/sql` (PostgreSQL)
  * placeholders are numbered, and a group is a transaction.
  *
- * @internal
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -4,7 +4,7 @@
  * @internal
  */
 import * as ModelFailure from "@pipe/core/ModelFailure"
-import * as RateLimitHeaders from "@pipe/core/internal/RateLimitHeaders"
+import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"

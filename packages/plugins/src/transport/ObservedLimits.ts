@@ -4,7 +4,7 @@
  * @internal
  */
 import * as LayerEvent from "@pipe/core/LayerEvent"
-import * as RateLimitHeaders from "@pipe/core/internal/RateLimitHeaders"
+import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 

@@ -5,7 +5,7 @@
  */
 import * as ModelFailure from "@pipe/core/ModelFailure"
 import * as ModelResponse from "@pipe/core/ModelResponse"
-import * as RateLimitHeaders from "@pipe/core/internal/RateLimitHeaders"
+import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Usage from "@pipe/core/Usage"
 import * as AiError from "effect/ai/AiError"

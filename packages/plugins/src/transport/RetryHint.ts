@@ -7,7 +7,7 @@
  *
  * @internal
  */
-import * as RateLimitHeaders from "@pipe/core/internal/RateLimitHeaders"
+import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as Fields from "./Fields.ts"
 
 /** The most characters and levels of a refusal that are examined. */

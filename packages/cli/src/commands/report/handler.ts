@@ -1,5 +1,5 @@
 /** Implements `pipe report`. */
-import * as Database from "@pipe/core/internal/Database"
+import * as Database from "@pipe/core/Database"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
 import * as RunFiles from "@pipe/core/internal/RunFiles"
