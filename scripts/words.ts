@@ -15,9 +15,9 @@ const WORDS: ReadonlyArray<readonly [pattern: RegExp, instead: string]> = [
   [/\bput(?:s|ting)? down\b/i, "suspend"],
   [/\banew\b/i, "again"],
   [/\b(?:take|takes|taken|took) over\b/i, "reuse, restore"],
-  [/\b(?:is|are|be|was|were|been) asked\b/i, "is called, is sent"],
+  [/\b(?:is|are|be|was|were|been) asked\b(?! for)/i, "is called, is sent"],
   [/\bbook(?:s|ed|ing)\b/i, "ledger, record"],
-  [/\b(?:is|are) told\b/i, "receives, is distinguished"],
+  [/\b(?:is|are) told\b(?! apart)/i, "receives, is distinguished"],
   [/\b(?:nobody|whoever|somebody)\b/i, "a noun"],
   [/\bon (?:its|their) way\b/i, "in flight, in progress"],
   [/\bunder way\b/i, "in flight, in progress"],
@@ -25,8 +25,8 @@ const WORDS: ReadonlyArray<readonly [pattern: RegExp, instead: string]> = [
   [/\bfare(?:s|d)?\b/i, "perform"],
   [/\bof one's own\b/i, "your own, custom"],
   [/\bfor ever\b/i, "indefinitely"],
-  [/\b(?:is|are) none\b/i, "is not a …"],
-  [/\bstands? (?:for|in|at|over|under|above|below|beside|there)\b/i, "is, represents"],
+  [/\b(?<!there )(?:is|are) none\b/i, "is not a …"],
+  [/\bstands? (?:in|at|over|under|above|below|beside|there)\b/i, "is, represents"],
   [/\btake(?:s|n)? (?:it |them )?away\b/i, "delete"]
 ]
 

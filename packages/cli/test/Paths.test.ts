@@ -157,7 +157,7 @@ describe("at the place of an output stands", { concurrent: false }, () => {
       ["x".repeat(256), "its name is too long"],
       ["https://example.com/out.jsonl", "it is a URL (https:), not a file"],
       ["file:///a%2Fb", "must not include encoded / characters"],
-      [".pipe/simulated.db", "is an output and the store at once"]
+      [".pipe/simulated.db", "is both an output and the store"]
     ]
     for (const [output, says] of table) {
       const made = await run({ output })

@@ -66,12 +66,12 @@ describe("nothing real is called (A1)", { concurrent: false }, () => {
   const refused: { readonly [name: string]: readonly [change: (text: string) => string, says: string] } = {
     "a model among the flow's services": [
       (text) => text.replace(/stack: [^]*$/, "services: theirs })"),
-      "the flow's `services` have a model of their own"
+      "the flow's `services` contain a model"
     ],
     "a ModelClient that is no provider": [
       (text) =>
         text.replace(/stack: [^]*$/, "stack: Layer.succeed(ModelClient.ModelClient, { send, resolve: (r) => r }) })"),
-      "make it by ModelClient.provider"
+      "make it with ModelClient.provider"
     ]
   }
   for (const [name, [change, says]] of Object.entries(refused)) {
@@ -314,7 +314,7 @@ describe("simulated answers", { concurrent: false }, () => {
     for (const [args, says] of [
       [["--simulate-seed", "x"], "--simulate-seed requires --simulate: add it"],
       [["--simulate", "--simulate-faults", "fire=1"], "fire=1 is not the share of a fault"],
-      [["--simulate", "--simulate-latency", "soon"], "--simulate-latency: soon is not a time"]
+      [["--simulate", "--simulate-latency", "soon"], "--simulate-latency: soon is not a duration"]
     ] as const) {
       const refused = await pipe(["run", "flow.ts", ...args], { cwd, env: {} })
       assert.strictEqual(refused.code, 2, refused.stderr)

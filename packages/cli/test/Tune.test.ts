@@ -56,11 +56,11 @@ describe("pipe tune", { concurrent: false }, () => {
       { cwd, env }
     )
     assert.strictEqual(tuned.code, 0, tuned.stderr)
-    assert.match(tuned.stdout, /answer: 300 rows; quality is how far answers agree/)
+    assert.match(tuned.stdout, /answer: 300 rows; quality is the share of answers that agree/)
     assert.match(tuned.stdout, /certified: gpt-4o-mini > gpt-4o, judged by the answer +\d/)
     assert.match(
       tuned.stdout,
-      /certified on 180 rows: with certainty 95\.0 % at least 9\d\.\d % of the quality of gpt-4o is kept \(wanted: 95\.0 %\), for \d\d\.\d % of its money/
+      /certified on 180 rows: with 95\.0 % confidence, at least 9\d\.\d % of the quality of gpt-4o is kept \(target: 95\.0 %\), for \d\d\.\d % of its cost/
     )
     assert.include(tuned.stdout, "by prompt length, by hindsight")
     assert.include(tuned.stdout, "wrote products.routing.json")
@@ -86,7 +86,7 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.strictEqual(run.code, 0, run.stderr)
     assert.match(
       run.stderr,
-      /answer: the strong model was needed for 1\d\d of 600 requests; by \d+ audits \d+\.\d % of all answers agree with the strong model's \(\d+\.\d % to \d+\.\d %\); 95\.0 % are promised/
+      /answer: the strong model was needed for 1\d\d of 600 requests; \d+\.\d % of all answers agree with the strong model's, by \d+ audits \(\d+\.\d % to \d+\.\d %\); 95\.0 % is guaranteed/
     )
     const out = readFileSync(join(cwd, "out.jsonl"), "utf8")
       .trim()
@@ -141,7 +141,7 @@ describe("pipe tune", { concurrent: false }, () => {
     await refused(["--check"], cwd, "products.routing.json does not exist: pipe tune creates it")
     await refused([], at({}, 80), "there are only 80 different rows")
     await refused([], at({ cascade: "" }), "has no cascade to tune: add Cascade.layer(")
-    await refused([], at({ step: 'model: "gpt-4o"' }), "steps that name a model pass it by")
+    await refused([], at({ step: 'model: "gpt-4o"' }), "steps that name a model bypass it")
     await refused(
       ["--check"],
       at({ cascade: 'Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }),' }),
@@ -150,7 +150,7 @@ describe("pipe tune", { concurrent: false }, () => {
     await refused(
       [],
       at({ cascade: 'Cascade.layer({ models: ["nova-x", "gpt-4o"] }),' }),
-      "what nova-x costs is not known"
+      "the price of nova-x is unknown, so no routing can be called cheaper: set a price in the flow"
     )
     assert.isFalse(existsSync(join(cwd, ".pipe/pipe.db-journal")))
   })
@@ -214,7 +214,7 @@ describe("pipe tune", { concurrent: false }, () => {
     symlinkSync(join(examples, "node_modules"), join(cwd, "node_modules"))
     const tuned = await pipe(["tune", "09-tuned/flow.ts", "--sample", "150", "--target", "0.8"], { cwd, env })
     assert.strictEqual(tuned.code, 0, tuned.stderr)
-    assert.include(tuned.stdout, "english: 150 rows; quality is share of answers that match the labels")
+    assert.include(tuned.stdout, "english: 150 rows; quality is the share of answers that match the labels")
     assert.isTrue(existsSync(join(cwd, "09-tuned/flow.routing.json")))
   })
 })

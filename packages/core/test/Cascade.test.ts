@@ -275,11 +275,11 @@ describe("Cascade", () => {
           ),
           ({ message }) => message
         )
-      assert.include(yield* problem({ models: ["a", "a"] }), "has the model a twice")
+      assert.include(yield* problem({ models: ["a", "a"] }), "lists the model a twice")
       assert.include(yield* problem({ models: ["a", "b"], audit: 5 }), "between 0 and 1, not 5")
       assert.include(
         yield* problem({ models: ["a", "b"], judges: [Judge.logprobs(), Judge.logprobs()] }),
-        "two judges of the name logprobs"
+        "two judges named logprobs"
       )
     })
   )

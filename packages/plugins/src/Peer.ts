@@ -7,7 +7,11 @@
 import { existsSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 
-/** The package is not installed. */
+/**
+ * An optional package is not installed, such as the SDK of a provider or a database driver.
+ *
+ * **Remedy** Run the command at the end of the message.
+ */
 export class MissingPeer extends Error {
   override readonly name = "MissingPeer"
 }

@@ -528,7 +528,7 @@ describe("Tune", () => {
           Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))]))
         )
         assert.isTrue(
-          warnings.some((text) => text.includes("`quality.score` failed (it gave NaN")),
+          warnings.some((text) => text.includes("`quality.score` failed (it returned NaN")),
           warnings.join("\n")
         )
 

@@ -49,7 +49,7 @@ const loadFile = Effect.fnUntraced(function* (file: string) {
     process.env[name] = value
     return [name]
   })
-  // Whoever sets an address decides where keys are sent.
+  // An address decides where keys are sent.
   for (const name of set) {
     const [, provider] = /^(.+)_BASE_URL$/.exec(name) ?? []
     const key = `${provider}_API_KEY`

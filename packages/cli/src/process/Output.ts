@@ -20,7 +20,7 @@ export interface Output {
   readonly columns: () => number
   /** Whether standard error is a terminal that can be repainted. */
   readonly canRepaint: boolean
-  /** Whether the user can be asked: standard input is a terminal. */
+  /** Whether the user can be prompted: standard input is a terminal. */
   readonly canPrompt: boolean
 }
 

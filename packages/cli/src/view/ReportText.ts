@@ -175,8 +175,8 @@ const routes = ({ routes = [] }: Summary): ReadonlyArray<string> =>
       promised === undefined
         ? ""
         : promised.standard === "agreement"
-          ? `; ${share(promised.target)} are promised`
-          : `; guaranteed is ${share(promised.target)} of its quality, by labels`
+          ? `; ${share(promised.target)} is guaranteed`
+          : `; ${share(promised.target)} of its quality by labels is guaranteed`
     const others = substituted === 0 ? "" : `, and another model answered ${count(substituted)} of them`
     return `  ${step}: the strong model was needed for ${count(strong)} of ${count(requests)} requests${others}; ${seen}${promise}`
   })

@@ -44,7 +44,9 @@ export const list = (entries: ReadonlyArray<ListedRun>): string => {
         : "–"
     ]
   })
-  return Table.lines({ header: ["run", "flow", "begun", "status", "rows", "failed", "cost"], rows, left: 4 }).join("\n")
+  return Table.lines({ header: ["run", "flow", "started", "status", "rows", "failed", "cost"], rows, left: 4 }).join(
+    "\n"
+  )
 }
 
 /** What can be done with a run now. */
@@ -85,7 +87,7 @@ export const describe = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefin
   const summary = Report.summaryOf(run)
   return [
     `run ${run.name}: ${run.flow}${kindOf(run.options)}${run.options.file === undefined ? "" : ` (${run.options.file})`}`,
-    `  ${run.status}, begun ${time(run.startedAt)}${run.endedAt === undefined ? "" : `, ended ${time(run.endedAt)}`}${
+    `  ${run.status}, started ${time(run.startedAt)}${run.endedAt === undefined ? "" : `, ended ${time(run.endedAt)}`}${
       run.tries > 1 ? `, ${run.tries} tries` : ""
     }`,
     ...(run.status === "running" ? [`  active: process ${run.owner.pid} on ${run.owner.host}`] : []),

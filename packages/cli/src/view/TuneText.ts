@@ -129,7 +129,7 @@ export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tu
 /** The result for a step. */
 export const render = (step: Tune.TunedStep, chart: Chart.Chart): string =>
   [
-    `${step.name}: ${count(step.rows)} rows; quality is ${standards[step.standard]}`,
+    `${step.name}: ${count(step.rows)} rows; quality is the ${standards[step.standard]}`,
     "",
     ...Table.lines({ header, rows: rowsOf(step) }, { indent: "  " }),
     ...(step.calibration.candidates.length === 0 ? [] : ["", Chart.render(chart)]),

@@ -2,7 +2,7 @@
  * Batches in the store: recorded before anything is sent, with the requests of each batch by the key of their content,
  * and their results.
  *
- * **Details** A line is completed once, whoever reads the results and however often: its answer and the entry of its
+ * **Details** A line is completed once, no matter which process reads the results or how often: its answer and the entry of its
  * attempt are one transaction, which only changes a line that still waits.
  *
  * @internal

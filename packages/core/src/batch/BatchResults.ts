@@ -184,7 +184,7 @@ const countedOf = (batch: BatchRepo.StoredBatch, status: BatchProvider.BatchStat
 const soundOf = (outcome: BatchProvider.BatchOutcome): BatchProvider.BatchOutcome =>
   outcome._tag === "Answered" ? { ...outcome, response: ModelResponse.sound(outcome.response) } : outcome
 
-/** What a budget is told about the end of a request. */
+/** The end of a request, for the budget. */
 const endOf = (outcome: BatchProvider.BatchOutcome): Attempt.AttemptEnd => {
   switch (outcome._tag) {
     case "Answered":

@@ -36,7 +36,11 @@ export class CacheStore extends Context.Service<
   }
 >()("@pipe/core/CacheStore") {}
 
-/** The store cannot be read or written. A run continues without it. */
+/**
+ * The cache cannot be read or written. The run continues without it and warns once.
+ *
+ * **Remedy** Restart the cache's server or free disk space; the next run uses it again.
+ */
 export class CacheStoreError extends Schema.TaggedError<CacheStoreError>()("CacheStoreError", {
   message: Schema.String,
   cause: Schema.optional(Schema.Defect())

@@ -7,7 +7,11 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Nearest from "../encoding/Nearest.ts"
 
-/** The option does not exist. */
+/**
+ * An option does not exist, or its value is out of range. Thrown where the layer or flow is made.
+ *
+ * **Remedy** The message names the option and the closest one that exists: correct the name or the value.
+ */
 export class UnknownOption extends Error {
   override readonly name = "UnknownOption"
 }

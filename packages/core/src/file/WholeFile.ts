@@ -38,7 +38,11 @@ import * as FilePlace from "./FilePlace.ts"
 import * as FileProblem from "./FileProblem.ts"
 import * as StreamFile from "./StreamFile.ts"
 
-/** The file cannot be written. */
+/**
+ * A report, a routing file or a cache export cannot be written: its folder is read-only, the disk is full, or the path is not a file.
+ *
+ * **Remedy** Fix the path that the message names, free disk space, or choose another file.
+ */
 export class WriteError extends Schema.TaggedError<WriteError>()("WriteError", {
   path: Schema.String,
   message: Schema.String

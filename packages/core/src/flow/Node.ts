@@ -201,7 +201,12 @@ export type Kind =
 
 export type Tag = Kind["_tag"]
 
-/** The flow is invalid: two nodes share a name, the inputs of a node share no rows, and so on. */
+/**
+ * The flow, or an option of its run, is invalid: two nodes share a name, the inputs of a node share no rows, a parameter has no value, an
+ * output is also a source. Nothing was called.
+ *
+ * **Remedy** Change the flow or the option that the message names. The command exits with code 2.
+ */
 export class FlowError extends Schema.TaggedError<FlowError>()("FlowError", {
   message: Schema.String
 }) {}

@@ -66,13 +66,22 @@ export interface SinkWriter<E, R> {
   readonly finish: Effect.Effect<void, E | SinkError, R>
 }
 
-/** The output cannot be written. */
+/**
+ * An output cannot be written: the disk is full, the folder is read-only, the reader of a pipe is gone, or your own writer failed. Results
+ * are kept in the store.
+ *
+ * **Remedy** Fix the place that the message names and run the same command again: only the output is written.
+ */
 export class SinkError extends Schema.TaggedError<SinkError>()("SinkError", {
   sink: Schema.String,
   message: Schema.String
 }) {}
 
-/** The output has no form for a row. That row fails; nothing that was passed along with it has been written yet. */
+/**
+ * An output cannot represent a row, for example a cyclic object or one that is nested too deeply. Only that row fails.
+ *
+ * **Remedy** Convert the value with `Flow.map` before the output.
+ */
 export class UnwritableRow extends Schema.TaggedError<UnwritableRow>()("UnwritableRow", {
   /** The index of the row in what was passed. */
   index: Schema.Int,

@@ -42,7 +42,11 @@ import * as Parameter from "./Parameter.ts"
 /** The platform services that reading needs. */
 export type Platform = FileSystem.FileSystem | Path.Path | Stdio.Stdio
 
-/** The source cannot be read any further. The rows read so far are kept. */
+/**
+ * A source cannot be read any further: the file is missing or damaged, or a stream failed. The rows read so far are kept.
+ *
+ * **Remedy** Restore the file or fix the stream, and run the same command again: finished rows are reused.
+ */
 export class SourceError extends Schema.TaggedError<SourceError>()("SourceError", {
   source: Schema.String,
   message: Schema.String

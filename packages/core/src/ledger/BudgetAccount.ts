@@ -25,7 +25,11 @@ export interface Options extends BudgetLimits {
   readonly models?: { readonly [model: string]: BudgetLimits }
 }
 
-/** Invalid budget configuration. */
+/**
+ * A budget is invalid: not an amount, negative, or without a limit.
+ *
+ * **Remedy** Write amounts as decimal strings in USD, and limits as whole numbers: `{ usd: "0.5", tokens: 100_000 }`.
+ */
 export class BudgetError extends Schema.TaggedError<BudgetError>()("BudgetError", {
   message: Schema.String
 }) {}

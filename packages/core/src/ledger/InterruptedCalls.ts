@@ -1,7 +1,7 @@
 /**
  * Calls that a killed process left behind. Each call is noted before it is sent, and the note is removed in the
  * transaction that records the attempt. So the notes of a dead process are the calls it had in flight, each with the
- * most that it can have cost. Whoever opens the store next records them as estimated attempts.
+ * most that it can have cost. The next process that opens the store records them as estimated attempts.
  *
  * @internal
  */

@@ -106,6 +106,8 @@ export const isHopeless = (error: AiError.AiError): boolean => {
 /**
  * The cause of a `NetworkError`: how far a request got that has no answer. Providers set it. Without it the request may have been sent, and
  * billed.
+ *
+ * **Remedy** Check the network and the provider's address with `pipe doctor`, then run the same command again.
  */
 export class NoAnswer extends Schema.TaggedError<NoAnswer>()("NoAnswer", {
   /** The endpoint accepts no connection. */

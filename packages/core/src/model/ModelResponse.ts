@@ -148,7 +148,7 @@ export const text = (response: ModelResponse): string =>
 const NAME = /^[^\p{Cc}\p{Cf}]{1,200}$/u
 
 /**
- * Removes invalid billing data, whoever made the answer: a model or provider name that is not a single line, an invalid
+ * Removes invalid billing data from an answer of any provider: a model or provider name that is not a single line, an invalid
  * service tier, and a usage that is not made of counts. What is removed is unknown.
  */
 export const sound = <R extends ModelResponse>(response: R): R => {

@@ -316,7 +316,7 @@ export const fromDisjoint = (figures: Figures): Usage | undefined => {
 export const ofAnswer = (usage: Usage | undefined, showsSomething: boolean): Usage | undefined =>
   usage !== undefined && (inputTokens(usage) === 0 || (showsSomething && outputTokens(usage) === 0)) ? undefined : usage
 
-/** Tests whether a usage has a count in every class, whoever made it. */
+/** Tests whether a usage has a valid count in every class. */
 export const isSound = (usage: Usage): boolean =>
   classes.every((name) => count(usage[name]) !== undefined)
   && (!hasRare(usage) || rare.every((name) => part(usage[name]) !== undefined))

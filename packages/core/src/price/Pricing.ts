@@ -52,7 +52,11 @@ export class Pricing extends Context.Service<Pricing, Service>()("@pipe/core/Pri
 /** Your own prices by model name, in USD per million tokens. */
 export type Overrides = { readonly [model: string]: Price.UsdPerMillion }
 
-/** Invalid price. */
+/**
+ * A price is invalid: negative, not a number, or without input or output.
+ *
+ * **Remedy** Correct the flow's `prices`, in USD per million tokens: `{ "my-model": { input: 0.15, output: 0.6 } }`.
+ */
 export class PriceError extends Schema.TaggedError<PriceError>()("PriceError", {
   model: Schema.String,
   message: Schema.String

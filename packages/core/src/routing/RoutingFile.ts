@@ -12,7 +12,11 @@ import * as RequestKey from "../model/RequestKey.ts"
 import type * as Judge from "./Judge.ts"
 import * as Routing from "./Routing.ts"
 
-/** Invalid cascade, or unusable routing file. */
+/**
+ * Invalid cascade, or unusable routing file: it is damaged, or was tuned for other models or judges.
+ *
+ * **Remedy** Tune again with `pipe tune`, or delete the routing file to use the strong model for every row.
+ */
 export class CascadeError extends Schema.TaggedError<CascadeError>()("CascadeError", {
   message: Schema.String
 }) {}

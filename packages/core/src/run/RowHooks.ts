@@ -17,7 +17,7 @@ export interface RowHooks {
   /** Keeps a failed row. */
   readonly onFailed: (row: FailedRow.FailedRow) => Effect.Effect<void>
   readonly onDropped: () => void
-  /** Called for a value that was not in the journal; `undefined` when nobody needs the reason. */
+  /** Called for a value that was not in the journal; `undefined` when the reason is not needed. */
   readonly onMissing:
     | ((node: Node.Any, row: Row, journal: Journal.NodeJournal, missing: Journal.Missing) => Effect.Effect<void>)
     | undefined

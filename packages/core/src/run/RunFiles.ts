@@ -173,7 +173,7 @@ const ofStores = Effect.fnUntraced(function* (stores: ReadonlyArray<string> = []
   const uses: Array<Use> = []
   for (const store of stores) {
     const found = yield* Effect.option(FilePlace.resolve(store))
-    // Whoever opens the file reports its problem.
+    // Opening the file reports its problem.
     if (Option.isNone(found)) continue
     for (const suffix of ["", "-wal", "-shm", "-journal"]) {
       const place = yield* resolve("the store", `${found.value.real}${suffix}`)

@@ -66,7 +66,15 @@ export interface StoredRun {
   readonly plan?: Schema.Json
 }
 
-/** The run cannot be started or resumed. */
+/**
+ * The run cannot be started or resumed:
+ *
+ * - `busy`: another process runs it
+ * - `unknown`: no run has this name
+ * - `done`: it is complete
+ *
+ * **Remedy** List runs with `pipe runs`. Wait for the other process or stop it with Ctrl-C; run the flow again for new rows.
+ */
 export class RunError extends Schema.TaggedError<RunError>()("RunError", {
   kind: Schema.Literals(["busy", "unknown", "done"]),
   run: Schema.String,
@@ -222,7 +230,7 @@ const claim =
       const at = yield* Clock.currentTimeMillis
       const owner = yield* Owner.current
       const before = JSON.stringify(run.owner)
-      // Of two processes that have read the same owner, the one that changes it continues; the other is told.
+      // Of two processes that have read the same owner, the one that changes it continues; the other fails.
       const claimed = yield* database.query(
         "UPDATE runs SET status = 'running', owner = ?, heartbeat_at = ?, tries = tries + 1, ended_at = NULL WHERE id = ? AND owner = ? RETURNING id",
         [JSON.stringify(owner), at, run.id, before]

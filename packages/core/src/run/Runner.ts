@@ -44,7 +44,12 @@ import * as RunRows from "./RunRows.ts"
 
 export type { RunOptions as Options } from "./RunOptions.ts"
 
-/** The run stopped early; its summary says why. Finished work is kept, and the run can be resumed. */
+/**
+ * The run stopped early: too many rows failed, no call could succeed, the budget was reached, or it was interrupted. `summary` has the
+ * details. Finished work is kept.
+ *
+ * **Remedy** Fix the cause that the message names and resume with `pipe resume`, or run the flow again: finished rows cost nothing.
+ */
 export class RunFailed extends Schema.TaggedError<RunFailed>()("RunFailed", {
   message: Schema.String,
   summary: RunEvent.RunFinished

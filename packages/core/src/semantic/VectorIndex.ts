@@ -37,7 +37,11 @@ export interface Index {
   readonly reset: Effect.Effect<void, VectorIndexError>
 }
 
-/** The index cannot be used. */
+/**
+ * The vector index cannot be used. Calls are sent without semantic reuse, and a warning says so once.
+ *
+ * **Remedy** Install the extension or package that the message names, or delete the index file: it is rebuilt from the store.
+ */
 export class VectorIndexError extends Schema.TaggedError<VectorIndexError>()("VectorIndexError", {
   message: Schema.String
 }) {}

@@ -69,7 +69,19 @@ export interface Service {
 
 export class Store extends Context.Service<Store, Service>()("@pipe/core/Store") {}
 
-/** The store cannot be used. */
+/**
+ * The store cannot be used:
+ *
+ * - `damaged`: the file is truncated or corrupt
+ * - `newer`: a newer version of pipe wrote it
+ * - `locked`: another process holds it
+ * - `full`: the disk is full
+ * - `misplaced`: the path holds something else, or is a folder or a pipe
+ * - `unavailable`: the file or the server cannot be opened
+ *
+ * **Remedy** Run `pipe doctor`. A damaged file is moved aside and a new one is created; otherwise update pipe, free disk space, wait for the
+ * other process, or choose another file with `--store`.
+ */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   kind: Schema.Literals(["damaged", "newer", "locked", "full", "misplaced", "unavailable"]),
   file: Schema.String,

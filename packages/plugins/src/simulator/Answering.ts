@@ -47,7 +47,7 @@ const textOf = (
   note: RequestNotes.RequestNote | undefined
 ): string => {
   const { options, seed } = answering
-  // Varies with the prompt: a model that is told what was wrong rarely repeats itself exactly.
+  // Varies with the prompt: a model that sees the error rarely repeats itself exactly.
   if (isWrong) return `{"this": "does not fit, ${Math.floor(Script.chance(seed, "wrong text", asked.prompt) * 1e6)}"`
   const one = single(answering, asked, note)
   return Packed.answer(asked, seed, options.packs ?? {}, one) ?? one(asked.prompt, asked.schema)

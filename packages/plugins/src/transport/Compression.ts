@@ -1,5 +1,5 @@
 /**
- * Decompresses bodies that a proxy has compressed, whether it was asked to or not.
+ * Decompresses bodies that a proxy compressed, requested or not.
  *
  * @internal
  */

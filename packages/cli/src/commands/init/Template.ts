@@ -56,7 +56,7 @@ export default Flow.make("reviews", {
 
 const reviews = [
   { id: "1", text: "The parcel came a day early, and the lamp is lovely." },
-  { id: "2", text: "It broke on the second evening, and nobody answers my mail." },
+  { id: "2", text: "It broke on the second evening, and support never answers." },
   { id: "3", text: "Does what it says. The cable could be longer." }
 ]
   .map((row) => `${JSON.stringify(row)}\n`)

@@ -50,7 +50,7 @@ export const resume = Effect.fnUntraced(function* (input: ResumeInput, what: "un
     ...(options.concurrency === undefined ? undefined : { concurrency: options.concurrency }),
     cache: options.cache ?? true,
     overwrite: input.overwrite,
-    begun: { startedAt: run.startedAt, ...options },
+    started: { startedAt: run.startedAt, ...options },
     input: {
       ...input,
       simulate,

@@ -44,7 +44,7 @@ export interface Session {
   readonly cache: boolean
   readonly overwrite: boolean
   /** The options that the run was started with. Flags override them. */
-  readonly begun?: Pick<RunRepo.StoredRun, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
+  readonly started?: Pick<RunRepo.StoredRun, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
   readonly input: RunFlags.Input
 }
 
@@ -69,7 +69,7 @@ export const runFlow = Effect.fnUntraced(function* (input: Input) {
   return yield* execute({
     ...session,
     run: unfinished.name,
-    begun: { startedAt: unfinished.startedAt, ...unfinished.options },
+    started: { startedAt: unfinished.startedAt, ...unfinished.options },
     input: { ...input, budget }
   })
 })
@@ -163,7 +163,7 @@ const check = Effect.fnUntraced(function* ({ file, flow, input, parameters }: Se
 
 /** The options for the runner. */
 const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View) {
-  const { begun, file, input } = session
+  const { started, file, input } = session
   const budget = yield* Spending.parse(input.budget)
   const grace = yield* Time.parse("--grace", input.grace)
   const batch = yield* batchOf(session)
@@ -185,7 +185,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
     overwrite: session.overwrite,
     record: {
       ...shape,
-      ...(begun?.limit === undefined ? undefined : { limit: begun.limit }),
+      ...(started?.limit === undefined ? undefined : { limit: started.limit }),
       file,
       simulate: input.simulate,
       ...(Option.isSome(input.simulateSeed) ? { simulateSeed: input.simulateSeed.value } : undefined),
@@ -267,7 +267,7 @@ const endEarly = Effect.fnUntraced(function* (
 })
 
 /** Whether requests go in batches: by the flags, or as when the run was started. */
-const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
+const batchOf = Effect.fnUntraced(function* ({ started, input }: Session) {
   const time = yield* Time.parse("--deadline", input.deadline)
   if (input.online) {
     return input.batch || time !== undefined || input.detach
@@ -276,13 +276,13 @@ const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
   }
   if (time !== undefined) {
     // Counted from now; a run counts from its start.
-    const before = begun === undefined ? 0 : (yield* Clock.currentTimeMillis) - begun.startedAt
+    const before = started === undefined ? 0 : (yield* Clock.currentTimeMillis) - started.startedAt
     return { deadline: Duration.millis(before + Duration.toMillis(time)) }
   }
-  if (input.batch || input.detach || begun?.batch === true) {
-    return begun?.deadline === undefined ? {} : { deadline: Duration.millis(begun.deadline) }
+  if (input.batch || input.detach || started?.batch === true) {
+    return started?.deadline === undefined ? {} : { deadline: Duration.millis(started.deadline) }
   }
-  return begun?.batch === false ? ("off" as const) : undefined
+  return started?.batch === false ? ("off" as const) : undefined
 })
 
 /** Compares the plan with the result, if there is a plan. */

@@ -47,7 +47,11 @@ export interface TuneOptions extends Options {
   readonly target: number
 }
 
-/** The flow cannot be tuned. */
+/**
+ * The flow cannot be tuned: it has no cascade, too few rows, a model without a price, or labels for some rows only.
+ *
+ * **Remedy** The message names what is missing: add it to the flow, or use a larger sample.
+ */
 export class TuneError extends Schema.TaggedError<TuneError>()("TuneError", {
   message: Schema.String
 }) {}

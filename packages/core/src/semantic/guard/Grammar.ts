@@ -30,7 +30,7 @@ export const negationsIn = (text: string): number => {
   )
 }
 
-/** The classes of a text by its function words; `""` is none. */
+/** The classes of a text by its function words; `""` means no class. */
 export interface Classes {
   /** Before or after a time; above or below a number. */
   readonly side: string

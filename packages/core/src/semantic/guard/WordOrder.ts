@@ -69,7 +69,7 @@ export const bondsOf = (all: ReadonlyArray<string>, bases: ReadonlyMap<string, s
   return bound
 }
 
-/** Whether a list is another of which one piece stands at another place. */
+/** Whether a list equals another with one piece moved. */
 const isOneMove = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean => {
   let from = 0
   while (from < a.length && a[from] === b[from]) from++
