@@ -24,12 +24,12 @@ export const PlanLine = Schema.Struct({
   cached: Schema.Int,
   /** Calls that will be paid for. */
   calls: Schema.Int,
-  /** Counted. */
+  /** Counted on the rows. */
   inputTokens: Schema.Int,
   outputTokens: Schema.Struct({ low: Schema.Int, expected: Schema.Int, high: Schema.Int }),
   /** The number of earlier answers that the answer length is learned from; 0 for a guess. */
   learnedFrom: Schema.Int,
-  /** `undefined` when the model's price is unknown. */
+  /** Absent when the model's price is unknown. */
   cost: Schema.optionalKey(Range)
 })
 
@@ -45,6 +45,7 @@ export const Strategy = Schema.Struct({
 
 export interface Strategy extends Schema.Schema.Type<typeof Strategy> {}
 
+/** The expected cost of a run. */
 export const Plan = Schema.Struct({
   flow: Schema.String,
   /** Milliseconds since 1970. */

@@ -64,6 +64,7 @@ export const Sample = Schema.Struct({
 /** The samples of a step in a report. */
 export const sampleLimit = 2
 
+/** Everything known about a run. */
 export const Report = Schema.Struct({
   run: Schema.String,
   /** No provider was called, and nothing was paid. */
@@ -81,9 +82,9 @@ export const Report = Schema.Struct({
   plan: Schema.optionalKey(Plan.Plan),
   spent: Schema.Array(Spent),
   timeline: Schema.Array(Moment),
-  /** At most `failureLimit` of them. */
+  /** At most 200 of them. */
   failures: Schema.Array(Failure),
-  /** At most `sampleLimit` of each step. */
+  /** At most two of each step. */
   samples: Schema.Array(Sample)
 })
 

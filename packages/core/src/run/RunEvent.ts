@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
 
+/** Tokens by class. The classes are disjoint. */
 const Tokens = Schema.Struct({
   uncachedInput: Schema.Int,
   cacheRead: Schema.Int,
@@ -37,6 +38,7 @@ export const tokensOf = (usage: Usage.Usage): typeof Tokens.Type => ({
   total: Usage.totalTokens(usage)
 })
 
+/** What each strategy saved. */
 const Savings = Schema.Struct({
   cache: Money.FromUsd,
   // Summaries of earlier versions lack these.
@@ -47,10 +49,13 @@ const Savings = Schema.Struct({
   serviceTier: Money.FromUsd
 })
 
+/** Answers by origin. */
 const Answers = Schema.Struct({
   provider: Schema.Int,
   cache: Schema.Int,
+  /** Answers of an equal call in flight. */
   shared: Schema.Int,
+  /** Answers that were reused by meaning. */
   semantic: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0)))
 })
 
@@ -58,10 +63,11 @@ const Answers = Schema.Struct({
 export const BatchProgress = Schema.Struct({
   /** Batches without results. */
   open: Schema.Int,
-  /** Requests that are gathered, or wait for capacity. */
+  /** Requests that are collected, or wait for capacity. */
   queued: Schema.Int,
   /** Requests at the provider. */
   running: Schema.Int,
+  /** Requests with an answer. */
   back: Schema.Int,
   failed: Schema.Int,
   /** When the oldest batch without results was sent, in milliseconds since 1970. */
@@ -90,6 +96,7 @@ export const NodeProgress = Schema.Struct({
 
 export interface NodeProgress extends Schema.Schema.Type<typeof NodeProgress> {}
 
+/** A run, or another attempt of it, has started. */
 export const RunStarted = Schema.TaggedStruct("RunStarted", {
   run: Schema.String,
   flow: Schema.String,
@@ -115,6 +122,7 @@ export const RowDone = Schema.TaggedStruct("RowDone", {
   status: Schema.Literals(["ok", "failed"])
 })
 
+/** A row has failed at a node. */
 export const RowFailed = Schema.TaggedStruct("RowFailed", {
   run: Schema.String,
   source: Schema.String,
@@ -139,15 +147,18 @@ export const RowMissing = Schema.TaggedStruct("RowMissing", {
 /** Totals so far, emitted several times a second. */
 export const Progress = Schema.TaggedStruct("Progress", {
   run: Schema.String,
+  /** Since the start of this attempt. */
   milliseconds: Schema.Finite,
   nodes: Schema.Array(NodeProgress),
   spent: Money.FromUsd,
+  /** What the strategies saved. */
   saved: Money.FromUsd,
   /** What is left of the run's budget, if it has one. */
   left: Schema.optionalKey(Money.FromUsd),
   answers: Answers,
-  /** Calls that wait for a rate limit or a retry, and the total time (milliseconds) that calls have waited. */
+  /** Calls that wait for a rate limit or a retry. */
   waiting: Schema.Int,
+  /** The total time that calls have waited, in milliseconds. */
   waited: Schema.Finite,
   /** What most of them wait for, and until when (milliseconds since 1970). Absent when none waits. */
   waitingFor: Schema.optionalKey(
@@ -162,8 +173,10 @@ export const Progress = Schema.TaggedStruct("Progress", {
   batches: Schema.optionalKey(BatchProgress)
 })
 
+/** Something the author should know. The run continues. */
 export const Warning = Schema.TaggedStruct("Warning", { message: Schema.String })
 
+/** An output is complete. */
 export const OutputWritten = Schema.TaggedStruct("OutputWritten", {
   run: Schema.String,
   output: Schema.String,
@@ -177,8 +190,9 @@ export const StepReuse = Schema.Struct({
   /** Texts that were compared with earlier ones. */
   lookups: Schema.Int,
   reused: Schema.Int,
-  /** Answers that could have been reused but were requested to check them, and how many of those were wrong. */
+  /** Answers that could have been reused but were requested to check them. */
   audited: Schema.Int,
+  /** The part of `audited` that was wrong. */
   wrong: Schema.Int,
   /** The 95 % interval of the share that is wrong. */
   low: Schema.Finite,
@@ -191,11 +205,13 @@ export interface StepReuse extends Schema.Schema.Type<typeof StepReuse> {}
 export const Packs = Schema.Struct({
   step: Schema.String,
   packs: Schema.Int,
-  /** Their texts, and how many of those had a usable answer; the others were sent again. */
+  /** The texts in all packs. */
   texts: Schema.Int,
+  /** Texts with a usable answer; the others were sent again. */
   answered: Schema.Int,
-  /** Packed answers that were compared with single ones, and how many agreed. */
+  /** Packed answers that were compared with single ones. */
   compared: Schema.Int,
+  /** The part of `compared` that agreed. */
   agreed: Schema.Int
 })
 
@@ -239,8 +255,9 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   status: Schema.Literals(["done", "failed", "interrupted", "budget", "waiting"]),
   /** Why it stopped. */
   failure: Schema.optionalKey(Schema.String),
+  /** Milliseconds since 1970. */
   at: Schema.Finite,
-  /** Of the last attempt. */
+  /** The duration of the last attempt. */
   milliseconds: Schema.Finite,
   try: Schema.Int,
   rows: Schema.Struct({
@@ -305,6 +322,7 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   errorsFile: Schema.optionalKey(Schema.String),
   /** The run is not, or not completely, in a store: it cannot be resumed. */
   unkept: Schema.optionalKey(Schema.Literal(true)),
+  /** The total time that calls have waited for rate limits and retries, in milliseconds. */
   waited: Schema.Finite,
   reuse: Schema.optionalKey(Schema.Array(StepReuse)),
   packs: Schema.optionalKey(Schema.Array(Packs)),
