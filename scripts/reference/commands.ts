@@ -84,13 +84,13 @@ const all = async (names: ReadonlyArray<string>, depth: number): Promise<Readonl
   return [...section(names, doc, depth), ...below]
 }
 
-const EXIT_CODES: { readonly [Name in "done" | "failed" | "usage" | "budget" | "interrupted"]: string } = {
-  done: "done: every output is complete, and no more rows failed than the flow allows",
-  failed: "the run failed, or more rows failed than the flow allows; for a check, it does not hold",
-  usage: "wrong usage, an invalid flow file, or a run that cannot start; nothing was called",
-  budget: "the budget was reached; finished work is kept, and `pipe resume` continues with a larger budget",
-  interrupted: "interrupted by a signal; `pipe resume` continues"
-}
+const EXIT_CODES: ReadonlyArray<readonly [code: number, meaning: string]> = [
+  [ExitCode.done, "done: every output is complete, and no more rows failed than the flow allows"],
+  [ExitCode.failed, "the run failed, or more rows failed than the flow allows; for a check, it does not hold"],
+  [ExitCode.usage, "wrong usage, an invalid flow file, or a run that cannot start; nothing was called"],
+  [ExitCode.budget, "the budget was reached; finished work is kept, and `pipe resume` continues with a larger budget"],
+  [ExitCode.interrupted, "interrupted by a signal; `pipe resume` continues"]
+]
 
 export const page = async (): Promise<string> => {
   const root = await helpOf([])
@@ -111,7 +111,7 @@ export const page = async (): Promise<string> => {
     "",
     "| code | |",
     "| --- | --- |",
-    ...Object.entries(EXIT_CODES).map(([name, text]) => `| ${ExitCode[name as keyof typeof EXIT_CODES]} | ${text} |`),
+    ...EXIT_CODES.map(([code, meaning]) => `| ${code} | ${meaning} |`),
     "",
     "With `--json`, standard output has only data; see [JSON output](json.md). Failures are explained in [Errors](../errors.md).",
     "",

@@ -57,7 +57,7 @@ const classes = (): ReadonlyArray<ErrorClass> =>
 
 interface Reason {
   readonly cause: string
-  readonly then: string
+  readonly outcome: string
   readonly remedy: string
 }
 
@@ -67,100 +67,100 @@ const RETRIED = "retried with back-off, then the row fails"
 const REASONS: { readonly [Tag in AiError.AiErrorReason["_tag"]]: Reason } = {
   RateLimitError: {
     cause: "The provider limits requests or tokens for now (HTTP 429).",
-    then: "retried after exactly the time that the provider asks for",
+    outcome: "retried after exactly the time that the provider asks for",
     remedy: "Add `RateLimit.layer` with your limits. A wait beyond `maxWait` stops the run: resume it later."
   },
   QuotaExhaustedError: {
     cause: "The account has no credit, or your own budget does not cover the call.",
-    then: "the run stops; with a budget, the exit code is 3",
+    outcome: "the run stops; with a budget, the exit code is 3",
     remedy: "Add credit, or resume with a larger `--budget`."
   },
   AuthenticationError: {
     cause: "The key is missing, invalid or not permitted to use the model.",
-    then: "the run stops; where only the model or the text is not permitted, the row fails",
+    outcome: "the run stops; where only the model or the text is not permitted, the row fails",
     remedy: "Run `pipe doctor`, and set the key that it names."
   },
   ContentPolicyError: {
     cause: "The model or a content filter refuses to answer.",
-    then: "the row fails, or `Fallback` sends it to the next model; never retried",
+    outcome: "the row fails, or `Fallback` sends it to the next model; never retried",
     remedy: "Rephrase the prompt, or add `Fallback.layer`."
   },
   InvalidRequestError: {
     cause: "The provider rejects the request: an unknown model, an invalid setting, or a prompt that is too long.",
-    then: "the row fails; if the first five rows of a step fail alike, the run stops",
+    outcome: "the row fails; if the first five rows of a step fail alike, the run stops",
     remedy:
       "Correct the model or setting that the message names; shorten the prompt, or add a `Fallback` with a larger context window."
   },
   InternalProviderError: {
     cause: "The provider failed (HTTP 5xx), or is overloaded.",
-    then: RETRIED,
+    outcome: RETRIED,
     remedy: "Run the same command again later, or add `Fallback.layer`."
   },
   NetworkError: {
     cause: "The request did not get an answer: no connection, a timeout, or a connection that broke.",
-    then: `${RETRIED}; an unreachable endpoint stops the run`,
+    outcome: `${RETRIED}; an unreachable endpoint stops the run`,
     remedy:
       "Check network, proxy and address with `pipe doctor`. A call that was sent is recorded at the most it can have cost."
   },
   InvalidResponseError: {
     cause: "The answer is not in the provider's format, or is damaged.",
-    then: RETRIED,
+    outcome: RETRIED,
     remedy: "Check `baseUrl`; see the raw answer with `pipe show last --row <position>`."
   },
   InvalidOutputError: {
     cause: "The answer is incomplete or does not fit the step.",
-    then: "requested again with the problem (`reasks`), then the row fails",
+    outcome: "requested again with the problem (`reasks`), then the row fails",
     remedy:
       'Raise `maxTokens` if it is truncated, or set `truncated: "keep"`; see it with `pipe show last --row <position>`.'
   },
   StructuredOutputError: {
     cause: "The answer does not fit the schema of the step.",
-    then: "requested again with the problem (`reasks`), then the row fails",
+    outcome: "requested again with the problem (`reasks`), then the row fails",
     remedy: "Simplify the schema or describe its fields; use a stronger model."
   },
   UnsupportedSchemaError: {
     cause: "The schema cannot be expressed as JSON Schema, or the provider does not accept it.",
-    then: "the row fails; if the first five rows of a step fail alike, the run stops",
+    outcome: "the row fails; if the first five rows of a step fail alike, the run stops",
     remedy: "Change the field that the message names."
   },
   UnknownError: {
     cause: "Any other failure of a call, for example of your own provider.",
-    then: "the row fails",
+    outcome: "the row fails",
     remedy: "Read the message; see the call with `pipe show last --row <position>`."
   },
   ToolNotFoundError: {
     cause: "The model calls a tool that the step does not have.",
-    then: "requested again with the problem, then the row fails",
+    outcome: "requested again with the problem, then the row fails",
     remedy: "Name the tools in the prompt, or use a stronger model."
   },
   ToolParameterValidationError: {
     cause: "The arguments of a tool call do not fit the tool.",
-    then: "requested again with the problem, then the row fails",
+    outcome: "requested again with the problem, then the row fails",
     remedy: "Describe the parameters of the tool."
   },
   InvalidToolResultError: {
     cause: "The handler of a tool returned a value that does not fit the tool's schema.",
-    then: "the row fails",
+    outcome: "the row fails",
     remedy: "Correct the handler or the schema of its result."
   },
   ToolResultEncodingError: {
     cause: "The result of a tool cannot be encoded.",
-    then: "the row fails",
+    outcome: "the row fails",
     remedy: "Return plain data from the handler."
   },
   ToolConfigurationError: {
     cause: "A provider-defined tool is misconfigured.",
-    then: "the row fails",
+    outcome: "the row fails",
     remedy: "Correct the options of the tool."
   },
   ToolkitRequiredError: {
     cause: "The prompt holds tool calls to approve, and the step passes no toolkit.",
-    then: "the row fails",
+    outcome: "the row fails",
     remedy: "Pass `toolkit` to `generateText`."
   },
   InvalidUserInputError: {
     cause: "A prompt holds a part that the provider does not accept, such as a file of another type.",
-    then: "the row fails",
+    outcome: "the row fails",
     remedy: "Convert or remove the part that the message names."
   }
 }
@@ -187,7 +187,7 @@ export const page = (): string => {
     "| error | cause | what happens | remedy |",
     "| --- | --- | --- | --- |",
     ...Object.entries(REASONS).map(
-      ([tag, { cause, remedy, then }]) => `| \`${tag}\` | ${cause} | ${then} | ${remedy} |`
+      ([tag, { cause, outcome, remedy }]) => `| \`${tag}\` | ${cause} | ${outcome} | ${remedy} |`
     ),
     "",
     "## Flows, runs and stores",

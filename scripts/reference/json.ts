@@ -137,7 +137,7 @@ const field = (
 ): Field => {
   const isOptional = text.startsWith("Schema.optionalKey(")
   const schema = isOptional ? text.replace(/^Schema\.optionalKey\(/, "").replace(/\)$/, "") : text
-  const isOpen = /Schema\.Struct\(\{$/.test(text)
+  const isOpen = text.endsWith("Schema.Struct({")
   const type = isOpen ? (text.includes("Schema.Array(") ? "object[]" : "object") : typeOf(schema, structs, where)
   return { name, depth, type, isOptional, comment }
 }

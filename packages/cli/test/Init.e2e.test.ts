@@ -109,10 +109,7 @@ describe("a new project", { concurrent: false, timeout: 120_000 }, () => {
   it("is tested, checked, run again, edited, planned, reported and looked at by the commands of the README", () => {
     inProject("npm", "test")
     inProject("npx", "tsc")
-    assert.include(
-      inProject("npx", "pipe", "run", "flow.ts", "--simulate").all,
-      "reused from earlier work: verdict 3 of 3"
-    )
+    assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate").all, "reused: verdict 3 of 3")
     const flow = join(project, "flow.ts")
     writeFileSync(flow, readFileSync(flow, "utf8").replace("positive or negative", "good or bad"))
     assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate", "--explain").all, "has other code")

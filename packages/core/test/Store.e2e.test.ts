@@ -19,8 +19,8 @@ describe("the store", () => {
       )
       db.close()
       assert.strictEqual(value, "memory")
-      assert.include(warnings[0], "is locked by another process: waiting for it")
-      assert.include(warnings[1], "another process holds it locked")
+      assert.include(warnings[0], "is locked by another process: waiting")
+      assert.include(warnings[1], "this run is in memory only")
     })
   )
 

@@ -57,7 +57,10 @@ export const install = (name: string): string => {
  * ```ts
  * import { Peer } from "@pipe/plugins"
  *
- * export const load = () => import("node:sqlite").catch(Peer.missing("node:sqlite", "My store"))
+ * const load = () => import("node:sqlite").catch(Peer.missing("node:sqlite", "My store"))
+ *
+ * const { DatabaseSync } = await load()
+ * typeof DatabaseSync // => "function"
  * ```
  */
 export const missing =

@@ -2,6 +2,22 @@
  * The contract of a provider's batch API: the same requests, answered within a day for half the price. The `Batch`
  * layer gathers requests and follows batches; a provider plugin translates.
  *
+ * **Example** (the status that a provider reports)
+ *
+ * ```ts
+ * import type { BatchProvider } from "@pipe/core"
+ *
+ * const statusOf = (batch: { id: string; status: string; done: number }): BatchProvider.BatchStatus => ({
+ *   id: batch.id,
+ *   state: batch.status === "done" ? "ended" : "running",
+ *   answered: batch.done,
+ *   failed: 0,
+ *   files: batch.status === "done" ? [`${batch.id}/results`] : []
+ * })
+ *
+ * statusOf({ id: "b-1", status: "done", done: 40 }).state // => "ended"
+ * ```
+ *
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"

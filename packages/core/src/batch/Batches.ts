@@ -4,13 +4,20 @@
  * **Example** (collects available results)
  *
  * ```ts
- * import { Batches, type Flow } from "@pipe/core"
+ * import { Batches, Flow, Ledger, Sink, Source, Stack } from "@pipe/core"
+ * import { NodeHost, OpenAi } from "@pipe/plugins"
  * import { Effect } from "effect"
  *
  * export const collectAll = Effect.fnUntraced(function*(flow: Flow.Any) {
  *   const batches = yield* Batches.open(flow)
  *   return yield* Effect.forEach(yield* batches.list, (batch) => batches.collect(batch))
  * })
+ *
+ * const flow = Flow.make("letters", {
+ *   outputs: [Sink.lines("letters.txt", Source.fromIterable("letters", ["a", "b"]))],
+ *   stack: Stack.make(Ledger.layer, OpenAi.layer({ model: "gpt-4o-mini" }))
+ * })
+ * await Effect.runPromise(Effect.scoped(collectAll(flow)).pipe(Effect.provide(NodeHost.layerMemory))) // => []
  * ```
  *
  * @since 0.1.0

@@ -1,6 +1,20 @@
 /**
  * The store of the exact cache: text by key, each with an expiry time.
  *
+ * **Example** (a small cache in memory, for one run)
+ *
+ * ```ts
+ * import { Cache, CacheStore, Ledger, Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ * import { Layer } from "effect"
+ *
+ * export const stack = Stack.make(
+ *   Ledger.layer,
+ *   Cache.layer().pipe(Layer.provide(CacheStore.layerMemory({ capacity: 1_000 }))),
+ *   OpenAi.layer({ model: "gpt-4o-mini" })
+ * )
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

@@ -5,14 +5,20 @@
  *
  * ```ts
  * import { FromLanguageModel, Ledger, Stack } from "@pipe/core"
- * import type { LanguageModel } from "effect/ai"
- * import { Layer } from "effect"
+ * import { Effect, Layer, Stream } from "effect"
+ * import { LanguageModel } from "effect/ai"
  *
- * export const stack = (theirs: Layer.Layer<LanguageModel.LanguageModel>) =>
- *   Stack.make(
- *     Ledger.layer,
- *     FromLanguageModel.layer({ provider: "openai", model: "gpt-4o-mini" }).pipe(Layer.provide(theirs))
+ * const acme = LanguageModel.make({
+ *   generateText: () => Effect.succeed([{ type: "text", text: "A lovely lamp." }]),
+ *   streamText: () => Stream.empty
+ * })
+ *
+ * export const stack = Stack.make(
+ *   Ledger.layer,
+ *   FromLanguageModel.layer({ provider: "acme", model: "acme-1" }).pipe(
+ *     Layer.provide(Layer.effect(LanguageModel.LanguageModel, acme))
  *   )
+ * )
  * ```
  *
  * **Gotchas** `effect/ai` takes sampling settings from the provider's own layer and not per call. A request that sets

@@ -11,7 +11,12 @@
  * import { Cache, Ledger, Retry, Stack } from "@pipe/core"
  * import { OpenAi } from "@pipe/plugins"
  *
- * export const stack = Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), OpenAi.layer())
+ * export const stack = Stack.make(
+ *   Ledger.layer,
+ *   Cache.layer(),
+ *   Retry.layer(),
+ *   OpenAi.layer({ model: "gpt-4o-mini" })
+ * )
  * ```
  *
  * @since 0.1.0

@@ -5,6 +5,19 @@
  * answer is complete: steps process rows, not chats. For objects, the answer is checked against the schema below the
  * stack's `Retry`, so an invalid one is requested again there, and the row pays for it.
  *
+ * **Example** (a stack outside a flow)
+ *
+ * ```ts
+ * import { Cache, CacheStore, ToLanguageModel } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ * import { Layer } from "effect"
+ *
+ * export const model = ToLanguageModel.layer.pipe(
+ *   Layer.provide(Cache.layer()),
+ *   Layer.provide([OpenAi.layer({ model: "gpt-4o-mini" }), CacheStore.layerMemory()])
+ * )
+ * ```
+ *
  * @since 0.1.0
  */
 import * as AiError from "effect/ai/AiError"

@@ -4,6 +4,18 @@
  * `Node<A, E, R>` yields an `A` for each row of its domain, can fail with `E`, and requires `R`. `Flow` and `Source`
  * have the constructors.
  *
+ * **Example** (the type of the values that a node yields)
+ *
+ * ```ts
+ * import { Flow, type Node, Source } from "@pipe/core"
+ *
+ * const words = Source.fromIterable("words", ["bee", "hive"])
+ * const lengths = Flow.map("lengths", { word: words }, ({ word }) => word.length)
+ *
+ * export const longest = (values: ReadonlyArray<Node.Value<typeof lengths>>): number => Math.max(...values)
+ * longest([3, 4]) // => 4
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

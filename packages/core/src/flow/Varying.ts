@@ -9,10 +9,12 @@
  * import { Varying } from "@pipe/core"
  * import { LanguageModel } from "effect/ai"
  *
- * export const intent = (question: string) =>
+ * const intentOf = (question: string) =>
  *   LanguageModel.generateText({ prompt: `Name the intent of the question, in one word.\n\n${question}` }).pipe(
  *     Varying.provide({ text: question, reuse: { maxErrorRate: 0.02 } })
  *   )
+ *
+ * export const intent = intentOf("Where is my card?")
  * ```
  *
  * @since 0.1.0

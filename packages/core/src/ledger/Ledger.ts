@@ -8,6 +8,15 @@
  * the savings of routing, because the row pays for all of them. An unknown price is `undefined`, never 0, and its model
  * is reported in one warning.
  *
+ * **Example**
+ *
+ * ```ts
+ * import { Ledger, Retry, Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ *
+ * export const stack = Stack.make(Ledger.layer, Retry.layer(), OpenAi.layer({ model: "gpt-4o-mini" }))
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"

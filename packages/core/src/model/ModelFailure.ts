@@ -2,6 +2,17 @@
  * Classifies a failed call by the tagged reason of its `AiError`, never by the text of a message: what can be retried,
  * what stops a whole run, and what another model might answer.
  *
+ * **Example**
+ *
+ * ```ts
+ * import { ModelFailure } from "@pipe/core"
+ * import { AiError } from "effect/ai"
+ *
+ * const error = AiError.make({ module: "acme", method: "send", reason: new AiError.RateLimitError({}) })
+ * ModelFailure.kind(error) // => "rate"
+ * ModelFailure.isRetryable(error) // => true
+ * ```
+ *
  * @since 0.1.0
  */
 import * as AiError from "effect/ai/AiError"

@@ -1,6 +1,24 @@
 /**
  * A model's answer as plain data, with its usage and its origin.
  *
+ * **Example**
+ *
+ * ```ts
+ * import { ModelResponse } from "@pipe/core"
+ *
+ * const response: ModelResponse.CompletionResponse = {
+ *   _tag: "CompletionResponse",
+ *   provider: "acme",
+ *   model: "acme-1",
+ *   requestedModel: "acme-1",
+ *   parts: [{ type: "text", text: "A lovely lamp." }],
+ *   finishReason: "stop",
+ *   origin: "provider"
+ * }
+ * ModelResponse.text(response) // => "A lovely lamp."
+ * ModelResponse.isComplete(response) // => true
+ * ```
+ *
  * @since 0.1.0
  */
 import type * as Response from "effect/ai/Response"

@@ -10,6 +10,17 @@
  * **Gotchas** Only `denyList` is ignored: fields of `providerOptions` that identify the caller or the billing, not the
  * request.
  *
+ * **Example**
+ *
+ * ```ts
+ * import { ModelRequest, RequestKey } from "@pipe/core"
+ *
+ * const ask = (content: string) => ModelRequest.completion({ messages: [{ role: "user", content }] })
+ *
+ * RequestKey.content(ask("Where is it?")) === RequestKey.content(ask("Where is it?")) // => true
+ * RequestKey.content(ask("Where is it?")) === RequestKey.content(ask("Where is it?"), "tenant-1") // => false
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Digest from "effect/crypto/Digest"

@@ -5,6 +5,14 @@
  * **Details** The default is a rough estimate without tables (4 bytes of UTF-8 per token, 1.5 for scripts without
  * spaces). `Tiktoken.layer` of `@pipe/plugins` counts as OpenAI's models do.
  *
+ * **Example**
+ *
+ * ```ts
+ * import { TokenCounter } from "@pipe/core"
+ *
+ * TokenCounter.estimate("Where is my card?") // => 5
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

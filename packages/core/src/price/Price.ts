@@ -1,6 +1,16 @@
 /**
  * The price of a model: one rate per token class, for each context length and service tier.
  *
+ * **Example** (the cost of a call)
+ *
+ * ```ts
+ * import { Money, Price, Usage } from "@pipe/core"
+ *
+ * const price = Price.fromUsdPerMillion("acme-1", { input: 0.15, output: 0.6 })
+ * const cost = Price.cost(price, { ...Usage.zero, uncachedInput: 1_000, output: 200 })
+ * Money.toUsd(cost ?? Money.zero) // => "0.00027"
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Usage from "../model/Usage.ts"

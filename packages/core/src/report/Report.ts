@@ -2,6 +2,21 @@
  * Everything that the store knows of a run, as data: its summary, its ledger, its failed rows, and the plan made
  * before. Every form of a report is made from it.
  *
+ * **Example** (the reports of all runs of a store)
+ *
+ * ```ts
+ * import { Report, Store } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * export const reports = Effect.gen(function* () {
+ *   const store = yield* Store.Store
+ *   const runs = yield* store.runs.list(10)
+ *   return yield* Effect.forEach(runs, (run) => Report.make(store, run))
+ * }).pipe(Effect.provide(Store.layerMemory))
+ *
+ * await Effect.runPromise(reports) // => []
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

@@ -17,8 +17,8 @@
  * import { OpenAi } from "@pipe/plugins"
  *
  * export const openai = Balance.layer([
- *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_A"]! }), weight: 2 },
- *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_B"]!, baseUrl: "https://eu.api.openai.com/v1" }) }
+ *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_A"]!, model: "gpt-4o-mini" }), weight: 2 },
+ *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_B"]!, model: "gpt-4o-mini" }) }
  * ])
  * ```
  *

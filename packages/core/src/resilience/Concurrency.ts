@@ -1,6 +1,15 @@
 /**
  * Limits the number of calls in flight through this point of the stack, whatever the number of rows and steps.
  *
+ * **Example** (at most two calls at once to a small server)
+ *
+ * ```ts
+ * import { Concurrency, Ledger, Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ *
+ * export const stack = Stack.make(Ledger.layer, Concurrency.layer(2), OpenAi.layer({ model: "gpt-4o-mini" }))
+ * ```
+ *
  * @since 0.1.0
  */
 import type * as Layer from "effect/Layer"

@@ -8,6 +8,16 @@
  * of gateways in front of them (`llm_provider-retry-after`). Times are read by the server's clock when the response has
  * a `Date`.
  *
+ * **Example**
+ *
+ * ```ts
+ * import { RateLimitHeaders } from "@pipe/core"
+ *
+ * RateLimitHeaders.durationMillis("6m0s") // => 360_000
+ * const headers = new Headers({ "retry-after": "2" })
+ * RateLimitHeaders.retryAfterMillis((name) => headers.get(name), Date.now()) // => 2_000
+ * ```
+ *
  * @since 0.1.0
  */
 import * as DateTime from "effect/DateTime"

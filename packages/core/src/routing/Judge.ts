@@ -9,14 +9,16 @@
  * **Example** (a custom judge: short answers are doubtful)
  *
  * ```ts
- * import { Judge } from "@pipe/core"
+ * import { Cascade, Judge } from "@pipe/core"
  * import { Effect } from "effect"
  *
- * export const length = Judge.make({
+ * const length = Judge.make({
  *   name: "length",
  *   atLeast: 0.5,
  *   answer: ({ text }) => Effect.succeed({ length: text.length > 20 ? 1 : 0 })
  * })
+ *
+ * export const cascade = Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"], judges: [length] })
  * ```
  *
  * @since 0.1.0

@@ -9,7 +9,7 @@
  * import { Quality } from "@pipe/core"
  * import { LanguageModel } from "effect/ai"
  *
- * export const intent = (question: string) =>
+ * const intentOf = (question: string) =>
  *   LanguageModel.generateText({ prompt: `Name the intent of the question, in one word.\n\n${question}` }).pipe(
  *     Quality.provide({
  *       features: { words: question.split(" ").length },
@@ -17,6 +17,8 @@
  *       answer: (text) => text.trim().toLowerCase()
  *     })
  *   )
+ *
+ * export const intent = intentOf("Where is my card?")
  * ```
  *
  * @since 0.1.0

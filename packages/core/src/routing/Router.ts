@@ -177,8 +177,8 @@ export const cheapest = (
  * import { Anthropic, OpenAi } from "@pipe/plugins"
  *
  * export const providers = Router.providers(
- *   { models: "claude-", layer: Anthropic.layer() },
- *   { models: "", layer: OpenAi.layer() }
+ *   { models: "claude-", layer: Anthropic.layer({ model: "claude-haiku-4-5" }) },
+ *   { models: "", layer: OpenAi.layer({ model: "gpt-4o-mini" }) }
  * )
  * ```
  */

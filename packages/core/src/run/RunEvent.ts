@@ -4,6 +4,21 @@
  * **Details** Amounts of money are exact decimal USD strings. The last event of a run is `RunFinished`, its summary.
  * Fields are stable; new ones may be added.
  *
+ * **Example** (an observer that prints failed rows)
+ *
+ * ```ts
+ * import { Flow, Runner, type RunEvent, Sink, Source } from "@pipe/core"
+ * import { Console, Effect } from "effect"
+ *
+ * const letters = Source.fromIterable("letters", ["a", "b"])
+ * const flow = Flow.make("letters", { outputs: [Sink.lines("letters.txt", letters)] })
+ *
+ * const observe = (event: RunEvent.RunEvent) =>
+ *   event._tag === "RowFailed" ? Console.log(`${event.position}: ${event.message}`) : Effect.void
+ *
+ * export const run = Runner.run(flow, { observe })
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

@@ -6,11 +6,18 @@
  *
  * ```ts
  * import { Embedder } from "@pipe/core"
+ * import { Effect, Layer } from "effect"
+ * import { EmbeddingModel } from "effect/ai"
+ *
+ * const acme = EmbeddingModel.make({
+ *   embedMany: ({ inputs }) =>
+ *     Effect.succeed({ results: inputs.map((text) => [text.length, 1]), usage: { inputTokens: undefined } })
+ * })
  *
  * export const embedder = Embedder.layer({
  *   name: "acme/embed-1",
  *   unfit: (text) => (text.length > 2_000 ? "longer than the embedder reads" : undefined)
- * })
+ * }).pipe(Layer.provide(Layer.effect(EmbeddingModel.EmbeddingModel, acme)))
  * ```
  *
  * @since 0.1.0

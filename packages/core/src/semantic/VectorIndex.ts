@@ -5,6 +5,23 @@
  * **Details** An index is not a store: the store keeps the vectors, and an index that is lost, damaged or outdated is
  * filled from it.
  *
+ * **Example** (the nearest of two vectors)
+ *
+ * ```ts
+ * import { VectorIndex } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * const index = VectorIndex.exact(2)
+ * const near = index
+ *   .add([
+ *     { id: 1, vector: Float32Array.of(1, 0) },
+ *     { id: 2, vector: Float32Array.of(0, 1) }
+ *   ])
+ *   .pipe(Effect.andThen(index.search(Float32Array.of(1, 0), 1)))
+ *
+ * await Effect.runPromise(near) // => [{ id: 1, similarity: 1 }]
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

@@ -5,6 +5,21 @@
  * **Details** A damaged file is renamed and a new one created. A file that a newer version wrote, or that cannot be
  * opened, is left alone, and the run keeps its store in memory. Each case is reported in one line.
  *
+ * **Example** (the runs of a project)
+ *
+ * ```ts
+ * import { Store } from "@pipe/core"
+ * import { NodeServices } from "@effect/platform-node"
+ * import { Effect } from "effect"
+ *
+ * export const runs = Effect.flatMap(Store.Store, (store) => store.runs.list(20)).pipe(
+ *   Effect.provide(Store.layer(".pipe/pipe.db")),
+ *   Effect.provide(NodeServices.layer)
+ * )
+ *
+ * await Effect.runPromise(runs) // => []
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
