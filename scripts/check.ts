@@ -28,7 +28,8 @@ const checks: ReadonlyArray<readonly [name: string, command: string, ...args: Re
   ["structure", "node", "scripts/structure.ts"],
   ["reference", "node", "scripts/reference.ts", "--check"],
   ["words", "node", "scripts/words.ts"],
-  ["links", "node", "scripts/links.ts"]
+  ["links", "node", "scripts/links.ts"],
+  ["translations", "node", "scripts/translations.ts"]
 ]
 
 const waiting = [...checks]

@@ -164,7 +164,7 @@ const section = ({ comment, fields, name }: Struct, depth: number): ReadonlyArra
 ]
 
 /** What the other commands print. `packages/cli/test/Reference.test.ts` compares these fields with real output. */
-const OTHERS: ReadonlyArray<
+export const others: ReadonlyArray<
   readonly [
     command: string,
     what: string,
@@ -278,7 +278,7 @@ const OTHERS: ReadonlyArray<
   ]
 ]
 
-const other = ([command, what, fields]: (typeof OTHERS)[number]): ReadonlyArray<string> => [
+const other = ([command, what, fields]: (typeof others)[number]): ReadonlyArray<string> => [
   `## ${command}`,
   "",
   what,
@@ -336,7 +336,7 @@ export const page = (): string => {
     "One [Report](#report).",
     "",
     ...report.toReversed().flatMap((struct) => section(struct, 3)),
-    ...OTHERS.flatMap(other)
+    ...others.flatMap(other)
   ]
     .join("\n")
     .replace(/\n+$/, "\n")

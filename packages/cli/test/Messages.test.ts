@@ -288,10 +288,10 @@ describe("a model or an address that is not there (E8)", { concurrent: false }, 
     server.close()
     assert.include(run.stderr, "Did you mean gpt-4o-mini?")
     assert.match(run.stderr, /total cost +unknown/)
-    assert.match(run.stderr, /average a call .* tokens, unknown/)
-    assert.match(run.stderr, /without any +unknown/)
+    assert.match(run.stderr, /average per call .* tokens, unknown/)
+    assert.match(run.stderr, /cost without savings +unknown/)
     assert.match(run.stderr, /planned: 3 calls for unknown; actual: 3 calls for unknown/)
-    assert.notMatch(run.stderr.replace(/all of them.*$/m, ""), /\$0\.00\b/)
+    assert.notMatch(run.stderr.replace(/total saved.*$/m, ""), /\$0\.00\b/)
   })
 })
 
@@ -319,7 +319,7 @@ describe("calls that failed (B7)", { concurrent: false }, () => {
     assert.isAtLeast(Number(cost), 0.00006)
     assert.isBelow(Number(cost), 0.0001)
     // Two answers with 15 tokens each, and one attempt of which nobody has counted.
-    assert.match(stderr, /average a call +10\.0 tokens/)
+    assert.match(stderr, /average per call +10\.0 tokens/)
   })
 })
 

@@ -67,10 +67,7 @@ describe("a run that reuses", { concurrent: false }, () => {
     assert.strictEqual(run.code, 0, run.stderr)
     // The simulator's answers to different texts differ: nothing can be reused, and nothing is.
     assert.match(run.stderr, /label: 0 of \d+ answers reused by meaning; none audited yet/)
-    assert.match(
-      run.stderr,
-      /label: \d+ texts in \d+ packed prompts, 0 sent again; \d+ of \d+ compared answers agree/
-    )
+    assert.match(run.stderr, /label: \d+ texts in \d+ packed prompts, 0 sent again; \d+ of \d+ compared answers agree/)
     const stats = await pipe(["cache", "stats", "--simulate"], { cwd })
     assert.match(stats.stdout, /by meaning +\d+ answers, 288 vectors/)
     const cleared = await pipe(["cache", "clear", "--simulate", "--yes"], { cwd })

@@ -62,7 +62,7 @@ describe("pipe tune", { concurrent: false }, () => {
       tuned.stdout,
       /certified on 180 rows: with 95\.0 % confidence, at least 9\d\.\d % of the quality of gpt-4o is kept \(target: 95\.0 %\), for \d\d\.\d % of its cost/
     )
-    assert.include(tuned.stdout, "by prompt length, by hindsight")
+    assert.include(tuned.stdout, "by prompt length, in hindsight")
     assert.include(tuned.stdout, "wrote products.routing.json")
     const routing = JSON.parse(readFileSync(join(cwd, "products.routing.json"), "utf8"))
     assert.deepInclude(routing, { version: 1, flow: "products", models: ["gpt-4o-mini", "gpt-4o"] })

@@ -242,7 +242,7 @@ describe("what a step makes of a call that failed", () => {
 })
 
 describe("the books of a run", () => {
-  it.live("have a line for what was requested again, and one for rows that failed (B7)", () =>
+  it.live("have a line for what was requested again, and one for failed rows (B7)", () =>
     Effect.gen(function* () {
       const store = newStore()
       const Verdict = Schema.Struct({ good: Schema.Boolean })
@@ -267,7 +267,7 @@ describe("the books of a run", () => {
       assert.strictEqual(summary.calls.failedRowsCost, 3n * each)
       const text = ReportText.render(summary)
       assert.match(text, /for re-asks +\$0.0000135/)
-      assert.match(text, /for rows that failed +\$0.0000135/)
+      assert.match(text, /for failed rows +\$0.0000135/)
     })
   )
 })

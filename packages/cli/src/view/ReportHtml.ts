@@ -43,13 +43,13 @@ export const render = (report: Report.Report): string => {
   const saved = summary === undefined ? Money.zero : Money.sum(Object.values(summary.savings))
   const facts: ReadonlyArray<readonly [string, string]> = [
     ["cost", money(cost, unpriced)],
-    ...(summary?.fees === undefined ? [] : [["of it fees", Money.format(summary.fees)] as const]),
+    ...(summary?.fees === undefined ? [] : [["of which fees", Money.format(summary.fees)] as const]),
     ...(summary?.calls.reaskCost === undefined
       ? []
       : [["for re-asks", Money.format(summary.calls.reaskCost)] as const]),
     ...(summary?.calls.failedRowsCost === undefined
       ? []
-      : [["for rows that failed", Money.format(summary.calls.failedRowsCost)] as const]),
+      : [["for failed rows", Money.format(summary.calls.failedRowsCost)] as const]),
     ["saved", Money.format(saved)],
     ["rows", summary === undefined ? "–" : count(summary.rows.read)],
     ["failed", summary === undefined ? count(report.failures.length) : count(summary.rows.failed)],

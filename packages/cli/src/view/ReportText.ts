@@ -123,17 +123,17 @@ const totals = ({ calls, cost, fees, tokens, unpriced }: Summary): ReadonlyArray
   return Table.pairs(
     [
       ["total cost", amount(cost)],
-      ...(fees === undefined ? [] : [["of it fees", Money.format(fees)]]),
+      ...(fees === undefined ? [] : [["of which fees", Money.format(fees)]]),
       ["total tokens", count(tokens.total)],
       [
         "requests",
         `${count(RunTotals.answers(answers))} (${count(answers.provider)} paid, ${count(answers.cache)} from the cache, ${count(answers.shared)} shared${semantic})`
       ],
       ["calls to providers", `${count(attempts)}${failedAttempts === 0 ? "" : ` (${count(failedAttempts)} failed)`}`],
-      ["average a call", average],
+      ["average per call", average],
       ...(failedCost === undefined || failedAttempts === 0 ? [] : [["for failed calls", amount(failedCost)]]),
       ...(reaskCost === undefined ? [] : [["for re-asks", amount(reaskCost)]]),
-      ...(failedRowsCost === undefined ? [] : [["for rows that failed", amount(failedRowsCost)]])
+      ...(failedRowsCost === undefined ? [] : [["for failed rows", amount(failedRowsCost)]])
     ],
     INDENT
   )
@@ -143,13 +143,13 @@ const saved = ({ baseline, calls, savings, unpriced }: Summary): ReadonlyArray<s
   const all = Money.sum(Object.values(savings))
   return Table.lines(
     {
-      header: ["saved by", "amount", "of the whole"],
+      header: ["saved by", "amount", "share"],
       rows: [
         ...strategies
           .filter(([key]) => savings[key] !== Money.zero)
           .map(([key, name]) => [name, Money.format(savings[key]), Format.partOf(savings[key], baseline)]),
-        ["all of them", Money.format(all), Format.partOf(all, baseline)],
-        ["without any", money(baseline, unpriced, calls.attempts), ""]
+        ["total saved", Money.format(all), Format.partOf(all, baseline)],
+        ["cost without savings", money(baseline, unpriced, calls.attempts), ""]
       ]
     },
     { indent: INDENT, ruled: true }

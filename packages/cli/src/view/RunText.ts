@@ -2,6 +2,7 @@
 import type * as LedgerRepo from "@pipe/core/internal/LedgerRepo"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
+import * as FailedRow from "./FailedRow.ts"
 import * as ReportText from "./ReportText.ts"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import type * as RowRepo from "@pipe/core/internal/RowRepo"
@@ -114,10 +115,11 @@ export const toJson = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefined
 })
 
 /** A failed row as text. */
-export const failure = ({ details = {}, error, input, message, node, position }: RowRepo.StoredFailure): string => {
+export const failure = (failed: RowRepo.StoredFailure): string => {
+  const { details = {}, error, input } = failed
   const { answer, fields } = details
   return [
-    `${position}: ${node}: ${error}: ${message}`,
+    FailedRow.text(failed, error),
     `    input: ${clipped(input)}`,
     ...(answer === undefined ? [] : [`    answer: ${clipped(answer)}`]),
     ...(fields === undefined ? [] : [`    fields: ${clipped(JSON.stringify(fields))}`])

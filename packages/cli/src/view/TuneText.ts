@@ -99,7 +99,7 @@ export const rowsOf = ({
     per1000(cost)
   ]),
   ...baselines.map(({ cost, name, quality, strongShare }) => [
-    `by ${name}, by hindsight`,
+    `${name === "chance" ? "random" : `by ${name}`}, in hindsight`,
     share(quality),
     share(strongShare),
     per1000(cost)

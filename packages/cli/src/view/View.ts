@@ -3,6 +3,7 @@ import * as Money from "@pipe/core/Money"
 import * as Format from "@pipe/core/internal/Format"
 import * as RunEvent from "@pipe/core/RunEvent"
 import type * as Output from "../process/Output.ts"
+import * as FailedRow from "./FailedRow.ts"
 
 export type Mode = "live" | "plain" | "json" | "quiet"
 
@@ -111,7 +112,7 @@ export const make = (mode: Mode, { columns, erase, err, out }: Output.Output): V
             failure = { node: event.node, message: isKnown ? event.message : "for other reasons", count: 0 }
             failures.set(key, failure)
           }
-          if (++failure.count <= SHOWN) note(`failed: ${event.position}: ${event.node}: ${event.message}`)
+          if (++failure.count <= SHOWN) note(`failed: ${FailedRow.text(event)}`)
           return
         }
       }

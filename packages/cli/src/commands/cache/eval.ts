@@ -107,7 +107,7 @@ const chartOf = ({ outcomes, thresholds }: ReuseEval.Evaluation): Chart.Chart =>
         .toSorted((a, b) => a.x - b.x)
     },
     {
-      name: "a threshold, by hindsight",
+      name: "a threshold, in hindsight",
       kind: "line",
       points: thresholds
         .filter(({ reused }) => reused > 0)
@@ -135,7 +135,7 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
     "",
     ...Table.lines(
       {
-        header: ["maxErrorRate", "reused", "least", "wrong", "most", "threshold by hindsight"],
+        header: ["maxErrorRate", "reused", "least", "wrong", "most", "threshold in hindsight"],
         rows: outcomes.map(({ maxErrorRate, trials }) => {
           const all = ReuseEval.total(trials)
           const best = ReuseEval.bestThreshold(thresholds, maxErrorRate)

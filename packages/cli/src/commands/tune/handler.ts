@@ -146,7 +146,7 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
           ? `${shown} is left unchanged, because it certifies what this sample does not (${lost.join(", ")}): pipe tune ${input.flow} --check tells whether that holds; delete the file to start again`
           : file === undefined
             ? `the cascade names no file, so nothing is written: set routing: new URL("./${flow.name}.routing.json", import.meta.url)`
-            : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing of real models"})`
+            : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing about real models"})`
     ].join("\n")
   )
   return code
