@@ -25,7 +25,11 @@ const checks: ReadonlyArray<readonly [name: string, command: string, ...args: Re
   ["lint", "node", "scripts/lint.ts"],
   ["format", "oxfmt", "--list-different"],
   ["codegen", "node", "scripts/codegen.ts", "--check"],
-  ["structure", "node", "scripts/structure.ts"]
+  ["structure", "node", "scripts/structure.ts"],
+  ["reference", "node", "scripts/reference.ts", "--check"],
+  ["words", "node", "scripts/words.ts"],
+  ["links", "node", "scripts/links.ts"],
+  ["translations", "node", "scripts/translations.ts"]
 ]
 
 const waiting = [...checks]

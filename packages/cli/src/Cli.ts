@@ -1,6 +1,4 @@
-/**
- * The `pipe` command, and the exit code that its end means.
- */
+/** The `pipe` command, and its exit codes. */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import type * as Parameter from "@pipe/core/Parameter"
 import * as CliConfig from "effect/cli/CliConfig"
@@ -32,7 +30,7 @@ import * as Tune from "./commands/tune/command.ts"
 import * as ExitCode from "./process/ExitCode.ts"
 import * as Output from "./process/Output.ts"
 
-/** All commands; `parameters` are those of the flow that `run`, `plan` or `tune` is about. */
+/** All commands. `parameters` are those of the flow that `run`, `plan` or `tune` uses. */
 export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
   Command.make("pipe").pipe(
     Command.withDescription("Language-model work over data: typed flows, every cent accounted for."),
@@ -54,7 +52,7 @@ export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
     ])
   )
 
-/** What is wrong with the usage, in a line or two on standard error; help only where it was asked for. */
+/** Reports wrong usage in a line or two on standard error. Help is only shown on request. */
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"
@@ -73,7 +71,7 @@ const services = Layer.mergeAll(
   CliOutput.layerPresenter(presenter)
 )
 
-/** Runs a command by its arguments, on the standard streams of whoever runs it. */
+/** Runs a command with its arguments, on the caller's standard streams. */
 export const run = Effect.fnUntraced(function* (self: ReturnType<typeof command>, args: ReadonlyArray<string>) {
   const stdio = yield* Stdio.Stdio
   yield* Command.runWith(self, { version })(args).pipe(
@@ -82,7 +80,7 @@ export const run = Effect.fnUntraced(function* (self: ReturnType<typeof command>
   )
 })
 
-/** The exit code of a command that has ended; what is left to say goes to standard error. */
+/** The exit code of a command that has ended. A remaining message goes to standard error. */
 export const exitCode = Effect.fnUntraced(function* (exit: Exit.Exit<void, unknown>) {
   if (Exit.isSuccess(exit)) return ExitCode.done
   if (Cause.hasInterruptsOnly(exit.cause)) return ExitCode.interrupted

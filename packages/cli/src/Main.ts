@@ -1,4 +1,4 @@
-/** Runs a command that does something. */
+/** Runs a command other than help. */
 import * as Program from "./Program.ts"
 import * as Process from "./process/Process.ts"
 

@@ -1,6 +1,6 @@
 /**
- * A command that does something, from its arguments. Environment files come first, since a flow file may read them where it
- * is loaded; then the flow that is to run, since its parameters are flags.
+ * Prepares a command from its arguments: loads environment files first, because a flow file may read them when it is
+ * loaded, then the flow, because its parameters are flags.
  */
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
@@ -24,7 +24,7 @@ const commandOf = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   const taken = parameters.find(({ parameter }) => RunFlags.names.has(parameter.name))
   if (taken !== undefined) {
     return yield* ExitCode.refuse(
-      `${file}: its parameter ${taken.parameter.name} has the name of a flag of pipe: give it another`
+      `${file}: its parameter ${taken.parameter.name} has the name of a flag of pipe: rename it`
     )
   }
   yield* Cli.run(Cli.command(parameters), args)

@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --max-semi-space-size=16 --
-/** The `pipe` command. What only describes the command needs no flow and no provider, and loads neither. */
+/** The `pipe` command. Help needs no flow and no provider, and loads neither. */
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
 if (major < 22 || (major === 22 && minor < 19)) {
   process.stderr.write(
@@ -8,7 +8,7 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.exit(1)
 }
 
-// What Node says of its own features is nothing that a user of the command can act on.
+// Node's warnings about its own features do not help a user of the command.
 const emitWarning = process.emitWarning.bind(process)
 process.emitWarning = ((warning: string | Error, ...rest: ReadonlyArray<unknown>) => {
   const [given] = rest

@@ -87,7 +87,7 @@ describe("pipe", { concurrent: false }, () => {
     assert.include((await pipe(["graph", "mine/flow.ts", "--mermaid"], { cwd })).stdout, "flowchart TB")
     const again = await pipe(["init", "mine", "--no-install"], { cwd })
     assert.strictEqual(again.code, 0, again.stderr)
-    assert.include(again.stderr, "flow.ts is there already, and is left as it is")
+    assert.include(again.stderr, "flow.ts exists already and is left unchanged")
     assert.include(again.stdout, "nothing is missing here")
   })
 })

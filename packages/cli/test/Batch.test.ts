@@ -32,7 +32,7 @@ describe("pipe run --batch", { concurrent: false }, () => {
       assert.strictEqual(online.code, 2)
       assert.match(
         online.stderr,
-        /40 of its requests are at the provider or answered, and would be paid twice\. Resume it: pipe resume/
+        /40 of its requests are at the provider or answered, and would be paid for twice\. Resume it: pipe resume/
       )
       assert.strictEqual(simulator.requests(), 0)
       const early = yield* run(["batches", "collect"], options)
@@ -46,7 +46,7 @@ describe("pipe run --batch", { concurrent: false }, () => {
       const resumed = yield* run(["resume"], options)
       assert.strictEqual(resumed.code, 0, resumed.stderr)
       assert.match(resumed.stderr, /gpt-4o-mini \(batch\) +40 +0 +40/)
-      assert.match(resumed.stderr, /batch and flex service +\S+ +50\.0 %/)
+      assert.match(resumed.stderr, /batch and flex tiers +\S+ +50\.0 %/)
       assert.deepStrictEqual(booked(cwd), { attempts: 40, cost: bill("openai", simulator) })
       assert.strictEqual(output(cwd).trim().split("\n").length, 40)
       assert.strictEqual(simulator.batches().length, 1)
@@ -59,7 +59,7 @@ describe("pipe run --batch", { concurrent: false }, () => {
       const cwd = folder(files("openai", 60))
       const done = yield* run(["run", "flow.ts", "--deadline", "2s"], { cwd, env: envOf(simulator) })
       assert.strictEqual(done.code, 0, done.stderr)
-      assert.match(done.stderr, /the deadline has come: 1 batches? (?:is|are) cancelled/)
+      assert.match(done.stderr, /the deadline is reached: 1 batches? (?:is|are) cancelled/)
       assert.match(done.stderr, /answer +gpt-4o-mini \(batch\) +\d+/)
       assert.match(done.stderr, /answer +gpt-4o-mini +\d+/)
       assert.deepStrictEqual(booked(cwd), { attempts: 60, cost: bill("openai", simulator) })
@@ -104,7 +104,7 @@ describe("pipe run --batch", { concurrent: false }, () => {
       const contrary = yield* run(["run", "flow.ts", "--batch", "--online"], options)
       assert.deepStrictEqual([contrary.code, contrary.stderr.trim().split("\n").length], [2, 1])
       const time = yield* run(["run", "flow.ts", "--deadline", "soon"], options)
-      assert.match(time.stderr, /--deadline: soon is not a time/)
+      assert.match(time.stderr, /--deadline: soon is not a duration/)
       const unknown = yield* run(["batches", "show", "nope"], options)
       assert.strictEqual(unknown.code, 2)
       // Every request failed: the API answers that with an error file alone (bapi-01).

@@ -65,7 +65,7 @@ describe("a store that is removed while a run is at work", { concurrent: false }
     server.close()
     assert.strictEqual(code, 1, stderr)
     assert.include(stderr, ".pipe/pipe.db cannot be written")
-    assert.include(stderr, "it was removed or replaced while it was open")
+    assert.include(stderr, "it was deleted or replaced while it was open")
     assert.notInclude(stderr, "pipe resume")
     assert.isBelow(count, 100)
     assert.notInclude(readdirSync(cwd).join(), "out.jsonl,")

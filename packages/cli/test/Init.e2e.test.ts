@@ -109,10 +109,7 @@ describe("a new project", { concurrent: false, timeout: 120_000 }, () => {
   it("is tested, checked, run again, edited, planned, reported and looked at by the commands of the README", () => {
     inProject("npm", "test")
     inProject("npx", "tsc")
-    assert.include(
-      inProject("npx", "pipe", "run", "flow.ts", "--simulate").all,
-      "reused from earlier work: verdict 3 of 3"
-    )
+    assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate").all, "reused: verdict 3 of 3")
     const flow = join(project, "flow.ts")
     writeFileSync(flow, readFileSync(flow, "utf8").replace("positive or negative", "good or bad"))
     assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate", "--explain").all, "has other code")
@@ -229,7 +226,7 @@ describe("a project that is there", { concurrent: false, timeout: 60_000 }, () =
     assert.strictEqual(run.code, 0)
     const { all, code } = pipe(cwd, "run", "flow.ts", "--simulate")
     assert.strictEqual(code, 0, all)
-    assert.include(pipe(cwd, "init", "--no-install").stderr, "flow.ts is there already, and is left as it is")
+    assert.include(pipe(cwd, "init", "--no-install").stderr, "flow.ts exists already and is left unchanged")
     // A flow of somebody's is not run by init.
     assert.notInclude(pipe(cwd, "init", "--yes", "--no-install").all, "simulate")
   })

@@ -91,17 +91,17 @@ describe("an author's mistake", { concurrent: false }, () => {
     "an async step (H2)": [
       { "flow.ts": stepping(`async ({ row }) => row`) },
       1,
-      "gives a promise, not an effect: give Effect.tryPromise(() => …)"
+      "returns a promise, not an effect: return Effect.tryPromise(() => …)"
     ],
     "a generator": [
       { "flow.ts": stepping(`function* ({ row }) { return row }`) },
       1,
-      "gives a generator, not an effect: wrap it, Effect.gen(function* () { … })"
+      "returns a generator, not an effect: wrap it, Effect.gen(function* () { … })"
     ],
     "a plain value": [
       { "flow.ts": stepping(`({ row }) => row`) },
       1,
-      "gives a string, not an effect: give Effect.succeed(…), or use Flow.map"
+      "returns a string, not an effect: return Effect.succeed(…), or use Flow.map"
     ],
     "an option of another name (H2)": [
       { "flow.ts": flow().replace("outputs:", "output:") },
@@ -116,7 +116,7 @@ describe("an author's mistake", { concurrent: false }, () => {
     "a helper without its extension (H5)": [
       { "flow.ts": `import { x } from "./helper.ts"\n${flow()}`, "helper.ts": `export { x } from "./other"\n` },
       2,
-      /helper\.ts: imports \S*other, which does not exist: mind the extension/
+      /helper\.ts: imports \S*other, which does not exist: include the extension/
     ],
     "an enum in a helper": [
       { "flow.ts": `import { X } from "./helper.ts"\n${flow()}`, "helper.ts": `\nexport enum X { a }\n` },
@@ -134,7 +134,7 @@ describe("an author's mistake", { concurrent: false }, () => {
     "a parameter with the name of a flag (H3)": [
       { "flow.ts": flow({ options: `parameters: [Parameter.make("limit", Schema.Int, { default: 3 })],` }) },
       2,
-      "its parameter limit has the name of a flag of pipe: give it another"
+      "its parameter limit has the name of a flag of pipe: rename it"
     ],
     "an option of a layer": [
       { "flow.ts": flow().replace("Cache.layer()", "Cache.layer({ ttl: 5 })") },
@@ -154,7 +154,7 @@ describe("an author's mistake", { concurrent: false }, () => {
     "a stack without a provider": [
       { "flow.ts": flow({ stack: "Stack.make(Ledger.layer, Retry.layer())" }) },
       2,
-      "ends without a provider: put one last, such as OpenAi.layer"
+      "ends without a provider: add one at the end, such as OpenAi.layer"
     ],
     "a file that is CommonJS by its package (H5)": [
       { "flow.ts": flow(), "package.json": '{"type":"commonjs"}' },
@@ -186,7 +186,7 @@ export default`
     const cwd = folder({ "flow.ts": text })
     const help = await pipe(["run", "flow.ts", "--help"], { cwd, env: {} })
     assert.match(help.stdout.replace(/\s+/g, " "), /one of warm, cold; default warm/)
-    assert.match(help.stdout.replace(/\s+/g, " "), /a list, with commas between; default a/)
+    assert.match(help.stdout.replace(/\s+/g, " "), /a comma-separated list; default a/)
     const run = await pipe(["run", "flow.ts", "--simulate", "--tags", "x, y", "--tone", "cold"], { cwd, env: {} })
     assert.strictEqual(run.code, 0, run.stderr)
     assert.include(readFileSync(join(cwd, "out.simulated.jsonl"), "utf8"), '"tagged":["cold",["x","y"]]')
@@ -203,11 +203,11 @@ describe("a model or an address that is not there (E8)", { concurrent: false }, 
         status: 404,
         body: JSON.stringify({ error: { message: "The model `gpt-4o-minni` does not exist", code: "model_not_found" } })
       },
-      /404 The model `gpt-4o-minni` does not exist \(model_not_found\): look at the model's name and at the address, http:\/\/127\.0\.0\.1:\d+\/v1/
+      /404 The model `gpt-4o-minni` does not exist \(model_not_found\): check the model's name and the address, http:\/\/127\.0\.0\.1:\d+\/v1/
     ],
     "an address": [
       { status: 404, body: "<html>not here</html>", type: "text/html" },
-      /404 .*look at the model's name and at the address, http/
+      /404 .*check the model's name and the address, http/
     ],
     "a page in its place": [
       { status: 200, body: "<html>hello</html>", type: "text/html" },
@@ -234,7 +234,7 @@ describe("a model or an address that is not there (E8)", { concurrent: false }, 
       server.close()
       assert.strictEqual(code, 1, stderr)
       assert.match(stderr, says)
-      assert.include(stderr, "rows failed so, and none got an answer")
+      assert.include(stderr, "rows failed in this way, and none got an answer")
       assert.isAtMost(server.seen.length, 12)
     })
   }
@@ -288,10 +288,10 @@ describe("a model or an address that is not there (E8)", { concurrent: false }, 
     server.close()
     assert.include(run.stderr, "Did you mean gpt-4o-mini?")
     assert.match(run.stderr, /total cost +unknown/)
-    assert.match(run.stderr, /average a call .* tokens, unknown/)
-    assert.match(run.stderr, /without any +unknown/)
-    assert.match(run.stderr, /planned: 3 calls for unknown; came: 3 calls for unknown/)
-    assert.notMatch(run.stderr.replace(/all of them.*$/m, ""), /\$0\.00\b/)
+    assert.match(run.stderr, /average per call .* tokens, unknown/)
+    assert.match(run.stderr, /cost without savings +unknown/)
+    assert.match(run.stderr, /planned: 3 calls for unknown; actual: 3 calls for unknown/)
+    assert.notMatch(run.stderr.replace(/total saved.*$/m, ""), /\$0\.00\b/)
   })
 })
 
@@ -319,7 +319,7 @@ describe("calls that failed (B7)", { concurrent: false }, () => {
     assert.isAtLeast(Number(cost), 0.00006)
     assert.isBelow(Number(cost), 0.0001)
     // Two answers with 15 tokens each, and one attempt of which nobody has counted.
-    assert.match(stderr, /average a call +10\.0 tokens/)
+    assert.match(stderr, /average per call +10\.0 tokens/)
   })
 })
 

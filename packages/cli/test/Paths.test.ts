@@ -155,9 +155,9 @@ describe("at the place of an output stands", { concurrent: false }, () => {
       ["/proc/nothing/x", "/proc/nothing/x: cannot be written: there is no such file or folder"],
       ["rows.jsonl/x", "a part of its path is a file, not a folder"],
       ["x".repeat(256), "its name is too long"],
-      ["https://example.com/out.jsonl", "it is an address (https:), not a file"],
+      ["https://example.com/out.jsonl", "it is a URL (https:), not a file"],
       ["file:///a%2Fb", "must not include encoded / characters"],
-      [".pipe/simulated.db", "is an output and the store at once"]
+      [".pipe/simulated.db", "is both an output and the store"]
     ]
     for (const [output, says] of table) {
       const made = await run({ output })
@@ -236,7 +236,7 @@ describe("at the place of the errors file stands", { concurrent: false }, () => 
   it("a file of somebody's, which stays as it is", async () => {
     const made = await run({}, (cwd) => fs.writeFileSync(join(cwd, "test.errors.jsonl"), "my notes\n"))
     assert.strictEqual(made.code, 2)
-    assert.include(made.stderr, "test.errors.jsonl: is to be the errors file, and holds something else")
+    assert.include(made.stderr, "test.errors.jsonl: is needed for the errors file, but holds something else")
     assert.strictEqual(read(made.cwd, "test.errors.jsonl"), "my notes\n")
   })
 
@@ -434,7 +434,7 @@ describe("what is there is never replaced by less", { concurrent: false }, () =>
     fs.writeFileSync(join(cwd, "rows.jsonl"), "")
     const made = await again(cwd)
     assert.strictEqual(made.code, 2, made.stderr)
-    assert.include(made.stderr, "out.jsonl: the run gave no row for it, so what is there is kept")
+    assert.include(made.stderr, "out.jsonl: the run gave no row for it, so the existing file is kept")
     assert.strictEqual(read(cwd, "out.jsonl"), before)
     assert.strictEqual((await again(cwd, ["--overwrite"])).code, 0)
     assert.strictEqual(read(cwd, "out.jsonl"), "")
@@ -503,7 +503,7 @@ describe("what a run leaves", { concurrent: false }, () => {
     ]) {
       const made = await pipe(args, { cwd, env: env() })
       assert.strictEqual(made.code, 2)
-      assert.include(made.stderr, "rows.jsonl: holds something else than")
+      assert.include(made.stderr, "rows.jsonl: holds something other than")
       assert.strictEqual(read(cwd, "rows.jsonl"), ROWS)
     }
     for (const args of [
@@ -586,7 +586,7 @@ describe("the rows of a CSV file", { concurrent: false }, () => {
   it("are refused under a header with one name twice, and packed", async () => {
     for (const [text, says] of [
       ["text,text\na,b\n", "two columns are named text"],
-      [Buffer.from([0x1f, 0x8b, 8, 0]), "packed by gzip"]
+      [Buffer.from([0x1f, 0x8b, 8, 0]), "compressed with gzip"]
     ] as const) {
       const cwd = folder({
         "flow.ts": flow({

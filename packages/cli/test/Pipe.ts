@@ -23,7 +23,7 @@ const capture = () => {
     erase: () => {},
     outIsTerminal: false,
     canRepaint: false,
-    canAsk: false
+    canPrompt: false
   }
   return { output, read: () => ({ stdout, stderr }) }
 }

@@ -130,15 +130,15 @@ describe("what a shell gives", () => {
     for (const number of Soak.isSoak ? [3, 4, 6, 8, 9, 12, 14, 16, 18, 20] : [6, 14]) {
       const { status, stderr } = shell(at("rows.jsonl", `/dev/fd/${number}`), `$PIPE run flow.ts -q`)
       assert.strictEqual(status, 2, stderr)
-      assert.include(stderr, "nothing is open under that number")
+      assert.include(stderr, "this descriptor is not open")
     }
   })
 
   it("what standard output is redirected to is no source and no errors file", () => {
     for (const [command, says] of [
-      [`$PIPE run flow.ts -q >> rows.jsonl`, "is source rows and standard output at once"],
-      [`$PIPE run flow.ts -q > test.errors.jsonl`, "is the errors file and standard output at once"],
-      [`$PIPE run flow.ts -q 2> test.errors.jsonl`, "is the errors file and standard error at once"]
+      [`$PIPE run flow.ts -q >> rows.jsonl`, "is both source rows and standard output"],
+      [`$PIPE run flow.ts -q > test.errors.jsonl`, "is both the errors file and standard output"],
+      [`$PIPE run flow.ts -q 2> test.errors.jsonl`, "is both the errors file and standard error"]
     ] as const) {
       const cwd = at("rows.jsonl", command.includes("2>") ? "out" : "-")
       const { status, stderr } = shell(cwd, command)

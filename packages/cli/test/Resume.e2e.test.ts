@@ -73,7 +73,7 @@ describe("an interrupted run", () => {
         assert.include(again.stderr, "is done: there is nothing to resume")
         // A second run takes everything over, with one line that says how much.
         const second = yield* test.pipe("run", "flow.ts")
-        assert.include(second.stderr, "reused from earlier work: answer 300 of 300 rows")
+        assert.include(second.stderr, "reused: answer 300 of 300 rows")
         assert.strictEqual(test.simulator.requests(), 300)
       }),
     120_000
@@ -123,7 +123,10 @@ describe("an interrupted run", () => {
         assert.isNull(killed.code)
         // It had no time for a report; what it has booked is shown.
         assert.match((yield* test.pipe("runs")).stdout, /interrupted +– +– +\$0\.0/)
-        assert.match((yield* test.pipe("show")).stdout, /booked so far: \$0\.0\d+, of it at most \$0\.0\d+ for calls/)
+        assert.match(
+          (yield* test.pipe("show")).stdout,
+          /recorded so far: \$0\.0\d+, of which at most \$0\.0\d+ for calls/
+        )
         assert.match((yield* test.pipe("runs")).stdout, /interrupted/)
         assert.include((yield* test.pipe("show")).stdout, "it ended before it could write its summary")
         const both = yield* Effect.all([test.pipe("resume"), test.pipe("resume")], { concurrency: 2 })
@@ -134,7 +137,7 @@ describe("an interrupted run", () => {
         )
         assert.match(
           both.find(({ code }) => code === 2)!.stderr,
-          /is (?:at work already \(process \d+ on|done: there is nothing)/
+          /is (?:active already \(process \d+ on|done: there is nothing)/
         )
         assert.strictEqual(lines(test.read("out.jsonl")).length, 400)
       }),
@@ -142,7 +145,7 @@ describe("an interrupted run", () => {
   )
 
   it.live(
-    "is not begun a second time while it is at work",
+    "is not started a second time while it is running",
     () =>
       Effect.gen(function* () {
         const test = yield* setUp(
@@ -158,7 +161,7 @@ describe("an interrupted run", () => {
         assert.strictEqual(one!.code, 0, one!.stderr)
         if (other!.code !== 0) {
           assert.strictEqual(other!.code, 2)
-          assert.include(other!.stderr, "is at work already")
+          assert.include(other!.stderr, "is active already")
         }
         assert.strictEqual(test.simulator.requests(), 60)
       }),
@@ -252,7 +255,7 @@ describe("the store", () => {
           execFileSync("mount", ["-o", "remount,size=64m", small])
           const resumed = yield* test.pipe("resume", "--store", "small/pipe.db")
           assert.strictEqual(resumed.code, 0, resumed.stderr)
-          // At most what was under way when the disk was full is asked again.
+          // At most the calls in flight when the disk was full are sent again.
           assert.isAtMost(test.simulator.requests() - 4_000, 64)
           assert.strictEqual(lines(test.read("out.jsonl")).length, 4_000)
         } finally {

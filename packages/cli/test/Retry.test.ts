@@ -42,7 +42,7 @@ describe("pipe retry --failed", { concurrent: false }, () => {
     assert.deepInclude(second, { code: 1, calls: 15 }, second.stderr)
     assert.include(
       second.stderr,
-      "step checked has other code since the run: rows that did not fail keep what it gave then"
+      "step checked has other code since the run: rows that did not fail keep their results"
     )
     writeFileSync(join(cwd, "third.ts"), text("false", "Say a lot of "))
     const third = await calls("retry", "--failed", "-q", "--flow", "third.ts")
@@ -165,7 +165,7 @@ export default Flow.make("test", { outputs: [Sink.lines("out.txt", done)] })`
     ]) {
       const { code, stderr } = await pipe([...command, "-q"], { cwd, stdin: "" })
       assert.strictEqual(code, 2, stderr)
-      assert.match(stderr, /the sources gave 0 rows, and 3 in the try before: give run \S+ the same input again/)
+      assert.match(stderr, /the sources gave 0 rows, but 3 in the previous attempt: give run \S+ the same input again/)
       assert.strictEqual(read("out.txt"), "a\nc\n")
       assert.strictEqual(read("test.errors.jsonl"), errors)
       assert.include((await pipe(["show", "--failed"], { cwd })).stdout, "no b")

@@ -25,7 +25,7 @@ describe("pipe cache eval", { concurrent: false }, () => {
     const args = ["--answer", "intent", "--max-error-rate", "0.05", "--shuffles", "2"]
     const shown = await pipe(["cache", "eval", "labelled.csv", ...args, "--svg", "curve.svg"], { cwd })
     assert.strictEqual(shown.code, 0, shown.stderr)
-    assert.include(shown.stdout, `${rows.length} texts, 2 orders by chance`)
+    assert.include(shown.stdout, `${rows.length} texts, 2 random orders`)
     assert.match(shown.stdout, /5\.0 % +\d+\.\d % +\d+\.\d % +0\.0 %/)
     assert.include(shown.stdout, "●")
     assert.match(readFileSync(join(cwd, "curve.svg"), "utf8"), /^<svg xmlns/)
@@ -66,15 +66,12 @@ describe("a run that reuses", { concurrent: false }, () => {
     const run = await pipe(["run", "flow.ts", "--simulate"], { cwd })
     assert.strictEqual(run.code, 0, run.stderr)
     // The simulator's answers to different texts differ: nothing can be reused, and nothing is.
-    assert.match(run.stderr, /label: 0 of \d+ answers reused by meaning; none of them was audited yet/)
-    assert.match(
-      run.stderr,
-      /label: \d+ texts in \d+ packed prompts, 0 asked again; \d+ of \d+ that were compared agree/
-    )
+    assert.match(run.stderr, /label: 0 of \d+ answers reused by meaning; none audited yet/)
+    assert.match(run.stderr, /label: \d+ texts in \d+ packed prompts, 0 sent again; \d+ of \d+ compared answers agree/)
     const stats = await pipe(["cache", "stats", "--simulate"], { cwd })
     assert.match(stats.stdout, /by meaning +\d+ answers, 288 vectors/)
     const cleared = await pipe(["cache", "clear", "--simulate", "--yes"], { cwd })
-    assert.match(cleared.stdout, /that could be reused by meaning/)
+    assert.match(cleared.stdout, /reusable by meaning/)
     assert.notInclude((await pipe(["cache", "stats", "--simulate"], { cwd })).stdout, "by meaning")
     assert.isTrue(existsSync(join(cwd, "out.simulated.jsonl")))
   }, 120_000)

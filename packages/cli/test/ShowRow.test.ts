@@ -58,10 +58,10 @@ describe("pipe show --row", { concurrent: false }, () => {
     const reused = await pipe(["show", "--row", "rows[1]"], { cwd })
     assert.match(
       reused.stdout,
-      /^nothing was sent for rows\[1\] in run \S+; this is of run \S+:\nrows\[1\]: step answer/
+      /^nothing was sent for rows\[1\] in run \S+; this is from run \S+:\nrows\[1\]: step answer/
     )
     const unknown = await pipe(["show", "--row", "rows[99]"], { cwd })
-    assert.include(unknown.stdout, "keeps nothing of row rows[99]")
+    assert.include(unknown.stdout, "has no stored calls of row rows[99]")
     server.close()
   })
 

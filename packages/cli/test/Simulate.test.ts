@@ -66,12 +66,12 @@ describe("nothing real is called (A1)", { concurrent: false }, () => {
   const refused: { readonly [name: string]: readonly [change: (text: string) => string, says: string] } = {
     "a model among the flow's services": [
       (text) => text.replace(/stack: [^]*$/, "services: theirs })"),
-      "the flow's `services` have a model of their own"
+      "the flow's `services` contain a model"
     ],
     "a ModelClient that is no provider": [
       (text) =>
         text.replace(/stack: [^]*$/, "stack: Layer.succeed(ModelClient.ModelClient, { send, resolve: (r) => r }) })"),
-      "make it by ModelClient.provider"
+      "make it with ModelClient.provider"
     ]
   }
   for (const [name, [change, says]] of Object.entries(refused)) {
@@ -80,7 +80,7 @@ describe("nothing real is called (A1)", { concurrent: false }, () => {
       const before = server.seen.length
       const { code, stderr } = await pipe(["run", "flow.ts", "--simulate", "-q"], { cwd, env: env() })
       assert.strictEqual(code, 2, stderr)
-      assert.include(stderr, "--simulate cannot stand in for all models of this flow, so nothing was called")
+      assert.include(stderr, "--simulate cannot replace all models of this flow, so nothing was called")
       assert.include(stderr, says)
       assert.strictEqual(server.seen.length, before)
     })
@@ -312,9 +312,9 @@ describe("simulated answers", { concurrent: false }, () => {
     assert.strictEqual(code, 1)
     assert.include(stderr, "simulated server error")
     for (const [args, says] of [
-      [["--simulate-seed", "x"], "--simulate-seed goes with --simulate: add it"],
-      [["--simulate", "--simulate-faults", "fire=1"], "fire=1 is not a share of a fault"],
-      [["--simulate", "--simulate-latency", "soon"], "--simulate-latency: soon is not a time"]
+      [["--simulate-seed", "x"], "--simulate-seed requires --simulate: add it"],
+      [["--simulate", "--simulate-faults", "fire=1"], "fire=1 is not the share of a fault"],
+      [["--simulate", "--simulate-latency", "soon"], "--simulate-latency: soon is not a duration"]
     ] as const) {
       const refused = await pipe(["run", "flow.ts", ...args], { cwd, env: {} })
       assert.strictEqual(refused.code, 2, refused.stderr)

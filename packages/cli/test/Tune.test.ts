@@ -36,7 +36,7 @@ describe("pipe tune", { concurrent: false }, () => {
     const cwd = at()
     const before = await pipe(["run", "flow.ts", "--limit", "20"], { cwd, env })
     assert.strictEqual(before.code, 0, before.stderr)
-    assert.include(before.stderr, "products.routing.json is not there yet: pipe tune finds a cheaper routing")
+    assert.include(before.stderr, "products.routing.json does not exist yet: pipe tune finds a cheaper routing")
 
     const tuned = await pipe(
       [
@@ -56,13 +56,13 @@ describe("pipe tune", { concurrent: false }, () => {
       { cwd, env }
     )
     assert.strictEqual(tuned.code, 0, tuned.stderr)
-    assert.match(tuned.stdout, /answer: 300 rows; quality is how far answers agree/)
+    assert.match(tuned.stdout, /answer: 300 rows; quality is the share of answers that agree/)
     assert.match(tuned.stdout, /certified: gpt-4o-mini > gpt-4o, judged by the answer +\d/)
     assert.match(
       tuned.stdout,
-      /certified on 180 rows: with certainty 95\.0 % at least 9\d\.\d % of the quality of gpt-4o is kept \(wanted: 95\.0 %\), for \d\d\.\d % of its money/
+      /certified on 180 rows: with 95\.0 % confidence, at least 9\d\.\d % of the quality of gpt-4o is kept \(target: 95\.0 %\), for \d\d\.\d % of its cost/
     )
-    assert.include(tuned.stdout, "by prompt length, by hindsight")
+    assert.include(tuned.stdout, "by prompt length, in hindsight")
     assert.include(tuned.stdout, "wrote products.routing.json")
     const routing = JSON.parse(readFileSync(join(cwd, "products.routing.json"), "utf8"))
     assert.deepInclude(routing, { version: 1, flow: "products", models: ["gpt-4o-mini", "gpt-4o"] })
@@ -86,7 +86,7 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.strictEqual(run.code, 0, run.stderr)
     assert.match(
       run.stderr,
-      /answer: the strong model was needed for 1\d\d of 600 requests; by \d+ audits \d+\.\d % of all answers agree with the strong model's \(\d+\.\d % to \d+\.\d %\); 95\.0 % are promised/
+      /answer: the strong model was needed for 1\d\d of 600 requests; \d+\.\d % of all answers agree with the strong model's, by \d+ audits \(\d+\.\d % to \d+\.\d %\); 95\.0 % is guaranteed/
     )
     const out = readFileSync(join(cwd, "out.jsonl"), "utf8")
       .trim()
@@ -137,11 +137,11 @@ describe("pipe tune", { concurrent: false }, () => {
     }
     const cwd = at()
     await refused(["--target", "1.2"], cwd, "is between 0 and 1")
-    await refused(["--sample", "50"], cwd, "takes 99 at least")
-    await refused(["--check"], cwd, "products.routing.json is not there: pipe tune makes it")
-    await refused([], at({}, 80), "there are 80 different rows only")
-    await refused([], at({ cascade: "" }), "has no cascade to tune: put Cascade.layer(")
-    await refused([], at({ step: 'model: "gpt-4o"' }), "steps that name a model pass it by")
+    await refused(["--sample", "50"], cwd, "takes at least 99")
+    await refused(["--check"], cwd, "products.routing.json does not exist: pipe tune creates it")
+    await refused([], at({}, 80), "there are only 80 different rows")
+    await refused([], at({ cascade: "" }), "has no cascade to tune: add Cascade.layer(")
+    await refused([], at({ step: 'model: "gpt-4o"' }), "steps that name a model bypass it")
     await refused(
       ["--check"],
       at({ cascade: 'Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }),' }),
@@ -150,7 +150,7 @@ describe("pipe tune", { concurrent: false }, () => {
     await refused(
       [],
       at({ cascade: 'Cascade.layer({ models: ["nova-x", "gpt-4o"] }),' }),
-      "what nova-x costs is not known"
+      "the price of nova-x is unknown, so no routing can be called cheaper: set a price in the flow"
     )
     assert.isFalse(existsSync(join(cwd, ".pipe/pipe.db-journal")))
   })
@@ -163,7 +163,7 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.strictEqual(broken.code, 2, broken.stderr)
     assert.match(
       broken.stderr,
-      /products\.routing\.json: is no routing .*: tune again with pipe tune, or take the file away/
+      /products\.routing\.json: is no routing .*: tune again with pipe tune, or delete the file/
     )
     // Tuning mends it.
     const tuned = await pipe(["tune", "flow.ts"], { cwd, env })
@@ -185,9 +185,9 @@ describe("pipe tune", { concurrent: false }, () => {
       ["tune", "flow.ts", "--target", "0.999", "--delta", "0.5", "--store", "other.db", "--sample", "2000"],
       { cwd, env }
     )
-    assert.include(less.stdout + less.stderr, "different rows only")
+    assert.include(less.stdout + less.stderr, "different rows, and nothing")
     const cut = await pipe(["tune", "flow.ts", "--budget", "0.001usd", "--store", "other.db"], { cwd, env })
-    assert.include(cut.stdout, "is left as it is, since it certifies what this sample does not (answer)")
+    assert.include(cut.stdout, "is left unchanged, because it certifies what this sample does not (answer)")
     assert.strictEqual(readFileSync(file, "utf8"), kept)
     // Another judge of the same name.
     writeFileSync(
@@ -203,7 +203,7 @@ describe("pipe tune", { concurrent: false }, () => {
     writeFileSync(join(cwd, "changed.ts"), flow({ prompt: "`Another question: ${row.text}`" }))
     const changed = await pipe(["run", "changed.ts", "--limit", "10"], { cwd, env })
     assert.strictEqual(changed.code, 0, changed.stderr)
-    assert.include(changed.stderr, "it has changed since it was tuned, so its certificate does not hold")
+    assert.include(changed.stderr, "it has changed since it was tuned, so its certificate is not valid")
     assert.notMatch(changed.stderr, /answer +gpt-4o-mini/)
   })
 
@@ -214,7 +214,7 @@ describe("pipe tune", { concurrent: false }, () => {
     symlinkSync(join(examples, "node_modules"), join(cwd, "node_modules"))
     const tuned = await pipe(["tune", "09-tuned/flow.ts", "--sample", "150", "--target", "0.8"], { cwd, env })
     assert.strictEqual(tuned.code, 0, tuned.stderr)
-    assert.include(tuned.stdout, "english: 150 rows; quality is how right answers are by the labels")
+    assert.include(tuned.stdout, "english: 150 rows; quality is the share of answers that match the labels")
     assert.isTrue(existsSync(join(cwd, "09-tuned/flow.routing.json")))
   })
 })

@@ -23,7 +23,7 @@ describe("what calls wait for (D7)", () => {
     const until = Date.now() + 2_000
     const failure = "cannot connect to http://127.0.0.1:9 (ECONNREFUSED): is the address right, and is the server up?"
     const text = shown({ waiting: 16, waitingFor: { reason: "retry", model: "m", failure, calls: 16, until } })
-    assert.match(text, /16 to be sent again within [12](?:\.\d)? s \(cannot connect to http:\/\/127\.0\.0\.1:9/)
+    assert.match(text, /16 to be retried within [12](?:\.\d)? s \(cannot connect to http:\/\/127\.0\.0\.1:9/)
     assert.notInclude(text, "limit")
   })
 

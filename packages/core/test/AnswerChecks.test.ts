@@ -113,7 +113,7 @@ describe("a check that says neither yes nor what is wrong", () => {
           Flow.step("reply", { ticket }, () => reply(), { check: wrong as never })
         )
         assert.deepStrictEqual(out, [])
-        assert.match(failed[0] ?? "", /a check gives true, or what is wrong in words/)
+        assert.match(failed[0] ?? "", /a check returns true, or what is wrong in words/)
       })
     )
   }

@@ -144,7 +144,7 @@ describe("LanguageModel", () => {
             Layer.provide(NodeHost.layerMemory)
           )
         ),
-        Effect.provideService(Ledger.Book, totals.record)
+        Effect.provideService(Ledger.Recorder, totals.record)
       )
       assert.strictEqual(Usage.inputTokens(totals.total().usage), 440)
       assert.strictEqual(Usage.outputTokens(totals.total().usage), 70)

@@ -249,7 +249,7 @@ const run = (schedule: Schedule) =>
             return number
           })
         ),
-        Effect.provideService(Ledger.Book, (entry) => {
+        Effect.provideService(Ledger.Recorder, (entry) => {
           if (entry._tag !== "Attempt" || dead) return
           open.delete(entry.call!)
           entries.push(entry)

@@ -52,7 +52,7 @@ const through = <E, R>(
   const totals = RunTotals.make()
   return ask.pipe(
     Effect.exit,
-    Effect.provideService(Ledger.Book, totals.record),
+    Effect.provideService(Ledger.Recorder, totals.record),
     Effect.provide(stack as Layer.Layer<ModelClient.ModelClient, E, never>),
     Effect.provide(NodeHost.layerMemory),
     Effect.map((exit) => ({ exit, total: totals.total(), lines: totals.lines() }))
@@ -263,7 +263,7 @@ describe("Cascade", () => {
         ).pipe(log)
         assert.deepStrictEqual(models(model), [CHEAP, STRONG])
       }
-      assert.isTrue(warnings.every((text) => text === "the judge own failed, so answers are doubted: oh"))
+      assert.isTrue(warnings.every((text) => text === "the judge own failed, so answers are doubtful: oh"))
       const model = Scripted.make(() => Scripted.response("x"))
       const problem = (options: Cascade.Options) =>
         Effect.map(
@@ -275,11 +275,11 @@ describe("Cascade", () => {
           ),
           ({ message }) => message
         )
-      assert.include(yield* problem({ models: ["a", "a"] }), "has the model a twice")
+      assert.include(yield* problem({ models: ["a", "a"] }), "lists the model a twice")
       assert.include(yield* problem({ models: ["a", "b"], audit: 5 }), "between 0 and 1, not 5")
       assert.include(
         yield* problem({ models: ["a", "b"], judges: [Judge.logprobs(), Judge.logprobs()] }),
-        "two judges of the name logprobs"
+        "two judges named logprobs"
       )
     })
   )
@@ -420,7 +420,7 @@ describe("a run with a cascade", () => {
         yield* Runner.run(flow(model, { routing: join(folder, "none.json") })).pipe(Effect.provide(log))
         assert.deepStrictEqual([...new Set(models(model))], [STRONG])
         assert.lengthOf(
-          warnings.filter((text) => text.includes("none.json is not there yet: pipe tune")),
+          warnings.filter((text) => text.includes("none.json does not exist yet: pipe tune")),
           1
         )
         const broken = yield* Effect.flip(Runner.run(flow(answers(), { routing: import.meta.filename })))
@@ -566,7 +566,7 @@ describe("a cascade over a fallback", () => {
       assert.deepInclude(audited.routes![0], { requests: 4, strong: 0, substituted: 0, audited: 0 })
       const doubted = yield* run(0, () => false)
       assert.deepInclude(doubted.routes![0], { requests: 4, strong: 4, substituted: 4 })
-      assert.include(ReportText.render(doubted), "another answered 4 of them in its place")
+      assert.include(ReportText.render(doubted), "another model answered 4 of them")
     })
   )
 
@@ -679,7 +679,7 @@ describe("Fallback", () => {
         const [, second] = model.requests
         assert.deepStrictEqual(second!.settings, { maxTokens: 50 })
         assert.deepStrictEqual(second!.tools, request.tools)
-        assert.deepStrictEqual(warnings.filter((text) => text.includes("r1 is asked without")).length, 2)
+        assert.deepStrictEqual(warnings.filter((text) => text.includes("r1 is called without")).length, 2)
       })
   )
 

@@ -167,11 +167,11 @@ describe("what cannot be compared leaves rows unused, with a word", () => {
   const revoked = Proxy.revocable({ a: 1 }, {})
   revoked.revoke()
   const opaque: ReadonlyArray<readonly [name: string, value: object, what: string]> = [
-    ["a proxy of a record", new Proxy({ a: 1 }, { get: () => 2 }), "a value that only running it shows"],
+    ["a proxy of a record", new Proxy({ a: 1 }, { get: () => 2 }), "a value known only at run time"],
     ["a proxy of a function", new Proxy(() => 1, { apply: () => 2 }), "a proxy"],
-    ["a revoked proxy", revoked.proxy, "a value that only running it shows"],
-    ["a formatter's function", new Intl.NumberFormat("en").format, "a function of the system that holds values"],
-    ["a promise", Promise.resolve(1), "a value that only running it shows"]
+    ["a revoked proxy", revoked.proxy, "a value known only at run time"],
+    ["a formatter's function", new Intl.NumberFormat("en").format, "a built-in function with captured values"],
+    ["a promise", Promise.resolve(1), "a value known only at run time"]
   ]
   for (const [name, held, what] of opaque) {
     it.live(name, () =>

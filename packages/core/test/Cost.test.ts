@@ -145,7 +145,7 @@ const booked = (model: Scripted.Scripted, ask: Effect.Effect<unknown, AiError.Ai
   const totals = RunTotals.make()
   return ask.pipe(
     Effect.exit,
-    Effect.provideService(Ledger.Book, totals.record),
+    Effect.provideService(Ledger.Recorder, totals.record),
     Effect.provide(Stack.make(Ledger.layer, Retry.layer({ attempts: 3, base: 0 }), model.layer)),
     Effect.provide(NodeHost.layerMemory),
     Effect.as(totals)

@@ -261,7 +261,7 @@ describe("outputs", () => {
         for (const line of errors) {
           const { input, message, position } = JSON.parse(line) as { readonly [field: string]: unknown }
           assert.strictEqual(position, "rows[1]")
-          assert.include(message, "cannot hold the row")
+          assert.include(message, "cannot represent the row")
           assert.isDefined(input)
         }
       })

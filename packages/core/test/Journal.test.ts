@@ -545,7 +545,7 @@ describe("a run that is gone on with", () => {
       )
       assert.strictEqual(both[0]._tag, "Success")
       assert.strictEqual(both[1]._tag, "Failure")
-      if (both[1]._tag === "Failure") assert.include(both[1].failure.message, "is at work already")
+      if (both[1]._tag === "Failure") assert.include(both[1].failure.message, "is active already")
     })
   )
 

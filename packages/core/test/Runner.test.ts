@@ -398,10 +398,7 @@ describe("nodes", () => {
 
   it("of one name, or that share no rows, are refused with the way out", () => {
     const other = Source.fromIterable("other", [1])
-    assert.throws(
-      () => Flow.map("both", { n, other }, () => 0),
-      /no rows in common: bring them together with Flow.join/
-    )
+    assert.throws(() => Flow.map("both", { n, other }, () => 0), /no rows in common: join them with Flow.join/)
     assert.throws(
       () =>
         Flow.make("f", {
@@ -466,7 +463,7 @@ describe("objects", () => {
         const { error, requests } = yield* ask([
           ['{"title":"Soup","items":["leek","potato"', { finishReason: "length" }]
         ])
-        assert.include(error.message, "cut at its output limit")
+        assert.include(error.message, "truncated at its output limit")
         assert.isAtMost(requests, 2)
       })
   )

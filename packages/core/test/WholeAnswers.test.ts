@@ -61,7 +61,7 @@ const run = (
 describe("a text answer that is not whole", () => {
   const cut = Scripted.response("The three steps are: 1) open the", { finishReason: "length" })
   const odd: ReadonlyArray<readonly [what: string, answer: ModelResponse.CompletionResponse, says: RegExp]> = [
-    ["cut at its limit", cut, /cut at its output limit|raise maxTokens/],
+    ["cut at its limit", cut, /truncated at its output limit|raise maxTokens/],
     ["empty", Scripted.response(""), /the answer is empty/],
     [
       "empty, with thoughts",
@@ -148,7 +148,7 @@ describe("a structured answer that is cut at its limit", () => {
       const body: Body = (row) => LanguageModel.generateObject({ prompt: row, schema: Label })
       const model = Scripted.make(() => Scripted.response('{"lab', { finishReason: "length" }))
       const { failed, summary } = yield* run(newStore(), Stack.make(Retry.layer({ base: 1 }), model.layer), body)
-      assert.match(failed[0]!, /cut at its output limit.*raise maxTokens/)
+      assert.match(failed[0]!, /truncated at its output limit.*raise maxTokens/)
       assert.strictEqual(model.requests.length, 1)
       assert.strictEqual(summary.cost, 4_500_000n)
       assert.strictEqual(summary.estimatedCalls, 0)
@@ -242,7 +242,7 @@ describe("what a step makes of a call that failed", () => {
 })
 
 describe("the books of a run", () => {
-  it.live("have a line for what was requested again, and one for rows that failed (B7)", () =>
+  it.live("have a line for what was requested again, and one for failed rows (B7)", () =>
     Effect.gen(function* () {
       const store = newStore()
       const Verdict = Schema.Struct({ good: Schema.Boolean })
@@ -267,7 +267,7 @@ describe("the books of a run", () => {
       assert.strictEqual(summary.calls.failedRowsCost, 3n * each)
       const text = ReportText.render(summary)
       assert.match(text, /for re-asks +\$0.0000135/)
-      assert.match(text, /for rows that failed +\$0.0000135/)
+      assert.match(text, /for failed rows +\$0.0000135/)
     })
   )
 })

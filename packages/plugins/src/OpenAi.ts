@@ -2,9 +2,9 @@
  * OpenAI and every endpoint that speaks its API: chat completions, responses and embeddings, with tools, JSON Schema
  * answers, and images in prompts.
  *
- * **Details** The key and the address come from `OPENAI_API_KEY` and `OPENAI_BASE_URL` where the options do not give them.
- * The SDK's own retries are off: `Retry` does that, once. Calls go by a pool of connections, typed by the SDK; with
- * `transport: "sdk"` they go through the SDK itself, which gives the same and costs more CPU.
+ * **Details** Key and address default to `OPENAI_API_KEY` and `OPENAI_BASE_URL`. The SDK's own retries are off, because
+ * `Retry` does that. Calls use a connection pool. With `transport: "sdk"` they go through the official SDK, which gives
+ * the same answers and costs more CPU.
  *
  * **Example** (the bottom of a stack)
  *
@@ -39,44 +39,49 @@ export interface Options {
   readonly model?: string
   /** Default: `OPENAI_API_KEY`. */
   readonly apiKey?: string | Redacted.Redacted
-  /** Default: `OPENAI_BASE_URL`, or OpenAI's own. It usually ends in `/v1`. */
+  /** Default: `OPENAI_BASE_URL`, or OpenAI's own address. It usually ends in `/v1`. */
   readonly baseUrl?: string
   /**
-   * What answers are known by in the place of an address that is not OpenAI's own: give two addresses of one service the same. Default:
-   * the address, since another server of the same model answers otherwise.
+   * Identifies the endpoint in keys, when its address is not OpenAI's own: give two addresses of one service the same
+   * name. Default: the address, because another server may answer differently for the same model.
    */
   readonly endpoint?: string
-  /** Which API completions use. Default: `"chat"`. */
+  /** The API for completions. Default: `"chat"`. */
   readonly api?: "chat" | "responses"
   /**
-   * How the endpoint is told which JSON an answer is to be. `"schema"`: it holds the answer to the schema; a model that refuses
-   * that is told in the prompt from then on. `"prompt"`: the prompt tells it at once, which endpoints like DeepSeek's want. Default:
-   * `"schema"`.
+   * How the required JSON is specified. `"schema"`: the endpoint enforces the schema; a model that refuses it receives
+   * it in the prompt from then on. `"prompt"`: the prompt describes it from the start, as endpoints like DeepSeek's
+   * need. Default: `"schema"`.
    */
   readonly structuredOutput?: "schema" | "prompt"
-  /** The provider, as price tables name it. Default: the one that the base URL belongs to, or `"openai"`. */
+  /** The provider's name in price tables. Default: the one that the base URL belongs to, or `"openai"`. */
   readonly provider?: string
-  /** `"sdk"`: calls go through the SDK itself. Default: `"pool"`. */
+  /** `"sdk"` sends calls through the SDK. Default: `"pool"`. */
   readonly transport?: "pool" | "sdk"
-  /** Has completions sent as a stream, which survives long answers behind proxies that end silent connections. Default: `false`. */
+  /** Streams completions, which keeps connections alive behind proxies that close silent ones. Default: `false`. */
   readonly stream?: boolean
-  /** Whole time for a call. Default: 10 minutes. */
+  /** The time limit of a call. Default: 10 minutes. */
   readonly timeout?: Duration.Input
-  /** Most connections of the pool. Default: 256. */
+  /** The most connections of the pool. Default: 256. */
   readonly connections?: number
-  /** How the endpoint says that a request is too long for its window, where it has words of its own: such a request goes to a larger model, and is not tried again. */
+  /**
+   * Matches the endpoint's own message for a request that exceeds its context window: such a request goes to a larger
+   * model and is not retried.
+   */
   readonly overflow?: RegExp
-  /** More headers for every call. */
+  /** Additional headers of every call. */
   readonly headers?: { readonly [name: string]: string }
 }
 
 const OFFICIAL = "https://api.openai.com/v1"
 
-/** Texts and tokens of a request for embeddings (platform.openai.com/docs/api-reference/embeddings, looked at 2026-11-28). */
+/**
+ * Texts and tokens of an embedding request (platform.openai.com/docs/api-reference/embeddings, accessed 2026-11-28).
+ */
 const MOST_INPUTS = 2_048
 const MOST_BYTES = 600_000
 
-/** A provider that speaks OpenAI's API. */
+/** Provides a client of OpenAI's API. */
 export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, AiError.AiError, Pricing.Pricing> => {

@@ -1,13 +1,17 @@
 /**
- * Packages that are installed where they are used: the SDKs of providers, drivers of databases. One that is missing is said in a line
- * that ends in the command to type.
+ * Optional packages that a project installs: SDKs of providers, database drivers. A missing one is reported in one
+ * line, with the command that installs it.
  *
  * @since 0.1.0
  */
 import { existsSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 
-/** A package that is not installed. */
+/**
+ * An optional package is not installed, such as the SDK of a provider or a database driver.
+ *
+ * **Remedy** Run the command at the end of the message.
+ */
 export class MissingPeer extends Error {
   override readonly name = "MissingPeer"
 }
@@ -20,7 +24,7 @@ const manifest = (): { readonly peerDependencies?: { readonly [name: string]: st
   }
 }
 
-/** The versions of a package that are known to work; `undefined`: any. */
+/** The versions of a package known to work; `undefined` for any. */
 export const rangeOf = (name: string): string | undefined => manifest().peerDependencies?.[name]
 
 const MANAGERS: ReadonlyArray<readonly [lockfile: string, command: string]> = [
@@ -30,7 +34,7 @@ const MANAGERS: ReadonlyArray<readonly [lockfile: string, command: string]> = [
   ["bun.lockb", "bun add"]
 ]
 
-/** How a project installs packages, by the lock file that is nearest to a folder. */
+/** The package manager of a project, by the nearest lock file. */
 export const managerOf = (folder: string): string => {
   const found = MANAGERS.find(([lockfile]) => existsSync(join(folder, lockfile)))
   if (found !== undefined) return found[1]
@@ -46,14 +50,17 @@ export const install = (name: string): string => {
 }
 
 /**
- * What becomes of an import that fails.
+ * Handles a failed import.
  *
  * **Example** (an optional package)
  *
  * ```ts
  * import { Peer } from "@pipe/plugins"
  *
- * export const load = () => import("node:sqlite").catch(Peer.missing("node:sqlite", "My store"))
+ * const load = () => import("node:sqlite").catch(Peer.missing("node:sqlite", "My store"))
+ *
+ * const { DatabaseSync } = await load()
+ * typeof DatabaseSync // => "function"
  * ```
  */
 export const missing =

@@ -1,11 +1,12 @@
 /**
- * The nearest of many vectors by Postgres with the extension `pgvector` (0.5 or newer), in a table that machines share: none fills
- * an index of its own.
+ * Finds the nearest of many vectors with PostgreSQL's extension `pgvector` (0.5 or newer), in a table that machines
+ * share, so none fills an index of its own.
  *
- * **Details** One table for each number of dimensions, `pipe_vectors_512`, made with the first use; one HNSW index for each scope, up
- * to 2,000 dimensions. A search is a round trip to the server: some milliseconds where `Usearch` takes half of one.
+ * **Details** One table for each number of dimensions, `pipe_vectors_512`, created on first use; one HNSW index per
+ * scope, up to 2,000 dimensions. A search is a round trip to the server: a few milliseconds, where `Usearch` takes half
+ * of one.
  *
- * **Example** (a semantic cache whose store and index are a server's)
+ * **Example** (a semantic cache with its store and index on a server)
  *
  * ```ts
  * import { SemanticCache } from "@pipe/core"
@@ -32,7 +33,7 @@ export interface Options extends Address.Options {}
 /** More dimensions have no index: every vector of the scope is compared. */
 const INDEXED = 2_000
 
-/** Vectors of one statement. */
+/** Vectors per statement. */
 const GROUP = 200
 
 const literal = (vector: Float32Array): string => `[${Array.from(vector).join(",")}]`
@@ -42,7 +43,7 @@ type Query = (
   params?: ReadonlyArray<unknown>
 ) => Effect.Effect<ReadonlyArray<{ readonly [column: string]: unknown }>, VectorIndex.VectorIndexError>
 
-/** Indexes in a Postgres database for the layers that it is provided to. */
+/** Provides indexes in a PostgreSQL database. */
 export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
   Layer.effect(
     VectorIndex.VectorIndex,
@@ -55,7 +56,7 @@ export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
           new Store.StoreError({
             kind: "unavailable",
             file: name,
-            message: `${name} has no vectors (${Store.messageOf(error)}): install pgvector on the server, or leave PgVector.layer out`
+            message: `${name} has no vectors (${Store.messageOf(error)}): install pgvector on the server, or remove PgVector.layer`
           })
       )
       const query: Query = (sql, params = []) =>
@@ -68,7 +69,7 @@ export const layer = (options: Options): Layer.Layer<never, Store.StoreError> =>
     })
   )
 
-/** Makes the table of all vectors of a length, and the index of a scope in it. */
+/** Creates the table for vectors of a length, and the index of a scope in it. */
 const makeTable = (query: Query, table: string, dimensions: number, scope: string) => {
   const make = Effect.andThen(
     query(
@@ -81,7 +82,7 @@ const makeTable = (query: Query, table: string, dimensions: number, scope: strin
                 WITH (m = 16, ef_construction = 128) WHERE scope = '${scope}'`
         )
   )
-  // Two that make it at once are in each other's way.
+  // Two processes that create it at once conflict.
   return Effect.retry(make, { times: 2 })
 }
 

@@ -1,7 +1,7 @@
 /**
- * The store in a Postgres database: runs, results, books and cached answers, shared by the machines of a team.
+ * Stores runs, results, ledger and cached answers in a PostgreSQL database, shared by the machines of a team.
  *
- * **Example** (a run whose store is a server's)
+ * **Example** (a run with its store on a server)
  *
  * ```ts
  * import { Store } from "@pipe/core"
@@ -26,7 +26,7 @@ import * as Connection from "./postgres/Connection.ts"
 
 export interface Options extends Address.Options {}
 
-/** A database for `Store.layerDatabase`. */
+/** Provides a database for `Store.layerDatabase`. */
 export const layer = (options: Options): Layer.Layer<Database.Database, Store.StoreError> =>
   Layer.effect(
     Database.Database,

@@ -1,7 +1,7 @@
 /**
- * The exact cache on a Redis server: answers are shared by machines, and leave by themselves when they expire.
+ * Stores the exact cache on a Redis server: machines share answers, and the server drops them when they expire.
  *
- * **Example** (a stack whose cache is a server's)
+ * **Example** (a stack with its cache on a server)
  *
  * ```ts
  * import { Cache, Ledger, Retry, Stack } from "@pipe/core"
@@ -28,11 +28,11 @@ import * as Peer from "./Peer.ts"
 export interface Options {
   /** `redis://…` or `rediss://…`. Default: `redis://localhost:6379`. */
   readonly url?: string
-  /** Before every key. Default: `"pipe:"`. */
+  /** The prefix of every key. Default: `"pipe:"`. */
   readonly prefix?: string
 }
 
-/** The cache on the server that the URL names. Fails when nobody answers there. */
+/** Uses the server that the URL names. Fails when it does not respond. */
 export const layerCache = (options: Options = {}): Layer.Layer<CacheStore.CacheStore, CacheStore.CacheStoreError> =>
   Layer.effectContext(
     Effect.gen(function* () {
@@ -47,7 +47,7 @@ export const layerCache = (options: Options = {}): Layer.Layer<CacheStore.CacheS
     })
   )
 
-/** The cache on the `effect/persistence` Redis in context. */
+/** Uses the `effect/persistence` Redis in context. */
 export const layer = (
   options: Pick<Options, "prefix"> = {}
 ): Layer.Layer<CacheStore.CacheStore, never, RedisClient.Redis> =>

@@ -1,10 +1,10 @@
 /**
- * A provider to try flows on without a key and without cost: a real HTTP server on loopback that speaks OpenAI's chat,
- * responses, embeddings, files and batches APIs and Anthropic's messages and message batches APIs.
+ * A provider for trying flows without a key and without cost: an HTTP server on loopback that speaks OpenAI's chat,
+ * responses, embeddings, files and batches APIs, and Anthropic's messages and message batches APIs.
  *
- * **Details** Answers are deterministic for a seed and fit the schema that is asked for; they say that they are simulated.
- * Usage is counted by a real tokenizer. Latency, rate limits with their headers, 429, 5xx, broken JSON and dropped
- * connections come on demand, deterministic too. It keeps count of what it would have billed: the second opinion in tests.
+ * **Details** Answers are deterministic for a seed, fit the requested schema, and say that they are simulated. Usage is
+ * counted by a real tokenizer. Latency, rate limits with their headers, 429, 5xx, broken JSON and dropped connections
+ * can be configured, and are deterministic too. The simulator keeps its own bill, as a second opinion in tests.
  *
  * **Example** (a simulator for a test)
  *
@@ -50,7 +50,7 @@ export type {
 
 const SEED = "pipe"
 
-/** Starts a simulator; it stops with the scope. */
+/** Starts a simulator. It stops with the scope. */
 export const start = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<Simulator, never, Scope.Scope> {
@@ -85,8 +85,8 @@ export const start = Effect.fnUntraced(function* (
 })
 
 /**
- * Has a simulator answer in the place of every provider, whatever the flow's own addresses and keys are: provider plugins send there,
- * and providers of the author's own are replaced.
+ * Replaces every provider with a simulator, whatever the flow's own addresses and keys are: provider plugins send to
+ * it, and an author's own providers are replaced.
  */
 export const layer = (options: Options = {}): Layer.Layer<never> =>
   Layer.effectContext(

@@ -2,7 +2,7 @@
  * Counts tokens as OpenAI's models do (encoding `o200k_base`), with `gpt-tokenizer`.
  *
  * **Details** Text that looks like a special token is counted as text. For models of other makers the count is an
- * estimate. The encoding (about 0.2 s to load) is loaded with the layer, not with the module.
+ * estimate. The encoding takes about 0.2 s to load, with the layer and not with the module.
  *
  * **Example** (better estimates for token limits)
  *
@@ -22,8 +22,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 /**
- * Longest run of letters, or of white space, that is encoded at once: the encoder's time grows with the square of a run, and
- * 90,000 Chinese characters without a space took 24 s.
+ * The longest run of letters, or of white space, encoded at once: the encoder's time grows with the square of a run,
+ * and 90,000 Chinese characters without a space took 24 s.
  */
 const RUN = 2_000
 
@@ -31,7 +31,10 @@ const load = Effect.promise(() => import("gpt-tokenizer/encoding/o200k_base"))
 
 const options = { disallowedSpecial: new Set<string>() }
 
-/** The whole text, unless it has a run that is too long: then cut inside such runs alone, so that other text counts exactly. */
+/**
+ * The whole text, or pieces of it when it has a run that is too long. Only such runs are cut, so other text is counted
+ * exactly.
+ */
 const pieces = (text: string): ReadonlyArray<string> => {
   if (text.length <= RUN) return [text]
   const out: Array<string> = []
@@ -41,7 +44,7 @@ const pieces = (text: string): ReadonlyArray<string> => {
     if (index > start) out.push(text.slice(start, index))
     for (let at = 0; at < run.length;) {
       let end = Math.min(run.length, at + RUN)
-      // A pair of surrogates is one character.
+      // A surrogate pair is one character.
       if (end < run.length && /[\ud800-\udbff]/.test(run[end - 1]!)) end--
       out.push(run.slice(at, end))
       at = end
@@ -52,7 +55,7 @@ const pieces = (text: string): ReadonlyArray<string> => {
   return out
 }
 
-/** The counter, and the function that makes the tokens themselves. */
+/** The counter, and the function that returns the tokens. */
 export const make = Effect.map(load, ({ countTokens, encode }) => ({
   count: ((text) => {
     let total = 0
@@ -62,7 +65,7 @@ export const make = Effect.map(load, ({ countTokens, encode }) => ({
   encode: (text: string): Array<number> => pieces(text).flatMap((piece) => encode(piece, options))
 }))
 
-/** Sets the `TokenCounter` of everything that the layer is provided to. */
+/** Sets the `TokenCounter`. */
 export const layer: Layer.Layer<never> = Layer.effect(
   TokenCounter.TokenCounter,
   Effect.map(make, ({ count }) => count)

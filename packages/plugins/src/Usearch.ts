@@ -1,9 +1,9 @@
 /**
- * The nearest of many vectors, by the graph of `usearch` (HNSW: Malkov and Yashunin, arXiv 1603.09320): half a millisecond
- * among 100,000.
+ * Finds the nearest of many vectors with the graph of `usearch` (HNSW: Malkov and Yashunin, arXiv 1603.09320): half a
+ * millisecond among 100,000.
  *
- * **Details** Vectors are kept in 16 bits. An index of 1,000 vectors or more is kept in a file beside the store when it is
- * closed, with its length and a checksum; one that does not fit them is filled from the store anew.
+ * **Details** Vectors are stored in 16 bits. An index of 1,000 vectors or more is saved in a file next to the store
+ * when it is closed, with its length and a checksum; one that does not match them is filled from the store again.
  *
  * **Example** (for a semantic cache)
  *
@@ -31,7 +31,7 @@ import * as Peer from "./Peer.ts"
 /** Smaller indexes are filled from the store in less than a second. */
 const KEPT = 1_000
 
-/** Links of a vector, and how many candidates are looked at when it is added and when one is searched. */
+/** The links of a vector, and the candidates considered when adding and when searching. */
 const CONNECTIVITY = 16
 const EXPANSION_ADD = 128
 const EXPANSION_SEARCH = 64
@@ -48,7 +48,7 @@ const failed = (what: string) => (cause: unknown) =>
   })
 
 const load = Effect.tryPromise({
-  try: () => import("usearch").catch(Peer.missing("usearch", "An index by usearch")),
+  try: () => import("usearch").catch(Peer.missing("usearch", "An index with usearch")),
   catch: failed("cannot be loaded (install usearch)")
 })
 
@@ -58,7 +58,7 @@ const checksumOf = async (file: string): Promise<string> => {
   return hash.digest("hex")
 }
 
-/** What stands beside a file, if it is whole. */
+/** The description next to a file, if it is complete. */
 const readKept = (file: string): Effect.Effect<Kept | undefined> =>
   Effect.promise(async () => {
     try {
@@ -92,7 +92,7 @@ const emptyOf = (usearch: Usearch, dimensions: number) => (): Graph =>
     multi: false
   })
 
-/** Loads what was kept in a file; what does not fit it is left. */
+/** Loads an index from a file. One that does not match is ignored. */
 const restore = (opened: Opened, file: string): Effect.Effect<void> =>
   Effect.map(readKept(file), (kept) => {
     if (kept === undefined) return
@@ -107,7 +107,7 @@ const restore = (opened: Opened, file: string): Effect.Effect<void> =>
     }
   })
 
-/** Keeps an index in its file. */
+/** Saves an index to its file. */
 const save = ({ index, upto }: Opened, file: string): Effect.Effect<void> =>
   Effect.promise(async () => {
     await mkdir(join(file, ".."), { recursive: true })
@@ -115,7 +115,7 @@ const save = ({ index, upto }: Opened, file: string): Effect.Effect<void> =>
     index.save(fresh)
     const about: Kept = { upto, size: index.size(), checksum: await checksumOf(fresh) }
     await writeFile(`${fresh}.json`, JSON.stringify(about))
-    // Between the two the checksum does not fit, and the index is filled anew.
+    // Between the two writes the checksum does not match, and the index is filled again.
     await rename(fresh, file)
     await rename(`${fresh}.json`, `${file}.json`)
   })
@@ -133,7 +133,7 @@ const add = (opened: Opened, items: ReadonlyArray<VectorIndex.VectorItem>) =>
       opened.upto = items.at(-1)!.id
       opened.changed = true
     },
-    catch: failed("cannot take a vector in")
+    catch: failed("cannot add a vector")
   })
 
 const search = ({ index }: Opened, vector: Float32Array, count: number) =>
@@ -163,7 +163,7 @@ const open = Effect.fnUntraced(function* ({
     file === undefined || !opened.changed || opened.index.size() < KEPT
       ? Effect.void
       : Effect.catchCause(save(opened, file), () =>
-          Effect.logWarning(`the vector index could not be kept in ${file}: it is made anew next time`)
+          Effect.logWarning(`the vector index could not be saved in ${file}: it is built again next time`)
         )
   )
   return {
@@ -173,11 +173,11 @@ const open = Effect.fnUntraced(function* ({
       opened.index = empty()
       opened.upto = 0
     }),
-    // Filling a large index is work of many turns: others get theirs.
+    // Filling a large index takes many turns, and lets other work run in between.
     add: (items) => (items.length === 0 ? Effect.void : Effect.andThen(add(opened, items), Effect.yieldNow)),
     search: (vector, count) => search(opened, vector, count)
   }
 })
 
-/** Indexes of `usearch` for the layers that it is provided to. */
+/** Provides indexes of `usearch`. */
 export const layer: Layer.Layer<never> = Layer.succeed(VectorIndex.VectorIndex, { open })

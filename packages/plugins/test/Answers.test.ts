@@ -118,7 +118,10 @@ describe("through a LanguageModel of effect/ai", () => {
             if (failure !== undefined) assert.include(ModelFailure.message(error), failure)
             // Only what is not whole fails here, and not there.
             else
-              assert.match(ModelFailure.message(error), /the answer is empty|output limit|maxTokens|tool|is not known/)
+              assert.match(
+                ModelFailure.message(error),
+                /the answer is empty|output limit|maxTokens|tool|unknown finish reason/
+              )
           }
         })
       )

@@ -262,7 +262,7 @@ describe("odd results of Anthropic's batches", () => {
     Effect.gen(function* () {
       const server = yield* scripted((_, ids) => ({ lines: good(ids.slice(0, 1)) }))
       const { failure } = yield* run(server.url, 3)
-      assert.include(String(failure?.message), "counts 2 answers that its results do not have")
+      assert.include(String(failure?.message), "counts 2 answers that its results do not contain")
       assert.strictEqual(server.sent.length, 1)
     })
   )

@@ -345,7 +345,7 @@ describe("odd results", () => {
       const first = yield* run(server.url, 3)
       assert.match(
         String(first.failure?.message),
-        /counts 2 answers that its results do not have\. .*pipe batches collect pb-\S+.*pipe batches forget pb-/
+        /counts 2 answers that its results do not contain\. .*pipe batches collect pb-\S+.*pipe batches forget pb-/
       )
       const again = yield* run(server.url, 3, { resume: first.summary.run, store: first.store })
       assert.include(String(again.failure?.message), "counts 2 answers")

@@ -264,7 +264,7 @@ describe("a run", () => {
         const server = yield* Wire.serve(() => blocked)
         const result = yield* run(server.url, 200)
         assert.property(result, "error")
-        assert.include((result as { readonly error: string }).error, "in succession")
+        assert.include((result as { readonly error: string }).error, "consecutive rows")
         assert.isAtMost(server.seen.length, 20)
       })
     )

@@ -231,7 +231,7 @@ describe("Pack", () => {
       const nowhere = yield* run({ varies: (text) => text.toUpperCase() }).pipe(Effect.provide(logged(lines)))
       assert.strictEqual(nowhere.requests, 100)
       assert.strictEqual(
-        lines.filter((line) => line.includes("does not stand in a user's message of its prompt as it is")).length,
+        lines.filter((line) => line.includes("does not occur in a user message of its prompt")).length,
         1
       )
     })

@@ -390,7 +390,7 @@ describe("Tune", () => {
         Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))]))
       )
       assert.isTrue(
-        warnings.some((text) => text.includes("promises that 95.0 % of its answers agree")),
+        warnings.some((text) => text.includes("guarantees that 95.0 % of its answers agree")),
         warnings.join("\n")
       )
     })
@@ -516,7 +516,7 @@ describe("Tune", () => {
             { target: 0.9 }
           ).pipe(Effect.provide(host(folder)))
         )
-        assert.include(mixed.message, "gives a label for some rows of the sample only")
+        assert.include(mixed.message, "returns a label for only some rows of the sample")
         assert.isBelow(server.requests(), 200)
 
         const warnings: Array<string> = []
@@ -528,7 +528,7 @@ describe("Tune", () => {
           Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(String(message)))]))
         )
         assert.isTrue(
-          warnings.some((text) => text.includes("`quality.score` failed (it gave NaN")),
+          warnings.some((text) => text.includes("`quality.score` failed (it returned NaN")),
           warnings.join("\n")
         )
 
@@ -561,7 +561,7 @@ describe("Tune", () => {
         )
         assert.match(
           failed.message,
-          /\d+ of 300 rows of the sample failed, so that the others are no sample of all; the first: question/
+          /\d+ of 300 rows of the sample failed, so the others do not represent all; the first: question/
         )
       })
   )
@@ -603,7 +603,7 @@ describe("Tune", () => {
           ["gpt-4o", 300]
         ]
       )
-      assert.include(notes!.join("\n"), "only the run shows; all are counted here")
+      assert.include(notes!.join("\n"), "; all are counted here")
     })
   )
 

@@ -92,7 +92,7 @@ const kindsOf = (api: Apis.Api): GeneratedSchemas.Kinds =>
 const pool: Apis.Way = { transport: "pool", stream: false }
 
 /** Anthropic takes 16 unions and 24 optional fields: more is refused, with the number. */
-const LIMIT = /has \d+ (?:fields that are unions or may be null|optional fields)|levels/
+const LIMIT = /has \d+ (?:fields that are unions or nullable|optional fields)|levels/
 
 describe("generated schemas", () => {
   for (const api of Apis.apis) {
@@ -312,7 +312,7 @@ describe("answers that could be read in two ways", () => {
       assert.deepStrictEqual(guided.value, { u: { a: 1 } })
       assert.isFalse(JSON.parse(server.seen[0]!.body).response_format.json_schema.strict)
       const refused = yield* Wire.over(Apis.layerOf("messages", server.url, pool), object(schema))
-      assert.match(refused.error?.message ?? "", /the field u has members that look alike/)
+      assert.match(refused.error?.message ?? "", /the field u has members that an answer cannot tell apart/)
     })
   )
 
@@ -503,7 +503,7 @@ describe("what is sent", () => {
       )
       assert.deepStrictEqual(value, { c: "c3" })
       assert.isFalse(JSON.parse(server.seen[0]!.body).response_format.json_schema.strict)
-      assert.match(logged.join(), /not held to the schema .*1,500 values to choose from \(1,000 at most\)/)
+      assert.match(logged.join(), /does not enforce the schema .*1,500 values to choose from \(1,000 at most\)/)
     })
   )
 

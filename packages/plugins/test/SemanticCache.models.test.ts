@@ -202,7 +202,7 @@ describe("SemanticCache", { concurrent: false }, () => {
           })
         ).pipe(Effect.provide(logged(lines)))
         assert.isTrue(
-          lines.some((line) => line.includes("reuses nothing more") && line.includes("maxErrorRate of 5.0 %")),
+          lines.some((line) => line.includes("stops reusing answers") && line.includes("maxErrorRate of 5.0 %")),
           lines.join("\n")
         )
       }),
@@ -217,7 +217,7 @@ describe("SemanticCache", { concurrent: false }, () => {
         model(),
         ask("where is my card", { template: (t) => t.toUpperCase() })
       ).pipe(Effect.provide(logged(lines)))
-      assert.isTrue(lines.some((line) => line.includes("does not stand in a user's message of its prompt as it is")))
+      assert.isTrue(lines.some((line) => line.includes("does not occur in a user message of its prompt")))
     })
   )
 
@@ -471,10 +471,10 @@ describe("a step that asks for what no layer does", () => {
     const rows = Source.fromIterable("question", ["x"])
     const make = (options: object) => () =>
       Flow.step("answer", { question: rows }, ({ question }) => Effect.succeed(question), options)
-    assert.throws(make({ reuse: { maxErrorRate: 0.02 } }), /reuse says by `varies`/)
+    assert.throws(make({ reuse: { maxErrorRate: 0.02 } }), /reuse needs `varies`/)
     assert.throws(make({ varies: () => "x", reuse: { maxErrorRate: 2 } }), /`maxErrorRate` between 0 and 1/)
     assert.throws(make({ varies: () => "x", pack: { size: 0 } }), /`size` from 1 to 1,000/)
-    assert.throws(make({ pack: { size: 5 } }), /pack says by `varies`/)
+    assert.throws(make({ pack: { size: 5 } }), /pack needs `varies`/)
   })
 })
 

@@ -242,7 +242,7 @@ export const contract = (location: () => string) => {
         Effect.provide(Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))]))
       )
       assert.strictEqual(
-        warnings.filter((text) => text.includes("kept in the table aside")).length,
+        warnings.filter((text) => text.includes("set aside in the table aside")).length,
         5,
         warnings.join("\n")
       )

@@ -86,7 +86,7 @@ export const over = <A>(
     const totals = RunTotals.make()
     return effect.pipe(
       Effect.provide(Stack.make(Ledger.layer, Retry.layer({ base: 1, ...retry }), provider)),
-      Effect.provideService(Ledger.Book, totals.record),
+      Effect.provideService(Ledger.Recorder, totals.record),
       Effect.provide(NodeHost.layerMemory),
       Effect.result,
       Effect.map((result) => ({

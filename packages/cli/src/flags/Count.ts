@@ -1,4 +1,4 @@
-/** A flag that is a whole number of 1 or more. */
+/** A flag for an integer of 1 or more. */
 import * as Flag from "effect/cli/Flag"
 
 export const make = (name: string, description: string): Flag.Flag<number> =>
@@ -6,6 +6,6 @@ export const make = (name: string, description: string): Flag.Flag<number> =>
     Flag.withDescription(description),
     Flag.filter(
       (count) => count >= 1 && Number.isSafeInteger(count),
-      () => "a whole number of 1 or more"
+      () => "an integer of 1 or more"
     )
   )

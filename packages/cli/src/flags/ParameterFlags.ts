@@ -1,15 +1,15 @@
-/** The parameters of a flow as flags of their names. */
+/** The parameters of a flow as flags. */
 import type * as Parameter from "@pipe/core/Parameter"
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import type * as SchemaAST from "effect/SchemaAST"
 
-/** Values of parameters that were given, as text. */
+/** Parameter values as given, as text. */
 export interface Given {
   readonly parameters: { readonly [name: string]: Option.Option<string | boolean> }
 }
 
-/** The values that a schema allows, where it names them. */
+/** The values that a schema allows, when it lists them. */
 const choicesOf = (ast: SchemaAST.AST): ReadonlyArray<string> => {
   if (ast._tag === "Literal") return [String(ast.literal)]
   return ast._tag === "Union" && ast.types.every(({ _tag }) => _tag === "Literal") ? ast.types.flatMap(choicesOf) : []
@@ -18,7 +18,7 @@ const choicesOf = (ast: SchemaAST.AST): ReadonlyArray<string> => {
 /** Whether a parameter is a list of values. */
 export const isList = (ast: SchemaAST.AST): boolean => ast._tag === "Arrays"
 
-/** A parameter as a flag of its name. */
+/** The flag of a parameter. */
 const toFlag = ({ parameter }: Parameter.Any): Flag.Flag<Option.Option<string | boolean>> => {
   const fallback = Option.match(parameter.default, {
     onNone: () => "required by the flow",
@@ -27,7 +27,7 @@ const toFlag = ({ parameter }: Parameter.Any): Flag.Flag<Option.Option<string | 
   const choices = choicesOf(parameter.schema.ast)
   const form = [
     ...(choices.length === 0 ? [] : [`one of ${choices.join(", ")}`]),
-    ...(isList(parameter.schema.ast) ? ["a list, with commas between"] : []),
+    ...(isList(parameter.schema.ast) ? ["a comma-separated list"] : []),
     fallback
   ]
   const description = `${parameter.description ?? "a parameter of the flow"} (${form.join("; ")})`

@@ -1,4 +1,4 @@
-/** The flags of commands that run a flow: which flow, how much of it, and how the run is watched and stopped. */
+/** The flags of commands that run a flow: which flow, how much of it, and how the run is shown and stopped. */
 import * as Argument from "effect/cli/Argument"
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -7,30 +7,33 @@ import * as Simulate from "./Simulate.ts"
 import * as StoreFlag from "./StoreFlag.ts"
 import * as Switch from "./Switch.ts"
 
-/** How a run is watched and stopped: the same for every command that runs a flow. */
+/** How a run is shown and stopped, for every command that runs a flow. */
 export const flags = {
   budget: Flag.String("budget").pipe(
     Flag.withMetavar("AMOUNT"),
-    Flag.withDescription("stop when nothing more fits: 5usd, 2Mtokens; may be given for each (exit code 3)"),
+    Flag.withDescription("stop when the next call no longer fits: 5usd, 2Mtokens; repeatable (exit code 3)"),
     Flag.atLeast(0)
   ),
   grace: Flag.String("grace").pipe(
     Flag.withMetavar("TIME"),
-    Flag.withDescription("how long calls under way may go on after Ctrl-C (default 8s)"),
+    Flag.withDescription("how long calls in flight may continue after Ctrl-C (default 8s)"),
     Flag.optional
   ),
-  batch: Switch.make("batch", "send requests in batches: half of the price, for answers within a day"),
-  online: Switch.make("online", "ask everything at once, also where the flow has batches"),
+  batch: Switch.make("batch", "send requests in batches: half the price, answers within a day"),
+  online: Switch.make("online", "send single calls, even if the flow uses batches"),
   deadline: Flag.String("deadline").pipe(
     Flag.withMetavar("TIME"),
-    Flag.withDescription("in batches until then (2h, 45m): what is not back is cancelled and asked at once"),
+    Flag.withDescription("use batches until then (2h, 45m); what has no result is cancelled and sent as single calls"),
     Flag.optional
   ),
   detach: Switch.make("detach", "send requests in batches, and exit when all are submitted; pipe resume collects them"),
-  overwrite: Switch.make("overwrite", "replace outputs also by less than what is there: fewer rows, or another flow's"),
-  explain: Switch.make("explain", "say why a row is not reused from earlier work"),
-  json: Switch.make("json", "one event of the run a line on standard output; the last is the summary"),
-  quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report, only warnings and errors"), "q"),
+  overwrite: Switch.make(
+    "overwrite",
+    "replace outputs even with less than what is there: fewer rows, or another flow's"
+  ),
+  explain: Switch.make("explain", "say why a row is not reused"),
+  json: Switch.make("json", "one JSON event per line on standard output; the last is the summary"),
+  quiet: Flag.withAlias(Switch.make("quiet", "no progress and no report; only warnings and errors"), "q"),
   store: StoreFlag.flag,
   ...Simulate.flags,
   envFile: Flag.String("env-file").pipe(
@@ -45,13 +48,13 @@ export const flow = Argument.String("flow").pipe(Argument.withDescription("the f
 
 export const flowFile = Flag.String("flow").pipe(
   Flag.withMetavar("FILE"),
-  Flag.withDescription("the flow's file, where it is not the one that the run was begun with"),
+  Flag.withDescription("the flow's file, if it is not the one the run was started with"),
   Flag.optional
 )
 
-export const limit = Flag.optional(Count.make("limit", "read at most so many rows of each source"))
+export const limit = Flag.optional(Count.make("limit", "read at most this many rows of each source"))
 
-export const concurrency = Count.make("concurrency", "rows at once, instead of the flow's own number").pipe(
-  Flag.withAlias("c"),
-  Flag.optional
-)
+export const concurrency = Count.make(
+  "concurrency",
+  "rows processed concurrently, overriding the flow's own number"
+).pipe(Flag.withAlias("c"), Flag.optional)

@@ -11,15 +11,15 @@ import * as Time from "./Time.ts"
 const FAULTS = ["rateLimit", "serverError", "brokenJson", "drop", "wrongSchema"] as const
 
 export const flags = {
-  simulate: Switch.make("simulate", "answer from a simulator on this machine: no key, no cost, outputs of their own"),
+  simulate: Switch.make("simulate", "use a simulator on this machine: no key, no cost, separate outputs"),
   simulateSeed: Flag.String("simulate-seed").pipe(
     Flag.withMetavar("TEXT"),
-    Flag.withDescription("what simulated answers depend on (default pipe)"),
+    Flag.withDescription("the seed of simulated answers (default pipe)"),
     Flag.optional
   ),
   simulateLatency: Flag.String("simulate-latency").pipe(
     Flag.withMetavar("TIME"),
-    Flag.withDescription("the time before a simulated answer (default 20ms)"),
+    Flag.withDescription("the latency of a simulated answer (default 20ms)"),
     Flag.optional
   ),
   simulateFaults: Flag.String("simulate-faults").pipe(
@@ -38,7 +38,7 @@ export interface Input {
 
 const LATENCY = Duration.millis(20)
 
-/** What the simulator is started with; `undefined`: the run is real. */
+/** The options of the simulator; `undefined` for a real run. */
 export const options = Effect.fnUntraced(function* (
   input: Input
 ): Effect.fn.Return<Simulator.Options | undefined, ExitCode.Failure> {
@@ -49,7 +49,7 @@ export const options = Effect.fnUntraced(function* (
       ["--simulate-latency", simulateLatency],
       ["--simulate-faults", simulateFaults]
     ] as const) {
-      if (Option.isSome(given)) return yield* ExitCode.refuse(`${flag} goes with --simulate: add it`)
+      if (Option.isSome(given)) return yield* ExitCode.refuse(`${flag} requires --simulate: add it`)
     }
     return undefined
   }
@@ -69,7 +69,7 @@ const faultsOf = Effect.fnUntraced(function* (given: Option.Option<string>) {
     const share = Number(text)
     if (!FAULTS.some((fault) => fault === name) || text === "" || !(share >= 0 && share <= 1)) {
       return yield* ExitCode.refuse(
-        `--simulate-faults: ${part} is not a share of a fault, such as serverError=0.1; there are ${FAULTS.join(", ")}`
+        `--simulate-faults: ${part} is not the share of a fault, such as serverError=0.1; the faults are ${FAULTS.join(", ")}`
       )
     }
     faults[name] = share

@@ -16,10 +16,10 @@ export const parse = Effect.fnUntraced(function* (given: ReadonlyArray<string>) 
   return limits
 })
 
-/** A cent, in picodollars. */
+/** One cent, in picodollars. */
 const CENT: Money.Money = 10_000_000_000n
 
-/** A budget that lets a run go on that has reached its own: twice as much. */
+/** A budget that lets a run continue after it has reached its own: twice as much. */
 export const more = (given: ReadonlyArray<string>, spent: Money.Money): string => {
   const budgets =
     given.length > 0

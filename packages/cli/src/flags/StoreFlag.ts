@@ -1,10 +1,10 @@
-/** Which store a command uses: `--store`, `PIPE_STORE`, or the project's own file. */
+/** The store that a command uses: `--store`, `PIPE_STORE`, or the project's own file. */
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 
 export const projectStore = ".pipe/pipe.db"
 
-/** Simulated answers have a store of their own: a real run must never find one. */
+/** Simulated answers have a separate store: a real run must never find one. */
 export const simulatedStore = ".pipe/simulated.db"
 
 export const flag = Flag.String("store").pipe(
@@ -20,16 +20,16 @@ export const resolve = (input: { readonly store: Option.Option<string>; readonly
   Option.getOrUndefined(input.store)
   ?? (input.simulate === true ? simulatedStore : process.env["PIPE_STORE"]?.trim() || projectStore)
 
-/** The SQLite files that hold what was paid, and what was simulated: nothing replaces them. */
+/** The SQLite files of real and simulated runs, which nothing may replace. */
 export const filesOf = (input: Parameters<typeof resolve>[0]): ReadonlyArray<string> => [
   ...new Set([projectStore, simulatedStore, resolve(input)].filter((location) => !/^[a-z]+:\/\//i.test(location)))
 ]
 
-/** What is wrong with where a store is said to be. */
+/** What is wrong with the location of a store. */
 export const problemOf = (location: string): string | undefined => {
   if (location.trim() === "") return `is empty: name a file, or leave it out for ${projectStore}`
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location) ?? []
   return scheme === undefined || /^postgres(?:ql)?$/i.test(scheme)
     ? undefined
-    : `${scheme}:// is no store: name a SQLite file, or postgres://…`
+    : `${scheme}:// is not a store: name a SQLite file, or postgres://…`
 }

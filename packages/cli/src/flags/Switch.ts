@@ -1,4 +1,4 @@
-/** A flag that is there or not. */
+/** A flag without a value. */
 import * as Flag from "effect/cli/Flag"
 
 export const make = (name: string, description: string): Flag.Flag<boolean> =>

@@ -1,6 +1,6 @@
 /**
- * Environment files: what is set already wins, then `--env-file`, then the nearest `.env`, from the working folder up to the
- * project's root.
+ * Environment files. Variables that are set win, then `--env-file`, then the nearest `.env`, from the working directory
+ * up to the project's root.
  */
 import * as Secret from "@pipe/core/internal/Secret"
 import * as Effect from "effect/Effect"
@@ -13,13 +13,15 @@ import * as Output from "./Output.ts"
 
 const FLAG = "--env-file"
 
-/** The file that arguments name. */
+/** The file named in arguments. */
 const namedIn = (args: ReadonlyArray<string>): string | undefined => {
   const index = args.findIndex((arg) => arg === FLAG || arg.startsWith(`${FLAG}=`))
   return index === -1 ? undefined : args[index] === FLAG ? args[index + 1] : args[index]!.slice(FLAG.length + 1)
 }
 
-/** Loads them, and makes the keys known that stand in them and in the environment; a named file that does not exist is an error. */
+/**
+ * Loads the files, and registers the keys in them and in the environment. A named file that does not exist is an error.
+ */
 export const load = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   const named = namedIn(args)
   for (const arg of args) Secret.registerUrl(arg.replace(/^--[\w-]+=/, ""))
@@ -47,7 +49,7 @@ const loadFile = Effect.fnUntraced(function* (file: string) {
     process.env[name] = value
     return [name]
   })
-  // Whoever writes an address decides where keys go.
+  // An address decides where keys are sent.
   for (const name of set) {
     const [, provider] = /^(.+)_BASE_URL$/.exec(name) ?? []
     const key = `${provider}_API_KEY`
@@ -63,10 +65,10 @@ const loadFile = Effect.fnUntraced(function* (file: string) {
   }
 })
 
-/** Text of a file that an editor or a shell on Windows has written: with a byte order mark, or in UTF-16. */
+/** Decodes a file written by an editor or shell on Windows: with a byte order mark, or in UTF-16. */
 const decoded = (bytes: Uint8Array): string => {
   if (bytes.length > 3 && bytes[0] !== 0xff && bytes[0] !== 0xfe && bytes.subarray(0, 100).includes(0)) {
-    throw new Error("it looks like UTF-16 without a mark: save it as UTF-8")
+    throw new Error("it looks like UTF-16 without a byte order mark: save it as UTF-8")
   }
   const [first, second] = bytes
   const encoding =
@@ -76,12 +78,11 @@ const decoded = (bytes: Uint8Array): string => {
 
 const shown = (file: string): string => relative(process.cwd(), file) || file
 
-const hostOf = (address: string): string =>
-  URL.canParse(address) ? new URL(address).host : "an address that is no URL"
+const hostOf = (address: string): string => (URL.canParse(address) ? new URL(address).host : "an invalid URL")
 
 const isLocal = (host: string): boolean => /^(?:localhost|127\.[\d.]+|\[::1\])(?::\d+)?$/.test(host)
 
-/** The folder that holds the whole project: the nearest with a repository, or else with a package; or the folder itself. */
+/** The root of the project: the nearest folder with a repository, or else with a package; or the folder itself. */
 export const rootOf = (folder: string): string => above(folder, ".git") ?? above(folder, "package.json") ?? folder
 
 const above = (folder: string, name: string): string | undefined =>

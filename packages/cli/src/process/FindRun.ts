@@ -1,4 +1,7 @@
-/** Finds the run that a command is about: real and simulated runs have stores of their own, and their names are looked up in both. */
+/**
+ * Finds the run that a command refers to. Real and simulated runs have separate stores, and names are looked up in
+ * both.
+ */
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -7,7 +10,7 @@ import * as ExitCode from "./ExitCode.ts"
 import * as OpenStore from "./OpenStore.ts"
 
 export interface Input {
-  /** Its name or the beginning of it; without one the last is meant. */
+  /** Its name or a prefix. Default: the last run. */
   readonly run: Option.Option<string>
   readonly store: Option.Option<string>
   readonly simulate: boolean
@@ -41,7 +44,7 @@ const findIn = (at: Omit<FoundRun, "run">, name: string | undefined): Effect.Eff
     )
   )
 
-/** The run by its name, or the last of all. */
+/** The run with a name, or the last of all. */
 export const find = Effect.fnUntraced(function* (input: Input): Effect.fn.Return<FoundRun, ExitCode.Failure> {
   const name = Option.getOrUndefined(input.run)
   const results = yield* Effect.forEach(locationsOf(input), (at) => Effect.result(findIn(at, name)))
@@ -51,7 +54,7 @@ export const find = Effect.fnUntraced(function* (input: Input): Effect.fn.Return
   return found ?? (yield* Effect.fromResult(results[0]!))
 })
 
-/** Reads all stores that may hold runs, the simulated one after the real one; none is an error. */
+/** Reads all stores that may hold runs, the simulated one last. It is an error when there is none. */
 export const inAll = <A, E>(
   input: Omit<Input, "run">,
   read: (store: Parameters<Parameters<typeof OpenStore.use<A, E>>[1]>[0]) => Effect.Effect<A, E>

@@ -1,6 +1,4 @@
-/**
- * What commands that run flows give them: files, prices, the store, the simulator where it answers, and their log.
- */
+/** What commands provide to flows: files, prices, the store, the simulator if it answers, and a log. */
 import type * as Flow from "@pipe/core/Flow"
 import * as RequestKey from "@pipe/core/RequestKey"
 import * as SafeText from "@pipe/core/internal/SafeText"
@@ -20,7 +18,7 @@ import * as ExitCode from "./ExitCode.ts"
 import * as Log from "./Log.ts"
 import * as Output from "./Output.ts"
 
-/** Equal for runs of one flow with the same parameters: they write the same files. */
+/** Equal for runs of one flow with the same parameters, which write the same files. */
 export const identityOf = (run: {
   readonly file: string
   readonly flow: string
@@ -51,7 +49,7 @@ export const layer = (input: Simulate.Input & { readonly store: Option.Option<st
   )
 }
 
-/** Standard output that is a terminal: rows that are written there do not command it. */
+/** Standard output to a terminal: written rows cannot control it. */
 const safe = (stdio: Stdio.Stdio): Stdio.Stdio => ({
   ...stdio,
   stdout: (options) =>
@@ -60,7 +58,7 @@ const safe = (stdio: Stdio.Stdio): Stdio.Stdio => ({
     )
 })
 
-/** What was given on the command line, as the parameters' schemas encode it. */
+/** The parameters given on the command line, encoded by their schemas. */
 export const parametersOf = Effect.fnUntraced(function* (flow: Flow.Any, input: ParameterFlags.Given) {
   const values: Record<string, Schema.Json> = {}
   for (const { parameter } of flow.parameters) {

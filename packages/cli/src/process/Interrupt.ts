@@ -1,11 +1,12 @@
 /**
- * Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed: the first asks a run to end in good order (or ends any other command), the second leaves at once.
+ * Ctrl-C, SIGTERM, and SIGHUP of a closed terminal: the first signal asks a run to stop cleanly (or ends any other
+ * command), the second ends the process at once.
  */
 import * as Effect from "effect/Effect"
 
 const listeners = new Set<() => void>()
 
-/** Ends when the first signal comes; while somebody waits for it, the command is not ended by it. */
+/** Ends with the first signal. While something waits for it, the signal does not end the command. */
 export const first: Effect.Effect<void> = Effect.callback((resume) => {
   const listener = () => resume(Effect.void)
   listeners.add(listener)
@@ -14,8 +15,8 @@ export const first: Effect.Effect<void> = Effect.callback((resume) => {
   })
 })
 
-/** Tells all who wait; false when nobody does. */
-export const tell = (): boolean => {
+/** Notifies everything that waits; false when nothing does. */
+export const notify = (): boolean => {
   for (const listener of listeners) listener()
   return listeners.size > 0
 }

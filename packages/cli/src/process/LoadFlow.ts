@@ -1,8 +1,8 @@
 /**
- * A flow from its file, with errors that name the file, the line and the way out.
+ * Loads a flow from its file. Errors name the file, the line and the remedy.
  *
- * TypeScript goes through Node's own type stripping. A flow outside a project finds `@pipe/core`, `@pipe/plugins` and
- * `effect` beside the command.
+ * TypeScript is handled by Node's type stripping. A flow outside a project resolves `@pipe/core`, `@pipe/plugins` and
+ * `effect` from the command.
  */
 import * as Flow from "@pipe/core/Flow"
 import * as Node from "@pipe/core/Node"
@@ -16,7 +16,7 @@ import * as ExitCode from "./ExitCode.ts"
 
 const EXTENSION = /\.[mc]?[jt]s$/
 
-/** The flow file among arguments: the first that looks like one. */
+/** The flow file in arguments: the first that looks like one. */
 export const fileIn = (args: ReadonlyArray<string>): string | undefined =>
   args.find((arg, index) => !arg.startsWith("-") && (EXTENSION.test(arg) || index === 0))
 
@@ -25,7 +25,7 @@ const fail = (message: string): Effect.Effect<never, ExitCode.Failure> =>
 
 let hooked = false
 
-/** Packages that a flow file may import without a project of its own. */
+/** Packages that a flow file may import without a project. */
 const own = /^(?:@pipe\/(?:core|plugins)|effect)(?:\/|$)/
 
 const hook = (): void => {
@@ -43,7 +43,7 @@ const hook = (): void => {
   })
 }
 
-/** An author's file that imports and exports is a module, whatever the `type` of its package. */
+/** An author's file with imports and exports is a module, whatever the `type` of its package. */
 const asModule = (found: ResolveFnOutput): ResolveFnOutput => {
   const { format, url } = found
   if ((format !== "commonjs" && format !== "commonjs-typescript") || !isAuthors(url)) return found
@@ -62,7 +62,7 @@ export const load = (file: string): Effect.Effect<Flow.Any, ExitCode.Failure> =>
     const path = resolve(file)
     const known = loaded.get(path)
     if (known !== undefined) return Effect.succeed(known)
-    if (!existsSync(path)) return fail(`${file}: there is no such flow file`)
+    if (!existsSync(path)) return fail(`${file}: no such flow file`)
     if (statSync(path).isDirectory()) return fail(`${file}: is a folder; name the flow file in it`)
     hook()
     return Effect.flatMap(
@@ -102,7 +102,7 @@ const explain = (file: string, error: unknown): string => {
       const importer = / imported from '?(\/[^'\n]+?)'?$/m.exec(error.message)?.[1]
       const from = importer === undefined || importer.includes("/node_modules/") ? file : shown(importer)
       return name.startsWith(".") || name.startsWith("/")
-        ? `${from}: imports ${shown(name)}, which does not exist: mind the extension, such as ./other.ts`
+        ? `${from}: imports ${shown(name)}, which does not exist: include the extension, such as ./other.ts`
         : `${from}: imports ${name}, which is not installed: ${Peer.install(name)}`
     }
     case "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX":
@@ -116,7 +116,7 @@ const explain = (file: string, error: unknown): string => {
 
 const shown = (path: string): string => relative(process.cwd(), path) || path
 
-/** The first place of an author's file that an error's stack names: `flow.ts:12`. */
+/** The first position in an author's file in an error's stack: `flow.ts:12`. */
 const placeOf = (error: Error): string | undefined => {
   for (const match of (error.stack ?? "").matchAll(/((?:file:\/\/)?\/[^\s()]+?\.[mc]?[jt]s):(\d+)/g)) {
     const found = match[1]!.startsWith("file:") ? fileURLToPath(match[1]!) : match[1]!
@@ -125,5 +125,5 @@ const placeOf = (error: Error): string | undefined => {
   return undefined
 }
 
-/** The folder of the packages, where they are not installed. */
+/** The folder of the packages, when they are not installed. */
 const HERE = fileURLToPath(new URL("../../..", import.meta.url))

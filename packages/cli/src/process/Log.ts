@@ -1,4 +1,4 @@
-/** Warnings and errors of the work as lines of the command's own; keys and control characters never get there. */
+/** Logs warnings and errors as lines of the command, without keys and control characters. */
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

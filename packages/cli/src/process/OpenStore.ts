@@ -1,4 +1,4 @@
-/** Opens a store that is there, for commands that read it. */
+/** Opens an existing store for commands that read it. */
 import * as Store from "@pipe/core/Store"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Effect from "effect/Effect"
@@ -8,10 +8,10 @@ import { dirname, isAbsolute, join, relative } from "node:path"
 import * as ExitCode from "./ExitCode.ts"
 import * as Log from "./Log.ts"
 
-/** Whether there may be a store: a server is asked when it is used. */
+/** Whether a store may exist. A server is contacted when it is used. */
 export const exists = (location: string): boolean => NodeHost.isPostgres(location) || existsSync(location)
 
-/** The store of a folder above, where a command was started in a part of a project. */
+/** The store of a parent folder, when a command runs in a part of a project. */
 const above = (location: string): string | undefined => {
   if (isAbsolute(location)) return undefined
   for (let folder = dirname(process.cwd()); ; folder = dirname(folder)) {
@@ -21,7 +21,7 @@ const above = (location: string): string | undefined => {
   }
 }
 
-/** Runs an effect with a store; one clear line where there is none. */
+/** Runs an effect with a store, or reports in one line that there is none. */
 export const use = <A, E>(
   location: string,
   f: (store: Store.Service) => Effect.Effect<A, E>
@@ -31,7 +31,7 @@ export const use = <A, E>(
       const other = above(location)
       return Effect.fail(
         ExitCode.refuse(
-          `${location}: there is no store yet: ${other === undefined ? "pipe run <flow> begins one" : `one is in a folder above, --store ${other}`}`
+          `${location}: there is no store yet: ${other === undefined ? "pipe run <flow> creates one" : `there is one in a parent folder, --store ${other}`}`
         )
       )
     }
@@ -43,7 +43,7 @@ export const use = <A, E>(
     )
   }).pipe(Effect.provide(Log.plain))
 
-/** A store that cannot be read is one line too. */
+/** Reports store errors in one line. */
 export const readable = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, ExitCode.Failure> =>
   Effect.mapError(effect, (error) =>
     error instanceof ExitCode.Failure ? error : ExitCode.refuse(Store.messageOf(error))

@@ -1,4 +1,4 @@
-/** Standard output and error of the command: all that it says goes through here. */
+/** The standard output and error of the command. All its output goes through here. */
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Secret from "@pipe/core/internal/Secret"
 import * as Console from "effect/Console"
@@ -8,29 +8,29 @@ import * as Layer from "effect/Layer"
 import { format } from "node:util"
 
 export interface Output {
-  /** Writes text to standard output: secrets are masked, and a terminal gets no control characters. */
+  /** Writes to standard output. Secrets are masked, and a terminal receives no control characters. */
   readonly out: (text: string) => void
-  /** Writes text to standard error: secrets are masked, and control characters are left out. */
+  /** Writes to standard error. Secrets are masked, and control characters removed. */
   readonly err: (text: string) => void
-  /** Takes so many lines of the terminal away that were written last; 0: what stands on the line now. */
+  /** Erases the last lines of the terminal; 0 erases the current line. */
   readonly erase: (lines: number) => void
   /** Whether standard output is a terminal. */
   readonly outIsTerminal: boolean
-  /** Columns of the terminal that standard error is. */
+  /** The columns of the terminal on standard error. */
   readonly columns: () => number
-  /** Whether standard error is a terminal that can be painted over. */
+  /** Whether standard error is a terminal that can be repainted. */
   readonly canRepaint: boolean
-  /** Whether a question can be put to a person: standard input is a terminal. */
-  readonly canAsk: boolean
+  /** Whether the user can be prompted: standard input is a terminal. */
+  readonly canPrompt: boolean
 }
 
-/** How this command was started, as a person types it. */
+/** How the user started this command. */
 const invocation = (): string => {
   const [, agent] = /^(npm|pnpm|yarn|bun)\//.exec(process.env["npm_config_user_agent"] ?? "") ?? []
   return agent === undefined ? "pipe" : `${agent === "npm" ? "npx" : agent === "bun" ? "bunx" : agent} pipe`
 }
 
-/** Commands in a text, which can be typed as they are printed. */
+/** Rewrites commands in a text so that they can be typed as printed. */
 const typed = (text: string, name: string): string =>
   name === "pipe"
     ? text
@@ -47,10 +47,10 @@ export const fromProcess = (name = invocation()): Output => ({
   outIsTerminal: process.stdout.isTTY === true,
   columns: () => process.stderr.columns || 80,
   canRepaint: process.stderr.isTTY === true && process.env["CI"] === undefined && process.env["TERM"] !== "dumb",
-  canAsk: process.stdin.isTTY === true
+  canPrompt: process.stdin.isTTY === true
 })
 
-/** Has only what is safe go out by an output. */
+/** Sanitises everything an output writes. */
 const guarded = (output: Output): Output => ({
   ...output,
   out: (text) => output.out(output.outIsTerminal ? SafeText.terminal(text) : Secret.mask(text)),
@@ -62,7 +62,7 @@ export const Output = Context.Reference<Output>("@pipe/cli/Output", { defaultVal
 /** Writes a line to standard error. */
 export const error = (line: string): Effect.Effect<void> => Effect.map(Output, ({ err }) => err(`${line}\n`))
 
-/** Has Effect's console write to an output. */
+/** Redirects Effect's console to an output. */
 export const layer = (given: Output): Layer.Layer<never> => {
   const output = guarded(given)
   return Layer.mergeAll(

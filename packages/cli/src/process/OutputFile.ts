@@ -1,4 +1,6 @@
-/** What a command writes to a file that was named: whole or not at all, and never over what the command reads. */
+/**
+ * Writes a document of a command to a named file: whole or not at all, and never over a file that the command reads.
+ */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import type * as Store from "@pipe/core/Store"
 import * as WholeFile from "@pipe/core/internal/WholeFile"
@@ -10,10 +12,10 @@ import { fileURLToPath } from "node:url"
 import * as ExitCode from "./ExitCode.ts"
 import * as Output from "./Output.ts"
 
-/** Files that must stay as they are: `the store`, by its path. */
+/** Files that must not change, such as `the store`, by path. */
 export type KeptOutput = { readonly [what: string]: string | undefined }
 
-/** The store of a command, with the files that belong to it. */
+/** The files of a command's store. */
 export const storeAt = (location: string): KeptOutput =>
   NodeHost.isPostgres(location)
     ? {}
@@ -23,10 +25,10 @@ export const storeAt = (location: string): KeptOutput =>
         "the store's index": `${realOf(location)}-shm`
       }
 
-/** What belongs to a store stands beside the file that a link leads to. */
+/** Files of a store are next to the file that a link points to. */
 const realOf = (location: string): string => (existsSync(location) ? realpathSync(location) : location)
 
-/** What a run has left at the place of a file, if it has. */
+/** What a run has left at the path of a file, if anything. */
 export const resultAt = (store: Store.Service, named: string | undefined): Effect.Effect<KeptOutput> => {
   const file = named === undefined ? undefined : pathOf(named)
   return Effect.map(
@@ -37,16 +39,16 @@ export const resultAt = (store: Store.Service, named: string | undefined): Effec
   )
 }
 
-/** What is written. */
+/** A document to write. */
 export interface Document<E> {
-  /** For people: `a report`. */
+  /** The kind of document, for display: `a report`. */
   readonly what: string
   readonly text: Stream.Stream<string, E>
-  /** How each document of this kind begins: only such a file is replaced. */
+  /** The beginning of every document of this kind: only such a file is replaced. */
   readonly starts: string
 }
 
-/** Writes a document; one clear line where the file cannot be made. */
+/** Writes a document, or reports in one line why the file cannot be created. */
 export const write = <E>(
   named: string,
   { starts, text, what: kind }: Document<E>,
@@ -60,7 +62,7 @@ export const write = <E>(
       }
     }
     if (!isReplaceable(file, starts)) {
-      return yield* ExitCode.refuse(`${file}: holds something else than ${kind}: move it, or name another file`)
+      return yield* ExitCode.refuse(`${file}: holds something other than ${kind}: move it, or name another file`)
     }
     const target = yield* WholeFile.open(file)
     yield* Stream.runForEach(text, target.write)
@@ -71,10 +73,12 @@ export const write = <E>(
     Effect.mapError((error) => (error instanceof WholeFile.WriteError ? ExitCode.refuse(error.message) : error))
   ) as Effect.Effect<void, E | ExitCode.Failure>
 
-/** A file may be named by its address. */
+/** A file may be given as a URL. */
 const pathOf = (file: string): string => (/^file:\/\//i.test(file) && URL.canParse(file) ? fileURLToPath(file) : file)
 
-/** Whether a file may be replaced by a document that begins so: there is none, it is empty, or of the same kind. */
+/**
+ * Tests whether a file may be replaced by a document with this beginning: it is missing, empty, or of the same kind.
+ */
 const isReplaceable = (file: string, starts: string): boolean => {
   const start = new Uint8Array(starts.length)
   try {
@@ -84,7 +88,7 @@ const isReplaceable = (file: string, starts: string): boolean => {
     closeSync(handle)
     return length === 0 || new TextDecoder().decode(start) === starts
   } catch {
-    // Whoever writes it says why it cannot be.
+    // The writer reports why it is impossible.
     return true
   }
 }
@@ -93,12 +97,12 @@ const isSame = (a: string, b: string): boolean => {
   try {
     return realpathSync(a) === realpathSync(b)
   } catch {
-    // What is not there yet is replaced by nothing.
+    // There is nothing to replace.
     return false
   }
 }
 
-/** The same on standard output where no file is named. */
+/** The same, on standard output when no file is named. */
 export const writeOrPrint = <E>(
   file: string | undefined,
   document: Document<E>,

@@ -14,45 +14,45 @@ import * as Output from "./Output.ts"
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const
 
-/** Writes out what the standard streams hold, then leaves: an open timer or connection of a flow does not keep the process. */
+/** Flushes the standard streams, then exits: an open timer or connection of a flow does not keep the process alive. */
 const leave = (code: number): void => {
   process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
 }
 
-/** A run that was ended by a signal has no exit code of its own. */
+/** A run ended by a signal has no exit code of its own. */
 const teardown: Runtime.Teardown = (exit, onExit) =>
   onExit(Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : ExitCode.interrupted)
 
 const runMain = Runtime.makeRunMain(({ fiber, teardown: finish }) => {
-  let isAsked = false
+  let isInterrupted = false
   const onSignal = (signal: NodeJS.Signals) => {
-    if (isAsked) {
+    if (isInterrupted) {
       stopListening()
       process.kill(process.pid, signal)
     }
-    isAsked = true
-    if (!Interrupt.tell()) fiber.interruptUnsafe()
+    isInterrupted = true
+    if (!Interrupt.notify()) fiber.interruptUnsafe()
   }
   for (const signal of SIGNALS) process.on(signal, onSignal)
-  // From then on a signal ends the process by itself, also where it waits for a thread that reads a device.
+  // From here on a signal ends the process by itself, even while it waits for a thread that reads a device.
   const stopListening = () => {
     for (const signal of SIGNALS) process.off(signal, onSignal)
   }
-  // The run ends in good order, so that its work and its books are whole.
+  // Stops the run cleanly, so its work and its ledger are complete.
   let isBroken = false
   const fail = (message: string) => {
     if (!isBroken) process.stderr.write(`${SafeText.terminal(message)}\n`)
     isBroken = true
     fiber.interruptUnsafe()
   }
-  // What a flow throws beside its steps.
+  // Errors that a flow throws outside its steps.
   const onStray = (error: unknown) =>
     fail(
-      `an error outside of the steps of the flow: ${error instanceof Error ? (error.stack ?? error.message) : inspect(error)}`
+      `an error outside the steps of the flow: ${error instanceof Error ? (error.stack ?? error.message) : inspect(error)}`
     )
   process.on("uncaughtException", onStray)
   process.on("unhandledRejection", onStray)
-  // A reader of standard output that has gone is no failure, and nor is a terminal that has been closed.
+  // Neither a closed reader of standard output nor a closed terminal is a failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE" || error.code === "EIO") return
     fail(`standard output cannot be written: ${error.message}`)
@@ -64,7 +64,7 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown: finish }) => {
   })
 })
 
-/** Runs the command to its exit code: the first signal ends it in good order, the second at once. */
+/** Runs the command to its exit code: the first signal stops it cleanly, the second at once. */
 export const main = (command: Effect.Effect<void, unknown, Stdio.Stdio>): void =>
   runMain(
     Effect.exit(command).pipe(

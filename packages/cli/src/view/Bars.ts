@@ -1,10 +1,10 @@
-/** Amounts beside each other as bars, for a page. */
+/** Bar charts of amounts, for a page. */
 import * as Svg from "./Svg.ts"
 
 export interface Bar {
   readonly name: string
   readonly value: number
-  /** The amount in words. */
+  /** The formatted amount. */
   readonly label: string
   readonly color: string
 }
@@ -14,7 +14,7 @@ const ROW = 34
 const LEFT = 150
 const RIGHT = 90
 
-/** A bar for each amount, from the left. */
+/** One bar per amount, from the left. */
 export const toSvg = (name: string, bars: ReadonlyArray<Bar>): string => {
   const most = Math.max(...bars.map(({ value }) => value), Number.MIN_VALUE)
   return Svg.picture(
@@ -35,7 +35,7 @@ export const toSvg = (name: string, bars: ReadonlyArray<Bar>): string => {
   )
 }
 
-/** Characters that have room beside a bar. */
+/** The most characters beside a bar. */
 const MOST = 22
 
 const shortened = (name: string): string => (name.length <= MOST ? name : `${name.slice(0, MOST - 1).toWellFormed()}…`)

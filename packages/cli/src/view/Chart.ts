@@ -1,4 +1,4 @@
-/** Points and lines over two axes, for a terminal and as SVG. */
+/** Charts with points and lines over two axes, for a terminal and as SVG. */
 import stringWidth from "string-width"
 import * as Svg from "./Svg.ts"
 
@@ -6,7 +6,10 @@ export interface Series {
   readonly name: string
   /** From left to right. */
   readonly points: ReadonlyArray<{ readonly x: number; readonly y: number }>
-  /** A line alone, one through marked points, or an area down to the series below it; in a terminal only the points. */
+  /**
+   * A plain line, a line through marked points, or an area down to the series below it. A terminal shows only the
+   * points.
+   */
   readonly kind: "line" | "points" | "area"
 }
 
@@ -28,12 +31,12 @@ export interface Chart {
 const WIDTH = 64
 const HEIGHT = 16
 
-/** How far along an axis a value is, from 0 to 1, and back. */
+/** The position of a value on an axis, from 0 to 1, and back. */
 const partOf = ({ max, min = 0 }: Axis, value: number): number => (value - min) / (max - min)
 const valueAt = ({ max, min = 0 }: Axis, part: number): number => min + part * (max - min)
 const isOn = (axis: Axis, value: number): boolean => value <= axis.max && value >= (axis.min ?? 0)
 
-/** Of the lines and of the points of a chart, in their order. */
+/** The marks of a chart's lines and points, in order. */
 const marks = { line: ["·", "+", "×", "∘"], points: ["●", "◆", "▲"], area: ["●", "◆", "▲"] } as const
 
 const markOf = (all: ReadonlyArray<Series>, one: Series): string => {
@@ -41,7 +44,7 @@ const markOf = (all: ReadonlyArray<Series>, one: Series): string => {
   return own[all.filter(({ kind }) => kind === one.kind).indexOf(one) % own.length]!
 }
 
-/** As lines of text. */
+/** Renders lines of text. */
 export const render = ({ series, title, x, y }: Chart): string => {
   const grid = Array.from({ length: HEIGHT }, () => new Array<string>(WIDTH).fill(" "))
   for (const one of series) {
@@ -73,17 +76,17 @@ export const render = ({ series, title, x, y }: Chart): string => {
   ].join("\n")
 }
 
-/** The size of a picture, and the room around its axes. */
+/** The size of a picture, and the margins around its axes. */
 const SIZE = { width: 640, height: 400 }
 const ROOM = { bottom: 48, top: 40, right: 32 }
 
 const TICKS = [0, 0.25, 0.5, 0.75, 1]
 
-/** The room for the labels of the vertical axis. */
+/** The margin for the labels of the vertical axis. */
 const leftOf = ({ y }: Pick<Chart, "y">): number =>
   Math.max(56, 14 + 7 * Math.max(...TICKS.map((part) => stringWidth(y.format(valueAt(y, part))))))
 
-/** Where a value is in a picture, to a tenth of a pixel. */
+/** The position of a value in a picture, to a tenth of a pixel. */
 const placeOf = ({ x, y }: Pick<Chart, "x" | "y">) => {
   const left = leftOf({ y })
   return {
@@ -115,7 +118,7 @@ const shapes = (chart: Chart, palette: Svg.Palette): ReadonlyArray<string> => {
   })
 }
 
-/** As a picture. */
+/** Renders a picture. */
 export const toSvg = (chart: Chart, palette: Svg.Palette = Svg.file): string => {
   const { series, title, x, y } = chart
   const { atX, atY } = placeOf(chart)

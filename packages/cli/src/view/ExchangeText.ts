@@ -1,4 +1,4 @@
-/** What was sent to models for a row, and what came back, as text. */
+/** The requests and answers of a row, as text. */
 import type * as ExchangeRepo from "@pipe/core/internal/ExchangeRepo"
 import * as Money from "@pipe/core/Money"
 import * as Format from "@pipe/core/internal/Format"
@@ -13,14 +13,14 @@ const fields = (value: unknown): Fields => (isFields(value) ? value : {})
 
 const list = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
 
-/** Text as it was, its lines set in. */
+/** Indents a text. */
 const block = (text: string, indent: string): string =>
   SafeText.withoutControls(text.replace(/\r\n?/g, "\n"))
     .split("\n")
     .map((line) => `${indent}${line}`.trimEnd())
     .join("\n")
 
-/** One part of a message or of an answer. */
+/** A part of a message or of an answer. */
 const partText = (part: unknown): string => {
   const { data, fileName, id, mediaType, name, params, result, text, type } = fields(part)
   switch (type) {
@@ -41,7 +41,7 @@ const partText = (part: unknown): string => {
 const contentText = (content: unknown): string =>
   typeof content === "string" ? content : list(content).map(partText).join("\n")
 
-/** The answer as its text, or as what it has. */
+/** The answer as its text, or as its parts. */
 export const answerText = (answer: unknown): string => {
   const { dimensions, parts, refusal, vectors } = fields(answer)
   if (vectors !== undefined)
@@ -59,7 +59,7 @@ export const promptText = (request: unknown): string => {
     : list(inputs).map(String).join("\n")
 }
 
-/** What shapes the answer beside the prompt. */
+/** What shapes the answer besides the prompt. */
 const shape = (request: Fields): ReadonlyArray<string> => {
   const { responseFormat, settings, tools } = request
   const { name, schema, type } = fields(responseFormat)
@@ -70,7 +70,7 @@ const shape = (request: Fields): ReadonlyArray<string> => {
   ]
 }
 
-/** Classes of tokens, by what people call them. */
+/** Display names of token classes. */
 const CLASSES = [
   ["uncachedInput", "input"],
   ["cacheRead", "cached"],
@@ -92,10 +92,10 @@ const tokensText = (tokens: unknown): string =>
 
 const ORIGINS: { readonly [origin: string]: string } = {
   cache: "found in the exact cache: nothing was sent or paid",
-  shared: "shared with an equal request that was under way",
+  shared: "shared with an equal request in flight",
   semantic: "reused by meaning: nothing was sent or paid",
-  batch: "came back in a batch",
-  gathered: "came with a request for several rows: it stands under the first of them"
+  batch: "answered in a batch",
+  gathered: "sent in a request for several rows: see the first of them"
 }
 
 const headline = (exchange: ExchangeRepo.StoredExchange, number: number): string => {
@@ -111,7 +111,7 @@ const headline = (exchange: ExchangeRepo.StoredExchange, number: number): string
   return `  ${number}. ${model === "" ? provider : `${model} (${provider})`}, ${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC: ${how}`
 }
 
-/** The exchanges of a row, step by step. A request that is the one before is not shown again. */
+/** The exchanges of a row, step by step. A request equal to the previous one is not repeated. */
 export const render = (exchanges: ReadonlyArray<ExchangeRepo.StoredExchange>): string => {
   const lines: Array<string> = []
   let before = { step: "", row: -1, sample: -1, prompt: "" }

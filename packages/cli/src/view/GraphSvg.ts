@@ -1,11 +1,11 @@
-/** A flow's graph as SVG: a box for each node with its rows and its money, laid out from top to bottom. */
+/** A flow's graph as SVG: a box per node with its rows and its money, from top to bottom. */
 import * as dagre from "@dagrejs/dagre"
 import { escape } from "./Html.ts"
 
 export interface Box {
   readonly name: string
   readonly inputs: ReadonlyArray<string>
-  /** Lines under the name. */
+  /** Lines below the name. */
   readonly lines: ReadonlyArray<string>
   readonly failed: boolean
 }
@@ -14,10 +14,10 @@ const CHARACTER = 7.4
 const LINE = 17
 const PADDING = 12
 
-/** Boxes of a graph whose edges are all drawn: the layout takes time by the length of all edges together. */
+/** The most boxes of a graph with all edges drawn: layout time grows with the total length of the edges. */
 const MAX_EDGES_OF = 60
 
-/** The inputs of boxes without those that another input stands on: in a large graph only these edges are drawn. */
+/** The inputs of boxes, without those that another input depends on: large graphs only show these edges. */
 const directInputs = (boxes: ReadonlyArray<Box>): ((box: Box) => ReadonlyArray<string>) => {
   const above = new Map<string, ReadonlySet<string>>()
   for (const { inputs, name } of boxes) {

@@ -1,4 +1,4 @@
-/** Text inside HTML: nothing that a row or a model says can become markup. */
+/** Escapes text for HTML: nothing in a row or an answer can become markup. */
 
 import * as SafeText from "@pipe/core/internal/SafeText"
 
@@ -10,15 +10,15 @@ const entities: { readonly [character: string]: string } = {
   "'": "&#39;"
 }
 
-/** How every page of ours begins: a file that begins so may be replaced by another. */
+/** The beginning of all our pages. A file that begins like this may be replaced. */
 export const start =
   '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="pipe"><meta name="viewport" content="width=device-width, initial-scale=1">'
 
-/** Text for an element or an attribute in quotes. */
+/** Text for an element or a quoted attribute. */
 export const escape = (text: string): string =>
   SafeText.terminal(text).replace(/[&<>"']/g, (character) => entities[character]!)
 
-/** JSON for a `<script>`: no tag, comment or line end of another standard can end it. */
+/** JSON for a `<script>`: no tag, comment or line separator can end it. */
 export const json = (value: unknown): string =>
   JSON.stringify(value).replace(
     /[<>\u2028\u2029]/g,

@@ -19,11 +19,11 @@ const total = (plan: Plan.Plan): string => {
 const between = ({ high, low }: { readonly low: number; readonly high: number }): string =>
   low === high ? count(low) : `${count(low)} – ${count(high)}`
 
-/** What a sample cost, in a line. */
+/** The cost of a sample, in one line. */
 export const sampled = (summary: RunEvent.RunFinished): string =>
   `a sample of ${Format.of(summary.rows.read, "row")} was run for ${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}: the run reuses it (${summary.run})`
 
-/** A plan for people. */
+/** Renders a plan. */
 export const render = (plan: Plan.Plan): string => {
   const calls = plan.lines.reduce((sum, line) => sum + line.calls, 0)
   const lines = [
@@ -47,18 +47,18 @@ export const render = (plan: Plan.Plan): string => {
       { indent: "  " }
     )
   ]
-  if (plan.lines.length === 0) lines.splice(1, Number.POSITIVE_INFINITY, "  no step asks a model")
+  if (plan.lines.length === 0) lines.splice(1, Number.POSITIVE_INFINITY, "  no step calls a model")
   const guessed = plan.lines.filter((line) => line.calls > 0 && line.learnedFrom === 0 && line.outputTokens.high > 0)
   if (guessed.length > 0) {
     lines.push(
       "",
-      `  how long the answers of ${[...new Set(guessed.map((line) => line.step))].join(", ")} are is a guess: --sample 20 learns it, and the run reuses those rows`
+      `  the length of answers of ${[...new Set(guessed.map((line) => line.step))].join(", ")} is a guess: --sample 20 learns it, and the run reuses those rows`
     )
   }
   if (plan.unplanned > 0) {
     lines.push(
       "",
-      `  ${Format.of(plan.unplanned, "row")} could not be planned: a step failed on the made-up answers of a plan (as a loop that gives up does), or a row cannot be read`
+      `  ${Format.of(plan.unplanned, "row")} could not be planned: a step failed on placeholder answers (a loop that gives up, for example), or a row cannot be read`
     )
   }
   for (const note of plan.notes ?? []) lines.push("", `  ${note}`)
@@ -83,11 +83,11 @@ export const render = (plan: Plan.Plan): string => {
   return lines.join("\n")
 }
 
-/** What was planned beside what came, in a line. */
+/** The plan compared with the result, in one line. */
 export const beside = (plan: Plan.Plan, summary: RunEvent.RunFinished): string => {
   const calls = plan.lines.reduce((sum, line) => sum + line.calls, 0)
   const cost = `${summary.unpriced > 0 ? "≥ " : ""}${Money.format(summary.cost)}`
-  return `planned: ${Format.of(calls, "call")} for ${total(plan)}; came: ${Format.of(summary.calls.attempts, "call")} for ${
+  return `planned: ${Format.of(calls, "call")} for ${total(plan)}; actual: ${Format.of(summary.calls.attempts, "call")} for ${
     summary.unpriced >= summary.calls.attempts && summary.unpriced > 0 ? "unknown" : cost
   }`
 }

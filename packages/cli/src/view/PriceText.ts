@@ -20,13 +20,13 @@ const rare = [
   ["outputImage", "image output"]
 ] as const
 
-/** USD for a million tokens. */
+/** USD per million tokens. */
 const usd = (rates: Price.Rates, tokenClass: Parameters<typeof Price.perMillion>[1]): string => {
   const price = Price.perMillion(rates, tokenClass)
   return price === undefined ? "unknown" : `$${Money.toUsd(price)}`
 }
 
-/** One model's price: every class at every context length, then batch. */
+/** The price of one model: every class at every context length, then batch. */
 export const describe = (asked: string, price: Price.Price, at: number): string => {
   const lines = [
     `${asked}${asked === price.model ? "" : ` is ${price.model}`}${price.provider === "" ? "" : ` (${price.provider})`}`,
@@ -70,7 +70,7 @@ export const describe = (asked: string, price: Price.Price, at: number): string 
 
 const oneMillion = { uncachedInput: 1_000, cacheRead: 0, cacheWrite: 0, cacheWrite1h: 0, output: 1_000, reasoning: 0 }
 
-/** Many models, a line each. */
+/** Many models, one line each. */
 export const list = (prices: ReadonlyArray<Price.Price>): string =>
   Table.lines({
     header: ["model", "input", "cached", "output", " USD per 1,000,000 tokens"],

@@ -1,6 +1,6 @@
 /**
- * A run's report as one page that needs no network: the graph with rows and money, money over time, by step, by model and
- * by strategy, the failed rows, and the plan beside what came.
+ * A run's report as one page without network access: the graph with rows and money, money over time, by step, by model
+ * and by strategy, the failed rows, and the plan compared with the result.
  */
 import * as Money from "@pipe/core/Money"
 import type * as Report from "@pipe/core/Report"
@@ -18,7 +18,7 @@ import * as Table from "./Table.ts"
 
 const money = (amount: Money.Money, unpriced = 0): string => `${unpriced > 0 ? "≥ " : ""}${Money.format(amount)}`
 
-/** For a chart, where a picodollar does not show. */
+/** For a chart, where a picodollar is invisible. */
 const dollars = (amount: Money.Money): number => Number(Money.toUsd(amount))
 
 const time = (at: number): string => new Date(at).toISOString().replace("T", " ").slice(0, 16)
@@ -43,13 +43,13 @@ export const render = (report: Report.Report): string => {
   const saved = summary === undefined ? Money.zero : Money.sum(Object.values(summary.savings))
   const facts: ReadonlyArray<readonly [string, string]> = [
     ["cost", money(cost, unpriced)],
-    ...(summary?.fees === undefined ? [] : [["of it fees", Money.format(summary.fees)] as const]),
+    ...(summary?.fees === undefined ? [] : [["of which fees", Money.format(summary.fees)] as const]),
     ...(summary?.calls.reaskCost === undefined
       ? []
       : [["for re-asks", Money.format(summary.calls.reaskCost)] as const]),
     ...(summary?.calls.failedRowsCost === undefined
       ? []
-      : [["for rows that failed", Money.format(summary.calls.failedRowsCost)] as const]),
+      : [["for failed rows", Money.format(summary.calls.failedRowsCost)] as const]),
     ["saved", Money.format(saved)],
     ["rows", summary === undefined ? "–" : count(summary.rows.read)],
     ["failed", summary === undefined ? count(report.failures.length) : count(summary.rows.failed)],
@@ -66,9 +66,9 @@ export const render = (report: Report.Report): string => {
     report.tries > 1 ? ` · ${report.tries} tries` : ""
   }</p>${summary?.failure === undefined ? "" : `<p class="problem">${escape(summary.failure)}</p>`}</header>
 <dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escape(value)}</dd></div>`).join("")}</dl>
-${unpriced > 0 ? `<p class="problem">${count(unpriced)} calls have no known cost: what they cost is not in the figures.</p>` : ""}
-${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is the most that calls without a bill can have cost; most of them were cut.</p>` : ""}
-${summary === undefined ? '<p class="note">The process of this run ended before it could write its summary; what it had booked is here.</p>' : ""}
+${unpriced > 0 ? `<p class="problem">${count(unpriced)} calls have no known cost and are not in the figures.</p>` : ""}
+${estimated > Money.zero ? `<p class="note">${Money.format(estimated)} of the cost is an upper bound for calls without a bill; most of them were interrupted.</p>` : ""}
+${summary === undefined ? '<p class="note">The process of this run ended before it could write its summary; its recorded costs are shown.</p>' : ""}
 ${section("Flow", `<div class="scroll">${graphOf(report)}</div>`)}
 ${report.timeline.length > 0 ? section("Money over time", Chart.toSvg(timelineOf(report), Svg.page)) : ""}
 <div class="columns">
@@ -98,7 +98,7 @@ ${
 </div>
 ${saved > Money.zero ? section("Spent and saved", savingsOf(summary!)) : ""}
 ${report.plan === undefined ? "" : section("Plan and outcome", planOf(report, report.plan))}
-${report.spent.length === 0 ? "" : section("Books", booksOf(report))}
+${report.spent.length === 0 ? "" : section("Ledger", ledgerOf(report))}
 ${report.failures.length === 0 ? "" : section("Failed rows", failuresOf(report))}
 ${report.samples.length === 0 ? "" : section("Last calls of each step", samplesOf(report))}
 <footer>made by pipe from ${escape(report.store)}</footer></main>
@@ -106,7 +106,7 @@ ${report.samples.length === 0 ? "" : section("Last calls of each step", samplesO
 `
 }
 
-/** What each step, or each model, has cost. */
+/** The cost of each step, or of each model. */
 const costsBy = (report: Report.Report, key: (spent: Report.Report["spent"][number]) => string) =>
   sumBy(report.spent, key, ({ cost }) => cost)
 
@@ -135,7 +135,7 @@ const savingsOf = ({ cost, savings }: NonNullable<Report.Report["summary"]>): st
       }))
   ])
 
-/** How the run ended, as its exit code says it. */
+/** How the run ended, matching its exit code. */
 const statusOf = ({ status, summary }: Report.Report): { readonly kind: string; readonly words: string } => {
   const failed = summary?.rows.failed ?? 0
   return status === "done" && failed > 0
@@ -143,7 +143,7 @@ const statusOf = ({ status, summary }: Report.Report): { readonly kind: string; 
     : { kind: status, words: status }
 }
 
-/** Text whose lines stay lines. */
+/** Text with its line breaks. */
 const lines = (text: string): string => text.split("\n").map(escape).join("\n")
 
 const samplesOf = (report: Report.Report): string =>
@@ -156,7 +156,7 @@ const samplesOf = (report: Report.Report): string =>
     )
     .join("")
 
-/** Money so far at each moment: an area for each step, the first on top of the others. */
+/** Cumulative money: an area for each step, the first on top. */
 const timelineOf = ({ startedAt, timeline }: Report.Report): Chart.Chart => {
   const moments = [...new Set(timeline.map(({ at }) => at))].sort((a, b) => a - b)
   const steps = [...new Set(timeline.map(({ step }) => step))]
@@ -242,7 +242,7 @@ const planOf = (report: Report.Report, plan: NonNullable<Report.Report["plan"]>)
   })
 }
 
-const booksOf = (report: Report.Report): string =>
+const ledgerOf = (report: Report.Report): string =>
   Table.html({
     header: ["step", "provider", "model", "calls", "failed", "tokens", "cost"],
     rows: report.spent.map((spent) => [

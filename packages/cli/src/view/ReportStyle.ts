@@ -1,4 +1,4 @@
-/** The style of the report's page: light and dark by the reader's own setting, down to the width of a phone. */
+/** The style of the report page: light and dark by the reader's setting, down to the width of a phone. */
 export const style = `
 :root{--ground:#fff;--raised:#f6f7f9;--text:#1c2330;--dim:#5b6575;--line:#d8dde5;--bad:#b3261e;--good:#1a7f4b;
 --c0:#2f6fde;--c1:#d9822b;--c2:#1f9d78;--c3:#a04ec2;--c4:#c2413b;--c5:#7a8794}

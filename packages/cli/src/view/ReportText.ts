@@ -11,18 +11,18 @@ const { count, share } = Format
 
 const INDENT = "  "
 
-/** An amount that is a lower bound where some of it is not known. */
+/** An amount, marked as a lower bound when a part of it is unknown. */
 const money = (amount: Money.Money, unpriced: number, calls: number): string =>
   unpriced === 0 ? Money.format(amount) : unpriced >= calls ? "unknown" : `≥ ${Money.format(amount)}`
 
-/** The strategies whose savings are booked, by what people call them. */
+/** The strategies whose savings are recorded, with their display names. */
 export const strategies = [
   ["cache", "exact cache"],
   ["semanticCache", "semantic cache"],
   ["pack", "packed prompts"],
   ["router", "model routing"],
   ["promptCache", "provider's prompt cache"],
-  ["serviceTier", "batch and flex service"]
+  ["serviceTier", "batch and flex tiers"]
 ] as const
 
 /** Input that was not read from the provider's cache, of every kind. */
@@ -44,7 +44,7 @@ export const render = (summary: Summary): string => {
     "",
     ...saved(summary),
     ...[...reuse(summary), ...routes(summary), ...packs(summary), ...doubts(summary)].flatMap((line) => ["", line]),
-    ...(waited > 0 ? [`  calls waited ${Format.duration(waited)} in all for limits and retries`] : [])
+    ...(waited > 0 ? [`  calls waited ${Format.duration(waited)} in total for limits and retries`] : [])
   ].join("\n")
 }
 
@@ -80,20 +80,16 @@ const reused = ({ nodes }: Summary): ReadonlyArray<string> => {
   const some = nodes.filter((node) => node.reused > 0)
   return some.length === 0
     ? []
-    : [
-        `  reused from earlier work: ${some
-          .map((node) => `${node.name} ${count(node.reused)} of ${count(node.done)} rows`)
-          .join(", ")}`
-      ]
+    : [`  reused: ${some.map((node) => `${node.name} ${count(node.reused)} of ${count(node.done)} rows`).join(", ")}`]
 }
 
 const batches = (summary: Summary): ReadonlyArray<string> => {
   if (summary.batches === undefined) return []
   const { back, expected, failed, open, queued, running } = summary.batches
   return [
-    `  batches on the way: ${open}, with ${count(running)} requests at the provider and ${count(queued)} to be sent (${count(back)} are back${
+    `  batches in progress: ${open}, with ${count(running)} requests at the provider and ${count(queued)} to be sent (${count(back)} done${
       failed === 0 ? "" : `, ${count(failed)} failed`
-    }); they will cost about ${Money.format(expected)}`
+    }); expected cost ${Money.format(expected)}`
   ]
 }
 
@@ -127,17 +123,17 @@ const totals = ({ calls, cost, fees, tokens, unpriced }: Summary): ReadonlyArray
   return Table.pairs(
     [
       ["total cost", amount(cost)],
-      ...(fees === undefined ? [] : [["of it fees", Money.format(fees)]]),
+      ...(fees === undefined ? [] : [["of which fees", Money.format(fees)]]),
       ["total tokens", count(tokens.total)],
       [
         "requests",
         `${count(RunTotals.answers(answers))} (${count(answers.provider)} paid, ${count(answers.cache)} from the cache, ${count(answers.shared)} shared${semantic})`
       ],
       ["calls to providers", `${count(attempts)}${failedAttempts === 0 ? "" : ` (${count(failedAttempts)} failed)`}`],
-      ["average a call", average],
+      ["average per call", average],
       ...(failedCost === undefined || failedAttempts === 0 ? [] : [["for failed calls", amount(failedCost)]]),
       ...(reaskCost === undefined ? [] : [["for re-asks", amount(reaskCost)]]),
-      ...(failedRowsCost === undefined ? [] : [["for rows that failed", amount(failedRowsCost)]])
+      ...(failedRowsCost === undefined ? [] : [["for failed rows", amount(failedRowsCost)]])
     ],
     INDENT
   )
@@ -147,13 +143,13 @@ const saved = ({ baseline, calls, savings, unpriced }: Summary): ReadonlyArray<s
   const all = Money.sum(Object.values(savings))
   return Table.lines(
     {
-      header: ["saved by", "amount", "of the whole"],
+      header: ["saved by", "amount", "share"],
       rows: [
         ...strategies
           .filter(([key]) => savings[key] !== Money.zero)
           .map(([key, name]) => [name, Money.format(savings[key]), Format.partOf(savings[key], baseline)]),
-        ["all of them", Money.format(all), Format.partOf(all, baseline)],
-        ["without any", money(baseline, unpriced, calls.attempts), ""]
+        ["total saved", Money.format(all), Format.partOf(all, baseline)],
+        ["cost without savings", money(baseline, unpriced, calls.attempts), ""]
       ]
     },
     { indent: INDENT, ruled: true }
@@ -164,24 +160,24 @@ const reuse = ({ reuse = [] }: Summary): ReadonlyArray<string> =>
   reuse.map(({ audited, high, low, lookups, maxErrorRate, reused, step, wrong }) => {
     const error =
       audited === 0
-        ? "none of them was audited yet"
-        : `${count(wrong)} of ${count(audited)} that were audited were wrong: ${share(low)} to ${share(high)} of them, where ${share(maxErrorRate)} are allowed`
-    return `  ${step}: ${count(reused)} of ${count(lookups)} answers reused by meaning; ${error}${low > maxErrorRate ? "; nothing more is reused" : ""}`
+        ? "none audited yet"
+        : `${count(wrong)} of ${count(audited)} audited answers were wrong: ${share(low)} to ${share(high)} of all, where ${share(maxErrorRate)} are allowed`
+    return `  ${step}: ${count(reused)} of ${count(lookups)} answers reused by meaning; ${error}${low > maxErrorRate ? "; reuse is off" : ""}`
   })
 
 const routes = ({ routes = [] }: Summary): ReadonlyArray<string> =>
   routes.map(({ agreement, audited, high, low, promised, requests, step, strong, substituted }) => {
     const seen =
       audited === 0
-        ? "none of the others was audited"
-        : `by ${count(audited)} audits ${share(agreement)} of all answers agree with the strong model's (${share(low)} to ${share(high)})`
+        ? "none of the others audited"
+        : `${share(agreement)} of all answers agree with the strong model's, by ${count(audited)} audits (${share(low)} to ${share(high)})`
     const promise =
       promised === undefined
         ? ""
         : promised.standard === "agreement"
-          ? `; ${share(promised.target)} are promised`
-          : `; promised is ${share(promised.target)} of its quality, by labels`
-    const others = substituted === 0 ? "" : `, and another answered ${count(substituted)} of them in its place`
+          ? `; ${share(promised.target)} is guaranteed`
+          : `; ${share(promised.target)} of its quality by labels is guaranteed`
+    const others = substituted === 0 ? "" : `, and another model answered ${count(substituted)} of them`
     return `  ${step}: the strong model was needed for ${count(strong)} of ${count(requests)} requests${others}; ${seen}${promise}`
   })
 
@@ -189,19 +185,19 @@ const packs = ({ packs = [] }: Summary): ReadonlyArray<string> =>
   packs.map(({ agreed, answered, compared, packs, step, texts }) => {
     const agreement =
       compared === 0
-        ? "none of them was compared with a single answer"
-        : `${count(agreed)} of ${count(compared)} that were compared agree with single answers`
-    return `  ${step}: ${count(texts)} texts in ${count(packs)} packed prompts, ${count(texts - answered)} asked again; ${agreement}`
+        ? "none compared with a single answer"
+        : `${count(agreed)} of ${count(compared)} compared answers agree with single ones`
+    return `  ${step}: ${count(texts)} texts in ${count(packs)} packed prompts, ${count(texts - answered)} sent again; ${agreement}`
   })
 
-/** What of the figures is not certain. */
+/** Which figures are uncertain. */
 const doubts = ({ estimatedCalls, estimatedCost, unpriced }: Summary): ReadonlyArray<string> => [
   ...(unpriced > 0
-    ? [`  ${Format.of(unpriced, "call has", "calls have")} no known cost: what they cost is not in the figures above`]
+    ? [`  ${Format.of(unpriced, "call has", "calls have")} no known cost and are not in the figures above`]
     : []),
   ...(estimatedCalls > 0
     ? [
-        `  ${Format.of(estimatedCalls, "call has", "calls have")} no bill (most were cut): ${Money.format(estimatedCost)} of the cost is the most that they can have cost`
+        `  ${Format.of(estimatedCalls, "call has", "calls have")} no bill (most were interrupted): ${Money.format(estimatedCost)} of the cost is an upper bound for them`
       ]
     : [])
 ]

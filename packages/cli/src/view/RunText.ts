@@ -1,7 +1,8 @@
-/** Runs of the store as text and as JSON. */
+/** Runs of the store, as text and as JSON. */
 import type * as LedgerRepo from "@pipe/core/internal/LedgerRepo"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
+import * as FailedRow from "./FailedRow.ts"
 import * as ReportText from "./ReportText.ts"
 import type * as RunEvent from "@pipe/core/RunEvent"
 import type * as RowRepo from "@pipe/core/internal/RowRepo"
@@ -17,21 +18,21 @@ export const time = (at: number): string => {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}`
 }
 
-/** A run, and what is booked of it. */
+/** A run, and its recorded cost. */
 export interface ListedRun {
   readonly run: RunRepo.StoredRun
   readonly cost: LedgerRepo.Cost | undefined
 }
 
-/** What kind of run it was, where that is not the usual one. */
+/** The kind of a run, unless it is the usual one. */
 const kindOf = ({ simulate, tuning }: RunRepo.Options): string =>
   `${tuning === true ? " (tuning)" : ""}${simulate === true ? " (simulated)" : ""}`
 
-/** Runs, a line each; what they cost is what is booked, also of one whose process was killed. */
+/** Runs, one line each, with their recorded cost, even when the process was killed. */
 export const list = (entries: ReadonlyArray<ListedRun>): string => {
-  const rows = entries.map(({ cost: booked, run }) => {
+  const rows = entries.map(({ cost: recorded, run }) => {
     const summary = Report.summaryOf(run)
-    const isKnown = summary !== undefined || booked !== undefined
+    const isKnown = summary !== undefined || recorded !== undefined
     return [
       run.name,
       `${run.flow}${kindOf(run.options)}`,
@@ -40,11 +41,13 @@ export const list = (entries: ReadonlyArray<ListedRun>): string => {
       summary === undefined ? "–" : String(summary.rows.read),
       summary === undefined ? "–" : String(summary.rows.failed),
       isKnown
-        ? `${(booked?.unpriced ?? 0) > 0 ? "≥ " : ""}${Money.format(booked?.cost ?? summary?.cost ?? Money.zero)}`
+        ? `${(recorded?.unpriced ?? 0) > 0 ? "≥ " : ""}${Money.format(recorded?.cost ?? summary?.cost ?? Money.zero)}`
         : "–"
     ]
   })
-  return Table.lines({ header: ["run", "flow", "begun", "status", "rows", "failed", "cost"], rows, left: 4 }).join("\n")
+  return Table.lines({ header: ["run", "flow", "started", "status", "rows", "failed", "cost"], rows, left: 4 }).join(
+    "\n"
+  )
 }
 
 /** What can be done with a run now. */
@@ -63,7 +66,7 @@ const next = (run: RunRepo.StoredRun, summary: RunEvent.RunFinished | undefined)
         ...((summary?.rows.failed ?? 0) > 0 ? [`its failed rows: pipe show ${run.name} --failed`] : [])
       ]
 
-/** What is booked of a run beside its report. */
+/** The recorded cost of a run, besides its report. */
 const booked = (
   summary: RunEvent.RunFinished | undefined,
   cost: LedgerRepo.Cost | undefined
@@ -71,33 +74,33 @@ const booked = (
   if (cost === undefined || cost.cost === summary?.cost) return []
   const bounds =
     cost.estimated > Money.zero
-      ? `, of it at most ${Money.format(cost.estimated)} for calls whose bill is not known`
+      ? `, of which at most ${Money.format(cost.estimated)} for calls with an unknown bill`
       : ""
   return [
     summary === undefined
-      ? `  booked so far: ${Money.format(cost.cost)}${bounds}`
-      : `  booked since its report: ${Money.format(cost.cost - summary.cost)}; in all ${Money.format(cost.cost)}${bounds}`
+      ? `  recorded so far: ${Money.format(cost.cost)}${bounds}`
+      : `  recorded since its report: ${Money.format(cost.cost - summary.cost)}; in total ${Money.format(cost.cost)}${bounds}`
   ]
 }
 
-/** One run: where it stands, and its report. */
+/** A run: its status, and its report. */
 export const describe = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefined): string => {
   const summary = Report.summaryOf(run)
   return [
     `run ${run.name}: ${run.flow}${kindOf(run.options)}${run.options.file === undefined ? "" : ` (${run.options.file})`}`,
-    `  ${run.status}, begun ${time(run.startedAt)}${run.endedAt === undefined ? "" : `, ended ${time(run.endedAt)}`}${
+    `  ${run.status}, started ${time(run.startedAt)}${run.endedAt === undefined ? "" : `, ended ${time(run.endedAt)}`}${
       run.tries > 1 ? `, ${run.tries} tries` : ""
     }`,
-    ...(run.status === "running" ? [`  at work: process ${run.owner.pid} on ${run.owner.host}`] : []),
+    ...(run.status === "running" ? [`  active: process ${run.owner.pid} on ${run.owner.host}`] : []),
     ...next(run, summary).map((line) => `  ${line}`),
     ...booked(summary, cost),
     ...(summary === undefined
-      ? ["  it ended before it could write its summary; its rows and its books are kept"]
+      ? ["  it ended before it could write its summary; its rows and its ledger are kept"]
       : ["", ReportText.render(summary)])
   ].join("\n")
 }
 
-/** A run as JSON for programs. */
+/** A run as JSON. */
 export const toJson = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefined) => ({
   run: run.name,
   flow: run.flow,
@@ -111,18 +114,19 @@ export const toJson = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefined
   ...(run.summary === undefined ? undefined : { summary: run.summary })
 })
 
-/** A failed row for people. */
-export const failure = ({ details = {}, error, input, message, node, position }: RowRepo.StoredFailure): string => {
+/** A failed row as text. */
+export const failure = (failed: RowRepo.StoredFailure): string => {
+  const { details = {}, error, input } = failed
   const { answer, fields } = details
   return [
-    `${position}: ${node}: ${error}: ${message}`,
+    FailedRow.text(failed, error),
     `    input: ${clipped(input)}`,
     ...(answer === undefined ? [] : [`    answer: ${clipped(answer)}`]),
     ...(fields === undefined ? [] : [`    fields: ${clipped(JSON.stringify(fields))}`])
   ].join("\n")
 }
 
-/** Characters of a value that are shown. */
+/** The most characters of a value that are shown. */
 const MOST = 300
 
 const clipped = (text: string): string => {

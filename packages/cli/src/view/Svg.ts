@@ -1,4 +1,4 @@
-/** What pictures have in common: colours of a file that stands by itself or of a page, and their texts. */
+/** What pictures share: the colours of a separate file or of a page, and their texts. */
 import { escape } from "./Html.ts"
 
 export interface Palette {
@@ -6,11 +6,11 @@ export interface Palette {
   readonly grid: string
   readonly dim: string
   readonly text: string
-  /** Of series, in their order. */
+  /** Colours of series, in order. */
   readonly series: ReadonlyArray<string>
 }
 
-/** For a file that stands by itself. */
+/** For a separate file. */
 export const file: Palette = {
   ground: "#ffffff",
   grid: "#e5e5e5",
@@ -39,10 +39,10 @@ export const text = (
     options.attributes === undefined ? "" : ` ${options.attributes}`
   }>${escape(content)}</text>`
 
-/** What a pointer shows over a shape. */
+/** The tooltip of a shape. */
 export const title = (content: string): string => `<title>${escape(content)}</title>`
 
-/** A picture with its name for those who cannot see it. */
+/** A picture with an accessible name. */
 export const picture = (
   size: { readonly width: number; readonly height: number },
   name: string,

@@ -1,4 +1,4 @@
-/** A table with two faces: lines of text for a terminal, and HTML for a page. */
+/** Tables that render as text for a terminal and as HTML for a page. */
 import stringWidth from "string-width"
 import { escape } from "./Html.ts"
 
@@ -7,17 +7,20 @@ type Row = ReadonlyArray<string>
 export interface Table {
   readonly header: Row
   readonly rows: ReadonlyArray<Row>
-  /** Columns that are set left, the first ones; the others are set right. Default: 1. */
+  /** The number of first columns that are left-aligned; the others are right-aligned. Default: 1. */
   readonly left?: number
 }
 
-/** A cell as wide as its column in a terminal, where a Chinese character takes two places and an accent none. */
+/**
+ * Pads a cell to the width of its column in a terminal, where a Chinese character takes two columns and a combining
+ * accent none.
+ */
 const padded = (cell: string, width: number, isLeft: boolean): string => {
   const space = " ".repeat(Math.max(0, width - stringWidth(cell)))
   return isLeft ? `${cell}${space}` : `${space}${cell}`
 }
 
-/** Lines of text, each column as wide as its widest cell. `ruled`: with a line under the header. */
+/** Lines of text, each column as wide as its widest cell. `ruled` adds a line under the header. */
 export const lines = (
   { header, left = 1, rows }: Table,
   options: { readonly ruled?: boolean; readonly indent?: string } = {}
@@ -31,11 +34,11 @@ export const lines = (
   return [line(header), ...(ruled ? [rule] : []), ...rows.map(line)]
 }
 
-/** Pairs under each other: what it is, and how much. */
+/** Label and value pairs, one per line. */
 export const pairs = (rows: ReadonlyArray<Row>, indent: string): ReadonlyArray<string> =>
   lines({ header: ["", ""], rows }, { indent }).slice(1)
 
-/** HTML; cells are text. */
+/** HTML. Cells are text. */
 export const html = ({ header, left = 1, rows }: Table): string => {
   const cells = (tag: "th" | "td") => (row: Row) =>
     `<tr>${row.map((cell, column) => `<${tag}${column < left ? "" : ' class="number"'}>${escape(cell)}</${tag}>`).join("")}</tr>`

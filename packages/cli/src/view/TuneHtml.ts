@@ -1,4 +1,4 @@
-/** What tuning found, as a page that stands by itself. */
+/** The results of tuning, as a self-contained page. */
 import { count, share } from "@pipe/core/internal/Format"
 import type * as Tune from "@pipe/core/internal/Tune"
 import * as Chart from "./Chart.ts"

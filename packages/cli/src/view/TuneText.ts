@@ -1,4 +1,4 @@
-/** What tuning found, as text and as a chart. */
+/** The results of tuning, as text and as a chart. */
 import type * as Calibration from "@pipe/core/internal/Calibration"
 import * as Money from "@pipe/core/Money"
 import { count, share } from "@pipe/core/internal/Format"
@@ -13,17 +13,17 @@ export interface Charted {
 
 export const money = Money.format
 
-/** Of a thousand rows: of one it is too small to read. */
+/** Per thousand rows: the cost of one is too small to read. */
 const per1000 = (cost: Money.Money): string => Money.format(cost * 1_000n)
 
 const usdPer1000 = (cost: Money.Money): number => Number(Money.toUsd(cost * 1_000n))
 
 const standards = {
-  label: "how right answers are by the labels",
-  agreement: "how far answers agree with the strong model's"
+  label: "share of answers that match the labels",
+  agreement: "share of answers that agree with the strong model's"
 } as const
 
-/** A routing's models, and how they are chosen. */
+/** The models of a routing, and how they are chosen. */
 export const nameOf = ({ by, models }: Pick<Calibration.PolicyCandidate, "by" | "models">): string =>
   `${models.join(" > ")}, ${by === "row" ? "chosen by the row" : "judged by the answer"}`
 
@@ -38,7 +38,7 @@ const frontier = (points: ReadonlyArray<Calibration.Point>): ReadonlyArray<Calib
   return kept
 }
 
-/** The candidate of a policy, or the one that keeps most for its cost. */
+/** The candidate of a policy, or the best one for its cost. */
 const shownOf = ({ calibration: { candidates, policy } }: Tune.TunedStep): ReadonlyArray<Calibration.PolicyCandidate> =>
   policy === undefined ? candidates : candidates.toSorted((a, b) => Number(isOf(b, policy)) - Number(isOf(a, policy)))
 
@@ -99,7 +99,7 @@ export const rowsOf = ({
     per1000(cost)
   ]),
   ...baselines.map(({ cost, name, quality, strongShare }) => [
-    `by ${name}, by hindsight`,
+    `${name === "chance" ? "random" : `by ${name}`}, in hindsight`,
     share(quality),
     share(strongShare),
     per1000(cost)
@@ -116,20 +116,20 @@ export const rowsOf = ({
       ])
 ]
 
-/** What is certified of a step, or why nothing is. */
+/** What is certified for a step, or why nothing is. */
 export const verdictOf = ({ calibration: { certificate, refused, singles } }: Tune.TunedStep): string => {
   const strong = singles.at(-1)?.model ?? "the strong model"
   return certificate === undefined
     ? `not certified: ${refused}. Every row goes to ${strong}`
-    : `certified on ${count(certificate.rows)} rows: with certainty ${share(1 - certificate.delta)} at least ${share(certificate.kept)} of the quality of ${strong} is kept (wanted: ${share(
+    : `certified on ${count(certificate.rows)} rows: with ${share(1 - certificate.delta)} confidence, at least ${share(certificate.kept)} of the quality of ${strong} is kept (target: ${share(
         certificate.target
-      )}), for ${share(Number(certificate.cost) / Number(certificate.strongCost))} of its money`
+      )}), for ${share(Number(certificate.cost) / Number(certificate.strongCost))} of its cost`
 }
 
-/** What was found for a step. */
+/** The result for a step. */
 export const render = (step: Tune.TunedStep, chart: Chart.Chart): string =>
   [
-    `${step.name}: ${count(step.rows)} rows; quality is ${standards[step.standard]}`,
+    `${step.name}: ${count(step.rows)} rows; quality is the ${standards[step.standard]}`,
     "",
     ...Table.lines({ header, rows: rowsOf(step) }, { indent: "  " }),
     ...(step.calibration.candidates.length === 0 ? [] : ["", Chart.render(chart)]),
@@ -139,11 +139,11 @@ export const render = (step: Tune.TunedStep, chart: Chart.Chart): string =>
 
 const standings = {
   holds: "holds",
-  broken: "does not hold any more: tune again with pipe tune",
-  open: "neither certain to hold nor not: take more rows (--sample)"
+  broken: "no longer holds: tune again with pipe tune",
+  open: "undecided: use more rows (--sample)"
 } as const
 
-/** How routings fare on other rows. */
+/** How routings perform on other rows. */
 export const renderCheck = ({ rows, steps, summary }: Tune.TuneCheck): string =>
   [
     ...(steps.length === 0 ? ["no step has a certified routing: there is nothing to check"] : []),
@@ -152,8 +152,8 @@ export const renderCheck = ({ rows, steps, summary }: Tune.TuneCheck): string =>
         `${step.name}: ${standings[step.standing]}`,
         `  on ${count(step.rows)} other rows the quality is ${share(step.quality)}, ${standards[step.standard]} (the strong model alone: ${share(step.strongQuality)}): ${share(
           step.low
-        )} to ${share(step.high)} of its quality, where ${share(step.target)} are promised`,
-        `  ${share(step.strongShare)} went to the strong model; ${per1000(step.cost)} for 1,000 rows, and ${per1000(step.strongCost)} by the strong model alone`
+        )} to ${share(step.high)} of its quality, where ${share(step.target)} is guaranteed`,
+        `  ${share(step.strongShare)} went to the strong model; ${per1000(step.cost)} per 1,000 rows, and ${per1000(step.strongCost)} with the strong model alone`
       ].join("\n")
     ),
     `spent ${Money.format(summary.cost)} on ${count(rows)} rows`
@@ -167,7 +167,7 @@ export const checkToJson = ({ rows, steps, summary }: Tune.TuneCheck) => ({
   steps: steps.map((step) => ({ ...step, cost: usd(step.cost), strongCost: usd(step.strongCost) }))
 })
 
-/** Every routing that was tried, with what it costs and keeps. */
+/** Every routing that was tried, with its cost and quality. */
 export const frontierToJson = ({
   baselines,
   calibration: { candidates, singles },

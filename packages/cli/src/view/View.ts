@@ -1,36 +1,35 @@
-/**
- * How a run is shown while it goes on: a live display on a terminal, plain lines otherwise, NDJSON for programs.
- */
+/** Shows a run in progress: a live display on a terminal, plain lines otherwise, NDJSON for programs. */
 import * as Money from "@pipe/core/Money"
 import * as Format from "@pipe/core/internal/Format"
 import * as RunEvent from "@pipe/core/RunEvent"
 import type * as Output from "../process/Output.ts"
+import * as FailedRow from "./FailedRow.ts"
 
 export type Mode = "live" | "plain" | "json" | "quiet"
 
 export interface View {
   readonly show: (event: RunEvent.RunEvent) => void
-  /** A line for the person at the terminal. */
+  /** A line for the user at the terminal. */
   readonly note: (line: string) => void
-  /** Takes the live display away. */
+  /** Removes the live display. */
   readonly end: () => void
 }
 
 type Progress = Extract<RunEvent.RunEvent, { readonly _tag: "Progress" }>
 
-/** Failures of one kind that are shown; the others are counted. */
+/** The failures of one kind that are shown; the others are counted. */
 const SHOWN = 3
 
-/** Kinds of failures that are told apart. */
+/** The most kinds of failures that are distinguished. */
 const MOST_KINDS = 20
 
 /** Milliseconds between plain lines. */
 const PLAIN_EVERY = 2_000
 
-/** While batches are at the provider. */
+/** The same while batches are at the provider. */
 const BATCHES_EVERY = 30_000
 
-/** How a run is shown, by what was asked for and by what standard error is. */
+/** How a run is shown, by flags and by the kind of standard error. */
 export const modeOf = (
   input: { readonly json?: boolean; readonly quiet?: boolean },
   { canRepaint }: Output.Output
@@ -113,7 +112,7 @@ export const make = (mode: Mode, { columns, erase, err, out }: Output.Output): V
             failure = { node: event.node, message: isKnown ? event.message : "for other reasons", count: 0 }
             failures.set(key, failure)
           }
-          if (++failure.count <= SHOWN) note(`failed: ${event.position}: ${event.node}: ${event.message}`)
+          if (++failure.count <= SHOWN) note(`failed: ${FailedRow.text(event)}`)
           return
         }
       }
@@ -132,7 +131,7 @@ const ended = (node: RunEvent.NodeProgress): number => node.done + node.failed +
 
 const seconds = (milliseconds: number): string => Format.duration(Math.max(0, milliseconds), "seconds")
 
-/** Rows a second of the slowest node that is not done, and what that leaves. */
+/** Rows per second of the slowest unfinished node, and the remaining time. */
 const pace = (progress: Progress): { readonly perSecond: number; readonly left: number | undefined } => {
   const elapsed = progress.milliseconds / 1_000
   const slowest =
@@ -147,7 +146,7 @@ const pace = (progress: Progress): { readonly perSecond: number; readonly left: 
   }
 }
 
-/** The live display: a bar for each node, then the money. */
+/** The live display: a bar per node, then the money. */
 export const render = (progress: Progress, columns: number): ReadonlyArray<string> => {
   const width = Math.max(...progress.nodes.map((node) => node.name.length))
   const lines = progress.nodes.map((node) => {
@@ -167,7 +166,7 @@ export const render = (progress: Progress, columns: number): ReadonlyArray<strin
   )
 }
 
-/** How batches stand, where rows wait for them. */
+/** The status of batches that rows wait for. */
 const batches = ({ batches }: Progress): string | undefined => {
   if (batches === undefined || batches.open + batches.queued + batches.back === 0) return undefined
   const { back, expected, failed, open, queued, running, sentAt } = batches
@@ -203,7 +202,7 @@ const waiting = ({ waiting: all, waitingFor }: Progress): ReadonlyArray<string> 
   const left = seconds(Math.max(0, until - Date.now()))
   const what =
     reason === "retry"
-      ? `${calls} to be sent again within ${left}${failure === undefined ? "" : ` (${failure})`}`
+      ? `${calls} to be retried within ${left}${failure === undefined ? "" : ` (${failure})`}`
       : `${calls} waiting for the limit of ${model === "" ? "the provider" : model}, ${left}`
   return [all > calls ? `${what}, ${all - calls} for others` : what]
 }

@@ -1,10 +1,10 @@
 /**
- * A step's schema as a model meets it: the codec that reads an answer, and the JSON Schema that is sent.
+ * A step's schema as a model sees it: the codec that reads an answer, and the JSON Schema that is sent.
  *
- * **Details** Values stand in an answer as they do in JSON (`Schema.toCodecJson`): a date as text, a map as pairs. Three things are
- * told to a model that this codec leaves out: a number is finite, since JSON has no other and no provider could hold a range
- * beside `"NaN"`; a date and a URL have their format; and a pattern is sent whichever flags its expression has, where it means
- * the same with the flag `u` of JSON Schema.
+ * **Details** Values are encoded as in JSON (`Schema.toCodecJson`): a date as text, a map as pairs. The JSON Schema
+ * adds three things that this codec omits: a number is finite, because JSON has no other and no provider could enforce
+ * a range besides `"NaN"`; a date and a URL have their format; and a pattern is sent whichever flags its expression
+ * has, when it means the same with the flag `u` of JSON Schema.
  *
  * @internal
  */
@@ -14,16 +14,16 @@ import * as SchemaAST from "effect/SchemaAST"
 
 export interface AnswerSchema {
   readonly codec: Schema.Codec<unknown, unknown>
-  /** Draft 2020-12; definitions stand in `$defs`. */
+  /** Draft 2020-12, with definitions in `$defs`. */
   readonly jsonSchema: JsonSchema.JsonSchema
 }
 
-/** A schema of which no answer can be. */
+/** A schema that no answer can have. */
 export class Unsupported extends Error {}
 
 const known = new WeakMap<Schema.Constraint, AnswerSchema>()
 
-/** Throws `Unsupported` with the field; each schema is prepared once. */
+/** Throws `Unsupported` with the field. Each schema is prepared once. */
 export const of = (schema: Schema.Constraint): AnswerSchema => {
   let made = known.get(schema)
   if (made === undefined) known.set(schema, (made = make(schema)))
@@ -44,22 +44,22 @@ const make = (schema: Schema.Constraint): AnswerSchema => {
   }
 }
 
-/** A node with some of its fields changed. */
+/** A node with some fields changed. */
 const copy = <A extends SchemaAST.AST>(ast: A, changes: { readonly [field in keyof A]?: unknown }): A =>
   Object.assign(Object.create(Object.getPrototypeOf(ast) as object) as A, ast, changes)
 
-/** A list with each item changed; the same list where none is. */
+/** Maps a list; returns the same list when no item changes. */
 const map = <A>(items: ReadonlyArray<A>, change: (item: A, index: number) => A): ReadonlyArray<A> => {
   const changed = items.map(change)
   return changed.every((item, index) => item === items[index]) ? items : changed
 }
 
-/** Changes what is in a node; `path`: its place, for messages. */
+/** Changes the content of a node. `path` is its position, for messages. */
 type Visit = (ast: SchemaAST.AST, path: string) => SchemaAST.AST
 
-/** The same schema with what is told to models alone. */
+/** The same schema with the additions for models. */
 const forModels = (root: SchemaAST.AST): SchemaAST.AST => {
-  // By node: what stands twice stays one, and a schema may contain itself.
+  // By node: a repeated node stays one, and a schema may contain itself.
   const visited = new Map<SchemaAST.AST, SchemaAST.AST>()
 
   const visit: Visit = (ast, path) => {
@@ -73,7 +73,7 @@ const forModels = (root: SchemaAST.AST): SchemaAST.AST => {
   const changed: Visit = (ast, path) => {
     const { encoding } = ast
     if (encoding === undefined) return withWords(visitSelf(ast, path))
-    // The last link leads to what stands in JSON.
+    // The last link leads to the JSON form.
     const links = map(encoding, (link, index) =>
       index === encoding.length - 1 ? withTarget(link, (to) => visit(to, path)) : link
     )
@@ -120,7 +120,7 @@ const object = (ast: SchemaAST.Objects, path: string, visit: Visit): SchemaAST.A
   const propertySignatures = map(ast.propertySignatures, (property) => {
     const { name, type } = property
     if (typeof name === "symbol") {
-      throw new Unsupported(`${place(path)} has a symbol for a property, which JSON does not have: use a text`)
+      throw new Unsupported(`${place(path)} has a property named by a symbol, which JSON does not have: use a text`)
     }
     const made = visit(type, path === "" ? String(name) : `${path}.${String(name)}`)
     return made === type ? property : new SchemaAST.PropertySignature(name, made)
@@ -140,7 +140,7 @@ const declared = (ast: SchemaAST.Declaration, path: string, visit: Visit): Schem
   const form = annotations?.["toCodecJson"] ?? annotations?.["toCodec"]
   if (typeof form !== "function") {
     throw new Unsupported(
-      `${place(path)} (${nameOf(ast)}) has no form in JSON: describe it by values that do, and make it of them with Schema.decodeTo or in the step`
+      `${place(path)} (${nameOf(ast)}) cannot be represented in JSON: describe it with values that can, and decode them with Schema.decodeTo or in the step`
     )
   }
   const format = formats[idOf(annotations) ?? ""]
@@ -174,7 +174,7 @@ const idOf = (annotations: Schema.Annotations.Annotations | undefined): string |
     : undefined
 }
 
-/** How texts that stand for something else look. */
+/** Formats of encoded texts. */
 const formats: { readonly [id: string]: Schema.Annotations.Annotations } = {
   "effect/schema/Date": { format: "date-time", description: "a date and time as in 2026-03-05T10:00:00Z" },
   "effect/schema/DateTimeUtc": { format: "date-time", description: "a date and time as in 2026-03-05T10:00:00Z" },
@@ -184,7 +184,7 @@ const formats: { readonly [id: string]: Schema.Annotations.Annotations } = {
   "effect/schema/URL": { format: "uri", description: "a URL as in https://example.com/page" }
 }
 
-/** JSON has no other numbers: a model need not be told. */
+/** JSON has no other numbers, so a model need not be told. */
 const isFinite = Schema.isFinite({ expected: undefined })
 
 const finite = (ast: SchemaAST.Number): SchemaAST.AST => {
@@ -193,13 +193,13 @@ const finite = (ast: SchemaAST.Number): SchemaAST.AST => {
   return copy(ast, { checks: [...(isThere ? [] : [isFinite]), ...checks.map(silent)] })
 }
 
-/** A check of a number that its type says. */
+/** A check that the type of a number implies. */
 const silent = (check: SchemaAST.Check<unknown>): SchemaAST.Check<unknown> =>
   SILENT.has(idOf(check.annotations)) ? check.annotate({ expected: undefined }) : check
 
 const SILENT: ReadonlySet<string | undefined> = new Set(["effect/schema/isInt", "effect/schema/isFinite"])
 
-/** The node with the words of its own checks, which a model may as well know before it answers. */
+/** Adds the messages of a node's own checks, so a model knows them before it answers. */
 const withWords = (ast: SchemaAST.AST): SchemaAST.AST => {
   if (ast.checks === undefined) return ast
   const checks = map<SchemaAST.Check<unknown>>(ast.checks, (check) =>
@@ -211,7 +211,7 @@ const withWords = (ast: SchemaAST.AST): SchemaAST.AST => {
   return checks === ast.checks ? ast : copy(ast, { checks })
 }
 
-/** A pattern that JSON Schema reads as the expression does. */
+/** A pattern that JSON Schema interprets like the expression. */
 const withPattern = (check: SchemaAST.Check<unknown>): SchemaAST.Check<unknown> => {
   const { payload } = (check.annotations?.["representation"] ?? {}) as { readonly payload?: unknown }
   if (idOf(check.annotations) !== "effect/schema/isPattern" || typeof payload !== "object" || payload === null) {

@@ -1,5 +1,5 @@
 /**
- * How long an answer is that a JSON Schema allows: the fewest and the most characters of it as JSON.
+ * The length of the answers that a JSON Schema allows: the fewest and the most characters as JSON.
  *
  * @internal
  */
@@ -7,16 +7,16 @@ import * as SchemaNode from "./SchemaNode.ts"
 
 type JsonSchema = { readonly [key: string]: unknown }
 
-/** Characters; `most` is infinite where nothing bounds a text or a list. */
+/** Characters. `most` is infinite when nothing bounds a text or a list. */
 export interface AnswerSize {
   readonly least: number
   readonly most: number
 }
 
-/** References within references that are followed: a schema that holds itself has no end. */
+/** How many nested references are followed: a recursive schema never ends. */
 const DEPTH = 8
 
-/** Characters of the formats whose texts are about equally long. */
+/** Characters of formats with texts of similar length. */
 const formats: { readonly [format: string]: AnswerSize } = {
   "date-time": { least: 22, most: 32 },
   date: { least: 12, most: 12 },
@@ -24,12 +24,12 @@ const formats: { readonly [format: string]: AnswerSize } = {
   uuid: { least: 38, most: 38 }
 }
 
-/** Digits of a number that nothing bounds. */
+/** Digits of an unbounded number. */
 const NUMBER: AnswerSize = { least: 1, most: 20 }
 
 const sizes = new WeakMap<object, AnswerSize>()
 
-/** The size of the answers to a schema; looked at once for each schema. */
+/** The size of a schema's answers, computed once per schema. */
 export const of = (schema: JsonSchema): AnswerSize => {
   let size = sizes.get(schema)
   if (size === undefined) sizes.set(schema, (size = sizeOf(schema, schema, 0)))
@@ -113,7 +113,7 @@ const ofProperties = (schema: JsonSchema, inner: (part: unknown) => AnswerSize):
   const required = new Set(Array.isArray(schema["required"]) ? schema["required"] : [])
   const all = Object.entries((schema["properties"] ?? {}) as JsonSchema).map(([name, property]): AnswerSize => {
     const { least, most } = inner(property)
-    // Quotes, a colon and a comma; a model may put a space after each of the two.
+    // Quotes, a colon and a comma. A model may add a space after each of the last two.
     return { least: required.has(name) ? name.length + 4 + least : 0, most: name.length + 6 + most }
   })
   const { least, most } = together(all)

@@ -1,7 +1,7 @@
 /**
- * The value that an answer stands for, whichever form it came in: that of the schema, or a strict one (see `StrictSchema`).
+ * Reads the value of an answer in any of its forms: that of the schema, or a strict one (see `StrictSchema`).
  *
- * **Example** (a record that came as a list)
+ * **Example** (a record that arrived as a list)
  *
  * ```ts
  * import * as AnswerValue from "@pipe/core/internal/AnswerValue"
@@ -16,16 +16,14 @@
 import type * as JsonSchema from "effect/JsonSchema"
 import * as SchemaNode from "./SchemaNode.ts"
 
-/** The value that an answer stands for: of the schema, whether it came in its strict form or as the schema says. */
+/** The value of an answer, whether it arrived in its strict form or in that of the schema. */
 export const read = (schema: JsonSchema.JsonSchema, value: unknown): unknown =>
   isPlain(schema) ? value : new Reader(SchemaNode.fields(schema["$defs"])).root(schema, value)
 
-/**
- * The kinds of value that an answer may have at its root, in its strict form or as the schema says; `undefined`: any.
- */
+/** The types that an answer may have at its root, in either form; `undefined` for any. */
 export const rootKinds = (schema: JsonSchema.JsonSchema): ReadonlySet<string> | undefined => {
   const kinds = kindsOf(schema, SchemaNode.fields(schema["$defs"]))
-  // The strict form of any root is an object, but where it is one already; that of a record is a list, too.
+  // The strict form of any root is an object, unless it is one already. That of a record is a list, too.
   return kinds === undefined ? undefined : new Set([...kinds, "object"])
 }
 
@@ -46,11 +44,11 @@ const kindsOf = (
   return typeof type === "string" ? [type === "integer" ? "number" : type] : undefined
 }
 
-/** Whether every value of a schema is a text, so that an answer may be one without quotes. */
+/** Whether all values of a schema are texts, so an answer may be a text without quotes. */
 export const takesText = (schema: JsonSchema.JsonSchema): boolean =>
   kindsOf(schema, SchemaNode.fields(schema["$defs"]))?.every((kind) => kind === "string") === true
 
-/** Whether values stand in an answer as the schema says, so that there is nothing to be read. */
+/** Whether values are encoded exactly as the schema says, so nothing needs reading. */
 export const isPlain = (schema: JsonSchema.JsonSchema): boolean => {
   let known = plains.get(schema)
   if (known === undefined) {
@@ -83,9 +81,8 @@ const isPlainNode = (node: SchemaNode.SchemaNode): boolean => {
 }
 
 /**
- * A value that does not fit, without the slips that leave no doubt of what is meant: a choice in other letters or with spaces around it,
- * which even providers that hold an answer strictly let pass, and a list of one in the place of an object. The same value where
- * there are none.
+ * Corrects slips that leave no doubt about the meaning: a choice in other case or with spaces around it, which even
+ * strict providers let pass, and a list of one in place of an object. Returns the same value when there are none.
  */
 export const mend = (schema: JsonSchema.JsonSchema, value: unknown): unknown => {
   const definitions = SchemaNode.fields(schema["$defs"])
@@ -117,7 +114,7 @@ class Reader {
     this.fits = new SchemaNode.Fits(definitions)
   }
 
-  /** What is no object stands in one when it comes, and so does a record: it comes as a list. */
+  /** A root that is not an object arrives wrapped in one, and a record arrives as a list. */
   root(schema: SchemaNode.SchemaNode, value: unknown): unknown {
     const root = SchemaNode.resolve(SchemaNode.direct(schema), this.fits.definitions) ?? SchemaNode.direct(schema)
     const isWrapped = SchemaNode.isNode(value) && Object.keys(value).length === 1 && SchemaNode.ROOT in value
@@ -147,7 +144,7 @@ class Reader {
     return schema["type"] === "array" ? this.list(schema, value) : value
   }
 
-  /** The member that has the value as it is; or in its strict form; or with properties beside it. */
+  /** The member that matches the value as it is, or in its strict form, or with additional properties. */
   private union(members: ReadonlyArray<SchemaNode.SchemaNode>, value: object): unknown {
     if (members.some((member) => this.fits.is(member, value, true))) return value
     for (const isClosed of [true, false]) {
@@ -194,7 +191,7 @@ class Reader {
     return items === value && read.every((item, index) => item === items[index]) ? value : read
   }
 
-  /** The items of a tuple that came as an object; `undefined`: it is another one. */
+  /** The items of a tuple that arrived as an object; `undefined` when it is something else. */
   private itemsOf(
     schema: SchemaNode.SchemaNode,
     { first }: ReturnType<typeof SchemaNode.tupleOf>,
@@ -211,7 +208,7 @@ class Reader {
   }
 }
 
-/** The entries of a record that came as a list; `undefined`: it is another list, or has a name twice. */
+/** The entries of a record that arrived as a list; `undefined` when it is another list, or has a name twice. */
 const entriesIn = (value: ReadonlyArray<unknown>): ReadonlyArray<readonly [string, unknown]> | undefined => {
   const isEntry = (item: unknown): item is { readonly key: unknown; readonly value: unknown } =>
     SchemaNode.isNode(item) && Object.keys(item).length === 2 && "key" in item && "value" in item

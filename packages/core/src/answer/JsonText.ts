@@ -1,8 +1,9 @@
 /**
- * The one JSON value in the text of an answer: alone, in a Markdown fence, after thoughts in tags, or with sentences around it.
+ * Finds the JSON value in the text of an answer: alone, in a Markdown fence, after tagged thoughts, or between
+ * sentences.
  *
- * **Details** Models put their JSON in all of these, and to pay for it a second time would change nothing. Two different
- * values leave open which of them is the answer, so that neither is taken.
+ * **Details** Models write JSON in all of these ways, and paying for a second answer would change nothing. When there
+ * are two different values, it is unclear which is the answer, so neither is used.
  *
  * @internal
  */
@@ -14,8 +15,8 @@ export type FoundJson =
   | { readonly _tag: "Missing"; readonly problem: string }
 
 /**
- * Finds the value. `isExpected`: whether it is of the kind of the answer, an object or a list for instance; it tells the answer
- * from a `[1]` in a sentence.
+ * Finds the value. `isExpected` tests whether a value has the type of the answer, for example an object or a list: it
+ * distinguishes the answer from a `[1]` in a sentence.
  */
 export const find = (text: string, isExpected: (value: unknown) => boolean = () => true): FoundJson => {
   const whole = parse(text)
@@ -25,7 +26,7 @@ export const find = (text: string, isExpected: (value: unknown) => boolean = () 
   }
   const rest = withoutThoughts(text)
   const first = rest === undefined ? [] : within(rest, isExpected)
-  // The tag may stand in the value itself.
+  // The value itself may contain the tag.
   const found = first.length === 0 && rest !== text && rest !== undefined ? within(text, isExpected) : first
   switch (found.length) {
     case 0:
@@ -33,11 +34,11 @@ export const find = (text: string, isExpected: (value: unknown) => boolean = () 
     case 1:
       return { _tag: "Found", value: found[0], isWhole: false }
     default:
-      return { _tag: "Missing", problem: "it has more than one JSON value: answer with one alone" }
+      return { _tag: "Missing", problem: "it has more than one JSON value: answer with exactly one" }
   }
 }
 
-/** JSON that is the whole of a text; too deep is not JSON. */
+/** Parses a text that is JSON as a whole. JSON that is nested too deep is rejected. */
 const parse = (text: string): { readonly value: unknown } | undefined => {
   try {
     return { value: Nesting.parse(text.replace(/^\uFEFF/, "")) }
@@ -57,13 +58,13 @@ const problemOf = (text: string): string => {
   }
 }
 
-/** Characters of an answer that is no JSON, a refusal perhaps, that are shown of it. */
+/** The characters shown of an answer without JSON, for example a refusal. */
 const MOST_SHOWN = 120
 
-/** Tags in which models of open weights think before they answer; the first of them may stand in the prompt. */
+/** Tags that open-weight models use for thoughts. The opening tag may be in the prompt. */
 const THOUGHTS = ["think", "thinking", "thought", "reasoning"]
 
-/** The text behind them; `undefined`: they have no end. */
+/** The text after the thoughts; `undefined` when they do not end. */
 const withoutThoughts = (text: string): string | undefined => {
   for (const tag of THOUGHTS) {
     const close = `</${tag}>`
@@ -74,21 +75,21 @@ const withoutThoughts = (text: string): string | undefined => {
   return text
 }
 
-/** Begins an object or a list of JSON, and no remark of a person's: `{a}`, `[see below: …]`. */
+/** The start of a JSON object or list, as opposed to a remark: `{a}`, `[see below: …]`. */
 const JSON_START = /^(?:\{\s*(?:["'}]|\w+\s*:)|\[\s*["{[\]\d-]|\[\s*(?:true|false|null)\b)/
 
-/** `[1]`: where something is said, and no list. */
+/** `[1]` refers to a source and is not a list. */
 const CITATION = /^\[\s*\d{1,3}(?:\s*[,-]\s*\d{1,3})*\s*\]$/
 
-/** Values that are looked at. */
+/** The most values that are examined. */
 const MOST_VALUES = 1_000
 
-/** How often a text is walked over at most: one of brackets alone ends there. */
+/** How often a text is scanned at most, which bounds a text of brackets. */
 const MOST_WALKS = 8
 
 /**
- * The different objects and lists of the expected kind in a text. Pieces of JSON that is broken are none: they would pass for the
- * whole.
+ * The different objects and lists of the expected type in a text. Parts of broken JSON are ignored, because they could
+ * pass for the whole.
  */
 const within = (text: string, isExpected: (value: unknown) => boolean): ReadonlyArray<unknown> => {
   const found = new Map<string, unknown>()
@@ -104,7 +105,7 @@ const within = (text: string, isExpected: (value: unknown) => boolean): Readonly
     if (value !== undefined && isExpected(value.value)) found.set(JSON.stringify(value.value), value.value)
     at = nextStart(text, isJson && end !== undefined ? end : at + 1)
   }
-  // What was not looked at may be another value.
+  // What was not examined may be another value.
   return left <= 0 || looked > MOST_VALUES ? [] : [...found.values()]
 }
 
@@ -114,7 +115,7 @@ const nextStart = (text: string, from: number): number => {
   return object === -1 ? list : list === -1 ? object : Math.min(object, list)
 }
 
-/** Where the brackets that open at a place are closed, texts left out; `undefined`: nowhere. */
+/** Where the brackets opened at a position close, ignoring texts; `undefined` when they do not. */
 const endOf = (text: string, start: number): number | undefined => {
   let depth = 0
   for (let at = start; at < text.length; at++) {

@@ -1,5 +1,5 @@
 /**
- * The text of an answer as a value of a step's schema.
+ * Reads the text of an answer as a value of a step's schema.
  *
  * @internal
  */
@@ -14,19 +14,19 @@ import * as JsonText from "./JsonText.ts"
 export type ObjectReading =
   | {
       readonly _tag: "Fits"
-      /** `None` where decoding needs services or time: it is left to who has them. */
+      /** `None` when decoding needs services or time: it is left to the caller who has them. */
       readonly value: { readonly decoded: unknown } | undefined
-      /** The value as JSON in the form of the schema; `undefined`: the text is that already. */
+      /** The value as JSON in the form of the schema; `undefined` when the text is that already. */
       readonly json: string | undefined
     }
   | { readonly _tag: "Wrong"; readonly problem: string }
 
-/** Characters of what is wrong with an answer. */
+/** The most characters of an answer's problem. */
 const MOST_PROBLEM = 2_000
 
 const readers = new WeakMap<Schema.Constraint, (text: string) => ObjectReading>()
 
-/** A reader of answers; each schema is prepared once. */
+/** Makes a reader of answers. Each schema is prepared once. */
 export const reader = (schema: Schema.Constraint): ((text: string) => ObjectReading) => {
   let made = readers.get(schema)
   if (made === undefined) readers.set(schema, (made = make(AnswerSchema.of(schema))))
@@ -34,7 +34,7 @@ export const reader = (schema: Schema.Constraint): ((text: string) => ObjectRead
 }
 
 const make = ({ codec, jsonSchema }: AnswerSchema.AnswerSchema) => {
-  // Everything that is wrong with an answer is told to the model at once.
+  // Reports everything that is wrong at once.
   const decode = Schema.decodeUnknownExit(codec, { errors: "all" })
   const isExpected = expectation(jsonSchema)
   const takesText = AnswerValue.takesText(jsonSchema)
@@ -63,11 +63,11 @@ const fitting = (exit: Exit.Exit<unknown, Schema.SchemaError>, value: unknown, i
   json: isText ? undefined : JSON.stringify(value)
 })
 
-/** What is wrong with a value; needing services or time to be decoded is nothing. */
+/** What is wrong with a value. Needing services or time to decode is not a problem. */
 const problemOf = (exit: Exit.Exit<unknown, Schema.SchemaError>): string | undefined =>
   Exit.isSuccess(exit) ? undefined : exit.cause.reasons.find(Cause.isFailReason)?.error.message.slice(0, MOST_PROBLEM)
 
-/** Whether a value is of the kind that an answer has at its root, by which it is told from what stands beside it. */
+/** Tests whether a value has a type that the root of an answer may have. */
 const expectation = (schema: JsonSchema.JsonSchema): ((value: unknown) => boolean) => {
   const kinds = AnswerValue.rootKinds(schema)
   return (value) =>

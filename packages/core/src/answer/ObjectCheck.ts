@@ -1,5 +1,5 @@
 /**
- * The check of an object answer against its schema, and the value that it read on the way.
+ * Checks an object answer against its schema, and keeps the value that it read.
  *
  * **Details** Retry, cache and step look at the same answer: it is read and decoded for the first of them.
  *
@@ -13,9 +13,9 @@ import * as Usage from "../model/Usage.ts"
 import * as AnswerSchema from "./AnswerSchema.ts"
 import * as ObjectAnswer from "./ObjectAnswer.ts"
 
-/** What is said of an answer that was cut; `Retry` knows that asking again would only cost. */
+/** The problem of a truncated answer. `Retry` knows that another request would only cost more. */
 export const truncated = (response: ModelResponse.CompletionResponse): string =>
-  `the answer was cut at its output limit (${
+  `the answer was truncated at its output limit (${
     response.usage === undefined ? "length" : `${Usage.outputTokens(response.usage)} tokens`
   }): raise maxTokens`
 
@@ -24,9 +24,11 @@ export interface ObjectCheck {
   readonly accept: ModelClient.Accept
   /** The JSON alone, in the form of the schema. */
   readonly text: (response: ModelResponse.CompletionResponse) => string
-  /** The response with the JSON alone for its text, in the form of the schema. */
+  /** The response with only the JSON as its text, in the form of the schema. */
   readonly plain: (response: ModelResponse.CompletionResponse) => ModelResponse.CompletionResponse
-  /** The value of a response of `plain`; it is given once, since rows may share a response and change what they got. */
+  /**
+   * The value of a response of `plain`. It is returned once, because rows may share a response and change their value.
+   */
   readonly take: (response: ModelResponse.CompletionResponse) => { readonly value: unknown } | undefined
 }
 

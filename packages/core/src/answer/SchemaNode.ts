@@ -1,5 +1,5 @@
 /**
- * The parts of a JSON Schema as Effect writes it, and which values are of them.
+ * The parts of a JSON Schema as Effect writes it, and which values match them.
  *
  * @internal
  */
@@ -15,7 +15,7 @@ export const fields = (value: unknown): SchemaNode => (isNode(value) ? value : {
 
 export const same = (left: unknown, right: unknown): boolean => JSON.stringify(left) === JSON.stringify(right)
 
-/** The property under which a root that is no object stands. */
+/** The property that wraps a root which is not an object. */
 export const ROOT = "value"
 
 export const isObject = (schema: SchemaNode): boolean => schema["type"] === "object"
@@ -30,7 +30,7 @@ export const closedObject = (properties: SchemaNode, rest: SchemaNode = {}): Sch
 
 export const NULL: SchemaNode = { type: "null" }
 
-/** Words that people or models read, and that hold nothing. */
+/** Annotations for people and models, which constrain nothing. */
 export const words = (schema: SchemaNode): SchemaNode => {
   const { description, title } = schema
   return {
@@ -41,7 +41,7 @@ export const words = (schema: SchemaNode): SchemaNode => {
 
 const shaping = ["type", "$ref", "anyOf", "oneOf", "enum", "const", "properties"]
 
-/** A reference with words or constraints beside it comes as an `allOf`: it is taken with them in its words. */
+/** A reference with annotations or constraints arrives as an `allOf`: it is merged into one node. */
 export const direct = (schema: SchemaNode): SchemaNode => {
   if (schema["allOf"] === undefined || shaping.some((keyword) => keyword in schema)) return schema
   const members = nodes(schema["allOf"])
@@ -68,7 +68,7 @@ export const described = (description: unknown, keyword: string, value: unknown)
     typeof value === "string" ? value : JSON.stringify(value)
   }`
 
-/** Whether names of properties are open. */
+/** Whether property names are open. */
 export const isRecord = (schema: SchemaNode): boolean =>
   schema["type"] === "object"
   && [schema, ...nodes(schema["allOf"])].some(
@@ -79,7 +79,7 @@ export const isRecord = (schema: SchemaNode): boolean =>
       || (additionalProperties !== false && properties === undefined)
   )
 
-/** The schemas of a record's names and values, named properties beside them. */
+/** The schemas of a record's names and values, in addition to named properties. */
 export const entriesOf = (
   schema: SchemaNode
 ): { readonly keys: ReadonlyArray<SchemaNode>; readonly values: ReadonlyArray<SchemaNode> } => {
@@ -109,7 +109,7 @@ export const requiredOf = (schema: SchemaNode): ReadonlySet<unknown> =>
 
 export const isNever = (schema: unknown): boolean => isNode(schema) && same(schema, { not: {} })
 
-/** The types of a tuple's first items, and of those after them. */
+/** The schemas of a tuple's first items, and of the rest. */
 export const tupleOf = (
   schema: SchemaNode
 ): { readonly first: ReadonlyArray<SchemaNode>; readonly rest: SchemaNode | undefined } => ({
@@ -117,7 +117,7 @@ export const tupleOf = (
   rest: isNode(schema["items"]) ? schema["items"] : undefined
 })
 
-/** Whether a list has items of one type, whatever their number. */
+/** Whether all items of a list have one type, whatever their number. */
 export const isUniform = ({ first, rest }: ReturnType<typeof tupleOf>): boolean =>
   first.every((item) => same(item, rest ?? first[0]))
 
@@ -135,8 +135,8 @@ export const resolve = (schema: SchemaNode, definitions: SchemaNode): SchemaNode
 }
 
 /**
- * Which values are of which nodes, by their types, choices and properties; bounds and patterns are not looked at. What was found of
- * a value is remembered: unions that contain themselves would be walked over again at each level.
+ * Matches values with nodes by type, choices and properties, but not by bounds and patterns. Results are memoised,
+ * because unions that contain themselves would be visited again at each level.
  */
 export class Fits {
   readonly definitions: SchemaNode
@@ -149,7 +149,7 @@ export class Fits {
     this.definitions = definitions
   }
 
-  /** `isClosed`: a property that the schema has not is none of its value, as in what providers are sent. */
+  /** With `isClosed`, a value must not have other properties, as in what providers receive. */
   is(node: SchemaNode, value: unknown, isClosed: boolean): boolean {
     if (typeof value !== "object" || value === null) return this.check(node, value, isClosed)
     const known = this.known[isClosed ? "closed" : "open"]
@@ -157,7 +157,7 @@ export class Fits {
     if (byValue === undefined) known.set(node, (byValue = new WeakMap()))
     let result = byValue.get(value)
     if (result === undefined) {
-      // A definition that leads to itself alone has no value.
+      // A definition that only refers to itself has no value.
       byValue.set(value, false)
       byValue.set(value, (result = this.check(node, value, isClosed)))
     }
@@ -215,7 +215,7 @@ export class Fits {
 
 const values = new WeakMap<SchemaNode, SchemaNode>()
 
-/** The schema of a record's values; one node for each record. */
+/** The schema of a record's values; one node per record. */
 export const valueOf = (schema: SchemaNode): SchemaNode => {
   let made = values.get(schema)
   if (made === undefined) values.set(schema, (made = anyOf(entriesOf(schema).values)))

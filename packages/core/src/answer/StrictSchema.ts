@@ -1,10 +1,10 @@
 /**
- * The forms in which providers hold an answer strictly to a schema, and the way back.
+ * Converts JSON Schemas to the strict forms that providers enforce, and back.
  *
- * **Details** Providers that promise an answer of a JSON Schema take a part of JSON Schema alone: an object at the root, every
- * property required, no other property, no tuple. A request carries the schema as it is, since a router may send it to any
- * of them; a provider sends `of` it by its own `Rules`, and `AnswerValue.read` gives back what the schema means, whichever form an answer
- * came in:
+ * **Details** Providers that guarantee an answer of a JSON Schema accept only a part of JSON Schema: an object at the
+ * root, every property required, no additional properties, no tuples. A request carries the original schema, because a
+ * router may send it to any provider; each provider applies `of` with its own `Rules`, and `AnswerValue.read` restores
+ * the value from whichever form an answer has:
  *
  * | the schema says | what is sent |
  * | --- | --- |
@@ -13,9 +13,9 @@
  * | a record | a list of `{ key, value }` |
  * | a tuple of one type | a list of that length |
  * | any other tuple | an object with the properties `0`, `1`, … and `rest` |
- * | a constraint that the provider does not take | words in the description |
+ * | a constraint that the provider does not accept | words in the description |
  *
- * **Example** (what a provider takes, said once)
+ * **Example** (the rules of a provider)
  *
  * ```ts
  * import * as StrictSchema from "@pipe/core/internal/StrictSchema"
@@ -33,35 +33,35 @@
 import type * as JsonSchema from "effect/JsonSchema"
 import * as SchemaNode from "./SchemaNode.ts"
 
-/** A place in a schema that no strict form holds. */
+/** A part of a schema that no strict form can express. */
 export interface Problem {
-  /** Such as `items[].meta`; "" is the root. */
+  /** For example `items[].meta`; `""` is the root. */
   readonly path: string
-  /** What is there, such as `takes any JSON`. */
+  /** What is there, for example `takes any JSON`. */
   readonly what: string
 }
 
-/** What a provider holds an answer to; make them once, since schemas are kept by them. */
+/** What a provider enforces. Make the rules once, because schemas are cached by them. */
 export interface Rules {
-  /** How an optional property is said: as one that may be `null`, or as one that is not required. */
+  /** How optional properties are expressed: as nullable, or as not required. */
   readonly optional: "null" | "absent"
-  /** Constraints that are taken, such as `minimum` and `pattern`; the others go into the description. */
+  /** Accepted constraints, such as `minimum` and `pattern`. The others go into the description. */
   readonly keywords: ReadonlySet<string>
-  /** Whether a value of a constraint is taken: a `format`, say. */
+  /** Whether the value of a constraint is accepted, for example a `format`. */
   readonly takes: (keyword: string, value: unknown) => boolean
-  /** Whether a schema may contain itself. Default: it may. */
+  /** Whether a schema may contain itself. Default: true. */
   readonly recursion?: boolean
-  /** Whether words may stand beside a reference, in a union of one. Default: they may. */
+  /** Whether a reference may have annotations, through a union of one. Default: true. */
   readonly describedReferences?: boolean
 }
 
 export interface Strict {
   readonly schema: JsonSchema.JsonSchema
-  /** None: the schema can be held strictly. */
+  /** Empty when the schema can be enforced. */
   readonly problems: ReadonlyArray<Problem>
 }
 
-/** A JSON Schema (draft 2020-12, definitions in `$defs`) in its strict form. Made once for each schema and rules. */
+/** The strict form of a JSON Schema (draft 2020-12, definitions in `$defs`). Made once per schema and rules. */
 export const of = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
   let known = stricts.get(rules)
   if (known === undefined) stricts.set(rules, (known = new WeakMap()))
@@ -70,7 +70,7 @@ export const of = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
   return made
 }
 
-/** The schema with an object at its root, as APIs want one that they take for a guide alone. */
+/** The schema with an object at its root, for APIs that only use it as a hint. */
 export const withObjectRoot = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
   const { $defs, ...root } = schema as SchemaNode.SchemaNode
   return SchemaNode.isObject(schema)
@@ -102,16 +102,16 @@ const make = (schema: JsonSchema.JsonSchema, rules: Rules): Strict => {
   }
 }
 
-/** What a strict form is made by, and what no form holds. */
+/** The state of a conversion, and the problems found. */
 interface Making {
   readonly rules: Rules
   readonly problems: Array<Problem>
-  /** Of definitions, by their own. */
+  /** The sent names of definitions, by their own. */
   readonly names: ReadonlyMap<string, string>
   readonly definitions: SchemaNode.SchemaNode
 }
 
-/** Names that need no escape: a definition is often named after a class. */
+/** Names without characters to escape: a definition is often named after a class. */
 const wireNames = (names: ReadonlyArray<string>): ReadonlyMap<string, string> => {
   const taken = new Map<string, string>()
   for (const name of names) {
@@ -123,7 +123,7 @@ const wireNames = (names: ReadonlyArray<string>): ReadonlyMap<string, string> =>
   return taken
 }
 
-/** Whether a definition is met again under itself. */
+/** Whether a definition contains itself. */
 const reaches = (schema: unknown, name: string, definitions: SchemaNode.SchemaNode, seen: Set<string>): boolean => {
   if (typeof schema !== "object" || schema === null) return false
   const target = SchemaNode.isNode(schema) ? SchemaNode.nameOf(schema) : undefined
@@ -147,7 +147,7 @@ const nullable = (
 const alternatives = (schema: SchemaNode.SchemaNode): ReadonlyArray<SchemaNode.SchemaNode> =>
   Object.keys(schema).length === 1 && schema["anyOf"] !== undefined ? SchemaNode.nodes(schema["anyOf"]) : [schema]
 
-/** The bounds of every integer of JavaScript say nothing to a model. */
+/** Removes the bounds of JavaScript's safe integers, which say nothing to a model. */
 const withoutSafeBounds = (schema: SchemaNode.SchemaNode): SchemaNode.SchemaNode => {
   const { maximum, minimum, ...rest } = schema
   return minimum === Number.MIN_SAFE_INTEGER && maximum === Number.MAX_SAFE_INTEGER ? rest : schema
@@ -175,7 +175,7 @@ const strict = (node: SchemaNode.SchemaNode, path: string, making: Making): Sche
   if (schema["anyOf"] !== undefined) {
     const all = SchemaNode.nodes(schema["anyOf"])
     const forms = all.map((member) => strict(member, path, making))
-    if (lookAlike(all, forms)) report("has members that look alike in an answer")
+    if (lookAlike(all, forms)) report("has members that an answer cannot tell apart")
     const members = forms.flatMap(alternatives)
     const different = oneChoice(
       members.filter((member, index) => members.findIndex((other) => SchemaNode.same(other, member)) === index)
@@ -194,7 +194,7 @@ const strict = (node: SchemaNode.SchemaNode, path: string, making: Making): Sche
   return type === undefined ? report("takes any JSON") : constrained(merged, making)
 }
 
-/** Whether a list and what comes as one are members of one union: an empty one could be either. */
+/** Whether a union contains a list and something encoded as a list: an empty one could be either. */
 const lookAlike = (
   members: ReadonlyArray<SchemaNode.SchemaNode>,
   forms: ReadonlyArray<SchemaNode.SchemaNode>
@@ -203,7 +203,7 @@ const lookAlike = (
   return lists.some(SchemaNode.isRecord) && lists.length > 1
 }
 
-/** A choice with its type; values of different types are a union. */
+/** A choice with its type. Values of different types become a union. */
 const choiceOf = (choices: ReadonlyArray<unknown>, schema: SchemaNode.SchemaNode): SchemaNode.SchemaNode => {
   const types = [...new Set(choices.map(SchemaNode.typeOf))]
   const members = types.map((type) =>
@@ -212,7 +212,7 @@ const choiceOf = (choices: ReadonlyArray<unknown>, schema: SchemaNode.SchemaNode
   return { ...SchemaNode.words(schema), ...SchemaNode.anyOf(members) }
 }
 
-/** The constraints that the provider takes, and words for the others. */
+/** The accepted constraints, with words for the others. */
 const constrained = (schema: SchemaNode.SchemaNode, { rules }: Making): SchemaNode.SchemaNode => {
   const out: { [keyword: string]: unknown } = {}
   let description = schema["description"]
@@ -225,17 +225,17 @@ const constrained = (schema: SchemaNode.SchemaNode, { rules }: Making): SchemaNo
   return description === undefined ? out : { ...out, description }
 }
 
-/** What every provider takes. */
+/** Keywords that every provider accepts. */
 const structural: ReadonlySet<string> = new Set(["type", "items", "title", "description"])
 
-/** What is neither a constraint nor told to a model. */
+/** Keywords that neither constrain nor inform a model. */
 const ignored: ReadonlySet<string> = new Set(["allOf", "prefixItems", "$schema", "$id", "$comment", "examples"])
 
-/** Whether a description says a constraint already: those that Effect writes do. */
+/** Whether a description states a constraint already, as those written by Effect do. */
 const says = (description: unknown, keyword: string, value: unknown): boolean =>
   typeof description === "string" && description.includes(wordsFor[keyword] ?? String(value))
 
-/** Words by which Effect says a constraint, where they are not its value: a length counts in other units there. */
+/** Effect's words for a constraint, when they are not its value: a length there counts in other units. */
 const wordsFor: { readonly [keyword: string]: string } = {
   minLength: "length of",
   maxLength: "length of",
@@ -243,7 +243,7 @@ const wordsFor: { readonly [keyword: string]: string } = {
   pattern: "RegExp"
 }
 
-/** Choices of one type as one: a provider counts the members of a union. */
+/** Merges choices of one type: a provider counts the members of a union. */
 const oneChoice = (members: ReadonlyArray<SchemaNode.SchemaNode>): ReadonlyArray<SchemaNode.SchemaNode> => {
   const [first] = members
   const isChoice = ({ enum: choices, title: _, type, ...rest }: SchemaNode.SchemaNode) =>
@@ -258,7 +258,7 @@ const without = (schema: SchemaNode.SchemaNode, keyword: string): SchemaNode.Sch
   return rest
 }
 
-/** Of two bounds the one that holds both. */
+/** The stricter of two bounds. */
 const bounds: { readonly [keyword: string]: (left: number, right: number) => number } = {
   minimum: Math.max,
   exclusiveMinimum: Math.max,
@@ -270,7 +270,7 @@ const bounds: { readonly [keyword: string]: (left: number, right: number) => num
   maxItems: Math.min
 }
 
-/** The constraints of `allOf` beside the others; what stands there twice goes into the description. */
+/** Merges the constraints of `allOf`. What occurs twice goes into the description. */
 const withAll = (schema: SchemaNode.SchemaNode): SchemaNode.SchemaNode => {
   const out: { [keyword: string]: unknown } = { ...schema }
   for (const member of SchemaNode.nodes(schema["allOf"])) {
@@ -290,7 +290,7 @@ const withAll = (schema: SchemaNode.SchemaNode): SchemaNode.SchemaNode => {
 const recordOf = (schema: SchemaNode.SchemaNode, path: string, making: Making): SchemaNode.SchemaNode => {
   const { keys, values } = SchemaNode.entriesOf(schema)
   const { maxProperties, minProperties } = withAll(schema)
-  // A name that any text may have says more than the names that are among them.
+  // A name that may be any text includes the names among them.
   const open = keys.find((key) => Object.keys(key).length === 1)
   return constrained(
     {
@@ -310,7 +310,7 @@ const recordOf = (schema: SchemaNode.SchemaNode, path: string, making: Making): 
 const objectOf = (schema: SchemaNode.SchemaNode, path: string, making: Making): SchemaNode.SchemaNode => {
   const required = SchemaNode.requiredOf(schema)
   const isAbsent = making.rules.optional === "absent"
-  // By entries: a property may be named `__proto__`.
+  // By entries, because a property may be named `__proto__`.
   const properties = Object.entries(SchemaNode.fields(schema["properties"])).flatMap(([name, property]) => {
     if (SchemaNode.isNever(property) && !required.has(name)) return []
     const made = strict(SchemaNode.fields(property), path === "" ? name : `${path}.${name}`, making)
@@ -340,7 +340,7 @@ const listOf = (schema: SchemaNode.SchemaNode, path: string, making: Making): Sc
   )
 }
 
-/** Whether a tuple is held as a list: its items are of one type, and so many. */
+/** Whether a tuple is expressed as a list: its items have one type and a fixed number. */
 const isHeld = (
   schema: SchemaNode.SchemaNode,
   tuple: ReturnType<typeof SchemaNode.tupleOf>,

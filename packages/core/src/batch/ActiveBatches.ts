@@ -1,5 +1,5 @@
 /**
- * The batches that are followed to their ends, and who waits for their requests.
+ * The batches that a run follows to their ends, and the fibers that wait for their requests.
  *
  * @internal
  */
@@ -18,36 +18,36 @@ import type * as BatchResults from "./BatchResults.ts"
 import type * as BatchCapacity from "./BatchCapacity.ts"
 import * as BatchCreation from "./BatchCreation.ts"
 
-/** Requests of a batch that this process has taken in. */
+/** The requests of a batch whose results this process has collected. */
 export interface CollectedCounts {
   back: number
   failed: number
 }
 
 export interface ActiveBatches {
-  /** Follows a batch to its end; `before` comes before anything is done for it. */
+  /** Follows a batch to its end; `before` runs first. */
   readonly start: (
     batch: BatchRepo.StoredBatch,
     ends?: BatchResults.Ends,
     before?: Effect.Effect<void, AiError.AiError>
   ) => Effect.Effect<void>
-  /** Follows a batch of an earlier process of this run, for which a budget holds an amount until it is over. */
+  /** Follows a batch of an earlier process of this run. The budget reserves its amount until it ends. */
   readonly takeUp: (batch: BatchRepo.StoredBatch, release: () => void) => Effect.Effect<void>
-  /** Follows a batch of another run: while that run is at work, its own process sends it. */
+  /** Follows a batch of another run. While that run is active, its own process sends it. */
   readonly follow: (batch: BatchRepo.StoredBatch) => Effect.Effect<void>
   readonly has: (batch: number) => boolean
   readonly open: () => ReadonlyArray<BatchJob.BatchJob>
   /** Fails with the first failure of a batch that has ended. */
   readonly failure: Effect.Effect<void, AiError.AiError>
-  /** Waits for all batches; the first failure of one is told when the others have ended. */
+  /** Waits for all batches. The first failure is raised when the others have ended. */
   readonly allBack: Effect.Effect<void, AiError.AiError>
-  /** Cancels the batches of this run; those of other runs are theirs. */
+  /** Cancels the batches of this run, not those of other runs. */
   readonly cancelAll: Effect.Effect<void>
-  /** Leaves the batches of this run behind: their requests are sent again, and what they answer all the same is paid beside. */
+  /** Abandons the batches of this run: their requests are sent again, and late answers are paid in addition. */
   readonly leave: Effect.Effect<void, AiError.AiError>
   /** Whether fibers wait for requests themselves. */
   readonly hasWaiters: () => boolean
-  /** Is done when a request is not waited for any more. */
+  /** Completed when a request is no longer waited for. */
   readonly waiter: (key: string) => Deferred.Deferred<void, AiError.AiError>
   readonly taken: ReadonlyMap<number, CollectedCounts>
 }
@@ -68,7 +68,7 @@ export const make = (options: Options): ActiveBatches => {
     { readonly job: BatchJob.BatchJob; readonly end: Deferred.Deferred<void, AiError.AiError> }
   >()
   const waiters = makeWaiters()
-  /** What lets go of the holds for batches that earlier processes have sent. */
+  /** Releases the reservations for batches that earlier processes sent. */
   const releases = new Map<number, () => void>()
   const taken = new Map<number, CollectedCounts>()
   const open = () => Array.from(jobs.values(), ({ job }) => job)
@@ -107,7 +107,7 @@ export const make = (options: Options): ActiveBatches => {
       jobs.delete(batch.id)
       waiters.tell(lines, Exit.void)
       yield* Effect.logWarning(
-        `batch ${batch.name} was cancelled and has not ended: its ${count} requests are sent at once, and those that it answers all the same are paid twice: pipe batches collect ${batch.name}`
+        `batch ${batch.name} was cancelled and has not ended: its ${count} requests are sent as single calls, and any that it still answers are paid for twice: pipe batches collect ${batch.name}`
       )
     }
   })
@@ -115,7 +115,7 @@ export const make = (options: Options): ActiveBatches => {
   return {
     start,
     takeUp: (batch, release) => {
-      // Its requests have no holds of their own any more.
+      // Its requests have no reservations of their own any more.
       releases.set(batch.id, release)
       return start(batch)
     },
@@ -144,7 +144,7 @@ export const make = (options: Options): ActiveBatches => {
   }
 }
 
-/** Who waits for requests, by their keys. */
+/** The waiting fibers, by request key. */
 const makeWaiters = () => {
   const waiters = new Map<string, Deferred.Deferred<void, AiError.AiError>>()
   return {
@@ -165,7 +165,7 @@ const makeWaiters = () => {
   }
 }
 
-/** What the jobs have in common: one file goes up at a time, and the lines of few batches are in memory. */
+/** What the jobs share: one file is uploaded at a time, and only a few batches have their lines in memory. */
 const environmentOf = (
   { attempts, fs, polling, pricing, provider, capacity, run, store }: Options,
   told: {
@@ -198,7 +198,7 @@ const environmentOf = (
   }
 })
 
-/** Ends when the run of a batch is not at work any more, or has sent it. */
+/** Ends when the run of a batch is no longer active, or has sent it. */
 const leftAlone = Effect.fnUntraced(function* (batch: BatchRepo.StoredBatch, { store }: Options) {
   const { runName } = batch
   for (let now: BatchRepo.StoredBatch | undefined = batch; now !== undefined && BatchRepo.isUnsent(now);) {

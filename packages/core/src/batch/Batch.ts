@@ -1,17 +1,18 @@
 /**
- * The provider's batch API: half of the price, for answers within a day. The same requests, keys, cache and books as calls
- * that are made at once.
+ * The provider's batch API: half the price for answers within a day, with the same requests, keys, cache and ledger as
+ * single calls.
  *
- * **Details** Requests are gathered by model and API, split by the provider's limits (with a margin) and by the tokens that
- * the account may have waiting, and followed until their results are in the store. While they are away their rows are put
- * down: memory holds a key for each, and a run can be left and gone on with another day. A request that is known is never
- * sent twice, whichever process sent it. What expired, was cancelled or failed for now is sent again in a smaller batch,
- * and asked at once after three batches in vain. After a deadline, what is not back is cancelled and asked at once.
+ * **Details** Requests are grouped by model and API, split by the provider's limits (with a margin) and by the tokens
+ * that the account may have enqueued, and followed until their results are in the store. Their rows are suspended in
+ * the meantime: memory holds a key for each, and the run can be left and resumed on another day. A known request is
+ * never sent twice, whichever process sent it. A request that expired, was cancelled or failed temporarily is sent
+ * again in a smaller batch, and as a single call after three batches. After a deadline, what has no result is cancelled
+ * and sent as single calls.
  *
- * It stands above what paces single calls (`RateLimit`, `Concurrency`), which batches do not count against. The command line
- * puts it there: `pipe run flow.ts --batch`.
+ * Put it above layers that pace single calls (`RateLimit`, `Concurrency`); batches do not count against them. The
+ * command line adds it with `pipe run flow.ts --batch`.
  *
- * **Example** (batches until two hours have passed)
+ * **Example** (batches for at most two hours)
  *
  * ```ts
  * import { Batch, Cache, Ledger, RateLimit, Retry, Stack } from "@pipe/core"
@@ -50,35 +51,37 @@ import * as BatchQueue from "./BatchQueue.ts"
 import * as BatchedCall from "./BatchedCall.ts"
 
 export interface Options {
-  /** Only requests of these steps. Default: all. */
+  /** Uses batches for these steps only. Default: all. */
   readonly steps?: ReadonlyArray<string>
-  /** From the beginning of the run; what is not back then is cancelled and asked at once. Default: none. */
+  /**
+   * Counted from the start of the run. What has no result by then is cancelled and sent as single calls. Default: none.
+   */
   readonly deadline?: Duration.Input
-  /** How often a request is in a batch before it is asked at once. Default: 3. */
+  /** How many batches a request is put in before it is sent as a single call. Default: 3. */
   readonly tries?: number
-  /** Most requests of a batch. Default: the provider's limit. */
+  /** The most requests in a batch. Default: the provider's limit. */
   readonly maxRequests?: number
-  /** Most bytes of a batch. Default: the provider's limit, less 2 %. */
+  /** The most bytes in a batch. Default: the provider's limit, less 2 %. */
   readonly maxBytes?: number
-  /** Tokens of one model that the account may have waiting. Default: learned when the provider refuses. */
+  /** The tokens of one model that the account may have enqueued. Default: learned when the provider refuses. */
   readonly enqueuedTokens?: number
-  /** How often batches are looked after. Default: after 1 second, then ever slower, up to a minute. */
+  /** How often batches are polled. Default: after 1 second, then at growing intervals up to a minute. */
   readonly polling?: BatchJobState.Polling
-  /** How often a call of the batch API (an upload, a look) is tried while the provider is in trouble, in all. Default: 8. */
+  /** Attempts of a batch API call (an upload, a poll) while the provider is failing. Default: 8. */
   readonly attempts?: number
 }
 
-/** The layer's name in `ModelClient.LayerInfo`. */
+/** The name of the layer in `ModelClient.LayerInfo`. */
 export const NAME = "Batch"
 
-/** What the command line says: `off` asks everything at once, options stand over those of the layer. */
+/** Set by the command line: `off` sends everything as single calls; options override those of the layer. */
 export const Override = Context.Reference<Options | "off" | undefined>("@pipe/core/Batch/Override", {
   defaultValue: () => undefined
 })
 
 type Needs = Store.Store | Pricing.Pricing | FileSystem.FileSystem | Path.Path
 
-/** Sends requests in batches, where the provider has them. */
+/** Sends requests in batches where the provider supports them. */
 export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, AiError.AiError, ModelClient.ModelClient | Needs> => {
@@ -95,7 +98,7 @@ export const layer = (
   })
 }
 
-/** The same, put over a client. */
+/** The same, over a client. */
 export const make = Effect.fnUntraced(function* (
   next: ModelClient.Service,
   given: Options
@@ -109,7 +112,7 @@ export const make = Effect.fnUntraced(function* (
       module: "Batch",
       method: "layer",
       reason: new AiError.InvalidRequestError({
-        description: `${next.layers?.at(-1)?.name ?? "the provider"} has no batch API: leave --batch and Batch.layer out`
+        description: `${next.layers?.at(-1)?.name ?? "the provider"} has no batch API: omit --batch and Batch.layer`
       })
     })
   }

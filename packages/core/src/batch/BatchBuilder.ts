@@ -1,5 +1,5 @@
 /**
- * Gathers requests into files of batches, and closes a file when the next request does not fit.
+ * Writes requests to batch files, and closes a file when the next request does not fit.
  *
  * @internal
  */
@@ -17,14 +17,14 @@ import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchSplit from "./BatchSplit.ts"
 
 export interface BatchBuilder {
-  /** Whether a request of this key is gathered, and not in the store yet. */
+  /** Whether a request with this key is in an open file, and not in the store yet. */
   readonly has: (key: string) => boolean
   readonly size: () => number
-  /** Files that are open. */
+  /** The open files. */
   readonly open: () => ReadonlyArray<BatchFileWriter.BatchFileWriter>
   /**
-   * Gathers a request. `"known"`: it is there already; `"single"`: it goes in no batch, since it is too large alone or of a kind
-   * that the API does not take.
+   * Adds a request. Returns `"known"` when it is there already, and `"single"` when it cannot go in a batch because it
+   * is too large or of a kind that the API does not accept.
    */
   readonly add: (
     request: ModelRequest.ModelRequest,
@@ -32,9 +32,9 @@ export interface BatchBuilder {
   ) => Effect.Effect<"gathered" | "known" | "single", AiError.AiError>
   /** Closes all files that have requests. */
   readonly flush: Effect.Effect<void, AiError.AiError>
-  /** What was gathered and not sent is not to be sent any more. */
+  /** Drops requests that are not sent yet. */
   readonly drop: Effect.Effect<void>
-  /** The same without waiting for a turn: for the end of the process's work. */
+  /** The same without waiting: for the end of the process. */
   readonly dropAtOnce: Effect.Effect<void>
 }
 
@@ -42,11 +42,11 @@ export interface Options {
   readonly provider: BatchProvider.BatchProvider
   readonly fs: FileSystem.FileSystem
   readonly path: Path.Path
-  /** Where the files are. */
+  /** The folder of the files. */
   readonly folder: string
-  /** When a file is full. */
+  /** The limits of a file. */
   readonly limits: (model: string) => BatchSplit.SplitLimits
-  /** Takes a file that is closed on; its requests are gathered until then. */
+  /** Receives a closed file. Its requests stay listed until then. */
   readonly seal: (writer: BatchFileWriter.BatchFileWriter) => Effect.Effect<void, AiError.AiError>
 }
 
@@ -55,7 +55,7 @@ const encoder = new TextEncoder()
 export const make = (options: Options): BatchBuilder => {
   const { provider } = options
   const adding = Semaphore.makeUnsafe(1)
-  /** By kind of request and model: a kind of request is answered by one of the provider's APIs. */
+  /** By request kind and model: one API of the provider answers each kind. */
   const writers = new Map<string, BatchFileWriter.BatchFileWriter>()
   const gathered = new Set<string>()
 
@@ -117,7 +117,7 @@ export const make = (options: Options): BatchBuilder => {
     open: () => [...writers.values()],
     add: (request, entry) =>
       adding.withPermit(
-        // Another row may have asked the same while this one waited for its turn.
+        // Another row may have sent the same request while this one waited.
         Effect.suspend(() => (gathered.has(entry.key) ? Effect.succeed("known" as const) : place(request, entry)))
       ),
     flush: adding.withPermit(
@@ -137,7 +137,7 @@ const newName = Effect.gen(function* () {
   return `pb-${at.toString(36)}-${(yield* Random.nextIntBetween(0, 36 ** 4)).toString(36).padStart(4, "0")}`
 })
 
-/** Begins a file. */
+/** Creates a file. */
 const begin = (
   { folder, fs, path, provider }: Options,
   batch: { readonly name: string; readonly endpoint: string; readonly model: string }

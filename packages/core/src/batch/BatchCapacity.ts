@@ -1,6 +1,6 @@
 /**
- * Whether a batch may go to its provider yet: an account may have only so many tokens of a model waiting, and providers say how
- * many when they refuse.
+ * Decides whether a batch may be sent yet: an account may have only so many tokens of a model enqueued, and the
+ * provider names the limit when it refuses.
  *
  * @internal
  */
@@ -12,24 +12,27 @@ import type * as BatchJobState from "./BatchJobState.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
 
 export interface BatchCapacity {
-  /** Tokens of a model that may wait: given, or learned from a refusal; `undefined`: nobody has said. */
+  /** The tokens of a model that may be enqueued: configured, or learned from a refusal; `undefined` when not known. */
   readonly quotaOf: (model: string) => number | undefined
-  /** Whether the account may have a batch waiting beside those that wait; alone it is tried. */
+  /** Whether the account has room for a batch beside those that are enqueued. A single batch is always tried. */
   readonly has: (batch: BatchRepo.StoredBatch) => boolean
-  /** Waits until it has room. */
+  /** Waits until there is room. */
   readonly admit: (batch: BatchRepo.StoredBatch) => Effect.Effect<void>
-  /** Learns from a refusal, and waits until another batch is back, or for a while; `false`: it is not worth waiting. */
+  /**
+   * Learns from a refusal, and waits until another batch has ended, or for a while. Returns `false` when waiting is
+   * pointless.
+   */
   readonly refused: (batch: BatchRepo.StoredBatch, limit: number | undefined) => Effect.Effect<boolean>
   readonly wasRefused: (batch: BatchRepo.StoredBatch) => boolean
-  /** A batch is back: those that wait look again. */
+  /** A batch has ended: waiting batches try again. */
   readonly free: () => void
 }
 
 export const make = (options: {
-  /** Tokens of one model that the account may have waiting at the provider, where that is known. */
+  /** The tokens of one model that the account may have enqueued, when known. */
   readonly enqueuedTokens: number | undefined
   readonly polling: BatchJobState.Polling
-  /** The batches that are not over. */
+  /** The batches that have not ended. */
   readonly open: () => ReadonlyArray<BatchJob.BatchJob>
 }): BatchCapacity => {
   const quotas = new Map<string, number>()
@@ -59,7 +62,7 @@ export const make = (options: {
     refusals.set(batch.id, count)
     const learned = [
       ...(limit !== undefined && limit > 0 ? [limit] : []),
-      // It has the room for itself, and is refused time and again: it counts for more there than here.
+      // It is alone and still refused: the provider counts more tokens than we do.
       ...(others.length === 0 && count > 2 ? [Math.max(1, Math.floor(batch.tokens / 2))] : [])
     ]
     if (learned.length > 0)
@@ -67,13 +70,13 @@ export const make = (options: {
     const quota = quotaOf(batch.model)
     if (quota !== undefined && batch.tokens > quota && batch.requests > 1) {
       yield* Effect.logWarning(
-        `batch ${batch.name}: the account may have ${quota} tokens of ${batch.model} waiting, and it has ${batch.tokens}: it is split`
+        `batch ${batch.name}: the account may have ${quota} tokens of ${batch.model} enqueued, and this batch has ${batch.tokens}: it is split`
       )
       return false
     }
-    // A single request that never has room is none for a batch.
+    // A single request that never has room cannot go in a batch.
     if (batch.requests === 1 && others.length === 0 && count > 3) return false
-    // The provider may count what has just ended for some time on.
+    // The provider may still count a batch that has just ended.
     const pause = Duration.times(Duration.fromInputUnsafe(options.polling.first ?? "1 second"), 5 * count)
     yield* others.length > 0 ? Deferred.await(room) : Effect.sleep(Duration.min(pause, Duration.minutes(1)))
     return true

@@ -1,5 +1,5 @@
 /**
- * The way of a batch to its provider: its file is uploaded, and it is created, once, whatever an earlier process or call has
+ * Sends a batch to its provider: uploads its file and creates it, exactly once, whatever an earlier process or call has
  * done already.
  *
  * @internal
@@ -14,19 +14,19 @@ import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchRepo from "./BatchRepo.ts"
 import * as BatchResults from "./BatchResults.ts"
 
-/** How often a batch is tried to be created while the network or the provider is in trouble. */
+/** Attempts to create a batch while the network or the provider is failing. */
 const TRIES = 6
 
-/** How often it is looked what has become of a batch that somebody else sends, or may have sent. */
+/** How often a batch is polled that another process sends, or may have sent. */
 export const LOOK = "5 seconds"
 
-/** How long a provider may take to show what was created while a process died. */
+/** How long a provider may take to list a batch that was created while a process died. */
 const SETTLE = "3 seconds"
 
-/** Batches that were made so long before, in milliseconds, cannot be taken for one. */
+/** Batches created this many milliseconds earlier cannot be the same batch. */
 const SIBLINGS = 60 * 60_000
 
-/** Stands for a batch whose file is gone. */
+/** Represents a batch whose file is gone. */
 const gone: BatchProvider.BatchStatus = { id: "", state: "rejected", answered: 0, failed: 0, files: [] }
 
 const toJob = (job: JobState): BatchProvider.Job => ({
@@ -45,13 +45,13 @@ const upload = (job: JobState) =>
     const { findUpload, upload } = job.env.provider
     const known = job.inherited && findUpload !== undefined ? yield* job.patiently(findUpload(toJob(job))) : undefined
     if (known === undefined && !(yield* Effect.orElseSucceed(job.env.fs.exists(job.batch.file), () => false))) {
-      // Another machine wrote it, or it was cleared away: its rows are gathered anew.
+      // Another machine wrote the file, or it was deleted: its rows are gathered again.
       return yield* drop(job)
     }
     yield* update(job, { uploaded: known ?? (yield* job.patiently(upload(toJob(job)))) })
   })
 
-/** Nothing was sent: its rows are asked again. */
+/** Nothing was sent: its rows send their requests again. */
 export const drop = (job: JobState) =>
   Effect.gen(function* () {
     yield* job.stored(job.repo.release(job.batch.id, "uncounted"))
@@ -59,7 +59,7 @@ export const drop = (job: JobState) =>
     yield* finish(job)
   })
 
-/** What was created while an earlier process, or an earlier call, ended without a word. */
+/** The batch that an earlier process or call may have created before it ended. */
 const find = (job: JobState): Effect.Effect<BatchProvider.BatchStatus | undefined, AiError.AiError> =>
   Effect.gen(function* () {
     for (;;) {
@@ -70,7 +70,7 @@ const find = (job: JobState): Effect.Effect<BatchProvider.BatchStatus | undefine
     }
   })
 
-/** Nothing is created again before it was looked for twice. */
+/** A batch is created again only after two searches for it. */
 const findTwice = (job: JobState) =>
   Effect.flatMap(find(job), (found) =>
     found !== undefined ? Effect.succeed(found) : Effect.andThen(Effect.sleep(SETTLE), find(job))
@@ -93,7 +93,7 @@ const create = (job: JobState): Effect.Effect<BatchProvider.BatchStatus, AiError
     return yield* Effect.catch(job.env.provider.create(toJob(job)), (error) =>
       Effect.gen(function* () {
         if (!ModelFailure.isRetryable(error) || ++job.tries > TRIES) return yield* error
-        // It may have been created all the same, and be shown late.
+        // It may exist all the same, and be listed late.
         yield* Effect.sleep(Duration.min(ModelFailure.retryAfter(error) ?? Duration.fromInputUnsafe(SETTLE), MAX_WAIT))
         if (ModelFailure.kind(error) === "rate") return yield* Effect.suspend(() => create(job))
         return (yield* findTwice(job)) ?? (yield* Effect.suspend(() => create(job)))
@@ -101,7 +101,7 @@ const create = (job: JobState): Effect.Effect<BatchProvider.BatchStatus, AiError
     )
   })
 
-/** Goes on with what an earlier process has left, when no other does. */
+/** Continues what an earlier process has left, unless another one does. */
 const claim = (job: JobState): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
     for (;;) {
@@ -112,7 +112,7 @@ const claim = (job: JobState): Effect.Effect<void, AiError.AiError> =>
     }
   })
 
-/** Brings a batch to the provider, if nobody has. */
+/** Sends a batch to the provider, unless it has been sent. */
 export const send = (job: JobState): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
     if (job.inherited && BatchRepo.isUnsent(job.batch)) yield* claim(job)
@@ -131,12 +131,12 @@ export const send = (job: JobState): Effect.Effect<void, AiError.AiError> =>
     if (job.isCancelled) yield* job.patiently(job.env.provider.cancel(made.id))
   })
 
-/** The provider did none of it: what is wrong is told to its rows, and the others are sent again. */
+/** The provider rejected the batch: requests at fault fail with the reason, and the others are sent again. */
 export const reject = (job: JobState, made: BatchProvider.BatchStatus): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
     const { kind, limit, lines, message } = made.rejection!
     if (kind === "quota" && (yield* job.env.refused(job.batch, limit))) {
-      // The file is still there: the same batch is created anew when there is room.
+      // The file still exists: the same batch is created again when there is room.
       yield* update(job, { state: "ready", message })
       return yield* send(job)
     }

@@ -1,6 +1,5 @@
 /**
- * Requests that are gathered for one batch: their lines go to a file as they come, and what is held of each in memory is
- * its key.
+ * Writes the requests of one batch to a file as they arrive. Memory holds only their keys.
  *
  * @internal
  */
@@ -15,13 +14,13 @@ import type * as BatchProvider from "./BatchProvider.ts"
 import type * as BatchLine from "./BatchLine.ts"
 import * as BatchSplit from "./BatchSplit.ts"
 
-/** A request that is to be in a batch. */
+/** A request for a batch. */
 export interface BatchRequest extends BatchLine.New, Pick<BatchLine.BatchLine, "most"> {
-  /** Counted. */
+  /** Counted tokens. */
   readonly tokens: number
-  /** What it will probably cost. */
+  /** Its expected cost. */
   readonly expected: Money.Money
-  /** What a budget holds for it, and who is told what came of it. */
+  /** The budget's reservation for it, and the callback for its end. */
   readonly admission: Pick<Attempt.Admission, "held" | "end" | "limited"> | undefined
 }
 
@@ -40,28 +39,28 @@ export interface BatchFileWriter {
     line: Uint8Array,
     fill: BatchSplit.Fill
   ) => Effect.Effect<void, PlatformError.PlatformError>
-  /** Ends the file. */
+  /** Closes the file. */
   readonly finish: Effect.Effect<void, PlatformError.PlatformError>
-  /** Takes the file away. */
+  /** Deletes the file. */
   readonly discard: Effect.Effect<void>
 }
 
-/** The id of a request in a batch: letters, digits and dashes, far below the 64 characters that providers allow. */
+/** The id of a request in a batch: letters, digits and dashes, well below the 64 characters that providers allow. */
 export const customId = (batch: string, number: number): string => `${batch}-${number}`
 
-/** The number of the request that an id belongs to; `undefined`: it is none of this batch. */
+/** The request number of an id; `undefined` when it is not of this batch. */
 export const numberOf = (batch: { readonly name: string }, id: string): number | undefined => {
   if (!id.startsWith(`${batch.name}-`)) return undefined
   const digits = id.slice(batch.name.length + 1)
   return /^\d{1,7}$/.test(digits) ? Number(digits) : undefined
 }
 
-/** Bytes that are held before they are written. */
+/** The buffer size before bytes are written. */
 const BUFFER = 1 << 20
 
 const encoder = new TextEncoder()
 
-/** Begins a file. */
+/** Creates a file. */
 export const make = Effect.fnUntraced(function* (
   fs: FileSystem.FileSystem,
   options: {
@@ -81,7 +80,7 @@ export const make = Effect.fnUntraced(function* (
   const separator = encoder.encode(frame.separator)
   const buffer = new Uint8Array(BUFFER)
   let held = 0
-  /** Writes what is held when more does not fit beside it. */
+  /** Flushes the buffer when more does not fit. */
   const push = (bytes: Uint8Array): Effect.Effect<void, PlatformError.PlatformError> => {
     if (held + bytes.length <= BUFFER) {
       buffer.set(bytes, held)

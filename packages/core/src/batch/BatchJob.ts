@@ -1,6 +1,6 @@
 /**
- * One batch from its file on disk to its results in the store. Whatever was done by an earlier process is found again and
- * gone on with: a batch is never created twice.
+ * A batch from its file on disk to its results in the store. It continues from whatever an earlier process has done: a
+ * batch is never created twice.
  *
  * @internal
  */
@@ -16,7 +16,7 @@ import * as BatchCreation from "./BatchCreation.ts"
 
 export interface BatchJob {
   readonly batch: () => BatchRepo.StoredBatch
-  /** What the provider said last. */
+  /** The provider's last status. */
   readonly status: () => BatchProvider.BatchStatus | undefined
   readonly isSent: () => boolean
   /** Ends when its results are in the store, or there will be none. */
@@ -24,11 +24,11 @@ export interface BatchJob {
   readonly cancel: Effect.Effect<void, AiError.AiError>
 }
 
-/** A batch that is to be brought to its end; nothing is done before `done` is run. */
+/** A batch to bring to its end. Nothing happens before `done` runs. */
 export const make = (
   batch: BatchRepo.StoredBatch,
   env: BatchJobState.BatchJobEnvironment,
-  /** What is told of the end of each request; `undefined`: an earlier process made the batch. */
+  /** The callbacks for the end of each request; `undefined` when an earlier process made the batch. */
   own: BatchResults.Ends | undefined
 ): BatchJob => {
   const job = BatchJobState.make(batch, env, own)
@@ -42,7 +42,7 @@ export const make = (
     ),
     cancel: Effect.suspend(() => {
       job.isCancelled = true
-      // Another process that is about to send it does not look again.
+      // A process that is about to send it does not check again.
       if (job.batch.state === "ready") {
         return Effect.flatMap(job.stored(job.repo.claim(job.batch.id)), ({ isMine }) =>
           isMine ? BatchCreation.drop(job) : Effect.fail(BatchFailure.busy(job.batch))

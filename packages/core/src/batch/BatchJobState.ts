@@ -1,5 +1,5 @@
 /**
- * What is known of a batch on its way to its results, and what its steps have in common.
+ * The state of a batch, and what the steps of its processing share.
  *
  * @internal
  */
@@ -16,7 +16,7 @@ import type * as BatchProvider from "./BatchProvider.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
 import type * as BatchResults from "./BatchResults.ts"
 
-/** Back-off of the polls. */
+/** The intervals between polls. */
 export interface Polling {
   /** Default: 1 second. */
   readonly first?: Duration.Input
@@ -29,42 +29,47 @@ export interface BatchJobEnvironment extends BatchResults.ResultsEnvironment {
   readonly store: Store.Service
   readonly fs: FileSystem.FileSystem
   readonly polling: Polling
-  /** How often a call of the batch API is tried, in all. Default: 8. */
+  /** Attempts of a batch API call. Default: 8. */
   readonly attempts?: number | undefined
-  /** One file goes up at a time. */
+  /** Uploads one file at a time. */
   readonly uploading: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  /** The lines of few batches are in memory at a time. */
+  /** Limits how many batches have their lines in memory. */
   readonly collecting: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  /** Waits until the account may have so many more tokens waiting. */
+  /** Waits until the account has room for this many more enqueued tokens. */
   readonly admit: (batch: BatchRepo.StoredBatch) => Effect.Effect<void>
-  /** The account refused a batch for its waiting tokens, of which it may have `limit`: whether it is worth waiting for room. */
+  /**
+   * The account refused a batch because of its enqueued tokens, of which it may have `limit`. Returns whether to wait
+   * for room.
+   */
   readonly refused: (batch: BatchRepo.StoredBatch, limit: number | undefined) => Effect.Effect<boolean>
 }
 
-/** A batch on its way. */
+/** A batch in progress. */
 export interface JobState {
   readonly env: BatchJobEnvironment
   readonly repo: BatchRepo.BatchRepo
-  /** Tries a call again while the network or the provider is in trouble. */
+  /** Retries a call while the network or the provider is failing. */
   readonly patiently: <A>(effect: Effect.Effect<A, AiError.AiError>) => Effect.Effect<A, AiError.AiError>
   readonly stored: <A>(effect: Effect.Effect<A, SqlError.SqlError>) => Effect.Effect<A, AiError.AiError>
-  /** What is told of the end of each request; empty once it was told, and where an earlier process made the batch. */
+  /**
+   * The callbacks for the end of each request. Empty once they were called, and when an earlier process made the batch.
+   */
   readonly ends: BatchResults.Ends
   batch: BatchRepo.StoredBatch
-  /** What the provider said last. */
+  /** The provider's last status. */
   status: BatchProvider.BatchStatus | undefined
-  /** Whether an earlier process may have gone further than it could note. */
+  /** Whether an earlier process may have gone further than it recorded. */
   inherited: boolean
-  /** How often it was tried to be created. */
+  /** Attempts to create it. */
   tries: number
   isCancelled: boolean
-  /** Whether this process has created it: a provider may not know at once what it has just made. */
+  /** Whether this process created it: a provider may not list a new batch at once. */
   isMadeHere: boolean
-  /** Whether it was seen before anybody cancelled it. */
+  /** Whether it was seen running before it was cancelled. */
   wasRunning: boolean
 }
 
-/** `own`: what is told of the end of each request; `undefined`: an earlier process made the batch. */
+/** `own` has the callbacks for the end of each request; `undefined` when an earlier process made the batch. */
 export const make = (
   batch: BatchRepo.StoredBatch,
   env: BatchJobEnvironment,
@@ -84,13 +89,13 @@ export const make = (
   wasRunning: false
 })
 
-/** How often a call of the batch API is tried, in all. */
+/** The attempts of a batch API call. */
 const ATTEMPTS = 8
 
-/** Longest wait that a provider may ask for between two looks. */
+/** The longest wait between two polls that a provider may ask for. */
 export const MAX_WAIT = Duration.minutes(10)
 
-/** Tries a call again while the network or the provider is in trouble. */
+/** Retries a call while the network or the provider is failing. */
 const patience =
   (attempts = ATTEMPTS) =>
   <A>(effect: Effect.Effect<A, AiError.AiError>): Effect.Effect<A, AiError.AiError> =>
@@ -100,7 +105,7 @@ const patience =
         Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30)))),
         Schedule.jittered,
         Schedule.setInputType<AiError.AiError>(),
-        // A provider that says when it has room again is not called before.
+        // When the provider names the time of its next capacity, it is not called before.
         Schedule.modifyDelay(({ duration, input }) =>
           Effect.succeed(
             Duration.max(duration, Duration.min(ModelFailure.retryAfter(input) ?? Duration.zero, MAX_WAIT))
@@ -116,7 +121,7 @@ export const update = (job: JobState, changes: Parameters<BatchRepo.BatchRepo["u
     job.batch = { ...job.batch, ...changes }
   })
 
-/** What nobody has told the end of has no end that costs. */
+/** Requests without a reported end have cost nothing. */
 export const finish = (job: JobState) =>
   Effect.suspend(() => {
     for (const end of job.ends) end?.({ billed: "no" })

@@ -1,12 +1,12 @@
 /**
- * A line of a batch: one request, by the key of its content, and what became of it.
+ * A line of a batch: one request, by the key of its content, and its result.
  *
  * @internal
  */
 import type * as Money from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
 
-/** `again`: it was not answered, and may be asked once more. */
+/** `again`: it was not answered and may be sent again. */
 export type LineState = "waiting" | "answered" | "failed" | "again"
 
 export interface BatchLine {
@@ -15,14 +15,14 @@ export interface BatchLine {
   readonly key: string
   readonly step: string
   readonly row: number
-  /** How often it was in a batch, this one included. */
+  /** The number of batches it was in, including this one. */
   readonly tries: number
   readonly state: LineState
-  /** Its output limit is that of a budget, and not the caller's. */
+  /** Whether its output limit was set by a budget and not by the caller. */
   readonly limited: boolean
-  /** What the request costs at most: an answer without a count is booked with it. */
+  /** The most that the request can cost: recorded for an answer without usage. */
   readonly most: { readonly input: number; readonly output: number; readonly cost: Money.Money | undefined }
-  /** The answer, or the failure, as JSON. */
+  /** The answer or the failure, as JSON. */
   readonly value: string | undefined
 }
 
@@ -31,7 +31,7 @@ export type New = Pick<BatchLine, "key" | "step" | "row" | "tries">
 /** A request of a batch that is about to be sent. */
 export type Sent = New & Pick<BatchLine, "limited" | "most">
 
-/** A line from its row. */
+/** Decodes a line from its row. */
 export const fromRow = (row: Database.DatabaseRow): BatchLine => ({
   batch: Number(row["batch"]),
   number: Number(row["number"]),
@@ -64,11 +64,11 @@ export const columns = [
   "most_cost"
 ]
 
-/** All of a line but its value. */
+/** All columns of a line except its value. */
 export const select =
   "batch, number, key, step, row_index, tries, state, limited, most_input, most_output, CAST(most_cost AS TEXT) AS most_cost"
 
-/** Lines of one statement. */
+/** Lines per statement. */
 const SIZES = [64, 1]
 
 /** Statements that insert rows of `columns`. */

@@ -1,5 +1,5 @@
 /**
- * The way of a batch back: it is looked after until it has ended, and its results are read until all are there.
+ * Polls a batch until it has ended, and reads its results until all are there.
  *
  * @internal
  */
@@ -13,10 +13,13 @@ import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchResults from "./BatchResults.ts"
 import * as BatchCreation from "./BatchCreation.ts"
 
-/** How long a provider may not know what was just made, in milliseconds. */
+/** How long a provider may not know a new batch, in milliseconds. */
 const FRESH = 60_000
 
-/** How often results are read again that have less than the provider counts: about two minutes at the usual pace. */
+/**
+ * How often results with fewer answers than the provider counts are read again: about two minutes at the usual
+ * interval.
+ */
 const LOOKS = 10
 
 const poll = (job: JobState): Effect.Effect<BatchProvider.BatchStatus | undefined, AiError.AiError> =>
@@ -40,12 +43,15 @@ const poll = (job: JobState): Effect.Effect<BatchProvider.BatchStatus | undefine
     }
   })
 
-/** Reads the results until all that the job.env.provider counts is there; what it counts and does not give stops it. */
+/**
+ * Reads the results until every answer that the provider counts is there. Answers that it counts but does not return
+ * stop the batch.
+ */
 const reconcile = Effect.fnUntraced(function* (job: JobState, first: BatchProvider.BatchStatus) {
   let pause = Duration.fromInputUnsafe(job.env.polling.first ?? "1 second")
   let ended = first
   for (let look = 1; ; look++) {
-    // Who waits for it takes the word of whoever cancelled it: what is left is sent again when it is asked for anew.
+    // A cancelled batch ends for everyone who waits for it. What is left is sent again on the next run.
     const unanswered =
       ended.isCancelled === true && (job.wasRunning || job.isMadeHere) && !job.isCancelled
         ? BatchFailure.cancelled(job.batch)
@@ -54,7 +60,7 @@ const reconcile = Effect.fnUntraced(function* (job: JobState, first: BatchProvid
       job.patiently(BatchResults.collect(job.batch, ended, job.env, job.ends, unanswered))
     )
     if (sums.owed === 0) return sums
-    // Lines that cannot be read do not become readable: a second look is enough.
+    // Unreadable lines do not become readable: a second read is enough.
     if (look >= LOOKS || (sums.unreadable.length >= sums.owed && look > 1)) {
       if (sums.unreadable.length < sums.owed) return yield* BatchFailure.incomplete(job.batch, sums.owed)
       const given = yield* BatchResults.giveUp(job.batch, sums.unreadable, job.env, job.ends)
@@ -67,10 +73,10 @@ const reconcile = Effect.fnUntraced(function* (job: JobState, first: BatchProvid
   }
 })
 
-/** Takes in the results of a batch that was sent. */
+/** Stores the results of a batch that was sent. */
 export const collect = (job: JobState): Effect.Effect<void, AiError.AiError> =>
   Effect.gen(function* () {
-    // One that was not found is looked for again: the key may be the right one now.
+    // A batch that was not found is looked up again: the key may be the right one now.
     if (job.batch.state !== "sent" && job.batch.state !== "gone") return
     const ended = yield* poll(job)
     if (ended === undefined) {

@@ -1,6 +1,22 @@
 /**
- * What a provider's batch API can do, in the terms that all of them share: the same requests, answered within a day for
- * half of the price. The `Batch` layer gathers requests and follows batches; a provider plugin translates.
+ * The contract of a provider's batch API: the same requests, answered within a day for half the price. The `Batch`
+ * layer gathers requests and follows batches; a provider plugin translates.
+ *
+ * **Example** (the status that a provider reports)
+ *
+ * ```ts
+ * import type { BatchProvider } from "@pipe/core"
+ *
+ * const statusOf = (batch: { id: string; status: string; done: number }): BatchProvider.BatchStatus => ({
+ *   id: batch.id,
+ *   state: batch.status === "done" ? "ended" : "running",
+ *   answered: batch.done,
+ *   failed: 0,
+ *   files: batch.status === "done" ? [`${batch.id}/results`] : []
+ * })
+ *
+ * statusOf({ id: "b-1", status: "done", done: 40 }).state // => "ended"
+ * ```
  *
  * @since 0.1.0
  */
@@ -13,7 +29,7 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 /** The most that one batch may hold. */
 export interface BatchLimits {
   readonly requests: number
-  /** Of the whole file, in UTF-8. */
+  /** Bytes of the whole file, in UTF-8. */
   readonly bytes: number
   /** Texts of all embedding requests together. */
   readonly inputs?: number
@@ -21,15 +37,15 @@ export interface BatchLimits {
 
 /** A request as a line of a batch. */
 export interface BatchRequestLine {
-  /** The API that answers it; a batch holds lines of one. */
+  /** The API that answers it. All lines of a batch have the same. */
   readonly endpoint: string
-  /** One line, without its end. */
+  /** One line, without its line break. */
   readonly text: string
-  /** Texts of an embedding request; 0 for a completion. */
+  /** The number of texts of an embedding request; 0 for a completion. */
   readonly inputs: number
 }
 
-/** What stands around and between the lines of the file. */
+/** The text around and between the lines of the file. */
 export interface Frame {
   readonly head: string
   readonly separator: string
@@ -38,111 +54,112 @@ export interface Frame {
 
 /** A file that is ready to be sent. */
 export interface Job {
-  /** Our own name of the batch; the ids of its requests begin with it. */
+  /** Our own name of the batch. The ids of its requests begin with it. */
   readonly name: string
   readonly file: string
   readonly endpoint: string
   readonly model: string
   readonly requests: number
-  /** When the intent was written, in milliseconds since 1970: the batch cannot be older. */
+  /** When the batch was recorded, in milliseconds since 1970. The provider's batch cannot be older. */
   readonly at: number
   /** The provider's id of the uploaded file. */
   readonly uploaded: string | undefined
-  /** The provider's ids of batches that are known to be others. */
+  /** The provider's ids of batches known to be others. */
   readonly others?: ReadonlySet<string>
 }
 
-/** How a batch stands. */
+/** The status of a batch. */
 export interface BatchStatus {
   /** The provider's id. */
   readonly id: string
   /**
-   * `ended`: results may be read, also where it was cancelled or has expired. `rejected`: nothing was or will be done.
+   * `ended`: results can be read, also after it was cancelled or expired. `rejected`: nothing was done, and nothing
+   * will be.
    */
   readonly state: "running" | "cancelling" | "ended" | "rejected"
   readonly answered: number
   readonly failed: number
   /**
-   * Answers that the provider counts; `undefined`: it does not say. What it counts and does not give is looked for, and never sent
-   * again without a person's word.
+   * The answers that the provider counts; `undefined` when it does not say. Answers that it counts but does not return
+   * are looked for, and their requests are never sent again without confirmation.
    */
   readonly counted?: number | undefined
   /** Whether it ended with all its requests done: not cancelled, not expired. */
   readonly isWhole?: boolean
-  /** Whether somebody cancelled it: what it has not answered is not sent again by those who wait for it. */
+  /** Whether it was cancelled. Requests without answers are then not sent again by those who wait for it. */
   readonly isCancelled?: boolean
-  /** Why it was rejected: `quota` for the tokens that the account may have waiting. */
+  /** Why it was rejected: `quota` when the account has too many tokens enqueued. */
   readonly rejection?: {
     readonly kind: "quota" | "invalid"
     readonly message: string
-    /** With `quota`: the tokens that may wait, where the provider says so. */
+    /** With `quota`: the tokens that may be enqueued, when the provider says so. */
     readonly limit?: number | undefined
-    /** Lines of the file that are at fault, from 1. */
+    /** The lines of the file at fault, from 1. */
     readonly lines: ReadonlyArray<{ readonly line: number; readonly message: string }>
   }
-  /** Files that hold the results, in the provider's names. */
+  /** The result files, by the provider's names. */
   readonly files: ReadonlyArray<string>
 }
 
-/** What became of one request. */
+/** The result of one request. */
 export type BatchOutcome =
   | { readonly _tag: "Answered"; readonly response: ModelResponse.ModelResponse }
   | { readonly _tag: "Failed"; readonly error: AiError.AiError }
-  /** Nothing was done, and nothing is billed: it expired or was cancelled. */
+  /** Nothing was done or billed: it expired or was cancelled. */
   | { readonly _tag: "Unanswered"; readonly reason: string }
-  /** The provider has answered, and the answer cannot be understood: it is billed, and not sent again by itself. */
+  /** The provider's answer cannot be read. It is billed, and not sent again automatically. */
   | { readonly _tag: "Unreadable"; readonly error: AiError.AiError }
 
 /** A line of the results. */
 export type BatchResult =
   | { readonly customId: string; readonly outcome: BatchOutcome }
-  /** One that belongs to no request: no JSON, without an id. */
+  /** A line that matches no request: invalid JSON, or without an id. */
   | { readonly customId: undefined; readonly line: number }
 
-/** Whose batches these are. */
+/** The account that owns batches. */
 export interface Account {
-  /** The same for the same key at the same address, and says nothing of the key. */
+  /** Equal for the same key at the same address, without revealing the key. */
   readonly id: string
-  /** For people: where the key came from. */
+  /** Where the key came from, for display. */
   readonly label: string
 }
 
 export interface BatchProvider {
-  /** As price tables name it. */
+  /** The provider's name in price tables. */
   readonly name: string
   readonly account: Account
   readonly limits: BatchLimits
   readonly frame: Frame
-  /** A request as a line; `undefined`: the batch API does not take its kind. */
+  /** Encodes a request as a line; `undefined` when the batch API does not accept its kind. */
   readonly encode: (
     customId: string,
     request: ModelRequest.ModelRequest
   ) => Effect.Effect<BatchRequestLine | undefined, AiError.AiError>
-  /** Sends the file, where that is a step of its own: the provider's id of it. */
+  /** Uploads the file, when that is a separate step. Returns the provider's id of it. */
   readonly upload?: (job: Job) => Effect.Effect<string, AiError.AiError>
-  /** Removes a file that was sent, when all that its batch gave is in the store. */
+  /** Deletes an uploaded file, once all its results are in the store. */
   readonly removeUpload?: (id: string) => Effect.Effect<void, AiError.AiError>
-  /** The file that an earlier process has sent. */
+  /** Finds the file that an earlier process has uploaded. */
   readonly findUpload?: (job: Job) => Effect.Effect<string | undefined, AiError.AiError>
   readonly create: (job: Job) => Effect.Effect<BatchStatus, AiError.AiError>
   /**
-   * The batch that an earlier process has created for this job: `undefined` when there is none, `"undecided"` while that
-   * cannot be said yet.
+   * Finds the batch that an earlier process has created for this job: `undefined` when there is none, `"undecided"`
+   * while that is not certain.
    */
   readonly find: (job: Job) => Effect.Effect<BatchStatus | "undecided" | undefined, AiError.AiError>
-  /** `undefined`: there is no such batch, or it belongs to another account. */
+  /** `undefined` when there is no such batch, or it belongs to another account. */
   readonly status: (id: string) => Effect.Effect<BatchStatus | undefined, AiError.AiError>
   readonly cancel: (id: string) => Effect.Effect<void, AiError.AiError>
-  /** All lines of all result files, in whatever order. */
+  /** All lines of all result files, in any order. */
   readonly results: (status: BatchStatus, model: string) => Stream.Stream<BatchResult, AiError.AiError>
 }
 
 /** The batch APIs at the bottom of a stack. */
 export interface Choice {
-  /** The one of the provider that a request goes to; `undefined`: that one has none. */
+  /** The batch API of the provider that a request goes to; `undefined` when it has none. */
   readonly of: (request: ModelRequest.ModelRequest) => BatchProvider | undefined
   readonly all: ReadonlyArray<BatchProvider>
 }
 
-/** One for every request. */
+/** The same batch API for every request. */
 export const only = (provider: BatchProvider): Choice => ({ of: () => provider, all: [provider] })

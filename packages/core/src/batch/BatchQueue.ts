@@ -1,6 +1,6 @@
 /**
- * All batches that the rows of a run wait for: gathers requests, follows their batches to their ends, and knows what has become
- * of each request.
+ * All batches that the rows of a run wait for: gathers requests, follows their batches to their ends, and knows the
+ * state of each request.
  *
  * @internal
  */
@@ -33,42 +33,45 @@ export interface Options {
   readonly pricing: Pricing.Service
   readonly fs: FileSystem.FileSystem
   readonly path: Path.Path
-  /** The run whose rows wait; `undefined`: fibers do. */
+  /** The run whose rows wait; `undefined` when fibers wait. */
   readonly run: Suspension.SuspendedRun | undefined
-  /** Smaller limits than the provider's. */
+  /** Limits below the provider's. */
   readonly limits: { readonly requests?: number | undefined; readonly bytes?: number | undefined }
-  /** Tokens of one model that the account may have waiting at the provider, where that is known. */
+  /** The tokens of one model that the account may have enqueued, when known. */
   readonly enqueuedTokens: number | undefined
   readonly polling: BatchJobState.Polling
   readonly attempts: number | undefined
-  /** When what is not back is done without, in milliseconds since 1970. */
+  /** When results are no longer waited for, in milliseconds since 1970. */
   readonly deadline: number | undefined
 }
 
-/** What is known of a request. */
+/** The state of a request. */
 export type QueuedRequest = { readonly state: "waiting" } | BatchLine.BatchLine
 
 export interface BatchQueue extends Suspension.Holder {
   readonly find: (key: string) => Effect.Effect<QueuedRequest | undefined, AiError.AiError>
-  /** Gathers a request for the next batch. */
+  /** Adds a request to the next batch. */
   readonly add: BatchBuilder.BatchBuilder["add"]
-  /** Ends when a request is not waited for any more; for fibers that wait themselves. */
+  /** Ends when a request is no longer waited for; for fibers that wait themselves. */
   readonly back: (key: string) => Effect.Effect<void, AiError.AiError>
-  /** An answer that came by another way, kept for a row that will be begun again. */
+  /** Keeps an answer that came from a single call, for a row that will be replayed. */
   readonly keep: (line: BatchLine.New & { readonly value: string }) => Effect.Effect<void, AiError.AiError>
-  /** Fails for an answer that the store has damaged: it was paid, and is sent again when the failed rows are retried. */
+  /**
+   * Fails for an answer that is damaged in the store: it was paid for, and is sent again when the failed rows are
+   * retried.
+   */
   readonly spoiled: (line: BatchLine.BatchLine) => Effect.Effect<never, AiError.AiError>
-  /** Whether batches are done with for this run. */
+  /** Whether this run uses no more batches. */
   readonly isOver: () => boolean
 }
 
 /**
- * After a deadline, how long cancelled batches may take to give what they have: a quarter of the time that they had, and not more
- * than these. OpenAI says 10 minutes at most.
+ * How long cancelled batches may take to return their answers after a deadline: a quarter of the time they had, within
+ * these bounds. OpenAI says 10 minutes at most.
  */
 const CANCELLING = { least: 10_000, most: 15 * 60_000 }
 
-/** When no request has come for so long, what fibers wait for is sent. */
+/** After this long without a new request, the requests that fibers wait for are sent. */
 const IDLE = "500 millis"
 
 /** What the parts of a queue share. */
@@ -99,7 +102,7 @@ export const make = Effect.fnUntraced(function* (
       if (batch.provider === provider.name) yield* jobs.takeUp(batch, run.hold(batch.held))
   }
   yield* Effect.forkIn(flushingWhenIdle(parts), yield* Effect.scope)
-  // What was gathered and not sent is gathered again by whoever goes on.
+  // Requests that were not sent are gathered again when the run is resumed.
   yield* Effect.addFinalizer(() => builder.dropAtOnce)
 
   let over = false
@@ -110,12 +113,12 @@ export const make = Effect.fnUntraced(function* (
     back: (key) =>
       Effect.suspend(() => {
         const waiter = jobs.waiter(key)
-        // It may have come back before anybody listened.
+        // It may have ended before anyone listened.
         return Effect.flatMap(find(key), (known) => (known?.state === "waiting" ? Deferred.await(waiter) : Effect.void))
       }),
     keep: (line) => (run === undefined ? Effect.void : BatchFailure.stored(store, store.batches.keep(run.id, line))),
     spoiled: (line) => {
-      const error = BatchFailure.invalid("the store has damaged the answer that a batch gave: retry the failed rows")
+      const error = BatchFailure.invalid("the batch's answer is damaged in the store: retry the failed rows")
       return Effect.andThen(
         BatchFailure.stored(store, store.batches.fail(line, BatchFailure.encode(error))),
         Effect.fail(error)
@@ -126,11 +129,11 @@ export const make = Effect.fnUntraced(function* (
     settle: settling(parts, openedAt, () => {
       over = true
     }),
-    standing: () => standing(parts)
+    status: () => statusOf(parts)
   }
 })
 
-/** Where the files of batches are: beside the store, or in a folder of the process alone. */
+/** The folder of batch files: next to the store, or a temporary folder of the process. */
 const folderOf = ({ fs, path, store }: Options) =>
   store.inMemory
     ? Effect.mapError(fs.makeTempDirectoryScoped({ prefix: "pipe-batches-" }), (error) =>
@@ -145,7 +148,7 @@ const limitsOf = ({ limits, provider }: Options, tokens: number | undefined): Ba
   tokens
 })
 
-/** Puts a file of requests into the store as a batch, and has it sent. */
+/** Adds a closed file to the store as a batch, and starts it. */
 const sealing = ({ provider, run, store }: Options, jobs: ActiveBatches.ActiveBatches) =>
   Effect.fnUntraced(function* (writer: BatchFileWriter.BatchFileWriter) {
     yield* Effect.mapError(writer.finish, (error) => BatchFailure.unwritable(writer.file, error))
@@ -180,7 +183,7 @@ const sealing = ({ provider, run, store }: Options, jobs: ActiveBatches.ActiveBa
     )
   })
 
-/** What is known of a request: in this process, in the store, or in a batch that another process follows. */
+/** Looks up a request: in this process, in the store, or in a batch that another process follows. */
 const finder =
   ({ builder, jobs, options: { store } }: Parts): BatchQueue["find"] =>
   (key) =>
@@ -195,7 +198,7 @@ const finder =
       return line
     })
 
-/** Where fibers wait themselves, what they have asked goes on its way when no more comes for a moment. */
+/** Where fibers wait themselves, their requests are sent when no more arrive for a moment. */
 const flushingWhenIdle = ({ builder, jobs }: Parts) =>
   Effect.forever(
     Effect.gen(function* () {
@@ -205,7 +208,7 @@ const flushingWhenIdle = ({ builder, jobs }: Parts) =>
     })
   )
 
-/** Sends what was gathered. What has no capacity at the provider yet stays on disk, and goes on its way with the next process. */
+/** Sends what is gathered. Batches without capacity at the provider stay on disk, and the next process sends them. */
 const sending = ({ builder, jobs, capacity }: Parts): BatchQueue["send"] =>
   Effect.andThen(
     builder.flush,
@@ -219,7 +222,9 @@ const sending = ({ builder, jobs, capacity }: Parts): BatchQueue["send"] =>
     })
   )
 
-/** Waits for all batches; after the deadline, what is not back is cancelled, and left behind if it does not end. */
+/**
+ * Waits for all batches. After the deadline, those without results are cancelled, and abandoned if they do not end.
+ */
 const settling = ({ builder, jobs, options }: Parts, openedAt: number, onOver: () => void): BatchQueue["settle"] =>
   Effect.gen(function* () {
     const { deadline } = options
@@ -235,7 +240,7 @@ const settling = ({ builder, jobs, options }: Parts, openedAt: number, onOver: (
     yield* builder.drop
     if (jobs.open().length > 0) {
       yield* Effect.logWarning(
-        `the deadline has come: ${jobs.open().length} batches are cancelled, and what they have not answered is asked at once`
+        `the deadline is reached: ${jobs.open().length} batches are cancelled, and their unanswered requests are sent as single calls`
       )
     }
     const within = Math.min(CANCELLING.most, Math.max(CANCELLING.least, (deadline - openedAt) / 4))
@@ -246,8 +251,8 @@ const settling = ({ builder, jobs, options }: Parts, openedAt: number, onOver: (
     if (!isCancelled) yield* jobs.leave
   })
 
-/** How the batches stand. */
-const standing = ({ builder, jobs }: Parts): Suspension.SuspensionStatus => {
+/** The status of the batches. */
+const statusOf = ({ builder, jobs }: Parts): Suspension.SuspensionStatus => {
   const batches = jobs
     .open()
     .map((job) => ({ batch: job.batch(), status: job.status() }))

@@ -1,9 +1,9 @@
 /**
- * Batches in the store: an intent before anything is sent, the requests of each batch by the key of their content, and
- * what became of them.
+ * Batches in the store: recorded before anything is sent, with the requests of each batch by the key of their content,
+ * and their results.
  *
- * **Details** A line is taken in once, whoever reads the results and however often: its answer and the entry of its attempt
- * are one transaction, and only a line that still waits changes.
+ * **Details** A line is completed once, no matter which process reads the results or how often: its answer and the entry of its
+ * attempt are one transaction, which only changes a line that still waits.
  *
  * @internal
  */
@@ -18,8 +18,8 @@ import * as Owner from "../store/Owner.ts"
 import * as BatchLine from "./BatchLine.ts"
 
 /**
- * - `ready`: its file stands on disk, and perhaps at the provider (`uploaded`)
- * - `creating`: it may have been created, or not
+ * - `ready`: its file is on disk, and possibly at the provider (`uploaded`)
+ * - `creating`: it may or may not have been created
  * - `sent`: it is at the provider
  * - `collected`: its results are in the store
  * - `rejected`: the provider did none of it
@@ -29,9 +29,9 @@ export type BatchState = "ready" | "creating" | "sent" | "collected" | "rejected
 
 export interface StoredBatch {
   readonly id: number
-  /** Our own name; the ids of its requests begin with it. */
+  /** Our own name. The ids of its requests begin with it. */
   readonly name: string
-  /** The run that its requests are booked to; `undefined`: none. */
+  /** The run that its requests are recorded for; `undefined` for none. */
   readonly run: number | undefined
   readonly runName: string | undefined
   readonly provider: string
@@ -45,11 +45,11 @@ export interface StoredBatch {
   readonly remote: string | undefined
   readonly requests: number
   readonly bytes: number
-  /** Counted tokens of its requests. */
+  /** The counted tokens of its requests. */
   readonly tokens: number
-  /** What it will probably cost. */
+  /** Its expected cost. */
   readonly expected: Money.Money
-  /** What the run's budget holds for it. */
+  /** The reservation of the run's budget for it. */
   readonly held: { readonly money: Money.Money; readonly tokens: number }
   readonly cost: Money.Money
   readonly answered: number
@@ -61,10 +61,10 @@ export interface StoredBatch {
   readonly message: string | undefined
 }
 
-/** Whether a batch is still to be sent. */
+/** Tests whether a batch is not sent yet. */
 export const isUnsent = ({ state }: Pick<StoredBatch, "state">): boolean => state === "ready" || state === "creating"
 
-/** What became of a line. */
+/** The result of a line. */
 export interface LineResult {
   readonly number: number
   readonly state: Exclude<BatchLine.LineState, "waiting">
@@ -77,7 +77,7 @@ type Changes = Partial<
 >
 
 export interface BatchRepo {
-  /** Writes the intent with all its lines; nothing has been sent. */
+  /** Records the batch with all its lines, before anything is sent. */
   readonly create: (
     batch: Pick<
       StoredBatch,
@@ -98,18 +98,18 @@ export interface BatchRepo {
     lines: ReadonlyArray<BatchLine.Sent>
   ) => Effect.Effect<StoredBatch, SqlError.SqlError>
   /**
-   * Takes the sending of a batch over from a process that is gone: the batch as it is now, and whether this process alone
+   * Claims the sending of a batch from a process that is gone. Returns the current batch, and whether only this process
    * may send it.
    */
   readonly claim: (
     id: number
   ) => Effect.Effect<{ readonly batch: StoredBatch | undefined; readonly isMine: boolean }, SqlError.SqlError>
-  /** Ends when it is on disk. */
+  /** Ends when the change is on disk. */
   readonly update: (id: number, changes: Changes) => Effect.Effect<void, SqlError.SqlError>
-  /** The line of a key that was answered, or the newest. */
+  /** The answered line of a key, or the newest. */
   readonly find: (key: string) => Effect.Effect<BatchLine.BatchLine | undefined, SqlError.SqlError>
   readonly lines: (batch: number) => Effect.Effect<ReadonlyArray<BatchLine.BatchLine>, SqlError.SqlError>
-  /** Takes results in: the numbers of those that were still waited for. */
+  /** Stores results. Returns the numbers of the lines that were still waiting. */
   readonly take: (
     batch: StoredBatch,
     taken: ReadonlyArray<LineResult>,
@@ -117,28 +117,34 @@ export interface BatchRepo {
   ) => Effect.Effect<ReadonlySet<number>, SqlError.SqlError>
   /** Replaces the answer of a line by a failure. */
   readonly fail: (line: BatchLine.BatchLine, value: string) => Effect.Effect<void, SqlError.SqlError>
-  /** Adds to what a batch has cost. */
+  /** Adds to the cost of a batch. */
   readonly addUp: (id: number, cost: Money.Money) => Effect.Effect<void, SqlError.SqlError>
-  /** All lines that still wait are to be asked again; `uncounted`: as if they had not been asked. How many they are. */
+  /**
+   * Releases all lines that still wait, to be sent again; `uncounted` does not count this batch. Returns how many there
+   * were.
+   */
   readonly release: (batch: number, tries: "counted" | "uncounted") => Effect.Effect<number, SqlError.SqlError>
-  /** An answer that came by another way, kept for a row that is begun again. */
+  /** Keeps an answer that came from a single call, for a row that is replayed. */
   readonly keep: (
     run: number,
     line: BatchLine.New & { readonly value: string }
   ) => Effect.Effect<void, SqlError.SqlError>
-  /** Those of a run that are not back. */
+  /** The batches of a run without results. */
   readonly open: (run: number | undefined) => Effect.Effect<ReadonlyArray<StoredBatch>, SqlError.SqlError>
   readonly get: (id: number) => Effect.Effect<StoredBatch | undefined, SqlError.SqlError>
-  /** The provider's ids of batches that are known. */
+  /** The provider's ids of known batches. */
   readonly remotes: (provider: string, since: number) => Effect.Effect<ReadonlySet<string>, SqlError.SqlError>
-  /** By our name or the provider's, or the beginning of either. */
+  /** Finds batches by our name or the provider's, or by a prefix of either. */
   readonly named: (name: string) => Effect.Effect<ReadonlyArray<StoredBatch>, SqlError.SqlError>
   readonly list: (limit: number) => Effect.Effect<ReadonlyArray<StoredBatch>, SqlError.SqlError>
-  /** Requests of a run that are at a provider, or whose answers no row has had yet: to ask them anew is to pay twice. */
+  /**
+   * Requests of a run that are at a provider, or whose answers no row has received yet: sending them again would pay
+   * twice.
+   */
   readonly pending: (run: number) => Effect.Effect<number, SqlError.SqlError>
-  /** The provider does not know a batch: its requests are asked again. */
+  /** The provider does not know a batch: its requests are sent again. */
   readonly forget: (id: number, at: number) => Effect.Effect<void, SqlError.SqlError>
-  /** A run has ended: its failed lines are asked anew by whoever goes on with it; when it is done, nothing is kept of its lines. */
+  /** A run has ended: its failed lines are sent again when it is resumed. When it is done, its lines are deleted. */
   readonly endRun: (run: number, isDone: boolean) => Effect.Effect<void, SqlError.SqlError>
 }
 
@@ -196,7 +202,7 @@ const toBatch = (row: Database.DatabaseRow): StoredBatch => ({
   message: Database.toText(row["message"])
 })
 
-/** The number that stands for a batch where the answers of a run came by another way. */
+/** The batch number used for answers of a run that came from single calls. */
 const elsewhere = (run: number): number => -run
 
 const select = (database: Database.Service, where: string, params: ReadonlyArray<unknown>) =>
@@ -267,7 +273,7 @@ const claim =
       if (!Owner.isSame(before, me) && Owner.isAlive(before, Number(row["claimed_at"]), now)) {
         return { batch: yield* get(database, id), isMine: false }
       }
-      // Whoever changes the owner that both have read may send it.
+      // Of two processes that have read the same owner, the one that changes it may send.
       const claimed = yield* database.query(
         "UPDATE batches SET owner = ?, claimed_at = ? WHERE id = ? AND owner = ? RETURNING id",
         [JSON.stringify(me), now, id, String(row["owner"])]
@@ -305,7 +311,7 @@ const take =
       database.transaction(
         taken.flatMap(({ attempt, number, state, value }) => [
           {
-            // What was given up is replaced by an answer, or booked once where that is no result.
+            // An abandoned line is replaced by an answer, or recorded once when the answer is unusable.
             sql: `UPDATE batch_lines SET state = ?, value = ?, collector = ? WHERE batch = ? AND number = ? AND (state = 'waiting'${
               state === "answered"
                 ? " OR state = 'again'"
@@ -377,7 +383,7 @@ const endRun =
       ? Effect.asVoid(
           database.transaction([
             {
-              // A batch that has not ended may still answer what was given up, and bill it.
+              // A batch that has not ended may still answer, and bill, what was abandoned.
               sql: "DELETE FROM batch_lines WHERE state <> 'waiting' AND batch IN (SELECT id FROM batches WHERE run = ? AND state <> 'sent')",
               params: [run]
             },

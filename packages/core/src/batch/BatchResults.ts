@@ -1,6 +1,6 @@
 /**
- * Takes the results of a batch into the store: each line once, by its id and never by its place, with the entry of its
- * attempt in the same transaction.
+ * Stores the results of a batch: each line once, by its id and never by its position, with the entry of its attempt in
+ * the same transaction.
  *
  * @internal
  */
@@ -29,39 +29,39 @@ export interface ResultsEnvironment {
   readonly provider: BatchProvider.BatchProvider
   readonly store: Store.Service
   readonly pricing: Pricing.Service
-  /** Counts an entry that stands in the store now; `isCharged`: its budget is told of its end. */
+  /** Counts an entry that is in the store; with `isCharged` the budget is informed separately. */
   readonly count: (batch: BatchRepo.StoredBatch, entry: LedgerEntry.AttemptEntry, isCharged: boolean) => void
-  /** Lines of a batch that are not waited for any more. */
+  /** Called for lines of a batch that are no longer waited for. */
   readonly onTaken: (batch: BatchRepo.StoredBatch, lines: ReadonlyArray<BatchLine.BatchLine>) => void
-  /** No more will come of a batch. */
+  /** Called when no more results of a batch will come. */
   readonly onOver: (batch: BatchRepo.StoredBatch) => void
 }
 
 export interface ResultCounts {
   readonly answered: number
   readonly failed: number
-  /** Lines that wait, though the provider counts their answers. */
+  /** Lines without results that the provider counts as answered. */
   readonly owed: number
-  /** Lines of the results that cannot be read, of which some of those may be. */
+  /** The line numbers of unreadable results, which may belong to those. */
   readonly unreadable: ReadonlyArray<number>
 }
 
-/** What is told of the end of each request, by its number; dropped when it has been. */
+/** The callbacks for the end of each request, by its number. Removed once called. */
 export type Ends = Array<((ended: Attempt.AttemptEnd) => void) | undefined>
 
-/** Results of one transaction. */
+/** Results per transaction. */
 const GROUP = 256
 
 /**
- * Reads all results, each line by itself. Running it twice takes nothing twice. Lines that the provider did not do are to be
- * asked again; those of which it counts an answer that is not here are owed, and go on waiting.
+ * Reads all results, each line on its own. Running it twice stores nothing twice. Lines that the provider did not
+ * process are released to be sent again. Lines that it counts as answered, but did not return, keep waiting.
  */
 export const collect = Effect.fnUntraced(function* (
   batch: BatchRepo.StoredBatch,
   status: BatchProvider.BatchStatus,
   env: ResultsEnvironment,
   ends: Ends,
-  /** How requests fail that the provider did not do; `undefined`: they are to be sent again. */
+  /** The failure of requests that the provider did not process; `undefined` to send them again. */
   unanswered: AiError.AiError | undefined
 ): Effect.fn.Return<ResultCounts, AiError.AiError> {
   const { provider, store } = env
@@ -73,9 +73,9 @@ export const collect = Effect.fnUntraced(function* (
   const unreadable: Array<number> = []
   let answered = lines.filter((line) => line.state === "answered").length
   let failed = lines.filter((line) => line.state === "failed").length
-  /** Answers in the results, whether or not they can be used. */
+  /** Answers in the results, usable or not. */
   let given = 0
-  /** The first of what has come of a request that has no answer yet: an answer may follow. */
+  /** The first result of a request that has no answer yet: an answer may follow. */
   const others = new Map<number, BatchProvider.BatchOutcome>()
 
   const take = Effect.fnUntraced(function* (results: ReadonlyArray<BatchProvider.BatchResult>) {
@@ -96,7 +96,7 @@ export const collect = Effect.fnUntraced(function* (
       } else {
         seen.add(number)
         given++
-        // An answer that comes late is paid, though its request may have been sent again.
+        // A late answer is paid for, although its request may have been sent again.
         if (["waiting", "again"].includes(line.state)) mine.set(number, soundOf(outcome))
       }
     }
@@ -143,7 +143,7 @@ export const collect = Effect.fnUntraced(function* (
   return { answered, failed, owed, unreadable }
 })
 
-/** Lets go of lines of which nothing has come: they are to be sent again, or fail; how many do. */
+/** Releases lines without results: they are sent again, or fail. Returns how many fail. */
 const releaseAll = Effect.fnUntraced(function* (
   batch: BatchRepo.StoredBatch,
   missing: ReadonlyArray<BatchLine.BatchLine>,
@@ -159,7 +159,7 @@ const releaseAll = Effect.fnUntraced(function* (
   return failed
 })
 
-/** Leaves only requests that wait and have no answer, as seen; how many of the others were given an answer that cannot be read. */
+/** Keeps only requests that wait without an answer. Returns how many of the others had an unreadable answer. */
 const leaveWaiting = (
   unanswered: Map<number, BatchProvider.BatchOutcome>,
   seen: Set<number>,
@@ -174,9 +174,9 @@ const leaveWaiting = (
   return unreadable
 }
 
-/** How many answers the provider has, by its own word. */
+/** How many answers the provider has, according to its own count. */
 const countedOf = (batch: BatchRepo.StoredBatch, status: BatchProvider.BatchStatus): number => {
-  // All is done, and there is nothing to read: its files are late, whatever it counts.
+  // Everything is done but nothing can be read: the files are late, whatever the count says.
   const isLate = status.isWhole === true && (status.files.length === 0 || status.counted === undefined)
   return isLate ? batch.requests : (status.counted ?? 0)
 }
@@ -184,7 +184,7 @@ const countedOf = (batch: BatchRepo.StoredBatch, status: BatchProvider.BatchStat
 const soundOf = (outcome: BatchProvider.BatchOutcome): BatchProvider.BatchOutcome =>
   outcome._tag === "Answered" ? { ...outcome, response: ModelResponse.sound(outcome.response) } : outcome
 
-/** What a budget is told of the end of a request. */
+/** The end of a request, for the budget. */
 const endOf = (outcome: BatchProvider.BatchOutcome): Attempt.AttemptEnd => {
   switch (outcome._tag) {
     case "Answered":
@@ -198,7 +198,7 @@ const endOf = (outcome: BatchProvider.BatchOutcome): Attempt.AttemptEnd => {
   }
 }
 
-/** Fails the requests whose answers cannot be read: they are billed, and another would be paid again. */
+/** Fails the requests with unreadable answers: they are billed, and sending them again would be paid again. */
 export const giveUp = Effect.fnUntraced(function* (
   batch: BatchRepo.StoredBatch,
   unreadable: ReadonlyArray<number>,
@@ -222,7 +222,7 @@ export const giveUp = Effect.fnUntraced(function* (
   return accepted.size
 })
 
-/** A few examples of the ids that do not belong to the results. */
+/** Shows a few of the ids that do not belong to the batch. */
 const warn = (
   batch: BatchRepo.StoredBatch,
   { repeated, unknown }: Record<"unknown" | "repeated", ReadonlyArray<string>>
@@ -238,7 +238,7 @@ const warn = (
     { discard: true }
   )
 
-/** A request that the provider did not do. */
+/** A request that the provider did not process. */
 const toUndone = (number: number, error: AiError.AiError | undefined): BatchRepo.LineResult =>
   error === undefined
     ? { number, state: "again", value: undefined, attempt: undefined }
@@ -264,7 +264,7 @@ const toTaken = (
   }
   if (outcome._tag === "Failed") {
     const { error } = outcome
-    // A budget has set a limit that the model does not take: it is sent again with the largest that it takes.
+    // A budget set a limit that the model does not accept: the request is sent again with the largest that it accepts.
     const isAgain = ModelFailure.isRetryable(error) || (line.limited && ModelFailure.outputLimit(error) !== undefined)
     return {
       number,
@@ -294,7 +294,7 @@ const toTaken = (
     }
   }
   const { response } = outcome
-  // Cut by a limit that the caller has not set: paid, and no result.
+  // Truncated by a limit that the caller did not set: paid for, but unusable.
   const isCut = line.limited && ModelResponse.isTruncated(response)
   return {
     number,
@@ -312,7 +312,7 @@ const toTaken = (
   }
 }
 
-/** What an answer that cannot be read has cost: by its count, where it has one. */
+/** The cost of an unreadable answer, by its usage when it has one. */
 const countedOr = (
   error: AiError.AiError,
   batch: BatchRepo.StoredBatch,
@@ -328,7 +328,9 @@ const countedOr = (
     : Pricing.charge(pricing, { ...answered, requestedModel, provider, usage, serviceTier: "batch" }, at)
 }
 
-/** What an answer without a count has cost at most: what its request could, or as long as it is where no limit was sent. */
+/**
+ * The most that an answer without usage can have cost: the bound of its request, or its length when no limit was sent.
+ */
 const atMost = (
   batch: BatchRepo.StoredBatch,
   { most }: BatchLine.BatchLine,
@@ -346,7 +348,7 @@ const atMost = (
     : { ...charge, estimated: true }
 }
 
-/** Lines that the provider found fault with fail; where it names none, all do. */
+/** Fails the lines that the provider found at fault; all of them when it names none. */
 export const refuse = Effect.fnUntraced(function* (
   batch: BatchRepo.StoredBatch,
   rejection: {
@@ -360,7 +362,7 @@ export const refuse = Effect.fnUntraced(function* (
   const named = new Map(rejection.lines.map(({ line, message }) => [line - 1, message]))
   const waiting = lines.filter(({ state }) => state === "waiting")
   const found = waiting.filter(({ number }) => named.has(number))
-  // What is at fault elsewhere would be refused again and again.
+  // A request that fails for another reason would be rejected again and again.
   const wrong = found.length === 0 ? waiting : found
   yield* BatchFailure.stored(
     store,

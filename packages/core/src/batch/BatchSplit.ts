@@ -1,8 +1,8 @@
 /**
- * Where one batch ends and the next begins: by the number of requests, by bytes, by texts to embed, and by the tokens that
- * an account may have waiting.
+ * Where one batch ends and the next begins: by the number of requests, bytes, texts to embed, and tokens that an
+ * account may have enqueued.
  *
- * **Details** Every limit is kept with a margin of 2 %, but for the number of requests, which nobody can count otherwise.
+ * **Details** Every limit has a margin of 2 %, except the number of requests, which everyone counts alike.
  *
  * @internal
  */
@@ -31,15 +31,15 @@ export const add = (fill: Fill, line: Omit<Fill, "requests">): Fill => ({
   tokens: fill.tokens + line.tokens
 })
 
-/** Limits of one batch, with those of the account. */
+/** The limits of a batch, including those of the account. */
 export interface SplitLimits extends BatchProvider.BatchLimits {
-  /** Tokens that may wait at the provider. */
+  /** Tokens that may be enqueued at the provider. */
   readonly tokens?: number | undefined
 }
 
 const MARGIN = 0.98
 
-/** Whether what a batch would hold is within its limits. */
+/** Tests whether the content of a batch is within its limits. */
 export const fits = (fill: Fill, limits: SplitLimits): boolean =>
   fill.requests <= limits.requests
   && fill.bytes <= limits.bytes * MARGIN

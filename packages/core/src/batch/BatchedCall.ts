@@ -1,5 +1,5 @@
 /**
- * Sends one request by a batch: puts it into the next one, waits for it, or gives the answer that is there.
+ * Sends a request through a batch: adds it to the next one, waits for it, or returns the answer that is there.
  *
  * @internal
  */
@@ -29,30 +29,30 @@ import type * as BatchProvider from "./BatchProvider.ts"
 import type * as BatchQueue from "./BatchQueue.ts"
 
 export interface Options {
-  /** What sends single requests. */
+  /** Sends single requests. */
   readonly next: ModelClient.Service
   readonly queue: BatchQueue.BatchQueue
   readonly provider: BatchProvider.BatchProvider
   readonly pricing: Pricing.Service
   readonly run: Suspension.SuspendedRun | undefined
   readonly expected: ExpectedUsage.ExpectedUsage
-  /** Only requests of these steps. Default: all. */
+  /** Uses batches for these steps only. Default: all. */
   readonly steps: ReadonlyArray<string> | undefined
-  /** How often a request is in a batch before it is sent at once. */
+  /** How many batches a request is put in before it is sent as a single call. */
   readonly tries: number
 }
 
 interface Sender extends Options {
-  /** The row that each answer was given to first, by key: another that asks the same shares it. */
+  /** The row that received each answer first, by key: another row with the same request shares it. */
   readonly delivered: Map<string, string>
-  /** Whether it was said that a request goes in no batch. */
+  /** Whether the warning about requests that cannot go in a batch was given. */
   warned: boolean
 }
 
-/** A request with what it is known by. */
-interface Asked<R extends ModelRequest.ModelRequest> {
+/** A request, with its key. */
+interface BatchedRequest<R extends ModelRequest.ModelRequest> {
   readonly request: R
-  /** With what the stack below fills in. */
+  /** The request as it will reach the provider. */
   readonly resolved: R
   /** The hash of its content. */
   readonly content: string
@@ -61,7 +61,7 @@ interface Asked<R extends ModelRequest.ModelRequest> {
 
 type Answer<R extends ModelRequest.ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 
-/** Sends by batches; requests of other steps, and those that are not to wait, at once. */
+/** Sends requests through batches; those of other steps, and those that must not wait, as single calls. */
 export const make = (options: Options): ModelClient.Send => {
   const { next, provider, run, steps } = options
   const sender: Sender = { ...options, delivered: new Map(), warned: false }
@@ -71,14 +71,14 @@ export const make = (options: Options): ModelClient.Send => {
       if (fiber.getRef(Suspension.AtOnce) || (steps !== undefined && !steps.includes(step))) return next.send(request)
       const resolved = next.resolve(request)
       const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
-      // A layer above that asks the same again, since the answer was not good enough, wants another.
+      // A layer above that repeats a request, because the answer was not good enough, wants a new one.
       const times = fiber.getRef(Suspension.SuspendedRow)?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
-      return ask(sender, { request, resolved, content, line: { key, step, row, tries: 1 } })
+      return send(sender, { request, resolved, content, line: { key, step, row, tries: 1 } })
     })
 }
 
-const ask = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<R>): Answer<R> => {
+const send = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: BatchedRequest<R>): Answer<R> => {
   const { queue, tries } = sender
   const { line } = asked
   return Effect.flatMap(queue.find(line.key), (known) => {
@@ -93,21 +93,24 @@ const ask = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<R
   })
 }
 
-/** Waits for an answer; a row is suspended until it is there. */
-const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Asked<R>): Answer<R> =>
+/** Waits for an answer; in a run, the row is suspended until it is there. */
+const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: BatchedRequest<R>): Answer<R> =>
   Effect.withFiber((fiber) => {
     const { queue } = sender
     if (queue.isOver()) return single(sender, asked)
     const row = fiber.getRef(Suspension.SuspendedRow)
-    if (row !== undefined) return Suspension.park(row)
+    if (row !== undefined) return Suspension.suspend(row)
     return Effect.andThen(
       queue.back(asked.line.key),
-      Effect.suspend(() => ask(sender, asked))
+      Effect.suspend(() => send(sender, asked))
     )
   })
 
-/** Sends at once; a row that is suspended for another call will not pay again. */
-const single = <R extends ModelRequest.ModelRequest>({ next, queue }: Sender, { line, request }: Asked<R>): Answer<R> =>
+/** Sends a single call. A row that is suspended for another call will not pay for it again. */
+const single = <R extends ModelRequest.ModelRequest>(
+  { next, queue }: Sender,
+  { line, request }: BatchedRequest<R>
+): Answer<R> =>
   Effect.withFiber((fiber) => {
     const online = Effect.provideService(next.send(request), Suspension.AtOnce, true)
     return fiber.getRef(Suspension.SuspendedRow) === undefined || queue.isOver()
@@ -119,14 +122,14 @@ const sayNoBatch = (sender: Sender, step: string): Effect.Effect<void> => {
   if (sender.warned) return Effect.void
   sender.warned = true
   return Effect.logWarning(
-    `a request of step ${step} is none for a batch of ${sender.provider.name} (too large alone, or of another kind): it is asked at once, and so are others like it`
+    `step ${step}: a request is not eligible for a batch of ${sender.provider.name} (too large, or an unsupported kind): it is sent as a single call, and so are others like it`
   )
 }
 
-/** Gives the answer of a batch. */
+/** Returns the answer of a batch. */
 const deliver = <R extends ModelRequest.ModelRequest>(
   { delivered, queue }: Sender,
-  { content, request }: Asked<R>,
+  { content, request }: BatchedRequest<R>,
   line: BatchLine.BatchLine
 ): Answer<R> =>
   Effect.withFiber((fiber) => {
@@ -137,7 +140,7 @@ const deliver = <R extends ModelRequest.ModelRequest>(
     if (refused !== undefined) return Effect.fail(refused)
     const row = fiber.getRef(Suspension.SuspendedRow)
     if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
-    // A row that is replayed has paid for its answer itself.
+    // A replayed row has paid for its answer itself.
     const { row: number, step } = fiber.getRef(Caller.Caller)
     const place = `${step}\n${number}`
     const payer = delivered.get(line.key) ?? place
@@ -152,16 +155,16 @@ const missingVectors = (
   request._tag === "Embedding"
   && response._tag === "EmbeddingResponse"
   && response.vectors.length !== request.inputs.length
-    ? BatchFailure.invalid(`${response.vectors.length} vectors came for ${request.inputs.length} texts`)
+    ? BatchFailure.invalid(`${response.vectors.length} vectors returned for ${request.inputs.length} texts`)
     : undefined
 
 /**
- * Puts a request into the next batch: `"single"` for one that goes in no batch, `"held"` when the budget has no room until other
- * requests are back.
+ * Adds a request to the next batch. Returns `"single"` when it cannot go in a batch, and `"held"` when the budget has
+ * no room until other requests end.
  */
 const gather = <R extends ModelRequest.ModelRequest>(
   sender: Sender,
-  { line, resolved }: Asked<R>
+  { line, resolved }: BatchedRequest<R>
 ): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
   Effect.withFiber((fiber) => {
     const { provider } = sender
@@ -170,7 +173,7 @@ const gather = <R extends ModelRequest.ModelRequest>(
     const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     if (guard === undefined) return add(sender, resolved, line, { at, count, admission: undefined })
     const admission = guard({ request: resolved, provider: provider.name, startedAt: at, serviceTier: "batch" })
-    // What others hold comes back when their batch does: a row waits for it as for its own answer.
+    // Reservations of other requests are released when their batch ends: the row waits for that as for its own answer.
     const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
     const row = fiber.getRef(Suspension.SuspendedRow)
     return Effect.flatMap(row === undefined ? admission : Effect.raceFirst(admission, held), (admitted) =>

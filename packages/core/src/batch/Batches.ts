@@ -1,16 +1,23 @@
 /**
- * Batches of runs that were left: looked after, collected, cancelled and given up, without running their flows.
+ * Batches of detached runs: polled, collected, cancelled and abandoned, without running their flows.
  *
- * **Example** (collects what is back)
+ * **Example** (collects available results)
  *
  * ```ts
- * import { Batches, type Flow } from "@pipe/core"
+ * import { Batches, Flow, Ledger, Sink, Source, Stack } from "@pipe/core"
+ * import { NodeHost, OpenAi } from "@pipe/plugins"
  * import { Effect } from "effect"
  *
  * export const collectAll = Effect.fnUntraced(function*(flow: Flow.Any) {
  *   const batches = yield* Batches.open(flow)
  *   return yield* Effect.forEach(yield* batches.list, (batch) => batches.collect(batch))
  * })
+ *
+ * const flow = Flow.make("letters", {
+ *   outputs: [Sink.lines("letters.txt", Source.fromIterable("letters", ["a", "b"]))],
+ *   stack: Stack.make(Ledger.layer, OpenAi.layer({ model: "gpt-4o-mini" }))
+ * })
+ * await Effect.runPromise(Effect.scoped(collectAll(flow)).pipe(Effect.provide(NodeHost.layerMemory))) // => []
  * ```
  *
  * @since 0.1.0
@@ -33,11 +40,11 @@ import type * as BatchRepo from "./BatchRepo.ts"
 /** The batches of a flow's providers. */
 export interface Batches {
   readonly providers: ReadonlyArray<BatchProvider.BatchProvider>
-  /** Those that are not back. */
+  /** Batches without results. */
   readonly list: Effect.Effect<ReadonlyArray<BatchRepo.StoredBatch>, AiError.AiError>
-  /** Takes in what is back: the batch as it is then, and what the provider says of it while it is not. */
+  /** Collects the results of a batch. Returns the updated batch, and the provider's status while it has not ended. */
   readonly collect: (batch: BatchRepo.StoredBatch) => Effect.Effect<Collected, AiError.AiError>
-  /** What is answered by then can be collected. */
+  /** Cancels a batch. What is answered by then can be collected. */
   readonly cancel: (batch: BatchRepo.StoredBatch) => Effect.Effect<void, AiError.AiError>
 }
 
@@ -47,8 +54,9 @@ export interface Collected {
 }
 
 /**
- * Gives a batch up: its requests are sent again when the run is resumed. Since the provider may answer and bill them all the same,
- * they are booked as the most that they can cost. Fails while the run is at work, since that would go on waiting for the batch.
+ * Abandons a batch: its requests are sent again when the run is resumed. The provider may still answer and bill them,
+ * so they are recorded at the most that they can cost. Fails while the run is active, because it would keep waiting for
+ * the batch.
  */
 export const forget = Effect.fnUntraced(function* (
   store: Store.Service,
@@ -72,7 +80,7 @@ export const forget = Effect.fnUntraced(function* (
       usage: { ...Usage.zero, uncachedInput: most.input, output: most.output },
       ...(most.cost === undefined ? { cost: undefined, unknown: "price" } : { cost: most.cost }),
       estimated: true,
-      error: "its batch was given up: the provider may bill it"
+      error: "its batch was abandoned: the provider may bill it"
     })
   }
   yield* BatchFailure.stored(store, store.commit)
@@ -104,7 +112,7 @@ export const open = Effect.fnUntraced(function* (
     return provider === undefined
       ? Effect.fail(
           BatchFailure.invalid(
-            `batch ${batch.name} was sent to ${batch.provider}, which flow ${flow.name} does not have any more`
+            `batch ${batch.name} was sent to ${batch.provider}, which flow ${flow.name} no longer uses`
           )
         )
       : Effect.succeed(provider)
@@ -128,7 +136,7 @@ export const open = Effect.fnUntraced(function* (
       },
       undefined
     )
-  /** A batch whose process died while it was created: found where it is, and never created here. */
+  /** A batch whose process died while creating it: found at the provider, and never created here. */
   const adopt = Effect.fnUntraced(function* (batch: BatchRepo.StoredBatch, provider: BatchProvider.BatchProvider) {
     const others = yield* BatchFailure.stored(store, store.batches.remotes(batch.provider, 0))
     const found = yield* provider.find({ ...batch, at: batch.createdAt, others })
@@ -153,7 +161,7 @@ export const open = Effect.fnUntraced(function* (
         const provider = yield* providerOf(batch)
         if (batch.state === "creating") return yield* adopt(batch, provider)
         const status = yield* provider.status(batch.remote!)
-        // What is not known any more is said by the job too.
+        // The job also reports a batch that the provider no longer knows.
         if (status !== undefined && status.state !== "ended" && status.state !== "rejected") return { batch, status }
         const one = job(batch, provider)
         yield* one.done

@@ -1,13 +1,16 @@
 /**
- * The exact cache: the answer to a request that was asked before, word for word and setting for setting.
+ * The exact cache: reuses the answer to a request that was sent before, with the same words and the same settings.
  *
- * **Details** The key is `RequestKey` of the request as the stack below would send it, so a router or a default model
- * below counts. What is kept: whole answers that the caller accepts, under the model that gave them. What is not: errors,
- * refusals, cut and empty answers, and answers that do not fit the schema. Equal requests that are on their way together
- * make one call, and a failure is not kept. An entry that cannot be read is a miss and is replaced. When the store fails,
- * the run goes on without it after one warning.
+ * **Details** The key is the `RequestKey` of the request as it will reach the provider, so a router or a default model
+ * below is taken into account. Kept: complete answers that the caller accepts, under the model that gave them. Not
+ * kept: errors, refusals, truncated and empty answers, and answers that do not fit the schema. Equal requests in flight
+ * make one call; a failure is not kept. An unreadable entry is a miss and is replaced. When the store fails, the run
+ * continues without it after one warning.
  *
- * **Example** (answers that last a month, apart for each customer)
+ * It compares requests exactly. To reuse an answer for a question that only *means* the same, see `SemanticCache`; to
+ * pay less for long common prefixes, see `PromptCache`.
+ *
+ * **Example** (answers that last a month, separate for each customer)
  *
  * ```ts
  * import { Cache } from "@pipe/core"
@@ -40,16 +43,16 @@ import * as CachedTexts from "./CachedTexts.ts"
 import * as SingleFlight from "./SingleFlight.ts"
 
 export interface Options {
-  /** How long an answer may be used again. Default: for ever; 0 keeps nothing. */
+  /** How long an answer can be reused. Default: unlimited; 0 keeps nothing. */
   readonly timeToLive?: Duration.Input
-  /** Answers are shared only inside a namespace, such as a tenant's. Default: none. */
+  /** Answers are shared within a namespace only, for example a tenant's. Default: none. */
   readonly namespace?: string
 }
 
-/** The layer's name in `ModelClient.LayerInfo`. */
+/** The name of the layer in `ModelClient.LayerInfo`. */
 export const NAME = "Cache"
 
-/** `off`: neither reads nor writes nor shares calls under way (the command line's `--no-cache`). */
+/** With `off`, nothing is read, written or shared in flight (`--no-cache` on the command line). */
 export const Mode = CacheStore.Mode
 
 /** Answers equal requests from the `CacheStore` in context. */
@@ -91,7 +94,7 @@ export const layer = (
             })
             return resolved.model === undefined || response.requestedModel === resolved.model
               ? store.set(entry(key))
-              : // Another model stepped in below: its answer is found by those who ask for that one.
+              : // Another model answered below: its answer is stored under that model's key.
                 store.set(entry(keyFor(ModelRequest.withModel(resolved, response.requestedModel))))
           })
 
@@ -136,7 +139,7 @@ export const layer = (
   )
 }
 
-/** An answer that was kept, if it is one that the caller takes; what this very row has paid is given as it came. */
+/** A stored answer, if the caller accepts it. What this row has paid for itself is returned as it came. */
 const recall = (
   text: string,
   request: ModelRequest.ModelRequest,
@@ -150,7 +153,9 @@ const recall = (
     : ModelResponse.again(kept.response, "cache")
 }
 
-/** Whether an answer is whole, or one that the caller takes as it is; one that calls a tool which nobody offered is none. */
+/**
+ * Tests whether an answer is complete, or accepted as it is. A call of a tool that was not offered is not accepted.
+ */
 const isTaken = (
   request: ModelRequest.ModelRequest,
   response: ModelResponse.ModelResponse,
@@ -164,7 +169,7 @@ const isTaken = (
 const isSeveral = (request: ModelRequest.ModelRequest): boolean =>
   request._tag === "Embedding" && request.inputs.length > 1
 
-/** Answers a request for several vectors by its texts. */
+/** Answers an embedding request text by text. */
 const severalBy = (cache: {
   readonly keyFor: (request: ModelRequest.ModelRequest) => string
   readonly read: (
@@ -198,7 +203,7 @@ const severalBy = (cache: {
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
 
 /**
- * The keys of requests: what is sent, to which address, and what layers below do to it that nothing of it shows (see
+ * The keys of requests: the request as sent, its address, and what layers below do to it invisibly (see
  * `LayerCode.hidden`).
  */
 export const keysOf = (
@@ -216,8 +221,8 @@ export const keysOf = (
 }
 
 /**
- * For which row of which run an answer was paid; outside of a run nobody is told apart. What a run has paid for a row itself is no
- * saving: the row was suspended or stopped for what came after.
+ * The row and run that paid for an answer; empty outside a run. What a run has paid for a row itself is not a saving:
+ * the row was suspended or stopped for other reasons.
  */
 const payerOf = ({ row, run, step }: Caller.Caller): string | undefined =>
   run === "" ? undefined : `${run}/${step}/${row}`
@@ -232,7 +237,9 @@ const parse = (
   return { response, paid }
 }
 
-/** A store that is left alone after its first failure, with one warning: answers are paid for again, but the run goes on. */
+/**
+ * Stops using a store after its first failure, with one warning: answers are paid for again, but the run continues.
+ */
 const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
   let broken = false
   const guard = <A>(use: () => Effect.Effect<A, CacheStore.CacheStoreError>, otherwise: A): Effect.Effect<A> =>
@@ -242,7 +249,7 @@ const keepGoing = (store: CacheStore.CacheStore["Service"]) => {
         : Effect.catch(use(), (error) => {
             if (broken) return Effect.succeed(otherwise)
             broken = true
-            return Effect.as(Effect.logWarning(`${error.message}; the run goes on without the cache`), otherwise)
+            return Effect.as(Effect.logWarning(`${error.message}; the run continues without the cache`), otherwise)
           })
     )
   return {

@@ -1,5 +1,5 @@
 /**
- * The exact cache as the user's own data: counted, cleared, pruned, taken away and brought back.
+ * The exact cache as the user's data: counted, cleared, pruned, exported and imported.
  *
  * @internal
  */
@@ -14,7 +14,7 @@ import * as Retention from "../store/Retention.ts"
 import type * as Writer from "../store/Writer.ts"
 import type * as CacheStore from "./CacheStore.ts"
 
-/** An entry as it stands in the table. */
+/** An entry as stored in the table. */
 export interface CacheRow extends KeyedLog.LogEntry {
   readonly value: string
   readonly model: string
@@ -28,24 +28,24 @@ export interface Stats {
   /** Bytes of all answers. */
   readonly bytes: number
   readonly models: ReadonlyArray<{ readonly model: string; readonly entries: number }>
-  /** Results of steps that are kept for other runs. */
+  /** Results of steps that other runs can use. */
   readonly results: number
-  /** Answers that may be reused by meaning, and vectors of texts. */
+  /** Answers that can be reused by meaning, and vectors of texts. */
   readonly reusable: number
   readonly vectors: number
-  /** Bytes of the whole store; `undefined` where the server does not say. */
+  /** Bytes of the whole store; `undefined` when the server does not report them. */
   readonly storeBytes: number | undefined
   readonly oldest: number | undefined
 }
 
-/** What `prune` takes away. */
+/** What `prune` removes. */
 export interface Prune {
-  /** Made before this time (milliseconds since 1970). */
+  /** Removes entries made before this time (milliseconds since 1970). */
   readonly before?: number | undefined
   readonly model?: string | undefined
 }
 
-/** An entry as it is exported: one line of JSON each. */
+/** An exported entry: one line of JSON each. */
 export const Exported = Schema.Struct({
   key: Schema.String,
   model: Schema.String,
@@ -58,12 +58,14 @@ export interface Exported extends Schema.Schema.Type<typeof Exported> {}
 
 export interface CacheRepo {
   readonly stats: Effect.Effect<Stats, SqlError.SqlError>
-  /** Takes away everything: answers, those that may be reused by meaning with what was learned of them, and the results of steps. */
+  /**
+   * Removes everything: answers, answers that can be reused by meaning with their evidence, and the results of steps.
+   */
   readonly clear: Effect.Effect<Retention.Removed, SqlError.SqlError>
-  /** Takes away what has expired, what a newer entry replaced, and what the options say. */
+  /** Removes what has expired, what a newer entry has replaced, and what the options name. */
   readonly prune: (options: Prune) => Effect.Effect<Retention.Removed, SqlError.SqlError>
   readonly exportAll: Stream.Stream<Exported, SqlError.SqlError>
-  /** Whether there was no entry of this key. */
+  /** Imports an entry; returns whether it was new. */
   readonly importOne: (entry: Exported) => Effect.Effect<boolean, SqlError.SqlError>
 }
 
@@ -143,7 +145,7 @@ export const make = (
   database: Database.Service,
   writer: Writer.Writer,
   log: KeyedLog.KeyedLog<CacheRow>,
-  /** The results of steps: they are kept and taken away with the answers. */
+  /** The results of steps, which are kept and removed with the answers. */
   kept: Pick<KeyedLog.KeyedLog<KeyedLog.LogEntry>, "settle" | "forget">
 ): CacheRepo => {
   const remove = Retention.remove(database, log, kept)

@@ -1,5 +1,19 @@
 /**
- * Where the exact cache keeps its answers: text by key, each with a time at which it expires.
+ * The store of the exact cache: text by key, each with an expiry time.
+ *
+ * **Example** (a small cache in memory, for one run)
+ *
+ * ```ts
+ * import { Cache, CacheStore, Ledger, Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ * import { Layer } from "effect"
+ *
+ * export const stack = Stack.make(
+ *   Ledger.layer,
+ *   Cache.layer().pipe(Layer.provide(CacheStore.layerMemory({ capacity: 1_000 }))),
+ *   OpenAi.layer({ model: "gpt-4o-mini" })
+ * )
+ * ```
  *
  * @since 0.1.0
  */
@@ -13,15 +27,15 @@ export interface CacheEntry {
   /** A content hash. */
   readonly key: string
   readonly value: string
-  /** The model that gave the answer: for statistics. */
+  /** The model that answered, for statistics. */
   readonly model: string
   /** Milliseconds since 1970. */
   readonly createdAt: number
-  /** Milliseconds since 1970; `undefined`: never. */
+  /** Milliseconds since 1970; `undefined` for never. */
   readonly expiresAt: number | undefined
 }
 
-/** `off`: answers of earlier calls are neither read nor written (the command line's `--no-cache`). */
+/** With `off`, answers of earlier calls are neither read nor written (`--no-cache` on the command line). */
 export const Mode = Context.Reference<"on" | "off">("@pipe/core/Cache/Mode", {
   defaultValue: () => "on" as const
 })
@@ -29,20 +43,26 @@ export const Mode = Context.Reference<"on" | "off">("@pipe/core/Cache/Mode", {
 export class CacheStore extends Context.Service<
   CacheStore,
   {
-    /** The value of a key that has not expired at `now`. */
+    /** Returns the value of a key that has not expired at `now`. */
     readonly get: (key: string, now: number) => Effect.Effect<string | undefined, CacheStoreError>
-    /** Keeps or replaces an entry. */
+    /** Adds or replaces an entry. */
     readonly set: (entry: CacheEntry) => Effect.Effect<void, CacheStoreError>
   }
 >()("@pipe/core/CacheStore") {}
 
-/** The store cannot be read or written; a run goes on without it. */
+/**
+ * The cache cannot be read or written. The run continues without it and warns once.
+ *
+ * **Remedy** Restart the cache's server or free disk space; the next run uses it again.
+ */
 export class CacheStoreError extends Schema.TaggedError<CacheStoreError>()("CacheStoreError", {
   message: Schema.String,
   cause: Schema.optional(Schema.Defect())
 }) {}
 
-/** In memory, for one process: entries that were not used for longest leave when there are more than `capacity` (default 10,000). */
+/**
+ * Keeps entries in the memory of one process. Beyond `capacity` (default 10,000) the least recently used are dropped.
+ */
 export const layerMemory = (options?: { readonly capacity?: number }): Layer.Layer<CacheStore> =>
   Layer.sync(CacheStore, () => {
     const entries = Lru.make<string, CacheEntry>(options?.capacity ?? 10_000)

@@ -1,6 +1,6 @@
 /**
- * Vectors of texts in a cache: each text has an entry of its own, whichever others it was sent with. Texts of rows that come together go
- * as one request, so that a request as a whole hardly ever comes again.
+ * Caches vectors text by text: each text has its own entry, whichever others it was sent with. Texts of concurrent rows
+ * are sent as one request, so the same request as a whole hardly ever occurs again.
  *
  * @internal
  */
@@ -13,18 +13,18 @@ import * as Usage from "../model/Usage.ts"
 type Embedding = ModelRequest.Embedding
 type Response = ModelResponse.EmbeddingResponse
 
-/** A cache as far as it is needed here. */
+/** The part of a cache that is needed here. */
 export interface Texts {
   readonly read: (request: Embedding) => Effect.Effect<Response | undefined>
   readonly write: (request: Embedding, response: Response) => Effect.Effect<void>
   readonly send: (request: Embedding) => Effect.Effect<Response, AiError.AiError>
 }
 
-/** A request for each text. */
+/** One request per text. */
 export const each = (request: Embedding): ReadonlyArray<Embedding> =>
   request.inputs.map((text) => ({ ...request, inputs: [text] }))
 
-/** The answers to single texts as one. */
+/** Merges the answers to single texts. */
 export const join = (parts: readonly [Response, ...Array<Response>]): Response => {
   const [first] = parts
   const { usage: _, ...rest } = first
@@ -37,7 +37,7 @@ export const join = (parts: readonly [Response, ...Array<Response>]): Response =
   }
 }
 
-/** One answer as those to its texts, each with its share of the tokens. */
+/** Splits an answer by text, each with its share of the tokens. */
 const parted = (response: Response, texts: ReadonlyArray<string>): ReadonlyArray<Response> => {
   const { usage, ...rest } = response
   const shares =
@@ -54,7 +54,9 @@ const parted = (response: Response, texts: ReadonlyArray<string>): ReadonlyArray
   }))
 }
 
-/** Answers several texts: those that are kept from the cache, and the others by one request; what was paid is that request. */
+/**
+ * Answers several texts: known ones from the cache, and the others with one request. That request is what was paid.
+ */
 export const send = Effect.fnUntraced(function* (
   request: Embedding,
   resolved: Embedding,
@@ -64,12 +66,12 @@ export const send = Effect.fnUntraced(function* (
   const kept = yield* Effect.forEach(singles, texts.read, { concurrency: "unbounded" })
   const missing = new Set(singles.flatMap(({ inputs }, at) => (kept[at] === undefined ? inputs : [])))
   if (missing.size === 0) return join(kept as unknown as readonly [Response, ...Array<Response>])
-  // A version before kept requests as a whole.
+  // An earlier version stored whole requests.
   const whole = missing.size === new Set(request.inputs).size ? yield* texts.read(resolved) : undefined
   if (whole !== undefined) return whole
   const inputs = [...missing]
   const response = yield* texts.send({ ...request, inputs })
-  // What cannot be told apart is not kept: whoever sent it looks at it.
+  // What cannot be matched to a text is not kept. The sender checks it.
   if (response.vectors.length !== inputs.length) {
     return inputs.length === request.inputs.length ? response : yield* texts.send(request)
   }

@@ -1,20 +1,23 @@
 /**
- * The provider's own prompt cache, used well: what prompts have in common is charged less from the second time on, when it
- * stands at their beginning and is long enough.
+ * Uses the provider's own prompt cache well: a common prefix of prompts is cheaper from the second time on, when it is
+ * at the beginning and long enough.
  *
  * **Details**
  *
- * - Requests with an equal beginning stay together: the first of them goes alone, and when it is answered, which is when the
- *   provider has its beginning, the others follow. So it is after a pause that is longer than the provider remembers.
- * - The beginning is all that stands before the text that varies, where a step says it (`varies`); else tools and system
- *   prompt.
- * - For Anthropic the end of it is marked (`cache_control`). Writing costs 1.25 times the ordinary price there, reading a tenth:
- *   a beginning that no step has declared is marked from its second time on, and one that is too short for the model never.
- * - Requests that go in batches are left as they are: they run beside each other, so that none finds what another wrote.
+ * - Requests with the same prefix stay together: the first is sent alone, and when it is answered, which means that the
+ *   provider has the prefix, the others follow. The same applies after a pause longer than the provider's cache
+ *   lifetime.
+ * - The prefix is everything before the text that varies, when a step declares it (`varies`); otherwise tools and
+ *   system prompt.
+ * - For Anthropic its end is marked (`cache_control`). A write costs 1.25 times the standard price there, a read a
+ *   tenth: a prefix that no step declares is marked from its second occurrence on, and one that is too short for the
+ *   model never.
+ * - Requests that go in batches are left as they are: they run in parallel, so none finds what another wrote.
  *
- * Put it under `Retry` and `Pack`, and over `RateLimit` and `Concurrency`.
+ * Put it under `Retry` and `Pack`, and above `RateLimit` and `Concurrency`. It saves input tokens of calls that are
+ * made; `Cache` saves whole calls.
  *
- * **Example** (a long instruction is paid once)
+ * **Example** (a long instruction is paid for once)
  *
  * ```ts
  * import { Cache, Ledger, PromptCache, RateLimit, Retry, Stack } from "@pipe/core"
@@ -49,31 +52,36 @@ import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as Lru from "../store/Lru.ts"
 
 export interface Options {
-  /** Tokens of the shortest beginning that the provider keeps. Default: by provider and model, see `PromptCacheMinimum`. */
+  /**
+   * Tokens of the shortest prefix that the provider caches. Default: by provider and model, see `PromptCacheMinimum`.
+   */
   readonly minTokens?: number
-  /** How long the provider keeps it after each use; Anthropic has both. Default: `"5 minutes"`. */
+  /** How long the provider keeps a prefix after each use. Anthropic offers both. Default: `"5 minutes"`. */
   readonly timeToLive?: "5 minutes" | "1 hour"
 }
 
-/** The layer's name in `ModelClient.LayerInfo`. */
+/** The name of the layer in `ModelClient.LayerInfo`. */
 export const NAME = "PromptCache"
 
-/** Beginnings that are remembered. */
+/** The most prefixes that are remembered. */
 const REMEMBERED = 10_000
 
-/** What is known of a beginning. */
+/** What is known of a prefix. */
 interface Prefix {
-  /** Long enough for the provider to keep it: counted once. */
+  /** Whether it is long enough for the provider to cache. Counted once. */
   readonly isKept: boolean
-  /** How often it came, so far. */
+  /** How often it has occurred. */
   seen: number
-  /** The provider has it until then, in milliseconds since 1970. */
+  /** Until when the provider keeps it, in milliseconds since 1970. */
   warmUntil: number
-  /** Somebody brings it there. */
+  /** The request that writes it. */
   lead: Deferred.Deferred<void> | undefined
 }
 
-/** Sends the first of the requests with an equal beginning before the others, and marks its end where that is needed. */
+/**
+ * Sends the first of several requests with the same prefix before the others, and marks the end of the prefix where
+ * needed.
+ */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   ModelClient.middlewareEffect((next) => Effect.succeed(make(next, options)), { name: NAME })
 
@@ -127,7 +135,7 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
       if (!prefix.isKept) return next.send(request)
       prefix.seen++
       if (rule?.isMarked !== true) return go(prefix, next.send(request))
-      // Who knows whether it comes again? Writing it costs more than sending it.
+      // It may never occur again, and writing costs more than sending.
       if (place === undefined && prefix.seen === 1) return next.send(request)
       const control = { type: "ephemeral", ...(options.timeToLive === "1 hour" ? { ttl: "1h" } : undefined) }
       const endsBefore = place === undefined || (place.from === 0 && (place.part ?? 0) === 0)
@@ -143,7 +151,7 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
   return send as ModelClient.Send
 }
 
-/** Tools and leading system messages alone. */
+/** The tools and the leading system messages. */
 const systemOf = (request: ModelRequest.Completion): ModelRequest.Completion => {
   const other = request.messages.findIndex(({ role }) => role !== "system")
   return { ...request, messages: request.messages.slice(0, other < 0 ? undefined : other) }

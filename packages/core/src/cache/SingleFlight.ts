@@ -12,13 +12,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 
-/** Stands for a result when the caller that ran the work was interrupted: another caller runs it. */
+/** Replaces a result when the caller that ran the work was interrupted: another caller runs it. */
 const INTERRUPTED: unique symbol = Symbol("interrupted")
 
 /** Work in flight. */
 interface Shared<A, E> {
   waiters: number
-  /** Whether the work has a fiber of its own, and does not run in that of its first caller. */
+  /** Whether the work has its own fiber, and does not run in that of its first caller. */
   readonly isForked: boolean
   readonly done: Deferred.Deferred<A | typeof INTERRUPTED, E>
   fiber: Fiber.Fiber<unknown, unknown> | undefined
@@ -28,15 +28,15 @@ export interface SingleFlight<A, E> {
   /** Whether work under a key is in flight. */
   readonly has: (key: string) => boolean
   /**
-   * Runs work under a key, or waits for what is in flight there. `isOwn`: the work runs in the caller's own fiber, since the caller may
-   * be suspended; if it is, another caller runs the work again.
+   * Runs work under a key, or waits for the work in flight. With `isOwn` the work runs in the caller's fiber, because
+   * the caller may be suspended; if it is, another caller runs the work again.
    */
   readonly run: <R>(key: string, work: Effect.Effect<A, E, R>, isOwn: boolean) => Effect.Effect<A, E, R>
 }
 
 /**
- * Calls in flight by their keys. `isOwnFailure`: whether a failure is that of the caller that ran the work alone, like its time limit; then
- * another caller runs it again. Default: no failure is.
+ * Calls in flight by key. `isOwnFailure` tells whether a failure belongs to the caller that ran the work alone, like
+ * its time limit; another caller then runs it again. Default: never.
  */
 export const make = <A, E>(isOwnFailure: (cause: Cause.Cause<E>) => boolean = () => false): SingleFlight<A, E> => {
   const calls = new Map<string, Shared<A, E>>()
@@ -54,7 +54,7 @@ export const make = <A, E>(isOwnFailure: (cause: Cause.Cause<E>) => boolean = ()
   const ending = <R>(key: string, shared: Shared<A, E>, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.onExitPrimitive(work, (exit) => {
       leave(key, shared)
-      // A forked fiber is interrupted by its last caller alone, so an interrupt from within is its result.
+      // Only the last caller interrupts a forked fiber, so an interruption from within is its result.
       const isInterrupted =
         !shared.isForked && Exit.isFailure(exit) && (Exit.hasInterrupts(exit) || isOwnFailure(exit.cause))
       Deferred.doneUnsafe(shared.done, isInterrupted ? Exit.succeed(INTERRUPTED) : exit)

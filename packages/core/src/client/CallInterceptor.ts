@@ -1,6 +1,6 @@
 /**
- * Sees the calls of a step at the top of the stack: each request before it is sent, with what would send it. What it returns takes
- * the place of the call.
+ * Intercepts the calls of a step at the top of the stack. It receives each request and the effect that sends it, and
+ * returns what to run instead.
  *
  * @internal
  */
@@ -20,7 +20,9 @@ export const CallInterceptor = Context.Reference<CallInterceptor | undefined>("@
   defaultValue: () => undefined
 })
 
-/** A stack whose requests can be seen; what its layers ask for themselves is no request of the step. */
+/**
+ * A client whose requests can be intercepted. Requests that its layers send on their own are not requests of the step.
+ */
 export const over = (client: ModelClient.Service): ModelClient.Service => ({
   ...client,
   send: (request) =>

@@ -1,6 +1,6 @@
 /**
- * Which calls of a step have failed: what the step makes of a failure, an empty text say, is no result that is kept. A call that
- * succeeds later with the same messages, by another model too, makes up for it.
+ * Tracks which calls of a step have failed: a value made from a failure, such as an empty text, is not kept. A later
+ * success with the same messages, also by another model, clears the failure.
  *
  * @internal
  */
@@ -9,7 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 
 export interface CallOutcome {
-  /** What was sent in vain; `undefined`: nothing. */
+  /** The requests that failed; `undefined` when there are none. */
   failed: Set<string> | undefined
 }
 
@@ -25,13 +25,13 @@ export const hasFailed = ({ failed }: CallOutcome): boolean => failed !== undefi
 const keyOf = (request: ModelRequest.ModelRequest): string =>
   JSON.stringify(request._tag === "Completion" ? request.messages : request.inputs)
 
-/** Notes a failure for whoever keeps what comes of it. */
+/** Records a failure. */
 export const failed = (fiber: Fiber.Fiber<unknown, unknown>, request: ModelRequest.ModelRequest): void => {
   const outcome = fiber.getRef(CallOutcome)
   if (outcome !== undefined) (outcome.failed ??= new Set()).add(keyOf(request))
 }
 
-/** Notes a success: a failure of the same messages before it counts no more. */
+/** Records a success: an earlier failure of the same messages no longer counts. */
 export const succeeded = (fiber: Fiber.Fiber<unknown, unknown>, request: ModelRequest.ModelRequest): void => {
   const outcome = fiber.getRef(CallOutcome)
   if (outcome?.failed !== undefined) outcome.failed.delete(keyOf(request))

@@ -1,5 +1,5 @@
 /**
- * Requests for embeddings that hold more than an endpoint takes, in parts; and one bad text, apart from the others.
+ * Splits embedding requests that hold more than an endpoint accepts, and isolates a text that is refused.
  *
  * @internal
  */
@@ -16,13 +16,13 @@ import * as Usage from "../model/Usage.ts"
 /** The most that one request may hold. */
 export interface EmbeddingLimits {
   readonly inputs: number
-  /** Of all inputs together, in UTF-8: a token is seldom less than one. */
+  /** Of all inputs together, in UTF-8. A token is rarely less than one byte. */
   readonly bytes: number
 }
 
 type Send = (request: ModelRequest.Embedding) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
 
-/** The inputs in groups that an endpoint takes. */
+/** Groups the inputs by what an endpoint accepts. */
 const groupsOf = (inputs: ReadonlyArray<string>, limits: EmbeddingLimits): ReadonlyArray<ReadonlyArray<string>> => {
   const groups: Array<Array<string>> = []
   let size = 0
@@ -40,7 +40,7 @@ const groupsOf = (inputs: ReadonlyArray<string>, limits: EmbeddingLimits): Reado
   return groups
 }
 
-/** The answers to parts of a request as one. */
+/** Merges the answers to the parts of a request. */
 const merge = (parts: ReadonlyArray<ModelResponse.EmbeddingResponse>): ModelResponse.EmbeddingResponse => {
   const { usage: _, ...first } = parts[0]!
   const usages = parts.map(({ usage }) => usage)
@@ -51,7 +51,7 @@ const merge = (parts: ReadonlyArray<ModelResponse.EmbeddingResponse>): ModelResp
   }
 }
 
-/** Sends a request, in as many parts as it takes. */
+/** Sends a request in as many parts as it needs. */
 export const send = (
   request: ModelRequest.Embedding,
   limits: EmbeddingLimits | undefined,
@@ -67,18 +67,18 @@ export const send = (
   )
 }
 
-/** Whether a failure may be that of one input, and not of those beside it: such a request is not billed. */
+/** Tests whether a failure may be caused by a single input. Such a request is not billed. */
 const isOfInput = (error: AiError.AiError): boolean =>
   error.reason._tag === "ContentPolicyError"
   || ModelFailure.isDenied(error)
   || (error.reason._tag === "InvalidRequestError" && !ModelFailure.isForAll(error) && !ModelFailure.mayBeBilled(error))
 
-/** Requests that the search for refused inputs takes at most: what is left then fails as a whole. */
+/** The most requests spent to find the refused inputs. What is left then fails as a whole. */
 const MOST_REQUESTS = 100
 
 /**
- * Sends what several callers want at once, and completes each. Where the request is refused, it is sent in halves, so that a bad
- * input (an empty text, one that is too long) fails alone.
+ * Sends what several callers request together, and completes each. When the request is refused, it is split in halves
+ * and sent again, so that a bad input (an empty text, one that is too long) fails alone.
  */
 export const together = <A>(
   items: ReadonlyArray<A>,
@@ -86,19 +86,19 @@ export const together = <A>(
   complete: (items: ReadonlyArray<A>, exit: Exit.Exit<ModelResponse.EmbeddingResponse, AiError.AiError>) => void
 ): Effect.Effect<void> => {
   let left = MOST_REQUESTS
-  const ask = (items: ReadonlyArray<A>): Effect.Effect<void> =>
+  const sendParts = (items: ReadonlyArray<A>): Effect.Effect<void> =>
     Effect.flatMap(Effect.exit(send(items)), (exit) => {
       const failure = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
       if (failure === undefined || items.length === 1 || !isOfInput(failure.error) || (left -= 2) < 0) {
         return Effect.sync(() => complete(items, exit))
       }
       const middle = Math.ceil(items.length / 2)
-      return Effect.andThen(ask(items.slice(0, middle)), ask(items.slice(middle)))
+      return Effect.andThen(sendParts(items.slice(0, middle)), sendParts(items.slice(middle)))
     })
-  return ask(items)
+  return sendParts(items)
 }
 
-/** The response, where it has a vector of finite numbers for each input, all of one length. */
+/** Returns the response when it has one vector of finite numbers per input, all of one length. */
 export const checked = (
   request: ModelRequest.Embedding,
   response: ModelResponse.EmbeddingResponse
@@ -115,7 +115,7 @@ export const checked = (
       reason: new AiError.InvalidResponseError({
         description: isWhole
           ? `the answer has ${vectors.length} vectors for ${request.inputs.length} texts`
-          : "the answer has a vector that is empty, of another length, or not of finite numbers"
+          : "the answer has a vector that is empty, of a different length, or not finite"
       })
     })
   )

@@ -1,6 +1,17 @@
 /**
- * Other endpoints for provider plugins than those that a flow names: a gateway, a recording proxy, the simulator. They
- * hold for a whole run and stand above options and environment, so that no call slips past.
+ * Overrides the endpoints of provider plugins: a gateway, a recording proxy, the simulator. An override holds for a
+ * whole run and wins over options and environment, so every call uses it.
+ *
+ * **Example** (all calls of a run go to a gateway)
+ *
+ * ```ts
+ * import { Endpoint } from "@pipe/core"
+ * import { Layer } from "effect"
+ *
+ * export const gateway = Layer.succeed(Endpoint.Overrides)({
+ *   openai: { baseUrl: "https://gateway.example.com/v1", apiKey: "none" }
+ * })
+ * ```
  *
  * @since 0.1.0
  */
@@ -11,7 +22,7 @@ export interface Endpoint {
   readonly apiKey: string
 }
 
-/** Whether nobody will be asked: then a provider does without a key. A plan sets it. */
+/** Set when no provider will be called: a provider then does not require a key. A plan sets it. */
 export const Unasked = Context.Reference<boolean>("@pipe/core/Endpoint/Unasked", { defaultValue: () => false })
 
 /** By wire format: `"openai"` or `"anthropic"`. Default: none. */

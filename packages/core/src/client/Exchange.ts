@@ -1,6 +1,6 @@
 /**
- * What was sent to a model for a row, and what came back: for people to look at. The runner keeps some of it; nothing of it is part of
- * the books.
+ * What was sent to a model for a row, and what came back, for display. The runner keeps a sample. It is not part of the
+ * ledger.
  *
  * @internal
  */
@@ -11,13 +11,13 @@ import type { Usage } from "../model/Usage.ts"
 import type { Money } from "../price/Money.ts"
 import type * as Caller from "./Caller.ts"
 
-/** One attempt at a provider, or an answer that needed none. */
+/** An attempt at a provider, or an answer that needed none. */
 export interface Exchange {
   readonly caller: Caller.Caller
   /** Milliseconds since 1970. */
   readonly at: number
   readonly milliseconds: number
-  /** `attempt`: it was sent; else where the answer was found: the cache, a batch, another row. */
+  /** `attempt` when it was sent; otherwise where the answer was found: the cache, a batch, another row. */
   readonly origin: "attempt" | "batch" | "gathered" | Exclude<ModelResponse["origin"], "provider">
   readonly provider: string
   readonly model: string
@@ -25,11 +25,11 @@ export interface Exchange {
   readonly response?: ModelResponse | undefined
   readonly error?: string | undefined
   readonly usage?: Usage | undefined
-  /** Picodollars; `undefined`: not known. */
+  /** Picodollars; `undefined` when not known. */
   readonly cost?: Money | undefined
 }
 
-/** Receives every exchange of a run. Default: nobody looks. */
+/** Receives every exchange of a run. Default: none. */
 export const Observer = Context.Reference<((exchange: Exchange) => void) | undefined>("@pipe/core/Exchange/Observer", {
   defaultValue: () => undefined
 })

@@ -1,22 +1,28 @@
 /**
- * Any provider of `effect/ai` as the bottom of a stack.
+ * Uses any provider of `effect/ai` as the bottom of a stack.
  *
- * **Example** (a provider layer from elsewhere)
+ * **Example** (a provider layer from another package)
  *
  * ```ts
  * import { FromLanguageModel, Ledger, Stack } from "@pipe/core"
- * import type { LanguageModel } from "effect/ai"
- * import { Layer } from "effect"
+ * import { Effect, Layer, Stream } from "effect"
+ * import { LanguageModel } from "effect/ai"
  *
- * export const stack = (theirs: Layer.Layer<LanguageModel.LanguageModel>) =>
- *   Stack.make(
- *     Ledger.layer,
- *     FromLanguageModel.layer({ provider: "openai", model: "gpt-4o-mini" }).pipe(Layer.provide(theirs))
+ * const acme = LanguageModel.make({
+ *   generateText: () => Effect.succeed([{ type: "text", text: "A lovely lamp." }]),
+ *   streamText: () => Stream.empty
+ * })
+ *
+ * export const stack = Stack.make(
+ *   Ledger.layer,
+ *   FromLanguageModel.layer({ provider: "acme", model: "acme-1" }).pipe(
+ *     Layer.provide(Layer.effect(LanguageModel.LanguageModel, acme))
  *   )
+ * )
  * ```
  *
- * **Gotchas** `effect/ai` takes sampling settings from the provider's own layer, not from a call: a request that carries
- * any is refused rather than answered with other settings.
+ * **Gotchas** `effect/ai` takes sampling settings from the provider's own layer and not per call. A request that sets
+ * any is refused, because it would be answered with other settings.
  *
  * @since 0.1.0
  */
@@ -37,14 +43,17 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
 import * as ModelClient from "./ModelClient.ts"
 
-/** Which provider and model the layer in context answers as: what prices and cache keys go by. */
+/** The provider and model that the layer in context answers as. Prices and cache keys depend on them. */
 export interface Options {
-  /** As price tables name it, such as `"openai"`. */
+  /** As price tables name it, for example `"openai"`. */
   readonly provider: string
   readonly model: string
 }
 
-/** A `ModelClient` on the `LanguageModel` in context and, for embeddings, the `EmbeddingModel` where there is one. */
+/**
+ * Makes a `ModelClient` from the `LanguageModel` in context and, for embeddings, from the `EmbeddingModel` when there
+ * is one.
+ */
 export const layer = (options: Options): Layer.Layer<ModelClient.ModelClient, never, LanguageModel.LanguageModel> =>
   Layer.effect(
     ModelClient.ModelClient,
@@ -70,7 +79,7 @@ const complete = Effect.fnUntraced(function* (
 ) {
   const settings = Object.keys(request.settings)
   if (settings.length > 0) {
-    return yield* refuse(`${settings.join(", ")}: set it on the effect/ai provider, which takes no settings by call`)
+    return yield* refuse(`${settings.join(", ")}: set it on the effect/ai provider, which accepts no settings per call`)
   }
   const messages = yield* Schema.decodeUnknownEffect(Schema.Array(Prompt.Message))(request.messages).pipe(
     Effect.mapError((error) => refuse(error.message))
@@ -104,7 +113,7 @@ const complete = Effect.fnUntraced(function* (
 
 const schemas = new WeakMap<object, Schema.Top>()
 
-/** What a JSON Schema describes, as a schema of which `effect/ai` makes its provider's own form. */
+/** Turns a JSON Schema into a schema from which `effect/ai` derives its provider's form. */
 const schemaOf = (jsonSchema: JsonSchema.JsonSchema): Schema.Top => {
   let made = schemas.get(jsonSchema)
   if (made === undefined) {
@@ -119,7 +128,7 @@ const schemaOf = (jsonSchema: JsonSchema.JsonSchema): Schema.Top => {
   return made
 }
 
-/** The parts of an answer; that of an object is its value as JSON, whatever form the provider gave it. */
+/** The parts of an answer. An object is returned as JSON, whatever form the provider used. */
 const partsOf = (answer: LanguageModel.GenerateTextResponse<{}>): ReadonlyArray<ModelResponse.Part> => {
   const parts = answer.content
     .filter((part) => part.type !== "response-metadata" && part.type !== "finish")
@@ -153,9 +162,9 @@ const embed = (
   request: ModelRequest.Embedding
 ): Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError> =>
   Option.match(embedder, {
-    onNone: () => Effect.fail(refuse("this stack has no EmbeddingModel: provide one beside the LanguageModel")),
+    onNone: () => Effect.fail(refuse("this stack has no EmbeddingModel: provide one next to the LanguageModel")),
     onSome: (model) =>
-      // A vector that is none is a defect of the class that holds it.
+      // An invalid vector is a defect in the class that holds it.
       Effect.map(Effect.catchDefect(model.embedMany(request.inputs), unreadable), ({ embeddings, usage }) => {
         const counted = Usage.fromInclusive({ input: usage.inputTokens, output: 0 })
         return {
@@ -175,7 +184,9 @@ const unreadable = (defect: unknown): Effect.Effect<never, AiError.AiError> =>
     AiError.make({
       module: "FromLanguageModel",
       method: "send",
-      reason: new AiError.InvalidResponseError({ description: `the EmbeddingModel gave no vectors: ${String(defect)}` })
+      reason: new AiError.InvalidResponseError({
+        description: `the EmbeddingModel returned no vectors: ${String(defect)}`
+      })
     })
   )
 

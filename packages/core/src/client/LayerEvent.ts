@@ -1,5 +1,5 @@
 /**
- * What layers tell whoever watches a run: waits and limits. The runner listens; by default nobody does.
+ * Events that layers report to the runner: waits and rate limits. Without a runner they are ignored.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ export type LayerEvent = {
   readonly _tag: "Wait"
   /** Why the call waits. */
   readonly reason: "rate limit" | "retry"
-  /** The failure after which it is sent again. */
+  /** The failure after which the call is retried. */
   readonly failure?: string
   readonly model: string
   readonly milliseconds: number
@@ -19,7 +19,7 @@ export type LayerEvent = {
   readonly until: number
 }
 
-/** Logs warnings, each once; what differs each time has a key. */
+/** Logs each warning once. A warning whose text varies has a key. */
 export const once = (): ((text: string, key?: string) => Effect.Effect<void>) => {
   const said = new Set<string>()
   return (text, key = text) =>
@@ -35,7 +35,7 @@ export const LayerEvent = Context.Reference<(notice: LayerEvent) => void>("@pipe
 })
 
 /**
- * Receives the limits that a provider reports with an answer. `RateLimit` listens to learn; where nobody does, providers
+ * Receives the limits that a provider reports with an answer. `RateLimit` sets it to learn them; without it, providers
  * do not read the headers.
  */
 export const Limits = Context.Reference<((observed: RateLimitHeaders.Observed) => void) | undefined>(

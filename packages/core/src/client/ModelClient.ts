@@ -1,12 +1,12 @@
 /**
- * One small service through which every request to a model goes, and the constructors of layers over it.
+ * The service through which every model request goes, and the constructors of layers.
  *
- * A layer is a function from `send` to `send`. With a single operation no request can slip past a layer, and a new kind
- * of request goes through every layer that exists. Beside it stands `resolve`, which sends nothing: it says what a request
- * would become on its way down (which model a router would choose, which default a provider would fill in), so that
- * a cache keys by the request that is really sent, wherever it stands in the stack.
+ * A layer is a function from `send` to `send`. Because there is only one operation, no request bypasses a layer, and a
+ * new kind of request passes through every existing one. `resolve` sends nothing: it returns the request as it will
+ * reach the provider (with the model that a router chooses and the defaults that a provider fills in), so a cache keys
+ * by the real request wherever it is in the stack.
  *
- * **Example** (a whole plugin)
+ * **Example** (a complete plugin)
  *
  * ```ts
  * import { ModelClient, Usage } from "@pipe/core"
@@ -46,76 +46,91 @@ import * as Simulation from "./Simulation.ts"
 
 export type { Resolve, Send } from "./Send.ts"
 
-/** What a layer says of itself, for those who look at a stack and not through it: a plan, the key of a result. */
+/** What a layer declares about itself, for readers of the stack such as plans and result keys. */
 export interface LayerInfo {
   readonly name: string
   /**
-   * What of the layer changes answers, as JSON: a result that was made with another is not reused. Beside it counts the code of a
-   * layer of the author's own, with all that it captures. `false`: it leaves answers as they are (a log), and nothing of it counts.
+   * The part of the layer that changes answers, as JSON: a result made with another value is not reused. It adds to the
+   * code of an author's own layer and everything that code captures. `false` declares that the layer does not change
+   * answers (a logger, for example), so nothing of it counts.
    */
   readonly answers?: unknown
-  /** The function that the layer is; the constructors set it. */
+  /** The function that makes up the layer. The constructors set it. */
   readonly code?: Function
-  /** The bottom of the stack: of its code, the values that it captures do not count; its `answers` say what of them does. */
+  /**
+   * Set on the bottom of the stack. The values that its code captures do not count; `answers` declares those that do.
+   */
   readonly isProvider?: true
-  /** Where it sends requests, where that is not the provider's own address: another server of the same model answers otherwise. */
+  /**
+   * The address it sends to, when it is not the provider's own: another server may answer differently for the same
+   * model.
+   */
   readonly endpoint?: string | undefined
-  /** A simulator stands in its place. */
+  /** Set when a simulator replaces it. */
   readonly isSimulated?: true
-  /** `resolve` shows all that it does to a request, and it leaves answers as they are (a router): a cache above keys by that; `mapRequest` sets it. */
+  /**
+   * Set when `resolve` shows everything the layer does to a request and answers pass unchanged (a router). A cache
+   * above can then key by it. `mapRequest` sets it.
+   */
   readonly isShown?: true
-  /** Limits that it keeps, by the minute. */
+  /** The rate limits it enforces, per minute. */
   readonly limits?: { readonly requestsPerMinute?: number | undefined; readonly tokensPerMinute?: number | undefined }
-  /** How long it lets an answer be used again, in milliseconds. */
+  /** How long it reuses an answer, in milliseconds. */
   readonly timeToLive?: number
-  /** The part of the cache in which it looks. */
+  /** The namespace of the cache it reads. */
   readonly namespace?: string
-  /** The model that would be asked without it, where it chooses one. */
+  /** The model that would be called without it, when it chooses one. */
   readonly baseline?: string
-  /** It only decides when calls are made: what is sent in another way than by single calls goes past it. */
+  /**
+   * Set when the layer only decides when calls are sent. Requests that are not sent as single calls, such as batches,
+   * bypass it.
+   */
   readonly paces?: true
-  /** The models that it asks one after the other, the strong one last; what else is known of them stands with `Cascade`. */
+  /** The models it calls one after the other, the strong one last. See `Cascade`. */
   readonly cascade?: Cascade | undefined
-  /** The class of service that it has requests asked in, and for which steps where not for all. */
+  /** The service tier it requests, and the steps it applies to, when not all. */
   readonly service?: { readonly tier: string; readonly steps?: ReadonlyArray<string> | undefined } | undefined
 }
 
-/** How a cascade stands, for a plan and for tuning. */
+/** Describes a cascade for plans and for tuning. */
 export interface Cascade {
-  /** In the place of a model's name. */
+  /** The name used in place of a model's name. */
   readonly name: string
   readonly models: ReadonlyArray<string>
-  /** What of each judge changes what it says. */
+  /** The part of each judge that changes its verdict. */
   readonly judges: ReadonlyArray<{ readonly name: string; readonly key: string }>
-  /** The file of its routing; `undefined`: it goes by hand. */
+  /** The routing file; `undefined` for a cascade with manual rules. */
   readonly file: string | undefined
-  /** What stands in the file; `undefined`: it is not there. */
+  /** The content of the file; `undefined` when it does not exist. */
   readonly routing: unknown
-  /** What it asks for a request of a step, in its order, the strong model last. */
+  /** The requests it makes for a request of a step, in order, the strong model last. */
   readonly requests: (request: ModelRequest, step: string) => ReadonlyArray<CascadeRequest>
 }
 
-/** One of the requests that a cascade makes of one. */
+/** One of the requests that a cascade makes for a request. */
 export interface CascadeRequest {
   readonly request: ModelRequest
-  /** Of so many of the step's requests. */
+  /** The share of the step's requests it is made for. */
   readonly share: number
-  /** How many are left over by those before, only a run shows: all are counted. */
+  /** Only a run shows how many requests earlier models leave over, so all are counted. */
   readonly isMost: boolean
 }
 
-/** Whether a stack has a layer of a name. */
+/** Tests whether a stack has a layer with this name. */
 export const hasLayer = (layers: ReadonlyArray<LayerInfo> = [], name: string): boolean =>
   layers.some((layer) => layer.name === name)
 
-/** The name of the `LayerInfo` that stands before each of several providers; its `answers` is the beginning of their models' names. */
+/**
+ * The name of the `LayerInfo` that precedes each of several providers. Its `answers` is the prefix of their model
+ * names.
+ */
 export const PROVIDERS = "providers"
 
-/** The provider that answers for a model, by what the layers say: the last, or the one of several that the model's name leads to. */
+/** The provider that answers for a model: the last one, or the one whose prefix matches the model's name. */
 export const providerOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string =>
   providerIn(layers, model)?.name ?? ""
 
-/** The address that answers for a model; "" for the provider's own. */
+/** The address that answers for a model; `""` for the provider's own. */
 export const endpointOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string =>
   providerIn(layers, model)?.endpoint ?? ""
 
@@ -126,7 +141,7 @@ const providerIn = (layers: ReadonlyArray<LayerInfo>, model: string): LayerInfo 
   return layers[(end ?? layers.length) - 1]
 }
 
-/** Whether some layers, and those of each of several providers, end in a provider. */
+/** Tests whether a stack, and the stack of each of several providers, ends in a provider. */
 export const hasProviders = (layers: ReadonlyArray<LayerInfo> = []): boolean => {
   const heads = layers.flatMap(({ name }, at) => (name === PROVIDERS ? [at] : []))
   return [...heads.slice(1), layers.length].every((end) => layers[end - 1]?.isProvider === true)
@@ -137,9 +152,9 @@ export interface Service {
   readonly resolve: Resolve
   /** The layers from here down. */
   readonly layers?: ReadonlyArray<LayerInfo>
-  /** The batch APIs of the providers at the bottom, where they have some. */
+  /** The batch APIs of the providers at the bottom, if any. */
   readonly batch?: BatchProvider.Choice
-  /** Nothing stands over the provider but layers that pace the calls to it. */
+  /** Set when only layers that pace calls are above the provider. */
   readonly isEdge?: true
 }
 
@@ -156,8 +171,8 @@ const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve">
 })
 
 /**
- * Sees the provider with all that paces the calls to it, before anything else is put over it, and may put something between:
- * there a flow's requests can leave for another way to be answered. The runner sets it while a stack is built.
+ * Receives the provider with the layers that pace calls to it, before any other layer is added, and can insert a layer
+ * there: this is where requests leave for a batch API. The runner sets it while a stack is built.
  */
 export const AtEdge = Context.Reference<((edge: Service) => Service) | undefined>("@pipe/core/ModelClient/AtEdge", {
   defaultValue: () => undefined
@@ -172,22 +187,22 @@ const below = (info: LayerInfo): Effect.Effect<Service, never, ModelClient> =>
     })
   )
 
-/** The name of the `LayerInfo` that says which simulation answers. */
+/** The name of the `LayerInfo` that identifies the simulation that answers. */
 export const SIMULATION = "simulation"
 
-/** A stack that says which simulation its answers are of: they are not reused in another. */
+/** Marks a stack with the simulation that answers, so its answers are not reused in another one. */
 export const simulated = (client: Service, simulation: Simulation.Simulation | undefined): Service =>
   simulation === undefined || hasLayer(client.layers, SIMULATION)
     ? client
     : { ...client, layers: [{ name: SIMULATION, answers: simulation.identity }, ...(client.layers ?? [])] }
 
-/** What is known of a layer: what it says, and its code. */
+/** What a layer declares, with its code. */
 const infoOf = (f: Function, info: LayerInfo = { name: f.name === "" ? "middleware" : f.name }): LayerInfo => ({
   ...info,
   code: f
 })
 
-/** A layer from a function over `send`. */
+/** Makes a layer from a function over `send`. */
 export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Layer<ModelClient, never, ModelClient> => {
   const info = infoOf(f, said)
   return Layer.effect(
@@ -196,7 +211,7 @@ export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Lay
   )
 }
 
-/** A layer that needs services or state of its own; it may replace `resolve` too. */
+/** Makes a layer that needs services or state of its own. It may replace `resolve` too. */
 export const middlewareEffect = <E, R>(
   f: (next: Service) => Effect.Effect<Send | Service, E, R>,
   said?: LayerInfo
@@ -213,7 +228,9 @@ export const middlewareEffect = <E, R>(
   )
 }
 
-/** A layer that only changes requests, in `send` and in `resolve` alike: another model, a setting, a system message. */
+/**
+ * Makes a layer that only changes requests (another model, a setting, a system message), in `send` and `resolve` alike.
+ */
 export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClient, never, ModelClient> => {
   const info: LayerInfo = { ...infoOf(f, said), isShown: true }
   return Layer.effect(
@@ -227,8 +244,8 @@ export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClien
 }
 
 /**
- * A check that the caller puts on answers, before they count as good: it returns what is wrong, or `undefined`. `Retry`
- * asks again with those words and `Cache` does not keep what fails. The bridge sets it for structured output.
+ * The caller's check of answers. It returns what is wrong, or `undefined`. `Retry` sends the request again with those
+ * words, and `Cache` does not keep an answer that fails. The bridge to `effect/ai` sets it for structured output.
  */
 export const Accept = Context.Reference<Accept>("@pipe/core/ModelClient/Accept", {
   defaultValue: () => () => undefined
@@ -236,36 +253,43 @@ export const Accept = Context.Reference<Accept>("@pipe/core/ModelClient/Accept",
 
 export interface Accept {
   (response: ModelResponse.ModelResponse): string | undefined
-  /** What the answer is decoded by, where it is to be an object. */
+  /** The schema that decodes the answer, when it is an object. */
   readonly schema?: Schema.Top
 }
 
 /**
- * The bottom of a stack from a function that asks the provider. Each call is booked as one attempt, whatever comes of it;
- * refusals become failures after they are booked.
+ * Makes the bottom of a stack from a function that calls the provider. Each call is recorded as one attempt, however it
+ * ends; refusals become failures after they are recorded.
  */
 export const provider = (options: {
-  /** The provider as price tables name it. */
+  /** The provider's name in price tables. */
   readonly name: string
   /** Fills in defaults, such as the model. */
   readonly resolve?: Resolve
   readonly send: Send
   /**
-   * What of its options changes answers, as JSON. The code of an author's own `send` counts beside it, with that of the functions
-   * that it names; the values that it captures (clients, keys, counters) do not. `false`: nothing of it counts but its name.
+   * The options that change answers, as JSON. For an author's own provider the code of `send` counts as well, with that
+   * of the functions it names; values that it captures (clients, keys, counters) do not. With `false` only the name
+   * counts.
    */
   readonly answers?: unknown
-  /** Where it sends requests, where that is not the provider's own address. Results and answers of another are not reused. */
+  /**
+   * The address it sends to, when it is not the provider's own. Results and answers from another address are not
+   * reused.
+   */
   readonly endpoint?: string | undefined
   readonly batch?: BatchProvider.BatchProvider
-  /** The most that one request for embeddings may hold: a larger one is sent in parts, each an attempt of its own. */
+  /** The most that one embedding request may hold. A larger request is sent in parts, each an attempt of its own. */
   readonly embeddings?: EmbeddingParts.EmbeddingLimits
-  /** Its address is that of `Endpoint.Overrides` where that has one: in a simulated run it sends there. Any other is replaced. */
+  /**
+   * Set when the provider takes its address from `Endpoint.Overrides`. In a simulated run it then sends to the
+   * simulator; any other provider is replaced.
+   */
   readonly isRedirected?: boolean
 }): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
   const attempt = ProviderCall.make(options.send)
-  // A simulator around this stack alone; that of a whole run is in the context of its calls.
+  // A simulator around this stack only. The simulator of a whole run is in the context of its calls.
   const built = Fiber.getCurrent()?.getRef(Simulation.Simulation)
   const simulate = ProviderCall.make((request) =>
     Effect.flatMap(Simulation.Simulation, (around) => {
@@ -318,7 +342,7 @@ export const provider = (options: {
   }
 }
 
-/** In a simulated run the lines of a batch carry the numbers of their rows. */
+/** In a simulated run, the lines of a batch carry the numbers of their rows. */
 const noted = (batch: BatchProvider.BatchProvider): BatchProvider.BatchProvider => ({
   ...batch,
   encode: (customId, request) =>

@@ -1,8 +1,8 @@
 /**
- * Model and settings for all calls below a point: of a flow, of a step, or of any effect.
+ * The model and settings of all calls below a point: of a flow, a step, or any effect.
  *
- * `effect/ai` has no settings in its calls, since they are the business of the provider. Here they are one reference: a
- * flow and a step set it by their `model` and `settings` options, and code can do so around any effect.
+ * Calls of `effect/ai` have no settings, because they belong to the provider. Here they are one reference: a flow and a
+ * step set it with `model` and `settings`, and code can set it around any effect.
  *
  * **Example** (one call of a step with its own temperature)
  *
@@ -23,27 +23,27 @@ import type * as Schema from "effect/Schema"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 
 export interface ModelSettings extends ModelRequest.Settings {
-  /** The model to ask. */
+  /** The model to call. */
   readonly model?: string
-  /** Options for one provider only, as its API names them: `{ openai: { service_tier: "flex" } }`. */
+  /** Options for one provider, as its API names them: `{ openai: { service_tier: "flex" } }`. */
   readonly providerOptions?: { readonly [provider: string]: Schema.Json }
-  /** Number of the sample, from 0: set by the runner for steps with `samples`. */
+  /** The number of the sample, from 0. The runner sets it for steps with `samples`. */
   readonly sample?: number
   /**
-   * What becomes of an answer that is not whole: cut at its output limit, or empty. `"fail"` (the default): the call fails, and nothing
-   * of it is kept; `"keep"`: it counts as any other.
+   * What happens to an answer that is truncated or empty. `"fail"` (default): the call fails and nothing is kept.
+   * `"keep"`: the answer is accepted.
    */
   readonly truncated?: "fail" | "keep"
-  /** Dimensions of embeddings, for models that can shorten them. */
+  /** The number of dimensions of embeddings, for models that can shorten them. */
   readonly dimensions?: number
 }
 
-/** The settings of the present fiber. */
+/** The settings of the current fiber. */
 export const ModelSettings = Context.Reference<ModelSettings>("@pipe/core/ModelSettings", {
   defaultValue: (): ModelSettings => ({})
 })
 
-/** Those of `inner` over those of `outer`; provider options are merged provider by provider. */
+/** Merges `inner` over `outer`; provider options are merged per provider. */
 export const merge = (outer: ModelSettings, inner: ModelSettings): ModelSettings => ({
   ...outer,
   ...inner,
@@ -52,7 +52,7 @@ export const merge = (outer: ModelSettings, inner: ModelSettings): ModelSettings
     : undefined)
 })
 
-/** Runs an effect with settings over those around it. */
+/** Runs an effect with settings merged over the current ones. */
 export const provide =
   (settings: ModelSettings) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

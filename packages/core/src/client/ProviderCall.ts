@@ -1,5 +1,5 @@
 /**
- * One physical attempt at a provider: let through by the guard, noted before it is sent, and booked however it ends.
+ * A physical attempt at a provider: admitted by the guard, noted before it is sent, and recorded however it ends.
  *
  * @internal
  */
@@ -19,7 +19,7 @@ import type { Admission, AttemptCall, AttemptEnd, Guard, Meter } from "./Attempt
 import * as ModelSettings from "./ModelSettings.ts"
 import type { Send } from "./Send.ts"
 
-/** Whether the caller takes an answer without anything in it. */
+/** Tests whether the caller accepts an empty answer. */
 const keepsEmpty = (): boolean => Fiber.getCurrent()?.getRef(ModelSettings.ModelSettings).truncated === "keep"
 
 interface Hooks {
@@ -34,7 +34,7 @@ type Of<R extends ModelRequest> = AttemptCall & { readonly request: R }
 
 type Answer<R extends ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 
-/** Attempts by a function that asks the provider. */
+/** Wraps a function that calls the provider so that each call is an attempt. */
 export const make = (send: Send) => {
   const attempt = <R extends ModelRequest>(
     call: Of<R>,
@@ -43,7 +43,7 @@ export const make = (send: Send) => {
   ): Answer<R> => {
     const end = (outcome: AttemptEnd) => {
       const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
-      // Whatever one of them makes of it, the other is told.
+      // Both are called, whatever either of them does.
       try {
         admission?.end(ended)
       } finally {
@@ -56,7 +56,7 @@ export const make = (send: Send) => {
         end({ response, billed: "yes" })
         if (response._tag === "CompletionResponse" && response.usage !== undefined)
           expected.learn(step, call.request.model ?? "", Usage.outputTokens(response.usage))
-        // One that a guard has cut is sent again.
+        // An answer truncated by a guard's limit is requested again.
         if (admission?.limited === true && ModelResponse.isTruncated(exit.value)) return undefined
         const refused = ModelFailure.refusal(exit.value, keepsEmpty)
         return refused === undefined ? undefined : Effect.fail(refused)
@@ -77,7 +77,7 @@ export const make = (send: Send) => {
     return before === undefined ? sent : Effect.andThen(before, sent)
   }
 
-  /** What a guard has let through goes from its reservation to its end without a gap in which it could be lost. */
+  /** From its reservation to its end, an admitted call is never left without an owner. */
   const guarded = <R extends ModelRequest>(call: Of<R>, guard: Guard, hooks: Hooks): Answer<R> =>
     Effect.flatMap(
       Effect.uninterruptibleMask((restore) =>
@@ -106,10 +106,11 @@ export const make = (send: Send) => {
             guarded({ ...call, ...changes, startedAt: hooks.clock.currentTimeMillisUnsafe() }, guard, hooks)
           )
         if (Result.isSuccess(result)) {
-          // Cut by a limit that the caller has not set: paid, and sent again with a larger one, or refused.
+          // Truncated by a limit that the caller did not set: paid for, and sent again with a larger one, or refused.
           return ModelResponse.isTruncated(result.success) ? again() : Effect.succeed(result.success)
         }
-        // The model takes no limit so large, or has no room for it: sent again with the largest that it takes.
+        // The model does not accept such a large limit, or has no room for it: sent again with the largest one it
+        // accepts.
         const largest = ModelFailure.outputLimit(result.failure)
         const sent = request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0
         return largest !== undefined && largest < sent ? again({ room: largest }) : Effect.fail(result.failure)

@@ -1,5 +1,5 @@
 /**
- * Whether a request is sent again because its answer did not fit: what such calls cost has a line of its own.
+ * Whether a request is sent again because its answer did not fit. The cost of such calls is shown separately.
  *
  * @internal
  */

@@ -1,5 +1,5 @@
 /**
- * The one operation under everything, and what it makes of a request.
+ * The operation under everything, and the pure function beside it.
  *
  * @internal
  */
@@ -11,5 +11,5 @@ import type { ResponseTo } from "../model/ModelResponse.ts"
 /** Sends a request and waits for its answer. */
 export type Send = <R extends ModelRequest>(request: R) => Effect.Effect<ResponseTo<R>, AiError.AiError>
 
-/** What a request becomes on its way down. Pure and cheap. */
+/** Returns the request as it will reach the provider. Pure and cheap. */
 export type Resolve = <R extends ModelRequest>(request: R) => R

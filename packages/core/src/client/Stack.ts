@@ -1,8 +1,9 @@
 /**
- * A stack of layers, written as a request travels: the first sees it first, the last is the provider.
+ * A stack of layers, in the order in which a request passes them: the first layer sees it first, and the last is the
+ * provider.
  *
- * **Details** Every layer is made fresh, so the same one may stand twice, and a stack without a provider at its bottom
- * does not compile where a `Layer<ModelClient>` is wanted.
+ * **Details** Every layer is built fresh, so the same layer can be used twice. A stack without a provider at its bottom
+ * does not compile where a `Layer<ModelClient>` is expected.
  *
  * **Example** (from top to bottom)
  *
@@ -10,7 +11,12 @@
  * import { Cache, Ledger, Retry, Stack } from "@pipe/core"
  * import { OpenAi } from "@pipe/plugins"
  *
- * export const stack = Stack.make(Ledger.layer, Cache.layer(), Retry.layer(), OpenAi.layer())
+ * export const stack = Stack.make(
+ *   Ledger.layer,
+ *   Cache.layer(),
+ *   Retry.layer(),
+ *   OpenAi.layer({ model: "gpt-4o-mini" })
+ * )
  * ```
  *
  * @since 0.1.0
@@ -22,7 +28,7 @@ type Any = Layer.Layer<ModelClient, unknown, unknown>
 type Init<L extends ReadonlyArray<Any>> = L extends readonly [...infer I extends ReadonlyArray<Any>, Any] ? I : []
 type Last<L extends ReadonlyArray<Any>> = L extends readonly [...ReadonlyArray<Any>, infer Z extends Any] ? Z : never
 
-/** Folds layers into one; the needs of the bottom layer stay visible. */
+/** Composes layers into one. Requirements of the bottom layer stay visible in the type. */
 export const make = <const L extends readonly [Any, ...Array<Any>]>(
   ...layers: L
 ): Layer.Layer<

@@ -1,9 +1,9 @@
 /**
- * Rows that wait for hours: a layer whose answers come later than a process should hold a row in memory *parks* the call.
- * The row is put down, and begun again when answers are there; what it asked before is answered from what was kept.
+ * Suspends rows whose answers arrive later, such as those of a provider's batch. A layer *suspends* the call; the row
+ * is replayed when the answer is there, and what it requested before comes from the store.
  *
- * **Details** The runner provides `SuspendedRun`, and around each step of a row `SuspendedRow`. Outside of a run both are `undefined`, and a
- * layer waits for its answers.
+ * **Details** The runner provides `SuspendedRun`, and `SuspendedRow` around each step of a row. Outside a run both are
+ * `undefined`, and a layer waits for its answers.
  *
  * @internal
  */
@@ -20,14 +20,14 @@ import type * as ModelClient from "./ModelClient.ts"
 
 /** The calls of one step of one row. */
 export interface SuspendedRow {
-  /** On their way, parked ones included. */
+  /** Calls in flight, including suspended ones. */
   open: number
   parked: number
-  /** Done when nothing of the step can go on. */
+  /** Completed when no call of the step can make progress. */
   readonly left: Deferred.Deferred<void>
-  /** Answers that have been booked, by the hash of their request; kept while the row is put down. */
-  readonly booked: Map<string, number>
-  /** Answers since the row was begun, by the hash of their request: those that are booked, and those that a layer gave. */
+  /** Answers that are recorded, by the hash of their request. Kept while the row is suspended. */
+  readonly recorded: Map<string, number>
+  /** Answers since the row started, by the hash of their request: recorded ones, and those that a layer returned. */
   readonly answered: Map<string, number>
   readonly given: Map<string, number>
 }
@@ -40,21 +40,21 @@ export const makeRow = (booked: Map<string, number> = new Map()): SuspendedRow =
   open: 0,
   parked: 0,
   left: Deferred.makeUnsafe(),
-  booked,
+  recorded: booked,
   answered: new Map(),
   given: new Map()
 })
 
-/** Whether an answer is to be booked: a row that was put down, and is begun again, has some of its answers again. */
+/** Tests whether an answer must be recorded. A replayed row receives some of its answers again. */
 export const isNew = (row: SuspendedRow, hash: string): boolean => {
   const count = (row.answered.get(hash) ?? 0) + 1
   row.answered.set(hash, count)
-  if (count <= (row.booked.get(hash) ?? 0)) return false
-  row.booked.set(hash, count)
+  if (count <= (row.recorded.get(hash) ?? 0)) return false
+  row.recorded.set(hash, count)
   return true
 }
 
-/** Counts the calls of a row through the top of a stack. */
+/** Counts the calls of a row at the top of a stack. */
 export const counted = (client: ModelClient.Service): ModelClient.Service => ({
   ...client,
   send: <R extends ModelRequest.ModelRequest>(request: R) =>
@@ -70,13 +70,13 @@ export const counted = (client: ModelClient.Service): ModelClient.Service => ({
 })
 
 /**
- * Parks a call. When no call of the step can go on, the row is put down, and its calls are interrupted, in whatever fiber
- * they are.
+ * Suspends a call. When no call of the step can make progress, the row is suspended and its calls are interrupted,
+ * whichever fiber they run in.
  */
-export const park = (row: SuspendedRow): Effect.Effect<never> =>
+export const suspend = (row: SuspendedRow): Effect.Effect<never> =>
   Effect.suspend(() => {
     row.parked++
-    // Calls beside this one get their turn to be sent, or parked too.
+    // Lets concurrent calls send their requests, or suspend too.
     return Effect.andThen(
       Effect.andThen(Effect.yieldNow, Effect.yieldNow),
       Effect.suspend(() => {
@@ -86,9 +86,9 @@ export const park = (row: SuspendedRow): Effect.Effect<never> =>
     )
   })
 
-/** How the work that rows wait for stands. */
+/** The state of the work that suspended rows wait for. */
 export interface SuspensionStatus {
-  /** Batches that are not back. */
+  /** Batches without results. */
   readonly batches: number
   /** Requests that are gathered and not sent yet. */
   readonly queued: number
@@ -96,44 +96,46 @@ export interface SuspensionStatus {
   readonly running: number
   readonly back: number
   readonly failed: number
-  /** When the oldest batch that is not back was sent, in milliseconds since 1970. */
+  /** When the oldest batch without results was sent, in milliseconds since 1970. */
   readonly sentAt: number | undefined
-  /** What the requests on their way will probably cost, in picodollars. */
+  /** The expected cost of the requests in flight, in picodollars. */
   readonly expected: bigint
 }
 
-/** What a layer that parks calls lets the run do. */
+/** What a layer that suspends calls offers to the run. */
 export interface Holder {
-  /** Sends what was gathered; ends when it is on its way. */
+  /** Sends what is gathered; ends when it has been sent. */
   readonly send: Effect.Effect<void, AiError.AiError>
-  /** Ends when all that was sent is back, or has to be done without. */
+  /** Ends when everything that was sent has its results, or has been given up. */
   readonly settle: Effect.Effect<void, AiError.AiError>
-  readonly standing: () => SuspensionStatus
+  readonly status: () => SuspensionStatus
 }
 
-/** The run that rows are parked in. */
+/** The run whose rows are suspended. */
 export interface SuspendedRun {
   readonly id: number
   readonly flow: string
-  /** From when its deadlines count, in milliseconds since 1970. */
+  /** The start of its deadlines, in milliseconds since 1970. */
   readonly startedAt: number
-  /** Answers are shared inside of it only; empty: with all other runs. */
+  /** Answers are shared only within this scope; the empty scope shares them with all other runs. */
   readonly scope: string
-  /** Holds an amount of the run's budget, and gives back what lets it go. */
+  /** Reserves an amount of the run's budget, and returns what releases it. */
   readonly hold: (held: Attempt.Held) => () => void
   readonly register: (holder: Holder) => void
-  /** Counts an entry that stands in the store already. */
+  /** Counts an entry that is in the store already. */
   readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void
 }
 
-/** Set around a request that is not to be put into a batch: it has left its batch, or another request waits for its answer. */
+/**
+ * Set around a request that must not go in a batch: it has left its batch, or another request waits for its answer.
+ */
 export const AtOnce = Context.Reference<boolean>("@pipe/core/Suspension/AtOnce", { defaultValue: () => false })
 
 export const SuspendedRun = Context.Reference<SuspendedRun | undefined>("@pipe/core/Suspension/Run", {
   defaultValue: () => undefined
 })
 
-/** Whether a stack with these layers puts a request of a fiber into a batch. */
+/** Tests whether a stack with these layers puts a request of a fiber into a batch. */
 export const goesInBatch = (
   layers: ReadonlyArray<ModelClient.LayerInfo> = [],
   fiber: Fiber.Fiber<unknown, unknown>

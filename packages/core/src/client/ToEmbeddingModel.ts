@@ -1,8 +1,9 @@
 /**
  * `effect/ai`'s `EmbeddingModel` on top of a `ModelClient`.
  *
- * **Details** Calls of `EmbeddingModel.embed` that are made together travel as one request, where they ask for the same
- * model and settings. A text that the provider refuses fails alone. Set the model by `ModelSettings`, a step's `model`, or the flow's.
+ * **Details** Concurrent calls of `EmbeddingModel.embed` with the same model and settings are sent as one request. A
+ * text that the provider refuses fails alone. Choose the model with `ModelSettings`, or with the `model` of a step or
+ * flow.
  *
  * @internal
  */
@@ -52,11 +53,14 @@ const requestOf = (inputs: ReadonlyArray<string>, settings: ModelSettings.ModelS
 
 type Resolver = RequestResolver.RequestResolver<EmbeddingModel.EmbeddingRequest>
 
-/** Gathers the texts that are asked for together. */
+/** Groups the texts that are requested together. */
 const makeResolver = (
   send: (inputs: ReadonlyArray<string>) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
 ): Resolver => {
-  /** Rows that may be suspended send for themselves: a row cannot be suspended while it waits for another row's call. */
+  /**
+   * Rows that may be suspended send their own requests: a row cannot be suspended while it waits for another row's
+   * call.
+   */
   const numbers = new WeakMap<Suspension.SuspendedRow, number>()
   let number = 0
   const numberOf = (row: Suspension.SuspendedRow | undefined): number => {
@@ -75,7 +79,7 @@ const makeResolver = (
     resolver: (entries) =>
       EmbeddingParts.together(
         entries,
-        // Whether a row's own text has failed is known when it is answered, and not by what was sent with it.
+        // Only the answer shows whether a row's own text has failed; other texts of the request do not matter.
         (some) =>
           Effect.provideContext(
             Effect.provideService(send(some.map(({ request }) => request.input)), CallOutcome.CallOutcome, undefined),
@@ -92,7 +96,7 @@ const makeResolver = (
   })
 }
 
-/** The vector of one text. What a row asks is its own text, whichever request it goes in. */
+/** The vector of one text. The row's request is its own text, whichever request carries it. */
 const embedBy =
   (resolver: Resolver): EmbeddingModel.EmbeddingModel["embed"] =>
   (input) =>

@@ -1,9 +1,22 @@
 /**
- * `effect/ai`'s `LanguageModel` on top of a `ModelClient`: what steps speak.
+ * `effect/ai`'s `LanguageModel` on top of a `ModelClient`: the service that steps call.
  *
- * **Details** Text, objects, tools and streams work as in any provider of `effect/ai`. `streamText` delivers when the
- * answer is there: steps are rows, not chats. For objects the answer is checked against the schema below the stack's
- * `Retry`, so that a wrong one is asked again there, and its cost is the row's.
+ * **Details** Text, objects, tools and streams work as with any provider of `effect/ai`. `streamText` emits when the
+ * answer is complete: steps process rows, not chats. For objects, the answer is checked against the schema below the
+ * stack's `Retry`, so an invalid one is requested again there, and the row pays for it.
+ *
+ * **Example** (a stack outside a flow)
+ *
+ * ```ts
+ * import { Cache, CacheStore, ToLanguageModel } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ * import { Layer } from "effect"
+ *
+ * export const model = ToLanguageModel.layer.pipe(
+ *   Layer.provide(Cache.layer()),
+ *   Layer.provide([OpenAi.layer({ model: "gpt-4o-mini" }), CacheStore.layerMemory()])
+ * )
+ * ```
  *
  * @since 0.1.0
  */
@@ -43,17 +56,17 @@ export const layer: Layer.Layer<LanguageModel.LanguageModel, never, ModelClient.
 /**
  * The `LanguageModel` of a client.
  *
- * **Details** Calls without tools are answered here, without `effect/ai`'s own pass over each part by a schema that it
- * builds anew for every call (it costs more than all our books): the parts come from a provider of ours and are what they
- * should be. Calls with tools, streams, and everything under a tracer go the whole way.
+ * **Details** Calls without tools are answered here, and not through `effect/ai`'s decoding of each part, which builds
+ * a schema for every call and costs more than the whole ledger: the parts come from our own providers and are decoded
+ * already. Calls with tools, streams, and everything under a tracer use the full path.
  */
 export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.LanguageModel> =>
   Effect.map(
     LanguageModel.make({
       codecTransformer,
-      generateText: (options) => Effect.map(ask(client, options), toParts),
+      generateText: (options) => Effect.map(send(client, options), toParts),
       streamText: (options) =>
-        Stream.unwrap(Effect.map(ask(client, options), (r) => Stream.fromIterable(toStreamParts(r))))
+        Stream.unwrap(Effect.map(send(client, options), (r) => Stream.fromIterable(toStreamParts(r))))
     }),
     (whole): LanguageModel.LanguageModel => ({
       ...whole,
@@ -61,7 +74,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
         Effect.withFiber((fiber) =>
           isPlain(fiber, options)
             ? Effect.map(
-                ask(client, { prompt: Prompt.make(options.prompt), ...plain, responseFormat: { type: "text" } }),
+                send(client, { prompt: Prompt.make(options.prompt), ...plain, responseFormat: { type: "text" } }),
                 (response) => new LanguageModel.GenerateTextResponse(decodedParts(response))
               )
             : whole.generateText(options as never)
@@ -71,7 +84,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
           if (!isPlain(fiber, options)) return whole.generateObject(options as never)
           const { schema } = options
           return Effect.flatMap(
-            ask(client, {
+            send(client, {
               prompt: Prompt.make(options.prompt),
               ...plain,
               responseFormat: { type: "json", objectName: objectName(options), schema }
@@ -88,7 +101,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<LanguageModel.L
 
 const plain = { tools: [], toolChoice: "none" as const }
 
-/** Whether nothing of what `effect/ai` does around a call is wanted: tools, or spans for a tracer. */
+/** Tests whether a call needs nothing that `effect/ai` adds: no tools, no tracer spans. */
 const isPlain = (
   fiber: Fiber.Fiber<unknown, unknown>,
   options: { readonly toolkit?: unknown; readonly prompt: Prompt.RawInput }
@@ -97,7 +110,7 @@ const isPlain = (
   && !fiber.context.mapUnsafe.has(Tracer.Tracer.key)
   && !fiber.context.mapUnsafe.has(Telemetry.CurrentSpanTransformer.key)
 
-/** The name of an object, as `effect/ai` gives it: it is part of the cache's key. */
+/** The name of an object, as `effect/ai` derives it. It is part of the cache key. */
 const objectName = ({ objectName, schema }: LanguageModel.GenerateObjectOptions<{}, Schema.Top>): string =>
   objectName
   ?? ("identifier" in schema && typeof schema.identifier === "string"
@@ -121,7 +134,7 @@ const decodedParts = (response: ModelResponse.CompletionResponse): Array<Respons
 
 const decoders = new WeakMap<Schema.Top, (text: string) => Effect.Effect<unknown, Schema.SchemaError, unknown>>()
 
-/** The value of an answer that was checked before: it was decoded then, but for one that needs services or time. */
+/** The value of an answer that was checked before. It was decoded then, unless decoding needs services or time. */
 const decodeObject = (
   schema: Schema.Top,
   response: ModelResponse.CompletionResponse
@@ -143,12 +156,12 @@ const decodeObject = (
   )
 }
 
-/** What of a call is asked of the client. */
-type Asked = Pick<LanguageModel.ProviderOptions, "prompt" | "tools" | "toolChoice" | "responseFormat">
+/** The part of a call that is sent to the client. */
+type CallOptions = Pick<LanguageModel.ProviderOptions, "prompt" | "tools" | "toolChoice" | "responseFormat">
 
-const ask = (
+const send = (
   client: ModelClient.Service,
-  options: Asked
+  options: CallOptions
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> =>
   Effect.withFiber((fiber) => {
     const settings = fiber.getRef(ModelSettings.ModelSettings)
@@ -160,8 +173,8 @@ const ask = (
     }
     const asked =
       options.responseFormat.type === "text"
-        ? askForText(client, request, options.tools, settings.truncated === "keep", fiber)
-        : askForObject(client, request, options.tools, options.responseFormat.schema, fiber)
+        ? sendForText(client, request, options.tools, settings.truncated === "keep", fiber)
+        : sendForObject(client, request, options.tools, options.responseFormat.schema, fiber)
     return options.tools.length === 0
       ? asked
       : Effect.map(Effect.provideService(asked, Simulation.Tools, options.tools), (response) =>
@@ -169,8 +182,8 @@ const ask = (
         )
   })
 
-/** Sends, and fails on an answer that is not whole. */
-const askForText = (
+/** Sends, and fails on an answer that is not complete. */
+const sendForText = (
   client: ModelClient.Service,
   request: ModelRequest.Completion,
   tools: ReadonlyArray<Tool.Any>,
@@ -194,21 +207,21 @@ const askForText = (
   )
 }
 
-/** Why a text answer is not whole, and how it is taken all the same. */
+/** Why a text answer is not complete, and how to accept it anyway. */
 const broken = (response: ModelResponse.CompletionResponse): string =>
   ModelResponse.isTruncated(response)
-    ? `${ObjectCheck.truncated(response)}, or take it as it is: truncated: "keep"`
+    ? `${ObjectCheck.truncated(response)}, or accept it: truncated: "keep"`
     : ModelResponse.hasContent(response)
-      ? 'the provider gives a reason for the end of the answer that is not known: it may not be whole. Take it as it is: truncated: "keep"'
-      : 'the answer is empty. Where an empty answer is one: truncated: "keep"'
+      ? 'the provider gives an unknown finish reason, so the answer may be incomplete. To accept it: truncated: "keep"'
+      : 'the answer is empty. To accept empty answers: truncated: "keep"'
 
-/** A check that stands for another: it says the same schema. */
+/** A check that replaces another one with the same schema. */
 const withSchemaOf = (
   check: ModelClient.Accept | undefined,
   accept: (response: ModelResponse.ModelResponse) => string | undefined
 ): ModelClient.Accept => (check?.schema === undefined ? accept : Object.assign(accept, { schema: check.schema }))
 
-/** A check of the tool calls of an answer, and then of the rest. */
+/** Checks the tool calls of an answer, then the rest. */
 const withTools = (check: ModelClient.Accept | undefined, tools: ReadonlyArray<Tool.Any>): ModelClient.Accept => {
   const accept = (response: ModelResponse.ModelResponse): string | undefined =>
     response._tag === "CompletionResponse" && ToolCalls.areIn(response)
@@ -217,14 +230,14 @@ const withTools = (check: ModelClient.Accept | undefined, tools: ReadonlyArray<T
   return withSchemaOf(check, accept)
 }
 
-/** A check, and then the step's own where there is one; calls of tools are no answer yet. */
+/** Runs a check, then the step's own check if it has one. A tool call is not an answer yet. */
 const withOwn = (
   fiber: Fiber.Fiber<unknown, unknown>,
   check: ModelClient.Accept,
   text: (response: ModelResponse.CompletionResponse) => string = ModelResponse.text
 ): ModelClient.Accept => {
   const own = fiber.getRef(AnswerCheck.AnswerCheck)
-  // Made-up answers know nothing of what an author wants beyond the schema.
+  // Simulated answers know only the schema, not the author's own rules.
   if (own === undefined || fiber.getRef(Simulation.Simulation) !== undefined) return check
   const accept = (response: ModelResponse.ModelResponse): string | undefined =>
     check(response)
@@ -234,11 +247,11 @@ const withOwn = (
   return withSchemaOf(check, accept)
 }
 
-/** What is wrong with an answer to a request without tools; the cache sees that by the request. */
+/** What is wrong with an answer to a request without tools. The cache sees that from the request. */
 const noCalls = withTools(undefined, [])
 
-/** Sends with a check of the answer against the schema, and fails on an answer that no layer could mend. */
-const askForObject = (
+/** Sends with a check against the schema, and fails on an answer that no layer could fix. */
+const sendForObject = (
   client: ModelClient.Service,
   request: ModelRequest.Completion,
   tools: ReadonlyArray<Tool.Any>,
@@ -275,7 +288,7 @@ const invalidInput = (error: unknown): AiError.AiError =>
     reason: new AiError.InvalidUserInputError({ description: error instanceof Error ? error.message : String(error) })
   })
 
-/** Any row would meet it. */
+/** Every row would fail in the same way. */
 const unsupported = ({ message }: AnswerSchema.Unsupported): AiError.AiError =>
   AiError.make({
     module: "LanguageModel",
@@ -283,11 +296,11 @@ const unsupported = ({ message }: AnswerSchema.Unsupported): AiError.AiError =>
     reason: new AiError.UnsupportedSchemaError({ description: message })
   })
 
-/** How a schema's values stand in JSON, as `effect/ai` wants it: a date as text, and so on. */
+/** How `effect/ai` wants the values of a schema in JSON: a date as text, and so on. */
 const codecTransformer = ((schema: Schema.Top) => AnswerSchema.of(schema)) as unknown as LanguageModel.CodecTransformer
 
 const toRequest = (
-  options: Asked,
+  options: CallOptions,
   { dimensions: _, model, providerOptions, sample, truncated: __, ...settings }: ModelSettings.ModelSettings
 ): ModelRequest.Completion => ({
   _tag: "Completion",
@@ -317,7 +330,7 @@ const toTool = (tool: Tool.Any): ModelRequest.Tool => {
   const known = tools.get(tool)
   if (known !== undefined) return known
   if (Tool.isProviderDefined(tool)) {
-    throw new Error(`tool ${tool.name} is run by one provider only: pass it in providerOptions instead`)
+    throw new Error(`tool ${tool.name} is a provider's own tool: pass it in providerOptions instead`)
   }
   const description = Tool.getDescription(tool)
   const strict = Tool.getStrictMode(tool)
@@ -331,7 +344,9 @@ const toTool = (tool: Tool.Any): ModelRequest.Tool => {
   return made
 }
 
-/** The encoded form without `effect/ai`'s type marks: by hand, since a schema would cost more than the call's books. */
+/**
+ * The encoded form without `effect/ai`'s type marks. Written by hand, because a schema would cost more than the ledger.
+ */
 const encodeMessage = (message: Prompt.Message): ModelRequest.Message => {
   const options = Object.keys(message.options).length === 0 ? undefined : { options: message.options }
   if (message.role === "system") return { role: "system", content: message.content, ...options }

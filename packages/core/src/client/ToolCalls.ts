@@ -1,6 +1,6 @@
 /**
- * Tools as a model meets them: the JSON Schema of their arguments, what is wrong with the calls of an answer (a tool that the
- * step does not have, or arguments that do not fit it), and the arguments as `effect/ai` decodes them.
+ * Tools as a model sees them: the JSON Schema of their arguments, what is wrong with the calls of an answer (an unknown
+ * tool, or invalid arguments), and the arguments as `effect/ai` decodes them.
  *
  * @internal
  */
@@ -18,11 +18,14 @@ type Call = Extract<ModelResponse.CompletionResponse["parts"][number], { readonl
 const isCall = (part: ModelResponse.CompletionResponse["parts"][number]): part is Call =>
   part.type === "tool-call" && part.providerExecuted !== true
 
-/** Whether an answer calls tools. */
+/** Tests whether an answer calls tools. */
 export const areIn = (response: ModelResponse.CompletionResponse): boolean =>
   response.parts.some((part) => part.type === "tool-call")
 
-/** What is wrong with the first wrong call of an answer, in words for the model and for people; `undefined`: nothing. */
+/**
+ * What is wrong with the first invalid call of an answer, in words for the model and for display; `undefined` when all
+ * are valid.
+ */
 export const problemOf = (
   response: ModelResponse.CompletionResponse,
   tools: ReadonlyArray<Tool.Any>
@@ -43,16 +46,16 @@ const problemOfCall = (call: Call, tools: ReadonlyArray<Tool.Any>): string | und
   if (typeof call.params === "string") return `the arguments of the tool ${call.name} are not JSON`
   const { decode } = parametersFor(tool)
   const exit = decode?.(call.params)
-  // What needs services or time to be decoded is left to the toolkit.
+  // Arguments that need services or time to decode are left to the toolkit.
   const failed = exit !== undefined && Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined
   return failed === undefined ? undefined : `the arguments of the tool ${call.name} do not fit: ${failed.error.message}`
 }
 
 interface Parameters {
   readonly jsonSchema: JsonSchema.JsonSchema
-  /** Decodes arguments as they came; `undefined` for a tool that has a JSON Schema alone. */
+  /** Decodes arguments as received; `undefined` for a tool that only has a JSON Schema. */
   readonly decode: ((params: unknown) => Exit.Exit<unknown, Schema.SchemaError>) | undefined
-  /** Arguments as `effect/ai` decodes them, from those that came; `undefined`: they are the same. */
+  /** Encodes received arguments as `effect/ai` expects them; `undefined` when they are the same. */
   readonly toEncoded: ((params: unknown) => unknown) | undefined
 }
 

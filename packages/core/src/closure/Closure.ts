@@ -1,10 +1,10 @@
 /**
- * What an author's function is: its code, and the values that it captures, those of the functions that it captures too. So a step
- * that a factory, a loop or a class has made is known by what it closes over, and not by its source alone.
+ * Identifies an author's function: its code, and the values that it captures, including those of captured functions. A
+ * step made by a factory, a loop or a class is therefore identified by what it closes over, not by its source alone.
  *
- * **Details** Code is compared by its syntax: comments and formatting do not count. What is imported from a package is known by
- * its name; what the author's own modules declare, by its value. Some values cannot be compared (a client, a layer, a private
- * field): they are named.
+ * **Details** Code is compared by syntax: comments and formatting do not count. What is imported from a package is
+ * identified by its name; what the author's own modules declare, by its value. Values that cannot be compared (a
+ * client, a layer, a private field) are listed.
  *
  * @internal
  */
@@ -19,29 +19,29 @@ import * as FunctionCode from "./FunctionCode.ts"
 import * as Modules from "./Modules.ts"
 import * as Scopes from "./Scopes.ts"
 
-/** What a function is, as data. */
+/** The identity of a function, as data. */
 export interface Meaning {
-  /** Its code, as a hash. */
+  /** The hash of its code. */
   readonly code: string
-  /** By the way to them (`helper.limit`): captured values as text, or as a hash where they are long. */
+  /** Captured values by access path (`helper.limit`), as text, or as a hash when they are long. */
   readonly captured: ReadonlyMap<string, string>
-  /** What it captures and cannot be compared, by the way to it. */
+  /** Captured values that cannot be compared, by access path. */
   readonly unknown: ReadonlyMap<string, string>
-  /** Where it stands: `flow.ts:7`. */
+  /** Its position: `flow.ts:7`. */
   readonly at: string | undefined
-  /** Whether it, or something that it captures, is the author's: it stands in one of the author's modules. */
+  /** Whether it, or something it captures, is declared in one of the author's modules. */
   readonly isOwn: boolean
 }
 
 export interface Closures {
   readonly of: (f: Function) => Meaning
-  /** A value as a text that is equal for equal values; `undefined`: it cannot be compared. */
+  /** A text that is equal for equal values; `undefined` when the value cannot be compared. */
   readonly textOf: (value: unknown) => string | undefined
-  /** Ends the look into functions: what was not looked at is not known any more. */
+  /** Closes the inspector: functions that were not read by then stay unknown. */
   readonly close: () => void
 }
 
-/** What functions are, for those who build a stack in a run. */
+/** Identifies functions while a stack is built in a run. */
 export const Current = Context.Reference<Pick<Closures, "of"> | undefined>("@pipe/core/Closure/Current", {
   defaultValue: () => undefined
 })
@@ -49,46 +49,49 @@ export const Current = Context.Reference<Pick<Closures, "of"> | undefined>("@pip
 /** A value that cannot be compared. */
 class Incomparable extends Error {}
 
-/** Types of Effect that hold state, or what only running shows. */
+/** Types of Effect with state, or with a value that only execution shows. */
 const STATES = new Set(
   "Cache Deferred Redacted Fiber FiberHandle FiberMap FiberSet LayerMap LayerRef ManagedRuntime MutableHashMap MutableHashSet MutableRef PartitionedSemaphore Pool PubSub Queue RcMap RcRef Ref Resource ScopedCache ScopedRef Semaphore SubscriptionRef SynchronizedRef TxDeferred TxHashMap TxQueue TxRef"
     .split(" ")
     .map((name) => `~effect/${name}`)
 )
 
-/** Parts of one value that are looked at; a function of a package, whose variables are read, is as many as it takes longer. */
+/**
+ * The most parts of a value that are examined. A function of a package, whose variables are read, counts as several
+ * because it takes longer.
+ */
 const MOST_PARTS = 50_000
 const PARTS_OF_FUNCTION = 400
 
 const TOO_MANY = "a value with too many parts"
 
-/** Levels of values in values, and of functions that capture functions. */
+/** The most levels of nested values, and of functions that capture functions. */
 const MOST_LEVELS = 200
 
-/** Longest text of a value that is kept as it is, to be shown. */
+/** The longest text of a value that is kept for display. */
 const MOST_SHOWN = 80
 
 /** A value that may be shown: a number, or words. Anything else may be a key. */
 const PLAIN = /^(?:-?\d[\d.e+-]*|true|false|null|undefined|"[A-Za-z .,!?-]*")$/
 
-/** Letters that stand together: more are no word. */
+/** More consecutive letters do not form a word. */
 const LONG_WORD = /[A-Za-z]{13}/
 
-/** Begins what stands for a captured function: its code, while what it captures stands beside it. */
+/** The prefix for a captured function: its code. What it captures is listed separately. */
 const CODE = "code "
 
 export const codeText = (code: string): string => `${CODE}${code}`
 
-/** Whether the text of something captured stands for the code of a function. */
+/** Whether the text of a captured value is the code of a function. */
 export const isCode = (text: string): boolean => text.startsWith(CODE)
 
-/** Names of what is not shown, whatever it is. */
+/** Names of values that are never shown. */
 const PRIVATE = /pass|pw\b|secret|token|key|auth|cred|salt|bearer|\bpin\b|jwt|sign|seed|otp|code|cookie|session/i
 
-/** Begins what stands for a value that is not shown. */
+/** The prefix for a value that is not shown. */
 const HIDDEN = "("
 
-/** Whether the text of something captured is the value itself. */
+/** Whether the text of a captured value is the value itself. */
 export const isShown = (text: string): boolean => !text.startsWith(HIDDEN) && !isCode(text)
 
 const shown = (way: string, text: string): string =>
@@ -96,11 +99,11 @@ const shown = (way: string, text: string): string =>
     ? text
     : `${HIDDEN}${ContentHash.make(text)})`
 
-/** Looks at the functions of what was made where these errors were. */
+/** Reads the functions of what was made where these errors were created. */
 export const openFor = (sites: ReadonlyArray<Error | undefined>): Effect.Effect<Closures> =>
   Effect.suspend(() => open([...new Set(sites.flatMap((site) => (site === undefined ? [] : Modules.filesOf(site))))]))
 
-/** Looks at functions that were made in some files. */
+/** Reads functions made in some files. */
 export const open = (files: ReadonlyArray<string>): Effect.Effect<Closures> =>
   Effect.promise(async () => {
     const [acorn, inspector] = await Promise.all([import("acorn"), import("node:inspector")])
@@ -111,14 +114,14 @@ class Describer implements Closures {
   private readonly code: FunctionCode.CodeReader
   private readonly meanings = new Map<Function, Meaning>()
   private readonly described = new Map<object, string>()
-  /** What `textOf` gave: a value is looked at once, and before the look into functions ends. */
+  /** Results of `textOf`: a value is examined once, before the inspector is closed. */
   private readonly asked = new Map<unknown, string | undefined>()
   private parts = 0
   private data = 0
   private reading = 0
-  /** What is known inside of one outermost look at a function: of each thing once, however many ways lead to it. */
+  /** What is known within one outermost examination: each thing once, however many paths lead to it. */
   private look = { meanings: new Map<Function, Meaning>(), described: new Map<object, string>() }
-  /** What is being described, by its depth, and the lowest depth that a ring leads back to. */
+  /** What is being described, by depth, and the lowest depth that a cycle leads back to. */
   private readonly open = new Map<object, number>()
   private ring = Number.POSITIVE_INFINITY
 
@@ -142,7 +145,7 @@ class Describer implements Closures {
     this.reading++
     try {
       const meaning = this.read(f)
-      // Inside of a ring it says less than it would by itself: it is kept for this look alone.
+      // Within a cycle a value is described incompletely, so the result is kept for this examination only.
       const isWhole = isOutermost || this.ring === Number.POSITIVE_INFINITY
       const meanings = isWhole ? this.meanings : this.look.meanings
       meanings.set(f, meaning)
@@ -172,7 +175,7 @@ class Describer implements Closures {
     }
   }
 
-  /** What holds something of a ring is of the ring too. */
+  /** What contains a part of a cycle is part of it too. */
   private inLook<A>(known: A | undefined): A | undefined {
     if (known !== undefined) this.ring = 0
     return known
@@ -199,7 +202,7 @@ class Describer implements Closures {
         at ??= `${own.home.module.path.replace(/^.*\//, "")}:${own.home.line}`
       }
       if (own.unknown !== undefined) unknown.set(path === "" ? "it" : path, own.unknown)
-      if (depth > MOST_LEVELS) unknown.set(path, "functions that capture each other too deep")
+      if (depth > MOST_LEVELS) unknown.set(path, "functions that capture each other too deeply")
       if (path !== "") captured.set(path, codeText(own.code))
       for (const [name, value] of depth > MOST_LEVELS ? [] : own.variables) {
         const way = path === "" ? name : `${path}.${name}`
@@ -208,18 +211,18 @@ class Describer implements Closures {
           if (typeof value === "function" && !FunctionCode.isData(value)) flatten(value, way, depth + 1)
           else captured.set(way, shown(way, this.describe(value)))
         } catch (error) {
-          // What throws when it is looked at (a proxy, a getter) is its own business.
-          unknown.set(way, error instanceof Incomparable ? error.message : "a value that cannot be looked at")
+          // A value that throws when it is read (a proxy, a getter) cannot be compared.
+          unknown.set(way, error instanceof Incomparable ? error.message : "a value that cannot be read")
           this.open.clear()
         }
       }
     }
     flatten(f, "", 0)
-    if (!isFound) unknown.set("it", "code that no file holds as it runs: a loader or a bundler has changed it")
+    if (!isFound) unknown.set("it", "code that differs from its file: a loader or a bundler has changed it")
     return { code: this.code.of(f).code, captured, unknown, at, isOwn: isFound }
   }
 
-  /** The same text for equal values. */
+  /** A text that is equal for equal values. */
   private describe(value: unknown): string {
     if (++this.parts > MOST_PARTS) throw new Incomparable(TOO_MANY)
     switch (typeof value) {
@@ -241,17 +244,17 @@ class Describer implements Closures {
     return this.describeCode(f)
   }
 
-  /** The code of a function or a class, with what it captures. */
+  /** The code of a function or class, with what it captures. */
   private describeCode(f: Function): string {
     const { captured, code, unknown } = this.of(f)
     for (const [name, what] of unknown) {
-      // What a package has made is as its package is.
+      // What a package has made is identified by the package.
       if (name !== "it" || this.code.of(f).unknown !== undefined) throw new Incomparable(what)
     }
     return `function ${code} ${StoredValue.canonical(captured)}`
   }
 
-  /** A schema, or the key of a service: what it holds, and where it is a class of the author's, its code. */
+  /** A schema, or the key of a service: its content and, for an author's class, its code. */
   private describeClass(f: Function): string {
     const code = this.code.isOwn(f) ? ` ${this.describeCode(f)}` : ""
     return Schema.isSchema(f)
@@ -263,7 +266,7 @@ class Describer implements Closures {
     return this.once(value, () => this.describeNew(value))
   }
 
-  /** Describes a value once, also where it holds itself. */
+  /** Describes a value once, even when it contains itself. */
   private once(value: object, describe: () => string): string {
     const known = this.described.get(value) ?? this.inLook(this.look.described.get(value))
     if (known !== undefined) return known
@@ -277,7 +280,7 @@ class Describer implements Closures {
     this.open.set(value, depth)
     try {
       const text = describe()
-      // What leads back to something around it says less than it would by itself.
+      // A reference back to an enclosing value is described incompletely.
       if (this.ring >= depth) {
         this.described.set(value, text)
         this.ring = Number.POSITIVE_INFINITY
@@ -291,9 +294,9 @@ class Describer implements Closures {
   }
 
   private describeNew(value: object): string {
-    if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value that only running it shows")
+    if (types.isProxy(value) || types.isPromise(value)) throw new Incomparable("a value known only at run time")
     if (Array.isArray(value) || FunctionCode.isRecord(value)) {
-      // Plain data in one go, however much it is.
+      // Plain data in one step, however large.
       const plain = isPlainData(value) ? StoredValue.encode(value) : undefined
       if (plain !== undefined) return plain.length > MOST_SHOWN ? `data ${ContentHash.make(plain)}` : plain
     }
@@ -314,7 +317,7 @@ class Describer implements Closures {
     return content === undefined ? this.describeInstance(value) : this.describeBuiltin(value, content)
   }
 
-  /** What an instance of a class of the language holds beside its fields. */
+  /** The content of an instance of a built-in class, in addition to its fields. */
   private contentOf(value: object): readonly [base: Function, text: string] | undefined {
     if (Array.isArray(value)) return [Array, `[${value.map((item) => this.describe(item)).join(",")}]`]
     if (value instanceof Map) return [Map, `map ${this.describe(Array.from(value))}`]
@@ -328,7 +331,7 @@ class Describer implements Closures {
     return [value.constructor, `${value.constructor.name} ${hash("sha256", bytes, "hex")}`]
   }
 
-  /** With what an author has put on it, and the class where it is a class of the author's. */
+  /** Includes properties added by an author, and the class if it is the author's. */
   private describeBuiltin(value: object, [base, content]: readonly [base: Function, text: string]): string {
     const isOwn = value.constructor !== base && !isErrorOf(value)
     const fields = ArrayBuffer.isView(value) ? "" : this.describeFields(value, isStandardOf(value))
@@ -339,13 +342,13 @@ class Describer implements Closures {
         : `${content} ${fields}`
   }
 
-  /** The class of an instance inside of Effect's data, where it is the author's. */
+  /** The class of an instance within Effect's data, if it is the author's. */
   private ownClassOf(value: object): string {
     const made: unknown = value.constructor
     return typeof made === "function" && this.code.isOwn(made) ? this.describeFunction(made) : ""
   }
 
-  /** What a class of Effect's own says of its instances: which operation an effect is. */
+  /** What an Effect class says about its instances: which operation an effect is. */
   private describePrototype(value: object): string {
     const prototype: unknown = Object.getPrototypeOf(value)
     if (typeof prototype !== "object" || prototype === null) return ""
@@ -357,7 +360,7 @@ class Describer implements Closures {
       .join(",")
   }
 
-  /** A module of the author's is what it exports; one of a package is known by its name. */
+  /** An author's module is identified by its exports; a package's by its name. */
   private describeModule(value: object): string {
     const parts = Object.values(value) as ReadonlyArray<unknown>
     const functions = parts.filter((part) => typeof part === "function")
@@ -369,7 +372,7 @@ class Describer implements Closures {
     return `schema ${this.inData(() => this.describe(ast))}`
   }
 
-  /** Inside of Effect's data all instances are data. */
+  /** Within Effect's data all instances are data. */
   private inData(f: () => string): string {
     this.data++
     try {
@@ -379,12 +382,12 @@ class Describer implements Closures {
     }
   }
 
-  /** Fields in their order, which an author's code may go by. */
+  /** Fields in order, which an author's code may depend on. */
   private describeFields(value: object, isLeftOut: (name: string | symbol) => boolean = () => false): string {
     const texts = Reflect.ownKeys(value).flatMap((name) => {
       if (isLeftOut(name)) return []
       const { enumerable, get, value: field } = Object.getOwnPropertyDescriptor(value, name)!
-      // What is hidden is the author's where it is no part of the kind of value that it is.
+      // A hidden property is the author's when it is not part of that kind of value.
       if (enumerable !== true && (typeof name === "symbol" || name.startsWith("~") || name === "stack")) return []
       const key = typeof name === "symbol" ? `@${name.description}` : name
       return [
@@ -394,7 +397,7 @@ class Describer implements Closures {
     return `{${texts.join(",")}}`
   }
 
-  /** An instance of a class of the author's is what its class and its fields are. */
+  /** An instance of an author's class is identified by its class and its fields. */
   private describeInstance(value: object): string {
     const made: unknown = value.constructor
     const name = typeof made === "function" ? made.name : "a class"
@@ -421,7 +424,7 @@ class Describer implements Closures {
   }
 }
 
-/** Whether looking at data runs nothing of the author's: it has no getter, and is no proxy. */
+/** Tests whether reading data runs no code of the author: no getters, no proxies. */
 const isPlainData = (value: unknown, left = MOST_LEVELS): boolean => {
   if (typeof value === "function") return false
   if (typeof value !== "object" || value === null) return true
@@ -439,12 +442,12 @@ const isPlainData = (value: unknown, left = MOST_LEVELS): boolean => {
   return true
 }
 
-/** Dates and the like, as the language has them. */
+/** Dates and other built-in values. */
 const isKeptAsData = (value: object): boolean =>
   (value instanceof Date && value.constructor === Date && Object.keys(value).length === 0)
   || (value instanceof URL && value.constructor === URL)
 
-/** An error of the language's own kinds, such as `TypeError`. */
+/** A built-in error, such as `TypeError`. */
 const isErrorOf = (value: object): boolean =>
   value instanceof Error
   && (globalThis as { readonly [name: string]: unknown })[value.constructor.name] === value.constructor

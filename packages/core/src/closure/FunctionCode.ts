@@ -1,5 +1,5 @@
 /**
- * What one function is by itself: its code, without comments and formatting, and the variables that it reads from outside.
+ * Reads a single function: its code, without comments and formatting, and the variables it reads from outside.
  *
  * @internal
  */
@@ -14,13 +14,13 @@ import * as Syntax from "./Syntax.ts"
 
 type Variable = readonly [name: string, value: unknown]
 
-/** What a name of a function stands for. */
+/** What a name in a function refers to. */
 type Named =
   | { readonly _tag: "Constant"; readonly text: string }
   | { readonly _tag: "Variables"; readonly variables: ReadonlyArray<Variable> }
   | { readonly _tag: "Unknown"; readonly what: string }
 
-/** What a function is, without what its variables hold. */
+/** A function without the values of its variables. */
 export interface Own {
   readonly code: string
   readonly variables: ReadonlyArray<Variable>
@@ -28,7 +28,7 @@ export interface Own {
   readonly home: Modules.Home | undefined
 }
 
-/** A function's text, as far as it is the same for all that are made of it. */
+/** A function's text, which is the same for all functions made from it. */
 interface Text extends Syntax.Outside {
   readonly canonical: string
   readonly isArrow: boolean
@@ -75,7 +75,7 @@ export class CodeReader {
       if (f.name.startsWith("bound ")) return opaque("a bound function")
       return isBuiltin(f)
         ? { ...opaque(""), unknown: undefined, code: `native ${f.name}` }
-        : opaque("a function of the system that holds values")
+        : opaque("a built-in function with captured values")
     }
     if (isPlatform(f)) return { ...opaque(""), unknown: undefined, code: `global ${f.name}` }
     const text = this.textOf(source)
@@ -98,7 +98,7 @@ export class CodeReader {
     if (home !== undefined && !isData(f)) variables.push(...propertiesOf(f))
     const unknown =
       readsThis && isArrow
-        ? "`this` of what it was made in"
+        ? "`this` of its surroundings"
         : loads
           ? "a module that it loads when it runs"
           : STATIC_PRIVATE.test(source)
@@ -112,19 +112,19 @@ export class CodeReader {
     }
   }
 
-  /** What a name stands for that a function reads from outside. */
+  /** What an outside name refers to. */
   private nameOf(f: Function, { home, parents }: Text, name: string, reference: Syntax.Reference): Named {
     const imported = home?.imports.get(name)
     if (imported?._tag === "Package") {
       return { _tag: "Constant", text: `${name}=${imported.specifier}#${imported.name}` }
     }
-    // What it is while functions run is none of what they are.
+    // Values assigned while functions run are not part of their identity.
     if (reference.isWritten) {
       return { _tag: "Constant", text: `${name} is written, from ${home?.module.initials.get(name) ?? ""}` }
     }
     const scope = this.scopesOf(f, home).find(({ variables }) => Object.hasOwn(variables, name))
     if (scope === undefined) {
-      // V8 keeps no variable that only `extends` names.
+      // V8 keeps no variable that only `extends` refers to.
       if (parents.has(name)) return { _tag: "Variables", variables: [["super", Object.getPrototypeOf(f)]] }
       const isUnknown = home !== undefined && !(name in globalThis)
       return isUnknown
@@ -133,11 +133,11 @@ export class CodeReader {
     }
     const value = scope.variables[name]
     const isImported = imported !== undefined && typeof value === "function" && !isData(value)
-    // What a package has made for a module of the author's (a toolkit) is described as a value.
+    // What a package has made for an author's module (a toolkit) is described as a value.
     if (isImported && !this.modules.isFound(imported) && this.of(value).home === undefined) {
       return { _tag: "Unknown", what: `${name}, whose module was not found` }
     }
-    // A module of the author's is what it exports.
+    // An author's module is identified by its exports.
     if (imported?.name === "*" && reference.isWhole && types.isModuleNamespaceObject(value)) {
       return { _tag: "Variables", variables: [[name, { ...(value as object) }]] }
     }
@@ -153,7 +153,7 @@ export class CodeReader {
     }
   }
 
-  /** Whether only the members that are read of a value count: those that are data, and functions that read no `this`. */
+  /** Tests whether only the members that are read of a value count: data, and functions that do not read `this`. */
   private isByMember(value: unknown, { members }: Syntax.Reference): value is object {
     if (types.isProxy(value) || (!isRecord(value) && !types.isModuleNamespaceObject(value))) return false
     for (const member of members) {
@@ -163,12 +163,12 @@ export class CodeReader {
     return true
   }
 
-  /** Whether a function stands in one of the author's modules: told by its text, without reading it. */
+  /** Tests whether a function is declared in one of the author's modules, by its text and without reading it. */
   isOwn(f: Function): boolean {
     return this.modules.homeOf(sourceOf(f)) !== undefined
   }
 
-  /** What the text of a function says: many are made of one text. */
+  /** What the text of a function says. Many functions share one text. */
   private textOf(source: string): Text | undefined {
     if (this.texts.has(source)) return this.texts.get(source)
     const node = this.parse(source)
@@ -196,14 +196,14 @@ export class CodeReader {
     if (known !== undefined) return [{ kind: "module", variables: known }]
     this.scopes ??= this.openScopes()
     const all = this.scopes.of(f) ?? []
-    // The modules of packages are known by what their functions are called.
+    // Modules of packages are identified by the names of their functions.
     if (home === undefined) return all.filter(({ kind }) => kind === "inner")
     const top = all.find(({ kind }) => kind === "module")
     if (top !== undefined && home.isTop) this.tops.set(home.module, top.variables)
     return all
   }
 
-  /** A function's source as an expression; methods need their word. */
+  /** Parses a function's source as an expression. Methods need their keyword. */
   private parse(source: string): Acorn.AnyNode | undefined {
     for (const text of [`(${source})`, `({${source}})`]) {
       try {
@@ -221,10 +221,10 @@ export class CodeReader {
   }
 }
 
-/** What every function has. */
+/** Properties that every function has. */
 const STANDARD = new Set(["length", "name", "prototype", "arguments", "caller"])
 
-/** Values that an author has put on a function or on its prototype: what stands in its own text is known by that. */
+/** Values that an author has added to a function or its prototype. What its own text defines is part of its code. */
 const propertiesOf = (f: Function): ReadonlyArray<Variable> => {
   const source = sourceOf(f)
   const prototype: unknown = Object.getOwnPropertyDescriptor(f, "prototype")?.value
@@ -252,7 +252,7 @@ const NATIVE = /\{\s*\[native code\]\s*\}$/
 
 const STATIC_PRIVATE = /[\s;{]static\s+(?:async\s+|get\s+|set\s+|\*\s*)*#\w/
 
-/** Classes that every platform has, though one may have written them in JavaScript. */
+/** Classes of the platform, some of which are written in JavaScript. */
 const PLATFORM = new Set(
   `URL URLSearchParams Headers Request Response FormData Blob File AbortController AbortSignal Event EventTarget TextEncoder TextDecoder
   ReadableStream WritableStream TransformStream CompressionStream DecompressionStream MessageChannel BroadcastChannel WebSocket DOMException`.split(
@@ -265,7 +265,7 @@ const isPlatform = (f: Function): boolean =>
 
 let builtins: Set<unknown> | undefined
 
-/** Whether a function is one of the language's own or the system's own, which hold nothing. */
+/** Tests whether a function is built in, so it captures nothing. */
 const isBuiltin = (f: Function): boolean => {
   if (builtins === undefined) {
     builtins = new Set()
@@ -274,7 +274,7 @@ const isBuiltin = (f: Function): boolean => {
   return builtins.has(f)
 }
 
-/** All functions under an object, without running a getter. */
+/** Collects all functions under an object, without running a getter. */
 const collect = (holder: object, into: Set<unknown>, levels: number): void => {
   if (levels === 0 || into.has(holder)) return
   into.add(holder)
@@ -291,7 +291,7 @@ const READS_THIS = /\b(?:this|super)\b/
 
 export const sourceOf = (f: Function): string => Function.prototype.toString.call(f)
 
-/** Functions that stand for data: schemas, and keys of services. */
+/** Functions that represent data: schemas, and keys of services. */
 export const isData = (f: Function): boolean => Schema.isSchema(f) || Context.isKey(f)
 
 export const isRecord = (value: unknown): value is Record<string, unknown> => {

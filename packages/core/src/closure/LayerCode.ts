@@ -1,6 +1,6 @@
 /**
- * What the author's own layers are: their code and what they capture, options among it. A layer of a package is what it says of
- * itself (`answers`).
+ * Identifies the author's own layers: their code and what it captures, including options. A layer of a package is
+ * identified by what it declares (`answers`).
  *
  * @internal
  */
@@ -16,7 +16,7 @@ export interface OwnLayer {
   readonly meaning: Closure.Meaning
 }
 
-/** The layers of a stack that the author has written, but for those that say that they leave answers as they are. */
+/** The layers of a stack written by the author, except those that declare that they do not change answers. */
 export const own = (layers: ReadonlyArray<LayerInfo>, closures: Closures): ReadonlyArray<OwnLayer> =>
   layers.flatMap((layer) => {
     if (layer.code === undefined || layer.answers === false || layer.paces === true) return []
@@ -25,20 +25,22 @@ export const own = (layers: ReadonlyArray<LayerInfo>, closures: Closures): Reado
     return [{ layer, meaning: layer.isProvider === true ? codeAlone(meaning) : meaning }]
   })
 
-/** A provider holds clients, keys and counters, which change no answer: what of its options does, its `answers` say. */
+/**
+ * A provider captures clients, keys and counters, which change no answer. Its `answers` declare the options that do.
+ */
 const codeAlone = (meaning: Closure.Meaning): Closure.Meaning => ({
   ...meaning,
   captured: new Map([...meaning.captured].filter(([, text]) => Closure.isCode(text))),
   unknown: new Map()
 })
 
-/** What a layer is, as a text that is equal for equal layers. */
+/** A text that is equal for equal layers. */
 const textOf = ({ layer, meaning }: OwnLayer): string =>
   RequestKey.canonical([layer.name, layer.answers ?? null, meaning.code, Object.fromEntries(meaning.captured)])
 
 /**
- * What layers do to requests and answers that `resolve` does not show, as a hash; empty where there is nothing of that kind. What
- * stands above them and keeps answers has it in its keys.
+ * What layers do to requests and answers that `resolve` does not show, as a hash; empty when there is nothing. Layers
+ * above that keep answers add it to their keys.
  */
 export const hidden = (layers: ReadonlyArray<LayerInfo>, closures: Closures | undefined): string => {
   const texts =

@@ -1,6 +1,6 @@
 /**
- * The author's own modules, as Node runs them: the files that nodes were made in, and what they import by relative paths. A
- * function's text is found in one of them; what it names from a package is known by the package's name.
+ * The author's own modules, as Node runs them: the files in which nodes were made, and their relative imports. A
+ * function's text is found in one of them; names imported from a package are identified by the package.
  *
  * @internal
  */
@@ -11,45 +11,45 @@ import { dirname, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Syntax from "./Syntax.ts"
 
-/** What a local name stands for. */
+/** What a local name refers to. */
 export type Import =
   | { readonly _tag: "Package"; readonly specifier: string; readonly name: string }
   | { readonly _tag: "Own"; readonly name: string; readonly file: string | undefined }
 
 export interface Module {
   readonly path: string
-  /** Types are blanks, so places are those of the file. */
+  /** Types are replaced by spaces, so positions match the file. */
   readonly text: string
   readonly imports: ReadonlyMap<string, Import>
   readonly scopes: ReadonlyArray<readonly [number, number]>
-  /** The code of what its variables begin with. */
+  /** The code of the initial values of its variables. */
   readonly initials: ReadonlyMap<string, string>
 }
 
-/** A file that a module names. */
+/** A file that a module imports. */
 interface Target {
   readonly file: string
-  /** It is loaded under a name of its own (`./other.ts?n=1`): it may stand in memory more than once. */
+  /** Imported under a name of its own (`./other.ts?n=1`), so it may be in memory more than once. */
   readonly isRepeated: boolean
 }
 
-/** Where a function stands. */
+/** Where a function is declared. */
 export interface Home {
   readonly module: Module
   readonly line: number
-  /** What names stand for, where all modules that hold the text agree. */
+  /** What names refer to, when all modules with this text agree. */
   readonly imports: ReadonlyMap<string, Import>
-  /** Whether it is made once, with its module, and reads nothing but what stands there. */
+  /** Whether it is made once, with its module, and reads only what is declared there. */
   readonly isTop: boolean
 }
 
 export interface Modules {
-  /** Whether a module of the author's was found that an import names. */
+  /** Whether the author's module of an import was found. */
   readonly isFound: (imported: Import) => boolean
   readonly homeOf: (source: string) => Home | undefined
 }
 
-/** Node warns that its stripping of types is young; nobody who runs a flow can do anything about it. */
+/** Suppresses Node's warning about type stripping, which a user of a flow cannot act on. */
 const strip = (text: string): string => {
   const { emitWarning } = process
   process.emitWarning = () => {}
@@ -104,7 +104,7 @@ const read = (acorn: typeof Acorn, path: string): { readonly module: Module; rea
   }
 }
 
-/** The file that a name stands for: one beside the module, or one that its package.json maps (`#lib/helper`). */
+/** The file of an import: relative to the module, or mapped by its package.json (`#lib/helper`). */
 const fileOf = (name: string, from: string): string | undefined => {
   if (name.startsWith(".")) return resolve(dirname(from), name)
   if (!name.startsWith("#")) return undefined
@@ -116,7 +116,7 @@ const fileOf = (name: string, from: string): string | undefined => {
   }
 }
 
-/** The modules that can be reached from some files; one that cannot be read is left out. */
+/** The modules reachable from some files. Unreadable ones are left out. */
 export const make = (acorn: typeof Acorn, files: ReadonlyArray<string>): Modules => {
   const found = new Map<string, Module>()
   const seen = new Set<string>()
@@ -130,7 +130,7 @@ export const make = (acorn: typeof Acorn, files: ReadonlyArray<string>): Modules
       found.set(file, module)
       own.forEach(visit)
     } catch {
-      // No JavaScript, or no file: its functions have no home.
+      // Not JavaScript, or not a file: its functions are not found.
     }
   }
   for (const file of files) visit({ file, isRepeated: false })
@@ -140,7 +140,7 @@ export const make = (acorn: typeof Acorn, files: ReadonlyArray<string>): Modules
       const homes = [...found.values()].filter((module) => module.text.includes(source))
       const [module, ...others] = homes
       if (module === undefined) return undefined
-      // The same text may stand in several places: then what stands around any of them counts.
+      // The same text may occur in several places: then the context of each counts.
       let isTop = others.length === 0 && !repeated.has(module.path)
       const first = module.text.indexOf(source)
       for (let at = first; at !== -1; at = module.text.indexOf(source, at + 1)) {
@@ -153,7 +153,7 @@ export const make = (acorn: typeof Acorn, files: ReadonlyArray<string>): Modules
   }
 }
 
-/** What names stand for in all of some modules. */
+/** What names refer to in all of several modules. */
 const agreed = (modules: ReadonlyArray<Module>): ReadonlyMap<string, Import> =>
   new Map(
     [...modules[0]!.imports].filter(([name, one]) =>
@@ -161,7 +161,7 @@ const agreed = (modules: ReadonlyArray<Module>): ReadonlyMap<string, Import> =>
     )
   )
 
-/** The author's files on the stack of an error that `Node.make` has made: not those of packages, nor of the copy of this one. */
+/** The author's files in the call stack of an error made by `Node.make`: not those of packages, nor of this one. */
 export const filesOf = (error: Error): ReadonlyArray<string> => {
   const files = new Set<string>()
   let own: string | undefined

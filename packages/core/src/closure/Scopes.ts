@@ -1,5 +1,6 @@
 /**
- * The variables that a function captures, read through Node's inspector in the process itself, as its debugger would show them.
+ * Reads the variables that a function captures through Node's inspector in the same process, as a debugger would show
+ * them.
  *
  * @internal
  */
@@ -7,23 +8,23 @@ import type * as Inspector from "node:inspector"
 
 /** The variables of one scope around a function, by name. */
 export interface Scope {
-  /** `module`: shared by all functions of a module. */
+  /** `module` scopes are shared by all functions of a module. */
   readonly kind: "inner" | "module"
   readonly variables: { readonly [name: string]: unknown }
 }
 
 export interface Scopes {
-  /** From the inside out; `undefined`: the function has none (it is bound, or native). */
+  /** From the inside out; `undefined` when the function has none (it is bound, or native). */
   readonly of: (f: Function) => ReadonlyArray<Scope> | undefined
   readonly close: () => void
 }
 
-/** The runtime's inspector does not answer at once (Deno's): nobody can tell what functions capture. */
+/** The runtime's inspector does not answer synchronously (Deno's), so captured values are unknown. */
 class Silent extends Error {}
 
 const PLACE = "~@pipe/core/closure"
 
-/** Opens a session; it is closed before a run begins. */
+/** Opens a session. It is closed before a run starts. */
 export const open = (inspector: typeof Inspector): Scopes => {
   const session = new inspector.Session()
   session.connect()

@@ -1,5 +1,5 @@
 /**
- * What a piece of JavaScript says, without its comments and its formatting, and which names it reads from outside.
+ * Reads JavaScript syntax: its canonical form without comments and formatting, and the names it reads from outside.
  *
  * @internal
  */
@@ -8,10 +8,10 @@ import type { AnyNode } from "acorn"
 export const isNode = (value: unknown): value is AnyNode =>
   typeof value === "object" && value !== null && "type" in value && typeof value.type === "string"
 
-/** Fields of a node that say where it stands and how it is written. */
+/** Fields of a node about its position and spelling. */
 const WRITING = new Set(["start", "end", "raw", "loc", "range", "shorthand"])
 
-/** A field's name, with quotes or without. */
+/** The name of a field, with or without quotes. */
 const nameOfKey = (node: object): string | undefined => {
   if (!("key" in node) || !isNode(node.key) || ("computed" in node && node.computed === true)) return undefined
   return node.key.type === "Identifier"
@@ -21,7 +21,7 @@ const nameOfKey = (node: object): string | undefined => {
       : undefined
 }
 
-/** The same text for the same code, however it is formatted. */
+/** A text that is equal for the same code, however it is formatted. */
 export const canonical = (value: unknown): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`
   if (typeof value === "bigint") return `${value}n`
@@ -32,19 +32,19 @@ export const canonical = (value: unknown): string => {
   return `{${fields.map(([name, field]) => `${name}:${name === "key" && key !== undefined ? JSON.stringify(key) : canonical(field)}`).join(",")}}`
 }
 
-/** A name that is read from outside: the members that are read of it, or all of it. */
+/** A name read from outside: the members that are read, or all of it. */
 export interface Reference {
   readonly members: Set<string>
   isWhole: boolean
-  /** It is written too: its value is no part of what the code is. */
+  /** Whether it is also assigned: its value is then not part of the code's identity. */
   isWritten: boolean
 }
 
 export interface Outside {
   readonly names: ReadonlyMap<string, Reference>
-  /** The names by which it says what it extends, where it is a class. */
+  /** The names in the `extends` clause of a class. */
   readonly parents: ReadonlySet<string>
-  /** Whether it reads the `this` of what stands around it. */
+  /** Whether it reads the `this` of its surroundings. */
   readonly readsThis: boolean
   /** Whether it loads modules when it runs. */
   readonly loads: boolean
@@ -82,7 +82,7 @@ const childrenOf = (node: AnyNode): ReadonlyArray<AnyNode> =>
     Array.isArray(value) ? value.filter(isNode) : isNode(value) ? [value] : []
   )
 
-/** Names that `var` declares anywhere in a function, for all of it. */
+/** Names declared with `var` anywhere in a function. */
 const hoisted = (node: AnyNode, into: Set<string>): void => {
   if (node.type === "VariableDeclaration" && node.kind === "var") {
     for (const { id } of node.declarations) bound(id, into)
@@ -106,7 +106,7 @@ const lexical = (statements: ReadonlyArray<AnyNode>): Set<string> => {
 
 type Scopes = ReadonlyArray<ReadonlySet<string>>
 
-/** Finds what a piece of syntax reads from outside of it. */
+/** Finds what a piece of syntax reads from outside. */
 class Reader {
   readonly names = new Map<string, Reference>()
   readsThis = false
@@ -124,7 +124,7 @@ class Reader {
     for (const node of nodes) if (node) this.visit(node, scopes, hasThis)
   }
 
-  /** The parts of a pattern that are expressions: defaults and computed keys. */
+  /** The expressions in a pattern: defaults and computed keys. */
   private pattern(node: AnyNode | null | undefined, scopes: Scopes, hasThis: boolean): void {
     switch (node?.type) {
       case "ObjectPattern":
@@ -159,7 +159,7 @@ class Reader {
     this.pattern(target, scopes, hasThis)
   }
 
-  /** `hasThis`: `this` is that of a function inside. */
+  /** With `hasThis`, `this` belongs to an inner function. */
   visit(node: AnyNode, scopes: Scopes, hasThis: boolean): void {
     switch (node.type) {
       case "Identifier":
@@ -193,7 +193,7 @@ class Reader {
         bound(node.id, own)
         for (const param of node.params) bound(param, own)
         const owns = hasThis || node.type !== "ArrowFunctionExpression"
-        // What the body declares is not there yet for a default.
+        // Declarations of the body are not visible in defaults.
         for (const param of node.params) this.pattern(param, [...scopes, own], owns)
         const inside = new Set(own)
         hoisted(node.body, inside)
@@ -243,7 +243,7 @@ class Reader {
   }
 }
 
-/** What an expression reads from outside of it. */
+/** What an expression reads from outside. */
 export const outsideOf = (node: AnyNode): Outside => {
   const reader = new Reader()
   reader.visit(node, [], false)
@@ -257,7 +257,7 @@ export const outsideOf = (node: AnyNode): Outside => {
   }
 }
 
-/** What has variables of its own. */
+/** Nodes with variables of their own. */
 const ENCLOSING = new Set([
   "ClassBody",
   "BlockStatement",
@@ -269,7 +269,7 @@ const ENCLOSING = new Set([
   "CatchClause"
 ])
 
-/** Where what has variables of its own stands in a module, as pairs of start and end. */
+/** The scopes in a module, as pairs of start and end. */
 export const scopesIn = (
   node: AnyNode,
   into: Array<readonly [number, number]> = []
@@ -279,7 +279,7 @@ export const scopesIn = (
   return into
 }
 
-/** What the variables of a module begin with, by name: the code of their first values. */
+/** The code of the initial values of a module's variables, by name. */
 export const initialsIn = (program: AnyNode): ReadonlyMap<string, string> =>
   new Map(
     program.type !== "Program"
@@ -295,7 +295,7 @@ export const initialsIn = (program: AnyNode): ReadonlyMap<string, string> =>
         })
   )
 
-/** The modules that a module loads when it runs (`import("./other.ts")`), by their names. */
+/** The modules that a module loads when it runs (`import("./other.ts")`). */
 export const loadedIn = (node: AnyNode, into: Set<string> = new Set()): ReadonlySet<string> => {
   if (node.type === "ImportExpression" && node.source.type === "Literal") into.add(String(node.source.value))
   for (const child of childrenOf(node)) loadedIn(child, into)

@@ -1,5 +1,5 @@
 /**
- * Counts, shares, durations and sizes as people read them.
+ * Formats counts, shares, durations and sizes for display.
  *
  * **Example**
  *
@@ -17,20 +17,20 @@
  */
 import * as ByteSize from "effect/ByteSize"
 
-/** A whole number with its thousands apart. */
+/** An integer with thousands separators. */
 export const count = (n: number): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",")
 
-/** So many things. */
+/** A count with its noun. */
 export const of = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`
 
-/** A part of a whole, from 0 to 1, in percent to a tenth. */
+/** A share from 0 to 1, in percent to a tenth. */
 export const share = (part: number): string => `${(part * 100).toFixed(1)} %`
 
 /** A part of an exact whole, in percent to a tenth. */
 export const partOf = (part: bigint, whole: bigint): string =>
   whole === 0n ? "0 %" : `${(Number((part * 1_000n) / whole) / 10).toFixed(1)} %`
 
-/** Milliseconds, to a tenth of a second below a minute; with `"seconds"` to a whole one. */
+/** Milliseconds, to a tenth of a second below a minute; to whole seconds with `"seconds"`. */
 export const duration = (milliseconds: number, precision: "tenths" | "seconds" = "tenths"): string => {
   if (precision === "tenths" && milliseconds < 1_000) return `${Math.round(milliseconds)} ms`
   const tenths = Math.round(milliseconds / 100)

@@ -1,10 +1,10 @@
 /**
- * The name that somebody may have meant.
+ * Suggests the name that was probably meant.
  *
  * @internal
  */
 
-/** Insertions, deletions and replacements that make one word of another (Levenshtein, 1966). */
+/** The edit distance of two words (Levenshtein, 1966). */
 const distance = (a: string, b: string): number => {
   let row = Array.from({ length: b.length + 1 }, (_, at) => at)
   for (let i = 1; i <= a.length; i++) {
@@ -17,10 +17,10 @@ const distance = (a: string, b: string): number => {
   return row[b.length]!
 }
 
-/** Characters of a word that are compared. */
+/** The most characters of a word that are compared. */
 const MOST = 80
 
-/** The most similar of some names, where one is similar enough. */
+/** The most similar name, if one is similar enough. */
 export const of = (word: string, names: Iterable<string>): string | undefined => {
   const given = word.slice(0, MOST).toLowerCase()
   let best: { readonly name: string; readonly distance: number } | undefined
@@ -33,7 +33,7 @@ export const of = (word: string, names: Iterable<string>): string | undefined =>
   return best?.name
 }
 
-/** As the end of a message: `: did you mean outputs?`, or nothing. */
+/** The end of a message: `: did you mean outputs?`, or nothing. */
 export const hint = (word: string, names: Iterable<string>): string => {
   const name = of(word, names)
   return name === undefined ? "" : `: did you mean ${name}?`

@@ -1,8 +1,8 @@
 /**
- * How deeply data from outside may be nested: writing JSON and walking over values recurse, so that a text of a few
+ * Limits how deeply data from outside may be nested: writing JSON and traversing values recurse, so a text of a few
  * kilobytes can exhaust the stack of the whole process.
  *
- * **Example** (a text that is nested too deep is refused like one that is no JSON)
+ * **Example** (a text that is nested too deep is refused like invalid JSON)
  *
  * ```ts
  * import * as Nesting from "@pipe/core/internal/Nesting"
@@ -14,10 +14,10 @@
  * @internal
  */
 
-/** Levels of lists and records that data from outside may have. */
+/** The most levels of lists and records in data from outside. */
 export const limit = 256
 
-/** Whether a value has more levels of lists and records than `limit`. */
+/** Tests whether a value has more levels of lists and records than `limit`. */
 export const isTooDeep = (value: unknown, left = limit): boolean => {
   if (typeof value !== "object" || value === null) return false
   if (left === 0) return true
@@ -25,13 +25,13 @@ export const isTooDeep = (value: unknown, left = limit): boolean => {
   return false
 }
 
-/** What is wrong with a value that is nested too deep. */
+/** The message for a value that is nested too deep. */
 export const problem = `it is nested more than ${limit} levels deep`
 
-/** `JSON.parse` that throws on text that is nested too deep, too. */
+/** `JSON.parse` that also throws for text that is nested too deep. */
 export const parse = (text: string): unknown => {
   const value: unknown = JSON.parse(text)
-  // So many brackets are rare: most text is not walked over.
+  // This many brackets are rare, so most texts are not scanned.
   if (hasMore(text, "[", limit / 2) || hasMore(text, "{", limit / 2)) {
     if (isTooDeep(value)) throw new SyntaxError(problem)
   }

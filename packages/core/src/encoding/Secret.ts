@@ -1,11 +1,11 @@
 /**
  * Keeps keys out of everything that leaves the process: errors, logs, events, the store and reports.
  *
- * Secrets are known by value, and registered by where they come from as they are sent: the options of a provider, its headers,
- * the address with its user and password, the environment. `mask` replaces each of them wherever it stands in a text, as it is,
- * URL-encoded, escaped in JSON or in base64. Whatever follows `Bearer` and looks like a key is masked too.
+ * Secrets are known by value, and registered where they come from: the options of a provider, its headers, the address
+ * with user and password, the environment. `mask` replaces each of them wherever it occurs in a text, as it is,
+ * URL-encoded, JSON-escaped or in base64. It also masks whatever follows `Bearer` and looks like a key.
  *
- * **Example** (a key that an error repeats)
+ * **Example** (a key repeated in an error)
  *
  * ```ts
  * import * as Secret from "@pipe/core/internal/Secret"
@@ -25,25 +25,28 @@ import * as Result from "effect/Result"
 
 const MASK = "[secret]"
 
-/** Longest first: what is part of another is found in it. */
+/** Longest first, so one secret that contains another is replaced as a whole. */
 let known: ReadonlyArray<string> = []
 
-/** Shorter secrets are masked where they stand as a word of their own, unless they look like a key: inside of words they would be ordinary text. */
+/**
+ * Shorter secrets are masked only as separate words, unless they look like a key: within words they would be ordinary
+ * text.
+ */
 const LONG = 8
 
-/** Letters and digits mixed, long enough to be no part of an ordinary word. */
+/** Letters and digits mixed, too long for an ordinary word. */
 const isRandom = (form: string): boolean => form.length >= 6 && /\p{L}\d+\p{L}/u.test(form)
 
-/** Characters of a secret, at least: fewer are none, and stand in every text. */
+/** The fewest characters of a secret. Shorter values occur in every text. */
 const LEAST = 4
 
 let short: RegExp | undefined
 const shortOnes = new Set<string>()
 
-/** What people write where no key is needed. */
+/** Values that people write where no key is needed. */
 const DUMMIES = new Set(["none", "null", "empty", "dummy", "test", "no-key", "not-needed", "ollama", "lm-studio", "x"])
 
-/** Makes a secret known, as it is and without white space around it. */
+/** Registers a secret, as it is and without surrounding white space. */
 export const register = (value: string): void => {
   const trimmed = value.trim()
   if (trimmed.length < LEAST || DUMMIES.has(trimmed.toLowerCase())) return
@@ -73,16 +76,16 @@ const add = (form: string): void => {
   }
 }
 
-/** Makes known what an address says of its user, and the values of its query that are keys by their names. */
+/** Registers the user and password of an address, and query values whose names indicate keys. */
 export const registerUrl = (text: string): void => {
   if (!URL.canParse(text)) {
-    // An address that is none may hold a password all the same.
+    // An invalid address may contain a password all the same.
     const [, user] = /^[a-z][a-z0-9+.-]*:\/\/(.+)@/i.exec(text) ?? []
     if (user !== undefined) register(user.slice(user.indexOf(":") + 1))
     return
   }
   const { password, search, searchParams, username } = new URL(text)
-  // A token may stand in the place of the user.
+  // A token may be in place of the user.
   if (password === "" && username !== "") for (const form of [username, decoded(username)]) register(form)
   if (password !== "") {
     for (const form of [password, decoded(password)]) register(form)
@@ -104,7 +107,7 @@ const decoded = (text: string): string => {
   }
 }
 
-/** Makes known the values of headers that are keys by their names. */
+/** Registers the values of headers whose names indicate keys. */
 export const registerHeaders = (headers: { readonly [name: string]: string }): void => {
   for (const [name, value] of Object.entries(headers)) {
     if (!isSecretName(name)) continue
@@ -119,10 +122,10 @@ export const registerHeaders = (headers: { readonly [name: string]: string }): v
   }
 }
 
-/** Shortest value of a variable that is taken for a key by its name alone. */
+/** The fewest characters of an environment variable that counts as a key by its name alone. */
 const LEAST_OF_ENVIRONMENT = 6
 
-/** Makes known the variables that are keys by their names, and the passwords in addresses. */
+/** Registers environment variables whose names indicate keys, and passwords in addresses. */
 export const registerEnvironment = (environment: { readonly [name: string]: string | undefined }): void => {
   for (const [name, value] of Object.entries(environment)) {
     if (value === undefined) continue
@@ -140,10 +143,10 @@ const SECRET_WORDS = new Set(
   )
 )
 
-/** Names that end so say something about a key. */
+/** Names with these endings describe a key and do not contain it. */
 const ABOUT = new Set("id sock file path dir url uri type endpoint name host user algorithm alg".split(" "))
 
-/** Whether a variable, a header or a parameter of that name holds a key. */
+/** Tests whether a variable, a header or a parameter with this name holds a key. */
 const isSecretName = (name: string): boolean => {
   const words = name
     .replace(/([a-z])([A-Z])/g, "$1_$2")
@@ -152,7 +155,7 @@ const isSecretName = (name: string): boolean => {
   return name !== "PWD" && !ABOUT.has(words.at(-1)!) && words.some((word) => SECRET_WORDS.has(word))
 }
 
-/** The text with every known secret, and whatever follows `Bearer`, replaced by `[secret]`. */
+/** Replaces every known secret, and whatever follows `Bearer`, with `[secret]`. */
 export const mask = (text: string): string => {
   let out = text
   for (const value of known) if (out.includes(value)) out = out.replaceAll(value, MASK)

@@ -1,7 +1,7 @@
 /**
- * Values of steps as text, so that they can be kept and are the same when they come back: JSON, and beside it dates, big
- * integers, maps, sets, bytes, `Option`s, `undefined` and the numbers that JSON has not. A value with anything else in it
- * (an instance of a class, a function) cannot be kept.
+ * Encodes values of steps as text that decodes to equal values: JSON, plus dates, big integers, maps, sets, bytes,
+ * `Option`s, `undefined` and the numbers that JSON lacks. A value that contains anything else (a class instance, a
+ * function) cannot be stored.
  *
  * **Example** (there and back)
  *
@@ -30,7 +30,7 @@ const isRecord = (value: object): value is Record<string, unknown> => {
   return prototype === Object.prototype || prototype === null
 }
 
-/** Levels of lists and records that a value may have: what walks over it recurses. */
+/** The most levels of lists and records in a value, because traversal recurses. */
 const DEPTH = 1_000
 
 const isPlain = (value: unknown, left = DEPTH): boolean => {
@@ -60,7 +60,7 @@ class NotKept extends Error {}
 
 const mark = (tag: string, ...rest: ReadonlyArray<unknown>) => ({ [MARK]: [tag, ...rest] })
 
-/** `sorted`: also the fields of records that need a mark stand in their order. */
+/** With `sorted`, the fields of marked records are sorted too. */
 const toJson = (value: unknown, sorted: boolean, left = DEPTH): unknown => {
   const inner = (item: unknown) => toJson(item, sorted, left - 1)
   switch (typeof value) {
@@ -99,7 +99,7 @@ const toJson = (value: unknown, sorted: boolean, left = DEPTH): unknown => {
   }
 }
 
-/** What a value is as text; `undefined` for one that cannot be kept, for a getter of its own that throws too. */
+/** Encodes a value; `undefined` when it cannot be stored, or a getter throws. */
 const kept = (value: unknown, toText: (value: unknown) => string): string | undefined => {
   try {
     return toText(value)
@@ -108,11 +108,11 @@ const kept = (value: unknown, toText: (value: unknown) => string): string | unde
   }
 }
 
-/** The text of a value; `undefined` when it cannot be kept. */
+/** Encodes a value as text; `undefined` when it cannot be stored. */
 export const encode = (value: unknown): string | undefined =>
   kept(value, (value) => JSON.stringify(isPlain(value) ? value : toJson(value, false)))
 
-/** Whether the fields of all records of a plain value stand in their order: then its JSON is canonical as it is. */
+/** Tests whether the fields of all records of a plain value are sorted: its JSON is then canonical. */
 const isSorted = (value: unknown): boolean => {
   if (typeof value !== "object" || value === null) return true
   if (Array.isArray(value)) {
@@ -128,7 +128,7 @@ const isSorted = (value: unknown): boolean => {
   return true
 }
 
-/** A text that is equal for equal values, whatever the order of their fields; `undefined` when it cannot be told. */
+/** A text that is equal for equal values, whatever the order of their fields; `undefined` when there is none. */
 export const canonical = (value: unknown): string | undefined =>
   kept(value, (value) => {
     if (!isPlain(value)) return RequestKey.canonical(toJson(value, true))
@@ -169,7 +169,7 @@ const revive = (value: unknown): unknown => {
   }
 }
 
-/** The value of a text that `encode` gave; none of any other text. */
+/** Decodes a text made by `encode`; none for any other text. */
 export const decode = (text: string): Option.Option<unknown> => {
   try {
     const value: unknown = JSON.parse(text)

@@ -1,8 +1,8 @@
 /**
- * The lines of a text file as bytes arrive, each with its number.
+ * Splits a text file into numbered lines as bytes arrive.
  *
- * Lines end at LF alone (one CR before it is dropped), so U+2028 and a lone CR inside a JSON string stay where they are.
- * `effect/encoding`'s NDJSON ends its stream at the first line that it cannot read; here such a line is one bad row.
+ * Only LF ends a line (one CR before it is dropped), so U+2028 and a lone CR inside a JSON string are preserved.
+ * `effect/encoding`'s NDJSON ends its stream at the first invalid line; here such a line is one bad row.
  *
  * @internal
  */
@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 
-/** A line without its end, or what is wrong with it. */
+/** A line without its line break, or what is wrong with it. */
 export interface TextLine {
   /** From 1. */
   readonly number: number
@@ -22,7 +22,7 @@ export interface TextLine {
   readonly problem?: string
 }
 
-/** Longest line that is read, in bytes. */
+/** The longest line that is read, in bytes. */
 export const maxBytes = 32 * 1024 * 1024
 
 const LF = 0x0a
@@ -33,7 +33,7 @@ const isUtf16 = (bytes: Uint8Array): boolean =>
 
 const hasBom = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
 
-/** What is said of a file that is not UTF-8 from its first bytes on. */
+/** The problem of a file that begins with UTF-16. */
 export const utf16 = "the file is UTF-16: save it as UTF-8"
 
 class Splitter {
@@ -61,7 +61,7 @@ class Splitter {
 
   private push(piece: Uint8Array): void {
     this.size += piece.length
-    // What is over the limit is counted but not kept.
+    // Bytes beyond the limit are counted but not kept.
     if (this.size <= maxBytes) this.pieces.push(piece)
   }
 
@@ -77,7 +77,7 @@ class Splitter {
         number,
         offset,
         text: "",
-        problem: `the line has ${size} bytes, more than the ${maxBytes} that are read`
+        problem: `the line has ${size} bytes, more than the limit of ${maxBytes}`
       }
     }
     let bytes = pieces.length === 1 ? pieces[0]! : concat(pieces, size)
@@ -86,7 +86,7 @@ class Splitter {
     try {
       return { number, offset, text: this.decoder.decode(bytes) }
     } catch {
-      // A decoder that failed keeps what it had begun.
+      // A decoder that failed keeps its partial input.
       this.decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
       return {
         number,
@@ -108,7 +108,7 @@ const concat = (pieces: ReadonlyArray<Uint8Array>, size: number): Uint8Array => 
   return out
 }
 
-/** Splits bytes into lines; a last line without an end is read too. */
+/** Splits bytes into lines, including a last line without a line break. */
 export const split = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>): Stream.Stream<TextLine, E, R> =>
   Stream.pipeThroughChannel(
     bytes,

@@ -1,5 +1,6 @@
 /**
- * The records of a CSV file (RFC 4180), read by `csv-parse`. A quote inside a cell without quotes is a character like any other.
+ * Reads the records of a CSV file (RFC 4180) with `csv-parse`. A quote inside an unquoted cell is an ordinary
+ * character.
  *
  * @internal
  */
@@ -10,7 +11,7 @@ import { pipeline } from "node:stream/promises"
 import type * as CsvParse from "csv-parse"
 
 export interface CsvRecord {
-  /** From 1: where it begins. */
+  /** The line where it begins, from 1. */
   readonly line: number
   /** Bytes from the start of the file to its end. */
   readonly offset: number
@@ -19,7 +20,7 @@ export interface CsvRecord {
   readonly problem?: string
 }
 
-/** A file that cannot be read on. */
+/** The file cannot be read any further. */
 export class CsvProblem {
   readonly _tag = "CsvProblem"
   readonly line: number
@@ -32,11 +33,11 @@ export class CsvProblem {
 
 interface Options {
   readonly delimiter: string
-  /** Bytes of a record, at most. */
+  /** The most bytes of a record. */
   readonly maxRecordSize: number
 }
 
-/** Records that are handed on together, at most. */
+/** The most records in a group. */
 const GROUP = 512
 
 /** Reads records as bytes arrive. */
@@ -60,10 +61,10 @@ export const read = <E>(
         const parser = parse({
           delimiter: Buffer.from(options.delimiter),
           max_record_size: options.maxRecordSize,
-          // Bytes as they are: whether they are UTF-8 is seen cell by cell.
+          // Bytes stay as they are: whether they are UTF-8 is checked cell by cell.
           encoding: "latin1",
           bom: true,
-          // A file may have several of them.
+          // A file may have several byte order marks.
           record_delimiter: ["\r\n", "\n", "\r"],
           info: true,
           relax_quotes: true,
@@ -74,9 +75,9 @@ export const read = <E>(
           if (!(error instanceof CsvError)) return new CsvProblem(last + 1, String(error))
           switch (error.code) {
             case "CSV_QUOTE_NOT_CLOSED":
-              return new CsvProblem(last + 1, "a quote that begins here is never closed")
+              return new CsvProblem(last + 1, "a quote that starts here is never closed")
             case "CSV_MAX_RECORD_SIZE":
-              return new CsvProblem(last + 1, `the row is longer than the ${options.maxRecordSize} bytes that are read`)
+              return new CsvProblem(last + 1, `the row is longer than the limit of ${options.maxRecordSize} bytes`)
             default:
               return new CsvProblem(last + 1, error.message)
           }
@@ -91,7 +92,7 @@ export const read = <E>(
 
 type Parsed = CsvParse.InfoRecord & { readonly info: CsvParse.InfoRecord; readonly record: ReadonlyArray<string> }
 
-/** What has been parsed by now, a group at a time. */
+/** The records parsed so far, in groups. */
 async function* groups(
   input: AsyncIterable<Uint8Array>,
   parser: CsvParse.Parser
@@ -99,7 +100,7 @@ async function* groups(
   let ended = false
   let wake = (): void => {}
   const done = pipeline(Readable.from(input), parser)
-  // Its failure is thrown below, where the records before it have been given.
+  // Its failure is thrown below, after the records before it.
   done
     .catch(() => {})
     .finally(() => {

@@ -1,5 +1,5 @@
 /**
- * The bytes of a source's file: of a regular file, of a pipe such as `<(zcat rows.gz)`, of a device.
+ * The bytes of a source's file: a regular file, a pipe such as `<(zcat rows.gz)`, or a device.
  *
  * @internal
  */
@@ -17,12 +17,12 @@ type Bytes = Stream.Stream<Uint8Array, PlatformError.PlatformError>
 
 export type Rereadable = (place: FilePlace.FilePlace, bytes: Bytes) => Bytes
 
-/** Makes what can be read once readable again: a run that goes through its rows more than once sets it. */
+/** Makes a stream that can be read once readable again. A run that reads its rows more than once sets it. */
 export const Rereadable = Context.Reference<Rereadable>("@pipe/core/FileBytes/Rereadable", {
   defaultValue: () => (_, bytes) => bytes
 })
 
-/** Reads what stands at a place, from its beginning to its end. */
+/** Reads a file from beginning to end. */
 export const read = (
   place: FilePlace.FilePlace
 ): Stream.Stream<Uint8Array, PlatformError.PlatformError, FileSystem.FileSystem> =>
@@ -30,7 +30,7 @@ export const read = (
     ? Stream.unwrap(Effect.withFiberSucceed((fiber) => fiber.getRef(Rereadable)(place, StreamFile.read(place))))
     : Stream.unwrap(Effect.map(FileSystem.FileSystem, (fs) => fs.stream(place.real)))
 
-/** Standard input and pipes that can be read again: all of one is in a file before its first row is. */
+/** Standard input and pipes that can be read again: each is copied to a file before its first row is processed. */
 export const rereadable = Effect.gen(function* () {
   const stdio = yield* Stdio.Stdio
   const fs = yield* FileSystem.FileSystem

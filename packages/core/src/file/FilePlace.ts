@@ -1,5 +1,5 @@
 /**
- * Where a path leads: links are followed, also those of what is not there yet, so that two names of one file are known to be one.
+ * Resolves a path with all links, even of files that do not exist yet, so that two names of one file are recognised.
  *
  * @internal
  */
@@ -9,30 +9,30 @@ import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as PlatformError from "effect/PlatformError"
 
-/** What stands at a place: `stream` is a pipe, a device or a socket, which is read and written as it comes. */
+/** What is at a path. `stream` is a pipe, a device or a socket, which is read and written sequentially. */
 export type Kind = "missing" | "file" | "folder" | "stream"
 
 export interface FilePlace {
-  /** As it was named. */
+  /** As it was given. */
   readonly path: string
   /** Absolute, with all links followed. */
   readonly real: string
   readonly kind: Kind
-  /** The device and the number of what is there: equal for all names of one file. */
+  /** The device and inode: equal for all names of one file. */
   readonly id: string | undefined
   readonly info: FileSystem.File.Info | undefined
-  /** A character device, such as `/dev/null`, may be read and written by anybody at once. */
+  /** A character device, such as `/dev/null`, which may be shared. */
   readonly isShared: boolean
-  /** What this process has open under that number: `/dev/stdout`, `/dev/fd/3`. It is a stream, also where it leads to a file. */
+  /** The open descriptor that it names: `/dev/stdout`, `/dev/fd/3`. It is a stream, even when it leads to a file. */
   readonly descriptor: number | undefined
 }
 
-/** The number of standard output. */
+/** The descriptor of standard output. */
 export const STDOUT = 1
 
 const STDERR = 2
 
-/** Links that lead to links, at most: more of them are a ring. */
+/** The most links to follow. More of them are a cycle. */
 const MOST_LINKS = 40
 
 const isMissing = (error: PlatformError.PlatformError): boolean => error.reason._tag === "NotFound"
@@ -40,7 +40,7 @@ const isMissing = (error: PlatformError.PlatformError): boolean => error.reason.
 const orMissing = <A>(effect: Effect.Effect<A, PlatformError.PlatformError>) =>
   Effect.catch(effect, (error) => (isMissing(error) ? Effect.undefined : Effect.fail(error)))
 
-/** Where a path leads. Fails for a path that cannot be looked at: a ring of links, a folder that may not be read. */
+/** Resolves a path. Fails when it cannot be examined: a cycle of links, a folder without permission. */
 export const resolve = Effect.fnUntraced(function* (
   given: string | URL
 ): Effect.fn.Return<FilePlace, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> {
@@ -53,7 +53,7 @@ export const resolve = Effect.fnUntraced(function* (
     const info = yield* orMissing(fs.stat(at))
     const kind =
       info?.type === "Directory" ? "folder" : info?.type === "File" && descriptor === undefined ? "file" : "stream"
-    // What an open pipe is called leads nowhere. Another process may have removed a file meanwhile.
+    // The name of an open pipe is not a path. Another process may have deleted a file in the meantime.
     const real = info === undefined || kind === "stream" ? at : yield* orMissing(fs.realPath(at))
     if (info !== undefined && real !== undefined) {
       const inode = Option.getOrUndefined(info.ino)
@@ -85,7 +85,7 @@ export const resolve = Effect.fnUntraced(function* (
 const unusable = (given: string, description: string) =>
   PlatformError.badArgument({ module: "FilePlace", method: "resolve", description, cause: given })
 
-/** The path of what is named by an address: `file:` addresses have one. */
+/** The path of a `file:` address. */
 export const pathOf = Effect.fnUntraced(function* (
   given: string | URL
 ): Effect.fn.Return<string, PlatformError.PlatformError, Path.Path> {
@@ -94,10 +94,10 @@ export const pathOf = Effect.fnUntraced(function* (
   if (!isAddress) return given
   const url = new URL(given)
   if (url.protocol !== "file:") {
-    return yield* unusable(url.href, `it is an address (${url.protocol}), not a file`)
+    return yield* unusable(url.href, `it is a URL (${url.protocol}), not a file`)
   }
   return yield* Effect.mapError(path.fromFileUrl(url), ({ cause }) =>
-    unusable(url.href, cause instanceof Error ? cause.message : "it is no path")
+    unusable(url.href, cause instanceof Error ? cause.message : "it is not a path")
   )
 })
 
@@ -114,7 +114,7 @@ const descriptorAt = Effect.fnUntraced(function* (start: string) {
       if (found[1] !== undefined && Number(found[1]) !== process.pid) return undefined
       const number = numberOf(path.basename(at))
       if (number !== undefined && number > STDERR && (yield* isOfNode(number))) {
-        return yield* unusable(start, "nothing is open under that number: redirect it, such as 3> file")
+        return yield* unusable(start, "this descriptor is not open: redirect it, for example 3> file")
       }
       return number
     }
@@ -125,7 +125,7 @@ const descriptorAt = Effect.fnUntraced(function* (start: string) {
   return undefined
 })
 
-/** Whether a descriptor is one that Node has opened for itself: a queue of events, or a pipe of which it holds both ends. */
+/** Tests whether Node opened a descriptor for itself: an event queue, or a pipe of which it holds both ends. */
 const isOfNode = Effect.fnUntraced(function* (descriptor: number) {
   const fs = yield* FileSystem.FileSystem
   const folder = "/proc/self/fd"
@@ -147,7 +147,7 @@ const isOfNode = Effect.fnUntraced(function* (descriptor: number) {
 
 const numberOf = (name: string): number | undefined => (/^\d+$/.test(name) ? Number(name) : undefined)
 
-/** The nearest folder above that is there, with its links followed, and the rest of the way. */
+/** The nearest existing parent folder, with its links followed, and the rest of the path. */
 const realOfMissing = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -159,13 +159,13 @@ const realOfMissing = Effect.fnUntraced(function* (file: string) {
   }
 })
 
-/** The name of a file in a simulated run: `out.simulated.jsonl` for `out.jsonl`. */
+/** The file name in a simulated run: `out.simulated.jsonl` for `out.jsonl`. */
 export const simulatedName = (file: string): string => {
   const [, name = file, extension = ""] = /^(.*[^/])(\.[^./]+)$/s.exec(file) ?? []
   return `${name}.simulated${extension}`
 }
 
-/** Where a simulated run writes what would go to a place; streams stay what they are. */
+/** Where a simulated run writes instead. Streams stay the same. */
 export const simulatedOf = Effect.fnUntraced(function* (
   given: string | URL
 ): Effect.fn.Return<string, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> {
@@ -173,11 +173,11 @@ export const simulatedOf = Effect.fnUntraced(function* (
   return place.kind === "stream" ? place.path : simulatedName(place.path)
 })
 
-/** Whether two places are one. */
+/** Tests whether two places are the same. */
 export const isSame = (a: FilePlace, b: FilePlace): boolean =>
   a.real === b.real || (a.id !== undefined && a.id === b.id)
 
-/** Why nothing can be read from a place; `undefined` where it can. */
+/** Why a path cannot be read; `undefined` when it can. */
 export const problemOf = (place: FilePlace, what: string, folder: string): string | undefined =>
   place.kind === "missing"
     ? `there is no such file (${what}, looked in ${folder})`

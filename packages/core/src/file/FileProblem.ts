@@ -1,5 +1,5 @@
 /**
- * What a file system says, in words: the codes of an error and what to do about them.
+ * Describes file system errors: what is wrong, and what to do about it.
  *
  * @internal
  */
@@ -8,25 +8,25 @@ import type * as PlatformError from "effect/PlatformError"
 const BY_CODE: { readonly [code: string]: string } = {
   EACCES: "permission denied",
   EBUSY: "it is in use",
-  EDQUOT: "the quota of its disk is used up: free some",
-  EINVAL: "it is no place for that",
-  EIO: "its disk or its device fails",
-  ELOOP: "its links lead in a ring",
+  EDQUOT: "its disk quota is used up: free some space",
+  EINVAL: "the operation is not possible there",
+  EIO: "its disk or device reports an error",
+  ELOOP: "its links form a cycle",
   EMFILE: "too many files are open",
   ENAMETOOLONG: "its name is too long",
   ENFILE: "too many files are open",
   ENODEV: "there is no such device",
   ENOENT: "there is no such file or folder",
-  ENOSPC: "no space is left on its disk: free some",
+  ENOSPC: "no space is left on its disk: free some space",
   ENOTDIR: "a part of its path is a file, not a folder",
   ENXIO: "there is no such device",
   EPERM: "permission denied",
-  EPIPE: "its reader has gone",
+  EPIPE: "its reader has closed",
   EROFS: "its disk is mounted read-only",
-  ETXTBSY: "it is a program that runs"
+  ETXTBSY: "it is a running program"
 }
 
-/** The code of an error; `undefined`: it has none. */
+/** The code of an error; `undefined` when it has none. */
 export const codeOf = ({ reason: { cause } }: PlatformError.PlatformError): string | undefined =>
   cause instanceof Error && "code" in cause ? String(cause.code) : undefined
 

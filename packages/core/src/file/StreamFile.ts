@@ -1,6 +1,6 @@
 /**
- * Pipes, devices and open descriptors, which are read and written as they come. Waiting for the other end of a named pipe keeps no
- * thread, so that it can be interrupted.
+ * Reads and writes pipes, devices and open descriptors. Waiting for the other end of a named pipe holds no thread, so
+ * it can be interrupted.
  *
  * @internal
  */
@@ -15,7 +15,7 @@ import { Socket } from "node:net"
 import type { Readable } from "node:stream"
 import type * as FilePlace from "./FilePlace.ts"
 
-/** Takes bytes in order. */
+/** Receives bytes in order. */
 export interface StreamFile {
   readonly writeAll: (bytes: Uint8Array) => Effect.Effect<void, PlatformError.PlatformError>
 }
@@ -36,7 +36,7 @@ const failure = (place: FilePlace.FilePlace, method: string) => (cause: unknown)
 export const read = (place: FilePlace.FilePlace): Stream.Stream<Uint8Array, PlatformError.PlatformError> =>
   fromReadable(
     () =>
-      // Elsewhere a pipe that nobody has opened for writing yet may look like one that has ended.
+      // On other systems a pipe without a writer may look like one that has ended.
       isPipe(place) && process.platform === "linux"
         ? new Socket({ fd: openSync(place.real, constants.O_RDONLY | constants.O_NONBLOCK), writable: false })
         : createReadStream(place.real),
@@ -75,7 +75,7 @@ const fromReadable = (
                     ? Cause.done()
                     : undefined
             if (next === undefined) return
-            // What comes before it is asked for stays where it is.
+            // Bytes that arrive early stay where they are.
             wake = () => {}
             resume(next)
           }
@@ -87,10 +87,10 @@ const fromReadable = (
     )
   )
 
-/** How often it is looked whether a pipe has a reader. */
+/** How often a pipe is checked for a reader. */
 const LOOK = "50 millis"
 
-/** Opens a place for writing; a named pipe waits for its reader. */
+/** Opens a path for writing. A named pipe waits for its reader. */
 export const open = (
   place: FilePlace.FilePlace
 ): Effect.Effect<StreamFile, PlatformError.PlatformError, FileSystem.FileSystem | Scope.Scope> => {
@@ -98,7 +98,7 @@ export const open = (
   if (isPipe(place)) return toPipe(place, fail)
   const { descriptor } = place
   return descriptor === undefined
-    ? // Without a position: a device has none.
+    ? // Without a position, because a device has none.
       Effect.flatMap(FileSystem.FileSystem, (fs) => fs.open(place.real, { flag: "a" }))
     : Effect.succeed({
         writeAll: (bytes) =>
@@ -117,7 +117,7 @@ const toPipe = Effect.fnUntraced(function* (
     catch: (cause) => cause as NodeJS.ErrnoException
   }).pipe(
     Effect.map((fd) => new Socket({ fd, readable: false })),
-    // Nobody reads it yet.
+    // It has no reader yet.
     Effect.catch((cause) => (cause.code === "ENXIO" ? Effect.undefined : Effect.fail(fail(cause))))
   )
   let socket = yield* openNow
@@ -131,7 +131,7 @@ const toPipe = Effect.fnUntraced(function* (
       it.destroy()
     })
   )
-  // Whoever writes is told.
+  // The writer is notified.
   pipe.on("error", () => {})
   const file: StreamFile = {
     writeAll: (bytes) =>

@@ -1,9 +1,9 @@
 /**
- * A file that appears whole or not at all: it is written beside its place under a name of its own, and put there when it is
- * complete. A pipe or a device is written as it comes.
+ * Writes a file that appears whole or not at all: it is written next to its destination under another name, and renamed
+ * when it is complete. Pipes and devices are written directly.
  *
- * **Details** A link stays a link: the file that it leads to is replaced. The mode of a file that is replaced is kept. What was
- * written of a file that is never completed stands in `<path>.partial`.
+ * **Details** A link stays a link, and its target is replaced. The mode of a replaced file is kept. An incomplete file
+ * is left in `<path>.partial`.
  *
  * **Example** (two lines, or nothing)
  *
@@ -38,7 +38,11 @@ import * as FilePlace from "./FilePlace.ts"
 import * as FileProblem from "./FileProblem.ts"
 import * as StreamFile from "./StreamFile.ts"
 
-/** A file that cannot be written. */
+/**
+ * A report, a routing file or a cache export cannot be written: its folder is read-only, the disk is full, or the path is not a file.
+ *
+ * **Remedy** Fix the path that the message names, free disk space, or choose another file.
+ */
 export class WriteError extends Schema.TaggedError<WriteError>()("WriteError", {
   path: Schema.String,
   message: Schema.String
@@ -46,14 +50,14 @@ export class WriteError extends Schema.TaggedError<WriteError>()("WriteError", {
 
 export interface WholeFile {
   readonly write: (text: string) => Effect.Effect<void, WriteError>
-  /** Everything is written: it takes its place. */
+  /** Completes the file: moves it to its destination. */
   readonly finish: Effect.Effect<void, WriteError>
 }
 
-/** Characters that are written together. */
+/** The characters written together. */
 const BUFFER = 64 * 1024
 
-/** Begins a file; without `finish` what was at its place stays. */
+/** Creates a file. Without `finish`, its destination is unchanged. */
 export const open = Effect.fnUntraced(function* (
   path: string | URL
 ): Effect.fn.Return<WholeFile, WriteError, FileSystem.FileSystem | Path.Path | Scope.Scope> {
@@ -92,7 +96,7 @@ const toFile = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
     fs.open(partial, { flag: "wx", ...(mode === undefined ? undefined : { mode }) }),
     fail
   )
-  // What a process may not do for others is taken from the mode of a new file.
+  // Applies the process's umask to the mode of a new file.
   if (mode !== undefined) yield* Effect.ignore(fs.chmod(partial, mode))
   const { flush, write } = buffered(handle, fail)
   const ended = partialOf(place.real)
@@ -117,10 +121,10 @@ const toFile = Effect.fnUntraced(function* (place: FilePlace.FilePlace) {
 
 const PARTIAL = ".partial"
 
-/** Where what was written of a file is kept that is never completed. */
+/** The path of an incomplete file. */
 export const partialOf = (file: string): string => join(dirname(file), `${shortened(basename(file))}${PARTIAL}`)
 
-/** Bytes of a name, at most, to which something is added: file systems end names at 255. */
+/** The most bytes of a name that is extended: file systems limit names to 255. */
 const MOST_NAME = 200
 
 const shortened = (name: string): string =>
@@ -128,7 +132,7 @@ const shortened = (name: string): string =>
     ? name
     : `${name.slice(0, MOST_NAME / 4)}-${hash("sha256", name, "hex").slice(0, 8)}`
 
-/** Folder by folder: what is no place for folders, such as `/proc`, says so at once. */
+/** Creates folder by folder, so a path without folders, such as `/proc`, fails at once. */
 const makeFolder = (folder: string): Effect.Effect<void, PlatformError.PlatformError, FileSystem.FileSystem> =>
   Effect.flatMap(FileSystem.FileSystem, (fs) => {
     const make = Effect.catch(fs.makeDirectory(folder), (error) =>
@@ -141,10 +145,13 @@ const makeFolder = (folder: string): Effect.Effect<void, PlatformError.PlatformE
     )
   })
 
-/** The folder in which a file is to stand. */
+/** Creates the folder of a file. */
 export const makeFolderOf = (file: string): ReturnType<typeof makeFolder> => makeFolder(dirname(file))
 
-/** A file that is mounted by itself, as into a container, cannot be renamed over: it takes the text in, where it has room. */
+/**
+ * A file that is a mount point, as in a container, cannot be replaced by renaming: the text is copied into it, if it
+ * has room.
+ */
 const putInPlace = (fs: FileSystem.FileSystem, partial: string, real: string) =>
   Effect.catch(
     fs.rename(partial, real),
@@ -158,7 +165,7 @@ const putInPlace = (fs: FileSystem.FileSystem, partial: string, real: string) =>
     })
   )
 
-/** Bytes that are free on a file's disk. */
+/** The free bytes on a file's disk. */
 const roomAt = (file: string): Effect.Effect<number> =>
   Effect.orElseSucceed(
     Effect.tryPromise(() => statfs(file)).pipe(Effect.map(({ bavail, bsize }) => bavail * bsize)),
@@ -171,15 +178,15 @@ const full = (file: string) =>
     module: "WholeFile",
     method: "finish",
     pathOrDescriptor: file,
-    description: "no space is left on its disk: free some"
+    description: "no space is left on its disk: free some space"
   })
 
 const thisHost = hash("sha256", hostname(), "hex").slice(0, 4)
 
-/** A name that no other process has: this machine, this process, and chance. */
+/** A unique name: this machine, this process, and a random part. */
 const own = (): string => `${thisHost}-${process.pid}-${randomBytes(4).toString("hex")}`
 
-/** Removes what processes of this machine have left that were killed while they wrote the same file. */
+/** Removes files left by processes of this machine that were killed while writing the same file. */
 const removeAbandoned = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -202,14 +209,14 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** Leaves what was written where a person finds it; a link or a folder of that name is not touched. */
+/** Leaves what was written where a user finds it. A link or folder with that name is not touched. */
 const keep = (fs: FileSystem.FileSystem, partial: string, ended: string) =>
   Effect.flatMap(isOurs(fs, ended), (ours) => (ours ? fs.rename(partial, ended) : Effect.void))
 
 const removeFile = (fs: FileSystem.FileSystem, file: string) =>
   Effect.flatMap(isOurs(fs, file), (ours) => (ours ? fs.remove(file, { force: true }) : Effect.void))
 
-/** Whether a file may stand at a path, or nothing does. */
+/** Whether a file, or nothing, is at a path. */
 const isOurs = Effect.fnUntraced(function* (fs: FileSystem.FileSystem, file: string) {
   if (Option.isSome(yield* Effect.option(fs.readLink(file)))) return false
   const info = yield* Effect.option(fs.stat(file))

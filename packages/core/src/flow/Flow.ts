@@ -1,9 +1,9 @@
 /**
- * Flows: typed graphs of steps over rows, with the stack that their calls go through.
+ * Flows: typed graphs of steps over rows, with the stack that their model calls go through.
  *
- * **Details** A node names its inputs by reference, so the types of values flow along the edges, errors and services
- * gather, and what the stack does not provide is a compile error. Every node belongs to the rows of a source, of an
- * expansion, of groups, or of a join; a step may read any nodes of its own rows and of the rows above.
+ * **Details** A node names its inputs by reference: value types flow along the edges, errors and services add up, and a
+ * service that the stack does not provide is a compile error. Each node belongs to the rows of a source, an expansion,
+ * groups or a join. A step can read any nodes of its own rows and of the rows above them.
  *
  * **Example** (one step over some rows)
  *
@@ -54,13 +54,13 @@ import type * as Varying from "./Varying.ts"
 
 const TypeId = "~@pipe/core/Flow" as const
 
-/** What every host of flows gives them beside their stack: files, prices, the store. */
+/** What every host of flows provides besides the stack: files, prices and the store. */
 export type Host = Source.Platform | Pricing.Pricing | Store.Store | CacheStore.CacheStore | Digest.Digest
 
-/** What a flow's stack gives its steps. */
+/** What a flow's stack provides to its steps. */
 export type Models = LanguageModel.LanguageModel | EmbeddingModel.EmbeddingModel | ModelClient.ModelClient
 
-/** A whole flow, ready to be run. `E` is what its nodes and its stack may fail with. */
+/** A complete flow, ready to run. `E` is what its nodes and its stack can fail with. */
 export interface Flow<out E = unknown> {
   readonly [TypeId]: { readonly _E: () => E }
   readonly name: string
@@ -69,22 +69,22 @@ export interface Flow<out E = unknown> {
   readonly stack: Layer.Layer<ModelClient.ModelClient, unknown, Host> | undefined
   readonly services: Layer.Layer<unknown, unknown, Host>
   readonly parameters: ReadonlyArray<Parameter.Any>
-  /** Parameters that say where a file is, and nothing of what is done. */
+  /** Parameters that only say where a file is, and do not change results. */
   readonly places: ReadonlySet<string>
   readonly prices: Pricing.Overrides
   readonly settings: ModelSettings.ModelSettings
-  /** With those of its steps. */
+  /** Includes the budgets of its steps. */
   readonly budget: Budget.Options
   readonly concurrency: number
   readonly allowFailedRows: number
   readonly stopAfterFailedRows: number
-  /** Answers of its own for simulated runs. */
+  /** The flow's own answers for simulated runs. */
   readonly simulate: Simulation.Answers | undefined
 }
 
 export type Any = Flow<unknown>
 
-/** Whether a value is a flow, also one that another copy of this package made. */
+/** Tests whether a value is a flow, including one made by another copy of this package. */
 export const isFlow = (u: unknown): u is Any => typeof u === "object" && u !== null && TypeId in u
 
 export interface Options<
@@ -96,25 +96,30 @@ export interface Options<
   ServicesNeeds
 > {
   readonly outputs: Outputs
-  /** The layers under every call of a model, from top to bottom; see `Stack.make`. */
+  /** The layers under every model call, from top to bottom. See `Stack.make`. */
   readonly stack?: Layer.Layer<ModelClient.ModelClient, StackError, StackServices>
-  /** Services of the author's own that steps need. */
+  /** Your own services that steps need. */
   readonly services?: Layer.Layer<Services, ServicesError, ServicesNeeds>
-  /** Values that the command line asks for, shows and checks. */
+  /** Values that the command line accepts, checks and lists in its help. */
   readonly parameters?: ReadonlyArray<Parameter.Any>
-  /** Prices of models that no table knows, or that are others for you: USD per million tokens. */
+  /** Prices of models that no price table has, or that differ for you: USD per million tokens. */
   readonly prices?: Pricing.Overrides
-  /** Model and settings of all calls, unless a step says otherwise. */
+  /** Model and settings of all calls, unless a step overrides them. */
   readonly settings?: ModelSettings.ModelSettings
-  /** Most that a run may spend, in all and for each model. When nothing more fits the run stops, to be gone on with. */
+  /**
+   * The most that a run may spend, in total and per model. When no further call fits, the run stops and can be resumed.
+   */
   readonly budget?: Omit<Budget.Options, "steps">
-  /** Rows at once. Default: 16. */
+  /** Rows processed concurrently. Default: 16. */
   readonly concurrency?: number
-  /** Failed rows with which the run still counts as done (exit code 0). Default: 0. */
+  /** The number of failed rows up to which the run still counts as done (exit code 0). Default: 0. */
   readonly allowFailedRows?: number
-  /** Stops the run when more rows than this have failed. Default: it goes on. */
+  /** Stops the run when more rows than this have failed. Default: no limit. */
   readonly stopAfterFailedRows?: number
-  /** Answers of the flow's own for simulated runs (`pipe run --simulate`); where it gives none, the simulator makes one up. */
+  /**
+   * The flow's own answers for simulated runs (`pipe run --simulate`). Where it gives none, the simulator generates
+   * one.
+   */
   readonly simulate?: Simulation.Answers
 }
 
@@ -141,7 +146,7 @@ const checkBudget = (what: string, budget: Budget.Options | undefined): void => 
     OptionNames.check(`${what} for ${model}`, limits, LIMITS)
 }
 
-/** Throws for numbers with which no row could be run, or no call be made. */
+/** Throws for numbers with which no row could run or no call could be made. */
 const checkCalls = (
   what: string,
   { concurrency, settings = {} }: Pick<Node.NodePolicy, "concurrency" | "settings">
@@ -181,10 +186,10 @@ const withBudget = (graph: FlowGraph.FlowGraph, budget: Budget.Options = {}): Pi
 type SinkServices<S> = S extends Sink.Sink<unknown, infer R> ? R : never
 type SinkErrors<S> = S extends Sink.Sink<infer E, unknown> ? E : never
 
-/** What nothing provides: shown in the author's editor as the type of a property that cannot be given. */
+/** Services that nothing provides: an editor shows them as the type of a property that cannot be given. */
 type Missing<R> = [R] extends [never] ? unknown : { readonly "this flow needs services that nothing provides": R }
 
-/** What the steps need beyond the host, the models that a stack gives, and the author's services. */
+/** What the steps need beyond the host, the models of the stack and the author's services. */
 type Unprovided<Outputs extends ReadonlyArray<Sink.Any>, Provided> = Exclude<
   SinkServices<Outputs[number]>,
   Host | Scope.Scope | Provided
@@ -215,7 +220,7 @@ const make_ = <
     stopAfterFailedRows: OptionNames.FROM_0
   })
   if (!Array.isArray(options.outputs)) {
-    throw new Node.FlowError({ message: `flow ${name} has no outputs: list its sinks, outputs: [Sink.jsonl(…)]` })
+    throw new Node.FlowError({ message: `flow ${name} has no outputs: add sinks, outputs: [Sink.jsonl(…)]` })
   }
   return {
     [TypeId]: { _E: () => undefined as never },
@@ -235,47 +240,61 @@ const make_ = <
   }
 }
 
-/** The flow with outputs of their own for a simulated run. */
+/** The flow with separate outputs, for a simulated run. */
 export const simulated = <E>(flow: Flow<E>): Flow<E> => ({ ...flow, outputs: flow.outputs.map(Sink.simulated) })
 
 export {
   /**
-   * A flow from its outputs: every node that they read, directly or through others, is part of it.
+   * Makes a flow from its outputs: every node that they read, directly or through others, is part of it.
    *
-   * **Gotchas** Fails at once, with a `FlowError`, when two nodes have one name.
+   * **Gotchas** Throws a `FlowError` when two nodes share a name.
    */
   make_ as make
 }
 
 /** Options of a step. */
 export interface StepOptions<In extends Node.Inputs> extends Node.NodePolicy {
-  /** Runs the step only for rows of which this holds; for the others its value is `undefined`. */
+  /** Runs the step only for rows for which this returns true. For the others its value is `undefined`. */
   readonly when?: (values: Node.Values<In>) => boolean
-  /** Asks for so many answers a row; the value is the list of them. Each is a sample of its own, in the cache too. */
+  /** Requests this many answers per row; the value is their list. Each sample is cached separately. */
   readonly samples?: number
-  /** The text that differs from row to row, as it stands in the prompt: what `reuse` compares and `pack` gathers. */
+  /**
+   * The text that differs from row to row, exactly as it appears in the prompt: `reuse` compares it, and `pack` groups
+   * it.
+   */
   readonly varies?: (values: Node.Values<In>) => string
-  /** Answers may be reused for texts that mean the same, within an error rate. The stack needs `SemanticCache.layer`. */
+  /** Reuses answers for texts that mean the same, within an error rate. The stack needs `SemanticCache.layer`. */
   readonly reuse?: Varying.Reuse
-  /** Several texts are asked in one prompt. The stack needs `Pack.layer`. */
+  /** Sends several texts in one prompt. The stack needs `Pack.layer`. */
   readonly pack?: Varying.Pack
   /**
-   * What is wrong with an answer, in words for the model, which is then asked again with them (`Retry.layer({ reasks })`): a sentence,
-   * several, or nothing (`true`, `undefined`). It reads the text of each answer of the step; that of `generateObject` is JSON that fits
-   * its schema. What only the value decides belongs into the schema (`Schema.makeFilter`).
+   * Returns what is wrong with an answer, in words for the model: one sentence or several. `Retry.layer({ reasks })`
+   * sends the request again with them. `true` or `undefined` accepts the answer.
+   *
+   * It reads the text of each answer; for `generateObject` that is JSON which fits the schema. A rule about the value
+   * alone belongs in the schema (`Schema.makeFilter`).
    */
   readonly check?: (answer: string, values: Node.Values<In>) => AnswerCheck.Issues
-  /** What makes an answer good: by it `Cascade.layer` decides whether a cheaper model's may stand, and `pipe tune` measures. */
+  /**
+   * Defines a good answer. `Cascade.layer` uses it to decide whether a cheaper model's answer is accepted, and `pipe
+   * tune` to measure quality.
+   */
   readonly quality?: StepQuality<In>
 }
 
-/** What makes the answers of a step good. See `Quality`. */
+/** Defines a good answer of a step. See `Quality`. */
 export interface StepQuality<In extends Node.Inputs> extends Pick<Quality.Quality, "answer" | "score"> {
-  /** Facts about the row that may tell how hard it is: numbers, words, yes or no. */
+  /** Facts about the row that may tell how hard it is: numbers, words, booleans. */
   readonly features?: (values: Node.Values<In>) => Features.Features
-  /** Reads the text of a model's answer: whether it is good, how good from 0 to 1, or facts that a trained score weighs. */
+  /**
+   * Reads the text of an answer and returns whether it is good, how good it is from 0 to 1, or facts for a trained
+   * score.
+   */
   readonly check?: (answer: string, values: Node.Values<In>) => Quality.Verdict
-  /** The right answer, in the form that `answer` gives; `undefined`: not known for the row, so the strong model's answer is the standard. */
+  /**
+   * The correct answer, in the form that `answer` returns. `undefined` when it is not known for the row: the strong
+   * model's answer is then the reference.
+   */
   readonly label?: (values: Node.Values<In>) => unknown
 }
 
@@ -297,21 +316,21 @@ const varyingOf = (
 ): Node.Varies | undefined => {
   const isShare = (share: number | undefined): boolean => share === undefined || (share >= 0 && share <= 1)
   const problems: ReadonlyArray<readonly [isWrong: boolean, problem: string]> = [
-    [varies === undefined && reuse !== undefined, "reuse says by `varies` which text may differ"],
-    [varies === undefined && pack !== undefined, "pack says by `varies` which text may differ"],
+    [varies === undefined && reuse !== undefined, "reuse needs `varies`, the text that may differ"],
+    [varies === undefined && pack !== undefined, "pack needs `varies`, the text that may differ"],
     [
       reuse !== undefined && !(reuse.maxErrorRate > 0 && reuse.maxErrorRate < 1),
-      "reuse has a `maxErrorRate` between 0 and 1"
+      "reuse needs a `maxErrorRate` between 0 and 1"
     ],
-    [!isShare(reuse?.audit), "reuse has an `audit` between 0 and 1"],
+    [!isShare(reuse?.audit), "reuse needs an `audit` between 0 and 1"],
     [
       pack !== undefined
         && pack.size !== "auto"
         && !(Number.isInteger(pack.size) && pack.size >= 1 && pack.size <= 1_000),
-      'pack has a `size` from 1 to 1,000, or "auto"'
+      'pack needs a `size` from 1 to 1,000, or "auto"'
     ],
-    [!isShare(pack?.minAgreement), "pack has a `minAgreement` between 0 and 1"],
-    [!isShare(pack?.audit), "pack has an `audit` between 0 and 1"]
+    [!isShare(pack?.minAgreement), "pack needs a `minAgreement` between 0 and 1"],
+    [!isShare(pack?.audit), "pack needs an `audit` between 0 and 1"]
   ]
   const found = problems.find(([isWrong]) => isWrong)
   if (found !== undefined) throw new Node.FlowError({ message: `step ${name}: a step with ${found[1]}` })
@@ -325,7 +344,9 @@ const STEP_OPTIONS: ReadonlySet<string> = new Set([
   >)
 ])
 
-/** Computes a value for each row from the values of other nodes. */
+/**
+ * Computes a value for each row from the values of other nodes. Results are kept in the store and reused by later runs.
+ */
 export const step = <In extends Node.Inputs, B, E, R, const O extends StepOptions<In> = {}>(
   name: string,
   inputs: In,
@@ -345,7 +366,7 @@ export const step = <In extends Node.Inputs, B, E, R, const O extends StepOption
   )
 }
 
-/** Computes a value for each row with a plain function, in every run anew. */
+/** Computes a value for each row with a plain function. The value is not kept: every run computes it again. */
 export const map = <In extends Node.Inputs, B>(
   name: string,
   inputs: In,
@@ -368,7 +389,7 @@ export const map = <In extends Node.Inputs, B>(
     Node.commonDomain(`step ${name}`, inputs)
   )
 
-/** Lets through the rows of which a condition holds; what reads the filter runs for those alone. */
+/** Keeps the rows for which a condition holds. Nodes that read the filter run for those rows only. */
 export const filter = <In extends Node.Inputs, E = never, R = never>(
   name: string,
   inputs: In,
@@ -377,7 +398,7 @@ export const filter = <In extends Node.Inputs, E = never, R = never>(
 ): Node.Node<Node.Values<In>, E | Node.InputsError<In>, R | Node.InputsServices<In>> =>
   Node.make(name, { _tag: "Filter", inputs, keep, policy }, Node.commonDomain(`filter ${name}`, inputs))
 
-/** One row becomes many, in their order. What reads them may read the nodes of the row they came from too. */
+/** Turns one row into many, in order. Nodes that read them can also read the nodes of the original row. */
 export const expand = <In extends Node.Inputs, B, E = never, R = never>(
   name: string,
   inputs: In,
@@ -391,10 +412,10 @@ export const expand = <In extends Node.Inputs, B, E = never, R = never>(
   )
 
 /**
- * Many rows become one, or one a group: a fold in the order of the rows, whose state is all that is kept in memory.
+ * Folds many rows into one, or into one per group, in row order. Only the state is held in memory.
  *
- * `by` gives the group of a row; groups come out in the order of their first rows, and `finish`, which may call a model,
- * turns a group's state into its value.
+ * `by` returns the group of a row. Groups are emitted in the order of their first rows. `finish`, which may call a
+ * model, turns the state of a group into its value.
  */
 export const reduce = <In extends Node.Inputs, S, B = S, E = never, R = never>(
   name: string,
@@ -415,19 +436,19 @@ export const reduce = <In extends Node.Inputs, S, B = S, E = never, R = never>(
   )
 }
 
-/** One value for each group of rows, made of all of them (or of the first `take`). */
+/** Computes one value per group from all its rows, or from the first `take`. */
 export const group = <In extends Node.Inputs, B, E, R>(
   name: string,
   inputs: In,
   options: {
     readonly by: (values: Node.Values<In>) => string
-    /** Rows of a group that are kept for `run`. Default: all. */
+    /** The number of rows of a group passed to `run`. Default: all. */
     readonly take?: number
   } & Node.NodePolicy,
   run: (group: {
     readonly key: string
     readonly rows: ReadonlyArray<Node.Values<In>>
-    /** Rows of the group, those beyond `take` included. */
+    /** The number of rows in the group, including those beyond `take`. */
     readonly count: number
   }) => Effect.Effect<B, E, R>
 ): Node.Node<B, E | Node.InputsError<In>, R | Node.InputsServices<In>> => {
@@ -458,10 +479,10 @@ export const group = <In extends Node.Inputs, B, E, R>(
 }
 
 /**
- * Brings the rows of two nodes together by key: for each row of the first, each row of the second with an equal key.
+ * Joins the rows of two nodes by key: for each row of the first, every row of the second with an equal key.
  *
- * **Details** Rows come in the order of the first node. The second is held in memory. With `type: "left"` a row without a
- * partner comes once, with `undefined` for the second.
+ * **Details** Rows keep the order of the first node. The second is held in memory. With `type: "left"`, a row without a
+ * match appears once, with `undefined` for the second.
  */
 export const join = <
   L extends string,

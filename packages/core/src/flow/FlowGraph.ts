@@ -1,5 +1,5 @@
 /**
- * The graph of a flow as data: its nodes in an order in which each comes after its inputs.
+ * The graph of a flow as data: its nodes, each after its inputs.
  *
  * @internal
  */
@@ -9,18 +9,20 @@ import * as Node from "./Node.ts"
 import type * as Sink from "./Sink.ts"
 
 export interface FlowGraph {
-  /** Each after its inputs. */
+  /** In topological order: each node after its inputs. */
   readonly nodes: ReadonlyArray<Node.Any>
-  /** Nodes whose rows become rows of an output. Those of the others are only looked up, by the second side of a join. */
+  /**
+   * Nodes whose rows become rows of an output. Rows of other nodes are only looked up, as the second side of a join.
+   */
   readonly driving: ReadonlySet<Node.Any>
   readonly graph: Graph.DirectedGraph<string, string>
 }
 
-/** All nodes that some outputs read; throws a `FlowError` when two have one name. */
+/** Collects all nodes that the outputs read. Throws a `FlowError` when two share a name. */
 export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph => {
   if (outputs.length === 0) {
     throw new Node.FlowError({
-      message: `flow ${flow} has no output: give it one, such as Sink.jsonl("out.jsonl", { … })`
+      message: `flow ${flow} has no output: add one, such as Sink.jsonl("out.jsonl", { … })`
     })
   }
   const nodes = new Set<Node.Any>()
@@ -37,7 +39,7 @@ export const make = (flow: string, outputs: ReadonlyArray<Sink.Any>): FlowGraph 
       throw new Node.FlowError({
         message: `flow ${flow} has two nodes named ${node.name} (a ${describe(other)} and a ${describe(
           node
-        )}): give each a name of its own`
+        )}): give each a unique name`
       })
     }
     byName.set(node.name, node)
@@ -74,11 +76,13 @@ const describe = (node: Node.Any): string => Node.kindOf(node).toLowerCase()
 
 const label = (node: Node.Any): string => `${node.name} (${describe(node)})`
 
-/** As a Mermaid flowchart, from top to bottom. */
+/** Renders the graph as a Mermaid flowchart, from top to bottom. */
 export const toMermaid = (self: FlowGraph): string =>
   Graph.toMermaid(self.graph, { direction: "TB", nodeLabel: (name) => name, edgeLabel: () => "" })
 
-/** As a tree for a terminal: every source with what reads it; a node that stands elsewhere already is only named. */
+/**
+ * Renders the graph as a tree for a terminal: each source with its readers. A node that is shown already is only named.
+ */
 export const toTree = (self: FlowGraph): string => {
   const lines: Array<string> = []
   const drawn = new Set<Graph.NodeIndex>()

@@ -1,8 +1,20 @@
 /**
- * A node of a flow: a value that names its inputs by reference, so that a graph is acyclic and typed by construction.
+ * A node of a flow: a value that names its inputs by reference, so a graph is acyclic and typed by construction.
  *
- * `Node<A, E, R>` gives an `A` for each row of its domain, may fail with `E`, and needs `R`. The constructors stand in
- * `Flow` and `Source`.
+ * `Node<A, E, R>` yields an `A` for each row of its domain, can fail with `E`, and requires `R`. `Flow` and `Source`
+ * have the constructors.
+ *
+ * **Example** (the type of the values that a node yields)
+ *
+ * ```ts
+ * import { Flow, type Node, Source } from "@pipe/core"
+ *
+ * const words = Source.fromIterable("words", ["bee", "hive"])
+ * const lengths = Flow.map("lengths", { word: words }, ({ word }) => word.length)
+ *
+ * export const longest = (values: ReadonlyArray<Node.Value<typeof lengths>>): number => Math.max(...values)
+ * longest([3, 4]) // => 4
+ * ```
  *
  * @since 0.1.0
  */
@@ -29,13 +41,13 @@ export interface Node<out A, out E = never, out R = never> {
   }
   readonly name: string
   readonly kind: Kind
-  /** The rows for which the node has a value: those of a source, of an expansion, of groups or of a join. */
+  /** The rows for which the node has a value: those of a source, an expansion, groups or a join. */
   readonly domain: Domain
 }
 
 export type Any = Node<unknown, unknown, unknown>
 
-/** The value, error and services of a node. */
+/** The value type of a node. */
 export type Value<N> = N extends Node<infer A, unknown, unknown> ? A : never
 export type Error<N> = N extends Node<unknown, infer E, unknown> ? E : never
 export type Services<N> = N extends Node<unknown, unknown, infer R> ? R : never
@@ -49,40 +61,40 @@ export type Values<In extends Inputs> = { readonly [K in keyof In]: Value<In[K]>
 export type InputsError<In extends Inputs> = Error<In[keyof In]>
 export type InputsServices<In extends Inputs> = Services<In[keyof In]>
 
-/** The rows that some nodes share; an expansion's rows each have a row of the domain above. */
+/** Rows that several nodes share. Each row of an expansion belongs to a row of the domain above. */
 export interface Domain {
   readonly root: string
   readonly parent: Domain | undefined
 }
 
 /**
- * What happens to a row whose step fails. `keep`: it goes to the errors file with its cause, the others go on, and the
- * run ends with exit code 1; `skip`: it is dropped and counted; `fail`: the run stops.
+ * What happens to a row whose step fails. `keep`: the row goes to the errors file with its cause, the others continue,
+ * and the run ends with exit code 1. `skip`: the row is dropped and counted. `fail`: the run stops.
  */
 export type OnError = "keep" | "skip" | "fail"
 
 /** How a step treats its rows. */
 export interface NodePolicy {
-  /** Rows of this step at once. Default: the flow's concurrency. */
+  /** Rows of this step processed concurrently. Default: the flow's concurrency. */
   readonly concurrency?: number
   /** Default: `"keep"`. */
   readonly onError?: OnError
   /**
-   * Version of the step's meaning: change it when something has changed that neither the step's source nor what it asks
-   * shows, and what was kept of earlier runs is not used.
+   * The version of the step's meaning. Change it when results must not be reused, and neither the step's code nor its
+   * requests show why.
    */
   readonly version?: string
   /**
-   * Stands for what the step's functions capture and what cannot be compared (a client, a layer, an instance with state): plain data
-   * that changes when it does. Without it such a step is run again in each run.
+   * Replaces captured values that cannot be compared (a client, a layer, a stateful instance) in the step's key: plain
+   * data that changes when they do. Without it, such a step runs again in every run.
    */
   readonly by?: unknown
-  /** The model that this step asks. A router lets it pass. */
+  /** The model of this step's calls. A router leaves it as it is. */
   readonly model?: string
   readonly settings?: ModelSettings.ModelSettings
-  /** `"keep"`: answers that are cut at their limit, or empty, count as any other. Default: `"fail"`. */
+  /** `"keep"` accepts answers that are truncated or empty. Default: `"fail"`. */
   readonly truncated?: "fail" | "keep"
-  /** Most that the step may spend in a run. */
+  /** The most that the step may spend in a run. */
   readonly budget?: Budget.BudgetLimits
 }
 
@@ -98,28 +110,28 @@ export const POLICY: ReadonlySet<string> = new Set<keyof NodePolicy>([
   "budget"
 ])
 
-/** The text that varies in the calls of a step, read from the values of its inputs, and what may be done with it. */
+/** The text that varies in the calls of a step, computed from the values of its inputs, and how it may be used. */
 export interface Varies extends Omit<Varying.Varying, "text"> {
   readonly text: (values: RowValues.Erased) => string
 }
 
-/** What makes the answers of a step good, read from the values of its inputs. */
+/** Defines a good answer of a step, computed from the values of its inputs. */
 export interface NodeQuality extends Pick<Quality.Quality, "answer" | "score"> {
   readonly features?: ((values: RowValues.Erased) => Features.Features) | undefined
   readonly check?: ((answer: string, values: RowValues.Erased) => Quality.Verdict) | undefined
   readonly label?: ((values: RowValues.Erased) => unknown) | undefined
 }
 
-/** What a node is called: a step that only computes is a map. */
+/** The name of a node's kind: a step that only computes is a map. */
 export const kindOf = ({ kind }: Any): string => (kind._tag === "Step" && kind.computed ? "Map" : kind._tag)
 
-/** Texts that a node asks about in one prompt, at most. */
+/** The most texts that a node sends in one prompt. */
 export const packSize = ({ kind }: Any): number => {
   const size = kind._tag === "Step" ? (kind.varying?.pack?.size ?? 1) : 1
   return size === "auto" ? PackSize.SIZES[0] : size
 }
 
-/** Model and settings of a node's calls; `undefined`: it has none of its own. */
+/** Model and settings of a node's calls; `undefined` when it has none of its own. */
 export const settingsOf = ({ model, settings, truncated }: NodePolicy): ModelSettings.ModelSettings | undefined =>
   model === undefined && truncated === undefined
     ? settings
@@ -129,27 +141,27 @@ export const settingsOf = ({ model, settings, truncated }: NodePolicy): ModelSet
         ...(truncated === undefined ? undefined : { truncated })
       }
 
-/** One row as a source reads it: a value, or what is wrong with it. */
+/** A row as a source reads it: a value, or the problem with it. */
 export type ReadRow<A> = (
   | { readonly position: string; readonly value: A }
   | { readonly position: string; readonly problem: string; readonly raw: string }
 )
-  /** How far into the source the row reaches, in the unit of its size, where that is known. */
+  /** How far the row reaches into the source, in the unit of its size, when known. */
   & { readonly offset?: number }
 
-/** The rows of a source, and how large it is. */
+/** The rows of a source, and its size. */
 export interface SourceReading<A, E, R> {
   readonly rows: Stream.Stream<ReadRow<A>, E, R>
-  /** In bytes for a file, in rows for an array; `undefined`: not known. */
+  /** Bytes for a file, rows for an array; `undefined` when not known. */
   readonly size: number | undefined
 }
 
 export type Kind =
   | {
       readonly _tag: "Source"
-      /** For people: the file or the kind of source. */
+      /** The file or the kind of source, for display. */
       readonly origin: string
-      /** The file, or the parameter that names it; `undefined`: no file. */
+      /** The file, or the parameter that names it; `undefined` when it is not a file. */
       readonly path: unknown
       readonly onError: OnError
       readonly open: Effect.Effect<SourceReading<unknown, unknown, unknown>, unknown, unknown>
@@ -160,12 +172,12 @@ export type Kind =
       readonly run: (values: RowValues.Erased, sample: number) => Effect.Effect<unknown, unknown, unknown>
       readonly when: ((values: RowValues.Erased) => boolean) | undefined
       readonly samples: number | undefined
-      /** What varies in its calls from row to row. */
+      /** The text that varies in its calls from row to row. */
       readonly varying: Varies | undefined
-      /** What is wrong with an answer, in words for the model. */
+      /** Returns what is wrong with an answer, in words for the model. */
       readonly check: ((answer: string, values: RowValues.Erased) => AnswerCheck.Issues) | undefined
       readonly quality: NodeQuality | undefined
-      /** A plain function: computing its value anew costs less than keeping it. */
+      /** A plain function, which is cheaper to run again than to keep. */
       readonly computed: boolean
       readonly policy: NodePolicy
     }
@@ -188,7 +200,7 @@ export type Kind =
       readonly initial: () => unknown
       readonly step: (state: RowValues.Erased, values: RowValues.Erased) => unknown
       readonly finish: (state: RowValues.Erased, key: string) => Effect.Effect<unknown, unknown, unknown>
-      /** The author's function that `finish` runs; `undefined`: the state is the value. */
+      /** The author's function that `finish` runs; `undefined` when the value is the state. */
       readonly meaning: Function | undefined
       readonly policy: NodePolicy
     }
@@ -201,12 +213,17 @@ export type Kind =
 
 export type Tag = Kind["_tag"]
 
-/** A flow that cannot be: two nodes of one name, inputs that share no rows, and the like. */
+/**
+ * The flow, or an option of its run, is invalid: two nodes share a name, the inputs of a node share no rows, a parameter has no value, an
+ * output is also a source. Nothing was called.
+ *
+ * **Remedy** Change the flow or the option that the message names. The command exits with code 2.
+ */
 export class FlowError extends Schema.TaggedError<FlowError>()("FlowError", {
   message: Schema.String
 }) {}
 
-/** What an author's function gave, which is to be an effect: a promise is one of the usual mistakes. */
+/** Checks that an author's function returned an effect. Returning a promise is a common mistake. */
 export const effectOf = (what: string, made: unknown): Effect.Effect<unknown, unknown, unknown> =>
   Effect.isEffect(made)
     ? (made as Effect.Effect<unknown, unknown, unknown>)
@@ -214,10 +231,10 @@ export const effectOf = (what: string, made: unknown): Effect.Effect<unknown, un
         new FlowError({
           message:
             typeof made === "object" && made !== null && "then" in made
-              ? `${what} gives a promise, not an effect: give Effect.tryPromise(() => …), or write it with Effect.gen`
+              ? `${what} returns a promise, not an effect: return Effect.tryPromise(() => …), or use Effect.gen`
               : typeof made === "object" && made !== null && Symbol.iterator in made
-                ? `${what} gives a generator, not an effect: wrap it, Effect.gen(function* () { … })`
-                : `${what} gives ${made === null ? "null" : typeof made === "object" ? "a value" : `a ${typeof made}`}, not an effect: give Effect.succeed(…), or use Flow.map for a plain function`
+                ? `${what} returns a generator, not an effect: wrap it, Effect.gen(function* () { … })`
+                : `${what} returns ${made === null ? "null" : typeof made === "object" ? "a value" : `a ${typeof made}`}, not an effect: return Effect.succeed(…), or use Flow.map for a plain function`
         })
       )
 
@@ -227,14 +244,14 @@ const variance = {
   _R: (): never => undefined as never
 }
 
-/** Where a node was made: a field of it, so that another copy of this package finds it too. */
+/** Where a node was made. A plain property, so that another copy of this package finds it. */
 const Site = "~@pipe/core/Node/site"
 
-/** An error from where a node was made: its stack names the author's file. */
+/** An error created where the node was made; its call stack names the author's file. */
 export const siteOf = (node: Any): globalThis.Error | undefined =>
   (node as { readonly [Site]?: globalThis.Error })[Site]
 
-/** A node of a kind; for the constructors in this folder. */
+/** Makes a node of a kind; used by the constructors in this folder. */
 export const make = <A, E, R>(name: string, kind: Kind, domain: Domain | undefined): Node<A, E, R> => {
   const node: Node<A, E, R> = { [TypeId]: variance, name, kind, domain: domain ?? { root: name, parent: undefined } }
   return Object.defineProperty(node, Site, { value: new globalThis.Error(name) })
@@ -249,7 +266,7 @@ const isAbove = (above: Domain, domain: Domain): boolean => {
   return false
 }
 
-/** The domain in which all inputs have values: the lowest of them, which every other must stand above. */
+/** The domain in which all inputs have values: the lowest one, below all the others. */
 export const commonDomain = (reader: string, inputs: Inputs): Domain => {
   const nodes = Object.values(inputs)
   if (nodes.length === 0) throw new FlowError({ message: `${reader} names no input` })
@@ -260,7 +277,7 @@ export const commonDomain = (reader: string, inputs: Inputs): Domain => {
     throw new FlowError({
       message: `${reader} reads ${lowest.name} (rows of ${lowest.domain.root}) and ${stranger.name} (rows of ${
         stranger.domain.root
-      }), which have no rows in common: bring them together with Flow.join`
+      }), which have no rows in common: join them with Flow.join`
     })
   }
   return lowest.domain

@@ -1,5 +1,5 @@
 /**
- * A typed parameter of a flow: the command line shows it, checks it and fills it in (`pipe run flow.ts --language de`).
+ * A typed parameter of a flow. The command line lists it, checks it and fills it in (`pipe run flow.ts --language de`).
  *
  * **Example** (a language with a default)
  *
@@ -24,7 +24,7 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import { FlowError } from "./Node.ts"
 
-/** A parameter, and the effect of its value in a run. */
+/** A parameter, which is also the effect that returns its value in a run. */
 export interface Parameter<A> extends Effect.Effect<A> {
   readonly parameter: {
     readonly name: string
@@ -36,12 +36,12 @@ export interface Parameter<A> extends Effect.Effect<A> {
 
 export type Any = Parameter<unknown>
 
-/** The values of the present run by parameter name. The runner sets it. */
+/** The parameter values of the current run, by name. The runner sets it. */
 export const Values = Context.Reference<ReadonlyMap<string, unknown>>("@pipe/core/Parameter/Values", {
   defaultValue: () => new Map()
 })
 
-/** A parameter; without a default it must be given. List it in `Flow.make({ parameters: [...] })`. */
+/** Makes a parameter. Without a default it is required. List it in `Flow.make({ parameters: [...] })`. */
 export const make = <A>(
   name: string,
   schema: Schema.Codec<A, unknown>,
@@ -61,7 +61,7 @@ export const make = <A>(
       onNone: () =>
         Effect.die(
           new FlowError({
-            message: `parameter ${name} has no value: list it in the flow's parameters and give --${name}`
+            message: `parameter ${name} has no value: list it in the flow's parameters and pass --${name}`
           })
         )
     })
@@ -71,6 +71,6 @@ export const make = <A>(
 
 export const isParameter = (u: unknown): u is Any => typeof u === "object" && u !== null && "parameter" in u
 
-/** The value itself, or that of a parameter. */
+/** Returns a plain value as it is, or the value of a parameter. */
 export const valueOf = <A>(value: A | Parameter<A>): Effect.Effect<A> =>
   isParameter(value) ? value : Effect.succeed(value as A)

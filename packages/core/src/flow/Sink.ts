@@ -1,11 +1,11 @@
 /**
- * Where results go: files, standard output, and functions of one's own.
+ * Where results go: files, standard output, and custom outputs.
  *
- * **Details** Rows are written as they are done, in the order of the source. A file is written beside its place and put there
- * when the run is complete: it appears whole or not at all. What an unfinished run has written stands in `<path>.partial`. A pipe
- * or a device is written as rows come.
+ * **Details** Rows are written as they finish, in the order of the source. A file is written next to its destination
+ * and moved there when the run is complete, so it appears whole or not at all. The output of an unfinished run is in
+ * `<path>.partial`. Pipes and devices are written directly.
  *
- * **Example** (a record a line, or a node's value a line)
+ * **Example** (one record a line, or the value of one node a line)
  *
  * ```ts
  * import { Sink, Source } from "@pipe/core"
@@ -40,60 +40,69 @@ export interface Sink<out E = never, out R = never> {
     readonly _E: () => E
     readonly _R: () => R
   }
-  /** For people: the file, or what it is. */
+  /** The file, or what the output is, for display. */
   readonly name: string
   readonly inputs: Node.Inputs
   readonly domain: Node.Domain
   readonly toStdout: boolean
-  /** The file, or the parameter that names it; `undefined`: no file. */
+  /** The file, or the parameter that names it; `undefined` when it is not a file. */
   readonly path: FilePath | undefined
-  /** The same output at a place of its own, for simulated runs; `undefined`: it has none. */
+  /** The same output in a separate place, for simulated runs; `undefined` when it has none. */
   readonly simulated?: Sink<E, R>
-  /** It is at a place of its own. */
+  /** Set on an output that is in its separate place. */
   readonly isSimulated?: true
-  /** Opens the output; the writer takes rows in order. */
+  /** Opens the output. The writer receives rows in order. */
   readonly open: Effect.Effect<SinkWriter<E, R>, E | SinkError, R | Platform | Scope.Scope>
 }
 
 export type Any = Sink<unknown, unknown>
 
-/** Takes the rows of one run. */
+/** Receives the rows of one run. */
 export interface SinkWriter<E, R> {
   readonly write: (
     rows: ReadonlyArray<{ readonly [name: string]: unknown }>
   ) => Effect.Effect<void, E | SinkError | UnwritableRow, R>
-  /** The run is complete: everything that was written takes its place. */
+  /** Called when the run is complete: moves what was written to its destination. */
   readonly finish: Effect.Effect<void, E | SinkError, R>
 }
 
-/** An output that cannot be written. */
+/**
+ * An output cannot be written: the disk is full, the folder is read-only, the reader of a pipe is gone, or your own writer failed. Results
+ * are kept in the store.
+ *
+ * **Remedy** Fix the place that the message names and run the same command again: only the output is written.
+ */
 export class SinkError extends Schema.TaggedError<SinkError>()("SinkError", {
   sink: Schema.String,
   message: Schema.String
 }) {}
 
-/** A row that an output has no form for: it fails by itself, and nothing of what was given with it is written yet. */
+/**
+ * An output cannot represent a row, for example a cyclic object or one that is nested too deeply. Only that row fails.
+ *
+ * **Remedy** Convert the value with `Flow.map` before the output.
+ */
 export class UnwritableRow extends Schema.TaggedError<UnwritableRow>()("UnwritableRow", {
-  /** Its place in what was given. */
+  /** The index of the row in what was passed. */
   index: Schema.Int,
   message: Schema.String
 }) {}
 
-/** What a sink may be given: nodes by name, written as a record, or one node, written as its value. */
+/** What a sink accepts: nodes by name, written as a record, or a single node, written as its value. */
 export type Rows = Node.Inputs | Node.Any
 
 type NodesOf<S extends Rows> = S extends Node.Any ? S : S extends Node.Inputs ? S[keyof S] : never
 
 type RowOf<S extends Rows> = S extends Node.Any ? Node.Value<S> : S extends Node.Inputs ? Node.Values<S> : never
 
-/** One JSON value a line. The path `"-"` is standard output. */
+/** Writes JSON Lines: one JSON value a line. The path `"-"` is standard output. */
 export const jsonl = <S extends Rows>(
   path: FilePath,
   rows: S
 ): Sink<Node.Error<NodesOf<S>>, Node.Services<NodesOf<S>> | Platform> =>
   toText(path, rows, () => ({ row: stringify, join: (rows) => rows.map((row) => `${row}\n`).join("") }))
 
-/** One JSON array. */
+/** Writes one JSON array. */
 export const json = <S extends Rows>(
   path: FilePath,
   rows: S
@@ -115,8 +124,9 @@ export const json = <S extends Rows>(
   })
 
 /**
- * CSV with a header. Records inside a record become columns joined by dots (`review.text`); lists become JSON. The first
- * row decides the columns, unless `columns` does; what a later row has beside them is warned of.
+ * Writes CSV with a header. Nested records become columns joined by dots (`review.text`); lists become JSON.
+ *
+ * The first row decides the columns, unless `columns` does. Fields that only later rows have are reported in a warning.
  */
 export const csv = <S extends Rows>(
   path: FilePath,
@@ -139,7 +149,7 @@ export const csv = <S extends Rows>(
           if (extra !== undefined) {
             warned = true
             yield* Effect.logWarning(
-              `a row has a field ${extra} that is not among the columns and is left out: name the columns with { columns: [...] }`
+              `a row has a field ${extra} that is not a column and is left out: set the columns with { columns: [...] }`
             )
           }
           return yield* Stream.mkString(
@@ -157,7 +167,9 @@ export const csv = <S extends Rows>(
     }
   })
 
-/** Each value as one line of text: line breaks in a value become spaces, with one warning. `jsonl` keeps them. */
+/**
+ * Writes each value as one line of text. Line breaks in a value become spaces, with one warning; `jsonl` keeps them.
+ */
 export const lines = <E, R>(path: FilePath, node: Node.Node<string, E, R>): Sink<E, R | Platform> =>
   toText(path, node, () => {
     let warned = false
@@ -168,9 +180,7 @@ export const lines = <E, R>(path: FilePath, node: Node.Node<string, E, R>): Sink
         if (warned || !rows.some((row) => row.search(LINE_BREAKS) !== -1)) return text
         warned = true
         return Effect.as(
-          Effect.logWarning(
-            `output ${node.name}: values with line breaks are written with spaces in their place: Sink.jsonl keeps them`
-          ),
+          Effect.logWarning(`output ${node.name}: line breaks in values are written as spaces: Sink.jsonl keeps them`),
           text
         )
       }
@@ -179,7 +189,7 @@ export const lines = <E, R>(path: FilePath, node: Node.Node<string, E, R>): Sink
 
 const LINE_BREAKS = /\r\n|[\n\v\f\r\u0085\u2028\u2029]/g
 
-/** Gives every row to a function, one after the other. */
+/** Passes every row to a function, one after the other. */
 export const forEach = <S extends Rows, E = never, R = never>(
   name: string,
   rows: S,
@@ -190,10 +200,11 @@ export const forEach = <S extends Rows, E = never, R = never>(
   })
 
 /**
- * An output of one's own: opened for the run, given rows in the order of the source, some at once, and told when the run is complete.
+ * Makes a custom output. It is opened for the run, receives rows in the order of the source, several at a time, and is
+ * told when the run is complete.
  *
- * **Details** What is opened is closed with the run, whatever comes of it. `finish` runs only where all rows are done: there an output
- * makes valid what it has written. An output of one's own has no place apart for simulated runs.
+ * **Details** Whatever was opened is closed when the run ends, however it ends. `finish` runs only when all rows are
+ * done: commit what was written there. A custom output has no separate place for simulated runs.
  *
  * **Example** (rows in a list)
  *
@@ -252,13 +263,13 @@ const shape = (rows: Rows): { readonly inputs: Node.Inputs; readonly toRow: ToRo
 type Values = ReadonlyArray<{ readonly [name: string]: unknown }>
 
 interface Encoder<A> {
-  /** A row by itself; throws where it has no form. */
+  /** Encodes a single row; throws when it has no form. */
   readonly row: (value: unknown) => A
   readonly join: (rows: ReadonlyArray<A>) => string | Effect.Effect<string, { readonly message: string }>
   readonly end?: () => string
 }
 
-/** Characters that are joined at once, at most. */
+/** The most characters joined at once. */
 const MOST_CHARACTERS = 64 * 1024 * 1024
 
 const sizeOf = (rows: ReadonlyArray<unknown>): number =>
@@ -314,7 +325,7 @@ const toText = <A, E, R>(
       const encode = encoder()
       const write: SinkWriter<never, never>["write"] = (values) =>
         Effect.flatMap(encodeRows(values, toRow, encode), (rows) => {
-          // Rows that fit alone may be more than one text holds together.
+          // Rows that fit one by one may still be too long for one string.
           if (rows.length > 1 && sizeOf(rows) > MOST_CHARACTERS) {
             const half = values.length >> 1
             return Effect.andThen(
@@ -344,7 +355,7 @@ const toText = <A, E, R>(
   })
 }
 
-/** `-`, and what standard output is called as a file. */
+/** `-`, and the file names of standard output. */
 const isStdout = (given: string | URL) =>
   given === "-"
     ? Effect.succeed(true)
@@ -353,7 +364,7 @@ const isStdout = (given: string | URL) =>
         onSuccess: ({ descriptor }) => descriptor === FilePlace.STDOUT
       })
 
-/** A file as it is named to people: from the working folder, where it is in there. */
+/** A file name for display: relative to the working directory when it is inside it. */
 const shortName = (url: URL): string => {
   const path = decodeURIComponent(url.pathname)
   const folder = `${process.cwd()}/`
@@ -368,7 +379,7 @@ interface Target {
 const toStdout: Effect.Effect<Target, never, Stdio.Stdio> = Effect.map(Stdio.Stdio, (stdio) => {
   let closed = false
   return {
-    // A reader that has gone (`| head -1`) is no reason to lose the run.
+    // A reader that closes the pipe (`| head -1`) does not fail the run.
     write: (text) =>
       closed
         ? Effect.void
@@ -391,7 +402,7 @@ const toFile = Effect.fnUntraced(function* (given: string | URL) {
   return target
 })
 
-/** A date, an address and a collection as JSON would have them, or as lists. */
+/** Turns dates, URLs and collections into what JSON writes for them, or into lists. */
 const plainOf = (value: unknown): unknown => {
   if (typeof value !== "object" || value === null) return value
   if ("toJSON" in value && typeof value.toJSON === "function") return value.toJSON() as unknown
@@ -400,7 +411,7 @@ const plainOf = (value: unknown): unknown => {
 
 const stringify = (value: unknown): string => SafeText.json(JSON.stringify(value) ?? "null")
 
-/** Levels of records that become columns, and columns, at most. */
+/** The most levels of nested records that become columns. */
 const DEPTH = 64
 const MOST_COLUMNS = 10_000
 
@@ -412,7 +423,7 @@ const flatten = (
 ): Record<string, string> => {
   const value = plainOf(given)
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {
-    if (left === 0) throw new Error(`it is nested more than ${DEPTH} levels deep, or holds itself`)
+    if (left === 0) throw new Error(`it is nested more than ${DEPTH} levels deep, or contains itself`)
     for (const [name, field] of Object.entries(value)) {
       flatten(field, prefix === "" ? name : `${prefix}.${name}`, out, left - 1)
     }

@@ -1,9 +1,9 @@
 /**
  * Where rows come from: files, standard input, arrays and streams.
  *
- * **Details** Files are read as they are needed, so their size does not matter. A byte order mark, CR LF and a missing
- * last line end make no difference. A row that cannot be read or does not fit its schema is one failed row, named by file
- * and line; the others go on (`onError`).
+ * **Details** Files are streamed, so their size does not matter. A byte order mark, CR LF and a missing final line
+ * break are accepted. A row that cannot be read or does not fit its schema becomes one failed row, named by file and
+ * line; the others continue (`onError`).
  *
  * **Example** (rows of a JSON Lines file)
  *
@@ -39,18 +39,22 @@ import * as FileProblem from "../file/FileProblem.ts"
 import * as Node from "./Node.ts"
 import * as Parameter from "./Parameter.ts"
 
-/** What reading needs of its platform. */
+/** The platform services that reading needs. */
 export type Platform = FileSystem.FileSystem | Path.Path | Stdio.Stdio
 
-/** A source that cannot be read on: the rows before are kept. */
+/**
+ * A source cannot be read any further: the file is missing or damaged, or a stream failed. The rows read so far are kept.
+ *
+ * **Remedy** Restore the file or fix the stream, and run the same command again: finished rows are reused.
+ */
 export class SourceError extends Schema.TaggedError<SourceError>()("SourceError", {
   source: Schema.String,
   message: Schema.String
 }) {}
 
 /**
- * Standard input and pipes that can be read more than once while a scope is open, such as for a run of a sample and a plan after it:
- * all that comes is kept in a temporary file.
+ * Makes standard input and pipes readable more than once while a scope is open, for example for a sample run after a
+ * plan: the input is kept in a temporary file.
  */
 export const rereadable: Effect.Effect<
   Context.Context<Stdio.Stdio>,
@@ -58,7 +62,7 @@ export const rereadable: Effect.Effect<
   Stdio.Stdio | FileSystem.FileSystem | Scope.Scope
 > = FileBytes.rereadable
 
-/** A file, relative to the working directory; `"-"` is standard input. */
+/** A file, relative to the working directory. `"-"` is standard input. */
 export type FilePath = string | URL | Parameter.Parameter<string>
 
 export interface FileOptions<A> {
@@ -68,7 +72,7 @@ export interface FileOptions<A> {
   readonly onError?: Node.OnError
 }
 
-/** One JSON value a line. */
+/** Reads JSON Lines: one JSON value a line. */
 export const jsonl = <A>(name: string, options: FileOptions<A>): Node.Node<A, SourceError, Platform> =>
   fromFile(name, options, (file) => {
     const decode = decoder(options.schema)
@@ -87,7 +91,7 @@ export const jsonl = <A>(name: string, options: FileOptions<A>): Node.Node<A, So
     )
   })
 
-/** One line of text a row; empty lines are left out. */
+/** Reads one row from each line of text. Empty lines are skipped. */
 export const lines = (
   name: string,
   options: Omit<FileOptions<string>, "schema">
@@ -105,7 +109,7 @@ export const lines = (
     )
   )
 
-/** The elements of a file that is one JSON array, read as they come. */
+/** Reads the elements of a file that holds one JSON array, as a stream. */
 export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, SourceError, Platform> =>
   fromFile(name, options, (file) => {
     const decode = decoder(options.schema)
@@ -116,7 +120,7 @@ export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, Sou
           ? error
           : new SourceError({
               source: name,
-              message: `${file.label}, element ${index + 1}: ${error.message}: mend the array; one value a line is read by Source.jsonl`
+              message: `${file.label}, element ${index + 1}: ${error.message}: fix the array; for one value per line use Source.jsonl`
             })
       ),
       Stream.map((value): Node.ReadRow<A> => {
@@ -126,11 +130,13 @@ export const json = <A>(name: string, options: FileOptions<A>): Node.Node<A, Sou
     )
   })
 
-/** Rows of a CSV file (RFC 4180) whose first record names the columns; every field is text before its schema. */
+/**
+ * Reads a CSV file (RFC 4180) whose first record names the columns. Each field is text until its schema decodes it.
+ */
 export const csv = <A>(
   name: string,
   options: FileOptions<A> & {
-    /** One character. Default: a comma. */
+    /** A single character. Default: a comma. */
     readonly delimiter?: string
   }
 ): Node.Node<A, SourceError, Platform> =>
@@ -144,7 +150,7 @@ export const csv = <A>(
           ? error
           : new SourceError({
               source: name,
-              message: `${file.label}:${error.line}: ${error.message}: mend the row; the rows before it were read`
+              message: `${file.label}:${error.line}: ${error.message}: fix the row; the rows before it were read`
             })
       ),
       Stream.mapEffect((record): Effect.Effect<Node.ReadRow<A> | undefined, SourceError> => {
@@ -165,17 +171,17 @@ export const csv = <A>(
     )
   })
 
-/** A value would be lost where two columns have one name. */
+/** Duplicate column names would lose a value. */
 const problemOfHeader = (columns: ReadonlyArray<string>): string | undefined => {
   const seen = new Set<string>()
   for (const column of columns) {
-    if (column !== "" && seen.has(column)) return `two columns are named ${column}: give one of them another name`
+    if (column !== "" && seen.has(column)) return `two columns are named ${column}: rename one of them`
     seen.add(column)
   }
   return undefined
 }
 
-/** The elements of an array or any other iterable. */
+/** Reads an array or any other iterable. */
 export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> => {
   const total = Array.isArray(rows) ? rows.length : undefined
   return fromReading(
@@ -197,7 +203,7 @@ export const fromIterable = <A>(name: string, rows: Iterable<A>): Node.Node<A> =
   )
 }
 
-/** The elements of any stream, with its errors and its needs. */
+/** Reads a stream, with its errors and requirements. */
 export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>): Node.Node<A, E, R> =>
   fromReading(
     name,
@@ -213,18 +219,19 @@ export const fromStream = <A, E, R>(name: string, stream: Stream.Stream<A, E, R>
     })
   )
 
-/** A row as a source of one's own reads it: a value, and where it stands (`orders/17`). */
+/** A row of a custom source: its value, and its position (`orders/17`). */
 export interface SourceRow {
   readonly position: string
   readonly value: unknown
 }
 
 /**
- * A source of one's own: rows with their places, decoded by a schema, from what is opened for the run and closed with it.
+ * Makes a custom source: rows with their positions, decoded by a schema, from a resource that is opened for the run and
+ * closed with it.
  *
- * **Details** A row that does not fit the schema is a failed row, named by its place. `size` is how many rows there are, where that is
- * known: the display shows how far the run is. Where requests go in batches the source is read more than once, so it must give the same
- * again.
+ * **Details** A row that does not fit the schema becomes a failed row, named by its position. `size` is the number of
+ * rows, when known: the progress display uses it. With batches the source is read more than once, so it must return the
+ * same rows each time.
  *
  * **Example** (pages of an API)
  *
@@ -251,13 +258,13 @@ export const make = <A, E = never, R = never>(
       E,
       R
     >
-    /** What happens to a row that does not fit. Default: `"keep"`, in the errors file. */
+    /** What happens to a row that does not fit the schema. Default: `"keep"`, in the errors file. */
     readonly onError?: Node.OnError
   }
 ): Node.Node<A, E, Exclude<R, Scope.Scope>> =>
   fromReading<A, E, R>(
     name,
-    "a source of its own",
+    "a custom source",
     undefined,
     options.onError ?? "keep",
     Effect.map(options.open, ({ rows, size }) => {
@@ -282,7 +289,7 @@ const fromReading = <A, E, R>(
 ): Node.Node<A, E, R> => Node.make(name, { _tag: "Source", origin, path, onError, open }, undefined)
 
 interface File {
-  /** As it is named in messages. */
+  /** The name of the source in messages. */
   readonly label: string
   readonly bytes: Stream.Stream<Uint8Array, SourceError>
 }
@@ -328,7 +335,7 @@ const fromFile = <A>(
         )
         const problem = FilePlace.problemOf(place, `source ${name}`, path.resolve("."))
         if (problem !== undefined) return yield* unreadable(problem)
-        // How much comes through a pipe, nobody knows before.
+        // The length of a pipe is not known in advance.
         if (place.kind === "file") size = Number(place.info!.size)
         if (size === 0) yield* Effect.logWarning(`${label} is empty: source ${name} has no rows`)
         const fs = yield* FileSystem.FileSystem
@@ -355,7 +362,7 @@ const checkEncoding = (name: string, label: string, bytes: Stream.Stream<Uint8Ar
         return Effect.fail(
           new SourceError({
             source: name,
-            message: `${label}: the file is packed by gzip: unpack it, or read it through a pipe (source ${name})`
+            message: `${label}: the file is compressed with gzip: decompress it, or read it through a pipe (source ${name})`
           })
         )
       }
@@ -377,7 +384,7 @@ const withoutBom = <E, R>(bytes: Stream.Stream<Uint8Array, E, R>): Stream.Stream
   })
 }
 
-/** Decodes by a schema, or says what does not fit. */
+/** Decodes by a schema, or returns the problem. */
 const decoder = <A>(schema: Schema.Codec<A, unknown>) => {
   const decode = Schema.decodeUnknownExit(schema)
   return (position: string, raw: unknown): Node.ReadRow<A> => {
@@ -392,7 +399,7 @@ const decoder = <A>(schema: Schema.Codec<A, unknown>) => {
   }
 }
 
-/** What did not fit, as far as JSON can hold it. */
+/** The value that did not fit, as far as JSON can represent it. */
 const rawOf = (raw: unknown): string => {
   try {
     return JSON.stringify(raw) ?? String(raw)
@@ -421,7 +428,7 @@ const checkHeader = (label: string, header: ReadonlyArray<string>, delimiter: st
   const other = [";", "\t", "|", ","].find((candidate) => candidate !== delimiter && header[0]!.includes(candidate))
   return header.length === 1 && other !== undefined
     ? Effect.logWarning(
-        `${label}: one column found, and its name holds ${JSON.stringify(other)}: is that the delimiter? Say so with { delimiter: ${JSON.stringify(
+        `${label}: one column found, and its name contains ${JSON.stringify(other)}: if that is the delimiter, set { delimiter: ${JSON.stringify(
           other
         )} }`
       )

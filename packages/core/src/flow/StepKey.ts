@@ -1,10 +1,12 @@
 /**
- * The content key of what a node means: its name, its version, what its functions are, and all that shapes what it asks: model,
- * settings, parameters, and the layers of the stack that change answers. Results are found by it and the values of the inputs.
+ * The content key of a node: its name, its version, its functions, and everything that shapes its requests (model,
+ * settings, parameters, and the layers of the stack that change answers). Results are found by this key and the values
+ * of the inputs.
  *
- * **Details** A function is its code and the values that it captures, those of the functions that it captures too. What cannot be
- * compared leaves a node without a key, and so its results unused, unless its `by` stands for that. What a step asks is compared
- * with what it asked for an earlier row; a change that nothing of this shows (a file that is read for each row) is said by `version`.
+ * **Details** A function is identified by its code and the values it captures, including those of captured functions. A
+ * value that cannot be compared leaves the node without a key, so its results are not reused, unless `by` replaces it.
+ * The requests of a step are compared with those it sent for an earlier row; a change that none of this shows (a file
+ * that is read for each row) needs a new `version`.
  *
  * @internal
  */
@@ -17,7 +19,7 @@ import * as ContentHash from "../encoding/ContentHash.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import type * as Node from "./Node.ts"
 
-/** What a key is made of, part by part; `at`, where the node was made, is no part of the key. */
+/** What a key is made of, part by part. `at`, where the node was made, is not part of the key. */
 export interface StepKeyParts {
   readonly [part: string]: Schema.Json
 }
@@ -25,19 +27,19 @@ export interface StepKeyParts {
 export interface StepKeyEnvironment {
   /** Settings of the whole flow. */
   readonly settings: ModelSettings.ModelSettings
-  /** Parameters that are not just the place of a file. */
+  /** Parameters, except those that only name a file. */
   readonly parameters: ReadonlyMap<string, unknown>
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
-  /** What the flow's services are, as a text; `undefined`: nobody can tell. */
+  /** Describes the flow's services as text; `undefined` when they cannot be compared. */
   readonly services?: string | undefined
-  /** What the author's functions are. */
+  /** Identifies the author's functions. */
   readonly closures: Pick<Closure.Closures, "of" | "textOf">
 }
 
-/** Version of the form below: a result of another form is never found. */
+/** Version of the format below. Results stored under another version are never found. */
 const FORM = 2
 
-/** The author's functions that a node is made of, by what they are for; `undefined`: its value is always computed. */
+/** The author's functions in a node, by purpose; `undefined` when its value is always computed. */
 const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: Function]> | undefined => {
   switch (kind._tag) {
     case "Step":
@@ -62,17 +64,17 @@ const functionsOf = (kind: Node.Kind): ReadonlyArray<readonly [name: string, f: 
   }
 }
 
-/** What a node's functions are. */
+/** Identifies the functions of a node. */
 export interface Code {
   readonly source: string
   readonly captured: { readonly [name: string]: string }
-  /** What they capture and nobody can compare, by the way to it. */
+  /** Captured values that cannot be compared, by their access path. */
   readonly unknown: ReadonlyMap<string, string>
   /** Where the node was made: `flow.ts:7`. */
   readonly at: string | undefined
 }
 
-/** What a node's functions are; `undefined`: its value is always computed. */
+/** Identifies the functions of a node; `undefined` when its value is always computed. */
 export const codeOf = (kind: Node.Kind, closures: StepKeyEnvironment["closures"]): Code | undefined => {
   const functions = functionsOf(kind)
   if (functions === undefined) return undefined
@@ -89,7 +91,7 @@ export const codeOf = (kind: Node.Kind, closures: StepKeyEnvironment["closures"]
   return { source: ContentHash.make(RequestKey.canonical(codes)), captured, unknown, at }
 }
 
-/** The parts of a node's key; `undefined` for one whose value is always computed. */
+/** The parts of a node's key; `undefined` when its value is always computed. */
 export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyParts | undefined => {
   const code = codeOf(node.kind, environment.closures)
   if (code === undefined || !("policy" in node.kind)) return undefined
@@ -99,9 +101,9 @@ export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyP
   const names: Array<string> = []
   const own = new Map<ModelClient.LayerInfo, string>()
   for (const { layer, meaning } of LayerCode.own(environment.layers, environment.closures)) {
-    // What a layer says stands for what nobody can compare.
+    // What a layer declares replaces what cannot be compared.
     if (meaning.unknown.size > 0 && layer.answers === undefined) return undefined
-    // Layers of one name are told apart by their places.
+    // Layers with the same name are told apart by position.
     const times = names.push(layer.name) - names.indexOf(layer.name)
     const name = times === 1 ? layer.name : `${layer.name} (${times})`
     own.set(layer, name)
@@ -123,7 +125,7 @@ export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyP
       ...varyingOf(node.kind)
     ]),
     parameters: json(Object.fromEntries(environment.parameters)),
-    // In their order: an author's layer above a router is another than one below it.
+    // The order matters: a layer above a router differs from the same layer below it.
     stack: json(
       environment.layers.flatMap((layer) => {
         const { answers, endpoint, namespace } = layer
@@ -140,15 +142,15 @@ export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyP
   }
 }
 
-/** What of reuse and packs changes answers. */
+/** The parts of `reuse` and `pack` that change answers. */
 const varyingOf = (kind: Node.Kind): ReadonlyArray<unknown> => {
   if (kind._tag !== "Step" || kind.varying === undefined) return []
   const { pack, reuse } = kind.varying
   return [{ maxErrorRate: reuse?.maxErrorRate, pack: pack === undefined ? undefined : [pack.size, pack.minAgreement] }]
 }
 
-/** The key of what a node asks, whichever models answer: a calibration is one of it. */
-export const asked = (node: Node.Any, environment: Omit<StepKeyEnvironment, "layers">): string | undefined => {
+/** The key of a node's requests, whichever models answer. A calibration belongs to this key. */
+export const withoutLayers = (node: Node.Any, environment: Omit<StepKeyEnvironment, "layers">): string | undefined => {
   const own = parts(node, { ...environment, layers: [] })
   return own === undefined ? undefined : make(node.name, own)
 }
@@ -165,14 +167,14 @@ const words: { readonly [part: string]: string } = {
   services: "has other services (the flow's `services`)",
   model: "names another model",
   settings: "has other settings",
-  parameters: "reads other values of the flow's parameters",
-  stack: "stands on other layers (a model, a router, an address)"
+  parameters: "depends on other parameter values",
+  stack: "uses other layers (a model, a router, an address)"
 }
 
-/** Captured values that are named of a difference. */
+/** The most captured values named in a difference. */
 const NAMED = 3
 
-/** Parts that differ, and captured values that do, by name. */
+/** The parts and captured values that differ, by name. */
 const differing = (now: StepKeyParts, before: StepKeyParts) => {
   const captures = ({ captured }: StepKeyParts) => (captured ?? {}) as { readonly [name: string]: string }
   const [to, from] = [captures(now), captures(before)]
@@ -192,7 +194,7 @@ const differing = (now: StepKeyParts, before: StepKeyParts) => {
   }
 }
 
-/** Of what a step was before, what it is most like now; of equals, the first. */
+/** The earlier version of a step that is most similar to the current one; the first of equals. */
 export const nearest = <A extends { readonly parts: StepKeyParts }>(
   now: StepKeyParts,
   before: ReadonlyArray<A>
@@ -209,7 +211,7 @@ export const nearest = <A extends { readonly parts: StepKeyParts }>(
 
 const isCode = (text: string | undefined) => text !== undefined && Closure.isCode(text)
 
-/** What a captured value was and is; long ones and what may be a key are not shown. */
+/** The old and the new value of a captured variable. Long values and possible secrets are not shown. */
 const changeOf = ({
   from,
   name,
@@ -226,7 +228,7 @@ const changeOf = ({
   return was === is ? `${name} has changed` : `${name}: ${was} → ${is}`
 }
 
-/** What is different between a step now and one before, for people. */
+/** Describes how a step differs from an earlier version, for display. */
 export const difference = (now: StepKeyParts, before: StepKeyParts): string => {
   const { captured, parts } = differing(now, before)
   const named = captured.slice(0, NAMED).map(changeOf)

@@ -1,7 +1,7 @@
 /**
- * The text of a request that varies from row to row, and what may be done with it: an answer to a question that means the same
- * may be reused (`SemanticCache`), and several may be asked in one prompt (`Pack`). A step says it by its options `varies`,
- * `reuse` and `pack`; code can say it around any effect.
+ * The text of a request that varies from row to row, and how it may be used: `SemanticCache` reuses an answer for a
+ * question that means the same, and `Pack` sends several texts in one prompt. A step declares it with `varies`, `reuse`
+ * and `pack`; code can declare it around any effect.
  *
  * **Example** (one call whose answer may be reused for questions that mean the same)
  *
@@ -9,10 +9,12 @@
  * import { Varying } from "@pipe/core"
  * import { LanguageModel } from "effect/ai"
  *
- * export const intent = (question: string) =>
+ * const intentOf = (question: string) =>
  *   LanguageModel.generateText({ prompt: `Name the intent of the question, in one word.\n\n${question}` }).pipe(
  *     Varying.provide({ text: question, reuse: { maxErrorRate: 0.02 } })
  *   )
+ *
+ * export const intent = intentOf("Where is my card?")
  * ```
  *
  * @since 0.1.0
@@ -24,48 +26,51 @@ import type * as Schema from "effect/Schema"
 import * as Nesting from "../encoding/Nesting.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 
-/** When an answer to an earlier text may stand for the answer to this one. */
+/** When the answer to an earlier text may be reused. */
 export interface Reuse {
-  /** δ: at most this share of the reused answers is another than the model would have given. Between 0 and 1. */
+  /**
+   * The error bound δ: at most this share of the reused answers differs from what the model would have answered.
+   * Between 0 and 1.
+   */
   readonly maxErrorRate: number
-  /** Share of answers that could be reused for which the model is asked nevertheless, to measure the error. Default: 0.02. */
+  /** The share of reusable answers that are requested from the model anyway, to measure the error. Default: 0.02. */
   readonly audit?: number
   /**
-   * What of an answer's text counts when two are compared: the label of an object whose reason may differ. Default: all of it,
-   * JSON without regard to the order of its keys.
+   * Extracts what counts when two answers are compared, such as the label of an object whose explanation may differ.
+   * Default: the whole answer; JSON is compared regardless of key order.
    */
   readonly answer?: (text: string) => unknown
 }
 
-/** How many texts are asked together. */
+/** How many texts are sent together. */
 export interface Pack {
-  /** Texts of one prompt, or `"auto"`: found by trial on the first rows. */
+  /** Texts per prompt, or `"auto"` to find the number by trial on the first rows. */
   readonly size: number | "auto"
-  /** Least share of packed answers that are to agree with single ones. Default: 0.95. */
+  /** The lowest share of packed answers that must agree with single ones. Default: 0.95. */
   readonly minAgreement?: number
-  /** Share of the prompts of which one text is asked alone too, to measure the agreement. Default: 0.05. */
+  /** The share of prompts in which one text is also sent alone, to measure agreement. Default: 0.05. */
   readonly audit?: number
-  /** What of an answer's text counts when two are compared. Default: all of it. */
+  /** Extracts what counts when two answers are compared. Default: the whole answer. */
   readonly answer?: (text: string) => unknown
 }
 
 export interface Varying {
-  /** As it stands in the prompt. */
+  /** Exactly as it appears in the prompt. */
   readonly text: string
   readonly reuse?: Reuse | undefined
   readonly pack?: Pack | undefined
 }
 
-/** What varies in the calls of the present fiber; by default nothing is known of it. */
+/** What varies in the calls of the current fiber. Default: unknown. */
 export const Varying = Context.Reference<Varying | undefined>("@pipe/core/Varying", { defaultValue: () => undefined })
 
-/** Says what varies in the calls of an effect. */
+/** Declares what varies in the calls of an effect. */
 export const provide =
   (varying: Varying) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.provideService(self, Varying, varying)
 
-/** Where a text stands in a request: in a message, in a part of it where it has parts, from a character on. */
+/** The position of a text in a request: a message, a part of it where it has parts, and a character offset. */
 export interface Place {
   readonly message: number
   readonly part: number | undefined
@@ -73,10 +78,16 @@ export interface Place {
   readonly length: number
 }
 
-/** A text of so many characters hardly stands in an instruction by chance: it is found wherever it stands, a shorter one at its last place. */
+/**
+ * A text this long is unlikely to appear in an instruction by accident: it is searched from the start, a shorter one
+ * from the end.
+ */
 const LONG = 20
 
-/** Where a text stands in the messages of the user: the first place of a long one, the last of a short one; `undefined`: nowhere. */
+/**
+ * Finds a text in the user messages: the first occurrence of a long text, the last of a short one; `undefined` when it
+ * is absent.
+ */
 export const find = ({ messages }: ModelRequest.Completion, text: string): Place | undefined => {
   if (text === "") return undefined
   const isLong = text.length >= LONG
@@ -96,7 +107,7 @@ export const find = ({ messages }: ModelRequest.Completion, text: string): Place
   return isLong ? places[0] : places.at(-1)
 }
 
-/** The parts of the message in which a place is: those before it and after it, and its own. */
+/** The parts of the message that contains the position: those before it, those after it, and its own. */
 const cut = (request: ModelRequest.Completion, { message, part = 0 }: Place) => {
   const { content } = request.messages[message]!
   const parts: ReadonlyArray<Prompt.PartEncoded> =
@@ -116,7 +127,7 @@ const withContent = (
   messages: request.messages.with(message, { ...request.messages[message]!, content } as ModelRequest.Message)
 })
 
-/** The request with something else in the places of the text; `undefined` where it does not stand in it. */
+/** Replaces the text in the request; `undefined` when the request does not contain it. */
 export const replace = (
   request: ModelRequest.Completion,
   text: string,
@@ -152,14 +163,14 @@ export const replace = (
   }
 }
 
-/** What of a request stands before a place. */
+/** The part of a request before a position. */
 export const before = (request: ModelRequest.Completion, place: Place): ModelRequest.Completion => {
   const { before, own } = cut(request, place)
   const whole = withContent(request, place.message, [...before, ...textPart(own, own.text.slice(0, place.from))])
   return { ...whole, messages: whole.messages.slice(0, place.message + 1) }
 }
 
-/** The request with its text cut in two at a place, and options for a provider at the end of what stands before in its message. */
+/** Splits the text of a request in two at a position, and adds provider options at the end of the first part. */
 export const split = (
   request: ModelRequest.Completion,
   place: Place,
@@ -178,8 +189,8 @@ export const split = (
 }
 
 /**
- * The key of what an answer says: equal for answers that agree. `failed` is told when the author's function throws; then all of
- * the answer counts.
+ * A key for the content of an answer: equal for answers that agree. When the author's function throws, `failed` is
+ * called and the whole answer counts.
  */
 export const answerKey = (
   text: string,
@@ -199,16 +210,16 @@ export const answerKey = (
     try {
       return canonical(Nesting.parse(trimmed))
     } catch {
-      // Not JSON after all.
+      // Not JSON.
     }
   }
   return trimmed
 }
 
-/** What is said when the author's function fails. */
+/** The warning when the author's function throws. */
 export const answerFailed = (step: string, option: "reuse" | "pack", error: unknown): string =>
-  `step ${step}: \`${option}.answer\` failed (${error instanceof Error ? error.message : String(error)}): all of the answer is compared`
+  `step ${step}: \`${option}.answer\` failed (${error instanceof Error ? error.message : String(error)}): the whole answer is compared`
 
-/** What is said when a text is not found in its prompt. */
+/** The warning when a text is not found in its prompt. */
 export const notFound = (step: string, consequence: string): string =>
-  `step ${step}: the text that \`varies\` gives does not stand in a user's message of its prompt as it is, so ${consequence}: give the text as the prompt has it`
+  `step ${step}: the text from \`varies\` does not occur in a user message of its prompt, so ${consequence}: return the text exactly as it is in the prompt`

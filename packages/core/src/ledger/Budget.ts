@@ -1,20 +1,20 @@
 /**
- * A cap on what is spent: in money, in tokens, for a run, a step or a model.
+ * Caps spending, in money or tokens, for a run, a step or a model.
  *
- * **Details** Before every physical attempt (a retry, a re-ask and a fallback are attempts too) the most that it can cost is
- * reserved: its input by bytes, its output by the limit that is sent (see `Charge`). When it has ended the reservation is
- * replaced by what the provider has counted; a call that is cut, or fails in a way that may be billed, is charged with all
- * that was held. What does not fit waits while other calls may give back; when none is left, the call is refused, and a
- * run stops, to be resumed.
+ * **Details** Before every physical attempt (retries, re-asks and fallbacks included) the most that it can cost is
+ * reserved: its input by bytes, its output by the limit that is sent (see `Charge`). When the attempt ends, the
+ * reservation is replaced by the provider's usage. A call that is cut, or fails in a way that may be billed, is charged
+ * with the whole reservation. A call that does not fit waits while calls in flight may still free money; when none is
+ * left, it is refused and the run stops, to be resumed.
  *
- * A request without an output limit gets one. An answer that this limit has cut is no result: it is paid, and requested again
- * with a larger limit, or refused where none fits. A model of unknown price, and input that no rule bounds, are refused, since
- * no cap could hold.
+ * A request without an output limit gets one. An answer truncated by that limit is paid for and requested again with a
+ * larger limit, or refused when none fits. A model without a known price, and input that no rule bounds, are refused,
+ * because no cap could hold.
  *
- * The first call to a model goes alone: a provider may answer with a dearer model than the one that was requested, and what it
- * charges is known only then. Later calls are held at the dearest so far.
+ * The first call to a model is sent alone: a provider may answer with a more expensive model than requested, and only
+ * the answer shows what it charges. Later calls are reserved at the highest price so far.
  *
- * **Example** (half a dollar for everything, and a tenth for one model)
+ * **Example** (half a dollar in total, and ten cents for one model)
  *
  * ```ts
  * import { Budget } from "@pipe/core"
@@ -22,7 +22,7 @@
  * export const budget = Budget.layer({ usd: "0.5", models: { "gpt-4o": { usd: "0.1" } } })
  * ```
  *
- * A flow has the same as an option (`budget`), a step too, and the command line has `--budget 5usd`.
+ * A flow and a step accept the same limits as an option (`budget`), and the command line has `--budget 5usd`.
  *
  * @since 0.1.0
  */
@@ -41,15 +41,18 @@ export { BudgetError, type BudgetLimits, type Options } from "./BudgetAccount.ts
 
 export interface Budget {
   readonly guard: Attempt.Guard
-  /** Holds an amount of the limit for everything, and gives back what lets it go. */
+  /** Reserves an amount of the total, and returns what releases it. */
   readonly hold: (held: Attempt.Held) => () => void
-  /** Charges what was spent elsewhere: a call that no guard has let through, the earlier tries of a run. The model is the one requested. */
+  /**
+   * Charges what was spent elsewhere: a call that no guard has admitted, or the earlier attempts of a run. The model is
+   * the requested one.
+   */
   readonly spend: (step: string, model: string, money: Money.Money, tokens: number) => void
-  /** Money that is left of the limit for everything; `undefined` where there is none. */
+  /** The money left of the total; `undefined` without a limit. */
   readonly left: () => Money.Money | undefined
 }
 
-/** Reads `5usd`, `$5`, `0.5 usd`, `200000tokens`, `2Mtokens`, `500k tokens`. */
+/** Parses `5usd`, `$5`, `0.5 usd`, `200000tokens`, `2Mtokens`, `500k tokens`. */
 export const parse = (text: string): BudgetAccount.BudgetLimits | undefined => {
   const tokens = /^\s*(\d+(?:\.\d+)?)\s*([km])?\s*tokens?\s*$/i.exec(text)
   if (tokens !== null) {
@@ -62,7 +65,7 @@ export const parse = (text: string): BudgetAccount.BudgetLimits | undefined => {
     : undefined
 }
 
-/** A budget that calls share. Throws a `BudgetError` for amounts that are none. */
+/** Makes a budget that calls share. Throws a `BudgetError` for invalid amounts. */
 export const make = (options: BudgetAccount.Options, pricing: Pricing.Service): Budget => {
   const accounts = BudgetAccount.all(options)
   const state = BudgetGuard.makeState(pricing, accounts)
@@ -82,7 +85,7 @@ export const make = (options: BudgetAccount.Options, pricing: Pricing.Service): 
   }
 }
 
-/** Adds a guard to the one that stands above. */
+/** Adds a guard to the current one. */
 export const withGuard =
   (guard: Attempt.Guard) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -109,10 +112,10 @@ export const withGuard =
             )
     )
 
-/** What earlier runs have taught of answers is known before the first call. */
+/** Loads the lengths of earlier answers before the first call. */
 const seed = Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) => seeded)
 
-/** Keeps everything below under the limits; each layer counts for itself, from the start of its scope. */
+/** Keeps the calls below within the limits. Each layer counts separately, from the start of its scope. */
 export const layer = (
   options: BudgetAccount.Options
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =>

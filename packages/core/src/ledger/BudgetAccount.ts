@@ -1,5 +1,5 @@
 /**
- * One limit of a budget, with what is spent and held of it.
+ * One limit of a budget, with the amounts spent and reserved.
  *
  * @internal
  */
@@ -9,23 +9,27 @@ import type * as Attempt from "../client/Attempt.ts"
 import * as ModelName from "../price/ModelName.ts"
 import * as Money from "../price/Money.ts"
 
-/** How much may be spent, and what happens when it is. */
+/** How much may be spent, and what happens when it is spent. */
 export interface BudgetLimits {
   /** USD, as a number or as exact decimal text. */
   readonly usd?: number | string
-  /** Input and output together. */
+  /** Input and output tokens together. */
   readonly tokens?: number
-  /** `stop` (the default): a cap; `warn`: one warning, and it goes on. */
+  /** `stop` (default) is a cap; `warn` warns once and continues. */
   readonly onExceeded?: "stop" | "warn"
 }
 
-/** Limits for everything, and for single steps and models (by name, dated versions included). */
+/** Limits for everything, and for single steps and models (by name, including dated versions). */
 export interface Options extends BudgetLimits {
   readonly steps?: { readonly [step: string]: BudgetLimits }
   readonly models?: { readonly [model: string]: BudgetLimits }
 }
 
-/** Invalid budget configuration. */
+/**
+ * A budget is invalid: not an amount, negative, or without a limit.
+ *
+ * **Remedy** Write amounts as decimal strings in USD, and limits as whole numbers: `{ usd: "0.5", tokens: 100_000 }`.
+ */
 export class BudgetError extends Schema.TaggedError<BudgetError>()("BudgetError", {
   message: Schema.String
 }) {}
@@ -45,7 +49,7 @@ export interface BudgetAccount {
   warned: boolean
 }
 
-/** The accounts of a budget. Throws a `BudgetError` for amounts that are none. */
+/** The accounts of a budget. Throws a `BudgetError` for invalid amounts. */
 export const all = (options: Options): ReadonlyArray<BudgetAccount> =>
   [
     make("the budget", options, undefined),
@@ -89,7 +93,7 @@ const make = (
   }
 }
 
-/** Holds an amount of each account. */
+/** Reserves an amount in each account. */
 export const hold = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held): void => {
   for (const account of accounts) {
     account.reservedMoney += held.money
@@ -97,7 +101,7 @@ export const hold = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held)
   }
 }
 
-/** Gives back what was held. */
+/** Releases a reservation. */
 export const release = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.Held): void => {
   for (const account of accounts) {
     account.reservedMoney -= held.money
@@ -105,7 +109,7 @@ export const release = (accounts: ReadonlyArray<BudgetAccount>, held: Attempt.He
   }
 }
 
-/** Charges each account with what was spent. */
+/** Charges each account. */
 export const spend = (accounts: ReadonlyArray<BudgetAccount>, money: Money.Money, tokens: number): void => {
   for (const account of accounts) {
     account.spentMoney += money
@@ -117,8 +121,8 @@ export const isSpent = (account: BudgetAccount): boolean =>
   (account.money !== undefined && account.spentMoney >= account.money)
   || (account.tokens !== undefined && account.spentTokens >= account.tokens)
 
-/** How much of it is spent, in words. */
-export const standing = (account: BudgetAccount): string =>
+/** Describes how much is spent. */
+export const status = (account: BudgetAccount): string =>
   [
     ...(account.money === undefined
       ? []

@@ -1,5 +1,5 @@
 /**
- * Whether a call fits under the limits of a budget, with which output limit, and what has to be held for it.
+ * Decides whether a call fits within a budget, with which output limit, and how much to reserve for it.
  *
  * @internal
  */
@@ -11,15 +11,18 @@ import type * as Price from "../price/Price.ts"
 import type * as Pricing from "../price/Pricing.ts"
 import type * as BudgetAccount from "./BudgetAccount.ts"
 
-/** Output that a request without a limit gets at most, before the model has shown that it takes more. */
+/** The largest output limit given to a request without one, until the model has shown that it accepts more. */
 const MOST_OUTPUT = 4_096
 
-/** A request without a limit takes such a share of what is left, where that is more than an answer usually needs. */
+/**
+ * A request without a limit may use this fraction (1/n) of what is left, when that exceeds what an answer usually
+ * needs.
+ */
 const SHARE = 64
 
-/** What the answers of a step and model have taught. */
+/** What is learned from the answers of a step and model. */
 export interface LearnedOutput {
-  /** The most output of an answer, or the limit that cut one. */
+  /** The longest output of an answer, or the limit that truncated one. */
   output: number
 }
 
@@ -27,11 +30,11 @@ export interface LearnedOutput {
 export interface Scouted {
   /** Whether it has answered. */
   answered: boolean
-  /** Its first call, while that is under way. */
+  /** Whether its first call is in flight. */
   alone: boolean
-  /** The largest output limit that it takes; `undefined`: it has refused none. */
+  /** The largest output limit it accepts; `undefined` when it has refused none. */
   ceiling?: number
-  /** What of its answers has no known price. */
+  /** What in its answers has no known price. */
   unpriced?: string
 }
 
@@ -43,10 +46,10 @@ export interface Claim<R extends ModelRequest.ModelRequest> {
   readonly own: ReadonlyArray<BudgetAccount.BudgetAccount>
   readonly pricing: Pricing.Service
   readonly price: Price.Price | undefined
-  /** Its input at most. */
+  /** The most input tokens it can have. */
   readonly input: number
   readonly known: LearnedOutput
-  /** Output that is expected of it, at its high end. */
+  /** The expected output tokens, at the high end. */
   readonly usual: number
   readonly scout: Scouted
 }
@@ -55,7 +58,7 @@ export type BudgetFit<R extends ModelRequest.ModelRequest> =
   | { readonly request: R; readonly hold: Attempt.Held; readonly limited: boolean }
   | { readonly blocked: BudgetAccount.BudgetAccount }
 
-/** Whether a request fits under all caps, with which output limit, and what has to be held for it. */
+/** Decides whether a request fits under all caps, with which output limit, and how much to reserve. */
 export const fit = <R extends ModelRequest.ModelRequest>({
   call,
   input,
@@ -78,7 +81,7 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   const withLimit = (limit: number): BudgetFit<R> => ({
     request: { ...request, settings: { ...(request as ModelRequest.Completion).settings, maxTokens: limit } } as R,
     hold: holdOf(limit),
-    // An answer that is cut at the largest limit that the model takes is as long as they come.
+    // An answer that is truncated at the largest limit the model accepts is as long as answers get.
     limited: limit < ceiling
   })
   if (request._tag === "Embedding") {
@@ -89,7 +92,7 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   const set = request.settings.maxTokens
   if (tightest === undefined) return { request, hold: holdOf(set ?? 0), limited: false }
   const isAlone = tightest.reservedMoney === Money.zero && tightest.reservedTokens === 0
-  /** The last of what is left, where an answer of the usual length fits into it. */
+  /** The last of what is left, when an answer of the usual length fits in it. */
   const rest = isAlone && affordable >= Math.max(1, known.output) ? withLimit(affordable) : { blocked: tightest }
   if (set !== undefined && call.limited !== true) {
     return set <= affordable ? { request, hold: holdOf(set), limited: false } : rest
@@ -98,14 +101,14 @@ export const fit = <R extends ModelRequest.ModelRequest>({
   const limit = Math.min(
     Math.max(MOST_OUTPUT, known.output * 4),
     Math.max(usual, Math.floor(affordable / SHARE)),
-    // The limit of another guard may be lowered.
+    // The limit set by another guard may be lowered.
     set ?? ceiling,
     ceiling
   )
   return limit <= affordable ? withLimit(limit) : rest
 }
 
-/** Output tokens that fit under all caps beside the input, and the cap that says so. */
+/** The output tokens that fit under all caps besides the input, and the cap that decides it. */
 const roomIn = (
   own: ReadonlyArray<BudgetAccount.BudgetAccount>,
   base: Money.Money,

@@ -1,5 +1,5 @@
 /**
- * Stands before every attempt: holds the most that it can cost, makes it wait or refuses it, and charges what it has used.
+ * Runs before every attempt: reserves the most that it can cost, delays it or refuses it, and charges what it has used.
  *
  * @internal
  */
@@ -20,7 +20,7 @@ import * as Pricing from "../price/Pricing.ts"
 import * as BudgetAccount from "./BudgetAccount.ts"
 import * as BudgetFit from "./BudgetFit.ts"
 
-/** What the calls under a budget share. */
+/** The state that the calls under a budget share. */
 export interface BudgetState {
   readonly pricing: Pricing.Service
   readonly accounts: ReadonlyArray<BudgetAccount.BudgetAccount>
@@ -28,7 +28,7 @@ export interface BudgetState {
   readonly learned: Map<string, BudgetFit.LearnedOutput>
   /** By provider and model. */
   readonly scouted: Map<string, BudgetFit.Scouted>
-  /** Calls that wait until others give back. */
+  /** Calls that wait until others release money. */
   waiting: Array<Deferred.Deferred<void>>
 }
 
@@ -40,7 +40,7 @@ export const makeState = (pricing: Pricing.Service, accounts: BudgetState["accou
   waiting: []
 })
 
-/** Calls that wait look again. */
+/** Lets waiting calls try again. */
 export const wake = (state: BudgetState): void => {
   const all = state.waiting
   state.waiting = []
@@ -96,15 +96,15 @@ export const make =
           )
     })
 
-/** What is said once of accounts that are spent and only warn. */
+/** The warnings, each given once, for accounts that are spent and only warn. */
 const exceeded = (accounts: BudgetState["accounts"]): ReadonlyArray<string> =>
   accounts.flatMap((account) => {
     if (!account.warns || account.warned || !BudgetAccount.isSpent(account)) return []
     account.warned = true
-    return [`${account.name} ${BudgetAccount.standing(account)}; it only warns, and the run goes on`]
+    return [`${account.name} ${BudgetAccount.status(account)}; it only warns, so the run continues`]
   })
 
-/** Lets a call through with what is held for it, or makes it wait for others, or refuses it. */
+/** Admits a call with its reservation, makes it wait for others, or refuses it. */
 const admit = <R extends ModelRequest.ModelRequest>(
   state: BudgetState,
   claim: BudgetFit.Claim<R>
@@ -112,17 +112,17 @@ const admit = <R extends ModelRequest.ModelRequest>(
   const { call, model, own, scout } = claim
   const hasMoney = own.some((account) => account.money !== undefined)
   if (hasMoney && scout.unpriced !== undefined) {
-    const words = `no price is known for ${scout.unpriced}, which ${call.provider} answers ${model} with, so no budget in money can hold`
+    const words = `no price is known for ${scout.unpriced}, which ${call.provider} uses to answer ${model}, so a budget in money cannot be kept`
     return Effect.fail(refused(words, false))
   }
-  // A model that has not answered yet may charge anything: its first call goes alone. A batch goes as a whole.
+  // A model that has not answered yet may charge anything, so its first call is sent alone. A batch is sent as a whole.
   const isScout = hasMoney && !scout.answered && call.serviceTier !== "batch"
   if (isScout && scout.alone) return waitForOthers(state, claim)
   const fitted = BudgetFit.fit(claim)
   if ("blocked" in fitted) {
     const { blocked } = fitted
     return blocked.reservedMoney === Money.zero && blocked.reservedTokens === 0
-      ? Effect.fail(refused(`${blocked.name} ${BudgetAccount.standing(blocked)}: nothing more fits`, true))
+      ? Effect.fail(refused(`${blocked.name} ${BudgetAccount.status(blocked)}: nothing more fits`, true))
       : waitForOthers(state, claim)
   }
   const { hold, limited, request } = fitted
@@ -139,7 +139,7 @@ const waitForOthers = <R extends ModelRequest.ModelRequest>(state: BudgetState, 
   return Effect.flatMap(Effect.interruptible(Deferred.await(turn)), () => admit(state, claim))
 }
 
-/** Replaces what was held by what was used, once. It holds on to nothing of the request, which may be long gone by then. */
+/** Replaces the reservation with the usage, once. It does not keep the request in memory. */
 const settler = (state: BudgetState, held: Held): ((ended: Attempt.AttemptEnd) => void) => {
   let settled = false
   return (ended) => {
@@ -164,7 +164,7 @@ const remembered = <A>(map: Map<string, A>, key: string, make: () => A): A => {
   return known
 }
 
-/** Why no cap can hold for a call; `undefined`: one can. */
+/** Why no cap can hold for a call; `undefined` when one can. */
 const unboundedBy = (
   pricing: Pricing.Service,
   call: Attempt.AttemptCall,
@@ -175,18 +175,18 @@ const unboundedBy = (
   const model = call.request.model ?? ""
   const hasMoney = own.some((account) => account.money !== undefined)
   if (hasMoney && price === undefined) {
-    return `no price is known for ${call.provider} model ${model}, so no budget in money can hold. ${Pricing.advice(pricing, { at: call.startedAt, model, provider: call.provider })}`
+    return `no price is known for ${call.provider} model ${model}, so a budget in money cannot be kept. ${Pricing.advice(pricing, { at: call.startedAt, model, provider: call.provider })}`
   }
   if (input.unbounded !== undefined) {
-    return `no budget can hold for ${model}: how many tokens ${input.unbounded} is, no rule says. Leave it out, or run without a budget`
+    return `a budget cannot be kept for ${model}: no rule bounds the tokens of ${input.unbounded}. Remove it, or run without a budget`
   }
   const tier = Charge.serviceOf(call)
   return hasMoney && price !== undefined && !Price.hasService(price, tier)
-    ? `no price is known for ${call.provider} model ${model} in service tier ${tier.serviceTier}, so no budget in money can hold`
+    ? `no price is known for ${call.provider} model ${model} in service tier ${tier.serviceTier}, so a budget in money cannot be kept`
     : undefined
 }
 
-/** What is known of a call while the most that it can cost is held. */
+/** What is known of a call while its reservation is held. */
 interface Held {
   readonly step: string
   readonly model: string
@@ -199,7 +199,7 @@ interface Held {
   readonly isScout: boolean
 }
 
-/** What an attempt has used, and what it teaches; what cannot be known is charged as it was held. */
+/** The usage of an attempt, and what it teaches. Unknown usage is charged as it was reserved. */
 const usedBy = (
   pricing: Pricing.Service,
   ended: Attempt.AttemptEnd,

@@ -1,7 +1,7 @@
 /**
- * Calls that a killed process has left behind: each call is noted before it is sent, and the note is removed in the transaction that
- * records the attempt. So the notes of a process that is gone are the calls that it had in flight, each with the most that it can have
- * cost; whoever opens the store next records them as estimated attempts.
+ * Calls that a killed process left behind. Each call is noted before it is sent, and the note is removed in the
+ * transaction that records the attempt. So the notes of a dead process are the calls it had in flight, each with the
+ * most that it can have cost. The next process that opens the store records them as estimated attempts.
  *
  * @internal
  */
@@ -19,36 +19,36 @@ export interface OpenCall {
   readonly at: number
   readonly provider: string
   readonly model: string
-  /** Input at most. */
+  /** The most input tokens. */
   readonly inputTokens: number
-  /** Output at most; a guess where no limit is sent. */
+  /** The most output tokens; a guess when no limit is sent. */
   readonly outputTokens: number
-  /** Picodollars at most; `undefined`: no price is known. */
+  /** The most picodollars; `undefined` when the price is unknown. */
   readonly cost: Money.Money | undefined
 }
 
 export interface InterruptedCalls {
   /** Notes a call before it is sent; ends when the note is on disk. */
   readonly begin: (run: number, id: number, call: OpenCall) => Effect.Effect<void, SqlError.SqlError>
-  /** Takes the note away, with the next group. */
+  /** Removes the note, with the next group of writes. */
   readonly end: (run: number, id: number) => void
   /**
-   * Books the calls that a run has noted and never ended, at the most that they can have cost, and takes the notes away: its
-   * process is gone, and whether they were billed nobody knows. `before`: only calls with lower numbers.
+   * Records the calls that a run noted but never ended, at the most that they can have cost, and removes the notes: the
+   * process is gone, and nothing tells whether they were billed. `before` limits this to calls with lower numbers.
    */
   readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>
-  /** Runs that have noted calls. */
+  /** Runs with noted calls. */
   readonly unsettled: Effect.Effect<ReadonlyArray<number>, SqlError.SqlError>
 }
 
-/** Each noted call is booked once, also where two processes settle at the same time. */
+/** Each noted call is recorded once, even when two processes settle at the same time. */
 const settlement = (database: Database.Service, run: number, before: number): ReadonlyArray<Database.Statement> => {
   const params = [run, before]
   const from = (table: string, where = "") =>
     `INSERT INTO attempts (run, step, row_index, at, milliseconds, provider, model, ${LedgerColumns.tokenColumns.join(", ")}, cost, unknown, estimated, error)
       SELECT run, step, row_index, at, 0, provider, model, input_tokens, 0, 0, 0, output_tokens, 0, cost,
-        CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was on its way' FROM ${table}${where}`
-  // A server lets only one of two take a row away; SQLite has one transaction that writes at a time.
+        CASE WHEN cost IS NULL THEN 'price' END, 1, 'the process ended while the call was in flight' FROM ${table}${where}`
+  // A server lets only one of two processes remove a row; SQLite has one writing transaction at a time.
   return database.dialect === "pg"
     ? [{ sql: `WITH gone AS (DELETE FROM calls WHERE run = ? AND id < ? RETURNING *) ${from("gone")}`, params }]
     : [
@@ -86,9 +86,9 @@ export const make = (database: Database.Service, writer: Writer.Writer): Interru
   )
 })
 
-/** The first number of the calls of a run's try: a process numbers its calls apart from those of the tries before. */
+/** The first call number of an attempt of a run: each process numbers its calls separately from earlier attempts. */
 export const firstCall = (tries: number): number => tries * 2 ** 32
 
-/** Removes the notes of so many calls of a run. */
+/** Removes the notes of this many calls of a run. */
 export const removeCalls = (count: number): string =>
   `DELETE FROM calls WHERE run = ? AND id IN (${Array(count).fill("?").join(", ")})`

@@ -1,12 +1,21 @@
 /**
- * The books: one entry for each physical attempt, booked at the provider's edge, and one for each answer, with what it
- * saved. Put it at the top of a stack.
+ * The ledger: one entry per physical attempt, recorded at the provider's edge, and one per answer, with what it saved.
+ * Put it at the top of a stack.
  *
- * **Details** What a cascade asked beside the answer that it gives (`discarded`) is taken off what routing saved: both
- * answers are in the row's cost. Attempts are seen wherever they happen below (through `Attempt.Meter`), so retries, re-asks and
- * fallbacks are all counted. For every answer: `spent = baseline + wasted - savings`, to the picodollar, where `wasted`
- * is what attempts cost that gave no answer. A price that is not known is `undefined`, never 0; its model is warned of
- * once.
+ * **Details** Attempts are recorded wherever they happen below (through `Attempt.Meter`), so retries, re-asks and
+ * fallbacks are all counted. For every answer `spent = baseline + wasted - savings`, to the picodollar, where `wasted`
+ * is the cost of attempts without an answer. Answers that a cascade paid for but did not return (`discarded`) reduce
+ * the savings of routing, because the row pays for all of them. An unknown price is `undefined`, never 0, and its model
+ * is reported in one warning.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Ledger, Retry, Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ *
+ * export const stack = Stack.make(Ledger.layer, Retry.layer(), OpenAi.layer({ model: "gpt-4o-mini" }))
+ * ```
  *
  * @since 0.1.0
  */
@@ -39,63 +48,65 @@ import * as LedgerEntry from "./LedgerEntry.ts"
 export type { OpenCall } from "./InterruptedCalls.ts"
 export type { AnswerEntry, AttemptEntry, LedgerEntry, Savings } from "./LedgerEntry.ts"
 
-/** Receives the entries of a run, in the order in which they happen. The runner sets it. */
-export const Book = Context.Reference<(entry: LedgerEntry.LedgerEntry) => void>("@pipe/core/Ledger/Book", {
+/** Receives the entries of a run as they happen. The runner sets it. */
+export const Recorder = Context.Reference<(entry: LedgerEntry.LedgerEntry) => void>("@pipe/core/Ledger/Book", {
   defaultValue: () => () => {}
 })
 
 /**
- * Notes a call before it is sent, and gives it a number: a process that is killed leaves its calls behind, to be booked at
- * the most that they can have cost. The runner sets it.
+ * Notes a call before it is sent, and numbers it: the calls of a killed process are recorded at the most that they can
+ * have cost. The runner sets it.
  */
 export const Calls = Context.Reference<((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined>(
   "@pipe/core/Ledger/Calls",
   { defaultValue: () => undefined }
 )
 
-/** Whether a ledger above books already: each attempt and answer is booked once, however many there are. */
-const IsBooked = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
+/**
+ * Whether a ledger above records already: each attempt and answer is recorded once, however many ledgers there are.
+ */
+const IsRecorded = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
 
 const unpriced = (
   pricing: Pricing.Service,
   { at, model, provider, serviceTier, usage }: LedgerEntry.AttemptEntry
 ): string => {
   if (serviceTier !== undefined) {
-    return `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Name a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
+    return `no price is known for ${provider} model ${model} in service tier ${serviceTier}: its cost is unknown, not 0. Use a tier that has one: providerOptions: { ${provider}: { service_tier: "default" } }`
   }
   return Option.isSome(pricing.lookup({ at, model, provider }))
-    ? `no price is known for what a call of ${provider} model ${model} used (${partsOf(usage)}): its cost is unknown, not 0. Give it in the flow: prices: { "${model}": { input: 0.15, output: 0.6, inputAudio: 10, perSearch: 0.01 } } (USD per million tokens, and for each search)`
+    ? `no price is known for a part of a call to ${provider} model ${model} (${partsOf(usage)}): its cost is unknown, not 0. Set it in the flow: prices: { "${model}": { input: 0.15, output: 0.6, inputAudio: 10, perSearch: 0.01 } } (USD per million tokens, and per search)`
     : `no price is known for ${provider} model ${model}: its cost is unknown, not 0. ${Pricing.advice(pricing, { at, model, provider })}`
 }
 
-/** What of a usage has a price of its own, in words. */
+/** Names the parts of a usage that have their own price. */
 const partsOf = (usage: Usage.Usage | undefined): string =>
   [...Usage.rareClasses, "searches" as const]
     .flatMap((name) => ((usage?.[name] ?? 0) > 0 ? [`${usage![name]} ${RARE[name]}`] : []))
     .join(", ")
 
 const RARE = {
-  inputAudio: "tokens of audio as input",
-  inputImage: "tokens of images as input",
-  outputAudio: "tokens of audio as output",
-  outputImage: "tokens of images as output",
-  searches: "searches of the web"
+  inputAudio: "audio input tokens",
+  inputImage: "image input tokens",
+  outputAudio: "audio output tokens",
+  outputImage: "image output tokens",
+  searches: "web searches"
 }
 
-/** Books attempts and answers of everything below; under another ledger it leaves that to the one above. */
+/** Records the attempts and answers of everything below. Under another ledger it does nothing. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
   ModelClient.middlewareEffect((next) => Effect.map(Pricing.Pricing, (pricing) => over(next.send, pricing)), {
     name: "Ledger"
   })
 
-/** The same over a function that sends: the runner has one over every stack. */
+/** The same, around a function that sends. The runner puts one over every stack. */
 export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelClient.Send => {
   const warned = new Set<string>()
   return (request) =>
     Effect.withFiber((fiber) => {
-      if (fiber.getRef(IsBooked)) return send(request)
+      if (fiber.getRef(IsRecorded)) return send(request)
       const clock = fiber.getRef(Clock.Clock)
-      const book = fiber.getRef(Book)
+      const book = fiber.getRef(Recorder)
       const calls = fiber.getRef(Calls)
       const caller = fiber.getRef(Caller.Caller)
       const above = fiber.getRef(Attempt.Meter)
@@ -143,7 +154,10 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
       }
 
       return Effect.onExitPrimitive(
-        send(request).pipe(Effect.provideService(Attempt.Meter, { begin, end }), Effect.provideService(IsBooked, true)),
+        send(request).pipe(
+          Effect.provideService(Attempt.Meter, { begin, end }),
+          Effect.provideService(IsRecorded, true)
+        ),
         (exit) => {
           if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
           else CallOutcome.succeeded(fiber, request)
@@ -166,7 +180,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
 const isNew = (row: Suspension.SuspendedRow | undefined, request: ModelRequest.ModelRequest): boolean =>
   row === undefined || Suspension.isNew(row, ContentHash.make(RequestKey.content(request)))
 
-/** An attempt to look at. */
+/** An attempt, for display. */
 const toSent = (
   { at, caller, cost, error, milliseconds, model, provider, usage }: LedgerEntry.AttemptEntry,
   { call, response }: Attempt.Attempt
@@ -184,7 +198,7 @@ const toSent = (
   cost
 })
 
-/** An answer to look at that needed no attempt. */
+/** An answer that needed no attempt, for display. */
 const toFound = (
   { at, caller, milliseconds, model, origin, provider }: LedgerEntry.AnswerEntry,
   request: ModelRequest.ModelRequest,
@@ -257,7 +271,7 @@ const toAnswerEntry = (
 
 const unknownWorth = { baseline: undefined, savings: LedgerEntry.noSavings }
 
-/** The baseline of an answer and what each strategy took off it. */
+/** The baseline of an answer, and what each strategy saved. */
 const worth = (
   pricing: Pricing.Service,
   response: ModelResponse.ModelResponse,
@@ -287,7 +301,7 @@ const worth = (
     || beside === undefined
   )
     return unknownWorth
-  // An answer that is reused is no part of a prompt of now, if it ever was of one.
+  // A reused answer is not part of a packed prompt now, even if it once was.
   const packed = alone - full
   const isReused = response.origin !== "provider"
   return {
@@ -303,7 +317,7 @@ const worth = (
   }
 }
 
-/** What was asked for an answer beside it: what that costs, and what of it was not paid; `undefined`: not known. */
+/** The discarded answers of an answer: their cost, and the part that was not paid; `undefined` when not known. */
 const besides = (pricing: Pricing.Service, { discarded = [] }: ModelResponse.ModelResponse, at: number) => {
   const sums = { cost: Money.zero, cached: Money.zero, semantic: Money.zero }
   for (const { model, origin, provider, requestedModel, serviceTier, usage } of discarded) {

@@ -1,5 +1,5 @@
 /**
- * The tables of the books, and attempts as their rows.
+ * The tables of the ledger, and attempts as their rows.
  *
  * @internal
  */
@@ -15,7 +15,7 @@ export const tokenColumns = [
   "reasoning"
 ] as const
 
-/** Counts that few calls have, by their columns. */
+/** Counts that few calls have, with their columns. */
 export const rareColumns = [
   ["input_audio", "inputAudio"],
   ["input_image", "inputImage"],
@@ -47,7 +47,7 @@ export const attemptTable: Writer.WriterTable = {
   ]
 }
 
-/** `saved_prompt_cache` for `promptCache`. */
+/** The column of a strategy: `saved_prompt_cache` for `promptCache`. */
 export const savedColumn = (strategy: keyof LedgerEntry.Savings): string =>
   `saved_${strategy.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`
 
@@ -104,7 +104,7 @@ export const attemptRow = (run: number, entry: LedgerEntry.AttemptEntry): Readon
   ]
 }
 
-/** Columns of attempts that hold text. */
+/** The columns of attempts that hold text. */
 export const textColumns = new Set(["step", "provider", "model", "unknown", "error", "service_tier", "requested"])
 
 export const callTable: Writer.WriterTable = {

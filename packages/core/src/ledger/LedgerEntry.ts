@@ -1,6 +1,6 @@
 /**
- * The books as plain data: an entry for each physical attempt at a provider, and one for each answer to a step. The
- * `Ledger` layer writes them, the store keeps them, reports add them up.
+ * The entries of the ledger as plain data: one per physical attempt at a provider, and one per answer to a step. The
+ * `Ledger` layer writes them, the store keeps them, and reports add them up.
  *
  * @internal
  */
@@ -18,31 +18,31 @@ export interface AttemptEntry {
   readonly at: number
   readonly milliseconds: number
   readonly provider: string
-  /** The model that answered, or that was asked where none did. */
+  /** The model that answered, or the requested one when none did. */
   readonly model: string
-  /** The model that was requested, where another answered. */
+  /** The requested model, when another one answered. */
   readonly requested?: string
   readonly usage?: Usage.Usage
-  /** Picodollars; `undefined`: not known. */
+  /** Picodollars; `undefined` when not known. */
   readonly cost: Money.Money | undefined
   /** Why `cost` is not known. */
   readonly unknown?: "price" | "usage"
-  /** What of `cost` is charged beside tokens: for the request, and for searches of the web. */
+  /** The part of `cost` charged in addition to tokens: per request, and for web searches. */
   readonly fees?: Money.Money
-  /** What contradicts `cost`, in words: the provider's own figure. */
+  /** Describes what contradicts `cost`: the provider's own figure. */
   readonly doubt?: string
-  /** The provider has not said what the call used: usage and cost are the most that it can have used. */
+  /** Set when the provider did not report usage: usage and cost are the most that the call can have used. */
   readonly estimated?: true
-  /** It was sent again, with what was wrong with the answer before. */
+  /** Set on a re-ask: the request was sent again with what was wrong with the previous answer. */
   readonly reask?: true
   readonly error?: string
-  /** `undefined`: the ordinary one. */
+  /** `undefined` for the standard one. */
   readonly serviceTier?: string
-  /** Number of the call in its run, where it was noted before it was sent. */
+  /** The number of the call in its run, when it was noted before it was sent. */
   readonly call?: number
 }
 
-/** One answer to a step, from wherever it came. */
+/** An answer to a step, whatever its origin. */
 export interface AnswerEntry {
   readonly _tag: "Answer"
   readonly caller: Caller.Caller
@@ -54,21 +54,21 @@ export interface AnswerEntry {
   readonly model: string
   readonly baselineModel?: string
   readonly usage?: Usage.Usage
-  /** Of an answer that was paid for this step; `undefined`: the ordinary one. */
+  /** The tier of an answer that was paid for this step; `undefined` for the standard one. */
   readonly serviceTier?: string
   readonly attempts: number
-  /** What the answer would have cost without cache, routing and discounts; `undefined`: not known. */
+  /** What the answer would have cost without cache, routing and discounts; `undefined` when not known. */
   readonly baseline: Money.Money | undefined
   readonly savings: Savings
 }
 
-/** The strategies whose savings are booked. */
+/** The strategies whose savings are recorded. */
 export const strategies = ["cache", "semanticCache", "pack", "router", "promptCache", "serviceTier"] as const
 
 /** What each strategy saved of the baseline. */
 export type Savings = { readonly [S in (typeof strategies)[number]]: Money.Money }
 
-/** Savings from what each strategy saved. */
+/** Makes savings from a function by strategy. */
 export const savings = (of: (strategy: keyof Savings) => Money.Money): Savings =>
   Object.fromEntries(strategies.map((strategy) => [strategy, of(strategy)])) as Savings
 
@@ -76,36 +76,36 @@ export const noSavings: Savings = savings(() => Money.zero)
 
 export type LedgerEntry = AttemptEntry | AnswerEntry
 
-/** The sums of one step and model, or of all. */
+/** Totals of one step and model, or of everything. */
 export interface LedgerTotals {
   /** Physical attempts at the provider. */
   readonly attempts: number
   readonly failedAttempts: number
-  /** What of `spent` went to attempts that failed. */
+  /** The part of `spent` on failed attempts. */
   readonly failedSpent: Money.Money
-  /** What of `spent` went to requests that were sent again, since the answer did not fit. */
+  /** The part of `spent` on re-asks after an invalid answer. */
   readonly reaskSpent: Money.Money
-  /** Attempts whose cost is not known; what they cost is not in `spent`. */
+  /** Attempts of unknown cost, which are not in `spent`. */
   readonly unpriced: number
-  /** Attempts of which the provider has not said what they used: their cost is the most that they can have cost. */
+  /** Attempts without reported usage, which count at the most that they can have cost. */
   readonly estimated: number
-  /** What of `spent` is such a bound. */
+  /** The part of `spent` that is such a bound. */
   readonly estimatedSpent: Money.Money
-  /** Tokens of all attempts of which the provider reported them. */
+  /** The tokens of all attempts with reported usage. */
   readonly usage: Usage.Usage
   readonly spent: Money.Money
-  /** What of `spent` is charged beside tokens. */
+  /** The part of `spent` charged in addition to tokens. */
   readonly fees: Money.Money
-  /** Answers by where they came from. */
+  /** Answers by origin. */
   readonly answers: { readonly [O in ModelResponse.Origin]: number }
   readonly savings: Savings
 }
 
-/** The sums of one step, one model and one class of service. */
+/** Totals of one step, model and service tier. */
 export interface LedgerLine extends LedgerTotals {
   readonly step: string
   readonly provider: string
   readonly model: string
-  /** `undefined`: the ordinary one. */
+  /** `undefined` for the standard one. */
   readonly serviceTier: string | undefined
 }

@@ -15,34 +15,34 @@ import * as LedgerColumns from "./LedgerColumns.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
 import * as LedgerSums from "./LedgerSums.ts"
 
-/** What was spent for a step by a model. */
+/** What was spent for a step on a model. */
 export interface Spent {
   readonly step: string
   readonly model: string
   readonly money: Money.Money
-  /** Input and output. */
+  /** Input and output tokens. */
   readonly tokens: number
 }
 
-/** What a run has cost so far. */
+/** The cost of a run so far. */
 export interface Cost {
   readonly cost: Money.Money
-  /** Of it: calls whose bill is not known, at the most that they can have cost. */
+  /** The part for calls with an unknown bill, at the most that they can have cost. */
   readonly estimated: Money.Money
-  /** Attempts that have no price. */
+  /** Attempts without a price. */
   readonly unpriced: number
 }
 
 export interface LedgerRepo extends InterruptedCalls.InterruptedCalls {
   readonly append: (run: number, entry: LedgerEntry.LedgerEntry) => void
-  /** What runs have cost so far, by their numbers. */
+  /** The cost of runs so far, by run number. */
   readonly costs: (runs: ReadonlyArray<number>) => Effect.Effect<ReadonlyMap<number, Cost>, SqlError.SqlError>
-  /** What a run has spent, by the model that was requested: what a budget counts. */
+  /** What a run has spent, by requested model, as a budget counts it. */
   readonly spent: (run: number) => Effect.Effect<ReadonlyArray<Spent>, SqlError.SqlError>
-  /** What the steps have cost that gave nothing for their rows: failures of a run that came after one. */
+  /** The cost of steps without a result for their rows: failures of a run after a given one. */
   readonly failedRows: (run: number, after: number) => Effect.Effect<Money.Money, SqlError.SqlError>
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<LedgerSums.LedgerSum>, SqlError.SqlError>
-  /** Money and attempts of a run in equal parts of its time, by step and model. */
+  /** Money and attempts of a run in equal time buckets, by step and model. */
   readonly timeline: (
     run: number,
     buckets: number
@@ -56,13 +56,13 @@ export interface LedgerRepo extends InterruptedCalls.InterruptedCalls {
     }>,
     SqlError.SqlError
   >
-  /** All attempts of a run, or of all runs, as the table has them. */
+  /** The attempts of a run, or of all runs, as table rows. */
   readonly attempts: (run: number | undefined) => Stream.Stream<Database.DatabaseRow, SqlError.SqlError>
-  /** What earlier runs of a flow say of the length of answers. */
+  /** The answer lengths of earlier runs of a flow. */
   readonly outputs: (flow: string) => Effect.Effect<ReadonlyArray<ExpectedUsage.Learned>, SqlError.SqlError>
 }
 
-/** Books an attempt in the transaction of others, where a condition holds. */
+/** Records an attempt within another transaction, when a condition holds. */
 export const insertAttemptWhere = (
   run: number,
   entry: LedgerEntry.AttemptEntry,

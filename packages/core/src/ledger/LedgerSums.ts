@@ -1,5 +1,5 @@
 /**
- * What a run has booked, by step, model and class of service.
+ * The totals of a run, by step, model and service tier.
  *
  * @internal
  */
@@ -12,9 +12,9 @@ import * as Database from "../store/Database.ts"
 import * as LedgerColumns from "./LedgerColumns.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
 
-/** What a run has booked for one step, model and class of service. */
+/** The totals of one step, model and service tier. */
 export interface LedgerSum extends LedgerEntry.LedgerLine {
-  /** Tokens of the attempts that are estimated; not in `usage`. */
+  /** Tokens of estimated attempts, which are not in `usage`. */
   readonly estimatedTokens: number
 }
 
@@ -50,7 +50,7 @@ const usageOf = (row: Database.DatabaseRow): Usage.Usage => ({
   )
 })
 
-/** The sums of a run. */
+/** The totals of a run. */
 export const ofRun = Effect.fnUntraced(function* (
   database: Database.Service,
   run: number
@@ -92,7 +92,7 @@ export const ofRun = Effect.fnUntraced(function* (
   return [...sums.values()]
 })
 
-/** A sum of no attempts and no answers. */
+/** Totals of zero attempts and answers. */
 const nothing: Omit<LedgerSum, "step" | "provider" | "model" | "serviceTier"> = {
   attempts: 0,
   failedAttempts: 0,

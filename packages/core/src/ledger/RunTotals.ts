@@ -1,6 +1,6 @@
 /**
- * Adds up the books of a run as they are written: by step and model, and in all. Its size depends on the number of steps
- * and models, not of rows.
+ * Adds up the ledger of a run as it is written: by step and model, and in total. Its size depends on the number of
+ * steps and models, not on rows.
  *
  * @internal
  */
@@ -10,20 +10,20 @@ import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
 
-/** Everything that the strategies saved together. */
+/** The savings of all strategies together. */
 export const saved = ({ savings }: LedgerEntry.LedgerTotals): Money.Money => Money.sum(Object.values(savings))
 
-/** What it would have cost with none of the strategies. */
+/** The cost without any of the strategies. */
 export const baseline = (sums: LedgerEntry.LedgerTotals): Money.Money => sums.spent + saved(sums)
 
-/** Answers to steps, wherever they came from. */
+/** Answers to steps, whatever their origin. */
 export const answers = (by: LedgerEntry.LedgerTotals["answers"]): number =>
   ModelResponse.origins.reduce((sum, origin) => sum + by[origin], 0)
 
-/** Of those, the ones that were not paid for. */
+/** Answers that were not paid for. */
 export const reused = (by: LedgerEntry.LedgerTotals["answers"]): number => answers(by) - by.provider
 
-/** Sums that are added to in place: an entry a call must not leave garbage behind. */
+/** Totals that are updated in place: an entry per call must not create garbage. */
 class Running implements LedgerEntry.LedgerTotals {
   attempts = 0
   failedAttempts = 0
@@ -67,7 +67,7 @@ class Running implements LedgerEntry.LedgerTotals {
     else for (const tokenClass of Usage.classes) this.usage[tokenClass] += usage[tokenClass]
   }
 
-  /** Adds what was booked before. */
+  /** Adds what was recorded before. */
   restore(sums: LedgerEntry.LedgerTotals): void {
     this.attempts += sums.attempts
     this.failedAttempts += sums.failedAttempts
@@ -88,10 +88,10 @@ class Running implements LedgerEntry.LedgerTotals {
   }
 }
 
-/** Running sums of a run. */
+/** The running totals of a run. */
 export interface RunTotals {
   readonly record: (entry: LedgerEntry.LedgerEntry) => void
-  /** Adds what earlier tries of the run have booked. */
+  /** Adds what earlier attempts of the run recorded. */
   readonly restore: (line: LedgerEntry.LedgerLine) => void
   /** By step and model, in the order of their first entries. */
   readonly lines: () => ReadonlyArray<LedgerEntry.LedgerLine>

@@ -1,11 +1,11 @@
 /**
- * How many tokens the answer to a request will probably have: one estimate for plans, budgets, rate limits and batches.
+ * The expected length of an answer, in tokens: one estimate for plans, budgets, rate limits and batches.
  *
- * **Details** It is learned from the answers of a step by a model: those of earlier runs, and those of this one as they come. Where the model
- * has not answered yet, the answers of another to that step count; without any it is a guess, bounded by the schema of the
- * answer where the model is known to write nothing but the answer. An output limit bounds both.
+ * **Details** It is learned from the answers of a step by a model, in earlier runs and in this one. If the model has
+ * not answered yet, the answers of another model to that step are used. Without any answers it is a guess, bounded by
+ * the answer schema for models that are known to write nothing but the answer. An output limit bounds both.
  *
- * What a budget holds is no estimate but a bound: that is `Charge.most`.
+ * What a budget reserves is not an estimate but a bound: see `Charge.most`.
  *
  * @internal
  */
@@ -23,7 +23,7 @@ export interface Expected {
   readonly high: number
 }
 
-/** What the answers of one step by one model have taught. */
+/** What is learned from the answers of a step by a model. */
 export interface Learned {
   readonly step: string
   readonly model: string
@@ -32,36 +32,36 @@ export interface Learned {
   readonly mean: number
   readonly deviation: number
   readonly most: number
-  /** Input tokens of a call, in the mean. */
+  /** Mean input tokens of a call. */
   readonly input: number
-  /** Answers that a row has paid for, in the mean: a loop over tools has several. */
+  /** Mean number of answers that a row pays for: a tool loop has several. */
   readonly rounds: number
 }
 
 export interface ExpectedUsage {
-  /** Reads what earlier runs have taught, once; what needs it before the first answer waits for it. */
+  /** Loads what earlier runs learned, once. Estimates before the first answer wait for it. */
   readonly seeded: Effect.Effect<void>
   readonly of: (step: string, request: ModelRequest.ModelRequest) => Expected
-  /** What is known of a step's answers by a model; where it has not answered yet, by another. */
+  /** What is known of a step's answers by a model, or by another model if this one has not answered yet. */
   readonly learned: (step: string, model: string) => Learned | undefined
-  /** An answer has come. */
+  /** Adds an answer. */
   readonly learn: (step: string, model: string, tokens: number) => void
 }
 
-/** Output tokens of an answer of which nothing is known. */
+/** Output tokens of an answer when nothing is known. */
 export const GUESS: Expected = { low: 16, expected: 128, high: 512 }
 
 const NOTHING: Expected = { low: 0, expected: 0, high: 0 }
 
-/** An answer counts for at least this share of the mean, however many came before: answers may grow longer or shorter. */
+/** The lowest weight of an answer in the mean, however many came before it: lengths may change during a run. */
 const LEAST_WEIGHT = 0.01
 
-/** Characters of JSON for a token: many in words, few in numbers and marks. */
+/** Characters of JSON per token: many in words, few in numbers and punctuation. */
 const CHARACTERS = { most: 6, usual: 4, least: 2 }
 
 /**
- * Models that write nothing but their answer, by the pages that `MaxOutputTokens` names. Any other may think first, and
- * no schema bounds thoughts.
+ * Models that write nothing but their answer, by the pages that `MaxOutputTokens` cites. Any other model may think
+ * first, and no schema bounds its thoughts.
  */
 const plain: ModelTable.ModelTable<true> = [
   ["gpt-3.5-turbo", true],
@@ -77,7 +77,7 @@ const plain: ModelTable.ModelTable<true> = [
   ["gemini-2.0", true]
 ]
 
-/** Without any answers. */
+/** The estimate without any answers. */
 const guess = (request: ModelRequest.Completion): Expected => {
   const { responseFormat, settings } = request
   if (responseFormat.type !== "json" || settings.reasoningEffort !== undefined) return GUESS
@@ -94,7 +94,7 @@ const within = ({ expected, high, low }: Expected, limit: number | undefined): E
     ? { low, expected, high }
     : { low: Math.min(low, limit), expected: Math.min(expected, limit), high: Math.min(high, limit) }
 
-/** What is expected of a request, from what is known of its answers. */
+/** The estimate for a request, from what is known of its answers. */
 const expect = (request: ModelRequest.ModelRequest, known: Learned | undefined): Expected => {
   if (request._tag === "Embedding") return NOTHING
   const { maxTokens } = request.settings
@@ -114,7 +114,7 @@ interface Mutable {
   rounds: number
 }
 
-/** Learned from answers as they come, and from those that `load` has of earlier runs. */
+/** Learns from answers as they arrive, and from those of earlier runs that `load` returns. */
 export const make = (load: Effect.Effect<ReadonlyArray<Learned>> = Effect.succeed([])): ExpectedUsage => {
   const steps = new Map<string, Array<Mutable>>()
   const ofStep = (step: string): Array<Mutable> => {
@@ -153,7 +153,7 @@ export const make = (load: Effect.Effect<ReadonlyArray<Learned>> = Effect.succee
   }
 }
 
-/** For prompts that ask about `texts` texts at once: what is known is known of one of them. */
+/** The estimate for prompts that hold `texts` texts at once; what is known applies to one of them. */
 export const forTexts = (usage: ExpectedUsage, texts: number): ExpectedUsage => ({
   ...usage,
   of: (step, request) =>
@@ -175,7 +175,7 @@ export const times = ({ expected, high, low }: Expected, factor: number): Expect
   high: high * factor
 })
 
-/** Outside of a run there is nothing to learn for: every answer is a guess. */
+/** Outside a run nothing is learned: every estimate is a guess. */
 const unlearned: ExpectedUsage = {
   seeded: Effect.void,
   learned: () => undefined,

@@ -1,11 +1,12 @@
 /**
- * The most input tokens that a file can be, by the provider's published rule at its dearest: what a budget holds for it.
+ * The most input tokens that a file can have, by the provider's published rule at its highest: what a budget reserves
+ * for it.
  *
- * **Details** Images: OpenAI's tiles (a base and eight tiles of 512 pixels, the most that an image scaled into 2048 by 768
- * has) or patches (1,536, times the model's factor), and Anthropic's width times height over 750 at the largest size that
- * it does not scale down (platform.openai.com/docs/guides/images-vision and docs.anthropic.com/en/docs/build-with-claude/vision,
- * looked at 2026-11-28). No rule bounds what a document or a sound is: for those, and for models that are not here, the
- * context window is the bound.
+ * **Details** Images: OpenAI's tiles (a base and eight tiles of 512 pixels, the most that an image scaled into 2048 by
+ * 768 has) or patches (1,536, times the model's factor), and Anthropic's width times height over 750 at the largest
+ * size that it does not scale down (platform.openai.com/docs/guides/images-vision and
+ * docs.anthropic.com/en/docs/build-with-claude/vision, accessed 2026-11-28). No rule bounds documents or audio: for
+ * those, and for models not listed here, the context window is the bound.
  *
  * @internal
  */
@@ -26,6 +27,8 @@ const images: ModelTable.ModelTable<number> = [
   ["claude-3", 1_600]
 ]
 
-/** `undefined`: no rule is known. A newer generation (`gpt-5.4-mini`) has rules of its own. */
+/**
+ * The bound for a media type; `undefined` when no rule is known. A newer generation (`gpt-5.4-mini`) has its own rules.
+ */
 export const most = (model: string, mediaType: string): number | undefined =>
   mediaType.startsWith("image/") ? ModelTable.find(images, model, "-") : undefined

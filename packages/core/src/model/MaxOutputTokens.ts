@@ -1,8 +1,10 @@
 /**
- * The most output tokens that a model gives, by its provider's page: what a call without an output limit can cost.
+ * The most output tokens that a model generates, by its provider's page: the bound on the cost of a call without an
+ * output limit.
  *
- * **Details** From the model pages of platform.openai.com/docs/models, docs.anthropic.com/en/docs/about-claude/models and
- * ai.google.dev/gemini-api/docs/models, looked at 2026-11-28. For models that are not here the context window is the bound.
+ * **Details** From the model pages of platform.openai.com/docs/models, docs.anthropic.com/en/docs/about-claude/models
+ * and ai.google.dev/gemini-api/docs/models, accessed 2026-11-28. For models not listed here the context window is the
+ * bound.
  *
  * @internal
  */
@@ -29,5 +31,5 @@ const limits: ModelTable.ModelTable<number> = [
   ["gemini-2.5", 65_536]
 ]
 
-/** `undefined`: no limit is known. */
+/** The limit of a model; `undefined` when none is known. */
 export const most = (model: string): number | undefined => ModelTable.find(limits, model, "-.")

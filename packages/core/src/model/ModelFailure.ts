@@ -1,6 +1,17 @@
 /**
- * What kind of trouble a failed call is in, by the tagged reason of its `AiError` and never by the text of a message:
- * what may be tried again, what stops a whole run, what another model might answer.
+ * Classifies a failed call by the tagged reason of its `AiError`, never by the text of a message: what can be retried,
+ * what stops a whole run, and what another model might answer.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { ModelFailure } from "@pipe/core"
+ * import { AiError } from "effect/ai"
+ *
+ * const error = AiError.make({ module: "acme", method: "send", reason: new AiError.RateLimitError({}) })
+ * ModelFailure.kind(error) // => "rate"
+ * ModelFailure.isRetryable(error) // => true
+ * ```
  *
  * @since 0.1.0
  */
@@ -12,33 +23,35 @@ import type * as Usage from "./Usage.ts"
 
 /**
  * - `rate`: too many requests or tokens for now
- * - `transient`: the provider or the network failed in a way that may pass
- * - `quota`: the account is out of credit: no call will succeed
- * - `budget`: the caller's own budget has nothing left for it
- * - `auth`: the key is missing, wrong or not allowed: no call will succeed
+ * - `transient`: a temporary failure of the provider or the network
+ * - `quota`: the account is out of credit; no call will succeed
+ * - `budget`: the caller's own budget is spent
+ * - `auth`: the key is missing, invalid or not permitted; no call will succeed
  * - `overflow`: the request does not fit the model's context window
- * - `refused`: the model or a content policy will not answer this
- * - `output`: an answer came but does not fit what was asked for
- * - `final`: anything else; trying again gives the same
+ * - `refused`: the model or a content policy refuses to answer
+ * - `output`: the answer does not fit the request
+ * - `final`: any other failure; a retry would fail again
  */
 export type Kind = "rate" | "transient" | "quota" | "budget" | "auth" | "overflow" | "refused" | "output" | "final"
 
-/** The key in the metadata of a `QuotaExhaustedError` by which a budget of the caller's own is told from the provider's. */
+/**
+ * The metadata key of a `QuotaExhaustedError` that marks the caller's own budget, as opposed to the provider's quota.
+ */
 export const budgetKey = "budget"
 
-/** The key beside it that says whether the budget is spent: a larger one would let the call through. */
+/** The metadata key that says whether the budget is spent: a larger budget would admit the call. */
 export const reachedKey = "reached"
 
 export const isBudgetReached = (error: AiError.AiError): boolean =>
   error.reason._tag === "QuotaExhaustedError" && (error.reason.metadata as Record<string, unknown>)[reachedKey] === true
 
-/** The `constraint` by which a provider marks a request that does not fit the context window. */
+/** The `constraint` of a request that does not fit the context window. */
 export const contextWindow = "context window"
 
-/** The `constraint` of a request that fails whatever its row is: a model, an address or a setting that is not there. */
+/** The `constraint` of a request that fails for every row: an unknown model, address or setting. */
 export const setUp = "set-up"
 
-/** Whether a failure says nothing of the row that met it: any row would meet it. */
+/** Tests whether a failure is independent of the row: every row would meet it. */
 export const isForAll = ({ reason }: AiError.AiError): boolean =>
   reason._tag === "InvalidRequestError"
     ? reason.constraint === setUp
@@ -71,7 +84,10 @@ export const kind = (error: AiError.AiError): Kind => {
   }
 }
 
-/** Whether the same request to the same model may succeed later; a provider that says so (`x-should-retry`) knows best. */
+/**
+ * Tests whether the same request to the same model may succeed later. If the provider says so (`x-should-retry`), that
+ * decides.
+ */
 export const isRetryable = (error: AiError.AiError): boolean => {
   const said = metadataOf(error)?.[shouldRetryKey]
   if (typeof said === "boolean") return said
@@ -79,13 +95,14 @@ export const isRetryable = (error: AiError.AiError): boolean => {
   return k === "rate" || k === "transient"
 }
 
-/** Whether the request was not permitted: the key may not use the model, or a firewall does not like the text. */
+/** Tests whether the request was forbidden: the key may not use the model, or a firewall rejects the text. */
 export const isDenied = ({ reason }: AiError.AiError): boolean =>
   reason._tag === "AuthenticationError" && reason.kind === "InsufficientPermissions"
 
 /**
- * Whether every other call to this provider will fail the same way, so that a run had better stop: no credit, no key, nobody there,
- * also after retries, or a limit that is there again after longer than anybody waits.
+ * Tests whether every other call to this provider would fail in the same way, so the run should stop: no credit, no
+ * valid key, the server unreachable even after retries, or a rate limit that resets later than the longest wait
+ * allowed.
  */
 export const isHopeless = (error: AiError.AiError): boolean => {
   const k = kind(error)
@@ -98,17 +115,19 @@ export const isHopeless = (error: AiError.AiError): boolean => {
 }
 
 /**
- * The cause of a `NetworkError`: how far a request came that has no answer. A provider gives it; without it a request may have been
- * sent, and so billed.
+ * The cause of a `NetworkError`: how far a request got that has no answer. Providers set it. Without it the request may have been sent, and
+ * billed.
+ *
+ * **Remedy** Check the network and the provider's address with `pipe doctor`, then run the same command again.
  */
 export class NoAnswer extends Schema.TaggedError<NoAnswer>()("NoAnswer", {
-  /** The endpoint takes no connection. */
+  /** The endpoint accepts no connection. */
   isUnreachable: Schema.Boolean,
-  /** The request had been sent whole: the provider may have done the work. */
+  /** The request was sent completely, so the provider may have done the work. */
   isSent: Schema.Boolean
 }) {}
 
-/** Also one that another copy of this package has made, or that was stored. */
+/** Recognises one made by another copy of this package, or decoded from a store. */
 const isNoAnswer = Schema.is(
   Schema.Struct({ _tag: Schema.tag("NoAnswer"), isUnreachable: Schema.Boolean, isSent: Schema.Boolean })
 )
@@ -116,12 +135,12 @@ const isNoAnswer = Schema.is(
 const causeOf = ({ cause }: AiError.NetworkError): Pick<NoAnswer, "isUnreachable" | "isSent"> | undefined =>
   isNoAnswer(cause) ? cause : undefined
 
-/** What an answer that cannot be used says of its price: who gave it, in which class of service, and its own cost in USD. */
+/** What an unusable answer says about its price: the model, the service tier, and the reported cost in USD. */
 export type FailedAnswer = Partial<Pick<ModelResponse.CompletionResponse, "model" | "serviceTier" | "reportedCost">>
 
 const counts = new WeakMap<AiError.AiError, { readonly usage: Usage.Usage; readonly answered: FailedAnswer }>()
 
-/** The failure of a call that the provider has counted all the same: that is what it costs. */
+/** Attaches the usage that a provider reported for a failed call: that is what the call costs. */
 export const withUsage = (
   error: AiError.AiError,
   usage: Usage.Usage | undefined,
@@ -131,31 +150,31 @@ export const withUsage = (
   return error
 }
 
-/** What a provider has counted of a call that failed; `undefined`: nothing. */
+/** The usage that a provider reported for a failed call; `undefined` when it reported none. */
 export const usageOf = (error: AiError.AiError): Usage.Usage | undefined => counts.get(error)?.usage
 
-/** Who gave the answer of a call that failed, where it was counted. */
+/** The model that answered a failed call, when it reported usage. */
 export const answeredBy = (error: AiError.AiError): FailedAnswer => counts.get(error)?.answered ?? {}
 
-/** Characters that are kept of an answer that could not be read. */
+/** The most characters kept of an answer that could not be read. */
 const MOST_ANSWER = 10_000
 
 const answers = new WeakMap<AiError.AiError, string>()
 
-/** The failure with what came in place of an answer: a person may want to look at it. */
+/** Attaches the text received in place of an answer, for display. */
 export const withAnswer = (error: AiError.AiError, answer: unknown): AiError.AiError => {
   const text = typeof answer === "string" ? answer : JSON.stringify(answer)
   if (text !== undefined) answers.set(error, text.slice(0, MOST_ANSWER).toWellFormed())
   return error
 }
 
-/** What came in place of an answer, or was one that does not fit. */
+/** The text received in place of an answer, or the answer that does not fit. */
 export const answerOf = (error: AiError.AiError): string | undefined => {
   const { reason } = error
   return "responseText" in reason && typeof reason.responseText === "string" ? reason.responseText : answers.get(error)
 }
 
-/** The same failure as another object, with what is known of it. */
+/** Copies a failure with everything attached to it. */
 export const copyOf = (error: AiError.AiError): AiError.AiError => {
   const { method, module, reason } = error
   const copy = withUsage(AiError.make({ module, method, reason }), usageOf(error), answeredBy(error))
@@ -163,10 +182,10 @@ export const copyOf = (error: AiError.AiError): AiError.AiError => {
   return answer === undefined ? copy : withAnswer(copy, answer)
 }
 
-/** The key in a reason's metadata that says whether the provider may bill a call that failed, where its kind does not. */
+/** The metadata key that says whether the provider may bill a failed call, when its kind does not decide that. */
 export const billableKey = "mayBeBilled"
 
-/** Kinds of failure that come before any work. */
+/** Kinds of failure that happen before any work. */
 const unbilled: ReadonlySet<string> = new Set([
   "RateLimitError",
   "QuotaExhaustedError",
@@ -176,7 +195,7 @@ const unbilled: ReadonlySet<string> = new Set([
   "UnsupportedSchemaError"
 ])
 
-/** Whether the provider may have done the work, and so bill it, though no answer arrived. */
+/** Tests whether the provider may have done the work, and may bill it, although no answer arrived. */
 export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
   const said = "metadata" in reason ? (reason.metadata as Record<string, unknown>)[billableKey] : undefined
   if (typeof said === "boolean") return said
@@ -185,12 +204,12 @@ export const mayBeBilled = ({ reason }: AiError.AiError): boolean => {
     : !unbilled.has(reason._tag)
 }
 
-/** The key in a reason's metadata for the largest output limit (tokens) that would have been taken, where a larger one was refused. */
+/** The metadata key for the largest output limit (tokens) that is accepted, when a larger one was refused. */
 export const outputLimitKey = "outputLimit"
 
 /**
- * The largest output limit that a model takes, from a failure that says so; from one of a context window that is too small, what
- * the request leaves of it.
+ * The largest output limit that a model accepts, according to a failure. For a context window that is too small, the
+ * room that the request leaves.
  */
 export const outputLimit = ({ reason }: AiError.AiError): number | undefined => {
   const limit = reason._tag === "InvalidRequestError" ? reason.metadata[outputLimitKey] : undefined
@@ -200,40 +219,40 @@ export const outputLimit = ({ reason }: AiError.AiError): number | undefined => 
 const metadataOf = ({ reason }: AiError.AiError): { readonly [key: string]: unknown } | undefined =>
   "metadata" in reason ? (reason.metadata as { readonly [key: string]: unknown }) : undefined
 
-/** The key in a reason's metadata by which a provider says whether a call may be tried again. */
+/** The metadata key by which a provider says whether a call can be retried. */
 export const shouldRetryKey = "shouldRetry"
 
-/** The key in a reason's metadata that says that no other call to the provider would do better for now. */
+/** The metadata key that says that no other call to the provider would succeed for now. */
 const stopsKey = "stopsRun"
 
-/** The failure of a call that would have to wait for longer than it may: the run stops, and is resumed later. */
+/** The failure of a call that would wait longer than allowed: the run stops and can be resumed later. */
 export const waitTooLong = (description: string, milliseconds: number): AiError.RateLimitError =>
   new AiError.RateLimitError({
     retryAfter: Duration.millis(milliseconds),
     metadata: { description, [stopsKey]: true }
   })
 
-/** A wait in words. */
+/** Formats a wait. */
 export const durationText = (wait: Duration.Duration): string =>
   Duration.isGreaterThan(wait, Duration.days(366)) ? "more than a year" : Duration.format(wait)
 
-/** How long the provider asks to wait, from a 429 or any other answer that says so. */
+/** How long the provider asks to wait, from a 429 or any other response that says so. */
 export const retryAfter = (error: AiError.AiError): Duration.Duration | undefined => {
   if (error.retryAfter !== undefined) return error.retryAfter
   const millis = metadataOf(error)?.[retryAfterKey]
   return typeof millis === "number" ? Duration.millis(millis) : undefined
 }
 
-/** The key in a reason's metadata for the wait (milliseconds) that the provider asked for. */
+/** The metadata key for the wait (milliseconds) that the provider asked for. */
 export const retryAfterKey = "retryAfterMillis"
 
 /**
- * An answer that is none, as a failure: a refusal, a filtered answer, one that the provider broke off, or one without
- * anything in it; `undefined` for any other. An empty text of a model that ended by itself is an answer.
+ * The failure for a completion that is not an answer: refused, filtered, broken off by the provider, or empty.
+ * `undefined` for any other. An empty text is an answer when the model ended by itself.
  */
 export const refusal = (
   response: ModelResponse.ModelResponse,
-  /** Whether an answer without anything in it is one. */
+  /** Tests whether an empty answer is accepted. */
   keepsEmpty: () => boolean = () => false
 ): AiError.AiError | undefined => {
   const reason = response._tag === "CompletionResponse" ? reasonOf(response, keepsEmpty) : undefined
@@ -255,34 +274,34 @@ const reasonOf = (
     case "content-filter":
       return new AiError.ContentPolicyError({ description: "the provider's content filter stopped the answer" })
     case "error":
-      return new AiError.InternalProviderError({ description: "the provider broke the answer off with an error" })
+      return new AiError.InternalProviderError({ description: "the provider interrupted the answer with an error" })
     case "pause":
       return new AiError.InvalidRequestError({
-        description: "the provider paused the answer, as it does for tools of its own; these are not supported"
+        description: "the provider paused the answer for its own tools, which are not supported"
       })
   }
   if (ModelResponse.hasContent(response)) return undefined
   if (finishReason === "length") {
     return new AiError.InvalidRequestError({
       description:
-        "the answer is empty: its output limit was used up before it began, by thinking for instance. Set a larger maxTokens, or a lower reasoningEffort"
+        "the answer is empty: its output limit was used up before it started, for example by thinking. Set a larger maxTokens, or a lower reasoningEffort"
     })
   }
   return finishReason === "stop" && (parts.some(({ type }) => type === "text") || keepsEmpty())
     ? undefined
     : new AiError.InvalidResponseError({
-        description: `the answer is empty: it has no text and no tool call${finishReason === "stop" ? '. Where an empty answer is one: truncated: "keep"' : ""}`
+        description: `the answer is empty: it has no text and no tool call${finishReason === "stop" ? '. To accept empty answers: truncated: "keep"' : ""}`
       })
 }
 
-/** The message for a person: without module prefix and generic advice. */
+/** The message for display: without the module prefix and general advice. */
 export const message = (error: AiError.AiError): string => {
   const own = description(error)
   const wait = own === undefined ? undefined : retryAfter(error)
   return wait === undefined ? (own ?? error.reason.message) : `${own}; the limit resets in ${durationText(wait)}`
 }
 
-/** The provider's own words, where it has some. */
+/** The provider's own words, if any. */
 export const description = ({ reason }: AiError.AiError): string | undefined => {
   const own =
     "description" in reason ? reason.description : "metadata" in reason ? reason.metadata["description"] : undefined

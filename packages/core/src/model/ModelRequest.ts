@@ -1,33 +1,33 @@
 /**
- * What is asked of a model, as plain data: it can be hashed (cache key), sent (batch file, worker), stored (journal) and
- * shown (report).
+ * A model request as plain data: it can be hashed (cache key), sent (batch file, worker), stored (journal) and shown
+ * (report).
  *
  * @since 0.1.0
  */
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 
-/** Settings that change an answer. Every one of them is part of the cache key. */
+/** Settings that change an answer. Each is part of the cache key. */
 export const Settings = Schema.Struct({
-  /** 0 gives the most likely answer; higher is more varied. */
+  /** 0 makes answers the most predictable; higher values make them more varied. */
   temperature: Schema.optionalKey(Schema.Finite),
   topP: Schema.optionalKey(Schema.Finite),
-  /** Most output tokens, reasoning included. */
+  /** The most output tokens, including reasoning. */
   maxTokens: Schema.optionalKey(Schema.Int),
   stop: Schema.optionalKey(Schema.Array(Schema.String)),
   seed: Schema.optionalKey(Schema.Int),
   presencePenalty: Schema.optionalKey(Schema.Finite),
   frequencyPenalty: Schema.optionalKey(Schema.Finite),
-  /** How long a reasoning model thinks: `"low"`, `"medium"`, `"high"`, or what the provider adds. */
+  /** How long a reasoning model thinks: `"low"`, `"medium"`, `"high"`, or a value of the provider. */
   reasoningEffort: Schema.optionalKey(Schema.String),
   parallelToolCalls: Schema.optionalKey(Schema.Boolean),
-  /** Log-probabilities of the most likely tokens at each place. */
+  /** The number of most likely tokens per position whose log-probabilities are returned. */
   topLogprobs: Schema.optionalKey(Schema.Int)
 })
 
 export interface Settings extends Schema.Schema.Type<typeof Settings> {}
 
-/** A tool that the model may call; its parameters are a JSON Schema. */
+/** A tool that the model may call. Its parameters are a JSON Schema. */
 export const Tool = Schema.Struct({
   name: Schema.String,
   description: Schema.optionalKey(Schema.String),
@@ -56,24 +56,24 @@ export type Message = Prompt.MessageEncoded
 
 const Message: Schema.Codec<Message> = Schema.Any
 
-/** One completion: a conversation and all that shapes the answer. */
+/** A completion request: a conversation, and everything that shapes the answer. */
 export const Completion = Schema.TaggedStruct("Completion", {
-  /** The model asked for; left out, the stack below decides (a `Router`, or the provider's default). */
+  /** The model to call. Without it, the stack below decides (a `Router`, or the provider's default). */
   model: Schema.optionalKey(Schema.String),
   messages: Schema.Array(Message),
   tools: Schema.Array(Tool),
   toolChoice: ToolChoice,
   responseFormat: ResponseFormat,
   settings: Settings,
-  /** What only one provider knows, passed on to it as it is: `{ openai: { service_tier: "flex" } }`. */
+  /** Options that only one provider knows, passed on unchanged: `{ openai: { service_tier: "flex" } }`. */
   providerOptions: Schema.Record(Schema.String, Schema.Json),
-  /** Number of the sample, from 0: part of the cache key, never sent. */
+  /** The number of the sample, from 0. Part of the cache key, never sent. */
   sample: Schema.Int
 })
 
 export interface Completion extends Schema.Schema.Type<typeof Completion> {}
 
-/** Vectors for some texts, all by one model. */
+/** An embedding request: texts to embed, all with one model. */
 export const Embedding = Schema.TaggedStruct("Embedding", {
   model: Schema.optionalKey(Schema.String),
   inputs: Schema.Array(Schema.String),
@@ -87,7 +87,7 @@ export const ModelRequest = Schema.Union([Completion, Embedding])
 
 export type ModelRequest = typeof ModelRequest.Type
 
-/** A completion with defaults for all that is left out. */
+/** Makes a completion request with defaults. */
 export const completion = (
   fields: Pick<Completion, "messages"> & Partial<Omit<Completion, "_tag" | "messages">>
 ): Completion => ({
@@ -101,22 +101,22 @@ export const completion = (
   ...fields
 })
 
-/** An embedding request with defaults for all that is left out. */
+/** Makes an embedding request with defaults. */
 export const embedding = (
   fields: Pick<Embedding, "inputs"> & Partial<Omit<Embedding, "_tag" | "inputs">>
 ): Embedding => ({ _tag: "Embedding", providerOptions: {}, ...fields })
 
-/** The same request asked of another model. */
+/** Replaces the model of a request. */
 export const withModel = <R extends ModelRequest>(request: R, model: string): R =>
   request.model === model ? request : { ...request, model }
 
-/** The text of a message without its files: what a rule or a counter looks at. */
+/** The text of a message, without its files. */
 export const messageText = (message: Message): string =>
   typeof message.content === "string"
     ? message.content
     : message.content.map((part) => (part.type === "text" || part.type === "reasoning" ? part.text : "")).join("")
 
-/** All text of a request, or that of one role only, messages separated by line ends. */
+/** The text of a request, or of one role only. Messages are separated by line breaks. */
 export const text = (request: ModelRequest, role?: Message["role"]): string =>
   request._tag === "Embedding"
     ? request.inputs.join("\n")
@@ -126,10 +126,10 @@ export const text = (request: ModelRequest, role?: Message["role"]): string =>
         .join("\n")
 
 /**
- * The same request with other texts: those of its messages, or the inputs of an embedding. Files, tool calls and their results stay as
- * they are.
+ * Changes the texts of a request: those of its messages, or the inputs of an embedding. Files, tool calls and tool
+ * results stay the same.
  *
- * **Example** (numbers of cards are masked)
+ * **Example** (masks card numbers)
  *
  * ```ts
  * import { ModelClient, ModelRequest } from "@pipe/core"

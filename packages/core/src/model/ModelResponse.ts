@@ -1,5 +1,23 @@
 /**
- * What a model answered, as plain data, with what it consumed and where it came from.
+ * A model's answer as plain data, with its usage and its origin.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { ModelResponse } from "@pipe/core"
+ *
+ * const response: ModelResponse.CompletionResponse = {
+ *   _tag: "CompletionResponse",
+ *   provider: "acme",
+ *   model: "acme-1",
+ *   requestedModel: "acme-1",
+ *   parts: [{ type: "text", text: "A lovely lamp." }],
+ *   finishReason: "stop",
+ *   origin: "provider"
+ * }
+ * ModelResponse.text(response) // => "A lovely lamp."
+ * ModelResponse.isComplete(response) // => true
+ * ```
  *
  * @since 0.1.0
  */
@@ -9,7 +27,7 @@ import * as Option from "effect/Option"
 import type * as ModelRequest from "./ModelRequest.ts"
 import * as Usage from "./Usage.ts"
 
-/** A part of an answer, encoded as `effect/ai` encodes it; metadata and finish stand in fields of their own. */
+/** A part of an answer, encoded as `effect/ai` encodes it. Metadata and finish reason are separate fields. */
 export type Part = Exclude<Response.PartEncoded, Response.FinishPartEncoded | Response.ResponseMetadataPartEncoded>
 
 const Part: Schema.Codec<Part> = Schema.Any
@@ -28,8 +46,8 @@ export const FinishReason = Schema.Literals([
 export type FinishReason = typeof FinishReason.Type
 
 /**
- * `provider`: paid for now; `cache`: kept from before; `shared`: given by an equal call that was on its way; `semantic`: kept
- * from before, to a question that means the same.
+ * `provider`: paid for now. `cache`: from the cache. `shared`: from an equal call that was in flight. `semantic`: from
+ * the cache, for a question that means the same.
  */
 export const origins = ["provider", "cache", "shared", "semantic"] as const
 
@@ -37,10 +55,10 @@ export const Origin = Schema.Literals(origins)
 
 export type Origin = typeof Origin.Type
 
-/** No answer of any origin. */
+/** Zero answers of every origin. */
 export const noAnswers: { readonly [O in Origin]: number } = { provider: 0, cache: 0, shared: 0, semantic: 0 }
 
-/** An answer that was paid for and is not the one that is given. */
+/** An answer that was paid for but not returned. */
 export const Discarded = Schema.Struct({
   provider: Schema.String,
   model: Schema.String,
@@ -53,23 +71,27 @@ export const Discarded = Schema.Struct({
 export interface Discarded extends Schema.Schema.Type<typeof Discarded> {}
 
 const common = {
-  /** The provider, as price tables name it: `"openai"`. */
+  /** The provider's name in price tables: `"openai"`. */
   provider: Schema.String,
-  /** The model that really answered, as the provider reports it. */
+  /** The model that answered, as the provider reports it. */
   model: Schema.String,
-  /** The model that was asked for in the request that was sent. */
+  /** The model named in the request. */
   requestedModel: Schema.String,
-  /** What would have been asked without routing, where a router chose. */
+  /** The model that would have been called without routing, when a router chose another one. */
   baselineModel: Schema.optionalKey(Schema.String),
-  /** `undefined` when the provider did not say. */
+  /** `undefined` when the provider did not report it. */
   usage: Schema.optionalKey(Usage.Usage),
-  /** The class of service that was billed, when it is not the ordinary one: `"flex"`, `"batch"`; several are joined: `"us+batch"`. */
+  /**
+   * The billed service tier, when it is not the standard one: `"flex"`, `"batch"`. Several are joined: `"us+batch"`.
+   */
   serviceTier: Schema.optionalKey(Schema.String),
-  /** What the provider itself says that the call has cost, in USD. */
+  /** The cost of the call in USD, as the provider reports it. */
   reportedCost: Schema.optionalKey(Schema.Finite),
-  /** What the request would have used by itself, as it was counted, where it was answered together with others. */
+  /** The estimated usage of the request alone, when it was answered together with others. */
   unpacked: Schema.optionalKey(Usage.Usage),
-  /** What was asked for this answer beside it: the doubted answers of cheaper models, and those of their judges. */
+  /**
+   * Other answers that were paid for on the way to this one: rejected answers of cheaper models, and those of judges.
+   */
   discarded: Schema.optionalKey(Schema.Array(Discarded)),
   origin: Origin
 }
@@ -79,9 +101,9 @@ export const CompletionResponse = Schema.TaggedStruct("CompletionResponse", {
   id: Schema.optionalKey(Schema.String),
   parts: Schema.Array(Part),
   finishReason: FinishReason,
-  /** The log-probability of each token of the text, where they were asked for and the provider gives them. */
+  /** The log-probability of each token of the text, when requested and provided. */
   logprobs: Schema.optionalKey(Schema.Array(Schema.Finite)),
-  /** The words with which the model refused, if it did. */
+  /** The model's words when it refused. */
   refusal: Schema.optionalKey(Schema.String)
 })
 
@@ -89,7 +111,7 @@ export interface CompletionResponse extends Schema.Schema.Type<typeof Completion
 
 export const EmbeddingResponse = Schema.TaggedStruct("EmbeddingResponse", {
   ...common,
-  /** One vector an input, in their order. */
+  /** One vector per input, in order. */
   vectors: Schema.Array(Schema.Array(Schema.Finite))
 })
 
@@ -107,7 +129,7 @@ export interface ByRequest {
 
 export type ResponseTo<R extends ModelRequest.ModelRequest> = ByRequest[R["_tag"]]
 
-/** What is kept of an answer that was asked for beside another, and of those that it was asked for with. */
+/** What is kept of an answer that is not returned, with the answers that it discarded itself. */
 export const toDiscarded = (response: ModelResponse): ReadonlyArray<Discarded> => [
   {
     provider: response.provider,
@@ -120,7 +142,7 @@ export const toDiscarded = (response: ModelResponse): ReadonlyArray<Discarded> =
   ...(response.discarded ?? [])
 ]
 
-/** An answer that is given again: nothing of it is paid now. */
+/** Returns an answer again, at no cost. */
 export const again = <R extends ModelResponse>(response: R, origin: Exclude<Origin, "provider">): R => ({
   ...response,
   origin,
@@ -129,13 +151,13 @@ export const again = <R extends ModelResponse>(response: R, origin: Exclude<Orig
     : { discarded: response.discarded.map((one) => ({ ...one, origin })) })
 })
 
-/** The answer as one that was billed in a class of service too. */
+/** Adds a service tier that the answer was billed in. */
 export const inTier = <R extends ModelResponse>(response: R, tier: string): R => ({
   ...response,
   serviceTier: response.serviceTier === undefined ? tier : `${response.serviceTier}+${tier}`
 })
 
-/** The text of an answer; empty for vectors and for pure tool calls. */
+/** The text of an answer; empty for vectors and for answers with tool calls only. */
 export const text = (response: ModelResponse): string =>
   response._tag === "EmbeddingResponse"
     ? ""
@@ -144,8 +166,8 @@ export const text = (response: ModelResponse): string =>
 const NAME = /^[^\p{Cc}\p{Cf}]{1,200}$/u
 
 /**
- * The answer with all that money hangs on of the kind that belongs there, whoever has made it: a model or provider that is no
- * name of one line, a class of service that is none and a usage that is no counts are left out, and so unknown.
+ * Removes invalid billing data from an answer of any provider: a model or provider name that is not a single line, an invalid
+ * service tier, and a usage that is not made of counts. What is removed is unknown.
  */
 export const sound = <R extends ModelResponse>(response: R): R => {
   const { model, provider, serviceTier, usage } = response
@@ -164,8 +186,8 @@ export const sound = <R extends ModelResponse>(response: R): R => {
 }
 
 /**
- * The answer that a store gives back as JSON; none where the text is not one. What every reader relies on is looked at, and
- * no more: a schema would cost more than the look-up.
+ * Decodes an answer that a store returns as JSON; none when the text is not an answer. It checks only what readers rely
+ * on, because a schema would cost more than the look-up.
  */
 export const decode = (json: string): Option.Option<ModelResponse> => {
   try {
@@ -187,15 +209,15 @@ const isPart = (part: Part): boolean =>
   typeof part.type === "string"
   && ((part.type !== "text" && part.type !== "reasoning") || typeof part.text === "string")
 
-/** Whether a completion was cut at its output limit. */
+/** Tests whether a completion was truncated at its output limit. */
 export const isTruncated = (response: ModelResponse): boolean =>
   response._tag === "CompletionResponse" && response.finishReason === "length"
 
-/** Whether a completion has a text that says something, or a part that is neither text nor reasoning. */
+/** Tests whether a completion has a non-blank text, or a part other than text and reasoning. */
 export const hasContent = ({ parts }: CompletionResponse): boolean =>
   parts.some((part) => (part.type === "text" ? /\S/.test(part.text) : part.type !== "reasoning"))
 
-/** What an answer shows: its text, and its calls of tools as JSON. */
+/** The visible content of an answer: its text, and its tool calls as JSON. */
 export const shown = (response: CompletionResponse): string =>
   response.parts
     .flatMap((part) =>
@@ -207,19 +229,20 @@ export const shown = (response: CompletionResponse): string =>
     )
     .join("\n")
 
-/** How answers end that did not end by themselves. */
+/** Finish reasons of answers that did not end by themselves. */
 const BROKEN: ReadonlySet<FinishReason> = new Set<FinishReason>(["length", "content-filter", "error", "pause", "other"])
 
 /**
- * Whether an answer is whole: it ended by itself and holds something. The one rule for all that keeps answers, and for steps: one that
- * is not whole is a failure, unless the caller takes it. A provider that does not say how an answer ended is believed.
+ * Tests whether an answer is complete: it ended by itself and has content. Everything that keeps answers uses this
+ * rule. In a step, an incomplete answer is a failure unless the caller accepts it. When the provider gives no finish
+ * reason, the answer counts as ended.
  */
 export const isComplete = (response: ModelResponse): boolean =>
   response._tag === "EmbeddingResponse"
     ? response.vectors.length > 0
     : !BROKEN.has(response.finishReason) && response.refusal === undefined && hasContent(response)
 
-/** The same answer with other texts; tool calls stay as they are, and so do vectors. */
+/** Changes the texts of an answer. Tool calls and vectors stay the same. */
 export const mapText = <R extends ModelResponse>(response: R, f: (text: string) => string): R =>
   response._tag === "CompletionResponse"
     ? {

@@ -1,14 +1,25 @@
 /**
- * The content key of a request: SHA-256 over the whole canonical request less a short deny-list.
+ * The content key of a request: SHA-256 over the canonical request, except for a short list of ignored fields.
  *
- * **Details** The key holds everything that can change the answer: messages of all roles in their order, system text,
- * tools, tool choice, response format, every sampling setting, provider options, the model and the sample number. Object
- * keys are sorted, so equal JSON in another order gives the same key; arrays keep their order. Text is compared as it is
- * sent: composed and decomposed accents differ, and so do trailing spaces. The namespace is an element of its own, which
+ * **Details** The key covers everything that can change the answer: messages of all roles in order, system text, tools,
+ * tool choice, response format, sampling settings, provider options, the model and the sample number. Object keys are
+ * sorted, so equal JSON in another key order gives the same key; arrays keep their order. Text is compared as it is
+ * sent: composed and decomposed accents differ, and so do trailing spaces. The namespace is a separate element, which
  * the content of a request cannot forge.
  *
- * **Gotchas** Left out are only `denyList`, fields inside `providerOptions` that say who asks, or how it is billed, and
- * not what is asked.
+ * **Gotchas** Only `denyList` is ignored: fields of `providerOptions` that identify the caller or the billing, not the
+ * request.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { ModelRequest, RequestKey } from "@pipe/core"
+ *
+ * const ask = (content: string) => ModelRequest.completion({ messages: [{ role: "user", content }] })
+ *
+ * RequestKey.content(ask("Where is it?")) === RequestKey.content(ask("Where is it?")) // => true
+ * RequestKey.content(ask("Where is it?")) === RequestKey.content(ask("Where is it?"), "tenant-1") // => false
+ * ```
  *
  * @since 0.1.0
  */
@@ -27,10 +38,10 @@ export const denyList: ReadonlySet<string> = new Set([
   "prompt_cache_retention"
 ])
 
-/** Version of the form below: an entry of another form is never found. */
+/** Version of the format below. An entry stored under another version is never found. */
 export const version = 1
 
-/** JSON with sorted object keys and without `undefined`; the caller's objects stay untouched. */
+/** JSON with sorted object keys and without `undefined`. The caller's objects are not changed. */
 export const canonical = (value: unknown): string => {
   if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null"
   if (Array.isArray(value)) {
@@ -40,7 +51,7 @@ export const canonical = (value: unknown): string => {
   }
   if (value instanceof Uint8Array) return `{"~bytes":"${toHex(value)}"}`
   if (value instanceof URL) return `{"~url":${JSON.stringify(value.href)}}`
-  // A date, say: what is sent is what it is as JSON.
+  // A date, for example: it is sent as its JSON.
   if ("toJSON" in value && typeof value.toJSON === "function") return canonical(value.toJSON())
   let out = "{"
   const record = value as Record<string, unknown>
@@ -69,7 +80,7 @@ const relevantOptions = (options: ModelRequest.ModelRequest["providerOptions"]):
   return out
 }
 
-/** What is hashed: canonical JSON of version, namespace and request. */
+/** The hashed text: canonical JSON of version, namespace and request. */
 export const content = (request: ModelRequest.ModelRequest, namespace = ""): string =>
   canonical([version, namespace, { ...request, providerOptions: relevantOptions(request.providerOptions) }])
 

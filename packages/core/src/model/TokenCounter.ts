@@ -1,9 +1,17 @@
 /**
- * Counts the tokens of a text before it is sent: for token limits and estimates. The bill never rests on it: that takes
- * the provider's own figures.
+ * Counts the tokens of a text before it is sent, for limits and estimates. Costs never depend on it; they use the
+ * provider's own figures.
  *
- * **Details** The default is a rough estimate without any table (4 bytes of UTF-8 a token, 1.5 for scripts without
+ * **Details** The default is a rough estimate without tables (4 bytes of UTF-8 per token, 1.5 for scripts without
  * spaces). `Tiktoken.layer` of `@pipe/plugins` counts as OpenAI's models do.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { TokenCounter } from "@pipe/core"
+ *
+ * TokenCounter.estimate("Where is my card?") // => 5
+ * ```
  *
  * @since 0.1.0
  */
@@ -12,7 +20,10 @@ import * as ModelRequest from "./ModelRequest.ts"
 
 export type Count = (text: string) => number
 
-/** About how many tokens a text has: Chinese, Japanese and Korean letters two thirds of a token, other text a quarter a byte. */
+/**
+ * Estimates the tokens of a text: two thirds of a token per Chinese, Japanese or Korean letter, a quarter per byte of
+ * other text.
+ */
 export const estimate: Count = (text) => {
   let wide = 0
   let other = 0
@@ -28,11 +39,13 @@ export const TokenCounter = Context.Reference<Count>("@pipe/core/TokenCounter", 
   defaultValue: () => estimate
 })
 
-/** Tokens that a chat format puts around each message, and around all of them (OpenAI's cookbook on counting tokens). */
+/**
+ * Tokens that a chat format adds around each message, and around all of them (OpenAI's cookbook on counting tokens).
+ */
 const PER_MESSAGE = 4
 const PER_REQUEST = 3
 
-/** Input tokens of a request: all its text, its tools and its answer schema. Files are not counted. */
+/** The input tokens of a request: its text, its tools and its answer schema. Files are not counted. */
 export const inputTokens = (count: Count, request: ModelRequest.ModelRequest): number => {
   if (request._tag === "Embedding") return request.inputs.reduce((sum, input) => sum + count(input), 0)
   let total = PER_REQUEST

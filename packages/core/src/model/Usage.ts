@@ -1,10 +1,10 @@
 /**
- * What one model call consumed, in disjoint classes of tokens: no token is counted in two of them, so each class is
- * priced once and the sum of all is the total.
+ * The usage of a model call in disjoint token classes: no token is counted twice, so each class is priced once and the
+ * sum of all classes is the total.
  *
- * Providers report usage in two shapes: with cached tokens *inside* the input count (OpenAI) or *beside* it
- * (Anthropic), with reasoning inside the output count (OpenAI) or beside it (Gemini). `fromInclusive` and
- * `fromDisjoint` are the only places that know.
+ * Providers report usage in two shapes: cached tokens *inside* the input count (OpenAI) or *beside* it (Anthropic), and
+ * reasoning inside the output count (OpenAI) or beside it (Gemini). Only `fromInclusive` and `fromDisjoint` know about
+ * them.
  *
  * **Example** (cached tokens are not counted twice)
  *
@@ -21,9 +21,9 @@ import * as Schema from "effect/Schema"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
-/** Disjoint token classes of one call or of a sum of calls. */
+/** Disjoint token classes of a call, or of a sum of calls. */
 export const Usage = Schema.Struct({
-  /** Input tokens that no prompt cache served or stored. */
+  /** Input tokens that were neither read from nor written to a prompt cache. */
   uncachedInput: Count,
   /** Input tokens read from the provider's prompt cache. */
   cacheRead: Count,
@@ -31,42 +31,42 @@ export const Usage = Schema.Struct({
   cacheWrite: Count,
   /** Input tokens written to the provider's prompt cache for one hour. */
   cacheWrite1h: Count,
-  /** Output tokens that are not reasoning. */
+  /** Output tokens other than reasoning. */
   output: Count,
   /** Output tokens spent on reasoning. */
   reasoning: Count,
-  /** Input tokens of audio, which no prompt cache served. */
+  /** Audio input tokens that no prompt cache served. */
   inputAudio: Schema.optionalKey(Count),
-  /** Input tokens of images, where the provider counts them apart. */
+  /** Image input tokens, when the provider reports them separately. */
   inputImage: Schema.optionalKey(Count),
-  /** Output tokens of audio. */
+  /** Audio output tokens. */
   outputAudio: Schema.optionalKey(Count),
-  /** Output tokens of images. */
+  /** Image output tokens. */
   outputImage: Schema.optionalKey(Count),
-  /** Searches of the web that the provider made for the call; each has a fee. */
+  /** Web searches that the provider made for the call. Each has a fee. */
   searches: Schema.optionalKey(Count),
-  /** Set when the provider's figures contradict each other: says which. */
+  /** Set when the provider's figures contradict each other: describes how. */
   inconsistent: Schema.optionalKey(Schema.String),
-  /** Set when nothing sure can be said about the input, so that no price may be put on it. */
+  /** Set when the input is so uncertain that the usage must not be priced. */
   unpriceable: Schema.optionalKey(Schema.Literal(true))
 })
 
 export interface Usage extends Schema.Schema.Type<typeof Usage> {}
 
-/** The names of the token classes that every usage has. */
+/** The token classes that every usage has. */
 export const classes = ["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1h", "output", "reasoning"] as const
 
-/** The names of those that few calls have: left out, there are none of them. */
+/** The token classes that few calls have. An absent class is zero. */
 export const rareClasses = ["inputAudio", "inputImage", "outputAudio", "outputImage"] as const
 
 export type TokenClass = (typeof classes)[number]
 
 export type RareClass = (typeof rareClasses)[number]
 
-/** The optional counts of a usage, those that are there. */
+/** The optional counts of a usage. */
 const rare = [...rareClasses, "searches"] as const
 
-/** Whether a usage has any of the optional counts: nearly none has. */
+/** Tests whether a usage has any of the optional counts. Few have. */
 export const hasRare = (usage: Usage): boolean =>
   usage.inputAudio !== undefined
   || usage.inputImage !== undefined
@@ -77,7 +77,7 @@ export const hasRare = (usage: Usage): boolean =>
 const mapRare = (usage: Usage, f: (count: number, name: (typeof rare)[number]) => number): Partial<Usage> =>
   Object.fromEntries(rare.flatMap((name) => (usage[name] === undefined ? [] : [[name, f(usage[name], name)]])))
 
-/** No tokens at all. */
+/** Zero tokens. */
 export const zero: Usage = {
   uncachedInput: 0,
   cacheRead: 0,
@@ -100,7 +100,7 @@ export const outputTokens = (usage: Usage): number =>
 
 export const totalTokens = (usage: Usage): number => inputTokens(usage) + outputTokens(usage)
 
-/** Adds class by class; the marks of single calls are not carried into a sum. */
+/** Adds two usages class by class. Marks of single calls are dropped. */
 export const add = (self: Usage, that: Usage): Usage => ({
   uncachedInput: self.uncachedInput + that.uncachedInput,
   cacheRead: self.cacheRead + that.cacheRead,
@@ -113,10 +113,10 @@ export const add = (self: Usage, that: Usage): Usage => ({
 })
 
 /**
- * Divides a usage among those who share a call, class by class by their weights: whole tokens, and together exactly what was
- * used.
+ * Divides a usage among the requests that share a call, class by class and in proportion to their weights. Shares are
+ * whole tokens and add up to the usage.
  *
- * **Example** (three share ten tokens)
+ * **Example** (three requests share ten tokens)
  *
  * ```ts
  * import { Usage } from "@pipe/core"
@@ -167,17 +167,17 @@ const portions = (total: number, weights: ReadonlyArray<number>): ReadonlyArray<
   })
 }
 
-/** More tokens than one call can have: a larger figure is not a count, and sums of counts stay exact. */
+/** More tokens than a call can have. A larger figure is not a count, so sums of counts stay exact. */
 export const MOST = 1e9
 
-/** What was sent as a count, if it is one. */
+/** The value as a count, if it is one. */
 const count = (value: unknown): number | undefined =>
   typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= MOST ? value : undefined
 
-/** A class that the provider leaves out has no tokens. */
+/** A class that the provider omits has no tokens. */
 const part = (value: unknown): number | undefined => (value === undefined || value === null ? 0 : count(value))
 
-/** Figures as a provider sent them: of any kind. */
+/** Figures as a provider sent them, of any type. */
 export type Figures = {
   readonly [
     F in
@@ -192,7 +192,7 @@ export type Figures = {
   ]?: unknown
 }
 
-/** Figures that are counts, each class that is left out being 0; `undefined` where one is there and is no count. */
+/** The figures as counts, with 0 for omitted classes; `undefined` when a figure is present but not a count. */
 const parts = (figures: Figures) => {
   const found = {
     cacheRead: part(figures.cacheRead),
@@ -212,16 +212,16 @@ const parts = (figures: Figures) => {
 
 type Parts = NonNullable<ReturnType<typeof parts>>
 
-/** The optional counts that are not 0. */
+/** The optional counts other than 0. */
 const others = (counts: Parts): Partial<Usage> =>
   Object.fromEntries(rare.flatMap((name) => (counts[name] === 0 ? [] : [[name, counts[name]]])))
 
-/** Input and output, one of which the total may tell. */
+/** Input and output; the total may determine one of them. */
 const ends = (figures: Figures): readonly [input: number, output: number] | undefined => {
   const [input, output, total] = [count(figures.input), count(figures.output), count(figures.total)]
   if (input !== undefined && output !== undefined) return [input, output]
   if (total === undefined) return undefined
-  // What is said and is no count spoils the whole.
+  // A figure that is present but not a count invalidates the usage.
   if (input !== undefined && isLeftOut(figures.output) && total >= input) return [input, total - input]
   if (output !== undefined && isLeftOut(figures.input) && total >= output) return [total - output, output]
   return undefined
@@ -229,29 +229,31 @@ const ends = (figures: Figures): readonly [input: number, output: number] | unde
 
 const isLeftOut = (value: unknown): boolean => value === undefined || value === null
 
-/** The output in its classes; `rest`: what the total leaves for it. */
+/** The output by class. `rest` is what the total leaves for it. */
 const outputsOf = (said: number, rest: number | undefined, { outputAudio, outputImage, reasoning }: Parts) => {
-  // The total counts more than input and output: the rest is output, most often reasoning that stands beside it.
+  // The total exceeds input plus output: the rest is output, usually reasoning counted separately.
   const whole = Math.max(said, rest ?? said)
   const text = whole - reasoning - outputAudio - outputImage
   if (text >= 0) return { output: text, reasoning }
   const inconsistent = `the provider reports ${reasoning} reasoning tokens inside ${said} output tokens`
-  // Without a total they may stand beside each other: both are charged.
+  // Without a total they may be separate counts: both are charged.
   return rest === undefined
     ? { output: said, reasoning, inconsistent }
     : { output: Math.max(0, whole - outputAudio - outputImage), reasoning: 0, inconsistent }
 }
 
 /**
- * From figures in which the cached classes are parts of `input` and `reasoning` is a part of `output` (OpenAI and most
- * compatible endpoints). `undefined` where `input` or `output` is no count and `total` does not tell it, or another figure is there
- * and is none: an unknown usage is never 0.
+ * Makes a usage from figures in which the cached classes are part of `input`, and `reasoning` is part of `output`
+ * (OpenAI and most compatible endpoints). Returns `undefined` when `input` or `output` is not a count and `total` does
+ * not determine it, or when another figure is present but not a count: an unknown usage is never 0.
  *
- * **Details** The top-level count is the truth: an unnamed remainder is ordinary input or output. The figures decide what stands
- * inside what: where `total` is more than input and output together, the rest is output, since some endpoints count reasoning beside
- * it, and where it is input, output and cached (or audio) input together, that stands beside. If reasoning exceeds the output, the
- * output that the total confirms is charged, or without a total both, and the contradiction is marked. If the cached parts exceed an
- * input that the total confirms, both are charged, and that is marked too; where no total confirms it, no number is right, so the usage is marked `unpriceable` and keeps the provider's figures in `inconsistent`.
+ * **Details** The top-level counts are authoritative: tokens without a class are ordinary input or output. The figures
+ * decide which count includes which. Where `total` exceeds input plus output, the rest is output, because some
+ * endpoints count reasoning separately; where it equals input, output and cached (or audio) input together, those are
+ * separate. If reasoning exceeds the output, the output that the total confirms is charged, or both without a total,
+ * and the contradiction is marked. If the cached parts exceed an input that the total confirms, both are charged and
+ * marked. Where no total confirms it, no figure is reliable: the usage is marked `unpriceable` and keeps the provider's
+ * figures in `inconsistent`.
  */
 export const fromInclusive = (figures: Figures): Usage | undefined => {
   const found = ends(figures)
@@ -263,14 +265,14 @@ export const fromInclusive = (figures: Figures): Usage | undefined => {
   const input = isBeside ? found[0] + media : found[0]
   const cached = cacheRead + cacheWrite + cacheWrite1h
   const total = count(figures.total)
-  // All three together are the total: the cached classes stand beside the input, and reasoning inside the output.
+  // All three add up to the total: the cached classes are separate from the input, and reasoning is part of the output.
   if (cached > 0 && media === 0 && total === input + cached + said && counts.reasoning <= said) {
     return fromDisjoint({ ...figures, input, output: said - counts.reasoning })
   }
   const output = outputsOf(said, total === undefined ? undefined : total - input, counts)
   const text = input - media
   if (cached > input || text < 0) {
-    // The total counts none of what was cached: it stands beside, and is charged too.
+    // The total leaves the cached tokens out: they are separate, and charged too.
     const isConfirmed = total === input + said && media === 0
     return {
       ...zero,
@@ -283,7 +285,7 @@ export const fromInclusive = (figures: Figures): Usage | undefined => {
       ...(isConfirmed ? undefined : { unpriceable: true as const })
     }
   }
-  // Audio may be among what was read from the cache: it is charged as if it were not.
+  // Audio may be part of what was read from the cache. It is charged as if it were not.
   const read = Math.min(cacheRead, text - Math.min(text, cacheWrite + cacheWrite1h))
   return {
     ...zero,
@@ -297,8 +299,8 @@ export const fromInclusive = (figures: Figures): Usage | undefined => {
 }
 
 /**
- * From figures in which every class stands beside the others (Anthropic's input classes, Gemini's thoughts). Nothing
- * is subtracted. `undefined` as in `fromInclusive`.
+ * Makes a usage from figures in which all classes are separate (Anthropic's input classes, Gemini's thoughts). Nothing
+ * is subtracted. Returns `undefined` as in `fromInclusive`.
  */
 export const fromDisjoint = (figures: Figures): Usage | undefined => {
   const [uncachedInput, output] = [count(figures.input), count(figures.output)]
@@ -308,11 +310,13 @@ export const fromDisjoint = (figures: Figures): Usage | undefined => {
   return { ...others(counts), uncachedInput, cacheRead, cacheWrite, cacheWrite1h, output, reasoning }
 }
 
-/** A usage that its call does not contradict: every request has input, and an answer that shows something has output. */
+/**
+ * Accepts a usage that its call does not contradict: every request has input, and an answer with content has output.
+ */
 export const ofAnswer = (usage: Usage | undefined, showsSomething: boolean): Usage | undefined =>
   usage !== undefined && (inputTokens(usage) === 0 || (showsSomething && outputTokens(usage) === 0)) ? undefined : usage
 
-/** Whether a usage has a count in each class, whoever made it. */
+/** Tests whether a usage has a valid count in every class. */
 export const isSound = (usage: Usage): boolean =>
   classes.every((name) => count(usage[name]) !== undefined)
   && (!hasRare(usage) || rare.every((name) => part(usage[name]) !== undefined))
@@ -332,7 +336,7 @@ export interface AiUsage {
   }
 }
 
-/** To `effect/ai`'s usage; `undefined` gives one in which every figure is unknown. */
+/** Converts to `effect/ai`'s usage. `undefined` becomes a usage in which every figure is unknown. */
 export const toAi = (usage: Usage | undefined): AiUsage =>
   usage === undefined
     ? { inputTokens: {}, outputTokens: {} }
@@ -346,7 +350,7 @@ export const toAi = (usage: Usage | undefined): AiUsage =>
         outputTokens: { total: outputTokens(usage), text: usage.output, reasoning: usage.reasoning }
       }
 
-/** From `effect/ai`'s usage; `undefined` when it holds no total to stand on. */
+/** Converts from `effect/ai`'s usage; `undefined` when it has no reliable total. */
 export const fromAi = ({ inputTokens, outputTokens }: AiUsage): Usage | undefined => {
   const input =
     inputTokens.total

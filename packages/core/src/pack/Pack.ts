@@ -1,24 +1,25 @@
 /**
- * Several short texts in one prompt, so that a long instruction is paid once. Off for every step that does not ask for it by
- * its options `varies` and `pack`.
+ * Packs several short texts into one prompt, so a long instruction is paid for once. It is off for every step that does
+ * not enable it with `varies` and `pack`.
  *
  * **Details**
  *
- * - Only requests of one step that are equal but for their text are asked together, each text under a number; answers come
- *   back by number. One that is missing, came twice or does not fit the step's schema is asked again alone. When a whole
- *   prompt is in trouble (not the JSON that was asked for, cut, refused, too long) it is halved.
- * - Each row has its own answer, with its share of the tokens (whole ones, together exactly what was used), which the exact
- *   cache keeps as the answer to the row's own request. The call itself is booked once, under the first of its rows.
- * - `size: "auto"`: the first 40 texts are asked alone, then the same ones in prompts of 20, 10 and 5, until the answers agree
- *   in at least `minAgreement`; where none does, texts go on alone. The store remembers it.
- * - In a share of the prompts one text is asked alone too, to go on measuring the agreement; the row has the single answer.
- *   Where it is certain to be under `minAgreement`, a smaller size is tried (`"auto"`) or a warning says so.
- * - With tools, stop sequences or log-probabilities a text is asked alone; so it is where its requests go in batches.
+ * - Only requests of one step that are equal except for their text are packed. Each text has a number, and answers are
+ *   matched by number. A missing or duplicate answer, or one that does not fit the step's schema, is requested again
+ *   alone. A prompt that fails as a whole (wrong JSON, truncated, refused, too long) is split in halves.
+ * - Each row has its own answer with its share of the tokens (whole tokens that add up to the usage), which the exact
+ *   cache keeps as the answer to the row's own request. The call itself is recorded once, for the first of its rows.
+ * - `size: "auto"` sends the first 40 texts alone, then the same texts in prompts of 20, 10 and 5, until the answers
+ *   agree in at least `minAgreement`. If none does, texts are sent alone. The store remembers the result.
+ * - In a share of the prompts one text is also sent alone, to keep measuring the agreement; the row receives the single
+ *   answer. When the agreement is certainly below `minAgreement`, a smaller size is used (`"auto"`), or a warning is
+ *   logged.
+ * - A request with tools, stop sequences or log-probabilities is sent alone, and so are requests that go in batches.
  *
- * The idea is that of batch prompting (Cheng, Kasai and Yu, "Batch Prompting", arXiv 2301.08721), whose finding it keeps to:
- * quality falls with size, by task and model, so it is measured.
+ * The idea is batch prompting (Cheng, Kasai and Yu, "Batch Prompting", arXiv 2301.08721). Quality falls with the size,
+ * depending on task and model, so it is measured.
  *
- * Put it under `Cache` and `SemanticCache` and over `Retry`.
+ * Put it under `Cache` and `SemanticCache`, and above `Retry`.
  *
  * **Example**
  *
@@ -59,19 +60,19 @@ import * as PackShares from "./PackShares.ts"
 import * as PackSize from "./PackSize.ts"
 
 export interface Options {
-  /** Longest wait for a prompt to fill. Default: 100 ms. */
+  /** How long a prompt waits for more texts. Default: 100 ms. */
   readonly wait?: Duration.Input
-  /** Most tokens of the texts of one prompt, as they are counted. Default: 8,000. */
+  /** The most counted tokens of the texts in one prompt. Default: 8,000. */
   readonly maxTokens?: number
 }
 
-/** The layer's name in `ModelClient.LayerInfo`. */
+/** The name of the layer in `ModelClient.LayerInfo`. */
 export const NAME = "Pack"
 
-/** Scopes that are remembered: where every row has its own, nothing is packed. */
+/** The most scopes remembered. Where every row has its own, nothing is packed. */
 const SCOPES = 10_000
 
-/** Asks the texts of steps that say `pack` together. */
+/** Packs the texts of steps that enable `pack`. */
 export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store> => {
@@ -108,7 +109,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
       const template = PackPrompt.template(next.resolve(completion), text)
       if (template === "not found")
         return Effect.andThen(
-          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "every row is asked alone")),
+          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "every row is sent alone")),
           next.send(request)
         )
       return typeof template === "string"
@@ -121,7 +122,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
   return send
 })
 
-/** The scopes of a stack, with what earlier runs have found of their sizes. */
+/** The scopes of a stack, with the sizes that earlier runs have found. */
 const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
   const { packs } = yield* Store.Store
   const run = yield* Suspension.SuspendedRun
@@ -136,7 +137,7 @@ const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
     const scope = scopes.get(key) ?? {
       step,
       size: PackSize.make({ key, step, pack, known, record: (packed) => packs.record(asker, key, packed) }),
-      books: PackShares.make(baseline),
+      shares: PackShares.make(baseline),
       isAudited: false
     }
     scopes.set(key, scope)
@@ -144,7 +145,7 @@ const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
   })
 })
 
-/** What gathers the requests of a scope into prompts of a size. */
+/** The resolvers that gather the requests of a scope into prompts of a size. */
 const resolversOf = (sender: PackedPrompt.Sender, maxTokens: number, wait: Duration.Input = "100 millis") => {
   const resolvers = new Map<number, RequestResolver.RequestResolver<PackedPrompt.PackRequest>>()
   return (size: number) => {
@@ -153,7 +154,7 @@ const resolversOf = (sender: PackedPrompt.Sender, maxTokens: number, wait: Durat
       resolver = RequestResolver.makeGrouped<PackedPrompt.PackRequest, string>({
         key: ({ request }) => request.scope.size.key,
         resolver: (entries) =>
-          Effect.forEach(cut(entries, maxTokens), (group) => PackedPrompt.ask(sender, group, true), {
+          Effect.forEach(cut(entries, maxTokens), (group) => PackedPrompt.send(sender, group, true), {
             concurrency: "unbounded",
             discard: true
           })
@@ -164,7 +165,7 @@ const resolversOf = (sender: PackedPrompt.Sender, maxTokens: number, wait: Durat
   }
 }
 
-/** Asks for a row's answer: in a prompt of the size that is known, or as a part of finding it. */
+/** Requests a row's answer: in a prompt of the known size, or as part of finding it. */
 const packer =
   (
     sender: PackedPrompt.Sender,
@@ -176,12 +177,12 @@ const packer =
       const { request, text } = packable
       const { step } = yield* Caller.Caller
       const scope = yield* scopeOf(step, packable)
-      // What is below may act as soon as it is called.
+      // A layer below may act as soon as it is called.
       const alone = Effect.suspend(() =>
-        Effect.map(sender.next.send(request), (response) => scope.books.single(request, response))
+        Effect.map(sender.next.send(request), (response) => scope.shares.single(request, response))
       )
       for (;;) {
-        const standing = scope.size.standing()
+        const standing = scope.size.state()
         switch (standing._tag) {
           case "Known":
             return standing.size === 1
@@ -190,7 +191,7 @@ const packer =
           case "Sample":
             return yield* scope.size.sampled(text, sampled(sender, alone, step, packable.pack))
           case "Trial":
-            // A row does not fail for a trial: it is asked alone, and another row tries again.
+            // A failed trial does not fail the row: it is sent alone, and another row tries again.
             if ((yield* Effect.result(trial(sender, scope, packable)))._tag === "Failure") return yield* alone
         }
       }
@@ -206,12 +207,12 @@ const sampled = (
     Effect.map(PackedPrompt.keyOf(sender, ModelResponse.text(response), step, pack), (key) => ({ response, key }))
   )
 
-/** Tries sizes on the texts of the sample; a prompt in trouble has no answers. */
+/** Tries sizes on the texts of the sample. A failed prompt has no answers. */
 const trial = (sender: PackedPrompt.Sender, scope: PackedPrompt.PackScope, { pack, template }: Packable) =>
   scope.size.trial((texts) =>
     PackedPrompt.together(sender, template, texts).pipe(
       Effect.flatMap(({ answers, response }) => {
-        scope.books.waste(response.usage)
+        scope.shares.waste(response.usage)
         return Effect.forEach(texts, (_, at) =>
           answers?.[at] === undefined ? Effect.undefined : PackedPrompt.keyOf(sender, answers[at], scope.step, pack)
         )
@@ -222,7 +223,7 @@ const trial = (sender: PackedPrompt.Sender, scope: PackedPrompt.PackScope, { pac
     )
   )
 
-/** Groups whose texts keep within a number of tokens. */
+/** Groups texts within a number of tokens. */
 const cut = (
   entries: ReadonlyArray<PackedPrompt.PackedText>,
   maxTokens: number

@@ -1,5 +1,5 @@
 /**
- * One prompt for several texts: the instruction once, the texts under numbers, the answers under the same numbers.
+ * One prompt for several texts: the instruction once, the texts and the answers under the same numbers.
  *
  * @internal
  */
@@ -12,13 +12,13 @@ import * as Varying from "../flow/Varying.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 
-/** Stands in the instruction in the place of each text. */
+/** Replaces each text in the instruction. */
 const MARK = "[[text]]"
 
-/** Why a request cannot be asked together with others: its text is not found, or something belongs to a single answer. */
+/** Why a request cannot be packed: its text was not found, or it uses something that belongs to a single answer. */
 export type Unpackable = "not found" | "single"
 
-/** The request with a mark in the place of its text. */
+/** The request with a mark in place of its text. */
 export const template = (request: ModelRequest.Completion, text: string): ModelRequest.Completion | Unpackable => {
   const { messages, settings, tools } = request
   const replaced = Varying.replace(request, text, MARK)
@@ -28,18 +28,18 @@ export const template = (request: ModelRequest.Completion, text: string): ModelR
     tools.length > 0
     || settings.stop !== undefined
     || settings.topLogprobs !== undefined
-    // What comes after the text's message is an answer begun, or another question.
+    // What follows the text's message is a started answer, or another question.
     || last.role !== "user"
     || ModelRequest.messageText(marked) === ModelRequest.messageText(last)
     || ModelRequest.text(request).split(text).join("").includes(MARK)
   return isSingle ? "single" : replaced
 }
 
-/** The texts under their numbers, as they stand in the prompt. */
+/** The numbered texts, as they appear in the prompt. */
 export const list = (texts: ReadonlyArray<string>): string =>
   texts.map((text, at) => JSON.stringify({ id: at + 1, text })).join("\n")
 
-/** The request that asks for the answers to several texts. */
+/** The request for the answers to several texts. */
 export const make = (template: ModelRequest.Completion, texts: ReadonlyArray<string>): ModelRequest.Completion => {
   const { messages, responseFormat, settings } = template
   const form =
@@ -69,7 +69,7 @@ const append = (message: ModelRequest.Message, text: string): ModelRequest.Messa
         content: [...message.content, { type: "text", text } satisfies Prompt.PartEncoded]
       }) as ModelRequest.Message
 
-/** The definitions of the answer's schema stand at the root, where its references look for them. */
+/** The definitions of the answer's schema move to the root, where its references point. */
 const schemaOf = (format: ModelRequest.ResponseFormat): JsonSchema.JsonSchema => {
   const { $defs, ...answer } = (format.type === "json" ? format.schema : { type: "string" }) as {
     readonly [name: string]: Schema.Json
@@ -94,8 +94,8 @@ const schemaOf = (format: ModelRequest.ResponseFormat): JsonSchema.JsonSchema =>
 }
 
 /**
- * The texts of the answers, in the order in which the texts were asked: `undefined` for one that is missing or that came twice.
- * `undefined` as a whole: the answer is not what was asked for.
+ * The texts of the answers, in the order of the texts; `undefined` for a missing or duplicate one. The whole is
+ * `undefined` when the answer has the wrong form.
  */
 export const read = (
   response: ModelResponse.CompletionResponse,

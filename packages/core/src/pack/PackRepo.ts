@@ -1,5 +1,5 @@
 /**
- * The table of packed prompts: how the prompts of each size went.
+ * The table of packed prompts: the results of each size.
  *
  * @internal
  */
@@ -8,7 +8,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
 
-/** A packed prompt: of how many texts, how many had a usable answer, and how many were compared with a single answer. */
+/** A packed prompt: the number of its texts, of usable answers, and of answers compared with a single one. */
 export interface Packed {
   readonly size: number
   readonly answered: number
@@ -27,9 +27,9 @@ export interface PackRepo {
     scope: string,
     packed: Packed
   ) => void
-  /** How packs of each size of a scope went. */
+  /** The results of each size in a scope. */
   readonly ofScope: (scope: string) => Effect.Effect<ReadonlyArray<Packed>, SqlError.SqlError>
-  /** What the steps of a run have packed. */
+  /** The packed prompts of a run, by step. */
   readonly sums: (run: number) => Effect.Effect<ReadonlyArray<PackSums>, SqlError.SqlError>
 }
 

@@ -1,6 +1,6 @@
 /**
- * What each row of a packed prompt bears of its tokens, and what it would have used alone: so that the shares of the rows are
- * together exactly what was used, what gave no row its answer included.
+ * Divides the tokens of a packed prompt among its rows, and estimates what each would have used alone. The shares add
+ * up to the usage, including tokens that gave no row an answer.
  *
  * @internal
  */
@@ -19,11 +19,14 @@ export interface SharedCall {
 }
 
 export interface PackShares {
-  /** Adds what gave no row its answer: the next answers bear it. */
+  /** Adds usage that gave no row an answer. The next answers share it. */
   readonly waste: (usage: Usage.Usage | undefined) => void
-  /** The answer to a request that was asked alone. */
+  /** The answer to a request that was sent alone. */
   readonly single: (request: ModelRequest.Completion, response: Response) => Response
-  /** The answers of a prompt's rows, of the input by their texts, of the output by their answers; `undefined` where there is none. */
+  /**
+   * The answers of a prompt's rows: input shared by text length, output by answer length; `undefined` where a row has
+   * none.
+   */
   readonly shares: (
     template: ModelRequest.Completion,
     rows: ReadonlyArray<SharedCall>,
@@ -32,30 +35,30 @@ export interface PackShares {
   ) => ReadonlyArray<Response | undefined>
 }
 
-/** The answer of a row out of that of a prompt. */
+/** The answer of a row, from that of a prompt. */
 export const withText = (response: Response, text: string): Response => ({
   ...response,
   parts: [{ type: "text", text }],
   finishReason: "stop"
 })
 
-/** Tokens around the answer to one of several texts. */
+/** The tokens around each of several answers. */
 const FRAME = 8
 
-/** What a request uses alone, as it is counted. */
+/** The counted tokens of a request alone. */
 const count = (request: ModelRequest.Completion, answer: string) => ({
   input: TokenCounter.inputTokens(TokenCounter.estimate, request),
   output: TokenCounter.estimate(answer)
 })
 
-/** `baseline`: the model that a router below would have asked otherwise. */
+/** `baseline` is the model that would be called without a router below. */
 export const make = (baseline: string | undefined): PackShares => {
-  /** What single requests were counted to use, and what they did: it puts what is counted into the provider's measure. */
+  /** What single requests were counted to use, and what they used: this calibrates the counts to the provider's. */
   const counted = { input: 0, output: 0 }
   const used = { input: 0, output: 0 }
   let wasted = Usage.zero
 
-  /** With what was wasted so far. */
+  /** Adds the share of unanswered usage. */
   const bearing = (usage: Usage.Usage): Usage.Usage => {
     const whole = { ...usage, ...Usage.add(usage, wasted) }
     wasted = Usage.zero

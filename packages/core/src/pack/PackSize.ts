@@ -1,5 +1,5 @@
 /**
- * How many texts of one scope go into a prompt: as many as the author says, or found by trial.
+ * How many texts of a scope go into a prompt: a fixed number, or one found by trial.
  *
  * @internal
  */
@@ -15,18 +15,18 @@ import * as RequestKey from "../model/RequestKey.ts"
 import * as Binomial from "../stats/Binomial.ts"
 import type * as PackRepo from "./PackRepo.ts"
 
-/** Sizes that are tried, largest first. */
+/** The sizes to try, largest first. */
 export const SIZES = [20, 10, 5] as const
 
-/** Texts that are asked alone before sizes are tried. */
+/** The texts sent alone before sizes are tried. */
 export const SAMPLE = 40
 
-/** Least share of answers that agree with single ones, where a step does not say. */
+/** The default of the lowest share of answers that must agree with single ones. */
 const AGREEMENT = 0.95
 
 export type PackSizeState =
   | { readonly _tag: "Known"; readonly size: number }
-  /** The next text is asked alone, as part of the sample. */
+  /** The next text is sent alone, as part of the sample. */
   | { readonly _tag: "Sample" }
   | { readonly _tag: "Trial" }
 
@@ -37,21 +37,21 @@ interface Sampled {
 
 export interface PackSize {
   readonly key: string
-  readonly standing: () => PackSizeState
-  /** Asks a text alone, and keeps its answer for the trial. */
+  readonly state: () => PackSizeState
+  /** Sends a text alone, and keeps its answer for the trial. */
   readonly sampled: (
     text: string,
     ask: Effect.Effect<{ readonly response: ModelResponse.CompletionResponse; readonly key: string }, AiError.AiError>
   ) => Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
-  /** Tries sizes on the sample; who comes meanwhile waits. */
+  /** Tries sizes on the sample. Other rows wait. */
   readonly trial: (
     ask: (texts: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string | undefined>, AiError.AiError>
   ) => Effect.Effect<void, AiError.AiError>
-  /** Notes how a prompt fared, a whole one or a part of one that was halved; what is to be said of the size after that. */
+  /** Records the result of a prompt, whole or split. Returns a warning about the size, if any. */
   readonly record: (packed: PackRepo.Packed, isWhole: boolean) => string | undefined
 }
 
-/** The texts that may be asked together, as the store knows them: those of one step whose requests are equal but for the text. */
+/** The scope of texts that may be packed together: requests of one step that are equal except for their text. */
 export const keyOf = (step: string, template: ModelRequest.Completion): string =>
   ContentHash.make(RequestKey.canonical([step, RequestKey.content(template)]))
 
@@ -62,13 +62,13 @@ const isEnough = (
 
 type Tried = ReadonlyMap<number, Pick<PackRepo.Packed, "agreed" | "compared">>
 
-/** What is known of sizes well enough. */
+/** The results that suffice to judge a size. */
 const triedIn = (known: ReadonlyArray<PackRepo.Packed>): Sizes["tried"] =>
   new Map<number, Pick<PackRepo.Packed, "agreed" | "compared">>(
     known.filter(({ compared }) => compared >= SAMPLE / 2).map((packed) => [packed.size, packed])
   )
 
-/** The largest size that is known to do, one alone when all are known not to; `undefined`: it has to be tried. */
+/** The largest acceptable size, 1 when all have failed; `undefined` when more trials are needed. */
 const largest = (tried: Tried, pack: Varying.Pack): number | undefined => {
   for (const size of SIZES) {
     const known = tried.get(size)
@@ -78,7 +78,7 @@ const largest = (tried: Tried, pack: Varying.Pack): number | undefined => {
   return 1
 }
 
-/** The size by what earlier runs have shown; `undefined`: it has to be tried. */
+/** The size according to earlier runs; `undefined` when it must be tried. */
 export const settled = (known: ReadonlyArray<PackRepo.Packed>, pack: Varying.Pack): number | undefined =>
   pack.size === "auto" ? largest(triedIn(known), pack) : pack.size
 
@@ -93,7 +93,7 @@ interface Options {
 /** What is known of the sizes of a scope. */
 interface Sizes {
   readonly tried: Map<number, Pick<PackRepo.Packed, "agreed" | "compared">>
-  /** `undefined`: it has to be found. */
+  /** `undefined` until it is found. */
   size: number | undefined
 }
 
@@ -104,7 +104,7 @@ export const make = (options: Options): PackSize => {
   const turn = Semaphore.makeUnsafe(1)
   return {
     key,
-    standing: () =>
+    state: () =>
       sizes.size !== undefined
         ? { _tag: "Known", size: sizes.size }
         : sample.isFull()
@@ -113,14 +113,14 @@ export const make = (options: Options): PackSize => {
     sampled: sample.add,
     trial: (ask) =>
       Effect.suspend(() =>
-        // What failed is made up for by another text.
+        // Another text replaces one that failed.
         sample.isAsked() ? sample.idle : turn.withPermit(tryAll(options, sizes, sample.texts, ask))
       ),
     record: recorder(options, sizes)
   }
 }
 
-/** The texts that are asked alone before sizes are tried. */
+/** The texts sent alone before sizes are tried. */
 const makeSample = () => {
   const texts: Array<Sampled> = []
   let asked = 0
@@ -152,7 +152,7 @@ const makeSample = () => {
   }
 }
 
-/** Tries sizes on the sample, the largest first, until one does. */
+/** Tries sizes on the sample, largest first, until one is acceptable. */
 const tryAll = (
   { pack, record }: Options,
   sizes: Sizes,
@@ -182,7 +182,7 @@ const tryGroup = (group: ReadonlyArray<Sampled>, ask: Parameters<PackSize["trial
     agreed: group.filter(({ key }, at) => key === answers[at]).length
   }))
 
-/** Notes how prompts fare, and takes a smaller size where answers agree too seldom, or none come. */
+/** Records the results of prompts, and uses a smaller size when answers agree too rarely or are missing. */
 const recorder = ({ pack, record, step }: Options, sizes: Sizes): PackSize["record"] => {
   const minAgreement = pack.minAgreement ?? AGREEMENT
   let audits = { agreed: 0, compared: 0 }
@@ -198,11 +198,11 @@ const recorder = ({ pack, record, step }: Options, sizes: Sizes): PackSize["reco
     const was = sizes.size
     if (said || was === undefined || was === 1 || (!isWorse && failures < 3)) return undefined
     const found = isWorse
-      ? `of ${audits.compared} answers from prompts of ${was} only ${audits.agreed} agree with single ones`
-      : `${failures} prompts after each other had no usable answer`
+      ? `only ${audits.agreed} of ${audits.compared} answers from prompts of ${was} agree with single ones`
+      : `${failures} consecutive prompts had no usable answer`
     if (pack.size !== "auto") {
       said = true
-      return `step ${step}: ${found}: take a smaller \`pack.size\`, or "auto"`
+      return `step ${step}: ${found}: use a smaller \`pack.size\`, or "auto"`
     }
     sizes.tried.set(was, { compared: SAMPLE, agreed: 0 })
     sizes.size = largest(sizes.tried, pack)
@@ -210,10 +210,10 @@ const recorder = ({ pack, record, step }: Options, sizes: Sizes): PackSize["reco
     failures = 0
     const then =
       sizes.size === undefined
-        ? `smaller prompts than ${was} are tried`
+        ? `smaller prompts are tried`
         : sizes.size === 1
-          ? "texts are asked alone from here on"
-          : `they have ${sizes.size} texts from here on`
+          ? "texts are sent alone from now on"
+          : `prompts have ${sizes.size} texts from now on`
     return `step ${step}: ${found}: ${then}`
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Asks about several texts in one prompt, and gives each row its answer: texts without one are asked alone or in smaller
- * prompts, and now and then one is asked alone too, to measure how far the answers agree.
+ * Sends several texts in one prompt and gives each row its answer. Texts without an answer are sent alone or in smaller
+ * prompts, and a share is also sent alone to measure agreement.
  *
  * @internal
  */
@@ -23,16 +23,16 @@ import * as PackPrompt from "./PackPrompt.ts"
 import * as PackShares from "./PackShares.ts"
 import type * as PackSize from "./PackSize.ts"
 
-/** Share of the prompts of which one text is asked alone too, where a step does not say. */
+/** The default share of prompts in which one text is also sent alone. */
 export const AUDIT = 0.05
 
 export type Response = ModelResponse.CompletionResponse
 
-/** Texts that may be asked together. */
+/** Texts that may be packed together. */
 export interface PackScope {
   readonly step: string
   readonly size: PackSize.PackSize
-  readonly books: PackShares.PackShares
+  readonly shares: PackShares.PackShares
   isAudited: boolean
 }
 
@@ -40,7 +40,7 @@ export interface PackScope {
 export interface PackRequest extends Request.Request<Response, AiError.AiError> {
   readonly _tag: "Asking"
   readonly request: ModelRequest.Completion
-  /** With what the stack below fills in, and a mark for its text. */
+  /** The request as it will reach the provider, with a mark in place of its text. */
   readonly template: ModelRequest.Completion
   readonly text: string
   readonly pack: Varying.Pack
@@ -57,7 +57,7 @@ export interface Sender {
   readonly warn: ReturnType<typeof LayerEvent.once>
 }
 
-/** What an answer says, as it is compared with another. */
+/** The content of an answer, for comparison. */
 export const keyOf = ({ warn }: Sender, text: string, step: string, pack: Varying.Pack): Effect.Effect<string> =>
   Effect.suspend(() => {
     let failure: unknown
@@ -67,7 +67,7 @@ export const keyOf = ({ warn }: Sender, text: string, step: string, pack: Varyin
       : Effect.as(warn(Varying.answerFailed(step, "pack", failure), `answer ${step}`), key)
   })
 
-/** Asks for the answers to some texts together. */
+/** Requests the answers to several texts together. */
 export const together = ({ next }: Sender, template: ModelRequest.Completion, texts: ReadonlyArray<string>) =>
   next.send(PackPrompt.make(template, texts)).pipe(
     Varying.provide({ text: PackPrompt.list(texts) }),
@@ -79,25 +79,25 @@ export const together = ({ next }: Sender, template: ModelRequest.Completion, te
     }))
   )
 
-/** Whatever comes is looked at here; and what asks is not one row that could be put down. */
+/** Errors are handled here, and the call belongs to no single row that could be suspended. */
 const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   effect.pipe(
     Effect.provideService(ModelClient.Accept, () => undefined),
     Effect.provideService(Suspension.SuspendedRow, undefined)
   )
 
-/** A row's request by itself, in the row's own context. */
+/** A row's request alone, in the row's own context. */
 const alone = ({ next }: Sender, { context, request: { request, scope } }: PackedText) =>
   Effect.provideContext(
-    Effect.exit(Effect.map(next.send(request), (response) => scope.books.single(request, response))),
+    Effect.exit(Effect.map(next.send(request), (response) => scope.shares.single(request, response))),
     context
   )
 
 const single = (sender: Sender, entry: PackedText): Effect.Effect<void> =>
   Effect.map(alone(sender, entry), (exit) => entry.completeUnsafe(exit))
 
-/** Asks about the texts of rows of one scope together. `isWhole`: the prompt is as large as it was meant to be. */
-export const ask = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole: boolean): Effect.Effect<void> => {
+/** Sends the texts of rows of one scope together. `isWhole`: the prompt has its intended size. */
+export const send = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole: boolean): Effect.Effect<void> => {
   const [first] = entries
   if (first === undefined) return Effect.void
   if (entries.length === 1) return single(sender, first)
@@ -110,7 +110,7 @@ export const ask = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole:
     const middle = Math.ceil(entries.length / 2)
     return Effect.andThen(
       note({ answered: 0, compared: 0, agreed: 0 }),
-      Effect.forEach([entries.slice(0, middle), entries.slice(middle)], (half) => ask(sender, half, false), {
+      Effect.forEach([entries.slice(0, middle), entries.slice(middle)], (half) => send(sender, half, false), {
         concurrency: "unbounded",
         discard: true
       })
@@ -128,19 +128,19 @@ export const ask = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole:
     const { answers, response } = asked.value
     const usable = answers?.map((answer, at) => usableBy(entries[at]!, response, answer))
     const answered = usable?.filter((answer) => answer !== undefined).length ?? 0
-    if (answered === 0) scope.books.waste(response.usage)
+    if (answered === 0) scope.shares.waste(response.usage)
     if (usable === undefined) return yield* halve
     const requests = entries.map(({ request }) => request)
-    const shares = scope.books.shares(template, requests, usable, response)
+    const shares = scope.shares.shares(template, requests, usable, response)
     yield* note({ answered, ...(yield* give(sender, entries, shares)) })
   })
 }
 
-/** An answer that its row takes. */
+/** An answer that its row accepts. */
 const usableBy = (entry: PackedText, response: Response, answer: string | undefined): string | undefined =>
   answer !== undefined && acceptOf(entry)(PackShares.withText(response, answer)) === undefined ? answer : undefined
 
-/** Gives each row its share; how far those agree that are asked alone too. */
+/** Gives each row its share. Returns how many of the answers that were also requested alone agree. */
 const give = Effect.fnUntraced(function* (
   sender: Sender,
   entries: ReadonlyArray<PackedText>,
@@ -166,7 +166,7 @@ const give = Effect.fnUntraced(function* (
   return audits
 })
 
-/** Asks a text alone too, and compares: the row gets the answer that it had alone. */
+/** Sends a text alone too, and compares. The row receives the single answer. */
 const audit = Effect.fnUntraced(function* (
   sender: Sender,
   entry: PackedText,
@@ -176,7 +176,7 @@ const audit = Effect.fnUntraced(function* (
   const { pack, scope } = entry.request
   const exit = yield* alone(sender, entry)
   if (Exit.isFailure(exit)) return entry.completeUnsafe(Exit.succeed(share))
-  scope.books.waste(share.usage)
+  scope.shares.waste(share.usage)
   audits.compared++
   const own = yield* keyOf(sender, ModelResponse.text(exit.value), scope.step, pack)
   const other = yield* keyOf(sender, ModelResponse.text(share), scope.step, pack)
@@ -189,13 +189,13 @@ const acceptOf = (entry: PackedText): ((response: ModelResponse.ModelResponse) =
   return accept ?? (() => undefined)
 }
 
-/** Whether smaller prompts may fare better. */
+/** Tests whether smaller prompts may succeed. */
 export const isTrouble = (error: AiError.AiError): boolean => {
   const kind = ModelFailure.kind(error)
   return kind === "output" || kind === "overflow" || kind === "refused" || kind === "final"
 }
 
-/** The position of one of those that are there, by chance. */
+/** Picks a random index. */
 const pick = (items: ReadonlyArray<unknown>): Effect.Effect<number> => {
   const there = items.flatMap((item, at) => (item === undefined ? [] : [at]))
   return Effect.map(Random.nextIntBetween(0, there.length - 1), (at) => there[at]!)

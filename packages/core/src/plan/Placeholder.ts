@@ -1,6 +1,6 @@
 /**
- * An answer that stands for one that nobody has paid for: it has the shape that was asked for and about the length that is
- * expected, so that what reads it can be planned too.
+ * Placeholder answers for plans: they have the requested form and the expected length, so that later steps can be
+ * planned too.
  *
  * @internal
  */
@@ -13,11 +13,14 @@ type JsonSchema = { readonly [key: string]: unknown }
 
 const FILLER = "lorem ipsum dolor sit amet "
 
-/** Text of about so many tokens (four letters each). Equal rows have one placeholder, different rows different ones. */
+/**
+ * Text of about this many tokens (four letters each). Equal rows have the same placeholder, different rows different
+ * ones.
+ */
 const textOf = (tokens: number, number: number): string =>
   `${number} ${FILLER.repeat(Math.ceil((tokens * 4) / FILLER.length))}`.slice(0, Math.max(8, tokens * 4))
 
-/** Texts that stand for something else. */
+/** Placeholder values by format. */
 const formats: { readonly [format: string]: (number: number) => string } = {
   "date-time": (number) => new Date(Date.UTC(2026, 0, 1) + number * 1_000).toISOString(),
   date: () => "2026-01-01",
@@ -80,7 +83,7 @@ const valueOf = (schema: JsonSchema, root: JsonSchema, tokens: number, number: n
   }
 }
 
-/** An answer of about `tokens` tokens, told from others by its number. */
+/** A placeholder answer of about `tokens` tokens, identified by its number. */
 export const make = <R extends ModelRequest.ModelRequest>(
   request: R,
   tokens: number,

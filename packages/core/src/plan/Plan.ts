@@ -1,9 +1,10 @@
 /**
- * What a run would cost, before a cent is spent: counted on the real rows, through the flow's own steps and stack.
+ * Estimates the cost of a run before anything is spent: counted on the real rows, through the flow's own steps and
+ * stack.
  *
- * **Details** Rows are read and steps are run, but nobody is asked. What earlier work or the cache can answer, they answer;
- * for every other call its input is counted, and a placeholder of the expected length goes on to the steps after it. The
- * length of answers comes from earlier runs of the flow; without any it is a guess, and the range is wide.
+ * **Details** Rows are read and steps run, but no provider is called. Earlier results and cached answers are reused;
+ * for every other call the input is counted, and a placeholder of the expected length is passed to later steps. Answer
+ * lengths come from earlier runs of the flow; without any they are guessed, and the range is wide.
  *
  * **Example** (the cost of a flow, from code)
  *
@@ -51,11 +52,11 @@ import * as PlanStrategies from "./PlanStrategies.ts"
 export { fromJson, PlanLine, Plan, Range, Strategy, toJson } from "./PlanSchema.ts"
 
 export interface Options extends Pick<RunOptions.RunOptions, "limit" | "concurrency" | "parameters" | "cache"> {
-  /** Whether requests would go in batches, over what the flow's own stack says. */
+  /** Whether requests go in batches, overriding the flow's own stack. */
   readonly batch?: boolean
 }
 
-/** The state of a run that is only planned: its failed rows are counted, and written nowhere. */
+/** The state of a planned run: failed rows are counted but not written. */
 const stateOf = (flow: Flow.Any, at: number): { readonly state: RunState.RunState; readonly failed: () => number } => {
   let count = 0
   const append = () => Effect.sync(() => void count++)
@@ -206,7 +207,7 @@ const summarise = (gathered: Gathered): Plan => {
   }
 }
 
-/** How long the calls take at the limits that the stack knows, each model for itself. */
+/** The duration of the calls at the known rate limits, separately for each model. */
 const shortest = (
   planned: ReadonlyArray<PlanCost.Planned>,
   layers: ReadonlyArray<ModelClient.LayerInfo>
@@ -225,7 +226,7 @@ const shortest = (
     const calls = same.reduce((sum, { line }) => sum + line.calls, 0)
     const tokens = same.reduce((sum, { line, output }) => sum + line.inputTokens + output.expected, 0)
     for (const { requestsPerMinute, tokensPerMinute } of limits) {
-      // The first minute's worth is there at once.
+      // The first minute's allowance is available immediately.
       const over = (amount: number, limit: number | undefined) =>
         limit === undefined ? 0 : Math.max(0, amount / limit - 1)
       longest = Math.max(longest, over(calls, requestsPerMinute), over(tokens, tokensPerMinute))

@@ -1,5 +1,5 @@
 /**
- * A stack that counts what would be asked, and asks nobody.
+ * A client that counts what would be sent, and sends nothing.
  *
  * @internal
  */
@@ -26,7 +26,7 @@ import type * as Store from "../store/Store.ts"
 import * as Placeholder from "./Placeholder.ts"
 import * as PlanCount from "./PlanCount.ts"
 
-/** What a plan counts by, and into. */
+/** What a plan counts with, and where it counts. */
 export interface PlanEnvironment {
   readonly store: Store.Service
   readonly counts: Map<string, PlanCount.PlanCounts>
@@ -39,17 +39,17 @@ export interface PlanEnvironment {
 /** How a request is counted. */
 interface Way extends Omit<ModelClient.CascadeRequest, "request"> {
   readonly isCascaded: boolean
-  /** What every row would ask without the cascade. */
+  /** Set for what every row would send without the cascade. */
   readonly isStrong: boolean
   readonly isRouted: boolean
 }
 
 const WHOLE: Way = { share: 1, isMost: false, isCascaded: false, isStrong: false, isRouted: false }
 
-/** Of a call that is no loop. */
+/** A call outside a tool loop. */
 const ONCE = { input: 0, rounds: 1 }
 
-/** The client of a stack, which counts in the place of what the stack would send. */
+/** A client that counts instead of sending. */
 export const make =
   (env: PlanEnvironment) =>
   (client: ModelClient.Service): ModelClient.Service => {
@@ -86,12 +86,13 @@ export const make =
       })
     }
 
-    /** What the cache or a model would answer, the latter counted as a share of a call. */
+    /** Answers from the cache or with a placeholder, which is counted as a share of a call. */
     const ask = <R extends ModelRequest.ModelRequest>(request: R, way: Way) =>
       Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
         const { step } = fiber.getRef(Caller.Caller)
         const counts = countsOf(step, request, way.isRouted)
-        // A placeholder calls no tool, so that a loop ends with its first round: the others are those of earlier runs.
+        // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there
+        // are.
         if (request._tag === "Completion" && request.tools.length > 0)
           counts.rounds = env.expected.learned(step, counts.model)?.rounds ?? 0
         if (way.isMost) counts.isMost = true
@@ -119,7 +120,7 @@ export const make =
           const request = client.resolve(asked)
           if (cascade === undefined || request.model !== cascade.name)
             return ask(request, { ...WHOLE, isRouted: asked.model === undefined && routed !== undefined })
-          // The last that is asked answers.
+          // The last model called supplies the answer.
           const all = cascade.requests(request, fiber.getRef(Caller.Caller).step)
           return Effect.map(
             Effect.forEach(all, ({ request, ...share }, at) =>
@@ -150,14 +151,14 @@ const finder =
     return counts
   }
 
-/** What the exact cache of a stack will have: kept answers, and those of equal requests of this plan. */
+/** What the exact cache of a stack will contain: stored answers, and those of equal requests of this plan. */
 const cacheOf = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerInfo>) => {
   const at = layers.findIndex(({ name }) => name === "Cache")
   const cache = layers[at]
   if (cache === undefined) return undefined
   const keyOf = Cache.keysOf(cache.namespace, layers.slice(at + 1), env.closures)
   const seen = new Map<string, number>()
-  /** For several texts, where it has all of them. */
+  /** For several texts, when it has all of them. */
   const answer = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
     request._tag === "Embedding" && request.inputs.length > 1
       ? Effect.map(Effect.forEach(CachedTexts.each(request), answer), (parts) =>
@@ -172,7 +173,7 @@ const cacheOf = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerIn
         )
   return {
     answer,
-    /** The number of the placeholder that an equal request had; `undefined`: this is the first, whose number it will be. */
+    /** The placeholder number of an equal request; `undefined` for the first, which takes this number. */
     placeholder: (request: ModelRequest.ModelRequest, number: number): number | undefined => {
       const key = keyOf(request)
       const first = seen.get(key)
@@ -182,9 +183,9 @@ const cacheOf = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerIn
   }
 }
 
-/** The share of a prompt that a request has, and its tokens: a whole one, or that of one text of a packed prompt. */
+/** A request's share of a prompt, and its tokens: a whole prompt, or one text of a packed prompt. */
 const prompts = (store: Store.Service, packs: boolean) => {
-  /** The sizes of packed prompts that earlier runs have found, and the requests that were counted so far, by scope. */
+  /** The sizes of packed prompts found by earlier runs, and the requests counted so far, by scope. */
   const scopes = new Map<string, { readonly size: number | undefined; seen: number }>()
 
   const scopeOf = (key: string, pack: Varying.Pack) =>
@@ -216,7 +217,7 @@ const prompts = (store: Store.Service, packs: boolean) => {
       const whole = TokenCounter.inputTokens(tokens, PackPrompt.make(template, [varying.text]))
       const share = { prompts: 1 / size, input: (whole - item) / size + item, alone: input }
       if (scope.size !== undefined) return share
-      // Some texts are asked alone, and as many again in prompts, to find the size: the largest, if all goes well.
+      // Some texts are sent alone, and as many again in prompts, to find the size. In the best case it is the largest.
       const seen = scope.seen++
       return seen < PackSize.SAMPLE
         ? alone

@@ -1,5 +1,5 @@
 /**
- * What planned calls cost, as they stand and by other strategies.
+ * The cost of planned calls, as they are and with other strategies.
  *
  * @internal
  */
@@ -11,25 +11,25 @@ import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as PlanCount from "./PlanCount.ts"
 import type * as PlanSchema from "./PlanSchema.ts"
 
-/** A line of the plan, with what it was made of. */
+/** A line of the plan, with its inputs. */
 export interface Planned {
   readonly one: PlanCount.PlanCounts
   readonly line: PlanSchema.PlanLine
   readonly price: Price.Price | undefined
   readonly output: { readonly expected: number }
   readonly prefix: CommonPrefix
-  /** What of `prefix.saved` is off the line's cost already. */
+  /** The part of `prefix.saved` that the line's cost excludes already. */
   readonly off: Money.Money
 }
 
-/** The beginning that the prompts of a step have in common. */
+/** The common prefix of a step's prompts. */
 export interface CommonPrefix {
-  /** Counted roughly. */
+  /** Roughly counted. */
   readonly tokens: number
   readonly rule: PromptCacheMinimum.PromptCacheMinimum | undefined
-  /** What the provider keeps of it. */
+  /** The tokens that the provider caches. */
   readonly kept: number
-  /** What that takes off, if each prompt after the first finds it. */
+  /** The savings if every prompt after the first finds it. */
   readonly saved: Money.Money
 }
 
@@ -51,7 +51,7 @@ export const prefixOf = (
   return { tokens, rule, kept, saved: saved > Money.zero ? saved : Money.zero }
 }
 
-/** The cost of calls of a mean length. */
+/** The cost of calls of mean length. */
 export const costOf = (
   price: Price.Price | undefined,
   calls: number,
@@ -60,7 +60,7 @@ export const costOf = (
   service: Price.Service = {}
 ) => {
   if (price === undefined) return undefined
-  // The price of a call depends on its length: all are taken to have the mean.
+  // The price of a call depends on its length. All calls are assumed to have the mean.
   const each = { ...Usage.zero, uncachedInput: calls === 0 ? 0 : Math.round(input / calls) }
   if (Price.cost(price, each, service) === undefined) return undefined
   const rates = Price.ratesFor(price, Usage.inputTokens(each), service)
@@ -71,7 +71,7 @@ export const costOf = (
   )
 }
 
-/** In batches, each request by itself. */
+/** In batches, each request alone. */
 export const batchCost = ({
   line: { provider },
   one,
@@ -80,7 +80,7 @@ export const batchCost = ({
 }: Pick<Planned, "line" | "one" | "output" | "price">) =>
   costOf(price, one.calls, one.alone, output.expected, { serviceTier: "batch", provider })
 
-/** At once, with packed prompts where the stack has them, and with the provider's prompt cache. */
+/** As single calls, with packed prompts where the stack has them, and with the provider's prompt cache. */
 export const onlineCost = (
   { one, output, prefix, price }: Pick<Planned, "one" | "output" | "prefix" | "price">,
   cachesPrompts: boolean

@@ -1,5 +1,5 @@
 /**
- * What is counted of the calls that a run would make, by step and model.
+ * Counts the calls that a run would make, by step and model.
  *
  * @internal
  */
@@ -8,46 +8,46 @@ import * as FileTokens from "../model/FileTokens.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as Usage from "../model/Usage.ts"
 
-/** What is counted of the calls of one step to one model. */
+/** The counts of a step's calls to a model. */
 export interface PlanCounts {
   readonly step: string
   readonly provider: string
   readonly model: string
   readonly baseline: string | undefined
-  /** Answers that are to be paid; shares of them, where a cascade asks a model for some rows only. */
+  /** Answers to pay for; fractions where a cascade calls a model for some rows only. */
   calls: number
-  /** Prompts that they come from: fewer, where several texts are asked in one. */
+  /** Prompts for them: fewer, when several texts share one. */
   prompts: number
   cached: number
   input: number
-  /** Input tokens, were each asked alone. */
+  /** Input tokens, if each were sent alone. */
   alone: number
   /** What the cached answers would cost again. */
   cachedUsage: Usage.Usage
   maxTokens: number
-  /** Output tokens of the calls, where no answer has taught how long they are. */
+  /** Output tokens of the calls whose answer length is not learned. */
   guessed: ExpectedUsage.Expected
   isEmbedding: boolean
-  /** The beginning that all prompts have in common, in characters. */
+  /** The common prefix of all prompts, in characters. */
   prefix: string | undefined
-  /** Answers to earlier questions may be reused: how many, only the run shows. */
+  /** Answers to earlier questions may be reused. Only the run shows how many. */
   isReused: boolean
-  /** How many rows a cascade takes on from the models before, only the run shows: all of them are counted. */
+  /** Only the run shows how many rows earlier models of a cascade leave over: all are counted. */
   isMost: boolean
-  /** Asked by a cascade. */
+  /** Sent by a cascade. */
   isCascaded: boolean
-  /** Calls a row of a loop over tools that earlier runs have made; 0 where none has. Absent: it has no tools. */
+  /** Calls per row of a tool loop, from earlier runs; 0 without any. Absent when the step has no tools. */
   rounds: number | undefined
-  /** The kind of a file whose tokens nobody knows: none are counted for it. */
+  /** A kind of file with unknown tokens, which are not counted. */
   unknownFile: string | undefined
-  /** Of its strong model: what all rows would ask of it. */
+  /** The counts of its strong model without the cascade. */
   unrouted: { calls: number; input: number } | undefined
 }
 
-/** Whole prompts: shares of them are added up, and not exactly. */
+/** The number of prompts. Fractions add up inexactly. */
 export const callsOf = ({ prompts }: PlanCounts): number => Math.ceil(prompts - 1e-6)
 
-/** Whose calls are counted. */
+/** Identifies the calls. */
 export type Of = Pick<PlanCounts, "step" | "provider" | "model" | "baseline" | "isEmbedding">
 
 export const make = (of: Of): PlanCounts => ({
@@ -69,18 +69,18 @@ export const make = (of: Of): PlanCounts => ({
   unrouted: undefined
 })
 
-/** A call, or a share of one. */
+/** A call, or a fraction of one. */
 export interface PlannedCall {
   readonly request: ModelRequest.ModelRequest
-  /** How much of it is counted: a cascade asks a model for some rows only. */
+  /** The fraction to count: a cascade calls a model for some rows only. */
   readonly share: number
-  /** What every row would ask without the cascade. */
+  /** Set for what every row would send without the cascade. */
   readonly isStrong: boolean
-  /** Earlier answers may be reused for it. */
+  /** Whether an earlier answer may be reused for it. */
   readonly isReused: boolean
-  /** The share of a prompt that it has, with that prompt's tokens, and what it would have alone. */
+  /** Its share of a prompt with the prompt's tokens, and what it would use alone. */
   readonly prompt: { readonly prompts: number; readonly input: number; readonly alone: number }
-  /** Of a loop over tools: the tokens of a call, and the calls of a row. */
+  /** For a tool loop: the tokens of a call, and the calls of a row. */
   readonly loop: Pick<ExpectedUsage.Learned, "input" | "rounds">
   readonly output: ExpectedUsage.Expected
 }
@@ -115,7 +115,7 @@ const commonPrefix = (prefix: string | undefined, text: string): string => {
   return prefix.slice(0, length)
 }
 
-/** The most tokens of the files of a request, and the kind of one of which nothing is known. */
+/** The most tokens of a request's files, and a kind of file of which nothing is known. */
 export const filesOf = (request: ModelRequest.ModelRequest): { readonly tokens: number; readonly unknown?: string } => {
   if (request._tag === "Embedding") return { tokens: 0 }
   const types = request.messages.flatMap(({ content }) =>

@@ -6,30 +6,30 @@
 import * as Schema from "effect/Schema"
 import * as Money from "../price/Money.ts"
 
-/** Amounts between which the true one probably lies. */
+/** The range that probably contains the true amount. */
 export const Range = Schema.Struct({ low: Money.FromUsd, expected: Money.FromUsd, high: Money.FromUsd })
 
 export interface Range extends Schema.Schema.Type<typeof Range> {}
 
-/** The calls of one step to one model. */
+/** The calls of a step to a model. */
 export const PlanLine = Schema.Struct({
   step: Schema.String,
   provider: Schema.String,
   model: Schema.String,
-  /** The class of service; left out: the ordinary one. */
+  /** The service tier. Absent for the standard one. */
   serviceTier: Schema.optionalKey(Schema.String),
-  /** Rows whose value is reused from earlier work. */
+  /** Rows whose value is reused. */
   reused: Schema.Int,
   /** Calls that the cache answers. */
   cached: Schema.Int,
-  /** Calls that will be paid. */
+  /** Calls that will be paid for. */
   calls: Schema.Int,
-  /** Counted. */
+  /** Counted on the rows. */
   inputTokens: Schema.Int,
   outputTokens: Schema.Struct({ low: Schema.Int, expected: Schema.Int, high: Schema.Int }),
-  /** Where the length of answers comes from: so many earlier answers, or a guess (0). */
+  /** The number of earlier answers that the answer length is learned from; 0 for a guess. */
   learnedFrom: Schema.Int,
-  /** `undefined`: no price is known for the model. */
+  /** Absent when the model's price is unknown. */
   cost: Schema.optionalKey(Range)
 })
 
@@ -39,12 +39,13 @@ export interface PlanLine extends Schema.Schema.Type<typeof PlanLine> {}
 export const Strategy = Schema.Struct({
   name: Schema.String,
   cost: Money.FromUsd,
-  /** What to switch on for it, or what speaks against it. */
+  /** How to enable it, or why not. */
   how: Schema.String
 })
 
 export interface Strategy extends Schema.Schema.Type<typeof Strategy> {}
 
+/** The expected cost of a run. */
 export const Plan = Schema.Struct({
   flow: Schema.String,
   /** Milliseconds since 1970. */
@@ -52,20 +53,20 @@ export const Plan = Schema.Struct({
   rows: Schema.Int,
   lines: Schema.Array(PlanLine),
   cost: Range,
-  /** Models without a known price: their calls are not in `cost`. */
+  /** Models without a known price. Their calls are not in `cost`. */
   unpriced: Schema.Array(Schema.String),
-  /** Shortest time at the known rate limits, in milliseconds. */
+  /** The shortest duration at the known rate limits, in milliseconds. */
   milliseconds: Schema.optionalKey(Schema.Finite),
   strategies: Schema.Array(Strategy),
-  /** Rows that could not be planned: a step failed on a placeholder. */
+  /** Rows that could not be planned, because a step failed on a placeholder. */
   unplanned: Schema.Int,
-  /** What the author may want to know of it. */
+  /** Notes for the author. */
   notes: Schema.optionalKey(Schema.Array(Schema.String))
 })
 
 export interface Plan extends Schema.Schema.Type<typeof Plan> {}
 
-/** A plan as JSON, as the store keeps it, and back. */
+/** Encodes a plan as JSON, as the store keeps it, and decodes it. */
 export const toJson = (plan: Plan): Schema.Json => encode(plan) as Schema.Json
 
 const encode = Schema.encodeSync(Plan)

@@ -1,5 +1,5 @@
 /**
- * The lines of a plan: what was counted of each step and model, with the answers that are expected and what they cost.
+ * The lines of a plan: the counts of each step and model, with expected answers and costs.
  *
  * @internal
  */
@@ -16,7 +16,7 @@ import type * as PlanSchema from "./PlanSchema.ts"
 
 export type TierOf = (step: string) => string | undefined
 
-/** What was counted, and by what it is priced. */
+/** What was counted, and how it is priced. */
 export interface CountedPlan {
   readonly at: number
   readonly counts: ReadonlyArray<PlanCount.PlanCounts>
@@ -26,14 +26,14 @@ export interface CountedPlan {
   readonly tierOf: TierOf
 }
 
-/** The class of service that the requests of a step are asked in. */
+/** The service tier of a step's requests. */
 export const tiers = (layers: ReadonlyArray<ModelClient.LayerInfo>, batch: boolean | undefined): TierOf => {
   if (batch !== undefined) return () => (batch ? "batch" : undefined)
   const services = layers.flatMap(({ service }) => (service === undefined ? [] : [service]))
   return (step) => services.find(({ steps }) => steps === undefined || steps.includes(step))?.tier
 }
 
-/** A model's price at its provider, or at any. */
+/** The price of a model at its provider, or at any. */
 export const priceOf = (
   pricing: Pricing.Service,
   at: number,
@@ -42,7 +42,7 @@ export const priceOf = (
 ): Price.Price | undefined =>
   Option.getOrUndefined(Option.orElse(pricing.lookup({ model, provider, at }), () => pricing.lookup({ model, at })))
 
-/** A line for each step and model. */
+/** A line per step and model. */
 export const plan = (counted: CountedPlan): ReadonlyArray<PlanCost.Planned> =>
   counted.counts.map((one) => plannedOf(one, counted))
 
@@ -54,18 +54,18 @@ const plannedOf = (
   const output = outputOf(one, learned)
   const price = priceOf(pricing, at, one.model, one.provider)
   const serviceTier = tierOf(one.step)
-  // What goes in batches goes by single requests.
+  // Requests in batches are sent one by one, not packed.
   const [calls, input] =
     serviceTier === "batch"
       ? [Math.ceil(one.calls - 1e-6), Math.round(one.alone)]
       : [PlanCount.callsOf(one), Math.round(one.input)]
-  // A price of the author's own names no provider.
+  // Your own price names no provider.
   const provider = price === undefined || price.provider === "" ? one.provider : price.provider
   const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>
     PlanCost.costOf(price, calls, input, output[end], { serviceTier, provider })
   )
   const prefix = PlanCost.prefixOf(one, price, provider)
-  // With the layer that has the provider keep it, what is common is charged less; the high end is for when it is not found again.
+  // With `PromptCache`, the common prefix is charged less. The high end assumes that it is not found again.
   const off = serviceTier !== "batch" && ModelClient.hasLayer(layers, PromptCache.NAME) ? prefix.saved : Money.zero
   const line: PlanSchema.PlanLine = {
     step: one.step,
@@ -94,7 +94,7 @@ const outputOf = (one: PlanCount.PlanCounts, learned: ExpectedUsage.Learned | un
   })
   if (learned === undefined || one.isEmbedding) return rounded(one.guessed)
   const off = 2 * spread(learned, one.calls)
-  // The mean of the answers to come, with 95 % certainty from the mean of those that came, and never beyond a limit.
+  // The mean of future answers, with 95 % confidence from the mean of earlier ones, and never beyond a limit.
   const each = {
     low: Math.max(0, learned.mean - off),
     expected: learned.mean,
@@ -103,11 +103,11 @@ const outputOf = (one: PlanCount.PlanCounts, learned: ExpectedUsage.Learned | un
   return rounded(ExpectedUsage.times(each, one.calls))
 }
 
-/** The uncertainty of a mean of `calls` answers, told from the answers of before. */
+/** The uncertainty of a mean of `calls` answers, from earlier answers. */
 const spread = ({ answers, deviation, mean }: ExpectedUsage.Learned, calls: number): number =>
   calls === 0 ? 0 : answers < 2 ? mean / 2 : deviation * Math.sqrt(1 / answers + 1 / calls)
 
-/** Rows that are reused belong to a step, not to one of its models: they stand in its first line, or in one of their own. */
+/** Reused rows belong to a step and not to one of its models: they are in its first line, or in a separate one. */
 export const withReused = (
   lines: ReadonlyArray<PlanSchema.PlanLine>,
   reused: ReadonlyMap<string, number>

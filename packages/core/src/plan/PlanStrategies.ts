@@ -1,5 +1,5 @@
 /**
- * What a planned run would cost by other strategies, and what else its author may want to know.
+ * What a planned run would cost with other strategies, and notes for its author.
  *
  * @internal
  */
@@ -12,14 +12,14 @@ import type * as PlanSchema from "./PlanSchema.ts"
 
 type Planned = PlanCost.Planned
 
-/** What there is to compare: the lines as they stand, what they cost together, and the prices of other models. */
+/** What is compared: the lines as they are, their total cost, and the prices of other models. */
 interface Stand {
   readonly planned: ReadonlyArray<Planned>
   readonly expected: Money.Money
   readonly priceOf: (model: string) => Price.Price | undefined
 }
 
-/** The cost of all lines, those of which a strategy says nothing as they stand. */
+/** The cost of all lines; lines that a strategy does not affect count as they are. */
 const sum = ({ planned }: Stand, f: (planned: Planned) => Money.Money | undefined): Money.Money =>
   Money.sum(planned.map((one) => f(one) ?? one.line.cost?.expected ?? Money.zero))
 
@@ -50,7 +50,7 @@ const withoutCache = ({ expected, planned }: Stand): PlanSchema.Strategy => {
   return {
     name: "without the exact cache",
     cost: expected + Money.sum(repeated),
-    how: "take Cache.layer out: this is what it saves"
+    how: "remove Cache.layer: this is what it saves"
   }
 }
 
@@ -61,7 +61,7 @@ const withoutRouting = (stand: Stand): PlanSchema.Strategy => ({
       ? undefined
       : PlanCost.costOf(stand.priceOf(one.baseline), line.calls, line.inputTokens, output.expected, line)
   ),
-  how: "take the Router out: every call goes to the strong model"
+  how: "remove the Router: every call goes to the strong model"
 })
 
 const withoutCascade = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
@@ -79,7 +79,7 @@ const withoutCascade = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
           line
         )
   )
-  return [{ name: "without the cascade", cost, how: "take Cascade.layer out: every row goes to the strong model" }]
+  return [{ name: "without the cascade", cost, how: "remove Cascade.layer: every row goes to the strong model" }]
 }
 
 const batches = (stand: Stand, cachesPrompts: boolean): ReadonlyArray<PlanSchema.Strategy> => {
@@ -90,7 +90,7 @@ const batches = (stand: Stand, cachesPrompts: boolean): ReadonlyArray<PlanSchema
     all.push({
       name: "batch service",
       cost: sum(stand, PlanCost.batchCost),
-      how: "--batch: half of each token class, for answers within a day"
+      how: "--batch: half the price, answers within a day"
     })
   }
   if (planned.some((planned) => !isBatch(planned) && planned.one.alone > planned.one.input)) {
@@ -99,14 +99,14 @@ const batches = (stand: Stand, cachesPrompts: boolean): ReadonlyArray<PlanSchema
       cost: sum(stand, ({ line: { provider, serviceTier }, one, output, price }) =>
         PlanCost.costOf(price, one.calls, one.alone, output.expected, { serviceTier, provider })
       ),
-      how: "take Pack.layer out: every text has its own prompt"
+      how: "remove Pack.layer: every text has its own prompt"
     })
   }
   if (planned.some(isBatch)) {
     all.push({
       name: "all at once",
       cost: sum(stand, (one) => (isBatch(one) ? PlanCost.onlineCost(one, cachesPrompts) : undefined)),
-      how: "--online: answers in seconds, at the ordinary price"
+      how: "--online: answers in seconds, at the standard price"
     })
   }
   return all
@@ -119,7 +119,7 @@ const promptCache = ({ expected, planned }: Stand): ReadonlyArray<PlanSchema.Str
       {
         name: "without the provider's prompt cache",
         cost: expected + off,
-        how: "take PromptCache.layer out: this is what it saves, if each prompt finds the beginning that the first one brought"
+        how: "remove PromptCache.layer: this is what it saves, if each prompt finds the prefix of the first one"
       }
     ]
   }
@@ -129,7 +129,7 @@ const promptCache = ({ expected, planned }: Stand): ReadonlyArray<PlanSchema.Str
     {
       name: "the provider's prompt cache",
       cost: expected - kept,
-      how: "PromptCache.layer(): the first prompt brings what all have in common, and the others find it"
+      how: "PromptCache.layer(): the first prompt writes the common prefix, and the others read it"
     }
   ]
 }
@@ -150,47 +150,47 @@ const smallerModels = (stand: Stand): ReadonlyArray<PlanSchema.Strategy> => {
         ? PlanCost.costOf(priceOf(cheap), line.calls, line.inputTokens, output.expected, line)
         : undefined
     ),
-    how: "for the rows that it does well enough: a Router decides, and quality is yours to check"
+    how: "for rows where it is good enough: a Router decides, and you check the quality"
   }))
 }
 
-/** What the author may want to know of the calls that are planned. */
+/** Notes for the author about the planned calls. */
 export const notes = (planned: ReadonlyArray<Planned>): ReadonlyArray<string> =>
   planned.flatMap(({ line, one, output, prefix, price }) => {
     const { kept, rule, saved, tokens } = prefix
     const found: Array<string> = []
     if (kept === 0 && tokens >= NOTEWORTHY && rule !== undefined) {
       found.push(
-        `${one.step}: its prompts have about ${tokens} tokens in common at their beginning; ${line.provider} keeps a beginning of ${one.model} from ${rule.minimum} on, so none is charged less`
+        `${one.step}: its prompts have a common prefix of about ${tokens} tokens; ${line.provider} caches prefixes for ${one.model} from ${rule.minimum} tokens, so none is charged less`
       )
     }
     const batch = PlanCost.batchCost({ line, one, output, price })
     if (saved > Money.zero && batch !== undefined) {
       const online = PlanCost.onlineCost({ one, output, price, prefix }, true)!
       found.push(
-        `${one.step}: batch service and prompt cache do not add up, since the requests of a batch run beside each other and rarely find what another brought: ${Money.format(
+        `${one.step}: batches and prompt cache do not add up, because the requests of a batch run in parallel and rarely find each other's prefix: ${Money.format(
           batch
-        )} in batches, ${Money.format(online)} at once with PromptCache.layer(); ${online < batch ? "at once" : "in batches"} is cheaper`
+        )} in batches, ${Money.format(online)} as single calls with PromptCache.layer(); ${online < batch ? "single calls are" : "batches are"} cheaper`
       )
     }
     if (one.isMost)
       found.push(
-        `${one.step}: how many rows the models before leave to ${one.model} only the run shows; all are counted here`
+        `${one.step}: only the run shows how many rows earlier models leave to ${one.model}; all are counted here`
       )
     if (one.rounds !== undefined)
       found.push(
         one.rounds === 0
-          ? `${one.step}: it has tools, and how often a row calls the model only the run shows; once is counted here, and what the run counts in the next plan`
-          : `${one.step}: it has tools; a row is counted with ${Number(one.rounds.toFixed(1))} calls, as in earlier runs`
+          ? `${one.step}: it has tools, and only the run shows how often a row calls the model; one call is counted here, and the run's number in the next plan`
+          : `${one.step}: it has tools; each row counts ${Number(one.rounds.toFixed(1))} calls, as in earlier runs`
       )
     if (one.unknownFile !== undefined)
       found.push(
-        `${one.step}: how many tokens a file of type ${one.unknownFile} is for ${one.model} only the run shows; none are counted here`
+        `${one.step}: only the run shows the tokens of a file of type ${one.unknownFile} for ${one.model}; none are counted here`
       )
     if (one.isReused)
-      found.push(`${one.step}: how many of its answers are reused by meaning only the run shows; it costs at most this`)
+      found.push(`${one.step}: only the run shows how many answers are reused by meaning; this is the most it costs`)
     return found
   })
 
-/** A beginning that is shorter is not worth a word. */
+/** A shorter prefix is not worth a note. */
 const NOTEWORTHY = 200

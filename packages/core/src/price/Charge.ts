@@ -1,10 +1,11 @@
 /**
- * What a call may cost at most, and what it has cost: the one place for it, so that what a budget holds and charges, and
- * what the ledger notes and books, are the same figures.
+ * What a call can cost at most, and what it has cost. Budget and ledger both use it, so the amounts reserved, charged,
+ * noted and recorded agree.
  *
- * **Details** Input is bounded by the bytes of all that is sent: no tokenizer makes more tokens of a text than it has bytes.
- * Text that a tokenizer normalises first (NFKC) counts as its longer form. Output is bounded by the limit that is sent; without
- * one by the most that the model gives, or by its context window. Where neither is known it is a guess.
+ * **Details** Input is bounded by the bytes of everything that is sent: no tokenizer makes more tokens of a text than
+ * it has bytes. Text that a tokenizer normalises first (NFKC) counts as its longer form. Output is bounded by the limit
+ * that is sent; without one, by the most that the model generates, or by its context window. When neither is known, it
+ * is a guess.
  *
  * @internal
  */
@@ -22,7 +23,7 @@ import * as Money from "./Money.ts"
 import * as Price from "./Price.ts"
 import * as Pricing from "./Pricing.ts"
 
-/** A call as far as its price goes. */
+/** The parts of a call that decide its price. */
 export interface ChargedCall {
   readonly request: ModelRequest.ModelRequest
   readonly provider: string
@@ -33,35 +34,37 @@ export interface ChargedCall {
 /** The most input that a request can be billed for. */
 export interface InputBound {
   readonly tokens: number
-  /** What of the request no rule bounds: then `tokens` says nothing. */
+  /** The part of the request that no rule bounds; `tokens` is then meaningless. */
   readonly unbounded?: string
 }
 
-/** What a call costs at most. */
+/** The most that a call can cost. */
 export interface Most {
   readonly input: number
   readonly output: number
-  /** `undefined`: no price is known. */
+  /** `undefined` when the price is unknown. */
   readonly rates: CallRates | undefined
-  /** `undefined`: no price is known. */
+  /** `undefined` when the price is unknown. */
   readonly cost: Money.Money | undefined
 }
 
-/** Tokens that a chat format puts around a message, and around all of them, at most. */
+/** The most tokens that a chat format adds around each message, and around all of them. */
 const PER_MESSAGE = 8
 const PER_REQUEST = 8
 
-/** Tokens of the instructions that Anthropic puts before tools and answer schemas, at most. */
+/** The most tokens of the instructions that Anthropic adds before tools and answer schemas. */
 const TOOL_INSTRUCTIONS = 1_024
 
-/** Output of a call that no limit was sent with, to a model of which nothing is known: more than nearly all answers have. */
+/**
+ * Output tokens of a call without a limit, to a model of which nothing is known: more than nearly all answers have.
+ */
 export const GUESS = 4_096
 
-/** Most output of a call that no limit was sent with: what the model gives, or what its window has room for. */
+/** The most output tokens of a call without a limit: what the model generates, or the room in its context window. */
 const unlimited = (model: string, price: Price.Price | undefined): number =>
   MaxOutputTokens.most(model) ?? Math.max(GUESS, price?.contextWindow ?? 0)
 
-/** Bytes of a text, or of what normalisation makes of it. */
+/** The bytes of a text, or of its normalised form. */
 const textBound = (text: string): number => {
   const bytes = Utf8.byteLength(text)
   return bytes === text.length ? bytes : Math.max(bytes, Utf8.byteLength(text.normalize("NFKC")))
@@ -76,10 +79,12 @@ const sharedBound = (value: object): number => {
   return known
 }
 
-/** Provider options that bring in input that is not in the request, as much as the model can read. */
+/** Provider options that add input from outside the request, up to the model's context window. */
 const BRINGS_INPUT = ["previous_response_id", "conversation", "prompt"]
 
-/** Provider options that have the provider do more than one answer: searches and tools of its own, which have fees beside. */
+/**
+ * Provider options that make the provider do more than one answer: searches and its own tools, which have extra fees.
+ */
 const BRINGS_WORK = [
   "tools",
   "web_search_options",
@@ -91,7 +96,7 @@ const BRINGS_WORK = [
   "modalities"
 ]
 
-/** The input of a request, bounded. */
+/** The bounded input of a request. */
 export const inputOf = (
   request: ModelRequest.ModelRequest,
   provider: string,
@@ -129,15 +134,15 @@ export const inputOf = (
     work ??= BRINGS_WORK.find((name) => Object.hasOwn(options, name))
     tokens += sharedBound(options)
   }
-  if (work !== undefined) return { tokens, unbounded: `what the provider option ${work} brings` }
+  if (work !== undefined) return { tokens, unbounded: `the effect of the provider option ${work}` }
   const window = price?.contextWindow
-  // What fits into no window is never billed.
+  // Input that exceeds every window is never billed.
   return unbounded === undefined || window !== undefined
     ? { tokens: window === undefined ? tokens : unbounded === undefined ? Math.min(tokens, window) : window }
     : { tokens, unbounded }
 }
 
-/** The price of the model that is asked. */
+/** The price of the requested model. */
 export const priceOf = (
   pricing: Pricing.Service,
   { provider, request, startedAt }: ChargedCall
@@ -145,8 +150,8 @@ export const priceOf = (
   Option.getOrUndefined(pricing.lookup({ model: request.model ?? "", provider, at: startedAt }))
 
 /**
- * What an answer cost over what it would have cost as the model that was requested, at most so far: 1 or more, by provider and
- * model. A provider may answer with a dearer model, which is known from its answers alone.
+ * The highest ratio so far between the cost of an answer and its cost at the requested model: 1 or more, by provider
+ * and model. A provider may answer with a more expensive model, which only its answers show.
  */
 const dearness = new WeakMap<Pricing.Service, Map<string, number>>()
 
@@ -171,7 +176,7 @@ const learn = (
   known.set(keyOf(call), Math.max(known.get(keyOf(call)) ?? 1, factor))
 }
 
-/** The class of service that a call names, by the run or by its own options. */
+/** The service tier of a call, from the run or from its own options. */
 export const serviceOf = ({ provider, request, serviceTier }: ChargedCall): Price.Service => {
   const options = request.providerOptions[provider]
   const named =
@@ -179,24 +184,24 @@ export const serviceOf = ({ provider, request, serviceTier }: ChargedCall): Pric
   return { provider, serviceTier: serviceTier ?? (typeof named === "string" ? named : undefined) }
 }
 
-/** Picodollars of an input token, of an output token, and of a call beside them. */
+/** Picodollars per input token, per output token, and per call. */
 export interface CallRates {
   readonly input: Money.Money
   readonly output: Money.Money
   readonly fees: Money.Money
 }
 
-/** Models that search the web in each call, by their names: their answers do not say how often. */
+/** Models that search the web in each call, by name. Their answers do not report how often. */
 const SEARCHES = /search/
 
-/** What is charged beside tokens at most. */
+/** The most charged in addition to tokens. */
 const feesOf = ({ fees }: Price.Price, { request }: ChargedCall): Money.Money =>
   (fees?.request ?? Money.zero) + (SEARCHES.test(request.model ?? "") ? (fees?.search ?? Money.zero) : Money.zero)
 
 const ordinary = new WeakMap<Price.Price, CallRates>()
 
 const dearestOf = (price: Price.Price, call: ChargedCall, input: number, service: Price.Service): CallRates => {
-  // A cheaper class of service may be answered in the ordinary one; a batch is not.
+  // A request in a cheaper tier may be answered in the standard one; a batch is not.
   const isMixed = service.serviceTier !== undefined && service.serviceTier !== "batch"
   const all = [
     ...Price.ratesUpTo(price, input, service),
@@ -211,7 +216,10 @@ const dearestOf = (price: Price.Price, call: ChargedCall, input: number, service
   return most
 }
 
-/** The dearest rates of a call with at most so much input, as far as its model's answers have been dearer; `undefined`: no price. */
+/**
+ * The highest rates of a call with at most this much input, scaled by how much more expensive its model's answers have
+ * been; `undefined` without a price.
+ */
 export const ratesOf = (
   pricing: Pricing.Service,
   call: ChargedCall,
@@ -220,7 +228,7 @@ export const ratesOf = (
 ): CallRates | undefined => {
   if (price === undefined) return undefined
   const service = serviceOf(call)
-  // Nearly all calls are in the ordinary class, of a price that has one tier.
+  // Nearly all calls are in the standard tier, at a price with a single context tier.
   const isOrdinary = service.serviceTier === undefined && price.tiers.length === 1
   let rates = isOrdinary ? ordinary.get(price) : undefined
   if (rates === undefined) {
@@ -233,7 +241,7 @@ export const ratesOf = (
   return { ...rates, input: up(rates.input), output: up(rates.output) }
 }
 
-/** What a call costs at most. */
+/** The most that a call can cost. */
 export const most = (pricing: Pricing.Service, call: ChargedCall): Most => {
   const price = priceOf(pricing, call)
   const { tokens: input } = inputOf(call.request, call.provider, price)
@@ -248,19 +256,19 @@ export const most = (pricing: Pricing.Service, call: ChargedCall): Most => {
 const costAt = (rates: CallRates, input: number, output: number): Money.Money =>
   rates.fees + Money.times(rates.input, input) + Money.times(rates.output, output)
 
-/** What came of a call, as far as its price goes. */
+/** The result of a call, as far as its price goes. */
 export interface EndedCall {
   readonly response?: ModelResponse.ModelResponse
   readonly error?: AiError.AiError
   readonly billed: "yes" | "no" | "unknown"
 }
 
-/** What is booked of a call. */
+/** The part of a ledger entry that this module decides. */
 export type Charge = Pick<LedgerEntry.AttemptEntry, "usage" | "cost" | "unknown" | "estimated" | "fees" | "doubt">
 
 /**
- * Most that an answer without a count can have had as output: the limit that was sent. What an answer shows says little of
- * how long it was, since thinking, refusals and calls of the provider's own tools are billed too.
+ * The most output tokens of an answer without usage: the limit that was sent. The visible content says little about it,
+ * because thinking, refusals and calls of the provider's own tools are billed too.
  */
 const outputOf = (call: ChargedCall, response: ModelResponse.ModelResponse, most: Most): number => {
   if (response._tag === "EmbeddingResponse") return 0
@@ -268,7 +276,7 @@ const outputOf = (call: ChargedCall, response: ModelResponse.ModelResponse, most
   return Math.max(shownOf(response), most.output)
 }
 
-/** Most tokens of what an answer shows. */
+/** The most tokens of an answer's visible content. */
 export const shownOf = ({ parts }: ModelResponse.CompletionResponse): number =>
   parts.reduce(
     (sum, part) =>
@@ -279,7 +287,7 @@ export const shownOf = ({ parts }: ModelResponse.CompletionResponse): number =>
     16
   )
 
-/** What a call has cost: by the provider's count, or at most where there is none. */
+/** What a call has cost: by the provider's usage, or at most when there is none. */
 export const ended = (
   pricing: Pricing.Service,
   call: ChargedCall,

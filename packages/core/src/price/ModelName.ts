@@ -1,12 +1,12 @@
 /**
- * Names of models, as people and providers write them.
+ * Model names, as people and providers write them.
  *
  * @internal
  */
 
 const PREFIX = /^(?:models|openai|anthropic|google|mistral|mistralai|deepseek|x-ai|xai|groq)\//
 
-/** Without a prefix for the provider, such as `openai/` or `models/`. */
+/** Removes a provider prefix such as `openai/` or `models/`. */
 export const withoutPrefix = (name: string): string => name.replace(PREFIX, "")
 
 /** The provider that a prefix names; `undefined` without one. */
@@ -16,7 +16,7 @@ const VERSION =
   /^[-@:.](?:\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4}|\d{3}|\d{2}-\d{2}|v\d+(?::\d+)?|latest|preview|exp|experimental|(?:preview|exp)-\d{2}-\d{2,4}(?:-\d{4})?)$/
 
 /**
- * Whether a name is that of an entry, or of one dated version of it: `gpt-4o-2024-08-06` is `gpt-4o`, and
+ * Tests whether a name is an entry's or one of its dated versions: `gpt-4o-2024-08-06` is `gpt-4o`, and
  * `zeta-2-mini-pro` is not `zeta-2-mini`.
  */
 export const isVersionOf = (name: string, entry: string): boolean =>

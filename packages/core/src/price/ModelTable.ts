@@ -1,5 +1,5 @@
 /**
- * Tables whose keys are beginnings of model names.
+ * Tables whose keys are prefixes of model names.
  *
  * @internal
  */
@@ -8,8 +8,8 @@ import * as ModelName from "./ModelName.ts"
 export type ModelTable<A> = ReadonlyArray<readonly [prefix: string, value: A]>
 
 /**
- * The value of the longest key that a model's name begins with, where the name ends after it or one of the separators
- * follows; `undefined` without one.
+ * The value of the longest key that is a prefix of a model's name, ending at the end of the name or at one of the
+ * separators; `undefined` without one.
  */
 export const find = <A>(table: ModelTable<A>, model: string, separators: string): A | undefined => {
   const name = ModelName.withoutPrefix(model)

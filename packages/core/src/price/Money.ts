@@ -1,10 +1,10 @@
 /**
- * Exact amounts of money: whole picodollars (10⁻¹² USD) in a `bigint`.
+ * Exact amounts of money: integers of picodollars (10⁻¹² USD) in a `bigint`.
  *
- * One USD per million tokens is 1,000,000 picodollars a token, so every published token price is a whole
- * number of picodollars and a sum of any length has no rounding.
+ * One USD per million tokens is 1,000,000 picodollars per token, so every published token price is an integer of
+ * picodollars, and sums of any length are exact.
  *
- * **Example** (adding and printing)
+ * **Example** (adding and formatting)
  *
  * ```ts
  * import { Money } from "@pipe/core"
@@ -25,27 +25,27 @@ import * as SchemaTransformation from "effect/SchemaTransformation"
 /** An amount in picodollars (10⁻¹² USD). */
 export type Money = bigint
 
-/** Nothing. */
+/** Zero. */
 export const zero: Money = 0n
 
 const DIGITS = 12
 const PICO = 10n ** BigInt(DIGITS)
 
-/** The sum of amounts. */
+/** Adds amounts. */
 export const sum = (amounts: Iterable<Money>): Money => {
   let total = zero
   for (const amount of amounts) total += amount
   return total
 }
 
-/** A price a unit (picodollars) times a whole count of units. */
+/** Multiplies a unit price (picodollars) by a number of units. */
 export const times = (price: Money, count: number): Money => price * BigInt(count)
 
 /**
- * The price of one token, in picodollars, from a price in USD per million tokens.
+ * The price of one token in picodollars, from a price in USD per million tokens.
  *
- * **Gotchas** A price finer than one picodollar a token (10⁻⁶ USD per million) cannot be held and is refused
- * with a `RangeError`, as are negative and non-finite ones.
+ * **Gotchas** Throws a `RangeError` for a price finer than one picodollar per token (10⁻⁶ USD per million), which
+ * cannot be represented, and for negative or non-finite prices.
  */
 export const perMillionTokens = (usdPerMillion: number): Money => {
   const pico = usdPerMillion * 1e6
@@ -58,7 +58,7 @@ export const perMillionTokens = (usdPerMillion: number): Money => {
   return BigInt(rounded)
 }
 
-/** Reads a decimal amount of USD, such as `"5"`, `"0.0012"` or `"5usd"`; `None` if it is not one. */
+/** Parses a decimal amount of USD, such as `"5"`, `"0.0012"` or `"5usd"`; `None` when it is invalid. */
 export const fromUsd = (text: string): Option.Option<Money> => {
   const match = /^\s*\$?(-?)(\d+)(?:\.(\d{1,12}))?\s*(?:usd)?\s*$/i.exec(text)
   if (match === null) return Option.none()
@@ -66,11 +66,14 @@ export const fromUsd = (text: string): Option.Option<Money> => {
   return Option.some(match[1] === "-" ? -amount : amount)
 }
 
-/** An amount of USD that somebody else has counted in floating point, to the picodollar; `undefined` for what is none. */
+/**
+ * Converts an amount of USD that a provider reports as a floating-point number, to the picodollar; `undefined` when it
+ * is invalid.
+ */
 export const fromReported = (usd: number): Money | undefined =>
   Number.isFinite(usd) && usd >= 0 && usd < 1e6 ? BigInt(Math.round(usd * 1e12)) : undefined
 
-/** The exact amount as a decimal number of USD without trailing zeros: `"0.00000012"`. */
+/** Formats the exact amount in USD without trailing zeros: `"0.00000012"`. */
 export const toUsd = (amount: Money): string => {
   const digits = (amount < 0n ? -amount : amount).toString().padStart(DIGITS + 1, "0")
   const fraction = digits.slice(-DIGITS).replace(/0+$/, "")
@@ -78,8 +81,8 @@ export const toUsd = (amount: Money): string => {
 }
 
 /**
- * For people: at least two decimals, rounded (half up) to cents from 100 USD, to four decimals from 1 USD, and to
- * three significant digits below. Small amounts stay visible: `$0.00000012`.
+ * Formats an amount for display: at least two decimals, rounded (half up) to cents from 100 USD, to four decimals from
+ * 1 USD, and to three significant digits below. Small amounts stay visible: `$0.00000012`.
  */
 export const format = (amount: Money): string => {
   const negative = amount < 0n

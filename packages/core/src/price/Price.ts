@@ -1,12 +1,22 @@
 /**
- * What a model charges: one price for each token class, at each context length, for each class of service.
+ * The price of a model: one rate per token class, for each context length and service tier.
+ *
+ * **Example** (the cost of a call)
+ *
+ * ```ts
+ * import { Money, Price, Usage } from "@pipe/core"
+ *
+ * const price = Price.fromUsdPerMillion("acme-1", { input: 0.15, output: 0.6 })
+ * const cost = Price.cost(price, { ...Usage.zero, uncachedInput: 1_000, output: 200 })
+ * Money.toUsd(cost ?? Money.zero) // => "0.00027"
+ * ```
  *
  * @since 0.1.0
  */
 import * as Usage from "../model/Usage.ts"
 import * as Money from "./Money.ts"
 
-/** Prices of a token, in parts of a picodollar. A class that is left out has no price of its own and is charged as its parent. */
+/** Rates per token, in fractions of a picodollar. A class without a rate of its own is charged at its parent's. */
 export interface Rates {
   readonly input: Money.Money
   /** Parent: `input`. */
@@ -17,7 +27,7 @@ export interface Rates {
   readonly cacheWrite1h?: Money.Money
   /** Parent: `input`. */
   readonly inputImage?: Money.Money
-  /** No parent: audio without a price of its own has none. */
+  /** No parent: audio without a rate of its own has no price. */
   readonly inputAudio?: Money.Money
   readonly output: Money.Money
   /** Parent: `output`. */
@@ -26,36 +36,36 @@ export interface Rates {
   readonly outputImage?: Money.Money
   /** No parent. */
   readonly outputAudio?: Money.Money
-  /** How many parts a picodollar has: list prices such as 1/12 USD are no whole picodollars. Default: 1. */
+  /** The number of parts in a picodollar: list prices such as 1/12 USD are not whole picodollars. Default: 1. */
   readonly per?: bigint
 }
 
-/** What is charged beside tokens, in picodollars: no class of service takes anything off. */
+/** Charges in addition to tokens, in picodollars. No service tier discounts them. */
 export interface Fees {
-  /** For each request that is answered. */
+  /** Per answered request. */
   readonly request?: Money.Money
-  /** For each search of the web that the provider makes. */
+  /** Per web search that the provider makes. */
   readonly search?: Money.Money
 }
 
-/** Rates for requests whose whole input is longer than `above` tokens. */
+/** Rates for requests whose total input is longer than `above` tokens. */
 export interface Tier {
   readonly above: number
   readonly rates: Rates
-  /** Of the batch API, where they are not a plain share of `rates`. */
+  /** Rates of the batch API, when they are not a fixed share of `rates`. */
   readonly batch?: Rates
 }
 
 export interface Price {
   readonly provider: string
-  /** The entry of the table that the name was resolved to. */
+  /** The table entry that the name resolved to. */
   readonly model: string
-  /** Where the figures come from, for people. */
+  /** The source of the figures, for display. */
   readonly source: string
-  /** By context length, ascending; the first is for `above: 0`. */
+  /** By context length, ascending. The first has `above: 0`. */
   readonly tiers: readonly [Tier, ...Array<Tier>]
   readonly fees?: Fees
-  /** The model's context window in tokens, where it is known. */
+  /** The context window in tokens, when known. */
   readonly contextWindow?: number
 }
 
@@ -73,22 +83,22 @@ export interface UsdRates {
   readonly outputImage?: number
 }
 
-/** A price of one's own, in USD per million tokens. */
+/** Your own price, in USD per million tokens. */
 export interface UsdPerMillion extends UsdRates {
-  /** USD for each request. */
+  /** USD per request. */
   readonly perRequest?: number
-  /** USD for each search of the web that the provider makes. */
+  /** USD per web search that the provider makes. */
   readonly perSearch?: number
-  /** Prices of the batch API; left out, those that the provider publishes: half of each class. */
+  /** Prices of the batch API. Default: the provider's published discount, half of each class. */
   readonly batch?: UsdRates
 }
 
 const rateKeys = [...Usage.classes.slice(1), "input", ...Usage.rareClasses] as ReadonlyArray<keyof UsdRates>
 
-/** Differences of so many picodollars come from binary fractions. */
+/** Differences of this many picodollars come from binary fractions. */
 const NOISE = 1e-6
 
-/** Decimal places of a price in picodollars: of 83333.33333333333 there are 11. */
+/** The decimal places of a price in picodollars: 83333.33333333333 has 11. */
 const placesOf = (usdPerMillion: number): number => {
   const pico = usdPerMillion * 1e6
   if (Math.abs(pico - Math.round(pico)) < NOISE) return 0
@@ -102,8 +112,8 @@ const scaled = (usdPerMillion: number, places: number): bigint => {
 }
 
 /**
- * Rates from USD per million tokens, exactly: as whole picodollars, or where one of them is none in decimal parts of them. 0 is a
- * price; a price under 0.0001 or over 100,000 USD is refused with a `RangeError`, since it was given for another unit.
+ * Converts USD per million tokens to exact rates: in whole picodollars, or in decimal fractions of them when necessary.
+ * 0 is a price. Throws a `RangeError` for a price under 0.0001 or over 100,000 USD, which was given in another unit.
  */
 export const ratesFromUsdPerMillion = (usd: UsdRates): Rates => {
   let places = 0
@@ -112,7 +122,7 @@ export const ratesFromUsdPerMillion = (usd: UsdRates): Rates => {
     if (value === undefined) continue
     if (!(value === 0 || (value >= 1e-4 && value <= 1e5))) {
       throw new RangeError(
-        `${key}: ${value} USD per million tokens cannot be right; prices here are per million, so 0.15 means 0.15 USD for 1,000,000 tokens`
+        `${key}: ${value} USD per million tokens is not plausible; prices are per million, so 0.15 means 0.15 USD for 1,000,000 tokens`
       )
     }
     places = Math.max(places, placesOf(value))
@@ -127,11 +137,11 @@ export const ratesFromUsdPerMillion = (usd: UsdRates): Rates => {
 
 const feeOf = (name: string, usd: number | undefined): Money.Money | undefined => {
   if (usd === undefined) return undefined
-  if (!(usd >= 0 && usd <= 1e3)) throw new RangeError(`${name}: ${usd} USD is no fee`)
+  if (!(usd >= 0 && usd <= 1e3)) throw new RangeError(`${name}: ${usd} USD is not a fee`)
   return BigInt(Math.round(usd * 1e12))
 }
 
-/** Fees from USD each. */
+/** Converts fees from USD each. */
 export const feesFromUsd = ({
   perRequest,
   perSearch
@@ -150,7 +160,7 @@ export const feesFromUsd = ({
       }
 }
 
-/** A price of one's own for a model, in USD per million tokens, without tiers. */
+/** Makes your own price for a model, in USD per million tokens, without context tiers. */
 export const fromUsdPerMillion = (model: string, usd: UsdPerMillion, source = "your own price"): Price => ({
   provider: "",
   model,
@@ -171,7 +181,7 @@ const tierAt = (price: Price, inputTokens: number): Tier =>
 /** The rates for a request with this many input tokens. */
 export const ratesAt = (price: Price, inputTokens: number): Rates => tierAt(price, inputTokens).rates
 
-/** The price of one token of a class in parts of a picodollar, its parent's where it has none of its own. */
+/** The rate of a class in fractions of a picodollar, or its parent's. */
 const exactRate = (rates: Rates, tokenClass: Usage.TokenClass): bigint => {
   switch (tokenClass) {
     case "uncachedInput":
@@ -200,13 +210,13 @@ const rareRate = (rates: Rates, tokenClass: Usage.RareClass): bigint | undefined
   }
 }
 
-/** The price of one token of a class in picodollars, rounded up; its parent's where it has none of its own. */
+/** The rate of a class in picodollars, rounded up, or its parent's. */
 export const rateOf = (rates: Rates, tokenClass: Usage.TokenClass): Money.Money => {
   const rate = exactRate(rates, tokenClass)
   return rates.per === undefined ? rate : (rate + rates.per - 1n) / rates.per
 }
 
-/** The price of a million tokens of a class, as lists have it; `undefined`: it has none. */
+/** The price per million tokens of a class, as price lists show it; `undefined` when it has none. */
 export const perMillion = (rates: Rates, tokenClass: Usage.TokenClass | Usage.RareClass): Money.Money | undefined => {
   const rate =
     tokenClass === "inputAudio"
@@ -218,7 +228,7 @@ export const perMillion = (rates: Rates, tokenClass: Usage.TokenClass | Usage.Ra
   return rate === undefined ? undefined : (rate * 1_000_000n) / (rates.per ?? 1n)
 }
 
-/** The dearest price of an input token and of an output token, in picodollars. */
+/** The highest rate of an input token and of an output token, in picodollars. */
 export const dearestOf = (rates: Rates): { readonly input: Money.Money; readonly output: Money.Money } => {
   const most = (names: ReadonlyArray<Exclude<keyof Rates, "per">>) => {
     let found = Money.zero
@@ -231,26 +241,26 @@ export const dearestOf = (rates: Rates): { readonly input: Money.Money; readonly
   }
 }
 
-/** Whether a class has a price of its own; a class that has none is charged as its parent and is to be marked. */
+/** Tests whether a class has a rate of its own. A class without one is charged at its parent's, and marked. */
 export const hasOwnRate = (rates: Rates, tokenClass: Usage.TokenClass): boolean =>
   tokenClass === "uncachedInput" ? true : rates[tokenClass] !== undefined
 
 type Ratio = readonly [numerator: bigint, denominator: bigint]
 
 /**
- * How a class of service changes the price, as published: OpenAI's batch and flex and Anthropic's batch are half of every
- * token class, and Anthropic's inference in one region is 1.1 of it (platform.openai.com/docs/pricing and docs.anthropic.com
- * pricing, looked at 2026-11-28; every batch price in LiteLLM's table of 2026-07-24 is half). A class of service that is not here
- * has no known price.
+ * The published effect of a service tier on the price: OpenAI's batch and flex and Anthropic's batch halve every token
+ * class, and Anthropic's regional inference costs 1.1 times as much (platform.openai.com/docs/pricing and
+ * docs.anthropic.com pricing, accessed 2026-11-28; every batch price in LiteLLM's table of 2026-07-24 is half). A tier
+ * that is not listed has no known price.
  */
 const serviceTiers: { readonly [provider: string]: { readonly [tier: string]: Ratio } } = {
   openai: { default: [1n, 1n], auto: [1n, 1n], scale: [1n, 1n], batch: [1n, 2n], flex: [1n, 2n] },
   anthropic: { default: [1n, 1n], standard: [1n, 1n], batch: [1n, 2n], us: [11n, 10n] },
-  // console.groq.com/docs/service-tiers: flex is asked at the ordinary price.
+  // console.groq.com/docs/service-tiers: flex has the standard price.
   groq: { default: [1n, 1n], auto: [1n, 1n], on_demand: [1n, 1n], flex: [1n, 1n] }
 }
 
-/** The class of service that a request is asked in, and the provider that asks its price. */
+/** The service tier of a request, and the provider that charges for it. */
 export interface Service {
   /** Several are joined by `+`: `"batch+us"`. */
   readonly serviceTier?: string | undefined
@@ -259,7 +269,7 @@ export interface Service {
 
 const ONE: Ratio = [1n, 1n]
 
-/** The share of the ordinary price; `null`: not known. */
+/** The share of the standard price; `null` when not known. */
 const shareOf = (price: Price, { provider, serviceTier }: Service): Ratio | undefined | null => {
   if (serviceTier === undefined || serviceTier === "default") return undefined
   const known = ownOf(serviceTiers, provider ?? price.provider)
@@ -272,7 +282,7 @@ const shareOf = (price: Price, { provider, serviceTier }: Service): Ratio | unde
   return share
 }
 
-/** The rates of a batch, where they are its own, with what its other classes of service make of them. */
+/** The batch rates, when a model has its own, adjusted for other service tiers. */
 const ownBatch = (
   price: Price,
   tier: Tier,
@@ -285,11 +295,11 @@ const ownBatch = (
   return [tier.batch, shareOf(price, { ...service, serviceTier: others === "" ? undefined : others })]
 }
 
-/** A property of the object's own: a name from outside never finds what every object inherits. */
+/** Reads an own property only: a name from outside never finds an inherited one. */
 const ownOf = <A>(table: { readonly [name: string]: A } | undefined, name: string): A | undefined =>
   table !== undefined && Object.hasOwn(table, name) ? table[name] : undefined
 
-/** The rates of one context tier in a class of service; the ordinary ones where its own are not known. */
+/** The rates of one context tier in a service tier; the standard ones when those are unknown. */
 const ratesIn = (price: Price, tier: Tier, service: Service): Rates => {
   const [rates, share] = ownBatch(price, tier, service) ?? [tier.rates, shareOf(price, service)]
   if (share === undefined || share === null) return rates
@@ -299,29 +309,29 @@ const ratesIn = (price: Price, tier: Tier, service: Service): Rates => {
   return { ...(Object.fromEntries(parts) as unknown as Rates), per: (rates.per ?? 1n) * share[1] }
 }
 
-/** The rates in a class of service; the ordinary ones where its own are not known. */
+/** The rates in a service tier; the standard ones when those are unknown. */
 export const ratesFor = (price: Price, inputTokens: number, service: Service): Rates =>
   ratesIn(price, tierAt(price, inputTokens), service)
 
-/** The rates of every context tier that a request of at most so many input tokens may be in. */
+/** The rates of every context tier that applies to requests with up to this many input tokens. */
 export const ratesUpTo = (price: Price, inputTokens: number, service: Service): ReadonlyArray<Rates> =>
   price.tiers.filter((tier) => tier.above < Math.max(1, inputTokens)).map((tier) => ratesIn(price, tier, service))
 
-/** Whether the price of a class of service is known. */
+/** Tests whether the price of a service tier is known. */
 export const hasService = (price: Price, service: Service): boolean => shareOf(price, service) !== null
 
-/** What a usage is charged beside its tokens; `undefined` when it cannot be known. */
+/** The charges of a usage in addition to tokens; `undefined` when they cannot be known. */
 export const feesOf = ({ fees }: Price, { searches = 0 }: Usage.Usage): Money.Money | undefined => {
   const request = fees?.request ?? Money.zero
   if (searches === 0) return request
-  // Where a request has a fee, it is for what it looks up.
+  // A fee per request is a fee for its search.
   return fees?.search === undefined ? fees?.request : request + Money.times(fees.search, searches)
 }
 
 /** More picodollars than a call can cost: four million dollars. */
 const MOST = 2n ** 62n
 
-/** The exact charge for a usage, rounded to a picodollar; `undefined` when it cannot be known. */
+/** The exact cost of a usage, rounded to a picodollar; `undefined` when it cannot be known. */
 export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): Money.Money | undefined => {
   if (usage.unpriceable === true) return undefined
   const tier = tierAt(price, Usage.inputTokens(usage))
@@ -344,11 +354,11 @@ export const cost = (price: Price, usage: Usage.Usage, service: Service = {}): M
   const parts = (rates.per ?? 1n) * (share?.[1] ?? 1n)
   const numerator = share === undefined ? total : total * share[0]
   const charge = (parts === 1n ? numerator : (2n * numerator + parts) / (2n * parts)) + fees
-  // No column holds more: such a price is none.
+  // No column holds more, so such a price is invalid.
   return charge > MOST ? undefined : charge
 }
 
-/** What the same usage would cost were nothing read from or written to the provider's prompt cache. */
+/** The usage as it would be without the provider's prompt cache. */
 export const withoutPromptCache = (usage: Usage.Usage): Usage.Usage => ({
   ...usage,
   uncachedInput: usage.uncachedInput + usage.cacheRead + usage.cacheWrite + usage.cacheWrite1h,

@@ -1,5 +1,5 @@
 /**
- * What a model charges at a time: a package of public prices, and over it the author's own.
+ * Looks up prices: public prices, overridden by your own.
  *
  * **Example** (a model that no table knows)
  *
@@ -9,9 +9,9 @@
  * export const prices = Pricing.layer({ "my-model": { input: 0.15, output: 0.6 } }) // USD per million tokens
  * ```
  *
- * **Details** Rates come from `@pydantic/genai-prices`; money is computed here, exactly. Names are resolved without their
- * provider's prefix and with their date; a name that is neither an entry, an alias nor a dated version of one is unknown,
- * never "about like" another. An unknown price is `None`, which is not 0.
+ * **Details** Rates come from `@pydantic/genai-prices`; money is computed here, exactly. Names are resolved without a
+ * provider prefix and with their date. A name that is not an entry, an alias or a dated version of one is unknown, and
+ * never approximated by a similar one. An unknown price is `None`, which is not 0.
  *
  * @since 0.1.0
  */
@@ -32,15 +32,15 @@ export interface Service {
   /** The price of a model at a time (milliseconds since 1970). */
   readonly lookup: (options: {
     readonly model: string
-    /** As price tables name it; left out, the provider that the model's name belongs to. */
+    /** As price tables name it. Default: the provider that the model's name belongs to. */
     readonly provider?: string | undefined
-    /** The model that was requested, where another answered: a price of the author's for it holds too. */
+    /** The requested model, when another one answered: your own price for it applies too. */
     readonly requested?: string | undefined
     readonly at: number
   }) => Option.Option<Price.Price>
   /** The provider whose API has this base URL, as price tables name it. */
   readonly providerOf: (baseUrl: string) => Option.Option<string>
-  /** All models of a provider that the table knows, with their prices at a time. */
+  /** All models of a provider in the table, with their prices at a time. */
   readonly list: (options: {
     readonly provider?: string | undefined
     readonly at: number
@@ -49,10 +49,14 @@ export interface Service {
 
 export class Pricing extends Context.Service<Pricing, Service>()("@pipe/core/Pricing") {}
 
-/** The author's prices by model name, in USD per million tokens. */
+/** Your own prices by model name, in USD per million tokens. */
 export type Overrides = { readonly [model: string]: Price.UsdPerMillion }
 
-/** A price that cannot be right. */
+/**
+ * A price is invalid: negative, not a number, or without input or output.
+ *
+ * **Remedy** Correct the flow's `prices`, in USD per million tokens: `{ "my-model": { input: 0.15, output: 0.6 } }`.
+ */
 export class PriceError extends Schema.TaggedError<PriceError>()("PriceError", {
   model: Schema.String,
   message: Schema.String
@@ -60,7 +64,7 @@ export class PriceError extends Schema.TaggedError<PriceError>()("PriceError", {
 
 const SOURCE = "@pydantic/genai-prices 0.1.8"
 
-/** Public prices, with those of `overrides` before them. The table is loaded here, not when the module is. */
+/** Makes a `Pricing` from public prices and `overrides`. The table is loaded here, not at import. */
 export const make = Effect.fnUntraced(function* (overrides: Overrides = {}) {
   const own = new Map<string, Price.Price>()
   for (const [model, usd] of Object.entries(overrides)) {
@@ -77,11 +81,11 @@ export const make = Effect.fnUntraced(function* (overrides: Overrides = {}) {
   return fromTable(table, own)
 })
 
-/** Provides `Pricing` with the author's prices. */
+/** Provides `Pricing` with your own prices. */
 export const layer = (overrides: Overrides = {}): Layer.Layer<Pricing, PriceError> =>
   Layer.effect(Pricing, make(overrides))
 
-/** Another `Pricing` with more prices of one's own over it. */
+/** Adds more of your own prices to a `Pricing`. */
 export const override = Effect.fnUntraced(function* (self: Service, overrides: Overrides) {
   if (Object.keys(overrides).length === 0) return self
   const over = yield* make(overrides)
@@ -96,11 +100,11 @@ export const override = Effect.fnUntraced(function* (self: Service, overrides: O
   })
 })
 
-/** How an author gives the price of a model that no table knows. */
+/** Shows how to set the price of a model that no table knows. */
 export const example = (model: string): string =>
   `prices: { "${model}": { input: 0.15, output: 0.6 } } (USD per million tokens)`
 
-/** What to do about a model without a price: the name that may have been meant, and how a price is given. */
+/** What to do about a model without a price: the name that was probably meant, and how to set a price. */
 export const advice = (
   pricing: Service,
   { at, model, provider }: { readonly model: string; readonly provider?: string | undefined; readonly at: number }
@@ -109,28 +113,28 @@ export const advice = (
     ModelName.withoutPrefix(model),
     pricing.list({ provider, at }).map(({ model }) => model)
   )
-  return `${meant === undefined ? "" : `Did you mean ${meant}? `}Give one in the flow: ${example(model)}`
+  return `${meant === undefined ? "" : `Did you mean ${meant}? `}Set one in the flow: ${example(model)}`
 }
 
-/** What an answer says of itself, as far as its price goes. */
+/** The parts of an answer that decide its price. */
 export interface PricedAnswer {
   readonly provider: string
   readonly model: string
   readonly requestedModel?: string | undefined
   readonly usage: Usage.Usage
   readonly serviceTier?: string | undefined
-  /** What the provider itself says that the call has cost, in USD. */
+  /** The cost of the call in USD, as the provider reports it. */
   readonly reportedCost?: number | undefined
 }
 
-/** The price of the model that answered: the author's first, also the one for the model that was requested. */
+/** The price of the model that answered: your own first, including one for the requested model. */
 export const priceOf = (
   pricing: Service,
   { model, provider, requestedModel }: Pick<PricedAnswer, "provider" | "model" | "requestedModel">,
   at: number
 ): Price.Price | undefined => Option.getOrUndefined(pricing.lookup({ model, provider, requested: requestedModel, at }))
 
-/** What a usage costs, or why that is not known. Where no price is known, what the provider says that it costs is its price. */
+/** The cost of a usage, or why it is not known. Without a known price, the provider's reported cost is used. */
 export const charge = (
   pricing: Service,
   answered: PricedAnswer,
@@ -143,7 +147,7 @@ export const charge = (
   if (price !== undefined && cost !== undefined) {
     const fees = Price.feesOf(price, usage)
     const isDoubted = reported !== undefined && !isNear(cost, reported)
-    // A price of a table may lack what is charged beside tokens, and a count may contradict itself; the author's own is what was agreed.
+    // A table's price may lack fees, and usage may contradict itself; your own price is what was agreed.
     const isBetter = isDoubted && price.source === SOURCE && (reported > cost || usage.inconsistent !== undefined)
     const charged = isBetter ? reported : cost
     return {
@@ -157,7 +161,7 @@ export const charge = (
   return reported === undefined ? { usage, cost: undefined, unknown: "price" } : { usage, cost: reported }
 }
 
-/** Whether two figures of one cost agree, as far as a provider rounds its own. */
+/** Tests whether two figures for one cost agree, within the provider's rounding. */
 const isNear = (ours: Money.Money, theirs: Money.Money): boolean => {
   const apart = ours > theirs ? ours - theirs : theirs - ours
   return apart * 50n <= theirs || apart <= ROUNDING
@@ -172,14 +176,14 @@ const doubtOf = (
   theirs: Money.Money,
   charged: Money.Money
 ): string =>
-  `${provider} says that a call of ${model} cost ${Money.format(theirs)}, and by its price it is ${Money.format(ours)}: the books have ${Money.format(charged)}. Give the price in the flow if it has changed: ${example(model)}`
+  `${provider} reports ${Money.format(theirs)} for a call of ${model} that costs ${Money.format(ours)} by its price: the ledger has ${Money.format(charged)}. If the price has changed, set it in the flow: ${example(model)}`
 
 const MINUTE = 60_000
 
 const fromTable = (table: typeof GenaiPrices, own: ReadonlyMap<string, Price.Price>): Service => {
-  // A price may change by the time of day, so what is remembered is good for its minute only.
+  // A price may depend on the time of day, so it is cached for its minute only.
   const known = new Map<string, { readonly minute: number; readonly price: Option.Option<Price.Price> }>()
-  /** The author's price of a name, or of the name that it is a dated version of. */
+  /** Your own price for a name, or for the name it is a dated version of. */
   const ownOf = (model: string): Price.Price | undefined => {
     const name = ModelName.withoutPrefix(model)
     const exact = own.get(name)
@@ -220,7 +224,7 @@ const fromPackage = (
   const name = ModelName.withoutPrefix(model)
   const providerId = provider ?? ModelName.prefix(model) ?? table.findProvider({ modelId: name })?.id
   if (providerId === undefined || name === "") return undefined
-  // Some name their models with the maker before it: `openai/gpt-4o-mini`.
+  // Some providers prefix their models with the maker: `openai/gpt-4o-mini`.
   for (const called of model === name ? [name] : [model, name]) {
     const found = table.calcPrice({}, called, { providerId, timestamp: new Date(at) })
     if (found === null || !isNamed(found.model, called)) continue
@@ -238,10 +242,10 @@ const fromPackage = (
   return undefined
 }
 
-/** The package also matches by beginnings of names; a name counts only if the entry says it, or dates it. */
+/** The package also matches prefixes of names. A name counts only if the entry lists it, or it is a dated version. */
 const isNamed = (entry: GenaiPrices.ModelInfo, called: string): boolean => {
   const name = ModelName.withoutPrefix(called)
-  // A fine-tuned model is named `ft:<model>:<owner>:…`; only the first two parts say what it costs.
+  // A fine-tuned model is named `ft:<model>:<owner>:…`; only the first two parts decide its price.
   const model = name.startsWith("ft:") ? name.split(":", 2).join(":") : name
   return [entry.id, ...exactNames(entry.match)].some((known) =>
     ModelName.isVersionOf(model.toLowerCase(), ModelName.withoutPrefix(known).toLowerCase())
@@ -270,7 +274,7 @@ const fields = [
   ["outputImage", "output_image_mtok"]
 ] as const
 
-/** The figures of the table; none where one of them cannot be right. */
+/** The figures of the table; none when one of them cannot be right. */
 const toFigures = (price: GenaiPrices.ModelPrice): Pick<Price.Price, "tiers" | "fees"> | undefined => {
   try {
     const tiers = toTiers(price)

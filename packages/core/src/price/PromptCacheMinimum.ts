@@ -1,9 +1,9 @@
 /**
- * From how many tokens on a provider keeps the beginning of a prompt, to charge it less when it comes again.
+ * The length from which a provider caches the beginning of a prompt, and charges it less when it occurs again.
  *
- * **Details** OpenAI and DeepSeek find common beginnings by themselves, as Google's newer models do; Anthropic keeps what a
- * request marks, and charges the first time more. Where a provider's page and its users' measurements disagree (Claude Sonnet
- * 4.6: 1,024 or 2,048), the larger figure stands here. Sources, looked at 2026-11-25:
+ * **Details** OpenAI, DeepSeek and Google's newer models find common prefixes automatically. Anthropic caches what a
+ * request marks, and charges more for the first time. When a provider's page and measurements of its users disagree
+ * (Claude Sonnet 4.6: 1,024 or 2,048), the larger figure is used. Sources, accessed 2026-11-25:
  * openai.com/index/api-prompt-caching, platform.claude.com/docs/en/build-with-claude/prompt-caching,
  * ai.google.dev/gemini-api/docs/caching, api-docs.deepseek.com/guides/kv_cache.
  *
@@ -21,11 +21,11 @@
  */
 
 export interface PromptCacheMinimum {
-  /** Tokens of the shortest beginning that is kept. */
+  /** Tokens of the shortest prefix that is cached. */
   readonly minimum: number
-  /** What is beyond the minimum is kept in steps of so many tokens. */
+  /** Beyond the minimum, prefixes are cached in steps of this many tokens. */
   readonly step: number
-  /** Whether requests have to mark where the beginning ends, and pay more for what is written. */
+  /** Whether requests must mark the end of the prefix, and pay more for writes. */
   readonly isMarked: boolean
 }
 
@@ -35,13 +35,13 @@ const anthropic: ReadonlyArray<readonly [RegExp, number]> = [
   [/sonnet-4|opus-4|3-[57]-sonnet|3-opus/, 1_024]
 ]
 
-/** The rule of a provider for a model; `undefined`: nothing is known of a cache there. */
+/** The rule of a provider for a model; `undefined` when no cache is known. */
 export const ruleOf = (provider: string, model: string): PromptCacheMinimum | undefined => {
   switch (provider) {
     case "openai":
       return { minimum: 1_024, step: 128, isMarked: false }
     case "anthropic":
-      // A model that is not known is taken to want most.
+      // An unknown model is assumed to have the highest minimum.
       return { minimum: anthropic.find(([name]) => name.test(model))?.[1] ?? 4_096, step: 1, isMarked: true }
     case "google":
       return { minimum: /gemini-2\.5/.test(model) ? 2_048 : 4_096, step: 1, isMarked: false }
@@ -52,7 +52,7 @@ export const ruleOf = (provider: string, model: string): PromptCacheMinimum | un
   }
 }
 
-/** How many tokens of a common beginning are kept. */
+/** The tokens of a common prefix that are cached. */
 export const kept = (rule: PromptCacheMinimum | undefined, tokens: number): number =>
   rule === undefined || tokens < rule.minimum
     ? 0

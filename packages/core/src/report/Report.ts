@@ -1,6 +1,21 @@
 /**
- * All that the store knows of a run, as data: its summary, its books, its failed rows, and the plan that was made before.
- * Every form of a report is made of it.
+ * Everything that the store knows of a run, as data: its summary, its ledger, its failed rows, and the plan made
+ * before. Every form of a report is made from it.
+ *
+ * **Example** (the reports of all runs of a store)
+ *
+ * ```ts
+ * import { Report, Store } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * export const reports = Effect.gen(function* () {
+ *   const store = yield* Store.Store
+ *   const runs = yield* store.runs.list(10)
+ *   return yield* Effect.forEach(runs, (run) => Report.make(store, run))
+ * }).pipe(Effect.provide(Store.layerMemory))
+ *
+ * await Effect.runPromise(reports) // => []
+ * ```
  *
  * @since 0.1.0
  */
@@ -15,9 +30,9 @@ import * as RunEvent from "../run/RunEvent.ts"
 import * as RunRepo from "../run/RunRepo.ts"
 import type * as Store from "../store/Store.ts"
 
-/** Money of a step and model in one part of a run's time. */
+/** The money of a step and model in one interval of a run. */
 export const Moment = Schema.Struct({
-  /** The beginning of the part, in milliseconds since 1970. */
+  /** The start of the interval, in milliseconds since 1970. */
   at: Schema.Finite,
   step: Schema.String,
   model: Schema.String,
@@ -25,12 +40,12 @@ export const Moment = Schema.Struct({
   attempts: Schema.Int
 })
 
-/** What was booked for a step and model. */
+/** What was recorded for a step and model. */
 export const Spent = Schema.Struct({
   step: Schema.String,
   provider: Schema.String,
   model: Schema.String,
-  /** The class of service; left out: the ordinary one. */
+  /** The service tier. Absent for the standard one. */
   serviceTier: Schema.optionalKey(Schema.String),
   attempts: Schema.Int,
   failedAttempts: Schema.Int,
@@ -40,7 +55,7 @@ export const Spent = Schema.Struct({
   tokens: Schema.Int
 })
 
-/** A failed row; its input is JSON. */
+/** A failed row. Its input is JSON. */
 export const Failure = Schema.Struct({
   source: Schema.String,
   row: Schema.Int,
@@ -51,7 +66,7 @@ export const Failure = Schema.Struct({
   input: Schema.String
 })
 
-/** What was sent last at a step, and what came back. */
+/** The last request of a step, and its answer. */
 export const Sample = Schema.Struct({
   step: Schema.String,
   position: Schema.String,
@@ -61,9 +76,10 @@ export const Sample = Schema.Struct({
   error: Schema.optionalKey(Schema.String)
 })
 
-/** Samples of a step that a report holds. */
+/** The samples of a step in a report. */
 export const sampleLimit = 2
 
+/** Everything known about a run. */
 export const Report = Schema.Struct({
   run: Schema.String,
   /** No provider was called, and nothing was paid. */
@@ -73,32 +89,32 @@ export const Report = Schema.Struct({
   tries: Schema.Int,
   startedAt: Schema.Finite,
   endedAt: Schema.optionalKey(Schema.Finite),
-  /** Where the report was made of: the store. */
+  /** The store that the report was made from. */
   store: Schema.String,
   nodes: Schema.Array(Schema.Struct({ name: Schema.String, kind: Schema.String, inputs: Schema.Array(Schema.String) })),
-  /** Missing when the process of the run was killed: what it had booked stands in `spent`. */
+  /** Absent when the process of the run was killed. `spent` has what it recorded. */
   summary: Schema.optionalKey(RunEvent.RunFinished),
   plan: Schema.optionalKey(Plan.Plan),
   spent: Schema.Array(Spent),
   timeline: Schema.Array(Moment),
-  /** At most `failureLimit` of them. */
+  /** At most 200 of them. */
   failures: Schema.Array(Failure),
-  /** At most `sampleLimit` of each step. */
+  /** At most two of each step. */
   samples: Schema.Array(Sample)
 })
 
 export interface Report extends Schema.Schema.Type<typeof Report> {}
 
-/** Failed rows that a report holds. */
+/** The failed rows in a report. */
 export const failureLimit = 200
 
 const nodesOf = Schema.decodeUnknownOption(Report.fields.nodes)
 
-/** The summary of a run's last try; `undefined` when its process was killed. */
+/** The summary of a run's last attempt; `undefined` when its process was killed. */
 export const summaryOf = ({ summary }: RunRepo.StoredRun): RunEvent.RunFinished | undefined =>
   summary === undefined ? undefined : Option.getOrUndefined(RunEvent.summaryFromJson(summary))
 
-/** The plan that was made before a run. */
+/** The plan made before a run. */
 export const planOf = ({ plan }: RunRepo.StoredRun): Plan.Plan | undefined =>
   plan === undefined ? undefined : Option.getOrUndefined(Plan.fromJson(plan))
 
@@ -152,5 +168,5 @@ export const make = (store: Store.Service, run: RunRepo.StoredRun): Effect.Effec
 
 const encode = Schema.encodeSync(Report)
 
-/** A report as JSON; amounts are exact decimal USD strings. */
+/** Encodes a report as JSON. Amounts are exact decimal USD strings. */
 export const toJson = (report: Report): Schema.Json => encode(report) as Schema.Json

@@ -1,6 +1,6 @@
 /**
- * What the store knows of how a run's strategies fared, beside the money: answers that were reused by meaning, packed prompts, routed
- * requests. Of all tries of a run.
+ * The results of a run's strategies besides money: answers reused by meaning, packed prompts, routed requests; over all
+ * attempts of a run.
  *
  * @internal
  */
@@ -18,15 +18,15 @@ import type * as Store from "../store/Store.ts"
 
 export type RunSavings = Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
 
-/** A tail on each side. */
+/** The probability of each tail. */
 const TAIL = 0.025
 
-/** How far the answers of a step agree with the strong model's: those that it gave itself do. */
+/** How far the answers of a step agree with the strong model's. The strong model's own answers agree. */
 const routesOf = (
   { agreements, requests, step, strong, substituted }: RouteRepo.RouteSums,
   routing: Routing.Routing | undefined
 ): RunEvent.Routes => {
-  // Whether an answer that another gave in the strong model's place agrees with it, nobody knows.
+  // Whether an answer given instead of the strong model's agrees with it is unknown.
   const cheap = requests === substituted ? 0 : (requests - strong) / (requests - substituted)
   const overall = (agreement: number): number => 1 - cheap * (1 - agreement)
   const audited = agreements.length
@@ -69,12 +69,12 @@ export const sums = (
     }
   }).pipe(Effect.orElseSucceed(() => ({})))
 
-/** What is to be said of routings that do not keep what they promise. */
+/** Warnings for routings that do not keep their guarantee. */
 export const broken = ({ routes = [] }: RunSavings): ReadonlyArray<string> =>
   routes.flatMap(({ high, promised, step }) =>
     promised?.standard !== "agreement" || high >= promised.target
       ? []
       : [
-          `step ${step}: its routing promises that ${Format.share(promised.target)} of its answers agree with the strong model's, and the audits show ${Format.share(high)} at most: pipe tune --check looks closer, pipe tune finds another`
+          `step ${step}: its routing guarantees that ${Format.share(promised.target)} of its answers agree with the strong model's, but the audits show at most ${Format.share(high)}: check it with pipe tune --check, or find another with pipe tune`
         ]
   )

@@ -1,10 +1,14 @@
 /**
- * Several endpoints or keys at the bottom of a stack, for the same models: requests are shared among them by weight, and one that
- * keeps failing is left alone for a while.
+ * Spreads requests over several endpoints or keys for the same models, by weight. Use it at the bottom of a stack. An
+ * endpoint that keeps failing is skipped for a while.
  *
- * **Details** Each endpoint is a provider of its own, with its address, its key and its headers: nothing of one is ever sent to another. A request whose endpoint limits, is down, or refuses the
- * key goes to the next at once; it fails when all have. A request that is wrong, too long or refused fails as it is. Shares are held exactly (smooth weighted round robin), not by chance.
- * What a `RateLimit` above counts is what all of them take together.
+ * **Details** Each endpoint is a separate provider with its own address, key and headers; nothing of one is sent to
+ * another. When an endpoint is rate limited, down, or rejects the key, the request goes to the next one at once, and
+ * fails when all have failed. A request that is invalid, too long or refused fails as it is. Shares are exact (smooth
+ * weighted round robin), not random. A `RateLimit` above counts all endpoints together.
+ *
+ * To use another *model* instead, see `Fallback`; to repeat the same call, see `Retry`; to send a second request for a
+ * slow one, see `Hedge`.
  *
  * **Example** (two keys, the second with a third of the requests)
  *
@@ -13,8 +17,8 @@
  * import { OpenAi } from "@pipe/plugins"
  *
  * export const openai = Balance.layer([
- *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_A"]! }), weight: 2 },
- *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_B"]!, baseUrl: "https://eu.api.openai.com/v1" }) }
+ *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_A"]!, model: "gpt-4o-mini" }), weight: 2 },
+ *   { layer: OpenAi.layer({ apiKey: process.env["OPENAI_KEY_B"]!, model: "gpt-4o-mini" }) }
  * ])
  * ```
  *
@@ -33,11 +37,11 @@ import * as Cooldown from "./Cooldown.ts"
 /** One of several endpoints. */
 export interface BalancedEndpoint<E, R> {
   readonly layer: Layer.Layer<ModelClient.ModelClient, E, R>
-  /** Its share of the requests, beside those of the others. Default: 1. */
+  /** Its weight, relative to the others. Default: 1. */
   readonly weight?: number
 }
 
-/** Shares requests among endpoints. */
+/** Spreads requests over endpoints. */
 export const layer = <
   const P extends readonly [BalancedEndpoint<unknown, unknown>, ...Array<BalancedEndpoint<unknown, unknown>>]
 >(
@@ -63,11 +67,11 @@ export const layer = <
         }))
       )
       const first = made[0]!.client
-      /** How far each is behind its share. */
+      /** How far each endpoint is behind its share. */
       const owed = made.map(() => 0)
       const total = made.reduce((sum, { weight }) => sum + weight, 0)
 
-      /** The endpoints in the order in which a request tries them: the one that is owed most first. */
+      /** The endpoints in the order in which a request tries them: the one furthest behind first. */
       const turn = () => {
         made.forEach(({ weight }, at) => void (owed[at]! += weight))
         const order = made.toSorted((a, b) => owed[b.at]! - owed[a.at]!)
@@ -84,7 +88,8 @@ export const layer = <
           failed: AiError.AiError | undefined
         ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
           const endpoint = order[at]
-          // All are left alone: waiting for one is the business of whoever is above, so it is asked to say so.
+          // All endpoints are cooling down. The layer above decides whether to wait, so one of them reports its
+          // failure.
           if (endpoint === undefined) return failed === undefined ? order[0]!.client.send(request) : Effect.fail(failed)
           return Effect.matchEffect(cooldown(String(endpoint.at))(endpoint.client.send(request)), {
             onSuccess: (response) => (response === undefined ? from(at + 1, failed) : Effect.succeed(response)),
@@ -97,7 +102,7 @@ export const layer = <
       return {
         ...(made.every(({ client }) => client.isEdge === true) ? { isEdge: true as const } : undefined),
         ...(first.batch === undefined ? undefined : { batch: first.batch }),
-        // One that is no provider is seen by whoever has to know it.
+        // An endpoint that is not a provider is reported elsewhere.
         layers: (made.find(({ client }) => !ModelClient.hasProviders(client.layers))?.client ?? first).layers ?? [],
         resolve: first.resolve,
         send

@@ -1,10 +1,11 @@
 /**
- * A batching window: requests wait for each other and go down together.
+ * Coalesces requests that arrive within a short window, and sends them together.
  *
- * **Details** Embedding requests of a window that ask for the same model and settings become one request with all their
- * texts; a text that is refused fails alone. Completions leave as a group of up to `size`, `concurrency` of them at once.
+ * **Details** Embedding requests of a window with the same model and settings become one request with all their texts;
+ * a text that is refused fails alone. Completions are sent as a group of up to `size`, with `concurrency` calls at a
+ * time.
  *
- * **Example** (batches of 10, five calls at once)
+ * **Example** (groups of 10, five calls at a time)
  *
  * ```ts
  * import { Coalesce } from "@pipe/core"
@@ -33,11 +34,11 @@ import * as RequestKey from "../model/RequestKey.ts"
 import * as Usage from "../model/Usage.ts"
 
 export interface Options {
-  /** Most requests a window. Default: 100. */
+  /** The most requests in a window. Default: 100. */
   readonly size?: number
-  /** Longest wait for a window to fill. Default: 10 ms. */
+  /** How long a window stays open. Default: 10 ms. */
   readonly wait?: Duration.Input
-  /** Calls at once, of all windows together. Default: all of a window. */
+  /** Calls in flight, over all windows. Default: all requests of a window. */
   readonly concurrency?: number
 }
 
@@ -48,7 +49,7 @@ interface Waiting extends Request.Request<ModelResponse.ModelResponse, AiError.A
 
 const Waiting = Request.tagged<Waiting>("Waiting")
 
-/** Gathers requests and sends them on by the window. */
+/** Gathers requests and sends them by window. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   OptionNames.checkNumbers("Coalesce.layer", options, { size: OptionNames.COUNT, concurrency: OptionNames.COUNT })
   return ModelClient.middlewareEffect(
@@ -62,7 +63,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
           return entries.length > 1 && entries.every(({ request }) => request.request._tag === "Embedding")
             ? EmbeddingParts.together(
                 entries,
-                // The texts of one step: what is sent for them is that step's, to its budget and in the books.
+                // Texts of one step only: the call belongs to that step's budget and ledger entries.
                 (some) => Effect.provideContext(call(merge(some.map(embeddingOf))), first.context),
                 (some, exit) => {
                   const requests = some.map(embeddingOf)
@@ -104,7 +105,7 @@ const merge = (requests: ReadonlyArray<ModelRequest.Embedding>): ModelRequest.Em
   inputs: requests.flatMap((request) => request.inputs)
 })
 
-/** One caller's vectors, with its share of the tokens. */
+/** The vectors of one caller, with its share of the tokens. */
 const share = (
   response: ModelResponse.EmbeddingResponse,
   from: number,
@@ -116,7 +117,7 @@ const share = (
   ...(usage === undefined ? undefined : { usage })
 })
 
-/** The tokens of each caller, by how many texts it has: whole ones, and together all of them. */
+/** The tokens of each caller, in proportion to its texts: whole tokens that add up to the total. */
 const usagesOf = (
   { usage }: ModelResponse.EmbeddingResponse,
   requests: ReadonlyArray<ModelRequest.Embedding>

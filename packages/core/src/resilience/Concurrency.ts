@@ -1,5 +1,14 @@
 /**
- * At most so many calls at once through this place of the stack, whatever the number of rows and steps.
+ * Limits the number of calls in flight through this point of the stack, whatever the number of rows and steps.
+ *
+ * **Example** (at most two calls at once to a small server)
+ *
+ * ```ts
+ * import { Concurrency, Ledger, Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ *
+ * export const stack = Stack.make(Ledger.layer, Concurrency.layer(2), OpenAi.layer({ model: "gpt-4o-mini" }))
+ * ```
  *
  * @since 0.1.0
  */
@@ -9,7 +18,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 
-/** Lets `limit` calls through at once; the others wait in their order. */
+/** Lets `limit` calls through at a time. The others wait in order. */
 export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   OptionNames.checkNumbers("Concurrency.layer", { limit }, { limit: OptionNames.COUNT })
   return ModelClient.middlewareEffect(

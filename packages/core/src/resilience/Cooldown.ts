@@ -1,6 +1,6 @@
 /**
- * Leaves an endpoint or a model alone for a while when it keeps failing: a circuit breaker a key, over `effect/persistence/CircuitBreaker`.
- * What is wrong with one request alone (it is too long, it is refused) does not count against anybody.
+ * Skips an endpoint or a model for a while when it keeps failing: one circuit breaker per key, built on
+ * `effect/persistence/CircuitBreaker`. Failures of a single request (too long, refused) do not count.
  *
  * @internal
  */
@@ -14,18 +14,21 @@ import type * as Scope from "effect/Scope"
 import * as ModelFailure from "../model/ModelFailure.ts"
 
 export interface Options {
-  /** Failures after each other with which a key is left alone. Default: 3. */
+  /** Consecutive failures after which a key is skipped. Default: 3. */
   readonly failures?: number
-  /** For how long; one call tries it then. A longer time that the provider asks for holds. Default: 30 seconds. */
+  /**
+   * How long it is skipped; then one call tries it. A longer wait requested by the provider takes precedence. Default:
+   * 30 seconds.
+   */
   readonly cooldown?: Duration.Input
 }
 
-/** Runs a call under a key; `undefined`: the key is left alone now, and nothing was called. */
+/** Runs a call under a key; `undefined` when the key is cooling down and nothing was called. */
 export type Cooldown = (
   key: string
 ) => <A>(call: Effect.Effect<A, AiError.AiError>) => Effect.Effect<A | undefined, AiError.AiError>
 
-/** Whether a failure says something of the endpoint, and not of the request. */
+/** Tests whether a failure is about the endpoint and not about the request. */
 export const isItsOwn = (error: AiError.AiError): boolean => {
   const kind = ModelFailure.kind(error)
   return kind === "rate" || kind === "transient" || kind === "quota" || kind === "auth"

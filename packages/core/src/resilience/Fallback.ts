@@ -1,17 +1,22 @@
 /**
- * Other models for a request that the first could not answer: the next one of a list gets the same request.
+ * Sends a request to another model when the first could not answer: the next model of a list receives the same request.
  *
- * **Details** Put it above `Retry`, so that a model is given up only when its retries are. The next model is asked when
- * the provider is down or limits (after retries), the account or key fails, the request does not fit the context window,
- * or the content is refused; not when the request itself is wrong, since it would be wrong there too. It is asked from the beginning: what came of a broken
- * answer is thrown away, and stays in the books. Messages, tools, schema and settings go along unchanged, but for settings that a target
- * says otherwise or leaves out (`"unset"`). The answer carries the model that gave it.
+ * **Details** Put it above `Retry`, so a model is given up only after its retries. The next model is called when the
+ * provider is down or rate limited (after retries), the account or key fails, the request does not fit the context
+ * window, or the content is refused; not when the request itself is invalid, because it would be invalid there too. The
+ * request is sent from the beginning: a broken answer is discarded and stays in the ledger. Messages, tools, schema and
+ * settings are sent unchanged, except for settings that a target changes or removes (`"unset"`). The answer names the
+ * model that gave it.
  *
- * - A model whose context window is known to be too small for the request is not asked; one whose window is not known is asked last. After a request did not fit, only
- *   larger windows are tried. Windows come from the price table, or from the target.
- * - A model that keeps failing is left alone for a while (`cooldown`). A request that is too long, or refused, counts for itself alone.
+ * - A model whose context window is known to be too small is skipped; one whose window is unknown is called last. When
+ *   a request did not fit, only larger windows are tried. Windows come from the price table or from the target.
+ * - A model that keeps failing is skipped for a while (`cooldown`). A request that is too long or refused does not
+ *   count.
  *
- * **Example** (two models behind the first; the last takes no temperature)
+ * To spread requests over endpoints of the *same* model, see `Balance`; to choose a model before the call, see
+ * `Router`; to accept a cheap answer only when it is good, see `Cascade`.
+ *
+ * **Example** (two models behind the first; the last does not accept a temperature)
  *
  * ```ts
  * import { Fallback } from "@pipe/core"
@@ -41,16 +46,16 @@ import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Cooldown from "./Cooldown.ts"
 
-/** A model, and what is different when it is asked. */
+/** A model, and what differs when it is called. */
 export interface FallbackTarget {
   readonly model: string
-  /** Settings of its own; `"unset"` leaves one out that the model does not take. */
+  /** Overrides settings; `"unset"` removes one that the model does not accept. */
   readonly settings?: { readonly [K in keyof ModelRequest.Settings]: ModelRequest.Settings[K] | "unset" }
-  /** Tokens that it reads and writes together. Default: what the price table says. */
+  /** The tokens that it can read and write in total. Default: from the price table. */
   readonly contextWindow?: number
 }
 
-/** The models in the order in which they are asked. A request that names another model starts with that one. */
+/** Calls the models in order. A request that names one of them starts there. */
 export const layer = (
   models: readonly [string | FallbackTarget, ...Array<string | FallbackTarget>],
   options: Cooldown.Options = {}
@@ -67,13 +72,13 @@ export const layer = (
         }
         return {
           resolve: (request) => next.resolve(begin(chain, request)),
-          send: (request) => ask(chain, request)
+          send: (request) => attempt(chain, request)
         } satisfies ModelClient.Service
       }),
     { name: "Fallback", answers: models[0] }
   )
 
-/** The models of a layer, and what they are asked by. */
+/** The models of a layer, and what they are called with. */
 interface Chain {
   readonly next: ModelClient.Service
   readonly targets: ReadonlyArray<FallbackTarget>
@@ -82,20 +87,20 @@ interface Chain {
   readonly warn: ReturnType<typeof LayerEvent.once>
 }
 
-/** The tokens that a target has room for; `undefined`: nobody knows. */
+/** The context window of a target; `undefined` when not known. */
 const windowAt =
   ({ pricing }: Chain, at: number) =>
   ({ contextWindow, model }: FallbackTarget): number | undefined =>
     contextWindow ?? Option.getOrUndefined(pricing?.lookup({ model, at }) ?? Option.none())?.contextWindow
 
-/** The targets of a request, the one that it names first. */
+/** The targets of a request, beginning with the one that it names. */
 const orderOf = ({ targets }: Chain, request: ModelRequest.ModelRequest): ReadonlyArray<FallbackTarget> => {
   const own = request.model ?? targets[0]!.model
   const start = targets.find(({ model }) => model === own) ?? { model: own }
   return [start, ...targets.filter((target) => target !== start)]
 }
 
-/** The request as the first in which it has room is asked it. */
+/** The request for the first target that has room for it. */
 const begin = <R extends ModelRequest.ModelRequest>(chain: Chain, request: R): R => {
   const order = orderOf(chain, request)
   if (order.every(({ contextWindow }) => contextWindow === undefined) && chain.pricing === undefined)
@@ -106,8 +111,8 @@ const begin = <R extends ModelRequest.ModelRequest>(chain: Chain, request: R): R
   return withTarget(request, fitting(order, tokens, windowAt(chain, at))[0] ?? order[0]!)
 }
 
-/** Asks one target after the other, until one answers. */
-const ask = <R extends ModelRequest.ModelRequest>(
+/** Calls one target after the other until one answers. */
+const attempt = <R extends ModelRequest.ModelRequest>(
   chain: Chain,
   request: R
 ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
@@ -120,7 +125,7 @@ const ask = <R extends ModelRequest.ModelRequest>(
       failed: AiError.AiError | undefined
     ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
       const [target, ...others] = rest
-      // All are left alone, or too small: the first is the one to say so.
+      // All targets are cooling down or too small: the first one reports the failure.
       if (target === undefined) return failed === undefined ? send(chain, request, order[0]!) : Effect.fail(failed)
       return Effect.flatMap(Effect.result(chain.cooldown(target.model)(send(chain, request, target))), (result) => {
         if (result._tag === "Success") {
@@ -135,7 +140,7 @@ const ask = <R extends ModelRequest.ModelRequest>(
     return from(fitting(order, tokens, windowOf), undefined)
   })
 
-/** Which targets may do better with a request that failed at one; `undefined`: none. */
+/** The targets that may succeed after a failure at one of them; `undefined` when there are none. */
 const othersAfter = (
   error: AiError.AiError,
   others: ReadonlyArray<FallbackTarget>,
@@ -145,12 +150,12 @@ const othersAfter = (
 ): ReadonlyArray<FallbackTarget> | undefined => {
   const kind = ModelFailure.kind(error)
   const isTooLong = kind === "overflow" || (kind === "final" && window !== undefined && tokens > window)
-  // A window in which it should have had room by far is not what the table says.
+  // A window that should have had ample room is not what the table says.
   if (isTooLong) return larger(others, window !== undefined && tokens > window / 2 ? window : undefined, windowOf)
   return mayHelp(error) ? others : undefined
 }
 
-/** Asks a target, and says once which settings it is not asked with. */
+/** Calls a target, and warns once about the settings it is called without. */
 const send = <R extends ModelRequest.ModelRequest>({ next, warn }: Chain, request: R, target: FallbackTarget) =>
   Effect.andThen(
     Effect.flatMap(Caller.Caller, ({ step }) =>
@@ -158,7 +163,7 @@ const send = <R extends ModelRequest.ModelRequest>({ next, warn }: Chain, reques
         leftOut(request, target),
         (name) =>
           warn(
-            `step ${step}: ${target.model} is asked without ${name}, which it does not take`,
+            `step ${step}: ${target.model} is called without ${name}, which it does not accept`,
             `${target.model} ${name}`
           ),
         { discard: true }
@@ -167,7 +172,7 @@ const send = <R extends ModelRequest.ModelRequest>({ next, warn }: Chain, reques
     next.send(withTarget(request, target))
   )
 
-/** The request as a target is asked it. */
+/** The request for a target. */
 const withTarget = <R extends ModelRequest.ModelRequest>(request: R, { model, settings }: FallbackTarget): R => {
   const asked = ModelRequest.withModel(request, model)
   if (settings === undefined || asked._tag !== "Completion") return asked
@@ -179,17 +184,17 @@ const withTarget = <R extends ModelRequest.ModelRequest>(request: R, { model, se
   }
 }
 
-/** Settings of the request that a target leaves out. */
+/** The settings of the request that a target removes. */
 const leftOut = (request: ModelRequest.ModelRequest, { settings = {} }: FallbackTarget): ReadonlyArray<string> =>
   request._tag === "Completion"
     ? Object.entries(settings).flatMap(([name, value]) => (value === "unset" && name in request.settings ? [name] : []))
     : []
 
-/** Tokens that a request needs, about: all it has, and the most that may be answered. */
+/** The approximate tokens that a request needs: its input, and the longest answer allowed. */
 const neededBy = (count: TokenCounter.Count, request: ModelRequest.ModelRequest): number =>
   TokenCounter.inputTokens(count, request) + (request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0)
 
-/** Those in which so many tokens have room; where it is not known, last of all. */
+/** The targets with room for this many tokens, those with unknown windows last. */
 const fitting = (
   targets: ReadonlyArray<FallbackTarget>,
   tokens: number,
@@ -198,13 +203,13 @@ const fitting = (
   const [first] = targets
   const known = targets.filter((target) => (windowOf(target) ?? 0) >= tokens)
   const unknown = targets.filter((target) => windowOf(target) === undefined)
-  // The first is asked first, unless it is known to be too small.
+  // The first target is tried first, unless it is known to be too small.
   return first !== undefined && windowOf(first) === undefined
     ? [first, ...known, ...unknown.slice(1)]
     : [...known, ...unknown]
 }
 
-/** Those with a larger window than one that was too small; where it is not known, last of all. */
+/** The targets with a larger window than one that was too small, those with unknown windows last. */
 const larger = (
   targets: ReadonlyArray<FallbackTarget>,
   than: number | undefined,
@@ -219,7 +224,7 @@ const larger = (
   ]
 }
 
-/** Whether another model may do better with the same request. */
+/** Tests whether another model may succeed with the same request. */
 const mayHelp = (error: AiError.AiError): boolean => {
   const kind = ModelFailure.kind(error)
   return kind !== "final" && kind !== "output" && kind !== "budget"

@@ -1,14 +1,17 @@
 /**
- * Asks a second time when an answer is late, and takes the first of the two: what is slow by chance does not hold a row up.
+ * Sends a second request when an answer is late, and uses whichever answers first: a call that is slow by accident does
+ * not delay a row.
  *
- * **Details** A second request is sent when an answer takes longer than nearly all have (`quantile` of the last 200 of the model, at least `atLeast`). The
- * other one is cut then: the books have it at the most that it can have cost, since a provider bills what it has begun. At most the share `atMost` of
- * the requests is sent twice, so that a provider that is slow altogether does not cost double ("The tail at scale", Dean and Barroso,
- * Communications of the ACM 56, 2013). Requests in batches are never sent twice.
+ * **Details** The second request is sent when an answer takes longer than nearly all recent ones did (`quantile` of the
+ * model's last 200, at least `atLeast`). The slower call is then cut; the ledger records it at the most that it can
+ * have cost, because a provider bills what it has started. At most the share `atMost` of the requests is sent twice, so
+ * a provider that is slow altogether does not double the cost ("The tail at scale", Dean and Barroso, Communications of
+ * the ACM 56, 2013). Requests in batches are never sent twice.
  *
- * Put it under `Cache` (which would let both wait for one answer) and `Retry`, above `RateLimit`.
+ * Put it under `Cache`, which would make both requests wait for one answer, and under `Retry`, above `RateLimit`.
+ * `Retry` repeats calls that *failed*; `Hedge` repeats calls that are *late*.
  *
- * **Example** (late is what takes longer than 19 of 20 answers)
+ * **Example** (late means slower than 19 of 20 answers)
  *
  * ```ts
  * import { Hedge } from "@pipe/core"
@@ -28,20 +31,20 @@ import * as Suspension from "../client/Suspension.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 
 export interface Options {
-  /** An answer is late that takes longer than this share of the earlier ones. Default: 0.95. */
+  /** The share of earlier answers that must have been faster for an answer to be late. Default: 0.95. */
   readonly quantile?: number
-  /** And at least so long. Default: 1 second. */
+  /** The shortest time after which an answer is late. Default: 1 second. */
   readonly atLeast?: Duration.Input
-  /** Share of the requests that are sent twice, at most. Default: 0.1. */
+  /** The largest share of requests that are sent twice. Default: 0.1. */
   readonly atMost?: number
-  /** Another model for the second request. Default: the same. */
+  /** The model of the second request. Default: the same. */
   readonly model?: string
 }
 
-/** Answers whose times are remembered. */
+/** The number of answers whose times are remembered. */
 const REMEMBERED = 200
 
-/** Fewer say nothing of what is usual. */
+/** Fewer answers say nothing about what is usual. */
 const LEAST = 20
 
 interface Times {
@@ -50,7 +53,7 @@ interface Times {
   twice: number
 }
 
-/** Sends late requests twice. */
+/** Sends late requests a second time. */
 export const layer = ({ atLeast = "1 second", atMost = 0.1, model, quantile = 0.95 }: Options = {}): Layer.Layer<
   ModelClient.ModelClient,
   never,
@@ -89,13 +92,13 @@ export const layer = ({ atLeast = "1 second", atMost = 0.1, model, quantile = 0.
   )
 }
 
-/** After how many milliseconds a call is late; `undefined`: too few have been seen. */
+/** The milliseconds after which a call is late; `undefined` when too few have been seen. */
 const lateAfter = ({ last }: Times, quantile: number, least: number): number | undefined =>
   last.length < LEAST
     ? undefined
     : Math.max(least, last.toSorted((a, b) => a - b)[Math.ceil(quantile * last.length) - 1]!)
 
-/** A call that notes how long it took. */
+/** A call that records how long it took. */
 const timed = <A, E>(call: Effect.Effect<A, E>, times: Times, clock: Clock.Clock): Effect.Effect<A, E> => {
   const started = clock.currentTimeMillisUnsafe()
   const note = Effect.sync(() => {
@@ -105,14 +108,14 @@ const timed = <A, E>(call: Effect.Effect<A, E>, times: Times, clock: Clock.Clock
   return Effect.tap(call, () => note)
 }
 
-/** The second request: when the first is late, and so many may be sent twice. */
+/** The second request: sent when the first is late and the share allows it. */
 const second = <A, E>(call: Effect.Effect<A, E>, times: Times, late: number, atMost: number): Effect.Effect<A> =>
   Effect.andThen(
     Effect.sleep(late),
     Effect.suspend(() => {
       if (times.twice + 1 > atMost * times.sent) return Effect.never
       times.twice++
-      // What goes wrong with the second request does not matter while the first is on its way.
+      // A failure of the second request does not matter while the first is in flight.
       return Effect.catch(call, () => Effect.never)
     })
   )

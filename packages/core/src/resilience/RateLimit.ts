@@ -1,13 +1,15 @@
 /**
- * Keeps under the provider's limits: requests and tokens a minute, for each model, shared by all steps of a flow.
+ * Stays within the provider's rate limits: requests and tokens per minute, for each model, shared by all steps of a
+ * flow.
  *
- * **Details** Two token buckets of `effect/persistence/RateLimiter` a model. Before a call its tokens are taken (counted
- * input, expected output); the difference to what it used is given back or taken with the next call. Limits that the provider
- * reports in its headers are learned, and hold beside those of the options. When it refuses a call and says for how long, every call
- * to that model waits so long; when it says that nothing is left, until there is again, though at most a minute: then a call tells. A
- * wait of more than `maxWait` is not waited: calls fail, the run stops, and says when to resume it.
+ * **Details** Each model has two token buckets of `effect/persistence/RateLimiter`. Before a call its tokens are taken
+ * (counted input, expected output); the difference to its real usage is settled with the next call. Limits in the
+ * provider's headers are learned and apply in addition to the options. When the provider refuses a call and names a
+ * wait, every call to that model waits that long. When it reports that nothing is left, calls wait until the reset, but
+ * at most a minute; then one call tries. A wait longer than `maxWait` fails the calls: the run stops and says when to
+ * resume it.
  *
- * **Example** (limits of one's own account)
+ * **Example** (the limits of your account)
  *
  * ```ts
  * import { RateLimit } from "@pipe/core"
@@ -38,11 +40,11 @@ import * as Usage from "../model/Usage.ts"
 import type * as RateLimitHeaders from "./RateLimitHeaders.ts"
 
 export interface Options {
-  /** Default: what the provider's headers say; without them no limit. */
+  /** Default: the limit in the provider's headers; without headers, no limit. */
   readonly requestsPerMinute?: number
-  /** Input and output together. Default: what the provider's headers say; without them no limit. */
+  /** Input and output tokens together. Default: the limit in the provider's headers; without headers, no limit. */
   readonly tokensPerMinute?: number
-  /** The longest that calls wait when the provider asks for it. Default: 10 minutes. */
+  /** The longest wait that the provider may ask for. Default: 10 minutes. */
   readonly maxWait?: Duration.Input
 }
 
@@ -53,13 +55,16 @@ interface Limits {
   tokens: number | undefined
   /** No call starts before this time (milliseconds since 1970). */
   pausedUntil: number
-  /** The wait of the options, in milliseconds. */
+  /** The longest wait, in milliseconds. */
   readonly maxWait: number
-  /** Tokens that ended calls used beyond what was taken for them (or less, below 0): taken with the next call's. */
+  /**
+   * Tokens that ended calls used beyond what was taken for them (negative for less). They are settled with the next
+   * call.
+   */
   owed: number
 }
 
-/** Limits with the limiter in context: `RateLimiter.layer` over a store that processes share, such as Redis. */
+/** Uses the limiter in context: `RateLimiter.layer` over a store that processes share, such as Redis. */
 export const layerShared = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | RateLimiter.RateLimiter> => {
@@ -106,11 +111,11 @@ export const layerShared = (
   )
 }
 
-/** What earlier runs have taught of answers is known before the first call takes its tokens. */
+/** Loads the lengths of earlier answers before the first call takes its tokens. */
 const seed = ({ tokensPerMinute }: Options): Effect.Effect<void> =>
   tokensPerMinute === undefined ? Effect.void : Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) => seeded)
 
-/** Limits for this process alone. */
+/** Limits the calls of this process. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   layerShared(options).pipe(Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))))
 
@@ -121,7 +126,7 @@ const expectedTokens = (
 ): number => {
   const input = TokenCounter.inputTokens(fiber.getRef(TokenCounter.TokenCounter), request)
   const { expected } = fiber.getRef(ExpectedUsage.ExpectedUsage).of(fiber.getRef(Caller.Caller).step, request)
-  // More than the bucket holds could never be taken: such a request waits for a full bucket.
+  // A bucket never holds more than its limit: a larger request waits for a full bucket.
   return Math.min(input + Math.ceil(expected), limit)
 }
 
@@ -137,7 +142,7 @@ const take = (limiter: RateLimiter.RateLimiter, key: string, limit: number, toke
     })
   )
 
-/** Waits until both dimensions let the call through and no pause holds. */
+/** Waits until both buckets have room and no pause is set. */
 const waitForTurn = (
   limiter: RateLimiter.RateLimiter,
   model: string,
@@ -150,14 +155,14 @@ const waitForTurn = (
       millis = Duration.toMillis((yield* take(limiter, `requests/${model}`, limits.requests, 1)).delay)
     }
     if (limits.tokens !== undefined) {
-      // RateLimiter takes negative tokens as a refund; the cap at the limit comes with the next refill.
+      // RateLimiter accepts negative tokens as a refund. The next refill caps the bucket at its limit.
       const { owed } = limits
       limits.owed = 0
       const { delay } = yield* take(limiter, `tokens/${model}`, limits.tokens, tokens + owed)
       millis = Math.max(millis, Duration.toMillis(delay))
     }
     yield* pause(model, millis)
-    // A pause may be set, and lengthened, while others wait: the clock decides, not the order.
+    // A pause can be set or extended while others wait: the clock decides, not the order.
     for (;;) {
       const left = limits.pausedUntil - (yield* Clock.currentTimeMillis)
       if (left <= 0) return
@@ -175,7 +180,9 @@ const pause = (model: string, milliseconds: number): Effect.Effect<void> =>
         return Effect.sleep(milliseconds)
       })
 
-/** Notes what the answer used less or more than was taken for it; all of it after a failure without an answer. */
+/**
+ * Records how much more or less the answer used than was taken for it; all of it after a failure without an answer.
+ */
 const settle = <A extends ModelResponse.ModelResponse, E, R>(
   limits: Limits,
   expected: number,
@@ -190,14 +197,16 @@ const settle = <A extends ModelResponse.ModelResponse, E, R>(
     return undefined
   })
 
-/** The longest that is waited where a provider says that nothing is left, and has not refused a call: then the next one tells. */
+/**
+ * The longest wait when a provider reports that nothing is left but has not refused a call. Then the next call tries.
+ */
 const MOST_UNTIL_ASKED = 60_000
 
-/** The pause that a dimension of which nothing is left asks for. */
+/** The pause for a bucket that is empty at the provider. */
 const pauseOf = ({ remaining, resetMillis }: RateLimitHeaders.Dimension): number =>
   remaining === 0 ? (resetMillis ?? 0) : 0
 
-/** Takes on the limits that a provider reports, and pauses where it refuses or says that nothing is left. */
+/** Learns the limits that a provider reports, and pauses when it refuses or reports that nothing is left. */
 const learn = (limits: Limits, own: Options, observed: RateLimitHeaders.Observed, now: number): void => {
   const { isRefused, others = [], requests, retryAfterMillis, tokens } = observed
   if (requests?.limit !== undefined && requests.limit > 0) {
@@ -207,16 +216,16 @@ const learn = (limits: Limits, own: Options, observed: RateLimitHeaders.Observed
     limits.tokens = Math.min(own.tokensPerMinute ?? tokens.limit, tokens.limit)
   }
   const whole = Math.max(0, ...[requests, tokens, ...others].map((one) => (one === undefined ? 0 : pauseOf(one))))
-  // A reset says when all is there again, and that may be the limit of a day.
+  // A reset says when a limit is full again. It may be the limit of a day.
   const wait = retryAfterMillis ?? (isRefused === true ? whole : Math.min(whole, MOST_UNTIL_ASKED))
   limits.pausedUntil = Math.max(limits.pausedUntil, now + wait)
 }
 
-/** Notes the refusals of a call. */
+/** Records the refusals of a call. */
 const watched = <A, R>(limits: Limits, clock: Clock.Clock, call: Effect.Effect<A, AiError.AiError, R>) =>
   Effect.tapError(call, (error) => Effect.sync(() => refused(limits, error, clock.currentTimeMillisUnsafe())))
 
-/** What a refusal says in its body, or one that came without headers. */
+/** A refusal whose wait is in its body, or that has no headers. */
 const refused = (limits: Limits, error: AiError.AiError, now: number): void => {
   const wait = ModelFailure.kind(error) === "rate" ? ModelFailure.retryAfter(error) : undefined
   if (wait !== undefined) limits.pausedUntil = Math.max(limits.pausedUntil, now + Duration.toMillis(wait))
@@ -227,7 +236,7 @@ const tooLong = (model: string, wait: number, maxWait: number): AiError.AiError 
     module: "RateLimit",
     method: "send",
     reason: ModelFailure.waitTooLong(
-      `the provider wants no call${model === "" ? "" : ` to ${model}`} for longer than ${Duration.format(Duration.millis(maxWait))} (RateLimit.layer({ maxWait }))`,
+      `the provider allows no call${model === "" ? "" : ` to ${model}`} for longer than ${Duration.format(Duration.millis(maxWait))} (RateLimit.layer({ maxWait }))`,
       wait
     )
   })

@@ -1,11 +1,22 @@
 /**
- * What providers say about limits in their response headers: how long to wait, what is left, what the limits are.
+ * Parses rate-limit headers: how long to wait, what is left, and what the limits are.
  *
- * **Details** Read are the forms of OpenAI and Azure (`x-ratelimit-remaining-requests: 0`, `x-ratelimit-reset-tokens: 6m0s`,
- * `retry-after-ms`), Anthropic (`anthropic-ratelimit-output-tokens-reset`, RFC 3339), Groq, Cerebras, SambaNova and Mistral (`-minute`,
- * `-hour`, `-day`), Together, OpenRouter and GitHub (`x-ratelimit-reset`, Unix seconds or milliseconds), Hugging Face and Cloudflare
- * (`ratelimit: "api";r=0;t=55`), and of gateways before them (`llm_provider-retry-after`). A time of day is read by the server's own
- * clock where the response has a `Date`.
+ * **Details** Supported are the forms of OpenAI and Azure (`x-ratelimit-remaining-requests: 0`,
+ * `x-ratelimit-reset-tokens: 6m0s`, `retry-after-ms`), Anthropic (`anthropic-ratelimit-output-tokens-reset`, RFC 3339),
+ * Groq, Cerebras, SambaNova and Mistral (`-minute`, `-hour`, `-day`), Together, OpenRouter and GitHub
+ * (`x-ratelimit-reset`, Unix seconds or milliseconds), Hugging Face and Cloudflare (`ratelimit: "api";r=0;t=55`), and
+ * of gateways in front of them (`llm_provider-retry-after`). Times are read by the server's clock when the response has
+ * a `Date`.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { RateLimitHeaders } from "@pipe/core"
+ *
+ * RateLimitHeaders.durationMillis("6m0s") // => 360_000
+ * const headers = new Headers({ "retry-after": "2" })
+ * RateLimitHeaders.retryAfterMillis((name) => headers.get(name), Date.now()) // => 2_000
+ * ```
  *
  * @since 0.1.0
  */
@@ -17,11 +28,11 @@ import * as Result from "effect/Result"
 /** Reads one header by its lower-case name. */
 export type Get = (name: string) => string | null | undefined
 
-/** One dimension of a limit as the provider sees it now. */
+/** One rate limit, as the provider reports it. */
 export interface Dimension {
   readonly limit?: number
   readonly remaining?: number
-  /** Milliseconds until the dimension is whole again. */
+  /** Milliseconds until the limit is full again. */
   readonly resetMillis?: number
 }
 
@@ -29,11 +40,11 @@ export interface Dimension {
 export interface Observed {
   readonly requests?: Dimension
   readonly tokens?: Dimension
-  /** What else may run out: the tokens of outputs, those of a day, and so on. */
+  /** Other limits: output tokens, tokens per day, and so on. */
   readonly others?: ReadonlyArray<Dimension>
-  /** Whether the provider refused the call for its limits (429), or since it is overloaded (503, 529). */
+  /** Whether the provider refused the call because of a limit (429) or overload (503, 529). */
   readonly isRefused?: boolean
-  /** It wants no other call before this many milliseconds. */
+  /** No other call is wanted before this many milliseconds. */
   readonly retryAfterMillis?: number
 }
 
@@ -56,13 +67,15 @@ const UNITS: ReadonlyMap<string, number> = new Map(
 const DURATION = /^(?:\d{1,15}(?:\.\d{1,12})?\s?[a-zµμ]{1,12}[\s,]{0,2}){1,7}$/i
 const DURATION_PART = /(\d+(?:\.\d+)?)\s?([a-zµμ]+)/gi
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/i
-/** The time of an HTTP date (RFC 9110, section 5.6.7), which some servers end in `UTC`. */
+/** Parses an HTTP date (RFC 9110, section 5.6.7). Some servers write `UTC` for `GMT`. */
 const httpDateMillis = (value: string): number | undefined =>
   Option.getOrUndefined(
     Option.map(Result.getSuccess(Headers.parseHttpDate(value.replace(/UTC$/i, "GMT"))), DateTime.toEpochMillis)
   )
 
-/** Milliseconds of a duration with its units: `6m0s`, `1.5s`, `20ms`, `1d2h`, `43 seconds`; `undefined` for anything else. */
+/**
+ * Milliseconds of a duration with units: `6m0s`, `1.5s`, `20ms`, `1d2h`, `43 seconds`; `undefined` for anything else.
+ */
 export const durationMillis = (text: string): number | undefined => {
   const value = text.trim()
   if (!DURATION.test(value)) return undefined
@@ -75,7 +88,7 @@ export const durationMillis = (text: string): number | undefined => {
   return Math.ceil(total)
 }
 
-/** Numbers from here on are a time since 1970, and no wait: in seconds, milliseconds, microseconds. */
+/** From here on, a number is a time since 1970 and not a wait: in seconds, milliseconds or microseconds. */
 const EPOCH = 1e9
 
 const sinceEpoch = (value: number): number => (value >= 1e15 ? value / 1_000 : value >= 1e12 ? value : value * 1_000)
@@ -94,12 +107,12 @@ const waitMillis = (value: string, now: number): number | undefined => {
 
 const until = (at: number, now: number): number => Math.max(0, Math.ceil(at - now))
 
-/** The clocks of two machines that go right differ by less; the `Date` of a response has whole seconds. */
+/** Correct clocks of two machines differ by less. The `Date` of a response has whole seconds. */
 const SKEW = 2_000
 
-/** What the clock of the server shows, by the `Date` of its response; ours where that is not known, or says the same. */
+/** The server's clock, from the `Date` of its response; ours when there is none, or when they agree. */
 const serverNow = (get: Get, now: number): number => {
-  // One that was kept on its way is as old as it says.
+  // A response that was cached on the way is as old as its `Age`.
   if ((get("age") ?? "") !== "") return now
   const date = header(get, "date")
   const at = date === undefined ? undefined : httpDateMillis(date)
@@ -111,7 +124,7 @@ const header = (get: Get, name: string): string | undefined => {
   return value === undefined || value === "" ? undefined : value
 }
 
-/** What a gateway passes on of the provider behind it, beside its own. */
+/** Includes the headers that a gateway passes on from the provider behind it. */
 const withProvider = (get: Get): Get => {
   const prefix = "llm_provider-"
   return ["retry-after", "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens", "date"].some(
@@ -122,13 +135,13 @@ const withProvider = (get: Get): Get => {
 }
 
 /**
- * The wait in milliseconds that a response asks for: `retry-after-ms` or `retry-after` (seconds, a duration, or a time), and what
- * others call it. `undefined`: it asks for none; a wait of 0, or until a time that is past, is none either.
+ * The wait in milliseconds that a response asks for: `retry-after-ms` or `retry-after` (seconds, a duration, or a
+ * time), and similar headers. `undefined` when it asks for none, for 0, or for a time in the past.
  */
-export const retryAfterMillis = (from: Get, now: number): number | undefined => askedMillis(from, now) || undefined
+export const retryAfterMillis = (from: Get, now: number): number | undefined => requestedMillis(from, now) || undefined
 
-/** The same, with 0 for a response that asks to be tried at once. */
-const askedMillis = (from: Get, now: number): number | undefined => {
+/** Like `retryAfterMillis`, with 0 for a response that asks for an immediate retry. */
+const requestedMillis = (from: Get, now: number): number | undefined => {
   const get = withProvider(from)
   const waits = [
     ...["retry-after-ms", "x-ms-retry-after-ms"].map((name) => {
@@ -143,7 +156,7 @@ const askedMillis = (from: Get, now: number): number | undefined => {
   return waits.find((millis) => millis > 0) ?? waits[0]
 }
 
-/** Two of one name are joined by a comma. */
+/** Repeated headers are joined by a comma. */
 const waitOf = (value: string, now: number): number | undefined => {
   const [first] = /^\d+(?:\.\d+)?, \d/.test(value) ? value.split(",") : [value]
   return waitMillis(first!, now)
@@ -159,11 +172,11 @@ export const resetMillis = (text: string | null | undefined, now: number): numbe
 }
 
 /**
- * The wait after a refusal for limits (429): what it asks for, or until what it says is used up is there again. Where it does not say
- * what that is, the first of its resets.
+ * The wait after a 429: what the response asks for, or until everything that is used up is available again. If it does
+ * not say what is used up, the first reset.
  */
 export const refusalMillis = (get: Get, now: number): number | undefined => {
-  const asked = askedMillis(get, now)
+  const asked = requestedMillis(get, now)
   if (asked !== undefined) return asked || undefined
   const observed = observe(get, 429, now)
   const all = [observed?.requests, observed?.tokens, ...(observed?.others ?? [])].filter((one) => one !== undefined)
@@ -173,13 +186,13 @@ export const refusalMillis = (get: Get, now: number): number | undefined => {
   return usedUp.length > 0 ? Math.max(...usedUp) : any.length > 0 ? Math.min(...any) : undefined
 }
 
-/** Whether the provider says that the call may be tried again, or may not: `x-should-retry`. */
+/** Whether the provider says that the call can be retried: `x-should-retry`. */
 export const shouldRetry = (get: Get): boolean | undefined => {
   const value = header(get, "x-should-retry")?.toLowerCase()
   return value === "true" ? true : value === "false" ? false : undefined
 }
 
-/** A whole number; more than is left was used up where it is below 0. */
+/** An integer. A negative number means that more was used than allowed. */
 const count = (value: string | undefined): number | undefined =>
   value !== undefined && /^-?\d+(?:\.\d+)?$/.test(value) ? Math.floor(Number(value)) : undefined
 
@@ -189,7 +202,7 @@ interface Names {
   readonly reset: string
 }
 
-/** The names of dimensions' headers: `{}` stands for `limit`, `remaining` and `reset`. */
+/** Header names of the limits: `{}` stands for `limit`, `remaining` and `reset`. */
 const namesOf = (...forms: ReadonlyArray<string>): ReadonlyArray<Names> =>
   forms.map((form) => ({
     limit: form.replace("{}", "limit"),
@@ -230,7 +243,7 @@ const dimension = (get: Get, now: number, names: Names): Dimension | undefined =
   const limit = count(header(get, names.limit))
   const left = count(header(get, names.remaining))
   const reset = resetMillis(get(names.reset), now)
-  // A limit of -1 is none.
+  // A limit of -1 means unlimited.
   const isLimited = limit === undefined || limit >= 0
   return limit === undefined && left === undefined && reset === undefined
     ? undefined
@@ -249,7 +262,7 @@ const first = (get: Get, now: number, names: ReadonlyArray<Names>): Dimension | 
   return undefined
 }
 
-/** Dimensions of which something is left or nothing: their limits alone say nothing. */
+/** Limits with a remaining amount. A limit alone says nothing. */
 const others = (get: Get, now: number): ReadonlyArray<Dimension> =>
   otherNames.flatMap((names) => (header(get, names.remaining) === undefined ? [] : (dimension(get, now, names) ?? [])))
 
@@ -266,7 +279,7 @@ const structured = (get: Get): ReadonlyArray<Dimension> =>
         : [{ remaining: Number(remaining), resetMillis: Number(seconds) * 1_000 }]
     })
 
-/** What a response says of limits; `undefined` where it says nothing. */
+/** What a response says about limits; `undefined` when it says nothing. */
 export const observe = (from: Get, status: number, now: number): Observed | undefined => {
   const get = withProvider(from)
   const theirs = serverNow(get, now)

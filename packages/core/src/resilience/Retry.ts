@@ -1,13 +1,17 @@
 /**
- * Tries again what may succeed: one budget of attempts for failures, and one for answers that are wrong.
+ * Retries calls that may succeed: one budget of attempts for failures, and one of re-asks for invalid answers.
  *
- * **Details** Tried again, up to `attempts` in all: 408, 409, 429, 5xx, timeouts and dropped connections, with jittered exponential
- * back-off, or after just the time that the provider asks for (`Retry-After` in all its forms). Not tried again: other 4xx, refusals,
- * exhausted quota, and a wait longer than `maxWait`. An answer that does not fit the caller's schema is requested again, up to `reasks`
- * times, with all that was wrong with it; so is one that cannot be read. The same wrong answer twice ends it, and one that was cut at
- * its limit is not requested again, since nothing would change. The SDKs' own retries are off, so nothing multiplies.
+ * **Details** Retried, up to `attempts` in total: 408, 409, 429, 5xx, timeouts and dropped connections, with jittered
+ * exponential back-off, or after exactly the time that the provider asks for (`Retry-After` in all its forms). Not
+ * retried: other 4xx, refusals, exhausted quota, and a wait longer than `maxWait`. An answer that does not fit the
+ * caller's schema, or cannot be read, is requested again up to `reasks` times, with everything that was wrong with it.
+ * The same wrong answer twice ends the re-asks, and an answer that was truncated at its limit is not requested again,
+ * because nothing would change. The retries of the SDKs are off, so attempts do not multiply.
  *
- * **Example** (three attempts in all)
+ * `Retry` repeats a failed call to the *same* model. See `Fallback` for another model, `Balance` for another endpoint,
+ * and `Hedge` for calls that are late.
+ *
+ * **Example** (three attempts in total)
  *
  * ```ts
  * import { Retry } from "@pipe/core"
@@ -32,33 +36,36 @@ import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 
 export interface Options {
-  /** Attempts that may fail, the first included. Default: 6. */
+  /** Attempts that may fail, including the first. Default: 6. */
   readonly attempts?: number
-  /** How often an answer that came, and is wrong, is requested again. Default: 2, and none with one attempt. */
+  /** How often an invalid answer is requested again. Default: 2, and 0 with one attempt. */
   readonly reasks?: number
-  /** The first pause of the back-off, doubled each time. Default: 500 ms. */
+  /** The first back-off, doubled each time. Default: 500 ms. */
   readonly base?: Duration.Input
-  /** The longest pause of the back-off. Default: 30 seconds. */
+  /** The longest back-off. Default: 30 seconds. */
   readonly maxPause?: Duration.Input
-  /** The longest wait that a provider may ask for; beyond it the call fails and says when the limit resets. Default: 2 minutes. */
+  /**
+   * The longest wait that a provider may ask for. Beyond it the call fails and says when the limit resets. Default: 10
+   * minutes.
+   */
   readonly maxWait?: Duration.Input
-  /** No new attempt starts later than this after the first failure. Default: 10 minutes. */
+  /** No attempt starts later than this after the first failure. Default: 10 minutes. */
   readonly within?: Duration.Input
 }
 
-/** Failures after which a layer has tried as often as it may: another above it does not begin anew. */
+/** Failures that a `Retry` has exhausted: another one above does not start again. */
 const exhausted = new WeakSet<AiError.AiError>()
 
-/** What is left of the budgets of one request, and what went wrong last. */
+/** What is left of the budgets of a request, and its last failure. */
 interface Trying {
   attempts: number
   reasks: number
   last: AiError.AiError | undefined
-  /** Whether the last wrong answer was the one before it too. */
+  /** Whether the last two wrong answers are the same. */
   isSame: boolean
 }
 
-/** Tries again, as the options say. Of several in a stack the lowest counts: together they have one budget of attempts. */
+/** Retries as the options say. Of several in a stack, the lowest counts: they share one budget of attempts. */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
   OptionNames.check("Retry.layer", options, ["attempts", "reasks", "base", "maxPause", "maxWait", "within"])
   OptionNames.checkNumbers("Retry.layer", options, {
@@ -75,14 +82,14 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       attempts <= 1 && reasks <= 0
         ? send(request)
         : Effect.catch(attempt(send, request), (first) =>
-            // A retry below has done what may be done.
+            // A `Retry` below has used its attempts.
             exhausted.has(first) ? Effect.fail(first) : again(send, request, first, policy)
           ),
     { name: "Retry" }
   )
 }
 
-/** What a layer's options come to. */
+/** The resolved options of a layer. */
 interface Policy {
   readonly attempts: number
   readonly reasks: number
@@ -90,7 +97,7 @@ interface Policy {
   readonly schedule: ReturnType<typeof makeSchedule>
 }
 
-/** Sends a request, and fails where its caller does not take the answer. */
+/** Sends a request, and fails when the caller rejects the answer. */
 const attempt = <R extends ModelRequest.ModelRequest>(send: ModelClient.Send, request: R) =>
   Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
     const accept = fiber.getRef(ModelClient.Accept)
@@ -102,7 +109,7 @@ const attempt = <R extends ModelRequest.ModelRequest>(send: ModelClient.Send, re
     })
   })
 
-/** Tries again after a first failure, until an attempt succeeds or nothing more is worth it. */
+/** Retries after a first failure, until an attempt succeeds or another one is pointless. */
 const again = <R extends ModelRequest.ModelRequest>(
   send: ModelClient.Send,
   request: R,
@@ -113,7 +120,7 @@ const again = <R extends ModelRequest.ModelRequest>(
   note(trying, first)
   let waiting = true
   const once = Effect.suspend(() => {
-    // The schedule has to see the first failure before anything is sent again.
+    // The schedule must see the first failure before anything is sent again.
     if (waiting) {
       waiting = false
       return Effect.fail(first)
@@ -123,18 +130,20 @@ const again = <R extends ModelRequest.ModelRequest>(
     return Effect.tapError(sent, (error) => Effect.sync(() => note(trying, error)))
   })
   return Effect.mapError(Effect.retry(once, schedule(request.model ?? "", trying)), (error) => {
-    // A provider may fail with one error each time: what is marked is a copy.
+    // A provider may fail with the same error object each time, so a copy is marked.
     const marked = lastOf(error, maxWait)
     exhausted.add(marked)
     return marked
   })
 }
 
-/** Whether an answer came that is wrong, or cannot be read: it is paid, and another may be better. */
+/** Tests whether an answer arrived that is wrong or cannot be read: it is paid for, and another may be better. */
 const isWrong = (error: AiError.AiError): boolean =>
   ModelFailure.kind(error) === "output" || error.reason._tag === "InvalidResponseError"
 
-/** A wrong answer that was wrong the same way before does not get better. A network between them changes nothing. */
+/**
+ * An answer that is wrong in the same way as before will not improve. A network failure in between changes nothing.
+ */
 const note = (trying: Trying, error: AiError.AiError): void => {
   if (ModelFailure.kind(error) !== "output") return
   const before = trying.last
@@ -156,7 +165,7 @@ const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
       ({ duration, input }) => {
         if (ModelFailure.kind(input) === "output") return Effect.succeed(Duration.zero)
         const given = ModelFailure.retryAfter(input)
-        // A wait of nothing would be a try after the other in no time.
+        // A wait of zero would retry in a tight loop.
         const wait = given === undefined || Duration.isZero(given) ? duration : given
         return Effect.withFiberSucceed((fiber) => {
           const milliseconds = Duration.toMillis(wait)
@@ -169,19 +178,19 @@ const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
     )
 }
 
-/** Whether another attempt is worth it, and takes it from its budget. */
+/** Decides whether to make another attempt, and takes it from its budget. */
 const mayRetry = (error: AiError.AiError, trying: Trying, maxWait: Duration.Duration): boolean => {
   if (isWrong(error)) return !trying.isSame && trying.reasks-- > 0
   return ModelFailure.isRetryable(error) && !isTooLong(error, maxWait) && trying.attempts-- > 0
 }
 
-/** Whether the provider asks for a wait of more than a call waits. */
+/** Tests whether the provider asks for a longer wait than allowed. */
 const isTooLong = (error: AiError.AiError, maxWait: Duration.Duration): boolean => {
   const wait = ModelFailure.retryAfter(error)
   return wait !== undefined && Duration.isGreaterThan(wait, maxWait)
 }
 
-/** The failure of the last attempt; where a limit is there again after too long, that of every other call, too. */
+/** The failure of the last attempt. When a limit resets too late, it is marked as the failure of every other call. */
 const lastOf = (error: AiError.AiError, maxWait: Duration.Duration): AiError.AiError => {
   if (ModelFailure.kind(error) !== "rate" || !isTooLong(error, maxWait)) return ModelFailure.copyOf(error)
   const description = ModelFailure.description(error) ?? error.reason.message
@@ -205,10 +214,10 @@ const unfit = (problem: string, response: ModelResponse.ModelResponse): AiError.
     })
   })
 
-/** Longest piece of a wrong answer and of its problem that is sent back: a re-ask must not grow without bound. */
+/** The longest part of a wrong answer and of its problem that is sent back: a re-ask must not grow without bound. */
 const MAX_NOTE = 1_000
 
-/** The request again, after a wrong answer with that answer and what was wrong; always from the first request. */
+/** The request for a re-ask: the original request, the wrong answer, and what was wrong with it. */
 const reask = <R extends ModelRequest.ModelRequest>(request: R, error: AiError.AiError): R => {
   if (request._tag !== "Completion" || error.reason._tag !== "StructuredOutputError") return request
   const { description, responseText } = error.reason

@@ -1,20 +1,24 @@
 /**
- * Asks the cheapest model first, judges its answer, and asks the next one where it is in doubt: the strong model answers what the
- * others cannot.
+ * Calls the cheapest model first, judges its answer, and calls the next one when in doubt: the strong model answers
+ * what the others cannot.
  *
- * **Details** By hand, an answer stands if it fits its schema, the step's own check (`quality.check`) lets it, and so does every judge. With a
- * `routing` file, which `pipe tune` writes, trained scores decide, with a certified promise: the share of the strong model's quality that is kept. Without
- * that file, and for a step that it does not certify (none was found, the step has changed since), the strong model is asked, and that is said once.
+ * **Details** With manual rules, an answer is accepted if it fits its schema and passes the step's own check
+ * (`quality.check`) and every judge. With a `routing` file, written by `pipe tune`, trained scores decide, and a
+ * certificate states which share of the strong model's quality is kept. Without that file, and for a step that it does
+ * not certify (no policy was found, or the step has changed since), the strong model is called, with one warning.
  *
- * - A request that names its model (a step's `model`) passes untouched.
- * - An answer that is cut, refused, unfit after its re-asks, or too long for the model goes on to the next. What is down or limited fails, so that trouble of a
- *   cheap provider does not become a bill of the dear one: put `Fallback` below.
- * - Everything that was asked for a row is in its cost. What routing saved is the strong model's price less all of it.
- * - A share of the answers that stand is audited: the strong model is asked too, its answer is the row's, and the report shows how far they agree. An audit that a budget refuses is left out.
+ * - A request that names its model (a step's `model`) passes unchanged.
+ * - An answer that is truncated, refused, invalid after its re-asks, or too long for the model goes to the next model.
+ *   A model that is down or rate limited fails the call, so that an outage of a cheap provider does not become a bill
+ *   of the expensive one: put `Fallback` below.
+ * - The row pays for all its calls. The savings of routing are the strong model's price less all of them.
+ * - A share of the accepted answers is audited: the strong model is called too, its answer is used for the row, and the
+ *   report shows how far they agree. An audit that a budget refuses is skipped.
  *
- * Put it above `Cache`: each model's answer is kept by itself, so that tuning anew costs little.
+ * Put it above `Cache`: each model's answer is cached separately, so tuning again is cheap. `Router` chooses one model
+ * *before* the call, by a rule of yours; `Cascade` decides *after* seeing an answer.
  *
- * **Example** (sure answers of a small model stand)
+ * **Example** (confident answers of a small model are accepted)
  *
  * ```ts
  * import { Cache, Cascade, Judge, Ledger, Retry, Stack } from "@pipe/core"
@@ -58,24 +62,32 @@ import * as Routing from "./Routing.ts"
 import * as RoutingFile from "./RoutingFile.ts"
 
 export interface Options<R = never> {
-  /** From the cheapest to the strong one. */
+  /** From the cheapest to the strong model. */
   readonly models: readonly [string, string, ...Array<string>]
-  /** What tells whether an answer may stand, beside its schema and the step's check. Default: nothing. */
+  /**
+   * Judges that decide whether an answer is accepted, in addition to its schema and the step's check. Default: none.
+   */
   readonly judges?: ReadonlyArray<Judge.Judge<R>>
-  /** The file that `pipe tune` writes; it may not be there yet. A path is taken from the working folder, so give `new URL("./flow.routing.json", import.meta.url)`. */
+  /**
+   * The file that `pipe tune` writes. It may not exist yet. A path is relative to the working directory, so pass `new
+   * URL("./flow.routing.json", import.meta.url)`.
+   */
   readonly routing?: string | URL
-  /** Share of the answers that stand for which the strong model is asked too. Default: 0.02 with a routing file, else 0. */
+  /**
+   * The share of accepted answers for which the strong model is called too. Default: 0.02 with a routing file,
+   * otherwise 0.
+   */
   readonly audit?: number
 }
 
 export { CascadeError } from "./RoutingFile.ts"
 
-/** The layer's name in `ModelClient.LayerInfo`. */
+/** The name of the layer in `ModelClient.LayerInfo`. */
 export const NAME = "Cascade"
 
 const AUDIT = 0.02
 
-/** Asks model after model. */
+/** Calls one model after the other. */
 export const layer = <R = never>(
   options: Options<R>
 ): Layer.Layer<
@@ -87,10 +99,10 @@ export const layer = <R = never>(
     Effect.gen(function* () {
       yield* check(options)
       const context = yield* Effect.context<R>()
-      // What a judge needs is here: its effects need nothing more.
+      // The services of the judges are provided here.
       const judges = yield* Effect.forEach(options.judges ?? [], (judge) => knownOf(judge, context))
       const file = options.routing === undefined ? undefined : yield* RoutingFile.fileOf(options.routing)
-      // What is tuned anew may be of no use as it is.
+      // A file that is being tuned again may be unusable.
       const isTuned = (yield* CascadeHooks.Trials) !== undefined
       const found = file === undefined ? Effect.undefined : RoutingFile.read(file, options.models, judges)
       const routing = isTuned ? yield* Effect.orElseSucceed(found, () => undefined) : yield* found
@@ -118,7 +130,7 @@ export const layer = <R = never>(
     })
   )
 
-/** A judge whose effects need nothing more than what is here, with what it is known by. */
+/** A judge with its services provided, and with its identity. */
 const knownOf = <R>(judge: Judge.Judge<R>, context: Context.Context<R>) =>
   Effect.map(RoutingFile.identityOf(judge), (identity): RoutingFile.KnownJudge => {
     const { answer, identify: _, row, ...rest } = judge
@@ -132,17 +144,17 @@ const knownOf = <R>(judge: Judge.Judge<R>, context: Context.Context<R>) =>
     }
   })
 
-/** What cannot be meant. */
+/** Rejects contradictory options. */
 const check = ({ audit = 0, judges = [], models }: Options<unknown>): Effect.Effect<void, RoutingFile.CascadeError> => {
   const double = (names: ReadonlyArray<string>) => names.find((name, at) => names.indexOf(name) !== at)
   const [model, judge] = [double(models), double(judges.map(({ name }) => name))]
   const problem =
     model !== undefined
-      ? `has the model ${model} twice`
+      ? `lists the model ${model} twice`
       : judge !== undefined
-        ? `has two judges of the name ${judge}: give one another name`
+        ? `has two judges named ${judge}: rename one`
         : !(audit >= 0 && audit <= 1)
-          ? `has an \`audit\` between 0 and 1, not ${audit}`
+          ? `needs an \`audit\` between 0 and 1, not ${audit}`
           : undefined
   return problem === undefined
     ? Effect.void
@@ -153,7 +165,7 @@ const check = ({ audit = 0, judges = [], models }: Options<unknown>): Effect.Eff
 interface Run extends CascadeModels.CascadeModels {
   readonly store: Store.Service
   readonly run: Suspension.SuspendedRun | undefined
-  /** What each step is. */
+  /** The key of each step. */
   readonly keyOf: (step: string) => string | undefined
 }
 
@@ -186,7 +198,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: Casca
   } satisfies ModelClient.Service
 })
 
-/** Asks one model after the other, until an answer stands. */
+/** Calls one model after the other until an answer is accepted. */
 const cascade = (
   cascade: Run,
   request: CascadeModels.Completion,
@@ -196,21 +208,21 @@ const cascade = (
     const { row: index, step } = yield* Caller.Caller
     const policy = cascade.file === undefined ? undefined : yield* policyOf(cascade, step)
     if (cascade.file !== undefined && policy === undefined)
-      return CascadeModels.withModels(cascade, yield* CascadeModels.askStrong(cascade, request), [])
+      return CascadeModels.withModels(cascade, yield* CascadeModels.callStrong(cascade, request), [])
     const key = ContentHash.make(RequestKey.content(request))
     const record = recorder(cascade, { step, index, key })
     const row = yield* CascadeModels.rowOf(cascade, request, quality, step)
     const discarded: Array<ModelResponse.Discarded> = []
-    for (const { isJudged, isLeftOut, model, stands } of rungsOf(cascade, policy, row)) {
+    for (const { isJudged, isLeftOut, model, stands } of stagesOf(cascade, policy, row)) {
       if (isLeftOut) continue
       const tried = yield* CascadeModels.tryModel(cascade, request, model, row, quality, step, isJudged)
       const { response } = tried
       if (response === undefined || !stands(tried)) {
-        discarded.push(...tried.asked, ...tried.judging)
+        discarded.push(...tried.calls, ...tried.judging)
         continue
       }
       const audited = isAudited(cascade, key)
-        ? yield* Effect.catch(CascadeModels.askStrong(cascade, request), () => Effect.undefined)
+        ? yield* Effect.catch(CascadeModels.callStrong(cascade, request), () => Effect.undefined)
         : undefined
       if (audited === undefined || CascadeModels.isOther(audited, cascade.strong)) {
         record(model, undefined)
@@ -221,14 +233,14 @@ const cascade = (
         ])
       }
       record(model, yield* CascadeModels.agreementOf(cascade, quality, step, response, audited))
-      return CascadeModels.withModels(cascade, audited, [...discarded, ...tried.asked, ...tried.judging])
+      return CascadeModels.withModels(cascade, audited, [...discarded, ...tried.calls, ...tried.judging])
     }
-    const response = yield* CascadeModels.askStrong(cascade, request)
+    const response = yield* CascadeModels.callStrong(cascade, request)
     record(cascade.strong, undefined, CascadeModels.isOther(response, cascade.strong))
     return CascadeModels.withModels(cascade, response, discarded)
   })
 
-/** Notes which model has answered a row, and how far an audit agrees. */
+/** Records which model answered a row, and how far an audit agrees. */
 const recorder =
   (
     { run, store, strong }: Run,
@@ -247,7 +259,7 @@ const recorder =
           agreement
         })
 
-/** The policy of a step, where one is certified for the step as it is. */
+/** The policy of a step, when one is certified for the step as it is. */
 const policyOf = (
   { file, keyOf, routing, strong, warn }: Run,
   step: string
@@ -255,27 +267,27 @@ const policyOf = (
   const route = routing?.steps[step]
   const why =
     routing === undefined
-      ? `${file} is not there yet`
+      ? `${file} does not exist yet`
       : route === undefined
-        ? `${file} has nothing for it`
+        ? `${file} has no entry for it`
         : route.policy === undefined || route.certificate === undefined
           ? `nothing is certified for it (${route.refused ?? "no policy"})`
           : (keyOf(step) ?? route.key) !== route.key
-            ? "it has changed since it was tuned, so its certificate does not hold"
+            ? "it has changed since it was tuned, so its certificate is not valid"
             : undefined
   return why === undefined
     ? Effect.succeed(route?.policy)
     : Effect.as(
         warn(
-          `step ${step}: ${strong} is asked for every row, since ${why}: pipe tune finds a cheaper routing`,
+          `step ${step}: ${strong} is called for every row, because ${why}: pipe tune finds a cheaper routing`,
           `policy ${step}`
         ),
         undefined
       )
 }
 
-/** The cheaper models, whether they are asked for a row, and whether an answer stands. */
-const rungsOf = ({ models }: Run, policy: Routing.RoutingPolicy | undefined, row: Features.Sample) =>
+/** The cheaper models: whether they are called for a row, and whether an answer is accepted. */
+const stagesOf = ({ models }: Run, policy: Routing.RoutingPolicy | undefined, row: Features.Sample) =>
   policy === undefined
     ? models.slice(0, -1).map((model) => ({
         model,
@@ -283,21 +295,21 @@ const rungsOf = ({ models }: Run, policy: Routing.RoutingPolicy | undefined, row
         isJudged: true,
         stands: ({ isGood }: CascadeModels.JudgedResponse) => isGood
       }))
-    : policy.rungs.map((rung) => ({
-        model: rung.model,
-        isLeftOut: policy.by === "row" && !Routing.accepts(policy, rung, row),
+    : policy.rungs.map((stage) => ({
+        model: stage.model,
+        isLeftOut: policy.by === "row" && !Routing.accepts(policy, stage, row),
         isJudged: policy.by === "answer",
         stands: ({ sample }: CascadeModels.JudgedResponse) =>
-          sample !== undefined && (policy.by === "row" || Routing.accepts(policy, rung, sample))
+          sample !== undefined && (policy.by === "row" || Routing.accepts(policy, stage, sample))
       }))
 
-/** Whether a request is one of the share that is audited: always the same ones, so that a row that is begun anew is treated alike. */
+/** Tests whether a request belongs to the audited share. The choice is stable, so a replayed row is treated alike. */
 const isAudited = ({ rate }: Run, key: string): boolean =>
   rate > 0 && Number.parseInt(ContentHash.make(`audit\n${key}`).slice(0, 8), 16) / 2 ** 32 < rate
 
 const nameOf = (models: ReadonlyArray<string>): string => models.join(" > ")
 
-/** The cascade of a stack, as its layers tell. */
+/** The cascade of a stack, according to its layers. */
 export const of = (
   layers: ReadonlyArray<ModelClient.LayerInfo> = []
 ): Option.Option<NonNullable<ModelClient.LayerInfo["cascade"]>> =>

@@ -1,6 +1,6 @@
 /**
- * Between a cascade and those who look at it: what the steps of a flow are (a calibration holds for a step as it was), and who
- * wants to see every model's answer to a row (`pipe tune`).
+ * Connects a cascade with its observers: the keys of the flow's steps (a calibration is valid for a step as it was),
+ * and `pipe tune`, which wants every model's answer to a row.
  *
  * @internal
  */
@@ -8,38 +8,38 @@ import * as Context from "effect/Context"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import type * as Features from "./Features.ts"
 
-/** What one model did with a request, when all were asked. */
+/** What one model did with a request, when all were called. */
 export interface ModelTrial {
   readonly model: string
-  /** Its answer, and what its judges asked, for what they cost. */
-  readonly asked: ReadonlyArray<ModelResponse.Discarded>
+  /** Its answer, and the calls of its judges, with their costs. */
+  readonly calls: ReadonlyArray<ModelResponse.Discarded>
   readonly judging: ReadonlyArray<ModelResponse.Discarded>
-  /** From 0 to 1: beside the label where there is one, and else beside the strong model's answer. */
+  /** From 0 to 1: compared with the label, or with the strong model's answer when there is none. */
   readonly quality: number
-  /** Facts about the row and the answer; `undefined`: there is no answer that could stand. */
+  /** Features of the row and the answer; `undefined` when there is no usable answer. */
   readonly sample: Features.Sample | undefined
 }
 
 /** A request that every model has answered. */
 export interface CascadeTrial {
   readonly step: string
-  /** Position of the row, from 0. */
+  /** The index of the row, from 0. */
   readonly index: number
   readonly row: Features.Sample
-  /** Whether the quality is measured by a label. */
+  /** Whether the quality is measured against a label. */
   readonly isLabelled: boolean
-  /** Another model than the one that was asked has answered (a fallback): it tells nothing. */
+  /** Another model answered instead (a fallback), so the trial says nothing. */
   readonly isSubstituted: boolean
-  /** The strong model last. */
+  /** The strong model comes last. */
   readonly tried: ReadonlyArray<ModelTrial>
 }
 
-/** Receives trials; while it is set a cascade asks every model, and gives the strong one's answer. */
+/** Receives trials. While it is set, a cascade calls every model and returns the strong one's answer. */
 export const Trials = Context.Reference<((trial: CascadeTrial) => void) | undefined>("@pipe/core/CascadeHooks/Trials", {
   defaultValue: () => undefined
 })
 
-/** What a step is: its code, its settings, the values of its parameters; `undefined`: it is not known. */
+/** The key of a step: its code, its settings, its parameter values; `undefined` when not known. */
 export const StepKeys = Context.Reference<(step: string) => string | undefined>("@pipe/core/CascadeHooks/StepKeys", {
   defaultValue: () => () => undefined
 })

@@ -1,5 +1,6 @@
 /**
- * Asks the models of a cascade, and what is known of their answers: by the row's features, the step's check, and the judges.
+ * Calls the models of a cascade, and collects what is known of their answers: the row's features, the step's check, and
+ * the judges.
  *
  * @internal
  */
@@ -22,11 +23,11 @@ export type Completion = ModelRequest.Completion
 export type Response = ModelResponse.CompletionResponse
 export type ModelEffect<A> = Effect.Effect<A, AiError.AiError>
 
-/** What asks: the stack below, the judges, and the names of the models. */
+/** What makes the calls: the stack below, the judges, and the names of the models. */
 export interface CascadeModels extends CascadeRequests.CascadeDefinition {
   readonly next: ModelClient.Service
   readonly strong: string
-  /** In the place of a model's name: those who look from above see that no single model is asked. */
+  /** Replaces a model's name: layers above see that no single model is called. */
   readonly all: string
   readonly warn: ReturnType<typeof LayerEvent.once>
 }
@@ -34,16 +35,16 @@ export interface CascadeModels extends CascadeRequests.CascadeDefinition {
 /** A model's answer, and what is known of it. */
 export interface JudgedResponse {
   readonly response: Response | undefined
-  /** The answer, and what its judges asked, for what they cost. */
-  readonly asked: ReadonlyArray<ModelResponse.Discarded>
+  /** The answer, and the calls of its judges, with their costs. */
+  readonly calls: ReadonlyArray<ModelResponse.Discarded>
   readonly judging: ReadonlyArray<ModelResponse.Discarded>
   readonly sample: Features.Sample | undefined
-  /** Whether it may stand where nothing is tuned. */
+  /** Whether it is accepted without tuning. */
   readonly isGood: boolean
 }
 
-/** What the author's own function gives; what it throws is said once. */
-export const ask = <A>(
+/** Calls an author's function. An exception is reported once. */
+export const call = <A>(
   { warn }: CascadeModels,
   what: string,
   step: string,
@@ -64,7 +65,7 @@ export const ask = <A>(
     }
   })
 
-/** What a judge gives; one that fails, in whatever way, gives nothing, unless nothing more may be spent. */
+/** Calls a judge. A judge that fails yields nothing, unless the budget is spent. */
 const consult = <A>({ warn }: CascadeModels, judge: Judge.Judge, facts: ModelEffect<A>, otherwise: A): ModelEffect<A> =>
   Effect.catchCause(facts, (cause) => {
     const failed = cause.reasons.find(Cause.isFailReason)
@@ -78,12 +79,12 @@ const consult = <A>({ warn }: CascadeModels, judge: Judge.Judge, facts: ModelEff
           ? defect.message
           : String(defect)
     return Effect.as(
-      warn(`the judge ${judge.name} failed, so answers are doubted: ${why}`, `judge ${judge.name}`),
+      warn(`the judge ${judge.name} failed, so answers are doubtful: ${why}`, `judge ${judge.name}`),
       otherwise
     )
   })
 
-/** What is known of a row before any model is asked. */
+/** What is known of a row before any model is called. */
 export const rowOf = (
   asker: CascadeModels,
   request: Completion,
@@ -91,7 +92,7 @@ export const rowOf = (
   step: string
 ): ModelEffect<Features.Sample> =>
   Effect.flatMap(
-    ask(asker, "features", step, () => quality.features, undefined),
+    call(asker, "features", step, () => quality.features, undefined),
     (features) => {
       const own: Features.Sample = {
         features: {
@@ -112,7 +113,7 @@ export const rowOf = (
     }
   )
 
-/** Asks one of the cheaper models, and its judges. */
+/** Calls one of the cheaper models, and its judges. */
 export const tryModel = (
   asker: CascadeModels,
   asked: Completion,
@@ -133,8 +134,8 @@ export const tryModel = (
       isBeyond(error) ? Effect.undefined : Effect.fail(error)
     )
     const paid = response === undefined ? [] : ModelResponse.toDiscarded(response)
-    const doubtful: JudgedResponse = { response, asked: paid, judging, sample: undefined, isGood: false }
-    // What another model answered in its place (a fallback) tells nothing of this one.
+    const doubtful: JudgedResponse = { response, calls: paid, judging, sample: undefined, isGood: false }
+    // An answer of another model (a fallback) says nothing about this one.
     if (
       response === undefined
       || isOther(response, model)
@@ -145,9 +146,9 @@ export const tryModel = (
     const text = ModelResponse.text(response)
     const { check } = quality
     const verdict =
-      check === undefined ? undefined : yield* ask(asker, "check", step, () => check(text), false as Quality.Verdict)
+      check === undefined ? undefined : yield* call(asker, "check", step, () => check(text), false as Quality.Verdict)
     if (verdict === false) return doubtful
-    if (!isJudged) return { response, asked: paid, judging, sample: row, isGood: true }
+    if (!isJudged) return { response, calls: paid, judging, sample: row, isGood: true }
     const own: Features.Features = {
       "answer length": Math.log1p(TokenCounter.estimate(text)),
       ...(verdict === undefined ? undefined : Quality.factsOf(verdict))
@@ -165,27 +166,27 @@ export const tryModel = (
     )
     return {
       response,
-      asked: paid,
+      calls: paid,
       judging,
       sample: Features.merge(row, { features: facts }),
       isGood: Judge.isAccepted(asker.judges, facts, verdict)
     }
   })
 
-/** An answer of the cascade, with what was asked beside it. */
+/** An answer of the cascade, with the calls that were discarded. */
 export const withModels = (
   { all, strong }: CascadeModels,
   response: Response,
   discarded: ReadonlyArray<ModelResponse.Discarded>
 ): Response => ({
   ...response,
-  // A cache above finds it again under what was asked there; `model` says who answered.
+  // A cache above finds it under the requested name; `model` says which model answered.
   requestedModel: all,
   baselineModel: strong,
   ...(discarded.length === 0 ? undefined : { discarded: [...discarded, ...(response.discarded ?? [])] })
 })
 
-export const askStrong = ({ next, strong }: CascadeModels, request: Completion): ModelEffect<Response> =>
+export const callStrong = ({ next, strong }: CascadeModels, request: Completion): ModelEffect<Response> =>
   next.send(ModelRequest.withModel(request, strong))
 
 /** How far two answers agree, from 0 to 1. */
@@ -196,7 +197,7 @@ export const agreementOf = (
   response: Response,
   other: Response
 ) =>
-  ask(
+  call(
     asker,
     quality.score === undefined ? "answer" : "score",
     step,
@@ -204,7 +205,7 @@ export const agreementOf = (
     0
   )
 
-/** Equal for answers that say the same; one that the author's function cannot read says what no other does. */
+/** Equal for answers with the same content. An answer that the author's function cannot read equals no other. */
 const keyOfAnswer =
   (quality: Quality.Quality) =>
   (text: string): string => {
@@ -215,12 +216,12 @@ const keyOfAnswer =
     }
   }
 
-/** Whether a stronger model may do better with a request. */
+/** Tests whether a stronger model may succeed with a request. */
 const isBeyond = (error: AiError.AiError): boolean => {
   const kind = ModelFailure.kind(error)
   return kind === "overflow" || kind === "refused" || kind === "output"
 }
 
-/** Whether another model than the one that was asked has answered. */
+/** Tests whether another model than the requested one answered. */
 export const isOther = (response: Response, model: string): boolean =>
   response.requestedModel !== model && !ModelName.isVersionOf(response.requestedModel, model)

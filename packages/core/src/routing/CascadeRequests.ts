@@ -1,5 +1,5 @@
 /**
- * What a cascade asks for a request: in a run as its answers have it, in a plan as far as that is known before.
+ * The requests of a cascade: in a run they follow its answers; for a plan, as far as they are known in advance.
  *
  * @internal
  */
@@ -10,21 +10,21 @@ import type * as RoutingFile from "./RoutingFile.ts"
 
 type Completion = ModelRequest.Completion
 
-/** A cascade as it was made. */
+/** The definition of a cascade. */
 export interface CascadeDefinition {
   readonly models: ReadonlyArray<string>
   readonly judges: ReadonlyArray<RoutingFile.KnownJudge>
   readonly file: string | undefined
   readonly routing: Routing.Routing | undefined
-  /** Share of the answers that stand that are audited. */
+  /** The share of accepted answers that are audited. */
   readonly rate: number
 }
 
-/** A request as the judges need it to be asked. */
+/** Prepares a request for the judges. */
 export const prepared = (judges: ReadonlyArray<RoutingFile.KnownJudge>, request: Completion): Completion =>
   judges.reduce((request, { prepare }) => prepare?.(request) ?? request, request)
 
-/** What is asked for a request of a step, as far as that is known before a run. */
+/** The requests made for a request of a step, as far as they are known before a run. */
 export const requestsOf = (
   { file, judges, models, rate, routing }: CascadeDefinition,
   request: Completion,

@@ -1,5 +1,5 @@
 /**
- * Asks every model of a cascade for a row, and tells how each fared: for tuning.
+ * Calls every model of a cascade for a row and reports each result, for tuning.
  *
  * @internal
  */
@@ -10,7 +10,7 @@ import type * as CascadeHooks from "./CascadeHooks.ts"
 import * as CascadeModels from "./CascadeModels.ts"
 import * as Quality from "./Quality.ts"
 
-/** Asks every model, and tells how each fared. */
+/** Calls every model and reports each result. */
 export const run = (
   asker: CascadeModels.CascadeModels,
   request: CascadeModels.Completion,
@@ -20,12 +20,12 @@ export const run = (
   Effect.gen(function* () {
     const { row: index, step } = yield* Caller.Caller
     const row = yield* CascadeModels.rowOf(asker, request, quality, step)
-    const label = yield* CascadeModels.ask(asker, "label", step, () => quality.label, undefined)
+    const label = yield* CascadeModels.call(asker, "label", step, () => quality.label, undefined)
     const isLabelled = label !== undefined
-    const reference = yield* CascadeModels.askStrong(asker, request)
+    const reference = yield* CascadeModels.callStrong(asker, request)
     const qualityOf = (response: CascadeModels.Response) =>
       isLabelled
-        ? CascadeModels.ask(
+        ? CascadeModels.call(
             asker,
             quality.score === undefined ? "answer" : "score",
             step,
@@ -39,7 +39,7 @@ export const run = (
       asker.models.slice(0, -1),
       (model) =>
         Effect.gen(function* () {
-          const { asked, judging, response, sample } = yield* CascadeModels.tryModel(
+          const { calls, judging, response, sample } = yield* CascadeModels.tryModel(
             asker,
             request,
             model,
@@ -50,7 +50,7 @@ export const run = (
           )
           return {
             model,
-            asked,
+            calls,
             judging,
             sample,
             isOther: response !== undefined && CascadeModels.isOther(response, model),
@@ -63,7 +63,7 @@ export const run = (
       ...tried,
       {
         model: asker.strong,
-        asked: ModelResponse.toDiscarded(reference),
+        calls: ModelResponse.toDiscarded(reference),
         judging: [],
         sample: row,
         quality: yield* qualityOf(reference)
@@ -80,6 +80,6 @@ export const run = (
     return CascadeModels.withModels(
       asker,
       reference,
-      tried.flatMap(({ asked, judging }) => [...asked, ...judging])
+      tried.flatMap(({ calls, judging }) => [...calls, ...judging])
     )
   })

@@ -1,17 +1,18 @@
 /**
- * Whether a mean is at least so high, said so that it is wrong with a probability of at most δ, whatever the number of rows: the
- * statistics under a certified routing.
+ * The statistics under a certified routing: tests whether a mean is at least a given value, with an error probability
+ * of at most δ for any number of rows.
  *
  * **Details** Two tests, both exact for any number of rows:
  *
- * - `exceeds`: for values from 0 to 1, by betting: a capital that starts at 1 and bets before each value that it is above the
- *   mean in question. Were the true mean not above, the capital would reach 1/δ with a probability of at most δ (Ville's
- *   inequality). The stakes are those of Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (Journal of
- *   the Royal Statistical Society B 86, 2024; arXiv 2010.09686): predictable, by the variance so far, for the number of values that there are. Values that are all 0 or 1 are tested by the tail of the binomial
- *   distribution (Clopper and Pearson, Biometrika 26, 1934), which is exact and has no better test.
- * - `descend`: several settings from the safest on, each tested at the whole δ, up to the first that fails ("fixed sequence
- *   testing"; Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", arXiv 2110.01052). That holds since the order is fixed before the rows are seen. Cascades of models
- *   with such guarantees: BARGAIN (arXiv 2509.02896).
+ * - `exceeds` tests values from 0 to 1 by betting. A capital starts at 1 and bets before each value that the value is
+ *   above the mean in question. If the true mean is not above it, the capital reaches 1/δ with a probability of at most
+ *   δ (Ville's inequality). The stakes are those of Waudby-Smith and Ramdas, "Estimating means of bounded random
+ *   variables by betting" (Journal of the Royal Statistical Society B 86, 2024; arXiv 2010.09686): predictable, from
+ *   the variance so far and the number of values. Values that are all 0 or 1 are tested by the tail of the binomial
+ *   distribution (Clopper and Pearson, Biometrika 26, 1934), which is exact and optimal.
+ * - `descend` tests several settings from the safest on, each at the whole δ, up to the first that fails ("fixed
+ *   sequence testing"; Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", arXiv 2110.01052). This is valid
+ *   because the order is fixed before the rows are seen. BARGAIN (arXiv 2509.02896) gives cascades such guarantees.
  *
  * **Example** (99 of 100 answers agree: is it certain that at least nine in ten do?)
  *
@@ -28,10 +29,10 @@
 
 import * as Binomial from "../stats/Binomial.ts"
 
-/** The largest stake, as a share of what would lose everything at once. */
+/** The largest stake, as a share of the one that could lose everything at once. */
 const MOST = 0.9
 
-/** The logarithm of the highest capital that betting on a mean above `mean` has had. */
+/** The logarithm of the highest capital reached by betting on a mean above `mean`. */
 const capital = (values: ReadonlyArray<number>, mean: number, delta: number): number => {
   let logCapital = 0
   let highest = 0
@@ -49,7 +50,10 @@ const capital = (values: ReadonlyArray<number>, mean: number, delta: number): nu
   return highest
 }
 
-/** Whether the mean of what the values were drawn from is above `mean`: a yes is wrong with a probability of at most δ. Values are from 0 to 1. */
+/**
+ * Tests whether the mean of the values' distribution is above `mean`. A positive result is wrong with a probability of
+ * at most δ. Values are from 0 to 1.
+ */
 export const exceeds = (values: ReadonlyArray<number>, mean: number, delta: number): boolean => {
   if (values.length === 0) return mean < 0
   if (mean <= 0) return true
@@ -66,7 +70,7 @@ export const exceeds = (values: ReadonlyArray<number>, mean: number, delta: numb
   return capital(values, mean, delta) >= Math.log(1 / delta)
 }
 
-/** The highest number from 0 to 1, to a ten-thousandth, of which something holds that holds of all lower ones too. */
+/** The highest number from 0 to 1, to a ten-thousandth, for which a monotone condition holds. */
 export const highest = (holds: (value: number) => boolean): number => {
   let [low, high] = [0, 1]
   while (high - low > 1e-4) {
@@ -77,11 +81,11 @@ export const highest = (holds: (value: number) => boolean): number => {
   return low
 }
 
-/** The highest mean that is exceeded with certainty 1 − δ, to a ten-thousandth. */
+/** The highest mean exceeded with confidence 1 − δ, to a ten-thousandth. */
 export const lowerBound = (values: ReadonlyArray<number>, delta: number): number =>
   highest((mean) => exceeds(values, mean, delta))
 
-/** The lowest mean that is above the true one with certainty 1 − δ. */
+/** The lowest mean above the true one with confidence 1 − δ. */
 export const upperBound = (values: ReadonlyArray<number>, delta: number): number =>
   1
   - lowerBound(
@@ -89,7 +93,10 @@ export const upperBound = (values: ReadonlyArray<number>, delta: number): number
     delta
   )
 
-/** The last of some settings, from the safest on, before the first whose test fails; `undefined`: the safest already fails. */
+/**
+ * The last of several settings, from the safest on, before the first whose test fails; `undefined` when the safest
+ * fails.
+ */
 export const descend = <A>(settings: ReadonlyArray<A>, passes: (setting: A) => boolean): A | undefined => {
   let last: A | undefined
   for (const setting of settings) {
@@ -99,5 +106,5 @@ export const descend = <A>(settings: ReadonlyArray<A>, passes: (setting: A) => b
   return last
 }
 
-/** Rows without which no agreement of `target` can be certified, if all of them agree: ln δ / ln target. */
+/** The fewest rows that can certify an agreement of `target`, if all of them agree: ln δ / ln target. */
 export const leastRows = (target: number, delta: number): number => Math.ceil(Math.log(delta) / Math.log(target))

@@ -1,5 +1,5 @@
 /**
- * What is known of a row or of an answer, as plain facts that a scorer can weigh: numbers, words, yes or no.
+ * Features of a row or an answer, as plain facts for a scorer: numbers, words, booleans.
  *
  * @internal
  */
@@ -8,7 +8,7 @@ export type Feature = number | string | boolean
 
 export type Features = { readonly [name: string]: Feature }
 
-/** Features, and perhaps the vector of a text. */
+/** Features, and optionally the vector of a text. */
 export interface Sample {
   readonly features: Features
   readonly vector?: ArrayLike<number> | undefined
@@ -16,7 +16,7 @@ export interface Sample {
 
 export const empty: Sample = { features: {} }
 
-/** Both together; of a fact that both have, the second's. */
+/** Merges two samples; the second wins. */
 export const merge = (first: Sample, second: Sample): Sample => ({
   features: { ...first.features, ...second.features },
   vector: second.vector ?? first.vector

@@ -1,21 +1,24 @@
 /**
- * What tells whether the answer of a cheaper model may stand: judges for `Cascade`. Each gives facts about the row or the answer; by hand
- * a judge lets an answer stand whose score is at least `atLeast`, and after `pipe tune` a trained score weighs the facts of all.
+ * Judges for `Cascade`: they tell whether the answer of a cheaper model is accepted. Each returns facts about the row
+ * or the answer. With manual rules, an answer needs a score of at least `atLeast` from every judge; after `pipe tune`,
+ * a trained score weighs the facts of all.
  *
- * **Details** That an answer fits its schema, and the author's own check (`quality.check` of a step), always count; they need no
- * judge. What a judge asks is in the row's cost.
+ * **Details** The answer's schema and the author's own check (`quality.check` of a step) always apply, without a judge.
+ * The row pays for the calls of judges.
  *
- * **Example** (a judge of one's own: short answers are doubted)
+ * **Example** (a custom judge: short answers are doubtful)
  *
  * ```ts
- * import { Judge } from "@pipe/core"
+ * import { Cascade, Judge } from "@pipe/core"
  * import { Effect } from "effect"
  *
- * export const length = Judge.make({
+ * const length = Judge.make({
  *   name: "length",
  *   atLeast: 0.5,
  *   answer: ({ text }) => Effect.succeed({ length: text.length > 20 ? 1 : 0 })
  * })
+ *
+ * export const cascade = Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"], judges: [length] })
  * ```
  *
  * @since 0.1.0
@@ -30,42 +33,45 @@ import * as Embedder from "../semantic/Embedder.ts"
 import type * as Features from "./Features.ts"
 import * as Quality from "./Quality.ts"
 
-/** An answer that is judged. */
+/** An answer to judge. */
 export interface JudgedAnswer {
-  /** As it was asked of the cheaper model. */
+  /** The request as it was sent to the cheaper model. */
   readonly request: ModelRequest.Completion
   readonly response: ModelResponse.CompletionResponse
   readonly text: string
-  /** Equal for answers that say the same. */
+  /** Equal for answers with the same content. */
   readonly keyOf: (text: string) => string
-  /** Asks more, on the row's account. */
+  /** Sends further requests at the row's expense. */
   readonly send: ModelClient.Send
 }
 
 export interface Judge<out R = never> {
   readonly name: string
-  /** What of it changes what it says, as JSON: a routing that was tuned with another is not used. Default: the source of its functions. */
+  /**
+   * The part of the judge that changes its verdict, as JSON: a routing tuned with another value is not used. Default:
+   * the source of its functions.
+   */
   readonly by?: unknown
-  /** What is known of that only with what it needs: the name of an embedder. */
+  /** The part of its identity that needs its services, such as the name of an embedder. */
   readonly identify?: Effect.Effect<unknown, never, R>
-  /** The score from which an answer may stand, where nothing is tuned: the fact that has the judge's name. */
+  /** The lowest score of an accepted answer without tuning: the fact with the judge's name. */
   readonly atLeast: number
-  /** The request as the judge needs it to be asked of the cheaper model. */
+  /** Changes the request to the cheaper model, as the judge needs it. */
   readonly prepare?: (request: ModelRequest.Completion) => ModelRequest.Completion
-  /** Facts about the row, before anything is asked. */
+  /** Facts about the row, before any call. */
   readonly row?: (request: ModelRequest.Completion) => Effect.Effect<Features.Sample, AiError.AiError, R>
   /** Facts about an answer. */
   readonly answer?: (asked: JudgedAnswer) => Effect.Effect<Features.Features, AiError.AiError, R>
-  /** What it asks about an answer to a request, for a plan. Default: nothing. */
+  /** The requests it makes about an answer, for a plan. Default: none. */
   readonly asks?: (request: ModelRequest.Completion) => ReadonlyArray<ModelRequest.Completion>
 }
 
-/** A judge of one's own. */
+/** Makes a custom judge. */
 export const make = <R = never>(judge: Judge<R>): Judge<R> => judge
 
 /**
- * How sure the model was of the tokens of its answer: the geometric mean of their probabilities (`logprobs`), and the least
- * (`logprobs least`). For models that report log-probabilities; where one does not, its answers are doubted until tuned.
+ * The model's confidence in the tokens of its answer: the geometric mean of their probabilities (`logprobs`), and the
+ * lowest (`logprobs least`). It needs models that report log-probabilities; other answers are doubtful until tuned.
  */
 export const logprobs = ({ atLeast = 0.9 }: { readonly atLeast?: number } = {}): Judge =>
   make({
@@ -85,8 +91,8 @@ export const logprobs = ({ atLeast = 0.9 }: { readonly atLeast?: number } = {}):
   })
 
 /**
- * Asks the same model again, `samples` times (2) at a `temperature` (0.7), and counts how many answers agree with the first: "self-consistency" (Wang and
- * others, arXiv 2203.11171).
+ * Calls the same model again, `samples` times (2) at a `temperature` (0.7), and counts the answers that agree with the
+ * first: "self-consistency" (Wang and others, arXiv 2203.11171).
  */
 export const agreement = (
   options: { readonly samples?: number; readonly temperature?: number; readonly atLeast?: number } = {}
@@ -124,7 +130,7 @@ const schema = {
   additionalProperties: false
 }
 
-/** Has a model say how probable it is that the answer is right; `question` is what it is asked. Its cost is in the row's. */
+/** Lets a model rate the probability that the answer is right. `question` is its instruction. The row pays for it. */
 export const model = (options: {
   readonly model: string
   readonly question?: string
@@ -161,8 +167,8 @@ export const model = (options: {
 }
 
 /**
- * The vector of what varies in a row's prompt (of all of its text where a step does not say `varies`), for a trained score: it says nothing until `pipe tune` has
- * trained one. The vectors are the `Embedder`'s in context.
+ * The vector of the varying text of a row's prompt (of its whole text when the step does not declare `varies`), for a
+ * trained score: it has no effect until `pipe tune` has trained one. It uses the `Embedder` in context.
  */
 export const embedding: Judge<Embedder.Embedder> = make({
   name: "embedding",
@@ -180,7 +186,7 @@ export const embedding: Judge<Embedder.Embedder> = make({
     })
 })
 
-/** Whether an answer may stand by what its judges say, where nothing is tuned. */
+/** Decides whether an answer is accepted by its judges, without tuning. */
 export const isAccepted = (
   judges: ReadonlyArray<Judge<never>>,
   facts: Features.Features,

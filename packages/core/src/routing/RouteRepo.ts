@@ -1,5 +1,5 @@
 /**
- * What became of requests that a cascade has routed: which model answered, and how far audited answers agree with the strong model's.
+ * The routed requests of cascades: which model answered, and how far audited answers agree with the strong model's.
  *
  * @internal
  */
@@ -8,19 +8,19 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
 
-/** One request. */
+/** A routed request. */
 export interface RoutedRequest {
   readonly step: string
-  /** Position of the row, from 0. */
+  /** The index of the row, from 0. */
   readonly row: number
-  /** Of the request's content: a row that is begun anew, after a kill or from a batch, counts once. */
+  /** The content key of the request: a row that is replayed counts once. */
   readonly key: string
-  /** The model whose answer was taken, or would have been were it not audited. */
+  /** The model whose answer was accepted, or would have been without an audit. */
   readonly model: string
   readonly isStrong: boolean
-  /** Another model answered in the strong one's place (a fallback). */
+  /** Another model answered instead of the strong one (a fallback). */
   readonly isSubstituted: boolean
-  /** From 0 to 1, where the strong model was asked to see; `undefined`: it was not. */
+  /** From 0 to 1, when the strong model was called for an audit; `undefined` otherwise. */
   readonly agreement: number | undefined
 }
 
@@ -28,11 +28,11 @@ export interface RoutedRequest {
 export interface RouteSums {
   readonly step: string
   readonly requests: number
-  /** Of them, those for which the strong model's answer was needed. */
+  /** Those that needed the strong model's answer. */
   readonly strong: number
-  /** Of those, the ones that another model answered in its place. */
+  /** Of those, the ones that another model answered. */
   readonly substituted: number
-  /** Of the others, those that were audited. */
+  /** The audited ones among the rest. */
   readonly agreements: ReadonlyArray<number>
 }
 
@@ -46,7 +46,7 @@ const table: Writer.WriterTable = {
   columns: ["run", "step", "row_index", "key", "model", "is_strong", "substituted", "agreement"]
 }
 
-/** Each request of a run once. */
+/** Counts each request of a run once. */
 const ONCE =
   "SELECT step, key, min(id) AS id, max(is_strong) AS is_strong, max(substituted) AS substituted, max(agreement) AS agreement FROM routes WHERE run = ? GROUP BY step, row_index, key"
 

@@ -1,11 +1,13 @@
 /**
- * Chooses the model of a request by a rule.
+ * Chooses the model of a request by a rule, before the call.
  *
- * **Details** A rule sees the request, and the row that it is asked for: the values of the step's inputs. A request that already names its model
- * (a step's `model`) passes untouched. The answer carries the model that would have been asked without the router (the strong one), so the books know what
- * routing saved. Rules may be put together (`all`, `any`, `not`). For a rule that is learned, and holds what it promises, see `Cascade` and `pipe tune`.
+ * **Details** A rule sees the request and the input values of the step's row. A request that already names its model (a
+ * step's `model`) passes unchanged. The answer records the model that would have been called without the router (the
+ * strong one), so the ledger knows what routing saved. Rules can be combined (`all`, `any`, `not`). To choose by the
+ * quality of an *answer*, with a guarantee, see `Cascade` and `pipe tune`; to switch models after a *failure*, see
+ * `Fallback`.
  *
- * **Example** (short prompts to the cheap model)
+ * **Example** (short prompts go to the cheap model)
  *
  * ```ts
  * import { Router } from "@pipe/core"
@@ -35,14 +37,14 @@ import * as Usage from "../model/Usage.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
 
-/** Whether a request is one for the cheap model; `row` has the values of the step's inputs. */
+/** Decides whether a request goes to the cheap model. `row` has the values of the step's inputs. */
 export interface RoutingRule {
   (request: ModelRequest.Completion, row: RowValues.Values): boolean
-  /** What the rule goes by, where its source does not show it. */
+  /** What the rule depends on, when its source does not show it. */
   readonly by?: unknown
 }
 
-/** Asks `cheap` when the rule holds, and `strong` otherwise. */
+/** Calls `cheap` when the rule holds, and `strong` otherwise. */
 export const layer = (options: {
   readonly cheap: string
   readonly strong: string
@@ -54,8 +56,8 @@ export const layer = (options: {
   })
 
 /**
- * Asks the model that a function names. `baseline` is the model that would be asked without routing; `by` is what the
- * function goes by, where its source does not show it: results that were made with another are not taken over.
+ * Calls the model that a function returns. `baseline` is the model that would be called without routing. `by` is what
+ * the function depends on, when its source does not show it: results made with another value are not reused.
  */
 export const choose = (
   model: (request: ModelRequest.Completion, row: RowValues.Values) => string,
@@ -84,7 +86,7 @@ export const choose = (
   )
 }
 
-/** Holds when the text of the user's messages has fewer than `characters` characters (code points). */
+/** Holds when the user messages have fewer than `characters` characters (code points). */
 export const promptShorterThan = (characters: number): RoutingRule =>
   Object.assign(
     (request: ModelRequest.Completion) => {
@@ -95,7 +97,7 @@ export const promptShorterThan = (characters: number): RoutingRule =>
     { by: characters }
   )
 
-/** Holds when a field of the row, or anything that a function finds in it, is so: `Router.where(({ review }) => review.language === "de")`. */
+/** Holds when a condition on the row's values holds: `Router.where(({ review }) => review.language === "de")`. */
 export const where = (holds: (row: RowValues.Values) => boolean): RoutingRule =>
   Object.assign((_: ModelRequest.Completion, row: RowValues.Values) => holds(row), { by: "where" })
 
@@ -104,11 +106,11 @@ const put = (name: string, rules: ReadonlyArray<RoutingRule>, rule: RoutingRule)
     by: [name, ...rules.map((one) => one.by)]
   })
 
-/** Holds when all of the rules do. */
+/** Holds when all rules hold. */
 export const all = (...rules: ReadonlyArray<RoutingRule>): RoutingRule =>
   put("all", rules, (request, row) => rules.every((rule) => rule(request, row)))
 
-/** Holds when one of the rules does. */
+/** Holds when any of the rules holds. */
 export const any = (...rules: ReadonlyArray<RoutingRule>): RoutingRule =>
   put("any", rules, (request, row) => rules.some((rule) => rule(request, row)))
 
@@ -116,11 +118,12 @@ export const any = (...rules: ReadonlyArray<RoutingRule>): RoutingRule =>
 export const not = (rule: RoutingRule): RoutingRule => put("not", [rule], (request, row) => !rule(request, row))
 
 /**
- * Asks the cheapest of some models whose context window has room for the request, by the price table. A model without a known price comes after the
- * others, one without a known window counts as large enough.
+ * Calls the cheapest of several models whose context window has room for the request, by the price table. Models
+ * without a known price come last; a model without a known window counts as large enough.
  *
- * **Details** The cost of a request is its counted input and its `maxTokens`, or `output` tokens (512). Where no window is large enough the largest is asked. What routing saved
- * is told beside `baseline`: the last of the models, if it is not given.
+ * **Details** The cost of a request is its counted input plus `maxTokens`, or `output` tokens (512). When no window is
+ * large enough, the model with the largest is called. Savings are measured against `baseline`, by default the last
+ * model.
  *
  * **Example** (long documents go to the model with the large window)
  *
@@ -164,8 +167,8 @@ export const cheapest = (
   )
 
 /**
- * A bottom of several providers: each request goes to the first whose `models` (a prefix such as `"claude-"`, or `""` for
- * all) fits its model.
+ * Uses several providers at the bottom of a stack: each request goes to the first whose `models` (a prefix such as
+ * `"claude-"`, or `""` for all) matches its model.
  *
  * **Example** (two vendors in one stack)
  *
@@ -174,8 +177,8 @@ export const cheapest = (
  * import { Anthropic, OpenAi } from "@pipe/plugins"
  *
  * export const providers = Router.providers(
- *   { models: "claude-", layer: Anthropic.layer() },
- *   { models: "", layer: OpenAi.layer() }
+ *   { models: "claude-", layer: Anthropic.layer({ model: "claude-haiku-4-5" }) },
+ *   { models: "", layer: OpenAi.layer({ model: "gpt-4o-mini" }) }
  * )
  * ```
  */

@@ -1,5 +1,5 @@
 /**
- * The routing that `pipe tune` has written, as a cascade takes it: of the models and judges that it has, or not at all.
+ * Reads the routing file of a cascade, and uses it only if its models and judges match.
  *
  * @internal
  */
@@ -12,17 +12,21 @@ import * as RequestKey from "../model/RequestKey.ts"
 import type * as Judge from "./Judge.ts"
 import * as Routing from "./Routing.ts"
 
-/** A cascade that cannot be, or whose routing file cannot be used. */
+/**
+ * Invalid cascade, or unusable routing file: it is damaged, or was tuned for other models or judges.
+ *
+ * **Remedy** Tune again with `pipe tune`, or delete the routing file to use the strong model for every row.
+ */
 export class CascadeError extends Schema.TaggedError<CascadeError>()("CascadeError", {
   message: Schema.String
 }) {}
 
-/** A judge with what of it changes what it says. */
+/** A judge with the part that changes its verdict. */
 export interface KnownJudge extends Judge.Judge {
   readonly key: string
 }
 
-/** Where it is. */
+/** The URL of the file. */
 export const fileOf = (routing: string | URL) =>
   typeof routing === "string"
     ? Effect.succeed(routing)
@@ -33,7 +37,7 @@ export const fileOf = (routing: string | URL) =>
         )
       )
 
-/** The routing of a file, where it is there and of these models and judges. */
+/** The routing of a file, when it exists and matches the models and judges. */
 export const read = Effect.fnUntraced(function* (
   file: string,
   models: ReadonlyArray<string>,
@@ -41,7 +45,7 @@ export const read = Effect.fnUntraced(function* (
 ) {
   const fs = yield* FileSystem.FileSystem
   const unusable = (why: string) =>
-    new CascadeError({ message: `${file}: ${why}: tune again with pipe tune, or take the file away` })
+    new CascadeError({ message: `${file}: ${why}: tune again with pipe tune, or delete the file` })
   const text = yield* fs.readFileString(file).pipe(
     Effect.catchReason("PlatformError", "NotFound", () => Effect.undefined),
     Effect.mapError(({ message }) => unusable(`cannot be read (${message})`))
@@ -68,7 +72,7 @@ export const read = Effect.fnUntraced(function* (
   return routing
 })
 
-/** What of a judge changes what it says: its `by`, or the code of its functions with what they capture. */
+/** The identity of a judge: its `by`, or the code of its functions with what they capture. */
 export const identityOf = <R>({
   answer,
   by,

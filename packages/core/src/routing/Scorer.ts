@@ -1,10 +1,11 @@
 /**
- * A small trained scorer: the probability that something holds, told from facts about a row or an answer, and perhaps from the
+ * A small trained scorer: the probability that something holds, from facts about a row or an answer, and optionally the
  * vector of a text.
  *
- * **Details** Logistic regression with a ridge. Numbers are standardised by what the training rows have; a word has a weight for
- * each value that some training rows have in common; a fact that is missing or new counts as the usual. How strong the ridge is, is
- * told by cross-validation. A scorer is plain data: it stands in a file and gives the same everywhere.
+ * **Details** Logistic regression with a ridge. Numbers are standardised over the training rows. A word has a weight
+ * for each value shared by several training rows. A missing or unknown fact counts as the average. Cross-validation
+ * chooses the strength of the ridge. A scorer is plain data: it can be stored in a file and gives the same result
+ * everywhere.
  *
  * **Example** (long questions are answered wrongly more often)
  *
@@ -25,38 +26,38 @@ import type * as Features from "./Features.ts"
 
 export const Scorer = Schema.Struct({
   intercept: Schema.Finite,
-  /** By name: a number is taken less `mean`, over `scale`, at most 4 in size. */
+  /** By name. A number is standardised with `mean` and `scale`, and limited to 4 in size. */
   numbers: Schema.Record(
     Schema.String,
     Schema.Struct({ mean: Schema.Finite, scale: Schema.Finite, weight: Schema.Finite })
   ),
   /** By name, then by value. */
   words: Schema.Record(Schema.String, Schema.Record(Schema.String, Schema.Finite)),
-  /** Of each component of the vector. */
+  /** One weight per component of the vector. */
   vector: Schema.optionalKey(Schema.Array(Schema.Finite))
 })
 
 export interface Scorer extends Schema.Schema.Type<typeof Scorer> {}
 
-/** A training row: `target` is how far it holds, from 0 to 1. */
+/** A training row. `target` is from 0 to 1. */
 export interface ScoredSample extends Features.Sample {
   readonly target: number
 }
 
-/** Strengths of the ridge that are tried. */
+/** The strengths of the ridge to try. */
 const RIDGES = [1, 4, 16, 64, 256]
 
 const FOLDS = 5
 
-/** A value that fewer training rows have counts as the usual. */
+/** A value with fewer training rows counts as the average. */
 const LEAST_ROWS = 3
 
-/** Components of a vector are small (its length is 1): their weights bear less of the ridge. */
+/** Components of a vector are small (its length is 1), so the ridge penalises their weights less. */
 const VECTOR_SCALE = 8
 
 const CLIP = 4
 
-/** How a sample stands in a row of numbers. */
+/** How a sample becomes a row of numbers. */
 interface Layout {
   readonly numbers: ReadonlyMap<string, { readonly at: number; readonly mean: number; readonly scale: number }>
   readonly words: ReadonlyMap<string, ReadonlyMap<string, number>>
@@ -121,7 +122,7 @@ const encode = (layout: Layout, sample: Features.Sample): Float64Array => {
   return row
 }
 
-/** The strength of the ridge with which rows that were left out are told best. */
+/** The strength of the ridge that predicts left-out rows best. */
 export const ridgeOf = (observations: ReadonlyArray<ScoredSample>): number => {
   const layout = layoutOf(observations)
   return bestRidge(rowsOf(layout, observations), layout.width)
@@ -151,16 +152,19 @@ const bestRidge = (rows: ReadonlyArray<Logistic.LogisticRow>, width: number): nu
   return best.ridge
 }
 
-/** Six digits: as it stands in a file. */
+/** Six digits, as in the file. */
 const round = (value: number): number => Number(value.toPrecision(6))
 
-/** Trains a scorer. Rows of one kind alone, or none, give a scorer that always says their share. Without a strength of the ridge the best is found. */
+/**
+ * Trains a scorer. Rows with a single outcome, or no rows, give a scorer that always returns their share. Without a
+ * ridge strength the best one is found.
+ */
 export const fit = (observations: ReadonlyArray<ScoredSample>, ridge?: number): Scorer => {
   const layout = layoutOf(observations)
   const rows = rowsOf(layout, observations)
   const holds = observations.reduce((sum, { target }) => sum + target, 0)
   if (holds < 1e-9 || holds > observations.length - 1e-9) {
-    // So many rows and one more of the other kind.
+    // This many rows, and one of the other outcome.
     return { intercept: round(Math.log((holds + 0.5) / (observations.length - holds + 0.5))), numbers: {}, words: {} }
   }
   const weights = Logistic.fit(rows, layout.width, ridge ?? bestRidge(rows, layout.width))

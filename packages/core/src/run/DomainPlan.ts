@@ -1,5 +1,5 @@
 /**
- * Cuts a flow into domains: the nodes that are computed for the same rows, and where those rows go.
+ * Splits a flow into domains: the nodes computed for the same rows, and where those rows go.
  *
  * @internal
  */
@@ -10,9 +10,9 @@ import type * as Sink from "../flow/Sink.ts"
 export interface DomainPlan {
   /** The node whose rows they are: a source, an expansion, groups or a join. */
   readonly root: Node.Any
-  /** Steps, filters and expansions that are computed for each row, each after its inputs. */
+  /** Steps, filters and expansions computed for each row, each after its inputs. */
   readonly members: ReadonlyArray<Node.Any>
-  /** What takes the finished rows. */
+  /** What receives the finished rows. */
   readonly outlets: ReadonlyArray<PlannedOutlet>
 }
 
@@ -21,7 +21,7 @@ export type PlannedOutlet =
   | {
       readonly _tag: "Expand"
       readonly node: Node.Any
-      /** Stands in the rows of the domain above for the list of items. */
+      /** Holds the list of items in the rows of the domain above. */
       readonly slotNode: Node.Any
     }
   | { readonly _tag: "Reduce"; readonly node: Node.Any; readonly kind: Extract<Node.Kind, { readonly _tag: "Reduce" }> }
@@ -32,7 +32,7 @@ export type PlannedOutlet =
       readonly side: string
       readonly input: Node.Any
       readonly first: boolean
-      /** The second side is made of this domain's rows, so the first has to be held until it is complete. */
+      /** The second side comes from the rows of this domain, so the first must be held until it is complete. */
       readonly holdFirst: boolean
     }
 
@@ -57,7 +57,7 @@ export const make = (flow: Flow.Any): ReadonlyArray<DomainPlan> => {
   })
 }
 
-/** An expansion as a member of the domain above: the same node in the place where its list is made. */
+/** An expansion as a member of the domain above, where its list is made. */
 const expansionOf = (node: Node.Any, domain: Node.Domain): Node.Any => ({ ...node, domain })
 
 const readersAcross = (node: Node.Any, domain: Node.Domain): ReadonlyArray<PlannedOutlet> => {
@@ -75,6 +75,6 @@ const readersAcross = (node: Node.Any, domain: Node.Domain): ReadonlyArray<Plann
   )
 }
 
-/** Whether a node's rows come, in whatever way, out of those of a domain. */
+/** Tests whether a node's rows derive from those of a domain. */
 const comesFrom = (node: Node.Any, domain: Node.Domain): boolean =>
   node.domain === domain || Node.inputsOf(node).some((input) => comesFrom(input, domain))

@@ -1,6 +1,6 @@
 /**
- * Streams the rows of a flow through its domains to its outputs: each domain's rows by workers of their own, joined by
- * bounded queues, so that back-pressure reaches the source.
+ * Streams the rows of a flow through its domains to its outputs. Each domain has its own workers, and bounded queues
+ * join the domains, so back-pressure reaches the source.
  *
  * @internal
  */
@@ -24,36 +24,39 @@ import type * as RunState from "./RunState.ts"
 /** How many finished rows may wait for a slow one before them. */
 const windowFor = (concurrency: number): number => Math.max(256, concurrency * 8)
 
-/** Most rows that are at work together because a step asks for several in one prompt. */
+/** The most rows processed together for a step that packs several into one prompt. */
 const MOST_ROWS = 4_096
 
-/** Rows that are at work together: where a step asks for several in one prompt, as many prompts as there would be rows. */
+/**
+ * The rows processed together. For a step that packs several into one prompt, there are as many prompts as there would
+ * be rows.
+ */
 const rowsAtOnce = (members: ReadonlyArray<Node.Any>, concurrency: number): number =>
   Math.max(concurrency, Math.min(MOST_ROWS, concurrency * Math.max(1, ...members.map(Node.packSize))))
 
-/** An output that has taken its place. */
+/** An output that was moved to its destination. */
 export interface WrittenOutput {
   readonly sink: Sink.Any
   readonly rows: number
 }
 
 export interface Options extends Pick<RunOptions.RunOptions, "limit" | "sample" | "concurrency" | "outputs"> {
-  /** Why the outputs must not take their places, when so many rows are written. */
+  /** Why outputs with this many rows must not replace what is there. */
   readonly problemOf?: (
     rowsOf: (sink: Sink.Any) => number | undefined
   ) => Effect.Effect<string | undefined, unknown, unknown>
-  /** The stack gathers texts in prompts, where a step says so. */
+  /** Whether the stack packs texts into prompts for steps that enable it. */
   readonly packs?: boolean
 }
 
-/** What all domains of a run know. */
+/** What all domains of a run share. */
 interface Environment extends Outlets.OutletEnvironment {
   readonly flow: Flow.Any
   readonly options: Options
   readonly slots: ReadonlyMap<Node.Domain, Row.Slots>
 }
 
-/** Runs all rows; the outputs that were written. */
+/** Runs all rows; returns the written outputs. */
 export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.RunState, options: Options) {
   const plans = DomainPlan.make(flow)
   const slots = new Map(plans.map((plan) => [plan.root.domain, Row.slotsOf(plan.root, plan.members)]))
@@ -85,11 +88,11 @@ export const run = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.
   )
 })
 
-/** Opens the outputs; `undefined`: the run is to end before one can be. */
+/** Opens the outputs; `undefined` when the run is to end first. */
 const openOutputs = Effect.fnUntraced(function* (flow: Flow.Any, state: RunState.RunState, options: Options) {
   const writers = new Map<Sink.Any, Outlets.OpenOutput>()
   for (const output of options.outputs === false ? [] : flow.outputs) {
-    // A pipe without a reader does not hold a run that is to end.
+    // A pipe without a reader does not delay a run that is to end.
     const writer = yield* Effect.raceFirst(
       output.open as Effect.Effect<Sink.SinkWriter<unknown, unknown>>,
       Effect.as(state.stopping, undefined)
@@ -112,7 +115,7 @@ const sourceRows = (
       const reading = { size: opened.size, offset: 0, ended: false }
       state.readings.set(root, reading)
       onOpen(reading)
-      // What is only looked up is needed whole: the rows of a sample give what they would give among all.
+      // What is only looked up must be complete: sampled rows then give the same results as among all rows.
       if (!flow.graph.driving.has(root)) return opened.rows
       const rows = options.limit === undefined ? opened.rows : Stream.take(opened.rows, options.limit)
       return options.sample === undefined ? rows : Stream.unwrap(RowSample.take(rows, options.sample))
@@ -167,7 +170,7 @@ const runDomain = Effect.fnUntraced(function* (plan: DomainPlan.DomainPlan, env:
         state.onRows(root, rows)
       )
   })
-  // Nobody reads on: who still gives rows must not wait for it.
+  // Nothing reads any further: producers must not wait.
   if (feed !== undefined && state.stopped() !== undefined) yield* Queue.shutdown(feed)
   if (read !== undefined) {
     ;(read as NodeCounts.SourceProgress).ended = true

@@ -1,5 +1,5 @@
 /**
- * What a run that goes on has of its earlier tries: the rows that failed, and how many there were.
+ * What earlier attempts of a resumed run left: the rows that failed, and how many rows there were.
  *
  * @internal
  */
@@ -10,13 +10,16 @@ import type * as Store from "../store/Store.ts"
 import type * as RunEvent from "./RunEvent.ts"
 import type * as RunState from "./RunState.ts"
 
-/** Rows that were read of the source that has the most of them. */
+/** The rows read from the source with the most of them. */
 export const readOf = (flow: Flow.Any, { nodes }: RunEvent.RunFinished): number => {
   const driving = new Set([...flow.graph.driving].map(({ name }) => name))
   return Math.max(0, ...nodes.flatMap(({ done, failed, name }) => (driving.has(name) ? [done + failed] : [])))
 }
 
-/** The places of rows that failed in a run, and of the rows that they came of: `docs.jsonl:3[2]` is of `docs.jsonl:3`. */
+/**
+ * The positions of rows that failed in a run, and of the rows they came from: `docs.jsonl:3[2]` comes from
+ * `docs.jsonl:3`.
+ */
 export const failedPlaces = (store: Store.Service, run: number) =>
   Stream.runFold(
     store.rows.failures(run),
@@ -30,7 +33,10 @@ export const failedPlaces = (store: Store.Service, run: number) =>
     }
   )
 
-/** Why a try of a run must not end it: its sources gave fewer rows than before, as standard input that is not there again. */
+/**
+ * Why an attempt must not complete the run: its sources gave fewer rows than before, as standard input does when it is
+ * not provided again.
+ */
 export const lostRows = (
   flow: Flow.Any,
   before: RunEvent.RunFinished,
@@ -46,5 +52,5 @@ export const lostRows = (
   )
   return now >= earlier
     ? undefined
-    : `the sources gave ${Format.of(now, "row")}, and ${Format.count(earlier)} in the try before: give run ${before.run} the same input again, or insist with --overwrite`
+    : `the sources gave ${Format.of(now, "row")}, but ${Format.count(earlier)} in the previous attempt: give run ${before.run} the same input again, or force it with --overwrite`
 }

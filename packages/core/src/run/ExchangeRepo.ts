@@ -1,5 +1,5 @@
 /**
- * Some of what was sent to models, and what came back, by run and row.
+ * A sample of the requests and answers of runs, by run and row.
  *
  * @internal
  */
@@ -10,18 +10,18 @@ import type { Money } from "../price/Money.ts"
 import * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
 
-/** An exchange as it is kept: long texts are cut, files are named alone, keys are masked. */
+/** A stored exchange: long texts are truncated, files are only named, keys are masked. */
 export interface StoredExchange {
   readonly step: string
-  /** Position of the row in its source, from 0. */
+  /** The index of the row in its source, from 0. */
   readonly row: number
-  /** Its place: `reviews.jsonl:12`. */
+  /** The position of the row: `reviews.jsonl:12`. */
   readonly position: string
   readonly sample: number
   /** Milliseconds since 1970. */
   readonly at: number
   readonly milliseconds: number
-  /** `attempt`: it was sent; else where the answer was found. */
+  /** `attempt` when it was sent; otherwise where the answer was found. */
   readonly origin: string
   readonly provider: string
   readonly model: string
@@ -51,21 +51,21 @@ export interface ExchangeQuery {
 
 export interface ExchangeRepo {
   readonly append: (run: number, exchange: WrittenExchange) => void
-  /** Of a run, in the order in which they ended. */
+  /** The exchanges of a run, in the order in which they ended. */
   readonly find: (run: number, query: ExchangeQuery) => Effect.Effect<ReadonlyArray<StoredExchange>, SqlError.SqlError>
-  /** The last of a step in a run, the newest last. */
+  /** The last exchanges of a step in a run, the newest last. */
   readonly last: (
     run: number,
     step: string,
     count: number
   ) => Effect.Effect<ReadonlyArray<StoredExchange>, SqlError.SqlError>
-  /** The newest run of a flow before another that has exchanges of a row. */
+  /** The newest earlier run of a flow with exchanges of a row. */
   readonly earlier: (
     flow: string,
     run: number,
     query: ExchangeQuery
   ) => Effect.Effect<{ readonly run: number; readonly name: string } | undefined, SqlError.SqlError>
-  /** The places of rows of which a run has exchanges. */
+  /** The positions of rows with exchanges in a run. */
   readonly positions: (run: number, step: string | undefined) => Effect.Effect<ReadonlyArray<string>, SqlError.SqlError>
 }
 

@@ -1,6 +1,6 @@
 /**
- * Which exchanges of a run are kept: the first of it, those that went wrong, and the last two of each step. What a long run costs in
- * time and in disk does not grow with them.
+ * Chooses which exchanges of a run are kept: the first, those that failed, and the last two of each step. Their cost in
+ * time and disk space does not grow with the run.
  *
  * @internal
  */
@@ -9,21 +9,21 @@ import * as Secret from "../encoding/Secret.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import type * as ExchangeRepo from "./ExchangeRepo.ts"
 
-/** Exchanges of a run that are kept whatever they are. */
+/** The number of exchanges kept unconditionally. */
 export const FIRST = 10_000
 
-/** Those that went wrong, beside them. */
+/** The number of failed exchanges kept in addition. */
 const MOST_WRONG = 10_000
 
-/** Of each step, at the end. */
+/** The number kept at the end of each step. */
 const LAST = 2
 
-/** Characters of a text in an exchange. */
+/** The most characters of a text in an exchange. */
 const MOST_TEXT = 20_000
 
 export interface ExchangeSample {
   readonly observe: (exchange: Exchange.Exchange) => void
-  /** Keeps the last of each step. */
+  /** Keeps the last exchanges of each step. */
   readonly end: () => void
 }
 
@@ -78,7 +78,7 @@ const toStored = (exchange: Exchange.Exchange): ExchangeRepo.WrittenExchange => 
   }
 }
 
-/** What came back: the parts of an answer, why it ended; of vectors their number and their length. */
+/** The answer: its parts and its finish reason. Of vectors only their number and length. */
 const answerOf = (response: ModelResponse.ModelResponse): object =>
   response._tag === "CompletionResponse"
     ? {
@@ -88,7 +88,7 @@ const answerOf = (response: ModelResponse.ModelResponse): object =>
       }
     : { vectors: response.vectors.length, dimensions: response.vectors[0]?.length ?? 0 }
 
-/** As JSON: long texts are cut, files are named by their size, keys are masked. */
+/** Encodes as JSON: long texts are truncated, files are replaced by their size, keys are masked. */
 const textOf = (value: object): string => Secret.mask(JSON.stringify(value, shortened))
 
 const shortened = (name: string, field: unknown): unknown => {

@@ -1,5 +1,5 @@
 /**
- * A row that failed, as data: what failed, where, with what input.
+ * A failed row as data: what failed, where, and with which input.
  *
  * @internal
  */
@@ -23,17 +23,17 @@ import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as RowRepo from "./RowRepo.ts"
 
 export interface FailedRow extends Omit<RowRepo.StoredFailure, "input"> {
-  /** What the node was given. */
+  /** The input of the node. */
   readonly input: unknown
 }
 
-/** What went wrong, in words and as data. */
+/** The failure in words and as data. */
 export interface Described extends Pick<RowRepo.StoredFailure, "error" | "message" | "details"> {}
 
-/** Characters of a message, at most. */
+/** The most characters of a message. */
 const MOST_MESSAGE = 10_000
 
-/** The tag and the message of what went wrong, as one line: secrets are masked, control characters are gone. */
+/** The tag and message of a failure in one line, with secrets masked and control characters removed. */
 export const describe = (cause: Cause.Cause<unknown>): Described => {
   const failure = cause.reasons.find((reason) => Cause.isFailReason(reason) || Cause.isDieReason(reason))
   if (failure === undefined) return { error: "Interrupted", message: "the row was interrupted" }
@@ -66,10 +66,10 @@ export const describe = (cause: Cause.Cause<unknown>): Described => {
   }
 }
 
-/** What every error has, or says otherwise. */
+/** Fields that every error has, or that are shown elsewhere. */
 const COMMON = new Set(["_tag", "message", "name", "stack", "cause"])
 
-/** Characters of an error's own fields, at most. */
+/** The most characters of an error's own fields. */
 const MOST_FIELDS = 10_000
 
 /** The fields of an author's error, as data. */
@@ -81,10 +81,10 @@ const fieldsOf = (error: unknown): Schema.Json | undefined => {
   return text.length > MOST_FIELDS ? text.slice(0, MOST_FIELDS).toWellFormed() : (JSON.parse(text) as Schema.Json)
 }
 
-/** The folder of this package, whose frames say nothing to an author. */
+/** The folder of this package. Its stack frames do not help an author. */
 const HERE = new URL("..", import.meta.url).pathname
 
-/** The first place of an error's stack that is in code of the author's own: `flow.ts:12:3`. */
+/** The first stack frame in the author's code: `flow.ts:12:3`. */
 const placeOf = (error: Error): string | undefined => {
   for (const [, path = "", place] of (error.stack ?? "").matchAll(
     /(?:file:\/\/)?(\/[^\s()]+?)(?:\?[^\s():]*)?:(\d+:\d+)/g
@@ -97,7 +97,9 @@ const placeOf = (error: Error): string | undefined => {
   return undefined
 }
 
-/** JSON of anything: as values are kept where JSON has no form for it, and of what cannot be kept, its name. */
+/**
+ * Encodes any value as JSON: in the stored form when JSON cannot represent it, and by name when it cannot be stored.
+ */
 export const safeJson = (value: unknown): string => {
   try {
     return JSON.stringify(value) ?? JSON.stringify(String(value))
@@ -106,7 +108,7 @@ export const safeJson = (value: unknown): string => {
   }
 }
 
-/** JSON of a value that holds itself, or what JSON has no form for. */
+/** Encodes a value with cycles, or of types that JSON lacks. */
 const withoutRings = (value: unknown): string => {
   const seen = new Set<unknown>()
   try {
@@ -122,7 +124,7 @@ const withoutRings = (value: unknown): string => {
   }
 }
 
-/** The row as the store keeps it: without secrets. */
+/** The row in its stored form, without secrets. */
 export const toStored = ({ details, input, ...row }: FailedRow): RowRepo.StoredFailure => ({
   ...row,
   input: Secret.mask(safeJson(input)),
@@ -135,24 +137,27 @@ export const toStored = ({ details, input, ...row }: FailedRow): RowRepo.StoredF
 const lineOf = ({ details, input, ...row }: FailedRow): string =>
   SafeText.json(`${JSON.stringify({ ...row, ...details }).slice(0, -1)},"input":${safeJson(input)}}`)
 
-/** Collects the failed rows of a run in a file, made when the first comes; a file of an earlier run is removed. */
+/**
+ * Collects the failed rows of a run in a file. It is created with the first failed row; the file of an earlier run is
+ * removed.
+ */
 export interface ErrorsFile {
-  /** `undefined`: the rows are in the store alone. */
+  /** `undefined` when the rows are only in the store. */
   readonly path: string | undefined
-  /** Takes away what an earlier run has left there, if no row failed. */
+  /** Removes the file of an earlier run when no row failed. */
   readonly allWell: Effect.Effect<void>
-  /** Writes the file anew, where a row failed. */
+  /** Writes the file again when a row failed. */
   readonly rewrite: <E>(rows: Stream.Stream<RowRepo.StoredFailure, E>) => Effect.Effect<void, E>
   readonly append: (row: FailedRow) => Effect.Effect<void>
   readonly count: () => number
-  /** Forgets what came so far: all rows are gone through anew. */
+  /** Discards what was written so far: all rows are replayed. */
   readonly restart: Effect.Effect<void>
 }
 
-/** Characters at the beginning of an errors file by which it is known. */
+/** The number of leading characters that identify an errors file. */
 const BEGINNING = 2_048
 
-/** Whether a file is empty, or an errors file that a run has written. */
+/** Tests whether a file is empty or an errors file written by a run. */
 export const isErrorsFile = Effect.fnUntraced(function* (path: string) {
   const fs = yield* FileSystem.FileSystem
   const start = yield* Effect.scoped(Effect.flatMap(fs.open(path), (file) => file.readAlloc(BEGINNING))).pipe(
@@ -164,8 +169,8 @@ export const isErrorsFile = Effect.fnUntraced(function* (path: string) {
 })
 
 /**
- * Opens the errors file of a run; `keep` gets each row too. Only its owner can read it. That of an earlier run stays until a row fails,
- * or until all rows of this run have ended well.
+ * Opens the errors file of a run; `keep` receives each row too. Only its owner can read it. The file of an earlier run
+ * stays until a row fails, or until the run has ended without failures.
  */
 export const open = Effect.fnUntraced(function* (
   place: FilePlace.FilePlace | undefined,
@@ -178,14 +183,14 @@ export const open = Effect.fnUntraced(function* (
   const path = place?.path ?? ""
   const isStream = place?.kind === "stream"
   const remove = place === undefined || isStream ? Effect.void : Effect.ignore(fs.remove(place.real))
-  // One row after the other: rows that fail together must not write over each other.
+  // Rows that fail together are written one after the other.
   const writing = Semaphore.makeUnsafe(1)
   const encoder = new TextEncoder()
   let count = 0
   let handle: StreamFile.StreamFile | undefined
-  /** Lines that could not be written yet: where all file handles are in use, one is free again when the run ends. */
+  /** Lines that could not be written: when all file handles are in use, one is free at the end of the run. */
   let pending = ""
-  /** In the place of that of an earlier run. */
+  /** Replaces the file of an earlier run. */
   const begin = Effect.suspend(() =>
     remove.pipe(
       Effect.andThen(Effect.provideContext(WholeFile.makeFolderOf(place!.real), platform)),
@@ -199,7 +204,7 @@ export const open = Effect.fnUntraced(function* (
     pending = ""
   })
   yield* Effect.addFinalizer(() =>
-    // A pipe that nobody has opened by then is not waited for.
+    // A pipe without a reader by then is not waited for.
     count === 0 || (isStream && handle === undefined)
       ? Effect.void
       : Effect.catch(flush, (error) =>
@@ -249,5 +254,5 @@ export const open = Effect.fnUntraced(function* (
   return file
 })
 
-/** Characters of lines that wait for a handle, at most: the store has the rows too. */
+/** The most characters waiting for a file handle. The store has the rows too. */
 const MAX_PENDING = 16 * 1024 * 1024

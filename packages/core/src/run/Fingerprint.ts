@@ -1,10 +1,10 @@
 /**
- * What a step asks, seen without asking it: by that it is noticed that a step has changed in a way that its source does not
- * show.
+ * Compares the requests of a step with those of an earlier run without sending them. This detects a change that its
+ * source does not show.
  *
- * **Details** The requests of one row are kept as hashes, with their answers. Run again for that row, the step is given those
- * answers, so that what it asks after them is compared too. A request with tools is the last that is looked at: what a tool does
- * must not be done for a comparison.
+ * **Details** The requests of one row are kept as hashes, with their answers. When the step runs again for that row it
+ * receives those answers, so later requests are compared too. A request with tools is the last one compared: a
+ * comparison must not execute tools.
  *
  * @internal
  */
@@ -23,10 +23,10 @@ import * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import type * as RowRepo from "./RowRepo.ts"
 
-/** A request that a step has made, and what it was answered. */
+/** A request of a step, with its answer. */
 interface Call {
   readonly hash: string
-  /** As JSON; absent where nothing is to be asked after it. */
+  /** As JSON. Absent when nothing after it is compared. */
   readonly answer?: string
 }
 
@@ -38,14 +38,14 @@ const encode = Schema.encodeSync(Calls)
 
 const decodeCalls = Schema.decodeUnknownOption(Calls)
 
-/** The calls that are kept; versions before kept the hash of the first alone. */
+/** The stored calls. Earlier versions stored the hash of the first one only. */
 const callsOf = (text: string): ReadonlyArray<Call> => Option.getOrElse(decodeCalls(text), () => [{ hash: text }])
 
-/** Calls and characters of answers that are kept of a row. */
+/** The most calls, and the most characters of their answers, stored per row. */
 const MOST_CALLS = 16
 const MOST_CHARACTERS = 200_000
 
-/** What is asked, by whichever sample of a row. */
+/** The hash of a request, whichever sample of a row it is for. */
 const hashOf = (client: ModelClient.Service, request: ModelRequest.ModelRequest): string => {
   const resolved = client.resolve(request)
   return ContentHash.make(RequestKey.content(resolved._tag === "Completion" ? { ...resolved, sample: 0 } : resolved))
@@ -54,7 +54,7 @@ const hashOf = (client: ModelClient.Service, request: ModelRequest.ModelRequest)
 const hasTools = (request: ModelRequest.ModelRequest): boolean =>
   request._tag === "Completion" && request.tools.length > 0
 
-/** Runs an effect, and gives its calls to a function, once it has succeeded. */
+/** Runs an effect and passes its calls to a function when it has succeeded. */
 export const record = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   client: ModelClient.Service,
@@ -90,17 +90,17 @@ export const record = <A, E, R>(
 const enough = AiError.make({
   module: "Fingerprint",
   method: "send",
-  reason: new AiError.UnknownError({ description: "a request was looked at and not sent" })
+  reason: new AiError.UnknownError({ description: "the request was compared and not sent" })
 })
 
-/** What a step asks for some inputs, as far as the answers that are kept lead. */
+/** The requests of a step for some inputs, as far as the stored answers allow. */
 interface Rendered {
   readonly hashes: ReadonlyArray<string>
-  /** Whether it came to its end. */
+  /** Whether the step ran to its end. */
   readonly isWhole: boolean
 }
 
-/** Runs a step on the answers that are kept. */
+/** Runs a step with the stored answers. */
 const render = (
   run: (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>,
   input: unknown,
@@ -130,7 +130,7 @@ const render = (
     )
   })
 
-/** Whether a step asks what it asked: nothing else, and nothing less where it came to its end. */
+/** Tests whether a step sends the same requests: no others, and no fewer when it ran to its end. */
 const isSame = ({ hashes, isWhole }: Rendered, calls: ReadonlyArray<Call>): boolean => {
   const known = new Set(calls.map(({ hash }) => hash))
   return (
@@ -141,8 +141,8 @@ const isSame = ({ hashes, isWhole }: Rendered, calls: ReadonlyArray<Call>): bool
 }
 
 /**
- * What a step asks now, where that differs from what it asked for the same inputs; `undefined` where it does not, and for
- * a step that never asks the same twice (a time or a random number is in its prompt).
+ * The current requests of a step, when they differ from those for the same inputs before. `undefined` when they are
+ * equal, and for a step whose requests differ every time (a time or a random number in its prompt).
  */
 export const compare = Effect.fnUntraced(function* (
   step: string,

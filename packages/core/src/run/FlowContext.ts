@@ -1,5 +1,5 @@
 /**
- * What the steps of a flow run in: the models of its stack, the author's services, the values of its parameters.
+ * The context in which the steps of a flow run: the models of its stack, the author's services, the parameter values.
  *
  * @internal
  */
@@ -29,19 +29,19 @@ import * as Pricing from "../price/Pricing.ts"
 import * as CascadeHooks from "../routing/CascadeHooks.ts"
 import * as SemanticCache from "../semantic/SemanticCache.ts"
 
-/** The models of the flow's stack and the author's services, in the scope of the run. */
+/** Builds the models of the flow's stack and the author's services, in the scope of the run. */
 export const services = Effect.fnUntraced(function* (
   flow: Flow.Any,
   options: {
-    /** Stands over the stack. */
+    /** Wraps the stack. */
     readonly over?: (client: ModelClient.Service) => ModelClient.Service
-    /** Has requests sent in batches, where the stack itself does not say how. */
+    /** Sends requests in batches, when the stack itself does not configure them. */
     readonly batch?: Batch.Options | "off" | undefined
-    /** What each step is, for calibrations. */
+    /** The key of each step, for calibrations. */
     readonly steps?: (step: string) => string | undefined
-    /** What functions are, for layers that keep answers. */
+    /** Identifies functions, for layers that keep answers. */
     readonly closures?: Closure.Closures
-    /** What answers; default: that of the host, if it has one. */
+    /** The simulation that answers. Default: the host's, if any. */
     readonly simulation?: Simulation.Simulation | undefined
   } = {}
 ) {
@@ -56,7 +56,7 @@ export const services = Effect.fnUntraced(function* (
     )
     return simulation !== undefined && isReal
       ? yield* notSimulated(
-          "the flow's `services` have a model of their own: give it as the stack, by FromLanguageModel.layer"
+          "the flow's `services` contain a model: provide it in the stack, with FromLanguageModel.layer"
         )
       : { client: undefined, context: base, layers: [] }
   }
@@ -69,13 +69,13 @@ export const services = Effect.fnUntraced(function* (
   )
   if (simulation !== undefined && !ModelClient.hasProviders(stack.layers)) {
     return yield* notSimulated(
-      "the flow's stack ends in a ModelClient that is no provider: make it by ModelClient.provider"
+      "the flow's stack ends in a ModelClient that is not a provider: make it with ModelClient.provider"
     )
   }
   const top = over(ModelClient.simulated(stack, simulation))
-  // What is sent is booked, whether or not the stack has a ledger.
-  const booked = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
-  const client = Suspension.counted(CallInterceptor.over(booked))
+  // Every call is recorded, whether or not the stack has a ledger.
+  const recorded = { ...top, send: Ledger.over(top.send, Context.get(context, Pricing.Pricing)) }
+  const client = Suspension.counted(CallInterceptor.over(recorded))
   return {
     client,
     layers: client.layers ?? [],
@@ -89,27 +89,27 @@ export const services = Effect.fnUntraced(function* (
 
 const notSimulated = (why: string) =>
   new Node.FlowError({
-    message: `--simulate cannot stand in for all models of this flow, so nothing was called: ${why}`
+    message: `--simulate cannot replace all models of this flow, so nothing was called: ${why}`
   })
 
 const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
   Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient)).pipe(
-    // What the types refuse, and a flow that nobody has checked may do.
+    // The types reject this, but a flow may not have been type-checked.
     Effect.catchDefect((defect) =>
       defect instanceof Error && defect.message.includes(ModelClient.ModelClient.key)
         ? Effect.fail(
             new Node.FlowError({
-              message: "the flow's stack ends without a provider: put one last, such as OpenAi.layer({ model })"
+              message: "the flow's stack ends without a provider: add one at the end, such as OpenAi.layer({ model })"
             })
           )
         : Effect.die(defect)
     )
   )
 
-/** A stack with batches between its provider and what stands over that, unless it has a place for them itself. */
+/** Inserts batches between the provider and the layers above, unless the stack has them. */
 const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stack"]>, batch: Batch.Options) {
   const place: { edge?: ModelClient.Service; send?: ModelClient.Send } = {}
-  // What stands above sees from it whether requests go in batches from here.
+  // Layers above see whether requests go in batches from here.
   const info: ModelClient.LayerInfo = {
     name: "batches",
     get service() {
@@ -126,7 +126,7 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
   return client
 })
 
-/** Steps that ask for what no layer of the stack does, in words. */
+/** Describes steps that enable something no layer of the stack does. */
 export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined): ReadonlyArray<string> => {
   const missing = (name: string) => !ModelClient.hasLayer(client?.layers, name)
   return flow.graph.nodes.flatMap(({ kind, name }) => {
@@ -139,12 +139,12 @@ export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined
     ]
     return layers.map(
       ([option, layer]) =>
-        `step ${name} has \`${option}\`, but the flow's stack has no ${layer}: every row is asked by itself`
+        `step ${name} has \`${option}\`, but the flow's stack has no ${layer}: every row is sent alone`
     )
   })
 }
 
-/** What the functions of a flow's nodes are; it is closed when all keys are made. */
+/** Identifies the functions of a flow's nodes. It is closed when all keys are made. */
 export const closures = (flow: Flow.Any): Effect.Effect<Closure.Closures> =>
   Closure.openFor(flow.graph.nodes.map(Node.siteOf))
 
@@ -153,53 +153,53 @@ const named = (unknown: ReadonlyMap<string, string>): string =>
     .slice(0, 3)
     .join(", ")
 
-/** Steps and layers for which nothing is reused, since nobody can tell what they capture, in words. */
+/** Describes steps and layers whose results are not reused because their captured values cannot be compared. */
 export const incomparable = (
   flow: Flow.Any,
   closures: Closure.Closures,
   layers: ReadonlyArray<ModelClient.LayerInfo>
 ): ReadonlyArray<string> => [
   ...(closures.textOf(flow.services) === undefined
-    ? ["the flow's services cannot be compared: an edit of them runs nothing again. Say it by the `version` of steps"]
+    ? ["the flow's services cannot be compared: editing them runs nothing again. Change the `version` of steps instead"]
     : []),
   ...LayerCode.own(layers, closures).flatMap(({ layer, meaning }) =>
     meaning.unknown.size === 0 || layer.answers !== undefined
       ? []
       : [
-          `layer ${layer.name}${meaning.at === undefined ? "" : ` (${meaning.at})`} captures ${named(meaning.unknown)}, which cannot be compared: no result is reused in other runs. Give it { answers: { … } }, which is compared in its place, or { answers: false } where it leaves answers as they are`
+          `layer ${layer.name}${meaning.at === undefined ? "" : ` (${meaning.at})`} captures ${named(meaning.unknown)}, which cannot be compared: no result is reused in other runs. Declare { answers: { … } }, which is compared instead, or { answers: false } if it does not change answers`
         ]
   ),
   ...flow.graph.nodes.flatMap((node) => {
     const { at, unknown } = StepKey.codeOf(node.kind, closures) ?? { unknown: new Map() }
     if (unknown.size === 0 || !("policy" in node.kind) || node.kind.policy.by !== undefined) return []
     return [
-      `step ${node.name}${at === undefined ? "" : ` (${at})`} captures ${named(unknown)}, which cannot be compared: its results are not reused in other runs. Say what stands for it: { by: { … } }`
+      `step ${node.name}${at === undefined ? "" : ` (${at})`} captures ${named(unknown)}, which cannot be compared: its results are not reused in other runs. Replace it in the key with { by: { … } }`
     ]
   })
 ]
 
-/** Model and settings around the run, and the flow's own over them. */
+/** The settings of the run, with the flow's own merged over them. */
 export const settings = (flow: Flow.Any): Effect.Effect<ModelSettings.ModelSettings> =>
   Effect.withFiberSucceed((fiber) => ModelSettings.merge(fiber.getRef(ModelSettings.ModelSettings), flow.settings))
 
-/** What the keys of the flow's steps are made of, beside the steps themselves. */
+/** What the keys of the flow's steps depend on, besides the steps themselves. */
 export const environment = (flow: Flow.Any, options: StepKey.StepKeyEnvironment): StepKey.StepKeyEnvironment => ({
   ...options,
   services: options.closures.textOf(flow.services),
   parameters: new Map([...options.parameters].filter(([name]) => !flow.places.has(name)))
 })
 
-/** What each step is, whichever models answer. */
+/** The keys of the steps, whichever models answer. */
 export const stepKeys = (
   flow: Flow.Any,
   options: Omit<StepKey.StepKeyEnvironment, "layers">
 ): ((step: string) => string | undefined) => {
   const own = environment(flow, { ...options, layers: [] })
-  const keys = new Map(flow.graph.nodes.map((node) => [node.name, StepKey.asked(node, own)]))
+  const keys = new Map(flow.graph.nodes.map((node) => [node.name, StepKey.withoutLayers(node, own)]))
   return (step) => keys.get(step)
 }
 
-/** Checks the values of parameters, and that those without a default are there. */
+/** Validates parameter values, and requires those without a default. */
 export const decodeParameters = Effect.fnUntraced(function* (
   flow: Flow.Any,
   given: { readonly [name: string]: unknown }

@@ -1,10 +1,10 @@
 /**
- * What steps gave before, found by content: a row whose inputs and step are the same is not run again.
+ * Finds earlier results of steps by content: a row with the same inputs and the same step is not run again.
  *
- * **Details** A result is kept as soon as it is made. Rows with equal inputs share one where a cache would give them one answer, or
- * where the temperature is 0; elsewhere each of them has its own, the second of them in every run that of the second before.
- * Before the first result of a step is reused, what the step would ask for the inputs of an earlier row is compared with
- * what it asked then: a helper or a file that its source does not show makes it another step.
+ * **Details** A result is kept as soon as it is made. Rows with equal inputs share a result where a cache would give
+ * them one answer, or when the temperature is 0; otherwise each has its own, in a stable order. Before the first result
+ * of a step is reused, its requests for the inputs of an earlier row are compared with those it sent then: a helper or
+ * a file that its source does not show makes it another step.
  *
  * @internal
  */
@@ -30,24 +30,21 @@ import * as StepIdentity from "./StepIdentity.ts"
 
 /** The journal of one node. */
 export interface NodeJournal {
-  /**
-   * What is known of the node's value for some inputs: at once where it is in memory, which costs no effect. `run` is what
-   * would compute it.
-   */
+  /** Looks up the node's value for some inputs: immediately when it is in memory. `run` would compute it. */
   readonly find: (
     input: unknown,
     sample: number,
     run: StepIdentity.StepRun,
-    /** The row's place. */
+    /** The position of the row. */
     position: string
   ) => Hit | Effect.Effect<JournalEntry, never, unknown>
-  /** Computes a value that was not found, and keeps it. */
+  /** Computes a missing value, and keeps it. */
   readonly keep: (
     missing: Missing,
     input: unknown,
     run: StepIdentity.StepRun
   ) => Effect.Effect<unknown, unknown, unknown>
-  /** Why a value was not found, for people. */
+  /** Explains why a value was not found, for display. */
   readonly why: (missing: Missing) => Effect.Effect<string>
 }
 
@@ -60,19 +57,19 @@ export interface Hit {
 
 export interface Missing {
   readonly _tag: "Missing"
-  /** `undefined`: the inputs cannot be told from others, so nothing is kept. */
+  /** `undefined` when the inputs cannot be compared, so nothing is kept. */
   readonly key: string | undefined
 }
 
 export interface Options extends StepIdentity.Options {
-  /** When the run began: a result that was good then is good for all of it. */
+  /** The start of the run: a result that was valid then stays valid for the whole run. */
   readonly at: number
   readonly environment: StepKey.StepKeyEnvironment
   /** Whether results of other runs are reused. */
   readonly reuse: boolean
 }
 
-/** A value that was just computed, and as it is kept. */
+/** A computed value and its stored form. */
 interface Computed {
   readonly text: string | undefined
   readonly value: unknown
@@ -83,7 +80,7 @@ const isTimeout = (reason: Cause.Reason<unknown>): boolean =>
 
 const nothing: Missing = { _tag: "Missing", key: undefined }
 
-/** Whether rows with equal inputs are meant to have one answer. */
+/** Tests whether rows with equal inputs share an answer. */
 const sharesEqual = ({ kind }: Node.Any, { environment, reuse }: Options): boolean => {
   const own = "policy" in kind ? kind.policy.settings?.temperature : undefined
   return (
@@ -92,18 +89,18 @@ const sharesEqual = ({ kind }: Node.Any, { environment, reuse }: Options): boole
   )
 }
 
-/** A node, with what its journal knows it by. */
+/** A node, with the identity its journal uses. */
 interface Known {
   readonly node: Node.Any
   readonly parts: StepKey.StepKeyParts
   readonly options: Options
   readonly identity: StepIdentity.StepIdentity
   readonly results: Store.Service["rows"]["results"]
-  /** Tells equal rows apart; `undefined`: they share a value. */
+  /** Distinguishes equal rows; `undefined` when they share a value. */
   readonly occurrences: Occurrences.Occurrences | undefined
 }
 
-/** The journal of a node; `undefined` for one whose value is always computed. */
+/** The journal of a node; `undefined` for a node whose value is always computed. */
 export const forNode = (node: Node.Any, options: Options): NodeJournal | undefined => {
   const parts = StepKey.parts(node, options.environment)
   if (parts === undefined) return undefined
@@ -118,7 +115,7 @@ export const forNode = (node: Node.Any, options: Options): NodeJournal | undefin
   return { find: finder(known), keep: keeper(known), why: why(known) }
 }
 
-/** Finds what was kept. */
+/** Looks up stored values. */
 const finder = ({ identity, node, occurrences, options, results }: Known): NodeJournal["find"] => {
   const { store } = options
 
@@ -126,7 +123,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
     (result.expires_at === null || Number(result.expires_at) > options.at)
     && (options.reuse || Number(result.run) === options.run)
 
-  /** Of equal rows that do not share, those after the first are numbered. */
+  /** Numbers the equal rows that do not share a value, from the second on. */
   const keyFor = (step: { readonly key: string }, sample: number, text: string, position: string): string => {
     const key = ContentHash.make(`${step.key}\n${sample}\n${text}`)
     const before = occurrences?.of(key, position) ?? 0
@@ -141,7 +138,9 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
   const lookUp = (key: string, step: StepIdentity.NodeIdentity): Effect.Effect<JournalEntry, SqlError.SqlError> =>
     Effect.map(results.get(key, step.isNew), (result) => toFound(key, result))
 
-  /** Whether a row keeps what an earlier version of the step gave: it did not fail in the run that is retried. */
+  /**
+   * Tests whether a row keeps the result of an earlier version of the step: it did not fail in the run that is retried.
+   */
   const keepsEarlier = (position: string): boolean =>
     identity.earlier().length > 0 && options.retry?.(position) === false
 
@@ -164,7 +163,7 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
       if (warned) return Effect.void
       warned = true
       return Effect.logWarning(
-        `${store.name} cannot be read: ${Store.messageOf(error)}; rows of ${node.name} are run anew`
+        `${store.name} cannot be read: ${Store.messageOf(error)}; rows of ${node.name} run again`
       )
     })
 
@@ -191,12 +190,12 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
   }
 }
 
-/** Computes values, for equal rows that are at work together once, and keeps them. */
+/** Computes and keeps values. Equal rows in progress compute one value. */
 const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJournal["keep"] => {
   const timeToLive = Math.min(
     ...options.environment.layers.map((layer) => layer.timeToLive ?? Number.POSITIVE_INFINITY)
   )
-  // The row that computes may be cut, or its time be over: then another one computes.
+  // The row that computes may be interrupted or reach its time limit: another one then computes.
   const flights = SingleFlight.make<Computed, unknown>((cause) => cause.reasons.every(isTimeout))
   const told = new Set<string>()
   const once = (what: string, log: (message: string) => Effect.Effect<void>, message: () => string) =>
@@ -215,7 +214,7 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
       value: text
     })
 
-  /** Keeps a value, unless a call that it is made of has failed, or it has no text; what is to be said of it. */
+  /** Keeps a value, unless one of its calls has failed or it cannot be encoded. Returns a warning, if any. */
   const keepValue = (
     key: string,
     { text }: Computed,
@@ -227,7 +226,7 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
         "failed",
         Effect.logWarning,
         () =>
-          `step ${node.name} gave a value for ${fiber.getRef(Caller.Caller).position} though a call of it had failed: it is not kept, and the row runs anew next time. Others like it are not named`
+          `step ${node.name} gave a value for ${fiber.getRef(Caller.Caller).position} although one of its calls failed: it is not kept, and the row runs again next time. Others like it are not reported`
       )
     }
     if (text !== undefined) {
@@ -238,11 +237,11 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
       "unkept",
       Effect.logWarning,
       () =>
-        `what step ${node.name} gives cannot be kept (an instance of a class, or a function, is in it): its rows are run anew each time, with answers from the cache. Give plain data to keep them`
+        `the result of step ${node.name} cannot be kept (it contains a class instance or a function): its rows run again each time, with answers from the cache. Return plain data to keep them`
     )
   }
 
-  /** Work whose value is kept as soon as it is there: an interruption finds no gap between the two. */
+  /** Keeps the value of work as soon as it exists: an interruption cannot come between the two. */
   const keeping = (key: string, work: Effect.Effect<unknown, unknown, unknown>) =>
     Effect.withFiber<Computed, unknown, unknown>((fiber) => {
       let computed: Computed | undefined
@@ -263,27 +262,27 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
       const isShared = flights.has(key)
       const work = keeping(key, identity.fingerprinted(input, compute))
       const value = Effect.map(flights.run(key, work, true), ({ text, value }) =>
-        // Who waits gets a value of its own.
+        // Waiting rows receive a copy.
         isShared && text !== undefined ? Option.getOrUndefined(StoredValue.decode(text)) : value
       )
       if (occurrences?.hasEqual() !== true) return value
       const message = () =>
-        `step ${node.name}: rows with equal inputs get an answer each. Cache.layer(), or a temperature of 0, lets them share one`
+        `step ${node.name}: rows with equal inputs get separate answers. Cache.layer(), or a temperature of 0, lets them share one`
       return Effect.andThen(once("equal", Effect.logInfo, message), value)
     })
   }
 }
 
-/** Why a value was not found, for people. */
+/** Explains why a value was not found, for display. */
 const why =
   ({ identity, node, options, parts }: Known): NodeJournal["why"] =>
   ({ key }) => {
-    if (key === undefined) return Effect.succeed("its inputs cannot be kept, so they are not known again")
-    if (!options.reuse) return Effect.succeed("nothing of other runs is used (--no-cache)")
+    if (key === undefined) return Effect.succeed("its inputs cannot be encoded, so they cannot be recognised")
+    if (!options.reuse) return Effect.succeed("results of other runs are not used (--no-cache)")
     const step = identity.known()
     if (step?.isNew !== true) {
       return Effect.succeed(
-        "no earlier run had these inputs: the row is new or was edited, or what it is made of has changed, or it failed"
+        "no earlier run had these inputs: the row is new, it or its inputs have changed, or it failed"
       )
     }
     const { store } = options
@@ -292,7 +291,7 @@ const why =
         const before = StepKey.nearest(parts, versions)
         if (before === undefined) return `step ${node.name} has not run before`
         return before.key === identity.base
-          ? `step ${node.name} asks something else now`
+          ? `step ${node.name} sends other requests now`
           : `step ${node.name} ${StepKey.difference(parts, before.parts)}`
       }),
       (error) => Effect.succeed(`${store.name} cannot be read: ${Store.messageOf(error)}`)

@@ -1,5 +1,5 @@
 /**
- * How far the nodes of a flow are: rows that are done, reused, failed and skipped, and how many there will be.
+ * The progress of a flow's nodes: rows done, reused, failed and skipped, and the expected total.
  *
  * @internal
  */
@@ -7,13 +7,13 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import type * as RunEvent from "./RunEvent.ts"
 
-/** Rows of one node. */
+/** The rows of one node. */
 export interface NodeStats {
   running: number
   done: number
-  /** Of `done`: reused from earlier work. */
+  /** The part of `done` that was reused. */
   reused: number
-  /** Values that were computed, those of rows that were filtered away too. */
+  /** Computed values, including those of filtered rows. */
   made: number
   failed: number
   skipped: number
@@ -30,12 +30,12 @@ export interface NodeCounts {
   readonly statsOf: (node: Node.Any) => NodeStats
   /** How far each source has been read. */
   readonly readings: Map<Node.Any, SourceProgress>
-  /** A row failed in a node; an output has no counts. */
+  /** A row failed in a node. An output has no counts. */
   readonly countDefect: (node: Node.Any) => void
   readonly progress: () => ReadonlyArray<RunEvent.NodeProgress>
-  /** All rows are replayed: what was counted of them is counted again. */
+  /** All rows are replayed: their counts start again. */
   readonly restart: () => void
-  /** A source has given all its rows; why that cannot be, if it gave more of them before. */
+  /** A source has ended. Returns what is wrong if it gave more rows before. */
   readonly endOf: (source: Node.Any) => string | undefined
 }
 
@@ -45,14 +45,14 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
   const { nodes } = flow.graph
   const fresh = () => new Map<Node.Any, NodeStats>(nodes.map((node) => [node, zero()]))
   let stats = fresh()
-  // An expansion makes its list in a row of the domain above: that is counted apart from the rows that come of it.
+  // An expansion makes its list in a row of the domain above, which is counted separately from the resulting rows.
   const above = new Map<string, NodeStats>()
   const readings = new Map<Node.Any, SourceProgress>()
-  /** Rows of each source, and values of each node that were made, in the replays before. */
+  /** The rows of each source, and the computed values of each node, in earlier replays. */
   const rowsBefore = new Map<Node.Any, number>()
   const madeBefore = new Map<string, number>()
 
-  /** Rows in all of a node whose rows are a source's, from the share of the source that was read. */
+  /** The total rows of a node that follows a source, from the share of the source that was read. */
   const totalOf = (node: Node.Any): number | undefined => {
     if (node.domain.parent !== undefined) return undefined
     const source = nodes.find((other) => other.name === node.domain.root)!
@@ -76,7 +76,7 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
       kind: Node.kindOf(node),
       running: running + (lists?.running ?? 0),
       done,
-      // What was made in an earlier replay is found again in this one.
+      // Values computed in an earlier replay are found again in this one.
       reused: Math.max(0, reused + (lists?.reused ?? 0) - (madeBefore.get(node.name) ?? 0)),
       failed: failed + (lists?.failed ?? 0),
       skipped: skipped + (lists?.skipped ?? 0),
@@ -112,7 +112,7 @@ export const make = (flow: Flow.Any, limit: number | undefined): NodeCounts => {
       const before = rowsBefore.get(source)
       rowsBefore.set(source, done + failed)
       return before !== undefined && done + failed < before
-        ? `source ${source.name} gave ${before} rows, and then ${done + failed}: while rows wait for batches it is read more than once, so it must give the same again (a file, an array; not a generator)`
+        ? `source ${source.name} gave ${before} rows, then ${done + failed}: with batches it is read more than once, so it must give the same rows each time (a file, an array; not a generator)`
         : undefined
     }
   }

@@ -1,19 +1,19 @@
 /**
- * Which of several equal rows one is: the first, the second, and so on, as they came; the same row is the same one each time.
+ * Numbers equal rows in the order in which they came. The same row always gets the same number.
  *
  * @internal
  */
 export interface Occurrences {
-  /** How many rows of this key came before the one at this position. */
+  /** How many rows with this key came before the one at this position. */
   readonly of: (key: string, position: string) => number
-  /** Whether a row was not the first of its kind. */
+  /** Whether any row had an equal one before it. */
   readonly hasEqual: () => boolean
 }
 
-/** Rows that are told apart: what a run holds in memory does not grow with its rows. Those beyond share. */
+/** The most rows that are distinguished, which bounds the memory of a run. Later ones share. */
 const MOST = 1_000_000
 
-/** Characters of a key, which is a hash: two of a million are alike once in ten million runs. */
+/** The characters kept of a key, which is a hash: two of a million collide once in ten million runs. */
 const LENGTH = 16
 
 export const make = (): Occurrences => {

@@ -1,8 +1,8 @@
 /**
- * Works on the items of a stream with some workers, and hands on what they make in the order of the stream.
+ * Processes the elements of a stream concurrently, and emits the results in the order of the stream.
  *
- * **Details** A slow item does not hold up the others: finished ones wait for it in a window, whose size bounds the
- * memory. When the window is full, or whoever takes the results is slow, the stream is not read on.
+ * **Details** A slow element does not block the others: finished ones wait for it in a window whose size bounds the
+ * memory. When the window is full, or the consumer is slow, the stream is not read any further.
  *
  * @internal
  */
@@ -15,18 +15,18 @@ import * as Stream from "effect/Stream"
 
 export interface Options<A, B, E, R> {
   readonly concurrency: number
-  /** Items begun and not yet handed on, at most. */
+  /** The most elements started but not emitted. */
   readonly window: number
   readonly work: (item: A, index: number) => Effect.Effect<B, E, R>
-  /** Takes finished items in order; called by one worker at a time. */
+  /** Receives finished elements in order, from one worker at a time. */
   readonly emit: (items: Array<B>) => Effect.Effect<void, E, R>
-  /** When this holds no new item is begun; those under way are finished and handed on. */
+  /** While it is true, no element is started; those in progress are finished and emitted. */
   readonly isStopped: () => boolean
-  /** Ends when that holds: then the stream is no more waited for. */
+  /** Ends when `isStopped` becomes true: the stream is then no longer waited for. */
   readonly stopping: Effect.Effect<void>
 }
 
-/** Runs a stream through the pool; ends when all is handed on. */
+/** Runs a stream through the pool. Ends when everything is emitted. */
 export const run = <A, B, E, R>(
   stream: Stream.Stream<A, E, R>,
   options: Options<A, B, E, R>

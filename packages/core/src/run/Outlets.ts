@@ -1,5 +1,5 @@
 /**
- * Takes a domain's finished rows on to what reads them: outputs, and the rows of other domains.
+ * Passes a domain's finished rows to their readers: outputs, and the rows of other domains.
  *
  * @internal
  */
@@ -16,7 +16,7 @@ import type * as RunState from "./RunState.ts"
 /** A value that becomes a row of another domain. */
 export type OutletItem = { readonly value: unknown; readonly position: string; readonly parent: Row.Row | undefined }
 
-/** An output that is written, with the rows that it has. */
+/** An open output with the number of its rows. */
 export interface OpenOutput {
   readonly writer: Sink.SinkWriter<unknown, unknown>
   rows: number
@@ -30,7 +30,7 @@ export interface OutletEnvironment {
   readonly state: RunState.RunState
 }
 
-/** Writes rows to an output; one that it has no form for is a failed row. */
+/** Writes rows to an output. A row without a form becomes a failed row. */
 const writeRows = (
   sink: Sink.Any,
   entry: OpenOutput,
@@ -45,13 +45,18 @@ const writeRows = (
     const { index, message } = error
     entry.rows -= records.length
     return Effect.andThen(
-      state.onDefect(sink, rows[index]!, records[index], new Error(`${sink.name} cannot hold the row: ${message}`)),
+      state.onDefect(
+        sink,
+        rows[index]!,
+        records[index],
+        new Error(`${sink.name} cannot represent the row: ${message}`)
+      ),
       Effect.suspend(() => writeRows(sink, entry, rows.toSpliced(index, 1), records.toSpliced(index, 1), state))
     )
   })
 }
 
-/** The second side of a join by key. */
+/** The second side of a join, by key. */
 export interface JoinTable {
   readonly rows: Map<string | number, Array<unknown>>
   readonly complete: Deferred.Deferred<void>
@@ -66,7 +71,7 @@ interface Keyed {
   readonly key: string | number
 }
 
-/** Takes a domain's finished rows on to what reads them. */
+/** Passes a domain's finished rows to their reader. */
 export interface Outlet {
   readonly take: (rows: ReadonlyArray<Row.Row>) => Effect.Effect<void, unknown, unknown>
   /** The domain has no more rows. */
@@ -79,7 +84,7 @@ const present = (read: Row.RowReader, rows: ReadonlyArray<Row.Row>) =>
     return values === undefined ? [] : [{ row, values }]
   })
 
-/** What takes a domain's rows to an output, a list, a group or a join. */
+/** Makes the outlet to an output, a list, a group or a join. */
 export const make = (
   outlet: DomainPlan.PlannedOutlet,
   domain: Node.Domain,
@@ -129,7 +134,7 @@ const makeExpand = ({ node }: OutletOf<"Expand">, slot: number, { feeds }: Outle
         (row) => {
           const items = row.values[slot]
           if (items === Row.absent) return Effect.void
-          // The list itself is not kept: its items are rows of their own now.
+          // The list itself is not kept, because its items are rows now.
           row.values[slot] = undefined
           return Queue.offerAll(
             feed,
@@ -169,8 +174,8 @@ const makeReduce = (
         { discard: true }
       ),
     end: Effect.suspend(() => {
-      // A group lacks the rows that were put down.
-      if (state.putDown() > 0) return Queue.end(feed)
+      // A group would lack the suspended rows.
+      if (state.suspendedRows() > 0) return Queue.end(feed)
       if (by === undefined && groups.size === 0) groups.set("", initial())
       return Effect.andThen(
         Queue.offerAll(
@@ -187,7 +192,7 @@ const makeReduce = (
   }
 }
 
-/** Gives rows of a join on with their keys; one whose key cannot be made has failed. */
+/** Passes on the rows of a join with their keys. A row whose key cannot be computed has failed. */
 const withKeys =
   (
     read: Row.RowReader,
@@ -234,8 +239,8 @@ const makeJoin = (outlet: OutletOf<"Join">, read: Row.RowReader, env: OutletEnvi
   const probe = (items: ReadonlyArray<Keyed>) =>
     Queue.offerAll(
       feed,
-      // The second side may lack the partners of rows that were put down.
-      env.state.putDown() > 0
+      // The second side may lack the matches of suspended rows.
+      env.state.suspendedRows() > 0
         ? []
         : items.flatMap(({ key, row, value }) => {
             const partners = table.rows.get(key) ?? (outlet.kind.type === "left" ? [undefined] : [])
@@ -246,7 +251,7 @@ const makeJoin = (outlet: OutletOf<"Join">, read: Row.RowReader, env: OutletEnvi
             }))
           })
     )
-  // Where the second side comes out of the first one's rows, waiting for it here would wait for ever.
+  // The second side derives from the rows of the first, so waiting for it here would never end.
   const held: Array<Keyed> = []
   return {
     take: (rows) =>
@@ -258,7 +263,7 @@ const makeJoin = (outlet: OutletOf<"Join">, read: Row.RowReader, env: OutletEnvi
           )
         : Effect.andThen(Deferred.await(table.complete), keyed(rows, probe)),
     end: outlet.holdFirst
-      ? // The rest of this domain's outlets must end before the second side can be complete.
+      ? // The other outlets of this domain must end before the second side can be complete.
         Effect.asVoid(
           Effect.forkScoped(
             Effect.andThen(

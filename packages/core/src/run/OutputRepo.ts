@@ -1,5 +1,5 @@
 /**
- * The files that runs have written: by which flow, from how many rows, so that a run never replaces more by less.
+ * The files that runs have written, by flow and number of rows, so that a run never replaces more with less.
  *
  * @internal
  */
@@ -8,27 +8,29 @@ import type * as SqlError from "effect/sql/SqlError"
 import type * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
 
-/** A file as a run has left it. */
+/** A file as a run left it. */
 export interface WrittenFile {
   /** Absolute, with all links followed. */
   readonly path: string
   readonly flow: string
   /** The name of the run. */
   readonly run: string
-  /** Rows in it. */
+  /** The rows in the file. */
   readonly rows: number
-  /** Rows that were read of the source that has the most. */
+  /** The rows read from the source with the most of them. */
   readonly read: number
-  /** All rows of the sources were read. */
+  /** Whether all rows of the sources were read. */
   readonly isWhole: boolean
   readonly isSimulated: boolean
-  /** In bytes, and when it was written (milliseconds since 1970): a file that is another now is not the run's any more. */
+  /**
+   * Its size in bytes and its modification time (milliseconds since 1970): a file that differs is no longer the run's.
+   */
   readonly size: number
   readonly modified: number
 }
 
 export interface OutputRepo {
-  /** What a run has left at a path. */
+  /** What a run left at a path. */
   readonly find: (path: string) => Effect.Effect<WrittenFile | undefined, SqlError.SqlError>
   readonly save: (output: WrittenFile) => void
 }

@@ -1,7 +1,7 @@
 /**
- * Goes through all rows of a flow: once where every answer comes at once, and else again and again. Rows whose answers come
- * later are put down; when answers are there all rows are gone through anew, which takes over what is done. The outputs are
- * written by a last time, in which no row is put down.
+ * Runs all rows of a flow: once when every answer comes immediately, and otherwise repeatedly. Rows whose answers come
+ * later are suspended. When the answers are there, all rows are replayed, and finished steps come from the journal. The
+ * last replay, in which no row is suspended, writes the outputs.
  *
  * @internal
  */
@@ -15,11 +15,11 @@ import * as DomainStreams from "./DomainStreams.ts"
 import type * as RunOptions from "./RunOptions.ts"
 import type * as RunState from "./RunState.ts"
 
-/** Runs all rows; the outputs that were written. */
+/** Runs all rows; returns the written outputs. */
 export const run = Effect.fnUntraced(function* (
   flow: Flow.Any,
   state: RunState.RunState,
-  /** The layers that let rows wait. */
+  /** The layers that suspend rows. */
   holders: ReadonlyArray<Suspension.Holder>,
   options: Pick<RunOptions.RunOptions, "limit" | "sample" | "concurrency" | "outputs" | "detach"> & {
     readonly packs: boolean
@@ -29,7 +29,7 @@ export const run = Effect.fnUntraced(function* (
   }
 ) {
   if (holders.length === 0) return yield* DomainStreams.run(flow, state, options)
-  state.useReplays(() => holders.map((holder) => holder.standing()))
+  state.useReplays(() => holders.map((holder) => holder.status()))
   const again = yield* FileBytes.rereadable
   const pass = (last: boolean) =>
     Effect.andThen(
@@ -44,20 +44,20 @@ export const run = Effect.fnUntraced(function* (
   for (;;) {
     yield* pass(false)
     const stop = state.stopped()
-    if (state.putDown() === 0) {
+    if (state.suspendedRows() === 0) {
       if (stop !== undefined) return []
       break
     }
     if (stop !== undefined) {
       if (stop.kind !== "budget") return []
-      // What is held for requests on their way may come back.
+      // The reservations for requests in flight may be released.
       state.unstop()
     }
     if (options.detach === true) {
       if (yield* Effect.map(Store.Store, ({ inMemory }) => inMemory)) {
         state.stop({
           kind: "failed",
-          message: "a run whose store is in memory cannot be left: nobody could find its batches again"
+          message: "a run with a store in memory cannot be detached: its batches could not be found again"
         })
         return []
       }
@@ -65,7 +65,7 @@ export const run = Effect.fnUntraced(function* (
         Effect.forEach(holders, ({ send }) => send, { discard: true }),
         state.stopping
       )
-      const open = holders.reduce((sum, holder) => sum + holder.standing().batches, 0)
+      const open = holders.reduce((sum, holder) => sum + holder.status().batches, 0)
       state.stop({ kind: "waiting", message: `${open} ${open === 1 ? "batch is" : "batches are"} on the way` })
       return []
     }

@@ -1,14 +1,14 @@
 /**
- * A row on its way: the values of its domain's nodes by slot.
+ * A row in progress: the values of its domain's nodes, by slot.
  *
  * @internal
  */
 import type * as Node from "../flow/Node.ts"
 
-/** In the place of a value that a row does not have: filtered away, or failed. */
+/** Marks a value that a row lacks: filtered, or failed. */
 export const absent: unique symbol = Symbol("absent")
 
-/** A row on its way: the values of its domain's nodes by slot, and the row above it. */
+/** A row in progress: the values of its domain's nodes by slot, and the row above it. */
 export interface Row {
   readonly index: number
   readonly position: string
@@ -17,20 +17,20 @@ export interface Row {
   failed: boolean
 }
 
-/** Where the value of an input is: so many rows up, in this slot. */
+/** Where the value of an input is: this many rows up, in this slot. */
 interface Place {
   readonly name: string
   readonly up: number
   readonly slot: number
 }
 
-/** Slots of the nodes of a domain; the root has slot 0. */
+/** The slots of a domain's nodes. The root has slot 0. */
 export type Slots = ReadonlyMap<Node.Any, number>
 
 export const slotsOf = (root: Node.Any, members: ReadonlyArray<Node.Any>): Slots =>
   new Map([root, ...members].map((node, slot) => [node, slot]))
 
-/** Reads the values of some inputs from a row: `undefined` when the row lacks one. */
+/** Reads input values from a row; `undefined` when the row lacks one. */
 export type RowReader = (row: Row) => Record<string, unknown> | undefined
 
 export const reader = (inputs: Node.Inputs, domain: Node.Domain, slots: ReadonlyMap<Node.Domain, Slots>): RowReader => {

@@ -1,5 +1,5 @@
 /**
- * What the program of a row tells the run that it is part of.
+ * What the program of a row reports to its run.
  *
  * @internal
  */
@@ -17,30 +17,30 @@ export interface RowHooks {
   /** Keeps a failed row. */
   readonly onFailed: (row: FailedRow.FailedRow) => Effect.Effect<void>
   readonly onDropped: () => void
-  /** A value that was not found in the journal; `undefined`: nobody asks why. */
+  /** Called for a value that was not in the journal; `undefined` when the reason is not needed. */
   readonly onMissing:
     | ((node: Node.Any, row: Row, journal: Journal.NodeJournal, missing: Journal.Missing) => Effect.Effect<void>)
     | undefined
-  /** Nothing more can succeed: no further row is begun. */
+  /** Nothing more can succeed: no further row is started. */
   readonly stop: (stop: Stop) => void
-  /** Where rows may be put down, since layers answer later than a row should wait; `undefined`: they wait. */
-  readonly parked: Parked | undefined
-  /** What is known of a node's values from before; `undefined`: its value is always computed. */
+  /** Set when rows can be suspended, because a layer answers later; `undefined` when they wait. */
+  readonly suspended: Suspended | undefined
+  /** The journal of a node; `undefined` when its value is always computed. */
   readonly journalOf: (node: Node.Any) => Journal.NodeJournal | undefined
 }
 
-/** Why no further row is begun. */
+/** Why no further row is started. */
 export interface Stop {
   readonly kind: "failed" | "budget" | "interrupted" | "waiting"
   readonly message: string
 }
 
-/** What is kept of rows between the times that they are gone through. */
-export interface Parked {
-  /** A row was put down. */
-  readonly onParked: () => void
-  /** How many answers to each request of a step and row are booked. */
-  readonly booked: Map<string, Map<string, number>>
-  /** How steps failed, by what they were given: they are not tried again in this run. */
+/** What is kept of rows between replays. */
+export interface Suspended {
+  /** Called when a row is suspended. */
+  readonly onSuspended: () => void
+  /** How many answers to each request of a step and row are recorded. */
+  readonly recorded: Map<string, Map<string, number>>
+  /** How steps failed, by input: they are not tried again in this run. */
   readonly failures: Map<string, Cause.Cause<unknown>>
 }

@@ -1,5 +1,5 @@
 /**
- * All steps of one row, fused into one effect: a row's adjacent steps cost one window, not one each.
+ * Fuses all steps of a row into one effect: adjacent steps of a row share one window.
  *
  * @internal
  */
@@ -23,19 +23,19 @@ import * as FailureStreak from "./FailureStreak.ts"
 import type * as Journal from "./Journal.ts"
 import type * as NodeCounts from "./NodeCounts.ts"
 import { absent, reader, type Row, type Slots } from "./Row.ts"
-import type { Parked, RowHooks } from "./RowHooks.ts"
+import type { Suspended, RowHooks } from "./RowHooks.ts"
 import type * as StepIdentity from "./StepIdentity.ts"
 import * as StepCall from "./StepCall.ts"
 
 export type Program = (row: Row) => Effect.Effect<void, never, unknown>
 
-/** The program of a domain's rows: its members after each other, those that do not wait for one another together. */
+/** The program of a domain's rows: its members in order, independent ones concurrently. */
 export const make = (options: {
   readonly root: Node.Any
   readonly members: ReadonlyArray<Node.Any>
   readonly slots: ReadonlyMap<Node.Domain, Slots>
   readonly run: RowHooks
-  /** Rows of a node at once, where there are more in the domain. Default: all of them. */
+  /** Rows of a node processed concurrently, when there are more in the domain. Default: all. */
   readonly concurrency?: number
 }): Program => {
   const { concurrency, members, root, run, slots } = options
@@ -60,7 +60,7 @@ export const make = (options: {
   return (row) => Effect.forEach(steps, (step) => step(row), { discard: true })
 }
 
-/** Members by the longest way to them inside the domain. */
+/** Members by the longest path to them within the domain. */
 const levelsOf = (members: ReadonlyArray<Node.Any>): ReadonlyArray<ReadonlyArray<Node.Any>> => {
   const depth = new Map<Node.Any, number>()
   const levels: Array<Array<Node.Any>> = []
@@ -105,7 +105,7 @@ type Values = Record<string, unknown>
 /** Sets the value of a node for a row. */
 type Evaluate = (row: Row, values: Values, attempt: Attempt, slot: number) => Effect.Effect<void, never, unknown>
 
-/** What a kind of node does with the values of its inputs: first of all, looks whether that was done before. */
+/** What a kind of node does with its input values, beginning with a look-up in the journal. */
 const evaluatorOf = (
   node: Node.Any,
   kind: Extract<Node.Kind, { readonly _tag: "Step" | "Filter" | "Expand" }>,
@@ -166,7 +166,7 @@ const evaluatorOf = (
   }
 }
 
-/** A function that may give its result at once, which is not worth keeping, or an effect of it. */
+/** Wraps a function that returns a result immediately, which is not worth keeping, or an effect. */
 const lazily =
   (f: (values: Values) => unknown, asked: Evaluate, toValue: (result: unknown, values: Values) => unknown): Evaluate =>
   (row, values, attempt, slot) => {
@@ -181,7 +181,7 @@ const lazily =
     return attempt(row, slot, values, () => Effect.succeed(made))
   }
 
-/** Takes a value over from the journal, or computes and keeps it. */
+/** Reuses a value from the journal, or computes and keeps it. */
 const journaled = (
   node: Node.Any,
   journal: Journal.NodeJournal | undefined,
@@ -218,7 +218,7 @@ const journaled = (
   }
 }
 
-/** Several answers for a row, each known by its number. */
+/** Several answers for a row, each identified by its number. */
 const sampled = (
   node: Node.Any,
   ask: (values: RowValues.Erased, sample: number) => Effect.Effect<unknown, unknown, unknown>,
@@ -239,7 +239,7 @@ const sampled = (
         if (++hits === samples) run.statsOf(node).reused++
         return Effect.succeed(found.value)
       }
-      // What becomes of one sample says nothing of the others.
+      // The result of one sample says nothing about the others.
       const computed = Effect.provideService(
         journal.keep(found, values, compute),
         CallOutcome.CallOutcome,
@@ -248,7 +248,7 @@ const sampled = (
       return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
     })
   }
-  // One that fails does not cut the others: they are paid, and kept for when the row is run again.
+  // A failing sample does not interrupt the others: they are paid for, and kept for the next run of the row.
   return Effect.flatMap(
     Effect.forEach(
       Array.from({ length: samples }, (_, sample) => sample),
@@ -266,9 +266,9 @@ type Attempt = (
   effect: () => Effect.Effect<unknown, unknown, unknown>
 ) => Effect.Effect<void, never, unknown>
 
-/** Runs a node for a row under its policy: sets the value, or deals with the failure. */
+/** Runs a node for a row under its policy: sets the value, or handles the failure. */
 const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run: RowHooks): Attempt => {
-  const { parked } = run
+  const { suspended: parked } = run
   const stats = run.statsOf(node)
   const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
   const settings = Node.settingsOf(policy)
@@ -292,11 +292,11 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
     })
     const once = limit === undefined ? called : limit.withPermit(called)
     return Effect.onExitPrimitive(
-      Effect.matchCauseEffect(parked === undefined ? once : untilParked(once, parked, node, row, input), {
+      Effect.matchCauseEffect(parked === undefined ? once : untilSuspended(once, parked, node, row, input), {
         onSuccess: (value) => {
-          if (value === putDown) {
+          if (value === suspended) {
             row.values[slot] = absent
-            parked!.onParked()
+            parked!.onSuspended()
             return Effect.void
           }
           row.values[slot] = value
@@ -319,13 +319,13 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
   }
 }
 
-/** In the place of a value whose row was put down. */
-const putDown: unique symbol = Symbol("putDown")
+/** Replaces the value of a suspended row. */
+const suspended: unique symbol = Symbol("suspended")
 
-/** Runs a step until it ends, or until none of its calls can go on. */
-const untilParked = (
+/** Runs a step until it ends, or until none of its calls can make progress. */
+const untilSuspended = (
   step: Effect.Effect<unknown, unknown, unknown>,
-  parked: Parked,
+  parked: Suspended,
   node: Node.Any,
   row: Row,
   input: unknown
@@ -334,21 +334,21 @@ const untilParked = (
     const place = `${node.name}\n${row.position}`
     const known = parked.failures.size === 0 ? undefined : parked.failures.get(`${place}\n${contentOf(input)}`)
     if (known !== undefined) return Effect.failCause(known)
-    const calls = Suspension.makeRow(parked.booked.get(place))
+    const calls = Suspension.makeRow(parked.recorded.get(place))
     const begun = Effect.raceFirst(
       Effect.provideService(step, Suspension.SuspendedRow, calls),
-      Effect.as(Deferred.await(calls.left), putDown)
+      Effect.as(Deferred.await(calls.left), suspended)
     )
     return Effect.onExitPrimitive(
       Effect.catchCause(begun, (cause) =>
         Deferred.isDoneUnsafe(calls.left) && Cause.hasInterruptsOnly(cause)
-          ? Effect.succeed(putDown)
+          ? Effect.succeed(suspended)
           : Effect.failCause(cause)
       ),
       (exit) => {
-        if (exit._tag === "Success" && exit.value === putDown && calls.booked.size > 0)
-          parked.booked.set(place, calls.booked)
-        else parked.booked.delete(place)
+        if (exit._tag === "Success" && exit.value === suspended && calls.recorded.size > 0)
+          parked.recorded.set(place, calls.recorded)
+        else parked.recorded.delete(place)
         if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !isBudget(exit.cause)) {
           parked.failures.set(`${place}\n${contentOf(input)}`, exit.cause)
         }
@@ -359,7 +359,7 @@ const untilParked = (
 
 const contentOf = (input: unknown): string => ContentHash.make(StoredValue.canonical(input) ?? "")
 
-/** What a budget refused is not done yet: it has not failed. */
+/** A step that a budget refused has not failed: it is not done yet. */
 const budgetRefusals = (cause: Cause.Cause<unknown>): ReadonlyArray<AiError.AiError> =>
   cause.reasons.flatMap((reason) =>
     Cause.isFailReason(reason) && AiError.isAiError(reason.error) && ModelFailure.kind(reason.error) === "budget"
@@ -409,7 +409,7 @@ const failed = (
   })
 }
 
-/** The value of a group, from its state: the first thing that happens to its row. */
+/** The value of a group, from its state: the first thing computed for its row. */
 const makeFinish = (node: Node.Any, kind: Extract<Node.Kind, { readonly _tag: "Reduce" }>, run: RowHooks): Program => {
   const attempt = attempter(node, node, kind.policy, run)
   const evaluate = journaled(

@@ -1,5 +1,5 @@
 /**
- * What the rows of runs gave: results of steps, found by content, and failed rows, by run.
+ * The results of steps, found by content, and the failed rows of runs.
  *
  * @internal
  */
@@ -11,17 +11,17 @@ import * as Database from "../store/Database.ts"
 import * as KeyedLog from "../store/KeyedLog.ts"
 import type * as Writer from "../store/Writer.ts"
 
-/** The value that a step gave for some inputs. */
+/** The value of a step for some inputs. */
 export interface StepResult extends KeyedLog.LogEntry {
   readonly step: number
   readonly run: number
-  /** Milliseconds since 1970; `null`: it may be used for ever. */
+  /** Milliseconds since 1970; `null` when it never expires. */
   readonly expires_at: number | null
   /** As `StoredValue` encodes it. */
   readonly value: string
 }
 
-/** A step as it was when it ran: what its key was made of, to say what has changed. */
+/** A step as it was when it ran: the parts of its key, to explain what has changed. */
 export interface StoredStep {
   readonly id: number
   readonly key: string
@@ -29,55 +29,55 @@ export interface StoredStep {
   readonly parts: { readonly [part: string]: Schema.Json }
 }
 
-/** What a step asked for some inputs, by which it is noticed that it would ask something else now. */
+/** The requests of a step for some inputs, to detect that it would send others now. */
 export interface Probe {
   readonly input: string
   readonly request: string
 }
 
-/** A row that failed, as it is kept. */
+/** A failed row, as stored. */
 export interface StoredFailure {
-  /** The node that the row comes from, and its place there: `reviews.jsonl:7`. */
+  /** The node that the row comes from, and its position: `reviews.jsonl:7`. */
   readonly source: string
   readonly row: number
   readonly position: string
-  /** The node at which it failed. */
+  /** The node that failed. */
   readonly node: string
   /** The tag of the error. */
   readonly error: string
   readonly message: string
-  /** What the node was given, as JSON. */
+  /** The input of the node, as JSON. */
   readonly input: string
   readonly details?: Details
 }
 
-/** What is known of a failure beside its words. */
+/** What is known of a failure besides its message. */
 export interface Details {
   /** Where the author's code threw: `flow.ts:12:3`. */
   readonly at?: string
   /** The fields of the author's error. */
   readonly fields?: Schema.Json
-  /** What the model answered, where that was not usable. */
+  /** The unusable answer of the model. */
   readonly answer?: string
 }
 
 export interface RowRepo {
   readonly results: KeyedLog.KeyedLog<StepResult>
-  /** The number of a step that ran before. */
+  /** The id of a step that ran before. */
   readonly find: (key: string) => Effect.Effect<number | undefined, SqlError.SqlError>
-  /** Keeps what a step is, and that a run used it; its number, and whether it was there before. */
+  /** Stores a step, and that a run used it. Returns its id, and whether it existed. */
   readonly step: (
     flow: string,
     run: number,
     step: Omit<StoredStep, "id">
   ) => Effect.Effect<{ readonly id: number; readonly isNew: boolean }, SqlError.SqlError>
-  /** What a step of this name was in earlier runs, other than the one of this key: at most 20, the last used first. */
+  /** Earlier versions of a step with this name, other than this key: at most 20, the most recently used first. */
   readonly before: (
     flow: string,
     name: string,
     key: string
   ) => Effect.Effect<ReadonlyArray<StoredStep>, SqlError.SqlError>
-  /** What a step of this name was in a run, and in those after it: at most 20. */
+  /** The versions of a step with this name in a run, and in later runs: at most 20. */
   readonly since: (
     flow: string,
     name: string,
@@ -86,11 +86,11 @@ export interface RowRepo {
   readonly probes: (step: number) => Effect.Effect<ReadonlyArray<Probe>, SqlError.SqlError>
   readonly addProbe: (step: number, probe: Probe) => void
   readonly fail: (run: number, failure: StoredFailure) => void
-  /** The number of the last failure of a run; 0: it has none. */
+  /** The id of the last failure of a run; 0 when it has none. */
   readonly lastFailure: (run: number) => Effect.Effect<number, SqlError.SqlError>
-  /** Forgets the failures of a run that came after one. */
+  /** Deletes the failures of a run after a given one. */
   readonly clearFailures: (run: number, after: number) => void
-  /** Forgets the failures of a run up to one; `again`: those alone that failed again after it. */
+  /** Deletes the failures of a run up to a given one; with `again`, only those that failed again later. */
   readonly forgetFailures: (run: number, last: number, which?: "again") => void
   readonly failures: (run: number) => Stream.Stream<StoredFailure, SqlError.SqlError>
 }

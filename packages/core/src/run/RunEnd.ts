@@ -1,5 +1,5 @@
 /**
- * The end of a run: its summary, in the store and to whoever watches, and what is kept and forgotten with it.
+ * The end of a run: its summary, in the store and for observers, and what is kept and deleted with it.
  *
  * @internal
  */
@@ -18,13 +18,13 @@ import * as RunEvent from "./RunEvent.ts"
 import * as RunFiles from "./RunFiles.ts"
 import type { RunSession } from "./RunSession.ts"
 
-/** What a run has come to: what it wrote, or why it ended. */
+/** The result of a run: what it wrote, or why it ended. */
 export interface RunOutcome {
   readonly exit: Exit.Exit<ReadonlyArray<DomainStreams.WrittenOutput>, unknown>
   readonly layers: ReadonlyArray<ModelClient.LayerInfo>
 }
 
-/** A run whose own fiber is cut does not stay behind as running. */
+/** Marks a run whose fiber is interrupted, so it is not left as running. */
 export const cut = ({ run, state, store }: RunSession): Effect.Effect<void> =>
   Effect.ignore(
     Effect.flatMap(Clock.currentTimeMillis, (at) => {
@@ -36,7 +36,7 @@ export const cut = ({ run, state, store }: RunSession): Effect.Effect<void> =>
     })
   )
 
-/** Why a run has stopped before its end; `undefined`: it has not. */
+/** Why a run stopped early; `undefined` when it did not. */
 export const stopOf = (session: RunSession, { exit }: RunOutcome): RowHooks.Stop | undefined =>
   session.state.stopped()
   ?? (Exit.isFailure(exit)
@@ -62,7 +62,7 @@ export const summaryOf = Effect.fnUntraced(function* (
   return yield* withFailedRows(summary, store, run.id, earlier)
 })
 
-/** Keeps what a run leaves: its outputs, its failed rows, its batches and its summary. */
+/** Stores what a run leaves: its outputs, its failed rows, its batches and its summary. */
 export const keep = Effect.fnUntraced(function* (
   session: RunSession,
   { exit }: RunOutcome,
@@ -87,12 +87,12 @@ export const keep = Effect.fnUntraced(function* (
   )
   if (written._tag === "Failure") {
     yield* Effect.logWarning(
-      `${store.name} cannot be written (${Store.messageOf(written.failure)}): what came last of this run is not kept`
+      `${store.name} cannot be written (${Store.messageOf(written.failure)}): the last part of this run is not stored`
     )
   }
 })
 
-/** Failed rows of earlier tries are forgotten; those that a run that stopped has not reached again are still failed rows. */
+/** Deletes failed rows of earlier attempts. Rows that a stopped run has not reached again stay failed. */
 const keepFailures = Effect.fnUntraced(function* (
   { earlier, errors, run, store }: RunSession,
   stop: RowHooks.Stop | undefined
@@ -121,7 +121,7 @@ const keepOutputs = (
   )
 }
 
-/** What an earlier try has read is still to be given again by one that has stopped sooner. */
+/** Rows that an earlier attempt has read are still expected from one that stopped earlier. */
 const withRowsOf = (
   { before, flow }: RunSession,
   summary: RunEvent.RunFinished,
@@ -131,7 +131,7 @@ const withRowsOf = (
     ? { ...summary, rows: before.rows, nodes: before.nodes }
     : summary
 
-/** With what the rows that failed have cost, where the store can say it. */
+/** Adds the cost of failed rows, when the store knows it. */
 const withFailedRows = (
   summary: RunEvent.RunFinished,
   store: Store.Service,

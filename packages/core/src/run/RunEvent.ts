@@ -1,8 +1,23 @@
 /**
- * What happens in a run, as data: the live display, `--json`, the report and anybody's own watcher read these.
+ * Events of a run, as data. The live display, `--json`, the report and custom observers read them.
  *
- * **Details** Amounts of money are exact decimal USD strings. The last event of a run is `RunFinished`, its summary. The
- * fields here are kept stable; new ones may be added.
+ * **Details** Amounts of money are exact decimal USD strings. The last event of a run is `RunFinished`, its summary.
+ * Fields are stable; new ones may be added.
+ *
+ * **Example** (an observer that prints failed rows)
+ *
+ * ```ts
+ * import { Flow, Runner, type RunEvent, Sink, Source } from "@pipe/core"
+ * import { Console, Effect } from "effect"
+ *
+ * const letters = Source.fromIterable("letters", ["a", "b"])
+ * const flow = Flow.make("letters", { outputs: [Sink.lines("letters.txt", letters)] })
+ *
+ * const observe = (event: RunEvent.RunEvent) =>
+ *   event._tag === "RowFailed" ? Console.log(`${event.position}: ${event.message}`) : Effect.void
+ *
+ * export const run = Runner.run(flow, { observe })
+ * ```
  *
  * @since 0.1.0
  */
@@ -11,6 +26,7 @@ import * as Schema from "effect/Schema"
 import * as Usage from "../model/Usage.ts"
 import * as Money from "../price/Money.ts"
 
+/** Tokens by class. The classes are disjoint. */
 const Tokens = Schema.Struct({
   uncachedInput: Schema.Int,
   cacheRead: Schema.Int,
@@ -18,7 +34,7 @@ const Tokens = Schema.Struct({
   cacheWrite1h: Schema.Int,
   output: Schema.Int,
   reasoning: Schema.Int,
-  /** Classes that few calls have: left out, there are none. */
+  /** Classes that few calls have. An absent class is zero. */
   inputAudio: Schema.optionalKey(Schema.Int),
   inputImage: Schema.optionalKey(Schema.Int),
   outputAudio: Schema.optionalKey(Schema.Int),
@@ -37,9 +53,10 @@ export const tokensOf = (usage: Usage.Usage): typeof Tokens.Type => ({
   total: Usage.totalTokens(usage)
 })
 
+/** What each strategy saved. */
 const Savings = Schema.Struct({
   cache: Money.FromUsd,
-  // Summaries of earlier versions have none of these.
+  // Summaries of earlier versions lack these.
   semanticCache: Money.FromUsd.pipe(Schema.withDecodingDefaultKey(Effect.succeed("0"))),
   pack: Money.FromUsd.pipe(Schema.withDecodingDefaultKey(Effect.succeed("0"))),
   router: Money.FromUsd,
@@ -47,55 +64,60 @@ const Savings = Schema.Struct({
   serviceTier: Money.FromUsd
 })
 
+/** Answers by origin. */
 const Answers = Schema.Struct({
   provider: Schema.Int,
   cache: Schema.Int,
+  /** Answers of an equal call in flight. */
   shared: Schema.Int,
+  /** Answers that were reused by meaning. */
   semantic: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0)))
 })
 
-/** How batches stand, where rows wait for them. */
-export const BatchStanding = Schema.Struct({
-  /** Not back yet. */
+/** The state of batches that rows wait for. */
+export const BatchProgress = Schema.Struct({
+  /** Batches without results. */
   open: Schema.Int,
-  /** Requests that are gathered or wait for room. */
+  /** Requests that are collected, or wait for capacity. */
   queued: Schema.Int,
   /** Requests at the provider. */
   running: Schema.Int,
+  /** Requests with an answer. */
   back: Schema.Int,
   failed: Schema.Int,
-  /** When the oldest that is not back was sent, in milliseconds since 1970. */
+  /** When the oldest batch without results was sent, in milliseconds since 1970. */
   sentAt: Schema.optionalKey(Schema.Finite),
-  /** What those that are not back will probably cost. */
+  /** The expected cost of batches without results. */
   expected: Money.FromUsd
 })
 
-export interface BatchStanding extends Schema.Schema.Type<typeof BatchStanding> {}
+export interface BatchProgress extends Schema.Schema.Type<typeof BatchProgress> {}
 
-/** How far a node is, in rows. */
+/** The progress of a node, in rows. */
 export const NodeProgress = Schema.Struct({
   name: Schema.String,
   kind: Schema.String,
-  /** Rows begun and not yet ended. */
+  /** Rows in progress. */
   running: Schema.Int,
   done: Schema.Int,
-  /** Of `done`: reused from earlier work. */
+  /** The part of `done` that was reused. */
   reused: Schema.Int,
   failed: Schema.Int,
-  /** Rows without a value here: filtered away, or failed before. */
+  /** Rows without a value here: filtered, or failed earlier. */
   skipped: Schema.Int,
-  /** Rows in all, where that can be told. */
+  /** The total number of rows, when known. */
   total: Schema.optionalKey(Schema.Int)
 })
 
 export interface NodeProgress extends Schema.Schema.Type<typeof NodeProgress> {}
 
+/** A run, or another attempt of it, has started. */
 export const RunStarted = Schema.TaggedStruct("RunStarted", {
   run: Schema.String,
   flow: Schema.String,
   /** Milliseconds since 1970. */
   at: Schema.Finite,
-  /** 1, or more when an unfinished run is gone on with. */
+  /** The attempt: 1 for a new run, 2 or more after a resume. */
   try: Schema.Int,
   nodes: Schema.Array(
     Schema.Struct({
@@ -106,7 +128,7 @@ export const RunStarted = Schema.TaggedStruct("RunStarted", {
   )
 })
 
-/** A row of a source, an expansion, a group or a join has been through all its steps. */
+/** A row of a source, an expansion, a group or a join has passed all its steps. */
 export const RowDone = Schema.TaggedStruct("RowDone", {
   run: Schema.String,
   /** The node that the row comes from. */
@@ -115,11 +137,12 @@ export const RowDone = Schema.TaggedStruct("RowDone", {
   status: Schema.Literals(["ok", "failed"])
 })
 
+/** A row has failed at a node. */
 export const RowFailed = Schema.TaggedStruct("RowFailed", {
   run: Schema.String,
   source: Schema.String,
   row: Schema.Int,
-  /** Where the row stands: `reviews.jsonl:7`. */
+  /** The position of the row: `reviews.jsonl:7`. */
   position: Schema.String,
   node: Schema.String,
   /** The tag of the error. */
@@ -127,7 +150,7 @@ export const RowFailed = Schema.TaggedStruct("RowFailed", {
   message: Schema.String
 })
 
-/** Why a row was not reused from earlier work (`explain`). */
+/** Why a row was not reused (`explain`). */
 export const RowMissing = Schema.TaggedStruct("RowMissing", {
   run: Schema.String,
   node: Schema.String,
@@ -136,20 +159,23 @@ export const RowMissing = Schema.TaggedStruct("RowMissing", {
   reason: Schema.String
 })
 
-/** Sums so far; several times a second. */
+/** Totals so far, emitted several times a second. */
 export const Progress = Schema.TaggedStruct("Progress", {
   run: Schema.String,
+  /** Since the start of this attempt. */
   milliseconds: Schema.Finite,
   nodes: Schema.Array(NodeProgress),
   spent: Money.FromUsd,
+  /** What the strategies saved. */
   saved: Money.FromUsd,
-  /** What is left of the run's budget, where it has one. */
+  /** What is left of the run's budget, if it has one. */
   left: Schema.optionalKey(Money.FromUsd),
   answers: Answers,
-  /** Calls that wait for a rate limit or a retry now, and the time (milliseconds) that calls have waited in all. */
+  /** Calls that wait for a rate limit or a retry. */
   waiting: Schema.Int,
+  /** The total time that calls have waited, in milliseconds. */
   waited: Schema.Finite,
-  /** What most of them wait for, and until when (milliseconds since 1970); left out: none waits. */
+  /** What most of them wait for, and until when (milliseconds since 1970). Absent when none waits. */
   waitingFor: Schema.optionalKey(
     Schema.Struct({
       reason: Schema.Literals(["rate limit", "retry"]),
@@ -159,63 +185,73 @@ export const Progress = Schema.TaggedStruct("Progress", {
       until: Schema.Finite
     })
   ),
-  batches: Schema.optionalKey(BatchStanding)
+  batches: Schema.optionalKey(BatchProgress)
 })
 
+/** Something the author should know. The run continues. */
 export const Warning = Schema.TaggedStruct("Warning", { message: Schema.String })
 
+/** An output is complete. */
 export const OutputWritten = Schema.TaggedStruct("OutputWritten", {
   run: Schema.String,
   output: Schema.String,
   rows: Schema.Int
 })
 
-/** How answers were reused by meaning in a step. */
+/** The reuse of answers by meaning in a step. */
 export const StepReuse = Schema.Struct({
   step: Schema.String,
   maxErrorRate: Schema.Finite,
   /** Texts that were compared with earlier ones. */
   lookups: Schema.Int,
   reused: Schema.Int,
-  /** Answers that could have been reused, and were asked for to see whether they are right; and how many were not. */
+  /** Answers that could have been reused but were requested to check them. */
   audited: Schema.Int,
+  /** The part of `audited` that was wrong. */
   wrong: Schema.Int,
-  /** The share that is wrong lies between these with 95 %. */
+  /** The 95 % interval of the share that is wrong. */
   low: Schema.Finite,
   high: Schema.Finite
 })
 
 export interface StepReuse extends Schema.Schema.Type<typeof StepReuse> {}
 
-/** How packed prompts fared in a step. */
+/** The packed prompts of a step. */
 export const Packs = Schema.Struct({
   step: Schema.String,
   packs: Schema.Int,
-  /** Texts in them, and how many had a usable answer there; the others were asked again. */
+  /** The texts in all packs. */
   texts: Schema.Int,
+  /** Texts with a usable answer; the others were sent again. */
   answered: Schema.Int,
-  /** Packed answers that were compared with single ones, and how many agreed. */
+  /** Packed answers that were compared with single ones. */
   compared: Schema.Int,
+  /** The part of `compared` that agreed. */
   agreed: Schema.Int
 })
 
 export interface Packs extends Schema.Schema.Type<typeof Packs> {}
 
-/** How a cascade has routed the requests of a step. */
+/** How a cascade routed the requests of a step. */
 export const Routes = Schema.Struct({
   step: Schema.String,
   requests: Schema.Int,
-  /** Of them, those that needed the strong model. */
+  /** Requests that needed the strong model. */
   strong: Schema.Int,
-  /** Of those, the ones that another model answered in its place: a fallback. */
+  /** Of those, requests that another model answered (a fallback). */
   substituted: Schema.Int,
-  /** Of the others, those for which the strong model was asked too. */
+  /** Other requests for which the strong model was called too. */
   audited: Schema.Int,
-  /** Share of all requests whose answer agrees with the strong model's, as the audits have it, and the interval in which it lies with 95 %. */
+  /**
+   * The share of all requests whose answer agrees with the strong model's, estimated from the audits, with its 95 %
+   * interval.
+   */
   agreement: Schema.Finite,
   low: Schema.Finite,
   high: Schema.Finite,
-  /** Share of the strong model's quality that its routing promises, and what that is measured by; left out: it promises nothing. */
+  /**
+   * The share of the strong model's quality that its routing guarantees, and the reference. Absent without a guarantee.
+   */
   promised: Schema.optionalKey(
     Schema.Struct({ target: Schema.Finite, standard: Schema.Literals(["label", "agreement"]) })
   )
@@ -223,19 +259,20 @@ export const Routes = Schema.Struct({
 
 export interface Routes extends Schema.Schema.Type<typeof Routes> {}
 
-/** The summary of a run: of all its tries together. */
+/** The summary of a run, over all its attempts. */
 export const RunFinished = Schema.TaggedStruct("RunFinished", {
   run: Schema.String,
   flow: Schema.String,
   /**
-   * `done`: every output is in its place; otherwise the run stopped before its end, and can be gone on with: it `failed`,
-   * was `interrupted`, its `budget` was reached, or it was left while batches were at the provider (`waiting`).
+   * `done`: every output is complete. Otherwise the run stopped early and can be resumed: it `failed`, was
+   * `interrupted`, reached its `budget`, or was detached with batches at the provider (`waiting`).
    */
   status: Schema.Literals(["done", "failed", "interrupted", "budget", "waiting"]),
   /** Why it stopped. */
   failure: Schema.optionalKey(Schema.String),
+  /** Milliseconds since 1970. */
   at: Schema.Finite,
-  /** Of the last try. */
+  /** The duration of the last attempt. */
   milliseconds: Schema.Finite,
   try: Schema.Int,
   rows: Schema.Struct({
@@ -248,29 +285,31 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
   }),
   nodes: Schema.Array(NodeProgress),
   calls: Schema.Struct({
-    /** Answers to steps, by where they came from. */
+    /** Answers to steps, by origin. */
     answers: Answers,
     /** Physical attempts at providers, and how many of them failed. */
     attempts: Schema.Int,
     failedAttempts: Schema.Int,
-    /** What of `cost` went to attempts that failed. */
+    /** The part of `cost` on failed attempts. */
     failedCost: Schema.optionalKey(Money.FromUsd),
-    /** What of `cost` went to requests that were sent again, since the answer did not fit. */
+    /** The part of `cost` on re-asks after an invalid answer. */
     reaskCost: Schema.optionalKey(Money.FromUsd),
-    /** What of `cost` went to steps that gave nothing for their rows. */
+    /** The part of `cost` on steps without a result for their rows. */
     failedRowsCost: Schema.optionalKey(Money.FromUsd)
   }),
   tokens: Tokens,
   /** What was spent, as far as it is known. */
   cost: Money.FromUsd,
-  /** What of `cost` is charged beside tokens: for requests, and for searches of the web. */
+  /** The part of `cost` charged in addition to tokens: for requests, and for web searches. */
   fees: Schema.optionalKey(Money.FromUsd),
-  /** Attempts whose cost is not known: when this is not 0, `cost` is a lower bound. */
+  /** Attempts of unknown cost. When this is not 0, `cost` is a lower bound. */
   unpriced: Schema.Int,
-  /** What of `cost` is a bound: the most that calls without a bill can have cost (most were cut); and how many. */
+  /**
+   * The part of `cost` that is an upper bound, for calls without a bill (most of them interrupted), and their number.
+   */
   estimatedCost: Money.FromUsd,
   estimatedCalls: Schema.Int,
-  /** What the run would have cost with none of the strategies. */
+  /** What the run would have cost without any of the strategies. */
   baseline: Money.FromUsd,
   savings: Savings,
   steps: Schema.Array(
@@ -278,7 +317,7 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
       step: Schema.String,
       provider: Schema.String,
       model: Schema.String,
-      /** The class of service; left out: the ordinary one. */
+      /** The service tier. Absent for the standard one. */
       serviceTier: Schema.optionalKey(Schema.String),
       answers: Answers,
       attempts: Schema.Int,
@@ -294,16 +333,17 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
     })
   ),
   outputs: Schema.Array(Schema.Struct({ name: Schema.String, rows: Schema.Int })),
-  /** The file with the failed rows, where there are any. */
+  /** The file with the failed rows, if any. */
   errorsFile: Schema.optionalKey(Schema.String),
-  /** Nothing of the run is in a store, or not all of it: it cannot be resumed. */
+  /** The run is not, or not completely, in a store: it cannot be resumed. */
   unkept: Schema.optionalKey(Schema.Literal(true)),
+  /** The total time that calls have waited for rate limits and retries, in milliseconds. */
   waited: Schema.Finite,
   reuse: Schema.optionalKey(Schema.Array(StepReuse)),
   packs: Schema.optionalKey(Schema.Array(Packs)),
   routes: Schema.optionalKey(Schema.Array(Routes)),
-  /** Batches that are still at the provider: going on with the run collects them. */
-  batches: Schema.optionalKey(BatchStanding)
+  /** Batches that are still at the provider. Resuming the run collects them. */
+  batches: Schema.optionalKey(BatchProgress)
 })
 
 export interface RunFinished extends Schema.Schema.Type<typeof RunFinished> {}
@@ -323,12 +363,12 @@ export type RunEvent = typeof RunEvent.Type
 
 const encode = Schema.encodeSync(RunEvent)
 
-/** A summary as JSON, as it is kept in the store, and back. */
+/** Encodes a summary as JSON, as the store keeps it, and decodes it. */
 export const summaryToJson = (summary: RunFinished): Schema.Json => encodeSummary(summary) as Schema.Json
 
 const encodeSummary = Schema.encodeSync(RunFinished)
 
 export const summaryFromJson = Schema.decodeUnknownOption(RunFinished)
 
-/** One event as one line of JSON, without the line's end. */
+/** Encodes an event as one line of JSON, without a line break. */
 export const toJson = (event: RunEvent): string => JSON.stringify(encode(event))

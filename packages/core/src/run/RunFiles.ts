@@ -1,10 +1,11 @@
 /**
- * The files of a run, compared before anything is opened: what it reads, what it writes, its errors file, its store and the flow's
- * own file. No output is another of them, and none replaces more by less.
+ * Compares the files of a run before anything is opened: its sources, its outputs, its errors file, its store and the
+ * flow's own file. No output may be another of them, and none replaces more with less.
  *
- * **Details** Links are followed, so that two names of one file are known to be one. A result of a whole, real run is replaced by
- * another such run of the same flow; not by fewer rows (`limit`), by none, or by another flow, unless `overwrite` says so. A file that
- * no run is known to have written is replaced by whole runs alone. Simulated runs write files of their own.
+ * **Details** Links are followed, so two names of one file are recognised. The result of a whole, real run is only
+ * replaced by another such run of the same flow; not by fewer rows (`limit`), by none, or by another flow, unless
+ * `overwrite` allows it. A file that is not known to come from a run is only replaced by whole runs. Simulated runs
+ * write separate files.
  *
  * @internal
  */
@@ -26,19 +27,19 @@ import * as FailedRow from "./FailedRow.ts"
 import type * as OutputRepo from "./OutputRepo.ts"
 
 export interface Options {
-  /** Decoded values of the flow's parameters, by name. */
+  /** Decoded parameter values, by name. */
   readonly parameters: ReadonlyMap<string, unknown>
-  /** Default: `<flow>.errors.jsonl`; `false`: none. */
+  /** Default: `<flow>.errors.jsonl`. `false` for none. */
   readonly errorsFile?: string | false | undefined
-  /** The SQLite file of the store, and others that nothing may replace. */
+  /** The SQLite file of the store, and other files that nothing may replace. */
   readonly stores?: ReadonlyArray<string> | undefined
   /** The file of the flow. */
   readonly file?: string | undefined
-  /** Something beside the outputs is written to standard output. */
+  /** Whether something other than an output is written to standard output. */
   readonly stdout?: boolean | undefined
-  /** The run is simulated. */
+  /** Whether the run is simulated. */
   readonly simulate?: boolean | undefined
-  /** `false`: the outputs are not written. */
+  /** With `false`, the outputs are not written. */
   readonly outputs?: boolean | undefined
 }
 
@@ -50,15 +51,15 @@ export interface Intent {
 }
 
 export interface RunFiles {
-  /** An output is written to standard output. */
+  /** Whether an output is written to standard output. */
   readonly toStdout: boolean
   readonly outputs: ReadonlyMap<Sink.Any, FilePlace.FilePlace>
-  /** `undefined`: none is written. */
+  /** `undefined` when none is written. */
   readonly errors: FilePlace.FilePlace | undefined
 }
 
 interface Use {
-  /** For people: `source reviews`. */
+  /** The use of the file, for display: `source reviews`. */
   readonly what: string
   readonly place: FilePlace.FilePlace
   readonly isWritten: boolean
@@ -73,17 +74,17 @@ const resolve = (what: string, path: string | URL, verb = "written"): Effectful<
     refuse(`${String(path)}: cannot be ${verb}: ${FileProblem.describe(error)} (${what})`)
   )
 
-/** Where the errors file of a flow stands: a name, whatever the flow is called. */
+/** The errors file of a flow: a valid file name, whatever the flow is called. */
 export const errorsFileOf = (flow: string, isSimulated = false): string =>
   `${fileNameOf(flow)}${isSimulated ? ".simulated" : ""}.errors.jsonl`
 
-/** Characters of a name, at most, that stand in the name of a file as they are. */
+/** The most characters of a name used in a file name. */
 const MOST_NAME = 60
 
-/** Names of devices on Windows, which no file there can have. */
+/** Device names on Windows, which no file there can have. */
 const RESERVED = /^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i
 
-/** A name as part of a file's name, which never leads to another folder; no two names give one. */
+/** A name as part of a file name. It never leads to another folder, and different names give different results. */
 export const fileNameOf = (name: string): string => {
   const safe = name.replace(/[^\p{L}\p{N}._ -]+/gu, "-").replace(/^\.+/, (dots) => "-".repeat(dots.length))
   return safe === name && name.length <= MOST_NAME && !RESERVED.test(name)
@@ -91,7 +92,9 @@ export const fileNameOf = (name: string): string => {
     : `${safe.slice(0, MOST_NAME)}-${ContentHash.make(name).slice(0, 8)}`
 }
 
-/** Compares all files of a run. Fails where one cannot be read or written, or where two that must not be are one. */
+/**
+ * Compares all files of a run. Fails when one cannot be read or written, or when two that must differ are the same.
+ */
 export const check = Effect.fnUntraced(function* (
   flow: Flow.Any,
   options: Options
@@ -106,7 +109,7 @@ export const check = Effect.fnUntraced(function* (
     const path = valueOf(kind.path as FilePath)
     if (path === undefined) continue
     if (path === "-") {
-      // A file that standard input comes from is read like any other.
+      // A file that standard input is redirected from is read like any other.
       const place = yield* Effect.option(FilePlace.resolve("/dev/stdin"))
       if (Option.isSome(place) && place.value.kind === "file") {
         uses.push({ what: `source ${name}`, place: place.value, isWritten: false })
@@ -159,18 +162,18 @@ export const check = Effect.fnUntraced(function* (
   if (conflict !== undefined) return yield* refuse(conflict)
   if (errors?.kind === "file" && !(yield* FailedRow.isErrorsFile(errors.real))) {
     return yield* refuse(
-      `${errors.path}: is to be the errors file, and holds something else: move it, or give the flow another name`
+      `${errors.path}: is needed for the errors file, but holds something else: move it, or rename the flow`
     )
   }
   return { outputs, errors, toStdout }
 })
 
-/** The files of stores: what belongs to one stands beside the file that a link leads to. */
+/** The files of stores: those that belong to one are next to the file that a link points to. */
 const ofStores = Effect.fnUntraced(function* (stores: ReadonlyArray<string> = []) {
   const uses: Array<Use> = []
   for (const store of stores) {
     const found = yield* Effect.option(FilePlace.resolve(store))
-    // Whoever opens it says what is wrong with it.
+    // Opening the file reports its problem.
     if (Option.isNone(found)) continue
     for (const suffix of ["", "-wal", "-shm", "-journal"]) {
       const place = yield* resolve("the store", `${found.value.real}${suffix}`)
@@ -180,7 +183,7 @@ const ofStores = Effect.fnUntraced(function* (stores: ReadonlyArray<string> = []
   return uses
 })
 
-/** The files that the standard streams are redirected to, where they are. */
+/** The files that the standard streams are redirected to. */
 const ofStreams = Effect.fnUntraced(function* (toStdout: boolean) {
   const uses: Array<Use> = []
   for (const [what, path, isWritten] of [
@@ -201,7 +204,7 @@ const writable = Effect.fnUntraced(function* (what: string, place: FilePlace.Fil
   if (place.info?.type === "Socket" && place.descriptor === undefined) return yield* refuse(problem("it is a socket"))
   if (place.kind === "stream") return
   if (place.kind === "file") yield* allowed(place.real, { writable: true }, problem("it is read-only"))
-  // A file is replaced by another in its folder.
+  // A file is replaced by another one in its folder.
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   let folder = path.dirname(place.real)
@@ -209,7 +212,7 @@ const writable = Effect.fnUntraced(function* (what: string, place: FilePlace.Fil
   yield* allowed(folder, { writable: true }, problem(`${folder} is not writable`))
 })
 
-/** Whether this process may do something; a question that has no answer is none. */
+/** Tests whether this process has a permission. When that cannot be answered, it has. */
 const allowed = (
   path: string,
   how: { readonly readable?: boolean; readonly writable?: boolean },
@@ -223,27 +226,27 @@ const allowed = (
     )
   )
 
-/** Written as it comes, and not replaced. */
+/** Written as a stream, and not replaced. */
 const isStream = ({ place, what }: Use): boolean => place.descriptor !== undefined || what.startsWith("standard ")
 
-/** Two uses of one file that must not be, in words. A device such as `/dev/null` may be used by all. */
+/** Describes two uses of one file that conflict. A device such as `/dev/null` may be used by all. */
 const conflictIn = (uses: ReadonlyArray<Use>): string | undefined => {
   for (const [index, one] of uses.entries()) {
     for (const other of uses.slice(index + 1)) {
       if (!one.isWritten && !other.isWritten) continue
       if (one.place.isShared || !FilePlace.isSame(one.place, other.place)) continue
       if (one.what === other.what && one.what === "the store") continue
-      // `> all.log 2>&1`, and an output that is named by its number.
+      // `> all.log 2>&1`, and an output named by its descriptor.
       if (isStream(one) && isStream(other)) continue
       return one.what === other.what
-        ? `${one.place.path}: two outputs would write this file: give each its own`
-        : `${other.place.path}: is ${one.what} and ${other.what} at once: give one of them another path`
+        ? `${one.place.path}: two outputs write this file: give each its own`
+        : `${other.place.path}: is both ${one.what} and ${other.what}: change one of the paths`
     }
   }
   return undefined
 }
 
-/** Refuses what would replace the result of a whole, real run by less. */
+/** Refuses to replace the result of a whole, real run with less. */
 export const protect = Effect.fnUntraced(function* (
   flow: Flow.Any,
   files: RunFiles,
@@ -257,14 +260,12 @@ export const protect = Effect.fnUntraced(function* (
     const before = known !== undefined && isAsLeft(known, place) ? known : undefined
     const why = lessThan(before, flow, intent)
     if (why !== undefined) {
-      return yield* refuse(
-        `${place.path}: ${why}: move the file, give the flow another output, or insist with --overwrite`
-      )
+      return yield* refuse(`${place.path}: ${why}: move the file, change the output, or force it with --overwrite`)
     }
   }
 })
 
-/** Whether a file is still what the run has left. */
+/** Tests whether a file is still what the run left. */
 const isAsLeft = ({ modified, size }: OutputRepo.WrittenFile, { info }: FilePlace.FilePlace): boolean =>
   Number(info!.size) === size && modifiedOf(info!) === modified
 
@@ -289,8 +290,8 @@ const lessThan = (
 }
 
 /**
- * Looks again, when all rows are done: another run may have left more meanwhile, and an output without a row is less than anything.
- * Gives why the outputs must not take their places.
+ * Checks again when all rows are done: another run may have left more in the meantime, and an output without rows is
+ * less than anything. Returns why the outputs must not replace what is there.
  */
 export const problemOf = Effect.fnUntraced(function* (
   flow: Flow.Any,
@@ -305,14 +306,14 @@ export const problemOf = Effect.fnUntraced(function* (
     const place = yield* resolve(`output ${sink.name}`, real)
     outputs.set(sink, { ...place, path: sink.name })
     if (rowsOf(sink) === 0 && place.kind === "file" && Number(place.info!.size) > 0) {
-      return `${sink.name}: the run gave no row for it, so what is there is kept: --overwrite replaces it`
+      return `${sink.name}: the run gave no row for it, so the existing file is kept: --overwrite replaces it`
     }
   }
   const refused = yield* Effect.result(protect(flow, { ...files, outputs }, store, intent))
   return refused._tag === "Failure" ? refused.failure.message : undefined
 })
 
-/** Remembers what a run has left. */
+/** Records what a run has left. */
 export const remember = Effect.fnUntraced(function* (
   files: RunFiles,
   store: Pick<Store.Service, "outputs">,
@@ -337,7 +338,7 @@ export const remember = Effect.fnUntraced(function* (
       run: run.name,
       rows,
       read: run.read,
-      // A limit that nothing reached is none.
+      // A limit that was not reached is no limit.
       isWhole: limit === undefined || run.read < limit || isAsGood,
       isSimulated: intent.simulate,
       size: Number(place.info!.size),

@@ -1,5 +1,5 @@
 /**
- * The books of a run: those of its earlier tries, and what comes.
+ * The ledger of a run: the entries of its earlier attempts, and new ones.
  *
  * @internal
  */
@@ -15,13 +15,13 @@ import type * as RunState from "./RunState.ts"
 
 export interface RunLedger {
   readonly record: (entry: LedgerEntry.LedgerEntry) => void
-  /** An entry that stands in the store already; `isCharged`: the budget has it by itself. */
+  /** Counts an entry that is in the store already; with `isCharged` the budget has counted it. */
   readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void
-  /** Notes a call before it is sent; `undefined` where nothing is kept. */
+  /** Notes a call before it is sent; `undefined` when nothing is kept. */
   readonly calls: ((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined
 }
 
-/** Restores the accounts of earlier tries, and takes what comes. */
+/** Restores the totals of earlier attempts, and receives new entries. */
 export const open = Effect.fnUntraced(function* (
   run: RunRepo.StoredRun,
   store: Store.Service,
@@ -61,7 +61,7 @@ export const open = Effect.fnUntraced(function* (
             Effect.catch(ledger.begin(run.id, id, call), (error) => {
               state.stop({
                 kind: "failed",
-                message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, since its answer could not be kept. Fix that, and resume the run`
+                message: `${store.name} cannot be written (${Store.messageOf(error)}): nothing more is sent, because answers could not be stored. Fix this, and resume the run`
               })
               return Effect.interrupt
             }),

@@ -1,5 +1,5 @@
 /**
- * How a run goes.
+ * The options of a run.
  *
  * @internal
  */
@@ -12,51 +12,59 @@ import type * as RowSample from "../routing/tune/RowSample.ts"
 import type * as RunEvent from "./RunEvent.ts"
 import type * as RunRepo from "./RunRepo.ts"
 
-/** How a run goes; all of it may be left out. */
+/** The options of a run. All are optional. */
 export interface RunOptions {
-  /** Goes on with an unfinished run, by its name: its rows and its books are its own. Default: a new run. */
+  /** Resumes an unfinished run, by name: its rows and its ledger are used. Default: a new run. */
   readonly resume?: string
   /**
-   * With `resume`: only rows without a result are run. Where a step was edited since, the others keep what it gave in that run.
-   * Default: `false`, an edited step runs for all rows.
+   * With `resume`, runs only the rows without a result. When a step was edited since, the other rows keep its results
+   * of that run. Default: `false`, so an edited step runs for all rows.
    */
   readonly retry?: boolean
-  /** What the store remembers of how the run was begun: the flow's file, and the command's options. */
+  /** What the store keeps about how the run was started: the flow's file, and the options of the command. */
   readonly record?: RunRepo.Options
-  /** Equal for runs that write the same outputs: one of them may run at a time. Default: any number may. */
+  /** Equal for runs that write the same outputs. Only one of them may run at a time. Default: any number may. */
   readonly identity?: string
-  /** When this ends no further row is begun; rows under way have `grace` to end, and are cut then. */
+  /** When this ends, no further row is started. Rows in progress have `grace` to end, and are then interrupted. */
   readonly drain?: Effect.Effect<void>
   /** Default: 8 seconds. */
   readonly grace?: Duration.Input
-  /** Says why a row is not reused from earlier work, with events `RowMissing`. */
+  /** Reports why a row is not reused, in `RowMissing` events. */
   readonly explain?: boolean
-  /** Has requests sent in batches, over what the flow's own stack says; `"off"`: asks all at once. */
+  /** Sends requests in batches, overriding the flow's own stack. `"off"` sends everything as single calls. */
   readonly batch?: Batch.Options | "off"
-  /** Ends when batches are on their way (`waiting`): going on with the run collects them. Default: waits for them. */
+  /**
+   * Ends as soon as all batches are submitted (`waiting`); resuming the run collects them. Default: waits for them.
+   */
   readonly detach?: boolean
-  /** Most that the run may spend, over the flow's own budget. */
+  /** The most that the run may spend, overriding the flow's own budget. */
   readonly budget?: Budget.BudgetLimits
-  /** Reads at most so many rows of each source; those that are only looked up, by the second side of a join, are read whole. */
+  /**
+   * Reads at most this many rows of each source. Sources that are only looked up, by the second side of a join, are
+   * read completely.
+   */
   readonly limit?: number
-  /** Takes these rows of each source alone; those that are only looked up are read whole. */
+  /** Takes only these rows of each source. Sources that are only looked up are read completely. */
   readonly sample?: RowSample.RowSample
-  /** Has a cascade ask every model for every row, and receives how each fared; nothing is reused from earlier work. */
+  /** Makes a cascade call every model for every row, and receives the results. Nothing is reused. */
   readonly trials?: (trial: CascadeHooks.CascadeTrial) => void
-  /** Replaces outputs also by less than what a whole, real run has left there. Default: `false`, which refuses to. */
+  /** Replaces outputs even with less than what a whole, real run left. Default: `false`, which refuses. */
   readonly overwrite?: boolean
-  /** `false`: the outputs are neither opened nor written. Default: `true`. */
+  /** With `false`, the outputs are neither opened nor written. Default: `true`. */
   readonly outputs?: boolean
-  /** Rows at once, instead of the flow's own number. */
+  /** Rows processed concurrently, overriding the flow's own number. */
   readonly concurrency?: number
-  /** Values of the flow's parameters by name; checked against their schemas. */
+  /** Values of the flow's parameters by name, validated by their schemas. */
   readonly parameters?: { readonly [name: string]: unknown }
-  /** `false`: the exact cache is neither read nor written, and nothing of other runs is reused. */
+  /** With `false`, the exact cache is neither read nor written, and nothing of other runs is reused. */
   readonly cache?: boolean
-  /** Receives the events of the run as they happen; the run waits for it. */
+  /** Receives the events of the run as they happen. The run waits for it. */
   readonly observe?: (event: RunEvent.RunEvent) => Effect.Effect<void>
-  /** Whether `observe` wants an event for every row. Default: `false`. */
+  /** Emits events for every row. Default: `false`. */
   readonly rowEvents?: boolean
-  /** File for the failed rows; `false`: they are in the store and in the events alone. Default: `<flow>.errors.jsonl`. */
+  /**
+   * The file for failed rows. With `false` they are only in the store and in the events. Default:
+   * `<flow>.errors.jsonl`.
+   */
   readonly errorsFile?: string | false
 }

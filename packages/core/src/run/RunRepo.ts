@@ -1,5 +1,5 @@
 /**
- * Runs in the store: begun, claimed by one process at a time, ended, listed.
+ * Runs in the store: created, claimed by one process at a time, ended, listed.
  *
  * @internal
  */
@@ -13,29 +13,34 @@ import * as Database from "../store/Database.ts"
 import * as Owner from "../store/Owner.ts"
 import type * as Writer from "../store/Writer.ts"
 
-/** `interrupted` is also what a run is whose process is gone; `waiting`: it was left while batches are at the provider. */
+/**
+ * `interrupted` is also the status of a run whose process is gone. `waiting`: it was detached while batches are at the
+ * provider.
+ */
 export const RunStatus = Schema.Literals(["running", "done", "failed", "interrupted", "budget", "waiting"])
 
 export type RunStatus = typeof RunStatus.Type
 
-/** What a run was begun with, so that it can be gone on with. */
+/** Options a run was started with; needed to resume it. */
 export const Options = Schema.Struct({
-  /** The flow's file, where it has one. */
+  /** The flow's file, if it has one. */
   file: Schema.optionalKey(Schema.String),
-  /** Parameters as their schemas encode them. */
+  /** Parameters, encoded by their schemas. */
   parameters: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
   limit: Schema.optionalKey(Schema.Int),
   concurrency: Schema.optionalKey(Schema.Int),
   cache: Schema.optionalKey(Schema.Boolean),
   simulate: Schema.optionalKey(Schema.Boolean),
-  /** What its simulated answers depend on. */
+  /** The seed of its simulated answers. */
   simulateSeed: Schema.optionalKey(Schema.String),
   budget: Schema.optionalKey(Schema.Array(Schema.String)),
-  /** Whether requests go in batches, against what the flow's own stack says; and until when, in milliseconds from the start. */
+  /**
+   * Whether requests go in batches, overriding the flow's own stack, and the deadline in milliseconds from the start.
+   */
   batch: Schema.optionalKey(Schema.Boolean),
   deadline: Schema.optionalKey(Schema.Finite),
   errorsFile: Schema.optionalKey(Schema.String),
-  /** It asked every model about a sample of the rows, to tune a routing. */
+  /** Set when it called every model for a sample of the rows, to tune a routing. */
   tuning: Schema.optionalKey(Schema.Boolean)
 })
 
@@ -50,18 +55,26 @@ export interface StoredRun {
   readonly graph: Schema.Json
   readonly status: RunStatus
   readonly owner: Owner.Owner
-  /** How often it was begun or gone on with. */
+  /** The number of attempts: starts and resumes. */
   readonly tries: number
   /** Milliseconds since 1970. */
   readonly startedAt: number
   readonly endedAt?: number
-  /** The summary (`RunEvent.RunFinished`, encoded) of its last try. */
+  /** The summary (`RunEvent.RunFinished`, encoded) of its last attempt. */
   readonly summary?: Schema.Json
-  /** The plan (`Plan.Plan`, encoded) that was made before it. */
+  /** The plan (`Plan.Plan`, encoded) made before it. */
   readonly plan?: Schema.Json
 }
 
-/** A run that cannot be begun or gone on with. */
+/**
+ * The run cannot be started or resumed:
+ *
+ * - `busy`: another process runs it
+ * - `unknown`: no run has this name
+ * - `done`: it is complete
+ *
+ * **Remedy** List runs with `pipe runs`. Wait for the other process or stop it with Ctrl-C; run the flow again for new rows.
+ */
 export class RunError extends Schema.TaggedError<RunError>()("RunError", {
   kind: Schema.Literals(["busy", "unknown", "done"]),
   run: Schema.String,
@@ -69,15 +82,15 @@ export class RunError extends Schema.TaggedError<RunError>()("RunError", {
 }) {}
 
 export interface RunRepo {
-  /** Begins a run; fails while another live process works on the same one. */
+  /** Creates a run. Fails while another live process works on the same one. */
   readonly create: (run: {
     readonly flow: string
-    /** Equal for runs that write the same outputs; `undefined`: any number may run at once. */
+    /** Equal for runs that write the same outputs; `undefined` when any number may run at once. */
     readonly identity: string | undefined
     readonly options: Options
     readonly graph: Schema.Json
   }) => Effect.Effect<StoredRun, RunError | SqlError.SqlError>
-  /** Goes on with a run; fails while a live process works on it. */
+  /** Claims a run to resume it. Fails while a live process works on it. */
   readonly claim: (run: StoredRun) => Effect.Effect<StoredRun, RunError | SqlError.SqlError>
   readonly heartbeat: (run: StoredRun) => Effect.Effect<void>
   readonly finish: (
@@ -88,15 +101,15 @@ export interface RunRepo {
       readonly summary: Schema.Json
     }
   ) => Effect.Effect<void, SqlError.SqlError>
-  /** By name, or by the beginning of a name that only one run has; `undefined`: the last. */
+  /** Finds a run by name or unambiguous prefix; `undefined` finds the last one. */
   readonly find: (name: string | undefined) => Effect.Effect<StoredRun, RunError | SqlError.SqlError>
   /** The last run of an identity. */
   readonly latest: (identity: string) => Effect.Effect<StoredRun | undefined, SqlError.SqlError>
-  /** Keeps the plan of runs of an identity: the next of them has it beside what comes. */
+  /** Stores the plan of an identity. The next run of it is compared with the plan. */
   readonly savePlan: (identity: string, plan: Schema.Json) => Effect.Effect<void, SqlError.SqlError>
-  /** Of some runs those that no live process works on. */
+  /** The given runs that no live process works on. */
   readonly idle: (ids: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<StoredRun>, SqlError.SqlError>
-  /** Whether the runs of this store are simulated; `undefined`: it has none. */
+  /** Whether the runs of this store are simulated; `undefined` when it has none. */
   readonly isSimulated: Effect.Effect<boolean | undefined, SqlError.SqlError>
   /** Newest first. */
   readonly list: (limit: number) => Effect.Effect<ReadonlyArray<StoredRun>, SqlError.SqlError>
@@ -104,7 +117,7 @@ export interface RunRepo {
 
 const decodeOptions = Schema.decodeUnknownOption(Options)
 
-/** Of a run whose owner was damaged: a process that is gone. */
+/** The owner of a run whose owner record is damaged: a process that is gone. */
 const nobody: Owner.Owner = { host: "", pid: 0, began: "", claim: 0 }
 
 const ALL = "SELECT * FROM runs"
@@ -143,7 +156,7 @@ const busy = (run: StoredRun): RunError =>
   new RunError({
     kind: "busy",
     run: run.name,
-    message: `run ${run.name} of ${run.flow} is at work already (process ${run.owner.pid} on ${run.owner.host}): wait for it, or stop it with Ctrl-C there`
+    message: `run ${run.name} of ${run.flow} is active already (process ${run.owner.pid} on ${run.owner.host}): wait for it, or stop it with Ctrl-C there`
   })
 
 const find = (database: Database.Service, name?: string): Effect.Effect<StoredRun, RunError | SqlError.SqlError> =>
@@ -164,10 +177,10 @@ const find = (database: Database.Service, name?: string): Effect.Effect<StoredRu
               run: name ?? "",
               message:
                 runs.length > 1
-                  ? `more than one run begins with ${name}: ${runs.map((run) => run.name).join(", ")}, …`
+                  ? `more than one run starts with ${name}: ${runs.map((run) => run.name).join(", ")}, …`
                   : name === undefined || name === "last"
-                    ? `${database.name} holds no run yet: begin one with pipe run <flow>`
-                    : `${database.name} holds no run ${name}: pipe runs lists them`
+                    ? `${database.name} has no runs yet: start one with pipe run <flow>`
+                    : `${database.name} has no run ${name}: pipe runs lists them`
             })
           )
   )
@@ -217,7 +230,7 @@ const claim =
       const at = yield* Clock.currentTimeMillis
       const owner = yield* Owner.current
       const before = JSON.stringify(run.owner)
-      // Whoever changes the owner that both have read goes on; the other is told.
+      // Of two processes that have read the same owner, the one that changes it continues; the other fails.
       const claimed = yield* database.query(
         "UPDATE runs SET status = 'running', owner = ?, heartbeat_at = ?, tries = tries + 1, ended_at = NULL WHERE id = ? AND owner = ? RETURNING id",
         [JSON.stringify(owner), at, run.id, before]

@@ -1,5 +1,5 @@
 /**
- * The work of a run: its rows through its steps, until they are done, the run has to stop, or it is drained.
+ * Runs the rows of a run through its steps until they are done, the run has to stop, or it is drained.
  *
  * @internal
  */
@@ -33,7 +33,7 @@ import type * as RunEnd from "./RunEnd.ts"
 import * as RunFiles from "./RunFiles.ts"
 import type { RunSession } from "./RunSession.ts"
 
-/** Does the work of a run to its end. */
+/** Runs all rows of a run. */
 export const run = Effect.fnUntraced(function* (session: RunSession) {
   const { run, state, store } = session
   const settings = yield* FlowContext.settings(session.flow)
@@ -56,9 +56,9 @@ export const run = Effect.fnUntraced(function* (session: RunSession) {
   return { outcome, exchanges }
 })
 
-/** What the layers and steps of a run find in their context. */
+/** The context of the layers and steps of a run. */
 const contextOf = (
-  { books, budget, expected, flow, holders, host, options, parameters, pricing, run, state, store }: RunSession,
+  { ledger: books, budget, expected, flow, holders, host, options, parameters, pricing, run, state, store }: RunSession,
   settings: ModelSettings.ModelSettings,
   exchanges: ExchangeSample.ExchangeSample
 ) =>
@@ -66,13 +66,13 @@ const contextOf = (
     Context.add(Pricing.Pricing, pricing),
     Context.add(Parameter.Values, parameters),
     Context.add(ModelSettings.ModelSettings, settings),
-    Context.add(Ledger.Book, books.record),
+    Context.add(Ledger.Recorder, books.record),
     Context.add(Ledger.Calls, books.calls),
-    // What is kept in memory alone nobody can look at later.
+    // What is only kept in memory cannot be inspected later.
     Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
     Context.add(Attempt.Guard, budget?.guard),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
-    Context.add(LayerEvent.LayerEvent, state.notice),
+    Context.add(LayerEvent.LayerEvent, state.onLayerEvent),
     Context.add(Suspension.SuspendedRun, {
       id: run.id,
       flow: flow.name,
@@ -87,7 +87,7 @@ const contextOf = (
     Context.add(Simulation.Own, flow.simulate)
   )
 
-/** Builds what the steps run in, and the work of their rows. */
+/** Builds the context of the steps, and the work of their rows. */
 const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelSettings.ModelSettings) {
   const { flow, options, parameters, run, simulation, state, store } = session
   const closures = yield* FlowContext.closures(flow)
@@ -99,7 +99,7 @@ const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelS
   })
   if (simulation === undefined && !store.inMemory && layers.some(({ isSimulated }) => isSimulated === true)) {
     return yield* new Node.FlowError({
-      message: `the flow's stack has a simulator, whose answers must not stand among real ones in ${store.name}: take it out and run with --simulate`
+      message: `the flow's stack has a simulator, whose answers must not mix with real ones in ${store.name}: remove it and run with --simulate`
     })
   }
   const { failedBefore } = session
@@ -128,7 +128,7 @@ const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelS
   return { layers, rows: Effect.provideContext(rows, context as Context.Context<unknown>) }
 })
 
-/** Why the outputs must not take their places: they are less than what is there, or than the try before has read. */
+/** Why the outputs must not replace what is there: they are less than it, or than the previous attempt read. */
 const problemOf =
   ({ before, files, flow, intent, state, store }: RunSession) =>
   (rowsOf: Parameters<typeof RunFiles.problemOf>[4]) =>
@@ -137,7 +137,7 @@ const problemOf =
       return lost === undefined ? RunFiles.problemOf(flow, files, store, intent, rowsOf) : Effect.succeed(lost)
     })
 
-/** The simulation with the flow's own answers as a part of it. */
+/** The simulation, including the flow's own answers. */
 const ownAnswers = (
   simulation: Simulation.Simulation | undefined,
   { simulate }: Flow.Any,
@@ -148,7 +148,7 @@ const ownAnswers = (
     ? simulation
     : { ...simulation, identity: `${simulation.identity}\n${closures.textOf(simulate) ?? run}` }
 
-/** Ends when a run that is to stop has had its grace. */
+/** Ends when the grace period of a stopping run is over. */
 const drained = ({ options, state }: RunSession): Effect.Effect<void> =>
   options.drain === undefined
     ? Effect.never

@@ -1,5 +1,5 @@
 /**
- * What a run has from its start on: its files, its place in the store, its books, and what it goes by.
+ * The state of a run from its start: its files, its record in the store, its ledger, and its options.
  *
  * @internal
  */
@@ -43,34 +43,34 @@ export interface RunSession {
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
   readonly state: RunState.RunState
-  readonly books: RunLedger.RunLedger
-  /** The last failed row of the tries before: those up to it are forgotten when this one has come to its end. */
+  readonly ledger: RunLedger.RunLedger
+  /** The last failed row of earlier attempts: failures up to it are deleted when this attempt has completed. */
   readonly earlier: number
-  /** Where the rows stand that failed before, if only those are run. */
+  /** The positions of rows that failed before, when only those are run. */
   readonly failedBefore: ReadonlySet<string> | undefined
-  /** The summary of the try before. */
+  /** The summary of the previous attempt. */
   readonly before: RunEvent.RunFinished | undefined
   /** Layers that suspend rows until their answers are there. */
   readonly holders: Array<Suspension.Holder>
 }
 
 /**
- * Checks the numbers of a run, and compares its files before anything is opened or made: what it reads is there, and nothing
- * that it writes is another of them.
+ * Validates the numbers of a run, and compares its files before anything is opened or created: sources exist, and no
+ * output is another file of the run.
  */
 export const check = Effect.fnUntraced(function* (
   given: Flow.Any,
   options: Pick<RunOptions.RunOptions, "parameters" | "limit" | "concurrency" | "errorsFile" | "record" | "outputs"> & {
-    /** The SQLite file of the store, and others that nothing may replace. */
+    /** The SQLite file of the store, and other files that nothing may replace. */
     readonly stores?: ReadonlyArray<string> | undefined
-    /** Something beside the outputs is written to standard output, such as events. */
+    /** Whether something other than an output, such as events, is written to standard output. */
     readonly stdout?: boolean | undefined
   }
 ) {
   for (const name of ["limit", "concurrency"] as const) {
     const count = options[name]
     if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1)) {
-      return yield* new Node.FlowError({ message: `${name}: ${count} is not a whole number of 1 or more` })
+      return yield* new Node.FlowError({ message: `${name}: ${count} is not an integer of 1 or more` })
     }
   }
   const { errorsFile, outputs, record, stdout, stores } = options
@@ -80,7 +80,7 @@ export const check = Effect.fnUntraced(function* (
   return yield* RunFiles.check(flow, { parameters, errorsFile, stdout, stores, simulate, file: record?.file, outputs })
 })
 
-/** Opens a run: claims it in the store, or makes it, and takes up what its tries before have left. */
+/** Opens a run: claims it in the store or creates it, and loads what earlier attempts left. */
 export const open = Effect.fnUntraced(function* (
   given: Flow.Any,
   options: RunOptions.RunOptions,
@@ -114,7 +114,7 @@ export const open = Effect.fnUntraced(function* (
     broken: store.failure,
     left: () => budget?.left(),
     options,
-    // A group of writes has its rows before its statements: what is deleted must be gone before rows come.
+    // A group of writes inserts rows before it runs statements, so deletions are committed first.
     clearFailures: Effect.suspend(() => {
       store.rows.clearFailures(run.id, earlier)
       return Effect.ignore(store.commit)
@@ -139,7 +139,7 @@ export const open = Effect.fnUntraced(function* (
     at,
     errors,
     state,
-    books,
+    ledger: books,
     earlier,
     failedBefore,
     before,
@@ -148,7 +148,7 @@ export const open = Effect.fnUntraced(function* (
   return session
 })
 
-/** What the tries of a run before this one have left. */
+/** What earlier attempts of the run left. */
 const triesBefore = Effect.fnUntraced(function* (
   run: RunRepo.StoredRun,
   options: RunOptions.RunOptions,
@@ -162,15 +162,15 @@ const triesBefore = Effect.fnUntraced(function* (
   }
 })
 
-/** Real and simulated runs have stores of their own: no answer of one is found by the other. */
+/** Real and simulated runs have separate stores, so no answer of one is found by the other. */
 const apart = Effect.fnUntraced(function* (store: Store.Service, simulate: boolean) {
   if (store.inMemory) return
   const isSimulated = yield* Effect.mapError(store.runs.isSimulated, (error) => Store.unusable(store.name, error))
   if (isSimulated === undefined || isSimulated === simulate) return
   return yield* new Node.FlowError({
     message: simulate
-      ? `${store.name} holds real runs, and simulated ones have a store of their own: leave --store out, or name another`
-      : `${store.name} holds simulated runs, whose answers a real run must not find: leave --store out, or name another`
+      ? `${store.name} holds real runs, and simulated runs have a separate store: omit --store, or name another`
+      : `${store.name} holds simulated runs, whose answers a real run must not find: omit --store, or name another`
   })
 })
 

@@ -1,5 +1,5 @@
 /**
- * What a run knows of itself while it goes on: counts, books, waits, and whether it has to stop.
+ * The state of a run in progress: counts, ledger, waits, and whether it has to stop.
  *
  * @internal
  */
@@ -26,9 +26,9 @@ export interface RunState extends RowHooks.RowHooks {
   readonly totals: RunTotals.RunTotals
   /** How far each source has been read, in the unit of its size. */
   readonly readings: Map<Node.Any, NodeCounts.SourceProgress>
-  readonly notice: (notice: LayerEvent.LayerEvent) => void
+  readonly onLayerEvent: (notice: LayerEvent.LayerEvent) => void
   readonly emit: (event: RunEvent.RunEvent) => Effect.Effect<void>
-  /** Why no further row is begun; `undefined` while the run goes on. */
+  /** Why no further row is started; `undefined` while the run continues. */
   readonly stopped: () => RowHooks.Stop | undefined
   /** A row that its source could not read. */
   readonly onBadRow: (
@@ -36,7 +36,7 @@ export interface RunState extends RowHooks.RowHooks {
     row: Row.Row,
     bad: { readonly position: string; readonly problem: string; readonly raw: string }
   ) => Effect.Effect<void>
-  /** A row that failed outside a step: a function of the author's threw, or an output has no form for it. */
+  /** A row that failed outside a step: an author's function threw, or an output has no form for it. */
   readonly onDefect: (
     place: Pick<Node.Any, "name" | "domain">,
     row: Row.Row,
@@ -47,21 +47,21 @@ export interface RunState extends RowHooks.RowHooks {
   readonly started: () => RunEvent.RunEvent
   readonly progress: (at: number) => typeof RunEvent.Progress.Type
   readonly finished: (end: RunSummary.End) => RunEvent.RunFinished
-  /** Lets rows be put down, to be gone through again when answers are there. */
+  /** Allows rows to be suspended, and replayed when answers are there. */
   readonly useReplays: (standing: () => ReadonlyArray<Suspension.SuspensionStatus>) => void
-  /** Begins to go through all rows (anew): what was counted of them is counted again. */
+  /** Starts a replay: the counts of rows start again. */
   readonly beginReplay: (last: boolean) => Effect.Effect<void>
-  /** Rows of this pass that were put down. */
-  readonly putDown: () => number
-  /** Takes a stop back: there is something to be done before it. */
+  /** The rows suspended in this replay. */
+  readonly suspendedRows: () => number
+  /** Revokes a stop, because there is work to do first. */
   readonly unstop: () => void
-  /** Ends when the run is to stop. */
+  /** Ends when the run has to stop. */
   readonly stopping: Effect.Effect<void>
   /** A source has given all its rows. */
   readonly onSourceEnd: (source: Node.Any) => void
-  /** Gives the steps their journals. */
+  /** Sets the journals of the steps. */
   readonly useJournals: (journals: RowHooks.RowHooks["journalOf"]) => void
-  /** Emits progress for ever. */
+  /** Emits progress until interrupted. */
   readonly ticker: Effect.Effect<never>
 }
 
@@ -72,38 +72,38 @@ export interface RunStateInit {
   readonly run: Pick<RunRepo.StoredRun, "name" | "tries">
   readonly at: number
   readonly errors: FailedRow.ErrorsFile
-  /** Why nothing more can be kept; `undefined` while all is well. */
+  /** Why nothing more can be stored; `undefined` when everything works. */
   readonly broken: () => string | undefined
   /** What is left of the budget. */
   readonly left: () => Money.Money | undefined
   readonly options: Pick<RunOptions.RunOptions, "limit" | "observe" | "rowEvents" | "explain">
-  /** Forgets the failed rows that are kept of this run. */
+  /** Deletes the stored failed rows of this run. */
   readonly clearFailures?: Effect.Effect<void>
 }
 
-/** What several parts of the state look at. */
+/** What several parts of the state share. */
 interface Shared extends RunStateInit {
   readonly counts: NodeCounts.NodeCounts
   readonly stopping: Stopping
   readonly replays: Replays
-  /** Rows of this replay. */
+  /** The rows of this replay. */
   readonly rows: { read: number; failed: number; dropped: number }
   readonly emit: RunState["emit"]
 }
 
-/** How often all rows have been gone through, and which of them were put down. */
+/** The number of replays, and the rows suspended in the current one. */
 interface Replays {
   count: number
   isLast: boolean
-  putDown: number
-  parked: RowHooks.Parked | undefined
+  suspendedRows: number
+  parked: RowHooks.Suspended | undefined
   standing: (() => ReadonlyArray<Suspension.SuspensionStatus>) | undefined
 }
 
 export const make = (init: RunStateInit): RunState => {
   const { flow, options } = init
   const counts = NodeCounts.make(flow, options.limit)
-  const replays: Replays = { count: 0, isLast: true, putDown: 0, parked: undefined, standing: undefined }
+  const replays: Replays = { count: 0, isLast: true, suspendedRows: 0, parked: undefined, standing: undefined }
   const rows = { read: 0, failed: 0, dropped: 0 }
   const emit: RunState["emit"] = options.observe ?? (() => Effect.void)
   const shared: Shared = { ...init, counts, stopping: makeStopping(), replays, rows, emit }
@@ -126,7 +126,7 @@ export const make = (init: RunStateInit): RunState => {
     readings: counts.readings,
     emit,
     ...shared.stopping,
-    get parked() {
+    get suspended() {
       return replays.parked
     },
     ...replaying(shared),
@@ -138,7 +138,7 @@ export const make = (init: RunStateInit): RunState => {
     useJournals: (journals) => {
       journalOf = journals
     },
-    notice: waits.note,
+    onLayerEvent: waits.note,
     started: () => RunSummary.started(summary),
     progress: (at) => RunSummary.progress(summary, at),
     finished: (end) => RunSummary.finished(summary, end),
@@ -175,21 +175,21 @@ const makeStopping = (): Stopping => {
 
 const fail = ({ stopping }: Shared, message: string): void => stopping.stop({ kind: "failed", message })
 
-/** Rows that wait for batches are put down, and all rows are gone through anew when answers are there. */
-const replaying = (shared: Shared): Pick<RunState, "useReplays" | "beginReplay" | "putDown" | "onSourceEnd"> => {
+/** Suspends rows that wait for batches, and replays all rows when answers are there. */
+const replaying = (shared: Shared): Pick<RunState, "useReplays" | "beginReplay" | "suspendedRows" | "onSourceEnd"> => {
   const { counts, errors, replays, rows } = shared
   return {
-    putDown: () => replays.putDown,
+    suspendedRows: () => replays.suspendedRows,
     useReplays: (standing) => {
       replays.standing = standing
-      replays.parked = { onParked: () => void replays.putDown++, booked: new Map(), failures: new Map() }
+      replays.parked = { onSuspended: () => void replays.suspendedRows++, recorded: new Map(), failures: new Map() }
     },
     beginReplay: (last) =>
       Effect.suspend(() => {
         replays.isLast = last
         if (replays.count++ === 0) return Effect.void
         counts.restart()
-        rows.failed = rows.dropped = rows.read = replays.putDown = 0
+        rows.failed = rows.dropped = rows.read = replays.suspendedRows = 0
         return Effect.andThen(errors.restart, shared.clearFailures ?? Effect.void)
       }),
     onSourceEnd: (source) => {
@@ -199,7 +199,7 @@ const replaying = (shared: Shared): Pick<RunState, "useReplays" | "beginReplay" 
   }
 }
 
-/** Keeps failed rows, and stops the run when they are more than the flow allows. */
+/** Keeps failed rows, and stops the run when there are more than the flow allows. */
 const failing = (shared: Shared): Pick<RunState, "onFailed" | "onBadRow" | "onDefect"> => {
   const { counts, emit, errors, flow, replays, rows, run } = shared
   const told = new Set<string>()
@@ -245,7 +245,7 @@ const failing = (shared: Shared): Pick<RunState, "onFailed" | "onBadRow" | "onDe
       })
     },
     onDefect: (place, row, input, defect) => {
-      // A row that two outputs cannot hold has failed once.
+      // A row that two outputs cannot represent has failed once.
       if (row.failed) return Effect.void
       counts.countDefect(place as Node.Any)
       row.failed = true
@@ -284,7 +284,7 @@ const onRows = (shared: Shared): RunState["onRows"] => {
   }
 }
 
-/** Says why a row is not reused, the first time that it is gone through. */
+/** Reports why a row is not reused, in the first replay only. */
 const onMissing =
   ({ emit, replays, run }: Shared): NonNullable<RunState["onMissing"]> =>
   (node, row, journal, missing) =>

@@ -1,5 +1,5 @@
 /**
- * What a run says of itself: its start, its progress and its summary, as events.
+ * The events of a run: its start, its progress and its summary.
  *
  * @internal
  */
@@ -16,11 +16,11 @@ import * as RunEvent from "./RunEvent.ts"
 import type * as RunRepo from "./RunRepo.ts"
 import type * as WaitingFor from "./WaitingFor.ts"
 
-/** What the events of a run are made of. */
+/** What the events of a run are made from. */
 export interface RunSummaryParts {
   readonly flow: Flow.Any
   readonly run: Pick<RunRepo.StoredRun, "name" | "tries">
-  /** When it began, in milliseconds since 1970. */
+  /** The start of the run, in milliseconds since 1970. */
   readonly startedAt: number
   readonly counts: NodeCounts.NodeCounts
   readonly totals: RunTotals.RunTotals
@@ -29,16 +29,16 @@ export interface RunSummaryParts {
   readonly rows: { readonly read: number; readonly failed: number; readonly dropped: number }
   /** What is left of the budget. */
   readonly left: () => Money.Money | undefined
-  /** How the batches stand that rows wait for; `undefined`: no layer has any. */
+  /** The state of the batches that rows wait for; `undefined` when no layer has any. */
   readonly batches: () => ReadonlyArray<Suspension.SuspensionStatus> | undefined
 }
 
-/** How a run has ended. */
+/** How a run ended. */
 export interface End {
   readonly at: number
   readonly stop: RowHooks.Stop | undefined
   readonly outputs: ReadonlyArray<{ readonly name: string; readonly rows: number }>
-  /** What the store knows of answers that were reused by meaning, of packed prompts, and of routed requests. */
+  /** What the store knows of reused answers, packed prompts and routed requests. */
   readonly kept?: Pick<RunEvent.RunFinished, "reuse" | "packs" | "routes">
   readonly unkept?: boolean
 }
@@ -66,7 +66,7 @@ export const progress = (parts: RunSummaryParts, at: number): typeof RunEvent.Pr
     saved: RunTotals.saved(sums),
     ...(left === undefined ? undefined : { left }),
     answers: sums.answers,
-    ...waits.standing(at),
+    ...waits.status(at),
     ...(batches === undefined ? undefined : { batches: sumOf(batches) })
   }
 }
@@ -108,14 +108,14 @@ export const finished = (parts: RunSummaryParts, { at, kept, outputs, stop, unke
     outputs,
     ...(errors.count() === 0 || errors.path === undefined ? undefined : { errorsFile: errors.path }),
     ...(unkept === true ? { unkept } : undefined),
-    waited: waits.standing(at).waited,
+    waited: waits.status(at).waited,
     ...kept,
     ...(batches === undefined || batches.open === 0 ? undefined : { batches })
   }
 }
 
-/** Several layers' batches together. */
-const sumOf = (all: ReadonlyArray<Suspension.SuspensionStatus>): RunEvent.BatchStanding => {
+/** Adds up the batches of several layers. */
+const sumOf = (all: ReadonlyArray<Suspension.SuspensionStatus>): RunEvent.BatchProgress => {
   const sum = (f: (one: Suspension.SuspensionStatus) => number) => all.reduce((total, one) => total + f(one), 0)
   const sent = all.flatMap(({ sentAt }) => (sentAt === undefined ? [] : [sentAt]))
   return {

@@ -1,8 +1,8 @@
 /**
  * Runs a flow: streams the rows of every source through their steps to the outputs.
  *
- * **Details** Memory is bounded whatever the number of rows: a window of rows for each source, the state of groups, and
- * the second side of joins. Outputs are in the order of the source. Failed rows are kept, and the others go on.
+ * **Details** Memory is bounded whatever the number of rows: a window of rows per source, the state of groups, and the
+ * second side of joins. Outputs are in the order of the source. Failed rows are kept, and the others continue.
  *
  * **Example** (running a flow from code)
  *
@@ -44,18 +44,23 @@ import * as RunRows from "./RunRows.ts"
 
 export type { RunOptions as Options } from "./RunOptions.ts"
 
-/** A run that stopped before its end: its summary says why. What was finished is kept, and it can be gone on with. */
+/**
+ * The run stopped early: too many rows failed, no call could succeed, the budget was reached, or it was interrupted. `summary` has the
+ * details. Finished work is kept.
+ *
+ * **Remedy** Fix the cause that the message names and resume with `pipe resume`, or run the flow again: finished rows cost nothing.
+ */
 export class RunFailed extends Schema.TaggedError<RunFailed>()("RunFailed", {
   message: Schema.String,
   summary: RunEvent.RunFinished
 }) {}
 
-/** What keeps a run from starting. */
+/** What prevents a run from starting. */
 export type StartError = Node.FlowError | Pricing.PriceError | RunRepo.RunError | Budget.BudgetError | Store.StoreError
 
 export { check } from "./RunSession.ts"
 
-/** Runs a flow to its end and returns the summary, also when rows failed. */
+/** Runs a flow to its end and returns the summary, including when rows failed. */
 export const run = <E>(
   flow: Flow.Flow<E>,
   options: RunOptions.RunOptions = {}

@@ -1,5 +1,5 @@
 /**
- * The function of a step as it is called for a row: with what its calls are told beside their request.
+ * Calls the function of a step for a row, and provides what its calls need besides their request.
  *
  * @internal
  */
@@ -9,7 +9,7 @@ import * as AnswerCheck from "../answer/AnswerCheck.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as Quality from "../routing/Quality.ts"
 
-/** What a step runs, told what varies in its calls, and what makes their answers good. */
+/** The effect of a step, with what varies in its calls and what makes their answers good. */
 export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof kind.run => {
   const { check: own, quality, varying } = kind
   const run: typeof kind.run = (values, sample) => Node.effectOf("the function of the step", kind.run(values, sample))
@@ -17,7 +17,7 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof 
     varying === undefined
       ? run
       : (values, sample) =>
-          // A column that is not there is no text to compare.
+          // Missing columns are skipped.
           Varying.provide({ text: varying.text(values) ?? "", reuse: varying.reuse, pack: varying.pack })(
             run(values, sample)
           )
@@ -29,7 +29,7 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof 
   if (quality === undefined) return checked
   const { answer, check, features, label, score } = quality
   return (values, sample) =>
-    // Read where they are wanted: a label is not known of every row, and only tuning asks for it.
+    // Read only when needed: not every row has a label, and only tuning uses it.
     Quality.provide({
       answer,
       score,

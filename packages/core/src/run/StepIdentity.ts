@@ -1,5 +1,5 @@
 /**
- * Which step of the store a node is: by its key, and by what it asks for the inputs of an earlier row.
+ * Finds the stored step of a node: by its key, and by its requests for the inputs of an earlier row.
  *
  * @internal
  */
@@ -19,7 +19,7 @@ import * as Fingerprint from "./Fingerprint.ts"
 /** Computes the node's value for some inputs. */
 export type StepRun = (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>
 
-/** A node as it stands in the store. */
+/** The identity of a node in the store. */
 export interface NodeIdentity {
   readonly id: number
   readonly key: string
@@ -31,22 +31,22 @@ export interface Options {
   readonly flow: string
   readonly run: number
   readonly client: ModelClient.Service | undefined
-  /** Whether what is computed is kept: a plan only looks. */
+  /** Whether computed values are kept: a plan only looks. */
   readonly keep: boolean
-  /** In a retry: whether the row at a place failed. */
+  /** In a retry, whether the row at a position failed. */
   readonly retry: ((position: string) => boolean) | undefined
 }
 
 export interface StepIdentity {
-  /** The key by its own parts alone. */
+  /** The key from the node's own parts. */
   readonly base: string
-  /** `undefined` until somebody has asked. */
+  /** `undefined` until it has been determined. */
   readonly known: () => NodeIdentity | undefined
-  /** Finds it out, once. */
+  /** Determines it, once. */
   readonly find: (run: StepRun) => Effect.Effect<NodeIdentity, SqlError.SqlError, unknown>
-  /** Keys of the step as it was in the run that is retried. */
+  /** The keys of the step in the run that is retried. */
   readonly earlier: () => ReadonlyArray<string>
-  /** A row's work, whose first request is kept as the step's fingerprint where it has none yet. */
+  /** Runs a row, and stores its first requests as the step's fingerprint when it has none. */
   readonly fingerprinted: (
     input: unknown,
     work: Effect.Effect<unknown, unknown, unknown>
@@ -68,7 +68,7 @@ export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Optio
       ? Effect.map(store.rows.step(flow, run, { key, name: node.name, parts }), (known) => ({ ...known, key }))
       : Effect.map(store.rows.find(key), (id) => ({ id: id ?? 0, key, isNew: id === undefined }))
 
-  /** The same source may ask something else: then it is another step, known by what it asks. */
+  /** The same source may send other requests: it is then another step, identified by them. */
   const compared = Effect.fnUntraced(function* (found: NodeIdentity, compute: StepRun) {
     const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
     if (probe === undefined) fingerprintWanted = true
@@ -84,7 +84,7 @@ export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Optio
     if (!other.isNew) return other
     fingerprintWanted = true
     yield* Effect.logWarning(
-      `step ${node.name} asks something else than in earlier runs, though its own source is the same (a helper, a file that it reads): its rows are run anew`
+      `step ${node.name} sends other requests than in earlier runs, although its own source is the same (a helper or a file has changed): its rows run again`
     )
     return other
   })
@@ -96,7 +96,7 @@ export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Optio
     const [last] = before
     if (found.isNew && last !== undefined) {
       yield* Effect.logWarning(
-        `step ${node.name} ${StepKey.difference(parts, last.parts)} since the run: rows that did not fail keep what it gave then`
+        `step ${node.name} ${StepKey.difference(parts, last.parts)} since the run: rows that did not fail keep their results`
       )
     }
     step = found

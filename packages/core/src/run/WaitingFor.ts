@@ -7,7 +7,7 @@ import type * as LayerEvent from "../client/LayerEvent.ts"
 import * as SafeText from "../encoding/SafeText.ts"
 import type * as RunEvent from "./RunEvent.ts"
 
-/** Characters of a failure that a display shows. */
+/** The most characters of a failure in a display. */
 const MOST_FAILURE = 120
 
 /** What most calls wait for, and the last of them. */
@@ -34,8 +34,8 @@ const mostOf = (waits: ReadonlyArray<LayerEvent.LayerEvent>): (typeof RunEvent.P
 
 export interface WaitingFor {
   readonly note: (notice: LayerEvent.LayerEvent) => void
-  /** How many calls wait now, how long they have waited in all (milliseconds), and what most of them wait for. */
-  readonly standing: (at: number) => Pick<typeof RunEvent.Progress.Type, "waiting" | "waited" | "waitingFor">
+  /** How many calls wait now, how long calls have waited in total (milliseconds), and what most of them wait for. */
+  readonly status: (at: number) => Pick<typeof RunEvent.Progress.Type, "waiting" | "waited" | "waitingFor">
 }
 
 export const make = (): WaitingFor => {
@@ -46,7 +46,7 @@ export const make = (): WaitingFor => {
       waited += notice.milliseconds
       waits.push(notice)
     },
-    standing: (at) => {
+    status: (at) => {
       waits = waits.filter(({ until }) => until > at)
       const waitingFor = mostOf(waits)
       return { waiting: waits.length, waited, ...(waitingFor === undefined ? undefined : { waitingFor }) }

@@ -1,16 +1,23 @@
 /**
- * What turns a text into a vector, for layers that compare texts: an `EmbeddingModel` of `effect/ai`, with what has to be known
- * of it: its name, and which texts it cannot tell apart.
+ * Turns texts into vectors for layers that compare texts: an `EmbeddingModel` of `effect/ai`, with its name and the
+ * texts that it cannot compare.
  *
- * **Example** (vectors by a model of one's own)
+ * **Example** (vectors from your own model)
  *
  * ```ts
  * import { Embedder } from "@pipe/core"
+ * import { Effect, Layer } from "effect"
+ * import { EmbeddingModel } from "effect/ai"
+ *
+ * const acme = EmbeddingModel.make({
+ *   embedMany: ({ inputs }) =>
+ *     Effect.succeed({ results: inputs.map((text) => [text.length, 1]), usage: { inputTokens: undefined } })
+ * })
  *
  * export const embedder = Embedder.layer({
  *   name: "acme/embed-1",
  *   unfit: (text) => (text.length > 2_000 ? "longer than the embedder reads" : undefined)
- * })
+ * }).pipe(Layer.provide(Layer.effect(EmbeddingModel.EmbeddingModel, acme)))
  * ```
  *
  * @since 0.1.0
@@ -24,11 +31,11 @@ import * as Simulation from "../client/Simulation.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 
 export interface Service {
-  /** Provider and model: vectors of one name are never compared with those of another. */
+  /** Provider and model. Vectors of different names are never compared. */
   readonly name: string
   /**
-   * Why a text must not be compared, `undefined` if it may: the embedder would cut it, or does not know its language, so that
-   * its vector says nothing.
+   * Why a text must not be compared; `undefined` when it may be. An embedder that would truncate the text, or does not
+   * know its language, returns a meaningless vector.
    */
   readonly unfit: (text: string) => string | undefined
   /** The vector, of length 1. */
@@ -37,13 +44,15 @@ export interface Service {
 
 export class Embedder extends Context.Service<Embedder, Service>()("@pipe/core/Embedder") {}
 
-/** What has to be known of a model. */
+/** What must be known of a model. */
 export interface Options extends Pick<Service, "name" | "unfit"> {
-  /** It calls nobody, so simulated runs use it too; any other is replaced by the simulator there. */
+  /**
+   * Set when it calls no provider: simulated runs then use it too. Any other embedder is replaced by the simulator.
+   */
   readonly isLocal?: boolean
 }
 
-/** The same vector, of length 1. */
+/** Scales a vector to length 1. */
 export const unit = (vector: ReadonlyArray<number>): Float32Array => {
   let sum = 0
   for (const x of vector) sum += x * x
@@ -51,7 +60,7 @@ export const unit = (vector: ReadonlyArray<number>): Float32Array => {
   return Float32Array.from(vector, length === 0 ? (x) => x : (x) => x / length)
 }
 
-/** On an embedding model. Texts that come together are sent together. */
+/** Makes an embedder from an embedding model. Concurrent texts are sent together. */
 export const make = (model: EmbeddingModel.EmbeddingModel, { isLocal, name, unfit }: Options): Service => ({
   name,
   unfit,
@@ -65,7 +74,7 @@ export const make = (model: EmbeddingModel.EmbeddingModel, { isLocal, name, unfi
     )
 })
 
-/** On the `EmbeddingModel` in context. */
+/** Makes an embedder from the `EmbeddingModel` in context. */
 export const layer = (options: Options): Layer.Layer<Embedder, never, EmbeddingModel.EmbeddingModel> =>
   Layer.effect(
     Embedder,

@@ -1,29 +1,29 @@
 /**
- * Whether the answer to an earlier question may stand for the answer to a new one, so that of all answers that are reused at
- * most a share δ is another than the model would have given.
+ * Decides whether the answer to an earlier question may be reused for a new one, so that at most a share δ of all
+ * reused answers differs from what the model would have given.
  *
- * **Details** It follows vCache (Schroeder et al., "vCache: Verified Semantic Prompt Caching", arXiv 2502.03771): no threshold
- * on similarity that somebody chose, but a logistic model of "the reused answer would have been right", fitted to what
- * was seen whenever the model was asked although an earlier answer was at hand, and reuse only where its error, with the
- * uncertainty of the fit, keeps within δ; else the model is asked, which is the next observation. Two things are carried
- * further:
+ * **Details** It follows vCache (Schroeder et al., "vCache: Verified Semantic Prompt Caching", arXiv 2502.03771).
+ * Instead of a fixed similarity threshold there is a logistic model of "the reused answer would have been right",
+ * fitted to every call made although an earlier answer was available. An answer is reused only where the model's error,
+ * with the uncertainty of the fit, stays within δ; otherwise the model is called, which gives the next observation. Two
+ * parts go further:
  *
- * - vCache fits one model an entry, from the similarity of the nearest alone. Here the answers of several neighbours vote,
- *   weighed by similarity, and one model is shared by all entries of a scope. It sees how alike the nearest is, how
- *   clearly the vote was won, by which margin, how many neighbours agree, how alike those are, how many words they share with
- *   the question, how much is known by then, and the record of the entry that would be used: evidence of each entry, without
- *   waiting for dozens of lookups of it.
- * - vCache bounds the error of each lookup by exploring at random. Here the line is drawn where the mean error of all that
- *   lies above it, weighed over the lookups that came (reused ones too: their features are known though their outcome is
- *   not), plus `confidence` standard errors of that mean by the delta method, meets δ. And no single answer is reused whose own
- *   error, with two standard errors, is over 5 δ, or whose neighbour is farther away than those of 98 % of the answers that
- *   were right: a question about something new is asked.
+ * - vCache fits one model per entry, from the similarity of the nearest one alone. Here the answers of several
+ *   neighbours vote, weighted by similarity, and all entries of a scope share one model. Its features are the
+ *   similarity of the nearest neighbour, the clarity and margin of the vote, how many neighbours agree and how similar
+ *   they are, their word overlap with the question, how much is known, and the record of the entry that would be used:
+ *   evidence for each entry without waiting for dozens of look-ups of it.
+ * - vCache bounds the error of each look-up by random exploration. Here the line is drawn where the mean error of all
+ *   look-ups above it (including reused ones, whose features are known even if their outcome is not), plus `confidence`
+ *   standard errors of that mean by the delta method, equals δ. In addition, no answer is reused whose own error, with
+ *   two standard errors, exceeds 5 δ, or whose neighbour is farther away than those of 98 % of the right answers: a
+ *   question about something new goes to the model.
  *
- * Neighbours whose text fails the guard may vote, since they say how answers vary, and never give the answer. Until
- * `COLD_START` lookups were observed, the model is always asked.
+ * Neighbours whose text fails the guard may vote, because they show how answers vary, but never supply the answer. The
+ * model is always called until `COLD_START` look-ups have been observed.
  *
- * **Gotchas** The bound holds for questions like those that were seen. That is why a share of reused answers is audited, and
- * why reuse is switched off where the audit shows more errors than δ: see `interval`.
+ * **Gotchas** The bound holds for questions like those seen before. A share of reused answers is therefore audited, and
+ * reuse is switched off when the audit shows an error above δ: see `interval`.
  *
  * **Example** (nothing is reused before there is evidence)
  *
@@ -40,39 +40,39 @@
  */
 import * as Logistic from "../stats/Logistic.ts"
 
-/** An earlier question near to the new one. */
+/** An earlier question close to the new one. */
 export interface Neighbour {
-  /** Cosine, -1 to 1. */
+  /** Cosine similarity, from -1 to 1. */
   readonly similarity: number
-  /** Share of the words of both texts that are in both, 0 to 1. */
+  /** The share of words that occur in both texts, from 0 to 1. */
   readonly overlap: number
-  /** What its answer says: neighbours with an equal one agree. */
+  /** The content of its answer: neighbours with an equal one agree. */
   readonly answer: string
-  /** Whether its answer may be used for this question: the guard found nothing that differs. */
+  /** Whether its answer may be used for this question: the guard found no difference. */
   readonly isUsable: boolean
-  /** How often its answer would have been right for another question, and how often not. */
+  /** How often its answer would have been right for another question, and how often wrong. */
   readonly right: number
   readonly wrong: number
 }
 
-/** An answer that could be reused, with what speaks for it. */
+/** An answer that could be reused, with its evidence. */
 export interface ReuseCandidate {
   readonly answer: string
-  /** Which of the neighbours gives it. */
+  /** The index of the neighbour that supplies it. */
   readonly neighbour: number
   readonly features: ReadonlyArray<number>
 }
 
-/** What became of a lookup; `right` is not known of one that was reused and not audited. */
+/** The outcome of a look-up. `right` is unknown for an answer that was reused without an audit. */
 export interface LookupObservation {
   readonly features: ReadonlyArray<number>
   readonly right: boolean | undefined
 }
 
 export interface Options {
-  /** δ: the share of reused answers that may be wrong, between 0 and 1. */
+  /** The error bound δ: the share of reused answers that may be wrong, between 0 and 1. */
   readonly maxErrorRate: number
-  /** Standard errors of the estimated error that are added to it. Default: 2.33 (99 % of one side). */
+  /** Standard errors added to the estimated error. Default: 2.33 (99 %, one-sided). */
   readonly confidence?: number
 }
 
@@ -82,33 +82,33 @@ export interface ErrorBound {
   readonly observe: (observation: LookupObservation) => void
 }
 
-/** Neighbours that are looked at. */
+/** The number of neighbours considered. */
 export const NEIGHBOURS = 12
 
-/** Observations before the first answer is reused. */
+/** The observations required before the first answer is reused. */
 export const COLD_START = 200
 
-/** Observations that count: older ones were made when less was known. */
+/** The observations that count. Older ones were made when less was known. */
 export const MEMORY = 2_000
 
-/** How fast a vote loses weight with distance, as a share of the distance of the nearest. */
+/** How fast a vote loses weight with distance, as a share of the nearest distance. */
 const BANDWIDTH = 0.4
 
 const FEATURES = 10
 
-/** At least so many lookups must lie above the line. */
+/** The fewest look-ups that must be above the line. */
 const LEAST = 20
 
-/** The feature that says how near the nearest is. */
+/** The feature for the similarity of the nearest neighbour. */
 const NEAREST = 1
 
-/** Share of the answers that were right whose neighbour was farther away than anything that is reused. */
+/** The share of right answers whose neighbour was farther away than any that is reused. */
 const FAR = 0.02
 
-/** How many times the bound the error of a single lookup may be, with two of its standard errors. */
+/** How many times the bound the error of a single look-up may be, with two standard errors. */
 const SINGLE = 5
 
-/** Strength of the prior that pulls weights to 0. */
+/** The strength of the prior that pulls weights towards 0. */
 const RIDGE = 1
 
 const overlapOf = (neighbours: ReadonlyArray<Neighbour>): number =>
@@ -117,8 +117,8 @@ const overlapOf = (neighbours: ReadonlyArray<Neighbour>): number =>
 const surprise = (share: number): number => -Math.log(Math.max(1 - share, 1e-3))
 
 /**
- * The answer for which the neighbours vote, `undefined` where none of those that give it may be used. `known` is the number of
- * entries that there were to choose from. Neighbours come nearest first.
+ * The answer that the neighbours vote for; `undefined` when none of those that give it may be used. `known` is the
+ * number of entries to choose from. Neighbours are sorted, nearest first.
  */
 export const candidate = (neighbours: ReadonlyArray<Neighbour>, known: number): ReuseCandidate | undefined => {
   const [nearest] = neighbours
@@ -164,7 +164,7 @@ export const candidate = (neighbours: ReadonlyArray<Neighbour>, known: number): 
   }
 }
 
-/** A fit to what was seen, from earlier weights. */
+/** Fits the observations, starting from earlier weights. */
 const fit = (observations: ReadonlyArray<LookupObservation>, from: Float64Array): Logistic.LogisticFit =>
   Logistic.fitFrom(
     observations.map(({ features, right }) => ({ x: features, y: right === true ? 1 : 0 })),
@@ -172,7 +172,7 @@ const fit = (observations: ReadonlyArray<LookupObservation>, from: Float64Array)
     RIDGE
   )
 
-/** How near the nearest was for nearly all answers that were right: beyond that the model would speak of what it has not seen. */
+/** The distance of nearly all right answers. Beyond it the model would extrapolate. */
 const farthest = (known: ReadonlyArray<LookupObservation>): number => {
   const near = known
     .flatMap(({ features, right }) => (right === true ? [features[NEAREST]!] : []))
@@ -180,7 +180,7 @@ const farthest = (known: ReadonlyArray<LookupObservation>): number => {
   return near[Math.floor(FAR * near.length)] ?? Number.POSITIVE_INFINITY
 }
 
-/** The lowest score above which the error of all lookups keeps within the bound; infinite where there is none. */
+/** The lowest score above which the mean error stays within the bound; infinite when there is none. */
 const lineOf = (
   { covariance, weights }: Logistic.LogisticFit,
   lookups: ReadonlyArray<LookupObservation>,
@@ -204,7 +204,7 @@ const lineOf = (
   return line
 }
 
-/** Keeps the newest of a list, cutting it now and then. */
+/** Keeps the newest elements of a list, trimming it occasionally. */
 const remember = <A>(list: Array<A>, item: A): void => {
   list.push(item)
   if (list.length > 2 * MEMORY) list.splice(0, list.length - MEMORY)

@@ -1,6 +1,5 @@
 /**
- * The scopes of reuse that are open: each is opened once, and the one that was not used for longest is closed when there are too
- * many.
+ * The open scopes of reuse: each is opened once, and the least recently used is closed when there are too many.
  *
  * @internal
  */
@@ -10,7 +9,7 @@ import * as Scope from "effect/Scope"
 import * as Lru from "../store/Lru.ts"
 import type * as ReuseScope from "./ReuseScope.ts"
 
-/** Scopes that are open at once. */
+/** The most open scopes. */
 const SCOPES = 256
 
 export interface Opening {

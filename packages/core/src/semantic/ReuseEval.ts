@@ -1,13 +1,13 @@
 /**
- * What reuse by meaning would have done on questions whose answers are known: how many it would have reused, and how many of
- * those wrongly. Beside it a threshold on similarity alone, chosen with hindsight.
+ * Evaluates reuse by meaning on questions with known answers: how many it would have reused, and how many of those
+ * wrongly, compared with the best similarity threshold in hindsight.
  *
- * **Details** Two kinds of data are measured. `rows`: texts with their answers, asked after each other in an order by chance,
- * as a run would; an answer that is reused is right when it is that of its own row. `pairs`: two texts and whether the
- * answer to the first is right for the second. What the model says is not asked for: the known answer stands for it. Texts that
- * are there twice are left out, since the exact cache answers them.
+ * **Details** It accepts two kinds of data. `rows`: texts with their answers, looked up one after the other in random
+ * order, as a run would; a reused answer is right when it equals that of its own row. `pairs`: two texts, and whether
+ * the answer to the first is right for the second. No model is called: the known answer replaces it. Repeated texts are
+ * left out, because the exact cache answers them.
  *
- * **Example** (how often the vectors of a step's questions could be trusted)
+ * **Example** (how far the vectors of a step's questions can be trusted)
  *
  * ```ts
  * import * as ReuseEval from "@pipe/core/internal/ReuseEval"
@@ -30,7 +30,7 @@ import * as ReuseLookup from "./ReuseLookup.ts"
 import * as VectorIndex from "./VectorIndex.ts"
 import * as EquivalenceGuard from "./guard/EquivalenceGuard.ts"
 
-/** A text and the answer to it. */
+/** A text and its answer. */
 export interface EvalRow {
   readonly text: string
   readonly answer: string
@@ -44,13 +44,13 @@ export interface TextPair {
 }
 
 export interface Options {
-  /** The bounds that are tried, each for itself. Default: 0.01, 0.02, 0.03, 0.05 and 0.1. */
+  /** The bounds to evaluate, each on its own. Default: 0.01, 0.02, 0.03, 0.05 and 0.1. */
   readonly maxErrorRates?: ReadonlyArray<number>
-  /** Orders by chance that are tried. Default: 3. */
+  /** The number of random orders. Default: 3. */
   readonly shuffles?: number
-  /** What the orders depend on, and which answers are audited. Default: `"pipe"`. */
+  /** The seed of the orders and of the audits. Default: `"pipe"`. */
   readonly seed?: string
-  /** Share of the answers that could be reused for which the model would be asked. Default: that of `SemanticCache`. */
+  /** The share of reusable answers for which the model would be called. Default: that of `SemanticCache`. */
   readonly audit?: number
   readonly onProgress?: (done: number, of: number, what: "vectors" | "shuffles") => void
 }
@@ -62,45 +62,45 @@ export interface EvalTrial {
   readonly wrong: number
 }
 
-/** How a bound fared, in all orders. */
+/** The result of a bound, over all orders. */
 export interface EvalOutcome {
   readonly maxErrorRate: number
   readonly trials: ReadonlyArray<EvalTrial>
 }
 
-/** What a threshold on the similarity of the nearest text would have done, in all orders together. */
+/** The result of a threshold on the similarity of the nearest text, over all orders. */
 export interface Threshold extends EvalTrial {
   readonly threshold: number
 }
 
 export interface Evaluation {
   readonly of: "texts" | "pairs"
-  /** How many of them were looked at. */
+  /** The number of texts evaluated. */
   readonly size: number
-  /** Texts that were there before, word for word. */
+  /** Texts that occurred before, word for word. */
   readonly repeated: number
-  /** Of them with a text that the embedder cannot compare: the model is asked. */
+  /** Texts that the embedder cannot compare: the model is called. */
   readonly unfit: number
   readonly embedder: string
   readonly outcomes: ReadonlyArray<EvalOutcome>
-  /** From the highest to the lowest. */
+  /** In descending order. */
   readonly thresholds: ReadonlyArray<Threshold>
 }
 
-/** Share of the lookups whose answer was reused. */
+/** The share of look-ups whose answer was reused. */
 export const reuseOf = ({ lookups, reused }: EvalTrial): number => (lookups === 0 ? 0 : reused / lookups)
 
-/** Share of the reused answers that were wrong. */
+/** The share of reused answers that were wrong. */
 export const errorOf = ({ reused, wrong }: EvalTrial): number => (reused === 0 ? 0 : wrong / reused)
 
-/** Trials together. */
+/** Adds up trials. */
 export const total = (trials: ReadonlyArray<EvalTrial>): EvalTrial => ({
   lookups: trials.reduce((sum, { lookups }) => sum + lookups, 0),
   reused: trials.reduce((sum, { reused }) => sum + reused, 0),
   wrong: trials.reduce((sum, { wrong }) => sum + wrong, 0)
 })
 
-/** The lowest threshold whose error keeps within a bound, chosen with hindsight; `undefined`: none does. */
+/** The lowest threshold whose error stays within a bound, in hindsight; `undefined` when none does. */
 export const bestThreshold = (thresholds: ReadonlyArray<Threshold>, maxErrorRate: number): Threshold | undefined =>
   thresholds.findLast((one) => one.reused > 0 && errorOf(one) <= maxErrorRate)
 
@@ -138,7 +138,7 @@ interface Prepared {
   readonly signature: EquivalenceGuard.Signature
 }
 
-/** Vectors of texts, `undefined` for one that cannot be compared. */
+/** Vectors of texts; `undefined` for a text that cannot be compared. */
 const prepare = Effect.fnUntraced(function* (texts: ReadonlyArray<string>, onProgress: Options["onProgress"]) {
   const embedder = yield* Embedder.Embedder
   let done = 0
@@ -155,13 +155,13 @@ const prepare = Effect.fnUntraced(function* (texts: ReadonlyArray<string>, onPro
   )
 })
 
-/** Orders by chance, the same for a seed. */
+/** Random orders, determined by the seed. */
 const orders = ({ shuffles = 3 }: Options, size: number): Effect.Effect<ReadonlyArray<ReadonlyArray<number>>> =>
   Effect.forEach(Array.from({ length: shuffles }), () =>
     Random.shuffle(Array.from({ length: size }, (_, index) => index))
   )
 
-/** Measures on texts with their answers, as a run meets them. */
+/** Evaluates texts with their answers, as a run meets them. */
 export const rows = (
   all: ReadonlyArray<EvalRow>,
   options: Options = {}
@@ -207,7 +207,7 @@ const openIndex = (dimensions: number) =>
     indexes.open({ name: "evaluation", dimensions, folder: undefined })
   )
 
-/** The nearest earlier text of each, where all earlier answers are known. */
+/** The nearest earlier text of each, when all earlier answers are known. */
 const everything = (sequence: ReadonlyArray<Item>, counted: Counted) =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -221,13 +221,13 @@ const everything = (sequence: ReadonlyArray<Item>, counted: Counted) =>
     })
   )
 
-/** Bounds of texts that the guard reads, and of others. */
+/** Bounds of texts that the guard understands, and of others. */
 const boundsOf = (maxErrorRate: number): ((signature: EquivalenceGuard.Signature) => ErrorBound.ErrorBound) => {
   const [english, other] = [ErrorBound.make({ maxErrorRate }), ErrorBound.make({ maxErrorRate })]
   return ({ isEnglish }) => (isEnglish ? english : other)
 }
 
-/** A whole run: answers that are reused are no entries, those that are asked for are evidence. */
+/** A whole run: reused answers are not entries, and answers of the model are evidence. */
 const asRun = (sequence: ReadonlyArray<Item>, maxErrorRate: number, audit: number) =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -271,7 +271,7 @@ const asRun = (sequence: ReadonlyArray<Item>, maxErrorRate: number, audit: numbe
     })
   )
 
-/** Measures on pairs of texts: whether the answer to the first would be reused for the second. */
+/** Evaluates pairs of texts: whether the answer to the first would be reused for the second. */
 export const pairs = (
   all: ReadonlyArray<TextPair>,
   options: Options = {}

@@ -1,5 +1,6 @@
 /**
- * Looks up an answer by meaning: reuses one where the error bound allows it, and learns from the model's answer where not.
+ * Looks up an answer by meaning: reuses one where the error bound allows it, and otherwise learns from the model's
+ * answer.
  *
  * @internal
  */
@@ -29,10 +30,10 @@ import type * as ReuseRepo from "./ReuseRepo.ts"
 import type * as ReuseScope from "./ReuseScope.ts"
 import type * as VectorIndex from "./VectorIndex.ts"
 
-/** Share of answers that could be reused for which the model is asked nevertheless, where a step does not say. */
+/** The default share of reusable answers for which the model is called anyway. */
 export const AUDIT = 0.02
 
-/** How the audits of a step stand. */
+/** The audits of a step so far. */
 interface Audits {
   audited: number
   wrong: number
@@ -52,9 +53,9 @@ export interface Options {
 /** The reuse of a stack. */
 export interface ReuseLookup extends Options {
   readonly audits: Map<string, Audits>
-  /** Requests that were sent and are waited for in another replay of the rows, and whether as audits: they are not looked up again. */
+  /** Requests sent in another replay of the rows, and whether as audits: they are not looked up again. */
   readonly sent: Map<string, boolean>
-  /** The store or the index has failed: the run goes on without it. */
+  /** The store or the index has failed: the run continues without it. */
   isBroken: boolean
 }
 
@@ -68,32 +69,32 @@ export const make = (options: Options): ReuseLookup => ({
 /** A request whose answer may be reused. */
 export interface Question<R extends ModelRequest.Completion> {
   readonly request: R
-  /** With what the stack below fills in. */
+  /** The request as it will reach the provider. */
   readonly resolved: R
-  /** With a mark in the place of its text. */
+  /** The request with a mark in place of its text. */
   readonly template: ModelRequest.Completion
   readonly text: string
   readonly reuse: Varying.Reuse
 }
 
-/** Where an answer may be, and how the step's audits stand. */
+/** Where an answer may be found, and the audits of the step. */
 interface Place {
   readonly step: string
   readonly audits: Audits
   readonly name: string
   readonly opened: ReuseScope.ReuseScope
   readonly looked: ReuseScope.Looked
-  /** Number of the text's vector in the store. */
+  /** The id of the text's vector in the store. */
   readonly vector: number
-  /** Known by, while its row may be suspended. */
+  /** The content key, when its row may be suspended. */
   readonly content: string | undefined
 }
 
 const isOff = ({ audited, wrong }: Audits, { maxErrorRate }: Varying.Reuse): boolean =>
   Binomial.interval(wrong, audited)[0] > maxErrorRate
 
-/** What the store or the index cannot do is gone without. */
-const goOn = <A>(
+/** Continues without what the store or the index cannot do. */
+const proceed = <A>(
   reuse: ReuseLookup,
   effect: Effect.Effect<A, { readonly message: string }>
 ): Effect.Effect<A | undefined> =>
@@ -102,7 +103,7 @@ const goOn = <A>(
     : Effect.catch(effect, (error) => {
         reuse.isBroken = true
         return Effect.as(
-          reuse.warn(`the semantic cache failed: ${Store.messageOf(error)}; the run goes on without it`),
+          reuse.warn(`the semantic cache failed: ${Store.messageOf(error)}; the run continues without it`),
           undefined
         )
       })
@@ -118,21 +119,21 @@ const auditsOf = ({ audits, repo, run }: ReuseLookup, step: string) =>
     })
   })
 
-/** The vector of a text: from the store, or made and kept. */
+/** The vector of a text: from the store, or computed and kept. */
 const vectorOf = (reuse: ReuseLookup, text: string) =>
   Effect.gen(function* () {
     const { embedder, repo, warn } = reuse
     const key = ContentHash.make(RequestKey.canonical([embedder.name, text]))
-    const known = yield* goOn(reuse, repo.vector(key))
+    const known = yield* proceed(reuse, repo.vector(key))
     if (known !== undefined || reuse.isBroken) return known
     const vector = yield* Effect.catch(embedder.embed(text), (error: AiError.AiError) =>
-      Effect.as(warn(`no vector was made for the semantic cache, so the model is asked: ${error.message}`), undefined)
+      Effect.as(warn(`no vector for the semantic cache, so the model is called: ${error.message}`), undefined)
     )
-    const row = vector === undefined ? undefined : yield* goOn(reuse, repo.keepVector(key, vector))
+    const row = vector === undefined ? undefined : yield* proceed(reuse, repo.keepVector(key, vector))
     return vector === undefined || row === undefined ? undefined : { row, vector }
   })
 
-/** Where answers are kept that may stand for one another. */
+/** The scope of answers that may replace each other. */
 const scopeOf = (
   { embedder, namespace, next }: ReuseLookup,
   step: string,
@@ -145,23 +146,26 @@ const scopeOf = (
       embedder.name,
       RequestKey.content(template, namespace),
       ...(endpoint === "" ? [] : [endpoint]),
-      // What is learned of questions that the guard can read says nothing of others.
+      // What is learned from questions that the guard understands says nothing about others.
       ...(EquivalenceGuard.signature(text).isEnglish ? [] : ["another language"])
     ])
   )
 }
 
-/** Looks among the answers that are kept; `undefined`: nothing can be looked up, or reused. */
+/** Looks among the kept answers; `undefined` when nothing can be looked up or reused. */
 const placeOf = Effect.fnUntraced(function* (reuse: ReuseLookup, question: Question<ModelRequest.Completion>) {
   const { maxErrorRate } = question.reuse
   const { step } = yield* Caller.Caller
-  const audits = yield* goOn(reuse, auditsOf(reuse, step))
+  const audits = yield* proceed(reuse, auditsOf(reuse, step))
   if (audits === undefined || isOff(audits, question.reuse)) return undefined
   const embedded = yield* vectorOf(reuse, question.text)
   if (embedded === undefined) return undefined
   const name = scopeOf(reuse, step, question)
-  const opened = yield* goOn(reuse, reuse.scopes.get({ scope: name, maxErrorRate, dimensions: embedded.vector.length }))
-  const looked = opened === undefined ? undefined : yield* goOn(reuse, opened.look(question.text, embedded.vector))
+  const opened = yield* proceed(
+    reuse,
+    reuse.scopes.get({ scope: name, maxErrorRate, dimensions: embedded.vector.length })
+  )
+  const looked = opened === undefined ? undefined : yield* proceed(reuse, opened.look(question.text, embedded.vector))
   if (opened === undefined || looked === undefined) return undefined
   const content =
     (yield* Suspension.SuspendedRow) === undefined
@@ -171,7 +175,7 @@ const placeOf = Effect.fnUntraced(function* (reuse: ReuseLookup, question: Quest
   return place
 })
 
-/** The answer to a question: one that is kept, or the model's. */
+/** The answer to a question: a kept one, or the model's. */
 export const answer = <R extends ModelRequest.Completion>(
   reuse: ReuseLookup,
   question: Question<R>
@@ -192,7 +196,7 @@ export const answer = <R extends ModelRequest.Completion>(
     if (found !== undefined && kept !== undefined && !isAudit) {
       const { features } = found.candidate
       opened.bound.observe({ features, right: undefined })
-      repo.record(askerOf(reuse, place, question), name, { outcome: "reused", features })
+      repo.record(sourceOf(reuse, place, question), name, { outcome: "reused", features })
       return kept
     }
     if (content !== undefined) sent.set(content, isAudit)
@@ -208,14 +212,14 @@ export const answer = <R extends ModelRequest.Completion>(
     return response
   })
 
-const askerOf = ({ run }: ReuseLookup, { step }: Place, { reuse }: Question<ModelRequest.Completion>) => ({
+const sourceOf = ({ run }: ReuseLookup, { step }: Place, { reuse }: Question<ModelRequest.Completion>) => ({
   run: run?.id ?? 0,
   flow: run?.flow ?? "",
   step,
   maxErrorRate: reuse.maxErrorRate
 })
 
-/** Learns from the model's answer: whether the nearest one would have been right; and keeps it. */
+/** Learns from the model's answer whether the nearest one would have been right, and keeps it. */
 const learn = Effect.fnUntraced(function* (
   reuse: ReuseLookup,
   question: Question<ModelRequest.Completion>,
@@ -225,7 +229,7 @@ const learn = Effect.fnUntraced(function* (
 ) {
   const { repo, warn } = reuse
   const { looked, name, opened, step } = place
-  const asker = askerOf(reuse, place, question)
+  const asker = sourceOf(reuse, place, question)
   let failure: unknown
   const said = answerOf(response, question.reuse, (error) => (failure = error))
   if (failure !== undefined) yield* warn(Varying.answerFailed(step, "reuse", failure), `answer ${step}`)
@@ -252,10 +256,10 @@ const learn = Effect.fnUntraced(function* (
     createdAt: now,
     expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
   })
-  yield* goOn(reuse, Effect.andThen(added, opened.follow))
+  yield* proceed(reuse, Effect.andThen(added, opened.follow))
 })
 
-/** Counts an audit; a step whose audits are too often wrong reuses nothing more. */
+/** Counts an audit. A step whose audits are wrong too often stops reusing. */
 const count = ({ warn }: ReuseLookup, { audits, step }: Place, reuse: Varying.Reuse, right: boolean) =>
   Effect.suspend(() => {
     audits.audited++
@@ -263,11 +267,11 @@ const count = ({ warn }: ReuseLookup, { audits, step }: Place, reuse: Varying.Re
     if (!isOff(audits, reuse)) return Effect.void
     const [low, high] = Binomial.interval(audits.wrong, audits.audited)
     return warn(
-      `step ${step} reuses nothing more: of ${audits.audited} answers that were audited ${audits.wrong} were wrong (${Format.share(low)} to ${Format.share(high)}), which is over its maxErrorRate of ${Format.share(reuse.maxErrorRate)}. Compare less (another \`varies\`), allow more, or leave \`reuse\` out`
+      `step ${step} stops reusing answers: ${audits.wrong} of ${audits.audited} audited answers were wrong (${Format.share(low)} to ${Format.share(high)}), above its maxErrorRate of ${Format.share(reuse.maxErrorRate)}. Change \`varies\`, allow a higher rate, or remove \`reuse\``
     )
   })
 
-/** What an answer says, as it is compared. */
+/** The content of an answer, for comparison. */
 const answerOf = (
   response: ModelResponse.CompletionResponse,
   reuse: Varying.Reuse,
@@ -278,7 +282,7 @@ const answerOf = (
   return ContentHash.make(calls.length === 0 ? text : RequestKey.canonical([text, calls]))
 }
 
-/** The answer of an entry, if the caller takes it. */
+/** The answer of an entry, if the caller accepts it. */
 const responseOf = <R extends ModelRequest.Completion>(
   entry: ReuseRepo.ReuseEntry
 ): Effect.Effect<ModelResponse.ResponseTo<R> | undefined> =>

@@ -1,6 +1,6 @@
 /**
- * What reuse by meaning stands on: vectors by content and model, answers with the texts that they answer, and what became of
- * lookups.
+ * The tables of reuse by meaning: vectors by content and model, answers with the texts that they answer, and the
+ * outcome of look-ups.
  *
  * @internal
  */
@@ -12,20 +12,20 @@ import * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
 import type * as VectorIndex from "./VectorIndex.ts"
 
-/** An answer that may be reused, and the text that it answers. */
+/** A reusable answer, and the text that it answers. */
 export interface ReuseEntry {
   readonly id: number
-  /** Everything that must be equal: the request without its varying text, the step, the namespace, the embedder. */
+  /** Everything that must be equal: the request without its varying text, the step, the namespace and the embedder. */
   readonly scope: string
-  /** The row of its vector. */
+  /** The id of its vector. */
   readonly vector: number
   readonly text: string
-  /** What the answer says: equal for answers that agree. */
+  /** The content of the answer: equal for answers that agree. */
   readonly answer: string
   /** The response as JSON. */
   readonly value: string
   readonly model: string
-  /** How often the answer would have been right for another text, and how often not. */
+  /** How often the answer would have been right for another text, and how often wrong. */
   readonly confirmed: number
   readonly refuted: number
   /** Milliseconds since 1970. */
@@ -34,10 +34,10 @@ export interface ReuseEntry {
 }
 
 /**
- * - `alone`: no earlier answer was at hand
- * - `right`, `wrong`: the model was asked, and an earlier answer would have been right or not
- * - `reused`: the model was not asked
- * - `auditedRight`, `auditedWrong`: an earlier answer could have been reused, and the model was asked to see whether it is right
+ * - `alone`: there was no earlier answer
+ * - `right`, `wrong`: the model was called, and an earlier answer would have been right or wrong
+ * - `reused`: the model was not called
+ * - `auditedRight`, `auditedWrong`: an earlier answer could have been reused, and the model was called to check it
  */
 export type LookupOutcome = "alone" | "right" | "wrong" | "reused" | "auditedRight" | "auditedWrong"
 
@@ -46,7 +46,7 @@ export interface Lookup {
   readonly features: ReadonlyArray<number> | undefined
 }
 
-/** Who looks up. */
+/** The run, flow and step of a look-up. */
 export interface LookupSource {
   readonly run: number
   readonly flow: string
@@ -54,38 +54,38 @@ export interface LookupSource {
   readonly maxErrorRate: number
 }
 
-/** What became of the lookups of a step. */
+/** The outcome of the look-ups of a step. */
 export interface ReuseSums {
   readonly step: string
   readonly maxErrorRate: number
   readonly lookups: number
   readonly reused: number
   readonly audited: number
-  /** Of those: the earlier answer would have been wrong. */
+  /** Of those, how often the earlier answer would have been wrong. */
   readonly wrong: number
 }
 
 export interface ReuseRepo {
-  /** The vector of a content key, with its row. */
+  /** The vector of a content key, with its id. */
   readonly vector: (
     key: string
   ) => Effect.Effect<{ readonly row: number; readonly vector: Float32Array } | undefined, SqlError.SqlError>
-  /** Keeps a vector; the row in which it stands. */
+  /** Keeps a vector; returns its id. */
   readonly keepVector: (key: string, vector: Float32Array) => Effect.Effect<number, SqlError.SqlError>
   readonly add: (entry: Omit<ReuseEntry, "id" | "confirmed" | "refuted">) => Effect.Effect<void, SqlError.SqlError>
-  /** Those of these ids that are there and have not expired, in any order. */
+  /** The entries with these ids that exist and have not expired, in any order. */
   readonly entries: (
     ids: ReadonlyArray<number>,
     now: number
   ) => Effect.Effect<ReadonlyArray<ReuseEntry>, SqlError.SqlError>
-  /** Vectors of a scope beyond an id, in the order of their ids. */
+  /** Vectors of a scope after an id, in ascending order. */
   readonly after: (scope: string, id: number) => Stream.Stream<VectorIndex.VectorItem, SqlError.SqlError>
   readonly size: (scope: string) => Effect.Effect<number, SqlError.SqlError>
-  /** Notes what became of a lookup, and of the entry that it was about. */
+  /** Records the outcome of a look-up, and of the entry that it was about. */
   readonly record: (asker: LookupSource, scope: string, lookup: Lookup, entry?: number) => void
-  /** The newest lookups of a scope that say something, oldest first. */
+  /** The newest look-ups of a scope with an outcome, oldest first. */
   readonly recent: (scope: string, count: number) => Effect.Effect<ReadonlyArray<Lookup>, SqlError.SqlError>
-  /** What the audits of a step have shown, in all runs. */
+  /** The audits of a step, in all runs. */
   readonly audits: (
     flow: string,
     step: string
@@ -101,7 +101,7 @@ const lookupTable: Writer.WriterTable = {
 const toBytes = (vector: Float32Array): Uint8Array =>
   new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength)
 
-/** A driver's bytes may stand anywhere in a larger buffer. */
+/** A driver may return a view into a larger buffer. */
 const toVector = (value: unknown): Float32Array => new Float32Array(new Uint8Array(value as Uint8Array).buffer)
 
 const toEntry = (row: Database.DatabaseRow): ReuseEntry => ({

@@ -1,5 +1,5 @@
 /**
- * One scope of reuse: the index of its vectors, which follows the store, and the evidence of its lookups.
+ * A scope of reuse: the index of its vectors, which follows the store, and the evidence of its look-ups.
  *
  * @internal
  */
@@ -15,17 +15,17 @@ import type * as ReuseRepo from "./ReuseRepo.ts"
 import type * as VectorIndex from "./VectorIndex.ts"
 import * as EquivalenceGuard from "./guard/EquivalenceGuard.ts"
 
-/** What is known of a text when its answer is asked for. */
+/** What is known of a text when its answer is requested. */
 export interface FoundAnswer {
   readonly candidate: ErrorBound.ReuseCandidate
-  /** The entry that gives the answer. */
+  /** The entry that supplies the answer. */
   readonly entry: ReuseRepo.ReuseEntry
 }
 
 export interface Looked {
-  /** `undefined`: nothing near could stand for the answer. */
+  /** `undefined` when no near answer may be used. */
   readonly found: FoundAnswer | undefined
-  /** The text itself stands among the entries, with these answers. */
+  /** The answers of entries with exactly this text. */
   readonly same: ReadonlyArray<string>
 }
 
@@ -34,14 +34,14 @@ type Failure = SqlError.SqlError | VectorIndex.VectorIndexError
 export interface ReuseScope {
   readonly bound: ErrorBound.ErrorBound
   readonly look: (text: string, vector: Float32Array) => Effect.Effect<Looked, Failure>
-  /** Takes in what the store has beyond the index. */
+  /** Adds what the store has and the index lacks. */
   readonly follow: Effect.Effect<void, Failure>
 }
 
-/** How long other processes' entries may wait to be seen, in milliseconds. */
+/** How long entries of other processes may stay unseen, in milliseconds. */
 const REFRESH = 5_000
 
-/** Signatures that are kept in memory. */
+/** The most signatures kept in memory. */
 const SIGNATURES = 20_000
 
 export const make = Effect.fnUntraced(function* (options: {
@@ -79,7 +79,7 @@ export const make = Effect.fnUntraced(function* (options: {
     })
   )
 
-  // An index that was kept may be of another store, or behind one that was pruned.
+  // A kept index may belong to another store, or be older than a prune.
   if (index.upto() > 0) {
     const isOurs = index.size() <= (yield* repo.size(scope)) && (yield* knows(index, repo, scope))
     if (!isOurs) yield* index.reset
@@ -123,7 +123,7 @@ export const make = Effect.fnUntraced(function* (options: {
   }
 })
 
-/** Whether the newest vector of an index is the one that the store has under its id. */
+/** Tests whether the newest vector of an index is the one that the store has under its id. */
 const knows = (index: VectorIndex.Index, repo: ReuseRepo.ReuseRepo, scope: string): Effect.Effect<boolean, Failure> =>
   Effect.flatMap(Stream.runHead(repo.after(scope, index.upto() - 1)), (newest) =>
     newest._tag === "None" || newest.value.id !== index.upto()
@@ -131,6 +131,6 @@ const knows = (index: VectorIndex.Index, repo: ReuseRepo.ReuseRepo, scope: strin
       : Effect.map(index.search(newest.value.vector, 1), ([first]) => first !== undefined && first.similarity > 0.99)
   )
 
-/** Whether an earlier answer was right, where that was seen. */
+/** Whether an earlier answer was right, when that is known. */
 const rightOf = (outcome: ReuseRepo.LookupOutcome): boolean | undefined =>
   outcome === "reused" ? undefined : outcome === "right" || outcome === "auditedRight"

@@ -1,22 +1,23 @@
 /**
- * Reuse by meaning: the answer to an earlier question stands for the answer to a new one that means the same, within an error
- * rate that the author names. Off for every step that does not ask for it by its options `varies` and `reuse`.
+ * Reuses an answer for a question that means the same, within an error rate that you set. It is off for every step that
+ * does not enable it with `varies` and `reuse`.
  *
  * **Details**
  *
- * - Only the text that varies is compared. Everything else is equal to the letter: model, system prompt, template, earlier
+ * - Only the text that varies is compared. Everything else must be identical: model, system prompt, template, earlier
  *   turns, tools, format, settings, files, sample, step, namespace and embedder.
- * - No threshold: `ErrorBound` decides by evidence, after `EquivalenceGuard` has found nothing that differs (numbers, names, negations
- *   and so on). Until there is evidence the model is asked; where answers differ from question to question it always is.
- * - A share of the answers that could be reused is audited: the model is asked, and its answer is the row's. The report shows the
- *   error with its interval; a step whose error is certain to be over its bound reuses nothing more, and says so.
- * - A text that the embedder would cut, or whose language it does not know, is not compared: the model is asked.
- * - A reused answer is not kept in the exact cache, and serves as no evidence itself.
+ * - There is no similarity threshold: `ErrorBound` decides by evidence, after `EquivalenceGuard` has found no
+ *   difference in numbers, names, negations and so on. Without evidence the model is called. A step whose answers
+ *   differ from question to question never reuses any.
+ * - A share of the reusable answers is audited: the model is called, and its answer is used for the row. The report
+ *   shows the error with its interval. A step whose error certainly exceeds its bound stops reusing, and reports it.
+ * - A text that the embedder would truncate, or whose language it does not know, is not compared: the model is called.
+ * - A reused answer is not stored in the exact cache, and is not evidence.
  *
- * Put it under `Cache`. A step that is off pays nothing: no vector is made. When the store fails, the run goes on without it
- * after one warning.
+ * Put it under `Cache`, which answers identical requests without an error. A step that does not enable it pays nothing:
+ * no vector is computed. When the store fails, the run continues without it after one warning.
  *
- * **Example** (with vectors made on this machine)
+ * **Example** (with vectors computed on this machine)
  *
  * ```ts
  * import { Cache, Ledger, Retry, SemanticCache, Stack } from "@pipe/core"
@@ -57,16 +58,16 @@ import * as ReuseScope from "./ReuseScope.ts"
 import * as VectorIndex from "./VectorIndex.ts"
 
 export interface Options {
-  /** Answers are reused only inside a namespace, such as a tenant's. Default: none. */
+  /** Answers are reused within a namespace only, for example a tenant's. Default: none. */
   readonly namespace?: string
-  /** How long an answer may be reused. Default: for ever. */
+  /** How long an answer may be reused. Default: unlimited. */
   readonly timeToLive?: Duration.Input
 }
 
-/** The layer's name in `ModelClient.LayerInfo`. */
+/** The name of the layer in `ModelClient.LayerInfo`. */
 export const NAME = "SemanticCache"
 
-/** In the place of the text that varies. */
+/** Replaces the text that varies. */
 const PLACE = "\u0000varying\u0000"
 
 const infoOf = ({ namespace }: Options): ModelClient.LayerInfo => ({
@@ -74,7 +75,7 @@ const infoOf = ({ namespace }: Options): ModelClient.LayerInfo => ({
   ...(namespace === undefined ? undefined : { namespace })
 })
 
-/** Reuses by the vectors of the `Embedder` in context. */
+/** Compares texts with the `Embedder` in context. */
 export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store | Embedder.Embedder> =>
@@ -84,8 +85,8 @@ export const layer = (
   )
 
 /**
- * Reuses by the vectors of an embedding model that the stack below asks: they go through its layers, and their cost is in the
- * books. `window`: most tokens that the model reads. Default: 8,191.
+ * Compares texts with an embedding model called through the stack below: requests pass its layers, and the ledger has
+ * their cost. `window` is the most tokens that the model reads. Default: 8,191.
  */
 export const layerModel = (
   options: Options & { readonly model: string; readonly dimensions?: number; readonly window?: number }

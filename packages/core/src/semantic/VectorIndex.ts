@@ -1,9 +1,26 @@
 /**
- * Finds the nearest of many vectors. By default all are compared, which is exact and takes a millisecond at 5,000 vectors;
- * `Usearch.layer` of the plugins is for more.
+ * Finds the nearest of many vectors. The default compares all of them, which is exact and takes a millisecond for 5,000
+ * vectors. Use `Usearch.layer` of the plugins for more.
  *
- * **Details** An index is a help and no home: the store keeps the vectors, and an index that is lost, damaged or behind is
- * filled from there.
+ * **Details** An index is not a store: the store keeps the vectors, and an index that is lost, damaged or outdated is
+ * filled from it.
+ *
+ * **Example** (the nearest of two vectors)
+ *
+ * ```ts
+ * import { VectorIndex } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * const index = VectorIndex.exact(2)
+ * const near = index
+ *   .add([
+ *     { id: 1, vector: Float32Array.of(1, 0) },
+ *     { id: 2, vector: Float32Array.of(0, 1) }
+ *   ])
+ *   .pipe(Effect.andThen(index.search(Float32Array.of(1, 0), 1)))
+ *
+ * await Effect.runPromise(near) // => [{ id: 1, similarity: 1 }]
+ * ```
  *
  * @since 0.1.0
  */
@@ -15,40 +32,44 @@ import type * as Scope from "effect/Scope"
 /** A vector that was found, by its id. */
 export interface Near {
   readonly id: number
-  /** Cosine, -1 to 1. */
+  /** Cosine similarity, from -1 to 1. */
   readonly similarity: number
 }
 
-/** A vector of length 1 with the id under which it is found. */
+/** A vector of length 1, with its id. */
 export interface VectorItem {
   readonly id: number
   readonly vector: Float32Array
 }
 
 export interface Index {
-  /** The highest id that it holds, 0 when it is empty. */
+  /** The highest id that it holds; 0 when it is empty. */
   readonly upto: () => number
   readonly size: () => number
-  /** Takes vectors in; their ids are higher than those before. */
+  /** Adds vectors. Their ids are higher than those before. */
   readonly add: (items: ReadonlyArray<VectorItem>) => Effect.Effect<void, VectorIndexError>
-  /** The nearest, nearest first. */
+  /** The nearest vectors, nearest first. */
   readonly search: (vector: Float32Array, count: number) => Effect.Effect<ReadonlyArray<Near>, VectorIndexError>
-  /** Forgets everything. */
+  /** Removes everything. */
   readonly reset: Effect.Effect<void, VectorIndexError>
 }
 
-/** An index cannot be used. */
+/**
+ * The vector index cannot be used. Calls are sent without semantic reuse, and a warning says so once.
+ *
+ * **Remedy** Install the extension or package that the message names, or delete the index file: it is rebuilt from the store.
+ */
 export class VectorIndexError extends Schema.TaggedError<VectorIndexError>()("VectorIndexError", {
   message: Schema.String
 }) {}
 
 export interface Service {
-  /** Opens an index; what it kept is written when the scope closes. One that cannot be read is empty. */
+  /** Opens an index. It is saved when the scope closes. One that cannot be read is empty. */
   readonly open: (options: {
-    /** What is in it: letters and digits. */
+    /** The name of its content: letters and digits. */
     readonly name: string
     readonly dimensions: number
-    /** Where it may keep a file; `undefined`: nowhere. */
+    /** The folder for its file; `undefined` when it cannot be saved. */
     readonly folder: string | undefined
   }) => Effect.Effect<Index, VectorIndexError, Scope.Scope>
 }

@@ -1,10 +1,10 @@
 /**
- * The tails of a binomial distribution, and the interval of a share, exact for any number.
+ * The tails of a binomial distribution, and the confidence interval of a share, exact for any number.
  *
  * @internal
  */
 
-/** The logarithms of P(X = 0), P(X = 1) and so on, up to one of them. */
+/** The logarithms of P(X = 0), P(X = 1) and so on, up to a given value. */
 const logTerms = function* (to: number, n: number, p: number): Generator<number> {
   let logTerm = n * Math.log1p(-p)
   yield logTerm
@@ -14,7 +14,7 @@ const logTerms = function* (to: number, n: number, p: number): Generator<number>
   }
 }
 
-/** P(X ≤ k) of n draws that each succeed with probability p. */
+/** P(X ≤ k) for n draws with success probability p. */
 export const atMost = (k: number, n: number, p: number): number => {
   if (k < 0) return 0
   if (p <= 0) return 1
@@ -27,7 +27,7 @@ export const atMost = (k: number, n: number, p: number): number => {
 /** P(X ≥ k). */
 export const atLeast = (k: number, n: number, p: number): number => {
   const rest = 1 - atMost(k - 1, n, p)
-  // A tail that is lost in the rounding of the rest is summed up by itself.
+  // A tail that rounding would lose is summed separately.
   if (rest > 1e-6 || k <= 0 || p <= 0) return rest
   let sum = 0
   let at = 0
@@ -36,8 +36,8 @@ export const atLeast = (k: number, n: number, p: number): number => {
 }
 
 /**
- * The interval in which the true share lies with 95 %, when `count` of `of` were seen: Clopper and Pearson's exact one, which
- * holds for any number (Biometrika 26, 1934).
+ * The 95 % confidence interval of a share, when `count` of `of` were observed: the exact interval of Clopper and
+ * Pearson (Biometrika 26, 1934).
  */
 export const interval = (count: number, of: number): readonly [low: number, high: number] => {
   if (of === 0) return [0, 1]

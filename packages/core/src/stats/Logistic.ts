@@ -1,20 +1,21 @@
 /**
  * Logistic regression with a ridge: the probability that something holds, from numbers.
  *
- * **Details** Two fits of the same model. `fit` is for many columns: Newton's method, each step by conjugate gradients, so that
- * the matrix of second derivatives is never made (Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning*, 4.4).
- * `fitFrom` is for few columns: it goes on from earlier weights, and gives their covariance for the uncertainty of what is told.
+ * **Details** Two fits of the same model. `fit` is for many columns: Newton's method, with conjugate gradients in each
+ * step, so the Hessian is never computed (Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning*,
+ * 4.4). `fitFrom` is for few columns: it starts from earlier weights and returns their covariance, for the uncertainty
+ * of predictions.
  *
  * @internal
  */
 
-/** `y` is how far it holds, from 0 to 1. */
+/** `y` is the outcome, from 0 to 1. */
 export interface LogisticRow {
   readonly x: ArrayLike<number>
   readonly y: number
 }
 
-/** The sum of the products, by the length of the first. */
+/** The dot product, by the length of the first vector. */
 export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   let sum = 0
   for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!
@@ -23,7 +24,10 @@ export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
 
 export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
 
-/** Weights by Newton's method, each step by conjugate gradients: the matrix of second derivatives is never made. The first weight bears no ridge. */
+/**
+ * Fits weights by Newton's method with conjugate gradients in each step, without computing the Hessian. The first
+ * weight has no ridge.
+ */
 export const fit = (rows: ReadonlyArray<LogisticRow>, width: number, ridge: number): Float64Array => {
   const weights = new Float64Array(width)
   for (let round = 0; round < 12; round++) {
@@ -55,7 +59,7 @@ export const fit = (rows: ReadonlyArray<LogisticRow>, width: number, ridge: numb
       for (let j = 0; j < width; j++) direction[j] = rest[j]! + (now / size) * direction[j]!
       size = now
     }
-    // A step that is too long would leave the region where it is right.
+    // A longer step would leave the region where the approximation is valid.
     const length = Math.sqrt(dot(step, step))
     const by = Math.min(1, 5 / Math.max(length, 1e-12))
     for (let j = 0; j < width; j++) weights[j]! += by * step[j]!
@@ -64,14 +68,14 @@ export const fit = (rows: ReadonlyArray<LogisticRow>, width: number, ridge: numb
   return weights
 }
 
-/** How badly weights tell rows: the sum of the logarithms of what they gave too little. */
+/** The logarithmic loss of weights on rows. */
 export const logLoss = (rows: ReadonlyArray<LogisticRow>, weights: Float64Array): number =>
   rows.reduce((sum, { x, y }) => {
     const p = Math.max(1e-9, Math.min(1 - 1e-9, sigmoid(dot(weights, x))))
     return sum - y * Math.log(p) - (1 - y) * Math.log(1 - p)
   }, 0)
 
-/** The inverse of a symmetric, positive matrix, by Gauss and Jordan. */
+/** The inverse of a symmetric positive definite matrix (Gauss–Jordan). */
 const inverse = (matrix: ReadonlyArray<Float64Array>): ReadonlyArray<Float64Array> => {
   const n = matrix.length
   const rows = matrix.map((row, i) =>
@@ -99,7 +103,7 @@ export interface LogisticFit {
   readonly covariance: ReadonlyArray<Float64Array>
 }
 
-/** Weights by Newton's method from earlier ones; all of them bear the ridge. */
+/** Fits weights by Newton's method, starting from earlier ones. All of them have the ridge. */
 export const fitFrom = (rows: ReadonlyArray<LogisticRow>, from: Float64Array, ridge: number): LogisticFit => {
   const width = from.length
   const weights = Float64Array.from(from)
@@ -132,7 +136,7 @@ export const fitFrom = (rows: ReadonlyArray<LogisticRow>, from: Float64Array, ri
   }
 }
 
-/** The standard error of a sum of numbers under a fit. */
+/** The standard error of a linear combination under a fit. */
 export const deviation = ({ covariance }: Pick<LogisticFit, "covariance">, x: ArrayLike<number>): number => {
   let variance = 0
   for (let i = 0; i < covariance.length; i++) variance += x[i]! * dot(covariance[i]!, x)

@@ -1,8 +1,9 @@
 /**
- * A SQL database as the store uses it: statements with `?` for values, and groups of statements that are written whole.
+ * A SQL database as the store uses it: statements with `?` for values, and groups of statements that are executed
+ * atomically.
  *
- * **Details** On Node's own SQLite both are one synchronous call. On any other client of `effect/sql` (Postgres) the
- * marks become numbered, and a group is a transaction.
+ * **Details** On Node's SQLite both are one synchronous call. On other clients of `effect/sql` (PostgreSQL)
+ * placeholders are numbered, and a group is a transaction.
  *
  * @since 0.1.0
  */
@@ -13,7 +14,7 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 
-/** A row as the database gives it: large integers may be text. */
+/** A row as the database returns it. Large integers may be text. */
 export type DatabaseRow = { readonly [column: string]: unknown }
 
 export interface Statement {
@@ -23,14 +24,14 @@ export interface Statement {
 
 export interface Service {
   readonly dialect: "sqlite" | "pg"
-  /** For people: the file, or the address without its password. */
+  /** The file, or the address without its password, for display. */
   readonly name: string
   readonly client: SqlClient.SqlClient
   readonly query: (
     sql: string,
     params?: ReadonlyArray<unknown>
   ) => Effect.Effect<ReadonlyArray<DatabaseRow>, SqlError.SqlError>
-  /** Runs all statements or none, and gives the rows of each. */
+  /** Executes all statements or none, and returns the rows of each. */
   readonly transaction: (
     statements: ReadonlyArray<Statement>
   ) => Effect.Effect<ReadonlyArray<ReadonlyArray<DatabaseRow>>, SqlError.SqlError>
@@ -38,10 +39,10 @@ export interface Service {
 
 export class Database extends Context.Service<Database, Service>()("@pipe/core/Database") {}
 
-/** Failures of SQLite for what was to be written: too big, against a constraint, of another kind. */
+/** SQLite errors about the written content: too big, a violated constraint, a type mismatch. */
 const SQLITE_CONTENT: ReadonlySet<number> = new Set([18, 19, 20])
 
-/** Failures of drivers for a value that they cannot take. */
+/** Driver errors about a value that they cannot accept. */
 const DRIVER_CONTENT: ReadonlySet<string> = new Set([
   "ERR_INVALID_ARG_TYPE",
   "ERR_INVALID_ARG_VALUE",
@@ -49,14 +50,14 @@ const DRIVER_CONTENT: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Whether a database refused what was to be written, and would refuse it again: not for a lock, a full disk or a server that
- * is away.
+ * Tests whether a database refused the content, and would refuse it again: not because of a lock, a full disk or an
+ * unreachable server.
  */
 export const isContent = (error: unknown): boolean => {
   for (let at = error; typeof at === "object" && at !== null;) {
     if ("errcode" in at && typeof at.errcode === "number" && SQLITE_CONTENT.has(at.errcode & 0xff)) return true
     if ("code" in at && typeof at.code === "string") {
-      // PostgreSQL: data exceptions, violated constraints, another type than the column's.
+      // PostgreSQL: data exceptions, violated constraints, datatype mismatches.
       if (DRIVER_CONTENT.has(at.code) || /^(?:22|23)[0-9A-Z]{3}$|^42804$/.test(at.code)) return true
     }
     if ("_tag" in at && String(at._tag).endsWith("CodecError")) return true
@@ -65,13 +66,13 @@ export const isContent = (error: unknown): boolean => {
   return false
 }
 
-/** A server takes no NUL in text, and no half of a surrogate pair. */
+/** A server accepts neither NUL in text nor half of a surrogate pair. */
 const toServerText = (value: unknown): unknown =>
   typeof value !== "string"
     ? value
     : (value.includes("\u0000") ? value.replaceAll("\u0000", "\ufffd") : value).toWellFormed()
 
-/** On a client of Postgres. */
+/** A database on a PostgreSQL client. */
 export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
   const numbered = new Map<string, string>()
   const number = (sql: string): string => {
@@ -94,7 +95,7 @@ export const fromPg = (client: SqlClient.SqlClient, name: string): Service => {
   }
 }
 
-/** All rows of a table in the order of their ids, a page at a time: `page` selects those after an id. */
+/** All rows of a table in the order of their ids, page by page: `page` selects those after an id. */
 export const pages = (
   size: number,
   page: (after: number, size: number) => Effect.Effect<ReadonlyArray<DatabaseRow>, SqlError.SqlError>
@@ -106,28 +107,28 @@ export const pages = (
     )
   )
 
-/** A whole number as the database gives it, `undefined` for null. */
+/** A number as the database returns it; `undefined` for null. */
 export const toNumber = (value: unknown): number | undefined =>
   value === null || value === undefined ? undefined : Number(value)
 
-/** A whole number of any size. */
+/** An integer of any size. */
 export const toBigInt = (value: unknown): bigint | undefined => {
   if (value === null || value === undefined) return undefined
   try {
     return BigInt(value as string | number | bigint)
   } catch {
-    // A cell that was damaged.
+    // A damaged cell.
     return undefined
   }
 }
 
-/** A count or a sum, which is 0 where there were no rows. */
+/** A count or a sum, which is 0 when there are no rows. */
 export const total = (value: unknown): number => toNumber(value) ?? 0
 
-/** The same for a sum of any size: money. */
+/** The same for a sum of any size, such as money. */
 export const totalBigInt = (value: unknown): bigint => toBigInt(value) ?? 0n
 
-/** A JSON column; `undefined` where it is null, or was damaged. */
+/** A JSON column; `undefined` when it is null or damaged. */
 export const toJson = (value: unknown): unknown => {
   try {
     return typeof value === "string" ? JSON.parse(value) : undefined
@@ -136,9 +137,9 @@ export const toJson = (value: unknown): unknown => {
   }
 }
 
-/** A text column that may be null. */
+/** A nullable text column. */
 export const toText = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)
 
-/** How many rows a table has. */
+/** The number of rows in a table. */
 export const count = (database: Service, table: string): Effect.Effect<number, SqlError.SqlError> =>
   Effect.map(database.query(`SELECT count(*) AS n FROM ${table}`), (rows) => toNumber(rows[0]?.["n"]) ?? 0)

@@ -1,10 +1,10 @@
 /**
  * A log whose rows are found by key. The newest row of a key counts.
  *
- * **Details** Writing a row into an index of random keys costs several times what it costs to append it. So rows are
- * appended without one; the keys of the newest are in memory, and go into the index sorted, some ten thousand at a time.
- * Look-ups that come in the order of the log (a run that is done again) read ahead. Processes may share the log. On
- * Postgres the server keeps the index.
+ * **Details** Inserting into an index of random keys costs several times as much as appending. So rows are appended
+ * without an index; the keys of the newest rows are in memory, and are added to the index sorted, tens of thousands at
+ * a time. Look-ups in the order of the log (a repeated run) read ahead. Processes may share the log. On PostgreSQL the
+ * server maintains the index.
  *
  * @internal
  */
@@ -15,28 +15,28 @@ import * as Database from "./Database.ts"
 import type * as Writer from "./Writer.ts"
 
 export interface KeyedLog<R extends LogEntry> {
-  /** A row that is in memory already: just written, or read ahead. */
+  /** A row that is in memory: just written, or read ahead. */
   readonly peek: (key: string) => R | undefined
-  /** `own`: only what this process has appended counts. */
+  /** With `own`, only rows appended by this process count. */
   readonly get: (key: string, own?: boolean) => Effect.Effect<R | undefined, SqlError.SqlError>
   readonly append: (row: R) => void
-  /** Puts all keys into the index. */
+  /** Adds all keys to the index. */
   readonly settle: Effect.Effect<void, SqlError.SqlError>
-  /** Rows have been taken out of the table: what is in memory of them counts no more. */
+  /** Rows were deleted from the table: what is in memory of them is dropped. */
   readonly forget: () => void
 }
 
-/** A row; its columns are named as in the table. */
+/** A row. Its columns are named as in the table. */
 export interface LogEntry {
   readonly key: string
-  /** What is kept, with a checksum beside it: a row that was damaged on disk is as good as not there. */
+  /** The content, stored with a checksum: a row damaged on disk counts as missing. */
   readonly value: string
 }
 
-/** Keys in memory, at most. */
+/** The most keys in memory. */
 const RECENT = 32_768
 
-/** Rows that are read ahead, at most; and how far back, since a log is only nearly in the order of its rows. */
+/** The most rows read ahead, and how far back, because a log is only nearly in row order. */
 const AHEAD = 512
 const BACK = 96
 
@@ -47,15 +47,15 @@ export const make = <R extends LogEntry>(
 ): KeyedLog<R> =>
   database.dialect === "pg" ? onServer(database, writer, options) : onSqlite(database, writer, options)
 
-/** Bits of the filter, as a power of two: a million keys leave one look-up in 200 for nothing. */
+/** The size of the filter in bits, as a power of two: with a million keys, one look-up in 200 is wasted. */
 const FILTER_BITS = 24
 
-/** Knows for certain which keys are not in a set. */
+/** Knows for certain that some keys are not in a set. */
 class Filter {
   private readonly bits = new Uint32Array(2 ** FILTER_BITS / 32)
 
   private places(key: string): ReadonlyArray<number> {
-    // The keys are hashes: parts of one are independent of each other.
+    // The keys are hashes, so their parts are independent.
     return [0, 6, 12].map((from) => Number.parseInt(key.slice(from, from + 6), 16) & (2 ** FILTER_BITS - 1))
   }
 
@@ -72,7 +72,7 @@ const CHECKSUM = "checksum"
 
 const told = new WeakMap<Database.Service, Set<string>>()
 
-/** What is damaged is computed, or paid, again: that is said once, and the run goes on. */
+/** A damaged row is computed, or paid for, again: this is reported once, and the run continues. */
 const damaged = (database: Database.Service, table: string): Effect.Effect<undefined> =>
   Effect.suspend(() => {
     const tables = told.get(database) ?? new Set<string>()
@@ -81,13 +81,13 @@ const damaged = (database: Database.Service, table: string): Effect.Effect<undef
     tables.add(table)
     return Effect.as(
       Effect.logWarning(
-        `${database.name}: entries of ${table} are damaged (their checksums differ) and are not used: what they held is made again. Check the disk`
+        `${database.name}: entries of ${table} are damaged (their checksums differ) and are not used: their content is computed again. Check the disk`
       ),
       undefined
     )
   })
 
-/** How long this process goes without asking whether another has written, in milliseconds. */
+/** How often this process checks whether another one has written, in milliseconds. */
 const REFRESH = 100
 
 const toValues = <R extends LogEntry>(columns: ReadonlyArray<keyof R & string>, row: R): ReadonlyArray<unknown> => {
@@ -96,7 +96,7 @@ const toValues = <R extends LogEntry>(columns: ReadonlyArray<keyof R & string>, 
   return values
 }
 
-/** A row as the database gives it. */
+/** A row as the database returns it. */
 type Stored<R> = R & { readonly id: number; readonly checksum: number | null }
 
 /** Rows of earlier versions have no checksum. */
@@ -144,22 +144,22 @@ interface Named<R> {
   readonly columns: ReadonlyArray<keyof R & string>
 }
 
-/** The keys of a log on SQLite: those of the newest rows in memory, the others in an index of the database. */
+/** The keys of a log on SQLite: those of the newest rows in memory, the others in an index table. */
 interface Keys {
-  /** A row was written, under this id. */
+  /** A row was written with this id. */
   readonly written: (key: string, id: number) => void
-  /** So many rows were written after each other. */
+  /** This many rows were written in sequence. */
   readonly advance: (ids: ReadonlyArray<number | undefined>) => void
-  /** The id of a row; `own`: of a key that this process alone can have written. `undefined`: there is none. */
+  /** The id of a row; `own` looks for keys that only this process can have written. `undefined` when there is none. */
   readonly find: (key: string, own: boolean) => Effect.Effect<number | undefined, SqlError.SqlError>
-  /** Whether rows of other processes have never been looked at. */
+  /** Whether rows of other processes have never been read. */
   readonly isUnseen: () => boolean
   readonly isRecent: (key: string) => boolean
-  /** Learns of rows that other processes, or this one before, appended since the index was made. */
+  /** Reads keys of rows that other processes, or earlier ones, appended since the index was updated. */
   readonly refresh: Effect.Effect<void, SqlError.SqlError>
-  /** Whether another process has written since the last time. */
+  /** Whether another process has written since the last check. */
   readonly changed: Effect.Effect<boolean, SqlError.SqlError>
-  /** Moves the keys from memory into the index, with the next group. */
+  /** Moves the keys from memory to the index, with the next group of writes. */
   readonly settle: () => void
   readonly forget: () => void
 }
@@ -170,9 +170,9 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
   /** Ids up to this one are in the index or in `recent`; `undefined` before the first look-up. */
   let seen: number | undefined
   let settling = false
-  /** What this process has put into the index; made with the first. */
+  /** The keys that this process has added to the index; created with the first. */
   let filter: Filter | undefined
-  /** Whether the index has nothing but that. */
+  /** Whether the index contains nothing else. */
   let isOwn = false
 
   const settle = (): void => {
@@ -210,7 +210,7 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
     refresh: Effect.gen(function* () {
       const [row] = yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table])
       const upto = Database.toNumber(row?.["upto"]) ?? 0
-      // Only the first look sees an index that nobody has written to.
+      // Only the first check sees an index that nothing has been written to.
       isOwn = seen === undefined && upto === 0
       seen ??= upto
       for (const row of yield* database.query(tail, [seen])) {
@@ -229,7 +229,7 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
   }
 }
 
-/** Puts the keys of rows that are not in the index yet into it. */
+/** Adds the keys of rows that are not in the index yet. */
 const merging = (table: string, index: string): ReadonlyArray<Database.Statement> => [
   {
     sql: `INSERT INTO ${index} (key, id) SELECT key, max(id) FROM ${table}
@@ -242,7 +242,7 @@ const merging = (table: string, index: string): ReadonlyArray<Database.Statement
   }
 ]
 
-/** Asks at most every `REFRESH` whether another process has written. */
+/** Checks at most every `REFRESH` whether another process has written. */
 const makeChanged = (database: Database.Service): Keys["changed"] => {
   let version: unknown
   let checkedAt = Number.NEGATIVE_INFINITY
@@ -259,7 +259,7 @@ const makeChanged = (database: Database.Service): Keys["changed"] => {
   })
 }
 
-/** Reads rows by their ids: those that come in the order of the log are read ahead. */
+/** Reads rows by id. Reads in the order of the log read ahead. */
 const makeReader = <R extends LogEntry>(database: Database.Service, { columns, table }: Named<R>) => {
   let ahead = new Map<string, R>()
   let behind = new Map<string, R>()
@@ -321,7 +321,7 @@ const onSqlite = <R extends LogEntry>(
   const lookup = (key: string, own: boolean): Effect.Effect<R | undefined, SqlError.SqlError> =>
     Effect.flatMap(keys.find(key, own), (id) => (id === undefined ? Effect.undefined : rows.at(id, key)))
 
-  /** Looks again where another process has written. */
+  /** Looks again when another process has written. */
   const lookAgain = (key: string) =>
     Effect.flatMap(keys.changed, (other) =>
       other

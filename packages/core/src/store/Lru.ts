@@ -1,20 +1,20 @@
 /**
- * A map that holds so many entries at most: the one that was not used for longest goes.
+ * A map with a limited number of entries: the least recently used is dropped.
  *
- * **Details** `effect/Cache` looks its values up by an effect; this is for places that need one at once.
+ * **Details** `effect/Cache` looks values up with an effect. This is for code that needs a value immediately.
  *
  * @internal
  */
 export interface Lru<K, V> {
   /** Counts as a use. */
   readonly get: (key: K) => V | undefined
-  /** Sets a value; what had to go for it. */
+  /** Sets a value. Returns the value that was dropped for it. */
   readonly set: (key: K, value: V) => V | undefined
   readonly delete: (key: K) => void
 }
 
 export const make = <K, V>(capacity: number): Lru<K, V> => {
-  /** In the order of their uses. */
+  /** In the order of use. */
   const entries = new Map<K, V>()
   return {
     get: (key) => {

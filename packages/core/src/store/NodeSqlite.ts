@@ -1,5 +1,5 @@
 /**
- * `effect/sql`'s client on Node's own SQLite: a small adapter, one connection, statements kept prepared.
+ * A small `effect/sql` client for Node's SQLite: one connection, with prepared statements.
  *
  * @internal
  */
@@ -24,19 +24,19 @@ import type * as Database from "./Database.ts"
 import * as StoreTrouble from "./StoreTrouble.ts"
 
 export interface Options {
-  /** A file, or `":memory:"`. It is made with mode 600. */
+  /** A file, or `":memory:"`. It is created with mode 600. */
   readonly filename: string
 }
 
-/** How long a statement waits for a lock with nothing else going on, in milliseconds. */
+/** How long a statement blocks on a lock, in milliseconds. */
 const BUSY_TIMEOUT = 500
 
-/** How long a lock of another process is waited for, while the rest of this one goes on; zero: not at all. */
+/** How long a lock of another process is waited for while this process continues; zero for not at all. */
 export const LockWait = Context.Reference<Duration.Input>("@pipe/core/NodeSqlite/LockWait", {
   defaultValue: () => "10 minutes"
 })
 
-/** Waits for a lock of another process, with one line about it. */
+/** Waits for a lock of another process, with one message about it. */
 export const waitForLock = <A, E, R>(
   name: string,
   effect: Effect.Effect<A, E, R>,
@@ -47,7 +47,7 @@ export const waitForLock = <A, E, R>(
       !isLocked(error) || Duration.toMillis(Duration.fromInputUnsafe(atMost)) === 0
         ? Effect.fail(error)
         : Effect.andThen(
-            Effect.logWarning(`${name} is locked by another process: waiting for it`),
+            Effect.logWarning(`${name} is locked by another process: waiting`),
             Effect.retry(effect, {
               while: isLocked,
               schedule: Schedule.upTo(Schedule.spaced("200 millis"), { duration: atMost })
@@ -56,7 +56,7 @@ export const waitForLock = <A, E, R>(
     )
   )
 
-/** A database on a file, closed with the scope. Fails when the file cannot be opened or is no database. */
+/** Opens a database file, and closes it with the scope. Fails when the file cannot be opened or is not a database. */
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Database.Service, SqlError.SqlError, Scope.Scope | Reactivity.Reactivity> {
@@ -66,7 +66,7 @@ export const make = Effect.fnUntraced(function* (
     attempt("open", () => {
       // SQLite gives its log and its index the mode of the file.
       if (filename !== ":memory:") closeSync(openSync(filename, "a", 0o600))
-      // SQLite would read a name such as `file:x` as an address.
+      // SQLite would parse a name such as `file:x` as a URI.
       const db = new DatabaseSync(filename === ":memory:" ? filename : resolve(filename))
       db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`)
       db.exec(
@@ -88,7 +88,7 @@ export const make = Effect.fnUntraced(function* (
     compiler: Statement.makeCompilerSqlite(),
     driver: "node:sqlite",
     spanAttributes: [["db.system.name", "sqlite"]],
-    // A transaction that will write takes its lock at once: it cannot fail half-way for another's.
+    // A writing transaction takes its lock at the start, so it cannot fail midway.
     beginTransaction: "BEGIN IMMEDIATE"
   })
   const { all } = connection
@@ -103,8 +103,8 @@ export const make = Effect.fnUntraced(function* (
       lock.withPermit(
         patient(
           attempt("transaction", () => {
-            // What is written to a file that is gone is lost when it is closed.
-            if (inodeOf(filename) !== inode) throw new Error("it was removed or replaced while it was open")
+            // What is written to a deleted file is lost when it is closed.
+            if (inodeOf(filename) !== inode) throw new Error("it was deleted or replaced while it was open")
             db.exec("BEGIN IMMEDIATE")
             try {
               const rows = statements.map(({ params, sql }) => all(sql, params))
@@ -120,14 +120,14 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** Whether another process holds a lock. */
+/** Tests whether another process holds a lock. */
 const isLocked = (error: unknown): boolean => StoreTrouble.of(error) === "locked"
 
-/** Tells a file from another of its name. */
+/** Distinguishes a file from another one with the same name. */
 const inodeOf = (filename: string): number | undefined =>
   filename === ":memory:" ? undefined : statSync(filename, { throwIfNoEntry: false })?.ino
 
-/** Provides a client on a file. */
+/** Provides a client for a file. */
 export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlError.SqlError> =>
   Layer.effect(
     SqlClient.SqlClient,
@@ -137,7 +137,7 @@ export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlErr
 const STATEMENTS = 64
 
 interface Connection extends SqlConnection.Connection {
-  /** The rows of a statement that is kept prepared. */
+  /** The rows of a prepared statement. */
   readonly all: (sql: string, params: ReadonlyArray<unknown>) => ReadonlyArray<Database.DatabaseRow>
 }
 

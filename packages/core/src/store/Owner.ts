@@ -1,5 +1,5 @@
 /**
- * Who works on a run: a process, told from a later one with the same number by the time at which it began.
+ * The owner of a run: a process, distinguished from a later one with the same number by its start time.
  *
  * @internal
  */
@@ -11,13 +11,13 @@ import { hostname } from "node:os"
 export interface Owner {
   readonly pid: number
   readonly host: string
-  /** When the process began, in the system's own unit; empty where the system does not say. */
+  /** The start time of the process, in the system's unit; empty when the system does not report it. */
   readonly began: string
-  /** Tells claims of one process apart. */
+  /** Distinguishes the claims of one process. */
   readonly claim: number
 }
 
-/** How long another machine's owner may be silent, in milliseconds. */
+/** How long an owner on another machine may be silent, in milliseconds. */
 export const SILENCE = 60_000
 
 /** The start time of a live process; `undefined` when there is none. */
@@ -28,7 +28,7 @@ const startOf = (pid: number): string | undefined => {
     if (!(error instanceof Error && "code" in error && error.code === "EPERM")) return undefined
   }
   try {
-    // After the name in parentheses: the state, and as the 20th field from there the start time (Linux).
+    // After the name in parentheses comes the state; the 20th field from there is the start time (Linux).
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ")
     return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19]!
   } catch {
@@ -36,7 +36,7 @@ const startOf = (pid: number): string | undefined => {
   }
 }
 
-/** This process, with a claim of its own. */
+/** This process, with a new claim. */
 export const current: Effect.Effect<Owner> = Effect.map(Random.nextIntBetween(0, 2 ** 31), (claim) => ({
   pid: process.pid,
   host: hostname(),
@@ -44,9 +44,9 @@ export const current: Effect.Effect<Owner> = Effect.map(Random.nextIntBetween(0,
   claim
 }))
 
-/** Whether two claims are of one process. */
+/** Tests whether two claims belong to one process. */
 export const isSame = (a: Owner, b: Owner): boolean => a.pid === b.pid && a.host === b.host && a.began === b.began
 
-/** Whether an owner still works. */
+/** Tests whether an owner is still working. */
 export const isAlive = (owner: Owner, heartbeatAt: number, now: number): boolean =>
   owner.host === hostname() ? startOf(owner.pid) === owner.began : now - heartbeatAt < SILENCE

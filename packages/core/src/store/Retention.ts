@@ -1,5 +1,5 @@
 /**
- * What is taken away of answers and results, with all that stands on them: keys, vectors, what was learned of them.
+ * Deletes answers and results with everything that depends on them: keys, vectors, evidence.
  *
  * @internal
  */
@@ -8,14 +8,14 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
 import type * as KeyedLog from "./KeyedLog.ts"
 
-/** Conditions on the rows of each table that go. */
+/** Conditions on the rows of each table to delete. */
 export interface Where {
   readonly cache: string
   readonly results: string
   readonly reuse: string
 }
 
-/** How many are gone. */
+/** The numbers of deleted rows. */
 export interface Removed {
   readonly entries: number
   readonly results: number
@@ -28,7 +28,7 @@ export type Remove = (
   resultParams: ReadonlyArray<unknown>
 ) => Effect.Effect<Removed, SqlError.SqlError>
 
-/** Deletes rows of all these tables, with their keys, and says how many. */
+/** Deletes rows of all these tables, with their keys. Returns how many. */
 export const remove = (
   database: Database.Service,
   answers: Pick<KeyedLog.KeyedLog<KeyedLog.LogEntry>, "settle" | "forget">,
@@ -46,17 +46,17 @@ export const remove = (
       { sql: `DELETE FROM cache WHERE ${where.cache}`, params },
       { sql: `DELETE FROM results WHERE ${where.results}`, params: resultParams },
       { sql: `DELETE FROM reuse_entries WHERE ${where.reuse}`, params },
-      // What was sent and answered is taken away with all answers.
+      // The exchanges are deleted when all answers are.
       ...(where.cache === "1 = 1" ? [{ sql: "DELETE FROM exchanges", params: [] }] : []),
       { sql: "DELETE FROM vectors WHERE id NOT IN (SELECT vector FROM reuse_entries)", params: [] },
-      // What was learned of answers that are gone.
+      // The evidence from deleted answers.
       { sql: "DELETE FROM reuse_lookups WHERE scope NOT IN (SELECT scope FROM reuse_entries)", params: [] }
     ]
     if (database.dialect === "sqlite") {
       for (const table of ["cache", "results"]) {
         statements.push(
           { sql: `DELETE FROM ${table}_index WHERE id NOT IN (SELECT id FROM ${table})`, params: [] },
-          // Ids count up from the last row that is left.
+          // Ids continue from the last remaining row.
           {
             sql: `UPDATE indexed SET upto = coalesce((SELECT max(id) FROM ${table}), 0) WHERE name = ?`,
             params: [table]
@@ -67,7 +67,7 @@ export const remove = (
     yield* database.transaction(statements)
     answers.forget()
     results.forget()
-    // The freed pages go back to the disk.
+    // Returns the freed pages to the disk.
     if (database.dialect === "sqlite") yield* database.query("VACUUM")
     const left = yield* counts
     return {

@@ -1,9 +1,24 @@
 /**
- * The store of a project: runs, results, books and cached answers. One SQLite file, `.pipe/pipe.db`, or a Postgres
- * database; processes may share it.
+ * The store of a project: runs, results, ledger and cached answers. It is one SQLite file, `.pipe/pipe.db`, or a
+ * PostgreSQL database, which processes may share.
  *
- * **Details** A file that is damaged is put aside and a new one begun; one that a newer version wrote, or that cannot be
- * opened, is left alone, and a run keeps its store in memory. Each says so in one line.
+ * **Details** A damaged file is renamed and a new one created. A file that a newer version wrote, or that cannot be
+ * opened, is left alone, and the run keeps its store in memory. Each case is reported in one line.
+ *
+ * **Example** (the runs of a project)
+ *
+ * ```ts
+ * import { Store } from "@pipe/core"
+ * import { NodeServices } from "@effect/platform-node"
+ * import { Effect } from "effect"
+ *
+ * export const runs = Effect.flatMap(Store.Store, (store) => store.runs.list(20)).pipe(
+ *   Effect.provide(Store.layer(".pipe/pipe.db")),
+ *   Effect.provide(NodeServices.layer)
+ * )
+ *
+ * await Effect.runPromise(runs) // => []
+ * ```
  *
  * @since 0.1.0
  */
@@ -42,13 +57,13 @@ import * as StoreTrouble from "./StoreTrouble.ts"
 import * as Writer from "./Writer.ts"
 
 export interface Service {
-  /** For people: the file, or the server. */
+  /** The file or the server, for display. */
   readonly name: string
-  /** The SQLite file that it is. */
+  /** The SQLite file. */
   readonly file: string | undefined
-  /** Where files that belong to the store stand. */
+  /** The folder for files of the store. */
   readonly folder: string | undefined
-  /** Nothing is kept after the process: the store was asked to be in memory, or could not be opened. */
+  /** Whether the store ends with the process: it was requested in memory, or could not be opened. */
   readonly inMemory: boolean
   readonly runs: RunRepo.RunRepo
   readonly rows: RowRepo.RowRepo
@@ -61,22 +76,34 @@ export interface Service {
   readonly outputs: OutputRepo.OutputRepo
   readonly exchanges: ExchangeRepo.ExchangeRepo
   readonly answers: KeyedLog.KeyedLog<CacheRepo.CacheRow>
-  /** Ends when all that was written before is on disk. */
+  /** Ends when everything written before is on disk. */
   readonly commit: Effect.Effect<void, SqlError.SqlError>
-  /** Why the last write failed: the disk is full, the file has become read-only. */
+  /** Why the last write failed: the disk is full, the file is read-only. */
   readonly failure: () => string | undefined
 }
 
 export class Store extends Context.Service<Store, Service>()("@pipe/core/Store") {}
 
-/** A store that cannot be used. */
+/**
+ * The store cannot be used:
+ *
+ * - `damaged`: the file is truncated or corrupt
+ * - `newer`: a newer version of pipe wrote it
+ * - `locked`: another process holds it
+ * - `full`: the disk is full
+ * - `misplaced`: the path holds something else, or is a folder or a pipe
+ * - `unavailable`: the file or the server cannot be opened
+ *
+ * **Remedy** Run `pipe doctor`. A damaged file is moved aside and a new one is created; otherwise update pipe, free disk space, wait for the
+ * other process, or choose another file with `--store`.
+ */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   kind: Schema.Literals(["damaged", "newer", "locked", "full", "misplaced", "unavailable"]),
   file: Schema.String,
   message: Schema.String
 }) {}
 
-/** Opens a SQLite file and brings its tables up to date. */
+/** Opens a SQLite file and updates its tables. */
 export const open = Effect.fnUntraced(function* (
   file: string
 ): Effect.fn.Return<Database.Service, StoreError, Scope.Scope | Reactivity.Reactivity> {
@@ -88,7 +115,7 @@ export const open = Effect.fnUntraced(function* (
   return yield* Effect.provideService(
     NodeSqlite.waitForLock(
       file,
-      // It is the whole that is tried again.
+      // The whole operation is retried.
       Effect.provideService(open, NodeSqlite.LockWait, 0),
       ({ kind }) => kind === "locked"
     ),
@@ -97,12 +124,12 @@ export const open = Effect.fnUntraced(function* (
   )
 })
 
-/** How long a file that another process holds locked is waited for when it is opened. */
+/** How long to wait for a file that another process holds locked when it is opened. */
 export const OpeningWait = Context.Reference<Duration.Input>("@pipe/core/Store/OpeningWait", {
   defaultValue: () => "30 seconds"
 })
 
-/** Brings the tables of a database up to date; one of a newer version is refused. */
+/** Updates the tables of a database. One of a newer version is refused. */
 export const migrate = (database: Database.Service): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
     const tables = yield* database.query(
@@ -139,19 +166,19 @@ const toStoreError = (file: string, error: SqlError.SqlError | Migrator.Migratio
     case "damaged":
       return fail("damaged", `${file} is damaged (${text})`)
     case "locked":
-      return fail("locked", `${file} cannot be used: another process holds it locked`)
+      return fail("locked", `${file} cannot be used: another process has locked it`)
     case "full":
-      return fail("full", `${file} cannot be begun: the disk is full (${text})`)
+      return fail("full", `${file} cannot be created: the disk is full (${text})`)
     default:
       return fail("unavailable", `${file} cannot be used: ${text}`)
   }
 }
 
-/** What is said when a store that was open fails. */
+/** The error when an open store fails. */
 export const unusable = (name: string, cause: unknown): StoreError =>
   new StoreError({ kind: "unavailable", file: name, message: `${name} cannot be used: ${messageOf(cause)}` })
 
-/** The driver's own words stand in the innermost cause. */
+/** The driver's own message is in the innermost cause. */
 export const messageOf = (error: unknown): string => {
   let message = ""
   for (let at = error; typeof at === "object" && at !== null;) {
@@ -161,7 +188,7 @@ export const messageOf = (error: unknown): string => {
   return message
 }
 
-/** A store on a database whose tables are up to date. */
+/** Makes a store on a database whose tables are up to date. */
 export const make = Effect.fnUntraced(function* (
   database: Database.Service,
   options?: { readonly inMemory?: boolean; readonly file?: string; readonly folder?: string }
@@ -202,8 +229,8 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
- * Books what runs without a live process have left noted: whoever opens the store does it, also to read. A run that is resumed
- * meanwhile numbers its calls above.
+ * Records calls left by runs without a live process. Every process that opens the store does this, also to read. A run
+ * that is resumed in the meantime uses higher call numbers.
  */
 const settleIdle = (runs: RunRepo.RunRepo, ledger: LedgerRepo.LedgerRepo): Effect.Effect<void> =>
   Effect.flatMap(ledger.unsettled, runs.idle).pipe(
@@ -212,7 +239,7 @@ const settleIdle = (runs: RunRepo.RunRepo, ledger: LedgerRepo.LedgerRepo): Effec
         discard: true
       })
     ),
-    // A store that can only be read shows what it has.
+    // A read-only store shows what it has.
     Effect.ignore
   )
 
@@ -222,8 +249,8 @@ const inMemory = Effect.flatMap(Effect.orDie(open(":memory:")), (database) => ma
 export const layerMemory: Layer.Layer<Store> = Layer.effect(Store, inMemory).pipe(Layer.provide(Reactivity.layer))
 
 /**
- * On a SQLite file; in memory, with one warning, where it cannot be used. Fails where the disk is full, and where a folder, a pipe or
- * a device is at its place.
+ * On a SQLite file; in memory, with one warning, when it cannot be used. Fails when the disk is full, or when the path
+ * is a folder, a pipe or a device.
  */
 export const layer = (file: string): Layer.Layer<Store, StoreError, FileSystem.FileSystem | Path.Path> =>
   Layer.effect(
@@ -233,14 +260,14 @@ export const layer = (file: string): Layer.Layer<Store, StoreError, FileSystem.F
         ? Effect.fail(error)
         : Effect.andThen(
             Effect.logWarning(
-              `${error.message}; this run is kept in memory only: it cannot be resumed, and its answers are not kept`
+              `${error.message}; this run is in memory only: it cannot be resumed, and its answers are not kept`
             ),
             inMemory
           )
     )
   ).pipe(Layer.provide(Reactivity.layer))
 
-/** On a SQLite file that is needed: what `pipe runs` and `pipe show` read. */
+/** On a SQLite file that must exist: `pipe runs` and `pipe show` read it. */
 export const layerExisting = (file: string): Layer.Layer<Store, StoreError, FileSystem.FileSystem | Path.Path> =>
   Layer.effect(Store, openStore(file, { renew: false })).pipe(Layer.provide(Reactivity.layer))
 
@@ -251,8 +278,8 @@ export const layerDatabase: Layer.Layer<Store, StoreError, Database.Database> = 
 )
 
 /**
- * A file that is shorter than its header says was cut. SQLite itself notices when it reads what is missing, which may be
- * late. With a write-ahead log beside it, what is missing may stand there.
+ * A file shorter than its header says was truncated. SQLite only notices when it reads the missing part, which may be
+ * late. With a write-ahead log, the missing part may be there.
  */
 const checkLength = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
@@ -272,16 +299,16 @@ const checkLength = Effect.fnUntraced(function* (file: string) {
     return yield* new StoreError({
       kind: "damaged",
       file,
-      message: `${file} is damaged (it was cut at ${found.size} bytes)`
+      message: `${file} is damaged (truncated at ${found.size} bytes)`
     })
   }
 })
 
-/** Bytes at the beginning of a SQLite file that say how it is laid out. */
+/** The size of the header of a SQLite file. */
 const HEADER = 100
 
 interface OpenOptions {
-  /** Whether a damaged store is renamed and begun anew. */
+  /** Whether a damaged store is renamed and created again. */
   readonly renew: boolean
 }
 
@@ -290,34 +317,34 @@ const openStore = Effect.fnUntraced(function* (file: string, options: OpenOption
   return yield* make(yield* openFile(file, options), { file, folder: path.dirname(file) })
 })
 
-/** How every SQLite file begins (sqlite.org/fileformat.html, 1.3.1). */
+/** The beginning of every SQLite file (sqlite.org/fileformat.html, 1.3.1). */
 const MAGIC = "SQLite format 3\0"
 
-/** What holds something else is no damaged store. */
+/** A file of another kind is not a damaged store. */
 const checkKind = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   const start = yield* Effect.scoped(Effect.flatMap(fs.open(file), (handle) => handle.readAlloc(MAGIC.length))).pipe(
     Effect.orElseSucceed(() => Option.none<Uint8Array>())
   )
-  // One whose beginning is nothing but zeros was begun when the power went.
+  // A file that begins with zeros was being created during a power loss.
   if (Option.isNone(start) || start.value.every((byte) => byte === 0)) return
   const text = new TextDecoder("latin1").decode(start.value)
   if (text === MAGIC.slice(0, text.length)) return
   return yield* new StoreError({
     kind: "misplaced",
     file,
-    message: `${file}: cannot be the store: it is a file that holds something else, and is left as it is`
+    message: `${file}: cannot be the store: it holds something else, and is left unchanged`
   })
 })
 
-/** Makes the folder, for its owner alone, and opens the file. */
+/** Creates the folder, for its owner only, and opens the file. */
 const openFile = Effect.fnUntraced(function* (file: string, { renew }: OpenOptions) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const folder = path.dirname(file)
   yield* Effect.mapError(fs.makeDirectory(folder, { recursive: true, mode: 0o700 }), (error) =>
     StoreTrouble.of(error) === "full"
-      ? new StoreError({ kind: "full", file, message: `${folder} cannot be made: the disk is full` })
+      ? new StoreError({ kind: "full", file, message: `${folder} cannot be created: the disk is full` })
       : new StoreError({ kind: "unavailable", file, message: `${folder} cannot be made: ${error.message}` })
   )
   const place = yield* Effect.orElseSucceed(FilePlace.resolve(file), () => undefined)
@@ -344,13 +371,13 @@ const openFile = Effect.fnUntraced(function* (file: string, { renew }: OpenOptio
               })
           )
           for (const suffix of ["-wal", "-shm"]) yield* Effect.ignore(fs.remove(file + suffix))
-          yield* Effect.logWarning(`${error.message}: it was moved to ${aside}, and a new one is begun`)
+          yield* Effect.logWarning(`${error.message}: it was moved to ${aside}, and a new one is created`)
           return yield* open(file)
         })
   )
 })
 
-/** The exact cache in the store in context, whichever that is. */
+/** The exact cache in the store in context. */
 export const layerCache: Layer.Layer<CacheStore.CacheStore, never, Store> = Layer.fresh(
   Layer.effect(
     CacheStore.CacheStore,

@@ -1,5 +1,5 @@
 /**
- * What is wrong with a store, by the codes of its driver and of the file system.
+ * Classifies problems of a store by the codes of its driver and of the file system.
  *
  * @internal
  */
@@ -8,8 +8,8 @@ import { dirname } from "node:path"
 
 /**
  * - `locked`: another process holds it
- * - `damaged`: its file is not what it should be
- * - `full`: there is no space left for it
+ * - `damaged`: its file is corrupt
+ * - `full`: there is no space left
  */
 export type StoreTrouble = "locked" | "damaged" | "full"
 
@@ -29,7 +29,7 @@ const bySqlite: ReadonlyMap<number, StoreTrouble> = new Map([
   [FULL, "full"]
 ])
 
-/** Of Node.js, and of PostgreSQL (appendix A of its manual). */
+/** Codes of Node.js and of PostgreSQL (appendix A of its manual). */
 const byCode: ReadonlyMap<string, StoreTrouble> = new Map([
   ["ENOSPC", "full"],
   ["EDQUOT", "full"],
@@ -37,7 +37,7 @@ const byCode: ReadonlyMap<string, StoreTrouble> = new Map([
   ["55P03", "locked"]
 ])
 
-/** The codes of an error and of what has caused it, from the outside in. */
+/** The codes of an error and its causes, from the outside in. */
 const codesOf = function* (error: unknown): Generator<number | string> {
   for (let at = error; typeof at === "object" && at !== null;) {
     if ("errcode" in at && typeof at.errcode === "number") yield at.errcode & 0xff
@@ -46,12 +46,12 @@ const codesOf = function* (error: unknown): Generator<number | string> {
   }
 }
 
-/** `undefined`: something else is wrong. `file`: the store's own, where it has one. */
+/** The problem; `undefined` for any other. `file` is the store's own file, if it has one. */
 export const of = (error: unknown, file?: string): StoreTrouble | undefined => {
   for (const code of codesOf(error)) {
     const trouble = typeof code === "number" ? bySqlite.get(code) : byCode.get(code)
     if (trouble !== undefined) return trouble
-    // SQLite calls it an error of the disk where the index of its log finds no space.
+    // SQLite reports a disk error when the index of its log finds no space.
     if (code === IOERR && file !== undefined && hasNoSpace(file)) return "full"
   }
   return undefined

@@ -1,10 +1,10 @@
 /**
- * Writes in groups: whatever is appended in one turn of the event loop is one transaction, at the turn's end. A process
- * that is killed loses what it appended since.
+ * Writes in groups: everything appended in one turn of the event loop is one transaction, at the end of the turn. A
+ * process that is killed loses what it appended since.
  *
- * A group that the database refuses for its content is halved until the item at fault stands alone. That one goes to the
- * table `aside`, with one warning, and the others are written. A group that fails for the database's own sake (a lock, a full
- * disk, a server that is away) is kept whole, and the next one tries again.
+ * A group that the database refuses because of its content is split in halves until one item is left. That item goes to
+ * the table `aside`, with one warning, and the others are written. A group that fails for another reason (a lock, a
+ * full disk, an unreachable server) is kept whole, and the next group tries again.
  *
  * @internal
  */
@@ -14,45 +14,45 @@ import type * as Scope from "effect/Scope"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Database from "./Database.ts"
 
-/** Rows are appended to it; its `id` counts up. */
+/** A table for appended rows. Its `id` counts up. */
 export interface WriterTable {
   readonly name: string
   readonly columns: ReadonlyArray<string>
   /**
-   * Receives the ids of rows, in the order in which they were appended, when they are committed; `undefined` for a row that was
-   * put aside.
+   * Receives the ids of committed rows, in the order in which they were appended; `undefined` for a row that was set
+   * aside.
    */
   readonly committed?: (ids: ReadonlyArray<number | undefined>) => void
 }
 
 export interface Writer {
-  /** `removes` is taken away in the same transaction as the row is written, and not without it. */
+  /** `removes` is deleted in the same transaction that writes the row. */
   readonly append: (table: WriterTable, row: ReadonlyArray<unknown>, removes?: Removal) => void
-  /** A statement that runs after the rows that were appended before it. */
+  /** A statement that runs after the rows appended before it. */
   readonly execute: (sql: string, params: ReadonlyArray<unknown>) => void
-  /** Ends when all that was appended before is committed. */
+  /** Ends when everything appended before is committed. */
   readonly commit: Effect.Effect<void, SqlError.SqlError>
-  /** Why the last group could not be written; it stays queued, and the next group tries again. */
+  /** Why the last group could not be written. It stays queued, and the next group tries again. */
   readonly failure: () => SqlError.SqlError | undefined
 }
 
-/** Rows of one statement: few sizes, so that each statement is prepared once. */
+/** Rows per statement: few sizes, so each statement is prepared once. */
 const SIZES = [64, 16, 4, 1]
 
 const LAST: Database.Statement = { sql: "SELECT last_insert_rowid() AS id", params: [] }
 
-/** So many items of one group at fault are no fault of theirs: a table is broken. */
+/** When this many items of one group fail, the table is broken and not the items. */
 const MOST_ASIDE = 64
 
-/** A row of a run that is to be taken away. Those of one group go in few statements. */
+/** A row of a run to delete. Those of one group share statements. */
 export interface Removal {
   readonly run: number
   readonly id: number
-  /** The statement for so many ids, after the run. */
+  /** The statement for this many ids, after the run. */
   readonly sql: (count: number) => string
 }
 
-/** A row with what it takes the place of, or a statement alone. */
+/** A row with what it replaces, or a statement. */
 type Item =
   | { readonly table: WriterTable; readonly row: ReadonlyArray<unknown>; readonly removes: Removal | undefined }
   | { readonly table: undefined; readonly statement: Database.Statement }
@@ -74,7 +74,7 @@ export const make = Effect.fnUntraced(function* (
   const run = Effect.runForkWith(yield* Effect.context<never>())
   let items: Array<Item> = []
   let waiters: Queue["waiters"] = []
-  /** The group that is on its way: the next waits for it, so that rows are committed in the order of their appending. */
+  /** The group in progress. The next waits for it, so rows are committed in the order in which they were appended. */
   let current: Queue | undefined
   let scheduled = false
   let failure: SqlError.SqlError | undefined
@@ -93,7 +93,8 @@ export const make = Effect.fnUntraced(function* (
       else if (left !== undefined) items = [...left.items, ...items]
       const done = left === undefined ? Exit.asVoid(exit) : Exit.fail(left.error)
       for (const resume of group.waiters) resume(done)
-      // What came meanwhile is written next. After a failure that is for the next append or commit to try, not for a loop.
+      // What was appended in the meantime is written next. After a failure the next append or commit tries again, not a
+      // loop.
       if (waiters.length > 0 || (Exit.isSuccess(done) && items.length > 0)) schedule()
       return undefined
     })
@@ -114,7 +115,7 @@ export const make = Effect.fnUntraced(function* (
 
   yield* Effect.addFinalizer(() =>
     Effect.catch(commit, (error) =>
-      Effect.logWarning(`${database.name}: what came last could not be written: ${error.reason.message}`)
+      Effect.logWarning(`${database.name}: the last changes could not be written: ${error.reason.message}`)
     )
   )
 
@@ -132,7 +133,7 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** Writes items in their order; what is left of them where the database cannot be written. */
+/** Writes items in order. Returns what is left when the database cannot be written. */
 const write = (database: Database.Service, items: ReadonlyArray<Item>): Effect.Effect<Left | undefined> => {
   let aside = 0
   const part = (some: ReadonlyArray<Item>): Effect.Effect<Left | undefined> =>
@@ -167,7 +168,7 @@ const insert = (database: Database.Service, table: WriterTable, count: number): 
   return sql
 }
 
-/** Writes all items in one transaction: the rows by table, and then the statements. */
+/** Writes all items in one transaction: the rows by table, then the statements. */
 const transact = (
   database: Database.Service,
   items: ReadonlyArray<Item>
@@ -195,7 +196,7 @@ const transact = (
         for (let i = from; i < from + size; i++) for (const value of rows[i]!) params.push(value)
         statements.push({ sql: insert(database, table, size), params })
         if (table.committed === undefined) continue
-        // The rows of one statement have ids one after the other: on SQLite the last of them is enough.
+        // The rows of one statement have consecutive ids: on SQLite the last one is enough.
         if (database.dialect === "sqlite") statements.push(LAST)
         owners.push({ table, count: size, statement: statements.length - 1 })
       }
@@ -232,7 +233,7 @@ const removing = (removals: ReadonlyArray<Removal>): ReadonlyArray<Database.Stat
   })
 }
 
-/** Keeps an item that its table does not take as JSON, for a person to look at. */
+/** Keeps an item that its table refuses as JSON, for inspection. */
 const putAside = (
   database: Database.Service,
   item: Item,
@@ -253,7 +254,7 @@ const putAside = (
         item.table?.committed?.([undefined])
         return Effect.as(
           Effect.logWarning(
-            `${database.name}: a row for ${what} cannot be written (${error.reason.message}): it is kept in the table aside, and the others are written`
+            `${database.name}: a row for ${what} cannot be written (${error.reason.message}): it is set aside in the table aside, and the others are written`
           ),
           undefined
         )

@@ -1,9 +1,9 @@
 /**
- * Anthropic's message batches: one call holds all requests, and the results come back as one file. Through the official
- * SDK.
+ * Anthropic's message batches: one call holds all requests, and the results are one file. Uses the official SDK.
  *
- * **Details** 100,000 requests and 256 MB a batch (docs.anthropic.com/en/docs/build-with-claude/batch-processing, looked at
- * 2026-11-25). A batch has no metadata: it is known again by the ids of its requests, which can be read when it has ended.
+ * **Details** 100,000 requests and 256 MB per batch (docs.anthropic.com/en/docs/build-with-claude/batch-processing,
+ * accessed 2026-11-25). A batch has no metadata: it is recognised by the ids of its requests, which can be read when it
+ * has ended.
  *
  * @internal
  */
@@ -41,9 +41,9 @@ const UPLOAD = 30 * 60_000
 
 type Call = <A>(f: (client: Anthropic, signal: AbortSignal) => PromiseLike<A>) => Effect.Effect<A, AiError.AiError>
 
-/** Reads results, and knows batches by them. */
+/** Reads results, and recognises batches by them. */
 const reader = (options: Client.Options, call: Call) => {
-  /** The results of a batch, a line each: read by ourselves, since one that cannot be read must not take the others with it. */
+  /** The results of a batch, line by line. Parsed here, because one invalid line must not lose the others. */
   const linesOf = (id: string) =>
     JsonLines.parse(
       { module: Client.MODULE, baseUrl: options.baseUrl },
@@ -63,13 +63,15 @@ const reader = (options: Client.Options, call: Call) => {
       )
     )
 
-  /** The id of one of a batch's requests. */
+  /** The id of one request of a batch. */
   const peek = (id: string): Effect.Effect<string | undefined, AiError.AiError> =>
     Effect.map(Stream.runHead(linesOf(id)), (line) =>
       Option.isNone(line) ? undefined : Fields.text(Fields.fields(line.value.value)["custom_id"])
     )
 
-  /** One with as many requests whose ids are ours; while one of the candidates runs, nobody can say. */
+  /**
+   * A batch with the same number of requests and our ids. While one of the candidates runs, the answer is undecided.
+   */
   const find: BatchProvider.BatchProvider["find"] = (job) =>
     Effect.gen(function* () {
       const candidates = yield* call(async (client, signal) => {
@@ -179,7 +181,7 @@ const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.BatchStatus, 
     }
   })
 
-/** Results of requests for which nothing was done. */
+/** Results of requests that were not processed. */
 const undone: ReadonlySet<unknown> = new Set(["canceled", "expired"])
 
 const toOutcome = (value: unknown, model: string, options: Client.Options): Effect.Effect<BatchProvider.BatchOutcome> =>

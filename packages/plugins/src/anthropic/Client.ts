@@ -1,5 +1,5 @@
 /**
- * How calls reach Anthropic's API: by an `undici` pool, or by the SDK itself. Answers are read the same.
+ * Sends calls to Anthropic's API: through an `undici` pool, or through the SDK. Answers are read in the same way.
  *
  * @internal
  */
@@ -11,7 +11,7 @@ import * as SdkTransport from "../transport/SdkTransport.ts"
 
 export const MODULE = "Anthropic"
 
-/** The version of the API that is spoken (docs.anthropic.com/en/api/versioning). */
+/** The version of the API (docs.anthropic.com/en/api/versioning). */
 const VERSION = "2023-06-01"
 
 export interface Options extends Endpoint.Endpoint {
@@ -19,7 +19,7 @@ export interface Options extends Endpoint.Endpoint {
   readonly connections: number
 }
 
-/** Calls by an `undici` pool. */
+/** Sends calls through an `undici` pool. */
 export const makePool = (options: Options) =>
   PoolTransport.make(
     {
@@ -29,7 +29,7 @@ export const makePool = (options: Options) =>
     options.connections
   )
 
-/** The SDK's client, its own retries off. */
+/** The SDK's client, with its retries off. */
 export const loadSdk = async (options: Options & { readonly fetch?: typeof globalThis.fetch }): Promise<Anthropic> => {
   const { Anthropic } = await import("@anthropic-ai/sdk").catch(
     Peer.missing("@anthropic-ai/sdk", "Anthropic by its SDK (transport, batches)")
@@ -37,5 +37,5 @@ export const loadSdk = async (options: Options & { readonly fetch?: typeof globa
   return new Anthropic(SdkTransport.clientOptions(options))
 }
 
-/** Calls by the SDK. */
+/** Sends calls through the SDK. */
 export const makeSdk = (options: Options) => SdkTransport.load(options, loadSdk)

@@ -1,8 +1,8 @@
 /**
  * Reads an answer of the messages API.
  *
- * **Details** Thinking keeps its signature, and what of it is encrypted: both must go back unchanged beside the results of tools
- * (docs.anthropic.com/en/docs/build-with-claude/extended-thinking, *Preserving thinking blocks*).
+ * **Details** Thinking keeps its signature and its encrypted parts: both must be sent back unchanged with the results
+ * of tools (docs.anthropic.com/en/docs/build-with-claude/extended-thinking, *Preserving thinking blocks*).
  *
  * @internal
  */
@@ -20,7 +20,7 @@ const finishReasonOf = (value: unknown, hasCalls: boolean): ModelResponse.Finish
   return reason === "unknown" && hasCalls ? "tool-calls" : reason
 }
 
-/** A block of an answer; `undefined` where it has not what its kind must have. */
+/** A block of an answer; `undefined` when it lacks what its type requires. */
 const toPart = (value: unknown, at: number): ReadonlyArray<ModelResponse.Part> | undefined => {
   const block = Fields.fields(value)
   switch (block["type"]) {
@@ -57,7 +57,7 @@ const toPart = (value: unknown, at: number): ReadonlyArray<ModelResponse.Part> |
   }
 }
 
-/** Classes of service that were billed: a tier, a region, a speed. */
+/** The billed service tiers: a tier, a region, a speed. */
 const tiersOf = (value: unknown): { readonly serviceTier: string } | undefined => {
   const usage = Fields.fields(value)
   const tier = Fields.name(usage["service_tier"])

@@ -1,8 +1,8 @@
 /**
- * A message from the events of its stream (docs.anthropic.com/en/docs/build-with-claude/streaming).
+ * Assembles a message from the events of its stream (docs.anthropic.com/en/docs/build-with-claude/streaming).
  *
- * **Details** A second `message_start` continues the same answer: a proxy that resumes, or a second message after tools of the
- * provider's own. Content is appended, and of each figure the last counts.
+ * **Details** A second `message_start` continues the same answer: a proxy that resumes, or a second message after the
+ * provider's own tools. Content is appended, and the last of each figure counts.
  *
  * @internal
  */
@@ -11,7 +11,7 @@ import type * as Events from "../transport/Events.ts"
 
 type Mutable = { [name: string]: unknown }
 
-/** Pieces of a block by the kind of the event that brings them: the field that they belong to, and the kind of block. */
+/** Pieces of a block by event type: the field they belong to, and the type of the block. */
 const PIECES: ReadonlyMap<string, readonly [piece: string, field: string, block: string]> = new Map([
   ["text_delta", ["text", "text", "text"]],
   ["thinking_delta", ["thinking", "thinking", "thinking"]],
@@ -19,18 +19,18 @@ const PIECES: ReadonlyMap<string, readonly [piece: string, field: string, block:
   ["input_json_delta", ["partial_json", "input", "tool_use"]]
 ])
 
-/** Fields that say something. */
+/** Fields with a value. */
 const said = (fields: Fields.Fields): Fields.Fields =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => Fields.isSaid(value)))
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => Fields.isPresent(value)))
 
-/** A count with what is said later of it: some say at the end that there was no input. */
+/** Merges later figures of the usage: some servers report zero input at the end. */
 const counted = (before: Fields.Fields, after: Fields.Fields): Fields.Fields => {
   const { input_tokens: input, ...rest } = said(after)
   const isLost = input === undefined || (input === 0 && rest["iterations"] === undefined)
   return { ...before, ...rest, input_tokens: isLost ? (before["input_tokens"] ?? input) : input }
 }
 
-/** The content of a message as blocks: some send text alone. */
+/** The content of a message as blocks. Some servers send plain text. */
 const blocksOf = (content: unknown): ReadonlyArray<unknown> =>
   typeof content === "string" && content !== "" ? [{ type: "text", text: content }] : (Fields.list(content) ?? [])
 
@@ -38,16 +38,16 @@ export const make = (): Events.Assembly => {
   const message: Mutable = {}
   const blocks: Array<Mutable> = []
   let byIndex = new Map<unknown, Mutable>()
-  /** Blocks that have not come to their end, and text blocks of which a piece was not understood. */
+  /** Unfinished blocks, and text blocks with a piece that was not understood. */
   const open = new Set<Mutable>()
   const strange = new Set<Mutable>()
-  let hasBegun = false
+  let hasStarted = false
   let isDone = false
-  /** Whether something came that may have held a piece, and says not of what. */
+  /** Whether an event arrived that may have held a piece of an unknown block. */
   let isBroken = false
 
   const begin = (index: unknown, block: Mutable): Mutable => {
-    hasBegun = true
+    hasStarted = true
     blocks.push(block)
     open.add(block)
     byIndex.set(index, block)
@@ -67,13 +67,13 @@ export const make = (): Events.Assembly => {
     const block = byIndex.get(event["index"]) ?? begin(event["index"], { type })
     const piece = delta[name]
     const before = block[field]
-    // The input of a tool begins as an empty record, and comes as text.
-    if (piece === "" && Fields.isSaid(before)) return
+    // The input of a tool starts as an empty record, and arrives as text.
+    if (piece === "" && Fields.isPresent(before)) return
     block[field] = typeof piece === "string" && typeof before === "string" ? before + piece : piece
   }
 
   const count = (value: unknown): void => {
-    if (Fields.isSaid(value)) message["usage"] = counted(Fields.fields(message["usage"]), Fields.fields(value))
+    if (Fields.isPresent(value)) message["usage"] = counted(Fields.fields(message["usage"]), Fields.fields(value))
   }
 
   const take: { readonly [type: string]: (event: Fields.Fields) => void } = {
@@ -81,13 +81,13 @@ export const make = (): Events.Assembly => {
       const { content, stop_reason: _, usage, ...rest } = Fields.fields(event["message"])
       Object.assign(message, said(rest))
       byIndex = new Map()
-      // A call that was broken off comes again.
+      // An interrupted call is sent again.
       for (const block of open) if (block["type"] === "tool_use") blocks.splice(blocks.indexOf(block), 1)
       open.clear()
-      hasBegun = true
+      hasStarted = true
       isDone = false
       for (const [index, block] of blocksOf(content).entries()) begin(index, { ...Fields.fields(block) })
-      // What is counted of the output so far says nothing of all of it.
+      // Interim output figures do not cover the whole output.
       const { output_tokens: __, ...input } = Fields.fields(usage)
       count(input)
     },
@@ -109,15 +109,15 @@ export const make = (): Events.Assembly => {
     add: (event) => {
       const type = event["type"]
       if (typeof type === "string") take[Object.hasOwn(take, type) ? type : "ping"]!(event)
-      else isBroken ||= ["message", "content_block", "delta"].some((name) => Fields.isSaid(event[name]))
+      else isBroken ||= ["message", "content_block", "delta"].some((name) => Fields.isPresent(event[name]))
     },
-    hasBegun: () => hasBegun,
+    hasStarted: () => hasStarted,
     isOver: () => isDone,
-    isWhole: () => isDone || Fields.isSaid(message["stop_reason"]),
+    isWhole: () => isDone || Fields.isPresent(message["stop_reason"]),
     body: () => {
-      if (!hasBegun || isBroken) return message
+      if (!hasStarted || isBroken) return message
       const content = blocks.map((block) =>
-        // Nothing of it could be read: it is no empty text.
+        // Nothing of it could be read, so it is not an empty text.
         block["text"] === "" && strange.has(block) ? { ...block, text: undefined } : block
       )
       return { ...message, content }

@@ -1,12 +1,12 @@
 /**
- * The count of a message.
+ * Reads the usage of a message.
  *
  * @internal
  */
 import * as Usage from "@pipe/core/Usage"
 import * as Fields from "../transport/Fields.ts"
 
-/** A figure to add to others; what is none spoils the sum. */
+/** Adds figures. One that is not a number invalidates the sum. */
 const sum = (...values: ReadonlyArray<unknown>): unknown =>
   values.reduce<unknown>(
     (total, value) =>
@@ -19,8 +19,8 @@ const sum = (...values: ReadonlyArray<unknown>): unknown =>
   )
 
 /**
- * Every input class stands beside the others; thinking is a part of the output. What the API did on the way to the answer, such as
- * compacting a long conversation, stands in `iterations` and in no other figure; what another model did has a price of its own.
+ * All input classes are separate, and thinking is part of the output. What the API did before the answer, such as
+ * compacting a long conversation, is only in `iterations`; what another model did has its own price.
  */
 export const make = (value: unknown, model?: unknown): Usage.Usage | undefined => {
   const usage = one(value)
@@ -36,7 +36,7 @@ export const make = (value: unknown, model?: unknown): Usage.Usage | undefined =
     ? whole
     : {
         ...whole,
-        inconsistent: `the answer is billed at the prices of several models (${others.map(({ model: by }) => by).join(", ")} among them)`,
+        inconsistent: `the answer is billed at the prices of several models (including ${others.map(({ model: by }) => by).join(", ")})`,
         unpriceable: true
       }
 }
@@ -45,7 +45,7 @@ const one = (value: unknown): Usage.Usage | undefined => {
   const usage = Fields.fields(value)
   const creation = Fields.fields(usage["cache_creation"])
   const [oneHour, fiveMinutes] = [creation["ephemeral_1h_input_tokens"], creation["ephemeral_5m_input_tokens"]]
-  // Some say the sum, some its two parts; where they differ, the larger counts.
+  // Some servers report the sum, some its two parts. When they differ, the larger counts.
   const parts = sum(oneHour, fiveMinutes)
   const whole = usage["cache_creation_input_tokens"] ?? parts
   const created = typeof whole === "number" && typeof parts === "number" ? Math.max(whole, parts) : whole

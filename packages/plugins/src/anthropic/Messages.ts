@@ -1,5 +1,5 @@
 /**
- * The messages API: a request as its body.
+ * Encodes a request for the messages API.
  *
  * @internal
  */
@@ -18,7 +18,7 @@ import * as Files from "../transport/Files.ts"
 import * as StructuredOutput from "../transport/StructuredOutput.ts"
 import * as SchemaForm from "./SchemaForm.ts"
 
-/** Settings that the messages API does not know. */
+/** Settings that the messages API does not have. */
 const unknownSettings = ["seed", "presencePenalty", "frequencyPenalty", "topLogprobs"] as const
 
 export interface Options {
@@ -34,15 +34,15 @@ export const toBody = (
   const { responseFormat, settings, tools } = request
   const without = unknownSettings.filter((name) => settings[name] !== undefined)
   if (without.length > 0) {
-    throw new Files.UnsupportedFile(`Anthropic's API has no ${without.join(", ")}: leave it out for this model`)
+    throw new Files.UnsupportedFile(`Anthropic's API has no ${without.join(", ")}: remove it for this model`)
   }
   const system = request.messages.flatMap((message): Array<TextBlockParam> =>
     message.role === "system" ? [{ type: "text", text: message.content, ...cacheControl(message.options) }] : []
   )
-  const isTold = responseFormat.type === "json" && structuredOutput === "prompt"
-  if (isTold) system.push({ type: "text", text: StructuredOutput.instruction(responseFormat) })
+  const isPrompted = responseFormat.type === "json" && structuredOutput === "prompt"
+  if (isPrompted) system.push({ type: "text", text: StructuredOutput.instruction(responseFormat) })
   const outputConfig = {
-    ...(responseFormat.type === "text" || isTold
+    ...(responseFormat.type === "text" || isPrompted
       ? undefined
       : {
           format: { type: "json_schema" as const, schema: SchemaForm.of(StructuredOutput.schemaOf(responseFormat)) }
@@ -54,7 +54,7 @@ export const toBody = (
     max_tokens: settings.maxTokens ?? defaultMaxTokens,
     messages: toMessages(request.messages),
     ...(system.length === 0 ? undefined : { system }),
-    // Models of before 2026 take these; the SDK's types name only what the newest do.
+    // Models from before 2026 accept these; the SDK's types only list what the newest do.
     ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
     ...(settings.topP === undefined ? undefined : { top_p: settings.topP }),
     ...(settings.stop === undefined ? undefined : { stop_sequences: [...settings.stop] }),
@@ -76,7 +76,7 @@ export const toBody = (
   return Body.withOptions(body, "anthropic", request.providerOptions["anthropic"], reserved)
 }
 
-/** The arguments of a tool: as Anthropic holds them where the author wants it, and else for a guide. */
+/** The arguments of a tool: enforced when the author asks for it, otherwise as a hint. */
 const parametersOf = ({ parameters, strict }: ModelRequest.Tool): JsonSchema.JsonSchema => {
   const schema = StrictSchema.withObjectRoot(parameters as JsonSchema.JsonSchema)
   return strict === true ? SchemaForm.of(schema) : schema
@@ -108,13 +108,16 @@ const toToolChoice = ({ settings, toolChoice }: ModelRequest.Completion) => {
   }
 }
 
-/** A breakpoint of the prompt cache that the author set: `options: { anthropic: { cacheControl: { type: "ephemeral" } } }`. */
+/**
+ * A breakpoint of the prompt cache set by the author: `options: { anthropic: { cacheControl: { type: "ephemeral" } }
+ * }`.
+ */
 const cacheControl = (options: Prompt.ProviderOptions | undefined) => {
   const own = options?.["anthropic"] as { readonly cacheControl?: { readonly type: "ephemeral" } } | null | undefined
   return own?.cacheControl === undefined ? undefined : { cache_control: own.cacheControl }
 }
 
-/** Messages in turns of user and assistant; results of tools are the user's. */
+/** Messages in turns of user and assistant. Tool results belong to the user. */
 const toMessages = (messages: ModelRequest.Completion["messages"]): Array<MessageParam> => {
   const turns: Array<{ readonly role: "user" | "assistant"; readonly content: Array<ContentBlockParam> }> = []
   for (const message of messages) {
@@ -130,11 +133,11 @@ const toMessages = (messages: ModelRequest.Completion["messages"]): Array<Messag
   return turns
 }
 
-/** A text; a blank one is refused, and says nothing. */
+/** A text block. A blank one would be refused, and says nothing. */
 const toText = (text: string, options: Prompt.ProviderOptions | undefined): ReadonlyArray<TextBlockParam> =>
   text.trim() === "" ? [] : [{ type: "text", text, ...cacheControl(options) }]
 
-/** Thinking as it came: only with its signature is it taken back. */
+/** Thinking as received. It is only accepted with its signature. */
 const toThinking = ({ options, text }: Prompt.ReasoningPartEncoded): ReadonlyArray<ContentBlockParam> => {
   const { redacted, signature } = (options?.["anthropic"] ?? {}) as {
     readonly redacted?: unknown

@@ -1,6 +1,7 @@
 /**
- * A JSON Schema as Anthropic holds an answer to it (platform.claude.com, *Structured outputs*, "JSON Schema limitations", looked
- * at 2026-11-29). It holds every answer to the schema that is sent: one that it cannot hold is refused before it is sent.
+ * Converts a JSON Schema to the form that Anthropic enforces (platform.claude.com, *Structured outputs*, "JSON Schema
+ * limitations", accessed 2026-11-29). Anthropic enforces every schema that is sent, so one that it cannot enforce is
+ * refused before it is sent.
  *
  * @internal
  */
@@ -22,7 +23,7 @@ const FORMATS: ReadonlySet<unknown> = new Set([
 ])
 
 const rules: StrictSchema.Rules = {
-  // A property that may be null counts as a union, of which it takes fewer.
+  // A nullable property counts as a union, of which few are allowed.
   optional: "absent",
   keywords: new Set(["pattern", "format", "minItems"]),
   takes: (keyword, value) =>
@@ -37,12 +38,12 @@ const rules: StrictSchema.Rules = {
 
 const LIMITS = [
   ["optional", 24, "optional fields"],
-  ["unions", 16, "fields that are unions or may be null"]
+  ["unions", 16, "fields that are unions or nullable"]
 ] as const
 
 const known = new WeakMap<object, JsonSchema.JsonSchema | StructuredOutput.UnsupportedSchema>()
 
-/** Throws where the answer could not be held to the schema. */
+/** Throws when the schema cannot be enforced. */
 export const of = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
   let form = known.get(schema)
   if (form === undefined) known.set(schema, (form = make(schema)))
@@ -56,6 +57,6 @@ const make = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema | Structured
   return problems.length === 0
     ? strict.schema
     : new StructuredOutput.UnsupportedSchema(
-        `Anthropic cannot hold an answer to this schema: ${StructuredOutput.problemWords(problems)}. Change it, or have it told in the prompt and checked here: Anthropic.layer({ structuredOutput: "prompt" })`
+        `Anthropic cannot enforce this schema: ${StructuredOutput.problemWords(problems)}. Change it, or describe it in the prompt and check it here: Anthropic.layer({ structuredOutput: "prompt" })`
       )
 }

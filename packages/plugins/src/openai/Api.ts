@@ -1,5 +1,5 @@
 /**
- * Which of OpenAI's APIs a request goes to, as which body, and how its answers are read: the same for single calls and batches.
+ * Chooses OpenAI's API and the body for a request, and reads its answers, for single calls and batches alike.
  *
  * @internal
  */
@@ -22,11 +22,11 @@ import * as ResponsesAnswer from "./ResponsesAnswer.ts"
 export interface Options extends Chat.Options {
   readonly api: "chat" | "responses"
   readonly structuredOutput: StructuredOutput.StructuredOutputMode
-  /** Whether completions are sent as a stream. */
+  /** Whether completions are streamed. */
   readonly stream: boolean
 }
 
-/** One way for requests to go. */
+/** An API for some requests. */
 export interface ApiRoute {
   readonly path: "/chat/completions" | "/responses" | "/embeddings"
   readonly toBody: (
@@ -34,7 +34,7 @@ export interface ApiRoute {
     model: string,
     mode: StructuredOutput.StructuredOutputMode
   ) => object
-  /** The body of a request whose answer comes as a stream. */
+  /** The body of a request whose answer is streamed. */
   readonly streamed?: (body: object) => object
   readonly format: (model: string, inputs?: number) => Reply.Format<ModelResponse.ModelResponse>
 }
@@ -44,9 +44,12 @@ export interface Api {
   readonly routeOf: (request: ModelRequest.ModelRequest) => ApiRoute
   /** The route whose answers have this form. */
   readonly routeFor: (object: unknown) => ApiRoute
-  /** The body of a request; what the provider will not hold its answer to is said once. */
+  /** The body of a request. Parts that the provider will not enforce are reported once. */
   readonly body: (request: ModelRequest.ModelRequest, model: string) => Effect.Effect<object, AiError.AiError>
-  /** Whether a call failed since the endpoint takes no schemas with this model: then the prompt tells them from here on. */
+  /**
+   * Whether a call failed because the endpoint accepts no schemas with this model: the prompt then describes them from
+   * now on.
+   */
   readonly learn: (model: string, error: AiError.AiError) => Effect.Effect<boolean>
 }
 
@@ -75,7 +78,7 @@ export const make = (options: Options): Api => {
   const routeOf = (request: ModelRequest.ModelRequest): ApiRoute =>
     request._tag === "Embedding" ? embeddings : completions
   const warn = LayerEvent.once()
-  /** Models that refuse a schema here. */
+  /** Models that refuse a schema at this endpoint. */
   const untaught = new Set<string>()
   const modeOf = (model: string): StructuredOutput.StructuredOutputMode =>
     untaught.has(model) ? "prompt" : options.structuredOutput
@@ -91,7 +94,7 @@ export const make = (options: Options): Api => {
       return loose === undefined
         ? made
         : Effect.andThen(
-            warn(`${model} is not held to ${loose}. It is sent as a guide, and answers are checked when they come`),
+            warn(`${model} does not enforce ${loose}. It is sent as a hint, and answers are checked on arrival`),
             made
           )
     },
@@ -100,7 +103,7 @@ export const make = (options: Options): Api => {
       untaught.add(model)
       return Effect.as(
         warn(
-          `${model} takes no JSON Schema here (${ModelFailure.message(error).slice(0, 200)}): the prompt tells it from now on. To say so from the first call: structuredOutput: "prompt"`,
+          `${model} accepts no JSON Schema here (${ModelFailure.message(error).slice(0, 200)}): the prompt describes it from now on. To do so from the first call: structuredOutput: "prompt"`,
           `prompt ${model}`
         ),
         true
@@ -109,7 +112,7 @@ export const make = (options: Options): Api => {
   }
 }
 
-/** Sends one request; once more where the endpoint turns out to take no schema. */
+/** Sends a request, and sends it again when the endpoint turns out to accept no schema. */
 export const send = (
   api: Api,
   endpoint: Client.Options,

@@ -1,9 +1,9 @@
 /**
- * OpenAI's Batch API: a file of requests is uploaded, a batch is created on it, its answers and its errors come back as
- * files. Through the official SDK, which is loaded when the first batch is sent.
+ * OpenAI's Batch API: a file of requests is uploaded, a batch is created from it, and answers and errors are returned
+ * as files. Uses the official SDK, which is loaded with the first batch.
  *
- * **Details** 50,000 requests and 200 MB a batch, 50,000 texts for embeddings
- * (platform.openai.com/docs/guides/batch, looked at 2026-11-25).
+ * **Details** 50,000 requests and 200 MB per batch, 50,000 texts for embeddings (platform.openai.com/docs/guides/batch,
+ * accessed 2026-11-25).
  *
  * @internal
  */
@@ -32,10 +32,12 @@ import * as BatchQueueFull from "../transport/BatchQueueFull.ts"
 import type * as Api from "./Api.ts"
 import * as Client from "./Client.ts"
 
-/** The metadata by which a batch of ours is known again. */
+/** The metadata that identifies our batches. */
 const NAME = "pipe_batch"
 
-/** Bytes of a file, where a service takes less than OpenAI (docs.together.ai/docs/batch-inference, looked at 2026-11-28). */
+/**
+ * The size limit of a file, for services below OpenAI's (docs.together.ai/docs/batch-inference, accessed 2026-11-28).
+ */
 const MOST_BYTES: ReadonlyMap<string, number> = new Map([["together", 100e6]])
 
 /** The provider's clock may be behind. */
@@ -102,12 +104,12 @@ const files = (call: Call): Pick<BatchProvider.BatchProvider, "upload" | "remove
     })
 })
 
-/** By the name that it was given, or by the file that was uploaded for it: some services keep no metadata. */
+/** Recognises a batch by its name, or by the uploaded file: some services keep no metadata. */
 const isOurs = (job: BatchProvider.Job, batch: Fields.Fields): boolean =>
   Fields.fields(batch["metadata"])[NAME] === job.name
   || (job.uploaded !== undefined && batch["input_file_id"] === job.uploaded)
 
-/** The batches themselves: created, found again, looked at, cancelled. */
+/** The batches: created, found, polled, cancelled. */
 const jobs = (call: Call): Pick<BatchProvider.BatchProvider, "create" | "find" | "status" | "cancel"> => ({
   create: (job) => {
     const batch = {
@@ -124,7 +126,7 @@ const jobs = (call: Call): Pick<BatchProvider.BatchProvider, "create" | "find" |
       let found: Batch | undefined
       for await (const batch of client.batches.list({ limit: 100 }, { signal })) {
         if (isOurs(job, Fields.fields(batch))) {
-          // One that was refused for its tokens may have been created anew since.
+          // A batch that was rejected because of its tokens may have been created again since.
           if (batch.status !== "failed") return toStatus(batch)
           found ??= batch
         }
@@ -143,7 +145,7 @@ const jobs = (call: Call): Pick<BatchProvider.BatchProvider, "create" | "find" |
   cancel: (id) => Effect.asVoid(call((client, signal) => client.batches.cancel(id, { signal })))
 })
 
-/** The results of a batch, as they come down. */
+/** The results of a batch, as they are downloaded. */
 const results = (
   options: Client.Options,
   api: Api.Api,
@@ -178,16 +180,16 @@ const toOutcome = (
     const { error, response } = line
     if (!Fields.isRecord(response)) {
       const { code, message } = Refusal.decode(error)
-      // Without a word why there is none, there may be one that was lost.
-      return Refusal.isSaid(error)
+      // Without a reason for its absence, a batch may exist but be lost.
+      return Refusal.isPresent(error)
         ? { _tag: "Unanswered", reason: code ?? message }
         : { _tag: "Unreadable", error: ModelFailure.withAnswer(Client.malformed("response"), line) }
     }
     const { body, status_code: said } = response
     const status = Number(said)
-    // The API's own errors stand in the body; `error` is null then.
+    // The API's own errors are in the body; `error` is then null.
     if (status >= 300) {
-      const words = Refusal.hasWords(body) || !Refusal.isSaid(error) ? body : { error }
+      const words = Refusal.hasWords(body) || !Refusal.isPresent(error) ? body : { error }
       return { _tag: "Failed", error: Reply.refused(options, words, { status, now }) }
     }
     const format = api.routeFor(Fields.fields(body)["object"]).format(model)
@@ -197,7 +199,7 @@ const toOutcome = (
       : { _tag: "Answered", response: ModelResponse.inTier(answer, "batch") }
   })
 
-/** Whether a failure was counted by nobody, and is of a kind that nobody bills. */
+/** Tests whether a failure has no usage and is of a kind that is not billed. */
 const isFree = (error: AiError.AiError): boolean =>
   ModelFailure.usageOf(error) === undefined && !ModelFailure.mayBeBilled(error)
 
@@ -206,11 +208,11 @@ const UPLOAD = 30 * 60_000
 
 const fileName = (job: BatchProvider.Job): string => `${job.name}.jsonl`
 
-/** Whether something was made before a job: a date that is none says nothing. */
+/** Tests whether something is older than a job. An invalid date says nothing. */
 const isBefore = (job: BatchProvider.Job, created: unknown): boolean =>
   typeof created === "number" && created > 0 && created * 1_000 < job.at - SKEW
 
-/** States by their names, in the words of OpenAI and of services that speak its API. */
+/** States by name, for OpenAI and services that speak its API. */
 const states: ReadonlyMap<string, BatchProvider.BatchStatus["state"]> = new Map([
   ...["validating", "in_progress", "finalizing", "queued", "pending", "created", "running", "processing"].map(
     (name) => [name, "running"] as const
@@ -228,7 +230,7 @@ const WHOLE: ReadonlySet<string> = new Set(["completed", "complete", "succeeded"
 const decodeStatus = (value: unknown): Effect.Effect<BatchProvider.BatchStatus, AiError.AiError> =>
   Fields.decode(Client.MODULE, () => toStatus(value))
 
-/** How a batch is, as it was told. */
+/** Reads the status of a batch. */
 const toStatus = (value: unknown): BatchProvider.BatchStatus => {
   const batch = Fields.fields(value)
   const id = Fields.words(batch["id"])
@@ -251,7 +253,7 @@ const toStatus = (value: unknown): BatchProvider.BatchStatus => {
     typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined
   // Absent, null and empty mean the same.
   const files = [batch["output_file_id"], batch["error_file_id"]].flatMap((id) => Fields.words(id) ?? [])
-  // What has results has ended, whatever it is called: they are read, and the rest is sent again.
+  // A batch with results has ended, whatever its state is called: they are read, and the rest is sent again.
   const named = Fields.oneOf(states, status)
   const state = files.length > 0 && (named === undefined || named === "rejected") ? "ended" : (named ?? "running")
   return {

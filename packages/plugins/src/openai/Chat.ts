@@ -1,5 +1,5 @@
 /**
- * The chat completions API: a request as its body.
+ * Encodes a request for the chat completions API.
  *
  * @internal
  */
@@ -19,17 +19,20 @@ import * as SchemaForm from "./SchemaForm.ts"
 
 export interface Options {
   readonly provider: string
-  /** Whether this is OpenAI's own API, which takes `max_completion_tokens`; older compatible servers know `max_tokens` alone. */
+  /**
+   * Whether this is OpenAI's own API, which accepts `max_completion_tokens`. Older compatible servers only accept
+   * `max_tokens`.
+   */
   readonly isOfficial: boolean
 }
 
-/** Models of OpenAI's that take `max_completion_tokens` alone, wherever they are called. */
+/** OpenAI's models that only accept `max_completion_tokens`, wherever they run. */
 const REASONING_MODEL = /^(?:gpt-[5-9]|o\d)/
 
-/** Whether a model thinks, by its name; a gateway puts the maker before it. */
+/** Tests whether a model reasons, by name. A gateway prefixes the maker. */
 export const isReasoning = (model: string): boolean => REASONING_MODEL.test(model.slice(model.lastIndexOf("/") + 1))
 
-/** The name of the output limit: the model decides, and not who stands before it. */
+/** The name of the output limit. The model decides it, not the server in front. */
 const maxTokensField = (model: string, { isOfficial }: Options): "max_completion_tokens" | "max_tokens" =>
   isOfficial || isReasoning(model) ? "max_completion_tokens" : "max_tokens"
 
@@ -83,7 +86,7 @@ export const toBody = (
   return Body.withOptions(body, "openai", request.providerOptions["openai"], reserved)
 }
 
-/** The messages, and what the answer is to be. */
+/** The messages, and the format of the answer. */
 const answerFormat = (
   { responseFormat }: ModelRequest.Completion,
   model: string,
@@ -106,7 +109,7 @@ const answerFormat = (
   }
 }
 
-/** The arguments of a tool: held strictly where they can be and the author does not say otherwise. */
+/** The arguments of a tool: enforced when possible, unless the author says otherwise. */
 export const toolForm = (
   tool: ModelRequest.Tool,
   model: string,
@@ -118,7 +121,7 @@ export const toolForm = (
   return { parameters: schema, strict: problem === undefined }
 }
 
-/** Why OpenAI will not hold an answer, or the calls of a tool, to what was asked for; `undefined`: it will. */
+/** Why OpenAI will not enforce an answer or the calls of a tool; `undefined` when it will. */
 export const looseness = (
   { responseFormat, tools }: ModelRequest.Completion,
   model: string,
@@ -159,11 +162,11 @@ const reserved: Body.Reserved = {
   stream: Body.ways.stream
 }
 
-/** What came with a part of an answer, for the provider that it came from. */
+/** Metadata of an answer's part, for the provider that sent it. */
 export const cameWith = (part: Prompt.PartEncoded, provider: string): Fields.Fields =>
   Fields.fields(part.options?.[provider])
 
-/** The thinking before calls of tools, in the fields in which it came: some refuse the results of tools without it. */
+/** The thinking before tool calls, in its original fields: some servers refuse tool results without it. */
 const thinkingOf = (parts: ReadonlyArray<Prompt.PartEncoded>, provider: string): object | undefined => {
   const thinking: { [name: string]: unknown } = {}
   for (const part of parts) {
@@ -217,13 +220,13 @@ const toMessages = (message: ModelRequest.Message, provider: string): ReadonlyAr
   }
 }
 
-/** A signature, say, that must go back with a call. */
+/** Data that must be sent back with a call, such as a signature. */
 const extraOf = (part: Prompt.PartEncoded, provider: string): object | undefined => {
   const came = cameWith(part, provider)
   return Object.keys(came).length === 0 ? undefined : came
 }
 
-/** What a tool gave back, as text. */
+/** The result of a tool, as text. */
 export const toolResult = (part: Prompt.ToolResultPartEncoded): string =>
   typeof part.result === "string" ? part.result : Body.text(part.result)
 

@@ -1,10 +1,11 @@
 /**
- * Reads a chat completion, of OpenAI's and of the many endpoints that follow its API in their own ways.
+ * Reads a chat completion of OpenAI's, and of the many endpoints that follow its API in their own ways.
  *
- * **Details** A content is text, `null`, or a list of parts (Mistral): text is joined, thinking is reasoning. Thinking stands in
- * `reasoning_content` (DeepSeek), `reasoning` (OpenRouter, vLLM, Groq), `reasoning_details` (OpenRouter), or in `<think>` before the text.
- * A tool call is known by its `function`: its type and id may be missing (Mistral, Ollama). What came with a call and must go
- * back with it (signatures, thoughts) stands in the metadata of the parts, under the name of the provider.
+ * **Details** Content is text, `null`, or a list of parts (Mistral): text is joined, thinking becomes reasoning.
+ * Thinking is in `reasoning_content` (DeepSeek), `reasoning` (OpenRouter, vLLM, Groq), `reasoning_details`
+ * (OpenRouter), or in `<think>` before the text. A tool call is recognised by its `function`: its type and id may be
+ * missing (Mistral, Ollama). Data that must be sent back with a call (signatures, thoughts) is in the metadata of the
+ * parts, under the provider's name.
  *
  * @internal
  */
@@ -20,27 +21,27 @@ import * as OpenAiUsage from "./OpenAiUsage.ts"
 
 export interface Options {
   readonly provider: string
-  /** The model that was requested. */
+  /** The requested model. */
   readonly model: string
 }
 
-/** The log-probabilities of an answer's tokens; none where one is no number. */
+/** The log-probabilities of an answer's tokens; none when one is not a number. */
 export const logprobsOf = (tokens: unknown): { readonly logprobs: ReadonlyArray<number> } | undefined => {
   const list = Fields.list(tokens) ?? []
   const logprobs = list.map((token) => Fields.fields(token)["logprob"])
   return logprobs.length > 0 && logprobs.every((value) => typeof value === "number") ? { logprobs } : undefined
 }
 
-/** The ordinary class of service, by its names (OpenAI, Groq: console.groq.com/docs/service-tiers). */
+/** The names of the standard service tier (OpenAI, Groq: console.groq.com/docs/service-tiers). */
 const ORDINARY: ReadonlySet<string> = new Set(["default", "auto", "standard", "on_demand"])
 
-/** A class of service other than the ordinary one. */
+/** The service tier, unless it is the standard one. */
 export const tierOf = (value: unknown): { readonly serviceTier: string } | undefined => {
   const tier = Fields.name(value)?.toLowerCase()
   return tier === undefined || ORDINARY.has(tier) ? undefined : { serviceTier: tier }
 }
 
-/** What an answer says of itself, beside its content. */
+/** The metadata of an answer. */
 export const metadata = (answer: Fields.Fields, { model, provider }: Options) => {
   const id = Fields.words(answer["id"])
   return {
@@ -59,10 +60,10 @@ interface Content {
   readonly refusal?: string
 }
 
-/** Kinds of parts that say something of the text and are none. */
+/** Types of parts that annotate the text and are not content. */
 const ASIDE = new Set(["reference", "tool_reference", "citation", "annotation"])
 
-/** Text in a list of parts, or as it is. */
+/** The text of a list of parts, or plain text. */
 const textIn = (value: unknown): string | undefined => {
   if (typeof value === "string") return value
   const parts = Fields.list(value)?.map((part) =>
@@ -71,7 +72,7 @@ const textIn = (value: unknown): string | undefined => {
   return parts?.join("")
 }
 
-/** The content of a message; `undefined` where a part is not understood. */
+/** The content of a message; `undefined` when a part is not understood. */
 const contentOf = (content: unknown): Content | undefined => {
   if (content === null || content === undefined) return { text: [], reasoning: [] }
   if (typeof content === "string") return { text: [content], reasoning: [] }
@@ -99,7 +100,7 @@ const contentOf = (content: unknown): Content | undefined => {
   return { text, reasoning, ...(refusal === undefined ? undefined : { refusal }) }
 }
 
-/** The fields of a message in which thinking stands. */
+/** The message fields for thinking. */
 export const REASONING = ["reasoning_content", "reasoning"] as const
 
 const detailsText = (details: unknown): string =>
@@ -110,7 +111,7 @@ const detailsText = (details: unknown): string =>
     })
     .join("")
 
-/** What the model thought, with what of it must go back beside a call of a tool. */
+/** The thinking of the model, with what must be sent back with a tool call. */
 const reasoningOf = (
   message: Fields.Fields,
   content: ReadonlyArray<string>,
@@ -120,7 +121,7 @@ const reasoningOf = (
   const details = Fields.list(message["reasoning_details"])
   const said = field === undefined ? undefined : Fields.words(message[field])
   const text = said ?? (content.length > 0 ? content.join("") : detailsText(details))
-  // Some refuse a call that comes back without the field, though it was empty.
+  // Some servers refuse a returned call without the field, even if it was empty.
   const hasCalls = (Fields.list(message["tool_calls"])?.length ?? 0) > 0
   const named = field ?? (hasCalls ? REASONING.find((name) => message[name] === "") : undefined)
   const back = {
@@ -141,7 +142,7 @@ const reasoningOf = (
 const toToolCall = (value: unknown, at: number, provider: string): ReadonlyArray<ModelResponse.Part> | undefined => {
   const call = Fields.fields(value)
   if (!Fields.isRecord(call["function"])) {
-    // A call of a tool of the provider's own is not for us.
+    // Calls of the provider's own tools are not ours to execute.
     return typeof call["type"] === "string" && call["type"] !== "function" ? [] : undefined
   }
   const { arguments: params, name } = call["function"]
@@ -158,18 +159,18 @@ const toToolCall = (value: unknown, at: number, provider: string): ReadonlyArray
   ]
 }
 
-/** The calls of tools in a message; `undefined` where one is not understood. */
+/** The tool calls of a message; `undefined` when one is not understood. */
 const toolCallsOf = (message: Fields.Fields, provider: string): ReadonlyArray<ModelResponse.Part> | undefined => {
   const { function_call: old, tool_calls: calls } = message
   const list = calls === undefined || calls === null ? [] : Fields.list(calls)
   if (list === undefined) return undefined
-  // Some send every field, the empty ones too.
+  // Some servers send every field, including empty ones.
   const hasOld = Fields.words(Fields.fields(old)["name"]) !== undefined && list.length === 0
   const all = [...list, ...(hasOld ? [{ function: old }] : [])].map((call, at) => toToolCall(call, at, provider))
   return all.every((call) => call !== undefined) ? all.flat() : undefined
 }
 
-/** What else came with a message or a call, and must go back with it (Gemini, LiteLLM). */
+/** Other data of a message or call that must be sent back (Gemini, LiteLLM). */
 const EXTRAS = ["extra_content", "provider_specific_fields", "thinking_blocks"] as const
 
 const extrasOf = (fields: Fields.Fields): { readonly [name: string]: unknown } =>
@@ -185,13 +186,13 @@ const usageOf = (answer: Fields.Fields): unknown =>
     Fields.isRecord
   )
 
-/** Of several answers only the first was asked for. */
+/** Only the first of several answers was requested. */
 const firstOf = (answer: Fields.Fields): unknown => {
   const choices = Fields.list(answer["choices"])
   return choices?.find((choice) => Fields.fields(choice)["index"] === 0) ?? choices?.[0]
 }
 
-/** Models that search once for each answer, and do not count it. */
+/** Models that search once per answer without counting it. */
 const SEARCHES = /-search-(?:preview|api)/
 
 export const format = (options: Options): Reply.Format<ModelResponse.CompletionResponse> => {
@@ -199,10 +200,10 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
     OpenAiUsage.make(usageOf(answer), SEARCHES.test(Fields.text(answer["model"]) ?? options.model) ? 1 : 0)
   const read = (answer: Fields.Fields): ModelResponse.CompletionResponse | AiError.AiError => {
     const choice = Fields.fields(firstOf(answer))
-    // Gateways say so in the middle of an answer.
+    // Gateways report errors in the middle of an answer.
     if (Fields.isRecord(choice["error"])) {
       return Client.failed(
-        Fields.words(choice["error"]["message"]) ?? "the answer broke off with an error",
+        Fields.words(choice["error"]["message"]) ?? "the answer was interrupted by an error",
         choice["error"]
       )
     }
@@ -211,7 +212,7 @@ export const format = (options: Options): Reply.Format<ModelResponse.CompletionR
       ? choice["message"]
       : typeof choice["text"] === "string"
         ? { content: choice["text"] }
-        : // What was filtered has no message with some.
+        : // Some servers send no message with filtered content.
           finishReason === "content-filter"
           ? {}
           : undefined

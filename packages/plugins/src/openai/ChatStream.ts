@@ -1,9 +1,9 @@
 /**
- * A chat completion from the chunks of its stream (platform.openai.com/docs/api-reference/chat-streaming).
+ * Assembles a chat completion from the chunks of its stream (platform.openai.com/docs/api-reference/chat-streaming).
  *
- * **Details** Indexes are names, not positions, and may be missing; a call that begins under an index that has another id is a new
- * one. A role may be missing; the usage may come in a chunk of its own, in the one that ends the choice, in the choice (Moonshot)
- * or in `x_groq`. A content may come as a list of parts (Mistral).
+ * **Details** Indexes are names and not positions, and may be missing; a call with the index but not the id of another
+ * one is a new call. A role may be missing. The usage may be in a separate chunk, in the chunk that ends the choice, in
+ * the choice (Moonshot), or in `x_groq`. Content may be a list of parts (Mistral).
  *
  * @internal
  */
@@ -12,28 +12,28 @@ import type * as Events from "../transport/Events.ts"
 
 type Mutable = { [name: string]: unknown }
 
-/** Fields of a message that come in pieces of text. */
+/** Message fields that arrive in pieces of text. */
 const TEXTS = ["refusal", "reasoning_content", "reasoning"]
 
-/** Fields of a message or a call that come as a whole. */
+/** Fields of a message or call that arrive whole. */
 const EXTRAS = ["extra_content", "provider_specific_fields"]
 
-/** Fields of a chunk of which the last one said counts. */
+/** Chunk fields of which the last value counts. */
 const LAST = ["id", "model", "service_tier", "object"]
 
-/** Adds a piece of text; what is none is kept as it is, and then refused with the whole answer. */
+/** Appends a piece of text. Another type is kept as it is, and the whole answer is then refused. */
 const append = (to: Mutable, name: string, piece: unknown): void => {
-  if (!Fields.isSaid(piece)) return
+  if (!Fields.isPresent(piece)) return
   const before = to[name]
   if (before === undefined || (typeof before === "string" && typeof piece !== "string")) to[name] = piece
   else if (typeof before === "string") to[name] = before + String(piece)
 }
 
-/** Adds a piece of content: text, or parts. */
+/** Appends a piece of content: text, or parts. */
 const appendContent = (message: Mutable, piece: unknown): void => {
   const before = message["content"]
   if (!Array.isArray(piece) && !Array.isArray(before)) append(message, "content", piece)
-  else if (Fields.isSaid(piece)) message["content"] = [before ?? [], piece].flat()
+  else if (Fields.isPresent(piece)) message["content"] = [before ?? [], piece].flat()
 }
 
 interface Call {
@@ -41,14 +41,14 @@ interface Call {
   readonly named: Mutable
 }
 
-/** Whether a call has a name and arguments that are JSON. */
+/** Tests whether a call has a name, and arguments that are JSON. */
 const isWhole = (call: Call | undefined): boolean =>
   call !== undefined
   && Fields.words(call.named["name"]) !== undefined
   && typeof call.named["arguments"] === "string"
   && Fields.isRecord(Fields.parse(call.named["arguments"]))
 
-/** Adds pieces of thinking blocks: the text of one goes on until its signature has come. */
+/** Appends pieces of thinking blocks: a block's text continues until its signature. */
 const appendBlocks = (message: Mutable, pieces: ReadonlyArray<unknown>): void => {
   const blocks = (message["thinking_blocks"] ??= []) as Array<Mutable>
   for (const value of pieces) {
@@ -58,32 +58,32 @@ const appendBlocks = (message: Mutable, pieces: ReadonlyArray<unknown>): void =>
     if (!goesOn || piece["type"] !== "thinking") blocks.push({ ...piece })
     else {
       append(last, "thinking", piece["thinking"])
-      if (Fields.isSaid(piece["signature"])) last["signature"] = piece["signature"]
+      if (Fields.isPresent(piece["signature"])) last["signature"] = piece["signature"]
     }
   }
 }
 
-/** The calls of tools, by what names them. */
+/** The tool calls, by what identifies them. */
 class Calls {
   private readonly all: Array<Call> = []
   private readonly byIndex = new Map<unknown, Call>()
   private readonly byId = new Map<string, Call>()
 
-  /** Where a piece belongs; one with a name begins a call anew where the call before it is whole. */
+  /** Where a piece belongs. A name starts a new call when the previous one is complete. */
   private placeOf(index: unknown, id: string | undefined, name: string | undefined): Call {
-    const known = Fields.isSaid(index)
+    const known = Fields.isPresent(index)
       ? this.byIndex.get(index)
       : id === undefined
         ? this.all.at(-1)
         : this.byId.get(id)
-    // Some give every call the same index.
+    // Some servers give every call the same index.
     const isOther = id !== undefined && known?.call["id"] !== undefined && known.call["id"] !== id
     const isNext = id === undefined && name !== undefined && isWhole(known)
     const found = isNext ? undefined : isOther ? this.byId.get(id) : known
     if (found !== undefined) return found
     const made: Call = { call: {}, named: {} }
     this.all.push(made)
-    if (Fields.isSaid(index)) this.byIndex.set(index, made)
+    if (Fields.isPresent(index)) this.byIndex.set(index, made)
     return made
   }
 
@@ -98,9 +98,9 @@ class Calls {
       this.byId.set(id, place)
     }
     call["type"] ??= piece["type"] ?? undefined
-    for (const name of EXTRAS) if (Fields.isSaid(piece[name])) call[name] = piece[name]
+    for (const name of EXTRAS) if (Fields.isPresent(piece[name])) call[name] = piece[name]
     if (Fields.isRecord(piece["function"])) call["function"] = named
-    // Some say the whole name with each piece.
+    // Some servers repeat the whole name in each piece.
     if (made["name"] !== named["name"]) append(named, "name", made["name"])
     append(named, "arguments", made["arguments"])
   }
@@ -121,11 +121,11 @@ export const make = (): Events.Assembly => {
   const message: Mutable = {}
   const calls = new Calls()
   const logprobs: Array<unknown> = []
-  let hasBegun = false
+  let hasStarted = false
   let hasOldCall = false
   let finish: unknown
   let error: unknown
-  /** Whether a count came by itself after the end of the choice: it is the last that comes. */
+  /** Whether a separate usage arrived after the end of the choice: it is the last chunk. */
   let isOver = false
 
   const addDelta = (delta: Fields.Fields): void => {
@@ -133,10 +133,10 @@ export const make = (): Events.Assembly => {
     appendContent(message, delta["content"])
     const { function_call: old, reasoning_details: details, tool_calls: pieces } = delta
     if (Array.isArray(pieces)) for (const piece of pieces) calls.add(piece)
-    else if (Fields.isSaid(pieces)) message["tool_calls"] = pieces
+    else if (Fields.isPresent(pieces)) message["tool_calls"] = pieces
     if (Fields.isRecord(old) && (hasOldCall ||= Fields.words(old["name"]) !== undefined))
       calls.add({ index: "function_call", function: old })
-    for (const name of EXTRAS) if (Fields.isSaid(delta[name])) message[name] = delta[name]
+    for (const name of EXTRAS) if (Fields.isPresent(delta[name])) message[name] = delta[name]
     if (Array.isArray(delta["thinking_blocks"])) appendBlocks(message, delta["thinking_blocks"])
     if (Array.isArray(details)) {
       message["reasoning_details"] = [
@@ -148,41 +148,41 @@ export const make = (): Events.Assembly => {
 
   return {
     add: (chunk) => {
-      for (const name of LAST) if (Fields.isSaid(chunk[name])) answer[name] = chunk[name]
-      // What is no list may have held a piece.
-      if (Fields.isSaid(chunk["choices"]) && !Array.isArray(chunk["choices"]))
+      for (const name of LAST) if (Fields.isPresent(chunk[name])) answer[name] = chunk[name]
+      // A value that is not a list may have held a piece.
+      if (Fields.isPresent(chunk["choices"]) && !Array.isArray(chunk["choices"]))
         message["content"] = { piece: chunk["choices"] }
       const choices = (Fields.list(chunk["choices"]) ?? []).map(Fields.fields)
-      // Of several only the first was asked for.
+      // Only the first of several answers was requested.
       const choice = choices.find(({ index }) => typeof index !== "number" || index === 0) ?? {}
       const { delta, message: whole } = choice
-      // A few send the whole message with each chunk, beside the piece or in its place.
-      const piece = Fields.isSaid(delta) ? delta : hasBegun ? undefined : whole
-      // A count that more follows is not that of the whole.
+      // A few servers send the whole message with each chunk, in addition to the piece or instead of it.
+      const piece = Fields.isPresent(delta) ? delta : hasStarted ? undefined : whole
+      // A usage followed by more content does not cover everything.
       if (hasPiece(Fields.fields(piece))) delete answer["usage"]
       const counts = [chunk["usage"], choice["usage"], Fields.fields(chunk["x_groq"])["usage"]]
-      const usage = counts.find(Fields.isRecord) ?? counts.find(Fields.isSaid)
-      if (Fields.isSaid(usage)) answer["usage"] = usage
-      isOver ||= Fields.isSaid(finish) && Fields.isRecord(usage) && choices.length === 0
+      const usage = counts.find(Fields.isRecord) ?? counts.find(Fields.isPresent)
+      if (Fields.isPresent(usage)) answer["usage"] = usage
+      isOver ||= Fields.isPresent(finish) && Fields.isRecord(usage) && choices.length === 0
       if (choice["finish_reason"] !== "") finish = choice["finish_reason"] ?? finish
-      if (Fields.isSaid(choice["error"])) error = choice["error"]
-      if (!Fields.isSaid(piece)) return
-      hasBegun = true
+      if (Fields.isPresent(choice["error"])) error = choice["error"]
+      if (!Fields.isPresent(piece)) return
+      hasStarted = true
       if (Fields.isRecord(piece)) addDelta(piece)
       else message["content"] = { piece }
       logprobs.push(...(Fields.list(Fields.fields(choice["logprobs"])["content"]) ?? []))
     },
-    hasBegun: () => hasBegun,
+    hasStarted: () => hasStarted,
     isOver: () => isOver,
-    // A few never say how an answer ended: one that was counted has.
-    isWhole: (isDone) => Fields.isSaid(finish) || (isDone && Fields.isSaid(answer["usage"])),
+    // A few servers never send a finish reason: an answer with usage has ended.
+    isWhole: (isDone) => Fields.isPresent(finish) || (isDone && Fields.isPresent(answer["usage"])),
     body: () => ({
       ...answer,
-      ...(hasBegun || Fields.isSaid(error)
+      ...(hasStarted || Fields.isPresent(error)
         ? {
             choices: [
               {
-                ...(Fields.isSaid(error) ? { error } : undefined),
+                ...(Fields.isPresent(error) ? { error } : undefined),
                 message: { ...(calls.list().length === 0 ? undefined : { tool_calls: calls.list() }), ...message },
                 finish_reason: finish,
                 logprobs: { content: logprobs }

@@ -1,5 +1,6 @@
 /**
- * How calls reach an OpenAI-compatible endpoint: by an `undici` pool, or by the SDK itself. Answers are read the same.
+ * Sends calls to an OpenAI-compatible endpoint: through an `undici` pool, or through the SDK. Answers are read in the
+ * same way.
  *
  * @internal
  */
@@ -20,25 +21,25 @@ export interface Options extends Endpoint.Endpoint {
   readonly connections: number
 }
 
-/** Calls by an `undici` pool. */
+/** Sends calls through an `undici` pool. */
 export const makePool = (options: Options) =>
   PoolTransport.make(
     { ...options, headers: { authorization: `Bearer ${options.apiKey}`, ...options.headers } },
     options.connections
   )
 
-/** The SDK's client, its own retries off. */
+/** The SDK's client, with its retries off. */
 export const loadSdk = async (options: Options & { readonly fetch?: typeof globalThis.fetch }): Promise<OpenAI> => {
   const { OpenAI } = await import("openai").catch(Peer.missing("openai", "OpenAI by its SDK (transport, batches)"))
   return new OpenAI(SdkTransport.clientOptions(options))
 }
 
-/** Calls by the SDK. */
+/** Sends calls through the SDK. */
 export const makeSdk = (options: Options) => SdkTransport.load(options, loadSdk)
 
-/** An answer without what it must have. */
+/** An answer without a required part. */
 export const malformed = (what: string): AiError.AiError => Fields.malformed(MODULE, what)
 
-/** An answer that says that the work failed; `error`: how it says so. */
+/** An answer that reports a failure; `error` is how it reports it. */
 export const failed = (words: string, error?: unknown): AiError.AiError =>
   Reply.broken(MODULE, { ...Refusal.decode(error), message: words })

@@ -1,5 +1,5 @@
 /**
- * The embeddings API: a request as its body, its answer as a response.
+ * Encodes a request for the embeddings API, and reads its answer.
  *
  * @internal
  */
@@ -32,14 +32,14 @@ const reserved: Body.Reserved = {
   dimensions: Body.ways.dimensions
 }
 
-/** Numbers of four bytes, the smallest first, in base64. */
+/** Little-endian 32-bit floats in base64. */
 const fromBase64 = (text: string): ReadonlyArray<number> | undefined => {
   const bytes = Buffer.from(text, "base64")
   if (bytes.length === 0 || bytes.length % 4 !== 0) return undefined
   return Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at))
 }
 
-/** A vector: finite numbers, of which there is one at least. */
+/** A vector: at least one number, all finite. */
 const toVector = (value: unknown): ReadonlyArray<number> | undefined => {
   const numbers = typeof value === "string" ? fromBase64(value) : value
   return Array.isArray(numbers) && numbers.length > 0 && numbers.every(Number.isFinite)
@@ -47,7 +47,7 @@ const toVector = (value: unknown): ReadonlyArray<number> | undefined => {
     : undefined
 }
 
-/** Where each vector belongs: by its index, or in the order that they came where none has one of its own. */
+/** The position of each vector: by its index, or by order when none has a distinct index. */
 const placesOf = (indexes: ReadonlyArray<unknown>): ReadonlyArray<number> | undefined => {
   const all = new Set(indexes)
   const isWhole = indexes.every((_, at) => all.has(at))
@@ -55,7 +55,7 @@ const placesOf = (indexes: ReadonlyArray<unknown>): ReadonlyArray<number> | unde
   return all.size === 1 && (all.has(0) || all.has(undefined) || all.has(null)) ? indexes.map((_, at) => at) : undefined
 }
 
-/** The vectors in the order of their inputs, all of one length; a text for what is wrong with them. */
+/** The vectors in the order of their inputs, all of one length; or a text that describes the problem. */
 const toVectors = (data: ReadonlyArray<unknown>): ReadonlyArray<ReadonlyArray<number>> | string => {
   const places = placesOf(data.map((item) => Fields.fields(item)["index"]))
   if (places === undefined) return "index for each of its vectors"
@@ -68,7 +68,7 @@ const toVectors = (data: ReadonlyArray<unknown>): ReadonlyArray<ReadonlyArray<nu
   return sorted.every((vector) => vector.length === sorted[0]?.length) ? sorted : "vectors of one length"
 }
 
-/** `inputs` is how many there must be, where that is known. */
+/** `inputs` is the expected number, when known. */
 export const format = (
   options: ChatAnswer.Options,
   inputs: number | undefined

@@ -1,22 +1,23 @@
 /**
- * The count of an answer of OpenAI's APIs, wherever the endpoints that follow them put a figure.
+ * Reads the usage of OpenAI's APIs, and of the endpoints that follow them, wherever they put a figure.
  *
- * **Details** Cached tokens: `prompt_tokens_details.cached_tokens` (OpenAI), `cached_tokens` (Moonshot), `num_cached_tokens` (Mistral),
- * `prompt_cache_hit_tokens` (DeepSeek), `cache_read_input_tokens` (gateways before Anthropic). Reasoning: in the output's details, or beside
- * the output (`reasoning_tokens` of Perplexity). Searches: `num_search_queries` (Perplexity), `num_sources_used` (xAI),
- * `server_tool_use.web_search_requests` (OpenRouter). The provider's own cost: `cost` (OpenRouter), `cost.total_cost` (Perplexity),
- * `cost_in_usd_ticks` of 10⁻¹⁰ USD (xAI), `estimated_cost` (DeepInfra).
+ * **Details** Cached tokens: `prompt_tokens_details.cached_tokens` (OpenAI), `cached_tokens` (Moonshot),
+ * `num_cached_tokens` (Mistral), `prompt_cache_hit_tokens` (DeepSeek), `cache_read_input_tokens` (gateways in front of
+ * Anthropic). Reasoning: in the output's details, or separate (`reasoning_tokens` of Perplexity). Searches:
+ * `num_search_queries` (Perplexity), `num_sources_used` (xAI), `server_tool_use.web_search_requests` (OpenRouter).
+ * Reported cost: `cost` (OpenRouter), `cost.total_cost` (Perplexity), `cost_in_usd_ticks` of 10⁻¹⁰ USD (xAI),
+ * `estimated_cost` (DeepInfra).
  *
  * @internal
  */
 import * as Usage from "@pipe/core/Usage"
 import * as Fields from "../transport/Fields.ts"
 
-/** The first of several places at which something stands. */
+/** The first value that is present. */
 const first = (...values: ReadonlyArray<unknown>): unknown =>
   values.find((value) => value !== undefined && value !== null)
 
-/** A figure that one may add to another. */
+/** A figure that can be added to another. */
 const figure = (value: unknown): number =>
   typeof value === "number" && Number.isFinite(value) && value > 0 ? value : 0
 
@@ -25,7 +26,7 @@ export const make = (value: unknown, searches?: number): Usage.Usage | undefined
   const input = Fields.fields(first(usage["prompt_tokens_details"], usage["input_tokens_details"]))
   const output = Fields.fields(first(usage["completion_tokens_details"], usage["output_tokens_details"]))
   const tools = Fields.fields(first(usage["server_tool_use"], usage["server_tool_use_details"]))
-  // What was cited is charged as input, and stands in no other figure.
+  // Citations are charged as input, and are in no other figure.
   const cited = figure(usage["citation_tokens"])
   const beside = output["reasoning_tokens"] === undefined ? figure(usage["reasoning_tokens"]) : 0
   const said = {
@@ -39,7 +40,7 @@ export const make = (value: unknown, searches?: number): Usage.Usage | undefined
     input["cached_creation_tokens"],
     usage["cache_creation_input_tokens"]
   )
-  // Of what was written, what is kept for an hour (LiteLLM).
+  // The part of the cache writes that is kept for an hour (LiteLLM).
   const creation = Fields.fields(first(input["cache_creation_token_details"], usage["cache_creation"]))
   const hour = creation["ephemeral_1h_input_tokens"]
   const longWrites = typeof hour === "number" && typeof written === "number" && hour <= written ? hour : undefined
@@ -70,12 +71,12 @@ export const make = (value: unknown, searches?: number): Usage.Usage | undefined
   })
 }
 
-/** What the provider itself says that the call has cost. */
+/** The cost of the call, as the provider reports it. */
 export const reportedCost = (value: unknown): { readonly reportedCost: number } | undefined => {
   const usage = Fields.fields(value)
   const { cost, cost_details, cost_in_usd_ticks, estimated_cost, is_byok } = usage
   const ticks = typeof cost_in_usd_ticks === "number" ? cost_in_usd_ticks / 1e10 : undefined
-  // With a key of one's own, the gateway's fee and the bill of the provider behind it.
+  // With your own key: the gateway's fee plus the bill of the provider behind it.
   const behind = is_byok === true ? figure(Fields.fields(cost_details)["upstream_inference_cost"]) : 0
   const usd = first(
     typeof cost === "number" ? cost + behind : undefined,

@@ -1,5 +1,5 @@
 /**
- * The responses API: a request as its body.
+ * Encodes a request for the responses API.
  *
  * @internal
  */
@@ -27,12 +27,12 @@ export const toBody = (
     (name) => settings[name] !== undefined
   )
   if (without.length > 0) {
-    throw new Files.UnsupportedFile(`the responses API has no ${without.join(", ")}: leave it out, or use the chat API`)
+    throw new Files.UnsupportedFile(`the responses API has no ${without.join(", ")}: remove it, or use the chat API`)
   }
   const body = {
     model,
     ...answerFormat(request, model, provider, mode),
-    // Rows are independent of each other: nothing is kept at the provider.
+    // Rows are independent: nothing is stored at the provider.
     store: false,
     ...(settings.temperature === undefined ? undefined : { temperature: settings.temperature }),
     ...(settings.topP === undefined ? undefined : { top_p: settings.topP }),
@@ -69,7 +69,7 @@ export const toBody = (
   return Body.withOptions(body, "openai", request.providerOptions["openai"], reserved)
 }
 
-/** The input, and what the answer is to be. */
+/** The input, and the format of the answer. */
 const answerFormat = (
   { messages, responseFormat }: ModelRequest.Completion,
   model: string,
@@ -87,7 +87,7 @@ const answerFormat = (
   return { input, text: { format: { type: "json_schema", name, schema, strict: problem === undefined } } }
 }
 
-/** What is wanted beside the answer: thinking goes back with the results of tools, and nothing of it is kept at the provider. */
+/** What the answer must include: thinking is sent back with tool results, and is not stored at the provider. */
 const includes = ({ settings, tools }: ModelRequest.Completion, model: string) => {
   const include = [
     ...(settings.topLogprobs === undefined ? [] : ["message.output_text.logprobs" as const]),
@@ -110,7 +110,7 @@ const reserved: Body.Reserved = {
   background: Body.ways.background
 }
 
-/** Thinking as it came; `undefined` for that of another provider. */
+/** Thinking as received; `undefined` for that of another provider. */
 const toReasoning = (part: Prompt.ReasoningPartEncoded, provider: string): ReadonlyArray<ResponseInputItem> => {
   const { content, encrypted_content: encrypted, id, summary } = Chat.cameWith(part, provider)
   if (typeof encrypted !== "string") return []

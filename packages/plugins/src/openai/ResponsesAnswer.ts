@@ -32,15 +32,15 @@ const finishReasonOf = (answer: Fields.Fields, calls: number): ModelResponse.Fin
   }
 }
 
-/** Whether an item was broken off, whatever the whole says. */
+/** Tests whether an item was interrupted, whatever the status of the answer. */
 const isBroken = (output: ReadonlyArray<unknown>): boolean =>
   output.some((item) => Fields.fields(item)["status"] === "incomplete")
 
-/** What the items of an answer give; a text for what one of them should have. */
+/** The parts from the items of an answer, or a text that describes what one of them lacks. */
 class Items {
   readonly parts: Array<ModelResponse.Part> = []
   readonly logprobs: Array<unknown> = []
-  /** Kinds of items that give no part. */
+  /** Types of items without a part. */
   readonly others: Array<string> = []
   private readonly provider: string
   refusal: string | undefined
@@ -60,7 +60,7 @@ class Items {
         this.reasoning(item)
         return undefined
       default:
-        // Tools of the provider's own, and kinds that are to come.
+        // The provider's own tools, and future types.
         if (typeof item["type"] !== "string") return `output[${at}].type`
         this.others.push(item["type"])
         return undefined
@@ -91,7 +91,7 @@ class Items {
     return undefined
   }
 
-  /** With what must go back beside a call of a tool: nothing of it is kept at the provider. */
+  /** Includes what must be sent back with a tool call, because it is not stored at the provider. */
   private reasoning(item: Fields.Fields): void {
     const texts = (name: string) =>
       (Fields.list(item[name]) ?? []).flatMap((value) => Fields.words(Fields.fields(value)["text"]) ?? [])
@@ -118,22 +118,22 @@ class Items {
   }
 }
 
-/** The lists of a thought, as they came. */
+/** The lists of a thought, as received. */
 const lists = (item: Fields.Fields): { readonly [name: string]: never } =>
   Object.fromEntries(
     ["summary", "content"].flatMap((name) => (Array.isArray(item[name]) ? [[name, item[name] as never]] : []))
   )
 
-/** Searches of the web that the provider made for an answer. */
+/** The web searches that the provider made for an answer. */
 const searchesOf = (answer: Fields.Fields): number =>
   (Fields.list(answer["output"]) ?? []).filter((item) => {
     const { action, type } = Fields.fields(item)
-    // Opening a page that was found is no search.
+    // Opening a found page is not a search.
     const kind = Fields.fields(action)["type"]
     return type === "web_search_call" && (kind === undefined || kind === "search")
   }).length
 
-/** Tools of the provider's own that have a fee which no count tells. */
+/** The provider's own tools with a fee that no figure reports. */
 const PAID = new Set(["file_search_call", "code_interpreter_call", "image_generation_call", "computer_call"])
 
 const usage = (answer: Fields.Fields) => {
@@ -142,7 +142,7 @@ const usage = (answer: Fields.Fields) => {
   const tool = paid.find((type) => PAID.has(type))
   return counted === undefined || tool === undefined
     ? counted
-    : { ...counted, inconsistent: `the answer used ${tool}, whose fee is in no count`, unpriceable: true as const }
+    : { ...counted, inconsistent: `the answer used ${tool}, whose fee is not reported`, unpriceable: true as const }
 }
 
 export const format = (options: ChatAnswer.Options): Reply.Format<ModelResponse.CompletionResponse> => {

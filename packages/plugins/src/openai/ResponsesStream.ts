@@ -1,8 +1,9 @@
 /**
- * An answer of the responses API from its events (platform.openai.com/docs/api-reference/responses-streaming).
+ * Assembles an answer of the responses API from its events
+ * (platform.openai.com/docs/api-reference/responses-streaming).
  *
- * **Details** The last event has the whole answer. Where a gateway leaves its items out, or the stream ends before it, the items and
- * the pieces of text that came before are the answer.
+ * **Details** The last event has the whole answer. When a gateway omits its items, or the stream ends before it, the
+ * answer is assembled from the items and pieces received.
  *
  * @internal
  */
@@ -20,7 +21,7 @@ const ENDS = new Set([
   "response.cancelled"
 ])
 
-/** Pieces by the kind of the event that brings them: the kind of the item, and the field that they belong to. */
+/** Pieces by event type: the type of the item, and the field they belong to. */
 const PIECES: ReadonlyMap<string, readonly [type: string, field: string]> = new Map([
   ["response.output_text.delta", ["message", "text"]],
   ["response.refusal.delta", ["message", "refusal"]],
@@ -35,7 +36,7 @@ interface Item {
   readonly pieces: Map<string, string>
 }
 
-/** An item with the pieces that came of it, where it has not come as a whole. */
+/** An item, assembled from its pieces unless it arrived whole. */
 const toItem = ({ isDone, item, pieces }: Item): Fields.Fields => {
   if (isDone && (textOf([item]) !== "" || !pieces.has("text"))) return item
   const made: Mutable = { ...item }
@@ -54,7 +55,7 @@ const toItem = ({ isDone, item, pieces }: Item): Fields.Fields => {
   return made
 }
 
-/** The text of some items. */
+/** The text of several items. */
 const textOf = (items: ReadonlyArray<unknown>): string =>
   items
     .flatMap((item) => Fields.list(Fields.fields(item)["content"]) ?? [])
@@ -96,13 +97,13 @@ export const make = (): Events.Assembly => {
       const { pieces } = itemAt(event["output_index"], place[0])
       pieces.set(place[1], (pieces.get(place[1]) ?? "") + piece)
     },
-    hasBegun: () => items.size > 0,
+    hasStarted: () => items.size > 0,
     isOver: () => isWhole,
     isWhole: () => isWhole,
     body: () => {
       const made = [...items.values()].map(toItem)
       const said = Fields.list(response["output"])
-      // Gateways leave the items out at the end, or empty them.
+      // Gateways omit the items at the end, or empty them.
       const isPoorer = made.length > 0 && textOf(said ?? []) === "" && (said?.length === 0 || textOf(made) !== "")
       return isPoorer || (said === undefined && made.length > 0) ? { ...response, output: made } : response
     }

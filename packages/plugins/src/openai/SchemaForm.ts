@@ -1,6 +1,7 @@
 /**
- * A JSON Schema as OpenAI holds an answer to it (developers.openai.com, *Structured outputs*, "Supported schemas" and
- * "Limitations", looked at 2026-11-29). One that it cannot hold goes as a guide, which is said, and the answer is checked here.
+ * Converts a JSON Schema to the form that OpenAI enforces (developers.openai.com, *Structured outputs*, "Supported
+ * schemas" and "Limitations", accessed 2026-11-29). One that it cannot enforce is sent as a hint, with a warning, and
+ * the answer is checked here.
  *
  * @internal
  */
@@ -39,7 +40,7 @@ const rules: StrictSchema.Rules = {
   takes
 }
 
-/** Fine-tuned models, and those on Azure, take no constraints of values. */
+/** Fine-tuned models, and models on Azure, accept no constraints on values. */
 const rulesOfFew: StrictSchema.Rules = { optional: "null", keywords: new Set(), takes }
 
 const LIMITS = [
@@ -52,7 +53,7 @@ const LIMITS = [
 
 export interface SchemaForm {
   readonly schema: JsonSchema.JsonSchema
-  /** Why the answer is not held to it; `undefined`: it is. */
+  /** Why the schema is not enforced; `undefined` when it is. */
   readonly problem: string | undefined
 }
 
@@ -75,5 +76,5 @@ const make = (schema: JsonSchema.JsonSchema, its: StrictSchema.Rules): SchemaFor
     : { schema: StrictSchema.withObjectRoot(schema), problem: StructuredOutput.problemWords(problems) }
 }
 
-/** A name as it may stand on the wire: schemas are often named after classes. */
+/** A valid name: schemas are often named after classes. */
 export const wireName = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_-]+/g, "_").slice(0, 64) || "answer"

@@ -1,5 +1,5 @@
 /**
- * The address of a Postgres server, which is shown without its password.
+ * The address of a PostgreSQL server, shown without its password.
  *
  * @internal
  */
@@ -12,7 +12,7 @@ export interface Options {
   readonly connections?: number
 }
 
-/** The address without its password, as it is shown. */
+/** The address without its password, for display. */
 export const nameOf = (url: string): string => {
   if (!URL.canParse(url)) return "the Postgres store"
   Secret.registerUrl(url)

@@ -1,5 +1,5 @@
 /**
- * A connection to a Postgres server, known by its address without its password.
+ * A connection to a PostgreSQL server, named by its address without its password.
  *
  * @internal
  */
@@ -12,7 +12,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Peer from "../Peer.ts"
 import type * as Address from "./Address.ts"
 
-/** Connects, and sees that the server answers. */
+/** Connects, and checks that the server responds. */
 export const make = (options: Address.Options): Effect.Effect<PgClient, SqlError.SqlError, Scope.Scope> =>
   Effect.gen(function* () {
     const PgClient = yield* Effect.promise(() =>

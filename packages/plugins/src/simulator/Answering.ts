@@ -1,5 +1,5 @@
 /**
- * What the simulator answers to a request: a text, a tool call, and what it has used.
+ * The simulator's answer to a request: a text or a tool call, and its usage.
  *
  * @internal
  */
@@ -17,7 +17,7 @@ export interface Answering {
   readonly promptCache: PromptCache.PromptCache
 }
 
-/** What a tool is called with. */
+/** The arguments of a tool call. */
 const argumentsOf = (
   { name, parameters }: NonNullable<Wire.WireRequest["tool"]>,
   key: string,
@@ -27,7 +27,7 @@ const argumentsOf = (
   return noted === undefined ? Script.fromSchema(parameters, key) : (JSON.parse(noted) as unknown)
 }
 
-/** The answer to one text: the caller's own, a noted one, or one that is made up. */
+/** The answer to one text: from the caller, from a note, or generated. */
 const single =
   ({ options, seed }: Answering, asked: Wire.WireRequest, note: RequestNotes.RequestNote | undefined) =>
   (prompt: string, schema: Wire.WireJson | undefined): string => {
@@ -39,7 +39,7 @@ const single =
     )
   }
 
-/** The text of an answer, or one that does not fit what was asked for. */
+/** The text of an answer, or one that does not fit the schema. */
 const textOf = (
   answering: Answering,
   asked: Wire.WireRequest,
@@ -47,13 +47,13 @@ const textOf = (
   note: RequestNotes.RequestNote | undefined
 ): string => {
   const { options, seed } = answering
-  // Another one for each prompt: a model that is told what was wrong seldom repeats itself to the letter.
+  // Varies with the prompt: a model that sees the error rarely repeats itself exactly.
   if (isWrong) return `{"this": "does not fit, ${Math.floor(Script.chance(seed, "wrong text", asked.prompt) * 1e6)}"`
   const one = single(answering, asked, note)
   return Packed.answer(asked, seed, options.packs ?? {}, one) ?? one(asked.prompt, asked.schema)
 }
 
-/** Answers a request. `arrived`: when it came, for the prompt cache. */
+/** Answers a request. `arrived` is its time, for the prompt cache. */
 export const answer = (
   answering: Answering,
   asked: Wire.WireRequest,

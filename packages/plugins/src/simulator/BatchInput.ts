@@ -1,12 +1,12 @@
 /**
- * What a batch is created from, read and checked as the providers do.
+ * Reads and checks the input of a batch, as the providers do.
  *
  * @internal
  */
 import type { SimulatedBatch, SimulatedRequest, SimulatedFile } from "./BatchState.ts"
 import type { WireJson } from "./Wire.ts"
 
-/** What was read; a text: what is wrong with it. */
+/** The input, or a text that describes what is wrong with it. */
 export type ReadBatchInput =
   | Pick<SimulatedBatch, "wire" | "endpoint" | "input" | "bytes" | "entries" | "metadata">
   | string

@@ -1,5 +1,5 @@
 /**
- * Files and batches as the providers' APIs show them.
+ * Files and batches as the providers' APIs represent them.
  *
  * @internal
  */
@@ -13,7 +13,7 @@ import {
   type SimulatedBatchState
 } from "./BatchState.ts"
 
-/** How a batch stands, in OpenAI's words. */
+/** The status of a batch, in OpenAI's terms. */
 export const statusOf = (state: SimulatedBatchState, batch: SimulatedBatch): string => {
   if (batch.rejection !== undefined) return "failed"
   if (batch.cancelledAt !== undefined) return "cancelled"
@@ -21,7 +21,7 @@ export const statusOf = (state: SimulatedBatchState, batch: SimulatedBatch): str
   return fatesOf(state, batch).includes("expired") ? "expired" : "completed"
 }
 
-/** A batch of OpenAI. */
+/** A batch of OpenAI's API. */
 export const openAi = (state: SimulatedBatchState, batch: SimulatedBatch) => {
   const { answered, failed, total } = countsOf(state, batch)
   const over = isOver(batch) && batch.rejection === undefined
@@ -42,7 +42,7 @@ export const openAi = (state: SimulatedBatchState, batch: SimulatedBatch) => {
   }
 }
 
-/** A batch of Anthropic. */
+/** A batch of Anthropic's API. */
 export const anthropic = (state: SimulatedBatchState, batch: SimulatedBatch, host: string) => {
   const { answered, cancelled, expired, failed, running } = countsOf(state, batch)
   const over = isOver(batch)
@@ -60,7 +60,7 @@ export const anthropic = (state: SimulatedBatchState, batch: SimulatedBatch, hos
   }
 }
 
-/** A file of OpenAI. */
+/** A file of OpenAI's API. */
 export const file = (file: SimulatedFile) => ({
   id: file.id,
   object: "file",
@@ -71,7 +71,7 @@ export const file = (file: SimulatedFile) => ({
   status: "processed"
 })
 
-/** The batches of a wire, the newest first, a page of them. */
+/** A page of the batches of an API, newest first. */
 export const page = ({ batches }: SimulatedBatchState, wire: SimulatedBatch["wire"], query: URLSearchParams) => {
   const all = [...batches.values()].filter((batch) => batch.wire === wire).reverse()
   const after = query.get("after") ?? query.get("after_id")

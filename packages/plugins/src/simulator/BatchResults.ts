@@ -1,5 +1,5 @@
 /**
- * The results of the simulator's batches: a line for each request, as its wire has it.
+ * The results of the simulator's batches: one line per request, in its wire format.
  *
  * @internal
  */
@@ -19,7 +19,7 @@ export interface Results {
 
 const made = new WeakMap<SimulatedBatch, Results>()
 
-/** The lines of answers, and those of errors; made once. */
+/** The lines of answers and of errors, made once. */
 export const of = (state: SimulatedBatchState, batch: SimulatedBatch): Results => {
   let results = made.get(batch)
   if (results === undefined) {

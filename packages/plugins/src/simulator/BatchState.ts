@@ -1,5 +1,5 @@
 /**
- * The batches that the simulator has, and what becomes of their requests.
+ * The simulator's batches, and the fate of their requests.
  *
  * @internal
  */
@@ -15,7 +15,7 @@ export interface SimulatedRequest {
   readonly body: WireJson
 }
 
-/** What came of a request: `undefined` for none at all. */
+/** The result of a request; `undefined` for none at all. */
 export type Fate = "answered" | "refused" | "failed" | "expired" | "cancelled" | undefined
 
 export interface SimulatedBatch {
@@ -28,7 +28,7 @@ export interface SimulatedBatch {
   readonly tokens: number
   readonly metadata: { readonly [name: string]: string }
   readonly createdAt: number
-  /** When all will be done. */
+  /** When everything will be done. */
   endsAt: number
   cancelledAt: number | undefined
   rejection: { readonly code: string; readonly message: string; readonly line: number | null } | undefined
@@ -43,7 +43,7 @@ export interface SimulatedFile {
   readonly content: Buffer
 }
 
-/** All that there is of files and batches. */
+/** All files and batches. */
 export interface SimulatedBatchState {
   readonly options: BatchOptions
   readonly engine: Engine
@@ -52,7 +52,7 @@ export interface SimulatedBatchState {
   readonly files: Map<string, SimulatedFile>
   readonly batches: Map<string, SimulatedBatch>
   readonly nextId: (prefix: string) => string
-  /** Whether a fault comes now that comes a number of times. */
+  /** Takes one of a limited number of faults. */
   readonly take: (fault: "invalid" | "lostCreations" | "failedUploads" | "cutDownloads") => boolean
 }
 
@@ -79,7 +79,7 @@ export const make = (options: BatchOptions, engine: Engine): SimulatedBatchState
 export const isOver = (batch: SimulatedBatch, now = Date.now()): boolean =>
   batch.rejection !== undefined || batch.cancelledAt !== undefined || now >= batch.endsAt
 
-/** Which requests were done, and what came of them; made when it is first looked at after the end. */
+/** Which requests were processed, and their results; determined on first use after the end. */
 export const fatesOf = ({ engine, options }: SimulatedBatchState, batch: SimulatedBatch): ReadonlyArray<Fate> => {
   if (batch.fates !== undefined) return batch.fates
   const share =
@@ -97,7 +97,7 @@ export const fatesOf = ({ engine, options }: SimulatedBatchState, batch: Simulat
   return batch.fates
 }
 
-/** What becomes of a request; `own` depends on the request alone, `chance` on its batch too. */
+/** The fate of a request. `own` depends only on the request, `chance` also on its batch. */
 const fateOf = (options: BatchOptions, chance: (kind: string) => number, own: (kind: string) => number): Fate => {
   if (own("refused") < (options.errors ?? 0)) return "refused"
   if (chance("failed") < (options.serverErrors ?? 0)) return "failed"
@@ -124,7 +124,7 @@ export const countsOf = (state: SimulatedBatchState, batch: SimulatedBatch) => {
   }
 }
 
-/** Makes a batch, or one that is rejected. */
+/** Creates a batch, or one that is rejected. */
 export const create = (
   { batches, engine, latency, nextId, options, take }: SimulatedBatchState,
   made: Pick<SimulatedBatch, "wire" | "endpoint" | "input" | "bytes" | "entries" | "metadata">

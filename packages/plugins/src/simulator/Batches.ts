@@ -1,5 +1,5 @@
 /**
- * The simulator's files and batches: OpenAI's and Anthropic's, with the faults that batches have.
+ * The simulator's files and batches: OpenAI's and Anthropic's, with the faults of batches.
  *
  * @internal
  */
@@ -13,16 +13,16 @@ import type { BatchStage, CreatedBatch, Options } from "./Options.ts"
 import type { WireJson } from "./Wire.ts"
 
 export interface SimulatedBatches {
-  /** Whether the request was one for files and batches. */
+  /** Handles a request; returns whether it concerned files or batches. */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean
   readonly log: () => ReadonlyArray<CreatedBatch>
-  /** Ends the batches that run, whatever their latency. */
+  /** Ends the running batches, whatever their latency. */
   readonly end: () => void
 }
 
 const ROUTE = /^\/v1\/(files|batches|messages\/batches)(?:\/([^/]+))?(?:\/([^/]+))?$/
 
-/** One request to the files and batches of the simulator, and how it is answered. */
+/** A request for files or batches, and how to answer it. */
 interface Exchange {
   readonly state: BatchState.SimulatedBatchState
   readonly request: IncomingMessage
@@ -95,7 +95,7 @@ const download = (exchange: Exchange, text: string): void => {
   setTimeout(() => response.destroy(), 20)
 }
 
-/** OpenAI's files: those that were uploaded, and the results of batches. */
+/** OpenAI's files: uploads, and the results of batches. */
 const answerFiles = async (exchange: Exchange): Promise<void> => {
   const { action, id, request, state } = exchange
   const { batches, files } = state
@@ -132,11 +132,11 @@ const upload = async (exchange: Exchange): Promise<void> => {
   json(exchange, 200, BatchObjects.file(file))
 }
 
-/** A batch as its API shows it. */
+/** A batch as its API represents it. */
 const shown = ({ isAnthropic, request, state }: Exchange, batch: BatchState.SimulatedBatch) =>
   isAnthropic ? BatchObjects.anthropic(state, batch, request.headers.host ?? "") : BatchObjects.openAi(state, batch)
 
-/** Batches of both APIs. */
+/** The batches of both APIs. */
 const answerBatches = async (exchange: Exchange): Promise<void> => {
   const { action, id, isAnthropic, request, state } = exchange
   if (id === undefined) return request.method === "GET" ? list(exchange) : create(exchange)

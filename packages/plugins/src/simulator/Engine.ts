@@ -1,5 +1,5 @@
 /**
- * The simulator's answers to single requests, and the faults that they have.
+ * The simulator's answers to single requests, with their faults.
  *
  * @internal
  */
@@ -13,7 +13,7 @@ import * as PromptCache from "./PromptCache.ts"
 import * as Script from "./Script.ts"
 import * as Wire from "./Wire.ts"
 
-/** How each API reads and writes. */
+/** How each API is read and written. */
 const formats: {
   readonly [path: string]: {
     readonly read: (body: Wire.WireJson) => Wire.WireRequest
@@ -29,7 +29,7 @@ const formats: {
 export interface Engine {
   readonly seed: string
   readonly count: (text: string) => number
-  /** The whole answer of an API to a body, booked. */
+  /** The complete answer of an API to a body, recorded in the bill. */
   readonly answer: (path: string, body: Wire.WireJson, serviceTier?: "batch") => unknown
   readonly requests: () => number
   readonly bill: () => ReadonlyArray<Bill>
@@ -83,7 +83,7 @@ export const make = (options: Options, count: (text: string) => number, notes: R
   }
 }
 
-/** How often a body was sent, this time included. */
+/** How often a body was sent, including this time. */
 const attemptOf = ({ tries }: State, text: string): number => {
   const attempt = (tries.get(text) ?? 0) + 1
   tries.set(text, attempt)
@@ -106,7 +106,11 @@ const answer = (state: State, path: string, body: Wire.WireJson, serviceTier?: "
   const { count, faults, meter, notes, seed } = state
   if (path === "/v1/embeddings") {
     const made = Wire.toEmbeddings(body, seed, count)
-    meter.book(body["model"], { input: made.tokens, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0 }, serviceTier)
+    meter.record(
+      body["model"],
+      { input: made.tokens, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0 },
+      serviceTier
+    )
     return made.body
   }
   const format = formats[path]!
@@ -115,9 +119,9 @@ const answer = (state: State, path: string, body: Wire.WireJson, serviceTier?: "
   const isWrong =
     asked.schema !== undefined
     && Script.chance(seed, "wrong", text, String(attemptOf(state, text))) < (faults.wrongSchema ?? 0)
-  // Requests of a batch run beside each other: none finds what another has put into the prompt cache.
+  // Requests of a batch run in parallel: none finds what another has added to the prompt cache.
   const made = Answering.answer(state, asked, isWrong, Number.NEGATIVE_INFINITY, notes.take(body[RequestNotes.FIELD]))
-  meter.book(asked.model, made.tokens, serviceTier)
+  meter.record(asked.model, made.tokens, serviceTier)
   return format.write(asked, made)
 }
 
@@ -171,7 +175,7 @@ const respond = (state: State, { arrived, path, response, text }: Exchange): voi
   if (format === undefined) return error(404, "not_found_error", `the simulator has no ${path}`)
   const asked = format.read(body)
   const made = Answering.answer(state, asked, fault === "wrongSchema" && asked.schema !== undefined, arrived, note)
-  meter.book(asked.model, made.tokens)
+  meter.record(asked.model, made.tokens)
   if (asked.stream && format.events !== undefined) {
     return send(200, format.events(asked, made).join(""), {}, "text/event-stream")
   }

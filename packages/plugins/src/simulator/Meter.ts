@@ -1,5 +1,5 @@
 /**
- * What the simulator would have billed, and the limits that it holds and reports.
+ * What the simulator would have billed, and the limits it enforces and reports.
  *
  * @internal
  */
@@ -10,9 +10,9 @@ import type { WireTokens } from "./Wire.ts"
 const MINUTE = 60_000
 
 export interface SimulatorMeter {
-  readonly book: (model: string, tokens: WireTokens, serviceTier?: "batch") => void
+  readonly record: (model: string, tokens: WireTokens, serviceTier?: "batch") => void
   readonly bill: () => ReadonlyArray<Bill>
-  /** Counts a request in its minute: how long to wait when it is one too many, in milliseconds. */
+  /** Counts a request in its minute. Returns how long to wait when it exceeds the limit, in milliseconds. */
   readonly overLimit: () => number | undefined
   /** The limits as headers of either API. */
   readonly headers: (isAnthropic: boolean) => Record<string, string>
@@ -22,7 +22,7 @@ export const make = ({ requestsPerMinute, tokensPerMinute }: Options): Simulator
   const bills = new Map<string, Types.Mutable<Bill>>()
   const window = { start: 0, requests: 0, tokens: 0 }
   return {
-    book: (model, tokens, serviceTier) => {
+    record: (model, tokens, serviceTier) => {
       const key = `${model}\n${serviceTier ?? ""}`
       let bill = bills.get(key)
       if (bill === undefined) bills.set(key, (bill = empty(model, serviceTier)))

@@ -1,52 +1,55 @@
 /**
- * What the simulator can be told, and what it tells.
+ * The options of the simulator, and what it returns.
  *
  * @internal
  */
 import type * as Simulation from "@pipe/core/internal/Simulation"
 import type * as Duration from "effect/Duration"
 
-/** Shares (0 to 1) of the requests that fail in some way; a request that is sent again may succeed. */
+/** The shares (0 to 1) of requests that fail in some way. A retried request may succeed. */
 export interface Faults {
   /** 429 with `retry-after-ms`. */
   readonly rateLimit?: number
   /** 500. */
   readonly serverError?: number
-  /** 200 whose JSON is cut. */
+  /** 200 with truncated JSON. */
   readonly brokenJson?: number
-  /** The connection ends without an answer. */
+  /** The connection closes without an answer. */
   readonly drop?: number
-  /** An answer that does not fit the schema that was asked for. It is billed. */
+  /** An answer that does not fit the requested schema. It is billed. */
   readonly wrongSchema?: number
 }
 
-/** How prompts with several texts go wrong. Shares are from 0 to 1, of the texts where nothing else is said. */
+/** How prompts with several texts go wrong. Shares are from 0 to 1, of the texts unless stated otherwise. */
 export interface PackFaults {
   /** Texts without an answer. */
   readonly missing?: number
   /** Texts with two answers. */
   readonly doubled?: number
-  /** Texts that have the answer of the next one. */
+  /** Texts with the answer of the next one. */
   readonly wrong?: number
-  /** Prompts whose answer is none. */
+  /** Prompts with an unreadable answer. */
   readonly garbled?: number
 }
 
 export interface Options {
-  /** Answers and faults depend on it alone. Default: `"pipe"`. */
+  /** The seed of answers and faults. Default: `"pipe"`. */
   readonly seed?: string
-  /** Time before an answer. Default: 0. */
+  /** The time before an answer. Default: 0. */
   readonly latency?: Duration.Input
   readonly faults?: Faults
   readonly batches?: BatchOptions
-  /** Prompts with several texts (`Pack`) are answered text by text. Default: without faults. */
+  /** Faults of prompts with several texts (`Pack`), which are otherwise answered text by text. Default: none. */
   readonly packs?: PackFaults
-  /** Limits that are held and reported in the headers. Default: none. */
+  /** Limits that are enforced and reported in headers. Default: none. */
   readonly requestsPerMinute?: number
   readonly tokensPerMinute?: number
-  /** Answers of one's own; where it returns `undefined` the simulator makes one. */
+  /** Your own answers. When it returns `undefined`, the simulator generates one. */
   readonly answer?: (asked: { readonly model: string; readonly prompt: string }) => string | undefined
-  /** How sure of its answer a model is, from 0 to 1, where log-probabilities are asked for. Default: by chance, from 0.5 on. */
+  /**
+   * The confidence of a model in its answer, from 0 to 1, when log-probabilities are requested. Default: random, from
+   * 0.5.
+   */
   readonly confidence?: (answered: {
     readonly model: string
     readonly prompt: string
@@ -56,39 +59,39 @@ export interface Options {
   readonly port?: number
 }
 
-/** How batches go. Shares are from 0 to 1, of the requests of a batch. */
+/** The behaviour of batches. Shares are from 0 to 1, of the requests of a batch. */
 export interface BatchOptions {
-  /** Time from creation to the end. Default: 1 second. */
+  /** The time from creation to the end. Default: 1 second. */
   readonly latency?: Duration.Input
   /** Requests that are refused (400). */
   readonly errors?: number
-  /** Requests that fail for now (500); asked again they may succeed. */
+  /** Requests that fail temporarily (500). A retry may succeed. */
   readonly serverErrors?: number
-  /** Requests that are not answered when the batch expires. */
+  /** Requests without an answer when the batch expires. */
   readonly expired?: number
-  /** Requests that have two results. */
+  /** Requests with two results. */
   readonly duplicates?: number
-  /** Requests that have no result at all. */
+  /** Requests without any result. */
   readonly missing?: number
   /** Results in the order of the requests. Default: shuffled. */
   readonly ordered?: boolean
-  /** The first batches, so many, fail their validation: their second request is said to be wrong. */
+  /** The number of first batches that fail validation because of their second request. */
   readonly invalid?: number
-  /** Tokens that may wait, of all batches together; what is more is rejected. */
+  /** Tokens that may be enqueued over all batches. Beyond them a batch is rejected. */
   readonly enqueuedTokens?: number
-  /** So many creations are made, and the connection ends without an answer. */
+  /** The number of creations that succeed while the connection closes without an answer. */
   readonly lostCreations?: number
-  /** So many uploads fail (500). */
+  /** The number of uploads that fail (500). */
   readonly failedUploads?: number
-  /** So many downloads end in their middle. */
+  /** The number of downloads that end midway. */
   readonly cutDownloads?: number
-  /** Told how far a batch has come, before the client is. */
+  /** Called with the progress of a batch, before the client learns of it. */
   readonly onStage?: (stage: BatchStage) => void
 }
 
 export type BatchStage = "uploading" | "uploaded" | "creating" | "created" | "polled" | "downloading" | "downloaded"
 
-/** A batch that was created. */
+/** A created batch. */
 export interface CreatedBatch {
   readonly id: string
   readonly wire: "openai" | "anthropic"
@@ -100,35 +103,35 @@ export interface CreatedBatch {
   readonly status: string
 }
 
-/** What was asked of one model and would have been billed. */
+/** The requests of a model, and what they would have cost. */
 export interface Bill {
   readonly model: string
-  /** `undefined`: the ordinary one. */
+  /** `undefined` for the standard one. */
   readonly serviceTier?: "batch"
   readonly answers: number
-  /** Input tokens, those read from the prompt cache or written to it included. */
+  /** Input tokens, including those read from or written to the prompt cache. */
   readonly input: number
   readonly cacheRead: number
   readonly cacheWrite: number
-  /** Output tokens, reasoning included. */
+  /** Output tokens, including reasoning. */
   readonly output: number
   readonly reasoning: number
 }
 
 export interface Simulator {
   readonly url: string
-  /** Base URL for OpenAI clients. */
+  /** The base URL for OpenAI clients. */
   readonly openAiUrl: string
-  /** Base URL for Anthropic clients. */
+  /** The base URL for Anthropic clients. */
   readonly anthropicUrl: string
-  /** Gives a request the number under which the simulator knows its row and the schema of its answer. */
+  /** Adds a number to a request under which the simulator finds its row and the schema of its answer. */
   readonly note: Simulation.Simulation["note"]
-  /** Requests that came, faults included. */
+  /** The number of requests received, including failed ones. */
   readonly requests: () => number
-  /** By model and class of service. */
+  /** By model and service tier. */
   readonly bill: () => ReadonlyArray<Bill>
-  /** All batches that were created, in their order. */
+  /** All batches, in the order of their creation. */
   readonly batches: () => ReadonlyArray<CreatedBatch>
-  /** Ends the batches that run, whatever their latency: all their requests are done. */
+  /** Ends the running batches, whatever their latency: all their requests are done. */
   readonly endBatches: () => void
 }

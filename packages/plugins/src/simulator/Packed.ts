@@ -1,6 +1,6 @@
 /**
- * Prompts that ask about several texts at once (`Pack` of `@pipe/core`): each text is answered as if it had been asked alone, but for
- * what goes wrong.
+ * Answers prompts with several texts (`Pack` of `@pipe/core`): each text as if it had been sent alone, apart from
+ * configured faults.
  *
  * @internal
  */
@@ -13,7 +13,7 @@ interface Item {
   readonly text: string
 }
 
-/** The texts of a prompt, under their numbers, and the prompt that each would have alone. */
+/** The texts of a prompt by number, and the prompt that each would have alone. */
 const textsOf = (prompt: string): { readonly items: ReadonlyArray<Item>; readonly instruction: string } | undefined => {
   const at = prompt.lastIndexOf("\n\n[[text]] stands for each of the texts below")
   if (at < 0) return undefined

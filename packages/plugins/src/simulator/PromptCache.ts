@@ -1,6 +1,6 @@
 /**
- * The providers' prompt caches, as the simulator has them: OpenAI's by itself, from 1,024 tokens on in steps of 128; Anthropic's
- * where a request marks the end of what is to be kept. What an answer has put there is found by requests that come after it.
+ * Simulates the providers' prompt caches: OpenAI's automatic one, from 1,024 tokens in steps of 128, and Anthropic's,
+ * up to a mark. Later requests find what an earlier answer has added.
  *
  * @internal
  */
@@ -9,11 +9,11 @@ import type * as Wire from "./Wire.ts"
 
 const MIN = 1_024
 const STEP = 128
-/** Characters of a token, for where a step ends. */
+/** Characters per token, to find the end of a step. */
 const CHARACTERS = 4
 
 export interface PromptCache {
-  /** Input tokens that are read from the cache and written to it, for a request that came at a time. */
+  /** Input tokens read from and written to the cache, for a request at a given time. */
   readonly use: (
     asked: Wire.WireRequest,
     input: number,
@@ -22,7 +22,7 @@ export interface PromptCache {
 }
 
 export const make = (count: (text: string) => number): PromptCache => {
-  /** When the beginnings of prompts were put there, by their hash. */
+  /** When prefixes were added, by hash. */
   const kept = new Map<string, number>()
   const isKnown = (key: string, arrived: number): boolean => (kept.get(key) ?? Number.POSITIVE_INFINITY) < arrived
   const keep = (key: string): void => {

@@ -1,6 +1,6 @@
 /**
- * What the simulator knows of calls beyond what is sent: the step, its row, and the schema of the answer. A noted request carries the
- * number of its note.
+ * What the simulator knows of calls beyond what is sent: the step, its row, and the schema of the answer. A noted
+ * request carries the number of its note.
  *
  * @internal
  */
@@ -16,10 +16,10 @@ import * as Schema from "effect/Schema"
 import * as Script from "./Script.ts"
 import * as Values from "./Values.ts"
 
-/** The field of a request's body that has the number of its note. */
+/** The body field with the number of the note. */
 export const FIELD = "simulation"
 
-/** What a request is answered with: the same for the same seed, row, sample and files. */
+/** What determines the answer to a request: the same for the same seed, row, sample and files. */
 export interface RequestNote {
   readonly seed: string
   readonly text: string
@@ -29,7 +29,7 @@ export interface RequestNote {
 
 export interface RequestNotes {
   readonly note: Simulation.Simulation["note"]
-  /** The note of a request that has come, which is then forgotten. */
+  /** Returns the note of a received request, and removes it. */
   readonly take: (number: unknown) => RequestNote | undefined
 }
 
@@ -60,7 +60,7 @@ export const make = (seed: string): RequestNotes => {
   }
 }
 
-/** The number alone, of all that a request passes on to its provider. */
+/** Only the number, of all options passed to the provider. */
 export const only = ({ providerOptions }: ModelRequest.ModelRequest): ModelRequest.Completion["providerOptions"] => {
   const number = (providerOptions["openai"] as Schema.JsonObject | undefined)?.[FIELD]
   return number === undefined ? {} : { openai: { [FIELD]: number } }
@@ -97,7 +97,7 @@ const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fib
   }
 }
 
-/** Values of a row as far as they can be written; the prompt says the rest. */
+/** The values of a row, as far as they can be encoded. The prompt has the rest. */
 const textOf = (values: RowValues.Values): string => {
   try {
     return RequestKey.canonical(values)

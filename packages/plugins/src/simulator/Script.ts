@@ -1,11 +1,11 @@
 /**
- * What the simulator answers: deterministic for a seed, fitting the schema that was asked for.
+ * Generates the simulator's answers: deterministic for a seed, and fitting the requested schema.
  *
  * @internal
  */
 import { hash } from "node:crypto"
 
-/** A number from 0 to 1 (exclusive) that depends on the texts alone. */
+/** A number from 0 to 1 (exclusive) that depends only on the texts. */
 export const chance = (...parts: ReadonlyArray<string>): number =>
   Number.parseInt(hash("sha256", parts.join("\0"), "hex").slice(0, 12), 16) / 2 ** 48
 
@@ -13,11 +13,11 @@ const pick = <A>(items: ReadonlyArray<A>, key: string): A => items[Math.floor(ch
 
 export type ScriptSchema = { readonly [key: string]: unknown }
 
-/** Levels of values that hold themselves; below them lists are short and what may be left out is. */
+/** The levels of recursive values. Below them lists are short, and optional parts are left out. */
 const DEEP = 2
 const MOST_DEPTH = 12
 
-/** A value that fits a JSON Schema, but for its patterns. */
+/** A value that fits a JSON Schema, except for patterns. */
 export const fromSchema = (schema: ScriptSchema, key: string, root: ScriptSchema = schema, depth = 0): unknown => {
   const ref = schema["$ref"]
   if (typeof ref === "string") {
@@ -37,7 +37,7 @@ export const fromSchema = (schema: ScriptSchema, key: string, root: ScriptSchema
     if (!Array.isArray(options)) continue
     const values = options.filter((option: ScriptSchema) => option["type"] !== "null")
     if (values.length === 0 || (depth > DEEP && values.length < options.length)) return null
-    // Of a tree, a leaf.
+    // A leaf of a tree.
     const flat = depth > DEEP ? values.filter((option: ScriptSchema) => option["$ref"] === undefined) : []
     return fromSchema(pick(flat.length > 0 ? flat : values, `${key}?`) as ScriptSchema, key, root, depth)
   }
@@ -77,7 +77,7 @@ export const fromSchema = (schema: ScriptSchema, key: string, root: ScriptSchema
 
 const number = (schema: ScriptSchema, key: string): number => {
   const isWhole = schema["type"] === "integer"
-  // The ends of the safe whole numbers are no bounds that anybody means.
+  // The bounds of safe integers are not bounds that an author means.
   const bound = (name: string) =>
     typeof schema[name] === "number" && Math.abs(schema[name]) < Number.MAX_SAFE_INTEGER ? schema[name] : undefined
   const step = bound("multipleOf") ?? (isWhole ? 1 : 0.01)
@@ -96,14 +96,14 @@ const DAY = 86_400_000
 const dateOf = (key: string): Date =>
   new Date(Date.UTC(2025, 0, 1) + Math.floor(chance(key, "day") * 700) * DAY + Math.floor(chance(key, "time") * DAY))
 
-/** What texts that are no sentences usually are: a moment, a day, a number, an address. */
+/** Common texts that are not sentences: a time, a date, a number, an address. */
 export const usual = (key: string): ReadonlyArray<string> => {
   const at = dateOf(key).toISOString()
   const number = String(1 + Math.floor(chance(key, "number") * 100))
   return [at, at.slice(0, 10), number, `https://example.com/${pick(lexicon, key)}`]
 }
 
-/** A text of the format and of the length that is asked for. */
+/** A text of the requested format and length. */
 const string = (schema: ScriptSchema, key: string): string => {
   const at = dateOf(key)
   const digits = hash("sha256", key, "hex")

@@ -1,5 +1,5 @@
 /**
- * What stands in the place of a provider that cannot be pointed at the simulator: it asks the simulator as OpenAI's API.
+ * Replaces a provider that cannot be redirected: it sends to the simulator with OpenAI's API.
  *
  * @internal
  */
@@ -13,7 +13,7 @@ import * as Api from "../openai/Api.ts"
 import * as Client from "../openai/Client.ts"
 import * as RequestNotes from "./RequestNotes.ts"
 
-/** Time for an answer, in milliseconds. */
+/** The time limit of an answer, in milliseconds. */
 const TIMEOUT = 600_000
 
 const endpointAt = (baseUrl: string): Client.Options => ({
@@ -26,7 +26,7 @@ const endpointAt = (baseUrl: string): Client.Options => ({
   connections: 256
 })
 
-/** Asks a simulator at an address. */
+/** Sends to a simulator at an address. */
 export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answer"], never, Scope.Scope> =>
   Effect.map(Client.makePool(endpointAt(baseUrl)), (transport) => {
     const apis = new Map<string, Api.Api>()
@@ -43,7 +43,7 @@ export const make = (baseUrl: string): Effect.Effect<Simulation.Simulation["answ
       request: R
     ): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
       const model = request.model ?? provider
-      // What a provider of another kind is told passes it by, but for the number of the note.
+      // Options for a provider of another kind do not reach it, except the number of the note.
       const sent: ModelRequest.ModelRequest = { ...request, providerOptions: RequestNotes.only(request) }
       return Api.send(apiOf(provider), endpointAt(baseUrl), transport, sent, model) as Effect.Effect<
         ResponseTo<R>,

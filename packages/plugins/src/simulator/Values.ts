@@ -1,6 +1,6 @@
 /**
- * Answers that fit what was asked for: words and numbers that people can read where the schema takes them, and values that Effect
- * generates from the schema where it does not.
+ * Answers that fit the schema: readable words and numbers where it accepts them, and otherwise values that Effect
+ * generates from it.
  *
  * @internal
  */
@@ -18,7 +18,7 @@ type Codec = Schema.Codec<unknown, unknown>
 
 type Accepts = (value: unknown) => boolean
 
-/** Values are made for the strict form, which has neither records nor tuples. */
+/** Values are generated for the strict form, which has neither records nor tuples. */
 const rules: StrictSchema.Rules = {
   optional: "absent",
   keywords: new Set([
@@ -36,10 +36,10 @@ const rules: StrictSchema.Rules = {
   takes: () => true
 }
 
-/** Generated values that are tried before the readable one is sent though it does not fit. */
+/** The generated values to try before a readable one is sent although it does not fit. */
 const MOST_TRIES = 10
 
-/** A value as JSON: for a JSON Schema and, where it is known, the schema that the answer is decoded by. */
+/** A value as JSON, for a JSON Schema and, when known, the schema that decodes the answer. */
 export const json = (form: Json, schema: Schema.Top | undefined, key: string): string => {
   const readable = AnswerValue.read(form, Script.fromSchema(StrictSchema.of(form, rules).schema, key))
   if (schema === undefined) return JSON.stringify(readable)
@@ -62,7 +62,7 @@ export const json = (form: Json, schema: Schema.Top | undefined, key: string): s
   return JSON.stringify(readable)
 }
 
-/** An encoded value of a schema; `undefined` where none can be made. */
+/** An encoded value of a schema; `undefined` when none can be generated. */
 const generate = (codec: Codec, seed: string): unknown => {
   try {
     const [value] = Effect.runSync(Arbitrary.sampleEffect(Arbitrary.schema(codec), { count: 1, size: SIZE, seed }))
@@ -76,7 +76,7 @@ const SIZE = 12
 
 const isRecord = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** Puts what is readable in the place of what was generated, field by field, where the whole is accepted so. */
+/** Replaces generated values with readable ones, field by field, as long as the whole is accepted. */
 const readableWhere = (
   generated: unknown,
   readable: unknown,

@@ -1,23 +1,24 @@
 /**
- * The providers' wire formats, as the simulator speaks them: OpenAI's chat, responses and embeddings, Anthropic's messages.
+ * The providers' wire formats, as the simulator speaks them: OpenAI's chat, responses and embeddings, and Anthropic's
+ * messages.
  *
  * @internal
  */
 import * as Script from "./Script.ts"
 
-/** What is asked, whatever the format. */
+/** A request in any format. */
 export interface WireRequest {
   readonly model: string
-  /** All text of the prompt. */
+  /** The full text of the prompt. */
   readonly prompt: string
   readonly schema: { readonly [key: string]: unknown } | undefined
   readonly tool: { readonly name: string; readonly parameters: { readonly [key: string]: unknown } } | undefined
   readonly maxTokens: number | undefined
   readonly reasoning: boolean
   readonly stream: boolean
-  /** Whether the log-probabilities of the answer's tokens are wanted. */
+  /** Whether log-probabilities are requested. */
   readonly logprobs: boolean
-  /** What of the prompt the provider is to keep in its cache: it finds out itself, or up to a mark. */
+  /** What the provider caches of the prompt: found automatically, or up to a mark. */
   readonly marked: "automatic" | string | undefined
 }
 
@@ -34,12 +35,12 @@ export interface WireAnswer {
   readonly text: string
   readonly tool: { readonly name: string; readonly arguments: unknown } | undefined
   readonly truncated: boolean
-  /** How probable each token of the text was, from 0 to 1. */
+  /** The probability of each token of the text, from 0 to 1. */
   readonly confidence: number
   readonly tokens: WireTokens
 }
 
-/** The log-probabilities of an answer's tokens, a word each. */
+/** The log-probabilities of an answer's tokens, one word each. */
 const logprobsOf = ({ logprobs }: WireRequest, { confidence, text }: WireAnswer) =>
   logprobs
     ? text.split(/(?<= )/).map((token) => ({ token, logprob: Math.log(confidence), bytes: null, top_logprobs: [] }))
@@ -116,7 +117,7 @@ export const fromAnthropic = (body: WireJson): WireRequest => {
   }
 }
 
-/** All text up to the last block with a mark. */
+/** The text up to the last marked block. */
 const markedIn = (body: WireJson): string | undefined => {
   const contents = [body["system"], ...body["messages"].map((message: WireJson) => message["content"])]
   const blocks: ReadonlyArray<WireJson> = contents.flatMap((content) =>

@@ -1,22 +1,22 @@
 /**
- * The largest answer that is read: one that never ends would fill the memory of the process, and end every other row.
+ * Limits the size of answers: one that never ends would fill the memory of the process and fail every other row.
  *
  * @internal
  */
 
 const MEBIBYTE = 1024 * 1024
 
-/** Most bytes of an answer. Vectors of thousands of texts come as long lists of numbers. */
+/** The most bytes of an answer. Vectors of thousands of texts are long lists of numbers. */
 export const limitOf = (path: string): number => (path.endsWith("/embeddings") ? 256 : 32) * MEBIBYTE
 
-/** An answer that was not read to its end. */
+/** The answer exceeds the limit and was not read to its end. */
 export class TooLarge extends Error {
   constructor(limit: number) {
-    super(`the answer has more than ${limit / MEBIBYTE} MiB: it is not read on`)
+    super(`the answer has more than ${limit / MEBIBYTE} MiB: it is not read any further`)
   }
 }
 
-/** The response of a `fetch`, whose body ends with an error where it is too large. */
+/** The response of a `fetch` whose body fails when it is too large. */
 export const within = (input: string | URL | Request, response: Response): Response => {
   if (response.body === null) return response
   const limit = limitOf(new URL(input instanceof Request ? input.url : input).pathname)

@@ -1,5 +1,5 @@
 /**
- * Whose batches they are, without a word of the key.
+ * Identifies the account of batches, without revealing the key.
  *
  * @internal
  */

@@ -1,5 +1,6 @@
 /**
- * Batches that a provider refuses since the account has too many tokens waiting already: by the words that providers have for it.
+ * Recognises batches that a provider refuses because the account has too many tokens enqueued, by the providers'
+ * messages.
  *
  * @internal
  */
@@ -10,16 +11,16 @@ import * as Effect from "effect/Effect"
 
 const FULL = /enqueued token|token_limit_exceeded|batch queue/i
 
-/** Whether a code or a message says it. */
+/** Tests a code or a message. */
 export const isFull = (words: string): boolean => FULL.test(words)
 
-/** The tokens that may wait, where a message names them. */
+/** The tokens that may be enqueued, when a message names them. */
 export const limitIn = (message: string): number | undefined => {
   const named = /limit:?\s*([\d,_]+)/i.exec(message)?.[1]
   return named === undefined ? undefined : Number(named.replace(/[,_]/g, ""))
 }
 
-/** A creation that is refused for it is a batch that was rejected: it is tried again when there is room. */
+/** A creation refused for this reason counts as a rejected batch: it is tried again when there is room. */
 export const rejected = (
   create: Effect.Effect<BatchProvider.BatchStatus, AiError.AiError>
 ): Effect.Effect<BatchProvider.BatchStatus, AiError.AiError> =>

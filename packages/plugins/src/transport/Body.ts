@@ -1,5 +1,5 @@
 /**
- * Request bodies as text that every server can read, and answers read from text.
+ * Encodes request bodies as text that every server can read, and reads answers from text.
  *
  * @internal
  */
@@ -8,10 +8,10 @@ import * as Effect from "effect/Effect"
 import { UnsupportedFile } from "./Files.ts"
 import * as StructuredOutput from "./StructuredOutput.ts"
 
-/** A lone surrogate, as `JSON.stringify` escapes it: servers answer 400 to such a body. */
+/** A lone surrogate as `JSON.stringify` escapes it: servers answer such a body with 400. */
 const LONE = /(^|[^\\])((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/i
 
-/** JSON whose strings are all well-formed: half of a pair becomes U+FFFD. */
+/** JSON with only well-formed strings: a lone surrogate becomes U+FFFD. */
 export const encode = (body: object): string => {
   const text = JSON.stringify(body)
   return text.includes("\\ud") && LONE.test(text) ? JSON.stringify(wellFormed(body)) : text
@@ -22,15 +22,15 @@ export const wellFormed = (value: unknown): unknown => {
   if (typeof value === "string") return value.toWellFormed()
   if (Array.isArray(value)) return value.map(wellFormed)
   if (value === null || typeof value !== "object") return value
-  // A date, say: what is sent is what it is as JSON.
+  // A date, for example: it is sent as its JSON.
   if ("toJSON" in value && typeof value.toJSON === "function") return wellFormed(value.toJSON())
   return Object.fromEntries(Object.entries(value).map(([key, field]) => [key.toWellFormed(), wellFormed(field)]))
 }
 
-/** JSON that goes out as a text inside of a body: arguments, and results of tools. */
+/** JSON inside a text of a body: arguments, and results of tools. */
 export const text = (value: unknown): string => JSON.stringify(wellFormed(value)) ?? "null"
 
-/** Makes a body; what the provider cannot take is a request that cannot be sent. */
+/** Makes a body. What the provider cannot accept becomes a request that cannot be sent. */
 export const make = <B>(module: string, f: () => B): Effect.Effect<B, AiError.AiError> =>
   Effect.try({
     try: f,
@@ -45,28 +45,28 @@ const reasonOf = (error: unknown): AiError.AiErrorReason =>
           error instanceof UnsupportedFile ? error.message : `the request cannot be encoded: ${String(error)}`
       })
 
-/** Fields of a body that are not to be given as options, each with the way to give it; `reasoning.effort` is a part of one. */
+/** Body fields that must not be set by options, each with the way to set it. `reasoning.effort` is a part of one. */
 export type Reserved = { readonly [field: string]: string }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /**
- * A body with what the author passes on to the provider beside it. An option is refused where the request has a field for it: it
- * would pass the limits that layers set, and the keys of caches.
+ * A body with the author's options for the provider. An option is refused when the request has a field for it: it would
+ * bypass the limits of layers and the keys of caches.
  */
 export const withOptions = <B extends object>(body: B, provider: string, given: unknown, reserved: Reserved): B => {
   if (given === undefined) return body
-  if (!isObject(given)) throw new UnsupportedFile(`providerOptions.${provider}: is no object`)
+  if (!isObject(given)) throw new UnsupportedFile(`providerOptions.${provider}: is not an object`)
   const refuse = (path: string, way: string): never => {
-    throw new UnsupportedFile(`providerOptions.${provider}.${path} is not passed on: ${way}`)
+    throw new UnsupportedFile(`providerOptions.${provider}.${path} is not accepted: ${way}`)
   }
   const own = body as Record<string, unknown>
   const merged: Record<string, unknown> = { ...own }
   for (const [name, value] of Object.entries(given)) {
     if (Object.hasOwn(reserved, name)) refuse(name, reserved[name]!)
     if (!isObject(value)) {
-      if (Object.hasOwn(own, name)) refuse(name, "the request has it already")
+      if (Object.hasOwn(own, name)) refuse(name, "the request sets it already")
       merged[name] = value
       continue
     }
@@ -79,23 +79,23 @@ export const withOptions = <B extends object>(body: B, provider: string, given: 
   return merged as B
 }
 
-/** Ways to give what every API has a field for. */
+/** How to set what every API has a field for. */
 export const ways = {
   model: "name the model in the step (`model`), the layer or a Router",
   messages: "it is the prompt of the step",
-  maxTokens: "give it as settings: { maxTokens }",
-  temperature: "give it as settings: { temperature }",
-  topP: "give it as settings: { topP }",
-  stop: "give it as settings: { stop }",
-  seed: "give it as settings: { seed }",
-  presencePenalty: "give it as settings: { presencePenalty }",
-  frequencyPenalty: "give it as settings: { frequencyPenalty }",
-  reasoningEffort: "give it as settings: { reasoningEffort }",
-  topLogprobs: "give it as settings: { topLogprobs }",
+  maxTokens: "use settings: { maxTokens }",
+  temperature: "use settings: { temperature }",
+  topP: "use settings: { topP }",
+  stop: "use settings: { stop }",
+  seed: "use settings: { seed }",
+  presencePenalty: "use settings: { presencePenalty }",
+  frequencyPenalty: "use settings: { frequencyPenalty }",
+  reasoningEffort: "use settings: { reasoningEffort }",
+  topLogprobs: "use settings: { topLogprobs }",
   schema: 'ask for an object with generateObject; an endpoint that takes no schema: structuredOutput: "prompt"',
-  samples: "ask for several answers with the step's `samples`",
-  stream: "give it to the provider's layer: { stream: true }",
-  background: "answers are waited for; to pay half, run with --batch",
+  samples: "request several answers with the step's `samples`",
+  stream: "set it on the provider's layer: { stream: true }",
+  background: "answers are awaited; to pay half, run with --batch",
   dimensions: "it is a field of the request",
   encoding: "vectors are read as numbers"
 } as const

@@ -1,5 +1,5 @@
 /**
- * Bodies that a proxy has compressed, whether it was asked to or not.
+ * Decompresses bodies that a proxy compressed, requested or not.
  *
  * @internal
  */
@@ -8,9 +8,9 @@ import { promisify } from "node:util"
 import * as zlib from "node:zlib"
 
 interface Coding {
-  /** Unpacks a body that is there as a whole. */
+  /** Decompresses a complete body. */
   readonly whole: (bytes: Buffer, options: { readonly maxOutputLength: number }) => Promise<Buffer>
-  /** Unpacks a body that is read as it comes. */
+  /** Decompresses a streamed body. */
   readonly stream: () => Transform
 }
 
@@ -19,7 +19,7 @@ const inflateRaw = promisify(zlib.inflateRaw)
 
 const gzip: Coding = { whole: promisify(zlib.gunzip), stream: zlib.createGunzip }
 
-/** By the names of RFC 9110. Some send `deflate` without its header. */
+/** By the names of RFC 9110. Some servers send `deflate` without its header. */
 const codings: ReadonlyMap<string, Coding> = new Map<string, Coding>([
   ["gzip", gzip],
   ["x-gzip", gzip],
@@ -40,7 +40,7 @@ const codings: ReadonlyMap<string, Coding> = new Map<string, Coding>([
   ]
 ])
 
-/** The codings of a body, the one that was applied last first. */
+/** The codings of a body, in the order in which to remove them. */
 const namesOf = (encoding: string): ReadonlyArray<string> =>
   encoding
     .toLowerCase()
@@ -49,22 +49,22 @@ const namesOf = (encoding: string): ReadonlyArray<string> =>
     .filter((name) => name !== "identity")
     .reverse()
 
-/** A body that is read as it comes, as it was before. */
+/** Decompresses a streamed body. */
 export const unpackStream = (body: Readable, encoding: string): Readable =>
   namesOf(encoding).reduce<Readable>((packed, name) => {
     const coding = codings.get(name)
-    // The failure of one is that of the whole.
+    // A failure of either is a failure of the whole.
     return coding === undefined ? packed : pipeline(packed, coding.stream(), () => {})
   }, body)
 
-/** The body as it was before; no larger than a limit. */
+/** Decompresses a body, up to a size limit. */
 export const unpack = async (bytes: Buffer, encoding: string, limit: number): Promise<Buffer> => {
   let out = bytes
   for (const name of namesOf(encoding)) {
     const coding = codings.get(name)
-    if (coding === undefined) throw new Error(`the answer is packed by ${encoding}`)
+    if (coding === undefined) throw new Error(`the answer is compressed with ${encoding}`)
     out = await coding.whole(out, { maxOutputLength: limit }).catch((error: Error) => {
-      throw new Error(`the answer says that it is packed by ${name}, and cannot be unpacked: ${error.message}`)
+      throw new Error(`the answer is declared as ${name} and cannot be decompressed: ${error.message}`)
     })
   }
   return out

@@ -1,7 +1,6 @@
 /**
- * How connections to an endpoint are made: straight, or through the proxy that the environment names, as other tools do it
- * (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in small letters too). What runs on this machine is never called through a proxy: a simulated
- * run, and a model of one's own.
+ * Connects to endpoints: directly, or through the proxy of the environment, as other tools do (`HTTPS_PROXY`,
+ * `HTTP_PROXY`, `NO_PROXY`, also in lower case). Servers on this machine are never called through a proxy.
  *
  * @internal
  */
@@ -25,7 +24,7 @@ const named = (names: ReadonlyArray<string>): Proxy | undefined => {
   return undefined
 }
 
-/** Whether `NO_PROXY` leaves a host out: by its name, the end of it, or with its port; `*` leaves out all. */
+/** Tests whether `NO_PROXY` excludes a host: by its name, its suffix, or with its port; `*` excludes all. */
 const isLeftOut = ({ hostname, port }: URL): boolean =>
   (process.env["no_proxy"] ?? process.env["NO_PROXY"] ?? "").split(/[\s,]+/).some((entry) => {
     if (entry === "" || entry === "*") return entry === "*"
@@ -34,7 +33,7 @@ const isLeftOut = ({ hostname, port }: URL): boolean =>
     return (hostname === end || hostname.endsWith(`.${end}`)) && (entryPort === undefined || entryPort === port)
   })
 
-/** The proxy for an address; `undefined`: connections go straight there. */
+/** The proxy for an address; `undefined` for a direct connection. */
 export const proxyFor = (address: string): Proxy | undefined => {
   const url = new URL(address)
   if (LOOPBACK.test(url.hostname) || isLeftOut(url)) return undefined
@@ -48,7 +47,7 @@ export const proxyFor = (address: string): Proxy | undefined => {
   return proxy.url.includes("://") ? proxy : { ...proxy, url: `http://${proxy.url}` }
 }
 
-/** What is wrong with the proxy for an address, without showing what in it may be a password. */
+/** What is wrong with the proxy for an address, without showing a possible password. */
 export const proxyProblem = (address: string): string | undefined => {
   const proxy = proxyFor(address)
   if (proxy === undefined) return undefined
@@ -72,7 +71,7 @@ export interface Options {
   readonly connections?: number
 }
 
-/** What opens connections to an address. A proxy makes a tunnel for what is encrypted, and passes on the rest. */
+/** Opens connections to an address. A proxy tunnels encrypted connections and forwards the others. */
 export const dispatcher = (undici: typeof Undici, { baseUrl, connections, timeout }: Options): Undici.Dispatcher => {
   const options = {
     pipelining: 1,
@@ -90,7 +89,7 @@ export const dispatcher = (undici: typeof Undici, { baseUrl, connections, timeou
     : new undici.ProxyAgent({ ...options, uri: proxy.url })
 }
 
-/** A `fetch` for SDKs whose time is that of the endpoint, and whose answers end with an error where they are too large. */
+/** A `fetch` for SDKs with the endpoint's time limit, whose answers fail when they are too large. */
 export const fetchFor = (options: Options): typeof globalThis.fetch => {
   let loaded: Promise<typeof globalThis.fetch> | undefined
   const load = (): Promise<typeof globalThis.fetch> =>
@@ -100,7 +99,7 @@ export const fetchFor = (options: Options): typeof globalThis.fetch => {
         return ((input: string | URL, init?: Undici.RequestInit) =>
           undici.fetch(input, { ...init, dispatcher: through })) as unknown as typeof globalThis.fetch
       },
-      // Where it is not installed, that of Node has to do.
+      // Without `undici`, Node's own is used.
       () => globalThis.fetch
     )
   return async (input, init) => AnswerLimit.within(input, await (await (loaded ??= load()))(input, init))

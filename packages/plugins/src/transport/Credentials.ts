@@ -1,5 +1,5 @@
 /**
- * The key and the address of a provider: options first, then the environment.
+ * Finds the key and the address of a provider: from options, then from the environment.
  *
  * @internal
  */
@@ -16,11 +16,11 @@ import * as Connections from "./Connections.ts"
 export interface Credentials {
   readonly apiKey: string
   readonly baseUrl: string
-  /** Where the key came from, for people. */
+  /** The source of the key, for display. */
   readonly keySource: string
 }
 
-/** Makes the keys known that options hold, before anything can fail with them. */
+/** Registers the keys in options, before anything can fail with them. */
 export const remember = (options: {
   readonly apiKey?: string | Redacted.Redacted | undefined
   readonly baseUrl?: string | undefined
@@ -34,7 +34,7 @@ export const remember = (options: {
 
 const textOf = (key: string | Redacted.Redacted): string => (typeof key === "string" ? key : Redacted.value(key))
 
-/** Fails when there is no key for the provider's own address; another address may need none. */
+/** Fails without a key for the provider's own address; another address may need none. */
 export const resolve = Effect.fnUntraced(function* (options: {
   readonly module: string
   readonly override: Endpoint.Endpoint | undefined
@@ -67,7 +67,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
     if (yield* Endpoint.Unasked) return { apiKey: "none", baseUrl, keySource: "nowhere" }
     return yield* failure(
       module,
-      `${keyName} is not set: export it, write it to a .env file in the working folder, or try the flow without a key by --simulate`
+      `${keyName} is not set: export it, add it to a .env file in the working directory, or try the flow without a key with --simulate`
     )
   }
   Secret.register(apiKey)
@@ -76,7 +76,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   if (problem !== undefined) {
     return yield* failure(
       module,
-      `the key from ${keySource} ${problem}, which no key has: copy it once more`,
+      `the key from ${keySource} ${problem}, which no key contains: copy it again`,
       "InvalidKey"
     )
   }
@@ -87,7 +87,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   return { apiKey: apiKey.trim(), baseUrl, keySource }
 })
 
-/** What in a text cannot stand in a header, without showing the text. */
+/** The characters of a text that a header cannot contain, without showing the text. */
 const oddIn = (text: string, odd = /[^\t\x20-\x7e]/): string | undefined => {
   const at = text.search(odd)
   if (at === -1) return undefined
@@ -100,11 +100,11 @@ const oddIn = (text: string, odd = /[^\t\x20-\x7e]/): string | undefined => {
   return `has ${what} at place ${at + 1}`
 }
 
-/** An address that is not the provider's own, told from others without what in it may be a key. */
+/** Identifies an address that is not the provider's own, without what may be a key. */
 export const endpointOf = (baseUrl: string, official: string): string | undefined =>
   baseUrl === official ? undefined : `${new URL(baseUrl).host} ${hash("sha256", baseUrl, "hex").slice(0, 12)}`
 
-/** What `fetch` refuses: an address with a user and a password in it. */
+/** `fetch` refuses an address with user and password. */
 const withoutUser = (address: string): string => {
   const url = new URL(address)
   if (url.username === "" && url.password === "") return address

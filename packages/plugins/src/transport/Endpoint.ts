@@ -1,18 +1,18 @@
 /**
- * What every call to an endpoint needs, and what its failures say of it.
+ * What every call to an endpoint needs, and what its failures report.
  *
  * @internal
  */
 
 export interface Endpoint {
-  /** Named in errors. */
+  /** The name in errors. */
   readonly module: string
   readonly baseUrl: string
   readonly headers: { readonly [name: string]: string }
   /** Milliseconds for a whole call. */
   readonly timeout: number
-  /** Where the key came from, for people. */
+  /** The source of the key, for display. */
   readonly keySource: string
-  /** How the endpoint says that a request is too long, where it has words of its own. */
+  /** Matches the endpoint's own message for a request that is too long. */
   readonly overflow?: RegExp | undefined
 }

@@ -1,5 +1,5 @@
 /**
- * Answers that come as server-sent events: put together here, since the SDKs take each event for what it should be.
+ * Assembles answers that arrive as server-sent events. Done here because the SDKs do not validate events.
  *
  * @internal
  */
@@ -8,71 +8,73 @@ import * as Sse from "effect/encoding/Sse"
 import * as Fields from "./Fields.ts"
 import * as Refusal from "./Refusal.ts"
 
-/** Puts an answer together from its events. It takes whatever comes, and never throws. */
+/** Assembles an answer from its events. Accepts any event, and never throws. */
 export interface Assembly {
-  /** Takes the data of an event. */
+  /** Adds the data of an event. */
   readonly add: (data: Fields.Fields) => void
-  /** Whether something of the answer has come. */
-  readonly hasBegun: () => boolean
-  /** Whether its end has come; `isDone`: the stream says that it is over. */
+  /** Whether a part of the answer has arrived. */
+  readonly hasStarted: () => boolean
+  /** Whether the answer is complete. `isDone`: the stream says that it is over. */
   readonly isWhole: (isDone: boolean) => boolean
-  /** Whether nothing more comes, by an event of its own: some endpoints leave the connection open. */
+  /** Whether an event says that nothing follows: some endpoints leave the connection open. */
   readonly isOver?: () => boolean
-  /** The answer as it comes without a stream, as far as it has come. */
+  /** The answer so far, as it would be without a stream. */
   readonly body: () => Fields.Fields
 }
 
-/** What came of a stream. */
+/** The result of a stream. */
 export type EventsOutcome =
   | { readonly _tag: "Whole"; readonly body: Fields.Fields }
-  /** The provider has sent a failure in place of the answer, or in its middle. */
+  /** The provider sent a failure instead of the answer, or in the middle of it. */
   | { readonly _tag: "Failed"; readonly body: Fields.Fields; readonly error: unknown; readonly isFirst: boolean }
-  /** It had no event: what it was in place of a stream. */
+  /** There were no events: the content as plain text. */
   | { readonly _tag: "Plain"; readonly text: string }
-  /** The stream ended, and the answer has not. */
+  /** The stream ended before the answer did. */
   | { readonly _tag: "Cut"; readonly body: Fields.Fields; readonly why: string }
 
-/** Whether anything of an answer came. */
+/** Tests whether any part of an answer arrived. */
 export const hasBody = (outcome: EventsOutcome): boolean =>
   outcome._tag !== "Plain" && Object.keys(outcome.body).length > 0
 
-/** Whether an answer is a stream: some endpoints answer a request for one as a whole. */
+/** Tests whether a response is a stream: some endpoints answer a streaming request with a whole answer. */
 export const isStream = (contentType: string | null | undefined): boolean =>
   contentType?.includes("event-stream") === true
 
-/** Whether a text is a stream that came under another name. */
+/** Tests whether a text is a stream with the wrong content type. */
 export const looksLike = (text: string): boolean => /^\s*(?::[^\n]*\s+)*(?:data|event|id):/.test(text.slice(0, 1_000))
 
-/** What came of a stream that was read as a text. */
+/** The result of a stream that was read as text. */
 export const readText = (text: string, assembly: Assembly): EventsOutcome => {
   const reader = new EventReader(assembly)
   reader.write(new TextEncoder().encode(text))
   return reader.end()
 }
 
-/** The failure that an event tells of, if it does: `{"error": …}`, `{"type": "error", …}`, or the name of the event. */
+/** The failure in an event, if any: `{"error": …}`, `{"type": "error", …}`, or by the name of the event. */
 const errorOf = (name: string, data: Fields.Fields): unknown => {
   const { error, type } = data
-  if (Refusal.isSaid(error)) return error
+  if (Refusal.isPresent(error)) return error
   return type === "error" || name === "error" ? data : undefined
 }
 
-/** Data of events that keep a connection alive, and say nothing. */
+/** Data of keep-alive events. */
 const PING = /^(?:\[?(?:ping|pong|heartbeat|keep-?alive)\]?|null|-?\d+)$/i
 
-/** Characters that are kept of what may be no stream. */
+/** The most characters kept of what may not be a stream. */
 const MOST_PLAIN = 1_000_000
 
-/** Fields of events that bring something of an answer. */
+/** Fields of events that carry a part of an answer. */
 const OF_ANSWERS = ["choices", "output", "content", "response", "delta", "usage", "item"]
 
-/** A refusal that came in place of an answer, and says so in no field of its own. */
+/** A refusal in place of an answer, without an error field. */
 const refusalIn = (data: Fields.Fields): Fields.Fields | undefined =>
-  typeof data["type"] !== "string" && OF_ANSWERS.every((name) => !Fields.isSaid(data[name])) && Refusal.hasWords(data)
+  typeof data["type"] !== "string"
+  && OF_ANSWERS.every((name) => !Fields.isPresent(data[name]))
+  && Refusal.hasWords(data)
     ? data
     : undefined
 
-/** Reads the bytes of a stream as they come. */
+/** Reads the bytes of a stream as they arrive. */
 export class EventReader {
   private readonly decoder = new TextDecoder()
   private readonly assembly: Assembly
@@ -80,7 +82,7 @@ export class EventReader {
   private failed: { readonly error: unknown; readonly isFirst: boolean } | undefined
   private problem: string | undefined
   private isDone = false
-  /** What has come, until there is an event. */
+  /** What has arrived before the first event. */
   private plain: string | undefined = ""
 
   constructor(assembly: Assembly) {
@@ -89,7 +91,7 @@ export class EventReader {
       (event) => {
         if (event._tag === "Event") this.take(event.event, event.data)
       },
-      // No limit for one event: the limit on the size of the whole response holds.
+      // No limit for one event: the size limit of the response applies.
       { maxEventSize: Number.MAX_SAFE_INTEGER }
     )
   }
@@ -108,29 +110,29 @@ export class EventReader {
   }
 
   private takeFields(name: string, value: Fields.Fields): void {
-    const hasBegun = this.assembly.hasBegun()
+    const hasBegun = this.assembly.hasStarted()
     const error = errorOf(name, value) ?? (hasBegun ? undefined : refusalIn(value))
     this.assembly.add(error === undefined ? value : { ...value, error: undefined })
     if (error !== undefined) this.failed = { error, isFirst: !hasBegun && !Fields.isRecord(value["usage"]) }
   }
 
-  /** Takes data that is no object: a failure in its own form, or a piece of the answer that is lost. */
+  /** Handles data that is not an object: a failure in an unusual form, or a lost part of the answer. */
   private takeOdd(name: string, data: string, value: unknown): void {
-    const isFirst = !this.assembly.hasBegun()
+    const isFirst = !this.assembly.hasStarted()
     const isBroken = data.startsWith("{")
     const error = Fields.list(value)
       ?.map((item) => errorOf(name, Fields.fields(item)))
-      .find(Refusal.isSaid)
+      .find(Refusal.isPresent)
     if (error !== undefined || name === "error" || (isFirst && !isBroken))
       this.failed = { error: error ?? data, isFirst }
     else {
       this.problem ??= isBroken
         ? "an event of the stream is broken JSON"
-        : `an event of the stream is no JSON (${SafeText.line(data, 200)})`
+        : `an event of the stream is not JSON (${SafeText.line(data, 200)})`
     }
   }
 
-  /** Takes bytes; whether the end of the answer is among them. */
+  /** Adds bytes; returns whether they complete the answer. */
   write(chunk: Uint8Array): boolean {
     this.feed(this.decoder.decode(chunk, { stream: true }))
     return this.isDone || this.failed !== undefined || this.assembly.isOver?.() === true
@@ -142,21 +144,21 @@ export class EventReader {
     if (problem !== undefined) this.problem ??= problem.message
   }
 
-  /** What came; `broken`: why no more comes. */
+  /** Ends the stream; `broken` is why nothing more arrives. */
   end(broken?: string): EventsOutcome {
-    // A last event without the empty line that ends it.
+    // A last event without its empty line.
     this.feed(`${this.decoder.decode()}\n\n`)
     const plain = this.plain?.trim()
     if (plain !== undefined && plain !== "" && !looksLike(plain)) return this.withoutEvents(plain)
     const body = this.assembly.body()
     if (this.failed !== undefined) return { _tag: "Failed", body, ...this.failed }
     if (this.problem !== undefined) return { _tag: "Cut", body, why: this.problem }
-    return this.assembly.isWhole(this.isDone) || !this.assembly.hasBegun()
+    return this.assembly.isWhole(this.isDone) || !this.assembly.hasStarted()
       ? { _tag: "Whole", body }
       : { _tag: "Cut", body, why: broken ?? "the stream ended in the middle of the answer" }
   }
 
-  /** JSON, or events as lines of JSON, under the name of a stream. */
+  /** JSON, or events as lines of JSON, declared as a stream. */
   private withoutEvents(text: string): EventsOutcome {
     const lines = text.split("\n").filter((line) => line.trim() !== "")
     if (lines.length < 2 || !lines.every((line) => Fields.isRecord(Fields.parse(line)))) return { _tag: "Plain", text }

@@ -1,5 +1,5 @@
 /**
- * Reads what a provider sent: a field of the kind that belongs there, or nothing.
+ * Reads what a provider sent: a field of the expected type, or nothing.
  *
  * @internal
  */
@@ -12,37 +12,37 @@ export type Fields = { readonly [name: string]: unknown }
 
 const none: Fields = {}
 
-/** An object that is no list. */
+/** Tests for an object that is not a list. */
 export const isRecord = (value: unknown): value is Fields =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** The fields of an object; none of anything else. */
+/** The fields of an object; none for anything else. */
 export const fields = (value: unknown): Fields => (isRecord(value) ? value : none)
 
 /** A text; `undefined` for anything else. */
 export const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)
 
-/** A text that says something. */
+/** A non-blank text. */
 export const words = (value: unknown): string | undefined =>
   typeof value === "string" && value !== "" ? value : undefined
 
-/** A short text that is kept and shown, such as the name of a model: safe wherever it goes. */
+/** A short text that is kept and shown, such as the name of a model, made safe. */
 export const name = (value: unknown): string | undefined => {
   const given = words(value)
   return given === undefined ? undefined : words(SafeText.terminal(given))
 }
 
-/** Whether a field is there, and not null. */
-export const isSaid = (value: unknown): boolean => value !== undefined && value !== null
+/** Tests whether a field is present and not null. */
+export const isPresent = (value: unknown): boolean => value !== undefined && value !== null
 
 /** A list; `undefined` for anything else. */
 export const list = (value: unknown): ReadonlyArray<unknown> | undefined => (Array.isArray(value) ? value : undefined)
 
-/** What a name of the provider's means; names that every object has mean nothing. */
+/** Looks up a provider's name. Names of inherited properties mean nothing. */
 export const oneOf = <A>(table: ReadonlyMap<string, A>, name: unknown): A | undefined =>
   typeof name === "string" ? table.get(name) : undefined
 
-/** An answer without what an answer must have. */
+/** An answer without a required part. */
 export const malformed = (module: string, missing: string): AiError.AiError =>
   AiError.make({
     module,
@@ -50,7 +50,9 @@ export const malformed = (module: string, missing: string): AiError.AiError =>
     reason: new AiError.InvalidResponseError({ description: `the answer has no usable ${missing}` })
   })
 
-/** The arguments of a tool call; what is no JSON, or is nested too deep, stays text, which the tool's schema then refuses. */
+/**
+ * The arguments of a tool call. Invalid or too deeply nested JSON stays text, which the tool's schema then refuses.
+ */
 export const toolArguments = (value: unknown): unknown => {
   if (typeof value !== "string") return Nesting.isTooDeep(value) ? undefined : value
   if (value === "") return {}
@@ -61,17 +63,17 @@ export const toolArguments = (value: unknown): unknown => {
   }
 }
 
-/** What a text holds as JSON; `undefined` where it holds none. */
+/** Parses a text as JSON; `undefined` when it is invalid. */
 export const parse = (text: string): unknown => {
   try {
-    // Some servers put a byte order mark before it.
+    // Some servers prefix a byte order mark.
     return JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
   } catch {
     return undefined
   }
 }
 
-/** Reads what a batch or file has; a reader that throws has met what it does not understand. */
+/** Reads a batch or file. A reader that throws has met something it does not understand. */
 export const decode = <A>(module: string, f: () => A | AiError.AiError): Effect.Effect<A, AiError.AiError> =>
   Effect.suspend((): Effect.Effect<A, AiError.AiError> => {
     try {

@@ -1,5 +1,5 @@
 /**
- * The data of a prompt's file parts, in the forms that providers take.
+ * Encodes the files of a prompt in the forms that providers accept.
  *
  * @internal
  */
@@ -11,7 +11,7 @@ export type FileData =
 
 const DATA_URL = /^data:([^;,]+);base64,([\s\S]*)$/
 
-/** A URL for the provider to fetch, or the bytes themselves in base64. */
+/** A URL for the provider to fetch, or the bytes in base64. */
 export const of = (part: Prompt.FilePartEncoded): FileData => {
   const { data, mediaType } = part
   if (data instanceof Uint8Array) return { _tag: "Base64", base64: Buffer.from(data).toString("base64"), mediaType }
@@ -26,11 +26,11 @@ const fromText = (text: string, mediaType: string): FileData => {
   return /^https?:/.test(text) ? { _tag: "Url", url: text } : { _tag: "Base64", base64: text, mediaType }
 }
 
-/** `image/*` is not a type that providers take: they mean any. */
+/** Providers do not accept `image/*`, which means any type. */
 export const mediaTypeOf = (mediaType: string): string => (mediaType === "image/*" ? "image/png" : mediaType)
 
 export const toDataUrl = (data: FileData): string =>
   data._tag === "Url" ? data.url : `data:${mediaTypeOf(data.mediaType)};base64,${data.base64}`
 
-/** A part that a provider cannot take; becomes an `InvalidRequestError`. */
+/** A part that a provider does not accept. Becomes an `InvalidRequestError`. */
 export class UnsupportedFile extends Error {}

@@ -1,5 +1,5 @@
 /**
- * How an answer ended, by the names that providers and gateways have for it, in any case.
+ * Maps the finish reasons of providers and gateways, in any case.
  *
  * @internal
  */
@@ -16,14 +16,14 @@ const names: ReadonlyMap<string, ModelResponse.FinishReason> = new Map([
   ["pause_turn", "pause"]
 ])
 
-/** Names that gateways make up, by what they say. */
+/** Patterns for names that gateways invent. */
 const patterns: ReadonlyArray<readonly [RegExp, ModelResponse.FinishReason]> = [
   [/filter|safety|sensitive|prohibit|block|spii|recitation|guardrail|toxic|refus|policy|moderation/, "content-filter"],
   [/error|overload|fail|abort|cancel|time_?(?:out|limit)|network|interrupt|insufficient|unavailable/, "error"],
   [/length|limit|max|exceed|truncat/, "length"]
 ]
 
-/** `unknown` where nothing is said, and `other` for a name that says nothing to us: such an answer may not be whole. */
+/** `unknown` when there is none, and `other` for an unknown name: such an answer may be incomplete. */
 export const of = (value: unknown): ModelResponse.FinishReason => {
   if (typeof value !== "string" || value === "") return "unknown"
   const name = value.toLowerCase()

@@ -1,5 +1,5 @@
 /**
- * Answers that are not what was asked for, as `AiError` reasons: one mapping for all providers.
+ * Maps HTTP failures to `AiError` reasons, for all providers alike.
  *
  * @internal
  */
@@ -17,19 +17,22 @@ export interface HttpRefusal {
   readonly code: string | undefined
   readonly type: string | undefined
   readonly headers: RateLimitHeaders.Get
-  /** The wait that the body asks for, in milliseconds. */
+  /** The wait requested in the body, in milliseconds. */
   readonly wait: number | undefined
   /** Milliseconds since 1970. */
   readonly now: number
   /** The endpoint that was called, for the message of a 404. */
   readonly url: string
-  /** Where the key came from, for the message of a 401. */
+  /** The source of the key, for the message of a 401. */
   readonly keySource: string
-  /** How this endpoint says that a request is too long for its window, where that is in words of its own. */
+  /** Matches the endpoint's own message for a request that exceeds its context window. */
   readonly overflow?: RegExp | undefined
 }
 
-/** What OpenAI and those who follow it call settings and models that they do not take (platform.openai.com, error codes). */
+/**
+ * OpenAI's codes, and those of its followers, for settings and models that are not accepted (platform.openai.com, error
+ * codes).
+ */
 const SET_UP: ReadonlySet<string> = new Set([
   "unsupported_parameter",
   "unsupported_value",
@@ -38,17 +41,17 @@ const SET_UP: ReadonlySet<string> = new Set([
   "model_not_found"
 ])
 
-/** The key in a reason's metadata that says that the address, or what it names, is not there. */
+/** The metadata key that marks a missing address or resource. */
 const NOT_FOUND = "isNotFound"
 
-/** Whether the address itself, or what it names, is not there. */
+/** Tests whether the address, or what it names, does not exist. */
 export const isNotFound = ({ reason }: AiError.AiError): boolean =>
   reason._tag === "InvalidRequestError" && reason.metadata[NOT_FOUND] === true
 
 const overflow =
   /context[ _](?:length|window|limit)|maximum context|prompt is too long|too many (?:input )?tokens|exceeds? the (?:model'?s )?(?:context|token)|(?:does|do) not fit\b.*window/i
 
-/** Characters of a refusal's words that are looked at: expressions must not run over what a stranger makes long. */
+/** The most characters of a refusal that are examined: patterns must not run over a text that a stranger made long. */
 const MOST_WORDS = 2_000
 
 export const toAiError = (refusal: HttpRefusal): AiError.AiError =>
@@ -70,7 +73,7 @@ const toReason = (refusal: HttpRefusal): AiError.AiErrorReason => {
   const metadata = { ...(wait === undefined ? undefined : { [ModelFailure.retryAfterKey]: wait }), ...said }
   if (isQuota(refusal)) {
     return new AiError.QuotaExhaustedError({
-      metadata: { description: `${description}: add credit to the account, then run again: what was answered is kept` }
+      metadata: { description: `${description}: add credit to the account, then run again: answers are kept` }
     })
   }
   if (code === "content_filter" || code === "content_policy_violation") {
@@ -101,7 +104,7 @@ const toReason = (refusal: HttpRefusal): AiError.AiErrorReason => {
       return new AiError.InvalidRequestError({
         constraint: ModelFailure.setUp,
         metadata: { [NOT_FOUND]: true },
-        description: `${description}: look at the model's name and at the address, ${SafeText.line(refusal.url, 200)}${/\/v\d+\/?$/.test(refusal.url) || refusal.module === "Anthropic" ? "" : ", which usually ends in /v1"}`
+        description: `${description}: check the model's name and the address, ${SafeText.line(refusal.url, 200)}${/\/v\d+\/?$/.test(refusal.url) || refusal.module === "Anthropic" ? "" : ", which usually ends in /v1"}`
       })
     case 408:
     case 499:
@@ -128,13 +131,13 @@ const toReason = (refusal: HttpRefusal): AiError.AiErrorReason => {
   }
 }
 
-/** The largest output limit, in the words of OpenAI, Anthropic, Groq, vLLM and DeepSeek. */
+/** The largest output limit, in messages of OpenAI, Anthropic, Groq, vLLM and DeepSeek. */
 const largestLimit = /(?:at most|less than or equal to|<=|>|\[\d+,)\s*`?(\d+)/
 
 const largestIn = (message: string): number | undefined =>
   /max_(?:completion_|output_)?tokens/.test(message) ? toNumber(largestLimit.exec(message)?.[1]) : undefined
 
-/** The window, and what of it the input takes, in the words of OpenAI and vLLM, Anthropic, and Together. */
+/** The context window, and the part that the input takes, in messages of OpenAI and vLLM, Anthropic, and Together. */
 const rooms: ReadonlyArray<(message: string) => readonly [window: string | undefined, input: string | undefined]> = [
   (message) => [
     /maximum context length is (\d+)/.exec(message)?.[1],
@@ -150,7 +153,7 @@ const rooms: ReadonlyArray<(message: string) => readonly [window: string | undef
   }
 ]
 
-/** Tokens that a request leaves of a model's window. */
+/** The tokens that a request leaves of a model's context window. */
 const roomIn = (message: string): number | undefined => {
   for (const read of rooms) {
     const [window, input] = read(message).map(toNumber)
@@ -164,7 +167,7 @@ const toNumber = (digits: string | undefined): number | undefined => (digits ===
 const limitOf = (tokens: number | undefined): { readonly [key: string]: number } =>
   tokens === undefined ? {} : { [ModelFailure.outputLimitKey]: tokens }
 
-/** An account that is spent, in the words of OpenAI and Anthropic. */
+/** An account without credit, in messages of OpenAI and Anthropic. */
 const SPENT =
   /^(?:insufficient_quota|credit_balance_exhausted|(?:organization|project)_spend_limit_exceeded|organization_usage_limit_exceeded|enforced_spend_limit_reached|billing_hard_limit_reached|billing_error)$/
 
@@ -174,7 +177,7 @@ const isQuota = ({ code, message, status, type }: HttpRefusal): boolean =>
   || status === 402
   || (status === 400 && /credit balance is too low/i.test(message))
 
-/** A 200 that is no JSON: an endpoint that is something else, or an answer that was broken on its way. */
+/** A 200 that is not JSON: another kind of endpoint, or an answer that was damaged in transit. */
 export const notJson = (options: {
   readonly module: string
   readonly url: string
@@ -189,7 +192,7 @@ export const notJson = (options: {
       options.contentType !== undefined && !options.contentType.includes("json")
         ? new AiError.InvalidRequestError({
             constraint: ModelFailure.setUp,
-            // Something answered with success: whoever it is may bill it.
+            // A success was returned, so the call may be billed.
             metadata: { [ModelFailure.billableKey]: true },
             description: `${options.url} answered ${options.contentType}, not JSON ("${start}"): is the base URL right? It usually ends in /v1`
           })
@@ -197,15 +200,18 @@ export const notJson = (options: {
   })
 }
 
-/** How services say that there is no file. */
+/** How services report a missing file. */
 const NO_FILE =
   /(?=.*\bfile\b)(?=.*(?:not? (?:find|found|exist|such)|cannot find|can't find|does(?: not|n't) exist|no such|not ready))/i
 
-/** A file that a service does not know is one that it does not know yet, and is asked for again: it was just sent, or just written. */
+/**
+ * A file that a service does not know may not be known yet, because it was just uploaded or written: it is requested
+ * again.
+ */
 export const notYet = (error: AiError.AiError): AiError.AiError => {
   const { method, module, reason } = error
   if (reason._tag !== "InvalidRequestError") return error
-  const description = (reason.description ?? "the file was not found").replace(/: look at the model's name.*$/s, "")
+  const description = (reason.description ?? "the file was not found").replace(/: check the model's name.*$/s, "")
   if (!isNotFound(error) && !NO_FILE.test(description)) return error
   const metadata = { [ModelFailure.billableKey]: false }
   return AiError.make({ module, method, reason: new AiError.InternalProviderError({ description, metadata }) })

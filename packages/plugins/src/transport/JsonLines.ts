@@ -1,5 +1,5 @@
 /**
- * Results that come as JSON Lines, read as they arrive.
+ * Reads results in JSON Lines as they arrive.
  *
  * @internal
  */
@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as PoolTransport from "./PoolTransport.ts"
 
-/** A line of a download: what it holds as JSON, `undefined` where it holds none. Empty lines are left out. */
+/** A line of a download: its JSON, or `undefined` when it is invalid. Empty lines are skipped. */
 export interface JsonLine {
   readonly number: number
   readonly value: unknown
@@ -38,7 +38,7 @@ export const parse = (
           )
     )
   ).pipe(
-    // A line that is no text (too long, broken UTF-8) is one that cannot be read.
+    // A line that is not text (too long, invalid UTF-8) counts as unreadable.
     Stream.filter((line) => line.problem !== undefined || line.text.trim() !== ""),
     Stream.map(({ number, text }): JsonLine => ({ number, value: parsed(text) }))
   )

@@ -1,5 +1,5 @@
 /**
- * Tells whoever learns a provider's limits what the headers of an answer say.
+ * Reports the limits in an answer's headers.
  *
  * @internal
  */
@@ -8,7 +8,7 @@ import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
-/** Where nobody learns, the headers are not read. */
+/** Without a listener the headers are not read. */
 export const observe = (status: number, get: RateLimitHeaders.Get): Effect.Effect<void> =>
   Effect.withFiberSucceed((fiber) => {
     const limits = fiber.getRef(LayerEvent.Limits)

@@ -1,8 +1,8 @@
 /**
- * JSON over HTTP on an `undici` pool: what a call costs less than through an SDK's fetch.
+ * JSON over HTTP on an `undici` pool, at less cost per call than an SDK's fetch.
  *
- * Calls go straight to the pool's dispatcher. Interrupting the effect aborts the request, and a deadline covers headers
- * and body alike.
+ * Calls use the pool's dispatcher directly. Interrupting the effect aborts the request, and one deadline covers headers
+ * and body.
  *
  * @internal
  */
@@ -19,7 +19,7 @@ import type * as Endpoint from "./Endpoint.ts"
 import * as Events from "./Events.ts"
 import type * as Reply from "./Reply.ts"
 
-/** A pool for one endpoint; it is closed with the scope. */
+/** A pool for one endpoint, closed with the scope. */
 export const make = Effect.fnUntraced(function* (
   endpoint: Endpoint.Endpoint,
   connections: number
@@ -41,7 +41,7 @@ export const make = Effect.fnUntraced(function* (
     post(
       pool,
       endpoint,
-      // What stands behind the base URL stands behind the path of every call: `?api-version=…`.
+      // The query of the base URL is appended to the path of every call: `?api-version=…`.
       { origin, path: `${prefix}${path}${search}`, method: "POST", headers, body },
       `${origin}${prefix}${path}`,
       assembly
@@ -67,10 +67,10 @@ const post = (
     return Effect.sync(() => exchange.cancel(new Error("interrupted")))
   })
 
-/** Milliseconds that a connection has to end after the end of its answer; some endpoints leave it open. */
+/** How long a connection may stay open after the end of its answer, in milliseconds: some endpoints leave it open. */
 const LINGER = 1_000
 
-/** One request on its way; a dispatch handler of undici. */
+/** A request in flight; a dispatch handler of undici. */
 class Exchange implements Dispatcher.DispatchHandler {
   private readonly url: string
   private readonly succeed: (reply: Reply.Reply) => void
@@ -105,7 +105,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   cancel(reason: Error): void {
     this.cancelled = reason
-    // Until the request is on a connection there is nothing to abort yet.
+    // Until the request has a connection there is nothing to abort.
     if (this.controller === undefined) this.onResponseError(undefined, reason)
     else this.controller.abort(reason)
   }
@@ -187,7 +187,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     clearTimeout(this.timer)
     if (this.isOver) return
-    // What came of a stream may be all of it, and was counted perhaps.
+    // The part of a stream that arrived may be complete, and have usage.
     const outcome =
       error instanceof AnswerLimit.TooLarge ? undefined : this.reader?.end(SafeText.line(error.message, 500))
     if (outcome !== undefined && Events.hasBody(outcome)) this.finish(outcome)
@@ -195,10 +195,10 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-/** The whole time of a call is over. */
+/** The time limit of the call is over. */
 export class DeadlineError extends Error {
   constructor(timeout: number) {
-    super(`no whole answer within ${timeout} ms`)
+    super(`no complete answer within ${timeout} ms`)
   }
 }
 
@@ -211,7 +211,7 @@ const connectErrors = new Set([
   "UND_ERR_CONNECT_TIMEOUT"
 ])
 
-/** Codes of a request that could not be made, so that it was not sent. */
+/** Codes of requests that could not be sent. */
 const unsentErrors = new Set([
   "UND_ERR_INVALID_ARG",
   "ERR_INVALID_ARG_TYPE",
@@ -220,13 +220,13 @@ const unsentErrors = new Set([
   "ERR_HTTP_INVALID_HEADER_VALUE"
 ])
 
-/** Codes of a certificate that is not trusted, and of a server that does not speak TLS. */
+/** Codes of untrusted certificates, and of servers without TLS. */
 const isCertificate = (code: string): boolean =>
   /^(?:CERT_|ERR_TLS_CERT|ERR_SSL_|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT|GET_CRL)|HOSTNAME_MISMATCH|INVALID_CA|EPROTO$)/.test(
     code
   )
 
-/** A failure of the network: whether the request had been sent decides whether it may be billed. */
+/** A network failure. Whether the request had been sent decides whether it may be billed. */
 export const toNetworkError = (options: {
   readonly module: string
   readonly url: string
@@ -249,7 +249,7 @@ export const toNetworkError = (options: {
   return AiError.make({
     module,
     method: "send",
-    // Of a certificate the next attempt says the same.
+    // Another attempt would meet the same certificate.
     reason: new AiError.NetworkError({
       reason: isUntrusted ? "InvalidUrlError" : "TransportError",
       method: "POST",
@@ -257,7 +257,7 @@ export const toNetworkError = (options: {
       description: isUnreachable
         ? `cannot connect to ${place} (${code}): ${isUntrusted ? distrust(code) : "is the address right, and is the server up?"}`
         : TOO_MANY_FILES.has(code ?? "")
-          ? `the request to ${origin} was not sent: too many files are open (${code}): raise \`ulimit -n\`, or give the provider fewer \`connections\``
+          ? `the request to ${origin} was not sent: too many files are open (${code}): raise \`ulimit -n\`, or set fewer \`connections\` for the provider`
           : isSent
             ? `no answer arrived from ${origin}: ${SafeText.line(error.message, 500)}`
             : `the request to ${place} was not sent: ${SafeText.line(error.message, 500)}`,
@@ -268,15 +268,15 @@ export const toNetworkError = (options: {
 
 const TOO_MANY_FILES: ReadonlySet<string> = new Set(["EMFILE", "ENFILE"])
 
-/** Whether a failure is of this machine, so that nothing was sent. */
+/** Tests whether a failure is local, so nothing was sent. */
 const isLocal = (code = ""): boolean => unsentErrors.has(code) || TOO_MANY_FILES.has(code)
 
 const distrust = (code: string): string =>
   /SSL|EPROTO/.test(code)
     ? "the server does not speak TLS as it should: is it http?"
-    : "its certificate is not trusted: name the authority that signed it by NODE_EXTRA_CA_CERTS=ca.pem"
+    : "its certificate is not trusted: set its authority with NODE_EXTRA_CA_CERTS=ca.pem"
 
-/** What an SDK may have wrapped. */
+/** Unwraps what an SDK may have wrapped. */
 const tooLarge = (error: unknown): AnswerLimit.TooLarge | undefined =>
   error instanceof AnswerLimit.TooLarge
     ? error
@@ -284,7 +284,7 @@ const tooLarge = (error: unknown): AnswerLimit.TooLarge | undefined =>
       ? tooLarge(error.cause)
       : undefined
 
-/** The code of an error or of what caused it; an aggregate has those of its parts. */
+/** The code of an error or its cause; of an aggregate, that of its parts. */
 const codeOf = (error: unknown): string | undefined => {
   if (typeof error !== "object" || error === null) return undefined
   if ("code" in error && typeof error.code === "string") return error.code

@@ -1,9 +1,10 @@
 /**
- * What a provider says when it refuses: its words, whatever their form.
+ * Reads a provider's message when it refuses, in any form.
  *
- * **Details** Known forms: `{error: {message, code, type}}` (OpenAI, Anthropic), the same in a list (Gemini), `{error: "…"}`,
- * `{object: "error", message}` (vLLM), `{detail}` as text, as an object or as a list of `{msg}` (FastAPI), `{message}`, `{errors: […]}`,
- * a plain text, and OpenRouter's `metadata.raw` with the words of the provider behind it.
+ * **Details** Supported forms: `{error: {message, code, type}}` (OpenAI, Anthropic), the same in a list (Gemini),
+ * `{error: "…"}`, `{object: "error", message}` (vLLM), `{detail}` as text, as an object or as a list of `{msg}`
+ * (FastAPI), `{message}`, `{errors: […]}`, plain text, and OpenRouter's `metadata.raw` with the message of the provider
+ * behind it.
  *
  * @internal
  */
@@ -13,14 +14,14 @@ export interface Refusal {
   readonly message: string
   readonly code: string | undefined
   readonly type: string | undefined
-  /** The status that the error names itself. */
+  /** The status named in the error. */
   readonly status: number | undefined
 }
 
-/** How deep the words may stand. */
+/** How deep the message may be nested. */
 const DEPTH = 6
 
-/** The words of a refusal; `undefined` where there are none. */
+/** The message of a refusal; `undefined` when there is none. */
 const wordsOf = (value: unknown, depth = 0): string | undefined => {
   if (typeof value === "string") return value.trim() === "" ? undefined : value
   if (depth > DEPTH) return undefined
@@ -46,20 +47,20 @@ const wordsOf = (value: unknown, depth = 0): string | undefined => {
   return undefined
 }
 
-/** FastAPI says which field of the request it is. */
+/** FastAPI names the field of the request. */
 const withPlace = (words: string, { loc }: Fields.Fields): string =>
   Array.isArray(loc) ? `${loc.map(String).join(".")}: ${words}` : words
 
-/** Whether a field that may hold an error says anything: some send an empty one with each answer. */
-export const isSaid = (error: unknown): boolean =>
+/** Tests whether an error field has content: some servers send an empty one with each answer. */
+export const isPresent = (error: unknown): boolean =>
   Fields.isRecord(error)
-    ? Object.values(error).some(isSaid)
+    ? Object.values(error).some(isPresent)
     : error !== undefined && error !== null && error !== "" && error !== false && error !== 0
 
-/** Whether a body that is no answer has words for what went wrong. */
+/** Tests whether a body that is not an answer has an error message. */
 export const hasWords = (body: unknown): boolean => wordsOf(body) !== undefined
 
-/** What stands behind a gateway's own words. */
+/** The message behind a gateway's own. */
 const behind = (error: Fields.Fields): string | undefined => {
   const { provider_name, raw } = Fields.fields(error["metadata"])
   const text = Fields.words(raw) ?? (raw === undefined || raw === null ? undefined : JSON.stringify(raw))
@@ -69,7 +70,7 @@ const behind = (error: Fields.Fields): string | undefined => {
   return name === undefined ? words : `${name}: ${words}`
 }
 
-/** The status that an error has by its name (docs.anthropic.com/en/api/errors, platform.openai.com error codes). */
+/** The status of a named error (docs.anthropic.com/en/api/errors, platform.openai.com error codes). */
 const byName: ReadonlyMap<string, number> = new Map([
   ["invalid_request_error", 400],
   ["invalid_prompt", 400],
@@ -97,7 +98,7 @@ const statusOf = (...values: ReadonlyArray<unknown>): number | undefined => {
   return undefined
 }
 
-/** The object that holds message, code and type: the error itself, or the body. */
+/** The object with message, code and type: the error itself, or the body. */
 const errorIn = (said: unknown): Fields.Fields => {
   const body = Fields.fields(Array.isArray(said) ? said[0] : said)
   for (const name of ["error", "detail"]) if (Fields.isRecord(body[name])) return body[name]

@@ -1,5 +1,5 @@
 /**
- * What came over HTTP, however it was sent: read into an answer in one place.
+ * Reads HTTP replies of any transport into answers, in one place.
  *
  * @internal
  */
@@ -21,39 +21,39 @@ import * as RetryHint from "./RetryHint.ts"
 
 export interface Reply {
   readonly status: number
-  /** What was called. */
+  /** The address that was called. */
   readonly url: string
   readonly header: RateLimitHeaders.Get
-  /** The body as text, or what came of it as a stream. */
+  /** The body as text, or the result of a stream. */
   readonly body: string | Events.EventsOutcome
 }
 
-/** Sends JSON; where an assembly is given, an answer that comes as a stream is put together by it. */
+/** Sends JSON. With an assembly, a streamed answer is assembled by it. */
 export type Transport = (
   path: string,
   body: string,
   assembly?: () => Events.Assembly
 ) => Effect.Effect<Reply, AiError.AiError>
 
-/** How the answers of one API are read. */
+/** How the answers of an API are read. */
 export interface Format<A extends ModelResponse.ModelResponse> {
-  /** The answer, or why it is none. What it has not, and must have, is a failure. */
+  /** The answer, or why it is invalid. A missing required part is a failure. */
   readonly read: (body: Fields.Fields) => A | AiError.AiError
-  /** What an answer has counted, though it may be none. */
+  /** The usage of an answer, even of an invalid one. */
   readonly usage: (body: Fields.Fields) => Usage.Usage | undefined
-  /** What it says of who answered, in which class of service, and at what cost. */
+  /** The model, service tier and cost that an answer reports. */
   readonly answered?: (body: Fields.Fields) => ModelFailure.FailedAnswer
-  /** Puts an answer together that comes as a stream, where the API has them. */
+  /** Assembles a streamed answer, when the API supports streams. */
   readonly assembly?: () => Events.Assembly
-  /** Whether a body has what an answer of this API has. */
+  /** Tests whether a body has what an answer of this API has. */
   readonly isAnswer: (body: Fields.Fields) => boolean
 }
 
-/** The status of the error in an answer that came with success, where it has one. */
+/** The status of an error that arrived with a success status, if it has one. */
 const statusIn = (refusal: Refusal.Refusal): number | undefined =>
   refusal.status !== undefined && refusal.status >= 400 && refusal.status < 600 ? refusal.status : undefined
 
-/** The failure of an answer that has begun: it may be billed, and where its status says so, would fail again. */
+/** The failure of an answer that has started: it may be billed, and depending on its status would fail again. */
 export const broken = (module: string, refusal: Refusal.Refusal, wait?: number): AiError.AiError => {
   const { message, status = 500 } = refusal
   const description = SafeText.line(message, 2_000)
@@ -70,22 +70,22 @@ export const broken = (module: string, refusal: Refusal.Refusal, wait?: number):
   })
 }
 
-/** What a provider says of a failure, in whatever form. Once it has begun to answer, the call may be billed. */
+/** A failure reported by a provider, in any form. Once it has started to answer, the call may be billed. */
 export const refused = (
   endpoint: Endpoint.Endpoint,
-  said: unknown,
+  bodyOf: unknown,
   options: {
-    /** The status that came with it, where that says anything. */
+    /** The HTTP status, when it is meaningful. */
     readonly status?: number
     readonly header?: RateLimitHeaders.Get
-    readonly hasBegun?: boolean
+    readonly hasStarted?: boolean
     readonly now: number
   }
 ): AiError.AiError => {
-  const refusal = Refusal.decode(said)
+  const refusal = Refusal.decode(bodyOf)
   const headers = options.header ?? (() => undefined)
-  const wait = RetryHint.waitIn(said, refusal.message, options.now)
-  const status = options.status ?? (options.hasBegun === true ? undefined : statusIn(refusal))
+  const wait = RetryHint.waitIn(bodyOf, refusal.message, options.now)
+  const status = options.status ?? (options.hasStarted === true ? undefined : statusIn(refusal))
   return status === undefined
     ? broken(endpoint.module, refusal, RateLimitHeaders.retryAfterMillis(headers, options.now) ?? wait)
     : HttpFailure.toAiError({
@@ -101,24 +101,24 @@ export const refused = (
       })
 }
 
-/** Without a count that the answer itself contradicts. */
+/** Drops a usage that the answer itself contradicts. */
 const believable = <A extends ModelResponse.ModelResponse>(answer: A): A => {
   const { usage, ...rest } = answer
   const shows = answer._tag === "CompletionResponse" && ModelResponse.hasContent(answer)
   return usage === undefined || Usage.ofAnswer(usage, shows) !== undefined ? answer : (rest as A)
 }
 
-/** A failure with what was counted, and by whom. */
+/** Attaches usage, and the model that reported it, to a failure. */
 const withCount = <A extends ModelResponse.ModelResponse>(
   error: AiError.AiError,
   format: Format<A>,
   body: Fields.Fields
 ): AiError.AiError => ModelFailure.withUsage(error, Usage.ofAnswer(format.usage(body), false), format.answered?.(body))
 
-/** What a body says that is no answer. */
+/** The content of a body that is not an answer. */
 export const said = (text: string): unknown => Fields.parse(text) ?? SafeText.line(text, 200)
 
-/** Reads a body that came with success. */
+/** Reads a body with a success status. */
 export const fromBody = <A extends ModelResponse.ModelResponse>(
   endpoint: Endpoint.Endpoint,
   format: Format<A>,
@@ -129,8 +129,8 @@ export const fromBody = <A extends ModelResponse.ModelResponse>(
   const body = Fields.fields(value)
   const withBody = (error: AiError.AiError) => ModelFailure.withAnswer(withCount(error, format, body), value)
   const isAnswer = format.isAnswer(body)
-  if (Refusal.isSaid(body["error"]) || (!isAnswer && Refusal.hasWords(body))) {
-    return withBody(refused(endpoint, body, { header, now, hasBegun: isAnswer }))
+  if (Refusal.isPresent(body["error"]) || (!isAnswer && Refusal.hasWords(body))) {
+    return withBody(refused(endpoint, body, { header, now, hasStarted: isAnswer }))
   }
   try {
     const read = format.read(body)
@@ -159,7 +159,7 @@ const read = <A extends ModelResponse.ModelResponse>(
     : fromText(endpoint, format, body, reply, now)
 }
 
-/** Reads what came as a stream. */
+/** Reads a streamed reply. */
 const fromStream = <A extends ModelResponse.ModelResponse>(
   endpoint: Endpoint.Endpoint,
   format: Format<A>,
@@ -173,11 +173,11 @@ const fromStream = <A extends ModelResponse.ModelResponse>(
   const failure =
     outcome._tag === "Cut"
       ? cut(endpoint.module, outcome.why)
-      : refused(endpoint, outcome.error, { hasBegun: !outcome.isFirst, header, now })
+      : refused(endpoint, outcome.error, { hasStarted: !outcome.isFirst, header, now })
   return ModelFailure.withAnswer(withCount(failure, format, outcome.body), outcome.body)
 }
 
-/** Reads a text that came with success: JSON, or a stream under another name. */
+/** Reads a text with a success status: JSON, or a stream with the wrong content type. */
 const fromText = <A extends ModelResponse.ModelResponse>(
   endpoint: Endpoint.Endpoint,
   format: Format<A>,
@@ -197,7 +197,7 @@ const fromText = <A extends ModelResponse.ModelResponse>(
   )
 }
 
-/** The answer in a reply; what its headers say of limits is passed on. */
+/** The answer in a reply. The limits in its headers are reported. */
 export const answer = <A extends ModelResponse.ModelResponse>(
   endpoint: Endpoint.Endpoint,
   format: Format<A>,

@@ -1,16 +1,16 @@
 /**
- * How long the body of a refusal asks to wait, where its headers do not say.
+ * Reads how long the body of a refusal asks to wait, when its headers do not say.
  *
- * **Details** Known are Gemini's `RetryInfo` (`retryDelay: "34s"`), OpenRouter's `metadata.headers`, the fields `retry_after`,
- * `retry_after_seconds` and `retry_after_ms`, and sentences: "Please try again in 1m30.951s", "Please retry after 43 seconds", "Quota
- * will be replenished in 00:30:02".
+ * **Details** Supported are Gemini's `RetryInfo` (`retryDelay: "34s"`), OpenRouter's `metadata.headers`, the fields
+ * `retry_after`, `retry_after_seconds` and `retry_after_ms`, and sentences: "Please try again in 1m30.951s", "Please
+ * retry after 43 seconds", "Quota will be replenished in 00:30:02".
  *
  * @internal
  */
 import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
 import * as Fields from "./Fields.ts"
 
-/** Characters of a refusal that are looked at, and levels of it. */
+/** The most characters and levels of a refusal that are examined. */
 const MOST_WORDS = 2_000
 const MOST_DEPTH = 6
 
@@ -40,7 +40,7 @@ const millis = (value: unknown, unit: number): number | undefined => {
   return typeof value === "string" ? RateLimitHeaders.durationMillis(value) : undefined
 }
 
-/** `retryDelay` has whole seconds, and is rounded down. */
+/** `retryDelay` has whole seconds, rounded down. */
 const ROUNDED = 1_000
 
 const inFields = (value: unknown, now: number, depth: number): number | undefined => {
@@ -61,7 +61,7 @@ const inFields = (value: unknown, now: number, depth: number): number | undefine
   return undefined
 }
 
-/** Milliseconds; `undefined`: it asks for none, or for nothing. */
+/** Milliseconds; `undefined` when it asks for no wait, or for a wait of 0. */
 export const waitIn = (said: unknown, words: string, now: number): number | undefined => {
   const wait = inWords(words) ?? inFields(said, now, 0)
   return wait !== undefined && wait > 0 ? wait : undefined

@@ -1,5 +1,5 @@
 /**
- * Calls through a provider's official SDK: it signs and sends, and the answer is read as any other.
+ * Sends calls through a provider's official SDK: it signs and sends, and the answer is read like any other.
  *
  * @internal
  */
@@ -14,7 +14,7 @@ import * as Events from "./Events.ts"
 import * as PoolTransport from "./PoolTransport.ts"
 import * as Reply from "./Reply.ts"
 
-/** What an SDK's client does for us. */
+/** The part of an SDK's client that is used. */
 export interface Client {
   readonly post: (
     path: string,
@@ -27,7 +27,7 @@ export interface Client {
   ) => { readonly asResponse: () => Promise<Response> }
 }
 
-/** An answer that is no success: SDKs would keep of it only what they expect. */
+/** A response without success: SDKs would only keep the parts they expect. */
 export class Refused extends Error {
   readonly status: number
   readonly headers: Headers
@@ -42,7 +42,7 @@ export class Refused extends Error {
 
 type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
 
-/** A `fetch` for SDKs that throws what is no success, to be read as that of any other transport. */
+/** A `fetch` for SDKs that throws responses without success, to be read like those of other transports. */
 export const refusing =
   (fetch: Fetch): Fetch =>
   async (input, init) => {
@@ -51,7 +51,7 @@ export const refusing =
     throw new Refused(response.status, response.headers, await response.text())
   }
 
-/** What the client of an SDK is made with, its own retries off. */
+/** The options of an SDK's client, with its retries off. */
 export const clientOptions = (
   options: Endpoint.Endpoint & { readonly apiKey: string; readonly fetch?: typeof globalThis.fetch }
 ) => {
@@ -69,7 +69,9 @@ export const clientOptions = (
   }
 }
 
-/** Calls by an SDK. The deadline of a call is ours: the SDK's own, of the same length, would end some calls in other words. */
+/**
+ * Sends calls through an SDK. The deadline of a call is ours: the SDK's own would end some calls with another message.
+ */
 export const load = <O extends Endpoint.Endpoint>(
   options: O,
   client: (options: O) => Promise<Client>
@@ -86,7 +88,7 @@ const refusedIn = (error: unknown): Refused | undefined =>
       ? refusedIn(error.cause)
       : undefined
 
-/** What an SDK threw. */
+/** The failure for what an SDK threw. */
 export const failure = (endpoint: Endpoint.Endpoint, error: unknown): Effect.Effect<never, AiError.AiError> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const refused = refusedIn(error)
@@ -100,7 +102,7 @@ export const failure = (endpoint: Endpoint.Endpoint, error: unknown): Effect.Eff
     return Effect.fail(PoolTransport.toNetworkError({ module, url: baseUrl, error: error as Error, sent: true }))
   })
 
-/** Reads a body that comes as a stream; where the connection breaks, what came counts. */
+/** Reads a streamed body. When the connection breaks, the received part counts. */
 const readStream = async (response: Response, assembly: Events.Assembly): Promise<Events.EventsOutcome> => {
   const reader = new Events.EventReader(assembly)
   try {

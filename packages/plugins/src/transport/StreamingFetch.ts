@@ -1,7 +1,6 @@
 /**
- * A `fetch` for files of hundreds of megabytes, which SDKs take in place of the global one. That one keeps a second copy of
- * a streamed body in memory, in case it is to be sent again; here it goes out as it is read. Where `undici` is not installed,
- * the global one has to do.
+ * A `fetch` for SDKs and files of hundreds of megabytes. The global one keeps a second copy of a streamed body in
+ * memory, in case it is sent again; this one sends it as it is read. Without `undici`, the global one is used.
  *
  * @internal
  */
@@ -17,7 +16,7 @@ export const make = (baseUrl: string, timeout: number) => {
     const found = await (loaded ??= import("undici").then(
       (undici) => ({
         undici,
-        // Files take their time: what ends them is the SDK's own signal.
+        // Files take long. The SDK's own signal ends them.
         agent: Connections.dispatcher(undici, { baseUrl, timeout })
       }),
       () => undefined
@@ -51,5 +50,5 @@ const toBody = (body: RequestInit["body"]): string | Uint8Array | Readable | nul
   if (body === undefined || body === null) return null
   if (typeof body === "string" || body instanceof Uint8Array) return body
   if (body instanceof globalThis.ReadableStream) return Readable.fromWeb(body as ReadableStream)
-  throw new TypeError("a body of this kind is not sent by batches")
+  throw new TypeError("batches do not send a body of this kind")
 }

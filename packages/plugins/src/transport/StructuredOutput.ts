@@ -1,5 +1,5 @@
 /**
- * How a provider is told which JSON an answer is to be: by a schema that it holds the answer to, or by words in the prompt.
+ * Specifies the JSON that an answer must have: by a schema that the provider enforces, or in the prompt.
  *
  * @internal
  */
@@ -8,23 +8,23 @@ import * as StrictSchema from "@pipe/core/internal/StrictSchema"
 import type * as JsonSchema from "effect/JsonSchema"
 import type * as AiError from "effect/ai/AiError"
 
-/** `"schema"`: the provider holds the answer to it. `"prompt"`: the prompt tells it, and the answer is checked here alone. */
+/** `"schema"`: the provider enforces it. `"prompt"`: the prompt describes it, and the answer is only checked here. */
 export type StructuredOutputMode = "schema" | "prompt"
 
-/** A schema that this provider cannot hold an answer to. */
+/** A schema that this provider cannot enforce. */
 export class UnsupportedSchema extends Error {}
 
 export type JsonFormat = Extract<ModelRequest.ResponseFormat, { readonly type: "json" }>
 
 export const schemaOf = (format: JsonFormat): JsonSchema.JsonSchema => format.schema as JsonSchema.JsonSchema
 
-/** What is told in the prompt. */
+/** The instruction in the prompt. */
 export const instruction = (format: JsonFormat): string =>
   `Answer with one JSON value and nothing else. It fits this JSON Schema:\n${JSON.stringify(
     StrictSchema.withObjectRoot(schemaOf(format))
   )}`
 
-/** What no form holds, in words. */
+/** Describes what no form can express. */
 export const problemWords = (problems: ReadonlyArray<StrictSchema.Problem>): string => {
   const words = problems
     .slice(0, 3)
@@ -32,12 +32,12 @@ export const problemWords = (problems: ReadonlyArray<StrictSchema.Problem>): str
   return problems.length > 3 ? `${words.join(", ")}, and ${problems.length - 3} more` : words.join(", ")
 }
 
-/** What providers limit of a schema. */
+/** What providers limit in a schema. */
 export interface Counts {
   readonly properties: number
-  /** Properties that are not required. */
+  /** Optional properties. */
   readonly optional: number
-  /** Unions, those with `null` among them. */
+  /** Unions, including nullable types. */
   readonly unions: number
   readonly choices: number
   /** Characters of the longest list of more than 250 choices. */
@@ -86,7 +86,7 @@ const countIn = (schema: unknown, depth: number, counts: Counted): void => {
   }
 }
 
-/** The limits that a schema passes; `undefined` for one that has none. */
+/** The limits that a schema exceeds; `undefined` for one that a provider does not have. */
 export const overLimits = (
   counts: Counts,
   limits: ReadonlyArray<readonly [name: keyof Counts, most: number, words: string]>
@@ -97,10 +97,10 @@ export const overLimits = (
       : []
   )
 
-/** Expressions that one of the providers' engines does not read, or reads in another way. */
+/** Expressions that a provider's engine does not support, or interprets differently. */
 const FOREIGN_PATTERN = /\(\?|\\[1-9bBpPkcu]|\[\^?\]|\{\d{3,}|\{\d+,\d{3,}/
 
-/** Whether a pattern is one that every engine reads alike. */
+/** Tests whether every engine interprets a pattern alike. */
 export const isPlainPattern = (pattern: unknown): boolean =>
   typeof pattern === "string" && !FOREIGN_PATTERN.test(pattern.replaceAll("(?:", "("))
 
@@ -110,7 +110,7 @@ const NO_SCHEMAS =
 /** In these the schema is at fault, and not the endpoint. */
 const OWN_SCHEMA = /invalid (?:json )?schema|\.schema|flavored|xgrammar|grammar|'messages' must|must contain/i
 
-/** Whether a refusal says that the endpoint takes no JSON Schema at all. */
+/** Tests whether a refusal means that the endpoint accepts no JSON Schema at all. */
 export const isUnknownHere = ({ reason }: AiError.AiError): boolean => {
   if (reason._tag !== "InvalidRequestError") return false
   const words = (reason.description ?? "").slice(0, 1_000)

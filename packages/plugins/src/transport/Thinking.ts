@@ -1,5 +1,5 @@
 /**
- * Thinking in the text of an answer, as models of open weights write it, whichever API serves them.
+ * Separates thinking from the text of an answer, as open-weight models write it, whichever API serves them.
  *
  * @internal
  */
@@ -8,8 +8,8 @@ const OPEN = "<think>"
 const CLOSE = "</think>"
 
 /**
- * Thinking before the text, as open models write it. Some templates leave its first mark to the prompt: its end then stands on a line
- * of its own, or a line ends with it. Thinking without an end is no answer.
+ * Splits off thinking before the text. Some templates leave its opening tag to the prompt: its closing tag then is on a
+ * separate line, or ends a line. Thinking without an end is not an answer.
  */
 export const split = (text: string): readonly [thinking: string | undefined, text: string] => {
   const isOpen = text.trimStart().startsWith(OPEN)
@@ -27,7 +27,7 @@ export const split = (text: string): readonly [thinking: string | undefined, tex
   return [thinking === "" ? undefined : thinking, rest.trimStart()]
 }
 
-/** The parts of a text: its thinking, where it has some, and the rest. */
+/** The parts of a text: its thinking, if any, and the rest. */
 export const partsOf = (
   text: string
 ): ReadonlyArray<{ readonly type: "reasoning" | "text"; readonly text: string }> => {

@@ -1,4 +1,4 @@
-/** `pipe batches`: what is at providers, and what can be done with it. */
+/** `pipe batches`: lists the batches at providers, and manages them. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -16,50 +16,50 @@ const shared = {
 }
 
 const batch = Argument.String("batch").pipe(
-  Argument.withDescription("our name of a batch or the provider's id, or the beginning of either")
+  Argument.withDescription("the batch's name or the provider's id, or a prefix of either")
 )
 
 const work = Effect.promise(() => import("./handler.ts"))
 
 const list = {
-  limit: Flag.withDefault(Count.make("limit", "at most so many, the newest first (default 20)"), 20),
-  json: Switch.make("json", "one batch a line, as JSON"),
+  limit: Flag.withDefault(Count.make("limit", "at most this many, newest first (default 20)"), 20),
+  json: Switch.make("json", "one JSON line per batch"),
   store: StoreFlag.flag
 }
 
 const show = Command.make("show", { batch, json: Switch.make("json", "as JSON"), store: StoreFlag.flag }, (input) =>
   Effect.flatMap(work, (batches) => batches.show(input))
-).pipe(Command.withDescription("One batch: where it stands, whose it is, and what can be done with it"))
+).pipe(Command.withDescription("Show a batch: its status, its run, and what to do next"))
 
 const collect = Command.make("collect", { batch: Argument.optional(batch), ...shared }, (input) =>
   Effect.flatMap(work, (batches) => batches.collect(input))
 ).pipe(
   Command.withDescription(
-    "Take in the results of the batches that are back, and book them; pipe resume gives them to their rows"
+    "Collect the results of finished batches and record their cost; pipe resume passes them to their rows"
   )
 )
 
 const cancel = Command.make("cancel", { batch, ...shared }, (input) =>
   Effect.flatMap(work, (batches) => batches.cancel(input))
-).pipe(Command.withDescription("Cancel a batch at the provider: what it has answered by then can be collected"))
+).pipe(Command.withDescription("Cancel a batch at the provider; what it has answered by then can be collected"))
 
 const forget = Command.make(
   "forget",
-  { batch, yes: Switch.make("yes", "do it without asking"), store: StoreFlag.flag },
+  { batch, yes: Switch.make("yes", "do not ask for confirmation"), store: StoreFlag.flag },
   (input) => Effect.flatMap(work, (batches) => batches.forget(input))
 ).pipe(
   Command.withDescription(
-    "Give a batch up (the provider does not know it any more): its requests are booked as the most that they can cost, and sent and paid again"
+    "Abandon a batch that the provider no longer knows: its requests are recorded at their maximum cost, and sent and paid for again"
   )
 )
 
 export const command = Command.make("batches", list, (input) =>
   Effect.flatMap(work, (batches) => batches.list(input))
 ).pipe(
-  Command.withDescription("The batches that runs have sent: listed, shown, collected, cancelled"),
+  Command.withDescription("List, show, collect and cancel the batches of runs"),
   Command.withSubcommands([show, collect, cancel, forget]),
   Command.withExamples([
     { command: "pipe batches", description: "The last twenty" },
-    { command: "pipe batches collect", description: "Take in all that is back" }
+    { command: "pipe batches collect", description: "Collect everything that is finished" }
   ])
 )

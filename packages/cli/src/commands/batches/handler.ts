@@ -1,4 +1,4 @@
-/** What the commands of `pipe batches` do. */
+/** Implements `pipe batches`. */
 import * as Batches from "@pipe/core/Batches"
 import type * as BatchRepo from "@pipe/core/internal/BatchRepo"
 import * as ModelFailure from "@pipe/core/ModelFailure"
@@ -46,7 +46,7 @@ export const list = (input: Shared & { readonly limit: number; readonly json: bo
   withStore(input, (store) =>
     Effect.flatMap(store.batches.list(input.limit), (batches) =>
       batches.length === 0 && !input.json
-        ? Console.log("no batch yet: pipe run <flow> --batch sends some")
+        ? Console.log("no batches yet: pipe run <flow> --batch sends some")
         : Console.log(
             input.json
               ? batches.map((batch) => JSON.stringify(toJson(batch))).join("\n")
@@ -69,7 +69,7 @@ export const list = (input: Shared & { readonly limit: number; readonly json: bo
     )
   )
 
-/** The one batch of a name. */
+/** The batch with a name. */
 const find = (store: Store.Service, name: string) =>
   Effect.flatMap(
     Effect.mapError(store.batches.named(name), (error) => ExitCode.refuse(Store.messageOf(error))),
@@ -79,8 +79,8 @@ const find = (store: Store.Service, name: string) =>
         : Effect.fail(
             ExitCode.refuse(
               found.length === 0
-                ? `${store.name} holds no batch ${name}: pipe batches lists them`
-                : `more than one batch begins with ${name}: ${found
+                ? `${store.name} has no batch ${name}: pipe batches lists them`
+                : `more than one batch starts with ${name}: ${found
                     .slice(0, 5)
                     .map((batch) => batch.name)
                     .join(", ")}`
@@ -101,14 +101,14 @@ const describe = (batch: BatchRepo.StoredBatch): string => {
   return [
     `batch ${batch.name}${batch.remote === undefined ? "" : ` (${batch.remote})`}: ${states[batch.state]}`,
     `  ${batch.provider} ${batch.model}, ${batch.endpoint}, account ${batch.account}`,
-    `  ${count(batch.requests)} requests, ${count(batch.bytes)} bytes, about ${count(batch.tokens)} tokens of input`,
+    `  ${count(batch.requests)} requests, ${count(batch.bytes)} bytes, about ${count(batch.tokens)} input tokens`,
     ...(batch.runName === undefined ? [] : [`  of run ${batch.runName}`]),
     `  made ${RunText.time(batch.createdAt)}${batch.sentAt === undefined ? "" : `, sent ${RunText.time(batch.sentAt)}`}${
       batch.endedAt === undefined ? "" : `, ended ${RunText.time(batch.endedAt)}`
     }`,
     batch.state === "collected"
       ? `  ${count(batch.answered)} answered, ${count(batch.failed)} failed, ${count(batch.requests - batch.answered - batch.failed)} to be sent again: ${Money.format(batch.cost)}`
-      : `  it will cost about ${Money.format(batch.expected)}`,
+      : `  expected cost: ${Money.format(batch.expected)}`,
     ...(batch.message === undefined ? [] : [`  ${batch.message}`]),
     ...next[batch.state].map((command) => `  ${command}`)
   ].join("\n")
@@ -121,15 +121,13 @@ export const show = (input: Shared & { readonly batch: string; readonly json: bo
     )
   )
 
-/** Does something with the batches of a run, through the provider at the bottom of its flow. */
+/** Handles the batches of a run through the provider of its flow. */
 const throughFlow = <A, E>(input: Shared, runName: string, f: (batches: Batches.Batches) => Effect.Effect<A, E>) =>
   Effect.gen(function* () {
     const run = yield* withStore(input, (store) => store.runs.find(runName))
     const { file } = run.options
     if (file === undefined)
-      return yield* ExitCode.refuse(
-        `run ${runName} was begun by a program: its batches are looked after there (Batches.open)`
-      )
+      return yield* ExitCode.refuse(`run ${runName} was started by a program: manage its batches there (Batches.open)`)
     const flow = yield* LoadFlow.load(file)
     const view = View.make("plain", yield* Output.Output)
     return yield* Effect.scoped(Effect.flatMap(Batches.open(flow), f)).pipe(
@@ -147,7 +145,7 @@ const throughFlow = <A, E>(input: Shared, runName: string, f: (batches: Batches.
 
 const runOf = (batch: BatchRepo.StoredBatch) =>
   batch.runName === undefined
-    ? Effect.fail(ExitCode.refuse(`batch ${batch.name} belongs to no run: the program that sent it looks after it`))
+    ? Effect.fail(ExitCode.refuse(`batch ${batch.name} belongs to no run: manage it in the program that sent it`))
     : Effect.succeed(batch.runName)
 
 export const collect = (input: Shared & { readonly batch: Option.Option<string> }) =>
@@ -163,13 +161,13 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
     let hasFailed = false
     for (const [runName, batches] of Map.groupBy(chosen, ({ runName }) => runName)) {
       if (runName === undefined) {
-        yield* Console.log(`${batches.length} of no run are left to the program that sent them`)
+        yield* Console.log(`${batches.length} belong to no run and are left to the program that sent them`)
         continue
       }
       const run = yield* withStore(input, (store) => store.runs.find(runName))
       if (run.status === "running") {
         yield* Console.log(
-          `${batches.map(({ name }) => name).join(", ")}: run ${runName} is at work and collects them itself`
+          `${batches.map(({ name }) => name).join(", ")}: run ${runName} is active and collects them itself`
         )
         continue
       }
@@ -181,12 +179,12 @@ export const collect = (input: Shared & { readonly batch: Option.Option<string> 
           }
         )
       )
-      yield* Console.log(`give them to their rows: pipe resume ${runName}`)
+      yield* Console.log(`pass them to their rows: pipe resume ${runName}`)
     }
     if (hasFailed) return yield* ExitCode.end(ExitCode.failed)
   })
 
-/** Collects a batch and says how it is; one that cannot be collected does not keep the others. */
+/** Collects a batch and reports its status. A batch that cannot be collected does not stop the others. */
 const collectOne = (opened: Batches.Batches, batch: BatchRepo.StoredBatch): Effect.Effect<boolean> =>
   Effect.flatMap(opened.collect(batch), sayCollected).pipe(
     Effect.as(true),
@@ -208,7 +206,7 @@ export const cancel = (input: Shared & { readonly batch: string }) =>
     if (batch.state !== "sent" && batch.state !== "ready")
       return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
     yield* throughFlow(input, yield* runOf(batch), (batches) => batches.cancel(batch))
-    yield* Console.log(`${batch.name} is cancelled; what it has answered: pipe batches collect ${batch.name}`)
+    yield* Console.log(`${batch.name} is cancelled; collect its answers: pipe batches collect ${batch.name}`)
   })
 
 export const forget = (input: Shared & { readonly batch: string; readonly yes: boolean }) =>
@@ -217,12 +215,12 @@ export const forget = (input: Shared & { readonly batch: string; readonly yes: b
     if (batch.state === "collected" || batch.state === "rejected")
       return yield* ExitCode.refuse(`batch ${batch.name} is ${states[batch.state]}`)
     if (!input.yes) {
-      if (!(yield* Output.Output).canAsk)
+      if (!(yield* Output.Output).canPrompt)
         return yield* ExitCode.refuse(
-          `pipe batches forget has ${batch.requests} requests sent and paid again: say --yes`
+          `pipe batches forget sends ${batch.requests} requests again, and they are paid for again: confirm with --yes`
         )
       const yes = yield* Prompt.run(
-        Prompt.Confirm({ message: `Have ${batch.requests} requests sent and paid again?`, initial: false })
+        Prompt.Confirm({ message: `Send ${batch.requests} requests again, and pay for them again?`, initial: false })
       )
       if (!yes) return
     }

@@ -1,4 +1,4 @@
-/** `pipe cache`: the cached answers and kept results as the user's own data. */
+/** `pipe cache`: manages cached answers and kept results. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -16,18 +16,18 @@ const work = Effect.promise(() => import("./handler.ts"))
 
 const stats = Command.make("stats", { json: Switch.make("json", "as JSON"), ...shared }, (input) =>
   Effect.flatMap(work, (cache) => cache.stats(input))
-).pipe(Command.withDescription("How many answers and results are kept, for which models, and how large they are"))
+).pipe(Command.withDescription("Show how many answers and results are kept, by model, and their size"))
 
-const clear = Command.make("clear", { yes: Switch.make("yes", "do it without asking"), ...shared }, (input) =>
+const clear = Command.make("clear", { yes: Switch.make("yes", "do not ask for confirmation"), ...shared }, (input) =>
   Effect.flatMap(work, (cache) => cache.clear(input))
-).pipe(Command.withDescription("Take away all answers and results; runs and their books stay"))
+).pipe(Command.withDescription("Delete cached answers and results (run history and ledger are kept)"))
 
 const prune = Command.make(
   "prune",
   {
     olderThan: Flag.String("older-than").pipe(
       Flag.withMetavar("AGE"),
-      Flag.withDescription("made longer ago than this: 30d, 12h"),
+      Flag.withDescription("older than this: 30d, 12h"),
       Flag.optional
     ),
     model: Flag.String("model").pipe(Flag.withDescription("answers of this model only"), Flag.optional),
@@ -35,29 +35,29 @@ const prune = Command.make(
   },
   (input) => Effect.flatMap(work, (cache) => cache.prune(input))
 ).pipe(
-  Command.withDescription("Take away what has expired or been replaced, and what the flags say; gives the space back")
+  Command.withDescription("Delete what has expired or been replaced, and what the flags select; frees the disk space")
 )
 
 const exportAll = Command.make(
   "export",
   {
     file: Argument.String("file").pipe(
-      Argument.withDescription("where to write; left out: standard output"),
+      Argument.withDescription("where to write (default: standard output)"),
       Argument.optional
     ),
     ...shared
   },
   (input) => Effect.flatMap(work, (cache) => cache.exportAll(input))
-).pipe(Command.withDescription("Write all answers as JSON Lines: for another machine, or a colleague"))
+).pipe(Command.withDescription("Export all answers as JSON Lines, for another machine or a colleague"))
 
 const importAll = Command.make(
   "import",
   {
-    file: Argument.String("file").pipe(Argument.withDescription("what pipe cache export wrote; - is standard input")),
+    file: Argument.String("file").pipe(Argument.withDescription("a file from pipe cache export; - is standard input")),
     ...shared
   },
   (input) => Effect.flatMap(work, (cache) => cache.importAll(input))
-).pipe(Command.withDescription("Take answers in that another store exported; those that are there stay"))
+).pipe(Command.withDescription("Import answers from another store; existing ones are kept"))
 
 const evaluate = Command.make(
   "eval",
@@ -79,18 +79,18 @@ const evaluate = Command.make(
     ),
     maxErrorRate: Flag.Finite("max-error-rate").pipe(
       Flag.withMetavar("SHARE"),
-      Flag.withDescription("a bound to try, such as 0.02; may stand several times (0.01, 0.02, 0.03, 0.05 and 0.1)"),
+      Flag.withDescription("a bound to evaluate, such as 0.02; repeatable (default 0.01, 0.02, 0.03, 0.05 and 0.1)"),
       Flag.filter(
         (share) => share > 0 && share < 1,
         () => "is between 0 and 1"
       ),
       Flag.atLeast(0)
     ),
-    shuffles: Flag.withDefault(Count.make("shuffles", "orders by chance in which the texts are asked"), 3),
-    seed: Flag.String("seed").pipe(Flag.withDescription("what the orders depend on"), Flag.withDefault("pipe")),
+    shuffles: Flag.withDefault(Count.make("shuffles", "the number of random orders of the texts"), 3),
+    seed: Flag.String("seed").pipe(Flag.withDescription("the seed of the random orders"), Flag.withDefault("pipe")),
     svg: Flag.String("svg").pipe(
       Flag.withMetavar("FILE"),
-      Flag.withDescription("draw the curve into this file"),
+      Flag.withDescription("write the curve to this SVG file"),
       Flag.optional
     ),
     json: Switch.make("json", "as JSON")
@@ -102,7 +102,7 @@ const evaluate = Command.make(
     )
 ).pipe(
   Command.withDescription(
-    "What reuse by meaning would have done on your texts, and what a threshold would have: how much is reused, and how much of it is wrong"
+    "Evaluate reuse by meaning on your labelled texts, compared with a similarity threshold: how much is reused, and how much of it is wrong"
   ),
   Command.withExamples([
     { command: "pipe cache eval labelled.csv --text question --answer intent --max-error-rate 0.02" },
@@ -111,7 +111,7 @@ const evaluate = Command.make(
 )
 
 export const command = Command.make("cache").pipe(
-  Command.withDescription("The answers and results that are kept: counted, pruned, taken away and brought back"),
+  Command.withDescription("Count, prune, delete, export and import cached answers and results"),
   Command.withSubcommands([stats, evaluate, clear, prune, exportAll, importAll]),
   Command.withExamples([{ command: "pipe cache stats" }, { command: "pipe cache prune --older-than 90d" }])
 )

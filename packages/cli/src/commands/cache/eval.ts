@@ -1,4 +1,4 @@
-/** What `pipe cache eval` does. */
+/** Implements `pipe cache eval`. */
 import { count, share as percent } from "@pipe/core/internal/Format"
 import * as ErrorBound from "@pipe/core/internal/ErrorBound"
 import * as ReuseEval from "@pipe/core/internal/ReuseEval"
@@ -33,7 +33,7 @@ type Values = { readonly [column: string]: unknown }
 
 const Row = Schema.Record(Schema.String, Schema.Unknown)
 
-/** The rows of a file, with the place of each. */
+/** The rows of a file, with their positions. */
 const read = (file: string) =>
   Effect.gen(function* () {
     const delimiter = file.endsWith(".csv") ? "," : file.endsWith(".tsv") ? "\t" : undefined
@@ -83,16 +83,16 @@ const toRow =
       : Effect.fail(
           ExitCode.refuse(
             text !== undefined && typeof text !== "string"
-              ? `${position}: ${input.text} is no text but ${JSON.stringify(text)}`
-              : `${position}: has no ${typeof text === "string" ? input.answer : input.text}; it has ${Object.keys(value).join(", ")}: name the columns by --text and --answer, or give pairs with a, b and same`
+              ? `${position}: ${input.text}: expected a string, got ${JSON.stringify(text)}`
+              : `${position}: has no ${typeof text === "string" ? input.answer : input.text}; it has ${Object.keys(value).join(", ")}: name the columns with --text and --answer, or use pairs with a, b and same`
           )
         )
   }
 
 const chartOf = ({ outcomes, thresholds }: ReuseEval.Evaluation): Chart.Chart => ({
-  title: "Answers that are reused, and how many of those are wrong",
+  title: "Reused answers, and how many of them are wrong",
   x: {
-    name: "share of the reused that is wrong",
+    name: "share of reused answers that is wrong",
     max: Math.max(0.02, ...outcomes.map(({ maxErrorRate }) => maxErrorRate)) * 1.5,
     format: percent
   },
@@ -107,7 +107,7 @@ const chartOf = ({ outcomes, thresholds }: ReuseEval.Evaluation): Chart.Chart =>
         .toSorted((a, b) => a.x - b.x)
     },
     {
-      name: "a threshold, by hindsight",
+      name: "a threshold, in hindsight",
       kind: "line",
       points: thresholds
         .filter(({ reused }) => reused > 0)
@@ -126,16 +126,16 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
     trials.map(ReuseEval.reuseOf).reduce((a, b) => Math.min(a, b), 1)
   const at = (threshold: number) => thresholds.findLast((one) => one.threshold >= threshold - 1e-9)
   return [
-    `${count(size)} ${of}${repeated === 0 ? "" : ` (${count(repeated)} more were there before, word for word)`}, ${count(shuffles)} orders by chance, vectors of ${embedder}${
-      unfit === 0 ? "" : `; ${count(unfit)} cannot be compared: the model is asked`
+    `${count(size)} ${of}${repeated === 0 ? "" : ` (${count(repeated)} exact repeats were left out)`}, ${count(shuffles)} random orders, vectors of ${embedder}${
+      unfit === 0 ? "" : `; ${count(unfit)} cannot be compared and go to the model`
     }`,
     ...(size - unfit > ErrorBound.COLD_START
       ? []
-      : [`  too few: nothing is reused before ${ErrorBound.COLD_START} lookups have shown how right it is`]),
+      : [`  too few: nothing is reused before ${ErrorBound.COLD_START} look-ups have shown how often it is right`]),
     "",
     ...Table.lines(
       {
-        header: ["maxErrorRate", "reused", "least", "wrong", "most", "threshold by hindsight"],
+        header: ["maxErrorRate", "reused", "least", "wrong", "most", "threshold in hindsight"],
         rows: outcomes.map(({ maxErrorRate, trials }) => {
           const all = ReuseEval.total(trials)
           const best = ReuseEval.bestThreshold(thresholds, maxErrorRate)
@@ -173,7 +173,7 @@ const render = (evaluation: ReuseEval.Evaluation, shuffles: number, chart: Chart
 
 export const evaluate = (input: Input) =>
   Effect.gen(function* () {
-    // That a file is empty is said once.
+    // An empty file is reported once.
     const found = yield* read(input.file).pipe(
       Effect.provide(Logger.layer([])),
       Effect.mapError((error) => ExitCode.refuse(error.message))

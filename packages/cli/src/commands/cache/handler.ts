@@ -1,4 +1,4 @@
-/** What the commands of `pipe cache` do. */
+/** Implements `pipe cache`. */
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as CacheRepo from "@pipe/core/internal/CacheRepo"
 import type * as Retention from "@pipe/core/internal/Retention"
@@ -53,20 +53,20 @@ export const stats = (input: Shared & { readonly json: boolean }) =>
   )
 
 const gone = ({ entries, results, reusable }: Retention.Removed): string =>
-  `${count(entries)} answers${reusable === 0 ? "" : `, ${count(reusable)} that could be reused by meaning`} and ${count(results)} results are gone`
+  `${count(entries)} answers${reusable === 0 ? "" : `, ${count(reusable)} reusable by meaning`} and ${count(results)} results were deleted`
 
 export const clear = (input: Shared & { readonly yes: boolean }) =>
   Effect.gen(function* () {
     if (!input.yes) {
-      if (!(yield* Output.Output).canAsk)
-        return yield* ExitCode.refuse("pipe cache clear takes all answers away: say --yes")
+      if (!(yield* Output.Output).canPrompt)
+        return yield* ExitCode.refuse("pipe cache clear deletes all answers: confirm with --yes")
       const yes = yield* Prompt.run(
-        Prompt.Confirm({ message: "Take all cached answers and kept results away?", initial: false })
+        Prompt.Confirm({ message: "Delete all cached answers and results?", initial: false })
       )
       if (!yes) return
     }
     yield* withStore(input, (store) =>
-      Effect.flatMap(store.cache.clear, (removed) => Console.log(`${gone(removed)}; runs and their books stay`))
+      Effect.flatMap(store.cache.clear, (removed) => Console.log(`${gone(removed)}; run history and ledger are kept`))
     )
   })
 
@@ -93,7 +93,7 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
       let entries = 0
       const lines = Stream.map(store.cache.exportAll, (entry) => {
         entries++
-        // An answer may repeat what it was told.
+        // An answer may repeat a secret from its prompt.
         return `${Secret.mask(JSON.stringify(entry))}\n`
       })
       const file = Option.getOrUndefined(input.file)
@@ -108,7 +108,7 @@ export const exportAll = (input: Shared & { readonly file: Option.Option<string>
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(CacheRepo.Exported))
 
-/** Takes one exported answer in. */
+/** Imports one exported answer. */
 const importLine = Effect.fnUntraced(function* (
   store: Store.Service,
   file: string,
@@ -117,7 +117,7 @@ const importLine = Effect.fnUntraced(function* (
 ) {
   const entry = yield* Effect.mapError(decode(line.text), (error) =>
     ExitCode.refuse(
-      `${file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(sums.added)} before it were taken in`
+      `${file}:${line.number}: is not an exported answer (${error.message.split("\n")[0]}); ${count(sums.added)} before it were imported`
     )
   )
   if (yield* store.cache.importOne(entry)) sums.added++
@@ -146,7 +146,5 @@ export const importAll = (input: Shared & { readonly file: string }) =>
       )
     })
     const { added, known } = sums
-    yield* Console.log(
-      `${count(added)} answers were taken in${known === 0 ? "" : `; ${count(known)} were there already`}`
-    )
+    yield* Console.log(`${count(added)} answers were imported${known === 0 ? "" : `; ${count(known)} existed already`}`)
   })

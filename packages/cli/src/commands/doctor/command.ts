@@ -1,4 +1,4 @@
-/** `pipe doctor`: whether all that a run needs is in order. */
+/** `pipe doctor`: checks everything that a run needs. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as StoreFlag from "../../flags/StoreFlag.ts"
@@ -8,8 +8,8 @@ import * as RunFlags from "../../flags/RunFlags.ts"
 export const command = Command.make(
   "doctor",
   {
-    offline: Switch.make("offline", "do not ask the providers' endpoints"),
-    json: Switch.make("json", "one check a line, as JSON"),
+    offline: Switch.make("offline", "do not contact the providers"),
+    json: Switch.make("json", "one JSON line per check"),
     store: StoreFlag.flag,
     envFile: RunFlags.flags.envFile
   },
@@ -19,8 +19,6 @@ export const command = Command.make(
       ({ examine }) => examine(input)
     )
 ).pipe(
-  Command.withDescription(
-    "Check keys, endpoints, the store, the disk and versions; exit code 1 when something is wrong"
-  ),
+  Command.withDescription("Check keys, endpoints, the store, the disk and versions; exit code 1 when a check fails"),
   Command.withExamples([{ command: "pipe doctor" }, { command: "pipe doctor --offline" }])
 )

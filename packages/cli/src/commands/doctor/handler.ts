@@ -1,4 +1,4 @@
-/** What `pipe doctor` does. */
+/** Implements `pipe doctor`. */
 import * as Store from "@pipe/core/Store"
 import * as Format from "@pipe/core/internal/Format"
 import * as Secret from "@pipe/core/internal/Secret"
@@ -29,7 +29,7 @@ const wrong = (name: string, message: string): Check => ({ name, status: "wrong"
 
 const marks = { ok: "✓", warning: "!", wrong: "✗" } as const
 
-/** Runs all checks and prints them. */
+/** Runs all checks and prints their results. */
 export const examine = (input: {
   readonly offline: boolean
   readonly json: boolean
@@ -74,7 +74,7 @@ const versions = (): ReadonlyArray<Check> => {
   ]
 }
 
-/** The version of a package as the command finds it. */
+/** The version of a package as the command resolves it. */
 const packageVersion = (name: string): string | undefined => {
   try {
     const found = createRequire(import.meta.url)(`${name}/package.json`) as { readonly version?: string }
@@ -84,17 +84,17 @@ const packageVersion = (name: string): string | undefined => {
   }
 }
 
-/** Whether files of this project are modules: pipe loads a flow either way, and Node by itself does not. */
+/** Whether files of this project are modules. pipe loads a flow either way; Node alone does not. */
 const moduleType = (): Check => {
   const file = above(process.cwd(), "package.json")
-  if (file === undefined) return ok("project", "no package.json: flows find the packages beside the command")
+  if (file === undefined) return ok("project", "no package.json: flows use the packages of the command")
   try {
     const { type } = JSON.parse(readFileSync(file, "utf8")) as { readonly type?: string }
     return type === "module"
       ? ok("project", `${file}: modules`)
       : warning(
           "project",
-          `${file} ${type === undefined ? "has no" : `says "type": "${type}", not`} "type": "module": pipe runs flows all the same, and Node by itself (node --test) does not`
+          `${file} ${type === undefined ? "has no" : `says "type": "${type}", not`} "type": "module": pipe runs flows anyway, but Node alone (node --test) does not`
         )
   } catch (error) {
     return wrong("project", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`)
@@ -108,7 +108,7 @@ const above = (folder: string, name: string): string | undefined =>
       ? undefined
       : above(dirname(folder), name)
 
-/** What is installed only where it is used. */
+/** Optional packages. */
 const PEERS: ReadonlyArray<readonly [name: string, what: string]> = [
   ["openai", "OpenAI by its SDK: batches, streams"],
   ["@anthropic-ai/sdk", "Anthropic"],
@@ -129,7 +129,7 @@ const peers = (): ReadonlyArray<Check> =>
         : warning("packages", `${name} ${version} is not ${range}, which is known to work: ${Peer.install(name)}`)
   })
 
-/** Whether a version is of a range, as far as its major versions tell. */
+/** Tests whether a version is in a range, by major versions. */
 const isWithin = (version: string, range: string): boolean => {
   const major = Number.parseInt(version, 10)
   const [least = 0, below] = [...range.matchAll(/(\d+)\.\d+\.\d+/g)].map(([, first]) => Number(first))
@@ -142,7 +142,7 @@ const storeOf = (location: string): Effect.Effect<Check> => {
     return Effect.sync(() => {
       try {
         accessSync(folder, constants.W_OK)
-        return ok("store", `${location} is not there yet: the first run begins it`)
+        return ok("store", `${location} does not exist yet: the first run creates it`)
       } catch {
         return wrong("store", `${location} cannot be made: ${folder} cannot be written`)
       }
@@ -160,7 +160,7 @@ const storeOf = (location: string): Effect.Effect<Check> => {
           if (!NodeHost.isPostgres(location)) accessSync(location, constants.W_OK)
           return ok(
             "store",
-            `${store.name}: ${runs.length} runs${live === 0 ? "" : ` (${live} at work)`}, ${stats.entries} answers, ${stats.results} results`
+            `${store.name}: ${runs.length} runs${live === 0 ? "" : ` (${live} active)`}, ${stats.entries} answers, ${stats.results} results`
           )
         }),
         context
@@ -176,7 +176,7 @@ const storeOf = (location: string): Effect.Effect<Check> => {
   )
 }
 
-/** Whether answers can be reused by meaning with what is installed; nobody has to. */
+/** Whether answers can be reused by meaning with the installed packages. It is optional. */
 const reuse: Effect.Effect<Check> = Effect.scoped(
   Effect.gen(function* () {
     const [LocalEmbedder, Usearch, VectorIndex] = yield* Effect.promise(() =>
@@ -199,11 +199,11 @@ const reuse: Effect.Effect<Check> = Effect.scoped(
   })
 ).pipe(Effect.catch((error) => Effect.succeed(ok("reuse", `no vectors on this machine: ${error.message}`))))
 
-/** The nearest folder above that is there. */
+/** The nearest existing parent folder. */
 const nearest = (folder: string): string =>
   existsSync(folder) || dirname(folder) === folder ? folder : nearest(dirname(folder))
 
-/** Less than this is too little for a large run. */
+/** Less disk space is too little for a large run. */
 const LEAST_DISK = 1e9
 
 const diskOf = (location: string): Effect.Effect<Check> =>
@@ -243,16 +243,16 @@ const providers: ReadonlyArray<Provider> = [
   }
 ]
 
-/** Whether a key is there and the endpoint takes it: listing models costs nothing. */
+/** Checks that a key is set and that the endpoint accepts it: listing models is free. */
 const providerOf = (provider: Provider, offline: boolean): Effect.Effect<Check> =>
   Effect.promise(async () => {
     const key = process.env[provider.key]
     const base = (process.env[provider.url] ?? provider.official).replace(/\/+$/, "")
     if (key === undefined || key === "")
-      return warning(provider.name, `${provider.key} is not set: needed only by flows that ask ${provider.name}`)
+      return warning(provider.name, `${provider.key} is not set: only needed by flows that call ${provider.name}`)
     Secret.register(key)
     const padded = key !== key.trim() ? ` (it has white space around it)` : ""
-    if (offline) return ok(provider.name, `${provider.key} is set${padded}; ${base} was not asked`)
+    if (offline) return ok(provider.name, `${provider.key} is set${padded}; ${base} was not contacted`)
     try {
       const response = await fetch(base + provider.models, {
         headers: provider.headers(key.trim()),
@@ -265,7 +265,7 @@ const providerOf = (provider: Provider, offline: boolean): Effect.Effect<Check> 
         ? ok(provider.name, `${base} takes ${provider.key}${padded}`)
         : warning(
             provider.name,
-            `${base} answers ${response.status} to a list of its models; some compatible endpoints have none`
+            `${base} answers ${response.status} to a list of its models; some compatible endpoints have no such list`
           )
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error

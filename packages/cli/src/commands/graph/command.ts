@@ -1,4 +1,4 @@
-/** `pipe graph`: the flow as a tree, or as Mermaid. */
+/** `pipe graph`: prints the flow as a tree or as Mermaid. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Console from "effect/Console"

@@ -1,26 +1,26 @@
-/** What a folder lacks to run flows, and how it is added; what is there stays as it is. */
+/** Finds what a folder lacks to run flows, and adds it. Existing files stay as they are. */
 import * as Result from "effect/Result"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Template from "./Template.ts"
 
-/** One thing that is missing. */
+/** A missing file or entry. */
 export interface Change {
-  /** For people: `package.json: effect, @pipe/core`. */
+  /** What it adds, for display: `package.json: effect, @pipe/core`. */
   readonly what: string
   readonly apply: () => void
 }
 
 export interface Inspected {
   readonly changes: ReadonlyArray<Change>
-  /** What is there and is in the way of nothing but a word. */
+  /** Remarks on existing files that need no change. */
   readonly notes: ReadonlyArray<string>
-  /** The folder holds something of somebody's already. */
+  /** Whether the folder has other files already. */
   readonly isOccupied: boolean
-  /** The flow that is written; `undefined`: there is one of somebody's. */
+  /** The flow to write; `undefined` when one exists. */
   readonly flow: string | undefined
-  /** How its test is run. */
+  /** The command that runs its test. */
   readonly test: string
 }
 
@@ -31,7 +31,7 @@ interface Manifest {
   readonly devDependencies?: { readonly [name: string]: string }
 }
 
-/** Looks at a folder. Fails with words for a `package.json` that cannot be read. */
+/** Inspects a folder. Fails with a message when `package.json` cannot be read. */
 export const inspect = (folder: string): Result.Result<Inspected, string> => {
   const manifest = readManifest(folder)
   if (Result.isFailure(manifest)) return Result.fail(manifest.failure)
@@ -51,14 +51,14 @@ export const inspect = (folder: string): Result.Result<Inspected, string> => {
   const hasTest = manifest.success?.scripts?.["test"] !== undefined
   return Result.succeed({
     changes,
-    notes: theirs === undefined ? [] : [`${theirs} is there already, and is left as it is`],
+    notes: theirs === undefined ? [] : [`${theirs} exists already and is left unchanged`],
     isOccupied: manifest.success !== undefined || theirs !== undefined,
     flow: theirs === undefined ? flow : undefined,
     test: hasTest ? Template.scripts(extension).test : "npm test"
   })
 }
 
-/** Makes the folder, and everything that is missing in it. */
+/** Creates the folder, and everything missing in it. */
 export const apply = (folder: string, changes: ReadonlyArray<Change>): void => {
   mkdirSync(folder, { recursive: true })
   for (const change of changes) change.apply()
@@ -71,19 +71,19 @@ const readManifest = (folder: string): Result.Result<Manifest | undefined, strin
     const manifest: unknown = JSON.parse(readFileSync(file, "utf8"))
     return typeof manifest === "object" && manifest !== null && !Array.isArray(manifest)
       ? Result.succeed(manifest)
-      : Result.fail(`${file}: is no package: it holds ${JSON.stringify(manifest).slice(0, 40)}`)
+      : Result.fail(`${file}: is not a package manifest: it holds ${JSON.stringify(manifest).slice(0, 40)}`)
   } catch (error) {
     return Result.fail(`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`)
   }
 }
 
-/** A package as it stands in `package.json`: an exact version, or where this command's own packages came from. */
+/** The version of a package for `package.json`: exact, or the source of this command's own packages. */
 const versionOf = (name: string): string =>
   name in Template.versions
     ? Template.versions[name as keyof typeof Template.versions]
     : (sourceOf(name) ?? Template.own[name as keyof typeof Template.own])
 
-/** The file that npm has installed a package from, where it was one: a new project has it from there too. */
+/** The file that npm installed a package from, if any: a new project then uses it too. */
 const sourceOf = (name: string): string | undefined => {
   let folder = dirname(fileURLToPath(import.meta.url))
   while (basename(folder) !== "node_modules" || !existsSync(join(folder, ".package-lock.json"))) {
@@ -101,7 +101,7 @@ const sourceOf = (name: string): string | undefined => {
   }
 }
 
-/** What a package lacks. Its own `type` stays: other files of it may go by that. */
+/** What a package lacks. Its `type` stays, because other files may depend on it. */
 const ofManifest = (
   folder: string,
   manifest: Manifest | undefined,
@@ -126,7 +126,7 @@ const ofManifest = (
   ]
 }
 
-/** A name that npm takes (docs.npmjs.com, package.json: name). */
+/** A name that npm accepts (docs.npmjs.com, package.json: name). */
 const packageName = (folder: string): string =>
   basename(resolve(folder))
     .toLowerCase()

@@ -1,7 +1,7 @@
 /** The files of a new project: a flow that runs, some rows, a test, and what TypeScript, npm and git need. */
 import { version } from "../../Version.ts"
 
-/** Versions that a new project has, exactly; those of the catalog that the packages are tested with. */
+/** Exact versions for a new project: those that the packages are tested with. */
 export const versions = {
   effect: "4.1.0",
   "@effect/platform-node": "4.1.0",
@@ -12,12 +12,12 @@ export const versions = {
 /** The packages of pipe, at the version of the command. */
 export const own = { "@pipe/core": version, "@pipe/plugins": version, "@pipe/cli": version } as const
 
-/** Which of all packages are needed to run a flow; the others to work on it. */
+/** The packages needed to run a flow; the others are for development. */
 export const dependencies = ["@pipe/core", "@pipe/plugins", "effect", "@effect/platform-node"] as const
 
 export const devDependencies = ["@pipe/cli", "typescript", "@types/node"] as const
 
-/** `.mts` where the package does not say that its files are modules: Node and TypeScript then know it by the name. */
+/** `.mts` when the package does not declare its files as modules: Node and TypeScript then recognise it by name. */
 export type Extension = "ts" | "mts"
 
 export const scripts = (extension: Extension) => ({ test: `node --test flow.test.${extension}`, check: "tsc" })
@@ -56,7 +56,7 @@ export default Flow.make("reviews", {
 
 const reviews = [
   { id: "1", text: "The parcel came a day early, and the lamp is lovely." },
-  { id: "2", text: "It broke on the second evening, and nobody answers my mail." },
+  { id: "2", text: "It broke on the second evening, and support never answers." },
   { id: "3", text: "Does what it says. The cable could be longer." }
 ]
   .map((row) => `${JSON.stringify(row)}\n`)
@@ -97,7 +97,7 @@ const tsconfig = `{
 }
 `
 
-/** What git leaves out: packages, the store, keys, and what runs leave beside their outputs. */
+/** Ignored by git: packages, the store, keys, and what runs leave next to their outputs. */
 export const ignored = [
   "node_modules/",
   ".pipe/",
@@ -115,5 +115,5 @@ export const flowFiles = (extension: Extension): ReadonlyArray<readonly [name: s
   [`flow.test.${extension}`, test.replace("./flow.ts", `./flow.${extension}`)]
 ]
 
-/** The files around it. */
+/** The other files. */
 export const projectFiles: ReadonlyArray<readonly [name: string, text: string]> = [["tsconfig.json", tsconfig]]

@@ -1,4 +1,4 @@
-/** `pipe init`: a project with a flow that runs. */
+/** `pipe init`: creates a project with a flow that runs. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { flags } from "./flags.ts"
@@ -10,10 +10,10 @@ export const command = Command.make("init", flags, (input) =>
   )
 ).pipe(
   Command.withDescription(
-    "Make a project with a flow that runs, some rows and a test, and run it on simulated answers; in a project that is there, say what is missing and add it with --yes"
+    "Create a project with a flow, some rows and a test, and run it with simulated answers; in an existing project, list what is missing and add it with --yes"
   ),
   Command.withExamples([
-    { command: "npx @pipe/cli init my-flow", description: "From nothing to a priced, simulated result" },
+    { command: "npx @pipe/cli init my-flow", description: "From nothing to a simulated result with its price" },
     { command: "pipe init --yes", description: "Add what the project in this folder lacks" }
   ])
 )

@@ -5,11 +5,11 @@ import * as Switch from "../../flags/Switch.ts"
 
 export const flags = {
   folder: Argument.String("folder").pipe(
-    Argument.withDescription("where the project goes; made if it is not there"),
+    Argument.withDescription("the folder of the project; created if missing"),
     Argument.withDefault(".")
   ),
-  yes: Switch.make("yes", "add what is missing to the project that is there"),
-  noInstall: Switch.make("no-install", "write the files alone: install no packages, and run nothing")
+  yes: Switch.make("yes", "add what is missing to an existing project"),
+  noInstall: Switch.make("no-install", "write the files only: install nothing, run nothing")
 }
 
 export type Input = Command.Command.Config.Infer<typeof flags>

@@ -1,4 +1,4 @@
-/** What `pipe init` does. */
+/** Implements `pipe init`. */
 import * as Peer from "@pipe/plugins/Peer"
 import * as Prompt from "effect/cli/Prompt"
 import * as Console from "effect/Console"
@@ -12,7 +12,7 @@ import * as Output from "../../process/Output.ts"
 import * as Project from "./Project.ts"
 import type { Input } from "./flags.ts"
 
-/** Makes a project, or adds to one what it lacks; then installs its packages and runs it on simulated answers. */
+/** Creates a project, or adds what one lacks; then installs its packages and runs it with simulated answers. */
 export const initProject = Effect.fnUntraced(function* (input: Input) {
   const { folder } = input
   const inspected = Project.inspect(folder)
@@ -40,7 +40,7 @@ export const initProject = Effect.fnUntraced(function* (input: Input) {
     flow === undefined
       ? ""
       : [
-          `  npx pipe run ${flow} --simulate    # ${tried ? "again: what is done is reused" : "no key, no cost"}`,
+          `  npx pipe run ${flow} --simulate    # ${tried ? "again: finished work is reused" : "no key, no cost"}`,
           `  ${test}`,
           `  npx pipe plan ${flow}              # what a real run will cost`,
           `  OPENAI_API_KEY=… npx pipe run ${flow}`
@@ -60,21 +60,21 @@ const quoted = (path: string): string => (/^[\w./-]+$/.test(path) ? path : JSON.
 
 const commandOf = (name: string, folder: string): string => `pipe ${name}${folder === "." ? "" : ` ${quoted(folder)}`}`
 
-/** Asks at a terminal; elsewhere nothing is added by itself. */
+/** Asks at a terminal; elsewhere nothing is added without a flag. */
 const isWanted = Effect.fnUntraced(function* (list: string) {
-  const { canAsk, canRepaint, err } = yield* Output.Output
+  const { canPrompt: canAsk, canRepaint, err } = yield* Output.Output
   if (!canAsk || !canRepaint) return false
   err(`missing here:\n${list}\n`)
   return yield* Prompt.run(Prompt.Confirm({ message: "Add it?", initial: true }))
 })
 
-/** The package manager that has started this command, or else that of the project. */
+/** The package manager that started this command, or that of the project. */
 const managerFor = (folder: string): string => {
   const [, agent] = /^(npm|pnpm|yarn|bun)\//.exec(process.env["npm_config_user_agent"] ?? "") ?? []
   return agent ?? Peer.managerOf(resolve(folder)).split(" ")[0]!
 }
 
-/** Runs another command to its end, its output on standard error. */
+/** Runs another command to its end, with its output on standard error. */
 const run = (command: string, args: ReadonlyArray<string>, cwd: string, shown: string) =>
   Effect.callback<void, ExitCode.Failure>((resume) => {
     process.stderr.write(`\n$ ${shown}\n`)

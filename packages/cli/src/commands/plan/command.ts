@@ -1,4 +1,4 @@
-/** `pipe plan`: what a run will cost, before a cent is spent. */
+/** `pipe plan`: estimates the cost of a run before anything is spent. */
 import type * as Parameter from "@pipe/core/Parameter"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
@@ -13,10 +13,10 @@ export const make = (parameters: ReadonlyArray<Parameter.Any>) =>
     )
   ).pipe(
     Command.withDescription(
-      "Say what a run will cost, counted on the real rows: calls, tokens, money, time, and what other strategies would cost"
+      "Estimate the cost of a run, counted on the real rows: calls, tokens, money, time, and the cost of other strategies"
     ),
     Command.withExamples([
-      { command: "pipe plan reviews.ts", description: "Nothing is asked, and nothing paid" },
+      { command: "pipe plan reviews.ts", description: "No provider is called, and nothing is paid" },
       { command: "pipe plan reviews.ts --sample 20", description: "Learn the length of answers from 20 rows first" }
     ])
   )

@@ -13,10 +13,10 @@ export const flags = {
   limit: RunFlags.limit,
   sample: Count.make(
     "sample",
-    "run this many rows first, to learn how long answers are; they are paid, and the run reuses them"
+    "run this many rows first to learn the length of answers; they are paid for, and the run reuses them"
   ).pipe(Flag.withMetavar("ROWS"), Flag.optional),
-  batch: Switch.make("batch", "as a run with --batch"),
-  noCache: Switch.make("no-cache", "as if nothing were in the cache, and nothing done before"),
+  batch: Switch.make("batch", "plan for a run with --batch"),
+  noCache: Switch.make("no-cache", "ignore the cache and earlier results"),
   json: Switch.make("json", "the plan as JSON"),
   ...Simulate.flags,
   store: StoreFlag.flag,

@@ -1,4 +1,4 @@
-/** What `pipe plan` does. */
+/** Implements `pipe plan`. */
 import * as Plan from "@pipe/core/Plan"
 import * as Runner from "@pipe/core/Runner"
 import * as Source from "@pipe/core/Source"
@@ -16,7 +16,7 @@ import * as PlanText from "../../view/PlanText.ts"
 import * as View from "../../view/View.ts"
 import type { Input } from "./flags.ts"
 
-/** Plans a flow, after a sample of its rows where one is asked for. */
+/** Plans a flow, after a sample of its rows if requested. */
 export const planFlow = Effect.fnUntraced(function* (input: Input) {
   const flow = yield* LoadFlow.load(input.flow)
   const parameters = yield* Host.parametersOf(flow, input)
@@ -28,7 +28,7 @@ export const planFlow = Effect.fnUntraced(function* (input: Input) {
     if (Option.isSome(input.sample)) {
       const summary = yield* Runner.run(flow, {
         parameters,
-        // A sample is wanted now.
+        // The user waits for the sample.
         batch: "off",
         limit: Math.min(input.sample.value, limit?.limit ?? Number.POSITIVE_INFINITY),
         outputs: false,

@@ -1,4 +1,4 @@
-/** `pipe prices`: what a model would be charged, and where the figure comes from. */
+/** `pipe prices`: shows the price of a model, and its source. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -12,7 +12,7 @@ export const command = Command.make(
   "prices",
   {
     model: Argument.String("model").pipe(
-      Argument.withDescription("a model's name, dated or with its provider's prefix; left out: all that are known"),
+      Argument.withDescription("a model, dated or with its provider's prefix (default: all known models)"),
       Argument.optional
     ),
     provider: Flag.String("provider").pipe(
@@ -31,14 +31,14 @@ export const command = Command.make(
       const price = pricing.lookup({ model: model.value, provider: from, at })
       if (Option.isNone(price)) {
         return yield* new ExitCode.Failure({
-          message: `no price is known for ${model.value}${from === undefined ? "" : ` at ${from}`}: a run would show its cost as unknown. ${Pricing.advice(pricing, { at, model: model.value, provider: from })}`,
+          message: `no price is known for ${model.value}${from === undefined ? "" : ` at ${from}`}: its cost in a run would be unknown. ${Pricing.advice(pricing, { at, model: model.value, provider: from })}`,
           exitCode: ExitCode.failed
         })
       }
       yield* Console.log(describe(model.value, price.value, at))
     })
 ).pipe(
-  Command.withDescription("Show what a model would be charged, and where the figure comes from"),
+  Command.withDescription("Show the price of a model, and its source"),
   Command.withExamples([
     { command: "pipe prices gpt-4o-mini-2024-07-18" },
     { command: "pipe prices --provider anthropic" }

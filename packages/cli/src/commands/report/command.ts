@@ -1,4 +1,4 @@
-/** `pipe report`: a run's report as a page, as JSON, or its ledger as CSV. */
+/** `pipe report`: writes a run's report as a page or JSON, or its ledger as CSV. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { flags } from "./flags.ts"
@@ -9,7 +9,7 @@ export const command = Command.make("report", flags, (input) =>
     ({ writeReport }) => writeReport(input)
   )
 ).pipe(
-  Command.withDescription("Take a run's report or ledger away: a page for the browser, JSON, CSV"),
+  Command.withDescription("Write a run's report or ledger: a page for the browser, JSON, or CSV"),
   Command.withExamples([
     { command: "pipe report", description: "The last run as a page" },
     { command: "pipe report --csv --all --out ledger.csv", description: "Every attempt of every run" }

@@ -7,16 +7,16 @@ import * as Switch from "../../flags/Switch.ts"
 
 export const flags = {
   run: RunArgument.run,
-  html: Switch.make("html", "one self-contained page, written to a file (the default)"),
-  json: Switch.make("json", "everything that is known of the run, as JSON on standard output"),
-  csv: Switch.make("csv", "the ledger: every attempt at a provider a line, on standard output"),
-  all: Switch.make("all", "with --csv: the ledger of all runs"),
+  html: Switch.make("html", "one self-contained page, written to a file (default)"),
+  json: Switch.make("json", "everything known about the run, as JSON on standard output"),
+  csv: Switch.make("csv", "the ledger on standard output: one line per attempt at a provider"),
+  all: Switch.make("all", "with --csv, the ledger of all runs"),
   out: Flag.String("out").pipe(
     Flag.withMetavar("FILE"),
     Flag.withDescription("where to write (default for the page: <flow>.report.html)"),
     Flag.optional
   ),
-  simulate: Switch.make("simulate", "a run that was simulated"),
+  simulate: Switch.make("simulate", "a simulated run"),
   store: StoreFlag.flag
 }
 

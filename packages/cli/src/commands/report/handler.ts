@@ -1,4 +1,4 @@
-/** What `pipe report` does. */
+/** Implements `pipe report`. */
 import * as Database from "@pipe/core/Database"
 import * as Money from "@pipe/core/Money"
 import * as Report from "@pipe/core/Report"
@@ -18,10 +18,10 @@ import * as OutputFile from "../../process/OutputFile.ts"
 import * as Html from "../../view/Html.ts"
 import type { Input } from "./flags.ts"
 
-/** Writes a report in the form that was asked for. */
+/** Writes a report in the requested form. */
 export const writeReport = Effect.fnUntraced(function* (input: Input) {
   if ([input.html, input.json, input.csv].filter(Boolean).length > 1) {
-    return yield* ExitCode.refuse("one of --html, --json and --csv at a time")
+    return yield* ExitCode.refuse("use one of --html, --json and --csv")
   }
   if (input.csv && input.all) return yield* write(input, StoreFlag.resolve(input), undefined)
   const { location, run } = yield* FindRun.find(input)
@@ -86,7 +86,7 @@ const columns = [
   "reask"
 ]
 
-/** How the file begins, whichever version wrote it. */
+/** The beginning of the file in every version. */
 const START = columns.slice(0, columns.indexOf("error") + 1).join(",")
 
 const toRecord = (row: Database.DatabaseRow): Record<string, string> => {

@@ -14,7 +14,7 @@ export const command = Command.make(
   (input) =>
     Effect.flatMap(
       Effect.promise(() => import("./handler.ts")),
-      ({ goOn }) => goOn(input, "unfinished")
+      ({ resume: goOn }) => goOn(input, "unfinished")
     )
 ).pipe(
   Command.withDescription(
@@ -24,8 +24,8 @@ export const command = Command.make(
     { command: "pipe resume", description: "The last run" },
     {
       command: "pipe resume --detach",
-      description: "Collect the batches that are back, send what is to be sent, and leave"
+      description: "Collect finished batches, submit new ones, and exit"
     },
-    { command: "pipe resume 20261125 --budget 10usd", description: "With a larger budget: what was spent counts" }
+    { command: "pipe resume 20261125 --budget 10usd", description: "With a larger budget; what was spent counts" }
   ])
 )

@@ -1,4 +1,4 @@
-/** What `pipe resume` and `pipe retry` do: a run goes on as it was begun. */
+/** Implements `pipe resume` and `pipe retry`: a run continues with the options it was started with. */
 import * as Report from "@pipe/core/Report"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -11,18 +11,18 @@ import * as LoadFlow from "../../process/LoadFlow.ts"
 import type * as RunFlags from "../../flags/RunFlags.ts"
 import { execute } from "../run/handler.ts"
 
-export type GoOnInput = RunFlags.Input & {
+export type ResumeInput = RunFlags.Input & {
   readonly run: Option.Option<string>
   readonly flow: Option.Option<string>
 }
 
 /** Resumes an unfinished run, or retries the failed rows of one. */
-export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfinished" | "failed") {
+export const resume = Effect.fnUntraced(function* (input: ResumeInput, what: "unfinished" | "failed") {
   const { run, simulate } = yield* FindRun.find(input)
   const summary = Report.summaryOf(run)
   const failed = summary?.rows.failed ?? 0
   if (run.status === "running") {
-    return yield* ExitCode.refuse(`run ${run.name} is at work already (process ${run.owner.pid} on ${run.owner.host})`)
+    return yield* ExitCode.refuse(`run ${run.name} is active already (process ${run.owner.pid} on ${run.owner.host})`)
   }
   if (what === "unfinished" && run.status === "done") {
     return yield* ExitCode.refuse(
@@ -35,7 +35,7 @@ export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfini
     return yield* ExitCode.refuse(`run ${run.name} has no failed rows`)
   const { options } = run
   if (options.tuning === true)
-    return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune, what was answered is kept`)
+    return yield* ExitCode.refuse(`run ${run.name} was a tuning: tune again with pipe tune; its answers are kept`)
   if (options.file === undefined)
     return yield* ExitCode.refuse(`run ${run.name} was started by a program: resume it there (Runner.run with resume)`)
   const file = yield* flowFileOf(run.name, options.file, input)
@@ -50,7 +50,7 @@ export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfini
     ...(options.concurrency === undefined ? undefined : { concurrency: options.concurrency }),
     cache: options.cache ?? true,
     overwrite: input.overwrite,
-    begun: { startedAt: run.startedAt, ...options },
+    started: { startedAt: run.startedAt, ...options },
     input: {
       ...input,
       simulate,
@@ -61,25 +61,25 @@ export const goOn = Effect.fnUntraced(function* (input: GoOnInput, what: "unfini
 })
 
 /**
- * The file that is loaded for a run. A store says which that is, and whoever writes to the store says so too: only a flow of this
- * project is loaded for it, and any other by its name on the command line.
+ * The file to load for a run. The store names it, and so does anyone who can write to the store: only a flow of this
+ * project is loaded automatically, and any other must be named on the command line.
  */
-const flowFileOf = Effect.fnUntraced(function* (run: string, file: string, input: Pick<GoOnInput, "flow">) {
+const flowFileOf = Effect.fnUntraced(function* (run: string, file: string, input: Pick<ResumeInput, "flow">) {
   if (Option.isSome(input.flow)) return relative(process.cwd(), resolve(input.flow.value))
   const way = `if you trust it: pipe resume ${run} --flow ${file}`
   if (!existsSync(file)) {
     return yield* ExitCode.refuse(
-      `${file}: the flow file of run ${run} is not there any more: name where it is now by --flow`
+      `${file}: the flow file of run ${run} does not exist any more: name its new path with --flow`
     )
   }
   const root = realpathSync(Environment.rootOf(process.cwd()))
   if (relative(root, realpathSync(file)).startsWith("..")) {
     return yield* ExitCode.refuse(
-      `${file}: the store names this file for run ${run}, and it is outside of this project: ${way}`
+      `${file}: the store names this file for run ${run}, which is outside this project: ${way}`
     )
   }
   if (!statSync(file).isFile() || !/@pipe\/|\bFlow\b/.test(readFileSync(file, "utf8"))) {
-    return yield* ExitCode.refuse(`${file}: the store names this file for run ${run}, and it is no flow: ${way}`)
+    return yield* ExitCode.refuse(`${file}: the store names this file for run ${run}, which is not a flow: ${way}`)
   }
   return file
 })

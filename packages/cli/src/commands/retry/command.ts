@@ -9,18 +9,16 @@ export const command = Command.make(
   "retry",
   {
     run: RunArgument.run,
-    failed: Switch.make("failed", "the failed rows (there are no others to try again)"),
+    failed: Switch.make("failed", "the failed rows (only those can be retried)"),
     flow: RunFlags.flowFile,
     ...RunFlags.flags
   },
   (input) =>
     Effect.flatMap(
       Effect.promise(() => import("../resume/handler.ts")),
-      ({ goOn }) => goOn(input, "failed")
+      ({ resume: goOn }) => goOn(input, "failed")
     )
 ).pipe(
-  Command.withDescription(
-    "Run only the failed rows of a run again; its outputs are then written whole, in their order"
-  ),
+  Command.withDescription("Run only the failed rows of a run again; its outputs are then written completely, in order"),
   Command.withExamples([{ command: "pipe retry last --failed" }])
 )

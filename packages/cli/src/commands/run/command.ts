@@ -12,13 +12,13 @@ export const make = (parameters: ReadonlyArray<Parameter.Any>) =>
       ({ runFlow }) => runFlow(input as Input)
     )
   ).pipe(
-    Command.withDescription("Run a flow: its parameters are flags, shown by: pipe run <flow> --help"),
+    Command.withDescription("Run a flow; its parameters are flags, listed by pipe run <flow> --help"),
     Command.withExamples([
       { command: "pipe run reviews.ts --limit 20 --simulate", description: "Try it on 20 rows without a key" },
       { command: "pipe run reviews.ts --budget 5usd", description: "Never spend more than five dollars" },
       {
         command: "pipe run reviews.ts --batch --deadline 2h",
-        description: "At half price; what takes longer is asked at once"
+        description: "At half price; what takes longer is sent as single calls"
       },
       { command: "pipe run reviews.ts --json > events.jsonl", description: "For programs: events and summary" }
     ])

@@ -8,11 +8,11 @@ export const flags = {
   flow: RunFlags.flow,
   limit: RunFlags.limit,
   concurrency: RunFlags.concurrency,
-  noCache: Switch.make("no-cache", "ask everything anew: neither the cache nor earlier work is used"),
+  noCache: Switch.make("no-cache", "ignore the cache and earlier results"),
   ...RunFlags.flags
 }
 
-/** Flags of pipe, which no parameter can be called by. */
+/** The flags of pipe, which a parameter cannot be named after. */
 export const names: ReadonlySet<string> = new Set([
   ...Object.keys(flags).map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)),
   "target",

@@ -1,4 +1,4 @@
-/** What `pipe run` does. */
+/** Implements `pipe run`. */
 import type * as Flow from "@pipe/core/Flow"
 import * as Format from "@pipe/core/internal/Format"
 import * as Report from "@pipe/core/Report"
@@ -29,13 +29,13 @@ import * as PlanText from "../../view/PlanText.ts"
 import * as View from "../../view/View.ts"
 import type { Input } from "./flags.ts"
 
-/** A run to start, or to resume. */
+/** A run to start or resume. */
 export interface Session {
   readonly flow: Flow.Any
   readonly file: string
   /** The run to resume. */
   readonly run?: string
-  /** Only its failed rows. */
+  /** Runs only its failed rows. */
   readonly retry?: boolean
   /** As the parameters' schemas encode them. */
   readonly parameters: { readonly [name: string]: Schema.Json }
@@ -43,8 +43,8 @@ export interface Session {
   readonly concurrency?: number
   readonly cache: boolean
   readonly overwrite: boolean
-  /** What the run was begun with; flags stand over it. */
-  readonly begun?: Pick<RunRepo.StoredRun, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
+  /** The options that the run was started with. Flags override them. */
+  readonly started?: Pick<RunRepo.StoredRun, "startedAt"> & Pick<RunRepo.Options, "batch" | "deadline" | "limit">
   readonly input: RunFlags.Input
 }
 
@@ -63,13 +63,13 @@ export const runFlow = Effect.fnUntraced(function* (input: Input) {
   }
   const unfinished = yield* unfinishedRun(session)
   if (unfinished === undefined) return yield* execute(session)
-  // A cap that the run was begun with holds on, unless it has been reached: then going on is to go beyond it.
+  // The budget that the run was started with still applies, unless it has been reached: resuming then exceeds it.
   const budget =
     input.budget.length > 0 || unfinished.status === "budget" ? input.budget : (unfinished.options.budget ?? [])
   return yield* execute({
     ...session,
     run: unfinished.name,
-    begun: { startedAt: unfinished.startedAt, ...unfinished.options },
+    started: { startedAt: unfinished.startedAt, ...unfinished.options },
     input: { ...input, budget }
   })
 })
@@ -77,7 +77,7 @@ export const runFlow = Effect.fnUntraced(function* (input: Input) {
 const identityOf = ({ file, flow, limit, parameters }: Session): string =>
   Host.identityOf({ file, flow: flow.name, parameters, limit })
 
-/** The unfinished run to resume, where a person at a terminal says so; otherwise a new run reuses its work. */
+/** The unfinished run to resume, if the user at a terminal confirms it; otherwise a new run reuses its work. */
 const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   const { input } = session
   const location = StoreFlag.resolve(input)
@@ -92,26 +92,26 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
       : last.status === "failed"
         ? "failed"
         : last.status === "waiting"
-          ? "was left with batches in progress"
+          ? "was detached with batches in progress"
           : "was interrupted"
   const isBatch = input.batch || input.detach || Option.isSome(input.deadline)
   const output = yield* Output.Output
-  const canAsk = output.canAsk && output.canRepaint
+  const canPrompt = output.canPrompt && output.canRepaint
   const pending =
     isBatch || input.online
       ? 0
       : yield* OpenStore.use(location, (store) => store.batches.pending(last.id)).pipe(
           Effect.catch(() => Effect.succeed(0))
         )
-  const isAsked = canAsk && !input.json && !input.quiet
-  if (pending > 0 && !isAsked) {
+  const isPrompted = canPrompt && !input.json && !input.quiet
+  if (pending > 0 && !isPrompted) {
     return yield* ExitCode.refuse(
-      `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid twice. Resume it: pipe resume ${last.name}; or reuse them in a new run: --batch; or send them again: --online`
+      `run ${last.name} ${how}: ${pending} of its requests are at the provider or answered, and would be paid for twice. Resume it: pipe resume ${last.name}; or reuse them in a new run: --batch; or send them again: --online`
     )
   }
   if (input.json || input.quiet) return undefined
-  if (!canAsk) {
-    yield* Output.error(`run ${last.name} ${how}; what it has done is reused (pipe resume ${last.name} resumes it)`)
+  if (!canPrompt) {
+    yield* Output.error(`run ${last.name} ${how}; its finished work is reused (pipe resume ${last.name} resumes it)`)
     return undefined
   }
   const isResumed = yield* Prompt.run(
@@ -120,7 +120,7 @@ const unfinishedRun = Effect.fnUntraced(function* (session: Session) {
   return isResumed ? last : undefined
 })
 
-/** Runs a flow with a view of it, and turns its end into an exit code. */
+/** Runs a flow with a live view, and turns its end into an exit code. */
 export const execute = Effect.fnUntraced(function* (session: Session) {
   const { flow, input } = session
   yield* check(session)
@@ -129,7 +129,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
   const view = View.make(View.modeOf(input, output), output)
   if (input.simulate && !input.json && !input.quiet) {
     view.note(
-      "answers are simulated: no provider is called and nothing is paid; outputs have .simulated in their names"
+      "answers are simulated: no provider is called, nothing is paid, and outputs have .simulated in their names"
     )
   }
   const options = yield* optionsOf(session, view)
@@ -143,7 +143,7 @@ export const execute = Effect.fnUntraced(function* (session: Session) {
     : yield* new ExitCode.Failure({ message: error.message, exitCode: ExitCode.usage })
 })
 
-/** Compares the files of a run before a store is made. */
+/** Compares the files of a run before a store is created. */
 const check = Effect.fnUntraced(function* ({ file, flow, input, parameters }: Session) {
   const files = yield* Effect.mapError(
     Runner.check(flow, {
@@ -161,15 +161,15 @@ const check = Effect.fnUntraced(function* ({ file, flow, input, parameters }: Se
   }
 })
 
-/** How the runner is to run it. */
+/** The options for the runner. */
 const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View) {
-  const { begun, file, input } = session
+  const { started, file, input } = session
   const budget = yield* Spending.parse(input.budget)
   const grace = yield* Time.parse("--grace", input.grace)
   const batch = yield* batchOf(session)
   if (input.simulate && input.detach) {
     return yield* ExitCode.refuse(
-      "--detach: the simulator ends with this command, and its batches with it: leave --detach or --simulate out"
+      "--detach: the simulator and its batches end with this command: omit --detach or --simulate"
     )
   }
   const shape = {
@@ -185,7 +185,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
     overwrite: session.overwrite,
     record: {
       ...shape,
-      ...(begun?.limit === undefined ? undefined : { limit: begun.limit }),
+      ...(started?.limit === undefined ? undefined : { limit: started.limit }),
       file,
       simulate: input.simulate,
       ...(Option.isSome(input.simulateSeed) ? { simulateSeed: input.simulateSeed.value } : undefined),
@@ -205,7 +205,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
     drain: Effect.tap(Interrupt.first, () =>
       Effect.sync(() => {
         if (input.json) return
-        view.note("ending: calls under way may finish. Ctrl-C again leaves at once; then resume with: pipe resume last")
+        view.note("stopping: calls in flight may finish. Ctrl-C again exits at once. Resume with: pipe resume last")
       })
     ),
     observe: (event) => Effect.sync(() => view.show(event))
@@ -213,7 +213,7 @@ const optionsOf = Effect.fnUntraced(function* (session: Session, view: View.View
   return options
 })
 
-/** The end of a run that has gone through all its rows. */
+/** The end of a run that has processed all its rows. */
 const endWell = Effect.fnUntraced(function* ({ flow, input }: Session, summary: RunEvent.RunFinished, view: View.View) {
   const output = yield* Output.Output
   if (!input.json && !input.quiet) {
@@ -233,7 +233,7 @@ const endWell = Effect.fnUntraced(function* ({ flow, input }: Session, summary: 
   if (rows.failed > flow.allowFailedRows) return yield* ExitCode.end(ExitCode.failed)
 })
 
-/** The end of a run that has stopped: why, and how it goes on. */
+/** The end of a run that stopped early: why, and how to continue. */
 const endEarly = Effect.fnUntraced(function* (
   { input, retry }: Session,
   { message, summary }: Runner.RunFailed
@@ -242,8 +242,7 @@ const endEarly = Effect.fnUntraced(function* (
   const { batches, calls, rows, run, status, unkept } = summary
   if (!input.json && !input.quiet && calls.attempts > 0) output.err(`${ReportText.render(withoutFailure(summary))}\n`)
   const command = retry === true ? `pipe retry ${run} --failed` : `pipe resume ${run}`
-  const resume =
-    unkept === true ? "; nothing of this run is kept, so it cannot be resumed" : `; resume with: ${command}`
+  const resume = unkept === true ? "; this run is not stored, so it cannot be resumed" : `; resume with: ${command}`
   const open = batches?.open ?? 0
   const away = open === 0 ? "" : `; ${open === 1 ? "a batch goes" : `${open} batches go`} on at the provider`
   switch (status) {
@@ -267,26 +266,26 @@ const endEarly = Effect.fnUntraced(function* (
   }
 })
 
-/** Whether requests go in batches: by the flags, and else as the run was begun. */
-const batchOf = Effect.fnUntraced(function* ({ begun, input }: Session) {
+/** Whether requests go in batches: by the flags, or as when the run was started. */
+const batchOf = Effect.fnUntraced(function* ({ started, input }: Session) {
   const time = yield* Time.parse("--deadline", input.deadline)
   if (input.online) {
     return input.batch || time !== undefined || input.detach
-      ? yield* ExitCode.refuse("--online asks everything at once: leave --batch, --deadline and --detach out")
+      ? yield* ExitCode.refuse("--online sends single calls: omit --batch, --deadline and --detach")
       : ("off" as const)
   }
   if (time !== undefined) {
-    // From now on; a run counts from when it was begun.
-    const before = begun === undefined ? 0 : (yield* Clock.currentTimeMillis) - begun.startedAt
+    // Counted from now; a run counts from its start.
+    const before = started === undefined ? 0 : (yield* Clock.currentTimeMillis) - started.startedAt
     return { deadline: Duration.millis(before + Duration.toMillis(time)) }
   }
-  if (input.batch || input.detach || begun?.batch === true) {
-    return begun?.deadline === undefined ? {} : { deadline: Duration.millis(begun.deadline) }
+  if (input.batch || input.detach || started?.batch === true) {
+    return started?.deadline === undefined ? {} : { deadline: Duration.millis(started.deadline) }
   }
-  return begun?.batch === false ? ("off" as const) : undefined
+  return started?.batch === false ? ("off" as const) : undefined
 })
 
-/** What was planned beside what came, where a plan was made. */
+/** Compares the plan with the result, if there is a plan. */
 const besidePlan = (input: RunFlags.Input, summary: RunEvent.RunFinished) =>
   OpenStore.use(StoreFlag.resolve(input), (store) => store.runs.find(summary.run)).pipe(
     Effect.map((run) => {
@@ -296,5 +295,5 @@ const besidePlan = (input: RunFlags.Input, summary: RunEvent.RunFinished) =>
     Effect.catch(() => Effect.undefined)
   )
 
-/** The failure itself is said last, on a line of its own. */
+/** The failure itself is printed last, on a separate line. */
 const withoutFailure = ({ failure: _, ...summary }: RunEvent.RunFinished): RunEvent.RunFinished => summary

@@ -1,4 +1,4 @@
-/** `pipe runs`: what was run, and how it ended. */
+/** `pipe runs`: lists runs and how they ended. */
 import type * as Store from "@pipe/core/Store"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -8,7 +8,7 @@ import * as Count from "../../flags/Count.ts"
 import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as Switch from "../../flags/Switch.ts"
 
-/** The newest runs, and what each has cost so far. */
+/** The newest runs, with their cost so far. */
 const readRuns = (limit: number) =>
   Effect.fnUntraced(function* (store: Store.Service) {
     const runs = yield* store.runs.list(limit)
@@ -19,9 +19,9 @@ const readRuns = (limit: number) =>
 export const command = Command.make(
   "runs",
   {
-    limit: Flag.withDefault(Count.make("limit", "at most so many, the newest first (default 20)"), 20),
-    json: Switch.make("json", "one run a line, as JSON"),
-    simulate: Switch.make("simulate", "the runs that were simulated"),
+    limit: Flag.withDefault(Count.make("limit", "at most this many, newest first (default 20)"), 20),
+    json: Switch.make("json", "one JSON line per run"),
+    simulate: Switch.make("simulate", "simulated runs"),
     store: StoreFlag.flag
   },
   (input) =>
@@ -41,6 +41,6 @@ export const command = Command.make(
       )
     })
 ).pipe(
-  Command.withDescription("List runs: when, how far, what they cost, and how they ended"),
+  Command.withDescription("List runs: their time, progress, cost and status"),
   Command.withExamples([{ command: "pipe runs --limit 5" }])
 )

@@ -1,4 +1,4 @@
-/** `pipe show`: one run, its failed rows, or what was sent to models for a row. */
+/** `pipe show`: shows a run, its failed rows, or the requests and answers of a row. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { flags } from "./flags.ts"
@@ -10,7 +10,7 @@ export const command = Command.make("show", flags, (input) =>
   )
 ).pipe(
   Command.withDescription(
-    "Show a run: its report, the rows that failed, or the prompts, answers, tokens and prices of a row"
+    "Show a run: its report, its failed rows, or the prompts, answers, tokens and prices of a row"
   ),
   Command.withExamples([
     { command: "pipe show" },

@@ -8,19 +8,19 @@ import * as Switch from "../../flags/Switch.ts"
 
 export const flags = {
   run: RunArgument.run,
-  failed: Switch.make("failed", "its failed rows: where they stand, what failed, with what input"),
+  failed: Switch.make("failed", "its failed rows: position, error and input"),
   row: Flag.String("row").pipe(
     Flag.withMetavar("PLACE"),
-    Flag.withDescription("what was sent for this row, and what came back: reviews.jsonl:12"),
+    Flag.withDescription("the requests and answers of this row: reviews.jsonl:12"),
     Flag.optional
   ),
-  step: Flag.String("step").pipe(Flag.withMetavar("NAME"), Flag.withDescription("at this step alone"), Flag.optional),
-  sample: Count.make("sample", "the same for so many rows, evenly from all").pipe(
+  step: Flag.String("step").pipe(Flag.withMetavar("NAME"), Flag.withDescription("of this step only"), Flag.optional),
+  sample: Count.make("sample", "the same for this many rows, evenly spread").pipe(
     Flag.withMetavar("ROWS"),
     Flag.optional
   ),
-  json: Switch.make("json", "as JSON: the summary; with --failed, --row or --sample a line each"),
-  simulate: Switch.make("simulate", "a run that was simulated"),
+  json: Switch.make("json", "as JSON: the summary; with --failed, --row or --sample one line each"),
+  simulate: Switch.make("simulate", "a simulated run"),
   store: StoreFlag.flag
 }
 

@@ -1,4 +1,4 @@
-/** What `pipe show` does. */
+/** Implements `pipe show`. */
 import type * as RowRepo from "@pipe/core/internal/RowRepo"
 import type * as RunRepo from "@pipe/core/internal/RunRepo"
 import type * as Store from "@pipe/core/Store"
@@ -13,12 +13,12 @@ import * as ExchangeText from "../../view/ExchangeText.ts"
 import * as RunText from "../../view/RunText.ts"
 import type { Input } from "./flags.ts"
 
-/** Shows a run, its failed rows, or what passed between its rows and the models. */
+/** Shows a run, its failed rows, or the requests and answers of its rows. */
 export const showRun = Effect.fnUntraced(function* (input: Input) {
   const isRow = Option.isSome(input.row) || Option.isSome(input.sample) || Option.isSome(input.step)
-  if (isRow && input.failed) return yield* ExitCode.refuse("--failed goes without --row, --step and --sample")
+  if (isRow && input.failed) return yield* ExitCode.refuse("--failed cannot be combined with --row, --step or --sample")
   if (Option.isSome(input.row) && Option.isSome(input.sample))
-    return yield* ExitCode.refuse("--row or --sample, not both")
+    return yield* ExitCode.refuse("use --row or --sample, not both")
   const { location, run } = yield* FindRun.find(input)
   yield* OpenStore.readable(
     OpenStore.use(location, (store) =>
@@ -46,11 +46,11 @@ const showFailed = Effect.fnUntraced(function* (store: Store.Service, run: RunRe
   yield* Console.log(
     count === 0
       ? `run ${run.name} has no failed rows`
-      : `${count} failed; run them again: pipe retry ${run.name} --failed; look at one: pipe show ${run.name} --row <place>`
+      : `${count} failed; run them again: pipe retry ${run.name} --failed; inspect one: pipe show ${run.name} --row <position>`
   )
 })
 
-/** Rows that are shown where neither a row nor a number is named. */
+/** The rows shown when neither a row nor a number is given. */
 const ROWS = 5
 
 const showRows = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo.StoredRun, input: Input) {
@@ -64,7 +64,7 @@ const showRows = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo
   if (places.length === 0) {
     return yield* Console.log(
       step === undefined
-        ? `run ${run.name} has sent nothing: its rows were reused from earlier work, or it calls no model`
+        ? `run ${run.name} has sent nothing: its rows were reused, or it calls no model`
         : `run ${run.name} has sent nothing at step ${step}: pipe show ${run.name} names its steps`
     )
   }
@@ -74,7 +74,7 @@ const showRows = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo
   }
 })
 
-/** So many of some places, evenly from all of them. */
+/** Chooses this many positions, spread evenly. */
 const spread = (places: ReadonlyArray<string>, count: number): ReadonlyArray<string> =>
   places.length <= count
     ? places
@@ -99,14 +99,14 @@ const showRow = Effect.fnUntraced(function* (
     return
   }
   if (earlier !== undefined) {
-    yield* Console.log(`nothing was sent for ${position} in run ${run.name}; this is of run ${earlier.name}:`)
+    yield* Console.log(`nothing was sent for ${position} in run ${run.name}; this is from run ${earlier.name}:`)
   }
   if (exchanges.length > 0) yield* Console.log(ExchangeText.render(exchanges))
   for (const failure of failures) yield* Console.log(`failed: ${RunText.failure(failure)}`)
   if (exchanges.length === 0 && failures.length === 0) {
     const [some] = yield* store.exchanges.positions(run.id, step)
     yield* Console.log(
-      `run ${run.name} keeps nothing of row ${position}${some === undefined ? "" : `; places look like ${some}`}: kept are the first 10,000 calls of a run, those that went wrong, and the last two of each step`
+      `run ${run.name} has no stored calls of row ${position}${some === undefined ? "" : `; positions look like ${some}`}: a run keeps its first 10,000 calls, failed ones, and the last two of each step`
     )
   }
 })

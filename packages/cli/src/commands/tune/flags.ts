@@ -16,38 +16,38 @@ export const flags = {
   flow: RunFlags.flow,
   target: Flag.Finite("target").pipe(
     Flag.withMetavar("SHARE"),
-    Flag.withDescription("the share of the strong model's quality that is to be kept"),
+    Flag.withDescription("the share of the strong model's quality to keep"),
     Flag.filter(isShare, () => "is between 0 and 1"),
     Flag.withDefault(0.95)
   ),
-  sample: Count.make("sample", "rows, drawn by chance, about which every model is asked (300)").pipe(
+  sample: Count.make("sample", "random rows for which every model is called (default 300)").pipe(
     Flag.withMetavar("ROWS"),
     Flag.optional
   ),
   delta: Flag.Finite("delta").pipe(
     Flag.withMetavar("SHARE"),
     Flag.withDescription(
-      "the probability with which the promise may be wrong (0.05; for --check that of the certificate)"
+      "the highest probability that the guarantee is wrong (default 0.05; for --check, that of the certificate)"
     ),
     Flag.filter(isShare, () => "is between 0 and 1"),
     Flag.optional
   ),
   check: Switch.make(
     "check",
-    "look on other rows whether the routing that is there still keeps its promise; exit code 1 where it does not"
+    "check on other rows whether the existing routing still keeps its guarantee; exit code 1 if not"
   ),
-  seed: Flag.String("seed").pipe(Flag.withDescription("what the sample depends on"), Flag.withDefault("pipe")),
+  seed: Flag.String("seed").pipe(Flag.withDescription("the seed of the sample"), Flag.withDefault("pipe")),
   budget,
   concurrency: RunFlags.concurrency,
-  dryRun: Switch.make("dry-run", "write no routing file"),
+  dryRun: Switch.make("dry-run", "do not write a routing file"),
   svg: Flag.String("svg").pipe(
     Flag.withMetavar("FILE"),
-    Flag.withDescription("draw the frontier into this file"),
+    Flag.withDescription("write the frontier to this SVG file"),
     Flag.optional
   ),
   html: Flag.String("html").pipe(
     Flag.withMetavar("FILE"),
-    Flag.withDescription("write a page of what was found"),
+    Flag.withDescription("write the results as a page"),
     Flag.optional
   ),
   json: Switch.make("json", "as JSON"),

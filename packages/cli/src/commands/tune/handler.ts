@@ -1,4 +1,4 @@
-/** What `pipe tune` does. */
+/** Implements `pipe tune`. */
 import * as Calibration from "@pipe/core/internal/Calibration"
 import type * as Flow from "@pipe/core/Flow"
 import { count, share } from "@pipe/core/internal/Format"
@@ -34,12 +34,12 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
   const output = yield* Output.Output
   const view = View.make(View.modeOf({ quiet: input.json || input.quiet }, output), output)
   if (input.simulate && !input.json)
-    view.note("answers are simulated: no key is used, nothing is paid, and nothing is learned of real models")
+    view.note("answers are simulated: no key is used, nothing is paid, and nothing is learned about real models")
   const options: Tune.Options = {
     parameters,
     sample,
     seed,
-    // A sample is wanted now.
+    // The user waits for the sample.
     batch: "off",
     drain: Interrupt.first,
     record: {
@@ -65,7 +65,7 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
         : new ExitCode.Failure({
             message:
               error.summary.status === "interrupted"
-                ? "interrupted: what was answered is kept, so tuning again goes on from there"
+                ? "interrupted: answers are kept, so tuning again continues from there"
                 : message,
             exitCode:
               error.summary.status === "interrupted"
@@ -79,14 +79,14 @@ export const tuneFlow = Effect.fnUntraced(function* (input: Input) {
   if (code !== ExitCode.done) return yield* ExitCode.end(code)
 })
 
-/** What the statistics go by; so few rows that nothing could come of them are refused before they are paid. */
+/** The settings of the statistics. Too few rows are refused before they are paid for. */
 const settingsOf = Effect.fnUntraced(function* ({ check, delta, sample, seed, target }: Input) {
   const given = Option.getOrUndefined(delta)
   const size = Option.getOrElse(sample, () => Tune.SAMPLE)
   const least = Calibration.leastSample({ target, ...(given === undefined ? undefined : { delta: given }) })
   if (!check && size < least) {
     return yield* ExitCode.refuse(
-      `--sample ${size}: too few rows to be certain of anything: to keep ${share(target)} with certainty ${share(1 - (given ?? 0.05))} takes ${least} at least, and some times as many where answers differ`
+      `--sample ${size}: too few rows: keeping ${share(target)} with ${share(1 - (given ?? 0.05))} confidence takes at least ${least}, and several times as many where answers differ`
     )
   }
   return { delta: given, sample: size, seed }
@@ -129,24 +129,24 @@ const tune = Effect.fnUntraced(function* (flow: Flow.Any, options: Tune.Options,
       "",
       ...(summary.status === "budget"
         ? [
-            `the budget was reached after ${count(asked)} of ${count(routing.sample.rows)} rows: what is certified is certified by those`
+            `the budget was reached after ${count(asked)} of ${count(routing.sample.rows)} rows: the certificate is based on those`
           ]
         : []),
       ...(failed === 0
         ? []
         : [
-            `${count(failed)} of ${count(summary.rows.read)} rows failed: what is certified is for rows that do not (pipe show ${summary.run} --failed)`
+            `${count(failed)} of ${count(summary.rows.read)} rows failed: the certificate is for rows that do not (pipe show ${summary.run} --failed)`
           ]),
       input.simulate
-        ? `${count(asked)} rows were answered by the simulator: nothing is paid`
-        : `spent ${TuneText.money(summary.cost)} on ${count(asked)} rows; where a run asks the same, it finds those answers in the cache`,
+        ? `${count(asked)} rows were answered by the simulator: nothing was paid`
+        : `spent ${TuneText.money(summary.cost)} on ${count(asked)} rows; a run with the same requests finds those answers in the cache`,
       isWritten
-        ? `wrote ${shown}: the flow reads it${isCertified ? `, and pipe tune ${input.flow} --check says of later rows whether it holds` : ""}`
+        ? `wrote ${shown}: the flow reads it${isCertified ? `, and pipe tune ${input.flow} --check tells whether it holds for later rows` : ""}`
         : lost.length > 0
-          ? `${shown} is left as it is, since it certifies what this sample does not (${lost.join(", ")}): pipe tune ${input.flow} --check says whether that holds; take the file away to begin anew`
+          ? `${shown} is left unchanged, because it certifies what this sample does not (${lost.join(", ")}): pipe tune ${input.flow} --check tells whether that holds; delete the file to start again`
           : file === undefined
-            ? `the cascade names no file, so nothing is written: give it routing: new URL("./${flow.name}.routing.json", import.meta.url)`
-            : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing of real models"})`
+            ? `the cascade names no file, so nothing is written: set routing: new URL("./${flow.name}.routing.json", import.meta.url)`
+            : `${shown} is not written (${input.dryRun ? "--dry-run" : "--simulate: simulated answers say nothing about real models"})`
     ].join("\n")
   )
   return code
@@ -157,7 +157,7 @@ const keptBy = (input: Input): OutputFile.KeptOutput => ({
   "the flow file": input.flow
 })
 
-/** Steps that the file that is there certifies, and another does not. */
+/** Steps that the existing file certifies, and the new one does not. */
 const lostBy = Effect.fnUntraced(function* (file: string, { judges, models, steps }: Routing.Routing) {
   const fs = yield* FileSystem.FileSystem
   const earlier = yield* Effect.orElseSucceed(Effect.flatMap(fs.readFileString(file), Routing.decode), () => undefined)
@@ -174,8 +174,7 @@ const lostBy = Effect.fnUntraced(function* (file: string, { judges, models, step
 const draw = Effect.fnUntraced(function* (tuned: Tune.Tuned, charts: ReadonlyArray<TuneText.Charted>, input: Input) {
   const page = yield* Effect.promise(() => import("../../view/TuneHtml.ts"))
   if (Option.isSome(input.svg)) {
-    if (charts.length > 1)
-      yield* Effect.logWarning(`--svg has room for one step: ${charts[0]!.step.name} is drawn; --html draws all`)
+    if (charts.length > 1) yield* Effect.logWarning(`--svg draws one step: ${charts[0]!.step.name}; --html draws all`)
     yield* OutputFile.write(
       input.svg.value,
       { what: "a drawing", text: Stream.make(page.svg(charts[0]!)), starts: "<svg " },

@@ -1,5 +1,5 @@
 /**
- * Ways to choose a model that need no training, for comparison.
+ * Ways to choose a model without training, for comparison.
  *
  * @internal
  */
@@ -7,16 +7,16 @@ import * as Money from "../../price/Money.ts"
 import type * as Features from "../Features.ts"
 import { mean, type Observation } from "./Observation.ts"
 
-/** A way to choose that needs no training, with the threshold chosen by hindsight: what a routing is to be compared with. */
+/** A way to choose without training, with the best threshold in hindsight. */
 export interface Baseline {
   readonly name: "chance" | "prompt length"
-  /** Least share of the rows that the strong model has to answer. */
+  /** The lowest share of rows that the strong model must answer. */
   readonly strongShare: number
   readonly quality: number
   readonly cost: Money.Money
 }
 
-/** What the cheapest and the strong model come to when rows are given to the strong one by chance, or by the length of their prompts. */
+/** The results when rows go to the strong model at random, or by the length of their prompts. */
 export const of = (
   observations: ReadonlyArray<Observation>,
   target: number,
@@ -36,7 +36,7 @@ export const of = (
     Money.sum(rows.map(({ strong }) => strong.cost))
   ]
   const millionths = BigInt(Math.round(share * 1e6))
-  // The longest go to the strong model, as few as are needed.
+  // The longest prompts go to the strong model, as few as needed.
   const sorted = rows.toSorted((a, b) => b.length - a.length)
   let quality = weak * size
   let cost = weakCost

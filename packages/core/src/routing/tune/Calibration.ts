@@ -1,11 +1,11 @@
 /**
- * Finds the cheapest routing that keeps a share of the strong model's quality, on a sample of rows that every model has answered, and
- * certifies it.
+ * Finds the cheapest routing that keeps a share of the strong model's quality, on a sample of rows that every model has
+ * answered, and certifies it.
  *
- * **Details** The sample is cut in two. One part trains the scores of every candidate (which models, chosen by the row or by the
- * answer) and tells which candidate is the cheapest; the other, which none of that has seen, certifies its threshold: from the
- * safest on, as long as it is certain that the share is kept (`Certificate`). So the promise holds for the routing that is
- * written, with a probability of at least 1 − δ, for rows like those of the sample.
+ * **Details** The sample is split in two. One part trains the scores of every candidate (which models, chosen by the
+ * row or by the answer) and selects the cheapest candidate. The other part, unseen so far, certifies its threshold:
+ * from the safest on, as long as it is certain that the share is kept (`Certificate`). The guarantee therefore holds
+ * for the routing that is written, with a probability of at least 1 − δ, for rows like those of the sample.
  *
  * @internal
  */
@@ -18,26 +18,26 @@ import * as KeptQuality from "./KeptQuality.ts"
 import { mean, meanCost, type Observation, route, type RoutedRow, strongCostOf, strongOf } from "./Observation.ts"
 
 export interface Options {
-  /** Share of the strong model's quality that is to be kept. */
+  /** The share of the strong model's quality to keep. */
   readonly target: number
-  /** The probability with which the promise may be wrong. Default: 0.05. */
+  /** The highest probability that the guarantee is wrong. Default: 0.05. */
   readonly delta?: number
-  /** What the quality was measured by. */
+  /** The reference of quality. */
   readonly standard: "label" | "agreement"
-  /** Share of the sample that trains the scores. Default: 0.4. */
+  /** The share of the sample that trains the scores. Default: 0.4. */
   readonly trainingShare?: number
 }
 
-/** A point of the cost–quality frontier, measured on rows that have not trained it. */
+/** A point of the cost–quality frontier, measured on rows that did not train it. */
 export interface Point {
-  /** Of a row, in the mean. */
+  /** Mean cost of a row. */
   readonly cost: Money.Money
   readonly quality: number
   readonly strongShare: number
   readonly threshold: number
 }
 
-/** Models and how they are chosen, with what that gives at each threshold, from the safest on. */
+/** Models and how they are chosen, with the result at each threshold, from the safest on. */
 export interface PolicyCandidate {
   readonly models: ReadonlyArray<string>
   readonly by: Routing.RoutingPolicy["by"]
@@ -61,16 +61,19 @@ export interface Calibration {
   readonly refused: string | undefined
 }
 
-/** Fewer rows train nothing. */
+/** The fewest rows that can train. */
 const LEAST_TRAINING = 20
 
-/** Standard errors that a certificate takes from what it certifies, about. */
+/** The approximate standard errors that a certificate costs. */
 const MARGIN = 2
 
-/** Models below the strong one that are tried together, at most. */
-const MOST_RUNGS = 2
+/** The most models below the strong one that are combined. */
+const MOST_STAGES = 2
 
-/** What rows come to at each threshold, from the safest on: a row is looked at anew only where the threshold passes one of its losses. */
+/**
+ * The results of rows at each threshold, from the safest on. A row is evaluated again only when the threshold passes
+ * one of its losses.
+ */
 const sweep = (
   rows: ReadonlyArray<Observation>,
   {
@@ -127,20 +130,20 @@ const combinations = (count: number): ReadonlyArray<ReadonlyArray<number>> => {
   const all: Array<ReadonlyArray<number>> = []
   const add = (chosen: ReadonlyArray<number>, from: number): void => {
     if (chosen.length > 0) all.push(chosen)
-    if (chosen.length < MOST_RUNGS) for (let rung = from; rung < count; rung++) add([...chosen, rung], rung + 1)
+    if (chosen.length < MOST_STAGES) for (let stage = from; stage < count; stage++) add([...chosen, stage], stage + 1)
   }
   add([], 0)
-  // All of them, where that are more.
-  return count > MOST_RUNGS ? [...all, Array.from({ length: count }, (_, rung) => rung)] : all
+  // All of them, when there are more.
+  return count > MOST_STAGES ? [...all, Array.from({ length: count }, (_, stage) => stage)] : all
 }
 
-/** What a routing came to on some rows, beside the strong model alone. */
+/** The result of a routing on some rows, compared with the strong model alone. */
 export interface Measured extends Pick<
   Routing.Certificate,
   "rows" | "quality" | "strongQuality" | "strongShare" | "cost" | "strongCost"
 > {}
 
-/** Measures what became of rows. */
+/** Measures routed rows. */
 const measuredOf = (rows: ReadonlyArray<Observation>, routed: ReadonlyArray<RoutedRow>): Measured => ({
   rows: rows.length,
   quality: mean(routed.map(({ quality }) => quality)),
@@ -156,7 +159,10 @@ const pairsOf = (
 ): ReadonlyArray<KeptQuality.QualityPair> =>
   routed.map(({ quality }, at) => ({ quality, strong: strongOf(rows[at]!).quality }))
 
-/** What a policy comes to on rows, and between what the share of the strong model's quality lies that it keeps, each with certainty 1 − delta. */
+/**
+ * The result of a policy on rows, and the interval of the share of the strong model's quality that it keeps, each end
+ * with confidence 1 − delta.
+ */
 export const measure = (policy: Routing.RoutingPolicy, rows: ReadonlyArray<Observation>, delta: number) => {
   const routed = rows.map((row) => CandidateScores.apply(policy, row))
   const pairs = pairsOf(rows, routed)
@@ -167,32 +173,32 @@ export const measure = (policy: Routing.RoutingPolicy, rows: ReadonlyArray<Obser
   }
 }
 
-/** Least rows of a sample for a target, if all goes well. */
+/** The smallest sample for a target, in the best case. */
 export const leastSample = ({ delta = 0.05, target, trainingShare = 0.4 }: Omit<Options, "standard">): number =>
   Math.max(
     Math.ceil(Certificate.leastRows(target, delta) / (1 - trainingShare)),
     Math.ceil(LEAST_TRAINING / trainingShare)
   )
 
-/** A candidate, with what decides whether it is taken. */
+/** A candidate, with what decides whether it is selected. */
 interface Made {
   readonly rungs: ReadonlyArray<number>
   readonly candidate: PolicyCandidate
   readonly thresholds: ReadonlyArray<number>
-  readonly scores: ReadonlyArray<Routing.Rung>
-  /** What it does with the rows that certify, at a threshold. */
+  readonly scores: ReadonlyArray<Routing.Stage>
+  /** What it does with the certifying rows at a threshold. */
   readonly routedAt: (threshold: number) => ReadonlyArray<RoutedRow>
-  /** What a row costs where the training part keeps the target by some margin; `undefined`: nowhere. */
+  /** The cost of a row where the training part keeps the target with some margin; `undefined` when it never does. */
   readonly cheapest: Money.Money | undefined
 }
 
-/** The sample in two: one part trains, the other certifies. */
+/** The split sample: one part trains, the other certifies. */
 interface Parts {
   readonly training: ReadonlyArray<Observation>
   readonly certifying: ReadonlyArray<Observation>
 }
 
-/** Trains a candidate, and sees what it does at each threshold. */
+/** Trains a candidate and evaluates it at each threshold. */
 const candidateOf = (
   { certifying, training }: Parts,
   models: ReadonlyArray<string>,
@@ -200,14 +206,14 @@ const candidateOf = (
   by: Routing.RoutingPolicy["by"],
   { standard, target }: Options
 ): Made => {
-  const how = rungs.map((rung) => CandidateScores.trainingOf(training, rung, by, standard))
-  const withoutThem = rungs.map((rung, at) => CandidateScores.leftOut(training, rung, how[at]!))
-  const losses = training.map((observation) => rungs.map((rung, at) => withoutThem[at]!(rung, observation)))
+  const how = rungs.map((stage) => CandidateScores.trainingOf(training, stage, by, standard))
+  const withoutThem = rungs.map((stage, at) => CandidateScores.leftOut(training, stage, how[at]!))
+  const losses = training.map((observation) => rungs.map((stage, at) => withoutThem[at]!(stage, observation)))
   const thresholds = CandidateScores.thresholdsOf(losses)
   const tried = sweep(training, { by, rungs, losses, thresholds, target })
-  const scores = rungs.map((rung, at) => CandidateScores.train(training, rung, how[at]!))
+  const scores = rungs.map((stage, at) => CandidateScores.train(training, stage, how[at]!))
   const certified = certifying.map((observation) =>
-    rungs.map((rung, at) => CandidateScores.lossOf(scores[at]!, by)(observation, rung))
+    rungs.map((stage, at) => CandidateScores.lossOf(scores[at]!, by)(observation, stage))
   )
   const points = sweep(certifying, { by, rungs, losses: certified, thresholds, target }).map(
     ({ cost, quality, strongShare, threshold }): Point => ({ threshold, cost, quality, strongShare })
@@ -225,11 +231,11 @@ const candidateOf = (
     routedAt: (threshold) =>
       certifying.map((observation, row) => route(observation, by, rungs, certified[row]!, threshold)),
     cheapest,
-    candidate: { models: [...rungs.map((rung) => models[rung]!), models.at(-1)!], by, points }
+    candidate: { models: [...rungs.map((stage) => models[stage]!), models.at(-1)!], by, points }
   }
 }
 
-/** The candidate that costs least; of what costs the same, the simpler. */
+/** The candidate with the lowest cost; of equals, the simpler. */
 const cheapestOf = (made: ReadonlyArray<Made>, strongCost: Money.Money): Made | undefined =>
   made
     .filter(({ cheapest }) => cheapest !== undefined && cheapest < strongCost)
@@ -237,7 +243,7 @@ const cheapestOf = (made: ReadonlyArray<Made>, strongCost: Money.Money): Made | 
       a.cheapest === b.cheapest ? a.rungs.length - b.rungs.length : a.cheapest! < b.cheapest! ? -1 : 1
     )[0]
 
-/** Certifies a candidate on rows that it has not seen; or why it cannot be. */
+/** Certifies a candidate on unseen rows, or says why it cannot. */
 const certify = (
   best: Made,
   { certifying, training }: Parts,
@@ -247,21 +253,21 @@ const certify = (
   const refuse = (refused: string) => ({
     policy: undefined,
     certificate: undefined,
-    refused: `${refused}: take a larger sample, or a lower target`
+    refused: `${refused}: use a larger sample, or a lower target`
   })
   const threshold = Certificate.descend(best.thresholds, (threshold) =>
     KeptQuality.keeps(pairsOf(certifying, best.routedAt(threshold)), target, delta)
   )
   if (threshold === undefined) {
     return refuse(
-      `${certifying.length} rows do not make certain that ${Format.share(target)} of the quality of ${strong} are kept`
+      `${certifying.length} rows cannot certify that ${Format.share(target)} of the quality of ${strong} is kept`
     )
   }
   const routed = best.routedAt(threshold)
   const measured = measuredOf(certifying, routed)
   if (measured.cost >= measured.strongCost) {
     return refuse(
-      `what is certain to keep ${Format.share(target)} of the quality of ${strong} costs no less than asking it every time`
+      `what certainly keeps ${Format.share(target)} of the quality of ${strong} costs no less than calling it every time`
     )
   }
   return {
@@ -278,7 +284,7 @@ const certify = (
   }
 }
 
-/** Finds and certifies a routing on rows in an order by chance. */
+/** Finds and certifies a routing on rows in random order. */
 export const make = (observations: ReadonlyArray<Observation>, options: Options): Calibration => {
   const { delta = 0.05, target, trainingShare = 0.4 } = options
   const models = observations[0]?.answers.map(({ model }) => model) ?? []
@@ -294,11 +300,11 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
     certificate: undefined,
     refused
   })
-  if (models.length < 2) return refuse("there is one model only: nothing is to be chosen")
+  if (models.length < 2) return refuse("there is only one model, so there is nothing to choose")
   const least = leastSample(options)
   if (observations.length < least) {
     return refuse(
-      `${observations.length} rows are too few: to be certain to ${Format.share(1 - delta)} that ${Format.share(target)} are kept takes ${least} at least, if every answer agrees, and some times as many where they do not`
+      `${observations.length} rows are too few: keeping ${Format.share(target)} with ${Format.share(1 - delta)} confidence takes at least ${least} if every answer agrees, and several times as many otherwise`
     )
   }
   const size = Math.round(observations.length * trainingShare)
@@ -311,7 +317,7 @@ export const make = (observations: ReadonlyArray<Observation>, options: Options)
   const best = cheapestOf(made, strongCostOf(parts.training))
   return best === undefined
     ? refuse(
-        `with so many rows no routing promises to keep ${Format.share(target)} of the quality of ${strong} for less money: take a larger sample, or a lower target`,
+        `with this many rows no routing is likely to keep ${Format.share(target)} of the quality of ${strong} for less money: use a larger sample, or a lower target`,
         candidates
       )
     : { singles, candidates, ...certify(best, parts, strong, options) }

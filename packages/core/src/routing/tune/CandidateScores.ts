@@ -1,5 +1,5 @@
 /**
- * The scores of a candidate: trained on one part of the sample, they say by how much a model is expected to be worse than the
+ * The scores of a candidate: trained on one part of the sample, they estimate by how much a model is worse than the
  * strong one.
  *
  * @internal
@@ -8,14 +8,14 @@ import * as Routing from "../Routing.ts"
 import * as Scorer from "../Scorer.ts"
 import { type Observation, type RoutedRow, route, strongOf } from "./Observation.ts"
 
-/** Thresholds of a candidate that are looked at. */
+/** The number of thresholds evaluated per candidate. */
 const STEPS = 100
 
 const FOLDS = 5
 
-type Losses = (rung: number, observation: Observation) => number
+type Losses = (stage: number, observation: Observation) => number
 
-/** How scores are trained: by what, and with which ridges. */
+/** The settings of training: the policy's kind, and the ridges. */
 export interface Training {
   readonly by: Routing.RoutingPolicy["by"]
   readonly standard: Routing.Certificate["standard"]
@@ -23,10 +23,10 @@ export interface Training {
   readonly strong: number
 }
 
-/** The rows of a model below the strong one, and what is to be told of them. */
-const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routing.RoutingPolicy["by"]) => {
+/** The rows of a model below the strong one, with their targets. */
+const known = (observations: ReadonlyArray<Observation>, stage: number, by: Routing.RoutingPolicy["by"]) => {
   const rows = observations.flatMap((observation) => {
-    const answer = observation.answers[rung]!
+    const answer = observation.answers[stage]!
     const sample = by === "row" ? observation.row : answer.sample
     return sample === undefined ? [] : [{ sample, own: answer.quality, strong: strongOf(observation).quality }]
   })
@@ -38,49 +38,49 @@ const known = (observations: ReadonlyArray<Observation>, rung: number, by: Routi
 
 export const trainingOf = (
   observations: ReadonlyArray<Observation>,
-  rung: number,
+  stage: number,
   by: Routing.RoutingPolicy["by"],
   standard: Routing.Certificate["standard"]
 ): Training => {
-  const { own, strong } = known(observations, rung, by)
+  const { own, strong } = known(observations, stage, by)
   return { by, standard, own: Scorer.ridgeOf(own), strong: standard === "agreement" ? 1 : Scorer.ridgeOf(strong) }
 }
 
 /** Trains the scores of a model below the strong one. */
-export const train = (observations: ReadonlyArray<Observation>, rung: number, training: Training): Routing.Rung => {
-  const { own, strong } = known(observations, rung, training.by)
+export const train = (observations: ReadonlyArray<Observation>, stage: number, training: Training): Routing.Stage => {
+  const { own, strong } = known(observations, stage, training.by)
   return {
-    model: observations[0]!.answers[rung]!.model,
+    model: observations[0]!.answers[stage]!.model,
     own: Scorer.fit(own, training.own),
     ...(training.standard === "agreement" ? undefined : { strong: Scorer.fit(strong, training.strong) })
   }
 }
 
 export const lossOf =
-  (rung: Routing.Rung, by: Routing.RoutingPolicy["by"]) =>
+  (stage: Routing.Stage, by: Routing.RoutingPolicy["by"]) =>
   (observation: Observation, at: number): number => {
     const sample = by === "row" ? observation.row : observation.answers[at]!.sample
-    return sample === undefined ? Number.POSITIVE_INFINITY : Routing.loss(rung, sample)
+    return sample === undefined ? Number.POSITIVE_INFINITY : Routing.loss(stage, sample)
   }
 
-/** Losses of rows by scores that were trained without them. */
-export const leftOut = (observations: ReadonlyArray<Observation>, rung: number, options: Training): Losses => {
+/** Losses of rows by scores trained without them. */
+export const leftOut = (observations: ReadonlyArray<Observation>, stage: number, options: Training): Losses => {
   const losses = new Map<Observation, number>()
   for (let fold = 0; fold < FOLDS; fold++) {
     const trained = train(
       observations.filter((_, at) => at % FOLDS !== fold),
-      rung,
+      stage,
       options
     )
     const own = lossOf(trained, options.by)
     observations.forEach((observation, at) => {
-      if (at % FOLDS === fold) losses.set(observation, own(observation, rung))
+      if (at % FOLDS === fold) losses.set(observation, own(observation, stage))
     })
   }
   return (_, observation) => losses.get(observation)!
 }
 
-/** Thresholds from the safest on: at each a further share of the rows is taken by a model below the strong one. */
+/** Thresholds from the safest on: each lets a model below the strong one answer a further share of the rows. */
 export const thresholdsOf = (losses: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<number> => {
   const all = losses
     .map((own) => own.reduce((least, loss) => Math.min(least, loss), Number.POSITIVE_INFINITY))
@@ -90,9 +90,9 @@ export const thresholdsOf = (losses: ReadonlyArray<ReadonlyArray<number>>): Read
   return [...new Set(picked.flatMap((loss) => (loss === undefined ? [] : [Number(loss.toPrecision(6))])))]
 }
 
-/** What a policy does with a row of the sample. */
+/** Applies a policy to a row of the sample. */
 export const apply = (policy: Routing.RoutingPolicy, observation: Observation): RoutedRow => {
   const rungs = policy.rungs.map(({ model }) => observation.answers.findIndex((answer) => answer.model === model))
-  const losses = policy.rungs.map((rung, at) => lossOf(rung, policy.by)(observation, rungs[at]!))
+  const losses = policy.rungs.map((stage, at) => lossOf(stage, policy.by)(observation, rungs[at]!))
   return route(observation, policy.by, rungs, losses, policy.threshold)
 }

@@ -1,17 +1,19 @@
 /**
- * The share of the strong model's quality that a routing keeps, and how certain that is.
+ * The share of the strong model's quality that a routing keeps, and its certainty.
  *
  * @internal
  */
 import * as Certificate from "../Certificate.ts"
 
-/** How good the routed answer to a row is, and the strong model's. */
+/** The quality of the routed answer to a row, and of the strong model's. */
 export interface QualityPair {
   readonly quality: number
   readonly strong: number
 }
 
-/** The values that are tested, and the mean that they have to exceed: quality less `target` of the strong model's, from 0 to 1. */
+/**
+ * The values to test, and the mean they must exceed: quality less `target` of the strong model's, scaled to 0 to 1.
+ */
 const tested = (pairs: ReadonlyArray<QualityPair>, target: number) =>
   pairs.every(({ strong }) => strong === 1)
     ? { values: pairs.map(({ quality }) => quality), mean: target }
@@ -20,17 +22,17 @@ const tested = (pairs: ReadonlyArray<QualityPair>, target: number) =>
         mean: target / (1 + target)
       }
 
-/** Whether at least `target` of the strong model's quality is kept, with certainty 1 − delta. */
+/** Tests whether at least `target` of the strong model's quality is kept, with confidence 1 − delta. */
 export const keeps = (pairs: ReadonlyArray<QualityPair>, target: number, delta: number): boolean => {
   const { mean, values } = tested(pairs, target)
   return Certificate.exceeds(values, mean, delta)
 }
 
-/** The share of the strong model's quality that is kept at least, with certainty 1 − delta; to a ten-thousandth. */
+/** The share of the strong model's quality that is kept at least, with confidence 1 − delta, to a ten-thousandth. */
 export const kept = (pairs: ReadonlyArray<QualityPair>, delta: number): number =>
   Certificate.highest((share) => keeps(pairs, share, delta))
 
-/** The share that is kept at most, with certainty 1 − delta. */
+/** The share that is kept at most, with confidence 1 − delta. */
 export const keptAtMost = (pairs: ReadonlyArray<QualityPair>, delta: number): number =>
   1
   - Certificate.highest((lost) => {

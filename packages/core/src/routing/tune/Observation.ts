@@ -1,5 +1,5 @@
 /**
- * A row of a sample that every model has answered, and what a routing does with it.
+ * A sample row that every model has answered, and what a routing does with it.
  *
  * @internal
  */
@@ -10,30 +10,30 @@ import type * as Routing from "../Routing.ts"
 /** What one model did with a row. */
 export interface ModelAnswer {
   readonly model: string
-  /** What the answer cost, and what its judges did, in picodollars. */
+  /** The cost of the answer and of its judges, in picodollars. */
   readonly cost: Money.Money
   readonly judging: Money.Money
-  /** From 0 to 1: as good as the label, or as the strong model's answer. */
+  /** From 0 to 1: compared with the label, or with the strong model's answer. */
   readonly quality: number
-  /** Facts about the row and the answer; `undefined`: there is no answer that could stand. */
+  /** Features of the row and the answer; `undefined` when there is no usable answer. */
   readonly sample: Features.Sample | undefined
 }
 
 /** A row of the sample. */
 export interface Observation {
   readonly row: Features.Sample
-  /** Of every model, the strong one last. */
+  /** One per model, the strong one last. */
   readonly answers: ReadonlyArray<ModelAnswer>
 }
 
-/** What a row comes to. */
+/** The result of a routed row. */
 export interface RoutedRow {
   readonly cost: Money.Money
   readonly quality: number
   readonly isStrong: boolean
 }
 
-/** What a row comes to, where `losses` says by how much each model is expected to be worse. */
+/** Routes a row, given by how much each model is expected to be worse (`losses`). */
 export const route = (
   { answers }: Observation,
   by: Routing.RoutingPolicy["by"],
@@ -42,8 +42,8 @@ export const route = (
   threshold: number
 ): RoutedRow => {
   let cost = Money.zero
-  for (const [at, rung] of rungs.entries()) {
-    const answer = answers[rung]!
+  for (const [at, stage] of rungs.entries()) {
+    const answer = answers[stage]!
     const isTaken = losses[at]! <= threshold
     if (by === "row" && !isTaken) continue
     cost += by === "row" ? answer.cost : answer.cost + answer.judging

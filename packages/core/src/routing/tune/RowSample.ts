@@ -1,7 +1,7 @@
 /**
- * A sample of a source's rows by chance, told by their content: the rows whose hashes are the lowest. So the sample is the same
- * wherever the rows stand, stays what it is when others are added, and is known by a seed and the highest hash of it: later rows that
- * were not in it can be told from those that were. Equal rows count once.
+ * A random sample of a source's rows, chosen by content: the rows with the lowest hashes. The sample does not depend on
+ * the order of rows, stays the same when rows are added, and is identified by a seed and its highest hash, so later
+ * rows can be told from those in it. Equal rows count once.
  *
  * @internal
  */
@@ -13,11 +13,11 @@ import type * as Node from "../../flow/Node.ts"
 
 export interface RowSample {
   readonly size: number
-  /** What the order by chance depends on. */
+  /** The seed of the random order. */
   readonly seed: string
-  /** Only rows whose hash is above this: those of an earlier sample are left out. */
+  /** Only rows with hashes above this one, which leaves out an earlier sample. */
   readonly above?: string | undefined
-  /** Receives the rows that were taken, and the highest hash of them, before the first goes on; it may refuse them. */
+  /** Receives the chosen rows and their highest hash before the first is processed, and may reject them. */
   readonly onTaken?:
     | ((taken: { readonly rows: number; readonly upTo: string }) => Effect.Effect<void, Error>)
     | undefined
@@ -32,13 +32,16 @@ interface Taken<A> {
   readonly row: Node.ReadRow<A>
 }
 
-/** Takes the sample of all rows, in the order of their hashes: what is cut short is a sample too. Rows that cannot be read are left out. */
+/**
+ * Takes the sample, in the order of its hashes: a part that is cut short is a sample too. Rows that cannot be read are
+ * skipped.
+ */
 export const take = <A, E, R>(
   rows: Stream.Stream<Node.ReadRow<A>, E, R>,
   { above = "", onTaken, seed, size }: RowSample
 ): Effect.Effect<Stream.Stream<Node.ReadRow<A>>, E | Error, R> =>
   Effect.gen(function* () {
-    // Kept sorted from time to time: a row that is not among the lowest so far is gone at once.
+    // Sorted occasionally: a row that is not among the lowest so far is dropped at once.
     let kept = new Map<string, Taken<A>>()
     let limit = "~"
     yield* Stream.runForEach(rows, (row) =>

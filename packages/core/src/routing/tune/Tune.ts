@@ -1,9 +1,10 @@
 /**
- * Finds the cheapest routing of a flow's cascade that keeps a share of the strong model's quality, on a sample of the flow's own
- * rows, with a certificate; and says of later rows whether it still holds.
+ * Finds the cheapest routing of a flow's cascade that keeps a share of the strong model's quality, on a sample of the
+ * flow's own rows, with a certificate; and checks later whether it still holds for new rows.
  *
- * **Details** A tuning is a run over the sample in which the cascade asks every model: it stands in the books, keeps to a budget, and what it
- * asked is in the exact cache, so that the run that follows does not pay for it again. Outputs are not written. The statistics are `Calibration`'s.
+ * **Details** A tuning is a run over the sample in which the cascade calls every model: it is recorded in the ledger,
+ * keeps to a budget, and leaves its answers in the exact cache, so the run that follows does not pay for them again.
+ * Outputs are not written. `Calibration` has the statistics.
  *
  * @internal
  */
@@ -33,25 +34,29 @@ export interface Options extends Pick<
   Runner.Options,
   "parameters" | "concurrency" | "budget" | "observe" | "record" | "errorsFile" | "batch" | "drain" | "grace"
 > {
-  /** Rows of the sample. Default: 300. */
+  /** The rows of the sample. Default: 300. */
   readonly sample?: number
-  /** What the sample and its order depend on. Default: `"pipe"`. */
+  /** The seed of the sample and its order. Default: `"pipe"`. */
   readonly seed?: string
-  /** The probability with which the promise may be wrong. Default: 0.05. */
+  /** The highest probability that the guarantee is wrong. Default: 0.05. */
   readonly delta?: number
 }
 
 export interface TuneOptions extends Options {
-  /** Share of the strong model's quality that is to be kept, from 0 to 1. */
+  /** The share of the strong model's quality to keep, from 0 to 1. */
   readonly target: number
 }
 
-/** A flow that cannot be tuned. */
+/**
+ * The flow cannot be tuned: it has no cascade, too few rows, a model without a price, or labels for some rows only.
+ *
+ * **Remedy** The message names what is missing: add it to the flow, or use a larger sample.
+ */
 export class TuneError extends Schema.TaggedError<TuneError>()("TuneError", {
   message: Schema.String
 }) {}
 
-/** What was found for a step. */
+/** The result for a step. */
 export interface TunedStep {
   readonly name: string
   readonly standard: Routing.Certificate["standard"]
@@ -62,7 +67,7 @@ export interface TunedStep {
 
 export interface Tuned {
   readonly routing: Routing.Routing
-  /** Where the flow reads it; `undefined`: it names no file. */
+  /** The file that the flow reads; `undefined` when it names none. */
   readonly file: string | undefined
   readonly steps: ReadonlyArray<TunedStep>
   readonly summary: RunEvent.RunFinished
@@ -71,15 +76,15 @@ export interface Tuned {
 /**
  * - `holds`: it is certain again that the target is kept
  * - `broken`: it is certain that it is not
- * - `open`: so few rows make neither certain
+ * - `open`: there are too few rows to decide
  */
 export type CheckVerdict = "holds" | "broken" | "open"
 
-/** How a routing fares on rows that it was not tuned on. */
+/** The result of a routing on rows that it was not tuned on. */
 export interface Checked extends Calibration.Measured, Pick<Routing.Certificate, "target" | "delta" | "standard"> {
   readonly name: string
   readonly standing: CheckVerdict
-  /** The share of the strong model's quality that is kept lies between these, each with certainty 1 − delta. */
+  /** The interval of the share of the strong model's quality that is kept, each end with confidence 1 − delta. */
   readonly low: number
   readonly high: number
 }
@@ -90,13 +95,13 @@ export interface TuneCheck {
   readonly summary: RunEvent.RunFinished
 }
 
-/** Rows of a sample, where nothing else is said. */
+/** The default number of sample rows. */
 export const SAMPLE = 300
 
-/** Share of a sample's rows that may fail: what is left of more is no sample. */
+/** The share of sample rows that may fail. Beyond it the rest is not a representative sample. */
 const MOST_FAILED = 0.1
 
-/** The cascade of a flow, whose models have known prices. */
+/** The cascade of a flow, whose models must have known prices. */
 const cascadeOf = Effect.fnUntraced(function* (flow: Flow.Any) {
   const host = yield* Effect.context<Flow.Host>()
   const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
@@ -109,12 +114,12 @@ const cascadeOf = Effect.fnUntraced(function* (flow: Flow.Any) {
   const cascade = Option.getOrUndefined(Cascade.of(layers))
   if (cascade === undefined)
     return yield* new TuneError({
-      message: `flow ${flow.name} has no cascade to tune: put Cascade.layer({ models: ["<cheap>", "<strong>"], routing: new URL("./${flow.name}.routing.json", import.meta.url) }) into its stack, above Cache.layer()`
+      message: `flow ${flow.name} has no cascade to tune: add Cascade.layer({ models: ["<cheap>", "<strong>"], routing: new URL("./${flow.name}.routing.json", import.meta.url) }) to its stack, above Cache.layer()`
     })
   const [cache, own] = ["Cache", Cascade.NAME].map((name) => layers.findIndex((layer) => layer.name === name))
   if (cache! >= 0 && cache! < own!) {
     yield* Effect.logWarning(
-      "Cache.layer stands above Cascade.layer: rows that it answers are missing in the sample, and answers are not kept by their models; put it below"
+      "Cache.layer is above Cascade.layer: rows that it answers are missing in the sample, and answers are not cached by model; put it below"
     )
   }
   const at = yield* Clock.currentTimeMillis
@@ -125,16 +130,16 @@ const cascadeOf = Effect.fnUntraced(function* (flow: Flow.Any) {
 
 const unknownPrice = (model: string) =>
   new TuneError({
-    message: `what ${model} costs is not known, so no routing can be told to be cheaper: give a price in the flow, ${Pricing.example(model)}`
+    message: `the price of ${model} is unknown, so no routing can be called cheaper: set a price in the flow, ${Pricing.example(model)}`
   })
 
 interface Sampled {
   readonly trials: ReadonlyMap<string, ReadonlyArray<CascadeHooks.CascadeTrial>>
-  /** Rows that were drawn. */
+  /** The number of drawn rows. */
   readonly rows: number
   readonly upTo: string
   readonly summary: RunEvent.RunFinished
-  /** What the first row that failed failed of. */
+  /** Why the first failed row failed. */
   readonly failure: string | undefined
 }
 
@@ -143,22 +148,22 @@ interface Draw {
   readonly size: number
   readonly seed: string
   readonly above?: string
-  /** Fewer rows are refused before anything is asked. */
+  /** The fewest rows; fewer are refused before any call. */
   readonly least: number
 }
 
-/** What is seen of a sample while it runs. */
+/** What is collected from a sample while it runs. */
 interface Seen {
   /** By step and row. */
   readonly trials: Map<string, Map<number, CascadeHooks.CascadeTrial>>
   readonly stopped: Deferred.Deferred<void>
   taken: { readonly rows: number; readonly upTo: string }
   failure: string | undefined
-  /** Why nothing can come of the sample. */
+  /** Why the sample is unusable. */
   problem: TuneError | undefined
 }
 
-/** Asks every model about a sample of the rows. A budget that is reached ends the sample. */
+/** Calls every model for a sample of the rows. A spent budget ends the sample. */
 const sampleOf = Effect.fnUntraced(function* (
   flow: Flow.Any,
   options: Options,
@@ -194,7 +199,7 @@ const sampleOf = Effect.fnUntraced(function* (
   return { ...seen.taken, failure: seen.failure, summary, trials: trialsOf(seen, flow) }
 })
 
-/** Takes the rows of a source that were drawn; too few are refused. */
+/** Takes the drawn rows of a source, and rejects too few. */
 const take = (
   seen: Seen,
   { above, least }: Draw,
@@ -205,45 +210,45 @@ const take = (
   if (rows >= least) return Effect.void
   const message =
     above === undefined
-      ? `there are ${rows} different rows only, and nothing can be certain from less than ${least}: give more, a lower target or a larger delta`
-      : `every row was in the sample that the flow was tuned on: a check needs others`
+      ? `there are only ${rows} different rows, and nothing is certain with fewer than ${least}: use more, a lower target or a larger delta`
+      : `every row was in the tuning sample: a check needs other rows`
   return Effect.fail(new TuneError({ message }))
 }
 
-/** Notes how a row fared; a sample of which some rows alone have labels is stopped: nothing more is paid. */
+/** Records the result of a row. A sample in which only some rows have labels is stopped, so nothing more is paid. */
 const note = (seen: Seen, trial: CascadeHooks.CascadeTrial): void => {
   let own = seen.trials.get(trial.step)
   if (own === undefined) seen.trials.set(trial.step, (own = new Map()))
-  // Rows are drawn by chance, calls of one row are not: one counts.
+  // Rows are independent, the calls of one row are not: one counts.
   if (!own.has(trial.index)) own.set(trial.index, trial)
   const [first] = own.values()
   if (first!.isLabelled === trial.isLabelled) return
   seen.problem ??= new TuneError({
-    message: `step ${trial.step}: \`quality.label\` gives a label for some rows of the sample only: give one for all, or for none`
+    message: `step ${trial.step}: \`quality.label\` returns a label for only some rows of the sample: return one for all, or for none`
   })
   Deferred.doneUnsafe(seen.stopped, Effect.void)
 }
 
-/** Why the rows that were answered are no sample of all. */
+/** Why the answered rows do not represent all of them. */
 const problemOf = ({ failure, trials }: Seen, summary: RunEvent.RunFinished): TuneError | undefined => {
   const { failed, read } = summary.rows
   if (failed > MOST_FAILED * read) {
     return new TuneError({
-      message: `${failed} of ${read} rows of the sample failed, so that the others are no sample of all; the first: ${failure}`
+      message: `${failed} of ${read} rows of the sample failed, so the others do not represent all; the first: ${failure}`
     })
   }
   for (const [step, own] of trials) {
     const others = [...own.values()].filter(({ isSubstituted }) => isSubstituted).length
     if (others > MOST_FAILED * own.size) {
       return new TuneError({
-        message: `step ${step}: of ${own.size} rows ${others} were answered by another model than was asked (a fallback), which says nothing of this one: tune when all models answer`
+        message: `step ${step}: ${others} of ${own.size} rows were answered by another model than requested (a fallback), which says nothing about this one: tune when all models answer`
       })
     }
   }
   return undefined
 }
 
-/** The trials of each step, in the order of its rows. */
+/** The trials of each step, in row order. */
 const trialsOf = ({ trials }: Seen, flow: Flow.Any): Sampled["trials"] =>
   new Map(
     flow.graph.nodes.flatMap(({ name }) => {
@@ -264,7 +269,7 @@ const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.
     Money.sum
   )
 
-/** Trials as observations, with what each model cost. */
+/** Trials as observations, with the cost of each model. */
 export const observationsOf = (
   trials: ReadonlyArray<CascadeHooks.CascadeTrial>,
   pricing: Pricing.Service,
@@ -272,7 +277,7 @@ export const observationsOf = (
 ) =>
   Effect.forEach(trials, ({ row, tried }) =>
     Effect.map(
-      Effect.forEach(tried, ({ asked, judging, model, quality, sample }) =>
+      Effect.forEach(tried, ({ calls: asked, judging, model, quality, sample }) =>
         Effect.map(
           Effect.all([costOf(asked, pricing, at), costOf(judging, pricing, at)]),
           ([cost, judging]): Observation.ModelAnswer => ({ model, quality, sample, cost, judging })
@@ -282,11 +287,11 @@ export const observationsOf = (
     )
   )
 
-/** Prices with those of a flow. */
+/** Prices, including those of a flow. */
 export const pricingOf = (flow: Flow.Any) =>
   Effect.flatMap(Pricing.Pricing, (pricing) => Pricing.override(pricing, flow.prices))
 
-/** Labels count where every row of the sample has one. */
+/** Labels count when every row of the sample has one. */
 const standardOf = (trials: ReadonlyArray<CascadeHooks.CascadeTrial>): Routing.Certificate["standard"] =>
   trials.every(({ isLabelled }) => isLabelled) ? "label" : "agreement"
 
@@ -297,7 +302,7 @@ export const make = <E>(
 ): Effect.Effect<Tuned, TuneError | Pricing.PriceError | Runner.RunFailed | Runner.StartError, Flow.Host> =>
   Effect.gen(function* () {
     const { delta = 0.05, sample: size = SAMPLE, seed = "pipe", target } = options
-    // Whether there is something to tune is known before anything is paid; a file that is of no use is no hindrance.
+    // Whether there is anything to tune is checked before anything is paid. An unusable file is no obstacle.
     const cascade = yield* Effect.provideService(cascadeOf(flow), CascadeHooks.Trials, () => {})
     const { failure, rows, summary, trials, upTo } = yield* sampleOf(flow, options, {
       size,
@@ -310,7 +315,7 @@ export const make = <E>(
       return yield* new TuneError({
         message:
           failure === undefined
-            ? `flow ${flow.name} asked its cascade nothing: steps that name a model pass it by`
+            ? `flow ${flow.name} sent nothing through its cascade: steps that name a model bypass it`
             : `every row of the sample failed; the first: ${failure}`
       })
     }
@@ -365,7 +370,7 @@ const keysOf = (flow: Flow.Any, options: Options) =>
     return keys
   })
 
-/** Looks at how the routing of a flow fares on rows that were not in the sample it was tuned on. */
+/** Checks how the routing of a flow performs on rows that were not in its sample. */
 export const check = <E>(
   flow: Flow.Flow<E>,
   options: Options = {}
@@ -376,7 +381,7 @@ export const check = <E>(
       return yield* new TuneError({
         message: `flow ${flow.name} has no routing to check: its cascade names no file (routing: new URL("./${flow.name}.routing.json", import.meta.url))`
       })
-    if (routing === undefined) return yield* new TuneError({ message: `${file} is not there: pipe tune makes it` })
+    if (routing === undefined) return yield* new TuneError({ message: `${file} does not exist: pipe tune creates it` })
     const tuned = routing as Routing.Routing
     const keyOf = yield* keysOf(flow, options)
     if (Object.values(tuned.steps).every(({ policy }) => policy === undefined)) {

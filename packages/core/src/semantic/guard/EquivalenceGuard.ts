@@ -1,16 +1,16 @@
 /**
- * What must agree between two texts before an answer to one may stand for an answer to the other, however alike an
- * embedder finds them: numbers with their units, dates, names, quotations, code, negations, opposites, questions, times and the
- * order of words.
+ * Checks what must agree between two texts before an answer to one may be reused for the other, however similar an
+ * embedder finds them: numbers with units, dates, names, quotations, code, negations, opposites, questions, times and
+ * word order.
  *
- * **Details** Embedders hardly see these: "5 miles" and "6 miles" lie closer together than most paraphrases do. Opposites come from
- * WordNet, beside rules for negation, numbers, quantities, tenses and questions. Where two texts differ in a word or two alone, those
- * have to mean the same: "flights to rome" and "flights to paris" are told apart without a list of towns. The guard reads English. Of
- * another language it compares numbers, quotations and code alone, and calls the rest a difference ("language"): there answers are reused
- * only where those of the same step have shown by themselves that it can be done. It is no parser, and refuses when it is in doubt,
- * which costs one question and never a wrong answer.
+ * **Details** Embedders hardly see these: "5 miles" and "6 miles" are closer together than most paraphrases. Opposites
+ * come from WordNet, in addition to rules for negation, numbers, quantities, tenses and questions. Where two texts
+ * differ in only a word or two, those must mean the same: "flights to rome" and "flights to paris" are told apart
+ * without a list of cities. The guard reads English. In other languages it compares only numbers, quotations and code,
+ * and reports the rest as a difference ("language"): answers are then reused only where those of the same step have
+ * proved that it works. It is not a parser. When in doubt it refuses, which costs a call and never a wrong answer.
  *
- * **Example** (a number that differs)
+ * **Example** (a different number)
  *
  * ```ts
  * import * as EquivalenceGuard from "@pipe/core/internal/EquivalenceGuard"
@@ -27,38 +27,38 @@ import * as Quantities from "./Quantities.ts"
 import * as WordOrder from "./WordOrder.ts"
 import * as Words from "./Words.ts"
 
-/** What is compared of a text. */
+/** The compared properties of a text. */
 export interface Signature {
-  /** Numbers and dates, each with its unit, sorted: `["250 usd", "jan"]`. */
+  /** Numbers and dates with their units, sorted: `["250 usd", "jan"]`. */
   readonly numbers: string
-  /** Words with a capital that no sentence asks for, and words all in capitals. */
+  /** Words with a capital in mid-sentence, and words all in capitals. */
   readonly names: ReadonlySet<string>
-  /** The names as letters: `who` of "World Health Organization". */
+  /** The initials of the names: `who` for "World Health Organization". */
   readonly initials: string
   readonly quotations: string
   /** Code in backticks, addresses, paths, identifiers. */
   readonly code: string
-  /** How often the text says no: whether it does so an odd number of times decides. */
+  /** The number of negations; whether it is odd decides. */
   readonly negations: number
   /** What the text asks for, and how, when and how far it holds. */
   readonly classes: Grammar.Classes
-  /** The base forms of the words that carry the meaning, in their order, and as they are written. */
+  /** The base forms of the content words in order, and the words as written. */
   readonly content: ReadonlyArray<string>
   readonly written: ReadonlyArray<string>
-  /** Little words that have an opposite: in, before, up. */
+  /** Function words with an opposite: in, before, up. */
   readonly directions: ReadonlySet<string>
-  /** The words behind prepositions, each with its own. */
+  /** The words after prepositions, each with its preposition. */
   readonly bonds: ReadonlyArray<string>
   readonly isPassive: boolean
   readonly isQuestion: boolean
-  /** Whether a verb stands in the past, as far as its form shows. */
+  /** Whether a verb is in the past tense, as far as its form shows. */
   readonly hasPast: boolean
-  /** All words, for the share that two texts have in common. */
+  /** All words, for the overlap of two texts. */
   readonly words: ReadonlySet<string>
-  /** More than `MAX_LENGTH` characters: not compared, and never alike. */
+  /** Longer than `MAX_LENGTH` characters: never compared. */
   readonly isTooLong: boolean
   readonly isEnglish: boolean
-  /** The words in their order, and sorted; those that only make a text polite are left out. */
+  /** The words in order, and sorted, without words of politeness. */
   readonly text: string
   readonly sorted: string
 }
@@ -68,7 +68,7 @@ const CODE =
   /`[^`]+`|https?:\/\/\S+|[\w.+-]+@[\w-]+\.[\w.]+|(?<![\w])[~.]?\/[\w./-]+|\b[\w-]+\.(?:js|ts|py|json|csv|txt|md|html|css|sql|sh|yml|yaml|exe|pdf)\b|\b\w+_\w+\b|\b[a-z]+[A-Z]\w*\b|\b[a-z]+-[a-z0-9]\b|\b[a-zA-Z]+-?\d+(?:-\w+)*\b|\b\w+\(\)|[<>=!]=|[{}[\]<>|\\^~=+*]+/g
 const WORD = /\p{L}+(?:'\p{L}+)*|\p{N}+/gu
 
-/** Characters of a text that is compared: what is longer is a document, of which no embedder sees the whole. */
+/** The most characters of a compared text. A longer text is a document, which no embedder reads whole. */
 const MAX_LENGTH = 4_000
 
 const tooLong: Signature = {
@@ -95,13 +95,13 @@ const tooLong: Signature = {
 
 const setOf = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/))
 
-/** Words that are polite, or fill a text. */
+/** Words of politeness, and fillers. */
 const POLITE = setOf(
   `please kindly hi hello hey dear thanks thank thx pls plz just really actually basically simply so well ok okay oh um currently
   team there sir madam guys question quick hola por favor bitte hallo bonjour merci gracias`
 )
 
-/** Little words: of these a text may have others and mean the same. */
+/** Function words: two texts may differ in these and mean the same. */
 const LITTLE = setOf(
   `a an the this that these those i me my mine you your we us our it its he him his she her they them their one s t ll re ve d m be do have get
   of at by for with about to from in on off and or but if as than so because would could should can will may might must shall let want need like
@@ -116,7 +116,7 @@ interface Found {
   readonly at: number
 }
 
-/** Names by their capitals, in small letters. A text in which most words have one, or every letter is one, has none of them. */
+/** Names, recognised by capitals, in lower case. A text in which most words or all letters are capitals has none. */
 const namesIn = (text: string, found: ReadonlyArray<Found>): Array<string> => {
   const letters = text.replace(/[^\p{L}]/gu, "")
   const isLoud = letters.length > 0 && letters === letters.toUpperCase() && letters !== letters.toLowerCase()
@@ -132,7 +132,7 @@ const namesIn = (text: string, found: ReadonlyArray<Found>): Array<string> => {
     const before = text.slice(0, at).trimEnd()
     const startsSentence = before === "" || /[.!?:;"“(\n¿¡-]$/.test(before)
     const bare = word.replace(/'s$/i, "")
-    // A word that begins a sentence is a name only where something else says so.
+    // The first word of a sentence is a name only with other evidence.
     const isName =
       !startsSentence
       || (/'s$/i.test(word) && !WordOrder.CONTRACTIONS.has(bare.toLowerCase()))
@@ -143,10 +143,10 @@ const namesIn = (text: string, found: ReadonlyArray<Found>): Array<string> => {
   return names
 }
 
-/** Share of a text's words that are English from which on it counts as English. */
+/** The share of English words from which a text counts as English. */
 const ENGLISH = 0.6
 
-/** Reads what is compared of a text. */
+/** Reads the compared properties of a text. */
 export const signature = (text: string): Signature => {
   if (text.length > MAX_LENGTH) return tooLong
   const normal = text
@@ -165,7 +165,7 @@ export const signature = (text: string): Signature => {
   const lower = normal.toLowerCase()
   const all = found.map(({ word }) => word.toLowerCase())
   const english = all.filter((word) => Words.isKnown(word.replace(/'.*$/, ""))).length
-  // A word or two that nobody knows are no other language.
+  // One or two unknown words do not make another language.
   const isEnglish =
     !/[^\p{Script=Latin}\p{Script=Common}\p{Script=Inherited}]/u.test(normal)
     && all.length - english <= Math.max(1, all.length * (1 - ENGLISH))
@@ -199,7 +199,7 @@ export const signature = (text: string): Signature => {
   }
 }
 
-/** Words of each text that have none of their kind in the other, and those that have. */
+/** The words of each text without a counterpart in the other, and those with one. */
 interface Alignment {
   readonly onlyA: ReadonlyArray<string>
   readonly onlyB: ReadonlyArray<string>
@@ -230,7 +230,7 @@ const align = (a: Signature, b: Signature): Alignment => {
   }
 }
 
-/** Without `uk` beside "united kingdom", and the other way round. */
+/** Treats `uk` and "united kingdom" as the same. */
 const withoutInitials = (words: ReadonlyArray<string>, others: ReadonlyArray<string>): ReadonlyArray<string> => {
   const letters = (list: ReadonlyArray<string>) => list.map((word) => word[0]).join("")
   return words.length === 1 && words[0]!.length > 1 && words[0] === letters(others)
@@ -243,10 +243,13 @@ const withoutInitials = (words: ReadonlyArray<string>, others: ReadonlyArray<str
 const isOpposite = ({ onlyA, onlyB }: Alignment): boolean =>
   onlyA.some((word) => onlyB.some((other) => Words.areOpposite(word, other)))
 
-/** Words in which two texts may differ beside what they share, and be about the same: beyond that they are put in other words. */
+/**
+ * The number of words in which two texts may differ and still be compared word by word. Beyond it they are phrased
+ * differently.
+ */
 const FEW = 2
 
-/** Whether two texts are the same but for a word or two, which do not mean the same. */
+/** Tests whether two texts are the same except for a word or two with different meanings. */
 const isOneOff = ({ common, onlyA, onlyB }: Alignment, overlap: number): boolean =>
   onlyA.length > 0
   && onlyB.length > 0
@@ -256,7 +259,7 @@ const isOneOff = ({ common, onlyA, onlyB }: Alignment, overlap: number): boolean
     // Two words that are not English are two names.
     || (onlyA.some(isForeign) && onlyB.some(isForeign)))
 
-/** Whether one word stands in the place of another, and nothing else differs. */
+/** Tests whether one word replaces another and nothing else differs. */
 const isSwapped = (a: Signature, b: Signature, { onlyA, onlyB }: Alignment): boolean => {
   if (onlyA.length !== 1 || onlyB.length !== 1) return false
   const [x, y] = [a.text.split(" "), b.text.split(" ")]
@@ -265,7 +268,7 @@ const isSwapped = (a: Signature, b: Signature, { onlyA, onlyB }: Alignment): boo
 
 const isForeign = (word: string): boolean => !Words.isKnown(word)
 
-/** Whether a name of one text is in the other: itself, or letters of it. */
+/** Tests whether a name of one text occurs in the other, itself or by its initials. */
 const hasNames = (a: Signature, b: Signature): boolean =>
   [...a.names].every(
     (name) =>
@@ -277,7 +280,7 @@ const hasNames = (a: Signature, b: Signature): boolean =>
       || a.initials.includes([...b.names].find((other) => !a.words.has(other) && a.initials === other) ?? "\n")
   )
 
-/** Share of the words of two texts that are in both. */
+/** The share of words that occur in both texts. */
 export const overlap = (a: Signature, b: Signature): number => {
   let common = 0
   for (const word of a.words) if (b.words.has(word)) common++
@@ -285,7 +288,7 @@ export const overlap = (a: Signature, b: Signature): number => {
   return all === 0 ? 1 : common / all
 }
 
-/** Whether a quotation of one text is not in the other, quoted or not. */
+/** Tests whether a quotation of one text is missing in the other, quoted or not. */
 const quotesDiffer = (a: Signature, b: Signature): boolean =>
   a.quotations !== ""
   && a.quotations !== b.quotations
@@ -295,10 +298,10 @@ const quotesDiffer = (a: Signature, b: Signature): boolean =>
       .match(WORD)
       ?.every((word) => b.words.has(word)) !== true)
 
-/** Share of words in common from which on two texts are one, but for a word or two. */
+/** The word overlap from which two texts count as the same except for a word or two. */
 const CLOSE = 0.6
 
-/** What keeps the answer to one text from standing for the other, `undefined` if nothing does. */
+/** What prevents the answer to one text from being reused for the other; `undefined` when nothing does. */
 export const differs = (a: Signature, b: Signature): string | undefined => {
   if (a.isTooLong || b.isTooLong) return "length"
   if (a.numbers !== b.numbers) return "numbers"
@@ -307,7 +310,7 @@ export const differs = (a: Signature, b: Signature): string | undefined => {
   if (!a.isEnglish || !b.isEnglish) return a.text === b.text ? undefined : "language"
   if (!hasNames(a, b) || !hasNames(b, a)) return "names"
   const aligned = align(a, b)
-  // What is not large is small: two turns are none.
+  // "Not large" means small: two reversals cancel out.
   const turns = (a.negations + b.negations) % 2 === 1
   if (turns !== isOpposite(aligned)) return turns ? "negations" : "opposites"
   const isClose = overlap(a, b) >= CLOSE
@@ -320,8 +323,8 @@ export const differs = (a: Signature, b: Signature): string | undefined => {
 }
 
 /**
- * What `ErrorBound` wants to know of an earlier text beside its similarity. Texts of a language that the guard does not read have a bound
- * of their own (`isEnglish`).
+ * The features of an earlier text for `ErrorBound`, besides its similarity. Texts in a language that the guard does not
+ * read have a separate bound (`isEnglish`).
  */
 export const compare = (a: Signature, b: Signature) => {
   const difference = differs(a, b)
@@ -331,5 +334,5 @@ export const compare = (a: Signature, b: Signature) => {
   }
 }
 
-/** What differs between two texts. */
+/** The difference between two texts. */
 export const difference = (a: string, b: string): string | undefined => differs(signature(a), signature(b))

@@ -1,26 +1,26 @@
 /**
- * What little words say of a text: whether it says no, what it asks for, how far it holds, and when.
+ * Reads the function words of a text: whether it is negated, what it asks for, how far it holds, and when.
  *
  * @internal
  */
 
 const setOf = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/))
 
-/** Words by which a text says no; beside them what ends in n't, or stands for it without the apostrophe. */
+/** Negating words, besides those that end in n't, with or without the apostrophe. */
 export const NEGATIONS = setOf(
   `not no never none nobody nothing nowhere neither nor cannot without unable lack lacks lacking lacked hardly barely scarcely seldom rarely
   deny denies denied denying refuse refuses refused refusing fail fails failed failing avoid avoids avoided avoiding cant dont wont isnt wasnt arent werent doesnt didnt hasnt
   havent hadnt couldnt shouldnt wouldnt aint unless except`
 )
 
-/** Several words that say no. */
+/** Phrases that negate. */
 const NEGATIVE_PHRASES =
   /\b(?:anything but|far from|(?:warn|advis)\w* against|instead of|rather than|no longer|yet to|on no account|by no means|(?:neglect|omit|decline|forg[eo]t|cease)\w* to|stop(?:s|ped|ping)? \w+ing)\b/g
 
-/** "no." is a number, and these say yes. */
+/** "no." is a number, and these affirm. */
 const NOT_NEGATIVE = /\b(?:no\.|not only|why not|or not|no problem|no worries)/g
 
-/** How often a text, in small letters, says no. */
+/** The number of negations in a text in lower case. */
 export const negationsIn = (text: string): number => {
   const cleaned = text.replaceAll(NOT_NEGATIVE, " ")
   const words = cleaned.replaceAll(NEGATIVE_PHRASES, " ").match(/\p{L}+(?:'\p{L}+)*/gu) ?? []
@@ -30,9 +30,9 @@ export const negationsIn = (text: string): number => {
   )
 }
 
-/** Which of a few meanings a text has by its little words; "" is none. */
+/** The classes of a text by its function words; `""` means no class. */
 export interface Classes {
-  /** On which side of a time or a number. */
+  /** Before or after a time; above or below a number. */
   readonly side: string
   readonly question: string
   readonly modality: string
@@ -58,7 +58,7 @@ const QUESTIONS: ReadonlyArray<readonly [RegExp, string]> = [
   [/\bwh(?:at|ich)\b/, "thing"]
 ]
 
-/** Of the last word that says when, since "when I ..." is no question. */
+/** Uses the last question word, because "when I ..." is not a question. */
 const questionOf = (text: string): string => {
   if (/\bsince when\b/.test(text)) return "time"
   const asked = text.replace(
@@ -130,13 +130,13 @@ const classOf = (text: string, classes: ReadonlyArray<readonly [RegExp, string]>
   return ""
 }
 
-/** Who may not do a thing without another must do that one. */
+/** "May not ... without ..." means "must". */
 const modalityOf = (text: string, negations: number): string => {
   const modality = classOf(text, MODALITIES)
   return modality === "can" && negations > 1 ? "must" : modality
 }
 
-/** The classes of a text in small letters. */
+/** The classes of a text in lower case. */
 export const classesOf = (text: string, negations: number): Classes => ({
   side: classOf(text, SIDES),
   question: questionOf(text),
@@ -146,18 +146,19 @@ export const classesOf = (text: string, negations: number): Classes => ({
   frequency: classOf(text, FREQUENCIES)
 })
 
-/** A text as far as its little words go. */
-export interface Said {
+/** The part of a text that its function words decide. */
+export interface Statement {
   readonly classes: Classes
   readonly isQuestion: boolean
-  /** Whether a verb stands in the past, as far as its form shows. */
+  /** Whether a verb is in the past tense, as far as its form shows. */
   readonly hasPast: boolean
 }
 
 /**
- * What two texts differ in by their little words. `isClose`: they share most of their words; `isSame`: all that carry the meaning.
+ * The difference of two texts by their function words. `isClose`: they share most words; `isSame`: they share all
+ * content words.
  */
-export const difference = (a: Said, b: Said, isClose: boolean, isSame: boolean): string | undefined => {
+export const difference = (a: Statement, b: Statement, isClose: boolean, isSame: boolean): string | undefined => {
   const [x, y] = [a.classes, b.classes]
   if (questionsDiffer(x.question, y.question, isClose, isSame)) return "questions"
   if (conflict(x.side, y.side, false) || (x.amount === "only") !== (y.amount === "only")) return "quantities"
@@ -167,10 +168,10 @@ export const difference = (a: Said, b: Said, isClose: boolean, isSame: boolean):
   return timesDiffer(a, b, isClose, isSame) ? "tenses" : undefined
 }
 
-/** Classes of which both texts must have the same. */
+/** Classes that must be equal in both texts. */
 const conflict = (a: string, b: string, isClose: boolean): boolean => a !== b && (isClose || (a !== "" && b !== ""))
 
-/** "What do I do" and "how do I" ask for the same, and so do "how much is" and "what is the price of". */
+/** "What do I do" and "how do I" ask the same, and so do "how much is" and "what is the price of". */
 const questionsDiffer = (a: string, b: string, isClose: boolean, isSame: boolean): boolean => {
   const plain = (question: string) => question === "" || question === "manner" || question === "thing"
   if (a === b || (plain(a) && plain(b))) return false
@@ -184,8 +185,8 @@ const modalityDiffers = (a: string, b: string, isClose: boolean): boolean =>
   && ((a !== "" && b !== "" && (isClose || (a === "must") !== (b === "must")))
     || (isClose && (a === "might" || b === "might")))
 
-/** Whether one text says that a thing will be, and the other that it may: of a question both are polite. */
-const isSurerThan = (a: Said, b: Said): boolean =>
+/** Tests whether one text states a fact and the other a possibility. In a question both are polite forms. */
+const isSurerThan = (a: Statement, b: Statement): boolean =>
   a.classes.time === "future"
   && a.classes.modality === ""
   && b.classes.modality === "can"
@@ -194,11 +195,11 @@ const isSurerThan = (a: Said, b: Said): boolean =>
   && !a.isQuestion
   && !b.isQuestion
 
-const timesDiffer = (a: Said, b: Said, isClose: boolean, isSame: boolean): boolean => {
+const timesDiffer = (a: Statement, b: Statement, isClose: boolean, isSame: boolean): boolean => {
   const [x, y] = [a.classes.time, b.classes.time]
   if (x === y) return false
   if (isClose && ((x !== "" && y !== "") || x === "once" || y === "once")) return true
-  const isPast = ({ classes, hasPast }: Said) => PAST.has(classes.time) || (classes.time === "" && hasPast)
+  const isPast = ({ classes, hasPast }: Statement) => PAST.has(classes.time) || (classes.time === "" && hasPast)
   const isNot = (time: string) => time === "future" || time === "now"
   return isSame && ((isNot(x) && isPast(b)) || (isNot(y) && isPast(a)))
 }

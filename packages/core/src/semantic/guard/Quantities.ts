@@ -1,6 +1,6 @@
 /**
- * Numbers of a text with their units and signs, written in one way: `1,000.50 USD`, `$1000.5`; `24 months`, `two years`; `5 pm`, `17:00`;
- * digits of any script.
+ * Reads the numbers of a text with units and signs, in one notation: `1,000.50 USD`, `$1000.5`; `24 months`, `two
+ * years`; `5 pm`, `17:00`; digits of any script.
  *
  * @internal
  */
@@ -27,7 +27,7 @@ const ORDINALS: { readonly [word: string]: number } = Object.fromEntries(
     .map((word, at) => [word, at])
 )
 
-/** By unit: what it measures, and in how many of it. */
+/** The dimension of each unit, and its factor. */
 const UNITS: ReadonlyMap<string, readonly [of: string, factor: number]> = new Map(
   (
     [
@@ -94,12 +94,12 @@ const unitOf = (word: string | undefined): readonly [of: string, factor: number]
   return UNITS.get(lower) ?? (lower.length > 3 && lower.endsWith("s") ? UNITS.get(lower.slice(0, -1)) : undefined)
 }
 
-/** Digits of any script as those of ours. */
+/** Converts digits of any script to ASCII. */
 const digits = (text: string): string =>
   text.replace(/\p{Nd}/gu, (digit) => {
     const code = digit.codePointAt(0)!
     if (code < 128) return digit
-    // The ten digits of a script stand in a row.
+    // The ten digits of a script are consecutive.
     let zero = code
     while (/\p{Nd}/u.test(String.fromCodePoint(zero - 1)) && code - zero < 9) zero--
     return String(code - zero)
@@ -121,7 +121,7 @@ const CHINESE: { readonly [digit: string]: number } = {
 }
 const CHINESE_SCALES: { readonly [digit: string]: number } = { 十: 10, 百: 100, 千: 1_000, 万: 10_000 }
 
-/** Chinese and Japanese numerals as digits: 三百 is 300. */
+/** Converts Chinese and Japanese numerals to digits: 三百 is 300. */
 const chinese = (text: string): string =>
   text.replace(/[〇零一二两三四五六七八九十百千万]+/g, (run) => {
     if (run.length === 1 && CHINESE[run] === undefined) return run
@@ -141,7 +141,7 @@ const chinese = (text: string): string =>
 const TOKEN =
   /(?<sign>(?<![\w.)])[-−+](?=\.?\d))?(?<money>[$€£¥])?\s?(?<number>\d+(?:[.,:/]\d+)*(?:\.\d+)?)(?<ending>st|nd|rd|th|k|x|%|°)?(?![\p{L}\d])|(?<glued>\d+(?:\.\d+)?)(?<unit>\p{L}{1,4})(?![\p{L}\d])|(?<word>\p{L}+(?:'\p{L}+)?)|(?<mark>%)/gu
 
-/** "per day" is daily, and "in a month" in one. */
+/** "per day" is daily; "in a month" is one month. */
 const PER = /\b(?:per|each|every|(?<=\b(?:times|once|twice) )a)\s+(hour|day|week|month|year)\b/gi
 const PERIODS: { readonly [unit: string]: string } = {
   hour: "hourly",
@@ -153,7 +153,7 @@ const PERIODS: { readonly [unit: string]: string } = {
 const ONE =
   /\b(in|after|for|within|about|by|takes?|lasts?|than)\s+an?\s+(second|minute|hour|day|week|month|year|decade)\b/gi
 
-/** A plain number: without what only its writing differs in. */
+/** A plain number, without differences in notation only. */
 const valueOf = (text: string): number | undefined => {
   if (/^\d{1,3}(?:,\d{3})+(?:\.\d+)?$/.test(text)) return Number(text.replaceAll(",", ""))
   if (/^\d+,\d{1,2}$/.test(text)) return Number(text.replace(",", "."))
@@ -166,7 +166,7 @@ const measured = (value: number, unit: readonly [of: string, factor: number] | u
   unit === undefined ? String(value) : `${Number((value * unit[1]).toPrecision(12))} ${unit[0]}`
 
 export interface Quantities {
-  /** In the order of the alphabet: the order of words is another matter. */
+  /** Sorted: the order of words is checked elsewhere. */
   readonly found: ReadonlyArray<string>
   /** The text without them. */
   readonly rest: string
@@ -174,7 +174,7 @@ export interface Quantities {
 
 type Tokens = ReadonlyArray<RegExpMatchArray>
 
-/** A quantity, and the last token of it. */
+/** A quantity, and its last token. */
 interface Read {
   readonly key: string
   readonly to: number
@@ -208,7 +208,7 @@ const readNumber = (tokens: Tokens, at: number): Read => {
   const unit = unitOf(own) ?? unitOf(tokens[to + 1]?.[0])
   if (own === undefined && unit !== undefined) to++
   const minus = sign !== undefined && sign !== "+" ? "-" : ""
-  // "2.10" may be a version: it is no 2.1 unless it has a unit.
+  // "2.10" may be a version: it equals 2.1 only with a unit.
   if (value === undefined || (unit === undefined && /\.\d*0$/.test(number!))) {
     return { key: `${minus}${number}${ending ?? ""}`, to }
   }
@@ -254,7 +254,7 @@ const readWords = (tokens: Tokens, at: number): Read | undefined => {
   if (value >= 20 && value < 100 && (WORDS[wordAt(tokens, to + 1)] ?? 10) < 10) value += WORDS[wordAt(tokens, ++to)]!
   while (SCALES[wordAt(tokens, to + 1)] !== undefined) value *= SCALES[wordAt(tokens, ++to)]!
   const unit = unitOf(tokens[to + 1]?.[0])
-  // "one" is mostly no number: the other one.
+  // "one" is usually not a number: "the other one".
   return value === 1 && unit === undefined
     ? undefined
     : { key: measured(value, unit), to: unit === undefined ? to : to + 1 }
@@ -291,7 +291,7 @@ export const of = (text: string): Quantities => {
     if (read === undefined) continue
     const [first, last] = [tokens[at]!, tokens[read.to]!]
     found.push(read.key)
-    // "on Monday" is all of it a date.
+    // "on Monday" is one date.
     rest += `${plain.slice(from, first.index).replace(/\b(?:on|in|at|by|for|of)\s+$/i, "")} `
     from = last.index! + last[0].length
     at = read.to

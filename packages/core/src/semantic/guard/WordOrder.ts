@@ -1,12 +1,12 @@
 /**
- * Who does what to whom, and whither: by the order of words, and by the little words before them.
+ * Reads who does what to whom, and where to, from word order and prepositions.
  *
  * @internal
  */
 
 const setOf = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/))
 
-/** Little words of which one says the contrary of the other. */
+/** Function words with opposite meanings. */
 const DIRECTIONS: ReadonlyMap<string, ReadonlySet<string>> = (() => {
   const pairs =
     "in out|on off|up down|before after|above below|over under|inside outside|into out|to from|with without|more less|more fewer|most least|first last|next previous|next last|much little|many few"
@@ -19,13 +19,13 @@ const DIRECTIONS: ReadonlyMap<string, ReadonlySet<string>> = (() => {
   return contraries
 })()
 
-/** The word behind one of these belongs to it, wherever they stand in the sentence. */
+/** The word after one of these belongs to it, wherever both are in the sentence. */
 const PREPOSITIONS = setOf(
   `if while before after because since unless until although though to in on at for by with without from during as of about under over into
   onto through per via than`
 )
 
-/** Prepositions that say the same. */
+/** Prepositions with the same meaning. */
 const SAME = new Map([
   ["into", "to"],
   ["onto", "on"],
@@ -33,7 +33,7 @@ const SAME = new Map([
   ["till", "until"]
 ])
 
-/** Behind these, "to" begins a verb. */
+/** After these, "to" introduces a verb. */
 const INFINITIVE = setOf(
   "unable failed fails fail how want wants wanted like need needs have has had going able try trying possible way supposed allowed wish hoping hope plan know ways steps where when what"
 )
@@ -69,7 +69,7 @@ export const bondsOf = (all: ReadonlyArray<string>, bases: ReadonlyMap<string, s
   return bound
 }
 
-/** Whether a list is another of which one piece stands at another place. */
+/** Whether a list equals another with one piece moved. */
 const isOneMove = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean => {
   let from = 0
   while (from < a.length && a[from] === b[from]) from++

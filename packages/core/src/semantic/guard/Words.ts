@@ -6,7 +6,7 @@
 import * as Lru from "../../store/Lru.ts"
 import * as WordNet from "./WordNet.ts"
 
-/** Opposites that WordNet has not, or has of other words: what services are asked about. */
+/** Opposites that WordNet lacks or lists for other words, from the vocabulary of customer questions. */
 const MORE_OPPOSITES = `international domestic|upgrade downgrade|upload download|subscribe unsubscribe|install uninstall|encrypt decrypt
 encode decode|block unblock|freeze unfreeze|mount unmount|follow unfollow|mute unmute|pin unpin|landlord tenant|sender recipient
 debit credit|deposit withdraw|hire fire|push pull|start stop|begin end|input output|import export|refund charge|approve deny|grant deny
@@ -137,7 +137,7 @@ const findBase = (word: string): string => {
   if (irregular !== undefined) return irregular
   const { known } = all()
   const isPlain = known.has(word)
-  // "closed" and "lost" stand in WordNet too, beside the verbs that they come from.
+  // WordNet also lists "closed" and "lost", next to the verbs they come from.
   if (isPlain && !/(?:ed|ing|s)$/.test(word)) return word
   for (const candidate of [word, ...spelled(word)]) {
     const form = forms(candidate).find((form) => known.has(form) && form.length > 2)

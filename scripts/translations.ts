@@ -1,0 +1,47 @@
+/**
+ * Keeps the Chinese pages in step with the English ones: the same headings by level, and the same code, commands and outputs. With `--write`
+ * the blocks are copied from the English page.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { root } from "./samples.ts"
+
+/** The English page of each translation. */
+export const translations: ReadonlyMap<string, string> = new Map([
+  ["README.zh-CN.md", "README.md"],
+  ["docs/zh/first-flow.md", "docs/start/first-flow.md"],
+  ["docs/zh/cut-costs.md", "docs/guides/cut-costs.md"]
+])
+
+const BLOCK = /^```[\s\S]*?^```$/gm
+
+const read = (page: string): string => fs.readFileSync(path.join(root, page), "utf8")
+const blocksOf = (text: string): ReadonlyArray<string> => text.match(BLOCK) ?? []
+const levelsOf = (text: string): ReadonlyArray<number> =>
+  [...text.replace(BLOCK, "").matchAll(/^(#+) /gm)].map(([, signs]) => signs!.length)
+
+const differences = (translation: string, original: string): ReadonlyArray<string> => {
+  const [here, there] = [read(translation), read(original)]
+  const [levels, expected] = [levelsOf(here), levelsOf(there)]
+  const [blocks, others] = [blocksOf(here), blocksOf(there)]
+  return [
+    ...(levels.join() === expected.join() ? [] : [`has the headings ${levels}, not ${expected}`]),
+    ...(blocks.length === others.length ? [] : [`has ${blocks.length} code blocks, not ${others.length}`]),
+    ...blocks.flatMap((block, at) =>
+      others[at] === undefined || block === others[at] ? [] : [`code block ${at + 1} differs: pnpm translations`]
+    )
+  ].map((problem) => `${translation} ${problem} (${original})`)
+}
+
+const copyBlocks = (translation: string, original: string): void => {
+  const blocks = blocksOf(read(original)).values()
+  const text = read(translation).replace(BLOCK, (block) => blocks.next().value ?? block)
+  fs.writeFileSync(path.join(root, translation), text)
+}
+
+if (import.meta.main) {
+  if (process.argv.includes("--write")) for (const [page, original] of translations) copyBlocks(page, original)
+  const problems = [...translations].flatMap(([page, original]) => differences(page, original))
+  for (const problem of problems) console.error(problem)
+  if (problems.length > 0) process.exit(1)
+}

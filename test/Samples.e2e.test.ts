@@ -1,0 +1,44 @@
+/** Every sample of the documentation runs, and gives what its comments say. */
+import { assert, beforeAll, describe, it } from "vitest"
+import { spawn } from "node:child_process"
+import * as path from "node:path"
+import * as readline from "node:readline"
+import { samples } from "../scripts/samples.ts"
+import type { Outcome } from "./docs/SampleRun.ts"
+
+const all = samples()
+const outcomes = new Map<string, Outcome>()
+
+/** One process for all of them: importing the packages takes longer than running a sample. */
+const runAll = async (): Promise<string> => {
+  const child = spawn(process.execPath, [path.join(import.meta.dirname, "docs/SampleRun.ts")], {
+    stdio: ["pipe", "pipe", "pipe"]
+  })
+  child.stdin.end(JSON.stringify(all))
+  child.stdout.resume()
+  let rest = ""
+  for await (const line of readline.createInterface({ input: child.stderr })) {
+    if (!line.startsWith("{")) rest += `${line}\n`
+    else {
+      const outcome: Outcome = JSON.parse(line)
+      outcomes.set(outcome.name, outcome)
+    }
+  }
+  return rest
+}
+
+describe("the samples of the documentation", () => {
+  let rest = ""
+  beforeAll(async () => {
+    rest = await runAll()
+  }, 120_000)
+
+  for (const { document, line, name } of all) {
+    it(`${document}:${line}`, () => {
+      const outcome = outcomes.get(name)
+      assert.isDefined(outcome, rest)
+      assert.deepStrictEqual(outcome?.failures, [])
+      assert.isNotEmpty(outcome?.used, "the sample compares and defines nothing that can run")
+    })
+  }
+})
