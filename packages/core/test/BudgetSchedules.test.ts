@@ -4,6 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  CallContext,
   Budget,
   Cascade,
   Fallback,
@@ -224,7 +225,7 @@ const run = (schedule: Schedule) =>
         }).pipe(
           schedule.kind === "cascade" ? Quality.provide({ check: () => schedule.happens(0.7) }) : (self) => self,
           schedule.kind === "objects"
-            ? Effect.provideService(ModelClient.Accept, () => (schedule.happens(0.3) ? "it does not fit" : undefined))
+            ? CallContext.provide({ accept: () => (schedule.happens(0.3) ? "it does not fit" : undefined) })
             : (self) => self,
           Effect.timeoutOption(schedule.timeout),
           Effect.exit,

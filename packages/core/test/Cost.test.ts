@@ -1,6 +1,18 @@
 /** Every case of kind `cost` that users reported elsewhere, with the right value from the report. */
 import { assert, describe, it } from "@effect/vitest"
-import { Ledger, Money, Price, Pricing, Retry, Stack, Usage, ModelClient, ModelRequest } from "@pipe/core"
+import {
+  Ledger,
+  Money,
+  Price,
+  Pricing,
+  Retry,
+  Stack,
+  Usage,
+  ModelClient,
+  ModelRequest,
+  ModelResponse,
+  CallContext
+} from "@pipe/core"
 import * as RunTotals from "../src/ledger/RunTotals.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Option } from "effect"
@@ -170,13 +182,9 @@ describe("the books", () => {
             usage: Usage.fromInclusive({ input: figures[index]![0], output: figures[index]![1] })!
           })
         )
-        const accept = Effect.provideService(ask, ModelClient.Accept, (response) =>
-          response._tag === "CompletionResponse"
-          && response.parts[0]?.type === "text"
-          && response.parts[0].text === "good"
-            ? undefined
-            : "not good"
-        )
+        const accept = CallContext.provide({
+          accept: (response) => (ModelResponse.text(response) === "good" ? undefined : "not good")
+        })(ask)
         const sums = (yield* booked(model, accept)).total()
         assert.strictEqual(Usage.inputTokens(sums.usage), 1_560)
         assert.strictEqual(Usage.outputTokens(sums.usage), 285)

@@ -1,6 +1,7 @@
 /** Every case of kind `retry` that needs no server, and the limits. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  CallContext,
   Concurrency,
   Fallback,
   Flow,
@@ -124,11 +125,9 @@ describe("Retry", () => {
       const fiber = yield* Effect.forkChild(
         ModelClient.send(request).pipe(
           Effect.match({ onFailure: ({ reason }) => reason._tag, onSuccess: () => "an answer" }),
-          Effect.provideService(ModelClient.Accept, (response) =>
-            response._tag === "CompletionResponse" && ModelResponse.text(response).startsWith("wrong")
-              ? "it is wrong"
-              : undefined
-          ),
+          CallContext.provide({
+            accept: (response) => (ModelResponse.text(response).startsWith("wrong") ? "it is wrong" : undefined)
+          }),
           Effect.provide(stack)
         )
       )
@@ -192,7 +191,7 @@ describe("Retry", () => {
     Effect.gen(function* () {
       const model = Scripted.make((_, index) => Scripted.response(`${"wrong ".repeat(4_000)}${index}`))
       yield* Effect.exit(ModelClient.send(request)).pipe(
-        Effect.provideService(ModelClient.Accept, () => "wrong"),
+        CallContext.provide({ accept: () => "wrong" }),
         Effect.provide(Stack.make(Retry.layer({ reasks: 3 }), model.layer))
       )
       assert.strictEqual(model.requests.length, 4)

@@ -39,6 +39,7 @@ import * as FileSystem from "effect/FileSystem"
 import type * as Layer from "effect/Layer"
 import * as Path from "effect/Path"
 import type * as Scope from "effect/Scope"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as Suspension from "../client/Suspension.ts"
@@ -160,9 +161,10 @@ export const make = Effect.fnUntraced(function* (
   }
   return {
     ...next,
-    send: (request) => {
-      const provider = batch.of(next.resolve(request))
-      return (provider === undefined ? undefined : senders.get(provider))?.(request) ?? next.send(request)
-    }
+    send: (request) =>
+      Effect.withFiber((fiber) => {
+        const provider = batch.of(next.resolve(request, fiber.getRef(CallContext.CallContext)))
+        return (provider === undefined ? undefined : senders.get(provider))?.(request) ?? next.send(request)
+      })
   }
 })

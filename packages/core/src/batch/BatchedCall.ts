@@ -8,7 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Attempt from "../client/Attempt.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -67,9 +67,9 @@ export const make = (options: Options): ModelClient.Send => {
   const sender: Sender = { ...options, delivered: new Map(), warned: false }
   return (request) =>
     Effect.withFiber((fiber) => {
-      const { row, step } = fiber.getRef(Caller.Caller)
+      const { row, step } = fiber.getRef(CallContext.CallContext)
       if (fiber.getRef(Suspension.AtOnce) || (steps !== undefined && !steps.includes(step))) return next.send(request)
-      const resolved = next.resolve(request)
+      const resolved = next.resolve(request, fiber.getRef(CallContext.CallContext))
       const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
       // A layer above that repeats a request, because the answer was not good enough, wants a new one.
       const times = fiber.getRef(Suspension.SuspendedRow)?.given.get(content) ?? 0
@@ -141,7 +141,7 @@ const deliver = <R extends ModelRequest.ModelRequest>(
     const row = fiber.getRef(Suspension.SuspendedRow)
     if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
     // A replayed row has paid for its answer itself.
-    const { row: number, step } = fiber.getRef(Caller.Caller)
+    const { row: number, step } = fiber.getRef(CallContext.CallContext)
     const place = `${step}\n${number}`
     const payer = delivered.get(line.key) ?? place
     delivered.set(line.key, payer)

@@ -28,7 +28,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Suspension from "../client/Suspension.ts"
@@ -51,9 +51,6 @@ export interface Options {
 
 /** The name of the layer in `ModelClient.LayerInfo`. */
 export const NAME = "Cache"
-
-/** With `off`, nothing is read, written or shared in flight (`--no-cache` on the command line). */
-export const Mode = CacheStore.Mode
 
 /** Answers equal requests from the `CacheStore` in context. */
 export const layer = (
@@ -80,14 +77,14 @@ export const layer = (
               response.origin !== "provider"
               || !isTaken(resolved, response, fiber)
               || !Duration.isPositive(timeToLive)
-              || fiber.getRef(ModelClient.Accept)(response) !== undefined
+              || fiber.getRef(CallContext.CallContext).accept(response) !== undefined
             ) {
               return Effect.void
             }
             const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
             const entry = (key: string): CacheStore.CacheEntry => ({
               key,
-              value: JSON.stringify({ ...response, paid: payerOf(fiber.getRef(Caller.Caller)) }),
+              value: JSON.stringify({ ...response, paid: payerOf(fiber.getRef(CallContext.CallContext)) }),
               model: response.model,
               createdAt: now,
               expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
@@ -123,8 +120,9 @@ export const layer = (
         const several = severalBy({ keyFor, read, send: next.send, write })
         const send: ModelClient.Send = (request) =>
           Effect.withFiber((fiber) => {
-            if (fiber.getRef(Mode) === "off") return next.send(request)
-            const resolved = next.resolve(request)
+            const call = fiber.getRef(CallContext.CallContext)
+            if (call.cache === "off") return next.send(request)
+            const resolved = next.resolve(request, call)
             return isSeveral(request)
               ? several(request, resolved)
               : lookup(keyFor(resolved), request, resolved, fiber.getRef(Suspension.SuspendedRow) !== undefined)
@@ -147,8 +145,8 @@ const recall = (
 ): ModelResponse.ModelResponse | undefined => {
   const kept = parse(text, answerTag[request._tag])
   if (kept === undefined || !isTaken(request, kept.response, fiber)) return undefined
-  if (fiber.getRef(ModelClient.Accept)(kept.response) !== undefined) return undefined
-  return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(Caller.Caller))
+  if (fiber.getRef(CallContext.CallContext).accept(kept.response) !== undefined) return undefined
+  return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(CallContext.CallContext))
     ? kept.response
     : ModelResponse.again(kept.response, "cache")
 }
@@ -224,7 +222,7 @@ export const keysOf = (
  * The row and run that paid for an answer; empty outside a run. What a run has paid for a row itself is not a saving:
  * the row was suspended or stopped for other reasons.
  */
-const payerOf = ({ row, run, step }: Caller.Caller): string | undefined =>
+const payerOf = ({ row, run, step }: CallContext.Caller): string | undefined =>
   run === "" ? undefined : `${run}/${step}/${row}`
 
 const parse = (

@@ -41,6 +41,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -121,7 +122,7 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
   const send = (request: ModelRequest.ModelRequest): ReturnType<ModelClient.Send> =>
     Effect.withFiber((fiber) => {
       if (request._tag !== "Completion") return next.send(request)
-      const model = next.resolve(request).model ?? ""
+      const model = next.resolve(request, fiber.getRef(CallContext.CallContext)).model ?? ""
       const rule = PromptCacheMinimum.ruleOf(ModelClient.providerOf(next.layers, model), model)
       const minimum = options.minTokens ?? rule?.minimum
       if (minimum === undefined || Suspension.goesInBatch(next.layers, fiber)) return next.send(request)

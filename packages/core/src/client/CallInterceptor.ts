@@ -9,11 +9,13 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
+import * as CallContext from "./CallContext.ts"
 import type * as ModelClient from "./ModelClient.ts"
 
 export type CallInterceptor = <R extends ModelRequest.ModelRequest>(
   request: R,
-  send: Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
+  send: Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>,
+  call: CallContext.CallContext
 ) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 
 export const CallInterceptor = Context.Reference<CallInterceptor | undefined>("@pipe/core/CallInterceptor", {
@@ -29,6 +31,8 @@ export const over = (client: ModelClient.Service): ModelClient.Service => ({
     Effect.withFiber((fiber) => {
       const watch = fiber.getRef(CallInterceptor)
       const sent = client.send(request)
-      return watch === undefined ? sent : watch(request, Effect.provideService(sent, CallInterceptor, undefined))
+      return watch === undefined
+        ? sent
+        : watch(request, Effect.provideService(sent, CallInterceptor, undefined), fiber.getRef(CallContext.CallContext))
     })
 })

@@ -29,18 +29,15 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as BatchProvider from "../batch/BatchProvider.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
-import type * as ModelResponse from "../model/ModelResponse.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
 import * as Attempt from "./Attempt.ts"
-import * as Caller from "./Caller.ts"
+import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ProviderCall from "./ProviderCall.ts"
-import * as Reask from "./Reask.ts"
 import type { Resolve, Send } from "./Send.ts"
 import * as Simulation from "./Simulation.ts"
 
@@ -236,25 +233,11 @@ export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClien
   return Layer.effect(
     ModelClient,
     Effect.map(below(info), (next) => ({
-      send: (request) => next.send(f(request)),
-      resolve: (request) => next.resolve(f(request)),
+      send: (request) => Effect.withFiber((fiber) => next.send(f(request, fiber.getRef(CallContext.CallContext)))),
+      resolve: (request, call) => next.resolve(f(request, call), call),
       ...over(info, next)
     }))
   )
-}
-
-/**
- * The caller's check of answers. It returns what is wrong, or `undefined`. `Retry` sends the request again with those
- * words, and `Cache` does not keep an answer that fails. The bridge to `effect/ai` sets it for structured output.
- */
-export const Accept = Context.Reference<Accept>("@pipe/core/ModelClient/Accept", {
-  defaultValue: () => () => undefined
-})
-
-export interface Accept {
-  (response: ModelResponse.ModelResponse): string | undefined
-  /** The schema that decodes the answer, when it is an object. */
-  readonly schema?: Schema.Top
 }
 
 /**
@@ -318,8 +301,8 @@ export const provider = (options: {
         const clock = fiber.getRef(Clock.Clock)
         const meter = fiber.getRef(Attempt.Meter)
         const guard = fiber.getRef(Attempt.Guard)
-        const isReask = fiber.getRef(Reask.Reask)
-        const { step } = fiber.getRef(Caller.Caller)
+        const call = fiber.getRef(CallContext.CallContext)
+        const { isReask, step } = call
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
         const ask = (fiber.getRef(Simulation.Simulation) ?? built) === undefined ? attempt : simulate
         const one = <R extends ModelRequest>(request: R) =>
@@ -332,7 +315,7 @@ export const provider = (options: {
             },
             { clock, meter, guard, step, expected }
           )
-        const request = resolve(asked)
+        const request = resolve(asked, call)
         return request._tag === "Embedding"
           ? (EmbeddingParts.send(request, embeddings, (part) =>
               Effect.flatMap(one(part), (response) => EmbeddingParts.checked(part, response))

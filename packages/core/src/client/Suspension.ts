@@ -14,7 +14,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as AiError from "effect/ai/AiError"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
-import * as Caller from "./Caller.ts"
+import * as CallContext from "./CallContext.ts"
 import type * as Attempt from "./Attempt.ts"
 import type * as ModelClient from "./ModelClient.ts"
 
@@ -145,5 +145,5 @@ export const goesInBatch = (
   && layers.some(
     ({ service }) =>
       service?.tier === "batch"
-      && (service.steps === undefined || service.steps.includes(fiber.getRef(Caller.Caller).step))
+      && (service.steps === undefined || service.steps.includes(fiber.getRef(CallContext.CallContext).step))
   )

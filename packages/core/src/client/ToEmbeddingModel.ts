@@ -19,7 +19,7 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Usage from "../model/Usage.ts"
 import * as CallOutcome from "./CallOutcome.ts"
-import * as Caller from "./Caller.ts"
+import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ModelClient from "./ModelClient.ts"
 import * as ModelSettings from "./ModelSettings.ts"
@@ -73,7 +73,7 @@ const makeResolver = (
     key: ({ context }) =>
       RequestKey.canonical([
         Context.get(context, ModelSettings.ModelSettings),
-        Context.get(context, Caller.Caller).step,
+        Context.get(context, CallContext.CallContext).step,
         numberOf(Context.get(context, Suspension.SuspendedRow))
       ]),
     resolver: (entries) =>
@@ -127,7 +127,7 @@ const embedBy =
         })
       )
       return Effect.map(
-        watch(request, sent),
+        watch(request, sent, fiber.getRef(CallContext.CallContext)),
         ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[0]! })
       )
     })

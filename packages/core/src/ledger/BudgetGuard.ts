@@ -7,7 +7,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Attempt from "../client/Attempt.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
@@ -61,7 +61,7 @@ export const make =
   (call) =>
     Effect.withFiber((fiber) => {
       const { accounts, pricing } = state
-      const { step } = fiber.getRef(Caller.Caller)
+      const { step } = fiber.getRef(CallContext.CallContext)
       const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
       const model = call.request.model ?? ""
       const own = accounts.filter((account) => !account.warns && account.applies(step, model))

@@ -26,7 +26,7 @@ import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as CallOutcome from "../client/CallOutcome.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as Exchange from "../client/Exchange.ts"
 import * as Attempt from "../client/Attempt.ts"
 import * as ModelClient from "../client/ModelClient.ts"
@@ -108,7 +108,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
       const clock = fiber.getRef(Clock.Clock)
       const book = fiber.getRef(Recorder)
       const calls = fiber.getRef(Calls)
-      const caller = fiber.getRef(Caller.Caller)
+      const caller = fiber.getRef(CallContext.CallContext)
       const above = fiber.getRef(Attempt.Meter)
       const observe = fiber.getRef(Exchange.Observer)
       const startedAt = clock.currentTimeMillisUnsafe()
@@ -217,7 +217,7 @@ const toFound = (
 
 const toAttemptEntry = (
   pricing: Pricing.Service,
-  caller: Caller.Caller,
+  caller: CallContext.Caller,
   attempt: Attempt.Attempt,
   number: number | undefined,
   most: () => Charge.Most
@@ -245,7 +245,7 @@ const toNote = ({ cost, input, output }: Charge.Most) => ({ inputTokens: input, 
 
 const toAnswerEntry = (
   pricing: Pricing.Service,
-  caller: Caller.Caller,
+  caller: CallContext.Caller,
   request: ModelRequest.ModelRequest,
   response: ModelResponse.ModelResponse,
   attempts: number,

@@ -44,7 +44,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as RequestResolver from "effect/RequestResolver"
 import * as Lru from "../store/Lru.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
@@ -106,10 +106,10 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
       )
         return next.send(request)
       const completion: ModelRequest.Completion = request
-      const template = PackPrompt.template(next.resolve(completion), text)
+      const template = PackPrompt.template(next.resolve(completion, fiber.getRef(CallContext.CallContext)), text)
       if (template === "not found")
         return Effect.andThen(
-          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "every row is sent alone")),
+          warn(Varying.notFound(fiber.getRef(CallContext.CallContext).step, "every row is sent alone")),
           next.send(request)
         )
       return typeof template === "string"
@@ -175,7 +175,7 @@ const packer =
   (packable: Packable): Effect.Effect<PackedPrompt.Response, AiError.AiError> =>
     Effect.gen(function* () {
       const { request, text } = packable
-      const { step } = yield* Caller.Caller
+      const { step } = yield* CallContext.CallContext
       const scope = yield* scopeOf(step, packable)
       // A layer below may act as soon as it is called.
       const alone = Effect.suspend(() =>

@@ -5,12 +5,14 @@
  * @internal
  */
 import type * as AiError from "effect/ai/AiError"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Request from "effect/Request"
+import * as CallContext from "../client/CallContext.ts"
 import type * as LayerEvent from "../client/LayerEvent.ts"
-import * as ModelClient from "../client/ModelClient.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
@@ -82,7 +84,7 @@ export const together = ({ next }: Sender, template: ModelRequest.Completion, te
 /** Errors are handled here, and the call belongs to no single row that could be suspended. */
 const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   effect.pipe(
-    Effect.provideService(ModelClient.Accept, () => undefined),
+    CallContext.provide({ accept: () => undefined }),
     Effect.provideService(Suspension.SuspendedRow, undefined)
   )
 
@@ -184,10 +186,7 @@ const audit = Effect.fnUntraced(function* (
   entry.completeUnsafe(exit)
 })
 
-const acceptOf = (entry: PackedText): ((response: ModelResponse.ModelResponse) => string | undefined) => {
-  const accept = entry.context.mapUnsafe.get(ModelClient.Accept.key) as typeof ModelClient.Accept.Service | undefined
-  return accept ?? (() => undefined)
-}
+const acceptOf = (entry: PackedText): CallContext.Accept => Context.get(entry.context, CallContext.CallContext).accept
 
 /** Tests whether smaller prompts may succeed. */
 export const isTrouble = (error: AiError.AiError): boolean => {

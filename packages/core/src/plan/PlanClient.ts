@@ -8,7 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Cache from "../cache/Cache.ts"
 import * as CachedTexts from "../cache/CachedTexts.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import type * as Closure from "../closure/Closure.ts"
 import * as Varying from "../flow/Varying.ts"
@@ -89,7 +89,7 @@ export const make =
     /** Answers from the cache or with a placeholder, which is counted as a share of a call. */
     const ask = <R extends ModelRequest.ModelRequest>(request: R, way: Way) =>
       Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
-        const { step } = fiber.getRef(Caller.Caller)
+        const { step } = fiber.getRef(CallContext.CallContext)
         const counts = countsOf(step, request, way.isRouted)
         // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there
         // are.
@@ -117,11 +117,11 @@ export const make =
       ...client,
       send: <R extends ModelRequest.ModelRequest>(asked: R) =>
         Effect.withFiber((fiber) => {
-          const request = client.resolve(asked)
+          const request = client.resolve(asked, fiber.getRef(CallContext.CallContext))
           if (cascade === undefined || request.model !== cascade.name)
             return ask(request, { ...WHOLE, isRouted: asked.model === undefined && routed !== undefined })
           // The last model called supplies the answer.
-          const all = cascade.requests(request, fiber.getRef(Caller.Caller).step)
+          const all = cascade.requests(request, fiber.getRef(CallContext.CallContext).step)
           return Effect.map(
             Effect.forEach(all, ({ request, ...share }, at) =>
               ask(request as R, { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 })

@@ -24,7 +24,7 @@ import type * as Layer from "effect/Layer"
 import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
 import * as Semaphore from "effect/Semaphore"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as EmbeddingParts from "../client/EmbeddingParts.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
@@ -57,7 +57,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
       const call: ModelClient.Send = limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
       const resolver = RequestResolver.makeGrouped<Waiting, string>({
-        key: ({ context, request }) => groupOf(request.request, Context.get(context, Caller.Caller).step),
+        key: ({ context, request }) => groupOf(request.request, Context.get(context, CallContext.CallContext).step),
         resolver: (entries) => {
           const [first] = entries
           return entries.length > 1 && entries.every(({ request }) => request.request._tag === "Embedding")

@@ -28,7 +28,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as AiError from "effect/ai/AiError"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
@@ -95,7 +95,7 @@ export const layerShared = (
         }
         return (request) =>
           Effect.withFiber((fiber) => {
-            const model = next.resolve(request).model ?? ""
+            const model = next.resolve(request, fiber.getRef(CallContext.CallContext)).model ?? ""
             const limits = limitsOf(model)
             const clock = fiber.getRef(Clock.Clock)
             const expected = limits.tokens === undefined ? 0 : expectedTokens(fiber, request, limits.tokens)
@@ -125,7 +125,7 @@ const expectedTokens = (
   limit: number
 ): number => {
   const input = TokenCounter.inputTokens(fiber.getRef(TokenCounter.TokenCounter), request)
-  const { expected } = fiber.getRef(ExpectedUsage.ExpectedUsage).of(fiber.getRef(Caller.Caller).step, request)
+  const { expected } = fiber.getRef(ExpectedUsage.ExpectedUsage).of(fiber.getRef(CallContext.CallContext).step, request)
   // A bucket never holds more than its limit: a larger request waits for a full bucket.
   return Math.min(input + Math.ceil(expected), limit)
 }

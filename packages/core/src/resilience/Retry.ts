@@ -21,6 +21,7 @@
  *
  * @since 0.1.0
  */
+import * as CallContext from "../client/CallContext.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
@@ -30,7 +31,6 @@ import type * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as Reask from "../client/Reask.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -100,7 +100,7 @@ interface Policy {
 /** Sends a request, and fails when the caller rejects the answer. */
 const attempt = <R extends ModelRequest.ModelRequest>(send: ModelClient.Send, request: R) =>
   Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
-    const accept = fiber.getRef(ModelClient.Accept)
+    const accept = fiber.getRef(CallContext.CallContext).accept
     return Effect.flatMap(send(request), (response) => {
       const problem = accept(response)
       return problem === undefined || ModelResponse.isTruncated(response)
@@ -126,7 +126,7 @@ const again = <R extends ModelRequest.ModelRequest>(
       return Effect.fail(first)
     }
     const next = reask(request, trying.last ?? first)
-    const sent = next === request ? attempt(send, next) : Effect.provideService(attempt(send, next), Reask.Reask, true)
+    const sent = next === request ? attempt(send, next) : CallContext.provide({ isReask: true })(attempt(send, next))
     return Effect.tapError(sent, (error) => Effect.sync(() => note(trying, error)))
   })
   return Effect.mapError(Effect.retry(once, schedule(request.model ?? "", trying)), (error) => {

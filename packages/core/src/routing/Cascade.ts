@@ -42,7 +42,7 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Path from "effect/Path"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
@@ -183,8 +183,10 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: Casca
   const isOurs = (request: ModelRequest.ModelRequest): request is CascadeModels.Completion =>
     request._tag === "Completion" && (request.model === undefined || request.model === run.all)
   return {
-    resolve: (request) =>
-      isOurs(request) ? ModelRequest.withModel(next.resolve(request), run.all) : next.resolve(request),
+    resolve: (request, call) => {
+      const resolved = next.resolve(request, call)
+      return isOurs(request) ? ModelRequest.withModel(resolved, run.all) : resolved
+    },
     send: (request) =>
       Effect.withFiber((fiber) => {
         if (!isOurs(request)) return next.send(request)
@@ -205,7 +207,7 @@ const cascade = (
   quality: Quality.Quality
 ): CascadeModels.ModelEffect<CascadeModels.Response> =>
   Effect.gen(function* () {
-    const { row: index, step } = yield* Caller.Caller
+    const { row: index, step } = yield* CallContext.CallContext
     const policy = cascade.file === undefined ? undefined : yield* policyOf(cascade, step)
     if (cascade.file !== undefined && policy === undefined)
       return CascadeModels.withModels(cascade, yield* CascadeModels.callStrong(cascade, request), [])

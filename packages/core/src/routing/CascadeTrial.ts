@@ -4,7 +4,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import type * as CascadeHooks from "./CascadeHooks.ts"
 import * as CascadeModels from "./CascadeModels.ts"
@@ -18,7 +18,7 @@ export const run = (
   observe: (trial: CascadeHooks.CascadeTrial) => void
 ): CascadeModels.ModelEffect<CascadeModels.Response> =>
   Effect.gen(function* () {
-    const { row: index, step } = yield* Caller.Caller
+    const { row: index, step } = yield* CallContext.CallContext
     const row = yield* CascadeModels.rowOf(asker, request, quality, step)
     const label = yield* CascadeModels.call(asker, "label", step, () => quality.label, undefined)
     const isLabelled = label !== undefined

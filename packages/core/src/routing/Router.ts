@@ -24,11 +24,11 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as RowValues from "../client/RowValues.ts"
+import * as CallContext from "../client/CallContext.ts"
+import type * as RowValues from "../client/RowValues.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
@@ -63,24 +63,25 @@ export const choose = (
   model: (request: ModelRequest.Completion, row: RowValues.Values) => string,
   options: { readonly baseline: string; readonly by?: unknown }
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
-  const route: ModelClient.Resolve = (request) =>
+  const route: ModelClient.Resolve = (request, { values }) =>
     request._tag === "Completion" && request.model === undefined
-      ? ModelRequest.withModel(request, model(request, RowValues.now()))
+      ? ModelRequest.withModel(request, model(request, values))
       : request
   return ModelClient.middlewareEffect(
     (next) =>
       Effect.succeed<ModelClient.Service>({
-        resolve: (request) => next.resolve(route(request)),
-        send: (request) => {
-          const routed = route(request)
-          return routed === request
-            ? next.send(request)
-            : Effect.map(
-                next.send(routed),
-                (response) =>
-                  ({ ...response, baselineModel: options.baseline }) as ModelResponse.ResponseTo<typeof request>
-              )
-        }
+        resolve: (request, call) => next.resolve(route(request, call), call),
+        send: (request) =>
+          Effect.withFiber((fiber) => {
+            const routed = route(request, fiber.getRef(CallContext.CallContext))
+            return routed === request
+              ? next.send(request)
+              : Effect.map(
+                  next.send(routed),
+                  (response) =>
+                    ({ ...response, baselineModel: options.baseline }) as ModelResponse.ResponseTo<typeof request>
+                )
+          })
       }),
     { name: "Router", answers: options.by, baseline: options.baseline, isShown: true }
   )
@@ -138,15 +139,14 @@ export const cheapest = (
   options: { readonly output?: number; readonly baseline?: string } = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =>
   Layer.unwrap(
-    Effect.map(Pricing.Pricing, (pricing) =>
-      choose(
+    Effect.gen(function* () {
+      const pricing = yield* Pricing.Pricing
+      const count = yield* TokenCounter.TokenCounter
+      // The prices of the day on which the stack is built: a run does not change its models at midnight.
+      const at = yield* Clock.currentTimeMillis
+      return choose(
         (request) => {
-          const fiber = Fiber.getCurrent()
-          const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
-          const input = TokenCounter.inputTokens(
-            fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate,
-            request
-          )
+          const input = TokenCounter.inputTokens(count, request)
           const output = request.settings.maxTokens ?? options.output ?? ExpectedUsage.GUESS.high
           const known = models.map((model) => {
             const price = Option.getOrUndefined(pricing.lookup({ model, at }))
@@ -163,7 +163,7 @@ export const cheapest = (
         },
         { baseline: options.baseline ?? models[models.length - 1]!, by: ["cheapest", models, options.output] }
       )
-    )
+    })
   )
 
 /**
@@ -214,7 +214,7 @@ export const providers = <
             { name: ModelClient.PROVIDERS, answers: models },
             ...(client.layers ?? [])
           ]),
-          resolve: (request) => clientFor(request).resolve(request),
+          resolve: (request, call) => clientFor(request).resolve(request, call),
           send: (request) => clientFor(request).send(request)
         }
       }

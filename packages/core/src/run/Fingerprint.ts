@@ -12,9 +12,9 @@ import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
-import * as RowValues from "../client/RowValues.ts"
+import type * as RowValues from "../client/RowValues.ts"
 import * as CallInterceptor from "../client/CallInterceptor.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
@@ -46,8 +46,12 @@ const MOST_CALLS = 16
 const MOST_CHARACTERS = 200_000
 
 /** The hash of a request, whichever sample of a row it is for. */
-const hashOf = (client: ModelClient.Service, request: ModelRequest.ModelRequest): string => {
-  const resolved = client.resolve(request)
+const hashOf = (
+  client: ModelClient.Service,
+  request: ModelRequest.ModelRequest,
+  call: CallContext.CallContext
+): string => {
+  const resolved = client.resolve(request, call)
   return ContentHash.make(RequestKey.content(resolved._tag === "Completion" ? { ...resolved, sample: 0 } : resolved))
 }
 
@@ -64,9 +68,9 @@ export const record = <A, E, R>(
     const calls: Array<{ hash: string; answer?: string }> = []
     let isOver = false
     let characters = 0
-    const watch: CallInterceptor.CallInterceptor = (request, send) => {
+    const watch: CallInterceptor.CallInterceptor = (request, send, context) => {
       if (isOver || calls.length >= MOST_CALLS) return send
-      const call: { hash: string; answer?: string } = { hash: hashOf(client, request) }
+      const call: { hash: string; answer?: string } = { hash: hashOf(client, request, context) }
       calls.push(call)
       if (hasTools(request)) {
         isOver = true
@@ -113,8 +117,8 @@ const render = (
       calls.flatMap(({ answer, hash }) => (answer === undefined ? [] : [[hash, answer] as const]))
     )
     const asked: Array<string> = []
-    const watch: CallInterceptor.CallInterceptor = (request) => {
-      const hash = hashOf(client, request)
+    const watch: CallInterceptor.CallInterceptor = (request, _, context) => {
+      const hash = hashOf(client, request, context)
       asked.push(hash)
       const answer = hasTools(request)
         ? Option.none()
@@ -123,8 +127,7 @@ const render = (
     }
     return Effect.suspend(() => run(input)).pipe(
       Effect.provideService(CallInterceptor.CallInterceptor, watch),
-      Effect.provideService(RowValues.RowValues, input as RowValues.Values),
-      Effect.updateService(Caller.Caller, (caller) => ({ ...caller, step })),
+      CallContext.provide({ step, values: input as RowValues.Values }),
       Effect.exit,
       Effect.map((exit) => ({ hashes: asked, isWhole: exit._tag === "Success" }))
     )

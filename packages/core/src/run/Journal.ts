@@ -18,7 +18,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Cache from "../cache/Cache.ts"
 import * as SingleFlight from "../cache/SingleFlight.ts"
 import * as CallOutcome from "../client/CallOutcome.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
 import type * as Node from "../flow/Node.ts"
@@ -226,7 +226,7 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
         "failed",
         Effect.logWarning,
         () =>
-          `step ${node.name} gave a value for ${fiber.getRef(Caller.Caller).position} although one of its calls failed: it is not kept, and the row runs again next time. Others like it are not reported`
+          `step ${node.name} gave a value for ${fiber.getRef(CallContext.CallContext).position} although one of its calls failed: it is not kept, and the row runs again next time. Others like it are not reported`
       )
     }
     if (text !== undefined) {

@@ -10,9 +10,9 @@ import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as AiError from "effect/ai/AiError"
 import * as CallOutcome from "../client/CallOutcome.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
-import * as RowValues from "../client/RowValues.ts"
+import type * as RowValues from "../client/RowValues.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
@@ -275,12 +275,17 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
   const streak = FailureStreak.make(parked !== undefined)
   return (row, slot, input, effect) => {
     stats.running++
-    const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index, position: row.position }
     const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
       const mine = context.pipe(
-        Context.add(Caller.Caller, caller),
-        Context.add(CallOutcome.CallOutcome, CallOutcome.make()),
-        Context.add(RowValues.RowValues, input as RowValues.Values)
+        Context.add(CallContext.CallContext, {
+          ...Context.get(context, CallContext.CallContext),
+          run: run.id,
+          step: node.name,
+          row: row.index,
+          position: row.position,
+          values: input as RowValues.Values
+        }),
+        Context.add(CallOutcome.CallOutcome, CallOutcome.make())
       )
       return settings === undefined
         ? mine

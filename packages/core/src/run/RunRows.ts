@@ -6,7 +6,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Cache from "../cache/Cache.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as Attempt from "../client/Attempt.ts"
 import * as Exchange from "../client/Exchange.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
@@ -82,7 +82,7 @@ const contextOf = (
       hold: (held) => budget?.hold(held) ?? (() => {}),
       count: books.count
     }),
-    Context.add(Cache.Mode, options.cache === false ? ("off" as const) : ("on" as const)),
+    Context.add(CallContext.CallContext, { ...CallContext.empty, cache: options.cache === false ? "off" : "on" }),
     Context.add(CascadeHooks.Trials, options.trials),
     Context.add(Simulation.Own, flow.simulate)
   )

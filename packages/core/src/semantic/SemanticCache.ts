@@ -39,8 +39,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as CacheStore from "../cache/CacheStore.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
@@ -151,17 +150,17 @@ const make = Effect.fnUntraced(function* (
         varying?.reuse === undefined
         || request._tag !== "Completion"
         || reuse.isBroken
-        || fiber.getRef(CacheStore.Mode) === "off"
+        || fiber.getRef(CallContext.CallContext).cache === "off"
       ) {
         return next.send(request)
       }
       const { text } = varying
       if (text.trim() === "" || embedder.unfit(text) !== undefined) return next.send(request)
-      const resolved = next.resolve(request)
+      const resolved = next.resolve(request, fiber.getRef(CallContext.CallContext))
       const template = Varying.replace(resolved as ModelRequest.Completion, text, PLACE)
       if (template === undefined) {
         return Effect.andThen(
-          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "no answer is reused")),
+          warn(Varying.notFound(fiber.getRef(CallContext.CallContext).step, "no answer is reused")),
           next.send(request)
         )
       }
