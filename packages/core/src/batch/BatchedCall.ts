@@ -68,11 +68,12 @@ export const make = (options: Options): ModelClient.Send => {
   return (request) =>
     Effect.withFiber((fiber) => {
       const { row, step } = fiber.getRef(CallContext.CallContext)
-      if (fiber.getRef(Suspension.AtOnce) || (steps !== undefined && !steps.includes(step))) return next.send(request)
+      if (CallContext.stateOf(fiber).isSingle === true || (steps !== undefined && !steps.includes(step)))
+        return next.send(request)
       const resolved = next.resolve(request, fiber.getRef(CallContext.CallContext))
       const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
       // A layer above that repeats a request, because the answer was not good enough, wants a new one.
-      const times = fiber.getRef(Suspension.SuspendedRow)?.given.get(content) ?? 0
+      const times = CallContext.stateOf(fiber).row?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
       return send(sender, { request, resolved, content, line: { key, step, row, tries: 1 } })
     })
@@ -98,7 +99,7 @@ const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Batche
   Effect.withFiber((fiber) => {
     const { queue } = sender
     if (queue.isOver()) return single(sender, asked)
-    const row = fiber.getRef(Suspension.SuspendedRow)
+    const row = CallContext.stateOf(fiber).row
     if (row !== undefined) return Suspension.suspend(row)
     return Effect.andThen(
       queue.back(asked.line.key),
@@ -112,8 +113,8 @@ const single = <R extends ModelRequest.ModelRequest>(
   { line, request }: BatchedRequest<R>
 ): Answer<R> =>
   Effect.withFiber((fiber) => {
-    const online = Effect.provideService(next.send(request), Suspension.AtOnce, true)
-    return fiber.getRef(Suspension.SuspendedRow) === undefined || queue.isOver()
+    const online = CallContext.provideState({ isSingle: true })(next.send(request))
+    return CallContext.stateOf(fiber).row === undefined || queue.isOver()
       ? online
       : Effect.tap(online, (response) => queue.keep({ ...line, value: JSON.stringify(response) }))
   })
@@ -138,7 +139,7 @@ const deliver = <R extends ModelRequest.ModelRequest>(
     const response = kept.value as ModelResponse.ResponseTo<R>
     const refused = ModelFailure.refusal(response) ?? missingVectors(request, response)
     if (refused !== undefined) return Effect.fail(refused)
-    const row = fiber.getRef(Suspension.SuspendedRow)
+    const row = CallContext.stateOf(fiber).row
     if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
     // A replayed row has paid for its answer itself.
     const { row: number, step } = fiber.getRef(CallContext.CallContext)
@@ -175,7 +176,7 @@ const gather = <R extends ModelRequest.ModelRequest>(
     const admission = guard({ request: resolved, provider: provider.name, startedAt: at, serviceTier: "batch" })
     // Reservations of other requests are released when their batch ends: the row waits for that as for its own answer.
     const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
-    const row = fiber.getRef(Suspension.SuspendedRow)
+    const row = CallContext.stateOf(fiber).row
     return Effect.flatMap(row === undefined ? admission : Effect.raceFirst(admission, held), (admitted) =>
       admitted === "held"
         ? Effect.succeed(admitted)

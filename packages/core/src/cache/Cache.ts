@@ -31,7 +31,6 @@ import * as Option from "effect/Option"
 import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -125,7 +124,7 @@ export const layer = (
             const resolved = next.resolve(request, call)
             return isSeveral(request)
               ? several(request, resolved)
-              : lookup(keyFor(resolved), request, resolved, fiber.getRef(Suspension.SuspendedRow) !== undefined)
+              : lookup(keyFor(resolved), request, resolved, call.state.row !== undefined)
           })
         return send
       }),

@@ -24,8 +24,10 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
 import type * as ModelResponse from "../model/ModelResponse.ts"
+import type { CallState } from "./CallState.ts"
 import type * as RowValues from "./RowValues.ts"
 
 /** Who makes a call. Outside a run all fields are empty. */
@@ -57,6 +59,8 @@ export interface CallContext extends Caller {
   readonly cache: "on" | "off"
   /** The request is sent again because an answer to it was not accepted. */
   readonly isReask: boolean
+  /** @internal */
+  readonly state: CallState
 }
 
 /** The context outside a run. */
@@ -67,7 +71,8 @@ export const empty: CallContext = {
   values: {},
   accept: () => undefined,
   cache: "on",
-  isReask: false
+  isReask: false,
+  state: {}
 }
 
 export const CallContext = Context.Reference<CallContext>("@pipe/core/CallContext", { defaultValue: () => empty })
@@ -77,6 +82,23 @@ export const provide =
   (changes: Partial<CallContext>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.updateService(effect, CallContext, (call) => ({ ...call, ...changes }))
+
+/**
+ * Runs an effect with some fields of the runner's state replaced.
+ *
+ * @internal
+ */
+export const provideState =
+  (changes: CallState) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.updateService(effect, CallContext, (call) => ({ ...call, state: { ...call.state, ...changes } }))
+
+/**
+ * The runner's state of a fiber's calls.
+ *
+ * @internal
+ */
+export const stateOf = (fiber: Fiber.Fiber<unknown, unknown>): CallState => fiber.getRef(CallContext).state
 
 /** The caller alone, to keep it longer than the call. */
 export const callerOf = ({ position, row, run, step }: CallContext): Caller =>

@@ -234,7 +234,7 @@ const withOwn = (
   check: CallContext.Accept,
   text: (response: ModelResponse.CompletionResponse) => string = ModelResponse.text
 ): CallContext.Accept => {
-  const own = fiber.getRef(AnswerCheck.AnswerCheck)
+  const own = CallContext.stateOf(fiber).check
   // Simulated answers know only the schema, not the author's own rules.
   if (own === undefined || fiber.getRef(Simulation.Simulation) !== undefined) return check
   const accept = (response: ModelResponse.ModelResponse): string | undefined =>

@@ -26,6 +26,7 @@ import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as CallOutcome from "../client/CallOutcome.ts"
+import type * as CallState from "../client/CallState.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as Exchange from "../client/Exchange.ts"
 import * as Attempt from "../client/Attempt.ts"
@@ -161,7 +162,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
         (exit) => {
           if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
           else CallOutcome.succeeded(fiber, request)
-          if (Exit.isSuccess(exit) && isNew(fiber.getRef(Suspension.SuspendedRow), request)) {
+          if (Exit.isSuccess(exit) && isNew(CallContext.stateOf(fiber).row, request)) {
             const now = clock.currentTimeMillisUnsafe()
             const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)
             book(entry)
@@ -177,7 +178,7 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
     })
 }
 
-const isNew = (row: Suspension.SuspendedRow | undefined, request: ModelRequest.ModelRequest): boolean =>
+const isNew = (row: CallState.SuspendedRow | undefined, request: ModelRequest.ModelRequest): boolean =>
   row === undefined || Suspension.isNew(row, ContentHash.make(RequestKey.content(request)))
 
 /** An attempt, for display. */

@@ -13,7 +13,6 @@ import * as Request from "effect/Request"
 import * as CallContext from "../client/CallContext.ts"
 import type * as LayerEvent from "../client/LayerEvent.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
@@ -83,10 +82,7 @@ export const together = ({ next }: Sender, template: ModelRequest.Completion, te
 
 /** Errors are handled here, and the call belongs to no single row that could be suspended. */
 const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  effect.pipe(
-    CallContext.provide({ accept: () => undefined }),
-    Effect.provideService(Suspension.SuspendedRow, undefined)
-  )
+  effect.pipe(CallContext.provide({ accept: () => undefined }), CallContext.provideState({ row: undefined }))
 
 /** A row's request alone, in the row's own context. */
 const alone = ({ next }: Sender, { context, request: { request, scope } }: PackedText) =>

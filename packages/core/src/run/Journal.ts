@@ -220,7 +220,7 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
     { text }: Computed,
     fiber: Fiber.Fiber<unknown, unknown>
   ): Effect.Effect<void> | undefined => {
-    const outcome = fiber.getRef(CallOutcome.CallOutcome)
+    const outcome = CallContext.stateOf(fiber).outcome
     if (outcome !== undefined && CallOutcome.hasFailed(outcome)) {
       return once(
         "failed",

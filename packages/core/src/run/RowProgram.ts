@@ -240,11 +240,7 @@ const sampled = (
         return Effect.succeed(found.value)
       }
       // The result of one sample says nothing about the others.
-      const computed = Effect.provideService(
-        journal.keep(found, values, compute),
-        CallOutcome.CallOutcome,
-        CallOutcome.make()
-      )
+      const computed = CallContext.provideState({ outcome: CallOutcome.make() })(journal.keep(found, values, compute))
       return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
     })
   }
@@ -276,16 +272,17 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
   return (row, slot, input, effect) => {
     stats.running++
     const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
+      const call = Context.get(context, CallContext.CallContext)
       const mine = context.pipe(
         Context.add(CallContext.CallContext, {
-          ...Context.get(context, CallContext.CallContext),
+          ...call,
           run: run.id,
           step: node.name,
           row: row.index,
           position: row.position,
-          values: input as RowValues.Values
-        }),
-        Context.add(CallOutcome.CallOutcome, CallOutcome.make())
+          values: input as RowValues.Values,
+          state: { ...call.state, outcome: CallOutcome.make() }
+        })
       )
       return settings === undefined
         ? mine
@@ -341,7 +338,7 @@ const untilSuspended = (
     if (known !== undefined) return Effect.failCause(known)
     const calls = Suspension.makeRow(parked.recorded.get(place))
     const begun = Effect.raceFirst(
-      Effect.provideService(step, Suspension.SuspendedRow, calls),
+      CallContext.provideState({ row: calls })(step),
       Effect.as(Deferred.await(calls.left), suspended)
     )
     return Effect.onExitPrimitive(

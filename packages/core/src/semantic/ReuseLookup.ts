@@ -14,7 +14,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as CallContext from "../client/CallContext.ts"
 import type * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as Suspension from "../client/Suspension.ts"
+import type * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as Format from "../encoding/Format.ts"
 import * as Varying from "../flow/Varying.ts"
@@ -168,7 +168,7 @@ const placeOf = Effect.fnUntraced(function* (reuse: ReuseLookup, question: Quest
   const looked = opened === undefined ? undefined : yield* proceed(reuse, opened.look(question.text, embedded.vector))
   if (opened === undefined || looked === undefined) return undefined
   const content =
-    (yield* Suspension.SuspendedRow) === undefined
+    (yield* CallContext.CallContext).state.row === undefined
       ? undefined
       : ContentHash.make(RequestKey.content(question.resolved)).slice(0, 16)
   const place: Place = { step, audits, name, opened, looked, vector: embedded.row, content }

@@ -114,7 +114,7 @@ export const layerModel = (
                 .embed(text)
                 .pipe(
                   Effect.provideService(ModelSettings.ModelSettings, settings),
-                  Effect.provideService(Suspension.AtOnce, true)
+                  CallContext.provideState({ isSingle: true })
                 )
           },
           options
