@@ -40,6 +40,8 @@ import type * as Layer from "effect/Layer"
 import * as Path from "effect/Path"
 import type * as Scope from "effect/Scope"
 import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
+import type { Options } from "./BatchOptions.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as Suspension from "../client/Suspension.ts"
@@ -51,34 +53,10 @@ import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchQueue from "./BatchQueue.ts"
 import * as BatchedCall from "./BatchedCall.ts"
 
-export interface Options {
-  /** Uses batches for these steps only. Default: all. */
-  readonly steps?: ReadonlyArray<string>
-  /**
-   * Counted from the start of the run. What has no result by then is cancelled and sent as single calls. Default: none.
-   */
-  readonly deadline?: Duration.Input
-  /** How many batches a request is put in before it is sent as a single call. Default: 3. */
-  readonly tries?: number
-  /** The most requests in a batch. Default: the provider's limit. */
-  readonly maxRequests?: number
-  /** The most bytes in a batch. Default: the provider's limit, less 2 %. */
-  readonly maxBytes?: number
-  /** The tokens of one model that the account may have enqueued. Default: learned when the provider refuses. */
-  readonly enqueuedTokens?: number
-  /** How often batches are polled. Default: after 1 second, then at growing intervals up to a minute. */
-  readonly polling?: BatchJobState.Polling
-  /** Attempts of a batch API call (an upload, a poll) while the provider is failing. Default: 8. */
-  readonly attempts?: number
-}
+export type { Options } from "./BatchOptions.ts"
 
 /** The name of the layer in `ModelClient.LayerInfo`. */
 export const NAME = "Batch"
-
-/** Set by the command line: `off` sends everything as single calls; options override those of the layer. */
-export const Override = Context.Reference<Options | "off" | undefined>("@pipe/core/Batch/Override", {
-  defaultValue: () => undefined
-})
 
 type Needs = Store.Store | Pricing.Pricing | FileSystem.FileSystem | Path.Path
 
@@ -104,7 +82,7 @@ export const make = Effect.fnUntraced(function* (
   next: ModelClient.Service,
   given: Options
 ): Effect.fn.Return<ModelClient.Service, AiError.AiError, Needs | Scope.Scope> {
-  const override = yield* Override
+  const { batch: override, suspension: run } = yield* RunHooks.RunHooks
   if (override === "off") return next
   const options = { ...given, ...override }
   const { batch } = next
@@ -119,7 +97,6 @@ export const make = Effect.fnUntraced(function* (
   }
   const store = yield* Store.Store
   const pricing = yield* Pricing.Pricing
-  const run = yield* Suspension.SuspendedRun
   const deadline =
     options.deadline === undefined
       ? undefined

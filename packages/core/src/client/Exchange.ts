@@ -4,7 +4,6 @@
  *
  * @internal
  */
-import * as Context from "effect/Context"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ModelResponse } from "../model/ModelResponse.ts"
 import type { Usage } from "../model/Usage.ts"
@@ -28,8 +27,3 @@ export interface Exchange {
   /** Picodollars; `undefined` when not known. */
   readonly cost?: Money | undefined
 }
-
-/** Receives every exchange of a run. Default: none. */
-export const Observer = Context.Reference<((exchange: Exchange) => void) | undefined>("@pipe/core/Exchange/Observer", {
-  defaultValue: () => undefined
-})

@@ -109,10 +109,6 @@ export interface SuspendedRun {
   readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void
 }
 
-export const SuspendedRun = Context.Reference<SuspendedRun | undefined>("@pipe/core/Suspension/Run", {
-  defaultValue: () => undefined
-})
-
 /** Tests whether a stack with these layers puts a request of a fiber into a batch. */
 export const goesInBatch = (
   layers: ReadonlyArray<ModelClient.LayerInfo> = [],

@@ -45,6 +45,7 @@ import type * as Layer from "effect/Layer"
 import * as RequestResolver from "effect/RequestResolver"
 import * as Lru from "../store/Lru.ts"
 import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
@@ -125,7 +126,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
 /** The scopes of a stack, with the sizes that earlier runs have found. */
 const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
   const { packs } = yield* Store.Store
-  const run = yield* Suspension.SuspendedRun
+  const { suspension: run } = yield* RunHooks.RunHooks
   const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
   const scopes = Lru.make<string, PackedPrompt.PackScope>(SCOPES)
   return Effect.fnUntraced(function* (step: string, { pack, template }: Packable) {

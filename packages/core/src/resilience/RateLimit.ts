@@ -20,6 +20,7 @@
  * @since 0.1.0
  */
 import * as OptionNames from "../client/OptionNames.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -101,7 +102,7 @@ export const layerShared = (
             const expected = limits.tokens === undefined ? 0 : expectedTokens(fiber, request, limits.tokens)
             const observe = (observed: RateLimitHeaders.Observed) =>
               learn(limits, options, observed, clock.currentTimeMillisUnsafe())
-            const call = watched(limits, clock, Effect.provideService(next.send(request), LayerEvent.Limits, observe))
+            const call = watched(limits, clock, RunHooks.provide({ onLimits: observe })(next.send(request)))
             return Effect.flatMap(waitForTurn(limiter, model, limits, expected), () =>
               limits.tokens === undefined ? call : settle(limits, expected, call)
             )
@@ -176,7 +177,7 @@ const pause = (model: string, milliseconds: number): Effect.Effect<void> =>
     ? Effect.void
     : Effect.withFiber((fiber) => {
         const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
-        fiber.getRef(LayerEvent.LayerEvent)({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
+        fiber.getRef(RunHooks.RunHooks).onEvent({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
         return Effect.sleep(milliseconds)
       })
 

@@ -22,6 +22,7 @@
  * @since 0.1.0
  */
 import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
@@ -171,7 +172,7 @@ const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
           const milliseconds = Duration.toMillis(wait)
           const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
           const failure = ModelFailure.description(input) ?? input.reason._tag
-          fiber.getRef(LayerEvent.LayerEvent)({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
+          fiber.getRef(RunHooks.RunHooks).onEvent({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
           return wait
         })
       }

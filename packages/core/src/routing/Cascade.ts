@@ -43,6 +43,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Path from "effect/Path"
 import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
@@ -51,7 +52,7 @@ import * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Store from "../store/Store.ts"
-import * as CascadeHooks from "./CascadeHooks.ts"
+import type * as Trials from "./Trials.ts"
 import * as CascadeModels from "./CascadeModels.ts"
 import * as CascadeRequests from "./CascadeRequests.ts"
 import * as CascadeTrial from "./CascadeTrial.ts"
@@ -103,7 +104,7 @@ export const layer = <R = never>(
       const judges = yield* Effect.forEach(options.judges ?? [], (judge) => knownOf(judge, context))
       const file = options.routing === undefined ? undefined : yield* RoutingFile.fileOf(options.routing)
       // A file that is being tuned again may be unusable.
-      const isTuned = (yield* CascadeHooks.Trials) !== undefined
+      const isTuned = (yield* RunHooks.RunHooks).onTrial !== undefined
       const found = file === undefined ? Effect.undefined : RoutingFile.read(file, options.models, judges)
       const routing = isTuned ? yield* Effect.orElseSucceed(found, () => undefined) : yield* found
       const { models } = options
@@ -170,6 +171,7 @@ interface Run extends CascadeModels.CascadeModels {
 }
 
 const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: CascadeRequests.CascadeDefinition) {
+  const { stepKey, suspension } = yield* RunHooks.RunHooks
   const run: Run = {
     ...made,
     next,
@@ -177,8 +179,8 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: Casca
     all: nameOf(made.models),
     warn: LayerEvent.once(),
     store: yield* Store.Store,
-    run: yield* Suspension.SuspendedRun,
-    keyOf: yield* CascadeHooks.StepKeys
+    run: suspension,
+    keyOf: stepKey
   }
   const isOurs = (request: ModelRequest.ModelRequest): request is CascadeModels.Completion =>
     request._tag === "Completion" && (request.model === undefined || request.model === run.all)
@@ -192,7 +194,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: Casca
         if (!isOurs(request)) return next.send(request)
         const { model: _, ...own } = request
         const quality = fiber.getRef(Quality.Quality) ?? {}
-        const observe = fiber.getRef(CascadeHooks.Trials)
+        const observe = fiber.getRef(RunHooks.RunHooks).onTrial
         return (
           observe === undefined ? cascade(run, own, quality) : CascadeTrial.run(run, own, quality, observe)
         ) as Effect.Effect<ModelResponse.ResponseTo<typeof request>, AiError.AiError>

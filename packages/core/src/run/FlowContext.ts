@@ -14,6 +14,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Batch from "../batch/Batch.ts"
 import * as ModelClient from "../client/ModelClient.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
 import * as Suspension from "../client/Suspension.ts"
@@ -26,7 +27,6 @@ import * as StepKey from "../flow/StepKey.ts"
 import * as Ledger from "../ledger/Ledger.ts"
 import * as Pack from "../pack/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
-import * as CascadeHooks from "../routing/CascadeHooks.ts"
 import * as SemanticCache from "../semantic/SemanticCache.ts"
 
 /** Builds the models of the flow's stack and the author's services, in the scope of the run. */
@@ -62,9 +62,8 @@ export const services = Effect.fnUntraced(function* (
   }
   const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
   const stack = yield* built.pipe(
-    Effect.provideService(Batch.Override, batch),
+    RunHooks.provide({ batch, stepKey: steps }),
     Effect.provideService(Closure.Current, closures),
-    Effect.provideService(CascadeHooks.StepKeys, steps),
     Effect.provideService(Simulation.Simulation, simulation)
   )
   if (simulation !== undefined && !ModelClient.hasProviders(stack.layers)) {
@@ -116,10 +115,12 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
       return place.send === undefined ? undefined : { tier: "batch", steps: batch.steps }
     }
   }
-  const client = yield* Effect.provideService(buildStack(stack), ModelClient.AtEdge, ({ isEdge: _, ...edge }) => {
+  const client = yield* RunHooks.provide({
+    edge: ({ isEdge: _, ...edge }) => {
     place.edge = edge
     return { ...edge, layers: [info, ...(edge.layers ?? [])], send: (request) => (place.send ?? edge.send)(request) }
-  })
+    }
+  })(buildStack(stack))
   if (ModelClient.hasLayer(client.layers, Batch.NAME)) return client
   if (place.edge === undefined) return yield* Batch.make(client, batch)
   place.send = (yield* Batch.make(place.edge, batch)).send

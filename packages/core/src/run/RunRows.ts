@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as Attempt from "../client/Attempt.ts"
 import * as Exchange from "../client/Exchange.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
@@ -22,7 +23,7 @@ import * as Ledger from "../ledger/Ledger.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pack from "../pack/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
-import * as CascadeHooks from "../routing/CascadeHooks.ts"
+import type * as Trials from "../routing/Trials.ts"
 import type * as DomainStreams from "./DomainStreams.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as ExchangeSample from "./ExchangeSample.ts"
@@ -66,24 +67,27 @@ const contextOf = (
     Context.add(Pricing.Pricing, pricing),
     Context.add(Parameter.Values, parameters),
     Context.add(ModelSettings.ModelSettings, settings),
-    Context.add(Ledger.Recorder, books.record),
-    Context.add(Ledger.Calls, books.calls),
-    // What is only kept in memory cannot be inspected later.
-    Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
-    Context.add(Attempt.Guard, budget?.guard),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
-    Context.add(LayerEvent.LayerEvent, state.onLayerEvent),
-    Context.add(Suspension.SuspendedRun, {
-      id: run.id,
-      flow: flow.name,
-      startedAt: run.startedAt,
-      scope: options.cache === false ? run.name : "",
-      register: (holder) => void holders.push(holder),
-      hold: (held) => budget?.hold(held) ?? (() => {}),
-      count: books.count
+    Context.add(RunHooks.RunHooks, {
+      ...RunHooks.none,
+      onEvent: state.onLayerEvent,
+      attempts: budget === undefined ? [] : [budget.hook],
+      onEntry: books.record,
+      onCall: books.calls,
+      // What is only kept in memory cannot be inspected later.
+      onExchange: store.inMemory ? undefined : exchanges.observe,
+      onTrial: options.trials,
+      suspension: {
+        id: run.id,
+        flow: flow.name,
+        startedAt: run.startedAt,
+        scope: options.cache === false ? run.name : "",
+        register: (holder) => void holders.push(holder),
+        hold: (held) => budget?.hold(held) ?? (() => {}),
+        count: books.count
+      }
     }),
     Context.add(CallContext.CallContext, { ...CallContext.empty, cache: options.cache === false ? "off" : "on" }),
-    Context.add(CascadeHooks.Trials, options.trials),
     Context.add(Simulation.Own, flow.simulate)
   )
 

@@ -40,6 +40,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
@@ -140,7 +141,7 @@ const make = Effect.fnUntraced(function* (
     scopes: yield* OpenScopes.make(({ dimensions, maxErrorRate, scope }) =>
       ReuseScope.make({ scope, maxErrorRate, dimensions, folder: store.folder, repo: store.reuse, indexes })
     ),
-    run: yield* Suspension.SuspendedRun,
+    run: (yield* RunHooks.RunHooks).suspension,
     warn
   })
   return (request) =>

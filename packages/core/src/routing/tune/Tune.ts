@@ -16,6 +16,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Endpoint from "../../client/Endpoint.ts"
+import * as RunHooks from "../../client/RunHooks.ts"
 import type * as Flow from "../../flow/Flow.ts"
 import type * as ModelResponse from "../../model/ModelResponse.ts"
 import * as Money from "../../price/Money.ts"
@@ -24,7 +25,7 @@ import * as FlowContext from "../../run/FlowContext.ts"
 import type * as RunEvent from "../../run/RunEvent.ts"
 import * as Runner from "../../run/Runner.ts"
 import * as Cascade from "../Cascade.ts"
-import * as CascadeHooks from "../CascadeHooks.ts"
+import type * as Trials from "../Trials.ts"
 import type * as Routing from "../Routing.ts"
 import * as Baselines from "./Baselines.ts"
 import type * as Observation from "./Observation.ts"
@@ -134,7 +135,7 @@ const unknownPrice = (model: string) =>
   })
 
 interface Sampled {
-  readonly trials: ReadonlyMap<string, ReadonlyArray<CascadeHooks.CascadeTrial>>
+  readonly trials: ReadonlyMap<string, ReadonlyArray<Trials.CascadeTrial>>
   /** The number of drawn rows. */
   readonly rows: number
   readonly upTo: string
@@ -155,7 +156,7 @@ interface Draw {
 /** What is collected from a sample while it runs. */
 interface Seen {
   /** By step and row. */
-  readonly trials: Map<string, Map<number, CascadeHooks.CascadeTrial>>
+  readonly trials: Map<string, Map<number, Trials.CascadeTrial>>
   readonly stopped: Deferred.Deferred<void>
   taken: { readonly rows: number; readonly upTo: string }
   failure: string | undefined
@@ -216,7 +217,7 @@ const take = (
 }
 
 /** Records the result of a row. A sample in which only some rows have labels is stopped, so nothing more is paid. */
-const note = (seen: Seen, trial: CascadeHooks.CascadeTrial): void => {
+const note = (seen: Seen, trial: Trials.CascadeTrial): void => {
   let own = seen.trials.get(trial.step)
   if (own === undefined) seen.trials.set(trial.step, (own = new Map()))
   // Rows are independent, the calls of one row are not: one counts.
@@ -271,7 +272,7 @@ const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.
 
 /** Trials as observations, with the cost of each model. */
 export const observationsOf = (
-  trials: ReadonlyArray<CascadeHooks.CascadeTrial>,
+  trials: ReadonlyArray<Trials.CascadeTrial>,
   pricing: Pricing.Service,
   at: number
 ) =>
@@ -292,7 +293,7 @@ export const pricingOf = (flow: Flow.Any) =>
   Effect.flatMap(Pricing.Pricing, (pricing) => Pricing.override(pricing, flow.prices))
 
 /** Labels count when every row of the sample has one. */
-const standardOf = (trials: ReadonlyArray<CascadeHooks.CascadeTrial>): Routing.Certificate["standard"] =>
+const standardOf = (trials: ReadonlyArray<Trials.CascadeTrial>): Routing.Certificate["standard"] =>
   trials.every(({ isLabelled }) => isLabelled) ? "label" : "agreement"
 
 /** Tunes a flow. */
@@ -303,7 +304,7 @@ export const make = <E>(
   Effect.gen(function* () {
     const { delta = 0.05, sample: size = SAMPLE, seed = "pipe", target } = options
     // Whether there is anything to tune is checked before anything is paid. An unusable file is no obstacle.
-    const cascade = yield* Effect.provideService(cascadeOf(flow), CascadeHooks.Trials, () => {})
+    const cascade = yield* RunHooks.provide({ onTrial: () => {} })(cascadeOf(flow))
     const { failure, rows, summary, trials, upTo } = yield* sampleOf(flow, options, {
       size,
       seed,
