@@ -3,7 +3,7 @@
  * more than the cap, and the ledger has no less than the bill.
  */
 import { assert, describe, it } from "@effect/vitest"
-import {
+import { RunHooks,
   CallContext,
   Budget,
   Cascade,
@@ -240,20 +240,21 @@ const run = (schedule: Schedule) =>
         concurrency: schedule.concurrency,
         discard: true
       }).pipe(
-        Budget.withGuard(budget.guard),
+        RunHooks.withAttempts(budget.hook),
         Effect.provide(client),
         Effect.provideService(Pricing.Pricing, pricing),
         Effect.provide(NodeHost.layerMemory),
-        Effect.provideService(Ledger.Calls, (call) =>
-          Effect.sync(() => {
-            open.set(++number, call.cost!)
-            return number
-          })
-        ),
-        Effect.provideService(Ledger.Recorder, (entry) => {
-          if (entry._tag !== "Attempt" || dead) return
-          open.delete(entry.call!)
-          entries.push(entry)
+        RunHooks.provide({
+          onCall: (call) =>
+            Effect.sync(() => {
+              open.set(++number, call.cost!)
+              return number
+            }),
+          onEntry: (entry) => {
+            if (entry._tag !== "Attempt" || dead) return
+            open.delete(entry.call!)
+            entries.push(entry)
+          }
         })
       )
       let dead = false

@@ -1,6 +1,6 @@
 /** Cascades, rules and fallbacks over a scripted model: who is asked, what is booked, what is kept. */
 import { assert, describe, it } from "@effect/vitest"
-import {
+import { RunHooks,
   Cache,
   Cascade,
   Embedder,
@@ -52,7 +52,7 @@ const through = <E, R>(
   const totals = RunTotals.make()
   return ask.pipe(
     Effect.exit,
-    Effect.provideService(Ledger.Recorder, totals.record),
+    RunHooks.provide({ onEntry: totals.record }),
     Effect.provide(stack as Layer.Layer<ModelClient.ModelClient, E, never>),
     Effect.provide(NodeHost.layerMemory),
     Effect.map((exit) => ({ exit, total: totals.total(), lines: totals.lines() }))

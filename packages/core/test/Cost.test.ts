@@ -1,6 +1,6 @@
 /** Every case of kind `cost` that users reported elsewhere, with the right value from the report. */
 import { assert, describe, it } from "@effect/vitest"
-import {
+import { RunHooks,
   Ledger,
   Money,
   Price,
@@ -157,7 +157,7 @@ const booked = (model: Scripted.Scripted, ask: Effect.Effect<unknown, AiError.Ai
   const totals = RunTotals.make()
   return ask.pipe(
     Effect.exit,
-    Effect.provideService(Ledger.Recorder, totals.record),
+    RunHooks.provide({ onEntry: totals.record }),
     Effect.provide(Stack.make(Ledger.layer, Retry.layer({ attempts: 3, base: 0 }), model.layer)),
     Effect.provide(NodeHost.layerMemory),
     Effect.as(totals)

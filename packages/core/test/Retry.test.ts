@@ -1,6 +1,6 @@
 /** Every case of kind `retry` that needs no server, and the limits. */
 import { assert, describe, it } from "@effect/vitest"
-import {
+import { RunHooks,
   CallContext,
   Concurrency,
   Fallback,
@@ -492,7 +492,7 @@ describe("RateLimit", () => {
       const at: Array<number> = []
       const model = Scripted.make((_, index) =>
         Effect.withFiber((fiber) => {
-          if (index === 0) fiber.getRef(LayerEvent.Limits)?.(observed)
+          if (index === 0) fiber.getRef(RunHooks.RunHooks).onLimits?.(observed)
           return Effect.flatMap(Clock.currentTimeMillis, (millis) => {
             at.push(millis)
             return index === 0 && first !== undefined ? Effect.fail(first) : Effect.succeed(Scripted.response("x"))

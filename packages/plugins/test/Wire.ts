@@ -1,5 +1,5 @@
 /** A server of a test's own, and one call through a plugin. */
-import { Ledger, ModelClient, ModelRequest, type ModelResponse, Retry, Stack, type Flow } from "@pipe/core"
+import { RunHooks, Ledger, ModelClient, ModelRequest, type ModelResponse, Retry, Stack, type Flow } from "@pipe/core"
 import type * as LedgerEntry from "../../core/src/ledger/LedgerEntry.ts"
 import * as RunTotals from "../../core/src/ledger/RunTotals.ts"
 import { NodeHost } from "@pipe/plugins"
@@ -86,7 +86,7 @@ export const over = <A>(
     const totals = RunTotals.make()
     return effect.pipe(
       Effect.provide(Stack.make(Ledger.layer, Retry.layer({ base: 1, ...retry }), provider)),
-      Effect.provideService(Ledger.Recorder, totals.record),
+      RunHooks.provide({ onEntry: totals.record }),
       Effect.provide(NodeHost.layerMemory),
       Effect.result,
       Effect.map((result) => ({

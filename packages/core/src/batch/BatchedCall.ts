@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Attempt from "../client/Attempt.ts"
 import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -169,11 +170,16 @@ const gather = <R extends ModelRequest.ModelRequest>(
 ): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
   Effect.withFiber((fiber) => {
     const { provider } = sender
-    const guard = fiber.getRef(Attempt.Guard)
+    const { attempts } = fiber.getRef(RunHooks.RunHooks)
     const count = fiber.getRef(TokenCounter.TokenCounter)
     const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-    if (guard === undefined) return add(sender, resolved, line, { at, count, admission: undefined })
-    const admission = guard({ request: resolved, provider: provider.name, startedAt: at, serviceTier: "batch" })
+    const admission = Attempt.admit(attempts, {
+      request: resolved,
+      provider: provider.name,
+      startedAt: at,
+      serviceTier: "batch",
+      isBatched: true
+    })
     // Reservations of other requests are released when their batch ends: the row waits for that as for its own answer.
     const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
     const row = CallContext.stateOf(fiber).row
@@ -192,7 +198,7 @@ const add = (
     admission,
     at,
     count
-  }: { readonly at: number; readonly count: TokenCounter.Count; readonly admission: Attempt.Admission | undefined }
+  }: { readonly at: number; readonly count: TokenCounter.Count; readonly admission: Attempt.Admitted }
 ): Effect.Effect<"gathered" | "single", AiError.AiError> => {
   const { pricing, provider, queue } = sender
   const tokens = TokenCounter.inputTokens(count, request)
@@ -205,11 +211,11 @@ const add = (
   })
   return Effect.onExitPrimitive(
     Effect.map(added, (how) => {
-      if (how !== "gathered") admission?.end({ billed: "no" })
+      if (how !== "gathered") admission.end({ billed: "no" })
       return how === "single" ? how : ("gathered" as const)
     }),
     (exit) => {
-      if (exit._tag === "Failure") admission?.end({ billed: "no" })
+      if (exit._tag === "Failure") admission.end({ billed: "no" })
       return undefined
     }
   )

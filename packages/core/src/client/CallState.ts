@@ -50,4 +50,6 @@ export interface CallState {
   readonly interceptor?: CallInterceptor | undefined
   /** The request must not go in a batch: it has left its batch, or another request waits for its answer. */
   readonly isSingle?: boolean
+  /** A ledger above records the call: each attempt and answer is recorded once, however many ledgers there are. */
+  readonly isRecorded?: boolean
 }

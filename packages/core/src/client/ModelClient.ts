@@ -225,7 +225,7 @@ export const provider = (options: {
               startedAt: clock.currentTimeMillisUnsafe(),
               ...(isReask ? { isReask } : undefined)
             },
-            { clock, attempts, step, expected }
+            { clock, hooks: attempts, step, expected }
           )
         const request = resolve(asked, call)
         return request._tag === "Embedding"

@@ -55,9 +55,9 @@ export const spend = (state: BudgetState, step: string, model: string, money: Mo
     tokens
   )
 
-/** The guard of a budget. */
+/** The hook of a budget. */
 export const make =
-  (state: BudgetState): Attempt.Guard =>
+  (state: BudgetState): Attempt.AttemptHook =>
   (call) =>
     Effect.withFiber((fiber) => {
       const { accounts, pricing } = state
@@ -130,7 +130,7 @@ const admit = <R extends ModelRequest.ModelRequest>(
   BudgetAccount.hold(own, hold)
   const { known, price, step } = claim
   const end = settler(state, { step, model, price, hold, known, own, scout, isScout, call: { ...call, request } })
-  return Effect.succeed({ request, held: hold, limited, end })
+  return Effect.succeed({ request, held: hold, limited, onEnd: end })
 }
 
 const waitForOthers = <R extends ModelRequest.ModelRequest>(state: BudgetState, claim: BudgetFit.Claim<R>) => {

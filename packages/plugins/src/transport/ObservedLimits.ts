@@ -3,8 +3,8 @@
  *
  * @internal
  */
-import * as LayerEvent from "@pipe/core/LayerEvent"
 import * as RateLimitHeaders from "@pipe/core/RateLimitHeaders"
+import * as RunHooks from "@pipe/core/RunHooks"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
