@@ -67,7 +67,8 @@ const shell = (commands: string, cwd: string): string => {
   const { stdout } = spawnSync("bash", ["-c", `${pipe}\nexec 2>&1\n${plain}`], {
     cwd,
     encoding: "utf8",
-    env: environment()
+    env: environment(),
+    timeout: 60_000
   })
   return stdout
     .replaceAll(`${cwd}/`, "")
@@ -81,6 +82,10 @@ export const pagesWithOutputs = (): ReadonlyArray<string> =>
   pages().filter(
     (page) => !translations.has(page) && fs.readFileSync(path.join(root, page), "utf8").includes("```text output")
   )
+
+/** How many outputs a page shows. */
+export const blocksIn = (page: string): number =>
+  fs.readFileSync(path.join(root, page), "utf8").split("```text output").length - 1
 
 /** Runs the commands of a page. */
 export const outputsOf = (page: string): ReadonlyArray<Output> => {

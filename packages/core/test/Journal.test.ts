@@ -27,7 +27,7 @@ import * as Scripted from "./ScriptedModel.ts"
 
 const folder = () => mkdtempSync(join(tmpdir(), "pipe-journal-"))
 
-/** The last user message of a request: what was asked. */
+/** The last user message of a request: what was sent. */
 const asked = (model: Scripted.Scripted) => model.requests.map((request) => Scripted.prompt(request))
 
 const echo = () => Scripted.make((request) => Scripted.response(Scripted.prompt(request).toUpperCase()))
@@ -294,7 +294,7 @@ describe("a run that is done again", () => {
     })
   )
 
-  it.live("says why a row was not taken over", () =>
+  it.live("says why a row was not reused", () =>
     Effect.gen(function* () {
       const at = folder()
       const why = (node: Node.Any) =>
@@ -466,7 +466,7 @@ describe("a store that is damaged", () => {
   }
 })
 
-describe("a run that is gone on with", () => {
+describe("a run that is resumed", () => {
   it.live("runs the step that failed with the input that was kept, and no other (mastra#4630, #16051)", () =>
     Effect.gen(function* () {
       const at = folder()
@@ -487,7 +487,7 @@ describe("a run that is gone on with", () => {
     })
   )
 
-  it.live("has the books of all its tries (curator#287, #196)", () =>
+  it.live("has the ledger of all its tries (curator#287, #196)", () =>
     Effect.gen(function* () {
       const at = folder()
       const { Ledger } = yield* Effect.promise(() => import("@pipe/core"))
@@ -549,7 +549,7 @@ describe("a run that is gone on with", () => {
     })
   )
 
-  it.live("writes its outputs anew: half a line of a crash is not built upon (verifiers#803)", () =>
+  it.live("writes its outputs again: half a line of a crash is not built upon (verifiers#803)", () =>
     Effect.gen(function* () {
       const at = folder()
       const file = join(at, "out.jsonl")

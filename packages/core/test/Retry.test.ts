@@ -73,7 +73,7 @@ describe("Retry", () => {
     })
   )
 
-  it.effect("backs off, jittered by a fifth, where nothing is asked", () =>
+  it.effect("backs off, jittered by a fifth, where nothing is called", () =>
     Effect.gen(function* () {
       const model = Scripted.make((_, index) => (index < 2 ? server : Scripted.response("ok")))
       const { millis } = yield* timed(model)
@@ -343,7 +343,7 @@ describe("headers", () => {
       const at = new Date(Date.parse(date) + 7_000).toUTCString()
       assert.strictEqual(RateLimitHeaders.retryAfterMillis(headers({ date, "retry-after": at }), now), 7_000)
     }
-    // An answer that was kept on its way has a Date of then.
+    // An answer that was kept in progress has a Date of then.
     const kept = headers({
       age: "3600",
       date: "Mon, 30 Nov 2026 23:00:00 GMT",

@@ -50,6 +50,7 @@ import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchQueue from "./BatchQueue.ts"
 import * as BatchedCall from "./BatchedCall.ts"
 
+/** The options of `Batch.layer`. */
 export interface Options {
   /** Uses batches for these steps only. Default: all. */
   readonly steps?: ReadonlyArray<string>

@@ -1,5 +1,5 @@
 /**
- * Decides whether a batch may be sent yet: an account may have only so many tokens of a model enqueued, and the
+ * Decides whether a batch may be sent yet: an account may have only a limited number of tokens of a model enqueued, and the
  * provider names the limit when it refuses.
  *
  * @internal

@@ -48,6 +48,7 @@ export interface Batches {
   readonly cancel: (batch: BatchRepo.StoredBatch) => Effect.Effect<void, AiError.AiError>
 }
 
+/** What collecting a batch has stored. */
 export interface Collected {
   readonly batch: BatchRepo.StoredBatch
   readonly status: BatchProvider.BatchStatus | undefined

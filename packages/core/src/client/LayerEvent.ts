@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as RateLimitHeaders from "../resilience/RateLimitHeaders.ts"
 
+/** A call waits: for a rate limit, or before it is retried. */
 export type LayerEvent = {
   readonly _tag: "Wait"
   /** Why the call waits. */

@@ -147,6 +147,7 @@ export const hasProviders = (layers: ReadonlyArray<LayerInfo> = []): boolean => 
   return [...heads.slice(1), layers.length].every((end) => layers[end - 1]?.isProvider === true)
 }
 
+/** A client of models: what a layer wraps. */
 export interface Service {
   readonly send: Send
   readonly resolve: Resolve
@@ -158,6 +159,7 @@ export interface Service {
   readonly isEdge?: true
 }
 
+/** The client of the stack in context. */
 export class ModelClient extends Context.Service<ModelClient, Service>()("@pipe/core/ModelClient") {}
 
 /** Sends a request to the stack in context. */

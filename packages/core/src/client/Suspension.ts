@@ -22,7 +22,7 @@ import type * as ModelClient from "./ModelClient.ts"
 export interface SuspendedRow {
   /** Calls in flight, including suspended ones. */
   open: number
-  parked: number
+  suspended: number
   /** Completed when no call of the step can make progress. */
   readonly left: Deferred.Deferred<void>
   /** Answers that are recorded, by the hash of their request. Kept while the row is suspended. */
@@ -36,11 +36,11 @@ export const SuspendedRow = Context.Reference<SuspendedRow | undefined>("@pipe/c
   defaultValue: () => undefined
 })
 
-export const makeRow = (booked: Map<string, number> = new Map()): SuspendedRow => ({
+export const makeRow = (recorded: Map<string, number> = new Map()): SuspendedRow => ({
   open: 0,
-  parked: 0,
+  suspended: 0,
   left: Deferred.makeUnsafe(),
-  recorded: booked,
+  recorded,
   answered: new Map(),
   given: new Map()
 })
@@ -75,12 +75,12 @@ export const counted = (client: ModelClient.Service): ModelClient.Service => ({
  */
 export const suspend = (row: SuspendedRow): Effect.Effect<never> =>
   Effect.suspend(() => {
-    row.parked++
+    row.suspended++
     // Lets concurrent calls send their requests, or suspend too.
     return Effect.andThen(
       Effect.andThen(Effect.yieldNow, Effect.yieldNow),
       Effect.suspend(() => {
-        if (row.parked >= row.open) Deferred.doneUnsafe(row.left, Effect.void)
+        if (row.suspended >= row.open) Deferred.doneUnsafe(row.left, Effect.void)
         return Effect.andThen(Deferred.await(row.left), Effect.interrupt)
       })
     )

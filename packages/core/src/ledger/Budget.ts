@@ -39,6 +39,7 @@ import * as BudgetGuard from "./BudgetGuard.ts"
 
 export { BudgetError, type BudgetLimits, type Options } from "./BudgetAccount.ts"
 
+/** The limits that calls share, and what is left of them. */
 export interface Budget {
   readonly guard: Attempt.Guard
   /** Reserves an amount of the total, and returns what releases it. */

@@ -42,6 +42,7 @@ export const budgetKey = "budget"
 /** The metadata key that says whether the budget is spent: a larger budget would admit the call. */
 export const reachedKey = "reached"
 
+/** Tests whether a call failed because a budget has no room for it. */
 export const isBudgetReached = (error: AiError.AiError): boolean =>
   error.reason._tag === "QuotaExhaustedError" && (error.reason.metadata as Record<string, unknown>)[reachedKey] === true
 
@@ -57,6 +58,7 @@ export const isForAll = ({ reason }: AiError.AiError): boolean =>
     ? reason.constraint === setUp
     : reason._tag === "NetworkError" || reason._tag === "UnsupportedSchemaError"
 
+/** Classifies a failure: whether it can be retried, needs another model, or stops the run. */
 export const kind = (error: AiError.AiError): Kind => {
   const reason = error.reason
   switch (reason._tag) {

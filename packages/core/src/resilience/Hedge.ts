@@ -30,6 +30,7 @@ import * as OptionNames from "../client/OptionNames.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 
+/** The options of `Hedge.layer`. */
 export interface Options {
   /** The share of earlier answers that must have been faster for an answer to be late. Default: 0.95. */
   readonly quantile?: number

@@ -39,6 +39,7 @@ import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
 import type * as RateLimitHeaders from "./RateLimitHeaders.ts"
 
+/** The options of `RateLimit.layer`. */
 export interface Options {
   /** Default: the limit in the provider's headers; without headers, no limit. */
   readonly requestsPerMinute?: number

@@ -35,6 +35,7 @@ import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 
+/** The options of `Retry.layer`. */
 export interface Options {
   /** Attempts that may fail, including the first. Default: 6. */
   readonly attempts?: number

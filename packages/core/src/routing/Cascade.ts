@@ -61,6 +61,7 @@ import * as Quality from "./Quality.ts"
 import * as Routing from "./Routing.ts"
 import * as RoutingFile from "./RoutingFile.ts"
 
+/** The options of `Cascade.layer`. */
 export interface Options<R = never> {
   /** From the cheapest to the strong model. */
   readonly models: readonly [string, string, ...Array<string>]

@@ -58,7 +58,20 @@ export const run = Effect.fnUntraced(function* (session: RunSession) {
 
 /** The context of the layers and steps of a run. */
 const contextOf = (
-  { ledger: books, budget, expected, flow, holders, host, options, parameters, pricing, run, state, store }: RunSession,
+  {
+    ledger: recorder,
+    budget,
+    expected,
+    flow,
+    holders,
+    host,
+    options,
+    parameters,
+    pricing,
+    run,
+    state,
+    store
+  }: RunSession,
   settings: ModelSettings.ModelSettings,
   exchanges: ExchangeSample.ExchangeSample
 ) =>
@@ -66,8 +79,8 @@ const contextOf = (
     Context.add(Pricing.Pricing, pricing),
     Context.add(Parameter.Values, parameters),
     Context.add(ModelSettings.ModelSettings, settings),
-    Context.add(Ledger.Recorder, books.record),
-    Context.add(Ledger.Calls, books.calls),
+    Context.add(Ledger.Recorder, recorder.record),
+    Context.add(Ledger.Calls, recorder.calls),
     // What is only kept in memory cannot be inspected later.
     Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
     Context.add(Attempt.Guard, budget?.guard),
@@ -80,7 +93,7 @@ const contextOf = (
       scope: options.cache === false ? run.name : "",
       register: (holder) => void holders.push(holder),
       hold: (held) => budget?.hold(held) ?? (() => {}),
-      count: books.count
+      count: recorder.count
     }),
     Context.add(Cache.Mode, options.cache === false ? ("off" as const) : ("on" as const)),
     Context.add(CascadeHooks.Trials, options.trials),

@@ -13,7 +13,7 @@ import * as Quality from "../routing/Quality.ts"
 export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof kind.run => {
   const { check: own, quality, varying } = kind
   const run: typeof kind.run = (values, sample) => Node.effectOf("the function of the step", kind.run(values, sample))
-  const told: typeof run =
+  const marked: typeof run =
     varying === undefined
       ? run
       : (values, sample) =>
@@ -23,9 +23,9 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof 
           )
   const checked: typeof run =
     own === undefined
-      ? told
+      ? marked
       : (values, sample) =>
-          Effect.provideService(told(values, sample), AnswerCheck.AnswerCheck, (answer) => own(answer, values))
+          Effect.provideService(marked(values, sample), AnswerCheck.AnswerCheck, (answer) => own(answer, values))
   if (quality === undefined) return checked
   const { answer, check, features, label, score } = quality
   return (values, sample) =>

@@ -57,6 +57,7 @@ import * as ReuseLookup from "./ReuseLookup.ts"
 import * as ReuseScope from "./ReuseScope.ts"
 import * as VectorIndex from "./VectorIndex.ts"
 
+/** The options of `SemanticCache.layer`. */
 export interface Options {
   /** Answers are reused within a namespace only, for example a tenant's. Default: none. */
   readonly namespace?: string

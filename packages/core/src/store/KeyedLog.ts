@@ -70,13 +70,13 @@ class Filter {
 
 const CHECKSUM = "checksum"
 
-const told = new WeakMap<Database.Service, Set<string>>()
+const observers = new WeakMap<Database.Service, Set<string>>()
 
 /** A damaged row is computed, or paid for, again: this is reported once, and the run continues. */
 const damaged = (database: Database.Service, table: string): Effect.Effect<undefined> =>
   Effect.suspend(() => {
-    const tables = told.get(database) ?? new Set<string>()
-    told.set(database, tables)
+    const tables = observers.get(database) ?? new Set<string>()
+    observers.set(database, tables)
     if (tables.has(table)) return Effect.undefined
     tables.add(table)
     return Effect.as(
