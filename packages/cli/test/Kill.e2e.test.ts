@@ -242,7 +242,7 @@ describe.each(["SQLite", "PostgreSQL"] as const)("kill -9 on %s", (database) => 
     const isHere = Soak.isSoak || (name === "a retry of failed rows") === (database === "PostgreSQL")
     const kills = Soak.times(1, 30)
     it.live.skipIf(!isHere || (database === "PostgreSQL" && !Servers.hasPostgres))(
-      `of ${name}, ${kills} times: it ends as if nobody had disturbed it, and the ledger have no less than the bill`,
+      `of ${name}, ${kills} times: it ends as if nobody had disturbed it, and the ledger has no less than the bill`,
       () =>
         Effect.gen(function* () {
           const simulator = yield* Simulator.start({ latency: "5 millis", ...way.options })

@@ -85,9 +85,8 @@ describe("an interrupted run", () => {
       Effect.gen(function* () {
         const test = yield* setUp(
           { "flow.ts": flow({ source: words(4), options: "concurrency: 4," }) },
-          { latency: "20 seconds" }
+          { latency: "1 hour" }
         )
-        const started = Date.now()
         let told = false
         const ended = yield* Effect.promise(() =>
           pipe(["run", "flow.ts", "--grace", "200ms"], {
@@ -101,7 +100,6 @@ describe("an interrupted run", () => {
           })
         )
         assert.strictEqual(ended.code, 130, ended.stderr)
-        assert.isBelow(Date.now() - started, 15_000)
         const shown = yield* test.pipe("show", "--json")
         const { summary } = JSON.parse(shown.stdout)
         assert.strictEqual(summary.estimatedCalls, 4)

@@ -17,7 +17,7 @@ import {
 import * as StoredValue from "../src/encoding/StoredValue.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Layer, Option } from "effect"
-import { EmbeddingModel, LanguageModel } from "effect/ai"
+import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -78,6 +78,33 @@ const chain = (changed: string | undefined, rows: ReadonlyArray<string>, steps =
   }
   return last
 }
+
+describe("a run without earlier results", () => {
+  it.live("reuses what it has done itself when it is resumed, though the store has older results of the rows", () =>
+    Effect.gen(function* () {
+      const at = folder()
+      const rows = Source.fromIterable("rows", numbers(40))
+      const labels = Flow.step("labels", { row: rows }, ({ row }) => ask(row))
+      const model = echo()
+      yield* run(at, model, collect(labels))
+      // The account has credit for thirty calls of the second run.
+      const noCredit = AiError.make({ module: "test", method: "send", reason: new AiError.QuotaExhaustedError({}) })
+      const cut = Scripted.make((request, index) =>
+        index < 30 ? Scripted.response(Scripted.prompt(request)) : noCredit
+      )
+      const stopped = yield* Effect.flip(run(at, cut, collect(labels), { cache: false, concurrency: 1 }))
+      assert.strictEqual(stopped._tag, "RunFailed")
+      if (stopped._tag !== "RunFailed") return
+      const rest = echo()
+      const resumed = yield* run(at, rest, collect(labels), {
+        cache: false,
+        concurrency: 1,
+        resume: stopped.summary.run
+      })
+      assert.deepStrictEqual(resumed.asked, numbers(40).slice(30))
+    })
+  )
+})
 
 describe("a run that is done again", () => {
   it.live("runs nothing, and gives the same", () =>

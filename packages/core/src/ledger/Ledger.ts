@@ -54,8 +54,8 @@ export const Recorder = Context.Reference<(entry: LedgerEntry.LedgerEntry) => vo
 })
 
 /**
- * Notes a call before it is sent, and numbers it: the calls of a killed process are recorded at the most that they can
- * have cost. The runner sets it.
+ * Notes a call before it is sent, and numbers it: the calls of a killed process are recorded at their maximum
+ * possible cost. The runner sets it.
  */
 export const Calls = Context.Reference<((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined>(
   "@pipe/core/Ledger/Calls",

@@ -234,6 +234,14 @@ export const waitTooLong = (description: string, milliseconds: number): AiError.
     metadata: { description, [stopsKey]: true }
   })
 
+/** A failure that every other call would meet, and that no attempt mends: the run stops. */
+export const stopping = (module: string, description: string): AiError.AiError =>
+  AiError.make({
+    module,
+    method: "send",
+    reason: new AiError.InvalidRequestError({ description, constraint: setUp, metadata: { [stopsKey]: true } as never })
+  })
+
 /** Formats a wait. */
 export const durationText = (wait: Duration.Duration): string =>
   Duration.isGreaterThan(wait, Duration.days(366)) ? "more than a year" : Duration.format(wait)
