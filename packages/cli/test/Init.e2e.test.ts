@@ -111,7 +111,7 @@ describe("a new project", { concurrent: false, timeout: 120_000 }, () => {
     inProject("npx", "tsc")
     assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate").all, "reused: verdict 3 of 3")
     const flow = join(project, "flow.ts")
-    writeFileSync(flow, readFileSync(flow, "utf8").replace("positive or negative", "good or bad"))
+    writeFileSync(flow, readFileSync(flow, "utf8").replaceAll("positive or negative", "good or bad"))
     assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate", "--explain").all, "has other code")
     assert.match(inProject("npx", "pipe", "plan", "flow.ts").stdout, /3 rows, 3 calls to pay, \$0\.000/)
     assert.match(inProject("npx", "pipe", "runs").stdout, /reviews \(simulated\)/)

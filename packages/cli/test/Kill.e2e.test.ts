@@ -12,7 +12,7 @@ import type { Outcome } from "./Flows.ts"
 import { flow, folder, pipe } from "./Process.ts"
 import * as TunedFlow from "./TunedFlow.ts"
 
-const KILLS = Soak.times(3, 200)
+const KILLS = Soak.times(2, 200)
 const ROWS = Soak.times(600, 14_000)
 const CONCURRENCY = 16
 
@@ -103,7 +103,7 @@ describe("kill -9", () => {
           yield* Effect.sleep(30)
         }
         assert.strictEqual(outcome.code, 0, outcome.stderr)
-        assert.isAtLeast(kills, 0.8 * KILLS, "the run was over before it could be killed so often")
+        assert.isAtLeast(kills, Math.floor(0.8 * KILLS), "the run was over before it could be killed so often")
 
         // Each call was answered, and again only if it was in flight at a kill.
         assert.strictEqual(answered.size, ROWS)
