@@ -23,7 +23,7 @@ export default defineConfig({
           exclude: files(".{models,servers,e2e}.test.ts"),
           globalSetup: ["test/temporary.ts"],
           sequence: { concurrent: true },
-          // Tests that are at work together share a thread: the limit is for one that hangs.
+          // Tests that are active together share a thread: the limit is for one that hangs.
           maxConcurrency: 5,
           isolate: false,
           testTimeout: isSoak ? 3_600_000 : 120_000,

@@ -1,5 +1,5 @@
 /**
- * Measures work that is done again: a re-run in which nothing has to be asked, a resume near the end, a plan. Each by the
+ * Measures work that is done again: a re-run in which nothing has to be sent, a resume near the end, a plan. Each by the
  * `pipe` command in a process of its own, beside LangChain.js answering from its cache in memory.
  *
  *     node again.ts [--rows 100000]

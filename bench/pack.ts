@@ -89,7 +89,7 @@ const run = (size: number | "auto", cached: boolean) =>
     })
   ).pipe(Effect.provide(NodeHost.layerMemory))
 
-const table = [["size", "cost", "calls", "right", "agree", "asked again", "time"]]
+const table = [["size", "cost", "calls", "right", "agree", "sent again", "time"]]
 for (const size of [1, 5, 10, 20, "auto"] as const) {
   table.push(await Effect.runPromise(run(size, false)))
 }

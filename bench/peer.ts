@@ -2,7 +2,7 @@
  * What every peer is given and must do. To add one: a module in `peers/`, and a line in `peers.ts`.
  */
 
-/** What a peer is asked to do: `rows` calls to `baseURL`, at most `concurrency` of them open at once. */
+/** What a peer is called to do: `rows` calls to `baseURL`, at most `concurrency` of them open at once. */
 export interface RunOptions {
   readonly baseURL: string
   readonly rows: number

@@ -4,7 +4,7 @@
  *
  *     node reuse.ts --file labelled.csv [--text text --answer category] [--vectors 100000] [--queries 1000] [--shuffles 20, 0 for the index alone]
  *
- * There are rarely so many texts at hand: beyond those of the file, vectors are means of two of them, chosen by a seed.
+ * There are rarely this many texts at hand: beyond those of the file, vectors are means of two of them, chosen by a seed.
  */
 import * as Embedder from "@pipe/core/Embedder"
 import * as ReuseEval from "../packages/core/src/semantic/ReuseEval.ts"
@@ -125,7 +125,7 @@ const bounds = Effect.gen(function* () {
         ReuseEval.errorOf(all) * 100
       ).toFixed(
         2
-      )} % of them wrong (at most ${(Math.max(...errors) * 100).toFixed(2)}), over the bound in ${errors.filter((error) => error > maxErrorRate).length} of ${trials.length} orders; best threshold by hindsight ${
+      )} % of them wrong (at most ${(Math.max(...errors) * 100).toFixed(2)}), over the bound in ${errors.filter((error) => error > maxErrorRate).length} of ${trials.length} orders; best threshold in hindsight ${
         best === undefined ? "none" : `${(ReuseEval.reuseOf(best) * 100).toFixed(1)} %`
       }`
     )

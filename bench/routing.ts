@@ -5,8 +5,8 @@
  *     node routing.ts --gsm8k gsm8k.jsonl.gz --mmlu mmlu.jsonl.gz [--target 0.95] [--shuffles 3] [--training 0.4]
  *
  * Rows are `{ prompt, subject?, weak: { answer?, correct }, strong: { answer?, correct } }` (RouteLLM's evaluation data, Apache-2.0). Each set is cut in five: a routing is
- * tuned on four parts and reported on the fifth, for each of them, in several orders by chance. Beside it stand what needs no training, with the threshold
- * chosen by hindsight: chance, and the length of prompts. The first fold is run, too, as a user would run it: through a cascade with its routing file.
+ * tuned on four parts and reported on the fifth, for each of them, in several orders at random. Beside it stand what needs no training, with the threshold
+ * chosen in hindsight: chance, and the length of prompts. The first fold is run, too, as a user would run it: through a cascade with its routing file.
  */
 import * as Cache from "@pipe/core/Cache"
 import * as Baselines from "../packages/core/src/routing/tune/Baselines.ts"
@@ -80,7 +80,7 @@ const load = (file: string): ReadonlyArray<Row> =>
 const saidBy = (model: string, { strong, weak }: Row): string =>
   model === STRONG ? (strong.answer ?? "answer 2") : (weak.answer ?? "answer 1")
 
-/** Numbers by chance, the same for a seed (mulberry32, public domain). */
+/** Numbers at random, the same for a seed (mulberry32, public domain). */
 const chance = (seed: number) => () => {
   let t = (seed += 0x6d2b79f5)
   t = Math.imul(t ^ (t >>> 15), t | 1)
@@ -355,7 +355,7 @@ const measure = (set: Set) =>
       Number(features["prompt length"])
     )) {
       console.log(
-        `  by ${name}, by hindsight: ${percent(strongShare)} strong calls, ${percent(Number(cost * BigInt(rows.length)) / Number(strongCost))} of the money`
+        `  by ${name}, in hindsight: ${percent(strongShare)} strong calls, ${percent(Number(cost * BigInt(rows.length)) / Number(strongCost))} of the money`
       )
     }
 
@@ -396,7 +396,7 @@ const measure = (set: Set) =>
       )} of the strong model's quality kept on the rest, at least ${percent(target)} in ${folds.filter(({ kept }) => kept >= target).length}; ${percent(mean(of("money")))} of its money; chosen by ${[...new Set(folds.map(({ by }) => by))].join(" and ")}`
     )
     console.log(
-      `  the same scores with the threshold chosen by hindsight: ${percent(mean(of("hindsight")))} strong calls; ${(took / (folds.length + refused) / 1_000).toFixed(1)} s a calibration`
+      `  the same scores with the threshold chosen in hindsight: ${percent(mean(of("hindsight")))} strong calls; ${(took / (folds.length + refused) / 1_000).toFixed(1)} s a calibration`
     )
     yield* asUser(set, shuffled(rows, 1), simulator.openAiUrl, folder)
   })

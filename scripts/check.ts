@@ -28,6 +28,7 @@ const checks: ReadonlyArray<readonly [name: string, command: string, ...args: Re
   ["structure", "node", "scripts/structure.ts"],
   ["reference", "node", "scripts/reference.ts", "--check"],
   ["words", "node", "scripts/words.ts"],
+  ["docstrings", "node", "scripts/docstrings.ts"],
   ["links", "node", "scripts/links.ts"],
   ["translations", "node", "scripts/translations.ts"]
 ]

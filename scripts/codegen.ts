@@ -1,7 +1,7 @@
 /**
  * Writes the index barrels and the subpath exports of the packages from the files that are there; with `--check` it only
  * says what differs. A module whose first comment holds `@internal` is not exported; those that another package of this
- * repository imports as `@pipe/<name>/internal/<module>` have such a subpath, which is no part of the public surface.
+ * repository imports as `@pipe/<name>/internal/<module>` have such a subpath, which does not belong to the public surface.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"

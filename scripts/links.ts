@@ -17,6 +17,9 @@ interface Page {
   readonly links: ReadonlyArray<Link>
 }
 
+/** A link or an image, with or without a title; a definition; a link or an image in HTML. */
+const LINK = /\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|^\[[^\]]+\]:\s+(\S+)|(?:href|src)="([^"]+)"/g
+
 /** A heading as its text is shown: without the marks of links, code and emphasis. */
 const plain = (heading: string): string => heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, "")
 
@@ -26,12 +29,13 @@ const read = (file: string): Page => {
   const links: Array<Link> = []
   let isCode = false
   for (const [index, text] of fs.readFileSync(path.join(root, file), "utf8").split("\n").entries()) {
-    if (/^\s*```/.test(text)) isCode = !isCode
+    if (/^\s*(?:```|~~~)/.test(text)) isCode = !isCode
     if (isCode) continue
     const heading = /^#{1,6} (.*)$/.exec(text)?.[1]
     if (heading !== undefined) anchors.add(slugger.slug(plain(heading)))
-    for (const [, target] of text.replaceAll(/`[^`]*`/g, "").matchAll(/\]\(([^)\s]+)\)/g)) {
-      if (!/^[a-z]+:/.test(target!)) links.push({ line: index + 1, target: target! })
+    for (const [, ...targets] of text.replaceAll(/`[^`]*`/g, "").matchAll(LINK)) {
+      const target = decodeURIComponent(targets.find((one) => one !== undefined)!)
+      if (!/^[a-z]+:/.test(target)) links.push({ line: index + 1, target })
     }
   }
   return { anchors, links }

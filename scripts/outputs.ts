@@ -34,6 +34,9 @@ const VARIABLE: ReadonlyArray<readonly [variable: RegExp, name: string]> = [
 export const stable = (output: string): string =>
   VARIABLE.reduce((text, [variable, name]) => text.replace(variable, name), output)
 
+/** The packed command, which `pnpm tarballs` builds: its flows use its own packages. */
+const bin = path.join(root, "out/packed/app/node_modules/@pipe/cli/dist/bin.js")
+
 const workspace = (): string => {
   const folder = fs.realpathSync(fs.mkdtempSync(path.join(tmpdir(), "pipe-docs-")))
   const examples = path.join(root, "examples")
@@ -41,7 +44,6 @@ const workspace = (): string => {
     recursive: true,
     filter: (file) => file !== path.join(examples, "out") && file !== path.join(examples, "node_modules")
   })
-  fs.symlinkSync(path.join(examples, "node_modules"), path.join(folder, "node_modules"))
   for (const [name, text] of Template.flowFiles("ts")) fs.writeFileSync(path.join(folder, name), text)
   return folder
 }
@@ -55,19 +57,24 @@ const start = (): string => {
 }
 
 const environment = (): NodeJS.ProcessEnv => {
-  const kept = Object.entries(process.env).filter(([name]) => !/_API_KEY$|^(?:OPENAI|ANTHROPIC|PIPE)_/.test(name))
-  return { ...Object.fromEntries(kept), NO_COLOR: "1" }
+  const kept = Object.entries(process.env).filter(([name]) => !/_API_KEY$|^(?:OPENAI|ANTHROPIC|PIPE|npm)_/.test(name))
+  return {
+    ...Object.fromEntries(kept),
+    NO_COLOR: "1",
+    NODE_COMPILE_CACHE: path.join(root, "out/packed/app/compile-cache")
+  }
 }
 
 const shell = (commands: string, cwd: string): string => {
   const plain = commands
     .replaceAll(/npx -y pnpm@\S+ start/g, start())
     .replaceAll(/npx (?:-y pnpm@\S+ )?pipe /g, "pipe ")
-  const pipe = `pipe() { '${process.execPath}' '${path.join(root, "packages/cli/src/bin.ts")}' "$@"; }`
+  const pipe = `pipe() { '${process.execPath}' '${bin}' "$@"; }`
   const { stdout } = spawnSync("bash", ["-c", `${pipe}\nexec 2>&1\n${plain}`], {
     cwd,
     encoding: "utf8",
-    env: environment()
+    env: environment(),
+    timeout: 60_000
   })
   return stdout
     .replaceAll(`${cwd}/`, "")
@@ -81,6 +88,10 @@ export const pagesWithOutputs = (): ReadonlyArray<string> =>
   pages().filter(
     (page) => !translations.has(page) && fs.readFileSync(path.join(root, page), "utf8").includes("```text output")
   )
+
+/** How many outputs a page shows. */
+export const blocksIn = (page: string): number =>
+  fs.readFileSync(path.join(root, page), "utf8").split("```text output").length - 1
 
 /** Runs the commands of a page. */
 export const outputsOf = (page: string): ReadonlyArray<Output> => {

@@ -3,7 +3,7 @@
  * workspace. Built once for all who need it: again only when a source has changed, and by one process at a time.
  *
  * Run as a script it also checks them: `publint` and `attw` over each tarball, and the public surface of each package against
- * `api/<name>.md`, which `--write` writes anew.
+ * `api/<name>.md`, which `--write` updates.
  */
 import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"

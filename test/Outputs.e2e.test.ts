@@ -1,14 +1,29 @@
 /** The outputs that the documentation shows are those of the commands above them. `pnpm outputs` updates them. */
 import { assert, describe, it } from "vitest"
-import { outputsOf, pagesWithOutputs, stable } from "../scripts/outputs.ts"
+import { blocksIn, outputsOf, pagesWithOutputs, stable } from "../scripts/outputs.ts"
 
 describe("the outputs of the documentation", () => {
+  it("are on the pages that a reader sees first, and in each guide", () => {
+    assert.includeMembers(
+      [...pagesWithOutputs()],
+      [
+        "README.md",
+        "docs/start/first-flow.md",
+        ...["answers", "batches", "cut-costs", "reuse", "routing", "runs"].map((name) => `docs/guides/${name}.md`)
+      ]
+    )
+  })
+
   for (const page of pagesWithOutputs()) {
     it(
       page,
       () => {
         const outputs = outputsOf(page)
-        assert.isNotEmpty(outputs, "an output block follows an sh block, with an empty line between")
+        assert.strictEqual(
+          outputs.length,
+          blocksIn(page),
+          "an output block follows an sh block, with an empty line between"
+        )
         for (const { actual, line, shown } of outputs)
           assert.strictEqual(stable(actual), stable(shown), `${page}:${line}`)
       },

@@ -16,6 +16,8 @@ const runAll = async (): Promise<string> => {
   })
   child.stdin.end(JSON.stringify(all))
   child.stdout.resume()
+  // A sample that hangs ends the process: those after it fail.
+  const hanging = setTimeout(() => child.kill("SIGKILL"), 200_000)
   let rest = ""
   for await (const line of readline.createInterface({ input: child.stderr })) {
     if (!line.startsWith("{")) rest += `${line}\n`
@@ -24,6 +26,7 @@ const runAll = async (): Promise<string> => {
       outcomes.set(outcome.name, outcome)
     }
   }
+  clearTimeout(hanging)
   return rest
 }
 
@@ -31,7 +34,15 @@ describe("the samples of the documentation", () => {
   let rest = ""
   beforeAll(async () => {
     rest = await runAll()
-  }, 120_000)
+  }, 240_000)
+
+  it("write what a value is as `// => value`", () => {
+    const other = all.filter(({ code }) => /\/\/ ?(?:->|=>\S)|^\s*\/\/ =>/m.test(code))
+    assert.deepStrictEqual(
+      other.map(({ document, line }) => `${document}:${line}`),
+      []
+    )
+  })
 
   for (const { document, line, name } of all) {
     it(`${document}:${line}`, () => {

@@ -1,4 +1,4 @@
-/** Batch processing: 100 rows in windows of 10 requests, five calls at once, with progress while it goes on. */
+/** Batch processing: 100 rows in windows of 10 requests, five calls at once, with progress while it continues. */
 import { Flow, Ledger, Retry, Sink, Source, Stack, Coalesce } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect, Schema } from "effect"

@@ -26,7 +26,7 @@ const translate = (zh: string) =>
 
 const first = Flow.step("first", { sample }, ({ sample }) => translate(sample.sentence.zh))
 
-// It reads the first answer, so that it is asked after it.
+// It reads the first answer, so that it is called after it.
 const second = Flow.step("second", { sample, first }, ({ sample }) => translate(sample.sentence.zh))
 
 const times = Flow.reduce(

@@ -1,4 +1,4 @@
-/** Half of the price: 100 translations by the provider's Batch API. The same flow, the same keys, the same cache and books. */
+/** Half of the price: 100 translations by the provider's Batch API. The same flow, the same keys, the same cache and ledger. */
 import { Batch, Cache, Flow, Ledger, Retry, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect } from "effect"

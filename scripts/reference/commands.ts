@@ -85,8 +85,14 @@ const all = async (names: ReadonlyArray<string>, depth: number): Promise<Readonl
 }
 
 const EXIT_CODES: ReadonlyArray<readonly [code: number, meaning: string]> = [
-  [ExitCode.done, "done: every output is complete, and no more rows failed than the flow allows"],
-  [ExitCode.failed, "the run failed, or more rows failed than the flow allows; for a check, it does not hold"],
+  [
+    ExitCode.done,
+    "done: every output is complete, and no more rows failed than the flow allows; or, with `--detach`, all batches are submitted"
+  ],
+  [
+    ExitCode.failed,
+    "the run failed, more rows failed than the flow allows, or a check does not hold; also any unexpected error"
+  ],
   [ExitCode.usage, "wrong usage, an invalid flow file, or a run that cannot start; nothing was called"],
   [ExitCode.budget, "the budget was reached; finished work is kept, and `pipe resume` continues with a larger budget"],
   [ExitCode.interrupted, "interrupted by a signal; `pipe resume` continues"]

@@ -165,6 +165,21 @@ const REASONS: { readonly [Tag in AiError.AiErrorReason["_tag"]]: Reason } = {
   }
 }
 
+/** The other errors of a row, as `FailedRow` and `RunState` name them. */
+const ROWS: ReadonlyArray<readonly [error: string, cause: string, remedy: string]> = [
+  [
+    "`BadRow`",
+    "A row of a source cannot be read, or does not fit its schema.",
+    'Correct the row at the position, or the schema; `onError: "skip"` on the source drops such rows.'
+  ],
+  [
+    "`Error`, or the name of your error",
+    "Your code failed or threw. A tagged error appears under its `_tag`, with its fields; for a bug, the message names the line.",
+    "Correct the code, and run the same command again."
+  ],
+  ["`Interrupted`", "A layer or your code interrupted the row.", "Run `pipe retry last --failed`."]
+]
+
 export const page = (): string => {
   const found = classes().toSorted((a, b) => a.name.localeCompare(b.name))
   return [
@@ -189,6 +204,12 @@ export const page = (): string => {
     ...Object.entries(REASONS).map(
       ([tag, { cause, outcome, remedy }]) => `| \`${tag}\` | ${cause} | ${outcome} | ${remedy} |`
     ),
+    "",
+    "## Rows",
+    "",
+    "| error | cause | remedy |",
+    "| --- | --- | --- |",
+    ...ROWS.map(([error, cause, remedy]) => `| ${error} | ${cause} | ${remedy} |`),
     "",
     "## Flows, runs and stores",
     "",

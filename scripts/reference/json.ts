@@ -204,6 +204,26 @@ export const others: ReadonlyArray<
     ]
   ],
   [
+    "pipe show --row --json, pipe show --sample --json",
+    "One line per call of the rows.",
+    [
+      ["step", "string", ""],
+      ["row", "integer", "The index of the row in its source, from 0."],
+      ["position", "string", "`reviews.jsonl:7`."],
+      ["sample", "integer", "The number of the sample, from 0."],
+      ["at", "number", "Milliseconds since 1970."],
+      ["milliseconds", "number", "From the start of the call to its end."],
+      ["origin", "string", "`attempt` if it was sent; otherwise where the answer was found."],
+      ["provider", "string", ""],
+      ["model", "string", ""],
+      ["request", "object", "The request, with long texts truncated and secrets masked."],
+      ["answer", "object, optional", "The raw answer."],
+      ["error", "string, optional", ""],
+      ["tokens", "object, optional", "Tokens by class."],
+      ["cost", "USD, optional", ""]
+    ]
+  ],
+  [
     "pipe batches --json, pipe batches show --json",
     "One line per batch.",
     [
@@ -215,7 +235,7 @@ export const others: ReadonlyArray<
       ["account", "string", "A hash of the account that sent it."],
       ["endpoint", "string", ""],
       ["model", "string", ""],
-      ["state", "string", "`ready`, `creating`, `sent`, `ended`, `collected`, `failed`, …"],
+      ["state", "string", "`ready`, `creating`, `sent`, `collected`, `rejected` or `gone`."],
       ["uploaded", "string, optional", "The provider's id of the file."],
       ["remote", "string, optional", "The provider's id of the batch."],
       ["requests", "integer", ""],

@@ -39,7 +39,8 @@ const runFlow = async (flow: Flow.Any): Promise<string> => {
   const host = flow.stack === undefined ? NodeHost.layerMemory : simulated
   const summary = await Effect.runPromise(Runner.run(flow).pipe(Effect.provide(host)))
   if (summary.status !== "done" || summary.rows.failed > 0) {
-    throw new Error(`${summary.rows.failed} rows failed: ${fs.readFileSync(`${flow.name}.errors.jsonl`, "utf8")}`)
+    const rows = summary.errorsFile === undefined ? "" : fs.readFileSync(summary.errorsFile, "utf8")
+    throw new Error(`the run is ${summary.status}, ${summary.rows.failed} rows failed: ${rows}`)
   }
   return "flow"
 }

@@ -69,7 +69,7 @@ const binary: Plugin = {
   transform(code, id) {
     if (path.basename(id) !== "bin.ts" || code.includes("enableCompileCache")) return undefined
     const [, hashbang = "", body = ""] = /^(#!.*\n)?([\s\S]*)$/.exec(code) ?? []
-    // An older Node has no such name: it is told its version first.
+    // An older Node has no such name: it gets the message about its version first.
     return `${hashbang}import * as nodeModule from "node:module"\nnodeModule.enableCompileCache?.()\n${body}`
   }
 }

@@ -33,7 +33,7 @@ import * as Output from "./process/Output.ts"
 /** All commands. `parameters` are those of the flow that `run`, `plan` or `tune` uses. */
 export const command = (parameters: ReadonlyArray<Parameter.Any>) =>
   Command.make("pipe").pipe(
-    Command.withDescription("Language-model work over data: typed flows, every cent accounted for."),
+    Command.withDescription("Run typed LLM flows over data, with exact costs."),
     Command.withSubcommands([
       Run.make(parameters),
       Plan.make(parameters),

@@ -10,7 +10,7 @@ import * as Soak from "../../../test/Soak.ts"
 import { bill, booked, envOf, files, flowOf, output, ROWS, type Wire } from "./BatchFlows.ts"
 import { folder, pipe } from "./Process.ts"
 
-/** Single calls that a kill has cut, as they are booked: whether each had reached the provider, nobody knows. */
+/** Single calls that a kill has cut, as they are recorded: whether each had reached the provider, nobody knows. */
 const cut = (cwd: string): ReadonlyArray<bigint> => {
   const db = new DatabaseSync(join(cwd, ".pipe/pipe.db"))
   try {
@@ -30,7 +30,7 @@ const sums = (amounts: ReadonlyArray<bigint>): ReadonlyArray<bigint> =>
 const run = (args: ReadonlyArray<string>, options: Parameters<typeof pipe>[1]) =>
   Effect.promise(() => pipe(args, options))
 
-const KILLS = Soak.times(3, 40)
+const KILLS = Soak.times(2, 40)
 
 describe("kill -9 of a run in batches", () => {
   const stages: { readonly [W in Wire]: ReadonlyArray<Simulator.BatchStage> } = {
@@ -167,12 +167,12 @@ describe("kill -9 of a run in batches", () => {
             }
           })
           code = outcome.code
-          // A process that was killed before it had begun a run leaves nothing to resume.
+          // A process that was killed before it had started a run leaves nothing to resume.
           if (code === 2 && /no run yet|no store/.test(outcome.stderr)) attempt = -1
         }
         assert.strictEqual(code, 0)
         assert.strictEqual(output(cwd), output(expected))
-        // A row that has left its batch is asked at once: a kill may cut that call, which is booked beside its repetition.
+        // A row that has left its batch is called at once: a kill may cut that call, which is recorded beside its repetition.
         assert.include(sums(cut(cwd)), bill("openai", simulator) - booked(cwd).cost)
         assert.strictEqual(booked(cwd).attempts, ROWS)
       }),
@@ -199,7 +199,7 @@ describe("pipe run --batch", () => {
           }
         })
         assert.strictEqual(stopped.code, 130, stopped.stderr)
-        assert.match(stopped.stderr, /interrupted; a batch goes on at the provider; resume with: pipe resume/)
+        assert.match(stopped.stderr, /interrupted; a batch continues at the provider; resume with: pipe resume/)
         const cancelled = yield* run(["batches", "cancel", "pb-"], options)
         assert.strictEqual(cancelled.code, 0, cancelled.stderr)
         const collected = yield* run(["batches", "collect"], options)

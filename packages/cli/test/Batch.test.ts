@@ -10,14 +10,14 @@ const run = (args: ReadonlyArray<string>, options: Parameters<typeof pipe>[1]) =
   Effect.promise(() => pipe(args, options))
 
 describe("pipe run --batch", { concurrent: false }, () => {
-  it.live("can be left and picked up another day; nothing that is on its way is paid again by mistake", () =>
+  it.live("can be left and picked up another day; nothing that is in progress is paid again by mistake", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.start({ batches: { latency: "1 hour" } })
       const cwd = folder(files("openai", 40))
       const options = { cwd, env: envOf(simulator) }
       const left = yield* run(["run", "flow.ts", "--batch", "--detach"], options)
       assert.strictEqual(left.code, 0, left.stderr)
-      assert.match(left.stderr, /1 batch is on the way; collect with: pipe resume \d{14}-\w{4}/)
+      assert.match(left.stderr, /1 batch is at the provider; collect with: pipe resume \d{14}-\w{4}/)
       const listed = yield* run(["batches"], options)
       assert.match(listed.stdout, /pb-\w+-\w+ +\d{14}-\w{4} +gpt-4o-mini .*at the provider +40 +0 +0/)
       assert.match((yield* run(["runs"], options)).stdout, /waiting/)
@@ -67,7 +67,7 @@ describe("pipe run --batch", { concurrent: false }, () => {
     })
   )
 
-  it.live("is planned at its price, and a sample is asked at once", () =>
+  it.live("is planned at its price, and a sample is called at once", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator.start()
       const cwd = folder(files("openai", 100))

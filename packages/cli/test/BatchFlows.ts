@@ -52,7 +52,7 @@ export const bill = (wire: Wire, simulator: Simulator.Simulator): bigint =>
       0n
     )
 
-/** What a store has booked. */
+/** What a store has recorded. */
 export const booked = (cwd: string): { readonly attempts: number; readonly cost: bigint } => {
   const db = new DatabaseSync(join(cwd, ".pipe/pipe.db"))
   try {

@@ -53,7 +53,7 @@ describe("a certificate that is not trusted", { concurrent: false }, () => {
   }
 })
 
-describe("a store that is removed while a run is at work", { concurrent: false }, () => {
+describe("a store that is removed while a run is active", { concurrent: false }, () => {
   it("stops the run in words: what it does from then on could not be kept", async () => {
     let count = 0
     const cwd = folder({ "flow.ts": flow({ source: words(400), options: "concurrency: 4," }) })

@@ -42,7 +42,7 @@ let runtimes = ""
 
 const runtime = (name: string): string => join(runtimes, "node_modules", `node-${name}`, "bin/node")
 
-/** Another command, beside which this one goes on. */
+/** Another command, beside which this one continues. */
 const start = (command: string, args: ReadonlyArray<string>, cwd: string) =>
   new Promise<{ readonly code: number | null; readonly all: string }>((done) => {
     const child = spawn(command, args, { cwd, env })
@@ -111,7 +111,7 @@ describe("a new project", { concurrent: false, timeout: 120_000 }, () => {
     inProject("npx", "tsc")
     assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate").all, "reused: verdict 3 of 3")
     const flow = join(project, "flow.ts")
-    writeFileSync(flow, readFileSync(flow, "utf8").replace("positive or negative", "good or bad"))
+    writeFileSync(flow, readFileSync(flow, "utf8").replaceAll("positive or negative", "good or bad"))
     assert.include(inProject("npx", "pipe", "run", "flow.ts", "--simulate", "--explain").all, "has other code")
     assert.match(inProject("npx", "pipe", "plan", "flow.ts").stdout, /3 rows, 3 calls to pay, \$0\.000/)
     assert.match(inProject("npx", "pipe", "runs").stdout, /reviews \(simulated\)/)
@@ -184,7 +184,7 @@ describe("a project that is there", { concurrent: false, timeout: 60_000 }, () =
   const pipe = (cwd: string, ...args: ReadonlyArray<string>) =>
     exec(process.execPath, [join(project, "node_modules/@pipe/cli/dist/bin.js"), ...args], cwd)
 
-  it("is told what it lacks, and has it when that is said; what is there stays", () => {
+  it("receives what it lacks, and has it when that is said; what is there stays", () => {
     const cwd = at({
       "package.json": '{"name":"mine","scripts":{"test":"mine"},"dependencies":{"effect":"4.1.2"}}',
       "reviews.jsonl": "mine\n",

@@ -166,4 +166,17 @@ describe("the packed packages", { timeout: 120_000 }, () => {
     const lines = exec(process.execPath, ["simulated.ts"], folder).trim().split("\n")
     assert.deepStrictEqual(JSON.parse(lines.at(-1)!), ["Biene", "Bienenstock"])
   })
+
+  it("say at once which package batches need: nothing is sent and nothing retried", () => {
+    const batched = simulated
+      .replace("Runner.run(flow)", "Effect.flip(Runner.run(flow, { batch: {} }))")
+      .replace("yield* Effect.flip", "const failure = yield* Effect.flip")
+      .replace(
+        "})\nawait Effect.runPromise(Effect.scoped(program))",
+        "  out.push(failure.message)\n})\nawait Effect.runPromise(Effect.scoped(program))"
+      )
+    fs.writeFileSync(path.join(folder, "batched.ts"), batched)
+    const lines = exec(process.execPath, ["batched.ts"], folder).trim().split("\n")
+    assert.match(lines.at(-1)!, /needs the package openai, which is not installed: npm install openai@/)
+  })
 })

@@ -529,7 +529,7 @@ describe("what a run leaves", { concurrent: false }, () => {
     const cwd = folder({
       "flow.ts": flow({ source: fromFile("rows.jsonl"), output: toFile("out.jsonl") }),
       "rows.jsonl": ROWS,
-      // It writes what a whole run would, while the limited one is at work.
+      // It writes what a whole run would, while the limited one is active.
       "slow.ts": flow({ source: fromFile("rows.jsonl"), output: toFile("out.jsonl") })
         .replace(
           "LanguageModel.generateText(",

@@ -24,7 +24,7 @@ const at = (source: string, output: string) => {
   return cwd
 }
 
-/** Sends signals when the run has begun, until the process has gone. */
+/** Sends signals when the run has started, until the process has gone. */
 const signalled = (cwd: string, signals: ReadonlyArray<NodeJS.Signals>) => {
   let began = false
   return pipe(["run", "flow.ts"], {

@@ -21,7 +21,7 @@ export interface Options {
   readonly onStderr?: (text: string, child: ReturnType<typeof spawn>) => void
   readonly onStart?: (child: ReturnType<typeof spawn>) => void
   readonly stdin?: string
-  /** Closes the reading end of standard output after so many chunks, as `head -1` does. */
+  /** Closes the reading end of standard output after this many chunks, as `head -1` does. */
   readonly closeStdoutAfter?: number
 }
 

@@ -52,6 +52,8 @@ describe("the JSON output that the reference lists", { concurrent: false }, () =
     await printed("pipe runs --json", ["runs", ...simulate], { cwd })
     await printed("pipe show --json", ["show", "last", ...simulate], { cwd })
     await printed("pipe show --failed --json", ["show", "last", "--failed", ...simulate], { cwd })
+    await printed("pipe show --row --json", ["show", "last", "--row", "rows[1]", ...simulate], { cwd })
+    await printed("pipe show --sample --json", ["show", "last", "--sample", "2", ...simulate], { cwd })
     await printed("pipe cache stats --json", ["cache", "stats", ...simulate], { cwd })
     await printed("pipe doctor --json", ["doctor", "--json"], { cwd })
   })

@@ -19,7 +19,7 @@ const setUp = (files: { readonly [name: string]: string }, options: Simulator.Op
       simulator,
       read: (name: string) => readFileSync(join(cwd, name), "utf8"),
       pipe: (...args: ReadonlyArray<string>) => Effect.promise(() => pipe(args, { cwd, env })),
-      /** Ends the run by a signal when so many calls have been made. */
+      /** Ends the run by a signal when this many calls have been made. */
       interrupted: (signal: NodeJS.Signals, after: number, ...args: ReadonlyArray<string>) =>
         Effect.promise(() =>
           pipe(args, {
@@ -59,7 +59,7 @@ describe("an interrupted run", () => {
         }
         const listed = yield* test.pipe("runs")
         assert.match(listed.stdout, /test\s+\S+ \S+\s+interrupted/)
-        // Calls under way were waited for: none was cut, and none is an estimate.
+        // Calls in flight were waited for: none was cut, and none is an estimate.
         const resumed = yield* test.pipe("resume")
         assert.strictEqual(resumed.code, 0, resumed.stderr)
         assert.strictEqual(test.simulator.requests(), 300)
@@ -80,14 +80,13 @@ describe("an interrupted run", () => {
   )
 
   it.live(
-    "cuts calls after the grace time, and books them as estimates",
+    "cuts calls after the grace time, and records them as estimates",
     () =>
       Effect.gen(function* () {
         const test = yield* setUp(
           { "flow.ts": flow({ source: words(4), options: "concurrency: 4," }) },
-          { latency: "20 seconds" }
+          { latency: "1 hour" }
         )
-        const started = Date.now()
         let told = false
         const ended = yield* Effect.promise(() =>
           pipe(["run", "flow.ts", "--grace", "200ms"], {
@@ -101,7 +100,6 @@ describe("an interrupted run", () => {
           })
         )
         assert.strictEqual(ended.code, 130, ended.stderr)
-        assert.isBelow(Date.now() - started, 15_000)
         const shown = yield* test.pipe("show", "--json")
         const { summary } = JSON.parse(shown.stdout)
         assert.strictEqual(summary.estimatedCalls, 4)
@@ -121,7 +119,7 @@ describe("an interrupted run", () => {
         )
         const killed = yield* test.interrupted("SIGKILL", 80, "run", "flow.ts", "--quiet")
         assert.isNull(killed.code)
-        // It had no time for a report; what it has booked is shown.
+        // It had no time for a report; what it has recorded is shown.
         assert.match((yield* test.pipe("runs")).stdout, /interrupted +– +– +\$0\.0/)
         assert.match(
           (yield* test.pipe("show")).stdout,
@@ -193,7 +191,7 @@ export const unused = 1`,
   })
 
   it.live(
-    "asks anew when a helper or a file is another, and asks nothing when only the parsing is (curator#127, quodeq#291, margince#2486)",
+    "sends again when a helper or a file is another, and asks nothing when only the parsing is (curator#127, quodeq#291, margince#2486)",
     () =>
       Effect.gen(function* () {
         const before = files("`Sum up: ${text} ${template}`", "text.toLowerCase()")

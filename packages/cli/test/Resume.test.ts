@@ -78,7 +78,7 @@ export default Flow.make("test", {
 })
 
 describe("a budget", { concurrent: false }, () => {
-  it.live("ends the run with exit code 3, and a larger one goes on", () =>
+  it.live("ends the run with exit code 3, and a larger one continues", () =>
     Effect.gen(function* () {
       const test = yield* setUp({ "flow.ts": flow({ source: words(100) }) })
       const bill = () =>
@@ -145,7 +145,7 @@ describe("a plan", { concurrent: false }, () => {
 })
 
 describe("the store", { concurrent: false }, () => {
-  it.live("is the user's own: the ledger and the cache can be taken away and brought back", () =>
+  it.live("is the user's own: the ledger and the cache can be deleted and brought back", () =>
     Effect.gen(function* () {
       const test = yield* setUp({ "flow.ts": flow({ source: words(30) }) })
       yield* test.pipe("run", "flow.ts")
@@ -212,7 +212,7 @@ describe("the store", { concurrent: false }, () => {
   )
 
   it.live(
-    "says in one line that it is newer, damaged or cannot be written, and the run goes on or stops with nothing lost",
+    "says in one line that it is newer, damaged or cannot be written, and the run continues or stops with nothing lost",
     () =>
       Effect.gen(function* () {
         const test = yield* setUp({ "flow.ts": flow() })

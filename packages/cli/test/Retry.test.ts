@@ -49,7 +49,7 @@ describe("pipe retry --failed", { concurrent: false }, () => {
     // An earlier step was edited too: the failed rows go through it.
     assert.deepInclude(third, { code: 0, calls: 30 }, third.stderr)
     assert.lengthOf(lines(readFileSync(join(cwd, "out.jsonl"), "utf8")), 60)
-    // A run of the edited flow asks all rows anew.
+    // A run of the edited flow asks all rows again.
     const run = await calls("run", "third.ts", "-q")
     // But for the 15 that went through both steps as they are now.
     assert.deepInclude(run, { code: 0, calls: 90 })
@@ -176,7 +176,7 @@ export default Flow.make("test", { outputs: [Sink.lines("out.txt", done)] })`
     assert.include((await pipe(["show", "--failed"], { cwd })).stdout, "1 failed")
   })
 
-  it("is begun again by the line that an interrupted one prints", async () => {
+  it("is started again by the line that an interrupted one prints", async () => {
     const server = await serve(() => ({ status: 200, body: completion("fine") }))
     const cwd = folder({ "flow.ts": text(EVEN) })
     const env = { OPENAI_API_KEY: KEY, OPENAI_BASE_URL: server.url }

@@ -51,7 +51,7 @@ ${flow()}`
     assert.strictEqual(code, 130, stderr)
     assert.match(stderr, /interrupted; resume with: pipe resume \d{14}-\w{4}/)
     assert.isAtMost(server.seen.length, 14)
-    // Rows under way were cut, and those after them wait for the resume.
+    // Rows in flight were cut, and those after them wait for the resume.
     const partial = lines(read(cwd, "out.jsonl.partial")).length
     assert.isTrue(partial >= 7 && partial <= 10, `${partial}`)
     assert.isFalse(existsSync(join(cwd, "out.jsonl")))

@@ -112,7 +112,7 @@ const rows =`
     assert.include(page, "simulated: no provider was called, nothing was paid")
   })
 
-  it("holds no key and no control character, and is taken away with the answers", async () => {
+  it("holds no key and no control character, and is deleted with the answers", async () => {
     const evil = "\u001b]52;c;ZXZpbA==\u0007"
     const server = await serve(() => ({ status: 200, body: completion(`the key is ${KEY} ${evil}`) }))
     const cwd = folder({

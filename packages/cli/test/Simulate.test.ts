@@ -167,7 +167,7 @@ const schemas: { readonly [name: string]: string } = {
   "a list without doubles": `Schema.Array(Schema.Literals(["a", "b", "c"])).check(Schema.isMinLength(2), Schema.isUnique())`,
   "a choice of records": `Schema.Union([Schema.Struct({ kind: Schema.Literal("a"), n: Schema.Int }), Schema.Struct({ kind: Schema.Literal("b"), text: Schema.String })])`,
   "a record of names": "Schema.Record(Schema.String, Schema.Int)",
-  "a rule of one's own": `Schema.String.check(Schema.makeFilter((text) => text.startsWith("A")))`,
+  "a rule of your own": `Schema.String.check(Schema.makeFilter((text) => text.startsWith("A")))`,
   "a Date": "Schema.Date",
   "an Option": "Schema.Option(Schema.Int)",
   "a number in a range": "Schema.Number.check(Schema.isBetween({ minimum: 10, maximum: 20 }))",

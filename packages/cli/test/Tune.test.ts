@@ -118,7 +118,7 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.isFalse(existsSync(join(cwd, "products.routing.json")))
   })
 
-  it("ends with exit code 3 when its budget is reached, with what the rows so far are certain of; its run is not gone on with", async () => {
+  it("ends with exit code 3 when its budget is reached, with what the rows so far are certain of; its run is not resumed", async () => {
     const cwd = at({}, 1_500)
     const tuned = await pipe(["tune", "flow.ts", "--sample", "1000", "--budget", "0.03usd"], { cwd, env })
     assert.strictEqual(tuned.code, 3, tuned.stderr)
@@ -163,7 +163,7 @@ describe("pipe tune", { concurrent: false }, () => {
     assert.strictEqual(broken.code, 2, broken.stderr)
     assert.match(
       broken.stderr,
-      /products\.routing\.json: is no routing .*: tune again with pipe tune, or delete the file/
+      /products\.routing\.json: is not a routing file .*: tune again with pipe tune, or delete the file/
     )
     // Tuning mends it.
     const tuned = await pipe(["tune", "flow.ts"], { cwd, env })

@@ -1,4 +1,4 @@
-/** Checks of an author's own: what they find is told to the model, by the step's option `check` and by filters of a schema. */
+/** Checks of an author's own: what they find receives to the model, by the step's option `check` and by filters of a schema. */
 import { assert, describe, it } from "@effect/vitest"
 import { Cache, Flow, type ModelRequest, type Node, Retry, Runner, Sink, Source, Stack } from "@pipe/core"
 import { NodeHost } from "@pipe/plugins"
@@ -42,7 +42,7 @@ const namesTicket = (answer: string, { ticket }: { readonly ticket: { readonly i
   answer.includes(ticket.id) || `name the ticket ${ticket.id}`
 
 describe("a step's check", () => {
-  it.live("has the model asked again with what it finds, and the row's values at hand", () =>
+  it.live("has the model sent again with what it finds, and the row's values at hand", () =>
     Effect.gen(function* () {
       const { out, requests } = yield* run(["Dear customer", "Dear customer, T-7 is done"], (ticket) =>
         Flow.step("reply", { ticket }, () => reply(), { check: namesTicket })
@@ -86,7 +86,7 @@ describe("a step's check", () => {
     })
   )
 
-  it.live("counts for answers that are kept, too: another check asks again", () =>
+  it.live("counts for answers that are kept, too: another check sends again", () =>
     Effect.gen(function* () {
       const store = newStore()
       const first = yield* run(["Dear customer"], (ticket) => Flow.step("reply", { ticket }, () => reply()), store)

@@ -1,6 +1,7 @@
 /** Both ways between `effect/ai` and `ModelClient`, and the layers that gather calls. */
 import { assert, describe, it } from "@effect/vitest"
-import { RunHooks,
+import {
+  RunHooks,
   Concurrency,
   FromLanguageModel,
   Ledger,
@@ -65,7 +66,7 @@ describe("LanguageModel", () => {
       )
       assert.deepStrictEqual(JSON.parse(JSON.stringify(traced)), JSON.parse(JSON.stringify(plain)))
       assert.deepStrictEqual(plain.object.value, { a: 1 })
-      // Also what is asked is the same, since the cache's key is made of it.
+      // Also what is called is the same, since the cache's key is made of it.
       assert.deepStrictEqual(model.requests.slice(2), model.requests.slice(0, 2))
     })
   )
@@ -262,7 +263,7 @@ const embedder = () => {
 }
 
 describe("EmbeddingModel", () => {
-  it.effect("sends what is asked together as one request", () =>
+  it.effect("sends what is called together as one request", () =>
     Effect.gen(function* () {
       const { calls, layer } = embedder()
       const model = yield* Effect.provide(Effect.flatMap(ModelClient.ModelClient, ToEmbeddingModel.make), layer)
@@ -342,7 +343,7 @@ describe("Coalesce", () => {
 })
 
 describe("Concurrency", () => {
-  it.effect("lets so many calls through at once", () =>
+  it.effect("lets this many calls through at once", () =>
     Effect.gen(function* () {
       let now = 0
       let most = 0
@@ -366,7 +367,7 @@ describe("Concurrency", () => {
 })
 
 describe("Router", () => {
-  it.effect("chooses by the rule, leaves a named model alone, and says what would have been asked", () =>
+  it.effect("chooses by the rule, leaves a named model alone, and says what would have been sent", () =>
     Effect.gen(function* () {
       const model = Scripted.make(() => Scripted.response("x"))
       const send = (content: string, named?: string) =>

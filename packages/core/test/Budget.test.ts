@@ -1,4 +1,4 @@
-/** A cap is a cap: whatever runs at once, is retried, asked again or falls back. */
+/** A cap is a cap: whatever runs at once, is retried, sent again or falls back. */
 import { assert, describe, it } from "@effect/vitest"
 import {
   Budget,
@@ -93,7 +93,7 @@ const run = (options: {
     )
   })
 
-/** Answers after a turn, so that calls are under way together. */
+/** Answers after a turn, so that calls are in flight together. */
 const slow = (answer: (index: number) => ReturnType<typeof Scripted.response> | AiError.AiError) => {
   let answered = 0
   const model = Scripted.make((_, index) =>
@@ -132,7 +132,7 @@ describe("a budget in money", () => {
     })
   )
 
-  it.live("holds with 429s, retries, wrong answers asked again, and fallbacks", () =>
+  it.live("holds with 429s, retries, wrong answers sent again, and fallbacks", () =>
     Effect.gen(function* () {
       for (const seed of [1, 2, 3, 4]) {
         const provider = slow((index) =>
@@ -371,7 +371,7 @@ describe("a budget in money", () => {
     })
   )
 
-  it.live("counts what a wrong answer cost, and asks again only if that fits too (instructor#2391)", () =>
+  it.live("counts what a wrong answer cost, and sends again only if that fits too (instructor#2391)", () =>
     Effect.gen(function* () {
       const provider = slow(() => Scripted.response("not json"))
       const node = Flow.step(
@@ -441,7 +441,7 @@ describe("a budget in money", () => {
     })
   )
 
-  it.live("counts what earlier tries of a run have spent, and goes on under a larger one", () =>
+  it.live("counts what earlier tries of a run have spent, and continues under a larger one", () =>
     Effect.gen(function* () {
       const store = join(mkdtempSync(join(tmpdir(), "pipe-budget-")), "pipe.db")
       const provider = slow(() => Scripted.response("x"))

@@ -3,7 +3,8 @@
  * more than the cap, and the ledger has no less than the bill.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { RunHooks,
+import {
+  RunHooks,
   CallContext,
   Budget,
   Cascade,
@@ -213,7 +214,7 @@ const run = (schedule: Schedule) =>
     let number = 0
     let reached = false
     for (let life = 0; life <= schedule.kills && !reached && done.size < schedule.rows; life++) {
-      // What the dead have left is booked as it was noted.
+      // What the dead have left is recorded as it was noted.
       for (const cost of open.values()) entries.push({ ...cut, cost })
       open.clear()
       const budget = Budget.make({ usd: Money.toUsd(schedule.cap) }, pricing)
@@ -261,7 +262,7 @@ const run = (schedule: Schedule) =>
       const fiber = yield* Effect.forkChild(work)
       const killAt = life < schedule.kills ? 50 + life * 130 : Number.POSITIVE_INFINITY
       for (let at = 0; at < 200_000 && fiber.pollUnsafe() === undefined; at += 25) {
-        // A killed process books nothing any more: what was noted stays behind.
+        // A killed process ledger nothing any more: what was noted stays behind.
         if (at >= killAt) {
           dead = true
           yield* Fiber.interrupt(fiber)
@@ -297,7 +298,7 @@ describe("a budget under random schedules", () => {
         for (let seed = 1; seed <= count; seed++) {
           const schedule = scheduleOf(seed)
           const { billed, booked, entries, reached } = yield* run(schedule)
-          const text = `seed ${seed} (${schedule.kind}): billed ${Money.format(billed)}, booked ${Money.format(booked)}, cap ${Money.format(schedule.cap)}`
+          const text = `seed ${seed} (${schedule.kind}): billed ${Money.format(billed)}, recorded ${Money.format(booked)}, cap ${Money.format(schedule.cap)}`
           assert.isTrue(billed <= schedule.cap, text)
           assert.isTrue(booked >= billed, text)
           // Where the provider has counted every call, the ledger is the bill.

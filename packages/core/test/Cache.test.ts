@@ -175,7 +175,7 @@ describe("the cache", () => {
     )
   })
 
-  it.effect("makes one call of equal ones under way; none are shared when it is off (wuphf#823)", () =>
+  it.effect("makes one call of equal ones in flight; none are shared when it is off (wuphf#823)", () =>
     Effect.gen(function* () {
       for (const [mode, calls] of [
         ["on", 1],
@@ -392,7 +392,7 @@ describe("the cache", () => {
     }).pipe(Effect.provide(Stack.make(Cache.layer(), model)), Effect.provide(NodeHost.layerMemory))
   })
 
-  it.effect("goes on without a store that fails", () => {
+  it.effect("resumesout a store that fails", () => {
     const model = Scripted.make(() => Scripted.response("x"))
     const broken = Layer.succeed(CacheStore.CacheStore, {
       get: () => Effect.fail(new CacheStore.CacheStoreError({ message: "disk on fire" })),

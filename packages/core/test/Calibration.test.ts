@@ -11,7 +11,7 @@ import * as Scorer from "../src/routing/Scorer.ts"
 import * as fc from "fast-check"
 import * as Soak from "../../../test/Soak.ts"
 
-/** Numbers by chance, the same for a seed (mulberry32). */
+/** Numbers at random, the same for a seed (mulberry32). */
 const chance = (seed: number) => () => {
   seed = (seed + 0x6d2b79f5) | 0
   let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
@@ -163,7 +163,7 @@ describe("Calibration", () => {
   const calibrations = Soak.times(200, 3_000)
   const target = 0.95
 
-  /** Of so many samples with replacement from a population that is known: how many certify, and how many of those are wrong. */
+  /** Of this many samples with replacement from a population that is known: how many certify, and how many of those are wrong. */
   const simulate = (kind: Kind, rows: number, seed: number) => {
     const random = chance(seed)
     const all = population(kind, random)
@@ -179,7 +179,7 @@ describe("Calibration", () => {
     return { certified: certified / calibrations, broken: broken / calibrations }
   }
 
-  // The bound is δ and three times the error of a share of so many.
+  // The bound is δ and three times the error of a share of this many.
   const most = 0.05 + 3 * Math.sqrt((0.05 * 0.95) / calibrations)
 
   it(`keeps its promise in ${calibrations} simulated calibrations by agreement, and certifies nearly always`, () => {
@@ -267,7 +267,7 @@ describe("Calibration", () => {
     assert.isAtLeast(certificate!.kept, target)
   })
 
-  it("tells chance and length by hindsight: half of the gap is half of the rows", () => {
+  it("tells chance and length in hindsight: half of the gap is half of the rows", () => {
     const row = (weak: number, length: number) => ({
       row: { features: { length } },
       answers: [

@@ -1,6 +1,7 @@
-/** Cascades, rules and fallbacks over a scripted model: who is asked, what is booked, what is kept. */
+/** Cascades, rules and fallbacks over a scripted model: who is called, what is recorded, what is kept. */
 import { assert, describe, it } from "@effect/vitest"
-import { RunHooks,
+import {
+  RunHooks,
   Cache,
   Cascade,
   Embedder,
@@ -44,7 +45,7 @@ const completion = (text: string, fields: Partial<ModelRequest.Completion> = {})
 const CHEAP = "gpt-4o-mini-2024-07-18"
 const STRONG = "gpt-4o"
 
-/** Sends through a stack, with its books. */
+/** Sends through a stack, with its ledger. */
 const through = <E, R>(
   stack: Layer.Layer<ModelClient.ModelClient, E, R>,
   ask: Effect.Effect<unknown, AiError.AiError, ModelClient.ModelClient>
@@ -164,7 +165,7 @@ describe("Cascade", () => {
     })
   )
 
-  it.effect("judges by agreement of samples, compared by what of the answer counts, and books them", () =>
+  it.effect("judges by agreement of samples, compared by what of the answer counts, and records them", () =>
     Effect.gen(function* () {
       for (const [others, strong] of [
         [["A, since", "a: so"], false],
@@ -424,7 +425,7 @@ describe("a run with a cascade", () => {
           1
         )
         const broken = yield* Effect.flip(Runner.run(flow(answers(), { routing: import.meta.filename })))
-        assert.include(broken.message, "Cascade.test.ts: is no routing")
+        assert.include(broken.message, "Cascade.test.ts: is not a routing file")
       }).pipe(Effect.provide(NodeHost.layerMemory))
   )
 })
@@ -485,7 +486,7 @@ describe("a routing file", () => {
     ModelClient.send(completion("x")).pipe(Quality.provide({ features: { easy }, ...quality }))
 
   it.effect(
-    "chooses by the row before anything is asked, and has no judge work then; a check that says no still counts",
+    "chooses by the row before anything is called, and has no judge work then; a check that says no still counts",
     () =>
       Effect.gen(function* () {
         const model = Scripted.make(() => Scripted.response("x"))
@@ -697,7 +698,7 @@ describe("Fallback", () => {
       )
       assert.deepStrictEqual(models(model), ["big", "mid"])
 
-      // A context error of the first goes to a larger model only, as often as it comes; the first is asked again for the next request.
+      // A context error of the first goes to a larger model only, as often as it comes; the first is sent again for the next request.
       const full = Scripted.make(({ model }) => (model === "mid" ? overflow : Scripted.response("ok")))
       const stack = Stack.make(
         Fallback.layer([
@@ -756,7 +757,7 @@ describe("Fallback", () => {
 
 describe("Hedge", () => {
   it.effect(
-    "sends a late request again, takes the first answer, and books the other as an estimate; so many at most",
+    "sends a late request again, takes the first answer, and ledger the other as an estimate; this many at most",
     () =>
       Effect.gen(function* () {
         // Twenty answers in 100 ms; from then on every request's first try hangs.

@@ -204,7 +204,7 @@ describe("an edit of what a step captures", () => {
     })
   )
 
-  it.live("that nobody can compare leaves its rows unused, with a word, unless `by` stands for it", () =>
+  it.live("that nobody can compare leaves its rows unused, with a word, unless `by` is for it", () =>
     Effect.gen(function* () {
       const sealed = new Sealed()
       const node = (by?: unknown) =>
@@ -219,7 +219,7 @@ describe("an edit of what a step captures", () => {
     })
   )
 
-  it.live("is told against the version that it is most like, and of equals the last that ran", () =>
+  it.live("receives against the version that it is most like, and of equals the last that ran", () =>
     Effect.gen(function* () {
       const at = mkdtempSync(join(tmpdir(), "pipe-closure-"))
       const whys: Array<string> = []
@@ -257,7 +257,7 @@ describe("an edit of what a step captures", () => {
     })
   )
 
-  it.live("is shown by name, and a key never stands in the store", () =>
+  it.live("is shown by name, and a key never is in the store", () =>
     Effect.gen(function* () {
       const at = mkdtempSync(join(tmpdir(), "pipe-closure-"))
       const key = "sk-not-to-be-seen-0123456789abcdef"

@@ -1,6 +1,6 @@
 /**
  * Random edits of generated flow files: with what earlier versions have left in a store, each gives what it gives without one, and
- * only what depends on the edit is asked again.
+ * only what depends on the edit is sent again.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Flow, type ModelClient, Runner, Stack } from "@pipe/core"
@@ -139,7 +139,7 @@ const run = (version: Version, spread: boolean, store: string) =>
 describe("random edits", () => {
   const count = Soak.times(50, 500)
   it.live(
-    `${count} of them: each gives what it gives without a store, and asks again what depends on it alone`,
+    `${count} of them: each gives what it gives without a store, and sends again what depends on it alone`,
     () =>
       Effect.gen(function* () {
         const names = Object.keys(parts) as Array<Part>
@@ -161,7 +161,7 @@ describe("random edits", () => {
           const may: ReadonlyArray<string> = parts[part].steps
           assert.isTrue(
             asked.every((step) => may.includes(step)),
-            `${text}: ${asked.join(", ")} asked again`
+            `${text}: ${asked.join(", ")} sent again`
           )
           before = version
         }

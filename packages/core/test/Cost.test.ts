@@ -1,6 +1,7 @@
 /** Every case of kind `cost` that users reported elsewhere, with the right value from the report. */
 import { assert, describe, it } from "@effect/vitest"
-import { RunHooks,
+import {
+  RunHooks,
   Ledger,
   Money,
   Price,
@@ -152,7 +153,7 @@ describe("prices", () => {
   )
 })
 
-/** What a stack books for one completion. */
+/** What a stack ledger for one completion. */
 const booked = (model: Scripted.Scripted, ask: Effect.Effect<unknown, AiError.AiError, ModelClient.ModelClient>) => {
   const totals = RunTotals.make()
   return ask.pipe(
@@ -168,7 +169,7 @@ const ask = ModelClient.send(
   ModelRequest.completion({ model: "gpt-4o-mini", messages: [{ role: "user", content: "x" }] })
 )
 
-describe("the books", () => {
+describe("the ledger", () => {
   it.effect("sum all attempts of a re-asked answer, on success and on failure (instructor#2391)", () =>
     Effect.gen(function* () {
       for (const valid of [true, false]) {
@@ -214,7 +215,7 @@ describe("the books", () => {
     })
   )
 
-  it.effect("count a call that was cut on its way as an estimate, not as nothing (vercel/ai#7805)", () =>
+  it.effect("count a call that was cut in progress as an estimate, not as nothing (vercel/ai#7805)", () =>
     Effect.gen(function* () {
       const model = Scripted.make(() => Effect.interrupt)
       const sums = (yield* booked(model, ask)).total()

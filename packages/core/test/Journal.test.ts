@@ -17,7 +17,7 @@ import {
 import * as StoredValue from "../src/encoding/StoredValue.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Deferred, Effect, Layer, Option } from "effect"
-import { EmbeddingModel, LanguageModel } from "effect/ai"
+import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -27,7 +27,7 @@ import * as Scripted from "./ScriptedModel.ts"
 
 const folder = () => mkdtempSync(join(tmpdir(), "pipe-journal-"))
 
-/** The last user message of a request: what was asked. */
+/** The last user message of a request: what was sent. */
 const asked = (model: Scripted.Scripted) => model.requests.map((request) => Scripted.prompt(request))
 
 const echo = () => Scripted.make((request) => Scripted.response(Scripted.prompt(request).toUpperCase()))
@@ -78,6 +78,33 @@ const chain = (changed: string | undefined, rows: ReadonlyArray<string>, steps =
   }
   return last
 }
+
+describe("a run without earlier results", () => {
+  it.live("reuses what it has done itself when it is resumed, though the store has older results of the rows", () =>
+    Effect.gen(function* () {
+      const at = folder()
+      const rows = Source.fromIterable("rows", numbers(40))
+      const labels = Flow.step("labels", { row: rows }, ({ row }) => ask(row))
+      const model = echo()
+      yield* run(at, model, collect(labels))
+      // The account has credit for thirty calls of the second run.
+      const noCredit = AiError.make({ module: "test", method: "send", reason: new AiError.QuotaExhaustedError({}) })
+      const cut = Scripted.make((request, index) =>
+        index < 30 ? Scripted.response(Scripted.prompt(request)) : noCredit
+      )
+      const stopped = yield* Effect.flip(run(at, cut, collect(labels), { cache: false, concurrency: 1 }))
+      assert.strictEqual(stopped._tag, "RunFailed")
+      if (stopped._tag !== "RunFailed") return
+      const rest = echo()
+      const resumed = yield* run(at, rest, collect(labels), {
+        cache: false,
+        concurrency: 1,
+        resume: stopped.summary.run
+      })
+      assert.deepStrictEqual(resumed.asked, numbers(40).slice(30))
+    })
+  )
+})
 
 describe("a run that is done again", () => {
   it.live("runs nothing, and gives the same", () =>
@@ -294,7 +321,7 @@ describe("a run that is done again", () => {
     })
   )
 
-  it.live("says why a row was not taken over", () =>
+  it.live("says why a row was not reused", () =>
     Effect.gen(function* () {
       const at = folder()
       const why = (node: Node.Any) =>
@@ -466,7 +493,7 @@ describe("a store that is damaged", () => {
   }
 })
 
-describe("a run that is gone on with", () => {
+describe("a run that is resumed", () => {
   it.live("runs the step that failed with the input that was kept, and no other (mastra#4630, #16051)", () =>
     Effect.gen(function* () {
       const at = folder()
@@ -487,7 +514,7 @@ describe("a run that is gone on with", () => {
     })
   )
 
-  it.live("has the books of all its tries (curator#287, #196)", () =>
+  it.live("has the ledger of all its tries (curator#287, #196)", () =>
     Effect.gen(function* () {
       const at = folder()
       const { Ledger } = yield* Effect.promise(() => import("@pipe/core"))
@@ -549,7 +576,7 @@ describe("a run that is gone on with", () => {
     })
   )
 
-  it.live("writes its outputs anew: half a line of a crash is not built upon (verifiers#803)", () =>
+  it.live("writes its outputs again: half a line of a crash is not built upon (verifiers#803)", () =>
     Effect.gen(function* () {
       const at = folder()
       const file = join(at, "out.jsonl")

@@ -1,4 +1,4 @@
-/** What is booked of a stack, however its layers are put together. */
+/** What is recorded of a stack, however its layers are put together. */
 import { assert, describe, it } from "@effect/vitest"
 import { Cache, Flow, Ledger, ModelClient, ModelRequest, Retry, Runner, Sink, Source, Stack } from "@pipe/core"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
@@ -41,7 +41,7 @@ describe("a stack", () => {
     ["with two ledgers", [Ledger.layer, Ledger.layer]],
     ["with a ledger below another layer", [Retry.layer(), Ledger.layer]]
   ] as const) {
-    it.live(`${name} is booked once`, () =>
+    it.live(`${name} is recorded once`, () =>
       Effect.gen(function* () {
         const model = Scripted.make(() => Scripted.response("x"))
         const summary = yield* run(flowOf(stackOf(...above, model.layer))).pipe(Effect.provide(NodeHost.layerMemory))
@@ -127,7 +127,7 @@ describe("an answer that this run has paid for this row", () => {
         }).pipe(Effect.provide(NodeHost.layer({ store: join(folder(), "pipe.db") })))
         assert.strictEqual(simulator.batches().length, 1)
         assert.strictEqual(simulator.batches()[0]!.requests, 20)
-        // What the provider bills is what is booked.
+        // What the provider bills is what is recorded.
         const billed = simulator
           .bill()
           .reduce((sum, { input, output }) => sum + 75_000n * BigInt(input) + 300_000n * BigInt(output), 0n)

@@ -25,7 +25,7 @@ describe("a network error", () => {
     }
   })
 
-  it("is told alike by a cause that another copy of the package has made", () => {
+  it("receives alike by a cause that another copy of the package has made", () => {
     const error = failure(
       Object.assign(new Error("NoAnswer"), { _tag: "NoAnswer", isUnreachable: true, isSent: false })
     )

@@ -29,7 +29,7 @@ const orders = (opening: ReturnType<typeof logged>["opening"], rows: ReadonlyArr
     })
   })
 
-describe("a source and an output of one's own", () => {
+describe("a source and an output of your own", () => {
   it.live("are opened for the run, decode each row, take rows in their order, and are closed", () =>
     Effect.gen(function* () {
       const { log, opening } = logged()
@@ -77,7 +77,7 @@ describe("a source and an output of one's own", () => {
     })
   )
 
-  it.live("an output is not finished by a run that does not end well, and a program is told of an interruption", () =>
+  it.live("an output is not finished by a run that does not end well, and a program receives of an interruption", () =>
     Effect.gen(function* () {
       const { log, opening } = logged()
       const begun = yield* Deferred.make<void>()

@@ -1,6 +1,7 @@
 /** Every case of kind `retry` that needs no server, and the limits. */
 import { assert, describe, it } from "@effect/vitest"
-import { RunHooks,
+import {
+  RunHooks,
   CallContext,
   Concurrency,
   Fallback,
@@ -15,7 +16,6 @@ import { RunHooks,
   Usage,
   Coalesce
 } from "@pipe/core"
-import * as LayerEvent from "../src/client/LayerEvent.ts"
 import * as RateLimitHeaders from "../src/resilience/RateLimitHeaders.ts"
 import { Cause, Clock, Duration, Effect, Exit, Fiber } from "effect"
 import { AiError } from "effect/ai"
@@ -74,7 +74,7 @@ describe("Retry", () => {
     })
   )
 
-  it.effect("backs off, jittered by a fifth, where nothing is asked", () =>
+  it.effect("backs off, jittered by a fifth, where nothing is called", () =>
     Effect.gen(function* () {
       const model = Scripted.make((_, index) => (index < 2 ? server : Scripted.response("ok")))
       const { millis } = yield* timed(model)
@@ -342,7 +342,7 @@ describe("headers", () => {
       const at = new Date(Date.parse(date) + 7_000).toUTCString()
       assert.strictEqual(RateLimitHeaders.retryAfterMillis(headers({ date, "retry-after": at }), now), 7_000)
     }
-    // An answer that was kept on its way has a Date of then.
+    // An answer that was kept in progress has a Date of then.
     const kept = headers({
       age: "3600",
       date: "Mon, 30 Nov 2026 23:00:00 GMT",

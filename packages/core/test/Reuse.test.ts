@@ -171,7 +171,7 @@ describe("what varies", () => {
       messages: [{ role: "system", content: "card" }, { role: "user", content } as ModelRequest.Message]
     })
 
-  it("is put in its place at the last time that it stands there, in a message of the user", () => {
+  it("is put in its place at the last time that it is there, in a message of the user", () => {
     const twice = Varying.replace(request("card and card"), "card", "X")!
     assert.strictEqual(ModelRequest.text(twice), "card\ncard and X")
     assert.isUndefined(

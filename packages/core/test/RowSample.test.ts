@@ -59,7 +59,7 @@ describe("RowSample", () => {
     )
   })
 
-  it("has about as many of each kind as there are (a sample by chance)", () => {
+  it("has about as many of each kind as there are (a sample at random)", () => {
     const ones = taken(
       Array.from({ length: 20_000 }, (_, n) => n),
       { size: 2_000, seed: "a" }

@@ -211,7 +211,7 @@ describe("rows", () => {
     })
   )
 
-  it.effect("stop the run when no other can succeed, with as many calls as were under way (curator#295)", () =>
+  it.effect("stop the run when no other can succeed, with as many calls as were in flight (curator#295)", () =>
     Effect.gen(function* () {
       const model = Scripted.make(() =>
         AiError.make({ module: "t", method: "send", reason: new AiError.QuotaExhaustedError({}) })
@@ -457,7 +457,7 @@ describe("objects", () => {
     })
 
   it.effect(
-    "that were cut are an error, whatever of them parses, and are not asked again (mastra#24442, instructor#2232)",
+    "that were cut are an error, whatever of them parses, and are not sent again (mastra#24442, instructor#2232)",
     () =>
       Effect.gen(function* () {
         const { error, requests } = yield* ask([
@@ -476,7 +476,7 @@ describe("objects", () => {
     })
   )
 
-  it.effect("that were refused are not asked again (pydantic-ai#4310)", () =>
+  it.effect("that were refused are not sent again (pydantic-ai#4310)", () =>
     Effect.gen(function* () {
       const { error, requests } = yield* ask([["", { refusal: "I can't help with that." }]])
       assert.strictEqual(requests, 1)
@@ -484,7 +484,7 @@ describe("objects", () => {
     })
   )
 
-  it.effect("that do not fit are asked again with what was wrong; a fence around them is taken off", () =>
+  it.effect("that do not fit are sent again with what was wrong; a fence around them is taken off", () =>
     Effect.gen(function* () {
       const { requests, value } = yield* ask([['{"titel":1}'], ['```json\n{"title":"Leek"}\n```']])
       assert.deepStrictEqual(value, { title: "Leek" })

@@ -1,4 +1,4 @@
-/** Text from outside on its way to a person. */
+/** Text from outside in progress to a person. */
 import { assert, describe, it } from "@effect/vitest"
 import * as SafeText from "../src/encoding/SafeText.ts"
 import * as Secret from "../src/encoding/Secret.ts"

@@ -1,4 +1,4 @@
-/** A provider that answers from a function and counts what it was asked. */
+/** A provider that answers from a function and counts what it was sent. */
 import { ModelClient, ModelRequest, type ModelResponse } from "@pipe/core"
 import { Effect, Layer } from "effect"
 import { AiError } from "effect/ai"
@@ -30,7 +30,7 @@ export interface Scripted {
   readonly layer: Layer.Layer<ModelClient.ModelClient>
 }
 
-/** `answer` gets each request and its number from 0. The model that is asked, or `gpt-4o-mini`, answers. */
+/** `answer` gets each request and its number from 0. The model that is called, or `gpt-4o-mini`, answers. */
 export const make = (
   answer: (
     request: ModelRequest.Completion,

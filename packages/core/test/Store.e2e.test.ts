@@ -6,7 +6,7 @@ import { DatabaseSync } from "node:sqlite"
 import { entry, file, key, use } from "./StoreFile.ts"
 
 describe("the store", () => {
-  it.live("goes on in memory when another process holds it locked", () =>
+  it.live("continues in memory when another process holds it locked", () =>
     Effect.gen(function* () {
       const path = file()
       yield* use(path, (store) => store.set(entry(key(1), "x")))
@@ -24,7 +24,7 @@ describe("the store", () => {
     })
   )
 
-  it.live("waits for the lock of another process, and goes on when it is given back", () =>
+  it.live("waits for the lock of another process, and continues when it is given back", () =>
     Effect.gen(function* () {
       const path = file()
       yield* use(path, (store) => store.set(entry(key(1), "x")))

@@ -70,7 +70,7 @@ describe("the store", () => {
           assert.strictEqual(readFileSync(path, "utf8"), text)
         }
       }
-      // A damaged one is not begun anew by those who only read it.
+      // A damaged one is not started again by those who only read it.
       writeFileSync(path, "SQLite format 3\0, and then no database at all, but text")
       yield* Effect.exit(Effect.scoped(Layer.build(Store.layerExisting(path).pipe(Layer.provide(NodeServices.layer)))))
       assert.include(readFileSync(path, "utf8"), "no database at all")
@@ -93,7 +93,7 @@ describe("the store", () => {
     })
   )
 
-  it.live("goes on in memory where its folder cannot be made", () =>
+  it.live("continues in memory where its folder cannot be made", () =>
     Effect.gen(function* () {
       const path = file()
       const blocker = dirname(path)

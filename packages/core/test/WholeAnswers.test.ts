@@ -241,7 +241,7 @@ describe("what a step makes of a call that failed", () => {
   }
 })
 
-describe("the books of a run", () => {
+describe("the ledger of a run", () => {
   it.live("have a line for what was requested again, and one for failed rows (B7)", () =>
     Effect.gen(function* () {
       const store = newStore()
@@ -291,7 +291,7 @@ describe("a plan", () => {
 })
 
 describe("work that is shared", () => {
-  it.live("goes on where one sample fails: the others are not paid again (C4)", () =>
+  it.live("continues where one sample fails: the others are not paid again (C4)", () =>
     Effect.gen(function* () {
       const store = newStore()
       let isDown = true

@@ -34,6 +34,7 @@ import * as Body from "./transport/Body.ts"
 import * as Credentials from "./transport/Credentials.ts"
 import * as Reply from "./transport/Reply.ts"
 
+/** The options of `Anthropic.layer`. */
 export interface Options {
   /** The model of requests that name none. */
   readonly model?: string

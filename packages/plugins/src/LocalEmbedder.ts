@@ -76,11 +76,11 @@ export const unfit = (text: string): string | undefined => {
   const letters = text.match(/\p{L}/gu) ?? []
   if (letters.length === 0) return "it has no words"
   if (letters.some((letter) => !/[a-z]/i.test(letter) && !/\p{Script=Latin}/u.test(letter)))
-    return "it is not in English, which alone the local embedder knows"
+    return "it is not in English, the only language that the local embedder knows"
   const known = words.filter((word) => ENGLISH.has(word)).length
   const foreign = words.filter((word) => FOREIGN.has(word)).length
   return known === 0 || foreign >= known || known / words.length < 0.12
-    ? "it does not look like English, which alone the local embedder knows"
+    ? "it does not look like English, the only language that the local embedder knows"
     : undefined
 }
 

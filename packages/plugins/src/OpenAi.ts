@@ -34,6 +34,7 @@ import * as Batches from "./openai/Batches.ts"
 import * as Client from "./openai/Client.ts"
 import * as Credentials from "./transport/Credentials.ts"
 
+/** The options of `OpenAi.layer`. */
 export interface Options {
   /** The model of requests that name none. */
   readonly model?: string

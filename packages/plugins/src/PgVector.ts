@@ -28,6 +28,7 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as Address from "./postgres/Address.ts"
 import * as Connection from "./postgres/Connection.ts"
 
+/** The options of `PgVector.layer`. */
 export interface Options extends Address.Options {}
 
 /** More dimensions have no index: every vector of the scope is compared. */

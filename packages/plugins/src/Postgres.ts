@@ -24,6 +24,7 @@ import * as Layer from "effect/Layer"
 import * as Address from "./postgres/Address.ts"
 import * as Connection from "./postgres/Connection.ts"
 
+/** The options of `Postgres.layer`. */
 export interface Options extends Address.Options {}
 
 /** Provides a database for `Store.layerDatabase`. */

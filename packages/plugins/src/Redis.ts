@@ -25,6 +25,7 @@ import * as Layer from "effect/Layer"
 import * as RedisClient from "effect/persistence/Redis"
 import * as Peer from "./Peer.ts"
 
+/** The options of `Redis.layerCache`. */
 export interface Options {
   /** `redis://…` or `rediss://…`. Default: `redis://localhost:6379`. */
   readonly url?: string

@@ -234,7 +234,7 @@ describe("odd results of Anthropic's batches", () => {
     )
   }
 
-  it.live("without a count are booked as the most that they can have cost", () =>
+  it.live("without a count are recorded as the most that they can have cost", () =>
     Effect.gen(function* () {
       const server = yield* scripted((_, ids) => ({
         lines: ids.map((id) => succeeded(id, { ...message, usage: undefined }))

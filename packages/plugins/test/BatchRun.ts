@@ -27,7 +27,7 @@ export interface Options extends Runner.Options {
   readonly store?: string
 }
 
-/** What came of a run over so many rows, each of which says its name, in batches of a provider. */
+/** What came of a run over this many rows, each of which says its name, in batches of a provider. */
 export const run = (
   provider: Layer.Layer<ModelClient.ModelClient, AiError.AiError, Pricing.Pricing>,
   n: number,

@@ -52,12 +52,12 @@ type Script = (
   readonly errors?: ReadonlyArray<object>
   /** As the API gives the ids of missing files. */
   readonly missingFile?: null | "" | undefined
-  /** Lines that stand in the output file as they are. */
+  /** Lines that are in the output file as they are. */
   readonly raw?: ReadonlyArray<string>
   readonly counts?: object | null
   /** What the batch was rejected for. */
   readonly rejection?: ReadonlyArray<object>
-  /** The files are there after so many polls. */
+  /** The files are there after this many polls. */
   readonly late?: number
   /** Bytes of the output file that the first download gives. */
   readonly cut?: number
@@ -729,7 +729,7 @@ describe("a line of a batch", () => {
         const { failed, server, summary } = yield* withLine(line)
         assert.strictEqual(failed.length, 1)
         assert.strictEqual(server.sent.length, 1)
-        // The provider counts three answers: the books have two of them, and a bound for the third.
+        // The provider counts three answers: the ledger has two of them, and a bound for the third.
         assert.strictEqual(summary.estimatedCalls, 1)
         assert.isTrue(summary.estimatedCost > 0n)
       })

@@ -1,4 +1,4 @@
-/** A layer calls what is below it once for each request that it sends: what stands there may act as soon as it is called. */
+/** A layer calls what is below it once for each request that it sends: what is there may act as soon as it is called. */
 import { assert, describe, it } from "@effect/vitest"
 import {
   Batch,

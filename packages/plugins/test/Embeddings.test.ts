@@ -307,7 +307,7 @@ describe("an embedding model of effect/ai", () => {
     )
   }
 
-  it.live("gives its vectors, and is booked", () =>
+  it.live("gives its vectors, and is recorded", () =>
     Effect.map(
       Wire.over(bridge([[1], [2]]), ModelClient.send(ModelRequest.embedding({ inputs: ["a", "b"] }))),
       ({ sums, value }) => {

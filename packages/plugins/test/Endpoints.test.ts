@@ -247,7 +247,7 @@ describe("a run", () => {
 
   const blocked = { status: 403, body: "<html>Request blocked</html>", headers: { "content-type": "text/html" } }
 
-  it.live("wire-07: goes on where a firewall refuses one row", () =>
+  it.live("wire-07: continues where a firewall refuses one row", () =>
     Effect.scoped(
       Effect.gen(function* () {
         const server = yield* Wire.serve((body) => (body.includes("row 3.") ? blocked : { body: bodies.chat }))

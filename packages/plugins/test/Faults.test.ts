@@ -70,7 +70,7 @@ const run = (url: string, options: Options = {}) =>
     )
   })
 
-describe("a price of one's own", () => {
+describe("a price of your own", () => {
   const names: ReadonlyArray<readonly [own: string, answered: string]> = [
     ["zeta-2-mini", "zeta-2-mini-2026-03-05"],
     ["gpt-4o-mini", "gpt-4o-mini-2024-07-18"],
@@ -78,7 +78,7 @@ describe("a price of one's own", () => {
     ["llama3", "llama3:latest"]
   ]
   for (const [own, answered] of names) {
-    it.live(`B1: of ${own} holds for an answer of ${answered}, in plan, budget and books`, () =>
+    it.live(`B1: of ${own} holds for an answer of ${answered}, in plan, budget and ledger`, () =>
       Effect.scoped(
         Effect.gen(function* () {
           const server = yield* Wire.serve(() => ({ body: completion(answered, thousand) }))

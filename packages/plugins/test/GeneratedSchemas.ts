@@ -1,4 +1,4 @@
-/** Schemas as authors write them, made by chance. */
+/** Schemas as authors write them, made at random. */
 import { Effect, Schema } from "effect"
 import { patterns, type Random } from "./Samples.ts"
 

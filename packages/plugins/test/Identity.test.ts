@@ -47,7 +47,7 @@ const openAi = (url: string, options: OpenAi.Options = {}): Provider =>
   OpenAi.layer({ baseUrl: `${url}/v1`, apiKey: "k", model: "llama3", provider: "openai", ...options })
 
 describe("the same model at another address (cache-01)", () => {
-  it.live("is asked, and not answered by the first, in journal and cache", () =>
+  it.live("is called, and not answered by the first, in journal and cache", () =>
     Effect.gen(function* () {
       const [a, b] = [yield* server("from A"), yield* server("from B")]
       const store = newStore()

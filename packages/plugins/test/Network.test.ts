@@ -119,8 +119,8 @@ describe("a proxy", () => {
         }
       }
       for (const [HTTPS_PROXY, says] of [
-        ["http://user:100%-x@proxy:1", /^HTTPS_PROXY is no address of a proxy/],
-        ["http://user:s3cret@:::", /^HTTPS_PROXY is no address of a proxy/],
+        ["http://user:100%-x@proxy:1", /^HTTPS_PROXY is not the address of a proxy/],
+        ["http://user:s3cret@:::", /^HTTPS_PROXY is not the address of a proxy/],
         ["socks5://127.0.0.1:1", /^HTTPS_PROXY names a proxy of the kind socks5/]
       ] as const) {
         const layer = Apis.layerOf("chat", "https://api.example.test/v1", Apis.ways[0]!)

@@ -132,7 +132,7 @@ const formats: ReadonlyArray<Format> = [
   embeddings("sdk")
 ]
 
-/** Sends one request to a server that answers with a text; how it ends, and what is booked. */
+/** Sends one request to a server that answers with a text; how it ends, and what is recorded. */
 const send = (format: Format, text: string, headers: Record<string, string> = {}, status = 200) =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -185,7 +185,7 @@ describe.each(formats)("$name", (format) => {
     ["a figure that is an object", figure({})]
   ]
   for (const [name, change] of usages) {
-    it.live(`takes a usage of which nothing is known for unknown, and books a bound: ${name}`, () =>
+    it.live(`takes a usage of which nothing is known for unknown, and ledger a bound: ${name}`, () =>
       Effect.gen(function* () {
         const { error, sums, value } = yield* send(format, changed(format, change))
         assert.isUndefined(error)
@@ -232,7 +232,7 @@ describe.each(formats)("$name", (format) => {
   for (const content of [5, "text", {}, [5], [null], [[]], [{ type: 5 }], [{ type: "text", text: {} }]]) {
     // A text is a content, also where a list is usual.
     if (!format.name.startsWith("embeddings") && content === "text") continue
-    it.live(`fails, and is booked, where the content is ${JSON.stringify(content)}`, () =>
+    it.live(`fails, and is recorded, where the content is ${JSON.stringify(content)}`, () =>
       Effect.gen(function* () {
         const { error, sums, value } = yield* send(
           format,
@@ -263,7 +263,7 @@ describe.each(formats)("$name", (format) => {
   }
 
   for (const text of ["null", "[]", "42", '"text"', "{}", "true", '{"error":{"message":"no"}}', "", "\ufeff{}", "{"]) {
-    it.live(`fails, and books a bound, where the body is ${JSON.stringify(text)}`, () =>
+    it.live(`fails, and ledger a bound, where the body is ${JSON.stringify(text)}`, () =>
       Effect.gen(function* () {
         const { error, sums, value } = yield* send(format, text)
         assert.isUndefined(value)
@@ -293,7 +293,7 @@ describe.each(formats)("$name", (format) => {
     })
   )
 
-  it.live("books a page in place of an answer, and does not ask again", () =>
+  it.live("ledger a page in place of an answer, and does not send again", () =>
     Effect.gen(function* () {
       const { error, requests, sums } = yield* send(format, "<html>hi</html>", { "content-type": "text/html" })
       assert.isDefined(error)
@@ -303,7 +303,7 @@ describe.each(formats)("$name", (format) => {
     })
   )
 
-  it.live("books a failure of the server that may be billed, and none that is not", () =>
+  it.live("ledger a failure of the server that may be billed, and none that is not", () =>
     Effect.gen(function* () {
       const error = JSON.stringify({ type: "error", error: { type: "x", message: "no" } })
       for (const [status, estimated] of [

@@ -232,7 +232,7 @@ describe("the wire", () => {
     )
   }
 
-  it.live("takes a refusal for an outcome of its own: one request, booked (pydantic-ai#4310)", () =>
+  it.live("takes a refusal for an outcome of its own: one request, recorded (pydantic-ai#4310)", () =>
     Effect.scoped(
       Effect.gen(function* () {
         const server = yield* Wire.serve(() => ({ body: completion(null, {}, { refusal: "I can't help with that." }) }))

@@ -1,4 +1,4 @@
-/** Packed prompts over the simulator, which answers each text as if it had been asked alone, but for what goes wrong. */
+/** Packed prompts over the simulator, which answers each text as if it had been sent alone, but for what goes wrong. */
 import { assert, describe, it } from "@effect/vitest"
 import {
   Cache,
@@ -152,7 +152,7 @@ describe("Pack", () => {
     }
   }
 
-  it.live("asks again alone for what is missing, came twice or does not fit, and loses no row", () =>
+  it.live("sends again alone for what is missing, came twice or does not fit, and loses no row", () =>
     Effect.gen(function* () {
       const { requests, summary, values } = yield* run({
         pack: { size: 10, audit: 0 },
@@ -182,7 +182,7 @@ describe("Pack", () => {
     })
   )
 
-  it.live("books what was asked in vain as a loss of packing, not as a saving of others", () =>
+  it.live("ledger what was sent in vain as a loss of packing, not as a saving of others", () =>
     Effect.gen(function* () {
       const alone = yield* run({ pack: { size: 1 } })
       const garbled = yield* run({
@@ -440,7 +440,7 @@ describe("a size that is found by trial", () => {
     })
   )
 
-  it.live("goes down when the agreement that goes on being measured is too low", () =>
+  it.live("goes down when the agreement that continues being measured is too low", () =>
     Effect.gen(function* () {
       const lines: Array<string> = []
       let isBad = false

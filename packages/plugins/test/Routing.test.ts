@@ -67,7 +67,7 @@ const behind = (first: ReturnType<typeof openai>, second: ReturnType<typeof open
 
 describe("Fallback over HTTP", () => {
   it.live(
-    "throws a broken stream's beginning away, asks the other from the start, and books what was cut (route-02)",
+    "throws a broken stream's beginning away, asks the other from the start, and ledger what was cut (route-02)",
     () =>
       Effect.gen(function* () {
         const primary = yield* Wire.serve(() => ({
@@ -84,7 +84,7 @@ describe("Fallback over HTTP", () => {
         assert.deepStrictEqual([primary.seen.length, other.seen.length], [1, 1])
         assert.strictEqual(sums.estimated, 1)
         assert.isTrue(sums.estimatedSpent > 0n)
-        // Who answered is in the answer, and both are in the books.
+        // Who answered is in the answer, and both are in the ledger.
         assert.strictEqual(value?.model, "gpt-4o")
         assert.deepStrictEqual([sums.attempts, sums.failedAttempts], [2, 1])
       })
@@ -120,7 +120,7 @@ describe("Fallback over HTTP", () => {
   )
 
   it.live(
-    "knows a request that is too long by the words of an endpoint of one's own, and does not try it there again (route-05)",
+    "knows a request that is too long by the words of an endpoint of your own, and does not try it there again (route-05)",
     () =>
       Effect.gen(function* () {
         for (const [message, options] of [
@@ -231,7 +231,7 @@ describe("Balance", () => {
 })
 
 describe("Language", () => {
-  it("is told from the text that varies, or from what the user says", () => {
+  it("receives from the text that varies, or from what the user says", () => {
     const rule = Language.is("de", "fr")
     assert.isTrue(rule(Wire.question("Wie viel kostet das Zimmer für zwei Nächte?"), {}))
     assert.isFalse(rule(Wire.question("How much is the room for two nights?"), {}))
@@ -312,7 +312,7 @@ const flowOf = ({ audit, folder, instruction = "Name the product.", label, rows 
 const host = (folder: string) => Layer.fresh(NodeHost.layer({ store: join(folder, "pipe.db") }))
 
 describe("Tune", () => {
-  it.live("finds, certifies and writes a routing that the flow then keeps to; what was asked is in the cache", () =>
+  it.live("finds, certifies and writes a routing that the flow then keeps to; what was sent is in the cache", () =>
     Effect.gen(function* () {
       const server = yield* Simulator.start(simulator)
       const folder = mkdtempSync(join(tmpdir(), "pipe-tune-"))
@@ -329,7 +329,7 @@ describe("Tune", () => {
       const certificate = calibration.certificate!
       assert.isAtLeast(certificate.kept, 0.95)
       assert.closeTo(certificate.strongShare, 0.2, 0.06)
-      // All of the sample is paid once, and stands in the books.
+      // All of the sample is paid once, and is in the ledger.
       const paid = server
         .bill()
         .reduce(
@@ -474,7 +474,7 @@ describe("Tune", () => {
       const { calibration, rows } = tuned.steps[0]!
       assert.isBelow(rows, 1_000)
       assert.strictEqual(calibration.singles.length, 2)
-      // With the rest of the money it goes on from the cache.
+      // With the rest of the money it continues from the cache.
       const before = server.requests()
       yield* Tune.make(flow, { target: 0.95, sample: 1_000 }).pipe(Effect.provide(host(folder)))
       assert.isBelow(server.requests() - before, 2_000 - rows)
@@ -625,7 +625,7 @@ describe("Tune", () => {
       assert.strictEqual(readFileSync(join(folder, "out.jsonl"), "utf8").trim().split("\n").length, 300)
       const booked = summary.cost + Object.values(summary.savings).reduce((sum, saved) => sum + saved, 0n)
       assert.strictEqual(booked, summary.baseline)
-      // A doubted answer that was paid is no cache hit when its row is begun anew.
+      // A doubted answer that was paid is no cache hit when its row is started again.
       assert.strictEqual(summary.savings.cache, 0n)
       assert.isTrue(Schema.is(Schema.BigInt)(summary.cost))
     })

@@ -443,7 +443,7 @@ describe("what is sent", () => {
     })
   )
 
-  it.live("so-06: constraints that Anthropic does not take are told in words", () =>
+  it.live("so-06: constraints that Anthropic does not take receive in words", () =>
     Effect.gen(function* () {
       const score = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))
       const { sent, value } = yield* one("messages", Schema.Struct({ score }), ['{"score":3}'])
@@ -713,7 +713,7 @@ describe("dates in what goes back to a model (C10)", () => {
 
 describe("thoughts in tags (so-05-n2)", () => {
   for (const api of Apis.apis) {
-    it.live(`do not stand in a text answer (${api})`, () =>
+    it.live(`do not are in a text answer (${api})`, () =>
       Effect.gen(function* () {
         const server = yield* Wire.serve(() => ({ body: answerOf(api, "<think>\nhm\n</think>\n\nParis") }))
         const { value } = yield* Wire.ask(Apis.layerOf(api, Apis.baseOf(api, server.url), pool), Wire.question("x"))

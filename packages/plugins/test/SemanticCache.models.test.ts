@@ -47,7 +47,7 @@ describe("SemanticCache", { concurrent: false }, () => {
   )
 
   it.live(
-    "goes on with what the store knows in the next process",
+    "resumes what the store knows in the next process",
     () =>
       Effect.gen(function* () {
         const scripted = model()
@@ -271,7 +271,7 @@ const hashed = Layer.succeed(Embedder.Embedder, {
 
 describe("the index", () => {
   it.live(
-    "is kept, follows the store, and is made anew from it where it is damaged or of another store",
+    "is kept, follows the store, and is made again from it where it is damaged or of another store",
     () =>
       Effect.gen(function* () {
         const at = folder()
@@ -323,7 +323,7 @@ describe("the index", () => {
 
 describe("embeddings of a provider", () => {
   it.live(
-    "are priced, booked, and made once for a text (cost-10)",
+    "are priced, recorded, and made once for a text (cost-10)",
     () =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -434,7 +434,7 @@ describe("a run with batches", () => {
 })
 
 describe("a step that asks for what no layer does", () => {
-  it.live("is said, and every row is asked", () =>
+  it.live("is said, and every row is called", () =>
     Effect.gen(function* () {
       const scripted = model()
       const rows = Source.fromIterable("question", ["where is my card", "my pin is blocked"])

@@ -1,4 +1,4 @@
-/** The simulator, spoken to by the official SDKs; its bill against our books. */
+/** The simulator, spoken to by the official SDKs; its bill against our ledger. */
 import AnthropicSdk from "@anthropic-ai/sdk"
 import { assert, describe, it } from "@effect/vitest"
 import { Cache, Flow, Ledger, Retry, Runner, Sink, Source, Stack } from "@pipe/core"
@@ -59,7 +59,7 @@ describe("the simulator", () => {
     )
   )
 
-  it.live("bills what our books say, under faults of every kind, for both providers", () =>
+  it.live("bills what our ledger say, under faults of every kind, for both providers", () =>
     Effect.scoped(
       Effect.gen(function* () {
         for (const [provider, model] of [
@@ -94,7 +94,7 @@ describe("the simulator", () => {
           assert.strictEqual(summary.tokens.uncachedInput + summary.tokens.cacheRead, bill!.input)
           assert.strictEqual(summary.tokens.output + summary.tokens.reasoning, bill!.output)
           assert.strictEqual(summary.calls.attempts, simulator.requests())
-          // Equal rows that are at work together are one call, and no answer of the cache.
+          // Equal rows that are active together are one call, and no answer of the cache.
           assert.isAtMost(summary.calls.answers.cache + summary.calls.answers.shared, 10)
         }
       })

@@ -121,7 +121,7 @@ export const contract = (location: () => string) => {
     })
   )
 
-  it.live("adds up the books to the picodollar, however large, and knows the calls that are on their way", () =>
+  it.live("adds up the ledger to the picodollar, however large, and knows the calls that are in progress", () =>
     Effect.gen(function* () {
       yield* open(location(), (store) =>
         Effect.gen(function* () {
@@ -189,7 +189,7 @@ export const contract = (location: () => string) => {
           assert.strictEqual((yield* Stream.runCollect(store.ledger.attempts(id))).length, 104)
           const [sample] = (yield* store.ledger.outputs("f")).filter(({ model }) => model === "gpt-4o-mini")
           assert.deepInclude(sample, { step: "s", mean: 6, deviation: 0, most: 6 })
-          // The call that never ended is booked at the most that it can have cost, once.
+          // The call that never ended is recorded at the most that it can have cost, once.
           assert.deepStrictEqual(yield* store.ledger.unsettled, [id])
           yield* store.ledger.settle(id, 2)
           assert.deepStrictEqual(yield* store.ledger.unsettled, [id])
@@ -337,7 +337,7 @@ export const contract = (location: () => string) => {
     60_000
   )
 
-  it.live("books an answer once that comes after its request was given up, and forgets no bound", () =>
+  it.live("ledger an answer once that comes after its request was given up, and forgets no bound", () =>
     open(location(), (store) =>
       Effect.gen(function* () {
         const run = yield* begin(store, "late")
@@ -391,7 +391,7 @@ export const contract = (location: () => string) => {
   )
 
   it.live(
-    "carries batches: left, looked for twice, booked once",
+    "carries batches: left, looked for twice, recorded once",
     () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator.start({
@@ -424,7 +424,7 @@ export const contract = (location: () => string) => {
         const name = left._tag === "RunFailed" ? left.summary.run : left.message
         const summary = yield* run({ resume: name })
         assert.strictEqual(out.length + summary.rows.failed, 150)
-        // Batch prices; what was in three batches in vain is asked at once, at twice that.
+        // Batch prices; what was in three batches in vain is called at once, at twice that.
         const billed = simulator
           .bill()
           .reduce(

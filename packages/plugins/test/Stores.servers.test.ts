@@ -15,7 +15,7 @@ describe.skipIf(!Servers.hasPostgres)("on PostgreSQL", () => {
   })(() => {
     contract(() => url)
 
-    it.live("is told of by its address without the password", () =>
+    it.live("receives of by its address without the password", () =>
       Effect.gen(function* () {
         const name = yield* open(url, (store) => Effect.succeed(store.name))
         assert.notInclude(name, "secret-password")

@@ -9,7 +9,7 @@ import { join } from "node:path"
 import { answer, contract, key } from "./StoreContract.ts"
 
 describe("groups", () => {
-  it.live("are written one after the other, and a commit waits for the one that is on its way", () =>
+  it.live("are written one after the other, and a commit waits for the one that is in progress", () =>
     Effect.gen(function* () {
       const database = yield* Store.open(":memory:")
       let open = 0
@@ -32,7 +32,7 @@ describe("groups", () => {
       yield* Effect.sleep(20)
       store.answers.append(answer(2))
       yield* Effect.sleep(5)
-      // Nothing is queued but what is on its way.
+      // Nothing is queued but what is in progress.
       yield* store.commit
       assert.strictEqual(yield* count, 2)
       store.answers.append(answer(3))

@@ -76,7 +76,7 @@ export interface Outcome<A> {
   readonly sums: LedgerEntry.LedgerTotals
 }
 
-/** Runs an effect over a provider with books and retries; how it ends, and what was booked. */
+/** Runs an effect over a provider with ledger and retries; how it ends, and what was recorded. */
 export const over = <A>(
   provider: Layer.Layer<ModelClient.ModelClient, AiError.AiError, Flow.Host>,
   effect: Effect.Effect<A, AiError.AiError, ModelClient.ModelClient>,

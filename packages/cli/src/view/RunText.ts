@@ -67,7 +67,7 @@ const next = (run: RunRepo.StoredRun, summary: RunEvent.RunFinished | undefined)
       ]
 
 /** The recorded cost of a run, besides its report. */
-const booked = (
+const recorded = (
   summary: RunEvent.RunFinished | undefined,
   cost: LedgerRepo.Cost | undefined
 ): ReadonlyArray<string> => {
@@ -93,7 +93,7 @@ export const describe = (run: RunRepo.StoredRun, cost: LedgerRepo.Cost | undefin
     }`,
     ...(run.status === "running" ? [`  active: process ${run.owner.pid} on ${run.owner.host}`] : []),
     ...next(run, summary).map((line) => `  ${line}`),
-    ...booked(summary, cost),
+    ...recorded(summary, cost),
     ...(summary === undefined
       ? ["  it ended before it could write its summary; its rows and its ledger are kept"]
       : ["", ReportText.render(summary)])

@@ -168,7 +168,7 @@ const makeWaiters = () => {
 /** What the jobs share: one file is uploaded at a time, and only a few batches have their lines in memory. */
 const environmentOf = (
   { attempts, fs, polling, pricing, provider, capacity, run, store }: Options,
-  told: {
+  listeners: {
     readonly taken: Map<number, CollectedCounts>
     readonly onTaken: (lines: ReadonlyArray<{ readonly key: string }>) => void
     readonly release: (batch: number) => void
@@ -185,15 +185,15 @@ const environmentOf = (
   admit: capacity.admit,
   refused: capacity.refused,
   count: (batch, entry, isCharged) => {
-    let sums = told.taken.get(batch.id)
-    if (sums === undefined) told.taken.set(batch.id, (sums = { back: 0, failed: 0 }))
+    let sums = listeners.taken.get(batch.id)
+    if (sums === undefined) listeners.taken.set(batch.id, (sums = { back: 0, failed: 0 }))
     if (entry.error === undefined) sums.back++
     else sums.failed++
     if (run !== undefined && batch.run === run.id) run.count(entry, isCharged)
   },
-  onTaken: (_, lines) => told.onTaken(lines),
+  onTaken: (_, lines) => listeners.onTaken(lines),
   onOver: (batch) => {
-    told.release(batch.id)
+    listeners.release(batch.id)
     capacity.free()
   }
 })

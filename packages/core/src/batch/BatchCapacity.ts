@@ -1,5 +1,5 @@
 /**
- * Decides whether a batch may be sent yet: an account may have only so many tokens of a model enqueued, and the
+ * Decides whether a batch may be sent yet: an account may have only a limited number of tokens of a model enqueued, and the
  * provider names the limit when it refuses.
  *
  * @internal
@@ -8,7 +8,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as BatchJob from "./BatchJob.ts"
-import type * as BatchJobState from "./BatchJobState.ts"
 import type * as BatchOptions from "./BatchOptions.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
 

@@ -99,7 +99,7 @@ export const make = Effect.fnUntraced(function* (
   })
   yield* push(encoder.encode(frame.head))
   const close = Scope.close(scope, Exit.void)
-  const spool: BatchFileWriter = {
+  const writer: BatchFileWriter = {
     ...options,
     fill: () => fill,
     expected: () => expected,
@@ -120,5 +120,5 @@ export const make = Effect.fnUntraced(function* (
     ),
     discard: Effect.andThen(close, Effect.ignore(fs.remove(file)))
   }
-  return spool
+  return writer
 })

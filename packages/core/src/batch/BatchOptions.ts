@@ -13,6 +13,7 @@ export interface Polling {
   readonly most?: Duration.Input
 }
 
+/** The options of `Batch.layer`. */
 export interface Options {
   /** Uses batches for these steps only. Default: all. */
   readonly steps?: ReadonlyArray<string>

@@ -124,6 +124,7 @@ export interface Account {
   readonly label: string
 }
 
+/** A provider's batch API: how requests become lines, and how a batch is created, found, polled, read and cancelled. */
 export interface BatchProvider {
   /** The provider's name in price tables. */
   readonly name: string

@@ -48,6 +48,7 @@ export interface Batches {
   readonly cancel: (batch: BatchRepo.StoredBatch) => Effect.Effect<void, AiError.AiError>
 }
 
+/** What collecting a batch has stored. */
 export interface Collected {
   readonly batch: BatchRepo.StoredBatch
   readonly status: BatchProvider.BatchStatus | undefined
@@ -55,7 +56,7 @@ export interface Collected {
 
 /**
  * Abandons a batch: its requests are sent again when the run is resumed. The provider may still answer and bill them,
- * so they are recorded at the most that they can cost. Fails while the run is active, because it would keep waiting for
+ * so they are recorded at their maximum possible cost. Fails while the run is active, because it would keep waiting for
  * the batch.
  */
 export const forget = Effect.fnUntraced(function* (

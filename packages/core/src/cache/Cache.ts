@@ -41,6 +41,7 @@ import * as CacheStore from "./CacheStore.ts"
 import * as CachedTexts from "./CachedTexts.ts"
 import * as SingleFlight from "./SingleFlight.ts"
 
+/** The options of `Cache.layer`. */
 export interface Options {
   /** How long an answer can be reused. Default: unlimited; 0 keeps nothing. */
   readonly timeToLive?: Duration.Input

@@ -23,6 +23,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Lru from "../store/Lru.ts"
 
+/** An answer in the cache. */
 export interface CacheEntry {
   /** A content hash. */
   readonly key: string
@@ -35,6 +36,7 @@ export interface CacheEntry {
   readonly expiresAt: number | undefined
 }
 
+/** The service that a cache reads and writes. Implement it to keep answers elsewhere. */
 export class CacheStore extends Context.Service<
   CacheStore,
   {

@@ -52,6 +52,7 @@ import * as TokenCounter from "../model/TokenCounter.ts"
 import * as PromptCacheMinimum from "../price/PromptCacheMinimum.ts"
 import * as Lru from "../store/Lru.ts"
 
+/** The options of `PromptCache.layer`. */
 export interface Options {
   /**
    * Tokens of the shortest prefix that the provider caches. Default: by provider and model, see `PromptCacheMinimum`.

@@ -76,7 +76,7 @@ export const make = <A, E>(isOwnFailure: (cause: Cause.Cause<E>) => boolean = ()
       const known = calls.get(key)
       if (known === undefined && isOwn) return ending(key, begin(key, false), work)
       const shared = known ?? begin(key, true)
-      const begun =
+      const started =
         known === undefined
           ? Effect.map(Effect.forkDetach(ending(key, shared, work), { startImmediately: true }), (fiber) => {
               shared.fiber = fiber
@@ -84,7 +84,7 @@ export const make = <A, E>(isOwnFailure: (cause: Cause.Cause<E>) => boolean = ()
           : Effect.void
       return Effect.flatMap(
         Effect.andThen(
-          begun,
+          started,
           Effect.suspend(() => wait(key, shared))
         ),
         (result) => (result === INTERRUPTED ? run(key, work, isOwn) : Effect.succeed(result))

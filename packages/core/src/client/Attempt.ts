@@ -5,12 +5,12 @@
  * **Example** (a log of attempts)
  *
  * ```ts
- * import { Attempt } from "@pipe/core"
+ * import { ModelClient } from "@pipe/core"
  * import { Effect } from "effect"
  *
  * const log: Array<string> = []
  *
- * export const attempts = Attempt.layer(
+ * export const attempts = ModelClient.onAttempt(
  *   ({ provider, request }) =>
  *     Effect.succeed({ onEnd: ({ billed }) => void log.push(`${provider} ${request.model}: billed ${billed}`) }),
  *   { name: "AttemptLog", answers: false }
@@ -81,9 +81,7 @@ export interface Admission<out R extends ModelRequest = ModelRequest> {
 }
 
 /** Admits an attempt, delays it, or refuses it. */
-export type AttemptHook = <R extends ModelRequest>(
-  call: AttemptCall<R>
-) => Effect.Effect<Admission<R>, AiError.AiError>
+export type AttemptHook = <R extends ModelRequest>(call: AttemptCall<R>) => Effect.Effect<Admission<R>, AiError.AiError>
 
 /**
  * An attempt that all hooks have admitted.

@@ -50,6 +50,7 @@ export interface Accept {
   readonly schema?: Schema.Top
 }
 
+/** What a call is made for. */
 export interface CallContext extends Caller {
   /** The values of the step's inputs, by name. Empty outside a row. */
   readonly values: RowValues.Values
@@ -75,6 +76,7 @@ export const empty: CallContext = {
   state: {}
 }
 
+/** The context of the current fiber's calls. */
 export const CallContext = Context.Reference<CallContext>("@pipe/core/CallContext", { defaultValue: () => empty })
 
 /** Runs an effect with some fields of the context replaced. */

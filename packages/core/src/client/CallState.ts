@@ -20,7 +20,7 @@ export interface CallOutcome {
 export interface SuspendedRow {
   /** Calls in flight, including suspended ones. */
   open: number
-  parked: number
+  suspended: number
   /** Completed when no call of the step can make progress. */
   readonly left: Deferred.Deferred<void>
   /** Answers that are recorded, by the hash of their request. Kept while the row is suspended. */

@@ -17,6 +17,7 @@
  */
 import * as Context from "effect/Context"
 
+/** The address that replaces the one of a provider. */
 export interface Endpoint {
   readonly baseUrl: string
   readonly apiKey: string

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 
+/** A call waits: for a rate limit, or before it is retried. */
 export type LayerEvent = {
   readonly _tag: "Wait"
   /** Why the call waits. */

@@ -34,6 +34,7 @@ import * as BatchProvider from "../batch/BatchProvider.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
+import type * as Attempt from "./Attempt.ts"
 import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ProviderCall from "./ProviderCall.ts"
@@ -76,6 +77,7 @@ export const hasProviders = (layers: ReadonlyArray<LayerInfo> = []): boolean => 
   return [...heads.slice(1), layers.length].every((end) => layers[end - 1]?.isProvider === true)
 }
 
+/** The client of the stack in context. */
 export class ModelClient extends Context.Service<ModelClient, Service>()("@pipe/core/ModelClient") {}
 
 /** Sends a request to the stack in context. */
@@ -148,6 +150,26 @@ export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClien
     Effect.map(below(info), (next) => ({
       send: (request) => Effect.withFiber((fiber) => next.send(f(request, fiber.getRef(CallContext.CallContext)))),
       resolve: (request, call) => next.resolve(f(request, call), call),
+      ...over(info, next)
+    }))
+  )
+}
+
+/**
+ * Makes a layer that runs a hook around each attempt below it: retries, re-asks, fallbacks, the calls of other layers, and
+ * requests of batches. See `Attempt`.
+ */
+export const onAttempt = (
+  hook: Attempt.AttemptHook,
+  said?: LayerInfo
+): Layer.Layer<ModelClient, never, ModelClient> => {
+  const info = infoOf(hook, said)
+  const around = RunHooks.withAttempts(hook)
+  return Layer.effect(
+    ModelClient,
+    Effect.map(below(info), (next) => ({
+      send: (request) => around(next.send(request)),
+      resolve: next.resolve,
       ...over(info, next)
     }))
   )

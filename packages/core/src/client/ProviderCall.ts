@@ -23,6 +23,7 @@ import type { Send } from "./Send.ts"
 const keepsEmpty = (): boolean => Fiber.getCurrent()?.getRef(ModelSettings.ModelSettings).truncated === "keep"
 
 interface Environment {
+  readonly send: Send
   readonly step: string
   readonly expected: ExpectedUsage.ExpectedUsage
   readonly clock: Clock.Clock
@@ -32,101 +33,97 @@ interface Environment {
 type Answer<R extends ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 
 /** Wraps a function that calls the provider so that each call is an attempt. */
-export const make = (send: Send) => {
-  const attempt = <R extends ModelRequest>(
-    call: Attempt.AttemptCall<R>,
-    { clock, expected, step }: Environment,
-    admitted: Attempt.Admitted<R>
-  ): Answer<R> => {
-    const end = (outcome: Attempt.AttemptEnd) =>
-      admitted.end({ milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome })
-    return Effect.onExitPrimitive(Effect.map(send(call.request), ModelResponse.sound), (exit) => {
-      if (Exit.isSuccess(exit)) {
-        const response: ModelResponse.ModelResponse = exit.value
-        end({ response, billed: "yes" })
-        if (response._tag === "CompletionResponse" && response.usage !== undefined)
-          expected.learn(step, call.request.model ?? "", Usage.outputTokens(response.usage))
-        // An answer truncated by a hook's limit is requested again.
-        if (admitted.limited && ModelResponse.isTruncated(exit.value)) return undefined
-        const refused = ModelFailure.refusal(exit.value, keepsEmpty)
-        return refused === undefined ? undefined : Effect.fail(refused)
-      }
-      const failed = exit.cause.reasons.find(Cause.isFailReason)
-      end(
-        failed === undefined
-          ? { billed: "unknown" }
-          : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
-      )
-      return undefined
-    })
-  }
-
-  /** An attempt that every hook admits at once, with nothing to reserve. */
-  const sent = <R extends ModelRequest>(
-    call: Attempt.AttemptCall<R>,
-    environment: Environment,
-    admitted: Attempt.Admitted<R>
-  ): Answer<R> => {
-    const admittedCall = admitted.request === call.request ? call : { ...call, request: admitted.request }
-    const start = admitted.start(admittedCall)
-    const answer = attempt(admittedCall, environment, admitted)
-    return start === undefined ? answer : Effect.andThen(start, answer)
-  }
-
-  /** From its reservation to its end, an admitted attempt is never left without an owner. */
-  const reserved = <R extends ModelRequest>(
-    call: Attempt.AttemptCall<R>,
-    environment: Environment,
-    admission: Effect.Effect<Attempt.Admitted<R>, AiError.AiError>
-  ): Answer<R> =>
-    Effect.flatMap(
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(admission, (admitted) => {
-          const admittedCall = {
-            ...call,
-            request: admitted.request,
-            startedAt: environment.clock.currentTimeMillisUnsafe()
-          }
-          const start = admitted.start(admittedCall)
-          const answer = Effect.map(Effect.result(restore(attempt(admittedCall, environment, admitted))), (result) => ({
-            result,
-            admitted
-          }))
-          return start === undefined
-            ? answer
-            : Effect.andThen(
-                Effect.onExit(restore(start), (exit) =>
-                  Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => admitted.end({ billed: "no" }))
-                ),
-                answer
-              )
-        })
-      ),
-      ({ admitted, result }) => {
-        const { limited, request } = admitted
-        if (!limited) return Effect.fromResult(result)
-        const again = (changes: Pick<Attempt.AttemptCall, "room"> = {}) =>
-          Effect.suspend(() => {
-            const next = { ...call, ...changes, startedAt: environment.clock.currentTimeMillisUnsafe() }
-            return reserved(next, environment, Attempt.admit(environment.hooks, next))
-          })
-        if (Result.isSuccess(result)) {
-          // Truncated by a limit that the caller did not set: paid for, and sent again with a larger one, or refused.
-          return ModelResponse.isTruncated(result.success) ? again() : Effect.succeed(result.success)
-        }
-        // The model does not accept such a large limit, or has no room for it: sent again with the largest one it
-        // accepts.
-        const largest = ModelFailure.outputLimit(result.failure)
-        const limit = request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0
-        return largest !== undefined && largest < limit ? again({ room: largest }) : Effect.fail(result.failure)
-      }
-    )
-
-  return <R extends ModelRequest>(call: Attempt.AttemptCall<R>, environment: Environment): Answer<R> => {
+export const make =
+  (send: Send) =>
+  <R extends ModelRequest>(call: Attempt.AttemptCall<R>, around: Omit<Environment, "send">): Answer<R> => {
+    const environment = { ...around, send }
     const admission = Attempt.admit(environment.hooks, call)
     const admitted = Attempt.immediate(admission)
     return admitted !== undefined && !admitted.limited
       ? sent(call, environment, admitted)
       : reserved(call, environment, admission)
   }
+
+/** Calls the provider, and ends the attempt for its hooks. */
+const attempt = <R extends ModelRequest>(
+  call: Attempt.AttemptCall<R>,
+  { clock, expected, send, step }: Environment,
+  admitted: Attempt.Admitted<R>
+): Answer<R> => {
+  const end = (outcome: Attempt.AttemptEnd) =>
+    admitted.end({ milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome })
+  return Effect.onExitPrimitive(Effect.map(send(call.request), ModelResponse.sound), (exit) => {
+    if (Exit.isSuccess(exit)) {
+      const response: ModelResponse.ModelResponse = exit.value
+      end({ response, billed: "yes" })
+      if (response._tag === "CompletionResponse" && response.usage !== undefined)
+        expected.learn(step, call.request.model ?? "", Usage.outputTokens(response.usage))
+      // An answer truncated by a hook's limit is requested again.
+      if (admitted.limited && ModelResponse.isTruncated(exit.value)) return undefined
+      const refused = ModelFailure.refusal(exit.value, keepsEmpty)
+      return refused === undefined ? undefined : Effect.fail(refused)
+    }
+    const failed = exit.cause.reasons.find(Cause.isFailReason)
+    end(
+      failed === undefined
+        ? { billed: "unknown" }
+        : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
+    )
+    return undefined
+  })
 }
+
+/** An attempt that every hook admits at once, without a limit of its own. */
+const sent = <R extends ModelRequest>(
+  call: Attempt.AttemptCall<R>,
+  environment: Environment,
+  admitted: Attempt.Admitted<R>
+): Answer<R> => {
+  const admittedCall = admitted.request === call.request ? call : { ...call, request: admitted.request }
+  const start = admitted.start(admittedCall)
+  const answer = attempt(admittedCall, environment, admitted)
+  return start === undefined ? answer : Effect.andThen(start, answer)
+}
+
+/** From its admission to its end, an attempt is never left without an owner. */
+const reserved = <R extends ModelRequest>(
+  call: Attempt.AttemptCall<R>,
+  environment: Environment,
+  admission: Effect.Effect<Attempt.Admitted<R>, AiError.AiError>
+): Answer<R> =>
+  Effect.flatMap(
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(admission, (admitted) => {
+        const startedAt = environment.clock.currentTimeMillisUnsafe()
+        const admittedCall = { ...call, request: admitted.request, startedAt }
+        const start = admitted.start(admittedCall)
+        const answer = Effect.map(Effect.result(restore(attempt(admittedCall, environment, admitted))), (result) => ({
+          result,
+          admitted
+        }))
+        if (start === undefined) return answer
+        const started = Effect.onExit(restore(start), (exit) =>
+          Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => admitted.end({ billed: "no" }))
+        )
+        return Effect.andThen(started, answer)
+      })
+    ),
+    ({ admitted, result }) => {
+      const { limited, request } = admitted
+      if (!limited) return Effect.fromResult(result)
+      const again = (changes: Pick<Attempt.AttemptCall, "room"> = {}) =>
+        Effect.suspend(() => {
+          const next = { ...call, ...changes, startedAt: environment.clock.currentTimeMillisUnsafe() }
+          return reserved(next, environment, Attempt.admit(environment.hooks, next))
+        })
+      if (Result.isSuccess(result)) {
+        // Truncated by a limit that the caller did not set: paid for, and sent again with a larger one, or refused.
+        return ModelResponse.isTruncated(result.success) ? again() : Effect.succeed(result.success)
+      }
+      // The model does not accept such a large limit, or has no room for it: sent again with the largest one it
+      // accepts.
+      const largest = ModelFailure.outputLimit(result.failure)
+      const limit = request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0
+      return largest !== undefined && largest < limit ? again({ room: largest }) : Effect.fail(result.failure)
+    }
+  )

@@ -36,10 +36,11 @@ import type * as LayerEvent from "./LayerEvent.ts"
 import type { Service } from "./Service.ts"
 import type * as Suspension from "./Suspension.ts"
 
+/** The hooks of a run. */
 export interface RunHooks {
   /** Receives what layers report, such as waits. */
   readonly onEvent: (event: LayerEvent.LayerEvent) => void
-  /** Run around each attempt at a provider, in order. See `Attempt.layer`. */
+  /** Run around each attempt at a provider, in order. See `ModelClient.onAttempt`. */
   readonly attempts: ReadonlyArray<Attempt.AttemptHook>
   /**
    * Receives the limits that a provider reports with an answer. `RateLimit` sets it to learn them; without it, providers
@@ -104,6 +105,7 @@ export const none: RunHooks = {
   stepKey: () => undefined
 }
 
+/** The hooks of the current run. */
 export const RunHooks = Context.Reference<RunHooks>("@pipe/core/RunHooks", { defaultValue: () => none })
 
 /** Runs an effect with some hooks replaced. */

@@ -77,6 +77,7 @@ export interface CascadeRequest {
   readonly isMost: boolean
 }
 
+/** A client of models: what a layer wraps. */
 export interface Service {
   readonly send: Send
   readonly resolve: Resolve

@@ -7,7 +7,6 @@
  *
  * @internal
  */
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -17,13 +16,13 @@ import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as CallContext from "./CallContext.ts"
 import type { SuspendedRow } from "./CallState.ts"
 import type * as Attempt from "./Attempt.ts"
-import type * as ModelClient from "./ModelClient.ts"
+import type { LayerInfo, Service } from "./Service.ts"
 
-export const makeRow = (booked: Map<string, number> = new Map()): SuspendedRow => ({
+export const makeRow = (recorded: Map<string, number> = new Map()): SuspendedRow => ({
   open: 0,
-  parked: 0,
+  suspended: 0,
   left: Deferred.makeUnsafe(),
-  recorded: booked,
+  recorded,
   answered: new Map(),
   given: new Map()
 })
@@ -38,7 +37,7 @@ export const isNew = (row: SuspendedRow, hash: string): boolean => {
 }
 
 /** Counts the calls of a row at the top of a stack. */
-export const counted = (client: ModelClient.Service): ModelClient.Service => ({
+export const counted = (client: Service): Service => ({
   ...client,
   send: <R extends ModelRequest.ModelRequest>(request: R) =>
     Effect.withFiber((fiber) => {
@@ -58,12 +57,12 @@ export const counted = (client: ModelClient.Service): ModelClient.Service => ({
  */
 export const suspend = (row: SuspendedRow): Effect.Effect<never> =>
   Effect.suspend(() => {
-    row.parked++
+    row.suspended++
     // Lets concurrent calls send their requests, or suspend too.
     return Effect.andThen(
       Effect.andThen(Effect.yieldNow, Effect.yieldNow),
       Effect.suspend(() => {
-        if (row.parked >= row.open) Deferred.doneUnsafe(row.left, Effect.void)
+        if (row.suspended >= row.open) Deferred.doneUnsafe(row.left, Effect.void)
         return Effect.andThen(Deferred.await(row.left), Effect.interrupt)
       })
     )
@@ -110,10 +109,7 @@ export interface SuspendedRun {
 }
 
 /** Tests whether a stack with these layers puts a request of a fiber into a batch. */
-export const goesInBatch = (
-  layers: ReadonlyArray<ModelClient.LayerInfo> = [],
-  fiber: Fiber.Fiber<unknown, unknown>
-): boolean =>
+export const goesInBatch = (layers: ReadonlyArray<LayerInfo> = [], fiber: Fiber.Fiber<unknown, unknown>): boolean =>
   CallContext.stateOf(fiber).row !== undefined
   && !CallContext.stateOf(fiber).isSingle
   && layers.some(

@@ -82,11 +82,13 @@ export interface Flow<out E = unknown> {
   readonly simulate: Simulation.Answers | undefined
 }
 
+/** A flow of any type. */
 export type Any = Flow<unknown>
 
 /** Tests whether a value is a flow, including one made by another copy of this package. */
 export const isFlow = (u: unknown): u is Any => typeof u === "object" && u !== null && TypeId in u
 
+/** The options of `Flow.make`. */
 export interface Options<
   Outputs extends ReadonlyArray<Sink.Any>,
   StackError,

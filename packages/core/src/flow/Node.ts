@@ -30,6 +30,7 @@ import type * as Features from "../routing/Features.ts"
 import type * as Quality from "../routing/Quality.ts"
 import type * as Varying from "./Varying.ts"
 
+/** Marks nodes. */
 export const TypeId = "~@pipe/core/Node" as const
 
 /** A value for each row of a domain. */
@@ -45,11 +46,14 @@ export interface Node<out A, out E = never, out R = never> {
   readonly domain: Domain
 }
 
+/** A node of any type. */
 export type Any = Node<unknown, unknown, unknown>
 
 /** The value type of a node. */
 export type Value<N> = N extends Node<infer A, unknown, unknown> ? A : never
+/** The errors of a node. */
 export type Error<N> = N extends Node<unknown, infer E, unknown> ? E : never
+/** The services that a node needs. */
 export type Services<N> = N extends Node<unknown, unknown, infer R> ? R : never
 
 /** Nodes by the names under which a step reads them. */
@@ -58,7 +62,9 @@ export type Inputs = { readonly [name: string]: Any }
 /** What a function of these inputs receives. */
 export type Values<In extends Inputs> = { readonly [K in keyof In]: Value<In[K]> }
 
+/** The errors of the nodes that a node reads. */
 export type InputsError<In extends Inputs> = Error<In[keyof In]>
+/** The services that the nodes need which a node reads. */
 export type InputsServices<In extends Inputs> = Services<In[keyof In]>
 
 /** Rows that several nodes share. Each row of an expansion belongs to a row of the domain above. */
@@ -156,6 +162,7 @@ export interface SourceReading<A, E, R> {
   readonly size: number | undefined
 }
 
+/** What a node does, with the functions of its author. */
 export type Kind =
   | {
       readonly _tag: "Source"
@@ -211,6 +218,7 @@ export type Kind =
       readonly type: "inner" | "left"
     }
 
+/** The name of a kind: `Source`, `Step`, `Filter`, `Expand`, `Reduce` or `Join`. */
 export type Tag = Kind["_tag"]
 
 /**

@@ -34,6 +34,7 @@ export interface Parameter<A> extends Effect.Effect<A> {
   }
 }
 
+/** A parameter of any type. */
 export type Any = Parameter<unknown>
 
 /** The parameter values of the current run, by name. The runner sets it. */
@@ -69,6 +70,7 @@ export const make = <A>(
   return Object.assign(value, { parameter })
 }
 
+/** Tests whether a value is a parameter. */
 export const isParameter = (u: unknown): u is Any => typeof u === "object" && u !== null && "parameter" in u
 
 /** Returns a plain value as it is, or the value of a parameter. */

@@ -55,6 +55,7 @@ export interface Sink<out E = never, out R = never> {
   readonly open: Effect.Effect<SinkWriter<E, R>, E | SinkError, R | Platform | Scope.Scope>
 }
 
+/** An output of any type. */
 export type Any = Sink<unknown, unknown>
 
 /** Receives the rows of one run. */
@@ -201,7 +202,7 @@ export const forEach = <S extends Rows, E = never, R = never>(
 
 /**
  * Makes a custom output. It is opened for the run, receives rows in the order of the source, several at a time, and is
- * told when the run is complete.
+ * finished when the run is complete.
  *
  * **Details** Whatever was opened is closed when the run ends, however it ends. `finish` runs only when all rows are
  * done: commit what was written there. A custom output has no separate place for simulated runs.

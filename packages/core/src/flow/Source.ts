@@ -65,6 +65,7 @@ export const rereadable: Effect.Effect<
 /** A file, relative to the working directory. `"-"` is standard input. */
 export type FilePath = string | URL | Parameter.Parameter<string>
 
+/** The options of a source that reads a file. */
 export interface FileOptions<A> {
   readonly path: FilePath
   readonly schema: Schema.Codec<A, unknown>

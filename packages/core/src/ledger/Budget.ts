@@ -40,6 +40,7 @@ import * as BudgetGuard from "./BudgetGuard.ts"
 
 export { BudgetError, type BudgetLimits, type Options } from "./BudgetAccount.ts"
 
+/** The limits that calls share, and what is left of them. */
 export interface Budget {
   /** Keeps attempts within the limits. */
   readonly hook: Attempt.AttemptHook

@@ -33,7 +33,7 @@ export interface InterruptedCalls {
   /** Removes the note, with the next group of writes. */
   readonly end: (run: number, id: number) => void
   /**
-   * Records the calls that a run noted but never ended, at the most that they can have cost, and removes the notes: the
+   * Records the calls that a run noted but never ended, at their maximum possible cost, and removes the notes: the
    * process is gone, and nothing tells whether they were billed. `before` limits this to calls with lower numbers.
    */
   readonly settle: (run: number, before?: number) => Effect.Effect<void, SqlError.SqlError>

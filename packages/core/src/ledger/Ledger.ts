@@ -126,7 +126,8 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
             attempts++
             const attempt = { ...ended, call: sent, milliseconds: ended.milliseconds }
             const entry = toAttemptEntry(pricing, caller, attempt, number, most)
-            const doubt = entry.unknown === "price" ? unpriced(pricing, entry) : (entry.usage?.inconsistent ?? entry.doubt)
+            const doubt =
+              entry.unknown === "price" ? unpriced(pricing, entry) : (entry.usage?.inconsistent ?? entry.doubt)
             if (doubt !== undefined && !warned.has(doubt)) {
               warned.add(doubt)
               warnings = [...(warnings ?? []), doubt]

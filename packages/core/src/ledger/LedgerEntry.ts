@@ -87,7 +87,7 @@ export interface LedgerTotals {
   readonly reaskSpent: Money.Money
   /** Attempts of unknown cost, which are not in `spent`. */
   readonly unpriced: number
-  /** Attempts without reported usage, which count at the most that they can have cost. */
+  /** Attempts without reported usage, which count at their maximum possible cost. */
   readonly estimated: number
   /** The part of `spent` that is such a bound. */
   readonly estimatedSpent: Money.Money

@@ -27,7 +27,7 @@ export interface Spent {
 /** The cost of a run so far. */
 export interface Cost {
   readonly cost: Money.Money
-  /** The part for calls with an unknown bill, at the most that they can have cost. */
+  /** The part for calls with an unknown bill, at their maximum possible cost. */
   readonly estimated: Money.Money
   /** Attempts without a price. */
   readonly unpriced: number

@@ -42,6 +42,7 @@ export const budgetKey = "budget"
 /** The metadata key that says whether the budget is spent: a larger budget would admit the call. */
 export const reachedKey = "reached"
 
+/** Tests whether a call failed because a budget has no room for it. */
 export const isBudgetReached = (error: AiError.AiError): boolean =>
   error.reason._tag === "QuotaExhaustedError" && (error.reason.metadata as Record<string, unknown>)[reachedKey] === true
 
@@ -57,6 +58,7 @@ export const isForAll = ({ reason }: AiError.AiError): boolean =>
     ? reason.constraint === setUp
     : reason._tag === "NetworkError" || reason._tag === "UnsupportedSchemaError"
 
+/** Classifies a failure: whether it can be retried, needs another model, or stops the run. */
 export const kind = (error: AiError.AiError): Kind => {
   const reason = error.reason
   switch (reason._tag) {
@@ -230,6 +232,14 @@ export const waitTooLong = (description: string, milliseconds: number): AiError.
   new AiError.RateLimitError({
     retryAfter: Duration.millis(milliseconds),
     metadata: { description, [stopsKey]: true }
+  })
+
+/** A failure that every other call would meet, and that no attempt mends: the run stops. */
+export const stopping = (module: string, description: string): AiError.AiError =>
+  AiError.make({
+    module,
+    method: "send",
+    reason: new AiError.InvalidRequestError({ description, constraint: setUp, metadata: { [stopsKey]: true } as never })
   })
 
 /** Formats a wait. */

@@ -37,6 +37,7 @@ export const Tool = Schema.Struct({
 
 export interface Tool extends Schema.Schema.Type<typeof Tool> {}
 
+/** Whether the model may or must call tools, or one tool by name. */
 export const ToolChoice = Schema.Union([
   Schema.Literals(["auto", "none", "required"]),
   Schema.Struct({ tool: Schema.String })
@@ -44,6 +45,7 @@ export const ToolChoice = Schema.Union([
 
 export type ToolChoice = typeof ToolChoice.Type
 
+/** Plain text, or JSON of a schema. */
 export const ResponseFormat = Schema.Union([
   Schema.Struct({ type: Schema.Literal("text") }),
   Schema.Struct({ type: Schema.Literal("json"), name: Schema.String, schema: Schema.Json })
@@ -83,6 +85,7 @@ export const Embedding = Schema.TaggedStruct("Embedding", {
 
 export interface Embedding extends Schema.Schema.Type<typeof Embedding> {}
 
+/** A request for a completion or for embeddings. */
 export const ModelRequest = Schema.Union([Completion, Embedding])
 
 export type ModelRequest = typeof ModelRequest.Type

@@ -32,6 +32,7 @@ export type Part = Exclude<Response.PartEncoded, Response.FinishPartEncoded | Re
 
 const Part: Schema.Codec<Part> = Schema.Any
 
+/** Why a model stopped. An answer is complete with `stop` and `tool-calls`. */
 export const FinishReason = Schema.Literals([
   "stop",
   "length",
@@ -51,6 +52,7 @@ export type FinishReason = typeof FinishReason.Type
  */
 export const origins = ["provider", "cache", "shared", "semantic"] as const
 
+/** Where an answer comes from: a provider, the cache, another row, or an earlier question with the same meaning. */
 export const Origin = Schema.Literals(origins)
 
 export type Origin = typeof Origin.Type
@@ -90,12 +92,13 @@ const common = {
   /** The estimated usage of the request alone, when it was answered together with others. */
   unpacked: Schema.optionalKey(Usage.Usage),
   /**
-   * Other answers that were paid for on the way to this one: rejected answers of cheaper models, and those of judges.
+   * Other answers that this one cost: rejected answers of cheaper models, and those of judges.
    */
   discarded: Schema.optionalKey(Schema.Array(Discarded)),
   origin: Origin
 }
 
+/** The answer to a completion: its parts, its usage, and the model that gave it. */
 export const CompletionResponse = Schema.TaggedStruct("CompletionResponse", {
   ...common,
   id: Schema.optionalKey(Schema.String),
@@ -109,6 +112,7 @@ export const CompletionResponse = Schema.TaggedStruct("CompletionResponse", {
 
 export interface CompletionResponse extends Schema.Schema.Type<typeof CompletionResponse> {}
 
+/** The vectors of the texts of a request, in their order. */
 export const EmbeddingResponse = Schema.TaggedStruct("EmbeddingResponse", {
   ...common,
   /** One vector per input, in order. */
@@ -117,6 +121,7 @@ export const EmbeddingResponse = Schema.TaggedStruct("EmbeddingResponse", {
 
 export interface EmbeddingResponse extends Schema.Schema.Type<typeof EmbeddingResponse> {}
 
+/** The answer to a completion, or vectors. */
 export const ModelResponse = Schema.Union([CompletionResponse, EmbeddingResponse])
 
 export type ModelResponse = typeof ModelResponse.Type
@@ -127,6 +132,7 @@ export interface ByRequest {
   readonly Embedding: EmbeddingResponse
 }
 
+/** The response to a request, by its type. */
 export type ResponseTo<R extends ModelRequest.ModelRequest> = ByRequest[R["_tag"]]
 
 /** What is kept of an answer that is not returned, with the answers that it discarded itself. */

@@ -18,6 +18,7 @@
 import * as Context from "effect/Context"
 import * as ModelRequest from "./ModelRequest.ts"
 
+/** Counts the tokens of a text. */
 export type Count = (text: string) => number
 
 /**
@@ -35,6 +36,7 @@ export const estimate: Count = (text) => {
   return Math.ceil(wide / 1.5 + other / 4)
 }
 
+/** The counter in context. Default: `estimate`. */
 export const TokenCounter = Context.Reference<Count>("@pipe/core/TokenCounter", {
   defaultValue: () => estimate
 })

@@ -59,8 +59,10 @@ export const classes = ["uncachedInput", "cacheRead", "cacheWrite", "cacheWrite1
 /** The token classes that few calls have. An absent class is zero. */
 export const rareClasses = ["inputAudio", "inputImage", "outputAudio", "outputImage"] as const
 
+/** A class of tokens that providers usually report. */
 export type TokenClass = (typeof classes)[number]
 
+/** A class of tokens that few providers report: audio and images. */
 export type RareClass = (typeof rareClasses)[number]
 
 /** The optional counts of a usage. */
@@ -87,6 +89,7 @@ export const zero: Usage = {
   reasoning: 0
 }
 
+/** All input tokens, cached ones included. */
 export const inputTokens = (usage: Usage): number =>
   usage.uncachedInput
   + usage.cacheRead
@@ -95,9 +98,11 @@ export const inputTokens = (usage: Usage): number =>
   + (usage.inputAudio ?? 0)
   + (usage.inputImage ?? 0)
 
+/** All output tokens, reasoning included. */
 export const outputTokens = (usage: Usage): number =>
   usage.output + usage.reasoning + (usage.outputAudio ?? 0) + (usage.outputImage ?? 0)
 
+/** Input and output tokens. */
 export const totalTokens = (usage: Usage): number => inputTokens(usage) + outputTokens(usage)
 
 /** Adds two usages class by class. Marks of single calls are dropped. */

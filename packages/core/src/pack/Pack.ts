@@ -60,6 +60,7 @@ import * as PackPrompt from "./PackPrompt.ts"
 import * as PackShares from "./PackShares.ts"
 import * as PackSize from "./PackSize.ts"
 
+/** The options of `Pack.layer`. */
 export interface Options {
   /** How long a prompt waits for more texts. Default: 100 ms. */
   readonly wait?: Duration.Input

@@ -166,9 +166,9 @@ const tryAll = (
       const groups = Array.from({ length: SAMPLE / candidate }, (_, at) =>
         sample.slice(at * candidate, (at + 1) * candidate)
       )
-      const fared = yield* Effect.forEach(groups, (group) => tryGroup(group, ask), { concurrency: "unbounded" })
-      fared.forEach(record)
-      const agreed = fared.reduce((sum, one) => sum + one.agreed, 0)
+      const results = yield* Effect.forEach(groups, (group) => tryGroup(group, ask), { concurrency: "unbounded" })
+      results.forEach(record)
+      const agreed = results.reduce((sum, one) => sum + one.agreed, 0)
       sizes.tried.set(candidate, { compared: SAMPLE, agreed })
       sizes.size = largest(sizes.tried, pack)
     }

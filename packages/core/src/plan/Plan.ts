@@ -51,6 +51,7 @@ import * as PlanStrategies from "./PlanStrategies.ts"
 
 export { fromJson, PlanLine, Plan, Range, Strategy, toJson } from "./PlanSchema.ts"
 
+/** The options of `Plan.make`. */
 export interface Options extends Pick<RunOptions.RunOptions, "limit" | "concurrency" | "parameters" | "cache"> {
   /** Whether requests go in batches, overriding the flow's own stack. */
   readonly batch?: boolean

@@ -56,6 +56,7 @@ export interface Tier {
   readonly batch?: Rates
 }
 
+/** The price of a model: its rates by context length and service tier, its fees, and its source. */
 export interface Price {
   readonly provider: string
   /** The table entry that the name resolved to. */

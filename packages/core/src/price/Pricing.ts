@@ -28,6 +28,7 @@ import * as ModelName from "./ModelName.ts"
 import * as Money from "./Money.ts"
 import * as Price from "./Price.ts"
 
+/** Looks up prices. */
 export interface Service {
   /** The price of a model at a time (milliseconds since 1970). */
   readonly lookup: (options: {
@@ -47,6 +48,7 @@ export interface Service {
   }) => ReadonlyArray<Price.Price>
 }
 
+/** The price tables in context. */
 export class Pricing extends Context.Service<Pricing, Service>()("@pipe/core/Pricing") {}
 
 /** Your own prices by model name, in USD per million tokens. */

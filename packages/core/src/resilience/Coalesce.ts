@@ -33,6 +33,7 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Usage from "../model/Usage.ts"
 
+/** The options of `Coalesce.layer`. */
 export interface Options {
   /** The most requests in a window. Default: 100. */
   readonly size?: number

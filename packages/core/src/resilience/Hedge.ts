@@ -3,8 +3,8 @@
  * not delay a row.
  *
  * **Details** The second request is sent when an answer takes longer than nearly all recent ones did (`quantile` of the
- * model's last 200, at least `atLeast`). The slower call is then cut; the ledger records it at the most that it can
- * have cost, because a provider bills what it has started. At most the share `atMost` of the requests is sent twice, so
+ * model's last 200, at least `atLeast`). The slower call is then cut; the ledger records it at its maximum
+ * possible cost, because a provider bills what it has started. At most the share `atMost` of the requests is sent twice, so
  * a provider that is slow altogether does not double the cost ("The tail at scale", Dean and Barroso, Communications of
  * the ACM 56, 2013). Requests in batches are never sent twice.
  *
@@ -31,6 +31,7 @@ import * as OptionNames from "../client/OptionNames.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 
+/** The options of `Hedge.layer`. */
 export interface Options {
   /** The share of earlier answers that must have been faster for an answer to be late. Default: 0.95. */
   readonly quantile?: number

@@ -30,7 +30,6 @@ import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as AiError from "effect/ai/AiError"
 import * as CallContext from "../client/CallContext.ts"
-import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
@@ -40,6 +39,7 @@ import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
 import type * as RateLimitHeaders from "./RateLimitHeaders.ts"
 
+/** The options of `RateLimit.layer`. */
 export interface Options {
   /** Default: the limit in the provider's headers; without headers, no limit. */
   readonly requestsPerMinute?: number

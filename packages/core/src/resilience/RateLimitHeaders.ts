@@ -112,7 +112,7 @@ const SKEW = 2_000
 
 /** The server's clock, from the `Date` of its response; ours when there is none, or when they agree. */
 const serverNow = (get: Get, now: number): number => {
-  // A response that was cached on the way is as old as its `Age`.
+  // A response that a proxy cached is as old as its `Age`.
   if ((get("age") ?? "") !== "") return now
   const date = header(get, "date")
   const at = date === undefined ? undefined : httpDateMillis(date)

@@ -30,12 +30,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 
+/** The options of `Retry.layer`. */
 export interface Options {
   /** Attempts that may fail, including the first. Default: 6. */
   readonly attempts?: number
@@ -172,7 +172,9 @@ const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
           const milliseconds = Duration.toMillis(wait)
           const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
           const failure = ModelFailure.description(input) ?? input.reason._tag
-          fiber.getRef(RunHooks.RunHooks).onEvent({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
+          fiber
+            .getRef(RunHooks.RunHooks)
+            .onEvent({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
           return wait
         })
       }

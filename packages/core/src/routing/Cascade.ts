@@ -46,13 +46,12 @@ import * as CallContext from "../client/CallContext.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as Suspension from "../client/Suspension.ts"
+import type * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Store from "../store/Store.ts"
-import type * as Trials from "./Trials.ts"
 import * as CascadeModels from "./CascadeModels.ts"
 import * as CascadeRequests from "./CascadeRequests.ts"
 import * as CascadeTrial from "./CascadeTrial.ts"
@@ -62,6 +61,7 @@ import * as Quality from "./Quality.ts"
 import * as Routing from "./Routing.ts"
 import * as RoutingFile from "./RoutingFile.ts"
 
+/** The options of `Cascade.layer`. */
 export interface Options<R = never> {
   /** From the cheapest to the strong model. */
   readonly models: readonly [string, string, ...Array<string>]

@@ -46,6 +46,7 @@ export interface JudgedAnswer {
   readonly send: ModelClient.Send
 }
 
+/** Returns facts about a row or an answer, by which a cascade accepts the answer or moves on to the next model. */
 export interface Judge<out R = never> {
   readonly name: string
   /**

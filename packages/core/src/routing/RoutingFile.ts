@@ -52,7 +52,7 @@ export const read = Effect.fnUntraced(function* (
   )
   if (text === undefined) return undefined
   const routing = yield* Effect.mapError(Routing.decode(text), ({ message }) =>
-    unusable(`is no routing (${message.replace(/\s*\n\s*/g, " ")})`)
+    unusable(`is not a routing file (${message.replace(/\s*\n\s*/g, " ")})`)
   )
   const names = (all: ReadonlyArray<{ readonly name: string }>): string =>
     all

@@ -117,8 +117,8 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
   }
   const client = yield* RunHooks.provide({
     edge: ({ isEdge: _, ...edge }) => {
-    place.edge = edge
-    return { ...edge, layers: [info, ...(edge.layers ?? [])], send: (request) => (place.send ?? edge.send)(request) }
+      place.edge = edge
+      return { ...edge, layers: [info, ...(edge.layers ?? [])], send: (request) => (place.send ?? edge.send)(request) }
     }
   })(buildStack(stack))
   if (ModelClient.hasLayer(client.layers, Batch.NAME)) return client

@@ -197,11 +197,11 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
   )
   // The row that computes may be interrupted or reach its time limit: another one then computes.
   const flights = SingleFlight.make<Computed, unknown>((cause) => cause.reasons.every(isTimeout))
-  const told = new Set<string>()
+  const reported = new Set<string>()
   const once = (what: string, log: (message: string) => Effect.Effect<void>, message: () => string) =>
     Effect.suspend(() => {
-      if (told.has(what)) return Effect.void
-      told.add(what)
+      if (reported.has(what)) return Effect.void
+      reported.add(what)
       return log(message())
     })
 

@@ -19,21 +19,21 @@ const LENGTH = 16
 export const make = (): Occurrences => {
   const first = new Map<string, string>()
   const others = new Map<string, Map<string, number>>()
-  let told = 0
+  let counted = 0
   return {
     of: (key, position) => {
       const short = key.slice(0, LENGTH)
       const owner = first.get(short)
       if (owner === position) return 0
       if (owner === undefined) {
-        if (told++ < MOST) first.set(short, position)
+        if (counted++ < MOST) first.set(short, position)
         return 0
       }
       let positions = others.get(short)
       if (positions === undefined) others.set(short, (positions = new Map()))
       const known = positions.get(position)
-      if (known !== undefined || told >= MOST) return known ?? 0
-      told++
+      if (known !== undefined || counted >= MOST) return known ?? 0
+      counted++
       positions.set(position, positions.size + 1)
       return positions.size
     },

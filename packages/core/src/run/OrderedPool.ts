@@ -37,7 +37,7 @@ export const run = <A, B, E, R>(
     const finished = new Map<number, B>()
     let chunk: ReadonlyArray<A> = []
     let position = 0
-    let begun = 0
+    let started = 0
     let handedOn = 0
     let emitting = false
     let ended = false
@@ -82,7 +82,7 @@ export const run = <A, B, E, R>(
     const worker = Effect.gen(function* () {
       for (;;) {
         if (options.isStopped()) return
-        if (begun - handedOn >= options.window) {
+        if (started - handedOn >= options.window) {
           space.closeUnsafe()
           yield* space.await
           continue
@@ -93,7 +93,7 @@ export const run = <A, B, E, R>(
           continue
         }
         const item = chunk[position++]!
-        const index = begun++
+        const index = started++
         working++
         finished.set(index, yield* options.work(item, index))
         if (!emitting && finished.has(handedOn)) yield* handOn

@@ -66,7 +66,7 @@ export const run = Effect.fnUntraced(function* (
         state.stopping
       )
       const open = holders.reduce((sum, holder) => sum + holder.status().batches, 0)
-      state.stop({ kind: "waiting", message: `${open} ${open === 1 ? "batch is" : "batches are"} on the way` })
+      state.stop({ kind: "waiting", message: `${open} ${open === 1 ? "batch is" : "batches are"} at the provider` })
       return []
     }
     yield* Effect.raceFirst(

@@ -264,11 +264,11 @@ type Attempt = (
 
 /** Runs a node for a row under its policy: sets the value, or handles the failure. */
 const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run: RowHooks): Attempt => {
-  const { suspended: parked } = run
+  const { suspended: suspension } = run
   const stats = run.statsOf(node)
   const limit = policy.concurrency === undefined ? undefined : Semaphore.makeUnsafe(policy.concurrency)
   const settings = Node.settingsOf(policy)
-  const streak = FailureStreak.make(parked !== undefined)
+  const streak = FailureStreak.make(suspension !== undefined)
   return (row, slot, input, effect) => {
     stats.running++
     const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
@@ -294,11 +294,11 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
     })
     const once = limit === undefined ? called : limit.withPermit(called)
     return Effect.onExitPrimitive(
-      Effect.matchCauseEffect(parked === undefined ? once : untilSuspended(once, parked, node, row, input), {
+      Effect.matchCauseEffect(suspension === undefined ? once : untilSuspended(once, suspension, node, row, input), {
         onSuccess: (value) => {
           if (value === suspended) {
             row.values[slot] = absent
-            parked!.onSuspended()
+            suspension!.onSuspended()
             return Effect.void
           }
           row.values[slot] = value
@@ -327,32 +327,32 @@ const suspended: unique symbol = Symbol("suspended")
 /** Runs a step until it ends, or until none of its calls can make progress. */
 const untilSuspended = (
   step: Effect.Effect<unknown, unknown, unknown>,
-  parked: Suspended,
+  suspension: Suspended,
   node: Node.Any,
   row: Row,
   input: unknown
 ): Effect.Effect<unknown, unknown, unknown> =>
   Effect.suspend(() => {
     const place = `${node.name}\n${row.position}`
-    const known = parked.failures.size === 0 ? undefined : parked.failures.get(`${place}\n${contentOf(input)}`)
+    const known = suspension.failures.size === 0 ? undefined : suspension.failures.get(`${place}\n${contentOf(input)}`)
     if (known !== undefined) return Effect.failCause(known)
-    const calls = Suspension.makeRow(parked.recorded.get(place))
-    const begun = Effect.raceFirst(
+    const calls = Suspension.makeRow(suspension.recorded.get(place))
+    const started = Effect.raceFirst(
       CallContext.provideState({ row: calls })(step),
       Effect.as(Deferred.await(calls.left), suspended)
     )
     return Effect.onExitPrimitive(
-      Effect.catchCause(begun, (cause) =>
+      Effect.catchCause(started, (cause) =>
         Deferred.isDoneUnsafe(calls.left) && Cause.hasInterruptsOnly(cause)
           ? Effect.succeed(suspended)
           : Effect.failCause(cause)
       ),
       (exit) => {
         if (exit._tag === "Success" && exit.value === suspended && calls.recorded.size > 0)
-          parked.recorded.set(place, calls.recorded)
-        else parked.recorded.delete(place)
+          suspension.recorded.set(place, calls.recorded)
+        else suspension.recorded.delete(place)
         if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause) && !isBudget(exit.cause)) {
-          parked.failures.set(`${place}\n${contentOf(input)}`, exit.cause)
+          suspension.failures.set(`${place}\n${contentOf(input)}`, exit.cause)
         }
         return undefined
       }

@@ -42,6 +42,7 @@ const Tokens = Schema.Struct({
   total: Schema.Int
 })
 
+/** The tokens of a usage by class, as events report them. */
 export const tokensOf = (usage: Usage.Usage): typeof Tokens.Type => ({
   uncachedInput: usage.uncachedInput,
   cacheRead: usage.cacheRead,
@@ -348,6 +349,7 @@ export const RunFinished = Schema.TaggedStruct("RunFinished", {
 
 export interface RunFinished extends Schema.Schema.Type<typeof RunFinished> {}
 
+/** Any event of a run. */
 export const RunEvent = Schema.Union([
   RunStarted,
   RowDone,
@@ -368,6 +370,7 @@ export const summaryToJson = (summary: RunFinished): Schema.Json => encodeSummar
 
 const encodeSummary = Schema.encodeSync(RunFinished)
 
+/** Decodes a summary from JSON; `None` when it is not one. */
 export const summaryFromJson = Schema.decodeUnknownOption(RunFinished)
 
 /** Encodes an event as one line of JSON, without a line break. */

@@ -118,12 +118,12 @@ export interface RunRepo {
 const decodeOptions = Schema.decodeUnknownOption(Options)
 
 /** The owner of a run whose owner record is damaged: a process that is gone. */
-const nobody: Owner.Owner = { host: "", pid: 0, began: "", claim: 0 }
+const unowned: Owner.Owner = { host: "", pid: 0, began: "", claim: 0 }
 
 const ALL = "SELECT * FROM runs"
 
 const toRun = (row: Database.DatabaseRow, now: number): StoredRun => {
-  const owner = (Database.toJson(row["owner"]) as Owner.Owner | undefined) ?? nobody
+  const owner = (Database.toJson(row["owner"]) as Owner.Owner | undefined) ?? unowned
   const status = row["status"] as RunStatus
   const endedAt = Database.toNumber(row["ended_at"])
   const summary = Database.toJson(row["summary"])

@@ -8,22 +8,16 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as CallContext from "../client/CallContext.ts"
 import * as RunHooks from "../client/RunHooks.ts"
-import * as Attempt from "../client/Attempt.ts"
-import * as Exchange from "../client/Exchange.ts"
-import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
-import * as Suspension from "../client/Suspension.ts"
 import type * as Closure from "../closure/Closure.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
-import * as Ledger from "../ledger/Ledger.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pack from "../pack/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
-import type * as Trials from "../routing/Trials.ts"
 import type * as DomainStreams from "./DomainStreams.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as ExchangeSample from "./ExchangeSample.ts"
@@ -59,7 +53,20 @@ export const run = Effect.fnUntraced(function* (session: RunSession) {
 
 /** The context of the layers and steps of a run. */
 const contextOf = (
-  { ledger: books, budget, expected, flow, holders, host, options, parameters, pricing, run, state, store }: RunSession,
+  {
+    ledger: recorder,
+    budget,
+    expected,
+    flow,
+    holders,
+    host,
+    options,
+    parameters,
+    pricing,
+    run,
+    state,
+    store
+  }: RunSession,
   settings: ModelSettings.ModelSettings,
   exchanges: ExchangeSample.ExchangeSample
 ) =>
@@ -72,8 +79,8 @@ const contextOf = (
       ...RunHooks.none,
       onEvent: state.onLayerEvent,
       attempts: budget === undefined ? [] : [budget.hook],
-      onEntry: books.record,
-      onCall: books.calls,
+      onEntry: recorder.record,
+      onCall: recorder.calls,
       // What is only kept in memory cannot be inspected later.
       onExchange: store.inMemory ? undefined : exchanges.observe,
       onTrial: options.trials,
@@ -84,7 +91,7 @@ const contextOf = (
         scope: options.cache === false ? run.name : "",
         register: (holder) => void holders.push(holder),
         hold: (held) => budget?.hold(held) ?? (() => {}),
-        count: books.count
+        count: recorder.count
       }
     }),
     Context.add(CallContext.CallContext, { ...CallContext.empty, cache: options.cache === false ? "off" : "on" }),

@@ -120,7 +120,7 @@ export const open = Effect.fnUntraced(function* (
       return Effect.ignore(store.commit)
     })
   })
-  const books = yield* RunLedger.open(run, store, state, budget)
+  const recorder = yield* RunLedger.open(run, store, state, budget)
   const expected = ExpectedUsage.make(Effect.orElseSucceed(store.ledger.outputs(flow.name), () => []))
   if (budget !== undefined) yield* expected.seeded
   const session: RunSession = {
@@ -139,7 +139,7 @@ export const open = Effect.fnUntraced(function* (
     at,
     errors,
     state,
-    ledger: books,
+    ledger: recorder,
     earlier,
     failedBefore,
     before,

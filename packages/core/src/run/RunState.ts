@@ -48,7 +48,7 @@ export interface RunState extends RowHooks.RowHooks {
   readonly progress: (at: number) => typeof RunEvent.Progress.Type
   readonly finished: (end: RunSummary.End) => RunEvent.RunFinished
   /** Allows rows to be suspended, and replayed when answers are there. */
-  readonly useReplays: (standing: () => ReadonlyArray<Suspension.SuspensionStatus>) => void
+  readonly useReplays: (statuses: () => ReadonlyArray<Suspension.SuspensionStatus>) => void
   /** Starts a replay: the counts of rows start again. */
   readonly beginReplay: (last: boolean) => Effect.Effect<void>
   /** The rows suspended in this replay. */
@@ -96,14 +96,14 @@ interface Replays {
   count: number
   isLast: boolean
   suspendedRows: number
-  parked: RowHooks.Suspended | undefined
-  standing: (() => ReadonlyArray<Suspension.SuspensionStatus>) | undefined
+  suspended: RowHooks.Suspended | undefined
+  statuses: (() => ReadonlyArray<Suspension.SuspensionStatus>) | undefined
 }
 
 export const make = (init: RunStateInit): RunState => {
   const { flow, options } = init
   const counts = NodeCounts.make(flow, options.limit)
-  const replays: Replays = { count: 0, isLast: true, suspendedRows: 0, parked: undefined, standing: undefined }
+  const replays: Replays = { count: 0, isLast: true, suspendedRows: 0, suspended: undefined, statuses: undefined }
   const rows = { read: 0, failed: 0, dropped: 0 }
   const emit: RunState["emit"] = options.observe ?? (() => Effect.void)
   const shared: Shared = { ...init, counts, stopping: makeStopping(), replays, rows, emit }
@@ -116,7 +116,7 @@ export const make = (init: RunStateInit): RunState => {
     totals,
     waits,
     rows,
-    batches: () => replays.standing?.()
+    batches: () => replays.statuses?.()
   }
   let journalOf: RowHooks.RowHooks["journalOf"] = () => undefined
   return {
@@ -127,7 +127,7 @@ export const make = (init: RunStateInit): RunState => {
     emit,
     ...shared.stopping,
     get suspended() {
-      return replays.parked
+      return replays.suspended
     },
     ...replaying(shared),
     ...failing(shared),
@@ -180,9 +180,9 @@ const replaying = (shared: Shared): Pick<RunState, "useReplays" | "beginReplay" 
   const { counts, errors, replays, rows } = shared
   return {
     suspendedRows: () => replays.suspendedRows,
-    useReplays: (standing) => {
-      replays.standing = standing
-      replays.parked = { onSuspended: () => void replays.suspendedRows++, recorded: new Map(), failures: new Map() }
+    useReplays: (statuses) => {
+      replays.statuses = statuses
+      replays.suspended = { onSuspended: () => void replays.suspendedRows++, recorded: new Map(), failures: new Map() }
     },
     beginReplay: (last) =>
       Effect.suspend(() => {
@@ -202,7 +202,7 @@ const replaying = (shared: Shared): Pick<RunState, "useReplays" | "beginReplay" 
 /** Keeps failed rows, and stops the run when there are more than the flow allows. */
 const failing = (shared: Shared): Pick<RunState, "onFailed" | "onBadRow" | "onDefect"> => {
   const { counts, emit, errors, flow, replays, rows, run } = shared
-  const told = new Set<string>()
+  const seen = new Set<string>()
 
   const onFailed: RunState["onFailed"] = (row) => {
     rows.failed++
@@ -214,8 +214,8 @@ const failing = (shared: Shared): Pick<RunState, "onFailed" | "onBadRow" | "onDe
     }
     const { error, message, node, position, source } = row
     const place = `${node}\n${position}`
-    if (replays.parked !== undefined && told.has(place)) return errors.append(row)
-    if (replays.parked !== undefined) told.add(place)
+    if (replays.suspended !== undefined && seen.has(place)) return errors.append(row)
+    if (replays.suspended !== undefined) seen.add(place)
     return Effect.andThen(
       errors.append(row),
       emit({ _tag: "RowFailed", run: run.name, source, row: row.row, position, node, error, message })

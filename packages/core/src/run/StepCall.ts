@@ -12,7 +12,7 @@ import * as Quality from "../routing/Quality.ts"
 export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof kind.run => {
   const { check: own, quality, varying } = kind
   const run: typeof kind.run = (values, sample) => Node.effectOf("the function of the step", kind.run(values, sample))
-  const told: typeof run =
+  const marked: typeof run =
     varying === undefined
       ? run
       : (values, sample) =>
@@ -22,8 +22,8 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof 
           )
   const checked: typeof run =
     own === undefined
-      ? told
-      : (values, sample) => CallContext.provideState({ check: (answer) => own(answer, values) })(told(values, sample))
+      ? marked
+      : (values, sample) => CallContext.provideState({ check: (answer) => own(answer, values) })(marked(values, sample))
   if (quality === undefined) return checked
   const { answer, check, features, label, score } = quality
   return (values, sample) =>

@@ -30,6 +30,7 @@ import * as Layer from "effect/Layer"
 import * as Simulation from "../client/Simulation.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 
+/** An embedding model, with its name and its limits. */
 export interface Service {
   /** Provider and model. Vectors of different names are never compared. */
   readonly name: string
@@ -42,6 +43,7 @@ export interface Service {
   readonly embed: (text: string) => Effect.Effect<Float32Array, AiError.AiError>
 }
 
+/** The embedder that layers compare texts with. */
 export class Embedder extends Context.Service<Embedder, Service>()("@pipe/core/Embedder") {}
 
 /** What must be known of a model. */

@@ -44,7 +44,6 @@ import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as ToEmbeddingModel from "../client/ToEmbeddingModel.ts"
 import * as Varying from "../flow/Varying.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
@@ -57,6 +56,7 @@ import * as ReuseLookup from "./ReuseLookup.ts"
 import * as ReuseScope from "./ReuseScope.ts"
 import * as VectorIndex from "./VectorIndex.ts"
 
+/** The options of `SemanticCache.layer`. */
 export interface Options {
   /** Answers are reused within a namespace only, for example a tenant's. Default: none. */
   readonly namespace?: string

@@ -42,6 +42,7 @@ export interface VectorItem {
   readonly vector: Float32Array
 }
 
+/** An open index. */
 export interface Index {
   /** The highest id that it holds; 0 when it is empty. */
   readonly upto: () => number
@@ -63,6 +64,7 @@ export class VectorIndexError extends Schema.TaggedError<VectorIndexError>()("Ve
   message: Schema.String
 }) {}
 
+/** Opens indexes. */
 export interface Service {
   /** Opens an index. It is saved when the scope closes. One that cannot be read is empty. */
   readonly open: (options: {

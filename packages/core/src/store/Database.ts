@@ -17,11 +17,13 @@ import * as Stream from "effect/Stream"
 /** A row as the database returns it. Large integers may be text. */
 export type DatabaseRow = { readonly [column: string]: unknown }
 
+/** An SQL statement with its values. */
 export interface Statement {
   readonly sql: string
   readonly params: ReadonlyArray<unknown>
 }
 
+/** The operations of a database. */
 export interface Service {
   readonly dialect: "sqlite" | "pg"
   /** The file, or the address without its password, for display. */
@@ -37,6 +39,7 @@ export interface Service {
   ) => Effect.Effect<ReadonlyArray<ReadonlyArray<DatabaseRow>>, SqlError.SqlError>
 }
 
+/** The database that a store uses. Provide it to keep the store elsewhere. */
 export class Database extends Context.Service<Database, Service>()("@pipe/core/Database") {}
 
 /** SQLite errors about the written content: too big, a violated constraint, a type mismatch. */

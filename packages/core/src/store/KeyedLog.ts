@@ -70,13 +70,13 @@ class Filter {
 
 const CHECKSUM = "checksum"
 
-const told = new WeakMap<Database.Service, Set<string>>()
+const observers = new WeakMap<Database.Service, Set<string>>()
 
 /** A damaged row is computed, or paid for, again: this is reported once, and the run continues. */
 const damaged = (database: Database.Service, table: string): Effect.Effect<undefined> =>
   Effect.suspend(() => {
-    const tables = told.get(database) ?? new Set<string>()
-    told.set(database, tables)
+    const tables = observers.get(database) ?? new Set<string>()
+    observers.set(database, tables)
     if (tables.has(table)) return Effect.undefined
     tables.add(table)
     return Effect.as(
@@ -155,6 +155,8 @@ interface Keys {
   /** Whether rows of other processes have never been read. */
   readonly isUnseen: () => boolean
   readonly isRecent: (key: string) => boolean
+  /** Whether a newer row of the key is in memory. */
+  readonly isReplaced: (key: string, id: number) => boolean
   /** Reads keys of rows that other processes, or earlier ones, appended since the index was updated. */
   readonly refresh: Effect.Effect<void, SqlError.SqlError>
   /** Whether another process has written since the last check. */
@@ -207,6 +209,7 @@ const makeKeys = (database: Database.Service, writer: Writer.Writer, table: stri
     },
     isUnseen: () => seen === undefined,
     isRecent: (key) => recent.has(key),
+    isReplaced: (key, id) => (recent.get(key) ?? id) !== id,
     refresh: Effect.gen(function* () {
       const [row] = yield* database.query("SELECT upto FROM indexed WHERE name = ?", [table])
       const upto = Database.toNumber(row?.["upto"]) ?? 0
@@ -259,13 +262,21 @@ const makeChanged = (database: Database.Service): Keys["changed"] => {
   })
 }
 
-/** Reads rows by id. Reads in the order of the log read ahead. */
-const makeReader = <R extends LogEntry>(database: Database.Service, { columns, table }: Named<R>) => {
+/**
+ * Reads rows by id. Reads in the order of the log read ahead. Of the rows read ahead only the newest of each key count:
+ * a log has older rows, such as results of earlier runs.
+ */
+const makeReader = <R extends LogEntry>(
+  database: Database.Service,
+  { columns, table }: Named<R>,
+  isReplaced: Keys["isReplaced"]
+) => {
   let ahead = new Map<string, R>()
   let behind = new Map<string, R>()
   let reach = 1
   let last = 0
-  const read = `SELECT id, ${[...columns, CHECKSUM].join(", ")} FROM ${table} WHERE id BETWEEN ? AND ? ORDER BY id`
+  const read = `SELECT id, ${[...columns, CHECKSUM].join(", ")} FROM ${table} AS log WHERE id BETWEEN ? AND ?
+    AND NOT EXISTS (SELECT 1 FROM ${table}_index AS newest WHERE newest.key = log.key AND newest.id > log.id) ORDER BY id`
   return {
     peek: (key: string): R | undefined => ahead.get(key) ?? behind.get(key),
     drop: (key: string): void => {
@@ -285,6 +296,7 @@ const makeReader = <R extends LogEntry>(database: Database.Service, { columns, t
         let found: Stored<R> | undefined
         for (const row of rows as unknown as ReadonlyArray<Stored<R>>) {
           if (row.id === id) found = row
+          if (isReplaced(row.key, row.id)) continue
           if (isWhole(row)) ahead.set(row.key, row)
           else ahead.delete(row.key)
         }
@@ -303,7 +315,7 @@ const onSqlite = <R extends LogEntry>(
   const pending = new Map<string, R>()
   const queue: Array<R> = []
   const keys = makeKeys(database, writer, named.table)
-  const rows = makeReader(database, named)
+  const rows = makeReader(database, named, keys.isReplaced)
 
   const target: Writer.WriterTable = {
     name: named.table,

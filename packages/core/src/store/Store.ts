@@ -56,6 +56,7 @@ import * as NodeSqlite from "./NodeSqlite.ts"
 import * as StoreTrouble from "./StoreTrouble.ts"
 import * as Writer from "./Writer.ts"
 
+/** The tables of a store. */
 export interface Service {
   /** The file or the server, for display. */
   readonly name: string
@@ -82,6 +83,7 @@ export interface Service {
   readonly failure: () => string | undefined
 }
 
+/** The store in context. */
 export class Store extends Context.Service<Store, Service>()("@pipe/core/Store") {}
 
 /**

@@ -79,8 +79,8 @@ const answerFormat = (
   const input = messages.flatMap((message) => toItems(message, provider))
   if (responseFormat.type === "text") return { input }
   if (mode === "prompt") {
-    const told = { role: "system" as const, content: StructuredOutput.instruction(responseFormat) }
-    return { input: [told, ...input], text: { format: { type: "json_object" } } }
+    const reported = { role: "system" as const, content: StructuredOutput.instruction(responseFormat) }
+    return { input: [reported, ...input], text: { format: { type: "json_object" } } }
   }
   const { problem, schema } = SchemaForm.of(StructuredOutput.schemaOf(responseFormat), model, provider)
   const name = SchemaForm.wireName(responseFormat.name)

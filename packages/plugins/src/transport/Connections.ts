@@ -60,7 +60,7 @@ export const proxyProblem = (address: string): string | undefined => {
     decodeURIComponent(username + password)
     return undefined
   } catch {
-    return `${proxy.from} is no address of a proxy: it is of the form http://host:port, and a user, a password and their signs are encoded in it`
+    return `${proxy.from} is not the address of a proxy: write http://host:port, with user and password percent-encoded`
   }
 }
 

@@ -110,10 +110,10 @@ export class EventReader {
   }
 
   private takeFields(name: string, value: Fields.Fields): void {
-    const hasBegun = this.assembly.hasStarted()
-    const error = errorOf(name, value) ?? (hasBegun ? undefined : refusalIn(value))
+    const hasStarted = this.assembly.hasStarted()
+    const error = errorOf(name, value) ?? (hasStarted ? undefined : refusalIn(value))
     this.assembly.add(error === undefined ? value : { ...value, error: undefined })
-    if (error !== undefined) this.failed = { error, isFirst: !hasBegun && !Fields.isRecord(value["usage"]) }
+    if (error !== undefined) this.failed = { error, isFirst: !hasStarted && !Fields.isRecord(value["usage"]) }
   }
 
   /** Handles data that is not an object: a failure in an unusual form, or a lost part of the answer. */

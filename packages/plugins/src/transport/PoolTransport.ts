@@ -12,6 +12,7 @@ import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Dispatcher } from "undici"
+import * as Peer from "../Peer.ts"
 import * as AnswerLimit from "./AnswerLimit.ts"
 import * as Compression from "./Compression.ts"
 import * as Connections from "./Connections.ts"
@@ -234,6 +235,8 @@ export const toNetworkError = (options: {
   readonly sent: boolean
 }): AiError.AiError => {
   const { error, module, sent, url } = options
+  // Installing the package is the way out, not another attempt.
+  if (error instanceof Peer.MissingPeer) return ModelFailure.stopping(module, error.message)
   const code = codeOf(error)
   const { origin } = new URL(url)
   const proxy = Connections.proxyFor(url)

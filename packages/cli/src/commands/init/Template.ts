@@ -22,7 +22,7 @@ export type Extension = "ts" | "mts"
 
 export const scripts = (extension: Extension) => ({ test: `node --test flow.test.${extension}`, check: "tsc" })
 
-const flow = `/** Says of each review whether it is positive, and why. Run it: npx pipe run flow.ts --simulate */
+const flow = `/** Classifies each review as positive or negative, with a reason. Run it: npx pipe run flow.ts --simulate */
 import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 import { Cache, Flow, Ledger, RateLimit, Retry, Sink, Source, Stack } from "@pipe/core"

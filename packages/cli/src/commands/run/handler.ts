@@ -244,7 +244,7 @@ const endEarly = Effect.fnUntraced(function* (
   const command = retry === true ? `pipe retry ${run} --failed` : `pipe resume ${run}`
   const resume = unkept === true ? "; this run is not stored, so it cannot be resumed" : `; resume with: ${command}`
   const open = batches?.open ?? 0
-  const away = open === 0 ? "" : `; ${open === 1 ? "a batch goes" : `${open} batches go`} on at the provider`
+  const away = open === 0 ? "" : `; ${open === 1 ? "a batch continues" : `${open} batches continue`} at the provider`
   switch (status) {
     case "waiting":
       if (!input.json) output.err(`${message}; collect with: ${command}\n`)

@@ -62,6 +62,7 @@ const showRows = Effect.fnUntraced(function* (store: Store.Service, run: RunRepo
         Option.getOrElse(input.sample, () => ROWS)
       )
   if (places.length === 0) {
+    if (input.json) return
     return yield* Console.log(
       step === undefined
         ? `run ${run.name} has sent nothing: its rows were reused, or it calls no model`

@@ -271,11 +271,7 @@ const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.
   )
 
 /** Trials as observations, with the cost of each model. */
-export const observationsOf = (
-  trials: ReadonlyArray<Trials.CascadeTrial>,
-  pricing: Pricing.Service,
-  at: number
-) =>
+export const observationsOf = (trials: ReadonlyArray<Trials.CascadeTrial>, pricing: Pricing.Service, at: number) =>
   Effect.forEach(trials, ({ row, tried }) =>
     Effect.map(
       Effect.forEach(tried, ({ calls: asked, judging, model, quality, sample }) =>
