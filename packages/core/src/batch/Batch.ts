@@ -30,6 +30,7 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -38,6 +39,7 @@ import * as FileSystem from "effect/FileSystem"
 import type * as Layer from "effect/Layer"
 import * as Path from "effect/Path"
 import type * as Scope from "effect/Scope"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import type { Options } from "./BatchOptions.ts"
@@ -51,9 +53,6 @@ import * as BatchQueue from "./BatchQueue.ts"
 import * as BatchedCall from "./BatchedCall.ts"
 
 export type { Options } from "./BatchOptions.ts"
-
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "Batch"
 
 type Needs = Store.Store | Pricing.Pricing | FileSystem.FileSystem | Path.Path
 
@@ -69,8 +68,8 @@ export const layer = (
     attempts: OptionNames.COUNT
   })
   return ModelClient.middlewareEffect((next) => make(next, options), {
-    name: NAME,
-    service: { tier: "batch", steps: options.steps }
+    name: "Batch",
+    annotations: Context.make(LayerAnnotations.ServiceTier, { tier: "batch", steps: options.steps })
   })
 }
 

@@ -20,6 +20,8 @@
  *
  * @since 0.1.0
  */
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as Context from "effect/Context"
 import type * as AiError from "effect/ai/AiError"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as Clock from "effect/Clock"
@@ -49,9 +51,6 @@ export interface Options {
   readonly namespace?: string
 }
 
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "Cache"
-
 /** Answers equal requests from the `CacheStore` in context. */
 export const layer = (
   options: Options = {}
@@ -71,29 +70,7 @@ export const layer = (
             )
           )
 
-        const write = (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse) =>
-          Effect.withFiber<void>((fiber) => {
-            if (
-              response.origin !== "provider"
-              || !isTaken(resolved, response, fiber)
-              || !Duration.isPositive(timeToLive)
-              || fiber.getRef(CallContext.CallContext).accept(response) !== undefined
-            ) {
-              return Effect.void
-            }
-            const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-            const entry = (key: string): CacheStore.CacheEntry => ({
-              key,
-              value: JSON.stringify({ ...response, paid: payerOf(fiber.getRef(CallContext.CallContext)) }),
-              model: response.model,
-              createdAt: now,
-              expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
-            })
-            return resolved.model === undefined || response.requestedModel === resolved.model
-              ? store.set(entry(key))
-              : // Another model answered below: its answer is stored under that model's key.
-                store.set(entry(keyFor(ModelRequest.withModel(resolved, response.requestedModel))))
-          })
+        const write = writer({ store, keyFor, timeToLive })
 
         const lookup = <R extends ModelRequest.ModelRequest>(
           key: string,
@@ -127,15 +104,61 @@ export const layer = (
               ? several(request, resolved)
               : lookup(keyFor(resolved), request, resolved, call.state.row !== undefined)
           })
-        return send
+        const peek = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
+          request._tag === "Embedding" && isSeveral(request)
+            ? Effect.map(Effect.forEach(CachedTexts.each(request), peek), CachedTexts.joined)
+            : read(keyFor(request), request)
+        return {
+          send,
+          resolve: next.resolve,
+          annotations: Context.make(LayerAnnotations.Cached, {
+            ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined),
+            peek
+          })
+        }
       }),
     {
-      name: NAME,
-      ...(options.namespace === undefined ? undefined : { namespace: options.namespace }),
-      ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined)
+      name: "Cache",
+      ...(options.namespace === undefined
+        ? undefined
+        : { annotations: Context.make(LayerAnnotations.Namespace, options.namespace) })
     }
   )
 }
+
+/** Keeps answers that came from a provider and that the caller accepts. */
+const writer =
+  ({
+    keyFor,
+    store,
+    timeToLive
+  }: {
+    readonly store: ReturnType<typeof keepGoing>
+    readonly keyFor: (request: ModelRequest.ModelRequest) => string
+    readonly timeToLive: Duration.Duration
+  }) =>
+  (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse): Effect.Effect<void> =>
+    Effect.withFiber<void>((fiber) => {
+      const call = fiber.getRef(CallContext.CallContext)
+      if (
+        response.origin !== "provider"
+        || !isTaken(resolved, response, fiber)
+        || !Duration.isPositive(timeToLive)
+        || call.accept(response) !== undefined
+      ) {
+        return Effect.void
+      }
+      const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+      // When another model has answered below, its answer is stored under that model's key.
+      const isOther = resolved.model !== undefined && response.requestedModel !== resolved.model
+      return store.set({
+        key: isOther ? keyFor(ModelRequest.withModel(resolved, response.requestedModel)) : key,
+        value: JSON.stringify({ ...response, paid: payerOf(call) }),
+        model: response.model,
+        createdAt: now,
+        expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
+      })
+    })
 
 /** A stored answer, if the caller accepts it. What this row has paid for itself is returned as it came. */
 const recall = (

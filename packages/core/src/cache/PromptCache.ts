@@ -35,12 +35,14 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
@@ -62,9 +64,6 @@ export interface Options {
   readonly timeToLive?: "5 minutes" | "1 hour"
 }
 
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "PromptCache"
-
 /** The most prefixes that are remembered. */
 const REMEMBERED = 10_000
 
@@ -85,7 +84,10 @@ interface Prefix {
  * needed.
  */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  ModelClient.middlewareEffect((next) => Effect.succeed(make(next, options)), { name: NAME })
+  ModelClient.middlewareEffect((next) => Effect.succeed(make(next, options)), {
+    name: "PromptCache",
+    annotations: Context.make(LayerAnnotations.UsesPromptCache, true)
+  })
 
 const make = (next: ModelClient.Service, options: Options): ModelClient.Send => {
   const timeToLive = Duration.toMillis(options.timeToLive ?? "5 minutes")

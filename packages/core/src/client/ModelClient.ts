@@ -37,6 +37,7 @@ import type { ResponseTo } from "../model/ModelResponse.ts"
 import type * as Attempt from "./Attempt.ts"
 import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
+import * as LayerAnnotations from "./LayerAnnotations.ts"
 import * as ProviderCall from "./ProviderCall.ts"
 import * as RunHooks from "./RunHooks.ts"
 import type { Resolve, Send } from "./Send.ts"
@@ -44,38 +45,37 @@ import type { LayerInfo, Service } from "./Service.ts"
 import * as Simulation from "./Simulation.ts"
 
 export type { Resolve, Send } from "./Send.ts"
-export type { Cascade, CascadeRequest, LayerInfo, Service } from "./Service.ts"
-
-/** Tests whether a stack has a layer with this name. */
-export const hasLayer = (layers: ReadonlyArray<LayerInfo> = [], name: string): boolean =>
-  layers.some((layer) => layer.name === name)
-
-/**
- * The name of the `LayerInfo` that precedes each of several providers. Its `answers` is the prefix of their model
- * names.
- */
-export const PROVIDERS = "providers"
+export type { LayerInfo, Service } from "./Service.ts"
 
 /** The provider that answers for a model: the last one, or the one whose prefix matches the model's name. */
 export const providerOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string =>
   providerIn(layers, model)?.name ?? ""
 
 /** The address that answers for a model; `""` for the provider's own. */
-export const endpointOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string =>
-  providerIn(layers, model)?.endpoint ?? ""
+export const endpointOf = (layers: ReadonlyArray<LayerInfo> = [], model: string): string => {
+  const provider = providerIn(layers, model)
+  return (provider && LayerAnnotations.get(provider, LayerAnnotations.Provider)?.endpoint) ?? ""
+}
+
+/** Where the layers of each of several providers begin. */
+const headsOf = (layers: ReadonlyArray<LayerInfo>): ReadonlyArray<number> =>
+  layers.flatMap((layer, at) => (LayerAnnotations.get(layer, LayerAnnotations.ModelPrefix) === undefined ? [] : [at]))
 
 const providerIn = (layers: ReadonlyArray<LayerInfo>, model: string): LayerInfo | undefined => {
-  const heads = layers.flatMap(({ name }, at) => (name === PROVIDERS ? [at] : []))
-  const head = heads.findIndex((at) => model.startsWith(String(layers[at]!.answers)))
+  const heads = headsOf(layers)
+  const head = heads.findIndex((at) =>
+    model.startsWith(LayerAnnotations.get(layers[at]!, LayerAnnotations.ModelPrefix)!)
+  )
   const end = head < 0 ? undefined : heads[head + 1]
   return layers[(end ?? layers.length) - 1]
 }
 
 /** Tests whether a stack, and the stack of each of several providers, ends in a provider. */
-export const hasProviders = (layers: ReadonlyArray<LayerInfo> = []): boolean => {
-  const heads = layers.flatMap(({ name }, at) => (name === PROVIDERS ? [at] : []))
-  return [...heads.slice(1), layers.length].every((end) => layers[end - 1]?.isProvider === true)
-}
+export const hasProviders = (layers: ReadonlyArray<LayerInfo> = []): boolean =>
+  [...headsOf(layers).slice(1), layers.length].every((end) => {
+    const last = layers[end - 1]
+    return last !== undefined && LayerAnnotations.get(last, LayerAnnotations.Provider) !== undefined
+  })
 
 /** The client of the stack in context. */
 export class ModelClient extends Context.Service<ModelClient, Service>()("@pipe/core/ModelClient") {}
@@ -87,7 +87,9 @@ export const send = <R extends ModelRequest>(request: R): Effect.Effect<Response
 const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve"> => ({
   layers: [info, ...(next.layers ?? [])],
   ...(next.batch === undefined ? undefined : { batch: next.batch }),
-  ...(next.isEdge === true && info.paces === true ? { isEdge: true as const } : undefined)
+  ...(next.isEdge === true && LayerAnnotations.get(info, LayerAnnotations.Paces)
+    ? { isEdge: true as const }
+    : undefined)
 })
 
 /** The client below a layer. */
@@ -95,24 +97,39 @@ const below = (info: LayerInfo): Effect.Effect<Service, never, ModelClient> =>
   Effect.flatMap(ModelClient, (provider) =>
     Effect.withFiberSucceed((fiber) => {
       const next = simulated(provider, fiber.getRef(Simulation.Simulation))
-      return next.isEdge === true && info.paces !== true ? (fiber.getRef(RunHooks.RunHooks).edge?.(next) ?? next) : next
+      return next.isEdge === true && !LayerAnnotations.get(info, LayerAnnotations.Paces)
+        ? (fiber.getRef(RunHooks.RunHooks).edge?.(next) ?? next)
+        : next
     })
   )
 
-/** The name of the `LayerInfo` that identifies the simulation that answers. */
-export const SIMULATION = "simulation"
-
 /** Marks a stack with the simulation that answers, so its answers are not reused in another one. */
 export const simulated = (client: Service, simulation: Simulation.Simulation | undefined): Service =>
-  simulation === undefined || hasLayer(client.layers, SIMULATION)
+  simulation === undefined || LayerAnnotations.has(client.layers, LayerAnnotations.Simulated)
     ? client
-    : { ...client, layers: [{ name: SIMULATION, answers: simulation.identity }, ...(client.layers ?? [])] }
+    : {
+        ...client,
+        layers: [
+          {
+            name: "simulation",
+            answers: simulation.identity,
+            annotations: Context.make(LayerAnnotations.Simulated, simulation.identity)
+          },
+          ...(client.layers ?? [])
+        ]
+      }
 
 /** What a layer declares, with its code. */
 const infoOf = (f: Function, info: LayerInfo = { name: f.name === "" ? "middleware" : f.name }): LayerInfo => ({
   ...info,
   code: f
 })
+
+/** A layer's info with more annotations. */
+const annotated = (info: LayerInfo, more: Context.Context<never> | undefined): LayerInfo =>
+  more === undefined
+    ? info
+    : { ...info, annotations: info.annotations === undefined ? more : Context.merge(info.annotations, more) }
 
 /** Makes a layer from a function over `send`. */
 export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Layer<ModelClient, never, ModelClient> => {
@@ -123,32 +140,48 @@ export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Lay
   )
 }
 
+/** A function over `send`, and what else a layer replaces. */
+export interface Made extends Pick<Service, "send" | "resolve"> {
+  /** What the layer does, when that is known only once it is built: the `peek` of a cache, for example. */
+  readonly annotations?: Context.Context<never>
+}
+
 /** Makes a layer that needs services or state of its own. It may replace `resolve` too. */
 export const middlewareEffect = <E, R>(
-  f: (next: Service) => Effect.Effect<Send | Service, E, R>,
+  f: (next: Service) => Effect.Effect<Send | Made, E, R>,
   said?: LayerInfo
 ): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> => {
   const info = infoOf(f, said)
   return Layer.effect(
     ModelClient,
     Effect.flatMap(below(info), (next) =>
-      Effect.map(f(next), (made) => ({
-        ...(typeof made === "function" ? { send: made, resolve: next.resolve } : made),
-        ...over(info, next)
-      }))
+      Effect.map(f(next), (made) =>
+        typeof made === "function"
+          ? { send: made, resolve: next.resolve, ...over(info, next) }
+          : { send: made.send, resolve: made.resolve, ...over(annotated(info, made.annotations), next) }
+      )
     )
   )
 }
 
 /**
  * Makes a layer that only changes requests (another model, a setting, a system message), in `send` and `resolve` alike.
+ * With `LayerAnnotations.Routes`, the report shows what its choice of models saves.
  */
 export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClient, never, ModelClient> => {
-  const info: LayerInfo = { ...infoOf(f, said), isShown: true }
+  const info = annotated(infoOf(f, said), Context.make(LayerAnnotations.IsShown, true))
+  const baselineModel = LayerAnnotations.get(info, LayerAnnotations.Routes)?.baseline
   return Layer.effect(
     ModelClient,
     Effect.map(below(info), (next) => ({
-      send: (request) => Effect.withFiber((fiber) => next.send(f(request, fiber.getRef(CallContext.CallContext)))),
+      send: <R extends ModelRequest>(request: R) =>
+        Effect.withFiber<ResponseTo<R>, AiError.AiError>((fiber) => {
+          const mapped = f(request, fiber.getRef(CallContext.CallContext))
+          const sent = next.send(mapped)
+          return baselineModel === undefined || mapped.model === request.model
+            ? sent
+            : Effect.map(sent, (response) => ({ ...response, baselineModel }))
+        }),
       resolve: (request, call) => next.resolve(f(request, call), call),
       ...over(info, next)
     }))
@@ -223,10 +256,8 @@ export const provider = (options: {
     layers: [
       {
         name,
-        isProvider: true,
-        ...(endpoint === undefined ? undefined : { endpoint }),
         ...(answers === false ? { answers: [name] } : { answers: [name, answers], code: options.send }),
-        ...(built === undefined ? undefined : { isSimulated: true })
+        annotations: Context.make(LayerAnnotations.Provider, { endpoint, isSimulated: built !== undefined })
       }
     ],
     isEdge: true,

@@ -11,6 +11,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as AiError from "effect/ai/AiError"
+import * as LayerAnnotations from "./LayerAnnotations.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as CallContext from "./CallContext.ts"
@@ -112,8 +113,8 @@ export interface SuspendedRun {
 export const goesInBatch = (layers: ReadonlyArray<LayerInfo> = [], fiber: Fiber.Fiber<unknown, unknown>): boolean =>
   CallContext.stateOf(fiber).row !== undefined
   && !CallContext.stateOf(fiber).isSingle
-  && layers.some(
-    ({ service }) =>
-      service?.tier === "batch"
-      && (service.steps === undefined || service.steps.includes(fiber.getRef(CallContext.CallContext).step))
-  )
+  && layers.some((layer) => {
+    const service = LayerAnnotations.get(layer, LayerAnnotations.ServiceTier)
+    const { step } = fiber.getRef(CallContext.CallContext)
+    return service?.tier === "batch" && (service.steps === undefined || service.steps.includes(step))
+  })

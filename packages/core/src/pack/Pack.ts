@@ -38,11 +38,13 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import type * as AiError from "effect/ai/AiError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as RequestResolver from "effect/RequestResolver"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as Lru from "../store/Lru.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as RunHooks from "../client/RunHooks.ts"
@@ -68,9 +70,6 @@ export interface Options {
   readonly maxTokens?: number
 }
 
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "Pack"
-
 /** The most scopes remembered. Where every row has its own, nothing is packed. */
 const SCOPES = 10_000
 
@@ -79,7 +78,10 @@ export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store> => {
   OptionNames.checkNumbers("Pack.layer", options, { maxTokens: OptionNames.COUNT })
-  return ModelClient.middlewareEffect((next) => make(next, options), { name: NAME })
+  return ModelClient.middlewareEffect((next) => make(next, options), {
+    name: "Pack",
+    annotations: Context.make(LayerAnnotations.Packs, true)
+  })
 }
 
 /** A request that may be packed. */
@@ -128,7 +130,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
 const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
   const { packs } = yield* Store.Store
   const { suspension: run } = yield* RunHooks.RunHooks
-  const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
+  const baseline = LayerAnnotations.find(next.layers, LayerAnnotations.Routes)?.baseline
   const scopes = Lru.make<string, PackedPrompt.PackScope>(SCOPES)
   return Effect.fnUntraced(function* (step: string, { pack, template }: Packable) {
     const key = PackSize.keyOf(step, template)

@@ -24,6 +24,7 @@ import type * as Layer from "effect/Layer"
 import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
 import * as Semaphore from "effect/Semaphore"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as EmbeddingParts from "../client/EmbeddingParts.ts"
 import * as ModelClient from "../client/ModelClient.ts"
@@ -91,7 +92,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       const send = (request: ModelRequest.ModelRequest) => Effect.request(Waiting({ request }), resolver)
       return Effect.succeed(send as ModelClient.Send)
     },
-    { name: "Coalesce", paces: true }
+    { name: "Coalesce", annotations: Context.make(LayerAnnotations.Paces, true) }
   )
 }
 

@@ -19,6 +19,8 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as Clock from "effect/Clock"
@@ -108,7 +110,10 @@ export const layerShared = (
             )
           })
       }),
-    { name: "RateLimit", limits: options, paces: true }
+    {
+      name: "RateLimit",
+      annotations: Context.make(LayerAnnotations.RateLimited, options).pipe(Context.add(LayerAnnotations.Paces, true))
+    }
   )
 }
 

@@ -36,12 +36,13 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Path from "effect/Path"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
@@ -83,9 +84,6 @@ export interface Options<R = never> {
 
 export { CascadeError } from "./RoutingFile.ts"
 
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "Cascade"
-
 const AUDIT = 0.02
 
 /** Calls one model after the other. */
@@ -110,13 +108,13 @@ export const layer = <R = never>(
       const { models } = options
       const rate = options.audit ?? (file === undefined ? 0 : AUDIT)
       return ModelClient.middlewareEffect((next) => make(next, { models, judges, file, routing, rate }), {
-        name: NAME,
+        name: "Cascade",
         answers: [
           models,
           judges.map(({ atLeast, key, name }) => [name, key, atLeast]),
           file === undefined ? "by hand" : routing === undefined ? "untuned" : JSON.parse(Routing.encode(routing)).steps
         ],
-        cascade: {
+        annotations: Context.make(LayerAnnotations.Cascades, {
           name: nameOf(models),
           models,
           judges: judges.map(({ key, name }) => ({ name, key })),
@@ -126,7 +124,7 @@ export const layer = <R = never>(
             request._tag === "Completion"
               ? CascadeRequests.requestsOf({ models, judges, file, routing, rate }, request, step)
               : []
-        }
+        })
       })
     })
   )
@@ -314,7 +312,5 @@ const isAudited = ({ rate }: Run, key: string): boolean =>
 const nameOf = (models: ReadonlyArray<string>): string => models.join(" > ")
 
 /** The cascade of a stack, according to its layers. */
-export const of = (
-  layers: ReadonlyArray<ModelClient.LayerInfo> = []
-): Option.Option<NonNullable<ModelClient.LayerInfo["cascade"]>> =>
-  Option.fromNullishOr(layers.find(({ cascade }) => cascade !== undefined)?.cascade)
+export const of = (layers: ReadonlyArray<ModelClient.LayerInfo> = []): Option.Option<LayerAnnotations.Cascades> =>
+  Option.fromNullishOr(LayerAnnotations.find(layers, LayerAnnotations.Cascades))

@@ -26,12 +26,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as CallContext from "../client/CallContext.ts"
 import type * as RowValues from "../client/RowValues.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
-import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Price from "../price/Price.ts"
@@ -67,24 +66,11 @@ export const choose = (
     request._tag === "Completion" && request.model === undefined
       ? ModelRequest.withModel(request, model(request, values))
       : request
-  return ModelClient.middlewareEffect(
-    (next) =>
-      Effect.succeed<ModelClient.Service>({
-        resolve: (request, call) => next.resolve(route(request, call), call),
-        send: (request) =>
-          Effect.withFiber((fiber) => {
-            const routed = route(request, fiber.getRef(CallContext.CallContext))
-            return routed === request
-              ? next.send(request)
-              : Effect.map(
-                  next.send(routed),
-                  (response) =>
-                    ({ ...response, baselineModel: options.baseline }) as ModelResponse.ResponseTo<typeof request>
-                )
-          })
-      }),
-    { name: "Router", answers: options.by, baseline: options.baseline, isShown: true }
-  )
+  return ModelClient.mapRequest(route, {
+    name: "Router",
+    answers: options.by,
+    annotations: Context.make(LayerAnnotations.Routes, { baseline: options.baseline })
+  })
 }
 
 /** Holds when the user messages have fewer than `characters` characters (code points). */
@@ -211,7 +197,7 @@ export const providers = <
             ? undefined
             : { batch: { of: (request) => clientFor(request).batch?.of(request), all: batches } }),
           layers: clients.flatMap(({ client, models }) => [
-            { name: ModelClient.PROVIDERS, answers: models },
+            { name: "providers", answers: models, annotations: Context.make(LayerAnnotations.ModelPrefix, models) },
             ...(client.layers ?? [])
           ]),
           resolve: (request, call) => clientFor(request).resolve(request, call),

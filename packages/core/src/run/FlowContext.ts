@@ -7,6 +7,7 @@ import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
 import * as Layer from "effect/Layer"
@@ -25,9 +26,7 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as Ledger from "../ledger/Ledger.ts"
-import * as Pack from "../pack/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
-import * as SemanticCache from "../semantic/SemanticCache.ts"
 
 /** Builds the models of the flow's stack and the author's services, in the scope of the run. */
 export const services = Effect.fnUntraced(function* (
@@ -111,8 +110,9 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
   // Layers above see whether requests go in batches from here.
   const info: ModelClient.LayerInfo = {
     name: "batches",
-    get service() {
-      return place.send === undefined ? undefined : { tier: "batch", steps: batch.steps }
+    get annotations() {
+      const tier = { tier: "batch", steps: batch.steps }
+      return place.send === undefined ? Context.empty() : Context.make(LayerAnnotations.ServiceTier, tier)
     }
   }
   const client = yield* RunHooks.provide({
@@ -121,7 +121,7 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
       return { ...edge, layers: [info, ...(edge.layers ?? [])], send: (request) => (place.send ?? edge.send)(request) }
     }
   })(buildStack(stack))
-  if (ModelClient.hasLayer(client.layers, Batch.NAME)) return client
+  if (LayerAnnotations.find(client.layers, LayerAnnotations.ServiceTier)?.tier === "batch") return client
   if (place.edge === undefined) return yield* Batch.make(client, batch)
   place.send = (yield* Batch.make(place.edge, batch)).send
   return client
@@ -129,12 +129,14 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
 
 /** Describes steps that enable something no layer of the stack does. */
 export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined): ReadonlyArray<string> => {
-  const missing = (name: string) => !ModelClient.hasLayer(client?.layers, name)
+  const missing = (key: Context.Reference<boolean>) => !LayerAnnotations.has(client?.layers, key)
   return flow.graph.nodes.flatMap(({ kind, name }) => {
     const varying = kind._tag === "Step" ? kind.varying : undefined
     const layers = [
-      ...(varying?.reuse !== undefined && missing(SemanticCache.NAME) ? [["reuse", "SemanticCache.layer()"]] : []),
-      ...(varying?.pack !== undefined && varying.pack.size !== 1 && missing(Pack.NAME)
+      ...(varying?.reuse !== undefined && missing(LayerAnnotations.ReusesMeaning)
+        ? [["reuse", "SemanticCache.layer()"]]
+        : []),
+      ...(varying?.pack !== undefined && varying.pack.size !== 1 && missing(LayerAnnotations.Packs)
         ? [["pack", "Pack.layer()"]]
         : [])
     ]

@@ -15,7 +15,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
-import * as Cache from "../cache/Cache.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as SingleFlight from "../cache/SingleFlight.ts"
 import * as CallOutcome from "../client/CallOutcome.ts"
 import * as CallContext from "../client/CallContext.ts"
@@ -85,7 +85,7 @@ const sharesEqual = ({ kind }: Node.Any, { environment, reuse }: Options): boole
   const own = "policy" in kind ? kind.policy.settings?.temperature : undefined
   return (
     (own ?? environment.settings.temperature) === 0
-    || (reuse && environment.layers.some(({ name }) => name === Cache.NAME))
+    || (reuse && LayerAnnotations.has(environment.layers, LayerAnnotations.Cached))
   )
 }
 
@@ -193,7 +193,9 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
 /** Computes and keeps values. Equal rows in progress compute one value. */
 const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJournal["keep"] => {
   const timeToLive = Math.min(
-    ...options.environment.layers.map((layer) => layer.timeToLive ?? Number.POSITIVE_INFINITY)
+    ...options.environment.layers.map(
+      (layer) => LayerAnnotations.get(layer, LayerAnnotations.Cached)?.timeToLive ?? Number.POSITIVE_INFINITY
+    )
   )
   // The row that computes may be interrupted or reach its time limit: another one then computes.
   const flights = SingleFlight.make<Computed, unknown>((cause) => cause.reasons.every(isTimeout))

@@ -6,9 +6,10 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as RunHooks from "../client/RunHooks.ts"
-import * as ModelClient from "../client/ModelClient.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
 import type * as Closure from "../closure/Closure.ts"
@@ -16,7 +17,6 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
-import * as Pack from "../pack/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
 import type * as DomainStreams from "./DomainStreams.ts"
 import * as EarlierTry from "./EarlierTry.ts"
@@ -108,7 +108,11 @@ const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelS
     closures,
     simulation: ownAnswers(simulation, flow, closures, run.name)
   })
-  if (simulation === undefined && !store.inMemory && layers.some(({ isSimulated }) => isSimulated === true)) {
+  if (
+    simulation === undefined
+    && !store.inMemory
+    && layers.some((layer) => LayerAnnotations.get(layer, LayerAnnotations.Provider)?.isSimulated === true)
+  ) {
     return yield* new Node.FlowError({
       message: `the flow's stack has a simulator, whose answers must not mix with real ones in ${store.name}: remove it and run with --simulate`
     })
@@ -134,7 +138,7 @@ const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelS
   const rows = Replay.run(flow, state, session.holders, {
     ...options,
     problemOf: problemOf(session),
-    packs: ModelClient.hasLayer(layers, Pack.NAME)
+    packs: LayerAnnotations.has(layers, LayerAnnotations.Packs)
   })
   return { layers, rows: Effect.provideContext(rows, context as Context.Context<unknown>) }
 })

@@ -35,10 +35,12 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
@@ -64,15 +66,14 @@ export interface Options {
   readonly timeToLive?: Duration.Input
 }
 
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "SemanticCache"
-
 /** Replaces the text that varies. */
 const PLACE = "\u0000varying\u0000"
 
 const infoOf = ({ namespace }: Options): ModelClient.LayerInfo => ({
-  name: NAME,
-  ...(namespace === undefined ? undefined : { namespace })
+  name: "SemanticCache",
+  annotations: Context.make(LayerAnnotations.ReusesMeaning, true).pipe(
+    namespace === undefined ? (self) => self : Context.add(LayerAnnotations.Namespace, namespace)
+  )
 })
 
 /** Compares texts with the `Embedder` in context. */

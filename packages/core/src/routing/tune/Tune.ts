@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
+import * as LayerAnnotations from "../../client/LayerAnnotations.ts"
 import * as Endpoint from "../../client/Endpoint.ts"
 import * as RunHooks from "../../client/RunHooks.ts"
 import type * as Flow from "../../flow/Flow.ts"
@@ -117,8 +118,11 @@ const cascadeOf = Effect.fnUntraced(function* (flow: Flow.Any) {
     return yield* new TuneError({
       message: `flow ${flow.name} has no cascade to tune: add Cascade.layer({ models: ["<cheap>", "<strong>"], routing: new URL("./${flow.name}.routing.json", import.meta.url) }) to its stack, above Cache.layer()`
     })
-  const [cache, own] = ["Cache", Cascade.NAME].map((name) => layers.findIndex((layer) => layer.name === name))
-  if (cache! >= 0 && cache! < own!) {
+  const [cache, own] = [
+    LayerAnnotations.indexOf(layers, LayerAnnotations.Cached),
+    LayerAnnotations.indexOf(layers, LayerAnnotations.Cascades)
+  ]
+  if (cache >= 0 && cache < own) {
     yield* Effect.logWarning(
       "Cache.layer is above Cascade.layer: rows that it answers are missing in the sample, and answers are not cached by model; put it below"
     )
