@@ -3,9 +3,24 @@
  * sees of these.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Flow, Ledger, ModelClient, ModelRequest, Retry, Runner, Sink, Source, Stack } from "@pipe/core"
+import {
+  CallContext,
+  Flow,
+  LayerAnnotations,
+  Ledger,
+  ModelClient,
+  ModelRequest,
+  ModelResponse,
+  Plan,
+  RequestKey,
+  Retry,
+  Runner,
+  Sink,
+  Source,
+  Stack
+} from "@pipe/core"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Effect } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import { LanguageModel } from "effect/ai"
 
 const words = (count: number) =>
@@ -75,6 +90,116 @@ describe("a log of attempts", () => {
       const log = attemptLog()
       yield* run(log, { batch: {}, simulator: { batches: { latency: "10 millis" } } })
       assert.deepStrictEqual(log.seen.toSorted(), ["batch word 0: yes", "batch word 1: yes", "batch word 2: yes"])
+    })
+  )
+})
+
+/** A flow of five rows over some layers and the simulator. */
+const flowOf = (layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>) => {
+  const row = Source.fromIterable(
+    "rows",
+    Array.from({ length: 5 }, (_, n) => ({ n, plan: n < 2 ? "pro" : "free" }))
+  )
+  const answer = Flow.step("answer", { row }, ({ row }) =>
+    Effect.map(LanguageModel.generateText({ prompt: `say ${row.n}` }), ({ text }) => text)
+  )
+  return Flow.make("third-party", {
+    outputs: [Sink.forEach("out", answer, () => Effect.void)],
+    stack: Stack.make(Ledger.layer, layer, OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" }))
+  })
+}
+
+const callsOf = (plan: Plan.Plan): number => plan.lines.reduce((sum, { calls }) => sum + calls, 0)
+
+const host = () => Layer.mergeAll(NodeHost.layerMemory, Simulator.layer({ seed: "third-party" }))
+
+describe("a cache with a store of its own", () => {
+  /** Keeps answers in a map. */
+  const cacheOf = (kept: Map<string, ModelResponse.ModelResponse>) =>
+    ModelClient.middlewareEffect(
+      (next) =>
+        Effect.succeed({
+          resolve: next.resolve,
+          send: <R extends ModelRequest.ModelRequest>(request: R) =>
+            Effect.flatMap(CallContext.CallContext, (call) => {
+              const key = RequestKey.content(next.resolve(request, call))
+              const known = ModelResponse.forRequest(request, kept.get(key))
+              return known === undefined
+                ? Effect.tap(next.send(request), (response) => Effect.sync(() => void kept.set(key, response)))
+                : Effect.succeed(ModelResponse.again(known, "cache"))
+            }),
+          annotations: Context.make(LayerAnnotations.Cached, {
+            peek: (request) => Effect.sync(() => kept.get(RequestKey.content(request)))
+          })
+        }),
+      { name: "MapCache", answers: false }
+    )
+
+  it.live("is read by a plan, counted in the report, and shown as a strategy (F19)", () =>
+    Effect.gen(function* () {
+      const kept = new Map<string, ModelResponse.ModelResponse>()
+      const before = yield* Plan.make(flowOf(cacheOf(kept))).pipe(Effect.provide(host()))
+      assert.strictEqual(callsOf(before), 5)
+      yield* Runner.run(flowOf(cacheOf(kept))).pipe(Effect.provide(host()))
+      assert.strictEqual(kept.size, 5)
+      const after = yield* Plan.make(flowOf(cacheOf(kept))).pipe(Effect.provide(host()))
+      assert.strictEqual(callsOf(after), 0)
+      assert.include(
+        after.strategies.map(({ name }) => name),
+        "without the exact cache"
+      )
+      const again = yield* Runner.run(flowOf(cacheOf(kept))).pipe(Effect.provide(host()))
+      assert.strictEqual(again.calls.attempts, 0)
+      assert.strictEqual(again.calls.answers.cache, 5)
+      assert.isAbove(Number(again.savings.cache), 0)
+    })
+  )
+})
+
+describe("a router of requests by the row", () => {
+  const byPlan = ModelClient.mapRequest(
+    (request, { values }) => ModelRequest.withModel(request, values["row"]?.plan === "pro" ? "gpt-4o" : "gpt-4o-mini"),
+    { name: "ByPlan", annotations: Context.make(LayerAnnotations.Routes, { baseline: "gpt-4o" }) }
+  )
+
+  it.live("is in the plan, and its savings are in the report (F23, F24)", () =>
+    Effect.gen(function* () {
+      const plan = yield* Plan.make(flowOf(byPlan)).pipe(Effect.provide(host()))
+      assert.deepStrictEqual(
+        plan.lines.map(({ calls, model }) => [model, calls]),
+        [
+          ["gpt-4o", 2],
+          ["gpt-4o-mini", 3]
+        ]
+      )
+      assert.include(
+        plan.strategies.map(({ name }) => name),
+        "without routing"
+      )
+      const summary = yield* Runner.run(flowOf(byPlan)).pipe(Effect.provide(host()))
+      assert.isAbove(Number(summary.savings.router), 0)
+      assert.strictEqual(
+        summary.baseline,
+        summary.cost + Object.values(summary.savings).reduce((sum, one) => sum + one, 0n)
+      )
+    })
+  )
+})
+
+describe("a limiter", () => {
+  it.live("tells a plan its limits", () =>
+    Effect.gen(function* () {
+      const limit = ModelClient.middleware(
+        (send) => (request) => Effect.andThen(Clock.currentTimeMillis, send(request)),
+        {
+          name: "Limit",
+          annotations: Context.make(LayerAnnotations.RateLimited, { requestsPerMinute: 1 }).pipe(
+            Context.add(LayerAnnotations.Paces, true)
+          )
+        }
+      )
+      const plan = yield* Plan.make(flowOf(limit)).pipe(Effect.provide(host()))
+      assert.isAtLeast(plan.milliseconds ?? 0, 4 * 60_000)
     })
   )
 })
