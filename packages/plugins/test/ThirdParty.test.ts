@@ -4,7 +4,10 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  Batch,
+  Cache,
   CallContext,
+  Cascade,
   Flow,
   LayerAnnotations,
   Ledger,
@@ -12,8 +15,10 @@ import {
   ModelRequest,
   ModelResponse,
   Plan,
+  RateLimit,
   RequestKey,
   Retry,
+  Router,
   Runner,
   Sink,
   Source,
@@ -200,6 +205,75 @@ describe("a limiter", () => {
       )
       const plan = yield* Plan.make(flowOf(limit)).pipe(Effect.provide(host()))
       assert.isAtLeast(plan.milliseconds ?? 0, 4 * 60_000)
+    })
+  )
+})
+
+describe("the order of a stack", () => {
+  const openai = OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" })
+  const mask = ModelClient.middleware(
+    (send) => (request) =>
+      Effect.map(send(ModelRequest.mapText(request, (text) => text.replace("Anna", "[name]"))), (response) =>
+        ModelResponse.mapText(response, (text) => text.replace("[name]", "Anna"))
+      ),
+    { name: "Mask", annotations: Context.make(LayerAnnotations.ChangesAnswers, true) }
+  )
+  const log = ModelClient.middleware((send) => (request) => Effect.tap(send(request), () => Effect.void), {
+    name: "Log",
+    answers: false
+  })
+  const refused: ReadonlyArray<readonly [string, Layer.Layer<ModelClient.ModelClient, unknown, Flow.Host>, RegExp]> = [
+    [
+      "batches over a layer that changes requests (F5)",
+      Stack.make(Batch.layer(), mask, openai),
+      /^Batch is above Mask: requests of batches leave the stack here, and would bypass it\. Put Mask above Batch$/
+    ],
+    [
+      "two retries (F11)",
+      Stack.make(Retry.layer(), Cache.layer(), Retry.layer(), openai),
+      /^the stack has Retry twice/
+    ],
+    [
+      "a cache under a retry",
+      Stack.make(Retry.layer(), Cache.layer(), openai),
+      /^Retry is above Cache: .*\. Put Cache above Retry$/
+    ],
+    [
+      "a mask over a cascade that reads answers (F28)",
+      Stack.make(mask, Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }), openai),
+      /^Mask is above Cascade\(?.*: .*\. Put Cascade.* above Mask$/
+    ]
+  ]
+  for (const [what, stack, message] of refused) {
+    it.live(`refuses ${what}, before anything is sent`, () =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.exit(Effect.scoped(Layer.build(stack.pipe(Layer.provide(host())))))
+        assert.strictEqual(exit._tag, "Failure")
+        if (exit._tag !== "Failure") return
+        const [reason] = exit.cause.reasons
+        const error = reason !== undefined && "defect" in reason ? reason.defect : undefined
+        assert.instanceOf(error, Stack.StackError)
+        if (error instanceof Stack.StackError) assert.match(error.message, message)
+      })
+    )
+  }
+
+  it.live("accepts what loses nothing", () =>
+    Effect.gen(function* () {
+      for (const stack of [
+        Stack.make(mask, Batch.layer(), log, openai),
+        Stack.make(Cache.layer(), Retry.layer(), Batch.layer(), RateLimit.layer({ requestsPerMinute: 5 }), openai),
+        Stack.make(Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }), mask, openai),
+        Stack.make(
+          Ledger.layer,
+          Router.providers(
+            { models: "gpt", layer: Stack.make(Retry.layer(), openai) },
+            { models: "", layer: Stack.make(Retry.layer(), openai) }
+          )
+        )
+      ]) {
+        yield* Effect.scoped(Layer.build(stack.pipe(Layer.provide(host()))))
+      }
     })
   )
 })

@@ -69,7 +69,11 @@ export const layer = (
   })
   return ModelClient.middlewareEffect((next) => make(next, options), {
     name: "Batch",
-    annotations: Context.make(LayerAnnotations.ServiceTier, { tier: "batch", steps: options.steps })
+    annotations: Context.make(LayerAnnotations.ServiceTier, { tier: "batch", steps: options.steps }).pipe(
+      Context.add(LayerAnnotations.Order, {
+        leaves: "requests of batches leave the stack here, and would bypass it"
+      })
+    )
   })
 }
 

@@ -114,7 +114,7 @@ export const layer = (
           annotations: Context.make(LayerAnnotations.Cached, {
             ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined),
             peek
-          })
+          }).pipe(Context.add(LayerAnnotations.Order, ORDER))
         }
       }),
     {
@@ -159,6 +159,12 @@ const writer =
         expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
       })
     })
+
+const ORDER: LayerAnnotations.Order = {
+  above: [
+    { key: LayerAnnotations.Retries, because: "every attempt would be looked up again, and rejected answers with it" }
+  ]
+}
 
 /** A stored answer, if the caller accepts it. What this row has paid for itself is returned as it came. */
 const recall = (

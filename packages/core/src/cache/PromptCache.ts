@@ -86,6 +86,7 @@ interface Prefix {
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
   ModelClient.middlewareEffect((next) => Effect.succeed(make(next, options)), {
     name: "PromptCache",
+    answers: false,
     annotations: Context.make(LayerAnnotations.UsesPromptCache, true)
   })
 

@@ -131,6 +131,36 @@ export const UsesPromptCache = Context.Reference<boolean>("@pipe/core/LayerAnnot
   defaultValue: () => false
 })
 
+/** The layer sends a request again when it fails. */
+export const Retries = Context.Reference<boolean>("@pipe/core/LayerAnnotations/Retries", { defaultValue: () => false })
+
+/** The layer returns other answers than it receives, such as one that restores masked text. */
+export const ChangesAnswers = Context.Reference<boolean>("@pipe/core/LayerAnnotations/ChangesAnswers", {
+  defaultValue: () => false
+})
+
+/** A layer that must be below another one, and the reason in words for the author. */
+export interface Below {
+  /** What the layers do that must be below. */
+  readonly key: Context.Reference<boolean> | Context.Reference<Cached | undefined>
+  readonly because: string
+}
+
+/** Where a layer must be in a stack. A stack in another order does not run. */
+export interface Order {
+  /** Why a request may pass only one such layer. Layers are alike when they have the same name. */
+  readonly once?: string
+  /** The layers that must be below this one. */
+  readonly above?: ReadonlyArray<Below>
+  /**
+   * Why only layers that pace calls, or that `resolve` shows, may be below: requests can leave the stack at this layer.
+   */
+  readonly leaves?: string
+}
+
+/** Where the layer must be in a stack. */
+export const Order = Context.Reference<Order>("@pipe/core/LayerAnnotations/Order", { defaultValue: () => ({}) })
+
 /** The bottom of a stack. */
 export interface Provider {
   /** The address it sends to, when it is not the provider's own: another server may answer differently. */

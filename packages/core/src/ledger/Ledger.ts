@@ -78,7 +78,8 @@ const RARE = {
 /** Records the attempts and answers of everything below. Under another ledger it does nothing. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
   ModelClient.middlewareEffect((next) => Effect.map(Pricing.Pricing, (pricing) => over(next.send, pricing)), {
-    name: "Ledger"
+    name: "Ledger",
+    answers: false
   })
 
 /** The same, around a function that sends. The runner puts one over every stack. */

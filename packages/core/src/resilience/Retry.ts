@@ -21,7 +21,9 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as CallContext from "../client/CallContext.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as AiError from "effect/ai/AiError"
@@ -86,7 +88,15 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
             // A `Retry` below has used its attempts.
             exhausted.has(first) ? Effect.fail(first) : again(send, request, first, policy)
           ),
-    { name: "Retry" }
+    {
+      name: "Retry",
+      answers: false,
+      annotations: Context.make(LayerAnnotations.Retries, true).pipe(
+        Context.add(LayerAnnotations.Order, {
+          once: "each would repeat the attempts of the other. Keep one, and set its `attempts`"
+        })
+      )
+    }
   )
 }
 

@@ -124,7 +124,16 @@ export const layer = <R = never>(
             request._tag === "Completion"
               ? CascadeRequests.requestsOf({ models, judges, file, routing, rate }, request, step)
               : []
-        })
+        }).pipe(
+          Context.add(LayerAnnotations.Order, {
+            above: [
+              {
+                key: LayerAnnotations.ChangesAnswers,
+                because: "the cascade would judge answers that are not what the row receives"
+              }
+            ]
+          })
+        )
       })
     })
   )

@@ -18,6 +18,7 @@ import * as ModelClient from "../client/ModelClient.ts"
 import * as RunHooks from "../client/RunHooks.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
+import * as Stack from "../client/Stack.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ToEmbeddingModel from "../client/ToEmbeddingModel.ts"
 import * as ToLanguageModel from "../client/ToLanguageModel.ts"
@@ -94,13 +95,15 @@ const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
   Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient)).pipe(
     // The types reject this, but a flow may not have been type-checked.
     Effect.catchDefect((defect) =>
-      defect instanceof Error && defect.message.includes(ModelClient.ModelClient.key)
-        ? Effect.fail(
-            new Node.FlowError({
-              message: "the flow's stack ends without a provider: add one at the end, such as OpenAi.layer({ model })"
-            })
-          )
-        : Effect.die(defect)
+      defect instanceof Stack.StackError
+        ? Effect.fail(new Node.FlowError({ message: defect.message }))
+        : defect instanceof Error && defect.message.includes(ModelClient.ModelClient.key)
+          ? Effect.fail(
+              new Node.FlowError({
+                message: "the flow's stack ends without a provider: add one at the end, such as OpenAi.layer({ model })"
+              })
+            )
+          : Effect.die(defect)
     )
   )
 
