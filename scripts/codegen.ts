@@ -89,7 +89,7 @@ for (const { folders, name } of packages) {
         .map((entry) => ({
           folder,
           module: entry.name.slice(0, -3),
-          isInternal: /^\/\*\*[\s\S]*?@internal[\s\S]*?\*\//.test(fs.readFileSync(path.join(at, entry.name), "utf8"))
+          isInternal: /^\/\*\*(?:(?!\*\/)[\s\S])*@internal/.test(fs.readFileSync(path.join(at, entry.name), "utf8"))
         }))
         .filter(({ isInternal, module }) => !isInternal || internals.has(module))
     })

@@ -1,6 +1,7 @@
 /** Both ways between `effect/ai` and `ModelClient`, and the layers that gather calls. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  RunHooks,
   Concurrency,
   FromLanguageModel,
   Ledger,
@@ -144,7 +145,7 @@ describe("LanguageModel", () => {
             Layer.provide(NodeHost.layerMemory)
           )
         ),
-        Effect.provideService(Ledger.Recorder, totals.record)
+        RunHooks.provide({ onEntry: totals.record })
       )
       assert.strictEqual(Usage.inputTokens(totals.total().usage), 440)
       assert.strictEqual(Usage.outputTokens(totals.total().usage), 70)

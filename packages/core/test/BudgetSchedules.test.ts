@@ -4,6 +4,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  RunHooks,
+  CallContext,
   Budget,
   Cascade,
   Fallback,
@@ -224,7 +226,7 @@ const run = (schedule: Schedule) =>
         }).pipe(
           schedule.kind === "cascade" ? Quality.provide({ check: () => schedule.happens(0.7) }) : (self) => self,
           schedule.kind === "objects"
-            ? Effect.provideService(ModelClient.Accept, () => (schedule.happens(0.3) ? "it does not fit" : undefined))
+            ? CallContext.provide({ accept: () => (schedule.happens(0.3) ? "it does not fit" : undefined) })
             : (self) => self,
           Effect.timeoutOption(schedule.timeout),
           Effect.exit,
@@ -239,20 +241,21 @@ const run = (schedule: Schedule) =>
         concurrency: schedule.concurrency,
         discard: true
       }).pipe(
-        Budget.withGuard(budget.guard),
+        RunHooks.withAttempts(budget.hook),
         Effect.provide(client),
         Effect.provideService(Pricing.Pricing, pricing),
         Effect.provide(NodeHost.layerMemory),
-        Effect.provideService(Ledger.Calls, (call) =>
-          Effect.sync(() => {
-            open.set(++number, call.cost!)
-            return number
-          })
-        ),
-        Effect.provideService(Ledger.Recorder, (entry) => {
-          if (entry._tag !== "Attempt" || dead) return
-          open.delete(entry.call!)
-          entries.push(entry)
+        RunHooks.provide({
+          onCall: (call) =>
+            Effect.sync(() => {
+              open.set(++number, call.cost!)
+              return number
+            }),
+          onEntry: (entry) => {
+            if (entry._tag !== "Attempt" || dead) return
+            open.delete(entry.call!)
+            entries.push(entry)
+          }
         })
       )
       let dead = false

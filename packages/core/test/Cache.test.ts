@@ -1,6 +1,7 @@
 /** Every exact case of kind `cache` that users reported elsewhere. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  CallContext,
   Cache,
   CacheStore,
   ModelClient,
@@ -194,7 +195,7 @@ describe("the cache", () => {
             yield* Deferred.succeed(gate, undefined)
             return (yield* Fiber.join(fiber)).map((response) => response.origin)
           })
-        ).pipe(Effect.provideService(Cache.Mode, mode))
+        ).pipe(CallContext.provide({ cache: mode }))
         assert.strictEqual(model.requests.length, calls)
         assert.strictEqual(origins.filter((origin) => origin === "shared").length, 30 - calls)
       }
@@ -291,8 +292,8 @@ describe("the cache", () => {
 
   it.effect("does not keep an answer that the caller does not accept; the mended one is kept (daimon#532)", () => {
     const model = Scripted.make((_, index) => Scripted.response(index === 0 ? "not json" : '{"ok":true}'))
-    const ask = Effect.provideService(ModelClient.send(request()), ModelClient.Accept, (r) =>
-      ModelResponse.text(r) === "not json" ? "not JSON" : undefined
+    const ask = CallContext.provide({ accept: (r) => (ModelResponse.text(r) === "not json" ? "not JSON" : undefined) })(
+      ModelClient.send(request())
     )
     return Effect.gen(function* () {
       assert.strictEqual(ModelResponse.text(yield* ask), '{"ok":true}')

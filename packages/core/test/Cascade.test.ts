@@ -1,6 +1,7 @@
 /** Cascades, rules and fallbacks over a scripted model: who is called, what is recorded, what is kept. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  RunHooks,
   Cache,
   Cascade,
   Embedder,
@@ -21,7 +22,7 @@ import {
   Source,
   Stack
 } from "@pipe/core"
-import * as CascadeHooks from "../src/routing/CascadeHooks.ts"
+import type * as Trials from "../src/routing/Trials.ts"
 import * as ReportText from "../../cli/src/view/ReportText.ts"
 import * as Routing from "../src/routing/Routing.ts"
 import * as RunTotals from "../src/ledger/RunTotals.ts"
@@ -52,7 +53,7 @@ const through = <E, R>(
   const totals = RunTotals.make()
   return ask.pipe(
     Effect.exit,
-    Effect.provideService(Ledger.Recorder, totals.record),
+    RunHooks.provide({ onEntry: totals.record }),
     Effect.provide(stack as Layer.Layer<ModelClient.ModelClient, E, never>),
     Effect.provide(NodeHost.layerMemory),
     Effect.map((exit) => ({ exit, total: totals.total(), lines: totals.lines() }))
@@ -227,13 +228,13 @@ describe("Cascade", () => {
         embed: (text: string) => Effect.succeed(Float32Array.of(text.length))
       })
       const model = Scripted.make(() => Scripted.response("x"))
-      const trials: Array<CascadeHooks.CascadeTrial> = []
+      const trials: Array<Trials.CascadeTrial> = []
       const stack = Stack.make(
         Cascade.layer({ models: [CHEAP, STRONG], judges: [Judge.embedding] }).pipe(Layer.provide(embedder)),
         model.layer
       )
       yield* through(stack, ModelClient.send(completion("four"))).pipe(
-        Effect.provideService(CascadeHooks.Trials, (trial) => void trials.push(trial))
+        RunHooks.provide({ onTrial: (trial) => void trials.push(trial) })
       )
       assert.deepStrictEqual([...(trials[0]!.row.vector as Float32Array)], [4])
       assert.deepStrictEqual(
@@ -572,9 +573,9 @@ describe("a cascade over a fallback", () => {
 
   it.effect("marks a trial that another model has answered", () =>
     Effect.gen(function* () {
-      const trials: Array<CascadeHooks.CascadeTrial> = []
+      const trials: Array<Trials.CascadeTrial> = []
       yield* through(over(down(), 0), ModelClient.send(completion("x"))).pipe(
-        Effect.provideService(CascadeHooks.Trials, (trial) => void trials.push(trial))
+        RunHooks.provide({ onTrial: (trial) => void trials.push(trial) })
       )
       assert.deepStrictEqual(
         trials.map(({ isSubstituted }) => isSubstituted),
@@ -582,7 +583,7 @@ describe("a cascade over a fallback", () => {
       )
       const well = Scripted.make(() => Scripted.response("hm"))
       yield* through(over(well, 0), ModelClient.send(completion("x"))).pipe(
-        Effect.provideService(CascadeHooks.Trials, (trial) => void trials.push(trial))
+        RunHooks.provide({ onTrial: (trial) => void trials.push(trial) })
       )
       assert.deepStrictEqual(
         trials.map(({ isSubstituted }) => isSubstituted),

@@ -1,6 +1,19 @@
 /** Every case of kind `cost` that users reported elsewhere, with the right value from the report. */
 import { assert, describe, it } from "@effect/vitest"
-import { Ledger, Money, Price, Pricing, Retry, Stack, Usage, ModelClient, ModelRequest } from "@pipe/core"
+import {
+  RunHooks,
+  Ledger,
+  Money,
+  Price,
+  Pricing,
+  Retry,
+  Stack,
+  Usage,
+  ModelClient,
+  ModelRequest,
+  ModelResponse,
+  CallContext
+} from "@pipe/core"
 import * as RunTotals from "../src/ledger/RunTotals.ts"
 import { NodeHost } from "@pipe/plugins"
 import { Effect, Option } from "effect"
@@ -145,7 +158,7 @@ const booked = (model: Scripted.Scripted, ask: Effect.Effect<unknown, AiError.Ai
   const totals = RunTotals.make()
   return ask.pipe(
     Effect.exit,
-    Effect.provideService(Ledger.Recorder, totals.record),
+    RunHooks.provide({ onEntry: totals.record }),
     Effect.provide(Stack.make(Ledger.layer, Retry.layer({ attempts: 3, base: 0 }), model.layer)),
     Effect.provide(NodeHost.layerMemory),
     Effect.as(totals)
@@ -170,13 +183,9 @@ describe("the ledger", () => {
             usage: Usage.fromInclusive({ input: figures[index]![0], output: figures[index]![1] })!
           })
         )
-        const accept = Effect.provideService(ask, ModelClient.Accept, (response) =>
-          response._tag === "CompletionResponse"
-          && response.parts[0]?.type === "text"
-          && response.parts[0].text === "good"
-            ? undefined
-            : "not good"
-        )
+        const accept = CallContext.provide({
+          accept: (response) => (ModelResponse.text(response) === "good" ? undefined : "not good")
+        })(ask)
         const sums = (yield* booked(model, accept)).total()
         assert.strictEqual(Usage.inputTokens(sums.usage), 1_560)
         assert.strictEqual(Usage.outputTokens(sums.usage), 285)

@@ -1,6 +1,8 @@
 /** Every case of kind `retry` that needs no server, and the limits. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  RunHooks,
+  CallContext,
   Concurrency,
   Fallback,
   Flow,
@@ -14,9 +16,8 @@ import {
   Usage,
   Coalesce
 } from "@pipe/core"
-import * as LayerEvent from "../src/client/LayerEvent.ts"
 import * as RateLimitHeaders from "../src/resilience/RateLimitHeaders.ts"
-import { Cause, Clock, Duration, Effect, Exit, Fiber } from "effect"
+import { Layer, Cause, Clock, Duration, Effect, Exit, Fiber } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
@@ -118,17 +119,16 @@ describe("Retry", () => {
   }
 
   /** Requests that are sent until a call under a stack fails, and how it fails. */
-  const requestsOf = (model: Scripted.Scripted, options: Retry.Options, above: Retry.Options = { attempts: 1 }) =>
+  const requestsOf = (model: Scripted.Scripted, options: Retry.Options, above?: Retry.Options) =>
     Effect.gen(function* () {
-      const stack = Stack.make(Retry.layer(above), Retry.layer(options), model.layer)
+      const one = Stack.make(Retry.layer(options), model.layer)
+      const stack = above === undefined ? one : Layer.provide(Retry.layer(above), one)
       const fiber = yield* Effect.forkChild(
         ModelClient.send(request).pipe(
           Effect.match({ onFailure: ({ reason }) => reason._tag, onSuccess: () => "an answer" }),
-          Effect.provideService(ModelClient.Accept, (response) =>
-            response._tag === "CompletionResponse" && ModelResponse.text(response).startsWith("wrong")
-              ? "it is wrong"
-              : undefined
-          ),
+          CallContext.provide({
+            accept: (response) => (ModelResponse.text(response).startsWith("wrong") ? "it is wrong" : undefined)
+          }),
           Effect.provide(stack)
         )
       )
@@ -179,7 +179,7 @@ describe("Retry", () => {
     })
   )
 
-  it.effect("does not multiply where it stands twice in a stack", () =>
+  it.effect("does not multiply when a stack with one is below another one", () =>
     Effect.gen(function* () {
       const other = Scripted.make((_, index) => Scripted.response(`wrong ${index}`))
       assert.strictEqual((yield* requestsOf(other, { reasks: 2 }, { reasks: 5, attempts: 9 })).requests, 3)
@@ -192,7 +192,7 @@ describe("Retry", () => {
     Effect.gen(function* () {
       const model = Scripted.make((_, index) => Scripted.response(`${"wrong ".repeat(4_000)}${index}`))
       yield* Effect.exit(ModelClient.send(request)).pipe(
-        Effect.provideService(ModelClient.Accept, () => "wrong"),
+        CallContext.provide({ accept: () => "wrong" }),
         Effect.provide(Stack.make(Retry.layer({ reasks: 3 }), model.layer))
       )
       assert.strictEqual(model.requests.length, 4)
@@ -493,7 +493,7 @@ describe("RateLimit", () => {
       const at: Array<number> = []
       const model = Scripted.make((_, index) =>
         Effect.withFiber((fiber) => {
-          if (index === 0) fiber.getRef(LayerEvent.Limits)?.(observed)
+          if (index === 0) fiber.getRef(RunHooks.RunHooks).onLimits?.(observed)
           return Effect.flatMap(Clock.currentTimeMillis, (millis) => {
             at.push(millis)
             return index === 0 && first !== undefined ? Effect.fail(first) : Effect.succeed(Scripted.response("x"))

@@ -1,6 +1,7 @@
 /** What reuse by meaning decides by: the guard before it, and the bound on its errors. */
+import { Context } from "effect"
 import { assert, describe, it } from "@effect/vitest"
-import { ModelClient, ModelRequest, Usage, Varying } from "@pipe/core"
+import { LayerAnnotations, ModelClient, ModelRequest, Usage, Varying } from "@pipe/core"
 import * as Binomial from "../src/stats/Binomial.ts"
 import * as ErrorBound from "../src/semantic/ErrorBound.ts"
 import * as EquivalenceGuard from "../src/semantic/guard/EquivalenceGuard.ts"
@@ -222,9 +223,9 @@ describe("the prompt caches of providers", () => {
   it("belong to the provider that a model's name leads to", () => {
     const several = [
       { name: "Retry" },
-      { name: "providers", answers: "claude-" },
+      { name: "providers", annotations: Context.make(LayerAnnotations.ModelPrefix, "claude-") },
       { name: "anthropic" },
-      { name: "providers", answers: "" },
+      { name: "providers", annotations: Context.make(LayerAnnotations.ModelPrefix, "") },
       { name: "Concurrency" },
       { name: "openai" }
     ]

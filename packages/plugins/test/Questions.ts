@@ -1,5 +1,5 @@
 /** Questions of a bank with their topics, and a semantic cache over them with vectors of the local embedder. */
-import { Caller, Embedder, ModelClient, ModelRequest, SemanticCache, Stack, Varying } from "@pipe/core"
+import { CallContext, Embedder, ModelClient, ModelRequest, SemanticCache, Stack, Varying } from "@pipe/core"
 import { LocalEmbedder, NodeHost, Usearch } from "@pipe/plugins"
 import { Effect, Layer, Logger, Random } from "effect"
 import { mkdtempSync } from "node:fs"
@@ -68,10 +68,7 @@ export const ask = (
       messages: [...before, template(text)].map((content) => ({ role: "user" as const, content })),
       ...fields
     })
-  ).pipe(
-    Varying.provide({ text, reuse: reuse === "off" ? undefined : reuse }),
-    Effect.provideService(Caller.Caller, { run: "", step, row: 0 })
-  )
+  ).pipe(Varying.provide({ text, reuse: reuse === "off" ? undefined : reuse }), CallContext.provide({ step }))
 
 const vectors = new Map<string, Float32Array>()
 

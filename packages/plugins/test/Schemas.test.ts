@@ -3,7 +3,7 @@
  * answer that fits it is decoded at once.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { ModelClient, type ModelRequest, ModelResponse, ToLanguageModel } from "@pipe/core"
+import { CallContext, ModelClient, type ModelRequest, ModelResponse, ToLanguageModel } from "@pipe/core"
 import { Anthropic, OpenAi, Simulator } from "@pipe/plugins"
 import { DateTime, Effect, Exit, Logger, Schema } from "effect"
 import { type AiError, LanguageModel, Tool, Toolkit } from "effect/ai"
@@ -147,7 +147,7 @@ describe("generated schemas", () => {
                 }
               }
               yield* Effect.exit(Effect.provideService(object(schema), ModelClient.ModelClient, watched))
-              const encoded = yield* client.batch!.all[0]!.encode("row-1", client.resolve(asked!))
+              const encoded = yield* client.batch!.all[0]!.encode("row-1", client.resolve(asked!, CallContext.empty))
               const line = JSON.parse(encoded!.text)
               const single = JSON.parse(server.seen.at(-1)!.body)
               assert.deepStrictEqual(sentIn(api, line.body ?? line.params), sentIn(api, single))

@@ -1,7 +1,7 @@
 /** Reuse by meaning with vectors of the local embedder, over a real store: every semantic case that users reported elsewhere. */
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Cache,
+  CallContext,
   Embedder,
   Flow,
   Ledger,
@@ -161,7 +161,7 @@ describe("SemanticCache", { concurrent: false }, () => {
       yield* Effect.gen(function* () {
         yield* ask("where is my card", { reuse: "off" })
         yield* ModelClient.send(ModelRequest.completion({ messages: [{ role: "user", content: "x" }] }))
-        yield* Effect.provideService(ask("where is my card"), Cache.Mode, "off")
+        yield* CallContext.provide({ cache: "off" })(ask("where is my card"))
         assert.strictEqual(embedded, 0)
         yield* ask("where is my card")
         assert.strictEqual(embedded, 1)

@@ -1,9 +1,9 @@
 /** A server of a test's own, and one call through a plugin. */
-import { Ledger, ModelClient, ModelRequest, type ModelResponse, Retry, Stack, type Flow } from "@pipe/core"
+import { RunHooks, Ledger, ModelClient, ModelRequest, type ModelResponse, Retry, type Flow } from "@pipe/core"
 import type * as LedgerEntry from "../../core/src/ledger/LedgerEntry.ts"
 import * as RunTotals from "../../core/src/ledger/RunTotals.ts"
 import { NodeHost } from "@pipe/plugins"
-import { Effect, type Layer, type Scope } from "effect"
+import { Effect, Layer, type Scope } from "effect"
 import type { AiError } from "effect/ai"
 import { createServer, type IncomingHttpHeaders } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -85,8 +85,8 @@ export const over = <A>(
   Effect.suspend(() => {
     const totals = RunTotals.make()
     return effect.pipe(
-      Effect.provide(Stack.make(Ledger.layer, Retry.layer({ base: 1, ...retry }), provider)),
-      Effect.provideService(Ledger.Recorder, totals.record),
+      Effect.provide(Layer.provide(Ledger.layer, Layer.provide(Retry.layer({ base: 1, ...retry }), provider))),
+      RunHooks.provide({ onEntry: totals.record }),
       Effect.provide(NodeHost.layerMemory),
       Effect.result,
       Effect.map((result) => ({

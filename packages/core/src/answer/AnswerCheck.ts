@@ -3,16 +3,11 @@
  *
  * @internal
  */
-import * as Context from "effect/Context"
 
 /** The result of a check: nothing wrong (`true`, `undefined`, an empty list), or what is wrong. */
 export type Issues = true | undefined | string | ReadonlyArray<string>
 
 export type AnswerCheck = (answer: string) => Issues
-
-export const AnswerCheck = Context.Reference<AnswerCheck | undefined>("@pipe/core/AnswerCheck", {
-  defaultValue: () => undefined
-})
 
 /** What is wrong with an answer. A check that throws, or returns neither `true` nor a problem, fails the row. */
 export const problemOf = (check: AnswerCheck, answer: string): string | undefined => {

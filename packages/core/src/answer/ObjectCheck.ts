@@ -6,7 +6,7 @@
  * @internal
  */
 import type * as Schema from "effect/Schema"
-import type * as ModelClient from "../client/ModelClient.ts"
+import type * as CallContext from "../client/CallContext.ts"
 import * as ToolCalls from "../client/ToolCalls.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
@@ -21,7 +21,7 @@ export const truncated = (response: ModelResponse.CompletionResponse): string =>
 
 /** A check of answers against a schema, and what it has read. */
 export interface ObjectCheck {
-  readonly accept: ModelClient.Accept
+  readonly accept: CallContext.Accept
   /** The JSON alone, in the form of the schema. */
   readonly text: (response: ModelResponse.CompletionResponse) => string
   /** The response with only the JSON as its text, in the form of the schema. */

@@ -30,55 +30,29 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as Layer from "effect/Layer"
 import * as Path from "effect/Path"
 import type * as Scope from "effect/Scope"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
+import type { Options } from "./BatchOptions.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as Store from "../store/Store.ts"
-import type * as BatchJobState from "./BatchJobState.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchQueue from "./BatchQueue.ts"
 import * as BatchedCall from "./BatchedCall.ts"
 
-/** The options of `Batch.layer`. */
-export interface Options {
-  /** Uses batches for these steps only. Default: all. */
-  readonly steps?: ReadonlyArray<string>
-  /**
-   * Counted from the start of the run. What has no result by then is cancelled and sent as single calls. Default: none.
-   */
-  readonly deadline?: Duration.Input
-  /** How many batches a request is put in before it is sent as a single call. Default: 3. */
-  readonly tries?: number
-  /** The most requests in a batch. Default: the provider's limit. */
-  readonly maxRequests?: number
-  /** The most bytes in a batch. Default: the provider's limit, less 2 %. */
-  readonly maxBytes?: number
-  /** The tokens of one model that the account may have enqueued. Default: learned when the provider refuses. */
-  readonly enqueuedTokens?: number
-  /** How often batches are polled. Default: after 1 second, then at growing intervals up to a minute. */
-  readonly polling?: BatchJobState.Polling
-  /** Attempts of a batch API call (an upload, a poll) while the provider is failing. Default: 8. */
-  readonly attempts?: number
-}
-
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "Batch"
-
-/** Set by the command line: `off` sends everything as single calls; options override those of the layer. */
-export const Override = Context.Reference<Options | "off" | undefined>("@pipe/core/Batch/Override", {
-  defaultValue: () => undefined
-})
+export type { Options } from "./BatchOptions.ts"
 
 type Needs = Store.Store | Pricing.Pricing | FileSystem.FileSystem | Path.Path
 
@@ -94,8 +68,12 @@ export const layer = (
     attempts: OptionNames.COUNT
   })
   return ModelClient.middlewareEffect((next) => make(next, options), {
-    name: NAME,
-    service: { tier: "batch", steps: options.steps }
+    name: "Batch",
+    annotations: Context.make(LayerAnnotations.ServiceTier, { tier: "batch", steps: options.steps }).pipe(
+      Context.add(LayerAnnotations.Order, {
+        leaves: "requests of batches leave the stack here, and would bypass it"
+      })
+    )
   })
 }
 
@@ -104,7 +82,7 @@ export const make = Effect.fnUntraced(function* (
   next: ModelClient.Service,
   given: Options
 ): Effect.fn.Return<ModelClient.Service, AiError.AiError, Needs | Scope.Scope> {
-  const override = yield* Override
+  const { batch: override, suspension: run } = yield* RunHooks.RunHooks
   if (override === "off") return next
   const options = { ...given, ...override }
   const { batch } = next
@@ -119,7 +97,6 @@ export const make = Effect.fnUntraced(function* (
   }
   const store = yield* Store.Store
   const pricing = yield* Pricing.Pricing
-  const run = yield* Suspension.SuspendedRun
   const deadline =
     options.deadline === undefined
       ? undefined
@@ -161,9 +138,10 @@ export const make = Effect.fnUntraced(function* (
   }
   return {
     ...next,
-    send: (request) => {
-      const provider = batch.of(next.resolve(request))
-      return (provider === undefined ? undefined : senders.get(provider))?.(request) ?? next.send(request)
-    }
+    send: (request) =>
+      Effect.withFiber((fiber) => {
+        const provider = batch.of(next.resolve(request, fiber.getRef(CallContext.CallContext)))
+        return (provider === undefined ? undefined : senders.get(provider))?.(request) ?? next.send(request)
+      })
   }
 })

@@ -105,7 +105,7 @@ export const make = (options: Options): BatchBuilder => {
     for (const { entries } of all) {
       for (const { admission, key } of entries) {
         gathered.delete(key)
-        admission?.end({ billed: "no" })
+        admission.end({ billed: "no" })
       }
     }
     return Effect.forEach(all, (writer) => writer.discard, { discard: true })

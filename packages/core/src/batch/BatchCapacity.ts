@@ -8,7 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as BatchJob from "./BatchJob.ts"
-import type * as BatchJobState from "./BatchJobState.ts"
+import type * as BatchOptions from "./BatchOptions.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
 
 export interface BatchCapacity {
@@ -31,7 +31,7 @@ export interface BatchCapacity {
 export const make = (options: {
   /** The tokens of one model that the account may have enqueued, when known. */
   readonly enqueuedTokens: number | undefined
-  readonly polling: BatchJobState.Polling
+  readonly polling: BatchOptions.Polling
   /** The batches that have not ended. */
   readonly open: () => ReadonlyArray<BatchJob.BatchJob>
 }): BatchCapacity => {

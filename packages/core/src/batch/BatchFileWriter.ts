@@ -21,7 +21,7 @@ export interface BatchRequest extends BatchLine.New, Pick<BatchLine.BatchLine, "
   /** Its expected cost. */
   readonly expected: Money.Money
   /** The budget's reservation for it, and the callback for its end. */
-  readonly admission: Pick<Attempt.Admission, "held" | "end" | "limited"> | undefined
+  readonly admission: Pick<Attempt.Admitted, "held" | "end" | "limited">
 }
 
 export interface BatchFileWriter {

@@ -12,17 +12,10 @@ import type * as SqlError from "effect/sql/SqlError"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as Store from "../store/Store.ts"
 import * as BatchFailure from "./BatchFailure.ts"
+import type { Polling } from "./BatchOptions.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import type * as BatchRepo from "./BatchRepo.ts"
 import type * as BatchResults from "./BatchResults.ts"
-
-/** The intervals between polls. */
-export interface Polling {
-  /** Default: 1 second. */
-  readonly first?: Duration.Input
-  /** Default: 1 minute. */
-  readonly most?: Duration.Input
-}
 
 export interface BatchJobEnvironment extends BatchResults.ResultsEnvironment {
   readonly provider: BatchProvider.BatchProvider

@@ -20,7 +20,7 @@ import type * as BatchFileWriter from "./BatchFileWriter.ts"
 import * as BatchBuilder from "./BatchBuilder.ts"
 import * as ActiveBatches from "./ActiveBatches.ts"
 import type * as BatchJob from "./BatchJob.ts"
-import type * as BatchJobState from "./BatchJobState.ts"
+import type * as BatchOptions from "./BatchOptions.ts"
 import type * as BatchLine from "./BatchLine.ts"
 import type * as BatchProvider from "./BatchProvider.ts"
 import * as BatchRepo from "./BatchRepo.ts"
@@ -39,7 +39,7 @@ export interface Options {
   readonly limits: { readonly requests?: number | undefined; readonly bytes?: number | undefined }
   /** The tokens of one model that the account may have enqueued, when known. */
   readonly enqueuedTokens: number | undefined
-  readonly polling: BatchJobState.Polling
+  readonly polling: BatchOptions.Polling
   readonly attempts: number | undefined
   /** When results are no longer waited for, in milliseconds since 1970. */
   readonly deadline: number | undefined
@@ -169,17 +169,17 @@ const sealing = ({ provider, run, store }: Options, jobs: ActiveBatches.ActiveBa
           tokens: fill.tokens,
           expected: writer.expected(),
           held: {
-            money: Money.sum(writer.entries.map(({ admission }) => admission?.held.money ?? Money.zero)),
-            tokens: writer.entries.reduce((sum, { admission }) => sum + (admission?.held.tokens ?? 0), 0)
+            money: Money.sum(writer.entries.map(({ admission }) => admission.held?.money ?? Money.zero)),
+            tokens: writer.entries.reduce((sum, { admission }) => sum + (admission.held?.tokens ?? 0), 0)
           },
           createdAt: yield* Clock.currentTimeMillis
         },
-        writer.entries.map((entry) => ({ ...entry, limited: entry.admission?.limited ?? false }))
+        writer.entries.map((entry) => ({ ...entry, limited: entry.admission.limited }))
       )
     )
     yield* jobs.start(
       batch,
-      writer.entries.map(({ admission }) => admission?.end)
+      writer.entries.map(({ admission }) => admission.end)
     )
   })
 

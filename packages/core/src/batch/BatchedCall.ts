@@ -8,7 +8,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Attempt from "../client/Attempt.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -67,12 +68,13 @@ export const make = (options: Options): ModelClient.Send => {
   const sender: Sender = { ...options, delivered: new Map(), warned: false }
   return (request) =>
     Effect.withFiber((fiber) => {
-      const { row, step } = fiber.getRef(Caller.Caller)
-      if (fiber.getRef(Suspension.AtOnce) || (steps !== undefined && !steps.includes(step))) return next.send(request)
-      const resolved = next.resolve(request)
+      const { row, step } = fiber.getRef(CallContext.CallContext)
+      if (CallContext.stateOf(fiber).isSingle === true || (steps !== undefined && !steps.includes(step)))
+        return next.send(request)
+      const resolved = next.resolve(request, fiber.getRef(CallContext.CallContext))
       const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
       // A layer above that repeats a request, because the answer was not good enough, wants a new one.
-      const times = fiber.getRef(Suspension.SuspendedRow)?.given.get(content) ?? 0
+      const times = CallContext.stateOf(fiber).row?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
       return send(sender, { request, resolved, content, line: { key, step, row, tries: 1 } })
     })
@@ -98,7 +100,7 @@ const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Batche
   Effect.withFiber((fiber) => {
     const { queue } = sender
     if (queue.isOver()) return single(sender, asked)
-    const row = fiber.getRef(Suspension.SuspendedRow)
+    const row = CallContext.stateOf(fiber).row
     if (row !== undefined) return Suspension.suspend(row)
     return Effect.andThen(
       queue.back(asked.line.key),
@@ -112,8 +114,8 @@ const single = <R extends ModelRequest.ModelRequest>(
   { line, request }: BatchedRequest<R>
 ): Answer<R> =>
   Effect.withFiber((fiber) => {
-    const online = Effect.provideService(next.send(request), Suspension.AtOnce, true)
-    return fiber.getRef(Suspension.SuspendedRow) === undefined || queue.isOver()
+    const online = CallContext.provideState({ isSingle: true })(next.send(request))
+    return CallContext.stateOf(fiber).row === undefined || queue.isOver()
       ? online
       : Effect.tap(online, (response) => queue.keep({ ...line, value: JSON.stringify(response) }))
   })
@@ -138,10 +140,10 @@ const deliver = <R extends ModelRequest.ModelRequest>(
     const response = kept.value as ModelResponse.ResponseTo<R>
     const refused = ModelFailure.refusal(response) ?? missingVectors(request, response)
     if (refused !== undefined) return Effect.fail(refused)
-    const row = fiber.getRef(Suspension.SuspendedRow)
+    const row = CallContext.stateOf(fiber).row
     if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
     // A replayed row has paid for its answer itself.
-    const { row: number, step } = fiber.getRef(Caller.Caller)
+    const { row: number, step } = fiber.getRef(CallContext.CallContext)
     const place = `${step}\n${number}`
     const payer = delivered.get(line.key) ?? place
     delivered.set(line.key, payer)
@@ -168,14 +170,19 @@ const gather = <R extends ModelRequest.ModelRequest>(
 ): Effect.Effect<"gathered" | "single" | "held", AiError.AiError> =>
   Effect.withFiber((fiber) => {
     const { provider } = sender
-    const guard = fiber.getRef(Attempt.Guard)
+    const { attempts } = fiber.getRef(RunHooks.RunHooks)
     const count = fiber.getRef(TokenCounter.TokenCounter)
     const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-    if (guard === undefined) return add(sender, resolved, line, { at, count, admission: undefined })
-    const admission = guard({ request: resolved, provider: provider.name, startedAt: at, serviceTier: "batch" })
+    const admission = Attempt.admit(attempts, {
+      request: resolved,
+      provider: provider.name,
+      startedAt: at,
+      serviceTier: "batch",
+      isBatched: true
+    })
     // Reservations of other requests are released when their batch ends: the row waits for that as for its own answer.
     const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
-    const row = fiber.getRef(Suspension.SuspendedRow)
+    const row = CallContext.stateOf(fiber).row
     return Effect.flatMap(row === undefined ? admission : Effect.raceFirst(admission, held), (admitted) =>
       admitted === "held"
         ? Effect.succeed(admitted)
@@ -191,7 +198,7 @@ const add = (
     admission,
     at,
     count
-  }: { readonly at: number; readonly count: TokenCounter.Count; readonly admission: Attempt.Admission | undefined }
+  }: { readonly at: number; readonly count: TokenCounter.Count; readonly admission: Attempt.Admitted }
 ): Effect.Effect<"gathered" | "single", AiError.AiError> => {
   const { pricing, provider, queue } = sender
   const tokens = TokenCounter.inputTokens(count, request)
@@ -204,11 +211,11 @@ const add = (
   })
   return Effect.onExitPrimitive(
     Effect.map(added, (how) => {
-      if (how !== "gathered") admission?.end({ billed: "no" })
+      if (how !== "gathered") admission.end({ billed: "no" })
       return how === "single" ? how : ("gathered" as const)
     }),
     (exit) => {
-      if (exit._tag === "Failure") admission?.end({ billed: "no" })
+      if (exit._tag === "Failure") admission.end({ billed: "no" })
       return undefined
     }
   )

@@ -20,6 +20,8 @@
  *
  * @since 0.1.0
  */
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as Context from "effect/Context"
 import type * as AiError from "effect/ai/AiError"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as Clock from "effect/Clock"
@@ -28,10 +30,9 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -49,12 +50,6 @@ export interface Options {
   /** Answers are shared within a namespace only, for example a tenant's. Default: none. */
   readonly namespace?: string
 }
-
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "Cache"
-
-/** With `off`, nothing is read, written or shared in flight (`--no-cache` on the command line). */
-export const Mode = CacheStore.Mode
 
 /** Answers equal requests from the `CacheStore` in context. */
 export const layer = (
@@ -75,29 +70,7 @@ export const layer = (
             )
           )
 
-        const write = (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse) =>
-          Effect.withFiber<void>((fiber) => {
-            if (
-              response.origin !== "provider"
-              || !isTaken(resolved, response, fiber)
-              || !Duration.isPositive(timeToLive)
-              || fiber.getRef(ModelClient.Accept)(response) !== undefined
-            ) {
-              return Effect.void
-            }
-            const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-            const entry = (key: string): CacheStore.CacheEntry => ({
-              key,
-              value: JSON.stringify({ ...response, paid: payerOf(fiber.getRef(Caller.Caller)) }),
-              model: response.model,
-              createdAt: now,
-              expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
-            })
-            return resolved.model === undefined || response.requestedModel === resolved.model
-              ? store.set(entry(key))
-              : // Another model answered below: its answer is stored under that model's key.
-                store.set(entry(keyFor(ModelRequest.withModel(resolved, response.requestedModel))))
-          })
+        const write = writer({ store, keyFor, timeToLive })
 
         const lookup = <R extends ModelRequest.ModelRequest>(
           key: string,
@@ -124,20 +97,73 @@ export const layer = (
         const several = severalBy({ keyFor, read, send: next.send, write })
         const send: ModelClient.Send = (request) =>
           Effect.withFiber((fiber) => {
-            if (fiber.getRef(Mode) === "off") return next.send(request)
-            const resolved = next.resolve(request)
+            const call = fiber.getRef(CallContext.CallContext)
+            if (call.cache === "off") return next.send(request)
+            const resolved = next.resolve(request, call)
             return isSeveral(request)
               ? several(request, resolved)
-              : lookup(keyFor(resolved), request, resolved, fiber.getRef(Suspension.SuspendedRow) !== undefined)
+              : lookup(keyFor(resolved), request, resolved, call.state.row !== undefined)
           })
-        return send
+        const peek = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
+          request._tag === "Embedding" && isSeveral(request)
+            ? Effect.map(Effect.forEach(CachedTexts.each(request), peek), CachedTexts.joined)
+            : read(keyFor(request), request)
+        return {
+          send,
+          resolve: next.resolve,
+          annotations: Context.make(LayerAnnotations.Cached, {
+            ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined),
+            peek
+          }).pipe(Context.add(LayerAnnotations.Order, ORDER))
+        }
       }),
     {
-      name: NAME,
-      ...(options.namespace === undefined ? undefined : { namespace: options.namespace }),
-      ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined)
+      name: "Cache",
+      ...(options.namespace === undefined
+        ? undefined
+        : { annotations: Context.make(LayerAnnotations.Namespace, options.namespace) })
     }
   )
+}
+
+/** Keeps answers that came from a provider and that the caller accepts. */
+const writer =
+  ({
+    keyFor,
+    store,
+    timeToLive
+  }: {
+    readonly store: ReturnType<typeof keepGoing>
+    readonly keyFor: (request: ModelRequest.ModelRequest) => string
+    readonly timeToLive: Duration.Duration
+  }) =>
+  (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse): Effect.Effect<void> =>
+    Effect.withFiber<void>((fiber) => {
+      const call = fiber.getRef(CallContext.CallContext)
+      if (
+        response.origin !== "provider"
+        || !isTaken(resolved, response, fiber)
+        || !Duration.isPositive(timeToLive)
+        || call.accept(response) !== undefined
+      ) {
+        return Effect.void
+      }
+      const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+      // When another model has answered below, its answer is stored under that model's key.
+      const isOther = resolved.model !== undefined && response.requestedModel !== resolved.model
+      return store.set({
+        key: isOther ? keyFor(ModelRequest.withModel(resolved, response.requestedModel)) : key,
+        value: JSON.stringify({ ...response, paid: payerOf(call) }),
+        model: response.model,
+        createdAt: now,
+        expiresAt: Duration.isFinite(timeToLive) ? now + Duration.toMillis(timeToLive) : undefined
+      })
+    })
+
+const ORDER: LayerAnnotations.Order = {
+  above: [
+    { key: LayerAnnotations.Retries, because: "every attempt would be looked up again, and rejected answers with it" }
+  ]
 }
 
 /** A stored answer, if the caller accepts it. What this row has paid for itself is returned as it came. */
@@ -148,8 +174,8 @@ const recall = (
 ): ModelResponse.ModelResponse | undefined => {
   const kept = parse(text, answerTag[request._tag])
   if (kept === undefined || !isTaken(request, kept.response, fiber)) return undefined
-  if (fiber.getRef(ModelClient.Accept)(kept.response) !== undefined) return undefined
-  return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(Caller.Caller))
+  if (fiber.getRef(CallContext.CallContext).accept(kept.response) !== undefined) return undefined
+  return kept.paid !== undefined && kept.paid === payerOf(fiber.getRef(CallContext.CallContext))
     ? kept.response
     : ModelResponse.again(kept.response, "cache")
 }
@@ -225,7 +251,7 @@ export const keysOf = (
  * The row and run that paid for an answer; empty outside a run. What a run has paid for a row itself is not a saving:
  * the row was suspended or stopped for other reasons.
  */
-const payerOf = ({ row, run, step }: Caller.Caller): string | undefined =>
+const payerOf = ({ row, run, step }: CallContext.Caller): string | undefined =>
   run === "" ? undefined : `${run}/${step}/${row}`
 
 const parse = (

@@ -36,11 +36,6 @@ export interface CacheEntry {
   readonly expiresAt: number | undefined
 }
 
-/** With `off`, answers of earlier calls are neither read nor written (`--no-cache` on the command line). */
-export const Mode = Context.Reference<"on" | "off">("@pipe/core/Cache/Mode", {
-  defaultValue: () => "on" as const
-})
-
 /** The service that a cache reads and writes. Implement it to keep answers elsewhere. */
 export class CacheStore extends Context.Service<
   CacheStore,

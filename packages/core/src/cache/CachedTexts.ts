@@ -37,6 +37,13 @@ export const join = (parts: readonly [Response, ...Array<Response>]): Response =
   }
 }
 
+/** Merges what is known of single texts; `undefined` when one of them is not known. */
+export const joined = (parts: ReadonlyArray<ModelResponse.ModelResponse | undefined>): Response | undefined => {
+  const known = parts.flatMap((part) => (part?._tag === "EmbeddingResponse" ? [part] : []))
+  const [first, ...rest] = known
+  return first === undefined || known.length < parts.length ? undefined : join([first, ...rest])
+}
+
 /** Splits an answer by text, each with its share of the tokens. */
 const parted = (response: Response, texts: ReadonlyArray<string>): ReadonlyArray<Response> => {
   const { usage, ...rest } = response

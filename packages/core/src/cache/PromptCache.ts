@@ -35,12 +35,15 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
@@ -60,9 +63,6 @@ export interface Options {
   /** How long the provider keeps a prefix after each use. Anthropic offers both. Default: `"5 minutes"`. */
   readonly timeToLive?: "5 minutes" | "1 hour"
 }
-
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "PromptCache"
 
 /** The most prefixes that are remembered. */
 const REMEMBERED = 10_000
@@ -84,7 +84,11 @@ interface Prefix {
  * needed.
  */
 export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  ModelClient.middlewareEffect((next) => Effect.succeed(make(next, options)), { name: NAME })
+  ModelClient.middlewareEffect((next) => Effect.succeed(make(next, options)), {
+    name: "PromptCache",
+    answers: false,
+    annotations: Context.make(LayerAnnotations.UsesPromptCache, true)
+  })
 
 const make = (next: ModelClient.Service, options: Options): ModelClient.Send => {
   const timeToLive = Duration.toMillis(options.timeToLive ?? "5 minutes")
@@ -122,7 +126,7 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
   const send = (request: ModelRequest.ModelRequest): ReturnType<ModelClient.Send> =>
     Effect.withFiber((fiber) => {
       if (request._tag !== "Completion") return next.send(request)
-      const model = next.resolve(request).model ?? ""
+      const model = next.resolve(request, fiber.getRef(CallContext.CallContext)).model ?? ""
       const rule = PromptCacheMinimum.ruleOf(ModelClient.providerOf(next.layers, model), model)
       const minimum = options.minTokens ?? rule?.minimum
       if (minimum === undefined || Suspension.goesInBatch(next.layers, fiber)) return next.send(request)

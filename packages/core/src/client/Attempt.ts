@@ -1,25 +1,44 @@
 /**
- * A physical attempt at a provider, and the hooks around it: the ledger's meter, and the budget's guard before it.
+ * A physical attempt at a provider, and the hooks around it. A hook sees every attempt, retries and those of batches
+ * included. It may change the request, refuse it, and receives its end. The ledger and budgets are hooks.
  *
- * @internal
+ * **Example** (a log of attempts)
+ *
+ * ```ts
+ * import { ModelClient } from "@pipe/core"
+ * import { Effect } from "effect"
+ *
+ * const log: Array<string> = []
+ *
+ * export const attempts = ModelClient.onAttempt(
+ *   ({ provider, request }) =>
+ *     Effect.succeed({ onEnd: ({ billed }) => void log.push(`${provider} ${request.model}: billed ${billed}`) }),
+ *   { name: "AttemptLog", answers: false }
+ * )
+ * ```
+ *
+ * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
-import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ModelResponse } from "../model/ModelResponse.ts"
 import type { Money } from "../price/Money.ts"
 
 /** An attempt that is about to start. */
-export interface AttemptCall {
-  readonly request: ModelRequest
+export interface AttemptCall<out R extends ModelRequest = ModelRequest> {
+  readonly request: R
   readonly provider: string
+  /** Milliseconds since 1970. */
   readonly startedAt: number
   /** The requested service tier, when it is not the standard one. */
   readonly serviceTier?: string
+  /** The request goes in a batch: its answer arrives later, perhaps in another process. */
+  readonly isBatched?: boolean
   /** The request is a re-ask: it is sent again with what was wrong with the previous answer. */
   readonly isReask?: boolean
-  /** The output limit was set by another guard and not by the caller, so it may be lowered. */
+  /** The output limit was set by another hook and not by the caller, so it may be lowered. */
   readonly limited?: boolean
   /** The most output tokens that the model has room for in this request, when the provider has said so. */
   readonly room?: number
@@ -32,53 +51,129 @@ export interface AttemptEnd {
   /** The failure. The provider may have reported usage with it (`ModelFailure.usageOf`). */
   readonly error?: AiError.AiError
   /**
-   * `yes`: the provider answered and bills. `no`: it refused before any work. `unknown`: the call was cut in flight and
-   * may be billed.
+   * `yes`: the provider answered and bills. `no`: it refused before any work, or the request was not sent. `unknown`:
+   * the call was cut in flight and may be billed.
    */
   readonly billed: "yes" | "no" | "unknown"
+  /** From the start of the attempt to its end; absent for requests of batches and those that were not sent. */
+  readonly milliseconds?: number
 }
 
-/** An attempt as the ledger records it. */
-export interface Attempt extends AttemptEnd {
-  readonly call: AttemptCall
-  readonly milliseconds: number
-}
-
-export interface Meter {
-  /** Runs before a call is sent, and delays it until it ends; `undefined` when there is nothing to do. */
-  readonly begin: (call: AttemptCall) => Effect.Effect<void> | undefined
-  /** Receives each attempt when it has ended, however it ended. */
-  readonly end: (attempt: Attempt) => void
-}
-
-/** Receives every attempt at the provider's edge. The `Ledger` layer sets it. Default: none. */
-export const Meter = Context.Reference<Meter>("@pipe/core/Attempt/Meter", {
-  defaultValue: () => ({ begin: () => undefined, end: () => {} })
-})
-
-/** A request that a guard admits, possibly with an output limit, and the callback for its end. */
-export interface Admission<R extends ModelRequest = ModelRequest> {
-  readonly request: R
-  /** Called when the attempt has ended. */
-  readonly end: (ended: AttemptEnd) => void
-  /** The amount reserved until then, in picodollars and tokens. */
-  readonly held: Held
-  /** Whether the guard set the output limit. An answer that it truncates is not returned to the caller. */
-  readonly limited: boolean
-}
-
-/** An amount that is reserved until a call ends. */
+/** An amount that is reserved until an attempt ends. */
 export interface Held {
+  /** Picodollars. */
   readonly money: Money
   readonly tokens: number
 }
 
-/** Admits attempts at the provider's edge, delays them, or refuses them. */
-export type Guard = <R extends ModelRequest>(
-  call: AttemptCall & { readonly request: R }
-) => Effect.Effect<Admission<R>, AiError.AiError>
+/** What a hook wants of an attempt. */
+export interface Admission<out R extends ModelRequest = ModelRequest> {
+  /** The request to send instead. */
+  readonly request?: R
+  /** Whether the hook has set the output limit. An answer truncated by it is not returned to the caller. */
+  readonly limited?: boolean
+  /** The amount that the hook reserves until the end. Batches store it. */
+  readonly held?: Held
+  /** Runs when all hooks have admitted the attempt, before it is sent. Not called for requests of batches. */
+  readonly onStart?: (call: AttemptCall) => Effect.Effect<void> | undefined
+  /** Called once when the attempt has ended, however it ended; also when another hook refused it. */
+  readonly onEnd?: (ended: AttemptEnd) => void
+}
 
-/** Runs before every attempt, including retries and fallbacks. `Budget` sets it. Default: none. */
-export const Guard = Context.Reference<Guard | undefined>("@pipe/core/Attempt/Guard", {
-  defaultValue: () => undefined
-})
+/** Admits an attempt, delays it, or refuses it. */
+export type AttemptHook = <R extends ModelRequest>(call: AttemptCall<R>) => Effect.Effect<Admission<R>, AiError.AiError>
+
+/**
+ * An attempt that all hooks have admitted.
+ *
+ * @internal
+ */
+export interface Admitted<out R extends ModelRequest = ModelRequest> {
+  readonly request: R
+  readonly limited: boolean
+  readonly held: Held | undefined
+  readonly start: (call: AttemptCall) => Effect.Effect<void> | undefined
+  readonly end: (ended: AttemptEnd) => void
+}
+
+const larger = (one: Held | undefined, other: Held | undefined): Held | undefined =>
+  one === undefined || other === undefined
+    ? (one ?? other)
+    : { money: one.money > other.money ? one.money : other.money, tokens: Math.max(one.tokens, other.tokens) }
+
+/** Calls every `onEnd`, whatever any of them does. */
+const endAll = (admissions: ReadonlyArray<Admission>, at: number, ended: AttemptEnd): void => {
+  const admission = admissions[at]
+  if (admission === undefined) return
+  try {
+    admission.onEnd?.(ended)
+  } finally {
+    endAll(admissions, at + 1, ended)
+  }
+}
+
+const startAll =
+  (admissions: ReadonlyArray<Admission>) =>
+  (call: AttemptCall): Effect.Effect<void> | undefined => {
+    let all: Effect.Effect<void> | undefined
+    for (const { onStart } of admissions) {
+      const one = onStart?.(call)
+      if (one !== undefined) all = all === undefined ? one : Effect.andThen(all, one)
+    }
+    return all
+  }
+
+/**
+ * The value of an effect that has nothing to do; `undefined` when it has.
+ *
+ * @internal
+ */
+export const immediate = <A, E>(effect: Effect.Effect<A, E>): A | undefined =>
+  Exit.isExit(effect) && Exit.isSuccess(effect) ? (effect.value as A) : undefined
+
+/**
+ * Calls the hooks one after the other. Each sees the request as the hooks before have left it. When one refuses, the
+ * hooks before receive an end with nothing billed.
+ *
+ * @internal
+ */
+export const admit = <R extends ModelRequest>(
+  hooks: ReadonlyArray<AttemptHook>,
+  call: AttemptCall<R>
+): Effect.Effect<Admitted<R>, AiError.AiError> => {
+  const admissions: Array<Admission<R>> = []
+  let { request } = call
+  let limited = call.limited === true
+  let held: Held | undefined
+  const take = (admission: Admission<R>): void => {
+    admissions.push(admission)
+    if (admission.request !== undefined) request = admission.request
+    if (admission.limited === true) limited = true
+    held = larger(held, admission.held)
+  }
+  const done = (): Admitted<R> => ({
+    request,
+    limited: limited && call.limited !== true,
+    held,
+    start: startAll(admissions),
+    end: (ended) => endAll(admissions, 0, ended)
+  })
+  const from = (at: number): Effect.Effect<Admitted<R>, AiError.AiError> => {
+    for (let index = at; index < hooks.length; index++) {
+      const admission = hooks[index]!(limited ? { ...call, request, limited } : { ...call, request })
+      const known = immediate(admission)
+      if (known !== undefined) take(known)
+      else {
+        return Effect.flatMap(
+          Effect.onError(admission, () => Effect.sync(() => endAll(admissions, 0, { billed: "no" }))),
+          (admitted) => {
+            take(admitted)
+            return from(index + 1)
+          }
+        )
+      }
+    }
+    return Effect.succeed(done())
+  }
+  return from(0)
+}

@@ -4,21 +4,12 @@
  *
  * @internal
  */
-import * as Context from "effect/Context"
 import type * as Fiber from "effect/Fiber"
 import type * as ModelRequest from "../model/ModelRequest.ts"
-
-export interface CallOutcome {
-  /** The requests that failed; `undefined` when there are none. */
-  failed: Set<string> | undefined
-}
+import * as CallContext from "./CallContext.ts"
+import type { CallOutcome } from "./CallState.ts"
 
 export const make = (): CallOutcome => ({ failed: undefined })
-
-/** The journal sets one for each result that it may keep. */
-export const CallOutcome = Context.Reference<CallOutcome | undefined>("@pipe/core/CallOutcome", {
-  defaultValue: () => undefined
-})
 
 export const hasFailed = ({ failed }: CallOutcome): boolean => failed !== undefined && failed.size > 0
 
@@ -27,12 +18,12 @@ const keyOf = (request: ModelRequest.ModelRequest): string =>
 
 /** Records a failure. */
 export const failed = (fiber: Fiber.Fiber<unknown, unknown>, request: ModelRequest.ModelRequest): void => {
-  const outcome = fiber.getRef(CallOutcome)
+  const outcome = CallContext.stateOf(fiber).outcome
   if (outcome !== undefined) (outcome.failed ??= new Set()).add(keyOf(request))
 }
 
 /** Records a success: an earlier failure of the same messages no longer counts. */
 export const succeeded = (fiber: Fiber.Fiber<unknown, unknown>, request: ModelRequest.ModelRequest): void => {
-  const outcome = fiber.getRef(CallOutcome)
+  const outcome = CallContext.stateOf(fiber).outcome
   if (outcome?.failed !== undefined) outcome.failed.delete(keyOf(request))
 }

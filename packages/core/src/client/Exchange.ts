@@ -4,16 +4,15 @@
  *
  * @internal
  */
-import * as Context from "effect/Context"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ModelResponse } from "../model/ModelResponse.ts"
 import type { Usage } from "../model/Usage.ts"
 import type { Money } from "../price/Money.ts"
-import type * as Caller from "./Caller.ts"
+import type * as CallContext from "./CallContext.ts"
 
 /** An attempt at a provider, or an answer that needed none. */
 export interface Exchange {
-  readonly caller: Caller.Caller
+  readonly caller: CallContext.Caller
   /** Milliseconds since 1970. */
   readonly at: number
   readonly milliseconds: number
@@ -28,8 +27,3 @@ export interface Exchange {
   /** Picodollars; `undefined` when not known. */
   readonly cost?: Money | undefined
 }
-
-/** Receives every exchange of a run. Default: none. */
-export const Observer = Context.Reference<((exchange: Exchange) => void) | undefined>("@pipe/core/Exchange/Observer", {
-  defaultValue: () => undefined
-})

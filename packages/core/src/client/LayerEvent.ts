@@ -3,9 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as RateLimitHeaders from "../resilience/RateLimitHeaders.ts"
 
 /** A call waits: for a rate limit, or before it is retried. */
 export type LayerEvent = {
@@ -30,16 +28,3 @@ export const once = (): ((text: string, key?: string) => Effect.Effect<void>) =>
       return Effect.logWarning(text)
     })
 }
-
-export const LayerEvent = Context.Reference<(notice: LayerEvent) => void>("@pipe/core/LayerEvent", {
-  defaultValue: () => () => {}
-})
-
-/**
- * Receives the limits that a provider reports with an answer. `RateLimit` sets it to learn them; without it, providers
- * do not read the headers.
- */
-export const Limits = Context.Reference<((observed: RateLimitHeaders.Observed) => void) | undefined>(
-  "@pipe/core/LayerEvent/Limits",
-  { defaultValue: () => undefined }
-)

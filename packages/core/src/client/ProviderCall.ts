@@ -1,5 +1,5 @@
 /**
- * A physical attempt at a provider: admitted by the guard, noted before it is sent, and recorded however it ends.
+ * A physical attempt at a provider: admitted by the hooks, sent, and ended for each of them however it ends.
  *
  * @internal
  */
@@ -15,108 +15,115 @@ import * as ModelFailure from "../model/ModelFailure.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
-import type { Admission, AttemptCall, AttemptEnd, Guard, Meter } from "./Attempt.ts"
+import * as Attempt from "./Attempt.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import type { Send } from "./Send.ts"
 
 /** Tests whether the caller accepts an empty answer. */
 const keepsEmpty = (): boolean => Fiber.getCurrent()?.getRef(ModelSettings.ModelSettings).truncated === "keep"
 
-interface Hooks {
+interface Environment {
+  readonly send: Send
   readonly step: string
   readonly expected: ExpectedUsage.ExpectedUsage
   readonly clock: Clock.Clock
-  readonly meter: Meter
-  readonly guard: Guard | undefined
+  readonly hooks: ReadonlyArray<Attempt.AttemptHook>
 }
-
-type Of<R extends ModelRequest> = AttemptCall & { readonly request: R }
 
 type Answer<R extends ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
 
 /** Wraps a function that calls the provider so that each call is an attempt. */
-export const make = (send: Send) => {
-  const attempt = <R extends ModelRequest>(
-    call: Of<R>,
-    { clock, expected, meter, step }: Hooks,
-    admission?: Admission
-  ): Answer<R> => {
-    const end = (outcome: AttemptEnd) => {
-      const ended = { call, milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome }
-      // Both are called, whatever either of them does.
-      try {
-        admission?.end(ended)
-      } finally {
-        meter.end(ended)
-      }
+export const make =
+  (send: Send) =>
+  <R extends ModelRequest>(call: Attempt.AttemptCall<R>, around: Omit<Environment, "send">): Answer<R> => {
+    const environment = { ...around, send }
+    const admission = Attempt.admit(environment.hooks, call)
+    const admitted = Attempt.immediate(admission)
+    return admitted !== undefined && !admitted.limited
+      ? sent(call, environment, admitted)
+      : reserved(call, environment, admission)
+  }
+
+/** Calls the provider, and ends the attempt for its hooks. */
+const attempt = <R extends ModelRequest>(
+  call: Attempt.AttemptCall<R>,
+  { clock, expected, send, step }: Environment,
+  admitted: Attempt.Admitted<R>
+): Answer<R> => {
+  const end = (outcome: Attempt.AttemptEnd) =>
+    admitted.end({ milliseconds: clock.currentTimeMillisUnsafe() - call.startedAt, ...outcome })
+  return Effect.onExitPrimitive(Effect.map(send(call.request), ModelResponse.sound), (exit) => {
+    if (Exit.isSuccess(exit)) {
+      const response: ModelResponse.ModelResponse = exit.value
+      end({ response, billed: "yes" })
+      if (response._tag === "CompletionResponse" && response.usage !== undefined)
+        expected.learn(step, call.request.model ?? "", Usage.outputTokens(response.usage))
+      // An answer truncated by a hook's limit is requested again.
+      if (admitted.limited && ModelResponse.isTruncated(exit.value)) return undefined
+      const refused = ModelFailure.refusal(exit.value, keepsEmpty)
+      return refused === undefined ? undefined : Effect.fail(refused)
     }
-    return Effect.onExitPrimitive(Effect.map(send(call.request), ModelResponse.sound), (exit) => {
-      if (Exit.isSuccess(exit)) {
-        const response: ModelResponse.ModelResponse = exit.value
-        end({ response, billed: "yes" })
-        if (response._tag === "CompletionResponse" && response.usage !== undefined)
-          expected.learn(step, call.request.model ?? "", Usage.outputTokens(response.usage))
-        // An answer truncated by a guard's limit is requested again.
-        if (admission?.limited === true && ModelResponse.isTruncated(exit.value)) return undefined
-        const refused = ModelFailure.refusal(exit.value, keepsEmpty)
-        return refused === undefined ? undefined : Effect.fail(refused)
-      }
-      const failed = exit.cause.reasons.find(Cause.isFailReason)
-      end(
-        failed === undefined
-          ? { billed: "unknown" }
-          : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
-      )
-      return undefined
-    })
-  }
-
-  const begin = <R extends ModelRequest>(call: Of<R>, hooks: Hooks): Answer<R> => {
-    const before = hooks.meter.begin(call)
-    const sent = attempt(call, hooks)
-    return before === undefined ? sent : Effect.andThen(before, sent)
-  }
-
-  /** From its reservation to its end, an admitted call is never left without an owner. */
-  const guarded = <R extends ModelRequest>(call: Of<R>, guard: Guard, hooks: Hooks): Answer<R> =>
-    Effect.flatMap(
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(guard(call), (admission) => {
-          const admitted = { ...call, request: admission.request, startedAt: hooks.clock.currentTimeMillisUnsafe() }
-          const before = hooks.meter.begin(admitted)
-          const sent = Effect.map(Effect.result(restore(attempt(admitted, hooks, admission))), (result) => ({
-            result,
-            admission
-          }))
-          return before === undefined
-            ? sent
-            : Effect.andThen(
-                Effect.onExit(restore(before), (exit) =>
-                  Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => admission.end({ billed: "no" }))
-                ),
-                sent
-              )
-        })
-      ),
-      ({ admission, result }) => {
-        const { limited, request } = admission
-        if (!limited) return Effect.fromResult(result)
-        const again = (changes: Pick<AttemptCall, "room"> = {}) =>
-          Effect.suspend(() =>
-            guarded({ ...call, ...changes, startedAt: hooks.clock.currentTimeMillisUnsafe() }, guard, hooks)
-          )
-        if (Result.isSuccess(result)) {
-          // Truncated by a limit that the caller did not set: paid for, and sent again with a larger one, or refused.
-          return ModelResponse.isTruncated(result.success) ? again() : Effect.succeed(result.success)
-        }
-        // The model does not accept such a large limit, or has no room for it: sent again with the largest one it
-        // accepts.
-        const largest = ModelFailure.outputLimit(result.failure)
-        const sent = request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0
-        return largest !== undefined && largest < sent ? again({ room: largest }) : Effect.fail(result.failure)
-      }
+    const failed = exit.cause.reasons.find(Cause.isFailReason)
+    end(
+      failed === undefined
+        ? { billed: "unknown" }
+        : { error: failed.error, billed: ModelFailure.mayBeBilled(failed.error) ? "unknown" : "no" }
     )
-
-  return <R extends ModelRequest>(call: Of<R>, hooks: Hooks): Answer<R> =>
-    hooks.guard === undefined ? begin(call, hooks) : guarded(call, hooks.guard, hooks)
+    return undefined
+  })
 }
+
+/** An attempt that every hook admits at once, without a limit of its own. */
+const sent = <R extends ModelRequest>(
+  call: Attempt.AttemptCall<R>,
+  environment: Environment,
+  admitted: Attempt.Admitted<R>
+): Answer<R> => {
+  const admittedCall = admitted.request === call.request ? call : { ...call, request: admitted.request }
+  const start = admitted.start(admittedCall)
+  const answer = attempt(admittedCall, environment, admitted)
+  return start === undefined ? answer : Effect.andThen(start, answer)
+}
+
+/** From its admission to its end, an attempt is never left without an owner. */
+const reserved = <R extends ModelRequest>(
+  call: Attempt.AttemptCall<R>,
+  environment: Environment,
+  admission: Effect.Effect<Attempt.Admitted<R>, AiError.AiError>
+): Answer<R> =>
+  Effect.flatMap(
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(admission, (admitted) => {
+        const startedAt = environment.clock.currentTimeMillisUnsafe()
+        const admittedCall = { ...call, request: admitted.request, startedAt }
+        const start = admitted.start(admittedCall)
+        const answer = Effect.map(Effect.result(restore(attempt(admittedCall, environment, admitted))), (result) => ({
+          result,
+          admitted
+        }))
+        if (start === undefined) return answer
+        const started = Effect.onExit(restore(start), (exit) =>
+          Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => admitted.end({ billed: "no" }))
+        )
+        return Effect.andThen(started, answer)
+      })
+    ),
+    ({ admitted, result }) => {
+      const { limited, request } = admitted
+      if (!limited) return Effect.fromResult(result)
+      const again = (changes: Pick<Attempt.AttemptCall, "room"> = {}) =>
+        Effect.suspend(() => {
+          const next = { ...call, ...changes, startedAt: environment.clock.currentTimeMillisUnsafe() }
+          return reserved(next, environment, Attempt.admit(environment.hooks, next))
+        })
+      if (Result.isSuccess(result)) {
+        // Truncated by a limit that the caller did not set: paid for, and sent again with a larger one, or refused.
+        return ModelResponse.isTruncated(result.success) ? again() : Effect.succeed(result.success)
+      }
+      // The model does not accept such a large limit, or has no room for it: sent again with the largest one it
+      // accepts.
+      const largest = ModelFailure.outputLimit(result.failure)
+      const limit = request._tag === "Completion" ? (request.settings.maxTokens ?? 0) : 0
+      return largest !== undefined && largest < limit ? again({ room: largest }) : Effect.fail(result.failure)
+    }
+  )

@@ -5,11 +5,15 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import type * as Effect from "effect/Effect"
+import type { CallContext } from "./CallContext.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
 
 /** Sends a request and waits for its answer. */
 export type Send = <R extends ModelRequest>(request: R) => Effect.Effect<ResponseTo<R>, AiError.AiError>
 
-/** Returns the request as it will reach the provider. Pure and cheap. */
-export type Resolve = <R extends ModelRequest>(request: R) => R
+/**
+ * Returns the request as it will reach the provider. It is pure: it depends on nothing but the request and the context of
+ * the call.
+ */
+export type Resolve = <R extends ModelRequest>(request: R, call: CallContext) => R

@@ -3,7 +3,9 @@
  * provider.
  *
  * **Details** Every layer is built fresh, so the same layer can be used twice. A stack without a provider at its bottom
- * does not compile where a `Layer<ModelClient>` is expected.
+ * does not compile where a `Layer<ModelClient>` is expected. A stack in which a layer is where it cannot work (a cache
+ * under a retry, batches over a layer that changes requests, two retries) does not start: the message names both layers
+ * and the way out.
  *
  * **Example** (from top to bottom)
  *
@@ -22,19 +24,41 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
-import type { ModelClient } from "./ModelClient.ts"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as LayerOrder from "./LayerOrder.ts"
+import * as ModelClient from "./ModelClient.ts"
 
-type Any = Layer.Layer<ModelClient, unknown, unknown>
+type Any = Layer.Layer<ModelClient.ModelClient, unknown, unknown>
 type Init<L extends ReadonlyArray<Any>> = L extends readonly [...infer I extends ReadonlyArray<Any>, Any] ? I : []
 type Last<L extends ReadonlyArray<Any>> = L extends readonly [...ReadonlyArray<Any>, infer Z extends Any] ? Z : never
+
+/**
+ * The layers of a stack are in an order in which one of them cannot work. Nothing was sent.
+ *
+ * **Remedy** Move the layer as the message says. `docs/reference/layers.md` has the usual order.
+ */
+export class StackError extends Schema.TaggedError<StackError>()("StackError", {
+  message: Schema.String
+}) {}
 
 /** Composes layers into one. Requirements of the bottom layer stay visible in the type. */
 export const make = <const L extends readonly [Any, ...Array<Any>]>(
   ...layers: L
 ): Layer.Layer<
-  ModelClient,
+  ModelClient.ModelClient,
   Layer.Error<L[number]>,
-  Exclude<Layer.Services<Init<L>[number]>, ModelClient> | Layer.Services<Last<L>>
+  Exclude<Layer.Services<Init<L>[number]>, ModelClient.ModelClient> | Layer.Services<Last<L>>
 > =>
-  // oxlint-disable-next-line typescript/no-explicit-any -- a fold over a tuple of layers has no type of its own
-  layers.map((layer): Any => Layer.fresh(layer)).reduceRight((below, above) => Layer.provide(above, below)) as any
+  Layer.effect(ModelClient.ModelClient, Effect.flatMap(ModelClient.ModelClient, checked)).pipe(
+    Layer.provide(
+      layers.map((layer): Any => Layer.fresh(layer)).reduceRight((below, above) => Layer.provide(above, below))
+    )
+    // oxlint-disable-next-line typescript/no-explicit-any -- a fold over a tuple of layers has no type of its own
+  ) as any
+
+/** A stack in a wrong order would lose money or data silently: it does not start. */
+const checked = (client: ModelClient.Service): Effect.Effect<ModelClient.Service> => {
+  const problem = LayerOrder.problem(client.layers)
+  return problem === undefined ? Effect.succeed(client) : Effect.die(new StackError({ message: problem }))
+}

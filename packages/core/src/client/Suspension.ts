@@ -7,34 +7,17 @@
  *
  * @internal
  */
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as AiError from "effect/ai/AiError"
+import * as LayerAnnotations from "./LayerAnnotations.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
-import * as Caller from "./Caller.ts"
+import * as CallContext from "./CallContext.ts"
+import type { SuspendedRow } from "./CallState.ts"
 import type * as Attempt from "./Attempt.ts"
-import type * as ModelClient from "./ModelClient.ts"
-
-/** The calls of one step of one row. */
-export interface SuspendedRow {
-  /** Calls in flight, including suspended ones. */
-  open: number
-  suspended: number
-  /** Completed when no call of the step can make progress. */
-  readonly left: Deferred.Deferred<void>
-  /** Answers that are recorded, by the hash of their request. Kept while the row is suspended. */
-  readonly recorded: Map<string, number>
-  /** Answers since the row started, by the hash of their request: recorded ones, and those that a layer returned. */
-  readonly answered: Map<string, number>
-  readonly given: Map<string, number>
-}
-
-export const SuspendedRow = Context.Reference<SuspendedRow | undefined>("@pipe/core/Suspension/Row", {
-  defaultValue: () => undefined
-})
+import type { LayerInfo, Service } from "./Service.ts"
 
 export const makeRow = (recorded: Map<string, number> = new Map()): SuspendedRow => ({
   open: 0,
@@ -55,11 +38,11 @@ export const isNew = (row: SuspendedRow, hash: string): boolean => {
 }
 
 /** Counts the calls of a row at the top of a stack. */
-export const counted = (client: ModelClient.Service): ModelClient.Service => ({
+export const counted = (client: Service): Service => ({
   ...client,
   send: <R extends ModelRequest.ModelRequest>(request: R) =>
     Effect.withFiber((fiber) => {
-      const row = fiber.getRef(SuspendedRow)
+      const row = CallContext.stateOf(fiber).row
       if (row === undefined) return client.send(request)
       row.open++
       return Effect.onExitPrimitive(client.send(request), () => {
@@ -126,24 +109,12 @@ export interface SuspendedRun {
   readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void
 }
 
-/**
- * Set around a request that must not go in a batch: it has left its batch, or another request waits for its answer.
- */
-export const AtOnce = Context.Reference<boolean>("@pipe/core/Suspension/AtOnce", { defaultValue: () => false })
-
-export const SuspendedRun = Context.Reference<SuspendedRun | undefined>("@pipe/core/Suspension/Run", {
-  defaultValue: () => undefined
-})
-
 /** Tests whether a stack with these layers puts a request of a fiber into a batch. */
-export const goesInBatch = (
-  layers: ReadonlyArray<ModelClient.LayerInfo> = [],
-  fiber: Fiber.Fiber<unknown, unknown>
-): boolean =>
-  fiber.getRef(SuspendedRow) !== undefined
-  && !fiber.getRef(AtOnce)
-  && layers.some(
-    ({ service }) =>
-      service?.tier === "batch"
-      && (service.steps === undefined || service.steps.includes(fiber.getRef(Caller.Caller).step))
-  )
+export const goesInBatch = (layers: ReadonlyArray<LayerInfo> = [], fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  CallContext.stateOf(fiber).row !== undefined
+  && !CallContext.stateOf(fiber).isSingle
+  && layers.some((layer) => {
+    const service = LayerAnnotations.get(layer, LayerAnnotations.ServiceTier)
+    const { step } = fiber.getRef(CallContext.CallContext)
+    return service?.tier === "batch" && (service.steps === undefined || service.steps.includes(step))
+  })

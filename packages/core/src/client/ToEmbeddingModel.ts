@@ -19,12 +19,11 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Usage from "../model/Usage.ts"
 import * as CallOutcome from "./CallOutcome.ts"
-import * as Caller from "./Caller.ts"
+import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as ModelClient from "./ModelClient.ts"
 import * as ModelSettings from "./ModelSettings.ts"
-import * as Suspension from "./Suspension.ts"
-import * as CallInterceptor from "./CallInterceptor.ts"
+import type * as CallState from "./CallState.ts"
 
 /** The `EmbeddingModel` of a client. */
 export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
@@ -40,7 +39,7 @@ export const make = (client: ModelClient.Service): Effect.Effect<EmbeddingModel.
         usage: { inputTokens: response.usage === undefined ? undefined : Usage.inputTokens(response.usage) }
       }))
   })
-  return Effect.map(whole, (model) => ({ ...model, resolver, embed: embedBy(resolver) }))
+  return Effect.map(whole, (model) => ({ ...model, resolver, embed: embedBy(resolver, client.resolve) }))
 }
 
 const requestOf = (inputs: ReadonlyArray<string>, settings: ModelSettings.ModelSettings): ModelRequest.Embedding =>
@@ -61,9 +60,9 @@ const makeResolver = (
    * Rows that may be suspended send their own requests: a row cannot be suspended while it waits for another row's
    * call.
    */
-  const numbers = new WeakMap<Suspension.SuspendedRow, number>()
+  const numbers = new WeakMap<CallState.SuspendedRow, number>()
   let number = 0
-  const numberOf = (row: Suspension.SuspendedRow | undefined): number => {
+  const numberOf = (row: CallState.SuspendedRow | undefined): number => {
     if (row === undefined) return 0
     const known = numbers.get(row) ?? ++number
     numbers.set(row, known)
@@ -73,8 +72,8 @@ const makeResolver = (
     key: ({ context }) =>
       RequestKey.canonical([
         Context.get(context, ModelSettings.ModelSettings),
-        Context.get(context, Caller.Caller).step,
-        numberOf(Context.get(context, Suspension.SuspendedRow))
+        Context.get(context, CallContext.CallContext).step,
+        numberOf(Context.get(context, CallContext.CallContext).state.row)
       ]),
     resolver: (entries) =>
       EmbeddingParts.together(
@@ -82,7 +81,7 @@ const makeResolver = (
         // Only the answer shows whether a row's own text has failed; other texts of the request do not matter.
         (some) =>
           Effect.provideContext(
-            Effect.provideService(send(some.map(({ request }) => request.input)), CallOutcome.CallOutcome, undefined),
+            CallContext.provideState({ outcome: undefined })(send(some.map(({ request }) => request.input))),
             entries[0].context
           ),
         (some, exit) => {
@@ -98,7 +97,7 @@ const makeResolver = (
 
 /** The vector of one text. The row's request is its own text, whichever request carries it. */
 const embedBy =
-  (resolver: Resolver): EmbeddingModel.EmbeddingModel["embed"] =>
+  (resolver: Resolver, resolve: ModelClient.Service["resolve"]): EmbeddingModel.EmbeddingModel["embed"] =>
   (input) =>
     Effect.withFiber((fiber) => {
       const request = requestOf([input], fiber.getRef(ModelSettings.ModelSettings))
@@ -113,10 +112,10 @@ const embedBy =
           return undefined
         }
       )
-      const watch = fiber.getRef(CallInterceptor.CallInterceptor)
+      const watch = CallContext.stateOf(fiber).interceptor
       if (watch === undefined) return embedded
       const sent = Effect.map(
-        Effect.provideService(embedded, CallInterceptor.CallInterceptor, undefined),
+        CallContext.provideState({ interceptor: undefined })(embedded),
         ({ vector }): ModelResponse.EmbeddingResponse => ({
           _tag: "EmbeddingResponse",
           provider: "",
@@ -127,7 +126,7 @@ const embedBy =
         })
       )
       return Effect.map(
-        watch(request, sent),
+        watch(request, () => resolve(request, fiber.getRef(CallContext.CallContext)), sent),
         ({ vectors }) => new EmbeddingModel.EmbedResponse({ vector: vectors[0]! })
       )
     })

@@ -34,6 +34,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
+import * as CallContext from "./CallContext.ts"
 import * as AnswerCheck from "../answer/AnswerCheck.ts"
 import * as AnswerSchema from "../answer/AnswerSchema.ts"
 import * as ObjectCheck from "../answer/ObjectCheck.ts"
@@ -192,19 +193,16 @@ const sendForText = (
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
   const check = withOwn(fiber, tools.length === 0 ? noCalls : withTools(undefined, tools))
   const sent = client.send(request)
-  return Effect.flatMap(
-    check === noCalls ? sent : Effect.provideService(sent, ModelClient.Accept, check),
-    (response) => {
-      const isWhole = ModelResponse.isComplete(response)
-      const problem = isWhole ? check(response) : undefined
-      if (problem === undefined && (keepsAll || isWhole)) return Effect.succeed(response)
-      CallOutcome.failed(fiber, request)
-      if (problem !== undefined) return Effect.fail(unfit(problem, response, "generateText"))
-      const reason = new AiError.InvalidOutputError({ description: broken(response) })
-      const error = AiError.make({ module: "LanguageModel", method: "generateText", reason })
-      return Effect.fail(ModelFailure.withAnswer(error, ModelResponse.text(response)))
-    }
-  )
+  return Effect.flatMap(check === noCalls ? sent : CallContext.provide({ accept: check })(sent), (response) => {
+    const isWhole = ModelResponse.isComplete(response)
+    const problem = isWhole ? check(response) : undefined
+    if (problem === undefined && (keepsAll || isWhole)) return Effect.succeed(response)
+    CallOutcome.failed(fiber, request)
+    if (problem !== undefined) return Effect.fail(unfit(problem, response, "generateText"))
+    const reason = new AiError.InvalidOutputError({ description: broken(response) })
+    const error = AiError.make({ module: "LanguageModel", method: "generateText", reason })
+    return Effect.fail(ModelFailure.withAnswer(error, ModelResponse.text(response)))
+  })
 }
 
 /** Why a text answer is not complete, and how to accept it anyway. */
@@ -217,12 +215,12 @@ const broken = (response: ModelResponse.CompletionResponse): string =>
 
 /** A check that replaces another one with the same schema. */
 const withSchemaOf = (
-  check: ModelClient.Accept | undefined,
+  check: CallContext.Accept | undefined,
   accept: (response: ModelResponse.ModelResponse) => string | undefined
-): ModelClient.Accept => (check?.schema === undefined ? accept : Object.assign(accept, { schema: check.schema }))
+): CallContext.Accept => (check?.schema === undefined ? accept : Object.assign(accept, { schema: check.schema }))
 
 /** Checks the tool calls of an answer, then the rest. */
-const withTools = (check: ModelClient.Accept | undefined, tools: ReadonlyArray<Tool.Any>): ModelClient.Accept => {
+const withTools = (check: CallContext.Accept | undefined, tools: ReadonlyArray<Tool.Any>): CallContext.Accept => {
   const accept = (response: ModelResponse.ModelResponse): string | undefined =>
     response._tag === "CompletionResponse" && ToolCalls.areIn(response)
       ? ToolCalls.problemOf(response, tools)
@@ -233,10 +231,10 @@ const withTools = (check: ModelClient.Accept | undefined, tools: ReadonlyArray<T
 /** Runs a check, then the step's own check if it has one. A tool call is not an answer yet. */
 const withOwn = (
   fiber: Fiber.Fiber<unknown, unknown>,
-  check: ModelClient.Accept,
+  check: CallContext.Accept,
   text: (response: ModelResponse.CompletionResponse) => string = ModelResponse.text
-): ModelClient.Accept => {
-  const own = fiber.getRef(AnswerCheck.AnswerCheck)
+): CallContext.Accept => {
+  const own = CallContext.stateOf(fiber).check
   // Simulated answers know only the schema, not the author's own rules.
   if (own === undefined || fiber.getRef(Simulation.Simulation) !== undefined) return check
   const accept = (response: ModelResponse.ModelResponse): string | undefined =>
@@ -260,7 +258,7 @@ const sendForObject = (
 ): Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError> => {
   const check = ObjectCheck.of(schema)
   const accept = withOwn(fiber, tools.length === 0 ? check.accept : withTools(check.accept, tools), check.text)
-  return Effect.flatMap(Effect.provideService(client.send(request), ModelClient.Accept, accept), (response) => {
+  return Effect.flatMap(CallContext.provide({ accept })(client.send(request)), (response) => {
     const problem = accept(response)
     if (problem !== undefined) {
       CallOutcome.failed(fiber, request)

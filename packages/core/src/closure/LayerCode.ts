@@ -4,7 +4,8 @@
  *
  * @internal
  */
-import { type LayerInfo, SIMULATION } from "../client/ModelClient.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import type { LayerInfo } from "../client/ModelClient.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Closure from "./Closure.ts"
@@ -19,10 +20,16 @@ export interface OwnLayer {
 /** The layers of a stack written by the author, except those that declare that they do not change answers. */
 export const own = (layers: ReadonlyArray<LayerInfo>, closures: Closures): ReadonlyArray<OwnLayer> =>
   layers.flatMap((layer) => {
-    if (layer.code === undefined || layer.answers === false || layer.paces === true) return []
+    if (layer.code === undefined || layer.answers === false || LayerAnnotations.get(layer, LayerAnnotations.Paces))
+      return []
     const meaning = closures.of(layer.code)
     if (!meaning.isOwn) return []
-    return [{ layer, meaning: layer.isProvider === true ? codeAlone(meaning) : meaning }]
+    return [
+      {
+        layer,
+        meaning: LayerAnnotations.get(layer, LayerAnnotations.Provider) !== undefined ? codeAlone(meaning) : meaning
+      }
+    ]
   })
 
 /**
@@ -47,8 +54,9 @@ export const hidden = (layers: ReadonlyArray<LayerInfo>, closures: Closures | un
     closures === undefined
       ? []
       : own(layers, closures)
-          .filter(({ layer }) => layer.isShown !== true)
+          .filter(({ layer }) => !LayerAnnotations.get(layer, LayerAnnotations.IsShown))
           .map(textOf)
-  for (const { answers, name } of layers) if (name === SIMULATION) texts.push(RequestKey.canonical([name, answers]))
+  const simulated = LayerAnnotations.find(layers, LayerAnnotations.Simulated)
+  if (simulated !== undefined) texts.push(RequestKey.canonical(["simulation", simulated]))
   return texts.length === 0 ? "" : ContentHash.make(texts.join("\n"))
 }

@@ -11,6 +11,7 @@
  * @internal
  */
 import type * as Schema from "effect/Schema"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import type * as ModelSettings from "../client/ModelSettings.ts"
 import * as Closure from "../closure/Closure.ts"
@@ -128,7 +129,9 @@ export const parts = (node: Node.Any, environment: StepKeyEnvironment): StepKeyP
     // The order matters: a layer above a router differs from the same layer below it.
     stack: json(
       environment.layers.flatMap((layer) => {
-        const { answers, endpoint, namespace } = layer
+        const { answers } = layer
+        const namespace = LayerAnnotations.get(layer, LayerAnnotations.Namespace)
+        const endpoint = LayerAnnotations.get(layer, LayerAnnotations.Provider)?.endpoint
         const name = own.get(layer)
         return [
           ...(name === undefined ? [] : [{ own: name }]),

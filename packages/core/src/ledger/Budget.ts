@@ -29,8 +29,9 @@
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Attempt from "../client/Attempt.ts"
+import type * as Attempt from "../client/Attempt.ts"
 import * as ModelClient from "../client/ModelClient.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Money from "../price/Money.ts"
 import * as Pricing from "../price/Pricing.ts"
@@ -41,11 +42,12 @@ export { BudgetError, type BudgetLimits, type Options } from "./BudgetAccount.ts
 
 /** The limits that calls share, and what is left of them. */
 export interface Budget {
-  readonly guard: Attempt.Guard
+  /** Keeps attempts within the limits. */
+  readonly hook: Attempt.AttemptHook
   /** Reserves an amount of the total, and returns what releases it. */
   readonly hold: (held: Attempt.Held) => () => void
   /**
-   * Charges what was spent elsewhere: a call that no guard has admitted, or the earlier attempts of a run. The model is
+   * Charges what was spent elsewhere: a call that the hook has not admitted, or the earlier attempts of a run. The model is
    * the requested one.
    */
   readonly spend: (step: string, model: string, money: Money.Money, tokens: number) => void
@@ -72,7 +74,7 @@ export const make = (options: BudgetAccount.Options, pricing: Pricing.Service): 
   const state = BudgetGuard.makeState(pricing, accounts)
   const all = accounts.find((account) => account.isForAll)
   return {
-    guard: BudgetGuard.make(state),
+    hook: BudgetGuard.make(state),
     hold: (held) => {
       if (all === undefined) return () => {}
       BudgetAccount.hold([all], held)
@@ -86,33 +88,6 @@ export const make = (options: BudgetAccount.Options, pricing: Pricing.Service): 
   }
 }
 
-/** Adds a guard to the current one. */
-export const withGuard =
-  (guard: Attempt.Guard) =>
-  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.updateService(self, Attempt.Guard, (above) =>
-      above === undefined
-        ? guard
-        : (call) =>
-            Effect.flatMap(above(call), (outer) =>
-              Effect.onError(
-                Effect.map(guard({ ...call, request: outer.request, limited: outer.limited }), (inner) => ({
-                  request: inner.request,
-                  limited: inner.limited || outer.limited,
-                  held: {
-                    money: inner.held.money > outer.held.money ? inner.held.money : outer.held.money,
-                    tokens: Math.max(inner.held.tokens, outer.held.tokens)
-                  },
-                  end: (ended: Attempt.AttemptEnd) => {
-                    inner.end(ended)
-                    outer.end(ended)
-                  }
-                })),
-                () => Effect.sync(() => outer.end({ billed: "no" }))
-              )
-            )
-    )
-
 /** Loads the lengths of earlier answers before the first call. */
 const seed = Effect.flatMap(ExpectedUsage.ExpectedUsage, ({ seeded }) => seeded)
 
@@ -123,8 +98,8 @@ export const layer = (
   ModelClient.middlewareEffect(
     (next) =>
       Effect.map(Effect.tap(Pricing.Pricing, seed), (pricing): ModelClient.Send => {
-        const { guard } = make(options, pricing)
-        return (request) => withGuard(guard)(next.send(request))
+        const { hook } = make(options, pricing)
+        return (request) => RunHooks.withAttempts(hook)(next.send(request))
       }),
     { name: "Budget" }
   )

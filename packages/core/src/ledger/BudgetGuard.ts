@@ -7,7 +7,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Attempt from "../client/Attempt.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
@@ -55,13 +55,13 @@ export const spend = (state: BudgetState, step: string, model: string, money: Mo
     tokens
   )
 
-/** The guard of a budget. */
+/** The hook of a budget. */
 export const make =
-  (state: BudgetState): Attempt.Guard =>
+  (state: BudgetState): Attempt.AttemptHook =>
   (call) =>
     Effect.withFiber((fiber) => {
       const { accounts, pricing } = state
-      const { step } = fiber.getRef(Caller.Caller)
+      const { step } = fiber.getRef(CallContext.CallContext)
       const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
       const model = call.request.model ?? ""
       const own = accounts.filter((account) => !account.warns && account.applies(step, model))
@@ -130,7 +130,7 @@ const admit = <R extends ModelRequest.ModelRequest>(
   BudgetAccount.hold(own, hold)
   const { known, price, step } = claim
   const end = settler(state, { step, model, price, hold, known, own, scout, isScout, call: { ...call, request } })
-  return Effect.succeed({ request, held: hold, limited, end })
+  return Effect.succeed({ request, held: hold, limited, onEnd: end })
 }
 
 const waitForOthers = <R extends ModelRequest.ModelRequest>(state: BudgetState, claim: BudgetFit.Claim<R>) => {

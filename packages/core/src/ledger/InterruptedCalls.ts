@@ -7,7 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as SqlError from "effect/sql/SqlError"
-import type * as Caller from "../client/Caller.ts"
+import type * as CallContext from "../client/CallContext.ts"
 import type * as Money from "../price/Money.ts"
 import type * as Database from "../store/Database.ts"
 import type * as Writer from "../store/Writer.ts"
@@ -15,7 +15,7 @@ import * as LedgerColumns from "./LedgerColumns.ts"
 
 /** A call that is about to be sent. */
 export interface OpenCall {
-  readonly caller: Caller.Caller
+  readonly caller: CallContext.Caller
   readonly at: number
   readonly provider: string
   readonly model: string

@@ -2,7 +2,7 @@
  * The ledger: one entry per physical attempt, recorded at the provider's edge, and one per answer, with what it saved.
  * Put it at the top of a stack.
  *
- * **Details** Attempts are recorded wherever they happen below (through `Attempt.Meter`), so retries, re-asks and
+ * **Details** Attempts are recorded wherever they happen below (see `Attempt`), so retries, re-asks and
  * fallbacks are all counted. For every answer `spent = baseline + wasted - savings`, to the picodollar, where `wasted`
  * is the cost of attempts without an answer. Answers that a cascade paid for but did not return (`discarded`) reduce
  * the savings of routing, because the row pays for all of them. An unknown price is `undefined`, never 0, and its model
@@ -26,10 +26,12 @@ import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as CallOutcome from "../client/CallOutcome.ts"
-import * as Caller from "../client/Caller.ts"
-import * as Exchange from "../client/Exchange.ts"
-import * as Attempt from "../client/Attempt.ts"
+import type * as CallState from "../client/CallState.ts"
+import * as CallContext from "../client/CallContext.ts"
+import type * as Exchange from "../client/Exchange.ts"
+import type * as Attempt from "../client/Attempt.ts"
 import * as ModelClient from "../client/ModelClient.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as SafeText from "../encoding/SafeText.ts"
@@ -42,30 +44,10 @@ import * as Charge from "../price/Charge.ts"
 import * as Money from "../price/Money.ts"
 import * as Price from "../price/Price.ts"
 import * as Pricing from "../price/Pricing.ts"
-import type * as InterruptedCalls from "./InterruptedCalls.ts"
 import * as LedgerEntry from "./LedgerEntry.ts"
 
 export type { OpenCall } from "./InterruptedCalls.ts"
 export type { AnswerEntry, AttemptEntry, LedgerEntry, Savings } from "./LedgerEntry.ts"
-
-/** Receives the entries of a run as they happen. The runner sets it. */
-export const Recorder = Context.Reference<(entry: LedgerEntry.LedgerEntry) => void>("@pipe/core/Ledger/Book", {
-  defaultValue: () => () => {}
-})
-
-/**
- * Notes a call before it is sent, and numbers it: the calls of a killed process are recorded at their maximum
- * possible cost. The runner sets it.
- */
-export const Calls = Context.Reference<((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined>(
-  "@pipe/core/Ledger/Calls",
-  { defaultValue: () => undefined }
-)
-
-/**
- * Whether a ledger above records already: each attempt and answer is recorded once, however many ledgers there are.
- */
-const IsRecorded = Context.Reference("@pipe/core/Ledger/IsBooked", { defaultValue: () => false })
 
 const unpriced = (
   pricing: Pricing.Service,
@@ -96,7 +78,8 @@ const RARE = {
 /** Records the attempts and answers of everything below. Under another ledger it does nothing. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
   ModelClient.middlewareEffect((next) => Effect.map(Pricing.Pricing, (pricing) => over(next.send, pricing)), {
-    name: "Ledger"
+    name: "Ledger",
+    answers: false
   })
 
 /** The same, around a function that sends. The runner puts one over every stack. */
@@ -104,68 +87,73 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
   const warned = new Set<string>()
   return (request) =>
     Effect.withFiber((fiber) => {
-      if (fiber.getRef(IsRecorded)) return send(request)
+      const call = fiber.getRef(CallContext.CallContext)
+      if (call.state.isRecorded === true) return send(request)
       const clock = fiber.getRef(Clock.Clock)
-      const book = fiber.getRef(Recorder)
-      const calls = fiber.getRef(Calls)
-      const caller = fiber.getRef(Caller.Caller)
-      const above = fiber.getRef(Attempt.Meter)
-      const observe = fiber.getRef(Exchange.Observer)
+      const hooks = fiber.getRef(RunHooks.RunHooks)
+      const caller = CallContext.callerOf(call)
       const startedAt = clock.currentTimeMillisUnsafe()
       let attempts = 0
       let warnings: Array<string> | undefined
-      let numbers: Map<Attempt.AttemptCall, number> | undefined
 
-      const most = (call: Attempt.AttemptCall) => Charge.most(pricing, call)
+      /** The results of batches are recorded where they are stored. */
+      const hook: Attempt.AttemptHook = (call) => Effect.succeed(call.isBatched === true ? {} : around(call))
 
-      const begin: Attempt.Meter["begin"] = (call) => {
-        const noted =
-          calls === undefined
-            ? undefined
-            : Effect.map(
-                calls({
-                  caller,
-                  at: call.startedAt,
-                  provider: call.provider,
-                  model: call.request.model ?? "",
-                  ...toNote(most(call))
-                }),
-                (number) => {
-                  numbers ??= new Map()
-                  numbers.set(call, number)
-                }
-              )
-        const more = above.begin(call)
-        return noted === undefined || more === undefined ? (noted ?? more) : Effect.andThen(noted, more)
-      }
-
-      const end: Attempt.Meter["end"] = (attempt) => {
-        attempts++
-        const { call } = attempt
-        const entry = toAttemptEntry(pricing, caller, attempt, numbers?.get(call), () => most(call))
-        const doubt = entry.unknown === "price" ? unpriced(pricing, entry) : (entry.usage?.inconsistent ?? entry.doubt)
-        if (doubt !== undefined && !warned.has(doubt)) {
-          warned.add(doubt)
-          warnings = [...(warnings ?? []), doubt]
+      const around = (asked: Attempt.AttemptCall): Pick<Attempt.Admission, "onStart" | "onEnd"> => {
+        let sent: Attempt.AttemptCall | undefined
+        let number: number | undefined
+        const most = () => Charge.most(pricing, sent ?? asked)
+        return {
+          onStart: (call) => {
+            sent = call
+            return hooks.onCall === undefined
+              ? undefined
+              : Effect.map(
+                  hooks.onCall({
+                    caller,
+                    at: call.startedAt,
+                    provider: call.provider,
+                    model: call.request.model ?? "",
+                    ...toNote(most())
+                  }),
+                  (numbered) => {
+                    number = numbered
+                  }
+                )
+          },
+          onEnd: (ended) => {
+            // What was not sent is not an attempt.
+            if (sent === undefined || ended.milliseconds === undefined) return
+            attempts++
+            const attempt = { ...ended, call: sent, milliseconds: ended.milliseconds }
+            const entry = toAttemptEntry(pricing, caller, attempt, number, most)
+            const doubt =
+              entry.unknown === "price" ? unpriced(pricing, entry) : (entry.usage?.inconsistent ?? entry.doubt)
+            if (doubt !== undefined && !warned.has(doubt)) {
+              warned.add(doubt)
+              warnings = [...(warnings ?? []), doubt]
+            }
+            hooks.onEntry(entry)
+            hooks.onExchange?.(toSent(entry, attempt))
+          }
         }
-        book(entry)
-        observe?.(toSent(entry, attempt))
-        above.end(attempt)
       }
 
       return Effect.onExitPrimitive(
-        send(request).pipe(
-          Effect.provideService(Attempt.Meter, { begin, end }),
-          Effect.provideService(IsRecorded, true)
+        Effect.updateContext(send(request), (context: Context.Context<never>) =>
+          context.pipe(
+            Context.add(RunHooks.RunHooks, { ...hooks, attempts: [...hooks.attempts, hook] }),
+            Context.add(CallContext.CallContext, { ...call, state: { ...call.state, isRecorded: true } })
+          )
         ),
         (exit) => {
           if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
           else CallOutcome.succeeded(fiber, request)
-          if (Exit.isSuccess(exit) && isNew(fiber.getRef(Suspension.SuspendedRow), request)) {
+          if (Exit.isSuccess(exit) && isNew(call.state.row, request)) {
             const now = clock.currentTimeMillisUnsafe()
             const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)
-            book(entry)
-            if (attempts === 0) observe?.(toFound(entry, request, exit.value))
+            hooks.onEntry(entry)
+            if (attempts === 0) hooks.onExchange?.(toFound(entry, request, exit.value))
           }
           return warnings === undefined
             ? undefined
@@ -177,13 +165,19 @@ export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelCli
     })
 }
 
-const isNew = (row: Suspension.SuspendedRow | undefined, request: ModelRequest.ModelRequest): boolean =>
+/** An attempt that was sent, when it has ended. */
+interface EndedAttempt extends Attempt.AttemptEnd {
+  readonly call: Attempt.AttemptCall
+  readonly milliseconds: number
+}
+
+const isNew = (row: CallState.SuspendedRow | undefined, request: ModelRequest.ModelRequest): boolean =>
   row === undefined || Suspension.isNew(row, ContentHash.make(RequestKey.content(request)))
 
 /** An attempt, for display. */
 const toSent = (
   { at, caller, cost, error, milliseconds, model, provider, usage }: LedgerEntry.AttemptEntry,
-  { call, response }: Attempt.Attempt
+  { call, response }: EndedAttempt
 ): Exchange.Exchange => ({
   caller,
   at,
@@ -217,8 +211,8 @@ const toFound = (
 
 const toAttemptEntry = (
   pricing: Pricing.Service,
-  caller: Caller.Caller,
-  attempt: Attempt.Attempt,
+  caller: CallContext.Caller,
+  attempt: EndedAttempt,
   number: number | undefined,
   most: () => Charge.Most
 ): LedgerEntry.AttemptEntry => {
@@ -245,7 +239,7 @@ const toNote = ({ cost, input, output }: Charge.Most) => ({ inputTokens: input, 
 
 const toAnswerEntry = (
   pricing: Pricing.Service,
-  caller: Caller.Caller,
+  caller: CallContext.Caller,
   request: ModelRequest.ModelRequest,
   response: ModelResponse.ModelResponse,
   attempts: number,

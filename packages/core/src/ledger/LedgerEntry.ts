@@ -4,7 +4,7 @@
  *
  * @internal
  */
-import type * as Caller from "../client/Caller.ts"
+import type * as CallContext from "../client/CallContext.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import type * as Usage from "../model/Usage.ts"
@@ -13,7 +13,7 @@ import * as Money from "../price/Money.ts"
 /** One physical attempt. */
 export interface AttemptEntry {
   readonly _tag: "Attempt"
-  readonly caller: Caller.Caller
+  readonly caller: CallContext.Caller
   /** Milliseconds since 1970. */
   readonly at: number
   readonly milliseconds: number
@@ -45,7 +45,7 @@ export interface AttemptEntry {
 /** An answer to a step, whatever its origin. */
 export interface AnswerEntry {
   readonly _tag: "Answer"
-  readonly caller: Caller.Caller
+  readonly caller: CallContext.Caller
   readonly request: ModelRequest.ModelRequest["_tag"]
   readonly at: number
   readonly milliseconds: number

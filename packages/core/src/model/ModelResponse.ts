@@ -135,6 +135,15 @@ export interface ByRequest {
 /** The response to a request, by its type. */
 export type ResponseTo<R extends ModelRequest.ModelRequest> = ByRequest[R["_tag"]]
 
+/**
+ * A kept answer as the answer to a request; `undefined` when there is none, or when it answers another kind of request. A
+ * cache of your own needs no cast with it.
+ */
+export const forRequest = <R extends ModelRequest.ModelRequest>(
+  request: R,
+  kept: ModelResponse | undefined
+): ResponseTo<R> | undefined => (kept?._tag === `${request._tag}Response` ? (kept as ResponseTo<R>) : undefined)
+
 /** What is kept of an answer that is not returned, with the answers that it discarded itself. */
 export const toDiscarded = (response: ModelResponse): ReadonlyArray<Discarded> => [
   {

@@ -38,13 +38,16 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import type * as AiError from "effect/ai/AiError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as RequestResolver from "effect/RequestResolver"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as Lru from "../store/Lru.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
@@ -67,9 +70,6 @@ export interface Options {
   readonly maxTokens?: number
 }
 
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "Pack"
-
 /** The most scopes remembered. Where every row has its own, nothing is packed. */
 const SCOPES = 10_000
 
@@ -78,7 +78,10 @@ export const layer = (
   options: Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store> => {
   OptionNames.checkNumbers("Pack.layer", options, { maxTokens: OptionNames.COUNT })
-  return ModelClient.middlewareEffect((next) => make(next, options), { name: NAME })
+  return ModelClient.middlewareEffect((next) => make(next, options), {
+    name: "Pack",
+    annotations: Context.make(LayerAnnotations.Packs, true)
+  })
 }
 
 /** A request that may be packed. */
@@ -107,10 +110,10 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
       )
         return next.send(request)
       const completion: ModelRequest.Completion = request
-      const template = PackPrompt.template(next.resolve(completion), text)
+      const template = PackPrompt.template(next.resolve(completion, fiber.getRef(CallContext.CallContext)), text)
       if (template === "not found")
         return Effect.andThen(
-          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "every row is sent alone")),
+          warn(Varying.notFound(fiber.getRef(CallContext.CallContext).step, "every row is sent alone")),
           next.send(request)
         )
       return typeof template === "string"
@@ -126,8 +129,8 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
 /** The scopes of a stack, with the sizes that earlier runs have found. */
 const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
   const { packs } = yield* Store.Store
-  const run = yield* Suspension.SuspendedRun
-  const baseline = next.layers?.find(({ baseline }) => baseline !== undefined)?.baseline
+  const { suspension: run } = yield* RunHooks.RunHooks
+  const baseline = LayerAnnotations.find(next.layers, LayerAnnotations.Routes)?.baseline
   const scopes = Lru.make<string, PackedPrompt.PackScope>(SCOPES)
   return Effect.fnUntraced(function* (step: string, { pack, template }: Packable) {
     const key = PackSize.keyOf(step, template)
@@ -176,7 +179,7 @@ const packer =
   (packable: Packable): Effect.Effect<PackedPrompt.Response, AiError.AiError> =>
     Effect.gen(function* () {
       const { request, text } = packable
-      const { step } = yield* Caller.Caller
+      const { step } = yield* CallContext.CallContext
       const scope = yield* scopeOf(step, packable)
       // A layer below may act as soon as it is called.
       const alone = Effect.suspend(() =>

@@ -5,13 +5,14 @@
  * @internal
  */
 import type * as AiError from "effect/ai/AiError"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Request from "effect/Request"
+import * as CallContext from "../client/CallContext.ts"
 import type * as LayerEvent from "../client/LayerEvent.ts"
-import * as ModelClient from "../client/ModelClient.ts"
-import * as Suspension from "../client/Suspension.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
@@ -81,10 +82,7 @@ export const together = ({ next }: Sender, template: ModelRequest.Completion, te
 
 /** Errors are handled here, and the call belongs to no single row that could be suspended. */
 const quietly = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  effect.pipe(
-    Effect.provideService(ModelClient.Accept, () => undefined),
-    Effect.provideService(Suspension.SuspendedRow, undefined)
-  )
+  effect.pipe(CallContext.provide({ accept: () => undefined }), CallContext.provideState({ row: undefined }))
 
 /** A row's request alone, in the row's own context. */
 const alone = ({ next }: Sender, { context, request: { request, scope } }: PackedText) =>
@@ -184,10 +182,7 @@ const audit = Effect.fnUntraced(function* (
   entry.completeUnsafe(exit)
 })
 
-const acceptOf = (entry: PackedText): ((response: ModelResponse.ModelResponse) => string | undefined) => {
-  const accept = entry.context.mapUnsafe.get(ModelClient.Accept.key) as typeof ModelClient.Accept.Service | undefined
-  return accept ?? (() => undefined)
-}
+const acceptOf = (entry: PackedText): CallContext.Accept => Context.get(entry.context, CallContext.CallContext).accept
 
 /** Tests whether smaller prompts may succeed. */
 export const isTrouble = (error: AiError.AiError): boolean => {

@@ -26,6 +26,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as Endpoint from "../client/Endpoint.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
@@ -213,7 +214,7 @@ const shortest = (
   planned: ReadonlyArray<PlanCost.Planned>,
   layers: ReadonlyArray<ModelClient.LayerInfo>
 ): number | undefined => {
-  const limits = layers.flatMap(({ limits }) => (limits === undefined ? [] : [limits]))
+  const limits = layers.flatMap((layer) => LayerAnnotations.get(layer, LayerAnnotations.RateLimited) ?? [])
   if (
     limits.every(
       ({ requestsPerMinute, tokensPerMinute }) => requestsPerMinute === undefined && tokensPerMinute === undefined

@@ -3,25 +3,23 @@
  *
  * @internal
  */
+import * as RequestKey from "../model/RequestKey.ts"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Cache from "../cache/Cache.ts"
-import * as CachedTexts from "../cache/CachedTexts.ts"
-import * as Caller from "../client/Caller.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import type * as Closure from "../closure/Closure.ts"
 import * as Varying from "../flow/Varying.ts"
 import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
-import * as ModelResponse from "../model/ModelResponse.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
-import * as Pack from "../pack/Pack.ts"
 import * as PackPrompt from "../pack/PackPrompt.ts"
 import * as PackSize from "../pack/PackSize.ts"
 import * as Cascade from "../routing/Cascade.ts"
-import * as SemanticCache from "../semantic/SemanticCache.ts"
 import type * as Store from "../store/Store.ts"
 import * as Placeholder from "./Placeholder.ts"
 import * as PlanCount from "./PlanCount.ts"
@@ -37,7 +35,7 @@ export interface PlanEnvironment {
 }
 
 /** How a request is counted. */
-interface Way extends Omit<ModelClient.CascadeRequest, "request"> {
+interface Way extends Omit<LayerAnnotations.CascadeRequest, "request"> {
   readonly isCascaded: boolean
   /** Set for what every row would send without the cascade. */
   readonly isStrong: boolean
@@ -55,11 +53,11 @@ export const make =
   (client: ModelClient.Service): ModelClient.Service => {
     const layers = client.layers ?? []
     const cascade = Option.getOrUndefined(Cascade.of(layers))
-    const routed = layers.find(({ baseline }) => baseline !== undefined)
+    const routed = LayerAnnotations.find(layers, LayerAnnotations.Routes)
     const countsOf = finder(env.counts, layers, routed?.baseline ?? cascade?.models.at(-1))
-    const known = env.useCache ? cacheOf(env, layers) : undefined
-    const promptOf = prompts(env.store, ModelClient.hasLayer(layers, Pack.NAME))
-    const reuses = ModelClient.hasLayer(layers, SemanticCache.NAME)
+    const known = env.useCache ? cacheOf(layers) : undefined
+    const promptOf = prompts(env.store, LayerAnnotations.has(layers, LayerAnnotations.Packs))
+    const reuses = LayerAnnotations.has(layers, LayerAnnotations.ReusesMeaning)
     let number = 0
 
     const count = <R extends ModelRequest.ModelRequest>(
@@ -89,7 +87,7 @@ export const make =
     /** Answers from the cache or with a placeholder, which is counted as a share of a call. */
     const ask = <R extends ModelRequest.ModelRequest>(request: R, way: Way) =>
       Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
-        const { step } = fiber.getRef(Caller.Caller)
+        const { step } = fiber.getRef(CallContext.CallContext)
         const counts = countsOf(step, request, way.isRouted)
         // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there
         // are.
@@ -117,11 +115,11 @@ export const make =
       ...client,
       send: <R extends ModelRequest.ModelRequest>(asked: R) =>
         Effect.withFiber((fiber) => {
-          const request = client.resolve(asked)
+          const request = client.resolve(asked, fiber.getRef(CallContext.CallContext))
           if (cascade === undefined || request.model !== cascade.name)
             return ask(request, { ...WHOLE, isRouted: asked.model === undefined && routed !== undefined })
           // The last model called supplies the answer.
-          const all = cascade.requests(request, fiber.getRef(Caller.Caller).step)
+          const all = cascade.requests(request, fiber.getRef(CallContext.CallContext).step)
           return Effect.map(
             Effect.forEach(all, ({ request, ...share }, at) =>
               ask(request as R, { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 })
@@ -151,31 +149,16 @@ const finder =
     return counts
   }
 
-/** What the exact cache of a stack will contain: stored answers, and those of equal requests of this plan. */
-const cacheOf = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerInfo>) => {
-  const at = layers.findIndex(({ name }) => name === "Cache")
-  const cache = layers[at]
-  if (cache === undefined) return undefined
-  const keyOf = Cache.keysOf(cache.namespace, layers.slice(at + 1), env.closures)
+/** What the cache of a stack will contain: stored answers, and those of equal requests of this plan. */
+const cacheOf = (layers: ReadonlyArray<ModelClient.LayerInfo>) => {
+  const cached = LayerAnnotations.find(layers, LayerAnnotations.Cached)
+  if (cached === undefined) return undefined
   const seen = new Map<string, number>()
-  /** For several texts, when it has all of them. */
-  const answer = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
-    request._tag === "Embedding" && request.inputs.length > 1
-      ? Effect.map(Effect.forEach(CachedTexts.each(request), answer), (parts) =>
-          parts.includes(undefined) ? undefined : CachedTexts.join(parts as never)
-        )
-      : Effect.map(
-          Effect.catch(env.store.answers.get(keyOf(request)), () => Effect.undefined),
-          (row) =>
-            row === undefined || (row.expires_at !== null && Number(row.expires_at) <= env.at)
-              ? undefined
-              : Option.getOrUndefined(ModelResponse.decode(row.value))
-        )
   return {
-    answer,
+    answer: cached.peek ?? (() => Effect.undefined),
     /** The placeholder number of an equal request; `undefined` for the first, which takes this number. */
     placeholder: (request: ModelRequest.ModelRequest, number: number): number | undefined => {
-      const key = keyOf(request)
+      const key = RequestKey.content(request)
       const first = seen.get(key)
       if (first === undefined) seen.set(key, number)
       return first

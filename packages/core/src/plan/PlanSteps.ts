@@ -4,8 +4,8 @@
  * @internal
  */
 import * as Option from "effect/Option"
-import * as PromptCache from "../cache/PromptCache.ts"
-import * as ModelClient from "../client/ModelClient.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as Money from "../price/Money.ts"
 import type * as Price from "../price/Price.ts"
@@ -29,7 +29,7 @@ export interface CountedPlan {
 /** The service tier of a step's requests. */
 export const tiers = (layers: ReadonlyArray<ModelClient.LayerInfo>, batch: boolean | undefined): TierOf => {
   if (batch !== undefined) return () => (batch ? "batch" : undefined)
-  const services = layers.flatMap(({ service }) => (service === undefined ? [] : [service]))
+  const services = layers.flatMap((layer) => LayerAnnotations.get(layer, LayerAnnotations.ServiceTier) ?? [])
   return (step) => services.find(({ steps }) => steps === undefined || steps.includes(step))?.tier
 }
 
@@ -66,7 +66,10 @@ const plannedOf = (
   )
   const prefix = PlanCost.prefixOf(one, price, provider)
   // With `PromptCache`, the common prefix is charged less. The high end assumes that it is not found again.
-  const off = serviceTier !== "batch" && ModelClient.hasLayer(layers, PromptCache.NAME) ? prefix.saved : Money.zero
+  const off =
+    serviceTier !== "batch" && LayerAnnotations.has(layers, LayerAnnotations.UsesPromptCache)
+      ? prefix.saved
+      : Money.zero
   const line: PlanSchema.PlanLine = {
     step: one.step,
     provider,

@@ -3,8 +3,8 @@
  *
  * @internal
  */
-import * as PromptCache from "../cache/PromptCache.ts"
-import * as ModelClient from "../client/ModelClient.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
 import * as Money from "../price/Money.ts"
 import * as Price from "../price/Price.ts"
 import * as PlanCost from "./PlanCost.ts"
@@ -31,12 +31,11 @@ export const strategies = (
   priceOf: (model: string) => Price.Price | undefined
 ): ReadonlyArray<PlanSchema.Strategy> => {
   const stand = { planned, expected, priceOf }
-  const has = (name: string) => ModelClient.hasLayer(layers, name)
   const others = [
-    ...(has("Cache") ? [withoutCache(stand)] : []),
-    ...(has("Router") ? [withoutRouting(stand)] : []),
+    ...(LayerAnnotations.has(layers, LayerAnnotations.Cached) ? [withoutCache(stand)] : []),
+    ...(LayerAnnotations.has(layers, LayerAnnotations.Routes) ? [withoutRouting(stand)] : []),
     ...withoutCascade(stand),
-    ...batches(stand, has(PromptCache.NAME)),
+    ...batches(stand, LayerAnnotations.has(layers, LayerAnnotations.UsesPromptCache)),
     ...promptCache(stand),
     ...smallerModels(stand)
   ]

@@ -24,7 +24,8 @@ import type * as Layer from "effect/Layer"
 import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
 import * as Semaphore from "effect/Semaphore"
-import * as Caller from "../client/Caller.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as EmbeddingParts from "../client/EmbeddingParts.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
@@ -58,7 +59,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       const limit = options.concurrency === undefined ? undefined : Semaphore.makeUnsafe(options.concurrency)
       const call: ModelClient.Send = limit === undefined ? next.send : (request) => limit.withPermit(next.send(request))
       const resolver = RequestResolver.makeGrouped<Waiting, string>({
-        key: ({ context, request }) => groupOf(request.request, Context.get(context, Caller.Caller).step),
+        key: ({ context, request }) => groupOf(request.request, Context.get(context, CallContext.CallContext).step),
         resolver: (entries) => {
           const [first] = entries
           return entries.length > 1 && entries.every(({ request }) => request.request._tag === "Embedding")
@@ -91,7 +92,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
       const send = (request: ModelRequest.ModelRequest) => Effect.request(Waiting({ request }), resolver)
       return Effect.succeed(send as ModelClient.Send)
     },
-    { name: "Coalesce", paces: true }
+    { name: "Coalesce", annotations: Context.make(LayerAnnotations.Paces, true) }
   )
 }
 

@@ -12,9 +12,11 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import type * as Layer from "effect/Layer"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 
@@ -29,6 +31,6 @@ export const layer = (limit: number): Layer.Layer<ModelClient.ModelClient, never
           (request) =>
             semaphore.withPermit(next.send(request))
       ),
-    { name: "Concurrency", paces: true }
+    { name: "Concurrency", annotations: Context.make(LayerAnnotations.Paces, true) }
   )
 }

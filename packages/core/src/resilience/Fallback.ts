@@ -33,10 +33,9 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
@@ -68,10 +67,12 @@ export const layer = (
           targets: models.map((target): FallbackTarget => (typeof target === "string" ? { model: target } : target)),
           pricing: Option.getOrUndefined(yield* Effect.serviceOption(Pricing.Pricing)),
           cooldown: yield* Cooldown.make(options),
+          count: yield* TokenCounter.TokenCounter,
+          at: yield* Clock.currentTimeMillis,
           warn: LayerEvent.once()
         }
         return {
-          resolve: (request) => next.resolve(begin(chain, request)),
+          resolve: (request, call) => next.resolve(begin(chain, request), call),
           send: (request) => attempt(chain, request)
         } satisfies ModelClient.Service
       }),
@@ -83,13 +84,16 @@ interface Chain {
   readonly next: ModelClient.Service
   readonly targets: ReadonlyArray<FallbackTarget>
   readonly pricing: Pricing.Service | undefined
+  readonly count: TokenCounter.Count
+  /** When the stack was built, in milliseconds since 1970: the windows of that day count. */
+  readonly at: number
   readonly cooldown: Effect.Success<ReturnType<typeof Cooldown.make>>
   readonly warn: ReturnType<typeof LayerEvent.once>
 }
 
 /** The context window of a target; `undefined` when not known. */
-const windowAt =
-  ({ pricing }: Chain, at: number) =>
+const windowIn =
+  ({ at, pricing }: Chain) =>
   ({ contextWindow, model }: FallbackTarget): number | undefined =>
     contextWindow ?? Option.getOrUndefined(pricing?.lookup({ model, at }) ?? Option.none())?.contextWindow
 
@@ -105,10 +109,8 @@ const begin = <R extends ModelRequest.ModelRequest>(chain: Chain, request: R): R
   const order = orderOf(chain, request)
   if (order.every(({ contextWindow }) => contextWindow === undefined) && chain.pricing === undefined)
     return withTarget(request, order[0]!)
-  const fiber = Fiber.getCurrent()
-  const tokens = neededBy(fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate, request)
-  const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
-  return withTarget(request, fitting(order, tokens, windowAt(chain, at))[0] ?? order[0]!)
+  const fits = fitting(order, neededBy(chain.count, request), windowIn(chain))
+  return withTarget(request, fits[0] ?? order[0]!)
 }
 
 /** Calls one target after the other until one answers. */
@@ -116,10 +118,10 @@ const attempt = <R extends ModelRequest.ModelRequest>(
   chain: Chain,
   request: R
 ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> =>
-  Effect.withFiber((fiber) => {
+  Effect.suspend(() => {
     const order = orderOf(chain, request)
-    const windowOf = windowAt(chain, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
-    const tokens = neededBy(fiber.getRef(TokenCounter.TokenCounter), request)
+    const windowOf = windowIn(chain)
+    const tokens = neededBy(chain.count, request)
     const from = (
       rest: ReadonlyArray<FallbackTarget>,
       failed: AiError.AiError | undefined
@@ -158,7 +160,7 @@ const othersAfter = (
 /** Calls a target, and warns once about the settings it is called without. */
 const send = <R extends ModelRequest.ModelRequest>({ next, warn }: Chain, request: R, target: FallbackTarget) =>
   Effect.andThen(
-    Effect.flatMap(Caller.Caller, ({ step }) =>
+    Effect.flatMap(CallContext.CallContext, ({ step }) =>
       Effect.forEach(
         leftOut(request, target),
         (name) =>

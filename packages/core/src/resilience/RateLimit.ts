@@ -19,7 +19,10 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as OptionNames from "../client/OptionNames.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -28,8 +31,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as AiError from "effect/ai/AiError"
-import * as Caller from "../client/Caller.ts"
-import * as LayerEvent from "../client/LayerEvent.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
@@ -96,19 +98,22 @@ export const layerShared = (
         }
         return (request) =>
           Effect.withFiber((fiber) => {
-            const model = next.resolve(request).model ?? ""
+            const model = next.resolve(request, fiber.getRef(CallContext.CallContext)).model ?? ""
             const limits = limitsOf(model)
             const clock = fiber.getRef(Clock.Clock)
             const expected = limits.tokens === undefined ? 0 : expectedTokens(fiber, request, limits.tokens)
             const observe = (observed: RateLimitHeaders.Observed) =>
               learn(limits, options, observed, clock.currentTimeMillisUnsafe())
-            const call = watched(limits, clock, Effect.provideService(next.send(request), LayerEvent.Limits, observe))
+            const call = watched(limits, clock, RunHooks.provide({ onLimits: observe })(next.send(request)))
             return Effect.flatMap(waitForTurn(limiter, model, limits, expected), () =>
               limits.tokens === undefined ? call : settle(limits, expected, call)
             )
           })
       }),
-    { name: "RateLimit", limits: options, paces: true }
+    {
+      name: "RateLimit",
+      annotations: Context.make(LayerAnnotations.RateLimited, options).pipe(Context.add(LayerAnnotations.Paces, true))
+    }
   )
 }
 
@@ -126,7 +131,7 @@ const expectedTokens = (
   limit: number
 ): number => {
   const input = TokenCounter.inputTokens(fiber.getRef(TokenCounter.TokenCounter), request)
-  const { expected } = fiber.getRef(ExpectedUsage.ExpectedUsage).of(fiber.getRef(Caller.Caller).step, request)
+  const { expected } = fiber.getRef(ExpectedUsage.ExpectedUsage).of(fiber.getRef(CallContext.CallContext).step, request)
   // A bucket never holds more than its limit: a larger request waits for a full bucket.
   return Math.min(input + Math.ceil(expected), limit)
 }
@@ -177,7 +182,7 @@ const pause = (model: string, milliseconds: number): Effect.Effect<void> =>
     ? Effect.void
     : Effect.withFiber((fiber) => {
         const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
-        fiber.getRef(LayerEvent.LayerEvent)({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
+        fiber.getRef(RunHooks.RunHooks).onEvent({ _tag: "Wait", reason: "rate limit", model, milliseconds, until })
         return Effect.sleep(milliseconds)
       })
 

@@ -21,6 +21,10 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
+import * as CallContext from "../client/CallContext.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as OptionNames from "../client/OptionNames.ts"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
@@ -28,9 +32,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as Reask from "../client/Reask.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -86,7 +88,15 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
             // A `Retry` below has used its attempts.
             exhausted.has(first) ? Effect.fail(first) : again(send, request, first, policy)
           ),
-    { name: "Retry" }
+    {
+      name: "Retry",
+      answers: false,
+      annotations: Context.make(LayerAnnotations.Retries, true).pipe(
+        Context.add(LayerAnnotations.Order, {
+          once: "each would repeat the attempts of the other. Keep one, and set its `attempts`"
+        })
+      )
+    }
   )
 }
 
@@ -101,7 +111,7 @@ interface Policy {
 /** Sends a request, and fails when the caller rejects the answer. */
 const attempt = <R extends ModelRequest.ModelRequest>(send: ModelClient.Send, request: R) =>
   Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
-    const accept = fiber.getRef(ModelClient.Accept)
+    const accept = fiber.getRef(CallContext.CallContext).accept
     return Effect.flatMap(send(request), (response) => {
       const problem = accept(response)
       return problem === undefined || ModelResponse.isTruncated(response)
@@ -127,7 +137,7 @@ const again = <R extends ModelRequest.ModelRequest>(
       return Effect.fail(first)
     }
     const next = reask(request, trying.last ?? first)
-    const sent = next === request ? attempt(send, next) : Effect.provideService(attempt(send, next), Reask.Reask, true)
+    const sent = next === request ? attempt(send, next) : CallContext.provide({ isReask: true })(attempt(send, next))
     return Effect.tapError(sent, (error) => Effect.sync(() => note(trying, error)))
   })
   return Effect.mapError(Effect.retry(once, schedule(request.model ?? "", trying)), (error) => {
@@ -172,7 +182,9 @@ const makeSchedule = (options: Options, maxWait: Duration.Duration) => {
           const milliseconds = Duration.toMillis(wait)
           const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + milliseconds
           const failure = ModelFailure.description(input) ?? input.reason._tag
-          fiber.getRef(LayerEvent.LayerEvent)({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
+          fiber
+            .getRef(RunHooks.RunHooks)
+            .onEvent({ _tag: "Wait", reason: "retry", failure, model, milliseconds, until })
           return wait
         })
       }

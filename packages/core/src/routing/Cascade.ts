@@ -36,22 +36,23 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Path from "effect/Path"
-import * as Caller from "../client/Caller.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as Suspension from "../client/Suspension.ts"
+import type * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Store from "../store/Store.ts"
-import * as CascadeHooks from "./CascadeHooks.ts"
 import * as CascadeModels from "./CascadeModels.ts"
 import * as CascadeRequests from "./CascadeRequests.ts"
 import * as CascadeTrial from "./CascadeTrial.ts"
@@ -83,9 +84,6 @@ export interface Options<R = never> {
 
 export { CascadeError } from "./RoutingFile.ts"
 
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "Cascade"
-
 const AUDIT = 0.02
 
 /** Calls one model after the other. */
@@ -104,19 +102,19 @@ export const layer = <R = never>(
       const judges = yield* Effect.forEach(options.judges ?? [], (judge) => knownOf(judge, context))
       const file = options.routing === undefined ? undefined : yield* RoutingFile.fileOf(options.routing)
       // A file that is being tuned again may be unusable.
-      const isTuned = (yield* CascadeHooks.Trials) !== undefined
+      const isTuned = (yield* RunHooks.RunHooks).onTrial !== undefined
       const found = file === undefined ? Effect.undefined : RoutingFile.read(file, options.models, judges)
       const routing = isTuned ? yield* Effect.orElseSucceed(found, () => undefined) : yield* found
       const { models } = options
       const rate = options.audit ?? (file === undefined ? 0 : AUDIT)
       return ModelClient.middlewareEffect((next) => make(next, { models, judges, file, routing, rate }), {
-        name: NAME,
+        name: "Cascade",
         answers: [
           models,
           judges.map(({ atLeast, key, name }) => [name, key, atLeast]),
           file === undefined ? "by hand" : routing === undefined ? "untuned" : JSON.parse(Routing.encode(routing)).steps
         ],
-        cascade: {
+        annotations: Context.make(LayerAnnotations.Cascades, {
           name: nameOf(models),
           models,
           judges: judges.map(({ key, name }) => ({ name, key })),
@@ -126,7 +124,16 @@ export const layer = <R = never>(
             request._tag === "Completion"
               ? CascadeRequests.requestsOf({ models, judges, file, routing, rate }, request, step)
               : []
-        }
+        }).pipe(
+          Context.add(LayerAnnotations.Order, {
+            above: [
+              {
+                key: LayerAnnotations.ChangesAnswers,
+                because: "the cascade would judge answers that are not what the row receives"
+              }
+            ]
+          })
+        )
       })
     })
   )
@@ -171,6 +178,7 @@ interface Run extends CascadeModels.CascadeModels {
 }
 
 const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: CascadeRequests.CascadeDefinition) {
+  const { stepKey, suspension } = yield* RunHooks.RunHooks
   const run: Run = {
     ...made,
     next,
@@ -178,20 +186,22 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, made: Casca
     all: nameOf(made.models),
     warn: LayerEvent.once(),
     store: yield* Store.Store,
-    run: yield* Suspension.SuspendedRun,
-    keyOf: yield* CascadeHooks.StepKeys
+    run: suspension,
+    keyOf: stepKey
   }
   const isOurs = (request: ModelRequest.ModelRequest): request is CascadeModels.Completion =>
     request._tag === "Completion" && (request.model === undefined || request.model === run.all)
   return {
-    resolve: (request) =>
-      isOurs(request) ? ModelRequest.withModel(next.resolve(request), run.all) : next.resolve(request),
+    resolve: (request, call) => {
+      const resolved = next.resolve(request, call)
+      return isOurs(request) ? ModelRequest.withModel(resolved, run.all) : resolved
+    },
     send: (request) =>
       Effect.withFiber((fiber) => {
         if (!isOurs(request)) return next.send(request)
         const { model: _, ...own } = request
         const quality = fiber.getRef(Quality.Quality) ?? {}
-        const observe = fiber.getRef(CascadeHooks.Trials)
+        const observe = fiber.getRef(RunHooks.RunHooks).onTrial
         return (
           observe === undefined ? cascade(run, own, quality) : CascadeTrial.run(run, own, quality, observe)
         ) as Effect.Effect<ModelResponse.ResponseTo<typeof request>, AiError.AiError>
@@ -206,7 +216,7 @@ const cascade = (
   quality: Quality.Quality
 ): CascadeModels.ModelEffect<CascadeModels.Response> =>
   Effect.gen(function* () {
-    const { row: index, step } = yield* Caller.Caller
+    const { row: index, step } = yield* CallContext.CallContext
     const policy = cascade.file === undefined ? undefined : yield* policyOf(cascade, step)
     if (cascade.file !== undefined && policy === undefined)
       return CascadeModels.withModels(cascade, yield* CascadeModels.callStrong(cascade, request), [])
@@ -311,7 +321,5 @@ const isAudited = ({ rate }: Run, key: string): boolean =>
 const nameOf = (models: ReadonlyArray<string>): string => models.join(" > ")
 
 /** The cascade of a stack, according to its layers. */
-export const of = (
-  layers: ReadonlyArray<ModelClient.LayerInfo> = []
-): Option.Option<NonNullable<ModelClient.LayerInfo["cascade"]>> =>
-  Option.fromNullishOr(layers.find(({ cascade }) => cascade !== undefined)?.cascade)
+export const of = (layers: ReadonlyArray<ModelClient.LayerInfo> = []): Option.Option<LayerAnnotations.Cascades> =>
+  Option.fromNullishOr(LayerAnnotations.find(layers, LayerAnnotations.Cascades))

@@ -7,8 +7,9 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as CallContext from "../client/CallContext.ts"
 import type * as LayerEvent from "../client/LayerEvent.ts"
-import * as ModelClient from "../client/ModelClient.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -140,7 +141,7 @@ export const tryModel = (
       response === undefined
       || isOther(response, model)
       || !ModelResponse.isComplete(response)
-      || (yield* ModelClient.Accept)(response) !== undefined
+      || (yield* CallContext.CallContext).accept(response) !== undefined
     )
       return doubtful
     const text = ModelResponse.text(response)

@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type * as ModelClient from "../client/ModelClient.ts"
+import type * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import type * as Routing from "./Routing.ts"
 import type * as RoutingFile from "./RoutingFile.ts"
@@ -29,14 +29,14 @@ export const requestsOf = (
   { file, judges, models, rate, routing }: CascadeDefinition,
   request: Completion,
   step: string
-): ReadonlyArray<ModelClient.CascadeRequest> => {
+): ReadonlyArray<LayerAnnotations.CascadeRequest> => {
   const strong = ModelRequest.withModel(request, models[models.length - 1]!)
   const { certificate, policy } = file === undefined ? {} : (routing?.steps[step] ?? {})
   if (file !== undefined && (policy === undefined || certificate === undefined))
     return [{ request: strong, share: 1, isMost: false }]
   const isJudged = policy?.by !== "row"
   const rungs = (policy === undefined ? models.slice(0, -1) : policy.rungs.map(({ model }) => model)).flatMap(
-    (model, at): ReadonlyArray<ModelClient.CascadeRequest> => {
+    (model, at): ReadonlyArray<LayerAnnotations.CascadeRequest> => {
       const own = prepared(judges, ModelRequest.withModel(request, model))
       const share = certificate === undefined || (isJudged && at === 0) ? 1 : 1 - certificate.strongShare
       const judging = isJudged ? judges.flatMap(({ asks }) => asks?.(own) ?? []) : []

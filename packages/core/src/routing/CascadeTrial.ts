@@ -4,9 +4,9 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
-import type * as CascadeHooks from "./CascadeHooks.ts"
+import type * as Trials from "./Trials.ts"
 import * as CascadeModels from "./CascadeModels.ts"
 import * as Quality from "./Quality.ts"
 
@@ -15,10 +15,10 @@ export const run = (
   asker: CascadeModels.CascadeModels,
   request: CascadeModels.Completion,
   quality: Quality.Quality,
-  observe: (trial: CascadeHooks.CascadeTrial) => void
+  observe: (trial: Trials.CascadeTrial) => void
 ): CascadeModels.ModelEffect<CascadeModels.Response> =>
   Effect.gen(function* () {
-    const { row: index, step } = yield* Caller.Caller
+    const { row: index, step } = yield* CallContext.CallContext
     const row = yield* CascadeModels.rowOf(asker, request, quality, step)
     const label = yield* CascadeModels.call(asker, "label", step, () => quality.label, undefined)
     const isLabelled = label !== undefined

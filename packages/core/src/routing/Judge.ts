@@ -25,7 +25,8 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
-import * as ModelClient from "../client/ModelClient.ts"
+import * as CallContext from "../client/CallContext.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -156,7 +157,7 @@ export const model = (options: {
     answer: ({ request, send, text }) =>
       Effect.map(
         send(toJudge(request, text)).pipe(
-          Effect.provideService(ModelClient.Accept, () => undefined),
+          CallContext.provide({ accept: () => undefined }),
           Effect.provideService(Varying.Varying, undefined)
         ),
         (response) => {

@@ -24,14 +24,13 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as RowValues from "../client/RowValues.ts"
+import type * as RowValues from "../client/RowValues.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
-import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
 import * as Price from "../price/Price.ts"
@@ -63,27 +62,15 @@ export const choose = (
   model: (request: ModelRequest.Completion, row: RowValues.Values) => string,
   options: { readonly baseline: string; readonly by?: unknown }
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> => {
-  const route: ModelClient.Resolve = (request) =>
+  const route: ModelClient.Resolve = (request, { values }) =>
     request._tag === "Completion" && request.model === undefined
-      ? ModelRequest.withModel(request, model(request, RowValues.now()))
+      ? ModelRequest.withModel(request, model(request, values))
       : request
-  return ModelClient.middlewareEffect(
-    (next) =>
-      Effect.succeed<ModelClient.Service>({
-        resolve: (request) => next.resolve(route(request)),
-        send: (request) => {
-          const routed = route(request)
-          return routed === request
-            ? next.send(request)
-            : Effect.map(
-                next.send(routed),
-                (response) =>
-                  ({ ...response, baselineModel: options.baseline }) as ModelResponse.ResponseTo<typeof request>
-              )
-        }
-      }),
-    { name: "Router", answers: options.by, baseline: options.baseline, isShown: true }
-  )
+  return ModelClient.mapRequest(route, {
+    name: "Router",
+    answers: options.by,
+    annotations: Context.make(LayerAnnotations.Routes, { baseline: options.baseline })
+  })
 }
 
 /** Holds when the user messages have fewer than `characters` characters (code points). */
@@ -138,15 +125,14 @@ export const cheapest = (
   options: { readonly output?: number; readonly baseline?: string } = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =>
   Layer.unwrap(
-    Effect.map(Pricing.Pricing, (pricing) =>
-      choose(
+    Effect.gen(function* () {
+      const pricing = yield* Pricing.Pricing
+      const count = yield* TokenCounter.TokenCounter
+      // The prices of the day on which the stack is built: a run does not change its models at midnight.
+      const at = yield* Clock.currentTimeMillis
+      return choose(
         (request) => {
-          const fiber = Fiber.getCurrent()
-          const at = fiber?.getRef(Clock.Clock).currentTimeMillisUnsafe() ?? 0
-          const input = TokenCounter.inputTokens(
-            fiber?.getRef(TokenCounter.TokenCounter) ?? TokenCounter.estimate,
-            request
-          )
+          const input = TokenCounter.inputTokens(count, request)
           const output = request.settings.maxTokens ?? options.output ?? ExpectedUsage.GUESS.high
           const known = models.map((model) => {
             const price = Option.getOrUndefined(pricing.lookup({ model, at }))
@@ -163,7 +149,7 @@ export const cheapest = (
         },
         { baseline: options.baseline ?? models[models.length - 1]!, by: ["cheapest", models, options.output] }
       )
-    )
+    })
   )
 
 /**
@@ -211,10 +197,10 @@ export const providers = <
             ? undefined
             : { batch: { of: (request) => clientFor(request).batch?.of(request), all: batches } }),
           layers: clients.flatMap(({ client, models }) => [
-            { name: ModelClient.PROVIDERS, answers: models },
+            { name: "providers", answers: models, annotations: Context.make(LayerAnnotations.ModelPrefix, models) },
             ...(client.layers ?? [])
           ]),
-          resolve: (request) => clientFor(request).resolve(request),
+          resolve: (request, call) => clientFor(request).resolve(request, call),
           send: (request) => clientFor(request).send(request)
         }
       }

@@ -12,10 +12,9 @@ import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Caller from "../client/Caller.ts"
-import type * as ModelClient from "../client/ModelClient.ts"
-import * as RowValues from "../client/RowValues.ts"
-import * as CallInterceptor from "../client/CallInterceptor.ts"
+import * as CallContext from "../client/CallContext.ts"
+import type * as RowValues from "../client/RowValues.ts"
+import type * as CallState from "../client/CallState.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
@@ -46,10 +45,8 @@ const MOST_CALLS = 16
 const MOST_CHARACTERS = 200_000
 
 /** The hash of a request, whichever sample of a row it is for. */
-const hashOf = (client: ModelClient.Service, request: ModelRequest.ModelRequest): string => {
-  const resolved = client.resolve(request)
-  return ContentHash.make(RequestKey.content(resolved._tag === "Completion" ? { ...resolved, sample: 0 } : resolved))
-}
+const hashOf = (resolved: ModelRequest.ModelRequest): string =>
+  ContentHash.make(RequestKey.content(resolved._tag === "Completion" ? { ...resolved, sample: 0 } : resolved))
 
 const hasTools = (request: ModelRequest.ModelRequest): boolean =>
   request._tag === "Completion" && request.tools.length > 0
@@ -57,16 +54,15 @@ const hasTools = (request: ModelRequest.ModelRequest): boolean =>
 /** Runs an effect and passes its calls to a function when it has succeeded. */
 export const record = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
-  client: ModelClient.Service,
   onCalls: (calls: string) => void
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     const calls: Array<{ hash: string; answer?: string }> = []
     let isOver = false
     let characters = 0
-    const watch: CallInterceptor.CallInterceptor = (request, send) => {
+    const watch: CallState.CallInterceptor = (request, resolve, send) => {
       if (isOver || calls.length >= MOST_CALLS) return send
-      const call: { hash: string; answer?: string } = { hash: hashOf(client, request) }
+      const call: { hash: string; answer?: string } = { hash: hashOf(resolve()) }
       calls.push(call)
       if (hasTools(request)) {
         isOver = true
@@ -80,7 +76,7 @@ export const record = <A, E, R>(
         })
       )
     }
-    return Effect.tap(Effect.provideService(effect, CallInterceptor.CallInterceptor, watch), () =>
+    return Effect.tap(CallContext.provideState({ interceptor: watch })(effect), () =>
       Effect.sync(() => {
         if (calls.length > 0) onCalls(encode(calls))
       })
@@ -104,7 +100,6 @@ interface Rendered {
 const render = (
   run: (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>,
   input: unknown,
-  client: ModelClient.Service,
   calls: ReadonlyArray<Call>,
   step: string
 ): Effect.Effect<Rendered, never, unknown> =>
@@ -113,8 +108,8 @@ const render = (
       calls.flatMap(({ answer, hash }) => (answer === undefined ? [] : [[hash, answer] as const]))
     )
     const asked: Array<string> = []
-    const watch: CallInterceptor.CallInterceptor = (request) => {
-      const hash = hashOf(client, request)
+    const watch: CallState.CallInterceptor = (request, resolve) => {
+      const hash = hashOf(resolve())
       asked.push(hash)
       const answer = hasTools(request)
         ? Option.none()
@@ -122,9 +117,8 @@ const render = (
       return Option.isSome(answer) ? Effect.succeed(answer.value as never) : Effect.fail(enough)
     }
     return Effect.suspend(() => run(input)).pipe(
-      Effect.provideService(CallInterceptor.CallInterceptor, watch),
-      Effect.provideService(RowValues.RowValues, input as RowValues.Values),
-      Effect.updateService(Caller.Caller, (caller) => ({ ...caller, step })),
+      CallContext.provideState({ interceptor: watch }),
+      CallContext.provide({ step, values: input as RowValues.Values }),
       Effect.exit,
       Effect.map((exit) => ({ hashes: asked, isWhole: exit._tag === "Success" }))
     )
@@ -147,16 +141,15 @@ const isSame = ({ hashes, isWhole }: Rendered, calls: ReadonlyArray<Call>): bool
 export const compare = Effect.fnUntraced(function* (
   step: string,
   probe: RowRepo.Probe,
-  run: (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>,
-  client: ModelClient.Service
+  run: (input: RowValues.Erased) => Effect.Effect<unknown, unknown, unknown>
 ) {
   const kept = StoredValue.decode(probe.input)
   if (Option.isNone(kept)) return undefined
   const calls = callsOf(probe.request)
-  const now = yield* render(run, kept.value, client, calls, step)
+  const now = yield* render(run, kept.value, calls, step)
   if (isSame(now, calls)) return undefined
   yield* Effect.sleep(5)
-  const again = yield* render(run, kept.value, client, calls, step)
+  const again = yield* render(run, kept.value, calls, step)
   const key = RequestKey.canonical(now.hashes)
   return RequestKey.canonical(again.hashes) === key ? key : undefined
 })

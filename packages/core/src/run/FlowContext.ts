@@ -7,6 +7,7 @@ import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as Closure from "../closure/Closure.ts"
 import * as LayerCode from "../closure/LayerCode.ts"
 import * as Layer from "effect/Layer"
@@ -14,8 +15,10 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Batch from "../batch/Batch.ts"
 import * as ModelClient from "../client/ModelClient.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
+import * as Stack from "../client/Stack.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ToEmbeddingModel from "../client/ToEmbeddingModel.ts"
 import * as ToLanguageModel from "../client/ToLanguageModel.ts"
@@ -24,10 +27,7 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as Ledger from "../ledger/Ledger.ts"
-import * as Pack from "../pack/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
-import * as CascadeHooks from "../routing/CascadeHooks.ts"
-import * as SemanticCache from "../semantic/SemanticCache.ts"
 
 /** Builds the models of the flow's stack and the author's services, in the scope of the run. */
 export const services = Effect.fnUntraced(function* (
@@ -62,9 +62,8 @@ export const services = Effect.fnUntraced(function* (
   }
   const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
   const stack = yield* built.pipe(
-    Effect.provideService(Batch.Override, batch),
+    RunHooks.provide({ batch, stepKey: steps }),
     Effect.provideService(Closure.Current, closures),
-    Effect.provideService(CascadeHooks.StepKeys, steps),
     Effect.provideService(Simulation.Simulation, simulation)
   )
   if (simulation !== undefined && !ModelClient.hasProviders(stack.layers)) {
@@ -96,13 +95,15 @@ const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
   Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient)).pipe(
     // The types reject this, but a flow may not have been type-checked.
     Effect.catchDefect((defect) =>
-      defect instanceof Error && defect.message.includes(ModelClient.ModelClient.key)
-        ? Effect.fail(
-            new Node.FlowError({
-              message: "the flow's stack ends without a provider: add one at the end, such as OpenAi.layer({ model })"
-            })
-          )
-        : Effect.die(defect)
+      defect instanceof Stack.StackError
+        ? Effect.fail(new Node.FlowError({ message: defect.message }))
+        : defect instanceof Error && defect.message.includes(ModelClient.ModelClient.key)
+          ? Effect.fail(
+              new Node.FlowError({
+                message: "the flow's stack ends without a provider: add one at the end, such as OpenAi.layer({ model })"
+              })
+            )
+          : Effect.die(defect)
     )
   )
 
@@ -112,15 +113,18 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
   // Layers above see whether requests go in batches from here.
   const info: ModelClient.LayerInfo = {
     name: "batches",
-    get service() {
-      return place.send === undefined ? undefined : { tier: "batch", steps: batch.steps }
+    get annotations() {
+      const tier = { tier: "batch", steps: batch.steps }
+      return place.send === undefined ? Context.empty() : Context.make(LayerAnnotations.ServiceTier, tier)
     }
   }
-  const client = yield* Effect.provideService(buildStack(stack), ModelClient.AtEdge, ({ isEdge: _, ...edge }) => {
-    place.edge = edge
-    return { ...edge, layers: [info, ...(edge.layers ?? [])], send: (request) => (place.send ?? edge.send)(request) }
-  })
-  if (ModelClient.hasLayer(client.layers, Batch.NAME)) return client
+  const client = yield* RunHooks.provide({
+    edge: ({ isEdge: _, ...edge }) => {
+      place.edge = edge
+      return { ...edge, layers: [info, ...(edge.layers ?? [])], send: (request) => (place.send ?? edge.send)(request) }
+    }
+  })(buildStack(stack))
+  if (LayerAnnotations.find(client.layers, LayerAnnotations.ServiceTier)?.tier === "batch") return client
   if (place.edge === undefined) return yield* Batch.make(client, batch)
   place.send = (yield* Batch.make(place.edge, batch)).send
   return client
@@ -128,12 +132,14 @@ const withBatch = Effect.fnUntraced(function* (stack: NonNullable<Flow.Any["stac
 
 /** Describes steps that enable something no layer of the stack does. */
 export const unserved = (flow: Flow.Any, client: ModelClient.Service | undefined): ReadonlyArray<string> => {
-  const missing = (name: string) => !ModelClient.hasLayer(client?.layers, name)
+  const missing = (key: Context.Reference<boolean>) => !LayerAnnotations.has(client?.layers, key)
   return flow.graph.nodes.flatMap(({ kind, name }) => {
     const varying = kind._tag === "Step" ? kind.varying : undefined
     const layers = [
-      ...(varying?.reuse !== undefined && missing(SemanticCache.NAME) ? [["reuse", "SemanticCache.layer()"]] : []),
-      ...(varying?.pack !== undefined && varying.pack.size !== 1 && missing(Pack.NAME)
+      ...(varying?.reuse !== undefined && missing(LayerAnnotations.ReusesMeaning)
+        ? [["reuse", "SemanticCache.layer()"]]
+        : []),
+      ...(varying?.pack !== undefined && varying.pack.size !== 1 && missing(LayerAnnotations.Packs)
         ? [["pack", "Pack.layer()"]]
         : [])
     ]

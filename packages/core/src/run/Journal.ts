@@ -15,10 +15,10 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as SqlError from "effect/sql/SqlError"
-import * as Cache from "../cache/Cache.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as SingleFlight from "../cache/SingleFlight.ts"
 import * as CallOutcome from "../client/CallOutcome.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
 import type * as Node from "../flow/Node.ts"
@@ -85,7 +85,7 @@ const sharesEqual = ({ kind }: Node.Any, { environment, reuse }: Options): boole
   const own = "policy" in kind ? kind.policy.settings?.temperature : undefined
   return (
     (own ?? environment.settings.temperature) === 0
-    || (reuse && environment.layers.some(({ name }) => name === Cache.NAME))
+    || (reuse && LayerAnnotations.has(environment.layers, LayerAnnotations.Cached))
   )
 }
 
@@ -193,7 +193,9 @@ const finder = ({ identity, node, occurrences, options, results }: Known): NodeJ
 /** Computes and keeps values. Equal rows in progress compute one value. */
 const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJournal["keep"] => {
   const timeToLive = Math.min(
-    ...options.environment.layers.map((layer) => layer.timeToLive ?? Number.POSITIVE_INFINITY)
+    ...options.environment.layers.map(
+      (layer) => LayerAnnotations.get(layer, LayerAnnotations.Cached)?.timeToLive ?? Number.POSITIVE_INFINITY
+    )
   )
   // The row that computes may be interrupted or reach its time limit: another one then computes.
   const flights = SingleFlight.make<Computed, unknown>((cause) => cause.reasons.every(isTimeout))
@@ -220,13 +222,13 @@ const keeper = ({ identity, node, occurrences, options, results }: Known): NodeJ
     { text }: Computed,
     fiber: Fiber.Fiber<unknown, unknown>
   ): Effect.Effect<void> | undefined => {
-    const outcome = fiber.getRef(CallOutcome.CallOutcome)
+    const outcome = CallContext.stateOf(fiber).outcome
     if (outcome !== undefined && CallOutcome.hasFailed(outcome)) {
       return once(
         "failed",
         Effect.logWarning,
         () =>
-          `step ${node.name} gave a value for ${fiber.getRef(Caller.Caller).position} although one of its calls failed: it is not kept, and the row runs again next time. Others like it are not reported`
+          `step ${node.name} gave a value for ${fiber.getRef(CallContext.CallContext).position} although one of its calls failed: it is not kept, and the row runs again next time. Others like it are not reported`
       )
     }
     if (text !== undefined) {

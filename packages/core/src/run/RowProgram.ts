@@ -10,9 +10,9 @@ import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as AiError from "effect/ai/AiError"
 import * as CallOutcome from "../client/CallOutcome.ts"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
-import * as RowValues from "../client/RowValues.ts"
+import type * as RowValues from "../client/RowValues.ts"
 import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as StoredValue from "../encoding/StoredValue.ts"
@@ -240,11 +240,7 @@ const sampled = (
         return Effect.succeed(found.value)
       }
       // The result of one sample says nothing about the others.
-      const computed = Effect.provideService(
-        journal.keep(found, values, compute),
-        CallOutcome.CallOutcome,
-        CallOutcome.make()
-      )
+      const computed = CallContext.provideState({ outcome: CallOutcome.make() })(journal.keep(found, values, compute))
       return run.onMissing === undefined ? computed : Effect.andThen(run.onMissing(node, row, journal, found), computed)
     })
   }
@@ -275,12 +271,18 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
   const streak = FailureStreak.make(suspension !== undefined)
   return (row, slot, input, effect) => {
     stats.running++
-    const caller: Caller.Caller = { run: run.id, step: node.name, row: row.index, position: row.position }
     const called = Effect.updateContext(Effect.suspend(effect), (context: Context.Context<unknown>) => {
+      const call = Context.get(context, CallContext.CallContext)
       const mine = context.pipe(
-        Context.add(Caller.Caller, caller),
-        Context.add(CallOutcome.CallOutcome, CallOutcome.make()),
-        Context.add(RowValues.RowValues, input as RowValues.Values)
+        Context.add(CallContext.CallContext, {
+          ...call,
+          run: run.id,
+          step: node.name,
+          row: row.index,
+          position: row.position,
+          values: input as RowValues.Values,
+          state: { ...call.state, outcome: CallOutcome.make() }
+        })
       )
       return settings === undefined
         ? mine
@@ -336,7 +338,7 @@ const untilSuspended = (
     if (known !== undefined) return Effect.failCause(known)
     const calls = Suspension.makeRow(suspension.recorded.get(place))
     const started = Effect.raceFirst(
-      Effect.provideService(step, Suspension.SuspendedRow, calls),
+      CallContext.provideState({ row: calls })(step),
       Effect.as(Deferred.await(calls.left), suspended)
     )
     return Effect.onExitPrimitive(

@@ -7,7 +7,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Batch from "../batch/Batch.ts"
 import type * as Budget from "../ledger/Budget.ts"
-import type * as CascadeHooks from "../routing/CascadeHooks.ts"
+import type * as Trials from "../routing/Trials.ts"
 import type * as RowSample from "../routing/tune/RowSample.ts"
 import type * as RunEvent from "./RunEvent.ts"
 import type * as RunRepo from "./RunRepo.ts"
@@ -47,7 +47,7 @@ export interface RunOptions {
   /** Takes only these rows of each source. Sources that are only looked up are read completely. */
   readonly sample?: RowSample.RowSample
   /** Makes a cascade call every model for every row, and receives the results. Nothing is reused. */
-  readonly trials?: (trial: CascadeHooks.CascadeTrial) => void
+  readonly trials?: (trial: Trials.CascadeTrial) => void
   /** Replaces outputs even with less than what a whole, real run left. Default: `false`, which refuses. */
   readonly overwrite?: boolean
   /** With `false`, the outputs are neither opened nor written. Default: `true`. */

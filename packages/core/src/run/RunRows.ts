@@ -6,23 +6,18 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Cache from "../cache/Cache.ts"
-import * as Attempt from "../client/Attempt.ts"
-import * as Exchange from "../client/Exchange.ts"
-import * as LayerEvent from "../client/LayerEvent.ts"
-import * as ModelClient from "../client/ModelClient.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
+import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import * as Simulation from "../client/Simulation.ts"
-import * as Suspension from "../client/Suspension.ts"
 import type * as Closure from "../closure/Closure.ts"
 import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
-import * as Ledger from "../ledger/Ledger.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
-import * as Pack from "../pack/Pack.ts"
 import * as Pricing from "../price/Pricing.ts"
-import * as CascadeHooks from "../routing/CascadeHooks.ts"
 import type * as DomainStreams from "./DomainStreams.ts"
 import * as EarlierTry from "./EarlierTry.ts"
 import * as ExchangeSample from "./ExchangeSample.ts"
@@ -79,24 +74,27 @@ const contextOf = (
     Context.add(Pricing.Pricing, pricing),
     Context.add(Parameter.Values, parameters),
     Context.add(ModelSettings.ModelSettings, settings),
-    Context.add(Ledger.Recorder, recorder.record),
-    Context.add(Ledger.Calls, recorder.calls),
-    // What is only kept in memory cannot be inspected later.
-    Context.add(Exchange.Observer, store.inMemory ? undefined : exchanges.observe),
-    Context.add(Attempt.Guard, budget?.guard),
     Context.add(ExpectedUsage.ExpectedUsage, expected),
-    Context.add(LayerEvent.LayerEvent, state.onLayerEvent),
-    Context.add(Suspension.SuspendedRun, {
-      id: run.id,
-      flow: flow.name,
-      startedAt: run.startedAt,
-      scope: options.cache === false ? run.name : "",
-      register: (holder) => void holders.push(holder),
-      hold: (held) => budget?.hold(held) ?? (() => {}),
-      count: recorder.count
+    Context.add(RunHooks.RunHooks, {
+      ...RunHooks.none,
+      onEvent: state.onLayerEvent,
+      attempts: budget === undefined ? [] : [budget.hook],
+      onEntry: recorder.record,
+      onCall: recorder.calls,
+      // What is only kept in memory cannot be inspected later.
+      onExchange: store.inMemory ? undefined : exchanges.observe,
+      onTrial: options.trials,
+      suspension: {
+        id: run.id,
+        flow: flow.name,
+        startedAt: run.startedAt,
+        scope: options.cache === false ? run.name : "",
+        register: (holder) => void holders.push(holder),
+        hold: (held) => budget?.hold(held) ?? (() => {}),
+        count: recorder.count
+      }
     }),
-    Context.add(Cache.Mode, options.cache === false ? ("off" as const) : ("on" as const)),
-    Context.add(CascadeHooks.Trials, options.trials),
+    Context.add(CallContext.CallContext, { ...CallContext.empty, cache: options.cache === false ? "off" : "on" }),
     Context.add(Simulation.Own, flow.simulate)
   )
 
@@ -110,7 +108,11 @@ const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelS
     closures,
     simulation: ownAnswers(simulation, flow, closures, run.name)
   })
-  if (simulation === undefined && !store.inMemory && layers.some(({ isSimulated }) => isSimulated === true)) {
+  if (
+    simulation === undefined
+    && !store.inMemory
+    && layers.some((layer) => LayerAnnotations.get(layer, LayerAnnotations.Provider)?.isSimulated === true)
+  ) {
     return yield* new Node.FlowError({
       message: `the flow's stack has a simulator, whose answers must not mix with real ones in ${store.name}: remove it and run with --simulate`
     })
@@ -136,7 +138,7 @@ const steps = Effect.fnUntraced(function* (session: RunSession, settings: ModelS
   const rows = Replay.run(flow, state, session.holders, {
     ...options,
     problemOf: problemOf(session),
-    packs: ModelClient.hasLayer(layers, Pack.NAME)
+    packs: LayerAnnotations.has(layers, LayerAnnotations.Packs)
   })
   return { layers, rows: Effect.provideContext(rows, context as Context.Context<unknown>) }
 })

@@ -3,9 +3,8 @@
  *
  * @internal
  */
+import * as CallContext from "../client/CallContext.ts"
 import * as Node from "../flow/Node.ts"
-import * as Effect from "effect/Effect"
-import * as AnswerCheck from "../answer/AnswerCheck.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as Quality from "../routing/Quality.ts"
 
@@ -24,8 +23,7 @@ export const of = (kind: Extract<Node.Kind, { readonly _tag: "Step" }>): typeof 
   const checked: typeof run =
     own === undefined
       ? marked
-      : (values, sample) =>
-          Effect.provideService(marked(values, sample), AnswerCheck.AnswerCheck, (answer) => own(answer, values))
+      : (values, sample) => CallContext.provideState({ check: (answer) => own(answer, values) })(marked(values, sample))
   if (quality === undefined) return checked
   const { answer, check, features, label, score } = quality
   return (values, sample) =>

@@ -73,12 +73,7 @@ export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Optio
     const [probe] = found.isNew ? [] : yield* store.rows.probes(found.id)
     if (probe === undefined) fingerprintWanted = true
     if (probe === undefined || client === undefined) return found
-    const asks = yield* Fingerprint.compare(
-      node.name,
-      probe,
-      (input) => inStep(Effect.suspend(() => compute(input))),
-      client
-    )
+    const asks = yield* Fingerprint.compare(node.name, probe, (input) => inStep(Effect.suspend(() => compute(input))))
     if (asks === undefined) return found
     const other = yield* register(ContentHash.make(`${base}\n${asks}`))
     if (!other.isNew) return other
@@ -121,7 +116,7 @@ export const make = (node: Node.Any, parts: StepKey.StepKeyParts, options: Optio
     fingerprinted: (input, work) =>
       !fingerprintWanted || client === undefined || step === undefined
         ? work
-        : Fingerprint.record(work, client, (request) => {
+        : Fingerprint.record(work, (request) => {
             const text = StoredValue.encode(input)
             if (!fingerprintWanted || text === undefined) return
             fingerprintWanted = false

@@ -11,10 +11,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as SqlError from "effect/sql/SqlError"
-import * as Caller from "../client/Caller.ts"
+import * as CallContext from "../client/CallContext.ts"
 import type * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as Suspension from "../client/Suspension.ts"
+import type * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as Format from "../encoding/Format.ts"
 import * as Varying from "../flow/Varying.ts"
@@ -155,7 +155,7 @@ const scopeOf = (
 /** Looks among the kept answers; `undefined` when nothing can be looked up or reused. */
 const placeOf = Effect.fnUntraced(function* (reuse: ReuseLookup, question: Question<ModelRequest.Completion>) {
   const { maxErrorRate } = question.reuse
-  const { step } = yield* Caller.Caller
+  const { step } = yield* CallContext.CallContext
   const audits = yield* proceed(reuse, auditsOf(reuse, step))
   if (audits === undefined || isOff(audits, question.reuse)) return undefined
   const embedded = yield* vectorOf(reuse, question.text)
@@ -168,7 +168,7 @@ const placeOf = Effect.fnUntraced(function* (reuse: ReuseLookup, question: Quest
   const looked = opened === undefined ? undefined : yield* proceed(reuse, opened.look(question.text, embedded.vector))
   if (opened === undefined || looked === undefined) return undefined
   const content =
-    (yield* Suspension.SuspendedRow) === undefined
+    (yield* CallContext.CallContext).state.row === undefined
       ? undefined
       : ContentHash.make(RequestKey.content(question.resolved)).slice(0, 16)
   const place: Place = { step, audits, name, opened, looked, vector: embedded.row, content }
@@ -204,7 +204,7 @@ export const answer = <R extends ModelRequest.Completion>(
     if (
       !ModelResponse.isComplete(response)
       || response.origin === "shared"
-      || (yield* ModelClient.Accept)(response) !== undefined
+      || (yield* CallContext.CallContext).accept(response) !== undefined
     ) {
       return response
     }
@@ -286,9 +286,9 @@ const answerOf = (
 const responseOf = <R extends ModelRequest.Completion>(
   entry: ReuseRepo.ReuseEntry
 ): Effect.Effect<ModelResponse.ResponseTo<R> | undefined> =>
-  Effect.map(ModelClient.Accept, (check) => {
+  Effect.map(CallContext.CallContext, ({ accept }) => {
     const kept = ModelResponse.decode(entry.value)
     if (Option.isNone(kept)) return undefined
     const response = ModelResponse.again(kept.value, "semantic")
-    return check(response) === undefined ? (response as ModelResponse.ResponseTo<R>) : undefined
+    return accept(response) === undefined ? (response as ModelResponse.ResponseTo<R>) : undefined
   })

@@ -35,16 +35,17 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as CacheStore from "../cache/CacheStore.ts"
-import * as Caller from "../client/Caller.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import * as CallContext from "../client/CallContext.ts"
+import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as ToEmbeddingModel from "../client/ToEmbeddingModel.ts"
 import * as Varying from "../flow/Varying.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
@@ -65,15 +66,14 @@ export interface Options {
   readonly timeToLive?: Duration.Input
 }
 
-/** The name of the layer in `ModelClient.LayerInfo`. */
-export const NAME = "SemanticCache"
-
 /** Replaces the text that varies. */
 const PLACE = "\u0000varying\u0000"
 
 const infoOf = ({ namespace }: Options): ModelClient.LayerInfo => ({
-  name: NAME,
-  ...(namespace === undefined ? undefined : { namespace })
+  name: "SemanticCache",
+  annotations: Context.make(LayerAnnotations.ReusesMeaning, true).pipe(
+    namespace === undefined ? (self) => self : Context.add(LayerAnnotations.Namespace, namespace)
+  )
 })
 
 /** Compares texts with the `Embedder` in context. */
@@ -116,7 +116,7 @@ export const layerModel = (
                 .embed(text)
                 .pipe(
                   Effect.provideService(ModelSettings.ModelSettings, settings),
-                  Effect.provideService(Suspension.AtOnce, true)
+                  CallContext.provideState({ isSingle: true })
                 )
           },
           options
@@ -142,7 +142,7 @@ const make = Effect.fnUntraced(function* (
     scopes: yield* OpenScopes.make(({ dimensions, maxErrorRate, scope }) =>
       ReuseScope.make({ scope, maxErrorRate, dimensions, folder: store.folder, repo: store.reuse, indexes })
     ),
-    run: yield* Suspension.SuspendedRun,
+    run: (yield* RunHooks.RunHooks).suspension,
     warn
   })
   return (request) =>
@@ -152,17 +152,17 @@ const make = Effect.fnUntraced(function* (
         varying?.reuse === undefined
         || request._tag !== "Completion"
         || reuse.isBroken
-        || fiber.getRef(CacheStore.Mode) === "off"
+        || fiber.getRef(CallContext.CallContext).cache === "off"
       ) {
         return next.send(request)
       }
       const { text } = varying
       if (text.trim() === "" || embedder.unfit(text) !== undefined) return next.send(request)
-      const resolved = next.resolve(request)
+      const resolved = next.resolve(request, fiber.getRef(CallContext.CallContext))
       const template = Varying.replace(resolved as ModelRequest.Completion, text, PLACE)
       if (template === undefined) {
         return Effect.andThen(
-          warn(Varying.notFound(fiber.getRef(Caller.Caller).step, "no answer is reused")),
+          warn(Varying.notFound(fiber.getRef(CallContext.CallContext).step, "no answer is reused")),
           next.send(request)
         )
       }

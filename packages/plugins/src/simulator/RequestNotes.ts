@@ -4,11 +4,10 @@
  *
  * @internal
  */
-import * as Caller from "@pipe/core/Caller"
-import * as ModelClient from "@pipe/core/ModelClient"
+import * as CallContext from "@pipe/core/CallContext"
 import * as ModelRequest from "@pipe/core/ModelRequest"
 import * as RequestKey from "@pipe/core/RequestKey"
-import * as RowValues from "@pipe/core/RowValues"
+import type * as RowValues from "@pipe/core/RowValues"
 import * as Simulation from "@pipe/core/internal/Simulation"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -67,8 +66,8 @@ export const only = ({ providerOptions }: ModelRequest.ModelRequest): ModelReque
 }
 
 const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fiber<unknown, unknown>): RequestNote => {
-  const { step } = fiber.getRef(Caller.Caller)
-  const values = fiber.getRef(RowValues.RowValues)
+  const { step } = fiber.getRef(CallContext.CallContext)
+  const values = fiber.getRef(CallContext.CallContext).values
   const { responseFormat, sample } = request
   const model = request.model ?? ""
   const key = [seed, step, model, String(sample), RequestKey.canonical(request.messages), textOf(values)].join("\n")
@@ -93,7 +92,11 @@ const noteOf = (request: ModelRequest.Completion, seed: string, fiber: Fiber.Fib
           : JSON.stringify(own)
         : responseFormat.type === "text"
           ? Script.text(key)
-          : Values.json(responseFormat.schema as Script.ScriptSchema, fiber.getRef(ModelClient.Accept).schema, key)
+          : Values.json(
+              responseFormat.schema as Script.ScriptSchema,
+              fiber.getRef(CallContext.CallContext).accept.schema,
+              key
+            )
   }
 }
 

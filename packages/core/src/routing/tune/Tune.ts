@@ -15,7 +15,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
+import * as LayerAnnotations from "../../client/LayerAnnotations.ts"
 import * as Endpoint from "../../client/Endpoint.ts"
+import * as RunHooks from "../../client/RunHooks.ts"
 import type * as Flow from "../../flow/Flow.ts"
 import type * as ModelResponse from "../../model/ModelResponse.ts"
 import * as Money from "../../price/Money.ts"
@@ -24,7 +26,7 @@ import * as FlowContext from "../../run/FlowContext.ts"
 import type * as RunEvent from "../../run/RunEvent.ts"
 import * as Runner from "../../run/Runner.ts"
 import * as Cascade from "../Cascade.ts"
-import * as CascadeHooks from "../CascadeHooks.ts"
+import type * as Trials from "../Trials.ts"
 import type * as Routing from "../Routing.ts"
 import * as Baselines from "./Baselines.ts"
 import type * as Observation from "./Observation.ts"
@@ -116,8 +118,11 @@ const cascadeOf = Effect.fnUntraced(function* (flow: Flow.Any) {
     return yield* new TuneError({
       message: `flow ${flow.name} has no cascade to tune: add Cascade.layer({ models: ["<cheap>", "<strong>"], routing: new URL("./${flow.name}.routing.json", import.meta.url) }) to its stack, above Cache.layer()`
     })
-  const [cache, own] = ["Cache", Cascade.NAME].map((name) => layers.findIndex((layer) => layer.name === name))
-  if (cache! >= 0 && cache! < own!) {
+  const [cache, own] = [
+    LayerAnnotations.indexOf(layers, LayerAnnotations.Cached),
+    LayerAnnotations.indexOf(layers, LayerAnnotations.Cascades)
+  ]
+  if (cache >= 0 && cache < own) {
     yield* Effect.logWarning(
       "Cache.layer is above Cascade.layer: rows that it answers are missing in the sample, and answers are not cached by model; put it below"
     )
@@ -134,7 +139,7 @@ const unknownPrice = (model: string) =>
   })
 
 interface Sampled {
-  readonly trials: ReadonlyMap<string, ReadonlyArray<CascadeHooks.CascadeTrial>>
+  readonly trials: ReadonlyMap<string, ReadonlyArray<Trials.CascadeTrial>>
   /** The number of drawn rows. */
   readonly rows: number
   readonly upTo: string
@@ -155,7 +160,7 @@ interface Draw {
 /** What is collected from a sample while it runs. */
 interface Seen {
   /** By step and row. */
-  readonly trials: Map<string, Map<number, CascadeHooks.CascadeTrial>>
+  readonly trials: Map<string, Map<number, Trials.CascadeTrial>>
   readonly stopped: Deferred.Deferred<void>
   taken: { readonly rows: number; readonly upTo: string }
   failure: string | undefined
@@ -216,7 +221,7 @@ const take = (
 }
 
 /** Records the result of a row. A sample in which only some rows have labels is stopped, so nothing more is paid. */
-const note = (seen: Seen, trial: CascadeHooks.CascadeTrial): void => {
+const note = (seen: Seen, trial: Trials.CascadeTrial): void => {
   let own = seen.trials.get(trial.step)
   if (own === undefined) seen.trials.set(trial.step, (own = new Map()))
   // Rows are independent, the calls of one row are not: one counts.
@@ -270,11 +275,7 @@ const costOf = (asked: ReadonlyArray<ModelResponse.Discarded>, pricing: Pricing.
   )
 
 /** Trials as observations, with the cost of each model. */
-export const observationsOf = (
-  trials: ReadonlyArray<CascadeHooks.CascadeTrial>,
-  pricing: Pricing.Service,
-  at: number
-) =>
+export const observationsOf = (trials: ReadonlyArray<Trials.CascadeTrial>, pricing: Pricing.Service, at: number) =>
   Effect.forEach(trials, ({ row, tried }) =>
     Effect.map(
       Effect.forEach(tried, ({ calls: asked, judging, model, quality, sample }) =>
@@ -292,7 +293,7 @@ export const pricingOf = (flow: Flow.Any) =>
   Effect.flatMap(Pricing.Pricing, (pricing) => Pricing.override(pricing, flow.prices))
 
 /** Labels count when every row of the sample has one. */
-const standardOf = (trials: ReadonlyArray<CascadeHooks.CascadeTrial>): Routing.Certificate["standard"] =>
+const standardOf = (trials: ReadonlyArray<Trials.CascadeTrial>): Routing.Certificate["standard"] =>
   trials.every(({ isLabelled }) => isLabelled) ? "label" : "agreement"
 
 /** Tunes a flow. */
@@ -303,7 +304,7 @@ export const make = <E>(
   Effect.gen(function* () {
     const { delta = 0.05, sample: size = SAMPLE, seed = "pipe", target } = options
     // Whether there is anything to tune is checked before anything is paid. An unusable file is no obstacle.
-    const cascade = yield* Effect.provideService(cascadeOf(flow), CascadeHooks.Trials, () => {})
+    const cascade = yield* RunHooks.provide({ onTrial: () => {} })(cascadeOf(flow))
     const { failure, rows, summary, trials, upTo } = yield* sampleOf(flow, options, {
       size,
       seed,

@@ -1,10 +1,8 @@
 /**
- * Connects a cascade with its observers: the keys of the flow's steps (a calibration is valid for a step as it was),
- * and `pipe tune`, which wants every model's answer to a row.
+ * The answers of all models of a cascade to a request, for `pipe tune`.
  *
  * @internal
  */
-import * as Context from "effect/Context"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import type * as Features from "./Features.ts"
 
@@ -33,13 +31,3 @@ export interface CascadeTrial {
   /** The strong model comes last. */
   readonly tried: ReadonlyArray<ModelTrial>
 }
-
-/** Receives trials. While it is set, a cascade calls every model and returns the strong one's answer. */
-export const Trials = Context.Reference<((trial: CascadeTrial) => void) | undefined>("@pipe/core/CascadeHooks/Trials", {
-  defaultValue: () => undefined
-})
-
-/** The key of a step: its code, its settings, its parameter values; `undefined` when not known. */
-export const StepKeys = Context.Reference<(step: string) => string | undefined>("@pipe/core/CascadeHooks/StepKeys", {
-  defaultValue: () => () => undefined
-})

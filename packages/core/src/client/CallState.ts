@@ -1,0 +1,55 @@
+/**
+ * What the runner keeps of the calls of a row: the part of a call's context that no layer of an author needs.
+ *
+ * @internal
+ */
+import type * as AiError from "effect/ai/AiError"
+import type * as Deferred from "effect/Deferred"
+import type * as Effect from "effect/Effect"
+import type * as AnswerCheck from "../answer/AnswerCheck.ts"
+import type { ModelRequest } from "../model/ModelRequest.ts"
+import type { ResponseTo } from "../model/ModelResponse.ts"
+
+/** The failed calls of a result. A value made from a failure, such as an empty text, is not kept. */
+export interface CallOutcome {
+  /** The requests that failed; `undefined` when there are none. */
+  failed: Set<string> | undefined
+}
+
+/** The calls of one step of one row that may be suspended. */
+export interface SuspendedRow {
+  /** Calls in flight, including suspended ones. */
+  open: number
+  suspended: number
+  /** Completed when no call of the step can make progress. */
+  readonly left: Deferred.Deferred<void>
+  /** Answers that are recorded, by the hash of their request. Kept while the row is suspended. */
+  readonly recorded: Map<string, number>
+  /** Answers since the row started, by the hash of their request: recorded ones, and those that a layer returned. */
+  readonly answered: Map<string, number>
+  readonly given: Map<string, number>
+}
+
+/**
+ * Receives each request at the top of the stack, the request as it will reach the provider, and the effect that sends
+ * it. Returns what to run instead.
+ */
+export type CallInterceptor = <R extends ModelRequest>(
+  request: R,
+  resolve: () => R,
+  send: Effect.Effect<ResponseTo<R>, AiError.AiError>
+) => Effect.Effect<ResponseTo<R>, AiError.AiError>
+
+export interface CallState {
+  /** The step's own check of its answers. */
+  readonly check?: AnswerCheck.AnswerCheck | undefined
+  /** Set for a result that may be kept. */
+  readonly outcome?: CallOutcome | undefined
+  /** Set while the row can be suspended. */
+  readonly row?: SuspendedRow | undefined
+  readonly interceptor?: CallInterceptor | undefined
+  /** The request must not go in a batch: it has left its batch, or another request waits for its answer. */
+  readonly isSingle?: boolean
+  /** A ledger above records the call: each attempt and answer is recorded once, however many ledgers there are. */
+  readonly isRecorded?: boolean
+}

@@ -1,0 +1,209 @@
+/**
+ * What a layer says that it does, by typed keys. Plans, the runner, tuning, result keys and reports ask whether *a* layer
+ * does a thing, never for its name: a cache, router or limiter of your own counts like a built-in one.
+ *
+ * **Example** (a router of your own, with the model that it replaces)
+ *
+ * ```ts
+ * import { LayerAnnotations, ModelClient, ModelRequest } from "@pipe/core"
+ * import { Context } from "effect"
+ *
+ * export const byTenant = ModelClient.mapRequest(
+ *   (request, { values }) => ModelRequest.withModel(request, values["row"]?.plan === "pro" ? "gpt-4o" : "gpt-4o-mini"),
+ *   { name: "ByTenant", annotations: Context.make(LayerAnnotations.Routes, { baseline: "gpt-4o" }) }
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { ModelRequest } from "../model/ModelRequest.ts"
+import type { ModelResponse } from "../model/ModelResponse.ts"
+import type { LayerInfo } from "./Service.ts"
+
+/** The layer answers equal requests without a call. */
+export interface Cached {
+  /** How long it reuses an answer, in milliseconds. Default: unlimited. */
+  readonly timeToLive?: number
+  /**
+   * The kept answer to a request as it will reach the provider, for plans: nothing is sent or written. Without it, a plan
+   * counts every call.
+   */
+  readonly peek?: (request: ModelRequest) => Effect.Effect<ModelResponse | undefined>
+}
+
+/** The layer answers equal requests without a call. */
+export const Cached = Context.Reference<Cached | undefined>("@pipe/core/LayerAnnotations/Cached", {
+  defaultValue: () => undefined
+})
+
+/** The layer shares answers within this namespace only. Results of other namespaces are not reused. */
+export const Namespace = Context.Reference<string | undefined>("@pipe/core/LayerAnnotations/Namespace", {
+  defaultValue: () => undefined
+})
+
+/** The layer chooses the model of a request. `resolve` shows its choice. */
+export interface Routes {
+  /** The model that would be called without it. Savings are measured against it. */
+  readonly baseline: string
+}
+
+/** The layer chooses the model of a request. */
+export const Routes = Context.Reference<Routes | undefined>("@pipe/core/LayerAnnotations/Routes", {
+  defaultValue: () => undefined
+})
+
+/** One of the requests that a layer makes for a request. */
+export interface CascadeRequest {
+  readonly request: ModelRequest
+  /** The share of the step's requests it is made for. */
+  readonly share: number
+  /** Only a run shows how many requests earlier models leave over, so all are counted. */
+  readonly isMost: boolean
+}
+
+/** Describes a cascade for plans and for tuning. */
+export interface Cascades {
+  /** The name used in place of a model's name. */
+  readonly name: string
+  readonly models: ReadonlyArray<string>
+  /** The part of each judge that changes its verdict. */
+  readonly judges: ReadonlyArray<{ readonly name: string; readonly key: string }>
+  /** The routing file; `undefined` for a cascade with manual rules. */
+  readonly file: string | undefined
+  /** The content of the file; `undefined` when it does not exist. */
+  readonly routing: unknown
+  /** The requests it makes for a request of a step, in order, the strong model last. */
+  readonly requests: (request: ModelRequest, step: string) => ReadonlyArray<CascadeRequest>
+}
+
+/** The layer calls several models one after the other, the strong one last. */
+export const Cascades = Context.Reference<Cascades | undefined>("@pipe/core/LayerAnnotations/Cascades", {
+  defaultValue: () => undefined
+})
+
+/** The rate limits that a layer enforces, per minute and model. */
+export interface RateLimited {
+  readonly requestsPerMinute?: number | undefined
+  readonly tokensPerMinute?: number | undefined
+}
+
+/** The layer enforces rate limits. A plan computes the shortest duration with them. */
+export const RateLimited = Context.Reference<RateLimited | undefined>("@pipe/core/LayerAnnotations/RateLimited", {
+  defaultValue: () => undefined
+})
+
+/**
+ * The layer only decides when calls are sent. Requests that are not sent as single calls, such as those of batches,
+ * bypass it, and it does not change answers.
+ */
+export const Paces = Context.Reference<boolean>("@pipe/core/LayerAnnotations/Paces", { defaultValue: () => false })
+
+/** The service tier that a layer requests. */
+export interface ServiceTier {
+  readonly tier: string
+  /** The steps that it applies to. Default: all. */
+  readonly steps?: ReadonlyArray<string> | undefined
+}
+
+/** The layer requests a service tier, such as `batch`. */
+export const ServiceTier = Context.Reference<ServiceTier | undefined>("@pipe/core/LayerAnnotations/ServiceTier", {
+  defaultValue: () => undefined
+})
+
+/**
+ * `resolve` shows everything that the layer does to a request, and answers pass unchanged. A cache above can then key by
+ * it. `ModelClient.mapRequest` sets it.
+ */
+export const IsShown = Context.Reference<boolean>("@pipe/core/LayerAnnotations/IsShown", { defaultValue: () => false })
+
+/** The layer reuses answers to texts that mean the same (a step's `reuse`). */
+export const ReusesMeaning = Context.Reference<boolean>("@pipe/core/LayerAnnotations/ReusesMeaning", {
+  defaultValue: () => false
+})
+
+/** The layer sends several texts in one prompt (a step's `pack`). */
+export const Packs = Context.Reference<boolean>("@pipe/core/LayerAnnotations/Packs", { defaultValue: () => false })
+
+/** The layer arranges requests so that the provider's prompt cache is used. */
+export const UsesPromptCache = Context.Reference<boolean>("@pipe/core/LayerAnnotations/UsesPromptCache", {
+  defaultValue: () => false
+})
+
+/** The layer sends a request again when it fails. */
+export const Retries = Context.Reference<boolean>("@pipe/core/LayerAnnotations/Retries", { defaultValue: () => false })
+
+/** The layer returns other answers than it receives, such as one that restores masked text. */
+export const ChangesAnswers = Context.Reference<boolean>("@pipe/core/LayerAnnotations/ChangesAnswers", {
+  defaultValue: () => false
+})
+
+/** A layer that must be below another one, and the reason in words for the author. */
+export interface Below {
+  /** What the layers do that must be below. */
+  readonly key: Context.Reference<boolean> | Context.Reference<Cached | undefined>
+  readonly because: string
+}
+
+/** Where a layer must be in a stack. A stack in another order does not run. */
+export interface Order {
+  /** Why a request may pass only one such layer. Layers are alike when they have the same name. */
+  readonly once?: string
+  /** The layers that must be below this one. */
+  readonly above?: ReadonlyArray<Below>
+  /**
+   * Why only layers that pace calls, or that `resolve` shows, may be below: requests can leave the stack at this layer.
+   */
+  readonly leaves?: string
+}
+
+/** Where the layer must be in a stack. */
+export const Order = Context.Reference<Order>("@pipe/core/LayerAnnotations/Order", { defaultValue: () => ({}) })
+
+/** The bottom of a stack. */
+export interface Provider {
+  /** The address it sends to, when it is not the provider's own: another server may answer differently. */
+  readonly endpoint?: string | undefined
+  /** A simulator replaces it. */
+  readonly isSimulated?: boolean
+}
+
+/** The layer is the bottom of a stack. `ModelClient.provider` sets it. */
+export const Provider = Context.Reference<Provider | undefined>("@pipe/core/LayerAnnotations/Provider", {
+  defaultValue: () => undefined
+})
+
+/** The layers below, down to the next provider, answer for models with this prefix. `Router.providers` sets it. */
+export const ModelPrefix = Context.Reference<string | undefined>("@pipe/core/LayerAnnotations/ModelPrefix", {
+  defaultValue: () => undefined
+})
+
+/**
+ * The identity of the simulation that answers. Its answers are not reused in another one.
+ *
+ * @internal
+ */
+export const Simulated = Context.Reference<string | undefined>("@pipe/core/LayerAnnotations/Simulated", {
+  defaultValue: () => undefined
+})
+
+/** What a layer says under a key. */
+export const get = <A>({ annotations }: LayerInfo, key: Context.Reference<A>): A =>
+  Context.get(annotations ?? Context.empty(), key)
+
+/** What the first layer says that says anything under a key, from the top. */
+export const find = <A>(layers: ReadonlyArray<LayerInfo> = [], key: Context.Reference<A>): A | undefined => {
+  const layer = layers.find(({ annotations }) => annotations?.mapUnsafe.has(key.key) === true)
+  return layer === undefined ? undefined : get(layer, key)
+}
+
+/** Tests whether any layer says something under a key. */
+export const has = <A>(layers: ReadonlyArray<LayerInfo> | undefined, key: Context.Reference<A>): boolean => {
+  const found = find(layers, key)
+  return found !== undefined && found !== false
+}
+
+/** Where the first layer is that says something under a key; -1 when there is none. */
+export const indexOf = <A>(layers: ReadonlyArray<LayerInfo>, key: Context.Reference<A>): number =>
+  layers.findIndex(({ annotations }) => annotations?.mapUnsafe.has(key.key) === true)

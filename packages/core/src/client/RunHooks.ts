@@ -1,0 +1,121 @@
+/**
+ * What a run offers to the layers of its stack: where they report waits, and what runs around each attempt at a
+ * provider. The runner sets it once for a run; a layer may extend it for the calls below.
+ *
+ * **Example** (a layer that reports its own wait)
+ *
+ * ```ts
+ * import { ModelClient, RunHooks } from "@pipe/core"
+ * import { Clock, Effect } from "effect"
+ *
+ * export const pause = ModelClient.middleware(
+ *   (send) => (request) =>
+ *     Effect.gen(function* () {
+ *       const { onEvent } = yield* RunHooks.RunHooks
+ *       const until = (yield* Clock.currentTimeMillis) + 10
+ *       onEvent({ _tag: "Wait", reason: "rate limit", model: request.model ?? "", milliseconds: 10, until })
+ *       yield* Effect.sleep("10 millis")
+ *       return yield* send(request)
+ *     }),
+ *   { name: "Pause", answers: false }
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as BatchOptions from "../batch/BatchOptions.ts"
+import type * as InterruptedCalls from "../ledger/InterruptedCalls.ts"
+import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
+import type * as RateLimitHeaders from "../resilience/RateLimitHeaders.ts"
+import type * as Trials from "../routing/Trials.ts"
+import type * as Attempt from "./Attempt.ts"
+import type * as Exchange from "./Exchange.ts"
+import type * as LayerEvent from "./LayerEvent.ts"
+import type { Service } from "./Service.ts"
+import type * as Suspension from "./Suspension.ts"
+
+/** The hooks of a run. */
+export interface RunHooks {
+  /** Receives what layers report, such as waits. */
+  readonly onEvent: (event: LayerEvent.LayerEvent) => void
+  /** Run around each attempt at a provider, in order. See `ModelClient.onAttempt`. */
+  readonly attempts: ReadonlyArray<Attempt.AttemptHook>
+  /**
+   * Receives the limits that a provider reports with an answer. `RateLimit` sets it to learn them; without it, providers
+   * do not read the headers.
+   */
+  readonly onLimits?: ((observed: RateLimitHeaders.Observed) => void) | undefined
+  /** Receives the entries of the ledger as they happen. */
+  readonly onEntry: (entry: LedgerEntry.LedgerEntry) => void
+  /**
+   * Notes a call before it is sent, and numbers it: the calls of a killed process are recorded at the most that they can
+   * have cost.
+   *
+   * @internal
+   */
+  readonly onCall?: ((call: InterruptedCalls.OpenCall) => Effect.Effect<number>) | undefined
+  /**
+   * Receives every exchange, for display.
+   *
+   * @internal
+   */
+  readonly onExchange?: ((exchange: Exchange.Exchange) => void) | undefined
+  /**
+   * The run whose rows can be suspended.
+   *
+   * @internal
+   */
+  readonly suspension?: Suspension.SuspendedRun | undefined
+  /**
+   * Receives trials. While it is set, a cascade calls every model and returns the strong one's answer.
+   *
+   * @internal
+   */
+  readonly onTrial?: ((trial: Trials.CascadeTrial) => void) | undefined
+  /**
+   * The key of a step: its code, its settings, its parameter values; `undefined` when not known. Read while the stack is
+   * built.
+   *
+   * @internal
+   */
+  readonly stepKey: (step: string) => string | undefined
+  /**
+   * Receives the provider with the layers that pace calls to it, before any other layer is added, and can insert a layer
+   * there: this is where requests leave for a batch API. Read while the stack is built.
+   *
+   * @internal
+   */
+  readonly edge?: ((edge: Service) => Service) | undefined
+  /**
+   * Set by the command line: `off` sends everything as single calls; options override those of the layer. Read while the
+   * stack is built.
+   *
+   * @internal
+   */
+  readonly batch?: BatchOptions.Options | "off" | undefined
+}
+
+/** The hooks outside a run: none. */
+export const none: RunHooks = {
+  onEvent: () => {},
+  attempts: [],
+  onEntry: () => {},
+  stepKey: () => undefined
+}
+
+/** The hooks of the current run. */
+export const RunHooks = Context.Reference<RunHooks>("@pipe/core/RunHooks", { defaultValue: () => none })
+
+/** Runs an effect with some hooks replaced. */
+export const provide =
+  (changes: Partial<RunHooks>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.updateService(effect, RunHooks, (hooks) => ({ ...hooks, ...changes }))
+
+/** Runs an effect with one more hook around its attempts. */
+export const withAttempts =
+  (hook: Attempt.AttemptHook) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.updateService(effect, RunHooks, (hooks) => ({ ...hooks, attempts: [...hooks.attempts, hook] }))

@@ -1,0 +1,279 @@
+/**
+ * Layers as somebody else writes them, with the public API alone: no internal import, no cast. What the framework sees of a built-in one it
+ * sees of these.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Batch,
+  Cache,
+  CallContext,
+  Cascade,
+  Flow,
+  LayerAnnotations,
+  Ledger,
+  ModelClient,
+  ModelRequest,
+  ModelResponse,
+  Plan,
+  RateLimit,
+  RequestKey,
+  Retry,
+  Router,
+  Runner,
+  Sink,
+  Source,
+  Stack
+} from "@pipe/core"
+import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
+import { Clock, Context, Effect, Layer } from "effect"
+import { LanguageModel } from "effect/ai"
+
+const words = (count: number) =>
+  Source.fromIterable(
+    "words",
+    Array.from({ length: count }, (_, n) => `word ${n}`)
+  )
+
+/** The attempts that a log of attempts has seen. */
+const attemptLog = () => {
+  const seen: Array<string> = []
+  const layer = ModelClient.onAttempt(
+    ({ isBatched, request }) =>
+      Effect.succeed({
+        onEnd: ({ billed, error }) =>
+          void seen.push(
+            `${isBatched === true ? "batch" : "single"} ${ModelRequest.text(request)}: ${error?.reason._tag ?? billed}`
+          )
+      }),
+    { name: "AttemptLog", answers: false }
+  )
+  return { layer, seen }
+}
+
+describe("a log of attempts", () => {
+  const run = (
+    log: ReturnType<typeof attemptLog>,
+    options: { readonly batch?: {}; readonly simulator?: Simulator.Options }
+  ) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const simulator = yield* Simulator.start(options.simulator ?? {})
+        const row = words(3)
+        const answer = Flow.step("answer", { row }, ({ row }) =>
+          Effect.map(LanguageModel.generateText({ prompt: row }), ({ text }) => text)
+        )
+        const flow = Flow.make("log", {
+          outputs: [Sink.forEach("out", answer, () => Effect.void)],
+          stack: Stack.make(
+            Ledger.layer,
+            log.layer,
+            Retry.layer({ base: "1 millis" }),
+            OpenAi.layer({ model: "gpt-4o-mini", baseUrl: simulator.openAiUrl, apiKey: "test" })
+          )
+        })
+        return yield* Runner.run(flow, {
+          errorsFile: false,
+          ...(options.batch === undefined
+            ? undefined
+            : { batch: { polling: { first: "10 millis", most: "20 millis" } } })
+        }).pipe(Effect.provide(NodeHost.layerMemory))
+      })
+    )
+
+  it.live("sees each attempt, retries included", () =>
+    Effect.gen(function* () {
+      const log = attemptLog()
+      const summary = yield* run(log, { simulator: { faults: { serverError: 0.4 }, seed: "b" } })
+      assert.strictEqual(log.seen.length, summary.calls.attempts)
+      assert.isAbove(log.seen.filter((line) => line.includes("InternalProviderError")).length, 0)
+      assert.strictEqual(log.seen.filter((line) => line.endsWith(": yes")).length, 3)
+    })
+  )
+
+  it.live("sees the requests of batches, each with its end (F25)", () =>
+    Effect.gen(function* () {
+      const log = attemptLog()
+      yield* run(log, { batch: {}, simulator: { batches: { latency: "10 millis" } } })
+      assert.deepStrictEqual(log.seen.toSorted(), ["batch word 0: yes", "batch word 1: yes", "batch word 2: yes"])
+    })
+  )
+})
+
+/** A flow of five rows over some layers and the simulator. */
+const flowOf = (layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>) => {
+  const row = Source.fromIterable(
+    "rows",
+    Array.from({ length: 5 }, (_, n) => ({ n, plan: n < 2 ? "pro" : "free" }))
+  )
+  const answer = Flow.step("answer", { row }, ({ row }) =>
+    Effect.map(LanguageModel.generateText({ prompt: `say ${row.n}` }), ({ text }) => text)
+  )
+  return Flow.make("third-party", {
+    outputs: [Sink.forEach("out", answer, () => Effect.void)],
+    stack: Stack.make(Ledger.layer, layer, OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" }))
+  })
+}
+
+const callsOf = (plan: Plan.Plan): number => plan.lines.reduce((sum, { calls }) => sum + calls, 0)
+
+const host = () => Layer.mergeAll(NodeHost.layerMemory, Simulator.layer({ seed: "third-party" }))
+
+describe("a cache with a store of its own", () => {
+  /** Keeps answers in a map. */
+  const cacheOf = (kept: Map<string, ModelResponse.ModelResponse>) =>
+    ModelClient.middlewareEffect(
+      (next) =>
+        Effect.succeed({
+          resolve: next.resolve,
+          send: <R extends ModelRequest.ModelRequest>(request: R) =>
+            Effect.flatMap(CallContext.CallContext, (call) => {
+              const key = RequestKey.content(next.resolve(request, call))
+              const known = ModelResponse.forRequest(request, kept.get(key))
+              return known === undefined
+                ? Effect.tap(next.send(request), (response) => Effect.sync(() => void kept.set(key, response)))
+                : Effect.succeed(ModelResponse.again(known, "cache"))
+            }),
+          annotations: Context.make(LayerAnnotations.Cached, {
+            peek: (request) => Effect.sync(() => kept.get(RequestKey.content(request)))
+          })
+        }),
+      { name: "MapCache", answers: false }
+    )
+
+  it.live("is read by a plan, counted in the report, and shown as a strategy (F19)", () =>
+    Effect.gen(function* () {
+      const kept = new Map<string, ModelResponse.ModelResponse>()
+      const before = yield* Plan.make(flowOf(cacheOf(kept))).pipe(Effect.provide(host()))
+      assert.strictEqual(callsOf(before), 5)
+      yield* Runner.run(flowOf(cacheOf(kept))).pipe(Effect.provide(host()))
+      assert.strictEqual(kept.size, 5)
+      const after = yield* Plan.make(flowOf(cacheOf(kept))).pipe(Effect.provide(host()))
+      assert.strictEqual(callsOf(after), 0)
+      assert.include(
+        after.strategies.map(({ name }) => name),
+        "without the exact cache"
+      )
+      const again = yield* Runner.run(flowOf(cacheOf(kept))).pipe(Effect.provide(host()))
+      assert.strictEqual(again.calls.attempts, 0)
+      assert.strictEqual(again.calls.answers.cache, 5)
+      assert.isAbove(Number(again.savings.cache), 0)
+    })
+  )
+})
+
+describe("a router of requests by the row", () => {
+  const byPlan = ModelClient.mapRequest(
+    (request, { values }) => ModelRequest.withModel(request, values["row"]?.plan === "pro" ? "gpt-4o" : "gpt-4o-mini"),
+    { name: "ByPlan", annotations: Context.make(LayerAnnotations.Routes, { baseline: "gpt-4o" }) }
+  )
+
+  it.live("is in the plan, and its savings are in the report (F23, F24)", () =>
+    Effect.gen(function* () {
+      const plan = yield* Plan.make(flowOf(byPlan)).pipe(Effect.provide(host()))
+      assert.deepStrictEqual(
+        plan.lines.map(({ calls, model }) => [model, calls]),
+        [
+          ["gpt-4o", 2],
+          ["gpt-4o-mini", 3]
+        ]
+      )
+      assert.include(
+        plan.strategies.map(({ name }) => name),
+        "without routing"
+      )
+      const summary = yield* Runner.run(flowOf(byPlan)).pipe(Effect.provide(host()))
+      assert.isAbove(Number(summary.savings.router), 0)
+      assert.strictEqual(
+        summary.baseline,
+        summary.cost + Object.values(summary.savings).reduce((sum, one) => sum + one, 0n)
+      )
+    })
+  )
+})
+
+describe("a limiter", () => {
+  it.live("tells a plan its limits", () =>
+    Effect.gen(function* () {
+      const limit = ModelClient.middleware(
+        (send) => (request) => Effect.andThen(Clock.currentTimeMillis, send(request)),
+        {
+          name: "Limit",
+          annotations: Context.make(LayerAnnotations.RateLimited, { requestsPerMinute: 1 }).pipe(
+            Context.add(LayerAnnotations.Paces, true)
+          )
+        }
+      )
+      const plan = yield* Plan.make(flowOf(limit)).pipe(Effect.provide(host()))
+      assert.isAtLeast(plan.milliseconds ?? 0, 4 * 60_000)
+    })
+  )
+})
+
+describe("the order of a stack", () => {
+  const openai = OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" })
+  const mask = ModelClient.middleware(
+    (send) => (request) =>
+      Effect.map(send(ModelRequest.mapText(request, (text) => text.replace("Anna", "[name]"))), (response) =>
+        ModelResponse.mapText(response, (text) => text.replace("[name]", "Anna"))
+      ),
+    { name: "Mask", annotations: Context.make(LayerAnnotations.ChangesAnswers, true) }
+  )
+  const log = ModelClient.middleware((send) => (request) => Effect.tap(send(request), () => Effect.void), {
+    name: "Log",
+    answers: false
+  })
+  const refused: ReadonlyArray<readonly [string, Layer.Layer<ModelClient.ModelClient, unknown, Flow.Host>, RegExp]> = [
+    [
+      "batches over a layer that changes requests (F5)",
+      Stack.make(Batch.layer(), mask, openai),
+      /^Batch is above Mask: requests of batches leave the stack here, and would bypass it\. Put Mask above Batch$/
+    ],
+    [
+      "two retries (F11)",
+      Stack.make(Retry.layer(), Cache.layer(), Retry.layer(), openai),
+      /^the stack has Retry twice/
+    ],
+    [
+      "a cache under a retry",
+      Stack.make(Retry.layer(), Cache.layer(), openai),
+      /^Retry is above Cache: .*\. Put Cache above Retry$/
+    ],
+    [
+      "a mask over a cascade that reads answers (F28)",
+      Stack.make(mask, Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }), openai),
+      /^Mask is above Cascade\(?.*: .*\. Put Cascade.* above Mask$/
+    ]
+  ]
+  for (const [what, stack, message] of refused) {
+    it.live(`refuses ${what}, before anything is sent`, () =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.exit(Effect.scoped(Layer.build(stack.pipe(Layer.provide(host())))))
+        assert.strictEqual(exit._tag, "Failure")
+        if (exit._tag !== "Failure") return
+        const [reason] = exit.cause.reasons
+        const error = reason !== undefined && "defect" in reason ? reason.defect : undefined
+        assert.instanceOf(error, Stack.StackError)
+        if (error instanceof Stack.StackError) assert.match(error.message, message)
+      })
+    )
+  }
+
+  it.live("accepts what loses nothing", () =>
+    Effect.gen(function* () {
+      for (const stack of [
+        Stack.make(mask, Batch.layer(), log, openai),
+        Stack.make(Cache.layer(), Retry.layer(), Batch.layer(), RateLimit.layer({ requestsPerMinute: 5 }), openai),
+        Stack.make(Cascade.layer({ models: ["gpt-4o-mini", "gpt-4o"] }), mask, openai),
+        Stack.make(
+          Ledger.layer,
+          Router.providers(
+            { models: "gpt", layer: Stack.make(Retry.layer(), openai) },
+            { models: "", layer: Stack.make(Retry.layer(), openai) }
+          )
+        )
+      ]) {
+        yield* Effect.scoped(Layer.build(stack.pipe(Layer.provide(host()))))
+      }
+    })
+  )
+})
