@@ -25,7 +25,7 @@ import {
   Stack
 } from "@pipe/core"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Clock, Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 
 const words = (count: number) =>
@@ -274,6 +274,73 @@ describe("the order of a stack", () => {
       ]) {
         yield* Effect.scoped(Layer.build(stack.pipe(Layer.provide(host()))))
       }
+    })
+  )
+})
+
+describe("a guardrail with calls of its own", () => {
+  const question = (request: ModelRequest.ModelRequest) =>
+    ModelRequest.completion({
+      messages: [{ role: "user", content: `Is this text harmful? Reply yes or no.\n\n${ModelRequest.text(request)}` }]
+    })
+  const guardrail = ModelClient.middleware(
+    (send) => (request) => Effect.andThen(ModelClient.aside("guardrail", send)(question(request)), send(request)),
+    {
+      name: "Guardrail",
+      annotations: Context.make(LayerAnnotations.Asks, (request) => [
+        { purpose: "guardrail", request: question(request) }
+      ])
+    }
+  )
+
+  /** A step that requests an object: its check is not that of the guardrail's question. */
+  const flow = () => {
+    const row = words(4)
+    const answer = Flow.step("answer", { row }, ({ row }) =>
+      Effect.map(
+        LanguageModel.generateObject({ schema: Schema.Struct({ good: Schema.Boolean }), prompt: row }),
+        ({ value }) => value
+      )
+    )
+    return Flow.make("guarded", {
+      outputs: [Sink.forEach("out", answer, () => Effect.void)],
+      budget: { usd: "1" },
+      stack: Stack.make(
+        Ledger.layer,
+        guardrail,
+        Retry.layer({ base: "1 millis" }),
+        OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" })
+      )
+    })
+  }
+
+  for (const batch of [undefined, { polling: { first: "10 millis", most: "20 millis" } }] as const) {
+    it.live(
+      `are recorded under their purpose, once each, ${batch === undefined ? "online" : "in batches"} (F12-F14)`,
+      () =>
+        Effect.gen(function* () {
+          const summary = yield* Runner.run(flow(), batch === undefined ? {} : { batch }).pipe(Effect.provide(host()))
+          assert.strictEqual(summary.calls.attempts, 8)
+          assert.deepStrictEqual(summary.steps.map(({ attempts, step }) => [step, attempts]).toSorted(), [
+            ["answer / guardrail", 4],
+            ["answer", 4]
+          ])
+          assert.strictEqual(summary.savings.router, 0n)
+          assert.strictEqual(
+            summary.baseline,
+            summary.cost + Object.values(summary.savings).reduce((sum, one) => sum + one, 0n)
+          )
+        })
+    )
+  }
+
+  it.live("are in the plan (F15)", () =>
+    Effect.gen(function* () {
+      const plan = yield* Plan.make(flow()).pipe(Effect.provide(host()))
+      assert.deepStrictEqual(plan.lines.map(({ calls, step }) => [step, calls]).toSorted(), [
+        ["answer / guardrail", 4],
+        ["answer", 4]
+      ])
     })
   )
 })

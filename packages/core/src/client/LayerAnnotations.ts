@@ -20,6 +20,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ModelResponse } from "../model/ModelResponse.ts"
+import type { CallContext } from "./CallContext.ts"
 import type { LayerInfo } from "./Service.ts"
 
 /** The layer answers equal requests without a call. */
@@ -130,6 +131,20 @@ export const Packs = Context.Reference<boolean>("@pipe/core/LayerAnnotations/Pac
 export const UsesPromptCache = Context.Reference<boolean>("@pipe/core/LayerAnnotations/UsesPromptCache", {
   defaultValue: () => false
 })
+
+/** A request that a layer makes of its own (`ModelClient.aside`). */
+export interface Asked {
+  readonly purpose: string
+  readonly request: ModelRequest
+  /** The share of the requests for which it is made. Default: 1. */
+  readonly share?: number
+}
+
+/** The requests that the layer makes of its own for a request, for plans. */
+export const Asks = Context.Reference<((request: ModelRequest, call: CallContext) => ReadonlyArray<Asked>) | undefined>(
+  "@pipe/core/LayerAnnotations/Asks",
+  { defaultValue: () => undefined }
+)
 
 /** The layer sends a request again when it fails. */
 export const Retries = Context.Reference<boolean>("@pipe/core/LayerAnnotations/Retries", { defaultValue: () => false })
