@@ -344,3 +344,48 @@ describe("a guardrail with calls of its own", () => {
     })
   )
 })
+
+describe("a layer that breaks the contract", () => {
+  const isFirst = (request: ModelRequest.ModelRequest) => ModelRequest.text(request) === "say 0"
+  const interrupts = ModelClient.middleware(
+    (send) => (request) => (isFirst(request) ? Effect.interrupt : send(request)),
+    { name: "Odd" }
+  )
+  const run = (layer: typeof interrupts, options: Runner.Options = {}) =>
+    Effect.gen(function* () {
+      const failures: Array<string> = []
+      const summary = yield* Runner.run(flowOf(layer), {
+        ...options,
+        errorsFile: false,
+        observe: (event) => Effect.sync(() => void (event._tag === "RowFailed" && failures.push(event.message)))
+      }).pipe(Effect.provide(host()))
+      return { failures, rows: summary.rows }
+    })
+
+  for (const batch of [undefined, { polling: { first: "10 millis", most: "20 millis" } }] as const) {
+    it.live(
+      `fails the row under its name, and the others continue${batch === undefined ? "" : ", in batches"} (F26)`,
+      () =>
+        Effect.gen(function* () {
+          const { failures, rows } = yield* run(interrupts, batch === undefined ? {} : { batch })
+          assert.deepStrictEqual(failures, ["layer Odd interrupted the call"])
+          assert.strictEqual(rows.failed, 1)
+          assert.strictEqual(rows.read, 5)
+        })
+    )
+  }
+
+  it.live("of a step that interrupts itself, the row fails and the others continue", () =>
+    Effect.gen(function* () {
+      const row = words(3)
+      const odd = Flow.step("odd", { row }, ({ row }) => (row === "word 1" ? Effect.interrupt : Effect.succeed(row)))
+      const out: Array<string> = []
+      const flow = Flow.make("odd", {
+        outputs: [Sink.forEach("out", odd, (value) => Effect.sync(() => void out.push(value)))]
+      })
+      const summary = yield* Runner.run(flow, { errorsFile: false }).pipe(Effect.provide(NodeHost.layerMemory))
+      assert.strictEqual(summary.rows.failed, 1)
+      assert.deepStrictEqual(out, ["word 0", "word 2"])
+    })
+  )
+})

@@ -39,6 +39,7 @@ import type * as Attempt from "./Attempt.ts"
 import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as LayerAnnotations from "./LayerAnnotations.ts"
+import * as LayerFault from "./LayerFault.ts"
 import * as ProviderCall from "./ProviderCall.ts"
 import * as RunHooks from "./RunHooks.ts"
 import type { Resolve, Send } from "./Send.ts"
@@ -191,7 +192,11 @@ export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Lay
   const info = infoOf(f, said)
   return Layer.effect(
     ModelClient,
-    Effect.map(below(info), (next) => ({ send: f(next.send), resolve: next.resolve, ...over(info, next) }))
+    Effect.map(below(info), (next) => ({
+      send: LayerFault.named(info.name, f(next.send)),
+      resolve: next.resolve,
+      ...over(info, next)
+    }))
   )
 }
 
@@ -212,8 +217,12 @@ export const middlewareEffect = <E, R>(
     Effect.flatMap(below(info), (next) =>
       Effect.map(f(next), (made) =>
         typeof made === "function"
-          ? { send: made, resolve: next.resolve, ...over(info, next) }
-          : { send: made.send, resolve: made.resolve, ...over(annotated(info, made.annotations), next) }
+          ? { send: LayerFault.named(info.name, made), resolve: next.resolve, ...over(info, next) }
+          : {
+              send: LayerFault.named(info.name, made.send),
+              resolve: made.resolve,
+              ...over(annotated(info, made.annotations), next)
+            }
       )
     )
   )
@@ -317,7 +326,7 @@ export const provider = (options: {
     ],
     isEdge: true,
     ...(batch === undefined ? undefined : { batch: BatchProvider.only(noted(batch)) }),
-    send: (asked) =>
+    send: LayerFault.named(name, (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
         const { attempts, recorder } = fiber.getRef(RunHooks.RunHooks)
@@ -343,6 +352,7 @@ export const provider = (options: {
             ) as ReturnType<typeof one<typeof asked>>)
           : one(request)
       })
+    )
   }
 }
 
