@@ -14,6 +14,7 @@ import {
   ModelClient,
   ModelRequest,
   ModelResponse,
+  Pack,
   Plan,
   RateLimit,
   RequestKey,
@@ -386,6 +387,93 @@ describe("a layer that breaks the contract", () => {
       const summary = yield* Runner.run(flow, { errorsFile: false }).pipe(Effect.provide(NodeHost.layerMemory))
       assert.strictEqual(summary.rows.failed, 1)
       assert.deepStrictEqual(out, ["word 0", "word 2"])
+    })
+  )
+})
+
+describe("a layer that acts by the tenant", () => {
+  it.live("sees all rows of a packed prompt, which are of one tenant where it keeps tenants apart (F22)", () =>
+    Effect.gen(function* () {
+      const tenants: Array<ReadonlyArray<string>> = []
+      const byTenant = ModelClient.middleware(
+        (send) => (request) =>
+          Effect.flatMap(CallContext.CallContext, ({ rows, values }) => {
+            const all = rows.length === 0 ? [values] : rows
+            tenants.push(all.map((row): string => row["row"].tenant))
+            return send(request)
+          }),
+        {
+          name: "ByTenant",
+          answers: false,
+          annotations: Context.make(LayerAnnotations.Apart, (values) => values["row"].tenant)
+        }
+      )
+      const row = Source.fromIterable(
+        "rows",
+        Array.from({ length: 12 }, (_, n) => ({ text: `text ${n}`, tenant: `tenant ${n % 3}` }))
+      )
+      const label = Flow.step(
+        "label",
+        { row },
+        ({ row }) =>
+          Effect.map(LanguageModel.generateText({ prompt: `Label the text.\n\n${row.text}` }), ({ text }) => text),
+        { varies: ({ row }) => row.text, pack: { size: 4, audit: 0 } }
+      )
+      const flow = Flow.make("tenants", {
+        outputs: [Sink.forEach("out", label, () => Effect.void)],
+        stack: Stack.make(Ledger.layer, Pack.layer(), byTenant, OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" }))
+      })
+      const summary = yield* Runner.run(flow).pipe(Effect.provide(host()))
+      assert.strictEqual(summary.rows.failed, 0)
+      assert.isBelow(tenants.length, 12)
+      for (const one of tenants) assert.strictEqual(new Set(one).size, 1, one.join())
+      assert.strictEqual(tenants.flat().length, 12)
+    })
+  )
+
+  it.live("shares no cached answer with another tenant", () =>
+    Effect.gen(function* () {
+      const keep = ModelClient.middleware((send) => (request) => send(request), {
+        name: "Keep",
+        answers: false,
+        annotations: Context.make(LayerAnnotations.Apart, (values) => values["row"])
+      })
+      const row = Source.fromIterable("rows", ["a", "b", "a", "b"])
+      const answer = Flow.step("answer", { row }, () =>
+        Effect.map(LanguageModel.generateText({ prompt: "the same for all" }), ({ text }) => text)
+      )
+      const flow = Flow.make("apart", {
+        outputs: [Sink.forEach("out", answer, () => Effect.void)],
+        concurrency: 1,
+        stack: Stack.make(Ledger.layer, Cache.layer(), keep, OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" }))
+      })
+      const summary = yield* Runner.run(flow).pipe(Effect.provide(host()))
+      assert.strictEqual(summary.calls.attempts, 2)
+    })
+  )
+})
+
+describe("the recommended stack", () => {
+  it.live("runs, with what is asked for", () =>
+    Effect.gen(function* () {
+      const row = words(3)
+      const answer = Flow.step("answer", { row }, ({ row }) =>
+        Effect.map(LanguageModel.generateText({ prompt: row }), ({ text }) => text)
+      )
+      const flow = Flow.make("recommended", {
+        outputs: [Sink.forEach("out", answer, () => Effect.void)],
+        stack: Stack.recommended({
+          provider: OpenAi.layer({ apiKey: "test" }),
+          cache: { timeToLive: "1 day" },
+          router: Router.layer({ cheap: "gpt-4o-mini", strong: "gpt-4o", when: Router.promptShorterThan(100) }),
+          promptCache: true,
+          requestsPerMinute: 600
+        })
+      })
+      const summary = yield* Runner.run(flow).pipe(Effect.provide(host()))
+      assert.strictEqual(summary.rows.failed, 0)
+      assert.strictEqual(summary.calls.attempts, 3)
+      assert.isAbove(Number(summary.savings.router), 0)
     })
   )
 })

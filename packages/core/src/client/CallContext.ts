@@ -56,6 +56,8 @@ export interface CallContext extends Caller {
   readonly purpose: string
   /** The values of the step's inputs, by name. Empty outside a row. */
   readonly values: RowValues.Values
+  /** The values of all rows of the call: a packed prompt has several. Empty for a call of one row. */
+  readonly rows: ReadonlyArray<RowValues.Values>
   /** The caller's check of answers. By default every answer is accepted. */
   readonly accept: Accept
   /** With `off`, answers of earlier calls are neither read nor written (`--no-cache` on the command line). */
@@ -73,6 +75,7 @@ export const empty: CallContext = {
   row: 0,
   purpose: "",
   values: {},
+  rows: [],
   accept: () => undefined,
   cache: "on",
   isReask: false,
