@@ -14,7 +14,7 @@ import * as CandidateScores from "../packages/core/src/routing/tune/CandidateSco
 import type * as Observation from "../packages/core/src/routing/tune/Observation.ts"
 import * as Calibration from "../packages/core/src/routing/tune/Calibration.ts"
 import * as Cascade from "@pipe/core/Cascade"
-import type * as CascadeHooks from "../packages/core/src/routing/CascadeHooks.ts"
+import type * as CascadeHooks from "../packages/core/src/routing/Trials.ts"
 import type * as Features from "../packages/core/src/routing/Features.ts"
 import * as Flow from "@pipe/core/Flow"
 import * as Ledger from "@pipe/core/Ledger"

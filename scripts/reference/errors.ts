@@ -177,7 +177,12 @@ const ROWS: ReadonlyArray<readonly [error: string, cause: string, remedy: string
     "Your code failed or threw. A tagged error appears under its `_tag`, with its fields; for a bug, the message names the line.",
     "Correct the code, and run the same command again."
   ],
-  ["`Interrupted`", "A layer or your code interrupted the row.", "Run `pipe retry last --failed`."]
+  ["`Interrupted`", "The step interrupted itself (`Effect.interrupt`).", "Fail with an error instead."],
+  [
+    "`LayerFault`",
+    "A layer interrupted the call, or returned something that is not an answer. The message names it.",
+    "Correct the layer."
+  ]
 ]
 
 export const page = (): string => {

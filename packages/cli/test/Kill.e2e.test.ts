@@ -194,6 +194,8 @@ interface Way {
   /** What is run again after each kill, until it ends by itself. */
   readonly again: ReadonlyArray<string>
   readonly output: string
+  /** It is killed within this many calls, of which its first turn has more. Default: 60. */
+  readonly within?: number
 }
 
 const SMALL = Soak.times(120, 1_500)
@@ -220,7 +222,8 @@ const ways: { readonly [name: string]: Way } = {
     options: { faults: { serverError: 0.4 } },
     before: ["run", "flow.ts", "--quiet"],
     again: ["retry", "--quiet"],
-    output: "out.jsonl"
+    output: "out.jsonl",
+    within: 20
   },
   "a tuning": {
     files: {
@@ -257,7 +260,11 @@ describe.each(["SQLite", "PostgreSQL"] as const)("kill -9 on %s", (database) => 
           let done = 0
           let outcome: Outcome | undefined
           for (let attempt = 0; attempt < kills + 60 && outcome?.code !== 0; attempt++) {
-            outcome = yield* killed(simulator, way.again, { cwd, env, within: done < kills ? 60 : undefined })
+            outcome = yield* killed(simulator, way.again, {
+              cwd,
+              env,
+              within: done < kills ? (way.within ?? 60) : undefined
+            })
             if (outcome.code === null) done++
             // Rows fail again, and are retried again.
             else assert.include(name === "a retry of failed rows" ? [0, 1] : [0], outcome.code, outcome.stderr)

@@ -16,7 +16,7 @@ import {
 } from "@pipe/core"
 import * as StoredValue from "../src/encoding/StoredValue.ts"
 import { NodeHost } from "@pipe/plugins"
-import { Deferred, Effect, Layer, Option } from "effect"
+import { Fiber, Deferred, Effect, Layer, Option } from "effect"
 import { AiError, EmbeddingModel, LanguageModel } from "effect/ai"
 import * as fc from "fast-check"
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs"
@@ -498,13 +498,15 @@ describe("a run that is resumed", () => {
     Effect.gen(function* () {
       const at = folder()
       const nodes = () => chain(undefined, ["x"], ["s1", "s2", "s3"])
-      const crashing = Scripted.make((request) =>
+      const reached = yield* Deferred.make<void>()
+      const hanging = Scripted.make((request) =>
         Scripted.prompt(request).startsWith("s3")
-          ? Effect.interrupt
+          ? Effect.andThen(Deferred.succeed(reached, undefined), Effect.never)
           : Scripted.response(`<${Scripted.prompt(request)}>`)
       )
-      const first = yield* Effect.exit(run(at, crashing, collect(nodes())))
-      assert.strictEqual(first._tag, "Failure")
+      const fiber = yield* Effect.forkChild(run(at, hanging, collect(nodes())))
+      yield* Deferred.await(reached)
+      yield* Fiber.interrupt(fiber)
       const last = yield* lastRun(at)
       assert.strictEqual(last.status, "interrupted")
       const { asked, summary } = yield* run(at, echo(), collect(nodes()), { resume: last.name })

@@ -14,6 +14,7 @@ import {
   ModelClient,
   ModelRequest,
   ModelResponse,
+  Pack,
   Plan,
   RateLimit,
   RequestKey,
@@ -25,7 +26,7 @@ import {
   Stack
 } from "@pipe/core"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Clock, Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 
 const words = (count: number) =>
@@ -274,6 +275,205 @@ describe("the order of a stack", () => {
       ]) {
         yield* Effect.scoped(Layer.build(stack.pipe(Layer.provide(host()))))
       }
+    })
+  )
+})
+
+describe("a guardrail with calls of its own", () => {
+  const question = (request: ModelRequest.ModelRequest) =>
+    ModelRequest.completion({
+      messages: [{ role: "user", content: `Is this text harmful? Reply yes or no.\n\n${ModelRequest.text(request)}` }]
+    })
+  const guardrail = ModelClient.middleware(
+    (send) => (request) => Effect.andThen(ModelClient.aside("guardrail", send)(question(request)), send(request)),
+    {
+      name: "Guardrail",
+      annotations: Context.make(LayerAnnotations.Asks, (request) => [
+        { purpose: "guardrail", request: question(request) }
+      ])
+    }
+  )
+
+  /** A step that requests an object: its check is not that of the guardrail's question. */
+  const flow = () => {
+    const row = words(4)
+    const answer = Flow.step("answer", { row }, ({ row }) =>
+      Effect.map(
+        LanguageModel.generateObject({ schema: Schema.Struct({ good: Schema.Boolean }), prompt: row }),
+        ({ value }) => value
+      )
+    )
+    return Flow.make("guarded", {
+      outputs: [Sink.forEach("out", answer, () => Effect.void)],
+      budget: { usd: "1" },
+      stack: Stack.make(
+        Ledger.layer,
+        guardrail,
+        Retry.layer({ base: "1 millis" }),
+        OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" })
+      )
+    })
+  }
+
+  for (const batch of [undefined, { polling: { first: "10 millis", most: "20 millis" } }] as const) {
+    it.live(
+      `are recorded under their purpose, once each, ${batch === undefined ? "online" : "in batches"} (F12-F14)`,
+      () =>
+        Effect.gen(function* () {
+          const summary = yield* Runner.run(flow(), batch === undefined ? {} : { batch }).pipe(Effect.provide(host()))
+          assert.strictEqual(summary.calls.attempts, 8)
+          assert.deepStrictEqual(summary.steps.map(({ attempts, step }) => [step, attempts]).toSorted(), [
+            ["answer / guardrail", 4],
+            ["answer", 4]
+          ])
+          assert.strictEqual(summary.savings.router, 0n)
+          assert.strictEqual(
+            summary.baseline,
+            summary.cost + Object.values(summary.savings).reduce((sum, one) => sum + one, 0n)
+          )
+        })
+    )
+  }
+
+  it.live("are in the plan (F15)", () =>
+    Effect.gen(function* () {
+      const plan = yield* Plan.make(flow()).pipe(Effect.provide(host()))
+      assert.deepStrictEqual(plan.lines.map(({ calls, step }) => [step, calls]).toSorted(), [
+        ["answer / guardrail", 4],
+        ["answer", 4]
+      ])
+    })
+  )
+})
+
+describe("a layer that breaks the contract", () => {
+  const isFirst = (request: ModelRequest.ModelRequest) => ModelRequest.text(request) === "say 0"
+  const interrupts = ModelClient.middleware(
+    (send) => (request) => (isFirst(request) ? Effect.interrupt : send(request)),
+    { name: "Odd" }
+  )
+  const run = (layer: typeof interrupts, options: Runner.Options = {}) =>
+    Effect.gen(function* () {
+      const failures: Array<string> = []
+      const summary = yield* Runner.run(flowOf(layer), {
+        ...options,
+        errorsFile: false,
+        observe: (event) => Effect.sync(() => void (event._tag === "RowFailed" && failures.push(event.message)))
+      }).pipe(Effect.provide(host()))
+      return { failures, rows: summary.rows }
+    })
+
+  for (const batch of [undefined, { polling: { first: "10 millis", most: "20 millis" } }] as const) {
+    it.live(
+      `fails the row under its name, and the others continue${batch === undefined ? "" : ", in batches"} (F26)`,
+      () =>
+        Effect.gen(function* () {
+          const { failures, rows } = yield* run(interrupts, batch === undefined ? {} : { batch })
+          assert.deepStrictEqual(failures, ["layer Odd interrupted the call"])
+          assert.strictEqual(rows.failed, 1)
+          assert.strictEqual(rows.read, 5)
+        })
+    )
+  }
+
+  it.live("of a step that interrupts itself, the row fails and the others continue", () =>
+    Effect.gen(function* () {
+      const row = words(3)
+      const odd = Flow.step("odd", { row }, ({ row }) => (row === "word 1" ? Effect.interrupt : Effect.succeed(row)))
+      const out: Array<string> = []
+      const flow = Flow.make("odd", {
+        outputs: [Sink.forEach("out", odd, (value) => Effect.sync(() => void out.push(value)))]
+      })
+      const summary = yield* Runner.run(flow, { errorsFile: false }).pipe(Effect.provide(NodeHost.layerMemory))
+      assert.strictEqual(summary.rows.failed, 1)
+      assert.deepStrictEqual(out, ["word 0", "word 2"])
+    })
+  )
+})
+
+describe("a layer that acts by the tenant", () => {
+  it.live("sees all rows of a packed prompt, which are of one tenant where it keeps tenants apart (F22)", () =>
+    Effect.gen(function* () {
+      const tenants: Array<ReadonlyArray<string>> = []
+      const byTenant = ModelClient.middleware(
+        (send) => (request) =>
+          Effect.flatMap(CallContext.CallContext, ({ rows, values }) => {
+            const all = rows.length === 0 ? [values] : rows
+            tenants.push(all.map((row): string => row["row"].tenant))
+            return send(request)
+          }),
+        {
+          name: "ByTenant",
+          answers: false,
+          annotations: Context.make(LayerAnnotations.Apart, (values) => values["row"].tenant)
+        }
+      )
+      const row = Source.fromIterable(
+        "rows",
+        Array.from({ length: 12 }, (_, n) => ({ text: `text ${n}`, tenant: `tenant ${n % 3}` }))
+      )
+      const label = Flow.step(
+        "label",
+        { row },
+        ({ row }) =>
+          Effect.map(LanguageModel.generateText({ prompt: `Label the text.\n\n${row.text}` }), ({ text }) => text),
+        { varies: ({ row }) => row.text, pack: { size: 4, audit: 0 } }
+      )
+      const flow = Flow.make("tenants", {
+        outputs: [Sink.forEach("out", label, () => Effect.void)],
+        stack: Stack.make(Ledger.layer, Pack.layer(), byTenant, OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" }))
+      })
+      const summary = yield* Runner.run(flow).pipe(Effect.provide(host()))
+      assert.strictEqual(summary.rows.failed, 0)
+      assert.isBelow(tenants.length, 12)
+      for (const one of tenants) assert.strictEqual(new Set(one).size, 1, one.join())
+      assert.strictEqual(tenants.flat().length, 12)
+    })
+  )
+
+  it.live("shares no cached answer with another tenant", () =>
+    Effect.gen(function* () {
+      const keep = ModelClient.middleware((send) => (request) => send(request), {
+        name: "Keep",
+        answers: false,
+        annotations: Context.make(LayerAnnotations.Apart, (values) => values["row"])
+      })
+      const row = Source.fromIterable("rows", ["a", "b", "a", "b"])
+      const answer = Flow.step("answer", { row }, () =>
+        Effect.map(LanguageModel.generateText({ prompt: "the same for all" }), ({ text }) => text)
+      )
+      const flow = Flow.make("apart", {
+        outputs: [Sink.forEach("out", answer, () => Effect.void)],
+        concurrency: 1,
+        stack: Stack.make(Ledger.layer, Cache.layer(), keep, OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" }))
+      })
+      const summary = yield* Runner.run(flow).pipe(Effect.provide(host()))
+      assert.strictEqual(summary.calls.attempts, 2)
+    })
+  )
+})
+
+describe("the recommended stack", () => {
+  it.live("runs, with what is asked for", () =>
+    Effect.gen(function* () {
+      const row = words(3)
+      const answer = Flow.step("answer", { row }, ({ row }) =>
+        Effect.map(LanguageModel.generateText({ prompt: row }), ({ text }) => text)
+      )
+      const flow = Flow.make("recommended", {
+        outputs: [Sink.forEach("out", answer, () => Effect.void)],
+        stack: Stack.recommended({
+          provider: OpenAi.layer({ apiKey: "test" }),
+          cache: { timeToLive: "1 day" },
+          router: Router.layer({ cheap: "gpt-4o-mini", strong: "gpt-4o", when: Router.promptShorterThan(100) }),
+          promptCache: true,
+          requestsPerMinute: 600
+        })
+      })
+      const summary = yield* Runner.run(flow).pipe(Effect.provide(host()))
+      assert.strictEqual(summary.rows.failed, 0)
+      assert.strictEqual(summary.calls.attempts, 3)
+      assert.isAbove(Number(summary.savings.router), 0)
     })
   )
 })

@@ -68,7 +68,8 @@ export const make = (options: Options): ModelClient.Send => {
   const sender: Sender = { ...options, delivered: new Map(), warned: false }
   return (request) =>
     Effect.withFiber((fiber) => {
-      const { row, step } = fiber.getRef(CallContext.CallContext)
+      const call = fiber.getRef(CallContext.CallContext)
+      const { row, step } = call
       if (CallContext.stateOf(fiber).isSingle === true || (steps !== undefined && !steps.includes(step)))
         return next.send(request)
       const resolved = next.resolve(request, fiber.getRef(CallContext.CallContext))
@@ -76,7 +77,8 @@ export const make = (options: Options): ModelClient.Send => {
       // A layer above that repeats a request, because the answer was not good enough, wants a new one.
       const times = CallContext.stateOf(fiber).row?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
-      return send(sender, { request, resolved, content, line: { key, step, row, tries: 1 } })
+      const { step: name } = CallContext.callerOf(call)
+      return send(sender, { request, resolved, content, line: { key, step: name, row, tries: 1 } })
     })
 }
 
@@ -143,7 +145,7 @@ const deliver = <R extends ModelRequest.ModelRequest>(
     const row = CallContext.stateOf(fiber).row
     if (row !== undefined) row.given.set(content, (row.given.get(content) ?? 0) + 1)
     // A replayed row has paid for its answer itself.
-    const { row: number, step } = fiber.getRef(CallContext.CallContext)
+    const { row: number, step } = CallContext.callerOf(fiber.getRef(CallContext.CallContext))
     const place = `${step}\n${number}`
     const payer = delivered.get(line.key) ?? place
     delivered.set(line.key, payer)

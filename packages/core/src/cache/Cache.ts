@@ -21,6 +21,7 @@
  * @since 0.1.0
  */
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
+import type * as RowValues from "../client/RowValues.ts"
 import * as Context from "effect/Context"
 import type * as AiError from "effect/ai/AiError"
 import * as OptionNames from "../client/OptionNames.ts"
@@ -101,13 +102,13 @@ export const layer = (
             if (call.cache === "off") return next.send(request)
             const resolved = next.resolve(request, call)
             return isSeveral(request)
-              ? several(request, resolved)
-              : lookup(keyFor(resolved), request, resolved, call.state.row !== undefined)
+              ? several(request, resolved, call.values)
+              : lookup(keyFor(resolved, call.values), request, resolved, call.state.row !== undefined)
           })
         const peek = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
           request._tag === "Embedding" && isSeveral(request)
             ? Effect.map(Effect.forEach(CachedTexts.each(request), peek), CachedTexts.joined)
-            : read(keyFor(request), request)
+            : Effect.flatMap(CallContext.CallContext, ({ values }) => read(keyFor(request, values), request))
         return {
           send,
           resolve: next.resolve,
@@ -134,7 +135,7 @@ const writer =
     timeToLive
   }: {
     readonly store: ReturnType<typeof keepGoing>
-    readonly keyFor: (request: ModelRequest.ModelRequest) => string
+    readonly keyFor: KeyFor
     readonly timeToLive: Duration.Duration
   }) =>
   (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse): Effect.Effect<void> =>
@@ -152,7 +153,7 @@ const writer =
       // When another model has answered below, its answer is stored under that model's key.
       const isOther = resolved.model !== undefined && response.requestedModel !== resolved.model
       return store.set({
-        key: isOther ? keyFor(ModelRequest.withModel(resolved, response.requestedModel)) : key,
+        key: isOther ? keyFor(ModelRequest.withModel(resolved, response.requestedModel), call.values) : key,
         value: JSON.stringify({ ...response, paid: payerOf(call) }),
         model: response.model,
         createdAt: now,
@@ -198,7 +199,7 @@ const isSeveral = (request: ModelRequest.ModelRequest): boolean =>
 
 /** Answers an embedding request text by text. */
 const severalBy = (cache: {
-  readonly keyFor: (request: ModelRequest.ModelRequest) => string
+  readonly keyFor: KeyFor
   readonly read: (
     key: string,
     request: ModelRequest.Embedding
@@ -211,23 +212,30 @@ const severalBy = (cache: {
   ) => Effect.Effect<void>
 }): (<R extends ModelRequest.ModelRequest>(
   request: R,
-  resolved: R
+  resolved: R,
+  values: RowValues.Values
 ) => Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>) => {
-  const texts: CachedTexts.Texts = {
-    read: (request) =>
-      cache.read(cache.keyFor(request), request) as Effect.Effect<ModelResponse.EmbeddingResponse | undefined>,
-    write: (request, response) => cache.write(cache.keyFor(request), request, response),
-    send: cache.send
-  }
-  return (request, resolved) =>
-    CachedTexts.send(
+  return (request, resolved, values) => {
+    const texts: CachedTexts.Texts = {
+      read: (request) =>
+        cache.read(cache.keyFor(request, values), request) as Effect.Effect<
+          ModelResponse.EmbeddingResponse | undefined
+        >,
+      write: (request, response) => cache.write(cache.keyFor(request, values), request, response),
+      send: cache.send
+    }
+    return CachedTexts.send(
       request as unknown as ModelRequest.Embedding,
       resolved as unknown as ModelRequest.Embedding,
       texts
     ) as never
+  }
 }
 
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
+
+/** The key of a request for a row with these values. */
+type KeyFor = (request: ModelRequest.ModelRequest, values: RowValues.Values) => string
 
 /**
  * The keys of requests: the request as sent, its address, and what layers below do to it invisibly (see
@@ -237,13 +245,15 @@ export const keysOf = (
   namespace: string | undefined,
   layers: ReadonlyArray<ModelClient.LayerInfo>,
   closures: Parameters<typeof LayerCode.hidden>[1]
-): ((request: ModelRequest.ModelRequest) => string) => {
+): KeyFor => {
   const hidden = LayerCode.hidden(layers, closures)
-  return (request) => {
+  return (request, values) => {
     const content = RequestKey.content(request, namespace)
     const endpoint = ModelClient.endpointOf(layers, request.model ?? "")
+    const apart = LayerAnnotations.apart(layers, values)
     const below = endpoint === "" ? hidden : `${hidden}\n${endpoint}`
-    return ContentHash.make(below === "" ? content : `${content}\n${below}`)
+    const parts = [content, ...(below === "" ? [] : [below]), ...(apart === "" ? [] : [`apart ${apart}`])]
+    return ContentHash.make(parts.join("\n"))
   }
 }
 

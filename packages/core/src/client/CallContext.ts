@@ -52,8 +52,12 @@ export interface Accept {
 
 /** What a call is made for. */
 export interface CallContext extends Caller {
+  /** Why a layer makes the call itself, such as `guardrail`; `""` for the calls of the step. See `ModelClient.aside`. */
+  readonly purpose: string
   /** The values of the step's inputs, by name. Empty outside a row. */
   readonly values: RowValues.Values
+  /** The values of all rows of the call: a packed prompt has several. Empty for a call of one row. */
+  readonly rows: ReadonlyArray<RowValues.Values>
   /** The caller's check of answers. By default every answer is accepted. */
   readonly accept: Accept
   /** With `off`, answers of earlier calls are neither read nor written (`--no-cache` on the command line). */
@@ -69,7 +73,9 @@ export const empty: CallContext = {
   run: "",
   step: "",
   row: 0,
+  purpose: "",
   values: {},
+  rows: [],
   accept: () => undefined,
   cache: "on",
   isReask: false,
@@ -102,6 +108,13 @@ export const provideState =
  */
 export const stateOf = (fiber: Fiber.Fiber<unknown, unknown>): CallState => fiber.getRef(CallContext).state
 
-/** The caller alone, to keep it longer than the call. */
-export const callerOf = ({ position, row, run, step }: CallContext): Caller =>
-  position === undefined ? { run, step, row } : { run, step, row, position }
+/** The name under which a call is recorded and planned: `reply`, or `reply / guardrail` for a layer's own call. */
+export const nameOf = (step: string, purpose: string): string => (purpose === "" ? step : `${step} / ${purpose}`)
+
+/** The caller as it is recorded, to keep it longer than the call. */
+export const callerOf = ({ position, purpose, row, run, step }: CallContext): Caller => ({
+  run,
+  step: nameOf(step, purpose),
+  row,
+  ...(position === undefined ? undefined : { position })
+})

@@ -20,6 +20,9 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ModelResponse } from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
+import type { CallContext } from "./CallContext.ts"
+import type * as RowValues from "./RowValues.ts"
 import type { LayerInfo } from "./Service.ts"
 
 /** The layer answers equal requests without a call. */
@@ -131,6 +134,20 @@ export const UsesPromptCache = Context.Reference<boolean>("@pipe/core/LayerAnnot
   defaultValue: () => false
 })
 
+/** A request that a layer makes of its own (`ModelClient.aside`). */
+export interface Asked {
+  readonly purpose: string
+  readonly request: ModelRequest
+  /** The share of the requests for which it is made. Default: 1. */
+  readonly share?: number
+}
+
+/** The requests that the layer makes of its own for a request, for plans. */
+export const Asks = Context.Reference<((request: ModelRequest, call: CallContext) => ReadonlyArray<Asked>) | undefined>(
+  "@pipe/core/LayerAnnotations/Asks",
+  { defaultValue: () => undefined }
+)
+
 /** The layer sends a request again when it fails. */
 export const Retries = Context.Reference<boolean>("@pipe/core/LayerAnnotations/Retries", { defaultValue: () => false })
 
@@ -187,6 +204,24 @@ export const ModelPrefix = Context.Reference<string | undefined>("@pipe/core/Lay
 export const Simulated = Context.Reference<string | undefined>("@pipe/core/LayerAnnotations/Simulated", {
   defaultValue: () => undefined
 })
+
+/**
+ * What keeps rows apart: rows with other values share no prompt, no cached answer and no answer reused by meaning. For a
+ * layer that acts by a tenant's key, limit or mask.
+ */
+export const Apart = Context.Reference<((values: RowValues.Values) => unknown) | undefined>(
+  "@pipe/core/LayerAnnotations/Apart",
+  { defaultValue: () => undefined }
+)
+
+/** What keeps a row apart from others, as text; empty when nothing does. */
+export const apart = (layers: ReadonlyArray<LayerInfo> = [], values: RowValues.Values): string => {
+  const parts = layers.flatMap((layer) => {
+    const of = get(layer, Apart)
+    return of === undefined ? [] : [of(values) ?? null]
+  })
+  return parts.length === 0 ? "" : RequestKey.canonical(parts)
+}
 
 /** What a layer says under a key. */
 export const get = <A>({ annotations }: LayerInfo, key: Context.Reference<A>): A =>

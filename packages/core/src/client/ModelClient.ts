@@ -31,6 +31,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as BatchProvider from "../batch/BatchProvider.ts"
+import * as Varying from "../flow/Varying.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
@@ -38,6 +39,7 @@ import type * as Attempt from "./Attempt.ts"
 import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as LayerAnnotations from "./LayerAnnotations.ts"
+import * as LayerFault from "./LayerFault.ts"
 import * as ProviderCall from "./ProviderCall.ts"
 import * as RunHooks from "./RunHooks.ts"
 import type { Resolve, Send } from "./Send.ts"
@@ -83,6 +85,60 @@ export class ModelClient extends Context.Service<ModelClient, Service>()("@pipe/
 /** Sends a request to the stack in context. */
 export const send = <R extends ModelRequest>(request: R): Effect.Effect<ResponseTo<R>, AiError.AiError, ModelClient> =>
   Effect.flatMap(ModelClient, (client) => client.send(request))
+
+/**
+ * Sends the requests of a layer's own: a guardrail's question, a translation of the prompt. They have nothing of the step's
+ * call but its run, row and budget: no check of answers, no text that varies. The ledger, the report and a plan (by
+ * `LayerAnnotations.Asks`) show them under the purpose: `reply / guardrail`.
+ *
+ * **Example** (a guardrail)
+ *
+ * ```ts
+ * import { ModelClient, ModelRequest, ModelResponse } from "@pipe/core"
+ * import { Effect } from "effect"
+ * import { AiError } from "effect/ai"
+ *
+ * const question = (text: string) =>
+ *   ModelRequest.completion({ messages: [{ role: "user", content: `Is this text harmful? Reply yes or no.\n\n${text}` }] })
+ *
+ * const harmful = new AiError.ContentPolicyError({ description: "the guardrail rejects the text" })
+ *
+ * export const guardrail = ModelClient.middleware(
+ *   (send) => (request) =>
+ *     Effect.flatMap(ModelClient.aside("guardrail", send)(question(ModelRequest.text(request))), (verdict) =>
+ *       ModelResponse.text(verdict).startsWith("yes")
+ *         ? Effect.fail(AiError.make({ module: "guardrail", method: "send", reason: harmful }))
+ *         : send(request)
+ *     ),
+ *   { name: "Guardrail" }
+ * )
+ * ```
+ */
+export const aside =
+  (purpose: string, send: Send): Send =>
+  (request) =>
+    Effect.withFiber((fiber) => {
+      const { ledger } = fiber.getRef(RunHooks.RunHooks)
+      const sent = ledger === undefined ? send(request) : ledger(send)(request)
+      return Effect.updateContext(sent, (context: Context.Context<never>) => {
+        const {
+          check: _check,
+          isRecorded: _isRecorded,
+          outcome: _outcome,
+          ...state
+        } = fiber.getRef(CallContext.CallContext).state
+        return context.pipe(
+          Context.add(CallContext.CallContext, {
+            ...fiber.getRef(CallContext.CallContext),
+            purpose,
+            accept: CallContext.empty.accept,
+            isReask: false,
+            state
+          }),
+          Context.add(Varying.Varying, undefined)
+        )
+      })
+    })
 
 const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve"> => ({
   layers: [info, ...(next.layers ?? [])],
@@ -136,7 +192,11 @@ export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Lay
   const info = infoOf(f, said)
   return Layer.effect(
     ModelClient,
-    Effect.map(below(info), (next) => ({ send: f(next.send), resolve: next.resolve, ...over(info, next) }))
+    Effect.map(below(info), (next) => ({
+      send: LayerFault.named(info.name, f(next.send)),
+      resolve: next.resolve,
+      ...over(info, next)
+    }))
   )
 }
 
@@ -157,8 +217,12 @@ export const middlewareEffect = <E, R>(
     Effect.flatMap(below(info), (next) =>
       Effect.map(f(next), (made) =>
         typeof made === "function"
-          ? { send: made, resolve: next.resolve, ...over(info, next) }
-          : { send: made.send, resolve: made.resolve, ...over(annotated(info, made.annotations), next) }
+          ? { send: LayerFault.named(info.name, made), resolve: next.resolve, ...over(info, next) }
+          : {
+              send: LayerFault.named(info.name, made.send),
+              resolve: made.resolve,
+              ...over(annotated(info, made.annotations), next)
+            }
       )
     )
   )
@@ -262,10 +326,11 @@ export const provider = (options: {
     ],
     isEdge: true,
     ...(batch === undefined ? undefined : { batch: BatchProvider.only(noted(batch)) }),
-    send: (asked) =>
+    send: LayerFault.named(name, (asked) =>
       Effect.withFiber((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
-        const { attempts } = fiber.getRef(RunHooks.RunHooks)
+        const { attempts, recorder } = fiber.getRef(RunHooks.RunHooks)
+        const hooks = recorder === undefined ? attempts : [...attempts, recorder]
         const call = fiber.getRef(CallContext.CallContext)
         const { isReask, step } = call
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
@@ -278,7 +343,7 @@ export const provider = (options: {
               startedAt: clock.currentTimeMillisUnsafe(),
               ...(isReask ? { isReask } : undefined)
             },
-            { clock, hooks: attempts, step, expected }
+            { clock, hooks, step, expected }
           )
         const request = resolve(asked, call)
         return request._tag === "Embedding"
@@ -287,6 +352,7 @@ export const provider = (options: {
             ) as ReturnType<typeof one<typeof asked>>)
           : one(request)
       })
+    )
   }
 }
 

@@ -33,6 +33,7 @@ import type * as Trials from "../routing/Trials.ts"
 import type * as Attempt from "./Attempt.ts"
 import type * as Exchange from "./Exchange.ts"
 import type * as LayerEvent from "./LayerEvent.ts"
+import type { Send } from "./Send.ts"
 import type { Service } from "./Service.ts"
 import type * as Suspension from "./Suspension.ts"
 
@@ -49,6 +50,18 @@ export interface RunHooks {
   readonly onLimits?: ((observed: RateLimitHeaders.Observed) => void) | undefined
   /** Receives the entries of the ledger as they happen. */
   readonly onEntry: (entry: LedgerEntry.LedgerEntry) => void
+  /**
+   * The ledger's own hook, after all others.
+   *
+   * @internal
+   */
+  readonly recorder?: Attempt.AttemptHook | undefined
+  /**
+   * Records what a layer sends itself as calls of their own.
+   *
+   * @internal
+   */
+  readonly ledger?: ((send: Send) => Send) | undefined
   /**
    * Notes a call before it is sent, and numbers it: the calls of a killed process are recorded at the most that they can
    * have cost.

@@ -26,6 +26,13 @@
 import * as Layer from "effect/Layer"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as Cache from "../cache/Cache.ts"
+import type * as CacheStore from "../cache/CacheStore.ts"
+import * as PromptCache from "../cache/PromptCache.ts"
+import * as Ledger from "../ledger/Ledger.ts"
+import type * as Pricing from "../price/Pricing.ts"
+import * as RateLimit from "../resilience/RateLimit.ts"
+import * as Retry from "../resilience/Retry.ts"
 import * as LayerOrder from "./LayerOrder.ts"
 import * as ModelClient from "./ModelClient.ts"
 
@@ -61,4 +68,60 @@ export const make = <const L extends readonly [Any, ...Array<Any>]>(
 const checked = (client: ModelClient.Service): Effect.Effect<ModelClient.Service> => {
   const problem = LayerOrder.problem(client.layers)
   return problem === undefined ? Effect.succeed(client) : Effect.die(new StackError({ message: problem }))
+}
+
+/** The options of `Stack.recommended`. */
+export interface RecommendedOptions<E, R> {
+  /** The bottom of the stack, such as `OpenAi.layer({ model })` or `Router.providers`. */
+  readonly provider: Layer.Layer<ModelClient.ModelClient, E, R>
+  /** Default: answers are kept without a limit. `false`: no answer is kept. */
+  readonly cache?: Cache.Options | false
+  /** Chooses the model: `Router.layer`, or a layer of your own. Default: none. */
+  readonly router?: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
+  /** Default: 6 attempts and 2 re-asks. */
+  readonly retry?: Retry.Options
+  /** Requests per minute and model. Default: learned from the provider's headers. */
+  readonly requestsPerMinute?: number
+  /** Tokens per minute and model. Default: learned from the provider's headers. */
+  readonly tokensPerMinute?: number
+  /** Arranges requests so that the provider's prompt cache is used. Default: false. */
+  readonly promptCache?: boolean
+}
+
+/**
+ * The layers that most flows want, in their order: ledger, exact cache, router, retry, prompt cache, rate limit, provider.
+ *
+ * **Example** (a stack in one call)
+ *
+ * ```ts
+ * import { Stack } from "@pipe/core"
+ * import { OpenAi } from "@pipe/plugins"
+ *
+ * export const stack = Stack.recommended({
+ *   provider: OpenAi.layer({ model: "gpt-4o-mini" }),
+ *   cache: { timeToLive: "30 days" },
+ *   requestsPerMinute: 500
+ * })
+ * ```
+ */
+export const recommended = <E, R>(
+  options: RecommendedOptions<E, R>
+): Layer.Layer<ModelClient.ModelClient, E, R | Pricing.Pricing | CacheStore.CacheStore> => {
+  const { cache, promptCache = false, provider, requestsPerMinute, retry, router, tokensPerMinute } = options
+  const layers: ReadonlyArray<Any> = [
+    ...(cache === false ? [] : [Cache.layer(cache)]),
+    ...(router === undefined ? [] : [router]),
+    Retry.layer(retry),
+    ...(promptCache ? [PromptCache.layer()] : []),
+    RateLimit.layer({
+      ...(requestsPerMinute === undefined ? undefined : { requestsPerMinute }),
+      ...(tokensPerMinute === undefined ? undefined : { tokensPerMinute })
+    }),
+    provider
+  ]
+  return make(Ledger.layer, ...layers) as Layer.Layer<
+    ModelClient.ModelClient,
+    E,
+    R | Pricing.Pricing | CacheStore.CacheStore
+  >
 }

@@ -77,92 +77,94 @@ const RARE = {
 
 /** Records the attempts and answers of everything below. Under another ledger it does nothing. */
 export const layer: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Pricing.Pricing> =
-  ModelClient.middlewareEffect((next) => Effect.map(Pricing.Pricing, (pricing) => over(next.send, pricing)), {
+  ModelClient.middlewareEffect((next) => Effect.map(Pricing.Pricing, (pricing) => recording(pricing)(next.send)), {
     name: "Ledger",
     answers: false
   })
 
-/** The same, around a function that sends. The runner puts one over every stack. */
-export const over = (send: ModelClient.Send, pricing: Pricing.Service): ModelClient.Send => {
+/** The same, around functions that send. The runner puts one over every stack. */
+export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) => ModelClient.Send) => {
   const warned = new Set<string>()
-  return (request) =>
-    Effect.withFiber((fiber) => {
-      const call = fiber.getRef(CallContext.CallContext)
-      if (call.state.isRecorded === true) return send(request)
-      const clock = fiber.getRef(Clock.Clock)
-      const hooks = fiber.getRef(RunHooks.RunHooks)
-      const caller = CallContext.callerOf(call)
-      const startedAt = clock.currentTimeMillisUnsafe()
-      let attempts = 0
-      let warnings: Array<string> | undefined
+  const over =
+    (send: ModelClient.Send): ModelClient.Send =>
+    (request) =>
+      Effect.withFiber((fiber) => {
+        const call = fiber.getRef(CallContext.CallContext)
+        if (call.state.isRecorded === true) return send(request)
+        const clock = fiber.getRef(Clock.Clock)
+        const hooks = fiber.getRef(RunHooks.RunHooks)
+        const caller = CallContext.callerOf(call)
+        const startedAt = clock.currentTimeMillisUnsafe()
+        let attempts = 0
+        let warnings: Array<string> | undefined
 
-      /** The results of batches are recorded where they are stored. */
-      const hook: Attempt.AttemptHook = (call) => Effect.succeed(call.isBatched === true ? {} : around(call))
+        const recorder: Attempt.AttemptHook = (call) => Effect.succeed(around(call))
 
-      const around = (asked: Attempt.AttemptCall): Pick<Attempt.Admission, "onStart" | "onEnd"> => {
-        let sent: Attempt.AttemptCall | undefined
-        let number: number | undefined
-        const most = () => Charge.most(pricing, sent ?? asked)
-        return {
-          onStart: (call) => {
-            sent = call
-            return hooks.onCall === undefined
-              ? undefined
-              : Effect.map(
-                  hooks.onCall({
-                    caller,
-                    at: call.startedAt,
-                    provider: call.provider,
-                    model: call.request.model ?? "",
-                    ...toNote(most())
-                  }),
-                  (numbered) => {
-                    number = numbered
-                  }
-                )
-          },
-          onEnd: (ended) => {
-            // What was not sent is not an attempt.
-            if (sent === undefined || ended.milliseconds === undefined) return
-            attempts++
-            const attempt = { ...ended, call: sent, milliseconds: ended.milliseconds }
-            const entry = toAttemptEntry(pricing, caller, attempt, number, most)
-            const doubt =
-              entry.unknown === "price" ? unpriced(pricing, entry) : (entry.usage?.inconsistent ?? entry.doubt)
-            if (doubt !== undefined && !warned.has(doubt)) {
-              warned.add(doubt)
-              warnings = [...(warnings ?? []), doubt]
+        const around = (asked: Attempt.AttemptCall): Pick<Attempt.Admission, "onStart" | "onEnd"> => {
+          let sent: Attempt.AttemptCall | undefined
+          let number: number | undefined
+          const most = () => Charge.most(pricing, sent ?? asked)
+          return {
+            onStart: (call) => {
+              sent = call
+              return hooks.onCall === undefined
+                ? undefined
+                : Effect.map(
+                    hooks.onCall({
+                      caller,
+                      at: call.startedAt,
+                      provider: call.provider,
+                      model: call.request.model ?? "",
+                      ...toNote(most())
+                    }),
+                    (numbered) => {
+                      number = numbered
+                    }
+                  )
+            },
+            onEnd: (ended) => {
+              // What was not sent is not an attempt.
+              if (sent === undefined || ended.milliseconds === undefined) return
+              attempts++
+              const attempt = { ...ended, call: sent, milliseconds: ended.milliseconds }
+              const entry = toAttemptEntry(pricing, caller, attempt, number, most)
+              const doubt =
+                entry.unknown === "price" ? unpriced(pricing, entry) : (entry.usage?.inconsistent ?? entry.doubt)
+              if (doubt !== undefined && !warned.has(doubt)) {
+                warned.add(doubt)
+                warnings = [...(warnings ?? []), doubt]
+              }
+              hooks.onEntry(entry)
+              hooks.onExchange?.(toSent(entry, attempt))
             }
-            hooks.onEntry(entry)
-            hooks.onExchange?.(toSent(entry, attempt))
           }
         }
-      }
 
-      return Effect.onExitPrimitive(
-        Effect.updateContext(send(request), (context: Context.Context<never>) =>
-          context.pipe(
-            Context.add(RunHooks.RunHooks, { ...hooks, attempts: [...hooks.attempts, hook] }),
-            Context.add(CallContext.CallContext, { ...call, state: { ...call.state, isRecorded: true } })
-          )
-        ),
-        (exit) => {
-          if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
-          else CallOutcome.succeeded(fiber, request)
-          if (Exit.isSuccess(exit) && isNew(call.state.row, request)) {
-            const now = clock.currentTimeMillisUnsafe()
-            const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)
-            hooks.onEntry(entry)
-            if (attempts === 0) hooks.onExchange?.(toFound(entry, request, exit.value))
+        return Effect.onExitPrimitive(
+          Effect.updateContext(send(request), (context: Context.Context<never>) =>
+            context.pipe(
+              Context.add(RunHooks.RunHooks, { ...hooks, recorder, ledger: over }),
+              Context.add(CallContext.CallContext, { ...call, state: { ...call.state, isRecorded: true } })
+            )
+          ),
+          (exit) => {
+            if (Exit.isFailure(exit)) CallOutcome.failed(fiber, request)
+            else CallOutcome.succeeded(fiber, request)
+            if (Exit.isSuccess(exit) && isNew(call.state.row, request)) {
+              const now = clock.currentTimeMillisUnsafe()
+              const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)
+              hooks.onEntry(entry)
+              if (attempts === 0) hooks.onExchange?.(toFound(entry, request, exit.value))
+            }
+            return warnings === undefined
+              ? undefined
+              : Effect.forEach(warnings, (text) => Effect.logWarning(text), {
+                  discard: true
+                })
           }
-          return warnings === undefined
-            ? undefined
-            : Effect.forEach(warnings, (text) => Effect.logWarning(text), {
-                discard: true
-              })
-        }
-      )
-    })
+        )
+      })
+  return over
 }
 
 /** An attempt that was sent, when it has ended. */

@@ -133,7 +133,8 @@ const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
   const baseline = LayerAnnotations.find(next.layers, LayerAnnotations.Routes)?.baseline
   const scopes = Lru.make<string, PackedPrompt.PackScope>(SCOPES)
   return Effect.fnUntraced(function* (step: string, { pack, template }: Packable) {
-    const key = PackSize.keyOf(step, template)
+    const { values } = yield* CallContext.CallContext
+    const key = PackSize.keyOf(step, template, LayerAnnotations.apart(next.layers, values))
     const before = scopes.get(key)
     if (before !== undefined) return before
     const known = yield* Effect.orElseSucceed(packs.ofScope(key), () => [])

@@ -52,8 +52,8 @@ export interface PackSize {
 }
 
 /** The scope of texts that may be packed together: requests of one step that are equal except for their text. */
-export const keyOf = (step: string, template: ModelRequest.Completion): string =>
-  ContentHash.make(RequestKey.canonical([step, RequestKey.content(template)]))
+export const keyOf = (step: string, template: ModelRequest.Completion, apart = ""): string =>
+  ContentHash.make(RequestKey.canonical([step, RequestKey.content(template), ...(apart === "" ? [] : [apart])]))
 
 const isEnough = (
   { agreed, compared }: Pick<PackRepo.Packed, "agreed" | "compared">,

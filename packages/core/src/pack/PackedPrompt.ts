@@ -116,7 +116,12 @@ export const send = (sender: Sender, entries: ReadonlyArray<PackedText>, isWhole
   })
   return Effect.gen(function* () {
     const texts = entries.map(({ request }) => request.text)
-    const asked = yield* Effect.exit(Effect.provideContext(together(sender, template, texts), first.context))
+    const rows = entries.map(({ context }) => Context.get(context, CallContext.CallContext).values)
+    const asked = yield* together(sender, template, texts).pipe(
+      CallContext.provide({ rows }),
+      Effect.provideContext(first.context),
+      Effect.exit
+    )
     if (Exit.isFailure(asked)) {
       const failed = asked.cause.reasons.find((reason) => reason._tag === "Fail")
       if (failed !== undefined && isTrouble(failed.error)) return yield* halve

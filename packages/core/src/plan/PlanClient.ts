@@ -53,7 +53,9 @@ export const make =
   (client: ModelClient.Service): ModelClient.Service => {
     const layers = client.layers ?? []
     const cascade = Option.getOrUndefined(Cascade.of(layers))
+    const asides = asidesOf(layers)
     const routed = LayerAnnotations.find(layers, LayerAnnotations.Routes)
+    const waysOf = waysBy(cascade, routed !== undefined)
     const countsOf = finder(env.counts, layers, routed?.baseline ?? cascade?.models.at(-1))
     const known = env.useCache ? cacheOf(layers) : undefined
     const promptOf = prompts(env.store, LayerAnnotations.has(layers, LayerAnnotations.Packs))
@@ -85,9 +87,9 @@ export const make =
     }
 
     /** Answers from the cache or with a placeholder, which is counted as a share of a call. */
-    const ask = <R extends ModelRequest.ModelRequest>(request: R, way: Way) =>
+    const ask = <R extends ModelRequest.ModelRequest>(request: R, way: Way, purpose = "") =>
       Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
-        const { step } = fiber.getRef(CallContext.CallContext)
+        const step = CallContext.nameOf(fiber.getRef(CallContext.CallContext).step, purpose)
         const counts = countsOf(step, request, way.isRouted)
         // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there
         // are.
@@ -115,20 +117,41 @@ export const make =
       ...client,
       send: <R extends ModelRequest.ModelRequest>(asked: R) =>
         Effect.withFiber((fiber) => {
-          const request = client.resolve(asked, fiber.getRef(CallContext.CallContext))
-          if (cascade === undefined || request.model !== cascade.name)
-            return ask(request, { ...WHOLE, isRouted: asked.model === undefined && routed !== undefined })
-          // The last model called supplies the answer.
-          const all = cascade.requests(request, fiber.getRef(CallContext.CallContext).step)
-          return Effect.map(
-            Effect.forEach(all, ({ request, ...share }, at) =>
-              ask(request as R, { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 })
-            ),
+          const call = fiber.getRef(CallContext.CallContext)
+          const ways = waysOf(asked, client.resolve(asked, call), call.step)
+          const sent = Effect.map(
+            Effect.forEach(ways, ({ request, way }) => ask(request as R, way)),
             (answers) => answers.at(-1)!
           )
+          const own = asides(asked, call).map(({ purpose, request, share = 1 }) =>
+            ask(client.resolve(request, call), { ...WHOLE, share }, purpose)
+          )
+          return own.length === 0 ? sent : Effect.andThen(Effect.all(own, { discard: true }), sent)
         })
     }
   }
+
+/** The requests that are sent for a request: itself, or those of a cascade, of which the last supplies the answer. */
+const waysBy =
+  (cascade: LayerAnnotations.Cascades | undefined, hasRouter: boolean) =>
+  (
+    asked: ModelRequest.ModelRequest,
+    request: ModelRequest.ModelRequest,
+    step: string
+  ): ReadonlyArray<{ readonly request: ModelRequest.ModelRequest; readonly way: Way }> =>
+    cascade === undefined || request.model !== cascade.name
+      ? [{ request, way: { ...WHOLE, isRouted: asked.model === undefined && hasRouter } }]
+      : cascade.requests(request, step).map(({ request, ...share }, at, all) => ({
+          request,
+          way: { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 }
+        }))
+
+/** What layers send of their own for a request. */
+const asidesOf = (layers: ReadonlyArray<ModelClient.LayerInfo>) => {
+  const asking = layers.flatMap((layer) => LayerAnnotations.get(layer, LayerAnnotations.Asks) ?? [])
+  return (asked: ModelRequest.ModelRequest, call: CallContext.CallContext) =>
+    asking.flatMap((requests) => requests(asked, call))
+}
 
 /** Finds the counts of a step's requests to a model. */
 const finder =

@@ -36,7 +36,7 @@ const MOST_MESSAGE = 10_000
 /** The tag and message of a failure in one line, with secrets masked and control characters removed. */
 export const describe = (cause: Cause.Cause<unknown>): Described => {
   const failure = cause.reasons.find((reason) => Cause.isFailReason(reason) || Cause.isDieReason(reason))
-  if (failure === undefined) return { error: "Interrupted", message: "the row was interrupted" }
+  if (failure === undefined) return { error: "Interrupted", message: "the step interrupted itself (Effect.interrupt)" }
   const error: unknown = Cause.isFailReason(failure) ? failure.error : failure.defect
   if (AiError.isAiError(error)) {
     const { reason } = error

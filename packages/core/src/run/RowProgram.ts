@@ -308,7 +308,7 @@ const attempter = (node: Node.Any, root: Node.Any, policy: Node.NodePolicy, run:
           return Effect.void
         },
         onFailure: (cause): Effect.Effect<void> => {
-          if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+          // Interrupting the run skips this handler: here the row has interrupted itself, which is its own failure.
           row.values[slot] = absent
           return failed(node, root, policy.onError ?? "keep", row, input, cause, run, stats, streak)
         }

@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as SqlError from "effect/sql/SqlError"
 import * as CallContext from "../client/CallContext.ts"
+import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import type * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import type * as Suspension from "../client/Suspension.ts"
@@ -136,16 +137,18 @@ const vectorOf = (reuse: ReuseLookup, text: string) =>
 /** The scope of answers that may replace each other. */
 const scopeOf = (
   { embedder, namespace, next }: ReuseLookup,
-  step: string,
+  { step, values }: CallContext.CallContext,
   { resolved, template, text }: Question<ModelRequest.Completion>
 ): string => {
   const endpoint = ModelClient.endpointOf(next.layers, resolved.model ?? "")
+  const apart = LayerAnnotations.apart(next.layers, values)
   return ContentHash.make(
     RequestKey.canonical([
       step,
       embedder.name,
       RequestKey.content(template, namespace),
       ...(endpoint === "" ? [] : [endpoint]),
+      ...(apart === "" ? [] : [`apart ${apart}`]),
       // What is learned from questions that the guard understands says nothing about others.
       ...(EquivalenceGuard.signature(text).isEnglish ? [] : ["another language"])
     ])
@@ -155,12 +158,13 @@ const scopeOf = (
 /** Looks among the kept answers; `undefined` when nothing can be looked up or reused. */
 const placeOf = Effect.fnUntraced(function* (reuse: ReuseLookup, question: Question<ModelRequest.Completion>) {
   const { maxErrorRate } = question.reuse
-  const { step } = yield* CallContext.CallContext
+  const call = yield* CallContext.CallContext
+  const { step } = call
   const audits = yield* proceed(reuse, auditsOf(reuse, step))
   if (audits === undefined || isOff(audits, question.reuse)) return undefined
   const embedded = yield* vectorOf(reuse, question.text)
   if (embedded === undefined) return undefined
-  const name = scopeOf(reuse, step, question)
+  const name = scopeOf(reuse, call, question)
   const opened = yield* proceed(
     reuse,
     reuse.scopes.get({ scope: name, maxErrorRate, dimensions: embedded.vector.length })
