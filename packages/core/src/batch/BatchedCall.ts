@@ -182,13 +182,15 @@ const gather = <R extends ModelRequest.ModelRequest>(
       serviceTier: "batch",
       isBatched: true
     })
+    const put = ({ end, held, limited, request }: Attempt.Admitted) =>
+      add(sender, request, line, { at, count, admission: { end, held, limited } })
+    const admitted = Attempt.immediate(admission)
+    if (admitted !== undefined) return put(admitted)
+    if (CallContext.stateOf(fiber).row === undefined) return Effect.flatMap(admission, put)
     // Reservations of other requests are released when their batch ends: the row waits for that as for its own answer.
     const held = Effect.as(Effect.andThen(Effect.yieldNow, Effect.yieldNow), "held" as const)
-    const row = CallContext.stateOf(fiber).row
-    return Effect.flatMap(row === undefined ? admission : Effect.raceFirst(admission, held), (admitted) =>
-      admitted === "held"
-        ? Effect.succeed(admitted)
-        : add(sender, admitted.request, line, { at, count, admission: admitted })
+    return Effect.flatMap(Effect.raceFirst(admission, held), (admitted) =>
+      admitted === "held" ? Effect.succeed(admitted) : put(admitted)
     )
   })
 
@@ -200,7 +202,11 @@ const add = (
     admission,
     at,
     count
-  }: { readonly at: number; readonly count: TokenCounter.Count; readonly admission: Attempt.Admitted }
+  }: {
+    readonly at: number
+    readonly count: TokenCounter.Count
+    readonly admission: Pick<Attempt.Admitted, "end" | "held" | "limited">
+  }
 ): Effect.Effect<"gathered" | "single", AiError.AiError> => {
   const { pricing, provider, queue } = sender
   const tokens = TokenCounter.inputTokens(count, request)

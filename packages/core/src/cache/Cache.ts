@@ -115,15 +115,13 @@ export const layer = (
           annotations: Context.make(LayerAnnotations.Cached, {
             ...(Duration.isFinite(timeToLive) ? { timeToLive: Duration.toMillis(timeToLive) } : undefined),
             peek
-          }).pipe(Context.add(LayerAnnotations.Order, ORDER))
+          }).pipe(
+            Context.add(LayerAnnotations.Namespace, options.namespace),
+            Context.add(LayerAnnotations.Order, ORDER)
+          )
         }
       }),
-    {
-      name: "Cache",
-      ...(options.namespace === undefined
-        ? undefined
-        : { annotations: Context.make(LayerAnnotations.Namespace, options.namespace) })
-    }
+    { name: "Cache" }
   )
 }
 
@@ -247,10 +245,11 @@ export const keysOf = (
   closures: Parameters<typeof LayerCode.hidden>[1]
 ): KeyFor => {
   const hidden = LayerCode.hidden(layers, closures)
+  const apartOf = LayerAnnotations.apartBy(layers)
   return (request, values) => {
     const content = RequestKey.content(request, namespace)
     const endpoint = ModelClient.endpointOf(layers, request.model ?? "")
-    const apart = LayerAnnotations.apart(layers, values)
+    const apart = apartOf(values)
     const below = endpoint === "" ? hidden : `${hidden}\n${endpoint}`
     const parts = [content, ...(below === "" ? [] : [below]), ...(apart === "" ? [] : [`apart ${apart}`])]
     return ContentHash.make(parts.join("\n"))

@@ -101,15 +101,20 @@ const larger = (one: Held | undefined, other: Held | undefined): Held | undefine
     ? (one ?? other)
     : { money: one.money > other.money ? one.money : other.money, tokens: Math.max(one.tokens, other.tokens) }
 
-/** Calls every `onEnd`, whatever any of them does. */
-const endAll = (admissions: ReadonlyArray<Admission>, at: number, ended: AttemptEnd): void => {
-  const admission = admissions[at]
-  if (admission === undefined) return
-  try {
-    admission.onEnd?.(ended)
-  } finally {
-    endAll(admissions, at + 1, ended)
+/**
+ * Calls every `onEnd`, whatever any of them does. It does not keep the request in memory: a batch has many, for long.
+ */
+const endAll = (admissions: ReadonlyArray<Admission>): Admitted["end"] => {
+  const ends = admissions.flatMap(({ onEnd }) => onEnd ?? [])
+  const from = (at: number, ended: AttemptEnd): void => {
+    if (at >= ends.length) return
+    try {
+      ends[at]!(ended)
+    } finally {
+      from(at + 1, ended)
+    }
   }
+  return (ended) => from(0, ended)
 }
 
 const startAll =
@@ -156,7 +161,7 @@ export const admit = <R extends ModelRequest>(
     limited: limited && call.limited !== true,
     held,
     start: startAll(admissions),
-    end: (ended) => endAll(admissions, 0, ended)
+    end: endAll(admissions)
   })
   const from = (at: number): Effect.Effect<Admitted<R>, AiError.AiError> => {
     for (let index = at; index < hooks.length; index++) {
@@ -165,7 +170,7 @@ export const admit = <R extends ModelRequest>(
       if (known !== undefined) take(known)
       else {
         return Effect.flatMap(
-          Effect.onError(admission, () => Effect.sync(() => endAll(admissions, 0, { billed: "no" }))),
+          Effect.onError(admission, () => Effect.sync(() => endAll(admissions)({ billed: "no" }))),
           (admitted) => {
             take(admitted)
             return from(index + 1)

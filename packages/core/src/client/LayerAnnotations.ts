@@ -159,7 +159,7 @@ export const ChangesAnswers = Context.Reference<boolean>("@pipe/core/LayerAnnota
 /** A layer that must be below another one, and the reason in words for the author. */
 export interface Below {
   /** What the layers do that must be below. */
-  readonly key: Context.Reference<boolean> | Context.Reference<Cached | undefined>
+  readonly key: Context.Reference<boolean>
   readonly because: string
 }
 
@@ -214,31 +214,42 @@ export const Apart = Context.Reference<((values: RowValues.Values) => unknown) |
   { defaultValue: () => undefined }
 )
 
-/** What keeps a row apart from others, as text; empty when nothing does. */
-export const apart = (layers: ReadonlyArray<LayerInfo> = [], values: RowValues.Values): string => {
-  const parts = layers.flatMap((layer) => {
-    const of = get(layer, Apart)
-    return of === undefined ? [] : [of(values) ?? null]
-  })
-  return parts.length === 0 ? "" : RequestKey.canonical(parts)
+/** Returns what keeps a row apart from others, as text; empty when nothing does. Reads the layers once. */
+export const apartBy = (layers: ReadonlyArray<LayerInfo> = []): ((values: RowValues.Values) => string) => {
+  const parts = layers.flatMap((layer) => get(layer, Apart) ?? [])
+  return parts.length === 0 ? () => "" : (values) => RequestKey.canonical(parts.map((of) => of(values) ?? null))
 }
+
+const nothing = Context.empty()
 
 /** What a layer says under a key. */
-export const get = <A>({ annotations }: LayerInfo, key: Context.Reference<A>): A =>
-  Context.get(annotations ?? Context.empty(), key)
+export const get = <A>({ annotations = nothing }: LayerInfo, key: Context.Reference<A>): A =>
+  Context.get(annotations, key)
 
-/** What the first layer says that says anything under a key, from the top. */
-export const find = <A>(layers: ReadonlyArray<LayerInfo> = [], key: Context.Reference<A>): A | undefined => {
-  const layer = layers.find(({ annotations }) => annotations?.mapUnsafe.has(key.key) === true)
-  return layer === undefined ? undefined : get(layer, key)
-}
-
-/** Tests whether any layer says something under a key. */
-export const has = <A>(layers: ReadonlyArray<LayerInfo> | undefined, key: Context.Reference<A>): boolean => {
-  const found = find(layers, key)
-  return found !== undefined && found !== false
+/** Tests whether a layer says something under a key. */
+const says = <A>(layer: LayerInfo, key: Context.Reference<A>): boolean => {
+  const said: unknown = get(layer, key)
+  return said !== undefined && said !== false
 }
 
 /** Where the first layer is that says something under a key; -1 when there is none. */
 export const indexOf = <A>(layers: ReadonlyArray<LayerInfo>, key: Context.Reference<A>): number =>
-  layers.findIndex(({ annotations }) => annotations?.mapUnsafe.has(key.key) === true)
+  layers.findIndex((layer) => says(layer, key))
+
+/** What the first layer says that says anything under a key, from the top. */
+export const find = <A>(layers: ReadonlyArray<LayerInfo> = [], key: Context.Reference<A>): A | undefined => {
+  const layer = layers[indexOf(layers, key)]
+  return layer === undefined ? undefined : get(layer, key)
+}
+
+/** Tests whether any layer says something under a key. */
+export const has = <A>(layers: ReadonlyArray<LayerInfo> = [], key: Context.Reference<A>): boolean =>
+  indexOf(layers, key) >= 0
+
+/**
+ * Where the layers of each of several providers begin.
+ *
+ * @internal
+ */
+export const headsOf = (layers: ReadonlyArray<LayerInfo>): ReadonlyArray<number> =>
+  layers.flatMap((layer, at) => (says(layer, ModelPrefix) ? [at] : []))

@@ -10,9 +10,7 @@ type Path = ReadonlyArray<LayerInfo>
 
 /** The ways of a request from the top of a stack to a provider. */
 const pathsOf = (layers: Path): ReadonlyArray<Path> => {
-  const heads = layers.flatMap((layer, at) =>
-    LayerAnnotations.get(layer, LayerAnnotations.ModelPrefix) === undefined ? [] : [at]
-  )
+  const heads = LayerAnnotations.headsOf(layers)
   const shared = layers.slice(0, heads[0] ?? layers.length)
   return heads.length === 0
     ? [shared]
@@ -35,9 +33,7 @@ const problemIn = (path: Path): string | undefined => {
       return `the stack has ${layer.name} twice: ${once}`
     }
     for (const { because, key } of above) {
-      const upper = path
-        .slice(0, at)
-        .find((other) => LayerAnnotations.has([other], key as typeof LayerAnnotations.Paces))
+      const upper = path.slice(0, at).find((other) => LayerAnnotations.get(other, key))
       if (upper !== undefined)
         return `${upper.name} is above ${layer.name}: ${because}. Put ${layer.name} above ${upper.name}`
     }

@@ -59,12 +59,8 @@ export const endpointOf = (layers: ReadonlyArray<LayerInfo> = [], model: string)
   return (provider && LayerAnnotations.get(provider, LayerAnnotations.Provider)?.endpoint) ?? ""
 }
 
-/** Where the layers of each of several providers begin. */
-const headsOf = (layers: ReadonlyArray<LayerInfo>): ReadonlyArray<number> =>
-  layers.flatMap((layer, at) => (LayerAnnotations.get(layer, LayerAnnotations.ModelPrefix) === undefined ? [] : [at]))
-
 const providerIn = (layers: ReadonlyArray<LayerInfo>, model: string): LayerInfo | undefined => {
-  const heads = headsOf(layers)
+  const heads = LayerAnnotations.headsOf(layers)
   const head = heads.findIndex((at) =>
     model.startsWith(LayerAnnotations.get(layers[at]!, LayerAnnotations.ModelPrefix)!)
   )
@@ -74,7 +70,7 @@ const providerIn = (layers: ReadonlyArray<LayerInfo>, model: string): LayerInfo 
 
 /** Tests whether a stack, and the stack of each of several providers, ends in a provider. */
 export const hasProviders = (layers: ReadonlyArray<LayerInfo> = []): boolean =>
-  [...headsOf(layers).slice(1), layers.length].every((end) => {
+  [...LayerAnnotations.headsOf(layers).slice(1), layers.length].every((end) => {
     const last = layers[end - 1]
     return last !== undefined && LayerAnnotations.get(last, LayerAnnotations.Provider) !== undefined
   })
@@ -117,28 +113,13 @@ export const send = <R extends ModelRequest>(request: R): Effect.Effect<Response
 export const aside =
   (purpose: string, send: Send): Send =>
   (request) =>
-    Effect.withFiber((fiber) => {
-      const { ledger } = fiber.getRef(RunHooks.RunHooks)
-      const sent = ledger === undefined ? send(request) : ledger(send)(request)
-      return Effect.updateContext(sent, (context: Context.Context<never>) => {
-        const {
-          check: _check,
-          isRecorded: _isRecorded,
-          outcome: _outcome,
-          ...state
-        } = fiber.getRef(CallContext.CallContext).state
-        return context.pipe(
-          Context.add(CallContext.CallContext, {
-            ...fiber.getRef(CallContext.CallContext),
-            purpose,
-            accept: CallContext.empty.accept,
-            isReask: false,
-            state
-          }),
-          Context.add(Varying.Varying, undefined)
-        )
-      })
-    })
+    Effect.flatMap(RunHooks.RunHooks, ({ ledger }) =>
+      ledger === undefined ? send(request) : ledger(send)(request)
+    ).pipe(
+      CallContext.provideState({ check: undefined, outcome: undefined, isRecorded: false }),
+      CallContext.provide({ purpose, accept: CallContext.empty.accept, isReask: false }),
+      Effect.provideService(Varying.Varying, undefined)
+    )
 
 const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve"> => ({
   layers: [info, ...(next.layers ?? [])],

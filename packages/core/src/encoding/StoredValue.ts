@@ -169,7 +169,7 @@ const revive = (value: unknown): unknown => {
   }
 }
 
-/** Decodes a text made by `encode`; none for any other text. */
+/** Decodes a text that `encode` made. Any other text gives `None`. */
 export const decode = (text: string): Option.Option<unknown> => {
   try {
     const value: unknown = JSON.parse(text)

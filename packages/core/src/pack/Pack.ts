@@ -131,10 +131,11 @@ const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
   const { packs } = yield* Store.Store
   const { suspension: run } = yield* RunHooks.RunHooks
   const baseline = LayerAnnotations.find(next.layers, LayerAnnotations.Routes)?.baseline
+  const apartOf = LayerAnnotations.apartBy(next.layers)
   const scopes = Lru.make<string, PackedPrompt.PackScope>(SCOPES)
   return Effect.fnUntraced(function* (step: string, { pack, template }: Packable) {
     const { values } = yield* CallContext.CallContext
-    const key = PackSize.keyOf(step, template, LayerAnnotations.apart(next.layers, values))
+    const key = PackSize.keyOf(step, template, apartOf(values))
     const before = scopes.get(key)
     if (before !== undefined) return before
     const known = yield* Effect.orElseSucceed(packs.ofScope(key), () => [])

@@ -141,7 +141,7 @@ const scopeOf = (
   { resolved, template, text }: Question<ModelRequest.Completion>
 ): string => {
   const endpoint = ModelClient.endpointOf(next.layers, resolved.model ?? "")
-  const apart = LayerAnnotations.apart(next.layers, values)
+  const apart = LayerAnnotations.apartBy(next.layers)(values)
   return ContentHash.make(
     RequestKey.canonical([
       step,

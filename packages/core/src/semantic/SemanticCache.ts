@@ -72,7 +72,7 @@ const PLACE = "\u0000varying\u0000"
 const infoOf = ({ namespace }: Options): ModelClient.LayerInfo => ({
   name: "SemanticCache",
   annotations: Context.make(LayerAnnotations.ReusesMeaning, true).pipe(
-    namespace === undefined ? (self) => self : Context.add(LayerAnnotations.Namespace, namespace)
+    Context.add(LayerAnnotations.Namespace, namespace)
   )
 })
 

@@ -16,7 +16,7 @@ const none: Fields = {}
 export const isRecord = (value: unknown): value is Fields =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** The fields of an object; none for anything else. */
+/** The fields of an object. Anything else has no fields. */
 export const fields = (value: unknown): Fields => (isRecord(value) ? value : none)
 
 /** A text; `undefined` for anything else. */
