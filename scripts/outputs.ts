@@ -1,7 +1,7 @@
 /**
  * Runs the commands whose output the documentation shows: an `sh` block, followed by a `text` block marked `output`. The blocks of a page
- * run one after the other in a folder of their own, with the flow of `pipe init` and the examples, and without a key. Without `--check`
- * the pages are rewritten.
+ * run one after the other in a folder of their own, with the flow of `pipe init` and the examples, and without a key. As a script it
+ * rewrites the pages; `test/Outputs.e2e.test.ts` compares them.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
