@@ -28,10 +28,11 @@ import type * as ModelResponse from "../model/ModelResponse.ts"
 
 /** The most that one batch may hold. */
 export interface BatchLimits {
+  /** Requests of the file. */
   readonly requests: number
   /** Bytes of the whole file, in UTF-8. */
   readonly bytes: number
-  /** Texts of all embedding requests together. */
+  /** Texts of all embedding requests together. Default: no limit. */
   readonly inputs?: number
 }
 
@@ -77,7 +78,9 @@ export interface BatchStatus {
    * will be.
    */
   readonly state: "running" | "cancelling" | "ended" | "rejected"
+  /** Requests that have an answer so far. */
   readonly answered: number
+  /** Requests that have failed so far. */
   readonly failed: number
   /**
    * The answers that the provider counts; `undefined` when it does not say. Answers that it counts but does not return

@@ -13,6 +13,7 @@ export type LayerEvent = {
   /** The failure after which the call is retried. */
   readonly failure?: string
   readonly model: string
+  /** The length of the wait. */
   readonly milliseconds: number
   /** Milliseconds since 1970. */
   readonly until: number

@@ -75,8 +75,11 @@ export interface Flow<out E = unknown> {
   readonly settings: ModelSettings.ModelSettings
   /** Includes the budgets of its steps. */
   readonly budget: Budget.Options
+  /** Rows processed concurrently. */
   readonly concurrency: number
+  /** Failed rows with which a run still succeeds. */
   readonly allowFailedRows: number
+  /** Failed rows after which a run stops. */
   readonly stopAfterFailedRows: number
   /** The flow's own answers for simulated runs. */
   readonly simulate: Simulation.Answers | undefined

@@ -18,6 +18,7 @@ import * as Money from "./Money.ts"
 
 /** Rates per token, in fractions of a picodollar. A class without a rate of its own is charged at its parent's. */
 export interface Rates {
+  /** Uncached text input. */
   readonly input: Money.Money
   /** Parent: `input`. */
   readonly cacheRead?: Money.Money
@@ -29,6 +30,7 @@ export interface Rates {
   readonly inputImage?: Money.Money
   /** No parent: audio without a rate of its own has no price. */
   readonly inputAudio?: Money.Money
+  /** Text output. */
   readonly output: Money.Money
   /** Parent: `output`. */
   readonly reasoning?: Money.Money
@@ -50,6 +52,7 @@ export interface Fees {
 
 /** Rates for requests whose total input is longer than `above` tokens. */
 export interface Tier {
+  /** Total input tokens of a request; 0 for the first. */
   readonly above: number
   readonly rates: Rates
   /** Rates of the batch API, when they are not a fixed share of `rates`. */
@@ -70,7 +73,7 @@ export interface Price {
   readonly contextWindow?: number
 }
 
-/** Prices of the token classes, in USD per million tokens. */
+/** Prices of the token classes, in USD per million tokens. Defaults: those of the parents that `Rates` names. */
 export interface UsdRates {
   readonly input: number
   readonly output: number

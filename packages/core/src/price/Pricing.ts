@@ -37,13 +37,16 @@ export interface Service {
     readonly provider?: string | undefined
     /** The requested model, when another one answered: your own price for it applies too. */
     readonly requested?: string | undefined
+    /** Milliseconds since 1970. */
     readonly at: number
   }) => Option.Option<Price.Price>
   /** The provider whose API has this base URL, as price tables name it. */
   readonly providerOf: (baseUrl: string) => Option.Option<string>
   /** All models of a provider in the table, with their prices at a time. */
   readonly list: (options: {
+    /** Default: all providers. */
     readonly provider?: string | undefined
+    /** Milliseconds since 1970. */
     readonly at: number
   }) => ReadonlyArray<Price.Price>
 }

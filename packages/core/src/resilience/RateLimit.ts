@@ -43,9 +43,9 @@ import type * as RateLimitHeaders from "./RateLimitHeaders.ts"
 
 /** The options of `RateLimit.layer`. */
 export interface Options {
-  /** Default: the limit in the provider's headers; without headers, no limit. */
+  /** Requests per minute and model. Default: the limit in the provider's headers; without headers, no limit. */
   readonly requestsPerMinute?: number
-  /** Input and output tokens together. Default: the limit in the provider's headers; without headers, no limit. */
+  /** Input and output tokens together, per minute and model. Default: the limit in the provider's headers; without headers, no limit. */
   readonly tokensPerMinute?: number
   /** The longest wait that the provider may ask for. Default: 10 minutes. */
   readonly maxWait?: Duration.Input

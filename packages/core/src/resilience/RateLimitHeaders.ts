@@ -30,7 +30,9 @@ export type Get = (name: string) => string | null | undefined
 
 /** One rate limit, as the provider reports it. */
 export interface Dimension {
+  /** The most in the window of the limit. */
   readonly limit?: number
+  /** What is left of it now. */
   readonly remaining?: number
   /** Milliseconds until the limit is full again. */
   readonly resetMillis?: number

@@ -135,7 +135,9 @@ const schema = {
 /** Lets a model rate the probability that the answer is right. `question` is its instruction. The row pays for it. */
 export const model = (options: {
   readonly model: string
+  /** The instruction of the judge. Default: it rates from 0 to 100 how probable it is that the answer is right. */
   readonly question?: string
+  /** The lowest score of an accepted answer without tuning, from 0 to 1. Default: 0.8. */
   readonly atLeast?: number
 }): Judge => {
   const { atLeast = 0.8, question = QUESTION } = options

@@ -41,7 +41,7 @@ export interface RunOptions {
   readonly budget?: Budget.BudgetLimits
   /**
    * Reads at most this many rows of each source. Sources that are only looked up, by the second side of a join, are
-   * read completely.
+   * read completely. Default: all rows.
    */
   readonly limit?: number
   /** Takes only these rows of each source. Sources that are only looked up are read completely. */
@@ -52,11 +52,11 @@ export interface RunOptions {
   readonly overwrite?: boolean
   /** With `false`, the outputs are neither opened nor written. Default: `true`. */
   readonly outputs?: boolean
-  /** Rows processed concurrently, overriding the flow's own number. */
+  /** Rows processed concurrently. Default: the flow's own number. */
   readonly concurrency?: number
   /** Values of the flow's parameters by name, validated by their schemas. */
   readonly parameters?: { readonly [name: string]: unknown }
-  /** With `false`, the exact cache is neither read nor written, and nothing of other runs is reused. */
+  /** With `false`, the exact cache is neither read nor written, and nothing of other runs is reused. Default: `true`. */
   readonly cache?: boolean
   /** Receives the events of the run as they happen. The run waits for it. */
   readonly observe?: (event: RunEvent.RunEvent) => Effect.Effect<void>
