@@ -67,14 +67,24 @@ export const layer = (
     enqueuedTokens: OptionNames.COUNT,
     attempts: OptionNames.COUNT
   })
-  return ModelClient.middlewareEffect((next) => make(next, options), {
-    name: "Batch",
-    annotations: Context.make(LayerAnnotations.ServiceTier, { tier: "batch", steps: options.steps }).pipe(
-      Context.add(LayerAnnotations.Order, {
+  return ModelClient.middlewareEffect(
+    (next) =>
+      Effect.gen(function* () {
+        const { batch } = yield* RunHooks.RunHooks
+        if (batch === "off") return next
+        const steps = batch?.steps ?? options.steps
+        return {
+          ...(yield* make(next, options)),
+          annotations: Context.make(LayerAnnotations.ServiceTier, { tier: "batch", steps })
+        }
+      }),
+    {
+      name: "Batch",
+      annotations: Context.make(LayerAnnotations.Order, {
         leaves: "requests of batches leave the stack here, and would bypass it"
       })
-    )
-  })
+    }
+  )
 }
 
 /** The same, over a client. */
@@ -83,8 +93,7 @@ export const make = Effect.fnUntraced(function* (
   given: Options
 ): Effect.fn.Return<ModelClient.Service, AiError.AiError, Needs | Scope.Scope> {
   const { batch: override, suspension: run } = yield* RunHooks.RunHooks
-  if (override === "off") return next
-  const options = { ...given, ...override }
+  const options = { ...given, ...(override === "off" ? undefined : override) }
   const { batch } = next
   if (batch === undefined) {
     return yield* AiError.make({

@@ -103,7 +103,7 @@ const wait = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Batche
     const { queue } = sender
     if (queue.isOver()) return single(sender, asked)
     const row = CallContext.stateOf(fiber).row
-    if (row !== undefined) return Suspension.suspend(row)
+    if (row !== undefined) return Suspension.suspend
     return Effect.andThen(
       queue.back(asked.line.key),
       Effect.suspend(() => send(sender, asked))

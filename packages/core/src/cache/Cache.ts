@@ -76,9 +76,7 @@ export const layer = (
         const lookup = <R extends ModelRequest.ModelRequest>(
           key: string,
           request: R,
-          resolved: R,
-          /** Whether the row may be suspended. */
-          isSuspendable: boolean
+          resolved: R
         ): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError> => {
           const isShared = calls.has(key)
           const shared = calls.run(
@@ -87,8 +85,7 @@ export const layer = (
               kept !== undefined
                 ? Effect.succeed(kept)
                 : Effect.tap(next.send(request), (response) => write(key, resolved, response))
-            ),
-            isSuspendable
+            )
           ) as Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
           return isShared
             ? Effect.map(shared, (response) => ModelResponse.again(structuredClone(response), "shared"))
@@ -103,7 +100,7 @@ export const layer = (
             const resolved = next.resolve(request, call)
             return isSeveral(request)
               ? several(request, resolved, call.values)
-              : lookup(keyFor(resolved, call.values), request, resolved, call.state.row !== undefined)
+              : lookup(keyFor(resolved, call.values), request, resolved)
           })
         const peek = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
           request._tag === "Embedding" && isSeveral(request)

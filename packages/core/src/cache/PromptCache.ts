@@ -45,7 +45,6 @@ import type * as Layer from "effect/Layer"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as ContentHash from "../encoding/ContentHash.ts"
 import * as Varying from "../flow/Varying.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
@@ -126,10 +125,13 @@ const make = (next: ModelClient.Service, options: Options): ModelClient.Send => 
   const send = (request: ModelRequest.ModelRequest): ReturnType<ModelClient.Send> =>
     Effect.withFiber((fiber) => {
       if (request._tag !== "Completion") return next.send(request)
-      const model = next.resolve(request, fiber.getRef(CallContext.CallContext)).model ?? ""
+      const call = fiber.getRef(CallContext.CallContext)
+      const model = next.resolve(request, call).model ?? ""
       const rule = PromptCacheMinimum.ruleOf(ModelClient.providerOf(next.layers, model), model)
       const minimum = options.minTokens ?? rule?.minimum
-      if (minimum === undefined || Suspension.goesInBatch(next.layers, fiber)) return next.send(request)
+      // The requests of a batch run in parallel, and rarely find each other's prefix.
+      if (minimum === undefined || LayerAnnotations.tierOf(next.layers, call.step) === "batch")
+        return next.send(request)
       const text = fiber.getRef(Varying.Varying)?.text
       const place = text === undefined ? undefined : Varying.find(request, text)
       const common = place === undefined ? systemOf(request) : Varying.before(request, place)

@@ -28,10 +28,10 @@ export interface SingleFlight<A, E> {
   /** Whether work under a key is in flight. */
   readonly has: (key: string) => boolean
   /**
-   * Runs work under a key, or waits for the work in flight. With `isOwn` the work runs in the caller's fiber, because
-   * the caller may be suspended; if it is, another caller runs the work again.
+   * Runs work under a key, or waits for the work in flight. With `isOwn` the work runs in the caller's fiber; when the
+   * caller is interrupted, another one runs the work again. Default: `false`.
    */
-  readonly run: <R>(key: string, work: Effect.Effect<A, E, R>, isOwn: boolean) => Effect.Effect<A, E, R>
+  readonly run: <R>(key: string, work: Effect.Effect<A, E, R>, isOwn?: boolean) => Effect.Effect<A, E, R>
 }
 
 /**
@@ -71,7 +71,7 @@ export const make = <A, E>(isOwnFailure: (cause: Cause.Cause<E>) => boolean = ()
     })
   }
 
-  const run = <R>(key: string, work: Effect.Effect<A, E, R>, isOwn: boolean): Effect.Effect<A, E, R> =>
+  const run = <R>(key: string, work: Effect.Effect<A, E, R>, isOwn = false): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
       const known = calls.get(key)
       if (known === undefined && isOwn) return ending(key, begin(key, false), work)

@@ -23,6 +23,8 @@ export interface SuspendedRow {
   suspended: number
   /** Completed when no call of the step can make progress. */
   readonly left: Deferred.Deferred<void>
+  /** Completed when the next call ends. */
+  ended: Deferred.Deferred<void>
   /** Answers that are recorded, by the hash of their request. Kept while the row is suspended. */
   readonly recorded: Map<string, number>
   /** Answers since the row started, by the hash of their request: recorded ones, and those that a layer returned. */

@@ -115,6 +115,15 @@ export const ServiceTier = Context.Reference<ServiceTier | undefined>("@pipe/cor
   defaultValue: () => undefined
 })
 
+/** The service tier that a stack requests for the calls of a step; `undefined` when it requests none. */
+export const tierOf = (layers: ReadonlyArray<LayerInfo> = [], step: string): string | undefined => {
+  for (const layer of layers) {
+    const { steps, tier } = get(layer, ServiceTier) ?? {}
+    if (tier !== undefined && (steps === undefined || steps.includes(step))) return tier
+  }
+  return undefined
+}
+
 /**
  * `resolve` shows everything that the layer does to a request, and answers pass unchanged. A cache above can then key by
  * it. `ModelClient.mapRequest` sets it.

@@ -7,22 +7,15 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Deferred from "effect/Deferred"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
-import * as CallContext from "./CallContext.ts"
 import type { Send } from "./Send.ts"
+import * as Suspension from "./Suspension.ts"
 
 /** A layer that breaks the contract of `send`. */
 class LayerFault extends Error {
   override readonly name = "LayerFault"
 }
-
-/** A row that is suspended interrupts its calls: no layer is at fault. */
-const isSuspended: Effect.Effect<boolean> = Effect.withFiberSucceed((fiber) => {
-  const { row } = CallContext.stateOf(fiber)
-  return row !== undefined && Deferred.isDoneUnsafe(row.left)
-})
 
 /** A function that sends, with the name of its layer in what it does wrong. */
 export const named = (name: string, send: Send): Send => {
@@ -30,10 +23,8 @@ export const named = (name: string, send: Send): Send => {
   const onFailure = <R extends ModelRequest>(
     cause: Cause.Cause<AiError.AiError>
   ): Effect.Effect<ResponseTo<R>, AiError.AiError> =>
-    Cause.hasInterruptsOnly(cause)
-      ? Effect.flatMap(isSuspended, (suspended) =>
-          suspended ? Effect.failCause(cause) : Effect.die(new LayerFault(`layer ${name} interrupted the call`))
-        )
+    Cause.hasInterruptsOnly(cause) && !Suspension.isSuspended(cause)
+      ? Effect.die(new LayerFault(`layer ${name} interrupted the call`))
       : Effect.failCause(cause)
   return <R extends ModelRequest>(request: R) => {
     const tag = request._tag === "Completion" ? "CompletionResponse" : "EmbeddingResponse"

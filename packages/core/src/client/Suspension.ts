@@ -1,28 +1,45 @@
 /**
- * Suspends rows whose answers arrive later, such as those of a provider's batch. A layer *suspends* the call; the row
- * is replayed when the answer is there, and what it requested before comes from the store.
+ * Suspends rows whose answers arrive later, such as those of a provider's batch. Suspension is an exit of `send`: the
+ * layer that sends batches exits with it, other layers pass it through as they pass an interruption through, and the
+ * runner suspends the row when none of its calls can make progress. The row is replayed when the answer is there, and
+ * what it requested before comes from the store.
  *
  * **Details** The runner provides `SuspendedRun`, and `SuspendedRow` around each step of a row. Outside a run both are
  * `undefined`, and a layer waits for its answers.
  *
  * @internal
  */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import type * as AiError from "effect/ai/AiError"
-import * as LayerAnnotations from "./LayerAnnotations.ts"
 import type * as LedgerEntry from "../ledger/LedgerEntry.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as CallContext from "./CallContext.ts"
 import type { SuspendedRow } from "./CallState.ts"
 import type * as Attempt from "./Attempt.ts"
-import type { LayerInfo, Service } from "./Service.ts"
+import type { Service } from "./Service.ts"
+
+/** Marks the exit of a call whose answer arrives later. */
+const Suspended = Context.Service<true>("@pipe/core/Suspension/Suspended")
+
+const cause: Cause.Cause<never> = Cause.annotate(Cause.interrupt(), Context.make(Suspended, true))
+
+/** Tests whether a call has ended because its answer, or that of a call it shares, arrives later. */
+export const isSuspended = (cause: Cause.Cause<unknown>): boolean =>
+  Cause.hasInterruptsOnly(cause) && Context.getOrUndefined(Cause.annotations(cause), Suspended) === true
+
+const yieldTwice = Effect.andThen(Effect.yieldNow, Effect.yieldNow)
+
+/** Suspends a call, after other calls of the same layer have been sent, or suspended too. */
+export const suspend: Effect.Effect<never> = Effect.andThen(yieldTwice, Effect.failCause(cause))
 
 export const makeRow = (recorded: Map<string, number> = new Map()): SuspendedRow => ({
   open: 0,
   suspended: 0,
   left: Deferred.makeUnsafe(),
+  ended: Deferred.makeUnsafe(),
   recorded,
   answered: new Map(),
   given: new Map()
@@ -37,36 +54,53 @@ export const isNew = (row: SuspendedRow, hash: string): boolean => {
   return true
 }
 
-/** Counts the calls of a row at the top of a stack. */
-export const counted = (client: Service): Service => ({
+/**
+ * Holds the suspended calls of a row at the top of a stack until no call of the row can make progress: then all of them
+ * exit, whichever fiber they run in, and the row is suspended.
+ */
+export const held = (client: Service): Service => ({
   ...client,
   send: <R extends ModelRequest.ModelRequest>(request: R) =>
     Effect.withFiber((fiber) => {
       const row = CallContext.stateOf(fiber).row
       if (row === undefined) return client.send(request)
       row.open++
-      return Effect.onExitPrimitive(client.send(request), () => {
-        row.open--
-        return undefined
-      })
+      return Effect.onExitPrimitive(
+        Effect.catchCause(client.send(request), (cause) =>
+          isSuspended(cause) ? hold(row, cause) : Effect.failCause(cause)
+        ),
+        () => {
+          row.open--
+          if (row.suspended > 0) {
+            const { ended } = row
+            row.ended = Deferred.makeUnsafe()
+            Deferred.doneUnsafe(ended, Effect.void)
+          }
+          return undefined
+        }
+      )
     })
 })
 
-/**
- * Suspends a call. When no call of the step can make progress, the row is suspended and its calls are interrupted,
- * whichever fiber they run in.
- */
-export const suspend = (row: SuspendedRow): Effect.Effect<never> =>
-  Effect.suspend(() => {
-    row.suspended++
-    // Lets concurrent calls send their requests, or suspend too.
-    return Effect.andThen(
-      Effect.andThen(Effect.yieldNow, Effect.yieldNow),
-      Effect.suspend(() => {
-        if (row.suspended >= row.open) Deferred.doneUnsafe(row.left, Effect.void)
-        return Effect.andThen(Deferred.await(row.left), Effect.interrupt)
-      })
-    )
+const hold = <E>(row: SuspendedRow, cause: Cause.Cause<E>): Effect.Effect<never, E> => {
+  row.suspended++
+  return Effect.onExitPrimitive(Effect.andThen(untilStuck(row), Effect.failCause(cause)), () => {
+    row.suspended--
+    return undefined
+  })
+}
+
+/** Ends when no call of a row can make progress. */
+const untilStuck = (row: SuspendedRow): Effect.Effect<void> =>
+  // Lets concurrent calls send their requests, or suspend too.
+  Effect.flatMap(yieldTwice, () => {
+    if (row.suspended >= row.open) Deferred.doneUnsafe(row.left, Effect.void)
+    return Deferred.isDoneUnsafe(row.left)
+      ? Effect.void
+      : Effect.andThen(
+          Effect.raceFirst(Deferred.await(row.left), Deferred.await(row.ended)),
+          Effect.suspend(() => untilStuck(row))
+        )
   })
 
 /** The state of the work that suspended rows wait for. */
@@ -108,13 +142,3 @@ export interface SuspendedRun {
   /** Counts an entry that is in the store already. */
   readonly count: (entry: LedgerEntry.LedgerEntry, isCharged: boolean) => void
 }
-
-/** Tests whether a stack with these layers puts a request of a fiber into a batch. */
-export const goesInBatch = (layers: ReadonlyArray<LayerInfo> = [], fiber: Fiber.Fiber<unknown, unknown>): boolean =>
-  CallContext.stateOf(fiber).row !== undefined
-  && !CallContext.stateOf(fiber).isSingle
-  && layers.some((layer) => {
-    const service = LayerAnnotations.get(layer, LayerAnnotations.ServiceTier)
-    const { step } = fiber.getRef(CallContext.CallContext)
-    return service?.tier === "batch" && (service.steps === undefined || service.steps.includes(step))
-  })

@@ -51,7 +51,6 @@ import * as RunHooks from "../client/RunHooks.ts"
 import * as LayerEvent from "../client/LayerEvent.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as Varying from "../flow/Varying.ts"
 import type * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -104,7 +103,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
         return next.send(request)
       const { text } = varying
       if (
-        Suspension.goesInBatch(next.layers, fiber)
+        LayerAnnotations.tierOf(next.layers, fiber.getRef(CallContext.CallContext).step) === "batch"
         || text.trim() === ""
         || TokenCounter.estimate(text) > maxTokens / 2
       )

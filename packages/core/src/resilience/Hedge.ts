@@ -28,7 +28,6 @@ import type * as Layer from "effect/Layer"
 import * as CallContext from "../client/CallContext.ts"
 import * as ModelClient from "../client/ModelClient.ts"
 import * as OptionNames from "../client/OptionNames.ts"
-import * as Suspension from "../client/Suspension.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 
 /** The options of `Hedge.layer`. */
@@ -78,7 +77,6 @@ export const layer = ({ atLeast = "1 second", atMost = 0.1, model, quantile = 0.
         }
         return (request) =>
           Effect.withFiber((fiber) => {
-            if (Suspension.goesInBatch(next.layers, fiber)) return next.send(request)
             const times = timesOf(next.resolve(request, fiber.getRef(CallContext.CallContext)).model ?? "")
             times.sent++
             const first = timed(next.send(request), times, fiber.getRef(Clock.Clock))

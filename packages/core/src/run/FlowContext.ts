@@ -74,7 +74,7 @@ export const services = Effect.fnUntraced(function* (
   const top = over(ModelClient.simulated(stack, simulation))
   // Every call is recorded, whether or not the stack has a ledger.
   const recorded = { ...top, send: Ledger.recording(Context.get(context, Pricing.Pricing))(top.send) }
-  const client = Suspension.counted(CallInterceptor.over(recorded))
+  const client = Suspension.held(CallInterceptor.over(recorded))
   return {
     client,
     layers: client.layers ?? [],

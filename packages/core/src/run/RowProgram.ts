@@ -343,7 +343,7 @@ const untilSuspended = (
     )
     return Effect.onExitPrimitive(
       Effect.catchCause(started, (cause) =>
-        Deferred.isDoneUnsafe(calls.left) && Cause.hasInterruptsOnly(cause)
+        Suspension.isSuspended(cause)
           ? Effect.succeed(suspended)
           : Effect.failCause(cause)
       ),

@@ -54,7 +54,7 @@ export interface Options {
 /** The reuse of a stack. */
 export interface ReuseLookup extends Options {
   readonly audits: Map<string, Audits>
-  /** Requests sent in another replay of the rows, and whether as audits: they are not looked up again. */
+  /** Interrupted requests, and whether they were audits: a request that is sent again is not looked up. */
   readonly sent: Map<string, boolean>
   /** The store or the index has failed: the run continues without it. */
   isBroken: boolean
@@ -87,8 +87,6 @@ interface Place {
   readonly looked: ReuseScope.Looked
   /** The id of the text's vector in the store. */
   readonly vector: number
-  /** The content key, when its row may be suspended. */
-  readonly content: string | undefined
 }
 
 const isOff = ({ audited, wrong }: Audits, { maxErrorRate }: Varying.Reuse): boolean =>
@@ -171,11 +169,7 @@ const placeOf = Effect.fnUntraced(function* (reuse: ReuseLookup, question: Quest
   )
   const looked = opened === undefined ? undefined : yield* proceed(reuse, opened.look(question.text, embedded.vector))
   if (opened === undefined || looked === undefined) return undefined
-  const content =
-    (yield* CallContext.CallContext).state.row === undefined
-      ? undefined
-      : ContentHash.make(RequestKey.content(question.resolved)).slice(0, 16)
-  const place: Place = { step, audits, name, opened, looked, vector: embedded.row, content }
+  const place: Place = { step, audits, name, opened, looked, vector: embedded.row }
   return place
 })
 
@@ -189,9 +183,10 @@ export const answer = <R extends ModelRequest.Completion>(
     const { request } = question
     const place = yield* placeOf(reuse, question)
     if (place === undefined) return yield* next.send(request)
-    const { content, name, opened } = place
+    const { name, opened } = place
     const { found } = place.looked
-    const waitedFor = content === undefined ? undefined : sent.get(content)
+    const content = () => ContentHash.make(RequestKey.content(question.resolved)).slice(0, 16)
+    const waitedFor = sent.size === 0 ? undefined : sent.get(content())
     const kept =
       found === undefined || waitedFor !== undefined || !opened.bound.allows(found.candidate)
         ? undefined
@@ -203,8 +198,9 @@ export const answer = <R extends ModelRequest.Completion>(
       repo.record(sourceOf(reuse, place, question), name, { outcome: "reused", features })
       return kept
     }
-    if (content !== undefined) sent.set(content, isAudit)
-    const response = yield* next.send(request)
+    const response = yield* Effect.onInterrupt(next.send(request), () =>
+      Effect.sync(() => void sent.set(content(), isAudit))
+    )
     if (
       !ModelResponse.isComplete(response)
       || response.origin === "shared"
