@@ -32,6 +32,10 @@ const setUp = Effect.gen(function* () {
   }
 })
 
+/** A report without what that version did not know: calls of layers' own. */
+const known = (report: string): unknown =>
+  JSON.parse(report, (key, value) => (key === "asides" && value === "0" ? undefined : value))
+
 describe("a store of the version before", { concurrent: false }, () => {
   it.live("reports its runs as they were reported", () =>
     Effect.gen(function* () {
@@ -42,7 +46,7 @@ describe("a store of the version before", { concurrent: false }, () => {
       for (const [run, report] of Object.entries(reports)) {
         const { code, stderr, stdout } = yield* test.pipe("report", run, "--json")
         assert.strictEqual(code, 0, stderr)
-        assert.deepStrictEqual(JSON.parse(stdout), report)
+        assert.deepStrictEqual(known(stdout), report)
       }
     })
   )

@@ -193,28 +193,68 @@ describe("Pack", () => {
         pack: { size: "auto", audit: 0 },
         simulator: { answer: ({ prompt }) => animalIn(prompt), packs: { wrong: 1 } }
       })
+      assert.isBelow(Number(garbled.summary.savings.pack), 0)
+      // The trials are calls of the layer's own.
+      assert.strictEqual(inVain.summary.savings.pack, 0n)
+      assert.isBelow(Number(inVain.summary.savings.asides), 0)
+      assert.deepStrictEqual(
+        inVain.summary.steps.map(({ attempts, step }) => [step, attempts]),
+        [
+          ["label", 100],
+          ["label / trial", 2 + 4 + 8]
+        ]
+      )
       for (const { summary } of [garbled, inVain]) {
         assert.isAbove(Number(summary.cost), Number(alone.summary.cost))
-        assert.isBelow(Number(summary.savings.pack), 0)
-        assert.strictEqual(summary.cost + summary.savings.pack, alone.summary.cost)
+        assert.strictEqual(summary.cost + summary.savings.pack + summary.savings.asides, alone.summary.cost)
         assert.strictEqual(summary.baseline, alone.summary.baseline)
       }
     })
   )
 
-  it.live("packs nothing of a step whose requests go in batches", () =>
+  it.live("sends packed prompts in batches, and the text that is compared in the next one", () =>
     Effect.gen(function* () {
-      const { batches, summary, values } = yield* run({
+      const { batches, bill, requests, summary, values } = yield* run({
         batch: true,
+        // Of the first prompt of a scope, one text is always compared.
+        pack: { size: 10, audit: 1e-9 },
         simulator: { answer: ({ prompt }) => animalIn(prompt), batches: { latency: "50 millis" } }
       })
       assertRight(values, 100)
-      assert.strictEqual(
-        batches.reduce((sum, { requests }) => sum + requests, 0),
-        100
+      assert.deepStrictEqual(
+        batches.map(({ requests }) => requests),
+        [10, 1]
       )
+      assert.strictEqual(requests, 0)
+      assert.strictEqual(summary.calls.attempts, 11)
+      assert.deepInclude(summary.packs?.[0], { step: "label", packs: 10, texts: 100, answered: 100, compared: 1 })
+      assert.strictEqual(summary.tokens.uncachedInput, bill[0]!.input)
+      assert.strictEqual(
+        summary.baseline,
+        summary.cost + Object.values(summary.savings).reduce((sum, one) => sum + one, 0n)
+      )
+      assert.isAbove(Number(summary.savings.pack), 0)
+      assert.isAbove(Number(summary.savings.serviceTier), 0)
+    })
+  )
+
+  it.live("finds the size by single calls where prompts go in batches", () =>
+    Effect.gen(function* () {
+      const { batches, requests, summary, values } = yield* run({
+        batch: true,
+        pack: { size: "auto", audit: 0 },
+        simulator: { answer: ({ prompt }) => animalIn(prompt), batches: { latency: "50 millis" } }
+      })
+      assertRight(values, 100)
+      // The sample, and two prompts of 20 of its texts.
+      assert.strictEqual(requests, 40 + 2)
       assert.strictEqual(batches.length, 1)
-      assert.isUndefined(summary.packs)
+      assert.isAtMost(batches[0]!.requests, 10)
+      assert.strictEqual(summary.calls.attempts, requests + batches[0]!.requests)
+      assert.strictEqual(
+        summary.baseline,
+        summary.cost + Object.values(summary.savings).reduce((sum, one) => sum + one, 0n)
+      )
     })
   )
 

@@ -596,11 +596,12 @@ describe("Tune", () => {
       })
       const { lines, notes } = yield* Plan.make(judged).pipe(Effect.provide(Layer.fresh(NodeHost.layerMemory)))
       assert.deepStrictEqual(
-        lines.map(({ calls, model }) => [model, calls]),
+        lines.map(({ calls, model, step }) => [step, model, calls]),
         [
-          ["gpt-4o-mini", 1_200],
-          ["gpt-4.1", 300],
-          ["gpt-4o", 300]
+          ["answer", "gpt-4o-mini", 300],
+          ["answer / judge", "gpt-4o-mini", 900],
+          ["answer / judge", "gpt-4.1", 300],
+          ["answer", "gpt-4o", 300]
         ]
       )
       assert.include(notes!.join("\n"), "; all are counted here")

@@ -22,7 +22,8 @@ export const strategies = [
   ["pack", "packed prompts"],
   ["router", "model routing"],
   ["promptCache", "provider's prompt cache"],
-  ["serviceTier", "batch and flex tiers"]
+  ["serviceTier", "batch and flex tiers"],
+  ["asides", "calls of layers' own"]
 ] as const
 
 /** Input that was not read from the provider's cache, of every kind. */

@@ -58,6 +58,8 @@ interface BatchedRequest<R extends ModelRequest.ModelRequest> {
   /** The hash of its content. */
   readonly content: string
   readonly line: BatchLine.New
+  /** It must not go in a batch. */
+  readonly isSingle: boolean
 }
 
 type Answer<R extends ModelRequest.ModelRequest> = Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
@@ -70,15 +72,21 @@ export const make = (options: Options): ModelClient.Send => {
     Effect.withFiber((fiber) => {
       const call = fiber.getRef(CallContext.CallContext)
       const { row, step } = call
-      if (CallContext.stateOf(fiber).isSingle === true || (steps !== undefined && !steps.includes(step)))
-        return next.send(request)
+      const { single } = call.state
+      if (single === "passing" || (steps !== undefined && !steps.includes(step))) return next.send(request)
       const resolved = next.resolve(request, fiber.getRef(CallContext.CallContext))
       const content = ContentHash.make(`batch\n${provider.name}\n${RequestKey.content(resolved, run?.scope)}`)
       // A layer above that repeats a request, because the answer was not good enough, wants a new one.
       const times = CallContext.stateOf(fiber).row?.given.get(content) ?? 0
       const key = times === 0 ? content : ContentHash.make(`${content}\n${times}`)
       const { step: name } = CallContext.callerOf(call)
-      return send(sender, { request, resolved, content, line: { key, step: name, row, tries: 1 } })
+      return send(sender, {
+        request,
+        resolved,
+        content,
+        line: { key, step: name, row, tries: 1 },
+        isSingle: single === "kept"
+      })
     })
 }
 
@@ -90,7 +98,7 @@ const send = <R extends ModelRequest.ModelRequest>(sender: Sender, asked: Batche
     if (known?.state === "answered") return deliver(sender, asked, known)
     if (known?.state === "failed") return Effect.fail(BatchFailure.decode(known.value!))
     const again = known === undefined ? asked : { ...asked, line: { ...line, tries: known.tries + 1 } }
-    if (queue.isOver() || again.line.tries > tries) return single(sender, again)
+    if (asked.isSingle || queue.isOver() || again.line.tries > tries) return single(sender, again)
     return Effect.flatMap(gather(sender, again), (how) =>
       how === "single" ? Effect.andThen(sayNoBatch(sender, line.step), single(sender, again)) : wait(sender, again)
     )
@@ -116,7 +124,7 @@ const single = <R extends ModelRequest.ModelRequest>(
   { line, request }: BatchedRequest<R>
 ): Answer<R> =>
   Effect.withFiber((fiber) => {
-    const online = CallContext.provideState({ isSingle: true })(next.send(request))
+    const online = CallContext.provideState({ single: "passing" })(next.send(request))
     return CallContext.stateOf(fiber).row === undefined || queue.isOver()
       ? online
       : Effect.tap(online, (response) => queue.keep({ ...line, value: JSON.stringify(response) }))

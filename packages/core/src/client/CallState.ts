@@ -50,8 +50,11 @@ export interface CallState {
   /** Set while the row can be suspended. */
   readonly row?: SuspendedRow | undefined
   readonly interceptor?: CallInterceptor | undefined
-  /** The request must not go in a batch: it has left its batch, or another request waits for its answer. */
-  readonly isSingle?: boolean
+  /**
+   * The request must not go in a batch: it has left its batch, or another request waits for its answer. A `kept` answer
+   * is found again when the row is replayed.
+   */
+  readonly single?: "kept" | "passing" | undefined
   /** A ledger above records the call: each attempt and answer is recorded once, however many ledgers there are. */
   readonly isRecorded?: boolean
 }

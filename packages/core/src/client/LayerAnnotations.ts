@@ -64,6 +64,8 @@ export interface CascadeRequest {
   readonly share: number
   /** Only a run shows how many requests earlier models leave over, so all are counted. */
   readonly isMost: boolean
+  /** Why the layer makes it itself: the question of a judge, for example. */
+  readonly purpose?: string
 }
 
 /** Describes a cascade for plans and for tuning. */

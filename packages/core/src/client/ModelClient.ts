@@ -35,6 +35,7 @@ import * as Varying from "../flow/Varying.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
+import * as Quality from "../routing/Quality.ts"
 import type * as Attempt from "./Attempt.ts"
 import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
@@ -84,7 +85,7 @@ export const send = <R extends ModelRequest>(request: R): Effect.Effect<Response
 
 /**
  * Sends the requests of a layer's own: a guardrail's question, a translation of the prompt. They have nothing of the step's
- * call but its run, row and budget: no check of answers, no text that varies. The ledger, the report and a plan (by
+ * call but its run, row and budget: no check of answers, no text that varies, no quality. The ledger, the report and a plan (by
  * `LayerAnnotations.Asks`) show them under the purpose: `reply / guardrail`.
  *
  * **Example** (a guardrail)
@@ -118,7 +119,8 @@ export const aside =
     ).pipe(
       CallContext.provideState({ check: undefined, outcome: undefined, isRecorded: false }),
       CallContext.provide({ purpose, accept: CallContext.empty.accept, isReask: false }),
-      Effect.provideService(Varying.Varying, undefined)
+      Effect.provideService(Varying.Varying, undefined),
+      Effect.provideService(Quality.Quality, undefined)
     )
 
 const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve"> => ({

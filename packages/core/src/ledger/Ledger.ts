@@ -152,7 +152,7 @@ export const recording = (pricing: Pricing.Service): ((send: ModelClient.Send) =
             else CallOutcome.succeeded(fiber, request)
             if (Exit.isSuccess(exit) && isNew(call.state.row, request)) {
               const now = clock.currentTimeMillisUnsafe()
-              const entry = toAnswerEntry(pricing, caller, request, exit.value, attempts, now, now - startedAt)
+              const entry = toAnswerEntry(pricing, call, request, exit.value, attempts, now, now - startedAt)
               hooks.onEntry(entry)
               if (attempts === 0) hooks.onExchange?.(toFound(entry, request, exit.value))
             }
@@ -241,7 +241,7 @@ const toNote = ({ cost, input, output }: Charge.Most) => ({ inputTokens: input, 
 
 const toAnswerEntry = (
   pricing: Pricing.Service,
-  caller: CallContext.Caller,
+  call: CallContext.CallContext,
   request: ModelRequest.ModelRequest,
   response: ModelResponse.ModelResponse,
   attempts: number,
@@ -249,7 +249,7 @@ const toAnswerEntry = (
   milliseconds: number
 ): LedgerEntry.AnswerEntry => ({
   _tag: "Answer",
-  caller,
+  caller: CallContext.callerOf(call),
   request: request._tag,
   at,
   milliseconds,
@@ -262,7 +262,7 @@ const toAnswerEntry = (
     ? undefined
     : { serviceTier: response.serviceTier }),
   attempts,
-  ...worth(pricing, response, at)
+  ...(call.purpose === "" ? worth(pricing, response, at) : worthOfAside(pricing, response, at))
 })
 
 const unknownWorth = { baseline: undefined, savings: LedgerEntry.noSavings }
@@ -308,9 +308,25 @@ const worth = (
       pack: isReused ? Money.zero : packed,
       promptCache: withTier - own,
       serviceTier: full - withTier,
-      router: baseline - alone - beside.cost
+      router: baseline - alone - beside.cost,
+      asides: Money.zero
     }
   }
+}
+
+/** A call of a layer's own is no part of the baseline: without the layer it would not be made. */
+const worthOfAside = (
+  pricing: Pricing.Service,
+  response: ModelResponse.ModelResponse,
+  at: number
+): Pick<LedgerEntry.AnswerEntry, "baseline" | "savings"> => {
+  const { origin, usage } = response
+  if (origin !== "provider") return { baseline: Money.zero, savings: LedgerEntry.noSavings }
+  const price = usage === undefined ? undefined : Pricing.priceOf(pricing, response, at)
+  const cost = price === undefined ? undefined : chargeFor(price, response, usage!)
+  return cost === undefined
+    ? unknownWorth
+    : { baseline: Money.zero, savings: { ...LedgerEntry.noSavings, asides: -cost } }
 }
 
 /** The discarded answers of an answer: their cost, and the part that was not paid; `undefined` when not known. */

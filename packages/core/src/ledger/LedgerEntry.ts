@@ -63,9 +63,12 @@ export interface AnswerEntry {
 }
 
 /** The strategies whose savings are recorded. */
-export const strategies = ["cache", "semanticCache", "pack", "router", "promptCache", "serviceTier"] as const
+export const strategies = ["cache", "semanticCache", "pack", "router", "promptCache", "serviceTier", "asides"] as const
 
-/** What each strategy saved of the baseline. */
+/**
+ * What each strategy saved of the baseline. `asides`, never positive, is what the calls of layers' own cost
+ * (`ModelClient.aside`), such as those of judges: the baseline has none of them.
+ */
 export type Savings = { readonly [S in (typeof strategies)[number]]: Money.Money }
 
 /** Makes savings from a function by strategy. */

@@ -14,7 +14,8 @@
  * - In a share of the prompts one text is also sent alone, to keep measuring the agreement; the row receives the single
  *   answer. When the agreement is certainly below `minAgreement`, a smaller size is used (`"auto"`), or a warning is
  *   logged.
- * - A request with tools, stop sequences or log-probabilities is sent alone, and so are requests that go in batches.
+ * - A request with tools, stop sequences or log-probabilities is sent alone.
+ * - Packed prompts go in batches. The calls that find the size of `"auto"` are single ones, so it is known at once.
  *
  * The idea is batch prompting (Cheng, Kasai and Yu, "Batch Prompting", arXiv 2301.08721). Quality falls with the size,
  * depending on task and model, so it is measured.
@@ -43,7 +44,6 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import * as RequestResolver from "effect/RequestResolver"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import * as Lru from "../store/Lru.ts"
 import * as CallContext from "../client/CallContext.ts"
@@ -57,7 +57,10 @@ import * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Store from "../store/Store.ts"
 import * as PackedPrompt from "./PackedPrompt.ts"
+import type * as PackGroup from "./PackGroup.ts"
+import * as PackGroups from "./PackGroups.ts"
 import * as PackPrompt from "./PackPrompt.ts"
+import type * as PackRepo from "./PackRepo.ts"
 import * as PackShares from "./PackShares.ts"
 import * as PackSize from "./PackSize.ts"
 
@@ -83,18 +86,24 @@ export const layer = (
   })
 }
 
-/** A request that may be packed. */
-interface Packable {
-  readonly request: ModelRequest.Completion
-  readonly template: ModelRequest.Completion
-  readonly text: string
-  readonly pack: Varying.Pack
+/** The layer's parts. */
+interface Parts {
+  readonly sender: PackedPrompt.Sender
+  readonly groups: PackGroups.PackGroups
+  readonly scopeOf: (asked: Asked) => Effect.Effect<PackGroup.PackScope>
 }
 
+/** A request that may be packed. */
+type Asked = Omit<PackGroups.Packable, "scope">
+
 const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Options) {
-  const maxTokens = options.maxTokens ?? 8_000
+  const { maxTokens = 8_000, wait = "100 millis" } = options
+  const { packs: repo } = yield* Store.Store
+  const { suspension: run } = yield* RunHooks.RunHooks
   const warn = LayerEvent.once()
-  const pack = packer({ next, warn }, yield* scopesOf(next), resolversOf({ next, warn }, maxTokens, options.wait))
+  const sender = { next, warn }
+  const groups = PackGroups.make({ sender, repo, run: run?.id ?? 0, maxTokens, wait })
+  const parts: Parts = { sender, groups, scopeOf: scopesOf(next, repo, run) }
 
   const send: ModelClient.Send = (request) =>
     Effect.withFiber((fiber) => {
@@ -102,12 +111,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
       if (varying?.pack === undefined || varying.pack.size === 1 || request._tag !== "Completion")
         return next.send(request)
       const { text } = varying
-      if (
-        LayerAnnotations.tierOf(next.layers, fiber.getRef(CallContext.CallContext).step) === "batch"
-        || text.trim() === ""
-        || TokenCounter.estimate(text) > maxTokens / 2
-      )
-        return next.send(request)
+      if (text.trim() === "" || TokenCounter.estimate(text) > maxTokens / 2) return next.send(request)
       const completion: ModelRequest.Completion = request
       const template = PackPrompt.template(next.resolve(completion, fiber.getRef(CallContext.CallContext)), text)
       if (template === "not found")
@@ -117,7 +121,7 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
         )
       return typeof template === "string"
         ? next.send(request)
-        : (pack({ request: completion, text, template, pack: varying.pack }) as Effect.Effect<
+        : (pack(parts, { request: completion, text, template, pack: varying.pack }) as Effect.Effect<
             ModelResponse.ResponseTo<typeof request>,
             AiError.AiError
           >)
@@ -126,123 +130,124 @@ const make = Effect.fnUntraced(function* (next: ModelClient.Service, options: Op
 })
 
 /** The scopes of a stack, with the sizes that earlier runs have found. */
-const scopesOf = Effect.fnUntraced(function* (next: ModelClient.Service) {
-  const { packs } = yield* Store.Store
-  const { suspension: run } = yield* RunHooks.RunHooks
+const scopesOf = (
+  next: ModelClient.Service,
+  repo: PackRepo.PackRepo,
+  run: { readonly id: number; readonly flow: string } | undefined
+): Parts["scopeOf"] => {
   const baseline = LayerAnnotations.find(next.layers, LayerAnnotations.Routes)?.baseline
   const apartOf = LayerAnnotations.apartBy(next.layers)
-  const scopes = Lru.make<string, PackedPrompt.PackScope>(SCOPES)
-  return Effect.fnUntraced(function* (step: string, { pack, template }: Packable) {
-    const { values } = yield* CallContext.CallContext
+  const scopes = Lru.make<string, PackGroup.PackScope>(SCOPES)
+  return Effect.fnUntraced(function* ({ pack, template }) {
+    const { step, values } = yield* CallContext.CallContext
     const key = PackSize.keyOf(step, template, apartOf(values))
     const before = scopes.get(key)
     if (before !== undefined) return before
-    const known = yield* Effect.orElseSucceed(packs.ofScope(key), () => [])
+    const known = yield* Effect.orElseSucceed(repo.ofScope(key), () => [])
     const asker = { run: run?.id ?? 0, flow: run?.flow ?? "", step }
     const scope = scopes.get(key) ?? {
       step,
-      size: PackSize.make({ key, step, pack, known, record: (packed) => packs.record(asker, key, packed) }),
+      size: PackSize.make({ key, step, pack, known, record: (packed) => repo.record(asker, key, packed) }),
       shares: PackShares.make(baseline),
       isAudited: false
     }
     scopes.set(key, scope)
     return scope
   })
-})
-
-/** The resolvers that gather the requests of a scope into prompts of a size. */
-const resolversOf = (sender: PackedPrompt.Sender, maxTokens: number, wait: Duration.Input = "100 millis") => {
-  const resolvers = new Map<number, RequestResolver.RequestResolver<PackedPrompt.PackRequest>>()
-  return (size: number) => {
-    let resolver = resolvers.get(size)
-    if (resolver === undefined) {
-      resolver = RequestResolver.makeGrouped<PackedPrompt.PackRequest, string>({
-        key: ({ request }) => request.scope.size.key,
-        resolver: (entries) =>
-          Effect.forEach(cut(entries, maxTokens), (group) => PackedPrompt.send(sender, group, true), {
-            concurrency: "unbounded",
-            discard: true
-          })
-      }).pipe(RequestResolver.setDelay(wait), RequestResolver.batchN(size))
-      resolvers.set(size, resolver)
-    }
-    return resolver
-  }
 }
 
 /** Requests a row's answer: in a prompt of the known size, or as part of finding it. */
-const packer =
-  (
-    sender: PackedPrompt.Sender,
-    scopeOf: (step: string, packable: Packable) => Effect.Effect<PackedPrompt.PackScope>,
-    resolverOf: (size: number) => RequestResolver.RequestResolver<PackedPrompt.PackRequest>
-  ) =>
-  (packable: Packable): Effect.Effect<PackedPrompt.Response, AiError.AiError> =>
-    Effect.gen(function* () {
-      const { request, text } = packable
-      const { step } = yield* CallContext.CallContext
-      const scope = yield* scopeOf(step, packable)
-      // A layer below may act as soon as it is called.
-      const alone = Effect.suspend(() =>
-        Effect.map(sender.next.send(request), (response) => scope.shares.single(request, response))
-      )
-      for (;;) {
-        const standing = scope.size.state()
-        switch (standing._tag) {
-          case "Known":
-            return standing.size === 1
-              ? yield* alone
-              : yield* Effect.request(PackedPrompt.PackRequest({ ...packable, scope }), resolverOf(standing.size))
-          case "Sample":
-            return yield* scope.size.sampled(text, sampled(sender, alone, step, packable.pack))
-          case "Trial":
-            // A failed trial does not fail the row: it is sent alone, and another row tries again.
-            if ((yield* Effect.result(trial(sender, scope, packable)))._tag === "Failure") return yield* alone
-        }
+const pack = (
+  { groups, scopeOf, sender }: Parts,
+  asked: Asked
+): Effect.Effect<PackedPrompt.Response, AiError.AiError> =>
+  Effect.gen(function* () {
+    const { request, text } = asked
+    const { row, step } = yield* CallContext.CallContext
+    const packable: PackGroups.Packable = { ...asked, scope: yield* scopeOf(asked) }
+    const { scope } = packable
+    // A layer below may act as soon as it is called.
+    const alone = Effect.suspend(() =>
+      Effect.map(sender.next.send(request), (response) => scope.shares.single(request, response))
+    )
+    const isBatched = LayerAnnotations.tierOf(sender.next.layers, step) === "batch"
+    for (;;) {
+      const standing = scope.size.state()
+      switch (standing._tag) {
+        case "Known":
+          return standing.size === 1
+            ? yield* alone
+            : yield* take(sender, packable, yield* groups.placeOf(packable, standing.size, isBatched), alone, row)
+        case "Sample":
+          // In batches, the size would be known a day later.
+          return yield* scope.size.sampled(text, sampled(sender, packable, now(alone)))
+        case "Trial":
+          // A failed trial does not fail the row: it is sent alone, and another row tries again.
+          if ((yield* Effect.result(trial(sender, packable)))._tag === "Failure") return yield* alone
       }
-    })
+    }
+  })
+
+/** Sends single calls, where others go in batches. */
+const now = CallContext.provideState({ single: "kept" })
+
+/** Takes the answer of a text's place, or sends the text alone. */
+const take = Effect.fnUntraced(function* (
+  sender: PackedPrompt.Sender,
+  { pack, scope }: PackGroups.Packable,
+  place: PackGroups.Place,
+  alone: Effect.Effect<PackedPrompt.Response, AiError.AiError>,
+  row: number
+) {
+  const answer = yield* place.answer
+  if (answer._tag === "Failed") return yield* Effect.failCause(answer.cause)
+  if (answer._tag === "Alone") return yield* alone
+  const { response } = answer
+  if (!place.isFirst(row)) return ModelResponse.again(response, "shared")
+  const { accept } = yield* CallContext.CallContext
+  if (accept(response) !== undefined) {
+    scope.shares.waste(response.usage)
+    return yield* alone
+  }
+  if (answer._tag === "Share") return response
+  // The row receives the single answer.
+  const single = yield* Effect.result(alone)
+  if (single._tag === "Failure") {
+    yield* answer.note({ compared: 0, agreed: 0 })
+    return response
+  }
+  scope.shares.waste(response.usage)
+  const keyOf = (response: PackedPrompt.Response) =>
+    PackedPrompt.keyOf(sender, ModelResponse.text(response), scope.step, pack)
+  const agrees = (yield* keyOf(single.success)) === (yield* keyOf(response))
+  yield* answer.note({ compared: 1, agreed: agrees ? 1 : 0 })
+  return single.success
+})
 
 const sampled = (
   sender: PackedPrompt.Sender,
-  alone: Effect.Effect<PackedPrompt.Response, AiError.AiError>,
-  step: string,
-  pack: Varying.Pack
+  { pack, scope }: PackGroups.Packable,
+  alone: Effect.Effect<PackedPrompt.Response, AiError.AiError>
 ) =>
   Effect.flatMap(alone, (response) =>
-    Effect.map(PackedPrompt.keyOf(sender, ModelResponse.text(response), step, pack), (key) => ({ response, key }))
+    Effect.map(PackedPrompt.keyOf(sender, ModelResponse.text(response), scope.step, pack), (key) => ({ response, key }))
   )
 
 /** Tries sizes on the texts of the sample. A failed prompt has no answers. */
-const trial = (sender: PackedPrompt.Sender, scope: PackedPrompt.PackScope, { pack, template }: Packable) =>
-  scope.size.trial((texts) =>
-    PackedPrompt.together(sender, template, texts).pipe(
-      Effect.flatMap(({ answers, response }) => {
-        scope.shares.waste(response.usage)
-        return Effect.forEach(texts, (_, at) =>
-          answers?.[at] === undefined ? Effect.undefined : PackedPrompt.keyOf(sender, answers[at], scope.step, pack)
+const trial = (sender: PackedPrompt.Sender, { pack, scope, template }: PackGroups.Packable) => {
+  const send = ModelClient.aside("trial", sender.next.send)
+  return CallContext.provideState({ single: "passing" })(
+    scope.size.trial((texts) =>
+      PackedPrompt.together(send, template, texts).pipe(
+        Effect.flatMap(({ answers }) =>
+          Effect.forEach(texts, (_, at) =>
+            answers?.[at] === undefined ? Effect.undefined : PackedPrompt.keyOf(sender, answers[at], scope.step, pack)
+          )
+        ),
+        Effect.catch((error) =>
+          PackedPrompt.isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error)
         )
-      }),
-      Effect.catch((error) =>
-        PackedPrompt.isTrouble(error) ? Effect.succeed(texts.map(() => undefined)) : Effect.fail(error)
       )
     )
   )
-
-/** Groups texts within a number of tokens. */
-const cut = (
-  entries: ReadonlyArray<PackedPrompt.PackedText>,
-  maxTokens: number
-): ReadonlyArray<ReadonlyArray<PackedPrompt.PackedText>> => {
-  const groups: Array<Array<PackedPrompt.PackedText>> = []
-  let left = 0
-  for (const entry of entries) {
-    const tokens = TokenCounter.estimate(entry.request.text)
-    if (groups.length === 0 || tokens > left) {
-      groups.push([])
-      left = maxTokens
-    }
-    groups.at(-1)!.push(entry)
-    left -= tokens
-  }
-  return groups
 }

@@ -35,6 +35,10 @@ export const template = (request: ModelRequest.Completion, text: string): ModelR
   return isSingle ? "single" : replaced
 }
 
+/** The request for one text. */
+export const single = (template: ModelRequest.Completion, text: string): ModelRequest.Completion =>
+  Varying.replace(template, MARK, text) ?? template
+
 /** The numbered texts, as they appear in the prompt. */
 export const list = (texts: ReadonlyArray<string>): string =>
   texts.map((text, at) => JSON.stringify({ id: at + 1, text })).join("\n")

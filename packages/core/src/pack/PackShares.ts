@@ -12,24 +12,18 @@ import * as PackPrompt from "./PackPrompt.ts"
 
 type Response = ModelResponse.CompletionResponse
 
-/** A row's request and its text. */
-export interface SharedCall {
-  readonly request: ModelRequest.Completion
-  readonly text: string
-}
-
 export interface PackShares {
   /** Adds usage that gave no row an answer. The next answers share it. */
   readonly waste: (usage: Usage.Usage | undefined) => void
   /** The answer to a request that was sent alone. */
   readonly single: (request: ModelRequest.Completion, response: Response) => Response
   /**
-   * The answers of a prompt's rows: input shared by text length, output by answer length; `undefined` where a row has
+   * The answers to a prompt's texts: input shared by text length, output by answer length; `undefined` where a text has
    * none.
    */
   readonly shares: (
     template: ModelRequest.Completion,
-    rows: ReadonlyArray<SharedCall>,
+    texts: ReadonlyArray<string>,
     answers: ReadonlyArray<string | undefined>,
     response: Response
   ) => ReadonlyArray<Response | undefined>
@@ -79,12 +73,12 @@ export const make = (baseline: string | undefined): PackShares => {
       used.output += Usage.outputTokens(usage)
       return Usage.totalTokens(wasted) === 0 ? response : { ...response, usage: bearing(usage), unpacked: usage }
     },
-    shares: (template, rows, answers, response) => {
+    shares: (template, texts, answers, response) => {
       const { usage } = response
       const common = TokenCounter.inputTokens(TokenCounter.estimate, template)
-      const there = answers.flatMap((answer, at) => (answer === undefined ? [] : [{ answer, at, row: rows[at]! }]))
-      const weights = there.map(({ answer, row }) => ({
-        input: common / there.length + TokenCounter.estimate(row.text),
+      const there = answers.flatMap((answer, at) => (answer === undefined ? [] : [{ answer, at, text: texts[at]! }]))
+      const weights = there.map(({ answer, text }) => ({
+        input: common / there.length + TokenCounter.estimate(text),
         output: FRAME + TokenCounter.estimate(answer)
       }))
       const ratio = (kind: "input" | "output", of: () => number): number =>
@@ -92,22 +86,15 @@ export const make = (baseline: string | undefined): PackShares => {
       const perInput = ratio("input", () =>
         usage === undefined
           ? 1
-          : Usage.inputTokens(usage)
-            / TokenCounter.inputTokens(
-              TokenCounter.estimate,
-              PackPrompt.make(
-                template,
-                rows.map(({ text }) => text)
-              )
-            )
+          : Usage.inputTokens(usage) / TokenCounter.inputTokens(TokenCounter.estimate, PackPrompt.make(template, texts))
       )
       const perOutput = ratio("output", () =>
         usage === undefined ? 1 : Usage.outputTokens(usage) / weights.reduce((sum, { output }) => sum + output, 0)
       )
       const usages = usage === undefined || there.length === 0 ? undefined : Usage.split(bearing(usage), weights)
-      const shares = new Array<Response | undefined>(rows.length).fill(undefined)
-      there.forEach(({ answer, at, row }, index) => {
-        const alone = count(row.request, answer)
+      const shares = new Array<Response | undefined>(texts.length).fill(undefined)
+      there.forEach(({ answer, at, text }, index) => {
+        const alone = count(PackPrompt.single(template, text), answer)
         shares[at] = {
           ...withText(response, answer),
           ...(baseline === undefined || response.baselineModel !== undefined || response.requestedModel === baseline

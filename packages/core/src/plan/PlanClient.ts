@@ -87,9 +87,9 @@ export const make =
     }
 
     /** Answers from the cache or with a placeholder, which is counted as a share of a call. */
-    const ask = <R extends ModelRequest.ModelRequest>(request: R, way: Way, purpose = "") =>
+    const ask = <R extends ModelRequest.ModelRequest>(request: R, way: Way) =>
       Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
-        const step = CallContext.nameOf(fiber.getRef(CallContext.CallContext).step, purpose)
+        const step = CallContext.nameOf(fiber.getRef(CallContext.CallContext).step, way.purpose ?? "")
         const counts = countsOf(step, request, way.isRouted)
         // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there
         // are.
@@ -124,7 +124,7 @@ export const make =
             (answers) => answers.at(-1)!
           )
           const own = asides(asked, call).map(({ purpose, request, share = 1 }) =>
-            ask(client.resolve(request, call), { ...WHOLE, share }, purpose)
+            ask(client.resolve(request, call), { ...WHOLE, share, purpose })
           )
           return own.length === 0 ? sent : Effect.andThen(Effect.all(own, { discard: true }), sent)
         })

@@ -229,7 +229,7 @@ const cascade = (
       const tried = yield* CascadeModels.tryModel(cascade, request, model, row, quality, step, isJudged)
       const { response } = tried
       if (response === undefined || !stands(tried)) {
-        discarded.push(...tried.calls, ...tried.judging)
+        discarded.push(...tried.calls)
         continue
       }
       const audited = isAudited(cascade, key)
@@ -239,12 +239,11 @@ const cascade = (
         record(model, undefined)
         return CascadeModels.withModels(cascade, response, [
           ...discarded,
-          ...tried.judging,
           ...(audited === undefined ? [] : ModelResponse.toDiscarded(audited))
         ])
       }
       record(model, yield* CascadeModels.agreementOf(cascade, quality, step, response, audited))
-      return CascadeModels.withModels(cascade, audited, [...discarded, ...tried.calls, ...tried.judging])
+      return CascadeModels.withModels(cascade, audited, [...discarded, ...tried.calls])
     }
     const response = yield* CascadeModels.callStrong(cascade, request)
     record(cascade.strong, undefined, CascadeModels.isOther(response, cascade.strong))

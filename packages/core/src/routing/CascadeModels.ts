@@ -9,7 +9,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as CallContext from "../client/CallContext.ts"
 import type * as LayerEvent from "../client/LayerEvent.ts"
-import type * as ModelClient from "../client/ModelClient.ts"
+import * as ModelClient from "../client/ModelClient.ts"
 import * as ModelFailure from "../model/ModelFailure.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
 import * as ModelResponse from "../model/ModelResponse.ts"
@@ -127,10 +127,9 @@ export const tryModel = (
   Effect.gen(function* () {
     const request = CascadeRequests.prepared(asker.judges, ModelRequest.withModel(asked, model))
     const judging: Array<ModelResponse.Discarded> = []
+    const ask = ModelClient.aside("judge", asker.next.send)
     const send: ModelClient.Send = (request) =>
-      Effect.tap(asker.next.send(request), (response) =>
-        Effect.sync(() => judging.push(...ModelResponse.toDiscarded(response)))
-      )
+      Effect.tap(ask(request), (response) => Effect.sync(() => judging.push(...ModelResponse.toDiscarded(response))))
     const response = yield* Effect.catch(asker.next.send(request), (error) =>
       isBeyond(error) ? Effect.undefined : Effect.fail(error)
     )

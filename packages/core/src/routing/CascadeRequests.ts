@@ -40,7 +40,11 @@ export const requestsOf = (
       const own = prepared(judges, ModelRequest.withModel(request, model))
       const share = certificate === undefined || (isJudged && at === 0) ? 1 : 1 - certificate.strongShare
       const judging = isJudged ? judges.flatMap(({ asks }) => asks?.(own) ?? []) : []
-      return [own, ...judging].map((request) => ({ request, share, isMost: at > 0 }))
+      const isMost = at > 0
+      return [
+        { request: own, share, isMost },
+        ...judging.map((request) => ({ request, share, isMost, purpose: "judge" }))
+      ]
     }
   )
   const needed = certificate?.strongShare ?? 1

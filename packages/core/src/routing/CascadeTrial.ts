@@ -80,6 +80,6 @@ export const run = (
     return CascadeModels.withModels(
       asker,
       reference,
-      tried.flatMap(({ calls, judging }) => [...calls, ...judging])
+      tried.flatMap(({ calls }) => calls)
     )
   })

@@ -25,7 +25,6 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
-import * as CallContext from "../client/CallContext.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as ModelRequest from "../model/ModelRequest.ts"
@@ -157,16 +156,10 @@ export const model = (options: {
     atLeast,
     asks: (request) => [toJudge(request, "")],
     answer: ({ request, send, text }) =>
-      Effect.map(
-        send(toJudge(request, text)).pipe(
-          CallContext.provide({ accept: () => undefined }),
-          Effect.provideService(Varying.Varying, undefined)
-        ),
-        (response) => {
-          const given = Number(/-?\d+(?:\.\d+)?/.exec(ModelResponse.text(response))?.[0])
-          return Number.isFinite(given) ? { model: Math.max(0, Math.min(1, given / 100)) } : ({} as Features.Features)
-        }
-      )
+      Effect.map(send(toJudge(request, text)), (response) => {
+        const given = Number(/-?\d+(?:\.\d+)?/.exec(ModelResponse.text(response))?.[0])
+        return Number.isFinite(given) ? { model: Math.max(0, Math.min(1, given / 100)) } : ({} as Features.Features)
+      })
   })
 }
 

@@ -343,9 +343,7 @@ const untilSuspended = (
     )
     return Effect.onExitPrimitive(
       Effect.catchCause(started, (cause) =>
-        Suspension.isSuspended(cause)
-          ? Effect.succeed(suspended)
-          : Effect.failCause(cause)
+        Suspension.isSuspended(cause) ? Effect.succeed(suspended) : Effect.failCause(cause)
       ),
       (exit) => {
         if (exit._tag === "Success" && exit.value === suspended && calls.recorded.size > 0)

@@ -77,6 +77,7 @@ export const keep = Effect.fnUntraced(function* (
   }
   if (holders.length > 0 && summary.status !== "waiting") {
     yield* Effect.ignore(store.batches.endRun(run.id, summary.status === "done"))
+    if (summary.status === "done") yield* Effect.ignore(store.packs.endRun(run.id))
   }
   const written = yield* Effect.result(
     store.runs.finish(run, {

@@ -62,7 +62,8 @@ const Savings = Schema.Struct({
   pack: Money.FromUsd.pipe(Schema.withDecodingDefaultKey(Effect.succeed("0"))),
   router: Money.FromUsd,
   promptCache: Money.FromUsd,
-  serviceTier: Money.FromUsd
+  serviceTier: Money.FromUsd,
+  asides: Money.FromUsd.pipe(Schema.withDecodingDefaultKey(Effect.succeed("0")))
 })
 
 /** Answers by origin. */

@@ -94,7 +94,7 @@ export const layerModel = (
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | Store.Store> =>
   ModelClient.middlewareEffect(
     (next) =>
-      Effect.flatMap(ToEmbeddingModel.make(next), (model) => {
+      Effect.flatMap(ToEmbeddingModel.make({ ...next, send: ModelClient.aside("embedding", next.send) }), (model) => {
         const settings = {
           model: options.model,
           ...(options.dimensions === undefined ? undefined : { dimensions: options.dimensions })
@@ -116,7 +116,7 @@ export const layerModel = (
                 .embed(text)
                 .pipe(
                   Effect.provideService(ModelSettings.ModelSettings, settings),
-                  CallContext.provideState({ isSingle: true })
+                  CallContext.provideState({ single: "passing" })
                 )
           },
           options

@@ -166,7 +166,15 @@ export const migrations = {
       (column) => `ALTER TABLE attempts ADD COLUMN ${column} INT`
     )
   ),
-  "0016_reasks": run("ALTER TABLE attempts ADD COLUMN reask INT")
+  "0016_reasks": run("ALTER TABLE attempts ADD COLUMN reask INT"),
+  // The cost of the calls of layers' own, and the texts of prompts that go in batches with the place of each text.
+  "0017_asides": run(
+    "ALTER TABLE answers ADD COLUMN saved_asides INT NOT NULL DEFAULT 0",
+    "CREATE TABLE pack_groups (id ID, name TEXT NOT NULL UNIQUE, run INT NOT NULL, content TEXT NOT NULL)",
+    "CREATE INDEX pack_groups_run ON pack_groups (run)",
+    `CREATE TABLE pack_members (key TEXT NOT NULL, run INT NOT NULL, pack TEXT NOT NULL, place INT NOT NULL, PRIMARY KEY (key)) KEYED`,
+    "CREATE INDEX pack_members_run ON pack_members (run)"
+  )
 }
 
 /** The newest version that this code knows. */
