@@ -21,13 +21,14 @@ import {
   Retry,
   Router,
   Runner,
+  SemanticCache,
   Sink,
   Source,
   Stack
 } from "@pipe/core"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Clock, Context, Effect, Layer, Schema } from "effect"
-import { LanguageModel } from "effect/ai"
+import { Clock, Context, Deferred, Effect, Layer, Schema } from "effect"
+import { type AiError, LanguageModel } from "effect/ai"
 
 const words = (count: number) =>
   Source.fromIterable(
@@ -122,7 +123,7 @@ const host = () => Layer.mergeAll(NodeHost.layerMemory, Simulator.layer({ seed: 
 describe("a cache with a store of its own", () => {
   /** Keeps answers in a map. */
   const cacheOf = (kept: Map<string, ModelResponse.ModelResponse>) =>
-    ModelClient.middlewareEffect(
+    ModelClient.middlewareService(
       (next) =>
         Effect.succeed({
           resolve: next.resolve,
@@ -135,7 +136,7 @@ describe("a cache with a store of its own", () => {
                 : Effect.succeed(ModelResponse.again(known, "cache"))
             }),
           annotations: Context.make(LayerAnnotations.Cached, {
-            peek: (request) => Effect.sync(() => kept.get(RequestKey.content(request)))
+            peek: (request, call) => Effect.sync(() => kept.get(RequestKey.content(next.resolve(request, call))))
           })
         }),
       { name: "MapCache", answers: false }
@@ -346,6 +347,181 @@ describe("a guardrail with calls of its own", () => {
   )
 })
 
+describe("a mask of personal data", () => {
+  const EMAIL = /\S+@\S+/
+  /** Two rows that are alike once masked. */
+  const people = Source.fromIterable("people", ["write to anna@acme.com", "write to bob@acme.com"])
+
+  const around = ModelClient.around(
+    (request) => {
+      const [email = ""] = EMAIL.exec(ModelRequest.text(request)) ?? []
+      return {
+        request: ModelRequest.mapText(request, (text) => text.replace(EMAIL, "[email]")),
+        restore: (response) => ModelResponse.mapText(response, (text) => text.replace("[email]", email))
+      }
+    },
+    { name: "Mask" }
+  )
+  const ownResolve = ModelClient.middlewareService(
+    (next) => {
+      const masked = <R extends ModelRequest.ModelRequest>(request: R): R =>
+        ModelRequest.mapText(request, (text) => text.replace(EMAIL, "[email]"))
+      return Effect.succeed({
+        resolve: (request, call) => next.resolve(masked(request), call),
+        send: (request) => {
+          const [email = ""] = EMAIL.exec(ModelRequest.text(request)) ?? []
+          return Effect.map(next.send(masked(request)), (response) =>
+            ModelResponse.mapText(response, (text) => text.replace("[email]", email))
+          )
+        }
+      })
+    },
+    { name: "OwnMask" }
+  )
+
+  const flowOver = (mask: typeof around, order: "cache above" | "cache below", answers: Array<string> = []) => {
+    const reply = Flow.step("reply", { person: people }, ({ person }) =>
+      Effect.map(LanguageModel.generateText({ prompt: person }), ({ text }) => text)
+    )
+    const openai = OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" })
+    return Flow.make("masked", {
+      outputs: [Sink.forEach("out", reply, (answer) => Effect.sync(() => void answers.push(answer)))],
+      concurrency: 1,
+      stack: order === "cache above" ? Stack.make(Cache.layer(), mask, openai) : Stack.make(mask, Cache.layer(), openai)
+    })
+  }
+  const parrot = () =>
+    Layer.mergeAll(NodeHost.layerMemory, Simulator.layer({ answer: ({ prompt }) => `done: ${prompt}` }))
+  const right = ["done: write to anna@acme.com", "done: write to bob@acme.com"]
+
+  for (const [name, mask] of [
+    ["around", around],
+    ["a resolve of its own", ownResolve]
+  ] as const) {
+    for (const [order, calls] of [
+      ["cache above", 2],
+      ["cache below", 1]
+    ] as const) {
+      it.live(`(${name}) gives each row its own data, ${order}, as planned (F1, F10)`, () =>
+        Effect.gen(function* () {
+          const answers: Array<string> = []
+          const flow = flowOver(mask, order, answers)
+          yield* Effect.gen(function* () {
+            // A custom `resolve` does not show a plan what arrives at a cache below.
+            if (name === "around" || order === "cache above") {
+              assert.strictEqual(callsOf(yield* Plan.make(flow)), calls)
+            }
+            const first = yield* Runner.run(flow)
+            assert.strictEqual(first.calls.attempts, calls)
+            assert.deepStrictEqual(answers, right)
+            const again = yield* Plan.make(flow)
+            assert.strictEqual(callsOf(again), 0)
+            yield* Runner.run(flow)
+            assert.deepStrictEqual(answers, [...right, ...right])
+          }).pipe(Effect.provide(parrot()))
+        })
+      )
+    }
+  }
+
+  it.live("is refused under a cache that reuses answers by meaning", () =>
+    Effect.gen(function* () {
+      const stack = Stack.make(
+        SemanticCache.layerModel({ model: "text-embedding-3-small" }),
+        around,
+        OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" })
+      )
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(stack.pipe(Layer.provide(host())))))
+      assert.include(String(exit), "Put Mask above SemanticCache")
+    })
+  )
+})
+
+describe("a layer that opens something", () => {
+  it.live("is not built by a plan (F31)", () =>
+    Effect.gen(function* () {
+      const built: Array<string> = []
+      const log = ModelClient.middlewareEffect(
+        (next) =>
+          Effect.as(
+            Effect.acquireRelease(
+              Effect.sync(() => void built.push("opened")),
+              () => Effect.sync(() => void built.push("closed"))
+            ),
+            next.send
+          ),
+        { name: "LogFile", answers: false }
+      )
+      yield* Plan.make(flowOf(log)).pipe(Effect.provide(host()))
+      assert.deepStrictEqual(built, [])
+      yield* Runner.run(flowOf(log)).pipe(Effect.provide(host()))
+      assert.deepStrictEqual(built, ["opened", "closed"])
+    })
+  )
+})
+
+describe("a single flight", () => {
+  /** Equal requests in flight share one call, as anyone would write it first. */
+  const share = ModelClient.middlewareEffect(
+    (next) =>
+      Effect.sync((): ModelClient.Send => {
+        const flights = new Map<string, Deferred.Deferred<ModelResponse.ModelResponse, AiError.AiError>>()
+        return (request) =>
+          Effect.gen(function* () {
+            const key = RequestKey.content(request)
+            const known = flights.get(key)
+            const flight = known ?? Deferred.makeUnsafe<ModelResponse.ModelResponse, AiError.AiError>()
+            if (known === undefined) {
+              flights.set(key, flight)
+              yield* Effect.forkDetach(
+                Deferred.into(
+                  Effect.ensuring(
+                    next.send(request),
+                    Effect.sync(() => void flights.delete(key))
+                  ),
+                  flight
+                )
+              )
+            }
+            const response = ModelResponse.forRequest(request, yield* Deferred.await(flight))
+            return response === undefined
+              ? yield* Effect.die("an answer of another kind")
+              : known === undefined
+                ? response
+                : ModelResponse.again(response, "shared")
+          })
+      }),
+    { name: "Share", answers: false }
+  )
+
+  it.live("works in batches as it does online (F26)", () =>
+    Effect.gen(function* () {
+      const row = Source.fromIterable("rows", ["a", "b", "a", "c", "a", "b"])
+      const twice = Flow.step("twice", { row }, ({ row }) =>
+        Effect.gen(function* () {
+          const first = yield* LanguageModel.generateText({ prompt: `first ${row}` })
+          const second = yield* LanguageModel.generateText({ prompt: `second ${row}` })
+          return `${first.text} ${second.text}`
+        })
+      )
+      const results: Array<ReadonlyArray<string>> = []
+      for (const batch of [undefined, { polling: { first: "10 millis", most: "20 millis" } }] as const) {
+        const out: Array<string> = []
+        const flow = Flow.make("shared", {
+          outputs: [Sink.forEach("out", twice, (value) => Effect.sync(() => void out.push(value)))],
+          stack: Stack.make(share, OpenAi.layer({ model: "gpt-4o-mini", apiKey: "test" }))
+        })
+        const summary = yield* Runner.run(flow, batch === undefined ? {} : { batch }).pipe(Effect.provide(host()))
+        assert.strictEqual(summary.rows.failed, 0)
+        assert.isAtMost(summary.calls.attempts, 12)
+        if (batch !== undefined) assert.strictEqual(summary.calls.attempts, 6)
+        results.push(out)
+      }
+      assert.strictEqual(results[1]!.length, 6)
+    })
+  )
+})
+
 describe("a layer that breaks the contract", () => {
   const isFirst = (request: ModelRequest.ModelRequest) => ModelRequest.text(request) === "say 0"
   const interrupts = ModelClient.middleware(
@@ -375,6 +551,21 @@ describe("a layer that breaks the contract", () => {
         })
     )
   }
+
+  it.live("is named in what it throws, and the step is in what its own check throws (F27)", () =>
+    Effect.gen(function* () {
+      const throws = ModelClient.middleware(
+        (send) => (request) => {
+          if (isFirst(request)) throw new TypeError("my layer has a fault")
+          return send(request)
+        },
+        { name: "Odd" }
+      )
+      const { failures } = yield* run(throws)
+      assert.strictEqual(failures.length, 1)
+      assert.match(failures[0]!, /^layer Odd: my layer has a fault \(.*ThirdParty\.test\.ts:\d+:\d+\)$/)
+    })
+  )
 
   it.live("of a step that interrupts itself, the row fails and the others continue", () =>
     Effect.gen(function* () {

@@ -67,14 +67,14 @@ export const layer = (
     enqueuedTokens: OptionNames.COUNT,
     attempts: OptionNames.COUNT
   })
-  return ModelClient.middlewareEffect(
+  return ModelClient.layerOf(
     (next) =>
       Effect.gen(function* () {
-        const { batch } = yield* RunHooks.RunHooks
+        const { batch, isPlan } = yield* RunHooks.RunHooks
         if (batch === "off") return next
         const steps = batch?.steps ?? options.steps
         return {
-          ...(yield* make(next, options)),
+          ...(isPlan === true ? next : yield* make(next, options)),
           annotations: Context.make(LayerAnnotations.ServiceTier, { tier: "batch", steps })
         }
       }),

@@ -58,7 +58,7 @@ export const layer = (
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient | CacheStore.CacheStore> => {
   OptionNames.check("Cache.layer", options, ["timeToLive", "namespace"])
   const timeToLive = Duration.fromInputUnsafe(options.timeToLive ?? Duration.infinity)
-  return ModelClient.middlewareEffect(
+  return ModelClient.layerOf(
     (next) =>
       Effect.gen(function* () {
         const store = keepGoing(yield* CacheStore.CacheStore)
@@ -84,7 +84,7 @@ export const layer = (
             Effect.flatMap(read(key, request), (kept) =>
               kept !== undefined
                 ? Effect.succeed(kept)
-                : Effect.tap(next.send(request), (response) => write(key, resolved, response))
+                : Effect.tap(next.send(request), (response) => write(key, resolved, response, request))
             )
           ) as Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError>
           return isShared
@@ -100,12 +100,18 @@ export const layer = (
             const resolved = next.resolve(request, call)
             return isSeveral(request)
               ? several(request, resolved, call.values)
-              : lookup(keyFor(resolved, call.values), request, resolved)
+              : lookup(keyFor(resolved, call.values, request), request, resolved)
           })
-        const peek = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
+        const peek = (
+          request: ModelRequest.ModelRequest,
+          call: CallContext.CallContext
+        ): Effect.Effect<ModelResponse.ModelResponse | undefined> =>
           request._tag === "Embedding" && isSeveral(request)
-            ? Effect.map(Effect.forEach(CachedTexts.each(request), peek), CachedTexts.joined)
-            : Effect.flatMap(CallContext.CallContext, ({ values }) => read(keyFor(request, values), request))
+            ? Effect.map(
+                Effect.forEach(CachedTexts.each(request), (text) => peek(text, call)),
+                CachedTexts.joined
+              )
+            : Effect.suspend(() => read(keyFor(next.resolve(request, call), call.values, request), request))
         return {
           send,
           resolve: next.resolve,
@@ -133,7 +139,12 @@ const writer =
     readonly keyFor: KeyFor
     readonly timeToLive: Duration.Duration
   }) =>
-  (key: string, resolved: ModelRequest.ModelRequest, response: ModelResponse.ModelResponse): Effect.Effect<void> =>
+  (
+    key: string,
+    resolved: ModelRequest.ModelRequest,
+    response: ModelResponse.ModelResponse,
+    arrived: ModelRequest.ModelRequest
+  ): Effect.Effect<void> =>
     Effect.withFiber<void>((fiber) => {
       const call = fiber.getRef(CallContext.CallContext)
       if (
@@ -148,7 +159,7 @@ const writer =
       // When another model has answered below, its answer is stored under that model's key.
       const isOther = resolved.model !== undefined && response.requestedModel !== resolved.model
       return store.set({
-        key: isOther ? keyFor(ModelRequest.withModel(resolved, response.requestedModel), call.values) : key,
+        key: isOther ? keyFor(ModelRequest.withModel(resolved, response.requestedModel), call.values, arrived) : key,
         value: JSON.stringify({ ...response, paid: payerOf(call) }),
         model: response.model,
         createdAt: now,
@@ -203,7 +214,8 @@ const severalBy = (cache: {
   readonly write: (
     key: string,
     resolved: ModelRequest.ModelRequest,
-    response: ModelResponse.ModelResponse
+    response: ModelResponse.ModelResponse,
+    arrived: ModelRequest.ModelRequest
   ) => Effect.Effect<void>
 }): (<R extends ModelRequest.ModelRequest>(
   request: R,
@@ -213,10 +225,10 @@ const severalBy = (cache: {
   return (request, resolved, values) => {
     const texts: CachedTexts.Texts = {
       read: (request) =>
-        cache.read(cache.keyFor(request, values), request) as Effect.Effect<
+        cache.read(cache.keyFor(request, values, request), request) as Effect.Effect<
           ModelResponse.EmbeddingResponse | undefined
         >,
-      write: (request, response) => cache.write(cache.keyFor(request, values), request, response),
+      write: (request, response) => cache.write(cache.keyFor(request, values, request), request, response, request),
       send: cache.send
     }
     return CachedTexts.send(
@@ -229,12 +241,17 @@ const severalBy = (cache: {
 
 const answerTag = { Completion: "CompletionResponse", Embedding: "EmbeddingResponse" } as const
 
-/** The key of a request for a row with these values. */
-type KeyFor = (request: ModelRequest.ModelRequest, values: RowValues.Values) => string
+/** The key of a resolved request for a row with these values, and the request as it arrived. */
+type KeyFor = (
+  request: ModelRequest.ModelRequest,
+  values: RowValues.Values,
+  arrived: ModelRequest.ModelRequest
+) => string
 
 /**
  * The keys of requests: the request as sent, its address, and what layers below do to it invisibly (see
- * `LayerCode.hidden`).
+ * `LayerCode.hidden`). Where they change answers, the request as it arrived is part of the key: what was restored for
+ * one request is not the answer to another that was sent alike.
  */
 export const keysOf = (
   namespace: string | undefined,
@@ -243,12 +260,14 @@ export const keysOf = (
 ): KeyFor => {
   const hidden = LayerCode.hidden(layers, closures)
   const apartOf = LayerAnnotations.apartBy(layers)
-  return (request, values) => {
+  const isChanged = LayerAnnotations.changesAnswers(layers)
+  return (request, values, arrived) => {
     const content = RequestKey.content(request, namespace)
     const endpoint = ModelClient.endpointOf(layers, request.model ?? "")
     const apart = apartOf(values)
     const below = endpoint === "" ? hidden : `${hidden}\n${endpoint}`
     const parts = [content, ...(below === "" ? [] : [below]), ...(apart === "" ? [] : [`apart ${apart}`])]
+    if (isChanged && arrived._tag === "Completion") parts.push(`for ${RequestKey.content(arrived)}`)
     return ContentHash.make(parts.join("\n"))
   }
 }

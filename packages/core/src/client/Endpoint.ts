@@ -23,9 +23,6 @@ export interface Endpoint {
   readonly apiKey: string
 }
 
-/** Set when no provider will be called: a provider then does not require a key. A plan sets it. */
-export const Unasked = Context.Reference<boolean>("@pipe/core/Endpoint/Unasked", { defaultValue: () => false })
-
 /** By wire format: `"openai"` or `"anthropic"`. Default: none. */
 export const Overrides = Context.Reference<{ readonly [wire: string]: Endpoint }>("@pipe/core/Endpoint/Overrides", {
   defaultValue: () => ({})

@@ -17,27 +17,18 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
 import type { ModelRequest } from "../model/ModelRequest.ts"
-import type { ModelResponse } from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
+import type { Cached as CachedLayer } from "./Cached.ts"
 import type { CallContext } from "./CallContext.ts"
 import type * as RowValues from "./RowValues.ts"
 import type { LayerInfo } from "./Service.ts"
 
-/** The layer answers equal requests without a call. */
-export interface Cached {
-  /** How long it reuses an answer, in milliseconds. Default: unlimited. */
-  readonly timeToLive?: number
-  /**
-   * The kept answer to a request as it will reach the provider, for plans: nothing is sent or written. Without it, a plan
-   * counts every call.
-   */
-  readonly peek?: (request: ModelRequest) => Effect.Effect<ModelResponse | undefined>
-}
+/** What a cache says of itself. */
+export interface Cached extends CachedLayer {}
 
 /** The layer answers equal requests without a call. */
-export const Cached = Context.Reference<Cached | undefined>("@pipe/core/LayerAnnotations/Cached", {
+export const Cached = Context.Reference<CachedLayer | undefined>("@pipe/core/LayerAnnotations/Cached", {
   defaultValue: () => undefined
 })
 
@@ -167,9 +158,25 @@ export const ChangesAnswers = Context.Reference<boolean>("@pipe/core/LayerAnnota
   defaultValue: () => false
 })
 
-/** A layer that must be below another one, and the reason in words for the author. */
-export interface Below {
-  /** What the layers do that must be below. */
+/**
+ * The layer has a `resolve` of its own, and may change answers too.
+ *
+ * @internal
+ */
+export const Resolves = Context.Reference<boolean>("@pipe/core/LayerAnnotations/Resolves", {
+  defaultValue: () => false
+})
+
+/**
+ * Tests whether equal requests, as they reach the provider, may have different answers here: a layer restores what it
+ * has masked, for example. A cache then also compares the requests that arrive.
+ */
+export const changesAnswers = (layers: ReadonlyArray<LayerInfo> = []): boolean =>
+  has(layers, ChangesAnswers) || has(layers, Resolves)
+
+/** A layer that must be below or above another one, and the reason in words for the author. */
+export interface Neighbour {
+  /** What the layers do. */
   readonly key: Context.Reference<boolean>
   readonly because: string
 }
@@ -179,7 +186,9 @@ export interface Order {
   /** Why a request may pass only one such layer. Layers are alike when they have the same name. */
   readonly once?: string
   /** The layers that must be below this one. */
-  readonly above?: ReadonlyArray<Below>
+  readonly above?: ReadonlyArray<Neighbour>
+  /** The layers that must be above this one. */
+  readonly below?: ReadonlyArray<Neighbour>
   /**
    * Why only layers that pace calls, or that `resolve` shows, may be below: requests can leave the stack at this layer.
    */

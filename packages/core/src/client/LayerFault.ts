@@ -17,24 +17,61 @@ class LayerFault extends Error {
   override readonly name = "LayerFault"
 }
 
+/** Errors whose origin is known: a layer's code, or a step's own check that a layer runs. */
+const known = new WeakSet<Error>()
+
+/** Runs an author's function that layers call. What it throws is not the layer's fault. */
+export const notOfLayer = <A>(f: () => A): A => {
+  try {
+    return f()
+  } catch (error) {
+    if (error instanceof Error) known.add(error)
+    throw error
+  }
+}
+
+/** Says in the message of a defect which layer threw it, when no other layer is named in it. */
+const withName = <E>(name: string, cause: Cause.Cause<E>): Cause.Cause<E> => {
+  if (!cause.reasons.some(Cause.isDieReason)) return cause
+  return Cause.fromReasons(
+    cause.reasons.map((reason) => {
+      if (!Cause.isDieReason(reason)) return reason
+      const { defect } = reason
+      if (!(defect instanceof Error)) {
+        return Cause.makeDieReason(new LayerFault(`layer ${name}: ${String(defect)}`, { cause: defect }))
+      }
+      if (!(defect instanceof LayerFault) && !known.has(defect)) {
+        known.add(defect)
+        // The stack stays: it shows the place in the author's code.
+        Object.defineProperty(defect, "message", { value: `layer ${name}: ${defect.message}`, configurable: true })
+      }
+      return reason
+    })
+  )
+}
+
 /** A function that sends, with the name of its layer in what it does wrong. */
 export const named = (name: string, send: Send): Send => {
   /** Not called when the row itself is interrupted from outside. */
   const onFailure = <R extends ModelRequest>(
     cause: Cause.Cause<AiError.AiError>
-  ): Effect.Effect<ResponseTo<R>, AiError.AiError> =>
-    Cause.hasInterruptsOnly(cause) && !Suspension.isSuspended(cause)
-      ? Effect.die(new LayerFault(`layer ${name} interrupted the call`))
-      : Effect.failCause(cause)
+  ): Effect.Effect<ResponseTo<R>, AiError.AiError> => {
+    if (Cause.hasInterruptsOnly(cause) && !Suspension.isSuspended(cause))
+      return Effect.die(new LayerFault(`layer ${name} interrupted the call`))
+    return Effect.failCause(withName(name, cause))
+  }
   return <R extends ModelRequest>(request: R) => {
     const tag = request._tag === "Completion" ? "CompletionResponse" : "EmbeddingResponse"
-    return Effect.matchCauseEffect(send(request), {
-      onFailure: (cause) => onFailure<R>(cause),
-      onSuccess: (response) =>
-        // An author may have cast: what comes from a layer is checked like what comes from outside.
-        response?._tag === tag
-          ? Effect.succeed(response)
-          : Effect.die(new LayerFault(`layer ${name} returned something that is not a ${tag}`))
-    })
+    return Effect.matchCauseEffect(
+      Effect.suspend(() => send(request)),
+      {
+        onFailure: (cause) => onFailure<R>(cause),
+        onSuccess: (response) =>
+          // An author may have cast: what comes from a layer is checked like what comes from outside.
+          response?._tag === tag
+            ? Effect.succeed(response)
+            : Effect.die(new LayerFault(`layer ${name} returned something that is not a ${tag}`))
+      }
+    )
   }
 }

@@ -27,7 +27,7 @@ const isBypassable = (layer: LayerInfo): boolean =>
 
 const problemIn = (path: Path): string | undefined => {
   for (const [at, layer] of path.entries()) {
-    const { above = [], leaves, once } = LayerAnnotations.get(layer, LayerAnnotations.Order)
+    const { above = [], below: beneath = [], leaves, once } = LayerAnnotations.get(layer, LayerAnnotations.Order)
     const below = path.slice(at + 1)
     if (once !== undefined && below.some(({ name }) => name === layer.name)) {
       return `the stack has ${layer.name} twice: ${once}`
@@ -36,6 +36,11 @@ const problemIn = (path: Path): string | undefined => {
       const upper = path.slice(0, at).find((other) => LayerAnnotations.get(other, key))
       if (upper !== undefined)
         return `${upper.name} is above ${layer.name}: ${because}. Put ${layer.name} above ${upper.name}`
+    }
+    for (const { because, key } of beneath) {
+      const lower = below.find((other) => LayerAnnotations.get(other, key))
+      if (lower !== undefined)
+        return `${layer.name} is above ${lower.name}: ${because}. Put ${lower.name} above ${layer.name}`
     }
     const bypassed = leaves === undefined ? undefined : below.find((other) => !isBypassable(other))
     if (bypassed !== undefined)

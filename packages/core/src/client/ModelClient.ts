@@ -35,6 +35,7 @@ import * as Varying from "../flow/Varying.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import type { ResponseTo } from "../model/ModelResponse.ts"
+import * as RequestKey from "../model/RequestKey.ts"
 import * as Quality from "../routing/Quality.ts"
 import type * as Attempt from "./Attempt.ts"
 import * as CallContext from "./CallContext.ts"
@@ -126,10 +127,32 @@ export const aside =
 const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve"> => ({
   layers: [info, ...(next.layers ?? [])],
   ...(next.batch === undefined ? undefined : { batch: next.batch }),
+  ...cachesOver(info, next),
   ...(next.isEdge === true && LayerAnnotations.get(info, LayerAnnotations.Paces)
     ? { isEdge: true as const }
     : undefined)
 })
+
+/** The caches that requests pass from a layer down. */
+const cachesOver = (info: LayerInfo, next: Service): Pick<Service, "caches"> => {
+  const cached = LayerAnnotations.get(info, LayerAnnotations.Cached)
+  if (cached === undefined) return next.caches === undefined ? {} : { caches: next.caches }
+  const apartOf = LayerAnnotations.apartBy(next.layers)
+  const isChanged = LayerAnnotations.changesAnswers(next.layers)
+  return {
+    caches: (request, call) => {
+      const sent = RequestKey.content(next.resolve(request, call))
+      const key = [sent, apartOf(call.values), isChanged ? RequestKey.content(request) : ""].join("\n")
+      return [{ cached, request, key }, ...(next.caches?.(request, call) ?? [])]
+    }
+  }
+}
+
+/** The caches below a layer that changes requests. */
+const cachesOf = (next: Service, f: Resolve): Pick<Service, "caches"> => {
+  const { caches } = next
+  return caches === undefined ? {} : { caches: (request, call) => caches(f(request, call), call) }
+}
 
 /** The client below a layer. */
 const below = (info: LayerInfo): Effect.Effect<Service, never, ModelClient> =>
@@ -189,25 +212,139 @@ export interface Made extends Pick<Service, "send" | "resolve"> {
   readonly annotations?: Context.Context<never>
 }
 
-/** Makes a layer that needs services or state of its own. It may replace `resolve` too. */
+/**
+ * Makes a layer that needs services or state of its own. A plan does not build it: files and servers may be opened here.
+ */
 export const middlewareEffect = <E, R>(
-  f: (next: Service) => Effect.Effect<Send | Made, E, R>,
+  f: (next: Service) => Effect.Effect<Send, E, R>,
   said?: LayerInfo
 ): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> => {
   const info = infoOf(f, said)
   return Layer.effect(
     ModelClient,
     Effect.flatMap(below(info), (next) =>
-      Effect.map(f(next), (made) =>
-        typeof made === "function"
-          ? { send: LayerFault.named(info.name, made), resolve: next.resolve, ...over(info, next) }
-          : {
-              send: LayerFault.named(info.name, made.send),
-              resolve: made.resolve,
-              ...over(annotated(info, made.annotations), next)
-            }
+      Effect.flatMap(RunHooks.RunHooks, ({ isPlan }) =>
+        Effect.map(isPlan === true ? Effect.succeed(next.send) : f(next), (send) => ({
+          send: LayerFault.named(info.name, send),
+          resolve: next.resolve,
+          ...over(info, next)
+        }))
       )
     )
+  )
+}
+
+/**
+ * Makes a layer that replaces `resolve` too, or that knows its annotations only once it is built. A plan builds it, to
+ * ask it: open nothing here but what `resolve` and the annotations need.
+ *
+ * **Example** (a cache in memory, which a plan reads)
+ *
+ * ```ts
+ * import { CallContext, LayerAnnotations, ModelClient, ModelRequest, ModelResponse, RequestKey } from "@pipe/core"
+ * import { Context, Effect } from "effect"
+ *
+ * export const memory = ModelClient.middlewareService(
+ *   (next) =>
+ *     Effect.sync(() => {
+ *       const kept = new Map<string, ModelResponse.ModelResponse>()
+ *       const keyOf = (request: ModelRequest.ModelRequest, call: CallContext.CallContext) =>
+ *         RequestKey.content(next.resolve(request, call))
+ *       return {
+ *         resolve: next.resolve,
+ *         send: <R extends ModelRequest.ModelRequest>(request: R) =>
+ *           Effect.flatMap(CallContext.CallContext, (call) => {
+ *             const key = keyOf(request, call)
+ *             const known = ModelResponse.forRequest(request, kept.get(key))
+ *             return known === undefined
+ *               ? Effect.tap(next.send(request), (response) => Effect.sync(() => void kept.set(key, response)))
+ *               : Effect.succeed(ModelResponse.again(known, "cache"))
+ *           }),
+ *         annotations: Context.make(LayerAnnotations.Cached, {
+ *           peek: (request, call) => Effect.sync(() => kept.get(keyOf(request, call)))
+ *         })
+ *       }
+ *     }),
+ *   { name: "Memory", answers: false }
+ * )
+ * ```
+ */
+export const middlewareService = <E, R>(
+  f: (next: Service) => Effect.Effect<Made, E, R>,
+  said?: LayerInfo
+): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> =>
+  layerOf(f, said, (next, made) =>
+    made.resolve === next.resolve || LayerAnnotations.get(infoOf(f, said), LayerAnnotations.IsShown)
+      ? undefined
+      : Context.make(LayerAnnotations.Resolves, true)
+  )
+
+/**
+ * The same for the layers of this package, which say themselves what changes answers.
+ *
+ * @internal
+ */
+export const layerOf = <E, R>(
+  f: (next: Service) => Effect.Effect<Made, E, R>,
+  said?: LayerInfo,
+  more: (next: Service, made: Made) => Context.Context<never> | undefined = () => undefined
+): Layer.Layer<ModelClient, E, ModelClient | Exclude<R, Scope.Scope>> => {
+  const info = infoOf(f, said)
+  return Layer.effect(
+    ModelClient,
+    Effect.flatMap(below(info), (next) =>
+      Effect.map(f(next), (made) => ({
+        send: LayerFault.named(info.name, made.send),
+        resolve: made.resolve,
+        ...over(annotated(annotated(info, made.annotations), more(next, made)), next)
+      }))
+    )
+  )
+}
+
+/** A request as a layer changes it, and the way back. */
+export interface Around<R extends ModelRequest> {
+  readonly request: R
+  /** The answer for the request that arrived, from the answer to the changed one. */
+  readonly restore: (response: ResponseTo<R>) => ResponseTo<R>
+}
+
+/**
+ * Makes a layer that changes requests and changes their answers back, such as one that masks personal data. Caches above it keep answers by the request that arrived, caches and plans below see the changed one.
+ *
+ * **Example** (names are masked, and restored in the answer)
+ *
+ * ```ts
+ * import { ModelClient, ModelRequest, ModelResponse } from "@pipe/core"
+ *
+ * export const mask = ModelClient.around(
+ *   (request) => ({
+ *     request: ModelRequest.mapText(request, (text) => text.replaceAll("Anna", "[name]")),
+ *     restore: (response) => ModelResponse.mapText(response, (text) => text.replaceAll("[name]", "Anna"))
+ *   }),
+ *   { name: "Mask" }
+ * )
+ * ```
+ */
+export const around = (
+  f: <R extends ModelRequest>(request: R, call: CallContext.CallContext) => Around<R>,
+  said?: LayerInfo
+): Layer.Layer<ModelClient, never, ModelClient> => {
+  const info = annotated(infoOf(f, said), Context.make(LayerAnnotations.ChangesAnswers, true))
+  const changed: Resolve = (request, call) => f(request, call).request
+  return Layer.effect(
+    ModelClient,
+    Effect.map(below(info), (next) => ({
+      send: LayerFault.named(info.name, (request) =>
+        Effect.flatMap(CallContext.CallContext, (call) => {
+          const { request: sent, restore } = f(request, call)
+          return Effect.map(next.send(sent), restore)
+        })
+      ),
+      resolve: (request, call) => next.resolve(changed(request, call), call),
+      ...over(info, next),
+      ...cachesOf(next, changed)
+    }))
   )
 }
 
@@ -230,7 +367,8 @@ export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClien
             : Effect.map(sent, (response) => ({ ...response, baselineModel }))
         }),
       resolve: (request, call) => next.resolve(f(request, call), call),
-      ...over(info, next)
+      ...over(info, next),
+      ...cachesOf(next, f)
     }))
   )
 }

@@ -51,6 +51,11 @@ export interface RunHooks {
   /** Receives the entries of the ledger as they happen. */
   readonly onEntry: (entry: LedgerEntry.LedgerEntry) => void
   /**
+   * The stack is built to be read, by a plan or before tuning: nothing will be sent. A provider then requires no key, and
+   * a layer opens nothing but what `resolve` and its annotations need. Read while the stack is built.
+   */
+  readonly isPlan?: boolean | undefined
+  /**
    * The ledger's own hook, after all others.
    *
    * @internal

@@ -44,6 +44,7 @@ import * as ModelResponse from "../model/ModelResponse.ts"
 import * as Usage from "../model/Usage.ts"
 import * as CallOutcome from "./CallOutcome.ts"
 import * as ModelClient from "./ModelClient.ts"
+import * as LayerFault from "./LayerFault.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import * as Simulation from "./Simulation.ts"
 import * as ToolCalls from "./ToolCalls.ts"
@@ -241,7 +242,7 @@ const withOwn = (
     check(response)
     ?? (response._tag !== "CompletionResponse" || ToolCalls.areIn(response)
       ? undefined
-      : AnswerCheck.problemOf(own, text(response)))
+      : LayerFault.notOfLayer(() => AnswerCheck.problemOf(own, text(response))))
   return withSchemaOf(check, accept)
 }
 

@@ -314,7 +314,7 @@ const worth = (
   }
 }
 
-/** A call of a layer's own is no part of the baseline: without the layer it would not be made. */
+/** Without the layer, a call of a layer's own would not be made: it is not in the baseline. */
 const worthOfAside = (
   pricing: Pricing.Service,
   response: ModelResponse.ModelResponse,

@@ -27,7 +27,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
-import * as Endpoint from "../client/Endpoint.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import type * as Flow from "../flow/Flow.ts"
@@ -106,7 +105,8 @@ export const make = <E>(
         const closures = yield* FlowContext.closures(flow)
         const counting = PlanClient.make({ store, expected, at, counts, useCache, closures })
         const { client, context, layers } = yield* FlowContext.services(flow, {
-          batch: "off",
+          batch: options.batch === false ? "off" : undefined,
+          isPlan: true,
           steps: FlowContext.stepKeys(flow, { settings, parameters, closures }),
           closures,
           over: counting
@@ -133,8 +133,7 @@ export const make = <E>(
       const context = host.pipe(
         Context.add(Pricing.Pricing, pricing),
         Context.add(Parameter.Values, parameters),
-        Context.add(ModelSettings.ModelSettings, settings),
-        Context.add(Endpoint.Unasked, true)
+        Context.add(ModelSettings.ModelSettings, settings)
       )
       const layers = yield* Effect.mapError(
         Effect.provideContext(main, context) as Effect.Effect<

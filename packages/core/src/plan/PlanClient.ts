@@ -3,7 +3,6 @@
  *
  * @internal
  */
-import * as RequestKey from "../model/RequestKey.ts"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -57,39 +56,17 @@ export const make =
     const routed = LayerAnnotations.find(layers, LayerAnnotations.Routes)
     const waysOf = waysBy(cascade, routed !== undefined)
     const countsOf = finder(env.counts, layers, routed?.baseline ?? cascade?.models.at(-1))
-    const known = env.useCache ? cacheOf(layers) : undefined
-    const promptOf = prompts(env.store, LayerAnnotations.has(layers, LayerAnnotations.Packs))
-    const reuses = LayerAnnotations.has(layers, LayerAnnotations.ReusesMeaning)
+    const known = env.useCache ? cachesOf(client) : undefined
     let number = 0
 
-    const count = <R extends ModelRequest.ModelRequest>(
-      request: R,
-      way: Way,
-      counts: PlanCount.PlanCounts,
-      fiber: Fiber.Fiber<unknown, unknown>
-    ): Effect.Effect<ModelResponse.ResponseTo<R>> => {
-      const learned = env.expected.learned(counts.step, counts.model)
-      const output = env.expected.of(counts.step, request)
-      const varying = fiber.getRef(Varying.Varying)
-      const isLoop = request._tag === "Completion" && request.tools.length > 0
-      return Effect.map(promptOf(request, varying, counts.step, fiber.getRef(TokenCounter.TokenCounter)), (prompt) => {
-        PlanCount.add(counts, {
-          request,
-          share: way.share,
-          isStrong: way.isStrong,
-          isReused: reuses && varying?.reuse !== undefined,
-          prompt,
-          loop: isLoop && learned !== undefined ? learned : ONCE,
-          output
-        })
-        return Placeholder.make(request, Math.round(output.expected), ++number)
-      })
-    }
+    const count = counter(env, layers, () => ++number)
 
     /** Answers from the cache or with a placeholder, which is counted as a share of a call. */
-    const ask = <R extends ModelRequest.ModelRequest>(request: R, way: Way) =>
+    const ask = <R extends ModelRequest.ModelRequest>(asked: R, way: Way) =>
       Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
-        const step = CallContext.nameOf(fiber.getRef(CallContext.CallContext).step, way.purpose ?? "")
+        const call = fiber.getRef(CallContext.CallContext)
+        const request = client.resolve(asked, call)
+        const step = CallContext.nameOf(call.step, way.purpose ?? "")
         const counts = countsOf(step, request, way.isRouted)
         // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there
         // are.
@@ -99,13 +76,13 @@ export const make =
         if (way.isCascaded) counts.isCascaded = true
         const counted = Effect.suspend(() => count(request, way, counts, fiber))
         if (known === undefined) return counted
-        const again = known.placeholder(request, number + 1)
-        if (again !== undefined) {
+        const found = known(asked, call, number + 1)
+        if (found.again !== undefined) {
           counts.cached++
           const { expected } = env.expected.of(step, request)
-          return Effect.succeed(Placeholder.make(request, Math.round(expected), again))
+          return Effect.succeed(Placeholder.make(request, Math.round(expected), found.again))
         }
-        return Effect.flatMap(known.answer(request), (kept) => {
+        return Effect.flatMap(found.kept, (kept) => {
           if (kept === undefined) return counted
           counts.cached++
           if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
@@ -118,30 +95,70 @@ export const make =
       send: <R extends ModelRequest.ModelRequest>(asked: R) =>
         Effect.withFiber((fiber) => {
           const call = fiber.getRef(CallContext.CallContext)
-          const ways = waysOf(asked, client.resolve(asked, call), call.step)
+          const ways = waysOf(asked, client.resolve(asked, call).model, call.step)
           const sent = Effect.map(
             Effect.forEach(ways, ({ request, way }) => ask(request as R, way)),
             (answers) => answers.at(-1)!
           )
           const own = asides(asked, call).map(({ purpose, request, share = 1 }) =>
-            ask(client.resolve(request, call), { ...WHOLE, share, purpose })
+            ask(request, { ...WHOLE, share, purpose })
           )
           return own.length === 0 ? sent : Effect.andThen(Effect.all(own, { discard: true }), sent)
         })
     }
   }
 
+/** Counts a request, and answers with a placeholder. */
+const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerInfo>, next: () => number) => {
+  const promptOf = prompts(env.store, LayerAnnotations.has(layers, LayerAnnotations.Packs))
+  const apartOf = LayerAnnotations.apartBy(layers)
+  const reuses = LayerAnnotations.has(layers, LayerAnnotations.ReusesMeaning)
+  return <R extends ModelRequest.ModelRequest>(
+    request: R,
+    way: Way,
+    counts: PlanCount.PlanCounts,
+    fiber: Fiber.Fiber<unknown, unknown>
+  ): Effect.Effect<ModelResponse.ResponseTo<R>> => {
+    const learned = env.expected.learned(counts.step, counts.model)
+    const output = env.expected.of(counts.step, request)
+    const varying = fiber.getRef(Varying.Varying)
+    const isLoop = request._tag === "Completion" && request.tools.length > 0
+    return Effect.map(
+      promptOf(
+        request,
+        varying,
+        counts.step,
+        apartOf(fiber.getRef(CallContext.CallContext).values),
+        fiber.getRef(TokenCounter.TokenCounter)
+      ),
+      (prompt) => {
+        PlanCount.add(counts, {
+          request,
+          share: way.share,
+          isStrong: way.isStrong,
+          isReused: reuses && varying?.reuse !== undefined,
+          prompt,
+          loop: isLoop && learned !== undefined ? learned : ONCE,
+          output
+        })
+        return Placeholder.make(request, Math.round(output.expected), next())
+      }
+    )
+  }
+}
+
 /** The requests that are sent for a request: itself, or those of a cascade, of which the last supplies the answer. */
 const waysBy =
   (cascade: LayerAnnotations.Cascades | undefined, hasRouter: boolean) =>
   (
     asked: ModelRequest.ModelRequest,
-    request: ModelRequest.ModelRequest,
+    /** The model of the request as it will reach the provider. */
+    model: string | undefined,
     step: string
   ): ReadonlyArray<{ readonly request: ModelRequest.ModelRequest; readonly way: Way }> =>
-    cascade === undefined || request.model !== cascade.name
-      ? [{ request, way: { ...WHOLE, isRouted: asked.model === undefined && hasRouter } }]
-      : cascade.requests(request, step).map(({ request, ...share }, at, all) => ({
+    cascade === undefined || model !== cascade.name
+      ? [{ request: asked, way: { ...WHOLE, isRouted: asked.model === undefined && hasRouter } }]
+      : cascade.requests(asked, step).map(({ request, ...share }, at, all) => ({
           request,
           way: { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 }
         }))
@@ -172,20 +189,27 @@ const finder =
     return counts
   }
 
-/** What the cache of a stack will contain: stored answers, and those of equal requests of this plan. */
-const cacheOf = (layers: ReadonlyArray<ModelClient.LayerInfo>) => {
-  const cached = LayerAnnotations.find(layers, LayerAnnotations.Cached)
-  if (cached === undefined) return undefined
+/** What the caches of a stack will contain: stored answers, and those of equal requests of this plan. */
+const cachesOf = (client: ModelClient.Service) => {
+  const { caches } = client
+  if (caches === undefined) return undefined
   const seen = new Map<string, number>()
-  return {
-    answer: cached.peek ?? (() => Effect.undefined),
+  return (request: ModelRequest.ModelRequest, call: CallContext.CallContext, number: number) => {
+    const passed = caches(request, call)
     /** The placeholder number of an equal request; `undefined` for the first, which takes this number. */
-    placeholder: (request: ModelRequest.ModelRequest, number: number): number | undefined => {
-      const key = RequestKey.content(request)
-      const first = seen.get(key)
-      if (first === undefined) seen.set(key, number)
-      return first
+    let again: number | undefined
+    for (const { key } of passed) {
+      again ??= seen.get(key)
+      if (!seen.has(key)) seen.set(key, number)
     }
+    const kept = passed.reduce(
+      (kept: Effect.Effect<ModelResponse.ModelResponse | undefined>, { cached, request }) =>
+        Effect.flatMap(kept, (found) =>
+          found === undefined && cached.peek !== undefined ? cached.peek(request, call) : Effect.succeed(found)
+        ),
+      Effect.undefined
+    )
+    return { again, kept }
   }
 }
 
@@ -208,6 +232,7 @@ const prompts = (store: Store.Service, packs: boolean) => {
     request: ModelRequest.ModelRequest,
     varying: Varying.Varying | undefined,
     step: string,
+    apart: string,
     tokens: TokenCounter.Count
   ): Effect.Effect<PlanCount.PlannedCall["prompt"]> =>
     Effect.gen(function* () {
@@ -216,7 +241,7 @@ const prompts = (store: Store.Service, packs: boolean) => {
       if (!packs || varying?.pack === undefined || request._tag !== "Completion") return alone
       const template = varying.pack.size === 1 ? "single" : PackPrompt.template(request, varying.text)
       if (typeof template === "string") return alone
-      const scope = yield* scopeOf(PackSize.keyOf(step, template), varying.pack)
+      const scope = yield* scopeOf(PackSize.keyOf(step, template, apart), varying.pack)
       const size = scope.size ?? PackSize.SIZES[0]
       if (size === 1) return alone
       const item = tokens(PackPrompt.list([varying.text]))

@@ -71,14 +71,14 @@ export const costOf = (
   )
 }
 
-/** In batches, each request alone. */
+/** In batches. */
 export const batchCost = ({
   line: { provider },
   one,
   output,
   price
 }: Pick<Planned, "line" | "one" | "output" | "price">) =>
-  costOf(price, one.calls, one.alone, output.expected, { serviceTier: "batch", provider })
+  costOf(price, PlanCount.callsOf(one), Math.round(one.input), output.expected, { serviceTier: "batch", provider })
 
 /** As single calls, with packed prompts where the stack has them, and with the provider's prompt cache. */
 export const onlineCost = (

@@ -54,11 +54,7 @@ const plannedOf = (
   const output = outputOf(one, learned)
   const price = priceOf(pricing, at, one.model, one.provider)
   const serviceTier = tierOf(one.step)
-  // Requests in batches are sent one by one, not packed.
-  const [calls, input] =
-    serviceTier === "batch"
-      ? [Math.ceil(one.calls - 1e-6), Math.round(one.alone)]
-      : [PlanCount.callsOf(one), Math.round(one.input)]
+  const [calls, input] = [PlanCount.callsOf(one), Math.round(one.input)]
   // Your own price names no provider.
   const provider = price === undefined || price.provider === "" ? one.provider : price.provider
   const [low, expected, high] = (["low", "expected", "high"] as const).map((end) =>

@@ -92,7 +92,7 @@ const batches = (stand: Stand, cachesPrompts: boolean): ReadonlyArray<PlanSchema
       how: "--batch: half the price, answers within a day"
     })
   }
-  if (planned.some((planned) => !isBatch(planned) && planned.one.alone > planned.one.input)) {
+  if (planned.some(({ one }) => one.alone > one.input)) {
     all.push({
       name: "without packed prompts",
       cost: sum(stand, ({ line: { provider, serviceTier }, one, output, price }) =>

@@ -59,7 +59,7 @@ export const layer = (
   models: readonly [string | FallbackTarget, ...Array<string | FallbackTarget>],
   options: Cooldown.Options = {}
 ): Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient> =>
-  ModelClient.middlewareEffect(
+  ModelClient.layerOf(
     (next) =>
       Effect.gen(function* () {
         const chain: Chain = {

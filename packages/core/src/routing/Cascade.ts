@@ -107,7 +107,7 @@ export const layer = <R = never>(
       const routing = isTuned ? yield* Effect.orElseSucceed(found, () => undefined) : yield* found
       const { models } = options
       const rate = options.audit ?? (file === undefined ? 0 : AUDIT)
-      return ModelClient.middlewareEffect((next) => make(next, { models, judges, file, routing, rate }), {
+      return ModelClient.layerOf((next) => make(next, { models, judges, file, routing, rate }), {
         name: "Cascade",
         answers: [
           models,

@@ -201,6 +201,7 @@ export const providers = <
             ...(client.layers ?? [])
           ]),
           resolve: (request, call) => clientFor(request).resolve(request, call),
+          caches: (request, call) => clientFor(request).caches?.(request, call) ?? [],
           send: (request) => clientFor(request).send(request)
         }
       }

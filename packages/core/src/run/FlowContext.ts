@@ -37,6 +37,8 @@ export const services = Effect.fnUntraced(function* (
     readonly over?: (client: ModelClient.Service) => ModelClient.Service
     /** Sends requests in batches, when the stack itself does not configure them. */
     readonly batch?: Batch.Options | "off" | undefined
+    /** The stack is only read: nothing is sent. */
+    readonly isPlan?: boolean
     /** The key of each step, for calibrations. */
     readonly steps?: (step: string) => string | undefined
     /** Identifies functions, for layers that keep answers. */
@@ -45,7 +47,7 @@ export const services = Effect.fnUntraced(function* (
     readonly simulation?: Simulation.Simulation | undefined
   } = {}
 ) {
-  const { batch, closures, over = (client: ModelClient.Service) => client, steps = () => undefined } = options
+  const { batch, closures, isPlan, over = (client: ModelClient.Service) => client, steps = () => undefined } = options
   const simulation = options.simulation ?? (yield* Simulation.Simulation)
   const context = Context.add(yield* Effect.context<Flow.Host | Scope.Scope>(), Simulation.Simulation, simulation)
   const own = yield* Layer.build(flow.services)
@@ -62,7 +64,7 @@ export const services = Effect.fnUntraced(function* (
   }
   const built = typeof batch === "object" ? withBatch(flow.stack, batch) : buildStack(flow.stack)
   const stack = yield* built.pipe(
-    RunHooks.provide({ batch, stepKey: steps }),
+    RunHooks.provide({ batch, isPlan, stepKey: steps }),
     Effect.provideService(Closure.Current, closures),
     Effect.provideService(Simulation.Simulation, simulation)
   )

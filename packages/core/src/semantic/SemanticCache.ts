@@ -72,7 +72,15 @@ const PLACE = "\u0000varying\u0000"
 const infoOf = ({ namespace }: Options): ModelClient.LayerInfo => ({
   name: "SemanticCache",
   annotations: Context.make(LayerAnnotations.ReusesMeaning, true).pipe(
-    Context.add(LayerAnnotations.Namespace, namespace)
+    Context.add(LayerAnnotations.Namespace, namespace),
+    Context.add(LayerAnnotations.Order, {
+      below: [
+        {
+          key: LayerAnnotations.ChangesAnswers,
+          because: "an answer that was changed for one row would be reused for another"
+        }
+      ]
+    })
   )
 })
 

@@ -3,7 +3,8 @@
  *
  * @internal
  */
-import * as Endpoint from "@pipe/core/Endpoint"
+import * as RunHooks from "@pipe/core/RunHooks"
+import type * as Endpoint from "@pipe/core/Endpoint"
 import * as SafeText from "@pipe/core/internal/SafeText"
 import * as Secret from "@pipe/core/internal/Secret"
 import * as AiError from "effect/ai/AiError"
@@ -64,7 +65,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   const given = options.apiKey === undefined ? undefined : textOf(options.apiKey)
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
   if (apiKey === undefined || apiKey === "") {
-    if (yield* Endpoint.Unasked) return { apiKey: "none", baseUrl, keySource: "nowhere" }
+    if ((yield* RunHooks.RunHooks).isPlan === true) return { apiKey: "none", baseUrl, keySource: "nowhere" }
     return yield* failure(
       module,
       `${keyName} is not set: export it, add it to a .env file in the working directory, or try the flow without a key with --simulate`

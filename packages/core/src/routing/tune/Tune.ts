@@ -16,7 +16,6 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as LayerAnnotations from "../../client/LayerAnnotations.ts"
-import * as Endpoint from "../../client/Endpoint.ts"
 import * as RunHooks from "../../client/RunHooks.ts"
 import type * as Flow from "../../flow/Flow.ts"
 import type * as ModelResponse from "../../model/ModelResponse.ts"
@@ -107,8 +106,9 @@ const MOST_FAILED = 0.1
 const cascadeOf = Effect.fnUntraced(function* (flow: Flow.Any) {
   const host = yield* Effect.context<Flow.Host>()
   const pricing = yield* Pricing.override(Context.get(host, Pricing.Pricing), flow.prices)
-  const client = yield* Effect.scoped(Effect.map(FlowContext.services(flow), ({ client }) => client)).pipe(
-    Effect.provideService(Endpoint.Unasked, true),
+  const client = yield* Effect.scoped(
+    Effect.map(FlowContext.services(flow, { isPlan: true }), ({ client }) => client)
+  ).pipe(
     Effect.provideService(Pricing.Pricing, pricing),
     Effect.mapError((error) => new TuneError({ message: error instanceof Error ? error.message : String(error) }))
   )
