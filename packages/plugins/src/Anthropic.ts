@@ -32,6 +32,7 @@ import * as MessageAnswer from "./anthropic/MessageAnswer.ts"
 import * as Messages from "./anthropic/Messages.ts"
 import * as Body from "./transport/Body.ts"
 import * as Credentials from "./transport/Credentials.ts"
+import * as ModelList from "./transport/ModelList.ts"
 import * as Reply from "./transport/Reply.ts"
 
 /** The options of `Anthropic.layer`. */
@@ -90,7 +91,7 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     ModelClient.ModelClient,
     Effect.gen(function* () {
       const override = (yield* Endpoint.Overrides)["anthropic"]
-      const { apiKey, baseUrl, keySource } = yield* Credentials.resolve({
+      const { apiKey, baseUrl, isSet, keySource } = yield* Credentials.resolve({
         module: Client.MODULE,
         override,
         apiKey: options.apiKey,
@@ -144,7 +145,9 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         send: send as ModelClient.Send,
         answers: options.structuredOutput === "prompt" ? [options.model, "prompt"] : options.model,
         endpoint: override === undefined ? (options.endpoint ?? Credentials.endpointOf(baseUrl, OFFICIAL)) : undefined,
-        batch: Batches.make({ ...settings, ...bodyOptions })
+        batch: Batches.make({ ...settings, ...bodyOptions }),
+        credentials: { name: keySource, isSet },
+        check: ModelList.check(settings, "/v1/models", Client.headersOf(settings))
       })
     })
   )

@@ -33,6 +33,7 @@ import * as Api from "./openai/Api.ts"
 import * as Batches from "./openai/Batches.ts"
 import * as Client from "./openai/Client.ts"
 import * as Credentials from "./transport/Credentials.ts"
+import * as ModelList from "./transport/ModelList.ts"
 
 /** The options of `OpenAi.layer`. */
 export interface Options {
@@ -109,7 +110,7 @@ export const layer = (
     Effect.gen(function* () {
       const pricing = yield* Pricing.Pricing
       const override = (yield* Endpoint.Overrides)["openai"]
-      const { apiKey, baseUrl, keySource } = yield* Credentials.resolve({
+      const { apiKey, baseUrl, isSet, keySource } = yield* Credentials.resolve({
         module: Client.MODULE,
         override,
         apiKey: options.apiKey,
@@ -152,7 +153,9 @@ export const layer = (
         answers: [options.model, options.api, ...(options.structuredOutput === "prompt" ? ["prompt"] : [])],
         endpoint: override === undefined ? (options.endpoint ?? Credentials.endpointOf(baseUrl, OFFICIAL)) : undefined,
         embeddings: { inputs: MOST_INPUTS, bytes: MOST_BYTES },
-        batch: Batches.make(settings, api)
+        batch: Batches.make(settings, api),
+        credentials: { name: keySource, isSet },
+        check: ModelList.check(settings, "/models", Client.headersOf(settings))
       })
     })
   )

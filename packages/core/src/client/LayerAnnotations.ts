@@ -16,7 +16,9 @@
  *
  * @since 0.1.0
  */
+import type * as AiError from "effect/ai/AiError"
 import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import type { Cached as CachedLayer } from "./Cached.ts"
@@ -204,12 +206,21 @@ export interface Provider {
   readonly endpoint?: string | undefined
   /** A simulator replaces it. */
   readonly isSimulated?: boolean
+  /** The name of the setting that holds its key, such as `OPENAI_API_KEY`, and whether it is set. */
+  readonly credentials?: { readonly name: string; readonly isSet: boolean } | undefined
+  /** Tests for free whether calls would be accepted. Returns what it found in words; `pipe doctor` runs it. */
+  readonly check?: Effect.Effect<string, AiError.AiError> | undefined
 }
 
 /** The layer is the bottom of a stack. `ModelClient.provider` sets it. */
 export const Provider = Context.Reference<Provider | undefined>("@pipe/core/LayerAnnotations/Provider", {
   defaultValue: () => undefined
 })
+
+/** A provider of a stack, with the name of its layer. */
+export interface NamedProvider extends Provider {
+  readonly name: string
+}
 
 /** The layers below, down to the next provider, answer for models with this prefix. `Router.providers` sets it. */
 export const ModelPrefix = Context.Reference<string | undefined>("@pipe/core/LayerAnnotations/ModelPrefix", {
@@ -265,6 +276,13 @@ export const find = <A>(layers: ReadonlyArray<LayerInfo> = [], key: Context.Refe
 /** Tests whether any layer says something under a key. */
 export const has = <A>(layers: ReadonlyArray<LayerInfo> = [], key: Context.Reference<A>): boolean =>
   indexOf(layers, key) >= 0
+
+/** The providers of a stack. */
+export const providers = (layers: ReadonlyArray<LayerInfo> = []): ReadonlyArray<NamedProvider> =>
+  layers.flatMap((layer) => {
+    const provider = get(layer, Provider)
+    return provider === undefined ? [] : [{ ...provider, name: layer.name }]
+  })
 
 /**
  * Where the layers of each of several providers begin.

@@ -422,6 +422,13 @@ export const provider = (options: {
    * simulator; any other provider is replaced.
    */
   readonly isRedirected?: boolean
+  /** The name of the setting that holds its key, such as `OPENAI_API_KEY`, and whether it is set. */
+  readonly credentials?: { readonly name: string; readonly isSet: boolean }
+  /**
+   * Tests for free whether calls would be accepted, by a list of models for example. Returns what it found in words;
+   * `pipe doctor flow.ts` runs it.
+   */
+  readonly check?: Effect.Effect<string, AiError.AiError>
 }): Service => {
   const resolve: Resolve = options.resolve ?? ((request) => request)
   const attempt = ProviderCall.make(options.send)
@@ -442,7 +449,12 @@ export const provider = (options: {
       {
         name,
         ...(answers === false ? { answers: [name] } : { answers: [name, answers], code: options.send }),
-        annotations: Context.make(LayerAnnotations.Provider, { endpoint, isSimulated: built !== undefined })
+        annotations: Context.make(LayerAnnotations.Provider, {
+          endpoint,
+          isSimulated: built !== undefined,
+          credentials: options.credentials,
+          check: options.check
+        })
       }
     ],
     isEdge: true,

@@ -24,15 +24,17 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
 import type * as ModelClient from "../client/ModelClient.ts"
 import * as ModelSettings from "../client/ModelSettings.ts"
 import type * as Flow from "../flow/Flow.ts"
-import type * as Node from "../flow/Node.ts"
+import * as Node from "../flow/Node.ts"
 import * as Parameter from "../flow/Parameter.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
+import * as ModelFailure from "../model/ModelFailure.ts"
 import * as Money from "../price/Money.ts"
 import * as Pricing from "../price/Pricing.ts"
 import * as DomainStreams from "../run/DomainStreams.ts"
@@ -79,6 +81,23 @@ const stateOf = (flow: Flow.Any, at: number): { readonly state: RunState.RunStat
   })
   return { state, failed: () => count }
 }
+
+/**
+ * Builds the stack of a flow to be read, as a plan does, and returns its layers: nothing is sent, and no key is needed.
+ * Empty for a flow without a stack.
+ */
+export const layers = (
+  flow: Flow.Any
+): Effect.Effect<ReadonlyArray<ModelClient.LayerInfo>, Node.FlowError, Flow.Host | Scope.Scope> =>
+  Effect.mapBoth(FlowContext.services(flow, { isPlan: true }), {
+    onFailure: (error) =>
+      error instanceof Node.FlowError
+        ? error
+        : new Node.FlowError({
+            message: AiError.isAiError(error) ? ModelFailure.message(error) : Store.messageOf(error)
+          }),
+    onSuccess: ({ layers }) => layers
+  })
 
 /** Plans a run of a flow. */
 export const make = <E>(

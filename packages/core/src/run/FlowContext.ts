@@ -5,6 +5,7 @@
  */
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as LayerAnnotations from "../client/LayerAnnotations.ts"
@@ -27,7 +28,9 @@ import type * as Flow from "../flow/Flow.ts"
 import * as Node from "../flow/Node.ts"
 import * as StepKey from "../flow/StepKey.ts"
 import * as Ledger from "../ledger/Ledger.ts"
+import * as SafeText from "../encoding/SafeText.ts"
 import * as Pricing from "../price/Pricing.ts"
+import * as Store from "../store/Store.ts"
 
 /** Builds the models of the flow's stack and the author's services, in the scope of the run. */
 export const services = Effect.fnUntraced(function* (
@@ -95,6 +98,13 @@ const notSimulated = (why: string) =>
 
 const buildStack = (stack: NonNullable<Flow.Any["stack"]>) =>
   Effect.map(Layer.build(stack), (built) => Context.get(built, ModelClient.ModelClient)).pipe(
+    Effect.mapError((error: unknown) =>
+      error instanceof Config.ConfigError
+        ? new Node.FlowError({
+            message: `a setting that the stack needs is missing or wrong: ${SafeText.line(Store.messageOf(error))}. Set it in the environment, or in a .env file in the working directory`
+          })
+        : error
+    ),
     // The types reject this, but a flow may not have been type-checked.
     Effect.catchDefect((defect) =>
       defect instanceof Stack.StackError

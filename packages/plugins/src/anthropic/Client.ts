@@ -19,15 +19,16 @@ export interface Options extends Endpoint.Endpoint {
   readonly connections: number
 }
 
+/** The headers of every call. */
+export const headersOf = ({ apiKey, headers }: Options) => ({
+  authorization: `Bearer ${apiKey}`,
+  "anthropic-version": VERSION,
+  ...headers
+})
+
 /** Sends calls through an `undici` pool. */
 export const makePool = (options: Options) =>
-  PoolTransport.make(
-    {
-      ...options,
-      headers: { authorization: `Bearer ${options.apiKey}`, "anthropic-version": VERSION, ...options.headers }
-    },
-    options.connections
-  )
+  PoolTransport.make({ ...options, headers: headersOf(options) }, options.connections)
 
 /** The SDK's client, with its retries off. */
 export const loadSdk = async (options: Options & { readonly fetch?: typeof globalThis.fetch }): Promise<Anthropic> => {

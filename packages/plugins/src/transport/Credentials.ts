@@ -19,6 +19,7 @@ export interface Credentials {
   readonly baseUrl: string
   /** The source of the key, for display. */
   readonly keySource: string
+  readonly isSet: boolean
 }
 
 /** Registers the keys in options, before anything can fail with them. */
@@ -49,7 +50,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   const { keyName, module, official, override, urlName } = options
   if (override !== undefined) {
     Secret.register(override.apiKey)
-    return { ...override, keySource: "the run's endpoint" }
+    return { ...override, keySource: "the run's endpoint", isSet: true }
   }
   const address = (options.baseUrl ?? (yield* fromEnvironment(urlName)) ?? official).replace(/\/+$/, "")
   Secret.registerUrl(address)
@@ -65,7 +66,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
   const given = options.apiKey === undefined ? undefined : textOf(options.apiKey)
   const apiKey = given ?? (yield* fromEnvironment(keyName)) ?? (baseUrl === official ? undefined : "none")
   if (apiKey === undefined || apiKey === "") {
-    if ((yield* RunHooks.RunHooks).isPlan === true) return { apiKey: "none", baseUrl, keySource: "nowhere" }
+    if ((yield* RunHooks.RunHooks).isPlan === true) return { apiKey: "none", baseUrl, keySource: keyName, isSet: false }
     return yield* failure(
       module,
       `${keyName} is not set: export it, add it to a .env file in the working directory, or try the flow without a key with --simulate`
@@ -85,7 +86,7 @@ export const resolve = Effect.fnUntraced(function* (options: {
     const odd = oddIn(value, /[^\t\x20-\x7e\xa0-\xff]/)
     if (odd !== undefined) return yield* failure(module, `the header ${name} ${odd}, which cannot be sent`, "Unknown")
   }
-  return { apiKey: apiKey.trim(), baseUrl, keySource }
+  return { apiKey: apiKey.trim(), baseUrl, keySource, isSet: true }
 })
 
 /** The characters of a text that a header cannot contain, without showing the text. */

@@ -1,7 +1,6 @@
 /** Implements `pipe doctor`. */
 import * as Store from "@pipe/core/Store"
 import * as Format from "@pipe/core/internal/Format"
-import * as Secret from "@pipe/core/internal/Secret"
 import * as Peer from "@pipe/plugins/Peer"
 import * as NodeHost from "@pipe/plugins/NodeHost"
 import * as Console from "effect/Console"
@@ -16,21 +15,14 @@ import { version } from "../../Version.ts"
 import * as StoreFlag from "../../flags/StoreFlag.ts"
 import * as ExitCode from "../../process/ExitCode.ts"
 import * as OpenStore from "../../process/OpenStore.ts"
+import { type Check, ok, warning, wrong } from "./Check.ts"
+import * as Providers from "./Providers.ts"
 
-interface Check {
-  readonly name: string
-  readonly status: "ok" | "warning" | "wrong"
-  readonly message: string
-}
-
-const ok = (name: string, message: string): Check => ({ name, status: "ok", message })
-const warning = (name: string, message: string): Check => ({ name, status: "warning", message })
-const wrong = (name: string, message: string): Check => ({ name, status: "wrong", message })
-
-const marks = { ok: "✓", warning: "!", wrong: "✗" } as const
+const marks: { readonly [S in Check["status"]]: string } = { ok: "✓", warning: "!", wrong: "✗" }
 
 /** Runs all checks and prints their results. */
 export const examine = (input: {
+  readonly flow: Option.Option<string>
   readonly offline: boolean
   readonly json: boolean
   readonly store: Option.Option<string>
@@ -44,9 +36,7 @@ export const examine = (input: {
       yield* storeOf(location),
       ...(NodeHost.isPostgres(location) ? [] : [yield* diskOf(location)]),
       yield* reuse,
-      ...(yield* Effect.forEach(providers, (provider) => providerOf(provider, input.offline), {
-        concurrency: "unbounded"
-      }))
+      ...(yield* Providers.check(input))
     ]
     for (const check of checks) {
       yield* Console.log(
@@ -213,62 +203,4 @@ const diskOf = (location: string): Effect.Effect<Check> =>
     const size = existsSync(location) ? statSync(location).size : 0
     const text = `${Format.bytes(free)} free${size === 0 ? "" : `, the store has ${Format.bytes(size)}`}`
     return free < LEAST_DISK ? warning("disk", `${text}: a run of a million rows takes about 1 GB`) : ok("disk", text)
-  })
-
-interface Provider {
-  readonly name: string
-  readonly key: string
-  readonly url: string
-  readonly official: string
-  readonly headers: (key: string) => Record<string, string>
-  readonly models: string
-}
-
-const providers: ReadonlyArray<Provider> = [
-  {
-    name: "OpenAI",
-    key: "OPENAI_API_KEY",
-    url: "OPENAI_BASE_URL",
-    official: "https://api.openai.com/v1",
-    headers: (key) => ({ authorization: `Bearer ${key}` }),
-    models: "/models"
-  },
-  {
-    name: "Anthropic",
-    key: "ANTHROPIC_API_KEY",
-    url: "ANTHROPIC_BASE_URL",
-    official: "https://api.anthropic.com",
-    headers: (key) => ({ "x-api-key": key, "anthropic-version": "2023-06-01" }),
-    models: "/v1/models"
-  }
-]
-
-/** Checks that a key is set and that the endpoint accepts it: listing models is free. */
-const providerOf = (provider: Provider, offline: boolean): Effect.Effect<Check> =>
-  Effect.promise(async () => {
-    const key = process.env[provider.key]
-    const base = (process.env[provider.url] ?? provider.official).replace(/\/+$/, "")
-    if (key === undefined || key === "")
-      return warning(provider.name, `${provider.key} is not set: only needed by flows that call ${provider.name}`)
-    Secret.register(key)
-    const padded = key !== key.trim() ? ` (it has white space around it)` : ""
-    if (offline) return ok(provider.name, `${provider.key} is set${padded}; ${base} was not contacted`)
-    try {
-      const response = await fetch(base + provider.models, {
-        headers: provider.headers(key.trim()),
-        signal: AbortSignal.timeout(10_000)
-      })
-      await response.body?.cancel()
-      if (response.status === 401 || response.status === 403)
-        return wrong(provider.name, `${base} does not take ${provider.key} (${response.status})${padded}`)
-      return response.ok
-        ? ok(provider.name, `${base} takes ${provider.key}${padded}`)
-        : warning(
-            provider.name,
-            `${base} answers ${response.status} to a list of its models; some compatible endpoints have no such list`
-          )
-    } catch (error) {
-      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-      return wrong(provider.name, `${base} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`)
-    }
   })
