@@ -20,7 +20,6 @@ import * as OptionNames from "@pipe/core/internal/OptionNames"
 import * as Endpoint from "@pipe/core/Endpoint"
 import * as ModelClient from "@pipe/core/ModelClient"
 import * as ModelRequest from "@pipe/core/ModelRequest"
-import type * as ModelResponse from "@pipe/core/ModelResponse"
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -101,13 +100,12 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         official: OFFICIAL,
         headers: options.headers ?? {}
       })
-      const timeout = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes"))
       const settings: Client.Options = {
         module: Client.MODULE,
         apiKey,
         baseUrl,
         keySource,
-        timeout,
+        timeout: Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? "10 minutes")),
         headers: options.headers ?? {},
         connections: options.connections ?? 256
       }
@@ -116,33 +114,19 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
         defaultMaxTokens: options.maxTokens ?? 4_096,
         structuredOutput: options.structuredOutput ?? "schema"
       }
-      const isStreamed = options.stream === true
-      const ask = (request: ModelRequest.Completion, model: string) =>
-        Effect.flatMap(
-          Body.make(Client.MODULE, () => {
-            const body = Messages.toBody(request, model, bodyOptions)
-            return Body.encode(isStreamed ? { ...body, stream: true } : body)
-          }),
-          (body) => {
-            const format = MessageAnswer.format(model)
-            return Reply.answer(
-              settings,
-              format,
-              transport("/v1/messages", body, isStreamed ? format.assembly : undefined)
-            )
-          }
-        )
-      const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
-        request._tag === "Embedding"
-          ? refuse("Anthropic has no embeddings API: use another provider for them")
-          : request.model === undefined
+      const ask = asking(settings, transport, bodyOptions, options.stream === true)
+      const send = ModelClient.handle({
+        Embedding: () => refuse("Anthropic has no embeddings API: use another provider for them"),
+        Completion: (request) =>
+          request.model === undefined
             ? refuse("no model is named: give one to Anthropic.layer({ model }), to the step, or to a Router")
             : ask(request, request.model)
+      })
       return ModelClient.provider({
         name: "anthropic",
         isRedirected: true,
         resolve: (request) => withLimit(options.maxTokens, withModel(options.model, request)),
-        send: send as ModelClient.Send,
+        send,
         answers: options.structuredOutput === "prompt" ? [options.model, "prompt"] : options.model,
         endpoint: override === undefined ? (options.endpoint ?? Credentials.endpointOf(baseUrl, OFFICIAL)) : undefined,
         batch: Batches.make({ ...settings, ...bodyOptions }),
@@ -152,6 +136,21 @@ export const layer = (options: Options = {}): Layer.Layer<ModelClient.ModelClien
     })
   )
 }
+
+/** Sends a request to a model. */
+const asking =
+  (settings: Client.Options, transport: Reply.Transport, options: Messages.Options, isStreamed: boolean) =>
+  (request: ModelRequest.Completion, model: string) =>
+    Effect.flatMap(
+      Body.make(Client.MODULE, () => {
+        const body = Messages.toBody(request, model, options)
+        return Body.encode(isStreamed ? { ...body, stream: true } : body)
+      }),
+      (body) => {
+        const format = MessageAnswer.format(model)
+        return Reply.answer(settings, format, transport("/v1/messages", body, isStreamed ? format.assembly : undefined))
+      }
+    )
 
 const withModel = <R extends ModelRequest.ModelRequest>(model: string | undefined, request: R): R =>
   request.model === undefined && model !== undefined ? ModelRequest.withModel(request, model) : request

@@ -23,7 +23,7 @@
  *
  * @since 0.1.0
  */
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -33,8 +33,8 @@ import type * as Scope from "effect/Scope"
 import * as BatchProvider from "../batch/BatchProvider.ts"
 import * as Varying from "../flow/Varying.ts"
 import * as ExpectedUsage from "../model/ExpectedUsage.ts"
-import type { ModelRequest } from "../model/ModelRequest.ts"
-import type { ResponseTo } from "../model/ModelResponse.ts"
+import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as RequestKey from "../model/RequestKey.ts"
 import * as Quality from "../routing/Quality.ts"
 import type * as Attempt from "./Attempt.ts"
@@ -81,7 +81,9 @@ export const hasProviders = (layers: ReadonlyArray<LayerInfo> = []): boolean =>
 export class ModelClient extends Context.Service<ModelClient, Service>()("@pipe/core/ModelClient") {}
 
 /** Sends a request to the stack in context. */
-export const send = <R extends ModelRequest>(request: R): Effect.Effect<ResponseTo<R>, AiError.AiError, ModelClient> =>
+export const send = <R extends ModelRequest.ModelRequest>(
+  request: R
+): Effect.Effect<ModelResponse.ResponseTo<R>, AiError.AiError, ModelClient> =>
   Effect.flatMap(ModelClient, (client) => client.send(request))
 
 /**
@@ -303,10 +305,10 @@ export const layerOf = <E, R>(
 }
 
 /** A request as a layer changes it, and the way back. */
-export interface Around<R extends ModelRequest> {
+export interface Around<R extends ModelRequest.ModelRequest> {
   readonly request: R
   /** The answer for the request that arrived, from the answer to the changed one. */
-  readonly restore: (response: ResponseTo<R>) => ResponseTo<R>
+  readonly restore: (response: ModelResponse.ResponseTo<R>) => ModelResponse.ResponseTo<R>
 }
 
 /**
@@ -327,7 +329,7 @@ export interface Around<R extends ModelRequest> {
  * ```
  */
 export const around = (
-  f: <R extends ModelRequest>(request: R, call: CallContext.CallContext) => Around<R>,
+  f: <R extends ModelRequest.ModelRequest>(request: R, call: CallContext.CallContext) => Around<R>,
   said?: LayerInfo
 ): Layer.Layer<ModelClient, never, ModelClient> => {
   const info = annotated(infoOf(f, said), Context.make(LayerAnnotations.ChangesAnswers, true))
@@ -358,8 +360,8 @@ export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClien
   return Layer.effect(
     ModelClient,
     Effect.map(below(info), (next) => ({
-      send: <R extends ModelRequest>(request: R) =>
-        Effect.withFiber<ResponseTo<R>, AiError.AiError>((fiber) => {
+      send: <R extends ModelRequest.ModelRequest>(request: R) =>
+        Effect.withFiber<ModelResponse.ResponseTo<R>, AiError.AiError>((fiber) => {
           const mapped = f(request, fiber.getRef(CallContext.CallContext))
           const sent = next.send(mapped)
           return baselineModel === undefined || mapped.model === request.model
@@ -391,6 +393,60 @@ export const onAttempt = (
       ...over(info, next)
     }))
   )
+}
+
+/** What answers each kind of request. */
+export interface Handlers {
+  readonly Completion?: (
+    request: ModelRequest.Completion
+  ) => Effect.Effect<ModelResponse.CompletionResponse, AiError.AiError>
+  readonly Embedding?: (
+    request: ModelRequest.Embedding
+  ) => Effect.Effect<ModelResponse.EmbeddingResponse, AiError.AiError>
+}
+
+/**
+ * Makes `send` from a function for each kind of request, for a provider or for a layer that treats kinds differently. A
+ * kind without one is refused.
+ *
+ * **Example** (a provider of completions)
+ *
+ * ```ts
+ * import { ModelClient, ModelRequest, type ModelResponse } from "@pipe/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const answer = (request: ModelRequest.Completion): ModelResponse.CompletionResponse => ({
+ *   _tag: "CompletionResponse",
+ *   provider: "echo",
+ *   model: "echo-1",
+ *   requestedModel: request.model ?? "echo-1",
+ *   parts: [{ type: "text", text: ModelRequest.text(request) }],
+ *   finishReason: "stop",
+ *   origin: "provider"
+ * })
+ *
+ * export const echo = Layer.succeed(ModelClient.ModelClient)(
+ *   ModelClient.provider({
+ *     name: "echo",
+ *     send: ModelClient.handle({ Completion: (request) => Effect.succeed(answer(request)) })
+ *   })
+ * )
+ * ```
+ */
+export const handle = (handlers: Handlers): Send => {
+  const refused = (kind: string) =>
+    Effect.fail(
+      AiError.make({
+        module: "ModelClient",
+        method: "send",
+        reason: new AiError.InvalidRequestError({ description: `this model does not take requests of kind ${kind}` })
+      })
+    )
+  const send = (request: ModelRequest.ModelRequest): Effect.Effect<ModelResponse.ModelResponse, AiError.AiError> =>
+    request._tag === "Completion"
+      ? (handlers.Completion?.(request) ?? refused(request._tag))
+      : (handlers.Embedding?.(request) ?? refused(request._tag))
+  return send as Send
 }
 
 /**
@@ -468,7 +524,7 @@ export const provider = (options: {
         const { isReask, step } = call
         const expected = fiber.getRef(ExpectedUsage.ExpectedUsage)
         const ask = (fiber.getRef(Simulation.Simulation) ?? built) === undefined ? attempt : simulate
-        const one = <R extends ModelRequest>(request: R) =>
+        const one = <R extends ModelRequest.ModelRequest>(request: R) =>
           ask(
             {
               request,
