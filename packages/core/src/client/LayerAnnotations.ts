@@ -21,16 +21,16 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { ModelRequest } from "../model/ModelRequest.ts"
 import * as RequestKey from "../model/RequestKey.ts"
-import type { Cached as CachedLayer } from "./Cached.ts"
 import type { CallContext } from "./CallContext.ts"
+import type * as PlanStop from "./PlanStop.ts"
 import type * as RowValues from "./RowValues.ts"
 import type { LayerInfo } from "./Service.ts"
 
 /** What a cache says of itself. */
-export interface Cached extends CachedLayer {}
+export interface Cached extends PlanStop.Cached {}
 
 /** The layer answers equal requests without a call. */
-export const Cached = Context.Reference<CachedLayer | undefined>("@pipe/core/LayerAnnotations/Cached", {
+export const Cached = Context.Reference<Cached | undefined>("@pipe/core/LayerAnnotations/Cached", {
   defaultValue: () => undefined
 })
 
@@ -50,16 +50,8 @@ export const Routes = Context.Reference<Routes | undefined>("@pipe/core/LayerAnn
   defaultValue: () => undefined
 })
 
-/** One of the requests that a layer makes for a request. */
-export interface CascadeRequest {
-  readonly request: ModelRequest
-  /** The share of the step's requests it is made for. */
-  readonly share: number
-  /** Only a run shows how many requests earlier models leave over, so all are counted. */
-  readonly isMost: boolean
-  /** Why the layer makes it itself: the question of a judge, for example. */
-  readonly purpose?: string
-}
+/** One of the requests that a cascade makes for a request. */
+export interface CascadeRequest extends PlanStop.CascadeRequest {}
 
 /** Describes a cascade for plans and for tuning. */
 export interface Cascades {
@@ -139,12 +131,7 @@ export const UsesPromptCache = Context.Reference<boolean>("@pipe/core/LayerAnnot
 })
 
 /** A request that a layer makes of its own (`ModelClient.aside`). */
-export interface Asked {
-  readonly purpose: string
-  readonly request: ModelRequest
-  /** The share of the requests for which it is made. Default: 1. */
-  readonly share?: number
-}
+export interface Asked extends PlanStop.Asked {}
 
 /** The requests that the layer makes of its own for a request, for plans. */
 export const Asks = Context.Reference<((request: ModelRequest, call: CallContext) => ReadonlyArray<Asked>) | undefined>(

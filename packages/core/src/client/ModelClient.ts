@@ -42,6 +42,7 @@ import * as CallContext from "./CallContext.ts"
 import * as EmbeddingParts from "./EmbeddingParts.ts"
 import * as LayerAnnotations from "./LayerAnnotations.ts"
 import * as LayerFault from "./LayerFault.ts"
+import type * as PlanStop from "./PlanStop.ts"
 import * as ProviderCall from "./ProviderCall.ts"
 import * as RunHooks from "./RunHooks.ts"
 import type { Resolve, Send } from "./Send.ts"
@@ -129,31 +130,46 @@ export const aside =
 const over = (info: LayerInfo, next: Service): Omit<Service, "send" | "resolve"> => ({
   layers: [info, ...(next.layers ?? [])],
   ...(next.batch === undefined ? undefined : { batch: next.batch }),
-  ...cachesOver(info, next),
+  ...stopsOver(info, next),
   ...(next.isEdge === true && LayerAnnotations.get(info, LayerAnnotations.Paces)
     ? { isEdge: true as const }
     : undefined)
 })
 
-/** The caches that requests pass from a layer down. */
-const cachesOver = (info: LayerInfo, next: Service): Pick<Service, "caches"> => {
+/** The stops of a layer, and of those below it. */
+const stopsOver = (info: LayerInfo, next: Service): Pick<Service, "stops"> => {
   const cached = LayerAnnotations.get(info, LayerAnnotations.Cached)
-  if (cached === undefined) return next.caches === undefined ? {} : { caches: next.caches }
+  const asks = LayerAnnotations.get(info, LayerAnnotations.Asks)
+  const cascade = LayerAnnotations.get(info, LayerAnnotations.Cascades)
+  if (cached === undefined && asks === undefined && cascade === undefined)
+    return next.stops === undefined ? {} : { stops: next.stops }
   const apartOf = LayerAnnotations.apartBy(next.layers)
   const isChanged = LayerAnnotations.changesAnswers(next.layers)
+  const keyOf: (...asked: Parameters<PlanStop.StopsOf>) => string = (request, call) =>
+    [
+      RequestKey.content(next.resolve(request, call)),
+      apartOf(call.values),
+      isChanged ? RequestKey.content(request) : ""
+    ].join("\n")
   return {
-    caches: (request, call) => {
-      const sent = RequestKey.content(next.resolve(request, call))
-      const key = [sent, apartOf(call.values), isChanged ? RequestKey.content(request) : ""].join("\n")
-      return [{ cached, request, key }, ...(next.caches?.(request, call) ?? [])]
+    stops: (request, call) => {
+      const stops: Array<PlanStop.PlanStop> = []
+      if (cached !== undefined) stops.push({ _tag: "Cache", cached, request, key: keyOf(request, call) })
+      if (asks !== undefined) stops.push({ _tag: "Asides", asked: asks(request, call), next })
+      const requests =
+        cascade !== undefined && (request.model === undefined || request.model === cascade.name)
+          ? cascade.requests(request, call.step)
+          : []
+      if (requests.length > 0) return [...stops, { _tag: "Cascade", requests, next }]
+      return [...stops, ...(next.stops?.(request, call) ?? [])]
     }
   }
 }
 
-/** The caches below a layer that changes requests. */
-const cachesOf = (next: Service, f: Resolve): Pick<Service, "caches"> => {
-  const { caches } = next
-  return caches === undefined ? {} : { caches: (request, call) => caches(f(request, call), call) }
+/** The stops below a layer that changes requests. */
+const stopsOf = (next: Service, f: Resolve): Pick<Service, "stops"> => {
+  const { stops } = next
+  return stops === undefined ? {} : { stops: (request, call) => stops(f(request, call), call) }
 }
 
 /** The client below a layer. */
@@ -345,7 +361,7 @@ export const around = (
       ),
       resolve: (request, call) => next.resolve(changed(request, call), call),
       ...over(info, next),
-      ...cachesOf(next, changed)
+      ...stopsOf(next, changed)
     }))
   )
 }
@@ -370,7 +386,7 @@ export const mapRequest = (f: Resolve, said?: LayerInfo): Layer.Layer<ModelClien
         }),
       resolve: (request, call) => next.resolve(f(request, call), call),
       ...over(info, next),
-      ...cachesOf(next, f)
+      ...stopsOf(next, f)
     }))
   )
 }

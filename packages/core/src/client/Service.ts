@@ -5,9 +5,7 @@
  */
 import type * as Context from "effect/Context"
 import type * as BatchProvider from "../batch/BatchProvider.ts"
-import type { ModelRequest } from "../model/ModelRequest.ts"
-import type { CallContext } from "./CallContext.ts"
-import type { Cached } from "./Cached.ts"
+import type { StopsOf } from "./PlanStop.ts"
 import type { Resolve, Send } from "./Send.ts"
 
 /** What a layer declares about itself, for readers of the stack such as plans and result keys. */
@@ -25,23 +23,14 @@ export interface LayerInfo {
   readonly annotations?: Context.Context<never>
 }
 
-/** A cache that a request passes. */
-export interface CacheOnPath {
-  readonly cached: Cached
-  /** The request as it arrives at the cache. */
-  readonly request: ModelRequest
-  /** Equal for requests that the cache answers alike. */
-  readonly key: string
-}
-
 /** A client of models: what a layer wraps. */
 export interface Service {
   readonly send: Send
   readonly resolve: Resolve
   /** The layers from here down. */
   readonly layers?: ReadonlyArray<LayerInfo>
-  /** The caches that a request passes, from the top: for plans. */
-  readonly caches?: (request: ModelRequest, call: CallContext) => ReadonlyArray<CacheOnPath>
+  /** What a request passes, from the top: for plans. */
+  readonly stops?: StopsOf
   /** The batch APIs of the providers at the bottom, if any. */
   readonly batch?: BatchProvider.Choice
   /** Set when only layers that pace calls are above the provider. */

@@ -12,7 +12,8 @@ import * as ModelClient from "../client/ModelClient.ts"
 import type * as Closure from "../closure/Closure.ts"
 import * as Varying from "../flow/Varying.ts"
 import type * as ExpectedUsage from "../model/ExpectedUsage.ts"
-import type * as ModelRequest from "../model/ModelRequest.ts"
+import type * as PlanStop from "../client/PlanStop.ts"
+import * as ModelRequest from "../model/ModelRequest.ts"
 import type * as ModelResponse from "../model/ModelResponse.ts"
 import * as TokenCounter from "../model/TokenCounter.ts"
 import * as Usage from "../model/Usage.ts"
@@ -34,7 +35,7 @@ export interface PlanEnvironment {
 }
 
 /** How a request is counted. */
-interface Way extends Omit<LayerAnnotations.CascadeRequest, "request"> {
+interface Way extends Omit<PlanStop.CascadeRequest, "request"> {
   readonly isCascaded: boolean
   /** Set for what every row would send without the cascade. */
   readonly isStrong: boolean
@@ -46,83 +47,115 @@ const WHOLE: Way = { share: 1, isMost: false, isCascaded: false, isStrong: false
 /** A call outside a tool loop. */
 const ONCE = { input: 0, rounds: 1 }
 
-/** A client that counts instead of sending. */
+/** A client that counts instead of sending: it follows each request past the stops of the stack. */
 export const make =
   (env: PlanEnvironment) =>
   (client: ModelClient.Service): ModelClient.Service => {
     const layers = client.layers ?? []
     const cascade = Option.getOrUndefined(Cascade.of(layers))
-    const asides = asidesOf(layers)
     const routed = LayerAnnotations.find(layers, LayerAnnotations.Routes)
-    const waysOf = waysBy(cascade, routed !== undefined)
     const countsOf = finder(env.counts, layers, routed?.baseline ?? cascade?.models.at(-1))
-    const known = env.useCache ? cachesOf(client) : undefined
+    const count = counter(env, layers)
+    /** The placeholder of the first request with a key: equal ones receive the same. */
+    const seen = new Map<string, number>()
     let number = 0
 
-    const count = counter(env, layers, () => ++number)
-
-    /** Answers from the cache or with a placeholder, which is counted as a share of a call. */
-    const ask = <R extends ModelRequest.ModelRequest>(asked: R, way: Way) =>
-      Effect.withFiber<ModelResponse.ResponseTo<R>>((fiber) => {
+    const follow = <R extends ModelRequest.ModelRequest>(
+      from: PlanStop.Below,
+      asked: R,
+      way: Way
+    ): Effect.Effect<ModelResponse.ResponseTo<R>> =>
+      Effect.withFiber((fiber) => {
         const call = fiber.getRef(CallContext.CallContext)
-        const request = client.resolve(asked, call)
+        const resolved = from.resolve(asked, call)
+        const request =
+          cascade !== undefined && resolved.model === cascade.name
+            ? ModelRequest.withModel(resolved, cascade.models.at(-1)!)
+            : resolved
         const step = CallContext.nameOf(call.step, way.purpose ?? "")
-        const counts = countsOf(step, request, way.isRouted)
-        // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there
-        // are.
-        if (request._tag === "Completion" && request.tools.length > 0)
-          counts.rounds = env.expected.learned(step, counts.model)?.rounds ?? 0
-        if (way.isMost) counts.isMost = true
-        if (way.isCascaded) counts.isCascaded = true
-        const counted = Effect.suspend(() => count(request, way, counts, fiber))
-        if (known === undefined) return counted
-        const found = known(asked, call, number + 1)
-        if (found.again !== undefined) {
-          counts.cached++
-          const { expected } = env.expected.of(step, request)
-          return Effect.succeed(Placeholder.make(request, Math.round(expected), found.again))
+        const counts = () => countsOf(step, request, way.isRouted)
+        const own = ++number
+        const stops = from.stops?.(asked, call) ?? []
+
+        const passing = (at: number): Effect.Effect<ModelResponse.ModelResponse> => {
+          const stop = stops[at]
+          const further = Effect.suspend(() => passing(at + 1))
+          switch (stop?._tag) {
+            case undefined:
+              return count(request, way, counts(), own, fiber)
+            case "Asides":
+              return Effect.andThen(
+                Effect.forEach(stop.asked, ({ purpose, request, share = 1 }) =>
+                  follow(stop.next, request, { ...WHOLE, share: share * way.share, purpose })
+                ),
+                further
+              )
+            case "Cascade":
+              return Effect.map(
+                Effect.forEach(stop.requests, ({ request, ...rung }, at) =>
+                  follow(stop.next, request, {
+                    ...way,
+                    ...rung,
+                    share: rung.share * way.share,
+                    isRouted: true,
+                    isCascaded: true,
+                    isStrong: at === stop.requests.length - 1
+                  })
+                ),
+                (answers) => answers.at(-1)!
+              )
+            case "Cache": {
+              if (!env.useCache) return further
+              const again = seen.get(stop.key)
+              if (again !== undefined) {
+                counts().cached++
+                return Effect.succeed(placeholder(request, Math.round(env.expected.of(step, request).expected), again))
+              }
+              seen.set(stop.key, own)
+              return Effect.flatMap(stop.cached.peek?.(stop.request, call) ?? Effect.undefined, (kept) => {
+                if (kept === undefined) return further
+                const { usage } = kept
+                const known = counts()
+                known.cached++
+                if (usage !== undefined) known.cachedUsage = Usage.add(known.cachedUsage, usage)
+                return Effect.succeed(kept)
+              })
+            }
+          }
         }
-        return Effect.flatMap(found.kept, (kept) => {
-          if (kept === undefined) return counted
-          counts.cached++
-          if (kept.usage !== undefined) counts.cachedUsage = Usage.add(counts.cachedUsage, kept.usage)
-          return Effect.succeed(kept as ModelResponse.ResponseTo<R>)
-        })
+        return passing(0) as Effect.Effect<ModelResponse.ResponseTo<R>>
       })
 
     return {
       ...client,
-      send: <R extends ModelRequest.ModelRequest>(asked: R) =>
-        Effect.withFiber((fiber) => {
-          const call = fiber.getRef(CallContext.CallContext)
-          const ways = waysOf(asked, client.resolve(asked, call).model, call.step)
-          const sent = Effect.map(
-            Effect.forEach(ways, ({ request, way }) => ask(request as R, way)),
-            (answers) => answers.at(-1)!
-          )
-          const own = asides(asked, call).map(({ purpose, request, share = 1 }) =>
-            ask(request, { ...WHOLE, share, purpose })
-          )
-          return own.length === 0 ? sent : Effect.andThen(Effect.all(own, { discard: true }), sent)
-        })
+      send: (request) =>
+        follow(client, request, { ...WHOLE, isRouted: request.model === undefined && routed !== undefined })
     }
   }
 
+const placeholder = (request: ModelRequest.ModelRequest, tokens: number, number: number): ModelResponse.ModelResponse =>
+  Placeholder.make(request, tokens, number)
+
 /** Counts a request, and answers with a placeholder. */
-const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerInfo>, next: () => number) => {
+const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerInfo>) => {
   const promptOf = prompts(env.store, LayerAnnotations.has(layers, LayerAnnotations.Packs))
   const apartOf = LayerAnnotations.apartBy(layers)
   const reuses = LayerAnnotations.has(layers, LayerAnnotations.ReusesMeaning)
-  return <R extends ModelRequest.ModelRequest>(
-    request: R,
+  return (
+    request: ModelRequest.ModelRequest,
     way: Way,
     counts: PlanCount.PlanCounts,
+    number: number,
     fiber: Fiber.Fiber<unknown, unknown>
-  ): Effect.Effect<ModelResponse.ResponseTo<R>> => {
+  ): Effect.Effect<ModelResponse.ModelResponse> => {
     const learned = env.expected.learned(counts.step, counts.model)
     const output = env.expected.of(counts.step, request)
     const varying = fiber.getRef(Varying.Varying)
     const isLoop = request._tag === "Completion" && request.tools.length > 0
+    if (way.isMost) counts.isMost = true
+    if (way.isCascaded) counts.isCascaded = true
+    // A placeholder calls no tool, so a loop ends after its first round. Earlier runs tell how many rounds there are.
+    if (isLoop) counts.rounds = learned?.rounds ?? 0
     return Effect.map(
       promptOf(
         request,
@@ -141,33 +174,10 @@ const counter = (env: PlanEnvironment, layers: ReadonlyArray<ModelClient.LayerIn
           loop: isLoop && learned !== undefined ? learned : ONCE,
           output
         })
-        return Placeholder.make(request, Math.round(output.expected), next())
+        return placeholder(request, Math.round(output.expected), number)
       }
     )
   }
-}
-
-/** The requests that are sent for a request: itself, or those of a cascade, of which the last supplies the answer. */
-const waysBy =
-  (cascade: LayerAnnotations.Cascades | undefined, hasRouter: boolean) =>
-  (
-    asked: ModelRequest.ModelRequest,
-    /** The model of the request as it will reach the provider. */
-    model: string | undefined,
-    step: string
-  ): ReadonlyArray<{ readonly request: ModelRequest.ModelRequest; readonly way: Way }> =>
-    cascade === undefined || model !== cascade.name
-      ? [{ request: asked, way: { ...WHOLE, isRouted: asked.model === undefined && hasRouter } }]
-      : cascade.requests(asked, step).map(({ request, ...share }, at, all) => ({
-          request,
-          way: { ...share, isRouted: true, isCascaded: true, isStrong: at === all.length - 1 }
-        }))
-
-/** What layers send of their own for a request. */
-const asidesOf = (layers: ReadonlyArray<ModelClient.LayerInfo>) => {
-  const asking = layers.flatMap((layer) => LayerAnnotations.get(layer, LayerAnnotations.Asks) ?? [])
-  return (asked: ModelRequest.ModelRequest, call: CallContext.CallContext) =>
-    asking.flatMap((requests) => requests(asked, call))
 }
 
 /** Finds the counts of a step's requests to a model. */
@@ -188,30 +198,6 @@ const finder =
     all.set(key, counts)
     return counts
   }
-
-/** What the caches of a stack will contain: stored answers, and those of equal requests of this plan. */
-const cachesOf = (client: ModelClient.Service) => {
-  const { caches } = client
-  if (caches === undefined) return undefined
-  const seen = new Map<string, number>()
-  return (request: ModelRequest.ModelRequest, call: CallContext.CallContext, number: number) => {
-    const passed = caches(request, call)
-    /** The placeholder number of an equal request; `undefined` for the first, which takes this number. */
-    let again: number | undefined
-    for (const { key } of passed) {
-      again ??= seen.get(key)
-      if (!seen.has(key)) seen.set(key, number)
-    }
-    const kept = passed.reduce(
-      (kept: Effect.Effect<ModelResponse.ModelResponse | undefined>, { cached, request }) =>
-        Effect.flatMap(kept, (found) =>
-          found === undefined && cached.peek !== undefined ? cached.peek(request, call) : Effect.succeed(found)
-        ),
-      Effect.undefined
-    )
-    return { again, kept }
-  }
-}
 
 /** A request's share of a prompt, and its tokens: a whole prompt, or one text of a packed prompt. */
 const prompts = (store: Store.Service, packs: boolean) => {

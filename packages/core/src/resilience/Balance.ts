@@ -105,7 +105,7 @@ export const layer = <
         // An endpoint that is not a provider is reported elsewhere.
         layers: (made.find(({ client }) => !ModelClient.hasProviders(client.layers))?.client ?? first).layers ?? [],
         resolve: first.resolve,
-        ...(first.caches === undefined ? undefined : { caches: first.caches }),
+        ...(first.stops === undefined ? undefined : { stops: first.stops }),
         send
       } satisfies ModelClient.Service
     })

@@ -201,7 +201,7 @@ export const providers = <
             ...(client.layers ?? [])
           ]),
           resolve: (request, call) => clientFor(request).resolve(request, call),
-          caches: (request, call) => clientFor(request).caches?.(request, call) ?? [],
+          stops: (request, call) => clientFor(request).stops?.(request, call) ?? [],
           send: (request) => clientFor(request).send(request)
         }
       }
