@@ -228,6 +228,12 @@ export const middleware = (f: (send: Send) => Send, said?: LayerInfo): Layer.Lay
 export interface Made extends Pick<Service, "send" | "resolve"> {
   /** What the layer does, when that is known only once it is built: the `peek` of a cache, for example. */
   readonly annotations?: Context.Context<never>
+  /**
+   * What a request passes from here down, where it differs from the layers below.
+   *
+   * @internal
+   */
+  readonly stops?: PlanStop.StopsOf
 }
 
 /**
@@ -314,7 +320,8 @@ export const layerOf = <E, R>(
       Effect.map(f(next), (made) => ({
         send: LayerFault.named(info.name, made.send),
         resolve: made.resolve,
-        ...over(annotated(annotated(info, made.annotations), more(next, made)), next)
+        ...over(annotated(annotated(info, made.annotations), more(next, made)), next),
+        ...(made.stops === undefined ? undefined : { stops: made.stops })
       }))
     )
   )

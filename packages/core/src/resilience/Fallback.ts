@@ -73,6 +73,7 @@ export const layer = (
         }
         return {
           resolve: (request, call) => next.resolve(begin(chain, request), call),
+          stops: (request, call) => next.stops?.(begin(chain, request), call) ?? [],
           send: (request) => attempt(chain, request)
         } satisfies ModelClient.Service
       }),
