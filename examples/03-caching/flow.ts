@@ -2,7 +2,7 @@
  * Caching: the same sentences asked twice. The second pass is answered by the exact cache: its time, the speed-up, and what
  * it saved, in money and not in time.
  */
-import { Cache, Flow, Ledger, Retry, Sink, Source, Stack } from "@pipe/core"
+import { Flow, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Clock, Console, Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
@@ -53,10 +53,5 @@ export default Flow.make("caching", {
       )
     )
   ],
-  stack: Stack.make(
-    Ledger.layer,
-    Cache.layer({ timeToLive: "30 days" }),
-    Retry.layer(),
-    OpenAi.layer({ model: "gpt-4o-mini" })
-  )
+  stack: Stack.recommended({ provider: OpenAi.layer({ model: "gpt-4o-mini" }), cache: "30 days" })
 })

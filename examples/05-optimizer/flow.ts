@@ -1,5 +1,5 @@
 /** The whole optimiser: every layer together, one report. `--language` says what to translate to. */
-import { Cache, Flow, Ledger, Parameter, RateLimit, Retry, Router, Sink, Source, Stack } from "@pipe/core"
+import { Flow, Parameter, Router, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
@@ -27,12 +27,11 @@ export default Flow.make("optimizer", {
   parameters: [language],
   outputs: [Sink.jsonl(new URL("../out/optimizer.jsonl", import.meta.url), { sentence: sentences, translation })],
   settings: { temperature: 0 },
-  stack: Stack.make(
-    Ledger.layer,
-    Cache.layer({ timeToLive: "30 days" }),
-    Router.layer({ cheap: "gpt-4o-mini", strong: "gpt-4o", when: Router.promptShorterThan(40) }),
-    Retry.layer(),
-    RateLimit.layer({ requestsPerMinute: 500, tokensPerMinute: 200_000 }),
-    OpenAi.layer()
-  )
+  stack: Stack.recommended({
+    provider: OpenAi.layer(),
+    cache: "30 days",
+    router: Router.layer({ cheap: "gpt-4o-mini", strong: "gpt-4o", when: Router.promptShorterThan(40) }),
+    requestsPerMinute: 500,
+    tokensPerMinute: 200_000
+  })
 })

@@ -1,5 +1,5 @@
 /** Questions of bank customers: classify each, answer the urgent ones, and sum up each intent. */
-import { Cache, Flow, Ledger, RateLimit, Retry, Sink, Source, Stack } from "@pipe/core"
+import { Flow, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
@@ -45,11 +45,10 @@ export default Flow.make("banking", {
     Sink.csv(new URL("../out/intents.csv", import.meta.url), summary)
   ],
   settings: { temperature: 0 },
-  stack: Stack.make(
-    Ledger.layer,
-    Cache.layer({ timeToLive: "30 days" }),
-    Retry.layer(),
-    RateLimit.layer({ requestsPerMinute: 5_000, tokensPerMinute: 2_000_000 }),
-    OpenAi.layer({ model: "gpt-4o-mini" })
-  )
+  stack: Stack.recommended({
+    provider: OpenAi.layer({ model: "gpt-4o-mini" }),
+    cache: "30 days",
+    requestsPerMinute: 5_000,
+    tokensPerMinute: 2_000_000
+  })
 })

@@ -1,5 +1,5 @@
 /**
- * Laws of stacks: layers in random orders make the calls, give the answers and keep the books that a model of them says, in a plan, a run, an
+ * Laws of stacks: layers in random orders make the calls, give the answers and record the costs that a model of them says, in a plan, a run, an
  * unchanged and an edited run, in batches, and when a run is cut and resumed. The model is plain functions: what each layer is documented to do.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -29,7 +29,7 @@ import {
   Stack
 } from "@pipe/core"
 import { NodeHost, OpenAi, Simulator } from "@pipe/plugins"
-import { Context, Deferred, Effect, Fiber, Layer } from "effect"
+import { Context, Deferred, Effect, Fiber, type Layer } from "effect"
 import { LanguageModel } from "effect/ai"
 import * as Soak from "../../../test/Soak.ts"
 
@@ -310,7 +310,7 @@ const scenario = (stack: ReadonlyArray<Part>, onCall: (count: number) => void = 
 
 type Summary = Effect.Success<ReturnType<typeof Runner.run>>
 
-const assertBooks = (summary: Summary, calls: number, cost: number) => {
+const assertRecorded = (summary: Summary, calls: number, cost: number) => {
   assert.strictEqual(summary.calls.attempts, calls)
   assert.closeTo(Number(Money.toUsd(summary.cost)), cost, 1e-12)
   const saved = Object.values(summary.savings).reduce((sum, one) => sum + one, 0n)
@@ -347,12 +347,12 @@ describe("a random stack", () => {
 
             const summary = yield* Runner.run(flow(), { errorsFile: false })
             assert.deepStrictEqual(take(), first)
-            assertBooks(summary, first.calls.length, billed(simulator.bill()))
+            assertRecorded(summary, first.calls.length, billed(simulator.bill()))
 
             assert.strictEqual(planned(yield* Plan.make(flow())), 0)
             const unchanged = yield* Runner.run(flow(), { errorsFile: false })
             assert.deepStrictEqual(take(), { calls: [], answers: first.answers })
-            assertBooks(unchanged, 0, 0)
+            assertRecorded(unchanged, 0, 0)
 
             const edited = expected(stack, kept)
             const editedPlan = planned(yield* Plan.make(flow("2")))
@@ -361,7 +361,7 @@ describe("a random stack", () => {
             const before = billed(simulator.bill())
             const again = yield* Runner.run(flow("2"), { errorsFile: false })
             assert.deepStrictEqual(take(), edited)
-            assertBooks(again, edited.calls.length, billed(simulator.bill()) - before)
+            assertRecorded(again, edited.calls.length, billed(simulator.bill()) - before)
           }).pipe(Effect.provide(NodeHost.layerMemory))
         ),
       Soak.timeout(60_000)
@@ -377,7 +377,7 @@ describe("a random stack", () => {
             const first = expected(stack, kept, true)
             const summary = yield* Runner.run(flow(), { errorsFile: false, batch: fast })
             assert.deepStrictEqual(take(), first)
-            assertBooks(summary, first.calls.length, billed(simulator.bill()))
+            assertRecorded(summary, first.calls.length, billed(simulator.bill()))
             yield* Runner.run(flow(), { errorsFile: false, batch: fast })
             assert.deepStrictEqual(take(), { calls: [], answers: first.answers })
           }).pipe(Effect.provide(NodeHost.layerMemory))

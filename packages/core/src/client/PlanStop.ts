@@ -1,5 +1,5 @@
 /**
- * What a request passes on its way down a stack, as far as a plan needs to know: caches, layers that send requests of
+ * What a request passes from the top of a stack to the provider, as far as a plan needs to know: caches, layers that send requests of
  * their own, and cascades.
  *
  * @internal

@@ -24,6 +24,7 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Cache from "../cache/Cache.ts"
@@ -70,12 +71,17 @@ const checked = (client: ModelClient.Service): Effect.Effect<ModelClient.Service
   return problem === undefined ? Effect.succeed(client) : Effect.die(new StackError({ message: problem }))
 }
 
+const isDuration = (cache: Duration.Input | Cache.Options | undefined): cache is Duration.Input =>
+  typeof cache !== "object" || Duration.isDuration(cache) || Array.isArray(cache)
+    ? cache !== undefined
+    : !("timeToLive" in cache || "namespace" in cache) && Object.keys(cache).length > 0
+
 /** The options of `Stack.recommended`. */
 export interface RecommendedOptions<E, R> {
   /** The bottom of the stack, such as `OpenAi.layer({ model })` or `Router.providers`. */
   readonly provider: Layer.Layer<ModelClient.ModelClient, E, R>
-  /** Default: answers are kept without a limit. `false`: no answer is kept. */
-  readonly cache?: Cache.Options | false
+  /** How long an answer is kept, or the options of `Cache.layer`. `false`: no answer is kept. Default: unlimited. */
+  readonly cache?: Duration.Input | Cache.Options | false
   /** Chooses the model: `Router.layer`, or a layer of your own. Default: none. */
   readonly router?: Layer.Layer<ModelClient.ModelClient, never, ModelClient.ModelClient>
   /** Default: 6 attempts and 2 re-asks. */
@@ -99,7 +105,7 @@ export interface RecommendedOptions<E, R> {
  *
  * export const stack = Stack.recommended({
  *   provider: OpenAi.layer({ model: "gpt-4o-mini" }),
- *   cache: { timeToLive: "30 days" },
+ *   cache: "30 days",
  *   requestsPerMinute: 500
  * })
  * ```
@@ -109,7 +115,7 @@ export const recommended = <E, R>(
 ): Layer.Layer<ModelClient.ModelClient, E, R | Pricing.Pricing | CacheStore.CacheStore> => {
   const { cache, promptCache = false, provider, requestsPerMinute, retry, router, tokensPerMinute } = options
   const layers: ReadonlyArray<Any> = [
-    ...(cache === false ? [] : [Cache.layer(cache)]),
+    ...(cache === false ? [] : [Cache.layer(isDuration(cache) ? { timeToLive: cache } : cache)]),
     ...(router === undefined ? [] : [router]),
     Retry.layer(retry),
     ...(promptCache ? [PromptCache.layer()] : []),

@@ -92,11 +92,11 @@ export const make =
               )
             case "Cascade":
               return Effect.map(
-                Effect.forEach(stop.requests, ({ request, ...rung }, at) =>
+                Effect.forEach(stop.requests, ({ request, ...stage }, at) =>
                   follow(stop.next, request, {
                     ...way,
-                    ...rung,
-                    share: rung.share * way.share,
+                    ...stage,
+                    share: stage.share * way.share,
                     isRouted: true,
                     isCascaded: true,
                     isStrong: at === stop.requests.length - 1

@@ -25,7 +25,7 @@ export const scripts = (extension: Extension) => ({ test: `node --test flow.test
 const flow = `/** Classifies each review as positive or negative, with a reason. Run it: npx pipe run flow.ts --simulate */
 import { Effect, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
-import { Cache, Flow, Ledger, RateLimit, Retry, Sink, Source, Stack } from "@pipe/core"
+import { Flow, Sink, Source, Stack } from "@pipe/core"
 import { OpenAi } from "@pipe/plugins"
 
 const Review = Schema.Struct({ id: Schema.String, text: Schema.String })
@@ -44,13 +44,12 @@ const verdict = Flow.step("verdict", { review: reviews }, ({ review }) =>
 
 export default Flow.make("reviews", {
   outputs: [Sink.jsonl(new URL("verdicts.jsonl", import.meta.url), { review: reviews, verdict })],
-  stack: Stack.make(
-    Ledger.layer,
-    Cache.layer({ timeToLive: "30 days" }),
-    Retry.layer(),
-    RateLimit.layer({ requestsPerMinute: 500, tokensPerMinute: 200_000 }),
-    OpenAi.layer({ model: "gpt-4o-mini" })
-  )
+  stack: Stack.recommended({
+    provider: OpenAi.layer({ model: "gpt-4o-mini" }),
+    cache: "30 days",
+    requestsPerMinute: 500,
+    tokensPerMinute: 200_000
+  })
 })
 `
 
